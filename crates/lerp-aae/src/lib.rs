@@ -1,0 +1,115 @@
+//! The adversarial autoencoder (section 4, "AAE").
+//!
+//! A discriminator `D` tells latents from draws of the prior `N(0, I)`; the encoder learns to be taken for the prior:
+//! autoencoder `min ‖x − d(e(x))‖² + weight·BCE(D(e(x)), 1)`, discriminator `min BCE(D(z), 1) + BCE(D(e(x)), 0)`,
+//! `z ~ N(0, I)`. `D` is dense: 100, 100, 1 units, leaky ReLU.
+
+use candle_core::Tensor;
+use lerp_core::{
+    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
+};
+use lerp_kernels::leaky_relu;
+use lerp_nn::{Coder, Dense, binary_cross_entropy, mean_squared_error};
+use serde::{Deserialize, Serialize};
+
+/// Hyperparameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Weight of the adversarial term in the autoencoder's loss.
+    pub advweight: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { advweight: 1.0 }
+    }
+}
+
+/// Units of the discriminator's layers.
+const UNITS: [usize; 3] = [100, 100, 1];
+
+/// The dense discriminator of latents.
+#[derive(Debug, Clone)]
+pub struct Discriminator([Dense; 3]);
+
+impl Discriminator {
+    /// Logit of being a draw from the prior.
+    ///
+    /// # Shapes
+    /// `z` `[batch, h, w, c]` to `[batch, 1]`.
+    pub fn forward(&self, z: &Tensor) -> Result<Tensor> {
+        let [first, second, last] = &self.0;
+        let x = leaky_relu(&first.forward(&z.flatten_from(1)?)?, 0.2)?;
+        last.forward(&leaky_relu(&second.forward(&x)?, 0.2)?)
+    }
+}
+
+/// The adversarial autoencoder.
+#[derive(Debug)]
+pub struct Aae {
+    coder: Coder,
+    /// The discriminator.
+    pub discriminator: Discriminator,
+    frozen: Discriminator,
+    advweight: f64,
+}
+
+impl Model for Aae {
+    const NAME: &'static str = "aae";
+    const TITLE: &'static str = "AAE";
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<()> {
+        check_range(Self::NAME, "advweight", config.advweight, 0.0..)
+    }
+
+    fn new(config: Config, build: &Build) -> Result<Self> {
+        let mut coder = Coder::new(Self::NAME, build)?;
+        let mut inputs = coder.spec.latent.dims();
+        let mut layer = |i: usize| {
+            let dense = Dense::new(&mut coder.store, &format!("critic.dense{i}"), CRITIC, inputs, UNITS[i]);
+            inputs = UNITS[i];
+            dense
+        };
+        let discriminator = Discriminator([layer(0)?, layer(1)?, layer(2)?]);
+        let frozen = Discriminator(discriminator.0.each_ref().map(Dense::frozen));
+        Ok(Self { coder, discriminator, frozen, advweight: config.advweight })
+    }
+}
+
+impl Autoencoder for Aae {
+    fn spec(&self) -> &Spec {
+        &self.coder.spec
+    }
+
+    fn params(&self) -> &ParamStore {
+        &self.coder.store
+    }
+
+    fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
+        self.coder.encoder.forward(x)
+    }
+
+    fn decode(&self, z: &Tensor) -> Result<Tensor> {
+        self.coder.decoder.forward(z)
+    }
+
+    fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
+        let z = self.coder.encoder.forward(x)?;
+        let mse = mean_squared_error(&self.coder.decoder.forward(&z)?, x)?;
+        let fool = binary_cross_entropy(&self.frozen.forward(&z)?, 1.0)?;
+        let autoencoder = (&mse + (&fool * self.advweight)?)?;
+
+        let prior = draws.normal("prior", z.shape())?;
+        let real = binary_cross_entropy(&self.discriminator.forward(&prior)?, 1.0)?;
+        let fake = binary_cross_entropy(&self.discriminator.forward(&z.detach())?, 0.0)?;
+        let critic = (&real + &fake)?;
+
+        Ok(Objectives::new(AUTOENCODER, autoencoder, &z)?
+            .loss(CRITIC, critic)
+            .term("mse", &mse)
+            .term("fool", &fool)
+            .term("prior", &real)
+            .term("latent", &fake))
+    }
+}

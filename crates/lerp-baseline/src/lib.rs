@@ -1,0 +1,54 @@
+//! The plain autoencoder: `min ‖x − d(e(x))‖²` (section 2, equation 1), with the mean over pixels.
+//!
+//! Its latent space is whatever reconstruction alone makes of it, so interpolations tend to cross-fade.
+
+use candle_core::Tensor;
+use lerp_core::{AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec};
+use lerp_nn::{Coder, mean_squared_error};
+use serde::{Deserialize, Serialize};
+
+/// Baseline has no hyperparameters of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {}
+
+/// The plain autoencoder.
+#[derive(Debug)]
+pub struct Baseline(Coder);
+
+impl Model for Baseline {
+    const NAME: &'static str = "baseline";
+    const TITLE: &'static str = "Baseline";
+    type Config = Config;
+
+    fn check(_: &Config) -> Result<()> {
+        Ok(())
+    }
+
+    fn new(_: Config, build: &Build) -> Result<Self> {
+        Ok(Self(Coder::new(Self::NAME, build)?))
+    }
+}
+
+impl Autoencoder for Baseline {
+    fn spec(&self) -> &Spec {
+        &self.0.spec
+    }
+
+    fn params(&self) -> &ParamStore {
+        &self.0.store
+    }
+
+    fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
+        self.0.encoder.forward(x)
+    }
+
+    fn decode(&self, z: &Tensor) -> Result<Tensor> {
+        self.0.decoder.forward(z)
+    }
+
+    fn objectives(&self, x: &Tensor, _: &Draws) -> Result<Objectives> {
+        let z = self.0.encoder.forward(x)?;
+        let loss = mean_squared_error(&self.0.decoder.forward(&z)?, x)?;
+        Ok(Objectives::new(AUTOENCODER, loss.clone(), &z)?.term("mse", &loss))
+    }
+}

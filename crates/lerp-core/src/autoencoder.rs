@@ -1,0 +1,176 @@
+//! The shared trait, and what a variant states through it.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::{Draws, Group, Hyper, ImageShape, Network, ParamStore, Result, Spec};
+
+/// An autoencoder whose interpolations can be measured.
+///
+/// A variant states its losses in [`Autoencoder::objectives`]; a trainer takes every gradient at the same parameters,
+/// then updates every group, then calls [`Autoencoder::after_step`]. It owns optimisers, classifier, checkpoints and
+/// progress, so that every variant has them.
+///
+/// # Shapes
+/// `x`: images `[batch, height, width, channels]` in `[-1, 1]`; `z`: latents `[batch, h, w, c]` as in
+/// [`Spec::latent`]; features `[batch, Spec::features]`.
+pub trait Autoencoder: Send {
+    /// Names, shapes and hyperparameters of this model.
+    fn spec(&self) -> &Spec;
+
+    /// Its parameters and buffers.
+    fn params(&self) -> &ParamStore;
+
+    /// The latent that is interpolated and clustered.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` to `[batch, h, w, c]`.
+    fn encode(&self, x: &Tensor, draws: &Draws) -> Result<Tensor>;
+
+    /// What the single-layer classifier sees; the flattened latent unless a variant says otherwise.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` to `[batch, features]`, flattened in (h, w, c) order.
+    fn features(&self, x: &Tensor, draws: &Draws) -> Result<Tensor> {
+        Ok(self.encode(x, draws)?.flatten_from(1)?)
+    }
+
+    /// The image of a latent, in the range of the training images (not clipped).
+    ///
+    /// # Shapes
+    /// `[batch, h, w, c]` to `[batch, height, width, channels]`.
+    fn decode(&self, z: &Tensor) -> Result<Tensor>;
+
+    /// The image of an image.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` to the same.
+    fn reconstruct(&self, x: &Tensor, draws: &Draws) -> Result<Tensor> {
+        self.decode(&self.encode(x, draws)?)
+    }
+
+    /// The latent a fraction `t` of the way from `a` to `b`: linear unless a variant says otherwise.
+    ///
+    /// # Shapes
+    /// Two latents `[batch, h, w, c]` to a third.
+    fn mix(&self, a: &Tensor, b: &Tensor, t: f64) -> Result<Tensor> {
+        Ok(((a * (1.0 - t))? + (b * t)?)?)
+    }
+
+    /// The losses of one training step on the batch `x`.
+    ///
+    /// # Shapes
+    /// `x` `[batch, height, width, channels]`; every loss and term is a scalar, `[]`.
+    fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives>;
+
+    /// Called after every group was updated, with what [`Objectives::carry`] held.
+    fn after_step(&self, carry: &[Tensor]) -> Result<()> {
+        let _ = carry;
+        Ok(())
+    }
+}
+
+/// One scalar loss and the only group that it moves.
+#[derive(Debug)]
+pub struct Loss {
+    /// The group that is updated from it.
+    pub group: Group,
+    /// The loss, a scalar `[]`.
+    pub value: Tensor,
+}
+
+/// A scalar worth recording.
+#[derive(Debug)]
+pub struct Term {
+    /// Its name, such as `mse` or `kl`.
+    pub name: &'static str,
+    /// Its value, a scalar `[]`, detached.
+    pub value: Tensor,
+}
+
+/// What a variant states for one step.
+#[derive(Debug)]
+pub struct Objectives {
+    /// One loss a group.
+    pub losses: Vec<Loss>,
+    /// Named parts of the losses, for the record.
+    pub terms: Vec<Term>,
+    /// What the classifier sees, `[batch, features]`, detached.
+    pub features: Tensor,
+    /// Detached tensors for [`Autoencoder::after_step`], computed from the parameters before the step.
+    pub carry: Vec<Tensor>,
+}
+
+impl Objectives {
+    /// Objectives with the loss of one group and the classifier's view.
+    ///
+    /// # Shapes
+    /// `loss` `[]`; `features` of any shape `[batch, ...]`, flattened and detached here.
+    pub fn new(group: Group, loss: Tensor, features: &Tensor) -> Result<Self> {
+        let features = features.detach().flatten_from(1)?;
+        Ok(Self { losses: vec![Loss { group, value: loss }], terms: Vec::new(), features, carry: Vec::new() })
+    }
+
+    /// Adds the loss of another group.
+    ///
+    /// # Shapes
+    /// `loss` `[]`.
+    #[must_use]
+    pub fn loss(mut self, group: Group, loss: Tensor) -> Self {
+        self.losses.push(Loss { group, value: loss });
+        self
+    }
+
+    /// Adds a named term.
+    ///
+    /// # Shapes
+    /// `value` `[]`.
+    #[must_use]
+    pub fn term(mut self, name: &'static str, value: &Tensor) -> Self {
+        self.terms.push(Term { name, value: value.detach() });
+        self
+    }
+}
+
+/// What a model is built from.
+#[derive(Debug, Clone, Copy)]
+pub struct Build<'a> {
+    /// Shape of the images.
+    pub image: ImageShape,
+    /// Size of encoder and decoder, as [`Variant::network`] settled it.
+    pub network: Network,
+    /// Hyperparameters, as [`Variant::check`] completed them.
+    pub hyper: &'a Hyper,
+    /// Seed of the initial values.
+    pub seed: u64,
+    /// Type of the parameters: `f32`, or `f64` for gradient checks.
+    pub dtype: DType,
+    /// Where the model lives.
+    pub device: &'a Device,
+}
+
+/// A kind of autoencoder: found by name, configured, built.
+pub trait Variant: Send + Sync {
+    /// Name on the command line and in files, such as `acai`.
+    fn name(&self) -> &'static str;
+
+    /// Name in tables and figures, such as `ACAI`.
+    fn title(&self) -> &'static str;
+
+    /// The network on `dataset`, given the dataset's default; only a variant that differs needs this.
+    fn network(&self, dataset: &str, default: Network) -> Network {
+        let _ = dataset;
+        default
+    }
+
+    /// Hyperparameters checked and completed with defaults.
+    ///
+    /// # Errors
+    /// An unknown key, by name and with the nearest valid one; a value of the wrong type or out of range.
+    fn check(&self, hyper: &Hyper) -> Result<Hyper>;
+
+    /// A model with fresh parameters.
+    ///
+    /// # Errors
+    /// If the hyperparameters are not valid or the network does not fit the images.
+    fn build(&self, build: &Build) -> Result<Box<dyn Autoencoder>>;
+}

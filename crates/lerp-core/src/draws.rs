@@ -1,0 +1,207 @@
+//! Random numbers without a generator: every draw is a pure function of (seed, stream, step, index).
+//!
+//! The function is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): key = seed,
+//! counter = (index / 4, step, hash of the stream's name). Nothing random is ever stored, so resuming a run is exact,
+//! and every device sees the same numbers: they are made on the host and moved.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use candle_core::{DType, Device, Result, Shape, Tensor};
+
+/// A source of draws, fixed to a seed, a step and a scope.
+///
+/// Cheap to clone. Two draws from the same stream of the same source are equal, so a variant that needs two
+/// independent draws names two streams.
+#[derive(Clone, Debug)]
+pub struct Draws {
+    seed: u64,
+    step: u64,
+    scope: String,
+    device: Device,
+    dtype: DType,
+    replay: Option<Arc<BTreeMap<String, Tensor>>>,
+}
+
+impl Draws {
+    /// Draws of `seed` at step 0, as `f32` on `device`.
+    pub fn new(seed: u64, device: &Device) -> Self {
+        Self { seed, step: 0, scope: String::new(), device: device.clone(), dtype: DType::F32, replay: None }
+    }
+
+    /// Fixed tensors by stream name in place of random numbers, for comparing with recorded runs.
+    pub fn replay(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
+        Self { replay: Some(Arc::new(tensors)), ..Self::new(0, device) }
+    }
+
+    /// The same source at another step.
+    #[must_use]
+    pub fn at(&self, step: u64) -> Self {
+        Self { step, ..self.clone() }
+    }
+
+    /// The same source with `name/` put before every stream, so that training and evaluation never share a draw.
+    #[must_use]
+    pub fn scope(&self, name: &str) -> Self {
+        Self { scope: format!("{}{name}/", self.scope), ..self.clone() }
+    }
+
+    /// The same source, tensors given as `dtype`.
+    #[must_use]
+    pub fn with_dtype(&self, dtype: DType) -> Self {
+        Self { dtype, ..self.clone() }
+    }
+
+    /// The device on which tensors are given.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Uniform draws in `[0, 1)`, multiples of 2⁻²⁴.
+    ///
+    /// # Shapes
+    /// The result has `shape`; element `i` in row-major order is draw number `i` of the stream.
+    pub fn uniform(&self, stream: &str, shape: impl Into<Shape>) -> Result<Tensor> {
+        self.tensor(stream, shape.into(), |n| self.uniforms(stream, n))
+    }
+
+    /// Standard normal draws (Box–Muller on pairs of uniform draws, computed in `f64`, rounded to `f32`).
+    ///
+    /// # Shapes
+    /// The result has `shape`.
+    pub fn normal(&self, stream: &str, shape: impl Into<Shape>) -> Result<Tensor> {
+        self.tensor(stream, shape.into(), |n| self.normals(stream, n))
+    }
+
+    /// `n` uniform draws in `[0, 1)`; equal to [`Draws::uniform`]'s.
+    pub fn uniforms(&self, stream: &str, n: usize) -> Vec<f32> {
+        let mut out = Vec::with_capacity(n + 3);
+        for block in self.blocks(stream, n) {
+            out.extend(block.map(|bits| (bits >> 8) as f32 / 16_777_216.0));
+        }
+        out.truncate(n);
+        out
+    }
+
+    /// `n` uniform draws in `[0, 1)` with 53 random bits each.
+    pub fn uniforms_f64(&self, stream: &str, n: usize) -> Vec<f64> {
+        let mut out = Vec::with_capacity(n + 1);
+        for [a, b, c, d] in self.blocks(stream, 2 * n) {
+            out.extend([(a, b), (c, d)].map(|(hi, lo)| {
+                ((u64::from(hi) << 32 | u64::from(lo)) >> 11) as f64 / 9_007_199_254_740_992.0
+            }));
+        }
+        out.truncate(n);
+        out
+    }
+
+    /// `n` standard normal draws; equal to [`Draws::normal`]'s.
+    pub fn normals(&self, stream: &str, n: usize) -> Vec<f32> {
+        let mut out = Vec::with_capacity(n + 3);
+        for [a, b, c, d] in self.blocks(stream, n) {
+            for (u, v) in [(a, b), (c, d)] {
+                // u + 1/2 keeps the logarithm's argument above zero.
+                let radius = (-2.0 * ((f64::from(u) + 0.5) / 4_294_967_296.0).ln()).sqrt();
+                let (sin, cos) = (std::f64::consts::TAU * f64::from(v) / 4_294_967_296.0).sin_cos();
+                out.extend([(radius * cos) as f32, (radius * sin) as f32]);
+            }
+        }
+        out.truncate(n);
+        out
+    }
+
+    fn tensor(&self, stream: &str, shape: Shape, make: impl FnOnce(usize) -> Vec<f32>) -> Result<Tensor> {
+        if let Some(replay) = &self.replay {
+            let Some(tensor) = replay.get(stream) else {
+                candle_core::bail!("no recorded draws for stream '{stream}'");
+            };
+            if tensor.shape() != &shape {
+                candle_core::bail!("recorded draws '{stream}' are {:?}, wanted {shape:?}", tensor.shape());
+            }
+            return tensor.to_device(&self.device)?.to_dtype(self.dtype);
+        }
+        Tensor::from_vec(make(shape.elem_count()), shape, &self.device)?.to_dtype(self.dtype)
+    }
+
+    /// Blocks of four words, enough for `words` of them.
+    fn blocks(&self, stream: &str, words: usize) -> impl Iterator<Item = [u32; 4]> {
+        let name = stream_hash(&self.scope, stream);
+        let key = [self.seed as u32, (self.seed >> 32) as u32];
+        let step = [self.step as u32, (self.step >> 32) as u32];
+        (0..words.div_ceil(4)).map(move |block| philox([block as u32, step[0], step[1], name], key))
+    }
+}
+
+/// FNV-1a of the scoped name, folded to 32 bits.
+fn stream_hash(scope: &str, stream: &str) -> u32 {
+    let hash = scope
+        .bytes()
+        .chain(stream.bytes())
+        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// Philox4x32 with ten rounds.
+fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..10 {
+        let a = u64::from(counter[0]) * 0xD251_1F53;
+        let b = u64::from(counter[2]) * 0xCD9E_8D57;
+        counter = [
+            (b >> 32) as u32 ^ counter[1] ^ key[0],
+            b as u32,
+            (a >> 32) as u32 ^ counter[3] ^ key[1],
+            a as u32,
+        ];
+        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+    }
+    counter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn philox_known_answers() {
+        // The three vectors that accompany the paper's own implementation (Random123, kat_vectors).
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            philox([u32::MAX; 4], [u32::MAX; 2]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
+        assert_eq!(
+            philox([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
+        );
+    }
+
+    #[test]
+    fn a_draw_depends_on_seed_stream_scope_step_and_index_alone() {
+        let draws = Draws::new(7, &Device::Cpu);
+        let base = draws.uniforms("a", 9);
+        assert_eq!(base[..5], draws.uniforms("a", 5)[..], "a prefix of a longer draw");
+        assert_eq!(base, draws.at(3).at(0).uniforms("a", 9));
+        for other in [
+            draws.uniforms("b", 9),
+            draws.at(1).uniforms("a", 9),
+            draws.scope("s").uniforms("a", 9),
+            Draws::new(8, &Device::Cpu).uniforms("a", 9),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn moments() {
+        let draws = Draws::new(1, &Device::Cpu);
+        let n = 200_000;
+        let mean = |v: &[f32], f: fn(f64) -> f64| v.iter().map(|&x| f(f64::from(x))).sum::<f64>() / n as f64;
+        let u = draws.uniforms("u", n);
+        assert!(u.iter().all(|x| (0.0..1.0).contains(x)));
+        assert!((mean(&u, |x| x) - 0.5).abs() < 3e-3 && (mean(&u, |x| x * x) - 1.0 / 3.0).abs() < 3e-3);
+        let g = draws.normals("g", n);
+        assert!(mean(&g, |x| x).abs() < 1e-2 && (mean(&g, |x| x * x) - 1.0).abs() < 2e-2);
+        assert!((mean(&g, |x| x.powi(4)) - 3.0).abs() < 0.15, "kurtosis");
+        let d = draws.uniforms_f64("u", n);
+        assert!((d.iter().sum::<f64>() / n as f64 - 0.5).abs() < 3e-3);
+    }
+}

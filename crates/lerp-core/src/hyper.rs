@@ -1,0 +1,153 @@
+//! Hyperparameters: given as a table, checked against a typed configuration.
+
+use std::ops::{Bound, RangeBounds};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// Hyperparameters by name, as a file or a command line gives them.
+pub type Hyper = Map<String, Value>;
+
+/// Fills `given` up with the defaults of `C` and reads it as a `C`.
+///
+/// # Errors
+/// A key that `C` does not have is refused by name, with the nearest valid one; so is a value of the wrong type.
+pub fn check_hyper<C: Default + Serialize + DeserializeOwned>(variant: &str, given: &Hyper) -> Result<C> {
+    let bad =
+        |key: &str, problem: String| Error::BadValue { variant: variant.into(), key: key.into(), problem };
+    let Ok(Value::Object(mut table)) = serde_json::to_value(C::default()) else {
+        return Err(bad("*", "the configuration is not a table".into()));
+    };
+    for (key, value) in given {
+        let Some(slot) = table.get_mut(key) else {
+            let known: Vec<&str> = table.keys().map(String::as_str).collect();
+            return Err(Error::UnknownKey {
+                variant: variant.into(),
+                key: key.clone(),
+                nearest: nearest(key, known.iter().copied()).map(String::from),
+                known: if known.is_empty() { "none".into() } else { known.join(", ") },
+            });
+        };
+        // An integer is a fine value for a real hyperparameter.
+        *slot = match (&slot, value.as_f64()) {
+            (Value::Number(n), Some(f)) if n.is_f64() => Value::from(f),
+            _ => value.clone(),
+        };
+        serde_json::from_value::<C>(Value::Object(table.clone()))
+            .map_err(|e| bad(key, format!("cannot be {value}: {e}")))?;
+    }
+    serde_json::from_value(Value::Object(table)).map_err(|e| bad("*", e.to_string()))
+}
+
+/// Checks that a hyperparameter is finite and lies in `range`.
+///
+/// # Errors
+/// If it does not, naming it and the range.
+pub fn check_range(variant: &str, key: &str, value: f64, range: impl RangeBounds<f64>) -> Result<()> {
+    if value.is_finite() && range.contains(&value) {
+        return Ok(());
+    }
+    let (low, high) = (range.start_bound(), range.end_bound());
+    let low = match low {
+        Bound::Included(v) => format!("at least {v}"),
+        Bound::Excluded(v) => format!("above {v}"),
+        Bound::Unbounded => "finite".into(),
+    };
+    let high = match high {
+        Bound::Included(v) => format!(" and at most {v}"),
+        Bound::Excluded(v) => format!(" and below {v}"),
+        Bound::Unbounded => String::new(),
+    };
+    let problem = format!("is {value}, but must be {low}{high}");
+    Err(Error::BadValue { variant: variant.into(), key: key.into(), problem })
+}
+
+/// The name among `known` closest to `given`, if it is close enough to be what was meant.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (edits(&given, &name.to_lowercase()), name))
+        .filter(|(distance, name)| {
+            *distance <= given.len().max(name.len()).div_ceil(3)
+                || (given.len() > 2 && name.starts_with(&given))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Levenshtein distance.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let cost = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], cost);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Serialize, Deserialize, PartialEq)]
+    struct Config {
+        advweight: f64,
+        codes: usize,
+    }
+    impl Default for Config {
+        fn default() -> Self {
+            Self { advweight: 0.5, codes: 16 }
+        }
+    }
+
+    fn table(json: &str) -> Hyper {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_filled_in_and_integers_serve_as_reals() {
+        assert_eq!(check_hyper::<Config>("x", &table("{}")).unwrap(), Config::default());
+        let config = check_hyper::<Config>("x", &table(r#"{"advweight": 2}"#)).unwrap();
+        assert_eq!(config, Config { advweight: 2.0, codes: 16 });
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_named() {
+        let message = |json| check_hyper::<Config>("acai", &table(json)).unwrap_err().to_string();
+        let unknown = message(r#"{"advwieght": 1}"#);
+        assert!(
+            unknown.contains("'advwieght'") && unknown.contains("did you mean 'advweight'?"),
+            "{unknown}"
+        );
+        let bad = message(r#"{"codes": "many"}"#);
+        assert!(bad.contains("'codes' cannot be \"many\""), "{bad}");
+        assert!(message(r#"{"codes": -1}"#).contains("'codes'"));
+    }
+
+    #[test]
+    fn ranges_are_stated() {
+        assert!(check_range("vae", "beta", 0.0, 0.0..).is_ok());
+        let message = |v| check_range("dropout", "keep", v, 0.1..=1.0).unwrap_err().to_string();
+        assert_eq!(
+            message(2.0),
+            "dropout: hyperparameter 'keep' is 2, but must be at least 0.1 and at most 1"
+        );
+        assert!(message(f64::NAN).contains("is NaN"));
+    }
+
+    #[test]
+    fn nearest_is_near() {
+        let known = ["baseline", "acai", "vqvae"];
+        assert_eq!(nearest("ACIA", known), Some("acai"));
+        assert_eq!(nearest("vq-vae", known), Some("vqvae"));
+        assert_eq!(nearest("gan", known), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! What every crate of lerpbench speaks.
+//!
+//! * [`Autoencoder`]: the shared trait. A variant *states* its losses ([`Objectives`]); a trainer owns everything else.
+//! * [`Variant`]: how a variant is found by name, its hyperparameters checked and a model of it built; [`Model`] and
+//!   [`Of`] make one from a typed configuration.
+//! * [`ParamStore`]: ordered, grouped parameters and buffers.
+//! * [`Draws`]: random numbers without state: a pure function of (seed, stream, step, index).
+//!
+//! This crate touches no file and parses no command line.
+//!
+//! # Tensors
+//! Images and latents are channels last, `[batch, height, width, channels]`; pixels lie in `[-1, 1]`. Training is in
+//! `f32`; everything also works in `f64`, which is how gradients are checked by finite differences.
+
+mod autoencoder;
+mod draws;
+mod error;
+mod hyper;
+mod model;
+mod params;
+mod spec;
+
+pub use autoencoder::{Autoencoder, Build, Loss, Objectives, Term, Variant};
+pub use draws::Draws;
+pub use error::{Error, Result};
+pub use hyper::{Hyper, check_hyper, check_range, nearest};
+pub use model::{Model, Of};
+pub use params::{AUTOENCODER, Buffer, CRITIC, Group, Param, ParamStore};
+pub use spec::{ImageShape, LatentShape, Network, Spec};

@@ -1,0 +1,86 @@
+//! From a typed model to a [`Variant`]: checking and completing hyperparameters is the same for all.
+
+use std::marker::PhantomData;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{Autoencoder, Build, Hyper, Network, Result, Variant, check_hyper};
+
+/// An autoencoder that is built from a configuration of its own.
+pub trait Model: Autoencoder + Sized + 'static {
+    /// Name on the command line and in files, such as `acai`.
+    const NAME: &'static str;
+    /// Name in tables and figures, such as `ACAI`.
+    const TITLE: &'static str;
+    /// Its hyperparameters, with the paper's values as default.
+    type Config: Default + Serialize + DeserializeOwned;
+
+    /// The network on `dataset`; only a model that differs from the protocol's default needs this.
+    fn network(dataset: &str, default: Network) -> Network {
+        let _ = dataset;
+        default
+    }
+
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// The first value that is out of range; [`check_range`](crate::check_range) makes the error.
+    fn check(config: &Self::Config) -> Result<()>;
+
+    /// A model with fresh parameters.
+    ///
+    /// # Errors
+    /// If the network does not fit the images.
+    fn new(config: Self::Config, build: &Build) -> Result<Self>;
+}
+
+/// The [`Variant`] of a [`Model`].
+#[derive(Debug)]
+pub struct Of<M>(PhantomData<fn() -> M>);
+
+impl<M> Of<M> {
+    /// The variant of `M`.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<M> Default for Of<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: Model> Of<M> {
+    fn config(hyper: &Hyper) -> Result<M::Config> {
+        let config = check_hyper(M::NAME, hyper)?;
+        M::check(&config)?;
+        Ok(config)
+    }
+}
+
+impl<M: Model> Variant for Of<M> {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn title(&self) -> &'static str {
+        M::TITLE
+    }
+
+    fn network(&self, dataset: &str, default: Network) -> Network {
+        M::network(dataset, default)
+    }
+
+    fn check(&self, hyper: &Hyper) -> Result<Hyper> {
+        match serde_json::to_value(Self::config(hyper)?) {
+            Ok(Value::Object(table)) => Ok(table),
+            _ => unreachable!("check_hyper has read the configuration as a table"),
+        }
+    }
+
+    fn build(&self, build: &Build) -> Result<Box<dyn Autoencoder>> {
+        Ok(Box::new(M::new(Self::config(build.hyper)?, build)?))
+    }
+}

@@ -1,0 +1,1 @@
+//! The synthetic lines benchmark: drawing, classes and batches.

@@ -1,0 +1,84 @@
+//! The denoising autoencoder (section 4, "Denoising"): `min ‖x − d(e(x + σε))‖²`, `ε ~ N(0, I)`.
+//!
+//! The noisy image is not clipped; the target is the clean one. Interpolation and classifier see the latent of the
+//! clean image.
+
+use candle_core::Tensor;
+use lerp_core::{
+    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
+};
+use lerp_nn::{Coder, Encoder, mean_squared_error};
+use serde::{Deserialize, Serialize};
+
+/// Hyperparameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Standard deviation σ of the noise, in units of the pixel range [-1, 1].
+    pub noise: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { noise: 1.0 }
+    }
+}
+
+/// The denoising autoencoder.
+#[derive(Debug)]
+pub struct Denoising {
+    coder: Coder,
+    frozen: Encoder,
+    noise: f64,
+}
+
+impl Denoising {
+    /// The image with noise from stream `noise`.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` to the same.
+    pub fn corrupt(&self, x: &Tensor, draws: &Draws) -> Result<Tensor> {
+        Ok((x + (draws.normal("noise", x.shape())? * self.noise)?)?)
+    }
+}
+
+impl Model for Denoising {
+    const NAME: &'static str = "denoising";
+    const TITLE: &'static str = "Denoising";
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<()> {
+        check_range(Self::NAME, "noise", config.noise, 0.0..)
+    }
+
+    fn new(config: Config, build: &Build) -> Result<Self> {
+        let coder = Coder::new(Self::NAME, build)?;
+        Ok(Self { frozen: coder.encoder.frozen(), coder, noise: config.noise })
+    }
+}
+
+impl Autoencoder for Denoising {
+    fn spec(&self) -> &Spec {
+        &self.coder.spec
+    }
+
+    fn params(&self) -> &ParamStore {
+        &self.coder.store
+    }
+
+    fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
+        self.coder.encoder.forward(x)
+    }
+
+    fn decode(&self, z: &Tensor) -> Result<Tensor> {
+        self.coder.decoder.forward(z)
+    }
+
+    fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
+        let noisy = self.corrupt(x, draws)?;
+        let recon = self.coder.decoder.forward(&self.coder.encoder.forward(&noisy)?)?;
+        let loss = mean_squared_error(&recon, x)?;
+        // The classifier's view takes no gradient, so its pass through the encoder keeps nothing for one.
+        let clean = self.frozen.forward(x)?;
+        Ok(Objectives::new(AUTOENCODER, loss.clone(), &clean)?.term("mse", &loss))
+    }
+}

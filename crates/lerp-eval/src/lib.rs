@@ -1,0 +1,1 @@
+//! Metrics of interpolation quality: tensors in, numbers out.

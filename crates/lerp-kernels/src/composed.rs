@@ -1,0 +1,74 @@
+//! Every operation from candle's own, differentiated by candle: correct on any device, in `f32` and `f64`.
+//!
+//! Only operations whose gradients are right in candle 0.11.1 are used (no `conv2d`, `upsample_nearest2d` or
+//! `max_pool2d`).
+
+use candle_core::{D, Result, Tensor};
+
+use crate::Activation;
+
+/// See [`crate::conv2d`]: the k² shifted copies of the image side by side, then one matrix product.
+///
+/// # Shapes
+/// `x` `[batch, height, width, in]`, `weight` `[k, k, in, out]`, `bias` `[out]`; result `[batch, height, width, out]`.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
+    let (batch, height, width, cin) = x.dims4()?;
+    let (k, _, _, cout) = weight.dims4()?;
+    let columns = if k == 1 {
+        x.contiguous()?
+    } else {
+        let padded = x.pad_with_zeros(1, k / 2, k / 2)?.pad_with_zeros(2, k / 2, k / 2)?;
+        let mut taps = Vec::with_capacity(k * k);
+        for dy in 0..k {
+            let rows = padded.narrow(1, dy, height)?;
+            for dx in 0..k {
+                taps.push(rows.narrow(2, dx, width)?);
+            }
+        }
+        Tensor::cat(&taps, D::Minus1)?.contiguous()?
+    };
+    let columns = columns.reshape((batch * height * width, k * k * cin))?;
+    let y = columns.matmul(&weight.reshape((k * k * cin, cout))?)?.broadcast_add(bias)?;
+    let y = match activation {
+        Activation::Linear => y,
+        Activation::LeakyRelu(slope) => leaky_relu(&y, f64::from(slope))?,
+    };
+    y.reshape((batch, height, width, cout))
+}
+
+/// See [`crate::downscale2`].
+///
+/// # Shapes
+/// `[batch, height, width, channels]` to `[batch, height / 2, width / 2, channels]`.
+pub fn downscale2(x: &Tensor) -> Result<Tensor> {
+    let (b, h, w, c) = x.dims4()?;
+    x.contiguous()?.reshape(&[b, h / 2, 2, w / 2, 2, c])?.sum((2, 4))? * 0.25
+}
+
+/// See [`crate::upscale2`].
+///
+/// # Shapes
+/// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
+pub fn upscale2(x: &Tensor) -> Result<Tensor> {
+    let (b, h, w, c) = x.dims4()?;
+    let blocks = x.contiguous()?.reshape(&[b, h, 1, w, 1, c])?.broadcast_as(&[b, h, 2, w, 2, c])?;
+    blocks.contiguous()?.reshape((b, 2 * h, 2 * w, c))
+}
+
+/// See [`crate::dense`].
+///
+/// # Shapes
+/// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
+pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.matmul(weight)?.broadcast_add(bias)
+}
+
+/// See [`crate::leaky_relu`].
+///
+/// # Shapes
+/// Any; the result has the same.
+pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
+    // A constant gate, so that the gradient at zero is the reference's (slope) and nothing is compared twice.
+    let positive = x.detach().gt(&x.detach().zeros_like()?)?.to_dtype(x.dtype())?;
+    x * ((positive * (1.0 - slope))? + slope)?
+}

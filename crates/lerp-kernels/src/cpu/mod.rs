@@ -1,0 +1,39 @@
+//! Fused forms on the CPU, in `f32`.
+//!
+//! A convolution is an implicit matrix product: the zero-padded image is laid out once per image in a scratch buffer, in
+//! which the `k·in` inputs of a row of taps are contiguous, so no column matrix is built. The inner kernel
+//! ([`tile`]) holds 6 pixels x 16 output channels in registers and serves the output, the gradient of the input (the
+//! same convolution with the weights turned round) and the gradient of the weights (6 weights x 16 output channels,
+//! summed over pixels).
+//!
+//! Work is split over images in a way that depends on the shapes alone and partial sums are added in a fixed order, so
+//! results have the same bits for any number of threads.
+
+mod conv;
+mod ops;
+mod resize;
+mod tile;
+
+use candle_core::{CpuStorage, Layout, Result};
+
+pub use ops::{conv2d, downscale2, upscale2};
+pub use tile::{Isa, isas, with_isa};
+
+/// The contiguous `f32` values of a storage.
+pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("a fused operation was given a tensor that is not contiguous");
+    };
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+/// The contiguous `f32` values of a storage, to be changed.
+pub(crate) fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("a fused operation was given a tensor that is not contiguous");
+    };
+    match storage {
+        CpuStorage::F32(values) => Ok(&mut values[start..end]),
+        _ => candle_core::bail!("a fused operation was given a tensor that is not f32"),
+    }
+}

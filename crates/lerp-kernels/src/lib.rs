@@ -1,0 +1,130 @@
+//! The tensor operations of the benchmark, channels last, each in two forms.
+//!
+//! * *fused*: one custom operation with its own gradient, in a folder per device ([`cpu`] so far);
+//! * *composed* ([`composed`]): candle's own operations, differentiated by candle, right on every device and in `f64`.
+//!   It is the fused form's test oracle, and finite differences in `f64` are the oracle of both.
+//!
+//! The functions of this module take the fused form where there is one for the tensor's device and type, and the
+//! composed form elsewhere. Both are correct when an input is used more than once. [`with_form`] overrides the choice.
+//!
+//! This is the only crate in which `unsafe` may stand.
+
+pub mod composed;
+pub mod cpu;
+mod optim;
+
+use std::cell::Cell;
+
+use candle_core::{DType, Result, Tensor};
+
+pub use optim::{Adam, adam_step};
+
+/// What follows a convolution's sum.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Activation {
+    /// Nothing.
+    Linear,
+    /// `max(x, slope·x)`, with a slope in (0, 1): 0.2 in the paper.
+    LeakyRelu(f32),
+}
+
+impl Activation {
+    /// Leaky ReLU with the slope of the paper, 0.2.
+    pub const LEAKY: Self = Self::LeakyRelu(0.2);
+}
+
+/// Which form of an operation runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The fused form where the device has one.
+    Fused,
+    /// Always the composed form.
+    Composed,
+}
+
+thread_local! {
+    static FORM: Cell<Form> = const { Cell::new(Form::Fused) };
+}
+
+/// Runs `f` with the given form on this thread; an operation's backward pass takes the form of its forward pass.
+pub fn with_form<T>(form: Form, f: impl FnOnce() -> T) -> T {
+    let before = FORM.replace(form);
+    let result = f();
+    FORM.set(before);
+    result
+}
+
+/// Whether operations on `x` run fused.
+fn fused(x: &Tensor) -> bool {
+    FORM.get() == Form::Fused && x.device().is_cpu() && x.dtype() == DType::F32
+}
+
+/// Convolution with stride 1 and zero padding that keeps the size ("same"), bias and activation.
+///
+/// # Shapes
+/// `x` `[batch, height, width, in]`, `weight` `[k, k, in, out]` with odd `k`, `bias` `[out]`; result
+/// `[batch, height, width, out]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
+    check_conv(x, weight, bias)?;
+    if fused(x) {
+        cpu::conv2d(x, weight, bias, activation)
+    } else {
+        composed::conv2d(x, weight, bias, activation)
+    }
+}
+
+/// Mean over 2x2 blocks.
+///
+/// # Shapes
+/// `[batch, height, width, channels]` with even sides to `[batch, height / 2, width / 2, channels]`.
+///
+/// # Errors
+/// If a side is odd.
+pub fn downscale2(x: &Tensor) -> Result<Tensor> {
+    let (_, h, w, _) = x.dims4()?;
+    if h % 2 != 0 || w % 2 != 0 {
+        candle_core::bail!("downscale2: {h}x{w} has an odd side");
+    }
+    if fused(x) { cpu::downscale2(x) } else { composed::downscale2(x) }
+}
+
+/// Nearest-neighbour enlargement by two.
+///
+/// # Shapes
+/// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
+pub fn upscale2(x: &Tensor) -> Result<Tensor> {
+    if fused(x) { cpu::upscale2(x) } else { composed::upscale2(x) }
+}
+
+/// `x·weight + bias`.
+///
+/// # Shapes
+/// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
+pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    composed::dense(x, weight, bias)
+}
+
+/// `max(x, slope·x)` for a slope in (0, 1).
+///
+/// # Shapes
+/// Any; the result has the same.
+pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
+    composed::leaky_relu(x, slope)
+}
+
+fn check_conv(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<()> {
+    let (_, _, _, cin) = x.dims4()?;
+    let (kh, kw, wcin, cout) = weight.dims4()?;
+    if kh != kw || kh % 2 == 0 || wcin != cin || bias.dims() != [cout] {
+        candle_core::bail!(
+            "conv2d: x {:?}, weight {:?} and bias {:?} do not fit; wanted [b, h, w, in], [k, k, in, out] with odd k, [out]",
+            x.dims(),
+            weight.dims(),
+            bias.dims()
+        );
+    }
+    Ok(())
+}

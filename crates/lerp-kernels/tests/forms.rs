@@ -1,0 +1,188 @@
+//! Fused against composed on many shapes and every instruction set; composed against finite differences in `f64`.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use lerp_core::Draws;
+use lerp_kernels::{
+    Activation, Adam, Form, adam_step, composed, conv2d,
+    cpu::{isas, with_isa},
+    downscale2, leaky_relu, upscale2, with_form,
+};
+
+fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
+    Draws::new(11, &Device::Cpu).normal(name, shape).unwrap().to_dtype(dtype).unwrap()
+}
+
+fn largest(t: &Tensor) -> f64 {
+    t.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+}
+
+fn assert_close(what: &str, a: &Tensor, b: &Tensor, tolerance: f64) {
+    assert_eq!(a.dims(), b.dims(), "{what}");
+    let error = largest(&(a - b).unwrap()) / largest(b).max(1e-6);
+    assert!(error <= tolerance, "{what}: {error:e} above {tolerance:e}");
+}
+
+/// Output and gradients of `op` with respect to all inputs; the loss weighs every output differently.
+fn with_gradients(op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> Vec<Tensor> {
+    let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
+    let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let y = op(&tensors).unwrap();
+    let weights = normal("loss", y.dims(), y.dtype());
+    let grads = (&y * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    let mut all = vec![y.detach()];
+    all.extend(tensors.iter().map(|t| grads.get(t).unwrap().clone()));
+    all
+}
+
+/// batch, height, width, kernel, input channels, output channels: odd sizes, one channel, batch 1, maps smaller than a
+/// tile, channels that are no multiple of a tile, batches that do not divide into parts.
+const SHAPES: [[usize; 6]; 12] = [
+    [1, 1, 1, 1, 1, 1],
+    [1, 1, 1, 3, 3, 2],
+    [2, 2, 2, 3, 5, 7],
+    [3, 5, 7, 3, 1, 1],
+    [1, 7, 3, 3, 16, 17],
+    [9, 4, 4, 3, 6, 32],
+    [17, 3, 2, 5, 2, 15],
+    [8, 8, 8, 1, 1, 16],
+    [5, 6, 9, 3, 33, 16],
+    [64, 2, 2, 3, 16, 48],
+    [13, 16, 16, 3, 3, 4],
+    [2, 32, 32, 3, 16, 1],
+];
+
+#[test]
+fn convolution_equals_its_composed_form_on_every_instruction_set() {
+    for [b, h, w, k, cin, cout] in SHAPES {
+        let inputs = [
+            normal("x", &[b, h, w, cin], DType::F32),
+            normal("w", &[k, k, cin, cout], DType::F32),
+            normal("b", &[cout], DType::F32),
+        ];
+        for activation in [Activation::Linear, Activation::LEAKY] {
+            let op = |t: &[Tensor]| conv2d(&t[0], &t[1], &t[2], activation);
+            let oracle = with_form(Form::Composed, || with_gradients(&op, &inputs));
+            for isa in isas() {
+                // One thread, so that the instruction set forced on this one is used throughout.
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+                let fused = pool.install(|| with_isa(*isa, || with_gradients(&op, &inputs)));
+                for (what, (a, b)) in ["y", "dx", "dw", "db"].iter().zip(fused.iter().zip(&oracle)) {
+                    assert_close(&format!("{what} {:?} {activation:?} {isa:?}", [b.dims()]), a, b, 2e-5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn resizing_equals_its_composed_form() {
+    for [b, h, w, c] in [[1, 2, 2, 1], [3, 4, 6, 5], [2, 16, 8, 16]] {
+        let x = [normal("x", &[b, h, w, c], DType::F32)];
+        for op in [downscale2, upscale2] {
+            let op = |t: &[Tensor]| op(&t[0]);
+            let oracle = with_form(Form::Composed, || with_gradients(&op, &x));
+            for (a, b) in with_gradients(&op, &x).iter().zip(&oracle) {
+                assert_close("resize", a, b, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn results_have_the_same_bits_for_any_number_of_threads() {
+    let inputs = [
+        normal("x", &[23, 8, 8, 16], DType::F32),
+        normal("w", &[3, 3, 16, 20], DType::F32),
+        normal("b", &[20], DType::F32),
+    ];
+    let op = |t: &[Tensor]| upscale2(&downscale2(&conv2d(&t[0], &t[1], &t[2], Activation::LEAKY)?)?);
+    let bits = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let all = pool.install(|| with_gradients(&op, &inputs));
+        all.iter()
+            .flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            .map(f32::to_bits)
+            .collect::<Vec<_>>()
+    };
+    let one = bits(1);
+    for threads in [2, 3, 5] {
+        assert!(one == bits(threads), "{threads} threads differ from one");
+    }
+}
+
+/// Every gradient of the composed form against central differences.
+fn assert_differentiates(what: &str, op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) {
+    let analytic = with_gradients(op, inputs);
+    let loss = |inputs: &[Tensor]| -> f64 {
+        let y = op(inputs).unwrap();
+        let weights = normal("loss", y.dims(), y.dtype());
+        (y * weights).unwrap().sum_all().unwrap().to_scalar().unwrap()
+    };
+    let step = 1e-6;
+    for (i, input) in inputs.iter().enumerate() {
+        let flat = input.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let numeric: Vec<f64> = (0..flat.len())
+            .map(|j| {
+                let moved = |by: f64| {
+                    let mut values = flat.clone();
+                    values[j] += by;
+                    let mut inputs = inputs.to_vec();
+                    inputs[i] = Tensor::from_vec(values, input.shape(), &Device::Cpu).unwrap();
+                    loss(&inputs)
+                };
+                (moved(step) - moved(-step)) / (2.0 * step)
+            })
+            .collect();
+        let numeric = Tensor::from_vec(numeric, input.shape(), &Device::Cpu).unwrap();
+        assert_close(&format!("{what}, input {i}"), &analytic[i + 1], &numeric, 1e-7);
+    }
+}
+
+#[test]
+fn composed_forms_equal_finite_differences_in_f64() {
+    let x = normal("x", &[2, 4, 6, 3], DType::F64);
+    let (w, b) = (normal("w", &[3, 3, 3, 2], DType::F64), normal("b", &[2], DType::F64));
+    for activation in [Activation::Linear, Activation::LEAKY] {
+        let op = |t: &[Tensor]| composed::conv2d(&t[0], &t[1], &t[2], activation);
+        assert_differentiates("conv2d", &op, &[x.clone(), w.clone(), b.clone()]);
+    }
+    assert_differentiates("downscale2", &|t| downscale2(&t[0]), &[x.clone()]);
+    assert_differentiates("upscale2", &|t| upscale2(&t[0]), &[x.clone()]);
+    assert_differentiates("leaky_relu", &|t| leaky_relu(&t[0], 0.2), &[x.clone()]);
+    // An input that is used twice: candle's own upsampling overwrites one of the two gradients.
+    let twice = |t: &[Tensor]| upscale2(&t[0])? + upscale2(&t[0].sqr()?)?;
+    assert_differentiates("upscale2 twice", &twice, &[x]);
+}
+
+#[test]
+fn nothing_is_computed_for_constants() {
+    let x = Var::from_tensor(&normal("x", &[2, 4, 4, 3], DType::F32)).unwrap();
+    let (w, b) = (normal("w", &[3, 3, 3, 2], DType::F32), normal("b", &[2], DType::F32));
+    let grads = conv2d(&x, &w, &b, Activation::LEAKY).unwrap().sum_all().unwrap().backward().unwrap();
+    assert!(grads.get(&w).is_none() && grads.get(&b).is_none() && grads.get(x.as_tensor()).is_some());
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let t = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    assert!(conv2d(&t(&[1, 4, 4, 2]), &t(&[3, 3, 3, 2]), &t(&[2]), Activation::Linear).is_err());
+    assert!(conv2d(&t(&[1, 4, 4, 2]), &t(&[2, 2, 2, 2]), &t(&[2]), Activation::Linear).is_err());
+    assert!(conv2d(&t(&[1, 4, 4, 2]), &t(&[3, 3, 2, 2]), &t(&[3]), Activation::Linear).is_err());
+    assert!(downscale2(&t(&[1, 3, 4, 2])).is_err());
+}
+
+#[test]
+fn adam_has_the_same_result_fused_and_composed() {
+    let run = |dtype| {
+        let var = |name| Var::from_tensor(&normal(name, &[50], dtype)).unwrap();
+        let p = var("p");
+        let zero = || Var::from_tensor(&Tensor::zeros(50, dtype, &Device::Cpu).unwrap()).unwrap();
+        let (m, v) = (zero(), zero());
+        for step in 1..=5 {
+            let grad = (normal("g", &[50], dtype) * f64::from(step as u32)).unwrap();
+            adam_step(&p, &grad, &m, &v, 1e-2, step, &Adam::default()).unwrap();
+        }
+        p.as_tensor().to_dtype(DType::F64).unwrap()
+    };
+    assert_close("adam", &run(DType::F32), &run(DType::F64), 1e-6);
+}

@@ -1,0 +1,106 @@
+//! Checkpoints: parameters, buffers, Adam's moments and the step, in one safetensors file.
+
+use std::{collections::HashMap, path::Path};
+
+use candle_core::{Device, Tensor, safetensors::load_buffer};
+use safetensors::SafeTensors;
+
+use crate::{Cell, Error, Learner, Result, write_atomic};
+
+const FORMAT: &str = "lerp checkpoint 1";
+
+/// Writes the learner's whole state. Nothing random is in it: draws depend on seed and step alone.
+///
+/// # Errors
+/// If a parameter is not finite (the last good checkpoint is kept), or the file cannot be written.
+pub(crate) fn save(path: &Path, cell: &Cell, learner: &Learner, wall_s: f64) -> Result<()> {
+    let mut tensors: Vec<(String, Tensor)> = Vec::new();
+    for (name, var) in learner.entries() {
+        let sum = var
+            .as_tensor()
+            .detach()
+            .abs()?
+            .sum_all()?
+            .to_dtype(candle_core::DType::F64)?
+            .to_scalar::<f64>()?;
+        if !sum.is_finite() {
+            let (step, samples) = (learner.step(), cell.samples_at(learner.step()));
+            return Err(Error::NotFinite { loss: format!("parameter {name}"), value: sum, step, samples });
+        }
+        tensors.push((name.to_owned(), var.as_tensor().clone()));
+    }
+    for trained in learner.trained() {
+        tensors.push((format!("adam.m.{}", trained.name), trained.m.as_tensor().clone()));
+        tensors.push((format!("adam.v.{}", trained.name), trained.v.as_tensor().clone()));
+    }
+    let metadata = HashMap::from([
+        ("format".to_owned(), FORMAT.to_owned()),
+        ("cell".to_owned(), cell.id()),
+        ("step".to_owned(), learner.step().to_string()),
+        ("wall_s".to_owned(), wall_s.to_string()),
+    ]);
+    write(path, tensors, metadata)
+}
+
+/// Writes the parameters and buffers alone, for use elsewhere.
+pub(crate) fn save_model(path: &Path, cell: &Cell, learner: &Learner) -> Result<()> {
+    let tensors = learner.entries().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect();
+    let metadata = HashMap::from([
+        ("format".to_owned(), "lerp model 1".to_owned()),
+        ("cell".to_owned(), serde_json::to_string(cell).unwrap_or_default()),
+    ]);
+    write(path, tensors, metadata)
+}
+
+fn write(path: &Path, tensors: Vec<(String, Tensor)>, metadata: HashMap<String, String>) -> Result<()> {
+    let bytes = safetensors::serialize(tensors, Some(metadata))
+        .map_err(|e| Error::bad_file(path, format!("cannot be made: {e}")))?;
+    write_atomic(path, &bytes)
+}
+
+/// Reads a checkpoint into the learner and returns the seconds that it took until then.
+///
+/// # Errors
+/// If the file is cut short or damaged, belongs to another cell, or does not fit the model; nothing is changed then.
+pub(crate) fn restore(path: &Path, cell: &Cell, learner: &mut Learner) -> Result<f64> {
+    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let damaged = |e: &str| {
+        Error::bad_file(
+            path,
+            format!("is cut short or damaged ({e}); delete it to train this cell from the start"),
+        )
+    };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e.to_string()))?;
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let field = |key: &str| metadata.get(key).map(String::as_str).ok_or_else(|| damaged("no header"));
+    if field("format")? != FORMAT {
+        return Err(damaged("another format"));
+    }
+    if field("cell")? != cell.id() {
+        let other = field("cell")?;
+        return Err(Error::bad_file(
+            path,
+            format!("belongs to {other}, not to {}; delete it, or choose another folder", cell.id()),
+        ));
+    }
+    let step = field("step")?.parse().map_err(|_| damaged("no step"))?;
+    let wall_s = field("wall_s")?.parse().map_err(|_| damaged("no time"))?;
+    let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|e| damaged(&e.to_string()))?;
+
+    let mut changes = Vec::new();
+    let moments = learner.trained().iter().flat_map(|t| {
+        [(format!("adam.m.{}", t.name), t.m.clone()), (format!("adam.v.{}", t.name), t.v.clone())]
+    });
+    for (name, var) in learner.entries().map(|(n, v)| (n.to_owned(), v.clone())).chain(moments) {
+        let tensor = tensors.get(&name).ok_or_else(|| damaged(&format!("{name} is missing")))?;
+        if tensor.dims() != var.dims() || tensor.dtype() != var.dtype() {
+            return Err(damaged(&format!("{name} is {:?}, wanted {:?}", tensor.dims(), var.dims())));
+        }
+        changes.push((var, tensor));
+    }
+    for (var, tensor) in changes {
+        var.set(&tensor.to_device(var.device())?)?;
+    }
+    learner.set_step(step);
+    Ok(wall_s)
+}

@@ -1,0 +1,308 @@
+//! What every variant must satisfy, a stranger's too.
+//!
+//! ```no_run
+//! # fn demo(variant: &dyn lerp_core::Variant) -> lerp_train::Result<()> {
+//! for rule in lerp_train::conformance::check(variant)? {
+//!     println!("{rule}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{path::Path, sync::atomic::AtomicBool};
+
+use candle_core::{DType, Device, Tensor};
+use lerp_core::{Autoencoder, Build, Draws, Hyper, Network, Variant};
+use lerp_data::{Batch, Dataset, Lines};
+
+use crate::{Cell, Error, Learner, Outcome, Progress, Provenance, Result, RunRecord, checkpoint, train};
+
+/// A small network for lines: two halvings, four channels.
+const NETWORK: Network = Network { scales: 2, depth: 4, latent: 2 };
+const BATCH: usize = 8;
+
+/// Checks all rules on a small model and returns them, one sentence each.
+///
+/// # Errors
+/// [`Error::NotConforming`] with the first rule that is broken and how; or whatever the variant itself returns.
+pub fn check(variant: &dyn Variant) -> Result<Vec<&'static str>> {
+    let dir =
+        std::env::temp_dir().join(format!("lerp-conformance-{}-{}", variant.name(), std::process::id()));
+    std::fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
+    let subject = Subject { variant, hyper: variant.check(&Hyper::new())? };
+    let rules: [(&'static str, &dyn Fn() -> Result<()>); 6] = [
+        ("shapes are those of its specification", &|| subject.shapes()),
+        ("every group has one loss, and no loss computes another group's gradients", &|| subject.groups()),
+        ("losses and gradients are finite, and equal seeds give equal ones", &|| subject.repeats()),
+        ("updating one group leaves the others alone", &|| subject.separate_updates()),
+        ("parameters and buffers are saved and loaded bit for bit", &|| subject.saves(&dir)),
+        ("a run that is stopped and resumed equals one that is not, bit for bit", &|| subject.resumes(&dir)),
+    ];
+    let result = rules.iter().try_for_each(|(_, rule)| rule());
+    let _ = std::fs::remove_dir_all(&dir);
+    result.map(|()| rules.iter().map(|(name, _)| *name).collect())
+}
+
+struct Subject<'a> {
+    variant: &'a dyn Variant,
+    hyper: Hyper,
+}
+
+impl Subject<'_> {
+    fn broken<T>(&self, problem: impl Into<String>) -> Result<T> {
+        Err(Error::NotConforming { variant: self.variant.name().into(), problem: problem.into() })
+    }
+
+    fn model(&self, seed: u64) -> Result<Box<dyn Autoencoder>> {
+        let network = self.variant.network("conformance", NETWORK);
+        let build = Build {
+            image: Lines.image(),
+            network,
+            hyper: &self.hyper,
+            seed,
+            dtype: DType::F32,
+            device: &Device::Cpu,
+        };
+        Ok(self.variant.build(&build)?)
+    }
+
+    fn learner(&self, seed: u64) -> Result<Learner> {
+        Learner::new(self.model(seed)?, Lines.classes(), seed, 1e-3)
+    }
+
+    fn batch(seed: u64) -> Result<(Batch, Draws)> {
+        let draws = Draws::new(seed, &Device::Cpu);
+        Ok((Lines.train_batch(BATCH, &draws.scope("data"))?, draws.scope("train")))
+    }
+
+    fn shapes(&self) -> Result<()> {
+        let model = self.model(1)?;
+        let (batch, draws) = Self::batch(1)?;
+        let (spec, images) = (model.spec(), batch.images.dims());
+        let latent = [BATCH, spec.latent.height, spec.latent.width, spec.latent.channels];
+        let z = model.encode(&batch.images, &draws)?;
+        let half = model.mix(&z, &z, 0.5)?;
+        let checks = [
+            ("encode", z.dims(), &latent[..]),
+            ("mix", half.dims(), &latent),
+            ("decode", &model.decode(&half)?.dims().to_vec(), images),
+            ("reconstruct", &model.reconstruct(&batch.images, &draws)?.dims().to_vec(), images),
+            ("features", &model.features(&batch.images, &draws)?.dims().to_vec(), &[BATCH, spec.features]),
+            (
+                "objectives' features",
+                &model.objectives(&batch.images, &draws)?.features.dims().to_vec(),
+                &[BATCH, spec.features],
+            ),
+        ];
+        for (what, got, wanted) in checks {
+            if got != wanted {
+                return self.broken(format!("{what} gives {got:?}, its specification says {wanted:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn groups(&self) -> Result<()> {
+        let model = self.model(1)?;
+        let (batch, draws) = Self::batch(1)?;
+        let objectives = model.objectives(&batch.images, &draws)?;
+        let groups = model.params().groups();
+        for group in &groups {
+            let losses = objectives.losses.iter().filter(|loss| loss.group == *group).count();
+            if losses != 1 {
+                return self.broken(format!("group '{}' has {losses} losses, wanted 1", group.0));
+            }
+        }
+        for loss in &objectives.losses {
+            if !groups.contains(&loss.group) {
+                return self.broken(format!(
+                    "there is a loss for group '{}', which has no parameters",
+                    loss.group.0
+                ));
+            }
+            let grads = loss.value.backward()?;
+            for param in model.params().params() {
+                if param.group != loss.group && grads.get(param.var.as_tensor()).is_some() {
+                    return self.broken(format!(
+                        "the loss of '{}' computes a gradient for {} of '{}', which nobody uses; detach it",
+                        loss.group.0, param.name, param.group.0
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn repeats(&self) -> Result<()> {
+        let (first, second) = (self.learner(3)?, self.learner(3)?);
+        let (batch, draws) = Self::batch(3)?;
+        let (a, b) = (first.gradients(&batch, &draws)?, second.gradients(&batch, &draws)?);
+        for ((name, a), (_, b)) in a.losses.iter().zip(&b.losses) {
+            let (a, b) = (a.to_scalar::<f32>()?, b.to_scalar::<f32>()?);
+            if !a.is_finite() {
+                return self.broken(format!("{name} is {a} on the first step"));
+            }
+            if a.to_bits() != b.to_bits() {
+                return self.broken(format!("{name} is {a} and {b} from equal seeds"));
+            }
+        }
+        for (name, (a, b)) in first.names().zip(a.grads.iter().zip(&b.grads)) {
+            if let (Some(a), Some(b)) = (a, b) {
+                let a = bits(a)?;
+                if a != bits(b)? {
+                    return self.broken(format!("the gradient of {name} differs between equal seeds"));
+                }
+                if a.iter().any(|v| !f32::from_bits(*v).is_finite()) {
+                    return self.broken(format!("the gradient of {name} is not finite on the first step"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn separate_updates(&self) -> Result<()> {
+        for group in self.model(1)?.params().groups() {
+            let mut learner = self.learner(1)?;
+            let (batch, draws) = Self::batch(1)?;
+            let before = snapshot(&learner)?;
+            let mut gradients = learner.gradients(&batch, &draws)?;
+            let member: Vec<bool> = learner.trained().iter().map(|t| t.group == group).collect();
+            for (grad, member) in gradients.grads.iter_mut().zip(&member) {
+                if !member {
+                    *grad = None;
+                }
+            }
+            learner.update(&gradients)?;
+            let trained: Vec<(&str, bool)> = learner.names().zip(member.iter().copied()).collect();
+            for ((name, old), (_, new)) in before.iter().zip(snapshot(&learner)?) {
+                let inside = trained.iter().any(|(n, member)| n == name && *member);
+                let buffer = !trained.iter().any(|(n, _)| n == name);
+                if !inside && !buffer && *old != new {
+                    return self.broken(format!("an update of group '{}' changed {name}", group.0));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn saves(&self, dir: &Path) -> Result<()> {
+        let path = dir.join("saved.safetensors");
+        let cell = self.cell(1, 64);
+        let mut saved = self.learner(1)?;
+        let (batch, draws) = Self::batch(1)?;
+        let gradients = saved.gradients(&batch, &draws)?;
+        saved.update(&gradients)?;
+        checkpoint::save(&path, &cell, &saved, 0.0)?;
+        let mut loaded = self.learner(2)?;
+        checkpoint::restore(&path, &cell, &mut loaded)?;
+        for ((name, a), (_, b)) in snapshot(&saved)?.iter().zip(snapshot(&loaded)?) {
+            if *a != b {
+                return self.broken(format!("{name} differs after saving and loading"));
+            }
+        }
+        Ok(())
+    }
+
+    fn cell(&self, seed: u64, samples: u64) -> Cell {
+        Cell {
+            dataset: "lines".into(),
+            variant: self.variant.name().into(),
+            seed,
+            samples,
+            batch: BATCH,
+            learning_rate: 1e-3,
+            eval_every: samples,
+            checkpoint_every: samples,
+            test_samples: BATCH,
+            network: self.variant.network("conformance", NETWORK),
+            hyper: self.hyper.clone(),
+        }
+    }
+
+    fn resumes(&self, dir: &Path) -> Result<()> {
+        let cell = self.cell(5, 5 * BATCH as u64);
+        let run = |name: &str, stop_after: u64| -> Result<Vec<u8>> {
+            let (dir, stop) = (dir.join(name), AtomicBool::new(false));
+            let record = RunRecord {
+                id: cell.id(),
+                title: self.variant.title().into(),
+                cell: cell.clone(),
+                provenance: Provenance {
+                    version: String::new(),
+                    git: String::new(),
+                    device: "cpu".into(),
+                    threads: 0,
+                    candle: String::new(),
+                    started: String::new(),
+                    command: String::new(),
+                },
+            };
+            let stopping = StopAfter { variant: self.variant, steps: stop_after, stop: &stop };
+            while stopping.go(&record, &dir)? == Outcome::Interrupted {
+                stop.store(false, std::sync::atomic::Ordering::Relaxed);
+            }
+            let path = dir.join("model.safetensors");
+            std::fs::read(&path).map_err(Error::file("read", &path))
+        };
+        if run("whole", u64::MAX)? != run("resumed", 2)? {
+            return self.broken("a run stopped every two steps and resumed ends with other parameters");
+        }
+        Ok(())
+    }
+}
+
+/// Trains until `steps` more steps were begun, then asks the run to stop.
+struct StopAfter<'a> {
+    variant: &'a dyn Variant,
+    steps: u64,
+    stop: &'a AtomicBool,
+}
+
+impl StopAfter<'_> {
+    fn go(&self, record: &RunRecord, dir: &Path) -> Result<Outcome> {
+        let dataset = Counting { left: self.steps.into(), stop: self.stop };
+        train(record, self.variant, &dataset, &Device::Cpu, dir, self.stop, &mut |_: &Progress| {})
+    }
+}
+
+/// The lines dataset, which asks for a stop when a number of training batches was taken.
+struct Counting<'a> {
+    left: std::sync::atomic::AtomicU64,
+    stop: &'a AtomicBool,
+}
+
+impl Dataset for Counting<'_> {
+    fn name(&self) -> &'static str {
+        Lines.name()
+    }
+    fn title(&self) -> &str {
+        Lines.name()
+    }
+    fn image(&self) -> lerp_core::ImageShape {
+        Lines.image()
+    }
+    fn network(&self) -> Network {
+        NETWORK
+    }
+    fn classes(&self) -> usize {
+        Lines.classes()
+    }
+    fn train_batch(&self, size: usize, draws: &Draws) -> lerp_data::Result<Batch> {
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.left.fetch_sub(1, Relaxed) == 1 {
+            self.stop.store(true, Relaxed);
+        }
+        Lines.train_batch(size, draws)
+    }
+    fn test_batch(&self, size: usize, draws: &Draws) -> lerp_data::Result<Batch> {
+        Lines.test_batch(size, draws)
+    }
+}
+
+fn bits(tensor: &Tensor) -> Result<Vec<u32>> {
+    Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
+}
+
+fn snapshot(learner: &Learner) -> Result<Vec<(String, Vec<u32>)>> {
+    learner.entries().map(|(name, var)| Ok((name.to_owned(), bits(var.as_tensor())?))).collect()
+}

@@ -1,0 +1,105 @@
+//! Evaluation of a model in training: the protocol's numbers at one step.
+
+use candle_core::{DType, Device, Tensor};
+use lerp_core::Draws;
+use lerp_data::{Dataset, Lines};
+use lerp_eval::{LineBank, classifier};
+
+use crate::{Cell, Learner, Result};
+
+/// Pairs of lines that an evaluation interpolates between.
+pub const EVALUATED_PAIRS: usize = 256;
+/// Images of one interpolation, both ends included.
+pub const POSITIONS: usize = 16;
+/// Angles of the two lines of Figure 3, in radians.
+pub const FIGURE_3_ANGLES: [f64; 2] = [5.0 / 7.0 * std::f64::consts::PI, 1.5 * std::f64::consts::PI];
+
+/// Images that go through the model at a time.
+const CHUNK: usize = 256;
+
+/// The numbers of one evaluation, by metric name.
+///
+/// `draws` is at the step and in the evaluation's scope. Test lines are drawn anew at every evaluation.
+pub(crate) fn evaluate(
+    learner: &Learner,
+    dataset: &dyn Dataset,
+    bank: &LineBank,
+    cell: &Cell,
+    draws: &Draws,
+) -> Result<Vec<(String, f64)>> {
+    let mut values = line_metrics(learner, dataset, bank, draws)?;
+    values.extend(test_metrics(learner, dataset, cell.test_samples, &draws.scope("test"))?);
+    Ok(values.into_iter().map(|(name, value)| (format!("eval/{name}"), value)).collect())
+}
+
+/// Mean distance, smoothness and detour of interpolations between 256 pairs of test lines.
+fn line_metrics(
+    learner: &Learner,
+    dataset: &dyn Dataset,
+    bank: &LineBank,
+    draws: &Draws,
+) -> Result<Vec<(&'static str, f64)>> {
+    let model = learner.model();
+    let lines = dataset.test_batch(2 * EVALUATED_PAIRS, draws)?.images;
+    let latents = model.encode(&lines, draws)?.detach();
+    let (left, right) =
+        (latents.narrow(0, 0, EVALUATED_PAIRS)?, latents.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?);
+    let images = interpolate(learner, &left, &right)?;
+    let metrics = bank.evaluate(&images)?;
+    Ok(vec![
+        ("mean_distance", metrics.mean_distance()),
+        ("mean_smoothness", metrics.mean_smoothness()),
+        ("mean_smoothness_valid", metrics.mean_smoothness_valid()),
+        ("detour", metrics.mean_detour()),
+        ("valid_fraction", metrics.valid_fraction()),
+    ])
+}
+
+/// Decoded images at [`POSITIONS`] equal steps from `left` to `right`, not clipped.
+///
+/// # Shapes
+/// Two latents `[pairs, h, w, c]` to `[pairs, positions, height, width, channels]` on the CPU, `f32`.
+fn interpolate(learner: &Learner, left: &Tensor, right: &Tensor) -> Result<Tensor> {
+    let model = learner.model();
+    let mut positions = Vec::with_capacity(POSITIONS);
+    for position in 0..POSITIONS {
+        let t = position as f64 / (POSITIONS - 1) as f64;
+        let images = model.decode(&model.mix(left, right, t)?)?.detach();
+        positions.push(images.to_device(&Device::Cpu)?.to_dtype(DType::F32)?);
+    }
+    Ok(Tensor::stack(&positions, 1)?)
+}
+
+/// Reconstruction error and classifier accuracy on `samples` test images.
+fn test_metrics(
+    learner: &Learner,
+    dataset: &dyn Dataset,
+    samples: usize,
+    draws: &Draws,
+) -> Result<Vec<(&'static str, f64)>> {
+    let model = learner.model();
+    let (mut error, mut correct) = (0.0, 0.0);
+    for (chunk, first) in (0..samples).step_by(CHUNK).enumerate() {
+        let size = CHUNK.min(samples - first);
+        // Chunks are separate scopes, so that no two share a draw.
+        let draws = draws.scope(&chunk.to_string());
+        let batch = dataset.test_batch(size, &draws)?;
+        let recon = model.reconstruct(&batch.images, &draws)?.detach();
+        let squares = (recon - &batch.images)?.sqr()?.mean_all()?.to_dtype(DType::F64)?;
+        error += squares.to_scalar::<f64>()? * size as f64;
+        let logits = learner.classify(&model.features(&batch.images, &draws)?.detach())?;
+        correct += classifier::accuracy(&logits, &batch.labels)? * size as f64;
+    }
+    let mean = |sum: f64| sum / samples as f64;
+    Ok(vec![("reconstruction_mse", mean(error)), ("classifier_accuracy", mean(correct))])
+}
+
+/// The interpolation of Figure 3: between lines at 5π/7 and 3π/2.
+///
+/// # Shapes
+/// `[positions, height, width, channels]` on the CPU.
+pub(crate) fn figure_3(learner: &Learner, draws: &Draws) -> Result<Tensor> {
+    let lines = Lines::images(&FIGURE_3_ANGLES, draws.device())?;
+    let latents = learner.model().encode(&lines, draws)?.detach();
+    Ok(interpolate(learner, &latents.narrow(0, 0, 1)?, &latents.narrow(0, 1, 1)?)?.squeeze(0)?)
+}

@@ -1,0 +1,177 @@
+//! A model with its optimisers and the joint classifier: one training step.
+
+use candle_core::{Tensor, Var};
+use lerp_core::{Autoencoder, Draws, Group, ParamStore};
+use lerp_data::Batch;
+use lerp_eval::classifier;
+use lerp_kernels::{Adam, adam_step};
+use lerp_nn::Dense;
+
+use crate::Result;
+
+/// The group of the single-layer classifier.
+const CLASSIFIER: Group = Group("classifier");
+
+/// A trained tensor with Adam's moments.
+#[derive(Debug)]
+pub(crate) struct Trained {
+    pub name: String,
+    pub group: Group,
+    pub var: Var,
+    pub m: Var,
+    pub v: Var,
+}
+
+/// A model being trained.
+pub struct Learner {
+    model: Box<dyn Autoencoder>,
+    classifier: Dense,
+    classifier_store: ParamStore,
+    trained: Vec<Trained>,
+    learning_rate: f64,
+    adam: Adam,
+    step: u64,
+}
+
+impl std::fmt::Debug for Learner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Learner")
+            .field("spec", self.model.spec())
+            .field("step", &self.step)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Losses and gradients of one step, all at the parameters before it.
+#[derive(Debug)]
+pub struct Gradients {
+    /// Every loss (`loss/<group>`) and term (`term/<name>`), scalars `[]`.
+    pub losses: Vec<(String, Tensor)>,
+    /// The gradient of each trained tensor, in order; none where its group's loss does not depend on it.
+    pub grads: Vec<Option<Tensor>>,
+    carry: Vec<Tensor>,
+}
+
+impl Learner {
+    /// A learner at step 0. The classifier has `classes` outputs and starts from `seed`.
+    ///
+    /// # Errors
+    /// If memory for the moments cannot be had.
+    pub fn new(model: Box<dyn Autoencoder>, classes: usize, seed: u64, learning_rate: f64) -> Result<Self> {
+        let store = model.params();
+        let mut classifier_store = ParamStore::new(seed, store.dtype(), store.device());
+        let classifier =
+            Dense::new(&mut classifier_store, "cls", CLASSIFIER, model.spec().features, classes)?;
+        let mut trained = Vec::new();
+        for param in store.params().iter().chain(classifier_store.params()) {
+            trained.push(Trained {
+                name: param.name.clone(),
+                group: param.group,
+                m: Var::from_tensor(&param.var.zeros_like()?)?,
+                v: Var::from_tensor(&param.var.zeros_like()?)?,
+                var: param.var.clone(),
+            });
+        }
+        Ok(Self {
+            model,
+            classifier,
+            classifier_store,
+            trained,
+            learning_rate,
+            adam: Adam::default(),
+            step: 0,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &dyn Autoencoder {
+        &*self.model
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Names of the trained tensors, in the order of [`Gradients::grads`]; the classifier's are `cls.weight`, `cls.bias`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.trained.iter().map(|t| t.name.as_str())
+    }
+
+    /// The parameter or buffer `name`.
+    pub fn get(&self, name: &str) -> Option<&Var> {
+        self.entries().find(|(n, _)| *n == name).map(|(_, var)| var)
+    }
+
+    /// Sets the parameter or buffer `name`.
+    ///
+    /// # Errors
+    /// If there is none, or its shape differs.
+    pub fn set(&self, name: &str, value: &Tensor) -> Result<()> {
+        let store = if name.starts_with("cls.") { &self.classifier_store } else { self.model.params() };
+        Ok(store.set(name, value)?)
+    }
+
+    /// Parameters and buffers of model and classifier, in order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.model.params().entries().chain(self.classifier_store.entries())
+    }
+
+    pub(crate) fn trained(&self) -> &[Trained] {
+        &self.trained
+    }
+
+    pub(crate) fn set_step(&mut self, step: u64) {
+        self.step = step;
+    }
+
+    /// The classifier's logits.
+    ///
+    /// # Shapes
+    /// Features `[batch, features]` to `[batch, classes]`.
+    pub fn classify(&self, features: &Tensor) -> Result<Tensor> {
+        Ok(self.classifier.forward(features)?)
+    }
+
+    /// All losses of `batch` and every gradient, at the present parameters.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn gradients(&self, batch: &Batch, draws: &Draws) -> Result<Gradients> {
+        let objectives = self.model.objectives(&batch.images, draws)?;
+        // Detached here too: the classifier never moves the encoder, whatever a variant returns.
+        let logits = self.classify(&objectives.features.detach())?;
+        let classifier = classifier::loss(&logits, &batch.labels, 0.0)?;
+
+        let mut losses = Vec::new();
+        let mut grads = vec![None; self.trained.len()];
+        let all = objectives.losses.iter().map(|loss| (loss.group, &loss.value));
+        for (group, loss) in all.chain([(CLASSIFIER, &classifier)]) {
+            losses.push((format!("loss/{}", group.0), loss.detach()));
+            let mut store = loss.backward()?;
+            for (trained, grad) in self.trained.iter().zip(&mut grads) {
+                if trained.group == group {
+                    *grad = store.remove(trained.var.as_tensor());
+                }
+            }
+        }
+        losses.extend(objectives.terms.into_iter().map(|term| (format!("term/{}", term.name), term.value)));
+        Ok(Gradients { losses, grads, carry: objectives.carry })
+    }
+
+    /// Updates every group from `gradients`, then lets the model follow up.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn update(&mut self, gradients: &Gradients) -> Result<()> {
+        self.step += 1;
+        for (trained, grad) in self.trained.iter().zip(&gradients.grads) {
+            if let Some(grad) = grad {
+                let Trained { var, m, v, .. } = trained;
+                adam_step(var, grad, m, v, self.learning_rate, self.step, &self.adam)?;
+            }
+        }
+        self.model.after_step(&gradients.carry)?;
+        Ok(())
+    }
+}

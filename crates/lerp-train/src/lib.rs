@@ -1,0 +1,26 @@
+//! Training: the loop, optimisers, evaluation, checkpoints, the run directory and TensorBoard events.
+//!
+//! * [`Learner`]: a model with its optimisers and the joint single-layer classifier; one step is every gradient at the
+//!   same parameters, then every update.
+//! * [`train`]: a whole run in a directory: data, evaluation, metrics, checkpoints; resumes bit for bit.
+//! * [`Cell`], [`Run`]: what a run is and how it is read back.
+//! * [`conformance`]: what every variant must satisfy.
+
+mod cell;
+mod checkpoint;
+pub mod conformance;
+mod error;
+mod evaluate;
+mod events;
+mod learner;
+mod metrics;
+mod rundir;
+mod train;
+
+pub use cell::{Cell, Provenance, RunRecord, State, Status};
+pub use error::{Error, Result};
+pub use evaluate::{EVALUATED_PAIRS, FIGURE_3_ANGLES, POSITIONS};
+pub use learner::{Gradients, Learner};
+pub use metrics::{Metrics, Row};
+pub use rundir::{Run, RunLock, runs_in, write_atomic};
+pub use train::{Outcome, Progress, train};

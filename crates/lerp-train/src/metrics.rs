@@ -1,0 +1,118 @@
+//! The metrics of a run: a long table, kept in memory and written as parquet.
+
+use std::path::Path;
+
+use polars::prelude::{Column, DataFrame, ParquetReader, ParquetWriter, SerReader};
+
+use crate::{Error, Result, write_atomic};
+
+/// One value of one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Steps done.
+    pub step: u64,
+    /// Samples seen.
+    pub samples: u64,
+    /// Name, such as `eval/mean_distance`.
+    pub metric: String,
+    /// Value; NaN where it is undefined.
+    pub value: f64,
+    /// Seconds of training and evaluation so far; the only column that differs between equal runs.
+    pub wall_s: f64,
+}
+
+/// All values of a run, in the order in which they were measured.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metrics(pub Vec<Row>);
+
+impl Metrics {
+    /// The values of one metric, in order.
+    pub fn series<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = &'a Row> {
+        self.0.iter().filter(move |row| row.metric == metric)
+    }
+
+    /// As a table with columns `step`, `samples`, `metric`, `value`, `wall_s`.
+    ///
+    /// # Errors
+    /// If the table library refuses it.
+    pub fn table(&self) -> polars::prelude::PolarsResult<DataFrame> {
+        let rows = &self.0;
+        DataFrame::new(
+            rows.len(),
+            vec![
+                Column::new("step".into(), rows.iter().map(|r| r.step as i64).collect::<Vec<_>>()),
+                Column::new("samples".into(), rows.iter().map(|r| r.samples as i64).collect::<Vec<_>>()),
+                Column::new("metric".into(), rows.iter().map(|r| r.metric.as_str()).collect::<Vec<_>>()),
+                Column::new("value".into(), rows.iter().map(|r| r.value).collect::<Vec<_>>()),
+                Column::new("wall_s".into(), rows.iter().map(|r| r.wall_s).collect::<Vec<_>>()),
+            ],
+        )
+    }
+
+    /// Writes the table to `path`, atomically.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut bytes = Vec::new();
+        self.table()
+            .and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table))
+            .map_err(|e| Error::bad_file(path, format!("cannot be made: {e}")))?;
+        write_atomic(path, &bytes)
+    }
+
+    /// Reads a table back.
+    ///
+    /// # Errors
+    /// If there is no such file or it is not such a table.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bad = |e: String| {
+            Error::bad_file(path, format!("is not a table of metrics ({e}); delete its run to redo it"))
+        };
+        let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+        // The reader trusts what it reads, so a file that was cut short is told from its missing end mark first.
+        if bytes.len() < 12 || !bytes.ends_with(b"PAR1") {
+            return Err(bad("its end is missing".into()));
+        }
+        let table =
+            ParquetReader::new(std::io::Cursor::new(bytes)).finish().map_err(|e| bad(e.to_string()))?;
+        Self::from_table(&table).map_err(|e| bad(e.to_string()))
+    }
+
+    fn from_table(table: &DataFrame) -> polars::prelude::PolarsResult<Self> {
+        let (step, samples) = (table.column("step")?.i64()?, table.column("samples")?.i64()?);
+        let (metric, value) = (table.column("metric")?.str()?, table.column("value")?.f64()?);
+        let wall_s = table.column("wall_s")?.f64()?;
+        let row = |i| {
+            Some(Row {
+                step: step.get(i)? as u64,
+                samples: samples.get(i)? as u64,
+                metric: metric.get(i)?.to_owned(),
+                value: value.get(i)?,
+                wall_s: wall_s.get(i)?,
+            })
+        };
+        Ok(Self((0..table.height()).filter_map(row).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_come_back_and_damage_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.parquet");
+        let row = |step, value| Row {
+            step,
+            samples: step * 64,
+            metric: "eval/mean_distance".into(),
+            value,
+            wall_s: 1.5,
+        };
+        let metrics = Metrics(vec![row(1, 0.5), row(2, f64::INFINITY)]);
+        metrics.write(&path).unwrap();
+        assert_eq!(Metrics::read(&path).unwrap(), metrics);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(Metrics::read(&path).unwrap_err().to_string().contains("not a table of metrics"));
+    }
+}

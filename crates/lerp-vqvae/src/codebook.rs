@@ -1,0 +1,103 @@
+//! The codebook: nearest entries, and how entries follow the vectors assigned to them.
+
+use candle_core::{D, DType, Tensor, Var};
+use lerp_core::{ParamStore, Result};
+
+/// `K` entries of `D` numbers, kept as moving averages of the vectors assigned to them.
+#[derive(Debug)]
+pub struct Codebook {
+    means: Var,
+    count: Var,
+    sums: Var,
+    decay: f64,
+    epsilon: f64,
+}
+
+/// Vectors and the entries nearest to them.
+#[derive(Debug)]
+pub struct Quantised {
+    /// The vectors, `[n, D]`.
+    pub vectors: Tensor,
+    /// Their entries, `[n, D]`, constant.
+    pub codes: Tensor,
+    /// Index of each entry, `[n]`, `u32`.
+    pub indices: Tensor,
+}
+
+impl Quantised {
+    /// The entries, with the gradient of the vectors.
+    ///
+    /// # Shapes
+    /// `[n, D]`.
+    pub fn straight_through(&self) -> Result<Tensor> {
+        let vectors = self.vectors.detach();
+        Ok((&self.vectors + (&self.codes - vectors)?)?)
+    }
+}
+
+impl Codebook {
+    /// Buffers `{name}.means` `[codes, dims]`, uniform in ±√(3/codes) as TensorFlow's unit scaling makes them,
+    /// `{name}.ema_count` `[codes]`, zero, and `{name}.ema_means` `[codes, dims]`, equal to the means.
+    ///
+    /// # Errors
+    /// If a name is taken.
+    pub fn new(
+        store: &mut ParamStore,
+        name: &str,
+        codes: usize,
+        dims: usize,
+        decay: f64,
+        epsilon: f64,
+    ) -> Result<Self> {
+        let limit = (3.0 / codes as f64).sqrt();
+        let means_name = format!("{name}.means");
+        let means = store.init().uniform(&means_name, (codes, dims))?.affine(2.0 * limit, -limit)?;
+        let count = Tensor::zeros(codes, store.dtype(), store.device())?;
+        Ok(Self {
+            count: store.add_buffer(&format!("{name}.ema_count"), &count)?,
+            sums: store.add_buffer(&format!("{name}.ema_means"), &means)?,
+            means: store.add_buffer(&means_name, &means)?,
+            decay,
+            epsilon,
+        })
+    }
+
+    /// The nearest entry of each vector, by squared distance.
+    ///
+    /// # Shapes
+    /// `vectors` `[n, D]`.
+    pub fn quantise(&self, vectors: &Tensor) -> Result<Quantised> {
+        let (x, means) = (vectors.detach(), self.means.as_tensor().detach());
+        // ‖x‖² is the same for every entry and cannot change which is nearest.
+        let cross = x.matmul(&means.t()?)?;
+        let distances = (cross * -2.0)?.broadcast_add(&means.sqr()?.sum(D::Minus1)?)?;
+        let indices = distances.argmin(D::Minus1)?;
+        let codes = means.index_select(&indices, 0)?;
+        Ok(Quantised { vectors: vectors.clone(), codes, indices })
+    }
+
+    /// Moves the entries: with `n` vectors assigned to an entry and `Σ` their sum,
+    /// `count ← d·count + (1−d)·n`, `sums ← d·sums + (1−d)·Σ`, then
+    /// `means ← sums / ((count + ε) / (N + K·ε) · N)` with `N` the sum of the new counts.
+    ///
+    /// Counts start at zero and are not corrected for it, as in the reference: an entry that is never used is first
+    /// thrown far away, then decays to the zero vector.
+    ///
+    /// # Shapes
+    /// `vectors` `[n, D]` and `indices` `[n]` (`u32`) from before the step.
+    pub fn follow(&self, vectors: &Tensor, indices: &Tensor) -> Result<()> {
+        let (codes, rest) = (self.means.dim(0)?, 1.0 - self.decay);
+        let ones = Tensor::ones(indices.dim(0)?, DType::F32, vectors.device())?.to_dtype(vectors.dtype())?;
+        let assigned = self.count.zeros_like()?.index_add(indices, &ones, 0)?;
+        let count = ((self.count.as_tensor().detach() * self.decay)? + (assigned * rest)?)?;
+        let added = (vectors * rest)?;
+        let sums = (self.sums.as_tensor().detach() * self.decay)?.index_add(indices, &added, 0)?;
+        let total = count.sum_all()?;
+        let smoothing = (&total / (&total + codes as f64 * self.epsilon)?)?;
+        let smoothed = (&count + self.epsilon)?.broadcast_mul(&smoothing)?;
+        self.means.set(&sums.broadcast_div(&smoothed.unsqueeze(1)?)?)?;
+        self.count.set(&count)?;
+        self.sums.set(&sums)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! How well do autoencoders interpolate? The command: sweep, train, report, verify, bench.

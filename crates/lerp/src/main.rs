@@ -1,0 +1,2 @@
+//! The `lerp` command.
+fn main() {}
