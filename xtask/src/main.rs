@@ -1,1 +1,117 @@
-fn main() {}
+//! `cargo xtask`: builds `lerp` with the features that the device needs and runs it; and the house's own chores.
+//!
+//! Thin on purpose: `ci` and `tidy` live here, everything else is a verb of `lerp`.
+
+mod ci;
+mod tidy;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+type Result<T> = std::result::Result<T, String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let result = match arguments.first().map(String::as_str) {
+        Some("ci") => ci::ci(),
+        Some("tidy") => tidy::tidy(),
+        _ => return lerp(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            say(&format!("error: {message}"));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Builds and runs `lerp`; its exit code is ours.
+fn lerp(arguments: &[String]) -> ExitCode {
+    let binary = match build(feature(arguments)) {
+        Ok(binary) => binary,
+        Err(message) => {
+            say(&format!("error: {message}"));
+            return ExitCode::from(2);
+        }
+    };
+    match Command::new(&binary).args(arguments).status() {
+        Ok(status) => ExitCode::from(status.code().map_or(130, |code| code as u8)),
+        Err(error) => {
+            say(&format!("error: cannot run {}: {error}", binary.display()));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The feature that `--device` asks for.
+fn feature(arguments: &[String]) -> Option<&'static str> {
+    let value = |(i, argument): (usize, &String)| match argument.strip_prefix("--device") {
+        Some("") => arguments.get(i + 1).cloned(),
+        Some(rest) => rest.strip_prefix('=').map(String::from),
+        None => None,
+    };
+    let device = arguments.iter().enumerate().find_map(value)?;
+    match device.split(':').next() {
+        Some("cuda") => Some("cuda"),
+        Some("metal") => Some("metal"),
+        _ => None,
+    }
+}
+
+/// Builds `lerp` in release; says so only if there is something to build.
+fn build(feature: Option<&str>) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--release", "--package", "lerp"]);
+    let target = root().join("target");
+    // Builds with a device's feature have a folder of their own, so that they never rebuild the plain one.
+    let target = feature.map_or(target.clone(), |f| target.join(f));
+    if let Some(feature) = feature {
+        command.args(["--features", feature]);
+    }
+    let binary = target.join("release").join(format!("lerp{}", env::consts::EXE_SUFFIX));
+    if binary.exists() {
+        command.arg("--quiet");
+    } else {
+        say("Building lerp in release (the first time takes several minutes)");
+    }
+    run(command.arg("--target-dir").arg(&target))?;
+    Ok(binary)
+}
+
+/// The root of the workspace.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// `cargo` in the root of the workspace.
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs a command; an error names it.
+fn run(command: &mut Command) -> Result<()> {
+    let words = |command: &Command| {
+        let arguments =
+            command.get_args().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+        format!(
+            "{} {arguments}",
+            Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy()
+        )
+    };
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{}` failed ({status})", words(command))),
+        Err(error) => Err(format!("cannot run `{}`: {error}", words(command))),
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

@@ -1,1 +1,24 @@
 //! Metrics of interpolation quality: tensors in, numbers out.
+//!
+//! * [`LineBank`] and [`LineMetrics`]: mean distance and smoothness of interpolations between lines (section 3 of
+//!   "Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer", arXiv 1807.07543),
+//!   and how far they strayed from the shortest way.
+//! * [`interpolation`]: the latents between two latents.
+//! * [`classifier`]: loss, accuracy and learning rate of the single-layer classifier (section 4).
+//! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table.
+//!
+//! This crate touches no file and holds no parameters.
+
+mod angles;
+mod bank;
+pub mod classifier;
+mod error;
+pub mod interpolation;
+mod lines;
+mod stats;
+
+pub use angles::smoothness;
+pub use bank::{LineBank, Nearest};
+pub use error::{Error, Result};
+pub use lines::LineMetrics;
+pub use stats::{final_value, mean_std, median};

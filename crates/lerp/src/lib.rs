@@ -1,1 +1,132 @@
-//! How well do autoencoders interpolate? The command: sweep, train, report, verify, bench.
+//! The `lerp` command as a library, so that another binary can add its own autoencoders to the seven:
+//!
+//! ```no_run
+//! # use lerp_core::Variant;
+//! # static MINE: lerp_core::Of<lerp_baseline::Baseline> = lerp_core::Of::new();
+//! fn main() -> std::process::ExitCode {
+//!     lerp::main(&[&MINE])
+//! }
+//! ```
+//!
+//! Such a binary has every verb of `lerp`; its sweeps run its own variants beside the seven.
+
+mod bench;
+mod cli;
+mod device;
+mod plan;
+mod provenance;
+mod registry;
+mod sweep;
+pub mod verify;
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::Parser;
+use lerp_core::Variant;
+use lerp_data::DATASETS;
+use lerp_kernels::Form;
+
+use cli::{Bench, Cli, Verb, VerifyArgs};
+use registry::Registry;
+
+pub use registry::seven;
+
+/// Runs the command line of this process with the seven variants and `extra`.
+///
+/// Exit code 0: all went well; 1: something was done but failed (a cell, a check); 2: bad input, nothing was done.
+pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
+    let registry = Registry::new(extra);
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()) * 2);
+        }
+    };
+    match run(&registry, cli.verb) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+#[allow(clippy::print_stdout)]
+fn run(registry: &Registry, verb: Verb) -> Result<bool> {
+    match verb {
+        Verb::Sweep(args) => sweep::sweep(registry, &args),
+        Verb::Train(args) => sweep::train(registry, &args),
+        Verb::Worker(args) => sweep::worker(registry, &args),
+        Verb::Report(args) => {
+            report(&args.dir, args.figure)?;
+            println!("Tables, figures and the page: {}", args.dir.join("index.html").display());
+            Ok(true)
+        }
+        Verb::Compare(args) => {
+            print!("{}", compare(&args.dirs)?);
+            Ok(true)
+        }
+        Verb::Verify(args) => verify(&args),
+        Verb::Bench(Bench::Step(args)) => bench::step(registry, &args),
+        Verb::Conformance => {
+            for variant in registry.all() {
+                for rule in lerp_train::conformance::check(*variant)? {
+                    println!("ok  {:<10} {rule}", variant.name());
+                }
+            }
+            Ok(true)
+        }
+        Verb::List => {
+            println!("variants:");
+            registry.all().iter().for_each(|v| println!("  {:<10} {}", v.name(), v.title()));
+            println!("datasets:\n  {}", DATASETS.join("\n  "));
+            println!("presets:");
+            for (name, _) in plan::PRESETS {
+                println!("  {name:<10} {}", plan::Plan::preset(name)?.about);
+            }
+            Ok(true)
+        }
+    }
+}
+
+#[allow(clippy::print_stdout)]
+fn verify(args: &VerifyArgs) -> Result<bool> {
+    let name = args.device.names()?.remove(0);
+    let options = verify::Options {
+        golden: args.golden.clone(),
+        device: device::open(&name)?,
+        form: if args.composed { Form::Composed } else { Form::Fused },
+        filter: args.filter.clone(),
+    };
+    let summary = verify::verify(&options, &mut |check| {
+        if !args.quiet || !check.passed {
+            let word = if check.passed { "ok  " } else { "MISS" };
+            println!("{word} {:<60} {:>9.2e} <= {:.0e} {}", check.name, check.error, check.tolerance, check.note);
+        }
+    })?;
+    println!("{} passed, {} failed, on {name}", summary.passed, summary.failed);
+    Ok(summary.failed == 0)
+}
+
+/// Tables, figures and the page of a sweep.
+pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<()> {
+    lerp_report::report(dir, &lerp_report::Options { figure })?;
+    Ok(())
+}
+
+/// One table of several sweeps, for a terminal.
+pub(crate) fn compare(dirs: &[PathBuf]) -> Result<String> {
+    Ok(lerp_report::compare(dirs, std::io::stdout().is_terminal())?)
+}

@@ -1,2 +1,7 @@
-//! The `lerp` command.
-fn main() {}
+//! The `lerp` command: the paper's seven autoencoders.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lerp::main(&[])
+}

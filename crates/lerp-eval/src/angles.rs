@@ -1,0 +1,139 @@
+//! What a sequence of nearest angles says about an interpolation.
+
+use std::f64::consts::{PI, TAU};
+
+/// Radians; an interpolation that goes less far has no smoothness and no detour.
+const SMALLEST_TURN: f64 = 1e-4;
+
+/// The smoothness of one interpolation from the angles (radians) of the lines nearest to its images (section 3):
+/// 0 where the line turns by the same amount at every step, `1 - 1/(T-1)` where it turns all at once.
+///
+/// The angles are unwrapped, and the score is the largest step's share of the way from the first to the last angle,
+/// less the share `1/(T-1)` of an even step. NaN where first and last unwrapped angle differ by less than 1e-4 radians
+/// or there are fewer than two angles. It follows the way taken: going the long way around evenly scores 0 too (see
+/// [`LineMetrics::detour`](crate::LineMetrics::detour)).
+pub fn smoothness(angles: &[f64]) -> f64 {
+    let path = unwrap(angles);
+    let (Some(first), Some(last)) = (path.first(), path.last()) else { return f64::NAN };
+    let total = (first - last).abs();
+    if total < SMALLEST_TURN {
+        return f64::NAN;
+    }
+    let largest = path.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f64::max);
+    largest / total - 1.0 / (path.len() - 1) as f64
+}
+
+/// Radians turned along the way taken, and radians of the shortest way from the first to the last angle; none where
+/// the latter is below 1e-4.
+pub(crate) fn way(angles: &[f64]) -> Option<(f64, f64)> {
+    let path = unwrap(angles);
+    let turned = path.windows(2).map(|w| (w[1] - w[0]).abs()).sum();
+    let shortest = wrap(angles.last()? - angles.first()?).abs();
+    (shortest >= SMALLEST_TURN).then_some((turned, shortest))
+}
+
+/// Adds multiples of 2π so that no step is longer than π; the arithmetic is that of numpy's `unwrap`.
+fn unwrap(angles: &[f64]) -> Vec<f64> {
+    let mut shift = 0.0;
+    let steps = angles.windows(2).map(|w| {
+        let step = w[1] - w[0];
+        if step.abs() >= PI || step.is_nan() {
+            // Of the two halves of a full turn numpy keeps the sign that the step had.
+            let wrapped = wrap(step);
+            shift += if wrapped == -PI && step > 0.0 { PI } else { wrapped } - step;
+        }
+        w[1] + shift
+    });
+    angles.first().copied().into_iter().chain(steps).collect()
+}
+
+/// The angle in `[-π, π)` that differs by a multiple of 2π.
+fn wrap(angle: f64) -> f64 {
+    (angle + PI).rem_euclid(TAU) - PI
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(from: f64, to: f64, steps: usize) -> Vec<f64> {
+        (0..steps).map(|i| (from + (to - from) * i as f64 / (steps - 1) as f64).rem_euclid(TAU)).collect()
+    }
+
+    #[test]
+    fn even_turns_score_zero_either_way_around() {
+        for (from, to) in [(0.3, 2.0), (6.0, 7.0), (1.0, -1.5), (0.5, 0.5 - 5.0), (2.0, 2.0 + TAU * 1.4)] {
+            assert!(smoothness(&line(from, to, 16)).abs() < 1e-12, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn an_abrupt_turn_scores_most() {
+        let angles: Vec<f64> = (0..16).map(|i| if i < 8 { 1.0 } else { 2.5 }).collect();
+        assert!((smoothness(&angles) - 14.0 / 15.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn turning_everything_changes_nothing() {
+        let angles = [0.1, 0.9, 1.1, 2.0, 1.8, 3.3, 4.0];
+        let (turned, shortest) = way(&angles).unwrap();
+        for by in [0.7, 2.0, 3.1, 5.5] {
+            let other: Vec<f64> = angles.iter().map(|a| (a + by).rem_euclid(TAU)).collect();
+            assert!((smoothness(&angles) - smoothness(&other)).abs() < 1e-12);
+            let (t, s) = way(&other).unwrap();
+            assert!((t - turned).abs() < 1e-12 && (s - shortest).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn too_short_ways_have_no_score() {
+        for angles in [&[][..], &[1.0], &[1.0, 1.0], &[1.0, 2.0, 1.000_05], &[1.0, f64::NAN, 2.0]] {
+            assert!(smoothness(angles).is_nan(), "{angles:?}");
+        }
+        for angles in [&[][..], &[1.0], &[1.0, 2.0, 1.0], &[f64::NAN, 2.0]] {
+            assert_eq!(way(angles), None, "{angles:?}");
+        }
+        assert!(smoothness(&[1.0, 1.000_11]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_long_way_is_longer_than_the_short_one() {
+        let (turned, shortest) = way(&line(1.0, 1.0 + 1.5, 16)).unwrap();
+        assert!((turned - 1.5).abs() < 1e-12 && (shortest - 1.5).abs() < 1e-12);
+        let (turned, shortest) = way(&line(1.0, 1.0 + 1.5 - TAU, 16)).unwrap();
+        assert!((turned - (TAU - 1.5)).abs() < 1e-12 && (shortest - 1.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn half_turns_keep_their_sign_like_numpys() {
+        assert_eq!(unwrap(&[0.0, PI]), [0.0, PI]);
+        assert_eq!(unwrap(&[PI, 0.0]), [PI, 0.0]);
+        assert_eq!(unwrap(&[0.0, PI + 1.0]), [0.0, PI + 1.0 - TAU]);
+    }
+
+    /// A code that lies exactly on a circle, interpolated along chords: no linear interpolation in the plane can do
+    /// better than the floor of about 0.077.
+    #[test]
+    fn chords_of_a_circle_score_their_known_floor() {
+        let pairs = 20_000;
+        let mut scores: Vec<f64> = (0..pairs)
+            .map(|i| {
+                // By symmetry only the difference matters; its midpoints of equal parts replace random draws.
+                let turn = TAU * (f64::from(i) + 0.5) / f64::from(pairs);
+                let at = |j: i32| {
+                    let t = f64::from(j) / 15.0;
+                    (t * turn.sin()).atan2(1.0 - t + t * turn.cos())
+                };
+                smoothness(&(0..16).map(at).collect::<Vec<_>>())
+            })
+            .collect();
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        assert!((mean - 0.077).abs() < 0.003, "mean {mean}");
+        let far: f64 = scores[pairs as usize * 160 / 360..pairs as usize * 200 / 360].iter().sum();
+        let share = far / scores.iter().sum::<f64>();
+        assert!((share - 0.61).abs() < 0.03, "share of pairs over 160 degrees apart {share}");
+        scores.sort_by(f64::total_cmp);
+        let middle = scores[scores.len() / 2];
+        assert!((middle - 0.019).abs() < 0.002, "median {middle}");
+    }
+}

@@ -1,0 +1,207 @@
+//! The nearest of many lines, by cosine distance.
+
+use candle_core::{DType, Device, Tensor};
+use lerp_data::{Lines, draw_line};
+use rayon::prelude::*;
+
+use crate::{Error, LineMetrics, Result};
+
+const PIXELS: usize = Lines::SIDE * Lines::SIDE;
+/// Queries compared at once: one value of each fills the vector registers of the inner loop.
+const LANES: usize = 16;
+
+/// Lines at evenly spaced angles, to which images are compared (section 3).
+///
+/// A line is background with a few lit pixels, so with `v` a line and `u` an image `u·v = Σ u (v+1) - Σ u`, where the
+/// first sum has some 45 terms in place of 1024. Everything is computed in `f64`.
+#[derive(Debug, Clone)]
+pub struct LineBank {
+    angles: Vec<f64>,
+    /// Line `i` has the lit pixels `starts[i]..starts[i + 1]`.
+    starts: Vec<usize>,
+    pixels: Vec<u16>,
+    /// `v + 1` of each lit pixel.
+    lit: Vec<f64>,
+    inverse_norms: Vec<f64>,
+}
+
+/// The line of a [`LineBank`] that is nearest to an image.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Nearest {
+    /// Its place in the bank; the first of several equally near ones, and 0 where the distance is NaN.
+    pub index: usize,
+    /// Its angle, radians.
+    pub angle: f64,
+    /// Cosine distance, `1 - u·v / (|u| |v|)`, from 0 to 2; NaN for an image that is zero or not finite.
+    pub distance: f64,
+}
+
+impl Default for LineBank {
+    /// The paper's 10,000 lines.
+    fn default() -> Self {
+        Self::new(10_000)
+    }
+}
+
+impl LineBank {
+    /// `count` lines at angles from 0 to `2π - 2π/count`; a count of 0 is taken as 1.
+    pub fn new(count: usize) -> Self {
+        let count = count.max(1);
+        let last = std::f64::consts::TAU - std::f64::consts::TAU / count as f64;
+        // Rounded like numpy's linspace, so that angles agree to the last bit.
+        let step = last / (count.max(2) - 1) as f64;
+        let mut angles: Vec<f64> = (0..count).map(|i| i as f64 * step).collect();
+        if count > 1 {
+            angles[count - 1] = last;
+        }
+        let draw = |&angle: &f64| draw_line(angle, Lines::SIDE, Lines::SIDE, Lines::LINE_WIDTH);
+        let images: Vec<Vec<f64>> = angles.par_iter().map(draw).collect();
+
+        let mut bank = Self {
+            angles,
+            starts: vec![0],
+            pixels: Vec::new(),
+            lit: Vec::new(),
+            inverse_norms: Vec::with_capacity(count),
+        };
+        for image in images {
+            for (pixel, value) in image.iter().enumerate().filter(|(_, v)| **v != -1.0) {
+                bank.pixels.push(pixel as u16);
+                bank.lit.push(value + 1.0);
+            }
+            bank.starts.push(bank.pixels.len());
+            bank.inverse_norms.push(1.0 / image.iter().map(|v| v * v).sum::<f64>().sqrt());
+        }
+        bank
+    }
+
+    /// The angles of the lines, radians.
+    pub fn angles(&self) -> &[f64] {
+        &self.angles
+    }
+
+    /// The line nearest to each image.
+    ///
+    /// # Shapes
+    /// `images` of any shape with 1024 elements to each index of the leading axes, `[..., 32, 32]` or
+    /// `[..., 32, 32, 1]`, of any type and on any device; one result an image, in order.
+    ///
+    /// # Errors
+    /// If the images are not 32 by 32 pixels of one channel.
+    pub fn nearest(&self, images: &Tensor) -> Result<Vec<Nearest>> {
+        let side = Lines::SIDE;
+        if !matches!(images.dims(), [.., h, w] | [.., h, w, 1] if *h == side && *w == side) {
+            let wanted = format!("[..., {side}, {side}] or [..., {side}, {side}, 1]");
+            return Err(Error::Shape { what: "images of lines", wanted, given: images.dims().to_vec() });
+        }
+        // First to the host: some devices know no f64.
+        let pixels = images.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let blocks = pixels.par_chunks(LANES * PIXELS).flat_map_iter(|block| self.nearest_of_block(block));
+        Ok(blocks.collect())
+    }
+
+    /// Mean distance and smoothness of interpolations, and what they are made of.
+    ///
+    /// # Shapes
+    /// `images` `[interpolations, positions, 32, 32]` or `[interpolations, positions, 32, 32, 1]`.
+    ///
+    /// # Errors
+    /// If the shape differs from that, there is no interpolation, or it has fewer than two positions.
+    pub fn evaluate(&self, images: &Tensor) -> Result<LineMetrics> {
+        match images.dims() {
+            [n, t, 32, 32] | [n, t, 32, 32, 1] if *n > 0 && *t > 1 => {
+                Ok(LineMetrics::new(*n, *t, &self.nearest(images)?))
+            }
+            given => {
+                let wanted = "[interpolations, positions, 32, 32] with at least 1 and 2 of them".into();
+                Err(Error::Shape { what: "interpolations of lines", wanted, given: given.to_vec() })
+            }
+        }
+    }
+
+    /// The lines nearest to at most [`LANES`] images.
+    fn nearest_of_block(&self, images: &[f64]) -> Vec<Nearest> {
+        // Transposed: a row holds one pixel of every image. Missing images are zero and dropped at the end.
+        let mut rows = vec![[0.0; LANES]; PIXELS];
+        let (mut minus_sum, mut square) = ([0.0; LANES], [0.0; LANES]);
+        for (lane, image) in images.chunks_exact(PIXELS).enumerate() {
+            for (row, value) in rows.iter_mut().zip(image) {
+                row[lane] = *value;
+            }
+            minus_sum[lane] = -image.iter().sum::<f64>();
+            square[lane] = image.iter().map(|v| v * v).sum::<f64>();
+        }
+        let inverse_norm = square.map(|s: f64| 1.0 / s.sqrt());
+
+        let (mut smallest, mut index) = ([f64::INFINITY; LANES], [0; LANES]);
+        for (line, inverse_line_norm) in self.inverse_norms.iter().enumerate() {
+            let part = self.starts[line]..self.starts[line + 1];
+            let mut dot = minus_sum;
+            for (pixel, lit) in self.pixels[part.clone()].iter().zip(&self.lit[part]) {
+                for (sum, value) in dot.iter_mut().zip(&rows[usize::from(*pixel)]) {
+                    *sum += value * lit;
+                }
+            }
+            let distance: [f64; LANES] =
+                std::array::from_fn(|lane| 1.0 - dot[lane] * (inverse_norm[lane] * inverse_line_norm));
+            // Counted without short cuts, which the compiler turns into vector comparisons.
+            if distance.iter().zip(&smallest).map(|(d, s)| u64::from(d < s)).sum::<u64>() > 0 {
+                for (lane, d) in distance.into_iter().enumerate() {
+                    if d < smallest[lane] {
+                        (smallest[lane], index[lane]) = (d, line);
+                    }
+                }
+            }
+        }
+        let result = |lane: usize| Nearest {
+            index: index[lane],
+            angle: self.angles[index[lane]],
+            // No comparison with NaN holds, so nothing was found for an image that is zero or not finite.
+            distance: if smallest[lane].is_finite() { smallest[lane].clamp(0.0, 2.0) } else { f64::NAN },
+        };
+        (0..images.len() / PIXELS).map(result).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn angles_are_numpys_linspace() {
+        let bank = LineBank::default();
+        assert_eq!(bank.angles().len(), 10_000);
+        assert_eq!(bank.angles()[0], 0.0);
+        assert_eq!(bank.angles()[9999], std::f64::consts::TAU - std::f64::consts::TAU / 10_000.0);
+        assert_eq!(LineBank::new(0).angles(), [0.0]);
+    }
+
+    #[test]
+    fn images_without_a_direction_have_no_distance() {
+        let mut pixels = vec![0.0_f32; 4 * PIXELS];
+        pixels[PIXELS] = f32::NAN;
+        pixels[2 * PIXELS..3 * PIXELS].fill(f32::MAX);
+        pixels[3 * PIXELS + 7] = f32::INFINITY;
+        let images = Tensor::from_vec(pixels, (4, 32, 32, 1), &Device::Cpu).unwrap();
+        let nearest = LineBank::new(50).nearest(&images).unwrap();
+        for i in [0, 1, 3] {
+            assert!(nearest[i].distance.is_nan() && nearest[i].index == 0, "{:?}", nearest[i]);
+        }
+        assert!((1.0..=2.0).contains(&nearest[2].distance), "white is opposite to black, not invalid");
+    }
+
+    #[test]
+    fn wrong_shapes_are_refused() {
+        let bank = LineBank::new(3);
+        let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
+        for dims in
+            [&[4, 16, 32, 31][..], &[0, 16, 32, 32], &[4, 1, 32, 32], &[16, 32, 32], &[2, 2, 32, 32, 3]]
+        {
+            let message = bank.evaluate(&zeros(dims)).unwrap_err().to_string();
+            assert!(message.contains("[interpolations, positions, 32, 32]"), "{message}");
+        }
+        assert!(bank.nearest(&zeros(&[5, 32, 32, 3])).is_err());
+        assert_eq!(bank.nearest(&zeros(&[0, 32, 32])).unwrap(), []);
+        assert_eq!(bank.nearest(&zeros(&[2, 32, 32])).unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,32 @@
+//! Errors of metrics.
+
+/// What can go wrong while a metric is computed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A tensor whose shape does not fit the metric.
+    #[error("{what} must be {wanted}, but {given:?} was given")]
+    Shape {
+        /// The tensor or tensors.
+        what: &'static str,
+        /// The shape that would be right.
+        wanted: String,
+        /// The shape that was given.
+        given: Vec<usize>,
+    },
+    /// A number that is out of range.
+    #[error("{what} must be {wanted}, but is {given}")]
+    Range {
+        /// The number's name.
+        what: &'static str,
+        /// The range.
+        wanted: &'static str,
+        /// The number.
+        given: f64,
+    },
+    /// A failure inside the tensor library.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// Result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,117 @@
+//! Mean distance, smoothness and detour of interpolations between lines.
+
+use crate::{
+    Nearest,
+    angles::{smoothness, way},
+};
+
+/// What [`LineBank::evaluate`](crate::LineBank::evaluate) found (section 3).
+///
+/// Read distance and smoothness together: a jump from one end to the other has the best distance, a blur that turns
+/// evenly the best smoothness (figure 2d and 2f).
+#[derive(Debug, Clone, PartialEq)]
+pub struct LineMetrics {
+    /// Number of interpolations.
+    pub interpolations: usize,
+    /// Images of one interpolation, both ends included.
+    pub positions: usize,
+    /// Nearest line of the bank, by image: interpolation after interpolation, `interpolations * positions` of them.
+    pub bank_index: Vec<usize>,
+    /// The nearest line's angle, radians, by image.
+    pub closest_angle: Vec<f64>,
+    /// Cosine distance to the nearest line, by image; NaN for an image that is zero or not finite.
+    pub distance: Vec<f64>,
+    /// [`smoothness`](crate::smoothness), by interpolation; NaN where the line does not turn.
+    pub smoothness: Vec<f64>,
+    /// How much longer the way taken is than the shortest from the first to the last angle, by interpolation, as a
+    /// fraction of the latter: 0 for the shortest, 1 for twice as far; NaN where the shortest is below 1e-4 radians.
+    /// Not in the paper, whose smoothness does not see an even turn the wrong way around (figure 2e).
+    pub detour: Vec<f64>,
+}
+
+impl LineMetrics {
+    pub(crate) fn new(interpolations: usize, positions: usize, nearest: &[Nearest]) -> Self {
+        let closest_angle: Vec<f64> = nearest.iter().map(|n| n.angle).collect();
+        let ratio = |(turned, shortest): (f64, f64)| turned / shortest - 1.0;
+        Self {
+            interpolations,
+            positions,
+            bank_index: nearest.iter().map(|n| n.index).collect(),
+            distance: nearest.iter().map(|n| n.distance).collect(),
+            smoothness: closest_angle.chunks(positions).map(smoothness).collect(),
+            detour: closest_angle.chunks(positions).map(|a| way(a).map_or(f64::NAN, ratio)).collect(),
+            closest_angle,
+        }
+    }
+
+    /// The paper's Mean Distance: over all images.
+    pub fn mean_distance(&self) -> f64 {
+        self.distance.iter().sum::<f64>() / self.distance.len() as f64
+    }
+
+    /// The paper's Mean Smoothness, as its code computes it: the sum of the valid scores over the number of ALL
+    /// interpolations, so that one that does not turn counts as perfectly smooth; NaN if none is valid.
+    pub fn mean_smoothness(&self) -> f64 {
+        self.mean_smoothness_valid() * self.valid_fraction()
+    }
+
+    /// The mean smoothness of the interpolations that have one; NaN if none has.
+    pub fn mean_smoothness_valid(&self) -> f64 {
+        let valid = || self.smoothness.iter().filter(|s| !s.is_nan());
+        valid().sum::<f64>() / valid().count() as f64
+    }
+
+    /// Detour of all interpolations together: radians turned over radians of the shortest ways, minus one; NaN if
+    /// no interpolation is valid.
+    ///
+    /// A quotient of sums and not a mean of quotients: where the two ends are almost parallel, one step of the bank
+    /// back and forth is already many times the shortest way, and one such pair would decide the mean.
+    pub fn mean_detour(&self) -> f64 {
+        let ways = self.closest_angle.chunks(self.positions).filter_map(way);
+        let (turned, shortest) = ways.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        turned / shortest - 1.0
+    }
+
+    /// The fraction of interpolations that have a smoothness.
+    pub fn valid_fraction(&self) -> f64 {
+        self.smoothness.iter().filter(|s| !s.is_nan()).count() as f64 / self.smoothness.len() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics(angles: &[f64], positions: usize) -> LineMetrics {
+        let nearest: Vec<Nearest> =
+            angles.iter().map(|&angle| Nearest { index: 0, angle, distance: angle / 100.0 }).collect();
+        LineMetrics::new(angles.len() / positions, positions, &nearest)
+    }
+
+    #[test]
+    fn an_interpolation_that_does_not_turn_counts_as_zero_in_the_papers_mean_alone() {
+        let m = metrics(&[1.0, 1.0, 2.0, 3.0, 3.0, 3.0], 3);
+        assert!((m.smoothness[0] - 0.5).abs() < 1e-12 && m.smoothness[1].is_nan());
+        assert!((m.mean_smoothness() - 0.25).abs() < 1e-12);
+        assert!((m.mean_smoothness_valid() - 0.5).abs() < 1e-12);
+        assert_eq!(m.valid_fraction(), 0.5);
+        assert!((m.mean_distance() - 13.0 / 600.0).abs() < 1e-12);
+        assert!(m.mean_detour().abs() < 1e-12 && m.detour[1].is_nan());
+    }
+
+    #[test]
+    fn without_a_valid_interpolation_means_are_nan() {
+        let m = metrics(&[1.0, 2.0, 1.0, 3.0, 3.0, 3.0], 3);
+        assert!(
+            m.mean_smoothness().is_nan() && m.mean_smoothness_valid().is_nan() && m.mean_detour().is_nan()
+        );
+        assert_eq!(m.valid_fraction(), 0.0);
+    }
+
+    #[test]
+    fn detours_are_weighed_by_their_shortest_way() {
+        let m = metrics(&[1.0, 2.0, 1.5, 1.0, 1.1, 1.001], 3);
+        assert!((m.detour[0] - 2.0).abs() < 1e-12 && (m.detour[1] - 198.0).abs() < 1e-9, "{:?}", m.detour);
+        assert!((m.mean_detour() - (1.699 / 0.501 - 1.0)).abs() < 1e-12);
+    }
+}

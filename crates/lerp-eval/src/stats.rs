@@ -1,0 +1,62 @@
+//! From a run's evaluations to the number in a table.
+
+/// Evaluations at the end of a run that its final value is taken from.
+const LAST: usize = 20;
+
+/// The median; NaN of no values, and NaN if any value is NaN, as numpy's.
+pub fn median(values: &[f64]) -> f64 {
+    if values.is_empty() || values.iter().any(|v| v.is_nan()) {
+        return f64::NAN;
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { sorted[middle - 1].midpoint(sorted[middle]) }
+}
+
+/// A run's final value as the paper reports it: the median of its last 20 evaluations, of all if there are fewer.
+pub fn final_value(values: &[f64]) -> f64 {
+    median(&values[values.len().saturating_sub(LAST)..])
+}
+
+/// Mean and population standard deviation (divisor n, as the paper's "±" over runs); NaN of no values.
+pub fn mean_std(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    (mean, variance.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&[-0.0, f64::INFINITY, 1.0]), 1.0);
+        assert!(median(&[]).is_nan());
+        assert!(median(&[1.0, f64::NAN, 2.0]).is_nan());
+    }
+
+    #[test]
+    fn final_values_use_the_last_twenty() {
+        let falling: Vec<f64> = (0..100).rev().map(f64::from).collect();
+        assert_eq!(final_value(&falling), 9.5);
+        assert_eq!(final_value(&falling[97..]), 1.0);
+        let mut early = falling.clone();
+        early[79] = f64::NAN;
+        assert_eq!(final_value(&early), 9.5);
+        early[80] = f64::NAN;
+        assert!(final_value(&early).is_nan());
+        assert!(final_value(&[]).is_nan());
+    }
+
+    #[test]
+    fn deviations_divide_by_n() {
+        assert_eq!(mean_std(&[1.0, 3.0]), (2.0, 1.0));
+        assert_eq!(mean_std(&[5.0]), (5.0, 0.0));
+        assert!(mean_std(&[]).0.is_nan());
+    }
+}

@@ -1,0 +1,27 @@
+//! Records the git revision and candle's version, for the provenance of results.
+
+use std::{path::Path, process::Command};
+
+fn main() {
+    let root = Path::new("../..");
+    println!("cargo::rerun-if-changed=../../.git/HEAD");
+    println!("cargo::rerun-if-changed=../../.git/index");
+    println!("cargo::rerun-if-changed=../../Cargo.lock");
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).current_dir(root).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let mut revision = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into());
+    if git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty()) {
+        revision += "-dirty";
+    }
+    println!("cargo::rustc-env=LERP_GIT={revision}");
+
+    let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    let candle = lock
+        .split("[[package]]")
+        .find(|package| package.contains("name = \"candle-core\""))
+        .and_then(|package| package.split("version = \"").nth(1)?.split('"').next())
+        .unwrap_or("unknown");
+    println!("cargo::rustc-env=LERP_CANDLE={candle}");
+}

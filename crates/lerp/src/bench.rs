@@ -1,0 +1,59 @@
+//! `lerp bench`: speed.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use candle_core::DType;
+use lerp_core::{Build, Draws, Hyper};
+use lerp_kernels::{Form, with_form};
+use lerp_train::Learner;
+
+use crate::{cli::BenchStepArgs, device, registry::Registry};
+
+/// Steps before the clock starts.
+const WARM_UP: usize = 3;
+
+/// Time of a training step: forward, backward and update of every group, on one batch.
+///
+/// # Errors
+/// If the variant, dataset or device is not there.
+#[allow(clippy::print_stdout)]
+pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
+    if args.steps == 0 || args.batch < 2 {
+        bail!("--steps must be at least 1 and --batch at least 2");
+    }
+    let variant = registry.find(&args.variant)?;
+    let dataset = lerp_data::dataset(&args.dataset)?;
+    let name = args.device.names()?.remove(0);
+    let device = device::open(&name)?;
+    let hyper = variant.check(&Hyper::new())?;
+    let network = variant.network(dataset.name(), dataset.network());
+    let build = Build { image: dataset.image(), network, hyper: &hyper, seed: 0, dtype: DType::F32, device: &device };
+    let mut learner = Learner::new(variant.build(&build)?, dataset.classes(), 0, 1e-4)?;
+    let draws = Draws::new(0, &device);
+    let mut times = Vec::with_capacity(args.steps);
+    for step in 0..WARM_UP + args.steps {
+        let batch = dataset.train_batch(args.batch, &draws.scope("data").at(step as u64))?;
+        device.synchronize()?;
+        let started = Instant::now();
+        let form = if args.composed { Form::Composed } else { Form::Fused };
+        let gradients = with_form(form, || learner.gradients(&batch, &draws.at(step as u64)))?;
+        learner.update(&gradients)?;
+        device.synchronize()?;
+        if step >= WARM_UP {
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    let median = lerp_eval::median(&times);
+    if args.json {
+        let line = serde_json::json!({
+            "ms_per_step": median, "variant": args.variant, "dataset": args.dataset, "batch": args.batch,
+            "steps": args.steps, "device": name, "form": if args.composed { "composed" } else { "fused" },
+        });
+        println!("{line}");
+    } else {
+        let per_second = args.batch as f64 / median * 1e3;
+        println!("{} on {}: {median:.1} ms a step of {}, {per_second:.0} images/s, on {name}", args.variant, args.dataset, args.batch);
+    }
+    Ok(true)
+}

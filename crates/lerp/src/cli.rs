@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::device::Choice;
+
+/// How well do autoencoders interpolate?
+#[derive(Debug, Parser)]
+#[command(name = "lerp", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Train every cell of a plan that is missing, then draw tables and figures
+    Sweep(SweepArgs),
+    /// Train one cell of a plan: one variant, one seed
+    Train(TrainArgs),
+    /// Draw tables, figures and the page from what is in a sweep's folder
+    Report(ReportArgs),
+    /// One table of one or more sweeps on the terminal, best value bold, the paper's number beside
+    Compare(CompareArgs),
+    /// Compare this build with the golden values; one line a check, exit 1 on a miss
+    Verify(VerifyArgs),
+    /// Measure speed
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Check that every variant satisfies the rules of the trait
+    Conformance,
+    /// List variants, datasets and presets
+    List,
+    /// A sweep's worker: one cell, from a record on standard input
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+/// What to train.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// A plan that comes with the program: smoke, quick, lines
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub preset: Option<String>,
+    /// A plan of your own, a TOML file of the same form
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Only these datasets
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub datasets: Option<Vec<String>>,
+    /// Samples to train on; evaluations keep their number
+    #[arg(long, value_name = "N")]
+    pub samples: Option<u64>,
+    /// Learning rate for every variant
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// A hyperparameter; a list spans a grid [example: acai.advweight=0.3]
+    #[arg(long, value_name = "VARIANT.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// auto, cpu, cuda, cuda:0,1 or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Choice,
+    /// Folder of the sweep [default: results/<preset or name of the file>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// What to train.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Only these variants
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub variants: Option<Vec<String>>,
+    /// Seeds: 0..5 (0 to 4), 3 or 0,2,7
+    #[arg(long, value_name = "SEEDS")]
+    pub seeds: Option<String>,
+    /// Cells trained at once, sharing the threads [default: what suits the device]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+}
+
+/// `train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// What to train.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// The variant
+    #[arg(long, value_name = "NAME")]
+    pub variant: String,
+    /// The seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder of the sweep
+    pub dir: PathBuf,
+    /// Only this figure: 3 or curves
+    #[arg(long, value_name = "NAME")]
+    pub figure: Option<String>,
+}
+
+/// `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Folders of sweeps
+    #[arg(required = true)]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Golden values of the same layout, instead of the program's own copy
+    #[arg(long, value_name = "DIR")]
+    pub golden: Option<PathBuf>,
+    /// auto, cpu, cuda, cuda:0,1 or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Choice,
+    /// Use candle's own operations instead of the fused ones
+    #[arg(long)]
+    pub composed: bool,
+    /// Only checks whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Print misses and the summary only
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// `bench`.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Time of one training step, the joint classifier included
+    Step(BenchStepArgs),
+}
+
+/// `bench step`.
+#[derive(Debug, Args)]
+pub struct BenchStepArgs {
+    /// The variant
+    #[arg(long, value_name = "NAME", default_value = "baseline")]
+    pub variant: String,
+    /// The dataset's network and image size
+    #[arg(long, value_name = "NAME", default_value = "lines")]
+    pub dataset: String,
+    /// Images a step
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub batch: usize,
+    /// Steps timed, after three that are not
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub steps: usize,
+    /// auto, cpu, cuda, cuda:0,1 or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Choice,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Use candle's own operations instead of the fused ones
+    #[arg(long)]
+    pub composed: bool,
+}
+
+/// `worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Folder of the run
+    pub dir: PathBuf,
+    /// The device's name
+    #[arg(long)]
+    pub device: String,
+}

@@ -1,0 +1,375 @@
+//! From a preset or a user's file to the cells of a sweep.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, Result, bail};
+use lerp_core::{Hyper, Network};
+use lerp_data::dataset;
+use lerp_train::Cell;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::registry::{Registry, unknown};
+
+/// Presets by name.
+pub const PRESETS: [(&str, &str); 3] = [
+    ("smoke", include_str!("../presets/smoke.toml")),
+    ("quick", include_str!("../presets/quick.toml")),
+    ("lines", include_str!("../presets/lines.toml")),
+];
+
+/// A sweep as a file describes it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Plan {
+    /// One sentence for people.
+    #[serde(default)]
+    pub about: String,
+    datasets: Vec<String>,
+    variants: Vec<String>,
+    seeds: Seeds,
+    #[serde(flatten)]
+    run: Run,
+    #[serde(default)]
+    variant: BTreeMap<String, VariantPlan>,
+}
+
+/// Settings of runs; what is not given is the protocol's.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Run {
+    samples: Option<u64>,
+    batch: Option<usize>,
+    learning_rate: Option<f64>,
+    eval_every: Option<u64>,
+    checkpoint_every: Option<u64>,
+    test_samples: Option<usize>,
+    #[serde(default)]
+    network: NetworkPlan,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct NetworkPlan {
+    scales: Option<usize>,
+    depth: Option<usize>,
+    latent: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct VariantPlan {
+    #[serde(flatten)]
+    run: Run,
+    #[serde(default)]
+    hyper: Hyper,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Seeds {
+    List(Vec<u64>),
+    Text(String),
+}
+
+/// What a command line may change in a plan.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// These variants only.
+    pub variants: Option<Vec<String>>,
+    /// These datasets only.
+    pub datasets: Option<Vec<String>>,
+    /// These seeds, as [`seeds`] reads them.
+    pub seeds: Option<String>,
+    /// This many samples for every variant; evaluations and checkpoints keep their number.
+    pub samples: Option<u64>,
+    /// This learning rate for every variant.
+    pub learning_rate: Option<f64>,
+    /// `VARIANT.KEY=VALUE`: a hyperparameter.
+    pub set: Vec<String>,
+}
+
+/// The protocol's numbers (section "Common training").
+const PROTOCOL_SAMPLES: u64 = 1 << 24;
+const PROTOCOL_CADENCE: u64 = 1 << 16;
+const PROTOCOL_BATCH: usize = 64;
+const PROTOCOL_RATE: f64 = 1e-4;
+const PROTOCOL_TEST: usize = 5_000;
+
+const RUN_KEYS: [&str; 7] =
+    ["samples", "batch", "learning_rate", "eval_every", "checkpoint_every", "test_samples", "network"];
+const NETWORK_KEYS: [&str; 3] = ["scales", "depth", "latent"];
+
+impl Plan {
+    /// The preset `name`.
+    ///
+    /// # Errors
+    /// If there is none, with the nearest name.
+    pub fn preset(name: &str) -> Result<Self> {
+        let Some((_, text)) = PRESETS.iter().find(|(n, _)| *n == name) else {
+            bail!("{}", unknown("preset", name, &PRESETS.map(|(n, _)| n)));
+        };
+        Self::parse(text).with_context(|| format!("preset {name}"))
+    }
+
+    /// A user's file, of the same form as a preset.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not a plan; the message names the key.
+    pub fn file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let table: toml::Table =
+            toml::from_str(text).map_err(|e| anyhow::anyhow!("not TOML: {}", e.to_string().trim().replace('\n', " ")))?;
+        let own = ["about", "datasets", "variants", "seeds", "variant"];
+        check_keys(&table, "", &[&own[..], &RUN_KEYS].concat())?;
+        for (name, value) in table.get("variant").and_then(toml::Value::as_table).into_iter().flatten() {
+            let Some(variant) = value.as_table() else { bail!("variant.{name} must be a table") };
+            check_keys(variant, &format!("variant.{name}."), &[&RUN_KEYS[..], &["hyper"]].concat())?;
+        }
+        for key in ["datasets", "variants", "seeds"] {
+            if !table.contains_key(key) {
+                bail!("'{key}' is missing, for example {key} = {}", if key == "seeds" { "\"0..5\"" } else { "[\"...\"]" });
+            }
+        }
+        table.try_into().map_err(|e: toml::de::Error| anyhow::anyhow!("{}", e.to_string().trim().replace('\n', " ")))
+    }
+
+    /// Changes the plan as the command line says.
+    ///
+    /// # Errors
+    /// If a seed range or setting is not one.
+    pub fn apply(&mut self, overrides: &Overrides) -> Result<()> {
+        if let Some(variants) = &overrides.variants {
+            self.variants.clone_from(variants);
+        }
+        if let Some(datasets) = &overrides.datasets {
+            self.datasets.clone_from(datasets);
+        }
+        if let Some(text) = &overrides.seeds {
+            self.seeds = Seeds::List(seeds(text)?);
+        }
+        if let Some(rate) = overrides.learning_rate {
+            self.runs().for_each(|run| run.learning_rate = None);
+            self.run.learning_rate = Some(rate);
+        }
+        if let Some(samples) = overrides.samples {
+            if samples == 0 {
+                bail!("--samples 0 trains nothing; give at least 1");
+            }
+            let planned = self.run.samples.unwrap_or(PROTOCOL_SAMPLES);
+            let scaled = |cadence: Option<u64>| {
+                let cadence = u128::from(cadence.unwrap_or(PROTOCOL_CADENCE)) * u128::from(samples) / u128::from(planned);
+                Some((cadence as u64).max(1))
+            };
+            self.runs().for_each(|run| (run.samples, run.eval_every, run.checkpoint_every) = (None, None, None));
+            self.run.eval_every = scaled(self.run.eval_every);
+            self.run.checkpoint_every = scaled(self.run.checkpoint_every);
+            self.run.samples = Some(samples);
+        }
+        for setting in &overrides.set {
+            let parts = setting.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
+            let Some(((variant, key), value)) = parts else {
+                bail!("--set {setting}: wanted VARIANT.KEY=VALUE, for example acai.advweight=0.3");
+            };
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+            self.variant.entry(variant.into()).or_default().hyper.insert(key.into(), value);
+        }
+        Ok(())
+    }
+
+    fn runs(&mut self) -> impl Iterator<Item = &mut Run> {
+        self.variant.values_mut().map(|v| &mut v.run)
+    }
+
+    /// All cells, seeds outermost, so that an unfinished sweep already has every variant.
+    ///
+    /// # Errors
+    /// An unknown dataset, variant or hyperparameter; a number out of range; nothing to do.
+    pub fn cells(&self, registry: &Registry) -> Result<Vec<Cell>> {
+        for name in self.variant.keys() {
+            registry.find(name)?;
+        }
+        let seeds = match &self.seeds {
+            Seeds::List(list) => list.clone(),
+            Seeds::Text(text) => seeds(text)?,
+        };
+        let mut cells = Vec::new();
+        for seed in seeds {
+            if i64::try_from(seed).is_err() {
+                bail!("seed {seed} is too large; seeds go up to {}", i64::MAX);
+            }
+            for dataset_name in &self.datasets {
+                let dataset = dataset(dataset_name)?;
+                for name in &self.variants {
+                    let variant = registry.find(name)?;
+                    let own = self.variant.get(name).cloned().unwrap_or_default();
+                    for hyper in grid(&own.hyper) {
+                        let hyper = variant.check(&hyper)?;
+                        let default = variant.network(dataset.name(), dataset.network());
+                        let cell = self.cell(seed, dataset.name(), name, &own.run, hyper, default);
+                        cell.check()?;
+                        cell.network
+                            .latent_shape(dataset.image())
+                            .with_context(|| format!("{name} on {dataset_name}"))?;
+                        if !cells.contains(&cell) {
+                            cells.push(cell);
+                        }
+                    }
+                }
+            }
+        }
+        if cells.is_empty() {
+            bail!("there is nothing to train: the plan names no dataset, variant or seed");
+        }
+        Ok(cells)
+    }
+
+    fn cell(&self, seed: u64, dataset: &str, variant: &str, own: &Run, hyper: Hyper, default: Network) -> Cell {
+        let run = &self.run;
+        let eval_every = own.eval_every.or(run.eval_every).unwrap_or(PROTOCOL_CADENCE);
+        let (net, base) = (own.network, run.network);
+        Cell {
+            dataset: dataset.into(),
+            variant: variant.into(),
+            seed,
+            samples: own.samples.or(run.samples).unwrap_or(PROTOCOL_SAMPLES),
+            batch: own.batch.or(run.batch).unwrap_or(PROTOCOL_BATCH),
+            learning_rate: own.learning_rate.or(run.learning_rate).unwrap_or(PROTOCOL_RATE),
+            eval_every,
+            checkpoint_every: own.checkpoint_every.or(run.checkpoint_every).unwrap_or(eval_every),
+            test_samples: own.test_samples.or(run.test_samples).unwrap_or(PROTOCOL_TEST),
+            network: Network {
+                scales: net.scales.or(base.scales).unwrap_or(default.scales),
+                depth: net.depth.or(base.depth).unwrap_or(default.depth),
+                latent: net.latent.or(base.latent).unwrap_or(default.latent),
+            },
+            hyper,
+        }
+    }
+}
+
+/// Seeds from `3`, `0..5` (0 to 4) or `0,2,7`.
+///
+/// # Errors
+/// If it is none of these, or a range is empty.
+pub fn seeds(text: &str) -> Result<Vec<u64>> {
+    let number = |part: &str| part.trim().parse::<u64>().ok();
+    let parsed = if let Some((first, end)) = text.split_once("..") {
+        number(first).zip(number(end)).filter(|(f, e)| f < e && e - f <= 10_000).map(|(f, e)| (f..e).collect())
+    } else {
+        text.split(',').map(number).collect()
+    };
+    parsed.with_context(|| format!("'{text}' is not a range of seeds; write 0..5 (0 to 4), 3 or 0,2,7"))
+}
+
+/// Every combination of the hyperparameters that are given as lists.
+fn grid(hyper: &Hyper) -> Vec<Hyper> {
+    let mut tables = vec![Hyper::new()];
+    for (key, value) in hyper {
+        let values = if let Value::Array(list) = value { list.clone() } else { vec![value.clone()] };
+        tables = tables
+            .iter()
+            .flat_map(|table| {
+                values.iter().map(|value| {
+                    let mut table = table.clone();
+                    table.insert(key.clone(), value.clone());
+                    table
+                })
+            })
+            .collect();
+    }
+    tables
+}
+
+fn check_keys(table: &toml::Table, prefix: &str, known: &[&str]) -> Result<()> {
+    for (key, value) in table {
+        if !known.contains(&key.as_str()) {
+            let place = prefix.trim_end_matches('.');
+            let place = if place.is_empty() { String::new() } else { format!("in [{place}]: ") };
+            bail!("{place}{}", unknown("key", key, known));
+        }
+        if key == "network" {
+            match value.as_table() {
+                Some(network) => check_keys(network, &format!("{prefix}network."), &NETWORK_KEYS)?,
+                None => bail!("{prefix}network must be a table"),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry() -> Registry {
+        Registry::new(&[])
+    }
+
+    fn cells(preset: &str, overrides: &Overrides) -> Result<Vec<Cell>> {
+        let mut plan = Plan::preset(preset)?;
+        plan.apply(overrides)?;
+        plan.cells(&registry())
+    }
+
+    #[test]
+    fn the_lines_preset_is_the_protocol() {
+        let cells = cells("lines", &Overrides::default()).unwrap();
+        assert_eq!(cells.len(), 35);
+        let ids: std::collections::BTreeSet<String> = cells.iter().map(Cell::id).collect();
+        assert_eq!(ids.len(), 35);
+        for cell in &cells {
+            assert_eq!((cell.samples, cell.batch, cell.learning_rate), (1 << 24, 64, 1e-4));
+            assert_eq!((cell.eval_every, cell.steps()), (1 << 16, 1 << 18));
+            let scales = if cell.variant == "vqvae" { 3 } else { 4 };
+            assert_eq!(cell.network, Network { scales, depth: 16, latent: 16 });
+        }
+    }
+
+    #[test]
+    fn fewer_samples_keep_the_number_of_evaluations() {
+        let overrides = Overrides { samples: Some(1 << 20), ..Overrides::default() };
+        for cell in cells("lines", &overrides).unwrap() {
+            assert_eq!((cell.samples, cell.eval_every), (1 << 20, 1 << 12));
+        }
+    }
+
+    #[test]
+    fn lists_of_hyperparameters_span_a_grid() {
+        let overrides = Overrides {
+            variants: Some(vec!["acai".into()]),
+            set: vec!["acai.advweight=[0.3,0.5]".into(), "acai.reg=[0.1,0.2,0.3]".into()],
+            ..Overrides::default()
+        };
+        assert_eq!(cells("smoke", &overrides).unwrap().len(), 6);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let message = |change: &dyn Fn(&mut Overrides)| {
+            let mut overrides = Overrides::default();
+            change(&mut overrides);
+            format!("{:#}", cells("smoke", &overrides).unwrap_err())
+        };
+        let text = message(&|o| o.variants = Some(vec!["acia".into()]));
+        assert!(text.contains("no variant 'acia' (did you mean 'acai'?)"), "{text}");
+        let text = message(&|o| o.datasets = Some(vec!["line".into()]));
+        assert!(text.contains("'line'") && text.contains("lines"), "{text}");
+        let text = message(&|o| o.seeds = Some("5..1".into()));
+        assert!(text.contains("'5..1' is not a range of seeds"), "{text}");
+        let text = message(&|o| o.samples = Some(0));
+        assert!(text.contains("--samples 0"), "{text}");
+        let text = message(&|o| o.set = vec!["acai.advwieght=1".into()]);
+        assert!(text.contains("did you mean 'advweight'?"), "{text}");
+        let text = message(&|o| o.set = vec!["acai".into()]);
+        assert!(text.contains("VARIANT.KEY=VALUE"), "{text}");
+        assert!(format!("{:#}", Plan::preset("quik").unwrap_err()).contains("did you mean 'quick'?"));
+        let text = format!("{:#}", Plan::parse("datasets=['lines']\nvariants=['acai']\nseeds='0'\nsample=3").unwrap_err());
+        assert!(text.contains("no key 'sample' (did you mean 'samples'?)"), "{text}");
+        let text = format!("{:#}", Plan::parse("datasets=['lines']\nseeds='0'").unwrap_err());
+        assert!(text.contains("'variants' is missing"), "{text}");
+        let wrong = "datasets=['lines']\nvariants=['acai']\nseeds='0'\n[variant.acai.network]\ndeph=3";
+        let text = format!("{:#}", Plan::parse(wrong).unwrap_err());
+        assert!(text.contains("'deph' (did you mean 'depth'?)"), "{text}");
+    }
+}

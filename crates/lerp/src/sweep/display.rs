@@ -1,0 +1,196 @@
+//! What a person sees while a sweep runs: a line per running cell and an overall bar on a terminal, plain lines elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lerp_train::{Cell, Progress};
+
+/// Time between two plain lines of one cell.
+const PLAIN_EVERY: Duration = Duration::from_secs(15);
+
+/// The progress of a sweep.
+pub struct Display {
+    bars: MultiProgress,
+    overall: ProgressBar,
+    cells: Vec<CellView>,
+    /// Share of the whole work that was done before this sweep began.
+    fraction_before: Option<f64>,
+    started: Instant,
+    terminal: bool,
+}
+
+struct CellView {
+    id: String,
+    total: u64,
+    samples: u64,
+    weight: f64,
+    bar: Option<ProgressBar>,
+    printed: Option<Instant>,
+    metrics: String,
+    ended: bool,
+}
+
+impl Display {
+    /// A display of `cells`, of which each is expected to take `seconds`.
+    pub fn new(cells: &[Cell], seconds: &[f64], terminal: bool) -> Self {
+        let target = if terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
+        let bars = MultiProgress::with_draw_target(target);
+        let overall = bars.add(ProgressBar::new(1000));
+        overall.set_style(style("{bar:30.cyan/blue} {percent:>3}%  {msg}"));
+        let cells = cells.iter().zip(seconds).map(|(cell, weight)| CellView {
+            id: cell.id(),
+            total: cell.samples,
+            samples: 0,
+            weight: weight.max(1e-9),
+            bar: None,
+            printed: None,
+            metrics: String::new(),
+            ended: false,
+        });
+        Self { bars, overall, cells: cells.collect(), fraction_before: None, started: Instant::now(), terminal }
+    }
+
+    /// A worker was started on the cell at `index`.
+    pub fn started(&mut self, index: usize) {
+        let cell = &mut self.cells[index];
+        if self.terminal {
+            let bar = self.bars.insert_before(&self.overall, ProgressBar::new(cell.total));
+            bar.set_style(style("{prefix:28} {bar:20} {percent:>3}%  {msg}"));
+            bar.set_prefix(cell.id.clone());
+            cell.bar = Some(bar);
+        } else {
+            let line = format!("start     {}", cell.id);
+            self.plain(&line);
+        }
+        self.update();
+    }
+
+    /// News of the cell at `index`.
+    pub fn progress(&mut self, index: usize, progress: &Progress) {
+        let cell = &mut self.cells[index];
+        match progress {
+            Progress::Started { samples } => {
+                cell.samples = *samples;
+                if *samples > 0 {
+                    let line = format!("resume    {} at {samples} samples", cell.id);
+                    self.note(&line);
+                }
+            }
+            Progress::Stepped { samples, samples_per_s, losses } => {
+                cell.samples = *samples;
+                let losses: Vec<String> = losses
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.strip_prefix("loss/")?, value)))
+                    .map(|(name, value)| format!("{name} {value:.4}"))
+                    .collect();
+                let message = format!("{samples_per_s:>6.0}/s  {}{}", losses.join("  "), cell.metrics);
+                if let Some(bar) = &cell.bar {
+                    bar.set_position(*samples);
+                    bar.set_message(message);
+                } else if cell.printed.is_none_or(|at| at.elapsed() >= PLAIN_EVERY) {
+                    cell.printed = Some(Instant::now());
+                    let line = format!("train     {} {:>3.0}%  {message}", cell.id, percent(cell));
+                    self.plain(&line);
+                }
+            }
+            Progress::Evaluated { samples, metrics } => {
+                cell.samples = *samples;
+                let find = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+                cell.metrics = String::new();
+                if let Some(distance) = find("eval/mean_distance") {
+                    cell.metrics += &format!("  distance {:.2}e-3", distance * 1e3);
+                }
+                if let Some(smoothness) = find("eval/mean_smoothness") {
+                    cell.metrics += &format!("  smoothness {smoothness:.2}");
+                }
+            }
+            Progress::Done | Progress::Interrupted { .. } | Progress::Failed { .. } => {}
+        }
+        self.update();
+    }
+
+    /// The cell at `index` is complete.
+    pub fn done(&mut self, index: usize) {
+        self.cells[index].samples = self.cells[index].total;
+        self.end(index, "done", "");
+    }
+
+    /// The cell at `index` was stopped on request.
+    pub fn interrupted(&mut self, index: usize) {
+        self.end(index, "stopped", "");
+    }
+
+    /// The cell at `index` failed.
+    pub fn failed(&mut self, index: usize, reason: &str) {
+        self.end(index, "FAILED", &format!(": {reason}"));
+    }
+
+    /// A line above the bars.
+    pub fn note(&mut self, line: &str) {
+        if self.terminal {
+            let _ = self.bars.println(line);
+        } else {
+            self.plain(line);
+        }
+    }
+
+    /// Takes the bars away.
+    pub fn finish(&mut self) {
+        self.overall.finish_and_clear();
+        let _ = self.bars.clear();
+    }
+
+    fn end(&mut self, index: usize, word: &str, detail: &str) {
+        let cell = &mut self.cells[index];
+        cell.ended = true;
+        let line = format!("{word:<9} {}{detail}{}", cell.id, cell.metrics);
+        if let Some(bar) = cell.bar.take() {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+        self.note(&line);
+        self.update();
+    }
+
+    /// Brings the overall bar up to date; its time left comes from what this sweep itself has done.
+    fn update(&mut self) {
+        let all: f64 = self.cells.iter().map(|c| c.weight).sum();
+        let share = |c: &CellView| if c.ended { 1.0 } else { c.samples as f64 / c.total.max(1) as f64 };
+        let fraction = self.cells.iter().map(|c| c.weight * share(c)).sum::<f64>() / all;
+        let before = *self.fraction_before.get_or_insert(fraction);
+        let gained = fraction - before;
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let left = if gained > 1e-3 {
+            duration(elapsed * (1.0 - fraction) / gained)
+        } else {
+            duration(all * (1.0 - fraction))
+        };
+        let ended = self.cells.iter().filter(|c| c.ended).count();
+        self.overall.set_position((fraction * 1000.0) as u64);
+        self.overall.set_message(format!("{ended}/{} runs, {left} left", self.cells.len()));
+    }
+
+    #[allow(clippy::print_stdout)]
+    fn plain(&self, line: &str) {
+        println!("[{:>7.1}s] {line}", self.started.elapsed().as_secs_f64());
+    }
+}
+
+fn percent(cell: &CellView) -> f64 {
+    100.0 * cell.samples as f64 / cell.total.max(1) as f64
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Seconds for people: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match s {
+        0..120 => format!("{s} s"),
+        120..7_200 => format!("{} min", (s + 30) / 60),
+        7_200..172_800 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
+    }
+}

@@ -1,0 +1,63 @@
+//! How long a sweep will take, from a few measured steps.
+
+use std::{collections::HashMap, time::Instant};
+
+use anyhow::Result;
+use candle_core::DType;
+use lerp_core::{Build, Draws};
+use lerp_train::{Cell, Learner};
+
+use crate::{device, registry::Registry};
+
+/// Steps that are timed, after one that is not.
+const STEPS: u64 = 2;
+
+/// Evaluation beside training at the protocol's cadence, measured: see the project's performance notes.
+const EVALUATION: f64 = 1.05;
+
+/// Seconds of training each cell on all threads of this machine.
+pub fn estimate(registry: &Registry, cells: &[Cell], device_name: &str) -> Result<Vec<f64>> {
+    let device = device::open(device_name)?;
+    let mut known: HashMap<String, f64> = HashMap::new();
+    let mut seconds = Vec::with_capacity(cells.len());
+    for cell in cells {
+        let key = format!("{} {} {} {:?} {:?}", cell.dataset, cell.variant, cell.batch, cell.network, cell.hyper);
+        let step = match known.get(&key) {
+            Some(step) => *step,
+            None => {
+                let step = time_step(registry, cell, &device)?;
+                known.insert(key, step);
+                step
+            }
+        };
+        seconds.push(step * cell.steps() as f64 * EVALUATION);
+    }
+    Ok(seconds)
+}
+
+fn time_step(registry: &Registry, cell: &Cell, device: &candle_core::Device) -> Result<f64> {
+    let dataset = lerp_data::dataset(&cell.dataset)?;
+    let build = Build {
+        image: dataset.image(),
+        network: cell.network,
+        hyper: &cell.hyper,
+        seed: cell.seed,
+        dtype: DType::F32,
+        device,
+    };
+    let model = registry.find(&cell.variant)?.build(&build)?;
+    let mut learner = Learner::new(model, dataset.classes(), cell.seed, cell.learning_rate)?;
+    let draws = Draws::new(cell.seed, device);
+    let mut started = Instant::now();
+    for step in 0..=STEPS {
+        if step == 1 {
+            device.synchronize()?;
+            started = Instant::now();
+        }
+        let batch = dataset.train_batch(cell.batch, &draws.scope("data").at(step))?;
+        let gradients = learner.gradients(&batch, &draws.scope("train").at(step))?;
+        learner.update(&gradients)?;
+    }
+    device.synchronize()?;
+    Ok(started.elapsed().as_secs_f64() / STEPS as f64)
+}

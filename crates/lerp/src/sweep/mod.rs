@@ -1,0 +1,348 @@
+//! `lerp sweep`: every missing cell of a plan, one worker process per cell, then the report.
+
+mod display;
+mod estimate;
+mod worker;
+
+use std::{
+    collections::VecDeque,
+    fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+};
+
+use anyhow::{Context, Result, bail};
+use lerp_train::{Cell, Error, Outcome, Progress, RunLock, RunRecord, State, runs_in, write_atomic};
+use serde::Serialize;
+
+use crate::{
+    cli::{PlanArgs, SweepArgs, TrainArgs},
+    device,
+    plan::{Overrides, Plan},
+    provenance::{CANDLE, GIT, VERSION, now, provenance},
+    registry::Registry,
+};
+use display::Display;
+use worker::Worker;
+
+pub use worker::worker;
+
+/// The plan that the arguments describe, and the folder it goes to.
+fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Plan, PathBuf)> {
+    let (mut plan, name) = match &args.config {
+        Some(path) => (Plan::file(path)?, path.file_stem().unwrap_or_default().to_string_lossy().into_owned()),
+        None => {
+            let name = args.preset.as_deref().unwrap_or(default_name);
+            (Plan::preset(name)?, name.to_owned())
+        }
+    };
+    plan.apply(&Overrides {
+        datasets: args.datasets.clone(),
+        samples: args.samples,
+        learning_rate: args.learning_rate,
+        set: args.set.clone(),
+        ..overrides
+    })?;
+    Ok((plan, args.out.clone().unwrap_or_else(|| Path::new("results").join(name))))
+}
+
+/// Refuses a folder that holds something else than a sweep; creates nothing.
+fn check_folder(out: &Path) -> Result<()> {
+    if !out.exists() {
+        return Ok(());
+    }
+    if !out.is_dir() {
+        bail!("{} is a file; give --out a folder", out.display());
+    }
+    let entries = fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?;
+    let empty = entries.filter_map(Result::ok).all(|entry| entry.file_name() == ".lock");
+    if !empty && !out.join("sweep.toml").exists() {
+        bail!("{} is not empty and not a sweep's (it has no sweep.toml); give --out another folder", out.display());
+    }
+    Ok(())
+}
+
+/// `sweep.toml`: what is being trained, with what.
+#[derive(Serialize)]
+struct Record<'a> {
+    about: &'a str,
+    command: String,
+    started: String,
+    version: &'a str,
+    git: &'a str,
+    candle: &'a str,
+    devices: &'a [String],
+    cells: Vec<String>,
+}
+
+/// Trains what is missing and reports. Returns whether every cell is done.
+///
+/// # Errors
+/// Before anything is written, if the arguments, the plan, the device or the folder will not do.
+pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
+    let overrides =
+        Overrides { variants: args.variants.clone(), seeds: args.seeds.clone(), ..Overrides::default() };
+    let (plan, out) = plan(&args.plan, overrides, "quick")?;
+    let cells = plan.cells(registry)?;
+    let devices = args.plan.device.names()?;
+    if args.jobs == Some(0) {
+        bail!("--jobs 0 trains nothing; give at least 1");
+    }
+    check_folder(&out)?;
+    let _lock = RunLock::take(&out).map_err(|error| match error {
+        Error::Busy(dir) => {
+            anyhow::anyhow!("another sweep is writing to {}; wait for it, or give --out another folder", dir.display())
+        }
+        other => other.into(),
+    })?;
+
+    let done: Vec<String> =
+        runs_in(&out)?.into_iter().filter(|run| run.status.state == State::Done).map(|run| run.record.id).collect();
+    let missing: Vec<Cell> = cells.iter().filter(|cell| !done.contains(&cell.id())).cloned().collect();
+    let record = Record {
+        about: &plan.about,
+        command: command_line(),
+        started: now(),
+        version: VERSION,
+        git: GIT,
+        candle: CANDLE,
+        devices: &devices,
+        cells: cells.iter().map(Cell::id).collect(),
+    };
+    if missing.is_empty() {
+        say(&format!("Nothing to do: all {} runs in {} are complete.", cells.len(), out.display()));
+    } else {
+        write_atomic(&out.join("sweep.toml"), toml::to_string(&record)?.as_bytes())?;
+    }
+    let mut failed = Vec::new();
+    let mut interrupted = false;
+    if !missing.is_empty() {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = args.jobs.unwrap_or_else(|| default_jobs(&devices, threads)).min(missing.len());
+        let share = (threads * devices.len() / jobs).clamp(1, threads);
+        say(&format!(
+            "{} of {} runs to train on {}, {jobs} at a time, {share} thread{} each, into {}",
+            missing.len(),
+            cells.len(),
+            devices.join(" and "),
+            if share == 1 { "" } else { "s" },
+            out.display()
+        ));
+        let seconds = estimate::estimate(registry, &missing, &devices[0])?;
+        let work: f64 = seconds.iter().sum::<f64>();
+        say(&format!(
+            "Estimate: {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
+            display::duration(work)
+        ));
+        (failed, interrupted) =
+            Executor { registry, out: &out, devices: &devices, jobs, share, command: command_line() }
+                .run(&missing, &seconds)?;
+    }
+    finish(&out, missing.is_empty())?;
+    for (id, reason) in &failed {
+        say(&format!("FAILED {id}: {reason} (log: {})", out.join("runs").join(id).join("log.txt").display()));
+    }
+    if interrupted {
+        say("Stopped. The same command goes on from here.");
+    }
+    Ok(failed.is_empty() && !interrupted)
+}
+
+/// Tables, figures and the table on the terminal, from what there is by now.
+fn finish(out: &Path, nothing_new: bool) -> Result<()> {
+    let trained = runs_in(out)?.iter().any(|run| run.dir.join("metrics.parquet").exists());
+    if !trained {
+        return Ok(());
+    }
+    if !(nothing_new && out.join("index.html").exists()) {
+        crate::report(out, None)?;
+    }
+    say(&crate::compare(&[out.to_owned()])?);
+    say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
+    Ok(())
+}
+
+/// Cells at once: on a CPU one for every two threads, since two threads share a step well; on a GPU one each.
+fn default_jobs(devices: &[String], threads: usize) -> usize {
+    if devices[0] == "cpu" { (threads / 2).max(1) } else { devices.len() }
+}
+
+/// Runs workers until the queue is empty.
+struct Executor<'a> {
+    registry: &'a Registry,
+    out: &'a Path,
+    devices: &'a [String],
+    jobs: usize,
+    share: usize,
+    command: String,
+}
+
+impl Executor<'_> {
+    /// The cells that failed, with their reasons, and whether the sweep was interrupted.
+    fn run(&self, cells: &[Cell], seconds: &[f64]) -> Result<(Vec<(String, String)>, bool)> {
+        let stop = stop_flag()?;
+        let mut display = Display::new(cells, seconds, std::io::stderr().is_terminal());
+        let (sender, receiver) = mpsc::channel();
+        let mut queue: VecDeque<usize> = (0..cells.len()).collect();
+        let mut slots: Vec<Option<Worker>> = (0..self.jobs).map(|_| None).collect();
+        let mut failed = Vec::new();
+        let mut stopping = false;
+        loop {
+            if stop.load(Ordering::Relaxed) && !stopping {
+                stopping = true;
+                queue.clear();
+                display.note("Stopping: every run writes a checkpoint first.");
+                slots.iter_mut().flatten().for_each(Worker::stop);
+            }
+            for (slot, worker) in slots.iter_mut().enumerate() {
+                if worker.is_none()
+                    && let Some(index) = queue.pop_front()
+                {
+                    let device = &self.devices[slot % self.devices.len()];
+                    match self.start(index, &cells[index], device, sender.clone()) {
+                        Ok(started) => {
+                            *worker = Some(started);
+                            display.started(index);
+                        }
+                        Err(error) => {
+                            display.failed(index, &format!("{error:#}"));
+                            failed.push((cells[index].id(), format!("{error:#}")));
+                        }
+                    }
+                }
+            }
+            if slots.iter().all(Option::is_none) && queue.is_empty() {
+                break;
+            }
+            let Ok((index, message)) = receiver.recv_timeout(std::time::Duration::from_millis(200)) else { continue };
+            match message {
+                worker::Message::Progress(progress) => display.progress(index, &progress),
+                worker::Message::Ended => {
+                    let slot = slots.iter_mut().find(|s| s.as_ref().is_some_and(|w| w.index == index));
+                    let Some(worker) = slot.and_then(Option::take) else { continue };
+                    match worker.end() {
+                        worker::End::Done => display.done(index),
+                        worker::End::Interrupted => display.interrupted(index),
+                        worker::End::Failed(reason) => {
+                            display.failed(index, &reason);
+                            failed.push((cells[index].id(), reason));
+                        }
+                    }
+                }
+            }
+        }
+        display.finish();
+        Ok((failed, stopping))
+    }
+
+    fn start(
+        &self,
+        index: usize,
+        cell: &Cell,
+        device: &str,
+        sender: mpsc::Sender<(usize, worker::Message)>,
+    ) -> Result<Worker> {
+        let record = self.record(cell, device)?;
+        Worker::start(index, &record, &self.out.join("runs").join(cell.id()), device, self.share, sender)
+    }
+
+    fn record(&self, cell: &Cell, device: &str) -> Result<RunRecord> {
+        Ok(RunRecord {
+            id: cell.id(),
+            title: self.registry.find(&cell.variant)?.title().into(),
+            cell: cell.clone(),
+            provenance: provenance(device, self.share, self.command.clone()),
+        })
+    }
+}
+
+/// `lerp train`: one cell in this process.
+///
+/// # Errors
+/// As [`sweep`], and if the run fails.
+pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
+    let overrides = Overrides {
+        variants: Some(vec![args.variant.clone()]),
+        seeds: Some(args.seed.to_string()),
+        ..Overrides::default()
+    };
+    let (plan, out) = plan(&args.plan, overrides, "quick")?;
+    let cells = plan.cells(registry)?;
+    let [cell] = &cells[..] else { bail!("that is {} cells; `lerp sweep` trains several", cells.len()) };
+    let device_name = args.plan.device.names()?.remove(0);
+    check_folder(&out)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let variant = registry.find(&cell.variant)?;
+    let record = RunRecord {
+        id: cell.id(),
+        title: variant.title().into(),
+        cell: cell.clone(),
+        provenance: provenance(&device_name, threads, command_line()),
+    };
+    let dir = out.join("runs").join(cell.id());
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    if !out.join("sweep.toml").exists() {
+        let devices = [device_name.clone()];
+        let sweep = Record {
+            about: &plan.about,
+            command: command_line(),
+            started: now(),
+            version: VERSION,
+            git: GIT,
+            candle: CANDLE,
+            devices: &devices,
+            cells: vec![cell.id()],
+        };
+        write_atomic(&out.join("sweep.toml"), toml::to_string(&sweep)?.as_bytes())?;
+    }
+    let mut display = Display::new(&cells, &[1.0], std::io::stderr().is_terminal());
+    display.started(0);
+    let stop = stop_flag()?;
+    let dataset = lerp_data::dataset(&cell.dataset)?;
+    let outcome = lerp_train::train(
+        &record,
+        variant,
+        &*dataset,
+        &device::open(&device_name)?,
+        &dir,
+        &stop,
+        &mut |progress: &Progress| display.progress(0, progress),
+    );
+    match &outcome {
+        Ok(Outcome::Done) => display.done(0),
+        Ok(Outcome::Interrupted) => display.interrupted(0),
+        Err(error) => display.failed(0, &error.to_string()),
+    }
+    display.finish();
+    say(&format!("Run: {}", dir.display()));
+    Ok(outcome? == Outcome::Done)
+}
+
+/// A flag that the first Ctrl-C (or termination signal) raises; the second ends the process.
+fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot catch Ctrl-C")?;
+    Ok(stop)
+}
+
+/// This process's arguments as a command that a user types.
+fn command_line() -> String {
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    format!("cargo xtask {arguments}")
+}
+
+#[allow(clippy::print_stdout)]
+fn say(text: &str) {
+    println!("{text}");
+}

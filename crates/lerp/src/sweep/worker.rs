@@ -1,0 +1,150 @@
+//! A worker process: one cell. It gets its record as one line of JSON on standard input, prints its progress as lines of
+//! JSON, and stops with a checkpoint when its standard input closes: on request, or because the sweep was killed.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
+    thread,
+};
+
+use anyhow::{Context, Result};
+use lerp_train::{Outcome, Progress, Run, RunRecord, State};
+
+use crate::{cli::WorkerArgs, device, registry::Registry};
+
+/// What a worker's reader sends.
+pub enum Message {
+    /// A line of progress.
+    Progress(Progress),
+    /// Its output ended.
+    Ended,
+}
+
+/// How a worker ended.
+pub enum End {
+    /// Complete.
+    Done,
+    /// Stopped on request.
+    Interrupted,
+    /// Failed, and why.
+    Failed(String),
+}
+
+/// A running worker.
+pub struct Worker {
+    /// Its cell's place in the plan.
+    pub index: usize,
+    dir: PathBuf,
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Worker {
+    /// Starts a worker on `record` in `dir`; its errors go to `log.txt` there.
+    pub fn start(
+        index: usize,
+        record: &RunRecord,
+        dir: &Path,
+        device: &str,
+        threads: usize,
+        sender: Sender<(usize, Message)>,
+    ) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let log = dir.join("log.txt");
+        let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut child = Command::new(program)
+            .arg("worker")
+            .arg(dir)
+            .args(["--device", device])
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("cannot start a worker")?;
+        let mut stdin = child.stdin.take().context("a worker has no input")?;
+        let stdout = child.stdout.take().context("a worker has no output")?;
+        stdin.write_all(format!("{}\n", serde_json::to_string(record)?).as_bytes()).context("cannot reach a worker")?;
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Ok(progress) = serde_json::from_str(&line) {
+                    let _ = sender.send((index, Message::Progress(progress)));
+                }
+            }
+            let _ = sender.send((index, Message::Ended));
+        });
+        Ok(Self { index, dir: dir.to_owned(), child, stdin: Some(stdin) })
+    }
+
+    /// Asks it to write a checkpoint and stop.
+    pub fn stop(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for it and tells how it ended.
+    pub fn end(mut self) -> End {
+        let exit = self.child.wait();
+        let status = Run::read(&self.dir).map(|run| run.status);
+        match (exit, status) {
+            (Ok(exit), Ok(status)) if exit.success() => match status.state {
+                State::Done => End::Done,
+                State::Interrupted => End::Interrupted,
+                _ => End::Failed("the worker ended without finishing".into()),
+            },
+            (Ok(exit), Ok(status)) => End::Failed(match (status.state, status.reason) {
+                (State::Failed, Some(reason)) => reason,
+                _ => self.died(&exit.to_string()),
+            }),
+            (Ok(exit), Err(_)) => End::Failed(self.died(&exit.to_string())),
+            (Err(error), _) => End::Failed(format!("cannot wait for the worker: {error}")),
+        }
+    }
+
+    /// Why a worker died without a status: the last line of its log, or how it exited.
+    fn died(&self, exit: &str) -> String {
+        let log = fs::read_to_string(self.dir.join("log.txt")).unwrap_or_default();
+        match log.lines().rev().find(|line| !line.trim().is_empty()) {
+            Some(line) => line.trim_start_matches("error: ").to_owned(),
+            None => format!("the worker died ({exit}); the next sweep goes on from its last checkpoint"),
+        }
+    }
+}
+
+/// `lerp worker`.
+///
+/// # Errors
+/// If the record is not one, or training fails.
+#[allow(clippy::print_stdout)]
+pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
+    let mut input = BufReader::new(std::io::stdin());
+    let mut line = String::new();
+    input.read_line(&mut line).context("cannot read the record")?;
+    let record: RunRecord = serde_json::from_str(&line).context("standard input is not the record of a run")?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    // On a terminal Ctrl-C reaches workers too; they stop when the sweep closes their input.
+    ctrlc::set_handler(|| ()).context("cannot catch Ctrl-C")?;
+    thread::spawn(move || {
+        let _ = input.read_to_end(&mut Vec::new());
+        flag.store(true, Ordering::Relaxed);
+    });
+    let variant = registry.find(&record.cell.variant)?;
+    let dataset = lerp_data::dataset(&record.cell.dataset)?;
+    let device = device::open(&args.device)?;
+    let mut out = std::io::stdout();
+    let outcome = lerp_train::train(&record, variant, &*dataset, &device, &args.dir, &stop, &mut |progress| {
+        // A sweep that is gone has closed this worker's input too, which stops it.
+        if let Ok(line) = serde_json::to_string(progress) {
+            let _ = writeln!(out, "{line}");
+        }
+    })?;
+    Ok(matches!(outcome, Outcome::Done | Outcome::Interrupted))
+}

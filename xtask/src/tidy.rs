@@ -1,0 +1,181 @@
+//! `cargo xtask tidy`: the house rules that no compiler checks.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+
+use crate::{Result, cargo, root, say};
+
+/// Every arrow that may be: a crate, and the crates of ours that it may depend on. Tests may use anything.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("lerp-core", &[]),
+    ("lerp-kernels", &["lerp-core"]),
+    ("lerp-nn", &["lerp-core", "lerp-kernels"]),
+    ("lerp-baseline", VARIANT),
+    ("lerp-dropout", VARIANT),
+    ("lerp-denoising", VARIANT),
+    ("lerp-vae", VARIANT),
+    ("lerp-aae", VARIANT),
+    ("lerp-vqvae", VARIANT),
+    ("lerp-acai", VARIANT),
+    ("lerp-data", &["lerp-core"]),
+    ("lerp-eval", &["lerp-core", "lerp-data"]),
+    ("lerp-train", &["lerp-core", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"]),
+    ("lerp-report", &["lerp-core", "lerp-data", "lerp-eval", "lerp-train"]),
+    ("lerp", ANYTHING),
+    ("custom-autoencoder", &["lerp", "lerp-core", "lerp-kernels", "lerp-nn"]),
+    ("xtask", &[]),
+];
+const VARIANT: &[&str] = &["lerp-core", "lerp-kernels", "lerp-nn"];
+const ANYTHING: &[&str] = &[
+    "lerp-core",
+    "lerp-kernels",
+    "lerp-nn",
+    "lerp-baseline",
+    "lerp-dropout",
+    "lerp-denoising",
+    "lerp-vae",
+    "lerp-aae",
+    "lerp-vqvae",
+    "lerp-acai",
+    "lerp-data",
+    "lerp-eval",
+    "lerp-train",
+    "lerp-report",
+];
+
+/// Dependencies from outside that only some crates may have.
+const KEPT_APART: &[(&str, &[&str])] = &[
+    ("clap", &["lerp"]),
+    ("polars", &["lerp-train", "lerp-report"]),
+    ("plotters", &["lerp-report"]),
+    ("anyhow", &["lerp", "custom-autoencoder"]),
+];
+
+/// The only crate in which `unsafe` may stand.
+const UNSAFE: &str = "lerp-kernels";
+
+/// Lines beyond which a source file is no longer read in one sitting.
+const LONGEST_FILE: usize = 600;
+
+/// Checks the arrows and the sources; names every fault.
+pub fn tidy() -> Result<()> {
+    let output = cargo().args(["metadata", "--format-version=1", "--no-deps", "--locked"]).output();
+    let output = output.map_err(|e| format!("cannot run cargo metadata: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    let metadata = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
+    let mut faults = arrows(&dependencies(&metadata));
+    sources(root(), &mut faults)?;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    faults.iter().for_each(|fault| say(fault));
+    Err(format!("tidy: {} to mend", faults.len()))
+}
+
+/// Package names to the names of their dependencies, tests' own left out.
+fn dependencies(metadata: &Value) -> BTreeMap<String, Vec<String>> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let normal = |dependency: &Value| dependency["kind"].as_str() != Some("dev");
+    let of = |package: &Value| {
+        list(&package["dependencies"]).iter().filter(|d| normal(d)).map(|d| text(&d["name"])).collect()
+    };
+    list(&metadata["packages"]).iter().map(|package| (text(&package["name"]), of(package))).collect()
+}
+
+fn arrows(packages: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (package, dependencies) in packages {
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| name == package) else {
+            faults.push(format!("{package} is not in the list of arrows (xtask/src/tidy.rs)"));
+            continue;
+        };
+        for dependency in dependencies {
+            if packages.contains_key(dependency) && !allowed.contains(&dependency.as_str()) {
+                faults.push(format!(
+                    "{package} may not depend on {dependency}: arrows point one way (ARCHITECTURE.md)"
+                ));
+            }
+            if let Some((_, users)) = KEPT_APART.iter().find(|(name, _)| name == dependency)
+                && !users.contains(&package.as_str())
+            {
+                faults
+                    .push(format!("{package} may not depend on {dependency}: only {} may", users.join(", ")));
+            }
+        }
+    }
+    faults
+}
+
+/// Walks the Rust sources.
+fn sources(folder: &Path, faults: &mut Vec<String>) -> Result<()> {
+    let entries = fs::read_dir(folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
+    for entry in entries.filter_map(std::result::Result::ok) {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            if name != "target" && !name.to_string_lossy().starts_with('.') {
+                sources(&path, faults)?;
+            }
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let text =
+                fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+            let place = path.strip_prefix(root()).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            faults.extend(source(&place, &text));
+        }
+    }
+    Ok(())
+}
+
+fn source(place: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let lines = text.lines().count();
+    if lines > LONGEST_FILE {
+        faults.push(format!("{place} has {lines} lines; split it ({LONGEST_FILE} at most)"));
+    }
+    // Spelt in two parts, so that this file does not name them.
+    for word in
+        [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore"), concat!("FIX", "ME")]
+    {
+        if text.contains(word) {
+            faults.push(format!("{place} contains {word}"));
+        }
+    }
+    if !place.starts_with(&format!("crates/{UNSAFE}/")) && text.contains(concat!("allow(uns", "afe_code")) {
+        faults.push(format!("{place} allows unsafe code, which only {UNSAFE} may"));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_arrow_is_named() {
+        let faults = |package: &str, dependency: &str| {
+            arrows(&BTreeMap::from([
+                (package.to_owned(), vec![dependency.to_owned()]),
+                ("lerp-core".to_owned(), Vec::new()),
+                ("lerp-train".to_owned(), Vec::new()),
+            ]))
+        };
+        assert!(faults("lerp-acai", "lerp-core").is_empty());
+        assert!(faults("lerp-acai", "lerp-train")[0].contains("lerp-acai may not depend on lerp-train"));
+        assert!(faults("lerp-vae", "polars")[0].contains("lerp-vae may not depend on polars"));
+        assert!(faults("lerp-gan", "lerp-core")[0].contains("lerp-gan is not in the list"));
+    }
+
+    #[test]
+    fn sources_are_checked() {
+        assert!(source("crates/lerp-nn/src/lib.rs", "fn main() {}\n").is_empty());
+        let word = concat!("todo", "!()");
+        assert_eq!(source("a.rs", word).len(), 1);
+        let word = concat!("#![allow(uns", "afe_code)]");
+        assert_eq!(source("crates/lerp-nn/src/a.rs", word).len(), 1);
+        assert!(source("crates/lerp-kernels/src/a.rs", word).is_empty());
+        assert_eq!(source("a.rs", &"\n".repeat(601)).len(), 1);
+    }
+}
