@@ -49,7 +49,8 @@ pub struct Gradients {
     pub losses: Vec<(String, Tensor)>,
     /// The gradient of each trained tensor, in order; none where its group's loss does not depend on it.
     pub grads: Vec<Option<Tensor>>,
-    carry: Vec<Tensor>,
+    /// What the model's follow-up gets, as it was in its objectives.
+    pub carry: Vec<Tensor>,
 }
 
 impl Learner {
@@ -113,7 +114,7 @@ impl Learner {
     }
 
     /// Parameters and buffers of model and classifier, in order.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Var)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.model.params().entries().chain(self.classifier_store.entries())
     }
 

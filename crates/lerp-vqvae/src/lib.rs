@@ -68,11 +68,18 @@ impl VqVae {
     /// # Shapes
     /// `h` `[batch, h, w, c]`.
     pub fn bottleneck(&self, h: &Tensor) -> Result<Bottleneck> {
-        let flat = h.flatten_from(1)?;
-        let (batch, dims) = flat.dims2()?;
-        let vectors = self.project.forward(&flat)?.reshape((batch * self.config.vectors, dims))?;
-        let quantised = self.codebook.quantise(&vectors)?;
-        let codes = quantised.straight_through()?.reshape((batch, self.config.vectors * dims))?;
+        self.discretise(&self.project.forward(&h.flatten_from(1)?)?)
+    }
+
+    /// The bottleneck after its projection.
+    ///
+    /// # Shapes
+    /// `wide` `[batch, vectors·D]`.
+    pub fn discretise(&self, wide: &Tensor) -> Result<Bottleneck> {
+        let (batch, width) = wide.dims2()?;
+        let vectors = self.config.vectors;
+        let quantised = self.codebook.quantise(&wide.reshape((batch * vectors, width / vectors))?)?;
+        let codes = quantised.straight_through()?.reshape((batch, width))?;
         let output = self.output.forward(&self.hidden.forward(&codes.relu()?)?.relu()?)?;
         Ok(Bottleneck { quantised, output })
     }

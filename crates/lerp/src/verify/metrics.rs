@@ -1,0 +1,168 @@
+//! Line drawing, the lines metric, interpolation.
+
+use std::f64::consts::FRAC_PI_4;
+
+use anyhow::Result;
+use candle_core::{DType, Device};
+use lerp_data::line_label;
+use lerp_eval::{LineBank, interpolation as interpolate, smoothness as path_smoothness};
+
+use super::{
+    checker::Checker,
+    golden::{File, numbers},
+};
+
+/// Images and labels of lines.
+fn draw_line_case(checker: &mut Checker, file: &File, [name, angles]: [&str; 2], width: f64) -> Result<()> {
+    let tolerance = checker.tolerance("metric_draw_line image")?.tol;
+    let (_, side, _) = file.get(name)?.dims3()?;
+    let images = file.numbers(name)?;
+    for (angle, expected) in file.numbers(angles)?.into_iter().zip(images.chunks(side * side)) {
+        let error = |angle: f64| difference(&lerp_data::draw_line(angle, side, side, width), expected);
+        // At odd multiples of π/4 the drawing jumps, and the last bit of sine and cosine chooses the side.
+        let eighths = (angle / FRAC_PI_4).round();
+        let jump = eighths as i64 % 2 != 0 && (angle - eighths * FRAC_PI_4).abs() < 1e-15;
+        let error = if jump { error(angle).min(error(angle - 1e-12)).min(error(angle + 1e-12)) } else { error(angle) };
+        checker.record(format!("{} {name} at {angle:.9}", file.stem), error, tolerance, "");
+    }
+    Ok(())
+}
+
+/// `metric_draw_line`.
+pub fn draw_line(checker: &mut Checker, file: &File) -> Result<()> {
+    for (names, width) in
+        [(["image", "angle"], 2.0), (["image_16", "angle_16"], 2.0), (["image_w3", "angle_16"], 3.0)]
+    {
+        draw_line_case(checker, file, names, width)?;
+    }
+    let labels = file.numbers("label")?;
+    let angles = file.numbers("angle")?;
+    // The reference numbers an angle below zero -1, which is no class; ours is 0.
+    let differing =
+        angles.iter().zip(&labels).filter(|(angle, label)| f64::from(line_label(**angle)) != label.max(0.0)).count();
+    checker.record(format!("{} label", file.stem), differing as f64, 0.0, "");
+    Ok(())
+}
+
+/// `angle.stepS` and `x.stepS` of a configuration's common file: the images are those lines.
+pub fn lines_of_step(checker: &mut Checker, file: &File, step: u64, stem: &str) -> Result<()> {
+    let Some(angles) = file.find(&format!("angle.step{step}")) else { return Ok(()) };
+    let x = file.get(&format!("x.step{step}"))?;
+    let side = x.dim(2)?;
+    let images = numbers(x)?;
+    let mut worst: f64 = 0.0;
+    for (angle, expected) in numbers(angles)?.into_iter().zip(images.chunks(side * side)) {
+        // The recorded images are single precision.
+        let ours: Vec<f64> = lerp_data::draw_line(angle, side, side, 2.0).iter().map(|v| f64::from(*v as f32)).collect();
+        worst = worst.max(difference(&ours, expected));
+    }
+    let tolerance = checker.tolerance("metric_draw_line image")?.tol;
+    // One unit in the last place of a single near 1.
+    checker.record(format!("{stem} x.step{step}"), worst, tolerance.max(1.2e-7), "lines of the recorded angles");
+    Ok(())
+}
+
+/// `metric_line_eval_CASE`.
+pub fn line_eval(checker: &mut Checker, file: &File) -> Result<()> {
+    let bank = LineBank::default();
+    let input = file.get("input")?.to_dtype(DType::F32)?;
+    let (interpolations, positions, side, _) = input.dims4()?;
+    let found = bank.evaluate(&input)?;
+    let name = |what: &str| format!("{} {what}", file.stem);
+
+    let distance = file.numbers("distance")?;
+    let tolerance = checker.tolerance("metric_line_eval distance")?.tol;
+    checker.record(name("distance"), difference(&found.distance, &distance), tolerance, "");
+
+    // Where two lines are equally near, any of them will do.
+    let gap = file.numbers("runner_up_gap")?;
+    let pixels = numbers(&input)?;
+    let (index, angle) = (file.numbers("bank_index")?, file.numbers("closest_angle")?);
+    let (mut differing, mut ties, mut angle_error) = (0, 0, 0.0_f64);
+    for i in 0..interpolations * positions {
+        if gap[i] > 1e-9 {
+            differing += usize::from(found.bank_index[i] as f64 != index[i]);
+            angle_error = angle_error.max((found.closest_angle[i] - angle[i]).abs());
+        } else {
+            ties += 1;
+            let image = &pixels[i * side * side..(i + 1) * side * side];
+            differing += usize::from((cosine_distance(image, found.closest_angle[i]) - distance[i]).abs() > 1e-9);
+        }
+    }
+    let note = if ties == 0 { String::new() } else { format!("({ties} ties)") };
+    checker.record(name("bank_index"), differing as f64, 0.0, note);
+    checker.record(name("closest_angle"), angle_error, checker.tolerance("metric_line_eval closest_angle")?.tol, "");
+
+    let scores = file.numbers("smoothness")?;
+    let tolerance = checker.tolerance("metric_line_eval smoothness")?.tol;
+    let of_recorded: Vec<f64> = angle.chunks(positions).map(path_smoothness).collect();
+    checker.record(name("smoothness"), difference(&of_recorded, &scores), tolerance, "of the recorded angles");
+    // Which of two tied lines is taken changes the score; 0.03 is the reference's own spread.
+    let own_tolerance = if ties == 0 { tolerance } else { 0.03 };
+    checker.record(name("smoothness"), difference(&found.smoothness, &scores), own_tolerance, "of our angles");
+
+    let tolerance = checker.tolerance("mean_distance, mean_smoothness")?;
+    let mut mean = |what: &str, ours: f64, loose: f64| -> Result<()> {
+        let expected = file.numbers(what)?[0];
+        let error = difference(&[ours], &[expected]);
+        let relative = if error <= tolerance.abs_floor { 0.0 } else { error / expected.abs() };
+        checker.record(name(what), relative, tolerance.tol.max(loose), "");
+        Ok(())
+    };
+    mean("mean_distance", found.mean_distance(), 0.0)?;
+    mean("mean_smoothness", found.mean_smoothness(), if ties == 0 { 0.0 } else { 0.05 })
+}
+
+/// `metric_smoothness`.
+pub fn smoothness(checker: &mut Checker, file: &File) -> Result<()> {
+    let positions = file.get("angles")?.dim(1)?;
+    let ours: Vec<f64> = file.numbers("angles")?.chunks(positions).map(path_smoothness).collect();
+    let tolerance = checker.tolerance("metric_line_eval smoothness")?.tol;
+    checker.record(
+        format!("{} smoothness", file.stem),
+        difference(&ours, &file.numbers("smoothness")?),
+        tolerance,
+        "",
+    );
+    Ok(())
+}
+
+/// `interpolation`: `NETWORK.start` and `.end` to `.linear` and `.slerp`.
+pub fn interpolation(checker: &mut Checker, file: &File, device: &Device) -> Result<()> {
+    let networks: Vec<String> = file.names("").filter_map(|n| n.strip_suffix(".start").map(str::to_owned)).collect();
+    for network in networks {
+        // As recorded: the angle between flattened latents does not depend on the layout.
+        let get = |name: &str| -> Result<_> { Ok(file.get(&format!("{network}.{name}"))?.to_device(device)?) };
+        let (start, end) = (get("start")?, get("end")?);
+        for (name, ours) in [
+            ("linear", interpolate::linear(&start, &end, 16)?),
+            ("slerp", interpolate::slerp(&start, &end, 16)?),
+        ] {
+            let key = format!("{network}.{name}");
+            let error = difference(&numbers(&ours)?, &file.numbers(&key)?);
+            let tolerance = checker.tolerance("interpolation")?.tol;
+            checker.record(format!("{} {key}", file.stem), error, tolerance, "");
+        }
+    }
+    Ok(())
+}
+
+/// The largest difference; NaN matches NaN and nothing else.
+fn difference(ours: &[f64], expected: &[f64]) -> f64 {
+    if ours.len() != expected.len() {
+        return f64::INFINITY;
+    }
+    let errors = ours.iter().zip(expected).map(|(a, b)| match (a.is_nan(), b.is_nan()) {
+        (true, true) => 0.0,
+        (false, false) => (a - b).abs(),
+        _ => f64::INFINITY,
+    });
+    errors.fold(0.0, f64::max)
+}
+
+/// Cosine distance without any of the bank's short cuts.
+fn cosine_distance(image: &[f64], angle: f64) -> f64 {
+    let line = lerp_data::draw_line(angle, 32, 32, 2.0);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    1.0 - dot(image, &line) / (dot(image, image) * dot(&line, &line)).sqrt()
+}

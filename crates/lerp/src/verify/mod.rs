@@ -1,0 +1,104 @@
+//! `lerp verify`: this build against the golden values, values that the semantics of the paper's own code produce.
+//!
+//! A folder of golden values holds `manifest.json` (configurations, hyperparameters, tolerances, files) and safetensors
+//! files: one a variant and configuration, and one or more for each metric. The program carries a thinned copy; see
+//! `golden/README.md` beside its sources.
+
+mod checker;
+mod golden;
+mod metrics;
+mod models;
+mod parts;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use candle_core::Device;
+use lerp_kernels::{Form, with_form};
+
+use checker::Checker;
+use golden::{File, Golden};
+
+/// What to verify, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Folder of golden values; the program's own copy if none.
+    pub golden: Option<PathBuf>,
+    /// Where models run.
+    pub device: Device,
+    /// Fused or composed operations.
+    pub form: Form,
+    /// Only checks whose name contains this.
+    pub filter: Option<String>,
+}
+
+/// One comparison.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// File and tensor.
+    pub name: String,
+    /// The error, as the tolerance measures it.
+    pub error: f64,
+    /// The largest error that passes.
+    pub tolerance: f64,
+    /// Whether it passes.
+    pub passed: bool,
+    /// What is not said by the numbers.
+    pub note: String,
+}
+
+/// How many comparisons passed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Passed.
+    pub passed: usize,
+    /// Failed.
+    pub failed: usize,
+}
+
+/// Compares everything and calls `report` after each comparison. A golden value that nothing compares fails.
+///
+/// # Errors
+/// If a file is missing, cut short or not of this layout; or a filter matches nothing.
+pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
+    let golden = Golden::open(options.golden.as_deref())?;
+    let mut checker = Checker::new(&golden.manifest, options.filter.as_deref(), report);
+    with_form(options.form, || {
+        for name in golden.manifest.files.keys() {
+            let stem = name.trim_end_matches(".safetensors");
+            // Clustering is not part of this program; the commons are read with each variant.
+            if stem == "cluster" || stem.ends_with("_common") {
+                continue;
+            }
+            let file = golden.file(stem)?;
+            check_file(&mut checker, &golden, &file, &options.device)?;
+            checker.nothing_left(&file);
+        }
+        anyhow::Ok(())
+    })?;
+    let summary = checker.summary;
+    if let Some(filter) = &options.filter
+        && summary == Summary::default()
+    {
+        anyhow::bail!("no check's name contains '{filter}'; run without --filter to see the names");
+    }
+    Ok(summary)
+}
+
+fn check_file(checker: &mut Checker, golden: &Golden, file: &File, device: &Device) -> Result<()> {
+    match file.stem.as_str() {
+        "metric_draw_line" => metrics::draw_line(checker, file),
+        "metric_smoothness" => metrics::smoothness(checker, file),
+        "interpolation" => metrics::interpolation(checker, file, device),
+        "classifier_adam" => parts::classifier_and_adam(checker, file, device),
+        "vq_bottleneck" => parts::vq_bottleneck(checker, golden, file, device),
+        stem if stem.starts_with("metric_line_eval_") => metrics::line_eval(checker, file),
+        stem => match stem.split_once('_') {
+            Some((network, variant)) if golden.manifest.configs.contains_key(network) => {
+                models::model(checker, golden, file, network, variant, device)
+            }
+            // Every value in it is reported as not compared.
+            _ => Ok(()),
+        },
+    }
+}
