@@ -75,7 +75,11 @@ impl<M: Model> Variant for Of<M> {
 
     fn check(&self, hyper: &Hyper) -> Result<Hyper> {
         match serde_json::to_value(Self::config(hyper)?) {
-            Ok(Value::Object(table)) => Ok(table),
+            Ok(Value::Object(mut table)) => {
+                // One order everywhere: a cell's name is a hash of its text.
+                table.sort_keys();
+                Ok(table)
+            }
             _ => unreachable!("check_hyper has read the configuration as a table"),
         }
     }

@@ -35,7 +35,9 @@ pub struct Cell {
 impl Cell {
     /// The name of the cell's folder: readable, ending in a hash of the whole cell.
     pub fn id(&self) -> String {
-        let json = serde_json::to_string(self).unwrap_or_default();
+        let mut canonical = self.clone();
+        canonical.hyper.sort_keys();
+        let json = serde_json::to_string(&canonical).unwrap_or_default();
         let hash = json
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));

@@ -4,10 +4,23 @@ use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, Tensor, safetensors::load_buffer};
 use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
 
 use crate::{Cell, Error, Learner, Result, write_atomic};
 
 const FORMAT: &str = "lerp checkpoint 1";
+
+/// The one entry of a file's metadata: the library writes several in random order, and equal runs give equal files.
+const KEY: &str = "lerp";
+
+/// What a checkpoint says about itself.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: String,
+    cell: String,
+    step: u64,
+    wall_s: f64,
+}
 
 /// Writes the learner's whole state. Nothing random is in it: draws depend on seed and step alone.
 ///
@@ -33,28 +46,21 @@ pub(crate) fn save(path: &Path, cell: &Cell, learner: &Learner, wall_s: f64) -> 
         tensors.push((format!("adam.m.{}", trained.name), trained.m.as_tensor().clone()));
         tensors.push((format!("adam.v.{}", trained.name), trained.v.as_tensor().clone()));
     }
-    let metadata = HashMap::from([
-        ("format".to_owned(), FORMAT.to_owned()),
-        ("cell".to_owned(), cell.id()),
-        ("step".to_owned(), learner.step().to_string()),
-        ("wall_s".to_owned(), wall_s.to_string()),
-    ]);
-    write(path, tensors, metadata)
+    let header = Header { format: FORMAT.into(), cell: cell.id(), step: learner.step(), wall_s };
+    write(path, tensors, &header)
 }
 
 /// Writes the parameters and buffers alone, for use elsewhere.
 pub(crate) fn save_model(path: &Path, cell: &Cell, learner: &Learner) -> Result<()> {
     let tensors = learner.entries().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect();
-    let metadata = HashMap::from([
-        ("format".to_owned(), "lerp model 1".to_owned()),
-        ("cell".to_owned(), serde_json::to_string(cell).unwrap_or_default()),
-    ]);
-    write(path, tensors, metadata)
+    write(path, tensors, cell)
 }
 
-fn write(path: &Path, tensors: Vec<(String, Tensor)>, metadata: HashMap<String, String>) -> Result<()> {
-    let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|e| Error::bad_file(path, format!("cannot be made: {e}")))?;
+fn write(path: &Path, tensors: Vec<(String, Tensor)>, header: &impl Serialize) -> Result<()> {
+    let broken = |e: String| Error::bad_file(path, format!("cannot be made: {e}"));
+    let header = serde_json::to_string(header).map_err(|e| broken(e.to_string()))?;
+    let metadata = HashMap::from([(KEY.to_owned(), header)]);
+    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| broken(e.to_string()))?;
     write_atomic(path, &bytes)
 }
 
@@ -70,21 +76,18 @@ pub(crate) fn restore(path: &Path, cell: &Cell, learner: &mut Learner) -> Result
             format!("is cut short or damaged ({e}); delete it to train this cell from the start"),
         )
     };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e.to_string()))?;
-    let metadata = header.metadata().clone().unwrap_or_default();
-    let field = |key: &str| metadata.get(key).map(String::as_str).ok_or_else(|| damaged("no header"));
-    if field("format")? != FORMAT {
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&e.to_string()))?;
+    let header = metadata.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| damaged("no header"))?;
+    let header: Header = serde_json::from_str(header).map_err(|e| damaged(&e.to_string()))?;
+    if header.format != FORMAT {
         return Err(damaged("another format"));
     }
-    if field("cell")? != cell.id() {
-        let other = field("cell")?;
+    if header.cell != cell.id() {
         return Err(Error::bad_file(
             path,
-            format!("belongs to {other}, not to {}; delete it, or choose another folder", cell.id()),
+            format!("belongs to {}, not to {}; delete it, or choose another folder", header.cell, cell.id()),
         ));
     }
-    let step = field("step")?.parse().map_err(|_| damaged("no step"))?;
-    let wall_s = field("wall_s")?.parse().map_err(|_| damaged("no time"))?;
     let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|e| damaged(&e.to_string()))?;
 
     let mut changes = Vec::new();
@@ -101,6 +104,6 @@ pub(crate) fn restore(path: &Path, cell: &Cell, learner: &mut Learner) -> Result
     for (var, tensor) in changes {
         var.set(&tensor.to_device(var.device())?)?;
     }
-    learner.set_step(step);
-    Ok(wall_s)
+    learner.set_step(header.step);
+    Ok(header.wall_s)
 }

@@ -91,8 +91,14 @@ pub fn train(
 ) -> Result<Outcome> {
     record.cell.check()?;
     let _lock = RunLock::take(dir)?;
-    if let Ok(run) = Run::read(dir) {
-        if run.status.state == State::Done && run.record.cell == record.cell {
+    if dir.join(RUN).exists() {
+        let run = Run::read(dir)?;
+        if run.record.cell != record.cell {
+            let problem =
+                format!("is the record of {}, not of {}; choose another folder", run.record.id, record.id);
+            return Err(Error::bad_file(&dir.join(RUN), problem));
+        }
+        if run.status.state == State::Done {
             return Ok(Outcome::Done);
         }
     } else {
@@ -105,7 +111,8 @@ pub fn train(
     let outcome = session.run(stop, progress);
     if let Err(error) = &outcome {
         let (samples, wall_s) = (session.samples(), session.wall_s());
-        write_status(dir, State::Failed, samples, wall_s, Some(error.to_string()))?;
+        // If the disk is full this fails too; the first error is the one to tell.
+        let _ = write_status(dir, State::Failed, samples, wall_s, Some(error.to_string()));
     }
     outcome
 }
@@ -178,6 +185,7 @@ impl<'a> Session<'a> {
 
     fn run(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<Outcome> {
         progress(&Progress::Started { samples: self.samples() });
+        write_status(self.dir, State::Running, self.samples(), self.wall_s(), None)?;
         let steps = self.cell.steps();
         let mut reported = (Instant::now(), self.samples());
         while self.learner.step() < steps {

@@ -8,7 +8,7 @@ use lerp_core::{Build, Draws, Hyper};
 use lerp_kernels::{Form, with_form};
 use lerp_train::Learner;
 
-use crate::{cli::BenchStepArgs, device, registry::Registry};
+use crate::{cli::BenchStepArgs, device, registry::Registry, say::say};
 
 /// Steps before the clock starts.
 const WARM_UP: usize = 3;
@@ -17,7 +17,6 @@ const WARM_UP: usize = 3;
 ///
 /// # Errors
 /// If the variant, dataset or device is not there.
-#[allow(clippy::print_stdout)]
 pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     if args.steps == 0 || args.batch < 2 {
         bail!("--steps must be at least 1 and --batch at least 2");
@@ -28,7 +27,8 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     let device = device::open(&name)?;
     let hyper = variant.check(&Hyper::new())?;
     let network = variant.network(dataset.name(), dataset.network());
-    let build = Build { image: dataset.image(), network, hyper: &hyper, seed: 0, dtype: DType::F32, device: &device };
+    let build =
+        Build { image: dataset.image(), network, hyper: &hyper, seed: 0, dtype: DType::F32, device: &device };
     let mut learner = Learner::new(variant.build(&build)?, dataset.classes(), 0, 1e-4)?;
     let draws = Draws::new(0, &device);
     let mut times = Vec::with_capacity(args.steps);
@@ -50,10 +50,13 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
             "ms_per_step": median, "variant": args.variant, "dataset": args.dataset, "batch": args.batch,
             "steps": args.steps, "device": name, "form": if args.composed { "composed" } else { "fused" },
         });
-        println!("{line}");
+        say(&line.to_string());
     } else {
         let per_second = args.batch as f64 / median * 1e3;
-        println!("{} on {}: {median:.1} ms a step of {}, {per_second:.0} images/s, on {name}", args.variant, args.dataset, args.batch);
+        say(&format!(
+            "{} on {}: {median:.1} ms a step of {}, {per_second:.0} images/s, on {name}",
+            args.variant, args.dataset, args.batch
+        ));
     }
     Ok(true)
 }

@@ -30,9 +30,13 @@ impl std::str::FromStr for Choice {
             },
             Some(("cuda", list)) => {
                 let numbers: Option<Vec<usize>> = list.split(',').map(|n| n.parse().ok()).collect();
-                numbers.map(Self::Cuda).ok_or_else(|| format!("'{text}' is not a list of devices; write cuda:0,1"))
+                numbers
+                    .map(Self::Cuda)
+                    .ok_or_else(|| format!("'{text}' is not a list of devices; write cuda:0,1"))
             }
-            Some(_) => Err(format!("there is no device '{text}'; there are: auto, cpu, cuda, cuda:0,1, metal")),
+            Some(_) => {
+                Err(format!("there is no device '{text}'; there are: auto, cpu, cuda, cuda:0,1, metal"))
+            }
         }
     }
 }
@@ -75,10 +79,12 @@ pub fn open(name: &str) -> Result<Device> {
             "this build has no Metal; build with --features metal on a Mac (`cargo xtask ... --device metal` does) or use \
              --device cpu"
         ),
-        "cuda" => Device::new_cuda(number)
-            .map_err(|e| anyhow::anyhow!("CUDA device {number} cannot be used ({}); try --device cpu", first_line(&e))),
-        "metal" => Device::new_metal(number)
-            .map_err(|e| anyhow::anyhow!("Metal device {number} cannot be used ({}); try --device cpu", first_line(&e))),
+        "cuda" => Device::new_cuda(number).map_err(|e| {
+            anyhow::anyhow!("CUDA device {number} cannot be used ({}); try --device cpu", first_line(&e))
+        }),
+        "metal" => Device::new_metal(number).map_err(|e| {
+            anyhow::anyhow!("Metal device {number} cannot be used ({}); try --device cpu", first_line(&e))
+        }),
         _ => bail!("there is no device '{name}'; there are: cpu, cuda:0, metal"),
     }
 }

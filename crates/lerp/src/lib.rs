@@ -16,6 +16,7 @@ mod device;
 mod plan;
 mod provenance;
 mod registry;
+mod say;
 mod sweep;
 pub mod verify;
 
@@ -33,6 +34,7 @@ use lerp_kernels::Form;
 
 use cli::{Bench, Cli, Verb, VerifyArgs};
 use registry::Registry;
+use say::{complain, say};
 
 pub use registry::seven;
 
@@ -58,24 +60,23 @@ pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
     }
 }
 
-#[allow(clippy::print_stderr)]
-fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
-}
-
-#[allow(clippy::print_stdout)]
 fn run(registry: &Registry, verb: Verb) -> Result<bool> {
     match verb {
         Verb::Sweep(args) => sweep::sweep(registry, &args),
         Verb::Train(args) => sweep::train(registry, &args),
         Verb::Worker(args) => sweep::worker(registry, &args),
         Verb::Report(args) => {
-            report(&args.dir, args.figure)?;
-            println!("Tables, figures and the page: {}", args.dir.join("index.html").display());
+            report(&args.dir, args.figure.clone())?;
+            match args.figure {
+                Some(figure) => say(&format!("Figure {figure}: {}", args.dir.join("figures").display())),
+                None => {
+                    say(&format!("Tables, figures and the page: {}", args.dir.join("index.html").display()))
+                }
+            }
             Ok(true)
         }
         Verb::Compare(args) => {
-            print!("{}", compare(&args.dirs)?);
+            say(compare(&args.dirs)?.trim_end());
             Ok(true)
         }
         Verb::Verify(args) => verify(&args),
@@ -83,25 +84,24 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Conformance => {
             for variant in registry.all() {
                 for rule in lerp_train::conformance::check(*variant)? {
-                    println!("ok  {:<10} {rule}", variant.name());
+                    say(&format!("ok  {:<10} {rule}", variant.name()));
                 }
             }
             Ok(true)
         }
         Verb::List => {
-            println!("variants:");
-            registry.all().iter().for_each(|v| println!("  {:<10} {}", v.name(), v.title()));
-            println!("datasets:\n  {}", DATASETS.join("\n  "));
-            println!("presets:");
+            say("variants:");
+            registry.all().iter().for_each(|v| say(&format!("  {:<10} {}", v.name(), v.title())));
+            say(&format!("datasets:\n  {}", DATASETS.join("\n  ")));
+            say("presets:");
             for (name, _) in plan::PRESETS {
-                println!("  {name:<10} {}", plan::Plan::preset(name)?.about);
+                say(&format!("  {name:<10} {}", plan::Plan::preset(name)?.about));
             }
             Ok(true)
         }
     }
 }
 
-#[allow(clippy::print_stdout)]
 fn verify(args: &VerifyArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
     let options = verify::Options {
@@ -113,10 +113,13 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
     let summary = verify::verify(&options, &mut |check| {
         if !args.quiet || !check.passed {
             let word = if check.passed { "ok  " } else { "MISS" };
-            println!("{word} {:<60} {:>9.2e} <= {:.0e} {}", check.name, check.error, check.tolerance, check.note);
+            say(&format!(
+                "{word} {:<60} {:>9.2e} <= {:.0e} {}",
+                check.name, check.error, check.tolerance, check.note
+            ));
         }
     })?;
-    println!("{} passed, {} failed, on {name}", summary.passed, summary.failed);
+    say(&format!("{} passed, {} failed, on {name}", summary.passed, summary.failed));
     Ok(summary.failed == 0)
 }
 
@@ -128,5 +131,6 @@ pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<()> {
 
 /// One table of several sweeps, for a terminal.
 pub(crate) fn compare(dirs: &[PathBuf]) -> Result<String> {
-    let _ = (dirs, std::io::stdout().is_terminal()); Ok(String::new())
+    let _ = (dirs, std::io::stdout().is_terminal());
+    Ok(String::new())
 }

@@ -113,13 +113,14 @@ impl Plan {
     /// # Errors
     /// If it cannot be read or is not a plan; the message names the key.
     pub fn file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let table: toml::Table =
-            toml::from_str(text).map_err(|e| anyhow::anyhow!("not TOML: {}", e.to_string().trim().replace('\n', " ")))?;
+        let table: toml::Table = toml::from_str(text)
+            .map_err(|e| anyhow::anyhow!("not TOML: {}", e.to_string().trim().replace('\n', " ")))?;
         let own = ["about", "datasets", "variants", "seeds", "variant"];
         check_keys(&table, "", &[&own[..], &RUN_KEYS].concat())?;
         for (name, value) in table.get("variant").and_then(toml::Value::as_table).into_iter().flatten() {
@@ -128,10 +129,15 @@ impl Plan {
         }
         for key in ["datasets", "variants", "seeds"] {
             if !table.contains_key(key) {
-                bail!("'{key}' is missing, for example {key} = {}", if key == "seeds" { "\"0..5\"" } else { "[\"...\"]" });
+                bail!(
+                    "'{key}' is missing, for example {key} = {}",
+                    if key == "seeds" { "\"0..5\"" } else { "[\"...\"]" }
+                );
             }
         }
-        table.try_into().map_err(|e: toml::de::Error| anyhow::anyhow!("{}", e.to_string().trim().replace('\n', " ")))
+        table
+            .try_into()
+            .map_err(|e: toml::de::Error| anyhow::anyhow!("{}", e.to_string().trim().replace('\n', " ")))
     }
 
     /// Changes the plan as the command line says.
@@ -158,10 +164,12 @@ impl Plan {
             }
             let planned = self.run.samples.unwrap_or(PROTOCOL_SAMPLES);
             let scaled = |cadence: Option<u64>| {
-                let cadence = u128::from(cadence.unwrap_or(PROTOCOL_CADENCE)) * u128::from(samples) / u128::from(planned);
+                let cadence = u128::from(cadence.unwrap_or(PROTOCOL_CADENCE)) * u128::from(samples)
+                    / u128::from(planned);
                 Some((cadence as u64).max(1))
             };
-            self.runs().for_each(|run| (run.samples, run.eval_every, run.checkpoint_every) = (None, None, None));
+            self.runs()
+                .for_each(|run| (run.samples, run.eval_every, run.checkpoint_every) = (None, None, None));
             self.run.eval_every = scaled(self.run.eval_every);
             self.run.checkpoint_every = scaled(self.run.checkpoint_every);
             self.run.samples = Some(samples);
@@ -224,7 +232,15 @@ impl Plan {
         Ok(cells)
     }
 
-    fn cell(&self, seed: u64, dataset: &str, variant: &str, own: &Run, hyper: Hyper, default: Network) -> Cell {
+    fn cell(
+        &self,
+        seed: u64,
+        dataset: &str,
+        variant: &str,
+        own: &Run,
+        hyper: Hyper,
+        default: Network,
+    ) -> Cell {
         let run = &self.run;
         let eval_every = own.eval_every.or(run.eval_every).unwrap_or(PROTOCOL_CADENCE);
         let (net, base) = (own.network, run.network);
@@ -255,7 +271,10 @@ impl Plan {
 pub fn seeds(text: &str) -> Result<Vec<u64>> {
     let number = |part: &str| part.trim().parse::<u64>().ok();
     let parsed = if let Some((first, end)) = text.split_once("..") {
-        number(first).zip(number(end)).filter(|(f, e)| f < e && e - f <= 10_000).map(|(f, e)| (f..e).collect())
+        number(first)
+            .zip(number(end))
+            .filter(|(f, e)| f < e && e - f <= 10_000)
+            .map(|(f, e)| (f..e).collect())
     } else {
         text.split(',').map(number).collect()
     };
@@ -364,7 +383,10 @@ mod tests {
         let text = message(&|o| o.set = vec!["acai".into()]);
         assert!(text.contains("VARIANT.KEY=VALUE"), "{text}");
         assert!(format!("{:#}", Plan::preset("quik").unwrap_err()).contains("did you mean 'quick'?"));
-        let text = format!("{:#}", Plan::parse("datasets=['lines']\nvariants=['acai']\nseeds='0'\nsample=3").unwrap_err());
+        let text = format!(
+            "{:#}",
+            Plan::parse("datasets=['lines']\nvariants=['acai']\nseeds='0'\nsample=3").unwrap_err()
+        );
         assert!(text.contains("no key 'sample' (did you mean 'samples'?)"), "{text}");
         let text = format!("{:#}", Plan::parse("datasets=['lines']\nseeds='0'").unwrap_err());
         assert!(text.contains("'variants' is missing"), "{text}");

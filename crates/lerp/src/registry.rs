@@ -27,7 +27,11 @@ impl Registry {
     pub fn new(extra: &[&'static dyn Variant]) -> Self {
         let mut variants = seven().to_vec();
         for variant in extra {
-            assert!(variants.iter().all(|v| v.name() != variant.name()), "two variants are named {}", variant.name());
+            assert!(
+                variants.iter().all(|v| v.name() != variant.name()),
+                "two variants are named {}",
+                variant.name()
+            );
             variants.push(*variant);
         }
         Self(variants)
@@ -53,6 +57,7 @@ impl Registry {
 
 /// "there is no WHAT 'NAME' (did you mean 'X'?); there are: ..."
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    let hint = nearest(name, known.iter().copied()).map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"));
+    let hint =
+        nearest(name, known.iter().copied()).map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"));
     format!("there is no {what} '{name}'{hint}; there are: {}", known.join(", "))
 }

@@ -1,1 +1,59 @@
-fn main() {}
+//! An eighth autoencoder beside the paper's seven: noise on the *latent*, so that near latents decode to near images.
+//! The whole variant is in this file; training, resume, metrics, tables and figures come with the `lerp` command.
+
+use std::process::ExitCode;
+
+use candle_core::Tensor;
+use lerp_core::{
+    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, Of, ParamStore, Result, Spec, check_range,
+};
+use lerp_nn::{Coder, mean_squared_error};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Config {
+    sigma: f64,
+}
+impl Default for Config {
+    fn default() -> Self {
+        Self { sigma: 0.1 }
+    }
+}
+
+struct LatentNoise(Coder, Config);
+impl Model for LatentNoise {
+    const NAME: &'static str = "latent-noise";
+    const TITLE: &'static str = "Latent noise";
+    type Config = Config;
+    fn check(config: &Config) -> Result<()> {
+        check_range(Self::NAME, "sigma", config.sigma, 0.0..)
+    }
+    fn new(config: Config, build: &Build) -> Result<Self> {
+        Ok(Self(Coder::new(Self::NAME, build)?, config))
+    }
+}
+impl Autoencoder for LatentNoise {
+    fn spec(&self) -> &Spec {
+        &self.0.spec
+    }
+    fn params(&self) -> &ParamStore {
+        &self.0.store
+    }
+    fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
+        self.0.encoder.forward(x)
+    }
+    fn decode(&self, z: &Tensor) -> Result<Tensor> {
+        self.0.decoder.forward(z)
+    }
+    fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
+        let z = self.0.encoder.forward(x)?;
+        let noisy = (&z + (draws.normal("latent noise", z.shape())? * self.1.sigma)?)?;
+        let loss = mean_squared_error(&self.0.decoder.forward(&noisy)?, x)?;
+        Ok(Objectives::new(AUTOENCODER, loss.clone(), &z)?.term("mse", &loss))
+    }
+}
+
+fn main() -> ExitCode {
+    static MINE: Of<LatentNoise> = Of::new();
+    lerp::main(&[&MINE])
+}

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lerp_train::{Cell, Progress};
 
+use crate::say::say;
+
 /// Time between two plain lines of one cell.
 const PLAIN_EVERY: Duration = Duration::from_secs(15);
 
@@ -33,7 +35,8 @@ struct CellView {
 impl Display {
     /// A display of `cells`, of which each is expected to take `seconds`.
     pub fn new(cells: &[Cell], seconds: &[f64], terminal: bool) -> Self {
-        let target = if terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
+        let target =
+            if terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
         let bars = MultiProgress::with_draw_target(target);
         let overall = bars.add(ProgressBar::new(1000));
         overall.set_style(style("{bar:30.cyan/blue} {percent:>3}%  {msg}"));
@@ -47,7 +50,14 @@ impl Display {
             metrics: String::new(),
             ended: false,
         });
-        Self { bars, overall, cells: cells.collect(), fraction_before: None, started: Instant::now(), terminal }
+        Self {
+            bars,
+            overall,
+            cells: cells.collect(),
+            fraction_before: None,
+            started: Instant::now(),
+            terminal,
+        }
     }
 
     /// A worker was started on the cell at `index`.
@@ -170,9 +180,8 @@ impl Display {
         self.overall.set_message(format!("{ended}/{} runs, {left} left", self.cells.len()));
     }
 
-    #[allow(clippy::print_stdout)]
     fn plain(&self, line: &str) {
-        println!("[{:>7.1}s] {line}", self.started.elapsed().as_secs_f64());
+        say(&format!("[{:>7.1}s] {line}", self.started.elapsed().as_secs_f64()));
     }
 }
 

@@ -5,15 +5,16 @@ use std::{collections::HashMap, time::Instant};
 use anyhow::Result;
 use candle_core::DType;
 use lerp_core::{Build, Draws};
-use lerp_train::{Cell, Learner};
+use lerp_train::{Cell, EVALUATED_PAIRS, Learner, POSITIONS};
 
 use crate::{device, registry::Registry};
 
 /// Steps that are timed, after one that is not.
 const STEPS: u64 = 2;
 
-/// Evaluation beside training at the protocol's cadence, measured: see the project's performance notes.
-const EVALUATION: f64 = 1.05;
+/// A forward pass as part of a training step, and a decoder as part of a forward pass; about.
+const FORWARD: f64 = 1.0 / 3.0;
+const DECODER: f64 = 0.5;
 
 /// Seconds of training each cell on all threads of this machine.
 pub fn estimate(registry: &Registry, cells: &[Cell], device_name: &str) -> Result<Vec<f64>> {
@@ -21,7 +22,8 @@ pub fn estimate(registry: &Registry, cells: &[Cell], device_name: &str) -> Resul
     let mut known: HashMap<String, f64> = HashMap::new();
     let mut seconds = Vec::with_capacity(cells.len());
     for cell in cells {
-        let key = format!("{} {} {} {:?} {:?}", cell.dataset, cell.variant, cell.batch, cell.network, cell.hyper);
+        let key =
+            format!("{} {} {} {:?} {:?}", cell.dataset, cell.variant, cell.batch, cell.network, cell.hyper);
         let step = match known.get(&key) {
             Some(step) => *step,
             None => {
@@ -30,7 +32,10 @@ pub fn estimate(registry: &Registry, cells: &[Cell], device_name: &str) -> Resul
                 step
             }
         };
-        seconds.push(step * cell.steps() as f64 * EVALUATION);
+        let passes = (EVALUATED_PAIRS * POSITIONS) as f64 * DECODER + cell.test_samples as f64;
+        let evaluation = step * FORWARD * passes / cell.batch as f64;
+        let evaluations = cell.steps().div_ceil(cell.eval_steps());
+        seconds.push(step * cell.steps() as f64 + evaluation * evaluations as f64);
     }
     Ok(seconds)
 }

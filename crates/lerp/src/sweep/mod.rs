@@ -26,6 +26,7 @@ use crate::{
     plan::{Overrides, Plan},
     provenance::{CANDLE, GIT, VERSION, now, provenance},
     registry::Registry,
+    say::say,
 };
 use display::Display;
 use worker::Worker;
@@ -35,7 +36,9 @@ pub use worker::worker;
 /// The plan that the arguments describe, and the folder it goes to.
 fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Plan, PathBuf)> {
     let (mut plan, name) = match &args.config {
-        Some(path) => (Plan::file(path)?, path.file_stem().unwrap_or_default().to_string_lossy().into_owned()),
+        Some(path) => {
+            (Plan::file(path)?, path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+        }
         None => {
             let name = args.preset.as_deref().unwrap_or(default_name);
             (Plan::preset(name)?, name.to_owned())
@@ -62,7 +65,10 @@ fn check_folder(out: &Path) -> Result<()> {
     let entries = fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?;
     let empty = entries.filter_map(Result::ok).all(|entry| entry.file_name() == ".lock");
     if !empty && !out.join("sweep.toml").exists() {
-        bail!("{} is not empty and not a sweep's (it has no sweep.toml); give --out another folder", out.display());
+        bail!(
+            "{} is not empty and not a sweep's (it has no sweep.toml); give --out another folder",
+            out.display()
+        );
     }
     Ok(())
 }
@@ -96,13 +102,19 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     check_folder(&out)?;
     let _lock = RunLock::take(&out).map_err(|error| match error {
         Error::Busy(dir) => {
-            anyhow::anyhow!("another sweep is writing to {}; wait for it, or give --out another folder", dir.display())
+            anyhow::anyhow!(
+                "another sweep is writing to {}; wait for it, or give --out another folder",
+                dir.display()
+            )
         }
         other => other.into(),
     })?;
 
-    let done: Vec<String> =
-        runs_in(&out)?.into_iter().filter(|run| run.status.state == State::Done).map(|run| run.record.id).collect();
+    let done: Vec<String> = runs_in(&out)?
+        .into_iter()
+        .filter(|run| run.status.state == State::Done)
+        .map(|run| run.record.id)
+        .collect();
     let missing: Vec<Cell> = cells.iter().filter(|cell| !done.contains(&cell.id())).cloned().collect();
     let record = Record {
         about: &plan.about,
@@ -167,9 +179,9 @@ fn finish(out: &Path, nothing_new: bool) -> Result<()> {
     Ok(())
 }
 
-/// Cells at once: on a CPU one for every two threads, since two threads share a step well; on a GPU one each.
+/// Cells at once: on a CPU one a thread, since one thread a cell wastes the least; on a GPU one each.
 fn default_jobs(devices: &[String], threads: usize) -> usize {
-    if devices[0] == "cpu" { (threads / 2).max(1) } else { devices.len() }
+    if devices[0] == "cpu" { threads } else { devices.len() }
 }
 
 /// Runs workers until the queue is empty.
@@ -219,9 +231,20 @@ impl Executor<'_> {
             if slots.iter().all(Option::is_none) && queue.is_empty() {
                 break;
             }
-            let Ok((index, message)) = receiver.recv_timeout(std::time::Duration::from_millis(200)) else { continue };
+            let Ok((index, message)) = receiver.recv_timeout(std::time::Duration::from_millis(200)) else {
+                continue;
+            };
             match message {
-                worker::Message::Progress(progress) => display.progress(index, &progress),
+                worker::Message::Progress(progress) => {
+                    if let Progress::Failed { reason } = &progress {
+                        slots
+                            .iter_mut()
+                            .flatten()
+                            .filter(|w| w.index == index)
+                            .for_each(|w| w.failing(reason));
+                    }
+                    display.progress(index, &progress);
+                }
                 worker::Message::Ended => {
                     let slot = slots.iter_mut().find(|s| s.as_ref().is_some_and(|w| w.index == index));
                     let Some(worker) = slot.and_then(Option::take) else { continue };
@@ -338,11 +361,9 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
 
 /// This process's arguments as a command that a user types.
 fn command_line() -> String {
-    let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    format!("cargo xtask {arguments}")
-}
-
-#[allow(clippy::print_stdout)]
-fn say(text: &str) {
-    println!("{text}");
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let program = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let program = if program == "lerp" { "cargo xtask".into() } else { program };
+    arguments.fold(program, |line, argument| line + " " + &argument)
 }

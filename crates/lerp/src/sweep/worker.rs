@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lerp_train::{Outcome, Progress, Run, RunRecord, State};
+use lerp_train::{Progress, Run, RunRecord, State};
 
 use crate::{cli::WorkerArgs, device, registry::Registry};
 
@@ -44,6 +44,7 @@ pub struct Worker {
     dir: PathBuf,
     child: Child,
     stdin: Option<ChildStdin>,
+    reason: Option<String>,
 }
 
 impl Worker {
@@ -72,7 +73,9 @@ impl Worker {
             .context("cannot start a worker")?;
         let mut stdin = child.stdin.take().context("a worker has no input")?;
         let stdout = child.stdout.take().context("a worker has no output")?;
-        stdin.write_all(format!("{}\n", serde_json::to_string(record)?).as_bytes()).context("cannot reach a worker")?;
+        stdin
+            .write_all(format!("{}\n", serde_json::to_string(record)?).as_bytes())
+            .context("cannot reach a worker")?;
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(progress) = serde_json::from_str(&line) {
@@ -81,7 +84,7 @@ impl Worker {
             }
             let _ = sender.send((index, Message::Ended));
         });
-        Ok(Self { index, dir: dir.to_owned(), child, stdin: Some(stdin) })
+        Ok(Self { index, dir: dir.to_owned(), child, stdin: Some(stdin), reason: None })
     }
 
     /// Asks it to write a checkpoint and stop.
@@ -89,9 +92,17 @@ impl Worker {
         self.stdin = None;
     }
 
+    /// Takes its last word: why it fails.
+    pub fn failing(&mut self, reason: &str) {
+        self.reason = Some(reason.to_owned());
+    }
+
     /// Waits for it and tells how it ended.
     pub fn end(mut self) -> End {
         let exit = self.child.wait();
+        if let Some(reason) = self.reason {
+            return End::Failed(reason);
+        }
         let status = Run::read(&self.dir).map(|run| run.status);
         match (exit, status) {
             (Ok(exit), Ok(status)) if exit.success() => match status.state {
@@ -99,21 +110,10 @@ impl Worker {
                 State::Interrupted => End::Interrupted,
                 _ => End::Failed("the worker ended without finishing".into()),
             },
-            (Ok(exit), Ok(status)) => End::Failed(match (status.state, status.reason) {
-                (State::Failed, Some(reason)) => reason,
-                _ => self.died(&exit.to_string()),
-            }),
-            (Ok(exit), Err(_)) => End::Failed(self.died(&exit.to_string())),
+            (Ok(exit), _) => End::Failed(format!(
+                "the worker died ({exit}); the next sweep goes on from its last checkpoint"
+            )),
             (Err(error), _) => End::Failed(format!("cannot wait for the worker: {error}")),
-        }
-    }
-
-    /// Why a worker died without a status: the last line of its log, or how it exited.
-    fn died(&self, exit: &str) -> String {
-        let log = fs::read_to_string(self.dir.join("log.txt")).unwrap_or_default();
-        match log.lines().rev().find(|line| !line.trim().is_empty()) {
-            Some(line) => line.trim_start_matches("error: ").to_owned(),
-            None => format!("the worker died ({exit}); the next sweep goes on from its last checkpoint"),
         }
     }
 }
@@ -122,12 +122,12 @@ impl Worker {
 ///
 /// # Errors
 /// If the record is not one, or training fails.
-#[allow(clippy::print_stdout)]
 pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
     let mut input = BufReader::new(std::io::stdin());
     let mut line = String::new();
     input.read_line(&mut line).context("cannot read the record")?;
-    let record: RunRecord = serde_json::from_str(&line).context("standard input is not the record of a run")?;
+    let record: RunRecord =
+        serde_json::from_str(&line).context("standard input is not the record of a run")?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     // On a terminal Ctrl-C reaches workers too; they stop when the sweep closes their input.
@@ -136,15 +136,23 @@ pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
         let _ = input.read_to_end(&mut Vec::new());
         flag.store(true, Ordering::Relaxed);
     });
-    let variant = registry.find(&record.cell.variant)?;
-    let dataset = lerp_data::dataset(&record.cell.dataset)?;
-    let device = device::open(&args.device)?;
     let mut out = std::io::stdout();
-    let outcome = lerp_train::train(&record, variant, &*dataset, &device, &args.dir, &stop, &mut |progress| {
-        // A sweep that is gone has closed this worker's input too, which stops it.
+    // A sweep that is gone has closed this worker's input too, which stops it; that it does not listen is no error.
+    let mut tell = |progress: &Progress| {
         if let Ok(line) = serde_json::to_string(progress) {
             let _ = writeln!(out, "{line}");
         }
-    })?;
-    Ok(matches!(outcome, Outcome::Done | Outcome::Interrupted))
+    };
+    let mut run = || -> Result<()> {
+        let variant = registry.find(&record.cell.variant)?;
+        let dataset = lerp_data::dataset(&record.cell.dataset)?;
+        let device = device::open(&args.device)?;
+        lerp_train::train(&record, variant, &*dataset, &device, &args.dir, &stop, &mut tell)?;
+        Ok(())
+    };
+    let result = run();
+    if let Err(error) = &result {
+        tell(&Progress::Failed { reason: format!("{error:#}") });
+    }
+    result.map(|()| true)
 }

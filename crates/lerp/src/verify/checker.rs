@@ -60,7 +60,13 @@ impl<'a> Checker<'a> {
     pub fn nothing_left(&mut self, file: &File) {
         for name in file.unused() {
             let name = format!("{} {name}", file.stem);
-            self.put(Check { name, error: f64::NAN, tolerance: 0.0, passed: false, note: "not compared".into() });
+            self.put(Check {
+                name,
+                error: f64::NAN,
+                tolerance: 0.0,
+                passed: false,
+                note: "not compared".into(),
+            });
         }
     }
 
@@ -69,7 +75,14 @@ impl<'a> Checker<'a> {
     ///
     /// # Errors
     /// If the tolerance is missing, or the sizes differ.
-    pub fn tensor(&mut self, file: &File, name: &str, ours: &Tensor, kind: &str, measure: Measure) -> Result<()> {
+    pub fn tensor(
+        &mut self,
+        file: &File,
+        name: &str,
+        ours: &Tensor,
+        kind: &str,
+        measure: Measure,
+    ) -> Result<()> {
         let tolerance = self.tolerance(kind)?;
         let ours = to_theirs(name, ours)?;
         if let Some(whole) = file.find(name) {
@@ -114,14 +127,23 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn compare(&mut self, name: String, ours: &[f64], expected: &[f64], tolerance: Tolerance, measure: Measure) {
+    fn compare(
+        &mut self,
+        name: String,
+        ours: &[f64],
+        expected: &[f64],
+        tolerance: Tolerance,
+        measure: Measure,
+    ) {
         if ours.len() != expected.len() {
             let note = format!("{} numbers, recorded {}", ours.len(), expected.len());
             return self.record(name, f64::INFINITY, tolerance.tol, note);
         }
         let pairs = || ours.iter().zip(expected);
         // `f64::max` would drop a NaN.
-        let largest = |errors: &mut dyn Iterator<Item = f64>| errors.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
+        let largest = |errors: &mut dyn Iterator<Item = f64>| {
+            errors.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a })
+        };
         let absolute = |(a, b): (&f64, &f64)| (a - b).abs();
         match measure {
             Measure::RelativeToLargest => {
@@ -137,7 +159,12 @@ impl<'a> Checker<'a> {
             }
             Measure::RelativePerElement => {
                 let some = pairs().filter(|(_, b)| b.abs() > 1e-12);
-                self.record(name, largest(&mut some.map(|(a, b)| (a - b).abs() / b.abs())), tolerance.tol, "");
+                self.record(
+                    name,
+                    largest(&mut some.map(|(a, b)| (a - b).abs() / b.abs())),
+                    tolerance.tol,
+                    "",
+                );
             }
             Measure::Exact => {
                 let differing = pairs().filter(|(a, b)| a != b).count();
@@ -154,7 +181,12 @@ impl<'a> Checker<'a> {
         let allowed = (errors.len() as f64 * tolerance.allowed_fraction_above) as usize;
         let error = errors.get(allowed).copied().unwrap_or_default();
         if tolerance.hard_limit.is_some_and(|limit| worst > limit || worst.is_nan()) {
-            self.record(name, worst, tolerance.hard_limit.unwrap_or_default(), "no element may be beyond this");
+            self.record(
+                name,
+                worst,
+                tolerance.hard_limit.unwrap_or_default(),
+                "no element may be beyond this",
+            );
         } else if worst > tolerance.tol {
             let beyond = errors.iter().filter(|e| **e > tolerance.tol).count();
             let note = format!("({beyond} of {} elements beyond, {allowed} may be)", errors.len());

@@ -149,13 +149,14 @@ impl Golden {
             None => (OWN_MANIFEST.to_owned(), "the program's own golden values".to_owned()),
             Some(folder) => {
                 let path = folder.join("manifest.json");
-                let text = fs::read_to_string(&path)
-                    .with_context(|| format!("cannot read {}; --golden wants a folder with one", path.display()))?;
+                let text = fs::read_to_string(&path).with_context(|| {
+                    format!("cannot read {}; --golden wants a folder with one", path.display())
+                })?;
                 (text, path.display().to_string())
             }
         };
-        let manifest =
-            serde_json::from_str(&text).with_context(|| format!("{at} is not a manifest of golden values"))?;
+        let manifest = serde_json::from_str(&text)
+            .with_context(|| format!("{at} is not a manifest of golden values"))?;
         Ok(Self { manifest, folder: folder.map(Path::to_owned) })
     }
 
@@ -180,7 +181,10 @@ impl Golden {
             }
         };
         let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|e| {
-            anyhow::anyhow!("{at} is cut short or damaged ({}); copy it again", e.to_string().lines().next().unwrap_or_default())
+            anyhow::anyhow!(
+                "{at} is cut short or damaged ({}); copy it again",
+                e.to_string().lines().next().unwrap_or_default()
+            )
         })?;
         Ok(File { stem: stem.into(), at, tensors: tensors.into_iter().collect(), used: RefCell::default() })
     }

@@ -22,7 +22,11 @@ fn draw_line_case(checker: &mut Checker, file: &File, [name, angles]: [&str; 2],
         // At odd multiples of π/4 the drawing jumps, and the last bit of sine and cosine chooses the side.
         let eighths = (angle / FRAC_PI_4).round();
         let jump = eighths as i64 % 2 != 0 && (angle - eighths * FRAC_PI_4).abs() < 1e-15;
-        let error = if jump { error(angle).min(error(angle - 1e-12)).min(error(angle + 1e-12)) } else { error(angle) };
+        let error = if jump {
+            error(angle).min(error(angle - 1e-12)).min(error(angle + 1e-12))
+        } else {
+            error(angle)
+        };
         checker.record(format!("{} {name} at {angle:.9}", file.stem), error, tolerance, "");
     }
     Ok(())
@@ -38,8 +42,11 @@ pub fn draw_line(checker: &mut Checker, file: &File) -> Result<()> {
     let labels = file.numbers("label")?;
     let angles = file.numbers("angle")?;
     // The reference numbers an angle below zero -1, which is no class; ours is 0.
-    let differing =
-        angles.iter().zip(&labels).filter(|(angle, label)| f64::from(line_label(**angle)) != label.max(0.0)).count();
+    let differing = angles
+        .iter()
+        .zip(&labels)
+        .filter(|(angle, label)| f64::from(line_label(**angle)) != label.max(0.0))
+        .count();
     checker.record(format!("{} label", file.stem), differing as f64, 0.0, "");
     Ok(())
 }
@@ -53,12 +60,18 @@ pub fn lines_of_step(checker: &mut Checker, file: &File, step: u64, stem: &str) 
     let mut worst: f64 = 0.0;
     for (angle, expected) in numbers(angles)?.into_iter().zip(images.chunks(side * side)) {
         // The recorded images are single precision.
-        let ours: Vec<f64> = lerp_data::draw_line(angle, side, side, 2.0).iter().map(|v| f64::from(*v as f32)).collect();
+        let ours: Vec<f64> =
+            lerp_data::draw_line(angle, side, side, 2.0).iter().map(|v| f64::from(*v as f32)).collect();
         worst = worst.max(difference(&ours, expected));
     }
     let tolerance = checker.tolerance("metric_draw_line image")?.tol;
     // One unit in the last place of a single near 1.
-    checker.record(format!("{stem} x.step{step}"), worst, tolerance.max(1.2e-7), "lines of the recorded angles");
+    checker.record(
+        format!("{stem} x.step{step}"),
+        worst,
+        tolerance.max(1.2e-7),
+        "lines of the recorded angles",
+    );
     Ok(())
 }
 
@@ -86,20 +99,36 @@ pub fn line_eval(checker: &mut Checker, file: &File) -> Result<()> {
         } else {
             ties += 1;
             let image = &pixels[i * side * side..(i + 1) * side * side];
-            differing += usize::from((cosine_distance(image, found.closest_angle[i]) - distance[i]).abs() > 1e-9);
+            differing +=
+                usize::from((cosine_distance(image, found.closest_angle[i]) - distance[i]).abs() > 1e-9);
         }
     }
     let note = if ties == 0 { String::new() } else { format!("({ties} ties)") };
     checker.record(name("bank_index"), differing as f64, 0.0, note);
-    checker.record(name("closest_angle"), angle_error, checker.tolerance("metric_line_eval closest_angle")?.tol, "");
+    checker.record(
+        name("closest_angle"),
+        angle_error,
+        checker.tolerance("metric_line_eval closest_angle")?.tol,
+        "",
+    );
 
     let scores = file.numbers("smoothness")?;
     let tolerance = checker.tolerance("metric_line_eval smoothness")?.tol;
     let of_recorded: Vec<f64> = angle.chunks(positions).map(path_smoothness).collect();
-    checker.record(name("smoothness"), difference(&of_recorded, &scores), tolerance, "of the recorded angles");
+    checker.record(
+        name("smoothness"),
+        difference(&of_recorded, &scores),
+        tolerance,
+        "of the recorded angles",
+    );
     // Which of two tied lines is taken changes the score; 0.03 is the reference's own spread.
     let own_tolerance = if ties == 0 { tolerance } else { 0.03 };
-    checker.record(name("smoothness"), difference(&found.smoothness, &scores), own_tolerance, "of our angles");
+    checker.record(
+        name("smoothness"),
+        difference(&found.smoothness, &scores),
+        own_tolerance,
+        "of our angles",
+    );
 
     let tolerance = checker.tolerance("mean_distance, mean_smoothness")?;
     let mut mean = |what: &str, ours: f64, loose: f64| -> Result<()> {
@@ -129,10 +158,12 @@ pub fn smoothness(checker: &mut Checker, file: &File) -> Result<()> {
 
 /// `interpolation`: `NETWORK.start` and `.end` to `.linear` and `.slerp`.
 pub fn interpolation(checker: &mut Checker, file: &File, device: &Device) -> Result<()> {
-    let networks: Vec<String> = file.names("").filter_map(|n| n.strip_suffix(".start").map(str::to_owned)).collect();
+    let networks: Vec<String> =
+        file.names("").filter_map(|n| n.strip_suffix(".start").map(str::to_owned)).collect();
     for network in networks {
         // As recorded: the angle between flattened latents does not depend on the layout.
-        let get = |name: &str| -> Result<_> { Ok(file.get(&format!("{network}.{name}"))?.to_device(device)?) };
+        let get =
+            |name: &str| -> Result<_> { Ok(file.get(&format!("{network}.{name}"))?.to_device(device)?) };
         let (start, end) = (get("start")?, get("end")?);
         for (name, ours) in [
             ("linear", interpolate::linear(&start, &end, 16)?),

@@ -159,7 +159,8 @@ impl Case<'_> {
                 out("recon_train", &model.decode(&masked)?)?;
             }
             "denoising" => {
-                let noisy = model.encode(&self.concrete::<Denoising>(learner)?.corrupt(&x, &draws)?, &draws)?;
+                let noisy =
+                    model.encode(&self.concrete::<Denoising>(learner)?.corrupt(&x, &draws)?, &draws)?;
                 out("encode_train", &noisy)?;
                 out("recon_train", &model.decode(&noisy)?)?;
             }
@@ -190,7 +191,13 @@ impl Case<'_> {
                 out("vq_proj", &vectors.reshape((x.dim(0)?, ()))?)?;
                 out("vq_decoder_input", &bottleneck.output.reshape(z.shape())?)?;
                 let codes = &bottleneck.quantised.indices;
-                checker.tensor(self.file, "out.vq_indices", codes, "*_indices*, argmax, labels", Measure::Exact)?;
+                checker.tensor(
+                    self.file,
+                    "out.vq_indices",
+                    codes,
+                    "*_indices*, argmax, labels",
+                    Measure::Exact,
+                )?;
             }
             _ => {}
         }
@@ -328,6 +335,12 @@ impl Case<'_> {
             "acai" => ("alpha_folded", self.concrete::<Acai>(learner)?.mixture(&ones, draws)?.alpha),
             _ => return Ok(()),
         };
-        checker.tensor(self.file, &format!("draw.step{step}.{name}"), &ours, "out.*", Measure::RelativeToLargest)
+        checker.tensor(
+            self.file,
+            &format!("draw.step{step}.{name}"),
+            &ours,
+            "out.*",
+            Measure::RelativeToLargest,
+        )
     }
 }

@@ -19,7 +19,8 @@ const KIND: &str = "classifier / vq_bottleneck";
 /// `classifier_adam`.
 pub fn classifier_and_adam(checker: &mut Checker, file: &File, device: &Device) -> Result<()> {
     for (case, smoothing) in [("plain", 0.0), ("smoothed", 0.1)] {
-        let get = |name: &str| -> Result<_> { Ok(to_ours(name, file.get(&format!("{case}.{name}"))?, device)?) };
+        let get =
+            |name: &str| -> Result<_> { Ok(to_ours(name, file.get(&format!("{case}.{name}"))?, device)?) };
         let (weight, bias) = (Var::from_tensor(&get("weight")?)?, Var::from_tensor(&get("bias")?)?);
         let logits = dense(&get("x")?.flatten_from(1)?, &weight, &bias)?;
         let labels = get("label")?.argmax(D::Minus1)?;
@@ -35,21 +36,37 @@ pub fn classifier_and_adam(checker: &mut Checker, file: &File, device: &Device) 
             checker.tensor(file, &format!("{case}.{name}"), &ours, KIND, Measure::RelativeToLargest)?;
         }
         let name = format!("{case}.argmax");
-        checker.tensor(file, &name, &logits.argmax(D::Minus1)?, "*_indices*, argmax, labels", Measure::Exact)?;
+        checker.tensor(
+            file,
+            &name,
+            &logits.argmax(D::Minus1)?,
+            "*_indices*, argmax, labels",
+            Measure::Exact,
+        )?;
     }
 
-    let rates: Vec<f64> = file.numbers("lr_schedule.step")?.iter().map(|s| classifier::learning_rate(*s as u64)).collect();
+    let rates: Vec<f64> =
+        file.numbers("lr_schedule.step")?.iter().map(|s| classifier::learning_rate(*s as u64)).collect();
     let rates = Tensor::new(rates, &Device::Cpu)?;
     checker.tensor(file, "lr_schedule.lr", &rates, KIND, Measure::RelativeToLargest)?;
 
-    let (start, grads) = (to_ours("", file.get("adam.param0")?, device)?, to_ours("", file.get("adam.grads")?, device)?);
+    let (start, grads) =
+        (to_ours("", file.get("adam.param0")?, device)?, to_ours("", file.get("adam.grads")?, device)?);
     for rate in ["0.0001", "0.01"] {
         let steps = |start: &Tensor| -> Result<Tensor> {
             let [param, m, v] = [start, &start.zeros_like()?, &start.zeros_like()?].map(Var::from_tensor);
             let (param, m, v) = (param?, m?, v?);
             let mut after = Vec::new();
             for step in 0..grads.dim(0)? {
-                adam_step(&param, &grads.get(step)?, &m, &v, rate.parse()?, step as u64 + 1, &Adam::default())?;
+                adam_step(
+                    &param,
+                    &grads.get(step)?,
+                    &m,
+                    &v,
+                    rate.parse()?,
+                    step as u64 + 1,
+                    &Adam::default(),
+                )?;
                 after.push(param.as_tensor().copy()?);
             }
             Ok(Tensor::stack(&after, 0)?)
@@ -113,7 +130,9 @@ pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device
         checker.number(file, &name("loss"), numbers(&loss)?[0], KIND, Measure::RelativeToLargest)?;
         checker.tensor(file, &name("grad_x"), &grad, KIND, Measure::RelativeToLargest)?;
         model.after_step(&[quantised.vectors.detach(), quantised.indices])?;
-        for (ours, theirs) in [("vq.means", "means"), ("vq.ema_count", "ema_count"), ("vq.ema_means", "ema_means")] {
+        for (ours, theirs) in
+            [("vq.means", "means"), ("vq.ema_count", "ema_count"), ("vq.ema_means", "ema_means")]
+        {
             if let Some((_, var)) = model.params().entries().find(|(n, _)| *n == ours) {
                 checker.tensor(file, &name(theirs), var.as_tensor(), KIND, Measure::RelativeToLargest)?;
             }

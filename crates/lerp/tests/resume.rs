@@ -1,0 +1,101 @@
+//! Runs that are killed and resumed, and runs with other numbers of threads, against one that is not.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+    time::Duration,
+};
+
+use common::{lerp, runs};
+use lerp_train::{Metrics, Progress, Run, RunRecord, State};
+
+/// Trains `variant` once, uninterrupted; the folder of the run.
+fn train(variant: &str, out: &Path, threads: &str) -> PathBuf {
+    let line = ["train", "--preset", "smoke", "--samples", "1024", "--variant", variant, "--out"];
+    let output = lerp().args(line).arg(out).env("RAYON_NUM_THREADS", threads).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    runs(out).remove(0)
+}
+
+/// A worker on `record`, killed without warning `delay` after its evaluation at `samples`; false if it ended before.
+fn killed(record: &RunRecord, dir: &Path, samples: u64, delay: Duration) -> bool {
+    let mut child = lerp()
+        .arg("worker")
+        .arg(dir)
+        .args(["--device", "cpu"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    writeln!(stdin, "{}", serde_json::to_string(record).unwrap()).unwrap();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        if let Ok(Progress::Evaluated { samples: at, .. }) = serde_json::from_str(&line.unwrap())
+            && at >= samples
+        {
+            thread::sleep(delay);
+            child.kill().unwrap();
+            break;
+        }
+    }
+    child.wait().unwrap();
+    Run::read(dir).unwrap().status.state != State::Done
+}
+
+/// Everything that a run must reproduce: parameters, metrics without the clock, the interpolation.
+fn results(dir: &Path) -> (Vec<u8>, Metrics, Vec<u8>) {
+    let mut metrics = Metrics::read(&dir.join("metrics.parquet")).unwrap();
+    metrics.0.iter_mut().for_each(|row| row.wall_s = 0.0);
+    // NaN is not equal to itself.
+    metrics.0.iter_mut().filter(|row| row.value.is_nan()).for_each(|row| row.value = f64::MAX);
+    let file = |name: &str| fs::read(dir.join(name)).unwrap();
+    (file("model.safetensors"), metrics, file("interpolation.safetensors"))
+}
+
+fn assert_same(left: &Path, right: &Path) {
+    let (left, right) = (results(left), results(right));
+    assert!(left.0 == right.0, "parameters differ");
+    assert_eq!(left.1, right.1);
+    assert!(left.2 == right.2, "interpolations differ");
+}
+
+#[test]
+fn a_run_killed_at_several_steps_ends_like_one_that_was_not() {
+    // Buffers that move (VQ-VAE) and two groups with draws of their own (ACAI).
+    for (variant, seed) in [("vqvae", 7_u64), ("acai", 11)] {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = train(variant, &dir.path().join("whole"), "2");
+        let record = Run::read(&whole).unwrap().record;
+        let broken = dir.path().join("broken");
+        let mut kills = 0;
+        for (i, samples) in [256, 256, 512, 768, 768].into_iter().enumerate() {
+            // Anywhere from within the write of the checkpoint to some steps later.
+            let delay = Duration::from_millis((seed * (i as u64 + 3) * 7919) % 120);
+            kills += u32::from(killed(&record, &broken, samples, delay));
+        }
+        assert!(kills >= 3, "{variant}: only {kills} kills hit a running worker");
+        while killed(&record, &broken, u64::MAX, Duration::ZERO) {}
+        assert_same(&whole, &broken);
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    // Convolutions reduce in a fixed number of parts; the matrix products of dense layers (VQ-VAE, AAE) split outputs,
+    // not sums.
+    let dir = tempfile::tempdir().unwrap();
+    for variant in ["aae", "vqvae", "acai"] {
+        let one = train(variant, &dir.path().join(format!("{variant}1")), "1");
+        for threads in ["2", "3"] {
+            let more = train(variant, &dir.path().join(format!("{variant}{threads}")), threads);
+            assert_same(&one, &more);
+        }
+    }
+}

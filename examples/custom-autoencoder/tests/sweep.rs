@@ -1,0 +1,46 @@
+//! The example keeps the rules and is swept and tabled beside the seven.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_custom-autoencoder"))
+}
+
+#[test]
+fn it_conforms() {
+    let output = program().arg("conformance").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.lines().filter(|line| line.contains("latent-noise")).count(), 6, "{text}");
+}
+
+#[test]
+fn it_is_swept_and_tabled_beside_the_baseline() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = program()
+        .args([
+            "sweep",
+            "--preset",
+            "smoke",
+            "--variants",
+            "baseline,latent-noise",
+            "--samples",
+            "256",
+            "--out",
+        ])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = std::fs::read_to_string(dir.path().join("tables/table1.md")).unwrap();
+    assert!(table.contains("| Latent noise") && table.contains("| Baseline"), "{table}");
+    assert!(dir.path().join("figures/figure3.png").exists());
+}
+
+#[test]
+fn it_is_short() {
+    let source = include_str!("../src/main.rs");
+    assert!(source.lines().count() < 60, "the example must stay under 60 lines");
+}
