@@ -69,9 +69,12 @@ pub fn tidy() -> Result<()> {
     let mut faults = arrows(&dependencies(&metadata));
     sources(root(), &mut faults)?;
     if faults.is_empty() {
+        say("tidy: every arrow and source is in order");
         return Ok(());
     }
-    faults.iter().for_each(|fault| say(fault));
+    for fault in &faults {
+        say(fault);
+    }
     Err(format!("tidy: {} to mend", faults.len()))
 }
 

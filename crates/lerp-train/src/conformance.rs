@@ -82,19 +82,17 @@ impl Subject<'_> {
         let latent = [BATCH, spec.latent.height, spec.latent.width, spec.latent.channels];
         let z = model.encode(&batch.images, &draws)?;
         let half = model.mix(&z, &z, 0.5)?;
+        let features = [BATCH, spec.features];
         let checks = [
-            ("encode", z.dims(), &latent[..]),
-            ("mix", half.dims(), &latent),
-            ("decode", &model.decode(&half)?.dims().to_vec(), images),
-            ("reconstruct", &model.reconstruct(&batch.images, &draws)?.dims().to_vec(), images),
-            ("features", &model.features(&batch.images, &draws)?.dims().to_vec(), &[BATCH, spec.features]),
-            (
-                "objectives' features",
-                &model.objectives(&batch.images, &draws)?.features.dims().to_vec(),
-                &[BATCH, spec.features],
-            ),
+            ("encode", z.clone(), &latent[..]),
+            ("mix", half.clone(), &latent),
+            ("decode", model.decode(&half)?, images),
+            ("reconstruct", model.reconstruct(&batch.images, &draws)?, images),
+            ("features", model.features(&batch.images, &draws)?, &features),
+            ("objectives' features", model.objectives(&batch.images, &draws)?.features, &features),
         ];
-        for (what, got, wanted) in checks {
+        for (what, tensor, wanted) in checks {
+            let got = tensor.dims();
             if got != wanted {
                 return self.broken(format!("{what} gives {got:?}, its specification says {wanted:?}"));
             }

@@ -70,7 +70,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             match args.figure {
                 Some(figure) => say(&format!("Figure {figure}: {}", args.dir.join("figures").display())),
                 None => {
-                    say(&format!("Tables, figures and the page: {}", args.dir.join("index.html").display()))
+                    say(&format!("Tables, figures and the page: {}", args.dir.join("index.html").display()));
                 }
             }
             Ok(true)

@@ -87,6 +87,9 @@ impl CustomOp3 for Conv {
     }
 }
 
+/// Elements that one task takes.
+const CHUNK: usize = 1 << 14;
+
 /// `y` and the output's gradient to the gradient before the leaky ReLU (`y > 0` where its input was).
 struct Gate {
     slope: f32,
@@ -106,7 +109,6 @@ impl CustomOp2 for Gate {
     ) -> Result<(CpuStorage, Shape)> {
         let (y, grad) = (slice(y, ly)?, slice(grad, lg)?);
         let mut out = vec![0.0; grad.len()];
-        const CHUNK: usize = 1 << 14;
         let inputs = y.par_chunks(CHUNK).zip(grad.par_chunks(CHUNK));
         out.par_chunks_mut(CHUNK).zip(inputs).for_each(|(out, (y, grad))| {
             for ((o, y), g) in out.iter_mut().zip(y).zip(grad) {

@@ -1,5 +1,7 @@
 //! The inner kernel: a tile of [`ROWS`] x [`LANES`] sums kept in registers, on the widest instruction set at hand.
 #![allow(unsafe_code)]
+// A body must be inlined into the function that enables its instructions.
+#![allow(clippy::inline_always)]
 
 use std::{cell::Cell, sync::OnceLock};
 
@@ -167,8 +169,8 @@ unsafe fn taps_by_pixels_body<L: Lanes>(
         let (a, mut b) = (a.as_ptr().add(shift), b.as_ptr().add(first));
         for (p, offset) in offsets.iter().enumerate() {
             let (panel, taps) = (L::load(b), a.add(*offset));
-            for r in 0..ROWS {
-                sums[r] = sums[r].fma(L::splat(*taps.add(r)), panel);
+            for (r, sum) in sums.iter_mut().enumerate() {
+                *sum = sum.fma(L::splat(*taps.add(r)), panel);
             }
             if p + 1 < offsets.len() {
                 b = b.add(stride);

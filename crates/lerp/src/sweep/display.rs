@@ -106,13 +106,9 @@ impl Display {
             Progress::Evaluated { samples, metrics } => {
                 cell.samples = *samples;
                 let find = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
-                cell.metrics = String::new();
-                if let Some(distance) = find("eval/mean_distance") {
-                    cell.metrics += &format!("  distance {:.2}e-3", distance * 1e3);
-                }
-                if let Some(smoothness) = find("eval/mean_smoothness") {
-                    cell.metrics += &format!("  smoothness {smoothness:.2}");
-                }
+                let distance = find("eval/mean_distance").map(|v| format!("  distance {:.2}e-3", v * 1e3));
+                let smoothness = find("eval/mean_smoothness").map(|v| format!("  smoothness {v:.2}"));
+                cell.metrics = distance.unwrap_or_default() + &smoothness.unwrap_or_default();
             }
             Progress::Done | Progress::Interrupted { .. } | Progress::Failed { .. } => {}
         }

@@ -24,13 +24,12 @@ pub fn estimate(registry: &Registry, cells: &[Cell], device_name: &str) -> Resul
     for cell in cells {
         let key =
             format!("{} {} {} {:?} {:?}", cell.dataset, cell.variant, cell.batch, cell.network, cell.hyper);
-        let step = match known.get(&key) {
-            Some(step) => *step,
-            None => {
-                let step = time_step(registry, cell, &device)?;
-                known.insert(key, step);
-                step
-            }
+        let step = if let Some(step) = known.get(&key) {
+            *step
+        } else {
+            let step = time_step(registry, cell, &device)?;
+            known.insert(key, step);
+            step
         };
         let passes = (EVALUATED_PAIRS * POSITIONS) as f64 * DECODER + cell.test_samples as f64;
         let evaluation = step * FORWARD * passes / cell.batch as f64;

@@ -35,14 +35,11 @@ pub use worker::worker;
 
 /// The plan that the arguments describe, and the folder it goes to.
 fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Plan, PathBuf)> {
-    let (mut plan, name) = match &args.config {
-        Some(path) => {
-            (Plan::file(path)?, path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
-        }
-        None => {
-            let name = args.preset.as_deref().unwrap_or(default_name);
-            (Plan::preset(name)?, name.to_owned())
-        }
+    let (mut plan, name) = if let Some(path) = &args.config {
+        (Plan::file(path)?, path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+    } else {
+        let name = args.preset.as_deref().unwrap_or(default_name);
+        (Plan::preset(name)?, name.to_owned())
     };
     plan.apply(&Overrides {
         datasets: args.datasets.clone(),

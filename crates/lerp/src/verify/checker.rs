@@ -53,14 +53,14 @@ impl<'a> Checker<'a> {
     pub fn record(&mut self, name: String, error: f64, tolerance: f64, note: impl Into<String>) {
         // Not a number is a miss.
         let passed = error <= tolerance;
-        self.put(Check { name, error, tolerance, passed, note: note.into() });
+        self.put(&Check { name, error, tolerance, passed, note: note.into() });
     }
 
     /// Reports every tensor of `file` that nothing has compared.
     pub fn nothing_left(&mut self, file: &File) {
         for name in file.unused() {
             let name = format!("{} {name}", file.stem);
-            self.put(Check {
+            self.put(&Check {
                 name,
                 error: f64::NAN,
                 tolerance: 0.0,
@@ -196,7 +196,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn put(&mut self, check: Check) {
+    fn put(&mut self, check: &Check) {
         if self.filter.is_some_and(|text| !check.name.contains(text)) {
             return;
         }
@@ -205,7 +205,7 @@ impl<'a> Checker<'a> {
         } else {
             self.summary.failed += 1;
         }
-        (self.report)(&check);
+        (self.report)(check);
     }
 }
 

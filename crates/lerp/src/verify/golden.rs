@@ -165,20 +165,17 @@ impl Golden {
     /// # Errors
     /// If it is missing or damaged.
     pub fn file(&self, stem: &str) -> Result<File> {
-        let (bytes, at) = match &self.folder {
-            Some(folder) => {
-                let path = folder.join(format!("{stem}.safetensors"));
-                let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-                (bytes, path.display().to_string())
-            }
-            None => {
-                let Some((_, packed)) = OWN.iter().find(|(name, _)| *name == stem) else {
-                    bail!("the program has no golden values '{stem}'");
-                };
-                let mut bytes = Vec::new();
-                flate2::read::GzDecoder::new(*packed).read_to_end(&mut bytes)?;
-                (bytes, stem.to_owned())
-            }
+        let (bytes, at) = if let Some(folder) = &self.folder {
+            let path = folder.join(format!("{stem}.safetensors"));
+            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            (bytes, path.display().to_string())
+        } else {
+            let Some((_, packed)) = OWN.iter().find(|(name, _)| *name == stem) else {
+                bail!("the program has no golden values '{stem}'");
+            };
+            let mut bytes = Vec::new();
+            flate2::read::GzDecoder::new(*packed).read_to_end(&mut bytes)?;
+            (bytes, stem.to_owned())
         };
         let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|e| {
             anyhow::anyhow!(
