@@ -1,0 +1,47 @@
+//! Errors of reports.
+
+use std::path::PathBuf;
+
+/// What can go wrong in a report.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A folder that is no sweep's.
+    #[error("{} holds no runs; give the folder of a sweep, such as results/quick", .0.display())]
+    NoRuns(PathBuf),
+    /// A figure that does not exist.
+    #[error("there is no figure '{name}'; there are: {known}")]
+    UnknownFigure {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A figure for which no run has data yet.
+    #[error("figure '{name}' cannot be drawn: no run in {} has been evaluated yet", .dir.display())]
+    NoData {
+        /// The figure.
+        name: String,
+        /// The sweep.
+        dir: PathBuf,
+    },
+    /// A figure or table that could not be made.
+    #[error("cannot make {what}: {problem}")]
+    Draw {
+        /// What.
+        what: &'static str,
+        /// Why not.
+        problem: String,
+    },
+    /// A run that could not be read, or a file that could not be written.
+    #[error(transparent)]
+    Run(#[from] lerp_train::Error),
+}
+
+impl Error {
+    pub(crate) fn draw<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |problem| Self::Draw { what, problem: problem.to_string() }
+    }
+}
+
+/// Result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
