@@ -12,7 +12,18 @@ fn main() {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let mut revision = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into());
-    if git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty()) {
+    if git(&[
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        "crates",
+        "xtask",
+        "Cargo.toml",
+        "Cargo.lock",
+    ])
+    .is_some_and(|changes| !changes.is_empty())
+    {
         revision += "-dirty";
     }
     println!("cargo::rustc-env=LERP_GIT={revision}");

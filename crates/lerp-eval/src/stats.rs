@@ -1,7 +1,11 @@
 //! From a run's evaluations to the number in a table.
 
-/// Evaluations at the end of a run that its final value is taken from.
+/// Evaluations at the end of a run that its final value is taken from, and those of a whole run of the paper's.
 const LAST: usize = 20;
+const ALL: usize = 256;
+
+/// The least evaluations in a final value, where there are as many.
+const LEAST: usize = 3;
 
 /// The median; NaN of no values, and NaN if any value is NaN, as numpy's.
 pub fn median(values: &[f64]) -> f64 {
@@ -14,9 +18,15 @@ pub fn median(values: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { sorted[middle - 1].midpoint(sorted[middle]) }
 }
 
-/// A run's final value as the paper reports it: the median of its last 20 evaluations, of all if there are fewer.
+/// How many of `evaluations` are in a final value: the last 20 of the paper's 256; of a run with fewer the same share,
+/// and at least three, because over most of a short run the median would be that of its beginning.
+pub fn final_count(evaluations: usize) -> usize {
+    (evaluations * LAST).div_ceil(ALL).clamp(LEAST, LAST).min(evaluations)
+}
+
+/// A run's final value: the median of its last [`final_count`] evaluations.
 pub fn final_value(values: &[f64]) -> f64 {
-    median(&values[values.len().saturating_sub(LAST)..])
+    median(&values[values.len() - final_count(values.len())..])
 }
 
 /// Mean and population standard deviation (divisor n, as the paper's "±" over runs); NaN of no values.
@@ -41,14 +51,16 @@ mod tests {
     }
 
     #[test]
-    fn final_values_use_the_last_twenty() {
-        let falling: Vec<f64> = (0..100).rev().map(f64::from).collect();
+    fn final_values_use_the_end_of_a_run() {
+        let counts = [0, 2, 3, 4, 16, 64, 100, 255, 256, 1000].map(final_count);
+        assert_eq!(counts, [0, 2, 3, 3, 3, 5, 8, 20, 20, 20]);
+        let falling: Vec<f64> = (0..256).rev().map(f64::from).collect();
         assert_eq!(final_value(&falling), 9.5);
-        assert_eq!(final_value(&falling[97..]), 1.0);
+        assert_eq!(final_value(&falling[240..]), 1.0);
         let mut early = falling.clone();
-        early[79] = f64::NAN;
+        early[235] = f64::NAN;
         assert_eq!(final_value(&early), 9.5);
-        early[80] = f64::NAN;
+        early[236] = f64::NAN;
         assert!(final_value(&early).is_nan());
         assert!(final_value(&[]).is_nan());
     }

@@ -19,7 +19,9 @@ pub fn markdown(sweep: &Sweep) -> String {
     for row in table.rows() {
         let cells: Vec<String> = row
             .iter()
-            .map(|e| if e.best { format!("**{}**", text::markdown(&e.text)) } else { text::markdown(&e.text) })
+            .map(
+                |e| if e.best { format!("**{}**", text::markdown(&e.text)) } else { text::markdown(&e.text) },
+            )
             .collect();
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
@@ -41,10 +43,16 @@ pub fn latex(sweep: &Sweep) -> String {
     let _ = writeln!(out, "\\begin{{tabular}}{{l{}}}", "r".repeat(headings.len() - 1));
     let _ = writeln!(out, "\\toprule\n{} \\\\\n\\midrule", headings.join(" & "));
     for row in table.rows() {
-        let cells: Vec<String> = row
-            .iter()
-            .map(|e| if e.best { format!("\\textbf{{{}}}", text::latex(&e.text)) } else { text::latex(&e.text) })
-            .collect();
+        let cells: Vec<String> =
+            row.iter()
+                .map(|e| {
+                    if e.best {
+                        format!("\\textbf{{{}}}", text::latex(&e.text))
+                    } else {
+                        text::latex(&e.text)
+                    }
+                })
+                .collect();
         let _ = writeln!(out, "{} \\\\", cells.join(" & "));
     }
     out += "\\bottomrule\n\\end{tabular}\n\n\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize\n";

@@ -80,8 +80,11 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
         write_atomic(&dir.join("summary.parquet"), &sweep.parquet()?)?;
         let folder = dir.join("tables");
         make_folder(&folder)?;
-        let tables =
-            [("md", formats::markdown(&sweep)), ("tex", formats::latex(&sweep)), ("csv", formats::csv(&sweep))];
+        let tables = [
+            ("md", formats::markdown(&sweep)),
+            ("tex", formats::latex(&sweep)),
+            ("csv", formats::csv(&sweep)),
+        ];
         for (ending, text) in tables {
             write_atomic(&folder.join("table1").with_extension(ending), text.as_bytes())?;
         }
@@ -100,7 +103,6 @@ pub fn compare(dirs: &[PathBuf], color: bool) -> Result<String> {
 }
 
 fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|source| {
-        lerp_train::Error::File { action: "create", path: path.to_owned(), source }.into()
-    })
+    fs::create_dir_all(path)
+        .map_err(|source| lerp_train::Error::File { action: "create", path: path.to_owned(), source }.into())
 }

@@ -39,7 +39,9 @@ pub struct Number {
 #[allow(clippy::expect_used)]
 pub fn published() -> &'static Published {
     static ONCE: OnceLock<Published> = OnceLock::new();
-    ONCE.get_or_init(|| toml::from_str(include_str!("published.toml")).expect("published.toml is of its form"))
+    ONCE.get_or_init(|| {
+        toml::from_str(include_str!("published.toml")).expect("published.toml is of its form")
+    })
 }
 
 impl Published {
@@ -50,7 +52,8 @@ impl Published {
             "mean_smoothness" => &self.lines.mean_smoothness,
             _ => return None,
         };
-        let mean_checked = self.lines.checked.get(metric).is_some_and(|names| names.iter().any(|n| n == variant));
+        let mean_checked =
+            self.lines.checked.get(metric).is_some_and(|names| names.iter().any(|n| n == variant));
         values.get(variant).map(|&[mean, std]| Number { mean, std, mean_checked })
     }
 
@@ -76,8 +79,14 @@ mod tests {
             published.lines("mean_distance", "vae"),
             Some(Number { mean: 1.21, std: 0.17, mean_checked: false })
         );
-        assert_eq!(published.lines("mean_distance", "acai"), Some(Number { mean: 0.24, std: 0.01, mean_checked: true }));
-        assert_eq!(published.lines("mean_smoothness", "vqvae"), Some(Number { mean: 0.77, std: 0.02, mean_checked: false }));
+        assert_eq!(
+            published.lines("mean_distance", "acai"),
+            Some(Number { mean: 0.24, std: 0.01, mean_checked: true })
+        );
+        assert_eq!(
+            published.lines("mean_smoothness", "vqvae"),
+            Some(Number { mean: 0.77, std: 0.02, mean_checked: false })
+        );
         let checked = |metric: &str| {
             let of = |v: &&String| published.lines(metric, v).is_some_and(|n| n.mean_checked);
             published.order.iter().filter(of).cloned().collect::<Vec<_>>()

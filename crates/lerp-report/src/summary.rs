@@ -118,7 +118,10 @@ impl Sweep {
             seedless.hyper.sort_keys();
             let key = serde_json::to_string(&seedless).unwrap_or_default();
             let place = published().place(&cell.variant);
-            groups.entry((place, format!("{} {key}", cell.variant))).or_default().push(Loaded { run, metrics });
+            groups
+                .entry((place, format!("{} {key}", cell.variant)))
+                .or_default()
+                .push(Loaded { run, metrics });
         }
         if groups.is_empty() {
             return Err(Error::NoRuns(dir.to_owned()));
@@ -306,8 +309,7 @@ fn label(groups: &mut [Group]) {
             .filter(|(key, value)| twins.iter().any(|j| settings[*j].get(*key) != Some(*value)))
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        group.label =
-            if telling.is_empty() { title } else { format!("{title} ({})", telling.join(", ")) };
+        group.label = if telling.is_empty() { title } else { format!("{title} ({})", telling.join(", ")) };
     }
 }
 

@@ -129,8 +129,8 @@ impl<'a> Table<'a> {
     /// The caption, without "Table 1".
     pub fn caption(sweep: &Sweep) -> String {
         let mut caption = String::from(
-            "Interpolation between 256 pairs of test lines; lower is better. Median of the last 20 evaluations of \
-             each run (of all, if there are fewer), then mean ± standard deviation (divisor n) over seeds; n=1 has \
+            "Interpolation between 256 pairs of test lines; lower is better. Median of the last 20 of 256 evaluations of \
+             each run (of the same share, at least 3, of fewer), then mean ± standard deviation (divisor n) over seeds; n=1 has \
              none. Best mean distance and smoothness in bold. ",
         );
         caption += &sweep.conditions();
@@ -144,6 +144,16 @@ impl<'a> Table<'a> {
     /// What stands under the table.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = vec![source_note()];
+        let black: Vec<&str> =
+            self.groups.iter().filter(|(_, g)| draws_black(g)).map(|(_, g)| g.label.as_str()).collect();
+        if !black.is_empty() {
+            notes.push(format!(
+                "{}: about as far from any line as a black image is ({:.1} ×10⁻³) or farther, so smoothness and \
+                 detour say nothing yet.",
+                black.join(", "),
+                BLACK * 1e3
+            ));
+        }
         for (_, group) in &self.groups {
             notes.extend(group_notes(group));
         }
@@ -185,6 +195,11 @@ pub fn source_note() -> String {
     )
 }
 
+/// Whether the images of a row are hardly better than black ones.
+fn draws_black(group: &Group) -> bool {
+    group.estimate("mean_distance").mean().is_some_and(|mean| mean > BLACK / 1.2)
+}
+
 /// What a reader of a row must know to not be misled by it.
 fn group_notes(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();
@@ -197,13 +212,10 @@ fn group_notes(group: &Group) -> Vec<String> {
             notes.push(format!("{label}: {} is undefined in {left} and over {n} only.", metric.heading));
         }
     }
-    if group.estimate("mean_distance").mean().is_some_and(|mean| mean > BLACK / 1.2) {
-        notes.push(format!(
-            "{label}: its images are about as far from any line as a black image is ({:.1} ×10⁻³), so its smoothness \
-             says nothing.",
-            BLACK * 1e3
-        ));
-    } else if let (Some(part), Some(valid)) =
+    if draws_black(group) {
+        return notes;
+    }
+    if let (Some(part), Some(valid)) =
         (group.estimate("valid_fraction").mean(), group.estimate("mean_smoothness_valid").mean())
         && part < 0.95
     {

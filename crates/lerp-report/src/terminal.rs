@@ -25,7 +25,8 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
     headings.push("Variant".into());
     let metrics = || METRICS.iter().filter(|m| m.published);
     for metric in metrics() {
-        headings.extend([metric.heading.replacen("Mean d", "D", 1).replacen("Mean s", "S", 1), "paper".into()]);
+        headings
+            .extend([metric.heading.replacen("Mean d", "D", 1).replacen("Mean s", "S", 1), "paper".into()]);
     }
     headings.extend(["Seeds".into(), "Samples".into()]);
     // What is text stands left, numbers right.
@@ -69,8 +70,11 @@ fn set(rows: &[Vec<Entry>], left: usize, color: bool) -> String {
         let mut line = String::new();
         for (c, entry) in row.iter().enumerate() {
             let pad = " ".repeat(widths[c] - width(&entry.text));
-            let text =
-                if entry.best && color { format!("\u{1b}[1m{}\u{1b}[0m", entry.text) } else { entry.text.clone() };
+            let text = if entry.best && color {
+                format!("\u{1b}[1m{}\u{1b}[0m", entry.text)
+            } else {
+                entry.text.clone()
+            };
             line += if c == 0 { "" } else { "  " };
             line += &if c < left { text + &pad } else { pad + &text };
         }
@@ -87,6 +91,8 @@ fn names(sweeps: &[Sweep]) -> Vec<String> {
     let short: Vec<String> = sweeps.iter().map(Sweep::name).collect();
     let path = |i: usize| sweeps[i].dir.display().to_string();
     (0..short.len())
-        .map(|i| if short.iter().filter(|s| **s == short[i]).count() > 1 { path(i) } else { short[i].clone() })
+        .map(
+            |i| if short.iter().filter(|s| **s == short[i]).count() > 1 { path(i) } else { short[i].clone() },
+        )
         .collect()
 }

@@ -88,7 +88,11 @@ pub fn latex(text: &str) -> String {
 
 /// A field of a CSV file.
 pub fn csv(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.into()
+    }
 }
 
 #[cfg(test)]
@@ -107,7 +111,10 @@ mod tests {
     #[test]
     fn every_format_keeps_its_own_characters_out() {
         assert_eq!(latex(r"a_b & 5 % ± † {#$}"), r"a\_b \& 5 \% $\pm$ $^\dagger$ \{\#\$\}");
-        assert_eq!(latex("\\x^2~<a>|\"é\n漢"), r"\textbackslash{}x\textasciicircum{}2\textasciitilde{}\textless{}a\textgreater{}\textbar{}\textquotedbl{}é ?");
+        assert_eq!(
+            latex("\\x^2~<a>|\"é\n漢"),
+            r"\textbackslash{}x\textasciicircum{}2\textasciitilde{}\textless{}a\textgreater{}\textbar{}\textquotedbl{}é ?"
+        );
         assert_eq!(markdown("a|b\n<c> *d*"), r"a\|b &lt;c> \*d\*");
         assert_eq!([csv("ACAI"), csv("A (x=\"1\", y)")], ["ACAI", "\"A (x=\"\"1\"\", y)\""]);
     }

@@ -34,7 +34,7 @@ pub enum Progress {
     Stepped {
         /// Samples done.
         samples: u64,
-        /// Samples a second since the last report, evaluations included.
+        /// Samples a second since the last report, without evaluations and checkpoints.
         samples_per_s: f64,
         /// The losses and terms of the last step, by name.
         losses: Vec<(String, f64)>,
@@ -196,6 +196,7 @@ impl<'a> Session<'a> {
             }
             let losses = self.step()?;
             let (step, last) = (self.learner.step(), self.learner.step() == steps);
+            let trained = Instant::now();
             if last || step.is_multiple_of(self.cell.eval_steps()) {
                 let metrics = self.evaluate(&losses)?;
                 progress(&Progress::Evaluated { samples: self.samples(), metrics });
@@ -203,6 +204,7 @@ impl<'a> Session<'a> {
             if !last && step.is_multiple_of(self.cell.checkpoint_steps()) {
                 self.save(State::Running)?;
             }
+            reported.0 += trained.elapsed();
             let elapsed = reported.0.elapsed();
             if last || elapsed >= REPORT_EVERY {
                 let samples = self.samples();

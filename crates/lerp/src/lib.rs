@@ -125,12 +125,11 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
 
 /// Tables, figures and the page of a sweep.
 pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<()> {
-    let _ = (dir, figure);
+    lerp_report::report(dir, &lerp_report::Options { figure })?;
     Ok(())
 }
 
 /// One table of several sweeps, for a terminal.
 pub(crate) fn compare(dirs: &[PathBuf]) -> Result<String> {
-    let _ = (dirs, std::io::stdout().is_terminal());
-    Ok(String::new())
+    Ok(lerp_report::compare(dirs, std::io::stdout().is_terminal())?)
 }

@@ -1,0 +1,137 @@
+//! One look for all figures: the embedded font, colours that colour-blind readers tell apart, and both file formats.
+
+use std::sync::OnceLock;
+
+use plotters::{
+    coord::Shift,
+    prelude::*,
+    style::{FontStyle, TextStyle, register_font},
+};
+
+use crate::{Error, Result, published::published, summary::Group};
+
+/// A finished figure.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// As a vector graphic.
+    pub svg: String,
+    /// The same in pixels, twice as many as the vector graphic's units.
+    pub png: Vec<u8>,
+}
+
+/// Pixels of the PNG for one unit of the SVG.
+const SHARPNESS: u32 = 2;
+
+const FONT: &str = "DejaVu Sans";
+
+/// Lettering.
+pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+
+/// Gridlines.
+pub const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+
+/// The palette of Okabe and Ito in the paper's order of variants, without its yellow, which is faint on white.
+const COLORS: [RGBColor; 7] = [
+    RGBColor(0x00, 0x00, 0x00),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xcc, 0x79, 0xa7),
+    RGBColor(0xd5, 0x5e, 0x00),
+];
+
+/// Variants that are not the paper's.
+const OTHERS: [RGBColor; 3] =
+    [RGBColor(0x66, 0x33, 0x99), RGBColor(0x7a, 0x5c, 0x2e), RGBColor(0x80, 0x80, 0x80)];
+
+/// How a configuration's curve looks: told apart by colour and marker, and by dashes where a variant has several configurations.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Colour: the variant's.
+    pub color: RGBColor,
+    /// Length of dash and gap; none for a solid line.
+    pub dash: Option<(u32, u32)>,
+    /// Which marker, 0 to 3.
+    pub marker: usize,
+}
+
+/// The looks of `groups`, in their order.
+pub fn looks(groups: &[&Group]) -> Vec<Look> {
+    const DASHES: [Option<(u32, u32)>; 3] = [None, Some((8, 4)), Some((3, 3))];
+    let others: Vec<&str> = groups
+        .iter()
+        .map(|group| group.cell().variant.as_str())
+        .filter(|variant| published().place(variant) >= COLORS.len())
+        .collect();
+    let look = |(i, group): (usize, &&Group)| {
+        let variant = group.cell().variant.as_str();
+        let twin = groups[..i].iter().filter(|g| g.cell().variant == variant).count();
+        let place = published().place(variant);
+        let other = others.iter().position(|known| *known == variant).unwrap_or(0);
+        let color = COLORS.get(place).copied().unwrap_or(OTHERS[other % OTHERS.len()]);
+        let dash = DASHES[twin % DASHES.len()];
+        Look { color, dash, marker: (place + twin) % 4 }
+    };
+    groups.iter().enumerate().map(look).collect()
+}
+
+/// The embedded font at a size in units of the SVG.
+pub fn font(size: f64, scale: u32) -> TextStyle<'static> {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        // A font that cannot be read shows when text is drawn with it, as an error.
+        let _ = register_font(FONT, FontStyle::Normal, include_bytes!("../assets/DejaVuSans.ttf"));
+    });
+    (FONT, size * f64::from(scale)).into_font().color(&INK)
+}
+
+/// A canvas of either format: the area to draw on and how many of its units make one of the SVG.
+pub trait Draw {
+    /// Draws on any canvas.
+    ///
+    /// # Errors
+    /// What the canvas says.
+    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, scale: u32) -> Result<()>;
+}
+
+/// Draws `what` in both formats, `width` by `height` units of the SVG.
+///
+/// # Errors
+/// If it cannot be drawn.
+pub fn both(what: &impl Draw, width: u32, height: u32) -> Result<Drawing> {
+    let failed = "a figure";
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
+        what.draw(&area, 1)?;
+        area.present().map_err(Error::draw(failed))?;
+    }
+    // For readers without the font.
+    let svg = svg.replace(&format!("\"{FONT}\""), &format!("\"{FONT}, Verdana, sans-serif\""));
+    let (wide, high) = (width * SHARPNESS, height * SHARPNESS);
+    let mut pixels = vec![255; (3 * wide * high) as usize];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, (wide, high)).into_drawing_area();
+        what.draw(&area, SHARPNESS)?;
+        area.present().map_err(Error::draw(failed))?;
+    }
+    Ok(Drawing { svg, png: png(&pixels, wide, high, png::ColorType::Rgb)? })
+}
+
+/// Encodes pixels, eight bits a channel.
+///
+/// # Errors
+/// If their number does not fit the size.
+pub fn png(pixels: &[u8], width: u32, height: u32, color: png::ColorType) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::High);
+    encoder
+        .write_header()
+        .and_then(|mut writer| writer.write_image_data(pixels))
+        .map_err(Error::draw("a PNG image"))?;
+    Ok(bytes)
+}
