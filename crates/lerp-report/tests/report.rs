@@ -1,0 +1,241 @@
+//! Reports of sweeps whose numbers are known.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{Device, Tensor};
+use lerp_core::Network;
+use lerp_report::{Options, compare, report};
+use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
+
+const DISTANCE: &str = "eval/mean_distance";
+const SMOOTHNESS: &str = "eval/mean_smoothness";
+
+/// A run to write: by default finished, with a mean distance of 0.005 and a smoothness of 0.5 at all 16 evaluations.
+struct Fake {
+    variant: &'static str,
+    title: &'static str,
+    seed: u64,
+    state: State,
+    distance: f64,
+    smoothness: f64,
+    rate: f64,
+    evaluations: u64,
+}
+
+fn fake(variant: &'static str, title: &'static str, seed: u64, distance: f64) -> Fake {
+    Fake { variant, title, seed, state: State::Done, distance, smoothness: 0.5, rate: 1e-4, evaluations: 16 }
+}
+
+impl Fake {
+    fn write(&self, sweep: &Path) -> PathBuf {
+        let cell = Cell {
+            dataset: "lines".into(),
+            variant: self.variant.into(),
+            seed: self.seed,
+            samples: 1 << 24,
+            batch: 64,
+            learning_rate: self.rate,
+            eval_every: 1 << 20,
+            checkpoint_every: 1 << 20,
+            test_samples: 100,
+            network: Network { scales: 4, depth: 16, latent: 16 },
+            hyper: lerp_core::Hyper::new(),
+        };
+        let provenance = Provenance {
+            version: "1".into(),
+            git: "abc".into(),
+            device: "cpu".into(),
+            threads: 1,
+            candle: "1".into(),
+            started: "2020-01-01T00:00:00Z".into(),
+            command: "lerp sweep --out <here>".into(),
+        };
+        let dir = sweep.join("runs").join(cell.id());
+        fs::create_dir_all(&dir).unwrap();
+        let reason = (self.state == State::Failed).then(|| "loss <b>became</b> 50 % NaN".to_owned());
+        let samples = self.evaluations << 20;
+        let status = Status { state: self.state, samples, wall_s: 60.0, reason };
+        let record = RunRecord { id: cell.id(), title: self.title.into(), cell, provenance };
+        fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();
+        fs::write(dir.join("status.json"), serde_json::to_string(&status).unwrap()).unwrap();
+        let row = |i: u64, metric: &str, value| Row {
+            step: i << 14,
+            samples: i << 20,
+            metric: metric.into(),
+            value,
+            wall_s: i as f64,
+        };
+        let values = [(DISTANCE, self.distance), (SMOOTHNESS, self.smoothness)];
+        let rows = (1..=self.evaluations)
+            .flat_map(|i| values.map(|(metric, value)| row(i, metric, value)))
+            .collect::<Vec<_>>();
+        if !rows.is_empty() {
+            Metrics(rows).write(&dir.join("metrics.parquet")).unwrap();
+            let images = Tensor::zeros((16, 32, 32, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
+            images.save_safetensors("images", dir.join("interpolation.safetensors")).unwrap();
+        }
+        dir
+    }
+}
+
+/// The sweep of these runs, its report written.
+fn reported(runs: &[Fake]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    runs.iter().for_each(|run| {
+        run.write(dir.path());
+    });
+    report(dir.path(), &Options::default()).unwrap();
+    dir
+}
+
+fn read(dir: &tempfile::TempDir, file: &str) -> String {
+    fs::read_to_string(dir.path().join(file)).unwrap()
+}
+
+fn row<'a>(table: &'a str, label: &str) -> &'a str {
+    table
+        .lines()
+        .find(|line| line.starts_with(&format!("| {label} |")))
+        .unwrap_or_else(|| panic!("{label}: {table}"))
+}
+
+#[test]
+fn means_deviations_and_the_best() {
+    let dir = reported(&[
+        fake("acai", "ACAI", 0, 0.0004),
+        fake("acai", "ACAI", 1, 0.0002),
+        fake("baseline", "Baseline", 0, 0.005),
+        Fake { smoothness: 0.25, ..fake("vae", "VAE", 0, 0.003) },
+    ]);
+    let table = read(&dir, "tables/table1.md");
+    let (baseline, vae, acai) = (row(&table, "Baseline"), row(&table, "VAE"), row(&table, "ACAI"));
+    assert!(baseline.starts_with("| Baseline | 5.00 | 6.88 ± 0.21 | 0.50 | 0.44 ± 0.04† |"), "{baseline}");
+    assert!(vae.contains("| 3.00 |") && vae.contains("| **0.25** |"), "{vae}");
+    assert!(acai.starts_with("| ACAI | **0.30 ± 0.10** | 0.24 ± 0.01 | 0.50 ± 0.00 |"), "{acai}");
+    assert_eq!(table.matches("**").count(), 2 + 2 * 2, "the title and two best values: {table}");
+    assert!(acai.contains("n=2") && table.contains("16,777,216 samples a run; seeds 0, 1;"), "{table}");
+    assert!(!table.contains("not the paper's conditions"), "{table}");
+    let order: Vec<_> = ["| Baseline", "| VAE", "| ACAI"].iter().map(|t| table.find(t).unwrap()).collect();
+    assert!(order.is_sorted());
+
+    let csv = read(&dir, "tables/table1.csv");
+    let line = csv.lines().find(|l| l.starts_with("acai,ACAI,mean_distance,")).unwrap();
+    let fields: Vec<&str> = line.split(',').collect();
+    let mean: f64 = fields[3].parse().unwrap();
+    assert!(
+        (mean - 0.0003).abs() < 1e-12
+            && fields[5..] == ["2", "16777216", "0.0001", "0.00024", "0.00001", "true"]
+    );
+    let latex = read(&dir, "tables/table1.tex");
+    assert!(latex.contains(r"\textbf{0.30 $\pm$ 0.10} & 0.24 $\pm$ 0.01 &"), "{latex}");
+    assert!(!latex.contains('⁻') && !latex.contains('†'), "{latex}");
+    let terminal = compare(&[dir.path().to_owned()], true).unwrap();
+    assert!(terminal.contains("\u{1b}[1m0.30 ± 0.10\u{1b}[0m"), "{terminal}");
+    assert!(!compare(&[dir.path().to_owned()], false).unwrap().contains('\u{1b}'));
+}
+
+#[test]
+fn the_median_of_the_end_is_the_final_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = fake("baseline", "Baseline", 0, 0.005).write(dir.path());
+    let values = (0..256_u64).map(|i| Row {
+        step: i,
+        samples: i,
+        metric: DISTANCE.into(),
+        value: (256 - i) as f64 * 1e-3,
+        wall_s: 0.0,
+    });
+    Metrics(values.collect()).write(&run.join("metrics.parquet")).unwrap();
+    report(dir.path(), &Options::default()).unwrap();
+    let table = read(&dir, "tables/table1.md");
+    assert!(row(&table, "Baseline").contains("| 10.50 |"), "20 values from 20 to 1: {table}");
+}
+
+#[test]
+fn what_is_not_finished_is_said_and_not_counted() {
+    let dir = reported(&[
+        Fake { state: State::Failed, ..fake("vae", "VAE", 0, 9.0) },
+        Fake { state: State::Interrupted, ..fake("vae", "VAE", 1, 9.0) },
+        fake("vae", "VAE", 2, 0.003),
+        Fake { state: State::Running, evaluations: 0, ..fake("aae", "AAE", 0, 9.0) },
+        Fake { smoothness: f64::NAN, ..fake("baseline", "Baseline", 0, 0.004) },
+    ]);
+    let table = read(&dir, "tables/table1.md");
+    assert!(
+        row(&table, "VAE").contains("| **3.00** |") && row(&table, "VAE").contains("n=1 of 3"),
+        "{table}"
+    );
+    assert!(row(&table, "AAE").contains("| – |") && row(&table, "AAE").contains("n=0 of 1"), "{table}");
+    assert!(row(&table, "Baseline").contains("| undefined |"), "{table}");
+    assert!(
+        table.contains("- VAE, seed 0: failed after 16,777,216 of 16,777,216 samples: loss &lt;b>became"),
+        "{table}"
+    );
+    assert!(table.contains("- VAE, seed 1: interrupted at"), "{table}");
+    assert!(table.contains("- AAE, seed 0: running, or killed, at 0 of"), "{table}");
+    let csv = read(&dir, "tables/table1.csv");
+    assert!(csv.lines().any(|l| l.starts_with("baseline,Baseline,mean_smoothness,NaN,,0,")), "{csv}");
+    assert!(csv.lines().any(|l| l.starts_with("aae,AAE,mean_distance,,,0,")), "{csv}");
+}
+
+#[test]
+fn other_variants_and_configurations_have_rows_of_their_own() {
+    let dir = reported(&[
+        fake("mine", "My_own & <best>", 0, 0.001),
+        fake("baseline", "Baseline", 0, 0.004),
+        Fake { rate: 1e-3, ..fake("baseline", "Baseline", 0, 0.005) },
+    ]);
+    let table = read(&dir, "tables/table1.md");
+    row(&table, "Baseline (learning_rate=0.0001)");
+    row(&table, "Baseline (learning_rate=0.001)");
+    assert!(row(&table, "My_own &amp; &lt;best>").contains("| **1.00** | – |"), "{table}");
+    assert!(table.contains("another learning rate than its 0.0001"), "{table}");
+    assert!(read(&dir, "tables/table1.tex").contains(r"My\_own \& \textless{}best\textgreater{}"));
+    let page = read(&dir, "index.html");
+    assert!(page.contains("My_own &amp; &lt;best&gt;") && !page.contains("<best>"));
+}
+
+#[test]
+fn the_page_needs_nothing_else_and_figures_are_pictures() {
+    let dir = reported(&[fake("baseline", "Baseline", 0, 0.004), fake("baseline", "Baseline", 1, 0.006)]);
+    let page = read(&dir, "index.html");
+    for loading in ["<script", "<link", "@import", "url(", "src=\"http", "href=\"http"] {
+        assert!(!page.contains(loading), "{loading}");
+    }
+    assert_eq!(page.matches("<svg").count(), 2);
+    assert!(page.contains("2 runs: 2 finished") && page.contains("lerp sweep --out &lt;here&gt;"), "{page}");
+    for name in ["figure3", "curves"] {
+        let svg = read(&dir, &format!("figures/{name}.svg"));
+        assert!(
+            svg.len() < 500_000 && svg.trim_end().ends_with("</svg>") && svg.contains("Baseline"),
+            "{name}"
+        );
+        let bytes = fs::read(dir.path().join(format!("figures/{name}.png"))).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut pixels).unwrap();
+        assert!(reader.info().width > 1000, "{name}");
+        assert!(pixels.iter().any(|v| *v < 60) && pixels[0] == 255, "{name} is drawn on white");
+    }
+}
+
+#[test]
+fn what_cannot_be_reported_is_refused_in_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |options: &Options| report(dir.path(), options).unwrap_err().to_string();
+    let figure = |name: &str| Options { figure: Some(name.into()) };
+    assert!(refused(&Options::default()).contains("holds no runs"));
+    assert!(refused(&figure("4")).contains("no figure '4'; there are: 3, curves"));
+    let run = Fake { evaluations: 0, ..fake("baseline", "Baseline", 0, 1.0) }.write(dir.path());
+    assert!(refused(&figure("3")).contains("cannot be drawn"));
+    report(dir.path(), &Options::default()).unwrap();
+    assert!(!dir.path().join("figures").exists());
+    fs::write(run.join("metrics.parquet"), "PAR1").unwrap();
+    let error = refused(&Options::default());
+    assert!(error.contains("metrics.parquet") && error.contains("delete its run"), "{error}");
+}

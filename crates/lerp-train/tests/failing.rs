@@ -1,0 +1,112 @@
+//! A run whose loss stops being finite: it is marked as failed, and its last checkpoint is kept and good.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use candle_core::{Device, Tensor};
+use lerp_core::{
+    AUTOENCODER, Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Result, Spec,
+};
+use lerp_data::Lines;
+use lerp_nn::{Coder, mean_squared_error};
+use lerp_train::{Cell, Error, Outcome, Progress, Provenance, Run, RunRecord, State, train};
+use serde::{Deserialize, Serialize};
+
+/// Steps taken in this process.
+static STEPS: AtomicUsize = AtomicUsize::new(0);
+
+/// A baseline whose loss is NaN once, in the sixth step.
+struct Breaks(Coder);
+
+#[derive(Default, Serialize, Deserialize)]
+struct Config {}
+
+impl Model for Breaks {
+    const NAME: &'static str = "breaks";
+    const TITLE: &'static str = "Breaks";
+    type Config = Config;
+    fn check(_: &Config) -> Result<()> {
+        Ok(())
+    }
+    fn new(_: Config, build: &Build) -> Result<Self> {
+        Ok(Self(Coder::new(Self::NAME, build)?))
+    }
+}
+
+impl Autoencoder for Breaks {
+    fn spec(&self) -> &Spec {
+        &self.0.spec
+    }
+    fn params(&self) -> &ParamStore {
+        &self.0.store
+    }
+    fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
+        self.0.encoder.forward(x)
+    }
+    fn decode(&self, z: &Tensor) -> Result<Tensor> {
+        self.0.decoder.forward(z)
+    }
+    fn objectives(&self, x: &Tensor, _: &Draws) -> Result<Objectives> {
+        let z = self.0.encoder.forward(x)?;
+        let mut loss = mean_squared_error(&self.0.decoder.forward(&z)?, x)?;
+        if STEPS.fetch_add(1, Ordering::Relaxed) == 5 {
+            loss = (loss * f64::NAN)?;
+        }
+        Objectives::new(AUTOENCODER, loss, &z)
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
+    let cell = Cell {
+        dataset: Lines::NAME.into(),
+        variant: Breaks::NAME.into(),
+        seed: 0,
+        samples: 32,
+        batch: 4,
+        learning_rate: 1e-3,
+        eval_every: 1000,
+        checkpoint_every: 8,
+        test_samples: 8,
+        network: Network { scales: 4, depth: 2, latent: 2 },
+        hyper: Hyper::new(),
+    };
+    let provenance = Provenance {
+        version: String::new(),
+        git: String::new(),
+        device: "cpu".into(),
+        threads: 1,
+        candle: String::new(),
+        started: String::new(),
+        command: String::new(),
+    };
+    let record = RunRecord { id: cell.id(), title: Breaks::TITLE.into(), cell, provenance };
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = Lines;
+    let mut from = Vec::new();
+    let mut go = || {
+        train(
+            &record,
+            &Of::<Breaks>::new(),
+            &dataset,
+            &Device::Cpu,
+            dir.path(),
+            &AtomicBool::new(false),
+            &mut |progress| {
+                if let Progress::Started { samples } = progress {
+                    from.push(*samples);
+                }
+            },
+        )
+    };
+    let error = go().unwrap_err();
+    assert!(matches!(error, Error::NotFinite { step: 6, .. }), "{error}");
+    let failed = Run::read(dir.path()).unwrap().status;
+    assert_eq!((failed.state, failed.samples), (State::Failed, 20));
+    assert!(failed.reason.unwrap().contains("loss/autoencoder"));
+
+    assert_eq!(go().unwrap(), Outcome::Done);
+    assert_eq!(Run::read(dir.path()).unwrap().status.state, State::Done);
+    assert_eq!(from, [0, 16], "goes on from the checkpoint of step 4");
+}
