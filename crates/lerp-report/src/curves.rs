@@ -130,10 +130,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
     powers.flat_map(|power| steps.iter().map(move |s| s * 10_f64.powi(power))).collect()
 }
 
-fn chart<'a, 'b, DB: DrawingBackend>(
-    area: &'a DrawingArea<DB, Shift>,
-    scale: u32,
-) -> ChartBuilder<'a, 'b, DB> {
+fn chart<'b, DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32) -> ChartBuilder<'_, 'b, DB> {
     let mut chart = ChartBuilder::on(area);
     chart
         .margin_top(14 * scale)

@@ -86,9 +86,9 @@ impl Fake {
 /// The sweep of these runs, its report written.
 fn reported(runs: &[Fake]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    runs.iter().for_each(|run| {
+    for run in runs {
         run.write(dir.path());
-    });
+    }
     report(dir.path(), &Options::default()).unwrap();
     dir
 }
