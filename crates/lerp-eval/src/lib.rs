@@ -21,4 +21,4 @@ pub use angles::smoothness;
 pub use bank::{LineBank, Nearest};
 pub use error::{Error, Result};
 pub use lines::LineMetrics;
-pub use stats::{final_value, mean_std, median};
+pub use stats::{final_count, final_value, mean_std, median};
