@@ -2,7 +2,7 @@
 //!
 //! A convolution is an implicit matrix product: the zero-padded image is laid out once per image in a scratch buffer, in
 //! which the `k·in` inputs of a row of taps are contiguous, so no column matrix is built. The inner kernel
-//! ([`tile`]) holds 6 pixels x 16 output channels in registers and serves the output, the gradient of the input (the
+//! (`tile.rs`) holds 6 pixels x 16 output channels in registers and serves the output, the gradient of the input (the
 //! same convolution with the weights turned round) and the gradient of the weights (6 weights x 16 output channels,
 //! summed over pixels).
 //!
