@@ -6,7 +6,9 @@ fn main() {
     let root = Path::new("../..");
     println!("cargo::rerun-if-changed=../../.git/HEAD");
     println!("cargo::rerun-if-changed=../../.git/index");
-    println!("cargo::rerun-if-changed=../../Cargo.lock");
+    for path in ["Cargo.lock", "Cargo.toml", "crates", "xtask"] {
+        println!("cargo::rerun-if-changed=../../{path}");
+    }
     let git = |args: &[&str]| {
         let output = Command::new("git").args(args).current_dir(root).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -28,7 +28,7 @@ pub fn ci() -> Result<()> {
     Ok(())
 }
 
-/// The smoke preset with the seven and the example's own variant, from nothing.
+/// The smoke preset, from nothing.
 fn smoke() -> Result<()> {
     let out = root().join("target/ci/smoke");
     if out.exists() {

@@ -38,13 +38,25 @@ fn lerp(arguments: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match Command::new(&binary).args(arguments).status() {
-        Ok(status) => ExitCode::from(status.code().map_or(130, |code| code as u8)),
+    match become_command(Command::new(&binary).args(arguments)) {
+        Ok(code) => code,
         Err(error) => {
             say(&format!("error: cannot run {}: {error}", binary.display()));
             ExitCode::from(2)
         }
     }
+}
+
+/// Runs a command in the place of this process, so that signals and the exit code are its own.
+#[cfg(unix)]
+fn become_command(command: &mut Command) -> std::io::Result<ExitCode> {
+    Err(std::os::unix::process::CommandExt::exec(command))
+}
+
+/// Runs a command; its exit code is ours.
+#[cfg(not(unix))]
+fn become_command(command: &mut Command) -> std::io::Result<ExitCode> {
+    command.status().map(|status| ExitCode::from(status.code().map_or(130, |code| code as u8)))
 }
 
 /// The feature that `--device` asks for.
@@ -65,7 +77,7 @@ fn feature(arguments: &[String]) -> Option<&'static str> {
 /// Builds `lerp` in release; says so only if there is something to build.
 fn build(feature: Option<&str>) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--release", "--package", "lerp"]);
+    command.args(["build", "--release", "--locked", "--package", "lerp"]);
     let target = root().join("target");
     // Builds with a device's feature have a folder of their own, so that they never rebuild the plain one.
     let target = feature.map_or(target.clone(), |f| target.join(f));
@@ -90,7 +102,8 @@ fn root() -> &'static Path {
 /// `cargo` in the root of the workspace.
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
+    // What is built must be where it is looked for.
+    command.current_dir(root()).env("CARGO_TARGET_DIR", root().join("target"));
     command
 }
 

@@ -115,6 +115,19 @@ pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
     composed::leaky_relu(x, slope)
 }
 
+/// Keeps candle from starting a second pool of threads, whose waiting threads take the cores from ours by spinning. For
+/// the start of a program, before there are other threads. `CANDLE_NUM_THREADS` overrides it.
+pub fn keep_to_one_pool() {
+    const NAME: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: called at the start of `main`, when no other thread can read the environment.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var(NAME, "1");
+        }
+    }
+}
+
 fn check_conv(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<()> {
     let (_, _, _, cin) = x.dims4()?;
     let (kh, kw, wcin, cout) = weight.dims4()?;

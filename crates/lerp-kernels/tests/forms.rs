@@ -38,7 +38,7 @@ fn with_gradients(op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -
 
 /// batch, height, width, kernel, input channels, output channels: odd sizes, one channel, batch 1, maps smaller than a
 /// tile, channels that are no multiple of a tile, batches that do not divide into parts.
-const SHAPES: [[usize; 6]; 12] = [
+const SHAPES: [[usize; 6]; 20] = [
     [1, 1, 1, 1, 1, 1],
     [1, 1, 1, 3, 3, 2],
     [2, 2, 2, 3, 5, 7],
@@ -51,6 +51,16 @@ const SHAPES: [[usize; 6]; 12] = [
     [64, 2, 2, 3, 16, 48],
     [13, 16, 16, 3, 3, 4],
     [2, 32, 32, 3, 16, 1],
+    // Few output channels.
+    [3, 5, 4, 3, 16, 3],
+    [9, 3, 7, 3, 32, 1],
+    [2, 4, 4, 5, 48, 2],
+    // Winograd's form.
+    [1, 2, 2, 3, 16, 16],
+    [3, 4, 6, 3, 32, 16],
+    [7, 2, 8, 3, 16, 48],
+    [65, 8, 4, 3, 16, 32],
+    [2, 16, 16, 3, 48, 64],
 ];
 
 #[test]

@@ -103,6 +103,7 @@ pub fn compare(dirs: &[PathBuf], color: bool) -> Result<String> {
 }
 
 fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path)
-        .map_err(|source| lerp_train::Error::File { action: "create", path: path.to_owned(), source }.into())
+    fs::create_dir_all(path).map_err(|problem| {
+        lerp_train::Error::File { action: "create", path: path.to_owned(), problem }.into()
+    })
 }

@@ -74,14 +74,24 @@ impl Cell {
         if self.samples == 0 {
             return bad("samples is 0; train on at least 1");
         }
-        if self.batch < 2 {
-            return bad("batch must be at least 2");
+        if !(2..=1 << 16).contains(&self.batch) {
+            return bad("batch must be at least 2 and at most 65536");
+        }
+        let Network { scales, depth, latent } = self.network;
+        let widest = depth.checked_shl(scales as u32).filter(|w| scales <= 12 && *w >> scales == depth);
+        if widest.is_none_or(|widest| widest > 8192) || latent > 8192 {
+            return bad(
+                "network: the widest layer (depth doubled scales times, and latent) may have 8192 channels",
+            );
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return bad("learning_rate must be above 0");
         }
         if self.eval_every == 0 || self.checkpoint_every == 0 || self.test_samples == 0 {
             return bad("eval_every, checkpoint_every and test_samples must be at least 1");
+        }
+        if self.test_samples > 1 << 20 {
+            return bad("test_samples may be at most 1048576");
         }
         Ok(())
     }

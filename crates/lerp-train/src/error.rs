@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("cannot {action} {}: {source}", .path.display())]
+    #[error("cannot {action} {}: {problem}", .path.display())]
     File {
         /// What was tried: `read`, `write`, `create`.
         action: &'static str,
         /// Where.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        problem: std::io::Error,
     },
     /// A file that is there but is not what it should be.
     #[error("{} {problem}", .path.display())]
@@ -68,7 +68,7 @@ pub enum Error {
 impl Error {
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::File { action, path, source }
+        move |problem| Self::File { action, path, problem }
     }
 
     pub(crate) fn bad_file(path: &Path, problem: impl Into<String>) -> Self {

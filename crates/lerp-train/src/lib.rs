@@ -23,4 +23,4 @@ pub use evaluate::{EVALUATED_PAIRS, FIGURE_3_ANGLES, POSITIONS};
 pub use learner::{Gradients, Learner};
 pub use metrics::{Metrics, Row};
 pub use rundir::{Run, RunLock, runs_in, write_atomic};
-pub use train::{Outcome, Progress, train};
+pub use train::{Outcome, Progress, mark_failed, train};

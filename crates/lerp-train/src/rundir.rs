@@ -38,8 +38,12 @@ impl Run {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(RUN);
         let text = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
-        let record = toml::from_str(&text)
-            .map_err(|e| Error::bad_file(&path, format!("is not the record of a run: {}", e.message())))?;
+        let record = toml::from_str(&text).map_err(|e| {
+            Error::bad_file(
+                &path,
+                format!("is not the record of a run ({}); delete its folder to redo it", e.message()),
+            )
+        })?;
         Ok(Self { dir: dir.to_owned(), record, status: read_json(&dir.join(STATUS))? })
     }
 
@@ -93,11 +97,17 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        // The new name itself, too, must outlive a loss of power; not every system can sync a folder.
+        #[cfg(unix)]
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
     };
-    write().map_err(|source| {
+    write().map_err(|problem| {
         let _ = fs::remove_file(&temporary);
-        Error::File { action: "write", path: path.to_owned(), source }
+        Error::File { action: "write", path: path.to_owned(), problem }
     })
 }
 
@@ -109,7 +119,8 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
-    serde_json::from_str(&text).map_err(|e| Error::bad_file(path, format!("is damaged ({e})")))
+    serde_json::from_str(&text)
+        .map_err(|e| Error::bad_file(path, format!("is damaged ({e}); delete its folder to redo the run")))
 }
 
 /// A folder that this process alone may write, until this is dropped or the process ends, however it ends.
@@ -130,7 +141,7 @@ impl RunLock {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::Busy(dir.to_owned())),
-            Err(TryLockError::Error(source)) => Err(Error::File { action: "lock", path, source }),
+            Err(TryLockError::Error(problem)) => Err(Error::File { action: "lock", path, problem }),
         }
     }
 }

@@ -94,20 +94,28 @@ pub fn train(
     if dir.join(RUN).exists() {
         let run = Run::read(dir)?;
         if run.record.cell != record.cell {
-            let problem =
-                format!("is the record of {}, not of {}; choose another folder", run.record.id, record.id);
+            let problem = if run.record.id == record.id {
+                "was changed after the run began; delete the run's folder to redo it".into()
+            } else {
+                format!("is the record of {}, not of {}; choose another folder", run.record.id, record.id)
+            };
             return Err(Error::bad_file(&dir.join(RUN), problem));
         }
         if run.status.state == State::Done {
             return Ok(Outcome::Done);
         }
     } else {
-        let text = toml::to_string(record)
-            .map_err(|e| Error::bad_file(&dir.join(RUN), format!("cannot be made: {e}")))?;
         write_status(dir, State::Running, 0, 0.0, None)?;
-        write_atomic(&dir.join(RUN), text.as_bytes())?;
+        write_record(dir, record)?;
     }
-    let mut session = Session::open(&record.cell, variant, dataset, device, dir)?;
+    let mut session = match Session::open(&record.cell, variant, dataset, device, dir) {
+        Ok(session) => session,
+        Err(error) => {
+            let before = Run::read(dir)?.status;
+            let _ = write_status(dir, State::Failed, before.samples, before.wall_s, Some(error.to_string()));
+            return Err(error);
+        }
+    };
     let outcome = session.run(stop, progress);
     if let Err(error) = &outcome {
         let (samples, wall_s) = (session.samples(), session.wall_s());
@@ -115,6 +123,27 @@ pub fn train(
         let _ = write_status(dir, State::Failed, samples, wall_s, Some(error.to_string()));
     }
     outcome
+}
+
+/// Records a run that could not even begin as failed.
+///
+/// # Errors
+/// If its folder cannot be written.
+pub fn mark_failed(dir: &Path, record: &RunRecord, reason: &str) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
+    let before = if dir.join(RUN).exists() { Some(Run::read(dir)?.status) } else { None };
+    let (samples, wall_s) = before.map_or((0, 0.0), |status| (status.samples, status.wall_s));
+    write_status(dir, State::Failed, samples, wall_s, Some(reason.into()))?;
+    if !dir.join(RUN).exists() {
+        write_record(dir, record)?;
+    }
+    Ok(())
+}
+
+fn write_record(dir: &Path, record: &RunRecord) -> Result<()> {
+    let text = toml::to_string(record)
+        .map_err(|e| Error::bad_file(&dir.join(RUN), format!("cannot be made: {e}")))?;
+    write_atomic(&dir.join(RUN), text.as_bytes())
 }
 
 /// A run in memory.
@@ -159,6 +188,12 @@ impl<'a> Session<'a> {
                 metrics = Metrics::read(&table)?;
             }
             metrics.0.retain(|row| row.step <= learner.step());
+            let evaluated = learner.step() / cell.eval_steps() * cell.eval_steps();
+            if evaluated > 0 && metrics.0.last().is_none_or(|row| row.step < evaluated) {
+                let problem =
+                    "lacks evaluations from before the checkpoint; delete the run's folder to redo it";
+                return Err(Error::bad_file(&table, problem));
+            }
         }
         let events = Events::create(dir, &metrics.0)?;
         Ok(Self {
@@ -213,8 +248,10 @@ impl<'a> Session<'a> {
                 reported = (Instant::now(), samples);
             }
         }
+        // The checkpoint first: it refuses parameters that are not finite.
+        checkpoint::save(&self.dir.join(CHECKPOINT), self.cell, &self.learner, self.wall_s())?;
         checkpoint::save_model(&self.dir.join(MODEL), self.cell, &self.learner)?;
-        self.save(State::Done)?;
+        write_status(self.dir, State::Done, self.samples(), self.wall_s(), None)?;
         progress(&Progress::Done);
         Ok(Outcome::Done)
     }

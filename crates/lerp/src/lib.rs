@@ -38,10 +38,15 @@ use say::{complain, say};
 
 pub use registry::seven;
 
+/// The system's allocator gives a step's memory back and clears it anew for the next step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the command line of this process with the seven variants and `extra`.
 ///
 /// Exit code 0: all went well; 1: something was done but failed (a cell, a check); 2: bad input, nothing was done.
 pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
+    lerp_kernels::keep_to_one_pool();
     let registry = Registry::new(extra);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -50,7 +55,8 @@ pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()) * 2);
         }
     };
-    match run(&registry, cli.verb) {
+    // On a thread of the pool, so that work shared out in it need not wake another one first.
+    match rayon::scope(|_| run(&registry, cli.verb)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {

@@ -4,7 +4,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::tile::{LANES, ROWS, Tile, isa, rows_by_panel, taps_by_pixels};
+use super::{
+    lanes::{Isa, LANES, isa},
+    tile::{Ascending, ROWS, Tile, rows_by_panel, rows_by_taps, taps_by_one, taps_by_pixels},
+    winograd,
+};
 use crate::Activation;
 
 /// Sizes of one convolution.
@@ -49,6 +53,11 @@ impl Sizes {
     /// Images that a task takes at a time, for `floats` of scratch an image.
     fn group(&self, floats: usize) -> usize {
         (SCRATCH / floats.max(1)).clamp(1, self.batch.div_ceil(PARTS).max(1))
+    }
+
+    /// Whether a tile's lanes are better filled with inputs than with output channels.
+    fn narrow(&self) -> bool {
+        self.cout <= 4 && self.tap_row().is_multiple_of(3 * LANES)
     }
 
     /// Copies the images `x` into zero-padded ones. Ends with room for a tile that reads past the last tap.
@@ -97,10 +106,28 @@ pub(super) fn forward(
     s: Sizes,
     x: &[f32],
     weight: &[f32],
+    bias: &[f32],
+    activation: Activation,
+    out: &mut [f32],
+) {
+    if winograd::fits(s) {
+        return winograd::forward(s, x, weight, bias, activation, out);
+    }
+    direct(s, x, weight, Some(bias), activation, out);
+}
+
+/// The convolution tap by tap.
+fn direct(
+    s: Sizes,
+    x: &[f32],
+    weight: &[f32],
     bias: Option<&[f32]>,
     activation: Activation,
     out: &mut [f32],
 ) {
+    if s.narrow() {
+        return narrow(s, x, weight, bias, activation, out);
+    }
     let (isa, panels) = (isa(), panels(weight, s.cout));
     let group = s.group(s.padded());
     let offsets = s.offsets(group);
@@ -134,9 +161,47 @@ pub(super) fn forward(
     });
 }
 
+/// [`direct`] for few output channels.
+fn narrow(
+    s: Sizes,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    activation: Activation,
+    out: &mut [f32],
+) {
+    let isa = isa();
+    // `[out][k, k, in]`.
+    let taps: Vec<f32> = (0..s.cout).flat_map(|co| weight.iter().skip(co).step_by(s.cout).copied()).collect();
+    let group = s.group(s.padded());
+    let offsets = s.offsets(group);
+    let tasks = out.par_chunks_mut(group * s.pixels() * s.cout).zip(x.par_chunks(group * s.pixels() * s.cin));
+    tasks.for_each_init(Vec::new, |padded, (out, x)| {
+        s.pad(x, padded);
+        let pixels = out.len() / s.cout;
+        for pixel in (0..pixels).step_by(ROWS) {
+            let starts = std::array::from_fn(|r| offsets[(pixel + r).min(pixels - 1)]);
+            for (co, taps) in taps.chunks_exact(weight.len() / s.cout).enumerate() {
+                let mut sums = [0.0; ROWS];
+                rows_by_taps(isa, (padded, &starts), (taps, s.tap_row(), s.shift(1)), &mut sums);
+                for (r, sum) in sums.iter().enumerate().take(pixels - pixel) {
+                    let value = sum + bias.map_or(0.0, |bias| bias[co]);
+                    out[(pixel + r) * s.cout + co] = match activation {
+                        Activation::LeakyRelu(slope) if value <= 0.0 => value * slope,
+                        _ => value,
+                    };
+                }
+            }
+        }
+    });
+}
+
 /// The gradient of the input: the same convolution of the output's gradient with the kernel turned by half a turn and
 /// its channels exchanged.
 pub(super) fn input_grad(s: Sizes, grad: &[f32], weight: &[f32], out: &mut [f32]) {
+    if winograd::fits(s) {
+        return winograd::input_grad(s, grad, weight, out);
+    }
     let mut turned = vec![0.0; weight.len()];
     let taps = s.k * s.k;
     for tap in 0..taps {
@@ -149,11 +214,14 @@ pub(super) fn input_grad(s: Sizes, grad: &[f32], weight: &[f32], out: &mut [f32]
         }
     }
     let mirrored = Sizes { cin: s.cout, cout: s.cin, ..s };
-    forward(mirrored, grad, &turned, None, Activation::Linear, out);
+    direct(mirrored, grad, &turned, None, Activation::Linear, out);
 }
 
 /// The gradients of the weights (`[k, k, in, out]`) and, after them, of the bias (`[out]`), in one vector.
 pub(super) fn weight_grad(s: Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
+    if winograd::fits(s) {
+        return winograd::weight_grad(s, x, grad);
+    }
     let isa = isa();
     let part = s.batch.div_ceil(PARTS).max(1);
     let group = s.group(s.padded()).min(part);
@@ -165,25 +233,23 @@ pub(super) fn weight_grad(s: Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
         let (mut padded, mut filled) = (Vec::new(), Vec::new());
         for first in images.clone().step_by(group) {
             let n = group.min(images.end - first);
+            let pixels = Ascending::new(&offsets[..n * s.pixels()]);
             let per = |channels: usize| first * s.pixels() * channels..(first + n) * s.pixels() * channels;
             s.pad(&x[per(s.cin)], &mut padded);
-            let grad = fill_lanes(&grad[per(s.cout)], s.cout, lanes, &mut filled);
-            for row in grad.chunks_exact(lanes) {
+            let grad = &grad[per(s.cout)];
+            for row in grad.chunks_exact(s.cout) {
                 bias.iter_mut().zip(row).for_each(|(b, g)| *b += g);
             }
-            for channel in (0..s.cout).step_by(LANES) {
-                let width = LANES.min(s.cout - channel);
-                for dy in 0..s.k {
-                    for tap in (0..s.tap_row()).step_by(ROWS) {
-                        let mut tile: Tile = [[0.0; LANES]; ROWS];
-                        let a = (&padded[..], &offsets[..n * s.pixels()], s.shift(dy) + tap);
-                        taps_by_pixels(isa, &mut tile, a, (grad, lanes, channel));
-                        for (r, row) in tile.iter().enumerate().take(s.tap_row() - tap) {
-                            let to = (dy * s.tap_row() + tap + r) * s.cout + channel;
-                            weights[to..to + width].iter_mut().zip(row).for_each(|(w, g)| *w += g);
-                        }
-                    }
-                }
+            if s.narrow() {
+                one_by_one(s, isa, (&padded, pixels), grad, weights);
+            } else {
+                tile_by_tile(
+                    s,
+                    isa,
+                    (&padded, pixels),
+                    fill_lanes(grad, s.cout, lanes, &mut filled),
+                    weights,
+                );
             }
         }
         sum
@@ -200,6 +266,46 @@ pub(super) fn weight_grad(s: Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
         sum.iter_mut().zip(part).for_each(|(a, b)| *a += b);
     }
     sum
+}
+
+/// Adds the gradient of the weights of some padded images; the rows of `grad` are full.
+fn tile_by_tile(
+    s: Sizes,
+    isa: Isa,
+    (padded, pixels): (&[f32], Ascending),
+    grad: &[f32],
+    weights: &mut [f32],
+) {
+    let lanes = s.cout.next_multiple_of(LANES);
+    for channel in (0..s.cout).step_by(LANES) {
+        let width = LANES.min(s.cout - channel);
+        for dy in 0..s.k {
+            for tap in (0..s.tap_row()).step_by(ROWS) {
+                let mut tile: Tile = [[0.0; LANES]; ROWS];
+                let a = (padded, pixels, s.shift(dy) + tap);
+                taps_by_pixels(isa, &mut tile, a, (grad, lanes, channel));
+                for (r, row) in tile.iter().enumerate().take(s.tap_row() - tap) {
+                    let to = (dy * s.tap_row() + tap + r) * s.cout + channel;
+                    weights[to..to + width].iter_mut().zip(row).for_each(|(w, g)| *w += g);
+                }
+            }
+        }
+    }
+}
+
+/// [`tile_by_tile`] for few output channels.
+fn one_by_one(s: Sizes, isa: Isa, (padded, pixels): (&[f32], Ascending), grad: &[f32], weights: &mut [f32]) {
+    for co in 0..s.cout {
+        for dy in 0..s.k {
+            for tap in (0..s.tap_row()).step_by(3 * LANES) {
+                let mut sums = [[0.0; LANES]; 3];
+                let a = (padded, pixels, s.shift(dy) + tap);
+                taps_by_one(isa, &mut sums, a, (&grad[co..], s.cout));
+                let to = weights[(dy * s.tap_row() + tap) * s.cout..].iter_mut().skip(co).step_by(s.cout);
+                to.zip(sums.as_flattened()).for_each(|(w, g)| *w += g);
+            }
+        }
+    }
 }
 
 /// Rows of `channels` filled up to `lanes` with zeros; `grad` itself where they are equal.

@@ -10,14 +10,18 @@
 //! results have the same bits for any number of threads.
 
 mod conv;
+mod lanes;
 mod ops;
 mod resize;
+mod scratch;
 mod tile;
+mod wino_tile;
+mod winograd;
 
 use candle_core::{CpuStorage, Layout, Result};
 
+pub use lanes::{Isa, isas, with_isa};
 pub use ops::{conv2d, downscale2, upscale2};
-pub use tile::{Isa, isas, with_isa};
 
 /// The contiguous `f32` values of a storage.
 pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

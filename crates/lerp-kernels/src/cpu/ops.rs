@@ -5,7 +5,9 @@ use rayon::prelude::*;
 
 use super::{
     conv::{self, Sizes},
-    resize, slice,
+    resize,
+    scratch::unfilled,
+    slice,
 };
 use crate::Activation;
 
@@ -56,8 +58,8 @@ impl CustomOp3 for Conv {
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let s = sizes(lx.shape(), lw.shape())?;
-        let mut out = vec![0.0; s.batch * s.height * s.width * s.cout];
-        conv::forward(s, slice(x, lx)?, slice(weight, lw)?, Some(slice(bias, lb)?), self.0, &mut out);
+        let mut out = unfilled(s.batch * s.height * s.width * s.cout);
+        conv::forward(s, slice(x, lx)?, slice(weight, lw)?, slice(bias, lb)?, self.0, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((s.batch, s.height, s.width, s.cout))))
     }
 
@@ -108,7 +110,7 @@ impl CustomOp2 for Gate {
         lg: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (y, grad) = (slice(y, ly)?, slice(grad, lg)?);
-        let mut out = vec![0.0; grad.len()];
+        let mut out = unfilled(grad.len());
         let inputs = y.par_chunks(CHUNK).zip(grad.par_chunks(CHUNK));
         out.par_chunks_mut(CHUNK).zip(inputs).for_each(|(out, (y, grad))| {
             for ((o, y), g) in out.iter_mut().zip(y).zip(grad) {
@@ -137,7 +139,7 @@ impl CustomOp2 for InputGrad {
         let (batch, height, width, cout) = lg.shape().dims4()?;
         let (k, _, cin, _) = lw.shape().dims4()?;
         let s = Sizes { batch, height, width, cin, cout, k };
-        let mut out = vec![0.0; batch * height * width * cin];
+        let mut out = unfilled(batch * height * width * cin);
         conv::input_grad(s, slice(grad, lg)?, slice(weight, lw)?, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((batch, height, width, cin))))
     }
@@ -180,7 +182,7 @@ impl CustomOp1 for Downscale {
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, c) = lx.shape().dims4()?;
-        let mut out = vec![0.0; b * (h / 2) * (w / 2) * c];
+        let mut out = unfilled(b * (h / 2) * (w / 2) * c);
         resize::sum_blocks(slice(x, lx)?, w / 2, c, self.factor, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((b, h / 2, w / 2, c))))
     }
@@ -202,7 +204,7 @@ impl CustomOp1 for Upscale {
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, c) = lx.shape().dims4()?;
-        let mut out = vec![0.0; 4 * b * h * w * c];
+        let mut out = unfilled(4 * b * h * w * c);
         resize::repeat_blocks(slice(x, lx)?, w, c, self.factor, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((b, 2 * h, 2 * w, c))))
     }

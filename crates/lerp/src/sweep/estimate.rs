@@ -1,11 +1,11 @@
 //! How long a sweep will take, from a few measured steps.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, path::Path, time::Instant};
 
 use anyhow::Result;
 use candle_core::DType;
 use lerp_core::{Build, Draws};
-use lerp_train::{Cell, EVALUATED_PAIRS, Learner, POSITIONS};
+use lerp_train::{Cell, EVALUATED_PAIRS, Learner, POSITIONS, Run};
 
 use crate::{device, registry::Registry};
 
@@ -16,30 +16,34 @@ const STEPS: u64 = 2;
 const FORWARD: f64 = 1.0 / 3.0;
 const DECODER: f64 = 0.5;
 
-/// Seconds of training each cell on all threads of this machine.
-pub fn estimate(registry: &Registry, cells: &[Cell], device_name: &str) -> Result<Vec<f64>> {
-    let device = device::open(device_name)?;
+/// Seconds that each cell still takes on `threads` threads, given what its run in the sweep `out` has done already.
+///
+/// A variant that cannot take a step counts as nothing: its worker will say what is wrong with it.
+pub fn estimate(registry: &Registry, out: &Path, cells: &[Cell], device: &str, threads: usize) -> Vec<f64> {
     let mut known: HashMap<String, f64> = HashMap::new();
-    let mut seconds = Vec::with_capacity(cells.len());
-    for cell in cells {
-        let key =
-            format!("{} {} {} {:?} {:?}", cell.dataset, cell.variant, cell.batch, cell.network, cell.hyper);
-        let step = if let Some(step) = known.get(&key) {
-            *step
-        } else {
-            let step = time_step(registry, cell, &device)?;
-            known.insert(key, step);
-            step
-        };
+    let seconds = |cell: &Cell| {
+        // Hyperparameters hardly change the time, and a grid has many.
+        let key = format!("{} {} {} {:?}", cell.dataset, cell.variant, cell.batch, cell.network);
+        let step = *known.entry(key).or_insert_with(|| {
+            let measured = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .map_err(anyhow::Error::from)
+                .and_then(|pool| pool.install(|| time_step(registry, cell, device)));
+            measured.unwrap_or(0.0)
+        });
         let passes = (EVALUATED_PAIRS * POSITIONS) as f64 * DECODER + cell.test_samples as f64;
         let evaluation = step * FORWARD * passes / cell.batch as f64;
         let evaluations = cell.steps().div_ceil(cell.eval_steps());
-        seconds.push(step * cell.steps() as f64 + evaluation * evaluations as f64);
-    }
-    Ok(seconds)
+        let done = Run::read(&out.join("runs").join(cell.id())).map_or(0, |run| run.status.samples);
+        let left = 1.0 - (done as f64 / cell.samples as f64).min(1.0);
+        left * (step * cell.steps() as f64 + evaluation * evaluations as f64)
+    };
+    cells.iter().map(seconds).collect()
 }
 
-fn time_step(registry: &Registry, cell: &Cell, device: &candle_core::Device) -> Result<f64> {
+fn time_step(registry: &Registry, cell: &Cell, device: &str) -> Result<f64> {
+    let device = &device::open(device)?;
     let dataset = lerp_data::dataset(&cell.dataset)?;
     let build = Build {
         image: dataset.image(),

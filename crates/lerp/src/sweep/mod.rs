@@ -17,7 +17,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Cell, Error, Outcome, Progress, RunLock, RunRecord, State, runs_in, write_atomic};
+use lerp_train::{
+    Cell, Error, Outcome, Progress, RunLock, RunRecord, State, mark_failed, runs_in, write_atomic,
+};
 use serde::Serialize;
 
 use crate::{
@@ -52,7 +54,7 @@ fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Pl
 }
 
 /// Refuses a folder that holds something else than a sweep; creates nothing.
-fn check_folder(out: &Path) -> Result<()> {
+fn check_folder(out: &Path, config: Option<&Path>) -> Result<()> {
     if !out.exists() {
         return Ok(());
     }
@@ -61,18 +63,35 @@ fn check_folder(out: &Path) -> Result<()> {
     }
     let entries = fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?;
     let empty = entries.filter_map(Result::ok).all(|entry| entry.file_name() == ".lock");
-    if !empty && !out.join("sweep.toml").exists() {
+    if !empty && !is_record(&out.join(RECORD)) {
         bail!(
-            "{} is not empty and not a sweep's (it has no sweep.toml); give --out another folder",
+            "{} is not empty and not a sweep's (it has no {RECORD} of ours); give --out another folder",
             out.display()
         );
+    }
+    // A plan that has our record's name and form would be overwritten by it.
+    let same = |path: &Path| path.canonicalize().ok() == out.join(RECORD).canonicalize().ok();
+    if out.join(RECORD).exists() && config.is_some_and(same) {
+        bail!("{} is the record of a sweep, not a plan; give --config a plan", out.join(RECORD).display());
     }
     Ok(())
 }
 
+/// The record of a sweep.
+const RECORD: &str = "sweep.toml";
+
+/// Whether a file is a [`Record`].
+fn is_record(path: &Path) -> bool {
+    let read = fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    read.is_some_and(|table| table.get("format").and_then(toml::Value::as_str) == Some(FORMAT))
+}
+
+const FORMAT: &str = "lerp sweep 1";
+
 /// `sweep.toml`: what is being trained, with what.
 #[derive(Serialize)]
 struct Record<'a> {
+    format: &'a str,
     about: &'a str,
     command: String,
     started: String,
@@ -96,7 +115,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     if args.jobs == Some(0) {
         bail!("--jobs 0 trains nothing; give at least 1");
     }
-    check_folder(&out)?;
+    check_folder(&out, args.plan.config.as_deref())?;
     let _lock = RunLock::take(&out).map_err(|error| match error {
         Error::Busy(dir) => {
             anyhow::anyhow!(
@@ -114,6 +133,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         .collect();
     let missing: Vec<Cell> = cells.iter().filter(|cell| !done.contains(&cell.id())).cloned().collect();
     let record = Record {
+        format: FORMAT,
         about: &plan.about,
         command: command_line(),
         started: now(),
@@ -126,14 +146,14 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     if missing.is_empty() {
         say(&format!("Nothing to do: all {} runs in {} are complete.", cells.len(), out.display()));
     } else {
-        write_atomic(&out.join("sweep.toml"), toml::to_string(&record)?.as_bytes())?;
+        write_atomic(&out.join(RECORD), toml::to_string(&record)?.as_bytes())?;
     }
     let mut failed = Vec::new();
     let mut interrupted = false;
     if !missing.is_empty() {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = args.jobs.unwrap_or_else(|| default_jobs(&devices, threads)).min(missing.len());
-        let share = (threads * devices.len() / jobs).clamp(1, threads);
+        let share = (threads / jobs).max(1);
         say(&format!(
             "{} of {} runs to train on {}, {jobs} at a time, {share} thread{} each, into {}",
             missing.len(),
@@ -142,8 +162,10 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             if share == 1 { "" } else { "s" },
             out.display()
         ));
-        let seconds = estimate::estimate(registry, &missing, &devices[0])?;
-        let work: f64 = seconds.iter().sum::<f64>();
+        let seconds = estimate::estimate(registry, &out, &missing, &devices[0], share);
+        // The longest run may outlast an even share of the work.
+        let even = seconds.iter().sum::<f64>() / jobs as f64;
+        let work = seconds.iter().copied().fold(even, f64::max);
         say(&format!(
             "Estimate: {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
             display::duration(work)
@@ -152,7 +174,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             Executor { registry, out: &out, devices: &devices, jobs, share, command: command_line() }
                 .run(&missing, &seconds)?;
     }
-    finish(&out, missing.is_empty())?;
+    finish(&out)?;
     for (id, reason) in &failed {
         say(&format!("FAILED {id}: {reason} (log: {})", out.join("runs").join(id).join("log.txt").display()));
     }
@@ -163,14 +185,12 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
 }
 
 /// Tables, figures and the table on the terminal, from what there is by now.
-fn finish(out: &Path, nothing_new: bool) -> Result<()> {
+fn finish(out: &Path) -> Result<()> {
     let trained = runs_in(out)?.iter().any(|run| run.dir.join("metrics.parquet").exists());
     if !trained {
         return Ok(());
     }
-    if !(nothing_new && out.join("index.html").exists()) {
-        crate::report(out, None)?;
-    }
+    crate::report(out, None)?;
     say(&crate::compare(&[out.to_owned()])?);
     say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
     Ok(())
@@ -219,6 +239,10 @@ impl Executor<'_> {
                             display.started(index);
                         }
                         Err(error) => {
+                            let record = self.record(&cells[index], device);
+                            let dir = self.out.join("runs").join(cells[index].id());
+                            // If the disk is full this fails too; the first error is the one to tell.
+                            let _ = record.map(|r| mark_failed(&dir, &r, &format!("{error:#}")));
                             display.failed(index, &format!("{error:#}"));
                             failed.push((cells[index].id(), format!("{error:#}")));
                         }
@@ -295,8 +319,8 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let cells = plan.cells(registry)?;
     let [cell] = &cells[..] else { bail!("that is {} cells; `lerp sweep` trains several", cells.len()) };
     let device_name = args.plan.device.names()?.remove(0);
-    check_folder(&out)?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    check_folder(&out, args.plan.config.as_deref())?;
+    let threads = rayon::current_num_threads();
     let variant = registry.find(&cell.variant)?;
     let record = RunRecord {
         id: cell.id(),
@@ -306,9 +330,10 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     };
     let dir = out.join("runs").join(cell.id());
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    if !out.join("sweep.toml").exists() {
+    if !out.join(RECORD).exists() {
         let devices = [device_name.clone()];
         let sweep = Record {
+            format: FORMAT,
             about: &plan.about,
             command: command_line(),
             started: now(),
@@ -318,7 +343,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
             devices: &devices,
             cells: vec![cell.id()],
         };
-        write_atomic(&out.join("sweep.toml"), toml::to_string(&sweep)?.as_bytes())?;
+        write_atomic(&out.join(RECORD), toml::to_string(&sweep)?.as_bytes())?;
     }
     let mut display = Display::new(&cells, &[1.0], std::io::stderr().is_terminal());
     display.started(0);
@@ -336,11 +361,16 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     match &outcome {
         Ok(Outcome::Done) => display.done(0),
         Ok(Outcome::Interrupted) => display.interrupted(0),
+        // A run that never began is bad input, not a failure of the run.
+        Err(error @ (Error::Busy(_) | Error::BadFile { .. } | Error::File { .. })) => {
+            display.finish();
+            bail!("{error}");
+        }
         Err(error) => display.failed(0, &error.to_string()),
     }
     display.finish();
     say(&format!("Run: {}", dir.display()));
-    Ok(outcome? == Outcome::Done)
+    Ok(matches!(outcome, Ok(Outcome::Done)))
 }
 
 /// A flag that the first Ctrl-C (or termination signal) raises; the second ends the process.

@@ -60,7 +60,7 @@ impl Worker {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let log = dir.join("log.txt");
         let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let program = std::env::current_exe().context("cannot find this program")?;
+        let program = this_program().context("cannot find this program")?;
         let mut child = Command::new(program)
             .arg("worker")
             .arg(dir)
@@ -116,6 +116,12 @@ impl Worker {
             (Err(error), _) => End::Failed(format!("cannot wait for the worker: {error}")),
         }
     }
+}
+
+/// This program, also after a new build has taken its place in the file system.
+fn this_program() -> std::io::Result<PathBuf> {
+    let linux = Path::new("/proc/self/exe");
+    if linux.exists() { Ok(linux.into()) } else { std::env::current_exe() }
 }
 
 /// `lerp worker`.

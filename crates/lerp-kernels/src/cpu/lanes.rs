@@ -1,0 +1,297 @@
+//! Sixteen lanes of `f32` on the widest instruction set at hand, and the choice among them.
+#![allow(unsafe_code)]
+// A body must be inlined into the function that enables its instructions.
+#![allow(clippy::inline_always)]
+
+use std::{cell::Cell, sync::OnceLock};
+
+/// Lanes of a vector: output channels.
+pub(crate) const LANES: usize = 16;
+
+/// An instruction set that the inner kernel is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    /// What every machine has; the compiler chooses.
+    Portable,
+    /// 256-bit vectors with fused multiply-add (x86-64).
+    Avx2,
+    /// 512-bit vectors (x86-64).
+    Avx512,
+    /// 128-bit vectors with fused multiply-add (64-bit Arm).
+    Neon,
+}
+
+/// The instruction sets of this machine, best last.
+pub fn isas() -> &'static [Isa] {
+    static FOUND: OnceLock<Vec<Isa>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let mut found = vec![Isa::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Isa::Avx2);
+            }
+            if is_x86_feature_detected!("avx512f") {
+                found.push(Isa::Avx512);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        found.push(Isa::Neon);
+        found
+    })
+}
+
+thread_local! {
+    static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
+}
+
+/// Runs `f` with the operations called on this thread forced onto one instruction set, for tests and measurements.
+///
+/// # Panics
+/// If this machine does not have it.
+pub fn with_isa<T>(isa: Isa, f: impl FnOnce() -> T) -> T {
+    assert!(isas().contains(&isa), "this machine has no {isa:?}");
+    let before = FORCED.replace(Some(isa));
+    let result = f();
+    FORCED.set(before);
+    result
+}
+
+/// The instruction set that operations called on this thread use.
+pub(crate) fn isa() -> Isa {
+    FORCED.get().unwrap_or_else(|| isas()[isas().len() - 1])
+}
+
+/// Sixteen lanes of `f32`.
+///
+/// The methods are unsafe because they may only run where the instruction set exists.
+pub(crate) trait Lanes: Copy {
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    /// `self + a·b`.
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+    unsafe fn store(self, to: *mut f32);
+}
+
+/// Calls a body that is generic over [`Lanes`] and a number of rows, in the form of an instruction set; the numbers are
+/// the rows for AVX-512, AVX2, NEON and the portable form.
+///
+/// Must stand in an `unsafe` block: the arguments must satisfy the body.
+macro_rules! on_isa {
+    ($isa:expr, $body:ident[$wide:literal, $middle:literal, $neon:literal, $portable:literal]
+     ($($argument:ident: $type:ty),* $(,)?)) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn wide($($argument: $type),*) {
+            // SAFETY: passed on to the caller.
+            unsafe { $body::<$crate::cpu::lanes::Avx512, $wide>($($argument),*) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn middle($($argument: $type),*) {
+            // SAFETY: passed on to the caller.
+            unsafe { $body::<$crate::cpu::lanes::Avx2, $middle>($($argument),*) }
+        }
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            $crate::cpu::lanes::Isa::Avx512 => wide($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            $crate::cpu::lanes::Isa::Avx2 => middle($($argument),*),
+            #[cfg(target_arch = "aarch64")]
+            $crate::cpu::lanes::Isa::Neon => $body::<$crate::cpu::lanes::Neon, $neon>($($argument),*),
+            _ => $body::<$crate::cpu::lanes::Portable, $portable>($($argument),*),
+        }
+    }};
+}
+pub(crate) use on_isa;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; LANES]);
+
+// SAFETY of every block below: the caller gives LANES readable or writable values.
+impl Lanes for Portable {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; LANES])
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|c| self.0[c] + other.0[c]))
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|c| self.0[c] - other.0[c]))
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self(std::array::from_fn(|c| self.0[c] * other.0[c]))
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Self(std::array::from_fn(|c| if self.0[c] > other.0[c] { self.0[c] } else { other.0[c] }))
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        Self(std::array::from_fn(|c| self.0[c] + a.0[c] * b.0[c]))
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Lanes;
+    use std::arch::x86_64::{
+        __m256, __m512, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps,
+        _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
+        _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps,
+    };
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2(__m256, __m256);
+
+    // SAFETY of every block below: the caller runs only where AVX2 and FMA exist and gives LANES values.
+    impl Lanes for Avx2 {
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe {
+                _mm256_storeu_ps(to, self.0);
+                _mm256_storeu_ps(to.add(8), self.1);
+            }
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512(__m512);
+
+    // SAFETY of every block below: the caller runs only where AVX-512 exists and gives LANES values.
+    impl Lanes for Avx512 {
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self(_mm512_loadu_ps(from)) }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { Self(_mm512_set1_ps(value)) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Self(_mm512_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Self(_mm512_mul_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Self(_mm512_max_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            unsafe { Self(_mm512_fmadd_ps(a.0, b.0, self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use super::Lanes;
+    use std::arch::aarch64::{
+        float32x4_t, vaddq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32, vmulq_f32, vst1q_f32, vsubq_f32,
+    };
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Neon([float32x4_t; 4]);
+
+    // SAFETY of every block below: NEON is part of every 64-bit Arm; the caller gives LANES values.
+    impl Lanes for Neon {
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vld1q_f32(from.add(4 * i)))) }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { Self([vdupq_n_f32(value); 4]) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vaddq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vsubq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vmulq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vmaxq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vfmaq_f32(self.0[i], a.0[i], b.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe {
+                for (i, lanes) in self.0.into_iter().enumerate() {
+                    vst1q_f32(to.add(4 * i), lanes);
+                }
+            }
+        }
+    }
+}
