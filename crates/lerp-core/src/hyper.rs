@@ -35,8 +35,11 @@ pub fn check_hyper<C: Default + Serialize + DeserializeOwned>(variant: &str, giv
             (Value::Number(n), Some(f)) if n.is_f64() => Value::from(f),
             _ => value.clone(),
         };
-        serde_json::from_value::<C>(Value::Object(table.clone()))
-            .map_err(|e| bad(key, format!("cannot be {value}: {e}")))?;
+        serde_json::from_value::<C>(Value::Object(table.clone())).map_err(|e| {
+            // The table has no word for a number that is not finite.
+            let given = if value.is_null() { "infinite or NaN".into() } else { value.to_string() };
+            bad(key, format!("cannot be {given}: {e}"))
+        })?;
     }
     serde_json::from_value(Value::Object(table)).map_err(|e| bad("*", e.to_string()))
 }

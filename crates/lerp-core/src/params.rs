@@ -128,11 +128,6 @@ impl ParamStore {
         Ok(var.set(&value.to_dtype(self.dtype)?.to_device(self.device())?.contiguous()?)?)
     }
 
-    /// Number of trained scalars in `group`.
-    pub fn count(&self, group: Group) -> usize {
-        self.params.iter().filter(|p| p.group == group).map(|p| p.var.elem_count()).sum()
-    }
-
     fn check_new(&self, name: &str) -> Result<()> {
         if self.entries().any(|(n, _)| n == name) {
             return Err(Error::BadParameter { name: name.into(), problem: "is added twice".into() });

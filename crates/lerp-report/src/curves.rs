@@ -50,7 +50,9 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawing>> {
     if figure.distance.iter().all(|curve| curve.points.is_empty()) {
         return Ok(None);
     }
-    both(&figure, WIDTH, HEIGHT).map(Some)
+    // As high as the legend needs.
+    let height = HEIGHT.max(48 + 24 * figure.legend.len() as u32);
+    both(&figure, WIDTH, height).map(Some)
 }
 
 /// One configuration's curve.

@@ -3,6 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::DType;
 use lerp_data::draw_line;
+use lerp_train::FIGURE_3_ANGLES;
 use plotters::{
     coord::Shift,
     prelude::*,
@@ -14,9 +15,6 @@ use crate::{
     style::{Draw, Drawing, both, font, png},
     summary::{Group, Sweep},
 };
-
-/// Angles of the two lines, in units of π: `figures.ipynb` of the paper's code.
-const ANGLES: [f64; 2] = [5.0 / 7.0, 1.5];
 
 /// Pixels between two images.
 const GAP: usize = 2;
@@ -102,7 +100,7 @@ fn drawn(group: &Group) -> Result<Option<(u64, Strip)>> {
 fn truth(count: usize, side: usize) -> Strip {
     let angle = |i: usize| {
         let t = i as f64 / (count - 1).max(1) as f64;
-        (ANGLES[0] + t * (ANGLES[1] - ANGLES[0])) * std::f64::consts::PI
+        FIGURE_3_ANGLES[0] + t * (FIGURE_3_ANGLES[1] - FIGURE_3_ANGLES[0])
     };
     let lines = (0..count).flat_map(|i| draw_line(angle(i), side, side, 2.0));
     Strip { count, side, gray: lines.map(|v| gray(v as f32)).collect() }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lerp_data::Lines;
+use lerp_data::{Dataset, Lines};
 use lerp_eval::{final_value, mean_std};
 use lerp_train::{Cell, Metrics, Run, State, runs_in};
 use polars::prelude::{Column, DataFrame, ParquetWriter};
@@ -210,6 +210,13 @@ impl Sweep {
         }
         if cells().any(|cell| cell.batch != batch) {
             parts.push(format!("another batch than its {batch}"));
+        }
+        let networks = |cell: &Cell| (cell.network.depth, cell.network.latent);
+        let protocol = Lines.network();
+        if let Some((depth, latent)) =
+            cells().map(networks).find(|network| *network != (protocol.depth, protocol.latent))
+        {
+            parts.push(format!("another network (depth {depth}, {latent} channels of the latent)"));
         }
         (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", parts.join(", ")))
     }

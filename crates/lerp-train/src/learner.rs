@@ -7,7 +7,7 @@ use lerp_eval::classifier;
 use lerp_kernels::{Adam, adam_step};
 use lerp_nn::Dense;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The group of the single-layer classifier.
 const CLASSIFIER: Group = Group("classifier");
@@ -148,6 +148,10 @@ impl Learner {
         let mut grads = vec![None; self.trained.len()];
         let all = objectives.losses.iter().map(|loss| (loss.group, &loss.value));
         for (group, loss) in all.chain([(CLASSIFIER, &classifier)]) {
+            if losses.iter().any(|(name, _)| *name == format!("loss/{}", group.0)) {
+                let problem = format!("states two losses for the group '{}'", group.0);
+                return Err(Error::NotConforming { variant: self.model.spec().variant.clone(), problem });
+            }
             losses.push((format!("loss/{}", group.0), loss.detach()));
             let mut store = loss.backward()?;
             for (trained, grad) in self.trained.iter().zip(&mut grads) {

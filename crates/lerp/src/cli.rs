@@ -49,16 +49,16 @@ pub struct PlanArgs {
     /// A plan of your own, a TOML file of the same form
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Only these datasets
+    /// These datasets instead of the plan's
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub datasets: Option<Vec<String>>,
     /// Samples to train on; evaluations keep their number
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub samples: Option<u64>,
     /// Learning rate for every variant
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
-    /// A hyperparameter; a list spans a grid [example: acai.advweight=0.3]
+    /// A hyperparameter; a list spans a grid [example: acai.advweight=0.3,0.5]
     #[arg(long, value_name = "VARIANT.KEY=VALUE")]
     pub set: Vec<String>,
     /// auto, cpu, cuda, cuda:0,1 or metal
@@ -75,11 +75,11 @@ pub struct SweepArgs {
     /// What to train.
     #[command(flatten)]
     pub plan: PlanArgs,
-    /// Only these variants
+    /// These variants instead of the plan's
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub variants: Option<Vec<String>>,
     /// Seeds: 0..5 (0 to 4), 3 or 0,2,7
-    #[arg(long, value_name = "SEEDS")]
+    #[arg(long, value_name = "SEEDS", allow_hyphen_values = true)]
     pub seeds: Option<String>,
     /// Cells trained at once, sharing the threads [default: what suits the device]
     #[arg(long, value_name = "N")]

@@ -3,6 +3,11 @@
 use anyhow::{Result, bail};
 use candle_core::Device;
 
+use crate::registry::unknown;
+
+/// What [`Choice`] reads, and `cuda:0,1`.
+const KINDS: [&str; 4] = ["auto", "cpu", "cuda", "metal"];
+
 /// A device as the command line names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
@@ -26,7 +31,7 @@ impl std::str::FromStr for Choice {
                 "cpu" => Ok(Self::Cpu),
                 "cuda" => Ok(Self::Cuda(vec![0])),
                 "metal" => Ok(Self::Metal),
-                _ => Err(format!("there is no device '{text}'; there are: auto, cpu, cuda, cuda:0,1, metal")),
+                _ => Err(unknown("device", text, &KINDS)),
             },
             Some(("cuda", list)) => {
                 let numbers: Option<Vec<usize>> = list.split(',').map(|n| n.parse().ok()).collect();
@@ -34,9 +39,7 @@ impl std::str::FromStr for Choice {
                     .map(Self::Cuda)
                     .ok_or_else(|| format!("'{text}' is not a list of devices; write cuda:0,1"))
             }
-            Some(_) => {
-                Err(format!("there is no device '{text}'; there are: auto, cpu, cuda, cuda:0,1, metal"))
-            }
+            Some(_) => Err(unknown("device", text, &KINDS)),
         }
     }
 }

@@ -61,11 +61,22 @@ struct VariantPlan {
     hyper: Hyper,
 }
 
+/// Seeds as a number, a list of numbers or a text that [`seeds`] reads.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Seeds {
-    List(Vec<u64>),
-    Text(String),
+#[serde(try_from = "toml::Value")]
+struct Seeds(Vec<u64>);
+
+impl TryFrom<toml::Value> for Seeds {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        let text = match &value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Array(list) => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            other => other.to_string(),
+        };
+        seeds(&text).map(Self).map_err(|e| e.to_string())
+    }
 }
 
 /// What a command line may change in a plan.
@@ -120,7 +131,7 @@ impl Plan {
 
     fn parse(text: &str) -> Result<Self> {
         let table: toml::Table = toml::from_str(text)
-            .map_err(|e| anyhow::anyhow!("not TOML: {}", e.to_string().trim().replace('\n', " ")))?;
+            .map_err(|e: toml::de::Error| anyhow::anyhow!("not TOML{}: {}", place(text, &e), one_line(&e)))?;
         let own = ["about", "datasets", "variants", "seeds", "variant"];
         check_keys(&table, "", &[&own[..], &RUN_KEYS].concat())?;
         for (name, value) in table.get("variant").and_then(toml::Value::as_table).into_iter().flatten() {
@@ -135,9 +146,7 @@ impl Plan {
                 );
             }
         }
-        table
-            .try_into()
-            .map_err(|e: toml::de::Error| anyhow::anyhow!("{}", e.to_string().trim().replace('\n', " ")))
+        toml::from_str(text).map_err(|e| anyhow::anyhow!("wrong value{}: {}", place(text, &e), one_line(&e)))
     }
 
     /// Changes the plan as the command line says.
@@ -152,7 +161,7 @@ impl Plan {
             self.datasets.clone_from(datasets);
         }
         if let Some(text) = &overrides.seeds {
-            self.seeds = Seeds::List(seeds(text)?);
+            self.seeds = Seeds(seeds(text)?);
         }
         if let Some(rate) = overrides.learning_rate {
             self.runs().for_each(|run| run.learning_rate = None);
@@ -179,7 +188,16 @@ impl Plan {
             let Some(((variant, key), value)) = parts else {
                 bail!("--set {setting}: wanted VARIANT.KEY=VALUE, for example acai.advweight=0.3");
             };
-            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+            if !self.variants.iter().any(|name| name == variant) {
+                bail!(
+                    "--set {setting}: '{variant}' is not among the variants of this sweep: {}",
+                    self.variants.join(", ")
+                );
+            }
+            // A value, a list in brackets, or a list without them; anything else is text.
+            let value = serde_json::from_str(value)
+                .or_else(|_| serde_json::from_str(&format!("[{value}]")))
+                .unwrap_or_else(|_| Value::from(value));
             self.variant.entry(variant.into()).or_default().hyper.insert(key.into(), value);
         }
         Ok(())
@@ -194,18 +212,18 @@ impl Plan {
     /// # Errors
     /// An unknown dataset, variant or hyperparameter; a number out of range; nothing to do.
     pub fn cells(&self, registry: &Registry) -> Result<Vec<Cell>> {
-        for name in self.variant.keys() {
-            registry.find(name)?;
-        }
-        let seeds = match &self.seeds {
-            Seeds::List(list) => list.clone(),
-            Seeds::Text(text) => seeds(text)?,
-        };
-        let mut cells = Vec::new();
-        for seed in seeds {
-            if i64::try_from(seed).is_err() {
-                bail!("seed {seed} is too large; seeds go up to {}", i64::MAX);
+        for (name, own) in &self.variant {
+            let variant = registry.find(name)?;
+            let tables = grid(&own.hyper);
+            if tables.is_empty() {
+                bail!("variant.{name}.hyper has an empty list; give at least one value");
             }
+            for hyper in tables {
+                variant.check(&hyper)?;
+            }
+        }
+        let mut cells = Vec::new();
+        for &seed in &self.seeds.0 {
             for dataset_name in &self.datasets {
                 let dataset = dataset(dataset_name)?;
                 for name in &self.variants {
@@ -269,16 +287,30 @@ impl Plan {
 /// # Errors
 /// If it is none of these, or a range is empty.
 pub fn seeds(text: &str) -> Result<Vec<u64>> {
-    let number = |part: &str| part.trim().parse::<u64>().ok();
-    let parsed = if let Some((first, end)) = text.split_once("..") {
-        number(first)
-            .zip(number(end))
-            .filter(|(f, e)| f < e && e - f <= 10_000)
-            .map(|(f, e)| (f..e).collect())
+    let number = |part: &str| part.trim().parse::<i64>().ok().and_then(|n| u64::try_from(n).ok());
+    let parsed: Option<Vec<u64>> = if let Some((first, end)) = text.split_once("..") {
+        let ends = number(first).zip(number(end)).filter(|(first, end)| first < end);
+        if let Some((first, end)) = ends.filter(|(first, end)| end - first > MOST_SEEDS) {
+            bail!("'{text}' is {} seeds; a sweep takes up to {MOST_SEEDS}", end - first);
+        }
+        ends.map(|(first, end)| (first..end).collect())
     } else {
         text.split(',').map(number).collect()
     };
     parsed.with_context(|| format!("'{text}' is not a range of seeds; write 0..5 (0 to 4), 3 or 0,2,7"))
+}
+
+/// Seeds of a range, so that a slip of the keyboard does not plan a year.
+const MOST_SEEDS: u64 = 10_000;
+
+/// Where in a file: ` in line 3`.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+    line.map_or_else(String::new, |line| format!(" in line {line}"))
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().trim().replace('\n', "; ")
 }
 
 /// Every combination of the hyperparameters that are given as lists.
@@ -357,7 +389,7 @@ mod tests {
     fn lists_of_hyperparameters_span_a_grid() {
         let overrides = Overrides {
             variants: Some(vec!["acai".into()]),
-            set: vec!["acai.advweight=[0.3,0.5]".into(), "acai.reg=[0.1,0.2,0.3]".into()],
+            set: vec!["acai.advweight=0.3,0.5".into(), "acai.reg=[0.1,0.2,0.3]".into()],
             ..Overrides::default()
         };
         assert_eq!(cells("smoke", &overrides).unwrap().len(), 6);

@@ -130,7 +130,8 @@ fn a_damaged_or_foreign_checkpoint_is_named_and_kept() {
         let (code, text, _) = parts(&run(&line, &[]));
         assert_eq!(code, 1, "{text}");
         assert!(text.contains(message), "{text}");
-        assert_eq!(fs::read(&own).unwrap(), bytes, "what was there is kept");
+        assert!(fs::read(&own).unwrap() == bytes, "what was there is kept");
+        assert_eq!(Run::read(baseline).unwrap().status.state, State::Failed);
     }
 }
 
@@ -146,11 +147,14 @@ fn a_full_disk_is_told_and_loses_nothing() {
     let checkpoint = fs::read(run_dir.join("checkpoint.safetensors")).unwrap();
     let status = fs::read_to_string(run_dir.join("status.json")).unwrap();
     fs::write(run_dir.join("status.json"), status.replace("\"done\"", "\"interrupted\"")).unwrap();
-    std::os::unix::fs::symlink("/dev/full", run_dir.join("model.safetensors.tmp")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", run_dir.join("checkpoint.safetensors.tmp")).unwrap();
     let (code, text, _) = parts(&run(&line, &[]));
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("cannot write") && text.contains("No space left on device"), "{text}");
-    assert_eq!(fs::read(run_dir.join("checkpoint.safetensors")).unwrap(), checkpoint);
+    assert!(
+        fs::read(run_dir.join("checkpoint.safetensors")).unwrap() == checkpoint,
+        "the checkpoint is kept"
+    );
 }
 
 #[test]
@@ -158,12 +162,17 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
     let dir = tempfile::tempdir().unwrap();
     let (out, foreign, file) = (dir.path().join("out"), dir.path().join("foreign"), dir.path().join("file"));
     fs::create_dir(&foreign).unwrap();
-    fs::write(foreign.join("thesis.tex"), "mine").unwrap();
+    // Another program's file of the same name.
+    fs::write(foreign.join("sweep.toml"), "method = \"grid\"").unwrap();
     fs::write(&file, "mine").unwrap();
     let plan = dir.path().join("plan.toml");
     fs::write(&plan, "datasets = [\"lines\"]\nvariants = [\"acai\"]\nseeds = \"0\"\nsampels = 5\n").unwrap();
     let broken = dir.path().join("broken.toml");
     fs::write(&broken, "datasets = [").unwrap();
+    let wide = dir.path().join("wide.toml");
+    let text =
+        "datasets = [\"lines\"]\nvariants = [\"acai\"]\nseeds = 0\n[network]\ndepth = 1152921504606846976\n";
+    fs::write(&wide, text).unwrap();
     let cases = [
         (format!("--variants acia --out {}", out.display()), "no variant 'acia' (did you mean 'acai'?)"),
         (format!("--datasets linse --out {}", out.display()), "did you mean 'lines'?"),
@@ -171,6 +180,11 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         (format!("--set acai.advwieght=1 --out {}", out.display()), "did you mean 'advweight'?"),
         (format!("--set acai.advweight=-1 --out {}", out.display()), "advweight"),
         (format!("--seeds 5..2 --out {}", out.display()), "'5..2' is not a range of seeds"),
+        (format!("--seeds -1 --out {}", out.display()), "'-1' is not a range of seeds"),
+        (format!("--seeds 0..20000 --out {}", out.display()), "a sweep takes up to 10000"),
+        (format!("--samples -5 --out {}", out.display()), "-5"),
+        (format!("--variants vae --set acai.reg=1 --out {}", out.display()), "is not among the variants"),
+        (format!("--config {} --out {}", wide.display(), out.display()), "8192 channels"),
         (format!("--samples 0 --out {}", out.display()), "--samples 0 trains nothing"),
         (format!("--jobs 0 --out {}", out.display()), "--jobs 0"),
         (format!("--learning-rate 0 --out {}", out.display()), "learning_rate must be above 0"),
@@ -189,11 +203,11 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         assert_eq!(code, 2, "{line}: {text} {errors}");
         assert!(errors.contains(message), "{line}: {errors}");
         assert!(!errors.contains("panicked"), "{errors}");
-        // clap's own errors add how to get help.
-        assert!(errors.lines().count() == 1 || errors.contains("--help"), "{line}: {errors}");
+        assert_eq!(errors.lines().count(), 1, "{line}: {errors}");
     }
     assert!(!out.exists(), "nothing is written");
     assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(foreign.join("sweep.toml")).unwrap(), "method = \"grid\"");
     #[cfg(not(feature = "cuda"))]
     {
         let (code, _, errors) = parts(&run("sweep --preset smoke --device cuda --out", &[&out]));

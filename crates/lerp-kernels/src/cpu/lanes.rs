@@ -86,12 +86,14 @@ macro_rules! on_isa {
      ($($argument:ident: $type:ty),* $(,)?)) => {{
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f")]
+        #[allow(clippy::too_many_arguments)]
         unsafe fn wide($($argument: $type),*) {
             // SAFETY: passed on to the caller.
             unsafe { $body::<$crate::cpu::lanes::Avx512, $wide>($($argument),*) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
+        #[allow(clippy::too_many_arguments)]
         unsafe fn middle($($argument: $type),*) {
             // SAFETY: passed on to the caller.
             unsafe { $body::<$crate::cpu::lanes::Avx2, $middle>($($argument),*) }

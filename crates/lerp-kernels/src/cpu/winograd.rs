@@ -217,7 +217,7 @@ fn sum_parts(s: Sizes, x: &[f32], grad: &[f32]) -> (Rows, Rows) {
         })
         .collect();
     let add = |a: &mut Rows, b: Rows| {
-        a.as_flattened_mut().iter_mut().zip(b.as_flattened()).for_each(|(a, b)| *a += b)
+        a.as_flattened_mut().iter_mut().zip(b.as_flattened()).for_each(|(a, b)| *a += b);
     };
     let mut parts = parts.into_iter();
     let mut total = parts.next().unwrap_or_default();

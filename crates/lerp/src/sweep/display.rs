@@ -10,6 +10,9 @@ use crate::say::say;
 /// Time between two plain lines of one cell.
 const PLAIN_EVERY: Duration = Duration::from_secs(15);
 
+/// Time between two plain lines of the whole sweep.
+const OVERALL_EVERY: Duration = Duration::from_mins(1);
+
 /// The progress of a sweep.
 pub struct Display {
     bars: MultiProgress,
@@ -18,6 +21,7 @@ pub struct Display {
     /// Share of the whole work that was done before this sweep began.
     fraction_before: Option<f64>,
     started: Instant,
+    overall_printed: Instant,
     terminal: bool,
 }
 
@@ -56,6 +60,7 @@ impl Display {
             cells: cells.collect(),
             fraction_before: None,
             started: Instant::now(),
+            overall_printed: Instant::now(),
             terminal,
         }
     }
@@ -173,7 +178,12 @@ impl Display {
         };
         let ended = self.cells.iter().filter(|c| c.ended).count();
         self.overall.set_position((fraction * 1000.0) as u64);
-        self.overall.set_message(format!("{ended}/{} runs, {left} left", self.cells.len()));
+        let message = format!("{ended}/{} runs, {left} left", self.cells.len());
+        if !self.terminal && self.cells.len() > 1 && self.overall_printed.elapsed() >= OVERALL_EVERY {
+            self.overall_printed = Instant::now();
+            self.plain(&format!("overall   {:>3.0}%  {message}", 100.0 * fraction));
+        }
+        self.overall.set_message(message);
     }
 
     fn plain(&self, line: &str) {

@@ -75,7 +75,7 @@ fn hyper(golden: &Golden, variant: &str) -> Hyper {
         "vae" => json!({ "beta": h.vae_beta }),
         "acai" => json!({ "advweight": h.advweight, "reg": h.reg }),
         "vqvae" => json!({
-            "beta": h.vq_beta, "codes": 1_u64 << h.vq_z_log_size, "vectors": h.vq_num_latents,
+            "beta": h.vq_beta, "codes": 1_u64.checked_shl(h.vq_z_log_size).unwrap_or(0), "vectors": h.vq_num_latents,
             "filter": h.vq_filter_size, "decay": h.vq_decay, "epsilon": h.vq_epsilon,
         }),
         // Baseline has none; the manifest gives none for the AAE, whose default is the reference's.
