@@ -72,6 +72,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
+    /// 1 where positive, `otherwise` elsewhere.
+    unsafe fn one_if_positive(self, otherwise: Self) -> Self;
     /// `self + a·b`.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
     unsafe fn store(self, to: *mut f32);
@@ -141,6 +143,10 @@ impl Lanes for Portable {
         Self(std::array::from_fn(|c| if self.0[c] > other.0[c] { self.0[c] } else { other.0[c] }))
     }
     #[inline(always)]
+    unsafe fn one_if_positive(self, otherwise: Self) -> Self {
+        Self(std::array::from_fn(|c| if self.0[c] > 0.0 { 1.0 } else { otherwise.0[c] }))
+    }
+    #[inline(always)]
     unsafe fn fma(self, a: Self, b: Self) -> Self {
         Self(std::array::from_fn(|c| self.0[c] + a.0[c] * b.0[c]))
     }
@@ -157,9 +163,11 @@ pub(crate) use x86::{Avx2, Avx512};
 mod x86 {
     use super::Lanes;
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps,
-        _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps,
-        _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_sub_ps,
+        __m256, __m512, _CMP_GT_OQ, _mm256_add_ps, _mm256_blendv_ps, _mm256_cmp_ps, _mm256_fmadd_ps,
+        _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
+        _mm256_sub_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_loadu_ps,
+        _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps, _mm512_sub_ps,
     };
 
     #[derive(Clone, Copy)]
@@ -190,6 +198,15 @@ mod x86 {
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
             unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn one_if_positive(self, otherwise: Self) -> Self {
+            unsafe {
+                let (zero, one) = (_mm256_setzero_ps(), _mm256_set1_ps(1.0));
+                let (low, high) =
+                    (_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, zero), _mm256_cmp_ps::<_CMP_GT_OQ>(self.1, zero));
+                Self(_mm256_blendv_ps(otherwise.0, one, low), _mm256_blendv_ps(otherwise.1, one, high))
+            }
         }
         #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {
@@ -234,6 +251,13 @@ mod x86 {
             unsafe { Self(_mm512_max_ps(self.0, other.0)) }
         }
         #[inline(always)]
+        unsafe fn one_if_positive(self, otherwise: Self) -> Self {
+            unsafe {
+                let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps());
+                Self(_mm512_mask_blend_ps(positive, otherwise.0, _mm512_set1_ps(1.0)))
+            }
+        }
+        #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {
             unsafe { Self(_mm512_fmadd_ps(a.0, b.0, self.0)) }
         }
@@ -251,7 +275,8 @@ pub(crate) use neon::Neon;
 mod neon {
     use super::Lanes;
     use std::arch::aarch64::{
-        float32x4_t, vaddq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32, vmulq_f32, vst1q_f32, vsubq_f32,
+        float32x4_t, vaddq_f32, vbslq_f32, vcgtq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32,
+        vmulq_f32, vst1q_f32, vsubq_f32,
     };
 
     #[derive(Clone, Copy)]
@@ -282,6 +307,13 @@ mod neon {
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
             unsafe { Self(std::array::from_fn(|i| vmaxq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn one_if_positive(self, otherwise: Self) -> Self {
+            unsafe {
+                let (zero, one) = (vdupq_n_f32(0.0), vdupq_n_f32(1.0));
+                Self(std::array::from_fn(|i| vbslq_f32(vcgtq_f32(self.0[i], zero), one, otherwise.0[i])))
+            }
         }
         #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {

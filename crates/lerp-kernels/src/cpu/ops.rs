@@ -5,9 +5,11 @@ use rayon::prelude::*;
 
 use super::{
     conv::{self, Sizes},
+    lanes::isa,
     resize,
     scratch::unfilled,
     slice,
+    tile::gate,
 };
 use crate::Activation;
 
@@ -109,13 +111,11 @@ impl CustomOp2 for Gate {
         grad: &CpuStorage,
         lg: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (y, grad) = (slice(y, ly)?, slice(grad, lg)?);
+        let (isa, y, grad) = (isa(), slice(y, ly)?, slice(grad, lg)?);
         let mut out = unfilled(grad.len());
         let inputs = y.par_chunks(CHUNK).zip(grad.par_chunks(CHUNK));
         out.par_chunks_mut(CHUNK).zip(inputs).for_each(|(out, (y, grad))| {
-            for ((o, y), g) in out.iter_mut().zip(y).zip(grad) {
-                *o = if *y > 0.0 { *g } else { g * self.slope };
-            }
+            gate(isa, y, grad, self.slope, out);
         });
         Ok((CpuStorage::F32(out), lg.shape().clone()))
     }

@@ -239,3 +239,35 @@ unsafe fn taps_by_one_body<L: Lanes, const R: usize>(
         }
     }
 }
+
+/// `out = grad` where `y` is positive, `slope·grad` elsewhere: what a leaky ReLU with output `y` lets through.
+///
+/// # Panics
+/// If the lengths differ.
+pub(crate) fn gate(isa: Isa, y: &[f32], grad: &[f32], slope: f32, out: &mut [f32]) {
+    assert!(y.len() == out.len() && grad.len() == out.len(), "gate of unequal lengths");
+    let full = out.len() / LANES * LANES;
+    // SAFETY: the lengths are checked above and `full` is a multiple of LANES; the instruction set is one of this
+    // machine's.
+    unsafe {
+        let (y, grad, out) = (&y[..full], &grad[..full], &mut out[..full]);
+        on_isa!(isa, gate_body[1, 1, 1, 1](y: &[f32], grad: &[f32], slope: f32, out: &mut [f32]));
+    }
+    for i in full..out.len() {
+        out[i] = if y[i] > 0.0 { grad[i] } else { slope * grad[i] };
+    }
+}
+
+/// # Safety
+/// As [`gate`] checks.
+#[inline(always)]
+unsafe fn gate_body<L: Lanes, const R: usize>(y: &[f32], grad: &[f32], slope: f32, out: &mut [f32]) {
+    // SAFETY: the caller has checked all bounds.
+    unsafe {
+        let slope = L::splat(slope);
+        for i in (0..out.len()).step_by(LANES) {
+            let factor = L::load(y.as_ptr().add(i)).one_if_positive(slope);
+            L::load(grad.as_ptr().add(i)).mul(factor).store(out.as_mut_ptr().add(i));
+        }
+    }
+}
