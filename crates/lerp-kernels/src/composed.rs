@@ -72,3 +72,14 @@ pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
     let positive = x.detach().gt(&x.detach().zeros_like()?)?.to_dtype(x.dtype())?;
     x * ((positive * (1.0 - slope))? + slope)?
 }
+
+/// See [`crate::nearest`].
+///
+/// # Shapes
+/// `x` `[n, d]`, `table` `[k, d]`; result `[n]`, `u32`.
+pub fn nearest(x: &Tensor, table: &Tensor) -> Result<Tensor> {
+    // ‖x‖² is the same for every row and cannot change which is nearest.
+    let cross = x.matmul(&table.t()?)?;
+    let distances = (cross * -2.0)?.broadcast_add(&table.sqr()?.sum(D::Minus1)?)?;
+    distances.argmin(D::Minus1)
+}

@@ -107,6 +107,23 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     composed::dense(x, weight, bias)
 }
 
+/// The index of the row of `table` that is nearest to each vector by squared distance, the first of equally near ones. No
+/// gradient passes.
+///
+/// # Shapes
+/// `x` `[n, d]`, `table` `[k, d]`; result `[n]`, `u32`.
+///
+/// # Errors
+/// If the shapes do not fit together, or the table is empty.
+pub fn nearest(x: &Tensor, table: &Tensor) -> Result<Tensor> {
+    let ((_, depth), (rows, wanted)) = (x.dims2()?, table.dims2()?);
+    if depth != wanted || rows == 0 || depth == 0 {
+        candle_core::bail!("nearest: vectors {:?} and table {:?} do not fit", x.dims(), table.dims());
+    }
+    let (x, table) = (x.detach(), table.detach());
+    if fused(&x) { cpu::nearest(&x, &table) } else { composed::nearest(&x, &table) }
+}
+
 /// `max(x, slope·x)` for a slope in (0, 1).
 ///
 /// # Shapes

@@ -7,7 +7,7 @@ use lerp_core::Draws;
 use lerp_kernels::{
     Activation, Adam, Form, adam_step, composed, conv2d,
     cpu::{isas, with_isa},
-    downscale2, leaky_relu, upscale2, with_form,
+    downscale2, leaky_relu, nearest, upscale2, with_form,
 };
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -82,6 +82,22 @@ fn convolution_equals_its_composed_form_on_every_instruction_set() {
                     assert_close(&format!("{what} {:?} {activation:?} {isa:?}", [b.dims()]), a, b, 2e-5);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn the_nearest_row_is_the_composed_forms_and_the_first_of_equals() {
+    for [n, k, d] in [[1, 1, 1], [5, 7, 3], [16, 16, 16], [33, 300, 20], [40, 1025, 256]] {
+        let (x, table) = (normal("x", &[n, d], DType::F32), normal("t", &[k, d], DType::F32));
+        // Every row twice: the first of the two must win.
+        let table = Tensor::cat(&[&table, &table], 0).unwrap();
+        let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
+        let oracle = with_form(Form::Composed, find);
+        assert!(oracle.iter().all(|i| (*i as usize) < k));
+        for isa in isas() {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            assert_eq!(pool.install(|| with_isa(*isa, find)), oracle, "{n} {k} {d} {isa:?}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The codebook: nearest entries, and how entries follow the vectors assigned to them.
 
-use candle_core::{D, DType, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use lerp_core::{ParamStore, Result};
+use lerp_kernels::nearest;
 
 /// `K` entries of `D` numbers, kept as moving averages of the vectors assigned to them.
 #[derive(Debug)]
@@ -68,10 +69,7 @@ impl Codebook {
     /// `vectors` `[n, D]`.
     pub fn quantise(&self, vectors: &Tensor) -> Result<Quantised> {
         let (x, means) = (vectors.detach(), self.means.as_tensor().detach());
-        // ‖x‖² is the same for every entry and cannot change which is nearest.
-        let cross = x.matmul(&means.t()?)?;
-        let distances = (cross * -2.0)?.broadcast_add(&means.sqr()?.sum(D::Minus1)?)?;
-        let indices = distances.argmin(D::Minus1)?;
+        let indices = nearest(&x, &means)?;
         let codes = means.index_select(&indices, 0)?;
         Ok(Quantised { vectors: vectors.clone(), codes, indices })
     }

@@ -11,6 +11,7 @@
 
 mod conv;
 mod lanes;
+mod nearest;
 mod ops;
 mod resize;
 mod scratch;
@@ -21,6 +22,7 @@ mod winograd;
 use candle_core::{CpuStorage, Layout, Result};
 
 pub use lanes::{Isa, isas, with_isa};
+pub use nearest::nearest;
 pub use ops::{conv2d, downscale2, upscale2};
 
 /// The contiguous `f32` values of a storage.
