@@ -10,9 +10,10 @@
 //! batch, and λ's term reaches the encoder through both ends. The critic is an encoder whose output is averaged over
 //! positions and channels.
 
-use candle_core::Tensor;
+use candle_core::{Tensor, Var, backprop::GradStore};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
+    AUTOENCODER, Autoencoder, Backward, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec,
+    check_range,
 };
 use lerp_nn::{Coder, Encoder, mean_squared_error};
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,6 @@ impl Default for Config {
 pub struct Acai {
     coder: Coder,
     critic: Encoder,
-    frozen: Encoder,
     config: Config,
 }
 
@@ -57,7 +57,7 @@ impl Acai {
     /// `z` `[batch, h, w, c]`.
     pub fn mixture(&self, z: &Tensor, draws: &Draws) -> Result<Mixture> {
         let batch = z.dim(0)?;
-        let raw = draws.uniform("alpha", batch)?;
+        let raw = draws.uniform("alpha", batch)?.to_dtype(z.dtype())?;
         let alpha = ((raw - 0.5)?.abs()?.neg()? + 0.5)?;
         let weight = alpha.reshape((batch, 1, 1, 1))?;
         let reversed = Tensor::arange_step(batch as i64 - 1, -1, -1, z.device())?;
@@ -100,7 +100,7 @@ impl Model for Acai {
     fn new(config: Config, build: &Build) -> Result<Self> {
         let mut coder = Coder::new(Self::NAME, build)?;
         let critic = Encoder::new(&mut coder.store, "critic", CRITIC, build.image.channels, build.network)?;
-        Ok(Self { coder, frozen: critic.frozen(), critic, config })
+        Ok(Self { coder, critic, config })
     }
 }
 
@@ -128,20 +128,111 @@ impl Autoencoder for Acai {
 
         let Mixture { alpha, latent } = self.mixture(&z, draws)?;
         let mixed = self.coder.decoder.forward(&latent)?;
-        // The critic is constant in the autoencoder's loss, the images are constant in the critic's.
-        let fooled = mean_per_image(&self.frozen.forward(&mixed)?)?.sqr()?.mean_all()?;
-        let autoencoder = (&mse + (&fooled * self.config.advweight)?)?;
-
-        let error = (self.guess(&mixed.detach())? - alpha)?.sqr()?.mean_all()?;
+        // The images are constant in the critic's loss.
+        let seen = Var::from_tensor(&mixed.detach())?;
+        let guess = self.guess(&seen)?;
+        let fooled = guess.detach().sqr()?.mean_all()?;
+        let wrong = (guess.detach() - &alpha)?;
+        let error = wrong.sqr()?.mean_all()?;
         let blend = self.blend(x, &recon.detach())?;
         let real = self.guess(&blend)?.sqr()?.mean_all()?;
-        let critic = (&error + &real)?;
 
-        Ok(Objectives::new(AUTOENCODER, autoencoder, &z)?
-            .loss(CRITIC, critic)
+        let way = self.one_way_back(&seen, &guess, &wrong, &real)?;
+        let toward = (&mse + (&mixed * way.pull)?.sum_all()?)?;
+        let mse = mse.detach();
+        Ok(Objectives::new(AUTOENCODER, (&mse + (&fooled * self.config.advweight)?)?, &z)?
+            .backward(AUTOENCODER, Backward::Of(toward))
+            .loss(CRITIC, (&error + &real)?)
+            .backward(CRITIC, Backward::Done(way.critic))
             .term("mse", &mse)
             .term("fooled", &fooled)
             .term("alpha_error", &error)
             .term("real", &real))
+    }
+}
+
+/// What one pass back through the critic gives.
+struct WayBack {
+    /// Gradients of the critic's loss.
+    critic: GradStore,
+    /// Gradient of the autoencoder's loss with respect to the mixed images, constant.
+    pull: Tensor,
+}
+
+impl Acai {
+    /// Both losses see the critic's guesses `c` on the mixtures, and their gradients with respect to the guess on image
+    /// `i` differ by a factor alone: `2(cᵢ − αᵢ)/B` and `2λcᵢ/B`. Images do not meet in the critic, so one pass back with
+    /// the critic's factors gives its own gradients and, after an exchange of factors, the images'.
+    fn one_way_back(&self, seen: &Var, guess: &Tensor, wrong: &Tensor, real: &Tensor) -> Result<WayBack> {
+        let batch = guess.dim(0)? as f64;
+        // A factor of zero could not be exchanged.
+        let tiny = wrong.abs()?.lt(SMALLEST)?;
+        let factor = tiny.where_cond(&wrong.ones_like()?.affine(SMALLEST, 0.0)?, wrong)?;
+        let root = ((guess * &factor)?.sum_all()? * (2.0 / batch))?;
+        let mut critic = (root + real)?.backward()?;
+        let Some(gradient) = critic.remove(seen.as_tensor()) else {
+            return Err(candle_core::Error::Msg("the critic does not see the mixtures".into()).into());
+        };
+        let exchange = ((guess.detach() * self.config.advweight)? / factor)?;
+        let pull = gradient.broadcast_mul(&exchange.reshape(((), 1, 1, 1))?)?.detach();
+        Ok(WayBack { critic, pull })
+    }
+}
+
+/// Errors of the critic's guess below this count as this: it is far below the rounding of a gradient.
+const SMALLEST: f64 = 1e-7;
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use lerp_core::{Hyper, ImageShape, Network, Of, Variant, check_hyper};
+
+    use super::*;
+
+    #[test]
+    fn one_way_back_gives_the_gradients_of_two() {
+        let device = Device::Cpu;
+        let hyper = Of::<Acai>::new().check(&Hyper::new()).unwrap();
+        let build = Build {
+            image: ImageShape { height: 16, width: 16, channels: 1 },
+            network: Network { scales: 3, depth: 3, latent: 2 },
+            hyper: &hyper,
+            seed: 5,
+            dtype: DType::F64,
+            device: &device,
+        };
+        let model = Acai::new(check_hyper("acai", &hyper).unwrap(), &build).unwrap();
+        let draws = Draws::new(1, &device);
+        let x = draws.normal("x", (6, 16, 16, 1)).unwrap().to_dtype(DType::F64).unwrap();
+        let shared = model.objectives(&x, &draws).unwrap();
+
+        // The equations as they stand, with a pass for each loss.
+        let z = model.coder.encoder.forward(&x).unwrap();
+        let recon = model.coder.decoder.forward(&z).unwrap();
+        let mixture = model.mixture(&z, &draws).unwrap();
+        let mixed = model.coder.decoder.forward(&mixture.latent).unwrap();
+        let fooled = mean_per_image(&model.critic.frozen().forward(&mixed).unwrap()).unwrap();
+        let fooled = (fooled.sqr().unwrap().mean_all().unwrap() * model.config.advweight).unwrap();
+        let autoencoder = (mean_squared_error(&recon, &x).unwrap() + fooled).unwrap();
+        let error = (model.guess(&mixed.detach()).unwrap() - mixture.alpha).unwrap();
+        let real = model.guess(&model.blend(&x, &recon.detach()).unwrap()).unwrap();
+        let critic =
+            (error.sqr().unwrap().mean_all().unwrap() + real.sqr().unwrap().mean_all().unwrap()).unwrap();
+
+        for (loss, plain) in shared.losses.into_iter().zip([autoencoder, critic]) {
+            let value = |t: &Tensor| t.to_scalar::<f64>().unwrap();
+            assert!((value(&loss.value) - value(&plain)).abs() < 1e-12);
+            let (group, plain) = (loss.group, plain.backward().unwrap());
+            let gradients = loss.gradients().unwrap();
+            let mut compared = 0;
+            for param in model.params().params().iter().filter(|p| p.group == group) {
+                let (a, b) = (gradients.get(param.var.as_tensor()), plain.get(param.var.as_tensor()));
+                let (a, b) = (a.unwrap(), b.unwrap());
+                let norm = |t: &Tensor| value(&t.sqr().unwrap().sum_all().unwrap()).sqrt();
+                assert!(norm(&(a - b).unwrap()) <= 1e-10 * norm(b), "{}", param.name);
+                compared += 1;
+            }
+            assert!(compared > 10);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The shared trait, and what a variant states through it.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, backprop::GradStore};
 
 use crate::{Draws, Group, Hyper, ImageShape, Network, ParamStore, Result, Spec};
 
@@ -76,6 +76,33 @@ pub struct Loss {
     pub group: Group,
     /// The loss, a scalar `[]`.
     pub value: Tensor,
+    /// How its gradients come about.
+    pub backward: Backward,
+}
+
+/// How the gradients of a loss come about.
+#[derive(Debug)]
+pub enum Backward {
+    /// By differentiating the value.
+    OfValue,
+    /// By differentiating this scalar in its place: its value means nothing, its gradients are the loss's.
+    Of(Tensor),
+    /// They are there already.
+    Done(GradStore),
+}
+
+impl Loss {
+    /// Its gradients.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn gradients(self) -> Result<GradStore> {
+        match self.backward {
+            Backward::OfValue => Ok(self.value.backward()?),
+            Backward::Of(root) => Ok(root.backward()?),
+            Backward::Done(gradients) => Ok(gradients),
+        }
+    }
 }
 
 /// A scalar worth recording.
@@ -107,7 +134,8 @@ impl Objectives {
     /// `loss` `[]`; `features` of any shape `[batch, ...]`, flattened and detached here.
     pub fn new(group: Group, loss: Tensor, features: &Tensor) -> Result<Self> {
         let features = features.detach().flatten_from(1)?;
-        Ok(Self { losses: vec![Loss { group, value: loss }], terms: Vec::new(), features, carry: Vec::new() })
+        let loss = Loss { group, value: loss, backward: Backward::OfValue };
+        Ok(Self { losses: vec![loss], terms: Vec::new(), features, carry: Vec::new() })
     }
 
     /// Adds the loss of another group.
@@ -116,7 +144,16 @@ impl Objectives {
     /// `loss` `[]`.
     #[must_use]
     pub fn loss(mut self, group: Group, loss: Tensor) -> Self {
-        self.losses.push(Loss { group, value: loss });
+        self.losses.push(Loss { group, value: loss, backward: Backward::OfValue });
+        self
+    }
+
+    /// Replaces how the gradients of a group's loss come about, where a variant knows a shorter way than its value.
+    #[must_use]
+    pub fn backward(mut self, group: Group, backward: Backward) -> Self {
+        if let Some(loss) = self.losses.iter_mut().find(|loss| loss.group == group) {
+            loss.backward = backward;
+        }
         self
     }
 

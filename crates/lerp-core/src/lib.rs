@@ -20,7 +20,7 @@ mod model;
 mod params;
 mod spec;
 
-pub use autoencoder::{Autoencoder, Build, Loss, Objectives, Term, Variant};
+pub use autoencoder::{Autoencoder, Backward, Build, Loss, Objectives, Term, Variant};
 pub use draws::Draws;
 pub use error::{Error, Result};
 pub use hyper::{Hyper, check_hyper, check_range, nearest};

@@ -111,19 +111,20 @@ impl Subject<'_> {
                 return self.broken(format!("group '{}' has {losses} losses, wanted 1", group.0));
             }
         }
-        for loss in &objectives.losses {
+        for loss in objectives.losses {
             if !groups.contains(&loss.group) {
                 return self.broken(format!(
                     "there is a loss for group '{}', which has no parameters",
                     loss.group.0
                 ));
             }
-            let grads = loss.value.backward()?;
+            let of = loss.group;
+            let grads = loss.gradients()?;
             for param in model.params().params() {
-                if param.group != loss.group && grads.get(param.var.as_tensor()).is_some() {
+                if param.group != of && grads.get(param.var.as_tensor()).is_some() {
                     return self.broken(format!(
                         "the loss of '{}' computes a gradient for {} of '{}', which nobody uses; detach it",
-                        loss.group.0, param.name, param.group.0
+                        of.0, param.name, param.group.0
                     ));
                 }
             }

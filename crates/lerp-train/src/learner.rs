@@ -1,7 +1,7 @@
 //! A model with its optimisers and the joint classifier: one training step.
 
 use candle_core::{Tensor, Var};
-use lerp_core::{Autoencoder, Draws, Group, ParamStore};
+use lerp_core::{Autoencoder, Backward, Draws, Group, Loss, ParamStore};
 use lerp_data::Batch;
 use lerp_eval::classifier;
 use lerp_kernels::{Adam, adam_step};
@@ -146,14 +146,15 @@ impl Learner {
 
         let mut losses = Vec::new();
         let mut grads = vec![None; self.trained.len()];
-        let all = objectives.losses.iter().map(|loss| (loss.group, &loss.value));
-        for (group, loss) in all.chain([(CLASSIFIER, &classifier)]) {
-            if losses.iter().any(|(name, _)| *name == format!("loss/{}", group.0)) {
+        let classifier = Loss { group: CLASSIFIER, value: classifier, backward: Backward::OfValue };
+        for loss in objectives.losses.into_iter().chain([classifier]) {
+            let (group, name) = (loss.group, format!("loss/{}", loss.group.0));
+            if losses.iter().any(|(other, _)| *other == name) {
                 let problem = format!("states two losses for the group '{}'", group.0);
                 return Err(Error::NotConforming { variant: self.model.spec().variant.clone(), problem });
             }
-            losses.push((format!("loss/{}", group.0), loss.detach()));
-            let mut store = loss.backward()?;
+            losses.push((name, loss.value.detach()));
+            let mut store = loss.gradients()?;
             for (trained, grad) in self.trained.iter().zip(&mut grads) {
                 if trained.group == group {
                     *grad = store.remove(trained.var.as_tensor());

@@ -113,7 +113,8 @@ fn keep_nearer(isa: Isa, dots: &[[f32; LANES]], squares: &[f32], first: u32, bes
 }
 
 /// # Safety
-/// The instruction set of `L` must be there.
+/// The instruction set of `L` must be there: the compiler chooses the vectors itself.
+#[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn keep_nearer_body<L, const R: usize>(
     dots: &[[f32; LANES]],
