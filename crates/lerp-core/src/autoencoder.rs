@@ -48,6 +48,15 @@ pub trait Autoencoder: Send {
         self.decode(&self.encode(x, draws)?)
     }
 
+    /// [`Autoencoder::reconstruct`] and [`Autoencoder::features`] of the same images; for a variant in which they share
+    /// costly work.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` to the same, and to `[batch, features]`.
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+        Ok((self.reconstruct(x, draws)?, self.features(x, draws)?))
+    }
+
     /// The latent a fraction `t` of the way from `a` to `b`: linear unless a variant says otherwise.
     ///
     /// # Shapes

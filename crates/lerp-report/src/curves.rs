@@ -21,13 +21,16 @@ const HEIGHT: u32 = 430;
 const LEGEND: u32 = 200;
 const LETTERS: f64 = 14.0;
 
+/// Where the axis of smoothness ends: no line turns this unevenly, but images that are not lines yet may seem to.
+const MOST: f64 = 1.5;
+
 /// What the figure shows.
 pub fn caption(sweep: &Sweep) -> String {
     let several = sweep.on_lines().any(|group| group.runs.len() > 1);
     format!(
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
          lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
-         perfectly smooth.{} {}",
+         perfectly smooth. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{} {}",
         if several { " Mean over seeds; the band is from the lowest to the highest." } else { "" },
         sweep.conditions(),
     )
@@ -113,14 +116,14 @@ impl Draw for Curves {
             .build_cartesian_2d(x(), (low..high).log_scale().with_key_points(ticks(low, high)))
             .map_err(|e| failed()(e.to_string()))?;
         panel(&mut chart, scale, samples, "mean distance, ×10⁻³")?;
-        self.plot(&mut chart, &self.distance, scale, low)?;
+        self.plot(&mut chart, &self.distance, scale, low..f64::INFINITY)?;
 
-        let high = values(&self.smoothness).1.into_iter().fold(0.5, f64::max);
+        let high = values(&self.smoothness).1.into_iter().fold(0.5, f64::max).min(MOST);
         let mut chart = self::chart(&right, scale)
             .build_cartesian_2d(x(), 0.0..high * 1.08)
             .map_err(|e| failed()(e.to_string()))?;
         panel(&mut chart, scale, samples, "mean smoothness")?;
-        self.plot(&mut chart, &self.smoothness, scale, f64::NEG_INFINITY)?;
+        self.plot(&mut chart, &self.smoothness, scale, 0.0..MOST)?;
         self.key(&legend, scale)
     }
 }
@@ -129,7 +132,8 @@ impl Draw for Curves {
 fn ticks(low: f64, high: f64) -> Vec<f64> {
     let steps: &[f64] = if high / low < 3e3 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
-    powers.flat_map(|power| steps.iter().map(move |s| s * 10_f64.powi(power))).collect()
+    let all = powers.flat_map(|power| steps.iter().map(move |s| s * 10_f64.powi(power)));
+    all.filter(|tick| (low..=high).contains(tick)).collect()
 }
 
 fn chart<'b, DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32) -> ChartBuilder<'_, 'b, DB> {
@@ -180,19 +184,20 @@ impl Curves {
         chart: &mut ChartContext<DB, Cartesian2d<RangedCoordf64, Y>>,
         curves: &[Curve],
         scale: u32,
-        floor: f64,
+        shown: std::ops::Range<f64>,
     ) -> Result<()> {
+        let shown = |v: f64| v.clamp(shown.start, shown.end);
         let failed = |e: String| Error::draw("the learning curves")(e);
         for (curve, (_, look)) in curves.iter().zip(&self.legend) {
             if curve.seeds > 1 {
-                let low = curve.points.iter().map(|(x, v)| (*x, v[0].max(floor)));
-                let high = curve.points.iter().rev().map(|(x, v)| (*x, v[2].max(floor)));
+                let low = curve.points.iter().map(|(x, v)| (*x, shown(v[0])));
+                let high = curve.points.iter().rev().map(|(x, v)| (*x, shown(v[2])));
                 let band = Polygon::new(low.chain(high).collect::<Vec<_>>(), look.color.mix(0.18));
                 chart.draw_series(std::iter::once(band)).map_err(|e| failed(e.to_string()))?;
             }
         }
         for (curve, (_, look)) in curves.iter().zip(&self.legend) {
-            let points: Vec<(f64, f64)> = curve.points.iter().map(|(x, v)| (*x, v[1].max(floor))).collect();
+            let points: Vec<(f64, f64)> = curve.points.iter().map(|(x, v)| (*x, shown(v[1]))).collect();
             let stroke = look.color.stroke_width(2 * scale);
             match look.dash {
                 None => chart.draw_series(LineSeries::new(points.clone(), stroke)).map(|_| ()),

@@ -5,7 +5,7 @@ use lerp_core::Draws;
 use lerp_data::{Dataset, Lines};
 use lerp_eval::{LineBank, classifier};
 
-use crate::{Cell, Learner, Result};
+use crate::{Learner, Result};
 
 /// Pairs of lines that an evaluation interpolates between.
 pub const EVALUATED_PAIRS: usize = 256;
@@ -19,16 +19,20 @@ const CHUNK: usize = 256;
 
 /// The numbers of one evaluation, by metric name.
 ///
-/// `draws` is at the step and in the evaluation's scope. Test lines are drawn anew at every evaluation.
-pub(crate) fn evaluate(
+/// `draws` is at the step and in the evaluation's scope. Test lines are drawn anew at every evaluation; reconstruction
+/// error and classifier accuracy are of `test_samples` others.
+///
+/// # Errors
+/// If the images are not the bank's, or the tensor library fails.
+pub fn evaluate(
     learner: &Learner,
     dataset: &dyn Dataset,
     bank: &LineBank,
-    cell: &Cell,
+    test_samples: usize,
     draws: &Draws,
 ) -> Result<Vec<(String, f64)>> {
     let mut values = line_metrics(learner, dataset, bank, draws)?;
-    values.extend(test_metrics(learner, dataset, cell.test_samples, &draws.scope("test"))?);
+    values.extend(test_metrics(learner, dataset, test_samples, &draws.scope("test"))?);
     Ok(values.into_iter().map(|(name, value)| (format!("eval/{name}"), value)).collect())
 }
 
@@ -84,10 +88,11 @@ fn test_metrics(
         // Chunks are separate scopes, so that no two share a draw.
         let draws = draws.scope(&chunk.to_string());
         let batch = dataset.test_batch(size, &draws)?;
-        let recon = model.reconstruct(&batch.images, &draws)?.detach();
+        let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
+        let (recon, features) = (recon.detach(), features.detach());
         let squares = (recon - &batch.images)?.sqr()?.mean_all()?.to_dtype(DType::F64)?;
         error += squares.to_scalar::<f64>()? * size as f64;
-        let logits = learner.classify(&model.features(&batch.images, &draws)?.detach())?;
+        let logits = learner.classify(&features)?;
         correct += classifier::accuracy(&logits, &batch.labels)? * size as f64;
     }
     let mean = |sum: f64| sum / samples as f64;

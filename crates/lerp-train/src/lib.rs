@@ -19,7 +19,7 @@ mod train;
 
 pub use cell::{Cell, Provenance, RunRecord, State, Status};
 pub use error::{Error, Result};
-pub use evaluate::{EVALUATED_PAIRS, FIGURE_3_ANGLES, POSITIONS};
+pub use evaluate::{EVALUATED_PAIRS, FIGURE_3_ANGLES, POSITIONS, evaluate};
 pub use learner::{Gradients, Learner};
 pub use metrics::{Metrics, Row};
 pub use rundir::{Run, RunLock, runs_in, write_atomic};

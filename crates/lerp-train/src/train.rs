@@ -278,7 +278,7 @@ impl<'a> Session<'a> {
     fn evaluate(&mut self, losses: &[(String, f64)]) -> Result<Vec<(String, f64)>> {
         let (step, samples) = (self.learner.step(), self.samples());
         let draws = self.draws.scope("eval").at(step);
-        let mut metrics = evaluate(&self.learner, self.dataset, &self.bank, self.cell, &draws)?;
+        let mut metrics = evaluate(&self.learner, self.dataset, &self.bank, self.cell.test_samples, &draws)?;
         let wall_s = self.wall_s();
         let row = |(metric, value): &(String, f64)| Row {
             step,

@@ -137,6 +137,12 @@ impl Autoencoder for VqVae {
         self.coder.decoder.forward(&self.coder.unflatten(&self.bottleneck(z)?.output)?)
     }
 
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+        // One search of the codebook for both.
+        let features = self.features(x, draws)?;
+        Ok((self.coder.decoder.forward(&self.coder.unflatten(&features)?)?, features))
+    }
+
     fn objectives(&self, x: &Tensor, _: &Draws) -> Result<Objectives> {
         let Bottleneck { quantised, output } = self.bottleneck(&self.coder.encoder.forward(x)?)?;
         let recon = self.coder.decoder.forward(&self.coder.unflatten(&output)?)?;

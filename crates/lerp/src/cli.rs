@@ -143,6 +143,35 @@ pub struct VerifyArgs {
 pub enum Bench {
     /// Time of one training step, the joint classifier included
     Step(BenchStepArgs),
+    /// Every convolution of a network, on the CPU: against its composed form and the machine's matrix rate
+    Ops(BenchOpsArgs),
+    /// Time of an evaluation on lines, and its share of training at the paper's cadence
+    Eval(BenchEvalArgs),
+}
+
+/// `bench ops`.
+#[derive(Debug, Args)]
+pub struct BenchOpsArgs {
+    /// The dataset's network and image size
+    #[arg(long, value_name = "NAME", default_value = "lines")]
+    pub dataset: String,
+    /// Images
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub batch: usize,
+}
+
+/// `bench eval`.
+#[derive(Debug, Args)]
+pub struct BenchEvalArgs {
+    /// The variant
+    #[arg(long, value_name = "NAME", default_value = "baseline")]
+    pub variant: String,
+    /// auto, cpu, cuda, cuda:0,1 or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Choice,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `bench step`.

@@ -98,6 +98,8 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         }
         Verb::Verify(args) => verify(&args),
         Verb::Bench(Bench::Step(args)) => bench::step(registry, &args),
+        Verb::Bench(Bench::Ops(args)) => bench::ops(&args),
+        Verb::Bench(Bench::Eval(args)) => bench::eval(registry, &args),
         Verb::Conformance => {
             let mut passed = true;
             for variant in registry.all() {

@@ -25,6 +25,30 @@ pub use lanes::{Isa, isas, with_isa};
 pub use nearest::nearest;
 pub use ops::{conv2d, downscale2, upscale2};
 
+/// Multiply-adds a second of this machine's threads in the inner product, from the nearest cache, times two: GFLOP/s.
+pub fn matrix_rate() -> f64 {
+    use rayon::prelude::*;
+    let (isa, depth) = (lanes::isa(), 256);
+    let (a, panel) = (vec![1.0; wino_tile::ROW_BLOCK * depth], vec![[1.0; lanes::LANES]; depth]);
+    let (threads, times) = (rayon::current_num_threads(), 20_000);
+    let run = || {
+        (0..threads).into_par_iter().for_each(|_| {
+            let mut out = vec![[0.0; lanes::LANES]; wino_tile::ROW_BLOCK];
+            for _ in 0..times {
+                wino_tile::product(isa, &a, std::hint::black_box(&panel), &mut out);
+            }
+            std::hint::black_box(&out);
+        });
+    };
+    let flops = (2 * threads * times * a.len() * lanes::LANES) as f64;
+    let rate = || {
+        let started = std::time::Instant::now();
+        run();
+        flops / started.elapsed().as_secs_f64() / 1e9
+    };
+    (0..3).map(|_| rate()).fold(0.0, f64::max)
+}
+
 /// The contiguous `f32` values of a storage.
 pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {

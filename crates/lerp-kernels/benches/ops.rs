@@ -1,0 +1,56 @@
+//! The fused operations beside their composed forms: `cargo bench -p lerp-kernels`.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use candle_core::{Device, Tensor, Var};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use lerp_core::Draws;
+use lerp_kernels::{Activation, Form, conv2d, downscale2, nearest, upscale2, with_form};
+
+const FORMS: [(&str, Form); 2] = [("fused", Form::Fused), ("composed", Form::Composed)];
+
+fn normal(name: &str, shape: &[usize]) -> Tensor {
+    Draws::new(0, &Device::Cpu).normal(name, shape).unwrap()
+}
+
+/// Forward and back, for narrow, middle and wide layers of the lines network, batch 64.
+fn convolution(c: &mut Criterion) {
+    let mut group = c.benchmark_group("conv2d");
+    group.sample_size(10);
+    for (side, cin, cout) in [(32, 16, 16), (16, 32, 32), (8, 64, 64), (4, 128, 128), (32, 16, 1)] {
+        let var = |name, shape: &[usize]| Var::from_tensor(&normal(name, shape)).unwrap();
+        let (x, b) = (var("x", &[64, side, side, cin]), var("b", &[cout]));
+        let w = var("w", &[3, 3, cin, cout]);
+        for (name, form) in FORMS {
+            let id = BenchmarkId::new(name, format!("{side}x{side} {cin}->{cout}"));
+            group.bench_function(id, |bench| {
+                bench.iter(|| {
+                    with_form(form, || conv2d(&x, &w, &b, Activation::LEAKY)).unwrap().backward().unwrap()
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+fn others(c: &mut Criterion) {
+    let mut group = c.benchmark_group("others");
+    group.sample_size(10);
+    let x = normal("x", &[64, 32, 32, 16]);
+    let (vectors, table) = (normal("v", &[640, 256]), normal("t", &[16_384, 256]));
+    for (name, form) in FORMS {
+        group.bench_function(BenchmarkId::new(name, "downscale2"), |bench| {
+            bench.iter(|| with_form(form, || downscale2(&x)).unwrap());
+        });
+        group.bench_function(BenchmarkId::new(name, "upscale2"), |bench| {
+            bench.iter(|| with_form(form, || upscale2(&x)).unwrap());
+        });
+        group.bench_function(BenchmarkId::new(name, "nearest of 16384"), |bench| {
+            bench.iter(|| with_form(form, || nearest(&vectors, &table)).unwrap());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, convolution, others);
+criterion_main!(benches);

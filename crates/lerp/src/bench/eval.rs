@@ -1,0 +1,79 @@
+//! `lerp bench eval`: the time of an evaluation, and its share of training.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use lerp_core::Draws;
+use lerp_data::{Batch, Dataset, Lines};
+use lerp_eval::LineBank;
+use lerp_train::{EVALUATED_PAIRS, POSITIONS, evaluate};
+
+use super::{learner, shape};
+use crate::{cli::BenchEvalArgs, device, registry::Registry, say::say};
+
+/// Steps between evaluations, images a step and test images of the paper's protocol.
+const STEPS: u64 = 1024;
+const BATCH: usize = 64;
+const TEST: usize = 5_000;
+
+/// Training steps that are timed, and evaluations.
+const TIMED_STEPS: u64 = 10;
+const TIMED: usize = 3;
+
+/// Time of an evaluation on lines, of the comparison with the 10,000 lines in it, and of the training between two.
+///
+/// # Errors
+/// If the variant or device is not there.
+pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
+    let name = args.device.names()?.remove(0);
+    let device = device::open(&name)?;
+    let mut learner = learner(registry, &args.variant, shape(Lines::NAME)?, &device)?;
+    let draws = Draws::new(0, &device);
+    let mut steps = Vec::new();
+    for step in 0..=TIMED_STEPS {
+        let started = Instant::now();
+        let batch: Batch = Lines.train_batch(BATCH, &draws.scope("data").at(step))?;
+        let gradients = learner.gradients(&batch, &draws.at(step))?;
+        learner.update(&gradients)?;
+        device.synchronize()?;
+        steps.push(started.elapsed().as_secs_f64());
+    }
+    let step = lerp_eval::median(&steps[1..]);
+
+    let started = Instant::now();
+    let bank = LineBank::default();
+    let drawing = started.elapsed().as_secs_f64();
+    let (mut whole, mut compared) = (Vec::new(), Vec::new());
+    for i in 0..TIMED {
+        let draws = draws.scope("eval").at(i as u64);
+        let started = Instant::now();
+        evaluate(&learner, &Lines, &bank, TEST, &draws)?;
+        whole.push(started.elapsed().as_secs_f64());
+        let images = Lines.test_batch(EVALUATED_PAIRS * POSITIONS, &draws)?.images;
+        let images = images.reshape((EVALUATED_PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE))?;
+        let started = Instant::now();
+        bank.evaluate(&images)?;
+        compared.push(started.elapsed().as_secs_f64());
+    }
+    let (whole, compared) = (lerp_eval::median(&whole), lerp_eval::median(&compared));
+    let training = step * STEPS as f64;
+    let share = whole / (training + whole);
+    if args.json {
+        let line = serde_json::json!({
+            "evaluation_s": whole, "comparison_s": compared, "drawing_s": drawing, "training_s": training,
+            "share": share, "variant": args.variant, "device": name,
+        });
+        say(&line.to_string());
+    } else {
+        say(&format!(
+            "{} on lines: an evaluation takes {whole:.2} s ({compared:.2} s of it to compare {} images with {} lines, \
+             which were drawn once in {drawing:.2} s); with {training:.0} s of training between two, that is {:.1} % of \
+             the time, on {name}",
+            args.variant,
+            EVALUATED_PAIRS * POSITIONS,
+            bank.angles().len(),
+            100.0 * share
+        ));
+    }
+    Ok(true)
+}
