@@ -48,13 +48,14 @@ pub trait Autoencoder: Send {
         self.decode(&self.encode(x, draws)?)
     }
 
-    /// [`Autoencoder::reconstruct`] and [`Autoencoder::features`] of the same images; for a variant in which they share
-    /// costly work.
+    /// [`Autoencoder::reconstruct`] and [`Autoencoder::features`] of the same images with the work that they share done
+    /// once. A variant that overrides one of these overrides this too; the conformance check compares them.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to the same, and to `[batch, features]`.
     fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
-        Ok((self.reconstruct(x, draws)?, self.features(x, draws)?))
+        let z = self.encode(x, draws)?;
+        Ok((self.decode(&z)?, z.flatten_from(1)?))
     }
 
     /// The latent a fraction `t` of the way from `a` to `b`: linear unless a variant says otherwise.

@@ -97,6 +97,15 @@ impl Subject<'_> {
                 return self.broken(format!("{what} gives {got:?}, its specification says {wanted:?}"));
             }
         }
+        let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
+        for (what, together, alone) in [
+            ("reconstruct", recon, model.reconstruct(&batch.images, &draws)?),
+            ("features", features, model.features(&batch.images, &draws)?),
+        ] {
+            if together.dims() != alone.dims() || bits(&together)? != bits(&alone)? {
+                return self.broken(format!("reconstruct_and_features gives another result than {what}"));
+            }
+        }
         Ok(())
     }
 

@@ -107,6 +107,11 @@ impl Autoencoder for Vae {
         Ok(self.coder.encoder.forward(x)?.flatten_from(1)?)
     }
 
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+        let h = self.coder.encoder.forward(x)?;
+        Ok((self.decode(&self.sample(&self.posterior(&h)?, draws)?)?, h.flatten_from(1)?))
+    }
+
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
         // 2·sigmoid(l) − 1
         Ok((self.logits(z)? * 0.5)?.tanh()?)

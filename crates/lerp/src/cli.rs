@@ -43,7 +43,7 @@ pub enum Verb {
 /// What to train.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// A plan that comes with the program: smoke, quick, lines
+    /// A plan that comes with the program: smoke, quick, lines-cpu, lines
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A plan of your own, a TOML file of the same form

@@ -12,9 +12,10 @@ use serde_json::Value;
 use crate::registry::{Registry, unknown};
 
 /// Presets by name.
-pub const PRESETS: [(&str, &str); 3] = [
+pub const PRESETS: [(&str, &str); 4] = [
     ("smoke", include_str!("../presets/smoke.toml")),
     ("quick", include_str!("../presets/quick.toml")),
+    ("lines-cpu", include_str!("../presets/lines-cpu.toml")),
     ("lines", include_str!("../presets/lines.toml")),
 ];
 
