@@ -14,7 +14,7 @@ use std::{
 type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<String> = env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let result = match arguments.first().map(String::as_str) {
         Some("ci") => ci::ci(),
         Some("tidy") => tidy::tidy(),

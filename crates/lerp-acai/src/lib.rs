@@ -141,9 +141,9 @@ impl Autoencoder for Acai {
         let toward = (&mse + (&mixed * way.pull)?.sum_all()?)?;
         let mse = mse.detach();
         Ok(Objectives::new(AUTOENCODER, (&mse + (&fooled * self.config.advweight)?)?, &z)?
-            .backward(AUTOENCODER, Backward::Of(toward))
+            .by(Backward::Of(toward))
             .loss(CRITIC, (&error + &real)?)
-            .backward(CRITIC, Backward::Done(way.critic))
+            .by(Backward::Done(way.critic))
             .term("mse", &mse)
             .term("fooled", &fooled)
             .term("alpha_error", &error)

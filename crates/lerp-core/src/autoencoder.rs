@@ -158,10 +158,10 @@ impl Objectives {
         self
     }
 
-    /// Replaces how the gradients of a group's loss come about, where a variant knows a shorter way than its value.
+    /// Replaces how the gradients of the loss stated last come about, where a variant knows a shorter way than its value.
     #[must_use]
-    pub fn backward(mut self, group: Group, backward: Backward) -> Self {
-        if let Some(loss) = self.losses.iter_mut().find(|loss| loss.group == group) {
+    pub fn by(mut self, backward: Backward) -> Self {
+        if let Some(loss) = self.losses.last_mut() {
             loss.backward = backward;
         }
         self

@@ -1,6 +1,6 @@
 //! The tensor operations of the benchmark, channels last, each in two forms.
 //!
-//! * *fused*: one custom operation with its own gradient, in a folder per device ([`cpu`] so far);
+//! * *fused*: one custom operation with its own gradient, in a folder per device ([`cpu`] so far), where it pays;
 //! * *composed* ([`composed`]): candle's own operations, differentiated by candle, right on every device and in `f64`.
 //!   It is the fused form's test oracle, and finite differences in `f64` are the oracle of both.
 //!
@@ -48,10 +48,14 @@ thread_local! {
 
 /// Runs `f` with the given form on this thread; an operation's backward pass takes the form of its forward pass.
 pub fn with_form<T>(form: Form, f: impl FnOnce() -> T) -> T {
-    let before = FORM.replace(form);
-    let result = f();
-    FORM.set(before);
-    result
+    struct Restore(Form);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FORM.set(self.0);
+        }
+    }
+    let _restore = Restore(FORM.replace(form));
+    f()
 }
 
 /// Whether operations on `x` run fused.
@@ -66,9 +70,9 @@ fn fused(x: &Tensor) -> bool {
 /// `[batch, height, width, out]`.
 ///
 /// # Errors
-/// If the shapes do not fit together.
+/// If the shapes do not fit together or are empty, or the slope is not in [0, 1).
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
-    check_conv(x, weight, bias)?;
+    check_conv(x, weight, bias, activation)?;
     if fused(x) {
         cpu::conv2d(x, weight, bias, activation)
     } else {
@@ -82,11 +86,11 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation
 /// `[batch, height, width, channels]` with even sides to `[batch, height / 2, width / 2, channels]`.
 ///
 /// # Errors
-/// If a side is odd.
+/// If a side is odd or `x` is empty.
 pub fn downscale2(x: &Tensor) -> Result<Tensor> {
     let (_, h, w, _) = x.dims4()?;
-    if h % 2 != 0 || w % 2 != 0 {
-        candle_core::bail!("downscale2: {h}x{w} has an odd side");
+    if h % 2 != 0 || w % 2 != 0 || x.elem_count() == 0 {
+        candle_core::bail!("downscale2: {:?} is empty or has an odd side", x.dims());
     }
     if fused(x) { cpu::downscale2(x) } else { composed::downscale2(x) }
 }
@@ -95,7 +99,13 @@ pub fn downscale2(x: &Tensor) -> Result<Tensor> {
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
+///
+/// # Errors
+/// If `x` is empty.
 pub fn upscale2(x: &Tensor) -> Result<Tensor> {
+    if x.elem_count() == 0 {
+        candle_core::bail!("upscale2: {:?} is empty", x.dims());
+    }
     if fused(x) { cpu::upscale2(x) } else { composed::upscale2(x) }
 }
 
@@ -117,8 +127,12 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 /// If the shapes do not fit together, or the table is empty.
 pub fn nearest(x: &Tensor, table: &Tensor) -> Result<Tensor> {
     let ((_, depth), (rows, wanted)) = (x.dims2()?, table.dims2()?);
-    if depth != wanted || rows == 0 || depth == 0 {
-        candle_core::bail!("nearest: vectors {:?} and table {:?} do not fit", x.dims(), table.dims());
+    if depth != wanted || rows == 0 || x.elem_count() == 0 {
+        candle_core::bail!(
+            "nearest: vectors {:?} and table {:?} do not fit or are empty",
+            x.dims(),
+            table.dims()
+        );
     }
     let (x, table) = (x.detach(), table.detach());
     if fused(&x) { cpu::nearest(&x, &table) } else { composed::nearest(&x, &table) }
@@ -133,11 +147,14 @@ pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
 }
 
 /// Keeps candle from starting a second pool of threads, whose waiting threads take the cores from ours by spinning. For
-/// the start of a program, before there are other threads. `CANDLE_NUM_THREADS` overrides it.
+/// the start of a program: it does nothing once the process has a second thread, since changing the environment beside one
+/// is not safe, or where that cannot be told. `CANDLE_NUM_THREADS` overrides it.
 pub fn keep_to_one_pool() {
     const NAME: &str = "CANDLE_NUM_THREADS";
-    if std::env::var_os(NAME).is_none() {
-        // SAFETY: called at the start of `main`, when no other thread can read the environment.
+    // A folder a thread.
+    let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
+    if alone && std::env::var_os(NAME).is_none() {
+        // SAFETY: no other thread can read the environment meanwhile, for there is none.
         #[allow(unsafe_code)]
         unsafe {
             std::env::set_var(NAME, "1");
@@ -145,7 +162,7 @@ pub fn keep_to_one_pool() {
     }
 }
 
-fn check_conv(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<()> {
+fn check_conv(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<()> {
     let (_, _, _, cin) = x.dims4()?;
     let (kh, kw, wcin, cout) = weight.dims4()?;
     if kh != kw || kh % 2 == 0 || wcin != cin || bias.dims() != [cout] {
@@ -155,6 +172,14 @@ fn check_conv(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<()> {
             weight.dims(),
             bias.dims()
         );
+    }
+    if x.elem_count() == 0 || weight.elem_count() == 0 {
+        candle_core::bail!("conv2d: x {:?} and weight {:?} must not be empty", x.dims(), weight.dims());
+    }
+    if let Activation::LeakyRelu(slope) = activation
+        && !(0.0..1.0).contains(&slope)
+    {
+        candle_core::bail!("conv2d: the slope of a leaky ReLU must lie in [0, 1), not {slope}");
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! Adam, with TensorFlow's placement of epsilon.
 
-use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::cpu::{slice, slice_mut};
+use crate::{
+    cpu::{slice, slice_mut},
+    fused,
+};
 
 /// Constants of Adam; the defaults are TensorFlow's and the paper's.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +51,7 @@ pub fn adam_step(
     }
     let t = step as f64;
     let rate = rate * (1.0 - adam.beta2.powf(t)).sqrt() / (1.0 - adam.beta1.powf(t));
-    if param.device().is_cpu() && param.dtype() == DType::F32 {
+    if fused(param.as_tensor()) {
         let grad = grad.contiguous()?;
         m.inplace_op2(&grad, &Moment { decay: adam.beta1 as f32, square: false })?;
         v.inplace_op2(&grad, &Moment { decay: adam.beta2 as f32, square: true })?;

@@ -38,7 +38,7 @@ fn with_gradients(op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -
 
 /// batch, height, width, kernel, input channels, output channels: odd sizes, one channel, batch 1, maps smaller than a
 /// tile, channels that are no multiple of a tile, batches that do not divide into parts.
-const SHAPES: [[usize; 6]; 20] = [
+const SHAPES: [[usize; 6]; 24] = [
     [1, 1, 1, 1, 1, 1],
     [1, 1, 1, 3, 3, 2],
     [2, 2, 2, 3, 5, 7],
@@ -61,6 +61,11 @@ const SHAPES: [[usize; 6]; 20] = [
     [7, 2, 8, 3, 16, 48],
     [65, 8, 4, 3, 16, 32],
     [2, 16, 16, 3, 48, 64],
+    // Winograd's form of wide layers, in one round and in several.
+    [65, 8, 8, 3, 64, 80],
+    [9, 4, 4, 3, 128, 128],
+    [3, 2, 2, 3, 256, 256],
+    [1, 2, 4, 3, 16, 272],
 ];
 
 #[test]
@@ -118,10 +123,17 @@ fn resizing_equals_its_composed_form() {
 
 #[test]
 fn results_have_the_same_bits_for_any_number_of_threads() {
+    // The tile's form, Winograd's of a narrow layer and of a wide one.
+    for (cin, cout) in [(16, 20), (16, 32), (80, 64)] {
+        same_bits(cin, cout);
+    }
+}
+
+fn same_bits(cin: usize, cout: usize) {
     let inputs = [
-        normal("x", &[23, 8, 8, 16], DType::F32),
-        normal("w", &[3, 3, 16, 20], DType::F32),
-        normal("b", &[20], DType::F32),
+        normal("x", &[23, 8, 8, cin], DType::F32),
+        normal("w", &[3, 3, cin, cout], DType::F32),
+        normal("b", &[cout], DType::F32),
     ];
     let op = |t: &[Tensor]| upscale2(&downscale2(&conv2d(&t[0], &t[1], &t[2], Activation::LEAKY)?)?);
     let bits = |threads| {
@@ -197,6 +209,10 @@ fn shapes_that_do_not_fit_are_refused() {
     assert!(conv2d(&t(&[1, 4, 4, 2]), &t(&[2, 2, 2, 2]), &t(&[2]), Activation::Linear).is_err());
     assert!(conv2d(&t(&[1, 4, 4, 2]), &t(&[3, 3, 2, 2]), &t(&[3]), Activation::Linear).is_err());
     assert!(downscale2(&t(&[1, 3, 4, 2])).is_err());
+    assert!(conv2d(&t(&[0, 4, 4, 2]), &t(&[3, 3, 2, 2]), &t(&[2]), Activation::Linear).is_err());
+    assert!(downscale2(&t(&[0, 2, 2, 1])).is_err() && upscale2(&t(&[0, 2, 2, 1])).is_err());
+    let steep = Activation::LeakyRelu(1.5);
+    assert!(conv2d(&t(&[1, 4, 4, 2]), &t(&[3, 3, 2, 2]), &t(&[2]), steep).is_err());
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn on_every_isa(check: impl Fn(&str) + Sync) {
 
 /// A number of channels: any small one, or a multiple of a vector.
 fn channels() -> impl Strategy<Value = usize> {
-    prop_oneof![1_usize..20, (1_usize..5).prop_map(|n| 16 * n)]
+    prop_oneof![1_usize..20, (1_usize..7).prop_map(|n| 16 * n)]
 }
 
 proptest! {

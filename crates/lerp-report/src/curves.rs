@@ -30,7 +30,7 @@ pub fn caption(sweep: &Sweep) -> String {
     format!(
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
          lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
-         perfectly smooth. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{} {}",
+         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{} {}",
         if several { " Mean over seeds; the band is from the lowest to the highest." } else { "" },
         sweep.conditions(),
     )

@@ -59,11 +59,13 @@ pub struct Look {
 /// The looks of `groups`, in their order.
 pub fn looks(groups: &[&Group]) -> Vec<Look> {
     const DASHES: [Option<(u32, u32)>; 3] = [None, Some((8, 4)), Some((3, 3))];
-    let others: Vec<&str> = groups
+    let mut others: Vec<&str> = groups
         .iter()
         .map(|group| group.cell().variant.as_str())
         .filter(|variant| published().place(variant) >= COLORS.len())
         .collect();
+    // Groups of one variant stand together.
+    others.dedup();
     let look = |(i, group): (usize, &&Group)| {
         let variant = group.cell().variant.as_str();
         let twin = groups[..i].iter().filter(|g| g.cell().variant == variant).count();

@@ -1,6 +1,9 @@
 //! From a preset or a user's file to the cells of a sweep.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Hyper, Network};
@@ -45,6 +48,21 @@ struct Run {
     test_samples: Option<usize>,
     #[serde(default)]
     network: NetworkPlan,
+}
+
+impl Run {
+    /// Trains on `samples`; evaluations and checkpoints keep their number. What is not given here is as in `common`.
+    fn scale_to(&mut self, samples: u64, common: &Self) {
+        let planned = self.samples.or(common.samples).unwrap_or(PROTOCOL_SAMPLES).max(1);
+        let scaled = |cadence: u64| {
+            let cadence = u128::from(cadence) * u128::from(samples) / u128::from(planned);
+            (cadence as u64).max(1)
+        };
+        let cadence = self.eval_every.or(common.eval_every).unwrap_or(PROTOCOL_CADENCE);
+        self.eval_every = Some(scaled(cadence));
+        self.checkpoint_every = self.checkpoint_every.or(common.checkpoint_every).map(scaled);
+        self.samples = Some(samples);
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -172,17 +190,9 @@ impl Plan {
             if samples == 0 {
                 bail!("--samples 0 trains nothing; give at least 1");
             }
-            let planned = self.run.samples.unwrap_or(PROTOCOL_SAMPLES);
-            let scaled = |cadence: Option<u64>| {
-                let cadence = u128::from(cadence.unwrap_or(PROTOCOL_CADENCE)) * u128::from(samples)
-                    / u128::from(planned);
-                Some((cadence as u64).max(1))
-            };
-            self.runs()
-                .for_each(|run| (run.samples, run.eval_every, run.checkpoint_every) = (None, None, None));
-            self.run.eval_every = scaled(self.run.eval_every);
-            self.run.checkpoint_every = scaled(self.run.checkpoint_every);
-            self.run.samples = Some(samples);
+            let common = self.run.clone();
+            self.runs().for_each(|run| run.scale_to(samples, &common));
+            self.run.scale_to(samples, &Run::default());
         }
         for setting in &overrides.set {
             let parts = setting.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
@@ -223,7 +233,7 @@ impl Plan {
                 variant.check(&hyper)?;
             }
         }
-        let mut cells = Vec::new();
+        let (mut cells, mut known) = (Vec::new(), BTreeSet::new());
         for &seed in &self.seeds.0 {
             for dataset_name in &self.datasets {
                 let dataset = dataset(dataset_name)?;
@@ -238,7 +248,7 @@ impl Plan {
                         cell.network
                             .latent_shape(dataset.image())
                             .with_context(|| format!("{name} on {dataset_name}"))?;
-                        if !cells.contains(&cell) {
+                        if known.insert(cell.id()) {
                             cells.push(cell);
                         }
                     }
@@ -383,7 +393,13 @@ mod tests {
         let overrides = Overrides { samples: Some(1 << 20), ..Overrides::default() };
         for cell in cells("lines", &overrides).unwrap() {
             assert_eq!((cell.samples, cell.eval_every), (1 << 20, 1 << 12));
+            assert_eq!(cell.checkpoint_every, cell.eval_every);
         }
+        let own = "datasets=['lines']\nvariants=['vae']\nseeds=0\nsamples=0\n[variant.vae]\nsamples=1000\neval_every=10";
+        let mut plan = Plan::parse(own).unwrap();
+        plan.apply(&Overrides { samples: Some(500), ..Overrides::default() }).unwrap();
+        let cell = &plan.cells(&registry()).unwrap()[0];
+        assert_eq!((cell.samples, cell.eval_every), (500, 5));
     }
 
     #[test]

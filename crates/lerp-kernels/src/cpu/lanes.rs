@@ -51,10 +51,14 @@ thread_local! {
 /// If this machine does not have it.
 pub fn with_isa<T>(isa: Isa, f: impl FnOnce() -> T) -> T {
     assert!(isas().contains(&isa), "this machine has no {isa:?}");
-    let before = FORCED.replace(Some(isa));
-    let result = f();
-    FORCED.set(before);
-    result
+    struct Restore(Option<Isa>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FORCED.set(self.0);
+        }
+    }
+    let _restore = Restore(FORCED.replace(Some(isa)));
+    f()
 }
 
 /// The instruction set that operations called on this thread use.

@@ -1,13 +1,14 @@
 //! Fused forms on the CPU, in `f32`.
 //!
-//! A convolution is an implicit matrix product: the zero-padded image is laid out once per image in a scratch buffer, in
+//! A convolution of 3x3 kernels over even sides, with channels in full vectors, takes Winograd's form (`winograd.rs`). Any
+//! other is an implicit matrix product: the zero-padded image is laid out once per image in a scratch buffer, in
 //! which the `k·in` inputs of a row of taps are contiguous, so no column matrix is built. The inner kernel
 //! (`tile.rs`) holds 6 pixels x 16 output channels in registers and serves the output, the gradient of the input (the
 //! same convolution with the weights turned round) and the gradient of the weights (6 weights x 16 output channels,
 //! summed over pixels).
 //!
-//! Work is split over images in a way that depends on the shapes alone and partial sums are added in a fixed order, so
-//! results have the same bits for any number of threads.
+//! Every sum is taken in an order, or in parts, that depend on the shapes alone, so results have the same bits for any number
+//! of threads.
 
 mod conv;
 mod lanes;
@@ -22,8 +23,8 @@ mod winograd;
 use candle_core::{CpuStorage, Layout, Result};
 
 pub use lanes::{Isa, isas, with_isa};
-pub use nearest::nearest;
-pub use ops::{conv2d, downscale2, upscale2};
+pub(crate) use nearest::nearest;
+pub(crate) use ops::{conv2d, downscale2, upscale2};
 
 /// Multiply-adds a second of this machine's threads in the inner product, from the nearest cache, times two: GFLOP/s.
 pub fn matrix_rate() -> f64 {

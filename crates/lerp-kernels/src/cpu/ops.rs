@@ -1,4 +1,5 @@
 //! The fused operations as candle sees them, with their gradients.
+#![allow(unsafe_code)]
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -7,7 +8,7 @@ use super::{
     conv::{self, Sizes},
     lanes::isa,
     resize,
-    scratch::unfilled,
+    scratch::filled_by,
     slice,
     tile::gate,
 };
@@ -60,8 +61,10 @@ impl CustomOp3 for Conv {
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let s = sizes(lx.shape(), lw.shape())?;
-        let mut out = unfilled(s.batch * s.height * s.width * s.cout);
-        conv::forward(s, slice(x, lx)?, slice(weight, lw)?, slice(bias, lb)?, self.0, &mut out);
+        let (x, weight, bias) = (slice(x, lx)?, slice(weight, lw)?, slice(bias, lb)?);
+        let len = s.batch * s.height * s.width * s.cout;
+        // SAFETY: a convolution writes every pixel and channel of its output.
+        let out = unsafe { filled_by(len, |out| conv::forward(s, x, weight, bias, self.0, out)) };
         Ok((CpuStorage::F32(out), Shape::from((s.batch, s.height, s.width, s.cout))))
     }
 
@@ -112,11 +115,18 @@ impl CustomOp2 for Gate {
         lg: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (isa, y, grad) = (isa(), slice(y, ly)?, slice(grad, lg)?);
-        let mut out = unfilled(grad.len());
+        if y.len() != grad.len() {
+            candle_core::bail!("leaky-relu-gate: {:?} and {:?} differ", ly.shape(), lg.shape());
+        }
         let inputs = y.par_chunks(CHUNK).zip(grad.par_chunks(CHUNK));
-        out.par_chunks_mut(CHUNK).zip(inputs).for_each(|(out, (y, grad))| {
-            gate(isa, y, grad, self.slope, out);
-        });
+        // SAFETY: the chunks of equally long slices cover all of the output.
+        let out = unsafe {
+            filled_by(grad.len(), |out| {
+                out.par_chunks_mut(CHUNK).zip(inputs).for_each(|(out, (y, grad))| {
+                    gate(isa, y, grad, self.slope, out);
+                });
+            })
+        };
         Ok((CpuStorage::F32(out), lg.shape().clone()))
     }
 }
@@ -139,8 +149,10 @@ impl CustomOp2 for InputGrad {
         let (batch, height, width, cout) = lg.shape().dims4()?;
         let (k, _, cin, _) = lw.shape().dims4()?;
         let s = Sizes { batch, height, width, cin, cout, k };
-        let mut out = unfilled(batch * height * width * cin);
-        conv::input_grad(s, slice(grad, lg)?, slice(weight, lw)?, &mut out);
+        let (grad, weight) = (slice(grad, lg)?, slice(weight, lw)?);
+        // SAFETY: it is a convolution, which writes every pixel and channel of its output.
+        let out =
+            unsafe { filled_by(batch * height * width * cin, |out| conv::input_grad(s, grad, weight, out)) };
         Ok((CpuStorage::F32(out), Shape::from((batch, height, width, cin))))
     }
 }
@@ -182,8 +194,10 @@ impl CustomOp1 for Downscale {
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, c) = lx.shape().dims4()?;
-        let mut out = unfilled(b * (h / 2) * (w / 2) * c);
-        resize::sum_blocks(slice(x, lx)?, w / 2, c, self.factor, &mut out);
+        let x = slice(x, lx)?;
+        let fill = |out: &mut [f32]| resize::sum_blocks(x, w / 2, c, self.factor, out);
+        // SAFETY: the sides are even, so that every output pixel has its block, and is written.
+        let out = unsafe { filled_by(b * (h / 2) * (w / 2) * c, fill) };
         Ok((CpuStorage::F32(out), Shape::from((b, h / 2, w / 2, c))))
     }
 
@@ -204,8 +218,10 @@ impl CustomOp1 for Upscale {
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, c) = lx.shape().dims4()?;
-        let mut out = unfilled(4 * b * h * w * c);
-        resize::repeat_blocks(slice(x, lx)?, w, c, self.factor, &mut out);
+        let x = slice(x, lx)?;
+        let fill = |out: &mut [f32]| resize::repeat_blocks(x, w, c, self.factor, out);
+        // SAFETY: every input pixel writes its four output pixels, which are all there are.
+        let out = unsafe { filled_by(4 * b * h * w * c, fill) };
         Ok((CpuStorage::F32(out), Shape::from((b, 2 * h, 2 * w, c))))
     }
 

@@ -5,15 +5,18 @@ use std::cell::Cell;
 
 use super::lanes::LANES;
 
-/// A vector of `len` values that are not set yet; the caller sets every one before it is read.
-pub(super) fn unfilled(len: usize) -> Vec<f32> {
+/// A vector of `len` values that `fill` sets: filling it with zeros first would be a tenth of a training step.
+///
+/// # Safety
+/// `fill` must write every value and read none before.
+pub(super) unsafe fn filled_by(len: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
     let mut values = Vec::with_capacity(len);
-    // SAFETY: the capacity is there, and the callers, all in this folder, write every value before anything reads it;
-    // filling with zeros first is a tenth of a training step.
+    // SAFETY: the capacity is there; the caller's `fill` writes every value before anything reads it.
     #[allow(clippy::uninit_vec)]
     unsafe {
         values.set_len(len);
     }
+    fill(&mut values);
     values
 }
 

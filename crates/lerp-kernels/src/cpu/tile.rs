@@ -132,7 +132,7 @@ unsafe fn taps_by_pixels_body<L: Lanes, const R: usize>(
 }
 
 /// `out[r] = Σ_d Σ_j a[starts[r] + d·shift + j]·taps[d][j]`, for rows of taps whose length is a multiple of [`LANES`]: a
-/// convolution with a single output channel, for which a tile's lanes would be idle.
+/// convolution with few output channels, taken one by one, for which a tile's lanes would be idle.
 ///
 /// # Panics
 /// If a row would be read outside `a`.
@@ -188,7 +188,7 @@ unsafe fn rows_by_taps_body<L: Lanes, const R: usize>(
     }
 }
 
-/// `sums[v] += Σₚ a[offsets[p] + shift + v·16 ..]·b[p·stride]` for three vectors `v`: the gradient of the taps of a single
+/// `sums[v] += Σₚ a[offsets[p] + shift + v·16 ..]·b[p·stride]` for three vectors `v`: the gradient of the taps of one
 /// output channel.
 ///
 /// # Panics

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::{
     conv::Sizes,
     lanes::{LANES, isa},
-    scratch::{unfilled, with_lanes, with_scratch},
+    scratch::{with_lanes, with_scratch},
     wino_tile::{
         POINTS, ROW_BLOCK, Row, blocks, kernels, outputs, patch_stride, patches, product, row_stride,
         transposed_product,
@@ -159,7 +159,7 @@ fn convolve(
 /// The gradients of the weights (`[3, 3, in, out]`) and, after them, of the bias (`[out]`), in one vector.
 pub(super) fn weight_grad(s: Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
     let (sums, bias) = if s.cin * s.cout <= NARROW { sum_parts(s, x, grad) } else { sum_rounds(s, x, grad) };
-    let mut out = unfilled(9 * s.cin * s.cout + s.cout);
+    let mut out = vec![0.0; 9 * s.cin * s.cout + s.cout];
     let (weights, biases) = out.split_at_mut(9 * s.cin * s.cout);
     weights.par_chunks_mut(s.cin * s.cout).enumerate().for_each(|(tap, out)| from_points(s, &sums, tap, out));
     biases.copy_from_slice(bias.as_flattened());

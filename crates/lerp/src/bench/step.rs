@@ -26,14 +26,16 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     let mut learner = learner(registry, &args.variant, shape, &device)?;
     let image = shape.image();
     let draws = Draws::new(0, &device);
-    let mut times = Vec::with_capacity(args.steps);
+    let mut times = Vec::new();
     for step in 0..WARM_UP + args.steps {
         let batch = noise(args.batch, image, &draws.scope("data").at(step as u64))?;
         device.synchronize()?;
         let started = Instant::now();
         let form = if args.composed { Form::Composed } else { Form::Fused };
-        let gradients = with_form(form, || learner.gradients(&batch, &draws.at(step as u64)))?;
-        learner.update(&gradients)?;
+        with_form(form, || -> Result<()> {
+            let gradients = learner.gradients(&batch, &draws.at(step as u64))?;
+            Ok(learner.update(&gradients)?)
+        })?;
         device.synchronize()?;
         if step >= WARM_UP {
             times.push(started.elapsed().as_secs_f64() * 1e3);

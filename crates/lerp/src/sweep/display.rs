@@ -18,8 +18,6 @@ pub struct Display {
     bars: MultiProgress,
     overall: ProgressBar,
     cells: Vec<CellView>,
-    /// Share of the whole work that was done before this sweep began.
-    fraction_before: Option<f64>,
     started: Instant,
     overall_printed: Instant,
     terminal: bool,
@@ -29,6 +27,9 @@ struct CellView {
     id: String,
     total: u64,
     samples: u64,
+    /// Samples that an earlier sweep has done.
+    before: u64,
+    /// Seconds expected for the rest.
     weight: f64,
     bar: Option<ProgressBar>,
     printed: Option<Instant>,
@@ -48,6 +49,7 @@ impl Display {
             id: cell.id(),
             total: cell.samples,
             samples: 0,
+            before: 0,
             weight: weight.max(1e-9),
             bar: None,
             printed: None,
@@ -58,7 +60,6 @@ impl Display {
             bars,
             overall,
             cells: cells.collect(),
-            fraction_before: None,
             started: Instant::now(),
             overall_printed: Instant::now(),
             terminal,
@@ -86,6 +87,7 @@ impl Display {
         match progress {
             Progress::Started { samples } => {
                 cell.samples = *samples;
+                cell.before = *samples;
                 if *samples > 0 {
                     let line = format!("resume    {} at {samples} samples", cell.id);
                     self.note(&line);
@@ -166,13 +168,14 @@ impl Display {
     /// Brings the overall bar up to date; its time left comes from what this sweep itself has done.
     fn update(&mut self) {
         let all: f64 = self.cells.iter().map(|c| c.weight).sum();
-        let share = |c: &CellView| if c.ended { 1.0 } else { c.samples as f64 / c.total.max(1) as f64 };
+        let share = |c: &CellView| {
+            let (done, left) = (c.samples - c.before.min(c.samples), c.total - c.before.min(c.total));
+            if c.ended { 1.0 } else { done as f64 / left.max(1) as f64 }
+        };
         let fraction = self.cells.iter().map(|c| c.weight * share(c)).sum::<f64>() / all;
-        let before = *self.fraction_before.get_or_insert(fraction);
-        let gained = fraction - before;
         let elapsed = self.started.elapsed().as_secs_f64();
-        let left = if gained > 1e-3 {
-            duration(elapsed * (1.0 - fraction) / gained)
+        let left = if fraction > 1e-3 {
+            duration(elapsed * (1.0 - fraction) / fraction)
         } else {
             duration(all * (1.0 - fraction))
         };

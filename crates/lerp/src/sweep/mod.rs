@@ -388,7 +388,11 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
 
 /// This process's arguments as a command that a user types.
 fn command_line() -> String {
-    let mut arguments = std::env::args();
+    let mut arguments = std::env::args_os().map(|argument| {
+        let text = argument.to_string_lossy().into_owned();
+        let plain = |c: char| c.is_alphanumeric() || "-_./=:,".contains(c);
+        if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{text}'") }
+    });
     let program = arguments.next().unwrap_or_default();
     let program = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let program = if program == "lerp" { "cargo xtask".into() } else { program };
