@@ -46,14 +46,17 @@ thread_local! {
     static FORM: Cell<Form> = const { Cell::new(Form::Fused) };
 }
 
+/// The form before, brought back also if `f` panics.
+struct Restore(Form);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        FORM.set(self.0);
+    }
+}
+
 /// Runs `f` with the given form on this thread; an operation's backward pass takes the form of its forward pass.
 pub fn with_form<T>(form: Form, f: impl FnOnce() -> T) -> T {
-    struct Restore(Form);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            FORM.set(self.0);
-        }
-    }
     let _restore = Restore(FORM.replace(form));
     f()
 }

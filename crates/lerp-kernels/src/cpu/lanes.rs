@@ -45,18 +45,21 @@ thread_local! {
     static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
 }
 
+/// What was forced before, brought back also if `f` panics.
+struct Restore(Option<Isa>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        FORCED.set(self.0);
+    }
+}
+
 /// Runs `f` with the operations called on this thread forced onto one instruction set, for tests and measurements.
 ///
 /// # Panics
 /// If this machine does not have it.
 pub fn with_isa<T>(isa: Isa, f: impl FnOnce() -> T) -> T {
     assert!(isas().contains(&isa), "this machine has no {isa:?}");
-    struct Restore(Option<Isa>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            FORCED.set(self.0);
-        }
-    }
     let _restore = Restore(FORCED.replace(Some(isa)));
     f()
 }
