@@ -11,7 +11,7 @@ use plotters::{
 
 use crate::{
     Error, Result,
-    style::{Draw, Drawing, GRID, INK, Look, both, font, looks},
+    style::{Draw, Drawing, GRID, INK, Look, both, fit, font, looks},
     summary::{Group, Sweep},
     text::number,
 };
@@ -231,8 +231,7 @@ impl Curves {
             .map_err(|e| failed(e.to_string()))?;
             area.draw(&(EmptyElement::at((23 * s, y)) + marker(look, scale)))
                 .map_err(|e| failed(e.to_string()))?;
-            let size = LETTERS * (19.0 / label.chars().count().max(1) as f64).min(1.0);
-            let style = font(size, scale).pos(Pos::new(HPos::Left, VPos::Center));
+            let style = font(LETTERS * fit(label), scale).pos(Pos::new(HPos::Left, VPos::Center));
             area.draw_text(label, &style, (48 * s, y)).map_err(|e| failed(e.to_string()))?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use plotters::{
 
 use crate::{
     Error, Result,
-    style::{Draw, Drawing, both, font, png},
+    style::{Draw, Drawing, LONGEST, both, fit, font, png},
     summary::{Group, Sweep},
 };
 
@@ -23,9 +23,8 @@ const ZOOM: usize = 2;
 /// Room above and below the images.
 const TOP: usize = 34;
 const BOTTOM: usize = 10;
-/// Size of names, and the characters of the longest that is set in that size.
+/// Size of names.
 const LETTERS: f64 = 15.0;
-const LONGEST: usize = 19;
 
 /// What the figure shows.
 pub fn caption(sweep: &Sweep) -> String {
@@ -192,9 +191,4 @@ impl Draw for Figure3 {
         }
         Ok(())
     }
-}
-
-/// Long names are set smaller, not cut.
-fn fit(name: &str) -> f64 {
-    (LONGEST as f64 / name.chars().count().max(1) as f64).min(1.0)
 }

@@ -88,6 +88,14 @@ pub fn font(size: f64, scale: u32) -> TextStyle<'static> {
     (FONT, size * f64::from(scale)).into_font().color(&INK)
 }
 
+/// Characters of the longest name that is set in full size.
+pub const LONGEST: usize = 19;
+
+/// What the size of a name is multiplied by: long ones are set smaller, not cut.
+pub fn fit(name: &str) -> f64 {
+    (LONGEST as f64 / name.chars().count().max(1) as f64).min(1.0)
+}
+
 /// A canvas of either format: the area to draw on and how many of its units make one of the SVG.
 pub trait Draw {
     /// Draws on any canvas.

@@ -111,8 +111,7 @@ pub fn train(
     let mut session = match Session::open(&record.cell, variant, dataset, device, dir) {
         Ok(session) => session,
         Err(error) => {
-            let before = Run::read(dir)?.status;
-            let _ = write_status(dir, State::Failed, before.samples, before.wall_s, Some(error.to_string()));
+            let _ = mark_failed(dir, record, &error.to_string());
             return Err(error);
         }
     };

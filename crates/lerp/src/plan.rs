@@ -115,12 +115,15 @@ pub struct Overrides {
     pub set: Vec<String>,
 }
 
-/// The protocol's numbers (section "Common training").
+/// The protocol's numbers (section "Common training"): samples of a run.
 const PROTOCOL_SAMPLES: u64 = 1 << 24;
-const PROTOCOL_CADENCE: u64 = 1 << 16;
-const PROTOCOL_BATCH: usize = 64;
+/// Samples between evaluations.
+pub const PROTOCOL_CADENCE: u64 = 1 << 16;
+/// Samples a step.
+pub const PROTOCOL_BATCH: usize = 64;
 const PROTOCOL_RATE: f64 = 1e-4;
-const PROTOCOL_TEST: usize = 5_000;
+/// Test samples on lines.
+pub const PROTOCOL_TEST: usize = 5_000;
 
 const RUN_KEYS: [&str; 7] =
     ["samples", "batch", "learning_rate", "eval_every", "checkpoint_every", "test_samples", "network"];

@@ -9,12 +9,13 @@ use lerp_eval::LineBank;
 use lerp_train::{EVALUATED_PAIRS, POSITIONS, evaluate};
 
 use super::{learner, shape};
-use crate::{cli::BenchEvalArgs, device, registry::Registry, say::say};
-
-/// Steps between evaluations, images a step and test images of the paper's protocol.
-const STEPS: u64 = 1024;
-const BATCH: usize = 64;
-const TEST: usize = 5_000;
+use crate::{
+    cli::BenchEvalArgs,
+    device,
+    plan::{PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_TEST},
+    registry::Registry,
+    say::say,
+};
 
 /// Training steps that are timed, and evaluations.
 const TIMED_STEPS: u64 = 10;
@@ -32,7 +33,7 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let mut steps = Vec::new();
     for step in 0..=TIMED_STEPS {
         let started = Instant::now();
-        let batch: Batch = Lines.train_batch(BATCH, &draws.scope("data").at(step))?;
+        let batch: Batch = Lines.train_batch(PROTOCOL_BATCH, &draws.scope("data").at(step))?;
         let gradients = learner.gradients(&batch, &draws.at(step))?;
         learner.update(&gradients)?;
         device.synchronize()?;
@@ -47,7 +48,7 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     for i in 0..TIMED {
         let draws = draws.scope("eval").at(i as u64);
         let started = Instant::now();
-        evaluate(&learner, &Lines, &bank, TEST, &draws)?;
+        evaluate(&learner, &Lines, &bank, PROTOCOL_TEST, &draws)?;
         whole.push(started.elapsed().as_secs_f64());
         let images = Lines.test_batch(EVALUATED_PAIRS * POSITIONS, &draws)?.images;
         let images = images.reshape((EVALUATED_PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE))?;
@@ -56,7 +57,7 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
         compared.push(started.elapsed().as_secs_f64());
     }
     let (whole, compared) = (lerp_eval::median(&whole), lerp_eval::median(&compared));
-    let training = step * STEPS as f64;
+    let training = step * (PROTOCOL_CADENCE / PROTOCOL_BATCH as u64) as f64;
     let share = whole / (training + whole);
     if args.json {
         let line = serde_json::json!({
