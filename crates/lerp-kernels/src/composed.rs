@@ -5,7 +5,25 @@
 
 use candle_core::{D, Result, Tensor};
 
-use crate::Activation;
+use crate::{Activation, Link};
+
+/// See [`crate::chain`].
+///
+/// # Shapes
+/// `x` `[batch, height, width, in]`; result as the last link says.
+pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
+    let mut x = x.clone();
+    for link in links {
+        if link.upscale {
+            x = upscale2(&x)?;
+        }
+        x = conv2d(&x, &link.weight, &link.bias, link.activation)?;
+        if link.downscale {
+            x = downscale2(&x)?;
+        }
+    }
+    Ok(x)
+}
 
 /// See [`crate::conv2d`]: the k² shifted copies of the image side by side, then one matrix product.
 ///

@@ -66,21 +66,54 @@ fn fused(x: &Tensor) -> bool {
     FORM.get() == Form::Fused && x.device().is_cpu() && x.dtype() == DType::F32
 }
 
-/// Convolution with stride 1 and zero padding that keeps the size ("same"), bias and activation.
+/// A convolution with what stands before and after it.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Kernels, `[k, k, in, out]` with odd `k`.
+    pub weight: Tensor,
+    /// Bias, `[out]`.
+    pub bias: Tensor,
+    /// What follows the sum.
+    pub activation: Activation,
+    /// Whether the input is enlarged by two first ([`upscale2`]).
+    pub upscale: bool,
+    /// Whether the result is averaged over 2x2 blocks ([`downscale2`]).
+    pub downscale: bool,
+}
+
+/// Convolutions one after the other, each with stride 1 and zero padding that keeps the size ("same"), bias and activation.
+///
+/// # Shapes
+/// `x` `[batch, height, width, in]`; result `[batch, height, width, out]` with the last link's `out`, and sides as
+/// upscaling and downscaling left them.
+///
+/// # Errors
+/// If the shapes do not fit together or are empty, a side to be halved is odd, a slope is not in [0, 1), or there is no
+/// link.
+pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
+    check_chain(x, links)?;
+    if !fused(x) {
+        return composed::chain(x, links);
+    }
+    // A mean is written where it is enlarged from only between two chains.
+    let mut x = x.clone();
+    for links in links.chunk_by(|before, after| !(before.downscale && after.upscale)) {
+        x = cpu::chain(&x, links)?;
+    }
+    Ok(x)
+}
+
+/// One convolution: [`chain`] of a single link.
 ///
 /// # Shapes
 /// `x` `[batch, height, width, in]`, `weight` `[k, k, in, out]` with odd `k`, `bias` `[out]`; result
 /// `[batch, height, width, out]`.
 ///
 /// # Errors
-/// If the shapes do not fit together or are empty, or the slope is not in [0, 1).
+/// As [`chain`].
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
-    check_conv(x, weight, bias, activation)?;
-    if fused(x) {
-        cpu::conv2d(x, weight, bias, activation)
-    } else {
-        composed::conv2d(x, weight, bias, activation)
-    }
+    let (weight, bias) = (weight.clone(), bias.clone());
+    chain(x, &[Link { weight, bias, activation, upscale: false, downscale: false }])
 }
 
 /// Mean over 2x2 blocks.
@@ -165,24 +198,39 @@ pub fn keep_to_one_pool() {
     }
 }
 
-fn check_conv(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<()> {
-    let (_, _, _, cin) = x.dims4()?;
-    let (kh, kw, wcin, cout) = weight.dims4()?;
-    if kh != kw || kh % 2 == 0 || wcin != cin || bias.dims() != [cout] {
-        candle_core::bail!(
-            "conv2d: x {:?}, weight {:?} and bias {:?} do not fit; wanted [b, h, w, in], [k, k, in, out] with odd k, [out]",
-            x.dims(),
-            weight.dims(),
-            bias.dims()
-        );
+fn check_chain(x: &Tensor, links: &[Link]) -> Result<()> {
+    let (_, mut height, mut width, mut channels) = x.dims4()?;
+    if links.is_empty() || x.elem_count() == 0 {
+        candle_core::bail!("chain: {} links over {:?}", links.len(), x.dims());
     }
-    if x.elem_count() == 0 || weight.elem_count() == 0 {
-        candle_core::bail!("conv2d: x {:?} and weight {:?} must not be empty", x.dims(), weight.dims());
-    }
-    if let Activation::LeakyRelu(slope) = activation
-        && !(0.0..1.0).contains(&slope)
-    {
-        candle_core::bail!("conv2d: the slope of a leaky ReLU must lie in [0, 1), not {slope}");
+    for Link { weight, bias, activation, upscale, downscale } in links {
+        let (kh, kw, cin, cout) = weight.dims4()?;
+        if kh != kw || kh % 2 == 0 || cin != channels || bias.dims() != [cout] {
+            candle_core::bail!(
+                "convolution: {channels} channels, weight {:?} and bias {:?} do not fit; wanted [k, k, in, out] with odd k, \
+                 and [out]",
+                weight.dims(),
+                bias.dims()
+            );
+        }
+        if weight.elem_count() == 0 {
+            candle_core::bail!("convolution: weight {:?} must not be empty", weight.dims());
+        }
+        if let Activation::LeakyRelu(slope) = activation
+            && !(0.0..1.0).contains(slope)
+        {
+            candle_core::bail!("convolution: the slope of a leaky ReLU must lie in [0, 1), not {slope}");
+        }
+        if *upscale {
+            (height, width) = (2 * height, 2 * width);
+        }
+        if *downscale {
+            if height % 2 != 0 || width % 2 != 0 {
+                candle_core::bail!("convolution: a side of {height}x{width} is odd and cannot be halved");
+            }
+            (height, width) = (height / 2, width / 2);
+        }
+        channels = cout;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use lerp_core::{AUTOENCODER, Build, Group, LatentShape, Network, ParamStore, Result, Spec};
-use lerp_kernels::{Activation, downscale2, upscale2};
+use lerp_kernels::{Activation, chain};
 
 use crate::Conv;
 
@@ -50,11 +50,12 @@ impl Encoder {
     /// # Shapes
     /// Images `[batch, height, width, channels]` to `[batch, height >> scales, width >> scales, latent]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = self.first.forward(x)?;
+        let mut links = vec![self.first.link(false, false)];
         for [a, b] in &self.scales {
-            x = downscale2(&b.forward(&a.forward(&x)?)?)?;
+            links.extend([a.link(false, false), b.link(false, true)]);
         }
-        self.last[1].forward(&self.last[0].forward(&x)?)
+        links.extend(self.last.each_ref().map(|conv| conv.link(false, false)));
+        Ok(chain(x, &links)?)
     }
 
     /// The same network with its parameters as constants: gradients pass through it but do not reach it.
@@ -109,11 +110,13 @@ impl Decoder {
     /// # Shapes
     /// Latents `[batch, h, w, latent]` to images `[batch, h << scales, w << scales, channels]`.
     pub fn forward(&self, z: &Tensor) -> Result<Tensor> {
-        let mut x = z.clone();
-        for [a, b] in &self.scales {
-            x = upscale2(&b.forward(&a.forward(&x)?)?)?;
+        let mut links = Vec::new();
+        for (i, [a, b]) in self.scales.iter().enumerate() {
+            links.extend([a.link(i > 0, false), b.link(false, false)]);
         }
-        self.last[1].forward(&self.last[0].forward(&x)?)
+        let [a, b] = &self.last;
+        links.extend([a.link(!self.scales.is_empty(), false), b.link(false, false)]);
+        Ok(chain(z, &links)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use lerp_core::{Group, ParamStore, Result};
-use lerp_kernels::{Activation, conv2d, dense};
+use lerp_kernels::{Activation, Link, dense};
 
 /// A convolution that keeps the image's size, with bias and activation.
 #[derive(Debug, Clone)]
@@ -35,10 +35,10 @@ impl Conv {
         })
     }
 
-    /// # Shapes
-    /// `[batch, height, width, cin]` to `[batch, height, width, cout]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(conv2d(x, &self.weight, &self.bias, self.activation)?)
+    /// The layer as a link of a chain, its input enlarged by two or its output averaged over 2x2 blocks if so wanted.
+    pub fn link(&self, upscale: bool, downscale: bool) -> Link {
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        Link { weight, bias, activation: self.activation, upscale, downscale }
     }
 
     /// The same layer with its parameters as constants: gradients pass through it but do not reach it.

@@ -1,4 +1,4 @@
-//! Sixteen lanes of `f32` on the widest instruction set at hand, and the choice among them.
+//! Vectors of `f32` on the widest instruction set at hand, and the choice among them.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -69,10 +69,12 @@ pub(crate) fn isa() -> Isa {
     FORCED.get().unwrap_or_else(|| isas()[isas().len() - 1])
 }
 
-/// Sixteen lanes of `f32`.
+/// Lanes of `f32`, side by side.
 ///
 /// The methods are unsafe because they may only run where the instruction set exists.
 pub(crate) trait Lanes: Copy {
+    /// How many.
+    const WIDTH: usize;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn add(self, other: Self) -> Self;
@@ -86,26 +88,54 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
 }
 
-/// Calls a body that is generic over [`Lanes`] and a number of rows, in the form of an instruction set; the numbers are
-/// the rows for AVX-512, AVX2, NEON and the portable form.
+/// Calls a body that is generic over [`Lanes`] and a number of rows, in the form of an instruction set with vectors of
+/// [`LANES`]; the numbers are the rows for AVX-512, AVX2, NEON and the portable form.
 ///
 /// Must stand in an `unsafe` block: the arguments must satisfy the body.
 macro_rules! on_isa {
     ($isa:expr, $body:ident[$wide:literal, $middle:literal, $neon:literal, $portable:literal]
-     ($($argument:ident: $type:ty),* $(,)?)) => {{
+     ($($argument:ident: $type:ty),* $(,)?)) => {
+        $crate::cpu::lanes::dispatch!(
+            $isa,
+            [$body::<$crate::cpu::lanes::Avx512, $wide>] [$body::<$crate::cpu::lanes::Avx2, $middle>]
+            [$body::<$crate::cpu::lanes::Neon, $neon>] [$body::<$crate::cpu::lanes::Portable, $portable>]
+            ($($argument: $type),*)
+        )
+    };
+}
+pub(crate) use on_isa;
+
+/// [`on_isa`] with one register a vector, for bodies that hold many vectors at a time; the number is the body's own.
+macro_rules! on_isa_registers {
+    ($isa:expr, $body:ident[$number:literal]($($argument:ident: $type:ty),* $(,)?)) => {
+        $crate::cpu::lanes::dispatch!(
+            $isa,
+            [$body::<$crate::cpu::lanes::Avx512, $number>] [$body::<$crate::cpu::lanes::Avx2Half, $number>]
+            [$body::<$crate::cpu::lanes::NeonQuarter, $number>]
+            [$body::<$crate::cpu::lanes::PortableQuarter, $number>]
+            ($($argument: $type),*)
+        )
+    };
+}
+pub(crate) use on_isa_registers;
+
+/// Calls one of four functions, the first two with their instruction set enabled.
+macro_rules! dispatch {
+    ($isa:expr, [$($wide:tt)*] [$($middle:tt)*] [$($neon:tt)*] [$($portable:tt)*]
+     ($($argument:ident: $type:ty),*)) => {{
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f")]
         #[allow(clippy::too_many_arguments)]
         unsafe fn wide($($argument: $type),*) {
             // SAFETY: passed on to the caller.
-            unsafe { $body::<$crate::cpu::lanes::Avx512, $wide>($($argument),*) }
+            unsafe { $($wide)*($($argument),*) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         #[allow(clippy::too_many_arguments)]
         unsafe fn middle($($argument: $type),*) {
             // SAFETY: passed on to the caller.
-            unsafe { $body::<$crate::cpu::lanes::Avx2, $middle>($($argument),*) }
+            unsafe { $($middle)*($($argument),*) }
         }
         match $isa {
             #[cfg(target_arch = "x86_64")]
@@ -113,25 +143,77 @@ macro_rules! on_isa {
             #[cfg(target_arch = "x86_64")]
             $crate::cpu::lanes::Isa::Avx2 => middle($($argument),*),
             #[cfg(target_arch = "aarch64")]
-            $crate::cpu::lanes::Isa::Neon => $body::<$crate::cpu::lanes::Neon, $neon>($($argument),*),
-            _ => $body::<$crate::cpu::lanes::Portable, $portable>($($argument),*),
+            $crate::cpu::lanes::Isa::Neon => $($neon)*($($argument),*),
+            _ => $($portable)*($($argument),*),
         }
     }};
 }
-pub(crate) use on_isa;
+pub(crate) use dispatch;
 
+/// Two vectors as one.
 #[derive(Clone, Copy)]
-pub(crate) struct Portable([f32; LANES]);
+pub(crate) struct Pair<L>(L, L);
 
-// SAFETY of every block below: the caller gives LANES readable or writable values.
-impl Lanes for Portable {
+// SAFETY: passed on to the caller.
+impl<L: Lanes> Lanes for Pair<L> {
+    const WIDTH: usize = 2 * L::WIDTH;
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        Self(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
+        unsafe { Self(L::load(from), L::load(from.add(L::WIDTH))) }
     }
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
-        Self([value; LANES])
+        unsafe { Self(L::splat(value), L::splat(value)) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        unsafe { Self(self.0.add(other.0), self.1.add(other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        unsafe { Self(self.0.sub(other.0), self.1.sub(other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        unsafe { Self(self.0.mul(other.0), self.1.mul(other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        unsafe { Self(self.0.max(other.0), self.1.max(other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn one_if_positive(self, otherwise: Self) -> Self {
+        unsafe { Self(self.0.one_if_positive(otherwise.0), self.1.one_if_positive(otherwise.1)) }
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        unsafe { Self(self.0.fma(a.0, b.0), self.1.fma(a.1, b.1)) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe {
+            self.0.store(to);
+            self.1.store(to.add(L::WIDTH));
+        }
+    }
+}
+
+/// Four lanes of whatever the compiler makes of arrays.
+#[derive(Clone, Copy)]
+pub(crate) struct PortableQuarter([f32; 4]);
+/// Sixteen of them.
+pub(crate) type Portable = Pair<Pair<PortableQuarter>>;
+
+// SAFETY of every block below: the caller gives WIDTH readable or writable values.
+impl Lanes for PortableQuarter {
+    const WIDTH: usize = 4;
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; 4])
     }
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
@@ -159,12 +241,15 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2Half, Avx512};
+/// Sixteen lanes in two registers.
+#[cfg(target_arch = "x86_64")]
+pub(crate) type Avx2 = Pair<Avx2Half>;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -177,54 +262,51 @@ mod x86 {
         _mm512_storeu_ps, _mm512_sub_ps,
     };
 
+    /// Eight lanes in a register.
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx2(__m256, __m256);
+    pub(crate) struct Avx2Half(__m256);
 
-    // SAFETY of every block below: the caller runs only where AVX2 and FMA exist and gives LANES values.
-    impl Lanes for Avx2 {
+    // SAFETY of every block below: the caller runs only where AVX2 and FMA exist and gives WIDTH values.
+    impl Lanes for Avx2Half {
+        const WIDTH: usize = 8;
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
-            unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+            unsafe { Self(_mm256_loadu_ps(from)) }
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
-            unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+            unsafe { Self(_mm256_set1_ps(value)) }
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
-            unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+            unsafe { Self(_mm256_add_ps(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn sub(self, other: Self) -> Self {
-            unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+            unsafe { Self(_mm256_sub_ps(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn mul(self, other: Self) -> Self {
-            unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+            unsafe { Self(_mm256_mul_ps(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
-            unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+            unsafe { Self(_mm256_max_ps(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn one_if_positive(self, otherwise: Self) -> Self {
             unsafe {
-                let (zero, one) = (_mm256_setzero_ps(), _mm256_set1_ps(1.0));
-                let (low, high) =
-                    (_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, zero), _mm256_cmp_ps::<_CMP_GT_OQ>(self.1, zero));
-                Self(_mm256_blendv_ps(otherwise.0, one, low), _mm256_blendv_ps(otherwise.1, one, high))
+                let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, _mm256_setzero_ps());
+                Self(_mm256_blendv_ps(otherwise.0, _mm256_set1_ps(1.0), positive))
             }
         }
         #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
+            unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0)) }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
-            unsafe {
-                _mm256_storeu_ps(to, self.0);
-                _mm256_storeu_ps(to.add(8), self.1);
-            }
+            unsafe { _mm256_storeu_ps(to, self.0) }
         }
     }
 
@@ -233,6 +315,7 @@ mod x86 {
 
     // SAFETY of every block below: the caller runs only where AVX-512 exists and gives LANES values.
     impl Lanes for Avx512 {
+        const WIDTH: usize = 16;
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
             unsafe { Self(_mm512_loadu_ps(from)) }
@@ -276,7 +359,10 @@ mod x86 {
 }
 
 #[cfg(target_arch = "aarch64")]
-pub(crate) use neon::Neon;
+pub(crate) use neon::NeonQuarter;
+/// Sixteen lanes in four registers.
+#[cfg(target_arch = "aarch64")]
+pub(crate) type Neon = Pair<Pair<NeonQuarter>>;
 
 #[cfg(target_arch = "aarch64")]
 mod neon {
@@ -286,53 +372,51 @@ mod neon {
         vmulq_f32, vst1q_f32, vsubq_f32,
     };
 
+    /// Four lanes in a register.
     #[derive(Clone, Copy)]
-    pub(crate) struct Neon([float32x4_t; 4]);
+    pub(crate) struct NeonQuarter(float32x4_t);
 
-    // SAFETY of every block below: NEON is part of every 64-bit Arm; the caller gives LANES values.
-    impl Lanes for Neon {
+    // SAFETY of every block below: NEON is part of every 64-bit Arm; the caller gives WIDTH values.
+    impl Lanes for NeonQuarter {
+        const WIDTH: usize = 4;
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
-            unsafe { Self(std::array::from_fn(|i| vld1q_f32(from.add(4 * i)))) }
+            unsafe { Self(vld1q_f32(from)) }
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
-            unsafe { Self([vdupq_n_f32(value); 4]) }
+            unsafe { Self(vdupq_n_f32(value)) }
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
-            unsafe { Self(std::array::from_fn(|i| vaddq_f32(self.0[i], other.0[i]))) }
+            unsafe { Self(vaddq_f32(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn sub(self, other: Self) -> Self {
-            unsafe { Self(std::array::from_fn(|i| vsubq_f32(self.0[i], other.0[i]))) }
+            unsafe { Self(vsubq_f32(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn mul(self, other: Self) -> Self {
-            unsafe { Self(std::array::from_fn(|i| vmulq_f32(self.0[i], other.0[i]))) }
+            unsafe { Self(vmulq_f32(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
-            unsafe { Self(std::array::from_fn(|i| vmaxq_f32(self.0[i], other.0[i]))) }
+            unsafe { Self(vmaxq_f32(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn one_if_positive(self, otherwise: Self) -> Self {
             unsafe {
-                let (zero, one) = (vdupq_n_f32(0.0), vdupq_n_f32(1.0));
-                Self(std::array::from_fn(|i| vbslq_f32(vcgtq_f32(self.0[i], zero), one, otherwise.0[i])))
+                let positive = vcgtq_f32(self.0, vdupq_n_f32(0.0));
+                Self(vbslq_f32(positive, vdupq_n_f32(1.0), otherwise.0))
             }
         }
         #[inline(always)]
         unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { Self(std::array::from_fn(|i| vfmaq_f32(self.0[i], a.0[i], b.0[i]))) }
+            unsafe { Self(vfmaq_f32(self.0, a.0, b.0)) }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
-            unsafe {
-                for (i, lanes) in self.0.into_iter().enumerate() {
-                    vst1q_f32(to.add(4 * i), lanes);
-                }
-            }
+            unsafe { vst1q_f32(to, self.0) }
         }
     }
 }

@@ -1,19 +1,19 @@
 //! Fused forms on the CPU, in `f32`.
 //!
-//! A convolution of 3x3 kernels over even sides, with channels in full vectors, takes Winograd's form (`winograd.rs`). Any
-//! other is an implicit matrix product: the zero-padded image is laid out once per image in a scratch buffer, in
-//! which the `k·in` inputs of a row of taps are contiguous, so no column matrix is built. The inner kernel
-//! (`tile.rs`) holds 6 pixels x 16 output channels in registers and serves the output, the gradient of the input (the
-//! same convolution with the weights turned round) and the gradient of the weights (6 weights x 16 output channels,
-//! summed over pixels).
+//! Convolutions run in chains (`chain.rs`), with leaky ReLU, 2x2 mean and enlargement between them and their gradients in
+//! one operation of candle's. A convolution of 3x3 kernels over even sides, with channels in full vectors, takes Winograd's
+//! form (`winograd.rs`, `wino_tile.rs`, `points.rs`), any other goes tap by tap (`direct.rs`, `tile.rs`).
 //!
 //! Every sum is taken in an order, or in parts, that depend on the shapes alone, so results have the same bits for any number
 //! of threads.
 
-mod conv;
+mod chain;
+mod direct;
+mod grid;
 mod lanes;
 mod nearest;
 mod ops;
+mod points;
 mod resize;
 mod scratch;
 mod tile;
@@ -24,17 +24,17 @@ use candle_core::{CpuStorage, Layout, Result};
 
 pub use lanes::{Isa, isas, with_isa};
 pub(crate) use nearest::nearest;
-pub(crate) use ops::{conv2d, downscale2, upscale2};
+pub(crate) use ops::{chain, downscale2, upscale2};
 
 /// Multiply-adds a second of this machine's threads in the inner product, from the nearest cache, times two: GFLOP/s.
 pub fn matrix_rate() -> f64 {
     use rayon::prelude::*;
-    let (isa, depth) = (lanes::isa(), 256);
-    let (a, panel) = (vec![1.0; wino_tile::ROW_BLOCK * depth], vec![[1.0; lanes::LANES]; depth]);
+    let (isa, depth, rows) = (lanes::isa(), 256, 2 * wino_tile::ROW_BLOCK);
+    let (a, panel) = (vec![1.0; rows * depth], vec![[1.0; lanes::LANES]; depth]);
     let (threads, times) = (rayon::current_num_threads(), 20_000);
     let run = || {
         (0..threads).into_par_iter().for_each(|_| {
-            let mut out = vec![[0.0; lanes::LANES]; wino_tile::ROW_BLOCK];
+            let mut out = vec![[0.0; lanes::LANES]; rows];
             for _ in 0..times {
                 wino_tile::product(isa, &a, std::hint::black_box(&panel), &mut out);
             }

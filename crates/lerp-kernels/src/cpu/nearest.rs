@@ -8,13 +8,13 @@ use rayon::prelude::*;
 
 use super::{
     lanes::{Isa, LANES, isa, on_isa},
-    scratch::with_lanes,
+    scratch::with_scratch,
     slice,
     wino_tile::{ROW_BLOCK, product},
 };
 
 /// Rows of the table that are compared with all vectors while they are in the cache.
-const ROWS: usize = 8 * ROW_BLOCK;
+const ROWS: usize = 16 * ROW_BLOCK;
 
 /// See [`crate::nearest`].
 ///
@@ -76,7 +76,8 @@ fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
             &padded
         };
         let mut best = vec![none; blocks];
-        with_lanes(squares.len(), |dots| {
+        with_scratch(|scratch| {
+            let dots = scratch.room.rows.first(squares.len());
             for (panel, best) in panels.chunks_exact(depth).zip(&mut best) {
                 product(isa, rows, panel, dots);
                 keep_nearer(isa, dots, &squares, (chunk * ROWS) as u32, best);

@@ -1,25 +1,172 @@
 //! The fused operations as candle sees them, with their gradients.
 #![allow(unsafe_code)]
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor,
+};
 use rayon::prelude::*;
 
 use super::{
-    conv::{self, Sizes},
-    lanes::isa,
+    chain::{self, Saved, Step, Wanted, Weights},
+    grid::Grid,
     resize,
     scratch::filled_by,
     slice,
-    tile::gate,
 };
-use crate::Activation;
+use crate::Link;
 
-/// See [`crate::conv2d`].
+/// See [`crate::chain`].
 ///
 /// # Shapes
-/// `x` `[batch, height, width, in]`, `weight` `[k, k, in, out]`, `bias` `[out]`; result `[batch, height, width, out]`.
-pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Conv(activation))
+/// `x` `[batch, height, width, channels]`; result as the last link says.
+pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
+    let (_, height, width, channels) = x.dims4()?;
+    let mut shape = [height, width, channels];
+    let mut steps = Vec::with_capacity(links.len());
+    for link in links {
+        let (k, _, _, cout) = link.weight.dims4()?;
+        let step = Step::new(shape, [k, cout], link.activation, [link.upscale, link.downscale]);
+        shape = step.out();
+        steps.push(step);
+    }
+    // candle hands gradients to at most three arguments. So the parameters hang on a chain of empty operations of their
+    // own, which ends in an argument of the convolutions; those leave the gradients where these find them.
+    let left = Arc::new(Mutex::new(links.iter().map(|_| None).collect::<Vec<_>>()));
+    let mut hook = Tensor::zeros(1, x.dtype(), x.device())?;
+    for (i, link) in links.iter().enumerate() {
+        if trained(link) {
+            hook = hook.apply_op3(&link.weight, &link.bias, Claim { i, left: left.clone() })?;
+        }
+    }
+    let contiguous = |link: &Link| {
+        let (weight, bias) = (link.weight.detach().contiguous()?, link.bias.detach().contiguous()?);
+        Ok([weight, bias])
+    };
+    let params = links.iter().map(contiguous).collect::<Result<_>>()?;
+    let wanted = links.iter().map(trained).collect();
+    x.contiguous()?.apply_op2(&hook, Chain { steps, params, wanted, saved: Mutex::new(None), left })
+}
+
+fn trained(link: &Link) -> bool {
+    link.weight.track_op() || link.bias.track_op()
+}
+
+/// Where the gradients of each link's parameters lie between the convolutions' way back and the parameters' own.
+type Left = Arc<Mutex<Vec<Option<Weights>>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panic elsewhere leaves behind is whole: values are put there at once.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hangs the parameters of link `i` on the chain.
+struct Claim {
+    i: usize,
+    left: Left,
+}
+
+impl CustomOp3 for Claim {
+    fn name(&self) -> &'static str {
+        "conv2d-parameters"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), Shape::from(1)))
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let Some((dw, db)) = lock(&self.left)[self.i].take() else {
+            candle_core::bail!("the convolutions have left no gradients");
+        };
+        let dw = Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?;
+        let db = Tensor::from_vec(db, bias.shape(), &Device::Cpu)?;
+        Ok((Some(grad.clone()), Some(dw), Some(db)))
+    }
+}
+
+/// Convolutions one after the other.
+struct Chain {
+    steps: Vec<Step>,
+    params: Vec<[Tensor; 2]>,
+    /// Whether the parameters of each are trained.
+    wanted: Vec<bool>,
+    saved: Mutex<Option<Arc<Saved>>>,
+    left: Left,
+}
+
+/// Calls `f` with the values of tensors.
+fn with_values<T>(tensors: &[&Tensor], f: impl FnOnce(&[&[f32]]) -> Result<T>) -> Result<T> {
+    let guards: Vec<_> = tensors.iter().map(|t| t.storage_and_layout()).collect();
+    let values = guards.iter().map(|(storage, layout)| match &**storage {
+        Storage::Cpu(storage) => slice(storage, layout),
+        _ => candle_core::bail!("a fused operation was given a tensor of another device"),
+    });
+    f(&values.collect::<Result<Vec<_>>>()?)
+}
+
+impl CustomOp2 for Chain {
+    fn name(&self) -> &'static str {
+        "conv2d-chain"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (batch, ..) = lx.shape().dims4()?;
+        let x = slice(x, lx)?;
+        let params: Vec<&Tensor> = self.params.iter().flatten().collect();
+        let (out, saved) = with_values(&params, |values| {
+            let params: Vec<_> = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+            Ok(chain::forward(&self.steps, batch, x, &params))
+        })?;
+        *lock(&self.saved) = Some(Arc::new(saved));
+        let [height, width, channels] = self.steps[self.steps.len() - 1].out();
+        Ok((CpuStorage::F32(out), Shape::from((batch, height, width, channels))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        hook: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (grad, y) = (grad.contiguous()?, y.contiguous()?);
+        let Some(saved) = lock(&self.saved).clone() else {
+            candle_core::bail!("the convolutions go back before they went forward");
+        };
+        let mut tensors = vec![&y, &grad];
+        tensors.extend(self.params.iter().map(|[weight, _]| weight));
+        let wanted = Wanted { input: x.track_op(), params: &self.wanted };
+        let (dx, params) = with_values(&tensors, |values| {
+            let ends = (values[0], values[1]);
+            Ok(chain::backward(&self.steps, x.dim(0)?, &saved, ends, &values[2..], &wanted))
+        })?;
+        *lock(&self.left) = params;
+        let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), &Device::Cpu)).transpose()?;
+        Ok((dx, hook.track_op().then(|| hook.zeros_like()).transpose()?))
+    }
 }
 
 /// See [`crate::downscale2`].
@@ -38,150 +185,6 @@ pub fn upscale2(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Upscale { factor: 1.0 })
 }
 
-fn sizes(x: &Shape, weight: &Shape) -> Result<Sizes> {
-    let (batch, height, width, cin) = x.dims4()?;
-    let (k, _, _, cout) = weight.dims4()?;
-    Ok(Sizes { batch, height, width, cin, cout, k })
-}
-
-struct Conv(Activation);
-
-impl CustomOp3 for Conv {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        weight: &CpuStorage,
-        lw: &Layout,
-        bias: &CpuStorage,
-        lb: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let s = sizes(lx.shape(), lw.shape())?;
-        let (x, weight, bias) = (slice(x, lx)?, slice(weight, lw)?, slice(bias, lb)?);
-        let len = s.batch * s.height * s.width * s.cout;
-        // SAFETY: a convolution writes every pixel and channel of its output.
-        let out = unsafe { filled_by(len, |out| conv::forward(s, x, weight, bias, self.0, out)) };
-        Ok((CpuStorage::F32(out), Shape::from((s.batch, s.height, s.width, s.cout))))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        y: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        let grad = match self.0 {
-            Activation::Linear => grad,
-            Activation::LeakyRelu(slope) => y.apply_op2_no_bwd(&grad, &Gate { slope })?,
-        };
-        // A gradient that nobody asked for is not computed: the input image's, a frozen critic's weights'.
-        let dx = if x.track_op() { Some(grad.apply_op2_no_bwd(weight, &InputGrad)?) } else { None };
-        if !weight.track_op() && !bias.track_op() {
-            return Ok((dx, None, None));
-        }
-        let both = x.apply_op2_no_bwd(&grad, &WeightGrad { k: weight.dims4()?.0 })?;
-        let n = weight.elem_count();
-        let dw = both.narrow(0, 0, n)?.reshape(weight.shape())?;
-        let db = both.narrow(0, n, bias.elem_count())?;
-        Ok((dx, Some(dw), Some(db)))
-    }
-}
-
-/// Elements that one task takes.
-const CHUNK: usize = 1 << 14;
-
-/// `y` and the output's gradient to the gradient before the leaky ReLU (`y > 0` where its input was).
-struct Gate {
-    slope: f32,
-}
-
-impl CustomOp2 for Gate {
-    fn name(&self) -> &'static str {
-        "leaky-relu-gate"
-    }
-
-    fn cpu_fwd(
-        &self,
-        y: &CpuStorage,
-        ly: &Layout,
-        grad: &CpuStorage,
-        lg: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (isa, y, grad) = (isa(), slice(y, ly)?, slice(grad, lg)?);
-        if y.len() != grad.len() {
-            candle_core::bail!("leaky-relu-gate: {:?} and {:?} differ", ly.shape(), lg.shape());
-        }
-        let inputs = y.par_chunks(CHUNK).zip(grad.par_chunks(CHUNK));
-        // SAFETY: the chunks of equally long slices cover all of the output.
-        let out = unsafe {
-            filled_by(grad.len(), |out| {
-                out.par_chunks_mut(CHUNK).zip(inputs).for_each(|(out, (y, grad))| {
-                    gate(isa, y, grad, self.slope, out);
-                });
-            })
-        };
-        Ok((CpuStorage::F32(out), lg.shape().clone()))
-    }
-}
-
-/// The output's gradient and the weight to the input's gradient.
-struct InputGrad;
-
-impl CustomOp2 for InputGrad {
-    fn name(&self) -> &'static str {
-        "conv2d-input-grad"
-    }
-
-    fn cpu_fwd(
-        &self,
-        grad: &CpuStorage,
-        lg: &Layout,
-        weight: &CpuStorage,
-        lw: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (batch, height, width, cout) = lg.shape().dims4()?;
-        let (k, _, cin, _) = lw.shape().dims4()?;
-        let s = Sizes { batch, height, width, cin, cout, k };
-        let (grad, weight) = (slice(grad, lg)?, slice(weight, lw)?);
-        // SAFETY: it is a convolution, which writes every pixel and channel of its output.
-        let out =
-            unsafe { filled_by(batch * height * width * cin, |out| conv::input_grad(s, grad, weight, out)) };
-        Ok((CpuStorage::F32(out), Shape::from((batch, height, width, cin))))
-    }
-}
-
-/// The input and the output's gradient to the gradients of weight and bias, one after the other.
-struct WeightGrad {
-    k: usize,
-}
-
-impl CustomOp2 for WeightGrad {
-    fn name(&self) -> &'static str {
-        "conv2d-weight-grad"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        lx: &Layout,
-        grad: &CpuStorage,
-        lg: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (batch, height, width, cin) = lx.shape().dims4()?;
-        let s = Sizes { batch, height, width, cin, cout: lg.shape().dims4()?.3, k: self.k };
-        let out = conv::weight_grad(s, slice(x, lx)?, slice(grad, lg)?);
-        let n = out.len();
-        Ok((CpuStorage::F32(out), Shape::from(n)))
-    }
-}
-
 /// Sum over 2x2 blocks times a factor.
 struct Downscale {
     factor: f32,
@@ -195,9 +198,14 @@ impl CustomOp1 for Downscale {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, c) = lx.shape().dims4()?;
         let x = slice(x, lx)?;
-        let fill = |out: &mut [f32]| resize::sum_blocks(x, w / 2, c, self.factor, out);
+        let grid = Grid { height: h, width: w, channels: c, edge: 0 };
+        let half = grid.halved();
+        let fill = |out: &mut [f32]| {
+            let images = out.par_chunks_mut(half.image()).zip(x.par_chunks(grid.image()));
+            images.for_each(|(out, x)| resize::sum_blocks((x, grid), self.factor, (out, half)));
+        };
         // SAFETY: the sides are even, so that every output pixel has its block, and is written.
-        let out = unsafe { filled_by(b * (h / 2) * (w / 2) * c, fill) };
+        let out = unsafe { filled_by(b * half.image(), fill) };
         Ok((CpuStorage::F32(out), Shape::from((b, h / 2, w / 2, c))))
     }
 
@@ -219,9 +227,14 @@ impl CustomOp1 for Upscale {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
         let (b, h, w, c) = lx.shape().dims4()?;
         let x = slice(x, lx)?;
-        let fill = |out: &mut [f32]| resize::repeat_blocks(x, w, c, self.factor, out);
+        let grid = Grid { height: h, width: w, channels: c, edge: 0 };
+        let double = grid.doubled();
+        let fill = |out: &mut [f32]| {
+            let images = out.par_chunks_mut(double.image()).zip(x.par_chunks(grid.image()));
+            images.for_each(|(out, x)| resize::repeat_blocks((x, grid), self.factor, (out, double)));
+        };
         // SAFETY: every input pixel writes its four output pixels, which are all there are.
-        let out = unsafe { filled_by(4 * b * h * w * c, fill) };
+        let out = unsafe { filled_by(b * double.image(), fill) };
         Ok((CpuStorage::F32(out), Shape::from((b, 2 * h, 2 * w, c))))
     }
 

@@ -9,7 +9,7 @@ use super::lanes::LANES;
 ///
 /// # Safety
 /// `fill` must write every value and read none before.
-pub(super) unsafe fn filled_by(len: usize, fill: impl FnOnce(&mut [f32])) -> Vec<f32> {
+pub(super) unsafe fn filled_by<T: Copy>(len: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
     // SAFETY: the capacity is there; the caller's `fill` writes every value before anything reads it.
     #[allow(clippy::uninit_vec)]
@@ -20,30 +20,47 @@ pub(super) unsafe fn filled_by(len: usize, fill: impl FnOnce(&mut [f32])) -> Vec
     values
 }
 
+/// A thread's memory for intermediate values, with whatever its last use left in it.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub room: Room,
+    /// Gradients behind a leaky ReLU.
+    pub gated: Store<f32>,
+    /// Images before they are resized.
+    pub whole: Store<f32>,
+}
+
+/// Memory of one convolution.
+#[derive(Default)]
+pub(super) struct Room {
+    pub floats: Store<f32>,
+    pub rows: Store<[f32; LANES]>,
+    pub offsets: [Vec<usize>; 2],
+}
+
+/// Memory that grows as it is asked for.
+#[derive(Default)]
+pub(super) struct Store<T>(Vec<T>);
+
+impl<T: Copy + Default> Store<T> {
+    /// The first `len` values.
+    pub fn first(&mut self, len: usize) -> &mut [T] {
+        if self.0.len() < len {
+            self.0.resize(len, T::default());
+        }
+        &mut self.0[..len]
+    }
+}
+
 thread_local! {
-    static FLOATS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    static ROWS: Cell<Vec<[f32; LANES]>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
-/// Calls `f` with `len` floats of this thread's own, with whatever the last call left in them.
-pub(super) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
-    // Taken out while in use: should `f` end up here again, it gets a vector of its own.
-    let mut floats = FLOATS.take();
-    if floats.len() < len {
-        floats.resize(len, 0.0);
-    }
-    let result = f(&mut floats[..len]);
-    FLOATS.set(floats);
-    result
-}
-
-/// [`with_scratch`] in rows of lanes.
-pub(super) fn with_lanes<T>(len: usize, f: impl FnOnce(&mut [[f32; LANES]]) -> T) -> T {
-    let mut rows = ROWS.take();
-    if rows.len() < len {
-        rows.resize(len, [0.0; LANES]);
-    }
-    let result = f(&mut rows[..len]);
-    ROWS.set(rows);
+/// Calls `f` with this thread's own scratch memory.
+pub(super) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
+    // Taken out while in use: should `f` end up here again, it gets memory of its own.
+    let mut scratch = SCRATCH.take().unwrap_or_default();
+    let result = f(&mut scratch);
+    SCRATCH.set(Some(scratch));
     result
 }

@@ -26,18 +26,24 @@ impl<'a> Ascending<'a> {
 /// One tile of sums.
 pub(crate) type Tile = [[f32; LANES]; ROWS];
 
-/// `acc[r][c] += Σₖ a[starts[r] + k]·b[k][c]` for `k` below `b.len()`.
+/// `acc[r][c] += Σ_d Σ_j a[starts[r] + d·shift + j]·b[d][j][c]` for rows `b[d]` of `row` taps.
 ///
 /// # Panics
 /// If a row would be read outside `a`.
-pub(crate) fn rows_by_panel(isa: Isa, acc: &mut Tile, a: &[f32], starts: &[usize; ROWS], b: &[[f32; LANES]]) {
-    let furthest = starts.iter().max().map_or(0, |s| s + b.len());
+pub(crate) fn rows_by_panel(
+    isa: Isa,
+    acc: &mut Tile,
+    (a, starts): (&[f32], &[usize; ROWS]),
+    (b, row, shift): (&[[f32; LANES]], usize, usize),
+) {
+    assert!(row > 0 && b.len().is_multiple_of(row) && !b.is_empty(), "rows of taps are not full");
+    let furthest = starts.iter().max().map_or(0, |s| s + (b.len() / row - 1) * shift + row);
     assert!(furthest <= a.len(), "tile reads {furthest} of {}", a.len());
-    // SAFETY: every a[starts[r] + k] read is below `furthest`, checked above; the instruction set is one of this
-    // machine's (`isas`), which `isa()` and `with_isa` guarantee.
+    // SAFETY: every value read is below `furthest`, checked above; the instruction set is one of this machine's
+    // (`isas`), which `isa()` and `with_isa` guarantee.
     unsafe {
         on_isa!(isa, rows_by_panel_body[6, 6, 6, 6](
-            acc: &mut Tile, a: &[f32], starts: &[usize; ROWS], b: &[[f32; LANES]],
+            acc: &mut Tile, a: &[f32], starts: &[usize; ROWS], b: &[[f32; LANES]], row: usize, shift: usize,
         ));
     }
 }
@@ -81,6 +87,8 @@ unsafe fn rows_by_panel_body<L: Lanes, const R: usize>(
     a: &[f32],
     starts: &[usize; ROWS],
     b: &[[f32; LANES]],
+    row: usize,
+    shift: usize,
 ) {
     // SAFETY: the caller has checked all bounds; `acc` rows are LANES wide.
     unsafe {
@@ -89,10 +97,12 @@ unsafe fn rows_by_panel_body<L: Lanes, const R: usize>(
             sums[r] = L::load(acc[r].as_ptr());
             rows[r] = rows[r].add(starts[r]);
         }
-        for (k, panel) in b.iter().enumerate() {
-            let panel = L::load(panel.as_ptr());
-            for r in 0..R {
-                sums[r] = sums[r].fma(L::splat(*rows[r].add(k)), panel);
+        for (d, taps) in b.chunks_exact(row).enumerate() {
+            for (k, panel) in taps.iter().enumerate() {
+                let panel = L::load(panel.as_ptr());
+                for r in 0..R {
+                    sums[r] = sums[r].fma(L::splat(*rows[r].add(d * shift + k)), panel);
+                }
             }
         }
         for r in 0..R {
@@ -240,34 +250,65 @@ unsafe fn taps_by_one_body<L: Lanes, const R: usize>(
     }
 }
 
-/// `out = grad` where `y` is positive, `slope·grad` elsewhere: what a leaky ReLU with output `y` lets through.
+/// The gradients of one row of pixels behind a leaky ReLU, `out = factor·grad` where `y` is positive and
+/// `slope·factor·grad` elsewhere: pixel `x` has its output in `y` `step` floats after the one before, and its gradient in
+/// `grad` at pixel `x >> halving`.
 ///
 /// # Panics
-/// If the lengths differ.
-pub(crate) fn gate(isa: Isa, y: &[f32], grad: &[f32], slope: f32, out: &mut [f32]) {
-    assert!(y.len() == out.len() && grad.len() == out.len(), "gate of unequal lengths");
-    let full = out.len() / LANES * LANES;
-    // SAFETY: the lengths are checked above and `full` is a multiple of LANES; the instruction set is one of this
-    // machine's.
-    unsafe {
-        let (y, grad, out) = (&y[..full], &grad[..full], &mut out[..full]);
-        on_isa!(isa, gate_body[1, 1, 1, 1](y: &[f32], grad: &[f32], slope: f32, out: &mut [f32]));
+/// If a pixel lies outside `y` or `grad`.
+pub(crate) fn gate(
+    isa: Isa,
+    (y, step): (&[f32], usize),
+    (grad, halving): (&[f32], u32),
+    (factor, slope): (f32, f32),
+    (out, channels): (&mut [f32], usize),
+) {
+    let pixels = out.len() / channels;
+    assert!(out.len().is_multiple_of(channels) && pixels > 0, "a row ends inside a pixel");
+    assert!((pixels - 1) * step + channels <= y.len(), "outputs end before the row");
+    assert!((((pixels - 1) >> halving) + 1) * channels <= grad.len(), "gradients end before the row");
+    if !channels.is_multiple_of(LANES) {
+        for (x, out) in out.chunks_exact_mut(channels).enumerate() {
+            let (y, grad) = (&y[x * step..], &grad[(x >> halving) * channels..]);
+            for (c, out) in out.iter_mut().enumerate() {
+                *out = grad[c] * if y[c] > 0.0 { factor } else { slope * factor };
+            }
+        }
+        return;
     }
-    for i in full..out.len() {
-        out[i] = if y[i] > 0.0 { grad[i] } else { slope * grad[i] };
+    // SAFETY: all reads lie inside the slices, as checked above; the instruction set is one of this machine's.
+    unsafe {
+        on_isa!(isa, gate_body[1, 1, 1, 1](
+            y: &[f32], step: usize, grad: &[f32], halving: u32, factor: f32, slope: f32, out: &mut [f32],
+            channels: usize,
+        ));
     }
 }
 
 /// # Safety
-/// As [`gate`] checks.
+/// As [`gate`] checks; the channels are a multiple of [`LANES`].
+#[allow(clippy::too_many_arguments)]
 #[inline(always)]
-unsafe fn gate_body<L: Lanes, const R: usize>(y: &[f32], grad: &[f32], slope: f32, out: &mut [f32]) {
+unsafe fn gate_body<L: Lanes, const R: usize>(
+    y: &[f32],
+    step: usize,
+    grad: &[f32],
+    halving: u32,
+    factor: f32,
+    slope: f32,
+    out: &mut [f32],
+    channels: usize,
+) {
     // SAFETY: the caller has checked all bounds.
     unsafe {
-        let slope = L::splat(slope);
-        for i in (0..out.len()).step_by(LANES) {
-            let factor = L::load(y.as_ptr().add(i)).one_if_positive(slope);
-            L::load(grad.as_ptr().add(i)).mul(factor).store(out.as_mut_ptr().add(i));
+        let (factor, slope) = (L::splat(factor), L::splat(slope));
+        for x in 0..out.len() / channels {
+            let (y, grad) = (y.as_ptr().add(x * step), grad.as_ptr().add((x >> halving) * channels));
+            let out = out.as_mut_ptr().add(x * channels);
+            for c in (0..channels).step_by(LANES) {
+                let passed = L::load(y.add(c)).one_if_positive(slope).mul(factor);
+                L::load(grad.add(c)).mul(passed).store(out.add(c));
+            }
         }
     }
 }

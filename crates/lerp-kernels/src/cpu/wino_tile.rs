@@ -1,19 +1,19 @@
-//! The inner kernels of Winograd's convolution: transforms of 4x4 patches and the matrix products between them.
+//! The inner kernels of Winograd's convolution: transforms of patches and the matrix products between them.
+//!
+//! A tile has `n - 2` by `n - 2` outputs and `n` by `n` points, `n` being 4 or 6 (`points.rs`).
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
 // An index loop over a register array is unrolled and inlined with the instruction set; an iterator's closure is not.
 #![allow(clippy::needless_range_loop)]
 
-use super::lanes::{Isa, LANES, Lanes, on_isa};
-
-/// Points of a transformed 4x4 patch.
-pub(super) const POINTS: usize = 16;
+use super::{
+    lanes::{Isa, LANES, Lanes, on_isa, on_isa_registers},
+    points::{block_points, input_points, kernel_from_points, kernel_points, output_points},
+};
 
 /// Rows of a product are a multiple of this: of the tile's rows on every instruction set.
-pub(super) const ROW_BLOCK: usize = 16;
-
-static ZEROS: [f32; LANES] = [0.0; LANES];
+pub(super) const ROW_BLOCK: usize = 8;
 
 /// Floats from one point of patches to the next, for `tiles` tiles: not a power of two, or all points of a tile would
 /// compete for the same few lines of the cache.
@@ -26,8 +26,20 @@ pub(super) fn row_stride(tiles: usize) -> usize {
     tiles + 1
 }
 
-/// Where a row of pixels begins in an image, or outside of it.
-pub(super) type Row = Option<usize>;
+/// Tiles of channels-last images: where each begins, and floats from one row of pixels to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles<'a> {
+    pub origins: &'a [usize],
+    pub pitch: usize,
+    pub channels: usize,
+}
+
+/// # Panics
+/// If squares of `side` pixels at the origins do not lie inside `len` values.
+fn check_inside(len: usize, origins: &[usize], side: usize, (pitch, channels): (usize, usize)) {
+    let furthest = origins.iter().max().map_or(0, |o| o + (side - 1) * pitch + side * channels);
+    assert!(furthest <= len, "a tile reaches {furthest} of {len}");
+}
 
 /// `out[t] = Σ_c a[t·depth + c]·panel[c]`, for all rows `t`.
 ///
@@ -40,7 +52,7 @@ pub(super) fn product(isa: Isa, a: &[f32], panel: &[[f32; LANES]], out: &mut [[f
     );
     // SAFETY: the sizes are checked above; the instruction set is one of this machine's.
     unsafe {
-        on_isa!(isa, product_body[16, 4, 4, 4](a: &[f32], panel: &[[f32; LANES]], out: &mut [[f32; LANES]]));
+        on_isa!(isa, product_body[8, 4, 4, 2](a: &[f32], panel: &[[f32; LANES]], out: &mut [[f32; LANES]]));
     }
 }
 
@@ -79,7 +91,7 @@ pub(super) fn transposed_product(isa: Isa, a: &[f32], b: &[[f32; LANES]], sum: &
     assert!(sum.len().is_multiple_of(LANES) && a.len() == sum.len() * b.len(), "product of unequal sizes");
     // SAFETY: the sizes are checked above; the instruction set is one of this machine's.
     unsafe {
-        on_isa!(isa, transposed_product_body[16, 4, 4, 4](a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]]));
+        on_isa!(isa, transposed_product_body[16, 4, 4, 2](a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]]));
     }
 }
 
@@ -115,71 +127,64 @@ unsafe fn transposed_product_body<L: Lanes, const R: usize>(
     }
 }
 
-/// `Bᵀ·d·B` of the 4x4 patches `d` around every second pixel of one pair of rows, zero outside the image, for every
-/// channel: `out[point][first + tile][channel]`, with [`patch_stride`] between points.
+/// `Bᵀ·d·B` of the patches `d` of `n` by `n` pixels, for every channel: `out[point][tile][channel]`, with `stride` floats
+/// between points.
 ///
 /// # Panics
-/// If a row lies outside `x`, or `out` is too short.
-pub(super) fn patches(
-    isa: Isa,
-    (x, rows): (&[f32], &[Row; 4]),
-    (width, channels): (usize, usize),
-    (out, tiles, first): (&mut [f32], usize, usize),
-) {
-    let inside = |row: &usize| row + width * channels <= x.len();
-    assert!(rows.iter().flatten().all(inside), "a row lies outside the image");
-    assert!(channels.is_multiple_of(LANES) && first + width / 2 <= tiles, "tiles do not fit");
-    assert!(out.len() >= POINTS * patch_stride(tiles, channels), "the patches do not fit");
+/// If a patch lies outside the images, or `out` is too short.
+pub(super) fn patches(isa: Isa, n: usize, (values, tiles): (&[f32], Tiles), out: &mut [f32], stride: usize) {
+    let Tiles { origins, pitch, channels } = tiles;
+    check_inside(values.len(), origins, n, (pitch, channels));
+    assert!(channels.is_multiple_of(LANES) && origins.len() * channels <= stride, "tiles do not fit");
+    assert!(out.len() >= n * n * stride, "the patches do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        on_isa!(isa, patches_body[1, 1, 1, 1](
-            x: &[f32], rows: &[Row; 4], width: usize, channels: usize, out: &mut [f32], tiles: usize, first: usize,
-        ));
+        if n == 4 {
+            on_isa_registers!(isa, patches_body[4](
+                values: &[f32], origins: &[usize], pitch: usize, channels: usize, out: &mut [f32], stride: usize,
+            ));
+        } else {
+            on_isa_registers!(isa, patches_body[6](
+                values: &[f32], origins: &[usize], pitch: usize, channels: usize, out: &mut [f32], stride: usize,
+            ));
+        }
     }
 }
 
 /// # Safety
 /// As [`patches`] checks.
 #[inline(always)]
-unsafe fn patches_body<L: Lanes, const R: usize>(
-    x: &[f32],
-    rows: &[Row; 4],
-    width: usize,
+unsafe fn patches_body<L: Lanes, const N: usize>(
+    values: &[f32],
+    origins: &[usize],
+    pitch: usize,
     channels: usize,
     out: &mut [f32],
-    tiles: usize,
-    first: usize,
+    stride: usize,
 ) {
-    // SAFETY: pixels of a row that is there lie inside `x`, others are not read; `out` has room for every point.
+    // SAFETY: patches lie inside `values`; `out` has room for every point.
     unsafe {
-        let point = patch_stride(tiles, channels);
-        for tile in 0..width / 2 {
-            // Pixels outside the image are read from zeros, which do not move with the channel.
-            let (mut pixels, mut steps) = ([ZEROS.as_ptr(); 16], [0; 16]);
-            for i in 0..4 {
-                for j in 0..4 {
-                    // Column 2·tile + j - 1.
-                    if let (Some(row), true) = (rows[i], (1..=width).contains(&(2 * tile + j))) {
-                        pixels[i * 4 + j] = x.as_ptr().add(row + (2 * tile + j - 1) * channels);
-                        steps[i * 4 + j] = 1;
-                    }
-                }
-            }
-            for c in (0..channels).step_by(LANES) {
+        for (tile, origin) in origins.iter().enumerate() {
+            for c in (0..channels).step_by(L::WIDTH) {
                 // Loops, no closures: what a closure calls is not inlined with the instruction set.
-                let mut d = [[L::splat(0.0); 4]; 4];
-                for i in 0..4 {
-                    let mut row = [L::splat(0.0); 4];
-                    for j in 0..4 {
-                        row[j] = L::load(pixels[i * 4 + j].add(steps[i * 4 + j] * c));
+                let from = values.as_ptr().add(origin + c);
+                let mut d = [[L::splat(0.0); N]; N];
+                for i in 0..N {
+                    let mut row = [L::splat(0.0); N];
+                    for j in 0..N {
+                        row[j] = L::load(from.add(i * pitch + j * channels));
                     }
                     d[i] = input_points(row);
                 }
-                let to = out.as_mut_ptr().add((first + tile) * channels + c);
-                for j in 0..4 {
-                    let column = input_points([d[0][j], d[1][j], d[2][j], d[3][j]]);
-                    for i in 0..4 {
-                        column[i].store(to.add((i * 4 + j) * point));
+                let to = out.as_mut_ptr().add(tile * channels + c);
+                for j in 0..N {
+                    let mut column = [L::splat(0.0); N];
+                    for i in 0..N {
+                        column[i] = d[i][j];
+                    }
+                    let column = input_points(column);
+                    for i in 0..N {
+                        column[i].store(to.add((i * N + j) * stride));
                     }
                 }
             }
@@ -187,96 +192,110 @@ unsafe fn patches_body<L: Lanes, const R: usize>(
     }
 }
 
-/// `Bᵀ·d`.
-#[inline(always)]
-unsafe fn input_points<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 4] {
-    // SAFETY: passed on to the caller.
-    unsafe { [a.sub(c), b.add(c), c.sub(b), b.sub(d)] }
-}
-
-/// `A·g·Aᵀ` of the 2x2 blocks `g` of one pair of rows, for 16 channels from `channel` on:
-/// `out[point][first + tile]`, with [`row_stride`] between points.
+/// `A·g·Aᵀ` of the blocks `g` of `n - 2` by `n - 2` gradients, for 16 channels from `channel` on: `out[point][tile]`, with
+/// `stride` rows between points. Adds the blocks' sums to `sum`.
 ///
 /// # Panics
-/// If a row lies outside `grad`, or `out` is too short.
+/// If a block lies outside the images, or `out` is too short.
 pub(super) fn blocks(
     isa: Isa,
-    (grad, rows): (&[f32], [usize; 2]),
-    (width, channels, channel): (usize, usize, usize),
-    (out, tiles, first): (&mut [[f32; LANES]], usize, usize),
+    n: usize,
+    (values, tiles, channel): (&[f32], Tiles, usize),
+    (out, stride): (&mut [[f32; LANES]], usize),
+    sum: &mut [f32; LANES],
 ) {
-    assert!(rows.iter().all(|row| row + width * channels <= grad.len()), "a row lies outside the image");
-    assert!(channel + LANES <= channels && first + width / 2 <= tiles, "tiles do not fit");
-    assert!(out.len() >= POINTS * row_stride(tiles), "the blocks do not fit");
+    let Tiles { origins, pitch, channels } = tiles;
+    check_inside(values.len(), origins, n - 2, (pitch, channels));
+    assert!(channel + LANES <= channels && origins.len() <= stride, "tiles do not fit");
+    assert!(out.len() >= n * n * stride, "the blocks do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        on_isa!(isa, blocks_body[1, 1, 1, 1](
-            grad: &[f32], rows: [usize; 2], width: usize, channels: usize, channel: usize,
-            out: &mut [[f32; LANES]], tiles: usize, first: usize,
-        ));
+        let grad = values.as_ptr().add(channel);
+        if n == 4 {
+            on_isa_registers!(isa, blocks_body[4](
+                grad: *const f32, origins: &[usize], pitch: usize, channels: usize, out: &mut [[f32; LANES]],
+                stride: usize, sum: &mut [f32; LANES],
+            ));
+        } else {
+            on_isa_registers!(isa, blocks_body[6](
+                grad: *const f32, origins: &[usize], pitch: usize, channels: usize, out: &mut [[f32; LANES]],
+                stride: usize, sum: &mut [f32; LANES],
+            ));
+        }
     }
 }
 
 /// # Safety
 /// As [`blocks`] checks.
-#[allow(clippy::too_many_arguments)]
 #[inline(always)]
-unsafe fn blocks_body<L: Lanes, const R: usize>(
-    grad: &[f32],
-    rows: [usize; 2],
-    width: usize,
+unsafe fn blocks_body<L: Lanes, const N: usize>(
+    grad: *const f32,
+    origins: &[usize],
+    pitch: usize,
     channels: usize,
-    channel: usize,
     out: &mut [[f32; LANES]],
-    tiles: usize,
-    first: usize,
+    stride: usize,
+    sum: &mut [f32; LANES],
 ) {
-    // SAFETY: both rows lie inside `grad`; `out` has room for every point.
+    // SAFETY: blocks lie inside the images; `out` has room for every point.
     unsafe {
-        for tile in 0..width / 2 {
-            let mut across = [[L::splat(0.0); 4]; 2];
-            for i in 0..2 {
-                let from = grad.as_ptr().add(rows[i] + 2 * tile * channels + channel);
-                across[i] = block_points([L::load(from), L::load(from.add(channels))]);
-            }
-            for j in 0..4 {
-                let column = block_points([across[0][j], across[1][j]]);
-                for i in 0..4 {
-                    column[i]
-                        .store(out.as_mut_ptr().add((i * 4 + j) * row_stride(tiles) + first + tile).cast());
+        for c in (0..LANES).step_by(L::WIDTH) {
+            let mut total = L::load(sum.as_ptr().add(c));
+            for (tile, origin) in origins.iter().enumerate() {
+                let from = grad.add(origin + c);
+                let mut across = [[L::splat(0.0); N]; 4];
+                for i in 0..N - 2 {
+                    let mut row = [L::splat(0.0); 4];
+                    for j in 0..N - 2 {
+                        row[j] = L::load(from.add(i * pitch + j * channels));
+                        total = total.add(row[j]);
+                    }
+                    across[i] = block_points(row);
+                }
+                let to = out.as_mut_ptr().add(tile).cast::<f32>().add(c);
+                for j in 0..N {
+                    let column: [L; N] =
+                        block_points([across[0][j], across[1][j], across[2][j], across[3][j]]);
+                    for i in 0..N {
+                        column[i].store(to.add((i * N + j) * stride * LANES));
+                    }
                 }
             }
+            total.store(sum.as_mut_ptr().add(c));
         }
     }
 }
 
-/// `A·g`.
-#[inline(always)]
-unsafe fn block_points<L: Lanes>([a, b]: [L; 2]) -> [L; 4] {
-    // SAFETY: passed on to the caller.
-    unsafe { [a, a.add(b), a.sub(b), L::splat(0.0).sub(b)] }
-}
-
-/// `Aᵀ·m·A` of the products `m[point][first + tile]`, plus bias, through a leaky ReLU of the given slope (1: none), to
-/// one pair of output rows, of which 16 channels from `channel` on are written.
+/// `Aᵀ·m·A` of the products `m[point][tile]`, with `stride` rows between points, plus bias, through a leaky ReLU of the
+/// given slope (1: none), to 16 channels from `channel` on of the tiles of `out`.
 ///
 /// # Panics
 /// If the sizes do not fit together.
 pub(super) fn outputs(
     isa: Isa,
-    (products, tiles, first): (&[[f32; LANES]], usize, usize),
+    n: usize,
+    (products, stride): (&[[f32; LANES]], usize),
     (bias, slope): (&[f32; LANES], f32),
-    (width, channels, channel): (usize, usize, usize),
-    out: &mut [f32],
+    (out, tiles, channel): (&mut [f32], Tiles, usize),
 ) {
-    assert!(products.len() >= POINTS * row_stride(tiles) && first + width / 2 <= tiles, "tiles do not fit");
-    assert!(channel + LANES <= channels && out.len() == 2 * width * channels, "the outputs do not fit");
+    let Tiles { origins, pitch, channels } = tiles;
+    check_inside(out.len(), origins, n - 2, (pitch, channels));
+    assert!(channel + LANES <= channels && origins.len() <= stride, "tiles do not fit");
+    assert!(products.len() >= n * n * stride, "there are not enough products");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        on_isa!(isa, outputs_body[1, 1, 1, 1](
-            products: &[[f32; LANES]], tiles: usize, first: usize, bias: &[f32; LANES], slope: f32,
-            width: usize, channels: usize, channel: usize, out: &mut [f32],
-        ));
+        let out = out.as_mut_ptr().add(channel);
+        if n == 4 {
+            on_isa_registers!(isa, outputs_body[4](
+                products: &[[f32; LANES]], stride: usize, bias: &[f32; LANES], slope: f32, origins: &[usize],
+                pitch: usize, channels: usize, out: *mut f32,
+            ));
+        } else {
+            on_isa_registers!(isa, outputs_body[6](
+                products: &[[f32; LANES]], stride: usize, bias: &[f32; LANES], slope: f32, origins: &[usize],
+                pitch: usize, channels: usize, out: *mut f32,
+            ));
+        }
     }
 }
 
@@ -284,47 +303,45 @@ pub(super) fn outputs(
 /// As [`outputs`] checks.
 #[allow(clippy::too_many_arguments)]
 #[inline(always)]
-unsafe fn outputs_body<L: Lanes, const R: usize>(
+unsafe fn outputs_body<L: Lanes, const N: usize>(
     products: &[[f32; LANES]],
-    tiles: usize,
-    first: usize,
+    stride: usize,
     bias: &[f32; LANES],
     slope: f32,
-    width: usize,
+    origins: &[usize],
+    pitch: usize,
     channels: usize,
-    channel: usize,
-    out: &mut [f32],
+    out: *mut f32,
 ) {
-    // SAFETY: every point has `tiles` products; both rows of `out` are there.
+    // SAFETY: every point has a product for each tile; tiles lie inside `out`.
     unsafe {
-        let (bias, slope) = (L::load(bias.as_ptr()), L::splat(slope));
-        for tile in 0..width / 2 {
-            let mut down = [[L::splat(0.0); 2]; 4];
-            for j in 0..4 {
-                let mut column = [L::splat(0.0); 4];
-                for i in 0..4 {
-                    column[i] =
-                        L::load(products.as_ptr().add((i * 4 + j) * row_stride(tiles) + first + tile).cast());
+        let slope = L::splat(slope);
+        for (tile, origin) in origins.iter().enumerate() {
+            for c in (0..LANES).step_by(L::WIDTH) {
+                let from = products.as_ptr().add(tile).cast::<f32>().add(c);
+                let mut down = [[L::splat(0.0); 4]; N];
+                for j in 0..N {
+                    let mut column = [L::splat(0.0); N];
+                    for i in 0..N {
+                        column[i] = L::load(from.add((i * N + j) * stride * LANES));
+                    }
+                    down[j] = output_points(column);
                 }
-                down[j] = output_points(column);
-            }
-            for i in 0..2 {
-                let pair = output_points([down[0][i], down[1][i], down[2][i], down[3][i]]);
-                for j in 0..2 {
-                    let value = pair[j].add(bias);
-                    let to = (i * width + 2 * tile + j) * channels + channel;
-                    value.max(value.mul(slope)).store(out.as_mut_ptr().add(to));
+                let bias = L::load(bias.as_ptr().add(c));
+                for i in 0..N - 2 {
+                    let mut row = [L::splat(0.0); N];
+                    for j in 0..N {
+                        row[j] = down[j][i];
+                    }
+                    let row = output_points(row);
+                    for j in 0..N - 2 {
+                        let value = row[j].add(bias);
+                        value.max(value.mul(slope)).store(out.add(origin + i * pitch + j * channels + c));
+                    }
                 }
             }
         }
     }
-}
-
-/// `Aᵀ·m`.
-#[inline(always)]
-unsafe fn output_points<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 2] {
-    // SAFETY: passed on to the caller.
-    unsafe { [a.add(b).add(c), b.sub(c).sub(d)] }
 }
 
 /// `G·w·Gᵀ` of 3x3 kernels, 16 output channels from `channel` on: `weights[tap][c][channels]` to `out[point][c]`.
@@ -333,59 +350,123 @@ unsafe fn output_points<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 2] {
 /// If the sizes do not fit together.
 pub(super) fn kernels(
     isa: Isa,
+    n: usize,
     weights: &[f32],
     (channels, channel): (usize, usize),
     out: &mut [[f32; LANES]],
 ) {
-    let depth = out.len() / POINTS;
-    assert!(out.len() == POINTS * depth && weights.len() == 9 * depth * channels, "kernels of unequal sizes");
+    let depth = out.len() / (n * n);
+    assert!(out.len() == n * n * depth && weights.len() == 9 * depth * channels, "kernels of unequal sizes");
     assert!(channel + LANES <= channels, "channels do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        on_isa!(isa, kernels_body[1, 1, 1, 1](
-            weights: &[f32], channels: usize, channel: usize, out: &mut [[f32; LANES]], depth: usize,
-        ));
+        let weights = weights.as_ptr().add(channel);
+        if n == 4 {
+            on_isa_registers!(isa, kernels_body[4](
+                weights: *const f32, channels: usize, out: &mut [[f32; LANES]], depth: usize,
+            ));
+        } else {
+            on_isa_registers!(isa, kernels_body[6](
+                weights: *const f32, channels: usize, out: &mut [[f32; LANES]], depth: usize,
+            ));
+        }
     }
 }
 
 /// # Safety
 /// As [`kernels`] checks.
 #[inline(always)]
-unsafe fn kernels_body<L: Lanes, const R: usize>(
-    weights: &[f32],
+unsafe fn kernels_body<L: Lanes, const N: usize>(
+    weights: *const f32,
     channels: usize,
-    channel: usize,
     out: &mut [[f32; LANES]],
     depth: usize,
 ) {
-    // SAFETY: there are nine taps and sixteen points of `depth` rows each.
+    // SAFETY: there are nine taps and `N`² points of `depth` rows each.
     unsafe {
-        for c in 0..depth {
-            let mut down = [[L::splat(0.0); 4]; 3];
-            for j in 0..3 {
-                let mut column = [L::splat(0.0); 3];
-                for i in 0..3 {
-                    column[i] = L::load(weights.as_ptr().add(((i * 3 + j) * depth + c) * channels + channel));
+        for at in 0..depth {
+            for c in (0..LANES).step_by(L::WIDTH) {
+                let mut down = [[L::splat(0.0); N]; 3];
+                for j in 0..3 {
+                    let mut column = [L::splat(0.0); 3];
+                    for i in 0..3 {
+                        column[i] = L::load(weights.add(((i * 3 + j) * depth + at) * channels + c));
+                    }
+                    down[j] = kernel_points(column);
                 }
-                down[j] = kernel_points(column);
-            }
-            for i in 0..4 {
-                let row = kernel_points([down[0][i], down[1][i], down[2][i]]);
-                for j in 0..4 {
-                    row[j].store(out.as_mut_ptr().add((i * 4 + j) * depth + c).cast());
+                for i in 0..N {
+                    let row: [L; N] = kernel_points([down[0][i], down[1][i], down[2][i]]);
+                    for j in 0..N {
+                        row[j].store(out.as_mut_ptr().add((i * N + j) * depth + at).cast::<f32>().add(c));
+                    }
                 }
             }
         }
     }
 }
 
-/// `G·w`.
-#[inline(always)]
-unsafe fn kernel_points<L: Lanes>([a, b, c]: [L; 3]) -> [L; 4] {
-    // SAFETY: passed on to the caller.
+/// `Gᵀ·u·G` of the gradients of the points of 3x3 kernels, `points[point][c]`, of 16 output channels: `out[tap][c]`, with
+/// `channels` floats from one `c` to the next. The output channels begin at `channel`.
+///
+/// # Panics
+/// If the sizes do not fit together.
+pub(super) fn kernels_from_points(
+    isa: Isa,
+    n: usize,
+    points: &[[f32; LANES]],
+    (channels, channel): (usize, usize),
+    out: &mut [f32],
+) {
+    let depth = points.len() / (n * n);
+    assert!(points.len() == n * n * depth && out.len() == 9 * depth * channels, "kernels of unequal sizes");
+    assert!(channel + LANES <= channels, "channels do not fit");
+    // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        let half = L::splat(0.5);
-        let outer = a.add(c);
-        [a, outer.add(b).mul(half), outer.sub(b).mul(half), c]
+        let out = out.as_mut_ptr().add(channel);
+        if n == 4 {
+            on_isa_registers!(isa, kernels_from_points_body[4](
+                points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,
+            ));
+        } else {
+            on_isa_registers!(isa, kernels_from_points_body[6](
+                points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,
+            ));
+        }
+    }
+}
+
+/// # Safety
+/// As [`kernels_from_points`] checks.
+#[inline(always)]
+unsafe fn kernels_from_points_body<L: Lanes, const N: usize>(
+    points: &[[f32; LANES]],
+    depth: usize,
+    channels: usize,
+    out: *mut f32,
+) {
+    // SAFETY: there are nine taps and `N`² points of `depth` rows each.
+    unsafe {
+        for at in 0..depth {
+            for c in (0..LANES).step_by(L::WIDTH) {
+                let mut down = [[L::splat(0.0); 3]; N];
+                for j in 0..N {
+                    let mut column = [L::splat(0.0); N];
+                    for i in 0..N {
+                        column[i] = L::load(points.as_ptr().add((i * N + j) * depth + at).cast::<f32>().add(c));
+                    }
+                    down[j] = kernel_from_points(column);
+                }
+                for i in 0..3 {
+                    let mut row = [L::splat(0.0); N];
+                    for j in 0..N {
+                        row[j] = down[j][i];
+                    }
+                    let row = kernel_from_points(row);
+                    for j in 0..3 {
+                        row[j].store(out.add(((i * 3 + j) * depth + at) * channels + c));
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,303 +1,271 @@
-//! Winograd's convolution F(2x2, 3x3): 16 products for four outputs instead of 36.
+//! Winograd's convolution: 36 products for sixteen outputs, F(4x4, 3x3), or 16 for four, F(2x2, 3x3), instead of 9 each.
 //!
-//! A 3x3 convolution of an image with even sides is computed for blocks of 2x2 outputs: the 4x4 patch under a block and
-//! the kernel are taken to 16 points each, multiplied there (a matrix product over channels at every point), and the
-//! result is taken back (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016). The gradient of the
-//! weights goes the same way: points of patches times points of gradient blocks, summed over blocks.
-//!
-//! A *strip* is one pair of output rows of one image, `width / 2` blocks.
+//! A 3x3 convolution is computed for tiles of outputs: the patch under a tile and the kernel are taken to `n` by `n`
+//! points each, multiplied there (a matrix product over channels at every point), and the result is taken back (Lavin and
+//! Gray, "Fast Algorithms for Convolutional Neural Networks", 2016). The gradient of the weights goes the same way: points
+//! of patches times points of gradient blocks, summed over tiles.
 
-use std::ops::Range;
+#![allow(unsafe_code)]
 
 use rayon::prelude::*;
 
 use super::{
-    conv::Sizes,
-    lanes::{LANES, isa},
-    scratch::{with_lanes, with_scratch},
+    grid::Grid,
+    lanes::{Isa, LANES},
+    scratch::{Room, filled_by, with_scratch},
     wino_tile::{
-        POINTS, ROW_BLOCK, Row, blocks, kernels, outputs, patch_stride, patches, product, row_stride,
+        ROW_BLOCK, Tiles, blocks, kernels, kernels_from_points, outputs, patch_stride, patches, product, row_stride,
         transposed_product,
     },
 };
-use crate::Activation;
 
 /// Floats of patches and products that are worked on at a time: inside the nearest caches.
 const SCRATCH: usize = 1 << 13;
 
-/// Strips of a task, in blocks of those.
-const TASK: usize = 4;
-
 /// Floats of patches and blocks that the weights' gradient of wide layers lays out at a time: inside a third-level cache.
 const ROUND: usize = 1 << 20;
 
-/// Blocks of a chunk of the weights' gradient: enough for the sums to stay in registers for a while.
+/// Tiles of a chunk of the weights' gradient of a wide layer: enough for the sums to stay in registers for a while; fewer
+/// where there would be less than four chunks. Not a matter of threads, so that sums have the same bits for any number.
 const CHUNK: usize = 64;
+const CHUNKS: usize = 4;
 
-/// Parts in which the weights' gradient of narrow layers is summed: fixed, so that the sum has the same bits for any
-/// number of threads.
-const PARTS: usize = 8;
+/// Products of channels up to which a layer is narrow: its sums fit a second-level cache, for every part of a batch.
+const NARROW: usize = 32 * 32;
 
-/// Products of channels up to which a layer is narrow: its sums fit a second-level cache.
-const NARROW: usize = 64 * 64;
+/// A row of lanes.
+pub(super) type Row = [f32; LANES];
 
-/// Whether this form fits the sizes.
-pub(super) fn fits(s: Sizes) -> bool {
-    let even = |n: usize| n > 0 && n.is_multiple_of(2);
-    let full = |n: usize| n > 0 && n.is_multiple_of(LANES);
-    s.k == 3 && even(s.height) && even(s.width) && full(s.cin) && full(s.cout)
+/// How a convolution is tiled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Winograd {
+    /// Points a side, 4 or 6.
+    n: usize,
+    pub cin: usize,
+    pub cout: usize,
 }
 
-/// Strips of the whole batch.
-fn strips(s: Sizes) -> usize {
-    s.batch * s.height / 2
-}
+impl Winograd {
+    /// The form for images of these sides, if there is one: a 3x3 kernel, channels in full vectors, sides in full tiles.
+    pub fn fitting(k: usize, (height, width): (usize, usize), cin: usize, cout: usize) -> Option<Self> {
+        let divides = |by: usize| height.is_multiple_of(by) && width.is_multiple_of(by);
+        let full = |channels: usize| channels.is_multiple_of(LANES);
+        if k != 3 || !full(cin) || !full(cout) {
+            return None;
+        }
+        let n = if divides(4) {
+            6
+        } else if divides(2) {
+            4
+        } else {
+            return None;
+        };
+        Some(Self { n, cin, cout })
+    }
 
-/// The four rows of channels-last pixels under strip `strip`.
-fn rows(s: Sizes, strip: usize) -> [Row; 4] {
-    let (image, y) = (strip / (s.height / 2), 2 * (strip % (s.height / 2)));
-    let row = |y: usize| (image * s.height + y) * s.width * s.cin;
-    std::array::from_fn(|i| (1..=s.height).contains(&(y + i)).then(|| row(y + i - 1)))
-}
+    /// The same for the gradient of the input, in which inputs and outputs change places.
+    pub fn mirrored(self) -> Self {
+        Self { cin: self.cout, cout: self.cin, ..self }
+    }
 
-/// The points of all kernels, `[cout / 16][point][cin][16]`.
-fn forward_kernels(s: Sizes, weight: &[f32]) -> Vec<[f32; LANES]> {
-    let isa = isa();
-    let mut points = vec![[0.0; LANES]; s.cout / LANES * POINTS * s.cin];
-    points.par_chunks_mut(POINTS * s.cin).enumerate().for_each(|(block, out)| {
-        kernels(isa, weight, (s.cout, block * LANES), out);
-    });
-    points
-}
+    /// Whether every part of a batch can have sums of its own.
+    pub fn narrow(self) -> bool {
+        self.cin * self.cout <= NARROW
+    }
 
-/// The points of all kernels turned by half a turn, with inputs and outputs exchanged: `[cin / 16][point][cout][16]`.
-fn backward_kernels(s: Sizes, weight: &[f32]) -> Vec<[f32; LANES]> {
-    let isa = isa();
-    let mut points = vec![[0.0; LANES]; s.cin / LANES * POINTS * s.cout];
-    points.par_chunks_mut(POINTS * s.cout).enumerate().for_each_init(Vec::new, |turned, (block, out)| {
-        turned.resize(9 * s.cout * LANES, 0.0);
-        for (tap, to) in turned.chunks_exact_mut(s.cout * LANES).enumerate() {
-            let from = &weight[((8 - tap) * s.cin + block * LANES) * s.cout..][..LANES * s.cout];
-            for (lane, row) in from.chunks_exact(s.cout).enumerate() {
-                for (to, value) in to.chunks_exact_mut(LANES).zip(row) {
-                    to[lane] = *value;
-                }
+    fn points(self) -> usize {
+        self.n * self.n
+    }
+
+    /// Tiles of an image.
+    pub fn tiles(self, grid: Grid) -> usize {
+        grid.height * grid.width / (self.n - 2) / (self.n - 2)
+    }
+
+    /// Where the tiles of some images begin, `up` pixels further up and left than their outputs.
+    fn origins(self, images: usize, grid: Grid, up: usize, origins: &mut Vec<usize>) {
+        let side = self.n - 2;
+        origins.clear();
+        for image in 0..images {
+            for y in (0..grid.height).step_by(side) {
+                let row = image * grid.image() + grid.at(y, 0) - up * (grid.pitch() + grid.channels);
+                origins.extend((0..grid.width).step_by(side).map(|x| row + x * grid.channels));
             }
         }
-        kernels(isa, turned, (LANES, 0), out);
-    });
-    points
-}
+    }
 
-/// `out = activation(x * weight + bias)`.
-pub(super) fn forward(
-    s: Sizes,
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    activation: Activation,
-    out: &mut [f32],
-) {
-    convolve(s, x, &forward_kernels(s, weight), Some(bias), activation, out);
-}
+    /// Tiles that are worked on at a time, for channels beside each other.
+    fn block(self, channels: usize, all: usize) -> usize {
+        let fitting = SCRATCH / (self.points() * channels);
+        (fitting / ROW_BLOCK * ROW_BLOCK).max(ROW_BLOCK).min(all.next_multiple_of(ROW_BLOCK))
+    }
 
-/// The gradient of the input.
-pub(super) fn input_grad(s: Sizes, grad: &[f32], weight: &[f32], out: &mut [f32]) {
-    let mirrored = Sizes { cin: s.cout, cout: s.cin, ..s };
-    convolve(mirrored, grad, &backward_kernels(s, weight), None, Activation::Linear, out);
-}
-
-fn convolve(
-    s: Sizes,
-    x: &[f32],
-    points: &[[f32; LANES]],
-    bias: Option<&[f32]>,
-    activation: Activation,
-    out: &mut [f32],
-) {
-    let isa = isa();
-    let slope = if let Activation::LeakyRelu(slope) = activation { slope } else { 1.0 };
-    let (per_strip, all) = (s.width / 2, strips(s));
-    // No output depends on the division.
-    let some = (SCRATCH / (POINTS * per_strip * (s.cin + LANES))).max(ROW_BLOCK.div_ceil(per_strip));
-    let task = (TASK * some).clamp(1, all.div_ceil(rayon::current_num_threads()));
-    let some = some.min(task);
-    let tiles = (some * per_strip).next_multiple_of(ROW_BLOCK);
-    let (stride, rows_apart) = (patch_stride(tiles, s.cin), row_stride(tiles));
-    let strip = 2 * s.width * s.cout;
-    let run = |first: usize, out: &mut [f32], laid: &mut [f32], products: &mut [[f32; LANES]]| {
-        for (n, _) in out.chunks_exact(strip).enumerate() {
-            let (from, to) = ((x, &rows(s, first + n)), (&mut laid[..], tiles, n * per_strip));
-            patches(isa, from, (s.width, s.cin), to);
-        }
-        for (block, panels) in points.chunks_exact(POINTS * s.cin).enumerate() {
-            let mut start = [0.0; LANES];
-            if let Some(bias) = bias {
-                start.copy_from_slice(&bias[block * LANES..][..LANES]);
-            }
-            for (point, panel) in panels.chunks_exact(s.cin).enumerate() {
-                let (a, to) = (&laid[point * stride..], &mut products[point * rows_apart..]);
-                product(isa, &a[..tiles * s.cin], panel, &mut to[..tiles]);
-            }
-            for (n, out) in out.chunks_exact_mut(strip).enumerate() {
-                let from = (&products[..], tiles, n * per_strip);
-                outputs(isa, from, (&start, slope), (s.width, s.cout, block * LANES), out);
-            }
-        }
-    };
-    out.par_chunks_mut(task * strip).enumerate().for_each(|(i, out)| {
-        with_scratch(POINTS * stride, |laid| {
-            with_lanes(POINTS * rows_apart, |products| {
-                for (n, out) in out.chunks_mut(some * strip).enumerate() {
-                    run(i * task + n * some, out, laid, products);
-                }
+    /// The points of all kernels, `[cout / 16][point][cin]`.
+    pub fn forward_kernels(self, isa: Isa, weight: &[f32]) -> Vec<Row> {
+        let fill = |points: &mut [Row]| {
+            points.par_chunks_mut(self.points() * self.cin).enumerate().for_each(|(block, out)| {
+                kernels(isa, self.n, weight, (self.cout, block * LANES), out);
             });
+        };
+        // SAFETY: the chunks cover all points, and `kernels` sets all of a chunk.
+        unsafe { filled_by(self.cout / LANES * self.points() * self.cin, fill) }
+    }
+
+    /// The points of all kernels turned by half a turn, with inputs and outputs exchanged: `[cin / 16][point][cout]`.
+    pub fn backward_kernels(self, isa: Isa, weight: &[f32]) -> Vec<Row> {
+        let (cin, cout) = (self.cin, self.cout);
+        let block = |turned: &mut Vec<f32>, (block, out): (usize, &mut [Row])| {
+            turned.resize(9 * cout * LANES, 0.0);
+            for (tap, to) in turned.chunks_exact_mut(cout * LANES).enumerate() {
+                let from = &weight[((8 - tap) * cin + block * LANES) * cout..][..LANES * cout];
+                for (c, to) in to.chunks_exact_mut(LANES).enumerate() {
+                    to.iter_mut().zip(from[c..].iter().step_by(cout)).for_each(|(to, value)| *to = *value);
+                }
+            }
+            kernels(isa, self.n, turned, (LANES, 0), out);
+        };
+        let fill = |points: &mut [Row]| {
+            points.par_chunks_mut(self.points() * cout).enumerate().for_each_init(Vec::new, block);
+        };
+        // SAFETY: the chunks cover all points, and `kernels` sets all of a chunk.
+        unsafe { filled_by(cin / LANES * self.points() * cout, fill) }
+    }
+
+    /// Convolves some images with an edge of one pixel.
+    pub fn convolve(
+        self,
+        isa: Isa,
+        (x, from): (&[f32], Grid),
+        points: &[Row],
+        (bias, slope): (Option<&[f32]>, f32),
+        (out, to): (&mut [f32], Grid),
+        room: &mut Room,
+    ) {
+        let images = out.len() / to.image();
+        let [origins, targets] = &mut room.offsets;
+        self.origins(images, from, 1, origins);
+        self.origins(images, to, 0, targets);
+        let block = self.block(self.cin + LANES, origins.len());
+        let (stride, apart) = (patch_stride(block, self.cin), row_stride(block));
+        let laid = room.floats.first(self.points() * stride);
+        let products = room.rows.first(self.cout / LANES * self.points() * apart);
+        for (origins, targets) in origins.chunks(block).zip(targets.chunks(block)) {
+            let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
+            patches(isa, self.n, (x, source), laid, stride);
+            // Rows behind the last tile are of an earlier block; nobody reads what comes of them.
+            let rows = origins.len().next_multiple_of(ROW_BLOCK);
+            // A point of all patches stays in the nearest cache for all output channels.
+            for point in 0..self.points() {
+                let a = &laid[point * stride..][..rows * self.cin];
+                let panels = points[point * self.cin..].chunks(self.cin).step_by(self.points());
+                for (i, panel) in panels.enumerate() {
+                    product(isa, a, panel, &mut products[(i * self.points() + point) * apart..][..rows]);
+                }
+            }
+            for (i, products) in products.chunks_exact(self.points() * apart).enumerate() {
+                let mut start = [0.0; LANES];
+                if let Some(bias) = bias {
+                    start.copy_from_slice(&bias[i * LANES..][..LANES]);
+                }
+                let target = Tiles { origins: targets, pitch: to.pitch(), channels: self.cout };
+                outputs(isa, self.n, (products, apart), (&start, slope), (out, target, i * LANES));
+            }
+        }
+    }
+
+    /// Zeros for [`Self::add_weights`]: `[cout / 16][point][cin]`.
+    pub fn no_sums(self) -> Vec<Row> {
+        vec![[0.0; LANES]; self.cout / LANES * self.points() * self.cin]
+    }
+
+    /// Adds the points of the weights' gradient, and the bias's gradient, of some images `x` with an edge and the gradients
+    /// `grad` of their outputs.
+    pub fn add_weights(
+        self,
+        isa: Isa,
+        (x, from): (&[f32], Grid),
+        (grad, of): (&[f32], Grid),
+        (sums, bias): (&mut [Row], &mut [Row]),
+        room: &mut Room,
+    ) {
+        let [origins, targets] = &mut room.offsets;
+        self.origins(grad.len() / of.image(), from, 1, origins);
+        self.origins(grad.len() / of.image(), of, 0, targets);
+        let block = self.block(self.cin + self.cout, origins.len());
+        let (stride, apart) = (patch_stride(block, self.cin), row_stride(block));
+        let laid = room.floats.first(self.points() * stride);
+        let heaped = room.rows.first(self.points() * apart);
+        for (origins, targets) in origins.chunks(block).zip(targets.chunks(block)) {
+            let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
+            let target = Tiles { origins: targets, pitch: of.pitch(), channels: self.cout };
+            patches(isa, self.n, (x, source), laid, stride);
+            let sums = sums.chunks_exact_mut(self.points() * self.cin);
+            for (i, (sums, bias)) in sums.zip(&mut *bias).enumerate() {
+                blocks(isa, self.n, (grad, target, i * LANES), (heaped, apart), bias);
+                for (point, sum) in sums.chunks_exact_mut(self.cin).enumerate() {
+                    let laid = &laid[point * stride..][..origins.len() * self.cin];
+                    transposed_product(isa, laid, &heaped[point * apart..][..origins.len()], sum);
+                }
+            }
+        }
+    }
+
+    /// [`Self::add_weights`] of a whole batch of a wide layer, from zero: patches and blocks of a round are laid out first,
+    /// then every point is summed by a task of its own, always in the order of tiles.
+    pub fn sum_weights(self, isa: Isa, (x, from): (&[f32], Grid), (grad, of): (&[f32], Grid)) -> [Vec<Row>; 2] {
+        let images = grad.len() / of.image();
+        let (mut origins, mut targets) = (Vec::new(), Vec::new());
+        self.origins(images, from, 1, &mut origins);
+        self.origins(images, of, 0, &mut targets);
+        let output_blocks = self.cout / LANES;
+        let chunk = CHUNK.min(origins.len().div_ceil(CHUNKS));
+        let (stride, apart) = (patch_stride(chunk, self.cin), row_stride(chunk));
+        let (floats, rows) = (self.points() * stride, self.points() * apart * output_blocks);
+        let round = (ROUND / (floats + rows * LANES)).clamp(1, origins.len().div_ceil(chunk));
+        let (mut sums, mut total) = (self.no_sums(), vec![[0.0; LANES]; output_blocks]);
+        with_scratch(|scratch| {
+            let laid = scratch.room.floats.first(round * floats);
+            let heaped = scratch.room.rows.first(round * rows);
+            for (origins, targets) in origins.chunks(round * chunk).zip(targets.chunks(round * chunk)) {
+                let tasks = laid.par_chunks_mut(floats).zip(heaped.par_chunks_mut(rows));
+                let tiles = origins.par_chunks(chunk).zip(targets.par_chunks(chunk));
+                let lay = |((laid, heaped), (origins, targets)): ((&mut [f32], &mut [Row]), (&[usize], &[usize]))| {
+                    let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
+                    let target = Tiles { origins: targets, pitch: of.pitch(), channels: self.cout };
+                    patches(isa, self.n, (x, source), laid, stride);
+                    let mut bias = vec![[0.0; LANES]; output_blocks];
+                    for (i, heaped) in heaped.chunks_exact_mut(self.points() * apart).enumerate() {
+                        blocks(isa, self.n, (grad, target, i * LANES), (heaped, apart), &mut bias[i]);
+                    }
+                    bias
+                };
+                let biases: Vec<Vec<Row>> = tasks.zip(tiles).map(lay).collect();
+                let chunks = || laid.chunks_exact(floats).zip(heaped.chunks_exact(rows)).zip(origins.chunks(chunk));
+                sums.par_chunks_mut(self.cin).enumerate().for_each(|(at, sum)| {
+                    for ((laid, heaped), tiles) in chunks() {
+                        let laid = &laid[at % self.points() * stride..][..tiles.len() * self.cin];
+                        transposed_product(isa, laid, &heaped[at * apart..][..tiles.len()], sum);
+                    }
+                });
+                biases.iter().for_each(|bias| add(&mut total, bias));
+            }
         });
-    });
-}
-
-/// The gradients of the weights (`[3, 3, in, out]`) and, after them, of the bias (`[out]`), in one vector.
-pub(super) fn weight_grad(s: Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
-    let (sums, bias) = if s.cin * s.cout <= NARROW { sum_parts(s, x, grad) } else { sum_rounds(s, x, grad) };
-    let mut out = vec![0.0; 9 * s.cin * s.cout + s.cout];
-    let (weights, biases) = out.split_at_mut(9 * s.cin * s.cout);
-    weights.par_chunks_mut(s.cin * s.cout).enumerate().for_each(|(tap, out)| from_points(s, &sums, tap, out));
-    biases.copy_from_slice(bias.as_flattened());
-    out
-}
-
-/// Rows of lanes.
-type Rows = Vec<[f32; LANES]>;
-
-/// Point (1, 1): of a block, the sum of its four pixels.
-const MIDDLE: usize = 5;
-
-/// The points of the weights' gradient, `[cout / 16][point][cin]`, and the bias's gradient, of a narrow layer: every part
-/// of the batch has sums of its own, which stay in the cache.
-fn sum_parts(s: Sizes, x: &[f32], grad: &[f32]) -> (Rows, Rows) {
-    let isa = isa();
-    let (per_strip, all, output_blocks) = (s.width / 2, strips(s), s.cout / LANES);
-    let some = (SCRATCH / (POINTS * per_strip * (s.cin + s.cout))).max(LANES.div_ceil(per_strip)).min(all);
-    let tiles = some * per_strip;
-    let part = all.div_ceil(PARTS);
-    let (stride, rows_apart) = (patch_stride(tiles, s.cin), row_stride(tiles));
-    let sum = |strips: Range<usize>, laid: &mut [f32], heaped: &mut [[f32; LANES]]| {
-        let mut sums = vec![[0.0; LANES]; output_blocks * POINTS * s.cin];
-        let mut bias = vec![[0.0; LANES]; output_blocks];
-        for first in strips.clone().step_by(some) {
-            let count = some.min(strips.end - first);
-            let rows_of = count * per_strip;
-            for n in 0..count {
-                patches(isa, (x, &rows(s, first + n)), (s.width, s.cin), (laid, tiles, n * per_strip));
-            }
-            for (block, (sums, bias)) in sums.chunks_exact_mut(POINTS * s.cin).zip(&mut bias).enumerate() {
-                for n in 0..count {
-                    let row = 2 * (first + n) * s.width * s.cout;
-                    let from = (grad, [row, row + s.width * s.cout]);
-                    blocks(isa, from, (s.width, s.cout, block * LANES), (heaped, tiles, n * per_strip));
-                }
-                for (point, sum) in sums.chunks_exact_mut(s.cin).enumerate() {
-                    let heaped = &heaped[point * rows_apart..][..rows_of];
-                    transposed_product(isa, &laid[point * stride..][..rows_of * s.cin], heaped, sum);
-                }
-                for row in &heaped[MIDDLE * rows_apart..][..rows_of] {
-                    bias.iter_mut().zip(row).for_each(|(b, v)| *b += v);
-                }
-            }
-        }
-        (sums, bias)
-    };
-    let parts: Vec<(Rows, Rows)> = (0..all.div_ceil(part))
-        .into_par_iter()
-        .map(|i| {
-            let strips = i * part..((i + 1) * part).min(all);
-            with_scratch(POINTS * stride, |laid| {
-                with_lanes(POINTS * rows_apart, |heaped| sum(strips, laid, heaped))
-            })
-        })
-        .collect();
-    let add = |a: &mut Rows, b: Rows| {
-        a.as_flattened_mut().iter_mut().zip(b.as_flattened()).for_each(|(a, b)| *a += b);
-    };
-    let mut parts = parts.into_iter();
-    let mut total = parts.next().unwrap_or_default();
-    for (sums, bias) in parts {
-        add(&mut total.0, sums);
-        add(&mut total.1, bias);
+        [sums, total]
     }
-    total
-}
 
-/// [`sum_parts`] for a wide layer: patches and blocks of a round are laid out first, then every point is summed by a task
-/// of its own, always in the order of blocks.
-fn sum_rounds(s: Sizes, x: &[f32], grad: &[f32]) -> (Rows, Rows) {
-    let isa = isa();
-    let (per_strip, all) = (s.width / 2, strips(s));
-    let output_blocks = s.cout / LANES;
-    // A chunk of strips is laid out by one task, a round of chunks before its products are summed.
-    let chunk = (CHUNK / per_strip).clamp(1, all.div_ceil(rayon::current_num_threads()));
-    let tiles = chunk * per_strip;
-    let (laid_floats, heaped_rows) =
-        (POINTS * patch_stride(tiles, s.cin), POINTS * row_stride(tiles) * output_blocks);
-    let round = (ROUND / (laid_floats + heaped_rows * LANES)).clamp(1, all.div_ceil(chunk));
-    let mut sums = vec![[0.0; LANES]; output_blocks * POINTS * s.cin];
-    let mut bias = vec![[0.0; LANES]; output_blocks];
-    let mut rounds = |laid: &mut [f32], heaped: &mut [[f32; LANES]]| {
-        for begin in (0..all).step_by(round * chunk) {
-            let count = round.min((all - begin).div_ceil(chunk));
-            let strips_of = |i: usize| begin + i * chunk..(begin + (i + 1) * chunk).min(all);
-            let lay = |(i, (laid, heaped)): (usize, (&mut [f32], &mut [[f32; LANES]]))| {
-                for (n, strip) in strips_of(i).enumerate() {
-                    patches(isa, (x, &rows(s, strip)), (s.width, s.cin), (laid, tiles, n * per_strip));
-                    let row = 2 * strip * s.width * s.cout;
-                    for (block, heaped) in heaped.chunks_exact_mut(POINTS * row_stride(tiles)).enumerate() {
-                        let from = (grad, [row, row + s.width * s.cout]);
-                        blocks(isa, from, (s.width, s.cout, block * LANES), (heaped, tiles, n * per_strip));
-                    }
-                }
-            };
-            let tasks = laid.par_chunks_mut(laid_floats).zip(heaped.par_chunks_mut(heaped_rows));
-            tasks.take(count).enumerate().for_each(lay);
-            let laid_out = || {
-                laid.chunks_exact(laid_floats).zip(heaped.chunks_exact(heaped_rows)).take(count).enumerate()
-            };
-            // The last chunk may be shorter than the others; what is behind it is of an earlier one.
-            let of_chunk = |i: usize| strips_of(i).len() * per_strip;
-            sums.par_chunks_mut(s.cin).enumerate().for_each(|(at, sum)| {
-                let (block, point) = (at / POINTS, at % POINTS);
-                for (i, (laid, heaped)) in laid_out() {
-                    let laid = &laid[point * patch_stride(tiles, s.cin)..][..of_chunk(i) * s.cin];
-                    let heaped = &heaped[(block * POINTS + point) * row_stride(tiles)..][..of_chunk(i)];
-                    transposed_product(isa, laid, heaped, sum);
-                }
-            });
-            for (i, (_, heaped)) in laid_out() {
-                for (block, sum) in bias.iter_mut().enumerate() {
-                    for row in &heaped[(block * POINTS + MIDDLE) * row_stride(tiles)..][..of_chunk(i)] {
-                        sum.iter_mut().zip(row).for_each(|(s, v)| *s += v);
-                    }
-                }
+    /// The gradients of the weights, `[3, 3, in, out]`, from those of their points.
+    pub fn from_points(self, isa: Isa, sums: &[Row]) -> Vec<f32> {
+        let fill = |out: &mut [f32]| {
+            for (block, sums) in sums.chunks_exact(self.points() * self.cin).enumerate() {
+                kernels_from_points(isa, self.n, sums, (self.cout, block * LANES), out);
             }
-        }
-    };
-    with_scratch(round * laid_floats, |laid| with_lanes(round * heaped_rows, |heaped| rounds(laid, heaped)));
-    (sums, bias)
-}
-
-/// One tap of `Gᵀ·u·G` for all channels.
-fn from_points(s: Sizes, points: &[[f32; LANES]], tap: usize, out: &mut [f32]) {
-    const G: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
-    let factors: Vec<(usize, f32)> = (0..POINTS)
-        .map(|point| (point, G[point / 4][tap / 3] * G[point % 4][tap % 3]))
-        .filter(|(_, factor)| *factor != 0.0)
-        .collect();
-    for (block, points) in points.chunks_exact(POINTS * s.cin).enumerate() {
-        for c in 0..s.cin {
-            let mut sum = [0.0; LANES];
-            for (point, factor) in &factors {
-                sum.iter_mut().zip(&points[point * s.cin + c]).for_each(|(s, v)| *s += factor * v);
-            }
-            out[c * s.cout + block * LANES..][..LANES].copy_from_slice(&sum);
-        }
+        };
+        // SAFETY: there is a block for every 16 output channels, which together make up all weights.
+        unsafe { filled_by(9 * self.cin * self.cout, fill) }
     }
+}
+
+/// Adds rows to rows.
+pub(super) fn add(to: &mut [Row], from: &[Row]) {
+    to.as_flattened_mut().iter_mut().zip(from.as_flattened()).for_each(|(a, b)| *a += b);
 }

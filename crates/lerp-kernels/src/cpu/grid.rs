@@ -1,0 +1,81 @@
+//! Where the pixels of zero-padded channels-last images lie in memory.
+
+/// Images `[height, width, channels]` with an edge of zeros around, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Grid {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    /// Width of the edge, in pixels.
+    pub edge: usize,
+}
+
+impl Grid {
+    /// Floats from one row to the next.
+    pub fn pitch(self) -> usize {
+        (self.width + 2 * self.edge) * self.channels
+    }
+
+    /// Floats of an image with its edge.
+    pub fn image(self) -> usize {
+        (self.height + 2 * self.edge) * self.pitch()
+    }
+
+    /// Floats of a row without its edge.
+    pub fn row(self) -> usize {
+        self.width * self.channels
+    }
+
+    /// Where a pixel lies in its image.
+    pub fn at(self, y: usize, x: usize) -> usize {
+        (y + self.edge) * self.pitch() + (x + self.edge) * self.channels
+    }
+
+    /// The same images without an edge.
+    pub fn dense(self) -> Self {
+        Self { edge: 0, ..self }
+    }
+
+    /// The same images at twice the size.
+    pub fn doubled(self) -> Self {
+        Self { height: 2 * self.height, width: 2 * self.width, ..self }
+    }
+
+    /// The same images at half the size.
+    pub fn halved(self) -> Self {
+        Self { height: self.height / 2, width: self.width / 2, ..self }
+    }
+
+    /// Sets the edges of some images to zero.
+    pub fn clear_edges(self, images: &mut [f32]) {
+        if self.edge == 0 {
+            return;
+        }
+        let (side, inside) = (self.edge * self.channels, self.edge * self.pitch());
+        for image in images.chunks_exact_mut(self.image()) {
+            image[..inside].fill(0.0);
+            image[self.image() - inside..].fill(0.0);
+            for row in image[inside..self.image() - inside].chunks_exact_mut(self.pitch()) {
+                row[..side].fill(0.0);
+                row[self.pitch() - side..].fill(0.0);
+            }
+        }
+    }
+
+    /// The rows of some images without their edges.
+    pub fn rows(self, images: &[f32]) -> impl Iterator<Item = &[f32]> {
+        images
+            .chunks_exact(self.image())
+            .flat_map(move |image| (0..self.height).map(move |y| &image[self.at(y, 0)..][..self.row()]))
+    }
+
+    /// Calls `f` with every row of some images, without its edge, and the row's number over all images.
+    pub fn each_row(self, images: &mut [f32], mut f: impl FnMut(usize, &mut [f32])) {
+        for (i, image) in images.chunks_exact_mut(self.image()).enumerate() {
+            for y in 0..self.height {
+                let start = self.at(y, 0);
+                f(i * self.height + y, &mut image[start..start + self.row()]);
+            }
+        }
+    }
+}
