@@ -1,10 +1,10 @@
 //! Adam, with TensorFlow's placement of epsilon.
 
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
+use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::{
-    cpu::{slice, slice_mut},
+    cpu::{self, with_values, with_values_mut},
     fused,
 };
 
@@ -53,9 +53,15 @@ pub fn adam_step(
     let rate = rate * (1.0 - adam.beta2.powf(t)).sqrt() / (1.0 - adam.beta1.powf(t));
     if fused(param.as_tensor()) {
         let grad = grad.contiguous()?;
-        m.inplace_op2(&grad, &Moment { decay: adam.beta1 as f32, square: false })?;
-        v.inplace_op2(&grad, &Moment { decay: adam.beta2 as f32, square: true })?;
-        return param.inplace_op3(m, v, &Update { rate: rate as f32, epsilon: adam.epsilon as f32 });
+        let constants = [adam.beta1, adam.beta2, rate, adam.epsilon].map(|v| v as f32);
+        let isa = cpu::isa();
+        return with_values(&[&grad], |grad| {
+            with_values_mut([param, m, v], |[p, m, v]| {
+                let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+                let all = p.par_chunks_mut(CHUNK).zip(grad[0].par_chunks(CHUNK)).zip(moments);
+                all.for_each(|((p, g), (m, v))| cpu::adam(isa, [p, m, v], g, constants));
+            })
+        });
     }
     m.set(&((m.as_tensor() * adam.beta1)? + (grad * (1.0 - adam.beta1))?)?)?;
     v.set(&((v.as_tensor() * adam.beta2)? + (grad.sqr()? * (1.0 - adam.beta2))?)?)?;
@@ -65,56 +71,3 @@ pub fn adam_step(
 
 /// Elements a thread takes at a time.
 const CHUNK: usize = 1 << 14;
-
-struct Moment {
-    decay: f32,
-    square: bool,
-}
-
-impl InplaceOp2 for Moment {
-    fn name(&self) -> &'static str {
-        "adam-moment"
-    }
-
-    fn cpu_fwd(&self, m: &mut CpuStorage, lm: &Layout, g: &CpuStorage, lg: &Layout) -> Result<()> {
-        let (m, g) = (slice_mut(m, lm)?, slice(g, lg)?);
-        let (decay, rest) = (self.decay, 1.0 - self.decay);
-        m.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).for_each(|(m, g)| {
-            if self.square {
-                m.iter_mut().zip(g).for_each(|(m, g)| *m = *m * decay + rest * g * g);
-            } else {
-                m.iter_mut().zip(g).for_each(|(m, g)| *m = *m * decay + rest * g);
-            }
-        });
-        Ok(())
-    }
-}
-
-struct Update {
-    rate: f32,
-    epsilon: f32,
-}
-
-impl InplaceOp3 for Update {
-    fn name(&self) -> &'static str {
-        "adam-update"
-    }
-
-    fn cpu_fwd(
-        &self,
-        p: &mut CpuStorage,
-        lp: &Layout,
-        m: &CpuStorage,
-        lm: &Layout,
-        v: &CpuStorage,
-        lv: &Layout,
-    ) -> Result<()> {
-        let (p, m, v) = (slice_mut(p, lp)?, slice(m, lm)?, slice(v, lv)?);
-        p.par_chunks_mut(CHUNK).zip(m.par_chunks(CHUNK)).zip(v.par_chunks(CHUNK)).for_each(|((p, m), v)| {
-            for ((p, m), v) in p.iter_mut().zip(m).zip(v) {
-                *p -= self.rate * m / (v.sqrt() + self.epsilon);
-            }
-        });
-        Ok(())
-    }
-}

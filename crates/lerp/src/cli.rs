@@ -143,7 +143,7 @@ pub struct VerifyArgs {
 pub enum Bench {
     /// Time of one training step, the joint classifier included
     Step(BenchStepArgs),
-    /// Every convolution of a network, on the CPU: against its composed form and the machine's matrix rate
+    /// Every operation of a network, on the CPU: against its composed form and the machine's matrix rate
     Ops(BenchOpsArgs),
     /// Time of an evaluation on lines, and its share of training at the paper's cadence
     Eval(BenchEvalArgs),

@@ -3,6 +3,7 @@
 //! Every convolution reads images with an edge of zeros, which the one before it wrote: enlarged where it wants them
 //! enlarged. Going back, a few images at a time are taken through the leaky ReLU, from where their gradient is spread to
 //! the input and the weights while they are in the cache.
+#![allow(unsafe_code)]
 
 use std::borrow::Cow;
 
@@ -168,10 +169,7 @@ fn by_groups(
         images.par_chunks_mut(group * image).enumerate().for_each(|(i, images)| task(i * group, images));
     };
     // SAFETY: every task sets all of its images, as its caller sees to.
-    #[allow(unsafe_code)]
-    unsafe {
-        filled_by(len + behind, fill)
-    }
+    unsafe { filled_by(len + behind, fill) }
 }
 
 /// The values of some images from `first` on.
@@ -216,18 +214,28 @@ pub(super) fn forward(
             let x = &x[..count * step.input.image()];
             step.form.convolve(isa, (x, step.input), &prepared, (Some(bias), step.slope()), out, room);
         };
-        let (next, whole) = if step.downscale {
-            let whole = by_groups(batch, group, (made.image(), 0), |at, out| {
-                with_scratch(|s| convolve(at, out.len() / made.image(), (out, made), &mut s.room));
-            });
-            let next = by_groups(batch, group, (to.image(), behind), |at, out| {
-                let whole = some(&whole, made.image(), at, out.len() / to.image());
+        let mut whole = Vec::new();
+        let next = if step.downscale {
+            let convolve_and_halve = |at: usize, whole: &mut [f32], out: &mut [f32]| {
+                with_scratch(|s| convolve(at, out.len() / to.image(), (whole, made), &mut s.room));
                 to.clear_edges(out);
                 sum_blocks((whole, made), 0.25, (out, to));
-            });
-            (next, whole)
+            };
+            let fill = |out: &mut [f32]| {
+                let (images, rest) = out.split_at_mut(batch * to.image());
+                rest.fill(0.0);
+                let images = images.par_chunks_mut(group * to.image());
+                let fill = |whole: &mut [f32]| {
+                    let tasks = whole.par_chunks_mut(group * made.image()).zip(images).enumerate();
+                    tasks.for_each(|(i, (whole, out))| convolve_and_halve(i * group, whole, out));
+                };
+                // SAFETY: the tasks set every image's outputs.
+                whole = unsafe { filled_by(batch * made.image(), fill) };
+            };
+            // SAFETY: the tasks set every image's means and edge; what is behind the images is set first.
+            unsafe { filled_by(batch * to.image() + behind, fill) }
         } else {
-            let next = by_groups(batch, group, (to.image(), behind), |at, out| {
+            by_groups(batch, group, (to.image(), behind), |at, out| {
                 let count = out.len() / to.image();
                 with_scratch(|Scratch { room, whole, .. }| {
                     to.clear_edges(out);
@@ -239,8 +247,7 @@ pub(super) fn forward(
                         convolve(at, count, (out, to), room);
                     }
                 });
-            });
-            (next, Vec::new())
+            })
         };
         saved.inputs.push(std::mem::replace(&mut current, next));
         saved.whole.push(whole);
@@ -388,7 +395,6 @@ impl Back<'_> {
                     .collect_into_vec(&mut sums);
             };
             // SAFETY: the parts cover the batch, and `spread` sets the gradients of every image.
-            #[allow(unsafe_code)]
             Some(unsafe { filled_by(self.batch * incoming, fill) })
         } else {
             firsts.into_par_iter().map(|i| run(i * part, None)).collect_into_vec(&mut sums);

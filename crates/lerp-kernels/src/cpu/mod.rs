@@ -7,6 +7,7 @@
 //! Every sum is taken in an order, or in parts, that depend on the shapes alone, so results have the same bits for any number
 //! of threads.
 
+mod adam;
 mod chain;
 mod direct;
 mod grid;
@@ -20,8 +21,12 @@ mod tile;
 mod wino_tile;
 mod winograd;
 
-use candle_core::{CpuStorage, Layout, Result};
+use std::cell::Cell;
 
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, Var};
+
+pub(crate) use adam::adam;
+pub(crate) use lanes::isa;
 pub use lanes::{Isa, isas, with_isa};
 pub(crate) use nearest::nearest;
 pub(crate) use ops::{chain, downscale2, upscale2};
@@ -58,13 +63,45 @@ pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
-/// The contiguous `f32` values of a storage, to be changed.
-pub(crate) fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        candle_core::bail!("a fused operation was given a tensor that is not contiguous");
-    };
-    match storage {
-        CpuStorage::F32(values) => Ok(&mut values[start..end]),
-        _ => candle_core::bail!("a fused operation was given a tensor that is not f32"),
+/// Calls `f` with the values of some `f32` tensors on the CPU.
+pub(crate) fn with_values<T>(tensors: &[&Tensor], f: impl FnOnce(&[&[f32]]) -> Result<T>) -> Result<T> {
+    let guards: Vec<_> = tensors.iter().map(|t| t.storage_and_layout()).collect();
+    let values = guards.iter().map(|(storage, layout)| match &**storage {
+        Storage::Cpu(storage) => slice(storage, layout),
+        _ => candle_core::bail!("a fused operation was given a tensor of another device"),
+    });
+    f(&values.collect::<Result<Vec<_>>>()?)
+}
+
+/// Calls `f` with the values of three `f32` variables on the CPU, to be changed.
+pub(crate) fn with_values_mut(vars: [&Var; 3], f: impl FnOnce([&mut [f32]; 3])) -> Result<()> {
+    // candle hands out one tensor's values at a time: the innermost call has them all.
+    let [a, b, c] = vars;
+    change(a, |a| change(b, |b| change(c, |c| {
+        f([a, b, c]);
+        Ok(())
+    })))
+}
+
+/// Calls `f` with the values of a variable, to be changed.
+fn change(var: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    struct Change<F>(Cell<Option<F>>);
+
+    impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Change<F> {
+        fn name(&self) -> &'static str {
+            "change"
+        }
+
+        fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+            let Some((start, end)) = layout.contiguous_offsets() else {
+                candle_core::bail!("a fused operation was given a variable that is not contiguous");
+            };
+            match (storage, self.0.take()) {
+                (CpuStorage::F32(values), Some(f)) => f(&mut values[start..end]),
+                _ => candle_core::bail!("a fused operation was given a variable that is not f32"),
+            }
+        }
     }
+
+    var.inplace_op1(&Change(Cell::new(Some(f))))
 }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Storage, Tensor,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor,
 };
 use rayon::prelude::*;
 
@@ -13,7 +13,7 @@ use super::{
     grid::Grid,
     resize,
     scratch::filled_by,
-    slice,
+    slice, with_values,
 };
 use crate::Link;
 
@@ -109,16 +109,6 @@ struct Chain {
     wanted: Vec<bool>,
     saved: Mutex<Option<Arc<Saved>>>,
     left: Left,
-}
-
-/// Calls `f` with the values of tensors.
-fn with_values<T>(tensors: &[&Tensor], f: impl FnOnce(&[&[f32]]) -> Result<T>) -> Result<T> {
-    let guards: Vec<_> = tensors.iter().map(|t| t.storage_and_layout()).collect();
-    let values = guards.iter().map(|(storage, layout)| match &**storage {
-        Storage::Cpu(storage) => slice(storage, layout),
-        _ => candle_core::bail!("a fused operation was given a tensor of another device"),
-    });
-    f(&values.collect::<Result<Vec<_>>>()?)
 }
 
 impl CustomOp2 for Chain {

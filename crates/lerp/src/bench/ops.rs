@@ -1,11 +1,14 @@
-//! `lerp bench ops`: every convolution of a network against its composed form and the machine's matrix rate.
+//! `lerp bench ops`: every operation of a network against its composed form and the machine's matrix rate.
 
 use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{Result, bail};
-use candle_core::{Device, Var};
-use lerp_core::Draws;
-use lerp_kernels::{Activation, Form, conv2d, cpu::matrix_rate, with_form};
+use candle_core::{DType, Device, Tensor, Var};
+use lerp_core::{Build, Draws, Hyper};
+use lerp_kernels::{
+    Activation, Adam, Form, adam_step, conv2d, cpu::matrix_rate, downscale2, nearest, upscale2, with_form,
+};
+use lerp_nn::Coder;
 
 use super::{Shape, shape};
 use crate::{cli::BenchOpsArgs, say::say};
@@ -14,10 +17,14 @@ use crate::{cli::BenchOpsArgs, say::say};
 const FUSED: usize = 15;
 const COMPOSED: usize = 3;
 
+/// The paper's codebook, and vectors an image.
+const CODES: usize = 1 << 14;
+const VECTORS: usize = 10;
+
 /// A convolution: side of the map, kernel, input and output channels.
 type Layer = (usize, usize, usize, usize);
 
-/// Times of the convolutions of encoder and decoder, on the CPU.
+/// Times of the operations of encoder and decoder, on the CPU.
 ///
 /// # Errors
 /// If the dataset is not there.
@@ -26,49 +33,142 @@ pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
     if !(1..=1 << 16).contains(&args.batch) {
         bail!("--batch must be at least 1 and at most 65536");
     }
-    let rate = matrix_rate();
+    let table = Table { rate: matrix_rate() };
     say(&format!(
-        "matrix rate of this machine: {rate:.0} GFLOP/s on {} threads; GFLOP/s below count a direct convolution's \
+        "matrix rate of this machine: {:.0} GFLOP/s on {} threads; GFLOP/s below count a direct convolution's \
          operations, so that a form that needs fewer may exceed it\n",
+        table.rate,
         rayon::current_num_threads()
     ));
-    say(&format!(
-        "{:<22} {:>9} {:>8} {:>7} {:>9} {:>8} {:>7} {:>10} {:>7}",
-        "convolution",
-        "forward",
-        "GFLOP/s",
-        "of rate",
-        "and back",
-        "GFLOP/s",
-        "of rate",
-        "composed",
-        "faster"
-    ));
-    for layer in layers(shape) {
-        let (side, k, cin, cout) = layer;
+    table.head();
+    let layers = layers(shape);
+    for &(side, k, cin, cout) in &layers {
         let flops = (2 * args.batch * side * side * k * k * cin * cout) as f64;
-        let forward = time(layer, args.batch, Form::Fused, false, FUSED)?;
-        let both = time(layer, args.batch, Form::Fused, true, FUSED)?;
-        let composed = time(layer, args.batch, Form::Composed, true, COMPOSED)?;
-        let (one, three) = (flops / forward / 1e9, 3.0 * flops / both / 1e9);
+        let [x, weight, bias] = [
+            normal(&[args.batch, side, side, cin])?,
+            normal(&[k, k, cin, cout])?,
+            normal(&[cout])?,
+        ];
+        let name = format!("{side}x{side} {k}x{k} {cin}->{cout}");
+        table.row(&name, flops, &|| Ok(conv2d(&x, &weight, &bias, Activation::LEAKY)?))?;
+    }
+    whole(&table, shape, args.batch)?;
+    let (side, depth) = (shape.image().height, shape.network().depth);
+    let (large, small) = (normal(&[args.batch, side, side, depth])?, normal(&[args.batch, side / 2, side / 2, depth])?);
+    table.row(&format!("mean 2x2 {side}x{side}x{depth}"), 0.0, &|| Ok(downscale2(&large)?))?;
+    table.row(&format!("enlarge {0}x{0}x{depth}", side / 2), 0.0, &|| Ok(upscale2(&small)?))?;
+    let dims = 256;
+    let (vectors, codes) = (normal(&[VECTORS * args.batch, dims])?, normal(&[CODES, dims])?);
+    let flops = (2 * VECTORS * args.batch * CODES * dims) as f64;
+    table.forward(&format!("nearest of {CODES}x{dims}"), flops, &|| Ok(nearest(&vectors, &codes).map(|_| ())?))?;
+    let parameters: usize = layers.iter().map(|(_, k, cin, cout)| k * k * cin * cout).sum();
+    let [p, m, v, gradient] = [(); 4].map(|()| normal(&[parameters]));
+    let (p, m, v, gradient) = (p?, m?, v?, gradient?);
+    v.set(&v.sqr()?)?;
+    let adam = Adam::default();
+    table.forward(&format!("Adam, {parameters} parameters"), 0.0, &|| {
+        Ok(adam_step(&p, &gradient, &m, &v, 1e-4, 1, &adam)?)
+    })?;
+    Ok(true)
+}
+
+/// Encoder and decoder, each as the one operation that it is.
+fn whole(table: &Table, shape: &Shape, batch: usize) -> Result<()> {
+    let (image, network, hyper) = (shape.image(), shape.network(), Hyper::new());
+    let build = Build { image, network, hyper: &hyper, seed: 0, dtype: DType::F32, device: &Device::Cpu };
+    let coder = Coder::new("bench", &build)?;
+    let cost = |layers: &[Layer]| -> f64 {
+        layers.iter().map(|(side, k, cin, cout)| (2 * batch * side * side * k * k * cin * cout) as f64).sum()
+    };
+    let x = normal(&[batch, image.height, image.width, image.channels])?;
+    let side = image.height >> network.scales;
+    let z = normal(&[batch, side, side, network.latent])?;
+    table.row("encoder", cost(&encoder(shape)), &|| Ok(coder.encoder.forward(&x)?))?;
+    table.row("decoder", cost(&decoder(shape)), &|| Ok(coder.decoder.forward(&z)?))
+}
+
+fn normal(shape: &[usize]) -> Result<Var> {
+    Ok(Var::from_tensor(&(Draws::new(0, &Device::Cpu).normal("x", shape)? * 0.1)?)?)
+}
+
+/// Lines of the table, one an operation.
+struct Table {
+    rate: f64,
+}
+
+impl Table {
+    fn head(&self) {
         say(&format!(
-            "{:<22} {:>6.2} ms {one:>8.0} {:>6.0}% {:>6.2} ms {three:>8.0} {:>6.0}% {:>7.1} ms {:>6.1}x",
-            format!("{side}x{side} {k}x{k} {cin}->{cout}"),
+            "{:<24} {:>9} {:>8} {:>7} {:>9} {:>8} {:>7} {:>10} {:>7}",
+            "operation", "forward", "GFLOP/s", "of rate", "and back", "GFLOP/s", "of rate", "composed", "faster"
+        ));
+    }
+
+    fn of_rate(&self, flops: f64, seconds: f64) -> String {
+        if flops == 0.0 {
+            return format!("{:>8} {:>7}", "-", "-");
+        }
+        let speed = flops / seconds / 1e9;
+        format!("{speed:>8.0} {:>6.0}%", 100.0 * speed / self.rate)
+    }
+
+    /// An operation forward, and forward and back; `flops` forward, of which going back takes twice as many.
+    fn row(&self, name: &str, flops: f64, op: &dyn Fn() -> Result<Tensor>) -> Result<()> {
+        let forward = time(FUSED, Form::Fused, &|| op().map(|_| ()))?;
+        let back = || Ok(op()?.backward().map(|_| ())?);
+        let both = time(FUSED, Form::Fused, &back)?;
+        let composed = time(COMPOSED, Form::Composed, &back)?;
+        say(&format!(
+            "{name:<24} {:>6.2} ms {} {:>6.2} ms {} {:>7.1} ms {:>6.1}x",
             forward * 1e3,
-            100.0 * one / rate,
+            self.of_rate(flops, forward),
             both * 1e3,
-            100.0 * three / rate,
+            self.of_rate(3.0 * flops, both),
             composed * 1e3,
             composed / both
         ));
+        Ok(())
     }
-    Ok(true)
+
+    /// An operation that has no way back.
+    fn forward(&self, name: &str, flops: f64, op: &dyn Fn() -> Result<()>) -> Result<()> {
+        let fused = time(FUSED, Form::Fused, op)?;
+        let composed = time(COMPOSED, Form::Composed, op)?;
+        say(&format!(
+            "{name:<24} {:>6.2} ms {} {:>9} {:>8} {:>7} {:>7.1} ms {:>6.1}x",
+            fused * 1e3,
+            self.of_rate(flops, fused),
+            "-",
+            "-",
+            "-",
+            composed * 1e3,
+            composed / fused
+        ));
+        Ok(())
+    }
+}
+
+/// Median seconds of an operation.
+fn time(times: usize, form: Form, op: &dyn Fn() -> Result<()>) -> Result<f64> {
+    let mut seconds = Vec::new();
+    for i in 0..=times {
+        let started = Instant::now();
+        with_form(form, op)?;
+        if i > 0 {
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+    }
+    Ok(lerp_eval::median(&seconds))
 }
 
 /// The convolutions of encoder and decoder, each once.
 fn layers(shape: &Shape) -> BTreeSet<Layer> {
+    encoder(shape).into_iter().chain(decoder(shape)).collect()
+}
+
+fn encoder(shape: &Shape) -> Vec<Layer> {
     let (network, image) = (shape.network(), shape.image());
-    let mut layers = BTreeSet::from([(image.height, 1, image.channels, network.depth)]);
+    let mut layers = vec![(image.height, 1, image.channels, network.depth)];
     let (mut side, mut width) = (image.height, network.depth);
     for scale in 0..network.scales {
         let channels = network.depth << scale;
@@ -77,7 +177,13 @@ fn layers(shape: &Shape) -> BTreeSet<Layer> {
     }
     let widest = network.depth << network.scales;
     layers.extend([(side, 3, width, widest), (side, 3, widest, network.latent)]);
-    width = network.latent;
+    layers
+}
+
+fn decoder(shape: &Shape) -> Vec<Layer> {
+    let (network, image) = (shape.network(), shape.image());
+    let (mut side, mut width) = (image.height >> network.scales, network.latent);
+    let mut layers = Vec::new();
     for scale in (0..network.scales).rev() {
         let channels = network.depth << scale;
         layers.extend([(side, 3, width, channels), (side, 3, channels, channels)]);
@@ -85,24 +191,4 @@ fn layers(shape: &Shape) -> BTreeSet<Layer> {
     }
     layers.extend([(side, 3, width, network.depth), (side, 3, network.depth, image.channels)]);
     layers
-}
-
-/// Median seconds of a convolution with leaky ReLU, and with all its gradients if `back`.
-fn time((side, k, cin, cout): Layer, batch: usize, form: Form, back: bool, times: usize) -> Result<f64> {
-    let draws = Draws::new(0, &Device::Cpu);
-    let x = Var::from_tensor(&draws.normal("x", (batch, side, side, cin))?)?;
-    let weight = Var::from_tensor(&(draws.normal("w", (k, k, cin, cout))? * 0.1)?)?;
-    let bias = Var::from_tensor(&draws.normal("b", cout)?)?;
-    let mut seconds = Vec::new();
-    for i in 0..=times {
-        let started = Instant::now();
-        let y = with_form(form, || conv2d(&x, &weight, &bias, Activation::LEAKY))?;
-        if back {
-            y.backward()?;
-        }
-        if i > 0 {
-            seconds.push(started.elapsed().as_secs_f64());
-        }
-    }
-    Ok(lerp_eval::median(&seconds))
 }

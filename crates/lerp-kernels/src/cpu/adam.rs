@@ -1,0 +1,33 @@
+//! One pass of Adam over a parameter, its gradient and its moments.
+#![allow(unsafe_code)]
+// A body must be inlined into the function that enables its instructions.
+#![allow(clippy::inline_always, clippy::extra_unused_type_parameters)]
+
+use super::lanes::{Isa, on_isa};
+
+/// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - rate·m/(√v + ε)`, with the constants β₁, β₂, rate, ε.
+pub(crate) fn adam(isa: Isa, [p, m, v]: [&mut [f32]; 3], g: &[f32], constants: [f32; 4]) {
+    // SAFETY: the body is safe; the instruction set is one of this machine's.
+    unsafe {
+        on_isa!(isa, adam_body[1, 1, 1, 1](
+            p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], constants: [f32; 4],
+        ));
+    }
+}
+
+/// # Safety
+/// The instruction set of `L` must be there: the compiler chooses the vectors itself.
+#[inline(always)]
+unsafe fn adam_body<L, const R: usize>(
+    p: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    g: &[f32],
+    [decay1, decay2, rate, epsilon]: [f32; 4],
+) {
+    for ((p, g), (m, v)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
+        *m = *m * decay1 + (1.0 - decay1) * g;
+        *v = *v * decay2 + (1.0 - decay2) * g * g;
+        *p -= rate * *m / (v.sqrt() + epsilon);
+    }
+}

@@ -1,0 +1,275 @@
+//! Chains of convolutions, fused against composed and against finite differences in `f64`.
+
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{DType, Device, Tensor, Var};
+use lerp_core::Draws;
+use lerp_kernels::{
+    Activation, Form, Link, chain,
+    cpu::{isas, with_isa},
+    with_form,
+};
+use proptest::prelude::*;
+
+fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
+    Draws::new(5, &Device::Cpu).normal(name, shape).unwrap().to_dtype(dtype).unwrap()
+}
+
+/// Kernel, output channels, leaky, enlarged before, averaged after, trained.
+type Kind = (usize, usize, bool, bool, bool, bool);
+
+/// A chain on `[batch, side, side, channels]` with its input and parameters, in order.
+struct Chain {
+    x: Var,
+    params: Vec<Var>,
+    kinds: Vec<Kind>,
+}
+
+impl Chain {
+    fn new([batch, height, width, channels]: [usize; 4], kinds: &[Kind], dtype: DType) -> Self {
+        let var = |t: Tensor| Var::from_tensor(&t).unwrap();
+        let mut params = Vec::new();
+        let mut cin = channels;
+        for (i, (k, cout, ..)) in kinds.iter().enumerate() {
+            let scale = 1.0 / ((k * k * cin) as f64).sqrt();
+            let weight = normal(&format!("w{i}"), &[*k, *k, cin, *cout], dtype);
+            params.push(var((weight * scale).unwrap()));
+            params.push(var(normal(&format!("b{i}"), &[*cout], dtype)));
+            cin = *cout;
+        }
+        let x = var(normal("x", &[batch, height, width, channels], dtype));
+        Self { x, params, kinds: kinds.to_vec() }
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let link = |(pair, kind): (&[Var], &Kind)| {
+            let (_, _, leaky, upscale, downscale, trained) = *kind;
+            let tensor = |v: &Var| if trained { v.as_tensor().clone() } else { v.as_detached_tensor() };
+            let activation = if leaky { Activation::LEAKY } else { Activation::Linear };
+            Link { weight: tensor(&pair[0]), bias: tensor(&pair[1]), activation, upscale, downscale }
+        };
+        self.params.chunks_exact(2).zip(&self.kinds).map(link).collect()
+    }
+
+    /// The output, then the gradients of the input and of every parameter; none where nothing was asked for.
+    fn run(&self, input: bool) -> Vec<Option<Tensor>> {
+        let x = if input { self.x.as_tensor().clone() } else { self.x.as_detached_tensor() };
+        let y = chain(&x, &self.links()).unwrap();
+        let weights = normal("loss", y.dims(), y.dtype());
+        let grads = (&y * weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let of = |v: &Var| grads.get(v.as_tensor()).cloned();
+        let mut all = vec![Some(y.detach()), of(&self.x)];
+        all.extend(self.params.iter().map(of));
+        all
+    }
+}
+
+fn difference(a: &Tensor, b: &Tensor) -> f64 {
+    let largest = |t: &Tensor| -> f64 {
+        let t = t.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+        t.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
+    };
+    largest(&(a - b).unwrap()) / largest(b).max(1e-6)
+}
+
+fn assert_agree(what: &str, ours: &[Option<Tensor>], oracle: &[Option<Tensor>], tolerance: f64) {
+    for (i, (a, b)) in ours.iter().zip(oracle).enumerate() {
+        match (a, b) {
+            (Some(a), Some(b)) => {
+                assert_eq!(a.dims(), b.dims(), "{what}, value {i}");
+                let error = difference(&a.to_dtype(DType::F64).unwrap(), b);
+                assert!(error < tolerance, "{what}, value {i}: {error:e}");
+            }
+            (a, b) => assert_eq!(a.is_some(), b.is_some(), "{what}, value {i}"),
+        }
+    }
+}
+
+/// Fused in `f32` on every instruction set against composed in `f64`. Behind a leaky ReLU a value so near zero that `f32`
+/// takes the other side would make a difference that is no fault: chains with many of them are checked linear, or with a
+/// tolerance for it.
+fn check(shape: [usize; 4], kinds: &[Kind], input: bool, tolerance: f64) {
+    let oracle = Chain::new(shape, kinds, DType::F64).run(input);
+    let fused = Chain::new(shape, kinds, DType::F32);
+    for isa in isas() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let ours = pool.install(|| with_isa(*isa, || fused.run(input)));
+        assert_agree(&format!("{shape:?} {kinds:?} {isa:?}"), &ours, &oracle, tolerance);
+    }
+}
+
+/// A small encoder and a small decoder as the benchmark has them, with Winograd's forms of both sizes in them.
+const ENCODER: [Kind; 6] = [
+    (1, 16, false, false, false, true),
+    (3, 16, true, false, false, true),
+    (3, 16, true, false, true, true),
+    (3, 32, true, false, false, true),
+    (3, 32, true, false, true, true),
+    (3, 2, false, false, false, true),
+];
+const DECODER: [Kind; 5] = [
+    (3, 32, true, false, false, true),
+    (3, 32, true, true, false, true),
+    (3, 16, true, false, false, true),
+    (3, 16, true, true, false, true),
+    (3, 1, false, false, false, true),
+];
+
+fn linear(kinds: &[Kind]) -> Vec<Kind> {
+    kinds.iter().map(|&(k, cout, _, up, down, trained)| (k, cout, false, up, down, trained)).collect()
+}
+
+#[test]
+fn encoder_and_decoder_equal_their_composed_form() {
+    check([3, 8, 8, 1], &linear(&ENCODER), true, 2e-5);
+    check([3, 2, 2, 2], &linear(&DECODER), true, 2e-5);
+    check([9, 16, 8, 3], &linear(&ENCODER), false, 2e-5);
+    check([2, 8, 8, 1], &ENCODER, true, 1e-3);
+    check([2, 2, 2, 2], &DECODER, true, 1e-3);
+}
+
+#[test]
+fn a_mean_before_an_enlargement() {
+    let kinds = [(3, 16, false, false, true, true), (3, 16, false, true, true, true), (3, 5, false, true, false, true)];
+    check([2, 8, 8, 16], &kinds, true, 2e-5);
+}
+
+#[test]
+fn only_what_is_trained_gets_a_gradient() {
+    let mut kinds = ENCODER;
+    for frozen in [0, 2, 3] {
+        kinds[frozen].5 = false;
+    }
+    for input in [false, true] {
+        check([2, 8, 8, 1], &linear(&kinds), input, 2e-5);
+    }
+    let all = linear(&ENCODER).into_iter().map(|mut kind| {
+        kind.5 = false;
+        kind
+    });
+    check([2, 8, 8, 1], &all.collect::<Vec<_>>(), true, 2e-5);
+}
+
+#[test]
+fn a_chain_that_is_used_twice_gets_both_gradients() {
+    for form in [Form::Fused, Form::Composed] {
+        let chain_of = Chain::new([2, 4, 4, 16], &[(3, 16, false, false, false, true)], DType::F32);
+        let weight = chain_of.params[0].as_tensor();
+        let run = |times: usize| {
+            with_form(form, || {
+                let links = chain_of.links();
+                let y = chain(chain_of.x.as_tensor(), &links).unwrap();
+                let y = if times == 2 { (&y + chain(chain_of.x.as_tensor(), &links).unwrap()).unwrap() } else { y };
+                y.sum_all().unwrap().backward().unwrap().get(weight).unwrap().clone()
+            })
+        };
+        assert!(difference(&run(2), &(run(1) * 2.0).unwrap()) < 1e-6);
+    }
+}
+
+#[test]
+fn going_back_twice_gives_the_same() {
+    let chain_of = Chain::new([2, 4, 4, 16], &[(3, 16, true, false, true, true)], DType::F32);
+    let loss = chain(chain_of.x.as_tensor(), &chain_of.links()).unwrap().sqr().unwrap().sum_all().unwrap();
+    let gradient = || loss.backward().unwrap().get(chain_of.params[0].as_tensor()).unwrap().clone();
+    assert_eq!(difference(&gradient(), &gradient()), 0.0);
+}
+
+#[test]
+fn chains_have_the_same_bits_for_any_number_of_threads() {
+    // Narrow and wide layers, both sizes of Winograd's form, and the direct form.
+    let wide = [
+        (1, 16, false, false, false, true),
+        (3, 48, true, false, true, true),
+        (3, 128, true, false, true, true),
+        (3, 64, true, true, false, true),
+        (3, 3, false, false, false, true),
+    ];
+    for kinds in [&ENCODER[..], &wide[..]] {
+        let chain_of = Chain::new([23, 16, 16, 1], kinds, DType::F32);
+        let bits = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let all = pool.install(|| chain_of.run(true)).into_iter().flatten();
+            all.flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let one = bits(1);
+        for threads in [2, 3, 5] {
+            assert!(one == bits(threads), "{threads} threads differ from one");
+        }
+    }
+}
+
+#[test]
+fn the_composed_form_equals_finite_differences_in_f64() {
+    let kinds = [(1, 2, false, false, false, true), (3, 3, true, true, false, true), (3, 2, true, false, true, true)];
+    let chain_of = Chain::new([2, 2, 4, 2], &kinds, DType::F64);
+    let analytic = chain_of.run(true);
+    let loss = || -> f64 {
+        let y = chain(chain_of.x.as_tensor(), &chain_of.links()).unwrap();
+        (&y * normal("loss", y.dims(), y.dtype())).unwrap().sum_all().unwrap().to_scalar().unwrap()
+    };
+    let step = 1e-6;
+    for (i, var) in std::iter::once(&chain_of.x).chain(&chain_of.params).enumerate() {
+        let flat = var.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let set = |values: &[f64]| var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
+        let numeric: Vec<f64> = (0..flat.len())
+            .map(|j| {
+                let moved = |by: f64| {
+                    let mut values = flat.clone();
+                    values[j] += by;
+                    set(&values);
+                    loss()
+                };
+                (moved(step) - moved(-step)) / (2.0 * step)
+            })
+            .collect();
+        set(&flat);
+        let numeric = Tensor::from_vec(numeric, var.shape(), &Device::Cpu).unwrap();
+        let error = difference(analytic[i + 1].as_ref().unwrap(), &numeric);
+        assert!(error < 1e-7, "value {i}: {error:e}");
+    }
+}
+
+#[test]
+fn chains_that_do_not_fit_are_refused() {
+    let refused = |shape: [usize; 4], kinds: &[Kind]| {
+        let chain_of = Chain::new(shape, kinds, DType::F32);
+        chain(chain_of.x.as_tensor(), &chain_of.links()).is_err()
+    };
+    assert!(refused([1, 4, 4, 2], &[]));
+    assert!(refused([1, 3, 4, 2], &[(3, 2, true, false, true, true)]));
+    assert!(!refused([1, 3, 3, 2], &[(3, 2, true, true, true, true)]));
+    let one = Chain::new([1, 4, 4, 2], &[(3, 5, true, false, false, true)], DType::F32);
+    let two = Chain::new([1, 4, 4, 2], &[(3, 2, true, false, false, true)], DType::F32);
+    let links: Vec<Link> = one.links().into_iter().chain(two.links()).collect();
+    assert!(chain(one.x.as_tensor(), &links).is_err(), "five channels into a kernel of two");
+}
+
+/// Channels: any few, or a multiple of a vector.
+fn channels() -> impl Strategy<Value = usize> {
+    prop_oneof![1_usize..20, (1_usize..4).prop_map(|n| 16 * n)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Links of every kind in any order. Linear, so that no rounding decides anything.
+    #[test]
+    fn any_chain_agrees(
+        batch in 1_usize..10,
+        height in 1_usize..5,
+        width in 1_usize..5,
+        cin in channels(),
+        links in prop::collection::vec(
+            (prop_oneof![Just(1_usize), Just(3), Just(5)], channels(), any::<bool>(), any::<bool>(), any::<bool>()),
+            1..4,
+        ),
+        input: bool,
+    ) {
+        // Every link can be halved.
+        let kinds: Vec<Kind> =
+            links.into_iter().map(|(k, cout, up, down, trained)| (k, cout, false, up, down && up, trained)).collect();
+        prop_assume!(input || kinds.iter().any(|kind| kind.5));
+        check([batch, height, width, cin], &kinds, input, 1e-4);
+    }
+}
