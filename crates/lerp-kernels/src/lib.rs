@@ -11,12 +11,14 @@
 
 pub mod composed;
 pub mod cpu;
+mod codebook;
 mod optim;
 
 use std::cell::Cell;
 
 use candle_core::{DType, Result, Tensor};
 
+pub use codebook::{Codebook, follow};
 pub use optim::{Adam, adam_step};
 
 /// What follows a convolution's sum.

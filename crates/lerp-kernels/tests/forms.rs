@@ -5,9 +5,9 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lerp_core::Draws;
 use lerp_kernels::{
-    Activation, Adam, Form, adam_step, composed, conv2d,
+    Activation, Adam, Codebook, Form, adam_step, composed, conv2d,
     cpu::{isas, with_isa},
-    downscale2, leaky_relu, nearest, upscale2, with_form,
+    downscale2, follow, leaky_relu, nearest, upscale2, with_form,
 };
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -61,7 +61,7 @@ const SHAPES: [[usize; 6]; 24] = [
     [7, 2, 8, 3, 16, 48],
     [65, 8, 4, 3, 16, 32],
     [2, 16, 16, 3, 48, 64],
-    // Winograd's form of wide layers, in one round and in several.
+    // Winograd's form of wide layers.
     [65, 8, 8, 3, 64, 80],
     [9, 4, 4, 3, 128, 128],
     [3, 2, 2, 3, 256, 256],
@@ -105,6 +105,57 @@ fn the_nearest_row_is_the_composed_forms_and_the_first_of_equals() {
             assert_eq!(pool.install(|| with_isa(*isa, find)), oracle, "{n} {k} {d} {isa:?}");
         }
     }
+}
+
+/// A codebook in use: most rows far away or zero, a few among the vectors, some of them twice.
+#[test]
+fn rows_that_are_left_out_are_not_the_nearest() {
+    let (n, k, d) = (50, 3000, 12);
+    let x = normal("x", &[n, d], DType::F32);
+    for far in [0.0, 1e-3, 30.0, 1e6] {
+        let scales: Vec<f32> = (0..k).map(|row| if row % 97 == 5 { 1.0 } else { far }).collect();
+        let scales = Tensor::from_vec(scales, (k, 1), &Device::Cpu).unwrap();
+        let table = normal("t", &[k, d], DType::F32).broadcast_mul(&scales).unwrap();
+        let table = Tensor::cat(&[&table, &table], 0).unwrap();
+        let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
+        let oracle = with_form(Form::Composed, find);
+        for isa in isas() {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            assert_eq!(pool.install(|| with_isa(*isa, find)), oracle, "others at {far}, {isa:?}");
+        }
+    }
+}
+
+#[test]
+fn codebooks_follow_alike_in_both_forms() {
+    let run = |dtype| {
+        let var = |t: Tensor| Var::from_tensor(&t).unwrap();
+        let means = normal("m", &[7, 5], dtype);
+        let book = Codebook {
+            count: var(Tensor::zeros(7, dtype, &Device::Cpu).unwrap()),
+            sums: var(means.clone()),
+            means: var(means),
+        };
+        let indices = Tensor::new(&[1_u32, 3, 3, 6, 1, 1], &Device::Cpu).unwrap();
+        for step in 0..3 {
+            follow(&book, &normal(&format!("v{step}"), &[6, 5], dtype), &indices, 0.9, 1e-5).unwrap();
+        }
+        [&book.means, &book.count, &book.sums].map(|v| v.as_tensor().to_dtype(DType::F64).unwrap())
+    };
+    for (fused, composed) in run(DType::F32).iter().zip(&run(DType::F64)) {
+        assert_close("codebook", fused, composed, 1e-5);
+    }
+}
+
+#[test]
+fn a_codebook_refuses_what_does_not_fit() {
+    let zeros = |shape: &[usize]| Var::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let book = Codebook { means: zeros(&[4, 2]), count: zeros(&[4]), sums: zeros(&[4, 2]) };
+    let vectors = normal("v", &[2, 2], DType::F32);
+    let indices = |values: &[u32]| Tensor::new(values, &Device::Cpu).unwrap();
+    assert!(follow(&book, &vectors, &indices(&[0, 3]), 0.9, 1e-5).is_ok());
+    assert!(follow(&book, &vectors, &indices(&[0, 4]), 0.9, 1e-5).is_err(), "index too large");
+    assert!(follow(&book, &vectors, &indices(&[0]), 0.9, 1e-5).is_err(), "an index too few");
 }
 
 #[test]

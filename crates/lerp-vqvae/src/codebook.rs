@@ -1,15 +1,13 @@
 //! The codebook: nearest entries, and how entries follow the vectors assigned to them.
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::Tensor;
 use lerp_core::{ParamStore, Result};
-use lerp_kernels::nearest;
+use lerp_kernels::{Codebook as Averages, follow, nearest};
 
 /// `K` entries of `D` numbers, kept as moving averages of the vectors assigned to them.
 #[derive(Debug)]
 pub struct Codebook {
-    means: Var,
-    count: Var,
-    sums: Var,
+    averages: Averages,
     decay: f64,
     epsilon: f64,
 }
@@ -54,13 +52,12 @@ impl Codebook {
         let means_name = format!("{name}.means");
         let means = store.init().uniform(&means_name, (codes, dims))?.affine(2.0 * limit, -limit)?;
         let count = Tensor::zeros(codes, store.dtype(), store.device())?;
-        Ok(Self {
+        let averages = Averages {
             count: store.add_buffer(&format!("{name}.ema_count"), &count)?,
             sums: store.add_buffer(&format!("{name}.ema_means"), &means)?,
             means: store.add_buffer(&means_name, &means)?,
-            decay,
-            epsilon,
-        })
+        };
+        Ok(Self { averages, decay, epsilon })
     }
 
     /// The nearest entry of each vector, by squared distance.
@@ -68,15 +65,13 @@ impl Codebook {
     /// # Shapes
     /// `vectors` `[n, D]`.
     pub fn quantise(&self, vectors: &Tensor) -> Result<Quantised> {
-        let (x, means) = (vectors.detach(), self.means.as_tensor().detach());
+        let (x, means) = (vectors.detach(), self.averages.means.as_tensor().detach());
         let indices = nearest(&x, &means)?;
         let codes = means.index_select(&indices, 0)?;
         Ok(Quantised { vectors: vectors.clone(), codes, indices })
     }
 
-    /// Moves the entries: with `n` vectors assigned to an entry and `Σ` their sum,
-    /// `count ← d·count + (1−d)·n`, `sums ← d·sums + (1−d)·Σ`, then
-    /// `means ← sums / ((count + ε) / (N + K·ε) · N)` with `N` the sum of the new counts.
+    /// Moves the entries toward the vectors assigned to them ([`follow`]).
     ///
     /// Counts start at zero and are not corrected for it, as in the reference: an entry that is never used is first
     /// thrown far away, then decays to the zero vector.
@@ -84,18 +79,6 @@ impl Codebook {
     /// # Shapes
     /// `vectors` `[n, D]` and `indices` `[n]` (`u32`) from before the step.
     pub fn follow(&self, vectors: &Tensor, indices: &Tensor) -> Result<()> {
-        let (codes, rest) = (self.means.dim(0)?, 1.0 - self.decay);
-        let ones = Tensor::ones(indices.dim(0)?, DType::F32, vectors.device())?.to_dtype(vectors.dtype())?;
-        let assigned = self.count.zeros_like()?.index_add(indices, &ones, 0)?;
-        let count = ((self.count.as_tensor().detach() * self.decay)? + (assigned * rest)?)?;
-        let added = (vectors * rest)?;
-        let sums = (self.sums.as_tensor().detach() * self.decay)?.index_add(indices, &added, 0)?;
-        let total = count.sum_all()?;
-        let smoothing = (&total / (&total + codes as f64 * self.epsilon)?)?;
-        let smoothed = (&count + self.epsilon)?.broadcast_mul(&smoothing)?;
-        self.means.set(&sums.broadcast_div(&smoothed.unsqueeze(1)?)?)?;
-        self.count.set(&count)?;
-        self.sums.set(&sums)?;
-        Ok(())
+        Ok(follow(&self.averages, vectors, indices, self.decay, self.epsilon)?)
     }
 }

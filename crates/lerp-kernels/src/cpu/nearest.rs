@@ -51,7 +51,67 @@ struct Best {
     index: [u32; LANES],
 }
 
+/// Rows that are tried first, for a first bound.
+const TRIED: usize = 256;
+
+/// A row is left out only if it is farther than the bound by more than rounding could account for.
+const MARGIN: f32 = 1e-3;
+
+/// The nearest row of each vector. A row whose norm alone says that it is farther from every vector than a row tried
+/// before is not compared: most rows of a codebook are not in use, and far away or all at zero.
 fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
+    if table.len() / depth <= 2 * TRIED {
+        return compare(x, table, n, depth).1;
+    }
+    let norms = |vectors: &[f32]| -> Vec<f32> {
+        vectors.par_chunks_exact(depth).map(|v| v.iter().map(|v| v * v).sum::<f32>().sqrt()).collect()
+    };
+    let (of_x, of_rows) = (norms(x), norms(table));
+    // What is not a number is compared as it stands.
+    if of_x.iter().chain(&of_rows).any(|norm| !norm.is_finite()) {
+        return compare(x, table, n, depth).1;
+    }
+    let gather = |rows: &[usize]| -> Vec<f32> {
+        rows.iter().flat_map(|row| &table[row * depth..][..depth]).copied().collect()
+    };
+    let middle = of_x.iter().sum::<f32>() / n as f32;
+    let mut likely: Vec<usize> = (0..of_rows.len()).collect();
+    let apart = |row: &usize| (of_rows[*row] - middle).abs();
+    likely.select_nth_unstable_by(TRIED, |a, b| apart(a).total_cmp(&apart(b)));
+    let (bounds, _) = compare(x, &gather(&likely[..TRIED]), n, depth);
+    // `|‖row‖ - ‖x‖|` is at most the distance: a row outside of all these ranges is no vector's nearest.
+    let mut ranges: Vec<[f32; 2]> = of_x
+        .iter()
+        .zip(bounds)
+        .map(|(norm, bound)| {
+            // The bound lacks ‖x‖².
+            let reach = (bound + norm * norm).max(0.0).sqrt() + MARGIN * norm + f32::MIN_POSITIVE;
+            [norm - reach * (1.0 + MARGIN), norm + reach * (1.0 + MARGIN)]
+        })
+        .collect();
+    ranges.sort_unstable_by(|a, b| a[0].total_cmp(&b[0]));
+    let mut merged: Vec<[f32; 2]> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range[0] <= last[1] => last[1] = last[1].max(range[1]),
+            _ => merged.push(range),
+        }
+    }
+    let within = |norm: f32| {
+        let before = merged.partition_point(|range| range[0] <= norm);
+        before > 0 && norm <= merged[before - 1][1]
+    };
+    let near: Vec<usize> = (0..of_rows.len()).filter(|row| within(of_rows[*row])).collect();
+    if 2 * near.len() > of_rows.len() {
+        return compare(x, table, n, depth).1;
+    }
+    let (_, found) = compare(x, &gather(&near), n, depth);
+    found.into_iter().map(|i| near[i as usize] as u32).collect()
+}
+
+/// The squared distance of each vector from its nearest row, less its own square, and that row; the first of equally near
+/// ones.
+fn compare(x: &[f32], table: &[f32], n: usize, depth: usize) -> (Vec<f32>, Vec<u32>) {
     let isa = isa();
     // Vectors side by side, sixteen to a panel, the last one filled up with zeros.
     let blocks = n.div_ceil(LANES);
@@ -98,9 +158,11 @@ fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
             }
         }
     }
-    let mut indices: Vec<u32> = best.iter().flat_map(|best| best.index).collect();
+    let (mut distances, mut indices): (Vec<f32>, Vec<u32>) =
+        best.iter().flat_map(|best| best.distance.into_iter().zip(best.index)).unzip();
+    distances.truncate(n);
     indices.truncate(n);
-    indices
+    (distances, indices)
 }
 
 /// Compares the rows from `first` on, given their products with sixteen vectors and their squares.
