@@ -61,7 +61,9 @@ pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, e
             let rows = means.par_chunks_exact_mut(depth).zip(sums.par_chunks_exact_mut(depth));
             let entries = rows.zip(count.par_iter().zip(&assigned)).with_min_len(64);
             entries.for_each(|((mean, sum), (count, assigned))| {
-                sum.iter_mut().for_each(|s| *s *= keep);
+                for s in &mut *sum {
+                    *s *= keep;
+                }
                 for i in assigned {
                     sum.iter_mut().zip(&vectors[0][i * depth..]).for_each(|(s, v)| *s += v * rest);
                 }

@@ -9,9 +9,9 @@
 //!
 //! This is the only crate in which `unsafe` may stand.
 
+mod codebook;
 pub mod composed;
 pub mod cpu;
-mod codebook;
 mod optim;
 
 use std::cell::Cell;
