@@ -3,12 +3,9 @@
 use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::{
-    cpu::{with_values, with_values_mut},
-    fused,
-};
+use crate::{cpu::with_values_mut, fused};
 
-/// A codebook's variables.
+/// The variables of a codebook.
 #[derive(Debug, Clone)]
 pub struct Codebook {
     /// Entries, `[codes, d]`.
@@ -27,13 +24,13 @@ pub struct Codebook {
 /// `vectors` `[n, d]`; `indices` `[n]`, `u32` below `codes`.
 ///
 /// # Errors
-/// If the shapes do not fit together, or an index is too large.
+/// If the shapes do not fit together or are empty, an index is too large, or the vectors are a view of the codebook.
 pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, epsilon: f64) -> Result<()> {
     let ((codes, depth), (n, wanted)) = (book.means.dims2()?, vectors.dims2()?);
     let fits = book.sums.dims() == [codes, depth] && book.count.dims() == [codes] && indices.dims() == [n];
-    if depth != wanted || !fits {
+    if depth != wanted || !fits || depth == 0 || n == 0 {
         candle_core::bail!(
-            "codebook: vectors {:?} and indices {:?} do not fit {codes} entries of {depth}",
+            "codebook: vectors {:?} and indices {:?} do not fit {codes} entries of {depth}, or are empty",
             vectors.dims(),
             indices.dims()
         );
@@ -50,27 +47,25 @@ pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, e
         }
     }
     let (keep, rest, epsilon) = (decay as f32, (1.0 - decay) as f32, epsilon as f32);
-    with_values(&[&vectors], |vectors| {
-        with_values_mut([&book.means, &book.count, &book.sums], |[means, count, sums]| {
-            for (count, assigned) in count.iter_mut().zip(&assigned) {
-                *count = *count * keep + assigned.len() as f32 * rest;
+    with_values_mut([&book.means, &book.count, &book.sums], &vectors, |[means, count, sums], vectors| {
+        for (count, assigned) in count.iter_mut().zip(&assigned) {
+            *count = *count * keep + assigned.len() as f32 * rest;
+        }
+        // In one order, whatever the number of threads.
+        let total: f32 = count.iter().sum();
+        let smoothing = total / (total + codes as f32 * epsilon);
+        let rows = means.par_chunks_exact_mut(depth).zip(sums.par_chunks_exact_mut(depth));
+        let entries = rows.zip(count.par_iter().zip(&assigned)).with_min_len(64);
+        entries.for_each(|((mean, sum), (count, assigned))| {
+            for s in &mut *sum {
+                *s *= keep;
             }
-            // In one order, whatever the number of threads.
-            let total: f32 = count.iter().sum();
-            let smoothing = total / (total + codes as f32 * epsilon);
-            let rows = means.par_chunks_exact_mut(depth).zip(sums.par_chunks_exact_mut(depth));
-            let entries = rows.zip(count.par_iter().zip(&assigned)).with_min_len(64);
-            entries.for_each(|((mean, sum), (count, assigned))| {
-                for s in &mut *sum {
-                    *s *= keep;
-                }
-                for i in assigned {
-                    sum.iter_mut().zip(&vectors[0][i * depth..]).for_each(|(s, v)| *s += v * rest);
-                }
-                let smoothed = (*count + epsilon) * smoothing;
-                mean.iter_mut().zip(&*sum).for_each(|(m, s)| *m = s / smoothed);
-            });
-        })
+            for i in assigned {
+                sum.iter_mut().zip(&vectors[i * depth..]).for_each(|(s, v)| *s += v * rest);
+            }
+            let smoothed = (*count + epsilon) * smoothing;
+            mean.iter_mut().zip(&*sum).for_each(|(m, s)| *m = s / smoothed);
+        });
     })
 }
 

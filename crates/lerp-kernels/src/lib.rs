@@ -26,7 +26,7 @@ pub use optim::{Adam, adam_step};
 pub enum Activation {
     /// Nothing.
     Linear,
-    /// `max(x, slope·x)`, with a slope in (0, 1): 0.2 in the paper.
+    /// `max(x, slope·x)`, with a slope in [0, 1): 0.2 in the paper.
     LeakyRelu(f32),
 }
 
@@ -97,7 +97,7 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     if !fused(x) {
         return composed::chain(x, links);
     }
-    // A mean is written where it is enlarged from only between two chains.
+    // A fused chain cannot average and then enlarge between two of its links, so it is cut there.
     let mut x = x.clone();
     for links in links.chunk_by(|before, after| !(before.downscale && after.upscale)) {
         x = cpu::chain(&x, links)?;
@@ -176,7 +176,7 @@ pub fn nearest(x: &Tensor, table: &Tensor) -> Result<Tensor> {
     if fused(&x) { cpu::nearest(&x, &table) } else { composed::nearest(&x, &table) }
 }
 
-/// `max(x, slope·x)` for a slope in (0, 1).
+/// `max(x, slope·x)` for a slope in [0, 1).
 ///
 /// # Shapes
 /// Any; the result has the same.

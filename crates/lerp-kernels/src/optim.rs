@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::{
-    cpu::{self, with_values, with_values_mut},
+    cpu::{self, with_values_mut},
     fused,
 };
 
@@ -32,7 +32,7 @@ impl Default for Adam {
 /// `param`, `grad`, `m` and `v` have one shape.
 ///
 /// # Errors
-/// If the shapes differ.
+/// If the shapes differ, or two of the tensors share their values.
 pub fn adam_step(
     param: &Var,
     grad: &Tensor,
@@ -53,14 +53,13 @@ pub fn adam_step(
     let rate = rate * (1.0 - adam.beta2.powf(t)).sqrt() / (1.0 - adam.beta1.powf(t));
     if fused(param.as_tensor()) {
         let grad = grad.contiguous()?;
-        let constants = [adam.beta1, adam.beta2, rate, adam.epsilon].map(|v| v as f32);
+        let constants = [adam.beta1, 1.0 - adam.beta1, adam.beta2, 1.0 - adam.beta2, rate, adam.epsilon];
+        let constants = constants.map(|v| v as f32);
         let isa = cpu::isa();
-        return with_values(&[&grad], |grad| {
-            with_values_mut([param, m, v], |[p, m, v]| {
-                let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
-                let all = p.par_chunks_mut(CHUNK).zip(grad[0].par_chunks(CHUNK)).zip(moments);
-                all.for_each(|((p, g), (m, v))| cpu::adam(isa, [p, m, v], g, constants));
-            })
+        return with_values_mut([param, m, v], &grad, |[p, m, v], grad| {
+            let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+            let all = p.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK)).zip(moments);
+            all.for_each(|((p, g), (m, v))| cpu::adam(isa, [p, m, v], g, constants));
         });
     }
     m.set(&((m.as_tensor() * adam.beta1)? + (grad * (1.0 - adam.beta1))?)?)?;

@@ -126,17 +126,40 @@ fn rows_that_are_left_out_are_not_the_nearest() {
     }
 }
 
+/// A row that all but coincides with a vector, where rounding takes the whole distance, and rows that are no rival to it.
+#[test]
+fn a_row_next_to_a_vector_is_found() {
+    for d in [256, 1024] {
+        for (name, x) in [
+            ("constant", Tensor::ones((1, d), DType::F32, &Device::Cpu).unwrap()),
+            ("normal", normal("x", &[1, d], DType::F32)),
+        ] {
+            let x = (x * 1.639_772_2).unwrap();
+            for others in [0.0, 50.0] {
+                for off in [0.0, 1e-4, -1e-4, 1e-3, -1.2e-3, 5e-3, -1e-2] {
+                    let near = (&x * (1.0 + off)).unwrap();
+                    let rest = (Tensor::ones((1023, d), DType::F32, &Device::Cpu).unwrap() * others).unwrap();
+                    let table = Tensor::cat(&[&rest, &near], 0).unwrap();
+                    let found = nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
+                    assert_eq!(found, [1023], "{name}, {d} numbers, off by {off}, others at {others}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn codebooks_follow_alike_in_both_forms() {
     let run = |dtype| {
         let var = |t: Tensor| Var::from_tensor(&t).unwrap();
-        let means = normal("m", &[7, 5], dtype);
+        // Enough for several tasks.
+        let means = normal("m", &[300, 5], dtype);
         let book = Codebook {
-            count: var(Tensor::zeros(7, dtype, &Device::Cpu).unwrap()),
+            count: var(Tensor::zeros(300, dtype, &Device::Cpu).unwrap()),
             sums: var(means.clone()),
             means: var(means),
         };
-        let indices = Tensor::new(&[1_u32, 3, 3, 6, 1, 1], &Device::Cpu).unwrap();
+        let indices = Tensor::new(&[1_u32, 3, 3, 260, 1, 1], &Device::Cpu).unwrap();
         for step in 0..3 {
             follow(&book, &normal(&format!("v{step}"), &[6, 5], dtype), &indices, 0.9, 1e-5).unwrap();
         }
@@ -156,6 +179,8 @@ fn a_codebook_refuses_what_does_not_fit() {
     assert!(follow(&book, &vectors, &indices(&[0, 3]), 0.9, 1e-5).is_ok());
     assert!(follow(&book, &vectors, &indices(&[0, 4]), 0.9, 1e-5).is_err(), "index too large");
     assert!(follow(&book, &vectors, &indices(&[0]), 0.9, 1e-5).is_err(), "an index too few");
+    let own = book.means.as_tensor();
+    assert!(follow(&book, own, &indices(&[0, 1, 2, 3]), 0.9, 1e-5).is_err(), "its own entries");
 }
 
 #[test]
@@ -268,16 +293,29 @@ fn shapes_that_do_not_fit_are_refused() {
 
 #[test]
 fn adam_has_the_same_result_fused_and_composed() {
+    // More than a task takes, and not a multiple of a vector.
+    let n = (1 << 14) + 37;
     let run = |dtype| {
-        let var = |name| Var::from_tensor(&normal(name, &[50], dtype)).unwrap();
+        let var = |name| Var::from_tensor(&normal(name, &[n], dtype)).unwrap();
         let p = var("p");
-        let zero = || Var::from_tensor(&Tensor::zeros(50, dtype, &Device::Cpu).unwrap()).unwrap();
+        let zero = || Var::from_tensor(&Tensor::zeros(n, dtype, &Device::Cpu).unwrap()).unwrap();
         let (m, v) = (zero(), zero());
         for step in 1..=5 {
-            let grad = (normal("g", &[50], dtype) * f64::from(step as u32)).unwrap();
+            let grad = (normal("g", &[n], dtype) * f64::from(step as u32)).unwrap();
             adam_step(&p, &grad, &m, &v, 1e-2, step, &Adam::default()).unwrap();
         }
-        p.as_tensor().to_dtype(DType::F64).unwrap()
+        [p, m, v].map(|v| v.as_tensor().to_dtype(DType::F64).unwrap())
     };
-    assert_close("adam", &run(DType::F32), &run(DType::F64), 1e-6);
+    let oracle = run(DType::F64);
+    for isa in isas() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let fused = pool.install(|| with_isa(*isa, || run(DType::F32)));
+        for (fused, oracle) in fused.iter().zip(&oracle) {
+            assert_close(&format!("adam {isa:?}"), fused, oracle, 1e-6);
+        }
+    }
+    let p = Var::zeros(3, DType::F32, &Device::Cpu).unwrap();
+    let other = || Var::zeros(3, DType::F32, &Device::Cpu).unwrap();
+    let same = adam_step(&p, p.as_tensor(), &other(), &other(), 1e-2, 1, &Adam::default());
+    assert!(same.is_err(), "a parameter as its own gradient");
 }

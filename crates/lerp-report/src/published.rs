@@ -12,6 +12,7 @@ pub struct Published {
     /// The paper's order of variants.
     pub order: Vec<String>,
     lines: Lines,
+    hyper: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +56,11 @@ impl Published {
         let mean_checked =
             self.lines.checked.get(metric).is_some_and(|names| names.iter().any(|n| n == variant));
         values.get(variant).map(|&[mean, std]| Number { mean, std, mean_checked })
+    }
+
+    /// The paper's hyperparameters of `variant`, by name; none of a variant that is not the paper's.
+    pub fn hyper(&self, variant: &str) -> impl Iterator<Item = (&str, f64)> {
+        self.hyper.get(variant).into_iter().flatten().map(|(name, value)| (name.as_str(), *value))
     }
 
     /// The variant's place in the paper's order; others come after.

@@ -218,7 +218,22 @@ impl Sweep {
         {
             parts.push(format!("another network (depth {depth}, {latent} channels of the latent)"));
         }
+        parts.extend(self.other_hyperparameters());
         (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", parts.join(", ")))
+    }
+
+    /// Hyperparameters that are not the paper's, in words.
+    fn other_hyperparameters(&self) -> BTreeSet<String> {
+        let of_run = |loaded: &Loaded| {
+            let (cell, title) = (&loaded.run.record.cell, &loaded.run.record.title);
+            let other = |(name, paper): (&str, f64)| {
+                let ours = cell.hyper.get(name)?.as_f64()?;
+                ((ours - paper).abs() > 1e-9 * paper.abs())
+                    .then(|| format!("{title}'s {name} {} instead of {}", number(ours), number(paper)))
+            };
+            published().hyper(&cell.variant).filter_map(other).collect::<Vec<_>>()
+        };
+        self.runs().flat_map(of_run).collect()
     }
 
     /// How many runs are in which state, in words.

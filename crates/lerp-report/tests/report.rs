@@ -25,10 +25,21 @@ struct Fake {
     smoothness: f64,
     rate: f64,
     evaluations: u64,
+    advweight: Option<f64>,
 }
 
 fn fake(variant: &'static str, title: &'static str, seed: u64, distance: f64) -> Fake {
-    Fake { variant, title, seed, state: State::Done, distance, smoothness: 0.5, rate: 1e-4, evaluations: 16 }
+    Fake {
+        variant,
+        title,
+        seed,
+        state: State::Done,
+        distance,
+        smoothness: 0.5,
+        rate: 1e-4,
+        evaluations: 16,
+        advweight: None,
+    }
 }
 
 impl Fake {
@@ -44,7 +55,7 @@ impl Fake {
             checkpoint_every: 1 << 20,
             test_samples: 100,
             network: Network { scales: 4, depth: 16, latent: 16 },
-            hyper: lerp_core::Hyper::new(),
+            hyper: self.advweight.map(|v| ("advweight".to_owned(), v.into())).into_iter().collect(),
         };
         let provenance = Provenance {
             version: "1".into(),
@@ -102,6 +113,17 @@ fn row<'a>(table: &'a str, label: &str) -> &'a str {
         .lines()
         .find(|line| line.starts_with(&format!("| {label} |")))
         .unwrap_or_else(|| panic!("{label}: {table}"))
+}
+
+#[test]
+fn a_caption_names_hyperparameters_that_are_not_the_papers() {
+    let dir = reported(&[
+        Fake { advweight: Some(0.01), ..fake("aae", "AAE", 0, 0.005) },
+        Fake { advweight: Some(0.5), ..fake("acai", "ACAI", 0, 0.005) },
+    ]);
+    let table = read(&dir, "tables/table1.md");
+    let sentence = "These are not the paper's conditions: AAE's advweight 0.01 instead of 1.";
+    assert!(table.contains(sentence), "{table}");
 }
 
 #[test]

@@ -5,12 +5,13 @@
 
 use super::lanes::{Isa, on_isa};
 
-/// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - rate·m/(√v + ε)`, with the constants β₁, β₂, rate, ε.
-pub(crate) fn adam(isa: Isa, [p, m, v]: [&mut [f32]; 3], g: &[f32], constants: [f32; 4]) {
+/// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - rate·m/(√v + ε)`, with the constants β₁, 1-β₁, β₂, 1-β₂,
+/// rate, ε.
+pub(crate) fn adam(isa: Isa, [p, m, v]: [&mut [f32]; 3], g: &[f32], constants: [f32; 6]) {
     // SAFETY: the body is safe; the instruction set is one of this machine's.
     unsafe {
         on_isa!(isa, adam_body[1, 1, 1, 1](
-            p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], constants: [f32; 4],
+            p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], constants: [f32; 6],
         ));
     }
 }
@@ -23,11 +24,11 @@ unsafe fn adam_body<L, const R: usize>(
     m: &mut [f32],
     v: &mut [f32],
     g: &[f32],
-    [decay1, decay2, rate, epsilon]: [f32; 4],
+    [decay1, rest1, decay2, rest2, rate, epsilon]: [f32; 6],
 ) {
     for ((p, g), (m, v)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
-        *m = *m * decay1 + (1.0 - decay1) * g;
-        *v = *v * decay2 + (1.0 - decay2) * g * g;
+        *m = *m * decay1 + rest1 * g;
+        *v = *v * decay2 + rest2 * g * g;
         *p -= rate * *m / (v.sqrt() + epsilon);
     }
 }

@@ -97,13 +97,17 @@ impl Step {
         if let Activation::LeakyRelu(slope) = self.activation { slope } else { 1.0 }
     }
 
-    /// Images that a task takes at a time.
-    fn group(&self, batch: usize) -> usize {
-        let tiles = match self.form {
+    /// Images with at least so many tiles or pixels together.
+    fn images(&self, tiles: usize) -> usize {
+        tiles.div_ceil(match self.form {
             Form::Winograd(form) => form.tiles(self.input),
             Form::Direct(_) => self.input.height * self.input.width,
-        };
-        GROUP.div_ceil(tiles).min(batch.div_ceil(rayon::current_num_threads())).max(1)
+        })
+    }
+
+    /// Images that a task takes at a time, where it does not matter to the result.
+    fn group(&self, batch: usize) -> usize {
+        self.images(GROUP).min(batch.div_ceil(rayon::current_num_threads())).max(1)
     }
 
     fn forward(&self, isa: Isa, weight: &[f32]) -> Prepared {
@@ -158,7 +162,10 @@ pub(super) struct Saved {
 }
 
 /// A vector of values that a task for each group of images sets; `behind` floats more are zero.
-fn by_groups(
+///
+/// # Safety
+/// A task must set every value of its images, and read none before.
+unsafe fn by_groups(
     batch: usize,
     group: usize,
     (image, behind): (usize, usize),
@@ -170,7 +177,7 @@ fn by_groups(
         rest.fill(0.0);
         images.par_chunks_mut(group * image).enumerate().for_each(|(i, images)| task(i * group, images));
     };
-    // SAFETY: every task sets all of its images, as its caller sees to.
+    // SAFETY: every task sets all of its images; what is behind them is set here.
     unsafe { filled_by(len + behind, fill) }
 }
 
@@ -179,7 +186,7 @@ fn some(values: &[f32], image: usize, first: usize, count: usize) -> &[f32] {
     &values[first * image..(first + count) * image]
 }
 
-/// The output of a chain, and what its way back needs.
+/// The output of a chain, and what its way back needs if there will be one.
 ///
 /// # Shapes
 /// `x` `[batch, height, width, channels]`; `params` the weights `[k, k, in, out]` and bias `[out]` of every step.
@@ -188,6 +195,7 @@ pub(super) fn forward(
     batch: usize,
     x: &[f32],
     params: &[(&[f32], &[f32])],
+    back: bool,
 ) -> (Vec<f32>, Saved) {
     let isa = isa();
     let first = &steps[0];
@@ -196,7 +204,7 @@ pub(super) fn forward(
         Some(next) => (next.input, next.upscale, SLACK),
         None => (steps[i].outgoing(), false, 0),
     };
-    let mut current = by_groups(batch, first.group(batch), (first.input.image(), SLACK), |at, out| {
+    let enter = |at: usize, out: &mut [f32]| {
         let incoming = first.incoming();
         let x = some(x, incoming.image(), at, out.len() / first.input.image());
         first.input.clear_edges(out);
@@ -205,7 +213,9 @@ pub(super) fn forward(
         } else {
             first.input.each_row(out, |i, row| row.copy_from_slice(&x[i * row.len()..][..row.len()]));
         }
-    });
+    };
+    // SAFETY: the edge and every row inside it are set.
+    let mut current = unsafe { by_groups(batch, first.group(batch), (first.input.image(), SLACK), enter) };
     let mut saved = Saved { inputs: Vec::new(), whole: Vec::new() };
     for (i, (step, (weight, bias))) in steps.iter().zip(params).enumerate() {
         let prepared = step.forward(isa, weight);
@@ -237,7 +247,7 @@ pub(super) fn forward(
             // SAFETY: the tasks set every image's means and edge; what is behind the images is set first.
             unsafe { filled_by(batch * to.image() + behind, fill) }
         } else {
-            by_groups(batch, group, (to.image(), behind), |at, out| {
+            let pass = |at: usize, out: &mut [f32]| {
                 let count = out.len() / to.image();
                 with_scratch(|Scratch { room, whole, .. }| {
                     to.clear_edges(out);
@@ -249,10 +259,15 @@ pub(super) fn forward(
                         convolve(at, count, (out, to), room);
                     }
                 });
-            })
+            };
+            // SAFETY: a convolution sets every pixel and channel, an enlargement too; the edge is set first.
+            unsafe { by_groups(batch, group, (to.image(), behind), pass) }
         };
-        saved.inputs.push(std::mem::replace(&mut current, next));
-        saved.whole.push(whole);
+        let input = std::mem::replace(&mut current, next);
+        if back {
+            saved.inputs.push(input);
+            saved.whole.push(whole);
+        }
     }
     (current, saved)
 }
@@ -331,9 +346,8 @@ impl Back<'_> {
     fn run(&self, weight: &[f32], input: bool, params: bool) -> (Option<Vec<f32>>, Option<Weights>) {
         let prepared = input.then(|| self.step.backward(self.isa, weight));
         match self.step.form {
-            Form::Winograd(form) if !form.narrow() || !params => {
-                self.at_once(prepared.as_ref(), params.then_some(form))
-            }
+            _ if !params => self.at_once(prepared.as_ref(), None),
+            Form::Winograd(form) if !form.narrow() => self.at_once(prepared.as_ref(), Some(form)),
             _ => self.part_by_part(prepared.as_ref(), params),
         }
     }
@@ -345,16 +359,19 @@ impl Back<'_> {
         form: Option<Winograd>,
     ) -> (Option<Vec<f32>>, Option<Weights>) {
         let (gated, group) = (self.gated(), self.step.group(self.batch));
-        let grad = by_groups(self.batch, group, (gated.image(), 0), |at, out| self.gate(at, out));
+        // SAFETY: `gate` sets edge and rows of every image.
+        let grad = unsafe { by_groups(self.batch, group, (gated.image(), 0), |at, out| self.gate(at, out)) };
         let input = prepared.map(|prepared| {
             let incoming = self.step.incoming().image();
-            by_groups(self.batch, group, (incoming, 0), |at, out| {
+            let task = |at: usize, out: &mut [f32]| {
                 let count = out.len() / incoming;
                 let grad = some(&grad, gated.image(), at, count);
                 with_scratch(|Scratch { room, whole, .. }| {
                     self.spread(prepared, grad, out, room, whole.first(self.whole(count)));
                 });
-            })
+            };
+            // SAFETY: `spread` sets the gradients of every image.
+            unsafe { by_groups(self.batch, group, (incoming, 0), task) }
         });
         let params = form.map(|form| {
             let [sums, bias] = form.sum_weights(self.isa, (self.input, self.step.input), (&grad, gated));
@@ -366,7 +383,8 @@ impl Back<'_> {
     /// A few images at a time, in parts of the batch that have sums of their own.
     fn part_by_part(&self, prepared: Option<&Prepared>, params: bool) -> (Option<Vec<f32>>, Option<Weights>) {
         let (gated, part) = (self.gated(), self.batch.div_ceil(PARTS));
-        let group = self.step.group(self.batch).min(part);
+        // Not a matter of threads: a direct form's sums are taken group by group.
+        let group = self.step.images(GROUP).min(part);
         let incoming = self.step.incoming().image();
         let run = |first: usize, mut out: Option<&mut [f32]>| {
             let mut sums = params.then(|| Sums::new(self.step.form));

@@ -73,15 +73,29 @@ pub(crate) fn with_values<T>(tensors: &[&Tensor], f: impl FnOnce(&[&[f32]]) -> R
     f(&values.collect::<Result<Vec<_>>>()?)
 }
 
-/// Calls `f` with the values of three `f32` variables on the CPU, to be changed.
-pub(crate) fn with_values_mut(vars: [&Var; 3], f: impl FnOnce([&mut [f32]; 3])) -> Result<()> {
-    // candle hands out one tensor's values at a time: the innermost call has them all.
+/// Calls `f` with the values of three `f32` variables on the CPU, to be changed, and those of another tensor.
+pub(crate) fn with_values_mut(
+    vars: [&Var; 3],
+    other: &Tensor,
+    f: impl FnOnce([&mut [f32]; 3], &[f32]),
+) -> Result<()> {
     let [a, b, c] = vars;
-    change(a, |a| {
-        change(b, |b| {
-            change(c, |c| {
-                f([a, b, c]);
-                Ok(())
+    {
+        // candle locks values while it hands them out: what is met twice would be waited for without end.
+        let guards = [a.as_tensor(), b.as_tensor(), c.as_tensor(), other].map(|t| t.storage_and_layout().0);
+        let places = guards.each_ref().map(|storage| std::ptr::from_ref::<Storage>(storage));
+        if (1..places.len()).any(|i| places[..i].contains(&places[i])) {
+            candle_core::bail!("a fused operation was given two tensors that share their values");
+        }
+    }
+    // candle hands out one tensor's values at a time: the innermost call has them all.
+    with_values(&[other], |other| {
+        change(a, |a| {
+            change(b, |b| {
+                change(c, |c| {
+                    f([a, b, c], other[0]);
+                    Ok(())
+                })
             })
         })
     })

@@ -54,8 +54,8 @@ struct Best {
 /// Rows that are tried first, for a first bound.
 const TRIED: usize = 256;
 
-/// A row is left out only if it is farther than the bound by more than rounding could account for.
-const MARGIN: f32 = 1e-3;
+/// Rounding of a squared distance, in units of the last place for every number of a vector: more than it can be.
+const ROUNDING: f32 = 8.0;
 
 /// The nearest row of each vector. A row whose norm alone says that it is farther from every vector than a row tried
 /// before is not compared: most rows of a codebook are not in use, and far away or all at zero.
@@ -78,15 +78,18 @@ fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
     let mut likely: Vec<usize> = (0..of_rows.len()).collect();
     let apart = |row: &usize| (of_rows[*row] - middle).abs();
     likely.select_nth_unstable_by(TRIED, |a, b| apart(a).total_cmp(&apart(b)));
-    let (bounds, _) = compare(x, &gather(&likely[..TRIED]), n, depth);
+    let (bounds, tried) = compare(x, &gather(&likely[..TRIED]), n, depth);
+    let tried: Vec<usize> = tried.into_iter().map(|i| likely[i as usize]).collect();
     // `|‖row‖ - ‖x‖|` is at most the distance: a row outside of all these ranges is no vector's nearest.
     let mut ranges: Vec<[f32; 2]> = of_x
         .iter()
-        .zip(bounds)
-        .map(|(norm, bound)| {
-            // The bound lacks ‖x‖².
-            let reach = (bound + norm * norm).max(0.0).sqrt() + MARGIN * norm + f32::MIN_POSITIVE;
-            [norm - reach * (1.0 + MARGIN), norm + reach * (1.0 + MARGIN)]
+        .zip(bounds.iter().zip(&tried))
+        .map(|(norm, (bound, row))| {
+            // The bound lacks ‖x‖², and what is left of it when that is added is no more exact than the squares are.
+            let squares = norm * norm + of_rows[*row] * of_rows[*row];
+            let rounding = ROUNDING * depth as f32 * f32::EPSILON;
+            let reach = (bound + norm * norm + rounding * squares).max(0.0).sqrt() * (1.0 + rounding);
+            [norm - reach, norm + reach]
         })
         .collect();
     ranges.sort_unstable_by(|a, b| a[0].total_cmp(&b[0]));
@@ -101,7 +104,10 @@ fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
         let before = merged.partition_point(|range| range[0] <= norm);
         before > 0 && norm <= merged[before - 1][1]
     };
-    let near: Vec<usize> = (0..of_rows.len()).filter(|row| within(of_rows[*row])).collect();
+    let mut near: Vec<usize> = (0..of_rows.len()).filter(|row| within(of_rows[*row])).collect();
+    near.extend(tried);
+    near.sort_unstable();
+    near.dedup();
     if 2 * near.len() > of_rows.len() {
         return compare(x, table, n, depth).1;
     }

@@ -43,8 +43,10 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
         Ok([weight, bias])
     };
     let params = links.iter().map(contiguous).collect::<Result<_>>()?;
-    let wanted = links.iter().map(trained).collect();
-    x.contiguous()?.apply_op2(&hook, Chain { steps, params, wanted, saved: Mutex::new(None), left })
+    let wanted: Vec<bool> = links.iter().map(trained).collect();
+    let back = x.track_op() || wanted.contains(&true);
+    let op = Chain { steps, params, wanted, back, saved: Mutex::new(None), left };
+    x.contiguous()?.apply_op2(&hook, op)
 }
 
 fn trained(link: &Link) -> bool {
@@ -93,9 +95,10 @@ impl CustomOp3 for Claim {
         let Some((dw, db)) = lock(&self.left)[self.i].take() else {
             candle_core::bail!("the convolutions have left no gradients");
         };
-        let dw = Tensor::from_vec(dw, weight.shape(), &Device::Cpu)?;
-        let db = Tensor::from_vec(db, bias.shape(), &Device::Cpu)?;
-        Ok((Some(grad.clone()), Some(dw), Some(db)))
+        let of = |param: &Tensor, grad: Vec<f32>| {
+            param.track_op().then(|| Tensor::from_vec(grad, param.shape(), &Device::Cpu)).transpose()
+        };
+        Ok((Some(grad.clone()), of(weight, dw)?, of(bias, db)?))
     }
 }
 
@@ -105,6 +108,8 @@ struct Chain {
     params: Vec<[Tensor; 2]>,
     /// Whether the parameters of each are trained.
     wanted: Vec<bool>,
+    /// Whether anything asks for a way back.
+    back: bool,
     saved: Mutex<Option<Arc<Saved>>>,
     left: Left,
 }
@@ -126,9 +131,9 @@ impl CustomOp2 for Chain {
         let params: Vec<&Tensor> = self.params.iter().flatten().collect();
         let (out, saved) = with_values(&params, |values| {
             let params: Vec<_> = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-            Ok(chain::forward(&self.steps, batch, x, &params))
+            Ok(chain::forward(&self.steps, batch, x, &params, self.back))
         })?;
-        *lock(&self.saved) = Some(Arc::new(saved));
+        *lock(&self.saved) = self.back.then(|| Arc::new(saved));
         let [height, width, channels] = self.steps[self.steps.len() - 1].out();
         Ok((CpuStorage::F32(out), Shape::from((batch, height, width, channels))))
     }

@@ -61,7 +61,8 @@ pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
     table.forward(&format!("nearest of {CODES}x{dims}"), flops, &|| {
         Ok(nearest(&vectors, &codes).map(|_| ())?)
     })?;
-    let parameters: usize = layers.iter().map(|(_, k, cin, cout)| k * k * cin * cout).sum();
+    let all = encoder(shape).into_iter().chain(decoder(shape));
+    let parameters: usize = all.map(|(_, k, cin, cout)| (k * k * cin + 1) * cout).sum();
     let [p, m, v, gradient] = [(); 4].map(|()| normal(&[parameters]));
     let (p, m, v, gradient) = (p?, m?, v?, gradient?);
     v.set(&v.sqr()?)?;
