@@ -23,6 +23,14 @@ pub enum Error {
         /// The number.
         given: f64,
     },
+    /// NaN or infinity among numbers that a fit needs.
+    #[error("{what} must be finite, but row {row} holds NaN or infinity")]
+    NotFinite {
+        /// The tensor.
+        what: &'static str,
+        /// The first such row.
+        row: usize,
+    },
     /// A failure inside the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

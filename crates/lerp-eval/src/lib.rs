@@ -5,20 +5,27 @@
 //!   and how far they strayed from the shortest way.
 //! * [`interpolation`]: the latents between two latents.
 //! * [`classifier`]: loss, accuracy and learning rate of the single-layer classifier (section 4).
-//! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table.
+//! * [`clustering`]: whitening, k-means, and how well clusters match classes (section 4.2).
+//! * [`probe`]: a single-layer classifier fitted to features that no longer change.
+//! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table;
+//!   [`wilson_interval`]: how far an accuracy may be trusted.
 //!
 //! This crate touches no file and holds no parameters.
 
 mod angles;
 mod bank;
 pub mod classifier;
+pub mod clustering;
 mod error;
 pub mod interpolation;
 mod lines;
+mod minimise;
+pub mod probe;
+mod rows;
 mod stats;
 
 pub use angles::smoothness;
 pub use bank::{LineBank, Nearest};
 pub use error::{Error, Result};
 pub use lines::LineMetrics;
-pub use stats::{final_count, final_value, mean_std, median};
+pub use stats::{final_count, final_value, mean_std, median, wilson_interval};

@@ -1,5 +1,7 @@
 //! From a run's evaluations to the number in a table.
 
+use crate::{Error, Result};
+
 /// Evaluations at the end of a run that its final value is taken from, and those of a whole run of the paper's.
 const LAST: usize = 20;
 const ALL: usize = 256;
@@ -37,6 +39,28 @@ pub fn mean_std(values: &[f64]) -> (f64, f64) {
     (mean, variance.sqrt())
 }
 
+/// The 95 % Wilson score interval of an `accuracy` measured on `n` examples: the share of right answers, on more
+/// examples of the same kind, that the measurement is compatible with (Wilson, "Probable inference, the law of
+/// succession, and statistical inference", 1927). Unlike accuracy ± 1.96 standard errors it stays within 0 and 1 and
+/// has a width where every answer was right.
+///
+/// # Errors
+/// If `accuracy` lies outside `[0, 1]` or `n` is 0.
+pub fn wilson_interval(accuracy: f64, n: usize) -> Result<(f64, f64)> {
+    /// 97.5 % of the standard normal distribution lie below.
+    const Z: f64 = 1.959_963_984_540_054;
+    if !(0.0..=1.0).contains(&accuracy) {
+        return Err(Error::Range { what: "an accuracy", wanted: "from 0 to 1", given: accuracy });
+    }
+    if n == 0 {
+        return Err(Error::Range { what: "the number of examples", wanted: "at least 1", given: 0.0 });
+    }
+    let (n, z2) = (n as f64, Z * Z);
+    let centre = (accuracy + z2 / (2.0 * n)) / (1.0 + z2 / n);
+    let half = Z * (accuracy * (1.0 - accuracy) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
+    Ok(((centre - half).max(0.0), (centre + half).min(1.0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +94,24 @@ mod tests {
         assert_eq!(mean_std(&[1.0, 3.0]), (2.0, 1.0));
         assert_eq!(mean_std(&[5.0]), (5.0, 0.0));
         assert!(mean_std(&[]).0.is_nan());
+    }
+
+    #[test]
+    fn wilson_intervals() {
+        // Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3.
+        for (right, n, lower, upper) in [
+            (81, 263, 0.2553, 0.3662),
+            (15, 148, 0.0624, 0.1605),
+            (0, 20, 0.0, 0.1611),
+            (1, 29, 0.0061, 0.1718),
+        ] {
+            let (a, b) = wilson_interval(f64::from(right) / n as f64, n).unwrap();
+            assert!((a - lower).abs() < 6e-5 && (b - upper).abs() < 6e-5, "{right} of {n}: {a} to {b}");
+        }
+        let (low, high) = wilson_interval(1.0, 10_000).unwrap();
+        assert!(low > 0.9996 && low < 1.0 && high == 1.0);
+        for (accuracy, n) in [(f64::NAN, 5), (1.1, 5), (-0.1, 5), (0.5, 0)] {
+            assert!(wilson_interval(accuracy, n).is_err());
+        }
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::{collections::HashMap, fs, path::Path};
 
-use candle_core::{Device, Tensor, safetensors};
+use candle_core::{DType, Device, Tensor, safetensors};
 use common::{parts, run};
 
 #[test]
@@ -19,19 +19,52 @@ fn every_golden_value_passes_in_both_forms() {
     }
 }
 
-/// The part of the program's own values that `metric_smoothness` needs, with a change.
-fn golden(dir: &Path, change: &dyn Fn(&mut HashMap<String, Tensor>)) {
+/// One file of the program's own values, with a change, as a folder of golden values.
+fn golden_of(stem: &str, dir: &Path, change: &dyn Fn(&mut HashMap<String, Tensor>)) {
     let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let manifest = fs::read_to_string(packed.join("manifest.json")).unwrap();
     let mut manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
-    manifest["files"] = serde_json::json!({ "metric_smoothness.safetensors": {} });
+    manifest["files"] = serde_json::json!({ format!("{stem}.safetensors"): {} });
     fs::write(dir.join("manifest.json"), manifest.to_string()).unwrap();
-    let file = fs::File::open(packed.join("metric_smoothness.safetensors.gz")).unwrap();
+    let file = fs::File::open(packed.join(format!("{stem}.safetensors.gz"))).unwrap();
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(file), &mut bytes).unwrap();
     let mut tensors = safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
     change(&mut tensors);
-    safetensors::save(&tensors, dir.join("metric_smoothness.safetensors")).unwrap();
+    safetensors::save(&tensors, dir.join(format!("{stem}.safetensors"))).unwrap();
+}
+
+fn golden(dir: &Path, change: &dyn Fn(&mut HashMap<String, Tensor>)) {
+    golden_of("metric_smoothness", dir, change);
+}
+
+#[test]
+fn every_recorded_result_of_clustering_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let verify = || parts(&run("verify --device cpu --golden", &[dir.path()]));
+    let names = std::cell::RefCell::new(Vec::new());
+    golden_of("cluster", dir.path(), &|tensors| names.borrow_mut().extend(tensors.keys().cloned()));
+    assert_eq!(verify().0, 0);
+    let mut names = names.into_inner();
+    // What goes in, and so is compared by what comes out.
+    names.retain(|name| !["latents", "labels"].iter().any(|part| name.ends_with(part)));
+    names.retain(|name| !(name.starts_with("match_") && name.ends_with("assign")));
+    assert_eq!(names.len(), 20);
+    for name in names {
+        golden_of("cluster", dir.path(), &|tensors| {
+            let tensor = &tensors[&name];
+            let mut values: Vec<f64> =
+                tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let largest = values.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+            // The last one: another cluster, or a number that is off by a hundredth of the largest.
+            let last = values.last_mut().unwrap();
+            *last = if tensor.dtype() == DType::I64 { (*last + 1.0) % 10.0 } else { *last + largest / 100.0 };
+            let changed = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
+            tensors.insert(name.clone(), changed.to_dtype(tensor.dtype()).unwrap());
+        });
+        let (code, text, _) = verify();
+        assert_eq!((code, text.contains(&format!("MISS cluster {name}"))), (1, true), "{name}: {text}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ macro_rules! own {
 const OWN_MANIFEST: &str = include_str!("../../golden/manifest.json");
 const OWN: &[(&str, &[u8])] = own![
     "classifier_adam",
+    "cluster",
     "colour_aae",
     "colour_acai",
     "colour_baseline",

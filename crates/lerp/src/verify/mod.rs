@@ -5,6 +5,7 @@
 //! `golden/README.md` beside its sources.
 
 mod checker;
+mod cluster;
 mod golden;
 mod metrics;
 mod models;
@@ -66,8 +67,8 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summa
     with_form(options.form, || {
         for name in golden.manifest.files.keys() {
             let stem = name.trim_end_matches(".safetensors");
-            // Clustering is not part of this program; the commons are read with each variant.
-            if stem == "cluster" || stem.ends_with("_common") {
+            // The commons are read with each variant.
+            if stem.ends_with("_common") {
                 continue;
             }
             let file = golden.file(stem)?;
@@ -90,6 +91,7 @@ fn check_file(checker: &mut Checker, golden: &Golden, file: &File, device: &Devi
         "metric_draw_line" => metrics::draw_line(checker, file),
         "metric_smoothness" => metrics::smoothness(checker, file),
         "interpolation" => metrics::interpolation(checker, file, device),
+        "cluster" => cluster::cluster(checker, file),
         "classifier_adam" => parts::classifier_and_adam(checker, file, device),
         "vq_bottleneck" => parts::vq_bottleneck(checker, golden, file, device),
         stem if stem.starts_with("metric_line_eval_") => metrics::line_eval(checker, file),

@@ -1,0 +1,172 @@
+//! Whitening, k-means, and matching clusters to classes.
+
+use anyhow::{Result, bail};
+use candle_core::{DType, Device, Tensor};
+use lerp_core::Draws;
+use lerp_eval::clustering::{KMeans, Options, Whitening, matched_accuracy};
+
+use super::{
+    checker::{Checker, Measure},
+    golden::{File, numbers},
+};
+
+/// Kinds of values.
+const WHITENED: &str = "cluster whitened";
+const INERTIA: &str = "cluster inertia";
+const ACCURACY: &str = "cluster accuracy";
+
+/// Restarts of the recorded k-means.
+const RESTARTS: usize = 50;
+
+/// `cluster`.
+pub fn cluster(checker: &mut Checker, file: &File) -> Result<()> {
+    let (train, test) = (file.get("train_latents")?, file.get("test_latents")?);
+    let whitening = Whitening::fit(train)?;
+    let (our_train, our_test) = (whitening.apply(train)?, whitening.apply(test)?);
+    whitened(checker, file, &whitening, [("train", &our_train), ("test", &our_test)])?;
+
+    let (_, width) = train.dims2()?;
+    let clusters = file.get("kmeans_centers")?.dim(0)?;
+    let options = Options { clusters, restarts: RESTARTS, ..Options::default() };
+    let draws = Draws::new(0, &Device::Cpu);
+    let found = KMeans::fit(&our_train, &options, &draws)?;
+    inertia(checker, file, "kmeans_train_inertia", found.inertia())?;
+    inertia(checker, file, "kmeans_train_inertia_other_seeds", found.inertia())?;
+    inertia(checker, file, "kmeans_test_inertia", found.inertia_of(&our_test)?)?;
+
+    let signs = signs(&numbers(&our_train)?, &file.numbers("train_whitened")?, width);
+    centres(checker, file, &found, &signs)?;
+    let predicted = found.predict(&our_test)?;
+    for (part, ours) in [("train", found.assigned()), ("test", &predicted)] {
+        let name = format!("kmeans_{part}_assign");
+        // Clusters have no order of their own: the same ones, whatever their numbers.
+        let different = 1.0 - matched_accuracy(ours, &whole(file, &name)?)?;
+        checker.record(
+            format!("{} {name}", file.stem),
+            different,
+            checker.tolerance(ACCURACY)?.tol,
+            "up to the numbering of clusters",
+        );
+        let right = matched_accuracy(ours, &whole(file, &format!("{part}_labels"))?)?;
+        checker.number(file, &format!("kmeans_{part}_accuracy"), right, ACCURACY, Measure::Absolute)?;
+    }
+    of_recorded_centres(checker, file)?;
+
+    let raw = KMeans::fit(train, &options, &draws)?;
+    inertia(checker, file, "raw_kmeans_train_inertia", raw.inertia())?;
+    let right = matched_accuracy(&raw.predict(test)?, &whole(file, "test_labels")?)?;
+    checker.number(file, "raw_kmeans_test_accuracy", right, ACCURACY, Measure::Absolute)?;
+
+    let cases: Vec<String> = file
+        .names("match_")
+        .filter_map(|name| name.strip_suffix(".accuracy").map(|case| format!("match_{case}")))
+        .collect();
+    for case in cases {
+        let get = |part: &str| whole(file, &format!("{case}.{part}"));
+        let ours = matched_accuracy(&get("assign")?, &get("labels")?)?;
+        checker.number(file, &format!("{case}.accuracy"), ours, ACCURACY, Measure::Absolute)?;
+    }
+    Ok(())
+}
+
+/// Mean, singular values, whitened latents up to the sign of each column, and their products, which have none.
+fn whitened(
+    checker: &mut Checker,
+    file: &File,
+    whitening: &Whitening,
+    parts: [(&str, &Tensor); 2],
+) -> Result<()> {
+    // Single precision limits both recorded ones by their largest entry.
+    for (name, ours) in [("mean", whitening.mean()), ("singular_values", whitening.singular_values())] {
+        let ours = Tensor::new(ours, &Device::Cpu)?;
+        checker.tensor(file, name, &ours, WHITENED, Measure::RelativeToLargest)?;
+    }
+    let width = whitening.mean().len();
+    // One sign a column, for both parts.
+    let signs = signs(&numbers(parts[0].1)?, &file.numbers("train_whitened")?, width);
+    let signs = Tensor::new(signs, &Device::Cpu)?;
+    for (part, ours) in parts {
+        let ours = ours.to_dtype(DType::F64)?;
+        let turned = ours.broadcast_mul(&signs)?;
+        checker.tensor(file, &format!("{part}_whitened"), &turned, WHITENED, Measure::Absolute)?;
+        let name = format!("{part}_gram_32");
+        let first = ours.narrow(0, 0, file.get(&name)?.dim(0)?)?;
+        checker.tensor(file, &name, &first.matmul(&first.t()?)?, WHITENED, Measure::Absolute)?;
+    }
+    Ok(())
+}
+
+/// What our columns must be multiplied with to point where the recorded ones do.
+fn signs(ours: &[f64], recorded: &[f64], width: usize) -> Vec<f64> {
+    let mut products = vec![0.0; width];
+    for (ours, recorded) in ours.chunks(width).zip(recorded.chunks(width)) {
+        for ((product, a), b) in products.iter_mut().zip(ours).zip(recorded) {
+            *product += a * b;
+        }
+    }
+    products.into_iter().map(f64::signum).collect()
+}
+
+/// From 0.01 % below to 0.1 % above the recorded inertia: a lower one would be a better optimum than seven seeds found.
+fn inertia(checker: &mut Checker, file: &File, name: &str, ours: f64) -> Result<()> {
+    let tolerance = checker.tolerance(INERTIA)?.tol;
+    let error = file.numbers(name)?.into_iter().map(|expected| {
+        let above = ours / expected - 1.0;
+        if above < 0.0 { -10.0 * above } else { above }
+    });
+    // `f64::max` would drop a NaN.
+    let worst = error.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
+    checker.record(format!("{} {name}", file.stem), worst, tolerance, "below counts tenfold");
+    Ok(())
+}
+
+/// Each of our centres against the recorded one nearest to it, which no two may share.
+fn centres(checker: &mut Checker, file: &File, found: &KMeans, signs: &[f64]) -> Result<()> {
+    let (ours, recorded) = (numbers(&found.centres()?)?, file.numbers("kmeans_centers")?);
+    let width = signs.len();
+    let (mut worst, mut taken) = (0.0_f64, Vec::new());
+    for ours in ours.chunks(width) {
+        let turned: Vec<f64> = ours.iter().zip(signs).map(|(c, s)| c * s).collect();
+        let error = |recorded: &[f64]| -> f64 {
+            turned.iter().zip(recorded).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        };
+        let nearest = recorded.chunks(width).map(error).enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+        let (place, error) = nearest.unwrap_or((0, f64::NAN));
+        worst = if taken.contains(&place) { f64::INFINITY } else { worst.max(error) };
+        taken.push(place);
+    }
+    if taken.len() * width != recorded.len() {
+        worst = f64::INFINITY;
+    }
+    let tolerance = checker.tolerance(WHITENED)?.tol;
+    let name = format!("{} kmeans_centers", file.stem);
+    checker.record(name, worst, tolerance, "up to the numbering of clusters");
+    Ok(())
+}
+
+/// Assignments and inertia of the recorded centres, where nothing is random and clusters keep their numbers.
+fn of_recorded_centres(checker: &mut Checker, file: &File) -> Result<()> {
+    for part in ["train", "test"] {
+        let at = KMeans::around(file.get("kmeans_centers")?, file.get(&format!("{part}_whitened"))?)?;
+        let name = format!("kmeans_{part}_assign");
+        let expected = whole(file, &name)?;
+        let differing = at.assigned().iter().zip(&expected).filter(|(a, b)| a != b).count();
+        let lengths = at.assigned().len().abs_diff(expected.len());
+        let note = "of the recorded centres";
+        checker.record(format!("{} {name}", file.stem), (differing + lengths) as f64, 0.0, note);
+        let name = format!("kmeans_{part}_inertia");
+        let error = (at.inertia() / file.numbers(&name)?[0] - 1.0).abs();
+        // Below it, too: these are the same centres.
+        checker.record(format!("{} {name}", file.stem), error, 1e-5, note);
+    }
+    Ok(())
+}
+
+/// Whole numbers that are not negative.
+fn whole(file: &File, name: &str) -> Result<Vec<u32>> {
+    let numbers = file.numbers(name)?;
+    if let Some(wrong) = numbers.iter().find(|v| v.fract() != 0.0 || **v < 0.0 || **v > f64::from(u32::MAX)) {
+        bail!("{} {name} holds {wrong}, which is no number of a cluster or class", file.stem);
+    }
+    Ok(numbers.into_iter().map(|v| v as u32).collect())
+}
