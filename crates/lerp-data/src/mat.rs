@@ -115,7 +115,7 @@ impl Tag {
         if self.size > limit {
             return Err(Fault::new(format!("{what} of at most {limit} bytes"), self.size.to_string()));
         }
-        let mut bytes = vec![0; self.size.next_multiple_of(8) as usize];
+        let mut bytes = vec![0; (self.size as usize).next_multiple_of(8)];
         reader.read_exact(&mut bytes)?;
         bytes.truncate(self.size as usize);
         Ok(bytes)

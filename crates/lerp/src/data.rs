@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use lerp_core::ImageShape;
-use lerp_data::{DATASETS, Dataset, Lines, PartReport, dataset, image_set};
+use lerp_data::{DATASETS, Lines, PartReport, dataset, image_set};
 
 use crate::{
     cli::{Data, DataCheckArgs, DataListArgs},

@@ -343,7 +343,7 @@ fn hybrid(bytes: &[u8], width: u32, count: usize) -> Result<Vec<u32>> {
                 }
                 values.push((window >> (bit % 8) & ((1_u64 << width) - 1)) as u32);
             }
-            at = at.saturating_add(groups.saturating_mul(width as usize));
+            at = at.saturating_add(groups.saturating_mul(width as usize)).min(bytes.len());
         }
     }
     Ok(values)
