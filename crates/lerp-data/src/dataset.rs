@@ -13,7 +13,7 @@ pub const DATASETS: &[&str] = &[Lines::NAME, "mnist", "svhn", "cifar10", "celeba
 /// Images and their classes.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Images `[batch, height, width, channels]`, `f32` in `[-1, 1]` (`CelebA`'s overshoot a little, as the paper's).
+    /// Images `[batch, height, width, channels]`, `f32` in `[-1, 1]` (CelebA's overshoot a little, as the paper's).
     pub images: Tensor,
     /// Classes `[batch]`, `u32` below [`Dataset::classes`]; `None` where the images have none.
     pub labels: Option<Tensor>,

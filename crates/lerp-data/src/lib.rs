@@ -3,7 +3,7 @@
 //! "Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer" (arXiv 1807.07543):
 //! section 3 and figure 2 for lines, images of 32 by 32 pixels that hold one line from the centre outwards, so that the
 //! correct interpolation between two of them is known; section 4 for MNIST, SVHN and CIFAR-10; the appendix for
-//! `CelebA`.
+//! CelebA.
 //!
 //! * [`Dataset`]: what a trainer asks for; [`dataset`] finds one by name.
 //! * [`Lines`]: the one of the paper's table 1; [`draw_line`] and [`line_label`] make one image and its class.

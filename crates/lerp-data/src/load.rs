@@ -18,7 +18,7 @@ use crate::{
 
 /// Classes that a dataset of one's own may have.
 const MOST_CLASSES: i64 = 10_000;
-/// Files decoded at a time, so that no more than these are in memory encoded.
+/// Images decoded at a time, so that few are in memory twice.
 const CHUNK: usize = 1024;
 
 /// Training and test images.
@@ -108,12 +108,13 @@ fn parquet_part(paths: &[PathBuf], known: Option<&Known>, shape: ImageShape) -> 
         let mut first = 0;
         parquet::read(path, |rows| {
             let images = rows.images();
-            let made: Result<Vec<Made>> = images
-                .par_iter()
-                .enumerate()
-                .map(|(row, bytes)| make(bytes, known).map_err(|fault| in_row(fault, first + row).at(path)))
-                .collect();
-            made?.into_iter().for_each(|image| pixels.push(image));
+            for (chunk, images) in images.chunks(CHUNK).enumerate() {
+                let row = |place: usize| first + chunk * CHUNK + place;
+                let made = images.par_iter().enumerate().map(|(place, bytes)| {
+                    make(bytes, known).map_err(|fault| in_row(fault, row(place)).at(path))
+                });
+                made.collect::<Result<Vec<Made>>>()?.into_iter().for_each(|image| pixels.push(image));
+            }
             match &rows.labels {
                 None => unlabelled = true,
                 Some(given) => {
@@ -223,7 +224,7 @@ fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Made, Fault>
     }
 }
 
-/// The middle of a `CelebA` image, `top` and `left` pixels off each edge, resized as the paper did; not clipped.
+/// The middle of a CelebA image, `top` and `left` pixels off each edge, resized as the paper did; not clipped.
 fn face(picture: &Picture, top: usize, left: usize) -> Vec<i16> {
     let (height, width) = (picture.height - 2 * top, picture.width - 2 * left);
     let rows = picture.rgb.chunks_exact(3 * picture.width).skip(top).take(height);

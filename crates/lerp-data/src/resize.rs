@@ -3,7 +3,7 @@
 /// Side of every image of the benchmark, pixels.
 pub const SIDE: usize = 32;
 
-/// TensorFlow 1's `resize_bicubic` with `align_corners=False`, which made the paper's `CelebA` images.
+/// TensorFlow 1's `resize_bicubic` with `align_corners=False`, which made the paper's CelebA images.
 ///
 /// Keys' kernel with a = -0.75, sampled at `x * in / out` (no half-pixel centres, no antialiasing), weights from a table of
 /// 1024 steps a pixel, edges repeated. Values overshoot: within 1.9 times the largest of the input.

@@ -25,7 +25,7 @@ pub const FOLDER_VARIABLE: &str = "LERP_DATA";
 ///
 /// A training batch is the next `size` images of an endless row of epochs, each a permutation of the whole training
 /// part (the reference shuffles within 1024 images only); see [`Dataset`] for what decides it. Where the files have no
-/// test part, every tenth image is held out for it (`CelebA`; the reference tests on its training images). The images of
+/// test part, every tenth image is held out for it (CelebA; the reference tests on its training images). The images of
 /// the paper's sets are read when they are first asked for, the user's own at once.
 pub struct ImageSet {
     name: String,

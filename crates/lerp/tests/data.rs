@@ -40,12 +40,17 @@ fn an_image_set_is_listed_checked_and_shown() {
     let (code, text, errors) = run(&["data", "check", "mnist", "--sheet", sheet.to_str().unwrap()]);
     assert_eq!(code, 0, "{errors}");
     assert!(text.contains("train-images-idx3-ubyte") && text.contains("23536 bytes  sha256 "), "{text}");
-    assert!(text.contains("train    30 images") && text.contains("10 classes: 3 3 3 3 3 3 3 3 3 3"), "{text}");
+    assert!(
+        text.contains("train    30 images") && text.contains("10 classes: 3 3 3 3 3 3 3 3 3 3"),
+        "{text}"
+    );
     assert!(fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
 
     // Broken files and absent ones are one sentence, and exit code 2.
     fs::write(folder.join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0]).unwrap();
-    for (name, said) in [("mnist", "train-labels-idx1-ubyte: expected more bytes"), ("svhn", "train_32x32.mat")] {
+    for (name, said) in
+        [("mnist", "train-labels-idx1-ubyte: expected more bytes"), ("svhn", "train_32x32.mat")]
+    {
         let (code, _, errors) = run(&["data", "check", name]);
         assert_eq!((code, errors.lines().count(), errors.contains(said)), (2, 1, true), "{errors}");
     }
