@@ -91,7 +91,8 @@ fn file_reports(paths: &[PathBuf], what: &str) -> Result<Vec<FileReport>> {
         for path in paths {
             bytes += feed(&mut digest, path).map_err(|source| Error::Io { file: path.clone(), source })?;
         }
-        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = digest.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let sha256 = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
         Ok(FileReport { name, bytes, sha256 })
     };
     if paths.len() > MOST_FILES {
@@ -119,7 +120,7 @@ fn part_report(images: &Images, classes: usize) -> PartReport {
     for index in 0..images.len() {
         for pixel in images.image(index).chunks_exact(channels) {
             for (sum, &value) in sums.iter_mut().zip(pixel) {
-                *sum += (f64::from(value) + 1.0) / 2.0;
+                *sum += f64::from(value);
                 range = (range.0.min(value), range.1.max(value));
             }
         }
@@ -127,14 +128,14 @@ fn part_report(images: &Images, classes: usize) -> PartReport {
     let pixels = (images.len() * images.shape.height * images.shape.width) as f64;
     let counts = images.labels.as_ref().map(|labels| {
         let mut counts = vec![0; classes];
-        for count in labels.iter().filter_map(|label| Some(*label as usize)) {
-            if let Some(count) = counts.get_mut(count) {
+        for label in labels {
+            if let Some(count) = counts.get_mut(*label as usize) {
                 *count += 1;
             }
         }
         counts
     });
-    let means = sums.into_iter().map(|sum| sum / pixels).collect();
+    let means = sums.into_iter().map(|sum| (sum / pixels + 1.0) * 0.5).collect();
     PartReport { images: images.len(), classes: counts, means, range }
 }
 

@@ -32,9 +32,8 @@ pub(crate) fn images(path: &Path) -> Result<Pixels> {
         }
         let images = bytes.chunks_exact(height * width);
         let small = height <= SIDE && width <= SIDE;
-        let pixels = images.flat_map(|image| match small {
-            true => pad(image, height, width, SIDE),
-            false => fit(image, [height, width, 1], SIDE),
+        let pixels = images.flat_map(|image| {
+            if small { pad(image, height, width, SIDE) } else { fit(image, [height, width, 1], SIDE) }
         });
         Ok(Pixels::Bytes(pixels.collect()))
     };

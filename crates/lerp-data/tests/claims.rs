@@ -1,6 +1,8 @@
 //! Small files that claim to hold gigabytes are errors, and cost no gigabytes. In a binary of its own, for it measures the
 //! memory of the process.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The real image sets, where `LERP_DATA` names a folder of them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{env, io::Write, path::PathBuf};
 
 use lerp_data::{Report, check, contact_sheet, image_set};

@@ -152,12 +152,11 @@ impl<T: Value> Column<T> {
             (levels, self.append(&packed[values..], codec, unpacked)?)
         } else {
             let start = self.append(packed, chunk.codec, header.unpacked)?;
-            match all(width) {
-                Some(levels) => (levels, start),
-                None => {
-                    let (span, next) = Span::plain(&self.bytes, start, 0).ok_or_else(short)?;
-                    (hybrid(&self.bytes[span.start..span.end], width, count)?, next)
-                }
+            if let Some(levels) = all(width) {
+                (levels, start)
+            } else {
+                let (span, next) = Span::plain(&self.bytes, start, 0).ok_or_else(short)?;
+                (hybrid(&self.bytes[span.start..span.end], width, count)?, next)
             }
         };
         let present = levels.iter().filter(|level| **level == leaf.defined).count();

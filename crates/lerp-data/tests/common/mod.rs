@@ -1,6 +1,7 @@
 //! Writers of the formats that the tests read.
 
-#![allow(dead_code)]
+// Every test binary uses a part of this; helpers are not functions that clippy knows for tests.
+#![allow(dead_code, clippy::unwrap_used, clippy::needless_for_each)]
 
 use std::{fs, io::Write, path::Path};
 
