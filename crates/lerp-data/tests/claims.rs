@@ -53,7 +53,7 @@ fn claims_are_not_believed() {
         fs::remove_file(path).unwrap();
     };
 
-    let tiny = png(178, 218, &[9; 178 * 218 * 3]);
+    let tiny = png(178, 218, &vec![9; 178 * 218 * 3]);
     refused("celeba", "0.png", &tiny[..50]);
     // The header's sum is wrong now, or the size is; either is an error.
     refused("celeba", "1.png", &replace(&tiny, &[0, 0, 0, 178, 0, 0, 0, 218], &[0, 1, 0, 0, 0, 1, 0, 0]));

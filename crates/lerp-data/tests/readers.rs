@@ -361,7 +361,7 @@ proptest! {
             2 => ("svhn", folder.join("svhn/train_32x32.mat"), mat(&[upright(1)], &[1.0], packed, true)),
             3 | 4 => ("svhn", folder.join("svhn/train.parquet"), form.file("image", &images, Some(&[1, 2, 3]))),
             5 => ("celeba", folder.join("celeba/1.jpg"), jpeg(178, 218, |y, x| [(y * 8) as u8, (x * 9) as u8, 3])),
-            _ => ("celeba", folder.join("celeba/1.png"), png(178, 218, &[50; 178 * 218 * 3])),
+            _ => ("celeba", folder.join("celeba/1.png"), png(178, 218, &vec![50; 178 * 218 * 3])),
         };
         put(&path, &spoil(&bytes, keep, &changes));
         swallow(name, &folder);

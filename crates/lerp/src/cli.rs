@@ -223,7 +223,7 @@ pub struct DataListArgs {
 /// `data check`.
 #[derive(Debug, Args)]
 pub struct DataCheckArgs {
-    /// mnist, svhn, cifar10, celeba, idx:DIR, images:DIR or parquet:FILE_OR_DIR
+    /// mnist, svhn, cifar10, celeba, idx:DIR, images:DIR or parquet:PATH
     pub name: String,
     /// Folder of the datasets, one sub-folder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]

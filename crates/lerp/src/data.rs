@@ -15,12 +15,13 @@ use crate::{
 pub fn data(verb: &Data) -> Result<bool> {
     match verb {
         Data::List(args) => list(args),
-        Data::Check(args) => check(args),
+        Data::Check(args) => check(args)?,
     }
+    Ok(true)
 }
 
 /// One line a dataset: its images, its classes and whether its files are there.
-fn list(args: &DataListArgs) -> Result<bool> {
+fn list(args: &DataListArgs) {
     for name in DATASETS {
         let state = match dataset(name, args.data.as_deref()) {
             Ok(set) if set.name() == Lines::NAME => "drawn, needs no files".to_owned(),
@@ -30,11 +31,10 @@ fn list(args: &DataListArgs) -> Result<bool> {
         };
         say(&format!("{name:<8} {state}"));
     }
-    say("and your own: idx:DIR, images:DIR (one sub-folder a class), parquet:FILE_OR_DIR");
-    Ok(true)
+    say("and your own: idx:DIR, images:DIR (one sub-folder a class), parquet:PATH (a file or folder)");
 }
 
-fn check(args: &DataCheckArgs) -> Result<bool> {
+fn check(args: &DataCheckArgs) -> Result<()> {
     if args.name == Lines::NAME {
         bail!("lines are drawn, not read: there is nothing to check");
     }
@@ -54,7 +54,7 @@ fn check(args: &DataCheckArgs) -> Result<bool> {
         write(path, &lerp_data::contact_sheet(&set)?)?;
         say(&format!("sheet    {}", path.display()));
     }
-    Ok(true)
+    Ok(())
 }
 
 fn part(name: &str, part: &PartReport) {

@@ -11,7 +11,7 @@ use common::{lerp, parts};
 /// An idx file of `sizes` with bytes 0, 1, 2, ... in it.
 fn idx(path: &Path, sizes: &[u32]) {
     let mut bytes = (0x0800 + sizes.len() as u32).to_be_bytes().to_vec();
-    sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+    bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
     bytes.extend((0..sizes.iter().product::<u32>()).map(|i| (i % 10) as u8));
     fs::write(path, bytes).unwrap();
 }

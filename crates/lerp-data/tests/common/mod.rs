@@ -201,7 +201,7 @@ impl Structure {
         self.field(id, 12, &inner.end())
     }
     fn list(self, id: i16, elements: Vec<Self>) -> Self {
-        let mut body = vec![0xf0 | 12];
+        let mut body = vec![0xfc];
         body.extend(varint(elements.len() as u64));
         elements.into_iter().for_each(|element| body.extend(element.end()));
         self.field(id, 9, &body)
