@@ -130,11 +130,7 @@ fn encoder_and_decoder_equal_their_composed_form() {
 
 #[test]
 fn a_mean_before_an_enlargement() {
-    let kinds = [
-        (3, 16, false, false, true, true),
-        (3, 16, false, true, true, true),
-        (3, 5, false, true, false, true),
-    ];
+    let kinds = [(3, 16, false, false, true, true), (3, 16, false, true, true, true), (3, 5, false, true, false, true)];
     check([2, 8, 8, 16], &kinds, true, 2e-5);
 }
 
@@ -163,11 +159,7 @@ fn a_chain_that_is_used_twice_gets_both_gradients() {
             with_form(form, || {
                 let links = chain_of.links();
                 let y = chain(chain_of.x.as_tensor(), &links).unwrap();
-                let y = if times == 2 {
-                    (&y + chain(chain_of.x.as_tensor(), &links).unwrap()).unwrap()
-                } else {
-                    y
-                };
+                let y = if times == 2 { (&y + chain(chain_of.x.as_tensor(), &links).unwrap()).unwrap() } else { y };
                 y.sum_all().unwrap().backward().unwrap().get(weight).unwrap().clone()
             })
         };
@@ -198,9 +190,7 @@ fn chains_have_the_same_bits_for_any_number_of_threads() {
         let bits = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let all = pool.install(|| chain_of.run(true)).into_iter().flatten();
-            all.flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
-                .map(f32::to_bits)
-                .collect::<Vec<_>>()
+            all.flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).map(f32::to_bits).collect::<Vec<_>>()
         };
         let one = bits(1);
         for threads in [2, 3, 5] {
@@ -211,8 +201,7 @@ fn chains_have_the_same_bits_for_any_number_of_threads() {
 
 #[test]
 fn the_composed_form_equals_finite_differences_in_f64() {
-    let kinds =
-        [(1, 2, false, false, false, true), (3, 3, true, true, false, true), (3, 2, true, false, true, true)];
+    let kinds = [(1, 2, false, false, false, true), (3, 3, true, true, false, true), (3, 2, true, false, true, true)];
     let chain_of = Chain::new([2, 2, 4, 2], &kinds, DType::F64);
     let analytic = chain_of.run(true);
     let loss = || -> f64 {
@@ -222,9 +211,7 @@ fn the_composed_form_equals_finite_differences_in_f64() {
     let step = 1e-6;
     for (i, var) in std::iter::once(&chain_of.x).chain(&chain_of.params).enumerate() {
         let flat = var.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        let set = |values: &[f64]| {
-            var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu).unwrap()).unwrap()
-        };
+        let set = |values: &[f64]| var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
         let numeric: Vec<f64> = (0..flat.len())
             .map(|j| {
                 let moved = |by: f64| {

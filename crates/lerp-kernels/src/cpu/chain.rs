@@ -139,9 +139,7 @@ impl Form {
         room: &mut Room,
     ) {
         match (self, prepared) {
-            (Self::Winograd(form), Prepared::Points(points)) => {
-                form.convolve(isa, x, points, after, out, room)
-            }
+            (Self::Winograd(form), Prepared::Points(points)) => form.convolve(isa, x, points, after, out, room),
             (Self::Direct(form), Prepared::Taps(taps)) => form.convolve(isa, x, taps, after, out),
             _ => unreachable!("weights are prepared by the form that reads them"),
         }
@@ -331,9 +329,7 @@ impl Back<'_> {
     fn run(&self, weight: &[f32], input: bool, params: bool) -> (Option<Vec<f32>>, Option<Weights>) {
         let prepared = input.then(|| self.step.backward(self.isa, weight));
         match self.step.form {
-            Form::Winograd(form) if !form.narrow() || !params => {
-                self.at_once(prepared.as_ref(), params.then_some(form))
-            }
+            Form::Winograd(form) if !form.narrow() || !params => self.at_once(prepared.as_ref(), params.then_some(form)),
             _ => self.part_by_part(prepared.as_ref(), params),
         }
     }
@@ -416,8 +412,7 @@ impl Back<'_> {
         let (halving, factor) = if self.step.downscale { (1, 0.25) } else { (0, 1.0) };
         gated.each_row(out, |at, out| {
             let (image, y) = (first + at / gated.height, at % gated.height);
-            let grad =
-                &self.grad[image * outgoing.image() + outgoing.at(y >> halving, 0)..][..outgoing.row()];
+            let grad = &self.grad[image * outgoing.image() + outgoing.at(y >> halving, 0)..][..outgoing.row()];
             if self.step.activation == Activation::Linear && halving == 0 {
                 return out.copy_from_slice(grad);
             }
@@ -433,18 +428,17 @@ impl Back<'_> {
     }
 
     /// Sets the gradients of some incoming images from those behind the activation.
-    fn spread(&self, prepared: &Prepared, grad: &[f32], out: &mut [f32], room: &mut Room, whole: &mut [f32]) {
-        let (form, dense, incoming) =
-            (self.step.form.mirrored(), self.step.input.dense(), self.step.incoming());
+    fn spread(
+        &self,
+        prepared: &Prepared,
+        grad: &[f32],
+        out: &mut [f32],
+        room: &mut Room,
+        whole: &mut [f32],
+    ) {
+        let (form, dense, incoming) = (self.step.form.mirrored(), self.step.input.dense(), self.step.incoming());
         if !self.step.upscale {
-            return form.convolve(
-                self.isa,
-                (grad, self.gated()),
-                prepared,
-                (None, 1.0),
-                (out, incoming),
-                room,
-            );
+            return form.convolve(self.isa, (grad, self.gated()), prepared, (None, 1.0), (out, incoming), room);
         }
         form.convolve(self.isa, (grad, self.gated()), prepared, (None, 1.0), (whole, dense), room);
         sum_blocks((whole, dense), 1.0, (out, incoming));

@@ -49,9 +49,7 @@ impl Direct {
     pub fn forward_taps(self, weight: &[f32]) -> Taps {
         let cout = self.cout;
         if cout <= 4 && self.tap_row().is_multiple_of(LANES) {
-            return Taps::Rows(
-                (0..cout).flat_map(|c| weight.iter().skip(c).step_by(cout).copied()).collect(),
-            );
+            return Taps::Rows((0..cout).flat_map(|c| weight.iter().skip(c).step_by(cout).copied()).collect());
         }
         let block = |first: usize| {
             let width = LANES.min(cout - first);

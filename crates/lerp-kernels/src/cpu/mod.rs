@@ -77,14 +77,10 @@ pub(crate) fn with_values<T>(tensors: &[&Tensor], f: impl FnOnce(&[&[f32]]) -> R
 pub(crate) fn with_values_mut(vars: [&Var; 3], f: impl FnOnce([&mut [f32]; 3])) -> Result<()> {
     // candle hands out one tensor's values at a time: the innermost call has them all.
     let [a, b, c] = vars;
-    change(a, |a| {
-        change(b, |b| {
-            change(c, |c| {
-                f([a, b, c]);
-                Ok(())
-            })
-        })
-    })
+    change(a, |a| change(b, |b| change(c, |c| {
+        f([a, b, c]);
+        Ok(())
+    })))
 }
 
 /// Calls `f` with the values of a variable, to be changed.

@@ -452,8 +452,7 @@ unsafe fn kernels_from_points_body<L: Lanes, const N: usize>(
                 for j in 0..N {
                     let mut column = [L::splat(0.0); N];
                     for i in 0..N {
-                        column[i] =
-                            L::load(points.as_ptr().add((i * N + j) * depth + at).cast::<f32>().add(c));
+                        column[i] = L::load(points.as_ptr().add((i * N + j) * depth + at).cast::<f32>().add(c));
                     }
                     down[j] = kernel_from_points(column);
                 }

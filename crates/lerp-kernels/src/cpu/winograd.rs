@@ -14,8 +14,8 @@ use super::{
     lanes::{Isa, LANES},
     scratch::{Room, filled_by, with_scratch},
     wino_tile::{
-        ROW_BLOCK, Tiles, blocks, kernels, kernels_from_points, outputs, patch_stride, patches, product,
-        row_stride, transposed_product,
+        ROW_BLOCK, Tiles, blocks, kernels, kernels_from_points, outputs, patch_stride, patches, product, row_stride,
+        transposed_product,
     },
 };
 
@@ -212,12 +212,7 @@ impl Winograd {
 
     /// [`Self::add_weights`] of a whole batch of a wide layer, from zero: patches and blocks of a round are laid out first,
     /// then every point is summed by a task of its own, always in the order of tiles.
-    pub fn sum_weights(
-        self,
-        isa: Isa,
-        (x, from): (&[f32], Grid),
-        (grad, of): (&[f32], Grid),
-    ) -> [Vec<Row>; 2] {
+    pub fn sum_weights(self, isa: Isa, (x, from): (&[f32], Grid), (grad, of): (&[f32], Grid)) -> [Vec<Row>; 2] {
         let images = grad.len() / of.image();
         let (mut origins, mut targets) = (Vec::new(), Vec::new());
         self.origins(images, from, 1, &mut origins);
@@ -234,10 +229,7 @@ impl Winograd {
             for (origins, targets) in origins.chunks(round * chunk).zip(targets.chunks(round * chunk)) {
                 let tasks = laid.par_chunks_mut(floats).zip(heaped.par_chunks_mut(rows));
                 let tiles = origins.par_chunks(chunk).zip(targets.par_chunks(chunk));
-                let lay = |((laid, heaped), (origins, targets)): (
-                    (&mut [f32], &mut [Row]),
-                    (&[usize], &[usize]),
-                )| {
+                let lay = |((laid, heaped), (origins, targets)): ((&mut [f32], &mut [Row]), (&[usize], &[usize]))| {
                     let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
                     let target = Tiles { origins: targets, pitch: of.pitch(), channels: self.cout };
                     patches(isa, self.n, (x, source), laid, stride);
@@ -248,8 +240,7 @@ impl Winograd {
                     bias
                 };
                 let biases: Vec<Vec<Row>> = tasks.zip(tiles).map(lay).collect();
-                let chunks =
-                    || laid.chunks_exact(floats).zip(heaped.chunks_exact(rows)).zip(origins.chunks(chunk));
+                let chunks = || laid.chunks_exact(floats).zip(heaped.chunks_exact(rows)).zip(origins.chunks(chunk));
                 sums.par_chunks_mut(self.cin).enumerate().for_each(|(at, sum)| {
                     for ((laid, heaped), tiles) in chunks() {
                         let laid = &laid[at % self.points() * stride..][..tiles.len() * self.cin];

@@ -44,23 +44,23 @@ pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
     let layers = layers(shape);
     for &(side, k, cin, cout) in &layers {
         let flops = (2 * args.batch * side * side * k * k * cin * cout) as f64;
-        let [x, weight, bias] =
-            [normal(&[args.batch, side, side, cin])?, normal(&[k, k, cin, cout])?, normal(&[cout])?];
+        let [x, weight, bias] = [
+            normal(&[args.batch, side, side, cin])?,
+            normal(&[k, k, cin, cout])?,
+            normal(&[cout])?,
+        ];
         let name = format!("{side}x{side} {k}x{k} {cin}->{cout}");
         table.row(&name, flops, &|| Ok(conv2d(&x, &weight, &bias, Activation::LEAKY)?))?;
     }
     whole(&table, shape, args.batch)?;
     let (side, depth) = (shape.image().height, shape.network().depth);
-    let (large, small) =
-        (normal(&[args.batch, side, side, depth])?, normal(&[args.batch, side / 2, side / 2, depth])?);
+    let (large, small) = (normal(&[args.batch, side, side, depth])?, normal(&[args.batch, side / 2, side / 2, depth])?);
     table.row(&format!("mean 2x2 {side}x{side}x{depth}"), 0.0, &|| Ok(downscale2(&large)?))?;
     table.row(&format!("enlarge {0}x{0}x{depth}", side / 2), 0.0, &|| Ok(upscale2(&small)?))?;
     let dims = 256;
     let (vectors, codes) = (normal(&[VECTORS * args.batch, dims])?, normal(&[CODES, dims])?);
     let flops = (2 * VECTORS * args.batch * CODES * dims) as f64;
-    table.forward(&format!("nearest of {CODES}x{dims}"), flops, &|| {
-        Ok(nearest(&vectors, &codes).map(|_| ())?)
-    })?;
+    table.forward(&format!("nearest of {CODES}x{dims}"), flops, &|| Ok(nearest(&vectors, &codes).map(|_| ())?))?;
     let parameters: usize = layers.iter().map(|(_, k, cin, cout)| k * k * cin * cout).sum();
     let [p, m, v, gradient] = [(); 4].map(|()| normal(&[parameters]));
     let (p, m, v, gradient) = (p?, m?, v?, gradient?);
@@ -100,15 +100,7 @@ impl Table {
     fn head(&self) {
         say(&format!(
             "{:<24} {:>9} {:>8} {:>7} {:>9} {:>8} {:>7} {:>10} {:>7}",
-            "operation",
-            "forward",
-            "GFLOP/s",
-            "of rate",
-            "and back",
-            "GFLOP/s",
-            "of rate",
-            "composed",
-            "faster"
+            "operation", "forward", "GFLOP/s", "of rate", "and back", "GFLOP/s", "of rate", "composed", "faster"
         ));
     }
 
