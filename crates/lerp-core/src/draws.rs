@@ -56,6 +56,18 @@ impl Draws {
         &self.device
     }
 
+    /// The step at which it stands.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// `n` draws of 32 random bits, such as the keys of a permutation.
+    pub fn words(&self, stream: &str, n: usize) -> Vec<u32> {
+        let mut out: Vec<u32> = self.blocks(stream, n).flatten().collect();
+        out.truncate(n);
+        out
+    }
+
     /// Uniform draws in `[0, 1)`, multiples of 2⁻²⁴.
     ///
     /// # Shapes
@@ -180,6 +192,9 @@ mod tests {
         let base = draws.uniforms("a", 9);
         assert_eq!(base[..5], draws.uniforms("a", 5)[..], "a prefix of a longer draw");
         assert_eq!(base, draws.at(3).at(0).uniforms("a", 9));
+        assert_eq!(draws.at(3).step(), 3);
+        let words = draws.words("a", 9).into_iter().map(|bits| (bits >> 8) as f32 / 16_777_216.0);
+        assert_eq!(base, words.collect::<Vec<_>>(), "the same bits");
         for other in [
             draws.uniforms("b", 9),
             draws.at(1).uniforms("a", 9),

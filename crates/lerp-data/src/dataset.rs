@@ -1,29 +1,41 @@
 //! What a trainer asks of a dataset.
 
-use candle_core::Tensor;
+use std::{ops::Range, path::Path};
+
+use candle_core::{Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
 
-use crate::{Error, Lines, Result};
+use crate::{Error, ImageSet, Lines, Result};
 
-/// The names that [`dataset`] knows.
-pub const DATASETS: &[&str] = &[Lines::NAME];
+/// The names that [`dataset`] knows; the user's own images have names such as `images:DIR` besides.
+pub const DATASETS: &[&str] = &[Lines::NAME, "mnist", "svhn", "cifar10", "celeba"];
 
 /// Images and their classes.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Images `[batch, height, width, channels]`, `f32` in `[-1, 1]`.
+    /// Images `[batch, height, width, channels]`, `f32` in `[-1, 1]` (CelebA's overshoot a little, as the paper's).
     pub images: Tensor,
-    /// Classes `[batch]`, `u32` below [`Dataset::classes`].
-    pub labels: Tensor,
+    /// Classes `[batch]`, `u32` below [`Dataset::classes`]; `None` where the images have none.
+    pub labels: Option<Tensor>,
 }
 
-/// A source of labelled images.
+impl Batch {
+    /// The classes `[batch]`.
+    ///
+    /// # Errors
+    /// If the images have none.
+    pub fn labels(&self) -> Result<&Tensor> {
+        self.labels.as_ref().ok_or(Error::NoLabels)
+    }
+}
+
+/// A source of images.
 ///
 /// A batch is a pure function of the draws it is given, so a dataset keeps no position and a run can resume at any
 /// step. The draws come in at the step and in the scope of their use; a dataset adds neither.
 pub trait Dataset: Send + Sync {
     /// Name on the command line and in files, such as `lines`.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Name in tables and figures, such as `Lines`.
     fn title(&self) -> &str;
@@ -34,7 +46,7 @@ pub trait Dataset: Send + Sync {
     /// The encoder and decoder that the paper's protocol uses on it.
     fn network(&self) -> Network;
 
-    /// Number of classes.
+    /// Number of classes; 0 where the images have no labels.
     fn classes(&self) -> usize;
 
     /// `size` images to train on, on the draws' device.
@@ -43,25 +55,61 @@ pub trait Dataset: Send + Sync {
     /// Images `[size, height, width, channels]`, labels `[size]`.
     fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch>;
 
-    /// `size` images to evaluate on, on the draws' device.
+    /// `size` images to evaluate on, on the draws' device: drawn, or from place `step * size` of a finite test part on,
+    /// in its order and around its end.
     ///
     /// # Shapes
     /// Images `[size, height, width, channels]`, labels `[size]`.
     fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch>;
+
+    /// Number of test images; `None` where they are drawn without end.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn test_len(&self) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    /// The test images in places `range`, in their order, for a measurement of the whole test part.
+    ///
+    /// # Shapes
+    /// Images `[range, height, width, channels]`, labels `[range]`.
+    ///
+    /// # Errors
+    /// If there are fewer, or they are drawn without end ([`Dataset::test_len`]).
+    fn test_range(&self, range: Range<usize>, device: &Device) -> Result<Batch> {
+        let _ = device;
+        Err(Error::OutOfRange { first: range.start, end: range.end, len: 0 })
+    }
 }
 
-/// The dataset called `name`.
+/// The dataset called `name`: one of [`DATASETS`], or the user's own images, `idx:DIR`, `images:DIR` or
+/// `parquet:FILE_OR_DIR`.
+///
+/// The paper's image sets are looked for in the sub-folder of their name in `data`, or else in the folder that the
+/// environment variable `LERP_DATA` names; under their original names or as parquet files of the Hugging Face hub.
 ///
 /// # Errors
-/// If there is none of that name; the error holds the nearest one.
-pub fn dataset(name: &str) -> Result<Box<dyn Dataset>> {
-    match name {
-        Lines::NAME => Ok(Box::new(Lines)),
-        _ => Err(Error::UnknownDataset {
+/// If there is none of that name (the error holds the nearest one), or its files are not there; the user's own images
+/// are also read.
+pub fn dataset(name: &str, data: Option<&Path>) -> Result<Box<dyn Dataset>> {
+    if name == Lines::NAME {
+        return Ok(Box::new(Lines));
+    }
+    Ok(Box::new(image_set(name, data)?))
+}
+
+/// The image set called `name`, by the rules of [`dataset`].
+///
+/// # Errors
+/// As [`dataset`]; lines are no image set.
+pub fn image_set(name: &str, data: Option<&Path>) -> Result<ImageSet> {
+    ImageSet::open(name, data).unwrap_or_else(|| {
+        Err(Error::UnknownDataset {
             name: name.into(),
             nearest: lerp_core::nearest(name, DATASETS.iter().copied()),
-        }),
-    }
+        })
+    })
 }
 
 #[cfg(test)]
@@ -69,16 +117,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_listed_dataset_is_found_under_its_name() {
-        for name in DATASETS {
-            assert_eq!(dataset(name).unwrap().name(), *name);
-        }
+    fn lines_need_no_files() {
+        assert_eq!(dataset("lines", None).unwrap().name(), "lines");
+        assert_eq!(dataset("lines", None).unwrap().test_len().unwrap(), None);
+        assert!(dataset("lines", None).unwrap().test_range(0..1, &Device::Cpu).is_err());
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
-        let message = |name| dataset(name).err().unwrap().to_string();
-        assert_eq!(message("line"), "there is no dataset 'line' (did you mean 'lines'?); there is: lines");
-        assert_eq!(message("mnist"), "there is no dataset 'mnist'; there is: lines");
+        let message = |name| dataset(name, None).err().unwrap().to_string();
+        let there = "there is: lines, mnist, svhn, cifar10, celeba";
+        assert_eq!(message("line"), format!("there is no dataset 'line' (did you mean 'lines'?); {there}"));
+        assert_eq!(message("imagenet"), format!("there is no dataset 'imagenet'; {there}"));
     }
 }

@@ -1,5 +1,10 @@
 //! Errors of datasets.
 
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
 /// What can go wrong while a dataset is found or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -11,6 +16,61 @@ pub enum Error {
         /// The dataset whose name is closest to it, if one is close.
         nearest: Option<&'static str>,
     },
+    /// An image set, and no folder to read it from.
+    #[error(
+        "{name} is read from files: name the folder of datasets with --data or LERP_DATA, and put into its \
+         sub-folder '{name}' {files}"
+    )]
+    NoFolder {
+        /// The dataset.
+        name: &'static str,
+        /// The files that it can be read from.
+        files: &'static str,
+    },
+    /// A folder without the files of the dataset.
+    #[error("{name}: found no images in {}: put there {files}", .folder.display())]
+    NoFiles {
+        /// The dataset.
+        name: String,
+        /// Where they were looked for.
+        folder: PathBuf,
+        /// The files that it can be read from.
+        files: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read {}: {source}", .file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that does not hold what it should.
+    #[error("{}: expected {expected}, found {found}", .file.display())]
+    Format {
+        /// The file.
+        file: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Classes were asked of images that have none.
+    #[error("these images have no labels, so nothing can be classified")]
+    NoLabels,
+    /// Test images beyond the last.
+    #[error("test images {first} to {end} were asked for, but there are {len}")]
+    OutOfRange {
+        /// The first that was asked for.
+        first: usize,
+        /// One beyond the last that was asked for.
+        end: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// A contact sheet that could not be packed.
+    #[error("cannot make the contact sheet: {0}")]
+    Sheet(#[from] png::EncodingError),
     /// A failure inside the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
@@ -21,4 +81,39 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"))
+}
+
+/// An [`Error`] that does not know yet in which file it happened.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Io(io::Error),
+    Format { expected: String, found: String },
+}
+
+impl Fault {
+    /// Something else than expected.
+    pub fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::Format { expected: expected.into(), found: found.into() }
+    }
+
+    /// The fault, in `file`.
+    pub fn at(self, file: &Path) -> Error {
+        match self {
+            Self::Io(source) => Error::Io { file: file.into(), source },
+            Self::Format { expected, found } => Error::Format { file: file.into(), expected, found },
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::new("more bytes", "the end of the file"),
+            // What a decompressor says of bytes that it cannot read.
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
+                Self::new("a sound compressed stream", format!("'{error}'"))
+            }
+            _ => Self::Io(error),
+        }
+    }
 }

@@ -1,15 +1,18 @@
-//! The synthetic lines benchmark: drawing, classes and batches.
+//! Datasets: the synthetic lines, which are drawn, and image sets, which are read from local files.
 //!
-//! Section 3 and figure 2 of "Understanding and Improving Interpolation in Autoencoders via an Adversarial
-//! Regularizer" (arXiv 1807.07543): images of 32 by 32 pixels that hold one line from the centre outwards, so that the
-//! correct interpolation between two of them is known.
+//! "Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer" (arXiv 1807.07543):
+//! section 3 and figure 2 for lines, images of 32 by 32 pixels that hold one line from the centre outwards, so that the
+//! correct interpolation between two of them is known; section 4 for MNIST, SVHN and CIFAR-10; the appendix for
+//! CelebA.
 //!
-//! * [`draw_line`] and [`line_label`]: one image and its class.
-//! * [`Dataset`]: what a trainer asks for; [`dataset`] finds one by name; [`Lines`] is the one of the paper's table 1.
+//! * [`Dataset`]: what a trainer asks for; [`dataset`] finds one by name.
+//! * [`Lines`]: the one of the paper's table 1; [`draw_line`] and [`line_label`] make one image and its class.
+//! * [`ImageSet`]: the paper's image sets and the user's own, found by [`image_set`]; [`check`] and [`contact_sheet`]
+//!   tell and show what is in one.
 //!
 //! ```
 //! # fn main() -> lerp_data::Result<()> {
-//! let lines = lerp_data::dataset("lines")?;
+//! let lines = lerp_data::dataset("lines", None)?;
 //! let draws = lerp_core::Draws::new(1, &candle_core::Device::Cpu).scope("train").at(7);
 //! let batch = lines.train_batch(64, &draws)?;
 //! assert_eq!(batch.images.dims(), [64, 32, 32, 1]);
@@ -17,12 +20,27 @@
 //! # }
 //! ```
 
+mod check;
+mod cifar;
 mod dataset;
 mod error;
+mod find;
+mod idx;
+mod images;
 mod line;
 mod lines;
+mod load;
+mod mat;
+mod parquet;
+mod picture;
+mod resize;
+mod set;
+mod shuffle;
 
-pub use dataset::{Batch, DATASETS, Dataset, dataset};
+pub use check::{FileReport, PartReport, Report, check, contact_sheet};
+pub use dataset::{Batch, DATASETS, Dataset, dataset, image_set};
 pub use error::{Error, Result};
 pub use line::{draw_line, line_label};
 pub use lines::Lines;
+pub use set::{FOLDER_VARIABLE, ImageSet};
+pub use shuffle::{Permutation, epoch_order};

@@ -39,7 +39,7 @@ impl Lines {
         // One draw in six million falls into the formula's eleventh class, for which there is no logit.
         let labels: Vec<u32> = angles.iter().map(|&a| line_label(a).min(Self::CLASSES - 1)).collect();
         let images = Self::images(&angles, draws.device())?;
-        Ok(Batch { images, labels: Tensor::from_vec(labels, size, draws.device())? })
+        Ok(Batch { images, labels: Some(Tensor::from_vec(labels, size, draws.device())?) })
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
         let batch = Lines.test_batch(2000, &draws).unwrap();
         assert_eq!(batch.images.dims(), [2000, 32, 32, 1]);
         let angles: Vec<f64> = draws.uniforms_f64("angle", 2000).iter().map(|u| u * TAU).collect();
-        let labels = batch.labels.to_vec1::<u32>().unwrap();
+        let labels = batch.labels().unwrap().to_vec1::<u32>().unwrap();
         for (label, angle) in labels.iter().zip(&angles) {
             assert_eq!(*label, line_label(*angle));
         }

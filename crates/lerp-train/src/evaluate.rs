@@ -93,7 +93,7 @@ fn test_metrics(
         let squares = (recon - &batch.images)?.sqr()?.mean_all()?.to_dtype(DType::F64)?;
         error += squares.to_scalar::<f64>()? * size as f64;
         let logits = learner.classify(&features)?;
-        correct += classifier::accuracy(&logits, &batch.labels)? * size as f64;
+        correct += classifier::accuracy(&logits, batch.labels()?)? * size as f64;
     }
     let mean = |sum: f64| sum / samples as f64;
     Ok(vec![("reconstruction_mse", mean(error)), ("classifier_accuracy", mean(correct))])

@@ -142,7 +142,7 @@ impl Learner {
         let objectives = self.model.objectives(&batch.images, draws)?;
         // Detached here too: the classifier never moves the encoder, whatever a variant returns.
         let logits = self.classify(&objectives.features.detach())?;
-        let classifier = classifier::loss(&logits, &batch.labels, 0.0)?;
+        let classifier = classifier::loss(&logits, batch.labels()?, 0.0)?;
 
         let mut losses = Vec::new();
         let mut grads = vec![None; self.trained.len()];

@@ -31,6 +31,9 @@ pub enum Verb {
     /// Measure speed
     #[command(subcommand)]
     Bench(Bench),
+    /// Image sets: which are here, and what is in them
+    #[command(subcommand)]
+    Data(Data),
     /// Check that every variant satisfies the rules of the trait
     Conformance,
     /// List variants, datasets and presets
@@ -198,6 +201,36 @@ pub struct BenchStepArgs {
     /// Use candle's own operations instead of the fused ones
     #[arg(long)]
     pub composed: bool,
+}
+
+/// `data`.
+#[derive(Debug, Subcommand)]
+pub enum Data {
+    /// List the datasets and say which are here
+    List(DataListArgs),
+    /// Read an image set whole: sizes, classes, digests of the files, pixel means
+    Check(DataCheckArgs),
+}
+
+/// `data list`.
+#[derive(Debug, Args)]
+pub struct DataListArgs {
+    /// Folder of the datasets, one sub-folder each [default: the environment variable LERP_DATA]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// `data check`.
+#[derive(Debug, Args)]
+pub struct DataCheckArgs {
+    /// mnist, svhn, cifar10, celeba, idx:DIR, images:DIR or parquet:PATH
+    pub name: String,
+    /// Folder of the datasets, one sub-folder each [default: the environment variable LERP_DATA]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Write a PNG of the first images of each class, to look at
+    #[arg(long, value_name = "FILE.png")]
+    pub sheet: Option<PathBuf>,
 }
 
 /// `worker`.

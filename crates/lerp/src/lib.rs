@@ -12,6 +12,7 @@
 
 mod bench;
 mod cli;
+mod data;
 mod device;
 mod plan;
 mod provenance;
@@ -100,6 +101,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Bench(Bench::Step(args)) => bench::step(registry, &args),
         Verb::Bench(Bench::Ops(args)) => bench::ops(&args),
         Verb::Bench(Bench::Eval(args)) => bench::eval(registry, &args),
+        Verb::Data(verb) => data::data(&verb),
         Verb::Conformance => {
             let mut passed = true;
             for variant in registry.all() {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Hyper, Network};
-use lerp_data::dataset;
+use lerp_data::{DATASETS, Lines, dataset};
 use lerp_train::Cell;
 use serde::Deserialize;
 use serde_json::Value;
@@ -239,7 +239,15 @@ impl Plan {
         let (mut cells, mut known) = (Vec::new(), BTreeSet::new());
         for &seed in &self.seeds.0 {
             for dataset_name in &self.datasets {
-                let dataset = dataset(dataset_name)?;
+                let image_set = dataset_name.contains(':') || DATASETS.contains(&dataset_name.as_str());
+                if image_set && dataset_name != Lines::NAME {
+                    bail!(
+                        "{dataset_name} can be read ('lerp data check {dataset_name}'), but nothing is trained and \
+                         measured on image sets yet; there is: {}",
+                        Lines::NAME
+                    );
+                }
+                let dataset = dataset(dataset_name, None)?;
                 for name in &self.variants {
                     let variant = registry.find(name)?;
                     let own = self.variant.get(name).cloned().unwrap_or_default();

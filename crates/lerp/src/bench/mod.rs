@@ -55,7 +55,7 @@ pub fn shape(name: &str) -> Result<&'static Shape> {
 pub fn noise(batch: usize, image: ImageShape, draws: &Draws) -> Result<Batch> {
     let images = draws.uniform("images", (batch, image.height, image.width, image.channels))?;
     let labels = Tensor::zeros(batch, DType::U32, draws.device())?;
-    Ok(Batch { images: ((images * 2.0)? - 1.0)?, labels })
+    Ok(Batch { images: ((images * 2.0)? - 1.0)?, labels: Some(labels) })
 }
 
 /// A model of `variant` with fresh parameters, as the paper trains it on the dataset.

@@ -44,7 +44,7 @@ pub fn estimate(registry: &Registry, out: &Path, cells: &[Cell], device: &str, t
 
 fn time_step(registry: &Registry, cell: &Cell, device: &str) -> Result<f64> {
     let device = &device::open(device)?;
-    let dataset = lerp_data::dataset(&cell.dataset)?;
+    let dataset = lerp_data::dataset(&cell.dataset, None)?;
     let build = Build {
         image: dataset.image(),
         network: cell.network,

@@ -348,7 +348,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let mut display = Display::new(&cells, &[1.0], std::io::stderr().is_terminal());
     display.started(0);
     let stop = stop_flag()?;
-    let dataset = lerp_data::dataset(&cell.dataset)?;
+    let dataset = lerp_data::dataset(&cell.dataset, None)?;
     let outcome = lerp_train::train(
         &record,
         variant,

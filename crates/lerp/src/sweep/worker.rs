@@ -151,7 +151,7 @@ pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
     };
     let mut run = || -> Result<()> {
         let variant = registry.find(&record.cell.variant)?;
-        let dataset = lerp_data::dataset(&record.cell.dataset)?;
+        let dataset = lerp_data::dataset(&record.cell.dataset, None)?;
         let device = device::open(&args.device)?;
         lerp_train::train(&record, variant, &*dataset, &device, &args.dir, &stop, &mut tell)?;
         Ok(())

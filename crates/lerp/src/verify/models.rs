@@ -110,7 +110,7 @@ impl Case<'_> {
         let get = |name: &str| self.common.get(&format!("{name}.step{step}"));
         Ok(Batch {
             images: to_ours("x", get("x")?, self.build.device)?,
-            labels: get("label")?.argmax(D::Minus1)?.to_device(self.build.device)?,
+            labels: Some(get("label")?.argmax(D::Minus1)?.to_device(self.build.device)?),
         })
     }
 

@@ -1,0 +1,33 @@
+//! CIFAR-10's binary batches (<https://www.cs.toronto.edu/~kriz/cifar.html>): a label, then red, green and blue planes.
+
+use std::{fs, path::Path};
+
+use crate::{
+    Result,
+    error::{Error, Fault},
+    resize::SIDE,
+};
+
+const PLANE: usize = SIDE * SIDE;
+const RECORD: usize = 1 + 3 * PLANE;
+
+/// Appends the records of the file at `path`.
+///
+/// # Shapes
+/// Pixels `[n, 32, 32, 3]`, labels `[n]`.
+pub(crate) fn read(path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
+    let bytes = fs::read(path).map_err(|source| Error::Io { file: path.into(), source })?;
+    if bytes.is_empty() || bytes.len() % RECORD != 0 {
+        let expected = format!("records of {RECORD} bytes");
+        return Err(Fault::new(expected, format!("{} bytes in all", bytes.len())).at(path));
+    }
+    for (index, record) in bytes.chunks_exact(RECORD).enumerate() {
+        let (label, planes) = (record[0], &record[1..]);
+        if label > 9 {
+            return Err(Fault::new("labels 0 to 9", format!("{label} in record {index}")).at(path));
+        }
+        labels.push(label.into());
+        pixels.extend((0..PLANE).flat_map(|p| [planes[p], planes[PLANE + p], planes[2 * PLANE + p]]));
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Where the files of image sets are.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{Error, Result};
+
+/// An image set of the paper (section B2 of the protocol: networks; B6: images).
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub channels: usize,
+    pub depth: usize,
+    /// Classes, where the files have labels.
+    pub classes: usize,
+    /// What to put where, for errors.
+    pub files: &'static str,
+}
+
+pub(crate) const KNOWN: [Known; 4] = [
+    Known {
+        name: "mnist",
+        title: "MNIST",
+        channels: 1,
+        depth: 16,
+        classes: 10,
+        files: "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
+                t10k-labels-idx1-ubyte, each with or without .gz, or train-*.parquet and test-*.parquet",
+    },
+    Known {
+        name: "svhn",
+        title: "SVHN",
+        channels: 3,
+        depth: 64,
+        classes: 10,
+        files: "train_32x32.mat, extra_32x32.mat (if wanted) and test_32x32.mat, or train-*.parquet, \
+                extra-*.parquet and test-*.parquet",
+    },
+    Known {
+        name: "cifar10",
+        title: "CIFAR-10",
+        channels: 3,
+        depth: 64,
+        classes: 10,
+        files: "data_batch_1.bin to data_batch_5.bin and test_batch.bin, or train-*.parquet and test-*.parquet",
+    },
+    Known {
+        name: "celeba",
+        title: "CelebA",
+        channels: 3,
+        depth: 64,
+        classes: 0,
+        files: "the folder img_align_celeba of aligned JPEG images, or *.parquet",
+    },
+];
+
+/// How files are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Images and labels, in turn.
+    Idx,
+    Cifar,
+    Mat,
+    Parquet,
+    /// Images without labels.
+    Pictures,
+    /// Images in a folder of their class's name.
+    Folders(Vec<String>),
+}
+
+/// The files of a dataset, in the order in which they are read; without test files every tenth image is held out.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    pub format: Format,
+    pub folder: PathBuf,
+    pub train: Vec<PathBuf>,
+    pub test: Vec<PathBuf>,
+}
+
+/// The files of one of the paper's image sets below `folder`.
+pub(crate) fn known(known: &Known, folder: &Path) -> Result<Files> {
+    let folder = folder.join(known.name);
+    let found = match known.name {
+        "mnist" => idx(&[folder.clone(), folder.join("raw"), folder.join("MNIST/raw")])?,
+        "cifar10" => cifar(&[folder.clone(), folder.join("cifar-10-batches-bin")]),
+        "svhn" => mat(&folder),
+        _ => pictures(&[folder.join("img_align_celeba"), folder.clone()])?,
+    };
+    let found = match found {
+        Some(found) => Some(found),
+        None => parquet(&folder, known.name == "svhn")?,
+    };
+    let nothing = || Error::NoFiles { name: known.name.into(), folder, files: known.files.into() };
+    found.ok_or_else(nothing)
+}
+
+/// The files of the user's own dataset: `kind` is `idx`, `images` or `parquet`.
+pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
+    let (found, files) = match kind {
+        "idx" => (
+            idx(&[place.into()])?,
+            "*-images-idx3-ubyte and *-labels-idx1-ubyte, each with or without .gz, for train and, if wanted, t10k",
+        ),
+        "images" => (
+            folders(place)?,
+            "one sub-folder of PNG or JPEG images a class, or such folders in train and test",
+        ),
+        _ if place.is_file() => {
+            let folder = place.parent().unwrap_or(place).into();
+            let files =
+                Files { format: Format::Parquet, folder, train: vec![place.into()], test: Vec::new() };
+            (Some(files), "")
+        }
+        _ => (parquet(place, false)?, "*.parquet, the test part's named test*"),
+    };
+    found.ok_or_else(|| Error::NoFiles { name: name.into(), folder: place.into(), files: files.into() })
+}
+
+fn idx(folders: &[PathBuf]) -> Result<Option<Files>> {
+    for folder in folders {
+        let names = list(folder)?;
+        let file = |parts: &[&str], what: &str| {
+            names.iter().find(|path| {
+                let name = file_name(path).replace('.', "-");
+                let tail = name.strip_suffix("-gz").unwrap_or(&name);
+                parts.iter().any(|part| tail.strip_prefix(part).is_some_and(|rest| rest == what))
+            })
+        };
+        let pair = |parts: &[&str]| {
+            let images = file(parts, "-images-idx3-ubyte")?;
+            Some(
+                [Some(images.clone()), file(parts, "-labels-idx1-ubyte").cloned()]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            )
+        };
+        if let Some(train) = pair(&["train"]) {
+            let test = pair(&["t10k", "test"]).unwrap_or_default();
+            return Ok(Some(Files { format: Format::Idx, folder: folder.clone(), train, test }));
+        }
+    }
+    Ok(None)
+}
+
+fn cifar(folders: &[PathBuf]) -> Option<Files> {
+    let of = |folder: &PathBuf| {
+        let train: Vec<PathBuf> = (1..=5).map(|i| folder.join(format!("data_batch_{i}.bin"))).collect();
+        let test = vec![folder.join("test_batch.bin")];
+        // A missing one is named when it is read: a part of the batches is not the dataset.
+        let any = train.iter().any(|path| path.is_file());
+        any.then(|| Files { format: Format::Cifar, folder: folder.clone(), train, test })
+    };
+    folders.iter().find_map(of)
+}
+
+fn mat(folder: &Path) -> Option<Files> {
+    let file = |part: &str| Some(folder.join(format!("{part}_32x32.mat"))).filter(|path| path.is_file());
+    let mut train = vec![file("train")?];
+    train.extend(file("extra"));
+    let test = file("test").into_iter().collect();
+    Some(Files { format: Format::Mat, folder: folder.into(), train, test })
+}
+
+fn pictures(folders: &[PathBuf]) -> Result<Option<Files>> {
+    for folder in folders {
+        let train: Vec<PathBuf> = list(folder)?.into_iter().filter(|path| is_picture(path)).collect();
+        if !train.is_empty() {
+            let format = Format::Pictures;
+            return Ok(Some(Files { format, folder: folder.clone(), train, test: Vec::new() }));
+        }
+    }
+    Ok(None)
+}
+
+/// Parquet files in `folder` and the folders in it, by the beginning of their names: `test` is the test part,
+/// `validation` belongs to neither, `extra` follows the rest if `extra` is wanted, and the rest is the training part.
+fn parquet(folder: &Path, extra: bool) -> Result<Option<Files>> {
+    let mut found = list(folder)?;
+    for path in found.clone() {
+        if path.is_dir() {
+            found.extend(list(&path)?);
+        }
+    }
+    let (mut train, mut more, mut test) = (Vec::new(), Vec::new(), Vec::new());
+    for path in found.into_iter().filter(|path| extension(path) == "parquet" && path.is_file()) {
+        let name = file_name(&path).to_lowercase();
+        match name {
+            _ if name.starts_with("test") => test.push(path),
+            _ if name.starts_with("valid") => {}
+            _ if name.starts_with("extra") && extra => more.push(path),
+            _ => train.push(path),
+        }
+    }
+    train.append(&mut more);
+    let files = Files { format: Format::Parquet, folder: folder.into(), train, test };
+    Ok(Some(files).filter(|files| !files.train.is_empty()))
+}
+
+fn folders(folder: &Path) -> Result<Option<Files>> {
+    let (train_folder, test_folder) = (folder.join("train"), folder.join("test"));
+    let split = train_folder.is_dir();
+    let train_folder = if split { train_folder } else { folder.into() };
+    let subfolders = |folder: &Path| -> Result<Vec<PathBuf>> {
+        Ok(list(folder)?.into_iter().filter(|path| path.is_dir()).collect())
+    };
+    let inside = |folders: &[PathBuf]| -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for folder in folders {
+            found.extend(list(folder)?.into_iter().filter(|path| is_picture(path)));
+        }
+        Ok(found)
+    };
+    let classes = subfolders(&train_folder)?;
+    let train = inside(&classes)?;
+    let test = if split { inside(&subfolders(&test_folder)?)? } else { Vec::new() };
+    let names = classes.iter().map(|path| file_name(path)).collect();
+    let files = Files { format: Format::Folders(names), folder: folder.into(), train, test };
+    Ok(Some(files).filter(|files| !files.train.is_empty()))
+}
+
+/// What is in `folder`, sorted by name; nothing, if there is no such folder.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let bad = |source| Error::Io { file: folder.into(), source };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries.map_err(bad)?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(bad)?.path();
+        if !file_name(&path).starts_with('.') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+fn is_picture(path: &Path) -> bool {
+    matches!(extension(path).as_str(), "png" | "jpg" | "jpeg")
+}

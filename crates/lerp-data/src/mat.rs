@@ -1,0 +1,216 @@
+//! SVHN's MATLAB files (<http://ufldl.stanford.edu/housenumbers>, "format 2"): version 5, an array `X` of images and an
+//! array `y` of labels, each usually packed with zlib.
+//!
+//! Read as a stream, image by image: `extra_32x32.mat` is 1.6 GB unpacked.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::Path,
+};
+
+use flate2::read::ZlibDecoder;
+
+use crate::{Result, error::Fault, resize::SIDE};
+
+type Faulty<T> = std::result::Result<T, Fault>;
+
+const STRIDE: usize = SIDE * SIDE * 3;
+
+const COMPRESSED: u32 = 15;
+const MATRIX: u32 = 14;
+
+/// What the two arrays hold.
+#[derive(Default)]
+struct Arrays {
+    pixels: Option<Vec<u8>>,
+    labels: Option<Vec<u32>>,
+}
+
+/// Appends the images of the file at `path`, and their classes: the label less one, so that the digit 0, which the file
+/// calls 10, is class 9 (section B6 of the protocol).
+///
+/// # Shapes
+/// Pixels `[n, 32, 32, 3]`, labels `[n]`.
+pub(crate) fn read(path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
+    let before = pixels.len() / STRIDE;
+    let mut arrays = || -> Faulty<(Vec<u8>, Vec<u32>)> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let arrays = arrays(&mut BufReader::new(file), length, std::mem::take(pixels))?;
+        let absent = |name| Fault::new(format!("an array '{name}'"), "none");
+        Ok((arrays.pixels.ok_or_else(|| absent("X"))?, arrays.labels.ok_or_else(|| absent("y"))?))
+    };
+    let (all, new) = arrays().map_err(|fault| fault.at(path))?;
+    let images = all.len() / STRIDE - before;
+    if images != new.len() {
+        return Err(Fault::new(format!("{images} labels for as many images"), new.len().to_string()).at(path));
+    }
+    *pixels = all;
+    labels.extend(new);
+    Ok(())
+}
+
+fn arrays(file: &mut impl Read, length: u64, pixels: Vec<u8>) -> Faulty<Arrays> {
+    let mut header = [0; 128];
+    let whole = file.read_exact(&mut header).is_ok();
+    if !whole || header[124..] != [0, 1, b'I', b'M'] {
+        return Err(Fault::new("a little-endian MATLAB file of version 5", "something else"));
+    }
+    let (mut arrays, mut before) = (Arrays::default(), Some(pixels));
+    while arrays.pixels.is_none() || arrays.labels.is_none() {
+        let Some(tag) = Tag::read(file, true)? else { break };
+        let mut element = file.take(u64::from(tag.size));
+        match tag.kind {
+            COMPRESSED => {
+                let mut unpacked = ZlibDecoder::new(&mut element);
+                match Tag::read(&mut unpacked, false)? {
+                    Some(inner) if inner.kind == MATRIX => {
+                        matrix(&mut unpacked, length, &mut arrays, &mut before)?;
+                    }
+                    _ => {}
+                }
+            }
+            MATRIX => matrix(&mut element, length, &mut arrays, &mut before)?,
+            _ => {}
+        }
+        io::copy(&mut element, &mut io::sink())?;
+    }
+    Ok(arrays)
+}
+
+/// Kind and size of the element that follows.
+struct Tag {
+    kind: u32,
+    size: u32,
+    /// Content that stands in the tag itself.
+    small: Option<[u8; 4]>,
+}
+
+impl Tag {
+    /// Reads a tag; `None` at the end of the file, if it `may_end`.
+    fn read(reader: &mut impl Read, may_end: bool) -> Faulty<Option<Self>> {
+        let mut bytes = [0; 8];
+        if may_end && reader.read(&mut bytes[..1])? == 0 {
+            return Ok(None);
+        }
+        reader.read_exact(&mut bytes[usize::from(may_end)..])?;
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let (kind, size) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        if kind >> 16 == 0 {
+            return Ok(Some(Self { kind, size, small: None }));
+        }
+        let (kind, size) = (kind & 0xffff, kind >> 16);
+        if size > 4 {
+            return Err(Fault::new("at most 4 bytes in a small element", size.to_string()));
+        }
+        Ok(Some(Self { kind, size, small: Some([e, f, g, h]) }))
+    }
+
+    /// The content of an element of at most `limit` bytes, with the padding behind it passed over.
+    fn content(&self, reader: &mut impl Read, limit: u32, what: &str) -> Faulty<Vec<u8>> {
+        if let Some(small) = self.small {
+            return Ok(small[..self.size as usize].to_vec());
+        }
+        if self.size > limit {
+            return Err(Fault::new(format!("{what} of at most {limit} bytes"), self.size.to_string()));
+        }
+        let mut bytes = vec![0; (self.size as usize).next_multiple_of(8)];
+        reader.read_exact(&mut bytes)?;
+        bytes.truncate(self.size as usize);
+        Ok(bytes)
+    }
+}
+
+fn part(reader: &mut impl Read, limit: u32, what: &str) -> Faulty<Vec<u8>> {
+    match Tag::read(reader, false)? {
+        Some(tag) => tag.content(reader, limit, what),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Reads an array if it is `X` or `y`.
+fn matrix(
+    reader: &mut impl Read,
+    length: u64,
+    arrays: &mut Arrays,
+    before: &mut Option<Vec<u8>>,
+) -> Faulty<()> {
+    let _flags = part(reader, 64, "array flags")?;
+    let sizes = part(reader, 128, "dimensions")?;
+    let sizes: Vec<usize> =
+        sizes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b) as usize).collect();
+    let name = part(reader, 256, "an array's name")?;
+    let tag = Tag::read(reader, false)?;
+    let Some(tag) = tag else { return Ok(()) };
+    match name.as_slice() {
+        b"X" => {
+            let n = match sizes[..] {
+                [SIDE, SIDE, 3, n] if tag.kind == 2 && tag.size as usize == n.saturating_mul(STRIDE) => n,
+                _ => {
+                    let found = format!("{} bytes of type {} as {sizes:?}", tag.size, tag.kind);
+                    return Err(Fault::new("bytes (type 2) as [32, 32, 3, n] in the array X", found));
+                }
+            };
+            let pixels = before.take().ok_or_else(|| Fault::new("one array X", "another"))?;
+            arrays.pixels = Some(images(reader, n, length, pixels)?);
+        }
+        b"y" => {
+            let n: usize = sizes.iter().fold(1, |product: usize, size| product.saturating_mul(*size));
+            arrays.labels = Some(labels(reader, &tag, n, length)?);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// MATLAB stores `X[row, column, channel, image]` with the row running fastest.
+fn images(reader: &mut impl Read, n: usize, length: u64, mut pixels: Vec<u8>) -> Faulty<Vec<u8>> {
+    // The claim is believed only as far as the file's size makes it likely.
+    pixels.reserve_exact((n * STRIDE).min(4 * length as usize + STRIDE));
+    let mut image = [0; STRIDE];
+    for index in 0..n {
+        reader.read_exact(&mut image).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Fault::new(format!("{n} images"), format!("the end in image {index}"))
+            }
+            _ => error.into(),
+        })?;
+        for row in 0..SIDE {
+            for column in 0..SIDE {
+                pixels.extend([0, 1, 2].map(|channel| image[row + SIDE * (column + SIDE * channel)]));
+            }
+        }
+    }
+    Ok(pixels)
+}
+
+fn labels(reader: &mut impl Read, tag: &Tag, n: usize, length: u64) -> Faulty<Vec<u32>> {
+    let width = match tag.kind {
+        1 | 2 => 1,
+        3 | 4 => 2,
+        5..=7 => 4,
+        9 => 8,
+        other => return Err(Fault::new("numbers in the array y", format!("type {other}"))),
+    };
+    if n.saturating_mul(width) != tag.size as usize {
+        return Err(Fault::new(
+            format!("{n} labels of {width} bytes in the array y"),
+            format!("{} bytes", tag.size),
+        ));
+    }
+    // Labels without images of 3072 bytes are no SVHN file; packed ones are still a thousandth of it.
+    let limit = u32::try_from(length.saturating_mul(8) + 4096).unwrap_or(u32::MAX);
+    let bytes = tag.content(reader, limit, "labels")?;
+    let number = |bytes: &[u8]| match (tag.kind, bytes) {
+        (7, &[a, b, c, d]) => f64::from(f32::from_le_bytes([a, b, c, d])),
+        (9, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        // Signed ones are as long as they are no labels.
+        _ => bytes.iter().rev().fold(0.0, |value, byte| value * 256.0 + f64::from(*byte)),
+    };
+    let class = |(index, bytes)| match number(bytes) {
+        label if (1.0..=10.0).contains(&label) && label.fract() == 0.0 => Ok(label as u32 - 1),
+        label => Err(Fault::new("labels 1 to 10 in the array y", format!("{label} for image {index}"))),
+    };
+    bytes.chunks_exact(width).enumerate().map(class).collect()
+}

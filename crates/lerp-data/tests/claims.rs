@@ -1,0 +1,106 @@
+//! Small files that claim to hold gigabytes are errors, and cost no gigabytes. In a binary of its own, for it measures the
+//! memory of the process.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use common::{Parquet, gzip, idx, jpeg, mat, png, put, upright, zlib};
+use lerp_data::image_set;
+
+/// The most address space this process ever had, MB; 0 where the system does not say.
+fn peak() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// `bytes` with `old` replaced by `new`, wherever it stands.
+fn replace(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let (mut out, mut at, mut found) = (Vec::new(), 0, false);
+    while at < bytes.len() {
+        if bytes[at..].starts_with(old) {
+            out.extend(new);
+            at += old.len();
+            found = true;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
+        }
+    }
+    assert!(found, "nothing was replaced");
+    out
+}
+
+#[test]
+fn claims_are_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut before = None;
+    let mut refused = |name: &str, file: &str, bytes: &[u8]| {
+        let path = folder.path().join(name).join(file);
+        put(&path, bytes);
+        let error = match image_set(name, Some(folder.path())) {
+            Err(error) => error,
+            Ok(set) => lerp_data::check(&set).unwrap_err(),
+        };
+        let text = error.to_string();
+        assert!(text.contains(file) && text.contains("expected"), "{text}");
+        // The first one starts the threads, which take address space of their own.
+        let before = *before.get_or_insert_with(peak);
+        assert!(peak() < before + 700, "{text}: {before} MB before, {} MB after", peak());
+        fs::remove_file(path).unwrap();
+    };
+
+    let tiny = png(178, 218, &vec![9; 178 * 218 * 3]);
+    refused("celeba", "0.png", &tiny[..50]);
+    // The header's sum is wrong now, or the size is; either is an error.
+    refused("celeba", "1.png", &replace(&tiny, &[0, 0, 0, 178, 0, 0, 0, 218], &[0, 1, 0, 0, 0, 1, 0, 0]));
+    let face = jpeg(178, 218, |_, _| [9; 3]);
+    refused("celeba", "2.jpg", &replace(&face, &[8, 0, 218, 0, 178], &[8, 255, 255, 255, 255]));
+    refused("celeba", "3.jpg", &replace(&face, &[8, 0, 218, 0, 178], &[8, 4, 0, 127, 255]));
+
+    let huge = idx(&[u32::MAX, 4096, 4096], &[1; 100]);
+    refused("mnist", "train-images-idx3-ubyte", &huge);
+    refused("mnist", "train-images-idx3-ubyte.gz", &gzip(&huge));
+
+    let honest = mat(&[upright(0)], &[1.0], false, false);
+    let n = u32::MAX / 3072;
+    let sizes = |n: u32| [32, 32, 3, n].map(u32::to_le_bytes).concat();
+    let lie = replace(&honest, &sizes(1), &sizes(n));
+    let lie = replace(&lie, &3072_u32.to_le_bytes(), &(n * 3072).to_le_bytes());
+    refused("svhn", "train_32x32.mat", &lie);
+    // The same, packed, in an array that claims to be as large as can be.
+    let mut packed = lie[..128].to_vec();
+    let start = 128 + 64;
+    assert_eq!(lie[start..start + 4], 14_u32.to_le_bytes(), "the second array");
+    let array = zlib(&[&14_u32.to_le_bytes(), &[255; 4], &lie[start + 8..]].concat());
+    packed.extend([15_u32.to_le_bytes(), u32::MAX.to_le_bytes()].concat());
+    packed.extend(array);
+    refused("svhn", "train_32x32.mat", &packed);
+
+    // A page's size as thrift writes it: 300 is (300 << 1) in groups of seven bits.
+    let varint = |mut value: u64| {
+        let mut bytes = Vec::new();
+        value <<= 1;
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    let image = png(32, 32, &upright(0));
+    let page = 4 + 2 + 4 + image.len() as u64;
+    for codec in [0, 1, 2, 6] {
+        let file = Parquet { codec, group: 9, ..Parquet::default() }.file(
+            "image",
+            std::slice::from_ref(&image),
+            None,
+        );
+        let old = [vec![0x16], varint(page)].concat();
+        let new = [vec![0x16], varint(u64::from(u32::MAX) * 16)].concat();
+        refused("svhn", "train.parquet", &replace(&file, &old, &new));
+    }
+}

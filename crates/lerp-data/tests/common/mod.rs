@@ -1,0 +1,307 @@
+//! Writers of the formats that the tests read.
+
+// Every test binary uses a part of this; helpers are not functions that clippy knows for tests.
+#![allow(dead_code, clippy::unwrap_used, clippy::needless_for_each)]
+
+use std::{fs, io::Write, path::Path};
+
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
+
+/// A 32x32 image in which every place tells where it is: red grows to the right, green downwards, blue is `index`.
+pub fn upright(index: usize) -> Vec<u8> {
+    (0..32 * 32).flat_map(|p| [(p % 32 * 8) as u8, (p / 32 * 8) as u8, index as u8]).collect()
+}
+
+pub fn put(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn idx(sizes: &[u32], body: &[u8]) -> Vec<u8> {
+    let mut bytes = (0x0800 + sizes.len() as u32).to_be_bytes().to_vec();
+    sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+    bytes.extend(body);
+    bytes
+}
+
+/// One record of a CIFAR-10 batch from an image `[32, 32, 3]`.
+pub fn cifar_record(label: u8, image: &[u8]) -> Vec<u8> {
+    let mut record = vec![label];
+    for channel in 0..3 {
+        record.extend(image.iter().skip(channel).step_by(3));
+    }
+    record
+}
+
+pub fn png(width: usize, height: usize, rgb: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header().unwrap().write_image_data(rgb).unwrap();
+    bytes
+}
+
+fn element(kind: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = [kind.to_le_bytes(), (body.len() as u32).to_le_bytes()].concat();
+    bytes.extend(body);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
+}
+
+fn array(name: &[u8], class: u32, sizes: &[u32], kind: u32, body: &[u8]) -> Vec<u8> {
+    let sizes: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
+    // A name of up to four letters stands in its tag.
+    let mut small = vec![1, 0, name.len() as u8, 0];
+    small.extend(name);
+    small.resize(8, 0);
+    let flags = [class.to_le_bytes(), [0; 4]].concat();
+    element(14, &[element(6, &flags), element(5, &sizes), small, element(kind, body)].concat())
+}
+
+/// A MATLAB file of images `[32, 32, 3]` and labels as SVHN's, packed or not.
+pub fn mat(images: &[Vec<u8>], labels: &[f64], packed: bool, doubles: bool) -> Vec<u8> {
+    let mut x = Vec::new();
+    for image in images {
+        for channel in 0..3 {
+            for column in 0..32 {
+                x.extend((0..32).map(|row| image[(row * 32 + column) * 3 + channel]));
+            }
+        }
+    }
+    let x = array(b"X", 9, &[32, 32, 3, images.len() as u32], 2, &x);
+    let n = labels.len() as u32;
+    let y = if doubles {
+        let body: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        array(b"y", 6, &[n, 1], 9, &body)
+    } else {
+        array(b"y", 9, &[n, 1], 2, &labels.iter().map(|label| *label as u8).collect::<Vec<_>>())
+    };
+    let mut bytes = vec![b' '; 124];
+    bytes.extend([0, 1, b'I', b'M']);
+    // An array that nobody wants, before the others.
+    for array in [array(b"z", 9, &[1, 3], 2, &[1, 2, 3]), x, y] {
+        if packed {
+            let packed = zlib(&array);
+            bytes.extend([15_u32.to_le_bytes(), (packed.len() as u32).to_le_bytes()].concat());
+            bytes.extend(packed);
+        } else {
+            bytes.extend(array);
+        }
+    }
+    bytes
+}
+
+/// A JPEG of blocks of 8x8 equal pixels: colours as (Y, Cb, Cr).
+pub fn jpeg(width: usize, height: usize, colour: impl Fn(usize, usize) -> [u8; 3]) -> Vec<u8> {
+    let segment = |marker: u8, body: &[u8]| {
+        let mut bytes = vec![0xff, marker];
+        bytes.extend((body.len() as u16 + 2).to_be_bytes());
+        bytes.extend(body);
+        bytes
+    };
+    let mut bytes = vec![0xff, 0xd8];
+    bytes.extend(segment(0xe0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0"));
+    // All steps 8, so that a DC coefficient is 8 (value - 128) / 8.
+    bytes.extend(segment(0xdb, &[[0].as_slice(), &[8; 64]].concat()));
+    let (h, w) = ((height as u16).to_be_bytes(), (width as u16).to_be_bytes());
+    bytes.extend(segment(0xc0, &[8, h[0], h[1], w[0], w[1], 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]));
+    // DC: twelve categories, four bits each; AC: one code, '0', for the end of the block.
+    let mut lengths = [0; 16];
+    lengths[3] = 12;
+    bytes.extend(segment(0xc4, &[[0].as_slice(), &lengths, &(0..12).collect::<Vec<u8>>()].concat()));
+    lengths = [0; 16];
+    lengths[0] = 1;
+    bytes.extend(segment(0xc4, &[[0x10].as_slice(), &lengths, &[0]].concat()));
+    bytes.extend(segment(0xda, &[3, 1, 0, 2, 0, 3, 0, 0, 63, 0]));
+
+    let (mut bits, mut last) = (Vec::new(), [128_i32; 3]);
+    let mut write = |value: u32, n: u32| bits.extend((0..n).rev().map(|i| value >> i & 1));
+    for row in 0..height.div_ceil(8) {
+        for column in 0..width.div_ceil(8) {
+            for (value, last) in colour(row, column).into_iter().zip(&mut last) {
+                let step = i32::from(value) - *last;
+                *last = i32::from(value);
+                let category = 32 - step.unsigned_abs().leading_zeros();
+                write(category, 4);
+                let code = if step < 0 { step - 1 } else { step };
+                write(code as u32 & ((1 << category) - 1), category);
+                write(0, 1);
+            }
+        }
+    }
+    bits.resize(bits.len().next_multiple_of(8), 1);
+    for byte in bits.chunks(8).map(|byte| byte.iter().fold(0, |value, bit| value << 1 | *bit as u8)) {
+        bytes.push(byte);
+        if byte == 0xff {
+            bytes.push(0);
+        }
+    }
+    bytes.extend([0xff, 0xd9]);
+    bytes
+}
+
+/// How a test's parquet file is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parquet {
+    /// 0 nothing, 1 snappy, 2 gzip, 6 zstd.
+    pub codec: u8,
+    pub dictionary: bool,
+    pub second_version: bool,
+    /// Images per row group.
+    pub group: usize,
+}
+
+/// Thrift's compact protocol: fields of a structure by number, in order.
+#[derive(Default)]
+struct Structure {
+    bytes: Vec<u8>,
+    last: i16,
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+impl Structure {
+    fn field(mut self, id: i16, kind: u8, body: &[u8]) -> Self {
+        self.bytes.push(((id - self.last) as u8) << 4 | kind);
+        self.last = id;
+        self.bytes.extend(body);
+        self
+    }
+    fn int(self, id: i16, value: usize) -> Self {
+        self.field(id, 6, &varint((value as u64) << 1))
+    }
+    fn text(self, id: i16, text: &str) -> Self {
+        self.field(id, 8, &[varint(text.len() as u64), text.as_bytes().to_vec()].concat())
+    }
+    fn inner(self, id: i16, inner: Self) -> Self {
+        self.field(id, 12, &inner.end())
+    }
+    fn list(self, id: i16, elements: Vec<Self>) -> Self {
+        let mut body = vec![0xfc];
+        body.extend(varint(elements.len() as u64));
+        elements.into_iter().for_each(|element| body.extend(element.end()));
+        self.field(id, 9, &body)
+    }
+    fn end(mut self) -> Vec<u8> {
+        self.bytes.push(0);
+        self.bytes
+    }
+}
+
+/// A run of `n` times `value` below 256.
+fn run(value: u8, n: usize) -> Vec<u8> {
+    [varint((n as u64) << 1), vec![value]].concat()
+}
+
+impl Parquet {
+    fn pack(self, bytes: &[u8]) -> Vec<u8> {
+        match self.codec {
+            1 => snap::raw::Encoder::new().compress_vec(bytes).unwrap(),
+            2 => gzip(bytes),
+            6 => zstd::stream::encode_all(bytes, 3).unwrap(),
+            _ => bytes.to_vec(),
+        }
+    }
+
+    /// Pages of one column chunk: plain values, each with its definition level at the top.
+    fn chunk(self, values: &[Vec<u8>], level: u8) -> Vec<u8> {
+        let page = |header: Structure, kind: usize, unpacked: usize, body: &[u8]| {
+            let head = Structure::default().int(1, kind).int(2, unpacked).int(3, body.len());
+            let id = [5, 0, 7, 8][kind];
+            [head.inner(id, header).end(), body.to_vec()].concat()
+        };
+        let n = values.len();
+        let (mut bytes, mut data, mut encoding) = (Vec::new(), values.concat(), 0);
+        if self.dictionary {
+            let packed = self.pack(&data);
+            bytes.extend(page(Structure::default().int(1, n).int(2, 0), 2, data.len(), &packed));
+            // Every value its own entry, its index a run of one.
+            encoding = 8;
+            data = vec![8];
+            (0..n).for_each(|index| data.extend(run(index as u8, 1)));
+        }
+        let levels = run(level, n);
+        if self.second_version {
+            let header = Structure::default().int(1, n).int(2, 0).int(3, n).int(4, encoding);
+            let header = header.int(5, levels.len()).int(6, 0).field(7, 1, &[]);
+            let body = [levels.clone(), self.pack(&data)].concat();
+            bytes.extend(page(header, 3, levels.len() + data.len(), &body));
+        } else {
+            let data = [(levels.len() as u32).to_le_bytes().to_vec(), levels, data].concat();
+            bytes.extend(page(
+                Structure::default().int(1, n).int(2, encoding),
+                0,
+                data.len(),
+                &self.pack(&data),
+            ));
+        }
+        bytes
+    }
+
+    /// A file in the hub's layout: `name{bytes, path}` and, if there are labels, `label`.
+    pub fn file(self, name: &str, images: &[Vec<u8>], labels: Option<&[i64]>) -> Vec<u8> {
+        let mut bytes = b"PAR1".to_vec();
+        let mut groups = Vec::new();
+        let size = self.group.max(1);
+        for (index, images) in images.chunks(size).enumerate() {
+            let array = |value: &[u8]| [(value.len() as u32).to_le_bytes().to_vec(), value.to_vec()].concat();
+            let mut columns = vec![
+                (self.chunk(&images.iter().map(|image| array(image)).collect::<Vec<_>>(), 2), 6),
+                (self.chunk(&images.iter().map(|_| array(b"a.png")).collect::<Vec<_>>(), 2), 6),
+            ];
+            if let Some(labels) = labels {
+                let labels = &labels[index * size..][..images.len()];
+                columns.push((
+                    self.chunk(&labels.iter().map(|l| l.to_le_bytes().to_vec()).collect::<Vec<_>>(), 1),
+                    2,
+                ));
+            }
+            let mut chunks = Vec::new();
+            for (chunk, kind) in columns {
+                let meta = Structure::default().int(1, kind).int(4, self.codec.into()).int(7, chunk.len());
+                let meta = meta.int(9, bytes.len());
+                chunks.push(Structure::default().inner(3, meta));
+                bytes.extend(chunk);
+            }
+            groups.push(Structure::default().list(1, chunks).int(3, images.len()));
+        }
+        let leaf = |name: &str, kind| Structure::default().int(1, kind).int(3, 1).text(4, name);
+        let mut schema = vec![
+            Structure::default().text(4, "schema").int(5, 1 + usize::from(labels.is_some())),
+            Structure::default().int(3, 1).text(4, name).int(5, 2),
+            leaf("bytes", 6),
+            leaf("path", 6),
+        ];
+        schema.extend(labels.map(|_| leaf("label", 2)));
+        let footer =
+            Structure::default().int(1, 1).list(2, schema).int(3, images.len()).list(4, groups).end();
+        bytes.extend(&footer);
+        bytes.extend((footer.len() as u32).to_le_bytes());
+        bytes.extend(b"PAR1");
+        bytes
+    }
+}

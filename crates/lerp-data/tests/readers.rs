@@ -1,0 +1,383 @@
+//! Every reader on files that the tests make: right side up, in the right colours, with the right labels; and whatever
+//! the bytes, an error instead of a panic.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use common::{Parquet, cifar_record, gzip, idx, jpeg, mat, png, put, upright};
+use lerp_core::{Draws, ImageShape};
+use lerp_data::{Dataset, ImageSet, check, contact_sheet, image_set};
+use proptest::prelude::*;
+
+fn open(name: &str, folder: &Path) -> ImageSet {
+    image_set(name, Some(folder)).unwrap()
+}
+
+/// What opening and reading it says, as an error.
+fn fault(name: &str, folder: &Path) -> String {
+    let error = match image_set(name, Some(folder)) {
+        Err(error) => error,
+        Ok(set) => set.test_len().unwrap_err(),
+    };
+    let text = error.to_string();
+    assert!(!text.contains('\n') && text.len() < 900, "one sentence: {text}");
+    text.replace(&format!("{}/", folder.display()), "")
+}
+
+/// Test image `index` as bytes, and its label.
+fn test_image(set: &ImageSet, index: usize) -> (Vec<u8>, Option<u32>) {
+    let batch = set.test_range(index..index + 1, &Device::Cpu).unwrap();
+    let values = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let bytes = values.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
+    (bytes, batch.labels.map(|labels| labels.to_vec1::<u32>().unwrap()[0]))
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_path_buf();
+    (folder, path)
+}
+
+fn write_mnist(folder: &Path, packed: bool) {
+    let image =
+        |i: u8| (0..28 * 28).map(move |p: u32| if p == 28 * 3 + 5 { 100 + i } else { (p / 28) as u8 });
+    let end = |bytes: Vec<u8>| if packed { gzip(&bytes) } else { bytes };
+    let tail = if packed { ".gz" } else { "" };
+    for (part, n) in [("train", 12), ("t10k", 3)] {
+        let images: Vec<u8> = (0..n).flat_map(image).collect();
+        let labels: Vec<u8> = (0..n).map(|i| i % 10).collect();
+        let place = folder.join("mnist");
+        put(&place.join(format!("{part}-images-idx3-ubyte{tail}")), &end(idx(&[n.into(), 28, 28], &images)));
+        put(&place.join(format!("{part}-labels-idx1-ubyte{tail}")), &end(idx(&[n.into()], &labels)));
+    }
+}
+
+#[test]
+fn mnist_is_padded_and_upright_packed_or_not() {
+    for packed in [true, false] {
+        let (_keep, folder) = folder();
+        write_mnist(&folder, packed);
+        let set = open("mnist", &folder);
+        assert_eq!((set.name(), set.title(), set.classes()), ("mnist", "MNIST", 10));
+        assert_eq!(set.image(), ImageShape { height: 32, width: 32, channels: 1 });
+        assert_eq!(set.network().latent_shape(set.image()).unwrap().dims(), 256);
+        assert_eq!(set.test_len().unwrap(), Some(3));
+        let (image, label) = test_image(&set, 2);
+        assert_eq!(label, Some(2));
+        assert_eq!(image[(3 + 2) * 32 + 5 + 2], 102, "row 3, column 5 of 28");
+        assert_eq!(image[29 * 32 + 4], 27, "the last row");
+        assert!(image[..64].iter().chain(&image[30 * 32..]).all(|v| *v == 0), "black above and below");
+        assert!(image.chunks(32).all(|row| row[..2] == [0, 0] && row[30..] == [0, 0]), "black at the sides");
+        let batch = set.test_range(0..1, &Device::Cpu).unwrap().images.flatten_all().unwrap();
+        assert_eq!(batch.to_vec1::<f32>().unwrap()[0], -1.0);
+    }
+}
+
+#[test]
+fn cifar_is_upright() {
+    let (_keep, folder) = folder();
+    let place = folder.join("cifar10/cifar-10-batches-bin");
+    for batch in 1..=5_u8 {
+        let records = [cifar_record(batch, &upright(batch.into())), cifar_record(0, &upright(40))].concat();
+        put(&place.join(format!("data_batch_{batch}.bin")), &records);
+    }
+    put(&place.join("test_batch.bin"), &cifar_record(9, &upright(7)));
+    let set = open("cifar10", &folder);
+    assert_eq!(test_image(&set, 0), (upright(7), Some(9)));
+    let report = check(&set).unwrap();
+    assert_eq!((report.train.images, report.test.images, report.held_out), (10, 1, false));
+    assert_eq!(report.train.classes.unwrap(), [5, 1, 1, 1, 1, 1, 0, 0, 0, 0]);
+    assert_eq!(report.files.len(), 6);
+
+    std::fs::remove_file(place.join("data_batch_3.bin")).unwrap();
+    assert!(
+        fault("cifar10", &folder).contains("data_batch_3.bin"),
+        "a part of the batches is not the dataset"
+    );
+    put(&place.join("data_batch_3.bin"), &[0; 3072]);
+    assert_eq!(
+        fault("cifar10", &folder),
+        "cifar10/cifar-10-batches-bin/data_batch_3.bin: expected records of 3073 bytes, found 3072 bytes in all"
+    );
+    put(&place.join("data_batch_3.bin"), &cifar_record(10, &upright(0)));
+    assert!(fault("cifar10", &folder).ends_with("expected labels 0 to 9, found 10 in record 0"));
+}
+
+#[test]
+fn svhn_from_matlab_is_upright_and_the_digit_0_is_class_9() {
+    for (packed, doubles) in [(true, false), (false, false), (true, true)] {
+        let (_keep, folder) = folder();
+        let part = |name: &str, first: usize, labels: &[f64]| {
+            let images: Vec<Vec<u8>> = (0..labels.len()).map(|i| upright(first + i)).collect();
+            put(&folder.join(format!("svhn/{name}_32x32.mat")), &mat(&images, labels, packed, doubles));
+        };
+        part("train", 0, &[1.0, 10.0]);
+        part("test", 100, &[10.0, 2.0]);
+        let set = open("svhn", &folder);
+        assert_eq!(test_image(&set, 0), (upright(100), Some(9)));
+        assert_eq!(test_image(&set, 1), (upright(101), Some(1)));
+        assert_eq!(check(&set).unwrap().train.images, 2);
+        part("extra", 50, &[3.0]);
+        assert_eq!(check(&open("svhn", &folder)).unwrap().train.classes.unwrap()[..3], [1, 0, 1]);
+        part("extra", 50, &[11.0]);
+        assert!(
+            fault("svhn", &folder).ends_with("expected labels 1 to 10 in the array y, found 11 for image 0")
+        );
+    }
+}
+
+#[test]
+fn parquet_files_in_every_form_are_upright() {
+    let images: Vec<Vec<u8>> = (0..5).map(|i| png(32, 32, &upright(i))).collect();
+    for codec in [0, 1, 2, 6] {
+        for (dictionary, second_version) in [(false, false), (true, false), (false, true), (true, true)] {
+            let (_keep, folder) = folder();
+            let form = Parquet { codec, dictionary, second_version, group: 2 };
+            let labels = [3, 1, 4, 1, 5];
+            put(
+                &folder.join("cifar10/plain_text/train-0.parquet"),
+                &form.file("img", &images, Some(&labels)),
+            );
+            put(&folder.join("cifar10/plain_text/test-0.parquet"), &form.file("img", &images, Some(&labels)));
+            let set = open("cifar10", &folder);
+            for (index, label) in labels.iter().enumerate() {
+                assert_eq!(test_image(&set, index), (upright(index), Some(*label as u32)), "{form:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn svhn_from_parquet_with_and_without_labels() {
+    let (_keep, folder) = folder();
+    let form = Parquet { codec: 1, group: 100, ..Parquet::default() };
+    let images: Vec<Vec<u8>> = (0..20).map(|i| png(32, 32, &upright(i))).collect();
+    let train = folder.join("svhn/train-00000-of-00001.parquet");
+    put(&train, &form.file("image", &images, None));
+    let set = open("svhn", &folder);
+    assert_eq!(set.classes(), 0);
+    assert_eq!(test_image(&set, 1), (upright(19), None), "every tenth is held out");
+    let batch = set.train_batch(4, &Draws::new(0, &Device::Cpu)).unwrap();
+    assert_eq!(
+        batch.labels().unwrap_err().to_string(),
+        "these images have no labels, so nothing can be classified"
+    );
+    assert_eq!(check(&set).unwrap().train.classes, None);
+
+    // The hub calls the digit 0 by 0.
+    let labels: Vec<i64> = (0..20).map(|i| i % 10).collect();
+    put(&train, &form.file("image", &images, Some(&labels)));
+    put(&folder.join("svhn/test-00000-of-00001.parquet"), &form.file("image", &images, Some(&labels)));
+    let set = open("svhn", &folder);
+    assert_eq!((set.classes(), test_image(&set, 0).1, test_image(&set, 1).1), (10, Some(9), Some(0)));
+    let bad: Vec<i64> = (0..20).map(|i| i - 1).collect();
+    put(&train, &form.file("image", &images, Some(&bad)));
+    assert!(fault("svhn", &folder).ends_with("expected labels 0 to 9, found -1 in row 0"));
+}
+
+#[test]
+fn celeba_is_cropped_upright_and_rightly_coloured_at_both_sizes() {
+    // Blocks of eight pixels: red above, blue below, and a white strip at the left edge of what the crop leaves.
+    for (width, height, left, edge) in [(178, 218, 3, 13), (89, 109, 2, 7)] {
+        let (_keep, folder) = folder();
+        let colour = |row: usize, column: usize| match (row < edge, column) {
+            (_, column) if column <= left => [255, 128, 128],
+            (true, _) => [76, 85, 255],
+            (false, _) => [29, 255, 107],
+        };
+        for i in 0..10 {
+            let path = folder.join(format!("celeba/img_align_celeba/{i:06}.jpg"));
+            put(&path, &jpeg(width, height, colour));
+        }
+        let set = open("celeba", &folder);
+        assert_eq!((set.classes(), set.test_len().unwrap()), (0, Some(1)));
+        let (image, label) = test_image(&set, 0);
+        let at = |row: usize, column: usize| &image[(row * 32 + column) * 3..][..3];
+        assert_eq!(label, None);
+        assert_eq!(at(16, 0), [255, 255, 255]);
+        let (above, below) = (at(4, 20), at(28, 20));
+        assert!(above[0] > 240 && above[1] < 15 && above[2] < 15, "{above:?}");
+        assert!(below[2] > 240 && below[0] < 15 && below[1] < 15, "{below:?}");
+        // Beside a sharp edge the kernel overshoots, and the values are kept.
+        let report = check(&set).unwrap();
+        assert!(report.train.range.0 < -1.02 && report.train.range.1 > 1.02, "{:?}", report.train.range);
+        put(&folder.join("celeba/img_align_celeba/000003.jpg"), &jpeg(64, 64, |_, _| [9, 9, 9]));
+        let text = fault("celeba", &folder);
+        assert!(
+            text.contains("000003.jpg: expected an image of 178x218") && text.ends_with("found 64x64"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_users_own_images() {
+    let (_keep, folder) = folder();
+    // 64x32 pixels, of which the middle square is taken.
+    let wide: Vec<u8> = (0..32)
+        .flat_map(|y| {
+            (0..64).flat_map(move |x: usize| {
+                let inside = (16..48).contains(&x);
+                if inside { [((x - 16) * 8) as u8, (y * 8) as u8, 7] } else { [255; 3] }
+            })
+        })
+        .collect();
+    for (class, n) in [("cat", 15), ("dog", 5)] {
+        for i in 0..n {
+            put(&folder.join(format!("pets/{class}/{i:02}.png")), &png(64, 32, &wide));
+        }
+    }
+    put(&folder.join("pets/cat/notes.txt"), b"not an image");
+    let name = format!("images:{}", folder.join("pets").display());
+    let set = image_set(&name, None).unwrap();
+    assert_eq!((set.name(), set.title(), set.classes()), (name.as_str(), "pets", 2));
+    assert_eq!(test_image(&set, 0), (upright(7), Some(0)));
+    assert_eq!(test_image(&set, 1), (upright(7), Some(1)));
+    assert_eq!(check(&set).unwrap().train.classes.unwrap(), [14, 4]);
+    let sheet = contact_sheet(&set).unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(&sheet)).read_info().unwrap();
+    assert_eq!((reader.info().width, reader.info().height), (10 * 68 + 4, 2 * 68 + 4));
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    assert_eq!(pixels[(4 * 684 + 4 + 62) * 3..][..3], [31 * 8, 0, 7], "the first image's upper right corner");
+
+    put(&folder.join("pets/dog/03.png"), b"GIF89a");
+    let text = image_set(&name, None).err().unwrap().to_string();
+    assert!(text.contains("dog/03.png: expected a PNG or JPEG image, found 6 bytes"), "{text}");
+
+    write_mnist(&folder, true);
+    let set = image_set(&format!("idx:{}", folder.join("mnist").display()), None).unwrap();
+    assert_eq!((set.classes(), set.image().channels, set.network().depth), (10, 1, 16));
+
+    let gray: Vec<Vec<u8>> = (0..20).map(|i| png(48, 48, &[i; 48 * 48 * 3])).collect();
+    let file = folder.join("mine.parquet");
+    put(&file, &Parquet { codec: 6, group: 7, ..Parquet::default() }.file("image", &gray, Some(&[2; 20])));
+    let set = image_set(&format!("parquet:{}", file.display()), None).unwrap();
+    assert_eq!((set.classes(), set.image().channels), (3, 1));
+    assert_eq!(test_image(&set, 1), (vec![19; 1024], Some(2)));
+}
+
+#[test]
+fn what_is_missing_is_said_with_the_files_to_put_there() {
+    let (_keep, folder) = folder();
+    for (name, file) in
+        [("mnist", "train-images-idx3-ubyte"), ("svhn", "train_32x32.mat"), ("cifar10", "data_batch_1.bin")]
+    {
+        let text = fault(name, &folder);
+        assert!(text.starts_with(&format!("{name}: found no images in {name}: put there ")), "{text}");
+        assert!(text.contains(file) && text.contains(".parquet"), "{text}");
+    }
+    let text = fault("images:/nowhere/at/all", &folder);
+    assert!(text.contains("found no images in /nowhere/at/all: put there one sub-folder of PNG"), "{text}");
+}
+
+#[test]
+fn an_epoch_of_batches_holds_every_image_once() {
+    let (_keep, folder) = folder();
+    write_mnist(&folder, false);
+    let set = open("mnist", &folder);
+    let draws = Draws::new(5, &Device::Cpu).scope("data");
+    let seen = |steps: std::ops::Range<u64>, seed: u64| -> Vec<u32> {
+        let draws = Draws::new(seed, &Device::Cpu).scope("data");
+        steps
+            .flat_map(|step| {
+                let batch = set.train_batch(4, &draws.at(step)).unwrap();
+                let pixels = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let spots: Vec<u32> = pixels
+                    .chunks(1024)
+                    .map(|image| ((image[5 * 32 + 7] + 1.0) * 127.5).round() as u32 - 100)
+                    .collect();
+                let labels = batch.labels().unwrap().to_vec1::<u32>().unwrap();
+                assert!(
+                    spots.iter().zip(labels).all(|(spot, label)| spot % 10 == label),
+                    "labels go with images"
+                );
+                spots
+            })
+            .collect()
+    };
+    let (first, second) = (seen(0..3, 5), seen(3..6, 5));
+    for epoch in [&first, &second] {
+        let mut sorted = epoch.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..12).collect::<Vec<_>>());
+    }
+    assert_ne!(first, second);
+    assert_ne!(first, seen(0..3, 6));
+    // Test images come in order, around the end.
+    let labels =
+        |step| set.test_batch(2, &draws.at(step)).unwrap().labels().unwrap().to_vec1::<u32>().unwrap();
+    assert_eq!((labels(0), labels(1)), (vec![0, 1], vec![2, 0]));
+    assert!(set.test_range(2..4, &Device::Cpu).is_err());
+}
+
+/// Opens and reads everything; that it returns is the test.
+fn swallow(name: &str, folder: &Path) {
+    if let Ok(set) = image_set(name, Some(folder)) {
+        let _ = contact_sheet(&set);
+        let _ = check(&set);
+    }
+}
+
+/// A file, cut off and with some bytes changed.
+fn spoil(bytes: &[u8], keep: f64, changes: &[(f64, u8)]) -> Vec<u8> {
+    let mut bytes = bytes[..(bytes.len() as f64 * keep) as usize].to_vec();
+    for (place, value) in changes {
+        let place = (bytes.len() as f64 * place) as usize;
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte = *value;
+        }
+    }
+    bytes
+}
+
+fn spoiled() -> impl Strategy<Value = (f64, Vec<(f64, u8)>)> {
+    let keep = prop_oneof![3 => Just(1.0), 1 => 0.0..1.0];
+    // Half of the changes where files keep their sizes: at the beginning and at the end.
+    let place = prop_oneof![0.0..1.0, 0.0..0.02, 0.9..1.0];
+    (keep, prop::collection::vec((place, any::<u8>()), 0..6))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn spoiled_files_are_errors_not_panics((keep, changes) in spoiled(), which in 0..7_usize, packed: bool) {
+        let (_keep, folder) = folder();
+        let images: Vec<Vec<u8>> = (0..3).map(|i| png(32, 32, &upright(i))).collect();
+        let form = Parquet { codec: [0, 1, 2, 6][changes.len() % 4], dictionary: packed, second_version: keep < 1.0, group: 2 };
+        let (name, path, bytes) = match which {
+            0 => {
+                write_mnist(&folder, packed);
+                let path = folder.join(format!("mnist/train-images-idx3-ubyte{}", if packed { ".gz" } else { "" }));
+                let bytes = std::fs::read(&path).unwrap();
+                ("mnist", path, bytes)
+            }
+            1 => ("svhn", folder.join("svhn/train_32x32.mat"), mat(&[upright(1), upright(2)], &[1.0, 10.0], packed, false)),
+            2 => ("svhn", folder.join("svhn/train_32x32.mat"), mat(&[upright(1)], &[1.0], packed, true)),
+            3 | 4 => ("svhn", folder.join("svhn/train.parquet"), form.file("image", &images, Some(&[1, 2, 3]))),
+            5 => ("celeba", folder.join("celeba/1.jpg"), jpeg(178, 218, |y, x| [(y * 8) as u8, (x * 9) as u8, 3])),
+            _ => ("celeba", folder.join("celeba/1.png"), png(178, 218, &vec![50; 178 * 218 * 3])),
+        };
+        put(&path, &spoil(&bytes, keep, &changes));
+        swallow(name, &folder);
+    }
+}
+
+#[test]
+fn every_truncation_of_the_small_formats_is_an_error() {
+    let form = Parquet { codec: 1, dictionary: true, second_version: false, group: 2 };
+    let parquet = form.file("image", &[png(32, 32, &upright(0))], Some(&[1]));
+    let mat = mat(&[upright(1)], &[1.0], true, false);
+    for (name, file, bytes) in [("svhn", "train_32x32.mat", mat), ("svhn", "train.parquet", parquet)] {
+        let (_keep, folder) = folder();
+        for length in (0..bytes.len()).step_by(7) {
+            put(&folder.join(name).join(file), &bytes[..length]);
+            assert!(fault(name, &folder).contains(file), "cut to {length} bytes");
+        }
+    }
+}

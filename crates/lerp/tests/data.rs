@@ -1,0 +1,70 @@
+//! `lerp data` says what is there, shows it, and says what to put where.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use common::{lerp, parts};
+
+/// An idx file of `sizes` with bytes 0, 1, 2, ... in it.
+fn idx(path: &Path, sizes: &[u32]) {
+    let mut bytes = (0x0800 + sizes.len() as u32).to_be_bytes().to_vec();
+    bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+    bytes.extend((0..sizes.iter().product::<u32>()).map(|i| (i % 10) as u8));
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_image_set_is_listed_checked_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| {
+        parts(&lerp().args(words).arg("--data").arg(dir.path()).env_remove("LERP_DATA").output().unwrap())
+    };
+    let (code, text, _) = run(&["data", "list"]);
+    assert_eq!(code, 0);
+    assert!(text.contains("lines    drawn, needs no files"), "{text}");
+    assert!(text.contains("mnist    not here: mnist: found no images in "), "{text}");
+
+    let folder = dir.path().join("mnist");
+    fs::create_dir(&folder).unwrap();
+    for (part, n) in [("train", 30), ("t10k", 20)] {
+        idx(&folder.join(format!("{part}-images-idx3-ubyte")), &[n, 28, 28]);
+        idx(&folder.join(format!("{part}-labels-idx1-ubyte")), &[n]);
+    }
+    let (_, text, _) = run(&["data", "list"]);
+    assert!(text.contains("mnist    32x32x1 images, 10 classes"), "{text}");
+
+    let sheet = dir.path().join("sheet.png");
+    let (code, text, errors) = run(&["data", "check", "mnist", "--sheet", sheet.to_str().unwrap()]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("train-images-idx3-ubyte") && text.contains("23536 bytes  sha256 "), "{text}");
+    assert!(
+        text.contains("train    30 images") && text.contains("10 classes: 3 3 3 3 3 3 3 3 3 3"),
+        "{text}"
+    );
+    assert!(fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
+
+    // Broken files and absent ones are one sentence, and exit code 2.
+    fs::write(folder.join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0]).unwrap();
+    for (name, said) in
+        [("mnist", "train-labels-idx1-ubyte: expected more bytes"), ("svhn", "train_32x32.mat")]
+    {
+        let (code, _, errors) = run(&["data", "check", name]);
+        assert_eq!((code, errors.lines().count(), errors.contains(said)), (2, 1, true), "{errors}");
+    }
+}
+
+#[test]
+fn a_sweep_on_image_sets_is_refused_in_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["mnist", "images:/nowhere"] {
+        let out = dir.path().join("out");
+        let words = ["sweep", "--preset", "smoke", "--datasets", name, "--out"];
+        let (code, _, errors) = parts(&lerp().args(words).arg(&out).output().unwrap());
+        assert_eq!((code, errors.lines().count()), (2, 1), "{errors}");
+        assert!(errors.contains("nothing is trained and measured on image sets yet"), "{errors}");
+        assert!(!out.exists());
+    }
+}
