@@ -1,5 +1,5 @@
 //! Fused against composed on random shapes: every fused kernel checks its bounds, so a read or write outside of a slice
-//! panics here or shows as a difference.
+//! panics here or shows as a difference. `chains.rs` does the same for whole chains.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,8 +1,9 @@
 //! A chain of convolutions forward and back, over slices.
 //!
 //! Every convolution reads images with an edge of zeros, which the one before it wrote: enlarged where it wants them
-//! enlarged. Going back, a few images at a time are taken through the leaky ReLU, from where their gradient is spread to
-//! the input and the weights while they are in the cache.
+//! enlarged. Going back through a narrow layer, a few images at a time are taken through the leaky ReLU, from where their
+//! gradient is spread to the input and the weights while they are in the cache; a wide layer, whose sums would not fit there
+//! as well, takes the whole batch through the leaky ReLU first.
 #![allow(unsafe_code)]
 
 use std::borrow::Cow;
@@ -24,7 +25,7 @@ use crate::Activation;
 const GROUP: usize = 64;
 
 /// Parts in which the weights' gradient of narrow layers is summed: fixed, so that the sum has the same bits for any
-/// number of threads.
+/// number of threads. More than eight threads have nothing to do here: a sweep gives them to other runs.
 const PARTS: usize = 8;
 
 /// One convolution of a chain.
@@ -201,7 +202,10 @@ pub(super) fn forward(
     let first = &steps[0];
     // No edge, no slack: the output of the chain.
     let target = |i: usize| match steps.get(i + 1) {
-        Some(next) => (next.input, next.upscale, SLACK),
+        Some(next) => {
+            debug_assert!(!(steps[i].downscale && next.upscale), "the chain should have been cut here");
+            (next.input, next.upscale, SLACK)
+        }
         None => (steps[i].outgoing(), false, 0),
     };
     let enter = |at: usize, out: &mut [f32]| {

@@ -18,6 +18,7 @@ const BB: f32 = B * B;
 /// What divides the points of kernels at these pairs.
 const NEAR: f32 = 1.0 / (2.0 * AA * (AA - BB));
 const FAR: f32 = 1.0 / (2.0 * BB * (BB - AA));
+
 /// `Bᵀ·d`: points of the data.
 #[inline(always)]
 pub(super) unsafe fn input_points<L: Lanes, const N: usize>(d: [L; N]) -> [L; N] {

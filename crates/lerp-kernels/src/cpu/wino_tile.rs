@@ -26,6 +26,17 @@ pub(super) fn row_stride(tiles: usize) -> usize {
     tiles + 1
 }
 
+/// Calls a body in the form of an instruction set and of `n`, which is 4 or 6; see [`on_isa_registers`].
+macro_rules! on_points {
+    ($isa:expr, $n:expr, $body:ident($($argument:ident: $type:ty),* $(,)?)) => {
+        if $n == 4 {
+            on_isa_registers!($isa, $body[4]($($argument: $type),*));
+        } else {
+            on_isa_registers!($isa, $body[6]($($argument: $type),*));
+        }
+    };
+}
+
 /// Tiles of channels-last images: where each begins, and floats from one row of pixels to the next.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<'a> {
@@ -86,9 +97,12 @@ unsafe fn product_body<L: Lanes, const R: usize>(
 /// `sum[c] += Σ_t a[t·sum.len() + c]·b[t]`: the product of `a`'s transpose with `b`.
 ///
 /// # Panics
-/// If the sizes do not fit together, or the length of `sum` is no multiple of [`LANES`].
+/// If the sizes do not fit together, `b` is empty, or the length of `sum` is no multiple of [`LANES`].
 pub(super) fn transposed_product(isa: Isa, a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]]) {
-    assert!(sum.len().is_multiple_of(LANES) && a.len() == sum.len() * b.len(), "product of unequal sizes");
+    assert!(
+        !b.is_empty() && sum.len().is_multiple_of(LANES) && a.len() == sum.len() * b.len(),
+        "product of unequal sizes"
+    );
     // SAFETY: the sizes are checked above; the instruction set is one of this machine's.
     unsafe {
         on_isa!(isa, transposed_product_body[16, 4, 4, 2](a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]]));
@@ -139,15 +153,9 @@ pub(super) fn patches(isa: Isa, n: usize, (values, tiles): (&[f32], Tiles), out:
     assert!(out.len() >= n * n * stride, "the patches do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        if n == 4 {
-            on_isa_registers!(isa, patches_body[4](
-                values: &[f32], origins: &[usize], pitch: usize, channels: usize, out: &mut [f32], stride: usize,
-            ));
-        } else {
-            on_isa_registers!(isa, patches_body[6](
-                values: &[f32], origins: &[usize], pitch: usize, channels: usize, out: &mut [f32], stride: usize,
-            ));
-        }
+        on_points!(isa, n, patches_body(
+        values: &[f32], origins: &[usize], pitch: usize, channels: usize, out: &mut [f32], stride: usize,
+        ));
     }
 }
 
@@ -211,17 +219,10 @@ pub(super) fn blocks(
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
         let grad = values.as_ptr().add(channel);
-        if n == 4 {
-            on_isa_registers!(isa, blocks_body[4](
-                grad: *const f32, origins: &[usize], pitch: usize, channels: usize, out: &mut [[f32; LANES]],
-                stride: usize, sum: &mut [f32; LANES],
-            ));
-        } else {
-            on_isa_registers!(isa, blocks_body[6](
-                grad: *const f32, origins: &[usize], pitch: usize, channels: usize, out: &mut [[f32; LANES]],
-                stride: usize, sum: &mut [f32; LANES],
-            ));
-        }
+        on_points!(isa, n, blocks_body(
+        grad: *const f32, origins: &[usize], pitch: usize, channels: usize, out: &mut [[f32; LANES]],
+        stride: usize, sum: &mut [f32; LANES],
+        ));
     }
 }
 
@@ -285,17 +286,10 @@ pub(super) fn outputs(
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
         let out = out.as_mut_ptr().add(channel);
-        if n == 4 {
-            on_isa_registers!(isa, outputs_body[4](
-                products: &[[f32; LANES]], stride: usize, bias: &[f32; LANES], slope: f32, origins: &[usize],
-                pitch: usize, channels: usize, out: *mut f32,
-            ));
-        } else {
-            on_isa_registers!(isa, outputs_body[6](
-                products: &[[f32; LANES]], stride: usize, bias: &[f32; LANES], slope: f32, origins: &[usize],
-                pitch: usize, channels: usize, out: *mut f32,
-            ));
-        }
+        on_points!(isa, n, outputs_body(
+        products: &[[f32; LANES]], stride: usize, bias: &[f32; LANES], slope: f32, origins: &[usize],
+        pitch: usize, channels: usize, out: *mut f32,
+        ));
     }
 }
 
@@ -361,15 +355,9 @@ pub(super) fn kernels(
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
         let weights = weights.as_ptr().add(channel);
-        if n == 4 {
-            on_isa_registers!(isa, kernels_body[4](
-                weights: *const f32, channels: usize, out: &mut [[f32; LANES]], depth: usize,
-            ));
-        } else {
-            on_isa_registers!(isa, kernels_body[6](
-                weights: *const f32, channels: usize, out: &mut [[f32; LANES]], depth: usize,
-            ));
-        }
+        on_points!(isa, n, kernels_body(
+        weights: *const f32, channels: usize, out: &mut [[f32; LANES]], depth: usize,
+        ));
     }
 }
 
@@ -423,15 +411,9 @@ pub(super) fn kernels_from_points(
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
         let out = out.as_mut_ptr().add(channel);
-        if n == 4 {
-            on_isa_registers!(isa, kernels_from_points_body[4](
-                points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,
-            ));
-        } else {
-            on_isa_registers!(isa, kernels_from_points_body[6](
-                points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,
-            ));
-        }
+        on_points!(isa, n, kernels_from_points_body(
+        points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,
+        ));
     }
 }
 
