@@ -1,7 +1,7 @@
 //! Winograd's transforms in one dimension: F(2, 3) with four points (0, ±1, ∞) and F(4, 3) with six (0, ±3/4, ±3/2, ∞).
 //!
 //! `N` is the number of points, `N - 2` the outputs of a tile. The six points are those for which every constant of the
-//! data's transform is exact in `f32` and rounding errors are near the least: a third of those of the usual points
+//! data's transform is exact in `f32` and rounding errors are near the least: half those of the usual points
 //! 0, ±1, ±2, ∞ (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020).
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
