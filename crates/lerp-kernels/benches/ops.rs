@@ -5,7 +5,9 @@
 use candle_core::{Device, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lerp_core::Draws;
-use lerp_kernels::{Activation, Form, conv2d, downscale2, nearest, upscale2, with_form};
+use lerp_kernels::{
+    Activation, Adam, Form, Link, adam_step, chain, conv2d, downscale2, nearest, upscale2, with_form,
+};
 
 const FORMS: [(&str, Form); 2] = [("fused", Form::Fused), ("composed", Form::Composed)];
 
@@ -33,6 +35,42 @@ fn convolution(c: &mut Criterion) {
     group.finish();
 }
 
+/// The first scale of the lines encoder as one chain, forward and back, batch 64.
+fn chains(c: &mut Criterion) {
+    let mut group = c.benchmark_group("chain");
+    group.sample_size(10);
+    let var = |name, shape: &[usize]| Var::from_tensor(&normal(name, shape)).unwrap();
+    let (x, bias) = (var("x", &[64, 32, 32, 1]), var("b", &[16]));
+    let (first, second) = (var("1", &[1, 1, 1, 16]), var("3", &[3, 3, 16, 16]));
+    let link = |weight: &Var, activation, downscale| Link {
+        weight: weight.as_tensor().clone(),
+        bias: bias.as_tensor().clone(),
+        activation,
+        upscale: false,
+        downscale,
+    };
+    let links = [
+        link(&first, Activation::Linear, false),
+        link(&second, Activation::LEAKY, false),
+        link(&second, Activation::LEAKY, true),
+    ];
+    for (name, form) in FORMS {
+        group.bench_function(BenchmarkId::new(name, "1->16->16->16, mean"), |bench| {
+            bench.iter(|| with_form(form, || chain(&x, &links)).unwrap().backward().unwrap());
+        });
+    }
+    let [p, m, v, g] = ["p", "m", "v", "g"].map(|name| var(name, &[941_457]));
+    v.set(&v.sqr().unwrap()).unwrap();
+    for (name, form) in FORMS {
+        group.bench_function(BenchmarkId::new(name, "Adam"), |bench| {
+            bench.iter(|| {
+                with_form(form, || adam_step(&p, &g, &m, &v, 1e-4, 1, &Adam::default())).unwrap();
+            });
+        });
+    }
+    group.finish();
+}
+
 fn others(c: &mut Criterion) {
     let mut group = c.benchmark_group("others");
     group.sample_size(10);
@@ -52,5 +90,5 @@ fn others(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, convolution, others);
+criterion_group!(benches, convolution, chains, others);
 criterion_main!(benches);
