@@ -68,7 +68,8 @@ pub fn fit(
     train.check_labels("training labels", train_labels)?;
     test.check_labels("test labels", test_labels)?;
     test.check_width("test features", train.width())?;
-    let (mean, scale) = (train.mean(), inverse_deviations(&train));
+    let mean = train.mean();
+    let scale = inverse_deviations(&train, &mean);
     standardise(&mut train, &mean, &scale);
     standardise(&mut test, &mean, &scale);
 
@@ -99,17 +100,16 @@ pub fn fit(
     })
 }
 
-/// One over each column's standard deviation; 0 where the column is constant.
-fn inverse_deviations(rows: &Rows) -> Vec<f64> {
-    let mean = rows.mean();
+/// One over each column's standard deviation, given its mean; 0 where the column is constant.
+fn inverse_deviations(rows: &Rows, mean: &[f64]) -> Vec<f64> {
     let mut squares = vec![0.0; rows.width()];
     for row in rows.iter() {
-        for ((square, value), mean) in squares.iter_mut().zip(row).zip(&mean) {
+        for ((square, value), mean) in squares.iter_mut().zip(row).zip(mean) {
             *square += (f64::from(*value) - mean).powi(2);
         }
     }
     // A constant column's mean is off by a rounding error.
-    let inverse = |(square, mean): (f64, f64)| {
+    let inverse = |(square, mean): (f64, &f64)| {
         let deviation = (square / rows.len() as f64).sqrt();
         if deviation > 1e-7 * mean.abs() { 1.0 / deviation } else { 0.0 }
     };

@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use candle_core::{DType, Device, Tensor, Var};
+use common::{difference, on_every_isa};
 use lerp_core::Draws;
-use lerp_kernels::{
-    Activation, Form, Link, chain,
-    cpu::{isas, with_isa},
-    with_form,
-};
+use lerp_kernels::{Activation, Form, Link, chain, with_form};
 use proptest::prelude::*;
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -64,16 +63,6 @@ impl Chain {
     }
 }
 
-/// The largest difference as a fraction of the largest value, or of 1, which is what terms are about: a bias's
-/// gradient whose terms cancel is not held to fractions of what is left.
-fn difference(a: &Tensor, b: &Tensor) -> f64 {
-    let largest = |t: &Tensor| -> f64 {
-        let t = t.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
-        t.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
-    };
-    largest(&(a - b).unwrap()) / largest(b).max(1.0)
-}
-
 fn assert_agree(what: &str, ours: &[Option<Tensor>], oracle: &[Option<Tensor>], tolerance: f64) {
     for (i, (a, b)) in ours.iter().zip(oracle).enumerate() {
         match (a, b) {
@@ -93,11 +82,9 @@ fn assert_agree(what: &str, ours: &[Option<Tensor>], oracle: &[Option<Tensor>], 
 fn check(shape: [usize; 4], kinds: &[Kind], input: bool, tolerance: f64) {
     let oracle = Chain::new(shape, kinds, DType::F64).run(input);
     let fused = Chain::new(shape, kinds, DType::F32);
-    for isa in isas() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let ours = pool.install(|| with_isa(*isa, || fused.run(input)));
-        assert_agree(&format!("{shape:?} {kinds:?} {isa:?}"), &ours, &oracle, tolerance);
-    }
+    on_every_isa(|isa| {
+        assert_agree(&format!("{shape:?} {kinds:?} {isa}"), &fused.run(input), &oracle, tolerance);
+    });
 }
 
 /// A small encoder and a small decoder as the benchmark has them, with Winograd's forms of both sizes in them.

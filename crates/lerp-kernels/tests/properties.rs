@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
+use common::{difference, on_every_isa};
 use lerp_core::Draws;
-use lerp_kernels::{
-    Activation, Form, conv2d,
-    cpu::{isas, with_isa},
-    downscale2, nearest, upscale2, with_form,
-};
+use lerp_kernels::{Activation, Form, conv2d, downscale2, nearest, upscale2, with_form};
 use proptest::prelude::*;
 
 fn normal(name: &str, shape: &[usize]) -> Tensor {
@@ -28,24 +27,6 @@ fn with_gradients(
     let grads = (&y * weights).unwrap().sum_all().unwrap().backward().unwrap();
     let all = tensors.iter().map(|t| grads.get(t).unwrap().clone());
     std::iter::once(y.detach()).chain(all).collect()
-}
-
-/// The largest difference as a fraction of the largest value, or of 1, which is what terms are about: a bias's gradient whose
-/// terms cancel is not held to fractions of what is left.
-fn difference(a: &Tensor, b: &Tensor) -> f64 {
-    let largest = |t: &Tensor| -> f64 {
-        let t = t.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
-        t.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
-    };
-    largest(&(a - b).unwrap()) / largest(b).max(1.0)
-}
-
-/// On every instruction set, in a pool of one thread, so that the forced one is used throughout.
-fn on_every_isa(check: impl Fn(&str) + Sync) {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    for isa in isas() {
-        pool.install(|| with_isa(*isa, || check(&format!("{isa:?}"))));
-    }
 }
 
 /// A number of channels: any small one, or a multiple of a vector.

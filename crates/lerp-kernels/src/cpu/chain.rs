@@ -226,8 +226,7 @@ pub(super) fn forward(
         let (to, enlarged, behind) = target(i);
         let (made, group) = (step.convolved(), step.group(batch));
         let convolve = |at: usize, count: usize, out: (&mut [f32], Grid), room: &mut Room| {
-            let x = &current[at * step.input.image()..];
-            let x = &x[..count * step.input.image()];
+            let x = some(&current, step.input.image(), at, count);
             step.form.convolve(isa, (x, step.input), &prepared, (Some(bias), step.slope()), out, room);
         };
         let mut whole = Vec::new();

@@ -33,8 +33,9 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     // own, which ends in an argument of the convolutions; those leave the gradients where these find them.
     let left = Arc::new(Mutex::new(links.iter().map(|_| None).collect::<Vec<_>>()));
     let mut hook = Tensor::zeros(1, x.dtype(), x.device())?;
+    let wanted: Vec<bool> = links.iter().map(trained).collect();
     for (i, link) in links.iter().enumerate() {
-        if trained(link) {
+        if wanted[i] {
             hook = hook.apply_op3(&link.weight, &link.bias, Claim { i, left: left.clone() })?;
         }
     }
@@ -43,7 +44,6 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
         Ok([weight, bias])
     };
     let params = links.iter().map(contiguous).collect::<Result<_>>()?;
-    let wanted: Vec<bool> = links.iter().map(trained).collect();
     let back = x.track_op() || wanted.contains(&true);
     let op = Chain { steps, params, wanted, back, saved: Mutex::new(None), left };
     x.contiguous()?.apply_op2(&hook, op)
