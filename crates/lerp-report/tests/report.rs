@@ -54,6 +54,7 @@ impl Fake {
             eval_every: 1 << 20,
             checkpoint_every: 1 << 20,
             test_samples: 100,
+            cluster_restarts: None,
             network: Network { scales: 4, depth: 16, latent: 16 },
             hyper: self.advweight.map(|v| ("advweight".to_owned(), v.into())).into_iter().collect(),
         };
@@ -63,6 +64,7 @@ impl Fake {
             device: "cpu".into(),
             threads: 1,
             candle: "1".into(),
+            data: None,
             started: "2020-01-01T00:00:00Z".into(),
             command: "lerp sweep --out <here>".into(),
         };

@@ -24,8 +24,13 @@ pub struct Cell {
     pub eval_every: u64,
     /// Samples between checkpoints.
     pub checkpoint_every: u64,
-    /// Test samples for reconstruction error and classifier accuracy (5,000 in the protocol on lines).
+    /// Test samples for reconstruction error and classifier accuracy: 5,000 in the protocol on lines; all of an image
+    /// set's, if it has no more than these.
     pub test_samples: usize,
+    /// Restarts of k-means, where latents are clustered at the end of the run (1,000 in the protocol): on labelled image
+    /// sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_restarts: Option<usize>,
     /// Size of encoder and decoder.
     pub network: Network,
     /// Hyperparameters of the variant, checked and completed.
@@ -41,7 +46,11 @@ impl Cell {
         let hash = json
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        format!("{}-{}-s{}-{:08x}", self.dataset, self.variant, self.seed, (hash ^ (hash >> 32)) as u32)
+        // A dataset of the user's own is named by its folder.
+        let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' };
+        let dataset: String = self.dataset.chars().map(plain).collect();
+        let dataset = dataset.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+        format!("{dataset}-{}-s{}-{:08x}", self.variant, self.seed, (hash ^ (hash >> 32)) as u32)
     }
 
     /// Steps of the whole run.
@@ -93,6 +102,9 @@ impl Cell {
         if self.test_samples > 1 << 20 {
             return bad("test_samples may be at most 1048576");
         }
+        if self.cluster_restarts == Some(0) {
+            return bad("cluster_restarts must be at least 1");
+        }
         Ok(())
     }
 }
@@ -110,6 +122,9 @@ pub struct Provenance {
     pub threads: usize,
     /// Version of candle.
     pub candle: String,
+    /// SHA-256 of the images and labels it was trained and tested on; none where they are drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// When the run was first started, RFC 3339, UTC.
     pub started: String,
     /// The command that makes it again.

@@ -222,6 +222,7 @@ impl Subject<'_> {
             eval_every: samples,
             checkpoint_every: samples,
             test_samples: BATCH,
+            cluster_restarts: None,
             network: self.variant.network("conformance", NETWORK),
             hyper: self.hyper.clone(),
         }
@@ -241,6 +242,7 @@ impl Subject<'_> {
                     device: "cpu".into(),
                     threads: 0,
                     candle: String::new(),
+                    data: None,
                     started: String::new(),
                     command: String::new(),
                 },

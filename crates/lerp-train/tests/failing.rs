@@ -69,6 +69,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         eval_every: 1000,
         checkpoint_every: 8,
         test_samples: 8,
+        cluster_restarts: None,
         network: Network { scales: 4, depth: 2, latent: 2 },
         hyper: Hyper::new(),
     };
@@ -78,6 +79,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         device: "cpu".into(),
         threads: 1,
         candle: String::new(),
+        data: None,
         started: String::new(),
         command: String::new(),
     };

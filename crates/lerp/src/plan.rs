@@ -294,6 +294,7 @@ impl Plan {
             eval_every,
             checkpoint_every: own.checkpoint_every.or(run.checkpoint_every).unwrap_or(eval_every),
             test_samples: own.test_samples.or(run.test_samples).unwrap_or(PROTOCOL_TEST),
+            cluster_restarts: None,
             network: Network {
                 scales: net.scales.or(base.scales).unwrap_or(default.scales),
                 depth: net.depth.or(base.depth).unwrap_or(default.depth),

@@ -19,6 +19,7 @@ pub fn provenance(device: &str, threads: usize, command: String) -> Provenance {
         device: device.into(),
         threads,
         candle: CANDLE.into(),
+        data: None,
         started: now(),
         command,
     }
