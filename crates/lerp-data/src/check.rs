@@ -91,14 +91,17 @@ fn file_reports(paths: &[PathBuf], what: &str) -> Result<Vec<FileReport>> {
         for path in paths {
             bytes += feed(&mut digest, path).map_err(|source| Error::Io { file: path.clone(), source })?;
         }
-        let digits = digest.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let sha256 = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
-        Ok(FileReport { name, bytes, sha256 })
+        Ok(FileReport { name, bytes, sha256: hexadecimal(digest) })
     };
     if paths.len() > MOST_FILES {
         return Ok(vec![report(format!("{} {what}", paths.len()), paths)?]);
     }
     paths.iter().map(|path| report(file_name(path), std::slice::from_ref(path))).collect()
+}
+
+pub(crate) fn hexadecimal(digest: Sha256) -> String {
+    let digits = digest.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn feed(digest: &mut Sha256, path: &Path) -> io::Result<u64> {

@@ -62,25 +62,44 @@ pub trait Dataset: Send + Sync {
     /// Images `[size, height, width, channels]`, labels `[size]`.
     fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch>;
 
-    /// Number of test images; `None` where they are drawn without end.
+    /// Number of images of a part; `None` where they are drawn without end.
     ///
     /// # Errors
     /// If they cannot be read.
-    fn test_len(&self) -> Result<Option<usize>> {
+    fn count(&self, part: Part) -> Result<Option<usize>> {
+        let _ = part;
         Ok(None)
     }
 
-    /// The test images in places `range`, in their order, for a measurement of the whole test part.
+    /// The images of a part in places `range`, in their order, for a measurement of all of them.
     ///
     /// # Shapes
     /// Images `[range, height, width, channels]`, labels `[range]`.
     ///
     /// # Errors
-    /// If there are fewer, or they are drawn without end ([`Dataset::test_len`]).
-    fn test_range(&self, range: Range<usize>, device: &Device) -> Result<Batch> {
-        let _ = device;
+    /// If there are fewer, or they are drawn without end ([`Dataset::count`]).
+    fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
+        let _ = (part, device);
         Err(Error::OutOfRange { first: range.start, end: range.end, len: 0 })
     }
+
+    /// SHA-256 of all images and labels as they are trained and tested on, in hexadecimal, whatever files they came from;
+    /// `None` where they are drawn.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn digest(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// A part of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What is trained on.
+    Train,
+    /// What is tested on.
+    Test,
 }
 
 /// The dataset called `name`: one of [`DATASETS`], or the user's own images, `idx:DIR`, `images:DIR` or
@@ -119,8 +138,8 @@ mod tests {
     #[test]
     fn lines_need_no_files() {
         assert_eq!(dataset("lines", None).unwrap().name(), "lines");
-        assert_eq!(dataset("lines", None).unwrap().test_len().unwrap(), None);
-        assert!(dataset("lines", None).unwrap().test_range(0..1, &Device::Cpu).is_err());
+        assert_eq!(dataset("lines", None).unwrap().count(Part::Test).unwrap(), None);
+        assert!(dataset("lines", None).unwrap().range(Part::Test, 0..1, &Device::Cpu).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use lerp_core::ImageShape;
+use sha2::{Digest, Sha256};
 
 use crate::{Batch, Result};
 
@@ -70,6 +71,21 @@ impl Images {
             Tensor::from_vec(labels, indices.len(), device)
         });
         Ok(Batch { images, labels: labels.transpose()? })
+    }
+
+    /// Feeds shape, number, pixels and labels to a digest.
+    pub fn feed(&self, digest: &mut Sha256) {
+        let ImageShape { height, width, channels } = self.shape;
+        digest.update(format!("{} images {height} x {width} x {channels}", self.len()));
+        match &self.pixels {
+            Pixels::Bytes(values) => digest.update(values),
+            Pixels::Fixed(values) => values.chunks(1 << 16).for_each(|part| {
+                digest.update(part.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+            }),
+        }
+        if let Some(labels) = &self.labels {
+            digest.update(labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<u8>>());
+        }
     }
 
     /// Splits off every tenth image, for sets that come without a test part.

@@ -38,7 +38,7 @@ mod set;
 mod shuffle;
 
 pub use check::{FileReport, PartReport, Report, check, contact_sheet};
-pub use dataset::{Batch, DATASETS, Dataset, dataset, image_set};
+pub use dataset::{Batch, DATASETS, Dataset, Part, dataset, image_set};
 pub use error::{Error, Result};
 pub use line::{draw_line, line_label};
 pub use lines::Lines;

@@ -6,7 +6,7 @@ use lerp_core::ImageShape;
 use rayon::prelude::*;
 
 use crate::{
-    Error, Result, cifar,
+    Error, Part, Result, cifar,
     error::Fault,
     find::{Files, Format, Known, file_name},
     idx,
@@ -26,6 +26,15 @@ const CHUNK: usize = 1024;
 pub(crate) struct Parts {
     pub train: Images,
     pub test: Images,
+}
+
+impl Parts {
+    pub fn get(&self, part: Part) -> &Images {
+        match part {
+            Part::Train => &self.train,
+            Part::Test => &self.test,
+        }
+    }
 }
 
 /// Reads the files; `known` says what they must hold, if they are a set of the paper.

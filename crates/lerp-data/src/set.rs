@@ -8,9 +8,11 @@ use std::{
 
 use candle_core::Device;
 use lerp_core::{Draws, ImageShape, Network};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    Batch, Dataset, Error, Result,
+    Batch, Dataset, Error, Part, Result,
+    check::hexadecimal,
     find::{Files, Format, KNOWN, Known, file_name, known, own},
     load::{Parts, load},
     parquet,
@@ -147,16 +149,25 @@ impl Dataset for ImageSet {
         parts.test.batch(&indices, draws.device())
     }
 
-    fn test_len(&self) -> Result<Option<usize>> {
-        Ok(Some(self.parts()?.test.len()))
+    fn count(&self, part: Part) -> Result<Option<usize>> {
+        Ok(Some(self.parts()?.get(part).len()))
     }
 
-    fn test_range(&self, range: Range<usize>, device: &Device) -> Result<Batch> {
+    fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
         let parts = self.parts()?;
-        let len = parts.test.len();
+        let images = parts.get(part);
+        let len = images.len();
         if range.end > len || range.start > range.end {
             return Err(Error::OutOfRange { first: range.start, end: range.end, len });
         }
-        parts.test.batch(&range.collect::<Vec<_>>(), device)
+        images.batch(&range.collect::<Vec<_>>(), device)
+    }
+
+    fn digest(&self) -> Result<Option<String>> {
+        let parts = self.parts()?;
+        let mut digest = Sha256::new();
+        parts.train.feed(&mut digest);
+        parts.test.feed(&mut digest);
+        Ok(Some(hexadecimal(digest)))
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use common::{Parquet, cifar_record, gzip, idx, jpeg, mat, png, put, upright};
 use lerp_core::{Draws, ImageShape};
-use lerp_data::{Dataset, ImageSet, check, contact_sheet, image_set};
+use lerp_data::{Dataset, ImageSet, Part, check, contact_sheet, image_set};
 use proptest::prelude::*;
 
 fn open(name: &str, folder: &Path) -> ImageSet {
@@ -21,7 +21,7 @@ fn open(name: &str, folder: &Path) -> ImageSet {
 fn fault(name: &str, folder: &Path) -> String {
     let error = match image_set(name, Some(folder)) {
         Err(error) => error,
-        Ok(set) => set.test_len().unwrap_err(),
+        Ok(set) => set.count(Part::Test).unwrap_err(),
     };
     let text = error.to_string();
     assert!(!text.contains('\n') && text.len() < 900, "one sentence: {text}");
@@ -30,7 +30,7 @@ fn fault(name: &str, folder: &Path) -> String {
 
 /// Test image `index` as bytes, and its label.
 fn test_image(set: &ImageSet, index: usize) -> (Vec<u8>, Option<u32>) {
-    let batch = set.test_range(index..index + 1, &Device::Cpu).unwrap();
+    let batch = set.range(Part::Test, index..index + 1, &Device::Cpu).unwrap();
     let values = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let bytes = values.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
     (bytes, batch.labels.map(|labels| labels.to_vec1::<u32>().unwrap()[0]))
@@ -65,14 +65,14 @@ fn mnist_is_padded_and_upright_packed_or_not() {
         assert_eq!((set.name(), set.title(), set.classes()), ("mnist", "MNIST", 10));
         assert_eq!(set.image(), ImageShape { height: 32, width: 32, channels: 1 });
         assert_eq!(set.network().latent_shape(set.image()).unwrap().dims(), 256);
-        assert_eq!(set.test_len().unwrap(), Some(3));
+        assert_eq!(set.count(Part::Test).unwrap(), Some(3));
         let (image, label) = test_image(&set, 2);
         assert_eq!(label, Some(2));
         assert_eq!(image[(3 + 2) * 32 + 5 + 2], 102, "row 3, column 5 of 28");
         assert_eq!(image[29 * 32 + 4], 27, "the last row");
         assert!(image[..64].iter().chain(&image[30 * 32..]).all(|v| *v == 0), "black above and below");
         assert!(image.chunks(32).all(|row| row[..2] == [0, 0] && row[30..] == [0, 0]), "black at the sides");
-        let batch = set.test_range(0..1, &Device::Cpu).unwrap().images.flatten_all().unwrap();
+        let batch = set.range(Part::Test, 0..1, &Device::Cpu).unwrap().images.flatten_all().unwrap();
         assert_eq!(batch.to_vec1::<f32>().unwrap()[0], -1.0);
     }
 }
@@ -194,7 +194,7 @@ fn celeba_is_cropped_upright_and_rightly_coloured_at_both_sizes() {
             put(&path, &jpeg(width, height, colour));
         }
         let set = open("celeba", &folder);
-        assert_eq!((set.classes(), set.test_len().unwrap()), (0, Some(1)));
+        assert_eq!((set.classes(), set.count(Part::Test).unwrap()), (0, Some(1)));
         let (image, label) = test_image(&set, 0);
         let at = |row: usize, column: usize| &image[(row * 32 + column) * 3..][..3];
         assert_eq!(label, None);
@@ -312,7 +312,7 @@ fn an_epoch_of_batches_holds_every_image_once() {
     let labels =
         |step| set.test_batch(2, &draws.at(step)).unwrap().labels().unwrap().to_vec1::<u32>().unwrap();
     assert_eq!((labels(0), labels(1)), (vec![0, 1], vec![2, 0]));
-    assert!(set.test_range(2..4, &Device::Cpu).is_err());
+    assert!(set.range(Part::Test, 2..4, &Device::Cpu).is_err());
 }
 
 /// Opens and reads everything; that it returns is the test.

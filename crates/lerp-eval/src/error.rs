@@ -31,6 +31,9 @@ pub enum Error {
         /// The first such row.
         row: usize,
     },
+    /// A fit that was asked to stop.
+    #[error("stopped on request")]
+    Stopped,
     /// A failure inside the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

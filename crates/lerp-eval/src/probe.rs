@@ -4,27 +4,31 @@
 //! latents of a finished autoencoder or to raw pixels, until it no longer improves: it tells how well one layer
 //! *can* classify them, whatever the schedule. Nothing restrains the weights, as in the paper.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use crate::{Result, minimise::minimise, rows::Rows, stats::wilson_interval};
+use crate::{Error, Result, minimise::minimise, rows::Rows, stats::wilson_interval};
 
 /// Examples in one matrix product; sums of `f32` are not longer than this.
 const BLOCK: usize = 4096;
 
 /// When a fit is over.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
     /// Steps of the optimiser, at most.
     pub max_iterations: usize,
     /// The fit is over when ten steps lower the loss by no more than this part of it (of 0.01 nats, where it is less).
     pub tolerance: f64,
+    /// Gives up once this is true.
+    pub stop: Option<&'a AtomicBool>,
 }
 
-impl Default for Options {
+impl Default for Options<'_> {
     /// At most 2000 steps, to a part in 10,000.
     fn default() -> Self {
-        Self { max_iterations: 2000, tolerance: 1e-4 }
+        Self { max_iterations: 2000, tolerance: 1e-4, stop: None }
     }
 }
 
@@ -57,12 +61,13 @@ pub struct Fitted {
 /// example. A test label that no training example has is a wrong answer.
 ///
 /// # Errors
-/// If there are no examples or one holds NaN or infinity, or shapes do not fit.
+/// If there are no examples or one holds NaN or infinity, shapes do not fit, or it was asked to stop.
 pub fn fit(
     (train, train_labels): (&Tensor, &[u32]),
     (test, test_labels): (&Tensor, &[u32]),
     options: &Options,
 ) -> Result<Fitted> {
+    let stopped = || options.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
     let mut train = Rows::new("training features", train)?;
     let mut test = Rows::new("test features", test)?;
     train.check_labels("training labels", train_labels)?;
@@ -84,6 +89,9 @@ pub fn fit(
         (Examples::new(&train, &place(train_labels))?, Examples::new(&test, &place(test_labels))?);
     let parameters = vec![0.0; (train.width + 1) * classes.len()];
     let found = minimise(parameters, options.max_iterations, options.tolerance, |parameters| {
+        if stopped() {
+            return Err(Error::Stopped);
+        }
         let pass = train.pass(parameters, classes.len(), true)?;
         Ok((pass.loss, pass.gradient))
     })?;

@@ -255,7 +255,7 @@ impl Subject<'_> {
             std::fs::read(&path).map_err(Error::file("read", &path))
         };
         if run("whole", u64::MAX)? != run("resumed", 2)? {
-            return self.broken("a run stopped every two steps and resumed ends with other parameters");
+            return self.broken("a run stopped after each step and resumed ends with other parameters");
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::Draws;
-use lerp_data::{Dataset, Lines};
+use lerp_data::{Dataset, Part};
 use lerp_eval::{LineBank, classifier};
 
 use crate::{Learner, Result};
@@ -11,27 +11,25 @@ use crate::{Learner, Result};
 pub const EVALUATED_PAIRS: usize = 256;
 /// Images of one interpolation, both ends included.
 pub const POSITIONS: usize = 16;
-/// Angles of the two lines of Figure 3, in radians.
-pub const FIGURE_3_ANGLES: [f64; 2] = [5.0 / 7.0 * std::f64::consts::PI, 1.5 * std::f64::consts::PI];
-
 /// Images that go through the model at a time.
-const CHUNK: usize = 256;
+pub(crate) const CHUNK: usize = 256;
 
 /// The numbers of one evaluation, by metric name.
 ///
-/// `draws` is at the step and in the evaluation's scope. Test lines are drawn anew at every evaluation; reconstruction
-/// error and classifier accuracy are of `test_samples` others.
+/// `draws` is at the step and in the evaluation's scope. With a `bank`, the line metrics; test lines are drawn anew at
+/// every evaluation. Reconstruction error and, where there are labels, classifier accuracy are of `test_samples` other
+/// lines, or of the first `test_samples` test images.
 ///
 /// # Errors
-/// If the images are not the bank's, or the tensor library fails.
+/// If the images are not the bank's or cannot be read, or the tensor library fails.
 pub fn evaluate(
     learner: &Learner,
     dataset: &dyn Dataset,
-    bank: &LineBank,
+    bank: Option<&LineBank>,
     test_samples: usize,
     draws: &Draws,
 ) -> Result<Vec<(String, f64)>> {
-    let mut values = line_metrics(learner, dataset, bank, draws)?;
+    let mut values = bank.map_or(Ok(Vec::new()), |bank| line_metrics(learner, dataset, bank, draws))?;
     values.extend(test_metrics(learner, dataset, test_samples, &draws.scope("test"))?);
     Ok(values.into_iter().map(|(name, value)| (format!("eval/{name}"), value)).collect())
 }
@@ -63,7 +61,7 @@ fn line_metrics(
 ///
 /// # Shapes
 /// Two latents `[pairs, h, w, c]` to `[pairs, positions, height, width, channels]` on the CPU, `f32`.
-fn interpolate(learner: &Learner, left: &Tensor, right: &Tensor) -> Result<Tensor> {
+pub(crate) fn interpolate(learner: &Learner, left: &Tensor, right: &Tensor) -> Result<Tensor> {
     let model = learner.model();
     let mut positions = Vec::with_capacity(POSITIONS);
     for position in 0..POSITIONS {
@@ -74,7 +72,7 @@ fn interpolate(learner: &Learner, left: &Tensor, right: &Tensor) -> Result<Tenso
     Ok(Tensor::stack(&positions, 1)?)
 }
 
-/// Reconstruction error and classifier accuracy on `samples` test images.
+/// Reconstruction error and classifier accuracy on `samples` test images, or all there are.
 fn test_metrics(
     learner: &Learner,
     dataset: &dyn Dataset,
@@ -82,29 +80,29 @@ fn test_metrics(
     draws: &Draws,
 ) -> Result<Vec<(&'static str, f64)>> {
     let model = learner.model();
+    let count = dataset.count(Part::Test)?;
+    let samples = count.map_or(samples, |count| count.min(samples));
     let (mut error, mut correct) = (0.0, 0.0);
     for (chunk, first) in (0..samples).step_by(CHUNK).enumerate() {
         let size = CHUNK.min(samples - first);
         // Chunks are separate scopes, so that no two share a draw.
         let draws = draws.scope(&chunk.to_string());
-        let batch = dataset.test_batch(size, &draws)?;
+        let batch = match count {
+            None => dataset.test_batch(size, &draws)?,
+            Some(_) => dataset.range(Part::Test, first..first + size, draws.device())?,
+        };
         let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
         let (recon, features) = (recon.detach(), features.detach());
         let squares = (recon - &batch.images)?.sqr()?.mean_all()?.to_dtype(DType::F64)?;
         error += squares.to_scalar::<f64>()? * size as f64;
-        let logits = learner.classify(&features)?;
-        correct += classifier::accuracy(&logits, batch.labels()?)? * size as f64;
+        if let Some(logits) = learner.classify(&features)? {
+            correct += classifier::accuracy(&logits, batch.labels()?)? * size as f64;
+        }
     }
     let mean = |sum: f64| sum / samples as f64;
-    Ok(vec![("reconstruction_mse", mean(error)), ("classifier_accuracy", mean(correct))])
-}
-
-/// The interpolation of Figure 3: between lines at 5π/7 and 3π/2.
-///
-/// # Shapes
-/// `[positions, height, width, channels]` on the CPU.
-pub(crate) fn figure_3(learner: &Learner, draws: &Draws) -> Result<Tensor> {
-    let lines = Lines::images(&FIGURE_3_ANGLES, draws.device())?;
-    let latents = learner.model().encode(&lines, draws)?.detach();
-    Ok(interpolate(learner, &latents.narrow(0, 0, 1)?, &latents.narrow(0, 1, 1)?)?.squeeze(0)?)
+    let mut values = vec![("reconstruction_mse", mean(error))];
+    if learner.classifies() {
+        values.push(("classifier_accuracy", mean(correct)));
+    }
+    Ok(values)
 }

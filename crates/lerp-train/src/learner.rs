@@ -25,7 +25,7 @@ pub(crate) struct Trained {
 /// A model being trained.
 pub struct Learner {
     model: Box<dyn Autoencoder>,
-    classifier: Dense,
+    classifier: Option<Dense>,
     classifier_store: ParamStore,
     trained: Vec<Trained>,
     learning_rate: f64,
@@ -54,15 +54,17 @@ pub struct Gradients {
 }
 
 impl Learner {
-    /// A learner at step 0. The classifier has `classes` outputs and starts from `seed`.
+    /// A learner at step 0. The classifier has `classes` outputs and starts from `seed`; without classes there is none.
     ///
     /// # Errors
     /// If memory for the moments cannot be had.
     pub fn new(model: Box<dyn Autoencoder>, classes: usize, seed: u64, learning_rate: f64) -> Result<Self> {
         let store = model.params();
         let mut classifier_store = ParamStore::new(seed, store.dtype(), store.device());
-        let classifier =
-            Dense::new(&mut classifier_store, "cls", CLASSIFIER, model.spec().features, classes)?;
+        let features = model.spec().features;
+        let classifier = (classes > 0)
+            .then(|| Dense::new(&mut classifier_store, "cls", CLASSIFIER, features, classes))
+            .transpose()?;
         let mut trained = Vec::new();
         for param in store.params().iter().chain(classifier_store.params()) {
             trained.push(Trained {
@@ -126,12 +128,17 @@ impl Learner {
         self.step = step;
     }
 
-    /// The classifier's logits.
+    /// Whether there are classes.
+    pub fn classifies(&self) -> bool {
+        self.classifier.is_some()
+    }
+
+    /// The classifier's logits; none where there are no classes.
     ///
     /// # Shapes
     /// Features `[batch, features]` to `[batch, classes]`.
-    pub fn classify(&self, features: &Tensor) -> Result<Tensor> {
-        Ok(self.classifier.forward(features)?)
+    pub fn classify(&self, features: &Tensor) -> Result<Option<Tensor>> {
+        Ok(self.classifier.as_ref().map(|classifier| classifier.forward(features)).transpose()?)
     }
 
     /// All losses of `batch` and every gradient, at the present parameters.
@@ -141,13 +148,17 @@ impl Learner {
     pub fn gradients(&self, batch: &Batch, draws: &Draws) -> Result<Gradients> {
         let objectives = self.model.objectives(&batch.images, draws)?;
         // Detached here too: the classifier never moves the encoder, whatever a variant returns.
-        let logits = self.classify(&objectives.features.detach())?;
-        let classifier = classifier::loss(&logits, batch.labels()?, 0.0)?;
+        let classifier = match self.classify(&objectives.features.detach())? {
+            None => None,
+            Some(logits) => {
+                let value = classifier::loss(&logits, batch.labels()?, 0.0)?;
+                Some(Loss { group: CLASSIFIER, value, backward: Backward::OfValue })
+            }
+        };
 
         let mut losses = Vec::new();
         let mut grads = vec![None; self.trained.len()];
-        let classifier = Loss { group: CLASSIFIER, value: classifier, backward: Backward::OfValue };
-        for loss in objectives.losses.into_iter().chain([classifier]) {
+        for loss in objectives.losses.into_iter().chain(classifier) {
             let (group, name) = (loss.group, format!("loss/{}", loss.group.0));
             if losses.iter().any(|(other, _)| *other == name) {
                 let problem = format!("states two losses for the group '{}'", group.0);

@@ -15,12 +15,16 @@ mod events;
 mod learner;
 mod metrics;
 mod rundir;
+mod strips;
 mod train;
+mod worth;
 
 pub use cell::{Cell, Provenance, RunRecord, State, Status};
 pub use error::{Error, Result};
-pub use evaluate::{EVALUATED_PAIRS, FIGURE_3_ANGLES, POSITIONS, evaluate};
+pub use evaluate::{EVALUATED_PAIRS, POSITIONS, evaluate};
 pub use learner::{Gradients, Learner};
 pub use metrics::{Metrics, Row};
 pub use rundir::{Run, RunLock, runs_in, write_atomic};
+pub use strips::FIGURE_3_ANGLES;
 pub use train::{Outcome, Progress, mark_failed, train};
+pub use worth::{MOST_TRAINING, of_pixels};

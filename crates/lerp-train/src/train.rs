@@ -1,24 +1,24 @@
 //! A whole run in a directory.
 
 use std::{
-    io::Cursor,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use lerp_core::{Build, Draws, Variant};
-use lerp_data::Dataset;
+use lerp_data::{Batch, Dataset, Lines};
 use lerp_eval::LineBank;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Cell, Error, Learner, Metrics, Result, Row, Run, RunLock, RunRecord, State, Status, checkpoint,
-    evaluate::{evaluate, figure_3},
+    evaluate::evaluate,
     events::Events,
-    rundir::{CHECKPOINT, INTERPOLATION, METRICS, MODEL, RUN, STATUS, write_json},
-    write_atomic,
+    rundir::{CHECKPOINT, METRICS, MODEL, RUN, STATUS, write_json},
+    strips::Strips,
+    worth, write_atomic,
 };
 
 /// What a run reports while it goes on; a worker prints these as lines of JSON.
@@ -39,6 +39,8 @@ pub enum Progress {
         /// The losses and terms of the last step, by name.
         losses: Vec<(String, f64)>,
     },
+    /// Training is over; what its latents are worth is measured.
+    Finishing,
     /// An evaluation was done.
     Evaluated {
         /// Samples done.
@@ -151,7 +153,10 @@ struct Session<'a> {
     dataset: &'a dyn Dataset,
     dir: &'a Path,
     learner: Learner,
-    bank: LineBank,
+    /// The batch of the step to come.
+    next: Option<(u64, Batch)>,
+    /// On lines.
+    bank: Option<LineBank>,
     draws: Draws,
     metrics: Metrics,
     events: Events,
@@ -200,7 +205,8 @@ impl<'a> Session<'a> {
             dataset,
             dir,
             learner,
-            bank: LineBank::default(),
+            next: None,
+            bank: (dataset.name() == Lines::NAME).then(LineBank::default),
             draws: Draws::new(cell.seed, device),
             metrics,
             events,
@@ -224,9 +230,7 @@ impl<'a> Session<'a> {
         let mut reported = (Instant::now(), self.samples());
         while self.learner.step() < steps {
             if stop.load(Ordering::Relaxed) {
-                self.save(State::Interrupted)?;
-                progress(&Progress::Interrupted { samples: self.samples() });
-                return Ok(Outcome::Interrupted);
+                return self.interrupted(progress);
             }
             let losses = self.step()?;
             let (step, last) = (self.learner.step(), self.learner.step() == steps);
@@ -250,16 +254,38 @@ impl<'a> Session<'a> {
         // The checkpoint first: it refuses parameters that are not finite.
         checkpoint::save(&self.dir.join(CHECKPOINT), self.cell, &self.learner, self.wall_s())?;
         checkpoint::save_model(&self.dir.join(MODEL), self.cell, &self.learner)?;
+        if !self.finish(stop, progress)? {
+            return self.interrupted(progress);
+        }
         write_status(self.dir, State::Done, self.samples(), self.wall_s(), None)?;
         progress(&Progress::Done);
         Ok(Outcome::Done)
     }
 
-    /// One training step; the values of its losses and terms.
+    /// Leaves off, with a checkpoint.
+    fn interrupted(&self, progress: &mut dyn FnMut(&Progress)) -> Result<Outcome> {
+        self.save(State::Interrupted)?;
+        progress(&Progress::Interrupted { samples: self.samples() });
+        Ok(Outcome::Interrupted)
+    }
+
+    /// One training step; the values of its losses and terms. The next step's batch is read beside it.
     fn step(&mut self) -> Result<Vec<(String, f64)>> {
         let step = self.learner.step();
-        let batch = self.dataset.train_batch(self.cell.batch, &self.draws.scope("data").at(step))?;
-        let gradients = self.learner.gradients(&batch, &self.draws.scope("train").at(step))?;
+        let (dataset, size, draws) = (self.dataset, self.cell.batch, &self.draws);
+        let read = |step| dataset.train_batch(size, &draws.scope("data").at(step));
+        let batch = match self.next.take() {
+            Some((of_step, batch)) if of_step == step => batch,
+            _ => read(step)?,
+        };
+        let more = step + 1 < self.cell.steps();
+        let learner = &mut self.learner;
+        let (gradients, next) = rayon::join(
+            move || learner.gradients(&batch, &draws.scope("train").at(step)),
+            || more.then(|| read(step + 1)).transpose(),
+        );
+        let gradients = gradients?;
+        self.next = next?.map(|batch| (step + 1, batch));
         let mut losses = Vec::with_capacity(gradients.losses.len());
         for (name, loss) in &gradients.losses {
             let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
@@ -275,10 +301,19 @@ impl<'a> Session<'a> {
 
     /// Measures, records and writes what is known at this step.
     fn evaluate(&mut self, losses: &[(String, f64)]) -> Result<Vec<(String, f64)>> {
-        let (step, samples) = (self.learner.step(), self.samples());
-        let draws = self.draws.scope("eval").at(step);
-        let mut metrics = evaluate(&self.learner, self.dataset, &self.bank, self.cell.test_samples, &draws)?;
-        let wall_s = self.wall_s();
+        let draws = self.draws.scope("eval").at(self.learner.step());
+        let test_samples = self.cell.test_samples;
+        let mut metrics = evaluate(&self.learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
+        let wall_s = self.record(losses.iter().chain(&metrics))?;
+        Strips::make(&self.learner, self.dataset, &draws.scope("figure"))?.write(self.dir)?;
+        write_status(self.dir, State::Running, self.samples(), wall_s, None)?;
+        metrics.retain(|(_, value)| value.is_finite());
+        Ok(metrics)
+    }
+
+    /// Adds values to the metrics, at this step, and writes them; the time of it.
+    fn record<'v>(&mut self, values: impl Iterator<Item = &'v (String, f64)>) -> Result<f64> {
+        let (step, samples, wall_s) = (self.learner.step(), self.samples(), self.wall_s());
         let row = |(metric, value): &(String, f64)| Row {
             step,
             samples,
@@ -286,19 +321,28 @@ impl<'a> Session<'a> {
             value: *value,
             wall_s,
         };
-        let rows: Vec<Row> = losses.iter().chain(&metrics).map(row).collect();
+        let rows: Vec<Row> = values.map(row).collect();
         self.events.append(&rows)?;
         self.metrics.0.extend(rows);
         self.metrics.write(&self.dir.join(METRICS))?;
+        Ok(wall_s)
+    }
 
-        let images = figure_3(&self.learner, &draws.scope("figure"))?;
-        let bytes = safetensors::serialize([("images", &images)], None)
-            .map_err(|e| Error::bad_file(&self.dir.join(INTERPOLATION), format!("cannot be made: {e}")))?;
-        write_atomic(&self.dir.join(INTERPOLATION), &bytes)?;
-        write_atomic(&self.dir.join("interpolation.png"), &strip(&images)?)?;
-        write_status(self.dir, State::Running, samples, wall_s, None)?;
-        metrics.retain(|(_, value)| value.is_finite());
-        Ok(metrics)
+    /// Measures once, at the end of the run, what the latents of labelled images are worth; whether it was not stopped.
+    fn finish(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<bool> {
+        let Some(restarts) = self.cell.cluster_restarts else { return Ok(true) };
+        if self.metrics.0.iter().any(|row| row.metric.starts_with("final/")) {
+            return Ok(true);
+        }
+        progress(&Progress::Finishing);
+        let draws = self.draws.scope("final").at(self.learner.step());
+        let metrics = match worth::of_model(&self.learner, self.dataset, restarts, &draws, stop) {
+            Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
+            metrics => metrics?,
+        };
+        self.record(metrics.iter())?;
+        progress(&Progress::Evaluated { samples: self.samples(), metrics });
+        Ok(true)
     }
 
     /// Writes a checkpoint; the metrics up to here were written before it.
@@ -310,22 +354,4 @@ impl<'a> Session<'a> {
 
 fn write_status(dir: &Path, state: State, samples: u64, wall_s: f64, reason: Option<String>) -> Result<()> {
     write_json(&dir.join(STATUS), &Status { state, samples, wall_s, reason })
-}
-
-/// The images side by side as a gray PNG, [-1, 1] to black and white; the first channel of each.
-fn strip(images: &Tensor) -> Result<Vec<u8>> {
-    let (count, height, width, _) = images.dims4()?;
-    let first = images.narrow(3, 0, 1)?.squeeze(3)?.to_vec3::<f32>()?;
-    let mut pixels = Vec::with_capacity(count * height * width);
-    for y in 0..height {
-        for image in &first {
-            pixels.extend(image[y].iter().map(|v| ((v + 1.0) * 127.5).round() as u8));
-        }
-    }
-    let mut bytes = Cursor::new(Vec::new());
-    let mut encoder = png::Encoder::new(&mut bytes, (count * width) as u32, height as u32);
-    encoder.set_color(png::ColorType::Grayscale);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
-    written.map_err(|e| Error::BadCell(format!("cannot make interpolation.png: {e}")))?;
-    Ok(bytes.into_inner())
 }

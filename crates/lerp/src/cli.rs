@@ -46,7 +46,7 @@ pub enum Verb {
 /// What to train.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// A plan that comes with the program: smoke, quick, lines-cpu, lines
+    /// A plan that comes with the program: smoke, quick, lines-cpu, mnist-cpu, lines, paper
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A plan of your own, a TOML file of the same form
@@ -61,6 +61,18 @@ pub struct PlanArgs {
     /// Learning rate for every variant
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
+    /// Channels of the latent, a number or a list; on MNIST 2 makes 32 dimensions and 16 makes 256
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub latent: Option<Vec<usize>>,
+    /// Channels of the encoder's first layer
+    #[arg(long, value_name = "N")]
+    pub depth: Option<usize>,
+    /// Restarts of k-means at the end of a run on labelled images [the paper's: 1000]
+    #[arg(long, value_name = "N")]
+    pub cluster_restarts: Option<usize>,
+    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// A hyperparameter; a list spans a grid [example: acai.advweight=0.3,0.5]
     #[arg(long, value_name = "VARIANT.KEY=VALUE")]
     pub set: Vec<String>,

@@ -18,6 +18,7 @@ mod plan;
 mod provenance;
 mod registry;
 mod say;
+mod shelf;
 mod sweep;
 pub mod verify;
 

@@ -7,19 +7,24 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Hyper, Network};
-use lerp_data::{DATASETS, Lines, dataset};
+use lerp_data::{Dataset, Lines};
 use lerp_train::Cell;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::registry::{Registry, unknown};
+use crate::{
+    registry::{Registry, unknown},
+    shelf::Shelf,
+};
 
 /// Presets by name.
-pub const PRESETS: [(&str, &str); 4] = [
+pub const PRESETS: [(&str, &str); 6] = [
     ("smoke", include_str!("../presets/smoke.toml")),
     ("quick", include_str!("../presets/quick.toml")),
     ("lines-cpu", include_str!("../presets/lines-cpu.toml")),
+    ("mnist-cpu", include_str!("../presets/mnist-cpu.toml")),
     ("lines", include_str!("../presets/lines.toml")),
+    ("paper", include_str!("../presets/paper.toml")),
 ];
 
 /// A sweep as a file describes it.
@@ -35,6 +40,8 @@ pub struct Plan {
     run: Run,
     #[serde(default)]
     variant: BTreeMap<String, VariantPlan>,
+    #[serde(default)]
+    dataset: BTreeMap<String, DatasetPlan>,
 }
 
 /// Settings of runs; what is not given is the protocol's.
@@ -46,6 +53,7 @@ struct Run {
     eval_every: Option<u64>,
     checkpoint_every: Option<u64>,
     test_samples: Option<usize>,
+    cluster_restarts: Option<usize>,
     #[serde(default)]
     network: NetworkPlan,
 }
@@ -65,11 +73,28 @@ impl Run {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 struct NetworkPlan {
     scales: Option<usize>,
     depth: Option<usize>,
-    latent: Option<usize>,
+    latent: Option<OneOrMore>,
+}
+
+/// A number, or a list that spans a grid.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(usize),
+    More(Vec<usize>),
+}
+
+impl OneOrMore {
+    fn list(&self) -> &[usize] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(list) => list,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -78,6 +103,16 @@ struct VariantPlan {
     run: Run,
     #[serde(default)]
     hyper: Hyper,
+}
+
+/// What a dataset has of its own; a variant's own settings come before these.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct DatasetPlan {
+    #[serde(flatten)]
+    run: Run,
+    /// Hyperparameters of variants on this dataset, before the variants' own.
+    #[serde(default)]
+    hyper: BTreeMap<String, Hyper>,
 }
 
 /// Seeds as a number, a list of numbers or a text that [`seeds`] reads.
@@ -111,6 +146,12 @@ pub struct Overrides {
     pub samples: Option<u64>,
     /// This learning rate for every variant.
     pub learning_rate: Option<f64>,
+    /// These channels of the latent for every variant and dataset.
+    pub latent: Option<Vec<usize>>,
+    /// This many channels at full resolution for every variant and dataset.
+    pub depth: Option<usize>,
+    /// This many restarts of k-means.
+    pub cluster_restarts: Option<usize>,
     /// `VARIANT.KEY=VALUE`: a hyperparameter.
     pub set: Vec<String>,
 }
@@ -124,9 +165,21 @@ pub const PROTOCOL_BATCH: usize = 64;
 const PROTOCOL_RATE: f64 = 1e-4;
 /// Test samples on lines.
 pub const PROTOCOL_TEST: usize = 5_000;
+/// On an image set all, which no more than these can be.
+const PROTOCOL_TEST_IMAGES: usize = 1 << 20;
+/// Restarts of k-means.
+const PROTOCOL_RESTARTS: usize = 1_000;
 
-const RUN_KEYS: [&str; 7] =
-    ["samples", "batch", "learning_rate", "eval_every", "checkpoint_every", "test_samples", "network"];
+const RUN_KEYS: [&str; 8] = [
+    "samples",
+    "batch",
+    "learning_rate",
+    "eval_every",
+    "checkpoint_every",
+    "test_samples",
+    "cluster_restarts",
+    "network",
+];
 const NETWORK_KEYS: [&str; 3] = ["scales", "depth", "latent"];
 
 impl Plan {
@@ -154,11 +207,13 @@ impl Plan {
     fn parse(text: &str) -> Result<Self> {
         let table: toml::Table = toml::from_str(text)
             .map_err(|e: toml::de::Error| anyhow::anyhow!("not TOML{}: {}", place(text, &e), one_line(&e)))?;
-        let own = ["about", "datasets", "variants", "seeds", "variant"];
+        let own = ["about", "datasets", "variants", "seeds", "variant", "dataset"];
         check_keys(&table, "", &[&own[..], &RUN_KEYS].concat())?;
-        for (name, value) in table.get("variant").and_then(toml::Value::as_table).into_iter().flatten() {
-            let Some(variant) = value.as_table() else { bail!("variant.{name} must be a table") };
-            check_keys(variant, &format!("variant.{name}."), &[&RUN_KEYS[..], &["hyper"]].concat())?;
+        for kind in ["variant", "dataset"] {
+            for (name, value) in table.get(kind).and_then(toml::Value::as_table).into_iter().flatten() {
+                let Some(own) = value.as_table() else { bail!("{kind}.{name} must be a table") };
+                check_keys(own, &format!("{kind}.{name}."), &[&RUN_KEYS[..], &["hyper"]].concat())?;
+            }
         }
         for key in ["datasets", "variants", "seeds"] {
             if !table.contains_key(key) {
@@ -189,6 +244,18 @@ impl Plan {
             self.runs().for_each(|run| run.learning_rate = None);
             self.run.learning_rate = Some(rate);
         }
+        if let Some(latent) = &overrides.latent {
+            self.runs().for_each(|run| run.network.latent = None);
+            self.run.network.latent = Some(OneOrMore::More(latent.clone()));
+        }
+        if let Some(depth) = overrides.depth {
+            self.runs().for_each(|run| run.network.depth = None);
+            self.run.network.depth = Some(depth);
+        }
+        if let Some(restarts) = overrides.cluster_restarts {
+            self.runs().for_each(|run| run.cluster_restarts = None);
+            self.run.cluster_restarts = Some(restarts);
+        }
         if let Some(samples) = overrides.samples {
             if samples == 0 {
                 bail!("--samples 0 trains nothing; give at least 1");
@@ -212,20 +279,38 @@ impl Plan {
             let value = serde_json::from_str(value)
                 .or_else(|_| serde_json::from_str(&format!("[{value}]")))
                 .unwrap_or_else(|_| Value::from(value));
+            for hyper in self.dataset.values_mut().filter_map(|own| own.hyper.get_mut(variant)) {
+                hyper.remove(key);
+            }
             self.variant.entry(variant.into()).or_default().hyper.insert(key.into(), value);
         }
         Ok(())
     }
 
     fn runs(&mut self) -> impl Iterator<Item = &mut Run> {
-        self.variant.values_mut().map(|v| &mut v.run)
+        let datasets = self.dataset.values_mut().map(|own| &mut own.run);
+        self.variant.values_mut().map(|own| &mut own.run).chain(datasets)
+    }
+
+    /// Leaves out the datasets whose files are not here, if others are; one sentence for each.
+    pub fn leave_out_absent(&mut self, shelf: &Shelf) -> Vec<String> {
+        let absent: Vec<(String, String)> = self
+            .datasets
+            .iter()
+            .filter_map(|name| Some((name.clone(), format!("{:#}", shelf.get(name).err()?))))
+            .collect();
+        if absent.len() == self.datasets.len() {
+            return Vec::new();
+        }
+        self.datasets.retain(|name| !absent.iter().any(|(gone, _)| gone == name));
+        absent.into_iter().map(|(name, why)| format!("{name} is left out: {why}")).collect()
     }
 
     /// All cells, seeds outermost, so that an unfinished sweep already has every variant.
     ///
     /// # Errors
-    /// An unknown dataset, variant or hyperparameter; a number out of range; nothing to do.
-    pub fn cells(&self, registry: &Registry) -> Result<Vec<Cell>> {
+    /// An unknown or absent dataset, an unknown variant or hyperparameter; a number out of range; nothing to do.
+    pub fn cells(&self, registry: &Registry, shelf: &Shelf) -> Result<Vec<Cell>> {
         for (name, own) in &self.variant {
             let variant = registry.find(name)?;
             let tables = grid(&own.hyper);
@@ -236,25 +321,27 @@ impl Plan {
                 variant.check(&hyper)?;
             }
         }
+        for name in self.dataset.values().flat_map(|own| own.hyper.keys()) {
+            registry.find(name)?;
+        }
         let (mut cells, mut known) = (Vec::new(), BTreeSet::new());
         for &seed in &self.seeds.0 {
             for dataset_name in &self.datasets {
-                let image_set = dataset_name.contains(':') || DATASETS.contains(&dataset_name.as_str());
-                if image_set && dataset_name != Lines::NAME {
-                    bail!(
-                        "{dataset_name} can be read ('lerp data check {dataset_name}'), but nothing is trained and \
-                         measured on image sets yet; there is: {}",
-                        Lines::NAME
-                    );
-                }
-                let dataset = dataset(dataset_name, None)?;
+                let dataset = shelf.get(dataset_name)?;
+                let of_dataset = self.dataset.get(dataset_name).cloned().unwrap_or_default();
                 for name in &self.variants {
                     let variant = registry.find(name)?;
                     let own = self.variant.get(name).cloned().unwrap_or_default();
-                    for hyper in grid(&own.hyper) {
+                    let mut hyper = of_dataset.hyper.get(name).cloned().unwrap_or_default();
+                    hyper.extend(own.hyper.clone());
+                    let runs = [&own.run, &of_dataset.run, &self.run];
+                    let default = variant.network(dataset.name(), dataset.network());
+                    for (network, hyper) in networks(&runs, default)
+                        .iter()
+                        .flat_map(|network| grid(&hyper).into_iter().map(move |hyper| (*network, hyper)))
+                    {
                         let hyper = variant.check(&hyper)?;
-                        let default = variant.network(dataset.name(), dataset.network());
-                        let cell = self.cell(seed, dataset.name(), name, &own.run, hyper, default);
+                        let cell = cell(&runs, seed, &*dataset, name, hyper, network);
                         cell.check()?;
                         cell.network
                             .latent_shape(dataset.image())
@@ -267,41 +354,54 @@ impl Plan {
             }
         }
         if cells.is_empty() {
-            bail!("there is nothing to train: the plan names no dataset, variant or seed");
+            bail!("there is nothing to train: the plan names no dataset, variant, seed or latent");
         }
         Ok(cells)
     }
+}
 
-    fn cell(
-        &self,
-        seed: u64,
-        dataset: &str,
-        variant: &str,
-        own: &Run,
-        hyper: Hyper,
-        default: Network,
-    ) -> Cell {
-        let run = &self.run;
-        let eval_every = own.eval_every.or(run.eval_every).unwrap_or(PROTOCOL_CADENCE);
-        let (net, base) = (own.network, run.network);
-        Cell {
-            dataset: dataset.into(),
-            variant: variant.into(),
-            seed,
-            samples: own.samples.or(run.samples).unwrap_or(PROTOCOL_SAMPLES),
-            batch: own.batch.or(run.batch).unwrap_or(PROTOCOL_BATCH),
-            learning_rate: own.learning_rate.or(run.learning_rate).unwrap_or(PROTOCOL_RATE),
-            eval_every,
-            checkpoint_every: own.checkpoint_every.or(run.checkpoint_every).unwrap_or(eval_every),
-            test_samples: own.test_samples.or(run.test_samples).unwrap_or(PROTOCOL_TEST),
-            cluster_restarts: None,
-            network: Network {
-                scales: net.scales.or(base.scales).unwrap_or(default.scales),
-                depth: net.depth.or(base.depth).unwrap_or(default.depth),
-                latent: net.latent.or(base.latent).unwrap_or(default.latent),
-            },
-            hyper,
-        }
+/// A setting: of the first of `runs` that has it.
+fn first<T>(runs: &[&Run], of: impl Fn(&Run) -> Option<T>) -> Option<T> {
+    runs.iter().find_map(|run| of(run))
+}
+
+/// The networks that the settings ask for, one for each number of channels of the latent.
+fn networks(runs: &[&Run], default: Network) -> Vec<Network> {
+    let latents = first(runs, |run| run.network.latent.clone()).unwrap_or(OneOrMore::One(default.latent));
+    let network = |&latent: &usize| Network {
+        scales: first(runs, |run| run.network.scales).unwrap_or(default.scales),
+        depth: first(runs, |run| run.network.depth).unwrap_or(default.depth),
+        latent,
+    };
+    latents.list().iter().map(network).collect()
+}
+
+/// One cell by its settings; what none of `runs` gives is the protocol's.
+fn cell(
+    runs: &[&Run],
+    seed: u64,
+    dataset: &dyn Dataset,
+    variant: &str,
+    hyper: Hyper,
+    network: Network,
+) -> Cell {
+    let eval_every = first(runs, |run| run.eval_every).unwrap_or(PROTOCOL_CADENCE);
+    let drawn = dataset.name() == Lines::NAME;
+    let test = if drawn { PROTOCOL_TEST } else { PROTOCOL_TEST_IMAGES };
+    let restarts = || first(runs, |run| run.cluster_restarts).unwrap_or(PROTOCOL_RESTARTS);
+    Cell {
+        dataset: dataset.name().into(),
+        variant: variant.into(),
+        seed,
+        samples: first(runs, |run| run.samples).unwrap_or(PROTOCOL_SAMPLES),
+        batch: first(runs, |run| run.batch).unwrap_or(PROTOCOL_BATCH),
+        learning_rate: first(runs, |run| run.learning_rate).unwrap_or(PROTOCOL_RATE),
+        eval_every,
+        checkpoint_every: first(runs, |run| run.checkpoint_every).unwrap_or(eval_every),
+        test_samples: first(runs, |run| run.test_samples).unwrap_or(test),
+        cluster_restarts: (!drawn && dataset.classes() > 0).then(restarts),
+        network,
+        hyper,
     }
 }
 
@@ -383,7 +483,7 @@ mod tests {
     fn cells(preset: &str, overrides: &Overrides) -> Result<Vec<Cell>> {
         let mut plan = Plan::preset(preset)?;
         plan.apply(overrides)?;
-        plan.cells(&registry())
+        plan.cells(&registry(), &Shelf::default())
     }
 
     #[test]
@@ -410,7 +510,7 @@ mod tests {
         let own = "datasets=['lines']\nvariants=['vae']\nseeds=0\nsamples=0\n[variant.vae]\nsamples=1000\neval_every=10";
         let mut plan = Plan::parse(own).unwrap();
         plan.apply(&Overrides { samples: Some(500), ..Overrides::default() }).unwrap();
-        let cell = &plan.cells(&registry()).unwrap()[0];
+        let cell = &plan.cells(&registry(), &Shelf::default()).unwrap()[0];
         assert_eq!((cell.samples, cell.eval_every), (500, 5));
     }
 

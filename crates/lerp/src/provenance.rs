@@ -12,14 +12,14 @@ pub const GIT: &str = env!("LERP_GIT");
 pub const CANDLE: &str = env!("LERP_CANDLE");
 
 /// The provenance of something that starts now.
-pub fn provenance(device: &str, threads: usize, command: String) -> Provenance {
+pub fn provenance(device: &str, threads: usize, data: Option<String>, command: String) -> Provenance {
     Provenance {
         version: VERSION.into(),
         git: GIT.into(),
         device: device.into(),
         threads,
         candle: CANDLE.into(),
-        data: None,
+        data,
         started: now(),
         command,
     }

@@ -1,5 +1,7 @@
 //! K-means with many restarts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use candle_core::{Device, Storage, Tensor};
 use lerp_core::Draws;
 use rayon::prelude::*;
@@ -15,8 +17,8 @@ const BLOCK: usize = 2048;
 const COLUMNS: usize = 640;
 
 /// How k-means is run; the default is the paper's.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Options {
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
     /// Number of clusters: 10, that of the classes.
     pub clusters: usize,
     /// Restarts, of which the one with the lowest inertia is kept: 1000.
@@ -27,11 +29,13 @@ pub struct Options {
     /// coordinates: 1e-4, scikit-learn's default, which the reference code leaves as it is. A restart also ends
     /// once no point changes its cluster, and only then where this is 0.
     pub tolerance: f64,
+    /// Gives up once this is true.
+    pub stop: Option<&'a AtomicBool>,
 }
 
-impl Default for Options {
+impl Default for Options<'_> {
     fn default() -> Self {
-        Self { clusters: 10, restarts: 1000, max_iterations: 1000, tolerance: 1e-4 }
+        Self { clusters: 10, restarts: 1000, max_iterations: 1000, tolerance: 1e-4, stop: None }
     }
 }
 
@@ -66,7 +70,7 @@ impl KMeans {
     ///
     /// # Errors
     /// If there is no point, one holds NaN or infinity, there are more clusters than points, there is no cluster, restart
-    /// or iteration, or the tolerance is negative or not a number.
+    /// or iteration, the tolerance is negative or not a number, or it was asked to stop.
     pub fn fit(points: &Tensor, options: &Options, draws: &Draws) -> Result<Self> {
         let mut points = Rows::new("points to cluster", points)?;
         check(options, points.len())?;
@@ -86,6 +90,9 @@ impl KMeans {
         let mut running: Vec<Restart> = waiting.by_ref().take(places).collect();
         let mut best: Option<Restart> = None;
         while !running.is_empty() {
+            if options.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                return Err(Error::Stopped);
+            }
             let centres: Vec<f32> = running.iter().flat_map(|r| r.centres.iter().copied()).collect();
             let centres = Tensor::from_vec(centres, (running.len() * options.clusters, width), &Device::Cpu)?;
             for (number, block) in blocks.iter().enumerate() {
@@ -279,7 +286,7 @@ mod tests {
         Draws::new(11, &Device::Cpu)
     }
 
-    fn options(clusters: usize, restarts: usize) -> Options {
+    fn options(clusters: usize, restarts: usize) -> Options<'static> {
         Options { clusters, restarts, ..Options::default() }
     }
 
@@ -364,6 +371,14 @@ mod tests {
         // 3000 * 3/7, give or take four standard deviations.
         assert!(counts.iter().all(|c| (1286_i32 - c).abs() < 110), "{counts:?}");
         assert_eq!(first_centres(5, 5, &draws()).iter().sum::<usize>(), 10);
+    }
+
+    #[test]
+    fn it_stops_when_asked() {
+        let stop = AtomicBool::new(true);
+        let options = Options { stop: Some(&stop), ..options(1, 1) };
+        let stopped = KMeans::fit(&points(&[0.0, 1.0], 1), &options, &draws());
+        assert!(matches!(stopped, Err(Error::Stopped)));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     for i in 0..TIMED {
         let draws = draws.scope("eval").at(i as u64);
         let started = Instant::now();
-        evaluate(&learner, &Lines, &bank, PROTOCOL_TEST, &draws)?;
+        evaluate(&learner, &Lines, Some(&bank), PROTOCOL_TEST, &draws)?;
         whole.push(started.elapsed().as_secs_f64());
         let images = Lines.test_batch(EVALUATED_PAIRS * POSITIONS, &draws)?.images;
         let images = images.reshape((EVALUATED_PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE))?;

@@ -113,9 +113,29 @@ impl Display {
             Progress::Evaluated { samples, metrics } => {
                 cell.samples = *samples;
                 let find = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+                let percent = |name: &str, word: &str| {
+                    find(name).map_or(String::new(), |v| format!("  {word} {:.1} %", 100.0 * v))
+                };
+                let error = find("eval/reconstruction_mse").map(|v| format!("  error {v:.4}"));
                 let distance = find("eval/mean_distance").map(|v| format!("  distance {:.2}e-3", v * 1e3));
                 let smoothness = find("eval/mean_smoothness").map(|v| format!("  smoothness {v:.2}"));
-                cell.metrics = distance.unwrap_or_default() + &smoothness.unwrap_or_default();
+                let ends = percent("final/cluster_accuracy", "clusters");
+                cell.metrics = match distance {
+                    Some(distance) => distance + &smoothness.unwrap_or_default(),
+                    None if ends.is_empty() => {
+                        error.unwrap_or_default() + &percent("eval/classifier_accuracy", "accuracy")
+                    }
+                    None => std::mem::take(&mut cell.metrics) + &ends,
+                };
+            }
+            Progress::Finishing => {
+                let message = "measuring what the latents are worth";
+                if let Some(bar) = &cell.bar {
+                    bar.set_message(message);
+                } else {
+                    let line = format!("measure   {}", cell.id);
+                    self.plain(&line);
+                }
             }
             Progress::Done | Progress::Interrupted { .. } | Progress::Failed { .. } => {}
         }

@@ -2,6 +2,7 @@
 
 mod display;
 mod estimate;
+mod pixels;
 mod worker;
 
 use std::{
@@ -29,6 +30,7 @@ use crate::{
     provenance::{CANDLE, GIT, VERSION, now, provenance},
     registry::Registry,
     say::say,
+    shelf::Shelf,
 };
 use display::Display;
 use worker::Worker;
@@ -47,6 +49,9 @@ fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Pl
         datasets: args.datasets.clone(),
         samples: args.samples,
         learning_rate: args.learning_rate,
+        latent: args.latent.clone(),
+        depth: args.depth,
+        cluster_restarts: args.cluster_restarts,
         set: args.set.clone(),
         ..overrides
     })?;
@@ -109,8 +114,12 @@ struct Record<'a> {
 pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let overrides =
         Overrides { variants: args.variants.clone(), seeds: args.seeds.clone(), ..Overrides::default() };
-    let (plan, out) = plan(&args.plan, overrides, "quick")?;
-    let cells = plan.cells(registry)?;
+    let (mut plan, out) = plan(&args.plan, overrides, "quick")?;
+    let shelf = Shelf::new(args.plan.data.as_deref());
+    if args.plan.datasets.is_none() {
+        plan.leave_out_absent(&shelf).iter().for_each(|sentence| say(sentence));
+    }
+    let cells = plan.cells(registry, &shelf)?;
     let devices = args.plan.device.names()?;
     if args.jobs == Some(0) {
         bail!("--jobs 0 trains nothing; give at least 1");
@@ -148,6 +157,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     } else {
         write_atomic(&out.join(RECORD), toml::to_string(&record)?.as_bytes())?;
     }
+    let stop = stop_flag()?;
     let mut failed = Vec::new();
     let mut interrupted = false;
     if !missing.is_empty() {
@@ -162,7 +172,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             if share == 1 { "" } else { "s" },
             out.display()
         ));
-        let seconds = estimate::estimate(registry, &out, &missing, &devices[0], share);
+        let seconds = estimate::estimate(registry, &shelf, &out, &missing, &devices[0], share);
         // The longest run may outlast an even share of the work.
         let even = seconds.iter().sum::<f64>() / jobs as f64;
         let work = seconds.iter().copied().fold(even, f64::max);
@@ -170,10 +180,16 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             "Estimate: {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
             display::duration(work)
         ));
-        (failed, interrupted) =
-            Executor { registry, out: &out, devices: &devices, jobs, share, command: command_line() }
-                .run(&missing, &seconds)?;
+        for cell in &missing {
+            shelf.digest(&cell.dataset)?;
+        }
+        shelf.clear();
+        let command = command_line();
+        let (out, devices, shelf) = (&*out, &devices, &shelf);
+        (failed, interrupted) = Executor { registry, shelf, out, devices, jobs, share, command }
+            .run(&missing, &seconds, &stop)?;
     }
+    interrupted |= !pixels::references(&shelf, &out, &cells, &stop)?;
     finish(&out)?;
     for (id, reason) in &failed {
         say(&format!("FAILED {id}: {reason} (log: {})", out.join("runs").join(id).join("log.txt").display()));
@@ -204,6 +220,7 @@ fn default_jobs(devices: &[String], threads: usize) -> usize {
 /// Runs workers until the queue is empty.
 struct Executor<'a> {
     registry: &'a Registry,
+    shelf: &'a Shelf,
     out: &'a Path,
     devices: &'a [String],
     jobs: usize,
@@ -213,8 +230,12 @@ struct Executor<'a> {
 
 impl Executor<'_> {
     /// The cells that failed, with their reasons, and whether the sweep was interrupted.
-    fn run(&self, cells: &[Cell], seconds: &[f64]) -> Result<(Vec<(String, String)>, bool)> {
-        let stop = stop_flag()?;
+    fn run(
+        &self,
+        cells: &[Cell],
+        seconds: &[f64],
+        stop: &AtomicBool,
+    ) -> Result<(Vec<(String, String)>, bool)> {
         let mut display = Display::new(cells, seconds, std::io::stderr().is_terminal());
         let (sender, receiver) = mpsc::channel();
         let mut queue: VecDeque<usize> = (0..cells.len()).collect();
@@ -292,7 +313,8 @@ impl Executor<'_> {
         sender: mpsc::Sender<(usize, worker::Message)>,
     ) -> Result<Worker> {
         let record = self.record(cell, device)?;
-        Worker::start(index, &record, &self.out.join("runs").join(cell.id()), device, self.share, sender)
+        let dir = self.out.join("runs").join(cell.id());
+        Worker::start(index, &record, &dir, device, self.share, self.shelf.data(), sender)
     }
 
     fn record(&self, cell: &Cell, device: &str) -> Result<RunRecord> {
@@ -300,7 +322,12 @@ impl Executor<'_> {
             id: cell.id(),
             title: self.registry.find(&cell.variant)?.title().into(),
             cell: cell.clone(),
-            provenance: provenance(device, self.share, self.command.clone()),
+            provenance: provenance(
+                device,
+                self.share,
+                self.shelf.digest(&cell.dataset)?,
+                self.command.clone(),
+            ),
         })
     }
 }
@@ -316,7 +343,8 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
         ..Overrides::default()
     };
     let (plan, out) = plan(&args.plan, overrides, "quick")?;
-    let cells = plan.cells(registry)?;
+    let shelf = Shelf::new(args.plan.data.as_deref());
+    let cells = plan.cells(registry, &shelf)?;
     let [cell] = &cells[..] else { bail!("that is {} cells; `lerp sweep` trains several", cells.len()) };
     let device_name = args.plan.device.names()?.remove(0);
     check_folder(&out, args.plan.config.as_deref())?;
@@ -326,7 +354,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
         id: cell.id(),
         title: variant.title().into(),
         cell: cell.clone(),
-        provenance: provenance(&device_name, threads, command_line()),
+        provenance: provenance(&device_name, threads, shelf.digest(&cell.dataset)?, command_line()),
     };
     let dir = out.join("runs").join(cell.id());
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -348,7 +376,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let mut display = Display::new(&cells, &[1.0], std::io::stderr().is_terminal());
     display.started(0);
     let stop = stop_flag()?;
-    let dataset = lerp_data::dataset(&cell.dataset, None)?;
+    let dataset = shelf.get(&cell.dataset)?;
     let outcome = lerp_train::train(
         &record,
         variant,

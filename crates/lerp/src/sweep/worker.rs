@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use lerp_data::FOLDER_VARIABLE;
 use lerp_train::{Progress, Run, RunRecord, State};
 
 use crate::{cli::WorkerArgs, device, registry::Registry};
@@ -55,6 +56,7 @@ impl Worker {
         dir: &Path,
         device: &str,
         threads: usize,
+        data: Option<&Path>,
         sender: Sender<(usize, Message)>,
     ) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -66,6 +68,7 @@ impl Worker {
             .arg(dir)
             .args(["--device", device])
             .env("RAYON_NUM_THREADS", threads.to_string())
+            .envs(data.map(|data| (FOLDER_VARIABLE, data)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

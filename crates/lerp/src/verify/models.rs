@@ -151,7 +151,8 @@ impl Case<'_> {
         out("recon", &model.reconstruct(&x, &draws)?)?;
         out("decode_h", &model.decode(&h)?)?;
         out("cls_input", &features)?;
-        out("cls_logits", &learner.classify(&features)?)?;
+        let logits = learner.classify(&features)?.context("a model without classes")?;
+        out("cls_logits", &logits)?;
         match self.variant {
             "dropout" => {
                 let masked = self.concrete::<Dropout>(learner)?.drop(&z, &draws)?;

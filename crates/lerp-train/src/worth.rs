@@ -1,0 +1,123 @@
+//! What the latents of a finished run are worth: a classifier of frozen features, and clusters (section 4).
+
+use std::sync::atomic::AtomicBool;
+
+use candle_core::{Device, Tensor};
+use lerp_core::Draws;
+use lerp_data::{Dataset, Part};
+use lerp_eval::{clustering, probe};
+
+use crate::{Error, Learner, Result, evaluate::CHUNK};
+
+/// Training images that are encoded, from the first on, as in the paper's clustering.
+pub const MOST_TRAINING: usize = 60_000;
+
+/// What features are worth to a single-layer classifier fitted to them, by metric name.
+fn probe([train, test]: [&Labelled; 2], stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
+    let options = probe::Options { stop: Some(stop), ..probe::Options::default() };
+    let fitted = probe::fit((&train.features, &train.labels), (&test.features, &test.labels), &options)?;
+    let named = [
+        ("probe_accuracy", fitted.test_accuracy),
+        ("probe_train_accuracy", fitted.train_accuracy),
+        ("probe_loss", fitted.train_loss),
+        ("probe_iterations", fitted.iterations as f64),
+        ("probe_converged", f64::from(u8::from(fitted.converged))),
+        ("train_images", train.labels.len() as f64),
+        ("test_images", test.labels.len() as f64),
+    ];
+    Ok(named.map(|(name, value)| (format!("final/{name}"), value)).into())
+}
+
+/// Features of images with their labels.
+struct Labelled {
+    /// `[images, width]`, on the CPU.
+    features: Tensor,
+    labels: Vec<u32>,
+}
+
+/// Measures a trained model: the features for the classifier, the latents for k-means with `restarts` restarts, both of
+/// the first [`MOST_TRAINING`] training images and of all test images.
+///
+/// # Errors
+/// If the images have no labels or cannot be read, latents are not finite, or `stop` became true.
+pub(crate) fn of_model(
+    learner: &Learner,
+    dataset: &dyn Dataset,
+    restarts: usize,
+    draws: &Draws,
+    stop: &AtomicBool,
+) -> Result<Vec<(String, f64)>> {
+    let encode = |part: Part, name: &str| -> Result<(Labelled, Tensor)> {
+        let (mut features, mut latents, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        let draws = draws.scope(name);
+        each_chunk(dataset, part, draws.device(), stop, |chunk, images, of_chunk| {
+            let draws = draws.scope(&chunk.to_string());
+            let model = learner.model();
+            let flat = |x: Tensor| x.detach().flatten_from(1)?.to_device(&Device::Cpu);
+            features.push(flat(model.features(images, &draws)?)?);
+            latents.push(flat(model.encode(images, &draws)?)?);
+            labels.extend(of_chunk);
+            Ok(())
+        })?;
+        Ok((Labelled { features: Tensor::cat(&features, 0)?, labels }, Tensor::cat(&latents, 0)?))
+    };
+    let (train, train_latents) = encode(Part::Train, "train")?;
+    let (test, test_latents) = encode(Part::Test, "test")?;
+    let mut measures = probe([&train, &test], stop)?;
+    let mut classes = train.labels.clone();
+    classes.sort_unstable();
+    classes.dedup();
+    let options = clustering::Options {
+        clusters: classes.len(),
+        restarts,
+        stop: Some(stop),
+        ..clustering::Options::default()
+    };
+    let (train, test) = ((&train_latents, &*train.labels), (&test_latents, &*test.labels));
+    let found = clustering::evaluate(train, test, &options, &draws.scope("clusters"))?;
+    let named = [
+        ("cluster_accuracy", found.test_accuracy),
+        ("cluster_accuracy_train", found.train_accuracy),
+        ("cluster_information", found.test_information),
+        ("cluster_inertia", found.inertia),
+    ];
+    measures.extend(named.map(|(name, value)| (format!("final/{name}"), value)));
+    Ok(measures)
+}
+
+/// What raw pixels are worth to a single-layer classifier, for comparison, by the names of a model's measures.
+///
+/// # Errors
+/// If the images have no labels or cannot be read, or `stop` became true.
+pub fn of_pixels(dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
+    let read = |part: Part| -> Result<Labelled> {
+        let (mut features, mut labels) = (Vec::new(), Vec::new());
+        each_chunk(dataset, part, &Device::Cpu, stop, |_, images, of_chunk| {
+            features.push(images.flatten_from(1)?);
+            labels.extend(of_chunk);
+            Ok(())
+        })?;
+        Ok(Labelled { features: Tensor::cat(&features, 0)?, labels })
+    };
+    probe([&read(Part::Train)?, &read(Part::Test)?], stop)
+}
+
+/// Goes through a part's images, [`MOST_TRAINING`] of the training part, a chunk at a time: its number, images and labels.
+fn each_chunk(
+    dataset: &dyn Dataset,
+    part: Part,
+    device: &Device,
+    stop: &AtomicBool,
+    mut then: impl FnMut(usize, &Tensor, Vec<u32>) -> Result<()>,
+) -> Result<()> {
+    let all = dataset.count(part)?.unwrap_or(0);
+    let count = if part == Part::Train { all.min(MOST_TRAINING) } else { all };
+    for (chunk, first) in (0..count).step_by(CHUNK).enumerate() {
+        if stop.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::Eval(lerp_eval::Error::Stopped));
+        }
+        let batch = dataset.range(part, first..count.min(first + CHUNK), device)?;
+        then(chunk, &batch.images, batch.labels()?.to_vec1()?)?;
+    }
+    Ok(())
+}
