@@ -78,8 +78,8 @@ pub fn check(set: &ImageSet) -> Result<Report> {
         folder: files.folder.clone(),
         image: set.image(),
         files: reports,
-        train: part_report(&parts.train, set.classes()),
-        test: part_report(&parts.test, set.classes()),
+        train: part_report(&parts.train, set.classes())?,
+        test: part_report(&parts.test, set.classes())?,
         held_out: files.test.is_empty(),
     })
 }
@@ -117,11 +117,11 @@ fn feed(digest: &mut Sha256, path: &Path) -> io::Result<u64> {
     }
 }
 
-fn part_report(images: &Images, classes: usize) -> PartReport {
+fn part_report(images: &Images, classes: usize) -> Result<PartReport> {
     let channels = images.shape.channels;
     let (mut sums, mut range) = (vec![0.0_f64; channels], (f32::INFINITY, f32::NEG_INFINITY));
     for index in 0..images.len() {
-        for pixel in images.image(index).chunks_exact(channels) {
+        for pixel in images.image(index)?.chunks_exact(channels) {
             for (sum, &value) in sums.iter_mut().zip(pixel) {
                 *sum += f64::from(value);
                 range = (range.0.min(value), range.1.max(value));
@@ -129,17 +129,17 @@ fn part_report(images: &Images, classes: usize) -> PartReport {
         }
     }
     let pixels = (images.len() * images.shape.height * images.shape.width) as f64;
-    let counts = images.labels.as_ref().map(|labels| {
+    let counts = images.labelled().then(|| {
         let mut counts = vec![0; classes];
-        for label in labels {
-            if let Some(count) = counts.get_mut(*label as usize) {
+        for label in images.labels() {
+            if let Some(count) = counts.get_mut(label as usize) {
                 *count += 1;
             }
         }
         counts
     });
     let means = sums.into_iter().map(|sum| (sum / pixels + 1.0) * 0.5).collect();
-    PartReport { images: images.len(), classes: counts, means, range }
+    Ok(PartReport { images: images.len(), classes: counts, means, range })
 }
 
 /// The first ten training images of each class (of the first fifty classes), a row a class, as the bytes of a PNG file;
@@ -150,11 +150,13 @@ fn part_report(images: &Images, classes: usize) -> PartReport {
 pub fn contact_sheet(set: &ImageSet) -> Result<Vec<u8>> {
     let parts = set.parts()?;
     let images = &parts.train;
-    let rows: Vec<Vec<usize>> = match &images.labels {
-        None => (0..ROWS).map(|row| (row * COLUMNS..(row + 1) * COLUMNS).collect()).collect(),
-        Some(labels) => (0..set.classes().min(MOST_ROWS) as u32)
+    let labels: Vec<u32> = images.labels().collect();
+    let rows: Vec<Vec<usize>> = if labels.is_empty() {
+        (0..ROWS).map(|row| (row * COLUMNS..(row + 1) * COLUMNS).collect()).collect()
+    } else {
+        (0..set.classes().min(MOST_ROWS) as u32)
             .map(|class| (0..images.len()).filter(|&i| labels[i] == class).take(COLUMNS).collect())
-            .collect(),
+            .collect()
     };
     let ImageShape { height, width, channels } = images.shape;
     let (cell_height, cell_width) = (height * ZOOM + GAP, width * ZOOM + GAP);
@@ -162,7 +164,7 @@ pub fn contact_sheet(set: &ImageSet) -> Result<Vec<u8>> {
     let mut sheet = vec![255; sheet_height * sheet_width * 3];
     for (row, indices) in rows.iter().enumerate() {
         for (column, &index) in indices.iter().enumerate().filter(|(_, index)| **index < images.len()) {
-            let image = images.image(index);
+            let image = images.image(index)?;
             for (y, x) in (0..height * ZOOM).flat_map(|y| (0..width * ZOOM).map(move |x| (y, x))) {
                 let from = (y / ZOOM * width + x / ZOOM) * channels;
                 let to = (row * cell_height + GAP + y) * sheet_width + column * cell_width + GAP + x;

@@ -107,6 +107,7 @@ pub enum Part {
 ///
 /// The paper's image sets are looked for in the sub-folder of their name in `data`, or else in the folder that the
 /// environment variable `LERP_DATA` names; under their original names or as parquet files of the Hugging Face hub.
+/// `?test-every=N` behind the name of images without a test part holds every Nth out for it, instead of every tenth.
 ///
 /// # Errors
 /// If there is none of that name (the error holds the nearest one), or its files are not there; the user's own images

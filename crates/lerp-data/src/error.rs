@@ -45,6 +45,30 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A cache file that cannot be written.
+    #[error("cannot write the cache file {}: {source}; name another folder with LERP_CACHE", .file.display())]
+    Cache {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A name of a dataset whose option is none.
+    #[error(
+        "{name}: '{option}' is no option of an image set; there is ?test-every=N, N from 2, to hold out every Nth image"
+    )]
+    BadOption {
+        /// The whole name.
+        name: String,
+        /// What stands behind the question mark.
+        option: String,
+    },
+    /// A share to hold out of files that have a test part.
+    #[error("{name}: these files have a test part, so ?test-every has nothing to do; leave it out")]
+    HasTestPart {
+        /// The whole name.
+        name: String,
+    },
     /// A file that does not hold what it should.
     #[error("{}: expected {expected}, found {found}", .file.display())]
     Format {

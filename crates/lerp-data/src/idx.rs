@@ -11,7 +11,6 @@ use flate2::bufread::MultiGzDecoder;
 use crate::{
     Result,
     error::Fault,
-    images::Pixels,
     resize::{SIDE, fit, pad},
 };
 
@@ -23,19 +22,19 @@ const LONGEST_SIDE: usize = 4096;
 ///
 /// # Shapes
 /// `[n, 32, 32, 1]`.
-pub(crate) fn images(path: &Path) -> Result<Pixels> {
-    let read = || -> std::result::Result<Pixels, Fault> {
+pub(crate) fn images(path: &Path) -> Result<Vec<u8>> {
+    let read = || -> std::result::Result<Vec<u8>, Fault> {
         let (sizes, bytes) = body::<3>(path, IMAGES)?;
         let [_, height, width] = sizes;
         if height == SIDE && width == SIDE {
-            return Ok(Pixels::Bytes(bytes));
+            return Ok(bytes);
         }
         let images = bytes.chunks_exact(height * width);
         let small = height <= SIDE && width <= SIDE;
         let pixels = images.flat_map(|image| {
             if small { pad(image, height, width, SIDE) } else { fit(image, [height, width, 1], SIDE) }
         });
-        Ok(Pixels::Bytes(pixels.collect()))
+        Ok(pixels.collect())
     };
     read().map_err(|fault| fault.at(path))
 }

@@ -1,61 +1,156 @@
-//! Image sets in memory.
+//! Image sets: pixels in memory or in a cache file, and which of them make a part.
+
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use lerp_core::ImageShape;
 use sha2::{Digest, Sha256};
 
-use crate::{Batch, Result};
+use crate::{Batch, Result, cache::Stored};
 
-/// Pixels of an image set, each image `[height, width, channels]`, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Pixels {
-    /// Value `v` stands for `v * 2 / 255 - 1` (section B6 of the protocol: all image sets).
-    Bytes(Vec<u8>),
-    /// Value `v` stands for `v / 16384`: resized images overshoot [-1, 1], by a factor below 1.9, and are not clipped.
-    /// Rounding to it moves a pixel by at most 1/260 of a gray level; half the memory of `f32`.
-    Fixed(Vec<i16>),
+/// What a stored value stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A byte `v` for `v * 2 / 255 - 1` (section B6 of the protocol: all image sets).
+    Bytes,
+    /// Two bytes, little-endian, `v` for `v / 16384`: resized images overshoot [-1, 1], by a factor below 1.9, and are not
+    /// clipped. Rounding to it moves a pixel by at most 1/260 of a gray level; half the memory of `f32`.
+    Fixed,
 }
 
 const FIXED: f32 = 16_384.0;
 
-/// `value` as [`Pixels::Fixed`] has it.
-pub(crate) fn fixed(value: f32) -> i16 {
-    (value * FIXED).round() as i16
+/// `value` as [`Kind::Fixed`] has it.
+pub(crate) fn fixed(value: f32) -> [u8; 2] {
+    ((value * FIXED).round() as i16).to_le_bytes()
+}
+
+impl Kind {
+    /// Bytes of a value.
+    pub fn size(self) -> usize {
+        match self {
+            Self::Bytes => 1,
+            Self::Fixed => 2,
+        }
+    }
+
+    fn values(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::Bytes => bytes.iter().map(|&v| f32::from(v) * 2.0 / 255.0 - 1.0).collect(),
+            Self::Fixed => {
+                let (pairs, _) = bytes.as_chunks::<2>();
+                pairs.iter().map(|&v| f32::from(i16::from_le_bytes(v)) / FIXED).collect()
+            }
+        }
+    }
+}
+
+/// Pixels, each image `[height, width, channels]`, one after the other.
+#[derive(Debug)]
+pub(crate) enum Pixels {
+    Memory(Vec<u8>),
+    File(Stored),
+}
+
+/// All that was read of some files.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub shape: ImageShape,
+    pub kind: Kind,
+    pub pixels: Pixels,
+    pub labels: Option<Vec<u32>>,
+    /// Whether the three channels of every pixel are equal.
+    pub gray: bool,
+}
+
+impl Held {
+    /// Bytes of one image.
+    pub fn stride(&self) -> usize {
+        self.shape.height * self.shape.width * self.shape.channels * self.kind.size()
+    }
+
+    fn len(&self) -> usize {
+        let bytes = match &self.pixels {
+            Pixels::Memory(bytes) => bytes.len(),
+            Pixels::File(stored) => stored.pixels,
+        };
+        bytes / self.stride().max(1)
+    }
+}
+
+/// Which of the images that were read are in a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Places {
+    All,
+    /// All but every so manieth.
+    Kept(usize),
+    /// Every so manieth.
+    Out(usize),
 }
 
 /// Images, and their classes if they have any.
 #[derive(Debug, Clone)]
 pub(crate) struct Images {
     pub shape: ImageShape,
-    pub pixels: Pixels,
-    pub labels: Option<Vec<u32>>,
+    held: Arc<Held>,
+    places: Places,
 }
 
 impl Images {
-    /// Elements of one image.
-    fn stride(&self) -> usize {
-        self.shape.height * self.shape.width * self.shape.channels
+    pub fn new(held: Held) -> Self {
+        Self { shape: held.shape, held: Arc::new(held), places: Places::All }
     }
 
     /// Number of images.
     pub fn len(&self) -> usize {
-        let values = match &self.pixels {
-            Pixels::Bytes(values) => values.len(),
-            Pixels::Fixed(values) => values.len(),
+        let all = self.held.len();
+        match self.places {
+            Places::All => all,
+            Places::Kept(every) => all - all / every,
+            Places::Out(every) => all / every,
+        }
+    }
+
+    /// Where image `index` was read.
+    fn place(&self, index: usize) -> usize {
+        match self.places {
+            Places::All => index,
+            Places::Kept(every) => index + index / (every - 1),
+            Places::Out(every) => index * every + every - 1,
+        }
+    }
+
+    pub fn labelled(&self) -> bool {
+        self.held.labels.is_some()
+    }
+
+    /// The classes, in order; none where there are no labels.
+    pub fn labels(&self) -> impl Iterator<Item = u32> {
+        let labels = self.held.labels.as_deref();
+        (0..self.len()).filter_map(move |index| Some(labels?[self.place(index)]))
+    }
+
+    /// Image `index` as it was read, without the channels that repeat the first.
+    fn bytes(&self, index: usize) -> Result<Vec<u8>> {
+        let (place, stride) = (self.place(index), self.held.stride());
+        let bytes = match &self.held.pixels {
+            Pixels::Memory(bytes) => bytes[place * stride..(place + 1) * stride].to_vec(),
+            Pixels::File(stored) => stored.read(place * stride, stride)?,
         };
-        values / self.stride().max(1)
+        if self.shape == self.held.shape {
+            return Ok(bytes);
+        }
+        let size = self.held.kind.size();
+        Ok(bytes
+            .chunks_exact(size * self.held.shape.channels)
+            .flat_map(|pixel| &pixel[..size])
+            .copied()
+            .collect())
     }
 
     /// Pixels of image `index`, in `[-1, 1]` save for what resizing overshot.
-    pub fn image(&self, index: usize) -> Vec<f32> {
-        let stride = self.stride();
-        let place = index * stride..(index + 1) * stride;
-        match &self.pixels {
-            Pixels::Bytes(values) => {
-                values[place].iter().map(|&v| f32::from(v) * 2.0 / 255.0 - 1.0).collect()
-            }
-            Pixels::Fixed(values) => values[place].iter().map(|&v| f32::from(v) / FIXED).collect(),
-        }
+    pub fn image(&self, index: usize) -> Result<Vec<f32>> {
+        Ok(self.held.kind.values(&self.bytes(index)?))
     }
 
     /// The images at `indices`.
@@ -64,78 +159,56 @@ impl Images {
     /// Images `[indices, height, width, channels]`, labels `[indices]`.
     pub fn batch(&self, indices: &[usize], device: &Device) -> Result<Batch> {
         let ImageShape { height, width, channels } = self.shape;
-        let pixels: Vec<f32> = indices.iter().flat_map(|&index| self.image(index)).collect();
+        let mut pixels = Vec::with_capacity(indices.len() * height * width * channels);
+        for &index in indices {
+            pixels.extend(self.image(index)?);
+        }
         let images = Tensor::from_vec(pixels, (indices.len(), height, width, channels), device)?;
-        let labels = self.labels.as_ref().map(|labels| {
-            let labels: Vec<u32> = indices.iter().map(|&index| labels[index]).collect();
+        let labels = self.held.labels.as_ref().map(|labels| {
+            let labels: Vec<u32> = indices.iter().map(|&index| labels[self.place(index)]).collect();
             Tensor::from_vec(labels, indices.len(), device)
         });
         Ok(Batch { images, labels: labels.transpose()? })
     }
 
     /// Feeds shape, number, pixels and labels to a digest.
-    pub fn feed(&self, digest: &mut Sha256) {
+    pub fn feed(&self, digest: &mut Sha256) -> Result<()> {
         let ImageShape { height, width, channels } = self.shape;
         digest.update(format!("{} images {height} x {width} x {channels}", self.len()));
-        match &self.pixels {
-            Pixels::Bytes(values) => digest.update(values),
-            Pixels::Fixed(values) => values.chunks(1 << 16).for_each(|part| {
-                digest.update(part.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
-            }),
+        for index in 0..self.len() {
+            digest.update(self.bytes(index)?);
         }
-        if let Some(labels) = &self.labels {
-            digest.update(labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<u8>>());
-        }
+        digest.update(self.labels().flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
+        Ok(())
     }
 
-    /// Splits off every tenth image, for sets that come without a test part.
-    pub fn hold_out(self) -> (Self, Self) {
-        let held = |index: usize| index % 10 == 9;
-        let stride = self.stride().max(1);
-        let pixels = |part: bool| match &self.pixels {
-            Pixels::Bytes(values) => Pixels::Bytes(choose(values, stride, |i| held(i) == part)),
-            Pixels::Fixed(values) => Pixels::Fixed(choose(values, stride, |i| held(i) == part)),
-        };
-        let labels = |part: bool| self.labels.as_ref().map(|labels| choose(labels, 1, |i| held(i) == part));
-        let part = |test| Self { shape: self.shape, pixels: pixels(test), labels: labels(test) };
-        (part(false), part(true))
+    /// Splits off the last of every `every` images, for sets that come without a test part.
+    pub fn hold_out(self, every: usize) -> (Self, Self) {
+        let out = Self { places: Places::Out(every), ..self.clone() };
+        (Self { places: Places::Kept(every), ..self }, out)
     }
 
     /// One channel instead of three, if the three are equal in all of both.
-    pub fn gray_if_gray(parts: [Self; 2]) -> [Self; 2] {
-        let gray = |part: &Self| match &part.pixels {
-            Pixels::Bytes(values) => {
-                part.shape.channels == 3 && values.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2])
-            }
-            Pixels::Fixed(_) => false,
-        };
-        if !parts.iter().all(gray) {
-            return parts;
+    pub fn gray_if_gray(mut parts: [Self; 2]) -> [Self; 2] {
+        if parts.iter().all(|part| part.held.gray && part.shape.channels == 3) {
+            parts.iter_mut().for_each(|part| part.shape.channels = 1);
         }
-        parts.map(|mut part| {
-            if let Pixels::Bytes(values) = &mut part.pixels {
-                *values = values.iter().copied().step_by(3).collect();
-            }
-            part.shape.channels = 1;
-            part
-        })
+        parts
     }
-}
-
-fn choose<T: Copy>(values: &[T], stride: usize, chosen: impl Fn(usize) -> bool) -> Vec<T> {
-    let rows = values.chunks_exact(stride).enumerate();
-    rows.filter(|(index, _)| chosen(*index)).flat_map(|(_, row)| row.iter().copied()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn held(shape: ImageShape, pixels: Vec<u8>, labels: Option<Vec<u32>>, gray: bool) -> Images {
+        Images::new(Held { shape, kind: Kind::Bytes, pixels: Pixels::Memory(pixels), labels, gray })
+    }
+
     fn images(n: u8) -> Images {
         let pixels = (0..n).flat_map(|i| [i, 0, 255, i]).collect();
         let labels = (0..n).map(u32::from).collect();
-        let shape = ImageShape { height: 2, width: 2, channels: 1 };
-        Images { shape, pixels: Pixels::Bytes(pixels), labels: Some(labels) }
+        held(ImageShape { height: 2, width: 2, channels: 1 }, pixels, Some(labels), false)
     }
 
     #[test]
@@ -150,29 +223,34 @@ mod tests {
     #[test]
     fn fixed_point_holds_what_resizing_overshoots() {
         for value in [-1.9_f32, -1.0, -0.123_456, 0.0, 0.7, 1.0, 1.9] {
-            assert!((f32::from(fixed(value)) / FIXED - value).abs() <= 0.5 / FIXED);
+            assert!((Kind::Fixed.values(&fixed(value))[0] - value).abs() <= 0.5 / FIXED);
         }
     }
 
     #[test]
     fn every_tenth_is_held_out_and_labels_go_with_their_images() {
-        let (train, test) = images(25).hold_out();
-        assert_eq!((train.len(), test.len()), (23, 2));
-        assert_eq!(test.labels, Some(vec![9, 19]));
-        assert_eq!(test.pixels, Pixels::Bytes(vec![9, 0, 255, 9, 19, 0, 255, 19]));
-        for index in 0..23 {
-            let label = train.labels.as_ref().unwrap()[index];
-            assert_eq!(train.image(index)[0], label as f32 * 2.0 / 255.0 - 1.0);
+        for (n, every, kept, out) in [(25, 10, 23, vec![9, 19]), (5, 2, 3, vec![1, 3]), (3, 4, 3, vec![])] {
+            let (train, test) = images(n).hold_out(every);
+            assert_eq!((train.len(), test.len()), (kept, out.len()));
+            assert_eq!(test.labels().collect::<Vec<_>>(), out);
+            for part in [&train, &test] {
+                for (index, label) in part.labels().enumerate() {
+                    assert_eq!(part.image(index).unwrap()[0], label as f32 * 2.0 / 255.0 - 1.0);
+                }
+            }
+            let mut all: Vec<u32> = train.labels().chain(test.labels()).collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..u32::from(n)).collect::<Vec<_>>());
         }
     }
 
     #[test]
     fn gray_images_lose_their_copies() {
         let shape = ImageShape { height: 1, width: 2, channels: 3 };
-        let of = |pixels: [u8; 6]| Images { shape, pixels: Pixels::Bytes(pixels.to_vec()), labels: None };
-        let [a, _] = Images::gray_if_gray([of([1, 1, 1, 2, 2, 2]), of([3, 3, 3, 4, 4, 4])]);
-        assert_eq!((a.shape.channels, a.pixels), (1, Pixels::Bytes(vec![1, 2])));
-        let [a, _] = Images::gray_if_gray([of([1, 1, 1, 2, 2, 2]), of([3, 3, 3, 4, 4, 5])]);
-        assert_eq!(a.shape.channels, 3);
+        let of = |gray| held(shape, vec![1, 1, 1, 2, 2, 2], None, gray);
+        let [a, _] = Images::gray_if_gray([of(true), of(true)]);
+        assert_eq!((a.shape.channels, a.bytes(0).unwrap()), (1, vec![1, 2]));
+        let [a, _] = Images::gray_if_gray([of(true), of(false)]);
+        assert_eq!((a.shape.channels, a.bytes(0).unwrap().len()), (3, 6));
     }
 }

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod cache;
 mod check;
 mod cifar;
 mod dataset;
@@ -37,6 +38,7 @@ mod resize;
 mod set;
 mod shuffle;
 
+pub use cache::CACHE_VARIABLE;
 pub use check::{FileReport, PartReport, Report, check, contact_sheet};
 pub use dataset::{Batch, DATASETS, Dataset, Part, dataset, image_set};
 pub use error::{Error, Result};

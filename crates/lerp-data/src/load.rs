@@ -6,14 +6,16 @@ use lerp_core::ImageShape;
 use rayon::prelude::*;
 
 use crate::{
-    Error, Part, Result, cifar,
+    Error, Part, Result,
+    cache::{self, Cache, Collector},
+    cifar,
     error::Fault,
     find::{Files, Format, Known, file_name},
     idx,
-    images::{Images, Pixels, fixed},
+    images::{Images, Kind, fixed},
     mat, parquet,
     picture::{self, Picture},
-    resize::{SIDE, bicubic, fit},
+    resize::{SIDE, bicubic, fit, pad},
 };
 
 /// Classes that a dataset of one's own may have.
@@ -37,24 +39,26 @@ impl Parts {
     }
 }
 
-/// Reads the files; `known` says what they must hold, if they are a set of the paper.
+/// Reads the files; `known` says what they must hold, if they are a set of the paper. Where there is no test part, the last
+/// of every `every` images makes one.
 ///
 /// # Errors
 /// If one cannot be read or holds something else.
-pub(crate) fn load(files: &Files, known: Option<&Known>) -> Result<Parts> {
-    let train = part(&files.format, &files.train, known)?;
+pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &Cache) -> Result<Parts> {
+    let train = part(&files.format, &files.train, known, cache)?;
     let last = files.train.last().map_or(files.folder.as_path(), PathBuf::as_path);
     if train.len() == 0 {
         return Err(Fault::new("at least one image", "none").at(last));
     }
     let (train, test) = if files.test.is_empty() {
-        train.hold_out()
+        train.hold_out(every)
     } else {
-        (train, part(&files.format, &files.test, known)?)
+        (train, part(&files.format, &files.test, known, cache)?)
     };
     if test.len() == 0 {
         let file = files.test.last().map_or(last, PathBuf::as_path);
-        return Err(Fault::new("at least one test image (or ten images to hold one out of)", "none").at(file));
+        let expected = format!("at least one test image (or {every} images to hold one out of)");
+        return Err(Fault::new(expected, "none").at(file));
     }
     if known.is_some() {
         return Ok(Parts { train, test });
@@ -63,55 +67,79 @@ pub(crate) fn load(files: &Files, known: Option<&Known>) -> Result<Parts> {
     Ok(Parts { train, test })
 }
 
-fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>) -> Result<Images> {
+fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache) -> Result<Images> {
     let channels = match (format, known) {
         (Format::Idx, _) => 1,
         (_, Some(known)) => known.channels,
         (_, None) => 3,
     };
     let shape = ImageShape { height: SIDE, width: SIDE, channels };
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    match format {
-        Format::Idx => return idx_part(paths, known, shape),
-        Format::Cifar => paths.iter().try_for_each(|path| cifar::read(path, &mut pixels, &mut labels))?,
-        Format::Mat => paths.iter().try_for_each(|path| mat::read(path, &mut pixels, &mut labels))?,
-        Format::Parquet => return parquet_part(paths, known, shape),
-        Format::Pictures => return pictures(paths, known, shape),
-        Format::Folders(classes) => {
-            for path in paths {
-                let class = path.parent().map(file_name).unwrap_or_default();
-                let index = classes.iter().position(|name| *name == class).ok_or_else(|| {
-                    Fault::new("a class that the training part has", format!("'{class}'")).at(path)
-                })?;
-                labels.push(index as u32);
-            }
-            let images = pictures(paths, known, shape)?;
-            return Ok(Images { labels: Some(labels), ..images });
-        }
+    let kind = if known.is_some_and(|known| known.name == "celeba") { Kind::Fixed } else { Kind::Bytes };
+    let place = cache.place(&format!("{} {format:?}", known.map_or("own", |known| known.name)), paths)?;
+    if let Some(place) = &place
+        && let Some(held) = cache::open(place, shape, kind)?
+    {
+        return Ok(Images::new(held));
     }
-    Ok(Images { shape, pixels: Pixels::Bytes(pixels), labels: Some(labels) })
+    let mut images = Collector::new(shape, kind, cache, place);
+    let labels = match format {
+        Format::Idx => idx_part(paths, known, &mut images)?,
+        Format::Cifar | Format::Mat => {
+            let mut labels = Vec::new();
+            for path in paths {
+                let mut pixels = Vec::new();
+                match format {
+                    Format::Mat => mat::read(path, &mut pixels, &mut labels)?,
+                    _ => cifar::read(path, &mut pixels, &mut labels)?,
+                }
+                images.push(pixels)?;
+            }
+            Some(labels)
+        }
+        Format::Parquet => parquet_part(paths, known, &mut images)?,
+        Format::Pictures => {
+            pictures(paths, known, &mut images)?;
+            None
+        }
+        Format::Folders(classes) => {
+            let class = |path: &PathBuf| {
+                let class = path.parent().map(file_name).unwrap_or_default();
+                let index = classes.iter().position(|name| *name == class);
+                let fault =
+                    || Fault::new("a class that the training part has", format!("'{class}'")).at(path);
+                Ok(index.ok_or_else(fault)? as u32)
+            };
+            let labels = paths.iter().map(class).collect::<Result<_>>()?;
+            pictures(paths, known, &mut images)?;
+            Some(labels)
+        }
+    };
+    Ok(Images::new(images.finish(labels)?))
 }
 
-fn idx_part(paths: &[PathBuf], known: Option<&Known>, shape: ImageShape) -> Result<Images> {
-    let [images, rest @ ..] = paths else {
-        return Ok(Images { shape, pixels: Pixels::Bytes(Vec::new()), labels: None });
-    };
-    let images = Images { shape, pixels: idx::images(images)?, labels: None };
-    let [path] = rest else { return Ok(images) };
+fn idx_part(paths: &[PathBuf], known: Option<&Known>, images: &mut Collector) -> Result<Option<Vec<u32>>> {
+    let [file, rest @ ..] = paths else { return Ok(None) };
+    let pixels = idx::images(file)?;
+    let count = pixels.len() / (SIDE * SIDE);
+    images.push(pixels)?;
+    let [path] = rest else { return Ok(None) };
     let labels = idx::labels(path)?;
-    if labels.len() != images.len() {
-        return Err(Fault::new(format!("{} labels", images.len()), labels.len().to_string()).at(path));
+    if labels.len() != count {
+        return Err(Fault::new(format!("{count} labels"), labels.len().to_string()).at(path));
     }
     let most = known.map_or(256, |known| known.classes as u32);
     if let Some(index) = labels.iter().position(|label| *label >= most) {
         let found = format!("{} in place {index}", labels[index]);
         return Err(Fault::new(format!("labels 0 to {}", most - 1), found).at(path));
     }
-    Ok(Images { labels: Some(labels), ..images })
+    Ok(Some(labels))
 }
 
-fn parquet_part(paths: &[PathBuf], known: Option<&Known>, shape: ImageShape) -> Result<Images> {
-    let mut pixels = Store::new(known);
+fn parquet_part(
+    paths: &[PathBuf],
+    known: Option<&Known>,
+    pixels: &mut Collector,
+) -> Result<Option<Vec<u32>>> {
     let (mut labels, mut unlabelled) = (Vec::new(), false);
     for path in paths {
         let mut first = 0;
@@ -122,7 +150,7 @@ fn parquet_part(paths: &[PathBuf], known: Option<&Known>, shape: ImageShape) -> 
                 let made = images.par_iter().enumerate().map(|(place, bytes)| {
                     make(bytes, known).map_err(|fault| in_row(fault, row(place)).at(path))
                 });
-                made.collect::<Result<Vec<Made>>>()?.into_iter().for_each(|image| pixels.push(image));
+                made.collect::<Result<Vec<_>>>()?.into_iter().try_for_each(|image| pixels.push(image))?;
             }
             match &rows.labels {
                 None => unlabelled = true,
@@ -143,7 +171,7 @@ fn parquet_part(paths: &[PathBuf], known: Option<&Known>, shape: ImageShape) -> 
     }
     // CelebA is a dataset without classes, whatever a file of it holds.
     let unlabelled = unlabelled || known.is_some_and(|known| known.classes == 0);
-    Ok(Images { shape, pixels: pixels.0, labels: (!unlabelled).then_some(labels) })
+    Ok((!unlabelled).then_some(labels))
 }
 
 fn in_row(fault: Fault, row: usize) -> Fault {
@@ -166,46 +194,22 @@ fn class(label: i64, known: Option<&Known>) -> std::result::Result<u32, Fault> {
     Ok(if svhn { (label as u32 + 9) % 10 } else { label as u32 })
 }
 
-fn pictures(paths: &[PathBuf], known: Option<&Known>, shape: ImageShape) -> Result<Images> {
-    let mut pixels = Store::new(known);
+fn pictures(paths: &[PathBuf], known: Option<&Known>, images: &mut Collector) -> Result<()> {
     for chunk in paths.chunks(CHUNK) {
-        let made: Result<Vec<Made>> = chunk
+        let made: Result<Vec<_>> = chunk
             .par_iter()
             .map(|path| {
                 let bytes = fs::read(path).map_err(|source| Error::Io { file: path.clone(), source })?;
                 make(&bytes, known).map_err(|fault| fault.at(path))
             })
             .collect();
-        made?.into_iter().for_each(|image| pixels.push(image));
+        made?.into_iter().try_for_each(|image| images.push(image))?;
     }
-    Ok(Images { shape, pixels: pixels.0, labels: None })
+    Ok(())
 }
 
-/// One image of the benchmark's size.
-enum Made {
-    Bytes(Vec<u8>),
-    Fixed(Vec<i16>),
-}
-
-struct Store(Pixels);
-
-impl Store {
-    fn new(known: Option<&Known>) -> Self {
-        let celeba = known.is_some_and(|known| known.name == "celeba");
-        Self(if celeba { Pixels::Fixed(Vec::new()) } else { Pixels::Bytes(Vec::new()) })
-    }
-
-    fn push(&mut self, image: Made) {
-        match (&mut self.0, image) {
-            (Pixels::Bytes(all), Made::Bytes(image)) => all.extend(image),
-            (Pixels::Fixed(all), Made::Fixed(image)) => all.extend(image),
-            _ => {}
-        }
-    }
-}
-
-/// Decodes an image and brings it to the benchmark's size, as its dataset wants it (section B6 of the protocol).
-fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Made, Fault> {
+/// Decodes an image and brings it to the benchmark's size and values, as its dataset wants it (section B6 of the protocol).
+fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Vec<u8>, Fault> {
     let picture = picture::decode(bytes)?;
     let size = [picture.height, picture.width, 3];
     let wrong = |wanted: &str| {
@@ -215,29 +219,29 @@ fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Made, Fault>
         ))
     };
     match known.map(|known| known.name) {
-        None => Ok(Made::Bytes(fit(&picture.rgb, size, SIDE))),
+        None => Ok(fit(&picture.rgb, size, SIDE)),
         Some("celeba") => match size {
-            [218, 178, 3] => Ok(Made::Fixed(face(&picture, 36, 16))),
-            [109, 89, 3] => Ok(Made::Fixed(face(&picture, 18, 8))),
+            [218, 178, 3] => Ok(face(&picture, 36, 16)),
+            [109, 89, 3] => Ok(face(&picture, 18, 8)),
             _ => wrong("178x218, or 89x109 for those at half size,"),
         },
         Some("mnist") => match size {
             [28, 28, 3] => {
                 let gray: Vec<u8> = picture.rgb.iter().copied().step_by(3).collect();
-                Ok(Made::Bytes(crate::resize::pad(&gray, 28, 28, SIDE)))
+                Ok(pad(&gray, 28, 28, SIDE))
             }
             _ => wrong("28x28"),
         },
-        Some(_) if size == [SIDE, SIDE, 3] => Ok(Made::Bytes(picture.rgb)),
+        Some(_) if size == [SIDE, SIDE, 3] => Ok(picture.rgb),
         Some(_) => wrong("32x32"),
     }
 }
 
 /// The middle of a CelebA image, `top` and `left` pixels off each edge, resized as the paper did; not clipped.
-fn face(picture: &Picture, top: usize, left: usize) -> Vec<i16> {
+fn face(picture: &Picture, top: usize, left: usize) -> Vec<u8> {
     let (height, width) = (picture.height - 2 * top, picture.width - 2 * left);
     let rows = picture.rgb.chunks_exact(3 * picture.width).skip(top).take(height);
     let middle = rows.flat_map(|row| &row[3 * left..3 * (left + width)]);
     let middle: Vec<f32> = middle.map(|&v| f32::from(v) * 2.0 / 255.0 - 1.0).collect();
-    bicubic(&middle, [height, width, 3], SIDE).into_iter().map(fixed).collect()
+    bicubic(&middle, [height, width, 3], SIDE).into_iter().flat_map(fixed).collect()
 }

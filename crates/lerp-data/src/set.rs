@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Batch, Dataset, Error, Part, Result,
+    cache::Cache,
     check::hexadecimal,
     find::{Files, Format, KNOWN, Known, file_name, known, own},
     load::{Parts, load},
@@ -23,11 +24,15 @@ use crate::{
 /// The environment variable that names the folder of datasets.
 pub const FOLDER_VARIABLE: &str = "LERP_DATA";
 
+/// Without a test part one of so many images is held out for it.
+const TEST_EVERY: usize = 10;
+
 /// Images in files: `mnist`, `svhn`, `cifar10`, `celeba` or the user's own (section B6 of the protocol).
 ///
 /// A training batch is the next `size` images of an endless row of epochs, each a permutation of the whole training
 /// part (the reference shuffles within 1024 images only); see [`Dataset`] for what decides it. Where the files have no
-/// test part, every tenth image is held out for it (CelebA; the reference tests on its training images). The images of
+/// test part, every tenth image is held out for it (CelebA; the reference tests on its training images), or every so
+/// manieth as the name says, `images:DIR?test-every=5`. The images of
 /// the paper's sets are read when they are first asked for, the user's own at once.
 pub struct ImageSet {
     name: String,
@@ -37,52 +42,62 @@ pub struct ImageSet {
     network: Network,
     classes: usize,
     files: Files,
+    every: usize,
     parts: Mutex<Option<Arc<Parts>>>,
 }
 
 impl ImageSet {
-    /// The image set called `name`: one of the paper's, or `idx:DIR`, `images:DIR` or `parquet:FILE_OR_DIR`; `None` if
-    /// it is no name of an image set.
+    /// The image set called `name`: one of the paper's, or `idx:DIR`, `images:DIR` or `parquet:FILE_OR_DIR`, with
+    /// `?test-every=N` behind it where the default will not do; `None` if it is no name of an image set.
     pub(crate) fn open(name: &str, data: Option<&Path>) -> Option<Result<Self>> {
-        if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
-            return Some(Self::of_paper(known, data));
+        let (place, option) =
+            name.split_once('?').map_or((name, None), |(place, option)| (place, Some(option)));
+        let known = KNOWN.iter().find(|known| known.name == place);
+        let own = place.split_once(':').filter(|(kind, _)| ["idx", "images", "parquet"].contains(kind));
+        let every = || held_out(name, option);
+        match (known, own) {
+            (Some(known), _) => Some(every().and_then(|every| Self::of_paper(name, known, every, data))),
+            (None, Some((kind, place))) => {
+                Some(every().and_then(|every| Self::own(name, kind, Path::new(place), every)))
+            }
+            (None, None) => None,
         }
-        let (kind, place) = name.split_once(':')?;
-        ["idx", "images", "parquet"].contains(&kind).then(|| Self::own(name, kind, Path::new(place)))
     }
 
-    fn of_paper(set: &'static Known, data: Option<&Path>) -> Result<Self> {
+    fn of_paper(name: &str, set: &'static Known, every: Option<usize>, data: Option<&Path>) -> Result<Self> {
         let variable = || std::env::var_os(FOLDER_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
         let folder = data.map(PathBuf::from).or_else(variable);
         let folder = folder.ok_or(Error::NoFolder { name: set.name, files: set.files })?;
         let files = known(set, &folder)?;
+        let every = check_held_out(name, every, &files)?;
         let labelled = match files.format {
             Format::Parquet => files.train.first().map_or(Ok(false), |path| parquet::has_labels(path))?,
             Format::Idx => files.train.len() == 2,
             _ => true,
         };
         Ok(Self {
-            name: set.name.into(),
+            name: name.into(),
             title: set.title.into(),
             known: Some(set),
             image: ImageShape { height: SIDE, width: SIDE, channels: set.channels },
             network: Network { scales: 3, depth: set.depth, latent: 16 },
             classes: if labelled { set.classes } else { 0 },
             files,
+            every,
             parts: Mutex::new(None),
         })
     }
 
-    fn own(name: &str, kind: &str, place: &Path) -> Result<Self> {
+    fn own(name: &str, kind: &str, place: &Path, every: Option<usize>) -> Result<Self> {
         let files = own(name, kind, place)?;
-        let parts = load(&files, None)?;
+        let every = check_held_out(name, every, &files)?;
+        let parts = load(&files, None, every, &Cache::of_user())?;
         let image = parts.train.shape;
-        let classes = match (&files.format, &parts.train.labels) {
-            (Format::Folders(classes), _) => classes.len(),
-            (_, None) => 0,
-            (_, Some(labels)) => {
-                let all = labels.iter().chain(parts.test.labels.iter().flatten());
-                all.max().map_or(0, |most| *most as usize + 1)
+        let classes = match &files.format {
+            Format::Folders(classes) => classes.len(),
+            _ => {
+                let most = parts.train.labels().chain(parts.test.labels()).max();
+                most.map_or(0, |most| most as usize + 1)
             }
         };
         // As the paper's gray set and its colour sets.
@@ -95,6 +110,7 @@ impl ImageSet {
             network: Network { scales: 3, depth, latent: 16 },
             classes,
             files,
+            every,
             parts: Mutex::new(Some(Arc::new(parts))),
         })
     }
@@ -109,10 +125,26 @@ impl ImageSet {
         if let Some(parts) = &*parts {
             return Ok(Arc::clone(parts));
         }
-        let loaded = Arc::new(load(&self.files, self.known)?);
+        let loaded = Arc::new(load(&self.files, self.known, self.every, &Cache::of_user())?);
         *parts = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
+}
+
+/// The images of which the last is held out, if `option` says how many.
+fn held_out(name: &str, option: Option<&str>) -> Result<Option<usize>> {
+    let Some(option) = option else { return Ok(None) };
+    let every = option.strip_prefix("test-every=").and_then(|n| n.parse().ok()).filter(|n| *n >= 2);
+    let bad = || Error::BadOption { name: name.into(), option: option.into() };
+    every.map(Some).ok_or_else(bad)
+}
+
+/// The same with its default, if there is anything to hold out of.
+fn check_held_out(name: &str, every: Option<usize>, files: &Files) -> Result<usize> {
+    if every.is_some() && !files.test.is_empty() {
+        return Err(Error::HasTestPart { name: name.into() });
+    }
+    Ok(every.unwrap_or(TEST_EVERY))
 }
 
 impl Dataset for ImageSet {
@@ -166,8 +198,8 @@ impl Dataset for ImageSet {
     fn digest(&self) -> Result<Option<String>> {
         let parts = self.parts()?;
         let mut digest = Sha256::new();
-        parts.train.feed(&mut digest);
-        parts.test.feed(&mut digest);
+        parts.train.feed(&mut digest)?;
+        parts.test.feed(&mut digest)?;
         Ok(Some(hexadecimal(digest)))
     }
 }

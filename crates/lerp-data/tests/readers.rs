@@ -245,12 +245,24 @@ fn the_users_own_images() {
     reader.next_frame(&mut pixels).unwrap();
     assert_eq!(pixels[(4 * 684 + 4 + 62) * 3..][..3], [31 * 8, 0, 7], "the first image's upper right corner");
 
+    let open = |option: &str| image_set(&format!("{name}?{option}"), None);
+    let set = open("test-every=4").unwrap();
+    assert_eq!((set.count(Part::Train).unwrap(), set.count(Part::Test).unwrap()), (Some(15), Some(5)));
+    assert_eq!(set.name(), format!("{name}?test-every=4"));
+    for wrong in ["test-every=1", "test-every=x", "every=4", ""] {
+        let text = open(wrong).err().unwrap().to_string();
+        assert!(text.contains(&format!("'{wrong}' is no option")), "{text}");
+    }
+
     put(&folder.join("pets/dog/03.png"), b"GIF89a");
     let text = image_set(&name, None).err().unwrap().to_string();
     assert!(text.contains("dog/03.png: expected a PNG or JPEG image, found 6 bytes"), "{text}");
 
     write_mnist(&folder, true);
-    let set = image_set(&format!("idx:{}", folder.join("mnist").display()), None).unwrap();
+    let name = format!("idx:{}", folder.join("mnist").display());
+    let text = image_set(&format!("{name}?test-every=5"), None).err().unwrap().to_string();
+    assert!(text.contains("have a test part"), "{text}");
+    let set = image_set(&name, None).unwrap();
     assert_eq!((set.classes(), set.image().channels, set.network().depth), (10, 1, 16));
 
     let gray: Vec<Vec<u8>> = (0..20).map(|i| png(48, 48, &[i; 48 * 48 * 3])).collect();
