@@ -4,17 +4,9 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::fs;
 
-use common::{lerp, parts};
-
-/// An idx file of `sizes` with bytes 0, 1, 2, ... in it.
-fn idx(path: &Path, sizes: &[u32]) {
-    let mut bytes = (0x0800 + sizes.len() as u32).to_be_bytes().to_vec();
-    bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
-    bytes.extend((0..sizes.iter().product::<u32>()).map(|i| (i % 10) as u8));
-    fs::write(path, bytes).unwrap();
-}
+use common::{idx, lerp, parts};
 
 #[test]
 fn an_image_set_is_listed_checked_and_shown() {
@@ -30,8 +22,9 @@ fn an_image_set_is_listed_checked_and_shown() {
     let folder = dir.path().join("mnist");
     fs::create_dir(&folder).unwrap();
     for (part, n) in [("train", 30), ("t10k", 20)] {
-        idx(&folder.join(format!("{part}-images-idx3-ubyte")), &[n, 28, 28]);
-        idx(&folder.join(format!("{part}-labels-idx1-ubyte")), &[n]);
+        let values = |n: u32| (0..n).map(|i| (i % 10) as u8);
+        idx(&folder.join(format!("{part}-images-idx3-ubyte")), &[n, 28, 28], values(n * 28 * 28));
+        idx(&folder.join(format!("{part}-labels-idx1-ubyte")), &[n], values(n));
     }
     let (_, text, _) = run(&["data", "list"]);
     assert!(text.contains("mnist    32x32x1 images, 10 classes"), "{text}");
@@ -53,18 +46,5 @@ fn an_image_set_is_listed_checked_and_shown() {
     {
         let (code, _, errors) = run(&["data", "check", name]);
         assert_eq!((code, errors.lines().count(), errors.contains(said)), (2, 1, true), "{errors}");
-    }
-}
-
-#[test]
-fn a_sweep_on_image_sets_is_refused_in_one_sentence() {
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["mnist", "images:/nowhere"] {
-        let out = dir.path().join("out");
-        let words = ["sweep", "--preset", "smoke", "--datasets", name, "--out"];
-        let (code, _, errors) = parts(&lerp().args(words).arg(&out).output().unwrap());
-        assert_eq!((code, errors.lines().count()), (2, 1), "{errors}");
-        assert!(errors.contains("nothing is trained and measured on image sets yet"), "{errors}");
-        assert!(!out.exists());
     }
 }

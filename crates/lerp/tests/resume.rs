@@ -13,13 +13,20 @@ use std::{
     time::Duration,
 };
 
-use common::{lerp, runs};
+use common::{lerp, runs, squares};
 use lerp_train::{Metrics, Progress, Run, RunRecord, State};
 
 /// Trains `variant` once, uninterrupted; the folder of the run.
-fn train(variant: &str, out: &Path, threads: &str) -> PathBuf {
-    let line = ["train", "--preset", "smoke", "--samples", "1024", "--variant", variant, "--out"];
-    let output = lerp().args(line).arg(out).env("RAYON_NUM_THREADS", threads).output().unwrap();
+fn train(variant: &str, dataset: &str, out: &Path, threads: &str) -> PathBuf {
+    let line =
+        ["train", "--preset", "smoke", "--samples", "1024", "--cluster-restarts", "5", "--variant", variant];
+    let output = lerp()
+        .args(line)
+        .args(["--datasets", dataset, "--out"])
+        .arg(out)
+        .env("RAYON_NUM_THREADS", threads)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     runs(out).remove(0)
 }
@@ -66,24 +73,32 @@ fn assert_same(left: &Path, right: &Path) {
     assert!(left.2 == right.2, "interpolations differ");
 }
 
+/// Kills runs of `variant` at several places and goes on with them, against one that was left alone.
+fn kill(variant: &str, dataset: &str, seed: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = train(variant, dataset, &dir.path().join("whole"), "2");
+    let record = Run::read(&whole).unwrap().record;
+    let broken = dir.path().join("broken");
+    let mut kills = 0;
+    for (i, samples) in [256, 256, 512, 768, 768].into_iter().enumerate() {
+        // Anywhere from within the write of the checkpoint to some steps later.
+        let delay = Duration::from_millis((seed * (i as u64 + 3) * 7919) % 120);
+        kills += u32::from(killed(&record, &broken, samples, delay));
+    }
+    assert!(kills >= 3, "{variant}: only {kills} kills hit a running worker");
+    while killed(&record, &broken, u64::MAX, Duration::ZERO) {}
+    assert_same(&whole, &broken);
+}
+
 #[test]
 fn a_run_killed_at_several_steps_ends_like_one_that_was_not() {
     // Buffers that move (VQ-VAE) and two groups with draws of their own (ACAI).
-    for (variant, seed) in [("vqvae", 7_u64), ("acai", 11)] {
-        let dir = tempfile::tempdir().unwrap();
-        let whole = train(variant, &dir.path().join("whole"), "2");
-        let record = Run::read(&whole).unwrap().record;
-        let broken = dir.path().join("broken");
-        let mut kills = 0;
-        for (i, samples) in [256, 256, 512, 768, 768].into_iter().enumerate() {
-            // Anywhere from within the write of the checkpoint to some steps later.
-            let delay = Duration::from_millis((seed * (i as u64 + 3) * 7919) % 120);
-            kills += u32::from(killed(&record, &broken, samples, delay));
-        }
-        assert!(kills >= 3, "{variant}: only {kills} kills hit a running worker");
-        while killed(&record, &broken, u64::MAX, Duration::ZERO) {}
-        assert_same(&whole, &broken);
-    }
+    kill("vqvae", "lines", 7);
+    kill("acai", "lines", 11);
+    // Batches of a shuffled set, and what is measured at the end.
+    let dir = tempfile::tempdir().unwrap();
+    squares(dir.path(), 400);
+    kill("vae", &format!("idx:{}", dir.path().display()), 5);
 }
 
 #[test]
@@ -91,10 +106,14 @@ fn the_number_of_threads_changes_no_bit() {
     // Convolutions reduce in a fixed number of parts; the matrix products of dense layers (VQ-VAE, AAE) split outputs,
     // not sums.
     let dir = tempfile::tempdir().unwrap();
-    for variant in ["aae", "vqvae", "acai"] {
-        let one = train(variant, &dir.path().join(format!("{variant}1")), "1");
+    let images = dir.path().join("images");
+    squares(&images, 400);
+    let images = format!("idx:{}", images.display());
+    for (variant, dataset) in [("aae", "lines"), ("vqvae", "lines"), ("acai", "lines"), ("baseline", &images)]
+    {
+        let one = train(variant, dataset, &dir.path().join(format!("{variant}1")), "1");
         for threads in ["2", "3"] {
-            let more = train(variant, &dir.path().join(format!("{variant}{threads}")), threads);
+            let more = train(variant, dataset, &dir.path().join(format!("{variant}{threads}")), threads);
             assert_same(&one, &more);
         }
     }

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -25,8 +26,34 @@ pub fn parts(output: &Output) -> (i32, String, String) {
 
 /// The folders of the runs of a sweep.
 pub fn runs(sweep: &Path) -> Vec<PathBuf> {
-    let mut runs: Vec<_> =
-        std::fs::read_dir(sweep.join("runs")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut runs: Vec<_> = fs::read_dir(sweep.join("runs")).unwrap().map(|e| e.unwrap().path()).collect();
     runs.sort();
     runs
+}
+
+/// An idx file.
+pub fn idx(path: &Path, sizes: &[u32], values: impl IntoIterator<Item = u8>) {
+    let mut bytes = (0x0800 + sizes.len() as u32).to_be_bytes().to_vec();
+    bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+    bytes.extend(values);
+    fs::write(path, bytes).unwrap();
+}
+
+/// Gray images of 28x28 pixels in five classes, told apart by where a square is; `folder` gets the files of MNIST, `n`
+/// training images and half as many test images.
+pub fn squares(folder: &Path, n: u32) {
+    fs::create_dir_all(folder).unwrap();
+    let pixel = |image: u32, place: u32| {
+        let (class, shift) = (image % 5, image / 5 % 3);
+        let (y, x) = (place / 28, place % 28);
+        let (top, left) = (4 + 10 * (class / 3) + shift, 1 + 8 * (class % 3) + shift);
+        let inside = (top..top + 7).contains(&y) && (left..left + 7).contains(&x);
+        if inside { 250 - 10 * shift as u8 } else { 0 }
+    };
+    for (part, n) in [("train", n), ("t10k", n / 2)] {
+        let pixels = (0..n).flat_map(|image| (0..28 * 28).map(move |place| pixel(image, place)));
+        idx(&folder.join(format!("{part}-images-idx3-ubyte")), &[n, 28, 28], pixels);
+        let labels = (0..n).map(|image| (image % 5) as u8);
+        idx(&folder.join(format!("{part}-labels-idx1-ubyte")), &[n], labels);
+    }
 }

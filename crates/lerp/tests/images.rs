@@ -1,0 +1,105 @@
+//! A sweep over image sets, as a user meets it.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use candle_core::{Device, safetensors::load};
+use common::{lerp, parts, run, runs, squares};
+use lerp_train::Run;
+
+const TINY: &str = "sweep --preset smoke --samples 512 --cluster-restarts 5";
+
+#[test]
+fn ones_own_images_are_trained_on_and_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, out) = (dir.path().join("my squares"), dir.path().join("out"));
+    squares(&images, 300);
+    let name = format!("idx:{}", images.display());
+    let more = ["--variants", "baseline,vae", "--latent", "2,4", "--datasets", &name, "--out"];
+    let (code, text, errors) =
+        parts(&lerp().args(TINY.split_whitespace()).args(more).arg(&out).output().unwrap());
+    assert_eq!(code, 0, "{errors}{text}");
+    let found = runs(&out);
+    assert_eq!(found.len(), 4);
+    for dir in found {
+        let run = Run::read(&dir).unwrap();
+        assert_eq!(
+            (run.record.cell.dataset.as_str(), run.record.cell.cluster_restarts),
+            (name.as_str(), Some(5))
+        );
+        assert_eq!(run.record.provenance.data.unwrap().len(), 64);
+        let metrics = Run::read(&dir).unwrap().metrics().unwrap();
+        let last = |name: &str| metrics.series(name).last().map(|row| row.value);
+        assert_eq!(metrics.series("eval/classifier_accuracy").count(), 4);
+        assert!(last("eval/mean_distance").is_none(), "these are no lines");
+        assert_eq!((last("final/train_images"), last("final/test_images")), (Some(300.0), Some(150.0)));
+        // The classes are plain to see, also in a latent that has hardly been trained.
+        assert!(last("final/probe_accuracy").unwrap() > 0.9, "{:?}", last("final/probe_accuracy"));
+        assert!(last("final/cluster_accuracy").unwrap() >= 0.2);
+        let strips = load(dir.join("interpolation.safetensors"), &Device::Cpu).unwrap();
+        assert_eq!(strips["images"].dims(), [4, 16, 32, 32, 1]);
+        assert_eq!(strips["left"].dims(), [4, 32, 32, 1]);
+        // The first two pairs are of one class, the others of two: an image of class 2 lies between the middle columns.
+        let value = |name: &str, pair: usize| -> Vec<f32> {
+            strips[name].get(pair).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let bright = |values: Vec<f32>| values.iter().position(|v| *v > 0.0).unwrap() / 32 > 12;
+        assert!((0..2).all(|pair| bright(value("left", pair)) == bright(value("right", pair))));
+    }
+    let files: Vec<_> = fs::read_dir(out.join("pixels")).unwrap().map(|f| f.unwrap().path()).collect();
+    let pixels: toml::Table = fs::read_to_string(&files[0]).unwrap().parse().unwrap();
+    assert_eq!(pixels["probe_accuracy"].as_float(), Some(1.0));
+    assert_eq!(pixels["dataset"].as_str(), Some(name.as_str()));
+}
+
+#[test]
+fn images_without_labels_are_interpolated_and_not_classified() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, out) = (dir.path().join("squares"), dir.path().join("out"));
+    squares(&images, 200);
+    for part in ["train", "t10k"] {
+        fs::remove_file(images.join(format!("{part}-labels-idx1-ubyte"))).unwrap();
+    }
+    let name = format!("idx:{}", images.display());
+    let more = ["--variants", "acai", "--datasets", &name, "--out"];
+    let (code, text, errors) =
+        parts(&lerp().args(TINY.split_whitespace()).args(more).arg(&out).output().unwrap());
+    assert_eq!(code, 0, "{errors}{text}");
+    let run = Run::read(&runs(&out)[0]).unwrap();
+    let metrics = run.metrics().unwrap();
+    assert_eq!(metrics.series("eval/reconstruction_mse").count(), 4);
+    assert!(
+        metrics.0.iter().all(|row| !row.metric.contains("accuracy") && !row.metric.starts_with("final/"))
+    );
+    assert_eq!(run.record.cell.cluster_restarts, None);
+    assert!(run.dir.join("interpolation.png").exists());
+    assert!(!out.join("pixels").exists());
+}
+
+#[test]
+fn absent_images_are_told_and_left_out_of_a_plan_that_has_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let absent = dir.path().join("nothing");
+    let out = dir.path().join("out");
+    let (code, _, errors) =
+        parts(&run(&format!("{TINY} --datasets mnist --data"), &[&absent, "--out".as_ref(), &out]));
+    assert_eq!(code, 2);
+    assert!(
+        errors.contains("mnist: found no images in") && errors.contains("train-images-idx3-ubyte"),
+        "{errors}"
+    );
+    assert!(!out.exists());
+
+    let plan = dir.path().join("plan.toml");
+    let text = "datasets = ['lines', 'mnist']\nvariants = ['baseline']\nseeds = 0\nsamples = 128\n\
+                test_samples = 64\n[network]\ndepth = 4\n[dataset.mnist.network]\nlatent = [2, 16]\n";
+    fs::write(&plan, text).unwrap();
+    let words = ["--data".as_ref(), absent.as_path(), "--out".as_ref(), &out];
+    let (code, text, errors) = parts(&run("sweep --config", &[&[plan.as_path()], &words[..]].concat()));
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("mnist is left out: mnist: found no images"), "{text}");
+    assert_eq!(runs(&out).len(), 1);
+}
