@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use candle_core::{Device, Tensor, safetensors::load_buffer};
+use candle_core::{Device, Tensor, Var, safetensors::load_buffer};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -88,13 +88,38 @@ pub(crate) fn restore(path: &Path, cell: &Cell, learner: &mut Learner) -> Result
             format!("belongs to {}, not to {}; delete it, or choose another folder", header.cell, cell.id()),
         ));
     }
-    let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|e| damaged(&e.to_string()))?;
-
-    let mut changes = Vec::new();
     let moments = learner.trained().iter().flat_map(|t| {
         [(format!("adam.m.{}", t.name), t.m.clone()), (format!("adam.v.{}", t.name), t.v.clone())]
     });
-    for (name, var) in learner.entries().map(|(n, v)| (n.to_owned(), v.clone())).chain(moments) {
+    let vars = learner.entries().map(|(n, v)| (n.to_owned(), v.clone())).chain(moments);
+    fill(vars, &bytes, damaged)?;
+    learner.set_step(header.step);
+    Ok(header.wall_s)
+}
+
+/// Reads parameters and buffers that [`save_model`] wrote into the learner of the same cell, which is then at the end of
+/// its run, without the moments to train on.
+///
+/// # Errors
+/// If the file is not there, cut short or damaged, or does not fit the model; nothing is changed then.
+pub(crate) fn restore_model(path: &Path, cell: &Cell, learner: &mut Learner) -> Result<()> {
+    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let damaged =
+        |e: &str| Error::bad_file(path, format!("is cut short or damaged, or of another model ({e})"));
+    fill(learner.entries().map(|(n, v)| (n.to_owned(), v.clone())), &bytes, damaged)?;
+    learner.set_step(cell.steps());
+    Ok(())
+}
+
+/// Sets `vars` to the tensors of their names in a safetensors file; all or none.
+fn fill(
+    vars: impl Iterator<Item = (String, Var)>,
+    bytes: &[u8],
+    damaged: impl Fn(&str) -> Error,
+) -> Result<()> {
+    let tensors = load_buffer(bytes, &Device::Cpu).map_err(|e| damaged(&e.to_string()))?;
+    let mut changes = Vec::new();
+    for (name, var) in vars {
         let tensor = tensors.get(&name).ok_or_else(|| damaged(&format!("{name} is missing")))?;
         if tensor.dims() != var.dims() || tensor.dtype() != var.dtype() {
             return Err(damaged(&format!("{name} is {:?}, wanted {:?}", tensor.dims(), var.dims())));
@@ -104,6 +129,5 @@ pub(crate) fn restore(path: &Path, cell: &Cell, learner: &mut Learner) -> Result
     for (var, tensor) in changes {
         var.set(&tensor.to_device(var.device())?)?;
     }
-    learner.set_step(header.step);
-    Ok(header.wall_s)
+    Ok(())
 }

@@ -26,5 +26,5 @@ pub use learner::{Gradients, Learner};
 pub use metrics::{Metrics, Row};
 pub use rundir::{Run, RunLock, runs_in, write_atomic};
 pub use strips::FIGURE_3_ANGLES;
-pub use train::{Outcome, Progress, mark_failed, train};
+pub use train::{Outcome, Progress, mark_failed, measure, train};
 pub use worth::{MOST_TRAINING, of_pixels};

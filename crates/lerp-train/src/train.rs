@@ -126,6 +126,51 @@ pub fn train(
     outcome
 }
 
+/// The numbers of a finished run's model once more, by metric name: as at its last evaluation, and with `restarts` of
+/// k-means, where latents are clustered, in place of the run's own.
+///
+/// # Errors
+/// If the run has no model yet, its file is damaged, or the images cannot be read; [`lerp_eval::Error::Stopped`] if `stop`
+/// became true.
+pub fn measure(
+    run: &Run,
+    variant: &dyn Variant,
+    dataset: &dyn Dataset,
+    device: &Device,
+    restarts: Option<usize>,
+    stop: &AtomicBool,
+) -> Result<Vec<(String, f64)>> {
+    let cell = &run.record.cell;
+    let mut learner = learner(cell, variant, dataset, device)?;
+    checkpoint::restore_model(&run.dir.join(MODEL), cell, &mut learner)?;
+    let draws = Draws::new(cell.seed, device);
+    let at = |scope: &str| draws.scope(scope).at(learner.step());
+    let bank = bank(dataset);
+    let mut values = evaluate(&learner, dataset, bank.as_ref(), cell.test_samples, &at("eval"))?;
+    if let Some(own) = cell.cluster_restarts {
+        let restarts = restarts.unwrap_or(own);
+        values.extend(worth::of_model(&learner, dataset, restarts, &at("final"), stop)?);
+    }
+    Ok(values)
+}
+
+fn learner(cell: &Cell, variant: &dyn Variant, dataset: &dyn Dataset, device: &Device) -> Result<Learner> {
+    let build = Build {
+        image: dataset.image(),
+        network: cell.network,
+        hyper: &cell.hyper,
+        seed: cell.seed,
+        dtype: DType::F32,
+        device,
+    };
+    Learner::new(variant.build(&build)?, dataset.classes(), cell.seed, cell.learning_rate)
+}
+
+/// The lines that interpolations between lines are compared with.
+fn bank(dataset: &dyn Dataset) -> Option<LineBank> {
+    (dataset.name() == Lines::NAME).then(LineBank::default)
+}
+
 /// Records a run that could not even begin as failed.
 ///
 /// # Errors
@@ -172,16 +217,7 @@ impl<'a> Session<'a> {
         device: &Device,
         dir: &'a Path,
     ) -> Result<Self> {
-        let build = Build {
-            image: dataset.image(),
-            network: cell.network,
-            hyper: &cell.hyper,
-            seed: cell.seed,
-            dtype: DType::F32,
-            device,
-        };
-        let model = variant.build(&build)?;
-        let mut learner = Learner::new(model, dataset.classes(), cell.seed, cell.learning_rate)?;
+        let mut learner = learner(cell, variant, dataset, device)?;
         let (mut metrics, mut wall_before) = (Metrics::default(), 0.0);
         let saved = dir.join(CHECKPOINT);
         if saved.exists() {
@@ -206,7 +242,7 @@ impl<'a> Session<'a> {
             dir,
             learner,
             next: None,
-            bank: (dataset.name() == Lines::NAME).then(LineBank::default),
+            bank: bank(dataset),
             draws: Draws::new(cell.seed, device),
             metrics,
             events,

@@ -22,6 +22,8 @@ pub enum Verb {
     Sweep(SweepArgs),
     /// Train one cell of a plan: one variant, one seed
     Train(TrainArgs),
+    /// Measure the model of a finished run once more, or with more restarts of k-means
+    Eval(EvalArgs),
     /// Draw tables, figures and the page from what is in a sweep's folder
     Report(ReportArgs),
     /// One table of one or more sweeps on the terminal, best value bold, the paper's number beside
@@ -113,6 +115,25 @@ pub struct TrainArgs {
     /// The seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+}
+
+/// `eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Folder of the run: results/SWEEP/runs/CELL
+    pub dir: PathBuf,
+    /// Restarts of k-means on labelled images [default: the run's own]
+    #[arg(long, value_name = "N")]
+    pub cluster_restarts: Option<usize>,
+    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// auto, cpu, cuda, cuda:0,1 or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Choice,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `report`.

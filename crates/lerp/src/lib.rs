@@ -26,17 +26,20 @@ use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::atomic::AtomicBool,
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser;
 use lerp_core::Variant;
 use lerp_data::DATASETS;
 use lerp_kernels::Form;
+use lerp_train::{Run, State};
 
-use cli::{Bench, Cli, Verb, VerifyArgs};
+use cli::{Bench, Cli, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
 use say::{complain, say};
+use shelf::Shelf;
 
 pub use registry::seven;
 
@@ -84,6 +87,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Sweep(args) => sweep::sweep(registry, &args),
         Verb::Train(args) => sweep::train(registry, &args),
         Verb::Worker(args) => sweep::worker(registry, &args),
+        Verb::Eval(args) => eval(registry, &args),
         Verb::Report(args) => {
             report(&args.dir, args.figure.clone())?;
             match args.figure {
@@ -131,6 +135,41 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             Ok(true)
         }
     }
+}
+
+fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
+    let run = Run::read(&args.dir)?;
+    let cell = &run.record.cell;
+    if run.status.state != State::Done {
+        bail!("{} is not finished; train it first", args.dir.display());
+    }
+    if args.cluster_restarts == Some(0) {
+        bail!("--cluster-restarts 0 clusters nothing; give at least 1");
+    }
+    let shelf = Shelf::new(args.data.as_deref());
+    let (trained_on, here) = (&run.record.provenance.data, shelf.digest(&cell.dataset)?);
+    if *trained_on != here {
+        complain(&anyhow::anyhow!(
+            "the images of {} here are not those that it was trained on",
+            cell.dataset
+        ));
+    }
+    let values = lerp_train::measure(
+        &run,
+        registry.find(&cell.variant)?,
+        &*shelf.get(&cell.dataset)?,
+        &device::open(&args.device.names()?.remove(0))?,
+        args.cluster_restarts,
+        &AtomicBool::new(false),
+    )?;
+    if args.json {
+        say(&serde_json::to_string(
+            &values.into_iter().map(|(name, value)| (name, value.into())).collect::<serde_json::Map<_, _>>(),
+        )?);
+    } else {
+        values.iter().for_each(|(name, value)| say(&format!("{name:<30} {value}")));
+    }
+    Ok(true)
 }
 
 fn verify(args: &VerifyArgs) -> Result<bool> {

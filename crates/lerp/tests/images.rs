@@ -42,6 +42,14 @@ fn ones_own_images_are_trained_on_and_measured() {
         let strips = load(dir.join("interpolation.safetensors"), &Device::Cpu).unwrap();
         assert_eq!(strips["images"].dims(), [4, 16, 32, 32, 1]);
         assert_eq!(strips["left"].dims(), [4, 32, 32, 1]);
+        // Measured once more, the same comes out.
+        let (code, text, errors) = parts(&common::run("eval --json", &[&dir]));
+        assert_eq!(code, 0, "{errors}");
+        let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!(values.len(), 13);
+        for (name, value) in &values {
+            assert_eq!(value.as_f64(), last(name), "{name}");
+        }
         // The first two pairs are of one class, the others of two: an image of class 2 lies between the middle columns.
         let value = |name: &str, pair: usize| -> Vec<f32> {
             strips[name].get(pair).unwrap().flatten_all().unwrap().to_vec1().unwrap()
