@@ -67,6 +67,8 @@ pub fn latex(text: &str) -> String {
             '>' => out += r"\textgreater{}",
             '|' => out += r"\textbar{}",
             '"' => out += r"\textquotedbl{}",
+            // Behind the end of a line of a table a bracket would begin an argument.
+            '[' if out.is_empty() => out += "{[}",
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
                 out.push('\\');
                 out.push(c);
