@@ -154,13 +154,13 @@ impl<'a> Selection<'a> {
                 continue;
             };
             let network = group.cell().network;
-            if (network.depth, network.scales) != (depth, SCALES) {
-                let part = format!(
-                    "another network on {} (depth {} instead of {depth}, {} scales instead of {SCALES})",
-                    set.title(),
-                    network.depth,
-                    network.scales
-                );
+            let other = |what: &str, ours: usize, paper: usize| {
+                (ours != paper).then(|| format!("{what} {ours} instead of {paper}"))
+            };
+            let differences = [other("depth", network.depth, depth), other("scales", network.scales, SCALES)];
+            let differences: Vec<String> = differences.into_iter().flatten().collect();
+            if !differences.is_empty() {
+                let part = format!("another network on {} ({})", set.title(), differences.join(", "));
                 if !parts.contains(&part) {
                     parts.push(part);
                 }

@@ -10,7 +10,6 @@ mod error;
 mod figure3;
 mod formats;
 mod images;
-mod images_csv;
 mod page;
 mod picture;
 mod pixels;

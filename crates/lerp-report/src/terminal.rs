@@ -18,7 +18,7 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
     } else {
         String::new()
     };
-    let mut missing: Vec<String> = Vec::new();
+    let (mut said, mut missing) = (Vec::new(), Vec::<String>::new());
     for kind in Kind::ALL {
         let named = sweeps
             .iter()
@@ -28,7 +28,7 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
         if !out.is_empty() {
             out.push('\n');
         }
-        images(&mut out, &table, sweeps, &names, color);
+        images(&mut out, &table, (sweeps, &names), &mut said, color);
         for (sweep, name) in sweeps.iter().zip(&names) {
             for sentence in table.selection(sweep).missing() {
                 let line = format!("{name}: {sentence}");
@@ -44,8 +44,15 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
     out
 }
 
-/// One of the tables of image sets, its conditions, and where the paper's numbers are from.
-fn images(out: &mut String, table: &Images, sweeps: &[Sweep], names: &[String], color: bool) {
+/// One of the tables of image sets, and what was not `said` under one before: its conditions, and where the paper's numbers
+/// are from.
+fn images(
+    out: &mut String,
+    table: &Images,
+    (sweeps, names): (&[Sweep], &[String]),
+    said: &mut Vec<String>,
+    color: bool,
+) {
     let part = table.part();
     let what = match table.kind {
         Kind::Classifier => "accuracy of the single-layer classifier, %",
@@ -57,16 +64,23 @@ fn images(out: &mut String, table: &Images, sweeps: &[Sweep], names: &[String], 
     let mut rows = vec![part.headings.iter().map(Entry::plain).collect::<Vec<_>>()];
     rows.extend(part.lines.iter().map(|line| line.cells.clone()));
     *out += &set(&rows, part.left, color);
+    let mut remarks = Vec::new();
     for (sweep, name) in sweeps.iter().zip(names) {
         let selection = table.selection(sweep);
         if !selection.groups.is_empty() {
+            remarks.push(format!("{name}: {}", selection.all_conditions()));
             let restarts = table.other_restarts(&selection);
-            let _ = writeln!(out, "\n{name}: {}{restarts}", selection.all_conditions());
+            if !restarts.is_empty() {
+                remarks.push(format!("{name}:{restarts}"));
+            }
         }
     }
-    for note in table.remarks() {
-        let _ = writeln!(out, "\n{note}");
+    remarks.extend(table.remarks());
+    remarks.retain(|remark| !said.contains(remark));
+    if !remarks.is_empty() {
+        let _ = writeln!(out, "\n{}", remarks.join("\n"));
     }
+    said.extend(remarks);
 }
 
 /// One table, the sweep in its first column if there are several.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use lerp_eval::wilson_interval;
 
+use super::{CLUSTERS, INFORMATION, Images, Kind, TEST_IMAGES, interval};
 use crate::{
-    images::{CLUSTERS, INFORMATION, Images, Kind, TEST_IMAGES, interval},
     set::Set,
     summary::{Group, Sweep},
     text::{csv as field, number},

@@ -1,23 +1,19 @@
 //! Tables 2 to 4, on image sets: what their cells, captions and notes say.
 
-use std::collections::BTreeMap;
+mod csv;
+mod words;
 
 use lerp_eval::wilson_interval;
 
 use crate::{
     conditions::Selection,
-    images_csv::csv,
     pixels::PixelReference,
     published::{Row, published},
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Loaded, Sweep, natural},
-    table::source_note,
-    text::{count, fixed, thousands},
+    text::fixed,
 };
-
-/// Restarts of k-means in the paper.
-const RESTARTS: usize = 1000;
 
 /// Accuracy of the classifier trained beside the autoencoder.
 pub const CLASSIFIER: &str = "eval/classifier_accuracy";
@@ -230,7 +226,7 @@ impl<'a> Images<'a> {
     /// The lines of a row: one for each sweep and set of settings that tell configurations of a variant apart, the paper's,
     /// and the mutual information of clusters.
     fn lines(&self, set: &Set) -> Vec<Line> {
-        let mut lines = Vec::new();
+        let (mut lines, mut information) = (Vec::new(), Vec::new());
         for (name, sweep) in &self.sweeps {
             let mut tellings: Vec<&str> = sweep.on(set).map(|group| group.telling.as_str()).collect();
             tellings.sort_by(|a, b| natural(a, b));
@@ -238,26 +234,25 @@ impl<'a> Images<'a> {
             if tellings.is_empty() && self.sweeps.len() == 1 {
                 tellings.push("");
             }
-            for (i, telling) in tellings.iter().enumerate() {
+            for (i, telling) in tellings.into_iter().enumerate() {
                 let label = if telling.is_empty() { name.clone() } else { format!("{name} ({telling})") };
-                lines.push(self.line(set, sweep, label, (i == 0, telling), self.kind.metric()));
                 if self.kind == Kind::Clusters && sweep.on(set).any(|group| group.has(INFORMATION)) {
-                    lines.push(self.line(set, sweep, "NMI".into(), (false, telling), INFORMATION));
+                    // The only line needs no name.
+                    let label = label.strip_prefix("ours").unwrap_or(&label);
+                    let label = format!("NMI {}", label.trim_start());
+                    information.push(self.line(
+                        set,
+                        sweep,
+                        label.trim_end().into(),
+                        (i == 0, telling),
+                        INFORMATION,
+                    ));
                 }
+                lines.push(self.line(set, sweep, label, (i == 0, telling), self.kind.metric()));
             }
         }
-        if !self.kind.published().is_empty() {
-            let row = self.kind.published().iter().find(|r| (&r.dataset, r.dims) == (&set.dataset, set.dims));
-            let mut cells = vec![Entry::plain(""), Entry::paper("paper")];
-            cells.extend(self.variants.iter().map(|(variant, _)| {
-                let number = row.and_then(|row| row.number(variant));
-                Entry::paper(number.map_or("–".into(), |number| number.text(self.brief)))
-            }));
-            if self.has_reference() {
-                cells.push(Entry::paper("–"));
-            }
-            lines.push(Line { cells, first: false });
-        }
+        lines.extend(self.paper_line(set));
+        lines.extend(information);
         if let Some(line) = lines.first_mut() {
             line.first = true;
             line.cells[0] = Entry::plain(set.name());
@@ -265,7 +260,21 @@ impl<'a> Images<'a> {
         lines
     }
 
-    /// A line of a sweep's: of the configurations with these settings, `first` if it is the row's first.
+    fn paper_line(&self, set: &Set) -> Option<Line> {
+        let rows = self.kind.published();
+        let row = rows.iter().find(|row| (&row.dataset, row.dims) == (&set.dataset, set.dims));
+        let mut cells = vec![Entry::plain(""), Entry::paper("paper")];
+        cells.extend(self.variants.iter().map(|(variant, _)| {
+            let number = row.and_then(|row| row.number(variant));
+            Entry::paper(number.map_or("–".into(), |number| number.text(self.brief)))
+        }));
+        if self.has_reference() {
+            cells.push(Entry::paper("–"));
+        }
+        (!rows.is_empty()).then_some(Line { cells, first: false })
+    }
+
+    /// A line of a sweep's: of the configurations with these settings, `first` if it is the first of the sweep's.
     fn line(
         &self,
         set: &Set,
@@ -274,28 +283,29 @@ impl<'a> Images<'a> {
         (first, telling): (bool, &str),
         metric: &str,
     ) -> Line {
+        let information = metric == INFORMATION;
         let mut cells = vec![Entry::plain(""), Entry::plain(label)];
         for (variant, _) in &self.variants {
-            let mut groups = sweep.on(set).filter(|group| group.cell().variant == *variant).peekable();
-            let any = groups.peek().is_some();
-            let entry = match groups.find(|group| group.telling == telling) {
+            let groups: Vec<&Group> =
+                sweep.on(set).filter(|group| group.cell().variant == *variant).collect();
+            let entry = match groups.iter().find(|group| group.telling == telling) {
+                Some(group) if information => Entry::plain(information_text(group)),
                 Some(group) => self.entry(set, group, metric),
-                None if any && telling.is_empty() => Entry::plain("below"),
-                None if first && metric == self.kind.metric() => Entry::plain("not run"),
+                None if !groups.is_empty() && telling.is_empty() => Entry::plain("below"),
+                None if first && !information && groups.is_empty() => Entry::plain("not run"),
                 None => Entry::plain("–"),
             };
             cells.push(entry);
         }
         if self.has_reference() {
-            let reference = sweep.pixels.get(&set.dataset);
-            let text = match self.reference(sweep, set) {
-                _ if metric == INFORMATION => {
-                    reference.and_then(|p| p.cluster_information).map(|value| fixed(value, 2))
-                }
-                Some((value, images)) => Some(self.single(value, wilson_interval(value, images).ok())),
-                None => None,
+            let text = if information {
+                let pixels = sweep.pixels.get(&set.dataset);
+                pixels.and_then(|pixels| pixels.cluster_information).map(|value| fixed(value, 2))
+            } else {
+                let reference = self.reference(sweep, set);
+                reference.map(|(value, images)| self.single(value, wilson_interval(value, images).ok()))
             };
-            cells.push(Entry::plain(text.filter(|_| first || metric == INFORMATION).unwrap_or("–".into())));
+            cells.push(Entry::plain(text.filter(|_| first).unwrap_or("–".into())));
         }
         Line { cells, first: false }
     }
@@ -314,15 +324,10 @@ impl<'a> Images<'a> {
     /// A configuration's number; the best of ours in its row in bold, equal printed values being equally good.
     fn entry(&self, set: &Set, group: &Group, metric: &str) -> Entry {
         let estimate = group.estimate(metric);
-        let information = metric == INFORMATION;
         let text = match estimate {
             Estimate::Missing if group.done().next().is_some() => "–".into(),
             Estimate::Missing => unfinished(group).into(),
             Estimate::Undefined => "undefined".into(),
-            Estimate::Known { mean, n: 1, .. } if information => fixed(mean, 2),
-            Estimate::Known { mean, std, .. } if information => {
-                format!("{} ± {}", fixed(mean, 2), fixed(std, 2))
-            }
             Estimate::Known { mean, n: 1, .. } => {
                 self.single(mean, self.kind.accuracy().then(|| interval(group, metric)).flatten())
             }
@@ -336,216 +341,25 @@ impl<'a> Images<'a> {
         let highest = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let lowest = means.iter().copied().fold(f64::INFINITY, f64::min);
         let winner = if self.kind.accuracy() { highest } else { lowest };
-        let best = means.len() > 1 && !information && self.kind.text(winner, n) == self.kind.text(mean, n);
+        let best = means.len() > 1 && self.kind.text(winner, n) == self.kind.text(mean, n);
         Entry { text, best, paper: false }
-    }
-
-    /// What it shows.
-    fn caption(&self) -> String {
-        let of_run =
-            "median of the last 20 of 256 evaluations of each run (of the same share, at least 3, of fewer)";
-        let numbers = "One seed: the value with its 95 % Wilson interval, which is for the choice of test images and not of \
-                       seeds; several: mean ± standard deviation (divisor n) over them.";
-        let what = match self.kind {
-            Kind::Classifier => format!(
-                "Accuracy of a single-layer classifier on the test images, in %; higher is better. It sees the latents \
-                 (VAE, VQ-VAE: the features that the paper gives it) and is trained beside the autoencoder, which learns \
-                 nothing from it: {of_run}. {numbers}"
-            ),
-            Kind::Fitted => format!(
-                "Accuracy of a single-layer classifier on the test images, in %, fitted to convergence after training, to \
-                 features that no longer change; higher is better. Not in the paper: without it, an accuracy in Table 2 may \
-                 be that of a classifier that has not caught up. {numbers}"
-            ),
-            Kind::Clusters => format!(
-                "Accuracy of clusters on the test images, in %; higher is better. k-means, with as many clusters as \
-                 classes, on whitened latents of training images, {}; each cluster is given the class that makes the \
-                 most of the test images right. NMI: normalised mutual information of clusters and classes, from 0 to 1. \
-                 {numbers}",
-                self.restarts()
-            ),
-            Kind::Error => format!(
-                "Mean squared error of reconstructions of test images (values from -1 to 1), ×10⁻³; lower is better: \
-                 {of_run}. Several seeds: mean ± standard deviation (divisor n) over them. Not in the paper."
-            ),
-        };
-        let best = "Best of ours in each row in bold.";
-        let selections = self.selections();
-        let conditions: Vec<String> = selections
-            .iter()
-            .map(|selection| {
-                let images = test_images(selection);
-                let other = self.other_restarts(selection);
-                format!("{}{images}{other}", selection.all_conditions())
-            })
-            .collect();
-        format!("{what} {best} {}", conditions.join(" "))
-    }
-
-    /// How often k-means was begun, in words.
-    fn restarts(&self) -> String {
-        let groups = self.groups();
-        let by = Selection { groups }.by(|l| l.run.record.cell.cluster_restarts.map(|n| thousands(n as u64)));
-        if by.is_empty() { "restarts not recorded".into() } else { format!("best of {by} restarts") }
-    }
-
-    /// A sentence where k-means was not begun as often as in the paper.
-    pub fn other_restarts(&self, selection: &Selection) -> String {
-        let other = |group: &&Group| group.cell().cluster_restarts.is_some_and(|n| n != RESTARTS);
-        if self.kind == Kind::Clusters && selection.groups.iter().any(other) {
-            let by = selection.by(|l| l.run.record.cell.cluster_restarts.map(|n| thousands(n as u64)));
-            format!(" Restarts of k-means: {by} instead of the paper's {}.", thousands(RESTARTS as u64))
-        } else {
-            String::new()
-        }
-    }
-
-    /// What stands under it.
-    fn notes(&self) -> Vec<String> {
-        let mut notes = self.remarks();
-        for (_, sweep) in &self.sweeps {
-            notes.extend(self.selection(sweep).missing());
-        }
-        notes
-    }
-
-    /// The same without the runs that are not in the numbers.
-    pub fn remarks(&self) -> Vec<String> {
-        let mut notes = self.source_notes();
-        notes.extend(self.seed_notes());
-        for group in self.groups() {
-            let done = group.done().count();
-            if let Estimate::Known { n, .. } = group.estimate(self.kind.metric())
-                && n < group.done().filter(|l| l.final_value(self.kind.metric()).is_some()).count()
-            {
-                let name = group.name();
-                notes.push(format!("{name}: undefined in {} and over {n} only.", count(done - n, "run")));
-            }
-            if self.kind == Kind::Fitted {
-                notes.extend(unconverged(group));
-            }
-        }
-        for (_, sweep) in &self.sweeps {
-            notes.extend(self.data_notes(sweep));
-        }
-        notes
-    }
-
-    /// Where numbers that are not ours come from.
-    fn source_notes(&self) -> Vec<String> {
-        match self.kind {
-            Kind::Classifier => vec![source_note(2)],
-            Kind::Clusters => vec![format!(
-                "paper: {}, Table 3, one run each. † transcribed from memory and not yet checked against the paper's PDF.",
-                published().source
-            )],
-            Kind::Fitted | Kind::Error => Vec::new(),
-        }
-    }
-
-    /// How many runs are in the numbers, where it is not one of each.
-    fn seed_notes(&self) -> Option<String> {
-        let mut counts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-        for group in self.groups() {
-            if let Estimate::Known { n, .. } = group.estimate(self.kind.metric()) {
-                counts.entry(n).or_default().push(group.name());
-            }
-        }
-        let most = counts.values().map(Vec::len).max()?;
-        let usual = counts.iter().find(|(_, names)| names.len() == most).map(|(n, _)| *n)?;
-        if counts.len() == 1 {
-            return (usual > 1).then(|| format!("n={usual} runs in each number."));
-        }
-        let others: Vec<String> = counts
-            .iter()
-            .filter(|(n, _)| **n != usual)
-            .map(|(n, names)| format!("n={n}: {}", names.join(", ")))
-            .collect();
-        Some(format!("n={usual} runs in each number, but {}.", others.join("; ")))
-    }
-
-    /// Runs on different files, and what is to be known of the reference of raw pixels.
-    fn data_notes(&self, sweep: &Sweep) -> Vec<String> {
-        let mut notes = Vec::new();
-        let mut seen: Vec<&str> = Vec::new();
-        for set in &self.sets {
-            if seen.contains(&set.dataset.as_str()) {
-                continue;
-            }
-            seen.push(&set.dataset);
-            let groups = self.sets.iter().filter(|s| s.dataset == set.dataset).flat_map(|s| sweep.on(s));
-            let groups: Vec<&Group> = groups.collect();
-            let runs = || groups.iter().flat_map(|group| &group.runs);
-            let mut digests: Vec<&str> =
-                runs().filter_map(|l| l.run.record.provenance.data.as_deref()).collect();
-            digests.sort_unstable();
-            digests.dedup();
-            let short = |digest: &str| digest.chars().take(12).collect::<String>();
-            if digests.len() > 1 {
-                let digests: Vec<String> = digests.iter().map(|digest| short(digest)).collect();
-                notes.push(format!(
-                    "{}: the runs are not all of the same images (SHA-256 {}), so its numbers cannot be compared.",
-                    set.title(),
-                    digests.join(", ")
-                ));
-            }
-            let Some(pixels) = sweep.pixels.get(&set.dataset).filter(|p| self.kind.reference(p).is_some())
-            else {
-                continue;
-            };
-            if !digests.is_empty() && !digests.contains(&pixels.data.as_str()) {
-                notes.push(format!(
-                    "{}: the numbers of raw pixels are of other images (SHA-256 {}) than the runs.",
-                    set.title(),
-                    short(&pixels.data)
-                ));
-            }
-            if self.kind == Kind::Fitted && !pixels.probe_converged {
-                notes.push(format!(
-                    "{}: the classifier of raw pixels had not converged after {} iterations.",
-                    set.title(),
-                    thousands(pixels.probe_iterations as u64)
-                ));
-            }
-            if let (Kind::Clusters, Some(restarts)) = (self.kind, pixels.cluster_restarts) {
-                notes.push(format!(
-                    "{}: clusters of raw pixels, best of {} restarts.",
-                    set.title(),
-                    thousands(restarts as u64)
-                ));
-            }
-        }
-        notes
     }
 }
 
-/// How many test images there were, in words.
-fn test_images(selection: &Selection) -> String {
-    let by = selection
-        .by(|l| l.final_value(TEST_IMAGES).filter(|n| *n >= 1.0).map(|images| thousands(images as u64)));
-    if by.is_empty() { by } else { format!(" Test images: {by}.") }
+/// The mutual information of a configuration's clusters and classes.
+fn information_text(group: &Group) -> String {
+    match group.estimate(INFORMATION) {
+        Estimate::Missing => "–".into(),
+        Estimate::Undefined => "undefined".into(),
+        Estimate::Known { mean, n: 1, .. } => fixed(mean, 2),
+        Estimate::Known { mean, std, .. } => format!("{} ± {}", fixed(mean, 2), fixed(std, 2)),
+    }
 }
 
 /// What stands in the cell of a configuration without a finished run.
 fn unfinished(group: &Group) -> &'static str {
     let failed = |l: &Loaded| l.run.status.state == lerp_train::State::Failed;
     if group.runs.iter().all(failed) { "failed" } else { "unfinished" }
-}
-
-/// A sentence for each run whose fit ended too early.
-fn unconverged(group: &Group) -> Vec<String> {
-    let of_run = |loaded: &Loaded| {
-        let converged = loaded.final_value("final/probe_converged")?;
-        let after = loaded
-            .final_value("final/probe_iterations")
-            .map(|n| format!(" after {} iterations", thousands(n as u64)))
-            .unwrap_or_default();
-        (converged < 0.5).then(|| {
-            let seed = loaded.run.record.cell.seed;
-            format!("{}, seed {seed}: the classifier had not converged{after}.", group.name())
-        })
-    };
-    group.done().filter_map(of_run).collect()
 }
 
 /// The tables of a sweep on image sets.
@@ -561,7 +375,7 @@ pub fn sheets(sweep: &Sweep) -> Vec<Sheet> {
             .filter(|table| table.kind != Kind::Fitted || table.groups().iter().any(|g| g.has(FITTED)))
             .map(|table| table.part())
             .collect();
-        (!parts.is_empty()).then(|| Sheet { id, title, parts, csv: csv(&chosen, sweep) })
+        (!parts.is_empty()).then(|| Sheet { id, title, parts, csv: csv::csv(&chosen, sweep) })
     };
     [
         sheet("table2", "Table 2", &[Kind::Classifier, Kind::Fitted]),
