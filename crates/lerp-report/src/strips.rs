@@ -1,7 +1,7 @@
 //! Figures 4 and 6 to 11: interpolations between test images of an image set, the variants under one another.
 
 use candle_core::{DType, Device, Tensor};
-use lerp_train::Run;
+use lerp_train::{Run, State};
 
 use crate::{
     Error, Result,
@@ -10,7 +10,8 @@ use crate::{
     picture::{Colors, Picture},
     set::Set,
     style::Drawing,
-    summary::{Group, Sweep},
+    summary::{Group, Loaded, Sweep},
+    text::thousands,
 };
 
 /// White pixels between test images and decoded ones, and between rows.
@@ -34,11 +35,13 @@ pub struct Form {
 /// # Errors
 /// If a run's strips are damaged or the figure cannot be drawn.
 pub fn draw(sweep: &Sweep, set: &Set, form: Form) -> Result<Option<(String, Drawing)>> {
-    let mut rows: Vec<(&Group, u64, Strips)> = Vec::new();
+    let mut rows: Vec<(&Group, &Loaded, Strips)> = Vec::new();
     for group in sweep.on(set) {
-        for loaded in &group.runs {
+        // A finished run rather than one that is not, else the first by seed.
+        let unfinished = group.runs.iter().filter(|loaded| loaded.run.status.state != State::Done);
+        for loaded in group.done().chain(unfinished) {
             if let Some(strips) = Strips::read(&loaded.run, set.range())? {
-                rows.push((group, loaded.run.record.cell.seed, strips));
+                rows.push((group, loaded, strips));
                 break;
             }
         }
@@ -62,7 +65,7 @@ fn letter(i: usize) -> String {
     u8::try_from(i).ok().filter(|i| *i < 26).map_or((i + 1).to_string(), |i| char::from(b'a' + i).to_string())
 }
 
-fn caption(set: &Set, form: Form, rows: &[(&Group, u64, Strips)], pairs: usize) -> String {
+fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> String {
     let number = form.number.map(|number| format!("Figure {number}. ")).unwrap_or_default();
     let names: Vec<String> =
         rows.iter().enumerate().map(|(i, (group, ..))| format!("({}) {}", letter(i), group.label)).collect();
@@ -71,15 +74,26 @@ fn caption(set: &Set, form: Form, rows: &[(&Group, u64, Strips)], pairs: usize) 
         _ => names.join(", "),
     };
     let plural = if rows.len() == 1 { "" } else { "s" };
-    let seeds: Vec<(&str, u64)> = rows.iter().map(|(group, seed, _)| (group.label.as_str(), *seed)).collect();
+    let seeds: Vec<(&str, u64)> =
+        rows.iter().map(|(group, loaded, _)| (group.label.as_str(), loaded.run.record.cell.seed)).collect();
+    let early: Vec<String> = rows
+        .iter()
+        .filter(|(_, loaded, _)| loaded.run.status.state != State::Done)
+        .map(|(group, loaded, _)| {
+            let samples = thousands(loaded.run.status.samples);
+            format!("{} ({samples} samples)", group.label)
+        })
+        .collect();
+    let early =
+        if early.is_empty() { String::new() } else { format!(" Not finished: {}.", early.join(", ")) };
     let classes = rows.iter().any(|(group, ..)| group.has(CLASSIFIER));
     let choice = match (pairs, classes) {
         (4, true) => {
-            "Four pairs of test images, chosen by their place alone: in the first two pairs both images are of one class, \
-             in the last two of different classes."
+            "Four pairs of test images, fixed before training: in the first two both images are of one class, in the last \
+             two of different classes."
         }
-        (1, _) => "The first pair of test images.",
-        _ => "Pairs of test images, chosen by their place alone.",
+        (1, _) => "A pair of test images, fixed before training.",
+        _ => "Pairs of test images, fixed before training.",
     };
     let range = set.range();
     let (_, _, first) = &rows[0];
@@ -89,7 +103,7 @@ fn caption(set: &Set, form: Form, rows: &[(&Group, u64, Strips)], pairs: usize) 
     format!(
         "{number}Example interpolations on {} with a latent dimensionality of {} for {names} autoencoder{plural}. Left and \
          right the test images, between them the decoded latents; the ones at α = 0 and 1 are their reconstructions. \
-         {choice}{other} Values from -{range} to {range} are from black to white. Models of seed {}. {}",
+         {choice}{other} Values from -{range} to {range} are from black to white. Models of seed {}.{early} {}",
         set.title(),
         set.dims,
         model_seeds(&seeds),
@@ -159,7 +173,7 @@ impl Strips {
 }
 
 /// The rows of the first `pairs` pairs, a block for each.
-fn picture(rows: &[(&Group, u64, Strips)], pairs: usize) -> Result<Picture> {
+fn picture(rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> Result<Picture> {
     let size = rows[0].2.size;
     let Size { positions, height, width, channels, .. } = size;
     // Where the parts of a strip begin.

@@ -466,7 +466,11 @@ fn picture(dir: &tempfile::TempDir, file: &str) -> (Vec<u8>, usize) {
 fn strips_have_every_image_at_its_place() {
     let dir = tempfile::tempdir().unwrap();
     strips(&fake(0, 0, 0.9).write(dir.path()), 1, -1.0, 0.0, 2.0);
-    strips(&fake(6, 0, 0.9).write(dir.path()), 1, -0.5, f32::NAN, 0.5);
+    strips(&fake(6, 1, 0.9).write(dir.path()), 1, -0.5, f32::NAN, 0.5);
+    let early = Fake { state: State::Interrupted, ..fake(6, 0, 0.9) };
+    strips(&early.write(dir.path()), 1, 1.0, 1.0, 1.0);
+    let lone = Fake { channels: 16, state: State::Running, ..fake(3, 2, 0.9) };
+    strips(&lone.write(dir.path()), 1, 1.0, 1.0, 1.0);
     report(dir.path(), &Options::default()).unwrap();
     let (gray, width) = picture(&dir, "figure6");
     assert_eq!(width, 18 * 32 + 2 * 2);
@@ -501,8 +505,9 @@ fn strips_have_every_image_at_its_place() {
         "Figure 6. Example interpolations on MNIST with a latent dimensionality of 32 for (a) Baseline and (b) ACAI \
          autoencoders.",
         "The runs are not of the same test images.",
-        "Models of seed 0.",
-        "in the last two of different classes",
+        "Models of seed 0 (Baseline), 1 (ACAI).",
+        "Models of seed 2. Not finished: VAE (16,777,216 samples).",
+        "in the last two of different classes.",
     ] {
         assert!(page.contains(words), "{words}");
     }
