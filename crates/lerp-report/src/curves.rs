@@ -1,4 +1,5 @@
-//! Learning curves: mean distance and mean smoothness against training samples.
+//! Learning curves against training samples: mean distance and mean smoothness on lines, classifier accuracy and
+//! reconstruction error on image sets.
 
 use std::collections::BTreeMap;
 
@@ -11,51 +12,121 @@ use plotters::{
 
 use crate::{
     Error, Result,
+    conditions::Selection,
+    images::{CLASSIFIER, ERROR},
+    set::Set,
     style::{Draw, Drawing, GRID, INK, Look, both, fit, font, looks},
     summary::{Group, Sweep},
     text::number,
 };
 
-const WIDTH: u32 = 1120;
+const PANEL: u32 = 460;
 const HEIGHT: u32 = 430;
 const LEGEND: u32 = 200;
 const LETTERS: f64 = 14.0;
 
+const DISTANCE: &str = "eval/mean_distance";
+
 /// Where the axis of smoothness ends: no line turns this unevenly, but images that are not lines yet may seem to.
 const MOST: f64 = 1.5;
 
-/// What the figure shows.
-pub fn caption(sweep: &Sweep) -> String {
-    let several = sweep.on_lines().any(|group| group.runs.len() > 1);
-    format!(
-        "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
-         lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
-         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{} {}",
-        if several { " Mean over seeds; the band is from the lowest to the highest." } else { "" },
-        sweep.conditions(),
-    )
-}
-
-/// Draws it; none if nothing has been evaluated yet.
+/// The curves on lines, and what they show; none if nothing has been evaluated yet.
 ///
 /// # Errors
 /// If the figure cannot be drawn.
-pub fn draw(sweep: &Sweep) -> Result<Option<Drawing>> {
-    let groups: Vec<&Group> = sweep.on_lines().collect();
-    let curves = |metric: &str, factor: f64| -> Vec<Curve> {
-        groups.iter().map(|group| Curve::of(group, metric, factor)).collect()
-    };
-    let figure = Curves {
-        distance: curves("eval/mean_distance", 1e3),
-        smoothness: curves("eval/mean_smoothness", 1.0),
-        legend: groups.iter().map(|g| g.label.clone()).zip(looks(&groups)).collect(),
-    };
-    if figure.distance.iter().all(|curve| curve.points.is_empty()) {
+pub fn lines(sweep: &Sweep) -> Result<Option<(String, Drawing)>> {
+    let selection = sweep.lines();
+    let panels = vec![
+        Panel::new(&selection, DISTANCE, "mean distance, ×10⁻³", 1e3, Axis::Logarithmic),
+        Panel::new(&selection, "eval/mean_smoothness", "mean smoothness", 1.0, Axis::FromZero { most: MOST }),
+    ];
+    if panels[0].is_empty() {
         return Ok(None);
     }
+    let caption = format!(
+        "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
+         lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
+         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{} {}",
+        band(&selection),
+        selection.conditions(),
+    );
+    draw(&selection, panels).map(|drawing| Some((caption, drawing)))
+}
+
+/// The curves on an image set, and what they show; none if nothing has been evaluated yet.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn images(sweep: &Sweep, set: &Set) -> Result<Option<(String, Drawing)>> {
+    let selection = Selection { groups: sweep.on(set).collect() };
+    let accuracy = Panel::new(&selection, CLASSIFIER, "classifier accuracy, %", 100.0, Axis::Percent);
+    let error = Panel::new(&selection, ERROR, "reconstruction error (MSE), ×10⁻³", 1e3, Axis::Logarithmic);
+    let panels: Vec<Panel> = [accuracy, error].into_iter().filter(|panel| !panel.is_empty()).collect();
+    let accuracy = "Accuracy of the single-layer classifier trained beside (higher is better)";
+    let error = "mean squared error of reconstructions (logarithmic; lower is better)";
+    let what = match panels.as_slice() {
+        [] => return Ok(None),
+        [_, _] => format!("{accuracy}, left, and {error}, right"),
+        [panel] if panel.axis == Axis::Percent => accuracy.to_owned(),
+        _ => error.replacen('m', "M", 1),
+    };
+    let caption = format!(
+        "Learning curves on {} with a latent dimensionality of {}. {what}, on test images at every evaluation.{} {}",
+        set.title(),
+        set.dims,
+        band(&selection),
+        selection.conditions(),
+    );
+    draw(&selection, panels).map(|drawing| Some((caption, drawing)))
+}
+
+/// What is said where a curve is of several seeds.
+fn band(selection: &Selection) -> &'static str {
+    let several = selection.groups.iter().any(|group| group.runs.len() > 1);
+    if several { " Mean over seeds; the band is from the lowest to the highest." } else { "" }
+}
+
+fn draw(selection: &Selection, panels: Vec<Panel>) -> Result<Drawing> {
+    let groups = &selection.groups;
+    let legend = groups.iter().map(|group| group.label.clone()).zip(looks(groups)).collect();
+    let figure = Curves { panels, legend };
     // As high as the legend needs.
     let height = HEIGHT.max(48 + 24 * figure.legend.len() as u32);
-    both(&figure, WIDTH, height).map(Some)
+    both(&figure, LEGEND + PANEL * figure.panels.len() as u32, height)
+}
+
+/// The kind of a vertical axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Axis {
+    /// Around the values, logarithmic.
+    Logarithmic,
+    /// From zero; values above `most` are drawn at it.
+    FromZero { most: f64 },
+    /// Around the values, within 0 and 100.
+    Percent,
+}
+
+/// One metric of all configurations.
+struct Panel {
+    title: &'static str,
+    axis: Axis,
+    curves: Vec<Curve>,
+}
+
+impl Panel {
+    fn new(selection: &Selection, metric: &str, title: &'static str, factor: f64, axis: Axis) -> Self {
+        let curves = selection.groups.iter().map(|group| Curve::of(group, metric, factor)).collect();
+        Self { title, axis, curves }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.curves.iter().all(|curve| curve.points.is_empty())
+    }
+
+    /// The lowest (0), mean (1) or highest (2) values of all points.
+    fn values(&self, which: usize) -> impl Iterator<Item = f64> {
+        self.curves.iter().flat_map(|curve| &curve.points).map(move |point| point.1[which])
+    }
 }
 
 /// One configuration's curve.
@@ -86,8 +157,7 @@ impl Curve {
 }
 
 struct Curves {
-    distance: Vec<Curve>,
-    smoothness: Vec<Curve>,
+    panels: Vec<Panel>,
     legend: Vec<(String, Look)>,
 }
 
@@ -95,36 +165,49 @@ impl Draw for Curves {
     fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, scale: u32) -> Result<()> {
         let failed = || Error::draw("the learning curves");
         area.fill(&WHITE).map_err(|e| failed()(e.to_string()))?;
-        let width = ((WIDTH - LEGEND) / 2 * scale) as i32;
-        let (left, rest) = area.split_horizontally(width);
-        let (right, legend) = rest.split_horizontally(width);
-
-        let all = || self.distance.iter().chain(&self.smoothness).flat_map(|c| &c.points);
-        let samples = all().map(|p| p.0).fold(1.0, f64::max);
+        let all = self.panels.iter().flat_map(|panel| &panel.curves).flat_map(|c| &c.points);
+        let samples = all.map(|p| p.0).fold(1.0, f64::max);
         let x = || 0.0..samples * 1.02;
-        let values = |curves: &[Curve]| {
-            let of =
-                |i: usize| curves.iter().flat_map(|c| &c.points).map(move |p| p.1[i]).collect::<Vec<_>>();
-            (of(0), of(2))
-        };
-
-        let (low, high) = values(&self.distance);
-        let low = low.into_iter().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
-        let high = high.into_iter().fold(low, f64::max);
-        let (low, high) = if low.is_finite() { (low / 1.15, high * 1.15) } else { (1.0, 100.0) };
-        let mut chart = chart(&left, scale)
-            .build_cartesian_2d(x(), (low..high).log_scale().with_key_points(ticks(low, high)))
-            .map_err(|e| failed()(e.to_string()))?;
-        panel(&mut chart, scale, samples, "mean distance, ×10⁻³")?;
-        self.plot(&mut chart, &self.distance, scale, low..f64::INFINITY)?;
-
-        let high = values(&self.smoothness).1.into_iter().fold(0.5, f64::max).min(MOST);
-        let mut chart = self::chart(&right, scale)
-            .build_cartesian_2d(x(), 0.0..high * 1.08)
-            .map_err(|e| failed()(e.to_string()))?;
-        panel(&mut chart, scale, samples, "mean smoothness")?;
-        self.plot(&mut chart, &self.smoothness, scale, 0.0..MOST)?;
-        self.key(&legend, scale)
+        let mut rest = area.clone();
+        for panel in &self.panels {
+            let (here, beyond) = rest.split_horizontally((PANEL * scale) as i32);
+            rest = beyond;
+            let mut builder = chart(&here, scale);
+            match panel.axis {
+                Axis::Logarithmic => {
+                    let low = panel.values(0).filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
+                    let high = panel.values(2).fold(low, f64::max);
+                    let (low, high) = if low.is_finite() { (low / 1.15, high * 1.15) } else { (1.0, 100.0) };
+                    let y = (low..high).log_scale().with_key_points(ticks(low, high));
+                    let mut chart =
+                        builder.build_cartesian_2d(x(), y).map_err(|e| failed()(e.to_string()))?;
+                    axes(&mut chart, scale, samples, panel.title)?;
+                    self.plot(&mut chart, &panel.curves, scale, low..f64::INFINITY)?;
+                }
+                Axis::FromZero { most } => {
+                    let high = panel.values(2).fold(0.5, f64::max).min(most);
+                    let mut chart = builder
+                        .build_cartesian_2d(x(), 0.0..high * 1.08)
+                        .map_err(|e| failed()(e.to_string()))?;
+                    axes(&mut chart, scale, samples, panel.title)?;
+                    self.plot(&mut chart, &panel.curves, scale, 0.0..most)?;
+                }
+                Axis::Percent => {
+                    let (low, high) = (
+                        panel.values(0).fold(f64::INFINITY, f64::min),
+                        panel.values(2).fold(f64::NEG_INFINITY, f64::max),
+                    );
+                    let room = ((high - low) * 0.06).max(0.5);
+                    let shown = (low - room).clamp(0.0, 99.0)..(high + room).clamp(1.0, 100.0);
+                    let mut chart = builder
+                        .build_cartesian_2d(x(), shown.clone())
+                        .map_err(|e| failed()(e.to_string()))?;
+                    axes(&mut chart, scale, samples, panel.title)?;
+                    self.plot(&mut chart, &panel.curves, scale, shown)?;
+                }
+            }
+        }
+        self.key(&rest, scale)
     }
 }
 
@@ -149,7 +232,7 @@ fn chart<'b, DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, scale: u32) -> C
 }
 
 /// Axes, grid and the titles of axes.
-fn panel<DB: DrawingBackend, Y: Ranged<ValueType = f64> + plotters::coord::ranged1d::ValueFormatter<f64>>(
+fn axes<DB: DrawingBackend, Y: Ranged<ValueType = f64> + plotters::coord::ranged1d::ValueFormatter<f64>>(
     chart: &mut ChartContext<DB, Cartesian2d<RangedCoordf64, Y>>,
     scale: u32,
     samples: f64,

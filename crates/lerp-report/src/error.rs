@@ -1,6 +1,6 @@
 //! Errors of reports.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What can go wrong in a report.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn bad_file(path: &Path, problem: String) -> Self {
+        Self::Run(lerp_train::Error::BadFile { path: path.to_owned(), problem })
+    }
+
     pub(crate) fn draw<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |problem| Self::Draw { what, problem: problem.to_string() }
     }

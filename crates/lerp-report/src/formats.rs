@@ -1,103 +1,82 @@
-//! Table 1 as Markdown, LaTeX and CSV.
+//! Tables as Markdown and LaTeX.
 
 use std::fmt::Write;
 
 use crate::{
-    published::published,
-    summary::{Estimate, Sweep},
-    table::{METRICS, Table},
+    sheet::{Entry, Part, Sheet},
     text,
 };
 
 /// GitHub Markdown.
-pub fn markdown(sweep: &Sweep) -> String {
-    let table = Table::new([sweep]);
-    let mut out = format!("**Table 1.** {}\n\n", text::markdown(&Table::caption(sweep)));
-    let headings = Table::headings();
+pub fn markdown(sheet: &Sheet) -> String {
+    sheet.parts.iter().map(markdown_part).collect::<Vec<_>>().join("\n")
+}
+
+fn markdown_part(part: &Part) -> String {
+    let mut out = format!("**{}.** {}\n\n", part.name, text::markdown(&part.caption));
+    let headings: Vec<String> = part.headings.iter().map(|heading| text::markdown(heading)).collect();
     let _ = writeln!(out, "| {} |", headings.join(" | "));
-    let _ = writeln!(out, "|---|{}", "---:|".repeat(headings.len() - 1));
-    for row in table.rows() {
-        let cells: Vec<String> = row
-            .iter()
-            .map(
-                |e| if e.best { format!("**{}**", text::markdown(&e.text)) } else { text::markdown(&e.text) },
-            )
-            .collect();
+    let right = part.headings.len() - part.left;
+    let _ = writeln!(out, "|{}{}", "---|".repeat(part.left), "---:|".repeat(right));
+    let cell = |entry: &Entry| {
+        let text = text::markdown(&entry.text);
+        if entry.best { format!("**{text}**") } else { text }
+    };
+    for line in &part.lines {
+        let cells: Vec<String> = line.cells.iter().map(cell).collect();
         let _ = writeln!(out, "| {} |", cells.join(" | "));
     }
     out.push('\n');
-    for note in table.notes() {
-        let _ = writeln!(out, "- {}", text::markdown(&note));
+    for note in &part.notes {
+        let _ = writeln!(out, "- {}", text::markdown(note));
     }
     out
 }
 
-/// A LaTeX float for the booktabs package.
-pub fn latex(sweep: &Sweep) -> String {
-    let table = Table::new([sweep]);
+/// LaTeX floats for the booktabs package, and adjustbox where a table may be too wide.
+pub fn latex(sheet: &Sheet) -> String {
+    let adjusted = if sheet.parts.iter().any(|part| part.wide) { " and \\usepackage{adjustbox}" } else { "" };
+    let parts: Vec<String> = sheet.parts.iter().map(latex_part).collect();
+    format!("% needs \\usepackage{{booktabs}}{adjusted}\n{}", parts.join("\n"))
+}
+
+fn latex_part(part: &Part) -> String {
     let headings: Vec<String> =
-        Table::headings().iter().map(|h| text::latex(&h.replace(" ×10⁻³", "")) + unit(h)).collect();
-    let mut out = String::from("% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n");
-    let _ = writeln!(out, "\\caption{{{}}}\n\\label{{tab:lines}}", text::latex(&Table::caption(sweep)));
+        part.headings.iter().map(|h| text::latex(&h.replace(" ×10⁻³", "")) + unit(h)).collect();
+    let float = if part.wide { "table*" } else { "table" };
+    let mut out = format!("\\begin{{{float}}}\n\\centering\n");
+    let _ = writeln!(out, "\\caption{{{}}}\n\\label{{{}}}", text::latex(&part.caption), part.label);
     out += "\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n";
-    let _ = writeln!(out, "\\begin{{tabular}}{{l{}}}", "r".repeat(headings.len() - 1));
+    if part.wide {
+        out += "\\begin{adjustbox}{max width=\\linewidth}\n";
+    }
+    let right = "r".repeat(headings.len() - part.left);
+    let _ = writeln!(out, "\\begin{{tabular}}{{{}{right}}}", "l".repeat(part.left));
     let _ = writeln!(out, "\\toprule\n{} \\\\\n\\midrule", headings.join(" & "));
-    for row in table.rows() {
-        let cells: Vec<String> =
-            row.iter()
-                .map(|e| {
-                    if e.best {
-                        format!("\\textbf{{{}}}", text::latex(&e.text))
-                    } else {
-                        text::latex(&e.text)
-                    }
-                })
-                .collect();
+    let cell = |entry: &Entry| {
+        let text = text::latex(&entry.text);
+        if entry.best { format!("\\textbf{{{text}}}") } else { text }
+    };
+    for (i, line) in part.lines.iter().enumerate() {
+        if line.first && i > 0 {
+            out += "\\addlinespace\n";
+        }
+        let cells: Vec<String> = line.cells.iter().map(cell).collect();
         let _ = writeln!(out, "{} \\\\", cells.join(" & "));
     }
-    out += "\\bottomrule\n\\end{tabular}\n\n\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize\n";
-    for note in table.notes() {
-        let _ = writeln!(out, "{}\\par", text::latex(&note));
+    out += "\\bottomrule\n\\end{tabular}\n";
+    if part.wide {
+        out += "\\end{adjustbox}\n";
     }
-    out + "\\end{minipage}\n\\end{table}\n"
+    out += "\n\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize\n";
+    for note in &part.notes {
+        let _ = writeln!(out, "{}\\par", text::latex(note));
+    }
+    let _ = writeln!(out, "\\end{{minipage}}\n\\end{{{float}}}");
+    out
 }
 
 /// The unit of a heading, in LaTeX.
 fn unit(heading: &str) -> &'static str {
     if heading.ends_with(" ×10⁻³") { r" $\times 10^{-3}$" } else { "" }
-}
-
-/// One line for each row and metric, plain numbers: empty where no run is finished, `NaN` where undefined.
-///
-/// Mean distances are not scaled, neither ours nor the paper's.
-pub fn csv(sweep: &Sweep) -> String {
-    let mut out = String::from(
-        "variant,label,metric,mean,std,seeds,samples,learning_rate,published_mean,published_std,published_mean_checked\n",
-    );
-    for group in sweep.on_lines() {
-        for metric in &METRICS {
-            let (mean, std, seeds) = match group.estimate(metric.name) {
-                Estimate::Known { mean, n: 1, .. } => (text::number(mean), String::new(), 1),
-                Estimate::Known { mean, std, n } => (text::number(mean), text::number(std), n),
-                Estimate::Undefined => ("NaN".into(), String::new(), 0),
-                Estimate::Missing => (String::new(), String::new(), 0),
-            };
-            let cell = group.cell();
-            // Rounded, since dividing by 1000 is not exact.
-            let unscaled = |v: f64| text::number((v / metric.factor * 1e9).round() / 1e9);
-            let paper = published().lines(metric.name, &cell.variant).map_or(",,".into(), |n| {
-                format!("{},{},{}", unscaled(n.mean), unscaled(n.std), n.mean_checked)
-            });
-            let _ = writeln!(
-                out,
-                "{},{},{},{mean},{std},{seeds},{},{},{paper}",
-                text::csv(&cell.variant),
-                text::csv(&group.label),
-                metric.name,
-                cell.samples,
-                text::number(cell.learning_rate)
-            );
-        }
-    }
-    out
 }

@@ -1,18 +1,22 @@
 //! The page of a sweep: one file that needs nothing else.
 
+use lerp_data::{Dataset, Lines};
 use minijinja::{Environment, Value, value::Serde};
 use serde::Serialize;
 
 use crate::{
     Error, Result,
+    set::Set,
+    sheet::Sheet,
     summary::{Group, Loaded, Sweep},
-    table::{Entry, Table},
     text::{number, thousands},
 };
 
 /// A figure on the page.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
+    /// Name of its files and anchor on the page.
+    pub file: String,
     /// What it shows.
     pub caption: String,
     /// The drawing.
@@ -22,6 +26,8 @@ pub struct Figure {
 /// A line of the list of runs.
 #[derive(Debug, Serialize)]
 struct Row {
+    /// The image set and size of latents; `Lines` on lines.
+    dataset: String,
     variant: String,
     seed: u64,
     state: String,
@@ -39,7 +45,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(label: &str, loaded: &Loaded) -> Self {
+    fn of(group: &Group, loaded: &Loaded) -> Self {
         let (record, status) = (&loaded.run.record, &loaded.run.status);
         let (cell, provenance) = (&record.cell, &record.provenance);
         let rate = if status.wall_s > 0.0 { status.samples as f64 / status.wall_s } else { 0.0 };
@@ -48,7 +54,8 @@ impl Row {
             _ => Vec::new(),
         };
         Self {
-            variant: label.to_owned(),
+            dataset: group.set.as_ref().map_or_else(|| Lines.title().to_owned(), Set::name),
+            variant: group.label.clone(),
             seed: cell.seed,
             state: format!("{:?}", status.state).to_lowercase(),
             samples: thousands(status.samples),
@@ -71,10 +78,9 @@ impl Row {
 struct Page<'a> {
     name: String,
     states: String,
-    caption: String,
-    headings: Vec<String>,
-    rows: Vec<Vec<Entry>>,
-    notes: Vec<String>,
+    sheets: &'a [Sheet],
+    /// Whether runs are on anything but lines.
+    datasets: bool,
     figures: &'a [Figure],
     runs: Vec<Row>,
     version: &'static str,
@@ -84,16 +90,13 @@ struct Page<'a> {
 ///
 /// # Errors
 /// If it cannot be made.
-pub fn page(sweep: &Sweep, figures: &[Figure]) -> Result<String> {
-    let table = Table::new([sweep]);
-    let runs = |group: &Group| group.runs.iter().map(|l| Row::of(&group.label, l)).collect::<Vec<_>>();
+pub fn page(sweep: &Sweep, sheets: &[Sheet], figures: &[Figure]) -> Result<String> {
+    let runs = |group: &Group| group.runs.iter().map(|l| Row::of(group, l)).collect::<Vec<_>>();
     let page = Page {
         name: sweep.name(),
         states: sweep.states(),
-        caption: Table::caption(sweep),
-        headings: Table::headings(),
-        rows: table.rows(),
-        notes: table.notes(),
+        sheets,
+        datasets: !sweep.sets().is_empty(),
         figures,
         runs: sweep.groups.iter().flat_map(runs).collect(),
         version: env!("CARGO_PKG_VERSION"),

@@ -11,8 +11,39 @@ pub struct Published {
     pub source: String,
     /// The paper's order of variants.
     pub order: Vec<String>,
+    /// Their names in tables.
+    pub titles: Vec<String>,
     lines: Lines,
+    /// Table 2.
+    pub classifier: Vec<Row>,
+    /// Table 3.
+    pub clustering: Vec<Row>,
     hyper: BTreeMap<String, BTreeMap<String, f64>>,
+    /// What differs on a dataset.
+    hyper_on: BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>,
+}
+
+/// The numbers of one image set and size of latents.
+#[derive(Debug, Deserialize)]
+pub struct Row {
+    /// The image set.
+    pub dataset: String,
+    /// Numbers in a latent.
+    pub dims: usize,
+    /// Mean, and standard deviation if there is one, by variant.
+    values: BTreeMap<String, Vec<f64>>,
+    /// Variants whose mean a second source confirms.
+    #[serde(default)]
+    checked: Vec<String>,
+}
+
+impl Row {
+    /// The number of `variant`.
+    pub fn number(&self, variant: &str) -> Option<Number> {
+        let values = self.values.get(variant)?;
+        let mean_checked = self.checked.iter().any(|name| name == variant);
+        Some(Number { mean: *values.first()?, std: values.get(1).copied(), mean_checked })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -27,10 +58,18 @@ struct Lines {
 pub struct Number {
     /// Mean over the paper's runs.
     pub mean: f64,
-    /// Standard deviation over them.
-    pub std: f64,
+    /// Standard deviation over them, where the paper has one.
+    pub std: Option<f64>,
     /// Whether a second source confirms the mean; nothing confirms the deviation.
     pub mean_checked: bool,
+}
+
+impl Number {
+    /// As it is printed, with a dagger where the mean is unchecked; `brief` without the deviation.
+    pub fn text(&self, brief: bool) -> String {
+        let std = self.std.filter(|_| !brief).map(|std| format!(" ± {std:.2}")).unwrap_or_default();
+        format!("{:.2}{std}{}", self.mean, if self.mean_checked { "" } else { "†" })
+    }
 }
 
 /// The file, read once.
@@ -55,12 +94,17 @@ impl Published {
         };
         let mean_checked =
             self.lines.checked.get(metric).is_some_and(|names| names.iter().any(|n| n == variant));
-        values.get(variant).map(|&[mean, std]| Number { mean, std, mean_checked })
+        values.get(variant).map(|&[mean, std]| Number { mean, std: Some(std), mean_checked })
     }
 
-    /// The paper's hyperparameters of `variant`, by name; none of a variant that is not the paper's.
-    pub fn hyper(&self, variant: &str) -> impl Iterator<Item = (&str, f64)> {
-        self.hyper.get(variant).into_iter().flatten().map(|(name, value)| (name.as_str(), *value))
+    /// The paper's hyperparameters of `variant` on `dataset`: name, value, and whether it is for this dataset alone; none of
+    /// a variant that is not the paper's.
+    pub fn hyper(&self, variant: &str, dataset: &str) -> impl Iterator<Item = (&str, f64, bool)> {
+        let here = self.hyper_on.get(dataset).and_then(|variants| variants.get(variant));
+        self.hyper.get(variant).into_iter().flatten().map(move |(name, value)| {
+            let own = here.and_then(|values| values.get(name));
+            (name.as_str(), own.copied().unwrap_or(*value), own.is_some())
+        })
     }
 
     /// The variant's place in the paper's order; others come after.
@@ -83,15 +127,15 @@ mod tests {
         }
         assert_eq!(
             published.lines("mean_distance", "vae"),
-            Some(Number { mean: 1.21, std: 0.17, mean_checked: false })
+            Some(Number { mean: 1.21, std: Some(0.17), mean_checked: false })
         );
         assert_eq!(
             published.lines("mean_distance", "acai"),
-            Some(Number { mean: 0.24, std: 0.01, mean_checked: true })
+            Some(Number { mean: 0.24, std: Some(0.01), mean_checked: true })
         );
         assert_eq!(
             published.lines("mean_smoothness", "vqvae"),
-            Some(Number { mean: 0.77, std: 0.02, mean_checked: false })
+            Some(Number { mean: 0.77, std: Some(0.02), mean_checked: false })
         );
         let checked = |metric: &str| {
             let of = |v: &&String| published.lines(metric, v).is_some_and(|n| n.mean_checked);
@@ -100,5 +144,31 @@ mod tests {
         assert_eq!(checked("mean_distance"), ["baseline", "acai"]);
         assert!(checked("mean_smoothness").is_empty());
         assert_eq!(published.lines("mean_distance", "mine"), None);
+    }
+    #[test]
+    fn image_sets_are_there() {
+        let published = published();
+        let rows = |rows: &[Row]| {
+            let all = rows.iter().map(|row| {
+                assert!(published.order.iter().all(|variant| row.number(variant).is_some()));
+                format!("{} {}", row.dataset, row.dims)
+            });
+            all.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            rows(&published.classifier),
+            "mnist 32, mnist 256, svhn 32, svhn 256, cifar10 256, cifar10 1024"
+        );
+        assert_eq!(rows(&published.clustering), "mnist 32, mnist 256, svhn 32, svhn 256");
+        let text = |row: &Row, variant: &str| row.number(variant).unwrap().text(false);
+        assert_eq!(text(&published.classifier[3], "acai"), "85.14 ± 0.20");
+        assert_eq!(text(&published.classifier[3], "vqvae"), "44.94 ± 20.42†");
+        assert_eq!(published.classifier[3].number("vqvae").unwrap().text(true), "44.94†");
+        assert_eq!(text(&published.clustering[1], "vqvae"), "96.80†");
+        assert!(published.clustering[0].number("mine").is_none());
+        let keep = |dataset: &str| published.hyper("dropout", dataset).collect::<Vec<_>>();
+        assert_eq!(keep("mnist"), [("keep", 0.5, false)]);
+        assert_eq!(keep("cifar10"), [("keep", 0.75, true)]);
+        assert_eq!(published.titles.len(), published.order.len());
     }
 }

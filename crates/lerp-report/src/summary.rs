@@ -6,15 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lerp_data::{Dataset, Lines};
+use lerp_data::Lines;
 use lerp_eval::{final_value, mean_std};
 use lerp_train::{Cell, Metrics, Run, State, runs_in};
 use polars::prelude::{Column, DataFrame, ParquetWriter};
 
 use crate::{
     Error, Result,
+    conditions::Selection,
+    pixels::PixelReference,
     published::published,
-    text::{count, number, thousands, two_digits},
+    set::{Set, latent_dims},
+    text::{count, number},
 };
 
 /// A run with its metrics.
@@ -39,6 +42,10 @@ impl Loaded {
 pub struct Group {
     /// Name in tables: the variant's, and what tells it from its other configurations.
     pub label: String,
+    /// What tells it from the variant's other configurations, such as `learning_rate=0.001`; empty if there are none.
+    pub telling: String,
+    /// The image set and the size of its latents; none on lines.
+    pub set: Option<Set>,
     /// Its runs, by seed.
     pub runs: Vec<Loaded>,
 }
@@ -66,6 +73,17 @@ impl Estimate {
     pub fn mean(self) -> Option<f64> {
         if let Self::Known { mean, .. } = self { Some(mean) } else { None }
     }
+
+    /// Mean, standard deviation and number of runs as fields of a CSV file: empty where no run is finished, `NaN` where
+    /// undefined.
+    pub fn fields(self) -> (String, String, usize) {
+        match self {
+            Self::Known { mean, n: 1, .. } => (number(mean), String::new(), 1),
+            Self::Known { mean, std, n } => (number(mean), number(std), n),
+            Self::Undefined => ("NaN".into(), String::new(), 0),
+            Self::Missing => (String::new(), String::new(), 0),
+        }
+    }
 }
 
 impl Group {
@@ -74,15 +92,24 @@ impl Group {
         &self.runs[0].run.record.cell
     }
 
+    /// Its name among those of all datasets: the label, on image sets behind the set.
+    pub fn name(&self) -> String {
+        self.set.as_ref().map(|set| format!("{} ", set.name())).unwrap_or_default() + &self.label
+    }
+
     /// Its finished runs.
     pub fn done(&self) -> impl Iterator<Item = &Loaded> {
         self.runs.iter().filter(|loaded| loaded.run.status.state == State::Done)
     }
 
-    /// A metric, named without its `eval/`, over the finished runs; those in which it is undefined are left out.
+    /// Whether any run has ever measured a metric.
+    pub fn has(&self, metric: &str) -> bool {
+        self.runs.iter().any(|loaded| loaded.metrics.series(metric).next().is_some())
+    }
+
+    /// A metric over the finished runs; those in which it is undefined are left out.
     pub fn estimate(&self, metric: &str) -> Estimate {
-        let metric = format!("eval/{metric}");
-        let finals: Vec<f64> = self.done().filter_map(|loaded| loaded.final_value(&metric)).collect();
+        let finals: Vec<f64> = self.done().filter_map(|loaded| loaded.final_value(metric)).collect();
         let known: Vec<f64> = finals.iter().copied().filter(|v| v.is_finite()).collect();
         match (finals.is_empty(), known.is_empty()) {
             (true, _) => Estimate::Missing,
@@ -100,8 +127,10 @@ impl Group {
 pub struct Sweep {
     /// The folder.
     pub dir: PathBuf,
-    /// Configurations, in the paper's order of variants.
+    /// Configurations, on lines, then on image sets; in the paper's order of variants.
     pub groups: Vec<Group>,
+    /// The references of raw pixels, by dataset.
+    pub pixels: BTreeMap<String, PixelReference>,
 }
 
 impl Sweep {
@@ -126,20 +155,35 @@ impl Sweep {
         if groups.is_empty() {
             return Err(Error::NoRuns(dir.to_owned()));
         }
+        let datasets: BTreeSet<String> =
+            groups.values().flatten().map(|loaded| loaded.run.record.cell.dataset.clone()).collect();
         let mut groups: Vec<Group> = groups
             .into_values()
             .map(|mut runs| {
                 runs.sort_by_key(|loaded| loaded.run.record.cell.seed);
-                Group { label: String::new(), runs }
+                let cell = &runs[0].run.record.cell;
+                let set = (cell.dataset != Lines::NAME)
+                    .then(|| Set::new(&cell.dataset, latent_dims(cell), &datasets));
+                Group { label: String::new(), telling: String::new(), set, runs }
             })
             .collect();
         label(&mut groups);
         // By number where a number differs: 9 before 10.
         groups.sort_by(|a, b| {
             let place = |g: &Group| (published().place(&g.cell().variant), g.cell().variant.clone());
-            place(a).cmp(&place(b)).then_with(|| natural(&a.label, &b.label))
+            let sets = match (&a.set, &b.set) {
+                (Some(a), Some(b)) => a.order(b),
+                (a, b) => a.is_some().cmp(&b.is_some()),
+            };
+            sets.then_with(|| place(a).cmp(&place(b))).then_with(|| natural(&a.label, &b.label))
         });
-        Ok(Self { dir: dir.to_owned(), groups })
+        let mut pixels = BTreeMap::new();
+        for dataset in datasets {
+            if let Some(reference) = PixelReference::read(dir, &dataset)? {
+                pixels.insert(dataset, reference);
+            }
+        }
+        Ok(Self { dir: dir.to_owned(), groups, pixels })
     }
 
     /// All runs.
@@ -153,87 +197,28 @@ impl Sweep {
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The configurations on lines, which table and figures are about.
+    /// The configurations on lines.
     pub fn on_lines(&self) -> impl Iterator<Item = &Group> {
-        self.groups.iter().filter(|group| group.cell().dataset == Lines::NAME)
+        self.groups.iter().filter(|group| group.set.is_none())
     }
 
-    /// What is said about the conditions under a table or figure: samples, seeds, rates, device, revision.
-    pub fn conditions(&self) -> String {
-        let seeds: BTreeSet<u64> = self.runs().map(|l| l.run.record.cell.seed).collect();
-        let seeds: Vec<String> = seeds.into_iter().map(|s| s.to_string()).collect();
-        format!(
-            "{} samples a run; seed{} {}; batch {}; learning rate {}; device {}; revision {}.",
-            self.by_variant(|l| thousands(l.run.record.cell.samples)),
-            if seeds.len() == 1 { "" } else { "s" },
-            seeds.join(", "),
-            self.by_variant(|l| l.run.record.cell.batch.to_string()),
-            self.by_variant(|l| number(l.run.record.cell.learning_rate)),
-            self.by_variant(|l| l.run.record.provenance.device.clone()),
-            self.by_variant(|l| l.run.record.provenance.git.clone()),
-        )
+    /// The same, for words about them.
+    pub fn lines(&self) -> Selection<'_> {
+        Selection { groups: self.on_lines().collect() }
     }
 
-    /// A setting: its value, or each value with the variants that have it: `0.001 (Baseline, VAE), 0.0003 (ACAI)`.
-    fn by_variant(&self, of: impl Fn(&Loaded) -> String) -> String {
-        let mut values: Vec<(String, Vec<&str>)> = Vec::new();
-        for loaded in self.runs() {
-            let (value, title) = (of(loaded), loaded.run.record.title.as_str());
-            match values.iter_mut().find(|(known, _)| *known == value) {
-                Some((_, titles)) if titles.contains(&title) => {}
-                Some((_, titles)) => titles.push(title),
-                None => values.push((value, vec![title])),
-            }
-        }
-        if let [(value, _)] = values.as_slice() {
-            return value.clone();
-        }
-        let texts: Vec<String> =
-            values.iter().map(|(value, titles)| format!("{value} ({})", titles.join(", "))).collect();
-        texts.join(", ")
+    /// The image sets, each size of latents by itself, in the paper's order.
+    pub fn sets(&self) -> Vec<&Set> {
+        let mut sets: Vec<&Set> = self.groups.iter().filter_map(|group| group.set.as_ref()).collect();
+        sets.dedup();
+        sets
     }
 
-    /// How the runs differ from the paper's, if they do.
-    pub fn unlike_the_paper(&self) -> Option<String> {
-        let (samples, rate, batch) = (1_u64 << 24, 1e-4, 64);
-        let cells = || self.runs().map(|l| &l.run.record.cell);
-        let least = cells().map(|cell| cell.samples).min().unwrap_or(0);
-        let mut parts = Vec::new();
-        if least < samples {
-            let share = number(two_digits(100.0 * least as f64 / samples as f64));
-            let most = cells().map(|cell| cell.samples).max().unwrap_or(0);
-            let from = if most > least { "from " } else { "" };
-            parts.push(format!("{from}{share} % of the paper's {} samples", thousands(samples)));
-        }
-        if cells().any(|cell| (cell.learning_rate - rate).abs() > 1e-12) {
-            parts.push(format!("another learning rate than its {rate}"));
-        }
-        if cells().any(|cell| cell.batch != batch) {
-            parts.push(format!("another batch than its {batch}"));
-        }
-        let networks = |cell: &Cell| (cell.network.depth, cell.network.latent);
-        let protocol = Lines.network();
-        if let Some((depth, latent)) =
-            cells().map(networks).find(|network| *network != (protocol.depth, protocol.latent))
-        {
-            parts.push(format!("another network (depth {depth}, {latent} channels of the latent)"));
-        }
-        parts.extend(self.other_hyperparameters());
-        (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", parts.join(", ")))
-    }
-
-    /// Hyperparameters that are not the paper's, in words.
-    fn other_hyperparameters(&self) -> BTreeSet<String> {
-        let of_run = |loaded: &Loaded| {
-            let (cell, title) = (&loaded.run.record.cell, &loaded.run.record.title);
-            let other = |(name, paper): (&str, f64)| {
-                let ours = cell.hyper.get(name)?.as_f64()?;
-                ((ours - paper).abs() > 1e-9 * paper.abs())
-                    .then(|| format!("{title}'s {name} {} instead of {}", number(ours), number(paper)))
-            };
-            published().hyper(&cell.variant).filter_map(other).collect::<Vec<_>>()
-        };
-        self.runs().flat_map(of_run).collect()
+    /// The configurations on an image set.
+    pub fn on(&self, set: &Set) -> impl Iterator<Item = &Group> {
+        self.groups.iter().filter(move |group| {
+            group.set.as_ref().is_some_and(|s| (&s.dataset, s.dims) == (&set.dataset, set.dims))
+        })
     }
 
     /// How many runs are in which state, in words.
@@ -250,28 +235,6 @@ impl Sweep {
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         format!("{}: {}", count(self.runs().count(), "run"), parts.join(", "))
-    }
-
-    /// One sentence for each run that is not in the numbers.
-    pub fn missing(&self) -> Vec<String> {
-        let sentence = |group: &Group, loaded: &Loaded| {
-            let (status, cell) = (&loaded.run.status, &loaded.run.record.cell);
-            let name = format!("{}, seed {}", group.label, cell.seed);
-            let far = format!("{} of {} samples", thousands(status.samples), thousands(cell.samples));
-            match status.state {
-                State::Done => None,
-                State::Failed => {
-                    let reason = status.reason.as_deref().unwrap_or("no reason is recorded");
-                    Some(format!("{name}: failed after {far}: {}.", reason.trim_end().trim_end_matches('.')))
-                }
-                State::Interrupted => Some(format!("{name}: interrupted at {far}; sweep again to go on.")),
-                State::Running => Some(format!("{name}: running, or killed, at {far}.")),
-            }
-        };
-        let of_group = |group: &Group| {
-            group.runs.iter().filter_map(|loaded| sentence(group, loaded)).collect::<Vec<_>>()
-        };
-        self.groups.iter().flat_map(of_group).collect()
     }
 
     /// `summary.parquet`: one row for each run and metric.
@@ -296,6 +259,7 @@ impl Sweep {
         let columns = vec![
             text("id", &|l| l.run.record.id.clone()),
             text("dataset", &|l| l.run.record.cell.dataset.clone()),
+            whole("latent_dims", &|l| latent_dims(&l.run.record.cell) as i64),
             text("variant", &|l| l.run.record.cell.variant.clone()),
             text("title", &|l| l.run.record.title.clone()),
             whole("seed", &|l| l.run.record.cell.seed as i64),
@@ -319,19 +283,21 @@ impl Sweep {
     }
 }
 
-/// Names groups: by the variant, and by what differs where a variant has several.
+/// Names groups: by the variant, and by what differs where a variant has several on lines or one image set.
 fn label(groups: &mut [Group]) {
     let settings: Vec<BTreeMap<String, String>> = groups.iter().map(|g| flat(g.cell())).collect();
-    let variants: Vec<String> = groups.iter().map(|g| g.cell().variant.clone()).collect();
+    let places: Vec<(Option<Set>, String)> =
+        groups.iter().map(|g| (g.set.clone(), g.cell().variant.clone())).collect();
     for (i, group) in groups.iter_mut().enumerate() {
         let title = group.runs[0].run.record.title.clone();
-        let twins: Vec<usize> = (0..variants.len()).filter(|j| variants[*j] == variants[i]).collect();
+        let twins: Vec<usize> = (0..places.len()).filter(|j| places[*j] == places[i]).collect();
         let telling: Vec<String> = settings[i]
             .iter()
             .filter(|(key, value)| twins.iter().any(|j| settings[*j].get(*key) != Some(*value)))
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        group.label = if telling.is_empty() { title } else { format!("{title} ({})", telling.join(", ")) };
+        group.telling = telling.join(", ");
+        group.label = if telling.is_empty() { title } else { format!("{title} ({})", group.telling) };
     }
 }
 
@@ -355,7 +321,7 @@ fn flat(cell: &Cell) -> BTreeMap<String, String> {
 }
 
 /// Order of labels that compares the numbers in them as numbers.
-fn natural(a: &str, b: &str) -> Ordering {
+pub fn natural(a: &str, b: &str) -> Ordering {
     let parts = |text: &str| -> Vec<String> {
         text.split(['=', ',', ')']).map(|part| part.trim().to_owned()).collect()
     };

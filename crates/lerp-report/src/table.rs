@@ -1,16 +1,17 @@
-//! Table 1: what its cells, caption and notes say; `formats` and `terminal` set it.
+//! Table 1: what its cells, caption and notes say; `formats`, `page` and `terminal` set it.
 
-use serde::Serialize;
+use std::fmt::Write;
 
 use crate::{
-    published::{Number, published},
+    published::published,
+    sheet::{Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Sweep},
-    text::{count, fixed, thousands},
+    text::{self, count, fixed, thousands},
 };
 
 /// A metric of the table.
 pub struct Metric {
-    /// Name behind `eval/`.
+    /// Name behind `eval/` in a run's metrics.
     pub name: &'static str,
     /// Heading of its column.
     pub heading: &'static str,
@@ -35,6 +36,13 @@ pub const METRICS: [Metric; 7] = [
     metric("classifier_accuracy", "Classifier accuracy", 1.0, 3, false, false),
 ];
 
+impl Metric {
+    /// Name in a run's metrics.
+    fn key(&self) -> String {
+        format!("eval/{}", self.name)
+    }
+}
+
 const fn metric(
     name: &'static str,
     heading: &'static str,
@@ -48,22 +56,6 @@ const fn metric(
 
 /// Mean distance of an all-black image: a model beyond five sixths of it draws nothing yet.
 const BLACK: f64 = 0.0307;
-
-/// What a cell of the table says, before it is set in a format.
-#[derive(Debug, Clone, Serialize)]
-pub struct Entry {
-    /// The text.
-    pub text: String,
-    /// Whether it is the best of its column.
-    pub best: bool,
-}
-
-impl Entry {
-    /// One that is not the best.
-    pub fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), best: false }
-    }
-}
 
 /// Table 1 of one or more sweeps.
 pub struct Table<'a> {
@@ -98,7 +90,7 @@ impl<'a> Table<'a> {
             for metric in METRICS.iter().filter(|m| m.column) {
                 row.push(self.entry(group, metric));
                 if metric.published {
-                    row.push(Entry::plain(paper(group, metric)));
+                    row.push(paper(group, metric));
                 }
             }
             row.push(Entry::plain(seeds(group)));
@@ -111,19 +103,19 @@ impl<'a> Table<'a> {
     /// The value of a metric. Equal printed values are equally good; the only row is not the best of anything.
     pub fn entry(&self, group: &Group, metric: &Metric) -> Entry {
         let value = |v: f64| fixed(v * metric.factor, metric.decimals);
-        let estimate = group.estimate(metric.name);
+        let estimate = group.estimate(&metric.key());
         let text = match estimate {
             Estimate::Missing => "–".into(),
             Estimate::Undefined => "undefined".into(),
             Estimate::Known { mean, n: 1, .. } => value(mean),
             Estimate::Known { mean, std, .. } => format!("{} ± {}", value(mean), value(std)),
         };
-        let means = self.groups.iter().filter_map(|(_, g)| g.estimate(metric.name).mean());
+        let means = self.groups.iter().filter_map(|(_, g)| g.estimate(&metric.key()).mean());
         let lowest = means.fold(f64::INFINITY, f64::min);
         let best = metric.published
             && self.groups.len() > 1
             && estimate.mean().is_some_and(|mean| value(mean) == value(lowest));
-        Entry { text, best }
+        Entry { text, best, paper: false }
     }
 
     /// The caption, without "Table 1".
@@ -133,17 +125,13 @@ impl<'a> Table<'a> {
              each run (of the same share, at least 3, of fewer), then mean ± standard deviation (divisor n) over seeds; n=1 has \
              none. Best mean distance and smoothness in bold. ",
         );
-        caption += &sweep.conditions();
-        if let Some(sentence) = sweep.unlike_the_paper() {
-            caption += " ";
-            caption += &sentence;
-        }
+        caption += &sweep.lines().all_conditions();
         caption
     }
 
     /// What stands under the table.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = vec![source_note()];
+        let mut notes = vec![source_note(1)];
         let black: Vec<&str> =
             self.groups.iter().filter(|(_, g)| draws_black(g)).map(|(_, g)| g.label.as_str()).collect();
         if !black.is_empty() {
@@ -161,7 +149,7 @@ impl<'a> Table<'a> {
         for (sweep, _) in &self.groups {
             if !seen.iter().any(|s| std::ptr::eq(*s, *sweep)) {
                 seen.push(sweep);
-                notes.extend(sweep.missing());
+                notes.extend(sweep.lines().missing());
             }
         }
         notes
@@ -169,13 +157,9 @@ impl<'a> Table<'a> {
 }
 
 /// The paper's number beside ours.
-pub fn paper(group: &Group, metric: &Metric) -> String {
-    match published().lines(metric.name, &group.cell().variant) {
-        Some(Number { mean, std, mean_checked }) => {
-            format!("{mean:.2} ± {std:.2}{}", if mean_checked { "" } else { "†" })
-        }
-        None => "–".into(),
-    }
+pub fn paper(group: &Group, metric: &Metric) -> Entry {
+    let number = published().lines(metric.name, &group.cell().variant);
+    Entry::paper(number.map_or("–".into(), |number| number.text(false)))
 }
 
 /// How many seeds are in the numbers of a row.
@@ -186,18 +170,66 @@ pub fn seeds(group: &Group) -> String {
     }
 }
 
-/// Where the published numbers come from and how far they are checked.
-pub fn source_note() -> String {
+/// Where the published numbers of a table come from and how far they are checked.
+pub fn source_note(table: usize) -> String {
     format!(
-        "paper: {}. † transcribed from memory and not yet checked against the paper's PDF; where there is no †, a \
-         second source confirms the mean, but not its standard deviation.",
+        "paper: {}, Table {table}. † transcribed from memory and not yet checked against the paper's PDF; where there is \
+         no †, a second source confirms the mean, but not its standard deviation.",
         published().source
     )
 }
 
+/// Table 1 of a sweep; none if nothing is on lines.
+pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
+    let table = Table::new([sweep]);
+    let part = Part {
+        name: "Table 1".into(),
+        caption: Table::caption(sweep),
+        label: "tab:lines",
+        wide: false,
+        headings: Table::headings(),
+        left: 1,
+        lines: table.rows().into_iter().map(|cells| Line { cells, first: false }).collect(),
+        notes: table.notes(),
+    };
+    let sheet = Sheet { id: "table1", title: "Table 1", parts: vec![part], csv: csv(sweep) };
+    (!table.groups.is_empty()).then_some(sheet)
+}
+
+/// One line for each row and metric, plain numbers: empty where no run is finished, `NaN` where undefined.
+///
+/// Mean distances are not scaled, neither ours nor the paper's.
+fn csv(sweep: &Sweep) -> String {
+    let mut out = String::from(
+        "variant,label,metric,mean,std,seeds,samples,learning_rate,published_mean,published_std,published_mean_checked\n",
+    );
+    for group in sweep.on_lines() {
+        for metric in &METRICS {
+            let (mean, std, seeds) = group.estimate(&metric.key()).fields();
+            let cell = group.cell();
+            // Rounded, since dividing by 1000 is not exact.
+            let unscaled = |v: f64| text::number((v / metric.factor * 1e9).round() / 1e9);
+            let paper = published().lines(metric.name, &cell.variant).map_or(",,".into(), |n| {
+                let std = n.std.map(unscaled).unwrap_or_default();
+                format!("{},{std},{}", unscaled(n.mean), n.mean_checked)
+            });
+            let _ = writeln!(
+                out,
+                "{},{},{},{mean},{std},{seeds},{},{},{paper}",
+                text::csv(&cell.variant),
+                text::csv(&group.label),
+                metric.name,
+                cell.samples,
+                text::number(cell.learning_rate)
+            );
+        }
+    }
+    out
+}
+
 /// Whether the images of a row are hardly better than black ones.
 fn draws_black(group: &Group) -> bool {
-    group.estimate("mean_distance").mean().is_some_and(|mean| mean > BLACK / 1.2)
+    group.estimate("eval/mean_distance").mean().is_some_and(|mean| mean > BLACK / 1.2)
 }
 
 /// What a reader of a row must know to not be misled by it.
@@ -205,7 +237,7 @@ fn group_notes(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();
     let (label, done) = (&group.label, group.done().count());
     for metric in METRICS.iter().filter(|m| m.column) {
-        if let Estimate::Known { n, .. } = group.estimate(metric.name)
+        if let Estimate::Known { n, .. } = group.estimate(&metric.key())
             && n < done
         {
             let left = count(done - n, "run");
@@ -216,7 +248,7 @@ fn group_notes(group: &Group) -> Vec<String> {
         return notes;
     }
     if let (Some(part), Some(valid)) =
-        (group.estimate("valid_fraction").mean(), group.estimate("mean_smoothness_valid").mean())
+        (group.estimate("eval/valid_fraction").mean(), group.estimate("eval/mean_smoothness_valid").mean())
         && part < 0.95
     {
         notes.push(format!(

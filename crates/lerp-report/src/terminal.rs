@@ -1,17 +1,91 @@
-//! Table 1 of several sweeps for a terminal.
+//! Tables of several sweeps for a terminal.
 
 use std::fmt::Write;
 
 use crate::{
+    images::{Images, Kind},
+    sheet::Entry,
     summary::{Group, Sweep},
-    table::{Entry, METRICS, Table, paper, seeds, source_note},
+    table::{METRICS, Table, paper, seeds, source_note},
     text::thousands,
 };
 
-/// One table, the sweep in its first column if there are several; `color` allows bold type.
+/// Table 1 if anything is on lines, then those of image sets; `color` allows bold type.
 pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
-    let table = Table::new(sweeps);
     let names = names(sweeps);
+    let mut out = if sweeps.iter().any(|sweep| sweep.on_lines().next().is_some()) {
+        lines(sweeps, &names, color)
+    } else {
+        String::new()
+    };
+    let (mut said, mut missing) = (Vec::new(), Vec::<String>::new());
+    for kind in Kind::ALL {
+        let named = sweeps
+            .iter()
+            .zip(&names)
+            .map(|(sweep, name)| (if sweeps.len() > 1 { name.clone() } else { "ours".to_owned() }, sweep));
+        let Some(table) = Images::new(kind, named.collect(), true) else { continue };
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        images(&mut out, &table, (sweeps, &names), &mut said, color);
+        for (sweep, name) in sweeps.iter().zip(&names) {
+            for sentence in table.selection(sweep).missing() {
+                let line = format!("{name}: {sentence}");
+                if !missing.contains(&line) {
+                    missing.push(line);
+                }
+            }
+        }
+    }
+    if !missing.is_empty() {
+        let _ = writeln!(out, "\n{}", missing.join("\n"));
+    }
+    out
+}
+
+/// One of the tables of image sets, and what was not `said` under one before: its conditions, and where the paper's numbers
+/// are from.
+fn images(
+    out: &mut String,
+    table: &Images,
+    (sweeps, names): (&[Sweep], &[String]),
+    said: &mut Vec<String>,
+    color: bool,
+) {
+    let part = table.part();
+    let what = match table.kind {
+        Kind::Classifier => "accuracy of the single-layer classifier, %",
+        Kind::Fitted => "accuracy of a single-layer classifier fitted afterwards, %",
+        Kind::Clusters => "accuracy of clusters, %",
+        Kind::Error => "mean squared error of reconstructions, ×10⁻³",
+    };
+    let _ = writeln!(out, "{}: {what}\n", part.name);
+    let mut rows = vec![part.headings.iter().map(Entry::plain).collect::<Vec<_>>()];
+    rows.extend(part.lines.iter().map(|line| line.cells.clone()));
+    *out += &set(&rows, part.left, color);
+    let mut remarks = Vec::new();
+    for (sweep, name) in sweeps.iter().zip(names) {
+        let selection = table.selection(sweep);
+        if !selection.groups.is_empty() {
+            remarks.push(format!("{name}: {}", selection.all_conditions()));
+            let restarts = table.other_restarts(&selection);
+            if !restarts.is_empty() {
+                remarks.push(format!("{name}:{restarts}"));
+            }
+        }
+    }
+    remarks.extend(table.remarks());
+    remarks.retain(|remark| !said.contains(remark));
+    if !remarks.is_empty() {
+        let _ = writeln!(out, "\n{}", remarks.join("\n"));
+    }
+    said.extend(remarks);
+}
+
+/// One table, the sweep in its first column if there are several.
+fn lines(sweeps: &[Sweep], names: &[String], color: bool) -> String {
+    let table = Table::new(sweeps);
     let several = sweeps.len() > 1;
     let name = |sweep: &Sweep| {
         let place = sweeps.iter().position(|s| std::ptr::eq(s, sweep)).unwrap_or(0);
@@ -39,7 +113,7 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
         }
         row.push(Entry::plain(group.label.clone()));
         for metric in metrics() {
-            row.extend([table.entry(group, metric), Entry::plain(paper(group, metric))]);
+            row.extend([table.entry(group, metric), paper(group, metric)]);
         }
         row.extend([Entry::plain(seeds(group)), Entry::plain(thousands(group.cell().samples))]);
         row
@@ -48,14 +122,17 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
     rows.extend(table.groups.iter().map(row));
 
     let mut out = set(&rows, left, color);
-    for (sweep, name) in sweeps.iter().zip(&names) {
-        let unlike = sweep.unlike_the_paper().map(|s| format!(" {s}")).unwrap_or_default();
-        let _ = writeln!(out, "\n{name}: {}{unlike}", sweep.conditions());
-        for sentence in sweep.missing() {
+    for (sweep, name) in sweeps.iter().zip(names) {
+        let selection = sweep.lines();
+        if selection.groups.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{name}: {}", selection.all_conditions());
+        for sentence in selection.missing() {
             let _ = writeln!(out, "{name}: {sentence}");
         }
     }
-    let _ = writeln!(out, "\n{}", source_note());
+    let _ = writeln!(out, "\n{}", source_note(1));
     out
 }
 

@@ -42,7 +42,13 @@ pub fn markdown(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
-            '\\' | '|' | '*' | '`' | '[' => {
+            '\\' | '|' | '*' | '`' => {
+                out.push('\\');
+                out.push(c);
+            }
+            // What would be a link; an interval is none.
+            '[' if out.is_empty() => out += "\\[",
+            '(' | ':' | '[' if out.ends_with(']') => {
                 out.push('\\');
                 out.push(c);
             }
@@ -67,6 +73,8 @@ pub fn latex(text: &str) -> String {
             '>' => out += r"\textgreater{}",
             '|' => out += r"\textbar{}",
             '"' => out += r"\textquotedbl{}",
+            // Behind the end of a line of a table a bracket would begin an argument.
+            '[' if out.is_empty() => out += "{[}",
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
                 out.push('\\');
                 out.push(c);
@@ -116,6 +124,8 @@ mod tests {
             r"\textbackslash{}x\textasciicircum{}2\textasciitilde{}\textless{}a\textgreater{}\textbar{}\textquotedbl{}é ?"
         );
         assert_eq!(markdown("a|b\n<c> *d*"), r"a\|b &lt;c> \*d\*");
+        assert_eq!(markdown("[x](y) 97 [96, 98]"), r"\[x]\(y) 97 [96, 98]");
+        assert_eq!(latex("[x] 97 [96, 98]"), "{[}x] 97 [96, 98]");
         assert_eq!([csv("ACAI"), csv("A (x=\"1\", y)")], ["ACAI", "\"A (x=\"\"1\"\", y)\""]);
     }
 }

@@ -2,15 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
 use candle_core::{Device, Tensor};
+use common::{Run, pixels, read, value};
 use lerp_core::Network;
 use lerp_report::{Options, compare, report};
-use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
+use lerp_train::{Cell, Metrics, Row, State};
 
 const DISTANCE: &str = "eval/mean_distance";
 const SMOOTHNESS: &str = "eval/mean_smoothness";
@@ -58,37 +61,14 @@ impl Fake {
             network: Network { scales: 4, depth: 16, latent: 16 },
             hyper: self.advweight.map(|v| ("advweight".to_owned(), v.into())).into_iter().collect(),
         };
-        let provenance = Provenance {
-            version: "1".into(),
-            git: "abc".into(),
-            device: "cpu".into(),
-            threads: 1,
-            candle: "1".into(),
-            data: None,
-            started: "2020-01-01T00:00:00Z".into(),
-            command: "lerp sweep --out <here>".into(),
-        };
-        let dir = sweep.join("runs").join(cell.id());
-        fs::create_dir_all(&dir).unwrap();
-        let reason = (self.state == State::Failed).then(|| "loss <b>became</b> 50 % NaN".to_owned());
-        let samples = self.evaluations << 20;
-        let status = Status { state: self.state, samples, wall_s: 60.0, reason };
-        let record = RunRecord { id: cell.id(), title: self.title.into(), cell, provenance };
-        fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();
-        fs::write(dir.join("status.json"), serde_json::to_string(&status).unwrap()).unwrap();
-        let row = |i: u64, metric: &str, value| Row {
-            step: i << 14,
-            samples: i << 20,
-            metric: metric.into(),
-            value,
-            wall_s: i as f64,
-        };
         let values = [(DISTANCE, self.distance), (SMOOTHNESS, self.smoothness)];
         let rows = (1..=self.evaluations)
-            .flat_map(|i| values.map(|(metric, value)| row(i, metric, value)))
+            .flat_map(|i| values.map(|(metric, at)| value(i, metric, at)))
             .collect::<Vec<_>>();
-        if !rows.is_empty() {
-            Metrics(rows).write(&dir.join("metrics.parquet")).unwrap();
+        let (title, state, samples, evaluated) =
+            (self.title, self.state, self.evaluations << 20, !rows.is_empty());
+        let dir = Run { cell, title, state, samples, data: None, rows }.write(sweep);
+        if evaluated {
             let images = Tensor::zeros((16, 32, 32, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
             images.save_safetensors("images", dir.join("interpolation.safetensors")).unwrap();
         }
@@ -104,10 +84,6 @@ fn reported(runs: &[Fake]) -> tempfile::TempDir {
     }
     report(dir.path(), &Options::default()).unwrap();
     dir
-}
-
-fn read(dir: &tempfile::TempDir, file: &str) -> String {
-    fs::read_to_string(dir.path().join(file)).unwrap()
 }
 
 fn row<'a>(table: &'a str, label: &str) -> &'a str {
@@ -240,10 +216,8 @@ fn the_page_needs_nothing_else_and_figures_are_pictures() {
             "{name}"
         );
         let bytes = fs::read(dir.path().join(format!("figures/{name}.png"))).unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        reader.next_frame(&mut pixels).unwrap();
-        assert!(reader.info().width > 1000, "{name}");
+        let (pixels, width) = pixels(bytes);
+        assert!(width > 1000, "{name}");
         assert!(pixels.iter().any(|v| *v < 60) && pixels[0] == 255, "{name} is drawn on white");
     }
 }
@@ -254,8 +228,8 @@ fn what_cannot_be_reported_is_refused_in_a_sentence() {
     let refused = |options: &Options| report(dir.path(), options).unwrap_err().to_string();
     let figure = |name: &str| Options { figure: Some(name.into()) };
     assert!(refused(&Options::default()).contains("holds no runs"));
-    assert!(refused(&figure("4")).contains("no figure '4'; there are: 3, curves"));
     let run = Fake { evaluations: 0, ..fake("baseline", "Baseline", 0, 1.0) }.write(dir.path());
+    assert!(refused(&figure("4")).contains("no figure '4'; there are: 3, curves"));
     assert!(refused(&figure("3")).contains("cannot be drawn"));
     report(dir.path(), &Options::default()).unwrap();
     assert!(!dir.path().join("figures").exists());

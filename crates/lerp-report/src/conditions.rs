@@ -1,0 +1,215 @@
+//! The conditions of the runs behind a table or figure, in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lerp_data::{Dataset, Lines};
+use lerp_train::{Cell, State};
+
+use crate::{
+    published::published,
+    set::{SCALES, Set},
+    summary::{Group, Loaded},
+    text::{number, thousands, two_digits},
+};
+
+/// The configurations that a table or figure shows.
+#[derive(Debug, Clone)]
+pub struct Selection<'a> {
+    /// Them, in order.
+    pub groups: Vec<&'a Group>,
+}
+
+/// A setting's value in a run, and what may decide it.
+struct Owned {
+    value: String,
+    set: String,
+    title: String,
+}
+
+impl Owned {
+    fn title(&self) -> String {
+        self.title.clone()
+    }
+
+    fn set(&self) -> String {
+        self.set.clone()
+    }
+
+    fn both(&self) -> String {
+        format!("{} {}", self.set, self.title)
+    }
+}
+
+impl<'a> Selection<'a> {
+    fn runs(&self) -> impl Iterator<Item = (&'a Group, &'a Loaded)> {
+        self.groups.iter().flat_map(|group| group.runs.iter().map(move |loaded| (*group, loaded)))
+    }
+
+    /// What is said about the conditions under a table or figure: samples, seeds, rates, device, revision.
+    pub fn conditions(&self) -> String {
+        let seeds: BTreeSet<u64> = self.runs().map(|(_, l)| l.run.record.cell.seed).collect();
+        let seeds: Vec<String> = seeds.into_iter().map(|s| s.to_string()).collect();
+        format!(
+            "{} samples a run; seed{} {}; batch {}; learning rate {}; device {}; revision {}.",
+            self.each(|l| thousands(l.run.record.cell.samples)),
+            if seeds.len() == 1 { "" } else { "s" },
+            seeds.join(", "),
+            self.each(|l| l.run.record.cell.batch.to_string()),
+            self.each(|l| number(l.run.record.cell.learning_rate)),
+            self.each(|l| l.run.record.provenance.device.clone()),
+            self.each(|l| l.run.record.provenance.git.clone()),
+        )
+    }
+
+    /// [`Self::conditions`], and how they differ from the paper's, if they do.
+    pub fn all_conditions(&self) -> String {
+        let unlike = self.unlike_the_paper().map(|s| format!(" {s}"));
+        self.conditions() + &unlike.unwrap_or_default()
+    }
+
+    /// A setting that every run has.
+    fn each(&self, of: impl Fn(&Loaded) -> String) -> String {
+        self.by(|loaded| Some(of(loaded)))
+    }
+
+    /// A setting: its value, or each value with what has it: `0.001 (Baseline, VAE), 0.0003 (ACAI)`. That is variants, and
+    /// over several image sets these sets if they decide it. Runs that have no value are passed over.
+    pub fn by(&self, of: impl Fn(&Loaded) -> Option<String>) -> String {
+        let runs: Vec<Owned> = self
+            .runs()
+            .filter_map(|(group, loaded)| {
+                let set = group.set.as_ref().map(Set::name).unwrap_or_default();
+                Some(Owned { value: of(loaded)?, set, title: loaded.run.record.title.clone() })
+            })
+            .collect();
+        let several = runs.iter().any(|run| run.set != runs[0].set);
+        // Whether equal owners always have equal values.
+        let decides = |owner: fn(&Owned) -> String| {
+            let mut values = BTreeMap::new();
+            runs.iter().all(|run| *values.entry(owner(run)).or_insert(&run.value) == &run.value)
+        };
+        let owner: fn(&Owned) -> String = if !several || decides(Owned::title) {
+            Owned::title
+        } else if decides(Owned::set) {
+            Owned::set
+        } else {
+            Owned::both
+        };
+        let mut values: Vec<(&str, Vec<String>)> = Vec::new();
+        for run in &runs {
+            let name = owner(run);
+            match values.iter_mut().find(|(known, _)| *known == run.value) {
+                Some((_, names)) if names.contains(&name) => {}
+                Some((_, names)) => names.push(name),
+                None => values.push((&run.value, vec![name])),
+            }
+        }
+        if let [(value, _)] = values.as_slice() {
+            return (*value).to_owned();
+        }
+        let texts: Vec<String> =
+            values.iter().map(|(value, names)| format!("{value} ({})", names.join(", "))).collect();
+        texts.join(", ")
+    }
+
+    /// How the runs differ from the paper's, if they do.
+    pub fn unlike_the_paper(&self) -> Option<String> {
+        let (samples, rate, batch) = (1_u64 << 24, 1e-4, 64);
+        let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
+        let least = cells().map(|cell| cell.samples).min().unwrap_or(samples);
+        let mut parts = Vec::new();
+        if least < samples {
+            let share = number(two_digits(100.0 * least as f64 / samples as f64));
+            let most = cells().map(|cell| cell.samples).max().unwrap_or(0);
+            let from = if most > least { "from " } else { "" };
+            parts.push(format!("{from}{share} % of the paper's {} samples", thousands(samples)));
+        }
+        if cells().any(|cell| (cell.learning_rate - rate).abs() > 1e-12) {
+            parts.push(format!("another learning rate than its {rate}"));
+        }
+        if cells().any(|cell| cell.batch != batch) {
+            parts.push(format!("another batch than its {batch}"));
+        }
+        parts.extend(self.other_networks());
+        parts.extend(self.other_hyperparameters());
+        (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", parts.join(", ")))
+    }
+
+    /// Networks that are not the paper's, in words. On image sets the size of the latent is a choice, which rows of tables
+    /// name.
+    fn other_networks(&self) -> Vec<String> {
+        let protocol = Lines.network();
+        let networks = |cell: &Cell| (cell.network.depth, cell.network.latent);
+        let lines = self.groups.iter().filter(|group| group.set.is_none());
+        let mut parts: Vec<String> = lines
+            .map(|group| networks(group.cell()))
+            .find(|network| *network != (protocol.depth, protocol.latent))
+            .map(|(depth, latent)| {
+                format!("another network (depth {depth}, {latent} channels of the latent)")
+            })
+            .into_iter()
+            .collect();
+        for group in &self.groups {
+            let Some((set, depth)) = group.set.as_ref().and_then(|set| Some((set, set.depth()?))) else {
+                continue;
+            };
+            let network = group.cell().network;
+            let other = |what: &str, ours: usize, paper: usize| {
+                (ours != paper).then(|| format!("{what} {ours} instead of {paper}"))
+            };
+            let differences = [other("depth", network.depth, depth), other("scales", network.scales, SCALES)];
+            let differences: Vec<String> = differences.into_iter().flatten().collect();
+            if !differences.is_empty() {
+                let part = format!("another network on {} ({})", set.title(), differences.join(", "));
+                if !parts.contains(&part) {
+                    parts.push(part);
+                }
+            }
+        }
+        parts
+    }
+
+    /// Hyperparameters that are not the paper's, in words.
+    fn other_hyperparameters(&self) -> BTreeSet<String> {
+        let of_run = |(group, loaded): (&Group, &Loaded)| {
+            let (cell, title) = (&loaded.run.record.cell, &loaded.run.record.title);
+            let other = |(name, paper, here): (&str, f64, bool)| {
+                let ours = cell.hyper.get(name)?.as_f64()?;
+                let place = group.set.as_ref().filter(|_| here).map(|set| format!(" on {}", set.title()));
+                ((ours - paper).abs() > 1e-9 * paper.abs()).then(|| {
+                    let place = place.unwrap_or_default();
+                    format!("{title}'s {name} {} instead of {}{place}", number(ours), number(paper))
+                })
+            };
+            published().hyper(&cell.variant, &cell.dataset).filter_map(other).collect::<Vec<_>>()
+        };
+        self.runs().flat_map(of_run).collect()
+    }
+
+    /// One sentence for each run that is not in the numbers.
+    pub fn missing(&self) -> Vec<String> {
+        let sentence = |(group, loaded): (&Group, &Loaded)| {
+            let (status, cell) = (&loaded.run.status, &loaded.run.record.cell);
+            let name = format!("{}, seed {}", group.name(), cell.seed);
+            let far = format!("{} of {} samples", thousands(status.samples), thousands(cell.samples));
+            match status.state {
+                State::Done => None,
+                State::Failed => {
+                    let reason = status.reason.as_deref().unwrap_or("no reason is recorded");
+                    Some(format!("{name}: failed after {far}: {}.", reason.trim_end().trim_end_matches('.')))
+                }
+                State::Interrupted => Some(format!("{name}: interrupted at {far}; sweep again to go on.")),
+                State::Running => Some(format!("{name}: running, or killed, at {far}.")),
+            }
+        };
+        self.runs().filter_map(sentence).collect()
+    }
+}
+
+/// Whose seed a picture is of: the seed, or each with its label where they differ.
+pub fn model_seeds(seeds: &[(&str, u64)]) -> String {
+    match seeds {
+        [(_, first), rest @ ..] if rest.iter().all(|(_, seed)| seed == first) => first.to_string(),
+        _ => seeds.iter().map(|(label, seed)| format!("{seed} ({label})")).collect::<Vec<_>>().join(", "),
+    }
+}

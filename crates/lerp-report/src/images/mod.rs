@@ -1,0 +1,388 @@
+//! Tables 2 to 4, on image sets: what their cells, captions and notes say.
+
+mod csv;
+mod words;
+
+use lerp_eval::wilson_interval;
+
+use crate::{
+    conditions::Selection,
+    pixels::PixelReference,
+    published::{Row, published},
+    set::Set,
+    sheet::{Entry, Line, Part, Sheet},
+    summary::{Estimate, Group, Loaded, Sweep, natural},
+    text::fixed,
+};
+
+/// Accuracy of the classifier trained beside the autoencoder.
+pub const CLASSIFIER: &str = "eval/classifier_accuracy";
+/// Accuracy of the classifier fitted afterwards.
+pub const FITTED: &str = "final/probe_accuracy";
+/// Accuracy of clusters.
+pub const CLUSTERS: &str = "final/cluster_accuracy";
+/// Normalised mutual information of clusters and classes.
+pub const INFORMATION: &str = "final/cluster_information";
+/// Reconstruction error.
+pub const ERROR: &str = "eval/reconstruction_mse";
+/// Number of test images.
+pub const TEST_IMAGES: &str = "final/test_images";
+
+/// A table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Table 2: the classifier trained beside the autoencoder.
+    Classifier,
+    /// Table 2b: the classifier fitted afterwards.
+    Fitted,
+    /// Table 3: clusters.
+    Clusters,
+    /// Table 4: reconstruction error.
+    Error,
+}
+
+impl Kind {
+    /// All, in order.
+    pub const ALL: [Self; 4] = [Self::Classifier, Self::Fitted, Self::Clusters, Self::Error];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Classifier => "Table 2",
+            Self::Fitted => "Table 2b",
+            Self::Clusters => "Table 3",
+            Self::Error => "Table 4",
+        }
+    }
+
+    /// The metric in its cells.
+    pub fn metric(self) -> &'static str {
+        match self {
+            Self::Classifier => CLASSIFIER,
+            Self::Fitted => FITTED,
+            Self::Clusters => CLUSTERS,
+            Self::Error => ERROR,
+        }
+    }
+
+    /// The paper's rows.
+    pub fn published(self) -> &'static [Row] {
+        match self {
+            Self::Classifier => &published().classifier,
+            Self::Clusters => &published().clustering,
+            Self::Fitted | Self::Error => &[],
+        }
+    }
+
+    fn accuracy(self) -> bool {
+        self != Self::Error
+    }
+
+    /// A value as it is printed.
+    fn text(self, value: f64, seeds: usize) -> String {
+        match self {
+            Self::Error => fixed(value * 1e3, 2),
+            // The interval of a single seed is wider than the second decimal.
+            _ => fixed(value * 100.0, if seeds > 1 { 2 } else { 1 }),
+        }
+    }
+
+    /// The image sets of a sweep that belong in it.
+    fn sets(self, sweep: &Sweep) -> Vec<Set> {
+        let belongs = |set: &&Set| match self {
+            Self::Error => true,
+            Self::Clusters => {
+                sweep.on(set).any(|group| group.cell().cluster_restarts.is_some() || group.has(CLUSTERS))
+            }
+            Self::Classifier | Self::Fitted => {
+                set.always_labelled() || sweep.on(set).any(|group| group.has(CLASSIFIER) || group.has(FITTED))
+            }
+        };
+        sweep.sets().into_iter().filter(belongs).cloned().collect()
+    }
+
+    /// The reference of raw pixels.
+    fn reference(self, pixels: &PixelReference) -> Option<f64> {
+        match self {
+            Self::Fitted => Some(pixels.probe_accuracy),
+            Self::Clusters => pixels.cluster_accuracy,
+            _ => None,
+        }
+    }
+}
+
+/// The 95 % interval of an accuracy of a single run, if the number of test images is known.
+pub fn interval(group: &Group, metric: &str) -> Option<(f64, f64)> {
+    let mut known = group.done().filter_map(|loaded| {
+        let value = loaded.final_value(metric).filter(|value| value.is_finite())?;
+        Some((value, loaded.final_value(TEST_IMAGES)))
+    });
+    match (known.next(), known.next()) {
+        (Some((value, Some(images))), None) if images >= 1.0 => wilson_interval(value, images as usize).ok(),
+        _ => None,
+    }
+}
+
+/// One of the tables, of one or more sweeps.
+pub struct Images<'a> {
+    /// Which.
+    pub kind: Kind,
+    /// The sweeps, and what each is called in the second column.
+    sweeps: Vec<(String, &'a Sweep)>,
+    /// The rows.
+    sets: Vec<Set>,
+    /// The columns: variants and their titles.
+    variants: Vec<(String, String)>,
+    /// For a terminal: no intervals, no deviations of the paper's, no rows that no sweep has.
+    brief: bool,
+}
+
+impl<'a> Images<'a> {
+    /// The table of `sweeps`; none if they have nothing for it. With `brief` as a terminal has room for.
+    pub fn new(kind: Kind, sweeps: Vec<(String, &'a Sweep)>, brief: bool) -> Option<Self> {
+        let mut ours: Vec<Set> = sweeps.iter().flat_map(|(_, sweep)| kind.sets(sweep)).collect();
+        if ours.is_empty() {
+            return None;
+        }
+        let datasets = ours.iter().map(|set| set.dataset.clone()).collect();
+        let mut sets: Vec<Set> =
+            kind.published().iter().map(|row| Set::new(&row.dataset, row.dims, &datasets)).collect();
+        if brief {
+            sets.retain(|set| ours.contains(set));
+        }
+        ours.retain(|set| !sets.contains(set));
+        ours.sort_by(Set::order);
+        ours.dedup();
+        sets.extend(ours);
+        let mut variants: Vec<(String, String)> =
+            published().order.iter().cloned().zip(published().titles.iter().cloned()).collect();
+        for set in &sets {
+            for group in sweeps.iter().flat_map(|(_, sweep)| sweep.on(set)) {
+                let variant = &group.cell().variant;
+                if !variants.iter().any(|(known, _)| known == variant) {
+                    variants.push((variant.clone(), group.runs[0].run.record.title.clone()));
+                }
+            }
+        }
+        Some(Self { kind, sweeps, sets, variants, brief })
+    }
+
+    /// The rows.
+    pub fn sets(&self) -> &[Set] {
+        &self.sets
+    }
+
+    /// The columns: variants and their titles.
+    pub fn variants(&self) -> &[(String, String)] {
+        &self.variants
+    }
+
+    /// All configurations of a sweep that are in the table.
+    pub fn selection(&self, sweep: &'a Sweep) -> Selection<'a> {
+        Selection { groups: self.sets.iter().flat_map(|set| sweep.on(set)).collect() }
+    }
+
+    fn selections(&self) -> Vec<Selection<'a>> {
+        self.sweeps.iter().map(|(_, sweep)| self.selection(sweep)).collect()
+    }
+
+    fn groups(&self) -> Vec<&'a Group> {
+        self.selections().into_iter().flat_map(|selection| selection.groups).collect()
+    }
+
+    /// The table itself.
+    pub fn part(&self) -> Part {
+        let mut headings = vec!["Dataset, latent".to_owned(), String::new()];
+        headings.extend(self.variants.iter().map(|(_, title)| title.clone()));
+        if self.has_reference() {
+            headings.push("Raw pixels".into());
+        }
+        Part {
+            name: self.kind.name().into(),
+            caption: self.caption(),
+            label: match self.kind {
+                Kind::Classifier => "tab:classifier",
+                Kind::Fitted => "tab:fitted",
+                Kind::Clusters => "tab:clusters",
+                Kind::Error => "tab:reconstruction",
+            },
+            wide: true,
+            headings,
+            left: 2,
+            lines: self.sets.iter().flat_map(|set| self.lines(set)).collect(),
+            notes: self.notes(),
+        }
+    }
+
+    fn has_reference(&self) -> bool {
+        self.sweeps.iter().any(|(_, sweep)| self.sets.iter().any(|set| self.reference(sweep, set).is_some()))
+    }
+
+    fn reference(&self, sweep: &Sweep, set: &Set) -> Option<(f64, usize)> {
+        let pixels = sweep.pixels.get(&set.dataset)?;
+        Some((self.kind.reference(pixels)?, pixels.test_images as usize))
+    }
+
+    /// The lines of a row: one for each sweep and set of settings that tell configurations of a variant apart, the paper's,
+    /// and the mutual information of clusters.
+    fn lines(&self, set: &Set) -> Vec<Line> {
+        let (mut lines, mut information) = (Vec::new(), Vec::new());
+        for (name, sweep) in &self.sweeps {
+            let mut tellings: Vec<&str> = sweep.on(set).map(|group| group.telling.as_str()).collect();
+            tellings.sort_by(|a, b| natural(a, b));
+            tellings.dedup();
+            if tellings.is_empty() && self.sweeps.len() == 1 {
+                tellings.push("");
+            }
+            for (i, telling) in tellings.into_iter().enumerate() {
+                let label = if telling.is_empty() { name.clone() } else { format!("{name} ({telling})") };
+                if self.kind == Kind::Clusters && sweep.on(set).any(|group| group.has(INFORMATION)) {
+                    // The only line needs no name.
+                    let label = label.strip_prefix("ours").unwrap_or(&label);
+                    let label = format!("NMI {}", label.trim_start());
+                    information.push(self.line(
+                        set,
+                        sweep,
+                        label.trim_end().into(),
+                        (i == 0, telling),
+                        INFORMATION,
+                    ));
+                }
+                lines.push(self.line(set, sweep, label, (i == 0, telling), self.kind.metric()));
+            }
+        }
+        lines.extend(self.paper_line(set));
+        lines.extend(information);
+        if let Some(line) = lines.first_mut() {
+            line.first = true;
+            line.cells[0] = Entry::plain(set.name());
+        }
+        lines
+    }
+
+    fn paper_line(&self, set: &Set) -> Option<Line> {
+        let rows = self.kind.published();
+        let row = rows.iter().find(|row| (&row.dataset, row.dims) == (&set.dataset, set.dims));
+        let mut cells = vec![Entry::plain(""), Entry::paper("paper")];
+        cells.extend(self.variants.iter().map(|(variant, _)| {
+            let number = row.and_then(|row| row.number(variant));
+            Entry::paper(number.map_or("–".into(), |number| number.text(self.brief)))
+        }));
+        if self.has_reference() {
+            cells.push(Entry::paper("–"));
+        }
+        (!rows.is_empty()).then_some(Line { cells, first: false })
+    }
+
+    /// A line of a sweep's: of the configurations with these settings, `first` if it is the first of the sweep's.
+    fn line(
+        &self,
+        set: &Set,
+        sweep: &Sweep,
+        label: String,
+        (first, telling): (bool, &str),
+        metric: &str,
+    ) -> Line {
+        let information = metric == INFORMATION;
+        let mut cells = vec![Entry::plain(""), Entry::plain(label)];
+        for (variant, _) in &self.variants {
+            let groups: Vec<&Group> =
+                sweep.on(set).filter(|group| group.cell().variant == *variant).collect();
+            let entry = match groups.iter().find(|group| group.telling == telling) {
+                Some(group) if information => Entry::plain(information_text(group)),
+                Some(group) => self.entry(set, group, metric),
+                None if !groups.is_empty() && telling.is_empty() => Entry::plain("below"),
+                None if first && !information && groups.is_empty() => Entry::plain("not run"),
+                None => Entry::plain("–"),
+            };
+            cells.push(entry);
+        }
+        if self.has_reference() {
+            let text = if information {
+                let pixels = sweep.pixels.get(&set.dataset);
+                pixels.and_then(|pixels| pixels.cluster_information).map(|value| fixed(value, 2))
+            } else {
+                let reference = self.reference(sweep, set);
+                reference.map(|(value, images)| self.single(value, wilson_interval(value, images).ok()))
+            };
+            cells.push(Entry::plain(text.filter(|_| first).unwrap_or("–".into())));
+        }
+        Line { cells, first: false }
+    }
+
+    /// A single value and its interval.
+    fn single(&self, value: f64, interval: Option<(f64, f64)>) -> String {
+        let percent = |v: f64| fixed(v * 100.0, 1);
+        match interval {
+            Some((low, high)) if !self.brief => {
+                format!("{} [{}, {}]", self.kind.text(value, 1), percent(low), percent(high))
+            }
+            _ => self.kind.text(value, 1),
+        }
+    }
+
+    /// A configuration's number; the best of ours in its row in bold, equal printed values being equally good.
+    fn entry(&self, set: &Set, group: &Group, metric: &str) -> Entry {
+        let estimate = group.estimate(metric);
+        let text = match estimate {
+            Estimate::Missing if group.done().next().is_some() => "–".into(),
+            Estimate::Missing => unfinished(group).into(),
+            Estimate::Undefined => "undefined".into(),
+            Estimate::Known { mean, n: 1, .. } => {
+                self.single(mean, self.kind.accuracy().then(|| interval(group, metric)).flatten())
+            }
+            Estimate::Known { mean, std, n } => {
+                format!("{} ± {}", self.kind.text(mean, n), self.kind.text(std, n))
+            }
+        };
+        let Estimate::Known { mean, n, .. } = estimate else { return Entry::plain(text) };
+        let rivals = self.sweeps.iter().flat_map(|(_, sweep)| sweep.on(set));
+        let means: Vec<f64> = rivals.filter_map(|group| group.estimate(metric).mean()).collect();
+        let highest = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let lowest = means.iter().copied().fold(f64::INFINITY, f64::min);
+        let winner = if self.kind.accuracy() { highest } else { lowest };
+        let best = means.len() > 1 && self.kind.text(winner, n) == self.kind.text(mean, n);
+        Entry { text, best, paper: false }
+    }
+}
+
+/// The mutual information of a configuration's clusters and classes.
+fn information_text(group: &Group) -> String {
+    match group.estimate(INFORMATION) {
+        Estimate::Missing => "–".into(),
+        Estimate::Undefined => "undefined".into(),
+        Estimate::Known { mean, n: 1, .. } => fixed(mean, 2),
+        Estimate::Known { mean, std, .. } => format!("{} ± {}", fixed(mean, 2), fixed(std, 2)),
+    }
+}
+
+/// What stands in the cell of a configuration without a finished run.
+fn unfinished(group: &Group) -> &'static str {
+    let failed = |l: &Loaded| l.run.status.state == lerp_train::State::Failed;
+    if group.runs.iter().all(failed) { "failed" } else { "unfinished" }
+}
+
+/// The tables of a sweep on image sets.
+pub fn sheets(sweep: &Sweep) -> Vec<Sheet> {
+    let tables: Vec<Images> = Kind::ALL
+        .into_iter()
+        .filter_map(|kind| Images::new(kind, vec![("ours".into(), sweep)], false))
+        .collect();
+    let sheet = |id, title, kinds: &[Kind]| {
+        let chosen: Vec<&Images> = tables.iter().filter(|table| kinds.contains(&table.kind)).collect();
+        let parts: Vec<Part> = chosen
+            .iter()
+            .filter(|table| table.kind != Kind::Fitted || table.groups().iter().any(|g| g.has(FITTED)))
+            .map(|table| table.part())
+            .collect();
+        (!parts.is_empty()).then(|| Sheet { id, title, parts, csv: csv::csv(&chosen, sweep) })
+    };
+    [
+        sheet("table2", "Table 2", &[Kind::Classifier, Kind::Fitted]),
+        sheet("table3", "Table 3", &[Kind::Clusters]),
+        sheet("table4", "Table 4", &[Kind::Error]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,218 @@
+//! Captions and notes of Tables 2 to 4.
+
+use std::collections::BTreeMap;
+
+use super::{Images, Kind, TEST_IMAGES};
+use crate::{
+    conditions::Selection,
+    published::published,
+    summary::{Estimate, Group, Loaded, Sweep},
+    table::source_note,
+    text::{count, thousands},
+};
+
+/// Restarts of k-means in the paper.
+const RESTARTS: usize = 1000;
+
+impl Images<'_> {
+    /// What it shows.
+    pub(super) fn caption(&self) -> String {
+        let of_run =
+            "median of the last 20 of 256 evaluations of each run (of the same share, at least 3, of fewer)";
+        let numbers = "One seed: the value with its 95 % Wilson interval, which is for the choice of test images and not of \
+                       seeds; several: mean ± standard deviation (divisor n) over them.";
+        let what = match self.kind {
+            Kind::Classifier => format!(
+                "Accuracy of a single-layer classifier on the test images, in %; higher is better. It sees the latents \
+                 (VAE, VQ-VAE: the features that the paper gives it) and is trained beside the autoencoder, which learns \
+                 nothing from it: {of_run}. {numbers}"
+            ),
+            Kind::Fitted => format!(
+                "Accuracy of a single-layer classifier on the test images, in %, fitted to convergence after training, to \
+                 features that no longer change; higher is better. Not in the paper: without it, an accuracy in Table 2 may \
+                 be that of a classifier that has not caught up. {numbers}"
+            ),
+            Kind::Clusters => format!(
+                "Accuracy of clusters on the test images, in %; higher is better. k-means, with as many clusters as \
+                 classes, on whitened latents of training images, {}; each cluster is given the class that makes the \
+                 most of the test images right. NMI: normalised mutual information of clusters and classes, from 0 to 1. \
+                 {numbers}",
+                self.restarts()
+            ),
+            Kind::Error => format!(
+                "Mean squared error of reconstructions of test images (values from -1 to 1), ×10⁻³; lower is better: \
+                 {of_run}. Several seeds: mean ± standard deviation (divisor n) over them. Not in the paper."
+            ),
+        };
+        let best = "Best of ours in each row in bold.";
+        let selections = self.selections();
+        let conditions: Vec<String> = selections
+            .iter()
+            .map(|selection| {
+                let images = test_images(selection);
+                let other = self.other_restarts(selection);
+                format!("{}{images}{other}", selection.all_conditions())
+            })
+            .collect();
+        format!("{what} {best} {}", conditions.join(" "))
+    }
+
+    /// How often k-means was begun, in words.
+    fn restarts(&self) -> String {
+        let groups = self.groups();
+        let by = Selection { groups }.by(|l| l.run.record.cell.cluster_restarts.map(|n| thousands(n as u64)));
+        if by.is_empty() { "restarts not recorded".into() } else { format!("best of {by} restarts") }
+    }
+
+    /// A sentence where k-means was not begun as often as in the paper.
+    pub fn other_restarts(&self, selection: &Selection) -> String {
+        let other = |group: &&Group| group.cell().cluster_restarts.is_some_and(|n| n != RESTARTS);
+        if self.kind == Kind::Clusters && selection.groups.iter().any(other) {
+            let by = selection.by(|l| l.run.record.cell.cluster_restarts.map(|n| thousands(n as u64)));
+            format!(" Restarts of k-means: {by} instead of the paper's {}.", thousands(RESTARTS as u64))
+        } else {
+            String::new()
+        }
+    }
+
+    /// What stands under it.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = self.remarks();
+        for (_, sweep) in &self.sweeps {
+            notes.extend(self.selection(sweep).missing());
+        }
+        notes
+    }
+
+    /// The same without the runs that are not in the numbers.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut notes = self.source_notes();
+        notes.extend(self.seed_note());
+        for group in self.groups() {
+            let done = group.done().count();
+            if let Estimate::Known { n, .. } = group.estimate(self.kind.metric())
+                && n < group.done().filter(|l| l.final_value(self.kind.metric()).is_some()).count()
+            {
+                let name = group.name();
+                notes.push(format!("{name}: undefined in {} and over {n} only.", count(done - n, "run")));
+            }
+        }
+        if self.kind == Kind::Fitted {
+            notes.extend(unconverged(&self.groups()));
+        }
+        for (_, sweep) in &self.sweeps {
+            notes.extend(self.data_notes(sweep));
+        }
+        notes
+    }
+
+    /// Where numbers that are not ours come from.
+    fn source_notes(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Classifier => vec![source_note(2)],
+            Kind::Clusters => vec![format!(
+                "paper: {}, Table 3, one run each. † transcribed from memory and not yet checked against the paper's PDF.",
+                published().source
+            )],
+            Kind::Fitted | Kind::Error => Vec::new(),
+        }
+    }
+
+    /// Over how many runs means and deviations are.
+    fn seed_note(&self) -> Option<String> {
+        let mut counts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for group in self.groups() {
+            match group.estimate(self.kind.metric()) {
+                Estimate::Known { n, .. } if n > 1 => counts.entry(n).or_default().push(group.name()),
+                _ => {}
+            }
+        }
+        let (usual, _) = counts.iter().max_by_key(|(_, names)| names.len())?;
+        let others: Vec<String> = counts
+            .iter()
+            .filter(|(n, _)| *n != usual)
+            .map(|(n, names)| format!("n={n} for {}", names.join(", ")))
+            .collect();
+        let but = if others.is_empty() { String::new() } else { format!(", but {}", others.join("; ")) };
+        Some(format!("Numbers with ± are over n={usual} runs{but}."))
+    }
+
+    /// Runs on different files, and what is to be known of the reference of raw pixels.
+    fn data_notes(&self, sweep: &Sweep) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut seen: Vec<&str> = Vec::new();
+        for set in &self.sets {
+            if seen.contains(&set.dataset.as_str()) {
+                continue;
+            }
+            seen.push(&set.dataset);
+            let groups = self.sets.iter().filter(|s| s.dataset == set.dataset).flat_map(|s| sweep.on(s));
+            let groups: Vec<&Group> = groups.collect();
+            let runs = || groups.iter().flat_map(|group| &group.runs);
+            let mut digests: Vec<&str> =
+                runs().filter_map(|l| l.run.record.provenance.data.as_deref()).collect();
+            digests.sort_unstable();
+            digests.dedup();
+            let short = |digest: &str| digest.chars().take(12).collect::<String>();
+            if digests.len() > 1 {
+                let digests: Vec<String> = digests.iter().map(|digest| short(digest)).collect();
+                notes.push(format!(
+                    "{}: the runs are not all of the same images (SHA-256 {}), so its numbers cannot be compared.",
+                    set.title(),
+                    digests.join(", ")
+                ));
+            }
+            let Some(pixels) = sweep.pixels.get(&set.dataset).filter(|p| self.kind.reference(p).is_some())
+            else {
+                continue;
+            };
+            if !digests.is_empty() && !digests.contains(&pixels.data.as_str()) {
+                notes.push(format!(
+                    "{}: the numbers of raw pixels are of other images (SHA-256 {}) than the runs.",
+                    set.title(),
+                    short(&pixels.data)
+                ));
+            }
+            if self.kind == Kind::Fitted && !pixels.probe_converged {
+                notes.push(format!(
+                    "{}: the classifier of raw pixels had not converged after {} iterations.",
+                    set.title(),
+                    thousands(pixels.probe_iterations as u64)
+                ));
+            }
+            if let (Kind::Clusters, Some(restarts)) = (self.kind, pixels.cluster_restarts) {
+                notes.push(format!(
+                    "{}: clusters of raw pixels, best of {} restarts.",
+                    set.title(),
+                    thousands(restarts as u64)
+                ));
+            }
+        }
+        notes
+    }
+}
+
+/// How many test images there were, in words.
+fn test_images(selection: &Selection) -> String {
+    let by = selection
+        .by(|l| l.final_value(TEST_IMAGES).filter(|n| *n >= 1.0).map(|images| thousands(images as u64)));
+    if by.is_empty() { by } else { format!(" Test images: {by}.") }
+}
+
+/// A sentence on the runs whose fit ended too early.
+fn unconverged(groups: &[&Group]) -> Option<String> {
+    let of_group = |group: &&Group| {
+        let early = |loaded: &&Loaded| loaded.final_value("final/probe_converged").is_some_and(|v| v < 0.5);
+        let seeds: Vec<String> =
+            group.done().filter(early).map(|loaded| loaded.run.record.cell.seed.to_string()).collect();
+        let most = group.done().filter(early).filter_map(|l| l.final_value("final/probe_iterations"));
+        let most = most.fold(0.0, f64::max);
+        let plural = if seeds.len() == 1 { "" } else { "s" };
+        (!seeds.is_empty()).then(|| {
+            let iterations = thousands(most as u64);
+            format!("{} (seed{plural} {}, after {iterations} iterations)", group.name(), seeds.join(", "))
+        })
+    };
+    let early: Vec<String> = groups.iter().filter_map(of_group).collect();
+    (!early.is_empty()).then(|| format!("Not converged, so perhaps too low: {}.", early.join("; ")))
+}

@@ -1,0 +1,152 @@
+//! Image sets: their names, the size of their latents, and what the paper's protocol is on them.
+
+use std::{cmp::Ordering, collections::BTreeSet, path::Path};
+
+use lerp_train::Cell;
+
+/// An image set of the paper.
+struct Known {
+    name: &'static str,
+    title: &'static str,
+    /// Channels of its networks at full resolution.
+    depth: usize,
+    /// Pixels from minus to plus this are from black to white in strips.
+    range: f32,
+    /// Latent dimensionalities and numbers of the figures of strips, where the paper has them.
+    figures: &'static [(usize, &'static str)],
+}
+
+const KNOWN: [Known; 4] = [
+    Known { name: "mnist", title: "MNIST", depth: 16, range: 1.0, figures: &[(32, "6"), (256, "7")] },
+    Known { name: "svhn", title: "SVHN", depth: 64, range: 1.0, figures: &[(32, "8"), (256, "9")] },
+    Known { name: "cifar10", title: "CIFAR-10", depth: 64, range: 1.0, figures: &[] },
+    Known { name: "celeba", title: "CelebA", depth: 64, range: 1.2, figures: &[(32, "10"), (256, "11")] },
+];
+
+/// Halvings of an image by the paper's encoders on image sets.
+pub const SCALES: usize = 3;
+
+/// Height and width of images.
+const SIDE: usize = 32;
+
+/// An image set and the size of its latents: a row of a table, a figure of strips.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// The dataset's name, such as `mnist` or `images:DIR`.
+    pub dataset: String,
+    /// Numbers in a latent.
+    pub dims: usize,
+    title: String,
+    /// The dataset's name in names of files.
+    slug: String,
+}
+
+impl Set {
+    /// The set called `dataset` among all the `datasets` of a sweep, which decide how much of a folder's name is needed.
+    pub fn new(dataset: &str, dims: usize, datasets: &BTreeSet<String>) -> Self {
+        let (title, slug) = names(dataset);
+        let clash = known(dataset).is_none() && datasets.iter().any(|d| d != dataset && names(d).1 == slug);
+        let (title, slug) = if clash { (dataset.to_owned(), plain(dataset)) } else { (title, slug) };
+        Self { dataset: dataset.to_owned(), dims, title, slug }
+    }
+
+    /// The dataset's name in text, such as `MNIST`.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Dataset and size of latents, such as `MNIST 32`.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.title, self.dims)
+    }
+
+    /// The same in names of files, such as `mnist-32`.
+    pub fn slug(&self) -> String {
+        format!("{}-{}", self.slug, self.dims)
+    }
+
+    /// The number of its strips among the paper's figures.
+    pub fn figure(&self) -> Option<&'static str> {
+        let figures = known(&self.dataset)?.figures;
+        figures.iter().find(|(dims, _)| *dims == self.dims).map(|(_, number)| *number)
+    }
+
+    /// Values from minus to plus this are from black to white in strips.
+    pub fn range(&self) -> f32 {
+        known(&self.dataset).map_or(1.0, |known| known.range)
+    }
+
+    /// The paper's depth of networks on it; none of a set that is not the paper's.
+    pub fn depth(&self) -> Option<usize> {
+        known(&self.dataset).map(|known| known.depth)
+    }
+
+    /// Whether its images have labels wherever they come from.
+    pub fn always_labelled(&self) -> bool {
+        ["mnist", "svhn", "cifar10"].contains(&self.dataset.as_str())
+    }
+
+    /// The paper's sets in its order, then others by name.
+    pub fn order(&self, other: &Self) -> Ordering {
+        let key = |set: &Self| {
+            let place = KNOWN.iter().position(|known| known.name == set.dataset).unwrap_or(KNOWN.len());
+            (place, set.slug.clone(), set.dims)
+        };
+        key(self).cmp(&key(other))
+    }
+}
+
+fn known(dataset: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.name == dataset)
+}
+
+/// A dataset's name in text and in names of files.
+fn names(dataset: &str) -> (String, String) {
+    if let Some(known) = known(dataset) {
+        return (known.title.into(), known.name.into());
+    }
+    let place = dataset.split_once(':').map_or(dataset, |(_, place)| place);
+    let title = Path::new(place).file_name().map(|name| name.to_string_lossy().into_owned());
+    let title = title.unwrap_or_else(|| dataset.to_owned());
+    let slug = plain(&title).to_lowercase();
+    (title, slug)
+}
+
+/// A dataset's name as a file may be called.
+pub fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' }).collect()
+}
+
+/// Numbers in a latent of a run.
+pub fn latent_dims(cell: &Cell) -> usize {
+    let side = u32::try_from(cell.network.scales).ok().and_then(|scales| SIDE.checked_shr(scales));
+    side.unwrap_or(0).pow(2).saturating_mul(cell.network.latent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_where_they_tell_sets_apart() {
+        let all: BTreeSet<String> =
+            ["mnist", "images:/a/cats", "images:/b/cats/", "idx:/c/MNIST", "parquet:dogs.parquet"]
+                .map(String::from)
+                .into();
+        let of = |name: &str| Set::new(name, 32, &all);
+        assert_eq!((of("mnist").name(), of("mnist").slug()), ("MNIST 32".into(), "mnist-32".into()));
+        assert_eq!(of("parquet:dogs.parquet").name(), "dogs.parquet 32");
+        assert_eq!(of("images:/a/cats").name(), "images:/a/cats 32");
+        assert_eq!(of("images:/b/cats/").slug(), "images--b-cats--32");
+        // A user's own copy is not the paper's.
+        assert_eq!(
+            (of("idx:/c/MNIST").slug(), of("idx:/c/MNIST").figure()),
+            ("idx--c-MNIST-32".into(), None)
+        );
+        assert_eq!(
+            [("mnist", 32), ("celeba", 256), ("svhn", 64), ("cifar10", 256)]
+                .map(|(name, dims)| Set::new(name, dims, &all).figure()),
+            [Some("6"), Some("11"), None, None]
+        );
+    }
+}

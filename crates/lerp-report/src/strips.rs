@@ -1,0 +1,217 @@
+//! Figures 4 and 6 to 11: interpolations between test images of an image set, the variants under one another.
+
+use candle_core::{DType, Device, Tensor};
+use lerp_train::{Run, State};
+
+use crate::{
+    Error, Result,
+    conditions::{Selection, model_seeds},
+    images::CLASSIFIER,
+    picture::{Colors, Picture},
+    set::Set,
+    style::Drawing,
+    summary::{Group, Loaded, Sweep},
+    text::thousands,
+};
+
+/// White pixels between test images and decoded ones, and between rows.
+const GAP: usize = 2;
+/// White pixels between pairs.
+const BLOCK: usize = 10;
+/// Units of the figure for one pixel of an image of 32.
+const ZOOM: usize = 2;
+
+/// What the figure is called, and how many pairs it shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    /// Its number among the paper's figures.
+    pub number: Option<&'static str>,
+    /// Pairs, if not all.
+    pub pairs: Option<usize>,
+}
+
+/// Draws the strips of `set`, and says what they show; none if no run has any yet.
+///
+/// # Errors
+/// If a run's strips are damaged or the figure cannot be drawn.
+pub fn draw(sweep: &Sweep, set: &Set, form: Form) -> Result<Option<(String, Drawing)>> {
+    let mut rows: Vec<(&Group, &Loaded, Strips)> = Vec::new();
+    for group in sweep.on(set) {
+        // A finished run rather than one that is not, else the first by seed.
+        let unfinished = group.runs.iter().filter(|loaded| loaded.run.status.state != State::Done);
+        for loaded in group.done().chain(unfinished) {
+            if let Some(strips) = Strips::read(&loaded.run, set.range())? {
+                rows.push((group, loaded, strips));
+                break;
+            }
+        }
+    }
+    let Some((_, _, first)) = rows.first() else { return Ok(None) };
+    if let Some((group, ..)) = rows.iter().find(|(.., strips)| strips.size != first.size) {
+        let problem =
+            format!("the images of {} are of another size or number than those above", group.name());
+        return Err(Error::draw(WHAT)(problem));
+    }
+    let pairs = form.pairs.unwrap_or(first.size.pairs).min(first.size.pairs);
+    let drawing = picture(&rows, pairs)?.draw()?;
+    Ok(Some((caption(set, form, &rows, pairs), drawing)))
+}
+
+const WHAT: &str = "strips of interpolations";
+
+/// The letter of a row.
+fn letter(i: usize) -> String {
+    // Beyond the alphabet rows have numbers.
+    u8::try_from(i).ok().filter(|i| *i < 26).map_or((i + 1).to_string(), |i| char::from(b'a' + i).to_string())
+}
+
+fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> String {
+    let number = form.number.map(|number| format!("Figure {number}. ")).unwrap_or_default();
+    let names: Vec<String> =
+        rows.iter().enumerate().map(|(i, (group, ..))| format!("({}) {}", letter(i), group.label)).collect();
+    let names = match names.as_slice() {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        _ => names.join(", "),
+    };
+    let plural = if rows.len() == 1 { "" } else { "s" };
+    let seeds: Vec<(&str, u64)> =
+        rows.iter().map(|(group, loaded, _)| (group.label.as_str(), loaded.run.record.cell.seed)).collect();
+    let early: Vec<String> = rows
+        .iter()
+        .filter(|(_, loaded, _)| loaded.run.status.state != State::Done)
+        .map(|(group, loaded, _)| {
+            let samples = thousands(loaded.run.status.samples);
+            format!("{} ({samples} samples)", group.label)
+        })
+        .collect();
+    let early =
+        if early.is_empty() { String::new() } else { format!(" Not finished: {}.", early.join(", ")) };
+    let classes = rows.iter().any(|(group, ..)| group.has(CLASSIFIER));
+    let choice = match (pairs, classes) {
+        (4, true) => {
+            "Four pairs of test images, fixed before training: in the first two both images are of one class, in the last \
+             two of different classes."
+        }
+        (1, _) => "A pair of test images, fixed before training.",
+        _ => "Pairs of test images, fixed before training.",
+    };
+    let range = set.range();
+    let (_, _, first) = &rows[0];
+    let other = rows.iter().any(|(.., strips)| (&strips.left, &strips.right) != (&first.left, &first.right));
+    let other = if other { " The runs are not of the same test images." } else { "" };
+    let selection = Selection { groups: rows.iter().map(|(group, ..)| *group).collect() };
+    format!(
+        "{number}Example interpolations on {} with a latent dimensionality of {} for {names} autoencoder{plural}. Left and \
+         right the test images, between them the decoded latents; the ones at α = 0 and 1 are their reconstructions. \
+         {choice}{other} Values from -{range} to {range} are from black to white. Models of seed {}.{early} {}",
+        set.title(),
+        set.dims,
+        model_seeds(&seeds),
+        selection.all_conditions(),
+    )
+}
+
+/// Sizes of a run's strips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    pairs: usize,
+    positions: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+}
+
+/// The strips of a run, as bytes.
+struct Strips {
+    size: Size,
+    /// Test images, pair by pair.
+    left: Vec<u8>,
+    right: Vec<u8>,
+    /// Decoded latents, pair by pair.
+    images: Vec<u8>,
+}
+
+impl Strips {
+    /// Those of `run`, values from minus to plus `range` as bytes; none before its first evaluation.
+    fn read(run: &Run, range: f32) -> Result<Option<Self>> {
+        let path = run.dir.join("interpolation.safetensors");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bad = |problem: String| Error::bad_file(&path, problem);
+        let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
+            .map_err(|e| bad(format!("is damaged ({e}); delete its run to redo it")))?;
+        let get = |name: &str| {
+            tensors.get(name).ok_or_else(|| bad(format!("holds no '{name}'; delete its run to redo it")))
+        };
+        let (left, right, images) = (get("left")?, get("right")?, get("images")?);
+        let size = match (left.dims(), right.dims(), images.dims()) {
+            (&[pairs, height, width, channels], right, &[p, positions, h, w, c])
+                if right == left.dims()
+                    && (p, h, w, c) == (pairs, height, width, channels)
+                    && [1, 3].contains(&channels)
+                    && images.elem_count() > 0 =>
+            {
+                Size { pairs, positions, height, width, channels }
+            }
+            (left, right, images) => {
+                return Err(bad(format!(
+                    "holds images of sizes {left:?}, {right:?} and {images:?}, which are no strips; delete its run to \
+                     redo it"
+                )));
+            }
+        };
+        let bytes = |tensor: &Tensor| -> candle_core::Result<Vec<u8>> {
+            let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            // NaN becomes 0.
+            let byte = |v: f32| ((v + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0;
+            Ok(values.into_iter().map(|v| byte(v).round() as u8).collect())
+        };
+        let read = || Ok(Self { size, left: bytes(left)?, right: bytes(right)?, images: bytes(images)? });
+        read().map(Some).map_err(|e: candle_core::Error| bad(format!("cannot be read ({e})")))
+    }
+}
+
+/// The rows of the first `pairs` pairs, a block for each.
+fn picture(rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> Result<Picture> {
+    let size = rows[0].2.size;
+    let Size { positions, height, width, channels, .. } = size;
+    // Where the parts of a strip begin.
+    let (decoded, right) = (width + GAP, width + GAP + positions * width + GAP);
+    let block = rows.len() * (height + GAP) - GAP + BLOCK;
+    let whole = (right + width, pairs * block - BLOCK);
+    // Sets of the user's own may have large images.
+    let zoom = if width <= 32 { ZOOM } else { 1 };
+    if whole.0.max(whole.1).saturating_mul(zoom) > 1 << 14 {
+        return Err(Error::draw(WHAT)(format!(
+            "{} rows of images of {width}x{height} pixels are too many for one figure",
+            rows.len() * pairs
+        )));
+    }
+    let colors = if channels == 1 { Colors::Gray } else { Colors::Rgb };
+    let mut picture = Picture::new(WHAT, colors, whole, zoom);
+    let image = height * width * channels;
+    for pair in 0..pairs {
+        for (r, (group, _, strips)) in rows.iter().enumerate() {
+            let y = pair * block + r * (height + GAP);
+            let part = |bytes: &[u8], i: usize| bytes[i * image..(i + 1) * image].to_vec();
+            picture.put(&part(&strips.left, pair), width, (0, y));
+            picture.put(&part(&strips.right, pair), width, (right, y));
+            for i in 0..positions {
+                let decoded = decoded + i * width;
+                picture.put(&part(&strips.images, pair * positions + i), width, (decoded, y));
+            }
+            let name = format!("({}) {}", letter(r), group.label);
+            picture.rows.push((name, y as f64 + height as f64 / 2.0));
+        }
+    }
+    let middle = |x: usize| x as f64 + width as f64 / 2.0;
+    picture.columns.push(("test image".into(), middle(0)));
+    picture.columns.push(("test image".into(), middle(right)));
+    // Headings of narrow images would overlap.
+    if width * zoom >= 48 {
+        let headings = (0..positions).map(|i| (Picture::alpha(i, positions), middle(decoded + i * width)));
+        picture.columns.extend(headings);
+    }
+    Ok(picture)
+}

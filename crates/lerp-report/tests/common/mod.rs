@@ -1,0 +1,67 @@
+//! Runs that were never trained.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
+
+/// A run to write.
+pub struct Run<'a> {
+    pub cell: Cell,
+    pub title: &'a str,
+    pub state: State,
+    /// Samples done.
+    pub samples: u64,
+    /// Digest of its data.
+    pub data: Option<&'a str>,
+    pub rows: Vec<Row>,
+}
+
+impl Run<'_> {
+    /// Writes it into the folder of a sweep.
+    pub fn write(self, sweep: &Path) -> PathBuf {
+        let provenance = Provenance {
+            version: "1".into(),
+            git: "abc".into(),
+            device: "cpu".into(),
+            threads: 1,
+            candle: "1".into(),
+            data: self.data.map(String::from),
+            started: "2020-01-01T00:00:00Z".into(),
+            command: "lerp sweep --out <here>".into(),
+        };
+        let dir = sweep.join("runs").join(self.cell.id());
+        fs::create_dir_all(&dir).unwrap();
+        let reason = (self.state == State::Failed).then(|| "loss <b>became</b> 50 % NaN".to_owned());
+        let status = Status { state: self.state, samples: self.samples, wall_s: 60.0, reason };
+        let record = RunRecord { id: self.cell.id(), title: self.title.into(), cell: self.cell, provenance };
+        fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();
+        fs::write(dir.join("status.json"), serde_json::to_string(&status).unwrap()).unwrap();
+        if !self.rows.is_empty() {
+            Metrics(self.rows).write(&dir.join("metrics.parquet")).unwrap();
+        }
+        dir
+    }
+}
+
+/// The `i`th value of a metric.
+pub fn value(i: u64, metric: &str, value: f64) -> Row {
+    Row { step: i << 14, samples: i << 20, metric: metric.into(), value, wall_s: i as f64 }
+}
+
+/// A file of a sweep.
+pub fn read(dir: &tempfile::TempDir, file: &str) -> String {
+    fs::read_to_string(dir.path().join(file)).unwrap()
+}
+
+/// The pixels of a PNG image, and its width.
+pub fn pixels(bytes: Vec<u8>) -> (Vec<u8>, usize) {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    (pixels, reader.info().width as usize)
+}
