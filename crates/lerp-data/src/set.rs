@@ -10,7 +10,7 @@ use candle_core::Device;
 use lerp_core::{Draws, ImageShape, Network};
 
 use crate::{
-    Batch, Dataset, Error, Result,
+    Batch, Dataset, Error, HubCache, Result,
     find::{Files, Format, KNOWN, Known, file_name, known, own},
     load::{Parts, load},
     parquet,
@@ -41,19 +41,18 @@ pub struct ImageSet {
 impl ImageSet {
     /// The image set called `name`: one of the paper's, or `idx:DIR`, `images:DIR` or `parquet:FILE_OR_DIR`; `None` if
     /// it is no name of an image set.
-    pub(crate) fn open(name: &str, data: Option<&Path>) -> Option<Result<Self>> {
+    pub(crate) fn open(name: &str, data: Option<&Path>, cache: &HubCache) -> Option<Result<Self>> {
         if let Some(known) = KNOWN.iter().find(|known| known.name == name) {
-            return Some(Self::of_paper(known, data));
+            return Some(Self::of_paper(known, data, cache));
         }
         let (kind, place) = name.split_once(':')?;
         ["idx", "images", "parquet"].contains(&kind).then(|| Self::own(name, kind, Path::new(place)))
     }
 
-    fn of_paper(set: &'static Known, data: Option<&Path>) -> Result<Self> {
+    fn of_paper(set: &'static Known, data: Option<&Path>, cache: &HubCache) -> Result<Self> {
         let variable = || std::env::var_os(FOLDER_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
         let folder = data.map(PathBuf::from).or_else(variable);
-        let folder = folder.ok_or(Error::NoFolder { name: set.name, files: set.files })?;
-        let files = known(set, &folder)?;
+        let files = known(set, folder.as_deref(), cache)?;
         let labelled = match files.format {
             Format::Parquet => files.train.first().map_or(Ok(false), |path| parquet::has_labels(path))?,
             Format::Idx => files.train.len() == 2,

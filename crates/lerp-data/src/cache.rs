@@ -1,0 +1,146 @@
+//! Image sets in the cache that the clients of the Hugging Face hub share. Looking there needs no client.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Error, ImageSet, Result,
+    find::{Files, Known, file_name, parquet},
+};
+
+/// Where the hub has an image set: a commit, so that it cannot change, and what of it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubSource {
+    /// The dataset's repository, such as `ylecun/mnist`.
+    pub repository: &'static str,
+    /// The commit.
+    pub revision: &'static str,
+    /// The folder of its parquet files in the repository.
+    pub folder: &'static str,
+    /// The parts that are read; a file's name begins with its part's.
+    pub parts: &'static [&'static str],
+}
+
+impl HubSource {
+    /// The parts that `names` does not have whole: a part is in files `part-00000-of-00002.parquet` and on. Empty, if
+    /// nothing is missing.
+    pub(crate) fn missing(&self, names: &[String]) -> Vec<String> {
+        let mut missing = Vec::new();
+        for part in self.parts {
+            let of = names
+                .iter()
+                .filter(|name| is_part(name, part))
+                .find_map(|name| name.strip_suffix(".parquet")?.rsplit_once("-of-")?.1.parse::<usize>().ok());
+            match of {
+                None => missing.push(format!("{part}-*.parquet")),
+                Some(n) => missing.extend(
+                    (0..n.min(MOST_FILES))
+                        .map(|i| format!("{part}-{i:05}-of-{n:05}.parquet"))
+                        .filter(|name| !names.contains(name)),
+                ),
+            }
+        }
+        missing
+    }
+
+    /// Whether a file called `name` is read.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.parts.iter().any(|part| is_part(name, part))
+    }
+}
+
+fn is_part(name: &str, part: &str) -> bool {
+    name.ends_with(".parquet") && name.strip_prefix(part).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// A name may claim to be one of any number of files.
+const MOST_FILES: usize = 1000;
+
+/// The folder in which the clients of the Hugging Face hub keep what they downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubCache {
+    folder: Option<PathBuf>,
+}
+
+impl HubCache {
+    /// The one in `folder`.
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: Some(folder.into()) }
+    }
+
+    /// The user's, by the rules of all these clients: the environment variable `HF_HUB_CACHE`, or else the folder `hub`
+    /// in `HF_HOME`, in `huggingface` in `XDG_CACHE_HOME`, or in `.cache/huggingface` in the home folder.
+    pub fn from_env() -> Self {
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let cache = || {
+            let caches = variable("XDG_CACHE_HOME").or_else(|| Some(env::home_dir()?.join(".cache")))?;
+            Some(caches.join("huggingface"))
+        };
+        let folder = variable("HF_HUB_CACHE")
+            .or_else(|| Some(variable("HF_HOME").or_else(cache)?.join("hub")))
+            .filter(|folder| !folder.as_os_str().is_empty());
+        Self { folder }
+    }
+
+    /// The folder of the cache; `None`, if there is not even a home folder.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The folder of the repository in the cache.
+    pub(crate) fn repository(&self, source: &HubSource) -> Option<PathBuf> {
+        let name = format!("datasets--{}", source.repository.replace('/', "--"));
+        Some(self.folder.as_ref()?.join(name))
+    }
+
+    /// The folder of the image set's files.
+    pub(crate) fn place(&self, source: &HubSource) -> Option<PathBuf> {
+        Some(self.repository(source)?.join("snapshots").join(source.revision).join(source.folder))
+    }
+
+    /// Names of the files in the image set's folder; links whose target is gone are none.
+    pub(crate) fn names(&self, source: &HubSource) -> Vec<String> {
+        let Some(entries) = self.place(source).and_then(|place| fs::read_dir(place).ok()) else {
+            return Vec::new();
+        };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        paths.filter(|path| path.is_file()).map(|path| file_name(&path)).collect()
+    }
+
+    /// The files of one of the paper's image sets, if they are here.
+    ///
+    /// # Errors
+    /// If only some of them are.
+    pub(crate) fn find(&self, known: &'static Known) -> Result<Option<Files>> {
+        let names = self.names(&known.hub);
+        let Some(folder) = self.place(&known.hub).filter(|_| names.iter().any(|name| known.hub.wants(name)))
+        else {
+            return Ok(None);
+        };
+        let missing = known.hub.missing(&names);
+        if let Some(first) = missing.first() {
+            return Err(Error::Incomplete {
+                name: known.name,
+                folder,
+                first: first.clone(),
+                n: missing.len(),
+            });
+        }
+        let found = parquet(&folder, known.name == "svhn")?;
+        Ok(found.map(|files| Files { hub: Some(&known.hub), ..files }))
+    }
+}
+
+impl ImageSet {
+    /// The folder of its files.
+    pub fn folder(&self) -> &Path {
+        &self.files().folder
+    }
+
+    /// Where the hub has it, if its files are from the hub's cache.
+    pub fn hub(&self) -> Option<HubSource> {
+        self.files().hub.copied()
+    }
+}
