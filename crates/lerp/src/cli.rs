@@ -225,7 +225,7 @@ pub struct DataListArgs {
 /// `data fetch`.
 #[derive(Debug, Args)]
 pub struct DataFetchArgs {
-    /// mnist (18 MB), svhn, cifar10 or celeba (12 GB)
+    /// mnist (18 MB), svhn, cifar10 or celeba (11 GB)
     pub name: String,
 }
 

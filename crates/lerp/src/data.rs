@@ -8,7 +8,7 @@ use lerp_data::{DATASETS, Dataset, ImageSet, Lines, PartReport, image_set};
 
 use crate::{
     cli::{Data, DataCheckArgs, DataFetchArgs, DataListArgs},
-    say::{complain, say},
+    say::say,
 };
 
 /// Runs the verb.
@@ -65,7 +65,9 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
     let fetched = Hub::from_env().fetch(&args.name, &mut |event| match *event {
         Event::Start { files, bytes } => {
             say(&format!("{}: {files} files, {}", args.name, HumanBytes(bytes)));
-            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
             bar.set_length(bytes);
             // Drawn only on a terminal.
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
@@ -89,9 +91,11 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
             ));
             Ok(true)
         }
-        Err(error @ (HubError::Unknown { .. } | HubError::NoCache | HubError::Offline { .. })) => Err(error.into()),
+        Err(error @ (HubError::Unknown { .. } | HubError::NoCache | HubError::Offline { .. })) => {
+            Err(error.into())
+        }
         Err(error) => {
-            complain(&error.into());
+            crate::say::complain(&error.into());
             Ok(false)
         }
     }
@@ -100,13 +104,11 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
 /// Says how to get a build that can.
 #[cfg(not(feature = "hub"))]
 fn fetch(args: &DataFetchArgs) -> Result<bool> {
-    let name = &args.name;
-    let by_hand = match image_set(name, None) {
-        Ok(set) if set.name() == name => format!("; but {name} is here already, {}", origin(&set)),
-        Ok(_) => String::new(),
-        Err(error) => format!(" ({error})"),
-    };
-    bail!("this build cannot download; build with --features hub (`cargo xtask data fetch {name}` does){by_hand}")
+    bail!(
+        "this build cannot download: `cargo xtask data fetch {}` makes one that can (`lerp data list` says which files to \
+         put where by hand)",
+        args.name
+    )
 }
 
 fn check(args: &DataCheckArgs) -> Result<()> {
