@@ -456,9 +456,13 @@ impl Transfer<'_> {
         }
         let again = |why| Failure::Again { why, moved: false };
         let answer = request.call().map_err(|error| match error {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => {
-                Failure::Final(self.unreachable(url, error.to_string()))
-            }
+            // An address or a certificate does not get better.
+            ureq::Error::BadUri(_)
+            | ureq::Error::Http(_)
+            | ureq::Error::InvalidProxyUrl
+            | ureq::Error::Tls(_)
+            | ureq::Error::Rustls(_) => Failure::Final(self.unreachable(url, error.to_string())),
+            ureq::Error::Io(error) => again(error.to_string()),
             error => again(error.to_string()),
         })?;
         match answer.status().as_u16() {
@@ -487,7 +491,7 @@ impl Transfer<'_> {
                 return Err(give_up(self, why));
             }
             (self.tell)(&Event::Again { why: &why });
-            thread::sleep(self.hub.pause * 2_u32.pow(vain));
+            thread::sleep(self.hub.pause * 2_u32.pow(vain.saturating_sub(1)));
         }
     }
 

@@ -75,7 +75,7 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
         }
         Event::File { name } => bar.set_message(name.to_owned()),
         Event::Bytes { done } => bar.set_position(done),
-        Event::Again { why } => bar.suspend(|| say(&format!("nothing more came ({why}): trying again"))),
+        Event::Again { why } => bar.suspend(|| say(&format!("nothing came ({why}): trying again"))),
     });
     bar.finish_and_clear();
     match fetched {
