@@ -17,6 +17,23 @@ pub fn ci() -> Result<()> {
         run(cargo().args(clippy))
     })?;
     step("tests", || run(cargo().args(["test", "--release", "--workspace", "--locked"])))?;
+    // The feature that downloads: its lints, and its tests against a server on the loopback.
+    step("hub", || {
+        let clippy = ["clippy", "--release", "-p", "lerp-data", "-p", "lerp", "--all-targets"];
+        let deny = ["--features", "lerp/hub", "--locked", "--", "-D", "warnings"];
+        run(cargo().args(clippy).args(deny))?;
+        run(cargo().args([
+            "test",
+            "--release",
+            "-p",
+            "lerp-data",
+            "--features",
+            "hub",
+            "--test",
+            "hub",
+            "--locked",
+        ]))
+    })?;
     step("documentation", || {
         let mut doc = cargo();
         doc.args(["doc", "--release", "--workspace", "--no-deps", "--locked"])

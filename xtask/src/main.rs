@@ -11,6 +11,9 @@ use std::{
     process::{Command, ExitCode},
 };
 
+/// The feature that downloads image sets.
+const HUB: &str = "hub";
+
 type Result<T> = std::result::Result<T, String>;
 
 fn main() -> ExitCode {
@@ -59,8 +62,11 @@ fn become_command(command: &mut Command) -> std::io::Result<ExitCode> {
     command.status().map(|status| ExitCode::from(status.code().map_or(130, |code| code as u8)))
 }
 
-/// The feature that `--device` asks for.
+/// The feature that the command needs: `data fetch` the hub's client, and every other one what `--device` asks for.
 fn feature(arguments: &[String]) -> Option<&'static str> {
+    if arguments.starts_with(&["data".to_owned(), "fetch".to_owned()]) {
+        return Some(HUB);
+    }
     let value = |(i, argument): (usize, &String)| match argument.strip_prefix("--device") {
         Some("") => arguments.get(i + 1).cloned(),
         Some(rest) => rest.strip_prefix('=').map(String::from),
@@ -79,13 +85,17 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--release", "--locked", "--package", "lerp"]);
     let target = root().join("target");
-    // Builds with a device's feature have a folder of their own, so that they never rebuild the plain one.
-    let target = feature.map_or(target.clone(), |f| target.join(f));
+    // Builds with a device's feature have a folder of their own, so that they never rebuild the plain one. The hub's client
+    // changes few crates, which lie side by side with the plain ones.
+    let target = feature.filter(|f| *f != HUB).map_or(target.clone(), |f| target.join(f));
     if let Some(feature) = feature {
         command.args(["--features", feature]);
     }
     let binary = target.join("release").join(format!("lerp{}", env::consts::EXE_SUFFIX));
-    if binary.exists() {
+    if feature == Some(HUB) {
+        say("Building lerp with the hub's client (the first time takes a minute more)");
+        command.arg("--quiet");
+    } else if binary.exists() {
         command.arg("--quiet");
     } else {
         say("Building lerp in release (the first time takes several minutes)");
@@ -127,4 +137,19 @@ fn run(command: &mut Command) -> Result<()> {
 #[allow(clippy::print_stderr)]
 fn say(text: &str) {
     eprintln!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::feature;
+
+    #[test]
+    fn a_command_says_which_feature_it_needs() {
+        let of = |line: &str| feature(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        assert_eq!(of("sweep --preset lines"), None);
+        assert_eq!(of("sweep --device cuda:0,1"), Some("cuda"));
+        assert_eq!(of("verify --device=metal"), Some("metal"));
+        assert_eq!(of("data fetch mnist"), Some("hub"));
+        assert_eq!(of("data list"), None);
+    }
 }

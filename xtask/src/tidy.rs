@@ -49,6 +49,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
     ("clap", &["lerp"]),
     ("polars", &["lerp-train", "lerp-report"]),
     ("plotters", &["lerp-report"]),
+    ("ureq", &["lerp-data"]),
     ("anyhow", &["lerp", "custom-autoencoder"]),
 ];
 

@@ -1,328 +1,146 @@
-//! Decoded images in a file, where there are too many to hold in memory.
-//!
-//! The file is read image by image, so that the system's own page cache decides how much of it is in memory, and processes
-//! that train on the same images share it.
+//! Image sets in the cache that the clients of the Hugging Face hub share. Looking there needs no client.
 
 use std::{
-    env,
-    fs::{self, File},
-    io::{self, BufWriter, Read, Write},
+    env, fs,
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
-
-use lerp_core::ImageShape;
-use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Result,
-    check::hexadecimal,
-    images::{Held, Kind, Pixels},
+    Error, ImageSet, Result,
+    find::{Files, Known, file_name, parquet},
 };
 
-/// The environment variable that names the folder of cache files.
-pub const CACHE_VARIABLE: &str = "LERP_CACHE";
-
-/// Bytes of pixels of one part that are held in memory.
-const IN_MEMORY: usize = 256 << 20;
-
-/// A file begins with these; another form of it gets another number.
-const MAGIC: &[u8; 8] = b"lerpimg1";
-/// Bytes before the pixels.
-const HEADER: usize = 64;
-
-/// Where cache files go, and which images need one.
-#[derive(Debug, Clone)]
-pub(crate) struct Cache {
-    pub folder: Option<PathBuf>,
-    pub in_memory: usize,
+/// Where the hub has an image set: a commit, so that it cannot change, and what of it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubSource {
+    /// The dataset's repository, such as `ylecun/mnist`.
+    pub repository: &'static str,
+    /// The commit.
+    pub revision: &'static str,
+    /// The folder of its parquet files in the repository.
+    pub folder: &'static str,
+    /// The parts that are read; a file's name begins with its part's.
+    pub parts: &'static [&'static str],
 }
 
-impl Cache {
-    /// The folder that `LERP_CACHE` names, or `lerpbench` in the user's folder of caches; where there is neither, all images
-    /// are held in memory.
-    pub fn of_user() -> Self {
-        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let of_system = || {
-            let home = || variable("HOME").map(|home| home.join(".cache"));
-            let folder = variable("XDG_CACHE_HOME").or_else(|| variable("LOCALAPPDATA")).or_else(home);
-            folder.map(|folder| folder.join("lerpbench"))
-        };
-        Self { folder: variable(CACHE_VARIABLE).or_else(of_system), in_memory: IN_MEMORY }
-    }
-
-    /// The file for the images in `paths`, read as `how`: another one as soon as one of them changes.
-    ///
-    /// # Errors
-    /// If one of `paths` cannot be found.
-    pub fn place(&self, how: &str, paths: &[PathBuf]) -> Result<Option<PathBuf>> {
-        let Some(folder) = &self.folder else { return Ok(None) };
-        let mut digest = Sha256::new();
-        digest.update(how);
-        for path in paths {
-            let bad = |source| Error::Io { file: path.clone(), source };
-            let data = fs::metadata(path).map_err(bad)?;
-            let changed = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            let path = path.canonicalize().map_err(bad)?;
-            digest.update(format!("\n{} {} {:?}", path.display(), data.len(), changed));
-        }
-        let plain: String = how.chars().take_while(char::is_ascii_alphanumeric).collect();
-        Ok(Some(folder.join(format!("{plain}-{}.images", &hexadecimal(digest)[..16]))))
-    }
-}
-
-/// Pixels in a file.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    path: PathBuf,
-    file: File,
-    /// Bytes of pixels.
-    pub pixels: usize,
-}
-
-impl Stored {
-    /// `size` bytes of pixels from `offset` on.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn read(&self, offset: usize, size: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; size];
-        read_at(&self.file, &mut bytes, (HEADER + offset) as u64)
-            .map_err(|source| Error::Io { file: self.path.clone(), source })?;
-        Ok(bytes)
-    }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => (bytes, offset) = (&mut bytes[n..], offset + n as u64),
-        }
-    }
-    Ok(())
-}
-
-/// Collects the images of one part: in memory, and in a file once they are too many.
-#[derive(Debug)]
-pub(crate) struct Collector {
-    shape: ImageShape,
-    kind: Kind,
-    in_memory: usize,
-    place: Option<PathBuf>,
-    memory: Vec<u8>,
-    file: Option<Spilled>,
-    gray: bool,
-}
-
-#[derive(Debug)]
-struct Spilled {
-    temporary: PathBuf,
-    writer: BufWriter<File>,
-    written: usize,
-    /// Whether it got its name.
-    kept: bool,
-}
-
-impl Drop for Spilled {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
-}
-
-impl Collector {
-    pub fn new(shape: ImageShape, kind: Kind, cache: &Cache, place: Option<PathBuf>) -> Self {
-        let gray = shape.channels == 3;
-        Self { shape, kind, in_memory: cache.in_memory, place, memory: Vec::new(), file: None, gray }
-    }
-
-    /// Adds images.
-    ///
-    /// # Errors
-    /// If the cache file cannot be written.
-    pub fn push(&mut self, pixels: Vec<u8>) -> Result<()> {
-        let channel = self.kind.size();
-        self.gray = self.gray
-            && pixels
-                .chunks_exact(3 * channel)
-                .all(|p| p[..channel] == p[channel..2 * channel] && p[..channel] == p[2 * channel..]);
-        if self.memory.is_empty() && self.file.is_none() {
-            self.memory = pixels;
-        } else if self.file.is_none() {
-            self.memory.extend(pixels);
-        } else {
-            return self.spill(&pixels);
-        }
-        if self.memory.len() > self.in_memory && self.place.is_some() {
-            let memory = std::mem::take(&mut self.memory);
-            self.spill(&memory)?;
-        }
-        Ok(())
-    }
-
-    fn spill(&mut self, pixels: &[u8]) -> Result<()> {
-        let Some(place) = &self.place else { return Ok(()) };
-        let temporary = place.with_extension(format!("{}.part", std::process::id()));
-        let write = |file: &mut Option<Spilled>| -> io::Result<()> {
-            if file.is_none() {
-                fs::create_dir_all(place.parent().unwrap_or(Path::new(".")))?;
-                let mut writer = BufWriter::new(File::create(&temporary)?);
-                writer.write_all(&[0; HEADER])?;
-                *file = Some(Spilled { temporary: temporary.clone(), writer, written: 0, kept: false });
+impl HubSource {
+    /// The parts that `names` does not have whole: a part is in files `part-00000-of-00002.parquet` and on. Empty, if
+    /// nothing is missing.
+    pub(crate) fn missing(&self, names: &[String]) -> Vec<String> {
+        let mut missing = Vec::new();
+        for part in self.parts {
+            let of = names
+                .iter()
+                .filter(|name| is_part(name, part))
+                .find_map(|name| name.strip_suffix(".parquet")?.rsplit_once("-of-")?.1.parse::<usize>().ok());
+            match of {
+                None => missing.push(format!("{part}-*.parquet")),
+                Some(n) => missing.extend(
+                    (0..n.min(MOST_FILES))
+                        .map(|i| format!("{part}-{i:05}-of-{n:05}.parquet"))
+                        .filter(|name| !names.contains(name)),
+                ),
             }
-            if let Some(spilled) = file {
-                spilled.writer.write_all(pixels)?;
-                spilled.written += pixels.len();
-            }
-            Ok(())
-        };
-        write(&mut self.file).map_err(|source| Error::Cache { file: place.clone(), source })
+        }
+        missing
     }
 
-    /// All images, with their labels; a cache file gets its name now that it is whole.
+    /// Whether a file called `name` is read.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.parts.iter().any(|part| is_part(name, part))
+    }
+}
+
+fn is_part(name: &str, part: &str) -> bool {
+    name.ends_with(".parquet") && name.strip_prefix(part).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// A name may claim to be one of any number of files.
+const MOST_FILES: usize = 1000;
+
+/// The folder in which the clients of the Hugging Face hub keep what they downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubCache {
+    folder: Option<PathBuf>,
+}
+
+impl HubCache {
+    /// The one in `folder`.
+    pub fn at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: Some(folder.into()) }
+    }
+
+    /// The user's, by the rules of all these clients: the environment variable `HF_HUB_CACHE`, or else the folder `hub`
+    /// in `HF_HOME`, in `huggingface` in `XDG_CACHE_HOME`, or in `.cache/huggingface` in the home folder.
+    pub fn from_env() -> Self {
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let cache = || {
+            let caches = variable("XDG_CACHE_HOME").or_else(|| Some(env::home_dir()?.join(".cache")))?;
+            Some(caches.join("huggingface"))
+        };
+        let folder = variable("HF_HUB_CACHE")
+            .or_else(|| Some(variable("HF_HOME").or_else(cache)?.join("hub")))
+            .filter(|folder| !folder.as_os_str().is_empty());
+        Self { folder }
+    }
+
+    /// The folder of the cache; `None`, if there is not even a home folder.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// The folder of the repository in the cache.
+    pub(crate) fn repository(&self, source: &HubSource) -> Option<PathBuf> {
+        let name = format!("datasets--{}", source.repository.replace('/', "--"));
+        Some(self.folder.as_ref()?.join(name))
+    }
+
+    /// The folder of the image set's files.
+    pub(crate) fn place(&self, source: &HubSource) -> Option<PathBuf> {
+        Some(self.repository(source)?.join("snapshots").join(source.revision).join(source.folder))
+    }
+
+    /// Names of the files in the image set's folder; links whose target is gone are none.
+    pub(crate) fn names(&self, source: &HubSource) -> Vec<String> {
+        let Some(entries) = self.place(source).and_then(|place| fs::read_dir(place).ok()) else {
+            return Vec::new();
+        };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        paths.filter(|path| path.is_file()).map(|path| file_name(&path)).collect()
+    }
+
+    /// The files of one of the paper's image sets, if they are here.
     ///
     /// # Errors
-    /// If the cache file cannot be written.
-    pub fn finish(self, labels: Option<Vec<u32>>) -> Result<Held> {
-        let Self { shape, kind, place, memory, file, gray, .. } = self;
-        let (Some(place), Some(mut spilled)) = (place, file) else {
-            return Ok(Held { shape, kind, pixels: Pixels::Memory(memory), labels, gray });
+    /// If only some of them are.
+    pub(crate) fn find(&self, known: &'static Known) -> Result<Option<Files>> {
+        let names = self.names(&known.hub);
+        let Some(folder) = self.place(&known.hub).filter(|_| names.iter().any(|name| known.hub.wants(name)))
+        else {
+            return Ok(None);
         };
-        let mut write = || -> io::Result<()> {
-            for label in labels.iter().flatten() {
-                spilled.writer.write_all(&label.to_le_bytes())?;
-            }
-            spilled.writer.flush()?;
-            let file = spilled.writer.get_mut();
-            let header = header(shape, kind, spilled.written, labels.is_some(), gray);
-            io::Seek::seek(file, io::SeekFrom::Start(0))?;
-            file.write_all(&header)?;
-            file.sync_all()?;
-            fs::rename(&spilled.temporary, &place)?;
-            spilled.kept = true;
-            Ok(())
-        };
-        write().map_err(|source| Error::Cache { file: place.clone(), source })?;
-        drop(spilled);
-        match open(&place, shape, kind)? {
-            Some(held) => Ok(held),
-            None => Err(Error::Cache { file: place, source: io::ErrorKind::InvalidData.into() }),
+        let missing = known.hub.missing(&names);
+        if let Some(first) = missing.first() {
+            return Err(Error::Incomplete {
+                name: known.name,
+                folder,
+                first: first.clone(),
+                n: missing.len(),
+            });
         }
+        let found = parquet(&folder, known.name == "svhn")?;
+        Ok(found.map(|files| Files { hub: Some(&known.hub), ..files }))
     }
 }
 
-fn header(shape: ImageShape, kind: Kind, pixels: usize, labelled: bool, gray: bool) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
-    header[..8].copy_from_slice(MAGIC);
-    for (i, size) in [shape.height, shape.width, shape.channels, pixels].into_iter().enumerate() {
-        header[8 + 8 * i..16 + 8 * i].copy_from_slice(&(size as u64).to_le_bytes());
-    }
-    header[40] = kind.size() as u8;
-    header[41] = u8::from(labelled);
-    header[42] = u8::from(gray);
-    header
-}
-
-/// The images in the cache file at `place`; none if there is none, or it is not whole or of another form, so that it is
-/// made again.
-///
-/// # Errors
-/// If it is there and cannot be read.
-pub(crate) fn open(place: &Path, shape: ImageShape, kind: Kind) -> Result<Option<Held>> {
-    let bad = |source| Error::Io { file: place.into(), source };
-    let mut file = match File::open(place) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(bad)?,
-    };
-    let length = file.metadata().map_err(bad)?.len() as usize;
-    let mut start = [0; HEADER];
-    if length < HEADER || file.read_exact(&mut start).is_err() {
-        return Ok(None);
-    }
-    let (labelled, gray) = (start[41] == 1, start[42] == 1);
-    let mut word = [0; 8];
-    word.copy_from_slice(&start[32..40]);
-    let pixels = u64::from_le_bytes(word) as usize;
-    let stride = shape.height * shape.width * shape.channels * kind.size();
-    let labels = if labelled { 4 * (pixels / stride.max(1)) } else { 0 };
-    let whole = pixels.checked_add(HEADER + labels) == Some(length) && pixels.is_multiple_of(stride.max(1));
-    if !whole || start != header(shape, kind, pixels, labelled, gray) {
-        return Ok(None);
-    }
-    let stored = Stored { path: place.into(), file, pixels };
-    let labels = labelled.then(|| stored.read(pixels, labels)).transpose()?.map(|bytes| {
-        let (words, _) = bytes.as_chunks::<4>();
-        words.iter().map(|&word| u32::from_le_bytes(word)).collect()
-    });
-    Ok(Some(Held { shape, kind, pixels: Pixels::File(stored), labels, gray }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::images::Images;
-
-    const SHAPE: ImageShape = ImageShape { height: 2, width: 1, channels: 3 };
-
-    fn collect(cache: &Cache, place: Option<PathBuf>) -> Images {
-        let mut collector = Collector::new(SHAPE, Kind::Bytes, cache, place);
-        for i in 0..10_u8 {
-            collector.push(vec![i; 6]).unwrap();
-        }
-        Images::new(collector.finish(Some((0..10).collect())).unwrap())
+impl ImageSet {
+    /// The folder of its files.
+    pub fn folder(&self) -> &Path {
+        &self.files().folder
     }
 
-    #[test]
-    fn images_are_the_same_in_memory_and_in_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache { folder: Some(folder.path().join("new")), in_memory: 20 };
-        let source = folder.path().join("source");
-        fs::write(&source, "1").unwrap();
-        let paths = [source.clone()];
-        let place = cache.place("mine", &paths).unwrap().unwrap();
-        let (in_file, in_memory) = (collect(&cache, Some(place.clone())), collect(&cache, None));
-        assert!(place.exists());
-        assert_eq!(
-            fs::read_dir(folder.path().join("new")).unwrap().count(),
-            1,
-            "nothing half-written is left"
-        );
-        let again = Images::new(open(&place, SHAPE, Kind::Bytes).unwrap().unwrap());
-        for images in [&in_file, &again] {
-            assert_eq!(images.len(), 10);
-            assert!(images.labels().eq(in_memory.labels()));
-            assert!((0..10).all(|i| images.image(i).unwrap() == in_memory.image(i).unwrap()));
-        }
-        assert_eq!(Images::gray_if_gray([again.clone(), again])[0].shape.channels, 1);
-
-        // A cache that was cut short, or is of another form, is made again.
-        assert!(open(&place, SHAPE, Kind::Fixed).unwrap().is_none());
-        let bytes = fs::read(&place).unwrap();
-        for length in [0, 30, HEADER, bytes.len() - 1] {
-            fs::write(&place, &bytes[..length]).unwrap();
-            assert!(open(&place, SHAPE, Kind::Bytes).unwrap().is_none(), "cut to {length}");
-        }
-        fs::write(&source, "12").unwrap();
-        assert_ne!(cache.place("mine", &paths).unwrap().unwrap(), place, "the source has changed");
-        assert!(cache.place("mine", &[folder.path().join("absent")]).is_err());
-    }
-
-    #[test]
-    fn a_cache_that_cannot_be_written_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        fs::write(&file, "").unwrap();
-        let cache = Cache { folder: Some(file.clone()), in_memory: 5 };
-        let mut collector = Collector::new(SHAPE, Kind::Bytes, &cache, Some(file.join("x.images")));
-        let text = collector.push(vec![0; 6]).unwrap_err().to_string();
-        assert!(text.contains("x.images") && text.contains("LERP_CACHE"), "{text}");
+    /// Where the hub has it, if its files are from the hub's cache.
+    pub fn hub(&self) -> Option<HubSource> {
+        self.files().hub.copied()
     }
 }

@@ -5,7 +5,7 @@ use std::{ops::Range, path::Path};
 use candle_core::{Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
 
-use crate::{Error, ImageSet, Lines, Result};
+use crate::{Error, HubCache, ImageSet, Lines, Result};
 
 /// The names that [`dataset`] knows; the user's own images have names such as `images:DIR` besides.
 pub const DATASETS: &[&str] = &[Lines::NAME, "mnist", "svhn", "cifar10", "celeba"];
@@ -106,7 +106,8 @@ pub enum Part {
 /// `parquet:FILE_OR_DIR`.
 ///
 /// The paper's image sets are looked for in the sub-folder of their name in `data`, or else in the folder that the
-/// environment variable `LERP_DATA` names; under their original names or as parquet files of the Hugging Face hub.
+/// environment variable `LERP_DATA` names; under their original names or as parquet files of the Hugging Face hub. If they
+/// are not there, or there is no such folder, they are looked for in the hub's cache ([`HubCache::from_env`]).
 /// `?test-every=N` behind the name of images without a test part holds every Nth out for it, instead of every tenth.
 ///
 /// # Errors
@@ -124,7 +125,15 @@ pub fn dataset(name: &str, data: Option<&Path>) -> Result<Box<dyn Dataset>> {
 /// # Errors
 /// As [`dataset`]; lines are no image set.
 pub fn image_set(name: &str, data: Option<&Path>) -> Result<ImageSet> {
-    ImageSet::open(name, data).unwrap_or_else(|| {
+    image_set_in(name, data, &HubCache::from_env())
+}
+
+/// The image set called `name`, by the rules of [`dataset`], with the hub's cache in another place than the user's.
+///
+/// # Errors
+/// As [`image_set`].
+pub fn image_set_in(name: &str, data: Option<&Path>, cache: &HubCache) -> Result<ImageSet> {
+    ImageSet::open(name, data, cache).unwrap_or_else(|| {
         Err(Error::UnknownDataset {
             name: name.into(),
             nearest: lerp_core::nearest(name, DATASETS.iter().copied()),

@@ -18,8 +18,8 @@ pub enum Error {
     },
     /// An image set, and no folder to read it from.
     #[error(
-        "{name} is read from files: name the folder of datasets with --data or LERP_DATA, and put into its \
-         sub-folder '{name}' {files}"
+        "{name} is not in the hub's cache: `cargo xtask data fetch {name}` downloads it; or name a folder of datasets \
+         with --data or LERP_DATA, and put into its sub-folder '{name}' {files}"
     )]
     NoFolder {
         /// The dataset.
@@ -28,7 +28,7 @@ pub enum Error {
         files: &'static str,
     },
     /// A folder without the files of the dataset.
-    #[error("{name}: found no images in {}: put there {files}", .folder.display())]
+    #[error("{name}: found no images in {}: put there {files}{}", .folder.display(), or_fetch(name))]
     NoFiles {
         /// The dataset.
         name: String,
@@ -36,6 +36,18 @@ pub enum Error {
         folder: PathBuf,
         /// The files that it can be read from.
         files: String,
+    },
+    /// Some of the files of a dataset in the hub's cache, but not all.
+    #[error("{name}: {} lacks {first}{}: `cargo xtask data fetch {name}` downloads it", .folder.display(), and_more(*n))]
+    Incomplete {
+        /// The dataset.
+        name: &'static str,
+        /// Where its files are.
+        folder: PathBuf,
+        /// The first file that is missing.
+        first: String,
+        /// How many files are missing.
+        n: usize,
     },
     /// A file that cannot be read.
     #[error("cannot read {}: {source}", .file.display())]
@@ -105,6 +117,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"))
+}
+
+fn or_fetch(name: &str) -> String {
+    let known = crate::find::KNOWN.iter().any(|known| known.name == name);
+    if known { format!(", or let `cargo xtask data fetch {name}` download it") } else { String::new() }
+}
+
+fn and_more(n: usize) -> String {
+    if n > 1 { format!(" and {} more", n - 1) } else { String::new() }
 }
 
 /// An [`Error`] that does not know yet in which file it happened.

@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Error, Result};
+use lerp_core::{ImageShape, Network};
+
+use crate::{Dataset, Error, HubCache, HubSource, Lines, Result, resize::SIDE};
 
 /// An image set of the paper (section B2 of the protocol: networks; B6: images).
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(crate) struct Known {
     pub classes: usize,
     /// What to put where, for errors.
     pub files: &'static str,
+    pub hub: HubSource,
 }
 
 pub(crate) const KNOWN: [Known; 4] = [
@@ -29,6 +32,12 @@ pub(crate) const KNOWN: [Known; 4] = [
         classes: 10,
         files: "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
                 t10k-labels-idx1-ubyte, each with or without .gz, or train-*.parquet and test-*.parquet",
+        hub: HubSource {
+            repository: "ylecun/mnist",
+            revision: "77f3279092a1c1579b2250db8eafed0ad422088c",
+            folder: "mnist",
+            parts: &["train", "test"],
+        },
     },
     Known {
         name: "svhn",
@@ -38,6 +47,12 @@ pub(crate) const KNOWN: [Known; 4] = [
         classes: 10,
         files: "train_32x32.mat, extra_32x32.mat (if wanted) and test_32x32.mat, or train-*.parquet, \
                 extra-*.parquet and test-*.parquet",
+        hub: HubSource {
+            repository: "ufldl-stanford/svhn",
+            revision: "f9e1717d73324ebbc1ece84267ccd80d0aca0690",
+            folder: "cropped_digits",
+            parts: &["train", "extra", "test"],
+        },
     },
     Known {
         name: "cifar10",
@@ -46,6 +61,12 @@ pub(crate) const KNOWN: [Known; 4] = [
         depth: 64,
         classes: 10,
         files: "data_batch_1.bin to data_batch_5.bin and test_batch.bin, or train-*.parquet and test-*.parquet",
+        hub: HubSource {
+            repository: "uoft-cs/cifar10",
+            revision: "0b2714987fa478483af9968de7c934580d0bb9a2",
+            folder: "plain_text",
+            parts: &["train", "test"],
+        },
     },
     Known {
         name: "celeba",
@@ -54,8 +75,59 @@ pub(crate) const KNOWN: [Known; 4] = [
         depth: 64,
         classes: 0,
         files: "the folder img_align_celeba of aligned JPEG images, or *.parquet",
+        hub: HubSource {
+            repository: "flwrlabs/celeba",
+            revision: "2d738f56e0e7f925ea36ae7c808ea925264aacec",
+            folder: "img_align+identity+attr",
+            parts: &["train", "test"],
+        },
     },
 ];
+
+impl Known {
+    pub fn image(&self) -> ImageShape {
+        ImageShape { height: SIDE, width: SIDE, channels: self.channels }
+    }
+
+    pub fn network(&self) -> Network {
+        Network { scales: 3, depth: self.depth, latent: 16 }
+    }
+}
+
+/// What the paper's protocol says of a dataset, whether its files are here or not (section B2).
+#[derive(Debug, Clone, Copy)]
+pub struct Protocol {
+    /// Name on the command line, such as `mnist`.
+    pub name: &'static str,
+    /// Name in tables and figures, such as `MNIST`.
+    pub title: &'static str,
+    /// Shape of the images.
+    pub image: ImageShape,
+    /// Encoder and decoder; the paper has two sizes of latents on image sets, this is the larger on MNIST, SVHN and CelebA
+    /// and the smaller on CIFAR-10.
+    pub network: Network,
+    /// Number of classes; 0 where images have no labels.
+    pub classes: usize,
+}
+
+/// The paper's datasets in its order.
+pub fn protocols() -> impl Iterator<Item = Protocol> {
+    let lines = Protocol {
+        name: Lines::NAME,
+        title: Lines.title(),
+        image: Lines.image(),
+        network: Lines.network(),
+        classes: Lines.classes(),
+    };
+    let of = |known: &Known| Protocol {
+        name: known.name,
+        title: known.title,
+        image: known.image(),
+        network: known.network(),
+        classes: known.classes,
+    };
+    std::iter::once(lines).chain(KNOWN.iter().map(of))
+}
 
 /// How files are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,23 +150,41 @@ pub(crate) struct Files {
     pub folder: PathBuf,
     pub train: Vec<PathBuf>,
     pub test: Vec<PathBuf>,
+    /// Where they were downloaded from.
+    pub hub: Option<&'static HubSource>,
 }
 
-/// The files of one of the paper's image sets below `folder`.
-pub(crate) fn known(known: &Known, folder: &Path) -> Result<Files> {
-    let folder = folder.join(known.name);
-    let found = match known.name {
-        "mnist" => idx(&[folder.clone(), folder.join("raw"), folder.join("MNIST/raw")])?,
-        "cifar10" => cifar(&[folder.clone(), folder.join("cifar-10-batches-bin")]),
-        "svhn" => mat(&folder),
-        _ => pictures(&[folder.join("img_align_celeba"), folder.clone()])?,
-    };
-    let found = match found {
+impl Files {
+    fn new(format: Format, folder: &Path, train: Vec<PathBuf>, test: Vec<PathBuf>) -> Self {
+        Self { format, folder: folder.into(), train, test, hub: None }
+    }
+}
+
+/// The files of one of the paper's image sets: in its sub-folder of `data`, or else in the hub's cache.
+pub(crate) fn known(known: &'static Known, data: Option<&Path>, cache: &HubCache) -> Result<Files> {
+    let folder = data.map(|data| data.join(known.name));
+    let in_folder = folder.as_deref().map(|folder| in_folder(known, folder)).transpose()?.flatten();
+    let found = match in_folder {
         Some(found) => Some(found),
-        None => parquet(&folder, known.name == "svhn")?,
+        None => cache.find(known)?,
     };
-    let nothing = || Error::NoFiles { name: known.name.into(), folder, files: known.files.into() };
-    found.ok_or_else(nothing)
+    found.ok_or_else(|| match folder {
+        None => Error::NoFolder { name: known.name, files: known.files },
+        Some(folder) => Error::NoFiles { name: known.name.into(), folder, files: known.files.into() },
+    })
+}
+
+fn in_folder(known: &Known, folder: &Path) -> Result<Option<Files>> {
+    let found = match known.name {
+        "mnist" => idx(&[folder.into(), folder.join("raw"), folder.join("MNIST/raw")])?,
+        "cifar10" => cifar(&[folder.into(), folder.join("cifar-10-batches-bin")]),
+        "svhn" => mat(folder),
+        _ => pictures(&[folder.join("img_align_celeba"), folder.into()])?,
+    };
+    match found {
+        Some(found) => Ok(Some(found)),
+        None => parquet(folder, known.name == "svhn"),
+    }
 }
 
 /// The files of the user's own dataset: `kind` is `idx`, `images` or `parquet`.
@@ -109,10 +199,8 @@ pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
             "one sub-folder of PNG or JPEG images a class, or such folders in train and test",
         ),
         _ if place.is_file() => {
-            let folder = place.parent().unwrap_or(place).into();
-            let files =
-                Files { format: Format::Parquet, folder, train: vec![place.into()], test: Vec::new() };
-            (Some(files), "")
+            let folder = place.parent().unwrap_or(place);
+            (Some(Files::new(Format::Parquet, folder, vec![place.into()], Vec::new())), "")
         }
         _ => (parquet(place, false)?, "*.parquet, the test part's named test*"),
     };
@@ -140,7 +228,7 @@ fn idx(folders: &[PathBuf]) -> Result<Option<Files>> {
         };
         if let Some(train) = pair(&["train"]) {
             let test = pair(&["t10k", "test"]).unwrap_or_default();
-            return Ok(Some(Files { format: Format::Idx, folder: folder.clone(), train, test }));
+            return Ok(Some(Files::new(Format::Idx, folder, train, test)));
         }
     }
     Ok(None)
@@ -152,7 +240,7 @@ fn cifar(folders: &[PathBuf]) -> Option<Files> {
         let test = vec![folder.join("test_batch.bin")];
         // A missing one is named when it is read: a part of the batches is not the dataset.
         let any = train.iter().any(|path| path.is_file());
-        any.then(|| Files { format: Format::Cifar, folder: folder.clone(), train, test })
+        any.then(|| Files::new(Format::Cifar, folder, train, test))
     };
     folders.iter().find_map(of)
 }
@@ -162,15 +250,14 @@ fn mat(folder: &Path) -> Option<Files> {
     let mut train = vec![file("train")?];
     train.extend(file("extra"));
     let test = file("test").into_iter().collect();
-    Some(Files { format: Format::Mat, folder: folder.into(), train, test })
+    Some(Files::new(Format::Mat, folder, train, test))
 }
 
 fn pictures(folders: &[PathBuf]) -> Result<Option<Files>> {
     for folder in folders {
         let train: Vec<PathBuf> = list(folder)?.into_iter().filter(|path| is_picture(path)).collect();
         if !train.is_empty() {
-            let format = Format::Pictures;
-            return Ok(Some(Files { format, folder: folder.clone(), train, test: Vec::new() }));
+            return Ok(Some(Files::new(Format::Pictures, folder, train, Vec::new())));
         }
     }
     Ok(None)
@@ -178,7 +265,7 @@ fn pictures(folders: &[PathBuf]) -> Result<Option<Files>> {
 
 /// Parquet files in `folder` and the folders in it, by the beginning of their names: `test` is the test part,
 /// `validation` belongs to neither, `extra` follows the rest if `extra` is wanted, and the rest is the training part.
-fn parquet(folder: &Path, extra: bool) -> Result<Option<Files>> {
+pub(crate) fn parquet(folder: &Path, extra: bool) -> Result<Option<Files>> {
     let mut found = list(folder)?;
     for path in found.clone() {
         if path.is_dir() {
@@ -196,7 +283,7 @@ fn parquet(folder: &Path, extra: bool) -> Result<Option<Files>> {
         }
     }
     train.append(&mut more);
-    let files = Files { format: Format::Parquet, folder: folder.into(), train, test };
+    let files = Files::new(Format::Parquet, folder, train, test);
     Ok(Some(files).filter(|files| !files.train.is_empty()))
 }
 
@@ -218,7 +305,7 @@ fn folders(folder: &Path) -> Result<Option<Files>> {
     let train = inside(&classes)?;
     let test = if split { inside(&subfolders(&test_folder)?)? } else { Vec::new() };
     let names = classes.iter().map(|path| file_name(path)).collect();
-    let files = Files { format: Format::Folders(names), folder: folder.into(), train, test };
+    let files = Files::new(Format::Folders(names), folder, train, test);
     Ok(Some(files).filter(|files| !files.train.is_empty()))
 }
 

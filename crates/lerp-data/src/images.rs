@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use lerp_core::ImageShape;
 use sha2::{Digest, Sha256};
 
-use crate::{Batch, Result, cache::Stored};
+use crate::{Batch, Result, stored::Stored};
 
 /// What a stored value stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,9 @@ impl Images {
     /// One channel instead of three, if the three are equal in all of both.
     pub fn gray_if_gray(mut parts: [Self; 2]) -> [Self; 2] {
         if parts.iter().all(|part| part.held.gray && part.shape.channels == 3) {
-            parts.iter_mut().for_each(|part| part.shape.channels = 1);
+            for part in &mut parts {
+                part.shape.channels = 1;
+            }
         }
         parts
     }

@@ -9,6 +9,7 @@
 //! * [`Lines`]: the one of the paper's table 1; [`draw_line`] and [`line_label`] make one image and its class.
 //! * [`ImageSet`]: the paper's image sets and the user's own, found by [`image_set`]; [`check`] and [`contact_sheet`]
 //!   tell and show what is in one.
+//! * [`HubCache`]: where image sets are that were downloaded; module `hub`, with the feature of that name, downloads them.
 //!
 //! ```
 //! # fn main() -> lerp_data::Result<()> {
@@ -26,6 +27,8 @@ mod cifar;
 mod dataset;
 mod error;
 mod find;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod idx;
 mod images;
 mod line;
@@ -37,12 +40,15 @@ mod picture;
 mod resize;
 mod set;
 mod shuffle;
+mod stored;
 
-pub use cache::CACHE_VARIABLE;
+pub use cache::{HubCache, HubSource};
 pub use check::{FileReport, PartReport, Report, check, contact_sheet};
-pub use dataset::{Batch, DATASETS, Dataset, Part, dataset, image_set};
+pub use dataset::{Batch, DATASETS, Dataset, Part, dataset, image_set, image_set_in};
 pub use error::{Error, Result};
+pub use find::{Protocol, protocols};
 pub use line::{draw_line, line_label};
 pub use lines::Lines;
 pub use set::{FOLDER_VARIABLE, ImageSet};
 pub use shuffle::{Permutation, epoch_order};
+pub use stored::CACHE_VARIABLE;

@@ -6,9 +6,7 @@ use lerp_core::ImageShape;
 use rayon::prelude::*;
 
 use crate::{
-    Error, Part, Result,
-    cache::{self, Cache, Collector},
-    cifar,
+    Error, Part, Result, cifar,
     error::Fault,
     find::{Files, Format, Known, file_name},
     idx,
@@ -16,6 +14,7 @@ use crate::{
     mat, parquet,
     picture::{self, Picture},
     resize::{SIDE, bicubic, fit, pad},
+    stored::{self, Cache, Collector},
 };
 
 /// Classes that a dataset of one's own may have.
@@ -77,7 +76,7 @@ fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache
     let kind = if known.is_some_and(|known| known.name == "celeba") { Kind::Fixed } else { Kind::Bytes };
     let place = cache.place(&format!("{} {format:?}", known.map_or("own", |known| known.name)), paths)?;
     if let Some(place) = &place
-        && let Some(held) = cache::open(place, shape, kind)?
+        && let Some(held) = stored::open(place, shape, kind)?
     {
         return Ok(Images::new(held));
     }

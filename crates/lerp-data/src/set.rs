@@ -11,14 +11,13 @@ use lerp_core::{Draws, ImageShape, Network};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Batch, Dataset, Error, Part, Result,
-    cache::Cache,
+    Batch, Dataset, Error, HubCache, Part, Result,
     check::hexadecimal,
     find::{Files, Format, KNOWN, Known, file_name, known, own},
     load::{Parts, load},
     parquet,
-    resize::SIDE,
     shuffle::epoch_order,
+    stored::Cache,
 };
 
 /// The environment variable that names the folder of datasets.
@@ -49,14 +48,16 @@ pub struct ImageSet {
 impl ImageSet {
     /// The image set called `name`: one of the paper's, or `idx:DIR`, `images:DIR` or `parquet:FILE_OR_DIR`, with
     /// `?test-every=N` behind it where the default will not do; `None` if it is no name of an image set.
-    pub(crate) fn open(name: &str, data: Option<&Path>) -> Option<Result<Self>> {
+    pub(crate) fn open(name: &str, data: Option<&Path>, cache: &HubCache) -> Option<Result<Self>> {
         let (place, option) =
             name.split_once('?').map_or((name, None), |(place, option)| (place, Some(option)));
         let known = KNOWN.iter().find(|known| known.name == place);
         let own = place.split_once(':').filter(|(kind, _)| ["idx", "images", "parquet"].contains(kind));
         let every = || held_out(name, option);
         match (known, own) {
-            (Some(known), _) => Some(every().and_then(|every| Self::of_paper(name, known, every, data))),
+            (Some(known), _) => {
+                Some(every().and_then(|every| Self::of_paper(name, known, every, data, cache)))
+            }
             (None, Some((kind, place))) => {
                 Some(every().and_then(|every| Self::own(name, kind, Path::new(place), every)))
             }
@@ -64,11 +65,16 @@ impl ImageSet {
         }
     }
 
-    fn of_paper(name: &str, set: &'static Known, every: Option<usize>, data: Option<&Path>) -> Result<Self> {
+    fn of_paper(
+        name: &str,
+        set: &'static Known,
+        every: Option<usize>,
+        data: Option<&Path>,
+        cache: &HubCache,
+    ) -> Result<Self> {
         let variable = || std::env::var_os(FOLDER_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
         let folder = data.map(PathBuf::from).or_else(variable);
-        let folder = folder.ok_or(Error::NoFolder { name: set.name, files: set.files })?;
-        let files = known(set, &folder)?;
+        let files = known(set, folder.as_deref(), cache)?;
         let every = check_held_out(name, every, &files)?;
         let labelled = match files.format {
             Format::Parquet => files.train.first().map_or(Ok(false), |path| parquet::has_labels(path))?,
@@ -79,8 +85,8 @@ impl ImageSet {
             name: name.into(),
             title: set.title.into(),
             known: Some(set),
-            image: ImageShape { height: SIDE, width: SIDE, channels: set.channels },
-            network: Network { scales: 3, depth: set.depth, latent: 16 },
+            image: set.image(),
+            network: set.network(),
             classes: if labelled { set.classes } else { 0 },
             files,
             every,
@@ -93,12 +99,11 @@ impl ImageSet {
         let every = check_held_out(name, every, &files)?;
         let parts = load(&files, None, every, &Cache::of_user())?;
         let image = parts.train.shape;
-        let classes = match &files.format {
-            Format::Folders(classes) => classes.len(),
-            _ => {
-                let most = parts.train.labels().chain(parts.test.labels()).max();
-                most.map_or(0, |most| most as usize + 1)
-            }
+        let classes = if let Format::Folders(classes) = &files.format {
+            classes.len()
+        } else {
+            let most = parts.train.labels().chain(parts.test.labels()).max();
+            most.map_or(0, |most| most as usize + 1)
         };
         // As the paper's gray set and its colour sets.
         let depth = if image.channels == 1 { 16 } else { 64 };

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use common::{Parquet, cifar_record, gzip, idx, jpeg, mat, png, put, upright};
 use lerp_core::{Draws, ImageShape};
-use lerp_data::{Dataset, ImageSet, Part, check, contact_sheet, image_set};
+use lerp_data::{Dataset, HubCache, ImageSet, Part, check, contact_sheet, image_set, image_set_in};
 use proptest::prelude::*;
 
 fn open(name: &str, folder: &Path) -> ImageSet {
@@ -19,7 +19,8 @@ fn open(name: &str, folder: &Path) -> ImageSet {
 
 /// What opening and reading it says, as an error.
 fn fault(name: &str, folder: &Path) -> String {
-    let error = match image_set(name, Some(folder)) {
+    // Not in the user's own cache.
+    let error = match image_set_in(name, Some(folder), &HubCache::at(folder.join("hub"))) {
         Err(error) => error,
         Ok(set) => set.count(Part::Test).unwrap_err(),
     };
@@ -282,6 +283,16 @@ fn what_is_missing_is_said_with_the_files_to_put_there() {
         let text = fault(name, &folder);
         assert!(text.starts_with(&format!("{name}: found no images in {name}: put there ")), "{text}");
         assert!(text.contains(file) && text.contains(".parquet"), "{text}");
+        assert!(text.ends_with(&format!(", or let `cargo xtask data fetch {name}` download it")), "{text}");
+    }
+    let without = image_set_in("mnist", None, &HubCache::at(folder.join("hub"))).err();
+    // Where the environment names a folder of datasets, there may be some.
+    if std::env::var_os(lerp_data::FOLDER_VARIABLE).is_none() {
+        let text = without.unwrap().to_string();
+        assert!(
+            text.starts_with("mnist is not in the hub's cache: `cargo xtask data fetch mnist`"),
+            "{text}"
+        );
     }
     let text = fault("images:/nowhere/at/all", &folder);
     assert!(text.contains("found no images in /nowhere/at/all: put there one sub-folder of PNG"), "{text}");
@@ -392,4 +403,51 @@ fn every_truncation_of_the_small_formats_is_an_error() {
             assert!(fault(name, &folder).contains(file), "cut to {length} bytes");
         }
     }
+}
+
+#[test]
+fn the_hubs_cache_is_looked_into_after_the_folder() {
+    let (_keep, folder) = folder();
+    let cache = HubCache::at(folder.join("hub"));
+    let empty = folder.join("empty");
+    let open = |name: &str, data: &Path| image_set_in(name, Some(data), &cache);
+    let image = |i: usize| png(32, 32, &upright(i));
+    let images: Vec<_> = (0..3).map(image).collect();
+    let snapshots = folder.join("hub/datasets--ufldl-stanford--svhn/snapshots");
+    let place = snapshots.join("f9e1717d73324ebbc1ece84267ccd80d0aca0690/cropped_digits");
+    let parquet =
+        |labels: i64| Parquet { group: 9, ..Parquet::default() }.file("image", &images, Some(&[labels; 3]));
+
+    // Another revision is another dataset.
+    put(&snapshots.join("0000/cropped_digits/train-00000-of-00001.parquet"), &parquet(1));
+    assert!(open("svhn", &empty).err().unwrap().to_string().contains("found no images"));
+    for (i, file) in
+        ["train-00000-of-00002", "extra-00000-of-00001", "train-00001-of-00002", "test-00000-of-00001"]
+            .iter()
+            .enumerate()
+    {
+        put(&place.join(format!("{file}.parquet")), &parquet(i as i64));
+        let said = match i {
+            0 => "lacks train-00001-of-00002.parquet and 2 more: `cargo xtask data fetch svhn`",
+            1 => "lacks train-00001-of-00002.parquet and 1 more: ",
+            2 => "lacks test-*.parquet: ",
+            _ => break,
+        };
+        let text = open("svhn", &empty).err().unwrap().to_string();
+        assert!(text.contains(said), "{text}");
+    }
+    put(&place.join("valid-00000-of-00001.parquet"), &parquet(9));
+    let set = open("svhn", &empty).unwrap();
+    assert_eq!((set.folder(), set.hub().unwrap().repository), (place.as_path(), "ufldl-stanford/svhn"));
+    let report = check(&set).unwrap();
+    assert_eq!((report.train.images, report.test.images), (9, 3), "train and extra, not valid");
+    // Digits 0, 2, then 1 of the extra part, which comes last; the digit 0 is class 9.
+    assert_eq!(report.train.classes.unwrap(), [3, 3, 0, 0, 0, 0, 0, 0, 0, 3]);
+
+    let own = folder.join("own");
+    for part in ["train", "test"] {
+        put(&own.join(format!("svhn/{part}.parquet")), &parquet(5));
+    }
+    let set = open("svhn", &own).unwrap();
+    assert_eq!((set.folder(), set.hub()), (own.join("svhn").as_path(), None), "the folder goes first");
 }

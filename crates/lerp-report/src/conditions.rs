@@ -7,7 +7,7 @@ use lerp_train::{Cell, State};
 
 use crate::{
     published::published,
-    set::{SCALES, Set},
+    set::Set,
     summary::{Group, Loaded},
     text::{number, thousands, two_digits},
 };
@@ -150,14 +150,15 @@ impl<'a> Selection<'a> {
             .into_iter()
             .collect();
         for group in &self.groups {
-            let Some((set, depth)) = group.set.as_ref().and_then(|set| Some((set, set.depth()?))) else {
+            let Some((set, paper)) = group.set.as_ref().and_then(|set| Some((set, set.network()?))) else {
                 continue;
             };
             let network = group.cell().network;
             let other = |what: &str, ours: usize, paper: usize| {
                 (ours != paper).then(|| format!("{what} {ours} instead of {paper}"))
             };
-            let differences = [other("depth", network.depth, depth), other("scales", network.scales, SCALES)];
+            let differences =
+                [other("depth", network.depth, paper.depth), other("scales", network.scales, paper.scales)];
             let differences: Vec<String> = differences.into_iter().flatten().collect();
             if !differences.is_empty() {
                 let part = format!("another network on {} ({})", set.title(), differences.join(", "));

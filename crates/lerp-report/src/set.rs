@@ -2,29 +2,19 @@
 
 use std::{cmp::Ordering, collections::BTreeSet, path::Path};
 
+use lerp_core::Network;
+use lerp_data::{Protocol, protocols};
 use lerp_train::Cell;
 
-/// An image set of the paper.
-struct Known {
-    name: &'static str,
-    title: &'static str,
-    /// Channels of its networks at full resolution.
-    depth: usize,
-    /// Pixels from minus to plus this are from black to white in strips.
-    range: f32,
-    /// Latent dimensionalities and numbers of the figures of strips, where the paper has them.
-    figures: &'static [(usize, &'static str)],
-}
-
-const KNOWN: [Known; 4] = [
-    Known { name: "mnist", title: "MNIST", depth: 16, range: 1.0, figures: &[(32, "6"), (256, "7")] },
-    Known { name: "svhn", title: "SVHN", depth: 64, range: 1.0, figures: &[(32, "8"), (256, "9")] },
-    Known { name: "cifar10", title: "CIFAR-10", depth: 64, range: 1.0, figures: &[] },
-    Known { name: "celeba", title: "CelebA", depth: 64, range: 1.2, figures: &[(32, "10"), (256, "11")] },
+/// Latent dimensionalities and numbers of the figures of strips that the paper has.
+const FIGURES: [(&str, usize, &str); 6] = [
+    ("mnist", 32, "6"),
+    ("mnist", 256, "7"),
+    ("svhn", 32, "8"),
+    ("svhn", 256, "9"),
+    ("celeba", 32, "10"),
+    ("celeba", 256, "11"),
 ];
-
-/// Halvings of an image by the paper's encoders on image sets.
-pub const SCALES: usize = 3;
 
 /// Height and width of images.
 const SIDE: usize = 32;
@@ -67,37 +57,37 @@ impl Set {
 
     /// The number of its strips among the paper's figures.
     pub fn figure(&self) -> Option<&'static str> {
-        let figures = known(&self.dataset)?.figures;
-        figures.iter().find(|(dims, _)| *dims == self.dims).map(|(_, number)| *number)
+        let of_set = |(name, dims, _): &&(&str, usize, &str)| *name == self.dataset && *dims == self.dims;
+        FIGURES.iter().find(of_set).map(|(.., number)| *number)
     }
 
     /// Values from minus to plus this are from black to white in strips.
     pub fn range(&self) -> f32 {
-        known(&self.dataset).map_or(1.0, |known| known.range)
+        if self.dataset == "celeba" { 1.2 } else { 1.0 }
     }
 
-    /// The paper's depth of networks on it; none of a set that is not the paper's.
-    pub fn depth(&self) -> Option<usize> {
-        known(&self.dataset).map(|known| known.depth)
+    /// The paper's networks on it but for the latent; none of a set that is not the paper's.
+    pub fn network(&self) -> Option<Network> {
+        known(&self.dataset).map(|known| known.network)
     }
 
     /// Whether its images have labels wherever they come from.
     pub fn always_labelled(&self) -> bool {
-        ["mnist", "svhn", "cifar10"].contains(&self.dataset.as_str())
+        known(&self.dataset).is_some_and(|known| known.classes > 0)
     }
 
     /// The paper's sets in its order, then others by name.
     pub fn order(&self, other: &Self) -> Ordering {
         let key = |set: &Self| {
-            let place = KNOWN.iter().position(|known| known.name == set.dataset).unwrap_or(KNOWN.len());
+            let place = protocols().position(|known| known.name == set.dataset).unwrap_or(usize::MAX);
             (place, set.slug.clone(), set.dims)
         };
         key(self).cmp(&key(other))
     }
 }
 
-fn known(dataset: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| known.name == dataset)
+fn known(dataset: &str) -> Option<Protocol> {
+    protocols().find(|known| known.name == dataset)
 }
 
 /// A dataset's name in text and in names of files.

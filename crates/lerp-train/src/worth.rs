@@ -64,7 +64,20 @@ pub(crate) fn of_model(
     let (train, train_latents) = encode(Part::Train, "train")?;
     let (test, test_latents) = encode(Part::Test, "test")?;
     let mut measures = probe([&train, &test], stop)?;
-    let mut classes = train.labels.clone();
+    let (train, test) = ((&train_latents, &*train.labels), (&test_latents, &*test.labels));
+    measures.extend(clusters(train, test, restarts, draws, stop)?);
+    Ok(measures)
+}
+
+/// How well clusters of latents agree with classes, by metric name.
+fn clusters(
+    train: (&Tensor, &[u32]),
+    test: (&Tensor, &[u32]),
+    restarts: usize,
+    draws: &Draws,
+    stop: &AtomicBool,
+) -> Result<Vec<(String, f64)>> {
+    let mut classes = train.1.to_vec();
     classes.sort_unstable();
     classes.dedup();
     let options = clustering::Options {
@@ -73,7 +86,6 @@ pub(crate) fn of_model(
         stop: Some(stop),
         ..clustering::Options::default()
     };
-    let (train, test) = ((&train_latents, &*train.labels), (&test_latents, &*test.labels));
     let found = clustering::evaluate(train, test, &options, &draws.scope("clusters"))?;
     let named = [
         ("cluster_accuracy", found.test_accuracy),
@@ -81,15 +93,14 @@ pub(crate) fn of_model(
         ("cluster_information", found.test_information),
         ("cluster_inertia", found.inertia),
     ];
-    measures.extend(named.map(|(name, value)| (format!("final/{name}"), value)));
-    Ok(measures)
+    Ok(named.map(|(name, value)| (format!("final/{name}"), value)).into())
 }
 
-/// What raw pixels are worth to a single-layer classifier, for comparison, by the names of a model's measures.
+/// What raw pixels are worth, for comparison, by the names of a model's measures.
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
-pub fn of_pixels(dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
+pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
     let read = |part: Part| -> Result<Labelled> {
         let (mut features, mut labels) = (Vec::new(), Vec::new());
         each_chunk(dataset, part, &Device::Cpu, stop, |_, images, of_chunk| {
@@ -99,7 +110,12 @@ pub fn of_pixels(dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<(String
         })?;
         Ok(Labelled { features: Tensor::cat(&features, 0)?, labels })
     };
-    probe([&read(Part::Train)?, &read(Part::Test)?], stop)
+    let (train, test) = (read(Part::Train)?, read(Part::Test)?);
+    let mut measures = probe([&train, &test], stop)?;
+    let draws = Draws::new(0, &Device::Cpu).scope("pixels");
+    let (train, test) = ((&train.features, &*train.labels), (&test.features, &*test.labels));
+    measures.extend(clusters(train, test, restarts, &draws, stop)?);
+    Ok(measures)
 }
 
 /// Goes through a part's images, [`MOST_TRAINING`] of the training part, a chunk at a time: its number, images and labels.

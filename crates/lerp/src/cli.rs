@@ -141,7 +141,7 @@ pub struct EvalArgs {
 pub struct ReportArgs {
     /// Folder of the sweep
     pub dir: PathBuf,
-    /// Only this figure: 3 or curves
+    /// Only this figure, such as 3, curves, 6 or curves-mnist-32
     #[arg(long, value_name = "NAME")]
     pub figure: Option<String>,
 }
@@ -241,6 +241,8 @@ pub struct BenchStepArgs {
 pub enum Data {
     /// List the datasets and say which are here
     List(DataListArgs),
+    /// Download an image set into the cache of the Hugging Face hub, or go on with that
+    Fetch(DataFetchArgs),
     /// Read an image set whole: sizes, classes, digests of the files, pixel means
     Check(DataCheckArgs),
 }
@@ -251,6 +253,13 @@ pub struct DataListArgs {
     /// Folder of the datasets, one sub-folder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+}
+
+/// `data fetch`.
+#[derive(Debug, Args)]
+pub struct DataFetchArgs {
+    /// mnist (18 MB), svhn, cifar10 or celeba (11 GB)
+    pub name: String,
 }
 
 /// `data check`.

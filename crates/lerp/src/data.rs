@@ -4,10 +4,10 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use lerp_core::ImageShape;
-use lerp_data::{DATASETS, Lines, PartReport, dataset, image_set};
+use lerp_data::{DATASETS, Dataset, ImageSet, Lines, PartReport, image_set};
 
 use crate::{
-    cli::{Data, DataCheckArgs, DataListArgs},
+    cli::{Data, DataCheckArgs, DataFetchArgs, DataListArgs},
     say::say,
 };
 
@@ -15,23 +15,100 @@ use crate::{
 pub fn data(verb: &Data) -> Result<bool> {
     match verb {
         Data::List(args) => list(args),
+        Data::Fetch(args) => return fetch(args),
         Data::Check(args) => check(args)?,
     }
     Ok(true)
 }
 
-/// One line a dataset: its images, its classes and whether its files are there.
+/// One line a dataset: its images, its classes and whether and where its files are.
 fn list(args: &DataListArgs) {
     for name in DATASETS {
-        let state = match dataset(name, args.data.as_deref()) {
-            Ok(set) if set.name() == Lines::NAME => "drawn, needs no files".to_owned(),
-            Ok(set) if set.classes() == 0 => format!("{} images, no labels", shape(set.image())),
-            Ok(set) => format!("{} images, {} classes", shape(set.image()), set.classes()),
+        let state = match image_set(name, args.data.as_deref()) {
+            _ if *name == Lines::NAME => "drawn, needs no files".to_owned(),
+            Ok(set) => {
+                let classes = match set.classes() {
+                    0 => "no labels".to_owned(),
+                    n => format!("{n} classes"),
+                };
+                format!("{} images, {classes}, {}", shape(set.image()), origin(&set))
+            }
             Err(error) => format!("not here: {error}"),
         };
         say(&format!("{name:<8} {state}"));
     }
     say("and your own: idx:DIR, images:DIR (one sub-folder a class), parquet:PATH (a file or folder)");
+}
+
+/// Where its files are.
+fn origin(set: &ImageSet) -> String {
+    let folder = set.folder().display();
+    match set.hub() {
+        None => format!("in {folder}"),
+        Some(hub) => format!("from the hub, {} at {}, in {folder}", hub.repository, hub.revision),
+    }
+}
+
+/// Downloads an image set; a download that fails after it began is no bad input.
+#[cfg(feature = "hub")]
+fn fetch(args: &DataFetchArgs) -> Result<bool> {
+    use std::time::Duration;
+
+    use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+    use lerp_data::hub::{Event, Hub, HubError};
+
+    if args.name == Lines::NAME {
+        bail!("lines are drawn, not read: there is nothing to download");
+    }
+    let style = "{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let bar = ProgressBar::hidden();
+    let fetched = Hub::from_env().fetch(&args.name, &mut |event| match *event {
+        Event::Start { files, bytes } => {
+            say(&format!("{}: {files} files, {}", args.name, HumanBytes(bytes)));
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar.set_length(bytes);
+            // Drawn only on a terminal.
+            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(Duration::from_millis(500));
+        }
+        Event::File { name } => bar.set_message(name.to_owned()),
+        Event::Bytes { done } => bar.set_position(done),
+        Event::Again { why } => bar.suspend(|| say(&format!("nothing came ({why}): trying again"))),
+    });
+    bar.finish_and_clear();
+    match fetched {
+        Ok(fetched) => {
+            let new = if fetched.files == 0 { "was here" } else { "is here" };
+            let source = fetched.source;
+            say(&format!(
+                "{} {new}: {} at {}, in {}",
+                args.name,
+                source.repository,
+                source.revision,
+                fetched.folder.display()
+            ));
+            Ok(true)
+        }
+        Err(error @ (HubError::Unknown { .. } | HubError::NoCache | HubError::Offline { .. })) => {
+            Err(error.into())
+        }
+        Err(error) => {
+            crate::say::complain(&error.into());
+            Ok(false)
+        }
+    }
+}
+
+/// Says how to get a build that can.
+#[cfg(not(feature = "hub"))]
+fn fetch(args: &DataFetchArgs) -> Result<bool> {
+    bail!(
+        "this build cannot download: `cargo xtask data fetch {}` makes one that can (`lerp data list` says which files to \
+         put where by hand)",
+        args.name
+    )
 }
 
 fn check(args: &DataCheckArgs) -> Result<()> {
@@ -40,7 +117,7 @@ fn check(args: &DataCheckArgs) -> Result<()> {
     }
     let set = image_set(&args.name, args.data.as_deref())?;
     let report = lerp_data::check(&set)?;
-    say(&format!("{} in {}", report.name, report.folder.display()));
+    say(&format!("{} {}", report.name, origin(&set)));
     for file in &report.files {
         say(&format!("  {:<36} {:>13} bytes  sha256 {}", file.name, file.bytes, file.sha256));
     }

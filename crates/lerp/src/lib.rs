@@ -38,7 +38,7 @@ use lerp_train::{Run, State};
 
 use cli::{Bench, Cli, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
-use say::{complain, say};
+use say::{complain, say, warn};
 use shelf::Shelf;
 
 pub use registry::seven;
@@ -167,7 +167,9 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
             &values.into_iter().map(|(name, value)| (name, value.into())).collect::<serde_json::Map<_, _>>(),
         )?);
     } else {
-        values.iter().for_each(|(name, value)| say(&format!("{name:<30} {value}")));
+        for (name, value) in &values {
+            say(&format!("{name:<30} {value}"));
+        }
     }
     Ok(true)
 }

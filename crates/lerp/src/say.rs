@@ -11,3 +11,8 @@ pub fn say(text: &str) {
 pub fn complain(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
 }
+
+/// Prints what a person should know, where standard output may be read by a program.
+pub fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
+}

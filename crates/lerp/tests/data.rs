@@ -12,7 +12,10 @@ use common::{idx, lerp, parts};
 fn an_image_set_is_listed_checked_and_shown() {
     let dir = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| {
-        parts(&lerp().args(words).arg("--data").arg(dir.path()).env_remove("LERP_DATA").output().unwrap())
+        let mut lerp = lerp();
+        // Not in the user's own cache.
+        lerp.args(words).arg("--data").arg(dir.path()).env("HF_HUB_CACHE", dir.path().join("hub"));
+        parts(&lerp.output().unwrap())
     };
     let (code, text, _) = run(&["data", "list"]);
     assert_eq!(code, 0);
@@ -27,7 +30,8 @@ fn an_image_set_is_listed_checked_and_shown() {
         idx(&folder.join(format!("{part}-labels-idx1-ubyte")), &[n], values(n));
     }
     let (_, text, _) = run(&["data", "list"]);
-    assert!(text.contains("mnist    32x32x1 images, 10 classes"), "{text}");
+    let said = format!("mnist    32x32x1 images, 10 classes, in {}", folder.display());
+    assert!(text.contains(&said), "{text}");
 
     let sheet = dir.path().join("sheet.png");
     let (code, text, errors) = run(&["data", "check", "mnist", "--sheet", sheet.to_str().unwrap()]);
@@ -47,4 +51,15 @@ fn an_image_set_is_listed_checked_and_shown() {
         let (code, _, errors) = run(&["data", "check", name]);
         assert_eq!((code, errors.lines().count(), errors.contains(said)), (2, 1, true), "{errors}");
     }
+}
+
+#[cfg(not(feature = "hub"))]
+#[test]
+fn a_build_without_the_hubs_client_says_how_to_get_one() {
+    let (code, _, errors) = parts(&lerp().args(["data", "fetch", "mnist"]).output().unwrap());
+    assert_eq!((code, errors.lines().count()), (2, 1), "{errors}");
+    assert!(
+        errors.starts_with("error: this build cannot download: `cargo xtask data fetch mnist`"),
+        "{errors}"
+    );
 }

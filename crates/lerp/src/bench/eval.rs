@@ -8,7 +8,7 @@ use lerp_data::{Batch, Dataset, Lines};
 use lerp_eval::LineBank;
 use lerp_train::{EVALUATED_PAIRS, POSITIONS, evaluate};
 
-use super::{learner, shape};
+use super::{learner, protocol};
 use crate::{
     cli::BenchEvalArgs,
     device,
@@ -28,7 +28,7 @@ const TIMED: usize = 3;
 pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
     let device = device::open(&name)?;
-    let mut learner = learner(registry, &args.variant, shape(Lines::NAME)?, &device)?;
+    let mut learner = learner(registry, &args.variant, protocol(Lines::NAME)?, &device)?;
     let draws = Draws::new(0, &device);
     let mut steps = Vec::new();
     for step in 0..=TIMED_STEPS {

@@ -6,8 +6,8 @@ mod step;
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use lerp_core::{Build, Draws, Hyper, ImageShape, Network};
-use lerp_data::Batch;
+use lerp_core::{Build, Draws, Hyper, ImageShape};
+use lerp_data::{Batch, Protocol, protocols};
 use lerp_train::Learner;
 
 use crate::registry::{Registry, unknown};
@@ -16,39 +16,14 @@ pub use eval::eval;
 pub use ops::ops;
 pub use step::step;
 
-/// Classes of every dataset.
+/// Classes of the timed classifier.
 const CLASSES: usize = 10;
 
-/// A dataset's images and network; the time of a step depends on nothing else.
-pub struct Shape {
-    name: &'static str,
-    channels: usize,
-    depth: usize,
-    scales: usize,
-}
-
-/// The paper's datasets (section "Architecture" of its appendix).
-const SHAPES: [Shape; 5] = [
-    Shape { name: "lines", channels: 1, depth: 16, scales: 4 },
-    Shape { name: "mnist", channels: 1, depth: 16, scales: 3 },
-    Shape { name: "svhn", channels: 3, depth: 64, scales: 3 },
-    Shape { name: "cifar10", channels: 3, depth: 64, scales: 3 },
-    Shape { name: "celeba", channels: 3, depth: 64, scales: 3 },
-];
-
-impl Shape {
-    pub fn image(&self) -> ImageShape {
-        ImageShape { height: 32, width: 32, channels: self.channels }
-    }
-
-    pub fn network(&self) -> Network {
-        Network { scales: self.scales, depth: self.depth, latent: 16 }
-    }
-}
-
-pub fn shape(name: &str) -> Result<&'static Shape> {
-    let found = SHAPES.iter().find(|shape| shape.name == name);
-    found.ok_or_else(|| anyhow::anyhow!("{}", unknown("dataset", name, &SHAPES.each_ref().map(|s| s.name))))
+/// What the paper's protocol says of the dataset; the time of a step depends on nothing else of it.
+pub fn protocol(name: &str) -> Result<Protocol> {
+    let names: Vec<&str> = protocols().map(|protocol| protocol.name).collect();
+    let found = protocols().find(|protocol| protocol.name == name);
+    found.ok_or_else(|| anyhow::anyhow!("{}", unknown("dataset", name, &names)))
 }
 
 /// A batch of noise in [-1, 1] with labels 0.
@@ -59,11 +34,11 @@ pub fn noise(batch: usize, image: ImageShape, draws: &Draws) -> Result<Batch> {
 }
 
 /// A model of `variant` with fresh parameters, as the paper trains it on the dataset.
-fn learner(registry: &Registry, variant: &str, shape: &Shape, device: &Device) -> Result<Learner> {
+fn learner(registry: &Registry, variant: &str, dataset: Protocol, device: &Device) -> Result<Learner> {
     let variant = registry.find(variant)?;
     let hyper = variant.check(&Hyper::new())?;
-    let network = variant.network(shape.name, shape.network());
-    let image = shape.image();
+    let network = variant.network(dataset.name, dataset.network);
+    let image = dataset.image;
     let build = Build { image, network, hyper: &hyper, seed: 0, dtype: DType::F32, device };
     Ok(Learner::new(variant.build(&build)?, CLASSES, 0, 1e-4)?)
 }

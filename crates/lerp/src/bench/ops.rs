@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper};
+use lerp_data::Protocol;
 use lerp_kernels::{
     Activation, Adam, Form, adam_step, conv2d, cpu::matrix_rate, downscale2, nearest, upscale2, with_form,
 };
 use lerp_nn::Coder;
 
-use super::{Shape, shape};
+use super::protocol;
 use crate::{cli::BenchOpsArgs, say::say};
 
 /// Repetitions of a fused and of a composed operation.
@@ -29,7 +30,7 @@ type Layer = (usize, usize, usize, usize);
 /// # Errors
 /// If the dataset is not there.
 pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
-    let shape = shape(&args.dataset)?;
+    let shape = protocol(&args.dataset)?;
     if !(1..=1 << 16).contains(&args.batch) {
         bail!("--batch must be at least 1 and at most 65536");
     }
@@ -50,7 +51,7 @@ pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
         table.row(&name, flops, &|| Ok(conv2d(&x, &weight, &bias, Activation::LEAKY)?))?;
     }
     whole(&table, shape, args.batch)?;
-    let (side, depth) = (shape.image().height, shape.network().depth);
+    let (side, depth) = (shape.image.height, shape.network.depth);
     let (large, small) =
         (normal(&[args.batch, side, side, depth])?, normal(&[args.batch, side / 2, side / 2, depth])?);
     table.row(&format!("mean 2x2 {side}x{side}x{depth}"), 0.0, &|| Ok(downscale2(&large)?))?;
@@ -74,8 +75,8 @@ pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
 }
 
 /// Encoder and decoder, each as the one operation that it is.
-fn whole(table: &Table, shape: &Shape, batch: usize) -> Result<()> {
-    let (image, network, hyper) = (shape.image(), shape.network(), Hyper::new());
+fn whole(table: &Table, shape: Protocol, batch: usize) -> Result<()> {
+    let (image, network, hyper) = (shape.image, shape.network, Hyper::new());
     let build = Build { image, network, hyper: &hyper, seed: 0, dtype: DType::F32, device: &Device::Cpu };
     let coder = Coder::new("bench", &build)?;
     let cost = |layers: &[Layer]| -> f64 {
@@ -163,12 +164,12 @@ fn time(times: usize, form: Form, op: &dyn Fn() -> Result<()>) -> Result<f64> {
 }
 
 /// The convolutions of encoder and decoder, each once.
-fn layers(shape: &Shape) -> BTreeSet<Layer> {
+fn layers(shape: Protocol) -> BTreeSet<Layer> {
     encoder(shape).into_iter().chain(decoder(shape)).collect()
 }
 
-fn encoder(shape: &Shape) -> Vec<Layer> {
-    let (network, image) = (shape.network(), shape.image());
+fn encoder(shape: Protocol) -> Vec<Layer> {
+    let (network, image) = (shape.network, shape.image);
     let mut layers = vec![(image.height, 1, image.channels, network.depth)];
     let (mut side, mut width) = (image.height, network.depth);
     for scale in 0..network.scales {
@@ -181,8 +182,8 @@ fn encoder(shape: &Shape) -> Vec<Layer> {
     layers
 }
 
-fn decoder(shape: &Shape) -> Vec<Layer> {
-    let (network, image) = (shape.network(), shape.image());
+fn decoder(shape: Protocol) -> Vec<Layer> {
+    let (network, image) = (shape.network, shape.image);
     let (mut side, mut width) = (image.height >> network.scales, network.latent);
     let mut layers = Vec::new();
     for scale in (0..network.scales).rev() {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use lerp_core::Draws;
 use lerp_kernels::{Form, with_form};
 
-use super::{learner, noise, shape};
+use super::{learner, noise, protocol};
 use crate::{cli::BenchStepArgs, device, registry::Registry, say::say};
 
 /// Steps before the clock starts.
@@ -20,11 +20,11 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     if args.steps == 0 || !(2..=1 << 16).contains(&args.batch) {
         bail!("--steps must be at least 1, --batch at least 2 and at most 65536");
     }
-    let shape = shape(&args.dataset)?;
+    let dataset = protocol(&args.dataset)?;
     let name = args.device.names()?.remove(0);
     let device = device::open(&name)?;
-    let mut learner = learner(registry, &args.variant, shape, &device)?;
-    let image = shape.image();
+    let mut learner = learner(registry, &args.variant, dataset, &device)?;
+    let image = dataset.image;
     let draws = Draws::new(0, &device);
     let mut times = Vec::new();
     for step in 0..WARM_UP + args.steps {

@@ -186,8 +186,8 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         shelf.clear();
         let command = command_line();
         let (out, devices, shelf) = (&*out, &devices, &shelf);
-        (failed, interrupted) = Executor { registry, shelf, out, devices, jobs, share, command }
-            .run(&missing, &seconds, &stop)?;
+        (failed, interrupted) =
+            Executor { registry, shelf, out, devices, jobs, share, command }.run(&missing, &seconds, &stop);
     }
     interrupted |= !pixels::references(&shelf, &out, &cells, &stop)?;
     finish(&out)?;
@@ -230,12 +230,7 @@ struct Executor<'a> {
 
 impl Executor<'_> {
     /// The cells that failed, with their reasons, and whether the sweep was interrupted.
-    fn run(
-        &self,
-        cells: &[Cell],
-        seconds: &[f64],
-        stop: &AtomicBool,
-    ) -> Result<(Vec<(String, String)>, bool)> {
+    fn run(&self, cells: &[Cell], seconds: &[f64], stop: &AtomicBool) -> (Vec<(String, String)>, bool) {
         let mut display = Display::new(cells, seconds, std::io::stderr().is_terminal());
         let (sender, receiver) = mpsc::channel();
         let mut queue: VecDeque<usize> = (0..cells.len()).collect();
@@ -302,7 +297,7 @@ impl Executor<'_> {
             }
         }
         display.finish();
-        Ok((failed, stopping))
+        (failed, stopping)
     }
 
     fn start(

@@ -1,0 +1,217 @@
+//! A hub on the loopback: the list of a repository's files, the detour over a relative and an absolute redirect, and bytes
+//! from any place on; with faults to order.
+
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use sha2::{Digest, Sha256};
+
+pub const REPOSITORY: &str = "ylecun/mnist";
+pub const REVISION: &str = "77f3279092a1c1579b2250db8eafed0ad422088c";
+pub const TRAIN: &str = "mnist/train-00000-of-00001.parquet";
+pub const TEST: &str = "mnist/test-00000-of-00001.parquet";
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    #[default]
+    Nothing,
+    /// The first answer for the training file breaks off in the middle.
+    CutOnce,
+    /// Nothing beyond the training file's middle ever comes.
+    CutAlways,
+    /// The training file's bytes are not those of its digest.
+    WrongBytes,
+    /// More of the training file comes than the list says.
+    TooMany,
+    /// The server knows nothing of ranges, and breaks the first answer off.
+    NoRanges,
+    /// The first answer for each path is that the server is busy.
+    Busy,
+    /// Nothing is here.
+    Absent,
+    /// The list is a page of another server.
+    NoList,
+    /// The list has no training file.
+    ShortList,
+    /// The list wants to write elsewhere.
+    BadNames,
+}
+
+/// The server, and what it was asked for.
+pub struct Hub {
+    pub endpoint: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    fault: Fault,
+    files: BTreeMap<String, Vec<u8>>,
+    /// Path, range and token of every request.
+    asked: Vec<(String, Option<String>, Option<String>)>,
+    cuts: usize,
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .map(|d| char::from_digit(d.into(), 16).unwrap())
+        .collect()
+}
+
+impl Hub {
+    pub fn start(fault: Fault, files: &[(&str, Vec<u8>)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let files = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone())).collect();
+        let state = Arc::new(Mutex::new(State { fault, files, ..State::default() }));
+        let (shared, address) = (Arc::clone(&state), endpoint.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (shared, address) = (Arc::clone(&shared), address.clone());
+                // A client that goes away is no failure of the server's.
+                thread::spawn(move || serve(&stream.ok()?, &shared, &address));
+            }
+        });
+        Self { endpoint, state }
+    }
+
+    pub fn fault(&self, fault: Fault) {
+        self.state.lock().unwrap().fault = fault;
+    }
+
+    /// Requests for paths that contain `part`, each with its range.
+    pub fn asked(&self, part: &str) -> Vec<Option<String>> {
+        let state = self.state.lock().unwrap();
+        state
+            .asked
+            .iter()
+            .filter(|(path, ..)| path.contains(part))
+            .map(|(_, range, _)| range.clone())
+            .collect()
+    }
+
+    /// The tokens that came with requests for paths that contain `part`.
+    pub fn tokens(&self, part: &str) -> Vec<Option<String>> {
+        let state = self.state.lock().unwrap();
+        state.asked.iter().filter(|(path, ..)| path.contains(part)).map(|(.., token)| token.clone()).collect()
+    }
+}
+
+fn list(state: &State) -> String {
+    let siblings: Vec<String> = state
+        .files
+        .iter()
+        .filter(|(name, _)| state.fault != Fault::ShortList || *name != TRAIN)
+        .map(|(name, bytes)| {
+            let name = if state.fault == Fault::BadNames { name.replace("/t", "/../../t") } else { name.clone() };
+            let size = bytes.len() - usize::from(state.fault == Fault::TooMany && name == TRAIN);
+            format!(
+                r#"{{"rfilename":"{name}","size":{size},"blobId":"1f","lfs":{{"sha256":"{}","size":{size},"pointerSize":133}}}}"#,
+                sha256(bytes)
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"id":"{REPOSITORY}","sha":"{REVISION}","siblings":[{{"rfilename":"README.md","size":9,"blobId":"2e"}},{}]}}"#,
+        siblings.join(",")
+    )
+}
+
+fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next()?.ok()?;
+    let path = first.split(' ').nth(1)?.replace("%2B", "+");
+    let (mut range, mut token) = (None, None);
+    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+        match line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())) {
+            Some((name, value)) if name == "range" => range = Some(value),
+            Some((name, value)) if name == "authorization" => token = Some(value),
+            _ => {}
+        }
+    }
+    let mut state = state.lock().unwrap();
+    let busy = state.fault == Fault::Busy && state.asked.iter().all(|(asked, ..)| *asked != path);
+    state.asked.push((path.clone(), range.clone(), token));
+    let answer = |status: &str, headers: &str, length: usize, body: &[u8]| {
+        let head =
+            format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+        let mut stream = stream;
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).ok()
+    };
+    if busy {
+        return answer("503 Service Unavailable", "", 0, b"");
+    }
+    if state.fault == Fault::Absent {
+        return answer("404 Not Found", "x-error-code: RepoNotFound\r\n", 9, b"Not Found");
+    }
+    if path == format!("/api/datasets/{REPOSITORY}/revision/{REVISION}?blobs=true") {
+        let list = if state.fault == Fault::NoList { "<html>hello</html>".into() } else { list(&state) };
+        return answer("200 OK", "content-type: application/json\r\n", list.len(), list.as_bytes());
+    }
+    let moved =
+        |to: &str| answer("302 Found", &format!("location: {to}\r\nx-repo-commit: {REVISION}\r\n"), 0, b"");
+    if let Some(name) = path.strip_prefix(&format!("/datasets/{REPOSITORY}/resolve/{REVISION}/")) {
+        return moved(&format!("/api/resolve-cache/{name}"));
+    }
+    if let Some(name) = path.strip_prefix("/api/resolve-cache/") {
+        // Another host for the client: the token must not go there.
+        return moved(&format!("{}/storage/{name}", address.replace("127.0.0.1", "localhost")));
+    }
+    let name = path.strip_prefix("/storage/")?;
+    let Some(bytes) = state.files.get(name).cloned() else {
+        return answer("404 Not Found", "", 0, b"");
+    };
+    let ranged = range.filter(|_| state.fault != Fault::NoRanges);
+    let from: usize = ranged
+        .as_deref()
+        .map_or(0, |r| r.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap());
+    let mut body = bytes[from..].to_vec();
+    if state.fault == Fault::WrongBytes && name == TRAIN {
+        *body.last_mut().unwrap() ^= 1;
+    }
+    let cut = name == TRAIN
+        && match state.fault {
+            Fault::CutAlways => true,
+            Fault::CutOnce | Fault::NoRanges => state.cuts == 0,
+            _ => false,
+        };
+    let length = body.len();
+    if cut {
+        state.cuts += 1;
+        body.truncate((bytes.len() / 2).saturating_sub(from));
+    }
+    if ranged.is_none() {
+        return answer("200 OK", "", length, &body);
+    }
+    let headers = format!("content-range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
+    answer("206 Partial Content", &headers, length, &body)
+}
+
+/// Every file below `folder` that is no link, by its path in it.
+pub fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(folder).unwrap().to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
