@@ -149,10 +149,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
     let shelf = Shelf::new(args.data.as_deref());
     let (trained_on, here) = (&run.record.provenance.data, shelf.digest(&cell.dataset)?);
     if *trained_on != here {
-        complain(&anyhow::anyhow!(
-            "the images of {} here are not those that it was trained on",
-            cell.dataset
-        ));
+        warn(&format!("the images of {} here are not those that it was trained on", cell.dataset));
     }
     let values = lerp_train::measure(
         &run,
