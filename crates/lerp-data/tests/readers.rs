@@ -369,7 +369,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn spoiled_files_are_errors_not_panics((keep, changes) in spoiled(), which in 0..7_usize, packed: bool) {
+    fn spoiled_files_are_errors_not_panics((keep, changes) in spoiled(), which in 0..8_usize, packed: bool) {
         let (_keep, folder) = folder();
         let images: Vec<Vec<u8>> = (0..3).map(|i| png(32, 32, &upright(i))).collect();
         let form = Parquet { codec: [0, 1, 2, 6][changes.len() % 4], dictionary: packed, second_version: keep < 1.0, group: 2 };
@@ -383,6 +383,14 @@ proptest! {
             1 => ("svhn", folder.join("svhn/train_32x32.mat"), mat(&[upright(1), upright(2)], &[1.0, 10.0], packed, false)),
             2 => ("svhn", folder.join("svhn/train_32x32.mat"), mat(&[upright(1)], &[1.0], packed, true)),
             3 | 4 => ("svhn", folder.join("svhn/train.parquet"), form.file("image", &images, Some(&[1, 2, 3]))),
+            7 => {
+                let records = [cifar_record(9, &upright(7)), cifar_record(0, &upright(1))].concat();
+                put(&folder.join("cifar10/test_batch.bin"), &records);
+                for i in 2..=5 {
+                    put(&folder.join(format!("cifar10/data_batch_{i}.bin")), &records);
+                }
+                ("cifar10", folder.join("cifar10/data_batch_1.bin"), records)
+            }
             5 => ("celeba", folder.join("celeba/1.jpg"), jpeg(178, 218, |y, x| [(y * 8) as u8, (x * 9) as u8, 3])),
             _ => ("celeba", folder.join("celeba/1.png"), png(178, 218, &vec![50; 178 * 218 * 3])),
         };

@@ -172,6 +172,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             if share == 1 { "" } else { "s" },
             out.display()
         ));
+        say("Timing a few steps of each kind of run");
         let seconds = estimate::estimate(registry, &shelf, &out, &missing, &devices[0], share);
         // The longest run may outlast an even share of the work.
         let even = seconds.iter().sum::<f64>() / jobs as f64;
