@@ -178,8 +178,9 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         let even = seconds.iter().sum::<f64>() / jobs as f64;
         let work = seconds.iter().copied().fold(even, f64::max);
         say(&format!(
-            "Estimate: {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
-            display::duration(work)
+            "Estimate: {} on {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
+            display::duration(work),
+            devices.join(" and ")
         ));
         for cell in &missing {
             shelf.digest(&cell.dataset)?;
