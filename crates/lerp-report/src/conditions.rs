@@ -130,9 +130,28 @@ impl<'a> Selection<'a> {
         if cells().any(|cell| cell.batch != batch) {
             parts.push(format!("another batch than its {batch}"));
         }
+        parts.extend(self.other_images());
         parts.extend(self.other_networks());
         parts.extend(self.other_hyperparameters());
         (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", parts.join(", ")))
+    }
+
+    /// Numbers of images that are not the paper's, in words.
+    fn other_images(&self) -> BTreeSet<String> {
+        let of_run = |(group, loaded): (&Group, &Loaded)| {
+            let set = group.set.as_ref()?;
+            let ours = loaded.run.record.provenance.images?;
+            let paper = published().images(&set.dataset)?;
+            (ours != paper).then(|| {
+                let [[train, test], [paper_train, paper_test]] =
+                    [ours, paper].map(|counts| counts.map(|n| thousands(n as u64)));
+                format!(
+                    "{train} training and {test} test images of {} instead of its {paper_train} and {paper_test}",
+                    set.title()
+                )
+            })
+        };
+        self.runs().filter_map(of_run).collect()
     }
 
     /// Networks that are not the paper's, in words. On image sets the size of the latent is a choice, which rows of tables

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// What can go wrong in a report.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A folder that is not there.
+    #[error("there is no folder {}; give the folder of a sweep, such as results/quick", .0.display())]
+    NoFolder(PathBuf),
     /// A folder that is no sweep's.
     #[error("{} holds no runs; give the folder of a sweep, such as results/quick", .0.display())]
     NoRuns(PathBuf),

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, sync::OnceLock};
 
 use serde::Deserialize;
 
+use crate::set::bare;
+
 /// The paper's numbers, from `published.toml`.
 #[derive(Debug, Deserialize)]
 pub struct Published {
@@ -18,6 +20,7 @@ pub struct Published {
     pub classifier: Vec<Row>,
     /// Table 3.
     pub clustering: Vec<Row>,
+    images: BTreeMap<String, [usize; 2]>,
     hyper: BTreeMap<String, BTreeMap<String, f64>>,
     /// What differs on a dataset.
     hyper_on: BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>,
@@ -95,6 +98,11 @@ impl Published {
         let mean_checked =
             self.lines.checked.get(metric).is_some_and(|names| names.iter().any(|n| n == variant));
         values.get(variant).map(|&[mean, std]| Number { mean, std: Some(std), mean_checked })
+    }
+
+    /// How many training and test images the paper's set called `dataset` has, however it is split here.
+    pub fn images(&self, dataset: &str) -> Option<[usize; 2]> {
+        self.images.get(bare(dataset)).copied()
     }
 
     /// The paper's hyperparameters of `variant` on `dataset`: name, value, and whether it is for this dataset alone; none of

@@ -63,7 +63,7 @@ impl Set {
 
     /// Values from minus to plus this are from black to white in strips.
     pub fn range(&self) -> f32 {
-        if self.dataset == "celeba" { 1.2 } else { 1.0 }
+        if bare(&self.dataset) == "celeba" { 1.2 } else { 1.0 }
     }
 
     /// The paper's networks on it but for the latent; none of a set that is not the paper's.
@@ -79,21 +79,29 @@ impl Set {
     /// The paper's sets in its order, then others by name.
     pub fn order(&self, other: &Self) -> Ordering {
         let key = |set: &Self| {
-            let place = protocols().position(|known| known.name == set.dataset).unwrap_or(usize::MAX);
+            let place = protocols().position(|known| known.name == bare(&set.dataset)).unwrap_or(usize::MAX);
             (place, set.slug.clone(), set.dims)
         };
         key(self).cmp(&key(other))
     }
 }
 
+/// A dataset's name without the option that says how it is split.
+pub fn bare(dataset: &str) -> &str {
+    dataset.split_once('?').map_or(dataset, |(name, _)| name)
+}
+
 fn known(dataset: &str) -> Option<Protocol> {
-    protocols().find(|known| known.name == dataset)
+    protocols().find(|known| known.name == bare(dataset))
 }
 
 /// A dataset's name in text and in names of files.
 fn names(dataset: &str) -> (String, String) {
     if let Some(known) = known(dataset) {
-        return (known.title.into(), known.name.into());
+        return match dataset.split_once('?') {
+            None => (known.title.into(), known.name.into()),
+            Some((_, option)) => (format!("{} ({option})", known.title), plain(dataset)),
+        };
     }
     let place = dataset.split_once(':').map_or(dataset, |(_, place)| place);
     let title = Path::new(place).file_name().map(|name| name.to_string_lossy().into_owned());
@@ -102,9 +110,13 @@ fn names(dataset: &str) -> (String, String) {
     (title, slug)
 }
 
-/// A dataset's name as a file may be called.
+/// A dataset's name as a file may be called: of a long path the end, which names it well enough in one sweep.
 pub fn plain(name: &str) -> String {
-    name.chars().map(|c| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' }).collect()
+    /// Characters that leave room for the rest of a file's name.
+    const MOST: usize = 120;
+    let skipped = name.chars().count().saturating_sub(MOST);
+    let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' };
+    name.chars().skip(skipped).map(plain).collect()
 }
 
 /// Numbers in a latent of a run.
@@ -138,5 +150,11 @@ mod tests {
                 .map(|(name, dims)| Set::new(name, dims, &all).figure()),
             [Some("6"), Some("11"), None, None]
         );
+        let split = of("celeba?test-every=20");
+        assert_eq!(
+            (split.name(), split.slug()),
+            ("CelebA (test-every=20) 32".into(), "celeba-test-every-20-32".into())
+        );
+        assert_eq!((split.range(), split.figure(), split.network().is_some()), (1.2, None, true));
     }
 }

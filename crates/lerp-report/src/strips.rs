@@ -87,7 +87,8 @@ fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usi
     let early =
         if early.is_empty() { String::new() } else { format!(" Not finished: {}.", early.join(", ")) };
     let classes = rows.iter().any(|(group, ..)| group.has(CLASSIFIER));
-    let choice = match (pairs, classes) {
+    // One's own images may be of one class.
+    let choice = match (pairs, classes && set.always_labelled()) {
         (4, true) => {
             "Four pairs of test images, fixed before training: in the first two both images are of one class, in the last \
              two of different classes."
@@ -180,16 +181,14 @@ fn picture(rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> Result<Picture> 
     let (decoded, right) = (width + GAP, width + GAP + positions * width + GAP);
     let block = rows.len() * (height + GAP) - GAP + BLOCK;
     let whole = (right + width, pairs * block - BLOCK);
-    // Sets of the user's own may have large images.
-    let zoom = if width <= 32 { ZOOM } else { 1 };
-    if whole.0.max(whole.1).saturating_mul(zoom) > 1 << 14 {
+    if whole.0.max(whole.1).saturating_mul(ZOOM) > 1 << 14 {
         return Err(Error::draw(WHAT)(format!(
             "{} rows of images of {width}x{height} pixels are too many for one figure",
             rows.len() * pairs
         )));
     }
     let colors = if channels == 1 { Colors::Gray } else { Colors::Rgb };
-    let mut picture = Picture::new(WHAT, colors, whole, zoom);
+    let mut picture = Picture::new(WHAT, colors, whole, ZOOM);
     let image = height * width * channels;
     for pair in 0..pairs {
         for (r, (group, _, strips)) in rows.iter().enumerate() {
@@ -208,10 +207,7 @@ fn picture(rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> Result<Picture> 
     let middle = |x: usize| x as f64 + width as f64 / 2.0;
     picture.columns.push(("test image".into(), middle(0)));
     picture.columns.push(("test image".into(), middle(right)));
-    // Headings of narrow images would overlap.
-    if width * zoom >= 48 {
-        let headings = (0..positions).map(|i| (Picture::alpha(i, positions), middle(decoded + i * width)));
-        picture.columns.extend(headings);
-    }
+    let headings = (0..positions).map(|i| (Picture::alpha(i, positions), middle(decoded + i * width)));
+    picture.columns.extend(headings);
     Ok(picture)
 }

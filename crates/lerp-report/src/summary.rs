@@ -139,6 +139,9 @@ impl Sweep {
     /// # Errors
     /// If there are none, or a run's files are damaged.
     pub fn read(dir: &Path) -> Result<Self> {
+        if !dir.is_dir() {
+            return Err(Error::NoFolder(dir.to_owned()));
+        }
         let mut groups: BTreeMap<(usize, String), Vec<Loaded>> = BTreeMap::new();
         for run in runs_in(dir)? {
             let metrics = run.metrics()?;

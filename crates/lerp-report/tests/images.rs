@@ -37,6 +37,7 @@ struct Fake {
     depth: usize,
     restarts: Option<usize>,
     data: &'static str,
+    images: Option<[usize; 2]>,
     hyper: Option<(&'static str, f64)>,
     metrics: Vec<(&'static str, f64)>,
 }
@@ -53,6 +54,7 @@ fn fake(variant: usize, seed: u64, accuracy: f64) -> Fake {
         depth: 16,
         restarts: Some(1000),
         data: "aaaa",
+        images: Some([60_000, 10_000]),
         hyper: None,
         metrics: vec![
             ("eval/classifier_accuracy", accuracy),
@@ -101,7 +103,7 @@ impl Fake {
         };
         let rows = self.metrics.iter().flat_map(each).collect();
         let (title, state, data) = (self.variant.1, self.state, Some(self.data));
-        Run { cell, title, state, samples: self.samples, data, rows }.write(sweep)
+        Run { cell, title, state, samples: self.samples, data, images: self.images, rows }.write(sweep)
     }
 }
 
@@ -312,9 +314,29 @@ fn configurations_of_a_variant_have_lines_of_their_own() {
 }
 
 #[test]
+fn numbers_of_images_that_are_not_the_papers_are_told() {
+    let few = |v: usize| fake(v, 0, 0.9).with("eval/test_images", 256.0);
+    let table = read(&reported(&[few(0)]), "tables/table2.md");
+    // At evaluations fewer were looked at than at the end.
+    assert_eq!(cells(line(&table, "MNIST 32 | ours"))[2], "90.0 [85.7, 93.1]");
+    assert!(table.contains("Test images: 256.") && !table.contains("training and"), "{table}");
+    let dir = reported(&[Fake { images: Some([5_400, 600]), ..fake(0, 0, 0.9) }]);
+    let table = read(&dir, "tables/table3.md");
+    let said = "5,400 training and 600 test images of MNIST instead of its 60,000 and 10,000";
+    assert!(table.contains(said), "{table}");
+    assert!(cells(line(&table, "MNIST 32 | ours"))[2].starts_with("80.0 [79.2"), "{table}");
+}
+
+#[test]
 fn conditions_are_those_of_the_runs_shown() {
-    let svhn =
-        |v: usize| Fake { dataset: "svhn", depth: 64, samples: 1 << 20, rate: 1e-3, ..fake(v, 0, 0.3) };
+    let svhn = |v: usize| Fake {
+        dataset: "svhn",
+        depth: 64,
+        samples: 1 << 20,
+        rate: 1e-3,
+        images: None,
+        ..fake(v, 0, 0.3)
+    };
     let dir = reported(&[
         fake(0, 0, 0.9),
         fake(6, 0, 0.9),
@@ -363,7 +385,15 @@ fn lines_and_image_sets_do_not_mix() {
         hyper: lerp_core::Hyper::default(),
     };
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", 0.005)).collect();
-    let line = Run { cell: line, title: "Baseline", state: State::Done, samples: 1 << 24, data: None, rows };
+    let line = Run {
+        cell: line,
+        title: "Baseline",
+        state: State::Done,
+        samples: 1 << 24,
+        data: None,
+        images: None,
+        rows,
+    };
     line.write(dir.path());
     let table1 = || {
         report(dir.path(), &Options::default()).unwrap();

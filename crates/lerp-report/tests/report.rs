@@ -67,7 +67,7 @@ impl Fake {
             .collect::<Vec<_>>();
         let (title, state, samples, evaluated) =
             (self.title, self.state, self.evaluations << 20, !rows.is_empty());
-        let dir = Run { cell, title, state, samples, data: None, rows }.write(sweep);
+        let dir = Run { cell, title, state, samples, data: None, images: None, rows }.write(sweep);
         if evaluated {
             let images = Tensor::zeros((16, 32, 32, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
             images.save_safetensors("images", dir.join("interpolation.safetensors")).unwrap();

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Everything that decides the numbers of a run, except the device.
+/// Everything that decides the numbers of a run, except the device and, on image sets, the images themselves
+/// ([`Provenance::data`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// Name of the dataset.
@@ -46,11 +47,18 @@ impl Cell {
         let hash = json
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        // A dataset of the user's own is named by its folder.
-        let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' };
-        let dataset: String = self.dataset.chars().map(plain).collect();
-        let dataset = dataset.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+        let dataset = self.dataset_as_file_name();
         format!("{dataset}-{}-s{}-{:08x}", self.variant, self.seed, (hash ^ (hash >> 32)) as u32)
+    }
+
+    /// The dataset's name as a file may be called: one of the user's own is named by its path, of which the end will do.
+    pub fn dataset_as_file_name(&self) -> String {
+        /// Characters that leave room for the rest of a file's name.
+        const MOST: usize = 60;
+        let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' };
+        let name: String = self.dataset.chars().map(plain).collect();
+        let name = name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+        name.chars().skip(name.chars().count().saturating_sub(MOST)).collect()
     }
 
     /// Steps of the whole run.
@@ -125,6 +133,9 @@ pub struct Provenance {
     /// SHA-256 of the images and labels it was trained and tested on; none where they are drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// How many training and test images these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<[usize; 2]>,
     /// When the run was first started, RFC 3339, UTC.
     pub started: String,
     /// The command that makes it again.

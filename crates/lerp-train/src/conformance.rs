@@ -243,6 +243,7 @@ impl Subject<'_> {
                     threads: 0,
                     candle: String::new(),
                     data: None,
+                    images: None,
                     started: String::new(),
                     command: String::new(),
                 },

@@ -104,5 +104,8 @@ fn test_metrics(
     if learner.classifies() {
         values.push(("classifier_accuracy", mean(correct)));
     }
+    if count.is_some() {
+        values.push(("test_images", samples as f64));
+    }
     Ok(values)
 }

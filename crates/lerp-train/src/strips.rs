@@ -104,14 +104,14 @@ impl Strips {
 
 /// The pairs of Figures 6 to 11 among the first `n` test images: image `i` of the first four with, where there are no
 /// labels, image `4 + i`, else with image number `4 + i` of its own class for the first two pairs and of the other
-/// classes for the rest; with the last one there is, in small sets.
+/// classes for the rest; with the last one there is, in small sets, and with any where all are of one class.
 fn pairs(labels: Option<&[u32]>, n: usize) -> Vec<(u32, u32)> {
     let right = |i: usize| {
         let wanted: Vec<usize> = match labels {
             None => (0..n).collect(),
             Some(labels) => (0..n).filter(|&j| (labels[j] == labels[i]) == (i < 2)).collect(),
         };
-        wanted.get(PAIRS + i).or(wanted.last()).copied().unwrap_or(i)
+        wanted.get(PAIRS + i).or(wanted.last()).copied().unwrap_or((PAIRS + i).min(n - 1))
     };
     (0..PAIRS.min(n)).map(|i| (i as u32, right(i) as u32)).collect()
 }
@@ -128,6 +128,7 @@ mod tests {
         assert_eq!(pairs(Some(&labels), 100), [(0, 40), (1, 51), (2, 7), (3, 8)]);
         assert_eq!(pairs(Some(&[0, 1, 0]), 3), [(0, 2), (1, 1), (2, 1)]);
         assert_eq!(pairs(Some(&[5]), 1), [(0, 0)]);
+        assert_eq!(pairs(Some(&[3; 100]), 100), [(0, 4), (1, 5), (2, 6), (3, 7)]);
         assert_eq!(pairs(None, 2), [(0, 1), (1, 1)]);
     }
 }

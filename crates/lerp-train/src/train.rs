@@ -103,6 +103,15 @@ pub fn train(
             };
             return Err(Error::bad_file(&dir.join(RUN), problem));
         }
+        let (then, now) = (&run.record.provenance.data, &record.provenance.data);
+        if then.is_some() && then != now {
+            let problem = format!(
+                "is the record of a run on other images than those of {} here; choose another folder, or delete the \
+                 run's to redo it",
+                record.cell.dataset
+            );
+            return Err(Error::bad_file(&dir.join(RUN), problem));
+        }
         if run.status.state == State::Done {
             return Ok(Outcome::Done);
         }

@@ -80,6 +80,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         threads: 1,
         candle: String::new(),
         data: None,
+        images: None,
         started: String::new(),
         command: String::new(),
     };

@@ -128,6 +128,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             say("variants:");
             registry.all().iter().for_each(|v| say(&format!("  {:<10} {}", v.name(), v.title())));
             say(&format!("datasets:\n  {}", DATASETS.join("\n  ")));
+            say("  and your own: images:DIR, idx:DIR, parquet:PATH");
             say("presets:");
             for (name, _) in plan::PRESETS {
                 say(&format!("  {name:<10} {}", plan::Plan::preset(name)?.about));
@@ -138,6 +139,9 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
 }
 
 fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
+    if args.dir.join("sweep.toml").exists() {
+        bail!("{} is a sweep; give one of the folders in its runs", args.dir.display());
+    }
     let run = Run::read(&args.dir)?;
     let cell = &run.record.cell;
     if run.status.state != State::Done {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Hyper, Network};
-use lerp_data::{Dataset, Lines};
+use lerp_data::{Dataset, Lines, protocols};
 use lerp_train::Cell;
 use serde::Deserialize;
 use serde_json::Value;
@@ -292,13 +292,18 @@ impl Plan {
         self.variant.values_mut().map(|own| &mut own.run).chain(datasets)
     }
 
-    /// Leaves out the datasets whose files are not here, if others are; one sentence for each.
+    /// Leaves out those of the paper's image sets whose files are not here, if other datasets are; one sentence for each.
     pub fn leave_out_absent(&mut self, shelf: &Shelf) -> Vec<String> {
-        let absent: Vec<(String, String)> = self
-            .datasets
-            .iter()
-            .filter_map(|name| Some((name.clone(), format!("{:#}", shelf.get(name).err()?))))
-            .collect();
+        let absent = |name: &String| -> Option<(String, String)> {
+            let error = shelf.get(name).err()?;
+            let absent = matches!(
+                error.downcast_ref::<lerp_data::Error>(),
+                Some(lerp_data::Error::NoFolder { .. } | lerp_data::Error::NoFiles { .. })
+            );
+            let of_paper = protocols().any(|protocol| protocol.name == name);
+            (absent && of_paper).then(|| (name.clone(), format!("{error:#}")))
+        };
+        let absent: Vec<(String, String)> = self.datasets.iter().filter_map(absent).collect();
         if absent.len() == self.datasets.len() {
             return Vec::new();
         }
@@ -306,29 +311,59 @@ impl Plan {
         absent.into_iter().map(|(name, why)| format!("{name} is left out: {why}")).collect()
     }
 
-    /// All cells, seeds outermost, so that an unfinished sweep already has every variant.
-    ///
-    /// # Errors
-    /// An unknown or absent dataset, an unknown variant or hyperparameter; a number out of range; nothing to do.
-    pub fn cells(&self, registry: &Registry, shelf: &Shelf) -> Result<Vec<Cell>> {
-        for (name, own) in &self.variant {
+    /// What a dataset has of its own: under its name as it is written or as it is meant, or without its option.
+    fn of_dataset(&self, name: &str) -> DatasetPlan {
+        let bare = name.split_once('?').map_or(name, |(bare, _)| bare);
+        let of = |wanted: &str| {
+            let same = |(key, _): &(&String, &DatasetPlan)| absolute(key) == wanted;
+            self.dataset.iter().find(same).map(|(_, own)| own.clone())
+        };
+        of(name).or_else(|| of(bare)).unwrap_or_default()
+    }
+
+    /// Checks what stands under a variant's or a dataset's name, whether this plan uses it or not.
+    fn check_own(&self, registry: &Registry) -> Result<()> {
+        let of_datasets = self.dataset.iter().flat_map(|(dataset, own)| {
+            own.hyper
+                .iter()
+                .map(move |(name, hyper)| (name, format!("dataset.{dataset}.hyper.{name}"), hyper))
+        });
+        let of_variants =
+            self.variant.iter().map(|(name, own)| (name, format!("variant.{name}.hyper"), &own.hyper));
+        for (name, place, hyper) in of_variants.chain(of_datasets) {
             let variant = registry.find(name)?;
-            let tables = grid(&own.hyper);
+            let tables = grid(hyper);
             if tables.is_empty() {
-                bail!("variant.{name}.hyper has an empty list; give at least one value");
+                bail!("{place} has an empty list; give at least one value");
             }
             for hyper in tables {
                 variant.check(&hyper)?;
             }
         }
-        for name in self.dataset.values().flat_map(|own| own.hyper.keys()) {
-            registry.find(name)?;
+        for name in self.dataset.keys() {
+            let known: Vec<&str> = protocols()
+                .map(|protocol| protocol.name)
+                .chain(self.datasets.iter().map(String::as_str))
+                .collect();
+            if !known.contains(&name.as_str()) && !name.contains([':', '?']) {
+                bail!("in [dataset.{name}]: {}", unknown("dataset", name, &known));
+            }
         }
+        Ok(())
+    }
+
+    /// All cells, seeds outermost, so that an unfinished sweep already has every variant.
+    ///
+    /// # Errors
+    /// An unknown or absent dataset, an unknown variant or hyperparameter; a number out of range; nothing to do.
+    pub fn cells(&self, registry: &Registry, shelf: &Shelf) -> Result<Vec<Cell>> {
+        self.check_own(registry)?;
         let (mut cells, mut known) = (Vec::new(), BTreeSet::new());
         for &seed in &self.seeds.0 {
             for dataset_name in &self.datasets {
+                let dataset_name = &absolute(dataset_name);
                 let dataset = shelf.get(dataset_name)?;
-                let of_dataset = self.dataset.get(dataset_name).cloned().unwrap_or_default();
+                let of_dataset = self.of_dataset(dataset_name);
                 for name in &self.variants {
                     let variant = registry.find(name)?;
                     let own = self.variant.get(name).cloned().unwrap_or_default();
@@ -358,6 +393,20 @@ impl Plan {
         }
         Ok(cells)
     }
+}
+
+/// The name of a dataset with the path in it made absolute, so that one folder has one name from wherever it is seen.
+fn absolute(name: &str) -> String {
+    let Some((kind, place)) = name.split_once(':').filter(|(_, place)| !place.is_empty()) else {
+        return name.into();
+    };
+    let (place, option) = match place.rsplit_once('?') {
+        Some((place, option)) if option.contains('=') => (place, format!("?{option}")),
+        _ => (place, String::new()),
+    };
+    let path = Path::new(place);
+    let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into());
+    format!("{kind}:{}{option}", path.display())
 }
 
 /// A setting: of the first of `runs` that has it.
@@ -551,6 +600,10 @@ mod tests {
         assert!(text.contains("no key 'sample' (did you mean 'samples'?)"), "{text}");
         let text = format!("{:#}", Plan::parse("datasets=['lines']\nseeds='0'").unwrap_err());
         assert!(text.contains("'variants' is missing"), "{text}");
+        let wrong = "datasets=['lines']\nvariants=['acai']\nseeds='0'\n[dataset.lnes]\nsamples=3";
+        let text =
+            format!("{:#}", Plan::parse(wrong).unwrap().cells(&registry(), &Shelf::default()).unwrap_err());
+        assert!(text.contains("no dataset 'lnes' (did you mean 'lines'?)"), "{text}");
         let wrong = "datasets=['lines']\nvariants=['acai']\nseeds='0'\n[variant.acai.network]\ndeph=3";
         let text = format!("{:#}", Plan::parse(wrong).unwrap_err());
         assert!(text.contains("'deph' (did you mean 'depth'?)"), "{text}");

@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lerp_train::Provenance;
 
+use crate::shelf::Images;
+
 /// Version of this software.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Git revision it was built from.
@@ -12,7 +14,8 @@ pub const GIT: &str = env!("LERP_GIT");
 pub const CANDLE: &str = env!("LERP_CANDLE");
 
 /// The provenance of something that starts now.
-pub fn provenance(device: &str, threads: usize, data: Option<String>, command: String) -> Provenance {
+pub fn provenance(device: &str, threads: usize, images: Option<Images>, command: String) -> Provenance {
+    let (data, images) = images.unzip();
     Provenance {
         version: VERSION.into(),
         git: GIT.into(),
@@ -20,6 +23,7 @@ pub fn provenance(device: &str, threads: usize, data: Option<String>, command: S
         threads,
         candle: CANDLE.into(),
         data,
+        images,
         started: now(),
         command,
     }

@@ -8,14 +8,17 @@ use std::{
 };
 
 use anyhow::Result;
-use lerp_data::Dataset;
+use lerp_data::{Dataset, Part};
+
+/// The digest of a dataset's images, and how many there are to train and test on.
+pub type Images = (String, [usize; 2]);
 
 /// The datasets of a command, found in one folder.
 #[derive(Default)]
 pub struct Shelf {
     data: Option<PathBuf>,
     open: RefCell<HashMap<String, Arc<dyn Dataset>>>,
-    digests: RefCell<HashMap<String, Option<String>>>,
+    known: RefCell<HashMap<String, Option<Images>>>,
 }
 
 impl Shelf {
@@ -47,15 +50,25 @@ impl Shelf {
     /// # Errors
     /// If it cannot be read.
     pub fn digest(&self, name: &str) -> Result<Option<String>> {
-        if let Some(digest) = self.digests.borrow().get(name) {
-            return Ok(digest.clone());
-        }
-        let digest = self.get(name)?.digest()?;
-        self.digests.borrow_mut().insert(name.to_owned(), digest.clone());
-        Ok(digest)
+        Ok(self.images(name)?.map(|(digest, _)| digest))
     }
 
-    /// Closes the datasets, whose images may take gigabytes; digests stay.
+    /// The digest of the dataset's images and how many there are to train and test on; none of images that are drawn.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn images(&self, name: &str) -> Result<Option<Images>> {
+        if let Some(known) = self.known.borrow().get(name) {
+            return Ok(known.clone());
+        }
+        let dataset = self.get(name)?;
+        let counts = [dataset.count(Part::Train)?.unwrap_or(0), dataset.count(Part::Test)?.unwrap_or(0)];
+        let images = dataset.digest()?.map(|digest| (digest, counts));
+        self.known.borrow_mut().insert(name.to_owned(), images.clone());
+        Ok(images)
+    }
+
+    /// Closes the datasets, whose images may take gigabytes; what is known of them stays.
     pub fn clear(&self) {
         self.open.borrow_mut().clear();
     }

@@ -18,6 +18,7 @@ fn ones_own_images_are_trained_on_and_measured() {
     let (images, out) = (dir.path().join("my squares"), dir.path().join("out"));
     squares(&images, 300);
     let name = format!("idx:{}", images.display());
+    let absolute = format!("idx:{}", images.canonicalize().unwrap().display());
     let more = ["--variants", "baseline,vae", "--latent", "2,4", "--datasets", &name, "--out"];
     let (code, text, errors) =
         parts(&lerp().args(TINY.split_whitespace()).args(more).arg(&out).output().unwrap());
@@ -28,7 +29,7 @@ fn ones_own_images_are_trained_on_and_measured() {
         let run = Run::read(&dir).unwrap();
         assert_eq!(
             (run.record.cell.dataset.as_str(), run.record.cell.cluster_restarts),
-            (name.as_str(), Some(5))
+            (absolute.as_str(), Some(5))
         );
         assert_eq!(run.record.provenance.data.unwrap().len(), 64);
         let metrics = Run::read(&dir).unwrap().metrics().unwrap();
@@ -46,7 +47,7 @@ fn ones_own_images_are_trained_on_and_measured() {
         let (code, text, errors) = parts(&common::run("eval --json", &[&dir]));
         assert_eq!(code, 0, "{errors}");
         let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
-        assert_eq!(values.len(), 13);
+        assert_eq!(values.len(), 14);
         for (name, value) in &values {
             assert_eq!(value.as_f64(), last(name), "{name}");
         }
@@ -60,7 +61,22 @@ fn ones_own_images_are_trained_on_and_measured() {
     let files: Vec<_> = fs::read_dir(out.join("pixels")).unwrap().map(|f| f.unwrap().path()).collect();
     let pixels: toml::Table = fs::read_to_string(&files[0]).unwrap().parse().unwrap();
     assert_eq!(pixels["probe_accuracy"].as_float(), Some(1.0));
-    assert_eq!(pixels["dataset"].as_str(), Some(name.as_str()));
+    assert_eq!(pixels["dataset"].as_str(), Some(absolute.as_str()));
+
+    // Other images in the same place: complete runs are told from what is here, and a stopped one does not go on.
+    squares(&images, 250);
+    let (code, text, errors) =
+        parts(&lerp().args(TINY.split_whitespace()).args(more).arg(&out).output().unwrap());
+    assert_eq!(code, 0, "{errors}{text}");
+    assert!(
+        text.contains("Nothing to do") && errors.contains("are of other images than those of idx:"),
+        "{errors}"
+    );
+    let status = runs(&out)[0].join("status.json");
+    let stopped = fs::read_to_string(&status).unwrap().replace("done", "interrupted");
+    fs::write(&status, stopped).unwrap();
+    let (code, text, _) = parts(&lerp().args(TINY.split_whitespace()).args(more).arg(&out).output().unwrap());
+    assert!(code == 1 && text.contains("is the record of a run on other images"), "{text}");
 }
 
 #[test]

@@ -9,13 +9,17 @@ use crate::{Result, rows::Rows};
 /// Added to each singular value, so that a direction without spread is not divided by zero.
 const FLOOR: f64 = 1e-5;
 
+/// A singular value below this part of the largest one is the latents' rounding.
+const NO_SPREAD: f64 = 1e-7;
+
 /// Latents taken into one matrix product: their `f64` copy stays small beside the latents.
 const BLOCK: usize = 4096;
 
 /// A whitening fitted to training latents (section 4.2; in the reference code, before k-means).
 ///
 /// With `m` the mean of the training latents and `X - m = U S V^T` their singular value decomposition, a latent `x`
-/// becomes `(x - m) V / (S + 1e-5)`. All directions are kept, also those without any spread.
+/// becomes `(x - m) V / (S + 1e-5)`. All directions are kept; in those without any spread, of which there are some
+/// where latents are fewer than their numbers, it becomes 0 (the reference code divides by 1e-5 there).
 ///
 /// `S` and `V` come from the eigenvalues of `(X - m)^T (X - m)`, in `f64`: cheaper than the decomposition, and of the
 /// same accuracy for latents in `f32`, because what it loses lies below `1e-8` of the largest singular value and
@@ -52,13 +56,17 @@ impl Whitening {
 
         // Rounding may leave the eigenvalue of a direction without spread below zero.
         let singular_values: Vec<f64> = order.iter().map(|i| eigen.eigenvalues[*i].max(0.0).sqrt()).collect();
+        let largest = singular_values.first().copied().unwrap_or(0.0);
         let mut projection = vec![0.0; width * width];
         for (column, (from, singular)) in order.iter().zip(&singular_values).enumerate() {
             let axis = eigen.eigenvectors.column(*from);
             // A direction has no sign of its own; its largest component is made positive.
             let sign = axis[axis.icamax()].signum();
+            // What lies in a direction in which the training latents have no spread says nothing, and divided by the floor
+            // it would drown everything else.
+            let scale = if *singular > NO_SPREAD * largest { 1.0 / (singular + FLOOR) } else { 0.0 };
             for (row, value) in axis.iter().enumerate() {
-                projection[row * width + column] = sign * value / (singular + FLOOR);
+                projection[row * width + column] = sign * value * scale;
             }
         }
         let projection = Tensor::from_vec(projection, (width, width), &Device::Cpu)?;
@@ -163,6 +171,15 @@ mod tests {
             assert!(row[5..].iter().all(|v| v.abs() < 1e-4), "{row:?}");
             assert!(row.iter().all(|v| v.abs() <= 1.0));
         }
+    }
+
+    #[test]
+    fn a_test_latent_outside_the_span_of_few_training_latents_is_not_blown_up() {
+        let whitening = Whitening::fit(&latents(5, 8)).unwrap();
+        let other = Draws::new(9, &Device::Cpu).normal("other", (20, 8)).unwrap();
+        let y = whitening.apply(&(other * 3.0).unwrap()).unwrap().to_vec2::<f32>().unwrap();
+        assert!(y.iter().flatten().all(|v| v.abs() < 100.0), "{y:?}");
+        assert!(y.iter().all(|row| row[4..].iter().all(|v| *v == 0.0)), "four directions at most");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use lerp_eval::wilson_interval;
 
-use super::{CLUSTERS, INFORMATION, Images, Kind, TEST_IMAGES, interval};
+use super::{CLUSTERS, INFORMATION, Images, Kind, interval, tested};
 use crate::{
     set::Set,
     summary::{Group, Sweep},
@@ -65,7 +65,7 @@ fn place(set: &Set, variant: &str, label: &str) -> String {
 fn of_group(out: &mut String, kind: Kind, set: &Set, group: &Group, paper: &str) {
     let cell = group.cell();
     let place = place(set, &cell.variant, &group.label);
-    let images = group.done().find_map(|loaded| loaded.final_value(TEST_IMAGES));
+    let images = group.done().find_map(|loaded| tested(loaded, kind.metric()));
     let images = images.map(number).unwrap_or_default();
     for metric in kind.metrics() {
         let main = *metric == kind.metric();

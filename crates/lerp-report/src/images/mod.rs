@@ -25,8 +25,6 @@ pub const CLUSTERS: &str = "final/cluster_accuracy";
 pub const INFORMATION: &str = "final/cluster_information";
 /// Reconstruction error.
 pub const ERROR: &str = "eval/reconstruction_mse";
-/// Number of test images.
-pub const TEST_IMAGES: &str = "final/test_images";
 
 /// A table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,11 +109,17 @@ impl Kind {
     }
 }
 
+/// On how many test images a metric of a run was measured: at evaluations they may be fewer than at its end.
+pub fn tested(loaded: &Loaded, metric: &str) -> Option<f64> {
+    let at_evaluations = || loaded.final_value("eval/test_images").filter(|_| metric.starts_with("eval/"));
+    at_evaluations().or_else(|| loaded.final_value("final/test_images")).filter(|images| *images >= 1.0)
+}
+
 /// The 95 % interval of an accuracy of a single run, if the number of test images is known.
 pub fn interval(group: &Group, metric: &str) -> Option<(f64, f64)> {
     let mut known = group.done().filter_map(|loaded| {
         let value = loaded.final_value(metric).filter(|value| value.is_finite())?;
-        Some((value, loaded.final_value(TEST_IMAGES)))
+        Some((value, tested(loaded, metric)))
     });
     match (known.next(), known.next()) {
         (Some((value, Some(images))), None) if images >= 1.0 => wilson_interval(value, images as usize).ok(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Images, Kind, TEST_IMAGES};
+use super::{Images, Kind, tested};
 use crate::{
     conditions::Selection,
     published::published,
@@ -28,9 +28,10 @@ impl Images<'_> {
                  nothing from it: {of_run}. {numbers}"
             ),
             Kind::Fitted => format!(
-                "Accuracy of a single-layer classifier on the test images, in %, fitted to convergence after training, to \
-                 features that no longer change; higher is better. Not in the paper: without it, an accuracy in Table 2 may \
-                 be that of a classifier that has not caught up. {numbers}"
+                "Accuracy of a single-layer classifier on the test images, in %, fitted after training to features that no \
+                 longer change, until ten steps lower its loss by no more than a part in 10,000 or there were 2,000 of them; \
+                 higher is better. Not in the paper: without it, an accuracy in Table 2 may be that of a classifier that \
+                 has not caught up. {numbers}"
             ),
             Kind::Clusters => format!(
                 "Accuracy of clusters on the test images, in %; higher is better. k-means, with as many clusters as \
@@ -49,7 +50,7 @@ impl Images<'_> {
         let conditions: Vec<String> = selections
             .iter()
             .map(|selection| {
-                let images = test_images(selection);
+                let images = test_images(selection, self.kind.metric());
                 let other = self.other_restarts(selection);
                 format!("{}{images}{other}", selection.all_conditions())
             })
@@ -193,9 +194,8 @@ impl Images<'_> {
 }
 
 /// How many test images there were, in words.
-fn test_images(selection: &Selection) -> String {
-    let by = selection
-        .by(|l| l.final_value(TEST_IMAGES).filter(|n| *n >= 1.0).map(|images| thousands(images as u64)));
+fn test_images(selection: &Selection, metric: &str) -> String {
+    let by = selection.by(|l| tested(l, metric).map(|images| thousands(images as u64)));
     if by.is_empty() { by } else { format!(" Test images: {by}.") }
 }
 

@@ -18,6 +18,8 @@ pub struct Run<'a> {
     pub samples: u64,
     /// Digest of its data.
     pub data: Option<&'a str>,
+    /// How many training and test images these are.
+    pub images: Option<[usize; 2]>,
     pub rows: Vec<Row>,
 }
 
@@ -31,6 +33,7 @@ impl Run<'_> {
             threads: 1,
             candle: "1".into(),
             data: self.data.map(String::from),
+            images: self.images,
             started: "2020-01-01T00:00:00Z".into(),
             command: "lerp sweep --out <here>".into(),
         };

@@ -6,7 +6,7 @@ mod pixels;
 mod worker;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -29,7 +29,7 @@ use crate::{
     plan::{Overrides, Plan},
     provenance::{CANDLE, GIT, VERSION, now, provenance},
     registry::Registry,
-    say::say,
+    say::{say, warn},
     shelf::Shelf,
 };
 use display::Display;
@@ -124,6 +124,10 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     if args.jobs == Some(0) {
         bail!("--jobs 0 trains nothing; give at least 1");
     }
+    // Images that cannot be read are told before anything is written.
+    for cell in &cells {
+        shelf.images(&cell.dataset)?;
+    }
     check_folder(&out, args.plan.config.as_deref())?;
     let _lock = RunLock::take(&out).map_err(|error| match error {
         Error::Busy(dir) => {
@@ -135,11 +139,18 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         other => other.into(),
     })?;
 
-    let done: Vec<String> = runs_in(&out)?
+    let done: Vec<RunRecord> = runs_in(&out)?
         .into_iter()
         .filter(|run| run.status.state == State::Done)
-        .map(|run| run.record.id)
+        .map(|run| run.record)
         .collect();
+    for name in other_images(&done, &cells, &shelf)? {
+        warn(&format!(
+            "complete runs in {} are of other images than those of {name} here; delete them to redo them",
+            out.display()
+        ));
+    }
+    let done: Vec<String> = done.into_iter().map(|record| record.id).collect();
     let missing: Vec<Cell> = cells.iter().filter(|cell| !done.contains(&cell.id())).cloned().collect();
     let record = Record {
         format: FORMAT,
@@ -173,17 +184,15 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             out.display()
         ));
         say("Timing a few steps of each kind of run");
-        let seconds = estimate::estimate(registry, &shelf, &out, &missing, &devices[0], share);
-        // The longest run may outlast an even share of the work.
-        let even = seconds.iter().sum::<f64>() / jobs as f64;
-        let work = seconds.iter().copied().fold(even, f64::max);
-        say(&format!(
-            "Estimate: {} on {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
-            display::duration(work),
-            devices.join(" and ")
-        ));
-        for cell in &missing {
-            shelf.digest(&cell.dataset)?;
+        let at_once = (jobs.div_ceil(devices.len()), share);
+        let seconds = estimate::estimate(registry, &shelf, &out, &missing, &devices[0], at_once);
+        tell_estimate(&missing, &seconds, jobs, &devices);
+        let mut pixels = 0.0;
+        for (name, restarts) in pixels::wanted(&shelf, &out, &cells)? {
+            pixels += estimate::pixels(&*shelf.get(&name)?, restarts, threads);
+        }
+        if pixels > 0.0 {
+            say(&format!("  and {} for raw pixels, at the end", display::duration(pixels)));
         }
         shelf.clear();
         let command = command_line();
@@ -191,15 +200,55 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         (failed, interrupted) =
             Executor { registry, shelf, out, devices, jobs, share, command }.run(&missing, &seconds, &stop);
     }
-    interrupted |= !pixels::references(&shelf, &out, &cells, &stop)?;
+    // Nothing that was trained is lost for it.
+    let pixels = pixels::references(&shelf, &out, &cells, &stop);
     finish(&out)?;
     for (id, reason) in &failed {
         say(&format!("FAILED {id}: {reason} (log: {})", out.join("runs").join(id).join("log.txt").display()));
     }
+    if let Err(error) = &pixels {
+        say(&format!("FAILED raw pixels: {error:#}"));
+    }
+    interrupted |= matches!(pixels, Ok(false));
     if interrupted {
         say("Stopped. The same command goes on from here.");
     }
-    Ok(failed.is_empty() && !interrupted)
+    Ok(failed.is_empty() && pixels.is_ok() && !interrupted)
+}
+
+/// The datasets of which complete runs among `cells` are of other images than are here.
+fn other_images(done: &[RunRecord], cells: &[Cell], shelf: &Shelf) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for record in done.iter().filter(|record| cells.contains(&record.cell)) {
+        let then = &record.provenance.data;
+        if then.is_some() && *then != shelf.digest(&record.cell.dataset)? {
+            names.insert(record.cell.dataset.clone());
+        }
+    }
+    Ok(names)
+}
+
+/// Says how long the cells will take, and how much of it each dataset.
+fn tell_estimate(cells: &[Cell], seconds: &[f64], jobs: usize, devices: &[String]) {
+    // The longest run may outlast an even share of the work.
+    let even = seconds.iter().sum::<f64>() / jobs as f64;
+    let work = seconds.iter().copied().fold(even, f64::max);
+    say(&format!(
+        "Estimate: {} on {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
+        display::duration(work),
+        devices.join(" and ")
+    ));
+    let mut by_dataset: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
+    for (cell, seconds) in cells.iter().zip(seconds) {
+        let (runs, sum) = by_dataset.entry(&cell.dataset).or_default();
+        *runs += 1;
+        *sum += seconds / jobs as f64;
+    }
+    if by_dataset.len() > 1 {
+        for (dataset, (runs, seconds)) in by_dataset {
+            say(&format!("  {dataset}: {runs} runs, {}", display::duration(seconds)));
+        }
+    }
 }
 
 /// Tables, figures and the table on the terminal, from what there is by now.
@@ -322,7 +371,7 @@ impl Executor<'_> {
             provenance: provenance(
                 device,
                 self.share,
-                self.shelf.digest(&cell.dataset)?,
+                self.shelf.images(&cell.dataset)?,
                 self.command.clone(),
             ),
         })
@@ -351,7 +400,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
         id: cell.id(),
         title: variant.title().into(),
         cell: cell.clone(),
-        provenance: provenance(&device_name, threads, shelf.digest(&cell.dataset)?, command_line()),
+        provenance: provenance(&device_name, threads, shelf.images(&cell.dataset)?, command_line()),
     };
     let dir = out.join("runs").join(cell.id());
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;

@@ -8,29 +8,42 @@ use lerp_train::{Cell, Error, of_pixels, write_atomic};
 
 use crate::{say::say, shelf::Shelf};
 
-/// Measures the pixels of every labelled image set among `cells` for which `out` has no record yet, into
-/// `pixels/<dataset>.toml`. Returns false if it was stopped.
+/// The labelled image sets among `cells` whose record in `out` is not there, or of other images or fewer restarts of k-means
+/// than the cells'; and those restarts.
+///
+/// # Errors
+/// If a dataset cannot be read.
+pub fn wanted(shelf: &Shelf, out: &Path, cells: &[Cell]) -> Result<BTreeMap<String, usize>> {
+    let mut wanted: BTreeMap<String, usize> = BTreeMap::new();
+    for cell in cells {
+        if let Some(restarts) = cell.cluster_restarts {
+            let most = wanted.entry(cell.dataset.clone()).or_default();
+            *most = restarts.max(*most);
+        }
+    }
+    let digests: BTreeMap<String, Option<String>> =
+        wanted.keys().map(|name| Ok((name.clone(), shelf.digest(name)?))).collect::<Result<_>>()?;
+    wanted.retain(|name, restarts| {
+        // One that cannot be read is made again.
+        let there = PixelReference::read(out, name).ok().flatten();
+        there.is_none_or(|there| {
+            Some(there.data) != digests[name] || there.cluster_restarts.unwrap_or(0.0) < *restarts as f64
+        })
+    });
+    Ok(wanted)
+}
+
+/// Measures the pixels of the [`wanted`] sets, into `pixels/<dataset>.toml`. Returns false if it was stopped.
 ///
 /// # Errors
 /// If a dataset cannot be read or a record not written.
 pub fn references(shelf: &Shelf, out: &Path, cells: &[Cell], stop: &AtomicBool) -> Result<bool> {
-    let mut restarts: BTreeMap<&str, usize> = BTreeMap::new();
-    for cell in cells {
-        if let Some(of_cell) = cell.cluster_restarts {
-            let most = restarts.entry(&cell.dataset).or_default();
-            *most = of_cell.max(*most);
-        }
-    }
-    for (name, restarts) in restarts {
-        let path = out.join(PixelReference::path(name));
-        if path.exists() {
-            continue;
-        }
+    for (name, restarts) in wanted(shelf, out, cells)? {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(false);
         }
         say(&format!("Raw pixels of {name}: a single-layer classifier and clusters, for comparison"));
-        let measures = match of_pixels(&*shelf.get(name)?, restarts, stop) {
+        let measures = match of_pixels(&*shelf.get(&name)?, restarts, stop) {
             Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
             measures => measures?,
         };
@@ -39,8 +52,7 @@ pub fn references(shelf: &Shelf, out: &Path, cells: &[Cell], stop: &AtomicBool) 
             found.map_or(f64::NAN, |(_, value)| *value)
         };
         let record = PixelReference {
-            dataset: name.into(),
-            data: shelf.digest(name)?.unwrap_or_default(),
+            data: shelf.digest(&name)?.unwrap_or_default(),
             probe_accuracy: value("probe_accuracy"),
             probe_train_accuracy: value("probe_train_accuracy"),
             probe_iterations: value("probe_iterations"),
@@ -50,7 +62,9 @@ pub fn references(shelf: &Shelf, out: &Path, cells: &[Cell], stop: &AtomicBool) 
             cluster_accuracy: Some(value("cluster_accuracy")),
             cluster_information: Some(value("cluster_information")),
             cluster_restarts: Some(restarts as f64),
+            dataset: name,
         };
+        let path = out.join(PixelReference::path(&record.dataset));
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
