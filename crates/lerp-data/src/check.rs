@@ -37,8 +37,12 @@ pub struct Report {
     pub train: PartReport,
     /// The test part.
     pub test: PartReport,
-    /// Whether the test part was held out of the training files: every tenth image.
+    /// Whether the test part was held out of the training files.
     pub held_out: bool,
+    /// The last of every so many images is held out, if any is.
+    pub every: usize,
+    /// SHA-256 of all images and labels ([`Dataset::digest`]), in hexadecimal.
+    pub digest: String,
 }
 
 /// One file, or the many files of one part.
@@ -81,6 +85,8 @@ pub fn check(set: &ImageSet) -> Result<Report> {
         train: part_report(&parts.train, set.classes())?,
         test: part_report(&parts.test, set.classes())?,
         held_out: files.test.is_empty(),
+        every: set.every(),
+        digest: parts.digest()?,
     })
 }
 

@@ -4,9 +4,12 @@ use std::{fs, path::Path, path::PathBuf};
 
 use lerp_core::ImageShape;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Part, Result, cifar,
+    Error, Part, Result,
+    check::hexadecimal,
+    cifar,
     error::Fault,
     find::{Files, Format, Known, file_name},
     idx,
@@ -35,6 +38,17 @@ impl Parts {
             Part::Train => &self.train,
             Part::Test => &self.test,
         }
+    }
+
+    /// SHA-256 of all images and labels, in hexadecimal.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn digest(&self) -> Result<String> {
+        let mut digest = Sha256::new();
+        self.train.feed(&mut digest)?;
+        self.test.feed(&mut digest)?;
+        Ok(hexadecimal(digest))
     }
 }
 

@@ -8,11 +8,9 @@ use std::{
 
 use candle_core::Device;
 use lerp_core::{Draws, ImageShape, Network};
-use sha2::{Digest, Sha256};
 
 use crate::{
     Batch, Dataset, Error, HubCache, Part, Result,
-    check::hexadecimal,
     find::{Files, Format, KNOWN, Known, file_name, known, own},
     load::{Parts, load},
     parquet,
@@ -124,6 +122,11 @@ impl ImageSet {
         &self.files
     }
 
+    /// One of so many images is held out, where there is no test part.
+    pub(crate) fn every(&self) -> usize {
+        self.every
+    }
+
     /// The images, which are read at the first call.
     pub(crate) fn parts(&self) -> Result<Arc<Parts>> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,10 +204,6 @@ impl Dataset for ImageSet {
     }
 
     fn digest(&self) -> Result<Option<String>> {
-        let parts = self.parts()?;
-        let mut digest = Sha256::new();
-        parts.train.feed(&mut digest)?;
-        parts.test.feed(&mut digest)?;
-        Ok(Some(hexadecimal(digest)))
+        self.parts()?.digest().map(Some)
     }
 }
