@@ -1,7 +1,7 @@
 //! Errors of datasets.
 
 use std::{
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -132,7 +132,12 @@ fn and_more(n: usize) -> String {
 #[derive(Debug)]
 pub(crate) enum Fault {
     Io(io::Error),
-    Format { expected: String, found: String },
+    Format {
+        expected: String,
+        found: String,
+    },
+    /// Of another file, such as the cache file that is written meanwhile.
+    Elsewhere(Error),
 }
 
 impl Fault {
@@ -146,6 +151,7 @@ impl Fault {
         match self {
             Self::Io(source) => Error::Io { file: file.into(), source },
             Self::Format { expected, found } => Error::Format { file: file.into(), expected, found },
+            Self::Elsewhere(error) => error,
         }
     }
 }
@@ -160,5 +166,52 @@ impl From<io::Error> for Fault {
             }
             _ => Self::Io(error),
         }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Elsewhere(error)
+    }
+}
+
+/// Reads as many bytes as `bytes` has, which are `what`; where the file or its compressed stream ends too early, the fault
+/// says how many were there.
+pub(crate) fn fill(
+    reader: &mut (impl Read + ?Sized),
+    bytes: &mut [u8],
+    what: &str,
+) -> std::result::Result<(), Fault> {
+    let read = read_most(reader, bytes)?;
+    if read < bytes.len() {
+        let expected = format!("more bytes ({} for {what})", bytes.len());
+        return Err(Fault::new(expected, format!("the end after {read} of them")));
+    }
+    Ok(())
+}
+
+/// Reads what there is, up to all of `bytes`, and says how many there were; a compressed stream may be cut anywhere.
+pub(crate) fn read_most(
+    reader: &mut (impl Read + ?Sized),
+    bytes: &mut [u8],
+) -> std::result::Result<usize, Fault> {
+    let mut read = 0;
+    while read < bytes.len() {
+        match reader.read(&mut bytes[read..]) {
+            Ok(0) => break,
+            Ok(n) => read += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(read)
+}
+
+/// The first or last bytes of a file, for errors: as text where they are.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => format!("'{text}'"),
+        _ => format!("{bytes:02x?}"),
     }
 }

@@ -100,12 +100,11 @@ fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache
         Format::Cifar | Format::Mat => {
             let mut labels = Vec::new();
             for path in paths {
-                let mut pixels = Vec::new();
-                match format {
-                    Format::Mat => mat::read(path, &mut pixels, &mut labels)?,
-                    _ => cifar::read(path, &mut pixels, &mut labels)?,
+                if *format == Format::Mat {
+                    labels.extend(mat::read(path, |pixels| images.push(pixels))?);
+                } else {
+                    images.push(cifar::read(path, &mut labels)?)?;
                 }
-                images.push(pixels)?;
             }
             Some(labels)
         }
@@ -132,9 +131,7 @@ fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache
 
 fn idx_part(paths: &[PathBuf], known: Option<&Known>, images: &mut Collector) -> Result<Option<Vec<u32>>> {
     let [file, rest @ ..] = paths else { return Ok(None) };
-    let pixels = idx::images(file)?;
-    let count = pixels.len() / (SIDE * SIDE);
-    images.push(pixels)?;
+    let count = idx::images(file, |pixels| images.push(pixels))?;
     let [path] = rest else { return Ok(None) };
     let labels = idx::labels(path)?;
     if labels.len() != count {
@@ -190,7 +187,7 @@ fn parquet_part(
 fn in_row(fault: Fault, row: usize) -> Fault {
     match fault {
         Fault::Format { expected, found } => Fault::new(expected, format!("{found} in row {row}")),
-        Fault::Io(error) => Fault::Io(error),
+        other => other,
     }
 }
 

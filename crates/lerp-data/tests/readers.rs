@@ -275,6 +275,55 @@ fn the_users_own_images() {
 }
 
 #[test]
+fn errors_say_what_was_found() {
+    let (_keep, folder) = folder();
+    write_mnist(&folder, true);
+    let path = folder.join("mnist/train-images-idx3-ubyte.gz");
+    let bytes = std::fs::read(&path).unwrap();
+    put(&path, &bytes[..bytes.len() - 20]);
+    let text = fault("mnist", &folder);
+    let (said, found) = text.rsplit_once(", found ").unwrap();
+    assert!(said.ends_with("expected 9408 bytes after the sizes [12, 28, 28]"), "{text}");
+    assert!(found.parse::<usize>().unwrap() < 9408, "{text}");
+    for (bytes, said) in [
+        (gzip(&[0, 0, 8, 3, 0]), "expected more bytes (4 for a size), found the end after 1 of them"),
+        (gzip(&[idx(&[1, 1, 1], &[5]), vec![0]].concat()), "after the sizes [1, 1, 1], found more"),
+        (
+            gzip(&idx(&[4097, 4096, 4096], &[])),
+            "expected at most 4194304 images, and 4294967296 bytes of them, found the sizes [4097, 4096, 4096]",
+        ),
+        (gzip(&idx(&[(4 << 20) + 1, 1, 1], &[])), "found the sizes [4194305, 1, 1]"),
+    ] {
+        put(&path, &bytes);
+        let text = fault("mnist", &folder);
+        assert!(text.ends_with(said), "{text}");
+    }
+
+    let text = |start: &[u8]| [start, &[b' '; 128][start.len()..]].concat();
+    let header = |start: &[u8], end: [u8; 4]| [&text(start)[..124], &end].concat();
+    let hdf5 = "found version 7.3 (HDF5), where MATLAB's save -v7 writes version 5";
+    for (bytes, found) in [
+        (header(b"MATLAB 7.3 MAT-file", [0, 2, b'I', b'M']), hdf5),
+        (header(b"MATLAB 5.0 MAT-file", [1, 0, b'M', b'I']), "found a big-endian one"),
+        (vec![0, 0, 0, 0, 32, 0, 0, 0], "found version 4, or no MATLAB file"),
+        (b"import os".to_vec(), "found 9 bytes that begin with 'import os'"),
+        (Vec::new(), "found 0 bytes that begin with ''"),
+    ] {
+        put(&folder.join("svhn/train_32x32.mat"), &bytes);
+        let text = fault("svhn", &folder);
+        assert!(
+            text.ends_with(found) && text.contains("expected a little-endian MATLAB file of version 5"),
+            "{text}"
+        );
+    }
+
+    put(&folder.join("mk.parquet"), b"import os, sys\n\n");
+    let name = format!("parquet:{}", folder.join("mk.parquet").display());
+    let text = fault(&name, &folder);
+    assert!(text.ends_with("at its beginning and end), found 'impo' there and [79, 73, 0a, 0a]"), "{text}");
+}
+
+#[test]
 fn what_is_missing_is_said_with_the_files_to_put_there() {
     let (_keep, folder) = folder();
     for (name, file) in
