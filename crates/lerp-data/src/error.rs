@@ -9,7 +9,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A name that belongs to no dataset.
-    #[error("there is no dataset '{name}'{}; there is: {}", did_you_mean(*.nearest), crate::DATASETS.join(", "))]
+    #[error("there is no dataset '{name}'{}; there is: {}, and your own: {}", did_you_mean(*.nearest), crate::DATASETS.join(", "), OWN)]
     UnknownDataset {
         /// The name that was given.
         name: String,
@@ -26,6 +26,22 @@ pub enum Error {
         name: &'static str,
         /// The files that it can be read from.
         files: &'static str,
+    },
+    /// A name of one's own images that names no place.
+    #[error("{name}: a folder is expected behind '{kind}:', and nothing is there")]
+    NoPlace {
+        /// The whole name.
+        name: String,
+        /// What stands before the colon.
+        kind: String,
+    },
+    /// A folder of datasets that is none.
+    #[error("{from} {} is not a folder", .folder.display())]
+    NoSuchFolder {
+        /// Where it was named: `--data`, or the environment variable.
+        from: &'static str,
+        /// What was named.
+        folder: PathBuf,
     },
     /// A folder without the files of the dataset.
     #[error("{name}: found no images in {}: put there {files}{}", .folder.display(), or_fetch(name))]
@@ -111,6 +127,9 @@ pub enum Error {
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
+
+/// Forms of the names of the user's own image sets.
+const OWN: &str = "idx:DIR, images:DIR, parquet:PATH";
 
 /// Result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

@@ -53,7 +53,8 @@ impl Parts {
 }
 
 /// Reads the files; `known` says what they must hold, if they are a set of the paper. Where there is no test part, the last
-/// of every `every` images makes one.
+/// of every `every` images makes one. The user's own images are brought into an order that does not depend on their classes;
+/// the paper's have theirs.
 ///
 /// # Errors
 /// If one cannot be read or holds something else.
@@ -73,11 +74,45 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
         let expected = format!("at least one test image (or {every} images to hold one out of)");
         return Err(Fault::new(expected, "none").at(file));
     }
+    if train.labelled() != test.labelled() {
+        let paths = if train.labelled() { &files.test } else { &files.train };
+        return Err(lacking(paths.first().map_or(last, PathBuf::as_path), train.labelled()));
+    }
     if known.is_some() {
         return Ok(Parts { train, test });
     }
     let [train, test] = Images::gray_if_gray([train, test]);
-    Ok(Parts { train, test })
+    Ok(Parts { train: train.shuffled(), test: test.shuffled() })
+}
+
+fn lacking(file: &Path, in_train: bool) -> Error {
+    let (with, without) = if in_train { ("training", "test") } else { ("test", "training") };
+    let expected = format!("labels in this {without} part, as in the {with} part, or in neither");
+    Fault::new(expected, "none").at(file)
+}
+
+/// Whether the files have labels, as far as they say so without being read.
+///
+/// # Errors
+/// If a part has some and the other none, or a file cannot be read.
+pub(crate) fn labelled(files: &Files) -> Result<bool> {
+    let of = |paths: &[PathBuf]| -> Result<Option<bool>> {
+        let Some(first) = paths.first() else { return Ok(None) };
+        Ok(Some(match files.format {
+            Format::Parquet => parquet::has_labels(first)?,
+            Format::Idx => paths.len() == 2,
+            Format::Pictures => false,
+            Format::Cifar | Format::Mat | Format::Folders(_) => true,
+        }))
+    };
+    let train = of(&files.train)?.unwrap_or_default();
+    match of(&files.test)? {
+        Some(test) if test != train => {
+            let paths = if train { &files.test } else { &files.train };
+            Err(lacking(&paths[0], train))
+        }
+        _ => Ok(train),
+    }
 }
 
 fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache) -> Result<Images> {
