@@ -1,6 +1,6 @@
 //! Image sets: pixels in memory or in a cache file, and which of them make a part.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use lerp_core::{Draws, ImageShape};
@@ -120,6 +120,17 @@ impl Images {
             Places::All => index,
             Places::Kept(every) => index + index / (every - 1),
             Places::Out(every) => index * every + every - 1,
+        }
+    }
+
+    /// The cache file that holds them, and its bytes.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub fn cache_file(&self) -> Result<Option<(PathBuf, u64)>> {
+        match &self.held.pixels {
+            Pixels::Memory(_) => Ok(None),
+            Pixels::File(stored) => stored.file().map(Some),
         }
     }
 

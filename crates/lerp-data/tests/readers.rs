@@ -5,56 +5,18 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
-use common::{Parquet, cifar_record, gzip, idx, jpeg, mat, png, put, upright};
+use common::{
+    Parquet, cifar_record, fault, folder, gzip, idx, jpeg, mat, png, put, test_image, upright, write_mnist,
+};
 use lerp_core::{Draws, ImageShape};
 use lerp_data::{Dataset, HubCache, ImageSet, Part, check, contact_sheet, image_set, image_set_in};
 use proptest::prelude::*;
 
 fn open(name: &str, folder: &Path) -> ImageSet {
     image_set(name, Some(folder)).unwrap()
-}
-
-/// What opening and reading it says, as an error.
-fn fault(name: &str, folder: &Path) -> String {
-    // Not in the user's own cache.
-    let error = match image_set_in(name, Some(folder), &HubCache::at(folder.join("hub"))) {
-        Err(error) => error,
-        Ok(set) => set.count(Part::Test).unwrap_err(),
-    };
-    let text = error.to_string();
-    assert!(!text.contains('\n') && text.len() < 900, "one sentence: {text}");
-    text.replace(&format!("{}/", folder.display()), "")
-}
-
-/// Test image `index` as bytes, and its label.
-fn test_image(set: &ImageSet, index: usize) -> (Vec<u8>, Option<u32>) {
-    let batch = set.range(Part::Test, index..index + 1, &Device::Cpu).unwrap();
-    let values = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let bytes = values.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
-    (bytes, batch.labels.map(|labels| labels.to_vec1::<u32>().unwrap()[0]))
-}
-
-fn folder() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_path_buf();
-    (folder, path)
-}
-
-fn write_mnist(folder: &Path, packed: bool) {
-    let image =
-        |i: u8| (0..28 * 28).map(move |p: u32| if p == 28 * 3 + 5 { 100 + i } else { (p / 28) as u8 });
-    let end = |bytes: Vec<u8>| if packed { gzip(&bytes) } else { bytes };
-    let tail = if packed { ".gz" } else { "" };
-    for (part, n) in [("train", 12), ("t10k", 3)] {
-        let images: Vec<u8> = (0..n).flat_map(image).collect();
-        let labels: Vec<u8> = (0..n).map(|i| i % 10).collect();
-        let place = folder.join("mnist");
-        put(&place.join(format!("{part}-images-idx3-ubyte{tail}")), &end(idx(&[n.into(), 28, 28], &images)));
-        put(&place.join(format!("{part}-labels-idx1-ubyte{tail}")), &end(idx(&[n.into()], &labels)));
-    }
 }
 
 #[test]
@@ -324,123 +286,6 @@ fn errors_say_what_was_found() {
     let name = format!("parquet:{}", folder.join("mk.parquet").display());
     let text = fault(&name, &folder);
     assert!(text.ends_with("at its beginning and end), found 'impo' there and [79, 73, 0a, 0a]"), "{text}");
-}
-
-#[test]
-fn what_is_missing_is_said_with_the_files_to_put_there() {
-    let (_keep, folder) = folder();
-    for (name, file) in
-        [("mnist", "train-images-idx3-ubyte"), ("svhn", "train_32x32.mat"), ("cifar10", "data_batch_1.bin")]
-    {
-        let text = fault(name, &folder);
-        assert!(text.starts_with(&format!("{name}: found no images in {name}: put there ")), "{text}");
-        assert!(text.contains(file) && text.contains(".parquet"), "{text}");
-        assert!(text.ends_with(&format!(", or let `cargo xtask data fetch {name}` download it")), "{text}");
-    }
-    let without = image_set_in("mnist", None, &HubCache::at(folder.join("hub"))).err();
-    // Where the environment names a folder of datasets, there may be some.
-    if std::env::var_os(lerp_data::FOLDER_VARIABLE).is_none() {
-        let text = without.unwrap().to_string();
-        assert!(
-            text.starts_with("mnist is not in the hub's cache: `cargo xtask data fetch mnist`"),
-            "{text}"
-        );
-    }
-    let text = fault("images:/nowhere/at/all", &folder);
-    assert!(text.contains("found no images in /nowhere/at/all: put there one sub-folder of PNG"), "{text}");
-    let text = fault("images:~/pets", &folder);
-    assert!(text.ends_with("('~' is expanded only by a shell, at the beginning of a word)"), "{text}");
-    for kind in ["images", "idx", "parquet"] {
-        let text = fault(&format!("{kind}:"), &folder);
-        assert_eq!(text, format!("{kind}:: a folder is expected behind '{kind}:', and nothing is there"));
-    }
-    let text = fault("image:foo", &folder);
-    assert!(text.ends_with("and your own: idx:DIR, images:DIR, parquet:PATH"), "{text}");
-    put(&folder.join("flat/a.png"), &png(32, 32, &upright(0)));
-    let text = fault(&format!("images:{}", folder.join("flat").display()), &folder);
-    assert!(
-        text.ends_with("(pictures are there, but not in a sub-folder: its name is their class)"),
-        "{text}"
-    );
-
-    for data in ["absent", "flat/a.png"].map(|name| folder.join(name)) {
-        let text = image_set("mnist", Some(&data)).err().unwrap().to_string();
-        assert_eq!(text, format!("--data {} is not a folder", data.display()));
-    }
-}
-
-#[test]
-fn sorted_images_of_ones_own_are_mixed_and_stay_with_their_labels() {
-    let (_keep, folder) = folder();
-    for class in 0..4_u8 {
-        for i in 0..25 {
-            put(&folder.join(format!("sorted/{class}/{i:02}.png")), &png(32, 32, &upright(class.into())));
-        }
-    }
-    let name = format!("images:{}?test-every=2", folder.join("sorted").display());
-    let set = image_set(&name, None).unwrap();
-    assert_eq!((set.count(Part::Train).unwrap(), set.count(Part::Test).unwrap()), (Some(50), Some(50)));
-    let first: Vec<_> = (0..20).map(|i| test_image(&set, i)).collect();
-    let count = |class| first.iter().filter(|(_, label)| *label == Some(class)).count();
-    assert!((0..4).all(|class| count(class) > 0), "{:?}", [0, 1, 2, 3].map(count));
-    assert!(first.iter().all(|(image, label)| *image == upright(label.unwrap() as usize)));
-    let classes = check(&set).unwrap().test.classes.unwrap();
-    assert_eq!(classes, [12, 13, 12, 13], "every second is held out, as before the mixing");
-    let again = image_set(&name, None).unwrap();
-    assert_eq!(again.digest().unwrap(), set.digest().unwrap(), "always in the same order");
-}
-
-#[test]
-fn folders_of_classes() {
-    let (_keep, folder) = folder();
-    let put = |path: &str, i: usize| put(&folder.join(path), &png(32, 32, &upright(i)));
-    let open = |place: &str| image_set(&format!("images:{}", folder.join(place).display()), None);
-    for class in ["cat", "dog"] {
-        (0..3).for_each(|i| put(&format!("what?dir/train/{class}/{i}.png"), i));
-        put(&format!("what?dir/val/{class}/0.png"), 9);
-    }
-    for empty in ["__MACOSX", "bird"] {
-        std::fs::create_dir(folder.join("what?dir/train").join(empty)).unwrap();
-    }
-    let set = open("what?dir").unwrap();
-    assert_eq!(
-        (set.title(), set.classes()),
-        ("what?dir", 2),
-        "a question mark in a name, and two empty folders"
-    );
-    let report = check(&set).unwrap();
-    assert_eq!((report.train.images, report.test.images, report.held_out), (6, 2, false));
-    assert!(open("what?dir?test-every=3").err().unwrap().to_string().contains("have a test part"));
-    put("what?dir/test/dog/0.png", 9);
-    assert_eq!(open("what?dir").unwrap().count(Part::Test).unwrap(), Some(1), "test goes before val");
-    put("what?dir/test/bird/0.png", 9);
-    let text = open("what?dir").err().unwrap().to_string();
-    assert!(text.ends_with("expected a class that the training part has, found 'bird'"), "{text}");
-}
-
-#[test]
-fn labels_in_one_part_only_are_an_error_at_once() {
-    let (_keep, folder) = folder();
-    let place = folder.join("mnist");
-    for (lacks, file) in [("train", "train-images-idx3-ubyte"), ("t10k", "t10k-images-idx3-ubyte")] {
-        write_mnist(&folder, false);
-        std::fs::remove_file(place.join(format!("{lacks}-labels-idx1-ubyte"))).unwrap();
-        for name in ["mnist".to_owned(), format!("idx:{}", place.display())] {
-            let text = image_set(&name, Some(&folder)).err().unwrap().to_string();
-            assert!(text.contains(&format!("{file}: expected labels in this ")), "{text}");
-        }
-    }
-    let images: Vec<Vec<u8>> = (0..3).map(|i| png(32, 32, &upright(i))).collect();
-    let file = |labels| Parquet { group: 9, ..Parquet::default() }.file("image", &images, labels);
-    let (with, without) = (file(Some(&[1, 2, 3])), file(None));
-    for (train, test, lacks) in [(&with, &without, "test.parquet"), (&without, &with, "train.parquet")] {
-        put(&folder.join("svhn/train.parquet"), train);
-        put(&folder.join("svhn/test.parquet"), test);
-        for name in ["svhn".to_owned(), format!("parquet:{}", folder.join("svhn").display())] {
-            let text = image_set(&name, Some(&folder)).err().unwrap().to_string();
-            assert!(text.contains(&format!("{lacks}: expected labels in this ")), "{text}");
-        }
-    }
 }
 
 #[test]

@@ -121,6 +121,9 @@ fn check(args: &DataCheckArgs) -> Result<()> {
     for file in &report.files {
         say(&format!("  {:<36} {:>13} bytes  sha256 {}", file.name, file.bytes, file.sha256));
     }
+    for (path, bytes) in &report.cache {
+        say(&format!("cache    {}, {bytes} bytes", path.display()));
+    }
     say(&format!("images   {}", shape(report.image)));
     part("train", &report.train);
     part("test", &report.test);
