@@ -94,6 +94,37 @@ fn svhn_from_matlab_is_upright_and_the_digit_0_is_class_9() {
 }
 
 #[test]
+fn files_of_more_than_one_block() {
+    let (_keep, folder) = folder();
+    let n = 1030_usize;
+    let images: Vec<Vec<u8>> = (0..n).map(upright).collect();
+    let labels: Vec<f64> = (0..n).map(|i| (i % 10 + 1) as f64).collect();
+    for part in ["train", "test"] {
+        put(&folder.join(format!("svhn/{part}_32x32.mat")), &mat(&images, &labels, true, false));
+    }
+    let set = open("svhn", &folder);
+    assert_eq!(set.count(Part::Test).unwrap(), Some(n));
+    for i in [0, 1023, 1024, n - 1] {
+        assert_eq!(test_image(&set, i), (upright(i), Some(i as u32 % 10)), "image {i}");
+    }
+
+    write_mnist(&folder, false);
+    let n = 1400_u32;
+    let pixels: Vec<u8> = (0..n).flat_map(|i| [(i % 251) as u8; 28 * 28]).collect();
+    let path = folder.join("mnist/t10k-images-idx3-ubyte");
+    put(&path, &idx(&[n, 28, 28], &pixels));
+    put(&folder.join("mnist/t10k-labels-idx1-ubyte"), &idx(&[n], &vec![3; n as usize]));
+    let set = open("mnist", &folder);
+    assert_eq!(set.count(Part::Test).unwrap(), Some(1400));
+    for i in [0, 1336, 1337, 1338, 1399] {
+        assert_eq!(test_image(&set, i).0[16 * 32 + 16], (i % 251) as u8, "image {i}");
+    }
+    put(&path, &idx(&[n, 28, 28], &pixels[..pixels.len() - 5]));
+    let text = fault("mnist", &folder);
+    assert!(text.ends_with("expected 1097600 bytes after the sizes [1400, 28, 28], found 1097595"), "{text}");
+}
+
+#[test]
 fn parquet_files_in_every_form_are_upright() {
     let images: Vec<Vec<u8>> = (0..5).map(|i| png(32, 32, &upright(i))).collect();
     for codec in [0, 1, 2, 6] {
