@@ -33,12 +33,18 @@ pub struct Report {
     pub image: ImageShape,
     /// Its files.
     pub files: Vec<FileReport>,
+    /// The cache files that hold its images, and their bytes; none where they are held in memory.
+    pub cache: Vec<(PathBuf, u64)>,
     /// The training part.
     pub train: PartReport,
     /// The test part.
     pub test: PartReport,
-    /// Whether the test part was held out of the training files: every tenth image.
+    /// Whether the test part was held out of the training files.
     pub held_out: bool,
+    /// The last of every so many images is held out, if any is.
+    pub every: usize,
+    /// SHA-256 of all images and labels ([`Dataset::digest`]), in hexadecimal.
+    pub digest: String,
 }
 
 /// One file, or the many files of one part.
@@ -73,14 +79,23 @@ pub fn check(set: &ImageSet) -> Result<Report> {
     let (files, parts) = (set.files(), set.parts()?);
     let mut reports = file_reports(&files.train, "training files")?;
     reports.extend(file_reports(&files.test, "test files")?);
+    let mut cache = Vec::new();
+    for part in [&parts.train, &parts.test] {
+        cache.extend(part.cache_file()?);
+    }
+    // Of one file, if images are held out.
+    cache.dedup();
     Ok(Report {
         name: set.name().into(),
         folder: files.folder.clone(),
         image: set.image(),
         files: reports,
+        cache,
         train: part_report(&parts.train, set.classes())?,
         test: part_report(&parts.test, set.classes())?,
         held_out: files.test.is_empty(),
+        every: set.every(),
+        digest: parts.digest()?,
     })
 }
 

@@ -11,16 +11,17 @@ use crate::{
 const PLANE: usize = SIDE * SIDE;
 const RECORD: usize = 1 + 3 * PLANE;
 
-/// Appends the records of the file at `path`.
+/// The images of the file at `path`; appends their labels.
 ///
 /// # Shapes
 /// Pixels `[n, 32, 32, 3]`, labels `[n]`.
-pub(crate) fn read(path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
+pub(crate) fn read(path: &Path, labels: &mut Vec<u32>) -> Result<Vec<u8>> {
     let bytes = fs::read(path).map_err(|source| Error::Io { file: path.into(), source })?;
     if bytes.is_empty() || bytes.len() % RECORD != 0 {
         let expected = format!("records of {RECORD} bytes");
         return Err(Fault::new(expected, format!("{} bytes in all", bytes.len())).at(path));
     }
+    let mut pixels = Vec::with_capacity(bytes.len());
     for (index, record) in bytes.chunks_exact(RECORD).enumerate() {
         let (label, planes) = (record[0], &record[1..]);
         if label > 9 {
@@ -29,5 +30,5 @@ pub(crate) fn read(path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> 
         labels.push(label.into());
         pixels.extend((0..PLANE).flat_map(|p| [planes[p], planes[PLANE + p], planes[2 * PLANE + p]]));
     }
-    Ok(())
+    Ok(pixels)
 }

@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest() {
         let message = |name| dataset(name, None).err().unwrap().to_string();
-        let there = "there is: lines, mnist, svhn, cifar10, celeba";
+        let there =
+            "there is: lines, mnist, svhn, cifar10, celeba, and your own: idx:DIR, images:DIR, parquet:PATH";
         assert_eq!(message("line"), format!("there is no dataset 'line' (did you mean 'lines'?); {there}"));
         assert_eq!(message("imagenet"), format!("there is no dataset 'imagenet'; {there}"));
     }

@@ -1,7 +1,7 @@
 //! Errors of datasets.
 
 use std::{
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -9,7 +9,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A name that belongs to no dataset.
-    #[error("there is no dataset '{name}'{}; there is: {}", did_you_mean(*.nearest), crate::DATASETS.join(", "))]
+    #[error("there is no dataset '{name}'{}; there is: {}, and your own: {}", did_you_mean(*.nearest), crate::DATASETS.join(", "), OWN)]
     UnknownDataset {
         /// The name that was given.
         name: String,
@@ -26,6 +26,22 @@ pub enum Error {
         name: &'static str,
         /// The files that it can be read from.
         files: &'static str,
+    },
+    /// A name of one's own images that names no place.
+    #[error("{name}: a folder is expected behind '{kind}:', and nothing is there")]
+    NoPlace {
+        /// The whole name.
+        name: String,
+        /// What stands before the colon.
+        kind: String,
+    },
+    /// A folder of datasets that is none.
+    #[error("{from} {} is not a folder", .folder.display())]
+    NoSuchFolder {
+        /// Where it was named: `--data`, or the environment variable.
+        from: &'static str,
+        /// What was named.
+        folder: PathBuf,
     },
     /// A folder without the files of the dataset.
     #[error("{name}: found no images in {}: put there {files}{}", .folder.display(), or_fetch(name))]
@@ -112,6 +128,9 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
+/// Forms of the names of the user's own image sets.
+const OWN: &str = "idx:DIR, images:DIR, parquet:PATH";
+
 /// Result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -132,7 +151,12 @@ fn and_more(n: usize) -> String {
 #[derive(Debug)]
 pub(crate) enum Fault {
     Io(io::Error),
-    Format { expected: String, found: String },
+    Format {
+        expected: String,
+        found: String,
+    },
+    /// Of another file, such as the cache file that is written meanwhile.
+    Elsewhere(Error),
 }
 
 impl Fault {
@@ -146,6 +170,7 @@ impl Fault {
         match self {
             Self::Io(source) => Error::Io { file: file.into(), source },
             Self::Format { expected, found } => Error::Format { file: file.into(), expected, found },
+            Self::Elsewhere(error) => error,
         }
     }
 }
@@ -160,5 +185,52 @@ impl From<io::Error> for Fault {
             }
             _ => Self::Io(error),
         }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Elsewhere(error)
+    }
+}
+
+/// Reads as many bytes as `bytes` has, which are `what`; where the file or its compressed stream ends too early, the fault
+/// says how many were there.
+pub(crate) fn fill(
+    reader: &mut (impl Read + ?Sized),
+    bytes: &mut [u8],
+    what: &str,
+) -> std::result::Result<(), Fault> {
+    let read = read_most(reader, bytes)?;
+    if read < bytes.len() {
+        let expected = format!("more bytes ({} for {what})", bytes.len());
+        return Err(Fault::new(expected, format!("the end after {read} of them")));
+    }
+    Ok(())
+}
+
+/// Reads what there is, up to all of `bytes`, and says how many there were; a compressed stream may be cut anywhere.
+pub(crate) fn read_most(
+    reader: &mut (impl Read + ?Sized),
+    bytes: &mut [u8],
+) -> std::result::Result<usize, Fault> {
+    let mut read = 0;
+    while read < bytes.len() {
+        match reader.read(&mut bytes[read..]) {
+            Ok(0) => break,
+            Ok(n) => read += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(read)
+}
+
+/// The first or last bytes of a file, for errors: as text where they are.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => format!("'{text}'"),
+        _ => format!("{bytes:02x?}"),
     }
 }

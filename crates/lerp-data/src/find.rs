@@ -196,7 +196,7 @@ pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
         ),
         "images" => (
             folders(place)?,
-            "one sub-folder of PNG or JPEG images a class, or such folders in train and test",
+            "one sub-folder of PNG or JPEG images a class, or such sub-folders in train and in test",
         ),
         _ if place.is_file() => {
             let folder = place.parent().unwrap_or(place);
@@ -204,7 +204,17 @@ pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
         }
         _ => (parquet(place, false)?, "*.parquet, the test part's named test*"),
     };
-    found.ok_or_else(|| Error::NoFiles { name: name.into(), folder: place.into(), files: files.into() })
+    let flat = kind == "images" && list(place)?.iter().any(|path| is_picture(path));
+    let hint = match place {
+        _ if flat => " (pictures are there, but not in a sub-folder: its name is their class)",
+        _ if place.starts_with("~") => " ('~' is expanded only by a shell, at the beginning of a word)",
+        _ => "",
+    };
+    found.ok_or_else(|| Error::NoFiles {
+        name: name.into(),
+        folder: place.into(),
+        files: format!("{files}{hint}"),
+    })
 }
 
 fn idx(folders: &[PathBuf]) -> Result<Option<Files>> {
@@ -287,24 +297,36 @@ pub(crate) fn parquet(folder: &Path, extra: bool) -> Result<Option<Files>> {
     Ok(Some(files).filter(|files| !files.train.is_empty()))
 }
 
+/// Names of a folder of test images beside `train`.
+const TEST_FOLDERS: [&str; 4] = ["test", "val", "valid", "validation"];
+
+/// Folders of pictures, each a class; in `train` and in the first of [`TEST_FOLDERS`] that has any, if there is a `train`.
 fn folders(folder: &Path) -> Result<Option<Files>> {
-    let (train_folder, test_folder) = (folder.join("train"), folder.join("test"));
+    let train_folder = folder.join("train");
     let split = train_folder.is_dir();
     let train_folder = if split { train_folder } else { folder.into() };
     let subfolders = |folder: &Path| -> Result<Vec<PathBuf>> {
         Ok(list(folder)?.into_iter().filter(|path| path.is_dir()).collect())
     };
-    let inside = |folders: &[PathBuf]| -> Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
-        for folder in folders {
-            found.extend(list(folder)?.into_iter().filter(|path| is_picture(path)));
+    // A folder without pictures, such as macOS puts into archives, is no class.
+    let inside = |folder: &Path| -> Result<(Vec<String>, Vec<PathBuf>)> {
+        let (mut classes, mut pictures) = (Vec::new(), Vec::new());
+        for class in subfolders(folder)? {
+            let before = pictures.len();
+            pictures.extend(list(&class)?.into_iter().filter(|path| is_picture(path)));
+            if pictures.len() > before {
+                classes.push(file_name(&class));
+            }
         }
-        Ok(found)
+        Ok((classes, pictures))
     };
-    let classes = subfolders(&train_folder)?;
-    let train = inside(&classes)?;
-    let test = if split { inside(&subfolders(&test_folder)?)? } else { Vec::new() };
-    let names = classes.iter().map(|path| file_name(path)).collect();
+    let (names, train) = inside(&train_folder)?;
+    let mut test = Vec::new();
+    for name in TEST_FOLDERS.iter().filter(|_| split) {
+        if test.is_empty() {
+            test = inside(&folder.join(name))?.1;
+        }
+    }
     let files = Files::new(Format::Folders(names), folder, train, test);
     Ok(Some(files).filter(|files| !files.train.is_empty()))
 }
@@ -337,6 +359,6 @@ fn extension(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
-fn is_picture(path: &Path) -> bool {
+pub(crate) fn is_picture(path: &Path) -> bool {
     matches!(extension(path).as_str(), "png" | "jpg" | "jpeg")
 }

@@ -28,6 +28,7 @@ use ureq::{Agent, Body, config::RedirectAuthHeaders, http::Response};
 
 use crate::{
     HubCache, HubSource,
+    check::hexadecimal,
     find::{KNOWN, Known},
 };
 
@@ -371,7 +372,7 @@ impl Transfer<'_> {
                     },
                 )?;
             }
-            let found = hex(&part.digest.finalize());
+            let found = hexadecimal(part.digest);
             if found != remote.sha256 {
                 fs::remove_file(&partial).map_err(io(&partial))?;
                 let expected = format!("SHA-256 {}", remote.sha256);
@@ -462,6 +463,7 @@ impl Transfer<'_> {
             | ureq::Error::InvalidProxyUrl
             | ureq::Error::Tls(_)
             | ureq::Error::Rustls(_) => Failure::Final(self.unreachable(url, error.to_string())),
+            // Without the 'io: ' that ureq puts before it.
             ureq::Error::Io(error) => again(error.to_string()),
             error => again(error.to_string()),
         })?;
@@ -559,11 +561,6 @@ fn plain(name: &str) -> bool {
 
 fn is_sha256(digits: &str) -> bool {
     digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn names() -> Vec<&'static str> {

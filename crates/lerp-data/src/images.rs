@@ -1,12 +1,12 @@
 //! Image sets: pixels in memory or in a cache file, and which of them make a part.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use candle_core::{Device, Tensor};
-use lerp_core::ImageShape;
+use lerp_core::{Draws, ImageShape};
 use sha2::{Digest, Sha256};
 
-use crate::{Batch, Result, stored::Stored};
+use crate::{Batch, Permutation, Result, stored::Stored};
 
 /// What a stored value stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +94,13 @@ pub(crate) struct Images {
     pub shape: ImageShape,
     held: Arc<Held>,
     places: Places,
+    /// Which of its places comes at which index, if not each at its own.
+    order: Option<Permutation>,
 }
 
 impl Images {
     pub fn new(held: Held) -> Self {
-        Self { shape: held.shape, held: Arc::new(held), places: Places::All }
+        Self { shape: held.shape, held: Arc::new(held), places: Places::All, order: None }
     }
 
     /// Number of images.
@@ -113,10 +115,22 @@ impl Images {
 
     /// Where image `index` was read.
     fn place(&self, index: usize) -> usize {
+        let index = self.order.as_ref().map_or(index, |order| order.of(index as u64) as usize);
         match self.places {
             Places::All => index,
             Places::Kept(every) => index + index / (every - 1),
             Places::Out(every) => index * every + every - 1,
+        }
+    }
+
+    /// The cache file that holds them, and its bytes.
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub fn cache_file(&self) -> Result<Option<(PathBuf, u64)>> {
+        match &self.held.pixels {
+            Pixels::Memory(_) => Ok(None),
+            Pixels::File(stored) => stored.file().map(Some),
         }
     }
 
@@ -186,6 +200,13 @@ impl Images {
     pub fn hold_out(self, every: usize) -> (Self, Self) {
         let out = Self { places: Places::Out(every), ..self.clone() };
         (Self { places: Places::Kept(every), ..self }, out)
+    }
+
+    /// The same images in another order, always the same one: the first so many of a set that is sorted by class become a
+    /// fair sample of it.
+    pub fn shuffled(self) -> Self {
+        let draws = Draws::new(0, &Device::Cpu).scope("order of one's own images");
+        Self { order: Some(Permutation::new(self.len() as u64, &draws)), ..self }
     }
 
     /// One channel instead of three, if the three are equal in all of both.

@@ -4,9 +4,12 @@ use std::{fs, path::Path, path::PathBuf};
 
 use lerp_core::ImageShape;
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Part, Result, cifar,
+    Error, Part, Result,
+    check::hexadecimal,
+    cifar,
     error::Fault,
     find::{Files, Format, Known, file_name},
     idx,
@@ -36,10 +39,22 @@ impl Parts {
             Part::Test => &self.test,
         }
     }
+
+    /// SHA-256 of all images and labels, in hexadecimal.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn digest(&self) -> Result<String> {
+        let mut digest = Sha256::new();
+        self.train.feed(&mut digest)?;
+        self.test.feed(&mut digest)?;
+        Ok(hexadecimal(digest))
+    }
 }
 
 /// Reads the files; `known` says what they must hold, if they are a set of the paper. Where there is no test part, the last
-/// of every `every` images makes one.
+/// of every `every` images makes one. The user's own images are brought into an order that does not depend on their classes;
+/// the paper's have theirs.
 ///
 /// # Errors
 /// If one cannot be read or holds something else.
@@ -59,11 +74,45 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
         let expected = format!("at least one test image (or {every} images to hold one out of)");
         return Err(Fault::new(expected, "none").at(file));
     }
+    if train.labelled() != test.labelled() {
+        let paths = if train.labelled() { &files.test } else { &files.train };
+        return Err(lacking(paths.first().map_or(last, PathBuf::as_path), train.labelled()));
+    }
     if known.is_some() {
         return Ok(Parts { train, test });
     }
     let [train, test] = Images::gray_if_gray([train, test]);
-    Ok(Parts { train, test })
+    Ok(Parts { train: train.shuffled(), test: test.shuffled() })
+}
+
+fn lacking(file: &Path, in_train: bool) -> Error {
+    let (with, without) = if in_train { ("training", "test") } else { ("test", "training") };
+    let expected = format!("labels in this {without} part, as in the {with} part, or in neither");
+    Fault::new(expected, "none").at(file)
+}
+
+/// Whether the files have labels, as far as they say so without being read.
+///
+/// # Errors
+/// If a part has some and the other none, or a file cannot be read.
+pub(crate) fn labelled(files: &Files) -> Result<bool> {
+    let of = |paths: &[PathBuf]| -> Result<Option<bool>> {
+        let Some(first) = paths.first() else { return Ok(None) };
+        Ok(Some(match files.format {
+            Format::Parquet => parquet::has_labels(first)?,
+            Format::Idx => paths.len() == 2,
+            Format::Pictures => false,
+            Format::Cifar | Format::Mat | Format::Folders(_) => true,
+        }))
+    };
+    let train = of(&files.train)?.unwrap_or_default();
+    match of(&files.test)? {
+        Some(test) if test != train => {
+            let paths = if train { &files.test } else { &files.train };
+            Err(lacking(&paths[0], train))
+        }
+        _ => Ok(train),
+    }
 }
 
 fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache) -> Result<Images> {
@@ -86,12 +135,11 @@ fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache
         Format::Cifar | Format::Mat => {
             let mut labels = Vec::new();
             for path in paths {
-                let mut pixels = Vec::new();
-                match format {
-                    Format::Mat => mat::read(path, &mut pixels, &mut labels)?,
-                    _ => cifar::read(path, &mut pixels, &mut labels)?,
+                if *format == Format::Mat {
+                    labels.extend(mat::read(path, |pixels| images.push(pixels))?);
+                } else {
+                    images.push(cifar::read(path, &mut labels)?)?;
                 }
-                images.push(pixels)?;
             }
             Some(labels)
         }
@@ -118,9 +166,7 @@ fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache
 
 fn idx_part(paths: &[PathBuf], known: Option<&Known>, images: &mut Collector) -> Result<Option<Vec<u32>>> {
     let [file, rest @ ..] = paths else { return Ok(None) };
-    let pixels = idx::images(file)?;
-    let count = pixels.len() / (SIDE * SIDE);
-    images.push(pixels)?;
+    let count = idx::images(file, |pixels| images.push(pixels))?;
     let [path] = rest else { return Ok(None) };
     let labels = idx::labels(path)?;
     if labels.len() != count {
@@ -176,7 +222,7 @@ fn parquet_part(
 fn in_row(fault: Fault, row: usize) -> Fault {
     match fault {
         Fault::Format { expected, found } => Fault::new(expected, format!("{found} in row {row}")),
-        Fault::Io(error) => Fault::Io(error),
+        other => other,
     }
 }
 

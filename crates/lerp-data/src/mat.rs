@@ -1,7 +1,7 @@
 //! SVHN's MATLAB files (<http://ufldl.stanford.edu/housenumbers>, "format 2"): version 5, an array `X` of images and an
 //! array `y` of labels, each usually packed with zlib.
 //!
-//! Read as a stream, image by image: `extra_32x32.mat` is 1.6 GB unpacked.
+//! Read as a stream, a block of images at a time: `extra_32x32.mat` is 1.6 GB unpacked.
 
 use std::{
     fs::File,
@@ -11,54 +11,60 @@ use std::{
 
 use flate2::read::ZlibDecoder;
 
-use crate::{Result, error::Fault, resize::SIDE};
+use crate::{
+    Result,
+    error::{Fault, fill, read_most, show},
+    resize::SIDE,
+};
 
 type Faulty<T> = std::result::Result<T, Fault>;
 
 const STRIDE: usize = SIDE * SIDE * 3;
+/// Images handed on at a time.
+const BLOCK: usize = 1024;
 
 const COMPRESSED: u32 = 15;
 const MATRIX: u32 = 14;
 
-/// What the two arrays hold.
+/// What of the two arrays was read.
 #[derive(Default)]
 struct Arrays {
-    pixels: Option<Vec<u8>>,
+    /// How many images were handed on.
+    images: Option<usize>,
     labels: Option<Vec<u32>>,
 }
 
-/// Appends the images of the file at `path`, and their classes: the label less one, so that the digit 0, which the file
-/// calls 10, is class 9 (section B6 of the protocol).
+/// Hands the images of the file at `path` to `each`, many at a time, and gives their classes: the label less one, so that
+/// the digit 0, which the file calls 10, is class 9 (section B6 of the protocol).
 ///
 /// # Shapes
 /// Pixels `[n, 32, 32, 3]`, labels `[n]`.
-pub(crate) fn read(path: &Path, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<()> {
-    let before = pixels.len() / STRIDE;
-    let mut arrays = || -> Faulty<(Vec<u8>, Vec<u32>)> {
+pub(crate) fn read(path: &Path, mut each: impl FnMut(Vec<u8>) -> Result<()>) -> Result<Vec<u32>> {
+    let mut arrays = || -> Faulty<(usize, Vec<u32>)> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let arrays = arrays(&mut BufReader::new(file), length, std::mem::take(pixels))?;
+        let arrays = arrays(&mut BufReader::new(file), length, &mut each)?;
         let absent = |name| Fault::new(format!("an array '{name}'"), "none");
-        Ok((arrays.pixels.ok_or_else(|| absent("X"))?, arrays.labels.ok_or_else(|| absent("y"))?))
+        Ok((arrays.images.ok_or_else(|| absent("X"))?, arrays.labels.ok_or_else(|| absent("y"))?))
     };
-    let (all, new) = arrays().map_err(|fault| fault.at(path))?;
-    let images = all.len() / STRIDE - before;
-    if images != new.len() {
-        return Err(Fault::new(format!("{images} labels for as many images"), new.len().to_string()).at(path));
+    let (images, labels) = arrays().map_err(|fault| fault.at(path))?;
+    if images != labels.len() {
+        let expected = format!("{images} labels for as many images");
+        return Err(Fault::new(expected, labels.len().to_string()).at(path));
     }
-    *pixels = all;
-    labels.extend(new);
-    Ok(())
+    Ok(labels)
 }
 
-fn arrays(file: &mut impl Read, length: u64, pixels: Vec<u8>) -> Faulty<Arrays> {
+type Each<'a> = &'a mut dyn FnMut(Vec<u8>) -> Result<()>;
+
+fn arrays(file: &mut impl Read, length: u64, each: Each) -> Faulty<Arrays> {
     let mut header = [0; 128];
-    let whole = file.read_exact(&mut header).is_ok();
-    if !whole || header[124..] != [0, 1, b'I', b'M'] {
-        return Err(Fault::new("a little-endian MATLAB file of version 5", "something else"));
+    let read = read_most(file, &mut header)?;
+    if header[124..] != [0, 1, b'I', b'M'] {
+        return Err(Fault::new("a little-endian MATLAB file of version 5", version(&header[..read])));
     }
-    let (mut arrays, mut before) = (Arrays::default(), Some(pixels));
-    while arrays.pixels.is_none() || arrays.labels.is_none() {
+    let mut arrays = Arrays::default();
+    while arrays.images.is_none() || arrays.labels.is_none() {
         let Some(tag) = Tag::read(file, true)? else { break };
         let mut element = file.take(u64::from(tag.size));
         match tag.kind {
@@ -66,17 +72,30 @@ fn arrays(file: &mut impl Read, length: u64, pixels: Vec<u8>) -> Faulty<Arrays> 
                 let mut unpacked = ZlibDecoder::new(&mut element);
                 match Tag::read(&mut unpacked, false)? {
                     Some(inner) if inner.kind == MATRIX => {
-                        matrix(&mut unpacked, length, &mut arrays, &mut before)?;
+                        matrix(&mut unpacked, length, &mut arrays, each)?;
                     }
                     _ => {}
                 }
             }
-            MATRIX => matrix(&mut element, length, &mut arrays, &mut before)?,
+            MATRIX => matrix(&mut element, length, &mut arrays, each)?,
             _ => {}
         }
         io::copy(&mut element, &mut io::sink())?;
     }
     Ok(arrays)
+}
+
+/// What a file with another `header` is.
+fn version(header: &[u8]) -> String {
+    if header.starts_with(b"MATLAB 7.3") || header.starts_with(b"\x89HDF") {
+        return "version 7.3 (HDF5), where MATLAB's save -v7 writes version 5".into();
+    }
+    match header {
+        [.., b'M', b'I'] if header.len() == 128 => "a big-endian one".into(),
+        // By its format's description: a type below 5000, where version 5 has letters.
+        [a, b, 0, 0, ..] if u16::from_le_bytes([*a, *b]) < 5000 => "version 4, or no MATLAB file".into(),
+        _ => format!("{} bytes that begin with {}", header.len(), show(&header[..header.len().min(16)])),
+    }
 }
 
 /// Kind and size of the element that follows.
@@ -94,7 +113,7 @@ impl Tag {
         if may_end && reader.read(&mut bytes[..1])? == 0 {
             return Ok(None);
         }
-        reader.read_exact(&mut bytes[usize::from(may_end)..])?;
+        fill(reader, &mut bytes[usize::from(may_end)..], "an element's kind and size")?;
         let [a, b, c, d, e, f, g, h] = bytes;
         let (kind, size) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
         if kind >> 16 == 0 {
@@ -116,7 +135,7 @@ impl Tag {
             return Err(Fault::new(format!("{what} of at most {limit} bytes"), self.size.to_string()));
         }
         let mut bytes = vec![0; (self.size as usize).next_multiple_of(8)];
-        reader.read_exact(&mut bytes)?;
+        fill(reader, &mut bytes, what)?;
         bytes.truncate(self.size as usize);
         Ok(bytes)
     }
@@ -130,12 +149,7 @@ fn part(reader: &mut impl Read, limit: u32, what: &str) -> Faulty<Vec<u8>> {
 }
 
 /// Reads an array if it is `X` or `y`.
-fn matrix(
-    reader: &mut impl Read,
-    length: u64,
-    arrays: &mut Arrays,
-    before: &mut Option<Vec<u8>>,
-) -> Faulty<()> {
+fn matrix(reader: &mut impl Read, length: u64, arrays: &mut Arrays, each: Each) -> Faulty<()> {
     let _flags = part(reader, 64, "array flags")?;
     let sizes = part(reader, 128, "dimensions")?;
     let sizes: Vec<usize> =
@@ -152,8 +166,11 @@ fn matrix(
                     return Err(Fault::new("bytes (type 2) as [32, 32, 3, n] in the array X", found));
                 }
             };
-            let pixels = before.take().ok_or_else(|| Fault::new("one array X", "another"))?;
-            arrays.pixels = Some(images(reader, n, length, pixels)?);
+            if arrays.images.is_some() {
+                return Err(Fault::new("one array X", "another"));
+            }
+            images(reader, n, each)?;
+            arrays.images = Some(n);
         }
         b"y" => {
             let n: usize = sizes.iter().fold(1, |product: usize, size| product.saturating_mul(*size));
@@ -165,24 +182,23 @@ fn matrix(
 }
 
 /// MATLAB stores `X[row, column, channel, image]` with the row running fastest.
-fn images(reader: &mut impl Read, n: usize, length: u64, mut pixels: Vec<u8>) -> Faulty<Vec<u8>> {
-    // The claim is believed only as far as the file's size makes it likely.
-    pixels.reserve_exact((n * STRIDE).min(4 * length as usize + STRIDE));
+fn images(reader: &mut impl Read, n: usize, each: Each) -> Faulty<()> {
     let mut image = [0; STRIDE];
-    for index in 0..n {
-        reader.read_exact(&mut image).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                Fault::new(format!("{n} images"), format!("the end in image {index}"))
+    for first in (0..n).step_by(BLOCK) {
+        let mut pixels = Vec::with_capacity(BLOCK * STRIDE);
+        for index in first..n.min(first + BLOCK) {
+            if read_most(reader, &mut image)? < STRIDE {
+                return Err(Fault::new(format!("{n} images"), format!("the end in image {index}")));
             }
-            _ => error.into(),
-        })?;
-        for row in 0..SIDE {
-            for column in 0..SIDE {
-                pixels.extend([0, 1, 2].map(|channel| image[row + SIDE * (column + SIDE * channel)]));
+            for row in 0..SIDE {
+                for column in 0..SIDE {
+                    pixels.extend([0, 1, 2].map(|channel| image[row + SIDE * (column + SIDE * channel)]));
+                }
             }
         }
+        each(pixels)?;
     }
-    Ok(pixels)
+    Ok(())
 }
 
 fn labels(reader: &mut impl Read, tag: &Tag, n: usize, length: u64) -> Faulty<Vec<u32>> {

@@ -7,7 +7,7 @@ use zune_jpeg::{
     zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-use crate::error::Fault;
+use crate::error::{Fault, show};
 
 type Result<T> = std::result::Result<T, Fault>;
 
@@ -30,7 +30,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Picture> {
         [0xff, 0xd8, ..] => jpeg(bytes),
         _ => {
             let found =
-                format!("{} bytes that begin with {:02x?}", bytes.len(), &bytes[..bytes.len().min(4)]);
+                format!("{} bytes that begin with {}", bytes.len(), show(&bytes[..bytes.len().min(4)]));
             Err(Fault::new("a PNG or JPEG image", found))
         }
     }
@@ -125,7 +125,7 @@ pub(crate) mod tests {
         let message = |bytes: &[u8]| decode(bytes).err().unwrap().at("a.png".as_ref()).to_string();
         assert_eq!(
             message(b"GIF89a"),
-            "a.png: expected a PNG or JPEG image, found 6 bytes that begin with [47, 49, 46, 38]"
+            "a.png: expected a PNG or JPEG image, found 6 bytes that begin with 'GIF8'"
         );
         assert!(message(b"").contains("0 bytes"));
         assert!(message(b"\x89PNG\r\n").starts_with("a.png: expected a sound PNG image, found '"));

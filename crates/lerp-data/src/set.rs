@@ -8,14 +8,11 @@ use std::{
 
 use candle_core::Device;
 use lerp_core::{Draws, ImageShape, Network};
-use sha2::{Digest, Sha256};
 
 use crate::{
     Batch, Dataset, Error, HubCache, Part, Result,
-    check::hexadecimal,
     find::{Files, Format, KNOWN, Known, file_name, known, own},
-    load::{Parts, load},
-    parquet,
+    load::{Parts, labelled, load},
     shuffle::epoch_order,
     stored::Cache,
 };
@@ -32,7 +29,8 @@ const TEST_EVERY: usize = 10;
 /// part (the reference shuffles within 1024 images only); see [`Dataset`] for what decides it. Where the files have no
 /// test part, every tenth image is held out for it (CelebA; the reference tests on its training images), or every so
 /// manieth as the name says, `images:DIR?test-every=5`. The images of
-/// the paper's sets are read when they are first asked for, the user's own at once.
+/// the paper's sets are read when they are first asked for, the user's own at once; and these, which may be sorted by class,
+/// are in an order of their own, always the same.
 pub struct ImageSet {
     name: String,
     title: String,
@@ -49,10 +47,15 @@ impl ImageSet {
     /// The image set called `name`: one of the paper's, or `idx:DIR`, `images:DIR` or `parquet:FILE_OR_DIR`, with
     /// `?test-every=N` behind it where the default will not do; `None` if it is no name of an image set.
     pub(crate) fn open(name: &str, data: Option<&Path>, cache: &HubCache) -> Option<Result<Self>> {
-        let (place, option) =
-            name.split_once('?').map_or((name, None), |(place, option)| (place, Some(option)));
+        let own = |name: &str| matches!(name.split_once(':'), Some(("idx" | "images" | "parquet", _)));
+        // A folder's name may have a question mark of its own.
+        let is_option = |text: &str| !own(name) || text.starts_with("test-every") || text.contains('=');
+        let (place, option) = match name.rsplit_once('?') {
+            Some((place, option)) if is_option(option) => (place, Some(option)),
+            _ => (name, None),
+        };
         let known = KNOWN.iter().find(|known| known.name == place);
-        let own = place.split_once(':').filter(|(kind, _)| ["idx", "images", "parquet"].contains(kind));
+        let own = place.split_once(':').filter(|_| own(place));
         let every = || held_out(name, option);
         match (known, own) {
             (Some(known), _) => {
@@ -73,14 +76,18 @@ impl ImageSet {
         cache: &HubCache,
     ) -> Result<Self> {
         let variable = || std::env::var_os(FOLDER_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let folder = data.map(PathBuf::from).or_else(variable);
+        let given = || Some((PathBuf::from(data?), "--data"));
+        let given = given().or_else(|| Some((variable()?, FOLDER_VARIABLE)));
+        // The hub's cache would hide a mistyped one.
+        if let Some((folder, from)) = &given
+            && !folder.is_dir()
+        {
+            return Err(Error::NoSuchFolder { from, folder: folder.clone() });
+        }
+        let folder = given.map(|(folder, _)| folder);
         let files = known(set, folder.as_deref(), cache)?;
         let every = check_held_out(name, every, &files)?;
-        let labelled = match files.format {
-            Format::Parquet => files.train.first().map_or(Ok(false), |path| parquet::has_labels(path))?,
-            Format::Idx => files.train.len() == 2,
-            _ => true,
-        };
+        let labelled = set.classes > 0 && labelled(&files)?;
         Ok(Self {
             name: name.into(),
             title: set.title.into(),
@@ -95,6 +102,9 @@ impl ImageSet {
     }
 
     fn own(name: &str, kind: &str, place: &Path, every: Option<usize>) -> Result<Self> {
+        if place.as_os_str().is_empty() {
+            return Err(Error::NoPlace { name: name.into(), kind: kind.into() });
+        }
         let files = own(name, kind, place)?;
         let every = check_held_out(name, every, &files)?;
         let parts = load(&files, None, every, &Cache::of_user())?;
@@ -122,6 +132,11 @@ impl ImageSet {
 
     pub(crate) fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// One of so many images is held out, where there is no test part.
+    pub(crate) fn every(&self) -> usize {
+        self.every
     }
 
     /// The images, which are read at the first call.
@@ -201,10 +216,6 @@ impl Dataset for ImageSet {
     }
 
     fn digest(&self) -> Result<Option<String>> {
-        let parts = self.parts()?;
-        let mut digest = Sha256::new();
-        parts.train.feed(&mut digest)?;
-        parts.test.feed(&mut digest)?;
-        Ok(Some(hexadecimal(digest)))
+        self.parts()?.digest().map(Some)
     }
 }

@@ -11,7 +11,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use common::{Parquet, png};
 use lerp_data::{
-    Dataset, HubCache,
+    Dataset, HubCache, Part,
     hub::{Event, Fetched, Hub, HubError},
     image_set_in,
 };
@@ -98,7 +98,7 @@ impl Setting {
         assert_eq!(files_below(&self.repository()), wanted);
 
         let set = image_set_in("mnist", None, &self.hub.cache).unwrap();
-        assert_eq!((set.test_len().unwrap(), set.classes()), (Some(3), 10));
+        assert_eq!((set.count(Part::Test).unwrap(), set.classes()), (Some(3), 10));
         let source = set.hub().unwrap();
         assert_eq!((source.repository, source.revision), ("ylecun/mnist", REVISION));
         assert_eq!(set.folder(), self.pointer("mnist"));

@@ -5,56 +5,18 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
-use common::{Parquet, cifar_record, gzip, idx, jpeg, mat, png, put, upright};
+use common::{
+    Parquet, cifar_record, fault, folder, gzip, idx, jpeg, mat, png, put, test_image, upright, write_mnist,
+};
 use lerp_core::{Draws, ImageShape};
 use lerp_data::{Dataset, HubCache, ImageSet, Part, check, contact_sheet, image_set, image_set_in};
 use proptest::prelude::*;
 
 fn open(name: &str, folder: &Path) -> ImageSet {
     image_set(name, Some(folder)).unwrap()
-}
-
-/// What opening and reading it says, as an error.
-fn fault(name: &str, folder: &Path) -> String {
-    // Not in the user's own cache.
-    let error = match image_set_in(name, Some(folder), &HubCache::at(folder.join("hub"))) {
-        Err(error) => error,
-        Ok(set) => set.count(Part::Test).unwrap_err(),
-    };
-    let text = error.to_string();
-    assert!(!text.contains('\n') && text.len() < 900, "one sentence: {text}");
-    text.replace(&format!("{}/", folder.display()), "")
-}
-
-/// Test image `index` as bytes, and its label.
-fn test_image(set: &ImageSet, index: usize) -> (Vec<u8>, Option<u32>) {
-    let batch = set.range(Part::Test, index..index + 1, &Device::Cpu).unwrap();
-    let values = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let bytes = values.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
-    (bytes, batch.labels.map(|labels| labels.to_vec1::<u32>().unwrap()[0]))
-}
-
-fn folder() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_path_buf();
-    (folder, path)
-}
-
-fn write_mnist(folder: &Path, packed: bool) {
-    let image =
-        |i: u8| (0..28 * 28).map(move |p: u32| if p == 28 * 3 + 5 { 100 + i } else { (p / 28) as u8 });
-    let end = |bytes: Vec<u8>| if packed { gzip(&bytes) } else { bytes };
-    let tail = if packed { ".gz" } else { "" };
-    for (part, n) in [("train", 12), ("t10k", 3)] {
-        let images: Vec<u8> = (0..n).flat_map(image).collect();
-        let labels: Vec<u8> = (0..n).map(|i| i % 10).collect();
-        let place = folder.join("mnist");
-        put(&place.join(format!("{part}-images-idx3-ubyte{tail}")), &end(idx(&[n.into(), 28, 28], &images)));
-        put(&place.join(format!("{part}-labels-idx1-ubyte{tail}")), &end(idx(&[n.into()], &labels)));
-    }
 }
 
 #[test]
@@ -129,6 +91,37 @@ fn svhn_from_matlab_is_upright_and_the_digit_0_is_class_9() {
             fault("svhn", &folder).ends_with("expected labels 1 to 10 in the array y, found 11 for image 0")
         );
     }
+}
+
+#[test]
+fn files_of_more_than_one_block() {
+    let (_keep, folder) = folder();
+    let n = 1030_usize;
+    let images: Vec<Vec<u8>> = (0..n).map(upright).collect();
+    let labels: Vec<f64> = (0..n).map(|i| (i % 10 + 1) as f64).collect();
+    for part in ["train", "test"] {
+        put(&folder.join(format!("svhn/{part}_32x32.mat")), &mat(&images, &labels, true, false));
+    }
+    let set = open("svhn", &folder);
+    assert_eq!(set.count(Part::Test).unwrap(), Some(n));
+    for i in [0, 1023, 1024, n - 1] {
+        assert_eq!(test_image(&set, i), (upright(i), Some(i as u32 % 10)), "image {i}");
+    }
+
+    write_mnist(&folder, false);
+    let n = 1400_u32;
+    let pixels: Vec<u8> = (0..n).flat_map(|i| [(i % 251) as u8; 28 * 28]).collect();
+    let path = folder.join("mnist/t10k-images-idx3-ubyte");
+    put(&path, &idx(&[n, 28, 28], &pixels));
+    put(&folder.join("mnist/t10k-labels-idx1-ubyte"), &idx(&[n], &vec![3; n as usize]));
+    let set = open("mnist", &folder);
+    assert_eq!(set.count(Part::Test).unwrap(), Some(1400));
+    for i in [0, 1336, 1337, 1338, 1399] {
+        assert_eq!(test_image(&set, i).0[16 * 32 + 16], (i % 251) as u8, "image {i}");
+    }
+    put(&path, &idx(&[n, 28, 28], &pixels[..pixels.len() - 5]));
+    let text = fault("mnist", &folder);
+    assert!(text.ends_with("expected 1097600 bytes after the sizes [1400, 28, 28], found 1097595"), "{text}");
 }
 
 #[test]
@@ -236,8 +229,9 @@ fn the_users_own_images() {
     let name = format!("images:{}", folder.join("pets").display());
     let set = image_set(&name, None).unwrap();
     assert_eq!((set.name(), set.title(), set.classes()), (name.as_str(), "pets", 2));
-    assert_eq!(test_image(&set, 0), (upright(7), Some(0)));
-    assert_eq!(test_image(&set, 1), (upright(7), Some(1)));
+    let mut held_out = [test_image(&set, 0), test_image(&set, 1)];
+    held_out.sort();
+    assert_eq!(held_out, [(upright(7), Some(0)), (upright(7), Some(1))]);
     assert_eq!(check(&set).unwrap().train.classes.unwrap(), [14, 4]);
     let sheet = contact_sheet(&set).unwrap();
     let mut reader = png::Decoder::new(std::io::Cursor::new(&sheet)).read_info().unwrap();
@@ -250,7 +244,7 @@ fn the_users_own_images() {
     let set = open("test-every=4").unwrap();
     assert_eq!((set.count(Part::Train).unwrap(), set.count(Part::Test).unwrap()), (Some(15), Some(5)));
     assert_eq!(set.name(), format!("{name}?test-every=4"));
-    for wrong in ["test-every=1", "test-every=x", "every=4", ""] {
+    for wrong in ["test-every=1", "test-every=x", "test-every", "every=4"] {
         let text = open(wrong).err().unwrap().to_string();
         assert!(text.contains(&format!("'{wrong}' is no option")), "{text}");
     }
@@ -271,31 +265,58 @@ fn the_users_own_images() {
     put(&file, &Parquet { codec: 6, group: 7, ..Parquet::default() }.file("image", &gray, Some(&[2; 20])));
     let set = image_set(&format!("parquet:{}", file.display()), None).unwrap();
     assert_eq!((set.classes(), set.image().channels), (3, 1));
-    assert_eq!(test_image(&set, 1), (vec![19; 1024], Some(2)));
+    let mut held_out = [test_image(&set, 0), test_image(&set, 1)];
+    held_out.sort();
+    assert_eq!(held_out, [(vec![9; 1024], Some(2)), (vec![19; 1024], Some(2))]);
 }
 
 #[test]
-fn what_is_missing_is_said_with_the_files_to_put_there() {
+fn errors_say_what_was_found() {
     let (_keep, folder) = folder();
-    for (name, file) in
-        [("mnist", "train-images-idx3-ubyte"), ("svhn", "train_32x32.mat"), ("cifar10", "data_batch_1.bin")]
-    {
-        let text = fault(name, &folder);
-        assert!(text.starts_with(&format!("{name}: found no images in {name}: put there ")), "{text}");
-        assert!(text.contains(file) && text.contains(".parquet"), "{text}");
-        assert!(text.ends_with(&format!(", or let `cargo xtask data fetch {name}` download it")), "{text}");
+    write_mnist(&folder, true);
+    let path = folder.join("mnist/train-images-idx3-ubyte.gz");
+    let bytes = std::fs::read(&path).unwrap();
+    put(&path, &bytes[..bytes.len() - 20]);
+    let text = fault("mnist", &folder);
+    let (said, found) = text.rsplit_once(", found ").unwrap();
+    assert!(said.ends_with("expected 9408 bytes after the sizes [12, 28, 28]"), "{text}");
+    assert!(found.parse::<usize>().unwrap() < 9408, "{text}");
+    for (bytes, said) in [
+        (gzip(&[0, 0, 8, 3, 0]), "expected more bytes (4 for a size), found the end after 1 of them"),
+        (gzip(&[idx(&[1, 1, 1], &[5]), vec![0]].concat()), "after the sizes [1, 1, 1], found more"),
+        (
+            gzip(&idx(&[4097, 4096, 4096], &[])),
+            "expected at most 4194304 images, and 4294967296 bytes of them, found the sizes [4097, 4096, 4096]",
+        ),
+        (gzip(&idx(&[(4 << 20) + 1, 1, 1], &[])), "found the sizes [4194305, 1, 1]"),
+    ] {
+        put(&path, &bytes);
+        let text = fault("mnist", &folder);
+        assert!(text.ends_with(said), "{text}");
     }
-    let without = image_set_in("mnist", None, &HubCache::at(folder.join("hub"))).err();
-    // Where the environment names a folder of datasets, there may be some.
-    if std::env::var_os(lerp_data::FOLDER_VARIABLE).is_none() {
-        let text = without.unwrap().to_string();
+
+    let text = |start: &[u8]| [start, &[b' '; 128][start.len()..]].concat();
+    let header = |start: &[u8], end: [u8; 4]| [&text(start)[..124], &end].concat();
+    let hdf5 = "found version 7.3 (HDF5), where MATLAB's save -v7 writes version 5";
+    for (bytes, found) in [
+        (header(b"MATLAB 7.3 MAT-file", [0, 2, b'I', b'M']), hdf5),
+        (header(b"MATLAB 5.0 MAT-file", [1, 0, b'M', b'I']), "found a big-endian one"),
+        (vec![0, 0, 0, 0, 32, 0, 0, 0], "found version 4, or no MATLAB file"),
+        (b"import os".to_vec(), "found 9 bytes that begin with 'import os'"),
+        (Vec::new(), "found 0 bytes that begin with ''"),
+    ] {
+        put(&folder.join("svhn/train_32x32.mat"), &bytes);
+        let text = fault("svhn", &folder);
         assert!(
-            text.starts_with("mnist is not in the hub's cache: `cargo xtask data fetch mnist`"),
+            text.ends_with(found) && text.contains("expected a little-endian MATLAB file of version 5"),
             "{text}"
         );
     }
-    let text = fault("images:/nowhere/at/all", &folder);
-    assert!(text.contains("found no images in /nowhere/at/all: put there one sub-folder of PNG"), "{text}");
+
+    put(&folder.join("mk.parquet"), b"import os, sys\n\n");
+    let name = format!("parquet:{}", folder.join("mk.parquet").display());
+    let text = fault(&name, &folder);
+    assert!(text.ends_with("at its beginning and end), found 'impo' there and [79, 73, 0a, 0a]"), "{text}");
 }
 
 #[test]
@@ -418,6 +439,7 @@ fn the_hubs_cache_is_looked_into_after_the_folder() {
     let (_keep, folder) = folder();
     let cache = HubCache::at(folder.join("hub"));
     let empty = folder.join("empty");
+    std::fs::create_dir(&empty).unwrap();
     let open = |name: &str, data: &Path| image_set_in(name, Some(data), &cache);
     let image = |i: usize| png(32, 32, &upright(i));
     let images: Vec<_> = (0..3).map(image).collect();

@@ -121,12 +121,20 @@ fn check(args: &DataCheckArgs) -> Result<()> {
     for file in &report.files {
         say(&format!("  {:<36} {:>13} bytes  sha256 {}", file.name, file.bytes, file.sha256));
     }
+    for (path, bytes) in &report.cache {
+        say(&format!("cache    {}, {bytes} bytes", path.display()));
+    }
     say(&format!("images   {}", shape(report.image)));
     part("train", &report.train);
     part("test", &report.test);
     if report.held_out {
-        say("         the files have no test part: every tenth image is held out for it");
+        say(&format!(
+            "         the files have no test part: one of every {} images is held out for it",
+            report.every
+        ));
     }
+    // What a run records, so that two machines can tell whether they train on the same.
+    say(&format!("images sha256 {}", report.digest));
     if let Some(path) = &args.sheet {
         write(path, &lerp_data::contact_sheet(&set)?)?;
         say(&format!("sheet    {}", path.display()));

@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use super::thrift::Thrift;
-use crate::error::Fault;
+use crate::error::{Fault, fill, show};
 
 type Result<T> = std::result::Result<T, Fault>;
 
@@ -55,17 +55,17 @@ struct Element {
 impl Footer {
     /// Reads the end of a file of `length` bytes.
     pub fn read(file: &mut (impl Read + Seek), length: u64) -> Result<Self> {
-        let foreign = || Fault::new("a parquet file ('PAR1' at its beginning and end)", "something else");
+        let foreign = |found| Fault::new("a parquet file ('PAR1' at its beginning and end)", found);
         if length < 12 {
-            return Err(foreign());
+            return Err(foreign(format!("{length} bytes in all")));
         }
         let (mut head, mut tail) = ([0; 4], [0; 8]);
         file.rewind()?;
-        file.read_exact(&mut head)?;
+        fill(file, &mut head, "its beginning")?;
         file.seek(SeekFrom::Start(length - 8))?;
-        file.read_exact(&mut tail)?;
+        fill(file, &mut tail, "its end")?;
         if head != MAGIC || tail[4..] != MAGIC {
-            return Err(foreign());
+            return Err(foreign(format!("{} there and {}", show(&head), show(&tail[4..]))));
         }
         let size = u64::from(u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]));
         if size > length - 12 {
@@ -76,7 +76,7 @@ impl Footer {
         }
         file.seek(SeekFrom::Start(length - 8 - size))?;
         let mut bytes = vec![0; size as usize];
-        file.read_exact(&mut bytes)?;
+        fill(file, &mut bytes, "the metadata")?;
         let footer = Self::parse(&bytes)?;
         footer.check(length)?;
         Ok(footer)

@@ -11,7 +11,7 @@ mod thrift;
 
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{BufReader, Seek, SeekFrom},
     path::Path,
 };
 
@@ -20,7 +20,7 @@ use page::{Column, Span, Value};
 
 use crate::{
     Result,
-    error::{Error, Fault},
+    error::{Error, Fault, fill},
 };
 
 const INT32: i64 = 1;
@@ -120,7 +120,7 @@ impl Open {
         // Within the file, as the footer was checked.
         self.file.seek(SeekFrom::Start(chunk.start))?;
         let mut raw = vec![0; chunk.length as usize];
-        self.file.read_exact(&mut raw)?;
+        fill(&mut self.file, &mut raw, "a column")?;
         Column::read(&raw, leaf, chunk, rows)
     }
 }

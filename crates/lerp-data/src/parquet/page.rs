@@ -1,6 +1,6 @@
 //! The pages of a column chunk, unpacked.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::{
     footer::{Chunk, Leaf},
@@ -267,11 +267,11 @@ fn unpack(packed: &[u8], codec: i64, size: usize, out: &mut Vec<u8>) -> Result<(
             out.resize(start + size, 0);
             snap::raw::Decoder::new().decompress(packed, &mut out[start..]).map_err(|e| sound(&e))?;
         }
-        2 => _ = flate2::read::MultiGzDecoder::new(packed).take(limit).read_to_end(out)?,
+        2 => pull(flate2::read::MultiGzDecoder::new(packed).take(limit), out)?,
         6 => {
             let mut decoder = zstd::stream::read::Decoder::new(packed)?;
             decoder.window_log_max(24)?;
-            decoder.take(limit).read_to_end(out)?;
+            pull(decoder.take(limit), out)?;
         }
         other => {
             let name = match other {
@@ -290,6 +290,14 @@ fn unpack(packed: &[u8], codec: i64, size: usize, out: &mut Vec<u8>) -> Result<(
         return Err(Fault::new(format!("a page of {size} bytes"), format!("{}", out.len() - start)));
     }
     Ok(())
+}
+
+/// Appends what a stream delivers; its size is compared afterwards, so that the end of a cut one is no error of its own.
+fn pull(mut stream: impl Read, out: &mut Vec<u8>) -> Result<()> {
+    match stream.read_to_end(out) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn sound(error: &snap::Error) -> Fault {

@@ -3,12 +3,18 @@
 // Every test binary uses a part of this; helpers are not functions that clippy knows for tests.
 #![allow(dead_code, clippy::unwrap_used, clippy::needless_for_each)]
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
+use candle_core::Device;
 use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
+use lerp_data::{Dataset, HubCache, ImageSet, Part, image_set_in};
 
 /// A 32x32 image in which every place tells where it is: red grows to the right, green downwards, blue is `index`.
 pub fn upright(index: usize) -> Vec<u8> {
@@ -303,5 +309,45 @@ impl Parquet {
         bytes.extend((footer.len() as u32).to_le_bytes());
         bytes.extend(b"PAR1");
         bytes
+    }
+}
+
+/// What opening and reading it says, as an error.
+pub fn fault(name: &str, folder: &Path) -> String {
+    // Not in the user's own cache.
+    let error = match image_set_in(name, Some(folder), &HubCache::at(folder.join("hub"))) {
+        Err(error) => error,
+        Ok(set) => set.count(Part::Test).unwrap_err(),
+    };
+    let text = error.to_string();
+    assert!(!text.contains('\n') && text.len() < 900, "one sentence: {text}");
+    text.replace(&format!("{}/", folder.display()), "")
+}
+
+/// Test image `index` as bytes, and its label.
+pub fn test_image(set: &ImageSet, index: usize) -> (Vec<u8>, Option<u32>) {
+    let batch = set.range(Part::Test, index..index + 1, &Device::Cpu).unwrap();
+    let values = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let bytes = values.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
+    (bytes, batch.labels.map(|labels| labels.to_vec1::<u32>().unwrap()[0]))
+}
+
+pub fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_path_buf();
+    (folder, path)
+}
+
+pub fn write_mnist(folder: &Path, packed: bool) {
+    let image =
+        |i: u8| (0..28 * 28).map(move |p: u32| if p == 28 * 3 + 5 { 100 + i } else { (p / 28) as u8 });
+    let end = |bytes: Vec<u8>| if packed { gzip(&bytes) } else { bytes };
+    let tail = if packed { ".gz" } else { "" };
+    for (part, n) in [("train", 12), ("t10k", 3)] {
+        let images: Vec<u8> = (0..n).flat_map(image).collect();
+        let labels: Vec<u8> = (0..n).map(|i| i % 10).collect();
+        let place = folder.join("mnist");
+        put(&place.join(format!("{part}-images-idx3-ubyte{tail}")), &end(idx(&[n.into(), 28, 28], &images)));
+        put(&place.join(format!("{part}-labels-idx1-ubyte{tail}")), &end(idx(&[n.into()], &labels)));
     }
 }
