@@ -28,7 +28,7 @@ pub enum Error {
         files: &'static str,
     },
     /// A name of one's own images that names no place.
-    #[error("{name}: a folder is expected behind '{kind}:', and nothing is there")]
+    #[error("'{name}': expected a place behind '{kind}:', found nothing")]
     NoPlace {
         /// The whole name.
         name: String,

@@ -397,7 +397,9 @@ mod tests {
 
         // Another picture in a folder is a change of the same images.
         let pictures = ["1.png", "2.png"].map(|name| folder.path().join(name));
-        pictures.iter().for_each(|path| fs::write(path, "").unwrap());
+        for path in &pictures {
+            fs::write(path, "").unwrap();
+        }
         let start =
             |n: usize| file_name(&cache.place("own x", &pictures[..n]).unwrap().unwrap())[..21].to_owned();
         assert_eq!(start(1), start(2));

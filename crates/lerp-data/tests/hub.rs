@@ -7,15 +7,24 @@ mod common;
 #[path = "common/hub.rs"]
 mod server;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use common::{Parquet, png};
 use lerp_data::{
-    Dataset, HubCache, Part,
+    Dataset, HubCache, ImageSet, Part,
     hub::{Event, Fetched, Hub, HubError},
     image_set_in,
 };
 use server::{Fault, REVISION, TEST, TRAIN, files_below, sha256};
+
+/// MNIST from `cache`, whatever folder of datasets the environment names: the one given here has none.
+fn mnist(cache: &HubCache) -> lerp_data::Result<ImageSet> {
+    image_set_in("mnist", Some(Path::new(env!("CARGO_MANIFEST_DIR"))), cache)
+}
 
 /// MNIST of 12 and 3 images. The training file is longer than what a connection holds back.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
@@ -97,7 +106,7 @@ impl Setting {
         wanted.sort();
         assert_eq!(files_below(&self.repository()), wanted);
 
-        let set = image_set_in("mnist", None, &self.hub.cache).unwrap();
+        let set = mnist(&self.hub.cache).unwrap();
         assert_eq!((set.count(Part::Test).unwrap(), set.classes()), (Some(3), 10));
         let source = set.hub().unwrap();
         assert_eq!((source.repository, source.revision), ("ylecun/mnist", REVISION));
@@ -107,7 +116,7 @@ impl Setting {
     /// That no name promises bytes that are not there.
     fn assert_nothing_final(&self, left: &[String]) {
         assert_eq!(files_below(&self.repository()), left);
-        assert!(image_set_in("mnist", None, &self.hub.cache).is_err());
+        assert!(mnist(&self.hub.cache).is_err());
     }
 }
 
@@ -137,7 +146,7 @@ fn what_is_fetched_is_whole_and_found_and_not_fetched_again() {
 
     // A file of two is gone: the other one is not asked for.
     fs::remove_file(setting.pointer(TEST)).unwrap();
-    let text = image_set_in("mnist", None, &setting.hub.cache).err().unwrap().to_string();
+    let text = mnist(&setting.hub.cache).err().unwrap().to_string();
     assert!(text.contains(" lacks test-*.parquet: `cargo xtask data fetch mnist` downloads it"), "{text}");
     assert_eq!(setting.fetch().unwrap().files, 1);
     assert_eq!(setting.server.asked(&format!("/storage/{TRAIN}")).len(), 1);
@@ -188,7 +197,7 @@ fn what_came_before_a_lasting_cut_is_kept_for_the_next_call() {
     };
     assert_eq!(left(&setting), [partial.as_str()]);
     assert_eq!(fs::metadata(setting.repository().join(&partial)).unwrap().len() as usize, half);
-    assert!(image_set_in("mnist", None, &setting.hub.cache).is_err());
+    assert!(mnist(&setting.hub.cache).is_err());
 
     setting.server.fault(Fault::Nothing);
     setting.fetch().unwrap();

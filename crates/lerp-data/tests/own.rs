@@ -33,7 +33,7 @@ fn what_is_missing_is_said_with_the_files_to_put_there() {
     assert!(text.ends_with("('~' is expanded only by a shell, at the beginning of a word)"), "{text}");
     for kind in ["images", "idx", "parquet"] {
         let text = fault(&format!("{kind}:"), &folder);
-        assert_eq!(text, format!("{kind}:: a folder is expected behind '{kind}:', and nothing is there"));
+        assert_eq!(text, format!("'{kind}:': expected a place behind '{kind}:', found nothing"));
     }
     let text = fault("image:foo", &folder);
     assert!(text.ends_with("and your own: idx:DIR, images:DIR, parquet:PATH"), "{text}");
@@ -77,7 +77,9 @@ fn folders_of_classes() {
     let put = |path: &str, i: usize| put(&folder.join(path), &png(32, 32, &upright(i)));
     let open = |place: &str| image_set(&format!("images:{}", folder.join(place).display()), None);
     for class in ["cat", "dog"] {
-        (0..3).for_each(|i| put(&format!("what?dir/train/{class}/{i}.png"), i));
+        for i in 0..3 {
+            put(&format!("what?dir/train/{class}/{i}.png"), i);
+        }
         put(&format!("what?dir/val/{class}/0.png"), 9);
     }
     for empty in ["__MACOSX", "bird"] {
