@@ -107,6 +107,7 @@ fn images_without_labels_are_interpolated_and_not_classified() {
 fn absent_images_are_told_and_left_out_of_a_plan_that_has_others() {
     let dir = tempfile::tempdir().unwrap();
     let absent = dir.path().join("nothing");
+    fs::create_dir(&absent).unwrap();
     let out = dir.path().join("out");
     let (code, _, errors) =
         parts(&run(&format!("{TINY} --datasets mnist --data"), &[&absent, "--out".as_ref(), &out]));
