@@ -246,7 +246,8 @@ fn tell_estimate(cells: &[Cell], seconds: &[f64], jobs: usize, devices: &[String
     }
     if by_dataset.len() > 1 {
         for (dataset, (runs, seconds)) in by_dataset {
-            say(&format!("  {dataset}: {runs} runs, {}", display::duration(seconds)));
+            let plural = if runs == 1 { "" } else { "s" };
+            say(&format!("  {dataset}: {runs} run{plural}, {}", display::duration(seconds)));
         }
     }
 }
