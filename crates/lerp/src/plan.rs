@@ -298,7 +298,11 @@ impl Plan {
             let error = shelf.get(name).err()?;
             let absent = matches!(
                 error.downcast_ref::<lerp_data::Error>(),
-                Some(lerp_data::Error::NoFolder { .. } | lerp_data::Error::NoFiles { .. })
+                Some(
+                    lerp_data::Error::NoFolder { .. }
+                        | lerp_data::Error::NoFiles { .. }
+                        | lerp_data::Error::Incomplete { .. }
+                )
             );
             let of_paper = protocols().any(|protocol| protocol.name == name);
             (absent && of_paper).then(|| (name.clone(), format!("{error:#}")))
