@@ -8,104 +8,15 @@ use std::{collections::HashMap, fs, path::Path};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{Device, Tensor};
-use common::{Run, pixels, read, value};
+use common::{
+    Run,
+    images::{Fake, fake},
+    pixels, read, value,
+};
 use lerp_core::Network;
 use lerp_report::{Options, PixelReference, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
-
-const SEVEN: [(&str, &str); 7] = [
-    ("baseline", "Baseline"),
-    ("dropout", "Dropout"),
-    ("denoising", "Denoising"),
-    ("vae", "VAE"),
-    ("aae", "AAE"),
-    ("vqvae", "VQ-VAE"),
-    ("acai", "ACAI"),
-];
-
-/// A run to write: by default finished on MNIST with latents of 32, with these metrics.
-#[derive(Clone)]
-struct Fake {
-    dataset: &'static str,
-    channels: usize,
-    variant: (&'static str, &'static str),
-    seed: u64,
-    state: State,
-    samples: u64,
-    rate: f64,
-    depth: usize,
-    restarts: Option<usize>,
-    data: &'static str,
-    images: Option<[usize; 2]>,
-    hyper: Option<(&'static str, f64)>,
-    metrics: Vec<(&'static str, f64)>,
-}
-
-fn fake(variant: usize, seed: u64, accuracy: f64) -> Fake {
-    Fake {
-        dataset: "mnist",
-        channels: 2,
-        variant: SEVEN[variant],
-        seed,
-        state: State::Done,
-        samples: 1 << 24,
-        rate: 1e-4,
-        depth: 16,
-        restarts: Some(1000),
-        data: "aaaa",
-        images: Some([60_000, 10_000]),
-        hyper: None,
-        metrics: vec![
-            ("eval/classifier_accuracy", accuracy),
-            ("eval/reconstruction_mse", 0.0123),
-            ("final/test_images", 10_000.0),
-            ("final/cluster_accuracy", 0.8),
-            ("final/cluster_information", 0.75),
-            ("final/probe_accuracy", 0.985),
-            ("final/probe_converged", 1.0),
-            ("final/probe_iterations", 321.0),
-        ],
-    }
-}
-
-impl Fake {
-    fn with(mut self, metric: &'static str, value: f64) -> Self {
-        self.metrics.retain(|(name, _)| *name != metric);
-        self.metrics.push((metric, value));
-        self
-    }
-
-    fn without_labels(mut self) -> Self {
-        self.metrics.retain(|(name, _)| name.contains("mse") || name.contains("images"));
-        self.restarts = None;
-        self
-    }
-
-    fn write(&self, sweep: &Path) -> std::path::PathBuf {
-        let cell = Cell {
-            dataset: self.dataset.into(),
-            variant: self.variant.0.into(),
-            seed: self.seed,
-            samples: self.samples,
-            batch: 64,
-            learning_rate: self.rate,
-            eval_every: 1 << 20,
-            checkpoint_every: 1 << 20,
-            test_samples: 1 << 20,
-            cluster_restarts: self.restarts,
-            network: Network { scales: 3, depth: self.depth, latent: self.channels },
-            hyper: self.hyper.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
-        };
-        let each = |(metric, v): &(&'static str, f64)| {
-            let often = if metric.starts_with("eval/") { 1..=16 } else { 16..=16 };
-            often.map(|i| value(i, metric, *v)).collect::<Vec<_>>()
-        };
-        let rows = self.metrics.iter().flat_map(each).collect();
-        let (title, state, data) = (self.variant.1, self.state, Some(self.data));
-        Run { cell, title, state, samples: self.samples, data, images: self.images, rows }.write(sweep)
-    }
-}
 
 fn reported(runs: &[Fake]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,87 @@
+//! Plans: presets, what a command line changes, and mistakes.
+
+use super::*;
+
+fn registry() -> Registry {
+    Registry::new(&[])
+}
+
+fn cells(preset: &str, overrides: &Overrides) -> Result<Vec<Cell>> {
+    let mut plan = Plan::preset(preset)?;
+    plan.apply(overrides)?;
+    plan.cells(&registry(), &Shelf::default())
+}
+
+#[test]
+fn the_lines_preset_is_the_protocol() {
+    let cells = cells("lines", &Overrides::default()).unwrap();
+    assert_eq!(cells.len(), 35);
+    let ids: std::collections::BTreeSet<String> = cells.iter().map(Cell::id).collect();
+    assert_eq!(ids.len(), 35);
+    for cell in &cells {
+        assert_eq!((cell.samples, cell.batch, cell.learning_rate), (1 << 24, 64, 1e-4));
+        assert_eq!((cell.eval_every, cell.steps()), (1 << 16, 1 << 18));
+        let scales = if cell.variant == "vqvae" { 3 } else { 4 };
+        assert_eq!(cell.network, Network { scales, depth: 16, latent: 16 });
+    }
+}
+
+#[test]
+fn fewer_samples_keep_the_number_of_evaluations() {
+    let overrides = Overrides { samples: Some(1 << 20), ..Overrides::default() };
+    for cell in cells("lines", &overrides).unwrap() {
+        assert_eq!((cell.samples, cell.eval_every), (1 << 20, 1 << 12));
+        assert_eq!(cell.checkpoint_every, cell.eval_every);
+    }
+    let own = "datasets=['lines']\nvariants=['vae']\nseeds=0\nsamples=0\n[variant.vae]\nsamples=1000\neval_every=10";
+    let mut plan = Plan::parse(own).unwrap();
+    plan.apply(&Overrides { samples: Some(500), ..Overrides::default() }).unwrap();
+    let cell = &plan.cells(&registry(), &Shelf::default()).unwrap()[0];
+    assert_eq!((cell.samples, cell.eval_every), (500, 5));
+}
+
+#[test]
+fn lists_of_hyperparameters_span_a_grid() {
+    let overrides = Overrides {
+        variants: Some(vec!["acai".into()]),
+        set: vec!["acai.advweight=0.3,0.5".into(), "acai.reg=[0.1,0.2,0.3]".into()],
+        ..Overrides::default()
+    };
+    assert_eq!(cells("smoke", &overrides).unwrap().len(), 6);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let message = |change: &dyn Fn(&mut Overrides)| {
+        let mut overrides = Overrides::default();
+        change(&mut overrides);
+        format!("{:#}", cells("smoke", &overrides).unwrap_err())
+    };
+    let text = message(&|o| o.variants = Some(vec!["acia".into()]));
+    assert!(text.contains("no variant 'acia' (did you mean 'acai'?)"), "{text}");
+    let text = message(&|o| o.datasets = Some(vec!["line".into()]));
+    assert!(text.contains("'line'") && text.contains("lines"), "{text}");
+    let text = message(&|o| o.seeds = Some("5..1".into()));
+    assert!(text.contains("'5..1' is not a range of seeds"), "{text}");
+    let text = message(&|o| o.samples = Some(0));
+    assert!(text.contains("--samples 0"), "{text}");
+    let text = message(&|o| o.set = vec!["acai.advwieght=1".into()]);
+    assert!(text.contains("did you mean 'advweight'?"), "{text}");
+    let text = message(&|o| o.set = vec!["acai".into()]);
+    assert!(text.contains("VARIANT.KEY=VALUE"), "{text}");
+    assert!(format!("{:#}", Plan::preset("quik").unwrap_err()).contains("did you mean 'quick'?"));
+    let text = format!(
+        "{:#}",
+        Plan::parse("datasets=['lines']\nvariants=['acai']\nseeds='0'\nsample=3").unwrap_err()
+    );
+    assert!(text.contains("no key 'sample' (did you mean 'samples'?)"), "{text}");
+    let text = format!("{:#}", Plan::parse("datasets=['lines']\nseeds='0'").unwrap_err());
+    assert!(text.contains("'variants' is missing"), "{text}");
+    let wrong = "datasets=['lines']\nvariants=['acai']\nseeds='0'\n[dataset.lnes]\nsamples=3";
+    let text =
+        format!("{:#}", Plan::parse(wrong).unwrap().cells(&registry(), &Shelf::default()).unwrap_err());
+    assert!(text.contains("no dataset 'lnes' (did you mean 'lines'?)"), "{text}");
+    let wrong = "datasets=['lines']\nvariants=['acai']\nseeds='0'\n[variant.acai.network]\ndeph=3";
+    let text = format!("{:#}", Plan::parse(wrong).unwrap_err());
+    assert!(text.contains("'deph' (did you mean 'depth'?)"), "{text}");
+}
