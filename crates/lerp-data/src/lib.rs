@@ -49,6 +49,6 @@ pub use error::{Error, Result};
 pub use find::{Protocol, protocols};
 pub use line::{draw_line, line_label};
 pub use lines::Lines;
-pub use set::{FOLDER_VARIABLE, ImageSet};
+pub use set::{FOLDER_VARIABLE, ImageSet, split_option};
 pub use shuffle::{Permutation, epoch_order};
 pub use stored::CACHE_VARIABLE;

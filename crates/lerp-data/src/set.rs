@@ -47,15 +47,9 @@ impl ImageSet {
     /// The image set called `name`: one of the paper's, or `idx:DIR`, `images:DIR` or `parquet:FILE_OR_DIR`, with
     /// `?test-every=N` behind it where the default will not do; `None` if it is no name of an image set.
     pub(crate) fn open(name: &str, data: Option<&Path>, cache: &HubCache) -> Option<Result<Self>> {
-        let own = |name: &str| matches!(name.split_once(':'), Some(("idx" | "images" | "parquet", _)));
-        // A folder's name may have a question mark of its own.
-        let is_option = |text: &str| !own(name) || text.starts_with("test-every") || text.contains('=');
-        let (place, option) = match name.rsplit_once('?') {
-            Some((place, option)) if is_option(option) => (place, Some(option)),
-            _ => (name, None),
-        };
+        let (place, option) = split_option(name);
         let known = KNOWN.iter().find(|known| known.name == place);
-        let own = place.split_once(':').filter(|_| own(place));
+        let own = place.split_once(':').filter(|_| is_own(place));
         let every = || held_out(name, option);
         match (known, own) {
             (Some(known), _) => {
@@ -148,6 +142,21 @@ impl ImageSet {
         let loaded = Arc::new(load(&self.files, self.known, self.every, &Cache::of_user())?);
         *parts = Some(Arc::clone(&loaded));
         Ok(loaded)
+    }
+}
+
+/// Whether a dataset's name is that of the user's own images.
+fn is_own(name: &str) -> bool {
+    matches!(name.split_once(':'), Some(("idx" | "images" | "parquet", _)))
+}
+
+/// A dataset's name without the option that says how it is split, and that option.
+pub fn split_option(name: &str) -> (&str, Option<&str>) {
+    // A folder's name may have a question mark of its own.
+    let is_option = |text: &str| !is_own(name) || text.starts_with("test-every") || text.contains('=');
+    match name.rsplit_once('?') {
+        Some((place, option)) if is_option(option) => (place, Some(option)),
+        _ => (name, None),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, collections::BTreeSet, path::Path};
 
 use lerp_core::Network;
-use lerp_data::{Protocol, protocols};
+use lerp_data::{Protocol, protocols, split_option};
 use lerp_train::Cell;
 
 /// Latent dimensionalities and numbers of the figures of strips that the paper has.
@@ -88,7 +88,7 @@ impl Set {
 
 /// A dataset's name without the option that says how it is split.
 pub fn bare(dataset: &str) -> &str {
-    dataset.split_once('?').map_or(dataset, |(name, _)| name)
+    split_option(dataset).0
 }
 
 fn known(dataset: &str) -> Option<Protocol> {
@@ -98,9 +98,9 @@ fn known(dataset: &str) -> Option<Protocol> {
 /// A dataset's name in text and in names of files.
 fn names(dataset: &str) -> (String, String) {
     if let Some(known) = known(dataset) {
-        return match dataset.split_once('?') {
+        return match split_option(dataset).1 {
             None => (known.title.into(), known.name.into()),
-            Some((_, option)) => (format!("{} ({option})", known.title), plain(dataset)),
+            Some(option) => (format!("{} ({option})", known.title), plain(dataset)),
         };
     }
     let place = dataset.split_once(':').map_or(dataset, |(_, place)| place);

@@ -52,7 +52,7 @@ impl Cell {
     }
 
     /// The dataset's name as a file may be called: one of the user's own is named by its path, of which the end will do.
-    pub fn dataset_as_file_name(&self) -> String {
+    fn dataset_as_file_name(&self) -> String {
         /// Characters that leave room for the rest of a file's name.
         const MOST: usize = 60;
         let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' };

@@ -1,13 +1,13 @@
 //! A model with its optimisers and the joint classifier: one training step.
 
-use candle_core::{Tensor, Var};
-use lerp_core::{Autoencoder, Backward, Draws, Group, Loss, ParamStore};
-use lerp_data::Batch;
+use candle_core::{DType, Device, Tensor, Var};
+use lerp_core::{Autoencoder, Backward, Build, Draws, Group, Loss, ParamStore, Variant};
+use lerp_data::{Batch, Dataset};
 use lerp_eval::classifier;
 use lerp_kernels::{Adam, adam_step};
 use lerp_nn::Dense;
 
-use crate::{Error, Result};
+use crate::{Cell, Error, Result};
 
 /// The group of the single-layer classifier.
 const CLASSIFIER: Group = Group("classifier");
@@ -84,6 +84,27 @@ impl Learner {
             adam: Adam::default(),
             step: 0,
         })
+    }
+
+    /// The learner of a cell, at step 0.
+    ///
+    /// # Errors
+    /// If the cell's hyperparameters or network do not fit, or memory cannot be had.
+    pub fn of_cell(
+        cell: &Cell,
+        variant: &dyn Variant,
+        dataset: &dyn Dataset,
+        device: &Device,
+    ) -> Result<Self> {
+        let build = Build {
+            image: dataset.image(),
+            network: cell.network,
+            hyper: &cell.hyper,
+            seed: cell.seed,
+            dtype: DType::F32,
+            device,
+        };
+        Self::new(variant.build(&build)?, dataset.classes(), cell.seed, cell.learning_rate)
     }
 
     /// The model.

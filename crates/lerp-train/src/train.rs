@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::{DType, Device};
-use lerp_core::{Build, Draws, Variant};
+use lerp_core::{Draws, Variant};
 use lerp_data::{Batch, Dataset, Lines};
 use lerp_eval::LineBank;
 use serde::{Deserialize, Serialize};
@@ -150,7 +150,7 @@ pub fn measure(
     stop: &AtomicBool,
 ) -> Result<Vec<(String, f64)>> {
     let cell = &run.record.cell;
-    let mut learner = learner(cell, variant, dataset, device)?;
+    let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
     checkpoint::restore_model(&run.dir.join(MODEL), cell, &mut learner)?;
     let draws = Draws::new(cell.seed, device);
     let at = |scope: &str| draws.scope(scope).at(learner.step());
@@ -161,18 +161,6 @@ pub fn measure(
         values.extend(worth::of_model(&learner, dataset, restarts, &at("final"), stop)?);
     }
     Ok(values)
-}
-
-fn learner(cell: &Cell, variant: &dyn Variant, dataset: &dyn Dataset, device: &Device) -> Result<Learner> {
-    let build = Build {
-        image: dataset.image(),
-        network: cell.network,
-        hyper: &cell.hyper,
-        seed: cell.seed,
-        dtype: DType::F32,
-        device,
-    };
-    Learner::new(variant.build(&build)?, dataset.classes(), cell.seed, cell.learning_rate)
 }
 
 /// The lines that interpolations between lines are compared with.
@@ -226,7 +214,7 @@ impl<'a> Session<'a> {
         device: &Device,
         dir: &'a Path,
     ) -> Result<Self> {
-        let mut learner = learner(cell, variant, dataset, device)?;
+        let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
         let (mut metrics, mut wall_before) = (Metrics::default(), 0.0);
         let saved = dir.join(CHECKPOINT);
         if saved.exists() {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Hyper, Network};
-use lerp_data::{Dataset, Lines, protocols};
+use lerp_data::{Dataset, Lines, protocols, split_option};
 use lerp_train::Cell;
 use serde::Deserialize;
 use serde_json::Value;
@@ -317,7 +317,7 @@ impl Plan {
 
     /// What a dataset has of its own: under its name as it is written or as it is meant, or without its option.
     fn of_dataset(&self, name: &str) -> DatasetPlan {
-        let bare = name.split_once('?').map_or(name, |(bare, _)| bare);
+        let (bare, _) = split_option(name);
         let of = |wanted: &str| {
             let same = |(key, _): &(&String, &DatasetPlan)| absolute(key) == wanted;
             self.dataset.iter().find(same).map(|(_, own)| own.clone())
@@ -401,13 +401,11 @@ impl Plan {
 
 /// The name of a dataset with the path in it made absolute, so that one folder has one name from wherever it is seen.
 fn absolute(name: &str) -> String {
-    let Some((kind, place)) = name.split_once(':').filter(|(_, place)| !place.is_empty()) else {
+    let (bare, option) = split_option(name);
+    let Some((kind, place)) = bare.split_once(':').filter(|(_, place)| !place.is_empty()) else {
         return name.into();
     };
-    let (place, option) = match place.rsplit_once('?') {
-        Some((place, option)) if option.contains('=') => (place, format!("?{option}")),
-        _ => (place, String::new()),
-    };
+    let option = option.map_or_else(String::new, |option| format!("?{option}"));
     let path = Path::new(place);
     let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into());
     format!("{kind}:{}{option}", path.display())

@@ -3,8 +3,7 @@
 use std::{collections::HashMap, path::Path, time::Instant};
 
 use anyhow::Result;
-use candle_core::DType;
-use lerp_core::{Build, Draws};
+use lerp_core::Draws;
 use lerp_data::{Dataset, Part};
 use lerp_train::{Cell, EVALUATED_PAIRS, Learner, MOST_TRAINING, POSITIONS, Run};
 
@@ -96,16 +95,7 @@ fn at_once(jobs: usize, threads: usize, measure: impl Fn() -> Result<f64> + Sync
 
 fn time_step(registry: &Registry, dataset: &dyn Dataset, cell: &Cell, device: &str) -> Result<f64> {
     let device = &device::open(device)?;
-    let build = Build {
-        image: dataset.image(),
-        network: cell.network,
-        hyper: &cell.hyper,
-        seed: cell.seed,
-        dtype: DType::F32,
-        device,
-    };
-    let model = registry.find(&cell.variant)?.build(&build)?;
-    let mut learner = Learner::new(model, dataset.classes(), cell.seed, cell.learning_rate)?;
+    let mut learner = Learner::of_cell(cell, registry.find(&cell.variant)?, dataset, device)?;
     let draws = Draws::new(cell.seed, device);
     let mut started = Instant::now();
     for step in 0..=STEPS {
