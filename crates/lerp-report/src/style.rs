@@ -78,6 +78,14 @@ pub fn looks(groups: &[&Group]) -> Vec<Look> {
     groups.iter().enumerate().map(look).collect()
 }
 
+/// A colour as a page writes it: black is the page's own ink, which is light where the page is dark.
+pub fn hex(color: RGBColor) -> String {
+    match color {
+        RGBColor(0, 0, 0) => "var(--ink)".into(),
+        RGBColor(red, green, blue) => format!("#{red:02x}{green:02x}{blue:02x}"),
+    }
+}
+
 /// The embedded font at a size in units of the SVG.
 pub fn font(size: f64, scale: u32) -> TextStyle<'static> {
     static ONCE: OnceLock<()> = OnceLock::new();

@@ -55,7 +55,7 @@ const fn metric(
 }
 
 /// Mean distance of an all-black image: a model beyond five sixths of it draws nothing yet.
-const BLACK: f64 = 0.0307;
+pub const BLACK: f64 = 0.0307;
 
 /// Table 1 of one or more sweeps.
 pub struct Table<'a> {

@@ -1,0 +1,238 @@
+//! The interpolation explorer: decoded images of all variants as sprites, and on lines what is measured of each.
+
+use std::f64::consts::TAU;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use candle_core::{Device, Tensor};
+use lerp_data::{Dataset, Lines};
+use lerp_eval::LineBank;
+use lerp_train::{FIGURE_3_ANGLES, State, Strips};
+use serde::Serialize;
+
+use crate::{
+    Result,
+    set::Set,
+    style::{hex, looks},
+    summary::{Group, Loaded, Sweep},
+    text::thousands,
+};
+
+/// What the page's script works with.
+#[derive(Debug, Serialize)]
+pub struct Explorer {
+    sets: Vec<View>,
+}
+
+/// The images of one dataset and size of latents.
+#[derive(Debug, Serialize)]
+struct View {
+    name: String,
+    width: usize,
+    height: usize,
+    positions: usize,
+    /// Distances above this are no lines.
+    far: f64,
+    sprite: Sprite,
+    pairs: Vec<String>,
+    rows: Vec<Row>,
+    about: String,
+}
+
+/// One picture that holds all images of a view.
+#[derive(Debug, Serialize)]
+struct Sprite {
+    width: usize,
+    height: usize,
+    src: String,
+}
+
+/// A row of images for each pair.
+#[derive(Debug, Default, Serialize)]
+struct Row {
+    label: String,
+    note: String,
+    color: String,
+    /// Whether these are the true images.
+    truth: bool,
+    /// Whether the image is the same at all positions.
+    still: bool,
+    /// Pixels from the left of the sprite to the first position.
+    x: usize,
+    /// Pixels from its top, by pair; none where a run has fewer pairs than another.
+    y: Vec<Option<usize>>,
+    /// By pair and position: cosine distance to the nearest line; none where undefined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distance: Option<Vec<Vec<Option<f64>>>>,
+    /// The same: its angle, radians.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    angle: Option<Vec<Vec<f64>>>,
+}
+
+/// The explorer of a sweep; none if no run has an interpolation yet.
+///
+/// # Errors
+/// If the interpolations of a run are damaged.
+pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
+    let mut sets = Vec::new();
+    sets.extend(view(None, &sweep.on_lines().collect::<Vec<_>>())?);
+    for set in sweep.sets() {
+        sets.extend(view(Some(set), &sweep.on(set).collect::<Vec<_>>())?);
+    }
+    Ok((!sets.is_empty()).then_some(Explorer { sets }))
+}
+
+/// The interpolations of a configuration: of a finished run rather than one that is not, else of the first by seed.
+fn strips(group: &Group) -> Result<Option<(&Loaded, Strips)>> {
+    let unfinished = group.runs.iter().filter(|loaded| loaded.run.status.state != State::Done);
+    for loaded in group.done().chain(unfinished) {
+        if let Some(strips) = loaded.run.strips()? {
+            return Ok(Some((loaded, strips)));
+        }
+    }
+    Ok(None)
+}
+
+fn view(set: Option<&Set>, groups: &[&Group]) -> Result<Option<View>> {
+    let mut all = Vec::new();
+    for (group, look) in groups.iter().zip(looks(groups)) {
+        if let Some((loaded, strips)) = strips(group)? {
+            all.push((*group, hex(look.color), loaded, strips));
+        }
+    }
+    let Some((.., first)) = all.first() else { return Ok(None) };
+    let (_, positions, height, width, channels) = first.images.dims5()?;
+    // Runs with images of another size cannot stand beside these.
+    all.retain(|(.., strips)| strips.images.dims()[1..] == [positions, height, width, channels]);
+    let pairs = all.iter().map(|(.., strips)| strips.images.dims()[0]).max().unwrap_or(0);
+    let longest = all.iter().map(|(.., strips)| strips).find(|strips| strips.images.dims()[0] == pairs);
+    let Some(longest) = longest else { return Ok(None) };
+
+    let range = set.map_or(1.0, Set::range);
+    let mut sheet = SpriteSheet::new(positions * width, height, channels, range);
+    let mut rows = Vec::new();
+    let names;
+    if set.is_none() {
+        let angles = match &longest.angles {
+            Some(angles) => angles.iter().map(|pair| pair.map(f64::from)).collect(),
+            None => vec![FIGURE_3_ANGLES],
+        };
+        rows.push(truth(&angles, positions, &mut sheet)?);
+        names = angles.iter().map(|[a, b]| format!("{} to {}", degrees(*a), degrees(*b))).collect();
+    } else {
+        names = (0..pairs).map(|pair| (pair + 1).to_string()).collect();
+        if let Some((left, right)) = &longest.ends {
+            for (label, end) in [("Left", left), ("Right", right)] {
+                let y = (0..pairs).map(|pair| sheet.push(&end.get(pair)?.unsqueeze(0)?).map(Some));
+                let y = y.collect::<Result<_>>()?;
+                let label = format!("{label} test image");
+                rows.push(Row { label, color: "var(--line)".into(), still: true, y, ..Row::default() });
+            }
+        }
+    }
+    let bank = set.is_none().then(LineBank::default);
+    for (group, color, loaded, strips) in &all {
+        let (own, status) = (strips.images.dims()[0], &loaded.run.status);
+        let y: Result<Vec<_>> =
+            (0..pairs).map(|p| if p < own { sheet.push(&strips.images.get(p)?).map(Some) } else { Ok(None) }).collect();
+        let mut row = Row {
+            label: group.label.clone(),
+            note: format!("seed {}, {} samples", loaded.run.record.cell.seed, thousands(status.samples)),
+            color: color.clone(),
+            y: y?,
+            ..Row::default()
+        };
+        if let Some(bank) = &bank {
+            let nearest = bank.nearest(&strips.images)?;
+            let by_pair = nearest.chunks(positions);
+            let distance = |n: &lerp_eval::Nearest| n.distance.is_finite().then(|| rounded(n.distance, 7));
+            row.distance = Some(by_pair.clone().map(|pair| pair.iter().map(distance).collect()).collect());
+            row.angle = Some(by_pair.map(|pair| pair.iter().map(|n| rounded(n.angle, 4)).collect()).collect());
+        }
+        rows.push(row);
+    }
+    let about = match set {
+        None => "Distances are cosine distances to the nearest of 10,000 lines, angles are of that line. α moves in the 16 \
+                 positions that are measured; the images at 0 and 1 are reconstructions."
+            .to_owned(),
+        Some(set) => format!(
+            "{}: latents between two test images, decoded; at α = 0 and 1 they are reconstructions.",
+            set.name()
+        ),
+    };
+    Ok(Some(View {
+        name: set.map_or_else(|| Lines.title().to_owned(), Set::name),
+        width,
+        height,
+        positions,
+        far: crate::table::BLACK / 1.2,
+        sprite: sheet.sprite()?,
+        pairs: names,
+        rows,
+        about,
+    }))
+}
+
+/// The true lines between the ends of each pair, turning at an even pace the short way round.
+fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> Result<Row> {
+    let (mut y, mut all) = (Vec::new(), Vec::new());
+    for [left, right] in angles {
+        let turn = (right - left + TAU / 2.0).rem_euclid(TAU) - TAU / 2.0;
+        let at = |i: usize| left + turn * i as f64 / (positions - 1).max(1) as f64;
+        let turned: Vec<f64> = (0..positions).map(at).collect();
+        let images = Lines::images(&turned, &Device::Cpu)?;
+        y.push(Some(sheet.push(&images)?));
+        all.push(turned.into_iter().map(|angle| rounded(angle, 4)).collect());
+    }
+    let color = "var(--soft)".into();
+    Ok(Row { label: "True".into(), color, truth: true, y, angle: Some(all), ..Row::default() })
+}
+
+fn degrees(radians: f64) -> String {
+    format!("{:.0}°", radians.to_degrees())
+}
+
+fn rounded(value: f64, decimals: i32) -> f64 {
+    let unit = 10f64.powi(decimals);
+    (value * unit).round() / unit
+}
+
+/// Rows of images under one another, as bytes.
+struct SpriteSheet {
+    width: usize,
+    row: usize,
+    channels: usize,
+    range: f32,
+    pixels: Vec<u8>,
+}
+
+impl SpriteSheet {
+    fn new(width: usize, row: usize, channels: usize, range: f32) -> Self {
+        Self { width, row, channels, range, pixels: Vec::new() }
+    }
+
+    /// Adds a row of images, and says how many pixels from the top it is.
+    ///
+    /// # Shapes
+    /// `[positions, height, width, channels]`, `f32`; narrower ones than the sheet are filled with white.
+    fn push(&mut self, images: &Tensor) -> Result<usize> {
+        let y = self.pixels.len() / (self.width * self.channels);
+        let (positions, height, width, channels) = images.dims4()?;
+        let values = images.transpose(0, 1)?.contiguous()?.flatten_all()?.to_vec1::<f32>()?;
+        // NaN becomes 0.
+        let byte = |v: &f32| (((v / self.range).clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
+        for line in values.chunks_exact(positions * width * channels) {
+            self.pixels.extend(line.iter().map(byte));
+            self.pixels.resize(self.pixels.len() + (self.width - positions * width) * channels, 255);
+        }
+        debug_assert_eq!(height, self.row);
+        Ok(y)
+    }
+
+    fn sprite(&self) -> Result<Sprite> {
+        let height = self.pixels.len() / (self.width * self.channels);
+        let color = if self.channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale };
+        let bytes = crate::style::png(&self.pixels, self.width as u32, height as u32, color)?;
+        let src = format!("data:image/png;base64,{}", BASE64_STANDARD.encode(bytes));
+        Ok(Sprite { width: self.width, height, src })
+    }
+}

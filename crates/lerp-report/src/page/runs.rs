@@ -1,0 +1,171 @@
+//! The list of runs, and a page for each.
+
+use std::{collections::BTreeSet, fs};
+
+use lerp_data::{Dataset, Lines};
+use lerp_train::State;
+use serde::Serialize;
+
+use super::chart::{brief, chart};
+use crate::{
+    set::Set,
+    summary::{Group, Loaded},
+    text::{number, thousands},
+};
+
+/// Lines of a log that a page shows.
+const LOG: usize = 40;
+
+/// A run on the page.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    id: String,
+    /// The image set and size of latents; `Lines` on lines.
+    dataset: String,
+    variant: String,
+    seed: u64,
+    state: String,
+    samples: u64,
+    samples_text: String,
+    planned: String,
+    minutes: String,
+    rate: String,
+    learning_rate: String,
+    device: String,
+    threads: usize,
+    git: String,
+    started: String,
+    /// Why it failed.
+    reason: String,
+    configuration: Vec<(String, String)>,
+    provenance: Vec<(String, String)>,
+    curves: Vec<Curve>,
+    /// The end of the log of a run that is not complete.
+    log: String,
+}
+
+/// A metric over the run.
+#[derive(Debug, Serialize)]
+struct Curve {
+    name: String,
+    /// Its final value, in words.
+    value: String,
+    svg: String,
+}
+
+impl Row {
+    /// The row and page of a run.
+    pub fn of(group: &Group, loaded: &Loaded) -> Self {
+        let (record, status) = (&loaded.run.record, &loaded.run.status);
+        let (cell, provenance) = (&record.cell, &record.provenance);
+        let rate = if status.wall_s > 0.0 { status.samples as f64 / status.wall_s } else { 0.0 };
+        let dataset = group.set.as_ref().map_or_else(|| Lines.title().to_owned(), Set::name);
+        Self {
+            id: record.id.clone(),
+            dataset,
+            variant: group.label.clone(),
+            seed: cell.seed,
+            state: format!("{:?}", status.state).to_lowercase(),
+            samples: status.samples,
+            samples_text: thousands(status.samples),
+            planned: thousands(cell.samples),
+            minutes: format!("{:.1}", status.wall_s / 60.0),
+            rate: format!("{rate:.0}"),
+            learning_rate: number(cell.learning_rate),
+            device: provenance.device.clone(),
+            threads: provenance.threads,
+            git: provenance.git.clone(),
+            started: provenance.started.clone(),
+            reason: match (status.state, &status.reason) {
+                (State::Failed, Some(reason)) => format!("It failed: {}.", reason.trim_end_matches('.')),
+                (State::Failed, None) => "It failed, and no reason is recorded.".into(),
+                _ => String::new(),
+            },
+            configuration: configuration(loaded),
+            provenance: made_with(loaded),
+            curves: curves(loaded),
+            log: if status.state == State::Done { String::new() } else { end_of_log(loaded) },
+        }
+    }
+}
+
+/// The settings of a run, by name.
+fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
+    let Ok(serde_json::Value::Object(table)) = serde_json::to_value(&loaded.run.record.cell) else {
+        return Vec::new();
+    };
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(n) if n.is_f64() => number(n.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::Number(n) => n.as_u64().map_or_else(|| n.to_string(), thousands),
+        other => other.to_string(),
+    };
+    let mut all = Vec::new();
+    for (key, value) in table {
+        let name = key.replace('_', " ");
+        match value {
+            serde_json::Value::Object(inner) => {
+                let of = if key == "hyper" { String::new() } else { format!("{name}: ") };
+                all.extend(inner.iter().map(|(key, value)| (format!("{of}{key}"), text(value))));
+            }
+            value => all.push((name, text(&value))),
+        }
+    }
+    all
+}
+
+/// Where and with what a run was made.
+fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
+    let (record, made) = (&loaded.run.record, &loaded.run.record.provenance);
+    let images = made.images.map(|[train, test]| {
+        format!("{} for training, {} for tests", thousands(train as u64), thousands(test as u64))
+    });
+    let data = made.data.clone().unwrap_or_else(|| "drawn anew from the seed".into());
+    let all = [
+        ("run", Some(record.id.clone())),
+        ("software", Some(format!("Lerpbench {}, candle {}", made.version, made.candle))),
+        ("revision", Some(made.git.clone())),
+        ("device", Some(format!("{}, {}", made.device, crate::text::count(made.threads, "thread")))),
+        ("data, SHA-256", Some(data)),
+        ("images", images),
+        ("started (UTC)", Some(made.started.clone())),
+        ("command", Some(made.command.clone())),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// Every metric that was measured more than once as a curve; those measured at the end as one value. Losses come last.
+fn curves(loaded: &Loaded) -> Vec<Curve> {
+    let names: BTreeSet<&str> = loaded.metrics.0.iter().map(|row| row.metric.as_str()).collect();
+    let place = |name: &str| match name.split('/').next() {
+        Some("eval") => 0,
+        Some("final") => 1,
+        _ => 2,
+    };
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_by_key(|name| place(name));
+    let curve = |name: &str| {
+        let points: Vec<(u64, f64)> =
+            loaded.metrics.series(name).map(|row| (row.samples, row.value)).collect();
+        let value = match loaded.final_value(name) {
+            Some(value) if value.is_finite() => brief(value),
+            _ => "undefined".into(),
+        };
+        let svg = if name.starts_with("final/") { String::new() } else { chart(&points, log(name)).unwrap_or_default() };
+        let short = name.trim_start_matches("eval/").replace('_', " ");
+        Curve { name: short, value, svg }
+    };
+    names.into_iter().map(curve).collect()
+}
+
+/// Whether a metric is read on a logarithmic axis: distances and errors fall over decades.
+fn log(name: &str) -> bool {
+    name.contains("distance") || name.contains("mse") || name.starts_with("loss/")
+}
+
+fn end_of_log(loaded: &Loaded) -> String {
+    let bytes = fs::read(loaded.run.dir.join("log.txt")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG)..].join("\n")
+}

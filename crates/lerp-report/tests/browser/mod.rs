@@ -1,0 +1,205 @@
+//! A headless Chromium, spoken to through a pair of pipes in its DevTools protocol.
+
+use std::{
+    env,
+    fs::{File, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+/// Names under which it may be installed.
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// Time after which a browser that hangs is ended.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The browser of `LERP_BROWSER`, or the first that is installed.
+pub fn find() -> Option<PathBuf> {
+    if let Some(path) = env::var_os("LERP_BROWSER") {
+        return Some(path.into());
+    }
+    let folders: Vec<PathBuf> = env::split_paths(&env::var_os("PATH")?).collect();
+    let mut all = NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    all.find(|path| path.is_file())
+}
+
+/// A browser with one page.
+pub struct Browser {
+    child: Arc<Mutex<Child>>,
+    to: File,
+    from: BufReader<File>,
+    session: Option<String>,
+    sent: u64,
+    /// All that it told without being asked.
+    pub events: Vec<Value>,
+    _dir: tempfile::TempDir,
+}
+
+impl Browser {
+    /// Starts it.
+    pub fn start(program: &Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let [to, from, profile] = ["to", "from", "profile"].map(|name| dir.path().join(name));
+        assert!(Command::new("mkfifo").args([&to, &from]).status().unwrap().success());
+        // A shell, because it can open files under given numbers.
+        let script = "exec \"$0\" --headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars \
+                      --disable-background-networking --disable-component-update --disable-sync \
+                      --force-device-scale-factor=1 --remote-debugging-pipe --user-data-dir=\"$3\" \
+                      3<\"$1\" 4>\"$2\"";
+        let child = Command::new("sh")
+            .arg("-c")
+            .arg(script)
+            .args([program, &to, &from, &profile])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let child = Arc::new(Mutex::new(child));
+        let watched = Arc::downgrade(&child);
+        thread::spawn(move || {
+            thread::sleep(PATIENCE);
+            if let Some(child) = watched.upgrade() {
+                let _ = child.lock().unwrap().kill();
+            }
+        });
+        let to = OpenOptions::new().write(true).open(&to).unwrap();
+        let from = BufReader::new(File::open(&from).unwrap());
+        let mut browser = Self { child, to, from, session: None, sent: 0, events: Vec::new(), _dir: dir };
+        let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = json!({ "targetId": target["targetId"], "flatten": true });
+        let session = browser.ask("Target.attachToTarget", target);
+        browser.session = Some(session["sessionId"].as_str().unwrap().to_owned());
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            browser.ask(&format!("{domain}.enable"), json!({}));
+        }
+        browser
+    }
+
+    /// Sends a command and waits for its answer.
+    pub fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.sent += 1;
+        let mut message = json!({ "id": self.sent, "method": method, "params": params });
+        if let Some(session) = &self.session {
+            message["sessionId"] = session.clone().into();
+        }
+        self.to.write_all(message.to_string().as_bytes()).unwrap();
+        self.to.write_all(&[0]).unwrap();
+        loop {
+            let answer = self.receive();
+            if answer["id"] == self.sent {
+                assert!(answer.get("error").is_none(), "{method}: {answer}");
+                return answer["result"].clone();
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Value {
+        let mut bytes = Vec::new();
+        self.from.read_until(0, &mut bytes).unwrap();
+        assert_eq!(bytes.pop(), Some(0), "the browser ended");
+        let message: Value = serde_json::from_slice(&bytes).unwrap();
+        if message.get("id").is_none() {
+            self.events.push(message.clone());
+        }
+        message
+    }
+
+    /// Opens a file and waits until it is loaded.
+    pub fn open(&mut self, page: &Path) {
+        let before = self.events.len();
+        self.ask("Page.navigate", json!({ "url": format!("file://{}", page.display()) }));
+        while !self.events[before..].iter().any(|event| event["method"] == "Page.loadEventFired") {
+            self.receive();
+        }
+    }
+
+    /// The value of an expression.
+    pub fn value(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let answer = self.ask("Runtime.evaluate", asked);
+        assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
+        answer["result"]["value"].clone()
+    }
+
+    /// Left, top, width and height of the first element that fits, scrolled into view.
+    pub fn place(&mut self, selector: &str) -> [f64; 4] {
+        let place = self.value(&format!(
+            "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{ block: 'center' }}); \
+             const r = e.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; }})()"
+        ));
+        serde_json::from_value(place).unwrap()
+    }
+
+    /// Moves the mouse, and with `button` presses or releases it.
+    pub fn mouse(&mut self, kind: &str, (x, y): (f64, f64), held: bool) {
+        let (button, buttons) = if kind == "mouseMoved" && !held { ("none", 0) } else { ("left", u8::from(held)) };
+        let event = json!({ "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1 });
+        self.ask("Input.dispatchMouseEvent", event);
+    }
+
+    /// Clicks the middle of an element.
+    pub fn click(&mut self, selector: &str) {
+        let [x, y, width, height] = self.place(selector);
+        let middle = (x + width / 2.0, y + height / 2.0);
+        self.mouse("mouseMoved", middle, false);
+        self.mouse("mousePressed", middle, true);
+        self.mouse("mouseReleased", middle, false);
+    }
+
+    /// Presses a key.
+    pub fn key(&mut self, key: &str, code: u32) {
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
+            self.ask("Input.dispatchKeyEvent", event);
+        }
+    }
+
+    /// What an element looks like, as a PNG in base64.
+    pub fn look(&mut self, selector: &str) -> String {
+        self.place(selector);
+        // Relative to the page, not to the window.
+        let clip = self.value(&format!(
+            "(() => {{ const r = document.querySelector({selector:?}).getBoundingClientRect(); return {{ x: r.left + \
+             scrollX, y: r.top + scrollY, width: r.width, height: r.height, scale: 1 }}; }})()"
+        ));
+        self.ask("Page.captureScreenshot", json!({ "clip": clip }))["data"].as_str().unwrap().to_owned()
+    }
+
+    /// Errors and warnings of the page, and addresses that it asked for beyond its own file.
+    pub fn complaints(&self) -> Vec<String> {
+        let complaint = |event: &Value| {
+            let params = &event["params"];
+            match event["method"].as_str()? {
+                "Runtime.exceptionThrown" => Some(params.to_string()),
+                "Runtime.consoleAPICalled" if ["error", "warning"].contains(&params["type"].as_str()?) => {
+                    Some(params.to_string())
+                }
+                "Log.entryAdded" if ["error", "warning"].contains(&params["entry"]["level"].as_str()?) => {
+                    Some(params.to_string())
+                }
+                "Network.requestWillBeSent" => {
+                    let url = params["request"]["url"].as_str()?;
+                    let own = url.starts_with("data:") || params["type"] == "Document" && url.starts_with("file:");
+                    (!own).then(|| format!("a request to {url}"))
+                }
+                _ => None,
+            }
+        };
+        self.events.iter().filter_map(complaint).collect()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
