@@ -9,10 +9,13 @@ mod curves;
 mod error;
 mod figure3;
 mod formats;
+mod frame;
 mod images;
 mod page;
+mod pairs;
 mod picture;
 mod pixels;
+mod provenance;
 mod published;
 mod set;
 mod sheet;
@@ -22,6 +25,7 @@ mod summary;
 mod table;
 mod terminal;
 mod text;
+mod verdict;
 
 use std::{
     fs,
@@ -32,11 +36,12 @@ use lerp_train::write_atomic;
 
 pub use error::{Error, Result};
 pub use pixels::PixelReference;
+use provenance::{Provenance, command};
 use set::Set;
 use sheet::Sheet;
 use strips::Form;
 use style::Drawing;
-use summary::Sweep;
+use summary::{Group, Sweep};
 
 /// What to draw.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +97,14 @@ impl Figure {
         if numbered { format!("figure{}", self.name) } else { self.name.clone() }
     }
 
+    /// The configurations that it shows.
+    fn groups<'a>(&self, sweep: &'a Sweep) -> Vec<&'a Group> {
+        match &self.shows {
+            Shows::Lines | Shows::LinesCurves => sweep.on_lines().collect(),
+            Shows::Strips(set, _) | Shows::Curves(set) => sweep.on(set).collect(),
+        }
+    }
+
     fn draw(&self, sweep: &Sweep) -> Result<Option<(String, Drawing)>> {
         match &self.shows {
             Shows::Lines => figure3::draw(sweep),
@@ -120,7 +133,8 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
     let mut drawn = Vec::new();
     for figure in figures {
         match figure.draw(&sweep)? {
-            Some((caption, drawing)) => {
+            Some((caption, mut drawing)) => {
+                drawing.stamp(&Provenance::of(&figure.groups(&sweep), command(dir, Some(&figure.name))))?;
                 let (folder, file) = (dir.join("figures"), figure.file());
                 make_folder(&folder)?;
                 // Names may have dots, which are no endings.
@@ -141,10 +155,12 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
         let mut sheets: Vec<Sheet> = table::sheet(&sweep).into_iter().collect();
         sheets.extend(images::sheets(&sweep));
         for sheet in &sheets {
+            let file = folder.join(sheet.id);
             let (markdown, latex) = (formats::markdown(sheet), formats::latex(sheet));
-            for (ending, text) in [("md", &markdown), ("tex", &latex), ("csv", &sheet.csv)] {
-                write_atomic(&folder.join(sheet.id).with_extension(ending), text.as_bytes())?;
+            for (ending, text) in [("md", markdown), ("tex", latex), ("csv", sheet.data.csv())] {
+                write_atomic(&file.with_extension(ending), text.as_bytes())?;
             }
+            write_atomic(&file.with_extension("parquet"), &sheet.data.parquet()?)?;
         }
         write_atomic(&dir.join("index.html"), page::page(&sweep, &sheets, &drawn)?.as_bytes())?;
     }
