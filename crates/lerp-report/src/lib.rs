@@ -134,13 +134,14 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
     for figure in figures {
         match figure.draw(&sweep)? {
             Some((caption, mut drawing)) => {
-                drawing.stamp(&Provenance::of(&figure.groups(&sweep), command(dir, Some(&figure.name))))?;
+                let made = Provenance::of(&figure.groups(&sweep), command(dir, Some(&figure.name)));
+                drawing.stamp(&made)?;
                 let (folder, file) = (dir.join("figures"), figure.file());
                 make_folder(&folder)?;
                 // Names may have dots, which are no endings.
                 write_atomic(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
                 write_atomic(&folder.join(format!("{file}.png")), &drawing.png)?;
-                drawn.push(page::Figure { file, caption, svg: drawing.svg });
+                drawn.push(page::Figure { file, caption, provenance: made.line(), svg: drawing.svg });
             }
             None if options.figure.is_some() => {
                 return Err(Error::NoData { name: figure.name, dir: dir.to_owned() });
@@ -162,7 +163,8 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
             }
             write_atomic(&file.with_extension("parquet"), &sheet.data.parquet()?)?;
         }
-        write_atomic(&dir.join("index.html"), page::page(&sweep, &sheets, &drawn)?.as_bytes())?;
+        let made = Provenance::of(&sweep.groups.iter().collect::<Vec<_>>(), command(dir, None));
+        write_atomic(&dir.join("index.html"), page::page(&sweep, &sheets, drawn, made.line())?.as_bytes())?;
     }
     Ok(())
 }
