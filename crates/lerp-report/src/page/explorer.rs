@@ -39,7 +39,7 @@ struct View {
 }
 
 /// One picture that holds all images of a view.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Sprite {
     width: usize,
     height: usize,
@@ -74,15 +74,19 @@ struct Row {
 /// If the interpolations of a run are damaged.
 pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
     let mut sets = Vec::new();
-    sets.extend(view(None, &sweep.on_lines().collect::<Vec<_>>())?);
-    for set in sweep.sets() {
-        sets.extend(view(Some(set), &sweep.on(set).collect::<Vec<_>>())?);
+    let lines = (None, sweep.on_lines().collect::<Vec<_>>());
+    let images = sweep.sets().into_iter().map(|set| (Some(set), sweep.on(set).collect()));
+    for (set, groups) in [lines].into_iter().chain(images) {
+        if let Some((mut view, sheet)) = view(set, &groups)? {
+            view.sprite = sheet.sprite()?;
+            sets.push(view);
+        }
     }
     Ok((!sets.is_empty()).then_some(Explorer { sets }))
 }
 
 /// The interpolations of a configuration: of a finished run rather than one that is not, else of the first by seed.
-fn strips(group: &Group) -> Result<Option<(&Loaded, Strips)>> {
+fn strips(group: &Group) -> lerp_train::Result<Option<(&Loaded, Strips)>> {
     let unfinished = group.runs.iter().filter(|loaded| loaded.run.status.state != State::Done);
     for loaded in group.done().chain(unfinished) {
         if let Some(strips) = loaded.run.strips()? {
@@ -92,7 +96,8 @@ fn strips(group: &Group) -> Result<Option<(&Loaded, Strips)>> {
     Ok(None)
 }
 
-fn view(set: Option<&Set>, groups: &[&Group]) -> Result<Option<View>> {
+/// What there is to see of one dataset and size of latents, but for the sprite.
+fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View, SpriteSheet)>> {
     let mut all = Vec::new();
     for (group, look) in groups.iter().zip(looks(groups)) {
         if let Some((loaded, strips)) = strips(group)? {
@@ -123,7 +128,7 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> Result<Option<View>> {
         if let Some((left, right)) = &longest.ends {
             for (label, end) in [("Left", left), ("Right", right)] {
                 let y = (0..pairs).map(|pair| sheet.push(&end.get(pair)?.unsqueeze(0)?).map(Some));
-                let y = y.collect::<Result<_>>()?;
+                let y = y.collect::<lerp_train::Result<_>>()?;
                 let label = format!("{label} test image");
                 rows.push(Row { label, color: "var(--line)".into(), still: true, y, ..Row::default() });
             }
@@ -132,13 +137,15 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> Result<Option<View>> {
     let bank = set.is_none().then(LineBank::default);
     for (group, color, loaded, strips) in &all {
         let (own, status) = (strips.images.dims()[0], &loaded.run.status);
-        let y: Result<Vec<_>> =
-            (0..pairs).map(|p| if p < own { sheet.push(&strips.images.get(p)?).map(Some) } else { Ok(None) }).collect();
+        let y = (0..pairs).map(|pair| {
+            (pair < own).then(|| sheet.push(&strips.images.get(pair)?)).transpose()
+        });
+        let y = y.collect::<lerp_train::Result<_>>()?;
         let mut row = Row {
             label: group.label.clone(),
             note: format!("seed {}, {} samples", loaded.run.record.cell.seed, thousands(status.samples)),
             color: color.clone(),
-            y: y?,
+            y,
             ..Row::default()
         };
         if let Some(bank) = &bank {
@@ -159,21 +166,22 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> Result<Option<View>> {
             set.name()
         ),
     };
-    Ok(Some(View {
+    let view = View {
         name: set.map_or_else(|| Lines.title().to_owned(), Set::name),
         width,
         height,
         positions,
         far: crate::table::BLACK / 1.2,
-        sprite: sheet.sprite()?,
+        sprite: Sprite::default(),
         pairs: names,
         rows,
         about,
-    }))
+    };
+    Ok(Some((view, sheet)))
 }
 
 /// The true lines between the ends of each pair, turning at an even pace the short way round.
-fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> Result<Row> {
+fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> lerp_train::Result<Row> {
     let (mut y, mut all) = (Vec::new(), Vec::new());
     for [left, right] in angles {
         let turn = (right - left + TAU / 2.0).rem_euclid(TAU) - TAU / 2.0;
@@ -214,7 +222,7 @@ impl SpriteSheet {
     ///
     /// # Shapes
     /// `[positions, height, width, channels]`, `f32`; narrower ones than the sheet are filled with white.
-    fn push(&mut self, images: &Tensor) -> Result<usize> {
+    fn push(&mut self, images: &Tensor) -> lerp_train::Result<usize> {
         let y = self.pixels.len() / (self.width * self.channels);
         let (positions, height, width, channels) = images.dims4()?;
         let values = images.transpose(0, 1)?.contiguous()?.flatten_all()?.to_vec1::<f32>()?;
