@@ -24,7 +24,7 @@ pub mod probe;
 mod rows;
 mod stats;
 
-pub use angles::smoothness;
+pub use angles::{smoothness, unwrap};
 pub use bank::{LineBank, Nearest};
 pub use error::{Error, Result};
 pub use lines::LineMetrics;
