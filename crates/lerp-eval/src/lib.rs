@@ -8,7 +8,8 @@
 //! * [`clustering`]: whitening, k-means, and how well clusters match classes (section 4.2).
 //! * [`probe`]: a single-layer classifier fitted to features that no longer change.
 //! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table;
-//!   [`wilson_interval`]: how far an accuracy may be trusted.
+//!   [`wilson_interval`]: how far an accuracy may be trusted; [`welch_interval`] and [`paired_bootstrap`]: the difference of
+//!   two means.
 //!
 //! This crate touches no file and holds no parameters.
 
@@ -16,6 +17,7 @@ mod angles;
 mod bank;
 pub mod classifier;
 pub mod clustering;
+mod compare;
 mod error;
 pub mod interpolation;
 mod lines;
@@ -26,6 +28,7 @@ mod stats;
 
 pub use angles::{smoothness, unwrap};
 pub use bank::{LineBank, Nearest};
+pub use compare::{Bootstrap, Sample, paired_bootstrap, student_quantile, welch_interval};
 pub use error::{Error, Result};
 pub use lines::LineMetrics;
 pub use stats::{final_count, final_value, mean_std, median, wilson_interval};

@@ -114,6 +114,12 @@ impl<'a> Selection<'a> {
 
     /// How the runs differ from the paper's, if they do.
     pub fn unlike_the_paper(&self) -> Option<String> {
+        let parts = self.differences();
+        (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", parts.join(", ")))
+    }
+
+    /// The settings of the runs that are not the paper's, in words; none if all are.
+    pub fn differences(&self) -> Vec<String> {
         let (samples, rate, batch) = (1_u64 << 24, 1e-4, 64);
         let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
         let least = cells().map(|cell| cell.samples).min().unwrap_or(samples);
@@ -133,7 +139,7 @@ impl<'a> Selection<'a> {
         parts.extend(self.other_images());
         parts.extend(self.other_networks());
         parts.extend(self.other_hyperparameters());
-        (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", parts.join(", ")))
+        parts
     }
 
     /// Numbers of images that are not the paper's, in words.

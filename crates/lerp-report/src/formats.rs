@@ -30,6 +30,8 @@ fn markdown_part(part: &Part) -> String {
     for note in &part.notes {
         let _ = writeln!(out, "- {}", text::markdown(note));
     }
+    let gap = if part.notes.is_empty() { "" } else { "\n" };
+    let _ = writeln!(out, "{gap}Provenance: {}", text::markdown(&part.provenance));
     out
 }
 
@@ -72,6 +74,7 @@ fn latex_part(part: &Part) -> String {
     for note in &part.notes {
         let _ = writeln!(out, "{}\\par", text::latex(note));
     }
+    let _ = writeln!(out, "\\scriptsize Provenance: {}\\par", text::latex(&part.provenance));
     let _ = writeln!(out, "\\end{{minipage}}\n\\end{{{float}}}");
     out
 }

@@ -8,9 +8,12 @@ mod conditions;
 mod error;
 mod figures;
 mod formats;
+mod frame;
 mod images;
 mod page;
+mod pairs;
 mod pixels;
+mod provenance;
 mod published;
 mod set;
 mod sheet;
@@ -19,6 +22,7 @@ mod summary;
 mod table;
 mod terminal;
 mod text;
+mod verdict;
 
 use std::{
     fs,
@@ -30,6 +34,7 @@ use lerp_train::write_atomic;
 pub use error::{Error, Result};
 use figures::{Drawn, Figure};
 pub use pixels::PixelReference;
+use provenance::{Provenance, command};
 use sheet::Sheet;
 use summary::Sweep;
 
@@ -62,7 +67,8 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
     let mut drawn = Vec::new();
     for figure in figures {
         match figure.draw(&sweep)? {
-            Some(Drawn { caption, drawing, .. }) => {
+            Some(Drawn { caption, mut drawing, shows }) => {
+                drawing.stamp(&Provenance::of(&shows, command(dir, Some(&figure.name))))?;
                 let (folder, file) = (dir.join("figures"), figure.file());
                 make_folder(&folder)?;
                 // Names may have dots, which are no endings.
@@ -71,7 +77,11 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
                 drawn.push(page::Figure { file, caption, svg: drawing.svg });
             }
             None if options.figure.is_some() => {
-                return Err(Error::NoData { missing: figure.missing(), name: figure.name, dir: dir.to_owned() });
+                return Err(Error::NoData {
+                    missing: figure.missing(),
+                    name: figure.name,
+                    dir: dir.to_owned(),
+                });
             }
             None => {}
         }
@@ -83,10 +93,12 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
         let mut sheets: Vec<Sheet> = table::sheet(&sweep).into_iter().collect();
         sheets.extend(images::sheets(&sweep));
         for sheet in &sheets {
+            let file = folder.join(sheet.id);
             let (markdown, latex) = (formats::markdown(sheet), formats::latex(sheet));
-            for (ending, text) in [("md", &markdown), ("tex", &latex), ("csv", &sheet.csv)] {
-                write_atomic(&folder.join(sheet.id).with_extension(ending), text.as_bytes())?;
+            for (ending, text) in [("md", markdown), ("tex", latex), ("csv", sheet.data.csv())] {
+                write_atomic(&file.with_extension(ending), text.as_bytes())?;
             }
+            write_atomic(&file.with_extension("parquet"), &sheet.data.parquet()?)?;
         }
         write_atomic(&dir.join("index.html"), page::page(&sweep, &sheets, &drawn)?.as_bytes())?;
     }

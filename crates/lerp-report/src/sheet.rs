@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::{frame::Frame, verdict::Verdict};
+
 /// A cell.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
@@ -11,17 +13,33 @@ pub struct Entry {
     pub best: bool,
     /// Whether it is the paper's.
     pub paper: bool,
+    /// What a column is sorted by; none for text.
+    pub sort: Option<f64>,
+    /// How our number stands to the paper's, in the cell that says so.
+    pub verdict: Option<Verdict>,
 }
 
 impl Entry {
-    /// One that is not the best.
+    /// Text.
     pub fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), best: false, paper: false }
+        Self { text: text.into(), best: false, paper: false, sort: None, verdict: None }
+    }
+
+    /// A number: `text` is how it is printed. One that is not finite is sorted as text.
+    pub fn number(text: impl Into<String>, value: impl Into<Option<f64>>) -> Self {
+        Self { sort: value.into().filter(|value| value.is_finite()), ..Self::plain(text) }
     }
 
     /// One of the paper's.
-    pub fn paper(text: impl Into<String>) -> Self {
-        Self { text: text.into(), best: false, paper: true }
+    pub fn paper(text: impl Into<String>, value: impl Into<Option<f64>>) -> Self {
+        Self { paper: true, ..Self::number(text, value) }
+    }
+
+    /// A verdict, a dash where there is none.
+    pub fn verdict(verdict: Option<Verdict>) -> Self {
+        let Some(verdict) = verdict else { return Self::plain("–") };
+        let relation = verdict.relation;
+        Self { verdict: Some(verdict), ..Self::number(relation.word(), relation.rank()) }
     }
 }
 
@@ -53,6 +71,8 @@ pub struct Part {
     pub lines: Vec<Line>,
     /// What stands under it.
     pub notes: Vec<String>,
+    /// Where its numbers come from, in a line.
+    pub provenance: String,
 }
 
 /// Tables that are read together: a file in each format.
@@ -65,5 +85,6 @@ pub struct Sheet {
     /// Its tables.
     pub parts: Vec<Part>,
     /// All numbers, plain.
-    pub csv: String,
+    #[serde(skip)]
+    pub data: Frame,
 }

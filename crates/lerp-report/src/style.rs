@@ -6,8 +6,9 @@ use plotters::{
     prelude::*,
     style::{FontStyle, TextStyle, register_font},
 };
+use png::text_metadata::{EncodableTextChunk, ITXtChunk};
 
-use crate::{Error, Result, published::published, summary::Group};
+use crate::{Error, Result, provenance::Provenance, published::published, summary::Group};
 
 /// A finished figure.
 #[derive(Debug, Clone)]
@@ -16,6 +17,36 @@ pub struct Drawing {
     pub svg: String,
     /// The same in pixels, twice as many as the vector graphic's units.
     pub png: Vec<u8>,
+}
+
+impl Drawing {
+    /// Writes into both formats where it comes from, where programs find it: chunks of text in the PNG, `<metadata>` in the
+    /// SVG.
+    ///
+    /// # Errors
+    /// If a name or value cannot be a chunk.
+    pub fn stamp(&mut self, provenance: &Provenance) -> Result<()> {
+        let pairs = provenance.pairs();
+        let lines: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        if let Some(end) =
+            self.svg.find("<svg").and_then(|start| Some(start + self.svg[start..].find('>')? + 1))
+        {
+            self.svg.insert_str(end, &format!("\n<metadata>{}</metadata>", xml(&lines.join("\n"))));
+        }
+        let mut chunks = Vec::new();
+        for (name, value) in pairs {
+            ITXtChunk::new(name, value).encode(&mut chunks).map_err(Error::draw("a PNG image"))?;
+        }
+        // Behind the header: a signature of 8 bytes, and 13 of data between a length, a name and a checksum.
+        let header = 8 + 4 + 4 + 13 + 4;
+        self.png.splice(header..header, chunks);
+        Ok(())
+    }
+}
+
+/// Text in an XML file.
+fn xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Its name.

@@ -14,10 +14,11 @@ use polars::prelude::{Column, DataFrame, ParquetWriter};
 use crate::{
     Error, Result,
     conditions::Selection,
+    frame::Value,
     pixels::PixelReference,
     published::published,
     set::{Set, latent_dims},
-    text::{count, number},
+    text::count,
 };
 
 /// A run with its metrics.
@@ -74,14 +75,14 @@ impl Estimate {
         if let Self::Known { mean, .. } = self { Some(mean) } else { None }
     }
 
-    /// Mean, standard deviation and number of runs as fields of a CSV file: empty where no run is finished, `NaN` where
+    /// Mean, standard deviation and number of runs for a file: nothing where no run is finished, not a number where
     /// undefined.
-    pub fn fields(self) -> (String, String, usize) {
+    pub fn values(self) -> (Value, Value, usize) {
         match self {
-            Self::Known { mean, n: 1, .. } => (number(mean), String::new(), 1),
-            Self::Known { mean, std, n } => (number(mean), number(std), n),
-            Self::Undefined => ("NaN".into(), String::new(), 0),
-            Self::Missing => (String::new(), String::new(), 0),
+            Self::Known { mean, n: 1, .. } => (mean.into(), Value::None, 1),
+            Self::Known { mean, std, n } => (mean.into(), std.into(), n),
+            Self::Undefined => (f64::NAN.into(), Value::None, 0),
+            Self::Missing => (Value::None, Value::None, 0),
         }
     }
 }

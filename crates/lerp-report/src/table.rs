@@ -1,12 +1,17 @@
 //! Table 1: what its cells, caption and notes say; `formats`, `page` and `terminal` set it.
 
-use std::fmt::Write;
+use polars::prelude::DataType;
 
 use crate::{
+    conditions::Selection,
+    frame::{Frame, Value},
+    pairs::{self, NEAR, Standings},
+    provenance::{Provenance, command},
     published::published,
     sheet::{Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Sweep},
-    text::{self, count, fixed, thousands},
+    text::{count, fixed, thousands},
+    verdict::{self, Question, Verdict},
 };
 
 /// A metric of the table.
@@ -38,8 +43,13 @@ pub const METRICS: [Metric; 7] = [
 
 impl Metric {
     /// Name in a run's metrics.
-    fn key(&self) -> String {
+    pub fn key(&self) -> String {
         format!("eval/{}", self.name)
+    }
+
+    /// Its heading where room is short.
+    pub fn short(&self) -> String {
+        self.heading.replacen("Mean d", "D", 1).replacen("Mean s", "S", 1)
     }
 }
 
@@ -61,13 +71,24 @@ const BLACK: f64 = 0.0307;
 pub struct Table<'a> {
     /// The rows: sweep and configuration.
     pub groups: Vec<(&'a Sweep, &'a Group)>,
+    /// How they stand to the best, by metric that the paper has.
+    standings: Vec<(&'static str, Standings<'a>)>,
 }
 
 impl<'a> Table<'a> {
     /// The table of `sweeps`, on lines.
     pub fn new(sweeps: impl IntoIterator<Item = &'a Sweep>) -> Self {
         let groups = sweeps.into_iter().flat_map(|sweep| sweep.on_lines().map(move |group| (sweep, group)));
-        Self { groups: groups.collect() }
+        let groups: Vec<(&Sweep, &Group)> = groups.collect();
+        let all: Vec<&Group> = groups.iter().map(|(_, group)| *group).collect();
+        let standings = METRICS.iter().filter(|metric| metric.published);
+        let standings = standings.map(|metric| (metric.name, Standings::new(&all, &metric.key(), true)));
+        Self { standings: standings.collect(), groups }
+    }
+
+    /// How rows stand to the best in a metric that the paper has.
+    pub fn standings(&self, metric: &Metric) -> Option<&Standings<'a>> {
+        self.standings.iter().find(|(name, _)| *name == metric.name).map(|(_, standings)| standings)
     }
 
     /// Headings of all columns.
@@ -76,7 +97,7 @@ impl<'a> Table<'a> {
         for metric in METRICS.iter().filter(|m| m.column) {
             headings.push(metric.heading.into());
             if metric.published {
-                headings.push("paper".into());
+                headings.extend(["paper".into(), "vs paper".into()]);
             }
         }
         headings.extend(["Seeds".into(), "Samples".into()]);
@@ -90,11 +111,10 @@ impl<'a> Table<'a> {
             for metric in METRICS.iter().filter(|m| m.column) {
                 row.push(self.entry(group, metric));
                 if metric.published {
-                    row.push(paper(group, metric));
+                    row.extend([paper(group, metric), Entry::verdict(verdict(group, metric))]);
                 }
             }
-            row.push(Entry::plain(seeds(group)));
-            row.push(Entry::plain(thousands(group.cell().samples)));
+            row.extend([seeds(group), samples(group)]);
             row
         };
         self.groups.iter().map(row).collect()
@@ -104,7 +124,7 @@ impl<'a> Table<'a> {
     pub fn entry(&self, group: &Group, metric: &Metric) -> Entry {
         let value = |v: f64| fixed(v * metric.factor, metric.decimals);
         let estimate = group.estimate(&metric.key());
-        let text = match estimate {
+        let mut text = match estimate {
             Estimate::Missing => "–".into(),
             Estimate::Undefined => "undefined".into(),
             Estimate::Known { mean, n: 1, .. } => value(mean),
@@ -115,16 +135,28 @@ impl<'a> Table<'a> {
         let best = metric.published
             && self.groups.len() > 1
             && estimate.mean().is_some_and(|mean| value(mean) == value(lowest));
-        Entry { text, best, paper: false }
+        if !best && self.standings(metric).is_some_and(|all| all.of(group).undecided()) {
+            text += NEAR;
+        }
+        Entry { best, ..Entry::number(text, estimate.mean().map(|mean| mean * metric.factor)) }
+    }
+
+    /// Whether a number is marked as one that may be as good as the best.
+    fn has_near(&self) -> bool {
+        let near = |(_, all): &(&str, Standings)| self.groups.iter().any(|(_, g)| all.of(g).undecided());
+        self.standings.iter().any(near)
     }
 
     /// The caption, without "Table 1".
-    pub fn caption(sweep: &Sweep) -> String {
+    pub fn caption(&self, sweep: &Sweep) -> String {
         let mut caption = String::from(
             "Interpolation between 256 pairs of test lines; lower is better. Median of the last 20 of 256 evaluations of \
              each run (of the same share, at least 3, of fewer), then mean ± standard deviation (divisor n) over seeds; n=1 has \
              none. Best mean distance and smoothness in bold. ",
         );
+        if self.has_near() {
+            caption += "≈: not to be told apart from the best (Table 1b). ";
+        }
         caption += &sweep.lines().all_conditions();
         caption
     }
@@ -132,6 +164,16 @@ impl<'a> Table<'a> {
     /// What stands under the table.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = vec![source_note(1)];
+        notes.extend(verdict::notes(&self.verdicts()));
+        if !self.standings.iter().any(|(_, all)| all.any())
+            && self.standings.iter().any(|(_, all)| all.too_few())
+        {
+            notes.push(
+                "Whether the best is better than others by more than chance cannot be said: no other has two finished \
+                 seeds in common with it."
+                    .into(),
+            );
+        }
         let black: Vec<&str> =
             self.groups.iter().filter(|(_, g)| draws_black(g)).map(|(_, g)| g.label.as_str()).collect();
         if !black.is_empty() {
@@ -159,15 +201,31 @@ impl<'a> Table<'a> {
 /// The paper's number beside ours.
 pub fn paper(group: &Group, metric: &Metric) -> Entry {
     let number = published().lines(metric.name, &group.cell().variant);
-    Entry::paper(number.map_or("–".into(), |number| number.text(false)))
+    Entry::paper(number.map_or("–".into(), |number| number.text(false)), number.map(|number| number.mean))
+}
+
+/// How a number stands to the paper's, if both are there.
+pub fn verdict(group: &Group, metric: &Metric) -> Option<Verdict> {
+    let paper = published().lines(metric.name, &group.cell().variant)?;
+    let mut differences = Selection { groups: vec![group] }.differences();
+    if metric.name != "mean_distance" && draws_black(group) {
+        differences.push("images hardly better than black ones".into());
+    }
+    let ours = group.estimate(&metric.key());
+    Question { ours, paper, factor: metric.factor, lower: true, differences: &differences }.verdict()
 }
 
 /// How many seeds are in the numbers of a row.
-pub fn seeds(group: &Group) -> String {
-    match (group.done().count(), group.runs.len()) {
-        (done, all) if done == all => format!("n={all}"),
-        (done, all) => format!("n={done} of {all}"),
-    }
+pub fn seeds(group: &Group) -> Entry {
+    let (done, all) = (group.done().count(), group.runs.len());
+    let text = if done == all { format!("n={all}") } else { format!("n={done} of {all}") };
+    Entry::number(text, done as f64)
+}
+
+/// How many samples its runs train on.
+pub fn samples(group: &Group) -> Entry {
+    let samples = group.cell().samples;
+    Entry::number(thousands(samples), samples as f64)
 }
 
 /// Where the published numbers of a table come from and how far they are checked.
@@ -179,52 +237,125 @@ pub fn source_note(table: usize) -> String {
     )
 }
 
-/// Table 1 of a sweep; none if nothing is on lines.
+/// Table 1 of a sweep, and Table 1b if it has seeds enough; none if nothing is on lines.
 pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let table = Table::new([sweep]);
-    let part = Part {
+    let provenance = Provenance::of(&sweep.lines().groups, command(&sweep.dir, None)).line();
+    let lines = |rows: Vec<Vec<Entry>>| rows.into_iter().map(|cells| Line { cells, first: false }).collect();
+    let main = Part {
         name: "Table 1".into(),
-        caption: Table::caption(sweep),
+        caption: table.caption(sweep),
         label: "tab:lines",
-        wide: false,
+        wide: true,
         headings: Table::headings(),
         left: 1,
-        lines: table.rows().into_iter().map(|cells| Line { cells, first: false }).collect(),
+        lines: lines(table.rows()),
         notes: table.notes(),
+        provenance: provenance.clone(),
     };
-    let sheet = Sheet { id: "table1", title: "Table 1", parts: vec![part], csv: csv(sweep) };
+    let beside = table.differences().map(|(headings, rows)| Part {
+        name: "Table 1b".into(),
+        caption: pairs::CAPTION.into(),
+        label: "tab:lines-differences",
+        wide: true,
+        headings,
+        left: 1,
+        lines: lines(rows),
+        notes: table
+            .standings
+            .iter()
+            .filter_map(|(_, all)| all.fewest())
+            .min()
+            .and_then(pairs::coarse_note)
+            .into_iter()
+            .collect(),
+        provenance,
+    });
+    let parts = std::iter::once(main).chain(beside).collect();
+    let sheet = Sheet { id: "table1", title: "Table 1", parts, data: table.data(sweep) };
     (!table.groups.is_empty()).then_some(sheet)
 }
 
-/// One line for each row and metric, plain numbers: empty where no run is finished, `NaN` where undefined.
-///
-/// Mean distances are not scaled, neither ours nor the paper's.
-fn csv(sweep: &Sweep) -> String {
-    let mut out = String::from(
-        "variant,label,metric,mean,std,seeds,samples,learning_rate,published_mean,published_std,published_mean_checked\n",
-    );
-    for group in sweep.on_lines() {
-        for metric in &METRICS {
-            let (mean, std, seeds) = group.estimate(&metric.key()).fields();
-            let cell = group.cell();
-            // Rounded, since dividing by 1000 is not exact.
-            let unscaled = |v: f64| text::number((v / metric.factor * 1e9).round() / 1e9);
-            let paper = published().lines(metric.name, &cell.variant).map_or(",,".into(), |n| {
-                let std = n.std.map(unscaled).unwrap_or_default();
-                format!("{},{std},{}", unscaled(n.mean), n.mean_checked)
-            });
-            let _ = writeln!(
-                out,
-                "{},{},{},{mean},{std},{seeds},{},{},{paper}",
-                text::csv(&cell.variant),
-                text::csv(&group.label),
-                metric.name,
-                cell.samples,
-                text::number(cell.learning_rate)
-            );
-        }
+impl Table<'_> {
+    /// All verdicts, with the names of rows.
+    pub fn verdicts(&self) -> Vec<(String, Verdict)> {
+        let metrics = || METRICS.iter().filter(|metric| metric.published);
+        let of = |(_, group): &(&Sweep, &Group)| {
+            metrics()
+                .filter_map(|metric| Some((group.label.clone(), verdict(group, metric)?)))
+                .collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of).collect()
     }
-    out
+
+    /// Headings and rows of Table 1b: how each row stands to the best; none if no two rows have seeds enough in common.
+    pub fn differences(&self) -> Option<(Vec<String>, Vec<Vec<Entry>>)> {
+        if !self.standings.iter().any(|(_, all)| all.any()) {
+            return None;
+        }
+        let mut headings = vec!["Variant".to_owned()];
+        for metric in METRICS.iter().filter(|metric| metric.published) {
+            let name = metric.short();
+            let (name, unit) =
+                name.split_once(" ×").map_or((name.as_str(), ""), |(name, _)| (name, " ×10⁻³"));
+            headings.extend([format!("{name} − best{unit}"), "better in".into(), "seeds".into()]);
+        }
+        let row = |(_, group): &(&Sweep, &Group)| {
+            let mut row = vec![Entry::plain(group.label.clone())];
+            for metric in METRICS.iter().filter(|metric| metric.published) {
+                let Some(all) = self.standings(metric) else { continue };
+                let standing = all.of(group);
+                row.extend([
+                    standing.difference(metric.factor, metric.decimals),
+                    standing.share(),
+                    standing.seeds(),
+                ]);
+            }
+            row
+        };
+        Some((headings, self.groups.iter().map(row).collect()))
+    }
+
+    /// One row for each row and metric: nothing where no run is finished, not a number where undefined.
+    ///
+    /// Mean distances are not scaled, neither ours nor the paper's.
+    fn data(&self, sweep: &Sweep) -> Frame {
+        let mut columns = vec![
+            ("variant", DataType::String),
+            ("label", DataType::String),
+            ("metric", DataType::String),
+            ("mean", DataType::Float64),
+            ("std", DataType::Float64),
+            ("seeds", DataType::Int64),
+            ("samples", DataType::Int64),
+            ("learning_rate", DataType::Float64),
+        ];
+        columns.extend(verdict::COLUMNS);
+        columns.extend(pairs::COLUMNS);
+        let mut frame = Frame::new(&columns);
+        for (_, group) in &self.groups {
+            let provenance = Provenance::of(&[group], command(&sweep.dir, None));
+            for metric in &METRICS {
+                let (mean, std, seeds) = group.estimate(&metric.key()).values();
+                let cell = group.cell();
+                let mut row: Vec<(&str, Value)> = vec![
+                    ("variant", cell.variant.clone().into()),
+                    ("label", group.label.clone().into()),
+                    ("metric", metric.name.into()),
+                    ("mean", mean),
+                    ("std", std),
+                    ("seeds", seeds.into()),
+                    ("samples", cell.samples.into()),
+                    ("learning_rate", cell.learning_rate.into()),
+                ];
+                let paper = published().lines(metric.name, &cell.variant);
+                row.extend(verdict::values(paper, metric.factor, verdict(group, metric)));
+                row.extend(self.standings(metric).map(|all| all.values(group)).unwrap_or_default());
+                frame.push(row, Some(&provenance));
+            }
+        }
+        frame
+    }
 }
 
 /// Whether the images of a row are hardly better than black ones.

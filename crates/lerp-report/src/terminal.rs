@@ -6,8 +6,7 @@ use crate::{
     images::{Images, Kind},
     sheet::Entry,
     summary::{Group, Sweep},
-    table::{METRICS, Table, paper, seeds, source_note},
-    text::thousands,
+    table::{METRICS, Table, paper, samples, seeds, source_note},
 };
 
 /// Table 1 if anything is on lines, then those of image sets; `color` allows bold type.
@@ -115,7 +114,7 @@ fn lines(sweeps: &[Sweep], names: &[String], color: bool) -> String {
         for metric in metrics() {
             row.extend([table.entry(group, metric), paper(group, metric)]);
         }
-        row.extend([Entry::plain(seeds(group)), Entry::plain(thousands(group.cell().samples))]);
+        row.extend([seeds(group), samples(group)]);
         row
     };
     let mut rows = vec![headings.into_iter().map(Entry::plain).collect::<Vec<_>>()];

@@ -83,6 +83,8 @@ pub fn latex(text: &str) -> String {
             '×' => out += r"$\times$",
             '†' => out += r"$^\dagger$",
             '–' => out += "--",
+            '−' => out += "$-$",
+            '≈' => out += r"$\approx$",
             'α' => out += r"$\alpha$",
             '⁻' => out += r"$^{-}$",
             '³' => out += r"$^{3}$",

@@ -141,7 +141,9 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
     /// Words of a size in units.
     pub fn text(&self, words: &str, size: f64, at: Point, side: Side) -> Result<()> {
         let style = font(size, self.scale).pos(side.pos());
-        self.area.draw_text(words, &style, self.at(at)).map_err(Error::draw(self.what))
+        // In pixels plotters counts the room of accents in when it finds the middle.
+        let down = if self.vector || matches!(side, Side::Above | Side::Below) { 0.0 } else { 0.1 * size };
+        self.area.draw_text(words, &style, self.at((at.0, at.1 + down))).map_err(Error::draw(self.what))
     }
 
     /// Words that run upwards, their middle at a point.

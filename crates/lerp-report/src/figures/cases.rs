@@ -46,7 +46,8 @@ pub fn letters() -> impl Iterator<Item = char> {
 pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
     let cases = || CASES.iter().filter(|(letter, ..)| only.is_none_or(|only| only == *letter));
     let strip = |letter: char| Strip::new(COUNT, SIDE, images(letter).into_iter().map(|v| v as f32));
-    let name = |letter: char, name: &str| if only.is_some() { name.into() } else { format!("({letter}) {name}") };
+    let name =
+        |letter: char, name: &str| if only.is_some() { name.into() } else { format!("({letter}) {name}") };
     let rows: Vec<(String, Strip)> =
         cases().map(|(letter, case, _)| (name(*letter, case), strip(*letter))).collect();
     let mut picture = picture(WHAT, &rows, false)?;
@@ -60,10 +61,8 @@ pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
         let smoothness = scores.iter().map(|(_, smoothness)| {
             smoothness.map_or("–".to_owned(), |smoothness| format!("{:.3}", smoothness.abs()))
         });
-        picture.beside = vec![
-            ("distance, ×10⁻³".into(), distances),
-            ("smoothness".into(), smoothness.collect()),
-        ];
+        picture.beside =
+            vec![("distance, ×10⁻³".into(), distances), ("smoothness".into(), smoothness.collect())];
         let how: Vec<String> = cases().map(|(letter, _, how)| format!("({letter}) {how}.")).collect();
         format!(
             "Figure 2. What interpolations between lines can look like. {} Beside each row its mean distance and mean \
@@ -141,7 +140,10 @@ fn blur(image: &[f64], side: usize, deviation: f64) -> Vec<f64> {
             let near = weights.iter().zip(-radius..);
             near.map(|(w, d)| w * image[line * side + reflected(at as i64 + d)]).sum::<f64>() / sum
         };
-        (0..side).flat_map(|at| (0..side).map(move |line| (line, at))).map(|(line, at)| value(line, at)).collect()
+        (0..side)
+            .flat_map(|at| (0..side).map(move |line| (line, at)))
+            .map(|(line, at)| value(line, at))
+            .collect()
     };
     along(&along(image))
 }
@@ -153,9 +155,13 @@ mod tests {
     #[test]
     fn scores_are_the_known_ones() {
         let bank = LineBank::default();
-        for (letter, distance, smoothness) in
-            [('b', 2.0e-7, 0.0), ('c', 7.2e-3, 0.940), ('d', 2.5e-7, 0.933), ('e', 1.8e-7, 0.0), ('f', 4.1e-1, 0.011)]
-        {
+        for (letter, distance, smoothness) in [
+            ('b', 2.0e-7, 0.0),
+            ('c', 7.2e-3, 0.940),
+            ('d', 2.5e-7, 0.933),
+            ('e', 1.8e-7, 0.0),
+            ('f', 4.1e-1, 0.011),
+        ] {
             let (ours, smooth) = scores(letter, &bank).unwrap();
             assert!((ours / distance - 1.0).abs() < 0.03, "{letter}: distance {ours:e} is not {distance:e}");
             assert!((smooth.unwrap() - smoothness).abs() < 6e-4, "{letter}: smoothness {smooth:?}");

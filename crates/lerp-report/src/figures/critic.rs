@@ -158,7 +158,7 @@ impl Draw for Critic {
                 let look = Look { color: shade(i, VALUES), dash: None, marker: 0 };
                 let truth = i as f64 / STEPS;
                 let (_, y) = plot.at(0.0, truth);
-                canvas.line(&[(left, y), (right, y)], look.color, 1.25, Some((2, 3)))?;
+                canvas.line(&[(left, y), (right, y)], look.color, 1.25, Some((2, 4)))?;
                 let label = if i == 0 { "0".to_owned() } else { format!("{i}/{STEPS}") };
                 canvas.text(&label, NUMBERS, (right + 8.0, y), Side::Right)?;
                 for piece in curves {

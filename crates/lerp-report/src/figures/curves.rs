@@ -21,7 +21,7 @@ use crate::{
 
 /// Widths of a panel and of the legend beside several.
 const PANEL: f64 = 440.0;
-const LEGEND: f64 = 200.0;
+const LEGEND: f64 = 220.0;
 /// Height of a panel with its titles, and of a line of the legend.
 const HEIGHT: f64 = 400.0;
 const LINE: f64 = 24.0;
@@ -89,7 +89,11 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
 /// What is said where a curve is of several seeds.
 fn band(selection: &Selection) -> &'static str {
     let several = selection.groups.iter().any(|group| group.runs.len() > 1);
-    if several { " Mean over the seeds that have a value there; the band is from the lowest to the highest." } else { "" }
+    if several {
+        " Mean over the seeds that have a value there; the band is from the lowest to the highest."
+    } else {
+        ""
+    }
 }
 
 fn draw(selection: &Selection, panels: Vec<Panel>) -> Result<Drawing> {
@@ -208,7 +212,8 @@ impl Curves {
     /// The legend, one for all panels.
     fn key<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let columns = self.columns();
-        let (left, top) = if self.below() { (24.0, HEIGHT + 8.0) } else { (self.width() - LEGEND + 6.0, 26.0) };
+        let (left, top) =
+            if self.below() { (24.0, HEIGHT + 8.0) } else { (self.width() - LEGEND + 6.0, 26.0) };
         for (i, (label, look)) in self.legend.iter().enumerate() {
             let x = left + (self.width() - left) / columns as f64 * (i % columns) as f64;
             let y = top + LINE * (i / columns) as f64;

@@ -6,13 +6,15 @@ use lerp_train::FIGURE_3_ANGLES;
 use super::{
     Drawn,
     rows::{Strip, picture},
-    saved::{INTERPOLATION, Saved, preferred, unfinished},
+    source::{preferred, unfinished},
 };
 use crate::{
-    Result,
+    Error, Result,
     conditions::{Selection, model_seeds},
     summary::{Group, Loaded, Sweep},
 };
+
+const WHAT: &str = "figure 3";
 
 /// Draws all variants, or the one called `variant` as part `letter` of the figure; none if no run has an interpolation
 /// yet.
@@ -47,26 +49,31 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
         unfinished(&shown),
         selection.all_conditions(),
     );
-    let drawing = picture("figure 3", &rows, true)?.draw()?;
+    let drawing = picture(WHAT, &rows, true)?.draw()?;
     Ok(Some(Drawn { caption, drawing, shows: selection.groups }))
 }
 
 /// The row of a configuration, and the run it is of.
 fn drawn(group: &Group) -> Result<Option<(&Loaded, Strip)>> {
     for loaded in preferred(group) {
-        let Some(saved) = Saved::read(&loaded.run, INTERPOLATION)? else { continue };
-        let images = saved.get("images")?;
-        // Of several pairs the first is Figure 3's; runs of older versions have no other.
-        let (count, side) = match *images.dims() {
-            [pairs, count, side, width, 1] if pairs > 0 && count > 0 && side == width => (count, side),
-            [count, side, width, 1] if count > 0 && side == width => (count, side),
-            _ => return Err(saved.bad("holds no images of lines")),
+        // The first pair is Figure 3's.
+        let Some(images) = loaded.run.interpolation()? else { continue };
+        let &[count, side, width, 1] = images.dims() else {
+            return Err(not_lines(loaded));
         };
-        let values = saved.values(images)?;
-        let strip = Strip::new(count, side, values.into_iter().take(count * side * side));
+        if side != width {
+            return Err(not_lines(loaded));
+        }
+        let values = images.flatten_all().and_then(|images| images.to_vec1::<f32>());
+        let values = values.map_err(Error::draw(WHAT))?;
+        let strip = Strip::new(count, side, values.into_iter());
         return Ok(Some((loaded, strip)));
     }
     Ok(None)
+}
+
+fn not_lines(loaded: &Loaded) -> Error {
+    Error::draw(WHAT)(format!("the images that run {} has saved are not of lines", loaded.run.record.id))
 }
 
 /// The interpolation that a perfect model would draw: the line turns at an even pace.

@@ -11,7 +11,7 @@ mod picture;
 mod plot;
 mod rows;
 mod samples;
-mod saved;
+mod source;
 mod speed;
 mod strips;
 
@@ -83,7 +83,9 @@ impl<'a> Figure<'a> {
         let lines = sweep.on_lines().next().is_some();
         if lines {
             all.push(Self::new("2", Shows::Cases(None)));
-            all.extend(cases::letters().map(|letter| Self::new(format!("2{letter}"), Shows::Cases(Some(letter)))));
+            all.extend(
+                cases::letters().map(|letter| Self::new(format!("2{letter}"), Shows::Cases(Some(letter)))),
+            );
             all.push(Self::new("3", Shows::Lines(None)));
             for (variant, letter) in published().order.iter().zip('a'..='z') {
                 all.push(Self::new(format!("3{letter}"), Shows::Lines(Some((variant, letter)))));
@@ -97,10 +99,15 @@ impl<'a> Figure<'a> {
         all.splice(place..place, five);
         all.extend(strips(sweep, false));
         let lines = lines.then(|| ("".to_owned(), None));
-        let places: Vec<(String, Option<Set>)> =
-            lines.into_iter().chain(sweep.sets().into_iter().map(|s| (format!("-{}", s.slug()), Some(s.clone())))).collect();
+        let places: Vec<(String, Option<Set>)> = lines
+            .into_iter()
+            .chain(sweep.sets().into_iter().map(|s| (format!("-{}", s.slug()), Some(s.clone()))))
+            .collect();
         let each = |kind: &str, shows: &dyn Fn(Option<Set>) -> Shows<'a>| {
-            places.iter().map(|(end, set)| Self::new(format!("{kind}{end}"), shows(set.clone()))).collect::<Vec<_>>()
+            places
+                .iter()
+                .map(|(end, set)| Self::new(format!("{kind}{end}"), shows(set.clone())))
+                .collect::<Vec<_>>()
         };
         all.extend(each("curves", &|set| set.map_or(Shows::LinesCurves, Shows::Curves)));
         if places.iter().any(|(_, set)| set.is_none()) {
@@ -147,13 +154,15 @@ impl<'a> Figure<'a> {
             Shows::Cases(_) | Shows::LinesCurves | Shows::Curves(_) | Shows::Lines(None) => {
                 "has been evaluated yet".into()
             }
-            Shows::Lines(Some((variant, _))) => format!("of {} on lines has been evaluated yet", title(variant)),
-            Shows::Strips(set, _) => format!("on {} has saved interpolations yet", set.name()),
-            Shows::Samples(..) => format!("of this variant has a {}{upgrade}", saved::SAMPLES),
-            Shows::Paths | Shows::Turns | Shows::Norms(None) => {
-                format!("on lines has a {}{upgrade}", saved::PATHS)
+            Shows::Lines(Some((variant, _))) => {
+                format!("of {} on lines has been evaluated yet", title(variant))
             }
-            Shows::Norms(Some(set)) => format!("on {} has a {}{upgrade}", set.name(), saved::PATHS),
+            Shows::Strips(set, _) => format!("on {} has saved interpolations yet", set.name()),
+            Shows::Samples(..) => format!("of this variant has a {}{upgrade}", source::SAMPLES),
+            Shows::Paths | Shows::Turns | Shows::Norms(None) => {
+                format!("on lines has a {}{upgrade}", source::PATHS)
+            }
+            Shows::Norms(Some(set)) => format!("on {} has a {}{upgrade}", set.name(), source::PATHS),
             Shows::Critic(set) => format!(
                 "on {} has measured a critic's estimates of α (eval/critic_alpha_0 and on, which ACAI measures)",
                 set.as_ref().map_or("lines".into(), Set::name)

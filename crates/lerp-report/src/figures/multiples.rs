@@ -4,7 +4,7 @@ use plotters::prelude::DrawingBackend;
 
 use super::{
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, Band, LETTERS, Place, Plot},
+    plot::{Axis, Band, LETTERS, NUMBERS, Place, Plot},
 };
 use crate::{
     Result,
@@ -19,9 +19,9 @@ const WIDEST: f64 = 250.0;
 const HEIGHT: f64 = 140.0;
 /// Room between panels, for numbers and titles of axes, and for a line of a heading.
 const GAP: f64 = 18.0;
-const LEFT: f64 = 90.0;
+const LEFT: f64 = 96.0;
 const RIGHT: f64 = 14.0;
-const BELOW: f64 = 52.0;
+const BELOW: f64 = 50.0;
 const LINE: f64 = 17.0;
 
 /// What one configuration has in a row.
@@ -117,24 +117,27 @@ impl Draw for Multiples {
                 let last = r + 1 == self.rows.len();
                 plot.axes(canvas, last, column == 0)?;
                 if column == 0 {
-                    plot.title_beside(canvas, 52.0)?;
+                    plot.title_beside(canvas, 56.0)?;
                 }
                 let ideal: Vec<_> = row.ideal.iter().map(|(x, y)| plot.at(*x, *y)).collect();
-                canvas.line(&ideal, IDEAL, 1.25, Some((5, 3)))?;
                 let Some(cell) = row.cells.get(i) else { continue };
                 for piece in &cell.pieces {
                     plot.band(canvas, piece, look)?;
-                    plot.curve(canvas, piece, look)?;
                 }
                 if let Some(note) = cell.note {
-                    let middle = (left + self.panel() / 2.0, top + HEIGHT / 2.0);
-                    canvas.text(note, 12.0, middle, Side::Middle)?;
+                    let middle = (left + self.panel() / 2.0, top + HEIGHT * 0.3);
+                    canvas.text(note, NUMBERS, middle, Side::Middle)?;
+                    continue;
+                }
+                canvas.line(&ideal, IDEAL, 1.25, Some((5, 3)))?;
+                for piece in &cell.pieces {
+                    plot.curve(canvas, piece, look)?;
                 }
             }
             if column == 0 {
                 let here = (self.columns.len() - i).min(self.beside()) as f64;
                 let middle = LEFT + (here * (self.panel() + GAP) - GAP) / 2.0;
-                canvas.text(&self.x.title, LETTERS, (middle, top + self.band() - 26.0), Side::Below)?;
+                canvas.text(&self.x.title, LETTERS, (middle, top + self.band() - 24.0), Side::Below)?;
             }
         }
         Ok(())

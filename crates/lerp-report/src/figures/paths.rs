@@ -2,12 +2,13 @@
 //! of its turns, the norm of the latent.
 
 use lerp_eval::unwrap;
+use lerp_train::Profile;
 
 use super::{
     Drawn,
     multiples::{Cell, Multiples, Row},
     plot::{Axis, Band, quartiles},
-    saved::{PATHS, Saved, preferred, unfinished},
+    source::{preferred, unfinished},
 };
 use crate::{
     Result,
@@ -43,16 +44,18 @@ impl<'a> Pool<'a> {
             if i >= finished && !pool.runs.is_empty() {
                 break;
             }
-            let Some(saved) = Saved::read(&loaded.run, PATHS)? else { continue };
+            let Some(paths) = loaded.run.paths()? else { continue };
             pool.runs.push(loaded);
-            for (name, rows) in
-                [("norm", &mut pool.norm), ("distance", &mut pool.distance), ("angle", &mut pool.angle)]
-            {
-                rows.extend(saved.rows(name)?.unwrap_or_default());
-            }
+            pool.norm.extend(rows(&paths.norm));
+            pool.distance.extend(paths.distance.iter().flat_map(rows));
+            pool.angle.extend(paths.angle.iter().flat_map(rows));
         }
         Ok(pool)
     }
+}
+
+fn rows(profile: &Profile) -> impl Iterator<Item = Vec<f64>> {
+    profile.iter().map(|row| row.iter().copied().map(f64::from).collect())
 }
 
 /// The configurations that have paths, and the names of those that have none.
@@ -84,7 +87,7 @@ impl<'a> Pools<'a> {
         let together = if several { " Runs that differ in the seed alone are taken together." } else { "" };
         let without = match self.without.as_slice() {
             [] => String::new(),
-            names => format!(" Not saved by: {}.", names.join(", ")),
+            names => format!(" Without saved paths: {}.", names.join(", ")),
         };
         let selection = Selection { groups: groups.clone() };
         let caption = format!(
@@ -169,7 +172,9 @@ fn turning(pools: &Pools, of: fn(&[f64]) -> Option<Vec<f64>>) -> (Vec<Vec<Vec<f6
         .iter()
         .zip(&kept)
         .filter(|(pool, kept)| kept.len() < pool.angle.len())
-        .map(|(pool, kept)| format!("{} of {} ({})", pool.angle.len() - kept.len(), pool.angle.len(), pool.group.label))
+        .map(|(pool, kept)| {
+            format!("{} of {} ({})", pool.angle.len() - kept.len(), pool.angle.len(), pool.group.label)
+        })
         .collect();
     let words = match still.as_slice() {
         [] => String::new(),
@@ -243,11 +248,8 @@ pub fn norms<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>
         Some(set) => sweep.on(set).collect(),
     };
     let pools = Pools::read(groups.into_iter(), |pool| !pool.norm.is_empty())?;
-    let rows: Vec<Vec<Vec<f64>>> = pools
-        .pools
-        .iter()
-        .map(|pool| pool.norm.iter().filter_map(|row| relative(row)).collect())
-        .collect();
+    let rows: Vec<Vec<Vec<f64>>> =
+        pools.pools.iter().map(|pool| pool.norm.iter().filter_map(|row| relative(row)).collect()).collect();
     let (cells, drawn) = cells(&rows, 0.0, 1.0, "undefined");
     let shown = (lowest(&drawn, 0.65) - 0.02).max(0.0)..(highest(&drawn, 1.05) + 0.02).min(2.0);
     let right_angle = |i: u32| {
@@ -261,10 +263,9 @@ pub fn norms<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>
     };
     let (place, pairs) = match set {
         None => ("test lines".to_owned(), "interpolations of the last evaluation"),
-        Some(set) => (
-            format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims),
-            "pairs",
-        ),
+        Some(set) => {
+            (format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims), "pairs")
+        }
     };
     let words = format!(
         "The norm of the latent along the interpolation between two {place}, relative to the mean of its ends, over {} \

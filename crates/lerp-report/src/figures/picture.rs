@@ -13,9 +13,11 @@ use crate::{
 const TOP: usize = 34;
 const BOTTOM: usize = 10;
 /// Width of a column of words.
-const BESIDE: usize = 118;
+const BESIDE: usize = 138;
 /// Size of names.
-const LETTERS: f64 = 15.0;
+const LETTERS: f64 = 18.0;
+/// Size of headings.
+const HEADINGS: f64 = 14.0;
 
 /// The colours of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +104,7 @@ impl Picture {
     /// Room for names.
     fn left(&self) -> usize {
         let longest = self.rows.iter().map(|(name, _)| name.chars().count()).max();
-        longest.map_or(BOTTOM, |longest| 24 + 9 * longest.min(LONGEST))
+        longest.map_or(BOTTOM, |longest| 24 + 11 * longest.min(LONGEST))
     }
 
     /// The picture as an element of an SVG.
@@ -137,11 +139,11 @@ impl Draw for Picture {
             canvas.text(name, LETTERS * fit(name), (left - 12.0, top + zoom * middle), Side::Left)?;
         }
         for (words, middle) in &self.columns {
-            canvas.text(words, 12.0, (left + zoom * middle, top - 8.0), Side::Above)?;
+            canvas.text(words, HEADINGS, (left + zoom * middle, top - 8.0), Side::Above)?;
         }
         for (i, (heading, entries)) in self.beside.iter().enumerate() {
             let x = (self.right() + i * BESIDE + BESIDE / 2 + 4) as f64;
-            canvas.text(heading, 12.0, (x, top - 8.0), Side::Above)?;
+            canvas.text(heading, HEADINGS, (x, top - 8.0), Side::Above)?;
             for ((_, middle), words) in self.rows.iter().zip(entries) {
                 canvas.text(words, LETTERS, (x, top + zoom * middle), Side::Middle)?;
             }

@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// Size of titles of axes and legends.
-pub const LETTERS: f64 = 14.0;
+pub const LETTERS: f64 = 15.5;
 /// Size of numbers at axes.
-pub const NUMBERS: f64 = 12.5;
+pub const NUMBERS: f64 = 14.0;
 
 /// An axis.
 #[derive(Debug, Clone)]
@@ -47,7 +47,11 @@ impl Axis {
         let shown = if low.is_finite() { low / 1.2..high * 1.2 } else { 1.0..100.0 };
         // Few values between the powers of ten where these are many.
         let span = shown.end / shown.start;
-        let between: &[f64] = if span < 200.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let between: &[f64] = match span {
+            s if s < 20.0 => &[1.0, 2.0, 3.0, 5.0, 7.0],
+            s if s < 200.0 => &[1.0, 2.0, 5.0],
+            _ => &[1.0],
+        };
         let every = if span < 1e9 { 1 } else { 3 };
         let powers = shown.start.log10().floor() as i32..=shown.end.log10().ceil() as i32;
         let powers = powers.filter(|power| power % every == 0);
@@ -83,9 +87,10 @@ fn steps(shown: &Range<f64>, count: usize) -> Vec<(f64, String)> {
         return Vec::new();
     }
     let power = 10_f64.powf(wanted.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|s| s * power).into_iter().find(|s| *s >= wanted * 0.999);
-    let step = step.unwrap_or(wanted);
-    let decimals = (-(step * 1.001).log10().floor()).max(0.0) as usize;
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|s| s * power);
+    let step = steps.into_iter().find(|s| *s >= wanted * 0.999).unwrap_or(wanted);
+    let more = if step == steps[2] { 1.0 } else { 0.0 };
+    let decimals = (more - (step * 1.001).log10().floor()).max(0.0) as usize;
     let first = (shown.start / step - 1e-6).ceil() as i64;
     let last = (shown.end / step + 1e-6).floor() as i64;
     (first..=last).map(|i| i as f64 * step).map(|v| (v, format!("{v:.decimals$}"))).collect()
@@ -97,7 +102,13 @@ fn short(value: f64) -> String {
     if (-4..5).contains(&power) {
         return number((value * 1e6).round() / 1e6);
     }
-    let digit = |c: char| if c == '-' { '⁻' } else { ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'][c as usize - '0' as usize] };
+    let digit = |c: char| {
+        if c == '-' {
+            '⁻'
+        } else {
+            ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'][c as usize - '0' as usize]
+        }
+    };
     format!("10{}", power.to_string().chars().map(digit).collect::<String>())
 }
 
@@ -193,7 +204,8 @@ impl Plot<'_> {
 /// The unbroken pieces of a curve that has gaps.
 pub fn pieces(points: &[(f64, Option<[f64; 3]>)]) -> Vec<Vec<Band>> {
     let parts = points.split(|(_, values)| values.is_none());
-    let part = |part: &[(f64, Option<[f64; 3]>)]| part.iter().filter_map(|(x, v)| Some((*x, (*v)?))).collect();
+    let part =
+        |part: &[(f64, Option<[f64; 3]>)]| part.iter().filter_map(|(x, v)| Some((*x, (*v)?))).collect();
     parts.map(part).filter(|part: &Vec<Band>| !part.is_empty()).collect()
 }
 
@@ -222,10 +234,16 @@ mod tests {
     fn axes_have_round_numbers() {
         assert_eq!(labels(&Axis::linear(-0.05..0.55, 6, "")), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
         assert_eq!(labels(&Axis::linear(0.0..1234.0, 4, "")), ["0", "500", "1000"]);
-        assert_eq!(labels(&Axis::samples(131_072.0, 5)), ["0", "50", "100"]);
+        assert_eq!(labels(&Axis::samples(131_072.0, 6)), ["0", "25", "50", "75", "100", "125"]);
         assert_eq!(labels(&Axis::samples(16_777_216.0, 5)), ["0", "5", "10", "15"]);
-        assert_eq!(labels(&Axis::logarithmic([3.0, 40.0].into_iter(), "")), ["5", "10", "20"]);
-        assert_eq!(labels(&Axis::logarithmic([0.01, 9e3, -1.0].into_iter(), "")), ["0.01", "0.1", "1", "10", "100", "1000", "10000"]);
+        assert_eq!(
+            labels(&Axis::logarithmic([3.0, 40.0].into_iter(), "")),
+            ["3", "5", "7", "10", "20", "30"]
+        );
+        assert_eq!(
+            labels(&Axis::logarithmic([0.01, 9e3, -1.0].into_iter(), "")),
+            ["0.01", "0.1", "1", "10", "100", "1000", "10000"]
+        );
         assert_eq!(labels(&Axis::logarithmic([1e-3, 1e11].into_iter(), ""))[..3], ["0.001", "1", "1000"]);
         assert_eq!(short(1e-9), "10⁻⁹");
     }
@@ -233,7 +251,9 @@ mod tests {
     #[test]
     fn no_values_make_no_axis_fail() {
         let places = |axis: &Axis| [f64::NEG_INFINITY, -1.0, 0.0, 1.0, f64::INFINITY].map(|v| axis.share(v));
-        for axis in [Axis::logarithmic(std::iter::empty(), ""), Axis::samples(0.0, 5), Axis::linear(0.0..1.0, 0, "")] {
+        for axis in
+            [Axis::logarithmic(std::iter::empty(), ""), Axis::samples(0.0, 5), Axis::linear(0.0..1.0, 0, "")]
+        {
             assert!(places(&axis).iter().all(|v| (0.0..=1.0).contains(v)), "{axis:?}");
         }
         assert!(labels(&Axis::linear(1.0..1.0, 5, "")).is_empty());
@@ -248,7 +268,8 @@ mod tests {
 
     #[test]
     fn a_gap_breaks_a_curve() {
-        let points = [(0.0, None), (1.0, Some([1.0; 3])), (2.0, None), (3.0, Some([2.0; 3])), (4.0, Some([3.0; 3]))];
+        let points =
+            [(0.0, None), (1.0, Some([1.0; 3])), (2.0, None), (3.0, Some([2.0; 3])), (4.0, Some([3.0; 3]))];
         let lengths: Vec<usize> = pieces(&points).iter().map(Vec::len).collect();
         assert_eq!(lengths, [1, 2]);
     }

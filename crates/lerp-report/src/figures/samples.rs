@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::{
     Drawn,
     picture::{Colors, Picture},
-    saved::{SAMPLES, Saved, preferred, unfinished},
+    source::{SAMPLES, preferred, unfinished},
 };
 use crate::{
     Error, Result,
@@ -31,9 +31,9 @@ pub fn has(group: &Group) -> bool {
 /// If they are damaged or the figure cannot be drawn.
 pub fn draw<'a>(group: &'a Group, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
     for loaded in preferred(group) {
-        let Some(saved) = Saved::read(&loaded.run, SAMPLES)? else { continue };
+        let Some(images) = loaded.run.samples()? else { continue };
         let range = group.set.as_ref().map_or(1.0, crate::set::Set::range);
-        let (drawing, count) = picture(&saved, saved.get("images")?, range)?;
+        let (drawing, count) = picture(&images, range)?;
         let caption = caption(group, loaded, number_of_figure, count, range);
         return Ok(Some(Drawn { caption, drawing: drawing.draw()?, shows: vec![group] }));
     }
@@ -59,11 +59,8 @@ fn caption(group: &Group, loaded: &Loaded, figure: Option<&str>, count: usize, r
 }
 
 /// The images in a square, and how many.
-fn picture(saved: &Saved, images: &Tensor, range: f32) -> Result<(Picture, usize)> {
-    let &[all, height, width, channels] = images.dims() else { return Err(saved.bad("holds no images")) };
-    if all == 0 || height == 0 || width == 0 || ![1, 3].contains(&channels) {
-        return Err(saved.bad("holds no images"));
-    }
+fn picture(images: &Tensor, range: f32) -> Result<(Picture, usize)> {
+    let (all, height, width, channels) = images.dims4().map_err(Error::draw(WHAT))?;
     let count = all.min(MOST);
     let columns = (1..count).find(|n| n * n >= count).unwrap_or(1);
     let rows = count.div_ceil(columns);
@@ -78,7 +75,8 @@ fn picture(saved: &Saved, images: &Tensor, range: f32) -> Result<(Picture, usize
     let mut picture = Picture::new(WHAT, colors, whole, 1);
     // NaN becomes 0.
     let byte = |v: f32| (((v + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0).round() as u8;
-    let bytes: Vec<u8> = saved.values(images)?.into_iter().map(byte).collect();
+    let values = images.flatten_all().and_then(|images| images.to_vec1::<f32>());
+    let bytes: Vec<u8> = values.map_err(Error::draw(WHAT))?.into_iter().map(byte).collect();
     for (i, image) in bytes.chunks_exact(height * width * channels).take(count).enumerate() {
         picture.put(image, width, (i % columns * (width + GAP), i / columns * (height + GAP)));
     }

@@ -97,7 +97,7 @@ impl Speed {
     fn left(&self) -> f64 {
         let bars = self.blocks.iter().flat_map(|block| &block.bars);
         let longest = bars.map(|bar| bar.label.chars().count()).max().unwrap_or(0);
-        24.0 + 8.6 * longest.min(LONGEST) as f64
+        24.0 + 9.2 * longest.min(LONGEST) as f64
     }
 }
 

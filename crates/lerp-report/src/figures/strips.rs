@@ -6,7 +6,7 @@ use lerp_train::Run;
 use super::{
     Drawn,
     picture::{Colors, Picture},
-    saved::{INTERPOLATION, Saved, preferred, unfinished},
+    source::{preferred, unfinished},
 };
 use crate::{
     Error, Result,
@@ -128,29 +128,23 @@ struct Strips {
 impl Strips {
     /// Those of `run`, values from minus to plus `range` as bytes; none before its first evaluation.
     fn read(run: &Run, range: f32) -> Result<Option<Self>> {
-        let Some(saved) = Saved::read(run, INTERPOLATION)? else { return Ok(None) };
-        let (left, right, images) = (saved.get("left")?, saved.get("right")?, saved.get("images")?);
-        let size = match (left.dims(), right.dims(), images.dims()) {
-            (&[pairs, height, width, channels], right, &[p, positions, h, w, c])
-                if right == left.dims()
-                    && (p, h, w, c) == (pairs, height, width, channels)
-                    && [1, 3].contains(&channels)
-                    && images.elem_count() > 0 =>
-            {
-                Size { pairs, positions, height, width, channels }
-            }
-            (left, right, images) => {
-                return Err(saved.bad(&format!(
-                    "holds images of sizes {left:?}, {right:?} and {images:?}, which are no strips"
-                )));
-            }
+        let Some(strips) = run.strips()? else { return Ok(None) };
+        let (Some((left, right)), &[pairs, positions, height, width, channels]) =
+            (&strips.ends, strips.images.dims())
+        else {
+            let problem = "holds interpolations without their test images, which are no strips; delete its run to redo it";
+            return Err(Error::bad_file(&run.dir.join("interpolation.safetensors"), problem.into()));
         };
-        let bytes = |tensor: &Tensor| -> Result<Vec<u8>> {
+        let size = Size { pairs, positions, height, width, channels };
+        let bytes = |tensor: &Tensor| -> candle_core::Result<Vec<u8>> {
+            let values = tensor.flatten_all()?.to_vec1::<f32>()?;
             // NaN becomes 0.
             let byte = |v: f32| ((v + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0;
-            Ok(saved.values(tensor)?.into_iter().map(|v| byte(v).round() as u8).collect())
+            Ok(values.into_iter().map(|v| byte(v).round() as u8).collect())
         };
-        Ok(Some(Self { size, left: bytes(left)?, right: bytes(right)?, images: bytes(images)? }))
+        let read =
+            || Ok(Self { size, left: bytes(left)?, right: bytes(right)?, images: bytes(&strips.images)? });
+        read().map(Some).map_err(|e: candle_core::Error| Error::draw(WHAT)(e))
     }
 }
 

@@ -1,14 +1,16 @@
 //! Tables 2 to 4 as plain numbers.
 
-use std::fmt::Write;
-
 use lerp_eval::wilson_interval;
+use polars::prelude::DataType;
 
 use super::{CLUSTERS, INFORMATION, Images, Kind, interval, tested};
 use crate::{
+    frame::{Frame, Value},
+    pairs,
+    provenance::{Provenance, command},
     set::Set,
     summary::{Group, Sweep},
-    text::{csv as field, number},
+    verdict,
 };
 
 impl Kind {
@@ -31,68 +33,104 @@ impl Kind {
     }
 }
 
-/// One line for each row, configuration and metric: empty where no run is finished, `NaN` where undefined, accuracies from 0
-/// to 1, ours and the paper's.
-pub fn csv(tables: &[&Images], sweep: &Sweep) -> String {
-    let mut out = String::from(
-        "dataset,latent,variant,label,metric,mean,std,low,high,seeds,samples,learning_rate,test_images,published_mean,\
-         published_std,published_mean_checked\n",
-    );
+type Known = Vec<(&'static str, Value)>;
+
+/// One row for each row of the table, configuration and metric: nothing where no run is finished, not a number where
+/// undefined, accuracies from 0 to 1, ours and the paper's.
+pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
+    let mut columns = vec![
+        ("dataset", DataType::String),
+        ("latent", DataType::Int64),
+        ("variant", DataType::String),
+        ("label", DataType::String),
+        ("metric", DataType::String),
+        ("mean", DataType::Float64),
+        ("std", DataType::Float64),
+        ("low", DataType::Float64),
+        ("high", DataType::Float64),
+        ("seeds", DataType::Int64),
+        ("samples", DataType::Int64),
+        ("learning_rate", DataType::Float64),
+        ("test_images", DataType::Int64),
+    ];
+    columns.extend(verdict::COLUMNS);
+    columns.extend(pairs::COLUMNS);
+    let mut frame = Frame::new(&columns);
     for table in tables {
         for set in table.sets() {
             for (variant, title) in table.variants() {
-                let paper = paper(table.kind, set, variant);
                 let mut groups = sweep.on(set).filter(|g| g.cell().variant == *variant).peekable();
                 if groups.peek().is_none() {
-                    let metric = table.kind.metric();
-                    let place = place(set, variant, title);
-                    let _ = writeln!(out, "{place},{metric},,,,,0,,,,{paper}");
+                    let mut row = place(set, variant, title);
+                    row.extend([("metric", table.kind.metric().into()), ("seeds", 0_usize.into())]);
+                    row.extend(verdict::values(table.kind.paper(set, variant), 100.0, None));
+                    frame.push(row, None);
                 }
                 for group in groups {
-                    of_group(&mut out, table.kind, set, group, &paper);
+                    of_group(&mut frame, table, set, group, sweep);
                 }
             }
-            pixels(&mut out, table.kind, set, sweep);
+            pixels(&mut frame, table.kind, set, sweep);
         }
     }
-    out
+    frame
 }
 
-fn place(set: &Set, variant: &str, label: &str) -> String {
-    format!("{},{},{},{}", field(&set.dataset), set.dims, field(variant), field(label))
+fn place(set: &Set, variant: &str, label: &str) -> Known {
+    vec![
+        ("dataset", set.dataset.clone().into()),
+        ("latent", set.dims.into()),
+        ("variant", variant.into()),
+        ("label", label.into()),
+    ]
 }
 
-fn of_group(out: &mut String, kind: Kind, set: &Set, group: &Group, paper: &str) {
-    let cell = group.cell();
-    let place = place(set, &cell.variant, &group.label);
+fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: &Sweep) {
+    let (kind, cell) = (table.kind, group.cell());
+    let provenance = Provenance::of(&[group], command(&sweep.dir, None));
     let images = group.done().find_map(|loaded| tested(loaded, kind.metric()));
-    let images = images.map(number).unwrap_or_default();
     for metric in kind.metrics() {
         let main = *metric == kind.metric();
-        let (mean, std, seeds) = group.estimate(metric).fields();
+        let (mean, std, seeds) = group.estimate(metric).values();
         let range = main.then(|| interval(group, metric)).flatten().filter(|_| kind != Kind::Error);
-        let (low, high) = range.map(|(a, b)| (number(a), number(b))).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "{place},{metric},{mean},{std},{low},{high},{seeds},{},{},{images},{}",
-            cell.samples,
-            number(cell.learning_rate),
-            if main { paper } else { ",," }
-        );
+        let mut row = place(set, &cell.variant, &group.label);
+        row.extend([
+            ("metric", (*metric).into()),
+            ("mean", mean),
+            ("std", std),
+            ("low", range.map(|(low, _)| low).into()),
+            ("high", range.map(|(_, high)| high).into()),
+            ("seeds", seeds.into()),
+            ("samples", cell.samples.into()),
+            ("learning_rate", cell.learning_rate.into()),
+            ("test_images", images.map(|images| images as u64).into()),
+        ]);
+        if main {
+            row.extend(verdict::values(kind.paper(set, &cell.variant), 100.0, kind.verdict(set, group)));
+            row.extend(table.standings(set).map(|all| all.values(group)).unwrap_or_default());
+        }
+        frame.push(row, Some(&provenance));
     }
 }
 
 /// The reference of raw pixels, as if it were a variant.
-fn pixels(out: &mut String, kind: Kind, set: &Set, sweep: &Sweep) {
+fn pixels(frame: &mut Frame, kind: Kind, set: &Set, sweep: &Sweep) {
     let Some(pixels) = sweep.pixels.get(&set.dataset) else { return };
-    let place = place(set, "pixels", "Raw pixels");
     let images = pixels.test_images;
-    let mut line = |metric: &str, value: Option<f64>, accuracy: bool| {
+    let mut line = |metric: &'static str, value: Option<f64>, accuracy: bool| {
         if let Some(value) = value {
             let range = accuracy.then(|| wilson_interval(value, images as usize).ok()).flatten();
-            let (low, high) = range.map(|(a, b)| (number(a), number(b))).unwrap_or_default();
-            let _ =
-                writeln!(out, "{place},{metric},{},,{low},{high},1,,,{},,,", number(value), number(images));
+            let mut row = place(set, "pixels", "Raw pixels");
+            row.extend([
+                ("metric", metric.into()),
+                ("mean", value.into()),
+                ("low", range.map(|(low, _)| low).into()),
+                ("high", range.map(|(_, high)| high).into()),
+                ("seeds", 1_usize.into()),
+                ("test_images", (images as u64).into()),
+                ("data", pixels.data.chars().take(12).collect::<String>().into()),
+            ]);
+            frame.push(row, None);
         }
     };
     match kind {
@@ -108,14 +146,4 @@ fn pixels(out: &mut String, kind: Kind, set: &Set, sweep: &Sweep) {
         }
         Kind::Classifier | Kind::Error => {}
     }
-}
-
-/// The paper's mean, deviation and whether the mean is checked.
-fn paper(kind: Kind, set: &Set, variant: &str) -> String {
-    let row = kind.published().iter().find(|row| (&row.dataset, row.dims) == (&set.dataset, set.dims));
-    // Rounded, since dividing by 100 is not exact.
-    let share = |v: f64| number((v / 100.0 * 1e9).round() / 1e9);
-    row.and_then(|row| row.number(variant)).map_or(",,".into(), |n| {
-        format!("{},{},{}", share(n.mean), n.std.map(share).unwrap_or_default(), n.mean_checked)
-    })
 }

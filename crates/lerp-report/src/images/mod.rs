@@ -1,13 +1,17 @@
 //! Tables 2 to 4, on image sets: what their cells, captions and notes say.
 
+mod beside;
 mod csv;
 mod words;
 
+use beside::paper_entry;
 use lerp_eval::wilson_interval;
 
 use crate::{
     conditions::Selection,
+    pairs::Standings,
     pixels::PixelReference,
+    provenance::{Provenance, command},
     published::{Row, published},
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
@@ -25,6 +29,9 @@ pub const CLUSTERS: &str = "final/cluster_accuracy";
 pub const INFORMATION: &str = "final/cluster_information";
 /// Reconstruction error.
 pub const ERROR: &str = "eval/reconstruction_mse";
+
+/// Restarts of k-means in the paper.
+const RESTARTS: usize = 1000;
 
 /// A table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +144,8 @@ pub struct Images<'a> {
     sets: Vec<Set>,
     /// The columns: variants and their titles.
     variants: Vec<(String, String)>,
+    /// How the configurations of each row stand to the best.
+    standings: Vec<Standings<'a>>,
     /// For a terminal: no intervals, no deviations of the paper's, no rows that no sweep has.
     brief: bool,
 }
@@ -168,7 +177,9 @@ impl<'a> Images<'a> {
                 }
             }
         }
-        Some(Self { kind, sweeps, sets, variants, brief })
+        let mut table = Self { kind, sweeps, sets, variants, standings: Vec::new(), brief };
+        table.standings = table.all_standings();
+        Some(table)
     }
 
     /// The rows.
@@ -215,7 +226,25 @@ impl<'a> Images<'a> {
             left: 2,
             lines: self.sets.iter().flat_map(|set| self.lines(set)).collect(),
             notes: self.notes(),
+            provenance: self.provenance(),
         }
+    }
+
+    /// Where its numbers come from; of several sweeps the first one's command.
+    fn provenance(&self) -> String {
+        let again = self.sweeps.first().map(|(_, sweep)| command(&sweep.dir, None)).unwrap_or_default();
+        Provenance::of(&self.groups(), again).line()
+    }
+
+    /// What tells configurations of variants apart in a row: empty where nothing does.
+    fn tellings(&self, sweep: &'a Sweep, set: &Set) -> Vec<&'a str> {
+        let mut tellings: Vec<&str> = sweep.on(set).map(|group| group.telling.as_str()).collect();
+        tellings.sort_by(|a, b| natural(a, b));
+        tellings.dedup();
+        if tellings.is_empty() && self.sweeps.len() == 1 {
+            tellings.push("");
+        }
+        tellings
     }
 
     fn has_reference(&self) -> bool {
@@ -230,16 +259,11 @@ impl<'a> Images<'a> {
     /// The lines of a row: one for each sweep and set of settings that tell configurations of a variant apart, the paper's,
     /// and the mutual information of clusters.
     fn lines(&self, set: &Set) -> Vec<Line> {
-        let (mut lines, mut information) = (Vec::new(), Vec::new());
+        let (mut lines, mut verdicts, mut information) = (Vec::new(), Vec::new(), Vec::new());
         for (name, sweep) in &self.sweeps {
-            let mut tellings: Vec<&str> = sweep.on(set).map(|group| group.telling.as_str()).collect();
-            tellings.sort_by(|a, b| natural(a, b));
-            tellings.dedup();
-            if tellings.is_empty() && self.sweeps.len() == 1 {
-                tellings.push("");
-            }
-            for (i, telling) in tellings.into_iter().enumerate() {
-                let label = if telling.is_empty() { name.clone() } else { format!("{name} ({telling})") };
+            for (i, telling) in self.tellings(sweep, set).into_iter().enumerate() {
+                let label = label(name, telling);
+                verdicts.extend(self.verdict_line(set, sweep, &label, telling));
                 if self.kind == Kind::Clusters && sweep.on(set).any(|group| group.has(INFORMATION)) {
                     // The only line needs no name.
                     let label = label.strip_prefix("ours").unwrap_or(&label);
@@ -256,6 +280,7 @@ impl<'a> Images<'a> {
             }
         }
         lines.extend(self.paper_line(set));
+        lines.extend(verdicts);
         lines.extend(information);
         if let Some(line) = lines.first_mut() {
             line.first = true;
@@ -265,17 +290,13 @@ impl<'a> Images<'a> {
     }
 
     fn paper_line(&self, set: &Set) -> Option<Line> {
-        let rows = self.kind.published();
-        let row = rows.iter().find(|row| (&row.dataset, row.dims) == (&set.dataset, set.dims));
-        let mut cells = vec![Entry::plain(""), Entry::paper("paper")];
-        cells.extend(self.variants.iter().map(|(variant, _)| {
-            let number = row.and_then(|row| row.number(variant));
-            Entry::paper(number.map_or("–".into(), |number| number.text(self.brief)))
-        }));
+        let mut cells = vec![Entry::plain(""), Entry::paper("paper", None)];
+        let numbers = self.variants.iter().map(|(variant, _)| self.kind.paper(set, variant));
+        cells.extend(numbers.map(|number| paper_entry(number, self.brief)));
         if self.has_reference() {
-            cells.push(Entry::paper("–"));
+            cells.push(Entry::paper("–", None));
         }
-        (!rows.is_empty()).then_some(Line { cells, first: false })
+        (!self.kind.published().is_empty()).then_some(Line { cells, first: false })
     }
 
     /// A line of a sweep's: of the configurations with these settings, `first` if it is the first of the sweep's.
@@ -293,7 +314,9 @@ impl<'a> Images<'a> {
             let groups: Vec<&Group> =
                 sweep.on(set).filter(|group| group.cell().variant == *variant).collect();
             let entry = match groups.iter().find(|group| group.telling == telling) {
-                Some(group) if information => Entry::plain(information_text(group)),
+                Some(group) if information => {
+                    Entry::number(information_text(group), group.estimate(INFORMATION).mean())
+                }
                 Some(group) => self.entry(set, group, metric),
                 None if !groups.is_empty() && telling.is_empty() => Entry::plain("below"),
                 None if first && !information && groups.is_empty() => Entry::plain("not run"),
@@ -302,14 +325,17 @@ impl<'a> Images<'a> {
             cells.push(entry);
         }
         if self.has_reference() {
-            let text = if information {
+            let entry = if information {
                 let pixels = sweep.pixels.get(&set.dataset);
-                pixels.and_then(|pixels| pixels.cluster_information).map(|value| fixed(value, 2))
+                let value = pixels.and_then(|pixels| pixels.cluster_information);
+                value.map(|value| Entry::number(fixed(value, 2), value))
             } else {
-                let reference = self.reference(sweep, set);
-                reference.map(|(value, images)| self.single(value, wilson_interval(value, images).ok()))
+                self.reference(sweep, set).map(|(value, images)| {
+                    let text = self.single(value, wilson_interval(value, images).ok());
+                    Entry::number(text, value * 100.0)
+                })
             };
-            cells.push(Entry::plain(text.filter(|_| first).unwrap_or("–".into())));
+            cells.push(entry.filter(|_| first).unwrap_or_else(|| Entry::plain("–")));
         }
         Line { cells, first: false }
     }
@@ -346,8 +372,15 @@ impl<'a> Images<'a> {
         let lowest = means.iter().copied().fold(f64::INFINITY, f64::min);
         let winner = if self.kind.accuracy() { highest } else { lowest };
         let best = means.len() > 1 && self.kind.text(winner, n) == self.kind.text(mean, n);
-        Entry { text, best, paper: false }
+        let near = if best { "" } else { self.near(set, group) };
+        let factor = if self.kind.accuracy() { 100.0 } else { 1e3 };
+        Entry { best, ..Entry::number(text + near, mean * factor) }
     }
+}
+
+/// What a line of a sweep's is called: by the settings that tell it from its others.
+fn label(name: &str, telling: &str) -> String {
+    if telling.is_empty() { name.to_owned() } else { format!("{name} ({telling})") }
 }
 
 /// The mutual information of a configuration's clusters and classes.
@@ -377,9 +410,9 @@ pub fn sheets(sweep: &Sweep) -> Vec<Sheet> {
         let parts: Vec<Part> = chosen
             .iter()
             .filter(|table| table.kind != Kind::Fitted || table.groups().iter().any(|g| g.has(FITTED)))
-            .map(|table| table.part())
+            .flat_map(|table| std::iter::once(table.part()).chain(table.differences()))
             .collect();
-        (!parts.is_empty()).then(|| Sheet { id, title, parts, csv: csv::csv(&chosen, sweep) })
+        (!parts.is_empty()).then(|| Sheet { id, title, parts, data: csv::data(&chosen, sweep) })
     };
     [
         sheet("table2", "Table 2", &[Kind::Classifier, Kind::Fitted]),

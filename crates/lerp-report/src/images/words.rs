@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Images, Kind, tested};
+use super::{Images, Kind, RESTARTS, tested};
 use crate::{
     conditions::Selection,
     published::published,
     summary::{Estimate, Group, Loaded, Sweep},
     table::source_note,
     text::{count, thousands},
+    verdict,
 };
-
-/// Restarts of k-means in the paper.
-const RESTARTS: usize = 1000;
 
 impl Images<'_> {
     /// What it shows.
@@ -45,7 +43,10 @@ impl Images<'_> {
                  {of_run}. Several seeds: mean ± standard deviation (divisor n) over them. Not in the paper."
             ),
         };
-        let best = "Best of ours in each row in bold.";
+        let near = self.sets.iter().flat_map(|set| self.groups().into_iter().map(move |group| (set, group)));
+        let near = near.map(|(set, group)| self.near(set, group)).any(|mark| !mark.is_empty());
+        let near = if near { "; ≈: not to be told apart from it" } else { "" };
+        let best = format!("Best of ours in each row in bold{near}.");
         let selections = self.selections();
         let conditions: Vec<String> = selections
             .iter()
@@ -88,6 +89,8 @@ impl Images<'_> {
     /// The same without the runs that are not in the numbers.
     pub fn remarks(&self) -> Vec<String> {
         let mut notes = self.source_notes();
+        notes.extend(verdict::notes(&self.verdicts()));
+        notes.extend(self.too_few_note());
         notes.extend(self.seed_note());
         for group in self.groups() {
             let done = group.done().count();

@@ -1,0 +1,285 @@
+//! Is one mean really lower than another? Intervals for the difference of two means.
+
+use lerp_core::Draws;
+
+/// A mean, its standard deviation with divisor n, and the number of values behind it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation with divisor n; of a single value it counts for nothing.
+    pub std: f64,
+    /// Number of values.
+    pub n: usize,
+}
+
+impl Sample {
+    /// Variance with divisor n - 1; none of a single value.
+    fn variance(self) -> Option<f64> {
+        (self.n > 1).then(|| self.std.powi(2) * self.n as f64 / (self.n - 1) as f64)
+    }
+}
+
+/// The 95 % interval of `a.mean - b.mean` by Welch's t, for two samples of unlike spread (Welch, "The generalization of
+/// 'Student's' problem when several different population variances are involved", 1947).
+///
+/// A sample of a single value is taken to have the other's variance; none if both are.
+pub fn welch_interval(a: Sample, b: Sample) -> Option<(f64, f64)> {
+    let (first, second) = (a.variance().or(b.variance())?, b.variance().or(a.variance())?);
+    let (first, second) = (first / a.n as f64, second / b.n as f64);
+    let error = (first + second).sqrt();
+    let degrees = match (a.n, b.n) {
+        (1, n) | (n, 1) => (n - 1) as f64,
+        (n, m) if error > 0.0 => {
+            (first + second).powi(2) / (first.powi(2) / (n - 1) as f64 + second.powi(2) / (m - 1) as f64)
+        }
+        // No spread at all: the difference is certain, whatever the quantile.
+        _ => 1.0,
+    };
+    let (difference, half) = (a.mean - b.mean, student_quantile(degrees) * error);
+    Some((difference - half, difference + half))
+}
+
+/// 97.5 % of Student's t distribution with so many degrees of freedom, whole or not, lie below.
+pub fn student_quantile(degrees: f64) -> f64 {
+    // Two-sided: the share beyond ±t is I_x(degrees / 2, 1 / 2) at x = degrees / (degrees + t²), which falls with t.
+    let beyond = |t: f64| incomplete_beta(degrees / (degrees + t * t), degrees / 2.0, 0.5);
+    let (mut low, mut high) = (0.0, 2.0);
+    while beyond(high) > 0.05 && high < 1e12 {
+        high *= 2.0;
+    }
+    for _ in 0..200 {
+        let middle = f64::midpoint(low, high);
+        if beyond(middle) > 0.05 {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    f64::midpoint(low, high)
+}
+
+/// The regularised incomplete beta function by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated by Lentz's
+/// method.
+fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
+    if x <= 0.0 || x >= 1.0 {
+        return x.clamp(0.0, 1.0);
+    }
+    // The fraction converges fast on this side only.
+    if x > (a + 1.0) / (a + b + 2.0) {
+        return 1.0 - incomplete_beta(1.0 - x, b, a);
+    }
+    const TINY: f64 = 1e-300;
+    let away = |v: f64| if v.abs() < TINY { TINY } else { v };
+    let (mut c, mut d) = (1.0, 1.0 / away(1.0 - (a + b) * x / (a + 1.0)));
+    let mut value = d;
+    for m in 1..500 {
+        let m = f64::from(m);
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        let mut change = 1.0;
+        for term in [even, odd] {
+            d = 1.0 / away(1.0 + term * d);
+            c = away(1.0 + term / c);
+            change = c * d;
+            value *= change;
+        }
+        if (change - 1.0).abs() < 1e-15 {
+            break;
+        }
+    }
+    let front = a * x.ln() + b * (1.0 - x).ln() + ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b);
+    front.exp() * value / a
+}
+
+/// The logarithm of the gamma function for positive arguments: Stirling's series, behind as many steps of the recurrence as
+/// it needs to be exact.
+fn ln_gamma(x: f64) -> f64 {
+    let (mut x, mut below) = (x, 0.0);
+    while x < 15.0 {
+        below += x.ln();
+        x += 1.0;
+    }
+    let inverse = 1.0 / (x * x);
+    let series = (1.0 / 12.0 - inverse * (1.0 / 360.0 - inverse * (1.0 / 1260.0 - inverse / 1680.0))) / x;
+    (x - 0.5) * x.ln() - x + 0.5 * std::f64::consts::TAU.ln() + series - below
+}
+
+/// What resampling says of a mean of differences.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bootstrap {
+    /// The mean.
+    pub mean: f64,
+    /// Lower end of its 95 % percentile interval.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// The share of resamples with a mean below zero; those at zero count half.
+    pub below: f64,
+}
+
+impl Bootstrap {
+    /// Whether the interval contains zero.
+    pub fn undecided(&self) -> bool {
+        self.low <= 0.0 && self.high >= 0.0
+    }
+}
+
+/// Up to so many values all resamples are counted, 92,378 different ones of ten; of more, some are drawn.
+const EXACT: usize = 10;
+/// Resamples that are drawn.
+const DRAWN: usize = 20_000;
+
+/// The percentile bootstrap of the mean of `differences` (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
+/// chapter 13), of pairs: one difference for each seed that both have. It is the same every time. None of fewer than two
+/// values, or if one is not finite.
+pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
+    let n = differences.len();
+    if n < 2 || differences.iter().any(|d| !d.is_finite()) {
+        return None;
+    }
+    let mut means = Vec::new();
+    if n <= EXACT {
+        enumerate(differences, n, (0.0, 1.0), &mut means);
+        for (sum, _) in &mut means {
+            *sum /= n as f64;
+        }
+    } else {
+        let draws = Draws::new(0, &candle_core::Device::Cpu);
+        means.extend((0..DRAWN).map(|i| {
+            let picks = draws.at(i as u64).uniforms("bootstrap", n);
+            let sum: f64 =
+                picks.iter().map(|u| differences[((f64::from(*u) * n as f64) as usize).min(n - 1)]).sum();
+            (sum / n as f64, 1.0)
+        }));
+    }
+    means.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let all: f64 = means.iter().map(|(_, weight)| weight).sum();
+    let below = means.iter().map(|(mean, weight)| {
+        if *mean < 0.0 {
+            *weight
+        } else if *mean == 0.0 {
+            weight / 2.0
+        } else {
+            0.0
+        }
+    });
+    Some(Bootstrap {
+        mean: differences.iter().sum::<f64>() / n as f64,
+        low: quantile(means.iter(), 0.025 * all),
+        high: quantile(means.iter().rev(), 0.025 * all),
+        below: below.sum::<f64>() / all,
+    })
+}
+
+/// All multisets of as many of the values as there are, with their sums and how many ordered resamples each stands for, but
+/// for a common factor: 1 / k! for a value taken k times.
+fn enumerate(rest: &[f64], left: usize, (sum, weight): (f64, f64), sums: &mut Vec<(f64, f64)>) {
+    let Some((first, others)) = rest.split_first() else { return };
+    if others.is_empty() {
+        let (mut sum, mut weight) = (sum, weight);
+        for k in 1..=left {
+            sum += first;
+            weight /= k as f64;
+        }
+        sums.push((sum, weight));
+        return;
+    }
+    let (mut sum, mut weight) = (sum, weight);
+    for taken in 0..=left {
+        if taken > 0 {
+            sum += first;
+            weight /= taken as f64;
+        }
+        enumerate(others, left - taken, (sum, weight), sums);
+    }
+}
+
+/// The first value at which more than `share` of the weight is passed.
+fn quantile<'a>(sorted: impl Iterator<Item = &'a (f64, f64)>, share: f64) -> f64 {
+    let (mut passed, mut last) = (0.0, f64::NAN);
+    for (mean, weight) in sorted {
+        passed += weight;
+        last = *mean;
+        if passed > share {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_of_student() {
+        // Any table of the distribution; the last is nearly normal.
+        for (degrees, wanted) in
+            [(1.0, 12.7062), (2.0, 4.30265), (4.0, 2.77645), (10.0, 2.22814), (30.0, 2.04227), (1e6, 1.95997)]
+        {
+            let t = student_quantile(degrees);
+            assert!((t - wanted).abs() < 1e-4 * wanted, "{degrees}: {t}");
+        }
+        let between = student_quantile(4.5);
+        assert!(between < 2.77645 && between > 2.57058, "{between}");
+        // ln 14! and half of ln pi.
+        assert!((ln_gamma(15.0) - 25.191_221_182_738_68).abs() < 1e-12);
+        assert!((ln_gamma(0.5) - 0.572_364_942_924_700_1).abs() < 1e-13);
+    }
+
+    #[test]
+    fn intervals_of_welch() {
+        let sample = |mean, std, n| Sample { mean, std, n };
+        // Standard errors 1 and 1 with 4 degrees each: 8 together.
+        let (low, high) = welch_interval(sample(3.0, 2.0, 5), sample(1.0, 2.0, 5)).unwrap();
+        let half = 2.306_004_135 * 2.0_f64.sqrt();
+        assert!((low - (2.0 - half)).abs() < 1e-6 && (high - (2.0 + half)).abs() < 1e-6, "{low} {high}");
+        // One more draw of the other's spread: variance 1.25 * 0.04, times 1 + 1/5.
+        let (low, high) = welch_interval(sample(1.0, 9.0, 1), sample(1.0, 0.2, 5)).unwrap();
+        let half = 2.776_445_105 * (0.05_f64 * 1.2).sqrt();
+        assert!((high - half).abs() < 1e-6 && (low + half).abs() < 1e-6, "{low} {high}");
+        assert_eq!(welch_interval(sample(1.0, 0.0, 1), sample(2.0, 0.0, 1)), None);
+        assert_eq!(welch_interval(sample(1.0, 0.0, 3), sample(0.5, 0.0, 2)), Some((0.5, 0.5)));
+    }
+
+    #[test]
+    fn resamples_are_counted_exactly() {
+        // Means -1, 1 and 3 in a quarter, half and quarter of the four resamples.
+        let two = paired_bootstrap(&[-1.0, 3.0]).unwrap();
+        assert_eq!(two, Bootstrap { mean: 1.0, low: -1.0, high: 3.0, below: 0.25 });
+        assert!(two.undecided());
+        let tied = paired_bootstrap(&[-2.0, 2.0]).unwrap();
+        assert_eq!((tied.mean, tied.below), (0.0, 0.5));
+        // Of 3^3 = 27 resamples 1 is all ones and 1 all threes: both within the outer 2.5 % is false.
+        let three = paired_bootstrap(&[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!((three.low, three.high, three.below), (1.0, 3.0, 0.0));
+        assert!(!three.undecided());
+        // All 5^5 by hand.
+        let values = [0.3, -0.2, 0.5, 0.1, -0.7];
+        let mut all: Vec<f64> = (0..3125_usize)
+            .map(|i| (0..5).map(|place| values[i / 5_usize.pow(place) % 5]).sum::<f64>() / 5.0)
+            .collect();
+        all.sort_by(f64::total_cmp);
+        let five = paired_bootstrap(&values).unwrap();
+        assert!((five.low - all[78]).abs() < 1e-12 && (five.high - all[3125 - 79]).abs() < 1e-12, "{five:?}");
+    }
+
+    #[test]
+    fn many_values_are_drawn_and_always_the_same() {
+        let values: Vec<f64> = (0..40).map(|i| f64::from(i % 8) - 3.0).collect();
+        let drawn = paired_bootstrap(&values).unwrap();
+        // Standard error of the mean: sqrt(5.25 / 40) = 0.362.
+        assert!((drawn.mean - 0.5).abs() < 1e-12);
+        assert!((drawn.low + 0.21).abs() < 0.05 && (drawn.high - 1.21).abs() < 0.05, "{drawn:?}");
+        assert!((drawn.below - 0.08).abs() < 0.03, "{drawn:?}");
+        assert_eq!(paired_bootstrap(&values), Some(drawn));
+    }
+
+    #[test]
+    fn what_cannot_be_resampled() {
+        for values in [&[][..], &[1.0], &[1.0, f64::NAN]] {
+            assert_eq!(paired_bootstrap(values), None);
+        }
+    }
+}

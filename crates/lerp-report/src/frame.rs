@@ -1,0 +1,160 @@
+//! Tables for programs: the same columns as CSV and as parquet.
+
+use polars::prelude::{Column, DataFrame, DataType, ParquetWriter};
+
+use crate::{
+    Error, Result,
+    provenance::Provenance,
+    text::{csv, number},
+};
+
+/// A value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// None: empty in CSV, null in parquet.
+    None,
+    /// Words.
+    Text(String),
+    /// A number; not a number where a metric is undefined.
+    Real(f64),
+    /// A count.
+    Whole(u64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl Value {
+    /// As a field of a CSV file.
+    fn field(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Text(text) => csv(text),
+            Self::Real(value) => number(*value),
+            Self::Whole(count) => count.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Whole(count)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(count: usize) -> Self {
+        Self::Whole(count as u64)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::None, Into::into)
+    }
+}
+
+/// Rows by named columns. A row says what it knows; its other columns are empty.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    columns: Vec<(&'static str, DataType)>,
+    rows: Vec<Vec<Value>>,
+}
+
+/// Columns of [`Provenance`], behind all others.
+const PROVENANCE: [&str; 8] = ["config", "data", "git", "lerp", "candle", "device", "started", "command"];
+
+impl Frame {
+    /// One without rows: names and types of columns, to which those of the provenance are added.
+    pub fn new(columns: &[(&'static str, DataType)]) -> Self {
+        let behind = PROVENANCE.map(|name| (name, DataType::String));
+        Self { columns: columns.iter().cloned().chain(behind).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row with these columns, those of its provenance, and no others.
+    pub fn push(&mut self, known: Vec<(&'static str, Value)>, provenance: Option<&Provenance>) {
+        let mut row = vec![Value::None; self.columns.len()];
+        let pairs = provenance.map(Provenance::pairs).unwrap_or_default();
+        let pairs = pairs.into_iter().map(|(name, value)| (name, Value::Text(value)));
+        for (name, value) in known.into_iter().chain(pairs) {
+            if let Some(place) = self.columns.iter().position(|(column, _)| *column == name) {
+                row[place] = value;
+            }
+        }
+        self.rows.push(row);
+    }
+
+    /// As CSV.
+    pub fn csv(&self) -> String {
+        let names = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
+        let fields = |row: &Vec<Value>| row.iter().map(Value::field).collect::<Vec<_>>();
+        let lines = std::iter::once(names).chain(self.rows.iter().map(fields));
+        lines.map(|line| line.join(",") + "\n").collect()
+    }
+
+    /// As parquet.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn parquet(&self) -> Result<Vec<u8>> {
+        let columns = self.columns.iter().enumerate().map(|(place, (name, kind))| {
+            let values = || self.rows.iter().map(|row| &row[place]);
+            let name = (*name).into();
+            match kind {
+                DataType::Float64 => Column::new(name, values().map(real).collect::<Vec<_>>()),
+                DataType::Int64 => Column::new(name, values().map(whole).collect::<Vec<_>>()),
+                DataType::Boolean => Column::new(name, values().map(flag).collect::<Vec<_>>()),
+                _ => Column::new(name, values().map(text).collect::<Vec<_>>()),
+            }
+        });
+        let mut bytes = Vec::new();
+        DataFrame::new(self.rows.len(), columns.collect())
+            .and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table))
+            .map_err(Error::draw("a table's parquet file"))?;
+        Ok(bytes)
+    }
+}
+
+fn real(value: &Value) -> Option<f64> {
+    match value {
+        Value::Real(value) => Some(*value),
+        Value::Whole(count) => Some(*count as f64),
+        _ => None,
+    }
+}
+
+fn whole(value: &Value) -> Option<i64> {
+    if let Value::Whole(count) = value { i64::try_from(*count).ok() } else { None }
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    if let Value::Flag(flag) = value { Some(*flag) } else { None }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    if let Value::Text(text) = value { Some(text) } else { None }
+}

@@ -1,0 +1,176 @@
+//! Our numbers on image sets beside the paper's and beside the best of ours.
+
+use super::{Images, Kind, RESTARTS, tested};
+use crate::{
+    conditions::Selection,
+    pairs::{self, NEAR, Standings},
+    published::{Number, published},
+    set::Set,
+    sheet::{Entry, Line, Part},
+    summary::{Group, Sweep},
+    text::thousands,
+    verdict::{Question, Verdict},
+};
+
+impl Kind {
+    /// The paper's number, in percent.
+    pub fn paper(self, set: &Set, variant: &str) -> Option<Number> {
+        let of_set = |row: &&crate::published::Row| (&row.dataset, row.dims) == (&set.dataset, set.dims);
+        self.published().iter().find(of_set)?.number(variant)
+    }
+
+    /// How a configuration's number stands to the paper's, if both are there.
+    pub fn verdict(self, set: &Set, group: &Group) -> Option<Verdict> {
+        let paper = self.paper(set, &group.cell().variant)?;
+        let mut differences = Selection { groups: vec![group] }.differences();
+        differences.extend(self.fewer_images(set, group));
+        if self == Self::Clusters
+            && let Some(restarts) = group.cell().cluster_restarts.filter(|restarts| *restarts != RESTARTS)
+        {
+            differences.push(format!(
+                "{} restarts of k-means instead of {}",
+                thousands(restarts as u64),
+                thousands(RESTARTS as u64)
+            ));
+        }
+        let ours = group.estimate(self.metric());
+        Question { ours, paper, factor: 100.0, lower: false, differences: &differences }.verdict()
+    }
+
+    /// In words, if the number was measured on a part of the paper's test images.
+    fn fewer_images(self, set: &Set, group: &Group) -> Option<String> {
+        let [_, paper] = published().images(&set.dataset)?;
+        let mut known = group.done().filter_map(|loaded| tested(loaded, self.metric()));
+        // Where the images themselves are others that has been said.
+        let said = group.runs.iter().any(|l| l.run.record.provenance.images.is_some_and(|[_, n]| n != paper));
+        let images = known.find(|images| *images as usize != paper).filter(|_| !said)?;
+        Some(format!(
+            "measured on {} test images of {} instead of {}",
+            thousands(images as u64),
+            set.title(),
+            thousands(paper as u64)
+        ))
+    }
+}
+
+impl<'a> Images<'a> {
+    /// How configurations on an image set stand to the best of them.
+    pub fn standings(&self, set: &Set) -> Option<&Standings<'a>> {
+        let place = self.sets().iter().position(|known| known == set)?;
+        self.standings.get(place)
+    }
+
+    /// The standings of all rows.
+    pub(super) fn all_standings(&self) -> Vec<Standings<'a>> {
+        let on = |set| self.sweeps.iter().flat_map(move |(_, sweep)| sweep.on(set)).collect::<Vec<&Group>>();
+        let of = |set| Standings::new(&on(set), self.kind.metric(), !self.kind.accuracy());
+        self.sets.iter().map(of).collect()
+    }
+
+    /// The mark behind a number that may be as good as the best.
+    pub(super) fn near(&self, set: &Set, group: &Group) -> &'static str {
+        if self.standings(set).is_some_and(|all| all.of(group).undecided()) { NEAR } else { "" }
+    }
+
+    /// All verdicts, with the names of configurations.
+    pub fn verdicts(&self) -> Vec<(String, Verdict)> {
+        let of = |set| {
+            let groups = self.sweeps.iter().flat_map(move |(_, sweep)| sweep.on(set));
+            groups.filter_map(move |group| Some((group.name(), self.kind.verdict(set, group)?)))
+        };
+        self.sets.iter().flat_map(of).collect()
+    }
+
+    /// A line of verdicts below the paper's numbers; none if there are none.
+    pub(super) fn verdict_line(&self, set: &Set, sweep: &Sweep, label: &str, telling: &str) -> Option<Line> {
+        let label = if label == "ours" { "vs paper".to_owned() } else { format!("{label} vs paper") };
+        let mut cells = vec![Entry::plain(""), Entry { paper: true, ..Entry::plain(label) }];
+        for (variant, _) in &self.variants {
+            let group = find(sweep, set, variant, telling);
+            cells.push(Entry::verdict(group.and_then(|group| self.kind.verdict(set, group))));
+        }
+        if self.has_reference() {
+            cells.push(Entry::plain("–"));
+        }
+        cells.iter().any(|entry| entry.verdict.is_some()).then_some(Line { cells, first: false })
+    }
+
+    /// The table of differences from the best; none if no two configurations have seeds enough in common.
+    pub fn differences(&self) -> Option<Part> {
+        if !self.standings.iter().any(Standings::any) {
+            return None;
+        }
+        let mut headings = vec!["Dataset, latent".to_owned(), String::new()];
+        headings.extend(self.variants.iter().map(|(_, title)| title.clone()));
+        let lines = self.sets.iter().zip(&self.standings).filter(|(_, all)| all.any());
+        let unit = if self.kind.accuracy() { "percentage points" } else { "×10⁻³" };
+        let fewest = self.standings.iter().filter_map(Standings::fewest).min();
+        Some(Part {
+            name: format!("{}, differences", self.kind.name()),
+            caption: format!("{} In {unit}.", pairs::CAPTION),
+            label: match self.kind {
+                Kind::Classifier => "tab:classifier-differences",
+                Kind::Fitted => "tab:fitted-differences",
+                Kind::Clusters => "tab:clusters-differences",
+                Kind::Error => "tab:reconstruction-differences",
+            },
+            wide: true,
+            headings,
+            left: 2,
+            lines: lines.flat_map(|(set, all)| self.difference_lines(set, all)).collect(),
+            notes: fewest.and_then(pairs::coarse_note).into_iter().collect(),
+            provenance: self.provenance(),
+        })
+    }
+
+    fn difference_lines(&self, set: &Set, all: &Standings) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for (name, sweep) in &self.sweeps {
+            for telling in self.tellings(sweep, set) {
+                let named = self.sweeps.len() > 1 || !telling.is_empty();
+                let label = |what: &str| {
+                    let whose = super::label(name, telling);
+                    Entry::plain(if named { format!("{whose}: {what}") } else { what.to_owned() })
+                };
+                let line = |what: &str, entry: &dyn Fn(pairs::Standing) -> Entry| {
+                    let mut cells = vec![Entry::plain(""), label(what)];
+                    cells.extend(self.variants.iter().map(|(variant, _)| {
+                        let group = find(sweep, set, variant, telling);
+                        group.map_or_else(|| Entry::plain("–"), |group| entry(all.of(group)))
+                    }));
+                    Line { cells, first: false }
+                };
+                let factor = if self.kind.accuracy() { 100.0 } else { 1e3 };
+                lines.push(line("minus the best", &|standing| standing.difference(factor, 2)));
+                lines.push(line("better in", &|standing| standing.share()));
+                lines.push(line("seeds in common", &|standing| standing.seeds()));
+            }
+        }
+        if let Some(line) = lines.first_mut() {
+            line.first = true;
+            line.cells[0] = Entry::plain(set.name());
+        }
+        lines
+    }
+
+    /// A note where no two configurations can be compared for want of seeds.
+    pub(super) fn too_few_note(&self) -> Option<String> {
+        let none =
+            !self.standings.iter().any(Standings::any) && self.standings.iter().any(Standings::too_few);
+        none.then(|| {
+            "Whether the best is better than others by more than chance cannot be said: no other has two finished seeds \
+             in common with it."
+                .into()
+        })
+    }
+}
+
+/// The configuration of a variant with these settings.
+fn find<'a>(sweep: &'a Sweep, set: &Set, variant: &str, telling: &str) -> Option<&'a Group> {
+    sweep.on(set).find(|group| group.cell().variant == variant && group.telling == telling)
+}
+
+/// An accuracy of the paper's as it is printed, for sorting and text.
+pub fn paper_entry(number: Option<Number>, brief: bool) -> Entry {
+    Entry::paper(number.map_or("–".into(), |number| number.text(brief)), number.map(|number| number.mean))
+}

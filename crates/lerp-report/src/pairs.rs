@@ -1,0 +1,203 @@
+//! Is the best really the best? Each configuration against the one with the best mean, seed by seed.
+
+use std::collections::BTreeMap;
+
+use lerp_eval::{Bootstrap, paired_bootstrap};
+use polars::prelude::DataType;
+
+use crate::{frame::Value, sheet::Entry, summary::Group, text::fixed};
+
+/// A configuration beside the best one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Standing {
+    /// It has no number.
+    Unknown,
+    /// It is the best one.
+    Best,
+    /// So many seeds have a finished run of both, which is too few.
+    Few(usize),
+    /// The difference.
+    Beside {
+        /// This one's value minus the best one's, over seeds.
+        difference: Bootstrap,
+        /// Share of resamples in which this one is better.
+        better: f64,
+        /// Seeds that have a finished run of both.
+        seeds: usize,
+    },
+}
+
+/// Configurations on one dataset, and how they stand in one metric.
+#[derive(Debug, Clone)]
+pub struct Standings<'a> {
+    best: Option<&'a Group>,
+    all: Vec<(&'a Group, Standing)>,
+}
+
+impl<'a> Standings<'a> {
+    /// Of `groups`; with `lower`, low values are good.
+    pub fn new(groups: &[&'a Group], metric: &str, lower: bool) -> Self {
+        let mut best: Option<(f64, &Group)> = None;
+        for group in groups {
+            if let Some(mean) = group.estimate(metric).mean()
+                && best.is_none_or(|(known, _)| if lower { mean < known } else { mean > known })
+            {
+                best = Some((mean, group));
+            }
+        }
+        let best = best.map(|(_, group)| group);
+        let standing =
+            |group: &&'a Group| (*group, best.map_or(Standing::Unknown, |b| beside(group, b, metric, lower)));
+        Self { best, all: groups.iter().map(standing).collect() }
+    }
+
+    /// How a configuration stands.
+    pub fn of(&self, group: &Group) -> Standing {
+        let found = self.all.iter().find(|(known, _)| std::ptr::eq(*known, group));
+        found.map_or(Standing::Unknown, |(_, standing)| *standing)
+    }
+
+    /// Whether any difference is known.
+    pub fn any(&self) -> bool {
+        self.all.iter().any(|(_, standing)| matches!(standing, Standing::Beside { .. }))
+    }
+
+    /// Whether there is a best one and others have too few seeds in common with it.
+    pub fn too_few(&self) -> bool {
+        self.all.iter().any(|(_, standing)| matches!(standing, Standing::Few(_)))
+    }
+
+    /// The fewest seeds of a difference that is known.
+    pub fn fewest(&self) -> Option<usize> {
+        let seeds = |(_, standing): &(&Group, Standing)| match standing {
+            Standing::Beside { seeds, .. } => Some(*seeds),
+            _ => None,
+        };
+        self.all.iter().filter_map(seeds).min()
+    }
+
+    /// For a file: the columns of [`COLUMNS`].
+    pub fn values(&self, group: &Group) -> Vec<(&'static str, Value)> {
+        let mut values = vec![("best", self.best.map(|best| best.label.clone()).into())];
+        match self.of(group) {
+            Standing::Unknown => values.clear(),
+            Standing::Best => {}
+            Standing::Few(seeds) => values.push(("common_seeds", seeds.into())),
+            Standing::Beside { difference, better, seeds } => values.extend([
+                ("minus_best", difference.mean.into()),
+                ("minus_best_low", difference.low.into()),
+                ("minus_best_high", difference.high.into()),
+                ("better_share", better.into()),
+                ("common_seeds", seeds.into()),
+            ]),
+        }
+        values
+    }
+}
+
+/// Columns that say how a row stands to the best one.
+pub const COLUMNS: [(&str, DataType); 6] = [
+    ("best", DataType::String),
+    ("minus_best", DataType::Float64),
+    ("minus_best_low", DataType::Float64),
+    ("minus_best_high", DataType::Float64),
+    ("better_share", DataType::Float64),
+    ("common_seeds", DataType::Int64),
+];
+
+fn beside(group: &Group, best: &Group, metric: &str, lower: bool) -> Standing {
+    if std::ptr::eq(group, best) {
+        return Standing::Best;
+    }
+    if group.estimate(metric).mean().is_none() {
+        return Standing::Unknown;
+    }
+    let values = |group: &Group| -> BTreeMap<u64, f64> {
+        let of_run = |seed, value: Option<f64>| value.filter(|v| v.is_finite()).map(|value| (seed, value));
+        group.done().filter_map(|l| of_run(l.run.record.cell.seed, l.final_value(metric))).collect()
+    };
+    let (ours, theirs) = (values(group), values(best));
+    let differences: Vec<f64> =
+        ours.iter().filter_map(|(seed, value)| Some(value - theirs.get(seed)?)).collect();
+    let seeds = differences.len();
+    paired_bootstrap(&differences).map_or(Standing::Few(seeds), |difference| {
+        let better = if lower { difference.below } else { 1.0 - difference.below };
+        Standing::Beside { difference, better, seeds }
+    })
+}
+
+impl Standing {
+    /// Whether it may be as good as the best one.
+    pub fn undecided(self) -> bool {
+        matches!(self, Self::Beside { difference, .. } if difference.undecided())
+    }
+
+    /// The difference and its interval, in units of which `factor` make one.
+    pub fn difference(self, factor: f64, decimals: usize) -> Entry {
+        match self {
+            Self::Unknown => Entry::plain("–"),
+            Self::Best => Entry { best: true, ..Entry::number("best", 0.0) },
+            Self::Few(_) => Entry::plain("too few seeds"),
+            Self::Beside { difference, .. } => {
+                let [mean, low, high] =
+                    [difference.mean, difference.low, difference.high].map(|v| signed(v * factor, decimals));
+                let mark = if difference.undecided() { NEAR } else { "" };
+                Entry::number(format!("{mean}{mark} [{low}, {high}]"), difference.mean * factor)
+            }
+        }
+    }
+
+    /// How many seeds both have.
+    pub fn seeds(self) -> Entry {
+        match self {
+            Self::Beside { seeds, .. } | Self::Few(seeds) => Entry::number(seeds.to_string(), seeds as f64),
+            Self::Best | Self::Unknown => Entry::plain("–"),
+        }
+    }
+
+    /// The share of resamples in which it is better.
+    pub fn share(self) -> Entry {
+        match self {
+            Self::Beside { better, .. } => {
+                let percent = 100.0 * better;
+                let text = match percent {
+                    p if p > 0.0 && p < 0.5 => "< 1 %".to_owned(),
+                    p if p < 100.0 && p > 99.5 => "> 99 %".to_owned(),
+                    p => format!("{p:.0} %"),
+                };
+                Entry::number(text, better)
+            }
+            _ => Entry::plain("–"),
+        }
+    }
+}
+
+/// Stands behind a number that may be as good as the best.
+pub const NEAR: &str = " ≈";
+
+/// A number with its sign, unless it is printed as zero.
+fn signed(value: f64, decimals: usize) -> String {
+    let text = fixed(value.abs(), decimals);
+    match value {
+        _ if text.chars().all(|c| "0.".contains(c)) => text,
+        v if v < 0.0 => format!("−{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
+/// What a table of differences shows.
+pub const CAPTION: &str = "Is the best really the best? Each variant's value minus that of the variant with the best mean, \
+     over the seeds that both have finished: the mean with its 95 % interval by the paired bootstrap over seeds (percentiles; \
+     all resamples are counted up to 10 seeds), and the share of resamples in which the variant is better than the best. ≈: \
+     the interval contains 0, so the two cannot be told apart.";
+
+/// What must be said of intervals of so few seeds.
+pub fn coarse_note(fewest: usize) -> Option<String> {
+    (fewest < 5).then(|| {
+        format!(
+            "Intervals of 2 to 4 seeds are coarse and too narrow: of {fewest} seeds, all differences of two equally good \
+             variants have one sign by chance in one of {} cases, and the interval then leaves 0 out.",
+            1_u32 << (fewest - 1)
+        )
+    })
+}

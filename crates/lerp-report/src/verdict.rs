@@ -1,0 +1,270 @@
+//! Our number beside the paper's: better, the same, worse, or not to be compared.
+//!
+//! The rule: where the runs' conditions are the paper's, the difference of the means against its 95 % interval by Welch's
+//! t. The paper's numbers are of five runs, their standard deviations with divisor n as ours; both are taken to n - 1. A
+//! side without a spread of its own (a single seed of ours, a single run of the paper's) is one more draw with the other
+//! side's spread. Where neither has one there is no verdict. The paper prints two decimals: a difference that rounding
+//! may have made is none.
+
+use lerp_eval::{Sample, welch_interval};
+use polars::prelude::DataType;
+use serde::Serialize;
+
+use crate::{frame::Value, published::Number, summary::Estimate};
+
+/// Runs behind each of the paper's means that has a deviation.
+const PAPER_RUNS: usize = 5;
+
+/// How our number stands to the paper's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relation {
+    /// Ours is better, beyond the interval.
+    Better,
+    /// The difference lies within the interval.
+    Same,
+    /// Ours is worse, beyond the interval.
+    Worse,
+    /// The conditions or what was measured differ.
+    Incomparable,
+    /// Neither side has a spread.
+    Spreadless,
+}
+
+impl Relation {
+    /// The word in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Same => "same",
+            Self::Worse => "worse",
+            Self::Incomparable => "n/c",
+            Self::Spreadless => "no spread",
+        }
+    }
+
+    /// The words in files for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Incomparable => "not comparable",
+            other => other.word(),
+        }
+    }
+
+    /// A place among verdicts, better first; none where there is nothing to sort by.
+    pub fn rank(self) -> Option<f64> {
+        match self {
+            Self::Better => Some(0.0),
+            Self::Same => Some(1.0),
+            Self::Worse => Some(2.0),
+            Self::Incomparable | Self::Spreadless => None,
+        }
+    }
+}
+
+/// A verdict, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// It.
+    pub relation: Relation,
+    /// Why numbers cannot be compared, or the interval of the difference.
+    pub reason: String,
+    /// The parts of why they cannot be compared.
+    #[serde(skip)]
+    pub parts: Vec<String>,
+}
+
+/// What is compared.
+pub struct Question<'a> {
+    /// Our number.
+    pub ours: Estimate,
+    /// The paper's, in its own unit.
+    pub paper: Number,
+    /// What our values are multiplied by to be in the paper's unit.
+    pub factor: f64,
+    /// Whether a lower number is better.
+    pub lower: bool,
+    /// How our conditions differ from the paper's.
+    pub differences: &'a [String],
+}
+
+impl Question<'_> {
+    /// The verdict; none where we have no number.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let verdict = |relation, reason| Some(Verdict { relation, reason, parts: Vec::new() });
+        let incomparable = |parts: &[String]| {
+            Some(Verdict {
+                relation: Relation::Incomparable,
+                reason: parts.join(", "),
+                parts: parts.to_vec(),
+            })
+        };
+        let (mean, std, n) = match self.ours {
+            Estimate::Missing => return None,
+            Estimate::Known { .. } | Estimate::Undefined if !self.differences.is_empty() => {
+                return incomparable(self.differences);
+            }
+            Estimate::Undefined => return incomparable(&["ours is undefined".into()]),
+            Estimate::Known { mean, std, n } => (mean * self.factor, std * self.factor, n),
+        };
+        let (paper, runs) = match self.paper.std {
+            Some(std) => (std, PAPER_RUNS),
+            None => (0.0, 1),
+        };
+        let ours = Sample { mean, std, n };
+        let theirs = Sample { mean: self.paper.mean, std: paper, n: runs };
+        let Some((low, high)) = welch_interval(ours, theirs) else {
+            return verdict(Relation::Spreadless, "neither side has more than one run".into());
+        };
+        // Half a unit of the last of the paper's decimals.
+        let rounding = 0.005;
+        let relation = match (low > rounding, high < -rounding) {
+            (false, false) => Relation::Same,
+            (above, _) if above == self.lower => Relation::Worse,
+            _ => Relation::Better,
+        };
+        verdict(
+            relation,
+            format!("ours minus the paper's is from {low:.2} to {high:.2} with 95 % confidence"),
+        )
+    }
+}
+
+/// Columns of the paper's number and of the verdict.
+pub const COLUMNS: [(&str, DataType); 5] = [
+    ("published_mean", DataType::Float64),
+    ("published_std", DataType::Float64),
+    ("published_mean_checked", DataType::Boolean),
+    ("verdict", DataType::String),
+    ("verdict_reason", DataType::String),
+];
+
+/// For a file: the columns of [`COLUMNS`], the paper's number in our unit.
+pub fn values(paper: Option<Number>, factor: f64, verdict: Option<Verdict>) -> Vec<(&'static str, Value)> {
+    // Rounded, since dividing by a power of ten is not exact.
+    let unscaled = |v: f64| (v / factor * 1e9).round() / 1e9;
+    let (relation, reason) = verdict.map(|v| (v.relation.name(), v.reason)).unzip();
+    vec![
+        ("published_mean", paper.map(|number| unscaled(number.mean)).into()),
+        ("published_std", paper.and_then(|number| number.std).map(unscaled).into()),
+        ("published_mean_checked", paper.map(|number| number.mean_checked).into()),
+        ("verdict", relation.into()),
+        ("verdict_reason", reason.into()),
+    ]
+}
+
+/// What stands under a table with these verdicts on the rows of these names.
+pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let is = |wanted: &[Relation]| verdicts.iter().any(|(_, verdict)| wanted.contains(&verdict.relation));
+    if is(&[Relation::Better, Relation::Same, Relation::Worse]) {
+        notes.push(
+            "vs paper: the difference of the means against its 95 % interval by Welch's t; the paper's numbers are of 5 \
+             runs, and a side of a single run is taken to have the other's spread."
+                .into(),
+        );
+    }
+    if is(&[Relation::Spreadless]) {
+        notes.push(
+            "no spread: neither the paper nor the runs here have more than one value to compare.".into(),
+        );
+    }
+    // What each row differs in, over all of its metrics.
+    let mut rows: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, verdict) in verdicts.iter().filter(|(_, v)| v.relation == Relation::Incomparable) {
+        let parts = verdict.parts.iter().map(String::as_str);
+        match rows.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => {
+                let new: Vec<&str> = parts.filter(|part| !known.contains(part)).collect();
+                known.extend(new);
+            }
+            None => rows.push((name, parts.collect())),
+        }
+    }
+    let Some((_, first)) = rows.first() else { return notes };
+    let shared: Vec<&str> =
+        first.iter().copied().filter(|part| rows.iter().all(|(_, parts)| parts.contains(part))).collect();
+    let mut own: Vec<(String, Vec<&str>)> = Vec::new();
+    for (name, parts) in &rows {
+        let rest: Vec<&str> = parts.iter().copied().filter(|part| !shared.contains(part)).collect();
+        let rest = rest.join(", ");
+        match own.iter_mut().find(|(known, _)| *known == rest) {
+            _ if rest.is_empty() => {}
+            Some((_, names)) => names.push(name),
+            None => own.push((rest, vec![name])),
+        }
+    }
+    let mut sentences = vec![shared.join(", ")];
+    sentences.retain(|sentence| !sentence.is_empty());
+    sentences.extend(own.iter().map(|(rest, names)| format!("{}: {rest}", names.join(", "))));
+    notes.push(format!("n/c, not comparable with the paper's: {}.", sentences.join("; ")));
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(
+        ours: Estimate,
+        paper: (f64, Option<f64>),
+        lower: bool,
+        differences: &[String],
+    ) -> Option<Relation> {
+        let paper = Number { mean: paper.0, std: paper.1, mean_checked: true };
+        Question { ours, paper, factor: 1e3, lower, differences }.verdict().map(|v| v.relation)
+    }
+
+    #[test]
+    fn verdicts() {
+        let known = |mean: f64, std: f64, n| Estimate::Known { mean: mean * 1e-3, std: std * 1e-3, n };
+        let acai = (0.24, Some(0.01));
+        for (ours, paper, lower, wanted) in [
+            // One seed: within 2.776 * 0.01118 * sqrt(1.2) = 0.034 of the paper's mean, plus half of its last digit.
+            (known(0.27, 0.0, 1), acai, true, Some(Relation::Same)),
+            (known(0.285, 0.0, 1), acai, true, Some(Relation::Worse)),
+            (known(0.20, 0.0, 1), acai, true, Some(Relation::Better)),
+            (known(0.20, 0.0, 1), acai, false, Some(Relation::Worse)),
+            // Five seeds tell more.
+            (known(0.27, 0.01, 5), acai, true, Some(Relation::Worse)),
+            (known(0.25, 0.01, 5), acai, true, Some(Relation::Same)),
+            // The paper's Table 3 has one run.
+            (known(94.0, 0.1, 2), (90.0, None), false, Some(Relation::Better)),
+            (known(94.0, 4.0, 2), (90.0, None), false, Some(Relation::Same)),
+            (known(94.0, 0.0, 1), (90.0, None), false, Some(Relation::Spreadless)),
+            (Estimate::Undefined, acai, true, Some(Relation::Incomparable)),
+            (Estimate::Missing, acai, true, None),
+        ] {
+            assert_eq!(ask(ours, paper, lower, &[]), wanted, "{ours:?} {paper:?}");
+        }
+        let other = ["another learning rate".to_owned()];
+        assert_eq!(ask(known(0.2, 0.0, 1), acai, true, &other), Some(Relation::Incomparable));
+    }
+
+    #[test]
+    fn what_all_rows_share_is_said_once() {
+        let row = |name: &str, relation, parts: &[&str]| {
+            let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+            (name.to_owned(), Verdict { relation, reason: String::new(), parts })
+        };
+        let short = "1 % of the samples";
+        let all = [
+            row("A", Relation::Incomparable, &[short]),
+            row("B", Relation::Incomparable, &[short, "another rate"]),
+            row("C", Relation::Incomparable, &[short, "another rate"]),
+            row("A", Relation::Incomparable, &[short]),
+        ];
+        assert_eq!(
+            notes(&all),
+            ["n/c, not comparable with the paper's: 1 % of the samples; B, C: another rate."]
+        );
+        let some = [row("A", Relation::Same, &[]), row("B", Relation::Incomparable, &[short])];
+        assert_eq!(notes(&some).len(), 2);
+        assert!(
+            notes(&some)[0].starts_with("vs paper:")
+                && notes(&some)[1].ends_with("paper's: 1 % of the samples.")
+        );
+        assert!(notes(&[row("A", Relation::Spreadless, &[])])[0].starts_with("no spread:"));
+        assert!(notes(&[]).is_empty());
+    }
+}
