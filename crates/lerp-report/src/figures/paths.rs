@@ -197,8 +197,12 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
         ideal: vec![(0.0, 0.0), (1.0, 1.0)],
         cells: progress,
     };
+    // What is undefined stays so, which it would not by a maximum.
     let thousandths = |pool: &Pool| -> Vec<Vec<f64>> {
-        pool.distance.iter().map(|row| row.iter().map(|v| (v * 1e3).max(FLOOR)).collect()).collect()
+        pool.distance
+            .iter()
+            .map(|row| row.iter().map(|v| (v * 1e3).clamp(FLOOR, f64::INFINITY)).collect())
+            .collect()
     };
     let (distance, drawn) =
         cells(&pools.pools.iter().map(thousandths).collect::<Vec<_>>(), 0.0, 1.0, "undefined");
