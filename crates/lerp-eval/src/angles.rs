@@ -32,8 +32,9 @@ pub(crate) fn way(angles: &[f64]) -> Option<(f64, f64)> {
     (shortest >= SMALLEST_TURN).then_some((turned, shortest))
 }
 
-/// Adds multiples of 2π so that no step is longer than π; the arithmetic is that of numpy's `unwrap`.
-fn unwrap(angles: &[f64]) -> Vec<f64> {
+/// The angles (radians) with multiples of 2π added so that no step is longer than π; the arithmetic is that of numpy's
+/// `unwrap`.
+pub fn unwrap(angles: &[f64]) -> Vec<f64> {
     let mut shift = 0.0;
     let steps = angles.windows(2).map(|w| {
         let step = w[1] - w[0];

@@ -26,7 +26,7 @@ pub mod probe;
 mod rows;
 mod stats;
 
-pub use angles::smoothness;
+pub use angles::{smoothness, unwrap};
 pub use bank::{LineBank, Nearest};
 pub use compare::{Bootstrap, Sample, paired_bootstrap, student_quantile, welch_interval};
 pub use error::{Error, Result};

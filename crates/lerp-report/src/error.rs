@@ -19,13 +19,15 @@ pub enum Error {
         /// What there is.
         known: String,
     },
-    /// A figure for which no run has data yet.
-    #[error("figure '{name}' cannot be drawn: no run in {} has been evaluated yet", .dir.display())]
+    /// A figure for which no run has data.
+    #[error("figure '{name}' cannot be drawn: no run in {} {missing}", .dir.display())]
     NoData {
         /// The figure.
         name: String,
         /// The sweep.
         dir: PathBuf,
+        /// What no run has, as the end of a sentence.
+        missing: String,
     },
     /// A figure or table that could not be made.
     #[error("cannot make {what}: {problem}")]

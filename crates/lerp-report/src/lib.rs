@@ -5,21 +5,18 @@
 //! under the table.
 
 mod conditions;
-mod curves;
 mod error;
-mod figure3;
+mod figures;
 mod formats;
 mod frame;
 mod images;
 mod page;
 mod pairs;
-mod picture;
 mod pixels;
 mod provenance;
 mod published;
 mod set;
 mod sheet;
-mod strips;
 mod style;
 mod summary;
 mod table;
@@ -35,84 +32,19 @@ use std::{
 use lerp_train::write_atomic;
 
 pub use error::{Error, Result};
+use figures::{Drawn, Figure};
 pub use pixels::PixelReference;
 use provenance::{Provenance, command};
-use set::Set;
 use sheet::Sheet;
-use strips::Form;
-use style::Drawing;
-use summary::{Group, Sweep};
+use summary::Sweep;
 
 /// What to draw.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// This figure only: `3` or `curves` on lines; on image sets `4`, `6` to `11`, `strips-cifar10-256`,
-    /// `curves-mnist-32` and the like.
+    /// This figure only. On lines `2` (`2a` to `2f`), `3` (`3a` to `3g`), `5`, `curves`, `paths`, `turns`, `norms`,
+    /// `critic`, `samples-aae`; on image sets `4`, `6` to `11`, `strips-cifar10-256`, `curves-mnist-32`,
+    /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `speed`.
     pub figure: Option<String>,
-}
-
-/// What a figure shows.
-enum Shows {
-    /// Figure 3.
-    Lines,
-    /// Learning curves on lines.
-    LinesCurves,
-    /// Interpolations between images.
-    Strips(Set, Form),
-    /// Learning curves on an image set.
-    Curves(Set),
-}
-
-/// A figure of a sweep, if it has the data.
-struct Figure {
-    name: String,
-    shows: Shows,
-}
-
-impl Figure {
-    /// All that a sweep may have.
-    fn all(sweep: &Sweep) -> Vec<Self> {
-        let on_lines = sweep.on_lines().next().is_some();
-        let (mut strips, mut curves) = (Vec::new(), Vec::new());
-        for set in sweep.sets() {
-            let number = set.figure();
-            if (set.dataset.as_str(), set.dims) == ("celeba", 32) {
-                let form = Form { number: Some("4"), pairs: Some(1) };
-                strips.push(Self { name: "4".into(), shows: Shows::Strips(set.clone(), form) });
-            }
-            let name = number.map_or_else(|| format!("strips-{}", set.slug()), String::from);
-            strips.push(Self { name, shows: Shows::Strips(set.clone(), Form { number, pairs: None }) });
-            curves.push(Self { name: format!("curves-{}", set.slug()), shows: Shows::Curves(set.clone()) });
-        }
-        // By number, then those without one.
-        strips.sort_by_key(|figure| figure.name.parse::<usize>().unwrap_or(usize::MAX));
-        let lines = |name: &str, shows| on_lines.then(|| Self { name: name.into(), shows });
-        let (figure3, on_lines) = (lines("3", Shows::Lines), lines("curves", Shows::LinesCurves));
-        figure3.into_iter().chain(strips).chain(on_lines).chain(curves).collect()
-    }
-
-    /// The name of its files.
-    fn file(&self) -> String {
-        let numbered = self.name.chars().all(|c| c.is_ascii_digit());
-        if numbered { format!("figure{}", self.name) } else { self.name.clone() }
-    }
-
-    /// The configurations that it shows.
-    fn groups<'a>(&self, sweep: &'a Sweep) -> Vec<&'a Group> {
-        match &self.shows {
-            Shows::Lines | Shows::LinesCurves => sweep.on_lines().collect(),
-            Shows::Strips(set, _) | Shows::Curves(set) => sweep.on(set).collect(),
-        }
-    }
-
-    fn draw(&self, sweep: &Sweep) -> Result<Option<(String, Drawing)>> {
-        match &self.shows {
-            Shows::Lines => figure3::draw(sweep),
-            Shows::LinesCurves => curves::lines(sweep),
-            Shows::Strips(set, form) => strips::draw(sweep, set, *form),
-            Shows::Curves(set) => curves::images(sweep, set),
-        }
-    }
 }
 
 /// Writes `summary.parquet`, `tables/`, `figures/` and `index.html` into the folder of a sweep.
@@ -129,12 +61,14 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
         if figures.is_empty() {
             return Err(Error::UnknownFigure { name: name.clone(), known });
         }
+    } else {
+        figures.retain(|figure| !figure.part);
     }
     let mut drawn = Vec::new();
     for figure in figures {
         match figure.draw(&sweep)? {
-            Some((caption, mut drawing)) => {
-                let made = Provenance::of(&figure.groups(&sweep), command(dir, Some(&figure.name)));
+            Some(Drawn { caption, mut drawing, shows }) => {
+                let made = Provenance::of(&shows, command(dir, Some(&figure.name)));
                 drawing.stamp(&made)?;
                 let (folder, file) = (dir.join("figures"), figure.file());
                 make_folder(&folder)?;
@@ -144,7 +78,11 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
                 drawn.push(page::Figure { file, caption, provenance: made.line(), svg: drawing.svg });
             }
             None if options.figure.is_some() => {
-                return Err(Error::NoData { name: figure.name, dir: dir.to_owned() });
+                return Err(Error::NoData {
+                    missing: figure.missing(),
+                    name: figure.name,
+                    dir: dir.to_owned(),
+                });
             }
             None => {}
         }

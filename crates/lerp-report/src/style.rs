@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use plotters::{
-    coord::Shift,
     prelude::*,
     style::{FontStyle, TextStyle, register_font},
 };
@@ -50,10 +49,8 @@ fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Pixels of the PNG for one unit of the SVG.
-const SHARPNESS: u32 = 2;
-
-const FONT: &str = "DejaVu Sans";
+/// Its name.
+pub const FONT: &str = "DejaVu Sans";
 
 /// Lettering.
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
@@ -117,6 +114,20 @@ pub fn hex(color: RGBColor) -> String {
     }
 }
 
+/// What a value is compared with.
+pub const IDEAL: RGBColor = RGBColor(0x77, 0x77, 0x77);
+
+/// The colour of step `i` among `count` of a quantity, from dark to light: a colour-blind reader sees the order.
+pub fn shade(i: usize, count: usize) -> RGBColor {
+    const STOPS: [[f64; 3]; 4] =
+        [[0.0, 34.0, 78.0], [87.0, 92.0, 109.0], [165.0, 156.0, 116.0], [214.0, 178.0, 40.0]];
+    let place = i as f64 / count.saturating_sub(1).max(1) as f64 * (STOPS.len() - 1) as f64;
+    let first = (place as usize).min(STOPS.len() - 2);
+    let share = (place - first as f64).clamp(0.0, 1.0);
+    let mixed = |c: usize| (STOPS[first][c] * (1.0 - share) + STOPS[first + 1][c] * share).round() as u8;
+    RGBColor(mixed(0), mixed(1), mixed(2))
+}
+
 /// The embedded font at a size in units of the SVG.
 pub fn font(size: f64, scale: u32) -> TextStyle<'static> {
     static ONCE: OnceLock<()> = OnceLock::new();
@@ -133,39 +144,6 @@ pub const LONGEST: usize = 19;
 /// What the size of a name is multiplied by: long ones are set smaller, not cut.
 pub fn fit(name: &str) -> f64 {
     (LONGEST as f64 / name.chars().count().max(1) as f64).min(1.0)
-}
-
-/// A canvas of either format: the area to draw on and how many of its units make one of the SVG.
-pub trait Draw {
-    /// Draws on any canvas.
-    ///
-    /// # Errors
-    /// What the canvas says.
-    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, scale: u32) -> Result<()>;
-}
-
-/// Draws `what` in both formats, `width` by `height` units of the SVG.
-///
-/// # Errors
-/// If it cannot be drawn.
-pub fn both(what: &impl Draw, width: u32, height: u32) -> Result<Drawing> {
-    let failed = "a figure";
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
-        what.draw(&area, 1)?;
-        area.present().map_err(Error::draw(failed))?;
-    }
-    // For readers without the font.
-    let svg = svg.replace(&format!("\"{FONT}\""), &format!("\"{FONT}, Verdana, sans-serif\""));
-    let (wide, high) = (width * SHARPNESS, height * SHARPNESS);
-    let mut pixels = vec![255; (3 * wide * high) as usize];
-    {
-        let area = BitMapBackend::with_buffer(&mut pixels, (wide, high)).into_drawing_area();
-        what.draw(&area, SHARPNESS)?;
-        area.present().map_err(Error::draw(failed))?;
-    }
-    Ok(Drawing { svg, png: png(&pixels, wide, high, png::ColorType::Rgb)? })
 }
 
 /// Encodes pixels, eight bits a channel.

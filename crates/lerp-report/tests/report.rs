@@ -207,7 +207,7 @@ fn the_page_needs_nothing_else_and_figures_are_pictures() {
     for loading in ["<script", "<link", "@import", "url(", "src=\"http", "href=\"http"] {
         assert!(!page.contains(loading), "{loading}");
     }
-    assert_eq!(page.matches("<svg").count(), 2);
+    assert_eq!(page.matches("<svg").count(), 4, "figures 2 and 3, curves, speed");
     assert!(page.contains("2 runs: 2 finished") && page.contains("lerp sweep --out &lt;here&gt;"), "{page}");
     for name in ["figure3", "curves"] {
         let svg = read(&dir, &format!("figures/{name}.svg"));
@@ -229,10 +229,10 @@ fn what_cannot_be_reported_is_refused_in_a_sentence() {
     let figure = |name: &str| Options { figure: Some(name.into()) };
     assert!(refused(&Options::default()).contains("holds no runs"));
     let run = Fake { evaluations: 0, ..fake("baseline", "Baseline", 0, 1.0) }.write(dir.path());
-    assert!(refused(&figure("4")).contains("no figure '4'; there are: 3, curves"));
+    assert!(refused(&figure("4")).contains("no figure '4'; there are: 2, 2a,"));
     assert!(refused(&figure("3")).contains("cannot be drawn"));
     report(dir.path(), &Options::default()).unwrap();
-    assert!(!dir.path().join("figures").exists());
+    assert!(!dir.path().join("figures/figure3.svg").exists());
     fs::write(run.join("metrics.parquet"), "PAR1").unwrap();
     let error = refused(&Options::default());
     assert!(error.contains("metrics.parquet") && error.contains("delete its run"), "{error}");

@@ -144,7 +144,7 @@ pub struct EvalArgs {
 pub struct ReportArgs {
     /// Folder of the sweep
     pub dir: PathBuf,
-    /// Only this figure, such as 3, curves, 6 or curves-mnist-32
+    /// Only this figure: 2 to 11, 2a, 3g, curves, paths, turns, norms, critic, speed; curves-mnist-32 and the like
     #[arg(long, value_name = "NAME")]
     pub figure: Option<String>,
 }

@@ -1,22 +1,23 @@
 //! Rows of images with their names, as one picture.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use plotters::{
-    coord::Shift,
-    prelude::*,
-    style::text_anchor::{HPos, Pos, VPos},
-};
+use plotters::prelude::{DrawingBackend, RGBColor};
 
+use super::canvas::{Canvas, Draw, Side, both};
 use crate::{
-    Error, Result,
-    style::{Draw, Drawing, LONGEST, both, fit, font, png},
+    Result,
+    style::{Drawing, LONGEST, fit, png},
 };
 
 /// Room above and below the images.
 const TOP: usize = 34;
 const BOTTOM: usize = 10;
+/// Width of a column of words.
+const BESIDE: usize = 138;
 /// Size of names.
-const LETTERS: f64 = 15.0;
+const LETTERS: f64 = 18.0;
+/// Size of headings.
+const HEADINGS: f64 = 14.0;
 
 /// The colours of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Picture {
     pub rows: Vec<(String, f64)>,
     /// Headings of columns, and the pixel of their middle from the left.
     pub columns: Vec<(String, f64)>,
+    /// Columns of words to the right of the picture: a heading, and an entry for each row.
+    pub beside: Vec<(String, Vec<String>)>,
     colors: Colors,
     width: usize,
     height: usize,
@@ -53,7 +56,7 @@ impl Picture {
     /// A white one.
     pub fn new(what: &'static str, colors: Colors, (width, height): (usize, usize), zoom: usize) -> Self {
         let pixels = vec![255; width * height * colors.channels()];
-        Self { what, zoom, rows: Vec::new(), columns: Vec::new(), colors, width, height, pixels }
+        Self { what, zoom, rows: vec![], columns: vec![], beside: vec![], colors, width, height, pixels }
     }
 
     /// Puts an image, whose rows are `width` pixels wide, at a place that has room for it.
@@ -79,8 +82,8 @@ impl Picture {
     /// # Errors
     /// If it cannot be drawn.
     pub fn draw(&self) -> Result<Drawing> {
-        let width = self.left() + self.zoom * self.width + BOTTOM;
-        let height = TOP + self.zoom * self.height + BOTTOM;
+        let width = self.right() + self.beside.len() * BESIDE + BOTTOM;
+        let height = self.top() + self.zoom * self.height + BOTTOM;
         let mut drawing = both(self, width as u32, height as u32)?;
         // plotters writes the pixels of an image one by one; as one picture they are a tenth of that.
         drawing.svg =
@@ -88,10 +91,20 @@ impl Picture {
         Ok(drawing)
     }
 
+    /// Where the picture ends.
+    fn right(&self) -> usize {
+        self.left() + self.zoom * self.width
+    }
+
+    /// Room above, where there are headings.
+    fn top(&self) -> usize {
+        if self.columns.is_empty() && self.beside.is_empty() { BOTTOM } else { TOP }
+    }
+
     /// Room for names.
     fn left(&self) -> usize {
-        let longest = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        24 + 9 * longest.min(LONGEST)
+        let longest = self.rows.iter().map(|(name, _)| name.chars().count()).max();
+        longest.map_or(BOTTOM, |longest| 24 + 11 * longest.min(LONGEST))
     }
 
     /// The picture as an element of an SVG.
@@ -102,9 +115,10 @@ impl Picture {
         };
         let bytes = png(&self.pixels, self.width as u32, self.height as u32, color)?;
         Ok(format!(
-            "<image x=\"{}\" y=\"{TOP}\" width=\"{}\" height=\"{}\" style=\"image-rendering:pixelated\" \
+            "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" style=\"image-rendering:pixelated\" \
              href=\"data:image/png;base64,{}\"/>\n",
             self.left(),
+            self.top(),
             self.zoom * self.width,
             self.zoom * self.height,
             BASE64_STANDARD.encode(bytes)
@@ -113,36 +127,38 @@ impl Picture {
 }
 
 impl Draw for Picture {
-    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, scale: u32) -> Result<()> {
-        let at = |x: usize, y: usize| ((x * scale as usize) as i32, (y * scale as usize) as i32);
-        area.fill(&WHITE).map_err(Error::draw(self.what))?;
-        let text = |words: &str, size: f64, pos: Pos, (x, y): (i32, i32)| {
-            area.draw_text(words, &font(size, scale).pos(pos), (x, y)).map_err(Error::draw(self.what))
-        };
-        let units = |pixels: f64| (pixels * self.zoom as f64) as usize;
+    const SOFT: bool = false;
+
+    fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+        let (left, top, zoom) = (self.left() as f64, self.top() as f64, self.zoom as f64);
         for (name, middle) in &self.rows {
-            let (size, place) = (LETTERS * fit(name), at(self.left() - 12, TOP + units(*middle)));
-            text(name, size, Pos::new(HPos::Right, VPos::Center), place)?;
+            canvas.text(name, LETTERS * fit(name), (left - 12.0, top + zoom * middle), Side::Left)?;
         }
         for (words, middle) in &self.columns {
-            let place = at(self.left() + units(*middle), TOP - 8);
-            text(words, 12.0, Pos::new(HPos::Center, VPos::Bottom), place)?;
+            canvas.text(words, HEADINGS, (left + zoom * middle, top - 8.0), Side::Above)?;
         }
-        if scale == 1 {
+        for (i, (heading, entries)) in self.beside.iter().enumerate() {
+            let x = (self.right() + i * BESIDE + BESIDE / 2 + 4) as f64;
+            canvas.text(heading, HEADINGS, (x, top - 8.0), Side::Above)?;
+            for ((_, middle), words) in self.rows.iter().zip(entries) {
+                canvas.text(words, LETTERS, (x, top + zoom * middle), Side::Middle)?;
+            }
+        }
+        if canvas.vector {
             // The SVG gets the picture as one element.
             return Ok(());
         }
-        let zoom = self.zoom * scale as usize;
-        let (left, top) = at(self.left(), TOP);
         for (p, pixel) in self.pixels.chunks_exact(self.colors.channels()).enumerate() {
-            let (x, y) = (left + (p % self.width * zoom) as i32, top + (p / self.width * zoom) as i32);
-            let corners = [(x, y), (x + zoom as i32, y + zoom as i32)];
+            let corner = (left + zoom * (p % self.width) as f64, top + zoom * (p / self.width) as f64);
             let [red, green, blue] = match *pixel {
                 [red, green, blue] => [red, green, blue],
                 _ => [pixel[0]; 3],
             };
-            area.draw(&Rectangle::new(corners, RGBColor(red, green, blue).filled()))
-                .map_err(Error::draw(self.what))?;
+            canvas.rectangle(corner, (corner.0 + zoom, corner.1 + zoom), RGBColor(red, green, blue))?;
         }
         Ok(())
     }

@@ -1,17 +1,19 @@
 //! Figures 4 and 6 to 11: interpolations between test images of an image set, the variants under one another.
 
-use candle_core::{DType, Device, Tensor};
-use lerp_train::{Run, State};
+use candle_core::Tensor;
+use lerp_train::Run;
 
+use super::{
+    Drawn,
+    picture::{Colors, Picture},
+    source::{preferred, unfinished},
+};
 use crate::{
     Error, Result,
     conditions::{Selection, model_seeds},
     images::CLASSIFIER,
-    picture::{Colors, Picture},
     set::Set,
-    style::Drawing,
     summary::{Group, Loaded, Sweep},
-    text::thousands,
 };
 
 /// White pixels between test images and decoded ones, and between rows.
@@ -34,12 +36,10 @@ pub struct Form {
 ///
 /// # Errors
 /// If a run's strips are damaged or the figure cannot be drawn.
-pub fn draw(sweep: &Sweep, set: &Set, form: Form) -> Result<Option<(String, Drawing)>> {
+pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: Form) -> Result<Option<Drawn<'a>>> {
     let mut rows: Vec<(&Group, &Loaded, Strips)> = Vec::new();
     for group in sweep.on(set) {
-        // A finished run rather than one that is not, else the first by seed.
-        let unfinished = group.runs.iter().filter(|loaded| loaded.run.status.state != State::Done);
-        for loaded in group.done().chain(unfinished) {
+        for loaded in preferred(group) {
             if let Some(strips) = Strips::read(&loaded.run, set.range())? {
                 rows.push((group, loaded, strips));
                 break;
@@ -54,7 +54,8 @@ pub fn draw(sweep: &Sweep, set: &Set, form: Form) -> Result<Option<(String, Draw
     }
     let pairs = form.pairs.unwrap_or(first.size.pairs).min(first.size.pairs);
     let drawing = picture(&rows, pairs)?.draw()?;
-    Ok(Some((caption(set, form, &rows, pairs), drawing)))
+    let shows = rows.iter().map(|(group, ..)| *group).collect();
+    Ok(Some(Drawn { caption: caption(set, form, &rows, pairs), drawing, shows }))
 }
 
 const WHAT: &str = "strips of interpolations";
@@ -76,16 +77,8 @@ fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usi
     let plural = if rows.len() == 1 { "" } else { "s" };
     let seeds: Vec<(&str, u64)> =
         rows.iter().map(|(group, loaded, _)| (group.label.as_str(), loaded.run.record.cell.seed)).collect();
-    let early: Vec<String> = rows
-        .iter()
-        .filter(|(_, loaded, _)| loaded.run.status.state != State::Done)
-        .map(|(group, loaded, _)| {
-            let samples = thousands(loaded.run.status.samples);
-            format!("{} ({samples} samples)", group.label)
-        })
-        .collect();
-    let early =
-        if early.is_empty() { String::new() } else { format!(" Not finished: {}.", early.join(", ")) };
+    let shown: Vec<(&Group, &Loaded)> = rows.iter().map(|(group, loaded, _)| (*group, *loaded)).collect();
+    let early = unfinished(&shown);
     let classes = rows.iter().any(|(group, ..)| group.has(CLASSIFIER));
     // One's own images may be of one class.
     let choice = match (pairs, classes && set.always_labelled()) {
@@ -135,41 +128,23 @@ struct Strips {
 impl Strips {
     /// Those of `run`, values from minus to plus `range` as bytes; none before its first evaluation.
     fn read(run: &Run, range: f32) -> Result<Option<Self>> {
-        let path = run.dir.join("interpolation.safetensors");
-        if !path.exists() {
-            return Ok(None);
-        }
-        let bad = |problem: String| Error::bad_file(&path, problem);
-        let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
-            .map_err(|e| bad(format!("is damaged ({e}); delete its run to redo it")))?;
-        let get = |name: &str| {
-            tensors.get(name).ok_or_else(|| bad(format!("holds no '{name}'; delete its run to redo it")))
+        let Some(strips) = run.strips()? else { return Ok(None) };
+        let (Some((left, right)), &[pairs, positions, height, width, channels]) =
+            (&strips.ends, strips.images.dims())
+        else {
+            let problem = "holds interpolations without their test images, which are no strips; delete its run to redo it";
+            return Err(Error::bad_file(&run.dir.join("interpolation.safetensors"), problem.into()));
         };
-        let (left, right, images) = (get("left")?, get("right")?, get("images")?);
-        let size = match (left.dims(), right.dims(), images.dims()) {
-            (&[pairs, height, width, channels], right, &[p, positions, h, w, c])
-                if right == left.dims()
-                    && (p, h, w, c) == (pairs, height, width, channels)
-                    && [1, 3].contains(&channels)
-                    && images.elem_count() > 0 =>
-            {
-                Size { pairs, positions, height, width, channels }
-            }
-            (left, right, images) => {
-                return Err(bad(format!(
-                    "holds images of sizes {left:?}, {right:?} and {images:?}, which are no strips; delete its run to \
-                     redo it"
-                )));
-            }
-        };
+        let size = Size { pairs, positions, height, width, channels };
         let bytes = |tensor: &Tensor| -> candle_core::Result<Vec<u8>> {
-            let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            let values = tensor.flatten_all()?.to_vec1::<f32>()?;
             // NaN becomes 0.
             let byte = |v: f32| ((v + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0;
             Ok(values.into_iter().map(|v| byte(v).round() as u8).collect())
         };
-        let read = || Ok(Self { size, left: bytes(left)?, right: bytes(right)?, images: bytes(images)? });
-        read().map(Some).map_err(|e: candle_core::Error| bad(format!("cannot be read ({e})")))
+        let read =
+            || Ok(Self { size, left: bytes(left)?, right: bytes(right)?, images: bytes(&strips.images)? });
+        read().map(Some).map_err(|e: candle_core::Error| Error::draw(WHAT)(e))
     }
 }
 

@@ -1,0 +1,218 @@
+//! A canvas for figures, measured in units of the SVG, and both file formats.
+
+use plotters::{
+    coord::Shift,
+    element::DashedPathElement,
+    prelude::*,
+    style::{
+        FontTransform, RGBAColor,
+        text_anchor::{HPos, Pos, VPos},
+    },
+};
+
+use crate::{
+    Error, Result,
+    style::{Drawing, FONT, Look, font, png},
+};
+
+/// Steps of the SVG's coordinates in a unit: plotters has whole ones only, in which curves would be stairs.
+const FINE: u32 = 4;
+/// Pixels of the PNG for one unit.
+const SHARPNESS: u32 = 2;
+
+/// What can be drawn.
+pub trait Draw {
+    /// Whether lines in the PNG have soft edges; pictures of pixels have none.
+    const SOFT: bool = true;
+
+    /// What it is called in errors.
+    fn what(&self) -> &'static str;
+
+    /// Draws it.
+    ///
+    /// # Errors
+    /// What the canvas says.
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()>;
+}
+
+/// Where a text is from its point.
+#[derive(Debug, Clone, Copy)]
+pub enum Side {
+    /// Ends at the point, halfway up.
+    Left,
+    /// Begins at the point, halfway up.
+    Right,
+    /// In the middle above it.
+    Above,
+    /// In the middle below it.
+    Below,
+    /// Around it.
+    Middle,
+}
+
+impl Side {
+    fn pos(self) -> Pos {
+        match self {
+            Self::Left => Pos::new(HPos::Right, VPos::Center),
+            Self::Right => Pos::new(HPos::Left, VPos::Center),
+            Self::Above => Pos::new(HPos::Center, VPos::Bottom),
+            Self::Below => Pos::new(HPos::Center, VPos::Top),
+            Self::Middle => Pos::new(HPos::Center, VPos::Center),
+        }
+    }
+}
+
+/// A point, in units from the left and from the top.
+pub type Point = (f64, f64);
+
+/// White paper of either format.
+pub struct Canvas<'a, DB: DrawingBackend> {
+    area: &'a DrawingArea<DB, Shift>,
+    scale: u32,
+    what: &'static str,
+    /// Whether this is the SVG.
+    pub vector: bool,
+}
+
+impl<DB: DrawingBackend> Canvas<'_, DB> {
+    fn at(&self, (x, y): Point) -> (i32, i32) {
+        let place = |v: f64| (v * f64::from(self.scale)).round() as i32;
+        (place(x), place(y))
+    }
+
+    fn length(&self, units: f64) -> u32 {
+        ((units * f64::from(self.scale)).round() as u32).max(1)
+    }
+
+    fn put<E>(&self, element: &E) -> Result<()>
+    where
+        for<'b> &'b E: plotters::element::PointCollection<'b, (i32, i32)>,
+        E: plotters::element::Drawable<DB>,
+    {
+        self.area.draw(element).map_err(|e| Error::draw(self.what)(e.to_string()))
+    }
+
+    /// A line through `points`; dash and gap, if it has any, in units.
+    pub fn line(
+        &self,
+        points: &[Point],
+        color: impl Into<RGBAColor>,
+        width: f64,
+        dash: Option<(u32, u32)>,
+    ) -> Result<()> {
+        let points: Vec<(i32, i32)> = points.iter().map(|p| self.at(*p)).collect();
+        let style = ShapeStyle { color: color.into(), filled: false, stroke_width: self.length(width) };
+        match dash {
+            _ if points.len() < 2 => Ok(()),
+            None => self.put(&PathElement::new(points, style)),
+            Some((dash, gap)) => {
+                let dashes = DashedPathElement::new(points, dash * self.scale, gap * self.scale, style);
+                self.area.draw(&dashes).map_err(|e| Error::draw(self.what)(e.to_string()))
+            }
+        }
+    }
+
+    /// A filled polygon.
+    pub fn polygon(&self, corners: &[Point], color: impl Into<RGBAColor>) -> Result<()> {
+        let corners: Vec<(i32, i32)> = corners.iter().map(|p| self.at(*p)).collect();
+        self.put(&Polygon::new(corners, ShapeStyle { color: color.into(), filled: true, stroke_width: 0 }))
+    }
+
+    /// A filled rectangle.
+    pub fn rectangle(&self, from: Point, to: Point, color: impl Into<RGBAColor>) -> Result<()> {
+        let style = ShapeStyle { color: color.into(), filled: true, stroke_width: 0 };
+        self.put(&Rectangle::new([self.at(from), self.at(to)], style))
+    }
+
+    /// The marker of a look: disc, square, triangle or diamond.
+    pub fn marker(&self, look: &Look, (x, y): Point) -> Result<()> {
+        let polygon = |corners: &[Point]| {
+            let corners: Vec<Point> = corners.iter().map(|(dx, dy)| (x + dx, y + dy)).collect();
+            self.polygon(&corners, look.color)
+        };
+        match look.marker {
+            0 => self.put(&Circle::new(self.at((x, y)), self.length(4.0), look.color.filled())),
+            1 => polygon(&[(-3.6, -3.6), (3.6, -3.6), (3.6, 3.6), (-3.6, 3.6)]),
+            2 => polygon(&[(0.0, -5.0), (4.8, 3.6), (-4.8, 3.6)]),
+            _ => polygon(&[(0.0, -5.5), (5.0, 0.0), (0.0, 5.5), (-5.0, 0.0)]),
+        }
+    }
+
+    /// Words of a size in units.
+    pub fn text(&self, words: &str, size: f64, at: Point, side: Side) -> Result<()> {
+        let style = font(size, self.scale).pos(side.pos());
+        // In pixels plotters counts the room of accents in when it finds the middle.
+        let down = if self.vector || matches!(side, Side::Above | Side::Below) { 0.0 } else { 0.1 * size };
+        self.area.draw_text(words, &style, self.at((at.0, at.1 + down))).map_err(Error::draw(self.what))
+    }
+
+    /// Words that run upwards, their middle at a point.
+    pub fn upright(&self, words: &str, size: f64, at: Point) -> Result<()> {
+        let style = font(size, self.scale)
+            .transform(FontTransform::Rotate270)
+            .pos(Pos::new(HPos::Center, VPos::Center));
+        self.area.draw_text(words, &style, self.at(at)).map_err(Error::draw(self.what))
+    }
+}
+
+/// Draws `what` in both formats, `width` by `height` units.
+///
+/// # Errors
+/// If it cannot be drawn.
+pub fn both<D: Draw>(what: &D, width: u32, height: u32) -> Result<Drawing> {
+    let name = what.what();
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (width * FINE, height * FINE)).into_drawing_area();
+        what.draw(&Canvas { area: &area, scale: FINE, what: name, vector: true })?;
+        area.present().map_err(Error::draw(name))?;
+    }
+    // The same in units; and names of fonts for readers without ours.
+    let (_, inside) = svg.split_once('>').unwrap_or_default();
+    let inside = inside.trim().trim_end_matches("</svg>").trim_end();
+    let inside = inside.replace(&format!("\"{FONT}\""), &format!("\"{FONT}, Verdana, sans-serif\""));
+    let svg = format!(
+        "<svg width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         xmlns=\"http://www.w3.org/2000/svg\">\n<g transform=\"scale({})\">\n{inside}\n</g>\n</svg>\n",
+        1.0 / f64::from(FINE)
+    );
+
+    let softness = if D::SOFT { 2 } else { 1 };
+    let scale = SHARPNESS * softness;
+    let (wide, high) = (width * scale, height * scale);
+    let mut pixels = vec![255; (3 * wide * high) as usize];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, (wide, high)).into_drawing_area();
+        what.draw(&Canvas { area: &area, scale, what: name, vector: false })?;
+        area.present().map_err(Error::draw(name))?;
+    }
+    let pixels = if softness == 1 { pixels } else { halved(&pixels, wide as usize) };
+    Ok(Drawing { svg, png: png(&pixels, width * SHARPNESS, height * SHARPNESS, png::ColorType::Rgb)? })
+}
+
+/// A picture of half the size: means of four pixels.
+fn halved(pixels: &[u8], width: usize) -> Vec<u8> {
+    let row = 3 * width;
+    let mut out = Vec::with_capacity(pixels.len() / 4);
+    for rows in pixels.chunks_exact(2 * row) {
+        let (upper, lower) = rows.split_at(row);
+        for (a, b) in upper.chunks_exact(6).zip(lower.chunks_exact(6)) {
+            for c in 0..3 {
+                let sum: u16 = [a[c], a[c + 3], b[c], b[c + 3]].into_iter().map(u16::from).sum();
+                out.push(((sum + 2) / 4) as u8);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halving_takes_means() {
+        let pixels = [[0, 10, 20], [4, 10, 22], [8, 10, 20], [8, 14, 22]].concat();
+        assert_eq!(halved(&pixels, 2), [5, 11, 21]);
+    }
+}

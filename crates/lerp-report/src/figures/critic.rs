@@ -1,0 +1,174 @@
+//! What the critic believes: its estimate of α against the true one, over training.
+
+use std::collections::BTreeMap;
+
+use plotters::prelude::DrawingBackend;
+
+use super::{
+    Drawn,
+    canvas::{Canvas, Draw, Side, both},
+    multiples::wrapped,
+    plot::{Axis, Band, LETTERS, NUMBERS, Place, Plot, pieces},
+};
+use crate::{
+    Result,
+    conditions::Selection,
+    set::Set,
+    style::{Look, shade},
+    summary::{Group, Sweep},
+};
+
+/// True values of α there are, and the steps between 0 and 1 that they are counted in.
+const VALUES: usize = 8;
+const STEPS: f64 = 15.0;
+/// A panel with its titles, alone and among several, and how many stand beside one another.
+const ALONE: (f64, f64) = (480.0, 390.0);
+const AMONG: (f64, f64) = (345.0, 330.0);
+const BESIDE: usize = 3;
+const LINE: f64 = 17.0;
+
+/// The metric of a true value of α, `i` fifteenths.
+fn metric(i: usize) -> String {
+    format!("eval/critic_alpha_{i}")
+}
+
+/// The estimates of one configuration's critic.
+struct Panel {
+    heading: String,
+    /// Pieces of the curve of each true value.
+    curves: Vec<Vec<Vec<Band>>>,
+}
+
+impl Panel {
+    fn of(group: &Group) -> Self {
+        let curve = |i: usize| {
+            let mut at: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+            let metric = metric(i);
+            for row in group.runs.iter().flat_map(|loaded| loaded.metrics.series(&metric)) {
+                at.entry(row.samples).or_default().extend(Some(row.value).filter(|v| v.is_finite()));
+            }
+            let mean = |values: Vec<f64>| {
+                let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+                (!values.is_empty()).then_some([mean; 3])
+            };
+            let points: Vec<_> = at.into_iter().map(|(x, values)| (x as f64, mean(values))).collect();
+            pieces(&points)
+        };
+        Self { heading: group.label.clone(), curves: (0..VALUES).map(curve).collect() }
+    }
+
+    fn points(&self) -> impl Iterator<Item = &Band> {
+        self.curves.iter().flatten().flatten()
+    }
+}
+
+/// The estimates on lines or on an image set; none if nothing there has a critic whose estimates were measured.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
+    let all: Vec<&Group> = match set {
+        None => sweep.on_lines().collect(),
+        Some(set) => sweep.on(set).collect(),
+    };
+    let all = all.into_iter().map(|group| (group, Panel::of(group)));
+    let (groups, panels): (Vec<&Group>, Vec<Panel>) =
+        all.filter(|(_, panel)| panel.points().next().is_some()).unzip();
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let values = || panels.iter().flat_map(Panel::points);
+    let samples = values().map(|point| point.0).fold(1.0, f64::max);
+    let low = values().map(|point| point.1[1]).fold(0.0, f64::min).max(-0.25);
+    let high = values().map(|point| point.1[1]).fold(7.0 / STEPS, f64::max).min(1.0);
+    let edge = values().any(|point| !(-0.25..=1.0).contains(&point.1[1]));
+    let x = Axis::samples(samples, if groups.len() == 1 { 6 } else { 4 });
+    let y = Axis::linear(low - 0.03..high + 0.03, 6, "estimate of α");
+    let place = match set {
+        None => "test lines".to_owned(),
+        Some(set) => format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims),
+    };
+    let names: Vec<&str> = groups.iter().map(|group| group.label.as_str()).collect();
+    let several = groups.iter().any(|group| group.runs.len() > 1);
+    let selection = Selection { groups: groups.clone() };
+    let caption = format!(
+        "What the critic of {} says over training about images decoded between two {place}: the mean of its estimates of α, \
+         a line for each true value, folded to at most 1/2; dotted, the true values.{}{} {}",
+        names.join(", "),
+        if several { " Mean over seeds." } else { "" },
+        if edge { " Estimates below -0.25 or above 1 are drawn at the edge." } else { "" },
+        selection.all_conditions(),
+    );
+    let figure = Critic { panels, x, y };
+    let (width, height) = figure.size();
+    let drawing = both(&figure, width as u32, height as u32)?;
+    Ok(Some(Drawn { caption, drawing, shows: groups }))
+}
+
+struct Critic {
+    panels: Vec<Panel>,
+    x: Axis,
+    y: Axis,
+}
+
+impl Critic {
+    /// A panel with its titles.
+    fn panel(&self) -> (f64, f64) {
+        if self.panels.len() == 1 { ALONE } else { AMONG }
+    }
+
+    fn heading(&self, panel: &Panel) -> Vec<String> {
+        if self.panels.len() == 1 { Vec::new() } else { wrapped(&panel.heading, 30) }
+    }
+
+    /// Height of all headings.
+    fn above(&self) -> f64 {
+        let lines = self.panels.iter().map(|panel| self.heading(panel).len()).max().unwrap_or(0);
+        LINE * lines as f64 + 24.0
+    }
+
+    fn size(&self) -> (f64, f64) {
+        let (width, height) = self.panel();
+        let rows = self.panels.len().div_ceil(BESIDE) as f64;
+        (width * self.panels.len().min(BESIDE) as f64, (height + self.above()) * rows)
+    }
+}
+
+impl Draw for Critic {
+    fn what(&self) -> &'static str {
+        "the critic's estimates"
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+        let (width, height) = self.panel();
+        for (p, panel) in self.panels.iter().enumerate() {
+            let (column, row) = ((p % BESIDE) as f64, (p / BESIDE) as f64);
+            let top = row * (height + self.above()) + self.above();
+            let (left, right) = (column * width + 70.0, column * width + width - 56.0);
+            let place = Place { left, top, width: right - left, height: height - 58.0 };
+            let plot = Plot { place, x: &self.x, y: &self.y };
+            for (line, words) in self.heading(panel).iter().rev().enumerate() {
+                let at = (left.midpoint(right), top - 10.0 - LINE * line as f64);
+                canvas.text(words, LETTERS, at, Side::Above)?;
+            }
+            plot.axes(canvas, true, true)?;
+            plot.titles(canvas, 30.0, 54.0)?;
+            canvas.text("true α", NUMBERS, (right + 8.0, top - 8.0), Side::Right)?;
+            for (i, curves) in panel.curves.iter().enumerate() {
+                let look = Look { color: shade(i, VALUES), dash: None, marker: 0 };
+                let truth = i as f64 / STEPS;
+                let (_, y) = plot.at(0.0, truth);
+                canvas.line(&[(left, y), (right, y)], look.color, 1.25, Some((2, 4)))?;
+                let label = if i == 0 { "0".to_owned() } else { format!("{i}/{STEPS}") };
+                canvas.text(&label, NUMBERS, (right + 8.0, y), Side::Right)?;
+                for piece in curves {
+                    plot.curve(canvas, piece, &look)?;
+                    if let [(x, values)] = piece.as_slice() {
+                        canvas.marker(&look, plot.at(*x, values[1]))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

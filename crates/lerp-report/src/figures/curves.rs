@@ -1,0 +1,270 @@
+//! Learning curves against training samples: mean distance and mean smoothness on lines, classifier accuracy and
+//! reconstruction error on image sets.
+
+use std::collections::BTreeMap;
+
+use plotters::prelude::DrawingBackend;
+
+use super::{
+    Drawn,
+    canvas::{Canvas, Draw, Side, both},
+    plot::{Axis, LETTERS, Place, Plot, pieces},
+};
+use crate::{
+    Result,
+    conditions::Selection,
+    images::{CLASSIFIER, ERROR},
+    set::Set,
+    style::{Drawing, Look, fit, looks},
+    summary::{Group, Sweep},
+};
+
+/// Widths of a panel and of the legend beside several.
+const PANEL: f64 = 440.0;
+const LEGEND: f64 = 220.0;
+/// Height of a panel with its titles, and of a line of the legend.
+const HEIGHT: f64 = 400.0;
+const LINE: f64 = 24.0;
+/// Room of a panel: for numbers and titles of axes.
+const LEFT: f64 = 76.0;
+const BELOW: f64 = 56.0;
+const TOP: f64 = 14.0;
+const RIGHT: f64 = 18.0;
+
+const DISTANCE: &str = "eval/mean_distance";
+
+/// Where the axis of smoothness ends: no line turns this unevenly, but images that are not lines yet may seem to.
+const MOST: f64 = 1.5;
+
+/// The curves on lines, and what they show; none if nothing has been evaluated yet.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
+    let selection = sweep.lines();
+    let panels = vec![
+        Panel::new(&selection, DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic),
+        Panel::new(&selection, "eval/mean_smoothness", "mean smoothness", 1.0, Kind::FromZero { most: MOST }),
+    ];
+    if panels[0].is_empty() {
+        return Ok(None);
+    }
+    let caption = format!(
+        "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
+         lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
+         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{} {}",
+        band(&selection),
+        selection.all_conditions(),
+    );
+    draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
+}
+
+/// The curves on an image set, and what they show; none if nothing has been evaluated yet.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
+    let selection = Selection { groups: sweep.on(set).collect() };
+    let accuracy = Panel::new(&selection, CLASSIFIER, "classifier accuracy, %", 100.0, Kind::Percent);
+    let error = Panel::new(&selection, ERROR, "reconstruction error (MSE), ×10⁻³", 1e3, Kind::Logarithmic);
+    let panels: Vec<Panel> = [accuracy, error].into_iter().filter(|panel| !panel.is_empty()).collect();
+    let accuracy = "Accuracy of the single-layer classifier trained beside (higher is better)";
+    let error = "mean squared error of reconstructions (logarithmic; lower is better)";
+    let what = match panels.as_slice() {
+        [] => return Ok(None),
+        [_, _] => format!("{accuracy}, left, and {error}, right"),
+        [panel] if panel.kind == Kind::Percent => accuracy.to_owned(),
+        _ => error.replacen('m', "M", 1),
+    };
+    let caption = format!(
+        "Learning curves on {} with a latent dimensionality of {}. {what}, on test images at every evaluation.{} {}",
+        set.title(),
+        set.dims,
+        band(&selection),
+        selection.all_conditions(),
+    );
+    draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
+}
+
+/// What is said where a curve is of several seeds.
+fn band(selection: &Selection) -> &'static str {
+    let several = selection.groups.iter().any(|group| group.runs.len() > 1);
+    if several {
+        " Mean over the seeds that have a value there; the band is from the lowest to the highest."
+    } else {
+        ""
+    }
+}
+
+fn draw(selection: &Selection, panels: Vec<Panel>) -> Result<Drawing> {
+    let groups = &selection.groups;
+    let legend: Vec<(String, Look)> =
+        groups.iter().map(|group| group.label.clone()).zip(looks(groups)).collect();
+    let all = panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.points);
+    let samples = Axis::samples(all.map(|point| point.0).fold(1.0, f64::max), 6);
+    let figure = Curves { panels, legend, samples };
+    both(&figure, figure.width() as u32, figure.height() as u32)
+}
+
+/// The kind of a vertical axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// Around the values, logarithmic.
+    Logarithmic,
+    /// From zero; values above `most` are drawn at it.
+    FromZero { most: f64 },
+    /// Around the values, within 0 and 100.
+    Percent,
+}
+
+/// One metric of all configurations.
+struct Panel {
+    title: &'static str,
+    kind: Kind,
+    curves: Vec<Curve>,
+}
+
+impl Panel {
+    fn new(selection: &Selection, metric: &str, title: &'static str, factor: f64, kind: Kind) -> Self {
+        let curves = selection.groups.iter().map(|group| Curve::of(group, metric, factor)).collect();
+        Self { title, kind, curves }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.values().next().is_none()
+    }
+
+    /// All lowest, mean and highest values.
+    fn values(&self) -> impl Iterator<Item = f64> {
+        self.curves.iter().flat_map(|curve| &curve.points).filter_map(|point| point.1).flatten()
+    }
+
+    fn axis(&self) -> Axis {
+        let high = self.values().fold(f64::NEG_INFINITY, f64::max);
+        match self.kind {
+            Kind::Logarithmic => Axis::logarithmic(self.values(), self.title),
+            Kind::FromZero { most } => Axis::linear(0.0..high.max(0.5).min(most) * 1.04, 7, self.title),
+            Kind::Percent => {
+                let low = self.values().fold(f64::INFINITY, f64::min);
+                let room = ((high - low) * 0.06).max(0.5);
+                let shown = (low - room).clamp(0.0, 99.0)..(high + room).clamp(1.0, 100.0);
+                Axis::linear(shown, 7, self.title)
+            }
+        }
+    }
+}
+
+/// One configuration's curve.
+#[derive(Debug, Clone)]
+struct Curve {
+    /// Samples, and lowest, mean and highest value over seeds; none where every seed's is undefined.
+    points: Vec<(f64, Option<[f64; 3]>)>,
+    seeds: usize,
+}
+
+impl Curve {
+    /// A seed whose value is undefined at a point is left out of it.
+    fn of(group: &Group, metric: &str, factor: f64) -> Self {
+        let mut at: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+        for loaded in &group.runs {
+            for row in loaded.metrics.series(metric) {
+                let values = at.entry(row.samples).or_default();
+                values.extend(Some(row.value * factor).filter(|value| value.is_finite()));
+            }
+        }
+        let seeds = at.values().map(Vec::len).max().unwrap_or(0);
+        let point = |(samples, values): (u64, Vec<f64>)| {
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+            (samples as f64, (!values.is_empty()).then_some([low, mean, high]))
+        };
+        Self { points: at.into_iter().map(point).collect(), seeds }
+    }
+}
+
+struct Curves {
+    panels: Vec<Panel>,
+    legend: Vec<(String, Look)>,
+    samples: Axis,
+}
+
+impl Curves {
+    /// One panel has its legend below, in columns.
+    fn below(&self) -> bool {
+        self.panels.len() < 2
+    }
+
+    fn columns(&self) -> usize {
+        let longest = self.legend.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+        if !self.below() || longest > 15 { 1 } else { 3 }
+    }
+
+    fn width(&self) -> f64 {
+        if self.below() { PANEL + 40.0 } else { PANEL * self.panels.len() as f64 + LEGEND }
+    }
+
+    fn height(&self) -> f64 {
+        let legend = LINE * self.legend.len().div_ceil(self.columns()) as f64;
+        if self.below() { HEIGHT + legend + 8.0 } else { HEIGHT.max(24.0 + legend) }
+    }
+
+    /// The legend, one for all panels.
+    fn key<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+        let columns = self.columns();
+        let (left, top) =
+            if self.below() { (24.0, HEIGHT + 8.0) } else { (self.width() - LEGEND + 6.0, 26.0) };
+        for (i, (label, look)) in self.legend.iter().enumerate() {
+            let x = left + (self.width() - left) / columns as f64 * (i % columns) as f64;
+            let y = top + LINE * (i / columns) as f64;
+            canvas.line(&[(x, y), (x + 34.0, y)], look.color, 2.0, look.dash)?;
+            canvas.marker(look, (x + 17.0, y))?;
+            canvas.text(label, LETTERS * fit(label), (x + 42.0, y), Side::Right)?;
+        }
+        Ok(())
+    }
+}
+
+impl Draw for Curves {
+    fn what(&self) -> &'static str {
+        "the learning curves"
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+        for (i, panel) in self.panels.iter().enumerate() {
+            let wide = if self.below() { self.width() } else { PANEL };
+            let place = Place {
+                left: PANEL * i as f64 + LEFT,
+                top: TOP,
+                width: wide - LEFT - RIGHT,
+                height: HEIGHT - TOP - BELOW,
+            };
+            let y = panel.axis();
+            let plot = Plot { place, x: &self.samples, y: &y };
+            plot.axes(canvas, true, true)?;
+            plot.titles(canvas, 28.0, 60.0)?;
+            let curves = || panel.curves.iter().zip(self.legend.iter().map(|(_, look)| look));
+            for (curve, look) in curves().filter(|(curve, _)| curve.seeds > 1) {
+                for piece in pieces(&curve.points) {
+                    plot.band(canvas, &piece, look)?;
+                }
+            }
+            for (curve, look) in curves() {
+                let pieces = pieces(&curve.points);
+                for piece in &pieces {
+                    plot.curve(canvas, piece, look)?;
+                }
+                // A point between two gaps has nothing but its marker.
+                let every = curve.points.len().div_ceil(12).max(1);
+                let marked = pieces.iter().enumerate().flat_map(|(p, piece)| {
+                    let lone = piece.len() == 1;
+                    piece.iter().enumerate().filter(move |(i, _)| lone || (i + p).is_multiple_of(every))
+                });
+                for (_, (x, values)) in marked {
+                    canvas.marker(look, plot.at(*x, values[1]))?;
+                }
+            }
+        }
+        self.key(canvas)
+    }
+}

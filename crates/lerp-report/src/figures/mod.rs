@@ -1,0 +1,224 @@
+//! All figures of a sweep, by name.
+
+mod canvas;
+mod cases;
+mod critic;
+mod curves;
+mod figure3;
+mod multiples;
+mod paths;
+mod picture;
+mod plot;
+mod rows;
+mod samples;
+mod source;
+mod speed;
+mod strips;
+
+use strips::Form;
+
+use crate::{
+    Result,
+    published::published,
+    set::{Set, plain},
+    style::Drawing,
+    summary::{Group, Sweep},
+};
+
+/// A figure that was drawn.
+#[derive(Debug)]
+pub struct Drawn<'a> {
+    /// What it shows.
+    pub caption: String,
+    /// The drawing.
+    pub drawing: Drawing,
+    /// The configurations behind it; none behind one that no run decides.
+    pub shows: Vec<&'a Group>,
+}
+
+/// What a figure shows.
+enum Shows<'a> {
+    /// Figure 2, or one row of it.
+    Cases(Option<char>),
+    /// Figure 3, or one variant's row of it.
+    Lines(Option<(&'a str, char)>),
+    /// Interpolations between images.
+    Strips(Set, Form),
+    /// Draws from the prior: of a configuration, if there is one; the number is the paper's.
+    Samples(Option<&'a Group>, Option<&'static str>),
+    /// Learning curves on lines.
+    LinesCurves,
+    /// Learning curves on an image set.
+    Curves(Set),
+    /// Angle and distance along the way.
+    Paths,
+    /// The pace of turns.
+    Turns,
+    /// Norms of latents, on lines or an image set.
+    Norms(Option<Set>),
+    /// Estimates of the critic, on lines or an image set.
+    Critic(Option<Set>),
+    /// Samples a second.
+    Speed,
+}
+
+/// A figure that a sweep may have.
+pub struct Figure<'a> {
+    /// What it is asked for by.
+    pub name: String,
+    /// Whether it is one row of another, which is drawn when asked for only.
+    pub part: bool,
+    shows: Shows<'a>,
+}
+
+impl<'a> Figure<'a> {
+    fn new(name: impl Into<String>, shows: Shows<'a>) -> Self {
+        let part = matches!(shows, Shows::Cases(Some(_)) | Shows::Lines(Some(_)));
+        Self { name: name.into(), part, shows }
+    }
+
+    /// All that a sweep may have: those with a number by number, then the others.
+    pub fn all(sweep: &'a Sweep) -> Vec<Self> {
+        let mut all = Vec::new();
+        let lines = sweep.on_lines().next().is_some();
+        if lines {
+            all.push(Self::new("2", Shows::Cases(None)));
+            all.extend(
+                cases::letters().map(|letter| Self::new(format!("2{letter}"), Shows::Cases(Some(letter)))),
+            );
+            all.push(Self::new("3", Shows::Lines(None)));
+            for (variant, letter) in published().order.iter().zip('a'..='z') {
+                all.push(Self::new(format!("3{letter}"), Shows::Lines(Some((variant, letter)))));
+            }
+        }
+        all.extend(strips(sweep, true));
+        let samples = samples(sweep);
+        let (five, samples): (Vec<_>, Vec<_>) = samples.into_iter().partition(|figure| figure.name == "5");
+        // After Figure 4, which only sweeps with CelebA have.
+        let place = all.iter().position(|f| f.name.parse().is_ok_and(|n: u32| n > 5)).unwrap_or(all.len());
+        all.splice(place..place, five);
+        all.extend(strips(sweep, false));
+        let lines = lines.then(|| ("".to_owned(), None));
+        let places: Vec<(String, Option<Set>)> = lines
+            .into_iter()
+            .chain(sweep.sets().into_iter().map(|s| (format!("-{}", s.slug()), Some(s.clone()))))
+            .collect();
+        let each = |kind: &str, shows: &dyn Fn(Option<Set>) -> Shows<'a>| {
+            places
+                .iter()
+                .map(|(end, set)| Self::new(format!("{kind}{end}"), shows(set.clone())))
+                .collect::<Vec<_>>()
+        };
+        all.extend(each("curves", &|set| set.map_or(Shows::LinesCurves, Shows::Curves)));
+        if places.iter().any(|(_, set)| set.is_none()) {
+            all.push(Self::new("paths", Shows::Paths));
+            all.push(Self::new("turns", Shows::Turns));
+        }
+        all.extend(each("norms", &Shows::Norms));
+        all.extend(each("critic", &Shows::Critic));
+        all.extend(samples);
+        all.push(Self::new("speed", Shows::Speed));
+        all
+    }
+
+    /// The name of its files.
+    pub fn file(&self) -> String {
+        let numbered = self.name.starts_with(|c: char| c.is_ascii_digit());
+        if numbered { format!("figure{}", self.name) } else { self.name.clone() }
+    }
+
+    /// Draws it; none if the data are missing.
+    ///
+    /// # Errors
+    /// If a run's file is damaged or the figure cannot be drawn.
+    pub fn draw(&self, sweep: &'a Sweep) -> Result<Option<Drawn<'a>>> {
+        match &self.shows {
+            Shows::Cases(letter) => cases::draw(*letter),
+            Shows::Lines(only) => figure3::draw(sweep, *only),
+            Shows::Strips(set, form) => strips::draw(sweep, set, *form),
+            Shows::Samples(group, number) => group.map_or(Ok(None), |group| samples::draw(group, *number)),
+            Shows::LinesCurves => curves::lines(sweep),
+            Shows::Curves(set) => curves::images(sweep, set),
+            Shows::Paths => paths::lines(sweep),
+            Shows::Turns => paths::pace(sweep),
+            Shows::Norms(set) => paths::norms(sweep, set.as_ref()),
+            Shows::Critic(set) => critic::draw(sweep, set.as_ref()),
+            Shows::Speed => speed::draw(sweep),
+        }
+    }
+
+    /// What no run has where it cannot be drawn, as the end of a sentence.
+    pub fn missing(&self) -> String {
+        let upgrade = "; `lerp eval RUN --write` makes it for a finished run that still has its model";
+        match &self.shows {
+            Shows::Cases(_) | Shows::LinesCurves | Shows::Curves(_) | Shows::Lines(None) => {
+                "has been evaluated yet".into()
+            }
+            Shows::Lines(Some((variant, _))) => {
+                format!("of {} on lines has been evaluated yet", title(variant))
+            }
+            Shows::Strips(set, _) => format!("on {} has saved interpolations yet", set.name()),
+            Shows::Samples(..) => format!("of this variant has a {}{upgrade}", source::SAMPLES),
+            Shows::Paths | Shows::Turns | Shows::Norms(None) => {
+                format!("on lines has a {}{upgrade}", source::PATHS)
+            }
+            Shows::Norms(Some(set)) => format!("on {} has a {}{upgrade}", set.name(), source::PATHS),
+            Shows::Critic(set) => format!(
+                "on {} has measured a critic's estimates of α (eval/critic_alpha_0 and on, which ACAI measures)",
+                set.as_ref().map_or("lines".into(), Set::name)
+            ),
+            Shows::Speed => "is finished".into(),
+        }
+    }
+}
+
+/// The title of one of the paper's variants.
+fn title(variant: &str) -> &str {
+    published().titles.get(published().place(variant)).map_or(variant, String::as_str)
+}
+
+/// Figures of interpolations between images: those that have a number, by number, or the others.
+fn strips<'a>(sweep: &Sweep, numbered: bool) -> Vec<Figure<'a>> {
+    let mut strips = Vec::new();
+    for set in sweep.sets() {
+        let number = set.figure();
+        if (set.dataset.as_str(), set.dims) == ("celeba", 32) {
+            let form = Form { number: Some("4"), pairs: Some(1) };
+            strips.push(Figure::new("4", Shows::Strips(set.clone(), form)));
+        }
+        let name = number.map_or_else(|| format!("strips-{}", set.slug()), String::from);
+        strips.push(Figure::new(name, Shows::Strips(set.clone(), Form { number, pairs: None })));
+    }
+    let number = |figure: &Figure| figure.name.parse::<usize>().ok();
+    strips.retain(|figure| number(figure).is_some() == numbered);
+    strips.sort_by_key(number);
+    strips
+}
+
+/// Figures of samples: Figure 5 is the VAE's on lines; the others are there where a run has drawn some, and for the
+/// paper's variants with a prior.
+fn samples(sweep: &Sweep) -> Vec<Figure<'_>> {
+    const WITH_PRIOR: [&str; 2] = ["vae", "aae"];
+    let mut all: Vec<Figure> = Vec::new();
+    for group in &sweep.groups {
+        let variant = group.cell().variant.as_str();
+        if !(WITH_PRIOR.contains(&variant) || samples::has(group)) {
+            continue;
+        }
+        let mut name = format!("samples-{variant}");
+        if let Some(set) = &group.set {
+            name = format!("{name}-{}", set.slug());
+        }
+        let five = group.set.is_none() && variant == "vae" && all.iter().all(|figure| figure.name != "5");
+        if five {
+            name = "5".into();
+        } else if !group.telling.is_empty() {
+            name = format!("{name}-{}", plain(&group.telling.replace(", ", "-")));
+        }
+        all.push(Figure::new(name, Shows::Samples(Some(group), five.then_some("5"))));
+    }
+    if sweep.on_lines().next().is_some() && all.iter().all(|figure| figure.name != "5") {
+        all.push(Figure::new("5", Shows::Samples(None, Some("5"))));
+    }
+    all
+}

@@ -1,0 +1,171 @@
+//! Small multiples: a column for each configuration, rows with an axis in common.
+
+use plotters::prelude::DrawingBackend;
+
+use super::{
+    canvas::{Canvas, Draw, Side, both},
+    plot::{Axis, Band, LETTERS, NUMBERS, Place, Plot},
+};
+use crate::{
+    Result,
+    style::{Drawing, IDEAL, Look},
+};
+
+/// Width of the figure, and columns beside one another.
+const WIDTH: f64 = 1000.0;
+const COLUMNS: usize = 7;
+/// The widest a panel gets.
+const WIDEST: f64 = 250.0;
+const HEIGHT: f64 = 140.0;
+/// Room between panels, for numbers and titles of axes, and for a line of a heading.
+const GAP: f64 = 18.0;
+const LEFT: f64 = 96.0;
+const RIGHT: f64 = 14.0;
+const BELOW: f64 = 50.0;
+const LINE: f64 = 17.0;
+
+/// What one configuration has in a row.
+#[derive(Debug, Default)]
+pub struct Cell {
+    /// Pieces of its curve, with quartiles.
+    pub pieces: Vec<Vec<Band>>,
+    /// What is said in its place.
+    pub note: Option<&'static str>,
+}
+
+/// A row of panels.
+pub struct Row {
+    /// The axis that they have in common; its title may have two lines.
+    pub y: Axis,
+    /// What curves are compared with.
+    pub ideal: Vec<(f64, f64)>,
+    /// One for each column.
+    pub cells: Vec<Cell>,
+}
+
+/// The figure.
+pub struct Multiples {
+    /// What it is called in errors.
+    pub what: &'static str,
+    /// The axis that all panels have in common.
+    pub x: Axis,
+    /// Heading and look of every column.
+    pub columns: Vec<(String, Look)>,
+    /// The rows, from the top.
+    pub rows: Vec<Row>,
+}
+
+impl Multiples {
+    /// The figure.
+    ///
+    /// # Errors
+    /// If it cannot be drawn.
+    pub fn drawing(&self) -> Result<Drawing> {
+        let beside = self.beside();
+        let bands = self.columns.len().div_ceil(beside.max(1));
+        let width = LEFT + self.panel() * beside as f64 + GAP * (beside as f64 - 1.0) + RIGHT;
+        both(self, width as u32, (self.band() * bands as f64) as u32)
+    }
+
+    /// Columns beside one another.
+    fn beside(&self) -> usize {
+        self.columns.len().clamp(1, COLUMNS)
+    }
+
+    /// Width of a panel.
+    fn panel(&self) -> f64 {
+        let n = self.beside() as f64;
+        ((WIDTH - LEFT - RIGHT - GAP * (n - 1.0)) / n).min(WIDEST)
+    }
+
+    /// Lines of a heading.
+    fn heading(&self, i: usize) -> Vec<String> {
+        wrapped(&self.columns[i].0, (self.panel() / (0.6 * LETTERS)) as usize)
+    }
+
+    /// Height of all headings.
+    fn above(&self) -> f64 {
+        let lines = (0..self.columns.len()).map(|i| self.heading(i).len()).max().unwrap_or(1);
+        8.0 + LINE * lines as f64
+    }
+
+    /// Height of a band of columns beside one another.
+    fn band(&self) -> f64 {
+        self.above() + (HEIGHT + GAP) * self.rows.len() as f64 - GAP + BELOW
+    }
+}
+
+impl Draw for Multiples {
+    fn what(&self) -> &'static str {
+        self.what
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+        for (i, (_, look)) in self.columns.iter().enumerate() {
+            let (band, column) = (i / self.beside(), i % self.beside());
+            let left = LEFT + column as f64 * (self.panel() + GAP);
+            let top = band as f64 * self.band();
+            let heading = self.heading(i);
+            for (line, words) in heading.iter().rev().enumerate() {
+                let y = top + self.above() - 6.0 - LINE * line as f64;
+                canvas.text(words, LETTERS, (left + self.panel() / 2.0, y), Side::Above)?;
+            }
+            for (r, row) in self.rows.iter().enumerate() {
+                let top = top + self.above() + r as f64 * (HEIGHT + GAP);
+                let place = Place { left, top, width: self.panel(), height: HEIGHT };
+                let plot = Plot { place, x: &self.x, y: &row.y };
+                let last = r + 1 == self.rows.len();
+                plot.axes(canvas, last, column == 0)?;
+                if column == 0 {
+                    plot.title_beside(canvas, 56.0)?;
+                }
+                let ideal: Vec<_> = row.ideal.iter().map(|(x, y)| plot.at(*x, *y)).collect();
+                let Some(cell) = row.cells.get(i) else { continue };
+                for piece in &cell.pieces {
+                    plot.band(canvas, piece, look)?;
+                }
+                if let Some(note) = cell.note {
+                    let middle = (left + self.panel() / 2.0, top + HEIGHT * 0.3);
+                    canvas.text(note, NUMBERS, middle, Side::Middle)?;
+                    continue;
+                }
+                canvas.line(&ideal, IDEAL, 1.25, Some((5, 3)))?;
+                for piece in &cell.pieces {
+                    plot.curve(canvas, piece, look)?;
+                }
+            }
+            if column == 0 {
+                let here = (self.columns.len() - i).min(self.beside()) as f64;
+                let middle = LEFT + (here * (self.panel() + GAP) - GAP) / 2.0;
+                canvas.text(&self.x.title, LETTERS, (middle, top + self.band() - 24.0), Side::Below)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Words in lines of at most `most` characters, where spaces allow.
+pub fn wrapped(words: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headings_are_wrapped() {
+        assert_eq!(wrapped("ACAI (advweight=0.5, latent=16)", 14), ["ACAI", "(advweight=0.5,", "latent=16)"]);
+        assert_eq!(wrapped("ACAI (beta=1)", 14), ["ACAI (beta=1)"]);
+    }
+}

@@ -1,0 +1,299 @@
+//! Interpolations along the way, over all pairs of the last evaluation: the nearest line's angle and distance, the pace
+//! of its turns, the norm of the latent.
+
+use lerp_eval::unwrap;
+use lerp_train::Profile;
+
+use super::{
+    Drawn,
+    multiples::{Cell, Multiples, Row},
+    plot::{Axis, Band, quartiles},
+    source::{preferred, unfinished},
+};
+use crate::{
+    Result,
+    conditions::Selection,
+    set::Set,
+    style::looks,
+    summary::{Group, Loaded, Sweep},
+};
+
+/// Radians; a line that turns less than this does not turn.
+const SMALLEST_TURN: f64 = 1e-4;
+/// Below this distances are not told apart, ×10⁻³.
+const FLOOR: f64 = 1e-3;
+
+const ALPHA: &str = "α, position between the two ends";
+
+/// The interpolations of one configuration: of all its finished runs, or else of the others.
+struct Pool<'a> {
+    group: &'a Group,
+    runs: Vec<&'a Loaded>,
+    /// By interpolation, then by position.
+    norm: Vec<Vec<f64>>,
+    distance: Vec<Vec<f64>>,
+    angle: Vec<Vec<f64>>,
+}
+
+impl<'a> Pool<'a> {
+    fn read(group: &'a Group) -> Result<Self> {
+        let (norm, distance, angle) = (vec![], vec![], vec![]);
+        let mut pool = Self { group, runs: vec![], norm, distance, angle };
+        let finished = group.done().count();
+        for (i, loaded) in preferred(group).enumerate() {
+            if i >= finished && !pool.runs.is_empty() {
+                break;
+            }
+            let Some(paths) = loaded.run.paths()? else { continue };
+            pool.runs.push(loaded);
+            pool.norm.extend(rows(&paths.norm));
+            pool.distance.extend(paths.distance.iter().flat_map(rows));
+            pool.angle.extend(paths.angle.iter().flat_map(rows));
+        }
+        Ok(pool)
+    }
+}
+
+fn rows(profile: &Profile) -> impl Iterator<Item = Vec<f64>> {
+    profile.iter().map(|row| row.iter().copied().map(f64::from).collect())
+}
+
+/// The configurations that have paths, and the names of those that have none.
+struct Pools<'a> {
+    pools: Vec<Pool<'a>>,
+    without: Vec<&'a str>,
+}
+
+impl<'a> Pools<'a> {
+    fn read(groups: impl Iterator<Item = &'a Group>, has: impl Fn(&Pool) -> bool) -> Result<Self> {
+        let (mut pools, mut without) = (Vec::new(), Vec::new());
+        for group in groups {
+            let pool = Pool::read(group)?;
+            if has(&pool) { pools.push(pool) } else { without.push(group.label.as_str()) }
+        }
+        Ok(Self { pools, without })
+    }
+
+    /// The figure of these rows, if there is anything to show.
+    fn draw(self, what: &'static str, x: Axis, rows: Vec<Row>, words: &str) -> Result<Option<Drawn<'a>>> {
+        if self.pools.is_empty() {
+            return Ok(None);
+        }
+        let groups: Vec<&Group> = self.pools.iter().map(|pool| pool.group).collect();
+        let columns = groups.iter().map(|group| group.label.clone()).zip(looks(&groups)).collect();
+        let shown: Vec<(&Group, &Loaded)> =
+            self.pools.iter().flat_map(|pool| pool.runs.iter().map(|run| (pool.group, *run))).collect();
+        let several = self.pools.iter().any(|pool| pool.runs.len() > 1);
+        let together = if several { " Runs that differ in the seed alone are taken together." } else { "" };
+        let without = match self.without.as_slice() {
+            [] => String::new(),
+            names => format!(" Without saved paths: {}.", names.join(", ")),
+        };
+        let selection = Selection { groups: groups.clone() };
+        let caption = format!(
+            "{words} Median (line) and quartiles (band).{together}{}{without} {}",
+            unfinished(&shown),
+            selection.all_conditions()
+        );
+        let drawing = Multiples { what, x, columns, rows }.drawing()?;
+        Ok(Some(Drawn { caption, drawing, shows: groups }))
+    }
+
+    /// How many interpolations there are of each configuration, in words.
+    fn count(&self, of: fn(&Pool) -> usize) -> String {
+        let counts: Vec<usize> = self.pools.iter().map(of).collect();
+        match (counts.iter().min(), counts.iter().max()) {
+            (Some(least), Some(most)) if least == most => least.to_string(),
+            (Some(least), Some(most)) => format!("{least} to {most}"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// How far the line has turned at each position, as a share of the whole turn; none if it does not turn.
+fn progress(angles: &[f64]) -> Option<Vec<f64>> {
+    let path = unwrap(angles);
+    let (first, last) = (*path.first()?, *path.last()?);
+    let turn = last - first;
+    (turn.abs() >= SMALLEST_TURN).then(|| path.iter().map(|angle| (angle - first) / turn).collect())
+}
+
+/// Every turn between two positions, as a share of the whole turn; none if the line does not turn.
+fn turns(angles: &[f64]) -> Option<Vec<f64>> {
+    Some(progress(angles)?.windows(2).map(|w| (w[1] - w[0]).abs()).collect())
+}
+
+/// The norms of a latent's way, relative to the mean of its ends; none if these are zero or not numbers.
+fn relative(norms: &[f64]) -> Option<Vec<f64>> {
+    let ends = norms.first()?.midpoint(*norms.last()?);
+    (ends > 0.0 && ends.is_finite()).then(|| norms.iter().map(|norm| norm / ends).collect())
+}
+
+/// Median and quartiles by position, at alphas from `first` to `last`.
+fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<Band>> {
+    let positions = rows.iter().map(Vec::len).min().unwrap_or(0);
+    let at = |i: usize| {
+        let alpha = first + (last - first) * i as f64 / positions.saturating_sub(1).max(1) as f64;
+        (alpha, quartiles(rows.iter().map(|row| row[i])))
+    };
+    super::plot::pieces(&(0..positions).map(at).collect::<Vec<_>>())
+}
+
+/// The panels of rows of values, and the lowest and highest value drawn.
+fn cells(rows: &[Vec<Vec<f64>>], first: f64, last: f64, note: &'static str) -> (Vec<Cell>, Vec<f64>) {
+    let cell = |rows: &Vec<Vec<f64>>| {
+        let pieces = curve(rows, first, last);
+        let note = pieces.is_empty().then_some(note);
+        Cell { pieces, note }
+    };
+    let cells: Vec<Cell> = rows.iter().map(cell).collect();
+    let drawn = cells.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(|(_, v)| *v).collect();
+    (cells, drawn)
+}
+
+fn lowest(values: &[f64], start: f64) -> f64 {
+    values.iter().copied().fold(start, f64::min)
+}
+
+fn highest(values: &[f64], start: f64) -> f64 {
+    values.iter().copied().fold(start, f64::max)
+}
+
+fn alphas() -> Axis {
+    Axis::numbered(0.0..1.0, &[0.0, 0.5, 1.0], ALPHA)
+}
+
+/// Those of a configuration's interpolations that turn, as `of` sees them; and in words how many do not.
+fn turning(pools: &Pools, of: fn(&[f64]) -> Option<Vec<f64>>) -> (Vec<Vec<Vec<f64>>>, String) {
+    let kept: Vec<Vec<Vec<f64>>> =
+        pools.pools.iter().map(|pool| pool.angle.iter().filter_map(|row| of(row)).collect()).collect();
+    let still: Vec<String> = pools
+        .pools
+        .iter()
+        .zip(&kept)
+        .filter(|(pool, kept)| kept.len() < pool.angle.len())
+        .map(|(pool, kept)| {
+            format!("{} of {} ({})", pool.angle.len() - kept.len(), pool.angle.len(), pool.group.label)
+        })
+        .collect();
+    let words = match still.as_slice() {
+        [] => String::new(),
+        _ => format!(" Left out, because the line does not turn: {}.", still.join(", ")),
+    };
+    (kept, words)
+}
+
+/// Angle and distance of the nearest line along the way; none if no run has saved them.
+///
+/// # Errors
+/// If a file is damaged or the figure cannot be drawn.
+pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
+    let pools = Pools::read(sweep.on_lines(), |pool| !pool.angle.is_empty() && !pool.distance.is_empty())?;
+    let (angles, still) = turning(&pools, progress);
+    let (progress, drawn) = cells(&angles, 0.0, 1.0, "no line turns");
+    let shown = lowest(&drawn, -0.05).max(-0.5)..highest(&drawn, 1.05).min(1.5);
+    let progress = Row {
+        y: Axis::numbered(shown, &[0.0, 0.5, 1.0], "angle,\nshare of the turn"),
+        ideal: vec![(0.0, 0.0), (1.0, 1.0)],
+        cells: progress,
+    };
+    // What is undefined stays so, which it would not by a maximum.
+    let thousandths = |pool: &Pool| -> Vec<Vec<f64>> {
+        pool.distance
+            .iter()
+            .map(|row| row.iter().map(|v| (v * 1e3).clamp(FLOOR, f64::INFINITY)).collect())
+            .collect()
+    };
+    let (distance, drawn) =
+        cells(&pools.pools.iter().map(thousandths).collect::<Vec<_>>(), 0.0, 1.0, "undefined");
+    let y = Axis::logarithmic(drawn.into_iter(), "distance to\na line, ×10⁻³");
+    let distance = Row { y, ideal: Vec::new(), cells: distance };
+    let words = format!(
+        "The nearest true line along the interpolation between two test lines, over {} interpolations of the last \
+         evaluation. Above, how far its angle has turned, as a share of the turn from first to last; dashed, an even \
+         pace. Below, the cosine distance to it (logarithmic, from {FLOOR} ×10⁻³ on).{still}",
+        pools.count(|pool| pool.distance.len()),
+    );
+    pools.draw("the paths of lines", alphas(), vec![progress, distance], &words)
+}
+
+/// The pace of the line's turns; none if no run has saved it.
+///
+/// # Errors
+/// If a file is damaged or the figure cannot be drawn.
+pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
+    let pools = Pools::read(sweep.on_lines(), |pool| !pool.angle.is_empty())?;
+    let (rows, still) = turning(&pools, turns);
+    let steps = pools.pools.first().and_then(|pool| pool.angle.first()).map_or(15, |row| row.len() - 1);
+    let even = 1.0 / steps.max(1) as f64;
+    let (cells, drawn) = cells(&rows, even / 2.0, 1.0 - even / 2.0, "no line turns");
+    let most = highest(&drawn, 2.0 * even).min(1.0);
+    let row = Row {
+        y: Axis::linear(0.0..most * 1.05, 5, "one turn, share\nof the whole"),
+        ideal: vec![(0.0, even), (1.0, even)],
+        cells,
+    };
+    let words = format!(
+        "The pace of the line: each of the {steps} turns between neighbouring positions of an interpolation between two \
+         test lines, as a share of the turn from first to last, over {} interpolations of the last evaluation. Dashed, an \
+         even pace, 1/{steps}; mean smoothness is the mean of the largest share, less 1/{steps}.{still}",
+        pools.count(|pool| pool.angle.len()),
+    );
+    pools.draw("the pace of lines", alphas(), vec![row], &words)
+}
+
+/// The norm of the latent along the way, on lines or on an image set; none if no run has saved it.
+///
+/// # Errors
+/// If a file is damaged or the figure cannot be drawn.
+pub fn norms<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
+    let groups: Vec<&Group> = match set {
+        None => sweep.on_lines().collect(),
+        Some(set) => sweep.on(set).collect(),
+    };
+    let pools = Pools::read(groups.into_iter(), |pool| !pool.norm.is_empty())?;
+    let rows: Vec<Vec<Vec<f64>>> =
+        pools.pools.iter().map(|pool| pool.norm.iter().filter_map(|row| relative(row)).collect()).collect();
+    let (cells, drawn) = cells(&rows, 0.0, 1.0, "undefined");
+    let shown = (lowest(&drawn, 0.65) - 0.02).max(0.0)..(highest(&drawn, 1.05) + 0.02).min(2.0);
+    let right_angle = |i: u32| {
+        let alpha = f64::from(i) / 40.0;
+        (alpha, alpha.hypot(1.0 - alpha))
+    };
+    let row = Row {
+        y: Axis::linear(shown, 5, "norm, relative\nto the ends"),
+        ideal: (0..=40).map(right_angle).collect(),
+        cells,
+    };
+    let (place, pairs) = match set {
+        None => ("test lines".to_owned(), "interpolations of the last evaluation"),
+        Some(set) => {
+            (format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims), "pairs")
+        }
+    };
+    let words = format!(
+        "The norm of the latent along the interpolation between two {place}, relative to the mean of its ends, over {} \
+         {pairs}. Dashed, between two latents of equal norm at a right angle.",
+        pools.count(|pool| pool.norm.len()),
+    );
+    pools.draw("norms of latents", alphas(), vec![row], &words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_of_the_whole_turn() {
+        let half = std::f64::consts::PI;
+        // Across zero, backwards.
+        let angles = [0.2, 0.1, 2.0 * half - 0.2];
+        let near = |ours: &[f64], wanted: &[f64]| ours.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-9);
+        assert!(near(&progress(&angles).unwrap(), &[0.0, 0.25, 1.0]));
+        assert!(near(&turns(&angles).unwrap(), &[0.25, 0.75]));
+        assert_eq!(progress(&[1.0, 2.0, 1.0]), None);
+        assert_eq!(progress(&[f64::NAN, 2.0]), None);
+        assert_eq!(relative(&[1.0, 1.0, 3.0]), Some(vec![0.5, 0.5, 1.5]));
+        assert_eq!([relative(&[0.0, 0.0]), relative(&[f64::NAN, 1.0])], [None, None]);
+    }
+}

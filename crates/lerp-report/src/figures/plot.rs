@@ -1,0 +1,276 @@
+//! Axes, and curves on them.
+
+use std::ops::Range;
+
+use plotters::prelude::{Color, DrawingBackend};
+
+use super::canvas::{Canvas, Point, Side};
+use crate::{
+    Result,
+    style::{GRID, INK, Look},
+    text::number,
+};
+
+/// Size of titles of axes and legends.
+pub const LETTERS: f64 = 15.5;
+/// Size of numbers at axes.
+pub const NUMBERS: f64 = 14.0;
+
+/// An axis.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// What it measures, with its unit.
+    pub title: String,
+    shown: Range<f64>,
+    logarithmic: bool,
+    ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// A linear one with about `count` numbers.
+    pub fn linear(shown: Range<f64>, count: usize, title: &str) -> Self {
+        let ticks = steps(&shown, count);
+        Self { title: title.into(), shown, logarithmic: false, ticks }
+    }
+
+    /// A linear one with these numbers.
+    pub fn numbered(shown: Range<f64>, numbers: &[f64], title: &str) -> Self {
+        let ticks = numbers.iter().map(|v| (*v, number(*v))).collect();
+        Self { title: title.into(), shown, logarithmic: false, ticks }
+    }
+
+    /// A logarithmic one around positive `values`; values that are not positive are passed over.
+    pub fn logarithmic(values: impl Iterator<Item = f64>, title: &str) -> Self {
+        let (low, high) = values
+            .filter(|v| *v > 0.0 && v.is_finite())
+            .fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), v| (low.min(v), high.max(v)));
+        let shown = if low.is_finite() { low / 1.2..high * 1.2 } else { 1.0..100.0 };
+        // Few values between the powers of ten where these are many.
+        let span = shown.end / shown.start;
+        let between: &[f64] = match span {
+            s if s < 20.0 => &[1.0, 2.0, 3.0, 5.0, 7.0],
+            s if s < 200.0 => &[1.0, 2.0, 5.0],
+            _ => &[1.0],
+        };
+        let every = if span < 1e9 { 1 } else { 3 };
+        let powers = shown.start.log10().floor() as i32..=shown.end.log10().ceil() as i32;
+        let powers = powers.filter(|power| power % every == 0);
+        let ticks = powers.flat_map(|power| between.iter().map(move |s| s * 10_f64.powi(power)));
+        let ticks = ticks.filter(|tick| shown.contains(tick)).map(|tick| (tick, short(tick))).collect();
+        Self { title: title.into(), shown, logarithmic: true, ticks }
+    }
+
+    /// Training samples, from none to `most`.
+    pub fn samples(most: f64, count: usize) -> Self {
+        let (unit, title) = match most {
+            s if s >= 4e6 => (1e6, "training samples, millions"),
+            s if s >= 8e3 => (1e3, "training samples, thousands"),
+            _ => (1.0, "training samples"),
+        };
+        let end = most.max(1.0) / unit;
+        let ticks = steps(&(0.0..end), count).into_iter().map(|(at, label)| (at * unit, label)).collect();
+        Self { title: title.into(), shown: 0.0..most.max(1.0) * 1.02, logarithmic: false, ticks }
+    }
+
+    /// How far along the axis a value is, from 0 to 1: what is not on it is at its ends.
+    fn share(&self, value: f64) -> f64 {
+        let place = |v: f64| if self.logarithmic { v.max(f64::MIN_POSITIVE).log10() } else { v };
+        let (low, high) = (place(self.shown.start), place(self.shown.end));
+        ((place(value) - low) / (high - low)).clamp(0.0, 1.0)
+    }
+}
+
+/// Round numbers on a range, about `count` of them.
+fn steps(shown: &Range<f64>, count: usize) -> Vec<(f64, String)> {
+    let wanted = (shown.end - shown.start) / count.max(1) as f64;
+    if !(wanted > 0.0 && wanted.is_finite()) {
+        return Vec::new();
+    }
+    let power = 10_f64.powf(wanted.log10().floor());
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|s| s * power);
+    let step = steps.into_iter().find(|s| *s >= wanted * 0.999).unwrap_or(wanted);
+    let more = if step == steps[2] { 1.0 } else { 0.0 };
+    let decimals = (more - (step * 1.001).log10().floor()).max(0.0) as usize;
+    let first = (shown.start / step - 1e-6).ceil() as i64;
+    let last = (shown.end / step + 1e-6).floor() as i64;
+    (first..=last).map(|i| i as f64 * step).map(|v| (v, format!("{v:.decimals$}"))).collect()
+}
+
+/// A number at a logarithmic axis: plain, or a power of ten.
+fn short(value: f64) -> String {
+    let power = value.log10().round() as i32;
+    if (-4..5).contains(&power) {
+        return number((value * 1e6).round() / 1e6);
+    }
+    let digit = |c: char| {
+        if c == '-' {
+            '⁻'
+        } else {
+            ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'][c as usize - '0' as usize]
+        }
+    };
+    format!("10{}", power.to_string().chars().map(digit).collect::<String>())
+}
+
+/// Where a plot is: without its numbers and titles.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Units from the left.
+    pub left: f64,
+    /// Units from the top.
+    pub top: f64,
+    /// Units.
+    pub width: f64,
+    /// Units.
+    pub height: f64,
+}
+
+/// A pair of axes at a place.
+#[derive(Debug, Clone, Copy)]
+pub struct Plot<'a> {
+    /// Where it is.
+    pub place: Place,
+    /// From left to right.
+    pub x: &'a Axis,
+    /// Upwards.
+    pub y: &'a Axis,
+}
+
+/// Values below and above a curve at a point, or lowest and highest.
+pub type Band = (f64, [f64; 3]);
+
+impl Plot<'_> {
+    /// The point of a pair of values.
+    pub fn at(&self, x: f64, y: f64) -> Point {
+        let Place { left, top, width, height } = self.place;
+        (left + width * self.x.share(x), top + height * (1.0 - self.y.share(y)))
+    }
+
+    /// Grid and axes; numbers of either axis where wanted.
+    pub fn axes<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, x: bool, y: bool) -> Result<()> {
+        let Place { left, top, width, height } = self.place;
+        let (right, bottom) = (left + width, top + height);
+        for (value, label) in &self.y.ticks {
+            let (_, at) = self.at(0.0, *value);
+            canvas.line(&[(left, at), (right, at)], GRID, 1.0, None)?;
+            if y {
+                canvas.text(label, NUMBERS, (left - 6.0, at), Side::Left)?;
+            }
+        }
+        for (value, label) in &self.x.ticks {
+            let (at, _) = self.at(*value, 0.0);
+            canvas.line(&[(at, top), (at, bottom)], GRID, 1.0, None)?;
+            if x {
+                canvas.text(label, NUMBERS, (at, bottom + 6.0), Side::Below)?;
+            }
+        }
+        canvas.line(&[(left, top), (left, bottom), (right, bottom)], INK, 1.0, None)
+    }
+
+    /// The titles of the axes, these far from the plot.
+    pub fn titles<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, below: f64, beside: f64) -> Result<()> {
+        let Place { left, top, width, height } = self.place;
+        canvas.text(&self.x.title, LETTERS, (left + width / 2.0, top + height + below), Side::Below)?;
+        self.title_beside(canvas, beside)
+    }
+
+    /// The title of the vertical axis, its last line this far from the plot.
+    pub fn title_beside<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, beside: f64) -> Result<()> {
+        let Place { left, top, height, .. } = self.place;
+        for (i, line) in self.y.title.lines().rev().enumerate() {
+            let x = left - beside - 16.0 * i as f64;
+            canvas.upright(line, LETTERS, (x, top + height / 2.0))?;
+        }
+        Ok(())
+    }
+
+    /// The band between the lower and the upper values.
+    pub fn band<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, points: &[Band], look: &Look) -> Result<()> {
+        if points.len() < 2 {
+            return Ok(());
+        }
+        let lower = points.iter().map(|(x, v)| self.at(*x, v[0]));
+        let upper = points.iter().rev().map(|(x, v)| self.at(*x, v[2]));
+        canvas.polygon(&lower.chain(upper).collect::<Vec<_>>(), look.color.mix(0.2))
+    }
+
+    /// The curve through the middle values.
+    pub fn curve<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, points: &[Band], look: &Look) -> Result<()> {
+        let points: Vec<Point> = points.iter().map(|(x, v)| self.at(*x, v[1])).collect();
+        canvas.line(&points, look.color, 2.0, look.dash)
+    }
+}
+
+/// The unbroken pieces of a curve that has gaps.
+pub fn pieces(points: &[(f64, Option<[f64; 3]>)]) -> Vec<Vec<Band>> {
+    let parts = points.split(|(_, values)| values.is_none());
+    let part =
+        |part: &[(f64, Option<[f64; 3]>)]| part.iter().filter_map(|(x, v)| Some((*x, (*v)?))).collect();
+    parts.map(part).filter(|part: &Vec<Band>| !part.is_empty()).collect()
+}
+
+/// Quartiles and median of the finite values, linear between two of them as numpy's; none of none.
+pub fn quartiles(values: impl Iterator<Item = f64>) -> Option<[f64; 3]> {
+    let mut sorted: Vec<f64> = values.filter(|v| v.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let at = |share: f64| {
+        let place = share * last as f64;
+        let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+        low + (high - low) * place.fract()
+    };
+    Some([at(0.25), at(0.5), at(0.75)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|(_, label)| label.as_str()).collect()
+    }
+
+    #[test]
+    fn axes_have_round_numbers() {
+        assert_eq!(labels(&Axis::linear(-0.05..0.55, 6, "")), ["0.0", "0.1", "0.2", "0.3", "0.4", "0.5"]);
+        assert_eq!(labels(&Axis::linear(0.0..1234.0, 4, "")), ["0", "500", "1000"]);
+        assert_eq!(labels(&Axis::samples(131_072.0, 6)), ["0", "25", "50", "75", "100", "125"]);
+        assert_eq!(labels(&Axis::samples(16_777_216.0, 5)), ["0", "5", "10", "15"]);
+        assert_eq!(
+            labels(&Axis::logarithmic([3.0, 40.0].into_iter(), "")),
+            ["3", "5", "7", "10", "20", "30"]
+        );
+        assert_eq!(
+            labels(&Axis::logarithmic([0.01, 9e3, -1.0].into_iter(), "")),
+            ["0.01", "0.1", "1", "10", "100", "1000", "10000"]
+        );
+        assert_eq!(labels(&Axis::logarithmic([1e-3, 1e11].into_iter(), ""))[..3], ["0.001", "1", "1000"]);
+        assert_eq!(short(1e-9), "10⁻⁹");
+    }
+
+    #[test]
+    fn no_values_make_no_axis_fail() {
+        let places = |axis: &Axis| [f64::NEG_INFINITY, -1.0, 0.0, 1.0, f64::INFINITY].map(|v| axis.share(v));
+        for axis in
+            [Axis::logarithmic(std::iter::empty(), ""), Axis::samples(0.0, 5), Axis::linear(0.0..1.0, 0, "")]
+        {
+            assert!(places(&axis).iter().all(|v| (0.0..=1.0).contains(v)), "{axis:?}");
+        }
+        assert!(labels(&Axis::linear(1.0..1.0, 5, "")).is_empty());
+    }
+
+    #[test]
+    fn quartiles_are_numpys() {
+        assert_eq!(quartiles([4.0, 1.0, f64::NAN, 2.0, 3.0].into_iter()), Some([1.75, 2.5, 3.25]));
+        assert_eq!(quartiles([7.0].into_iter()), Some([7.0; 3]));
+        assert_eq!(quartiles([f64::NAN].into_iter()), None);
+    }
+
+    #[test]
+    fn a_gap_breaks_a_curve() {
+        let points =
+            [(0.0, None), (1.0, Some([1.0; 3])), (2.0, None), (3.0, Some([2.0; 3])), (4.0, Some([3.0; 3]))];
+        let lengths: Vec<usize> = pieces(&points).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [1, 2]);
+    }
+}

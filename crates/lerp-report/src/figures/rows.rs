@@ -1,0 +1,54 @@
+//! Images of lines in rows.
+
+use super::picture::{Colors, Picture};
+use crate::{Error, Result};
+
+/// Pixels between two images.
+const GAP: usize = 2;
+/// Units of the figure for one pixel of an image.
+const ZOOM: usize = 2;
+
+/// The images of one row.
+pub struct Strip {
+    /// Number of images.
+    pub count: usize,
+    /// Height and width of one.
+    pub side: usize,
+    /// Gray values, image by image.
+    pub gray: Vec<u8>,
+}
+
+impl Strip {
+    /// Images of these values, -1 black and 1 white.
+    pub fn new(count: usize, side: usize, values: impl Iterator<Item = f32>) -> Self {
+        // NaN becomes 0.
+        let gray = |value: f32| ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
+        Self { count, side, gray: values.map(gray).collect() }
+    }
+}
+
+/// Rows of strips with their names, as one picture; with `alphas`, these above the columns.
+///
+/// # Errors
+/// If strips differ in size.
+pub fn picture(what: &'static str, rows: &[(String, Strip)], alphas: bool) -> Result<Picture> {
+    let (count, side) = rows.first().map_or((1, 1), |(_, strip)| (strip.count, strip.side));
+    let pitch = side + GAP;
+    let size = (count * pitch - GAP, (rows.len() * pitch).saturating_sub(GAP));
+    let mut picture = Picture::new(what, Colors::Gray, size, ZOOM);
+    let middle = |i: usize| (i * pitch) as f64 + side as f64 / 2.0;
+    for (r, (name, strip)) in rows.iter().enumerate() {
+        if (strip.count, strip.side) != (count, side) || strip.gray.len() != count * side * side {
+            let problem = format!("the images of {name} are of another size than those above");
+            return Err(Error::draw(what)(problem));
+        }
+        for (i, image) in strip.gray.chunks_exact(side * side).enumerate() {
+            picture.put(image, side, (i * pitch, r * pitch));
+        }
+        picture.rows.push((name.clone(), middle(r)));
+    }
+    if alphas {
+        picture.columns = (0..count).map(|i| (Picture::alpha(i, count), middle(i))).collect();
+    }
+    Ok(picture)
+}

@@ -1,0 +1,84 @@
+//! Figure 5 and its like: images that a variant with a prior decodes from draws of it.
+
+use candle_core::Tensor;
+
+use super::{
+    Drawn,
+    picture::{Colors, Picture},
+    source::{SAMPLES, preferred, unfinished},
+};
+use crate::{
+    Error, Result,
+    conditions::{Selection, model_seeds},
+    summary::{Group, Loaded},
+    text::number,
+};
+
+const WHAT: &str = "samples";
+/// White pixels between images.
+const GAP: usize = 2;
+/// Most images of a figure.
+const MOST: usize = 256;
+
+/// Whether any run of the configuration has drawn samples.
+pub fn has(group: &Group) -> bool {
+    group.runs.iter().any(|loaded| loaded.run.dir.join(SAMPLES).exists())
+}
+
+/// Draws the samples of a configuration; none if it has none.
+///
+/// # Errors
+/// If they are damaged or the figure cannot be drawn.
+pub fn draw<'a>(group: &'a Group, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
+    for loaded in preferred(group) {
+        let Some(images) = loaded.run.samples()? else { continue };
+        let range = group.set.as_ref().map_or(1.0, crate::set::Set::range);
+        let (drawing, count) = picture(&images, range)?;
+        let caption = caption(group, loaded, number_of_figure, count, range);
+        return Ok(Some(Drawn { caption, drawing: drawing.draw()?, shows: vec![group] }));
+    }
+    Ok(None)
+}
+
+fn caption(group: &Group, loaded: &Loaded, figure: Option<&str>, count: usize, range: f32) -> String {
+    let figure = figure.map(|figure| format!("Figure {figure}. ")).unwrap_or_default();
+    let place = match &group.set {
+        None => "lines".to_owned(),
+        Some(set) => format!("{} with a latent dimensionality of {}", set.title(), set.dims),
+    };
+    let selection = Selection { groups: vec![group] };
+    format!(
+        "{figure}{count} samples of the {} on {place}: latents drawn from N(0, I), decoded. Values from -{range} to {range} \
+         are from black to white. Model of seed {}.{} {}",
+        group.label,
+        model_seeds(&[(group.label.as_str(), loaded.run.record.cell.seed)]),
+        unfinished(&[(group, loaded)]),
+        selection.all_conditions(),
+        range = number(f64::from((range * 10.0).round()) / 10.0),
+    )
+}
+
+/// The images in a square, and how many.
+fn picture(images: &Tensor, range: f32) -> Result<(Picture, usize)> {
+    let (all, height, width, channels) = images.dims4().map_err(Error::draw(WHAT))?;
+    let count = all.min(MOST);
+    let columns = (1..count).find(|n| n * n >= count).unwrap_or(1);
+    let rows = count.div_ceil(columns);
+    let side = |n: usize, size: usize| n * (size + GAP) - GAP;
+    let whole = (side(columns, width), side(rows, height));
+    if whole.0.max(whole.1) > 1 << 13 {
+        return Err(Error::draw(WHAT)(format!(
+            "{count} images of {width}x{height} pixels are too large for one figure"
+        )));
+    }
+    let colors = if channels == 1 { Colors::Gray } else { Colors::Rgb };
+    let mut picture = Picture::new(WHAT, colors, whole, 1);
+    // NaN becomes 0.
+    let byte = |v: f32| (((v + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0).round() as u8;
+    let values = images.flatten_all().and_then(|images| images.to_vec1::<f32>());
+    let bytes: Vec<u8> = values.map_err(Error::draw(WHAT))?.into_iter().map(byte).collect();
+    for (i, image) in bytes.chunks_exact(height * width * channels).take(count).enumerate() {
+        picture.put(image, width, (i % columns * (width + GAP), i / columns * (height + GAP)));
+    }
+    Ok((picture, count))
+}

@@ -1,0 +1,151 @@
+//! How many samples a second each variant trains on.
+
+use plotters::prelude::DrawingBackend;
+
+use super::{
+    Drawn,
+    canvas::{Canvas, Draw, Side, both},
+    plot::{Axis, LETTERS, NUMBERS, Place, Plot},
+};
+use crate::{
+    Result,
+    conditions::Selection,
+    style::{INK, LONGEST, Look, fit, looks},
+    summary::{Group, Sweep},
+};
+
+const WIDTH: f64 = 480.0;
+/// Height of a bar with its room, of a set's title, and of numbers and title below.
+const BAR: f64 = 26.0;
+const TITLE: f64 = 30.0;
+const BELOW: f64 = 32.0;
+const RIGHT: f64 = 20.0;
+
+/// A bar: least, mean and most samples a second over runs.
+struct Bar {
+    label: String,
+    look: Look,
+    rates: [f64; 3],
+}
+
+/// The bars of an image set, or of lines.
+struct Block {
+    title: String,
+    bars: Vec<Bar>,
+}
+
+/// Samples a second over the finished runs of a configuration; none if there are none.
+fn rates(group: &Group) -> Option<[f64; 3]> {
+    let of = group.done().map(|loaded| loaded.run.status.samples as f64 / loaded.run.status.wall_s);
+    let rates: Vec<f64> = of.filter(|rate| *rate > 0.0 && rate.is_finite()).collect();
+    let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = rates.iter().copied().fold(0.0, f64::max);
+    (!rates.is_empty()).then(|| [least, rates.iter().sum::<f64>() / rates.len() as f64, most])
+}
+
+/// Draws the bars; none if no run is finished.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
+    let mut places: Vec<(String, Vec<&Group>)> = vec![("Lines".into(), sweep.on_lines().collect())];
+    places.extend(sweep.sets().into_iter().map(|set| (set.name(), sweep.on(set).collect())));
+    let (mut blocks, mut shows) = (Vec::new(), Vec::new());
+    for (title, groups) in places {
+        let bar = |(group, look): (&&Group, Look)| {
+            Some(Bar { label: group.label.clone(), look, rates: rates(group)? })
+        };
+        let bars: Vec<Bar> = groups.iter().zip(looks(&groups)).filter_map(bar).collect();
+        if !bars.is_empty() {
+            shows.extend(groups.into_iter().filter(|group| rates(group).is_some()));
+            blocks.push(Block { title, bars });
+        }
+    }
+    if blocks.is_empty() {
+        return Ok(None);
+    }
+    let selection = Selection { groups: shows.clone() };
+    let several = shows.iter().any(|group| group.done().count() > 1);
+    let caption = format!(
+        "Training samples a second of each variant, training and evaluation together, of finished runs{}. Device {}, threads \
+         of a run: {}. Runs of a sweep may share the machine. {}",
+        if several { "; mean over seeds, and the range from the slowest to the fastest" } else { "" },
+        selection.by(|loaded| Some(loaded.run.record.provenance.device.clone())),
+        selection.by(|loaded| Some(loaded.run.record.provenance.threads.to_string())),
+        selection.conditions(),
+    );
+    let figure = Speed { blocks };
+    let drawing = both(&figure, WIDTH as u32, figure.height() as u32)?;
+    Ok(Some(Drawn { caption, drawing, shows }))
+}
+
+struct Speed {
+    blocks: Vec<Block>,
+}
+
+impl Speed {
+    fn titled(&self) -> f64 {
+        if self.blocks.len() > 1 { TITLE } else { 10.0 }
+    }
+
+    fn height(&self) -> f64 {
+        let block = |block: &Block| self.titled() + BAR * block.bars.len() as f64 + BELOW;
+        self.blocks.iter().map(block).sum::<f64>() + 22.0
+    }
+
+    /// Room for names.
+    fn left(&self) -> f64 {
+        let bars = self.blocks.iter().flat_map(|block| &block.bars);
+        let longest = bars.map(|bar| bar.label.chars().count()).max().unwrap_or(0);
+        24.0 + 9.2 * longest.min(LONGEST) as f64
+    }
+}
+
+impl Draw for Speed {
+    fn what(&self) -> &'static str {
+        "speeds"
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+        let left = self.left();
+        let mut top = 0.0;
+        for block in &self.blocks {
+            if self.blocks.len() > 1 {
+                canvas.text(&block.title, LETTERS, (left, top + TITLE - 14.0), Side::Right)?;
+            }
+            top += self.titled();
+            let most = block.bars.iter().map(|bar| bar.rates[2]).fold(0.0, f64::max);
+            // Room for the number behind the longest bar.
+            let x = Axis::linear(0.0..most * 1.25, 5, "training samples a second");
+            let y = Axis::numbered(0.0..1.0, &[], "");
+            let height = BAR * block.bars.len() as f64;
+            let place = Place { left, top, width: WIDTH - left - RIGHT, height };
+            let plot = Plot { place, x: &x, y: &y };
+            plot.axes(canvas, true, false)?;
+            for (i, bar) in block.bars.iter().enumerate() {
+                let middle = top + BAR * (i as f64 + 0.5);
+                let [least, mean, most] = bar.rates.map(|rate| plot.at(rate, 0.0).0);
+                canvas.rectangle((left, middle - 8.0), (mean, middle + 8.0), bar.look.color)?;
+                let mut end = mean;
+                if bar.rates[2] > bar.rates[0] {
+                    end = most;
+                    canvas.line(&[(least, middle), (most, middle)], WHITE_EDGE, 3.5, None)?;
+                    canvas.line(&[(least, middle), (most, middle)], INK, 1.5, None)?;
+                    for x in [least, most] {
+                        canvas.line(&[(x, middle - 4.0), (x, middle + 4.0)], INK, 1.5, None)?;
+                    }
+                }
+                canvas.text(&bar.label, LETTERS * fit(&bar.label), (left - 8.0, middle), Side::Left)?;
+                let rate = bar.rates[1];
+                let number = if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") };
+                canvas.text(&number, NUMBERS, (end + 6.0, middle), Side::Right)?;
+            }
+            top += height + BELOW;
+        }
+        let middle = left.midpoint(WIDTH - RIGHT);
+        canvas.text("training samples a second", LETTERS, (middle, top - 6.0), Side::Below)
+    }
+}
+
+/// Around a range that lies on a dark bar.
+const WHITE_EDGE: plotters::style::RGBColor = plotters::style::RGBColor(255, 255, 255);
