@@ -155,15 +155,14 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
     }
     means.sort_by(|a, b| a.0.total_cmp(&b.0));
     let all: f64 = means.iter().map(|(_, weight)| weight).sum();
-    let below = means.iter().map(|(mean, weight)| {
-        if *mean < 0.0 {
-            *weight
-        } else if *mean == 0.0 {
-            weight / 2.0
-        } else {
-            0.0
-        }
-    });
+    // Sums that are zero but for rounding are ties.
+    let zero = 1e-12 * differences.iter().fold(0.0, |most: f64, d| most.max(d.abs()));
+    let share = |mean: f64| match mean {
+        _ if mean.abs() <= zero => 0.5,
+        _ if mean < 0.0 => 1.0,
+        _ => 0.0,
+    };
+    let below = means.iter().map(|(mean, weight)| weight * share(*mean));
     Some(Bootstrap {
         mean: differences.iter().sum::<f64>() / n as f64,
         low: quantile(means.iter(), 0.025 * all),

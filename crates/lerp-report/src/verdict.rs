@@ -182,8 +182,10 @@ pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
         }
     }
     let Some((_, first)) = rows.first() else { return notes };
-    let shared: Vec<&str> =
-        first.iter().copied().filter(|part| rows.iter().all(|(_, parts)| parts.contains(part))).collect();
+    // What holds for all that stands in the table need not name them.
+    let all = verdicts.iter().all(|(_, verdict)| verdict.relation == Relation::Incomparable);
+    let everywhere = |part: &str| all && rows.iter().all(|(_, parts)| parts.contains(&part));
+    let shared: Vec<&str> = first.iter().copied().filter(|part| everywhere(part)).collect();
     let mut own: Vec<(String, Vec<&str>)> = Vec::new();
     for (name, parts) in &rows {
         let rest: Vec<&str> = parts.iter().copied().filter(|part| !shared.contains(part)).collect();
@@ -262,7 +264,7 @@ mod tests {
         assert_eq!(notes(&some).len(), 2);
         assert!(
             notes(&some)[0].starts_with("vs paper:")
-                && notes(&some)[1].ends_with("paper's: 1 % of the samples.")
+                && notes(&some)[1].ends_with("paper's: B: 1 % of the samples.")
         );
         assert!(notes(&[row("A", Relation::Spreadless, &[])])[0].starts_with("no spread:"));
         assert!(notes(&[]).is_empty());

@@ -73,12 +73,16 @@ impl<'a> Images<'a> {
     }
 
     /// All verdicts, with the names of configurations.
-    pub fn verdicts(&self) -> Vec<(String, Verdict)> {
-        let of = |set| {
-            let groups = self.sweeps.iter().flat_map(move |(_, sweep)| sweep.on(set));
-            groups.filter_map(move |group| Some((group.name(), self.kind.verdict(set, group)?)))
-        };
-        self.sets.iter().flat_map(of).collect()
+    pub(super) fn verdicts(&self) -> Vec<(String, Verdict)> {
+        let mut verdicts = Vec::new();
+        for set in &self.sets {
+            for (sweep, group) in self.sweeps.iter().flat_map(|s| sweep_groups(s, set)) {
+                let sweep = if self.sweeps.len() > 1 { format!(" ({sweep})") } else { String::new() };
+                let verdict = self.kind.verdict(set, group);
+                verdicts.extend(verdict.map(|verdict| (group.name() + &sweep, verdict)));
+            }
+        }
+        verdicts
     }
 
     /// A line of verdicts below the paper's numbers; none if there are none.
@@ -155,14 +159,16 @@ impl<'a> Images<'a> {
 
     /// A note where no two configurations can be compared for want of seeds.
     pub(super) fn too_few_note(&self) -> Option<String> {
-        let none =
-            !self.standings.iter().any(Standings::any) && self.standings.iter().any(Standings::too_few);
-        none.then(|| {
-            "Whether the best is better than others by more than chance cannot be said: no other has two finished seeds \
-             in common with it."
-                .into()
-        })
+        pairs::too_few_note(&self.standings.iter().collect::<Vec<_>>())
     }
+}
+
+/// The configurations of a sweep on an image set, with the sweep's name.
+fn sweep_groups<'a>(
+    (name, sweep): &'a (String, &'a Sweep),
+    set: &'a Set,
+) -> impl Iterator<Item = (&'a str, &'a Group)> {
+    sweep.on(set).map(move |group| (name.as_str(), group))
 }
 
 /// The configuration of a variant with these settings.
