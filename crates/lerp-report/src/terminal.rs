@@ -112,12 +112,6 @@ impl Screen<'_> {
             Line { cells, first: false }
         };
         let lines: Vec<Line> = table.groups.iter().map(line).collect();
-        let named = |(sweep, group): &(&Sweep, &Group)| {
-            let sweep = several.then(|| format!(" ({})", self.name(sweep))).unwrap_or_default();
-            let verdicts = metrics().filter_map(|metric| verdict(group, metric));
-            verdicts.map(|verdict| (format!("{}{sweep}", group.label), verdict)).collect::<Vec<_>>()
-        };
-        let verdicts: Vec<_> = table.groups.iter().flat_map(named).collect();
         let beside = table.differences().map(|(headings, rows)| {
             let rows = rows.into_iter().zip(&table.groups).map(|(row, (sweep, group))| {
                 let cells = row_name(self, sweep, group).into_iter().chain(row.into_iter().skip(1)).collect();
@@ -130,13 +124,19 @@ impl Screen<'_> {
         });
 
         self.table("Table 1: interpolation between lines; lower is better", &headings, left, &lines);
-        let mut remarks = verdict::notes(&verdicts);
+        let mut remarks = verdict::rules(&table.verdicts());
         for (sweep, name) in sweeps.iter().zip(self.names) {
             let selection = sweep.lines();
-            if !selection.groups.is_empty() {
-                remarks.push(format!("{name}: {}", selection.all_conditions()));
-                remarks.extend(selection.missing().into_iter().map(|sentence| format!("{name}: {sentence}")));
+            if selection.groups.is_empty() {
+                continue;
             }
+            // What makes numbers incomparable need not be said twice.
+            let (conditions, incomparable) = match verdict::incomparable(&Table::new([sweep]).verdicts()) {
+                Some(incomparable) => (selection.conditions(), format!(" {incomparable}")),
+                None => (selection.all_conditions(), String::new()),
+            };
+            remarks.push(format!("{name}: {conditions}{incomparable}"));
+            remarks.extend(selection.missing().into_iter().map(|sentence| format!("{name}: {sentence}")));
         }
         remarks.push(source_note(1));
         self.say(remarks);

@@ -9,7 +9,7 @@ use crate::{
     sheet::{Entry, Line, Part},
     summary::{Group, Sweep},
     text::thousands,
-    verdict::{Question, Verdict},
+    verdict::{self, Question, Verdict},
 };
 
 impl Kind {
@@ -72,17 +72,20 @@ impl<'a> Images<'a> {
         if self.standings(set).is_some_and(|all| all.of(group).undecided()) { NEAR } else { "" }
     }
 
-    /// All verdicts, with the names of configurations.
-    pub(super) fn verdicts(&self) -> Vec<(String, Verdict)> {
-        let mut verdicts = Vec::new();
-        for set in &self.sets {
-            for (sweep, group) in self.sweeps.iter().flat_map(|s| sweep_groups(s, set)) {
-                let sweep = if self.sweeps.len() > 1 { format!(" ({sweep})") } else { String::new() };
-                let verdict = self.kind.verdict(set, group);
-                verdicts.extend(verdict.map(|verdict| (group.name() + &sweep, verdict)));
-            }
+    /// What is to be said of the verdicts, of each sweep by itself.
+    pub(super) fn verdict_notes(&self) -> Vec<String> {
+        let of_sweep = |sweep: &'a Sweep| -> Vec<(String, Verdict)> {
+            let groups = self.sets.iter().flat_map(|set| sweep.on(set).map(move |group| (set, group)));
+            groups.filter_map(|(set, group)| Some((group.name(), self.kind.verdict(set, group)?))).collect()
+        };
+        let all: Vec<_> = self.sweeps.iter().map(|(name, sweep)| (name, of_sweep(sweep))).collect();
+        let every: Vec<(String, Verdict)> = all.iter().flat_map(|(_, verdicts)| verdicts.clone()).collect();
+        let mut notes = verdict::rules(&every);
+        for (name, verdicts) in &all {
+            let name = if all.len() > 1 { format!("{name}: ") } else { String::new() };
+            notes.extend(verdict::incomparable(verdicts).map(|note| name + &note));
         }
-        verdicts
+        notes
     }
 
     /// A line of verdicts below the paper's numbers; none if there are none.
@@ -161,14 +164,6 @@ impl<'a> Images<'a> {
     pub(super) fn too_few_note(&self) -> Option<String> {
         pairs::too_few_note(&self.standings.iter().collect::<Vec<_>>())
     }
-}
-
-/// The configurations of a sweep on an image set, with the sweep's name.
-fn sweep_groups<'a>(
-    (name, sweep): &'a (String, &'a Sweep),
-    set: &'a Set,
-) -> impl Iterator<Item = (&'a str, &'a Group)> {
-    sweep.on(set).map(move |group| (name.as_str(), group))
 }
 
 /// The configuration of a variant with these settings.
