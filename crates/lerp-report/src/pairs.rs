@@ -201,3 +201,13 @@ pub fn coarse_note(fewest: usize) -> Option<String> {
         )
     })
 }
+
+/// A note where no two rows can be compared for want of seeds.
+pub fn too_few_note(tables: &[&Standings]) -> Option<String> {
+    let none = !tables.iter().any(|all| all.any()) && tables.iter().any(|all| all.too_few());
+    none.then(|| {
+        "Whether the best is better than the others by more than chance cannot be said: none has two finished seeds in \
+         common with it."
+            .into()
+    })
+}
