@@ -210,8 +210,8 @@ impl App {
         let Some(last) = listed.len().checked_sub(1) else { return };
         let place = self.table.selected().unwrap_or(0).min(last);
         let place = place.saturating_add_signed(rows).min(last);
-        self.table.select(Some(place));
         let id = listed[place].id.clone();
+        self.table.select(Some(place));
         if self.selected.as_ref() != Some(&id) {
             (self.scroll, self.show_log) = (0, None);
         }

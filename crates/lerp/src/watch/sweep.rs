@@ -124,10 +124,9 @@ impl Sweep {
         if !wanted.iter().copied().eq(self.cells.iter().map(|cell| (cell.id.as_str(), cell.planned))) {
             let mut before = std::mem::take(&mut self.cells);
             for (id, planned) in wanted {
-                let cell = match before.iter().position(|cell| cell.id == id) {
-                    Some(place) => Cell { planned, ..before.swap_remove(place) },
-                    None => Cell::new(&self.dir, id, planned),
-                };
+                let known = before.iter().position(|cell| cell.id == id).map(|place| before.swap_remove(place));
+                let mut cell = known.unwrap_or_else(|| Cell::new(&self.dir, id, planned));
+                cell.planned = planned;
                 self.cells.push(cell);
             }
         }
