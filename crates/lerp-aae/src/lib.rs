@@ -6,7 +6,8 @@
 
 use candle_core::Tensor;
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
+    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, LatentShape, Model, Objectives, ParamStore, Result, Spec,
+    check_range,
 };
 use lerp_kernels::leaky_relu;
 use lerp_nn::{Coder, Dense, binary_cross_entropy, mean_squared_error};
@@ -92,6 +93,11 @@ impl Autoencoder for Aae {
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
         self.coder.decoder.forward(z)
+    }
+
+    fn prior(&self, count: usize, draws: &Draws) -> Result<Option<Tensor>> {
+        let LatentShape { height, width, channels } = self.coder.spec.latent;
+        Ok(Some(draws.normal("prior", (count, height, width, channels))?))
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

@@ -121,6 +121,10 @@ impl Autoencoder for Acai {
         self.coder.decoder.forward(z)
     }
 
+    fn coefficient(&self, images: &Tensor) -> Result<Option<Tensor>> {
+        self.guess(images).map(Some)
+    }
+
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
         let z = self.coder.encoder.forward(x)?;
         let recon = self.coder.decoder.forward(&z)?;

@@ -72,6 +72,26 @@ pub trait Autoencoder: Send {
     /// `x` `[batch, height, width, channels]`; every loss and term is a scalar, `[]`.
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives>;
 
+    /// `count` latents drawn from the prior towards which the latents were trained; none where a variant has no prior.
+    /// Decoded, they are the samples of a generative model (the VAE and the AAE of section 4; Figure 5).
+    ///
+    /// # Shapes
+    /// `[count, h, w, c]`.
+    fn prior(&self, count: usize, draws: &Draws) -> Result<Option<Tensor>> {
+        let _ = (count, draws);
+        Ok(None)
+    }
+
+    /// A critic's estimate of how far from either end decoded interpolations lie: 0 for the ends, up to 1/2 halfway
+    /// (α of section 3, equation 2); none where a variant has no such critic.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` to `[batch]`.
+    fn coefficient(&self, images: &Tensor) -> Result<Option<Tensor>> {
+        let _ = images;
+        Ok(None)
+    }
+
     /// Called after every group was updated, with what [`Objectives::carry`] held.
     fn after_step(&self, carry: &[Tensor]) -> Result<()> {
         let _ = carry;

@@ -91,7 +91,13 @@ impl Subject<'_> {
             ("features", model.features(&batch.images, &draws)?, &features),
             ("objectives' features", model.objectives(&batch.images, &draws)?.features, &features),
         ];
-        for (what, tensor, wanted) in checks {
+        let optional = [
+            ("prior", model.prior(BATCH, &draws)?, &latent[..]),
+            ("coefficient", model.coefficient(&batch.images)?, &[BATCH]),
+        ];
+        let optional =
+            optional.into_iter().filter_map(|(what, tensor, wanted)| Some((what, tensor?, wanted)));
+        for (what, tensor, wanted) in checks.into_iter().chain(optional) {
             let got = tensor.dims();
             if got != wanted {
                 return self.broken(format!("{what} gives {got:?}, its specification says {wanted:?}"));

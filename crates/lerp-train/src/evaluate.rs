@@ -1,11 +1,18 @@
-//! Evaluation of a model in training: the protocol's numbers at one step.
+//! Evaluation of a model in training: the protocol's numbers at one step, and what they are made of.
 
-use candle_core::{DType, Device, Tensor};
+use std::path::Path;
+
+use candle_core::{DType, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Part};
 use lerp_eval::{LineBank, classifier};
 
-use crate::{Learner, Result};
+use crate::{
+    Learner, Paths, Result, Strips,
+    paths::Between,
+    rundir::{INTERPOLATION, PATHS, PREVIEW, SAMPLES},
+    samples,
+};
 
 /// Pairs of lines that an evaluation interpolates between.
 pub const EVALUATED_PAIRS: usize = 256;
@@ -14,7 +21,37 @@ pub const POSITIONS: usize = 16;
 /// Images that go through the model at a time.
 pub(crate) const CHUNK: usize = 256;
 
-/// The numbers of one evaluation, by metric name.
+/// What one evaluation found.
+#[derive(Debug)]
+pub struct Evaluation {
+    /// Its numbers, by metric name.
+    pub metrics: Vec<(String, f64)>,
+    /// Interpolations to look at.
+    pub strips: Strips,
+    /// What the measured interpolations were like along the way.
+    pub paths: Paths,
+    /// Decoded draws from the prior of a variant that has one, `[samples, height, width, channels]`, `f32` on the CPU.
+    pub samples: Option<Tensor>,
+}
+
+impl Evaluation {
+    /// Writes all but the metrics into a run's folder; the names of the files.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<Vec<&'static str>> {
+        self.strips.write(dir)?;
+        self.paths.write(dir)?;
+        let mut files = vec![INTERPOLATION, PREVIEW, PATHS];
+        if let Some(samples) = &self.samples {
+            samples::write(dir, samples)?;
+            files.push(SAMPLES);
+        }
+        Ok(files)
+    }
+}
+
+/// Evaluates a model.
 ///
 /// `draws` is at the step and in the evaluation's scope. With a `bank`, the line metrics; test lines are drawn anew at
 /// every evaluation. Reconstruction error and, where there are labels, classifier accuracy are of `test_samples` other
@@ -28,48 +65,44 @@ pub fn evaluate(
     bank: Option<&LineBank>,
     test_samples: usize,
     draws: &Draws,
-) -> Result<Vec<(String, f64)>> {
-    let mut values = bank.map_or(Ok(Vec::new()), |bank| line_metrics(learner, dataset, bank, draws))?;
+) -> Result<Evaluation> {
+    let (mut values, paths) = match bank {
+        Some(bank) => between_lines(learner, dataset, bank, draws)?,
+        None => (Vec::new(), Paths::of_images(learner, dataset, &draws.scope("paths"))?),
+    };
     values.extend(test_metrics(learner, dataset, test_samples, &draws.scope("test"))?);
-    Ok(values.into_iter().map(|(name, value)| (format!("eval/{name}"), value)).collect())
+    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let named = values.chain(paths.critic_metrics()).map(|(name, value)| (format!("eval/{name}"), value));
+    Ok(Evaluation {
+        metrics: named.collect(),
+        strips: Strips::make(learner, dataset, &draws.scope("figure"))?,
+        samples: samples::make(learner, &draws.scope("samples"))?,
+        paths,
+    })
 }
 
-/// Mean distance, smoothness and detour of interpolations between 256 pairs of test lines.
-fn line_metrics(
+/// Mean distance, smoothness and detour of interpolations between 256 pairs of test lines, and what these were like.
+fn between_lines(
     learner: &Learner,
     dataset: &dyn Dataset,
     bank: &LineBank,
     draws: &Draws,
-) -> Result<Vec<(&'static str, f64)>> {
+) -> Result<(Vec<(&'static str, f64)>, Paths)> {
     let model = learner.model();
     let lines = dataset.test_batch(2 * EVALUATED_PAIRS, draws)?.images;
     let latents = model.encode(&lines, draws)?.detach();
     let (left, right) =
         (latents.narrow(0, 0, EVALUATED_PAIRS)?, latents.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?);
-    let images = interpolate(learner, &left, &right)?;
-    let metrics = bank.evaluate(&images)?;
-    Ok(vec![
+    let between = Between::new(model, &left, &right)?;
+    let metrics = bank.evaluate(&between.images()?)?;
+    let values = vec![
         ("mean_distance", metrics.mean_distance()),
         ("mean_smoothness", metrics.mean_smoothness()),
         ("mean_smoothness_valid", metrics.mean_smoothness_valid()),
         ("detour", metrics.mean_detour()),
         ("valid_fraction", metrics.valid_fraction()),
-    ])
-}
-
-/// Decoded images at [`POSITIONS`] equal steps from `left` to `right`, not clipped.
-///
-/// # Shapes
-/// Two latents `[pairs, h, w, c]` to `[pairs, positions, height, width, channels]` on the CPU, `f32`.
-pub(crate) fn interpolate(learner: &Learner, left: &Tensor, right: &Tensor) -> Result<Tensor> {
-    let model = learner.model();
-    let mut positions = Vec::with_capacity(POSITIONS);
-    for position in 0..POSITIONS {
-        let t = position as f64 / (POSITIONS - 1) as f64;
-        let images = model.decode(&model.mix(left, right, t)?)?.detach();
-        positions.push(images.to_device(&Device::Cpu)?.to_dtype(DType::F32)?);
-    }
-    Ok(Tensor::stack(&positions, 1)?)
+    ];
+    Ok((values, Paths::of_lines(model, &between, &metrics)?))
 }
 
 /// Reconstruction error and classifier accuracy on `samples` test images, or all there are.

@@ -3,7 +3,9 @@
 //! * [`Learner`]: a model with its optimisers and the joint single-layer classifier; one step is every gradient at the
 //!   same parameters, then every update.
 //! * [`train`]: a whole run in a directory: data, evaluation, metrics, checkpoints; resumes bit for bit.
-//! * [`Cell`], [`Run`]: what a run is and how it is read back.
+//! * [`Cell`], [`Run`]: what a run is and how it is read back: its metrics, [`Strips`], [`Paths`] and samples, and, while a
+//!   worker is on it, what it does ([`Live`]).
+//! * [`measure`]: a finished run once more.
 //! * [`conformance`]: what every variant must satisfy.
 
 mod cell;
@@ -13,18 +15,25 @@ mod error;
 mod evaluate;
 mod events;
 mod learner;
+mod live;
+mod measure;
 mod metrics;
+mod paths;
 mod rundir;
+mod samples;
 mod strips;
 mod train;
 mod worth;
 
 pub use cell::{Cell, Provenance, RunRecord, State, Status};
 pub use error::{Error, Result};
-pub use evaluate::{EVALUATED_PAIRS, POSITIONS, evaluate};
+pub use evaluate::{EVALUATED_PAIRS, Evaluation, POSITIONS, evaluate};
 pub use learner::{Gradients, Learner};
+pub use live::{Live, Phase};
+pub use measure::measure;
 pub use metrics::{Metrics, Row};
+pub use paths::{Paths, Profile};
 pub use rundir::{Run, RunLock, runs_in, write_atomic};
-pub use strips::FIGURE_3_ANGLES;
-pub use train::{Outcome, Progress, mark_failed, measure, train};
+pub use strips::{FIGURE_3_ANGLES, Strips};
+pub use train::{Outcome, Progress, mark_failed, train};
 pub use worth::{MOST_TRAINING, of_pixels};

@@ -1,15 +1,16 @@
 //! The run directory: reading it, locking it, replacing its files atomically.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, TryLockError},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, Metrics, Result, RunRecord, Status};
+use crate::{Error, Live, Metrics, Paths, Result, RunRecord, Status, Strips, samples};
 
 pub(crate) const RUN: &str = "run.toml";
 pub(crate) const STATUS: &str = "status.json";
@@ -17,6 +18,10 @@ pub(crate) const METRICS: &str = "metrics.parquet";
 pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
 pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const INTERPOLATION: &str = "interpolation.safetensors";
+pub(crate) const PREVIEW: &str = "interpolation.png";
+pub(crate) const PATHS: &str = "paths.safetensors";
+pub(crate) const SAMPLES: &str = "samples.safetensors";
+pub(crate) const PROGRESS: &str = "progress.json";
 const LOCK: &str = ".lock";
 
 /// A run as its folder tells it.
@@ -56,18 +61,51 @@ impl Run {
         if path.exists() { Metrics::read(&path) } else { Ok(Metrics::default()) }
     }
 
-    /// Its interpolation between the two lines of Figure 3, if it got that far.
+    /// Its interpolation between the first pair, which on lines is that of Figure 3, if it got that far.
     ///
     /// # Shapes
-    /// `[positions, height, width, channels]`.
+    /// `[positions, height, width, channels]`, `f32`.
+    ///
+    /// # Errors
+    /// If its file is damaged.
     pub fn interpolation(&self) -> Result<Option<Tensor>> {
-        let path = self.dir.join(INTERPOLATION);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let tensors = candle_core::safetensors::load(&path, &Device::Cpu)
-            .map_err(|e| Error::bad_file(&path, format!("is damaged ({e})")))?;
-        Ok(tensors.get("images").cloned())
+        Ok(self.strips()?.map(|strips| strips.images.get(0)).transpose()?)
+    }
+
+    /// Its interpolations to look at; none before the first evaluation.
+    ///
+    /// # Errors
+    /// If their file is damaged.
+    pub fn strips(&self) -> Result<Option<Strips>> {
+        Strips::read(&self.dir)
+    }
+
+    /// What its latents and decoded images were like along the interpolations of its last evaluation; none before the first,
+    /// and none of runs that older versions made.
+    ///
+    /// # Errors
+    /// If their file is damaged.
+    pub fn paths(&self) -> Result<Option<Paths>> {
+        Paths::read(&self.dir)
+    }
+
+    /// Its decoded draws from the prior; none before the first evaluation, of variants without a prior, and of runs that
+    /// older versions made.
+    ///
+    /// # Shapes
+    /// `[samples, height, width, channels]`, `f32`.
+    ///
+    /// # Errors
+    /// If their file is damaged.
+    pub fn samples(&self) -> Result<Option<Tensor>> {
+        samples::read(&self.dir)
+    }
+
+    /// What a worker last said that it does; none while no worker is on it. A worker that was killed leaves its last word
+    /// behind, which [`Live::at`] tells.
+    pub fn progress(&self) -> Option<Live> {
+        // The file may go at any moment, and what is not there or not whole says nothing.
+        serde_json::from_slice(&fs::read(self.dir.join(PROGRESS)).ok()?).ok()
     }
 }
 
@@ -115,6 +153,49 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::bad_file(path, format!("cannot be made: {e}")))?;
     write_atomic(path, format!("{text}\n").as_bytes())
+}
+
+/// Writes tensors by name.
+pub(crate) fn write_tensors(path: &Path, tensors: Vec<(&str, Tensor)>) -> Result<()> {
+    let bytes = safetensors::serialize(tensors, None)
+        .map_err(|e| Error::bad_file(path, format!("cannot be made: {e}")))?;
+    write_atomic(path, &bytes)
+}
+
+/// A file of tensors that were read from a run's folder.
+pub(crate) struct Tensors {
+    path: PathBuf,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Tensors {
+    /// Reads the file at `path`; none if there is none.
+    pub fn read(path: PathBuf) -> Result<Option<Self>> {
+        let bytes = match fs::read(&path) {
+            Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(None),
+            bytes => bytes.map_err(Error::file("read", &path))?,
+        };
+        match candle_core::safetensors::load_buffer(&bytes, &Device::Cpu) {
+            Ok(tensors) => Ok(Some(Self { path, tensors })),
+            Err(e) => Err(Error::bad_file(&path, format!("is damaged ({e}); delete its run to redo it"))),
+        }
+    }
+
+    /// The tensor `name`, if there is one, as `f32`.
+    pub fn find(&self, name: &str) -> Result<Option<Tensor>> {
+        let tensor = self.tensors.get(name).map(|tensor| tensor.to_dtype(DType::F32)).transpose();
+        tensor.map_err(|e| self.damaged(&format!("{name}: {e}")))
+    }
+
+    /// The tensor `name` as `f32`.
+    pub fn get(&self, name: &str) -> Result<Tensor> {
+        self.find(name)?.ok_or_else(|| self.damaged(&format!("it holds no '{name}'")))
+    }
+
+    /// The error of a file whose tensors are not as they should be.
+    pub fn damaged(&self, why: &str) -> Error {
+        Error::bad_file(&self.path, format!("is damaged ({why}); delete its run to redo it"))
+    }
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {

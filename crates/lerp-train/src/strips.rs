@@ -1,15 +1,36 @@
 //! Interpolations to look at: of Figure 3 on lines, of Figures 4 and 6 to 11 on image sets.
 
-use std::{io::Cursor, path::Path};
+use std::{f64::consts::PI, io::Cursor, path::Path};
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Lines, Part};
 
-use crate::{Error, Learner, Result, evaluate::interpolate, rundir::INTERPOLATION, write_atomic};
+use crate::{
+    Error, Learner, Result,
+    paths::Between,
+    rundir::{INTERPOLATION, PREVIEW, Tensors, write_tensors},
+    write_atomic,
+};
 
 /// Angles of the two lines of Figure 3, in radians.
-pub const FIGURE_3_ANGLES: [f64; 2] = [5.0 / 7.0 * std::f64::consts::PI, 1.5 * std::f64::consts::PI];
+pub const FIGURE_3_ANGLES: [f64; 2] = [5.0 / 7.0 * PI, 1.5 * PI];
+
+/// Angles of the lines that are interpolated between: Figure 3's, and others that show what Figure 3 does not. The way
+/// between two is the shorter one.
+const LINE_ANGLES: [[f64; 2]; 6] = [
+    FIGURE_3_ANGLES,
+    // a short arc
+    [PI / 9.0, 5.0 / 18.0 * PI],
+    // a right angle
+    [4.0 / 9.0 * PI, 17.0 / 18.0 * PI],
+    // nearly opposite: 175 degrees
+    [PI / 6.0, 41.0 / 36.0 * PI],
+    // across 0
+    [11.0 / 6.0 * PI, 2.0 / 9.0 * PI],
+    // from diagonal to diagonal, where the drawing of lines jumps from one axis to the other
+    [1.25 * PI, 1.75 * PI],
+];
 
 /// Test images among which pairs are chosen, and pairs.
 const FIRST: usize = 100;
@@ -18,28 +39,38 @@ const PAIRS: usize = 4;
 /// White pixels beside an original, in the preview.
 const GAP: usize = 2;
 
-/// The images between pairs, and on image sets what they lie between.
-pub(crate) struct Strips {
-    /// `[pairs, positions, height, width, channels]`, on the CPU.
-    images: Tensor,
-    /// Test images `[pairs, height, width, channels]`, left and right.
-    ends: Option<[Tensor; 2]>,
+/// Interpolations to look at: the images between pairs, and what they lie between.
+#[derive(Debug, Clone)]
+pub struct Strips {
+    /// Decoded images, not clipped, `[pairs, positions, height, width, channels]`, `f32` on the CPU.
+    pub images: Tensor,
+    /// On image sets: the test images left and right, each `[pairs, height, width, channels]`, `f32` on the CPU.
+    pub ends: Option<(Tensor, Tensor)>,
+    /// On lines: the true angles of the lines left and right, radians, pair by pair; the first pair is Figure 3's.
+    pub angles: Option<Vec<[f32; 2]>>,
 }
 
 impl Strips {
-    /// Interpolates between the paper's pairs: of lines those of Figure 3, of images those of Figures 6 to 11.
+    /// Interpolates between fixed pairs: of lines those of Figure 3 and some more, of images those of Figures 6 to 11.
     ///
     /// # Errors
     /// If the images cannot be read or the tensor library fails.
     pub(crate) fn make(learner: &Learner, dataset: &dyn Dataset, draws: &Draws) -> Result<Self> {
+        let model = learner.model();
         let encode = |images: &Tensor, end: &str| -> Result<Tensor> {
-            Ok(learner.model().encode(images, &draws.scope(end))?.detach())
+            Ok(model.encode(images, &draws.scope(end))?.detach())
         };
         let Some(count) = dataset.count(Part::Test)? else {
-            let lines = Lines::images(&FIGURE_3_ANGLES, draws.device())?;
-            let latents = learner.model().encode(&lines, draws)?.detach();
-            let images = interpolate(learner, &latents.narrow(0, 0, 1)?, &latents.narrow(0, 1, 1)?)?;
-            return Ok(Self { images, ends: None });
+            // Left and right of one pair, then of the next.
+            let lines = Lines::images(LINE_ANGLES.as_flattened(), draws.device())?;
+            let latents = model.encode(&lines, draws)?.detach();
+            let end = |end: usize| {
+                let places: Vec<u32> = (0..LINE_ANGLES.len()).map(|pair| (2 * pair + end) as u32).collect();
+                latents.index_select(&Tensor::new(places, draws.device())?, 0)
+            };
+            let images = Between::new(model, &end(0)?, &end(1)?)?.images()?;
+            let angles = LINE_ANGLES.map(|pair| pair.map(|angle| angle as f32)).to_vec();
+            return Ok(Self { images, ends: None, angles: Some(angles) });
         };
         let first = dataset.range(Part::Test, 0..count.min(FIRST), draws.device())?;
         let labels = first.labels.map(|labels| labels.to_vec1::<u32>()).transpose()?;
@@ -49,8 +80,9 @@ impl Strips {
             Ok(first.images.index_select(&Tensor::new(places, draws.device())?, 0)?)
         };
         let (left, right) = (choose(left)?, choose(right)?);
-        let images = interpolate(learner, &encode(&left, "left")?, &encode(&right, "right")?)?;
-        Ok(Self { images, ends: Some([left.to_device(&Device::Cpu)?, right.to_device(&Device::Cpu)?]) })
+        let between = Between::new(model, &encode(&left, "left")?, &encode(&right, "right")?)?;
+        let ends = (left.to_device(&Device::Cpu)?, right.to_device(&Device::Cpu)?);
+        Ok(Self { images: between.images()?, ends: Some(ends), angles: None })
     }
 
     /// Writes `interpolation.safetensors` and a preview, `interpolation.png`, into a run's folder.
@@ -58,18 +90,50 @@ impl Strips {
     /// # Errors
     /// If they cannot be written.
     pub(crate) fn write(&self, dir: &Path) -> Result<()> {
-        let tensors = match &self.ends {
-            // One pair of lines has no dimension of its own.
-            None => vec![("images", self.images.squeeze(0)?)],
-            Some([left, right]) => {
-                vec![("images", self.images.clone()), ("left", left.clone()), ("right", right.clone())]
-            }
+        let mut tensors = vec![("images", self.images.to_dtype(DType::F16)?)];
+        if let Some((left, right)) = &self.ends {
+            tensors.push(("left", left.to_dtype(DType::F16)?));
+            tensors.push(("right", right.to_dtype(DType::F16)?));
+        }
+        if let Some(angles) = &self.angles {
+            let shape = (angles.len(), 2);
+            tensors.push(("angles", Tensor::from_slice(angles.as_flattened(), shape, &Device::Cpu)?));
+        }
+        write_tensors(&dir.join(INTERPOLATION), tensors)?;
+        write_atomic(&dir.join(PREVIEW), &self.preview()?)
+    }
+
+    /// Those of the run in `dir`, in this form or in the one of older versions: `f32` throughout, and on lines the pair of
+    /// Figure 3 alone, without a dimension for pairs and without its angles.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
+        let Some(tensors) = Tensors::read(dir.join(INTERPOLATION))? else { return Ok(None) };
+        let (mut images, mut angles) = (tensors.get("images")?, tensors.find("angles")?);
+        if images.rank() == 4 && angles.is_none() {
+            images = images.unsqueeze(0)?;
+            angles = Some(Tensor::new(&[FIGURE_3_ANGLES.map(|angle| angle as f32)], &Device::Cpu)?);
+        }
+        let &[pairs, _, ref one @ ..] = images.dims() else {
+            return Err(tensors.damaged(&format!("'images' of size {:?}", images.dims())));
         };
-        let path = dir.join(INTERPOLATION);
-        let bytes = safetensors::serialize(tensors, None)
-            .map_err(|e| Error::bad_file(&path, format!("cannot be made: {e}")))?;
-        write_atomic(&path, &bytes)?;
-        write_atomic(&dir.join("interpolation.png"), &self.preview()?)
+        if !matches!(one, [_, _, 1 | 3]) || images.elem_count() == 0 {
+            return Err(tensors.damaged(&format!("'images' of size {:?}", images.dims())));
+        }
+        let check = |name: &str, tensor: &Tensor, wanted: &[usize]| {
+            if tensor.dims() == wanted {
+                return Ok(());
+            }
+            Err(tensors.damaged(&format!("'{name}' of size {:?}, wanted {wanted:?}", tensor.dims())))
+        };
+        if let Some(angles) = angles {
+            check("angles", &angles, &[pairs, 2])?;
+            let angles = angles.flatten_all()?.to_vec1::<f32>()?.as_chunks::<2>().0.to_vec();
+            return Ok(Some(Self { images, ends: None, angles: Some(angles) }));
+        }
+        let (left, right) = (tensors.get("left")?, tensors.get("right")?);
+        let wanted = [&[pairs], one].concat();
+        check("left", &left, &wanted)?;
+        check("right", &right, &wanted)?;
+        Ok(Some(Self { images, ends: Some((left, right)), angles: None }))
     }
 
     /// A row of images for each pair, -1 black and 1 white, between the originals where there are some.
@@ -82,7 +146,7 @@ impl Strips {
             let images = images.flatten(1, 2)?;
             rows.push(match &self.ends {
                 None => images,
-                Some([left, right]) => {
+                Some((left, right)) => {
                     let gap = Tensor::ones((height, GAP, channels), DType::F32, &Device::Cpu)?;
                     let end = |x: &Tensor| x.get(pair).and_then(|x| x.to_dtype(DType::F32));
                     Tensor::cat(&[&end(left)?, &gap, &images, &gap, &end(right)?], 1)?
@@ -119,6 +183,88 @@ fn pairs(labels: Option<&[u32]>, n: usize) -> Vec<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn steps(dims: &[usize]) -> Tensor {
+        let n = dims.iter().product::<usize>();
+        let values: Vec<f32> = (0..n).map(|i| (i % 256) as f32 / 128.0 - 1.0).collect();
+        Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        assert_eq!(tensor.dtype(), DType::F32);
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn strips_come_back_in_both_forms() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = || Strips::read(dir.path()).unwrap();
+        assert!(read().is_none());
+        let images = steps(&[2, 16, 8, 8, 1]);
+        let angles = vec![[0.5, 1.0], [2.0, 3.5]];
+        Strips { images: images.clone(), ends: None, angles: Some(angles.clone()) }
+            .write(dir.path())
+            .unwrap();
+        let strips = read().unwrap();
+        // Steps of 1/128 are whole in 16 bits.
+        assert_eq!((values(&strips.images), strips.angles), (values(&images), Some(angles)));
+        assert!(strips.ends.is_none() && strips.images.dims() == images.dims());
+
+        let path = dir.path().join(INTERPOLATION);
+        write_tensors(&path, vec![("images", images.get(1).unwrap())]).unwrap();
+        let strips = read().unwrap();
+        assert_eq!(strips.images.dims(), [1, 16, 8, 8, 1]);
+        assert_eq!(values(&strips.images), values(&images.get(1).unwrap()));
+        assert_eq!(strips.angles, Some(vec![FIGURE_3_ANGLES.map(|angle| angle as f32)]));
+
+        let (images, left, right) = (steps(&[3, 16, 4, 4, 3]), steps(&[3, 4, 4, 3]), steps(&[3, 4, 4, 3]));
+        let old = vec![("images", images.clone()), ("left", left.clone()), ("right", right.neg().unwrap())];
+        write_tensors(&path, old).unwrap();
+        let before = read().unwrap();
+        let ends = Some((left.clone(), right.neg().unwrap()));
+        Strips { images: images.clone(), ends, angles: None }.write(dir.path()).unwrap();
+        let after = read().unwrap();
+        assert_eq!(values(&before.images), values(&after.images));
+        let ends = |strips: &Strips| strips.ends.clone().map(|(l, r)| (values(&l), values(&r)));
+        assert!(ends(&after).is_some() && ends(&before) == ends(&after) && after.angles.is_none());
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(INTERPOLATION);
+        let damaged = |wanted: &str| {
+            let message = Strips::read(dir.path()).unwrap_err().to_string();
+            let whole = message.contains(wanted) && message.contains("delete its run to redo it");
+            assert!(whole && message.contains(INTERPOLATION), "{message}");
+        };
+        let write = |tensors| write_tensors(&path, tensors).unwrap();
+        write(vec![("left", steps(&[2, 8, 8, 1]))]);
+        damaged("it holds no 'images'");
+        write(vec![("images", steps(&[2, 16, 8, 8, 1]))]);
+        damaged("it holds no 'left'");
+        write(vec![("images", steps(&[2, 16, 8, 8, 1])), ("angles", steps(&[3, 2]))]);
+        damaged("'angles' of size [3, 2], wanted [2, 2]");
+        let short = steps(&[1, 8, 8, 1]);
+        write(vec![("images", steps(&[2, 16, 8, 8, 1])), ("left", steps(&[2, 8, 8, 1])), ("right", short)]);
+        damaged("'right' of size [1, 8, 8, 1], wanted [2, 8, 8, 1]");
+        for dims in [&[2, 16, 8, 8, 2][..], &[7], &[0, 8, 8, 1]] {
+            write(vec![("images", steps(dims))]);
+            damaged("'images' of size");
+        }
+        std::fs::write(&path, "half of it").unwrap();
+        damaged("is damaged (");
+    }
+
+    #[test]
+    fn lines_are_apart_as_they_should_be() {
+        let apart = LINE_ANGLES.map(|[left, right]| {
+            let turn = (right - left + PI).rem_euclid(2.0 * PI) - PI;
+            turn.to_degrees().round()
+        });
+        assert_eq!(apart, [141.0, 30.0, 90.0, 175.0, 70.0, 90.0]);
+        assert!(LINE_ANGLES.as_flattened().iter().all(|angle| (0.0..2.0 * PI).contains(angle)));
+    }
 
     #[test]
     fn pairs_are_the_papers() {

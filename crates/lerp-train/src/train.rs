@@ -8,16 +8,18 @@ use std::{
 
 use candle_core::{DType, Device};
 use lerp_core::{Draws, Variant};
-use lerp_data::{Batch, Dataset, Lines};
+use lerp_data::{Batch, Dataset};
 use lerp_eval::LineBank;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cell, Error, Learner, Metrics, Result, Row, Run, RunLock, RunRecord, State, Status, checkpoint,
+    Cell, Error, Learner, Live, Metrics, Phase, Result, Row, Run, RunLock, RunRecord, State, Status,
+    checkpoint,
     evaluate::evaluate,
     events::Events,
+    live::Beacon,
+    measure::bank,
     rundir::{CHECKPOINT, METRICS, MODEL, RUN, STATUS, write_json},
-    strips::Strips,
     worth, write_atomic,
 };
 
@@ -93,6 +95,7 @@ pub fn train(
 ) -> Result<Outcome> {
     record.cell.check()?;
     let _lock = RunLock::take(dir)?;
+    let beacon = Beacon::new(dir);
     if dir.join(RUN).exists() {
         let run = Run::read(dir)?;
         if run.record.cell != record.cell {
@@ -126,46 +129,13 @@ pub fn train(
             return Err(error);
         }
     };
-    let outcome = session.run(stop, progress);
+    let outcome = session.run(stop, &beacon, progress);
     if let Err(error) = &outcome {
         let (samples, wall_s) = (session.samples(), session.wall_s());
         // If the disk is full this fails too; the first error is the one to tell.
         let _ = write_status(dir, State::Failed, samples, wall_s, Some(error.to_string()));
     }
     outcome
-}
-
-/// The numbers of a finished run's model once more, by metric name: as at its last evaluation, and with `restarts` of
-/// k-means, where latents are clustered, in place of the run's own.
-///
-/// # Errors
-/// If the run has no model yet, its file is damaged, or the images cannot be read; [`lerp_eval::Error::Stopped`] if `stop`
-/// became true.
-pub fn measure(
-    run: &Run,
-    variant: &dyn Variant,
-    dataset: &dyn Dataset,
-    device: &Device,
-    restarts: Option<usize>,
-    stop: &AtomicBool,
-) -> Result<Vec<(String, f64)>> {
-    let cell = &run.record.cell;
-    let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
-    checkpoint::restore_model(&run.dir.join(MODEL), cell, &mut learner)?;
-    let draws = Draws::new(cell.seed, device);
-    let at = |scope: &str| draws.scope(scope).at(learner.step());
-    let bank = bank(dataset);
-    let mut values = evaluate(&learner, dataset, bank.as_ref(), cell.test_samples, &at("eval"))?;
-    if let Some(own) = cell.cluster_restarts {
-        let restarts = restarts.unwrap_or(own);
-        values.extend(worth::of_model(&learner, dataset, restarts, &at("final"), stop)?);
-    }
-    Ok(values)
-}
-
-/// The lines that interpolations between lines are compared with.
-fn bank(dataset: &dyn Dataset) -> Option<LineBank> {
-    (dataset.name() == Lines::NAME).then(LineBank::default)
 }
 
 /// Records a run that could not even begin as failed.
@@ -256,7 +226,14 @@ impl<'a> Session<'a> {
         self.wall_before + self.started.elapsed().as_secs_f64()
     }
 
-    fn run(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<Outcome> {
+    fn run(
+        &mut self,
+        stop: &AtomicBool,
+        beacon: &Beacon,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Outcome> {
+        let mut live = Live::training(self.samples());
+        beacon.tell(live.clone());
         progress(&Progress::Started { samples: self.samples() });
         write_status(self.dir, State::Running, self.samples(), self.wall_s(), None)?;
         let steps = self.cell.steps();
@@ -280,10 +257,14 @@ impl<'a> Session<'a> {
             if last || elapsed >= REPORT_EVERY {
                 let samples = self.samples();
                 let samples_per_s = (samples - reported.1) as f64 / elapsed.as_secs_f64().max(1e-9);
+                live = Live { samples, samples_per_s, losses: losses.clone(), ..live };
+                beacon.tell(live.clone());
                 progress(&Progress::Stepped { samples, samples_per_s, losses });
                 reported = (Instant::now(), samples);
             }
         }
+        live.phase = Phase::Finishing;
+        beacon.tell(live);
         // The checkpoint first: it refuses parameters that are not finite.
         checkpoint::save(&self.dir.join(CHECKPOINT), self.cell, &self.learner, self.wall_s())?;
         checkpoint::save_model(&self.dir.join(MODEL), self.cell, &self.learner)?;
@@ -336,10 +317,11 @@ impl<'a> Session<'a> {
     fn evaluate(&mut self, losses: &[(String, f64)]) -> Result<Vec<(String, f64)>> {
         let draws = self.draws.scope("eval").at(self.learner.step());
         let test_samples = self.cell.test_samples;
-        let mut metrics = evaluate(&self.learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
-        let wall_s = self.record(losses.iter().chain(&metrics))?;
-        Strips::make(&self.learner, self.dataset, &draws.scope("figure"))?.write(self.dir)?;
+        let evaluation = evaluate(&self.learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
+        let wall_s = self.record(losses.iter().chain(&evaluation.metrics))?;
+        evaluation.write(self.dir)?;
         write_status(self.dir, State::Running, self.samples(), wall_s, None)?;
+        let mut metrics = evaluation.metrics;
         metrics.retain(|(_, value)| value.is_finite());
         Ok(metrics)
     }

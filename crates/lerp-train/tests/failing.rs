@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use candle_core::{Device, Tensor};
 use lerp_core::{
@@ -10,7 +13,7 @@ use lerp_core::{
 };
 use lerp_data::Lines;
 use lerp_nn::{Coder, mean_squared_error};
-use lerp_train::{Cell, Error, Outcome, Progress, Provenance, Run, RunRecord, State, train};
+use lerp_train::{Cell, Error, Outcome, Phase, Progress, Provenance, Run, RunRecord, State, train};
 use serde::{Deserialize, Serialize};
 
 /// Steps taken in this process.
@@ -87,7 +90,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
     let record = RunRecord { id: cell.id(), title: Breaks::TITLE.into(), cell, provenance };
     let dir = tempfile::tempdir().unwrap();
     let dataset = Lines;
-    let mut from = Vec::new();
+    let (mut from, mut live) = (Vec::new(), Vec::new());
     let mut go = || {
         train(
             &record,
@@ -99,6 +102,12 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
             &mut |progress| {
                 if let Progress::Started { samples } = progress {
                     from.push(*samples);
+                    // Written beside the training, at once; the steps of this run take less time than a look at it.
+                    let run = || Run::read(dir.path()).ok()?.progress();
+                    live.extend((0..1000).find_map(|_| {
+                        std::thread::sleep(Duration::from_millis(10));
+                        run()
+                    }));
                 }
             },
         )
@@ -108,8 +117,12 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
     let failed = Run::read(dir.path()).unwrap().status;
     assert_eq!((failed.state, failed.samples), (State::Failed, 20));
     assert!(failed.reason.unwrap().contains("loss/autoencoder"));
+    assert!(!dir.path().join("progress.json").exists());
 
     assert_eq!(go().unwrap(), Outcome::Done);
     assert_eq!(Run::read(dir.path()).unwrap().status.state, State::Done);
     assert_eq!(from, [0, 16], "goes on from the checkpoint of step 4");
+    let live: Vec<_> = live.iter().map(|live| (live.samples, live.phase)).collect();
+    assert_eq!(live, [(0, Phase::Training), (16, Phase::Training)]);
+    assert!(!dir.path().join("progress.json").exists());
 }

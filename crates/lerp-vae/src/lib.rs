@@ -7,7 +7,8 @@
 
 use candle_core::Tensor;
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
+    AUTOENCODER, Autoencoder, Build, Draws, LatentShape, Model, Objectives, ParamStore, Result, Spec,
+    check_range,
 };
 use lerp_nn::{Coder, Dense, bernoulli_nll};
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,11 @@ impl Autoencoder for Vae {
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
         // 2·sigmoid(l) − 1
         Ok((self.logits(z)? * 0.5)?.tanh()?)
+    }
+
+    fn prior(&self, count: usize, draws: &Draws) -> Result<Option<Tensor>> {
+        let LatentShape { height, width, channels } = self.coder.spec.latent;
+        Ok(Some(draws.normal("prior", (count, height, width, channels))?))
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

@@ -124,6 +124,9 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     /// Folder of the run: results/SWEEP/runs/CELL
     pub dir: PathBuf,
+    /// Also write its interpolations, paths and samples again, as for a run that an older version made; its metrics stay
+    #[arg(long)]
+    pub write: bool,
     /// Restarts of k-means on labelled images [default: the run's own]
     #[arg(long, value_name = "N")]
     pub cluster_restarts: Option<usize>,

@@ -35,11 +35,11 @@ use clap::Parser;
 use lerp_core::Variant;
 use lerp_data::DATASETS;
 use lerp_kernels::Form;
-use lerp_train::{Run, State};
+use lerp_train::{Run, RunLock, State};
 
 use cli::{Bench, Cli, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
-use say::{complain, say, warn};
+use say::{complain, note, say, warn};
 use shelf::Shelf;
 
 pub use registry::seven;
@@ -152,12 +152,21 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
     if args.cluster_restarts == Some(0) {
         bail!("--cluster-restarts 0 clusters nothing; give at least 1");
     }
+    let _lock = args.write.then(|| RunLock::take(&args.dir)).transpose()?;
     let shelf = Shelf::new(args.data.as_deref());
     let (trained_on, here) = (&run.record.provenance.data, shelf.digest(&cell.dataset)?);
     if *trained_on != here {
+        if args.write {
+            bail!(
+                "the images of {} here are not those that {} was trained on; leave out --write, or say with --data \
+                 where these are",
+                cell.dataset,
+                args.dir.display()
+            );
+        }
         warn(&format!("the images of {} here are not those that it was trained on", cell.dataset));
     }
-    let values = lerp_train::measure(
+    let evaluation = lerp_train::measure(
         &run,
         registry.find(&cell.variant)?,
         &*shelf.get(&cell.dataset)?,
@@ -165,6 +174,12 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         args.cluster_restarts,
         &AtomicBool::new(false),
     )?;
+    if args.write {
+        let files = evaluation.write(&args.dir)?;
+        // Not on standard output, which a program may read.
+        note(&format!("written again in {}: {}", args.dir.display(), files.join(", ")));
+    }
+    let values = evaluation.metrics;
     if args.json {
         say(&serde_json::to_string(
             &values.into_iter().map(|(name, value)| (name, value.into())).collect::<serde_json::Map<_, _>>(),

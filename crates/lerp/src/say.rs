@@ -16,3 +16,8 @@ pub fn complain(error: &anyhow::Error) {
 pub fn warn(text: &str) {
     let _ = writeln!(std::io::stderr(), "warning: {text}");
 }
+
+/// Prints what was done besides, where standard output may be read by a program.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

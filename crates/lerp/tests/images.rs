@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 
-use candle_core::{Device, safetensors::load};
+use candle_core::Tensor;
 use common::{lerp, parts, run, runs, squares};
 use lerp_train::Run;
 
@@ -40,9 +40,17 @@ fn ones_own_images_are_trained_on_and_measured() {
         // The classes are plain to see, also in a latent that has hardly been trained.
         assert!(last("final/probe_accuracy").unwrap() > 0.9, "{:?}", last("final/probe_accuracy"));
         assert!(last("final/cluster_accuracy").unwrap() >= 0.2);
-        let strips = load(dir.join("interpolation.safetensors"), &Device::Cpu).unwrap();
-        assert_eq!(strips["images"].dims(), [4, 16, 32, 32, 1]);
-        assert_eq!(strips["left"].dims(), [4, 32, 32, 1]);
+        let strips = Run::read(&dir).unwrap().strips().unwrap().unwrap();
+        assert_eq!((strips.images.dims(), &strips.angles), (&[4, 16, 32, 32, 1][..], &None));
+        let (left, right) = strips.ends.unwrap();
+        assert_eq!((left.dims(), right.dims()), (&[4, 32, 32, 1][..], &[4, 32, 32, 1][..]));
+        let run = Run::read(&dir).unwrap();
+        let paths = run.paths().unwrap().unwrap();
+        assert_eq!((paths.norm.len(), paths.distance, paths.angle, paths.critic), (64, None, None, None));
+        assert!(paths.norm.as_flattened().iter().all(|v| *v > 0.0 && v.is_finite()));
+        let samples = run.samples().unwrap().map(|samples| samples.dims().to_vec());
+        let prior = run.record.cell.variant == "vae";
+        assert_eq!(samples, prior.then(|| vec![256, 32, 32, 1]));
         // Measured once more, the same comes out.
         let (code, text, errors) = parts(&common::run("eval --json", &[&dir]));
         assert_eq!(code, 0, "{errors}");
@@ -52,11 +60,11 @@ fn ones_own_images_are_trained_on_and_measured() {
             assert_eq!(value.as_f64(), last(name), "{name}");
         }
         // The first two pairs are of one class, the others of two: an image of class 2 lies between the middle columns.
-        let value = |name: &str, pair: usize| -> Vec<f32> {
-            strips[name].get(pair).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        let value = |images: &Tensor, pair: usize| -> Vec<f32> {
+            images.get(pair).unwrap().flatten_all().unwrap().to_vec1().unwrap()
         };
         let bright = |values: Vec<f32>| values.iter().position(|v| *v > 0.0).unwrap() / 32 > 12;
-        assert!((0..2).all(|pair| bright(value("left", pair)) == bright(value("right", pair))));
+        assert!((0..2).all(|pair| bright(value(&left, pair)) == bright(value(&right, pair))));
     }
     let files: Vec<_> = fs::read_dir(out.join("pixels")).unwrap().map(|f| f.unwrap().path()).collect();
     let pixels: toml::Table = fs::read_to_string(&files[0]).unwrap().parse().unwrap();
@@ -100,6 +108,10 @@ fn images_without_labels_are_interpolated_and_not_classified() {
     );
     assert_eq!(run.record.cell.cluster_restarts, None);
     assert!(run.dir.join("interpolation.png").exists());
+    // A critic is asked about test images too: 100 of them make 50 pairs.
+    let paths = run.paths().unwrap().unwrap();
+    assert_eq!((paths.norm.len(), paths.critic.unwrap().len()), (50, 50));
+    assert_eq!(metrics.series("eval/critic_error").count(), 4);
     assert!(!out.join("pixels").exists());
 }
 

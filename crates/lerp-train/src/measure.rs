@@ -1,0 +1,43 @@
+//! The measures of a finished run once more.
+
+use std::sync::atomic::AtomicBool;
+
+use candle_core::Device;
+use lerp_core::{Draws, Variant};
+use lerp_data::{Dataset, Lines};
+use lerp_eval::LineBank;
+
+use crate::{Evaluation, Learner, Result, Run, checkpoint, evaluate::evaluate, rundir::MODEL, worth};
+
+/// Evaluates a finished run's model once more: as at its last evaluation, and with `restarts` of k-means, where latents
+/// are clustered, in place of the run's own.
+///
+/// # Errors
+/// If the run has no model yet, its file is damaged, or the images cannot be read; [`lerp_eval::Error::Stopped`] if `stop`
+/// became true.
+pub fn measure(
+    run: &Run,
+    variant: &dyn Variant,
+    dataset: &dyn Dataset,
+    device: &Device,
+    restarts: Option<usize>,
+    stop: &AtomicBool,
+) -> Result<Evaluation> {
+    let cell = &run.record.cell;
+    let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
+    checkpoint::restore_model(&run.dir.join(MODEL), cell, &mut learner)?;
+    let draws = Draws::new(cell.seed, device);
+    let at = |scope: &str| draws.scope(scope).at(learner.step());
+    let bank = bank(dataset);
+    let mut evaluation = evaluate(&learner, dataset, bank.as_ref(), cell.test_samples, &at("eval"))?;
+    if let Some(own) = cell.cluster_restarts {
+        let restarts = restarts.unwrap_or(own);
+        evaluation.metrics.extend(worth::of_model(&learner, dataset, restarts, &at("final"), stop)?);
+    }
+    Ok(evaluation)
+}
+
+/// The lines that interpolations between lines are compared with.
+pub(crate) fn bank(dataset: &dyn Dataset) -> Option<LineBank> {
+    (dataset.name() == Lines::NAME).then(LineBank::default)
+}

@@ -1,0 +1,245 @@
+//! What latents and decoded images are like along interpolations.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use lerp_core::{Autoencoder, Draws};
+use lerp_data::{Dataset, Part};
+use lerp_eval::LineMetrics;
+
+use crate::{
+    Learner, Result,
+    evaluate::POSITIONS,
+    rundir::{PATHS, Tensors, write_tensors},
+};
+
+/// Pairs of test images, where they are no lines.
+const IMAGE_PAIRS: usize = 64;
+
+/// A number at every position of every interpolation. Position `i` is at α = `i` / 15, from left to right.
+pub type Profile = Vec<[f32; POSITIONS]>;
+
+/// What latents and decoded images are like along the interpolations of an evaluation: between its 256 pairs of test lines,
+/// or between the first 64 test images and the 64 after them, or fewer where there are fewer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Paths {
+    /// L2 norm of the flattened latent.
+    pub norm: Profile,
+    /// Of lines: cosine distance of the decoded image to the nearest true line; NaN of one that is zero or not finite.
+    pub distance: Option<Profile>,
+    /// Of lines: the nearest true line's angle, radians in [0, 2π).
+    pub angle: Option<Profile>,
+    /// Of a variant with a critic: its estimate for the decoded image of min(α, 1 - α).
+    pub critic: Option<Profile>,
+}
+
+/// The latents between pairs, and what is known of them.
+pub(crate) struct Between {
+    /// By position, `[pairs, h, w, c]`.
+    latents: Vec<Tensor>,
+    /// By position, `[pairs, height, width, channels]`, not clipped, on the model's device.
+    images: Vec<Tensor>,
+}
+
+impl Between {
+    /// The latents at [`POSITIONS`] equal steps from `left` to `right`, and their images.
+    ///
+    /// # Shapes
+    /// Two latents `[pairs, h, w, c]`.
+    pub fn new(model: &dyn Autoencoder, left: &Tensor, right: &Tensor) -> Result<Self> {
+        let latents = mixtures(model, left, right)?;
+        let images = latents.iter().map(|z| Ok(model.decode(z)?.detach())).collect::<Result<_>>()?;
+        Ok(Self { latents, images })
+    }
+
+    /// The decoded images.
+    ///
+    /// # Shapes
+    /// `[pairs, positions, height, width, channels]`, `f32` on the CPU.
+    pub fn images(&self) -> Result<Tensor> {
+        let on_cpu = |x: &Tensor| x.to_device(&Device::Cpu)?.to_dtype(DType::F32);
+        let images: Vec<Tensor> = self.images.iter().map(on_cpu).collect::<candle_core::Result<_>>()?;
+        Ok(Tensor::stack(&images, 1)?)
+    }
+
+    /// The critic's estimates for the decoded images, if there is a critic.
+    fn critic(&self, model: &dyn Autoencoder) -> Result<Option<Profile>> {
+        let mut estimates = Vec::with_capacity(POSITIONS);
+        for images in &self.images {
+            let Some(estimate) = model.coefficient(images)? else { return Ok(None) };
+            estimates.push(estimate.detach());
+        }
+        profile(&estimates).map(Some)
+    }
+}
+
+fn mixtures(model: &dyn Autoencoder, left: &Tensor, right: &Tensor) -> Result<Vec<Tensor>> {
+    let at = |position: usize| {
+        let t = position as f64 / (POSITIONS - 1) as f64;
+        Ok(model.mix(left, right, t)?.detach())
+    };
+    (0..POSITIONS).map(at).collect()
+}
+
+fn norms(latents: &[Tensor]) -> Result<Profile> {
+    let norm = |z: &Tensor| Ok(z.flatten_from(1)?.sqr()?.sum(1)?.sqrt()?);
+    profile(&latents.iter().map(norm).collect::<Result<Vec<_>>>()?)
+}
+
+/// From `[pairs]` by position.
+fn profile(by_position: &[Tensor]) -> Result<Profile> {
+    let table = Tensor::stack(by_position, 1)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+    let values = table.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.as_chunks::<POSITIONS>().0.to_vec())
+}
+
+impl Paths {
+    /// Of interpolations between lines, whose metrics are known.
+    pub(crate) fn of_lines(
+        model: &dyn Autoencoder,
+        between: &Between,
+        metrics: &LineMetrics,
+    ) -> Result<Self> {
+        let profile = |values: &[f64]| -> Profile {
+            values.as_chunks::<POSITIONS>().0.iter().map(|row| row.map(|v| v as f32)).collect()
+        };
+        Ok(Self {
+            norm: norms(&between.latents)?,
+            distance: Some(profile(&metrics.distance)),
+            angle: Some(profile(&metrics.closest_angle)),
+            critic: between.critic(model)?,
+        })
+    }
+
+    /// Of interpolations between the first test images and as many after them; these are decoded for a critic alone.
+    ///
+    /// # Errors
+    /// If the images cannot be read or the tensor library fails.
+    pub(crate) fn of_images(learner: &Learner, dataset: &dyn Dataset, draws: &Draws) -> Result<Self> {
+        let model = learner.model();
+        let [left, right] = ends(dataset, draws)?;
+        let first = left.narrow(0, 0, 1)?;
+        let left = model.encode(&left, &draws.scope("left"))?.detach();
+        let right = model.encode(&right, &draws.scope("right"))?.detach();
+        let (norm, critic) = if model.coefficient(&first)?.is_some() {
+            let between = Between::new(model, &left, &right)?;
+            (norms(&between.latents)?, between.critic(model)?)
+        } else {
+            (norms(&mixtures(model, &left, &right)?)?, None)
+        };
+        Ok(Self { norm, distance: None, angle: None, critic })
+    }
+
+    /// What a critic's estimates are worth, by metric name: their mean for every true value, and their mean error.
+    pub(crate) fn critic_metrics(&self) -> Vec<(String, f64)> {
+        let Some(critic) = &self.critic else { return Vec::new() };
+        let at = |i: usize| critic.iter().map(move |row| f64::from(row[i]));
+        let truth = |i: usize| i.min(POSITIONS - 1 - i) as f64 / (POSITIONS - 1) as f64;
+        let pairs = critic.len() as f64;
+        let mean = |i: usize| at(i).chain(at(POSITIONS - 1 - i)).sum::<f64>() / (2.0 * pairs);
+        let mut metrics: Vec<(String, f64)> =
+            (0..POSITIONS / 2).map(|i| (format!("critic_alpha_{i}"), mean(i))).collect();
+        let error: f64 = (0..POSITIONS).map(|i| at(i).map(|v| (v - truth(i)).abs()).sum::<f64>()).sum();
+        metrics.push(("critic_error".into(), error / (POSITIONS as f64 * pairs)));
+        metrics
+    }
+
+    /// Writes `paths.safetensors` into a run's folder.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+        let named = [
+            ("norm", Some(&self.norm)),
+            ("distance", self.distance.as_ref()),
+            ("angle", self.angle.as_ref()),
+            ("critic", self.critic.as_ref()),
+        ];
+        let mut tensors = Vec::new();
+        for (name, profile) in named {
+            let Some(profile) = profile else { continue };
+            let shape = (profile.len(), POSITIONS);
+            tensors.push((name, Tensor::from_slice(profile.as_flattened(), shape, &Device::Cpu)?));
+        }
+        write_tensors(&dir.join(PATHS), tensors)
+    }
+
+    /// Those of the run in `dir`; none if it has none.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
+        let Some(tensors) = Tensors::read(dir.join(PATHS))? else { return Ok(None) };
+        let rows = |name: &str, tensor: &Tensor| match tensor.dims() {
+            [pairs, POSITIONS] if *pairs > 0 => {
+                let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+                Ok(values.as_chunks::<POSITIONS>().0.to_vec())
+            }
+            dims => Err(tensors.damaged(&format!("'{name}' of size {dims:?}"))),
+        };
+        let find = |name: &str| tensors.find(name)?.map(|tensor| rows(name, &tensor)).transpose();
+        Ok(Some(Self {
+            norm: rows("norm", &tensors.get("norm")?)?,
+            distance: find("distance")?,
+            angle: find("angle")?,
+            critic: find("critic")?,
+        }))
+    }
+}
+
+/// Test images left and right: place `i` and place `i + n`, up to 64 pairs; an only image is both.
+fn ends(dataset: &dyn Dataset, draws: &Draws) -> Result<[Tensor; 2]> {
+    let Some(count) = dataset.count(Part::Test)? else {
+        let images = dataset.test_batch(2 * IMAGE_PAIRS, draws)?.images;
+        return Ok([images.narrow(0, 0, IMAGE_PAIRS)?, images.narrow(0, IMAGE_PAIRS, IMAGE_PAIRS)?]);
+    };
+    let n = (count / 2).clamp(1, IMAGE_PAIRS);
+    let end = count.min(2 * n);
+    let left = dataset.range(Part::Test, 0..n, draws.device())?;
+    let right = dataset.range(Part::Test, end - n..end, draws.device())?;
+    Ok([left.images, right.images])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(critic: Option<Profile>) -> Paths {
+        let norm = vec![[1.5; POSITIONS], [2.0; POSITIONS]];
+        Paths { norm, distance: None, angle: Some(vec![[0.25; POSITIONS]; 2]), critic }
+    }
+
+    #[test]
+    fn critics_are_measured_on_both_sides() {
+        assert!(paths(None).critic_metrics().is_empty());
+        let truth: [f32; POSITIONS] = std::array::from_fn(|i| i.min(15 - i) as f32 / 15.0);
+        // One pair is told right, the other 0.1 too high on the right side alone.
+        let mut high = truth;
+        high[8..].iter_mut().for_each(|v| *v += 0.1);
+        let metrics = paths(Some(vec![truth, high])).critic_metrics();
+        assert_eq!(metrics.len(), 9);
+        for (i, (name, value)) in metrics[..8].iter().enumerate() {
+            assert_eq!(*name, format!("critic_alpha_{i}"));
+            assert!((value - (i as f64 / 15.0 + 0.025)).abs() < 1e-6, "{name} {value}");
+        }
+        assert!(metrics[8].0 == "critic_error" && (metrics[8].1 - 0.025).abs() < 1e-6, "{:?}", metrics[8]);
+    }
+
+    #[test]
+    fn paths_come_back_and_damage_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Paths::read(dir.path()).unwrap(), None);
+        let written = paths(Some(vec![[0.5; POSITIONS], [f32::INFINITY; POSITIONS]]));
+        written.write(dir.path()).unwrap();
+        assert_eq!(Paths::read(dir.path()).unwrap(), Some(written));
+        let path = dir.path().join(PATHS);
+        let damaged = |wanted: &str| {
+            let message = Paths::read(dir.path()).unwrap_err().to_string();
+            assert!(message.contains(wanted) && message.contains("delete its run to redo it"), "{message}");
+        };
+        let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
+        write_tensors(&path, vec![("norm", zeros(&[4, 15]))]).unwrap();
+        damaged("'norm' of size [4, 15]");
+        write_tensors(&path, vec![("critic", zeros(&[4, 16]))]).unwrap();
+        damaged("it holds no 'norm'");
+        std::fs::write(&path, "nothing of the kind").unwrap();
+        damaged("is damaged");
+    }
+}

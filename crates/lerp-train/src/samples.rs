@@ -1,0 +1,39 @@
+//! Decoded draws from the prior of a variant that has one (Figure 5).
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use lerp_core::Draws;
+
+use crate::{
+    Learner, Result,
+    rundir::{SAMPLES, Tensors, write_tensors},
+};
+
+/// Draws.
+const COUNT: usize = 256;
+
+/// Draws latents from the model's prior and decodes them; none where it has none.
+///
+/// # Shapes
+/// `[COUNT, height, width, channels]`, `f32` on the CPU, not clipped.
+pub(crate) fn make(learner: &Learner, draws: &Draws) -> Result<Option<Tensor>> {
+    let Some(latents) = learner.model().prior(COUNT, draws)? else { return Ok(None) };
+    let images = learner.model().decode(&latents)?.detach();
+    Ok(Some(images.to_device(&Device::Cpu)?.to_dtype(DType::F32)?))
+}
+
+/// Writes them into a run's folder.
+pub(crate) fn write(dir: &Path, images: &Tensor) -> Result<()> {
+    write_tensors(&dir.join(SAMPLES), vec![("images", images.to_dtype(DType::F16)?)])
+}
+
+/// Those of the run in `dir`.
+pub(crate) fn read(dir: &Path) -> Result<Option<Tensor>> {
+    let Some(tensors) = Tensors::read(dir.join(SAMPLES))? else { return Ok(None) };
+    let images = tensors.get("images")?;
+    match images.dims() {
+        [_, _, _, 1 | 3] if images.elem_count() > 0 => Ok(Some(images)),
+        dims => Err(tensors.damaged(&format!("'images' of size {dims:?}"))),
+    }
+}
