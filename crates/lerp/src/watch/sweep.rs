@@ -124,7 +124,8 @@ impl Sweep {
         if !wanted.iter().copied().eq(self.cells.iter().map(|cell| (cell.id.as_str(), cell.planned))) {
             let mut before = std::mem::take(&mut self.cells);
             for (id, planned) in wanted {
-                let known = before.iter().position(|cell| cell.id == id).map(|place| before.swap_remove(place));
+                let known =
+                    before.iter().position(|cell| cell.id == id).map(|place| before.swap_remove(place));
                 let mut cell = known.unwrap_or_else(|| Cell::new(&self.dir, id, planned));
                 cell.planned = planned;
                 self.cells.push(cell);

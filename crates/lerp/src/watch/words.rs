@@ -2,19 +2,21 @@
 
 pub use crate::sweep::duration;
 
-/// A number in few characters: four digits, or a power of ten.
+/// A number in few characters: three digits or so.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
         "-".into()
-    } else if size != 0.0 && !(1e-3..1e5).contains(&size) {
-        format!("{value:.1e}")
+    } else if size != 0.0 && !(1e-2..1e5).contains(&size) {
+        format!("{value:.2e}")
     } else if size >= 100.0 {
         format!("{value:.0}")
     } else if size >= 10.0 {
         format!("{value:.1}")
     } else if size >= 1.0 {
         format!("{value:.2}")
+    } else if size == 0.0 {
+        "0".into()
     } else {
         format!("{value:.4}")
     }
@@ -86,9 +88,9 @@ mod tests {
     fn numbers_are_short() {
         assert_eq!(
             [1.3e-4, 0.0123, 3.25, 42.0, 1234.5].map(number),
-            ["1.3e-4", "0.0123", "3.25", "42.0", "1234"]
+            ["1.30e-4", "0.0123", "3.25", "42.0", "1234"]
         );
-        assert_eq!((number(0.0), number(f64::NAN)), ("0.0000".into(), "-".into()));
+        assert_eq!((number(0.0), number(f64::NAN)), ("0".into(), "-".into()));
         assert_eq!([512.0, 65536.0, 16_777_216.0].map(count), ["512", "65.5k", "16.8M"]);
     }
 

@@ -51,7 +51,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
 
 /// A line with a title.
 fn section<'a>(title: &str, app: &App) -> Block<'a> {
-    let title = Line::styled(format!(" {title} "), Style::new());
+    let title = Line::styled(format!(" {title} "), Style::new().fg(Color::Reset));
     Block::new().borders(Borders::TOP).border_style(app.palette.faint()).title(title)
 }
 
@@ -61,8 +61,11 @@ fn heading(cell: &Cell, app: &App, width: usize) -> Line<'static> {
     if let Some(total) = cell.total {
         rest += &format!("  {} of {} samples", count(cell.samples as f64), count(total as f64));
     }
+    // Terms are parts of losses.
     for (name, value) in cell.losses() {
-        rest += &format!("  {} {}", name.strip_prefix("loss/").unwrap_or(name), number(*value));
+        if let Some(name) = name.strip_prefix("loss/") {
+            rest += &format!("  {name} {}", number(*value));
+        }
     }
     let (id, word) = (cut(&cell.id, width), cell.stage.word());
     let room = width.saturating_sub(id.chars().count() + word.len() + 2);
@@ -137,14 +140,11 @@ fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
         .style(app.palette.text(Color::Cyan))
         .data(&points);
     let axis = Axis::default().style(app.palette.faint());
-    let middle = count(end / 2.0);
+    let unit = if area.width < 60 { "" } else { " samples" };
+    let along = ["0".to_owned(), count(end / 2.0), format!("{}{unit}", count(end))];
     let chart = Chart::new(vec![dataset])
         .block(block)
-        .x_axis(axis.clone().bounds([0.0, end]).labels([
-            "0".to_owned(),
-            middle,
-            format!("{} samples", count(end)),
-        ]))
+        .x_axis(axis.clone().bounds([0.0, end]).labels(along))
         .y_axis(axis.bounds([low, high]).labels(labels));
     frame.render_widget(chart, area);
 }

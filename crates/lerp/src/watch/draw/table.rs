@@ -95,7 +95,6 @@ fn columns(cells: &[Cell], room: usize) -> Vec<Column> {
     let key = |cell: &Cell| (cell.dataset.clone(), cell.variant.clone(), cell.seed.clone());
     let clash = cells.iter().map(key).collect::<BTreeSet<_>>().len() < cells.len();
     let lines = cells.iter().any(|cell| cell.dataset == lerp_data::Lines::NAME);
-    let images = cells.iter().any(|cell| cell.dataset != lerp_data::Lines::NAME);
     // In the order of need, with the place in the table.
     let mut wanted = vec![
         (1, What::Variant, "variant", widest(&|cell| cell.variant.chars().count(), 16).max(7)),
@@ -118,12 +117,12 @@ fn columns(cells: &[Cell], room: usize) -> Vec<Column> {
     wanted.push((5, What::Bar, "", 8));
     if lines {
         wanted.push((10, What::Smoothness, "smooth", 7));
-        if images {
-            wanted.push((12, What::Accuracy, "accuracy", 8));
-        }
     }
     wanted.push((11, What::Error, "error", 7));
-    wanted.push((8, What::Left, "left", 11));
+    wanted.push((8, What::Left, "left", 10));
+    if lines {
+        wanted.push((12, What::Accuracy, "accuracy", 8));
+    }
     let mut left = room;
     let mut chosen = Vec::new();
     for (i, (place, what, heading, width)) in wanted.into_iter().enumerate() {

@@ -158,7 +158,7 @@ fn a_snapshot_is_a_table_for_scripts() {
     assert_eq!(lines[0], "quick: stopped, 66 % of 3 cells (1 done, 1 failed, 1 waiting)");
     let words = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
     assert_eq!(words(lines[1])[..4], ["cell", "state", "percent", "samples/s"]);
-    let done = [&cell("baseline").id(), "done", "100", "100", "6.2e-4", "0.0625", "0.0063", "-"];
+    let done = [&cell("baseline").id(), "done", "100", "100", "6.25e-4", "0.0625", "6.25e-3", "-"];
     assert_eq!(words(lines[2]), done);
     assert_eq!(words(lines[4]), [&cell("acai").id(), "waiting", "0", "-", "-", "-", "-", "-"]);
     assert_eq!(

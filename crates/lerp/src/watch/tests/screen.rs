@@ -39,7 +39,7 @@ fn a_running_sweep_on_a_wide_terminal() {
     assert_eq!(lines[0], "quick  1 done  1 running  1 failed  1 waiting  on cpu");
     assert!(lines[1].starts_with("━━━") && lines[1].ends_with(" 64 %  4 min left"), "{}", lines[1]);
     assert_eq!(lines[2], "seven variants");
-    for word in ["variant", "seed", "state", "samples/s", "distance", "smooth", "error", "left"] {
+    for word in ["variant", "seed", "state", "samples/s", "distance", "smooth", "error", "accuracy", "left"] {
         assert!(lines[3].contains(word), "{}", lines[3]);
     }
     // What goes on is selected at first.
@@ -53,7 +53,7 @@ fn a_running_sweep_on_a_wide_terminal() {
             cell("aae").id()
         ))
     );
-    assert!(text.contains("eval/mean_distance (1/5): 0.0013") && text.contains("16.4k samples"), "{text}");
+    assert!(text.contains("eval/mean_distance (1/5): 1.25e-3") && text.contains("16.4k samples"), "{text}");
     assert!(text.contains("Interpolation: 129° to 270°") && text.contains("▀▀▀▀▀▀▀▀"), "{text}");
     assert!(lines[39].starts_with("? help"), "{text}");
 }
