@@ -17,7 +17,7 @@ fn a_running_sweep_is_seen_from_its_files() {
     let (code, text, errors) = parts(&run("watch", &[&out]));
     assert_eq!((code, text.as_str(), errors.as_str()), (0, "watched: nothing has begun yet\n", ""));
 
-    let plan = "sweep --preset smoke --variants baseline --samples 2048 --out";
+    let plan = "sweep --preset smoke --variants baseline --samples 8192 --out";
     let mut sweep = lerp()
         .args(plan.split_whitespace())
         .arg(&out)

@@ -76,6 +76,7 @@ pub struct App {
     /// Rows that the table had room for.
     pub page: usize,
     selected: Option<String>,
+    chosen: bool,
     metric: Option<String>,
     show_log: Option<bool>,
     pair: usize,
@@ -97,6 +98,7 @@ impl App {
             table: TableState::default(),
             page: 1,
             selected: None,
+            chosen: false,
             metric: None,
             show_log: None,
             pair: 0,
@@ -109,19 +111,20 @@ impl App {
         self.look();
     }
 
-    /// Keeps a listed cell selected, and reads more about it.
+    /// Keeps a listed cell selected, and reads more about it. Until a person chooses one, it is one that goes on.
     fn look(&mut self) {
         let listed = self.listed();
-        let place = self.selected.as_ref().and_then(|id| listed.iter().position(|cell| cell.id == *id));
-        // At first what goes on; later what is in the same place.
-        let first = || match self.selected {
-            None => listed.iter().position(|cell| cell.stage.is_running()).unwrap_or(0),
-            Some(_) => self.table.selected().unwrap_or(0).min(listed.len().saturating_sub(1)),
+        let running = || listed.iter().position(|cell| cell.stage.is_running());
+        let same = self.selected.as_ref().and_then(|id| listed.iter().position(|cell| cell.id == *id));
+        let place = match same.filter(|place| self.chosen || listed[*place].stage.is_running()) {
+            Some(place) => place,
+            None if !self.chosen => running().or(same).unwrap_or(0),
+            // What is in the same place now.
+            None => self.table.selected().unwrap_or(0).min(listed.len().saturating_sub(1)),
         };
-        let place = place.unwrap_or_else(first);
-        let chosen = listed.get(place).map(|cell| cell.id.clone());
-        self.table.select(chosen.is_some().then_some(place));
-        if let Some(id) = chosen {
+        let id = listed.get(place).map(|cell| cell.id.clone());
+        self.table.select(id.is_some().then_some(place));
+        if let Some(id) = id {
             if self.selected.as_ref() != Some(&id) {
                 // Another cell is another log.
                 (self.scroll, self.show_log) = (0, None);
@@ -212,6 +215,7 @@ impl App {
         let place = place.saturating_add_signed(rows).min(last);
         let id = listed[place].id.clone();
         self.table.select(Some(place));
+        self.chosen = true;
         if self.selected.as_ref() != Some(&id) {
             (self.scroll, self.show_log) = (0, None);
         }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use lerp_core::Network;
 use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
 use ratatui::{Terminal, backend::TestBackend};
@@ -153,7 +153,6 @@ fn metrics(samples: u64) -> Metrics {
 fn images(dir: &Path) {
     let values: Vec<f32> = (0..16 * 32 * 32).map(|i| (i / 1024) as f32 / 7.5 - 1.0).collect();
     let images = Tensor::from_vec(values, (16, 32, 32, 1), &Device::Cpu).unwrap();
-    let images = images.to_dtype(DType::F32).unwrap();
     let bytes = safetensors::serialize([("images", images)], None).unwrap();
     fs::write(dir.join("interpolation.safetensors"), bytes).unwrap();
 }

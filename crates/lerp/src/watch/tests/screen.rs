@@ -107,6 +107,25 @@ fn a_failed_cell_shows_its_reason_and_the_end_of_its_log() {
 }
 
 #[test]
+fn what_goes_on_is_followed_until_a_person_chooses() {
+    let folder = running().with("aae", State::Done, SAMPLES).with("acai", State::Running, HALF);
+    fs::remove_file(folder.run("aae").join("progress.json")).unwrap();
+    let variant = |app: &App| app.cell().unwrap().variant.clone();
+    let mut app = folder.app();
+    assert_eq!(variant(&app), "acai");
+    let folder = folder.with("acai", State::Done, SAMPLES);
+    app.refresh(now());
+    assert_eq!(variant(&app), "acai");
+    let folder = folder.with("aae", State::Running, HALF);
+    app.refresh(now());
+    assert_eq!(variant(&app), "aae");
+    press(&mut app, KeyCode::Home);
+    let _folder = folder.with("aae", State::Running, HALF + 1024);
+    app.refresh(now());
+    assert_eq!(variant(&app), "baseline");
+}
+
+#[test]
 fn keys_choose_cells_metrics_and_filters() {
     let folder = running();
     let mut app = folder.app();
