@@ -76,7 +76,8 @@ fn character(palette: Palette, upper: [u8; 3], lower: Option<[u8; 3]>) -> (&'sta
     }
     let light = |[r, g, b]: [u8; 3]| 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b);
     let mean = lower.map_or(light(upper), |lower| f32::midpoint(light(upper), light(lower)));
-    ([" ", "░", "▒", "▓", "█"][(mean / 255.0 * 4.0).round() as usize], Style::new())
+    // By its root, so that the mean of a thin line and its surroundings is not lost.
+    ([" ", "░", "▒", "▓", "█"][((mean / 255.0).sqrt() * 4.0).round() as usize], Style::new())
 }
 
 /// The mean of the whole pixels that one of the strip stands for.

@@ -119,7 +119,9 @@ fn columns(cells: &[Cell], room: usize) -> Vec<Column> {
         wanted.push((10, What::Smoothness, "smooth", 7));
     }
     wanted.push((11, What::Error, "error", 7));
-    wanted.push((8, What::Left, "left", 10));
+    if cells.iter().any(|cell| cell.stage == Stage::Running) {
+        wanted.push((8, What::Left, "left", 10));
+    }
     if lines {
         wanted.push((12, What::Accuracy, "accuracy", 8));
     }

@@ -62,7 +62,7 @@ fn a_running_sweep_on_a_wide_terminal() {
 fn images_are_in_true_colours_and_in_shades_without_any() {
     let folder = running();
     let mut app = folder.app();
-    let mut colors = |app: &mut App| {
+    let colors = |app: &mut App| {
         let mut terminal = Terminal::new(TestBackend::new(120, 40)).unwrap();
         terminal.draw(|frame| draw(frame, app)).unwrap();
         let buffer = terminal.backend().buffer().clone();
