@@ -102,10 +102,10 @@ fn tail(path: &Path) -> Result<Vec<String>, String> {
     Ok(String::from_utf8_lossy(&bytes).lines().skip(usize::from(cut)).map(plain).collect())
 }
 
-/// A line without escape sequences and control characters.
-pub fn plain(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    let mut characters = line.chars();
+/// Text in one line, without escape sequences and control characters.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars();
     while let Some(c) = characters.next() {
         match c {
             // ESC [ ... letter: a colour or a movement.
@@ -115,6 +115,7 @@ pub fn plain(line: &str) -> String {
                 }
             }
             '\t' => out.push_str("    "),
+            '\n' => out.push(' '),
             c if c.is_control() => {}
             c => out.push(c),
         }
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_log_cannot_move_the_cursor() {
-        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\tand \u{1b}[2Jplain\r"), "red    and plain");
+        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\tand \u{1b}[2Jplain\r\n!"), "red    and plain !");
     }
 
     #[test]

@@ -18,8 +18,8 @@ use super::{
     words::{cut, duration},
 };
 
-/// Rows below which a screen has room for the table or for the cell, but not for both.
-const BOTH: u16 = 17;
+/// Rows between header and keys below which there is room for the table or for the cell, but not for both.
+const BOTH: u16 = 13;
 
 /// Rows from which there is room for a sentence about the sweep.
 const ABOUT: u16 = 28;
@@ -37,14 +37,10 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
     ];
     let [top, main, problem, bottom] = Layout::vertical(rows).areas(area);
     frame.render_widget(Paragraph::new(header), top);
-    if main.height + 4 < BOTH {
-        if app.zoom {
-            cell::draw(frame, main, app);
-        } else {
-            table::draw(frame, main, app);
-        }
-    } else if app.zoom {
+    if app.zoom {
         cell::draw(frame, main, app);
+    } else if main.height < BOTH {
+        table::draw(frame, main, app);
     } else {
         // All cells, if they leave the greater part to the one that is selected.
         let wanted = 1 + app.listed().len().max(3) as u16;

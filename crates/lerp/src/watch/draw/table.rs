@@ -38,7 +38,7 @@ enum What {
     Accuracy,
 }
 
-/// A column: what, its heading, its width, and from which width of the table on it is there; 0 always.
+/// A column.
 struct Column {
     what: What,
     heading: &'static str,
@@ -60,7 +60,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &mut App) {
         frame.render_widget(Paragraph::new(text).style(app.palette.faint()), area);
         return;
     }
-    let columns = columns(&app.sweep.cells, area.width as usize - 2);
+    let columns = columns(&app.sweep.cells, (area.width as usize).saturating_sub(2));
     let heading = Row::new(columns.iter().map(|column| {
         let text = Line::raw(column.heading);
         if column.what.is_number() { text.right_aligned() } else { text }
