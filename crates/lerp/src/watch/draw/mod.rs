@@ -43,7 +43,7 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
         table::draw(frame, main, app);
     } else {
         // All cells, if they leave the greater part to the one that is selected.
-        let wanted = 1 + app.listed().len().max(3) as u16;
+        let wanted = 1 + app.listed().len().clamp(3, 1000) as u16;
         let height = wanted.min(main.height * 2 / 5).max(4);
         let [upper, lower] = Layout::vertical([Constraint::Length(height), Constraint::Min(1)]).areas(main);
         table::draw(frame, upper, app);
