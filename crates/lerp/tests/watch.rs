@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{fs, process::Stdio};
+use std::{fs, process::Stdio, time::Duration};
 
 use common::{lerp, parts, run};
 
@@ -17,7 +17,7 @@ fn a_running_sweep_is_seen_from_its_files() {
     let (code, text, errors) = parts(&run("watch", &[&out]));
     assert_eq!((code, text.as_str(), errors.as_str()), (0, "watched: nothing has begun yet\n", ""));
 
-    let plan = "sweep --preset smoke --variants baseline --samples 8192 --out";
+    let plan = "sweep --preset smoke --variants baseline --samples 4096 --out";
     let mut sweep = lerp()
         .args(plan.split_whitespace())
         .arg(&out)
@@ -32,6 +32,8 @@ fn a_running_sweep_is_seen_from_its_files() {
         if text.contains("1 running") {
             running = Some(text);
         }
+        // It is not to take the sweep's processor.
+        std::thread::sleep(Duration::from_millis(50));
     }
     let running = running.unwrap();
     let cell = running.lines().find(|line| line.starts_with("lines-baseline-s0")).unwrap();
