@@ -50,6 +50,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
     ("polars", &["lerp-train", "lerp-report"]),
     ("plotters", &["lerp-report"]),
     ("ureq", &["lerp-data"]),
+    ("ratatui", &["lerp"]),
     ("anyhow", &["lerp", "custom-autoencoder"]),
 ];
 

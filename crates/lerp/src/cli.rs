@@ -24,6 +24,8 @@ pub enum Verb {
     Train(TrainArgs),
     /// Measure the model of a finished run once more, or with more restarts of k-means
     Eval(EvalArgs),
+    /// Watch a sweep on the terminal: its cells, curves and images, from its files alone
+    Watch(WatchArgs),
     /// Draw tables, figures and the page from what is in a sweep's folder
     Report(ReportArgs),
     /// One table of one or more sweeps on the terminal, best value bold, the paper's number beside
@@ -137,6 +139,16 @@ pub struct EvalArgs {
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Folder of the sweep
+    pub dir: PathBuf,
+    /// Print one table and end, as where there is no terminal
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// `report`.

@@ -21,6 +21,7 @@ mod say;
 mod shelf;
 mod sweep;
 pub mod verify;
+mod watch;
 
 use std::{
     io::IsTerminal,
@@ -88,6 +89,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Train(args) => sweep::train(registry, &args),
         Verb::Worker(args) => sweep::worker(registry, &args),
         Verb::Eval(args) => eval(registry, &args),
+        Verb::Watch(args) => watch::watch(&args),
         Verb::Report(args) => {
             report(&args.dir, args.figure.clone())?;
             match args.figure {

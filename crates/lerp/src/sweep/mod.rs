@@ -35,6 +35,7 @@ use crate::{
 use display::Display;
 use worker::Worker;
 
+pub use display::duration;
 pub use worker::worker;
 
 /// The plan that the arguments describe, and the folder it goes to.
@@ -83,7 +84,7 @@ fn check_folder(out: &Path, config: Option<&Path>) -> Result<()> {
 }
 
 /// The record of a sweep.
-const RECORD: &str = "sweep.toml";
+pub const RECORD: &str = "sweep.toml";
 
 /// Whether a file is a [`Record`].
 fn is_record(path: &Path) -> bool {
@@ -91,7 +92,8 @@ fn is_record(path: &Path) -> bool {
     read.is_some_and(|table| table.get("format").and_then(toml::Value::as_str) == Some(FORMAT))
 }
 
-const FORMAT: &str = "lerp sweep 1";
+/// What a [`Record`] says that it is.
+pub const FORMAT: &str = "lerp sweep 1";
 
 /// `sweep.toml`: what is being trained, with what.
 #[derive(Serialize)]

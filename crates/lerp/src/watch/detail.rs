@@ -1,0 +1,146 @@
+//! What is read of one cell only: its strips of images, and the end of its log.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use lerp_train::Strips;
+
+use super::{cell::Cell, kept::Kept};
+
+/// Bytes at the end of a log that are read.
+const LOG: u64 = 64 << 10;
+
+/// Strips of images, in memory as they are drawn.
+#[derive(Debug)]
+pub struct Images {
+    /// Pairs, images between each, and their height, width and channels.
+    pub size: [usize; 5],
+    /// Values, -1 to 1 and beyond.
+    pub values: Vec<f32>,
+    /// On lines: the angles that each pair lies between, in radians.
+    pub angles: Option<Vec<[f32; 2]>>,
+}
+
+impl Images {
+    fn new(strips: &Strips) -> Result<Self, String> {
+        let read = || -> candle_core::Result<Self> {
+            let size = strips.images.dims5()?;
+            let values = strips.images.flatten_all()?.to_vec1()?;
+            Ok(Self { size: size.into(), values, angles: strips.angles.clone() })
+        };
+        read().map_err(|e| e.to_string())
+    }
+}
+
+/// One cell's strips and log.
+#[derive(Debug)]
+pub struct Detail {
+    id: String,
+    strips: Kept<Images>,
+    log: Kept<Vec<String>>,
+}
+
+impl Default for Detail {
+    fn default() -> Self {
+        Self { id: String::new(), strips: Kept::new(Vec::new()), log: Kept::new(Vec::new()) }
+    }
+}
+
+impl Detail {
+    /// Reads what changed of `cell`, all if it was another before.
+    pub fn refresh(&mut self, cell: &Cell) {
+        let log = cell.dir.join("log.txt");
+        let strips = cell.dir.join("interpolation.safetensors");
+        if self.id != cell.id {
+            *self = Self {
+                id: cell.id.clone(),
+                strips: Kept::new(vec![strips]),
+                log: Kept::new(vec![log.clone()]),
+            };
+        }
+        if let Some(run) = cell.run() {
+            self.strips.refresh(|| match run.strips() {
+                Ok(Some(strips)) => Images::new(&strips),
+                Ok(None) => Err("the strip of images is gone".into()),
+                Err(error) => Err(error.to_string()),
+            });
+        }
+        self.log.refresh(|| tail(&log));
+    }
+
+    /// Its strips, if it got that far.
+    pub fn images(&self) -> Option<&Images> {
+        self.strips.value()
+    }
+
+    /// The lines at the end of its log.
+    pub fn log(&self) -> &[String] {
+        self.log.value().map_or(&[], Vec::as_slice)
+    }
+
+    /// What is wrong with its files.
+    pub fn problems(&self) -> impl Iterator<Item = &str> {
+        [self.strips.problem(), self.log.problem()].into_iter().flatten()
+    }
+}
+
+/// The last lines of a file, without what would move a terminal's cursor.
+fn tail(path: &Path) -> Result<Vec<String>, String> {
+    let read = || -> std::io::Result<(Vec<u8>, bool)> {
+        let mut file = File::open(path)?;
+        let skipped = file.metadata()?.len().saturating_sub(LOG);
+        file.seek(SeekFrom::Start(skipped))?;
+        let mut bytes = Vec::new();
+        file.take(LOG).read_to_end(&mut bytes)?;
+        Ok((bytes, skipped > 0))
+    };
+    let (bytes, cut) = read().map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    // The first of a file that was cut is half a line.
+    Ok(String::from_utf8_lossy(&bytes).lines().skip(usize::from(cut)).map(plain).collect())
+}
+
+/// Text in one line, without escape sequences and control characters.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            // ESC [ ... letter: a colour or a movement.
+            '\u{1b}' => {
+                if characters.clone().next() == Some('[') {
+                    characters.by_ref().skip(1).find(|c| ('@'..='~').contains(c));
+                }
+            }
+            '\t' => out.push_str("    "),
+            '\n' => out.push(' '),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_cannot_move_the_cursor() {
+        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\tand \u{1b}[2Jplain\r\n!"), "red    and plain !");
+    }
+
+    #[test]
+    fn of_a_long_log_the_end_is_read_in_whole_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.txt");
+        let lines: Vec<String> = (0..20_000).map(|i| format!("line {i}")).collect();
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let tail = tail(&path).unwrap();
+        assert_eq!(tail.last(), lines.last());
+        assert!(tail.len() > 1000 && tail.len() < lines.len());
+        assert!(tail.iter().all(|line| line.starts_with("line ")));
+    }
+}

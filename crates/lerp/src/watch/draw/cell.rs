@@ -1,0 +1,187 @@
+//! The selected cell: curves, log, images.
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Modifier, Style},
+    symbols::Marker,
+    text::{Line, Span},
+    widgets::{Axis, Block, Borders, Chart, Dataset, GraphType, Paragraph},
+};
+
+use super::{
+    super::{
+        app::App,
+        cell::Cell,
+        detail::Images,
+        words::{count, cut, number, wrap},
+    },
+    strip,
+};
+
+/// Rows that a curve needs at least.
+const CURVE: u16 = 5;
+
+/// Draws it.
+pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
+    let Some(cell) = app.cell() else { return };
+    let [title, main] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
+    frame.render_widget(Paragraph::new(heading(cell, app, title.width as usize)), title);
+    // The strip gets up to half of the room, the rest has what is left.
+    let room = main.height.saturating_sub(1);
+    let most = if app.shows_log(cell) { room / 3 } else { (room / 2).max(room.saturating_sub(3 * CURVE)) };
+    let strip = app.detail.images().and_then(|images| {
+        let form = strip::Form::new(images, main.width as usize, most as usize)?;
+        Some((images, form))
+    });
+    let height = strip.map_or(0, |(_, form)| form.lines() as u16 + 1);
+    let [upper, lower] = Layout::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(main);
+    if app.shows_log(cell) {
+        log(frame, upper, app, cell);
+    } else {
+        curve(frame, upper, app, cell);
+    }
+    if let Some((images, form)) = strip {
+        let [title, images_area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(lower);
+        let pair = app.pair(images.size[0]);
+        frame.render_widget(section(&pair_title(cell, images, pair), app), title);
+        strip::draw(images, pair, form, app.palette, images_area, frame.buffer_mut());
+    }
+}
+
+/// A line with a title.
+fn section<'a>(title: &str, app: &App) -> Block<'a> {
+    let title = Line::styled(format!(" {title} "), Style::new().fg(Color::Reset));
+    Block::new().borders(Borders::TOP).border_style(app.palette.faint()).title(title)
+}
+
+/// The cell's name, how far it is, and what its losses are.
+fn heading(cell: &Cell, app: &App, width: usize) -> Line<'static> {
+    let mut rest = String::new();
+    if let Some(total) = cell.total {
+        rest += &format!("  {} of {} samples", count(cell.samples as f64), count(total as f64));
+    }
+    // Terms are parts of losses.
+    for (name, value) in cell.losses() {
+        if let Some(name) = name.strip_prefix("loss/") {
+            rest += &format!("  {name} {}", number(*value));
+        }
+    }
+    let (id, word) = (cut(&cell.id, width), cell.stage.word());
+    let room = width.saturating_sub(id.chars().count() + word.len() + 2);
+    Line::from(vec![
+        Span::styled(id, Style::new().add_modifier(Modifier::BOLD)),
+        Span::raw("  "),
+        Span::styled(word, app.palette.stage(cell.stage)),
+        Span::styled(cut(&rest, room), app.palette.faint()),
+    ])
+}
+
+/// Which pair a strip lies between.
+fn pair_title(cell: &Cell, images: &Images, pair: usize) -> String {
+    let on_lines = cell.dataset == lerp_data::Lines::NAME;
+    let angles = match &images.angles {
+        Some(angles) => angles.get(pair).map(|pair| pair.map(f64::from)),
+        // Before there were several, it was this one.
+        None => on_lines.then_some(lerp_train::FIGURE_3_ANGLES),
+    };
+    let which = match images.size[0] {
+        1 => "Interpolation".to_owned(),
+        pairs => format!("Interpolation {} of {pairs}", pair + 1),
+    };
+    angles.map_or(which.clone(), |[left, right]| {
+        format!("{which}: {:.0}° to {:.0}°", left.to_degrees(), right.to_degrees())
+    })
+}
+
+/// The curve of the chosen metric.
+fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
+    let names = cell.metrics();
+    let Some(metric) = app.metric(cell) else {
+        let text = if cell.total.is_some() { "No evaluation yet." } else { "Not begun." };
+        frame.render_widget(
+            Paragraph::new(text).style(app.palette.faint()).block(section("Curves", app)),
+            area,
+        );
+        return;
+    };
+    let series = cell.series(metric);
+    let place = names.iter().position(|name| *name == metric).map_or(0, |place| place + 1);
+    let log = app.log_axis && !series.is_empty() && series.iter().all(|(_, value)| *value > 0.0);
+    let mut title = format!("{metric} ({place}/{})", names.len());
+    match series.last() {
+        Some((_, last)) => title += &format!(": {}", number(*last)),
+        None => title += ": not a number",
+    }
+    if log {
+        title += ", log axis";
+    }
+    let block = section(&cut(&title, (area.width as usize).saturating_sub(4)), app);
+    let points: Vec<(f64, f64)> =
+        series.iter().map(|(x, y)| (*x, if log { y.log10() } else { *y })).collect();
+    // Axes need more room than a number.
+    if points.is_empty() || area.height < CURVE || area.width < 30 {
+        frame.render_widget(block, area);
+        return;
+    }
+    let (low, high) = range(points.iter().map(|(_, y)| *y));
+    let label = |y: f64| number(if log { 10_f64.powf(y) } else { y });
+    let mut labels = vec![label(low), label(high)];
+    if area.height >= 9 {
+        labels.insert(1, label(f64::midpoint(low, high)));
+    }
+    let end =
+        cell.total.map_or(0.0, |total| total as f64).max(points.last().map_or(1.0, |(x, _)| *x)).max(1.0);
+    // Few points are seen by themselves only.
+    let few = points.len() < 2;
+    let dataset = Dataset::default()
+        .marker(if few { Marker::Dot } else { Marker::Braille })
+        .graph_type(if few { GraphType::Scatter } else { GraphType::Line })
+        .style(app.palette.text(Color::Cyan))
+        .data(&points);
+    let axis = Axis::default().style(app.palette.faint());
+    let unit = if area.width < 60 { "" } else { " samples" };
+    let along = ["0".to_owned(), count(end / 2.0), format!("{}{unit}", count(end))];
+    let chart = Chart::new(vec![dataset])
+        .block(block)
+        .x_axis(axis.clone().bounds([0.0, end]).labels(along))
+        .y_axis(axis.bounds([low, high]).labels(labels));
+    frame.render_widget(chart, area);
+}
+
+/// From the least to the greatest, or around the only one.
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if high > low {
+        return (low, high);
+    }
+    let room = if low == 0.0 { 1.0 } else { 0.1 * low.abs() };
+    (low - room, high + room)
+}
+
+/// Why the cell failed, and the end of its log.
+fn log(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
+    let width = area.width as usize;
+    let reason = cell
+        .reason
+        .as_deref()
+        .map_or_else(Vec::new, |reason| wrap(&super::super::detail::plain(reason), width));
+    let lines: Vec<String> = app.detail.log().iter().flat_map(|line| wrap(line, width)).collect();
+    let above = (reason.len() as u16).min(area.height.saturating_sub(2));
+    let [upper, lower] = Layout::vertical([Constraint::Length(above), Constraint::Min(0)]).areas(area);
+    let reason: Vec<Line> = reason.into_iter().map(Line::raw).collect();
+    frame.render_widget(Paragraph::new(reason).style(app.palette.text(Color::Red)), upper);
+    let room = (lower.height as usize).saturating_sub(1);
+    app.most_scroll.set(lines.len().saturating_sub(room));
+    let scroll = app.scroll.min(app.most_scroll.get());
+    let end = lines.len() - scroll;
+    let title = match (lines.is_empty(), scroll) {
+        (true, _) => "log.txt is empty".to_owned(),
+        (false, 0) => "log.txt, its end".to_owned(),
+        (false, lines) => format!("log.txt, {lines} lines before its end"),
+    };
+    let shown: Vec<Line> =
+        lines[end.saturating_sub(room)..end].iter().map(|line| Line::raw(line.clone())).collect();
+    frame.render_widget(Paragraph::new(shown).block(section(&title, app)), lower);
+}

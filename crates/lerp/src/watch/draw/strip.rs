@@ -1,0 +1,155 @@
+//! Strips of images in half-block characters: two pixels a character, the upper in its colour, the lower behind it.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+
+use super::super::{detail::Images, palette::Palette};
+
+/// How a strip is laid out: rows of images, and columns and rows of pixels of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    rows: usize,
+    width: usize,
+    height: usize,
+}
+
+/// Empty columns and rows of characters between images.
+const GAP: usize = 1;
+
+impl Form {
+    /// The form in which images are largest on `width` by `height` characters; none if they would be too small to see.
+    pub fn new(images: &Images, width: usize, height: usize) -> Option<Self> {
+        let [_, positions, tall, wide, _] = images.size;
+        let mut best: Option<Self> = None;
+        for rows in 1..=positions {
+            let across = positions.div_ceil(rows);
+            let room = (width + GAP).checked_div(across).unwrap_or(0).saturating_sub(GAP);
+            let lines = (height + GAP).checked_div(rows).unwrap_or(0).saturating_sub(GAP);
+            // Whole pixels; the shape stays.
+            let by_height = 2 * lines * wide / tall.max(1);
+            let columns = room.min(by_height).min(wide);
+            let form =
+                Self { rows, width: columns, height: (columns * tall).div_ceil(wide.max(1)).min(2 * lines) };
+            if columns > best.map_or(2, |best| best.width) && form.height > 0 {
+                best = Some(form);
+            }
+        }
+        best
+    }
+
+    /// Rows of characters that it takes.
+    pub fn lines(self) -> usize {
+        self.rows * (self.height.div_ceil(2) + GAP) - GAP
+    }
+}
+
+/// Draws the strip of a pair into the upper left of `area`.
+pub fn draw(images: &Images, pair: usize, form: Form, palette: Palette, area: Rect, buffer: &mut Buffer) {
+    let positions = images.size[1];
+    let across = positions.div_ceil(form.rows);
+    let lines = form.height.div_ceil(2);
+    for position in 0..positions {
+        let (row, column) = (position / across, position % across);
+        for line in 0..lines {
+            for x in 0..form.width {
+                let place = (
+                    area.x + (column * (form.width + GAP) + x) as u16,
+                    area.y + (row * (lines + GAP) + line) as u16,
+                );
+                let pixel = |y: usize| (y < form.height).then(|| mean(images, pair, position, form, (x, y)));
+                let (upper, lower) = (pixel(2 * line), pixel(2 * line + 1));
+                if area.contains(place.into())
+                    && let (Some(cell), Some(upper)) = (buffer.cell_mut(place), upper)
+                {
+                    let (symbol, style) = character(palette, upper, lower);
+                    cell.set_symbol(symbol).set_style(style);
+                }
+            }
+        }
+    }
+}
+
+/// The character of two pixels.
+fn character(palette: Palette, upper: [u8; 3], lower: Option<[u8; 3]>) -> (&'static str, Style) {
+    if let Some(color) = palette.pixel(upper) {
+        let style = Style::new().fg(color);
+        return ("▀", lower.and_then(|lower| palette.pixel(lower)).map_or(style, |lower| style.bg(lower)));
+    }
+    let light = |[r, g, b]: [u8; 3]| 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b);
+    let mean = lower.map_or(light(upper), |lower| f32::midpoint(light(upper), light(lower)));
+    // By its root, so that the mean of a thin line and its surroundings is not lost.
+    ([" ", "░", "▒", "▓", "█"][((mean / 255.0).sqrt() * 4.0).round() as usize], Style::new())
+}
+
+/// The mean of the whole pixels that one of the strip stands for.
+fn mean(images: &Images, pair: usize, position: usize, form: Form, (x, y): (usize, usize)) -> [u8; 3] {
+    let [_, positions, tall, wide, channels] = images.size;
+    let part = |place: usize, all: usize, of: usize| {
+        let first = place * of / all;
+        first..((place + 1) * of / all).max(first + 1).min(of)
+    };
+    let (rows, columns) = (part(y, form.height, tall), part(x, form.width, wide));
+    let image = (pair * positions + position) * tall;
+    let mut sums = [0.0_f32; 3];
+    let mut n = 0.0;
+    for row in rows {
+        for column in columns.clone() {
+            let pixel = ((image + row) * wide + column) * channels;
+            for (channel, sum) in sums.iter_mut().enumerate() {
+                // One channel is gray.
+                let channel = if channels < 3 { 0 } else { channel };
+                *sum += images.values.get(pixel + channel).copied().unwrap_or(-1.0).clamp(-1.0, 1.0);
+            }
+            n += 1.0;
+        }
+    }
+    sums.map(|sum| ((sum / n + 1.0) * 127.5).round() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::style::Color;
+
+    use super::*;
+
+    /// One pair of two images of 4x4: the first black, the second white on the left.
+    fn images() -> Images {
+        let second = (0..16).map(|i| if i % 4 < 2 { 1.0 } else { -1.0 });
+        let values = std::iter::repeat_n(-1.0, 16).chain(second).collect();
+        Images { size: [1, 2, 4, 4, 1], values, angles: None }
+    }
+
+    #[test]
+    fn images_are_as_large_as_fits() {
+        let lines = Images { size: [1, 16, 32, 32, 1], values: Vec::new(), angles: None };
+        assert_eq!(Form::new(&lines, 118, 9), Some(Form { rows: 2, width: 8, height: 8 }));
+        assert_eq!(Form::new(&lines, 118, 4), Some(Form { rows: 1, width: 6, height: 6 }));
+        assert_eq!(Form::new(&lines, 1000, 100), Some(Form { rows: 1, width: 32, height: 32 }));
+        assert_eq!(Form::new(&lines, 20, 2), None);
+        assert_eq!(Form::new(&lines, 0, 0), None);
+        assert_eq!(Form::new(&lines, 118, 9).unwrap().lines(), 9);
+    }
+
+    #[test]
+    fn pixels_are_averaged_and_drawn_two_a_character() {
+        let images = images();
+        let area = Rect::new(0, 0, 9, 2);
+        let mut buffer = Buffer::empty(area);
+        let full = Form::new(&images, 9, 2).unwrap();
+        assert_eq!(full, Form { rows: 1, width: 4, height: 4 });
+        draw(&images, 0, full, Palette::True, area, &mut buffer);
+        assert_eq!(buffer[(0, 0)].fg, Color::Rgb(0, 0, 0));
+        assert_eq!((buffer[(5, 1)].symbol(), buffer[(5, 1)].bg), ("▀", Color::Rgb(255, 255, 255)));
+        assert_eq!(buffer[(7, 0)].fg, Color::Rgb(0, 0, 0));
+        // Three columns of four: the last stands for two.
+        let three = Form { rows: 1, width: 3, height: 4 };
+        assert_eq!((0..3).map(|x| mean(&images, 0, 1, three, (x, 0))[0]).collect::<Vec<_>>(), [255, 255, 0]);
+        let one = Form { rows: 1, width: 1, height: 1 };
+        assert_eq!(mean(&images, 0, 1, one, (0, 0)), [128; 3]);
+        let mut buffer = Buffer::empty(area);
+        draw(&images, 0, full, Palette::None, area, &mut buffer);
+        assert_eq!(
+            buffer.content().iter().map(|cell| cell.symbol()).collect::<String>(),
+            "     ██       ██  "
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! The table of cells.
+
+use std::collections::BTreeSet;
+
+use ratatui::{
+    Frame,
+    layout::{Constraint, Rect},
+    style::{Color, Modifier, Style},
+    text::{Line, Span, Text},
+    widgets::{Cell as Entry, Paragraph, Row, Table},
+};
+
+use super::{
+    super::{
+        app::{App, Filter},
+        cell::{Cell, Stage},
+        palette::Palette,
+        words::{count, cut, cut_front, duration},
+    },
+    bar,
+};
+
+/// What a column shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Dataset,
+    Variant,
+    Seed,
+    Hash,
+    State,
+    Bar,
+    Percent,
+    Rate,
+    Left,
+    Distance,
+    Smoothness,
+    Error,
+    Accuracy,
+}
+
+/// A column.
+struct Column {
+    what: What,
+    heading: &'static str,
+    width: usize,
+}
+
+/// Widest bar.
+const BAR: usize = 40;
+
+/// Draws the table, the selected cell in sight.
+pub fn draw(frame: &mut Frame, area: Rect, app: &mut App) {
+    app.page = (area.height as usize).saturating_sub(1).max(1);
+    let listed = app.listed();
+    if listed.is_empty() {
+        let text = match app.filter {
+            Filter::All => "Nothing has begun yet. Waiting for the sweep's first files.".to_owned(),
+            filter => format!("No cell is {}. Press f for others.", filter.word()),
+        };
+        frame.render_widget(Paragraph::new(text).style(app.palette.faint()), area);
+        return;
+    }
+    let columns = columns(&app.sweep.cells, (area.width as usize).saturating_sub(2));
+    let heading = Row::new(columns.iter().map(|column| {
+        let text = Line::raw(column.heading);
+        if column.what.is_number() { text.right_aligned() } else { text }
+    }))
+    .style(app.palette.faint());
+    let rows: Vec<Row> = listed
+        .iter()
+        .map(|cell| {
+            let row = Row::new(columns.iter().map(|column| entry(cell, column, app.palette)));
+            if cell.planned { row } else { row.style(app.palette.faint()) }
+        })
+        .collect();
+    let highlight = match app.palette {
+        Palette::None | Palette::Few => Style::new().add_modifier(Modifier::REVERSED),
+        Palette::Indexed | Palette::True => Style::new().bg(Color::Indexed(237)).add_modifier(Modifier::BOLD),
+    };
+    let widths: Vec<Constraint> =
+        columns.iter().map(|column| Constraint::Length(column.width as u16)).collect();
+    let table = Table::new(rows, widths)
+        .header(heading)
+        .column_spacing(1)
+        .row_highlight_style(highlight)
+        .highlight_symbol("▶ ");
+    frame.render_stateful_widget(table, area, &mut app.table);
+}
+
+/// The columns for which there is room, the most needed first; what all cells have in common is left out.
+fn columns(cells: &[Cell], room: usize) -> Vec<Column> {
+    let widest =
+        |text: &dyn Fn(&Cell) -> usize, most: usize| cells.iter().map(text).max().unwrap_or(0).min(most);
+    let several = |text: &dyn Fn(&Cell) -> String| cells.iter().map(text).collect::<BTreeSet<_>>().len() > 1;
+    let key = |cell: &Cell| (cell.dataset.clone(), cell.variant.clone(), cell.seed.clone());
+    let clash = cells.iter().map(key).collect::<BTreeSet<_>>().len() < cells.len();
+    let lines = cells.iter().any(|cell| cell.dataset == lerp_data::Lines::NAME);
+    // In the order of need, with the place in the table.
+    let mut wanted = vec![
+        (1, What::Variant, "variant", widest(&|cell| cell.variant.chars().count(), 16).max(7)),
+        (4, What::State, "state", 9),
+        (6, What::Percent, "%", 4),
+    ];
+    if several(&|cell| cell.dataset.clone()) {
+        wanted.push((0, What::Dataset, "dataset", widest(&|cell| cell.dataset.chars().count(), 16).max(7)));
+    }
+    wanted.push((2, What::Seed, "seed", widest(&|cell| cell.seed.chars().count(), 8).max(4)));
+    if lines {
+        wanted.push((9, What::Distance, "distance", 8));
+    } else {
+        wanted.push((12, What::Accuracy, "accuracy", 8));
+    }
+    if clash {
+        wanted.push((3, What::Hash, "cell", 8));
+    }
+    wanted.push((7, What::Rate, "samples/s", 9));
+    wanted.push((5, What::Bar, "", 8));
+    if lines {
+        wanted.push((10, What::Smoothness, "smooth", 7));
+    }
+    wanted.push((11, What::Error, "error", 7));
+    if cells.iter().any(|cell| cell.stage == Stage::Running) {
+        wanted.push((8, What::Left, "left", 10));
+    }
+    if lines {
+        wanted.push((12, What::Accuracy, "accuracy", 8));
+    }
+    let mut left = room;
+    let mut chosen = Vec::new();
+    for (i, (place, what, heading, width)) in wanted.into_iter().enumerate() {
+        // The first ones stay, as narrow as need be.
+        if i < 3 || width < left {
+            left = left.saturating_sub(width + 1);
+            chosen.push((place, Column { what, heading, width }));
+        }
+    }
+    chosen.sort_by_key(|(place, _)| *place);
+    let mut chosen: Vec<Column> = chosen.into_iter().map(|(_, column)| column).collect();
+    if let Some(bar) = chosen.iter_mut().find(|column| column.what == What::Bar) {
+        bar.width = (bar.width + left).min(BAR);
+    }
+    chosen
+}
+
+impl What {
+    fn is_number(self) -> bool {
+        !matches!(self, Self::Dataset | Self::Variant | Self::Hash | Self::State | Self::Bar)
+    }
+}
+
+fn entry(cell: &Cell, column: &Column, palette: Palette) -> Entry<'static> {
+    let some = |value: Option<String>| value.unwrap_or_default();
+    let last = |metric: &str| cell.last(metric);
+    let begun = cell.total.is_some();
+    let text = match column.what {
+        What::Dataset => cut_front(&cell.dataset, column.width),
+        What::Variant => cut(&cell.variant, column.width),
+        What::Seed => cell.seed.clone(),
+        What::Hash => cell.hash().to_owned(),
+        What::State => return Entry::new(Span::styled(cell.stage.word(), palette.stage(cell.stage))),
+        What::Bar => {
+            if !begun {
+                return Entry::new("");
+            }
+            let [full, rest] = bar(cell.fraction(), column.width);
+            let style = palette.stage(cell.stage);
+            return Entry::new(Line::from(vec![
+                Span::styled(full, style.remove_modifier(Modifier::BOLD)),
+                Span::styled(rest, palette.faint()),
+            ]));
+        }
+        What::Percent => some(begun.then(|| format!("{:.0}", (100.0 * cell.fraction()).floor()))),
+        What::Rate => some(cell.rate.map(count)),
+        What::Left => some(left(cell).map(duration)),
+        What::Distance => some(last("eval/mean_distance").map(|v| format!("{:.2}e-3", v * 1e3))),
+        What::Smoothness => some(last("eval/mean_smoothness").map(|v| format!("{v:.2}"))),
+        What::Error => some(last("eval/reconstruction_mse").map(|v| format!("{v:.4}"))),
+        What::Accuracy => some(last("eval/classifier_accuracy").map(|v| format!("{:.1} %", 100.0 * v))),
+    };
+    let text = Text::raw(text);
+    Entry::new(if column.what.is_number() { text.right_aligned() } else { text })
+}
+
+/// Seconds until a cell that goes on is done.
+fn left(cell: &Cell) -> Option<f64> {
+    let seconds = cell.seconds_per_sample? * cell.total? as f64 * (1.0 - cell.fraction());
+    (cell.stage == Stage::Running).then_some(seconds)
+}

@@ -1,0 +1,52 @@
+//! `lerp watch`: a running sweep on the terminal.
+//!
+//! It reads the files of the sweep's folder and nothing else, writes nothing and locks nothing: any number may watch, and the
+//! sweep does not know. [`sweep`], [`cell`] and [`detail`] read, [`app`] holds what a person chose, `draw` draws it, and
+//! [`terminal`] is the loop around them. What is damaged or goes away while it is watched leaves the last good state.
+
+mod app;
+mod cell;
+mod detail;
+mod draw;
+mod kept;
+mod palette;
+mod plain;
+mod sweep;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::{
+    io::IsTerminal,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+
+use crate::{cli::WatchArgs, say::say};
+use app::App;
+use palette::Palette;
+use sweep::Sweep;
+
+/// Watches until the user quits; one plain table where there is no terminal.
+///
+/// # Errors
+/// If there is no sweep in the folder, or the terminal cannot be drawn on.
+pub fn watch(args: &WatchArgs) -> Result<bool> {
+    let mut sweep = Sweep::open(&args.dir)?;
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if args.once || dumb || !std::io::stdout().is_terminal() {
+        kept::silence_readers();
+        sweep.refresh(now());
+        say(plain::snapshot(&sweep).trim_end());
+    } else {
+        terminal::run(App::new(sweep, Palette::from_env()))?;
+    }
+    Ok(true)
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

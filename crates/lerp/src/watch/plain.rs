@@ -1,0 +1,82 @@
+//! One table of all cells in plain text, for pipes and scripts.
+
+use std::fmt::Write;
+
+use super::{
+    cell::Cell,
+    detail::plain,
+    sweep::Sweep,
+    words::{duration, number},
+};
+
+/// Headings of the table.
+const HEADINGS: [&str; 8] =
+    ["cell", "state", "percent", "samples/s", "distance", "smoothness", "error", "accuracy"];
+
+/// A line on the sweep, a line a cell with `-` for what is not known, the reasons of those that failed, and what is wrong
+/// with the files.
+pub fn snapshot(sweep: &Sweep) -> String {
+    let counts = sweep.counts();
+    let mut out = format!("{}: {}", sweep.name, sweep.word());
+    if counts.all > 0 {
+        let of = [
+            (counts.done, "done"),
+            (counts.running, "running"),
+            (counts.stalled, "stalled?"),
+            (counts.failed, "failed"),
+            (counts.stopped, "stopped"),
+            (counts.waiting, "waiting"),
+        ];
+        let of: Vec<String> =
+            of.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        let _ = write!(
+            out,
+            ", {:.0} % of {} cells ({})",
+            (100.0 * sweep.fraction()).floor(),
+            counts.all,
+            of.join(", ")
+        );
+    }
+    if let Some(left) = sweep.left() {
+        let _ = write!(out, ", {} left", duration(left));
+    }
+    out.push('\n');
+    if sweep.cells.is_empty() {
+        return out;
+    }
+    let mut rows = vec![HEADINGS.map(String::from)];
+    rows.extend(sweep.cells.iter().map(row));
+    let widths: [usize; HEADINGS.len()] =
+        std::array::from_fn(|i| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));
+    for row in &rows {
+        let mut line = String::new();
+        for (i, (text, width)) in row.iter().zip(widths).enumerate() {
+            // Words stand left, numbers right.
+            let _ = if i < 2 { write!(line, "{text:<width$}  ") } else { write!(line, "{text:>width$}  ") };
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    for cell in &sweep.cells {
+        if let Some(reason) = &cell.reason {
+            let _ = writeln!(out, "{}: {}", cell.id, plain(reason));
+        }
+    }
+    for problem in sweep.problems() {
+        let _ = writeln!(out, "! {problem}");
+    }
+    out
+}
+
+fn row(cell: &Cell) -> [String; HEADINGS.len()] {
+    let last = |metric: &str| cell.last(metric).map_or_else(|| "-".into(), number);
+    [
+        cell.id.clone(),
+        cell.stage.word().into(),
+        format!("{:.0}", (100.0 * cell.fraction()).floor()),
+        cell.rate.map_or_else(|| "-".into(), |rate| format!("{rate:.0}")),
+        last("eval/mean_distance"),
+        last("eval/mean_smoothness"),
+        last("eval/reconstruction_mse"),
+        last("eval/classifier_accuracy"),
+    ]
+}

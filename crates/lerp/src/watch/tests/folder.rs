@@ -1,0 +1,172 @@
+//! A made-up folder of a sweep.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{Device, Tensor};
+use lerp_core::Network;
+use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
+use ratatui::{Terminal, backend::TestBackend};
+use tempfile::TempDir;
+
+use super::super::{app::App, draw::draw, now, palette::Palette, sweep::Sweep};
+
+/// Samples of every cell.
+pub const SAMPLES: u64 = 16_384;
+
+/// The folder, deleted when this is dropped.
+pub struct Folder {
+    dir: TempDir,
+}
+
+impl Folder {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("quick")
+    }
+
+    /// Writes `sweep.toml` with the cells of these variants.
+    pub fn plan(self, variants: &[&str]) -> Self {
+        let cells: Vec<String> = variants.iter().map(|variant| cell(variant).id()).collect();
+        let text = format!(
+            "format = \"lerp sweep 1\"\nabout = \"seven variants\"\ndevices = [\"cpu\"]\ncells = {cells:?}\n"
+        );
+        fs::create_dir_all(self.path()).unwrap();
+        fs::write(self.path().join("sweep.toml"), text).unwrap();
+        self
+    }
+
+    /// The folder of a variant's cell.
+    pub fn run(&self, variant: &str) -> PathBuf {
+        self.path().join("runs").join(cell(variant).id())
+    }
+
+    /// Writes a run that is as far as `samples`, with metrics, images and a log if it got anywhere.
+    pub fn with(self, variant: &str, state: State, samples: u64) -> Self {
+        let dir = self.run(variant);
+        fs::create_dir_all(&dir).unwrap();
+        let record = RunRecord {
+            id: cell(variant).id(),
+            title: variant.to_uppercase(),
+            cell: cell(variant),
+            provenance: Provenance {
+                version: "0.1.0".into(),
+                git: "unknown".into(),
+                device: "cpu".into(),
+                threads: 1,
+                candle: "0.11.1".into(),
+                data: None,
+                images: None,
+                started: "2026-01-01T00:00:00Z".into(),
+                command: "cargo xtask sweep".into(),
+            },
+        };
+        fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();
+        let reason =
+            (state == State::Failed).then(|| "loss/autoencoder became NaN; lower the learning rate".into());
+        let status = Status { state, samples, wall_s: samples as f64 / 100.0, reason };
+        fs::write(dir.join("status.json"), serde_json::to_string(&status).unwrap()).unwrap();
+        let log: Vec<String> = (0..40).map(|i| format!("log line {i}")).collect();
+        fs::write(dir.join("log.txt"), log.join("\n")).unwrap();
+        if samples > 0 {
+            metrics(samples).write(&dir.join("metrics.parquet")).unwrap();
+            images(&dir);
+        }
+        self
+    }
+
+    /// Writes what a worker of a variant's cell says, `age` seconds ago.
+    pub fn live(self, variant: &str, samples: u64, age: f64) -> Self {
+        let at = now() - age;
+        let text = format!(
+            r#"{{"samples":{samples},"samples_per_s":250.0,"losses":[["loss/autoencoder",0.125]],"phase":"training","at":{at}}}"#
+        );
+        let path = self.run(variant).join("progress.json");
+        fs::write(&path, text).unwrap();
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs_f64(at)).unwrap();
+        self
+    }
+
+    /// Reads it.
+    pub fn sweep(&self) -> Sweep {
+        let mut sweep = Sweep::open(&self.path()).unwrap();
+        sweep.refresh(now());
+        sweep
+    }
+
+    /// A watcher of it.
+    pub fn app(&self) -> App {
+        let mut app = App::new(self.sweep(), Palette::True);
+        app.refresh(now());
+        app
+    }
+}
+
+/// A cell on lines.
+pub fn cell(variant: &str) -> Cell {
+    Cell {
+        dataset: "lines".into(),
+        variant: variant.into(),
+        seed: 0,
+        samples: SAMPLES,
+        batch: 64,
+        learning_rate: 1e-3,
+        eval_every: 1024,
+        checkpoint_every: 4096,
+        test_samples: 64,
+        cluster_restarts: None,
+        network: Network { scales: 3, depth: 4, latent: 4 },
+        hyper: serde_json::from_str("{}").unwrap(),
+    }
+}
+
+/// Values that fall, one every 1024 samples, and one that is not a number.
+fn metrics(samples: u64) -> Metrics {
+    let row = |n: u64, metric: &str, value: f64| Row {
+        step: n * 16,
+        samples: n * 1024,
+        metric: metric.into(),
+        value,
+        wall_s: n as f64,
+    };
+    let values = (1..=samples.div_ceil(1024)).flat_map(|n| {
+        [
+            row(n, "loss/autoencoder", 0.2 / n as f64),
+            row(n, "eval/mean_distance", 0.01 / n as f64),
+            row(n, "eval/mean_smoothness", 1.0 / n as f64),
+            row(n, "eval/reconstruction_mse", 0.1 / n as f64),
+            row(n, "eval/detour", f64::NAN),
+        ]
+    });
+    Metrics(values.collect())
+}
+
+/// One pair of the old form: sixteen images that grow lighter.
+fn images(dir: &Path) {
+    let values: Vec<f32> = (0..16 * 32 * 32).map(|i| (i / 1024) as f32 / 7.5 - 1.0).collect();
+    let images = Tensor::from_vec(values, (16, 32, 32, 1), &Device::Cpu).unwrap();
+    let bytes = safetensors::serialize([("images", images)], None).unwrap();
+    fs::write(dir.join("interpolation.safetensors"), bytes).unwrap();
+}
+
+/// The screen of `width` by `height`, without colours.
+pub fn screen(app: &mut App, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, app)).unwrap();
+    let buffer = terminal.backend().buffer();
+    let mut out = String::new();
+    for y in 0..height {
+        let line: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
+        out += line.trim_end();
+        out.push('\n');
+    }
+    out
+}

@@ -1,0 +1,168 @@
+//! Files to states.
+
+use std::fs;
+
+use lerp_train::State;
+
+use super::{
+    super::{cell::Stage, now, plain::snapshot, sweep::Sweep},
+    folder::{Folder, SAMPLES, cell},
+};
+
+const HALF: u64 = SAMPLES / 2;
+
+fn stages(sweep: &Sweep) -> Vec<Stage> {
+    sweep.cells.iter().map(|cell| cell.stage).collect()
+}
+
+#[test]
+fn every_state_is_told_from_the_files() {
+    let folder = Folder::new()
+        .plan(&["baseline", "dropout", "vae", "aae", "vqvae", "acai"])
+        .with("baseline", State::Done, SAMPLES)
+        .with("dropout", State::Running, HALF)
+        .live("dropout", HALF + 640, 1.0)
+        .with("vae", State::Running, HALF)
+        .live("vae", HALF + 640, 40.0)
+        .with("aae", State::Failed, 1024)
+        .with("vqvae", State::Interrupted, HALF);
+    let mut sweep = folder.sweep();
+    let all = [Stage::Done, Stage::Running, Stage::Stalled, Stage::Failed, Stage::Stopped, Stage::Waiting];
+    assert_eq!(stages(&sweep), all);
+    let running = &sweep.cells[1];
+    assert_eq!((running.samples, running.rate), (HALF + 640, Some(250.0)));
+    assert_eq!(running.losses(), [("loss/autoencoder".to_owned(), 0.125)]);
+    assert!(sweep.cells[3].reason.as_ref().unwrap().contains("lower the learning rate"));
+    assert_eq!((sweep.cells[5].variant.as_str(), sweep.cells[5].seed.as_str()), ("acai", "0"));
+    assert_eq!(sweep.cells[0].metrics()[..2], ["eval/mean_distance", "eval/mean_smoothness"]);
+    // Undefined values are no points of a curve.
+    assert!(
+        sweep.cells[0].metrics().contains(&"eval/detour") && sweep.cells[0].series("eval/detour").is_empty()
+    );
+    // Forty seconds later nobody has said anything.
+    sweep.refresh(now() + 40.0);
+    assert_eq!(stages(&sweep)[1], Stage::Stalled);
+    assert!(sweep.problems().is_empty(), "{:?}", sweep.problems());
+}
+
+#[test]
+fn a_run_that_says_nothing_between_evaluations_is_given_their_time() {
+    // An evaluation takes 1024 samples at 100 a second.
+    let folder = Folder::new().plan(&["vae"]).with("vae", State::Running, HALF);
+    let mut sweep = folder.sweep();
+    assert_eq!(stages(&sweep), [Stage::Running]);
+    sweep.refresh(now() + 25.0);
+    assert_eq!(stages(&sweep), [Stage::Running]);
+    sweep.refresh(now() + 35.0);
+    assert_eq!(stages(&sweep), [Stage::Stalled]);
+}
+
+#[test]
+fn progress_and_time_left_come_from_the_files() {
+    let folder = Folder::new()
+        .plan(&["baseline", "dropout", "acai"])
+        .with("baseline", State::Done, SAMPLES)
+        .with("dropout", State::Running, HALF)
+        .live("dropout", HALF, 0.0);
+    let sweep = folder.sweep();
+    assert!((sweep.fraction() - 0.5).abs() < 1e-9);
+    // 1.5 cells of 163.84 s, one at a time.
+    assert!((sweep.left().unwrap() - 1.5 * 163.84).abs() < 1e-6, "{:?}", sweep.left());
+    let sweep = Folder::new().plan(&["baseline"]).sweep();
+    assert_eq!((sweep.fraction(), sweep.left(), sweep.word()), (0.0, None, "nothing has begun yet"));
+}
+
+#[test]
+fn damage_leaves_the_last_good_state() {
+    let folder =
+        Folder::new().plan(&["baseline"]).with("baseline", State::Running, HALF).live("baseline", HALF, 0.0);
+    let mut sweep = folder.sweep();
+    let dir = folder.run("baseline");
+    let table = fs::read(dir.join("metrics.parquet")).unwrap();
+    // A file with both ends and nothing sensible between makes the table's reader give up in its own way.
+    let mut broken = table.clone();
+    let middle = 8..table.len() - 8;
+    broken[middle].iter_mut().for_each(|byte| *byte = byte.wrapping_mul(31).wrapping_add(7));
+    for (file, bytes) in [
+        ("status.json", b"{\"state\":".to_vec()),
+        ("progress.json", b"{".to_vec()),
+        ("metrics.parquet", table[..table.len() / 2].to_vec()),
+        ("metrics.parquet", broken),
+        ("run.toml", b"[cell".to_vec()),
+    ] {
+        fs::write(dir.join(file), bytes).unwrap();
+        sweep.refresh(now());
+        assert!(
+            sweep.problems().iter().any(|problem| problem.contains(file)),
+            "{file}: {:?}",
+            sweep.problems()
+        );
+        assert_eq!(stages(&sweep), [Stage::Running], "{file}");
+        assert_eq!(sweep.cells[0].last("eval/mean_distance"), Some(0.01 / 8.0), "{file}");
+    }
+    fs::write(folder.path().join("sweep.toml"), "format = ").unwrap();
+    sweep.refresh(now());
+    assert_eq!(sweep.cells.len(), 1);
+    fs::remove_dir_all(folder.path()).unwrap();
+    sweep.refresh(now());
+    assert_eq!((sweep.cells.len(), sweep.problems().len()), (1, 1));
+    assert!(sweep.problems()[0].contains("is gone"));
+}
+
+#[test]
+fn what_is_no_sweep_is_refused_in_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = |path: &std::path::Path| Sweep::open(path).unwrap_err().to_string();
+    assert!(error(&dir.path().join("nowhere")).contains("does not exist; give the folder of a sweep"));
+    // Nothing has begun yet.
+    let mut sweep = Sweep::open(dir.path()).unwrap();
+    sweep.refresh(now());
+    assert!(snapshot(&sweep).ends_with(": nothing has begun yet\n"));
+    fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+    assert!(error(dir.path()).contains("holds no sweep"));
+    assert!(error(&dir.path().join("notes.txt")).contains("is no folder"));
+    fs::write(dir.path().join("sweep.toml"), "format = \"other\"").unwrap();
+    assert!(error(dir.path()).contains("is not the record of a sweep"));
+    let folder = Folder::new().plan(&["vae"]).with("vae", State::Done, SAMPLES);
+    assert!(error(&folder.run("vae")).contains("is one run"));
+}
+
+#[test]
+fn a_plan_that_changes_keeps_what_is_known() {
+    let folder = Folder::new().plan(&["baseline", "vae"]).with("baseline", State::Done, SAMPLES).with(
+        "vae",
+        State::Done,
+        SAMPLES,
+    );
+    let mut sweep = folder.sweep();
+    let folder = folder.plan(&["acai", "vae"]);
+    sweep.refresh(now());
+    let ids = |sweep: &Sweep| {
+        sweep.cells.iter().map(|cell| (cell.variant.clone(), cell.planned)).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&sweep), [("acai".into(), true), ("vae".into(), true), ("baseline".into(), false)]);
+    assert_eq!(stages(&sweep), [Stage::Waiting, Stage::Done, Stage::Done]);
+    let counts = sweep.counts();
+    assert_eq!((counts.all, counts.done, counts.waiting, counts.others), (2, 1, 1, 1));
+    drop(folder);
+}
+
+#[test]
+fn a_snapshot_is_a_table_for_scripts() {
+    let folder = Folder::new()
+        .plan(&["baseline", "vae", "acai"])
+        .with("baseline", State::Done, SAMPLES)
+        .with("vae", State::Failed, 4096);
+    let text = snapshot(&folder.sweep());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "quick: stopped, 66 % of 3 cells (1 done, 1 failed, 1 waiting)");
+    let words = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
+    assert_eq!(words(lines[1])[..4], ["cell", "state", "percent", "samples/s"]);
+    let done = [&cell("baseline").id(), "done", "100", "100", "6.25e-4", "0.0625", "6.25e-3", "-"];
+    assert_eq!(words(lines[2]), done);
+    assert_eq!(words(lines[4]), [&cell("acai").id(), "waiting", "0", "-", "-", "-", "-", "-"]);
+    assert_eq!(
+        lines[5],
+        format!("{}: loss/autoencoder became NaN; lower the learning rate", cell("vae").id())
+    );
+}

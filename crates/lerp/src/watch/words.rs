@@ -1,0 +1,109 @@
+//! Numbers and lines of text for people.
+
+pub use crate::sweep::duration;
+
+/// A number in few characters: three digits or so.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    if !value.is_finite() {
+        "-".into()
+    } else if size != 0.0 && !(1e-2..1e5).contains(&size) {
+        format!("{value:.2e}")
+    } else if size >= 100.0 {
+        format!("{value:.0}")
+    } else if size >= 10.0 {
+        format!("{value:.1}")
+    } else if size >= 1.0 {
+        format!("{value:.2}")
+    } else if size == 0.0 {
+        "0".into()
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+/// A count: `960`, `65.5k`, `16.8M`.
+pub fn count(value: f64) -> String {
+    match value {
+        v if v >= 1e6 => format!("{:.1}M", v / 1e6),
+        v if v >= 1e3 => format!("{:.1}k", v / 1e3),
+        v => format!("{v:.0}"),
+    }
+}
+
+/// The first `width` characters, the last of which says that there are more.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(width.saturating_sub(1)).collect();
+    out.extend((width > 0).then_some('…'));
+    out
+}
+
+/// The last `width` characters, the first of which says that there are more: of a path the end tells most.
+pub fn cut_front(text: &str, width: usize) -> String {
+    let all = text.chars().count();
+    if all <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().skip(all - width.saturating_sub(1));
+    (width > 0).then_some('…').into_iter().chain(kept).collect()
+}
+
+/// A line broken into ones of `width`, at spaces where there are any.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut room = width;
+    for word in text.split_inclusive(' ') {
+        let long = word.trim_end().chars().count();
+        if long > room && room < width {
+            lines.push(String::new());
+            room = width;
+        }
+        for c in word.chars() {
+            if room == 0 {
+                // A space at a line's end is not seen.
+                if c == ' ' {
+                    continue;
+                }
+                lines.push(String::new());
+                room = width;
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(c);
+            }
+            room -= 1;
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(
+            [1.3e-4, 0.0123, 3.25, 42.0, 1234.5].map(number),
+            ["1.30e-4", "0.0123", "3.25", "42.0", "1234"]
+        );
+        assert_eq!((number(0.0), number(f64::NAN)), ("0".into(), "-".into()));
+        assert_eq!([512.0, 65536.0, 16_777_216.0].map(count), ["512", "65.5k", "16.8M"]);
+    }
+
+    #[test]
+    fn text_fits() {
+        assert_eq!(
+            (cut("abcdef", 4), cut("abc", 4), cut("abc", 0)),
+            ("abc…".into(), "abc".into(), String::new())
+        );
+        assert_eq!((cut_front("abcdef", 4), cut_front("abc", 0)), ("…def".into(), String::new()));
+        assert_eq!(wrap("lower the learning rate", 10), ["lower the ", "learning ", "rate"]);
+        assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrap("", 3), [""]);
+        assert_eq!(wrap("ab", 0), ["a", "b"]);
+    }
+}
