@@ -21,7 +21,7 @@ mod style;
 mod summary;
 mod table;
 mod terminal;
-mod text;
+pub mod text;
 
 use std::{
     fs,

@@ -5,13 +5,14 @@
 //! * [`train`]: a whole run in a directory: data, evaluation, metrics, checkpoints; resumes bit for bit.
 //! * [`Cell`], [`Run`]: what a run is and how it is read back.
 //! * [`conformance`]: what every variant must satisfy.
+//! * [`events`]: the file format of TensorBoard.
 
 mod cell;
 mod checkpoint;
 pub mod conformance;
 mod error;
 mod evaluate;
-mod events;
+pub mod events;
 mod learner;
 mod metrics;
 mod rundir;
