@@ -4,7 +4,7 @@ use anyhow::Result;
 use lerp_core::{Hyper, ImageShape, LatentShape, Network};
 use lerp_data::{protocols, split_option};
 use lerp_eval::final_value;
-use lerp_report::text::{markdown, number, thousands, two_digits};
+use lerp_report::text::{count, markdown, number, thousands, two_digits};
 use lerp_train::Provenance;
 
 use super::{
@@ -38,7 +38,7 @@ pub struct About<'a> {
 impl About<'_> {
     /// `README.md`.
     pub fn card(&self) -> Result<String> {
-        let title = markdown(&self.config.title.to_owned());
+        let title = markdown(self.config.title);
         let parts = [
             self.front()?,
             format!("# {title} on {}\n", markdown(&self.dataset())),
@@ -99,8 +99,10 @@ impl About<'_> {
             quoted(&self.dataset())?
         );
         for (name, value, _) in self.finals() {
-            // What is undefined has no number there.
-            if value.is_finite() && (name.starts_with("eval/") || name.starts_with("final/")) {
+            // What is undefined has no number there, and counts are no metrics.
+            let counts = ["images", "iterations", "converged"].iter().any(|end| name.ends_with(end));
+            let measured = name.starts_with("eval/") || name.starts_with("final/");
+            if value.is_finite() && measured && !counts {
                 text += &format!("    - {{type: {}, value: {value}}}\n", quoted(name)?);
             }
         }
@@ -141,7 +143,8 @@ impl About<'_> {
         let row = |(name, value, n): (&str, f64, usize)| format!("| {name} | {} | {n} |\n", short(value));
         let rows: String = self.finals().into_iter().map(row).collect();
         format!(
-            "After {} samples, seed {}, on {device}: the median of the last evaluations of this one run. On lines a \
+            "After {} samples, seed {}, on {device}: the median of the last evaluations of this one run; what begins with \
+             `final/` was measured once, at its end. On lines a \
              distance is the cosine distance of a decoded image to the nearest true line. NaN is what is undefined.\n\n\
              | metric | final value | evaluations |\n|---|---:|---:|\n{rows}",
             thousands(self.loaded.run.status.samples),
@@ -204,7 +207,7 @@ impl About<'_> {
             ("configuration hash", id.rsplit('-').next().unwrap_or(id).to_owned()),
             ("git revision", git.clone()),
             ("versions", format!("Lerpbench {version}, candle {candle}")),
-            ("device", format!("{device}, {threads} threads")),
+            ("device", format!("{device}, {}", count(*threads, "thread"))),
             ("started", started.clone()),
             ("seconds of training and evaluation", format!("{:.0}", self.loaded.run.status.wall_s)),
             ("SHA-256 of the images", data.clone().unwrap_or_else(|| "drawn, none".into())),
@@ -213,7 +216,7 @@ impl About<'_> {
             rows.push(("images", format!("{train} to train, {test} to test")));
         }
         rows.push(("command that makes it again", command.clone()));
-        table(["", ""], rows.into_iter().map(|(name, value)| (name.to_owned(), value)))
+        table(["what", "value"], rows.into_iter().map(|(name, value)| (name.to_owned(), value)))
     }
 
     fn loading(&self) -> String {
@@ -234,7 +237,7 @@ impl About<'_> {
         let critic = if self.critic { ", the critic's answers" } else { "" };
         format!(
             "## Load it in candle\n\nIn Lerpbench's workspace (`cargo run --release -p lerp --example load_model -- \
-             FOLDER`), or anywhere with `lerp` and `lerp-core` of revision {} as dependencies:\n\n```rust\n{}```\n\n\
+             FOLDER`), or anywhere with `lerp` and `lerp-core` as dependencies (the run's revision is {}):\n\n```rust\n{}```\n\n\
              ## Load it in PyTorch\n\n{torch}\n\
              ## Check it\n\n`check.safetensors` has {} images and what this model makes of them (latents{critic}, \
              features, reconstructions), and fixed latents `z` with their images `decoded`, in the layout of the \
@@ -245,11 +248,11 @@ impl About<'_> {
     }
 
     fn table_of_parameters(&self) -> String {
-        let count: usize = self.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        let numbers: usize = self.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
         let mut text = format!(
             "{} numbers, all `f32`. Images and latents are `[batch, height, width, channels]`; where a latent is flattened, \
              in that order.\n\n| name | shape | layout | moved by |\n|---|---|---|---|\n",
-            thousands(count as u64)
+            thousands(numbers as u64)
         );
         for Parameter { name, shape, moved_by } in &self.parameters {
             text += &format!("| `{name}` | {shape:?} | {} | {moved_by} |\n", layout(name, shape));
@@ -302,7 +305,7 @@ fn about(variant: &str) -> Option<&'static str> {
             "A denoising autoencoder (section 4): `min ‖x − d(e(x + noise·ε))‖²`, where ε is drawn from N(0, I)."
         }
         "vae" => {
-            "A variational autoencoder (section 4): `min −E[log p(x|z)] + β·KL(q(z|x) ‖ N(0, I))`, where two dense layers \
+            "A variational autoencoder (section 4): `min −E[log p(x|z)] + beta·KL(q(z|x) ‖ N(0, I))`, where two dense layers \
              after the encoder give mean and logarithm of the variance of q(z|x), and the decoder gives logits of pixels \
              scaled to [0, 1]."
         }
@@ -311,7 +314,7 @@ fn about(variant: &str) -> Option<&'static str> {
              discriminator D of latents: `min BCE(D(z), 1) + BCE(D(e(x)), 0)`, z drawn from N(0, I)."
         }
         "vqvae" => {
-            "A vector-quantised autoencoder (section 4): `min ‖x − x̂‖² + β·mean((v − sg(code))²)`, where the vectors v are \
+            "A vector-quantised autoencoder (section 4): `min ‖x − x̂‖² + beta·mean((v − sg(code))²)`, where the vectors v are \
              projected from e(x), each is replaced by the nearest code of a codebook of moving averages, and two dense \
              layers bring them back for the decoder."
         }

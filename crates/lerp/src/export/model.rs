@@ -206,8 +206,13 @@ impl Check<'_> {
         }
         if let Some(vqvae) = self.build_as::<VqVae>(model)? {
             for (name, latents) in [("codes", &latents), ("codes_z", &z)] {
-                let codes = vqvae.bottleneck(latents)?.quantised.indices.to_dtype(DType::I64)?;
-                all.insert(name, codes.reshape((latents.dim(0)?, ()))?);
+                let quantised = vqvae.bottleneck(latents)?.quantised;
+                let images = latents.dim(0)?;
+                all.insert(name, quantised.indices.to_dtype(DType::I64)?.reshape((images, ()))?);
+                if name == "codes" {
+                    let width = quantised.vectors.dim(1)?;
+                    all.insert("vectors", quantised.vectors.reshape((images, (), width))?);
+                }
             }
         }
         if let (Some(weight), Some(bias)) = (self.tensors.get("cls.weight"), self.tensors.get("cls.bias")) {
