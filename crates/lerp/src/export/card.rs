@@ -1,5 +1,7 @@
 //! The card of a model: what it is, how good, how it came about, how to load it.
 
+use std::fmt::Write;
+
 use anyhow::Result;
 use lerp_core::{Hyper, ImageShape, LatentShape, Network};
 use lerp_data::{protocols, split_option};
@@ -86,24 +88,21 @@ impl About<'_> {
         text += "library_name: candle\npipeline_tag: image-feature-extraction\n";
         text +=
             "tags: [autoencoder, interpolation, representation-learning, lerpbench, \"arxiv:1807.07543\", ";
-        text += &format!("{}]\n", quoted(&cell.variant)?);
+        writeln!(text, "{}]", quoted(&cell.variant)?)?;
         let bare = split_option(&cell.dataset).0;
         if let Some(hub) = protocols().find(|known| known.name == bare).and_then(|known| known.hub) {
-            text += &format!("datasets: [{hub}]\n");
+            writeln!(text, "datasets: [{hub}]")?;
         }
-        text += &format!("model-index:\n- name: {}\n  results:\n", quoted(self.config.id)?);
+        writeln!(text, "model-index:\n- name: {}\n  results:", quoted(self.config.id)?)?;
         text += "  - task: {type: image-feature-extraction, name: Interpolation}\n";
-        text += &format!(
-            "    dataset: {{type: {}, name: {}}}\n    metrics:\n",
-            quoted(&cell.dataset)?,
-            quoted(&self.dataset())?
-        );
+        let (dataset, name) = (quoted(&cell.dataset)?, quoted(&self.dataset())?);
+        writeln!(text, "    dataset: {{type: {dataset}, name: {name}}}\n    metrics:")?;
         for (name, value, _) in self.finals() {
             // What is undefined has no number there, and counts are no metrics.
             let counts = ["images", "iterations", "converged"].iter().any(|end| name.ends_with(end));
             let measured = name.starts_with("eval/") || name.starts_with("final/");
             if value.is_finite() && measured && !counts {
-                text += &format!("    - {{type: {}, value: {value}}}\n", quoted(name)?);
+                writeln!(text, "    - {{type: {}, value: {value}}}", quoted(name)?)?;
             }
         }
         Ok(text + "---\n")
@@ -249,15 +248,15 @@ impl About<'_> {
 
     fn table_of_parameters(&self) -> String {
         let numbers: usize = self.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
-        let mut text = format!(
+        let row = |Parameter { name, shape, moved_by }: &Parameter| {
+            format!("| `{name}` | {shape:?} | {} | {moved_by} |\n", layout(name, shape))
+        };
+        format!(
             "{} numbers, all `f32`. Images and latents are `[batch, height, width, channels]`; where a latent is flattened, \
-             in that order.\n\n| name | shape | layout | moved by |\n|---|---|---|---|\n",
-            thousands(numbers as u64)
-        );
-        for Parameter { name, shape, moved_by } in &self.parameters {
-            text += &format!("| `{name}` | {shape:?} | {} | {moved_by} |\n", layout(name, shape));
-        }
-        text
+             in that order.\n\n| name | shape | layout | moved by |\n|---|---|---|---|\n{}",
+            thousands(numbers as u64),
+            self.parameters.iter().map(row).collect::<String>()
+        )
     }
 }
 
@@ -266,7 +265,7 @@ fn layout(name: &str, shape: &[usize]) -> &'static str {
     match (name, shape.len()) {
         (_, 4) if name.ends_with(".weight") => "kernel height, kernel width, in, out",
         (_, 2) if name.ends_with(".weight") => "in, out",
-        (_, 1) if name.ends_with(".bias") => "out",
+        (_, 1) if name.rsplit('.').next() == Some("bias") => "out",
         ("vq.means", _) => "code, number",
         ("vq.ema_means", _) => "code, number; sums of the vectors of each code",
         ("vq.ema_count", _) => "code; vectors of each",

@@ -97,7 +97,7 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
         image: spec.image,
         latent: spec.latent,
         features: spec.features,
-        classes: tensors.get("cls.bias").map(|bias| bias.dims1()).transpose()?,
+        classes: tensors.get("cls.bias").map(Tensor::dims1).transpose()?,
         step: cell.steps(),
         cell,
         provenance: &run.record.provenance,

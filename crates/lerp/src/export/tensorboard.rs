@@ -1,6 +1,6 @@
 //! `tensorboard`: a folder of logs in which TensorBoard shows all runs of a sweep.
 
-use std::{fs, path::Path};
+use std::{fmt::Write, fs, path::Path};
 
 use anyhow::{Context, Result};
 use lerp_train::{
@@ -56,7 +56,7 @@ fn names(record: &RunRecord) -> (String, String) {
 fn settings(record: &RunRecord) -> Result<String> {
     let mut text = String::from("| setting | value |\n|---|---|\n");
     for (name, value) in flat(record)? {
-        text += &format!("| {name} | {} |\n", lerp_report::text::markdown(&plain(&value)));
+        writeln!(text, "| {name} | {} |", lerp_report::text::markdown(&plain(&value)))?;
     }
     Ok(text)
 }
@@ -91,5 +91,5 @@ fn preview(path: &Path) -> Result<Option<Preview>> {
         .filter(|_| bytes.starts_with(b"\x89PNG\r\n\x1a\n"))
         .with_context(|| format!("{} is no PNG; delete it to export without it", path.display()))?;
     let channels = if *color == RGB { 3 } else { 1 };
-    Ok(Some(Preview { width, height, channels, bytes }))
+    Ok(Some(Preview { bytes, width, height, channels }))
 }
