@@ -194,7 +194,7 @@ impl About<'_> {
             ),
             _ => {}
         }
-        limits.iter().map(|limit| format!("* {limit}\n")).collect()
+        format!("* {}\n", limits.join("\n* "))
     }
 
     fn provenance(&self) -> String {
