@@ -108,6 +108,8 @@ pub struct Protocol {
     pub network: Network,
     /// Number of classes; 0 where images have no labels.
     pub classes: usize,
+    /// Its repository on the Hugging Face hub, such as `ylecun/mnist`; none of what is drawn.
+    pub hub: Option<&'static str>,
 }
 
 /// The paper's datasets in its order.
@@ -118,6 +120,7 @@ pub fn protocols() -> impl Iterator<Item = Protocol> {
         image: Lines.image(),
         network: Lines.network(),
         classes: Lines.classes(),
+        hub: None,
     };
     let of = |known: &Known| Protocol {
         name: known.name,
@@ -125,6 +128,7 @@ pub fn protocols() -> impl Iterator<Item = Protocol> {
         image: known.image(),
         network: known.network(),
         classes: known.classes,
+        hub: Some(known.hub.repository),
     };
     std::iter::once(lines).chain(KNOWN.iter().map(of))
 }

@@ -22,7 +22,7 @@ mod style;
 mod summary;
 mod table;
 mod terminal;
-mod text;
+pub mod text;
 mod verdict;
 
 use std::{

@@ -1,7 +1,8 @@
-//! TensorBoard events: the metrics once more, in the file format that TensorBoard reads.
+//! TensorBoard events: the metrics once more, in the file format that TensorBoard reads; and, for exports, text, images
+//! and hyperparameters.
 //!
 //! A file is a sequence of records (length, masked CRC-32C of the length, data, masked CRC-32C of the data); each holds
-//! an `Event` in protocol-buffer encoding, of which only four fields are needed here.
+//! an `Event` in protocol-buffer encoding, of which only few fields are needed here.
 
 use std::{
     fs::{File, OpenOptions},
@@ -9,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use serde_json::{Map, Value};
 
 use crate::{Error, Result, Row};
 
@@ -23,9 +26,7 @@ impl Events {
     /// Starts the file of the run in `dir` with the rows that are already known.
     pub fn create(dir: &Path, rows: &[Row]) -> Result<Self> {
         let path = dir.join("events.out.tfevents.0.lerp");
-        let mut version = Vec::new();
-        field(&mut version, 3, b"brain.Event:2");
-        let mut bytes = record(&event(0, &version));
+        let mut bytes = version(now());
         bytes.extend(rows.iter().flat_map(row_record));
         crate::write_atomic(&path, &bytes)?;
         let file = OpenOptions::new().append(true).open(&path).map_err(Error::file("write", &path))?;
@@ -39,27 +40,194 @@ impl Events {
     }
 }
 
+/// What an [`Entry`] shows.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// A number, kept as `f32`.
+    Scalar(f64),
+    /// Markdown.
+    Text(&'a str),
+    /// A picture.
+    Image {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// 1 for gray, 3 for colour.
+        channels: u32,
+        /// The PNG file.
+        png: &'a [u8],
+    },
+    /// The beginning of a run with its settings (numbers, texts or truth values), for the tab of hyperparameters.
+    Begin {
+        /// Runs of one group differ in the seed alone.
+        group: &'a str,
+        /// Settings by name.
+        settings: &'a Map<String, Value>,
+    },
+    /// The end of a run.
+    End {
+        /// Whether it is complete.
+        done: bool,
+    },
+}
+
+/// One thing that TensorBoard shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Its name; the beginning and the end of a run have names of their own.
+    pub tag: &'a str,
+    /// The step, for which we take samples.
+    pub step: u64,
+    /// When it was, in seconds since 1970.
+    pub time: f64,
+    /// What it shows.
+    pub content: Content<'a>,
+}
+
+/// A whole file of events.
+pub fn file(entries: &[Entry]) -> Vec<u8> {
+    let mut bytes = version(entries.first().map_or(0.0, |entry| entry.time));
+    bytes.extend(entries.iter().flat_map(Entry::record));
+    bytes
+}
+
+impl Entry<'_> {
+    fn record(&self) -> Vec<u8> {
+        let mut value = Vec::new();
+        let tag = match self.content {
+            Content::Begin { .. } => "_hparams_/session_start_info",
+            Content::End { .. } => "_hparams_/session_end_info",
+            _ => self.tag,
+        };
+        field(&mut value, 1, tag.as_bytes());
+        match self.content {
+            Content::Scalar(number) => {
+                value.push(2 << 3 | 5);
+                value.extend((number as f32).to_le_bytes());
+            }
+            Content::Text(text) => {
+                let mut tensor = tensor(STRINGS, 1);
+                field(&mut tensor, 8, text.as_bytes());
+                field(&mut value, 8, &tensor);
+                field(&mut value, 9, &metadata("text", &[]));
+            }
+            Content::Image { width, height, channels, png } => {
+                let mut image = Vec::new();
+                for (number, size) in [(1, height), (2, width), (3, channels)] {
+                    whole(&mut image, number, size.into());
+                }
+                field(&mut image, 4, png);
+                field(&mut value, 4, &image);
+            }
+            Content::Begin { group, settings } => {
+                let mut start = Vec::new();
+                for (key, setting) in settings {
+                    let mut pair = Vec::new();
+                    field(&mut pair, 1, key.as_bytes());
+                    field(&mut pair, 2, &json(setting));
+                    field(&mut start, 1, &pair);
+                }
+                field(&mut start, 4, group.as_bytes());
+                real(&mut start, 5, self.time);
+                session(&mut value, 3, &start);
+            }
+            Content::End { done } => {
+                const SUCCESS: u64 = 1;
+                const FAILURE: u64 = 2;
+                let mut end = Vec::new();
+                whole(&mut end, 1, if done { SUCCESS } else { FAILURE });
+                real(&mut end, 2, self.time);
+                session(&mut value, 4, &end);
+            }
+        }
+        let (mut summary, mut rest) = (Vec::new(), Vec::new());
+        field(&mut summary, 1, &value);
+        field(&mut rest, 5, &summary);
+        record(&event(self.time, self.step, &rest))
+    }
+}
+
+/// Types of a `TensorProto`.
+const FLOATS: u64 = 1;
+const STRINGS: u64 = 7;
+
+/// A `TensorProto` of `size` elements, but for the elements.
+fn tensor(kind: u64, size: u64) -> Vec<u8> {
+    let (mut dimension, mut shape, mut tensor) = (Vec::new(), Vec::new(), Vec::new());
+    whole(&mut dimension, 1, size);
+    field(&mut shape, 2, &dimension);
+    whole(&mut tensor, 1, kind);
+    field(&mut tensor, 2, &shape);
+    tensor
+}
+
+/// A `SummaryMetadata` that says which plugin shows a value.
+fn metadata(plugin: &str, content: &[u8]) -> Vec<u8> {
+    let (mut data, mut metadata) = (Vec::new(), Vec::new());
+    field(&mut data, 1, plugin.as_bytes());
+    if !content.is_empty() {
+        field(&mut data, 2, content);
+    }
+    field(&mut metadata, 1, &data);
+    metadata
+}
+
+/// A record of the plugin of hyperparameters, which is all metadata; the value itself is empty.
+fn session(value: &mut Vec<u8>, number: u8, info: &[u8]) {
+    let mut content = Vec::new();
+    field(&mut content, number, info);
+    field(value, 8, &tensor(FLOATS, 0));
+    field(value, 9, &metadata("hparams", &content));
+}
+
+/// A `google.protobuf.Value`; what is no number and no truth value is text.
+fn json(setting: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    match (setting, setting.as_f64()) {
+        (_, Some(number)) => real(&mut out, 2, number),
+        (Value::Bool(truth), _) => whole(&mut out, 4, u64::from(*truth)),
+        (Value::String(text), _) => field(&mut out, 3, text.as_bytes()),
+        (other, _) => field(&mut out, 3, other.to_string().as_bytes()),
+    }
+    out
+}
+
 fn row_record(row: &Row) -> Vec<u8> {
-    let mut value = Vec::new();
-    field(&mut value, 1, row.metric.as_bytes());
-    value.push(2 << 3 | 5);
-    value.extend((row.value as f32).to_le_bytes());
-    let mut summary = Vec::new();
-    field(&mut summary, 1, &value);
-    let mut rest = Vec::new();
-    field(&mut rest, 5, &summary);
-    record(&event(row.samples, &rest))
+    let content = Content::Scalar(row.value);
+    Entry { tag: &row.metric, step: row.samples, time: now(), content }.record()
+}
+
+/// The record that a file begins with.
+fn version(time: f64) -> Vec<u8> {
+    let mut version = Vec::new();
+    field(&mut version, 3, b"brain.Event:2");
+    record(&event(time, 0, &version))
 }
 
 /// An `Event`: wall time (field 1), step (field 2; we count samples), then `rest`.
-fn event(step: u64, rest: &[u8]) -> Vec<u8> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-    let mut bytes = vec![1 << 3 | 1];
-    bytes.extend(now.to_le_bytes());
-    bytes.push(2 << 3);
-    varint(&mut bytes, step);
+fn event(time: f64, step: u64, rest: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    real(&mut bytes, 1, time);
+    whole(&mut bytes, 2, step);
     bytes.extend(rest);
     bytes
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+/// A field that is a whole number.
+fn whole(out: &mut Vec<u8>, number: u8, value: u64) {
+    out.push(number << 3);
+    varint(out, value);
+}
+
+/// A field that is a real number of 64 bits.
+fn real(out: &mut Vec<u8>, number: u8, value: f64) {
+    out.push(number << 3 | 1);
+    out.extend(value.to_le_bytes());
 }
 
 /// A length-delimited field.

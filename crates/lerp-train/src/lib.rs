@@ -7,13 +7,14 @@
 //!   worker is on it, what it does ([`Live`]).
 //! * [`measure`]: a finished run once more.
 //! * [`conformance`]: what every variant must satisfy.
+//! * [`events`]: the file format of TensorBoard.
 
 mod cell;
 mod checkpoint;
 pub mod conformance;
 mod error;
 mod evaluate;
-mod events;
+pub mod events;
 mod learner;
 mod live;
 mod measure;

@@ -30,6 +30,8 @@ pub enum Verb {
     Report(ReportArgs),
     /// One table of one or more sweeps on the terminal, best value bold, the paper's number beside
     Compare(CompareArgs),
+    /// Write a sweep for other programs: TensorBoard, CSV, models with cards that load in candle and PyTorch
+    Export(ExportArgs),
     /// Compare this build with the golden values; one line a check, exit 1 on a miss
     Verify(VerifyArgs),
     /// Measure speed
@@ -167,6 +169,25 @@ pub struct CompareArgs {
     /// Folders of sweeps
     #[arg(required = true)]
     pub dirs: Vec<PathBuf>,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Folder of the sweep, or of one run
+    pub dir: PathBuf,
+    /// tensorboard, csv or models; several with commas
+    #[arg(long, value_name = "KIND,KIND", value_delimiter = ',', required = true)]
+    pub to: Vec<String>,
+    /// Folder of the export [default: DIR/export]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Only these variants
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub variants: Option<Vec<String>>,
+    /// Only these seeds: 0..5 (0 to 4), 3 or 0,2,7
+    #[arg(long, value_name = "SEEDS", allow_hyphen_values = true)]
+    pub seeds: Option<String>,
 }
 
 /// `verify`.

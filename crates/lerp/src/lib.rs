@@ -14,6 +14,7 @@ mod bench;
 mod cli;
 mod data;
 mod device;
+mod export;
 mod plan;
 mod provenance;
 mod registry;
@@ -104,6 +105,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             say(compare(&args.dirs)?.trim_end());
             Ok(true)
         }
+        Verb::Export(args) => export::export(registry, &args),
         Verb::Verify(args) => verify(&args),
         Verb::Bench(Bench::Step(args)) => bench::step(registry, &args),
         Verb::Bench(Bench::Ops(args)) => bench::ops(&args),

@@ -37,6 +37,17 @@ fn it_is_swept_and_tabled_beside_the_baseline() {
     let table = std::fs::read_to_string(dir.path().join("tables/table1.md")).unwrap();
     assert!(table.contains("| Latent noise") && table.contains("| Baseline"), "{table}");
     assert!(dir.path().join("figures/figure3.png").exists());
+
+    let output = program().args(["export", "--to", "models"]).arg(dir.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for entry in std::fs::read_dir(dir.path().join("export/models")).unwrap() {
+        let folder = entry.unwrap().path();
+        let ours = folder.to_string_lossy().contains("latent-noise");
+        let card = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        assert_eq!(card.contains("needs code of its own"), ours, "{card}");
+        assert_eq!(folder.join("lerp_torch.py").exists(), !ours);
+        assert!(card.contains("`enc.conv0.weight`") && folder.join("check.safetensors").exists());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Time in which a signal to stop is heard.
 const HEAR: Duration = Duration::from_millis(250);
+
+/// Time that the loop has to end after such a signal.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Gives the terminal back, however this ends.
 struct Restore;
@@ -37,7 +41,14 @@ pub fn run(mut app: App) -> Result<()> {
     const WHAT: &str = "cannot draw on this terminal (--once prints a table)";
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot catch signals")?;
+    let end = move || {
+        flag.store(true, Ordering::Relaxed);
+        // Where the terminal itself went away, the wait for keys never ends.
+        thread::sleep(PATIENCE);
+        drop(Restore);
+        std::process::exit(1);
+    };
+    ctrlc::set_handler(end).context("cannot catch signals")?;
     let _restore = Restore;
     // Its hook gives the terminal back before a panic is told; readers' panics are not told at all, so that hook comes last.
     let mut terminal = ratatui::try_init().context(WHAT)?;

@@ -1,0 +1,345 @@
+//! The card of a model: what it is, how good, how it came about, how to load it.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use lerp_core::{Hyper, ImageShape, LatentShape, Network};
+use lerp_data::{protocols, split_option};
+use lerp_eval::final_value;
+use lerp_report::text::{count, markdown, number, thousands, two_digits};
+use lerp_train::Provenance;
+
+use super::{
+    Loaded, flat,
+    model::{Config, Parameter},
+    plain,
+};
+
+/// The way to load a model in candle: an example of this crate, so that it compiles.
+const CANDLE: &str = include_str!("../../examples/load_model.rs");
+
+/// What the paper trains on, at what rate, with what batch.
+const PAPER: (u64, f64, usize) = (1 << 24, 1e-4, 64);
+
+/// What a card is about.
+pub struct About<'a> {
+    /// The run.
+    pub loaded: &'a Loaded,
+    /// `config.json`.
+    pub config: &'a Config<'a>,
+    /// The variant's hyperparameters in the paper.
+    pub protocol: Hyper,
+    /// All tensors.
+    pub parameters: Vec<Parameter>,
+    /// Whether `lerp_torch.py` knows the variant.
+    pub in_torch: bool,
+    /// Whether the critic's answers are in `check.safetensors`.
+    pub critic: bool,
+}
+
+impl About<'_> {
+    /// `README.md`.
+    pub fn card(&self) -> Result<String> {
+        let title = markdown(self.config.title);
+        let parts = [
+            self.front()?,
+            format!("# {title} on {}\n", markdown(&self.dataset())),
+            self.what(),
+            format!("## Configuration\n\n{}", self.configuration()?),
+            format!("## Results\n\n{}", self.results()),
+            format!("## Limits\n\n{}", self.limits()),
+            format!("## Provenance\n\n{}", self.provenance()),
+            self.loading(),
+            format!("## Parameters\n\n{}", self.table_of_parameters()),
+        ];
+        Ok(parts.join("\n"))
+    }
+
+    /// The dataset's name in text.
+    fn dataset(&self) -> String {
+        let name = &self.config.cell.dataset;
+        let bare = split_option(name).0;
+        protocols().find(|known| known.name == bare).map_or_else(|| name.clone(), |known| known.title.into())
+    }
+
+    /// Metrics with their final values, in the order in which they were first measured.
+    fn finals(&self) -> Vec<(&str, f64, usize)> {
+        let metrics = &self.loaded.metrics;
+        let mut names: Vec<&str> = Vec::new();
+        for row in &metrics.0 {
+            if !names.contains(&row.metric.as_str()) {
+                names.push(&row.metric);
+            }
+        }
+        let value = |name| {
+            let values: Vec<f64> = metrics.series(name).map(|row| row.value).collect();
+            (name, final_value(&values), values.len())
+        };
+        names.into_iter().map(value).collect()
+    }
+
+    /// What the Hugging Face hub reads.
+    fn front(&self) -> Result<String> {
+        let cell = &self.config.cell;
+        // JSON's strings are YAML's.
+        let quoted = |text: &str| serde_json::to_string(text);
+        let mut text =
+            String::from("---\n# There is no licence here: whoever publishes the model chooses one.\n");
+        text += "library_name: candle\npipeline_tag: image-feature-extraction\n";
+        text +=
+            "tags: [autoencoder, interpolation, representation-learning, lerpbench, \"arxiv:1807.07543\", ";
+        writeln!(text, "{}]", quoted(&cell.variant)?)?;
+        let bare = split_option(&cell.dataset).0;
+        if let Some(hub) = protocols().find(|known| known.name == bare).and_then(|known| known.hub) {
+            writeln!(text, "datasets: [{hub}]")?;
+        }
+        writeln!(text, "model-index:\n- name: {}\n  results:", quoted(self.config.id)?)?;
+        text += "  - task: {type: image-feature-extraction, name: Interpolation}\n";
+        let (dataset, name) = (quoted(&cell.dataset)?, quoted(&self.dataset())?);
+        writeln!(text, "    dataset: {{type: {dataset}, name: {name}}}\n    metrics:")?;
+        for (name, value, _) in self.finals() {
+            // What is undefined has no number there, and counts are no metrics.
+            let counts = ["images", "iterations", "converged"].iter().any(|end| name.ends_with(end));
+            let measured = name.starts_with("eval/") || name.starts_with("final/");
+            if value.is_finite() && measured && !counts {
+                writeln!(text, "    - {{type: {}, value: {value}}}", quoted(name)?)?;
+            }
+        }
+        Ok(text + "---\n")
+    }
+
+    fn what(&self) -> String {
+        let ImageShape { height, width, channels } = self.config.image;
+        let LatentShape { height: h, width: w, channels: c } = self.config.latent;
+        let about = about(&self.config.cell.variant).map_or_else(
+            || "It is a variant of its author's own, trained and measured with Lerpbench.".to_owned(),
+            |about| {
+                format!(
+                    "{about} Here e is the encoder, d the decoder, x an image and z a latent; the losses are means over \
+                     the batch."
+                )
+            },
+        );
+        format!(
+            "{about}\n\nImages are {height}x{width}x{channels} with values in [-1, 1], latents {h}x{w}x{c} ({} numbers). \
+             Interpolations are decoded mixtures of two latents.\n\nTrained with [Lerpbench]({}), which measures how well \
+             autoencoders interpolate, after D. Berthelot, C. Raffel, A. Roy and I. Goodfellow, \"Understanding and \
+             Improving Interpolation in Autoencoders via an Adversarial Regularizer\", ICLR 2019, \
+             [arXiv:1807.07543](https://arxiv.org/abs/1807.07543).\n",
+            self.config.latent.dims(),
+            env!("CARGO_PKG_REPOSITORY"),
+        )
+    }
+
+    fn configuration(&self) -> Result<String> {
+        let rows = flat(self.config.cell)?.into_iter().map(|(name, value)| (name, plain(&value)));
+        Ok(table(["setting", "value"], rows))
+    }
+
+    fn results(&self) -> String {
+        let Provenance { device, .. } = self.config.provenance;
+        let cell = self.config.cell;
+        let row = |(name, value, n): (&str, f64, usize)| format!("| {name} | {} | {n} |\n", short(value));
+        let rows: String = self.finals().into_iter().map(row).collect();
+        format!(
+            "After {} samples, seed {}, on {device}: the median of the last evaluations of this one run; what begins with \
+             `final/` was measured once, at its end. On lines a \
+             distance is the cosine distance of a decoded image to the nearest true line. NaN is what is undefined.\n\n\
+             | metric | final value | evaluations |\n|---|---:|---:|\n{rows}",
+            thousands(self.loaded.run.status.samples),
+            cell.seed,
+        )
+    }
+
+    fn limits(&self) -> String {
+        let cell = self.config.cell;
+        let (samples, rate, batch) = PAPER;
+        let mut limits = vec!["One run of one seed; the paper's numbers are of five.".to_owned()];
+        if cell.samples < samples {
+            limits.push(format!(
+                "A short run: {} samples are {} % of the paper's {}.",
+                thousands(cell.samples),
+                number(two_digits(100.0 * cell.samples as f64 / samples as f64)),
+                thousands(samples)
+            ));
+        }
+        if (cell.learning_rate - rate).abs() > 1e-12 {
+            limits
+                .push(format!("Learning rate {} instead of the paper's {rate}.", number(cell.learning_rate)));
+        }
+        if cell.batch != batch {
+            limits.push(format!("Batch {} instead of the paper's {batch}.", cell.batch));
+        }
+        for (name, paper) in &self.protocol {
+            if let Some(ours) = cell.hyper.get(name).filter(|ours| ours.as_f64() != paper.as_f64()) {
+                limits.push(format!("{name} is {ours} instead of the default {paper}."));
+            }
+        }
+        let bare = split_option(&cell.dataset).0;
+        if let Some(known) = protocols().find(|known| known.name == bare) {
+            let (Network { depth, .. }, protocol) = (cell.network, known.network);
+            if depth != protocol.depth {
+                let paper = protocol.depth;
+                limits.push(format!("A network of depth {depth} instead of the paper's {paper}."));
+            }
+        }
+        limits.push("It knows images of this dataset and size only; decoded values are not clipped.".into());
+        match cell.variant.as_str() {
+            "vae" => limits.push(
+                "Measured with samples of q(z|x) as latents; the code in PyTorch gives their mean.".into(),
+            ),
+            "vqvae" => limits.push(
+                "As in the paper's code, codes that are never used are not restarted: few may be in use."
+                    .into(),
+            ),
+            _ => {}
+        }
+        format!("* {}\n", limits.join("\n* "))
+    }
+
+    fn provenance(&self) -> String {
+        let Provenance { version, git, device, threads, candle, data, images, started, command } =
+            self.config.provenance;
+        let id = self.config.id;
+        let mut rows = vec![
+            ("run", id.to_owned()),
+            ("configuration hash", id.rsplit('-').next().unwrap_or(id).to_owned()),
+            ("git revision", git.clone()),
+            ("versions", format!("Lerpbench {version}, candle {candle}")),
+            ("device", format!("{device}, {}", count(*threads, "thread"))),
+            ("started", started.clone()),
+            ("seconds of training and evaluation", format!("{:.0}", self.loaded.run.status.wall_s)),
+            ("SHA-256 of the images", data.clone().unwrap_or_else(|| "drawn, none".into())),
+        ];
+        if let Some([train, test]) = images {
+            rows.push(("images", format!("{train} to train, {test} to test")));
+        }
+        rows.push(("command that makes it again", command.clone()));
+        table(["what", "value"], rows.into_iter().map(|(name, value)| (name.to_owned(), value)))
+    }
+
+    fn loading(&self) -> String {
+        let torch = if self.in_torch {
+            "`lerp_torch.py` beside this card is all of it (torch and safetensors):\n\n\
+             ```python\n\
+             from lerp_torch import load\n\n\
+             model = load(\".\")             # this folder\n\
+             z = model.encode(x)           # x: [n, channels, height, width] in [-1, 1]\n\
+             halfway = model.decode(0.5 * (z[:1] + z[1:2]))\n\
+             ```\n\n\
+             `python lerp_torch.py` compares its outputs with those in `check.safetensors`.\n"
+        } else {
+            "This variant is none of the seven that Lerpbench comes with, so loading it in PyTorch needs code of its own. \
+             `enc.*` and `dec.*` below are Lerpbench's encoder and decoder if the variant uses them; `lerp_torch.py` of \
+             an export of one of the seven shows how these go.\n"
+        };
+        let critic = if self.critic { ", the critic's answers" } else { "" };
+        format!(
+            "## Load it in candle\n\nIn Lerpbench's workspace (`cargo run --release -p lerp --example load_model -- \
+             FOLDER`), or anywhere with `lerp` and `lerp-core` as dependencies (the run's revision is {}):\n\n```rust\n{}```\n\n\
+             ## Load it in PyTorch\n\n{torch}\n\
+             ## Check it\n\n`check.safetensors` has {} images and what this model makes of them (latents{critic}, \
+             features, reconstructions), and fixed latents `z` with their images `decoded`, in the layout of the \
+             parameters. Nothing in it is random: of a VAE's latents it has the mean and the logarithm of the \
+             variance.\n",
+            self.config.provenance.git, CANDLE, 8
+        )
+    }
+
+    fn table_of_parameters(&self) -> String {
+        let numbers: usize = self.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        let row = |Parameter { name, shape, moved_by }: &Parameter| {
+            format!("| `{name}` | {shape:?} | {} | {moved_by} |\n", layout(name, shape))
+        };
+        format!(
+            "{} numbers, all `f32`. Images and latents are `[batch, height, width, channels]`; where a latent is flattened, \
+             in that order.\n\n| name | shape | layout | moved by |\n|---|---|---|---|\n{}",
+            thousands(numbers as u64),
+            self.parameters.iter().map(row).collect::<String>()
+        )
+    }
+}
+
+/// What the sizes of a tensor are.
+fn layout(name: &str, shape: &[usize]) -> &'static str {
+    match (name, shape.len()) {
+        (_, 4) if name.ends_with(".weight") => "kernel height, kernel width, in, out",
+        (_, 2) if name.ends_with(".weight") => "in, out",
+        (_, 1) if name.rsplit('.').next() == Some("bias") => "out",
+        ("vq.means", _) => "code, number",
+        ("vq.ema_means", _) => "code, number; sums of the vectors of each code",
+        ("vq.ema_count", _) => "code; vectors of each",
+        _ => "",
+    }
+}
+
+/// A table of two columns.
+fn table(heads: [&str; 2], rows: impl Iterator<Item = (String, String)>) -> String {
+    let rows = rows.map(|(name, value)| format!("| {} | {} |\n", markdown(&name), markdown(&value)));
+    format!("| {} | {} |\n|---|---|\n{}", heads[0], heads[1], rows.collect::<String>())
+}
+
+/// Four digits.
+fn short(value: f64) -> String {
+    let size = value.abs();
+    if !value.is_finite() || value == 0.0 {
+        return number(value);
+    }
+    if (1e-3..1e6).contains(&size) {
+        let decimals = (3.0 - size.log10().floor()).max(0.0) as usize;
+        return format!("{value:.decimals$}");
+    }
+    format!("{value:.3e}")
+}
+
+/// What one of the seven is, and its losses.
+fn about(variant: &str) -> Option<&'static str> {
+    Some(match variant {
+        "baseline" => "The plain autoencoder (section 2, equation 1): `min ‖x − d(e(x))‖²`.",
+        "dropout" => {
+            "An autoencoder with dropout on its latent (section 4): `min ‖x − d(m ⊙ e(x) / keep)‖²`, where the elements of \
+             m are 1 with probability keep, else 0."
+        }
+        "denoising" => {
+            "A denoising autoencoder (section 4): `min ‖x − d(e(x + noise·ε))‖²`, where ε is drawn from N(0, I)."
+        }
+        "vae" => {
+            "A variational autoencoder (section 4): `min −E[log p(x|z)] + beta·KL(q(z|x) ‖ N(0, I))`, where two dense layers \
+             after the encoder give mean and logarithm of the variance of q(z|x), and the decoder gives logits of pixels \
+             scaled to [0, 1]."
+        }
+        "aae" => {
+            "An adversarial autoencoder (section 4): `min ‖x − d(e(x))‖² + advweight·BCE(D(e(x)), 1)`, against a dense \
+             discriminator D of latents: `min BCE(D(z), 1) + BCE(D(e(x)), 0)`, z drawn from N(0, I)."
+        }
+        "vqvae" => {
+            "A vector-quantised autoencoder (section 4): `min ‖x − x̂‖² + beta·mean((v − sg(code))²)`, where the vectors v are \
+             projected from e(x), each is replaced by the nearest code of a codebook of moving averages, and two dense \
+             layers bring them back for the decoder."
+        }
+        "acai" => {
+            "The adversarially constrained autoencoder interpolation, ACAI (section 3, equations 2 and 3): \
+             `min ‖x − d(e(x))‖² + advweight·mean(c(x̂_α)²)`, against a critic c that guesses the coefficient α of decoded \
+             mixtures x̂_α = d(α·z₁ + (1 − α)·z₂): `min mean((c(x̂_α) − α)²) + mean(c(x̂ + reg·(x − x̂))²)`."
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::seven;
+
+    #[test]
+    fn the_seven_are_described() {
+        assert!(seven().iter().all(|variant| about(variant.name()).is_some()));
+        assert!(about("gan").is_none());
+    }
+
+    #[test]
+    fn numbers_have_four_digits() {
+        let texts = [0.0, 0.003_924_68, 131_072.0, 12.3456, 4.2e-7, f64::NAN].map(short);
+        assert_eq!(texts, ["0", "0.003925", "131072", "12.35", "4.200e-7", "NaN"]);
+    }
+}

@@ -1,0 +1,250 @@
+"""An autoencoder trained with Lerpbench, in PyTorch: any of the seven variants.
+
+    from lerp_torch import load
+    model = load("FOLDER")                     # the folder of config.json and model.safetensors
+    z = model.encode(x)                        # x: [n, channels, height, width], values in [-1, 1]
+    halfway = model.decode(0.5 * (z[:1] + z[1:2]))
+
+Images and latents are NCHW here, as everywhere in PyTorch. In the files they are NHWC and kernels of convolutions are
+[height, width, in, out], so `load` transposes. Where a latent is flattened, its order is (height, width, channel), as the
+rows of dense layers expect it. Names of parameters are the file's.
+
+    python lerp_torch.py [FOLDER]              # compares the outputs with those in check.safetensors
+
+Needs torch and safetensors.
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+# Largest deviation allowed, as a share of the largest value. Both programs compute in 32 bits and sum up to a few
+# thousand products in their own order, which leaves 1e-6 to 1e-5 after twenty layers.
+TOLERANCE = 1e-4
+
+
+def leaky(x):
+    return F.leaky_relu(x, 0.2)
+
+
+def flatten(z):
+    """[n, c, h, w] to [n, h*w*c], in the order (h, w, c)."""
+    return z.permute(0, 2, 3, 1).flatten(1)
+
+
+def unflatten(flat, latent):
+    """The inverse of `flatten`."""
+    shape = (-1, latent["height"], latent["width"], latent["channels"])
+    return flat.reshape(shape).permute(0, 3, 1, 2)
+
+
+def conv(inputs, outputs, size=3):
+    return nn.Conv2d(inputs, outputs, size, padding=size // 2)
+
+
+class Convolutions(nn.Module):
+    """Convolutions called conv0, conv1, ..."""
+
+    def __init__(self, layers):
+        super().__init__()
+        for i, layer in enumerate(layers):
+            self.add_module(f"conv{i}", layer)
+        self.count = len(layers)
+
+    def conv(self, i):
+        return getattr(self, f"conv{i}")
+
+
+class Encoder(Convolutions):
+    def __init__(self, channels, scales, depth, latent):
+        layers, width = [conv(channels, depth, 1)], depth
+        for scale in range(scales):
+            layers += [conv(width, depth << scale), conv(depth << scale, depth << scale)]
+            width = depth << scale
+        super().__init__(layers + [conv(width, depth << scales), conv(depth << scales, latent)])
+
+    def forward(self, x):
+        x = self.conv(0)(x)
+        for i in range(1, self.count - 2, 2):
+            x = F.avg_pool2d(leaky(self.conv(i + 1)(leaky(self.conv(i)(x)))), 2)
+        return self.conv(self.count - 1)(leaky(self.conv(self.count - 2)(x)))
+
+
+class Decoder(Convolutions):
+    def __init__(self, channels, scales, depth, latent):
+        layers, width = [], latent
+        for scale in reversed(range(scales)):
+            layers += [conv(width, depth << scale), conv(depth << scale, depth << scale)]
+            width = depth << scale
+        super().__init__(layers + [conv(width, depth), conv(depth, channels)])
+
+    def forward(self, z):
+        for i in range(0, self.count - 2, 2):
+            z = leaky(self.conv(i + 1)(leaky(self.conv(i)(z))))
+            z = F.interpolate(z, scale_factor=2, mode="nearest")
+        return self.conv(self.count - 1)(leaky(self.conv(self.count - 2)(z)))
+
+
+class Lerp(nn.Module):
+    """A model as `config.json` describes it, with fresh parameters; `load` gives the trained one."""
+
+    def __init__(self, config):
+        super().__init__()
+        cell = config["cell"]
+        self.config, self.variant, self.latent = config, cell["variant"], config["latent"]
+        network, dims = cell["network"], 1
+        for side in self.latent.values():
+            dims *= side
+        sizes = (config["image"]["channels"], network["scales"], network["depth"], network["latent"])
+        self.enc, self.dec = Encoder(*sizes), Decoder(*sizes)
+        if self.variant == "acai":
+            self.critic = Encoder(*sizes)
+        elif self.variant == "aae":
+            self.critic = nn.Module()
+            for i, (inputs, outputs) in enumerate([(dims, 100), (100, 100), (100, 1)]):
+                self.critic.add_module(f"dense{i}", nn.Linear(inputs, outputs))
+        elif self.variant == "vae":
+            self.lat = nn.Module()
+            self.lat.mu, self.lat.logvar = nn.Linear(dims, dims), nn.Linear(dims, dims)
+        elif self.variant == "vqvae":
+            hyper = cell["hyper"]
+            self.vectors = int(hyper["vectors"])
+            self.vq = nn.Module()
+            self.vq.proj = nn.Linear(dims, self.vectors * dims)
+            self.vq.vch2 = nn.Linear(self.vectors * dims, int(hyper["filter"]))
+            self.vq.vcfin = nn.Linear(int(hyper["filter"]), dims)
+            codes = int(hyper["codes"])
+            self.vq.register_buffer("means", torch.zeros(codes, dims))
+            self.vq.register_buffer("ema_means", torch.zeros(codes, dims))
+            self.vq.register_buffer("ema_count", torch.zeros(codes))
+        elif self.variant not in ("baseline", "dropout", "denoising"):
+            raise ValueError(f"'{self.variant}' is none of the seven variants; it needs code of its own")
+        self.cls = nn.Linear(config["features"], config["classes"]) if config["classes"] else None
+
+    def encode(self, x):
+        """The latent that is interpolated. Of a VAE the mean of q(z|x); the benchmark draws a sample there."""
+        return self.posterior(x)[0] if self.variant == "vae" else self.enc(x)
+
+    def decode(self, z, codes=None):
+        """The image of a latent, not clipped. `codes` are for a VQ-VAE, see `bottleneck`."""
+        if self.variant == "vqvae":
+            z = unflatten(self.bottleneck(z, codes), self.latent)
+        image = self.dec(z)
+        # 2 * sigmoid(logits) - 1
+        return torch.tanh(0.5 * image) if self.variant == "vae" else image
+
+    def reconstruct(self, x):
+        return self.decode(self.encode(x))
+
+    def posterior(self, x):
+        """Mean of a VAE's q(z|x) in the latent's shape, and the logarithm of its variance."""
+        h = flatten(self.enc(x))
+        return unflatten(self.lat.mu(h), self.latent), unflatten(self.lat.logvar(h), self.latent)
+
+    def features(self, x, codes=None):
+        """What the classifier sees, [n, features]."""
+        h = self.enc(x)
+        return self.bottleneck(h, codes) if self.variant == "vqvae" else flatten(h)
+
+    def classify(self, features):
+        """Logits of the classes, [n, classes]."""
+        return self.cls(features)
+
+    def guess(self, value):
+        """ACAI's critic: the coefficient that it sees in images, [n]. The AAE's discriminator: the logit that latents are
+        draws from the prior, [n]."""
+        if self.variant == "acai":
+            return self.critic(value).mean((1, 2, 3))
+        x = leaky(self.critic.dense0(flatten(value)))
+        return self.critic.dense2(leaky(self.critic.dense1(x)))[:, 0]
+
+    def project(self, z):
+        """A VQ-VAE's vectors of latents, [n, vectors, dims]."""
+        flat = flatten(z)
+        return self.vq.proj(flat).reshape(flat.shape[0], self.vectors, flat.shape[1])
+
+    def distances(self, vectors):
+        """Squared distances of vectors to all codes, [n, vectors, codes], in 64 bits: near codes are many."""
+        v, means = vectors.double(), self.vq.means.double()
+        return v.square().sum(-1, keepdim=True) - 2 * v @ means.T + means.square().sum(-1)
+
+    def bottleneck(self, z, codes=None):
+        """What a VQ-VAE's decoder sees, flat: each vector replaced by the nearest code, or by `codes` [n, vectors]."""
+        if codes is None:
+            codes = self.distances(self.project(z)).argmin(-1)
+        quantised = self.vq.means[codes].flatten(1)
+        return self.vq.vcfin(F.relu(self.vq.vch2(F.relu(quantised))))
+
+    forward = reconstruct
+
+
+def transposed(name, tensor):
+    """From the file's layout to PyTorch's."""
+    if name.endswith(".weight"):
+        return tensor.permute(3, 2, 0, 1).contiguous() if tensor.dim() == 4 else tensor.T.contiguous()
+    return tensor
+
+
+def load(folder="."):
+    """The trained model in `folder`, in evaluation mode."""
+    folder = Path(folder)
+    model = Lerp(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    tensors = load_file(folder / "model.safetensors")
+    model.load_state_dict({name: transposed(name, tensor) for name, tensor in tensors.items()})
+    return model.eval()
+
+
+@torch.no_grad()
+def check(folder="."):
+    """Compares with the outputs of the program that trained the model; the largest deviation, relative."""
+    model, expected = load(folder), load_file(Path(folder) / "check.safetensors")
+    nchw = {name: t.permute(0, 3, 1, 2) if t.dim() == 4 else t for name, t in expected.items()}
+    x, z = nchw["images"], nchw["z"]
+    codes, codes_z = nchw.get("codes"), nchw.get("codes_z")
+    latents, features = model.encode(x), model.features(x, codes)
+    ours = {
+        "latents": latents,
+        "features": features,
+        "reconstructions": model.decode(latents, codes),
+        "decoded": model.decode(z, codes_z),
+    }
+    if "logits" in nchw:
+        ours["logits"] = model.classify(features)
+    if model.variant == "vae":
+        ours["log_variance"] = flatten(model.posterior(x)[1])
+    if model.variant in ("acai", "aae"):
+        ours["critic"] = model.guess(ours["decoded"] if model.variant == "acai" else latents)
+    if model.variant == "vqvae":
+        ours["vectors"] = model.project(latents)
+    deviations = []
+    for name, value in ours.items():
+        # The critic's answer is a mean of values that cancel: its scale is that of what it estimates.
+        scale = max(nchw[name].abs().max().item(), 1.0 if name == "critic" else 1e-30)
+        deviations.append((value - nchw[name]).abs().max().item() / scale)
+        print(f"{name:<16} {deviations[-1]:.1e}")
+    for name, latent, chosen in [("codes", latents, codes), ("codes_z", z, codes_z)]:
+        if chosen is None:
+            continue
+        # Two codes may be equally near but for rounding: what was chosen must be as near as the nearest.
+        vectors = model.project(latent)
+        distances = model.distances(vectors)
+        excess = distances.gather(-1, chosen[..., None])[..., 0] - distances.min(-1).values
+        scale = vectors.square().sum(-1) + model.vq.means[chosen].square().sum(-1)
+        deviations.append((excess / scale.clamp_min(1e-30)).max().item())
+        same = (distances.argmin(-1) == chosen).sum().item()
+        print(f"{name:<16} {deviations[-1]:.1e}  ({same} of {chosen.numel()} the same)")
+    return math.inf if any(map(math.isnan, deviations)) else max(deviations)
+
+
+if __name__ == "__main__":
+    where = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent
+    found = check(where)
+    word = "ok" if found <= TOLERANCE else "DIFFERENT"
+    print(f"{word}: largest deviation {found:.1e} of the largest value, {TOLERANCE:.0e} allowed")
+    sys.exit(0 if found <= TOLERANCE else 1)

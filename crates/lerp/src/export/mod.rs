@@ -1,0 +1,199 @@
+//! `lerp export`: a sweep for other programs: TensorBoard, tables of numbers, models with their cards.
+
+mod card;
+mod csv;
+mod model;
+mod tensorboard;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use lerp_train::{Metrics, Run, runs_in, write_atomic};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    cli::ExportArgs,
+    plan::seeds,
+    registry::{Registry, unknown},
+    say::{complain, say},
+};
+
+/// What can be exported.
+const KINDS: [&str; 3] = ["tensorboard", "csv", "models"];
+
+/// A run with its metrics.
+struct Loaded {
+    run: Run,
+    metrics: Metrics,
+}
+
+/// Runs the verb; false if a model could not be exported.
+pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
+    for kind in &args.to {
+        if !KINDS.contains(&kind.as_str()) {
+            bail!("--to: {}", unknown("kind of export", kind, &KINDS));
+        }
+    }
+    let runs = chosen(args)?;
+    let out = args.out.clone().unwrap_or_else(|| args.dir.join("export"));
+    check_out(&args.dir, &out)?;
+    let wanted = |kind: &str| args.to.iter().any(|k| k == kind);
+    let (with, without): (Vec<&Loaded>, Vec<&Loaded>) =
+        runs.iter().partition(|loaded| model::is_in(&loaded.run));
+    if wanted("models") && with.is_empty() {
+        bail!(
+            "no finished run in {} has a model (published results come without them); train them here, or leave models \
+             out of --to",
+            args.dir.display()
+        );
+    }
+    if wanted("tensorboard") {
+        let folder = out.join("tensorboard");
+        runs.iter().try_for_each(|loaded| tensorboard::write(loaded, &folder))?;
+        say(&format!("{} runs: tensorboard --logdir {}", runs.len(), folder.display()));
+    }
+    if wanted("csv") {
+        let folder = out.join("csv");
+        csv::write(&runs, &folder)?;
+        say(&format!("{} runs: metrics.csv and runs.csv in {}", runs.len(), folder.display()));
+    }
+    if !wanted("models") {
+        return Ok(true);
+    }
+    let mut failed = 0;
+    for loaded in &with {
+        let folder = out.join("models").join(&loaded.run.record.id);
+        let written = model::write(registry, loaded, &folder);
+        match written.with_context(|| format!("{} is left out", loaded.run.record.id)) {
+            Ok(()) => say(&format!("model with its card: {}", folder.display())),
+            Err(error) => {
+                failed += 1;
+                complain(&error);
+            }
+        }
+    }
+    if !without.is_empty() {
+        let names: Vec<&str> = without.iter().map(|loaded| loaded.run.record.id.as_str()).collect();
+        say(&format!("Left out, for they are not finished or came without a model: {}.", names.join(", ")));
+    }
+    Ok(failed == 0)
+}
+
+/// The runs that are asked for.
+fn chosen(args: &ExportArgs) -> Result<Vec<Loaded>> {
+    let dir = &args.dir;
+    if !dir.is_dir() {
+        bail!("there is no folder {}", dir.display());
+    }
+    let mut runs = if dir.join("run.toml").exists() { vec![Run::read(dir)?] } else { runs_in(dir)? };
+    if runs.is_empty() {
+        bail!("{} has no runs; give the folder of a sweep, or of one of its runs", dir.display());
+    }
+    if let Some(variants) = &args.variants {
+        let mut known: Vec<&str> = runs.iter().map(|run| run.record.cell.variant.as_str()).collect();
+        known.sort_unstable();
+        known.dedup();
+        if let Some(name) = variants.iter().find(|name| !known.contains(&name.as_str())) {
+            bail!("{} in {}", unknown("variant", name, &known), dir.display());
+        }
+        runs.retain(|run| variants.contains(&run.record.cell.variant));
+    }
+    if let Some(text) = &args.seeds {
+        let seeds = seeds(text)?;
+        runs.retain(|run| seeds.contains(&run.record.cell.seed));
+        if runs.is_empty() {
+            bail!("no run in {} has a seed among {text}", dir.display());
+        }
+    }
+    runs.into_iter().map(|run| Ok(Loaded { metrics: run.metrics()?, run })).collect()
+}
+
+/// Exports do not lie among the runs, where they would be taken for one.
+fn check_out(dir: &Path, out: &Path) -> Result<()> {
+    if out.exists() && !out.is_dir() {
+        bail!("--out {} is a file; give a folder", out.display());
+    }
+    let runs = resolved(&dir.join("runs"));
+    if resolved(out).starts_with(&runs) {
+        bail!("--out {} is among the runs of the sweep; choose another folder", out.display());
+    }
+    Ok(())
+}
+
+/// A path without links and `..`, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => resolved(parent).join(name),
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    }
+}
+
+/// Writes a file whole, and makes its folder.
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(write_atomic(&folder.join(name), bytes)?)
+}
+
+/// The values of a record by name; those of a table in it as `network.depth`.
+fn flat(record: &impl Serialize) -> Result<Map<String, Value>> {
+    fn collect(prefix: &str, value: Value, into: &mut Map<String, Value>) {
+        match value {
+            Value::Object(table) => {
+                for (key, value) in table {
+                    let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+                    collect(&name, value, into);
+                }
+            }
+            value => {
+                into.insert(prefix.to_owned(), value);
+            }
+        }
+    }
+    let mut all = Map::new();
+    collect("", serde_json::to_value(record)?, &mut all);
+    Ok(all)
+}
+
+/// A value of a record as text.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_may_not_lie_among_the_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("runs/one")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        let check = |out: &str| check_out(dir.path(), &at(out)).map_err(|e| e.to_string());
+        assert!(check("export").is_ok() && check("deep/new/folder").is_ok());
+        assert!(check("file").unwrap_err().contains("is a file"));
+        for out in ["runs", "runs/one/export", "export/../runs/new"] {
+            fs::create_dir_all(at("export")).unwrap();
+            assert!(check(out).unwrap_err().contains("among the runs"), "{out}");
+        }
+    }
+
+    #[test]
+    fn records_are_flattened_in_order() {
+        let record = serde_json::json!({"b": 1, "a": {"y": [1, 2], "x": {"z": "t"}}, "n": null});
+        let flat = flat(&record).unwrap();
+        let pairs: Vec<String> = flat.iter().map(|(k, v)| format!("{k}={}", plain(v))).collect();
+        assert_eq!(pairs, ["b=1", "a.y=[1,2]", "a.x.z=t", "n="]);
+    }
+}

@@ -1,0 +1,236 @@
+//! `models`: a folder for each trained model, with all that it takes to use it elsewhere and to know that it is the same.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    f64::consts::TAU,
+    fs,
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
+use lerp_aae::Aae;
+use lerp_acai::Acai;
+use lerp_core::{Autoencoder, Build, Draws, ImageShape, LatentShape, Model, ParamStore, Spec, check_hyper};
+use lerp_data::Lines;
+use lerp_train::{Cell, Provenance, Run, State};
+use lerp_vae::Vae;
+use lerp_vqvae::VqVae;
+use serde::Serialize;
+
+use super::{Loaded, card, write as write_file};
+use crate::registry::{Registry, seven};
+
+const MODEL: &str = "model.safetensors";
+const STRIPS: &str = "interpolation.safetensors";
+
+/// The PyTorch module of the seven.
+const TORCH: &str = include_str!("lerp_torch.py");
+
+/// Images with which another program checks that it has the same model.
+const CHECKED: usize = 8;
+
+/// Whether the run is finished and its folder has the model.
+pub fn is_in(run: &Run) -> bool {
+    run.status.state == State::Done && run.dir.join(MODEL).exists()
+}
+
+/// `config.json`.
+#[derive(Debug, Serialize)]
+pub struct Config<'a> {
+    format: &'static str,
+    /// The run's name.
+    pub id: &'a str,
+    /// The variant's name in text.
+    pub title: &'a str,
+    /// Shape of the images.
+    pub image: ImageShape,
+    /// Shape of the latents.
+    pub latent: LatentShape,
+    /// Length of what the classifier sees.
+    pub features: usize,
+    /// Classes of the classifier; none without one.
+    pub classes: Option<usize>,
+    /// Steps of the training.
+    pub step: u64,
+    /// Configuration.
+    pub cell: &'a Cell,
+    /// Where the run was made.
+    pub provenance: &'a Provenance,
+}
+
+/// A tensor of the model, for the card.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What moves it in training.
+    pub moved_by: String,
+}
+
+/// Writes `model.safetensors`, `config.json`, `README.md`, `check.safetensors` and, of the seven, `lerp_torch.py`.
+pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> {
+    let run = &loaded.run;
+    let cell = &run.record.cell;
+    let variant = registry.find(&cell.variant)?;
+    let tensors = read(&run.dir.join(MODEL))?;
+    let images = images(run)?;
+    let (_, height, width, channels) = images.dims4()?;
+    let build = Build {
+        image: ImageShape { height, width, channels },
+        network: cell.network,
+        hyper: &cell.hyper,
+        seed: cell.seed,
+        dtype: DType::F32,
+        device: &Device::Cpu,
+    };
+    let model = variant.build(&build)?;
+    fill(model.params(), &tensors)?;
+    let check = Check { build: &build, tensors: &tensors }.outputs(&*model, &images)?;
+    let spec: &Spec = model.spec();
+    let config = Config {
+        format: "lerp model 1",
+        id: &run.record.id,
+        title: &run.record.title,
+        image: spec.image,
+        latent: spec.latent,
+        features: spec.features,
+        classes: tensors.get("cls.bias").map(Tensor::dims1).transpose()?,
+        step: cell.steps(),
+        cell,
+        provenance: &run.record.provenance,
+    };
+    let about = card::About {
+        loaded,
+        config: &config,
+        protocol: variant.check(&lerp_core::Hyper::new()).unwrap_or_default(),
+        parameters: parameters(model.params(), &tensors),
+        in_torch: seven().iter().any(|known| known.name() == cell.variant),
+        critic: check.contains_key("critic"),
+    };
+    // One entry of metadata: the library writes several in random order, and equal models give equal files.
+    let metadata = HashMap::from([("lerp".to_owned(), serde_json::to_string(&config)?)]);
+    write_file(folder, MODEL, &safetensors::serialize(&tensors, Some(metadata))?)?;
+    write_file(folder, "config.json", (serde_json::to_string_pretty(&config)? + "\n").as_bytes())?;
+    write_file(folder, "check.safetensors", &safetensors::serialize(&check, None)?)?;
+    if about.in_torch {
+        write_file(folder, "lerp_torch.py", TORCH.as_bytes())?;
+    }
+    write_file(folder, "README.md", about.card()?.as_bytes())
+}
+
+/// The tensors of a file.
+fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let tensors = load_buffer(&bytes, &Device::Cpu)
+        .map_err(|e| anyhow::anyhow!("{} is cut short or damaged ({e})", path.display()))?;
+    Ok(tensors.into_iter().collect())
+}
+
+/// Sets a model's parameters and buffers.
+fn fill(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    for (name, _) in store.entries() {
+        let tensor = tensors
+            .get(name)
+            .with_context(|| format!("{MODEL} has no '{name}', so it is not of this variant or version"))?;
+        store.set(name, tensor)?;
+    }
+    Ok(())
+}
+
+/// The images that the check begins with: lines at fixed angles, or the test images that the run's own interpolations
+/// lie between, so that an export needs no dataset.
+fn images(run: &Run) -> Result<Tensor> {
+    if run.record.cell.dataset == Lines::NAME {
+        let angles: Vec<f64> = (0..CHECKED).map(|i| (i as f64 + 0.3) * TAU / CHECKED as f64).collect();
+        return Ok(Lines::images(&angles, &Device::Cpu)?);
+    }
+    let strips = read(&run.dir.join(STRIPS))?;
+    let (Some(left), Some(right)) = (strips.get("left"), strips.get("right")) else {
+        bail!("its {STRIPS} has no test images, with which to check the model");
+    };
+    let images = Tensor::cat(&[left, right], 0)?.to_dtype(DType::F32)?;
+    Ok(images.narrow(0, 0, CHECKED.min(images.dim(0)?))?)
+}
+
+/// All tensors of the file, in the model's order, then the classifier's.
+fn parameters(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Vec<Parameter> {
+    let group = |name: &str| store.params().iter().find(|p| p.name == name).map(|p| p.group.0.to_owned());
+    let own: Vec<&str> = store.entries().map(|(name, _)| name).collect();
+    let others = tensors.keys().map(String::as_str).filter(|name| !own.contains(name));
+    let parameter = |name: &str| {
+        let moved_by = match group(name) {
+            Some(group) => format!("loss of the {group}"),
+            None if name.starts_with("cls.") => "loss of the classifier".into(),
+            None => "not by a gradient".into(),
+        };
+        Some(Parameter { name: name.to_owned(), shape: tensors.get(name)?.dims().to_vec(), moved_by })
+    };
+    own.iter().copied().chain(others).filter_map(parameter).collect()
+}
+
+/// What the outputs of a model are computed from.
+struct Check<'a> {
+    build: &'a Build<'a>,
+    tensors: &'a BTreeMap<String, Tensor>,
+}
+
+impl Check<'_> {
+    /// `check.safetensors`: `images` and what the model makes of them, `z` and the images `decoded` from it. Nothing in it
+    /// is random but of a variant that draws where the seven do not.
+    fn outputs(&self, model: &dyn Autoencoder, images: &Tensor) -> Result<BTreeMap<&'static str, Tensor>> {
+        let draws = Draws::new(0, &Device::Cpu).scope("export");
+        let features = model.features(images, &draws)?;
+        let mut all = BTreeMap::new();
+        // A VAE's own latents are samples.
+        let posterior = match self.build_as::<Vae>(model)? {
+            Some(vae) => {
+                let shape = model.spec().latent;
+                let h = features.reshape(((), shape.height, shape.width, shape.channels))?;
+                let q = vae.posterior(&h)?;
+                all.insert("log_variance", q.log_variance);
+                Some(q.mean.reshape(h.shape())?)
+            }
+            None => None,
+        };
+        let latents = posterior.map_or_else(|| model.encode(images, &draws), Ok)?;
+        let z = draws.normal("z", latents.shape())?;
+        let decoded = model.decode(&z)?;
+        if let Some(acai) = self.build_as::<Acai>(model)? {
+            all.insert("critic", acai.guess(&decoded)?);
+        }
+        if let Some(aae) = self.build_as::<Aae>(model)? {
+            all.insert("critic", aae.discriminator.forward(&latents)?.flatten_all()?);
+        }
+        if let Some(vqvae) = self.build_as::<VqVae>(model)? {
+            for (name, latents) in [("codes", &latents), ("codes_z", &z)] {
+                let quantised = vqvae.bottleneck(latents)?.quantised;
+                let images = latents.dim(0)?;
+                all.insert(name, quantised.indices.to_dtype(DType::I64)?.reshape((images, ()))?);
+                if name == "codes" {
+                    let width = quantised.vectors.dim(1)?;
+                    all.insert("vectors", quantised.vectors.reshape((images, (), width))?);
+                }
+            }
+        }
+        if let (Some(weight), Some(bias)) = (self.tensors.get("cls.weight"), self.tensors.get("cls.bias")) {
+            all.insert("logits", lerp_kernels::dense(&features, weight, bias)?);
+        }
+        all.insert("reconstructions", model.decode(&latents)?);
+        all.extend([("images", images.clone()), ("latents", latents), ("features", features)]);
+        all.extend([("z", z), ("decoded", decoded)]);
+        all.into_iter().map(|(name, tensor)| Ok((name, tensor.detach().contiguous()?))).collect()
+    }
+
+    /// The model in its own type, for what the trait does not show; none of another variant.
+    fn build_as<M: Model>(&self, model: &dyn Autoencoder) -> Result<Option<M>> {
+        if model.spec().variant != M::NAME {
+            return Ok(None);
+        }
+        let own = M::new(check_hyper(M::NAME, self.build.hyper)?, self.build)?;
+        fill(own.params(), self.tensors)?;
+        Ok(Some(own))
+    }
+}

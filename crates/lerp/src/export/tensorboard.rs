@@ -1,0 +1,95 @@
+//! `tensorboard`: a folder of logs in which TensorBoard shows all runs of a sweep.
+
+use std::{fmt::Write, fs, path::Path};
+
+use anyhow::{Context, Result};
+use lerp_train::{
+    Cell, RunRecord, State,
+    events::{Content, Entry, file},
+};
+
+use super::{Loaded, flat, plain};
+use crate::provenance::unix;
+
+/// Writes a run's events: scalars, its settings as hyperparameters and as text, and its last interpolations.
+///
+/// Everything stands at the time at which it was measured, so the same run always gives the same file.
+pub fn write(loaded: &Loaded, logs: &Path) -> Result<()> {
+    let Loaded { run, metrics } = loaded;
+    let (record, cell) = (&run.record, &run.record.cell);
+    // A run that was interrupted went on later, which no file tells; its clock stood still between.
+    let start = unix(&record.provenance.started).unwrap_or(0.0);
+    let (samples, end) = (run.status.samples, start + run.status.wall_s);
+    let (settings, text) = (flat(cell)?, settings(record)?);
+    let group = Cell { seed: 0, ..cell.clone() }.id();
+    let preview = preview(&run.dir.join("interpolation.png"))?;
+
+    let at = |tag, step, time, content| Entry { tag, step, time, content };
+    let mut entries = vec![
+        at("", 0, start, Content::Begin { group: &group, settings: &settings }),
+        at("settings", 0, start, Content::Text(&text)),
+    ];
+    for row in &metrics.0 {
+        entries.push(at(&row.metric, row.samples, start + row.wall_s, Content::Scalar(row.value)));
+    }
+    if let Some(preview) = &preview {
+        let (step, time) = metrics.0.last().map_or((samples, end), |row| (row.samples, start + row.wall_s));
+        entries.push(at("interpolation", step, time, preview.content()));
+    }
+    if let State::Done | State::Failed = run.status.state {
+        entries.push(at("", samples, end, Content::End { done: run.status.state == State::Done }));
+    }
+    let (dataset, name) = names(record);
+    super::write(&logs.join(dataset).join(name), "events.out.tfevents.0.lerp", &file(&entries))
+}
+
+/// A run's folder: its dataset's, and in that its variant, seed and hash.
+fn names(record: &RunRecord) -> (String, String) {
+    let cell = &record.cell;
+    let (rest, hash) = record.id.rsplit_once('-').unwrap_or((&record.id, ""));
+    let name = format!("{}-s{}", cell.variant, cell.seed);
+    let dataset = rest.strip_suffix(&format!("-{name}")).unwrap_or("runs");
+    (dataset.to_owned(), format!("{name}-{hash}"))
+}
+
+/// Configuration and provenance as a table in Markdown.
+fn settings(record: &RunRecord) -> Result<String> {
+    let mut text = String::from("| setting | value |\n|---|---|\n");
+    for (name, value) in flat(record)? {
+        writeln!(text, "| {name} | {} |", lerp_report::text::markdown(&plain(&value)))?;
+    }
+    Ok(text)
+}
+
+/// A PNG file, and the sizes that it states.
+struct Preview {
+    bytes: Vec<u8>,
+    width: u32,
+    height: u32,
+    channels: u32,
+}
+
+impl Preview {
+    fn content(&self) -> Content<'_> {
+        let &Self { ref bytes, width, height, channels } = self;
+        Content::Image { width, height, channels, png: bytes }
+    }
+}
+
+/// The run's own picture of its last interpolations, if it got that far.
+fn preview(path: &Path) -> Result<Option<Preview>> {
+    /// Place of a PNG's colour type.
+    const COLOR: usize = 25;
+    const RGB: u8 = 2;
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let number = |first: usize| Some(u32::from_be_bytes(bytes.get(first..first + 4)?.try_into().ok()?));
+    let sizes = number(16).zip(number(20)).zip(bytes.get(COLOR));
+    let ((width, height), color) = sizes
+        .filter(|_| bytes.starts_with(b"\x89PNG\r\n\x1a\n"))
+        .with_context(|| format!("{} is no PNG; delete it to export without it", path.display()))?;
+    let channels = if *color == RGB { 3 } else { 1 };
+    Ok(Some(Preview { bytes, width, height, channels }))
+}
