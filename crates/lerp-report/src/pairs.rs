@@ -186,7 +186,7 @@ fn signed(value: f64, decimals: usize) -> String {
 }
 
 /// What a table of differences shows.
-pub const CAPTION: &str = "Is the best really the best? Each variant's value minus that of the variant with the best mean, \
+pub const CAPTION: &str = "Differences from the best. Each variant's value minus that of the variant with the best mean, \
      over the seeds that both have finished: the mean with its 95 % interval by the paired bootstrap over seeds (percentiles; \
      all resamples are counted up to 10 seeds), and the share of resamples in which the variant is better than the best. ≈: \
      the interval contains 0, so the two cannot be told apart.";
