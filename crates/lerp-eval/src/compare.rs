@@ -62,6 +62,8 @@ pub fn student_quantile(degrees: f64) -> f64 {
 /// The regularised incomplete beta function by its continued fraction (Abramowitz and Stegun 26.5.8), evaluated by Lentz's
 /// method.
 fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
+    /// In place of zero in a denominator.
+    const TINY: f64 = 1e-300;
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);
     }
@@ -69,7 +71,6 @@ fn incomplete_beta(x: f64, a: f64, b: f64) -> f64 {
     if x > (a + 1.0) / (a + b + 2.0) {
         return 1.0 - incomplete_beta(1.0 - x, b, a);
     }
-    const TINY: f64 = 1e-300;
     let away = |v: f64| if v.abs() < TINY { TINY } else { v };
     let (mut c, mut d) = (1.0, 1.0 / away(1.0 - (a + b) * x / (a + 1.0)));
     let mut value = d;
@@ -155,15 +156,14 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
     }
     means.sort_by(|a, b| a.0.total_cmp(&b.0));
     let all: f64 = means.iter().map(|(_, weight)| weight).sum();
-    let below = means.iter().map(|(mean, weight)| {
-        if *mean < 0.0 {
-            *weight
-        } else if *mean == 0.0 {
-            weight / 2.0
-        } else {
-            0.0
-        }
-    });
+    // Sums that are zero but for rounding are ties.
+    let zero = 1e-12 * differences.iter().fold(0.0, |most: f64, d| most.max(d.abs()));
+    let share = |mean: f64| match mean {
+        _ if mean.abs() <= zero => 0.5,
+        _ if mean < 0.0 => 1.0,
+        _ => 0.0,
+    };
+    let below = means.iter().map(|(mean, weight)| weight * share(*mean));
     Some(Bootstrap {
         mean: differences.iter().sum::<f64>() / n as f64,
         low: quantile(means.iter(), 0.025 * all),

@@ -43,12 +43,16 @@ pub fn latex(sheet: &Sheet) -> String {
 }
 
 fn latex_part(part: &Part) -> String {
-    let headings: Vec<String> =
-        part.headings.iter().map(|h| text::latex(&h.replace(" ×10⁻³", "")) + unit(h)).collect();
+    let side = |place| if place < part.left { 'l' } else { 'r' };
+    let headings = part.headings.iter().enumerate();
+    let headings: Vec<String> = headings.map(|(place, text)| latex_heading(text, side(place))).collect();
+    // A caption of one sentence; what else there is to say stands below in small type.
+    let (caption, more) = part.caption.split_once(". ").unwrap_or((&part.caption, ""));
+    let stop = if more.is_empty() { "" } else { "." };
     let float = if part.wide { "table*" } else { "table" };
     let mut out = format!("\\begin{{{float}}}\n\\centering\n");
-    let _ = writeln!(out, "\\caption{{{}}}\n\\label{{{}}}", text::latex(&part.caption), part.label);
-    out += "\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n";
+    let _ = writeln!(out, "\\caption{{{}{stop}}}\n\\label{{{}}}", text::latex(caption), part.label);
+    out += "\\smallskip\n\\footnotesize\n\\setlength{\\tabcolsep}{3pt}\n";
     if part.wide {
         out += "\\begin{adjustbox}{max width=\\linewidth}\n";
     }
@@ -71,7 +75,8 @@ fn latex_part(part: &Part) -> String {
         out += "\\end{adjustbox}\n";
     }
     out += "\n\\smallskip\n\\begin{minipage}{\\linewidth}\n\\footnotesize\n";
-    for note in &part.notes {
+    let more = Some(more).filter(|more| !more.is_empty());
+    for note in more.into_iter().chain(part.notes.iter().map(String::as_str)) {
         let _ = writeln!(out, "{}\\par", text::latex(note));
     }
     let _ = writeln!(out, "\\scriptsize Provenance: {}\\par", text::latex(&part.provenance));
@@ -79,7 +84,20 @@ fn latex_part(part: &Part) -> String {
     out
 }
 
-/// The unit of a heading, in LaTeX.
-fn unit(heading: &str) -> &'static str {
-    if heading.ends_with(" ×10⁻³") { r" $\times 10^{-3}$" } else { "" }
+/// A heading in LaTeX: two lines where it is long, its unit in the second.
+fn latex_heading(heading: &str, side: char) -> String {
+    const LONG: usize = 8;
+    let (words, unit) = match heading.strip_suffix(" ×10⁻³") {
+        Some(words) => (words, r"$\times 10^{-3}$"),
+        None => (heading, ""),
+    };
+    let (first, second) = match words.split_once(' ') {
+        _ if !unit.is_empty() => (words, String::new()),
+        Some((first, second)) if words.chars().count() >= LONG => (first, text::latex(second)),
+        _ => (words, String::new()),
+    };
+    match text::latex(first) {
+        first if second.is_empty() && unit.is_empty() => first,
+        first => format!("\\shortstack[{side}]{{{first}\\\\{second}{unit}}}"),
+    }
 }

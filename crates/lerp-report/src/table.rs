@@ -5,7 +5,7 @@ use polars::prelude::DataType;
 use crate::{
     conditions::Selection,
     frame::{Frame, Value},
-    pairs::{self, NEAR, Standings},
+    pairs::{self, NEAR, Standing, Standings},
     provenance::{Provenance, command},
     published::published,
     sheet::{Entry, Line, Part, Sheet},
@@ -165,15 +165,7 @@ impl<'a> Table<'a> {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = vec![source_note(1)];
         notes.extend(verdict::notes(&self.verdicts()));
-        if !self.standings.iter().any(|(_, all)| all.any())
-            && self.standings.iter().any(|(_, all)| all.too_few())
-        {
-            notes.push(
-                "Whether the best is better than others by more than chance cannot be said: no other has two finished \
-                 seeds in common with it."
-                    .into(),
-            );
-        }
+        notes.extend(self.too_few_note());
         let black: Vec<&str> =
             self.groups.iter().filter(|(_, g)| draws_black(g)).map(|(_, g)| g.label.as_str()).collect();
         if !black.is_empty() {
@@ -261,14 +253,7 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
         headings,
         left: 1,
         lines: lines(rows),
-        notes: table
-            .standings
-            .iter()
-            .filter_map(|(_, all)| all.fewest())
-            .min()
-            .and_then(pairs::coarse_note)
-            .into_iter()
-            .collect(),
+        notes: table.fewest().and_then(pairs::coarse_note).into_iter().collect(),
         provenance,
     });
     let parts = std::iter::once(main).chain(beside).collect();
@@ -288,6 +273,17 @@ impl Table<'_> {
         self.groups.iter().flat_map(of).collect()
     }
 
+    /// The fewest seeds of a difference in Table 1b.
+    pub fn fewest(&self) -> Option<usize> {
+        self.standings.iter().filter_map(|(_, all)| all.fewest()).min()
+    }
+
+    /// A note where no two rows can be compared for want of seeds.
+    pub fn too_few_note(&self) -> Option<String> {
+        let all: Vec<&Standings> = self.standings.iter().map(|(_, all)| all).collect();
+        pairs::too_few_note(&all)
+    }
+
     /// Headings and rows of Table 1b: how each row stands to the best; none if no two rows have seeds enough in common.
     pub fn differences(&self) -> Option<(Vec<String>, Vec<Vec<Entry>>)> {
         if !self.standings.iter().any(|(_, all)| all.any()) {
@@ -298,19 +294,19 @@ impl Table<'_> {
             let name = metric.short();
             let (name, unit) =
                 name.split_once(" ×").map_or((name.as_str(), ""), |(name, _)| (name, " ×10⁻³"));
-            headings.extend([format!("{name} − best{unit}"), "better in".into(), "seeds".into()]);
+            headings.extend([format!("{name} − best{unit}"), "better".into()]);
         }
+        headings.push("Seeds".into());
         let row = |(_, group): &(&Sweep, &Group)| {
+            let standings: Vec<(&Metric, Standing)> = METRICS
+                .iter()
+                .filter_map(|metric| Some((metric, self.standings(metric)?.of(group))))
+                .collect();
             let mut row = vec![Entry::plain(group.label.clone())];
-            for metric in METRICS.iter().filter(|metric| metric.published) {
-                let Some(all) = self.standings(metric) else { continue };
-                let standing = all.of(group);
-                row.extend([
-                    standing.difference(metric.factor, metric.decimals),
-                    standing.share(),
-                    standing.seeds(),
-                ]);
+            for (metric, standing) in &standings {
+                row.extend([standing.difference(metric.factor, metric.decimals), standing.share()]);
             }
+            row.push(pairs::seeds(standings.iter().map(|(_, standing)| *standing)));
             row
         };
         Some((headings, self.groups.iter().map(row).collect()))

@@ -3,163 +3,188 @@
 use std::fmt::Write;
 
 use crate::{
+    columns::{WIDTH, table, wrap},
     images::{Images, Kind},
-    sheet::Entry,
+    pairs,
+    published::published,
+    sheet::{Entry, Line},
     summary::{Group, Sweep},
-    table::{METRICS, Table, paper, samples, seeds, source_note},
+    table::{METRICS, Metric, Table, paper, samples, seeds, source_note, verdict},
+    verdict,
 };
 
-/// Table 1 if anything is on lines, then those of image sets; `color` allows bold type.
+/// Table 1 if anything is on lines, then those of image sets, each with the differences from the best where there are seeds
+/// enough; `color` allows bold type and colours.
 pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
     let names = names(sweeps);
-    let mut out = if sweeps.iter().any(|sweep| sweep.on_lines().next().is_some()) {
-        lines(sweeps, &names, color)
-    } else {
-        String::new()
-    };
-    let (mut said, mut missing) = (Vec::new(), Vec::<String>::new());
+    let mut screen = Screen { sweeps, names: &names, color, out: String::new(), said: Vec::new() };
+    if sweeps.iter().any(|sweep| sweep.on_lines().next().is_some()) {
+        screen.lines();
+    }
+    let mut missing = Vec::<String>::new();
     for kind in Kind::ALL {
         let named = sweeps
             .iter()
             .zip(&names)
             .map(|(sweep, name)| (if sweeps.len() > 1 { name.clone() } else { "ours".to_owned() }, sweep));
-        let Some(table) = Images::new(kind, named.collect(), true) else { continue };
-        if !out.is_empty() {
-            out.push('\n');
-        }
-        images(&mut out, &table, (sweeps, &names), &mut said, color);
+        let Some(images) = Images::new(kind, named.collect(), true) else { continue };
+        screen.images(&images);
         for (sweep, name) in sweeps.iter().zip(&names) {
-            for sentence in table.selection(sweep).missing() {
-                let line = format!("{name}: {sentence}");
-                if !missing.contains(&line) {
-                    missing.push(line);
+            let sentences = images.selection(sweep).missing();
+            missing.extend(sentences.into_iter().map(|sentence| format!("{name}: {sentence}")));
+        }
+    }
+    screen.say(missing);
+    screen.out
+}
+
+/// What has been written.
+struct Screen<'a> {
+    sweeps: &'a [Sweep],
+    names: &'a [String],
+    color: bool,
+    out: String,
+    /// Remarks that need not be said again.
+    said: Vec<String>,
+}
+
+impl Screen<'_> {
+    /// A title, and a table below.
+    fn table(&mut self, title: &str, headings: &[String], left: usize, lines: &[Line]) {
+        let gap = if self.out.is_empty() { "" } else { "\n" };
+        let _ = writeln!(self.out, "{gap}{}\n", wrap(title, WIDTH).join("\n"));
+        self.out += &table(headings, left, lines, self.color);
+    }
+
+    /// Remarks that were not said before, each on lines of its own.
+    fn say(&mut self, remarks: Vec<String>) {
+        let mut gap = "\n";
+        for remark in remarks {
+            if !self.said.contains(&remark) {
+                let _ = writeln!(self.out, "{gap}{}", wrap(&remark, WIDTH).join("\n"));
+                gap = "";
+                self.said.push(remark);
+            }
+        }
+    }
+
+    /// The name of a sweep.
+    fn name(&self, sweep: &Sweep) -> String {
+        let place = self.sweeps.iter().position(|s| std::ptr::eq(s, sweep)).unwrap_or(0);
+        self.names[place].clone()
+    }
+
+    /// Table 1, the sweep in its second column if there are several, and Table 1b.
+    fn lines(&mut self) {
+        let sweeps = self.sweeps;
+        let mut table = Table::new(sweeps);
+        let several = sweeps.len() > 1;
+        if several {
+            // Those of a name together.
+            let first = |label: &str| table.groups.iter().position(|(_, group)| group.label == label);
+            let mut order: Vec<usize> = (0..table.groups.len()).collect();
+            let place = |i: &usize| {
+                let group = table.groups[*i].1;
+                (published().place(&group.cell().variant), first(&group.label), *i)
+            };
+            order.sort_by_key(place);
+            table.groups = order.into_iter().map(|i| table.groups[i]).collect();
+        }
+        let row_name = |screen: &Self, sweep: &Sweep, group: &Group| {
+            let mut cells = vec![Entry::plain(group.label.clone())];
+            cells.extend(several.then(|| Entry::plain(screen.name(sweep))));
+            cells
+        };
+
+        let mut headings = vec!["Variant".to_owned()];
+        headings.extend(several.then(|| "Sweep".to_owned()));
+        let left = headings.len();
+        let metrics = || METRICS.iter().filter(|metric| metric.published);
+        headings.extend(metrics().flat_map(|metric| [metric.short(), "paper".into(), "vs".into()]));
+        headings.extend(["Seeds".into(), "Samples".into()]);
+        let line = |(sweep, group): &(&Sweep, &Group)| {
+            let mut cells = row_name(self, sweep, group);
+            for metric in metrics() {
+                cells.extend([table.entry(group, metric), brief(group, metric)]);
+                cells.push(Entry::verdict(verdict(group, metric)));
+            }
+            cells.extend([seeds(group), samples(group)]);
+            Line { cells, first: false }
+        };
+        let lines: Vec<Line> = table.groups.iter().map(line).collect();
+        let beside = table.differences().map(|(headings, rows)| {
+            let rows = rows.into_iter().zip(&table.groups).map(|(row, (sweep, group))| {
+                let cells = row_name(self, sweep, group).into_iter().chain(row.into_iter().skip(1)).collect();
+                Line { cells, first: false }
+            });
+            let mut all = vec!["Variant".to_owned()];
+            all.extend(several.then(|| "Sweep".to_owned()));
+            all.extend(headings.into_iter().skip(1));
+            (all, rows.collect::<Vec<_>>())
+        });
+
+        self.table("Table 1: interpolation between lines; lower is better", &headings, left, &lines);
+        let mut remarks = verdict::rules(&table.verdicts());
+        for (sweep, name) in sweeps.iter().zip(self.names) {
+            let selection = sweep.lines();
+            if selection.groups.is_empty() {
+                continue;
+            }
+            // What makes numbers incomparable need not be said twice.
+            let (conditions, incomparable) = match verdict::incomparable(&Table::new([sweep]).verdicts()) {
+                Some(incomparable) => (selection.conditions(), format!(" {incomparable}")),
+                None => (selection.all_conditions(), String::new()),
+            };
+            remarks.push(format!("{name}: {conditions}{incomparable}"));
+            remarks.extend(selection.missing().into_iter().map(|sentence| format!("{name}: {sentence}")));
+        }
+        remarks.push(source_note(1));
+        self.say(remarks);
+        if let Some((headings, lines)) = beside {
+            self.table("Table 1b: differences from the best", &headings, left, &lines);
+            let mut remarks = vec![pairs::CAPTION.to_owned()];
+            remarks.extend(table.fewest().and_then(pairs::coarse_note));
+            self.say(remarks);
+        } else {
+            self.say(table.too_few_note().into_iter().collect());
+        }
+    }
+
+    /// One of the tables of image sets, and what was not said under one before: its conditions, and where the paper's numbers
+    /// are from.
+    fn images(&mut self, images: &Images) {
+        let part = images.part();
+        let what = match images.kind {
+            Kind::Classifier => "accuracy of the single-layer classifier, %",
+            Kind::Fitted => "accuracy of a single-layer classifier fitted afterwards, %",
+            Kind::Clusters => "accuracy of clusters, %",
+            Kind::Error => "mean squared error of reconstructions, ×10⁻³",
+        };
+        self.table(&format!("{}: {what}", part.name), &part.headings, part.left, &part.lines);
+        let mut remarks = Vec::new();
+        for (sweep, name) in self.sweeps.iter().zip(self.names) {
+            let selection = images.selection(sweep);
+            if !selection.groups.is_empty() {
+                remarks.push(format!("{name}: {}", selection.all_conditions()));
+                let restarts = images.other_restarts(&selection);
+                if !restarts.is_empty() {
+                    remarks.push(format!("{name}:{restarts}"));
                 }
             }
         }
+        remarks.extend(images.remarks());
+        self.say(remarks);
+        if let Some(part) = images.differences() {
+            self.table(&part.name, &part.headings, part.left, &part.lines);
+            self.say(std::iter::once(part.caption).chain(part.notes).collect());
+        }
     }
-    if !missing.is_empty() {
-        let _ = writeln!(out, "\n{}", missing.join("\n"));
-    }
-    out
 }
 
-/// One of the tables of image sets, and what was not `said` under one before: its conditions, and where the paper's numbers
-/// are from.
-fn images(
-    out: &mut String,
-    table: &Images,
-    (sweeps, names): (&[Sweep], &[String]),
-    said: &mut Vec<String>,
-    color: bool,
-) {
-    let part = table.part();
-    let what = match table.kind {
-        Kind::Classifier => "accuracy of the single-layer classifier, %",
-        Kind::Fitted => "accuracy of a single-layer classifier fitted afterwards, %",
-        Kind::Clusters => "accuracy of clusters, %",
-        Kind::Error => "mean squared error of reconstructions, ×10⁻³",
-    };
-    let _ = writeln!(out, "{}: {what}\n", part.name);
-    let mut rows = vec![part.headings.iter().map(Entry::plain).collect::<Vec<_>>()];
-    rows.extend(part.lines.iter().map(|line| line.cells.clone()));
-    *out += &set(&rows, part.left, color);
-    let mut remarks = Vec::new();
-    for (sweep, name) in sweeps.iter().zip(names) {
-        let selection = table.selection(sweep);
-        if !selection.groups.is_empty() {
-            remarks.push(format!("{name}: {}", selection.all_conditions()));
-            let restarts = table.other_restarts(&selection);
-            if !restarts.is_empty() {
-                remarks.push(format!("{name}:{restarts}"));
-            }
-        }
-    }
-    remarks.extend(table.remarks());
-    remarks.retain(|remark| !said.contains(remark));
-    if !remarks.is_empty() {
-        let _ = writeln!(out, "\n{}", remarks.join("\n"));
-    }
-    said.extend(remarks);
-}
-
-/// One table, the sweep in its first column if there are several.
-fn lines(sweeps: &[Sweep], names: &[String], color: bool) -> String {
-    let table = Table::new(sweeps);
-    let several = sweeps.len() > 1;
-    let name = |sweep: &Sweep| {
-        let place = sweeps.iter().position(|s| std::ptr::eq(s, sweep)).unwrap_or(0);
-        names[place].clone()
-    };
-
-    let mut headings = Vec::new();
-    if several {
-        headings.push("Sweep".to_owned());
-    }
-    headings.push("Variant".into());
-    let metrics = || METRICS.iter().filter(|m| m.published);
-    for metric in metrics() {
-        headings
-            .extend([metric.heading.replacen("Mean d", "D", 1).replacen("Mean s", "S", 1), "paper".into()]);
-    }
-    headings.extend(["Seeds".into(), "Samples".into()]);
-    // What is text stands left, numbers right.
-    let left = 1 + usize::from(several);
-
-    let row = |(sweep, group): &(&Sweep, &Group)| {
-        let mut row = Vec::new();
-        if several {
-            row.push(Entry::plain(name(sweep)));
-        }
-        row.push(Entry::plain(group.label.clone()));
-        for metric in metrics() {
-            row.extend([table.entry(group, metric), paper(group, metric)]);
-        }
-        row.extend([seeds(group), samples(group)]);
-        row
-    };
-    let mut rows = vec![headings.into_iter().map(Entry::plain).collect::<Vec<_>>()];
-    rows.extend(table.groups.iter().map(row));
-
-    let mut out = set(&rows, left, color);
-    for (sweep, name) in sweeps.iter().zip(names) {
-        let selection = sweep.lines();
-        if selection.groups.is_empty() {
-            continue;
-        }
-        let _ = writeln!(out, "\n{name}: {}", selection.all_conditions());
-        for sentence in selection.missing() {
-            let _ = writeln!(out, "{name}: {sentence}");
-        }
-    }
-    let _ = writeln!(out, "\n{}", source_note(1));
-    out
-}
-
-/// Columns as wide as their widest entry; escape codes take no room.
-fn set(rows: &[Vec<Entry>], left: usize, color: bool) -> String {
-    let width = |text: &str| text.chars().count();
-    let columns = rows.first().map_or(0, Vec::len);
-    let widths: Vec<usize> =
-        (0..columns).map(|c| rows.iter().map(|row| width(&row[c].text)).max().unwrap_or(0)).collect();
-    let mut out = String::new();
-    for (i, row) in rows.iter().enumerate() {
-        let mut line = String::new();
-        for (c, entry) in row.iter().enumerate() {
-            let pad = " ".repeat(widths[c] - width(&entry.text));
-            let text = if entry.best && color {
-                format!("\u{1b}[1m{}\u{1b}[0m", entry.text)
-            } else {
-                entry.text.clone()
-            };
-            line += if c == 0 { "" } else { "  " };
-            line += &if c < left { text + &pad } else { pad + &text };
-        }
-        let _ = writeln!(out, "{}", line.trim_end());
-        if i == 0 {
-            let _ = writeln!(out, "{}", "─".repeat(widths.iter().sum::<usize>() + 2 * (columns - 1)));
-        }
-    }
-    out
+/// The paper's number without its deviation, for which there is no room.
+fn brief(group: &Group, metric: &Metric) -> Entry {
+    let number = published().lines(metric.name, &group.cell().variant);
+    Entry { text: number.map_or("–".into(), |number| number.text(true)), ..paper(group, metric) }
 }
 
 /// Names of the sweeps: their folders', or whole paths where two folders have the same name.

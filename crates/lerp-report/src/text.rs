@@ -72,7 +72,7 @@ pub fn latex(text: &str) -> String {
             '<' => out += r"\textless{}",
             '>' => out += r"\textgreater{}",
             '|' => out += r"\textbar{}",
-            '"' => out += r"\textquotedbl{}",
+            '"' => out += "''",
             // Behind the end of a line of a table a bracket would begin an argument.
             '[' if out.is_empty() => out += "{[}",
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(latex(r"a_b & 5 % ± † {#$}"), r"a\_b \& 5 \% $\pm$ $^\dagger$ \{\#\$\}");
         assert_eq!(
             latex("\\x^2~<a>|\"é\n漢"),
-            r"\textbackslash{}x\textasciicircum{}2\textasciitilde{}\textless{}a\textgreater{}\textbar{}\textquotedbl{}é ?"
+            r"\textbackslash{}x\textasciicircum{}2\textasciitilde{}\textless{}a\textgreater{}\textbar{}''é ?"
         );
         assert_eq!(markdown("a|b\n<c> *d*"), r"a\|b &lt;c> \*d\*");
         assert_eq!(markdown("[x](y) 97 [96, 98]"), r"\[x]\(y) 97 [96, 98]");

@@ -155,6 +155,13 @@ pub fn values(paper: Option<Number>, factor: f64, verdict: Option<Verdict>) -> V
 
 /// What stands under a table with these verdicts on the rows of these names.
 pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
+    let mut notes = rules(verdicts);
+    notes.extend(incomparable(verdicts));
+    notes
+}
+
+/// What the words mean.
+pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
     let mut notes = Vec::new();
     let is = |wanted: &[Relation]| verdicts.iter().any(|(_, verdict)| wanted.contains(&verdict.relation));
     if is(&[Relation::Better, Relation::Same, Relation::Worse]) {
@@ -169,6 +176,11 @@ pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
             "no spread: neither the paper nor the runs here have more than one value to compare.".into(),
         );
     }
+    notes
+}
+
+/// Why rows cannot be compared, if some cannot.
+pub fn incomparable(verdicts: &[(String, Verdict)]) -> Option<String> {
     // What each row differs in, over all of its metrics.
     let mut rows: Vec<(&str, Vec<&str>)> = Vec::new();
     for (name, verdict) in verdicts.iter().filter(|(_, v)| v.relation == Relation::Incomparable) {
@@ -181,9 +193,11 @@ pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
             None => rows.push((name, parts.collect())),
         }
     }
-    let Some((_, first)) = rows.first() else { return notes };
-    let shared: Vec<&str> =
-        first.iter().copied().filter(|part| rows.iter().all(|(_, parts)| parts.contains(part))).collect();
+    let (_, first) = rows.first()?;
+    // What holds for all that stands in the table need not name them.
+    let all = verdicts.iter().all(|(_, verdict)| verdict.relation == Relation::Incomparable);
+    let everywhere = |part: &str| all && rows.iter().all(|(_, parts)| parts.contains(&part));
+    let shared: Vec<&str> = first.iter().copied().filter(|part| everywhere(part)).collect();
     let mut own: Vec<(String, Vec<&str>)> = Vec::new();
     for (name, parts) in &rows {
         let rest: Vec<&str> = parts.iter().copied().filter(|part| !shared.contains(part)).collect();
@@ -197,8 +211,7 @@ pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
     let mut sentences = vec![shared.join(", ")];
     sentences.retain(|sentence| !sentence.is_empty());
     sentences.extend(own.iter().map(|(rest, names)| format!("{}: {rest}", names.join(", "))));
-    notes.push(format!("n/c, not comparable with the paper's: {}.", sentences.join("; ")));
-    notes
+    Some(format!("n/c, not comparable with the paper's: {}.", sentences.join("; ")))
 }
 
 #[cfg(test)]
@@ -262,7 +275,7 @@ mod tests {
         assert_eq!(notes(&some).len(), 2);
         assert!(
             notes(&some)[0].starts_with("vs paper:")
-                && notes(&some)[1].ends_with("paper's: 1 % of the samples.")
+                && notes(&some)[1].ends_with("paper's: B: 1 % of the samples.")
         );
         assert!(notes(&[row("A", Relation::Spreadless, &[])])[0].starts_with("no spread:"));
         assert!(notes(&[]).is_empty());

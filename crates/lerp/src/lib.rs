@@ -219,5 +219,7 @@ pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<()> {
 
 /// One table of several sweeps, for a terminal.
 pub(crate) fn compare(dirs: &[PathBuf]) -> Result<String> {
-    Ok(lerp_report::compare(dirs, std::io::stdout().is_terminal())?)
+    // https://no-color.org
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Ok(lerp_report::compare(dirs, std::io::stdout().is_terminal() && !plain)?)
 }

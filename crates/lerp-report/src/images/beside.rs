@@ -9,7 +9,7 @@ use crate::{
     sheet::{Entry, Line, Part},
     summary::{Group, Sweep},
     text::thousands,
-    verdict::{Question, Verdict},
+    verdict::{self, Question, Verdict},
 };
 
 impl Kind {
@@ -72,13 +72,20 @@ impl<'a> Images<'a> {
         if self.standings(set).is_some_and(|all| all.of(group).undecided()) { NEAR } else { "" }
     }
 
-    /// All verdicts, with the names of configurations.
-    pub fn verdicts(&self) -> Vec<(String, Verdict)> {
-        let of = |set| {
-            let groups = self.sweeps.iter().flat_map(move |(_, sweep)| sweep.on(set));
-            groups.filter_map(move |group| Some((group.name(), self.kind.verdict(set, group)?)))
+    /// What is to be said of the verdicts, of each sweep by itself.
+    pub(super) fn verdict_notes(&self) -> Vec<String> {
+        let of_sweep = |sweep: &'a Sweep| -> Vec<(String, Verdict)> {
+            let groups = self.sets.iter().flat_map(|set| sweep.on(set).map(move |group| (set, group)));
+            groups.filter_map(|(set, group)| Some((group.name(), self.kind.verdict(set, group)?))).collect()
         };
-        self.sets.iter().flat_map(of).collect()
+        let all: Vec<_> = self.sweeps.iter().map(|(name, sweep)| (name, of_sweep(sweep))).collect();
+        let every: Vec<(String, Verdict)> = all.iter().flat_map(|(_, verdicts)| verdicts.clone()).collect();
+        let mut notes = verdict::rules(&every);
+        for (name, verdicts) in &all {
+            let name = if all.len() > 1 { format!("{name}: ") } else { String::new() };
+            notes.extend(verdict::incomparable(verdicts).map(|note| name + &note));
+        }
+        notes
     }
 
     /// A line of verdicts below the paper's numbers; none if there are none.
@@ -142,8 +149,8 @@ impl<'a> Images<'a> {
                 };
                 let factor = if self.kind.accuracy() { 100.0 } else { 1e3 };
                 lines.push(line("minus the best", &|standing| standing.difference(factor, 2)));
-                lines.push(line("better in", &|standing| standing.share()));
-                lines.push(line("seeds in common", &|standing| standing.seeds()));
+                lines.push(line("better", &|standing| standing.share()));
+                lines.push(line("seeds in common", &|standing| pairs::seeds([standing])));
             }
         }
         if let Some(line) = lines.first_mut() {
@@ -155,13 +162,7 @@ impl<'a> Images<'a> {
 
     /// A note where no two configurations can be compared for want of seeds.
     pub(super) fn too_few_note(&self) -> Option<String> {
-        let none =
-            !self.standings.iter().any(Standings::any) && self.standings.iter().any(Standings::too_few);
-        none.then(|| {
-            "Whether the best is better than others by more than chance cannot be said: no other has two finished seeds \
-             in common with it."
-                .into()
-        })
+        pairs::too_few_note(&self.standings.iter().collect::<Vec<_>>())
     }
 }
 

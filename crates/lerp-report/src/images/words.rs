@@ -9,7 +9,6 @@ use crate::{
     summary::{Estimate, Group, Loaded, Sweep},
     table::source_note,
     text::{count, thousands},
-    verdict,
 };
 
 impl Images<'_> {
@@ -89,7 +88,7 @@ impl Images<'_> {
     /// The same without the runs that are not in the numbers.
     pub fn remarks(&self) -> Vec<String> {
         let mut notes = self.source_notes();
-        notes.extend(verdict::notes(&self.verdicts()));
+        notes.extend(self.verdict_notes());
         notes.extend(self.too_few_note());
         notes.extend(self.seed_note());
         for group in self.groups() {

@@ -1,0 +1,185 @@
+//! Tables and text for a terminal, in no more columns than it is sure to have.
+
+use std::fmt::Write;
+
+use crate::{
+    sheet::{Entry, Line},
+    verdict::Relation,
+};
+
+/// Columns of a terminal that fit on any screen.
+pub const WIDTH: usize = 100;
+
+/// Spaces between columns.
+const GAP: usize = 2;
+
+/// A column of text is broken into lines no shorter than this.
+const NARROWEST: usize = 12;
+
+/// A table: headings, the number of columns of text at the left, and lines. Long text at the left is broken; columns that
+/// still find no place stand in a table below. With `color` in bold what is best, verdicts in colour.
+pub fn table(headings: &[String], left: usize, lines: &[Line], color: bool) -> String {
+    let widest = |c: usize| {
+        let cells = lines.iter().map(|line| width(&line.cells[c].text));
+        cells.chain([width(&headings[c])]).max().unwrap_or(0)
+    };
+    let mut widths: Vec<usize> = (0..headings.len()).map(widest).collect();
+    let room = |widths: &[usize]| {
+        let total: usize = widths.iter().sum();
+        WIDTH.checked_sub(total + GAP * widths.len().saturating_sub(1))
+    };
+    // As narrow as the text at the left may get, the widest first.
+    while room(&widths).is_none() {
+        let Some(c) = (0..left).filter(|c| widths[*c] > NARROWEST).max_by_key(|c| widths[*c]) else { break };
+        widths[c] -= 1;
+    }
+    let mut out = String::new();
+    let mut from = left;
+    loop {
+        let text: Vec<usize> = (0..left).collect();
+        let mut chosen = text.clone();
+        for c in from..headings.len() {
+            let with: Vec<usize> = chosen.iter().chain([&c]).map(|c| widths[*c]).collect();
+            if chosen.len() > left && room(&with).is_none() {
+                break;
+            }
+            chosen.push(c);
+        }
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        from += chosen.len() - text.len();
+        block(&mut out, headings, (&chosen, &widths, left), lines, color);
+        if from >= headings.len() || chosen.len() == left {
+            return out;
+        }
+    }
+}
+
+/// These columns.
+fn block(
+    out: &mut String,
+    headings: &[String],
+    (chosen, widths, left): (&[usize], &[usize], usize),
+    lines: &[Line],
+    color: bool,
+) {
+    let heading: Vec<Entry> = headings.iter().map(Entry::plain).collect();
+    let rows = std::iter::once(&heading).chain(lines.iter().map(|line| &line.cells));
+    for (i, cells) in rows.enumerate() {
+        let broken: Vec<Vec<String>> = chosen
+            .iter()
+            .map(|c| if *c < left { wrap(&cells[*c].text, widths[*c]) } else { vec![cells[*c].text.clone()] })
+            .collect();
+        for k in 0..broken.iter().map(Vec::len).max().unwrap_or(0) {
+            let mut line = String::new();
+            for (place, c) in chosen.iter().enumerate() {
+                let text = broken[place].get(k).map_or("", String::as_str);
+                let pad = " ".repeat(widths[*c].saturating_sub(width(text)));
+                let text = if color { painted(&cells[*c], text) } else { text.to_owned() };
+                line += if place == 0 { "" } else { "  " };
+                line += &if *c < left { text + &pad } else { pad + &text };
+            }
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+        if i == 0 {
+            let ruled: usize = chosen.iter().map(|c| widths[*c] + GAP).sum();
+            let _ = writeln!(out, "{}", "─".repeat(ruled.saturating_sub(GAP)));
+        }
+    }
+}
+
+/// Characters; escape codes are added later.
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// With the codes of a terminal.
+fn painted(entry: &Entry, text: &str) -> String {
+    let code = match &entry.verdict {
+        _ if text.is_empty() => return String::new(),
+        Some(verdict) => match verdict.relation {
+            Relation::Better => "32",
+            Relation::Worse => "31",
+            Relation::Same => "36",
+            Relation::Incomparable | Relation::Spreadless => "2",
+        },
+        None if entry.best => "1",
+        None if entry.paper => "2",
+        None => return text.to_owned(),
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+/// Text in lines of at most so many characters, broken at spaces; a word that is longer is cut.
+pub fn wrap(text: &str, most: usize) -> Vec<String> {
+    let most = most.max(1);
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        loop {
+            let line = lines.last_mut().map_or("", |line| line.as_str());
+            let (used, gap) = (width(line), usize::from(!line.is_empty()));
+            if used + gap + word.len() <= most {
+                let word: String = word.into_iter().collect();
+                if let Some(line) = lines.last_mut() {
+                    *line += if gap == 1 { " " } else { "" };
+                    *line += &word;
+                }
+                break;
+            }
+            if used == 0 {
+                let rest = word.split_off(most.min(word.len()));
+                if let Some(line) = lines.last_mut() {
+                    line.extend(word);
+                }
+                word = rest;
+            }
+            lines.push(String::new());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(rows: &[&[&str]]) -> Vec<Line> {
+        let cells = |row: &&[&str]| row.iter().map(|text| Entry::plain(*text)).collect();
+        rows.iter().map(|row| Line { cells: cells(row), first: false }).collect()
+    }
+
+    #[test]
+    fn text_is_broken_at_spaces() {
+        assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(wrap("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
+        assert_eq!(wrap("", 4), [""]);
+        assert_eq!(wrap("ab", 0), ["a", "b"]);
+    }
+
+    #[test]
+    fn wide_tables_are_broken_and_lose_nothing() {
+        let headings = ["Variant", "one", "two"].map(String::from);
+        let long = "ACAI (advweight=0.5, learning_rate=0.0001, reg=0.2, samples=16777216, batch=64, eval_every=65536)";
+        let text = table(&headings, 1, &lines(&[&[long, "1.5", "2.5"], &["VAE", "3", "4"]]), false);
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        let words: String = text.split_whitespace().collect();
+        assert!(
+            words.contains("eval_every=65536)") && text.lines().nth(2).unwrap().ends_with("1.5  2.5"),
+            "{text}"
+        );
+
+        let many: Vec<String> = (0..20).map(|i| format!("column {i}")).collect();
+        let row: Vec<&str> = vec!["x"; 20];
+        let text = table(&many, 1, &lines(&[&row]), false);
+        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        for i in 1..20 {
+            let place = words.windows(2).filter(|pair| *pair == ["column", &i.to_string()]).count();
+            assert_eq!(place, 1, "column {i}: {text}");
+        }
+        // In each of three tables.
+        assert_eq!(text.matches("column 0").count(), 3, "{text}");
+    }
+}

@@ -1,0 +1,346 @@
+//! Verdicts, differences over seeds and provenance of sweeps whose numbers are known.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use common::{
+    Run,
+    images::{Fake, fake},
+    read, value,
+};
+use lerp_core::Network;
+use lerp_report::{Options, compare, report};
+use lerp_train::{Cell, State};
+use polars::prelude::{ParquetReader, SerReader};
+
+/// A finished run on lines under the paper's conditions: variant, title, seed, mean distance in 10⁻³ and smoothness.
+fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64, smoothness: f64) {
+    run(
+        sweep,
+        (variant, title),
+        seed,
+        State::Done,
+        &[("mean_distance", distance * 1e-3), ("mean_smoothness", smoothness)],
+    );
+}
+
+fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, metrics: &[(&str, f64)]) {
+    let cell = Cell {
+        dataset: "lines".into(),
+        variant: variant.into(),
+        seed,
+        samples: 1 << 24,
+        batch: 64,
+        learning_rate: 1e-4,
+        eval_every: 1 << 20,
+        checkpoint_every: 1 << 20,
+        test_samples: 100,
+        cluster_restarts: None,
+        network: Network { scales: 4, depth: 16, latent: 16 },
+        hyper: lerp_core::Hyper::default(),
+    };
+    let rows =
+        (1..=16).flat_map(|i| metrics.iter().map(move |(name, v)| value(i, &format!("eval/{name}"), *v)));
+    let rows = rows.collect();
+    Run { cell, title, state, samples: 1 << 24, data: None, images: None, rows }.write(sweep);
+}
+
+const ACAI: (&str, &str) = ("acai", "ACAI");
+const VAE: (&str, &str) = ("vae", "VAE");
+const BASELINE: (&str, &str) = ("baseline", "Baseline");
+
+fn row(table: &str, label: &str) -> Vec<String> {
+    let begin = format!("| {label} |");
+    let line = table.lines().find(|l| l.starts_with(&begin)).unwrap_or_else(|| panic!("{label}: {table}"));
+    line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+}
+
+#[test]
+fn variants_are_compared_with_the_best_seed_by_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, distance) in [(0, 0.20), (1, 0.30), (2, 0.25), (7, 0.26)] {
+        lines(dir.path(), ACAI, seed, distance, 0.5);
+    }
+    // Worse by 0.9, 1.1 and 1.0 at the seeds in common; seed 5 has no partner.
+    for (seed, distance) in [(0, 1.10), (1, 1.40), (2, 1.25), (5, 9.0)] {
+        lines(dir.path(), VAE, seed, distance, 0.4);
+    }
+    // Sometimes better.
+    for (seed, distance) in [(0, 0.40), (1, 0.20), (2, 0.35)] {
+        lines(dir.path(), BASELINE, seed, distance, 0.45);
+    }
+    lines(dir.path(), ("mine", "Mine"), 0, 3.0, f64::NAN);
+    report(dir.path(), &Options::default()).unwrap();
+    let text = read(&dir, "tables/table1.md");
+    let (first, second) = text.split_once("**Table 1b.**").unwrap();
+    assert_eq!(row(first, "Baseline")[1], "0.32 ± 0.08 ≈");
+    assert_eq!(row(first, "ACAI")[1], "**0.25 ± 0.04**");
+    assert!(!row(first, "VAE")[1].contains('≈') && first.contains("≈: not to be told apart"), "{first}");
+    assert_eq!(row(second, "VAE")[1..3], ["+1.00 [+0.90, +1.10]", "0 %"]);
+    assert_eq!(row(second, "ACAI")[1..3], ["**best**", "–"]);
+    let baseline = row(second, "Baseline");
+    // Differences 0.2, -0.1 and 0.1: of 27 resamples one is of -0.1 alone and three of twice -0.1 and 0.1.
+    assert_eq!(baseline[1], "+0.07 ≈ [−0.10, +0.20]");
+    assert_eq!((baseline[2].as_str(), baseline[5].as_str()), ("20 %", "3"));
+    assert_eq!(row(second, "Mine")[1..6], ["too few seeds", "–", "–", "–", "1"]);
+    assert!(
+        second.contains("of 3 seeds, all differences") && second.contains("in one of 4 cases"),
+        "{second}"
+    );
+    // Smoothness has a best of its own.
+    assert_eq!(
+        (row(second, "VAE")[3].as_str(), row(second, "ACAI")[3].as_str()),
+        ("**best**", "+0.10 [+0.10, +0.10]")
+    );
+
+    let file = fs::File::open(dir.path().join("tables/table1.parquet")).unwrap();
+    let table = ParquetReader::new(file).finish().unwrap();
+    let text = |name: &str, i: usize| table.column(name).unwrap().str().unwrap().get(i).map(String::from);
+    let real = |name: &str, i: usize| table.column(name).unwrap().f64().unwrap().get(i);
+    let whole = |name: &str, i: usize| table.column(name).unwrap().i64().unwrap().get(i);
+    let find = |variant: &str, metric: &str| {
+        let is = |i: &usize| text("variant", *i).unwrap() == variant && text("metric", *i).unwrap() == metric;
+        (0..table.height()).find(is).unwrap()
+    };
+    let vae = find("vae", "mean_distance");
+    assert!((real("minus_best", vae).unwrap() - 1e-3).abs() < 1e-12);
+    assert_eq!((whole("common_seeds", vae), real("better_share", vae)), (Some(3), Some(0.0)));
+    assert_eq!((text("best", vae), text("config", vae).unwrap().len()), (Some("ACAI".into()), 8));
+    assert_eq!(
+        (text("command", vae).unwrap().contains("report"), text("git", vae)),
+        (true, Some("abc".into()))
+    );
+    let mine = find("mine", "mean_smoothness");
+    assert!(real("mean", mine).unwrap().is_nan() && real("std", mine).is_none());
+    assert_eq!((whole("seeds", mine), text("verdict", mine)), (Some(0), None));
+    let csv = read(&dir, "tables/table1.csv");
+    let names: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+    assert_eq!(names, table.get_column_names().iter().map(|name| name.as_str()).collect::<Vec<_>>());
+    assert_eq!(csv.lines().count(), 1 + table.height());
+}
+
+#[test]
+fn verdicts_beside_the_papers_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, distance) in [(0, 0.20), (1, 0.21), (2, 0.20)] {
+        lines(dir.path(), ACAI, seed, distance, 0.10);
+    }
+    lines(dir.path(), VAE, 0, 5.0, 0.49);
+    // No line to turn: nothing can be said of its smoothness.
+    lines(dir.path(), ("vqvae", "VQ-VAE"), 0, 30.0, 0.1);
+    report(dir.path(), &Options::default()).unwrap();
+    let table = read(&dir, "tables/table1.md");
+    let verdicts = |label: &str| {
+        let row = row(&table, label);
+        (row[3].clone(), row[6].clone())
+    };
+    let both = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(verdicts("ACAI"), both("better", "same"));
+    assert_eq!(verdicts("VAE"), both("worse", "same"));
+    assert_eq!(verdicts("VQ-VAE"), both("worse", "n/c"));
+    assert!(
+        table.contains("- vs paper: the difference of the means against its 95 % interval by Welch's t"),
+        "{table}"
+    );
+    assert!(
+        table.contains("- n/c, not comparable with the paper's: VQ-VAE: images hardly better"),
+        "{table}"
+    );
+    assert!(
+        table.contains("- Whether the best is better than the others by more than chance cannot be said"),
+        "{table}"
+    );
+    assert!(!table.contains("Table 1b"), "{table}");
+
+    // On image sets in a line of its own; the paper's Table 3 has single runs.
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 0..2 {
+        fake(0, seed, 0.949).with("final/cluster_accuracy", 0.8 + 0.01 * seed as f64).write(dir.path());
+    }
+    Fake { rate: 1e-3, ..fake(6, 0, 0.9) }.write(dir.path());
+    fake(3, 0, 0.9).write(dir.path());
+    report(dir.path(), &Options::default()).unwrap();
+    let table = read(&dir, "tables/table2.md");
+    let line = row_of(&table, "vs paper");
+    assert_eq!(line[2..], ["same", "–", "–", "worse", "–", "–", "n/c"]);
+    assert!(
+        table.contains("not comparable with the paper's: MNIST 32 ACAI: another learning rate"),
+        "{table}"
+    );
+    let table = read(&dir, "tables/table3.md");
+    assert_eq!(row_of(&table, "vs paper")[2..], ["same", "–", "–", "no spread", "–", "–", "n/c"]);
+    assert!(table.contains("- no spread: neither the paper"), "{table}");
+    assert!(!read(&dir, "tables/table4.md").contains("vs paper"));
+    let csv = read(&dir, "tables/table3.csv");
+    assert!(csv.lines().any(|l| l.contains("vae") && l.contains(",no spread,")), "{csv}");
+    assert!(
+        csv.lines().any(|l| l.contains("acai") && l.contains(",not comparable,another learning rate")),
+        "{csv}"
+    );
+}
+
+/// The line of a table of image sets with this name in its second column.
+fn row_of(table: &str, name: &str) -> Vec<String> {
+    let line = table
+        .lines()
+        .find(|line| line.starts_with(&format!("|  | {name} |")))
+        .unwrap_or_else(|| panic!("{table}"));
+    line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+}
+
+#[test]
+fn image_sets_are_compared_over_seeds_too() {
+    let dir = tempfile::tempdir().unwrap();
+    for (seed, ours, best) in [(0, 0.90, 0.95), (1, 0.92, 0.95), (2, 0.91, 0.97)] {
+        fake(0, seed, ours).write(dir.path());
+        fake(6, seed, best).write(dir.path());
+    }
+    report(dir.path(), &Options::default()).unwrap();
+    let text = read(&dir, "tables/table2.md");
+    let part = text.split("**Table 2, differences.**").nth(1).unwrap();
+    let cells = row(part, "MNIST 32");
+    assert_eq!((cells[1].as_str(), cells[2].as_str()), ("minus the best", "−4.67 [−6.00, −3.00]"));
+    assert_eq!((cells[3].as_str(), cells[8].as_str()), ("–", "**best**"));
+    assert_eq!(row_of(part, "better")[2], "0 %");
+    assert_eq!(row_of(part, "seeds in common")[2], "3");
+    let errors = read(&dir, "tables/table4.md");
+    // Equal at every seed: as good as the best, and half of the ties.
+    assert_eq!(row_of(errors.split("differences.**").nth(1).unwrap(), "better")[8], "50 %");
+    assert!(read(&dir, "tables/table2.tex").contains("$-$4.67 [$-$6.00, $-$3.00]"));
+}
+
+#[test]
+fn provenance_is_in_every_table_and_figure() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = fake(0, 0, 0.9);
+    let path = run.write(dir.path());
+    Fake { dataset: "svhn", data: "bbbbccccddddeeee", depth: 64, ..fake(0, 0, 0.3) }.write(dir.path());
+    lines(dir.path(), BASELINE, 0, 5.0, 0.5);
+    // One that does not know its revision, begun on another day.
+    let record = fs::read_to_string(path.join("run.toml")).unwrap();
+    let record = record.replace("git = \"abc\"", "git = \"\"").replace("2020-01-01", "2020-02-03");
+    fs::write(path.join("run.toml"), record).unwrap();
+    let all = || {
+        report(dir.path(), &Options::default()).unwrap();
+        let mut files = Vec::new();
+        for folder in ["tables", "figures"] {
+            for entry in fs::read_dir(dir.path().join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                files.push((path.clone(), fs::read(path).unwrap()));
+            }
+        }
+        files.sort();
+        files
+    };
+    let files = all();
+    assert_eq!(files, all(), "the same every time");
+    let table = read(&dir, "tables/table2.md");
+    let line = table.lines().find(|line| line.starts_with("Provenance: ")).unwrap();
+    assert!(line.starts_with("Provenance: 2 runs, configuration "), "{line}");
+    for words in [
+        "; data MNIST aaaa, SVHN bbbbccccdddd; revision unknown, abc; lerp 1, candle 1; device cpu; started 2020-01-01 to \
+         2020-02-03. Made by: cargo xtask report ",
+        &dir.path().display().to_string(),
+    ] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+    assert!(read(&dir, "tables/table1.md").contains("data drawn; revision abc;"));
+    assert!(read(&dir, "tables/table2.tex").contains("Provenance: 2 runs, configuration"));
+    assert!(files.iter().any(|(path, _)| path.ends_with("table2.parquet")));
+
+    let svg = read(&dir, "figures/curves.svg");
+    assert!(svg.contains("<metadata>config: ") && svg.contains("\ndata: drawn\ngit: abc\n"), "{svg}");
+    assert!(svg.contains("--figure curves</metadata>") && svg.starts_with("<svg"), "{svg}");
+    let png = fs::read(dir.path().join("figures/curves.png")).unwrap();
+    let reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+    let chunk = |name: &str| {
+        let found = reader.info().utf8_text.iter().find(|chunk| chunk.keyword == name);
+        found.unwrap_or_else(|| panic!("{name}")).get_text().unwrap()
+    };
+    assert_eq!((chunk("data"), chunk("git"), chunk("config").len()), ("drawn".into(), "abc".into(), 8));
+    assert!(chunk("command").ends_with("--figure curves"));
+}
+
+#[test]
+fn what_is_missing_is_said_and_nothing_is_divided_by_it() {
+    let metrics = [("mean_distance", f64::NAN), ("mean_smoothness", f64::NAN)];
+    let sweeps: [&dyn Fn(&Path); 4] = [
+        // No finished run.
+        &|dir| {
+            run(dir, ACAI, 0, State::Failed, &[("mean_distance", 1e-3)]);
+            run(dir, VAE, 0, State::Interrupted, &[]);
+        },
+        // Nothing but undefined numbers, over several seeds.
+        &|dir| {
+            for seed in 0..3 {
+                run(dir, ACAI, seed, State::Done, &metrics);
+                run(dir, VAE, seed, State::Done, &metrics);
+            }
+        },
+        // Seeds without a partner.
+        &|dir| {
+            for seed in 0..3 {
+                lines(dir, ACAI, seed, 0.2, 0.1);
+                lines(dir, VAE, seed + 3, 0.3, 0.2);
+            }
+        },
+        // One seed, one variant.
+        &|dir| lines(dir, BASELINE, 0, 7.0, 0.4),
+    ];
+    for (i, write) in sweeps.iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path());
+        report(dir.path(), &Options::default()).unwrap();
+        for file in ["md", "tex"] {
+            let text = read(&dir, &format!("tables/table1.{file}"));
+            assert!(
+                !text.contains("NaN |") && !text.contains("inf ") && !text.contains("Table 1b"),
+                "{i}: {text}"
+            );
+        }
+        let table = read(&dir, "tables/table1.md");
+        let said =
+            ["ACAI, seed 0: failed after", "| undefined |", "cannot be said: none has two", "| n=1 |"][i];
+        assert!(table.contains(said), "{i}: {table}");
+        let text = compare(&[dir.path().to_owned()], false).unwrap();
+        assert!(text.contains("Table 1: ") && !text.contains("NaN "), "{text}");
+    }
+}
+
+#[test]
+fn a_terminal_tells_sweeps_apart_in_a_hundred_columns() {
+    let both = tempfile::tempdir().unwrap();
+    let [one, two] = ["a-sweep-with-a-long-name-of-its-own", "two"].map(|name| both.path().join(name));
+    for seed in 0..5 {
+        lines(&one, ACAI, seed, 0.2 + 0.01 * seed as f64, 0.1);
+        lines(&one, VAE, seed, 5.0 + 0.1 * seed as f64, 0.5);
+        lines(&two, ACAI, seed, 0.21 + 0.01 * seed as f64, 0.1);
+        for (sweep, accuracy) in [(&one, 0.95), (&two, 0.93)] {
+            for variant in 0..7 {
+                fake(variant, seed, accuracy + 0.002 * (seed * variant as u64 % 5) as f64).write(sweep);
+            }
+        }
+    }
+    let dirs = [one, two];
+    let text = compare(&dirs, false).unwrap();
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let squeezed: Vec<String> =
+        text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let has = |begin: &str| assert!(squeezed.iter().any(|l| l.starts_with(begin)), "{begin}: {text}");
+    has("Variant Sweep Distance");
+    has("ACAI two 0.23 ± 0.01 0.24 same 0.10 ± 0.00 0.10†");
+    // Every one is worse by 0.01 at each seed.
+    has("ACAI two +0.01 [+0.01, +0.01] 0 %");
+    for table in ["Table 1: ", "Table 1b: ", "Table 2: ", "Table 2, differences", "Table 3: ", "Table 4: "] {
+        has(table);
+    }
+    let painted = compare(&dirs, true).unwrap();
+    assert!(
+        painted.contains("\u{1b}[31mworse\u{1b}[0m") && painted.contains("\u{1b}[2m0.24\u{1b}[0m"),
+        "{painted}"
+    );
+    assert!(!text.contains('\u{1b}'));
+}
