@@ -94,11 +94,13 @@ fn kill(variant: &str, dataset: &str, seed: u64) {
     for (i, samples) in [256, 256, 512, 768, 768].into_iter().enumerate() {
         // Anywhere from within the write of the checkpoint to some steps later.
         let delay = Duration::from_millis((seed * (i as u64 + 3) * 7919) % 120);
-        kills += u32::from(killed(&record, &broken, samples, delay));
+        if killed(&record, &broken, samples, delay) {
+            kills += 1;
+            // Its last word stays, and the next one takes it away.
+            assert!(Run::read(&broken).unwrap().progress().is_some());
+        }
     }
     assert!(kills >= 3, "{variant}: only {kills} kills hit a running worker");
-    // A killed worker leaves its last word, and the next one takes it away.
-    assert!(Run::read(&broken).unwrap().progress().is_some());
     while killed(&record, &broken, u64::MAX, Duration::ZERO) {}
     assert_same(&whole, &broken);
 }
