@@ -43,7 +43,9 @@ pub fn latex(sheet: &Sheet) -> String {
 }
 
 fn latex_part(part: &Part) -> String {
-    let headings: Vec<String> = part.headings.iter().map(|heading| latex_heading(heading)).collect();
+    let side = |place| if place < part.left { 'l' } else { 'r' };
+    let headings = part.headings.iter().enumerate();
+    let headings: Vec<String> = headings.map(|(place, text)| latex_heading(text, side(place))).collect();
     // A caption of one sentence; what else there is to say stands below in small type.
     let (caption, more) = part.caption.split_once(". ").unwrap_or((&part.caption, ""));
     let stop = if more.is_empty() { "" } else { "." };
@@ -83,7 +85,7 @@ fn latex_part(part: &Part) -> String {
 }
 
 /// A heading in LaTeX: two lines where it is long, its unit in the second.
-fn latex_heading(heading: &str) -> String {
+fn latex_heading(heading: &str, side: char) -> String {
     const LONG: usize = 8;
     let (words, unit) = match heading.strip_suffix(" ×10⁻³") {
         Some(words) => (words, r"$\times 10^{-3}$"),
@@ -96,6 +98,6 @@ fn latex_heading(heading: &str) -> String {
     };
     match text::latex(first) {
         first if second.is_empty() && unit.is_empty() => first,
-        first => format!("\\shortstack[r]{{{first}\\\\{second}{unit}}}"),
+        first => format!("\\shortstack[{side}]{{{first}\\\\{second}{unit}}}"),
     }
 }

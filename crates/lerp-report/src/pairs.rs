@@ -147,14 +147,6 @@ impl Standing {
         }
     }
 
-    /// How many seeds both have.
-    pub fn seeds(self) -> Entry {
-        match self {
-            Self::Beside { seeds, .. } | Self::Few(seeds) => Entry::number(seeds.to_string(), seeds as f64),
-            Self::Best | Self::Unknown => Entry::plain("–"),
-        }
-    }
-
     /// The share of resamples in which it is better.
     pub fn share(self) -> Entry {
         match self {
@@ -168,6 +160,23 @@ impl Standing {
                 Entry::number(text, better)
             }
             _ => Entry::plain("–"),
+        }
+    }
+}
+
+/// How many seeds configurations have in common with the best: one number, or one for each metric where they differ.
+pub fn seeds(standings: impl IntoIterator<Item = Standing>) -> Entry {
+    let of = |standing| match standing {
+        Standing::Beside { seeds, .. } | Standing::Few(seeds) => Some(seeds),
+        Standing::Best | Standing::Unknown => None,
+    };
+    let mut counts: Vec<usize> = standings.into_iter().filter_map(of).collect();
+    counts.dedup();
+    match counts.as_slice() {
+        [] => Entry::plain("–"),
+        [first, ..] => {
+            let all: Vec<String> = counts.iter().map(ToString::to_string).collect();
+            Entry::number(all.join(", "), *first as f64)
         }
     }
 }
@@ -186,7 +195,7 @@ fn signed(value: f64, decimals: usize) -> String {
 }
 
 /// What a table of differences shows.
-pub const CAPTION: &str = "Is the best really the best? Each variant's value minus that of the variant with the best mean, \
+pub const CAPTION: &str = "Differences from the best. Each variant's value minus that of the variant with the best mean, \
      over the seeds that both have finished: the mean with its 95 % interval by the paired bootstrap over seeds (percentiles; \
      all resamples are counted up to 10 seeds), and the share of resamples in which the variant is better than the best. ≈: \
      the interval contains 0, so the two cannot be told apart.";

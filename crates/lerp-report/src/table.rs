@@ -5,7 +5,7 @@ use polars::prelude::DataType;
 use crate::{
     conditions::Selection,
     frame::{Frame, Value},
-    pairs::{self, NEAR, Standings},
+    pairs::{self, NEAR, Standing, Standings},
     provenance::{Provenance, command},
     published::published,
     sheet::{Entry, Line, Part, Sheet},
@@ -294,19 +294,19 @@ impl Table<'_> {
             let name = metric.short();
             let (name, unit) =
                 name.split_once(" ×").map_or((name.as_str(), ""), |(name, _)| (name, " ×10⁻³"));
-            headings.extend([format!("{name} − best{unit}"), "better in".into(), "seeds".into()]);
+            headings.extend([format!("{name} − best{unit}"), "better".into()]);
         }
+        headings.push("Seeds".into());
         let row = |(_, group): &(&Sweep, &Group)| {
+            let standings: Vec<(&Metric, Standing)> = METRICS
+                .iter()
+                .filter_map(|metric| Some((metric, self.standings(metric)?.of(group))))
+                .collect();
             let mut row = vec![Entry::plain(group.label.clone())];
-            for metric in METRICS.iter().filter(|metric| metric.published) {
-                let Some(all) = self.standings(metric) else { continue };
-                let standing = all.of(group);
-                row.extend([
-                    standing.difference(metric.factor, metric.decimals),
-                    standing.share(),
-                    standing.seeds(),
-                ]);
+            for (metric, standing) in &standings {
+                row.extend([standing.difference(metric.factor, metric.decimals), standing.share()]);
             }
+            row.push(pairs::seeds(standings.iter().map(|(_, standing)| *standing)));
             row
         };
         Some((headings, self.groups.iter().map(row).collect()))

@@ -208,6 +208,7 @@ fn paths_are_medians_over_the_pairs_that_turn() {
     let turns = &curves(&dir, "turns", "#000000")[0];
     assert!(turns.len() == 15 && turns.iter().all(|(_, y)| (y - turns[0].1).abs() <= 1.0), "{turns:?}");
     assert!(caption(&dir, "turns").contains("each of the 15 turns"));
+    assert!(read(&dir, "figures/turns.svg").contains("largest 0.07"), "one fifteenth");
     // Relative to the mean of the ends, 8.5, and of the three pairs that have norms.
     assert_eq!(curves(&dir, "norms", "#000000")[0].len(), 16);
     assert!(caption(&dir, "norms").contains("over 4 interpolations"));

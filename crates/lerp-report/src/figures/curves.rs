@@ -197,7 +197,11 @@ impl Curves {
 
     fn columns(&self) -> usize {
         let longest = self.legend.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
-        if !self.below() || longest > 15 { 1 } else { 3 }
+        match longest {
+            _ if !self.below() => 1,
+            0..=12 => 3,
+            _ => 2,
+        }
     }
 
     fn width(&self) -> f64 {

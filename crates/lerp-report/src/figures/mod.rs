@@ -98,7 +98,7 @@ impl<'a> Figure<'a> {
         let place = all.iter().position(|f| f.name.parse().is_ok_and(|n: u32| n > 5)).unwrap_or(all.len());
         all.splice(place..place, five);
         all.extend(strips(sweep, false));
-        let lines = lines.then(|| ("".to_owned(), None));
+        let lines = lines.then(|| (String::new(), None));
         let places: Vec<(String, Option<Set>)> = lines
             .into_iter()
             .chain(sweep.sets().into_iter().map(|s| (format!("-{}", s.slug()), Some(s.clone()))))

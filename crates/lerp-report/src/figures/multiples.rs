@@ -22,7 +22,7 @@ const GAP: f64 = 18.0;
 const LEFT: f64 = 96.0;
 const RIGHT: f64 = 14.0;
 const BELOW: f64 = 50.0;
-const LINE: f64 = 17.0;
+const LINE: f64 = 18.0;
 
 /// What one configuration has in a row.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub struct Cell {
     pub pieces: Vec<Vec<Band>>,
     /// What is said in its place.
     pub note: Option<&'static str>,
+    /// What is said in its corner.
+    pub corner: Option<String>,
 }
 
 /// A row of panels.
@@ -86,7 +88,7 @@ impl Multiples {
     /// Height of all headings.
     fn above(&self) -> f64 {
         let lines = (0..self.columns.len()).map(|i| self.heading(i).len()).max().unwrap_or(1);
-        8.0 + LINE * lines as f64
+        12.0 + LINE * lines as f64
     }
 
     /// Height of a band of columns beside one another.
@@ -131,7 +133,11 @@ impl Draw for Multiples {
                 }
                 canvas.line(&ideal, IDEAL, 1.25, Some((5, 3)))?;
                 for piece in &cell.pieces {
-                    plot.curve(canvas, piece, look)?;
+                    // A column of its own tells a configuration from the others.
+                    plot.curve(canvas, piece, &Look { dash: None, ..*look })?;
+                }
+                if let Some(words) = &cell.corner {
+                    canvas.text(words, NUMBERS, (left + self.panel() - 4.0, top + 10.0), Side::Left)?;
                 }
             }
             if column == 0 {

@@ -144,7 +144,7 @@ fn cells(rows: &[Vec<Vec<f64>>], first: f64, last: f64, note: &'static str) -> (
     let cell = |rows: &Vec<Vec<f64>>| {
         let pieces = curve(rows, first, last);
         let note = pieces.is_empty().then_some(note);
-        Cell { pieces, note }
+        Cell { pieces, note, corner: None }
     };
     let cells: Vec<Cell> = rows.iter().map(cell).collect();
     let drawn = cells.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(|(_, v)| *v).collect();
@@ -226,8 +226,14 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let (rows, still) = turning(&pools, turns);
     let steps = pools.pools.first().and_then(|pool| pool.angle.first()).map_or(15, |row| row.len() - 1);
     let even = 1.0 / steps.max(1) as f64;
-    let (cells, drawn) = cells(&rows, even / 2.0, 1.0 - even / 2.0, "no line turns");
-    let most = highest(&drawn, 2.0 * even).min(1.0);
+    let (mut cells, drawn) = cells(&rows, even / 2.0, 1.0 - even / 2.0, "no line turns");
+    let largest = |row: &Vec<f64>| highest(row, 0.0);
+    for (cell, rows) in cells.iter_mut().zip(&rows) {
+        cell.corner =
+            quartiles(rows.iter().map(largest)).map(|[_, median, _]| format!("largest {median:.2}"));
+    }
+    // Room above for what stands in the corner.
+    let most = highest(&drawn, 2.0 * even).min(1.0) * 1.15;
     let row = Row {
         y: Axis::linear(0.0..most * 1.05, 5, "one turn, share\nof the whole"),
         ideal: vec![(0.0, even), (1.0, even)],
@@ -236,7 +242,8 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let words = format!(
         "The pace of the line: each of the {steps} turns between neighbouring positions of an interpolation between two \
          test lines, as a share of the turn from first to last, over {} interpolations of the last evaluation. Dashed, an \
-         even pace, 1/{steps}; mean smoothness is the mean of the largest share, less 1/{steps}.{still}",
+         even pace, 1/{steps}. In the corner, the median of the largest share, which decides smoothness: a jump whose place \
+         differs from pair to pair does not show in the curve.{still}",
         pools.count(|pool| pool.angle.len()),
     );
     pools.draw("the pace of lines", alphas(), vec![row], &words)

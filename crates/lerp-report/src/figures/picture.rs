@@ -13,7 +13,7 @@ use crate::{
 const TOP: usize = 34;
 const BOTTOM: usize = 10;
 /// Width of a column of words.
-const BESIDE: usize = 138;
+const BESIDE: usize = 160;
 /// Size of names.
 const LETTERS: f64 = 18.0;
 /// Size of headings.
@@ -143,7 +143,7 @@ impl Draw for Picture {
         }
         for (i, (heading, entries)) in self.beside.iter().enumerate() {
             let x = (self.right() + i * BESIDE + BESIDE / 2 + 4) as f64;
-            canvas.text(heading, HEADINGS, (x, top - 8.0), Side::Above)?;
+            canvas.text(heading, LETTERS, (x, top - 8.0), Side::Above)?;
             for ((_, middle), words) in self.rows.iter().zip(entries) {
                 canvas.text(words, LETTERS, (x, top + zoom * middle), Side::Middle)?;
             }

@@ -149,8 +149,8 @@ impl<'a> Images<'a> {
                 };
                 let factor = if self.kind.accuracy() { 100.0 } else { 1e3 };
                 lines.push(line("minus the best", &|standing| standing.difference(factor, 2)));
-                lines.push(line("better in", &|standing| standing.share()));
-                lines.push(line("seeds in common", &|standing| standing.seeds()));
+                lines.push(line("better", &|standing| standing.share()));
+                lines.push(line("seeds in common", &|standing| pairs::seeds([standing])));
             }
         }
         if let Some(line) = lines.first_mut() {
