@@ -50,6 +50,15 @@ impl Filter {
     }
 }
 
+/// What is on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The table, and the selected cell where there is room for both.
+    Both,
+    /// The selected cell.
+    Cell,
+}
+
 /// A watcher.
 #[derive(Debug)]
 pub struct App {
@@ -63,8 +72,8 @@ pub struct App {
     pub filter: Filter,
     /// Whether curves have a logarithmic axis, where all values are positive.
     pub log_axis: bool,
-    /// Whether the selected cell has the place of the table.
-    pub zoom: bool,
+    /// What is on the screen.
+    pub view: View,
     /// Whether the keys are explained.
     pub help: bool,
     /// How far the log is scrolled up from its end.
@@ -91,7 +100,7 @@ impl App {
             palette,
             filter: Filter::All,
             log_axis: false,
-            zoom: false,
+            view: View::Both,
             help: false,
             scroll: 0,
             most_scroll: std::cell::Cell::new(0),
@@ -199,7 +208,9 @@ impl App {
             KeyCode::Char('o') => self.show_log = self.cell().map(|cell| !self.shows_log(cell)),
             KeyCode::Char('K') => self.scroll = (self.scroll + 1).min(self.most_scroll.get()),
             KeyCode::Char('J') => self.scroll = self.scroll.saturating_sub(1),
-            KeyCode::Enter => self.zoom = !self.zoom,
+            KeyCode::Enter => {
+                self.view = if self.view == View::Both { View::Cell } else { View::Both };
+            }
             KeyCode::Char('?' | 'h') => self.help = true,
             _ => {}
         }

@@ -57,16 +57,13 @@ fn section<'a>(title: &str, app: &App) -> Block<'a> {
 
 /// The cell's name, how far it is, and what its losses are.
 fn heading(cell: &Cell, app: &App, width: usize) -> Line<'static> {
-    let mut rest = String::new();
-    if let Some(total) = cell.total {
-        rest += &format!("  {} of {} samples", count(cell.samples as f64), count(total as f64));
-    }
+    let far = cell
+        .total
+        .map(|total| format!("  {} of {} samples", count(cell.samples as f64), count(total as f64)));
     // Terms are parts of losses.
-    for (name, value) in cell.losses() {
-        if let Some(name) = name.strip_prefix("loss/") {
-            rest += &format!("  {name} {}", number(*value));
-        }
-    }
+    let losses = cell.losses().iter().filter_map(|(name, value)| Some((name.strip_prefix("loss/")?, value)));
+    let losses = losses.map(|(name, value)| format!("  {name} {}", number(*value)));
+    let rest: String = far.into_iter().chain(losses).collect();
     let (id, word) = (cut(&cell.id, width), cell.stage.word());
     let room = width.saturating_sub(id.chars().count() + word.len() + 2);
     Line::from(vec![
@@ -108,14 +105,9 @@ fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
     let series = cell.series(metric);
     let place = names.iter().position(|name| *name == metric).map_or(0, |place| place + 1);
     let log = app.log_axis && !series.is_empty() && series.iter().all(|(_, value)| *value > 0.0);
-    let mut title = format!("{metric} ({place}/{})", names.len());
-    match series.last() {
-        Some((_, last)) => title += &format!(": {}", number(*last)),
-        None => title += ": not a number",
-    }
-    if log {
-        title += ", log axis";
-    }
+    let last = series.last().map_or_else(|| "not a number".into(), |(_, last)| number(*last));
+    let axis = if log { ", log axis" } else { "" };
+    let title = format!("{metric} ({place}/{}): {last}{axis}", names.len());
     let block = section(&cut(&title, (area.width as usize).saturating_sub(4)), app);
     let points: Vec<(f64, f64)> =
         series.iter().map(|(x, y)| (*x, if log { y.log10() } else { *y })).collect();

@@ -13,7 +13,7 @@ use ratatui::{
 };
 
 use super::{
-    app::App,
+    app::{App, View},
     palette::Palette,
     words::{cut, duration},
 };
@@ -37,7 +37,7 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
     ];
     let [top, main, problem, bottom] = Layout::vertical(rows).areas(area);
     frame.render_widget(Paragraph::new(header), top);
-    if app.zoom {
+    if app.view == View::Cell {
         cell::draw(frame, main, app);
     } else if main.height < BOTH {
         table::draw(frame, main, app);

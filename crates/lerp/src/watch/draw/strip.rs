@@ -148,7 +148,7 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         draw(&images, 0, full, Palette::None, area, &mut buffer);
         assert_eq!(
-            buffer.content().iter().map(|cell| cell.symbol()).collect::<String>(),
+            buffer.content().iter().map(ratatui::buffer::Cell::symbol).collect::<String>(),
             "     ██       ██  "
         );
     }
