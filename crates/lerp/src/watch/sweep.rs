@@ -85,10 +85,11 @@ impl Sweep {
         if let Some(problem) = sweep.record.problem() {
             bail!("{problem}; give the folder of a sweep");
         }
+        // The record comes after the lock, by way of a file of its own, and that of a single run after its folder.
+        let begins = |name: &str| name.starts_with('.') || name.starts_with(RECORD) || name == "runs";
         let mut entries = fs::read_dir(dir).map_err(|e| anyhow::anyhow!("cannot read {shown}: {e}"))?;
-        let empty = entries
-            .all(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with('.')));
-        if sweep.record.value().is_none() && !empty {
+        let begins = entries.all(|e| e.is_ok_and(|e| begins(&e.file_name().to_string_lossy())));
+        if sweep.record.value().is_none() && !begins {
             bail!("{shown} holds no sweep (it has no {RECORD}); give the folder of one");
         }
         Ok(sweep)

@@ -114,7 +114,10 @@ fn what_is_no_sweep_is_refused_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let error = |path: &std::path::Path| Sweep::open(path).unwrap_err().to_string();
     assert!(error(&dir.path().join("nowhere")).contains("does not exist; give the folder of a sweep"));
-    // Nothing has begun yet.
+    // Nothing has begun yet, or is just about to.
+    assert!(Sweep::open(dir.path()).is_ok());
+    fs::write(dir.path().join(".lock"), "").unwrap();
+    fs::write(dir.path().join("sweep.toml.tmp"), "format = ").unwrap();
     let mut sweep = Sweep::open(dir.path()).unwrap();
     sweep.refresh(now());
     assert!(snapshot(&sweep).ends_with(": nothing has begun yet\n"));
