@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(sorted, std::array::from_fn(|i| i));
     }
 
-    /// Values of scipy.ndimage.gaussian_filter.
+    /// Values of `scipy.ndimage.gaussian_filter`.
     #[test]
     fn blur_is_scipys() {
         let image: Vec<f64> = (0..16).map(|i| f64::from(i * i % 7)).collect();
