@@ -67,7 +67,7 @@ pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
         format!(
             "Figure 2. What interpolations between lines can look like. {} Beside each row its mean distance and mean \
              smoothness, lower is better, by the metrics of the tables; (a) interpolates nothing. Read them together: (d) \
-             has the best distance that there is, (e) and (f) have almost the best smoothness. {scale}",
+             has a line everywhere, and so a small distance; (e) and (f) turn evenly, and so are smooth. {scale}",
             how.join(" ")
         )
     };
