@@ -67,7 +67,7 @@ pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
         format!(
             "Figure 2. What interpolations between lines can look like. {} Beside each row its mean distance and mean \
              smoothness, lower is better, by the metrics of the tables; (a) interpolates nothing. Read them together: (d) \
-             has the best distance that there is, (e) and (f) have almost the best smoothness. {scale}",
+             has a line everywhere, and so a small distance; (e) and (f) turn evenly, and so are smooth. {scale}",
             how.join(" ")
         )
     };
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(sorted, std::array::from_fn(|i| i));
     }
 
-    /// Values of scipy.ndimage.gaussian_filter.
+    /// Values of `scipy.ndimage.gaussian_filter`.
     #[test]
     fn blur_is_scipys() {
         let image: Vec<f64> = (0..16).map(|i| f64::from(i * i % 7)).collect();
