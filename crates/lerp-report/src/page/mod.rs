@@ -105,7 +105,9 @@ fn render(template: &minijinja::Template<'_, '_>, mut page: Page<'_>) -> Result<
         let html = template.render(Value::from(Serde(&page))).map_err(Error::draw("index.html"))?;
         let largest = page.figures.iter_mut().max_by_key(|shown| shown.figure.svg.len());
         match largest {
-            Some(shown) if html.len() > MOST_BYTES && !shown.figure.svg.is_empty() => shown.figure.svg.clear(),
+            Some(shown) if html.len() > MOST_BYTES && !shown.figure.svg.is_empty() => {
+                shown.figure.svg.clear()
+            }
             _ => return Ok(html),
         }
     }

@@ -151,7 +151,11 @@ fn curves(loaded: &Loaded) -> Vec<Curve> {
             Some(value) if value.is_finite() => brief(value),
             _ => "undefined".into(),
         };
-        let svg = if name.starts_with("final/") { String::new() } else { chart(&points, log(name)).unwrap_or_default() };
+        let svg = if name.starts_with("final/") {
+            String::new()
+        } else {
+            chart(&points, log(name)).unwrap_or_default()
+        };
         let short = name.trim_start_matches("eval/").replace('_', " ");
         Curve { name: short, value, svg }
     };

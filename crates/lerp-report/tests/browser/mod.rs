@@ -139,8 +139,10 @@ impl Browser {
 
     /// Moves the mouse, and with `button` presses or releases it.
     pub fn mouse(&mut self, kind: &str, (x, y): (f64, f64), held: bool) {
-        let (button, buttons) = if kind == "mouseMoved" && !held { ("none", 0) } else { ("left", u8::from(held)) };
-        let event = json!({ "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1 });
+        let (button, buttons) =
+            if kind == "mouseMoved" && !held { ("none", 0) } else { ("left", u8::from(held)) };
+        let event =
+            json!({ "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1 });
         self.ask("Input.dispatchMouseEvent", event);
     }
 
@@ -153,10 +155,12 @@ impl Browser {
         self.mouse("mouseReleased", middle, false);
     }
 
-    /// Presses a key.
-    pub fn key(&mut self, key: &str, code: u32) {
+    /// Presses a key, which writes `text`.
+    pub fn key(&mut self, key: &str, code: u32, text: &str) {
         for kind in ["keyDown", "keyUp"] {
-            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
+            let text = if kind == "keyDown" { text } else { "" };
+            let event =
+                json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
             self.ask("Input.dispatchKeyEvent", event);
         }
     }
@@ -186,7 +190,8 @@ impl Browser {
                 }
                 "Network.requestWillBeSent" => {
                     let url = params["request"]["url"].as_str()?;
-                    let own = url.starts_with("data:") || params["type"] == "Document" && url.starts_with("file:");
+                    let own =
+                        url.starts_with("data:") || params["type"] == "Document" && url.starts_with("file:");
                     (!own).then(|| format!("a request to {url}"))
                 }
                 _ => None,
