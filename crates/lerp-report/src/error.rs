@@ -11,6 +11,14 @@ pub enum Error {
     /// A folder that is no sweep's.
     #[error("{} holds no runs; give the folder of a sweep, such as results/quick", .0.display())]
     NoRuns(PathBuf),
+    /// A sweep none of whose cells has begun.
+    #[error("none of the {cells} cells planned in {} has begun; sweep again to train them", .dir.display())]
+    NotBegun {
+        /// The sweep.
+        dir: PathBuf,
+        /// Planned cells.
+        cells: usize,
+    },
     /// A figure that does not exist.
     #[error("there is no figure '{name}'; there are: {known}")]
     UnknownFigure {

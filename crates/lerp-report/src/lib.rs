@@ -65,7 +65,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
     } else {
         figures.retain(|figure| !figure.part);
     }
-    let mut drawn = Vec::new();
+    let (mut drawn, mut missing) = (Vec::new(), Vec::new());
     for figure in figures {
         match figure.draw(&sweep)? {
             Some(Drawn { caption, mut drawing, shows }) => {
@@ -85,7 +85,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
                     dir: dir.to_owned(),
                 });
             }
-            None => {}
+            None => missing.push((figure.name.clone(), figure.missing())),
         }
     }
     if options.figure.is_none() {
@@ -103,7 +103,10 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
             write_atomic(&file.with_extension("parquet"), &sheet.data.parquet()?)?;
         }
         let made = Provenance::of(&sweep.groups.iter().collect::<Vec<_>>(), command(dir, None));
-        write_atomic(&dir.join("index.html"), page::page(&sweep, &sheets, drawn, made.line())?.as_bytes())?;
+        write_atomic(
+            &dir.join("index.html"),
+            page::page(&sweep, &sheets, page::Figures { drawn, missing }, made.line())?.as_bytes(),
+        )?;
     }
     Ok(())
 }

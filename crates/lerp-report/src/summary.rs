@@ -3,6 +3,7 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -132,6 +133,8 @@ pub struct Sweep {
     pub groups: Vec<Group>,
     /// The references of raw pixels, by dataset.
     pub pixels: BTreeMap<String, PixelReference>,
+    /// Names of planned cells that have not begun.
+    pub waiting: Vec<String>,
 }
 
 impl Sweep {
@@ -157,7 +160,10 @@ impl Sweep {
                 .push(Loaded { run, metrics });
         }
         if groups.is_empty() {
-            return Err(Error::NoRuns(dir.to_owned()));
+            return Err(match planned(dir).len() {
+                0 => Error::NoRuns(dir.to_owned()),
+                cells => Error::NotBegun { dir: dir.to_owned(), cells },
+            });
         }
         let datasets: BTreeSet<String> =
             groups.values().flatten().map(|loaded| loaded.run.record.cell.dataset.clone()).collect();
@@ -187,7 +193,9 @@ impl Sweep {
                 pixels.insert(dataset, reference);
             }
         }
-        Ok(Self { dir: dir.to_owned(), groups, pixels })
+        let begun = |id: &String| groups.iter().flat_map(|g| &g.runs).any(|l| l.run.record.id == *id);
+        let waiting = planned(dir).into_iter().filter(|id| !begun(id)).collect();
+        Ok(Self { dir: dir.to_owned(), groups, pixels, waiting })
     }
 
     /// All runs.
@@ -238,7 +246,18 @@ impl Sweep {
             of(State::Running, "running or killed"),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
-        format!("{}: {}", count(self.runs().count(), "run"), parts.join(", "))
+        let waiting = self.not_begun().map(|sentence| format!(". {}", sentence.trim_end_matches('.')));
+        format!("{}: {}{}", count(self.runs().count(), "run"), parts.join(", "), waiting.unwrap_or_default())
+    }
+
+    /// A sentence about planned cells that have not begun, if there are any.
+    pub fn not_begun(&self) -> Option<String> {
+        const NAMED: usize = 5;
+        let more = self.waiting.len().saturating_sub(NAMED);
+        let names = self.waiting.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!self.waiting.is_empty())
+            .then(|| format!("Planned and not begun: {names}{more}; sweep again to train them."))
     }
 
     /// `summary.parquet`: one row for each run and metric.
@@ -285,6 +304,17 @@ impl Sweep {
             .map_err(Error::draw("summary.parquet"))?;
         Ok(bytes)
     }
+}
+
+/// Names of the cells that the last sweep into a folder planned; none where no sweep has recorded any.
+fn planned(dir: &Path) -> Vec<String> {
+    let read = || {
+        let text = fs::read_to_string(dir.join("sweep.toml")).ok()?;
+        let plan: toml::Table = toml::from_str(&text).ok()?;
+        let cells = plan.get("cells")?.as_array()?;
+        Some(cells.iter().filter_map(|cell| cell.as_str().map(String::from)).collect())
+    };
+    read().unwrap_or_default()
 }
 
 /// Names groups: by the variant, and by what differs where a variant has several on lines or one image set.

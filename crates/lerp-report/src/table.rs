@@ -184,6 +184,7 @@ impl<'a> Table<'a> {
             if !seen.iter().any(|s| std::ptr::eq(*s, *sweep)) {
                 seen.push(sweep);
                 notes.extend(sweep.lines().missing());
+                notes.extend(sweep.not_begun());
             }
         }
         notes

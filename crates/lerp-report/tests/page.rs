@@ -63,7 +63,7 @@ fn numbers(browser: &mut Browser) -> Vec<f64> {
 
 fn size(browser: &mut Browser, width: u32, height: u32) {
     let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
-    browser.ask("Emulation.setDeviceMetricsOverride", metrics);
+    browser.ask("Emulation.setDeviceMetricsOverride", &metrics);
 }
 
 #[test]
@@ -165,15 +165,15 @@ fn it_fits_a_phone_the_night_and_paper() {
     let ground = |b: &mut Browser| -> Value { b.value("getComputedStyle(document.body).backgroundColor") };
     assert_eq!(ground(&mut browser), "rgb(255, 255, 255)");
     let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
-    browser.ask("Emulation.setEmulatedMedia", dark);
+    browser.ask("Emulation.setEmulatedMedia", &dark);
     assert_eq!(ground(&mut browser), "rgb(22, 22, 22)");
 
     let paper =
         json!({ "media": "print", "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
-    browser.ask("Emulation.setEmulatedMedia", paper);
+    browser.ask("Emulation.setEmulatedMedia", &paper);
     assert_eq!(ground(&mut browser), "rgb(255, 255, 255)");
     assert_eq!(browser.value("document.querySelector('nav').offsetParent"), Value::Null);
-    let pdf = browser.ask("Page.printToPDF", json!({}));
+    let pdf = browser.ask("Page.printToPDF", &json!({}));
     assert!(pdf["data"].as_str().unwrap().len() > 10_000);
 
     let took = browser

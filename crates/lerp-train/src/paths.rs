@@ -235,7 +235,7 @@ mod tests {
         let path = dir.path().join(PATHS);
         let damaged = |wanted: &str| {
             let message = Paths::read(dir.path()).unwrap_err().to_string();
-            assert!(message.contains(wanted) && message.contains("delete its run to redo it"), "{message}");
+            assert!(message.contains(wanted) && message.contains("delete this file"), "{message}");
         };
         let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
         write_tensors(&path, vec![("norm", zeros(&[4, 15]))]).unwrap();

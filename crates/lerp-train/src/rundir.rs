@@ -162,6 +162,10 @@ pub(crate) fn write_tensors(path: &Path, tensors: Vec<(&str, Tensor)>) -> Result
     write_atomic(path, &bytes)
 }
 
+/// What to do about a file that a report can do without and that a model can make again.
+const AGAIN: &str =
+    "delete this file; where the run still has its model, `lerp eval RUN --write` makes it again";
+
 /// A file of tensors that were read from a run's folder.
 pub(crate) struct Tensors {
     path: PathBuf,
@@ -177,7 +181,7 @@ impl Tensors {
         };
         match candle_core::safetensors::load_buffer(&bytes, &Device::Cpu) {
             Ok(tensors) => Ok(Some(Self { path, tensors })),
-            Err(e) => Err(Error::bad_file(&path, format!("is damaged ({e}); delete its run to redo it"))),
+            Err(e) => Err(Error::bad_file(&path, format!("is damaged ({e}); {AGAIN}"))),
         }
     }
 
@@ -194,7 +198,7 @@ impl Tensors {
 
     /// The error of a file whose tensors are not as they should be.
     pub fn damaged(&self, why: &str) -> Error {
-        Error::bad_file(&self.path, format!("is damaged ({why}); delete its run to redo it"))
+        Error::bad_file(&self.path, format!("is damaged ({why}); {AGAIN}"))
     }
 }
 

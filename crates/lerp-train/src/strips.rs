@@ -235,7 +235,7 @@ mod tests {
         let path = dir.path().join(INTERPOLATION);
         let damaged = |wanted: &str| {
             let message = Strips::read(dir.path()).unwrap_err().to_string();
-            let whole = message.contains(wanted) && message.contains("delete its run to redo it");
+            let whole = message.contains(wanted) && message.contains("delete this file");
             assert!(whole && message.contains(INTERPOLATION), "{message}");
         };
         let write = |tensors| write_tensors(&path, tensors).unwrap();

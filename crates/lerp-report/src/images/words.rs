@@ -81,6 +81,7 @@ impl Images<'_> {
         let mut notes = self.remarks();
         for (_, sweep) in &self.sweeps {
             notes.extend(self.selection(sweep).missing());
+            notes.extend(sweep.not_begun());
         }
         notes
     }

@@ -51,6 +51,8 @@ struct Sprite {
 struct Row {
     label: String,
     note: String,
+    /// Whether its run is not complete.
+    unfinished: bool,
     color: String,
     /// Whether these are the true images.
     truth: bool,
@@ -142,7 +144,8 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
         let y = y.collect::<lerp_train::Result<_>>()?;
         let mut row = Row {
             label: group.label.clone(),
-            note: format!("seed {}, {} samples", loaded.run.record.cell.seed, thousands(status.samples)),
+            note: note(loaded),
+            unfinished: status.state != State::Done,
             color: color.clone(),
             y,
             ..Row::default()
@@ -193,6 +196,16 @@ fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> lerp
     }
     let color = "var(--soft)".into();
     Ok(Row { label: "True".into(), color, truth: true, y, angle: Some(all), ..Row::default() })
+}
+
+/// Which run the images are of.
+fn note(loaded: &Loaded) -> String {
+    let (cell, status) = (&loaded.run.record.cell, &loaded.run.status);
+    let samples = thousands(status.samples);
+    match status.state {
+        State::Done => format!("seed {}, {samples} samples", cell.seed),
+        _ => format!("seed {}, unfinished: {samples} of {} samples", cell.seed, thousands(cell.samples)),
+    }
 }
 
 fn degrees(radians: f64) -> String {

@@ -26,6 +26,15 @@ pub struct Figure {
     pub svg: String,
 }
 
+/// The figures of a sweep.
+#[derive(Debug)]
+pub struct Figures {
+    /// Those that have data.
+    pub drawn: Vec<Figure>,
+    /// Names of the others, and what they lack.
+    pub missing: Vec<(String, String)>,
+}
+
 /// All that the page says.
 #[derive(Serialize)]
 struct Page<'a> {
@@ -37,6 +46,7 @@ struct Page<'a> {
     /// Whether runs are on anything but lines.
     datasets: bool,
     figures: Vec<Shown>,
+    missing: Vec<(String, String)>,
     runs: Vec<Row>,
     /// What the explorer's script reads, as JSON.
     explorer: Option<String>,
@@ -71,7 +81,7 @@ fn width(svg: &str) -> usize {
 ///
 /// # Errors
 /// If a run's interpolations are damaged, or the page cannot be made.
-pub fn page(sweep: &Sweep, sheets: &[Sheet], figures: Vec<Figure>, provenance: String) -> Result<String> {
+pub fn page(sweep: &Sweep, sheets: &[Sheet], figures: Figures, provenance: String) -> Result<String> {
     let failed = Error::draw("index.html");
     let explorer = match explorer::explorer(sweep)? {
         // Nothing in it may end the element that it is written into.
@@ -84,7 +94,8 @@ pub fn page(sweep: &Sweep, sheets: &[Sheet], figures: Vec<Figure>, provenance: S
         sheets,
         formats: [("md", "Markdown"), ("tex", "LaTeX"), ("csv", "CSV"), ("parquet", "Parquet")],
         datasets: !sweep.sets().is_empty(),
-        figures: figures.into_iter().map(Shown::new).collect(),
+        figures: figures.drawn.into_iter().map(Shown::new).collect(),
+        missing: figures.missing,
         runs: sweep.groups.iter().flat_map(|g| g.runs.iter().map(|l| Row::of(g, l))).collect(),
         explorer,
         provenance,
@@ -106,7 +117,7 @@ fn render(template: &minijinja::Template<'_, '_>, mut page: Page<'_>) -> Result<
         let largest = page.figures.iter_mut().max_by_key(|shown| shown.figure.svg.len());
         match largest {
             Some(shown) if html.len() > MOST_BYTES && !shown.figure.svg.is_empty() => {
-                shown.figure.svg.clear()
+                shown.figure.svg.clear();
             }
             _ => return Ok(html),
         }

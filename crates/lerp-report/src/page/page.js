@@ -19,6 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
+    if (!heading.textContent.trim()) return;
     const button = document.createElement("button");
     button.type = "button";
     button.title = "Sort by this column";
@@ -70,11 +71,6 @@ if (source) {
   };
   const position = () => Number(alpha.value);
   const pair = () => Number(pairBox.value);
-  const picture = () => {
-    if (set.sprite.src) return set.sprite.src;
-    // A figure on this page holds the images already.
-    return document.querySelector(`#${CSS.escape(set.sprite.figure)} image`).getAttribute("href");
-  };
   const show = (image, x, y) => {
     const zoom = image.clientWidth / set.width;
     image.style.backgroundSize = `${set.sprite.width * zoom}px ${set.sprite.height * zoom}px`;
@@ -82,13 +78,12 @@ if (source) {
   };
   const degrees = (radians) => `${Math.round(radians * 180 / Math.PI)}°`;
   // Turns by less than half a circle from one position to the next.
-  const unwrap = (angles) => {
-    let turns = 0;
-    return angles.map((angle, i) => {
-      if (i && angle !== null && angles[i - 1] !== null) {
-        turns -= Math.round((angle - angles[i - 1]) / (2 * Math.PI));
-      }
-      return angle === null ? null : angle + 2 * Math.PI * turns;
+  const unwrap = (angles, start) => {
+    let last = start;
+    return angles.map((angle) => {
+      if (angle === null) return null;
+      last = angle - 2 * Math.PI * Math.round((angle - last) / (2 * Math.PI));
+      return last;
     });
   };
 
@@ -154,7 +149,9 @@ if (source) {
         const far = distance === null || distance > set.far;
         words.push(distance === null ? "no distance" : `${(distance * 1e3).toPrecision(3)} ×10⁻³`);
         words.push(far ? "not a line" : degrees(row.angle[p][i]));
-      } else if (here !== null && row.truth) {
+      } else if (here === null) {
+        words.push("no such pair");
+      } else if (row.truth) {
         words.push("", degrees((row.angle[p][i] + 4 * Math.PI) % (2 * Math.PI)));
       }
       lines.forEach((line, n) => { line.textContent = words[n] ?? ""; });
@@ -164,7 +161,7 @@ if (source) {
   };
 
   const build = () => {
-    const url = `url(${picture()})`;
+    const url = `url(${set.sprite.src})`;
     const rows = set.rows.filter((row) => row.truth || row.still || !hidden.has(row.label));
     const measured = rows.some((row) => row.distance);
     tiles.replaceChildren();
@@ -172,8 +169,9 @@ if (source) {
       const image = element("div", { class: "image", role: "img" });
       image.style.backgroundImage = url;
       const lines = measured ? [element("span", {}), element("span", {})] : [];
+      const state = row.unfinished ? [element("em", {}, row.note)] : [];
       const tile = element("div", { class: "tile", style: `--color:${row.color}` },
-        image, element("b", {}, row.label), ...lines);
+        image, element("b", {}, row.label), ...lines, ...state);
       tile.title = row.note;
       tiles.append(tile);
       return { row, image, lines };
@@ -183,8 +181,9 @@ if (source) {
     if (measured) {
       const p = pair();
       const curved = rows.filter((row) => row.angle && row.y[p] !== null);
+      const truth = rows.find((row) => row.truth).angle[p];
       const inDegrees = (row) => unwrap(row.angle[p].map((angle, i) =>
-        row.distance && (row.distance[p][i] === null || row.distance[p][i] > set.far) ? null : angle))
+        row.distance && (row.distance[p][i] === null || row.distance[p][i] > set.far) ? null : angle), truth[0])
         .map((angle) => angle === null ? null : angle * 180 / Math.PI);
       const even = (low, high) => {
         const step = [15, 30, 45, 90, 180, 360].find((s) => (high - low) / s <= 6) ?? 720;

@@ -1,4 +1,4 @@
-//! A headless Chromium, spoken to through a pair of pipes in its DevTools protocol.
+//! A headless Chromium, spoken to through a pair of pipes.
 
 use std::{
     env,
@@ -72,18 +72,18 @@ impl Browser {
         let to = OpenOptions::new().write(true).open(&to).unwrap();
         let from = BufReader::new(File::open(&from).unwrap());
         let mut browser = Self { child, to, from, session: None, sent: 0, events: Vec::new(), _dir: dir };
-        let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = browser.ask("Target.createTarget", &json!({ "url": "about:blank" }));
         let target = json!({ "targetId": target["targetId"], "flatten": true });
-        let session = browser.ask("Target.attachToTarget", target);
+        let session = browser.ask("Target.attachToTarget", &target);
         browser.session = Some(session["sessionId"].as_str().unwrap().to_owned());
         for domain in ["Page", "Runtime", "Log", "Network"] {
-            browser.ask(&format!("{domain}.enable"), json!({}));
+            browser.ask(&format!("{domain}.enable"), &json!({}));
         }
         browser
     }
 
     /// Sends a command and waits for its answer.
-    pub fn ask(&mut self, method: &str, params: Value) -> Value {
+    pub fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.sent += 1;
         let mut message = json!({ "id": self.sent, "method": method, "params": params });
         if let Some(session) = &self.session {
@@ -114,7 +114,7 @@ impl Browser {
     /// Opens a file and waits until it is loaded.
     pub fn open(&mut self, page: &Path) {
         let before = self.events.len();
-        self.ask("Page.navigate", json!({ "url": format!("file://{}", page.display()) }));
+        self.ask("Page.navigate", &json!({ "url": format!("file://{}", page.display()) }));
         while !self.events[before..].iter().any(|event| event["method"] == "Page.loadEventFired") {
             self.receive();
         }
@@ -123,7 +123,7 @@ impl Browser {
     /// The value of an expression.
     pub fn value(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let answer = self.ask("Runtime.evaluate", asked);
+        let answer = self.ask("Runtime.evaluate", &asked);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
         answer["result"]["value"].clone()
     }
@@ -143,7 +143,7 @@ impl Browser {
             if kind == "mouseMoved" && !held { ("none", 0) } else { ("left", u8::from(held)) };
         let event =
             json!({ "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1 });
-        self.ask("Input.dispatchMouseEvent", event);
+        self.ask("Input.dispatchMouseEvent", &event);
     }
 
     /// Clicks the middle of an element.
@@ -161,7 +161,7 @@ impl Browser {
             let text = if kind == "keyDown" { text } else { "" };
             let event =
                 json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text });
-            self.ask("Input.dispatchKeyEvent", event);
+            self.ask("Input.dispatchKeyEvent", &event);
         }
     }
 
@@ -173,7 +173,7 @@ impl Browser {
             "(() => {{ const r = document.querySelector({selector:?}).getBoundingClientRect(); return {{ x: r.left + \
              scrollX, y: r.top + scrollY, width: r.width, height: r.height, scale: 1 }}; }})()"
         ));
-        self.ask("Page.captureScreenshot", json!({ "clip": clip }))["data"].as_str().unwrap().to_owned()
+        self.ask("Page.captureScreenshot", &json!({ "clip": clip }))["data"].as_str().unwrap().to_owned()
     }
 
     /// Errors and warnings of the page, and addresses that it asked for beyond its own file.
