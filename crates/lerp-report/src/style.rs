@@ -146,6 +146,11 @@ pub fn fit(name: &str) -> f64 {
     (LONGEST as f64 / name.chars().count().max(1) as f64).min(1.0)
 }
 
+/// A pixel's value as eight bits: from minus `range`, black, to plus `range`, white; NaN is black.
+pub fn byte(value: f32, range: f32) -> u8 {
+    (((value + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
 /// Encodes pixels, eight bits a channel.
 ///
 /// # Errors

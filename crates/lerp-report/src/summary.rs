@@ -104,6 +104,11 @@ impl Group {
         self.runs.iter().filter(|loaded| loaded.run.status.state == State::Done)
     }
 
+    /// Its runs, by seed, finished ones before others: the first that has something stands for the configuration.
+    pub fn preferred(&self) -> impl Iterator<Item = &Loaded> {
+        self.done().chain(self.runs.iter().filter(|loaded| loaded.run.status.state != State::Done))
+    }
+
     /// Whether any run has ever measured a metric.
     pub fn has(&self, metric: &str) -> bool {
         self.runs.iter().any(|loaded| loaded.metrics.series(metric).next().is_some())

@@ -6,7 +6,7 @@ use lerp_train::FIGURE_3_ANGLES;
 use super::{
     Drawn,
     rows::{Strip, picture},
-    source::{preferred, unfinished},
+    source::unfinished,
 };
 use crate::{
     Error, Result,
@@ -55,7 +55,7 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
 
 /// The row of a configuration, and the run it is of.
 fn drawn(group: &Group) -> Result<Option<(&Loaded, Strip)>> {
-    for loaded in preferred(group) {
+    for loaded in group.preferred() {
         // The first pair is Figure 3's.
         let Some(images) = loaded.run.interpolation()? else { continue };
         let &[count, side, width, 1] = images.dims() else {

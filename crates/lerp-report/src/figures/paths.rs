@@ -8,7 +8,7 @@ use super::{
     Drawn,
     multiples::{Cell, Multiples, Row},
     plot::{Axis, Band, quartiles},
-    source::{preferred, unfinished},
+    source::unfinished,
 };
 use crate::{
     Result,
@@ -40,7 +40,7 @@ impl<'a> Pool<'a> {
         let (norm, distance, angle) = (vec![], vec![], vec![]);
         let mut pool = Self { group, runs: vec![], norm, distance, angle };
         let finished = group.done().count();
-        for (i, loaded) in preferred(group).enumerate() {
+        for (i, loaded) in group.preferred().enumerate() {
             if i >= finished && !pool.runs.is_empty() {
                 break;
             }

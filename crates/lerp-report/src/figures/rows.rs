@@ -1,7 +1,7 @@
 //! Images of lines in rows.
 
 use super::picture::{Colors, Picture};
-use crate::{Error, Result};
+use crate::{Error, Result, style::byte};
 
 /// Pixels between two images.
 const GAP: usize = 2;
@@ -21,9 +21,7 @@ pub struct Strip {
 impl Strip {
     /// Images of these values, -1 black and 1 white.
     pub fn new(count: usize, side: usize, values: impl Iterator<Item = f32>) -> Self {
-        // NaN becomes 0.
-        let gray = |value: f32| ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
-        Self { count, side, gray: values.map(gray).collect() }
+        Self { count, side, gray: values.map(|value| byte(value, 1.0)).collect() }
     }
 }
 

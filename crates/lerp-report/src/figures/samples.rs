@@ -5,11 +5,12 @@ use candle_core::Tensor;
 use super::{
     Drawn,
     picture::{Colors, Picture},
-    source::{SAMPLES, preferred, unfinished},
+    source::{SAMPLES, unfinished},
 };
 use crate::{
     Error, Result,
     conditions::{Selection, model_seeds},
+    style::byte,
     summary::{Group, Loaded},
     text::number,
 };
@@ -30,7 +31,7 @@ pub fn has(group: &Group) -> bool {
 /// # Errors
 /// If they are damaged or the figure cannot be drawn.
 pub fn draw<'a>(group: &'a Group, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
-    for loaded in preferred(group) {
+    for loaded in group.preferred() {
         let Some(images) = loaded.run.samples()? else { continue };
         let range = group.set.as_ref().map_or(1.0, crate::set::Set::range);
         let (drawing, count) = picture(&images, range)?;
@@ -73,10 +74,8 @@ fn picture(images: &Tensor, range: f32) -> Result<(Picture, usize)> {
     }
     let colors = if channels == 1 { Colors::Gray } else { Colors::Rgb };
     let mut picture = Picture::new(WHAT, colors, whole, 1);
-    // NaN becomes 0.
-    let byte = |v: f32| (((v + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0).round() as u8;
     let values = images.flatten_all().and_then(|images| images.to_vec1::<f32>());
-    let bytes: Vec<u8> = values.map_err(Error::draw(WHAT))?.into_iter().map(byte).collect();
+    let bytes: Vec<u8> = values.map_err(Error::draw(WHAT))?.into_iter().map(|v| byte(v, range)).collect();
     for (i, image) in bytes.chunks_exact(height * width * channels).take(count).enumerate() {
         picture.put(image, width, (i % columns * (width + GAP), i / columns * (height + GAP)));
     }

@@ -12,11 +12,6 @@ pub const PATHS: &str = "paths.safetensors";
 /// Decoded draws from the prior.
 pub const SAMPLES: &str = "samples.safetensors";
 
-/// The runs of a configuration: finished ones rather than others, by seed.
-pub fn preferred(group: &Group) -> impl Iterator<Item = &Loaded> {
-    group.done().chain(group.runs.iter().filter(|loaded| loaded.run.status.state != State::Done))
-}
-
 /// A sentence about those of the runs shown that are not finished, with a space before it; empty if all are.
 pub fn unfinished(shown: &[(&Group, &Loaded)]) -> String {
     let early: Vec<String> = shown

@@ -6,13 +6,14 @@ use lerp_train::Run;
 use super::{
     Drawn,
     picture::{Colors, Picture},
-    source::{preferred, unfinished},
+    source::unfinished,
 };
 use crate::{
     Error, Result,
     conditions::{Selection, model_seeds},
     images::CLASSIFIER,
     set::Set,
+    style::byte,
     summary::{Group, Loaded, Sweep},
 };
 
@@ -39,7 +40,7 @@ pub struct Form {
 pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: Form) -> Result<Option<Drawn<'a>>> {
     let mut rows: Vec<(&Group, &Loaded, Strips)> = Vec::new();
     for group in sweep.on(set) {
-        for loaded in preferred(group) {
+        for loaded in group.preferred() {
             if let Some(strips) = Strips::read(&loaded.run, set.range())? {
                 rows.push((group, loaded, strips));
                 break;
@@ -138,9 +139,7 @@ impl Strips {
         let size = Size { pairs, positions, height, width, channels };
         let bytes = |tensor: &Tensor| -> candle_core::Result<Vec<u8>> {
             let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-            // NaN becomes 0.
-            let byte = |v: f32| ((v + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0;
-            Ok(values.into_iter().map(|v| byte(v).round() as u8).collect())
+            Ok(values.into_iter().map(|v| byte(v, range)).collect())
         };
         let read =
             || Ok(Self { size, left: bytes(left)?, right: bytes(right)?, images: bytes(&strips.images)? });

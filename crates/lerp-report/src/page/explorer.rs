@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     Result,
     set::Set,
-    style::{hex, looks},
+    style::{byte, hex, looks},
     summary::{Group, Loaded, Sweep},
     text::thousands,
 };
@@ -89,8 +89,7 @@ pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
 
 /// The interpolations of a configuration: of a finished run rather than one that is not, else of the first by seed.
 fn strips(group: &Group) -> lerp_train::Result<Option<(&Loaded, Strips)>> {
-    let unfinished = group.runs.iter().filter(|loaded| loaded.run.status.state != State::Done);
-    for loaded in group.done().chain(unfinished) {
+    for loaded in group.preferred() {
         if let Some(strips) = loaded.run.strips()? {
             return Ok(Some((loaded, strips)));
         }
@@ -115,7 +114,7 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
     let Some(longest) = longest else { return Ok(None) };
 
     let range = set.map_or(1.0, Set::range);
-    let mut sheet = SpriteSheet::new(positions * width, height, channels, range);
+    let mut sheet = SpriteSheet::new(positions * width, channels, range);
     let mut rows = Vec::new();
     let names;
     if set.is_none() {
@@ -220,15 +219,14 @@ fn rounded(value: f64, decimals: i32) -> f64 {
 /// Rows of images under one another, as bytes.
 struct SpriteSheet {
     width: usize,
-    row: usize,
     channels: usize,
     range: f32,
     pixels: Vec<u8>,
 }
 
 impl SpriteSheet {
-    fn new(width: usize, row: usize, channels: usize, range: f32) -> Self {
-        Self { width, row, channels, range, pixels: Vec::new() }
+    fn new(width: usize, channels: usize, range: f32) -> Self {
+        Self { width, channels, range, pixels: Vec::new() }
     }
 
     /// Adds a row of images, and says how many pixels from the top it is.
@@ -237,15 +235,12 @@ impl SpriteSheet {
     /// `[positions, height, width, channels]`, `f32`; narrower ones than the sheet are filled with white.
     fn push(&mut self, images: &Tensor) -> lerp_train::Result<usize> {
         let y = self.pixels.len() / (self.width * self.channels);
-        let (positions, height, width, channels) = images.dims4()?;
+        let (positions, _, width, channels) = images.dims4()?;
         let values = images.transpose(0, 1)?.contiguous()?.flatten_all()?.to_vec1::<f32>()?;
-        // NaN becomes 0.
-        let byte = |v: &f32| (((v / self.range).clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
         for line in values.chunks_exact(positions * width * channels) {
-            self.pixels.extend(line.iter().map(byte));
+            self.pixels.extend(line.iter().map(|v| byte(*v, self.range)));
             self.pixels.resize(self.pixels.len() + (self.width - positions * width) * channels, 255);
         }
-        debug_assert_eq!(height, self.row);
         Ok(y)
     }
 

@@ -106,8 +106,7 @@ pub fn page(sweep: &Sweep, sheets: &[Sheet], figures: Figures, provenance: Strin
     // The name's ending turns on the escaping of text.
     environment.add_template("page.html", include_str!("page.html")).map_err(Error::draw("index.html"))?;
     let template = environment.get_template("page.html").map_err(Error::draw("index.html"))?;
-    let html = render(&template, page)?;
-    Ok(html)
+    render(&template, page)
 }
 
 /// The page, without the largest of its drawings as long as it is too large.
