@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::device::Choice;
+use crate::{device::Choice, sweep::Jobs};
 
 /// How well do autoencoders interpolate?
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ pub enum Verb {
     Conformance,
     /// List variants, datasets and presets
     List,
-    /// A sweep's worker: one cell, from a record on standard input
+    /// A sweep's worker: trains runs whose records come in on standard input
     #[command(hide = true)]
     Worker(WorkerArgs),
 }
@@ -82,6 +82,9 @@ pub struct PlanArgs {
     /// A hyperparameter; a list spans a grid [example: acai.advweight=0.3,0.5]
     #[arg(long, value_name = "VARIANT.KEY=VALUE")]
     pub set: Vec<String>,
+    /// On a GPU: convolutions in full f32, instead of TF32
+    #[arg(long)]
+    pub full_f32: bool,
     /// auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Choice,
@@ -102,9 +105,13 @@ pub struct SweepArgs {
     /// Seeds: 0..5 (0 to 4), 3 or 0,2,7
     #[arg(long, value_name = "SEEDS", allow_hyphen_values = true)]
     pub seeds: Option<String>,
-    /// Cells trained at once, sharing the threads [default: what suits the device]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<usize>,
+    /// Cells trained at once on all devices, or auto: on a CPU one a thread; on a CUDA GPU as many as do the most steps a
+    /// second together, which is measured first
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub jobs: Jobs,
+    /// On a CPU, too, one process for all runs, as on a GPU; for tests
+    #[arg(long, hide = true)]
+    pub pack: bool,
 }
 
 /// `train`.
@@ -248,6 +255,8 @@ pub struct BenchEvalArgs {
 
 /// `bench step`.
 #[derive(Debug, Args)]
+// Flags of a command line.
+#[allow(clippy::struct_excessive_bools)]
 pub struct BenchStepArgs {
     /// The variant
     #[arg(long, value_name = "NAME", default_value = "baseline")]
@@ -267,6 +276,12 @@ pub struct BenchStepArgs {
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
+    /// On a GPU: launch by launch, instead of a recorded step
+    #[arg(long)]
+    pub launches: bool,
+    /// On a GPU: convolutions in full f32, instead of TF32
+    #[arg(long)]
+    pub full_f32: bool,
     /// Use candle's own operations instead of the fused ones
     #[arg(long)]
     pub composed: bool,
@@ -314,9 +329,12 @@ pub struct DataCheckArgs {
 /// `worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Folder of the run
+    /// Folder of the runs
     pub dir: PathBuf,
     /// The device's name
     #[arg(long)]
     pub device: String,
+    /// Convolutions on a GPU in full f32
+    #[arg(long)]
+    pub full_f32: bool,
 }

@@ -31,29 +31,33 @@ fn train(variant: &str, dataset: &str, out: &Path, threads: &str) -> PathBuf {
     runs(out).remove(0)
 }
 
-/// A worker on `record`, killed without warning `delay` after its evaluation at `samples`; false if it ended before.
-fn killed(record: &RunRecord, dir: &Path, samples: u64, delay: Duration) -> bool {
+/// A worker on `record`, whose folder is in `folder`, killed without warning `delay` after its evaluation at `samples`; false
+/// if it ended before.
+fn killed(record: &RunRecord, folder: &Path, samples: u64, delay: Duration) -> bool {
     let mut child = lerp()
         .arg("worker")
-        .arg(dir)
+        .arg(folder)
         .args(["--device", "cpu"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    writeln!(stdin, "{}", serde_json::to_string(record).unwrap()).unwrap();
+    writeln!(stdin, "{}", serde_json::json!({ "index": 0, "record": record })).unwrap();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        if let Ok(Progress::Evaluated { samples: at, .. }) = serde_json::from_str(&line.unwrap())
-            && at >= samples
-        {
-            thread::sleep(delay);
-            child.kill().unwrap();
-            break;
+        match serde_json::from_str(&line.unwrap()) {
+            Ok(Progress::Evaluated { samples: at, .. }) if at >= samples => {
+                thread::sleep(delay);
+                child.kill().unwrap();
+                break;
+            }
+            Ok(Progress::Done) => break,
+            _ => {}
         }
     }
+    drop(stdin);
     child.wait().unwrap();
-    Run::read(dir).unwrap().status.state != State::Done
+    Run::read(&folder.join(&record.id)).unwrap().status.state != State::Done
 }
 
 /// What a run must reproduce besides its metrics; not every variant draws samples.
@@ -89,19 +93,20 @@ fn kill(variant: &str, dataset: &str, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let whole = train(variant, dataset, &dir.path().join("whole"), "2");
     let record = Run::read(&whole).unwrap().record;
-    let broken = dir.path().join("broken");
+    let folder = dir.path().join("broken");
+    let broken = folder.join(&record.id);
     let mut kills = 0;
     for (i, samples) in [256, 256, 512, 768, 768].into_iter().enumerate() {
         // Anywhere from within the write of the checkpoint to some steps later.
         let delay = Duration::from_millis((seed * (i as u64 + 3) * 7919) % 120);
-        if killed(&record, &broken, samples, delay) {
+        if killed(&record, &folder, samples, delay) {
             kills += 1;
             // Its last word stays, and the next one takes it away.
             assert!(Run::read(&broken).unwrap().progress().is_some());
         }
     }
     assert!(kills >= 3, "{variant}: only {kills} kills hit a running worker");
-    while killed(&record, &broken, u64::MAX, Duration::ZERO) {}
+    while killed(&record, &folder, u64::MAX, Duration::ZERO) {}
     assert_same(&whole, &broken);
 }
 

@@ -1,16 +1,15 @@
 //! How long a sweep will take, from a few measured steps.
 
-use std::{collections::HashMap, path::Path, time::Instant};
+use std::{collections::HashMap, path::Path, time::Duration};
 
-use anyhow::Result;
-use lerp_core::Draws;
 use lerp_data::{Dataset, Part};
-use lerp_train::{Cell, EVALUATED_PAIRS, Learner, MOST_TRAINING, POSITIONS, Run};
+use lerp_train::{Cell, EVALUATED_PAIRS, MOST_TRAINING, POSITIONS, Run};
 
-use crate::{device, registry::Registry, shelf::Shelf};
+use super::steps;
+use crate::{registry::Registry, shelf::Shelf};
 
-/// Steps that are timed, after one that is not.
-const STEPS: u64 = 2;
+/// How long steps are timed, at least.
+const TIME: Duration = Duration::from_millis(50);
 
 /// A forward pass as part of a training step, and a decoder as part of a forward pass; about.
 const FORWARD: f64 = 1.0 / 3.0;
@@ -37,8 +36,8 @@ pub fn pixels(dataset: &dyn Dataset, restarts: usize, threads: usize) -> f64 {
     fits(seen(dataset), image.height * image.width * image.channels, restarts, threads)
 }
 
-/// Seconds that each cell still takes on `threads` threads beside as many others as make `jobs` at once, given what its run
-/// in the sweep `out` has done already.
+/// Seconds that each cell still takes when so many run `at_once` on so many threads each, given what its run in the sweep
+/// `out` has done already.
 ///
 /// A variant that cannot take a step counts as nothing: its worker will say what is wrong with it.
 pub fn estimate(
@@ -47,15 +46,18 @@ pub fn estimate(
     out: &Path,
     cells: &[Cell],
     device: &str,
-    (jobs, threads): (usize, usize),
+    at_once: (usize, usize),
 ) -> Vec<f64> {
+    let threads = at_once.1;
     let mut known: HashMap<String, f64> = HashMap::new();
     let seconds = |cell: &Cell| {
         let Ok(dataset) = shelf.get(&cell.dataset) else { return 0.0 };
         // Hyperparameters hardly change the time, and a grid has many.
         let key = format!("{} {} {} {:?}", cell.dataset, cell.variant, cell.batch, cell.network);
         let step = *known.entry(key).or_insert_with(|| {
-            at_once(jobs, threads, || time_step(registry, &*dataset, cell, device)).unwrap_or(0.0)
+            let steps = steps::at_once(registry, &*dataset, cell, device, at_once, TIME);
+            // The slowest: the runs are as many all the time.
+            steps.map_or(0.0, |steps| steps.into_iter().fold(0.0, f64::max))
         });
         let count = |part| dataset.count(part).ok().flatten();
         let pass = step * FORWARD / cell.batch as f64;
@@ -74,39 +76,4 @@ pub fn estimate(
         left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth
     };
     cells.iter().map(seconds).collect()
-}
-
-/// The longest of `jobs` equal measurements at once, each on `threads` threads of its own: they share the machine's memory
-/// and caches, as the runs will.
-fn at_once(jobs: usize, threads: usize, measure: impl Fn() -> Result<f64> + Sync) -> Result<f64> {
-    let one = || {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        pool.install(&measure)
-    };
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..jobs).map(|_| scope.spawn(one)).collect();
-        let mut longest = 0.0_f64;
-        for measured in running {
-            longest = longest.max(measured.join().map_err(|_| anyhow::anyhow!("a step failed"))??);
-        }
-        Ok(longest)
-    })
-}
-
-fn time_step(registry: &Registry, dataset: &dyn Dataset, cell: &Cell, device: &str) -> Result<f64> {
-    let device = &device::open(device)?;
-    let mut learner = Learner::of_cell(cell, registry.find(&cell.variant)?, dataset, device)?;
-    let draws = Draws::new(cell.seed, device);
-    let mut started = Instant::now();
-    for step in 0..=STEPS {
-        if step == 1 {
-            device.synchronize()?;
-            started = Instant::now();
-        }
-        let batch = dataset.train_batch(cell.batch, &draws.scope("data").at(step))?;
-        let gradients = learner.gradients(&batch, &draws.scope("train").at(step))?;
-        learner.update(&gradients)?;
-    }
-    device.synchronize()?;
-    Ok(started.elapsed().as_secs_f64() / STEPS as f64)
 }

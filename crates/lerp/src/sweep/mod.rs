@@ -1,26 +1,27 @@
-//! `lerp sweep`: every missing cell of a plan, one worker process per cell, then the report.
+//! `lerp sweep`: every missing cell of a plan, in worker processes, then the report.
 
 mod display;
 mod estimate;
+mod host;
+mod packing;
 mod pixels;
+mod queue;
+mod steps;
 mod worker;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::IsTerminal,
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{
-    Cell, Error, Outcome, Progress, RunLock, RunRecord, State, mark_failed, runs_in, write_atomic,
-};
+use lerp_train::{Cell, Error, Outcome, Progress, RunLock, RunRecord, State, runs_in, write_atomic};
 use serde::Serialize;
 
 use crate::{
@@ -33,13 +34,15 @@ use crate::{
     shelf::Shelf,
 };
 use display::Display;
-use worker::Worker;
+use queue::{Common, Queue};
 
 pub use display::duration;
-pub use worker::worker;
+pub use host::worker;
+pub use packing::Jobs;
 
 /// The plan that the arguments describe, and the folder it goes to.
 fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Plan, PathBuf)> {
+    lerp_kernels::set_tf32(!args.full_f32);
     let (mut plan, name) = if let Some(path) = &args.config {
         (Plan::file(path)?, path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
     } else {
@@ -123,9 +126,6 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     }
     let cells = plan.cells(registry, &shelf)?;
     let devices = args.plan.device.names()?;
-    if args.jobs == Some(0) {
-        bail!("--jobs 0 trains nothing; give at least 1");
-    }
     // Images that cannot be read are told before anything is written.
     for cell in &cells {
         shelf.images(&cell.dataset)?;
@@ -175,8 +175,17 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let mut interrupted = false;
     if !missing.is_empty() {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = args.jobs.unwrap_or_else(|| default_jobs(&devices, threads)).min(missing.len());
-        let share = (threads / jobs).max(1);
+        let gpu = devices[0].starts_with("cuda");
+        let packed = args.pack || gpu;
+        // On a GPU one thread gives it work while another reads the next batch, and both wait most of the time.
+        let share = |jobs: usize| (threads / jobs).max(if gpu { 2 } else { 1 });
+        let jobs = match args.jobs {
+            Jobs::Number(jobs) => jobs,
+            Jobs::Auto if packed => pack(registry, &shelf, &missing, &devices, share)?,
+            Jobs::Auto => default_jobs(&devices, threads),
+        };
+        let jobs = jobs.min(missing.len());
+        let share = share(jobs);
         say(&format!(
             "{} of {} runs to train on {}, {jobs} at a time, {share} thread{} each, into {}",
             missing.len(),
@@ -198,9 +207,9 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         }
         shelf.clear();
         let command = command_line();
-        let (out, devices, shelf) = (&*out, &devices, &shelf);
-        (failed, interrupted) =
-            Executor { registry, shelf, out, devices, jobs, share, command }.run(&missing, &seconds, &stop);
+        let common = Common { registry, shelf: &shelf, out: &out, threads: share, command };
+        let seats = packing::seats(&devices, jobs, packed);
+        (failed, interrupted) = Queue::new(common, &missing, &seconds, seats).run(&stop);
     }
     // Nothing that was trained is lost for it.
     let pixels = pixels::references(&shelf, &out, &cells, &stop);
@@ -266,119 +275,31 @@ fn finish(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Cells at once: on a CPU one a thread, since one thread a cell wastes the least; on a GPU one each.
+/// Cells at once where that is not measured: on a CPU one a thread, since one thread a cell wastes the least; else one a
+/// device.
 fn default_jobs(devices: &[String], threads: usize) -> usize {
     if devices[0] == "cpu" { threads } else { devices.len() }
 }
 
-/// Runs workers until the queue is empty.
-struct Executor<'a> {
-    registry: &'a Registry,
-    shelf: &'a Shelf,
-    out: &'a Path,
-    devices: &'a [String],
-    jobs: usize,
-    share: usize,
-    command: String,
-}
-
-impl Executor<'_> {
-    /// The cells that failed, with their reasons, and whether the sweep was interrupted.
-    fn run(&self, cells: &[Cell], seconds: &[f64], stop: &AtomicBool) -> (Vec<(String, String)>, bool) {
-        let mut display = Display::new(cells, seconds, std::io::stderr().is_terminal());
-        let (sender, receiver) = mpsc::channel();
-        let mut queue: VecDeque<usize> = (0..cells.len()).collect();
-        let mut slots: Vec<Option<Worker>> = (0..self.jobs).map(|_| None).collect();
-        let mut failed = Vec::new();
-        let mut stopping = false;
-        loop {
-            if stop.load(Ordering::Relaxed) && !stopping {
-                stopping = true;
-                queue.clear();
-                display.note("Stopping: every run writes a checkpoint first.");
-                slots.iter_mut().flatten().for_each(Worker::stop);
-            }
-            for (slot, worker) in slots.iter_mut().enumerate() {
-                if worker.is_none()
-                    && let Some(index) = queue.pop_front()
-                {
-                    let device = &self.devices[slot % self.devices.len()];
-                    match self.start(index, &cells[index], device, sender.clone()) {
-                        Ok(started) => {
-                            *worker = Some(started);
-                            display.started(index);
-                        }
-                        Err(error) => {
-                            let record = self.record(&cells[index], device);
-                            let dir = self.out.join("runs").join(cells[index].id());
-                            // If the disk is full this fails too; the first error is the one to tell.
-                            let _ = record.map(|r| mark_failed(&dir, &r, &format!("{error:#}")));
-                            display.failed(index, &format!("{error:#}"));
-                            failed.push((cells[index].id(), format!("{error:#}")));
-                        }
-                    }
-                }
-            }
-            if slots.iter().all(Option::is_none) && queue.is_empty() {
-                break;
-            }
-            let Ok((index, message)) = receiver.recv_timeout(std::time::Duration::from_millis(200)) else {
-                continue;
-            };
-            match message {
-                worker::Message::Progress(progress) => {
-                    if let Progress::Failed { reason } = &progress {
-                        slots
-                            .iter_mut()
-                            .flatten()
-                            .filter(|w| w.index == index)
-                            .for_each(|w| w.failing(reason));
-                    }
-                    display.progress(index, &progress);
-                }
-                worker::Message::Ended => {
-                    let slot = slots.iter_mut().find(|s| s.as_ref().is_some_and(|w| w.index == index));
-                    let Some(worker) = slot.and_then(Option::take) else { continue };
-                    match worker.end() {
-                        worker::End::Done => display.done(index),
-                        worker::End::Interrupted => display.interrupted(index),
-                        worker::End::Failed(reason) => {
-                            display.failed(index, &reason);
-                            failed.push((cells[index].id(), reason));
-                        }
-                    }
-                }
-            }
-        }
-        display.finish();
-        (failed, stopping)
-    }
-
-    fn start(
-        &self,
-        index: usize,
-        cell: &Cell,
-        device: &str,
-        sender: mpsc::Sender<(usize, worker::Message)>,
-    ) -> Result<Worker> {
-        let record = self.record(cell, device)?;
-        let dir = self.out.join("runs").join(cell.id());
-        Worker::start(index, &record, &dir, device, self.share, self.shelf.data(), sender)
-    }
-
-    fn record(&self, cell: &Cell, device: &str) -> Result<RunRecord> {
-        Ok(RunRecord {
-            id: cell.id(),
-            title: self.registry.find(&cell.variant)?.title().into(),
-            cell: cell.clone(),
-            provenance: provenance(
-                device,
-                self.share,
-                self.shelf.images(&cell.dataset)?,
-                self.command.clone(),
-            ),
-        })
-    }
+/// Cells at once on all of `devices`, from steps of the first cell on the first device; says what was measured. `share` are
+/// the threads of each of so many.
+fn pack(
+    registry: &Registry,
+    shelf: &Shelf,
+    cells: &[Cell],
+    devices: &[String],
+    share: impl Fn(usize) -> usize,
+) -> Result<usize> {
+    let (cell, device) = (&cells[0], &devices[0]);
+    let dataset = shelf.get(&cell.dataset)?;
+    let most = cells.len().div_ceil(devices.len());
+    let (runs, told) = packing::measure(device, most, |runs| {
+        let threads = share(runs * devices.len());
+        let seconds = steps::at_once(registry, &*dataset, cell, device, (runs, threads), packing::TIME)?;
+        Ok(seconds.iter().map(|seconds| 1.0 / seconds).sum())
+    });
+    say(&told);
+    Ok(runs * devices.len())
 }
 
 /// `lerp train`: one cell in this process.

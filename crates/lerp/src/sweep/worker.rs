@@ -1,72 +1,76 @@
-//! A worker process: one cell. It gets its record as one line of JSON on standard input, prints its progress as lines of
-//! JSON, and stops with a checkpoint when its standard input closes: on request, or because the sweep was killed.
+//! A worker as the sweep sees it: a process that trains runs on one device. It gets each run to train as one line of JSON
+//! on standard input and answers with lines of JSON. When its standard input closes, on request or because the sweep was
+//! killed, its runs stop with checkpoints.
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::Sender,
-    },
+    sync::mpsc::Sender,
     thread,
 };
 
 use anyhow::{Context, Result};
 use lerp_data::FOLDER_VARIABLE;
-use lerp_train::{Progress, Run, RunRecord, State};
+use lerp_train::{Progress, RunRecord};
+use serde::{Deserialize, Serialize};
 
-use crate::{cli::WorkerArgs, device, registry::Registry};
+/// What a run has to say, in its folder.
+pub const LOG: &str = "log.txt";
+
+/// A run to train.
+#[derive(Serialize, Deserialize)]
+pub struct Order {
+    /// Its cell's place in the sweep.
+    pub index: usize,
+    /// What it is. Its folder is called as the run is.
+    pub record: RunRecord,
+}
+
+/// What a worker says of one of its runs; [`Progress::Done`], [`Progress::Interrupted`] or [`Progress::Failed`] comes last.
+#[derive(Serialize, Deserialize)]
+pub struct News {
+    /// Its cell's place in the sweep.
+    pub index: usize,
+    /// False if the worker should get no more runs: one has failed, and its device does not answer.
+    pub sound: bool,
+    /// The news.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
 
 /// What a worker's reader sends.
 pub enum Message {
-    /// A line of progress.
-    Progress(Progress),
-    /// Its output ended.
+    /// Of one of its runs.
+    News(News),
+    /// Its output ended, and so will it.
     Ended,
-}
-
-/// How a worker ended.
-pub enum End {
-    /// Complete.
-    Done,
-    /// Stopped on request.
-    Interrupted,
-    /// Failed, and why.
-    Failed(String),
 }
 
 /// A running worker.
 pub struct Worker {
-    /// Its cell's place in the plan.
-    pub index: usize,
-    dir: PathBuf,
     child: Child,
     stdin: Option<ChildStdin>,
-    reason: Option<String>,
+    /// Whether it may get another run.
+    pub open: bool,
 }
 
 impl Worker {
-    /// Starts a worker on `record` in `dir`; its errors go to `log.txt` there.
+    /// Starts the worker called `name` on a device, for runs in the folder `runs` with `threads` threads each. What it says
+    /// beside its news goes to `log`.
     pub fn start(
-        index: usize,
-        record: &RunRecord,
-        dir: &Path,
-        device: &str,
-        threads: usize,
+        name: usize,
+        (runs, device, threads): (&Path, &str, usize),
         data: Option<&Path>,
+        log: File,
         sender: Sender<(usize, Message)>,
     ) -> Result<Self> {
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let log = dir.join("log.txt");
-        let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        let program = this_program().context("cannot find this program")?;
-        let mut child = Command::new(program)
+        let mut child = Command::new(this_program().context("cannot find this program")?)
             .arg("worker")
-            .arg(dir)
+            .arg(runs)
             .args(["--device", device])
+            .args((!lerp_kernels::tf32()).then_some("--full-f32"))
             .env("RAYON_NUM_THREADS", threads.to_string())
             .envs(data.map(|data| (FOLDER_VARIABLE, data)))
             .stdin(Stdio::piped())
@@ -74,94 +78,58 @@ impl Worker {
             .stderr(log)
             .spawn()
             .context("cannot start a worker")?;
-        let mut stdin = child.stdin.take().context("a worker has no input")?;
+        let stdin = child.stdin.take().context("a worker has no input")?;
         let stdout = child.stdout.take().context("a worker has no output")?;
-        stdin
-            .write_all(format!("{}\n", serde_json::to_string(record)?).as_bytes())
-            .context("cannot reach a worker")?;
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Ok(progress) = serde_json::from_str(&line) {
-                    let _ = sender.send((index, Message::Progress(progress)));
+                if let Ok(news) = serde_json::from_str(&line) {
+                    let _ = sender.send((name, Message::News(news)));
                 }
             }
-            let _ = sender.send((index, Message::Ended));
+            let _ = sender.send((name, Message::Ended));
         });
-        Ok(Self { index, dir: dir.to_owned(), child, stdin: Some(stdin), reason: None })
+        Ok(Self { child, stdin: Some(stdin), open: true })
     }
 
-    /// Asks it to write a checkpoint and stop.
-    pub fn stop(&mut self) {
+    /// Gives it a run to train.
+    pub fn train(&mut self, order: &Order) -> Result<()> {
+        let line = format!("{}\n", serde_json::to_string(order)?);
+        if let Some(stdin) = &mut self.stdin {
+            // If it has died, its end tells so.
+            let _ = stdin.write_all(line.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Asks it to end: its runs write a checkpoint and stop.
+    pub fn close(&mut self) {
+        self.open = false;
         self.stdin = None;
     }
 
-    /// Takes its last word: why it fails.
-    pub fn failing(&mut self, reason: &str) {
-        self.reason = Some(reason.to_owned());
+    /// Waits for it; why runs failed that it has not ended.
+    pub fn end(mut self) -> String {
+        self.close();
+        match self.child.wait() {
+            Ok(exit) if exit.success() => "the worker ended without finishing".into(),
+            Ok(exit) => {
+                format!("the worker died ({exit}); the next sweep goes on from its last checkpoint")
+            }
+            Err(error) => format!("cannot wait for the worker: {error}"),
+        }
     }
+}
 
-    /// Waits for it and tells how it ended.
-    pub fn end(mut self) -> End {
-        let exit = self.child.wait();
-        if let Some(reason) = self.reason {
-            return End::Failed(reason);
-        }
-        let status = Run::read(&self.dir).map(|run| run.status);
-        match (exit, status) {
-            (Ok(exit), Ok(status)) if exit.success() => match status.state {
-                State::Done => End::Done,
-                State::Interrupted => End::Interrupted,
-                _ => End::Failed("the worker ended without finishing".into()),
-            },
-            (Ok(exit), _) => End::Failed(format!(
-                "the worker died ({exit}); the next sweep goes on from its last checkpoint"
-            )),
-            (Err(error), _) => End::Failed(format!("cannot wait for the worker: {error}")),
-        }
-    }
+/// Opens a log to write at its end, as several may do.
+pub fn log(path: &Path) -> Result<File> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let file = File::options().create(true).append(true).open(path);
+    file.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// This program, also after a new build has taken its place in the file system.
 fn this_program() -> std::io::Result<PathBuf> {
     let linux = Path::new("/proc/self/exe");
     if linux.exists() { Ok(linux.into()) } else { std::env::current_exe() }
-}
-
-/// `lerp worker`.
-///
-/// # Errors
-/// If the record is not one, or training fails.
-pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
-    let mut input = BufReader::new(std::io::stdin());
-    let mut line = String::new();
-    input.read_line(&mut line).context("cannot read the record")?;
-    let record: RunRecord =
-        serde_json::from_str(&line).context("standard input is not the record of a run")?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    // On a terminal Ctrl-C reaches workers too; they stop when the sweep closes their input.
-    ctrlc::set_handler(|| ()).context("cannot catch Ctrl-C")?;
-    thread::spawn(move || {
-        let _ = input.read_to_end(&mut Vec::new());
-        flag.store(true, Ordering::Relaxed);
-    });
-    let mut out = std::io::stdout();
-    // A sweep that is gone has closed this worker's input too, which stops it; that it does not listen is no error.
-    let mut tell = |progress: &Progress| {
-        if let Ok(line) = serde_json::to_string(progress) {
-            let _ = writeln!(out, "{line}");
-        }
-    };
-    let mut run = || -> Result<()> {
-        let variant = registry.find(&record.cell.variant)?;
-        let dataset = lerp_data::dataset(&record.cell.dataset, None)?;
-        let device = device::open(&args.device)?;
-        lerp_train::train(&record, variant, &*dataset, &device, &args.dir, &stop, &mut tell)?;
-        Ok(())
-    };
-    let result = run();
-    if let Err(error) = &result {
-        tell(&Progress::Failed { reason: format!("{error:#}") });
-    }
-    result.map(|()| true)
 }

@@ -1,0 +1,266 @@
+//! `lerp worker`: trains the runs that come in on standard input, all at once, each on threads of its own.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result};
+use lerp_data::Dataset;
+use lerp_train::{Progress, mark_failed};
+
+use super::worker::{LOG, News, Order, log};
+use crate::{cli::WorkerArgs, device, registry::Registry};
+
+/// `lerp worker`.
+///
+/// # Errors
+/// If standard input is not what a sweep sends. A run that fails is news, not an error.
+pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
+    // On a terminal Ctrl-C reaches workers too; they stop when the sweep closes their input.
+    ctrlc::set_handler(|| ()).context("cannot catch Ctrl-C")?;
+    lerp_kernels::set_tf32(!args.full_f32);
+    let host = Host::new(registry, &args.dir, &args.device, std::io::stdout());
+    host.serve(BufReader::new(std::io::stdin())).map(|()| true)
+}
+
+/// What the runs of a worker share.
+struct Host<'a, W> {
+    registry: &'a Registry,
+    /// Folder of the runs.
+    runs: &'a Path,
+    device: &'a str,
+    /// Those in use. A part that is decoded goes into a file that is named after the process, so no two may be.
+    datasets: Mutex<HashMap<String, Weak<dyn Dataset>>>,
+    stop: AtomicBool,
+    out: Mutex<W>,
+}
+
+impl<'a, W: Write + Send> Host<'a, W> {
+    fn new(registry: &'a Registry, runs: &'a Path, device: &'a str, out: W) -> Self {
+        let datasets = Mutex::default();
+        Self { registry, runs, device, datasets, stop: AtomicBool::new(false), out: Mutex::new(out) }
+    }
+
+    /// Trains what comes in; when no more can come, lets the runs stop and waits for them.
+    fn serve(&self, input: impl BufRead) -> Result<()> {
+        thread::scope(|scope| {
+            let take = |line: std::io::Result<String>| -> Result<()> {
+                let line = line.context("cannot read standard input")?;
+                let order: Order =
+                    serde_json::from_str(&line).context("standard input is not the record of a run")?;
+                scope.spawn(move || self.run(&order));
+                Ok(())
+            };
+            let taken = input.lines().try_for_each(take);
+            self.stop.store(true, Ordering::Relaxed);
+            taken
+        })
+    }
+
+    /// A whole run; whatever happens in it, its last news tells.
+    fn run(&self, order: &Order) {
+        let record = &order.record;
+        let dir = self.runs.join(&record.id);
+        // A run that was complete before says nothing.
+        let mut end = Progress::Done;
+        let trained = catch_unwind(AssertUnwindSafe(|| {
+            self.train(order, &dir, &mut |progress| match progress {
+                // Not before its folder is free.
+                Progress::Done | Progress::Interrupted { .. } => end = progress.clone(),
+                progress => self.tell(order, true, progress),
+            })
+        }));
+        let failed = match trained {
+            Ok(trained) => trained.err().map(|error| format!("{error:#}")),
+            Err(panic) => {
+                let said = panic.downcast_ref::<String>().map(String::as_str);
+                let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+                let reason =
+                    format!("the run panicked ({said}); the next sweep goes on from its last checkpoint");
+                // If the disk is full this fails too; the panic is what to tell.
+                let _ = mark_failed(&dir, record, &reason);
+                Some(reason)
+            }
+        };
+        let Some(reason) = failed else { return self.tell(order, true, &end) };
+        let _ = log(&dir.join(LOG)).map(|mut log| writeln!(log, "error: {reason}"));
+        // A kernel that went wrong takes its process's use of the GPU with it.
+        let sound = device::open(self.device).is_ok_and(|device| {
+            let sound = device.synchronize().is_ok();
+            lerp_kernels::release(device);
+            sound
+        });
+        self.tell(order, sound, &Progress::Failed { reason });
+    }
+
+    fn train(&self, order: &Order, dir: &Path, tell: &mut (dyn FnMut(&Progress) + Send)) -> Result<()> {
+        let cell = &order.record.cell;
+        // A pool of its own: a thread that waits for a part of this run's work takes up no other run's meanwhile.
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
+        // So that a panic's message tells whose it is.
+        let name = order.record.id.clone();
+        let pool = threads.thread_name(move |_| name.clone()).build()?;
+        pool.install(|| {
+            let variant = self.registry.find(&cell.variant)?;
+            let dataset = self.dataset(&cell.dataset)?;
+            // A stream of its own, too.
+            let device = device::open(self.device)?;
+            let trained =
+                lerp_train::train(&order.record, variant, &*dataset, &device, dir, &self.stop, &mut *tell);
+            lerp_kernels::release(device);
+            Ok(trained.map(drop)?)
+        })
+    }
+
+    fn dataset(&self, name: &str) -> Result<Arc<dyn Dataset>> {
+        let mut datasets = self.datasets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dataset) = datasets.get(name).and_then(Weak::upgrade) {
+            return Ok(dataset);
+        }
+        let dataset: Arc<dyn Dataset> = lerp_data::dataset(name, None)?.into();
+        datasets.insert(name.to_owned(), Arc::downgrade(&dataset));
+        Ok(dataset)
+    }
+
+    /// Sends news of a run. A sweep that is gone has closed this worker's input too, which stops it; that it does not
+    /// listen is no error.
+    fn tell(&self, order: &Order, sound: bool, progress: &Progress) {
+        let news = News { index: order.index, sound, progress: progress.clone() };
+        if let Ok(line) = serde_json::to_string(&news) {
+            let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use candle_core::Tensor;
+    use lerp_baseline::Baseline;
+    use lerp_core::{Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Spec};
+    use lerp_train::{Cell, Run, RunRecord, State};
+
+    use super::*;
+    use crate::provenance::provenance;
+
+    /// A baseline that panics in its third step.
+    struct Panics(Baseline);
+
+    impl Model for Panics {
+        const NAME: &'static str = "panics";
+        const TITLE: &'static str = "Panics";
+        type Config = <Baseline as Model>::Config;
+        fn check(config: &Self::Config) -> lerp_core::Result<()> {
+            Baseline::check(config)
+        }
+        fn new(config: Self::Config, build: &Build) -> lerp_core::Result<Self> {
+            Ok(Self(Baseline::new(config, build)?))
+        }
+    }
+
+    impl Autoencoder for Panics {
+        fn spec(&self) -> &Spec {
+            self.0.spec()
+        }
+        fn params(&self) -> &ParamStore {
+            self.0.params()
+        }
+        fn encode(&self, x: &Tensor, draws: &Draws) -> lerp_core::Result<Tensor> {
+            self.0.encode(x, draws)
+        }
+        fn decode(&self, z: &Tensor) -> lerp_core::Result<Tensor> {
+            self.0.decode(z)
+        }
+        fn objectives(&self, x: &Tensor, draws: &Draws) -> lerp_core::Result<Objectives> {
+            assert!(draws.step() != 2, "the third step");
+            self.0.objectives(x, draws)
+        }
+    }
+
+    static PANICS: Of<Panics> = Of::new();
+
+    fn order(index: usize, variant: &str, samples: u64) -> String {
+        let cell = Cell {
+            dataset: "lines".into(),
+            variant: variant.into(),
+            seed: 0,
+            samples,
+            batch: 4,
+            learning_rate: 1e-3,
+            eval_every: 1 << 30,
+            checkpoint_every: 1 << 30,
+            test_samples: 8,
+            cluster_restarts: None,
+            network: Network { scales: 4, depth: 2, latent: 2 },
+            hyper: Hyper::new(),
+        };
+        let provenance = provenance("cpu", 1, None, String::new());
+        let record = RunRecord { id: cell.id(), title: variant.into(), cell, provenance };
+        serde_json::to_string(&Order { index, record }).unwrap() + "\n"
+    }
+
+    #[test]
+    fn a_panic_fails_its_own_run_and_a_closed_input_stops_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(&[&PANICS]);
+        let (input, mut orders) = io::pipe().unwrap();
+        let (news, out) = io::pipe().unwrap();
+        let mut news = BufReader::new(news).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+        let mut until = |wanted: &dyn Fn(&News) -> bool| news.find(|news: &News| wanted(news)).unwrap();
+        thread::scope(|scope| {
+            let serving =
+                scope.spawn(|| Host::new(&registry, dir.path(), "cpu", out).serve(BufReader::new(input)));
+            // One that would take hours, and one that panics beside it.
+            orders.write_all(order(7, "baseline", 1 << 30).as_bytes()).unwrap();
+            until(&|news| news.index == 7 && matches!(news.progress, Progress::Stepped { .. }));
+            orders.write_all(order(8, "panics", 1 << 30).as_bytes()).unwrap();
+            let failed = until(&|news| matches!(news.progress, Progress::Failed { .. }));
+            let Progress::Failed { reason } = failed.progress else { panic!("{}", failed.index) };
+            assert!(failed.index == 8 && failed.sound, "{reason}");
+            assert!(reason.contains("panicked") && reason.contains("the third step"), "{reason}");
+            // It takes more, and does not wait for the first.
+            orders.write_all(order(9, "vae", 8).as_bytes()).unwrap();
+            until(&|news| news.index == 9 && news.progress == Progress::Done);
+            drop(orders);
+            until(&|news| news.index == 7 && matches!(news.progress, Progress::Interrupted { samples: 8.. }));
+            serving.join().unwrap().unwrap();
+        });
+        let state = |variant: &str| {
+            let folders = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+            let runs = folders.map(|dir| Run::read(&dir).unwrap());
+            runs.into_iter().find(|run| run.record.cell.variant == variant).unwrap().status.state
+        };
+        assert_eq!(
+            [state("baseline"), state("panics"), state("vae")],
+            [State::Interrupted, State::Failed, State::Done]
+        );
+    }
+
+    #[test]
+    fn a_worker_whose_device_is_gone_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (news, out) = io::pipe().unwrap();
+        let registry = Registry::new(&[]);
+        let host = Host::new(&registry, dir.path(), "cuda:4096", out);
+        host.serve(order(3, "vae", 8).as_bytes()).unwrap();
+        drop(host);
+        let lines: Vec<News> =
+            BufReader::new(news).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+        let [News { index: 3, sound: false, progress: Progress::Failed { reason } }] = &lines[..] else {
+            panic!("{} lines", lines.len())
+        };
+        assert!(reason.contains("--device cpu"), "{reason}");
+        let log = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path().join(LOG);
+        assert_eq!(std::fs::read_to_string(log).unwrap(), format!("error: {reason}\n"));
+    }
+}
