@@ -1,8 +1,9 @@
 //! `cargo xtask`: builds `lerp` with the features that the device needs and runs it; and the house's own chores.
 //!
-//! Thin on purpose: `ci` and `tidy` live here, everything else is a verb of `lerp`.
+//! Thin on purpose: `ci`, `tidy` and `cuda-check` live here, everything else is a verb of `lerp`.
 
 mod ci;
+mod cuda;
 mod tidy;
 
 use std::{
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("ci") => ci::ci(),
         Some("tidy") => tidy::tidy(),
+        Some("cuda-check") => cuda::check(),
         _ => return lerp(&arguments),
     };
     match result {
@@ -91,6 +93,9 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
     if let Some(feature) = feature {
         command.args(["--features", feature]);
     }
+    if feature == Some("cuda") {
+        cuda::prepare(&mut command)?;
+    }
     let binary = target.join("release").join(format!("lerp{}", env::consts::EXE_SUFFIX));
     if feature == Some(HUB) {
         say("Building lerp with the hub's client (the first time takes a minute more)");
@@ -98,7 +103,12 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
     } else if binary.exists() {
         command.arg("--quiet");
     } else {
-        say("Building lerp in release (the first time takes several minutes)");
+        let kernels = if feature == Some("cuda") {
+            ", and candle's CUDA kernels a quarter of an hour more"
+        } else {
+            ""
+        };
+        say(&format!("Building lerp in release (the first time takes several minutes{kernels})"));
     }
     run(command.arg("--target-dir").arg(&target))?;
     Ok(binary)

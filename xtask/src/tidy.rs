@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lerp-aae", VARIANT),
     ("lerp-vqvae", VARIANT),
     ("lerp-acai", VARIANT),
-    ("lerp-data", &["lerp-core"]),
+    ("lerp-data", &["lerp-core", "lerp-kernels"]),
     ("lerp-eval", &["lerp-core", "lerp-data"]),
     ("lerp-train", &["lerp-core", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"]),
     ("lerp-report", &["lerp-core", "lerp-data", "lerp-eval", "lerp-train"]),

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor, backprop::GradStore};
 
-use crate::{Draws, Group, Hyper, ImageShape, Network, ParamStore, Result, Spec};
+use crate::{Draws, Group, Hyper, ImageShape, Network, ParamStore, Result, Spec, gradients};
 
 /// An autoencoder whose interpolations can be measured.
 ///
@@ -128,8 +128,8 @@ impl Loss {
     /// If the tensor library fails.
     pub fn gradients(self) -> Result<GradStore> {
         match self.backward {
-            Backward::OfValue => Ok(self.value.backward()?),
-            Backward::Of(root) => Ok(root.backward()?),
+            Backward::OfValue => Ok(gradients(&self.value)?),
+            Backward::Of(root) => Ok(gradients(&root)?),
             Backward::Done(gradients) => Ok(gradients),
         }
     }

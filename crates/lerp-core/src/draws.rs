@@ -2,11 +2,44 @@
 //!
 //! The function is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): key = seed,
 //! counter = (index / 4, step, hash of the stream's name). Nothing random is ever stored, so resuming a run is exact,
-//! and every device sees the same numbers: they are made on the host and moved.
+//! and every device sees the same numbers: they are made on the host and moved, or made on the device by a
+//! [`Generator`] that computes the same function.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
+
+/// What is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draw {
+    /// [`Draws::uniform`].
+    Uniform,
+    /// [`Draws::normal`].
+    Normal,
+    /// [`Draws::uniform_f64`].
+    UniformF64,
+}
+
+/// Where among all random numbers a draw begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The seed: Philox's key.
+    pub seed: u64,
+    /// The step: the counter's second and third words.
+    pub step: u64,
+    /// Hash of the scoped stream's name: the counter's last word.
+    pub stream: u32,
+}
+
+/// Makes draws on a device, with the numbers that the host would make: the same bits for uniform ones; normal ones
+/// may differ in the last place of `f32`.
+pub trait Generator: Debug + Send + Sync {
+    /// The draw `what` at `place`; a generator may have a step of its own, which then counts instead.
+    ///
+    /// # Shapes
+    /// The result has `shape`; it is `f64` for [`Draw::UniformF64`], otherwise `f32`.
+    fn draw(&self, what: Draw, place: Place, shape: &Shape) -> Result<Tensor>;
+}
 
 /// A source of draws, fixed to a seed, a step and a scope.
 ///
@@ -20,12 +53,21 @@ pub struct Draws {
     device: Device,
     dtype: DType,
     replay: Option<Arc<BTreeMap<String, Tensor>>>,
+    generator: Option<Arc<dyn Generator>>,
 }
 
 impl Draws {
     /// Draws of `seed` at step 0, as `f32` on `device`.
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { seed, step: 0, scope: String::new(), device: device.clone(), dtype: DType::F32, replay: None }
+        Self {
+            seed,
+            step: 0,
+            scope: String::new(),
+            device: device.clone(),
+            dtype: DType::F32,
+            replay: None,
+            generator: None,
+        }
     }
 
     /// Fixed tensors by stream name in place of random numbers, for comparing with recorded runs.
@@ -51,12 +93,24 @@ impl Draws {
         Self { dtype, ..self.clone() }
     }
 
+    /// The same source, tensors made by `generator`.
+    #[must_use]
+    pub fn made_by(&self, generator: Arc<dyn Generator>) -> Self {
+        Self { generator: Some(generator), ..self.clone() }
+    }
+
+    /// Whether tensors are made on the device.
+    pub fn on_device(&self) -> bool {
+        self.generator.is_some()
+    }
+
     /// The device on which tensors are given.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The step at which it stands.
+    /// The step at which it stands. A GPU repeats a recorded step, with whatever number was computed from this then; draws
+    /// alone follow it there.
     pub fn step(&self) -> u64 {
         self.step
     }
@@ -73,7 +127,18 @@ impl Draws {
     /// # Shapes
     /// The result has `shape`; element `i` in row-major order is draw number `i` of the stream.
     pub fn uniform(&self, stream: &str, shape: impl Into<Shape>) -> Result<Tensor> {
-        self.tensor(stream, shape.into(), |n| self.uniforms(stream, n))
+        self.tensor(Draw::Uniform, stream, shape.into(), |n| self.uniforms(stream, n))
+    }
+
+    /// Uniform draws in `[0, 1)` with 53 random bits each, as `f64` whatever the source's type.
+    ///
+    /// # Shapes
+    /// `[n]`.
+    pub fn uniform_f64(&self, stream: &str, n: usize) -> Result<Tensor> {
+        match &self.generator {
+            Some(generator) => generator.draw(Draw::UniformF64, self.place(stream), &n.into()),
+            None => Tensor::from_vec(self.uniforms_f64(stream, n), n, &self.device),
+        }
     }
 
     /// Standard normal draws (Box–Muller on pairs of uniform draws, computed in `f64`, rounded to `f32`).
@@ -81,7 +146,7 @@ impl Draws {
     /// # Shapes
     /// The result has `shape`.
     pub fn normal(&self, stream: &str, shape: impl Into<Shape>) -> Result<Tensor> {
-        self.tensor(stream, shape.into(), |n| self.normals(stream, n))
+        self.tensor(Draw::Normal, stream, shape.into(), |n| self.normals(stream, n))
     }
 
     /// `n` uniform draws in `[0, 1)`; equal to [`Draws::uniform`]'s.
@@ -121,7 +186,13 @@ impl Draws {
         out
     }
 
-    fn tensor(&self, stream: &str, shape: Shape, make: impl FnOnce(usize) -> Vec<f32>) -> Result<Tensor> {
+    fn tensor(
+        &self,
+        what: Draw,
+        stream: &str,
+        shape: Shape,
+        make: impl FnOnce(usize) -> Vec<f32>,
+    ) -> Result<Tensor> {
         if let Some(replay) = &self.replay {
             let Some(tensor) = replay.get(stream) else {
                 candle_core::bail!("no recorded draws for stream '{stream}'");
@@ -131,15 +202,23 @@ impl Draws {
             }
             return tensor.to_device(&self.device)?.to_dtype(self.dtype);
         }
-        Tensor::from_vec(make(shape.elem_count()), shape, &self.device)?.to_dtype(self.dtype)
+        let tensor = match &self.generator {
+            Some(generator) => generator.draw(what, self.place(stream), &shape)?,
+            None => Tensor::from_vec(make(shape.elem_count()), shape, &self.device)?,
+        };
+        tensor.to_dtype(self.dtype)
+    }
+
+    fn place(&self, stream: &str) -> Place {
+        Place { seed: self.seed, step: self.step, stream: stream_hash(&self.scope, stream) }
     }
 
     /// Blocks of four words, enough for `words` of them.
     fn blocks(&self, stream: &str, words: usize) -> impl Iterator<Item = [u32; 4]> {
-        let name = stream_hash(&self.scope, stream);
-        let key = [self.seed as u32, (self.seed >> 32) as u32];
-        let step = [self.step as u32, (self.step >> 32) as u32];
-        (0..words.div_ceil(4)).map(move |block| philox([block as u32, step[0], step[1], name], key))
+        let Place { seed, step, stream } = self.place(stream);
+        let key = [seed as u32, (seed >> 32) as u32];
+        let step = [step as u32, (step >> 32) as u32];
+        (0..words.div_ceil(4)).map(move |block| philox([block as u32, step[0], step[1], stream], key))
     }
 }
 

@@ -15,14 +15,16 @@
 mod autoencoder;
 mod draws;
 mod error;
+mod gradients;
 mod hyper;
 mod model;
 mod params;
 mod spec;
 
 pub use autoencoder::{Autoencoder, Backward, Build, Loss, Objectives, Term, Variant};
-pub use draws::Draws;
+pub use draws::{Draw, Draws, Generator, Place};
 pub use error::{Error, Result};
+pub use gradients::{gradients, leave};
 pub use hyper::{Hyper, check_hyper, check_range, nearest};
 pub use model::{Model, Of};
 pub use params::{AUTOENCODER, Buffer, CRITIC, Group, Param, ParamStore};

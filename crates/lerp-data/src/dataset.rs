@@ -49,6 +49,12 @@ pub trait Dataset: Send + Sync {
     /// Number of classes; 0 where the images have no labels.
     fn classes(&self) -> usize;
 
+    /// Whether [`Dataset::train_batch`] makes its batches on the device, if the draws are made there
+    /// ([`Draws::on_device`]): then nothing is uploaded.
+    fn on_device(&self) -> bool {
+        false
+    }
+
     /// `size` images to train on, on the draws' device.
     ///
     /// # Shapes

@@ -4,6 +4,7 @@ use std::f64::consts::TAU;
 
 use candle_core::{Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
+use lerp_kernels::{draw_lines, line_labels};
 
 use crate::{Batch, Dataset, Result, draw_line, line_label};
 
@@ -35,6 +36,13 @@ impl Lines {
     }
 
     fn batch(size: usize, draws: &Draws) -> Result<Batch> {
+        if draws.on_device() {
+            let turns = draws.uniform_f64("angle", size)?;
+            let images = draw_lines(&turns, Self::SIDE, Self::SIDE, Self::LINE_WIDTH)?;
+            if let (Some(images), Some(labels)) = (images, line_labels(&turns, Self::CLASSES)?) {
+                return Ok(Batch { images, labels: Some(labels) });
+            }
+        }
         let angles: Vec<f64> = draws.uniforms_f64("angle", size).iter().map(|u| u * TAU).collect();
         // One draw in six million falls into the formula's eleventh class, for which there is no logit.
         let labels: Vec<u32> = angles.iter().map(|&a| line_label(a).min(Self::CLASSES - 1)).collect();
@@ -62,6 +70,10 @@ impl Dataset for Lines {
 
     fn classes(&self) -> usize {
         Self::CLASSES as usize
+    }
+
+    fn on_device(&self) -> bool {
+        true
     }
 
     fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {

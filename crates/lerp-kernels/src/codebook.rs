@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::{cpu::with_values_mut, fused};
+use crate::{Place, cpu::with_values_mut, place};
 
 /// The variables of a codebook.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, e
             indices.dims()
         );
     }
-    if !fused(book.means.as_tensor()) {
+    if place(&book.means) != Place::Cpu {
         return composed(book, vectors, indices, decay, epsilon);
     }
     let vectors = vectors.detach().contiguous()?;

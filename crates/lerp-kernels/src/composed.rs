@@ -81,6 +81,26 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(weight)?.broadcast_add(bias)
 }
 
+/// See [`crate::mean_squared_error`].
+///
+/// # Shapes
+/// Two tensors of one shape to `[]`.
+pub fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    (a - b)?.sqr()?.mean_all()
+}
+
+/// See [`crate::mean_cross_entropy`].
+///
+/// # Shapes
+/// `logits` `[batch, classes]`, `labels` `[batch]`, `u32`; result `[]`.
+pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    // The largest logit is a mere shift, so no gradient need pass through it.
+    let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
+    let normaliser = shifted.exp()?.sum(D::Minus1)?.log()?;
+    let chosen = shifted.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
+    (normaliser - chosen)?.mean_all()
+}
+
 /// See [`crate::leaky_relu`].
 ///
 /// # Shapes

@@ -1,6 +1,6 @@
 //! The tensor operations of the benchmark, channels last, each in two forms.
 //!
-//! * *fused*: one custom operation with its own gradient, in a folder per device ([`cpu`] so far), where it pays;
+//! * *fused*: one custom operation with its own gradient, in a folder per device ([`cpu`], `cuda`), where it pays;
 //! * *composed* ([`composed`]): candle's own operations, differentiated by candle, right on every device and in `f64`.
 //!   It is the fused form's test oracle, and finite differences in `f64` are the oracle of both.
 //!
@@ -12,14 +12,27 @@
 mod codebook;
 pub mod composed;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(not(feature = "cuda"))]
+mod none;
+mod notice;
 mod optim;
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 pub use codebook::{Codebook, follow};
-pub use optim::{Adam, adam_step};
+#[cfg(feature = "cuda")]
+pub use cuda::{Clock, Recording, generator, preparing, release};
+#[cfg(not(feature = "cuda"))]
+pub use none::{Clock, Recording, generator, preparing, release};
+pub use notice::{notice, noticed, on_notice};
+pub use optim::{Adam, At, Moments, adam_step, adam_steps};
 
 /// What follows a convolution's sum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,9 +76,36 @@ pub fn with_form<T>(form: Form, f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Whether operations on `x` run fused.
-fn fused(x: &Tensor) -> bool {
-    FORM.get() == Form::Fused && x.device().is_cpu() && x.dtype() == DType::F32
+static TF32: AtomicBool = AtomicBool::new(true);
+
+/// Whether convolutions on a GPU may round the factors of their products to TF32 (10 bits after the point), on tensor
+/// cores; they may at first. Sums are in `f32` in any case, and products of matrices in full `f32`.
+pub fn set_tf32(on: bool) {
+    TF32.store(on, Ordering::Relaxed);
+}
+
+/// See [`set_tf32`].
+pub fn tf32() -> bool {
+    TF32.load(Ordering::Relaxed)
+}
+
+/// Which form of an operation runs, by its argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Composed,
+    Cpu,
+    #[cfg(feature = "cuda")]
+    Cuda,
+}
+
+fn place(x: &Tensor) -> Place {
+    match x.device() {
+        _ if FORM.get() == Form::Composed || x.dtype() != DType::F32 => Place::Composed,
+        Device::Cpu => Place::Cpu,
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => Place::Cuda,
+        _ => Place::Composed,
+    }
 }
 
 /// A convolution with what stands before and after it.
@@ -94,13 +134,16 @@ pub struct Link {
 /// link.
 pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     check_chain(x, links)?;
-    if !fused(x) {
-        return composed::chain(x, links);
-    }
+    let form = match place(x) {
+        Place::Composed => return composed::chain(x, links),
+        Place::Cpu => cpu::chain,
+        #[cfg(feature = "cuda")]
+        Place::Cuda => cuda::chain,
+    };
     // A fused chain cannot average and then enlarge between two of its links, so it is cut there.
     let mut x = x.clone();
     for links in links.chunk_by(|before, after| !(before.downscale && after.upscale)) {
-        x = cpu::chain(&x, links)?;
+        x = form(&x, links)?;
     }
     Ok(x)
 }
@@ -130,7 +173,12 @@ pub fn downscale2(x: &Tensor) -> Result<Tensor> {
     if h % 2 != 0 || w % 2 != 0 || x.elem_count() == 0 {
         candle_core::bail!("downscale2: {:?} is empty or has an odd side", x.dims());
     }
-    if fused(x) { cpu::downscale2(x) } else { composed::downscale2(x) }
+    match place(x) {
+        Place::Composed => composed::downscale2(x),
+        Place::Cpu => cpu::downscale2(x),
+        #[cfg(feature = "cuda")]
+        Place::Cuda => cuda::downscale2(x),
+    }
 }
 
 /// Nearest-neighbour enlargement by two.
@@ -144,7 +192,12 @@ pub fn upscale2(x: &Tensor) -> Result<Tensor> {
     if x.elem_count() == 0 {
         candle_core::bail!("upscale2: {:?} is empty", x.dims());
     }
-    if fused(x) { cpu::upscale2(x) } else { composed::upscale2(x) }
+    match place(x) {
+        Place::Composed => composed::upscale2(x),
+        Place::Cpu => cpu::upscale2(x),
+        #[cfg(feature = "cuda")]
+        Place::Cuda => cuda::upscale2(x),
+    }
 }
 
 /// `x·weight + bias`.
@@ -152,7 +205,86 @@ pub fn upscale2(x: &Tensor) -> Result<Tensor> {
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
 pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    composed::dense(x, weight, bias)
+    match place(x) {
+        #[cfg(feature = "cuda")]
+        Place::Cuda => cuda::dense(x, weight, bias),
+        _ => composed::dense(x, weight, bias),
+    }
+}
+
+/// Mean of the squared difference over all elements.
+///
+/// # Shapes
+/// Two tensors of one shape to `[]`.
+///
+/// # Errors
+/// If the shapes differ.
+pub fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    match place(a) {
+        #[cfg(feature = "cuda")]
+        Place::Cuda if a.dims() == b.dims() && a.elem_count() > 0 => cuda::mean_squared_error(a, b),
+        _ => composed::mean_squared_error(a, b),
+    }
+}
+
+/// Softmax cross entropy, in nats, averaged over the batch.
+///
+/// # Shapes
+/// `logits` `[batch, classes]`, `labels` `[batch]`, `u32` below `classes`; result `[]`.
+///
+/// # Errors
+/// If the shapes do not fit or are empty.
+pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let (batch, _) = logits.dims2()?;
+    if labels.dims() != [batch] || logits.elem_count() == 0 {
+        candle_core::bail!(
+            "cross entropy: logits {:?} and labels {:?} do not fit or are empty",
+            logits.dims(),
+            labels.dims()
+        );
+    }
+    match place(logits) {
+        #[cfg(feature = "cuda")]
+        Place::Cuda => cuda::mean_cross_entropy(logits, labels),
+        _ => composed::mean_cross_entropy(logits, labels),
+    }
+}
+
+/// Lines drawn on the tensor's device, from the middle at the angles `2π·turn`, in [-1, 1]; none where that device has no
+/// kernel for it.
+///
+/// # Shapes
+/// `turns` `[n]`, `f64`; result `[n, height, width, 1]`.
+///
+/// # Errors
+/// If the launch fails.
+pub fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness: f64) -> Result<Option<Tensor>> {
+    match turns.device() {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => cuda::draw_lines(turns, height, width, thickness).map(Some),
+        _ => {
+            let _ = (height, width, thickness);
+            Ok(None)
+        }
+    }
+}
+
+/// Classes of lines at the angles `2π·turn`, equal parts of the circle; none where the tensor's device has no kernel for it.
+///
+/// # Shapes
+/// `turns` `[n]`, `f64`; result `[n]`, `u32`.
+///
+/// # Errors
+/// If the launch fails.
+pub fn line_labels(turns: &Tensor, classes: u32) -> Result<Option<Tensor>> {
+    match turns.device() {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => cuda::line_labels(turns, classes).map(Some),
+        _ => {
+            let _ = classes;
+            Ok(None)
+        }
+    }
 }
 
 /// The index of the row of `table` that is nearest to each vector by squared distance, the first of equally near ones. No
@@ -173,7 +305,7 @@ pub fn nearest(x: &Tensor, table: &Tensor) -> Result<Tensor> {
         );
     }
     let (x, table) = (x.detach(), table.detach());
-    if fused(&x) { cpu::nearest(&x, &table) } else { composed::nearest(&x, &table) }
+    if place(&x) == Place::Cpu { cpu::nearest(&x, &table) } else { composed::nearest(&x, &table) }
 }
 
 /// `max(x, slope·x)` for a slope in [0, 1).

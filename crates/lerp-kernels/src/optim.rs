@@ -4,8 +4,9 @@ use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::{
+    Clock, Place,
     cpu::{self, with_values_mut},
-    fused,
+    place,
 };
 
 /// Constants of Adam; the defaults are TensorFlow's and the paper's.
@@ -42,16 +43,64 @@ pub fn adam_step(
     step: u64,
     adam: &Adam,
 ) -> Result<()> {
-    if [grad.dims(), m.dims(), v.dims()].iter().any(|d| *d != param.dims()) {
-        candle_core::bail!(
-            "adam: parameter {:?}, gradient {:?} and moments differ",
-            param.dims(),
-            grad.dims()
-        );
+    adam_steps(&[Moments { param, grad, m, v }], rate, At::Step(step), adam)
+}
+
+/// A parameter, its gradient and its moments.
+#[derive(Debug, Clone, Copy)]
+pub struct Moments<'a> {
+    /// The parameter.
+    pub param: &'a Var,
+    /// The loss's gradient with respect to it.
+    pub grad: &'a Tensor,
+    /// The first moment.
+    pub m: &'a Var,
+    /// The second moment.
+    pub v: &'a Var,
+}
+
+/// Which step of Adam's it is.
+#[derive(Debug, Clone, Copy)]
+pub enum At<'a> {
+    /// This one, from 1.
+    Step(u64),
+    /// The one after as many as a device's clock shows.
+    Clock(&'a Clock),
+}
+
+/// [`adam_step`] for many parameters, on a GPU in few launches.
+///
+/// # Shapes
+/// As there, for each.
+///
+/// # Errors
+/// As there.
+pub fn adam_steps(all: &[Moments], rate: f64, at: At, adam: &Adam) -> Result<()> {
+    for Moments { param, grad, m, v } in all {
+        if [grad.dims(), m.dims(), v.dims()].iter().any(|d| *d != param.dims()) {
+            candle_core::bail!(
+                "adam: parameter {:?}, gradient {:?} and moments differ",
+                param.dims(),
+                grad.dims()
+            );
+        }
     }
-    let t = step as f64;
-    let rate = rate * (1.0 - adam.beta2.powf(t)).sqrt() / (1.0 - adam.beta1.powf(t));
-    if fused(param.as_tensor()) {
+    // By a clock the device knows the rate.
+    let step = if let At::Step(step) = at { step as f64 } else { 1.0 };
+    let rate = rate * (1.0 - adam.beta2.powf(step)).sqrt() / (1.0 - adam.beta1.powf(step));
+    let Some(first) = all.first() else { return Ok(()) };
+    #[cfg(feature = "cuda")]
+    if place(first.param) == Place::Cuda {
+        let clock = if let At::Clock(clock) = at { Some(clock) } else { None };
+        return crate::cuda::adam_steps(all, rate, adam, clock);
+    }
+    let fused = place(first.param) == Place::Cpu;
+    all.iter().try_for_each(|moments| one_step(moments, rate, adam, fused))
+}
+
+fn one_step(moments: &Moments, rate: f64, adam: &Adam, fused: bool) -> Result<()> {
+    let Moments { param, grad, m, v } = *moments;
+    if fused {
         let grad = grad.contiguous()?;
         let constants = [adam.beta1, 1.0 - adam.beta1, adam.beta2, 1.0 - adam.beta2, rate, adam.epsilon];
         let constants = constants.map(|v| v as f32);

@@ -8,7 +8,7 @@ use lerp_core::Result;
 /// # Shapes
 /// Two tensors of one shape to `[]`.
 pub fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok((a - b)?.sqr()?.mean_all()?)
+    Ok(lerp_kernels::mean_squared_error(a, b)?)
 }
 
 /// Negative log-likelihood of Bernoulli targets given logits, per element, computed without overflow:

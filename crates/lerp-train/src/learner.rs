@@ -3,8 +3,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Autoencoder, Backward, Build, Draws, Group, Loss, ParamStore, Variant};
 use lerp_data::{Batch, Dataset};
-use lerp_eval::classifier;
-use lerp_kernels::{Adam, adam_step};
+use lerp_kernels::{Adam, At, Clock, Moments, adam_steps, mean_cross_entropy};
 use lerp_nn::Dense;
 
 use crate::{Cell, Error, Result};
@@ -172,7 +171,7 @@ impl Learner {
         let classifier = match self.classify(&objectives.features.detach())? {
             None => None,
             Some(logits) => {
-                let value = classifier::loss(&logits, batch.labels()?, 0.0)?;
+                let value = mean_cross_entropy(&logits, batch.labels()?)?;
                 Some(Loss { group: CLASSIFIER, value, backward: Backward::OfValue })
             }
         };
@@ -202,14 +201,32 @@ impl Learner {
     /// # Errors
     /// If the tensor library fails.
     pub fn update(&mut self, gradients: &Gradients) -> Result<()> {
+        self.apply(gradients, At::Step(self.step + 1))?;
         self.step += 1;
-        for (trained, grad) in self.trained.iter().zip(&gradients.grads) {
-            if let Some(grad) = grad {
-                let Trained { var, m, v, .. } = trained;
-                adam_step(var, grad, m, v, self.learning_rate, self.step, &self.adam)?;
-            }
-        }
+        Ok(())
+    }
+
+    /// As [`Learner::update`], the step being the one that a device's clock shows; the learner does not count it.
+    pub(crate) fn update_by(&self, gradients: &Gradients, clock: &Clock) -> Result<()> {
+        self.apply(gradients, At::Clock(clock))
+    }
+
+    fn apply(&self, gradients: &Gradients, at: At) -> Result<()> {
+        let trained = self.trained.iter().zip(&gradients.grads);
+        let moments = trained.filter_map(|(Trained { var, m, v, .. }, grad)| {
+            grad.as_ref().map(|grad| Moments { param: var, grad, m, v })
+        });
+        adam_steps(&moments.collect::<Vec<_>>(), self.learning_rate, at, &self.adam)?;
         self.model.after_step(&gradients.carry)?;
         Ok(())
+    }
+
+    /// A clock for this learner on its device, at its step; none if the device keeps none.
+    pub(crate) fn clock(&self) -> Result<Option<Clock>> {
+        let clock = Clock::new(self.model.params().device(), self.learning_rate, &self.adam)?;
+        if let Some(clock) = &clock {
+            clock.set(self.step)?;
+        }
+        Ok(clock)
     }
 }

@@ -10,11 +10,12 @@ use candle_core::{DType, Device};
 use lerp_core::{Draws, Variant};
 use lerp_data::{Batch, Dataset};
 use lerp_eval::LineBank;
+use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cell, Error, Learner, Live, Metrics, Phase, Result, Row, Run, RunLock, RunRecord, State, Status,
-    checkpoint,
+    Cell, Error, Learner, Live, Metrics, Phase, Result, Row, Run, RunLock, RunRecord, Source, State, Status,
+    Stepper, checkpoint,
     evaluate::evaluate,
     events::Events,
     live::Beacon,
@@ -118,6 +119,13 @@ pub fn train(
         if run.status.state == State::Done {
             return Ok(Outcome::Done);
         }
+        let (then, now) = (&run.record.provenance.device, &record.provenance.device);
+        if then != now {
+            notice(&format!(
+                "{} was begun on {then} and goes on on {now}: not with the same bits",
+                record.id
+            ));
+        }
     } else {
         write_status(dir, State::Running, 0, 0.0, None)?;
         write_record(dir, record)?;
@@ -165,8 +173,12 @@ struct Session<'a> {
     dataset: &'a dyn Dataset,
     dir: &'a Path,
     learner: Learner,
+    /// On a device that keeps the step's number.
+    stepper: Option<Stepper>,
     /// The batch of the step to come.
     next: Option<(u64, Batch)>,
+    /// Of the last step, where no stepper keeps them.
+    losses: Vec<(String, f64)>,
     /// On lines.
     bank: Option<LineBank>,
     draws: Draws,
@@ -203,12 +215,15 @@ impl<'a> Session<'a> {
             }
         }
         let events = Events::create(dir, &metrics.0)?;
+        let stepper = Stepper::new(&learner, cell.seed)?;
         Ok(Self {
             cell,
             dataset,
             dir,
             learner,
+            stepper,
             next: None,
+            losses: Vec::new(),
             bank: bank(dataset),
             draws: Draws::new(cell.seed, device),
             metrics,
@@ -242,19 +257,26 @@ impl<'a> Session<'a> {
             if stop.load(Ordering::Relaxed) {
                 return self.interrupted(progress);
             }
-            let losses = self.step()?;
+            self.step()?;
             let (step, last) = (self.learner.step(), self.learner.step() == steps);
+            let evaluated = last || step.is_multiple_of(self.cell.eval_steps());
+            let saved = !last && step.is_multiple_of(self.cell.checkpoint_steps());
+            if evaluated || saved {
+                // Waits for a device: until here is the time of training.
+                self.losses()?;
+            }
             let trained = Instant::now();
-            if last || step.is_multiple_of(self.cell.eval_steps()) {
-                let metrics = self.evaluate(&losses)?;
+            if evaluated {
+                let metrics = self.evaluate()?;
                 progress(&Progress::Evaluated { samples: self.samples(), metrics });
             }
-            if !last && step.is_multiple_of(self.cell.checkpoint_steps()) {
+            if saved {
                 self.save(State::Running)?;
             }
             reported.0 += trained.elapsed();
             let elapsed = reported.0.elapsed();
             if last || elapsed >= REPORT_EVERY {
+                let losses = self.losses()?;
                 let samples = self.samples();
                 let samples_per_s = (samples - reported.1) as f64 / elapsed.as_secs_f64().max(1e-9);
                 live = Live { samples, samples_per_s, losses: losses.clone(), ..live };
@@ -283,9 +305,13 @@ impl<'a> Session<'a> {
         Ok(Outcome::Interrupted)
     }
 
-    /// One training step; the values of its losses and terms. The next step's batch is read beside it.
-    fn step(&mut self) -> Result<Vec<(String, f64)>> {
+    /// One training step.
+    fn step(&mut self) -> Result<()> {
+        if let Some(stepper) = &mut self.stepper {
+            return stepper.step(&mut self.learner, Source::Dataset(self.dataset, self.cell.batch));
+        }
         let step = self.learner.step();
+        // The next step's batch is read beside this one.
         let (dataset, size, draws) = (self.dataset, self.cell.batch, &self.draws);
         let read = |step| dataset.train_batch(size, &draws.scope("data").at(step));
         let batch = match self.next.take() {
@@ -300,21 +326,37 @@ impl<'a> Session<'a> {
         );
         let gradients = gradients?;
         self.next = next?.map(|batch| (step + 1, batch));
-        let mut losses = Vec::with_capacity(gradients.losses.len());
+        self.losses.clear();
         for (name, loss) in &gradients.losses {
-            let value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-            if !value.is_finite() {
-                let samples = self.samples();
-                return Err(Error::NotFinite { loss: name.clone(), value, step: step + 1, samples });
-            }
-            losses.push((name.clone(), value));
+            self.losses.push((name.clone(), loss.to_dtype(DType::F64)?.to_scalar::<f64>()?));
         }
-        self.learner.update(&gradients)?;
+        // Before they move anything.
+        self.check(&self.losses, step + 1)?;
+        self.learner.update(&gradients)
+    }
+
+    /// The values of the last step's losses and terms; on a device, waits for them.
+    fn losses(&self) -> Result<Vec<(String, f64)>> {
+        let Some(stepper) = &self.stepper else { return Ok(self.losses.clone()) };
+        let losses = stepper.losses()?;
+        self.check(&losses, self.learner.step())?;
         Ok(losses)
     }
 
+    /// Refuses losses that are not finite.
+    fn check(&self, losses: &[(String, f64)], step: u64) -> Result<()> {
+        match losses.iter().find(|(_, value)| !value.is_finite()) {
+            Some((loss, value)) => {
+                let samples = self.cell.samples_at(step - 1);
+                Err(Error::NotFinite { loss: loss.clone(), value: *value, step, samples })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Measures, records and writes what is known at this step.
-    fn evaluate(&mut self, losses: &[(String, f64)]) -> Result<Vec<(String, f64)>> {
+    fn evaluate(&mut self) -> Result<Vec<(String, f64)>> {
+        let losses = self.losses()?;
         let draws = self.draws.scope("eval").at(self.learner.step());
         let test_samples = self.cell.test_samples;
         let evaluation = evaluate(&self.learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;

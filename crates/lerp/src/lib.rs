@@ -54,6 +54,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Exit code 0: all went well; 1: something was done but failed (a cell, a check); 2: bad input, nothing was done.
 pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
     lerp_kernels::keep_to_one_pool();
+    lerp_kernels::on_notice(warn);
     let registry = Registry::new(extra);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lerp_train::Provenance;
 
-use crate::shelf::Images;
+use crate::{device::described, shelf::Images};
 
 /// Version of this software.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -19,7 +19,7 @@ pub fn provenance(device: &str, threads: usize, images: Option<Images>, command:
     Provenance {
         version: VERSION.into(),
         git: GIT.into(),
-        device: device.into(),
+        device: described(device),
         threads,
         candle: CANDLE.into(),
         data,

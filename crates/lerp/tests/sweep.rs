@@ -214,6 +214,24 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         assert_eq!(code, 2);
         assert!(errors.contains("this build has no CUDA; build with --features cuda"), "{errors}");
     }
+    #[cfg(feature = "cuda")]
+    {
+        // No machine has as many devices.
+        let (code, _, errors) = parts(&run("sweep --preset smoke --device cuda:4096 --out", &[&out]));
+        assert_eq!(code, 2, "{errors}");
+        assert!(errors.trim_end().ends_with("--device cpu") && errors.lines().count() == 1, "{errors}");
+        if lerp_kernels::cuda::device(0).is_ok() {
+            eprintln!(
+                "SKIPPED: this machine has a CUDA device, so that nobody sees what is said without one"
+            );
+        } else {
+            let (code, _, errors) = parts(&run("sweep --preset smoke --device cuda --out", &[&out]));
+            assert_eq!(code, 2, "{errors}");
+            assert!(errors.contains("NVIDIA") || errors.contains("LD_LIBRARY_PATH"), "{errors}");
+            assert!(errors.trim_end().ends_with("--device cpu") && errors.lines().count() == 1, "{errors}");
+        }
+        assert!(!out.exists(), "nothing is written");
+    }
     for (line, message) in
         [("report", "holds no runs"), ("compare", "holds no runs"), ("verify --golden", "manifest.json")]
     {

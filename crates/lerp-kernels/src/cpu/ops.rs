@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor};
+use lerp_core::leave;
 use rayon::prelude::*;
 
 use super::{
@@ -96,7 +97,9 @@ impl CustomOp3 for Claim {
             candle_core::bail!("the convolutions have left no gradients");
         };
         let of = |param: &Tensor, grad: Vec<f32>| {
-            param.track_op().then(|| Tensor::from_vec(grad, param.shape(), &Device::Cpu)).transpose()
+            let grad =
+                param.track_op().then(|| Tensor::from_vec(grad, param.shape(), &Device::Cpu)).transpose()?;
+            Ok::<_, candle_core::Error>(grad.and_then(|grad| leave(param, grad)))
         };
         Ok((Some(grad.clone()), of(weight, dw)?, of(bias, db)?))
     }

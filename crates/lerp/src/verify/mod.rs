@@ -6,6 +6,7 @@
 
 mod checker;
 mod cluster;
+mod device;
 mod golden;
 mod metrics;
 mod models;
@@ -62,6 +63,8 @@ pub struct Summary {
 /// # Errors
 /// If a file is missing, cut short or not of this layout; or a filter matches nothing.
 pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
+    // The golden values are of full f32.
+    lerp_kernels::set_tf32(false);
     let golden = Golden::open(options.golden.as_deref())?;
     let mut checker = Checker::new(&golden.manifest, options.filter.as_deref(), report);
     with_form(options.form, || {
@@ -75,6 +78,7 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summa
             check_file(&mut checker, &golden, &file, &options.device)?;
             checker.nothing_left(&file);
         }
+        device::device(&mut checker, &options.device)?;
         anyhow::Ok(())
     })?;
     let summary = checker.summary;

@@ -25,7 +25,7 @@ pub fn classifier_and_adam(checker: &mut Checker, file: &File, device: &Device) 
         let logits = dense(&get("x")?.flatten_from(1)?, &weight, &bias)?;
         let labels = get("label")?.argmax(D::Minus1)?;
         let loss = classifier::loss(&logits, &labels, smoothing)?;
-        let grads = loss.backward()?;
+        let grads = lerp_core::gradients(&loss)?;
         let grad = |var: &Var| grads.get(var).map_or_else(|| var.zeros_like(), |g| Ok(g.clone()));
         for (name, ours) in [
             ("loss_per_example", classifier::per_example(&logits, &labels, smoothing)?),
@@ -121,7 +121,7 @@ pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device
         let bottleneck = model.discretise(&x)?;
         let quantised = bottleneck.quantised;
         let loss = (mean_squared_error(&quantised.vectors, &quantised.codes)? * beta)?;
-        let grads = (bottleneck.output.sum_all()? + &loss)?.backward()?;
+        let grads = lerp_core::gradients(&(bottleneck.output.sum_all()? + &loss)?)?;
         let grad = grads.get(&x).map_or_else(|| x.zeros_like(), |g| Ok(g.clone()))?;
         let name = |what: &str| format!("{what}.step{step}");
         let kind = "*_indices*, argmax, labels";

@@ -1,0 +1,499 @@
+//! A chain of convolutions as one operation of candle's.
+//!
+//! Forward, a convolution is cuDNN's and one kernel after it: bias, leaky ReLU, and the mean over 2x2 blocks or the
+//! enlargement that the next one wants. Backward, one kernel takes the gradient through these and sums it for the bias, and
+//! cuDNN spreads it to input and kernels. Convolutions of one pixel are products of matrices.
+
+use std::{
+    rc::Rc,
+    sync::{Mutex, PoisonError},
+};
+
+use candle_core::{
+    CpuStorage, CudaDevice, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor,
+    cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr},
+};
+use lerp_core::leave;
+
+use super::{
+    address, blocks, computed,
+    conv::{self, Plan},
+    count, launch, memory, resize, tensor,
+};
+use crate::{Activation, Link};
+
+/// What stands between one convolution and the next, as the kernels name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Between {
+    Nothing = 0,
+    Mean = 1,
+    Enlarged = 2,
+}
+
+/// One convolution of a chain; sides are those it works on.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    height: usize,
+    width: usize,
+    cin: usize,
+    cout: usize,
+    k: usize,
+    slope: f32,
+    after: Between,
+}
+
+/// See [`crate::chain`]; no link may average before one that enlarges.
+///
+/// # Shapes
+/// `x` `[batch, height, width, channels]`; result as the last link says.
+pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
+    if links.iter().any(|link| computed(&link.weight) || computed(&link.bias)) {
+        return crate::composed::chain(x, links);
+    }
+    let (batch, mut height, mut width, mut cin) = x.dims4()?;
+    let enlarge = links[0].upscale;
+    let mut steps = Vec::with_capacity(links.len());
+    for (i, link) in links.iter().enumerate() {
+        let (k, _, _, cout) = link.weight.dims4()?;
+        if link.upscale {
+            (height, width) = (2 * height, 2 * width);
+        }
+        let slope = match link.activation {
+            Activation::Linear => 1.0,
+            Activation::LeakyRelu(slope) => slope,
+        };
+        let after = match (link.downscale, links.get(i + 1)) {
+            (true, _) => Between::Mean,
+            (false, Some(next)) if next.upscale => Between::Enlarged,
+            _ => Between::Nothing,
+        };
+        steps.push(Step { height, width, cin, cout, k, slope, after });
+        count(batch * height * width * cin.max(cout) * if after == Between::Enlarged { 4 } else { 1 })?;
+        if link.downscale {
+            (height, width) = (height / 2, width / 2);
+        }
+        cin = cout;
+    }
+    // Kinds that cuDNN lacks here show before anything runs.
+    let device = x.device().as_cuda_device()?;
+    let back = x.track_op() || links.iter().any(|link| link.weight.track_op() || link.bias.track_op());
+    for step in steps.iter().filter(|step| step.k > 1) {
+        if let Err(error) = plan(device, batch, step).and_then(|plan| plan.choose(back)) {
+            crate::notice(&format!(
+                "{error}; such convolutions take candle's own operations, which are slower"
+            ));
+            return crate::composed::chain(x, links);
+        }
+    }
+    let params = links.iter().map(|link| [link.weight.clone(), link.bias.clone()]).collect();
+    run(&x.contiguous()?, (batch, steps, enlarge), params, None)
+}
+
+/// See [`crate::dense`]: a convolution of one pixel over images of one pixel, with an activation.
+///
+/// # Shapes
+/// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
+pub(crate) fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if computed(weight) || computed(bias) {
+        return crate::composed::dense(x, weight, bias);
+    }
+    let ((batch, cin), (inputs, cout)) = (x.dims2()?, weight.dims2()?);
+    if cin != inputs || bias.dims() != [cout] || batch * cin * cout == 0 {
+        candle_core::bail!(
+            "dense: input {:?}, weight {:?} and bias {:?} do not fit or are empty",
+            x.dims(),
+            weight.dims(),
+            bias.dims()
+        );
+    }
+    count(batch * cin.max(cout))?;
+    let step = Step { height: 1, width: 1, cin, cout, k: 1, slope: 1.0, after: Between::Nothing };
+    let params = vec![[weight.clone(), bias.clone()]];
+    run(&x.contiguous()?, (batch, vec![step], false), params, Some(Shape::from((batch, cout))))
+}
+
+fn plan(device: &CudaDevice, batch: usize, step: &Step) -> Result<Rc<Plan>> {
+    let Step { height, width, cin, cout, k, .. } = *step;
+    conv::plan(device, conv::Shape { batch, height, width, cin, cout, k })
+}
+
+/// Runs convolutions on contiguous `x`; the result gets the given shape, if any.
+fn run(
+    x: &Tensor,
+    (batch, steps, enlarge): (usize, Vec<Step>, bool),
+    params: Vec<[Tensor; 2]>,
+    flat: Option<Shape>,
+) -> Result<Tensor> {
+    let trained: Vec<_> = params.iter().map(|pair| pair.iter().any(Tensor::track_op)).collect();
+    let back = x.track_op() || trained.contains(&true);
+    let convolutions = Convolutions::new(x, (batch, steps, enlarge), &params)?;
+    let (out, shape, saved) = convolutions.forward(&x.detach(), back)?;
+    let shape = flat.unwrap_or(shape);
+    if !back {
+        return Ok(tensor(&convolutions.device, out, shape));
+    }
+    // candle goes back through an operation if one of its two arguments is trained: the first trained parameter stands for
+    // all, and the gradients of all are left, not returned.
+    let hook = params.iter().flatten().find(|p| p.track_op()).cloned().unwrap_or_else(|| x.detach());
+    x.apply_op2(&hook, Chain { convolutions, params, trained, saved, out: Mutex::new(Some((out, shape))) })
+}
+
+/// What going back needs: of each convolution its input and its result before what follows; none where that is the chain's
+/// own result.
+type Saved = Vec<(Tensor, Option<Tensor>)>;
+
+/// The gradients of each link's weight and bias, where they are wanted.
+type OfParams = Vec<Option<[Tensor; 2]>>;
+
+struct Convolutions {
+    device: CudaDevice,
+    batch: usize,
+    steps: Vec<Step>,
+    params: Vec<[Tensor; 2]>,
+    /// Kernels as cuDNN wants them, `[out, k, k, in]`; those of one pixel as they are.
+    kernels: Vec<Tensor>,
+    enlarge: bool,
+}
+
+impl Convolutions {
+    fn new(
+        x: &Tensor,
+        (batch, steps, enlarge): (usize, Vec<Step>, bool),
+        params: &[[Tensor; 2]],
+    ) -> Result<Self> {
+        let device = x.device().as_cuda_device()?.clone();
+        let constant =
+            |[weight, bias]: &[Tensor; 2]| Ok([weight.detach().contiguous()?, bias.detach().contiguous()?]);
+        let params = params.iter().map(constant).collect::<Result<Vec<_>>>()?;
+        let wide = |step: &Step| step.k > 1;
+        let matrices: Vec<_> = steps
+            .iter()
+            .zip(&params)
+            .filter(|(step, _)| wide(step))
+            .map(|(s, [w, _])| (w.clone(), s.k * s.k * s.cin, s.cout))
+            .collect();
+        let mut turned = transpose_all(&device, &matrices)?.into_iter();
+        let kernels = steps.iter().zip(&params).map(|(step, [w, _])| {
+            let turned = if wide(step) { turned.next() } else { None };
+            turned.unwrap_or_else(|| w.clone())
+        });
+        let kernels = kernels.collect();
+        Ok(Self { device, batch, steps, params, kernels, enlarge })
+    }
+
+    fn pixels(&self, step: &Step) -> usize {
+        self.batch * step.height * step.width
+    }
+
+    /// The result's values and shape, and what going back needs.
+    fn forward(&self, x: &Tensor, back: bool) -> Result<(CudaSlice<f32>, Shape, Saved)> {
+        let mut x = if self.enlarge { resize::upscale(x, 1.0)? } else { x.clone() };
+        let mut saved = Saved::new();
+        for (i, step) in self.steps.iter().enumerate() {
+            let [weight, bias] = &self.params[i];
+            let y = if step.k == 1 {
+                let rows = x.reshape((self.pixels(step), step.cin))?;
+                let y = rows.matmul(&weight.reshape((step.cin, step.cout))?)?;
+                y.reshape((self.batch, step.height, step.width, step.cout))?
+            } else {
+                plan(&self.device, self.batch, step)?.forward(&x, &self.kernels[i])?
+            };
+            let last = i + 1 == self.steps.len();
+            let next = self.activate(step, &y, bias, last)?;
+            // Not kept where the chain's own result holds the same values.
+            let kept = (!last || step.after != Between::Nothing).then(|| y.clone());
+            if back {
+                saved.push((x, kept));
+            }
+            match next {
+                Some((out, shape)) if last => return Ok((out, shape, saved)),
+                Some((out, shape)) => x = tensor(&self.device, out, shape),
+                None => x = y,
+            }
+        }
+        candle_core::bail!("a chain of no convolutions")
+    }
+
+    /// Bias and leaky ReLU, and what follows. Where nothing follows the result takes the place of `y` (none is returned), unless
+    /// it is to have memory of its own (`apart`).
+    fn activate(
+        &self,
+        step: &Step,
+        y: &Tensor,
+        bias: &Tensor,
+        apart: bool,
+    ) -> Result<Option<(CudaSlice<f32>, Shape)>> {
+        let (from, bias) = (address::<f32>(y)?, address::<f32>(bias)?);
+        let n = y.elem_count();
+        let (height, width, channels) = match step.after {
+            Between::Nothing => (step.height, step.width, step.cout),
+            Between::Mean => (step.height / 2, step.width / 2, step.cout),
+            Between::Enlarged => (2 * step.height, 2 * step.width, step.cout),
+        };
+        let shape = Shape::from((self.batch, height, width, channels));
+        let new = apart || step.after != Between::Nothing;
+        let new = new.then(|| memory::<f32>(&self.device, shape.elem_count())).transpose()?;
+        let to = new.as_ref().map_or(from, |(_, to)| *to);
+        let (device, channels, width, slope) = (&self.device, channels as u32, step.width as u32, step.slope);
+        // SAFETY: y has `n` values and bias one for each channel; what follows has the memory of its shape, and sides to be
+        // halved are even, as `crate::chain` has checked.
+        unsafe {
+            match step.after {
+                Between::Nothing => {
+                    launch!(device, "bias_leaky", [blocks(n), 1], from, bias, to, n as u32, channels, slope);
+                }
+                Between::Mean => {
+                    let (n, grid) = ((n / 4) as u32, blocks(n / 4));
+                    launch!(device, "bias_leaky_down", [grid, 1], from, bias, to, n, channels, width, slope);
+                }
+                Between::Enlarged => {
+                    let grid = blocks(n);
+                    launch!(
+                        device,
+                        "bias_leaky_up",
+                        [grid, 1],
+                        from,
+                        bias,
+                        to,
+                        n as u32,
+                        channels,
+                        width,
+                        slope
+                    );
+                }
+            }
+        }
+        Ok(new.map(|(out, _)| (out, shape)))
+    }
+
+    /// The gradient of the input, if wanted, and of the weight and bias of the links that want them, from that of the
+    /// `result`; in the order of their values, but not in their shapes.
+    fn backward(
+        &self,
+        saved: &Saved,
+        (result, grad): (&Tensor, &Tensor),
+        wanted: &[bool],
+        input: bool,
+    ) -> Result<(Option<Tensor>, OfParams)> {
+        let mut grad = Some(grad.contiguous()?);
+        let mut weights: Vec<Option<Tensor>> = vec![None; self.steps.len()];
+        let mut biases = weights.clone();
+        // Gradients as cuDNN leaves them, and parts of sums, with their sizes.
+        let (mut turned, mut sums) = (Vec::new(), Vec::new());
+        for (i, (step, (x, y))) in self.steps.iter().zip(saved).enumerate().rev() {
+            let Some(above) = grad.take() else { break };
+            let (gated, partial) = self.gate(step, &above, y.as_ref().unwrap_or(result), wanted[i])?;
+            if let Some(partial) = partial {
+                let rows = partial.dim(0)?;
+                sums.push((i, (partial, rows, step.cout)));
+            }
+            // Below this link somebody still waits for a gradient.
+            let go_on = input || wanted[..i].contains(&true);
+            if step.k == 1 {
+                let rows = gated.reshape((self.pixels(step), step.cout))?;
+                if wanted[i] {
+                    let x = x.reshape((self.pixels(step), step.cin))?;
+                    weights[i] = Some(x.t()?.matmul(&rows)?);
+                }
+                if go_on {
+                    let weight = self.params[i][0].reshape((step.cin, step.cout))?;
+                    grad = Some(rows.matmul(&weight.t()?)?);
+                }
+            } else {
+                let plan = plan(&self.device, self.batch, step)?;
+                if wanted[i] {
+                    turned
+                        .push((i, (plan.backward_filter(x, &gated)?, step.cout, step.k * step.k * step.cin)));
+                }
+                if go_on {
+                    grad = Some(plan.backward_data(&gated, &self.kernels[i])?);
+                }
+            }
+        }
+        let matrices: Vec<_> = turned.iter().map(|(_, matrix)| matrix.clone()).collect();
+        for ((i, _), weight) in turned.iter().zip(transpose_all(&self.device, &matrices)?) {
+            weights[*i] = Some(weight);
+        }
+        let matrices: Vec<_> = sums.iter().map(|(_, matrix)| matrix.clone()).collect();
+        for ((i, _), sum) in sums.iter().zip(sum_all(&self.device, &matrices)?) {
+            biases[*i] = Some(sum);
+        }
+        let params = weights.into_iter().zip(biases).map(|(w, b)| w.zip(b).map(|(w, b)| [w, b])).collect();
+        let dx = match grad.filter(|_| input) {
+            Some(grad) if self.enlarge => {
+                let Step { height, width, cin, .. } = self.steps[0];
+                Some(resize::downscale(&grad.reshape((self.batch, height, width, cin))?, 1.0)?)
+            }
+            grad => grad,
+        };
+        Ok((dx, params))
+    }
+
+    /// The gradient of what follows a convolution taken back to its sum, and, if wanted, parts of that gradient's sums
+    /// over pixels.
+    ///
+    /// # Shapes
+    /// `above` as what follows; the results have the shape of `y`, and `[parts, channels]`.
+    fn gate(&self, step: &Step, above: &Tensor, y: &Tensor, sums: bool) -> Result<(Tensor, Option<Tensor>)> {
+        let pixels = self.pixels(step);
+        // Some thousand values a block, and no more parts than the sum over them takes in its stride.
+        let parts = (pixels * step.cout).div_ceil(4096).clamp(1, 256).min(pixels);
+        let share = pixels.div_ceil(parts);
+        let parts = pixels.div_ceil(share);
+        let (out, to) = memory::<f32>(&self.device, y.elem_count())?;
+        let partial = sums.then(|| memory::<f32>(&self.device, parts * step.cout)).transpose()?;
+        let at = partial.as_ref().map_or(0, |(_, at)| *at);
+        let (grad, from) = (address::<f32>(above)?, address::<f32>(y)?);
+        let sizes = [pixels, share, step.cout, step.width].map(|v| v as u32);
+        // SAFETY: `above` has the shape that `after` makes of y's; every block leaves a row of `partial`, if there is one.
+        unsafe {
+            launch!(
+                &self.device,
+                "gate",
+                [parts as u32, 1],
+                grad,
+                from,
+                to,
+                at,
+                sizes[0],
+                sizes[1],
+                sizes[2],
+                sizes[3],
+                step.after as u32,
+                step.slope
+            );
+        }
+        let partial = partial.map(|(slice, _)| tensor(&self.device, slice, (parts, step.cout)));
+        Ok((tensor(&self.device, out, y.shape()), partial))
+    }
+}
+
+/// Matrices as the kernels take them: as many at a time as fit into a launch's parameters.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Matrices {
+    from: [u64; ENTRIES],
+    to: [u64; ENTRIES],
+    rows: [u32; ENTRIES],
+    cols: [u32; ENTRIES],
+}
+
+/// As in `kernels.cu`.
+pub(super) const ENTRIES: usize = 24;
+
+// SAFETY: plain numbers, laid out as the kernels' struct.
+unsafe impl DeviceRepr for Matrices {}
+
+/// Transposes matrices, given with their rows and columns.
+fn transpose_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Result<Vec<Tensor>> {
+    by_table(
+        device,
+        matrices,
+        |rows, cols| vec![cols, rows],
+        |table, n, largest| {
+            let tiles = largest.div_ceil(1024).clamp(1, 64) as u32;
+            // SAFETY: the table's addresses are of `n` matrices and of memory of their size.
+            unsafe { launch!(device, "transpose", [tiles, n], table) }
+            Ok(())
+        },
+    )
+}
+
+/// Sums over the rows of matrices, given with their rows and columns.
+fn sum_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Result<Vec<Tensor>> {
+    let widest = matrices.iter().map(|(_, _, cols)| *cols).max().unwrap_or(0).div_ceil(32);
+    by_table(
+        device,
+        matrices,
+        |_, cols| vec![cols],
+        |table, n, _| {
+            // SAFETY: the table's addresses are of `n` matrices and of memory for their columns.
+            unsafe { launch!(device, "sum_rows", [widest as u32, n], table) }
+            Ok(())
+        },
+    )
+}
+
+/// Calls `run` with tables of matrices, their number and the elements of the largest; the results have the shapes that
+/// `shape` makes of rows and columns.
+fn by_table(
+    device: &CudaDevice,
+    matrices: &[(Tensor, usize, usize)],
+    shape: impl Fn(usize, usize) -> Vec<usize>,
+    run: impl Fn(Matrices, u32, usize) -> Result<()>,
+) -> Result<Vec<Tensor>> {
+    let mut results = Vec::with_capacity(matrices.len());
+    for part in matrices.chunks(ENTRIES) {
+        let mut table = Matrices::default();
+        let mut largest = 0;
+        for (i, (matrix, rows, cols)) in part.iter().enumerate() {
+            let shape = shape(*rows, *cols);
+            let (out, to) = memory::<f32>(device, shape.iter().product())?;
+            table.from[i] = address::<f32>(matrix)?;
+            table.to[i] = to;
+            (table.rows[i], table.cols[i]) = (*rows as u32, *cols as u32);
+            largest = largest.max(rows * cols);
+            results.push(tensor(device, out, shape));
+        }
+        run(table, part.len() as u32, largest)?;
+    }
+    Ok(results)
+}
+
+/// The chain as candle sees it.
+struct Chain {
+    convolutions: Convolutions,
+    /// Weights and biases as they were given, and which links have trained ones.
+    params: Vec<[Tensor; 2]>,
+    trained: Vec<bool>,
+    saved: Saved,
+    /// The result, until candle takes it.
+    out: Mutex<Option<(CudaSlice<f32>, Shape)>>,
+}
+
+impl CustomOp2 for Chain {
+    fn name(&self) -> &'static str {
+        "conv2d-chain"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        candle_core::bail!("this chain of convolutions is for CUDA")
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        // What a panic elsewhere leaves behind is whole.
+        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((out, shape)) = out else { candle_core::bail!("a chain of convolutions is taken once") };
+        Ok((CudaStorage::wrap_cuda_slice(out, self.convolutions.device.clone()), shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        _hook: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dx, gradients) =
+            self.convolutions.backward(&self.saved, (y, grad), &self.trained, x.track_op())?;
+        for (params, gradients) in self.params.iter().zip(gradients) {
+            for (parameter, gradient) in params.iter().zip(gradients.into_iter().flatten()) {
+                let gradient = gradient.reshape(parameter.shape())?;
+                if parameter.track_op() && leave(parameter, gradient).is_some() {
+                    candle_core::bail!(
+                        "on CUDA the gradients of convolutions and dense layers come from lerp_core::gradients(&loss), not \
+                         from loss.backward()"
+                    );
+                }
+            }
+        }
+        let dx = dx.map(|dx| dx.reshape(x.shape())).transpose()?;
+        Ok((dx, None))
+    }
+}

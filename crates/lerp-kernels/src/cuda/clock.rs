@@ -1,0 +1,125 @@
+//! The number of the step on the device, and random draws that read it there.
+
+use std::sync::Arc;
+
+use candle_core::{CudaDevice, Device, Result, Shape, Tensor};
+use lerp_core::{Draw, Generator, Place};
+
+use super::{address, blocks, count, launch, memory, tensor};
+use crate::Adam;
+
+/// The number of the training step, kept on the device with Adam's rate for the update after it, so that a step whose
+/// launches were recorded moves on by itself.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    device: Device,
+    /// `[1]`, in place of a `u64`.
+    step: Tensor,
+    /// `[1]`: `η·√(1-β₂ᵗ)/(1-β₁ᵗ)` of [`crate::adam_step`], `t = step + 1`.
+    rate: Tensor,
+    learning_rate: f64,
+    adam: Adam,
+}
+
+impl Clock {
+    /// A clock at step 0; none for a device that keeps none.
+    ///
+    /// # Errors
+    /// If the device has no memory left.
+    pub fn new(device: &Device, learning_rate: f64, adam: &Adam) -> Result<Option<Self>> {
+        if !device.is_cuda() {
+            return Ok(None);
+        }
+        let cuda = device.as_cuda_device()?;
+        let step = tensor(cuda, memory::<i64>(cuda, 1)?.0, 1);
+        let rate = tensor(cuda, memory::<f32>(cuda, 1)?.0, 1);
+        let clock = Self { device: device.clone(), step, rate, learning_rate, adam: *adam };
+        clock.set(0)?;
+        Ok(Some(clock))
+    }
+
+    /// Sets it to a step: the number of updates done.
+    ///
+    /// # Errors
+    /// If the launch fails.
+    pub fn set(&self, step: u64) -> Result<()> {
+        self.tick(step, 1)
+    }
+
+    /// Moves it on by one.
+    ///
+    /// # Errors
+    /// If the launch fails.
+    pub fn advance(&self) -> Result<()> {
+        self.tick(0, 0)
+    }
+
+    fn tick(&self, to: u64, set: u32) -> Result<()> {
+        let (step, rate) = (address::<i64>(&self.step)?, address::<f32>(&self.rate)?);
+        let Adam { beta1, beta2, .. } = self.adam;
+        // SAFETY: both addresses are of one value.
+        unsafe {
+            launch!(self.device()?, "tick", [1, 1], step, rate, to, set, self.learning_rate, beta1, beta2);
+        }
+        Ok(())
+    }
+
+    /// Draws at the step that the clock shows when they are made.
+    pub fn generator(&self) -> Arc<dyn Generator> {
+        Arc::new(OnDevice { device: self.device.clone(), clock: Some(self.clone()) })
+    }
+
+    pub(super) fn device(&self) -> Result<&CudaDevice> {
+        self.device.as_cuda_device()
+    }
+
+    /// Where the rate is.
+    pub(super) fn rate(&self) -> Result<u64> {
+        address::<f32>(&self.rate)
+    }
+}
+
+/// Makes draws on a device; none for a device that has no kernels for it.
+pub fn generator(device: &Device) -> Option<Arc<dyn Generator>> {
+    device.is_cuda().then(|| Arc::new(OnDevice { device: device.clone(), clock: None }) as Arc<dyn Generator>)
+}
+
+/// Draws made on the device, at the step that is asked for or that the clock shows.
+#[derive(Debug)]
+struct OnDevice {
+    device: Device,
+    clock: Option<Clock>,
+}
+
+impl Generator for OnDevice {
+    fn draw(&self, what: Draw, place: Place, shape: &Shape) -> Result<Tensor> {
+        let device = self.device.as_cuda_device()?;
+        let elements = shape.elem_count();
+        let n = count(elements)?;
+        let clock = self.clock.as_ref().map_or(Ok(0), |clock| address::<i64>(&clock.step))?;
+        let Place { seed, step, stream } = place;
+        // SAFETY: the memory is for `n` values; the clock is one.
+        unsafe {
+            match what {
+                Draw::Uniform => {
+                    let (out, to) = memory::<f32>(device, elements)?;
+                    let grid = blocks(elements.div_ceil(4));
+                    launch!(device, "draw_uniform", [grid, 1], to, n, seed, stream, step, clock);
+                    Ok(tensor(device, out, shape))
+                }
+                Draw::Normal => {
+                    let (out, to) = memory::<f32>(device, elements)?;
+                    let grid = blocks(elements.div_ceil(4));
+                    launch!(device, "draw_normal", [grid, 1], to, n, seed, stream, step, clock);
+                    Ok(tensor(device, out, shape))
+                }
+                Draw::UniformF64 => {
+                    let (out, to) = memory::<f64>(device, elements)?;
+                    let grid = blocks(elements.div_ceil(2));
+                    launch!(device, "draw_uniform_f64", [grid, 1], to, n, seed, stream, step, clock);
+                    Ok(tensor(device, out, shape))
+                }
+            }
+        }
+    }
+}

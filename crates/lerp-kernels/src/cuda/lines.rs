@@ -1,0 +1,48 @@
+//! Lines, drawn on the device.
+
+use candle_core::{Result, Tensor};
+
+use super::{address, blocks, count, launch, memory, tensor};
+
+/// See [`crate::draw_lines`].
+///
+/// # Shapes
+/// `turns` `[n]`, `f64`; result `[n, height, width, 1]`.
+pub(crate) fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness: f64) -> Result<Tensor> {
+    let device = turns.device().as_cuda_device()?;
+    let lines = turns.dims1()?;
+    let n = lines * height * width;
+    let (out, to) = memory::<f32>(device, n)?;
+    let (turns, pixels) = (address::<f64>(turns)?, count(n)?);
+    // SAFETY: the memory is for all pixels, and there is a turn for each image.
+    unsafe {
+        launch!(
+            device,
+            "draw_lines",
+            [blocks(n), 1],
+            turns,
+            to,
+            pixels,
+            height as u32,
+            width as u32,
+            thickness
+        );
+    }
+    Ok(tensor(device, out, (lines, height, width, 1)))
+}
+
+/// See [`crate::line_labels`].
+///
+/// # Shapes
+/// `turns` `[n]`, `f64`; result `[n]`, `u32`.
+pub(crate) fn line_labels(turns: &Tensor, classes: u32) -> Result<Tensor> {
+    let device = turns.device().as_cuda_device()?;
+    let n = turns.dims1()?;
+    let (out, to) = memory::<u32>(device, n)?;
+    let (turns, lines) = (address::<f64>(turns)?, count(n)?);
+    // SAFETY: both have `n` values.
+    unsafe {
+        launch!(device, "line_labels", [blocks(n), 1], turns, to, lines, classes);
+    }
+    Ok(tensor(device, out, n))
+}

@@ -1,0 +1,85 @@
+//! The CUDA libraries, opened by the first call and not when the program starts.
+//!
+//! candle links its CUDA functions. A program that is linked to the libraries themselves does not start on a machine
+//! without them, not even to say so. So every CUDA function that the program refers to is defined here (`symbols.rs`): a
+//! few instructions that jump to an address in a table. The address is empty at first; the first call opens the library,
+//! looks the function up and writes the address (`jump.rs`). The linker finds all functions here and needs no library
+//! more; `cargo xtask cuda-check` tells if one has come in that is not in the list.
+//!
+//! Without its library a function answers with an error of its own kind. [`load`] says beforehand which one is missing.
+//!
+//! On anything but Linux with glibc on x86-64 or 64-bit Arm, the libraries are linked as candle wants them.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+
+#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod jump;
+#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod symbols;
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+)))]
+mod jump {
+    /// Nothing to open: the program would not have started without the libraries.
+    pub(super) fn open_all() -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The toolkit's version at build time, such as `13.0`.
+const VERSION: &str = env!("LERP_CUDA_VERSION");
+
+unsafe extern "C" {
+    fn cuDriverGetVersion(version: *mut c_int) -> c_int;
+}
+
+/// Opens every library that a computation needs.
+///
+/// # Errors
+/// A sentence, without a full stop, that names the first library that is missing, or the driver if it is too old for
+/// this build, and says what to do.
+pub fn load() -> Result<(), String> {
+    jump::open_all()?;
+    let mut version = 0;
+    // SAFETY: the driver writes one number.
+    let code = unsafe { cuDriverGetVersion(&raw mut version) };
+    if code == 0 {
+        fits(version, VERSION)
+    } else {
+        Err(format!("the NVIDIA driver does not answer (error {code})"))
+    }
+}
+
+/// Whether a driver that knows CUDA up to `version` (13020 is 13.2) runs what a toolkit of version `built` has built: the
+/// driver compiles kernels for its GPU, and reads none of a later toolkit.
+fn fits(version: c_int, built: &str) -> Result<(), String> {
+    let known = (version / 1000, version % 1000 / 10);
+    let wanted =
+        built.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    if wanted.is_some_and(|wanted: (c_int, c_int)| known >= wanted) {
+        return Ok(());
+    }
+    Err(format!(
+        "the NVIDIA driver is too old: it knows CUDA up to {}.{}, and this build is of CUDA {built}; install a newer driver, \
+         or build with an older toolkit",
+        known.0, known.1
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_older_than_the_toolkit_is_refused() {
+        assert!(fits(13000, "13.0").is_ok() && fits(13020, "12.9").is_ok());
+        for (version, built, known) in [(12080, "13.0", "12.8"), (13000, "13.2", "13.0")] {
+            let error = fits(version, built).unwrap_err();
+            let said = format!("knows CUDA up to {known}, and this build is of CUDA {built}");
+            assert!(error.contains(&said), "{error}");
+        }
+    }
+}

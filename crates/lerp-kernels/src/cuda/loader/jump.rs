@@ -1,0 +1,575 @@
+//! The first call of a CUDA function, and the instructions that jump to it.
+
+use std::{
+    env,
+    ffi::{CStr, CString, c_char, c_int, c_void},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    ptr,
+    sync::atomic::{
+        AtomicPtr,
+        Ordering::{Acquire, Release},
+    },
+};
+
+unsafe extern "C" {
+    fn dlopen(file: *const c_char, mode: c_int) -> *mut c_void;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn dlerror() -> *const c_char;
+}
+
+/// As if the program had been linked to it: its symbols are seen by libraries that are opened later. What it needs itself is
+/// all looked up at once, so that a fault shows then.
+const RTLD_GLOBAL_NOW: c_int = 0x100 | 2;
+
+/// A CUDA library.
+struct Library {
+    /// What people call it.
+    title: &'static str,
+    /// What the system's loader calls it.
+    file: &'static str,
+    /// What its functions answer without it.
+    refuse: extern "C" fn() -> c_int,
+    /// Its handle: null before it was looked for, [`ABSENT`] if it is not here.
+    handle: AtomicPtr<c_void>,
+}
+
+/// A handle that is none.
+const ABSENT: *mut c_void = ptr::dangling_mut();
+
+impl Library {
+    const fn new(title: &'static str, file: &'static str, refuse: extern "C" fn() -> c_int) -> Self {
+        Self { title, file, refuse, handle: AtomicPtr::new(ptr::null_mut()) }
+    }
+}
+
+/// Places in [`LIBRARIES`].
+pub(super) const DRIVER: u32 = 0;
+pub(super) const RUNTIME: u32 = 1;
+pub(super) const NVRTC: u32 = 2;
+pub(super) const BLAS_LT: u32 = 3;
+pub(super) const BLAS: u32 = 4;
+pub(super) const RAND: u32 = 5;
+pub(super) const DNN: u32 = 6;
+
+/// A library stands after those that it needs: once one was opened from a folder, the system's loader knows it. The
+/// errors are ones that the library's list has, for Rust must never see another.
+static LIBRARIES: [Library; 7] = [
+    // CUDA_ERROR_NO_DEVICE
+    Library::new("the NVIDIA driver", "libcuda.so.1", refuse::<100>),
+    // cudaErrorInsufficientDriver
+    Library::new("the CUDA runtime", concat!("libcudart.so.", env!("LERP_CUDA_MAJOR")), refuse::<35>),
+    // NVRTC_ERROR_INTERNAL_ERROR
+    Library::new("NVRTC", concat!("libnvrtc.so.", env!("LERP_CUDA_MAJOR")), refuse::<11>),
+    // CUBLAS_STATUS_NOT_INITIALIZED
+    Library::new("cuBLASLt", concat!("libcublasLt.so.", env!("LERP_CUDA_MAJOR")), refuse::<1>),
+    Library::new("cuBLAS", concat!("libcublas.so.", env!("LERP_CUDA_MAJOR")), refuse::<1>),
+    // CURAND_STATUS_NOT_INITIALIZED
+    Library::new("cuRAND", "libcurand.so.10", refuse::<101>),
+    // CUDNN_STATUS_NOT_INITIALIZED
+    Library::new("cuDNN", "libcudnn.so.9", refuse::<1001>),
+];
+
+/// What a function answers without its library: the library's error, or null, 0 and nothing at all, or a message.
+pub(super) const STATUS: u32 = 0;
+pub(super) const NOTHING: u32 = 1;
+pub(super) const TEXT: u32 = 2;
+
+extern "C" fn refuse<const CODE: c_int>() -> c_int {
+    CODE
+}
+
+extern "C" fn nothing() -> *const c_void {
+    ptr::null()
+}
+
+extern "C" fn text() -> *const c_char {
+    c"this CUDA library is not on this machine".as_ptr()
+}
+
+/// Opens every library that a computation needs; an error names the first that is not here.
+pub(super) fn open_all() -> Result<(), String> {
+    for (place, library) in (0..).zip(&LIBRARIES) {
+        // Nothing here compiles at run time; where cuDNN does, it finds the NVRTC that was opened, or does without.
+        if library.handle().is_some() || place == NVRTC {
+            continue;
+        }
+        let Library { title, file, .. } = library;
+        return Err(match library.search() {
+            Err(Some(reason)) => format!("{title} ({file}) cannot be loaded: {reason}"),
+            _ if place == DRIVER => format!("{title} ({file}) is not on this machine"),
+            _ => format!("{title} ({file}) was not found; put its folder into LD_LIBRARY_PATH"),
+        });
+    }
+    Ok(())
+}
+
+impl Library {
+    /// The library's handle, if it is here.
+    fn handle(&self) -> Option<*mut c_void> {
+        let mut handle = self.handle.load(Acquire);
+        if handle.is_null() {
+            handle = self.search().unwrap_or(ABSENT);
+            self.handle.store(handle, Release);
+        }
+        (handle != ABSENT).then_some(handle)
+    }
+
+    /// Looks for the library: by name, so that `LD_LIBRARY_PATH` and the system's list count, and in the usual folders of the
+    /// toolkit. The error says why one that is there could not be opened.
+    fn search(&self) -> Result<*mut c_void, Option<String>> {
+        let mut fault = None;
+        let named = std::iter::once(PathBuf::from(self.file));
+        for path in named.chain(folders().into_iter().map(|folder| folder.join(self.file))) {
+            match open(&path) {
+                Ok(handle) => return Ok(handle),
+                Err(reason) => {
+                    let missing = format!("{}: cannot open shared object file: No such file", path.display());
+                    if !reason.starts_with(&missing) {
+                        fault.get_or_insert(reason);
+                    }
+                }
+            }
+        }
+        Err(fault)
+    }
+}
+
+/// Where a toolkit keeps its libraries.
+fn folders() -> Vec<PathBuf> {
+    let roots = [env::var_os("CUDA_HOME"), env::var_os("CUDA_PATH"), Some("/usr/local/cuda".into())];
+    let full = roots.into_iter().flatten().filter(|root| !root.is_empty());
+    full.flat_map(|root| ["lib64", "lib"].map(|folder| Path::new(&root).join(folder))).collect()
+}
+
+fn open(path: &Path) -> Result<*mut c_void, String> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|e| e.to_string())?;
+    // SAFETY: the name ends in 0; NVIDIA's libraries may be opened on any thread, also before `main`.
+    let handle = unsafe { dlopen(name.as_ptr(), RTLD_GLOBAL_NOW) };
+    if !handle.is_null() {
+        return Ok(handle);
+    }
+    // SAFETY: the message is this thread's, and lives until its next call of the loader.
+    let reason = unsafe { dlerror() };
+    if reason.is_null() {
+        return Err("unknown error".into());
+    }
+    // SAFETY: as above; it ends in 0.
+    Err(unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned())
+}
+
+/// A function of the table. The layout is also in `symbol!`.
+#[repr(C)]
+pub(super) struct Symbol {
+    /// Where a call goes; null before the first.
+    address: AtomicPtr<c_void>,
+    name: *const c_char,
+    /// Place in [`LIBRARIES`].
+    library: u32,
+    /// [`STATUS`], [`NOTHING`] or [`TEXT`].
+    answer: u32,
+}
+
+/// Where a function's first call goes. Also before `main`, as candle's kernels register themselves. Nothing is locked here: of
+/// threads that come at once, each does the whole work, with the same result.
+pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
+    let library = &LIBRARIES[symbol.library as usize];
+    let mut address = ptr::null_mut();
+    if let Some(handle) = library.handle() {
+        // SAFETY: the handle is never closed, and the name ends in 0.
+        address = unsafe { dlsym(handle, symbol.name) };
+    }
+    if address.is_null() {
+        address = match symbol.answer {
+            NOTHING => nothing as *mut c_void,
+            TEXT => text as *mut c_void,
+            _ => library.refuse as *mut c_void,
+        };
+    }
+    symbol.address.store(address, Release);
+    address
+}
+
+/// Defines functions: `LIBRARY ANSWER [names]`. They are hidden, so that the libraries never find ours for their own.
+macro_rules! symbols {
+    ($($library:ident $answer:ident [$($name:ident)*])*) => {
+        // SAFETY: a function here keeps every register that can carry an argument, and the stack. It goes on to the function
+        // of its name, or to one that has no parameters and answers as that one would.
+        std::arch::global_asm!(
+            $crate::cuda::loader::jump::first_call!(),
+            $crate::cuda::loader::jump::symbol!(),
+            $($(
+                concat!("symbol ", stringify!($name), ", {", stringify!($library), "}, {", stringify!($answer), "}"),
+            )*)*
+            ".purgem symbol",
+            resolve = sym $crate::cuda::loader::jump::resolve,
+            DRIVER = const $crate::cuda::loader::jump::DRIVER,
+            RUNTIME = const $crate::cuda::loader::jump::RUNTIME,
+            NVRTC = const $crate::cuda::loader::jump::NVRTC,
+            BLAS_LT = const $crate::cuda::loader::jump::BLAS_LT,
+            BLAS = const $crate::cuda::loader::jump::BLAS,
+            RAND = const $crate::cuda::loader::jump::RAND,
+            DNN = const $crate::cuda::loader::jump::DNN,
+            STATUS = const $crate::cuda::loader::jump::STATUS,
+            NOTHING = const $crate::cuda::loader::jump::NOTHING,
+            TEXT = const $crate::cuda::loader::jump::TEXT,
+        );
+    };
+}
+
+/// The assembler's macro that makes an entry of the table and the function that jumps through it.
+macro_rules! symbol {
+    () => {
+        concat!(
+            r#"
+            .macro symbol name, library, answer
+            .pushsection .rodata.lerp_cuda, "a", @progbits
+            .Llerp_name_\name: .asciz "\name"
+            .popsection
+            .pushsection .data.lerp_cuda, "aw", @progbits
+            .balign 8
+            .Llerp_symbol_\name:
+            .quad 0, .Llerp_name_\name
+            .long \library, \answer
+            .popsection
+            .pushsection .text.lerp_cuda, "ax", @progbits
+            .balign 16
+            .globl \name
+            .hidden \name
+            .type \name, @function
+            \name:
+            "#,
+            $crate::cuda::loader::jump::go!(),
+            r"
+            .size \name, . - \name
+            .popsection
+            .endm
+            "
+        )
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! go {
+    () => {
+        r"
+        mov r11, qword ptr [rip + .Llerp_symbol_\name]
+        test r11, r11
+        je 2f
+        jmp r11
+        2: lea r11, [rip + .Llerp_symbol_\name]
+        jmp .Llerp_first_call
+        "
+    };
+}
+
+/// The load acquires: what another thread's loader has written, the function sees.
+#[cfg(target_arch = "aarch64")]
+macro_rules! go {
+    () => {
+        r"
+        adrp x16, .Llerp_symbol_\name
+        add x16, x16, :lo12:.Llerp_symbol_\name
+        ldar x17, [x16]
+        cbz x17, .Llerp_first_call
+        br x17
+        "
+    };
+}
+
+/// Keeps the arguments, looks the function up and goes there. r11 holds the entry; the registers are those in which arguments
+/// come, the number of vector registers (rax) and the static chain (r10).
+#[cfg(target_arch = "x86_64")]
+macro_rules! first_call {
+    () => {
+        r#"
+        .pushsection .text.lerp_cuda, "ax", @progbits
+        .balign 16
+        .Llerp_first_call:
+        .cfi_startproc
+        push rbp
+        .cfi_def_cfa_offset 16
+        .cfi_offset 6, -16
+        mov rbp, rsp
+        .cfi_def_cfa_register 6
+        push rdi
+        push rsi
+        push rdx
+        push rcx
+        push r8
+        push r9
+        push rax
+        push r10
+        sub rsp, 128
+        movaps [rsp], xmm0
+        movaps [rsp + 16], xmm1
+        movaps [rsp + 32], xmm2
+        movaps [rsp + 48], xmm3
+        movaps [rsp + 64], xmm4
+        movaps [rsp + 80], xmm5
+        movaps [rsp + 96], xmm6
+        movaps [rsp + 112], xmm7
+        mov rdi, r11
+        call {resolve}
+        mov r11, rax
+        movaps xmm0, [rsp]
+        movaps xmm1, [rsp + 16]
+        movaps xmm2, [rsp + 32]
+        movaps xmm3, [rsp + 48]
+        movaps xmm4, [rsp + 64]
+        movaps xmm5, [rsp + 80]
+        movaps xmm6, [rsp + 96]
+        movaps xmm7, [rsp + 112]
+        add rsp, 128
+        pop r10
+        pop rax
+        pop r9
+        pop r8
+        pop rcx
+        pop rdx
+        pop rsi
+        pop rdi
+        pop rbp
+        .cfi_def_cfa 7, 8
+        jmp r11
+        .cfi_endproc
+        .popsection
+        "#
+    };
+}
+
+/// Keeps the arguments, looks the function up and goes there. x16 holds the entry; x8 is where a large result goes.
+#[cfg(target_arch = "aarch64")]
+macro_rules! first_call {
+    () => {
+        r#"
+        .pushsection .text.lerp_cuda, "ax", @progbits
+        .balign 16
+        .Llerp_first_call:
+        .cfi_startproc
+        stp x29, x30, [sp, #-224]!
+        .cfi_def_cfa_offset 224
+        .cfi_offset 29, -224
+        .cfi_offset 30, -216
+        mov x29, sp
+        stp x0, x1, [sp, #16]
+        stp x2, x3, [sp, #32]
+        stp x4, x5, [sp, #48]
+        stp x6, x7, [sp, #64]
+        str x8, [sp, #80]
+        stp q0, q1, [sp, #96]
+        stp q2, q3, [sp, #128]
+        stp q4, q5, [sp, #160]
+        stp q6, q7, [sp, #192]
+        mov x0, x16
+        bl {resolve}
+        mov x17, x0
+        ldp x0, x1, [sp, #16]
+        ldp x2, x3, [sp, #32]
+        ldp x4, x5, [sp, #48]
+        ldp x6, x7, [sp, #64]
+        ldr x8, [sp, #80]
+        ldp q0, q1, [sp, #96]
+        ldp q2, q3, [sp, #128]
+        ldp q4, q5, [sp, #160]
+        ldp q6, q7, [sp, #192]
+        ldp x29, x30, [sp], #224
+        .cfi_def_cfa_offset 0
+        .cfi_restore 29
+        .cfi_restore 30
+        br x17
+        .cfi_endproc
+        .popsection
+        "#
+    };
+}
+
+pub(super) use {first_call, go, symbol, symbols};
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, process::Command, sync::Barrier, thread};
+
+    use super::*;
+
+    /// Says to a test that it is the child: only a process that is started anew sees another `LD_LIBRARY_PATH`.
+    const CHILD: &str = "LERP_LOADER_CHILD";
+
+    // The first has not its own parameters here, but some in every register and on the stack.
+    unsafe extern "C" {
+        #[rustfmt::skip]
+        fn cuLaunchKernelEx(
+            a: i64,
+            b: i64,
+            c: i64,
+            d: i64,
+            e: i64,
+            f: i64,
+            g: i64,
+            h: i64,
+            i: i64,
+            j: i64,
+            p: f64,
+            q: f64,
+            r: f64,
+            s: f64,
+            t: f64,
+            u: f64,
+            v: f64,
+            w: f64,
+            x: f64,
+            y: f64,
+        ) -> c_int;
+        fn curandGenerateNormal(
+            generator: *mut c_void,
+            out: *mut f32,
+            n: usize,
+            mean: f32,
+            deviation: f32,
+        ) -> c_int;
+        fn cuInit(flags: u32) -> c_int;
+        fn cudaGetDevice(device: *mut c_int) -> c_int;
+        fn nvrtcVersion(major: *mut c_int, minor: *mut c_int) -> c_int;
+        fn cublasLtCreate(handle: *mut *mut c_void) -> c_int;
+        fn cublasCreate_v2(handle: *mut *mut c_void) -> c_int;
+        fn cudnnCreate(handle: *mut *mut c_void) -> c_int;
+        fn cudnnGetVersion() -> usize;
+        fn cudnnGetErrorString(code: c_int) -> *const c_char;
+        fn __cudaRegisterFatBinary(binary: *mut c_void) -> *mut *mut c_void;
+    }
+
+    /// All libraries in one; it counts the calls that came with the right arguments.
+    const FAKE: &str = r"
+        typedef long long i; typedef double d;
+        int cuLaunchKernelEx(i a, i b, i c, i d_, i e, i f, i g, i h, i j, i k,
+                             d p, d q, d r, d s, d t, d u, d v, d w, d x, d y) {
+            return a == 1 && b == 2 && c == 3 && d_ == 4 && e == 5 && f == 6 && g == 7 && h == 8 && j == 9 && k == 10
+                && p == 0.1 && q == 0.2 && r == 0.3 && s == 0.4 && t == 0.5 && u == 0.6 && v == 0.7 && w == 0.8
+                && x == 0.9 && y == 1.0 ? 7 : 8;
+        }
+        int curandGenerateNormal(void *g, float *out, unsigned long n, float mean, float deviation) {
+            *out = n + 10 * mean + deviation;
+            return 0;
+        }
+        int cuInit(unsigned flags) { return flags; }
+        int cuDriverGetVersion(int *version) { *version = 99010; return 0; }
+    ";
+
+    /// Runs the test `name` in a process of its own.
+    fn child(name: &str, variables: &[(&str, &Path)]) {
+        let module = module_path!().split_once("::").unwrap().1;
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args([&format!("{module}::{name}"), "--exact", "--nocapture"]);
+        for known in ["LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH"] {
+            command.env_remove(known);
+        }
+        let output = command.env(CHILD, "1").envs(variables.iter().copied()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{variables:?}: {text}{errors}");
+    }
+
+    /// A new folder for this test.
+    fn folder(name: &str) -> PathBuf {
+        let folder = env::temp_dir().join(format!("lerp-loader-{name}-{}", std::process::id()));
+        fs::create_dir_all(folder.join("lib64")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_call_reaches_the_library_with_its_arguments() {
+        if env::var_os(CHILD).is_some() {
+            return arrive();
+        }
+        let root = folder("fake");
+        let (source, folder) = (root.join("fake.c"), root.join("lib64"));
+        fs::write(&source, FAKE).unwrap();
+        let library = folder.join(LIBRARIES[0].file);
+        let compiled =
+            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).status();
+        assert!(compiled.unwrap().success());
+        for other in &LIBRARIES[1..] {
+            fs::copy(&library, folder.join(other.file)).unwrap();
+        }
+        let name = "a_call_reaches_the_library_with_its_arguments";
+        child(name, &[("LD_LIBRARY_PATH", &folder)]);
+        if open(Path::new(LIBRARIES[0].file)).is_err() {
+            child(name, &[("CUDA_HOME", &root)]);
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    fn arrive() {
+        let barrier = Barrier::new(8);
+        let call = || {
+            barrier.wait();
+            let mut sum = 0.0;
+            // SAFETY: the fakes have these parameters.
+            unsafe {
+                for _ in 0..2 {
+                    #[rustfmt::skip]
+                    let code = cuLaunchKernelEx(
+                        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
+                    );
+                    assert_eq!(code, 7);
+                    assert_eq!(curandGenerateNormal(ptr::null_mut(), &raw mut sum, 4, 0.25, 0.5), 0);
+                    assert_eq!(sum, 7.0);
+                    assert_eq!(cuInit(17), 17);
+                    // In the library, but not this function.
+                    assert_eq!(cudnnCreate(ptr::null_mut()), 1001);
+                }
+            }
+        };
+        thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(call))));
+        assert_eq!(super::super::load(), Ok(()));
+    }
+
+    #[test]
+    fn without_a_library_its_functions_answer_an_error() {
+        if env::var_os(CHILD).is_some() {
+            return refused();
+        }
+        if let Some(here) = LIBRARIES.iter().find(|library| library.search().is_ok()) {
+            eprintln!("skipped: this machine has {}", here.file);
+            return;
+        }
+        child("without_a_library_its_functions_answer_an_error", &[]);
+    }
+
+    fn refused() {
+        let (mut number, mut handle) = (0, ptr::null_mut());
+        // SAFETY: nothing is computed without the libraries.
+        unsafe {
+            for _ in 0..2 {
+                assert_eq!(cuInit(0), 100);
+                assert_eq!(cudaGetDevice(&raw mut number), 35);
+                assert_eq!(nvrtcVersion(&raw mut number, &raw mut number), 11);
+                assert_eq!(cublasLtCreate(&raw mut handle), 1);
+                assert_eq!(cublasCreate_v2(&raw mut handle), 1);
+                assert_eq!(curandGenerateNormal(handle, ptr::null_mut(), 1, 0.0, 1.0), 101);
+                assert_eq!(cudnnCreate(&raw mut handle), 1001);
+                assert_eq!(cudnnGetVersion(), 0);
+                assert!(
+                    CStr::from_ptr(cudnnGetErrorString(1)).to_string_lossy().contains("not on this machine")
+                );
+                assert!(__cudaRegisterFatBinary(handle).is_null());
+            }
+        }
+        let missing = "the NVIDIA driver (libcuda.so.1) is not on this machine";
+        assert_eq!(super::super::load().unwrap_err(), missing);
+    }
+
+    #[test]
+    fn a_library_that_cannot_be_opened_is_not_called_missing() {
+        if env::var_os(CHILD).is_some() {
+            let error = super::super::load().unwrap_err();
+            assert!(error.starts_with("the NVIDIA driver (libcuda.so.1) cannot be loaded: /"), "{error}");
+            return;
+        }
+        let root = folder("broken");
+        fs::write(root.join("lib64").join(LIBRARIES[0].file), "no library").unwrap();
+        let name = "a_library_that_cannot_be_opened_is_not_called_missing";
+        child(name, &[("LD_LIBRARY_PATH", &root.join("lib64"))]);
+        fs::remove_dir_all(root).unwrap();
+    }
+}

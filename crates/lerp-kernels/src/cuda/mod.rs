@@ -1,0 +1,191 @@
+//! Fused forms on NVIDIA GPUs, in `f32`.
+//!
+//! Convolutions are cuDNN's, channels last (`conv.rs`); products of matrices are cuBLAS's, through candle; all else is small
+//! kernels of our own (`kernels.cu`), which nvcc compiled at build time. A whole training step can be recorded and launched
+//! as one ([`Recording`]), with its number on the device ([`Clock`]).
+//!
+//! Every device opened here has a stream of its own and does everything in it, in order. So candle's bookkeeping of events
+//! is switched off, which a recording could not contain.
+#![allow(unsafe_code)]
+
+mod chain;
+mod clock;
+mod conv;
+mod lines;
+mod loader;
+mod loss;
+mod optim;
+mod record;
+mod resize;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use candle_core::{
+    CudaDevice, CudaStorage, Device, Layout, Result, Shape, Storage, Tensor,
+    cuda_backend::{
+        CudaDType,
+        cudarc::driver::{
+            CudaContext, CudaSlice, CudaView, DevicePtr, DeviceRepr, LaunchConfig, result, sys,
+        },
+    },
+    op::BackpropOp,
+};
+
+pub use clock::{Clock, generator};
+pub use loader::load;
+pub use record::{Recording, preparing};
+
+pub(crate) use chain::{chain, dense};
+pub(crate) use lines::{draw_lines, line_labels};
+pub(crate) use loss::{mean_cross_entropy, mean_squared_error};
+pub(crate) use optim::adam_steps;
+pub(crate) use resize::{downscale2, upscale2};
+
+mod ptx {
+    include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
+}
+
+/// Opens the GPU of this number, with a stream of its own. One sentence says what is missing.
+///
+/// # Errors
+/// If a library, the driver or the GPU is not there.
+pub fn device(number: usize) -> std::result::Result<Device, String> {
+    load()?;
+    let _quiet = quiet();
+    let count = CudaContext::device_count().map_err(|e| format!("the NVIDIA driver finds no GPU ({e})"))?;
+    if number >= count as usize {
+        let plural = if count == 1 { "" } else { "s" };
+        return Err(format!("there is no CUDA device {number}; this machine has {count} device{plural}"));
+    }
+    let device = Device::new_cuda_with_stream(number).map_err(|e| first_line(&e))?;
+    let cuda = device.as_cuda_device().map_err(|e| first_line(&e))?;
+    // SAFETY: whatever is done with tensors of this device is done in its one stream, in order.
+    unsafe { cuda.disable_event_tracking() };
+    keep_memory(cuda);
+    Ok(device)
+}
+
+/// The name of a GPU, such as `NVIDIA H200`; none if it cannot be asked.
+pub fn name(number: usize) -> Option<String> {
+    load().ok()?;
+    result::init().ok()?;
+    let device = result::device::get(i32::try_from(number).ok()?).ok()?;
+    result::device::get_name(device).ok()
+}
+
+/// Gives a device back, with what this thread has of cuDNN on it. Everything else on the device should be gone: then its
+/// handles are destroyed here, and not while another thread records.
+pub fn release(device: Device) {
+    let _quiet = quiet();
+    if let Ok(cuda) = device.as_cuda_device() {
+        conv::forget(cuda);
+    }
+    drop(device);
+}
+
+/// Held by who records, and by who does what waits for all streams of a GPU (opening a device, destroying handles), which
+/// is an error while one of them is recorded. Not by both on one thread: a recording opens nothing.
+fn quiet() -> MutexGuard<'static, ()> {
+    static QUIET: Mutex<()> = Mutex::new(());
+    QUIET.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps memory that tensors give back for the next ones: by default the driver gives it up whenever it is waited for.
+fn keep_memory(device: &CudaDevice) {
+    let (mut pool, mut all) = (std::ptr::null_mut(), u64::MAX);
+    let number = device.cuda_stream().context().cu_device();
+    // SAFETY: the driver writes the pool's handle, then reads one number. If it cannot, memory is slower, no more.
+    unsafe {
+        if sys::cuDeviceGetDefaultMemPool(&raw mut pool, number) == sys::CUresult::CUDA_SUCCESS {
+            let what = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            let _ = sys::cuMemPoolSetAttribute(pool, what, (&raw mut all).cast());
+        }
+    }
+}
+
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Threads of a block, in all kernels.
+const THREADS: u32 = 256;
+
+/// Blocks for a kernel that goes through `n` elements.
+fn blocks(n: usize) -> u32 {
+    n.div_ceil(THREADS as usize).clamp(1, 2048) as u32
+}
+
+fn config(x: u32, y: u32) -> LaunchConfig {
+    LaunchConfig { grid_dim: (x, y, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 }
+}
+
+/// Launches a kernel of `kernels.cu` over a grid of `$x` by `$y` blocks. Arguments are passed as they are: their types are
+/// those of the kernel's parameters, addresses are `u64`.
+///
+/// # Safety
+/// Addresses must be of memory on this device, large enough for what the kernel does.
+macro_rules! launch {
+    ($device:expr, $kernel:literal, [$x:expr, $y:expr], $($argument:expr),+ $(,)?) => {{
+        use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
+        let device: &candle_core::CudaDevice = $device;
+        let function = device.get_or_load_custom_func($kernel, "lerp", super::ptx::KERNELS)?;
+        let mut builder = function.builder();
+        candle_core::builder_arg!(builder, $($argument),+);
+        builder.launch(super::config($x, $y)).map_err(candle_core::Error::wrap)?;
+    }};
+}
+use launch;
+
+/// The contiguous values of a storage.
+fn view<'a, T: CudaDType>(storage: &'a Storage, layout: &Layout) -> Result<CudaView<'a, T>> {
+    let Storage::Cuda(storage) = storage else {
+        candle_core::bail!("a fused operation was given a tensor of another device");
+    };
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("a fused operation was given a tensor that is not contiguous");
+    };
+    Ok(storage.as_cuda_slice::<T>()?.slice(start..end))
+}
+
+/// The address of the first value of a contiguous tensor.
+fn address<T: CudaDType>(tensor: &Tensor) -> Result<u64> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let view = view::<T>(&storage, layout)?;
+    let stream = tensor.device().as_cuda_device()?.cuda_stream();
+    Ok(view.device_ptr(&stream).0)
+}
+
+/// The address of a value of a storage.
+fn address_in<T: CudaDType>(storage: &CudaStorage, start: usize) -> Result<u64> {
+    let slice = storage.as_cuda_slice::<T>()?.slice(start..);
+    Ok(slice.device_ptr(&storage.device.cuda_stream()).0)
+}
+
+/// Memory for a tensor, not yet written, and its address.
+fn memory<T: CudaDType + DeviceRepr>(device: &CudaDevice, n: usize) -> Result<(CudaSlice<T>, u64)> {
+    // SAFETY: every kernel here writes its whole result before anything reads it.
+    let slice = unsafe { device.alloc::<T>(n)? };
+    let address = slice.device_ptr(&device.cuda_stream()).0;
+    Ok((slice, address))
+}
+
+/// A tensor of values that a kernel wrote or will have written.
+fn tensor<T: CudaDType>(device: &CudaDevice, slice: CudaSlice<T>, shape: impl Into<Shape>) -> Tensor {
+    let storage = CudaStorage::wrap_cuda_slice(slice, device.clone());
+    Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
+}
+
+/// Whether a tensor is trained but no variable: computed from some. Its gradient must go on through candle.
+fn computed(tensor: &Tensor) -> bool {
+    tensor.track_op() && !tensor.is_variable()
+}
+
+/// Refuses more elements than kernels count.
+fn count(n: usize) -> Result<u32> {
+    match i32::try_from(n) {
+        Ok(n) => Ok(n as u32),
+        Err(_) => candle_core::bail!(
+            "a tensor of {n} values is too large for the CUDA kernels; take a smaller batch"
+        ),
+    }
+}

@@ -1,0 +1,240 @@
+//! What a device does by itself must be what the host does: draws, lines, fused operations, recorded steps.
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor, Var};
+use lerp_core::{Build, Draws, Hyper, ImageShape, Network, Variant, gradients};
+use lerp_data::{Dataset, Lines};
+use lerp_kernels::{
+    Activation, Adam, At, Form, Link, Moments, adam_steps, chain, dense, generator, mean_cross_entropy,
+    mean_squared_error, with_form,
+};
+use lerp_train::{Learner, Source, Stepper};
+
+use super::checker::Checker;
+use crate::registry::seven;
+
+/// Checks a device that makes draws and records steps; nothing on another.
+pub fn device(checker: &mut Checker, device: &Device) -> Result<()> {
+    let Some(generator) = generator(device) else { return Ok(()) };
+    let host = Draws::new(0x1234_5678_9abc_def0, &Device::Cpu).scope("verify");
+    let there = Draws::new(0x1234_5678_9abc_def0, device).scope("verify").made_by(generator);
+    draws(checker, &host, &there)?;
+    lines(checker, &host, &there)?;
+    for case in CHAINS {
+        operations(checker, &there, case)?;
+    }
+    losses(checker, &there)?;
+    adam(checker, &there)?;
+    for variant in seven() {
+        recorded(checker, device, variant)?;
+    }
+    let slower = lerp_kernels::noticed();
+    let note = slower.first().cloned().unwrap_or_default();
+    checker.record("device: slower ways taken".into(), slower.len() as f64, 0.0, note);
+    Ok(())
+}
+
+fn draws(checker: &mut Checker, host: &Draws, there: &Draws) -> Result<()> {
+    let home = |t: Tensor| Ok::<_, anyhow::Error>(t.to_device(&Device::Cpu)?.flatten_all()?);
+    for (step, n) in [(0, 1), (3, 1023), (1 << 40, 65_537)] {
+        let (host, there) = (host.at(step), there.at(step));
+        let (a, b) =
+            (host.uniform("u", n)?.to_vec1::<f32>()?, home(there.uniform("u", n)?)?.to_vec1::<f32>()?);
+        let differ = a.iter().zip(&b).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        checker.record(
+            format!("device draws uniform {n} at step {step}"),
+            differ as f64,
+            0.0,
+            "values differ",
+        );
+        let (a, b) = (host.uniforms_f64("v", n), home(there.uniform_f64("v", n)?)?.to_vec1::<f64>()?);
+        let differ = a.iter().zip(&b).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        checker.record(format!("device draws f64 {n} at step {step}"), differ as f64, 0.0, "values differ");
+        let (a, b) = (host.normal("n", n)?.to_vec1::<f32>()?, home(there.normal("n", n)?)?.to_vec1::<f32>()?);
+        let ulps = a.iter().zip(&b).map(|(a, b)| ulps(*a, *b)).fold(0.0, f64::max);
+        checker.record(
+            format!("device draws normal {n} at step {step}"),
+            ulps,
+            1.0,
+            "units in the last place",
+        );
+    }
+    Ok(())
+}
+
+/// How many numbers of type `f32` lie between two.
+fn ulps(a: f32, b: f32) -> f64 {
+    let place = |x: f32| {
+        let bits = i64::from(x.to_bits() & 0x7fff_ffff);
+        if x.is_sign_negative() { -bits } else { bits }
+    };
+    if a.is_nan() || b.is_nan() { f64::NAN } else { (place(a) - place(b)).unsigned_abs() as f64 }
+}
+
+fn lines(checker: &mut Checker, host: &Draws, there: &Draws) -> Result<()> {
+    let size = 2000;
+    let (a, b) = (Lines.train_batch(size, host)?, Lines.train_batch(size, there)?);
+    let pixels = (a.images - b.images.to_device(&Device::Cpu)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+    checker.record(format!("device lines, {size} images"), f64::from(pixels), 1.2e-7, "largest difference");
+    let labels = |t: Option<Tensor>| match t {
+        Some(t) => Ok(t.to_vec1::<u32>()?),
+        None => anyhow::bail!("lines without labels"),
+    };
+    let differ = labels(a.labels)?.iter().zip(&labels(b.labels)?).filter(|(a, b)| a != b).count();
+    checker.record(format!("device lines, {size} labels"), differ as f64, 0.0, "values differ");
+    Ok(())
+}
+
+/// `[batch, side, in]`, and of each link `[k, out]`, whether it enlarges and averages.
+type Case = ([usize; 3], &'static [([usize; 2], bool, bool)]);
+
+const CHAINS: &[Case] = &[
+    (
+        [3, 8, 1],
+        &[([1, 5], false, false), ([3, 5], false, true), ([3, 7], false, true), ([3, 2], false, false)],
+    ),
+    (
+        [2, 3, 4],
+        &[([3, 9], false, false), ([3, 6], true, false), ([5, 3], true, false), ([3, 1], false, false)],
+    ),
+    ([2, 4, 3], &[([3, 256], true, true), ([3, 300], false, false), ([3, 33], true, false)]),
+    ([5, 16, 16], &[([3, 16], false, false), ([3, 16], false, true), ([3, 32], false, false)]),
+];
+
+/// Values and gradients of a chain, fused against composed, relative to the largest.
+fn operations(checker: &mut Checker, draws: &Draws, (input, steps): &Case) -> Result<()> {
+    let [batch, side, mut channels] = *input;
+    let x = Var::from_tensor(&draws.normal("x", (batch, side, side, channels))?)?;
+    let (mut links, mut vars) = (Vec::new(), vec![x.clone()]);
+    for (i, ([k, out], upscale, downscale)) in steps.iter().enumerate() {
+        let scale = (1.0 / (k * k * channels) as f64).sqrt();
+        let weight = (draws.normal(&format!("w{i}"), (*k, *k, channels, *out))? * scale)?;
+        let weight = Var::from_tensor(&weight)?;
+        let bias = Var::from_tensor(&draws.normal(&format!("b{i}"), *out)?)?;
+        vars.extend([weight.clone(), bias.clone()]);
+        let activation = if i + 1 < steps.len() { Activation::LEAKY } else { Activation::Linear };
+        let (weight, bias) = (weight.as_tensor().clone(), bias.as_tensor().clone());
+        links.push(Link { weight, bias, activation, upscale: *upscale, downscale: *downscale });
+        channels = *out;
+    }
+    let run = |form| {
+        with_form(form, || {
+            let y = chain(&x, &links)?;
+            let pull = draws.normal("pull", y.shape())?;
+            let grads = gradients(&(&y * pull)?.sum_all()?)?;
+            let mut all = vec![y.detach()];
+            all.extend(vars.iter().filter_map(|var| grads.get(var).cloned()));
+            anyhow::Ok(all)
+        })
+    };
+    compare(checker, &format!("device chain {input:?}"), &run(Form::Fused)?, &run(Form::Composed)?)
+}
+
+/// Records the largest difference of each pair over the largest value.
+fn compare(checker: &mut Checker, name: &str, ours: &[Tensor], wanted: &[Tensor]) -> Result<()> {
+    let lacking = ours.len().abs_diff(wanted.len());
+    checker.record(format!("{name}: values and gradients"), lacking as f64, 0.0, "missing");
+    for (i, (a, b)) in ours.iter().zip(wanted).enumerate() {
+        let scalar = |t: Tensor| anyhow::Ok(f64::from(t.abs()?.max_all()?.to_scalar::<f32>()?));
+        let (off, largest) = (scalar((a - b)?)?, scalar(b.clone())?);
+        checker.record(
+            format!("{name}: {i} {:?}", b.dims()),
+            off / largest.max(1e-30),
+            2e-5,
+            "of the largest",
+        );
+    }
+    Ok(())
+}
+
+fn losses(checker: &mut Checker, draws: &Draws) -> Result<()> {
+    let a = Var::from_tensor(&draws.normal("a", (5, 16, 16, 3))?)?;
+    let b = Var::from_tensor(&draws.normal("b", (5, 16, 16, 3))?)?;
+    let features = Var::from_tensor(&draws.normal("features", (300, 20))?)?;
+    let weight = Var::from_tensor(&draws.normal("weight", (20, 10))?)?;
+    let bias = Var::from_tensor(&draws.normal("bias", 10)?)?;
+    let labels = (draws.uniform("labels", 300)? * 10.0)?.to_dtype(DType::U32)?;
+    let run = |form| {
+        with_form(form, || {
+            let error = mean_squared_error(&a, &b)?;
+            let entropy = mean_cross_entropy(&dense(&features, &weight, &bias)?, &labels)?;
+            let grads = gradients(&((&error * 3.0)? + (&entropy * 2.0)?)?)?;
+            let mut all = vec![error.detach(), entropy.detach()];
+            all.extend([&a, &b, &features, &weight, &bias].iter().filter_map(|v| grads.get(v).cloned()));
+            anyhow::Ok(all)
+        })
+    };
+    compare(checker, "device losses", &run(Form::Fused)?, &run(Form::Composed)?)
+}
+
+/// Two steps of Adam over more parameters than a launch takes.
+fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
+    let run = |form| {
+        with_form(form, || {
+            let mut all = Vec::new();
+            for i in 0..30 {
+                let value = |name: &str| draws.normal(&format!("{name}{i}"), (i + 1, 37));
+                let param = Var::from_tensor(&value("p")?)?;
+                let (m, v) = (Var::from_tensor(&value("m")?)?, Var::from_tensor(&value("v")?.sqr()?)?);
+                all.push((param, value("g")?, m, v));
+            }
+            let moments: Vec<_> =
+                all.iter().map(|(param, grad, m, v)| Moments { param, grad, m, v }).collect();
+            for step in 1..3 {
+                adam_steps(&moments, 1e-2, At::Step(step), &Adam::default())?;
+            }
+            anyhow::Ok(all.iter().map(|(param, ..)| param.as_detached_tensor()).collect::<Vec<_>>())
+        })
+    };
+    compare(checker, "device adam", &run(Form::Fused)?, &run(Form::Composed)?)
+}
+
+/// Steps of a variant on lines, recorded against launch by launch, and against a stepper that takes over half way: the
+/// same bits.
+fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Result<()> {
+    const STEPS: usize = 6;
+    let mut hyper = Hyper::new();
+    if variant.name() == "vqvae" {
+        hyper.insert("codes".into(), 64.into());
+        hyper.insert("filter".into(), 16.into());
+    }
+    let hyper = variant.check(&hyper)?;
+    let run = |record: bool, change: bool| {
+        let build = Build {
+            image: ImageShape { height: Lines::SIDE, width: Lines::SIDE, channels: 1 },
+            network: Network { scales: 3, depth: 4, latent: 2 },
+            hyper: &hyper,
+            seed: 7,
+            dtype: DType::F32,
+            device,
+        };
+        let mut learner = Learner::new(variant.build(&build)?, 10, 7, 1e-3)?;
+        let make = |learner: &Learner| {
+            let made = if record { Stepper::new(learner, 7) } else { Stepper::launching(learner, 7) };
+            made?.ok_or_else(|| anyhow::anyhow!("the device keeps no clock"))
+        };
+        let mut stepper = make(&learner)?;
+        for step in 0..STEPS {
+            if change && step == STEPS / 2 {
+                stepper = make(&learner)?;
+            }
+            stepper.step(&mut learner, Source::Dataset(&Lines, 4))?;
+        }
+        let losses = stepper.losses()?;
+        let mut bits: Vec<u64> = losses.iter().map(|(_, value)| value.to_bits()).collect();
+        for (_, var) in learner.entries() {
+            bits.extend(var.flatten_all()?.to_vec1::<f32>()?.iter().map(|v| u64::from(v.to_bits())));
+        }
+        anyhow::Ok((bits, stepper.recorded(), losses.iter().all(|(_, value)| value.is_finite())))
+    };
+    let name = variant.name();
+    let (launched, _, finite) = run(false, false)?;
+    checker.record(format!("device steps {name}: finite"), f64::from(u8::from(!finite)), 0.0, "");
+    let (once, recorded, _) = run(true, false)?;
+    checker.record(format!("device steps {name}: recorded"), f64::from(u8::from(!recorded)), 0.0, "");
+    let differ = |other: &[u64]| launched.iter().zip(other).filter(|(a, b)| a != b).count() as f64;
+    checker.record(format!("device steps {name}: recorded as launched"), differ(&once), 0.0, "values differ");
+    let (changed, ..) = run(false, true)?;
+    checker.record(format!("device steps {name}: taken over"), differ(&changed), 0.0, "values differ");
+    Ok(())
+}

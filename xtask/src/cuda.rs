@@ -1,0 +1,227 @@
+//! Builds for CUDA: what they need, and `cargo xtask cuda-check`, whether one runs without.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Once,
+    time::Instant,
+};
+
+use crate::{Result, build, cargo, root, run, say};
+
+/// The variables that name the toolkit's folder to the crates that compile and link against it.
+const ROOTS: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"];
+
+/// The architecture to compile for where there is no GPU to ask. Newer GPUs run it too.
+const OLDEST: &str = "80";
+
+/// How the names of CUDA's libraries begin.
+const LIBRARIES: [&str; 7] = ["cuda.", "cudart.", "nvrtc.", "cublas.", "cublasLt.", "curand.", "cudnn"];
+
+static SAID: Once = Once::new();
+
+/// Tells cargo where the toolkit is; an error says in a sentence what is needed.
+pub fn prepare(command: &mut Command) -> Result<()> {
+    let named = ROOTS.iter().find_map(|name| env::var_os(name).filter(|root| !root.is_empty()));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let nvcc = nvcc(named.as_deref().map(Path::new), &path, Path::is_file)?;
+    // One of the crates looks for nvcc only in PATH, and another takes the first there.
+    let folder = nvcc.parent().unwrap_or(Path::new("")).to_owned();
+    let folders = std::iter::once(folder.clone()).chain(env::split_paths(&path));
+    command.env("PATH", env::join_paths(folders).map_err(|e| e.to_string())?);
+    if named.is_none()
+        && let Some(root) = toolkit(&nvcc)
+    {
+        command.env("CUDA_HOME", root);
+    }
+    if env::var_os("CUDA_COMPUTE_CAP").is_none() && !succeeds(Command::new("nvidia-smi").arg("-L")) {
+        SAID.call_once(|| {
+            say(&format!(
+                "There is no GPU here to ask for its architecture: compiling for {OLDEST}, which newer ones run too; set \
+                 CUDA_COMPUTE_CAP to another"
+            ));
+        });
+        command.env("CUDA_COMPUTE_CAP", OLDEST);
+    }
+    Ok(())
+}
+
+/// The folder in which this compiler's libraries are, also if the compiler is a link to it.
+fn toolkit(nvcc: &Path) -> Option<PathBuf> {
+    let places = [Some(nvcc.to_owned()), nvcc.canonicalize().ok()];
+    let roots = places.into_iter().flatten().filter_map(|nvcc| Some(nvcc.parent()?.parent()?.to_owned()));
+    let holds =
+        |root: &PathBuf| ["lib64", "lib"].iter().any(|lib| root.join(lib).join("libcudart.so").exists());
+    { roots }.find(holds)
+}
+
+/// The compiler: in the folder that a variable names, in `PATH`, or where NVIDIA installs it.
+fn nvcc(named: Option<&Path>, path: &OsStr, exists: impl Fn(&Path) -> bool) -> Result<PathBuf> {
+    let file = format!("nvcc{}", env::consts::EXE_SUFFIX);
+    let folders = named.map(|root| root.join("bin")).into_iter().chain(env::split_paths(path));
+    folders
+        .chain(["/usr/local/cuda/bin".into()])
+        .map(|folder| folder.join(&file))
+        .find(|nvcc| exists(nvcc))
+        .ok_or_else(|| {
+            "a build for CUDA needs NVIDIA's CUDA toolkit 12 or 13 with cuDNN 9, and there is no nvcc in CUDA_HOME/bin, in \
+             PATH or in /usr/local/cuda/bin; install it (https://developer.nvidia.com/cuda-downloads), set CUDA_HOME to its \
+             folder, or use --device cpu"
+                .into()
+        })
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// A check before a release, on a machine with the toolkit: lints, the tests that need no GPU, and that the program starts
+/// where no CUDA is.
+pub fn check() -> Result<()> {
+    let started = Instant::now();
+    let binary = build(Some("cuda"))?;
+    needs_no_library(&binary)?;
+    starts_without(&binary)?;
+    let deny = ["--all-targets", "--", "-D", "warnings"];
+    run(with_feature("clippy")?.args(deny))?;
+    run(with_feature("test")?.args(["--lib", "loader"]))?;
+    run(with_feature("test")?.args(["--lib", "device"]))?;
+    run(with_feature("test")?.args(["--test", "sweep", "bad_input"]))?;
+    say(&format!("cuda-check: everything passed in {} s", started.elapsed().as_secs()));
+    Ok(())
+}
+
+/// A verb of cargo on the crates that know CUDA.
+fn with_feature(verb: &str) -> Result<Command> {
+    let mut command = cargo();
+    command.args([
+        verb,
+        "--release",
+        "--locked",
+        "-p",
+        "lerp",
+        "-p",
+        "lerp-kernels",
+        "--features",
+        "lerp/cuda",
+    ]);
+    command.arg("--target-dir").arg(root().join("target/cuda"));
+    prepare(&mut command)?;
+    Ok(command)
+}
+
+/// Fails if the system's loader would look for a CUDA library before the program's first instruction.
+fn needs_no_library(binary: &Path) -> Result<()> {
+    let output = Command::new("readelf").args(["-dW", "--dyn-syms"]).arg(binary).output();
+    let Ok(Output { stdout, status, .. }) = output else {
+        say("cuda-check: there is no readelf; not checked which libraries the program needs at its start");
+        return Ok(());
+    };
+    if !status.success() {
+        return Err(format!("readelf cannot read {}", binary.display()));
+    }
+    let text = String::from_utf8_lossy(&stdout);
+    let needed = needed(&text);
+    if needed.is_empty() {
+        say("cuda-check: the program needs no CUDA library at its start");
+        return Ok(());
+    }
+    Err(format!(
+        "{} needs {} at its start; add to crates/lerp-kernels/src/cuda/loader/symbols.rs: {}",
+        binary.display(),
+        needed.join(", "),
+        undefined(&text).join(" ")
+    ))
+}
+
+/// The CUDA libraries among those that must be there for the program to start.
+fn needed(readelf: &str) -> Vec<&str> {
+    let names = readelf.lines().filter(|line| line.contains("(NEEDED)"));
+    let names = names.filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0));
+    names
+        .filter(|name| name.strip_prefix("lib").is_some_and(|n| LIBRARIES.iter().any(|l| n.starts_with(l))))
+        .collect()
+}
+
+/// The CUDA functions that the program takes from a library.
+fn undefined(readelf: &str) -> Vec<&str> {
+    let symbols = readelf.lines().filter(|line| line.contains(" UND "));
+    let names = symbols.filter_map(|line| line.split(" UND ").nth(1)?.trim().split(['@', ' ']).next());
+    names.filter(|name| ["cu", "nvrtc", "__cuda"].iter().any(|prefix| name.starts_with(prefix))).collect()
+}
+
+/// Runs the program where no CUDA is.
+fn starts_without(binary: &Path) -> Result<()> {
+    let lerp = |device: &str, libraries: Option<&Path>| {
+        let mut command = Command::new(binary);
+        command.args(["verify", "--quiet", "--device", device]).current_dir(root());
+        for name in ROOTS {
+            command.env_remove(name);
+        }
+        match libraries {
+            Some(folder) => command.env("LD_LIBRARY_PATH", folder),
+            None => command.env_remove("LD_LIBRARY_PATH"),
+        };
+        command.output().map_err(|e| format!("cannot run {}: {e}", binary.display()))
+    };
+    let output = lerp("cpu", None)?;
+    if !output.status.success() {
+        return Err(format!("verify --device cpu: {}", said(&output)));
+    }
+    let mut output = lerp("cuda", None)?;
+    if output.status.success() {
+        // A file that is no library, and is found before the driver.
+        let folder = root().join("target/cuda/no-driver");
+        let hide = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("libcuda.so.1"), ""));
+        hide.map_err(|e| format!("cannot write in {}: {e}", folder.display()))?;
+        say("cuda-check: this machine has CUDA; asking once more with the driver hidden");
+        output = lerp("cuda", Some(&folder))?;
+    }
+    let text = said(&output);
+    if output.status.code() != Some(2) || text.lines().count() != 1 || !text.ends_with("--device cpu") {
+        return Err(format!("verify --device cuda ({}), without CUDA: {text}", output.status));
+    }
+    say(&format!("cuda-check: without CUDA, --device cpu works and --device cuda says: {text}"));
+    Ok(())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_named_toolkit_comes_before_the_path_and_the_usual_place() {
+        let (named, path) = (Path::new("/opt/cuda-13"), OsStr::new("/usr/bin:/elsewhere"));
+        let find =
+            |named, places: &[&str]| nvcc(named, path, |file| places.iter().any(|p| file == Path::new(p)));
+        let all = ["/opt/cuda-13/bin/nvcc", "/elsewhere/nvcc", "/usr/local/cuda/bin/nvcc"];
+        assert_eq!(find(Some(named), &all), Ok(all[0].into()));
+        assert_eq!(find(None, &all), Ok(all[1].into()));
+        assert_eq!(find(Some(named), &all[2..]), Ok(all[2].into()));
+        let error = find(Some(named), &[]).unwrap_err();
+        assert!(error.contains("no nvcc in CUDA_HOME/bin") && error.lines().count() == 1, "{error}");
+    }
+
+    #[test]
+    fn libraries_and_functions_of_cuda_are_found_in_what_readelf_says() {
+        let text = "
+ 0x0000000000000001 (NEEDED)             Shared library: [libcublas.so.13]
+ 0x0000000000000001 (NEEDED)             Shared library: [libcurl.so.4]
+ 0x0000000000000001 (NEEDED)             Shared library: [libcudnn_ops.so.9]
+ 0x0000000000000001 (NEEDED)             Shared library: [libc.so.6]
+     5: 0000000000000000     0 FUNC    GLOBAL DEFAULT  UND cublasSgemm_v2@libcublas.so.13 (4)
+     6: 0000000000000000     0 NOTYPE  GLOBAL DEFAULT  UND cuInit
+     7: 0000000000000000     0 FUNC    GLOBAL DEFAULT  UND strlen@GLIBC_2.2.5 (2)
+";
+        assert_eq!(needed(text), ["libcublas.so.13", "libcudnn_ops.so.9"]);
+        assert_eq!(undefined(text), ["cublasSgemm_v2", "cuInit"]);
+    }
+}
