@@ -40,8 +40,8 @@ pub fn prepare(command: &mut Command) -> Result<()> {
     if env::var_os("CUDA_COMPUTE_CAP").is_none() && !succeeds(Command::new("nvidia-smi").arg("-L")) {
         SAID.call_once(|| {
             say(&format!(
-                "There is no GPU here to ask for its architecture: compiling for {OLDEST}, which newer ones run too; set \
-                 CUDA_COMPUTE_CAP to another"
+                "There is no GPU here to ask for its architecture: compiling for {OLDEST}, which newer ones run \
+                 too; set CUDA_COMPUTE_CAP to another"
             ));
         });
         command.env("CUDA_COMPUTE_CAP", OLDEST);
@@ -67,9 +67,9 @@ fn nvcc(named: Option<&Path>, path: &OsStr, exists: impl Fn(&Path) -> bool) -> R
         .map(|folder| folder.join(&file))
         .find(|nvcc| exists(nvcc))
         .ok_or_else(|| {
-            "a build for CUDA needs NVIDIA's CUDA toolkit 12 or 13 with cuDNN 9, and there is no nvcc in CUDA_HOME/bin, in \
-             PATH or in /usr/local/cuda/bin; install it (https://developer.nvidia.com/cuda-downloads), set CUDA_HOME to its \
-             folder, or use --device cpu"
+            "a build for CUDA needs NVIDIA's CUDA toolkit 12 or 13 with cuDNN 9, and there is no nvcc in \
+             CUDA_HOME/bin, in PATH or in /usr/local/cuda/bin; install it \
+             (https://developer.nvidia.com/cuda-downloads), set CUDA_HOME to its folder, or use --device cpu"
                 .into()
         })
 }
@@ -78,8 +78,8 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// A check before a release, on a machine with the toolkit: lints, the tests that need no GPU, and that the program starts
-/// where no CUDA is.
+/// A check before a release, on a machine with the toolkit: lints, the tests that need no GPU, and that the program
+/// starts where no CUDA is.
 pub fn check() -> Result<()> {
     let started = Instant::now();
     let binary = build(Some("cuda"))?;

@@ -1,12 +1,13 @@
 //! The CUDA libraries, opened by the first call and not when the program starts.
 //!
 //! candle links its CUDA functions. A program that is linked to the libraries themselves does not start on a machine
-//! without them, not even to say so. So every CUDA function that the program refers to is defined here (`symbols.rs`): a
-//! few instructions that jump to an address in a table. The address is empty at first; the first call opens the library,
-//! looks the function up and writes the address (`jump.rs`). The linker finds all functions here and needs no library
-//! more; `cargo xtask cuda-check` tells if one has come in that is not in the list.
+//! without them, not even to say so. So every CUDA function that the program refers to is defined here
+//! (`symbols.rs`): a few instructions that jump to an address in a table. The address is empty at first; the first
+//! call opens the library, looks the function up and writes the address (`jump.rs`). The linker finds all functions
+//! here and needs no library more; `cargo xtask cuda-check` tells if one has come in that is not in the list.
 //!
-//! Without its library a function answers with an error of its own kind. [`load`] says beforehand which one is missing.
+//! Without its library a function answers with an error of its own kind. [`load`] says beforehand which one is
+//! missing.
 //!
 //! On anything but Linux with glibc on x86-64 or 64-bit Arm, the libraries are linked as candle wants them.
 #![allow(unsafe_code)]
@@ -53,8 +54,8 @@ pub fn load() -> Result<(), String> {
     }
 }
 
-/// Whether a driver that knows CUDA up to `version` (13020 is 13.2) runs what a toolkit of version `built` has built: the
-/// driver compiles kernels for its GPU, and reads none of a later toolkit.
+/// Whether a driver that knows CUDA up to `version` (13020 is 13.2) runs what a toolkit of version `built` has built:
+/// the driver compiles kernels for its GPU, and reads none of a later toolkit.
 fn fits(version: c_int, built: &str) -> Result<(), String> {
     let known = (version / 1000, version % 1000 / 10);
     let wanted =
@@ -63,8 +64,8 @@ fn fits(version: c_int, built: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the NVIDIA driver is too old: it knows CUDA up to {}.{}, and this build is of CUDA {built}; install a newer driver, \
-         or build with an older toolkit",
+        "the NVIDIA driver is too old: it knows CUDA up to {}.{}, and this build is of CUDA {built}; install a newer \
+         driver, or build with an older toolkit",
         known.0, known.1
     ))
 }

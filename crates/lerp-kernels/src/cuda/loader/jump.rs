@@ -18,8 +18,8 @@ unsafe extern "C" {
     fn dlerror() -> *const c_char;
 }
 
-/// As if the program had been linked to it: its symbols are seen by libraries that are opened later. What it needs itself is
-/// all looked up at once, so that a fault shows then.
+/// As if the program had been linked to it: its symbols are seen by libraries that are opened later. What it needs
+/// itself is all looked up at once, so that a fault shows then.
 const RTLD_GLOBAL_NOW: c_int = 0x100 | 2;
 
 /// A CUDA library.
@@ -115,8 +115,8 @@ impl Library {
         (handle != ABSENT).then_some(handle)
     }
 
-    /// Looks for the library: by name, so that `LD_LIBRARY_PATH` and the system's list count, and in the usual folders of the
-    /// toolkit. The error says why one that is there could not be opened.
+    /// Looks for the library: by name, so that `LD_LIBRARY_PATH` and the system's list count, and in the usual
+    /// folders of the toolkit. The error says why one that is there could not be opened.
     fn search(&self) -> Result<*mut c_void, Option<String>> {
         let mut fault = None;
         let named = std::iter::once(PathBuf::from(self.file));
@@ -170,8 +170,8 @@ pub(super) struct Symbol {
     answer: u32,
 }
 
-/// Where a function's first call goes. Also before `main`, as candle's kernels register themselves. Nothing is locked here: of
-/// threads that come at once, each does the whole work, with the same result.
+/// Where a function's first call goes. Also before `main`, as candle's kernels register themselves. Nothing is locked
+/// here: of threads that come at once, each does the whole work, with the same result.
 pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
     let library = &LIBRARIES[symbol.library as usize];
     let mut address = ptr::null_mut();
@@ -193,8 +193,8 @@ pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
 /// Defines functions: `LIBRARY ANSWER [names]`. They are hidden, so that the libraries never find ours for their own.
 macro_rules! symbols {
     ($($library:ident $answer:ident [$($name:ident)*])*) => {
-        // SAFETY: a function here keeps every register that can carry an argument, and the stack. It goes on to the function
-        // of its name, or to one that has no parameters and answers as that one would.
+        // SAFETY: a function here keeps every register that can carry an argument, and the stack. It goes on to the
+        // function of its name, or to one that has no parameters and answers as that one would.
         std::arch::global_asm!(
             $crate::cuda::loader::jump::first_call!(),
             $crate::cuda::loader::jump::symbol!(),
@@ -277,8 +277,8 @@ macro_rules! go {
     };
 }
 
-/// Keeps the arguments, looks the function up and goes there. r11 holds the entry; the registers are those in which arguments
-/// come, the number of vector registers (rax) and the static chain (r10).
+/// Keeps the arguments, looks the function up and goes there. r11 holds the entry; the registers are those in which
+/// arguments come, the number of vector registers (rax) and the static chain (r10).
 #[cfg(target_arch = "x86_64")]
 macro_rules! first_call {
     () => {

@@ -1,6 +1,6 @@
-//! The CUDA functions that are defined here: all that cudarc 0.19 refers to in any version of the toolkit, and the runtime's
-//! that candle's kernels call, with its commonest others. Not only those that the program calls: GNU's linkers want the
-//! libraries of functions that no call reaches, too. A name costs some 100 bytes.
+//! The CUDA functions that are defined here: all that cudarc 0.19 refers to in any version of the toolkit, and the
+//! runtime's that candle's kernels call, with its commonest others. Not only those that the program calls: GNU's
+//! linkers want the libraries of functions that no call reaches, too. A name costs some 100 bytes.
 
 use super::jump::symbols;
 
