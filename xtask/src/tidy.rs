@@ -9,6 +9,7 @@ use crate::{Result, cargo, root, say};
 /// Every arrow that may be: a crate, and the crates of ours that it may depend on. Tests may use anything.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lerp-core", &[]),
+    ("lerp-files", &[]),
     ("lerp-kernels", &["lerp-core"]),
     ("lerp-nn", &["lerp-core", "lerp-kernels"]),
     ("lerp-baseline", VARIANT),
@@ -18,10 +19,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lerp-aae", VARIANT),
     ("lerp-vqvae", VARIANT),
     ("lerp-acai", VARIANT),
-    ("lerp-data", &["lerp-core", "lerp-kernels"]),
+    ("lerp-data", &["lerp-core", "lerp-files", "lerp-kernels"]),
     ("lerp-eval", &["lerp-core", "lerp-data"]),
-    ("lerp-train", &["lerp-core", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"]),
-    ("lerp-report", &["lerp-core", "lerp-data", "lerp-eval", "lerp-train"]),
+    ("lerp-train", &["lerp-core", "lerp-files", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"]),
+    ("lerp-report", &["lerp-core", "lerp-files", "lerp-data", "lerp-eval", "lerp-train"]),
     ("lerp", ANYTHING),
     ("custom-autoencoder", &["lerp", "lerp-core", "lerp-kernels", "lerp-nn"]),
     ("xtask", &[]),
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const VARIANT: &[&str] = &["lerp-core", "lerp-kernels", "lerp-nn"];
 const ANYTHING: &[&str] = &[
     "lerp-core",
+    "lerp-files",
     "lerp-kernels",
     "lerp-nn",
     "lerp-baseline",

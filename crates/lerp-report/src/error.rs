@@ -48,6 +48,9 @@ pub enum Error {
     /// A run that could not be read, or a file that could not be written.
     #[error(transparent)]
     Run(#[from] lerp_train::Error),
+    /// A file that could not be read or written.
+    #[error(transparent)]
+    File(#[from] lerp_files::Error),
 }
 
 impl Error {

@@ -25,12 +25,9 @@ mod terminal;
 pub mod text;
 mod verdict;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use lerp_train::write_atomic;
+use lerp_files::{make_folder, replace};
 
 pub use error::{Error, Result};
 use figures::{Drawn, Figure};
@@ -74,8 +71,8 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
                 let (folder, file) = (dir.join("figures"), figure.file());
                 make_folder(&folder)?;
                 // Names may have dots, which are no endings.
-                write_atomic(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
-                write_atomic(&folder.join(format!("{file}.png")), &drawing.png)?;
+                replace(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
+                replace(&folder.join(format!("{file}.png")), &drawing.png)?;
                 drawn.push(page::Figure { file, caption, provenance: made.line(), svg: drawing.svg });
             }
             None if options.figure.is_some() => {
@@ -89,7 +86,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
         }
     }
     if options.figure.is_none() {
-        write_atomic(&dir.join("summary.parquet"), &sweep.parquet()?)?;
+        replace(&dir.join("summary.parquet"), &sweep.parquet()?)?;
         let folder = dir.join("tables");
         make_folder(&folder)?;
         let mut sheets: Vec<Sheet> = table::sheet(&sweep).into_iter().collect();
@@ -98,12 +95,12 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
             let file = folder.join(sheet.id);
             let (markdown, latex) = (formats::markdown(sheet), formats::latex(sheet));
             for (ending, text) in [("md", markdown), ("tex", latex), ("csv", sheet.data.csv())] {
-                write_atomic(&file.with_extension(ending), text.as_bytes())?;
+                replace(&file.with_extension(ending), text.as_bytes())?;
             }
-            write_atomic(&file.with_extension("parquet"), &sheet.data.parquet()?)?;
+            replace(&file.with_extension("parquet"), &sheet.data.parquet()?)?;
         }
         let made = Provenance::of(&sweep.groups.iter().collect::<Vec<_>>(), command(dir, None));
-        write_atomic(
+        replace(
             &dir.join("index.html"),
             page::page(&sweep, &sheets, page::Figures { drawn, missing }, made.line())?.as_bytes(),
         )?;
@@ -118,10 +115,4 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
 pub fn compare(dirs: &[PathBuf], color: bool) -> Result<String> {
     let sweeps = dirs.iter().map(|dir| Sweep::read(dir)).collect::<Result<Vec<_>>>()?;
     Ok(terminal::terminal(&sweeps, color))
-}
-
-fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|problem| {
-        lerp_train::Error::File { action: "create", path: path.to_owned(), problem }.into()
-    })
 }

@@ -152,7 +152,7 @@ impl Sweep {
             return Err(Error::NoFolder(dir.to_owned()));
         }
         let mut groups: BTreeMap<(usize, String), Vec<Loaded>> = BTreeMap::new();
-        for run in runs_in(dir)? {
+        for run in runs_in(dir)?.runs {
             let metrics = run.metrics()?;
             let cell = &run.record.cell;
             let mut seedless = Cell { seed: 0, ..cell.clone() };

@@ -151,7 +151,7 @@ fn the_median_of_the_end_is_the_final_value() {
         value: (256 - i) as f64 * 1e-3,
         wall_s: 0.0,
     });
-    Metrics(values.collect()).write(&run.join("metrics.parquet")).unwrap();
+    std::fs::write(run.join("metrics.parquet"), Metrics(values.collect()).parquet().unwrap()).unwrap();
     report(dir.path(), &Options::default()).unwrap();
     let table = read(&dir, "tables/table1.md");
     assert!(row(&table, "Baseline").contains("| 10.50 |"), "20 values from 20 to 1: {table}");

@@ -1,9 +1,13 @@
 //! What a run is: the cell of a sweep, and what is recorded beside its results.
 
 use lerp_core::{Hyper, Network};
+use lerp_files::is_word;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
+
+/// Most restarts of k-means: a hundred times the protocol's.
+pub const MOST_RESTARTS: usize = 100_000;
 
 /// Everything that decides the numbers of a run, except the device and, on image sets, the images themselves
 /// ([`Provenance::data`]).
@@ -41,14 +45,35 @@ pub struct Cell {
 impl Cell {
     /// The name of the cell's folder: readable, ending in a hash of the whole cell.
     pub fn id(&self) -> String {
-        let mut canonical = self.clone();
-        canonical.hyper.sort_keys();
-        let json = serde_json::to_string(&canonical).unwrap_or_default();
-        let hash = json
+        /// Bytes that leave room for the rest of a file's name.
+        const MOST: usize = 120;
+        let name = self.dataset_as_file_name();
+        let mut from = name.len().saturating_sub(MOST);
+        while !name.is_char_boundary(from) {
+            from += 1;
+        }
+        self.id_with(name[from..].trim_start_matches(['-', '.']))
+    }
+
+    /// The names that the cell's folder has in this version or had in an earlier one, this version's first.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        vec![self.id(), self.id_with(&self.dataset_as_file_name())]
+    }
+
+    fn id_with(&self, dataset: &str) -> String {
+        let hash = self
+            .canonical()
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        let dataset = self.dataset_as_file_name();
-        format!("{dataset}-{}-s{}-{:08x}", self.variant, self.seed, (hash ^ (hash >> 32)) as u32)
+        let name = format!("{}-s{}-{:08x}", self.variant, self.seed, (hash ^ (hash >> 32)) as u32);
+        if dataset.is_empty() { name } else { format!("{dataset}-{name}") }
+    }
+
+    /// The cell as a text, equal for equal cells.
+    fn canonical(&self) -> String {
+        let mut canonical = self.clone();
+        canonical.hyper.sort_keys();
+        serde_json::to_string(&canonical).unwrap_or_default()
     }
 
     /// The dataset's name as a file may be called: one of the user's own is named by its path, of which the end will do.
@@ -91,6 +116,9 @@ impl Cell {
         if self.samples == 0 {
             return bad("samples is 0; train on at least 1");
         }
+        if self.samples > 1 << 50 {
+            return bad("samples may be at most 2^50");
+        }
         if !(2..=1 << 16).contains(&self.batch) {
             return bad("batch must be at least 2 and at most 65536");
         }
@@ -110,8 +138,8 @@ impl Cell {
         if self.test_samples > 1 << 20 {
             return bad("test_samples may be at most 1048576");
         }
-        if self.cluster_restarts == Some(0) {
-            return bad("cluster_restarts must be at least 1");
+        if self.cluster_restarts.is_some_and(|restarts| !(1..=MOST_RESTARTS).contains(&restarts)) {
+            return bad(&format!("cluster_restarts must be at least 1 and at most {MOST_RESTARTS}"));
         }
         Ok(())
     }
@@ -151,8 +179,54 @@ pub struct RunRecord {
     pub title: String,
     /// The cell.
     pub cell: Cell,
+    /// Whether digests of the run's files are kept beside them, which runs of earlier versions do not say; without these the run is damaged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub digests: bool,
     /// Where it was made.
     pub provenance: Provenance,
+}
+
+impl RunRecord {
+    /// That of a run of `cell` that begins now, of the variant that tables call `title`.
+    pub fn new(cell: Cell, title: &str, provenance: Provenance) -> Self {
+        Self { id: cell.id(), title: title.into(), cell, digests: true, provenance }
+    }
+
+    /// Checks a record that was read from the folder `folder`.
+    ///
+    /// # Errors
+    /// The first thing in it that no run of ours has, as the end of a sentence about the file.
+    pub(crate) fn check(&self, folder: &str) -> std::result::Result<(), String> {
+        const DO: &str = "delete the folder, or give it back its name";
+        if !is_word(&self.id) || !is_word(&self.cell.variant) {
+            return Err(format!(
+                "names a run '{}' or a variant '{}' as none is; {DO}",
+                self.id, self.cell.variant
+            ));
+        }
+        if self.id != folder {
+            return Err(format!("is the record of {}, and its folder is called {folder}; {DO}", self.id));
+        }
+        self.cell.check().map_err(|error| format!("is not the record of a run ({error}); {DO}"))?;
+        if !self.cell.ids().contains(&self.id) {
+            return Err(format!(
+                "says {} and describes {}: it was changed, or is another version's; {DO}",
+                self.id,
+                self.cell.id()
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is equal in two runs that are the same: everything of the cell, where images are told by their digest and not by
+    /// the folder in which they happen to be.
+    pub fn identity(&self) -> String {
+        let mut cell = self.cell.clone();
+        if let Some(digest) = self.provenance.data.as_ref().filter(|_| self.cell.dataset.contains(':')) {
+            cell.dataset = format!("sha256:{digest}");
+        }
+        cell.canonical()
+    }
 }
 
 /// How far a run is.

@@ -6,7 +6,10 @@ use candle_core::{Device, Tensor, Var, safetensors::load_buffer};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cell, Error, Learner, Result, write_atomic};
+use crate::{
+    Cell, Error, Learner, Result, digests,
+    rundir::{CHECKPOINT, MODEL},
+};
 
 const FORMAT: &str = "lerp checkpoint 1";
 
@@ -22,11 +25,11 @@ struct Header {
     wall_s: f64,
 }
 
-/// Writes the learner's whole state. Nothing random is in it: draws depend on seed and step alone.
+/// The learner's whole state as a file. Nothing random is in it: draws depend on seed and step alone.
 ///
 /// # Errors
-/// If a parameter is not finite (the last good checkpoint is kept), or the file cannot be written.
-pub(crate) fn save(path: &Path, cell: &Cell, learner: &Learner, wall_s: f64) -> Result<()> {
+/// If a parameter is not finite (the last good checkpoint is to be kept).
+pub(crate) fn save(id: &str, cell: &Cell, learner: &Learner, wall_s: f64) -> Result<Vec<u8>> {
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for (name, var) in learner.entries() {
         let sum = var
@@ -46,30 +49,31 @@ pub(crate) fn save(path: &Path, cell: &Cell, learner: &Learner, wall_s: f64) -> 
         tensors.push((format!("adam.m.{}", trained.name), trained.m.as_tensor().clone()));
         tensors.push((format!("adam.v.{}", trained.name), trained.v.as_tensor().clone()));
     }
-    let header = Header { format: FORMAT.into(), cell: cell.id(), step: learner.step(), wall_s };
-    write(path, tensors, &header)
+    let header = Header { format: FORMAT.into(), cell: id.to_owned(), step: learner.step(), wall_s };
+    pack(CHECKPOINT, tensors, &header)
 }
 
-/// Writes the parameters and buffers alone, for use elsewhere.
-pub(crate) fn save_model(path: &Path, cell: &Cell, learner: &Learner) -> Result<()> {
+/// The parameters and buffers alone as a file, for use elsewhere.
+pub(crate) fn save_model(cell: &Cell, learner: &Learner) -> Result<Vec<u8>> {
     let tensors = learner.entries().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect();
-    write(path, tensors, cell)
+    pack(MODEL, tensors, cell)
 }
 
-fn write(path: &Path, tensors: Vec<(String, Tensor)>, header: &impl Serialize) -> Result<()> {
-    let broken = |e: String| Error::bad_file(path, format!("cannot be made: {e}"));
+fn pack(name: &str, tensors: Vec<(String, Tensor)>, header: &impl Serialize) -> Result<Vec<u8>> {
+    let broken = |e: String| Error::bad_file(Path::new(name), format!("cannot be made: {e}"));
     let header = serde_json::to_string(header).map_err(|e| broken(e.to_string()))?;
     let metadata = HashMap::from([(KEY.to_owned(), header)]);
-    let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| broken(e.to_string()))?;
-    write_atomic(path, &bytes)
+    safetensors::serialize(tensors, Some(metadata)).map_err(|e| broken(e.to_string()))
 }
 
-/// Reads a checkpoint into the learner and returns the seconds that it took until then.
+/// Reads the checkpoint of the run `id` in `dir` into the learner and returns the seconds that it took until then; none
+/// if there is no checkpoint.
 ///
 /// # Errors
 /// If the file is cut short or damaged, belongs to another cell, or does not fit the model; nothing is changed then.
-pub(crate) fn restore(path: &Path, cell: &Cell, learner: &mut Learner) -> Result<f64> {
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+pub(crate) fn restore(dir: &Path, id: &str, learner: &mut Learner) -> Result<Option<f64>> {
+    let Some(bytes) = digests::read(dir, CHECKPOINT)? else { return Ok(None) };
+    let path = &dir.join(CHECKPOINT);
     let damaged = |e: &str| {
         Error::bad_file(
             path,
@@ -82,10 +86,10 @@ pub(crate) fn restore(path: &Path, cell: &Cell, learner: &mut Learner) -> Result
     if header.format != FORMAT {
         return Err(damaged("another format"));
     }
-    if header.cell != cell.id() {
+    if header.cell != id {
         return Err(Error::bad_file(
             path,
-            format!("belongs to {}, not to {}; delete it, or choose another folder", header.cell, cell.id()),
+            format!("belongs to {}, not to {id}; delete it, or choose another folder", header.cell),
         ));
     }
     let moments = learner.trained().iter().flat_map(|t| {
@@ -94,16 +98,19 @@ pub(crate) fn restore(path: &Path, cell: &Cell, learner: &mut Learner) -> Result
     let vars = learner.entries().map(|(n, v)| (n.to_owned(), v.clone())).chain(moments);
     fill(vars, &bytes, damaged)?;
     learner.set_step(header.step);
-    Ok(header.wall_s)
+    Ok(Some(header.wall_s))
 }
 
-/// Reads parameters and buffers that [`save_model`] wrote into the learner of the same cell, which is then at the end of
+/// Reads parameters and buffers that [`save_model`] packed from the folder of a run into the learner of the same cell, which is then at the end of
 /// its run, without the moments to train on.
 ///
 /// # Errors
 /// If the file is not there, cut short or damaged, or does not fit the model; nothing is changed then.
-pub(crate) fn restore_model(path: &Path, cell: &Cell, learner: &mut Learner) -> Result<()> {
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+pub(crate) fn restore_model(dir: &Path, cell: &Cell, learner: &mut Learner) -> Result<()> {
+    let path = &dir.join(MODEL);
+    let missing =
+        || Error::bad_file(path, "is missing, so the run cannot be measured; delete its folder to redo it");
+    let bytes = digests::read(dir, MODEL)?.ok_or_else(missing)?;
     let damaged =
         |e: &str| Error::bad_file(path, format!("is cut short or damaged, or of another model ({e})"));
     fill(learner.entries().map(|(n, v)| (n.to_owned(), v.clone())), &bytes, damaged)?;

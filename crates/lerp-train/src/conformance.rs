@@ -15,7 +15,12 @@ use candle_core::{DType, Device, Tensor};
 use lerp_core::{Autoencoder, Build, Draws, Hyper, Network, Variant};
 use lerp_data::{Batch, Dataset, Lines};
 
-use crate::{Cell, Error, Learner, Outcome, Progress, Provenance, Result, RunRecord, checkpoint, train};
+use lerp_files::make_folder;
+
+use crate::{
+    Cell, Error, Learner, Outcome, Progress, Provenance, Result, Run, RunRecord, checkpoint,
+    rundir::CHECKPOINT, train,
+};
 
 /// A small network for lines: two halvings, four channels.
 const NETWORK: Network = Network { scales: 2, depth: 4, latent: 2 };
@@ -28,7 +33,7 @@ const BATCH: usize = 8;
 pub fn check(variant: &dyn Variant) -> Result<Vec<&'static str>> {
     let dir =
         std::env::temp_dir().join(format!("lerp-conformance-{}-{}", variant.name(), std::process::id()));
-    std::fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
+    std::fs::create_dir_all(&dir).map_err(lerp_files::Error::at("create", &dir))?;
     let subject = Subject { variant, hyper: variant.check(&Hyper::new())? };
     let rules: [(&'static str, &dyn Fn() -> Result<()>); 6] = [
         ("shapes are those of its specification", &|| subject.shapes()),
@@ -200,15 +205,15 @@ impl Subject<'_> {
     }
 
     fn saves(&self, dir: &Path) -> Result<()> {
-        let path = dir.join("saved.safetensors");
         let cell = self.cell(1, 64);
         let mut saved = self.learner(1)?;
         let (batch, draws) = Self::batch(1)?;
         let gradients = saved.gradients(&batch, &draws)?;
         saved.update(&gradients)?;
-        checkpoint::save(&path, &cell, &saved, 0.0)?;
+        let bytes = checkpoint::save("saved", &cell, &saved, 0.0)?;
+        lerp_files::replace(&dir.join(CHECKPOINT), &bytes)?;
         let mut loaded = self.learner(2)?;
-        checkpoint::restore(&path, &cell, &mut loaded)?;
+        checkpoint::restore(dir, "saved", &mut loaded)?;
         for ((name, a), (_, b)) in snapshot(&saved)?.iter().zip(snapshot(&loaded)?) {
             if *a != b {
                 return self.broken(format!("{name} differs after saving and loading"));
@@ -237,29 +242,26 @@ impl Subject<'_> {
     fn resumes(&self, dir: &Path) -> Result<()> {
         let cell = self.cell(5, 5 * BATCH as u64);
         let run = |name: &str, stop_after: u64| -> Result<Vec<u8>> {
-            let (dir, stop) = (dir.join(name), AtomicBool::new(false));
-            let record = RunRecord {
-                id: cell.id(),
-                title: self.variant.title().into(),
-                cell: cell.clone(),
-                provenance: Provenance {
-                    version: String::new(),
-                    git: String::new(),
-                    device: "cpu".into(),
-                    threads: 0,
-                    candle: String::new(),
-                    data: None,
-                    images: None,
-                    started: String::new(),
-                    command: String::new(),
-                },
+            let stop = AtomicBool::new(false);
+            let provenance = Provenance {
+                version: String::new(),
+                git: String::new(),
+                device: "cpu".into(),
+                threads: 0,
+                candle: String::new(),
+                data: None,
+                images: None,
+                started: String::new(),
+                command: String::new(),
             };
+            let record = RunRecord::new(cell.clone(), self.variant.title(), provenance);
+            make_folder(&dir.join(name))?;
+            let dir = dir.join(name).join(&record.id);
             let stopping = StopAfter { variant: self.variant, steps: stop_after, stop: &stop };
             while stopping.go(&record, &dir)? == Outcome::Interrupted {
                 stop.store(false, std::sync::atomic::Ordering::Relaxed);
             }
-            let path = dir.join("model.safetensors");
-            std::fs::read(&path).map_err(Error::file("read", &path))
+            Ok(Run::read(&dir)?.model()?.unwrap_or_default())
         };
         if run("whole", u64::MAX)? != run("resumed", 2)? {
             return self.broken("a run stopped after each step and resumed ends with other parameters");

@@ -2,21 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use lerp_files::printable;
+
 /// What can go wrong in a run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.
-    #[error("cannot {action} {}: {problem}", .path.display())]
-    File {
-        /// What was tried: `read`, `write`, `create`.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        problem: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] lerp_files::Error),
     /// A file that is there but is not what it should be.
-    #[error("{} {problem}", .path.display())]
+    #[error("{} {problem}", printable(&.path.to_string_lossy()))]
     BadFile {
         /// Where.
         path: PathBuf,
@@ -24,7 +19,7 @@ pub enum Error {
         problem: String,
     },
     /// A run folder that another process is writing.
-    #[error("{} is being trained by another process; wait for it, or choose another folder", .0.display())]
+    #[error("{} is being trained by another process; wait for it, or choose another folder", printable(&.0.to_string_lossy()))]
     Busy(PathBuf),
     /// A cell that cannot be trained.
     #[error("{0}")]
@@ -66,11 +61,6 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |problem| Self::File { action, path, problem }
-    }
-
     pub(crate) fn bad_file(path: &Path, problem: impl Into<String>) -> Self {
         Self::BadFile { path: path.to_owned(), problem: problem.into() }
     }

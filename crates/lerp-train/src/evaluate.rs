@@ -1,18 +1,11 @@
 //! Evaluation of a model in training: the protocol's numbers at one step, and what they are made of.
 
-use std::path::Path;
-
 use candle_core::{DType, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Part};
 use lerp_eval::{LineBank, classifier};
 
-use crate::{
-    Learner, Paths, Result, Strips,
-    paths::Between,
-    rundir::{INTERPOLATION, PATHS, PREVIEW, SAMPLES},
-    samples,
-};
+use crate::{Learner, Paths, Result, Run, Strips, digests::RunFiles, paths::Between, samples};
 
 /// Pairs of lines that an evaluation interpolates between.
 pub const EVALUATED_PAIRS: usize = 256;
@@ -35,17 +28,24 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Writes all but the metrics into a run's folder; the names of the files.
+    /// Writes all but the metrics into the folder of a run that is locked; the names of the files.
     ///
     /// # Errors
     /// If they cannot be written.
-    pub fn write(&self, dir: &Path) -> Result<Vec<&'static str>> {
-        self.strips.write(dir)?;
-        self.paths.write(dir)?;
-        let mut files = vec![INTERPOLATION, PREVIEW, PATHS];
+    pub fn write(&self, run: &Run) -> Result<Vec<&'static str>> {
+        let files = self.files()?;
+        let mut folder = RunFiles::open(&run.dir, &run.record.id)?;
+        folder.write(&files)?;
+        folder.settle()?;
+        Ok(files.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// All but the metrics as files by name.
+    pub(crate) fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let mut files: Vec<_> = self.strips.files()?.into();
+        files.push(self.paths.file()?);
         if let Some(samples) = &self.samples {
-            samples::write(dir, samples)?;
-            files.push(SAMPLES);
+            files.push(samples::file(samples)?);
         }
         Ok(files)
     }

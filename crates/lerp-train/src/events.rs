@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::{Error, Result, Row};
+use crate::{Result, Row, rundir::EVENTS};
 
 /// An events file that is being written.
 #[derive(Debug)]
@@ -25,18 +25,19 @@ pub(crate) struct Events {
 impl Events {
     /// Starts the file of the run in `dir` with the rows that are already known.
     pub fn create(dir: &Path, rows: &[Row]) -> Result<Self> {
-        let path = dir.join("events.out.tfevents.0.lerp");
+        let path = dir.join(EVENTS);
         let mut bytes = version(now());
         bytes.extend(rows.iter().flat_map(row_record));
-        crate::write_atomic(&path, &bytes)?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(Error::file("write", &path))?;
+        lerp_files::replace(&path, &bytes)?;
+        let file = OpenOptions::new().append(true).open(&path);
+        let file = file.map_err(lerp_files::Error::at("write", &path))?;
         Ok(Self { path, file })
     }
 
     /// Appends rows.
     pub fn append(&mut self, rows: &[Row]) -> Result<()> {
         let bytes: Vec<u8> = rows.iter().flat_map(row_record).collect();
-        self.file.write_all(&bytes).map_err(Error::file("write", &self.path))
+        Ok(self.file.write_all(&bytes).map_err(lerp_files::Error::at("write", &self.path))?)
     }
 }
 

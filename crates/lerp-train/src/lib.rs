@@ -12,6 +12,7 @@
 mod cell;
 mod checkpoint;
 pub mod conformance;
+mod digests;
 mod error;
 mod evaluate;
 pub mod events;
@@ -27,7 +28,7 @@ mod strips;
 mod train;
 mod worth;
 
-pub use cell::{Cell, Provenance, RunRecord, State, Status};
+pub use cell::{Cell, MOST_RESTARTS, Provenance, RunRecord, State, Status};
 pub use error::{Error, Result};
 pub use evaluate::{EVALUATED_PAIRS, Evaluation, POSITIONS, evaluate};
 pub use learner::{Gradients, Learner};
@@ -35,7 +36,7 @@ pub use live::{Live, Phase};
 pub use measure::measure;
 pub use metrics::{Metrics, Row};
 pub use paths::{Paths, Profile};
-pub use rundir::{Run, RunLock, runs_in, write_atomic};
+pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
 pub use stepper::{Source, Stepper};
 pub use strips::{FIGURE_3_ANGLES, Strips};
 pub use train::{Outcome, Progress, mark_failed, train};

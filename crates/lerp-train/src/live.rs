@@ -102,12 +102,9 @@ fn keep(path: &Path, news: &Receiver<Live>) {
 
 /// Replaces the file by rename, without waiting for the disk: after a loss of power nobody needs it.
 fn write(path: &Path, live: &Live) {
-    let temporary = path.with_extension("json.tmp");
     let Ok(text) = serde_json::to_vec(live) else { return };
     // A disk that is full fails what the run itself writes, which says so.
-    if fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path)).is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
+    let _ = lerp_files::replace_unsynced(path, &text);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use lerp_core::{Draws, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
 
-use crate::{Evaluation, Learner, Result, Run, checkpoint, evaluate::evaluate, rundir::MODEL, worth};
+use crate::{Evaluation, Learner, Result, Run, checkpoint, evaluate::evaluate, worth};
 
 /// Evaluates a finished run's model once more: as at its last evaluation, and with `restarts` of k-means, where latents
 /// are clustered, in place of the run's own.
@@ -25,7 +25,7 @@ pub fn measure(
 ) -> Result<Evaluation> {
     let cell = &run.record.cell;
     let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
-    checkpoint::restore_model(&run.dir.join(MODEL), cell, &mut learner)?;
+    checkpoint::restore_model(&run.dir, cell, &mut learner)?;
     let draws = Draws::new(cell.seed, device);
     let at = |scope: &str| draws.scope(scope).at(learner.step());
     let bank = bank(dataset);

@@ -1,10 +1,10 @@
 //! The metrics of a run: a long table, kept in memory and written as parquet.
 
-use std::path::Path;
+use std::{panic::AssertUnwindSafe, path::Path};
 
 use polars::prelude::{Column, DataFrame, ParquetReader, ParquetWriter, SerReader};
 
-use crate::{Error, Result, write_atomic};
+use crate::{Error, Result, digests, rundir::METRICS};
 
 /// One value of one metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,16 +49,19 @@ impl Metrics {
         )
     }
 
-    /// Writes the table to `path`, atomically.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    /// The table as a parquet file.
+    ///
+    /// # Errors
+    /// If the table library refuses it.
+    pub fn parquet(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.table()
             .and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table))
-            .map_err(|e| Error::bad_file(path, format!("cannot be made: {e}")))?;
-        write_atomic(path, &bytes)
+            .map_err(|e| Error::bad_file(Path::new(METRICS), format!("cannot be made: {e}")))?;
+        Ok(bytes)
     }
 
-    /// Reads a table back.
+    /// Reads the table of a run back, whose digest is compared first: the table library trusts what it reads.
     ///
     /// # Errors
     /// If there is no such file or it is not such a table.
@@ -66,14 +69,16 @@ impl Metrics {
         let bad = |e: String| {
             Error::bad_file(path, format!("is not a table of metrics ({e}); delete its run to redo it"))
         };
-        let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
-        // The reader trusts what it reads, so a file that was cut short is told from its missing end mark first.
+        let (dir, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
+        let bytes =
+            digests::read(dir, &name.to_string_lossy())?.ok_or_else(|| bad("it is missing".into()))?;
+        // Of a run without digests, a file that was cut short is told from its missing end mark.
         if bytes.len() < 12 || !bytes.ends_with(b"PAR1") {
             return Err(bad("its end is missing".into()));
         }
-        let table =
-            ParquetReader::new(std::io::Cursor::new(bytes)).finish().map_err(|e| bad(e.to_string()))?;
-        Self::from_table(&table).map_err(|e| bad(e.to_string()))
+        let read =
+            || ParquetReader::new(std::io::Cursor::new(bytes)).finish().and_then(|t| Self::from_table(&t));
+        lerp_files::caught(AssertUnwindSafe(read)).map_err(bad)?.map_err(|e| bad(e.to_string()))
     }
 
     fn from_table(table: &DataFrame) -> polars::prelude::PolarsResult<Self> {
@@ -109,7 +114,7 @@ mod tests {
             wall_s: 1.5,
         };
         let metrics = Metrics(vec![row(1, 0.5), row(2, f64::INFINITY)]);
-        metrics.write(&path).unwrap();
+        std::fs::write(&path, metrics.parquet().unwrap()).unwrap();
         assert_eq!(Metrics::read(&path).unwrap(), metrics);
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();

@@ -10,7 +10,7 @@ use lerp_eval::LineMetrics;
 use crate::{
     Learner, Result,
     evaluate::POSITIONS,
-    rundir::{PATHS, Tensors, write_tensors},
+    rundir::{PATHS, Tensors, pack},
 };
 
 /// Pairs of test images, where they are no lines.
@@ -147,11 +147,11 @@ impl Paths {
         metrics
     }
 
-    /// Writes `paths.safetensors` into a run's folder.
+    /// The file `paths.safetensors`, with its name.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+    /// If it cannot be made.
+    pub(crate) fn file(&self) -> Result<(&'static str, Vec<u8>)> {
         let named = [
             ("norm", Some(&self.norm)),
             ("distance", self.distance.as_ref()),
@@ -164,12 +164,12 @@ impl Paths {
             let shape = (profile.len(), POSITIONS);
             tensors.push((name, Tensor::from_slice(profile.as_flattened(), shape, &Device::Cpu)?));
         }
-        write_tensors(&dir.join(PATHS), tensors)
+        Ok((PATHS, pack(PATHS, tensors)?))
     }
 
     /// Those of the run in `dir`; none if it has none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
-        let Some(tensors) = Tensors::read(dir.join(PATHS))? else { return Ok(None) };
+        let Some(tensors) = Tensors::read(dir, PATHS)? else { return Ok(None) };
         let rows = |name: &str, tensor: &Tensor| match tensor.dims() {
             [pairs, POSITIONS] if *pairs > 0 => {
                 let values = tensor.flatten_all()?.to_vec1::<f32>()?;
@@ -230,7 +230,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Paths::read(dir.path()).unwrap(), None);
         let written = paths(Some(vec![[0.5; POSITIONS], [f32::INFINITY; POSITIONS]]));
-        written.write(dir.path()).unwrap();
+        std::fs::write(dir.path().join(PATHS), written.file().unwrap().1).unwrap();
         assert_eq!(Paths::read(dir.path()).unwrap(), Some(written));
         let path = dir.path().join(PATHS);
         let damaged = |wanted: &str| {
@@ -238,9 +238,10 @@ mod tests {
             assert!(message.contains(wanted) && message.contains("delete this file"), "{message}");
         };
         let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
-        write_tensors(&path, vec![("norm", zeros(&[4, 15]))]).unwrap();
+        let write = |tensors| std::fs::write(&path, pack(PATHS, tensors).unwrap()).unwrap();
+        write(vec![("norm", zeros(&[4, 15]))]);
         damaged("'norm' of size [4, 15]");
-        write_tensors(&path, vec![("critic", zeros(&[4, 16]))]).unwrap();
+        write(vec![("critic", zeros(&[4, 16]))]);
         damaged("it holds no 'norm'");
         std::fs::write(&path, "nothing of the kind").unwrap();
         damaged("is damaged");

@@ -1,16 +1,20 @@
 //! The run directory: reading it, locking it, replacing its files atomically.
 
 use std::{
-    collections::HashMap,
-    fs::{self, File, TryLockError},
-    io::{ErrorKind, Write},
+    collections::{BTreeMap, HashMap},
+    fs,
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Device, Tensor};
+use lerp_files::{Lock, Locked, is_folder, is_leftover, make_folder, remove_leftovers};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, Live, Metrics, Paths, Result, RunRecord, Status, Strips, samples};
+use crate::{
+    Error, Live, Metrics, Paths, Result, RunRecord, State, Status, Strips,
+    digests::{self, AGAIN, Kept, REDO, SMALL},
+    samples,
+};
 
 pub(crate) const RUN: &str = "run.toml";
 pub(crate) const STATUS: &str = "status.json";
@@ -21,8 +25,14 @@ pub(crate) const INTERPOLATION: &str = "interpolation.safetensors";
 pub(crate) const PREVIEW: &str = "interpolation.png";
 pub(crate) const PATHS: &str = "paths.safetensors";
 pub(crate) const SAMPLES: &str = "samples.safetensors";
+pub(crate) const EVENTS: &str = "events.out.tfevents.0.lerp";
 pub(crate) const PROGRESS: &str = "progress.json";
 const LOCK: &str = ".lock";
+
+/// The files whose digests a run keeps. The others are no results: the log, which whoever runs a worker writes; the news of
+/// its worker; the lock.
+pub(crate) const LISTED: &[&str] =
+    &[RUN, STATUS, METRICS, CHECKPOINT, MODEL, INTERPOLATION, PREVIEW, PATHS, SAMPLES, EVENTS];
 
 /// A run as its folder tells it.
 #[derive(Debug, Clone)]
@@ -33,23 +43,60 @@ pub struct Run {
     pub record: RunRecord,
     /// How far it is.
     pub status: Status,
+    /// Whether its files have digests, which are compared when they are read; runs of earlier versions have none.
+    pub checked: bool,
 }
 
 impl Run {
     /// Reads the run in `dir`.
     ///
     /// # Errors
-    /// If a file is missing or damaged.
+    /// If a file is missing or damaged, or is not of the run that the folder is named after.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(RUN);
-        let text = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
-        let record = toml::from_str(&text).map_err(|e| {
-            Error::bad_file(
-                &path,
-                format!("is not the record of a run ({}); delete its folder to redo it", e.message()),
-            )
-        })?;
-        Ok(Self { dir: dir.to_owned(), record, status: read_json(&dir.join(STATUS))? })
+        let bad = |problem: String| Error::bad_file(&path, problem);
+        let record = digests::read(dir, RUN)?.ok_or_else(|| bad(format!("is missing; {REDO}")))?;
+        let record = String::from_utf8(record).map_err(|_| bad(format!("is not text; {REDO}")))?;
+        let record: RunRecord = toml::from_str(&record)
+            .map_err(|e| bad(format!("is not the record of a run ({}); {REDO}", e.message())))?;
+        // A folder may be named by a link, or by a dot.
+        let folder = dir.canonicalize().map_err(lerp_files::Error::at("read", dir))?;
+        record.check(&folder.file_name().unwrap_or_default().to_string_lossy()).map_err(bad)?;
+        let checked = digests::kept(dir, &record.id)? == Kept::Here;
+        if record.digests && !checked {
+            let list = dir.join(digests::DIGESTS);
+            return Err(Error::bad_file(
+                &list,
+                format!("is missing, so its files cannot be checked; {REDO}"),
+            ));
+        }
+        let status: Status = read_json(dir, STATUS)?;
+        if status.state == State::Done && !dir.join(METRICS).exists() {
+            let problem = format!("is missing, though the run is complete; {REDO}");
+            return Err(Error::bad_file(&dir.join(METRICS), problem));
+        }
+        Ok(Self { dir: dir.to_owned(), record, status, checked })
+    }
+
+    /// Whether the run still has its model, which measurements and exports need.
+    pub fn has_model(&self) -> bool {
+        self.dir.join(MODEL).exists()
+    }
+
+    /// The bytes of its model, checked; none before its end.
+    ///
+    /// # Errors
+    /// If the file is damaged.
+    pub fn model(&self) -> Result<Option<Vec<u8>>> {
+        digests::read(&self.dir, MODEL)
+    }
+
+    /// The bytes of the picture of its interpolations, checked; none before the first evaluation.
+    ///
+    /// # Errors
+    /// If the file is damaged.
+    pub fn preview(&self) -> Result<Option<Vec<u8>>> {
+        digests::read(&self.dir, PREVIEW)
     }
 
     /// Its metrics; none before the first evaluation.
@@ -105,66 +152,129 @@ impl Run {
     /// behind, which [`Live::at`] tells.
     pub fn progress(&self) -> Option<Live> {
         // The file may go at any moment, and what is not there or not whole says nothing.
-        serde_json::from_slice(&fs::read(self.dir.join(PROGRESS)).ok()?).ok()
+        serde_json::from_slice(&lerp_files::read(&self.dir.join(PROGRESS), SMALL).ok()?).ok()
     }
 }
 
-/// The runs of a sweep, sorted by name. A folder that a killed worker left before it wrote a record is passed over.
+/// What there is in a sweep's folder of runs.
+#[derive(Debug, Clone, Default)]
+pub struct Runs {
+    /// The runs that can be read, by name.
+    pub runs: Vec<Run>,
+    /// What cannot be read as a run, or is there twice: not counted anywhere.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Something among the runs that is not counted as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Name of its folder.
+    pub folder: String,
+    /// Why, and what to do, as a sentence without its end.
+    pub reason: String,
+}
+
+/// The runs in the folder of a sweep. What a killed worker left before it wrote a record is passed over.
 ///
 /// # Errors
-/// If the folder cannot be listed or a run in it is damaged.
-pub fn runs_in(sweep: &Path) -> Result<Vec<Run>> {
+/// If the folder cannot be listed.
+pub fn runs_in(sweep: &Path) -> Result<Runs> {
     let dir = sweep.join("runs");
-    if !dir.is_dir() {
-        return Ok(Vec::new());
+    let mut found = Runs::default();
+    if !dir.exists() && !dir.is_symlink() {
+        return Ok(found);
     }
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(&dir).map_err(Error::file("read", &dir))? {
-        folders.push(entry.map_err(Error::file("read", &dir))?.path());
+    let unreadable = lerp_files::Error::at("read", &dir);
+    if !is_folder(&dir) {
+        let problem = std::io::Error::new(std::io::ErrorKind::NotADirectory, "it is not a folder");
+        return Err(unreadable(problem).into());
     }
+    let entries = fs::read_dir(&dir).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
+    let mut folders: Vec<PathBuf> = entries.map_err(unreadable)?.into_iter().map(|e| e.path()).collect();
     folders.sort();
-    folders.iter().filter(|f| f.join(RUN).exists() && f.join(STATUS).exists()).map(|f| Run::read(f)).collect()
+    for folder in folders {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let left_out = |reason: String| LeftOut { folder: name.clone(), reason };
+        if folder.is_symlink() {
+            found.left_out.push(left_out("is a symbolic link, which is not followed".into()));
+        } else if folder.is_dir() && !has_only_beginnings(&folder) {
+            match Run::read(&folder) {
+                Ok(run) => found.runs.push(run),
+                Err(error) => found.left_out.push(left_out(error.to_string())),
+            }
+        }
+    }
+    found.leave_out_twins();
+    Ok(found)
 }
 
-/// Replaces `path` by `bytes`, entirely or not at all, also if the machine stops halfway.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        // The new name itself, too, must outlive a loss of power; not every system can sync a folder.
-        #[cfg(unix)]
-        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            File::open(folder)?.sync_all()?;
+impl Runs {
+    /// Leaves out runs of a cell that has a run already: one of two is a copy, or the same images under another name.
+    fn leave_out_twins(&mut self) {
+        let mut first: BTreeMap<String, String> = BTreeMap::new();
+        let left_out = &mut self.left_out;
+        // The one that began first counts, so that no later copy changes a number.
+        let mut order: Vec<usize> = (0..self.runs.len()).collect();
+        order.sort_by_key(|place| {
+            let run = &self.runs[*place];
+            (run.status.state != State::Done, run.record.provenance.started.clone(), run.record.id.clone())
+        });
+        let mut twins = Vec::new();
+        for place in order {
+            let record = &self.runs[place].record;
+            match first.get(&record.identity()) {
+                None => {
+                    first.insert(record.identity(), record.id.clone());
+                }
+                Some(other) => {
+                    let reason = format!("is of the same cell and seed as {other}; delete one of the two");
+                    left_out.push(LeftOut { folder: record.id.clone(), reason });
+                    twins.push(place);
+                }
+            }
         }
-        Ok(())
-    };
-    write().map_err(|problem| {
-        let _ = fs::remove_file(&temporary);
-        Error::File { action: "write", path: path.to_owned(), problem }
+        let mut place = 0;
+        self.runs.retain(|_| {
+            place += 1;
+            !twins.contains(&(place - 1))
+        });
+    }
+
+    /// A sentence about runs whose files have no digests, if there are any.
+    pub fn unchecked(&self) -> Option<String> {
+        let count = self.runs.iter().filter(|run| !run.checked).count();
+        (count > 0).then(|| {
+            let runs = if count == 1 { "1 run is".to_owned() } else { format!("{count} runs are") };
+            format!("{runs} of an earlier version that kept no digests of its files: damage to them goes unnoticed")
+        })
+    }
+}
+
+/// Whether a folder holds nothing of a run but what a worker writes before the record.
+fn has_only_beginnings(folder: &Path) -> bool {
+    let beginning = |name: &str| matches!(name, LOCK | "log.txt" | PROGRESS | STATUS | digests::DIGESTS);
+    let entries = fs::read_dir(folder).map(|entries| entries.filter_map(std::io::Result::ok));
+    entries.is_ok_and(|mut entries| {
+        entries.all(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            beginning(&name) || is_leftover(&name) || name.ends_with(".tmp")
+        })
     })
 }
 
-pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+/// A value as the text of the JSON file `name`.
+pub(crate) fn json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>> {
     let text = serde_json::to_string_pretty(value)
-        .map_err(|e| Error::bad_file(path, format!("cannot be made: {e}")))?;
-    write_atomic(path, format!("{text}\n").as_bytes())
+        .map_err(|e| Error::bad_file(Path::new(name), format!("cannot be made: {e}")))?;
+    Ok(format!("{text}\n").into_bytes())
 }
 
-/// Writes tensors by name.
-pub(crate) fn write_tensors(path: &Path, tensors: Vec<(&str, Tensor)>) -> Result<()> {
-    let bytes = safetensors::serialize(tensors, None)
-        .map_err(|e| Error::bad_file(path, format!("cannot be made: {e}")))?;
-    write_atomic(path, &bytes)
+/// Tensors by name as the bytes of the file `name`.
+pub(crate) fn pack(name: &str, tensors: Vec<(&str, Tensor)>) -> Result<Vec<u8>> {
+    safetensors::serialize(tensors, None)
+        .map_err(|e| Error::bad_file(Path::new(name), format!("cannot be made: {e}")))
 }
-
-/// What to do about a file that a report can do without and that a model can make again.
-const AGAIN: &str =
-    "delete this file; where the run still has its model, `lerp eval RUN --write` makes it again";
 
 /// A file of tensors that were read from a run's folder.
 pub(crate) struct Tensors {
@@ -173,12 +283,10 @@ pub(crate) struct Tensors {
 }
 
 impl Tensors {
-    /// Reads the file at `path`; none if there is none.
-    pub fn read(path: PathBuf) -> Result<Option<Self>> {
-        let bytes = match fs::read(&path) {
-            Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(Error::file("read", &path))?,
-        };
+    /// Reads the file `name` of the run in `dir`; none if there is none.
+    pub fn read(dir: &Path, name: &str) -> Result<Option<Self>> {
+        let Some(bytes) = digests::read(dir, name)? else { return Ok(None) };
+        let path = dir.join(name);
         match candle_core::safetensors::load_buffer(&bytes, &Device::Cpu) {
             Ok(tensors) => Ok(Some(Self { path, tensors })),
             Err(e) => Err(Error::bad_file(&path, format!("is damaged ({e}); {AGAIN}"))),
@@ -202,31 +310,34 @@ impl Tensors {
     }
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
-    serde_json::from_str(&text)
-        .map_err(|e| Error::bad_file(path, format!("is damaged ({e}); delete its folder to redo the run")))
+fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T> {
+    let bad = |problem: String| Error::bad_file(&dir.join(name), format!("{problem}; {REDO}"));
+    let bytes = digests::read(dir, name)?.ok_or_else(|| bad("is missing".into()))?;
+    serde_json::from_slice(&bytes).map_err(|e| bad(format!("is damaged ({e})")))
 }
 
 /// A folder that this process alone may write, until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    _lock: Lock,
 }
 
 impl RunLock {
-    /// Creates `dir` if need be and locks it.
+    /// Creates `dir` if need be, in a folder that is there, locks it, and removes what killed processes left in it.
     ///
     /// # Errors
     /// [`Error::Busy`] if another process has it; otherwise if it cannot be created or written.
     pub fn take(dir: &Path) -> Result<Self> {
-        fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
-        let path = dir.join(LOCK);
-        let file = File::create(&path).map_err(Error::file("write", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy(dir.to_owned())),
-            Err(TryLockError::Error(problem)) => Err(Error::File { action: "lock", path, problem }),
+        // A user may name a folder by a link to it.
+        if !dir.is_dir() {
+            make_folder(dir)?;
+        }
+        match Lock::take(&dir.join(LOCK))? {
+            Locked::Busy => Err(Error::Busy(dir.to_owned())),
+            Locked::Ours(lock) => {
+                remove_leftovers(dir);
+                Ok(Self { _lock: lock })
+            }
         }
     }
 }

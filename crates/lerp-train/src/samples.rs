@@ -7,7 +7,7 @@ use lerp_core::Draws;
 
 use crate::{
     Learner, Result,
-    rundir::{SAMPLES, Tensors, write_tensors},
+    rundir::{SAMPLES, Tensors, pack},
 };
 
 /// Draws.
@@ -23,14 +23,14 @@ pub(crate) fn make(learner: &Learner, draws: &Draws) -> Result<Option<Tensor>> {
     Ok(Some(images.to_device(&Device::Cpu)?.to_dtype(DType::F32)?))
 }
 
-/// Writes them into a run's folder.
-pub(crate) fn write(dir: &Path, images: &Tensor) -> Result<()> {
-    write_tensors(&dir.join(SAMPLES), vec![("images", images.to_dtype(DType::F16)?)])
+/// The file that holds them, with its name.
+pub(crate) fn file(images: &Tensor) -> Result<(&'static str, Vec<u8>)> {
+    Ok((SAMPLES, pack(SAMPLES, vec![("images", images.to_dtype(DType::F16)?)])?))
 }
 
 /// Those of the run in `dir`.
 pub(crate) fn read(dir: &Path) -> Result<Option<Tensor>> {
-    let Some(tensors) = Tensors::read(dir.join(SAMPLES))? else { return Ok(None) };
+    let Some(tensors) = Tensors::read(dir, SAMPLES)? else { return Ok(None) };
     let images = tensors.get("images")?;
     match images.dims() {
         [_, _, _, 1 | 3] if images.elem_count() > 0 => Ok(Some(images)),

@@ -9,8 +9,7 @@ use lerp_data::{Dataset, Lines, Part};
 use crate::{
     Error, Learner, Result,
     paths::Between,
-    rundir::{INTERPOLATION, PREVIEW, Tensors, write_tensors},
-    write_atomic,
+    rundir::{INTERPOLATION, PREVIEW, Tensors, pack},
 };
 
 /// Angles of the two lines of Figure 3, in radians.
@@ -85,11 +84,11 @@ impl Strips {
         Ok(Self { images: between.images()?, ends: Some(ends), angles: None })
     }
 
-    /// Writes `interpolation.safetensors` and a preview, `interpolation.png`, into a run's folder.
+    /// The files `interpolation.safetensors` and a preview, `interpolation.png`, by name.
     ///
     /// # Errors
-    /// If they cannot be written.
-    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+    /// If they cannot be made.
+    pub(crate) fn files(&self) -> Result<[(&'static str, Vec<u8>); 2]> {
         let mut tensors = vec![("images", self.images.to_dtype(DType::F16)?)];
         if let Some((left, right)) = &self.ends {
             tensors.push(("left", left.to_dtype(DType::F16)?));
@@ -99,14 +98,13 @@ impl Strips {
             let shape = (angles.len(), 2);
             tensors.push(("angles", Tensor::from_slice(angles.as_flattened(), shape, &Device::Cpu)?));
         }
-        write_tensors(&dir.join(INTERPOLATION), tensors)?;
-        write_atomic(&dir.join(PREVIEW), &self.preview()?)
+        Ok([(INTERPOLATION, pack(INTERPOLATION, tensors)?), (PREVIEW, self.preview()?)])
     }
 
     /// Those of the run in `dir`, in this form or in the one of older versions: `f32` throughout, and on lines the pair of
     /// Figure 3 alone, without a dimension for pairs and without its angles.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
-        let Some(tensors) = Tensors::read(dir.join(INTERPOLATION))? else { return Ok(None) };
+        let Some(tensors) = Tensors::read(dir, INTERPOLATION)? else { return Ok(None) };
         let (mut images, mut angles) = (tensors.get("images")?, tensors.find("angles")?);
         if images.rank() == 4 && angles.is_none() {
             images = images.unsqueeze(0)?;
@@ -238,7 +236,7 @@ mod tests {
             let whole = message.contains(wanted) && message.contains("delete this file");
             assert!(whole && message.contains(INTERPOLATION), "{message}");
         };
-        let write = |tensors| write_tensors(&path, tensors).unwrap();
+        let write = |tensors| std::fs::write(&path, pack(INTERPOLATION, tensors).unwrap()).unwrap();
         write(vec![("left", steps(&[2, 8, 8, 1]))]);
         damaged("it holds no 'images'");
         write(vec![("images", steps(&[2, 16, 8, 8, 1]))]);

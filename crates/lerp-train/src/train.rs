@@ -10,18 +10,20 @@ use candle_core::{DType, Device};
 use lerp_core::{Draws, Variant};
 use lerp_data::{Batch, Dataset};
 use lerp_eval::LineBank;
+use lerp_files::make_folder;
 use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Cell, Error, Learner, Live, Metrics, Phase, Result, Row, Run, RunLock, RunRecord, Source, State, Status,
     Stepper, checkpoint,
+    digests::RunFiles,
     evaluate::evaluate,
     events::Events,
     live::Beacon,
     measure::bank,
-    rundir::{CHECKPOINT, METRICS, MODEL, RUN, STATUS, write_json},
-    worth, write_atomic,
+    rundir::{CHECKPOINT, EVENTS, METRICS, MODEL, RUN, STATUS, json},
+    worth,
 };
 
 /// What a run reports while it goes on; a worker prints these as lines of JSON.
@@ -97,23 +99,24 @@ pub fn train(
     record.cell.check()?;
     let _lock = RunLock::take(dir)?;
     let beacon = Beacon::new(dir);
-    if dir.join(RUN).exists() {
+    let begun = dir.join(RUN).exists();
+    if begun {
         let run = Run::read(dir)?;
-        if run.record.cell != record.cell {
-            let problem = if run.record.id == record.id {
-                "was changed after the run began; delete the run's folder to redo it".into()
-            } else {
-                format!("is the record of {}, not of {}; choose another folder", run.record.id, record.id)
-            };
-            return Err(Error::bad_file(&dir.join(RUN), problem));
-        }
         let (then, now) = (&run.record.provenance.data, &record.provenance.data);
-        if then.is_some() && then != now {
+        if run.record.cell == record.cell && then.is_some() && then != now {
             let problem = format!(
                 "is the record of a run on other images than those of {} here; choose another folder, or delete the \
                  run's to redo it",
                 record.cell.dataset
             );
+            return Err(Error::bad_file(&dir.join(RUN), problem));
+        }
+        if run.record.identity() != record.identity() {
+            let problem = if run.record.id == record.id {
+                "was changed after the run began; delete the run's folder to redo it".into()
+            } else {
+                format!("is the record of {}, not of {}; choose another folder", run.record.id, record.id)
+            };
             return Err(Error::bad_file(&dir.join(RUN), problem));
         }
         if run.status.state == State::Done {
@@ -126,11 +129,12 @@ pub fn train(
                 record.id
             ));
         }
-    } else {
-        write_status(dir, State::Running, 0, 0.0, None)?;
-        write_record(dir, record)?;
     }
-    let mut session = match Session::open(&record.cell, variant, dataset, device, dir) {
+    let mut files = RunFiles::open(dir, &record.id)?;
+    if !begun {
+        files.write(&[status(State::Running, 0, 0.0, None)?, packed(record)?])?;
+    }
+    let mut session = match Session::open(record, variant, dataset, device, files) {
         Ok(session) => session,
         Err(error) => {
             let _ = mark_failed(dir, record, &error.to_string());
@@ -141,7 +145,8 @@ pub fn train(
     if let Err(error) = &outcome {
         let (samples, wall_s) = (session.samples(), session.wall_s());
         // If the disk is full this fails too; the first error is the one to tell.
-        let _ = write_status(dir, State::Failed, samples, wall_s, Some(error.to_string()));
+        let failed = status(State::Failed, samples, wall_s, Some(error.to_string()));
+        let _ = failed.and_then(|status| session.files.write(&[status]));
     }
     outcome
 }
@@ -151,27 +156,40 @@ pub fn train(
 /// # Errors
 /// If its folder cannot be written.
 pub fn mark_failed(dir: &Path, record: &RunRecord, reason: &str) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
-    let before = if dir.join(RUN).exists() { Some(Run::read(dir)?.status) } else { None };
+    make_folder(dir)?;
+    let begun = dir.join(RUN).exists();
+    let before = if begun { Some(Run::read(dir)?.status) } else { None };
     let (samples, wall_s) = before.map_or((0, 0.0), |status| (status.samples, status.wall_s));
-    write_status(dir, State::Failed, samples, wall_s, Some(reason.into()))?;
-    if !dir.join(RUN).exists() {
-        write_record(dir, record)?;
+    let mut files = vec![status(State::Failed, samples, wall_s, Some(reason.into()))?];
+    if !begun {
+        files.push(packed(record)?);
     }
-    Ok(())
+    RunFiles::open(dir, &record.id)?.write(&files)
 }
 
-fn write_record(dir: &Path, record: &RunRecord) -> Result<()> {
+/// A run's record as a file.
+fn packed(record: &RunRecord) -> Result<(&'static str, Vec<u8>)> {
     let text = toml::to_string(record)
-        .map_err(|e| Error::bad_file(&dir.join(RUN), format!("cannot be made: {e}")))?;
-    write_atomic(&dir.join(RUN), text.as_bytes())
+        .map_err(|e| Error::bad_file(Path::new(RUN), format!("cannot be made: {e}")))?;
+    Ok((RUN, text.into_bytes()))
+}
+
+/// How far a run is, as a file.
+fn status(
+    state: State,
+    samples: u64,
+    wall_s: f64,
+    reason: Option<String>,
+) -> Result<(&'static str, Vec<u8>)> {
+    Ok((STATUS, json(STATUS, &Status { state, samples, wall_s, reason })?))
 }
 
 /// A run in memory.
 struct Session<'a> {
+    id: &'a str,
     cell: &'a Cell,
     dataset: &'a dyn Dataset,
-    dir: &'a Path,
+    files: RunFiles,
     learner: Learner,
     /// On a device that keeps the step's number.
     stepper: Option<Stepper>,
@@ -190,17 +208,18 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn open(
-        cell: &'a Cell,
+        record: &'a RunRecord,
         variant: &dyn Variant,
         dataset: &'a dyn Dataset,
         device: &Device,
-        dir: &'a Path,
+        files: RunFiles,
     ) -> Result<Self> {
+        let RunRecord { id, cell, .. } = record;
+        let dir = files.dir();
         let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
         let (mut metrics, mut wall_before) = (Metrics::default(), 0.0);
-        let saved = dir.join(CHECKPOINT);
-        if saved.exists() {
-            wall_before = checkpoint::restore(&saved, cell, &mut learner)?;
+        if let Some(wall_s) = checkpoint::restore(dir, id, &mut learner)? {
+            wall_before = wall_s;
             // Rows measured after the checkpoint are measured again, with the same values.
             let table = dir.join(METRICS);
             if table.exists() {
@@ -217,9 +236,10 @@ impl<'a> Session<'a> {
         let events = Events::create(dir, &metrics.0)?;
         let stepper = Stepper::new(&learner, cell.seed)?;
         Ok(Self {
+            id,
             cell,
             dataset,
-            dir,
+            files,
             learner,
             stepper,
             next: None,
@@ -250,7 +270,7 @@ impl<'a> Session<'a> {
         let mut live = Live::training(self.samples());
         beacon.tell(live.clone());
         progress(&Progress::Started { samples: self.samples() });
-        write_status(self.dir, State::Running, self.samples(), self.wall_s(), None)?;
+        self.files.write(&[status(State::Running, self.samples(), self.wall_s(), None)?])?;
         let steps = self.cell.steps();
         let mut reported = (Instant::now(), self.samples());
         while self.learner.step() < steps {
@@ -288,18 +308,22 @@ impl<'a> Session<'a> {
         live.phase = Phase::Finishing;
         beacon.tell(live);
         // The checkpoint first: it refuses parameters that are not finite.
-        checkpoint::save(&self.dir.join(CHECKPOINT), self.cell, &self.learner, self.wall_s())?;
-        checkpoint::save_model(&self.dir.join(MODEL), self.cell, &self.learner)?;
+        let checkpoint = checkpoint::save(self.id, self.cell, &self.learner, self.wall_s())?;
+        let model = checkpoint::save_model(self.cell, &self.learner)?;
+        self.files.write(&[(CHECKPOINT, checkpoint), (MODEL, model)])?;
         if !self.finish(stop, progress)? {
             return self.interrupted(progress);
         }
-        write_status(self.dir, State::Done, self.samples(), self.wall_s(), None)?;
+        self.files.adopt(EVENTS)?;
+        self.files.write(&[status(State::Done, self.samples(), self.wall_s(), None)?])?;
+        // What the files may have been before is of no interest any more.
+        self.files.settle()?;
         progress(&Progress::Done);
         Ok(Outcome::Done)
     }
 
     /// Leaves off, with a checkpoint.
-    fn interrupted(&self, progress: &mut dyn FnMut(&Progress)) -> Result<Outcome> {
+    fn interrupted(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<Outcome> {
         self.save(State::Interrupted)?;
         progress(&Progress::Interrupted { samples: self.samples() });
         Ok(Outcome::Interrupted)
@@ -360,16 +384,21 @@ impl<'a> Session<'a> {
         let draws = self.draws.scope("eval").at(self.learner.step());
         let test_samples = self.cell.test_samples;
         let evaluation = evaluate(&self.learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
-        let wall_s = self.record(losses.iter().chain(&evaluation.metrics))?;
-        evaluation.write(self.dir)?;
-        write_status(self.dir, State::Running, self.samples(), wall_s, None)?;
+        let (metrics, wall_s) = self.record(losses.iter().chain(&evaluation.metrics))?;
+        let mut files = vec![metrics];
+        files.extend(evaluation.files()?);
+        files.push(status(State::Running, self.samples(), wall_s, None)?);
+        self.files.write(&files)?;
         let mut metrics = evaluation.metrics;
         metrics.retain(|(_, value)| value.is_finite());
         Ok(metrics)
     }
 
-    /// Adds values to the metrics, at this step, and writes them; the time of it.
-    fn record<'v>(&mut self, values: impl Iterator<Item = &'v (String, f64)>) -> Result<f64> {
+    /// Adds values to the metrics, at this step; their file, and the time of it.
+    fn record<'v>(
+        &mut self,
+        values: impl Iterator<Item = &'v (String, f64)>,
+    ) -> Result<((&'static str, Vec<u8>), f64)> {
         let (step, samples, wall_s) = (self.learner.step(), self.samples(), self.wall_s());
         let row = |(metric, value): &(String, f64)| Row {
             step,
@@ -381,8 +410,7 @@ impl<'a> Session<'a> {
         let rows: Vec<Row> = values.map(row).collect();
         self.events.append(&rows)?;
         self.metrics.0.extend(rows);
-        self.metrics.write(&self.dir.join(METRICS))?;
-        Ok(wall_s)
+        Ok(((METRICS, self.metrics.parquet()?), wall_s))
     }
 
     /// Measures once, at the end of the run, what the latents of labelled images are worth; whether it was not stopped.
@@ -397,18 +425,16 @@ impl<'a> Session<'a> {
             Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
             metrics => metrics?,
         };
-        self.record(metrics.iter())?;
+        let (file, _) = self.record(metrics.iter())?;
+        self.files.write(&[file])?;
         progress(&Progress::Evaluated { samples: self.samples(), metrics });
         Ok(true)
     }
 
     /// Writes a checkpoint; the metrics up to here were written before it.
-    fn save(&self, state: State) -> Result<()> {
-        checkpoint::save(&self.dir.join(CHECKPOINT), self.cell, &self.learner, self.wall_s())?;
-        write_status(self.dir, state, self.samples(), self.wall_s(), None)
+    fn save(&mut self, state: State) -> Result<()> {
+        let checkpoint = checkpoint::save(self.id, self.cell, &self.learner, self.wall_s())?;
+        let status = status(state, self.samples(), self.wall_s(), None)?;
+        self.files.write(&[(CHECKPOINT, checkpoint), status])
     }
-}
-
-fn write_status(dir: &Path, state: State, samples: u64, wall_s: f64, reason: Option<String>) -> Result<()> {
-    write_json(&dir.join(STATUS), &Status { state, samples, wall_s, reason })
 }

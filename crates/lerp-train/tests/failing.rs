@@ -87,7 +87,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         started: String::new(),
         command: String::new(),
     };
-    let record = RunRecord { id: cell.id(), title: Breaks::TITLE.into(), cell, provenance };
+    let record = RunRecord::new(cell, Breaks::TITLE, provenance);
     let dir = tempfile::tempdir().unwrap();
     let dataset = Lines;
     let (mut from, mut live) = (Vec::new(), Vec::new());

@@ -178,7 +178,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         &AtomicBool::new(false),
     )?;
     if args.write {
-        let files = evaluation.write(&args.dir)?;
+        let files = evaluation.write(&run)?;
         // Not on standard output, which a program may read.
         note(&format!("written again in {}: {}", args.dir.display(), files.join(", ")));
     }

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, env, fs, io::Write, path::Path, process::Comman
 
 use candle_core::{Device, Tensor, safetensors::load};
 use common::{parts, run, runs, squares};
-use lerp_train::{Row, Run, write_atomic};
+use lerp_train::{Row, Run};
 use serde_json::Value;
 
 const SEVEN: [&str; 7] = ["aae", "acai", "baseline", "denoising", "dropout", "vae", "vqvae"];
@@ -202,7 +202,7 @@ fn tables_keep_what_is_undefined_and_quote_what_has_commas() {
     let mut metrics = Run::read(&found[0]).unwrap().metrics().unwrap();
     let row = |value| Row { step: 2, samples: 128, metric: "eval/a, \"b\"".into(), value, wall_s: 1.5 };
     metrics.0.extend([row(f64::NAN), row(f64::NEG_INFINITY), row(1e-300)]);
-    metrics.write(&found[0].join("metrics.parquet")).unwrap();
+    std::fs::write(found[0].join("metrics.parquet"), metrics.parquet().unwrap()).unwrap();
     assert_eq!(parts(&run("export --variants baseline --seeds 0..2 --to csv", &[dir.path()])).0, 0);
     let read = |name: &str| fs::read_to_string(dir.path().join("export/csv").join(name)).unwrap();
     let (values, table) = (read("metrics.csv"), read("runs.csv"));
@@ -243,7 +243,7 @@ fn mistakes_are_one_sentence_and_what_has_no_model_is_named() {
     assert!(code == 0 && text.contains("Left out") && text.contains("lines-baseline-s0"), "{text}");
     // A damaged model is an error of that run alone.
     let bytes = fs::read(&dropout).unwrap();
-    write_atomic(&dropout, &bytes[..bytes.len() / 2]).unwrap();
+    lerp_files::replace(&dropout, &bytes[..bytes.len() / 2]).unwrap();
     let (code, text, errors) = parts(&run("export --to csv,models", &[&out]));
     assert!(code == 1 && text.contains("metrics.csv"), "{text}");
     assert!(errors.contains("is cut short or damaged") && errors.lines().count() == 1, "{errors}");

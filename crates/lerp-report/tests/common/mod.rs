@@ -43,11 +43,17 @@ impl Run<'_> {
         fs::create_dir_all(&dir).unwrap();
         let reason = (self.state == State::Failed).then(|| "loss <b>became</b> 50 % NaN".to_owned());
         let status = Status { state: self.state, samples: self.samples, wall_s: 60.0, reason };
-        let record = RunRecord { id: self.cell.id(), title: self.title.into(), cell: self.cell, provenance };
+        let record = RunRecord {
+            id: self.cell.id(),
+            title: self.title.into(),
+            cell: self.cell,
+            digests: false,
+            provenance,
+        };
         fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();
         fs::write(dir.join("status.json"), serde_json::to_string(&status).unwrap()).unwrap();
         if !self.rows.is_empty() {
-            Metrics(self.rows).write(&dir.join("metrics.parquet")).unwrap();
+            std::fs::write(dir.join("metrics.parquet"), Metrics(self.rows).parquet().unwrap()).unwrap();
         }
         dir
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Metrics, Run, runs_in, write_atomic};
+use lerp_train::{Metrics, Run, runs_in};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -89,7 +89,7 @@ fn chosen(args: &ExportArgs) -> Result<Vec<Loaded>> {
     if !dir.is_dir() {
         bail!("there is no folder {}", dir.display());
     }
-    let mut runs = if dir.join("run.toml").exists() { vec![Run::read(dir)?] } else { runs_in(dir)? };
+    let mut runs = if dir.join("run.toml").exists() { vec![Run::read(dir)?] } else { runs_in(dir)?.runs };
     if runs.is_empty() {
         bail!("{} has no runs; give the folder of a sweep, or of one of its runs", dir.display());
     }
@@ -138,7 +138,7 @@ fn resolved(path: &Path) -> PathBuf {
 /// Writes a file whole, and makes its folder.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(write_atomic(&folder.join(name), bytes)?)
+    Ok(lerp_files::replace(&folder.join(name), bytes)?)
 }
 
 /// The values of a record by name; those of a table in it as `network.depth`.

@@ -205,7 +205,7 @@ mod tests {
             hyper: Hyper::new(),
         };
         let provenance = provenance("cpu", 1, None, String::new());
-        let record = RunRecord { id: cell.id(), title: variant.into(), cell, provenance };
+        let record = RunRecord::new(cell, variant, provenance);
         serde_json::to_string(&Order { index, record }).unwrap() + "\n"
     }
 

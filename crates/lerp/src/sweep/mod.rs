@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Cell, Error, Outcome, Progress, RunLock, RunRecord, State, runs_in, write_atomic};
+use lerp_train::{Cell, Error, Outcome, Progress, RunLock, RunRecord, State, runs_in};
 use serde::Serialize;
 
 use crate::{
@@ -142,6 +142,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     })?;
 
     let done: Vec<RunRecord> = runs_in(&out)?
+        .runs
         .into_iter()
         .filter(|run| run.status.state == State::Done)
         .map(|run| run.record)
@@ -168,7 +169,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     if missing.is_empty() {
         say(&format!("Nothing to do: all {} runs in {} are complete.", cells.len(), out.display()));
     } else {
-        write_atomic(&out.join(RECORD), toml::to_string(&record)?.as_bytes())?;
+        lerp_files::replace(&out.join(RECORD), toml::to_string(&record)?.as_bytes())?;
     }
     let stop = stop_flag()?;
     let mut failed = Vec::new();
@@ -265,7 +266,7 @@ fn tell_estimate(cells: &[Cell], seconds: &[f64], jobs: usize, devices: &[String
 
 /// Tables, figures and the table on the terminal, from what there is by now.
 fn finish(out: &Path) -> Result<()> {
-    let trained = runs_in(out)?.iter().any(|run| run.dir.join("metrics.parquet").exists());
+    let trained = runs_in(out)?.runs.iter().any(|run| run.dir.join("metrics.parquet").exists());
     if !trained {
         return Ok(());
     }
@@ -320,12 +321,8 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     check_folder(&out, args.plan.config.as_deref())?;
     let threads = rayon::current_num_threads();
     let variant = registry.find(&cell.variant)?;
-    let record = RunRecord {
-        id: cell.id(),
-        title: variant.title().into(),
-        cell: cell.clone(),
-        provenance: provenance(&device_name, threads, shelf.images(&cell.dataset)?, command_line()),
-    };
+    let provenance = provenance(&device_name, threads, shelf.images(&cell.dataset)?, command_line());
+    let record = RunRecord::new(cell.clone(), variant.title(), provenance);
     let dir = out.join("runs").join(cell.id());
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     if !out.join(RECORD).exists() {
@@ -341,7 +338,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
             devices: &devices,
             cells: vec![cell.id()],
         };
-        write_atomic(&out.join(RECORD), toml::to_string(&sweep)?.as_bytes())?;
+        lerp_files::replace(&out.join(RECORD), toml::to_string(&sweep)?.as_bytes())?;
     }
     let mut display = Display::new(&cells, &[1.0], std::io::stderr().is_terminal());
     display.started(0);
@@ -360,7 +357,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
         Ok(Outcome::Done) => display.done(0),
         Ok(Outcome::Interrupted) => display.interrupted(0),
         // A run that never began is bad input, not a failure of the run.
-        Err(error @ (Error::Busy(_) | Error::BadFile { .. } | Error::File { .. })) => {
+        Err(error @ (Error::Busy(_) | Error::BadFile { .. } | Error::File(_))) => {
             display.finish();
             bail!("{error}");
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
 
 use anyhow::{Context, Result};
 use lerp_report::PixelReference;
-use lerp_train::{Cell, Error, of_pixels, write_atomic};
+use lerp_train::{Cell, Error, of_pixels};
 
 use crate::{say::say, shelf::Shelf};
 
@@ -68,7 +68,7 @@ pub fn references(shelf: &Shelf, out: &Path, cells: &[Cell], stop: &AtomicBool) 
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        write_atomic(&path, toml::to_string(&record)?.as_bytes())?;
+        lerp_files::replace(&path, toml::to_string(&record)?.as_bytes())?;
     }
     Ok(true)
 }

@@ -206,7 +206,6 @@ impl<'a> Queue<'a> {
         let Common { registry, shelf, threads, command, .. } = &self.common;
         let cell = &self.cells[index];
         let provenance = provenance(device, *threads, shelf.images(&cell.dataset)?, command.clone());
-        let title = registry.find(&cell.variant)?.title().into();
-        Ok(RunRecord { id: cell.id(), title, cell: cell.clone(), provenance })
+        Ok(RunRecord::new(cell.clone(), registry.find(&cell.variant)?.title(), provenance))
     }
 }

@@ -56,6 +56,7 @@ impl Folder {
             id: cell(variant).id(),
             title: variant.to_uppercase(),
             cell: cell(variant),
+            digests: false,
             provenance: Provenance {
                 version: "0.1.0".into(),
                 git: "unknown".into(),
@@ -76,7 +77,7 @@ impl Folder {
         let log: Vec<String> = (0..40).map(|i| format!("log line {i}")).collect();
         fs::write(dir.join("log.txt"), log.join("\n")).unwrap();
         if samples > 0 {
-            metrics(samples).write(&dir.join("metrics.parquet")).unwrap();
+            std::fs::write(dir.join("metrics.parquet"), metrics(samples).parquet().unwrap()).unwrap();
             images(&dir);
         }
         self

@@ -1,0 +1,75 @@
+//! Locks of folders.
+
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+};
+
+use crate::{Error, Result, plain, read};
+
+/// A lock file that this process alone holds, until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// What came of an attempt to lock.
+#[derive(Debug)]
+pub enum Locked {
+    /// It is ours.
+    Ours(Lock),
+    /// Another process holds it.
+    Busy,
+}
+
+impl Lock {
+    /// Takes the lock at `path`; the file is created where there is none, and never changed: what is called like a lock may
+    /// be something else.
+    ///
+    /// # Errors
+    /// If it cannot be created or locked, or is not a plain file.
+    pub fn take(path: &Path) -> Result<Locked> {
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = plain::open_with(options, path).map_err(Error::at("lock", path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Locked::Ours(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(Locked::Busy),
+            Err(TryLockError::Error(problem)) => Err(Error::at("lock", path)(problem)),
+        }
+    }
+
+    /// Whether the file at `path` is an empty plain file, as locks are.
+    pub fn looks_like_one(path: &Path) -> bool {
+        read(path, 0).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holds_it_and_the_file_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".lock");
+        std::fs::write(&path, "precious").unwrap();
+        let Locked::Ours(lock) = Lock::take(&path).unwrap() else { panic!("nobody else has it") };
+        assert!(matches!(Lock::take(&path).unwrap(), Locked::Busy));
+        drop(lock);
+        assert!(matches!(Lock::take(&path).unwrap(), Locked::Ours(_)));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+        assert!(!Lock::looks_like_one(&path));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, path) = (dir.path().join("target"), dir.path().join(".lock"));
+        std::fs::write(&target, "precious").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        assert!(Lock::take(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,128 @@
+//! Plain files and folders: no links, pipes or devices.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Read},
+    path::Path,
+};
+
+use crate::{Error, Result};
+
+/// Opens the plain file at `path` to read.
+///
+/// # Errors
+/// If there is none, or something else is there: a link, a folder, a pipe, a device.
+pub fn open(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    open_with(options, path).map_err(Error::at("read", path))
+}
+
+/// Opens what is at `path`, if it is a plain file, without waiting for the other end of a pipe.
+pub fn open_with(mut options: OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
+    }
+    if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link, which is not followed"));
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(ErrorKind::InvalidInput, "it is not a plain file"))
+    }
+}
+
+/// Reads the plain file at `path`, if it has at most `most` bytes.
+///
+/// # Errors
+/// If there is none, it is larger, or something else is there: a link, a folder, a pipe, a device.
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = open(path)?;
+    let bad = Error::at("read", path);
+    let mut bytes = Vec::new();
+    // A file may grow while it is read, and one of the system's may say that it is empty.
+    match file.take(most.saturating_add(1)).read_to_end(&mut bytes) {
+        Err(problem) => Err(bad(problem)),
+        Ok(read) if read as u64 > most => {
+            let problem = format!("it has more than {most} bytes, which no such file has");
+            Err(bad(io::Error::new(ErrorKind::InvalidData, problem)))
+        }
+        Ok(_) => Ok(bytes),
+    }
+}
+
+/// [`read`], as text.
+///
+/// # Errors
+/// As [`read`], and if it is not UTF-8.
+pub fn read_to_string(path: &Path, most: u64) -> Result<String> {
+    let not_text = |_| io::Error::new(ErrorKind::InvalidData, "it is not text");
+    String::from_utf8(read(path, most)?).map_err(not_text).map_err(Error::at("read", path))
+}
+
+/// Whether `path` is a folder, and not a link to one.
+pub fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// Creates the folder `path`, where there is none, in a folder that is there.
+///
+/// # Errors
+/// If it cannot be created, or something else is there; a link to a folder is something else.
+pub fn make_folder(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(problem) if problem.kind() == ErrorKind::AlreadyExists && is_folder(path) => Ok(()),
+        Err(problem) if problem.kind() == ErrorKind::AlreadyExists => {
+            let problem = io::Error::new(ErrorKind::AlreadyExists, "something else than a folder is there");
+            Err(Error::at("create", path)(problem))
+        }
+        created => created.map_err(Error::at("create", path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        assert!(read(&path, 4).unwrap_err().is_not_found());
+        fs::write(&path, "1234").unwrap();
+        assert_eq!(read(&path, 4).unwrap(), b"1234");
+        assert!(
+            read(&path, 3)
+                .unwrap_err()
+                .to_string()
+                .ends_with("it has more than 3 bytes, which no such file has")
+        );
+        fs::write(&path, b"\xff").unwrap();
+        assert!(read_to_string(&path, 9).unwrap_err().to_string().ends_with("it is not text"));
+        assert!(read(dir.path(), 4).is_err());
+        make_folder(dir.path()).unwrap();
+        assert!(make_folder(&path).is_err() && !is_folder(&path));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_pipes_and_devices_are_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("secret"), "secret").unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        for (link, target) in [("link", "secret"), ("folder-link", "folder"), ("nowhere", "nothing")] {
+            std::os::unix::fs::symlink(at(target), at(link)).unwrap();
+        }
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        for name in ["link", "folder-link", "nowhere", "pipe"] {
+            assert!(read(&at(name), 100).is_err(), "{name}");
+        }
+        assert!(read(Path::new("/dev/zero"), 100).is_err());
+        assert!(make_folder(&at("folder-link")).is_err() && !is_folder(&at("folder-link")));
+    }
+}

@@ -1,0 +1,298 @@
+//! `digests.json`: SHA-256 of the files of a run, so that a file that was changed, damaged or exchanged is not read as a
+//! result.
+//!
+//! Two files cannot be replaced in one move. So a file's coming digest is added to the list first, beside the digest that it
+//! has; then the file is replaced; and with the next write the old digest goes. A process that is killed in between leaves
+//! a file of which both digests are known.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The list's name.
+pub(crate) const DIGESTS: &str = "digests.json";
+
+/// Most bytes of the list, and of a run's record and status.
+pub(crate) const SMALL: u64 = 1 << 20;
+
+/// Most bytes of any other file of a run.
+const LARGE: u64 = 1 << 34;
+
+/// Digests of the files of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct List {
+    /// The run's id.
+    run: String,
+    /// By name of the file: what it may be, the oldest first.
+    files: BTreeMap<String, Vec<String>>,
+}
+
+impl List {
+    /// That of the run in `dir`; none if there is none.
+    fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(DIGESTS);
+        let text = match lerp_files::read_to_string(&path, SMALL) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            text => text?,
+        };
+        let list = serde_json::from_str(&text);
+        list.map(Some).map_err(|e| Error::bad_file(&path, format!("is damaged ({e}); {REDO}")))
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::bad_file(&dir.join(DIGESTS), format!("cannot be made: {e}")))?;
+        Ok(lerp_files::replace(&dir.join(DIGESTS), format!("{text}\n").as_bytes())?)
+    }
+}
+
+/// What to do about a file without which a run's numbers cannot be told.
+pub(crate) const REDO: &str = "delete the run's folder to redo it";
+
+/// What to do about a file that a report can do without and that a model can make again.
+pub(crate) const AGAIN: &str =
+    "delete this file; where the run still has its model, `lerp eval RUN --write` makes it again";
+
+/// What to do about a damaged file called `name`.
+fn remedy(name: &str) -> &'static str {
+    use crate::rundir::{CHECKPOINT, METRICS, MODEL, RUN, STATUS};
+    match name {
+        RUN | STATUS | METRICS => REDO,
+        CHECKPOINT => "delete it to train this cell from the start",
+        MODEL => "delete the run's folder to train it again",
+        _ => AGAIN,
+    }
+}
+
+/// What the list of a run says of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// There is a list, of this run.
+    Here,
+    /// There is none: the run was made by a version that kept none.
+    Nowhere,
+}
+
+/// Whether the run `id` in `dir` has a list.
+///
+/// # Errors
+/// If the list is damaged or of another run.
+pub(crate) fn kept(dir: &Path, id: &str) -> Result<Kept> {
+    match List::read(dir)? {
+        None => Ok(Kept::Nowhere),
+        Some(list) if list.run == id => Ok(Kept::Here),
+        Some(list) => {
+            let problem = format!("is of the run {}, not of {id}; {REDO}", list.run);
+            Err(Error::bad_file(&dir.join(DIGESTS), problem))
+        }
+    }
+}
+
+/// Reads the file `name` of the run in `dir`; none if there is none. A run may be written meanwhile.
+///
+/// # Errors
+/// If it cannot be read, or is not what the list of digests says.
+pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+    let path = dir.join(name);
+    let mut list = List::read(dir)?;
+    loop {
+        let bytes = match lerp_files::read(&path, LARGE) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            bytes => bytes?,
+        };
+        let Some(known) = &list else { return Ok(Some(bytes)) };
+        let digests = known.files.get(name).map_or(&[][..], Vec::as_slice);
+        if digests.contains(&lerp_files::digest(&bytes)) {
+            return Ok(Some(bytes));
+        }
+        // The list is written before the file, so a file that its writer has just replaced is in a newer list.
+        let newer = List::read(dir)?;
+        if newer == list {
+            let problem = if digests.is_empty() {
+                format!("is not in the run's {DIGESTS}, so it is not the run's; {}", remedy(name))
+            } else {
+                format!(
+                    "was changed or damaged after it was written ({DIGESTS} has another digest); {}",
+                    remedy(name)
+                )
+            };
+            return Err(Error::bad_file(&path, problem));
+        }
+        list = newer;
+    }
+}
+
+/// The folder of a run, for the one who writes in it.
+#[derive(Debug)]
+pub(crate) struct RunFiles {
+    dir: PathBuf,
+    list: List,
+}
+
+impl RunFiles {
+    /// The folder of the run `id`. The files of a run that has no list are taken as they are.
+    ///
+    /// # Errors
+    /// If the list is damaged or of another run, or a file cannot be read.
+    pub fn open(dir: &Path, id: &str) -> Result<Self> {
+        let adopted = kept(dir, id)? == Kept::Nowhere;
+        let empty = || List { run: id.to_owned(), files: BTreeMap::new() };
+        let mut list = List::read(dir)?.unwrap_or_else(empty);
+        for name in crate::rundir::LISTED {
+            let now = match lerp_files::read(&dir.join(name), LARGE) {
+                Err(error) if error.is_not_found() => {
+                    list.files.remove(*name);
+                    continue;
+                }
+                bytes => lerp_files::digest(&bytes?),
+            };
+            let digests = list.files.entry((*name).to_owned()).or_default();
+            // Of a file that is none of these, its reader will say so.
+            if adopted || digests.contains(&now) {
+                *digests = vec![now];
+            }
+        }
+        Ok(Self { dir: dir.to_owned(), list })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Replaces files, each entirely or not at all, in this order.
+    ///
+    /// # Errors
+    /// If one cannot be written; those before it are.
+    pub fn write(&mut self, files: &[(&str, Vec<u8>)]) -> Result<()> {
+        let digests: Vec<String> = files.iter().map(|(_, bytes)| lerp_files::digest(bytes)).collect();
+        for ((name, _), digest) in files.iter().zip(&digests) {
+            let known = self.list.files.entry((*name).to_owned()).or_default();
+            if !known.contains(digest) {
+                known.push(digest.clone());
+            }
+        }
+        self.list.write(&self.dir)?;
+        for ((name, bytes), digest) in files.iter().zip(digests) {
+            lerp_files::replace(&self.dir.join(name), bytes)?;
+            self.list.files.insert((*name).to_owned(), vec![digest]);
+        }
+        Ok(())
+    }
+
+    /// Takes what is in a file that grew by appending as it is.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn adopt(&mut self, name: &str) -> Result<()> {
+        let digest = lerp_files::digest(&lerp_files::read(&self.dir.join(name), LARGE)?);
+        self.list.files.insert(name.to_owned(), vec![digest]);
+        self.settle()
+    }
+
+    /// Writes the list with what every file is now, and nothing else.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn settle(&self) -> Result<()> {
+        self.list.write(&self.dir)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::rundir::{METRICS, STATUS};
+
+    fn digests(dir: &Path, name: &str) -> usize {
+        List::read(dir).unwrap().unwrap().files[name].len()
+    }
+
+    #[test]
+    fn a_change_or_a_file_of_another_run_is_noticed() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [a, b] = dirs.each_ref().map(|dir| dir.path());
+        for (dir, text) in [(a, "of a"), (b, "of b")] {
+            let mut files = RunFiles::open(dir, text).unwrap();
+            files.write(&[(METRICS, text.into()), (STATUS, "{}".into())]).unwrap();
+        }
+        assert_eq!(read(a, METRICS).unwrap().unwrap(), b"of a");
+        assert_eq!(read(a, "paths.safetensors").unwrap(), None);
+        assert!(kept(a, "of b").unwrap_err().to_string().contains("is of the run of a, not of of b"));
+        fs::copy(b.join(METRICS), a.join(METRICS)).unwrap();
+        let changed = read(a, METRICS).unwrap_err().to_string();
+        assert!(
+            changed.contains("was changed or damaged") && changed.contains("delete the run's folder"),
+            "{changed}"
+        );
+        fs::write(a.join("paths.safetensors"), "strange").unwrap();
+        let strange = read(a, "paths.safetensors").unwrap_err().to_string();
+        assert!(strange.contains("is not in the run's digests.json"), "{strange}");
+        fs::write(a.join(DIGESTS), "{").unwrap();
+        assert!(read(a, STATUS).unwrap_err().to_string().contains("is damaged"));
+    }
+
+    #[test]
+    fn a_kill_between_two_moves_leaves_files_that_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let mut files = RunFiles::open(dir, "x").unwrap();
+        files.write(&[(METRICS, "one".into())]).unwrap();
+        // As if the process was killed after the list was written, and before the file was.
+        let mut list = List::read(dir).unwrap().unwrap();
+        list.files.get_mut(METRICS).unwrap().push(lerp_files::digest(b"two"));
+        list.write(dir).unwrap();
+        assert_eq!(read(dir, METRICS).unwrap().unwrap(), b"one");
+        fs::write(dir.join(METRICS), "two").unwrap();
+        assert_eq!(read(dir, METRICS).unwrap().unwrap(), b"two");
+        // Who goes on knows which it is.
+        let mut files = RunFiles::open(dir, "x").unwrap();
+        files.settle().unwrap();
+        assert_eq!(digests(dir, METRICS), 1);
+        files.write(&[(METRICS, "three".into())]).unwrap();
+        assert_eq!((read(dir, METRICS).unwrap().unwrap(), digests(dir, METRICS)), (b"three".to_vec(), 2));
+        fs::write(dir.join(METRICS), "one").unwrap();
+        assert!(read(dir, METRICS).is_err());
+    }
+
+    #[test]
+    fn a_run_without_a_list_gets_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        fs::write(dir.join(METRICS), "old").unwrap();
+        assert_eq!(
+            (kept(dir, "x").unwrap(), read(dir, METRICS).unwrap().unwrap()),
+            (Kept::Nowhere, b"old".to_vec())
+        );
+        RunFiles::open(dir, "x").unwrap().write(&[(STATUS, "{}".into())]).unwrap();
+        assert_eq!(
+            (kept(dir, "x").unwrap(), read(dir, METRICS).unwrap().unwrap()),
+            (Kept::Here, b"old".to_vec())
+        );
+    }
+
+    #[test]
+    fn a_reader_beside_a_writer_never_sees_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let mut files = RunFiles::open(dir, "x").unwrap();
+        files.write(&[(METRICS, vec![0; 100])]).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                for step in 1..=100 {
+                    files.write(&[(METRICS, vec![step; 100])]).unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                assert_eq!(read(dir, METRICS).unwrap().unwrap().len(), 100);
+            }
+        });
+    }
+}
