@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 pub use caught::caught;
 pub use lock::{Lock, Locked};
 pub use plain::{is_folder, make_folder, open, read, read_to_string};
-pub use replace::{is_leftover, remove_leftovers, replace, replace_unsynced};
+pub use replace::{STALE, is_leftover, remove_leftovers, replace, replace_unsynced};
 pub use text::{file_stem, is_word, printable};
 
 /// A file or folder that could not be read or written.

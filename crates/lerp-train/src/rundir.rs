@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use lerp_files::{Lock, Locked, is_folder, is_leftover, make_folder, remove_leftovers};
+use lerp_files::{Lock, Locked, STALE, is_folder, is_leftover, make_folder, remove_leftovers};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -335,7 +335,7 @@ impl RunLock {
         match Lock::take(&dir.join(LOCK))? {
             Locked::Busy => Err(Error::Busy(dir.to_owned())),
             Locked::Ours(lock) => {
-                remove_leftovers(dir);
+                remove_leftovers(dir, STALE);
                 Ok(Self { _lock: lock })
             }
         }
