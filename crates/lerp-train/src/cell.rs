@@ -36,8 +36,8 @@ pub struct Cell {
     /// sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_restarts: Option<usize>,
-    /// How exactly convolutions multiply. Full `f32` is not written, and nor was anything by versions that kept no digests:
-    /// theirs is told by the device ([`RunRecord::complete`]).
+    /// How exactly convolutions multiply. Full `f32` is not written. Versions that kept no digests wrote nothing: of their
+    /// runs the device tells it.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
     /// Size of encoder and decoder.

@@ -51,7 +51,7 @@ pub fn estimate(
     let threads = at_once.1;
     let mut known: HashMap<String, Option<f64>> = HashMap::new();
     let mut failures = Vec::new();
-    let mut seconds = |cell: &Cell| {
+    let seconds = |cell: &Cell| {
         let dataset = shelf.get(&cell.dataset).ok()?;
         // Hyperparameters hardly change the time, and a grid has many.
         let key = format!("{} {} {} {:?}", cell.dataset, cell.variant, cell.batch, cell.network);
@@ -87,7 +87,7 @@ pub fn estimate(
         });
         Some(left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth)
     };
-    let seconds = cells.iter().map(&mut seconds).collect();
+    let seconds = cells.iter().map(seconds).collect();
     (seconds, failures)
 }
 
