@@ -59,6 +59,9 @@ const KEPT_APART: &[(&str, &[&str])] = &[
 /// The only crate in which `unsafe` may stand.
 const UNSAFE: &str = "lerp-kernels";
 
+/// The only source file in which numbers may be cast to `f64`: it brings them to the CPU first.
+const WIDE: &str = "crates/lerp-core/src/host.rs";
+
 /// Lines beyond which a source file is no longer read in one sitting.
 const LONGEST_FILE: usize = 600;
 
@@ -153,7 +156,24 @@ fn source(place: &str, text: &str) -> Vec<String> {
     if !place.starts_with(&format!("crates/{UNSAFE}/")) && text.contains(concat!("allow(uns", "afe_code")) {
         faults.push(format!("{place} allows unsafe code, which only {UNSAFE} may"));
     }
+    if place != WIDE && !of_tests(place) && casts_to_f64(text.split("#[cfg(test)]").next().unwrap_or(text)) {
+        faults.push(format!(
+            "{place} casts to f64, which not every device can; use lerp_core::scalar or on_host ({WIDE})"
+        ));
+    }
     faults
+}
+
+/// Whether a source file is part of tests alone.
+fn of_tests(place: &str) -> bool {
+    place.split('/').any(|part| part == "tests" || part == "tests.rs")
+}
+
+/// Whether a tensor is cast to `f64` by name, however the call is written.
+fn casts_to_f64(text: &str) -> bool {
+    let text: String = text.split_whitespace().collect();
+    let mut casts = text.split("to_dtype(").skip(1).filter_map(|rest| rest.split([')', '(']).next());
+    casts.any(|dtype| dtype.trim_end_matches(',').rsplit("::").next() == Some("F64"))
 }
 
 #[cfg(test)]
@@ -184,5 +204,29 @@ mod tests {
         assert_eq!(source("crates/lerp-nn/src/a.rs", word).len(), 1);
         assert!(source("crates/lerp-kernels/src/a.rs", word).is_empty());
         assert_eq!(source("a.rs", &"\n".repeat(601)).len(), 1);
+    }
+
+    #[test]
+    fn casts_to_f64_are_for_the_host_alone() {
+        for cast in [
+            "x.to_dtype(DType::F64)?",
+            "x.to_dtype(candle_core::DType::F64)",
+            "x.to_dtype(\n    DType::F64,\n)",
+            "x.to_dtype(F64)",
+            "x.to_dtype(DType::F32)?.to_dtype( DType :: F64 )",
+        ] {
+            assert_eq!(source("crates/lerp-train/src/a.rs", cast).len(), 1, "{cast}");
+            assert!(source(WIDE, cast).is_empty());
+            assert!(source("crates/lerp-train/tests/a.rs", cast).is_empty());
+            assert!(
+                source("crates/lerp-train/src/a.rs", &format!("#[cfg(test)]\nmod tests {{ {cast} }}"))
+                    .is_empty()
+            );
+        }
+        for other in
+            ["x.to_dtype(DType::F32)?; Tensor::zeros(3, DType::F64, &Device::Cpu)", "x.to_dtype(dtype)"]
+        {
+            assert!(source("crates/lerp-train/src/a.rs", other).is_empty(), "{other}");
+        }
     }
 }

@@ -68,6 +68,12 @@ pub trait Autoencoder: Send {
 
     /// The losses of one training step on the batch `x`.
     ///
+    /// They depend on `x`, `draws`, parameters and buffers alone: a GPU records the launches of a step and repeats them
+    /// without calling this again. A counter in the model, or a schedule computed on the host from [`Draws::step`], would
+    /// stand still there and start anew when a run is resumed. [`Draws::step_tensor`] has the number of the step as a tensor,
+    /// from which a schedule is computed ("the critic every fifth step" is its loss times 0 or 1); what must outlive a step is
+    /// a buffer ([`ParamStore`]). The conformance check finds what does not keep to this.
+    ///
     /// # Shapes
     /// `x` `[batch, height, width, channels]`; every loss and term is a scalar, `[]`.
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives>;
@@ -92,7 +98,8 @@ pub trait Autoencoder: Send {
         Ok(None)
     }
 
-    /// Called after every group was updated, with what [`Objectives::carry`] held.
+    /// Called after every group was updated, with what [`Objectives::carry`] held. It is part of what a GPU records, and
+    /// keeps to the rule of [`Autoencoder::objectives`].
     fn after_step(&self, carry: &[Tensor]) -> Result<()> {
         let _ = carry;
         Ok(())

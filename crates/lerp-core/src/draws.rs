@@ -5,7 +5,14 @@
 //! and every device sees the same numbers: they are made on the host and moved, or made on the device by a
 //! [`Generator`] that computes the same function.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 
@@ -29,16 +36,24 @@ pub struct Place {
     pub step: u64,
     /// Hash of the scoped stream's name: the counter's last word.
     pub stream: u32,
+    /// Whether a generator that keeps a step of its own takes that instead.
+    pub own_step: bool,
 }
 
 /// Makes draws on a device, with the numbers that the host would make: the same bits for uniform ones; normal ones
 /// may differ in the last place of `f32`.
 pub trait Generator: Debug + Send + Sync {
-    /// The draw `what` at `place`; a generator may have a step of its own, which then counts instead.
+    /// The draw `what` at `place`.
     ///
     /// # Shapes
     /// The result has `shape`; it is `f64` for [`Draw::UniformF64`], otherwise `f32`.
     fn draw(&self, what: Draw, place: Place, shape: &Shape) -> Result<Tensor>;
+
+    /// The number of the step: `step`, or the one that the generator keeps, if it keeps one and `own_step`.
+    ///
+    /// # Shapes
+    /// `[]`, `f32`.
+    fn step(&self, step: u64, own_step: bool) -> Result<Tensor>;
 }
 
 /// A source of draws, fixed to a seed, a step and a scope.
@@ -54,6 +69,10 @@ pub struct Draws {
     dtype: DType,
     replay: Option<Arc<BTreeMap<String, Tensor>>>,
     generator: Option<Arc<dyn Generator>>,
+    /// Whether the generator's own step counts, if it keeps one.
+    own_step: bool,
+    /// Becomes true when the step, or what was made of it, is read on the host.
+    watch: Option<Arc<AtomicBool>>,
 }
 
 impl Draws {
@@ -67,6 +86,8 @@ impl Draws {
             dtype: DType::F32,
             replay: None,
             generator: None,
+            own_step: false,
+            watch: None,
         }
     }
 
@@ -75,10 +96,10 @@ impl Draws {
         Self { replay: Some(Arc::new(tensors)), ..Self::new(0, device) }
     }
 
-    /// The same source at another step.
+    /// The same source at another step: at this one, also if a generator keeps one of its own.
     #[must_use]
     pub fn at(&self, step: u64) -> Self {
-        Self { step, ..self.clone() }
+        Self { step, own_step: false, ..self.clone() }
     }
 
     /// The same source with `name/` put before every stream, so that training and evaluation never share a draw.
@@ -93,10 +114,29 @@ impl Draws {
         Self { dtype, ..self.clone() }
     }
 
-    /// The same source, tensors made by `generator`.
+    /// The same source, tensors made by `generator`, at the step that it keeps, if it keeps one.
     #[must_use]
     pub fn made_by(&self, generator: Arc<dyn Generator>) -> Self {
-        Self { generator: Some(generator), ..self.clone() }
+        Self { generator: Some(generator), own_step: true, ..self.clone() }
+    }
+
+    /// The same source, which, like all that are made from it, notes whether anything that depends on the step was read on
+    /// the host; see [`Draws::read_on_host`].
+    #[must_use]
+    pub fn watched(&self) -> Self {
+        Self { watch: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// Whether, since [`Draws::watched`], the number of the step or numbers drawn at it were read on the host: whoever
+    /// repeats recorded work would go on with what they were then.
+    pub fn read_on_host(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.load(Ordering::Relaxed))
+    }
+
+    fn note(&self) {
+        if let Some(watch) = &self.watch {
+            watch.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether tensors are made on the device.
@@ -109,14 +149,30 @@ impl Draws {
         &self.device
     }
 
-    /// The step at which it stands. A GPU repeats a recorded step, with whatever number was computed from this then; draws
-    /// alone follow it there.
+    /// The step at which it stands, on the host: for datasets. A variant takes [`Draws::step_tensor`]: a GPU repeats a
+    /// recorded step without asking the variant again, so a step in which this is read is not recorded and takes longer.
     pub fn step(&self) -> u64 {
+        self.note();
         self.step
     }
 
-    /// `n` draws of 32 random bits, such as the keys of a permutation.
+    /// The number of the step, from 0, on the device, in the source's type (`f32` counts exactly up to 2²⁴): what a schedule
+    /// is computed from. It is right in a recorded step too.
+    ///
+    /// # Shapes
+    /// `[]`.
+    pub fn step_tensor(&self) -> Result<Tensor> {
+        match &self.generator {
+            Some(generator) => generator.step(self.step, self.own_step)?.to_dtype(self.dtype),
+            None => {
+                Tensor::new(self.step as f64, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)
+            }
+        }
+    }
+
+    /// `n` draws of 32 random bits, such as the keys of a permutation, on the host.
     pub fn words(&self, stream: &str, n: usize) -> Vec<u32> {
+        self.note();
         let mut out: Vec<u32> = self.blocks(stream, n).flatten().collect();
         out.truncate(n);
         out
@@ -127,7 +183,7 @@ impl Draws {
     /// # Shapes
     /// The result has `shape`; element `i` in row-major order is draw number `i` of the stream.
     pub fn uniform(&self, stream: &str, shape: impl Into<Shape>) -> Result<Tensor> {
-        self.tensor(Draw::Uniform, stream, shape.into(), |n| self.uniforms(stream, n))
+        self.tensor(Draw::Uniform, stream, shape.into(), |n| self.make_uniforms(stream, n))
     }
 
     /// Uniform draws in `[0, 1)` with 53 random bits each, as `f64` whatever the source's type.
@@ -137,7 +193,7 @@ impl Draws {
     pub fn uniform_f64(&self, stream: &str, n: usize) -> Result<Tensor> {
         match &self.generator {
             Some(generator) => generator.draw(Draw::UniformF64, self.place(stream), &n.into()),
-            None => Tensor::from_vec(self.uniforms_f64(stream, n), n, &self.device),
+            None => Tensor::from_vec(self.make_uniforms_f64(stream, n), n, &self.device),
         }
     }
 
@@ -146,11 +202,28 @@ impl Draws {
     /// # Shapes
     /// The result has `shape`.
     pub fn normal(&self, stream: &str, shape: impl Into<Shape>) -> Result<Tensor> {
-        self.tensor(Draw::Normal, stream, shape.into(), |n| self.normals(stream, n))
+        self.tensor(Draw::Normal, stream, shape.into(), |n| self.make_normals(stream, n))
     }
 
-    /// `n` uniform draws in `[0, 1)`; equal to [`Draws::uniform`]'s.
+    /// `n` uniform draws in `[0, 1)` on the host; equal to [`Draws::uniform`]'s.
     pub fn uniforms(&self, stream: &str, n: usize) -> Vec<f32> {
+        self.note();
+        self.make_uniforms(stream, n)
+    }
+
+    /// `n` uniform draws in `[0, 1)` with 53 random bits each, on the host; equal to [`Draws::uniform_f64`]'s.
+    pub fn uniforms_f64(&self, stream: &str, n: usize) -> Vec<f64> {
+        self.note();
+        self.make_uniforms_f64(stream, n)
+    }
+
+    /// `n` standard normal draws on the host; equal to [`Draws::normal`]'s.
+    pub fn normals(&self, stream: &str, n: usize) -> Vec<f32> {
+        self.note();
+        self.make_normals(stream, n)
+    }
+
+    fn make_uniforms(&self, stream: &str, n: usize) -> Vec<f32> {
         let mut out = Vec::with_capacity(n + 3);
         for block in self.blocks(stream, n) {
             out.extend(block.map(|bits| (bits >> 8) as f32 / 16_777_216.0));
@@ -159,8 +232,7 @@ impl Draws {
         out
     }
 
-    /// `n` uniform draws in `[0, 1)` with 53 random bits each.
-    pub fn uniforms_f64(&self, stream: &str, n: usize) -> Vec<f64> {
+    fn make_uniforms_f64(&self, stream: &str, n: usize) -> Vec<f64> {
         let mut out = Vec::with_capacity(n + 1);
         for [a, b, c, d] in self.blocks(stream, 2 * n) {
             out.extend([(a, b), (c, d)].map(|(hi, lo)| {
@@ -171,8 +243,7 @@ impl Draws {
         out
     }
 
-    /// `n` standard normal draws; equal to [`Draws::normal`]'s.
-    pub fn normals(&self, stream: &str, n: usize) -> Vec<f32> {
+    fn make_normals(&self, stream: &str, n: usize) -> Vec<f32> {
         let mut out = Vec::with_capacity(n + 3);
         for [a, b, c, d] in self.blocks(stream, n) {
             for (u, v) in [(a, b), (c, d)] {
@@ -210,12 +281,13 @@ impl Draws {
     }
 
     fn place(&self, stream: &str) -> Place {
-        Place { seed: self.seed, step: self.step, stream: stream_hash(&self.scope, stream) }
+        let stream = stream_hash(&self.scope, stream);
+        Place { seed: self.seed, step: self.step, stream, own_step: self.own_step }
     }
 
     /// Blocks of four words, enough for `words` of them.
     fn blocks(&self, stream: &str, words: usize) -> impl Iterator<Item = [u32; 4]> {
-        let Place { seed, step, stream } = self.place(stream);
+        let Place { seed, step, stream, .. } = self.place(stream);
         let key = [seed as u32, (seed >> 32) as u32];
         let step = [step as u32, (step >> 32) as u32];
         (0..words.div_ceil(4)).map(move |block| philox([block as u32, step[0], step[1], stream], key))
@@ -282,6 +354,63 @@ mod tests {
         ] {
             assert_ne!(base, other);
         }
+    }
+
+    #[test]
+    fn what_is_read_of_the_step_on_the_host_is_noted_and_what_stays_on_the_device_is_not() {
+        let draws = || Draws::new(1, &Device::Cpu).at(5).scope("train").watched();
+        let on_device: [&dyn Fn(&Draws) -> Tensor; 4] = [
+            &|draws| draws.step_tensor().unwrap(),
+            &|draws| draws.uniform("u", 3).unwrap(),
+            &|draws| draws.uniform_f64("u", 3).unwrap(),
+            &|draws| draws.normal("n", 3).unwrap(),
+        ];
+        for draw in on_device {
+            let draws = draws();
+            draw(&draws);
+            assert!(!draws.read_on_host());
+        }
+        let on_host: [&dyn Fn(&Draws) -> f64; 5] = [
+            &|draws| draws.step() as f64,
+            &|draws| draws.words("w", 1)[0] as f64,
+            &|draws| draws.uniforms("u", 1)[0] as f64,
+            &|draws| draws.uniforms_f64("u", 1)[0],
+            &|draws| draws.normals("n", 1)[0] as f64,
+        ];
+        for draw in on_host {
+            let draws = draws();
+            // Also through a source that was made from it.
+            draw(&draws.scope("inner").at(3));
+            assert!(draws.read_on_host());
+        }
+        let unwatched = Draws::new(1, &Device::Cpu);
+        unwatched.step();
+        assert!(!unwatched.read_on_host());
+    }
+
+    /// Keeps the step 40, and draws nothing but the number of the step.
+    #[derive(Debug)]
+    struct Forty;
+
+    impl Generator for Forty {
+        fn draw(&self, _: Draw, place: Place, shape: &Shape) -> Result<Tensor> {
+            self.step(place.step, place.own_step)?.broadcast_as(shape)
+        }
+        fn step(&self, step: u64, own_step: bool) -> Result<Tensor> {
+            Tensor::new(if own_step { 40.0 } else { step as f32 }, &Device::Cpu)
+        }
+    }
+
+    #[test]
+    fn the_step_as_a_tensor_is_the_generators_own_unless_another_is_asked_for() {
+        let number = |tensor: Result<Tensor>| tensor.unwrap().to_scalar::<f32>().unwrap();
+        let host = Draws::new(1, &Device::Cpu).at(7);
+        assert_eq!(number(host.step_tensor()), 7.0);
+        assert_eq!(host.with_dtype(DType::F64).step_tensor().unwrap().to_scalar::<f64>().unwrap(), 7.0);
+        let kept = host.made_by(Arc::new(Forty)).scope("train");
+        assert_eq!((number(kept.step_tensor()), number(kept.normal("n", ()))), (40.0, 40.0));
+        let asked = kept.at(3);
+        assert_eq!((number(asked.step_tensor()), number(asked.normal("n", ()))), (3.0, 3.0));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!   [`Of`] make one from a typed configuration.
 //! * [`ParamStore`]: ordered, grouped parameters and buffers.
 //! * [`Draws`]: random numbers without state: a pure function of (seed, stream, step, index).
+//! * [`scalar`], [`on_host`]: numbers of a device, read on the host.
 //!
 //! This crate touches no file and parses no command line.
 //!
@@ -16,16 +17,20 @@ mod autoencoder;
 mod draws;
 mod error;
 mod gradients;
+mod host;
 mod hyper;
 mod model;
 mod params;
+mod precision;
 mod spec;
 
 pub use autoencoder::{Autoencoder, Backward, Build, Loss, Objectives, Term, Variant};
 pub use draws::{Draw, Draws, Generator, Place};
 pub use error::{Error, Result};
 pub use gradients::{gradients, leave};
+pub use host::{on_host, scalar};
 pub use hyper::{Hyper, check_hyper, check_range, nearest};
 pub use model::{Model, Of};
 pub use params::{AUTOENCODER, Buffer, CRITIC, Group, Param, ParamStore};
+pub use precision::Precision;
 pub use spec::{ImageShape, LatentShape, Network, Spec};

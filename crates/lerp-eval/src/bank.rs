@@ -1,6 +1,6 @@
 //! The nearest of many lines, by cosine distance.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use lerp_data::{Lines, draw_line};
 use rayon::prelude::*;
 
@@ -95,7 +95,7 @@ impl LineBank {
             return Err(Error::Shape { what: "images of lines", wanted, given: images.dims().to_vec() });
         }
         // First to the host: some devices know no f64.
-        let pixels = images.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let pixels = lerp_core::on_host(images)?.flatten_all()?.to_vec1::<f64>()?;
         let blocks = pixels.par_chunks(LANES * PIXELS).flat_map_iter(|block| self.nearest_of_block(block));
         Ok(blocks.collect())
     }
@@ -165,6 +165,8 @@ impl LineBank {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Device};
+
     use super::*;
 
     #[test]

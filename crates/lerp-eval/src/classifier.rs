@@ -1,6 +1,6 @@
 //! Loss, accuracy and learning rate of a classifier of latents (section 4).
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, Tensor};
 
 use crate::{Error, Result};
 
@@ -52,7 +52,7 @@ pub fn loss(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> 
 pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<f64> {
     check(logits, labels)?;
     // Compared on the host: which of equal logits wins must not depend on the device.
-    let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let logits = lerp_core::on_host(logits)?.to_vec2::<f64>()?;
     let labels = labels.to_vec1::<u32>()?;
     let right =
         logits.iter().zip(&labels).filter(|(row, label)| largest(row) == Some(**label as usize)).count();
@@ -93,6 +93,8 @@ fn check(logits: &Tensor, labels: &Tensor) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Device};
+
     use super::*;
 
     fn labels(values: &[u32]) -> Tensor {

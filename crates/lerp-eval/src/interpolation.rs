@@ -1,6 +1,6 @@
 //! The latents between two latents.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use crate::{Error, Result};
 
@@ -75,7 +75,7 @@ fn fractions(steps: usize) -> impl Iterator<Item = f64> {
 }
 
 fn rows(x: &Tensor) -> Result<Vec<Vec<f64>>> {
-    Ok(x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_from(1)?.to_vec2()?)
+    Ok(lerp_core::on_host(x)?.flatten_from(1)?.to_vec2()?)
 }
 
 fn angle(a: &[f64], b: &[f64]) -> f64 {

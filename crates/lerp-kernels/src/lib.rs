@@ -19,10 +19,7 @@ mod none;
 mod notice;
 mod optim;
 
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::cell::Cell;
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -74,19 +71,6 @@ impl Drop for Restore {
 pub fn with_form<T>(form: Form, f: impl FnOnce() -> T) -> T {
     let _restore = Restore(FORM.replace(form));
     f()
-}
-
-static TF32: AtomicBool = AtomicBool::new(true);
-
-/// Whether convolutions on a GPU may round the factors of their products to TF32 (10 bits after the point), on tensor
-/// cores; they may at first. Sums are in `f32` in any case, and products of matrices in full `f32`.
-pub fn set_tf32(on: bool) {
-    TF32.store(on, Ordering::Relaxed);
-}
-
-/// See [`set_tf32`].
-pub fn tf32() -> bool {
-    TF32.load(Ordering::Relaxed)
 }
 
 /// Which form of an operation runs, by its argument.

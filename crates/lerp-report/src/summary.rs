@@ -356,6 +356,8 @@ fn flat(cell: &Cell) -> BTreeMap<String, String> {
             }
         }
     }
+    // Records leave out full f32.
+    all.insert("precision".into(), cell.precision.to_string());
     all
 }
 

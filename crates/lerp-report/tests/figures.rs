@@ -33,6 +33,7 @@ fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, ro
         checkpoint_every: 1 << 20,
         test_samples: 100,
         cluster_restarts: None,
+        precision: lerp_core::Precision::F32,
         network: Network { scales: 4, depth: 16, latent: 16 },
         hyper: lerp_core::Hyper::default(),
     };

@@ -293,6 +293,7 @@ fn lines_and_image_sets_do_not_mix() {
         checkpoint_every: 1 << 20,
         test_samples: 5000,
         cluster_restarts: None,
+        precision: lerp_core::Precision::F32,
         network: Network { scales: 4, depth: 16, latent: 16 },
         hyper: lerp_core::Hyper::default(),
     };

@@ -58,6 +58,7 @@ impl Fake {
             checkpoint_every: 1 << 20,
             test_samples: 100,
             cluster_restarts: None,
+            precision: lerp_core::Precision::F32,
             network: Network { scales: 4, depth: 16, latent: 16 },
             hyper: self.advweight.map(|v| ("advweight".to_owned(), v.into())).into_iter().collect(),
         };

@@ -11,7 +11,7 @@ use common::{
     images::{Fake, fake},
     read, value,
 };
-use lerp_core::Network;
+use lerp_core::{Network, Precision};
 use lerp_report::{Options, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
@@ -27,7 +27,18 @@ fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64,
     );
 }
 
-fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, metrics: &[(&str, f64)]) {
+fn run(sweep: &Path, variant: (&str, &str), seed: u64, state: State, metrics: &[(&str, f64)]) {
+    run_in(Precision::F32, sweep, variant, seed, state, metrics);
+}
+
+fn run_in(
+    precision: Precision,
+    sweep: &Path,
+    (variant, title): (&str, &str),
+    seed: u64,
+    state: State,
+    metrics: &[(&str, f64)],
+) {
     let cell = Cell {
         dataset: "lines".into(),
         variant: variant.into(),
@@ -39,6 +50,7 @@ fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, me
         checkpoint_every: 1 << 20,
         test_samples: 100,
         cluster_restarts: None,
+        precision,
         network: Network { scales: 4, depth: 16, latent: 16 },
         hyper: lerp_core::Hyper::default(),
     };
@@ -56,6 +68,22 @@ fn row(table: &str, label: &str) -> Vec<String> {
     let begin = format!("| {label} |");
     let line = table.lines().find(|l| l.starts_with(&begin)).unwrap_or_else(|| panic!("{label}: {table}"));
     line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+}
+
+#[test]
+fn runs_of_two_precisions_are_two_rows_and_both_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    for (precision, distance) in [(Precision::F32, 0.001), (Precision::Tf32, 0.002)] {
+        for seed in 0..2 {
+            run_in(precision, dir.path(), ACAI, seed, State::Done, &[("mean_distance", distance)]);
+        }
+    }
+    lines(dir.path(), VAE, 0, 3.0, 0.5);
+    report(dir.path(), &Options::default()).unwrap();
+    let text = read(&dir, "tables/table1.md");
+    assert!(row(&text, "ACAI (precision=f32)")[1].contains("1.00 ± 0.00"), "{text}");
+    assert!(row(&text, "ACAI (precision=tf32)")[1].contains("2.00 ± 0.00"), "{text}");
+    row(&text, "VAE");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a run is: the cell of a sweep, and what is recorded beside its results.
 
-use lerp_core::{Hyper, Network};
+use lerp_core::{Hyper, Network, Precision};
 use lerp_files::is_word;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Most restarts of k-means: a hundred times the protocol's.
 pub const MOST_RESTARTS: usize = 100_000;
 
-/// Everything that decides the numbers of a run, except the device and, on image sets, the images themselves
+/// Everything that decides the numbers of a run, except the kind of device and, on image sets, the images themselves
 /// ([`Provenance::data`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
@@ -36,6 +36,10 @@ pub struct Cell {
     /// sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_restarts: Option<usize>,
+    /// How exactly convolutions multiply. Full `f32` is not written. Versions that kept no digests wrote nothing: of their
+    /// runs the device tells it.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
     /// Size of encoder and decoder.
     pub network: Network,
     /// Hyperparameters of the variant, checked and completed.
@@ -55,9 +59,20 @@ impl Cell {
         self.id_with(name[from..].trim_start_matches(['-', '.']))
     }
 
-    /// The names that the cell's folder has in this version or had in an earlier one, this version's first.
+    /// The name of the cell's folder where [`Cell::id`] is taken: by a run of an earlier version, whose name took no account
+    /// of its precision.
+    pub fn other_id(&self) -> String {
+        format!("{}-{}", self.id(), self.precision)
+    }
+
+    /// The names that the cell's folder has in this version or had in an earlier one, this version's first. Earlier ones
+    /// took no account of the precision.
     pub(crate) fn ids(&self) -> Vec<String> {
-        vec![self.id(), self.id_with(&self.dataset_as_file_name())]
+        let mut ids = vec![self.id(), self.other_id(), self.id_with(&self.dataset_as_file_name())];
+        if !self.precision.is_f32() {
+            ids.extend(Self { precision: Precision::F32, ..self.clone() }.ids());
+        }
+        ids
     }
 
     fn id_with(&self, dataset: &str) -> String {
@@ -192,6 +207,21 @@ impl RunRecord {
         Self { id: cell.id(), title: title.into(), cell, digests: true, provenance }
     }
 
+    /// The same record under the cell's other name, [`Cell::other_id`].
+    #[must_use]
+    pub fn renamed(self) -> Self {
+        Self { id: self.cell.other_id(), ..self }
+    }
+
+    /// Adds what earlier versions, which kept no digests, did not write because it could not be chosen for a run: on a CUDA
+    /// device they rounded to TF32, unless the device's description says otherwise.
+    pub(crate) fn complete(&mut self) {
+        let device = &self.provenance.device;
+        if !self.digests && device.starts_with("cuda") && !device.contains("full f32") {
+            self.cell.precision = Precision::Tf32;
+        }
+    }
+
     /// Checks a record that was read from the folder `folder`.
     ///
     /// # Errors
@@ -255,4 +285,100 @@ pub struct Status {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(precision: Precision) -> Cell {
+        Cell {
+            dataset: "lines".into(),
+            variant: "acai".into(),
+            seed: 3,
+            samples: 64,
+            batch: 4,
+            learning_rate: 1e-3,
+            eval_every: 64,
+            checkpoint_every: 64,
+            test_samples: 8,
+            cluster_restarts: None,
+            precision,
+            network: Network { scales: 4, depth: 2, latent: 2 },
+            hyper: Hyper::new(),
+        }
+    }
+
+    fn record(precision: Precision, device: &str) -> RunRecord {
+        let text = String::new;
+        let provenance = Provenance {
+            version: text(),
+            git: text(),
+            device: device.into(),
+            threads: 1,
+            candle: text(),
+            data: None,
+            images: None,
+            started: text(),
+            command: text(),
+        };
+        RunRecord::new(cell(precision), "ACAI", provenance)
+    }
+
+    /// The record as it is read from its file; of an earlier version, which wrote neither precision nor digests.
+    fn read(record: &RunRecord, earlier: bool) -> RunRecord {
+        let mut written = record.clone();
+        if earlier {
+            written.cell.precision = Precision::F32;
+            written.id = written.cell.id();
+            written.digests = false;
+        }
+        let mut read: RunRecord = toml::from_str(&toml::to_string(&written).unwrap()).unwrap();
+        read.complete();
+        read
+    }
+
+    #[test]
+    fn precision_is_part_of_a_cell_and_full_f32_is_called_as_before() {
+        let (f32, tf32) = (cell(Precision::F32), cell(Precision::Tf32));
+        assert_eq!(f32.id(), "lines-acai-s3-e7c3aae0", "as in versions that knew no precision");
+        assert!(!serde_json::to_string(&f32).unwrap().contains("precision"));
+        assert_ne!(f32.id(), tf32.id());
+        for precision in [Precision::F32, Precision::Tf32] {
+            let written = record(precision, "cuda:0 (NVIDIA H200, TF32)");
+            let read = read(&written, false);
+            assert_eq!(read, written, "what is written is what counts");
+            assert_eq!(read.check(&written.id), Ok(()));
+        }
+        let identity = |precision| record(precision, "cuda:0").identity();
+        assert_ne!(identity(Precision::F32), identity(Precision::Tf32));
+    }
+
+    #[test]
+    fn runs_of_earlier_versions_have_the_precision_of_their_device() {
+        for (device, precision) in [
+            ("cuda:0 (NVIDIA H200, TF32)", Precision::Tf32),
+            ("cuda:1", Precision::Tf32),
+            ("cuda:0 (NVIDIA H200, full f32)", Precision::F32),
+            ("cpu", Precision::F32),
+            ("metal", Precision::F32),
+        ] {
+            let now = record(precision, device);
+            let then = read(&now, true);
+            assert_eq!(then.cell.precision, precision, "{device}");
+            // It is the same run, under the name that it had.
+            assert_eq!(then.identity(), now.identity());
+            assert_eq!(then.id, cell(Precision::F32).id());
+            assert_eq!(then.check(&then.id), Ok(()));
+        }
+    }
+
+    #[test]
+    fn where_an_earlier_run_has_the_name_there_is_another() {
+        let other = record(Precision::F32, "cpu").renamed();
+        assert_ne!(other.id, cell(Precision::F32).id());
+        assert!(is_word(&other.id));
+        assert_eq!(read(&other, false).check(&other.id), Ok(()));
+        assert_eq!(other.identity(), record(Precision::F32, "cpu").identity());
+    }
 }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, Tensor, Var, safetensors::load_buffer};
+use lerp_core::scalar;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -32,13 +33,7 @@ struct Header {
 pub(crate) fn save(id: &str, cell: &Cell, learner: &Learner, wall_s: f64) -> Result<Vec<u8>> {
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for (name, var) in learner.entries() {
-        let sum = var
-            .as_tensor()
-            .detach()
-            .abs()?
-            .sum_all()?
-            .to_dtype(candle_core::DType::F64)?
-            .to_scalar::<f64>()?;
+        let sum = scalar(&var.as_tensor().detach().abs()?.sum_all()?)?;
         if !sum.is_finite() {
             let (step, samples) = (learner.step(), cell.samples_at(learner.step()));
             return Err(Error::NotFinite { loss: format!("parameter {name}"), value: sum, step, samples });

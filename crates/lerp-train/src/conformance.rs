@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # fn demo(variant: &dyn lerp_core::Variant) -> lerp_train::Result<()> {
-//! for rule in lerp_train::conformance::check(variant)? {
+//! for rule in lerp_train::conformance::check(variant, &candle_core::Device::Cpu)? {
 //!     println!("{rule}");
 //! }
 //! # Ok(())
@@ -12,45 +12,67 @@
 use std::{path::Path, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
-use lerp_core::{Autoencoder, Build, Draws, Hyper, Network, Variant};
+use lerp_core::{Autoencoder, Build, Draws, Hyper, Network, Precision, Variant};
 use lerp_data::{Batch, Dataset, Lines};
 
 use lerp_files::make_folder;
 
 use crate::{
-    Cell, Error, Learner, Outcome, Progress, Provenance, Result, Run, RunRecord, checkpoint,
-    rundir::CHECKPOINT, train,
+    Cell, Error, Gradients, Learner, Outcome, Progress, Provenance, Result, Run, RunRecord, Source, Stepper,
+    checkpoint, rundir::CHECKPOINT, train,
 };
 
 /// A small network for lines: two halvings, four channels.
 const NETWORK: Network = Network { scales: 2, depth: 4, latent: 2 };
 const BATCH: usize = 8;
 
-/// Checks all rules on a small model and returns them, one sentence each.
+/// How often objectives are asked for at the same parameters: a counter in a model shows if it counts to less.
+const ASKED: usize = 256;
+/// Images of a batch then.
+const SMALL_BATCH: usize = 2;
+
+/// Steps that are taken both recorded and launch by launch.
+const STEPS: usize = 12;
+
+/// Checks all rules on a small model on `device` and returns them, one sentence each. One of them is for devices that record
+/// a step and repeat it.
 ///
 /// # Errors
 /// [`Error::NotConforming`] with the first rule that is broken and how; or whatever the variant itself returns.
-pub fn check(variant: &dyn Variant) -> Result<Vec<&'static str>> {
-    let dir =
-        std::env::temp_dir().join(format!("lerp-conformance-{}-{}", variant.name(), std::process::id()));
-    std::fs::create_dir_all(&dir).map_err(lerp_files::Error::at("create", &dir))?;
-    let subject = Subject { variant, hyper: variant.check(&Hyper::new())? };
-    let rules: [(&'static str, &dyn Fn() -> Result<()>); 6] = [
-        ("shapes are those of its specification", &|| subject.shapes()),
-        ("every group has one loss, and no loss computes another group's gradients", &|| subject.groups()),
-        ("losses and gradients are finite, and equal seeds give equal ones", &|| subject.repeats()),
-        ("updating one group leaves the others alone", &|| subject.separate_updates()),
-        ("parameters and buffers are saved and loaded bit for bit", &|| subject.saves(&dir)),
-        ("a run that is stopped and resumed equals one that is not, bit for bit", &|| subject.resumes(&dir)),
+pub fn check(variant: &dyn Variant, device: &Device) -> Result<Vec<&'static str>> {
+    // Nobody can foresee its name, and it goes with everything in it, whatever happens here.
+    let dir = tempfile::Builder::new().prefix("lerp-conformance-").tempdir();
+    let dir = dir.map_err(lerp_files::Error::at("create a folder in", &std::env::temp_dir()))?;
+    let dir = dir.path();
+    let subject = Subject { variant, hyper: variant.check(&Hyper::new())?, device };
+    let records = stepper(&subject.learner(1)?, true)?.is_some();
+    let rules: [(&'static str, bool, &dyn Fn() -> Result<()>); 8] = [
+        ("shapes are those of its specification", true, &|| subject.shapes()),
+        ("every group has one loss, and no loss computes another group's gradients", true, &|| {
+            subject.groups()
+        }),
+        ("losses and gradients are finite, and equal seeds give equal ones", true, &|| subject.repeats()),
+        ("updating one group leaves the others alone", true, &|| subject.separate_updates()),
+        ("losses and gradients depend on parameters, buffers, batch and draws alone", true, &|| {
+            subject.keeps_nothing()
+        }),
+        ("parameters and buffers are saved and loaded bit for bit", true, &|| subject.saves(dir)),
+        ("recorded steps equal launched ones, bit for bit", records, &|| subject.records()),
+        ("a run that is stopped and resumed equals one that is not, bit for bit", true, &|| {
+            subject.resumes(dir)
+        }),
     ];
-    let result = rules.iter().try_for_each(|(_, rule)| rule());
-    let _ = std::fs::remove_dir_all(&dir);
-    result.map(|()| rules.iter().map(|(name, _)| *name).collect())
+    let rules = rules.iter().filter(|(_, applies, _)| *applies);
+    rules.map(|(name, _, rule)| rule().map(|()| *name)).collect()
 }
+
+/// Values by name, as bits.
+type Bits = Vec<(String, Vec<u32>)>;
 
 struct Subject<'a> {
     variant: &'a dyn Variant,
     hyper: Hyper,
+    device: &'a Device,
 }
 
 impl Subject<'_> {
@@ -59,30 +81,31 @@ impl Subject<'_> {
     }
 
     fn model(&self, seed: u64) -> Result<Box<dyn Autoencoder>> {
+        self.model_on(self.device, seed)
+    }
+
+    fn model_on(&self, device: &Device, seed: u64) -> Result<Box<dyn Autoencoder>> {
         let network = self.variant.network("conformance", NETWORK);
-        let build = Build {
-            image: Lines.image(),
-            network,
-            hyper: &self.hyper,
-            seed,
-            dtype: DType::F32,
-            device: &Device::Cpu,
-        };
+        let build =
+            Build { image: Lines.image(), network, hyper: &self.hyper, seed, dtype: DType::F32, device };
         Ok(self.variant.build(&build)?)
     }
 
     fn learner(&self, seed: u64) -> Result<Learner> {
-        Learner::new(self.model(seed)?, Lines.classes(), seed, 1e-3)
+        self.learner_on(self.device, seed)
     }
 
-    fn batch(seed: u64) -> Result<(Batch, Draws)> {
-        let draws = Draws::new(seed, &Device::Cpu);
-        Ok((Lines.train_batch(BATCH, &draws.scope("data"))?, draws.scope("train")))
+    fn learner_on(&self, device: &Device, seed: u64) -> Result<Learner> {
+        Learner::new(self.model_on(device, seed)?, Lines.classes(), seed, 1e-3)
+    }
+
+    fn batch(&self, seed: u64) -> Result<(Batch, Draws)> {
+        batch(&Draws::new(seed, self.device), BATCH)
     }
 
     fn shapes(&self) -> Result<()> {
         let model = self.model(1)?;
-        let (batch, draws) = Self::batch(1)?;
+        let (batch, draws) = self.batch(1)?;
         let (spec, images) = (model.spec(), batch.images.dims());
         let latent = [BATCH, spec.latent.height, spec.latent.width, spec.latent.channels];
         let z = model.encode(&batch.images, &draws)?;
@@ -122,7 +145,7 @@ impl Subject<'_> {
 
     fn groups(&self) -> Result<()> {
         let model = self.model(1)?;
-        let (batch, draws) = Self::batch(1)?;
+        let (batch, draws) = self.batch(1)?;
         let objectives = model.objectives(&batch.images, &draws)?;
         let groups = model.params().groups();
         for group in &groups {
@@ -154,7 +177,7 @@ impl Subject<'_> {
 
     fn repeats(&self) -> Result<()> {
         let (first, second) = (self.learner(3)?, self.learner(3)?);
-        let (batch, draws) = Self::batch(3)?;
+        let (batch, draws) = self.batch(3)?;
         let (a, b) = (first.gradients(&batch, &draws)?, second.gradients(&batch, &draws)?);
         for ((name, a), (_, b)) in a.losses.iter().zip(&b.losses) {
             let (a, b) = (a.to_scalar::<f32>()?, b.to_scalar::<f32>()?);
@@ -182,7 +205,7 @@ impl Subject<'_> {
     fn separate_updates(&self) -> Result<()> {
         for group in self.model(1)?.params().groups() {
             let mut learner = self.learner(1)?;
-            let (batch, draws) = Self::batch(1)?;
+            let (batch, draws) = self.batch(1)?;
             let before = snapshot(&learner)?;
             let mut gradients = learner.gradients(&batch, &draws)?;
             let member: Vec<bool> = learner.trained().iter().map(|t| t.group == group).collect();
@@ -204,10 +227,87 @@ impl Subject<'_> {
         Ok(())
     }
 
+    /// On the CPU, whatever the device: what a model keeps beside parameters and buffers is on the host.
+    fn keeps_nothing(&self) -> Result<()> {
+        let (batch, draws) = batch(&Draws::new(7, &Device::Cpu), SMALL_BATCH)?;
+        let draws = draws.watched();
+        let mut stepped = self.learner_on(&Device::Cpu, 7)?;
+        for step in 0..3 {
+            let gradients = stepped.gradients(&batch, &draws.at(step))?;
+            stepped.update(&gradients)?;
+        }
+        let fresh = self.learner_on(&Device::Cpu, 8)?;
+        let state: Vec<(String, Tensor)> = stepped
+            .entries()
+            .map(|(name, var)| Ok((name.to_owned(), var.as_tensor().detach().copy()?)))
+            .collect::<Result<_>>()?;
+        for (name, value) in &state {
+            fresh.set(name, value)?;
+        }
+        let wanted = answers(&fresh, &fresh.gradients(&batch, &draws)?)?;
+        for asked in 1..=ASKED {
+            let gradients = stepped.gradients(&batch, &draws)?;
+            if draws.read_on_host() {
+                return self.broken(
+                    "its objectives read the number of the step, or draws, on the host, which a recorded step would keep \
+                     as they were; Draws::step_tensor, uniform and normal give tensors that follow the step",
+                );
+            }
+            for ((name, ours), (_, wanted)) in answers(&stepped, &gradients)?.iter().zip(&wanted) {
+                if ours != wanted {
+                    let times = if asked == 1 { "once".into() } else { format!("{asked} times") };
+                    return self.broken(format!(
+                        "{name} is another than a fresh model's with the same parameters, buffers, batch and draws, when \
+                         it was asked {times}: it keeps something beside parameters and buffers (a counter?), which \
+                         stands still in a recorded step and is not in a checkpoint; Draws::step_tensor has the number \
+                         of the step"
+                    ));
+                }
+            }
+            stepped.model().after_step(&gradients.carry)?;
+            for (name, value) in &state {
+                stepped.set(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn records(&self) -> Result<()> {
+        let run = |record: bool| -> Result<(Vec<Vec<(String, f64)>>, Bits)> {
+            let mut learner = self.learner(1)?;
+            let mut losses = Vec::new();
+            if let Some(mut stepper) = stepper(&learner, record)? {
+                for _ in 0..STEPS {
+                    stepper.step(&mut learner, Source::Dataset(&Lines, BATCH))?;
+                    losses.push(stepper.losses()?);
+                }
+            }
+            Ok((losses, snapshot(&learner)?))
+        };
+        let ((launched, wanted), (recorded, ours)) = (run(false)?, run(true)?);
+        for (step, (launched, recorded)) in launched.iter().zip(&recorded).enumerate() {
+            for ((name, launched), (_, recorded)) in launched.iter().zip(recorded) {
+                if launched.to_bits() != recorded.to_bits() {
+                    return self.broken(format!(
+                        "{name} of step {step} is {recorded} in a recorded step and {launched} in a launched one: \
+                         something of the step is computed on the host; Draws::step_tensor has its number on the device"
+                    ));
+                }
+            }
+        }
+        for ((name, ours), (_, wanted)) in ours.iter().zip(&wanted) {
+            if ours != wanted {
+                return self
+                    .broken(format!("{name} differs after {STEPS} recorded steps from launched ones"));
+            }
+        }
+        Ok(())
+    }
+
     fn saves(&self, dir: &Path) -> Result<()> {
         let cell = self.cell(1, 64);
         let mut saved = self.learner(1)?;
-        let (batch, draws) = Self::batch(1)?;
+        let (batch, draws) = self.batch(1)?;
         let gradients = saved.gradients(&batch, &draws)?;
         saved.update(&gradients)?;
         let bytes = checkpoint::save("saved", &cell, &saved, 0.0)?;
@@ -234,6 +334,7 @@ impl Subject<'_> {
             checkpoint_every: samples,
             test_samples: BATCH,
             cluster_restarts: None,
+            precision: Precision::F32,
             network: self.variant.network("conformance", NETWORK),
             hyper: self.hyper.clone(),
         }
@@ -246,7 +347,7 @@ impl Subject<'_> {
             let provenance = Provenance {
                 version: String::new(),
                 git: String::new(),
-                device: "cpu".into(),
+                device: String::new(),
                 threads: 0,
                 candle: String::new(),
                 data: None,
@@ -257,7 +358,8 @@ impl Subject<'_> {
             let record = RunRecord::new(cell.clone(), self.variant.title(), provenance);
             make_folder(&dir.join(name))?;
             let dir = dir.join(name).join(&record.id);
-            let stopping = StopAfter { variant: self.variant, steps: stop_after, stop: &stop };
+            let stopping =
+                StopAfter { variant: self.variant, device: self.device, steps: stop_after, stop: &stop };
             while stopping.go(&record, &dir)? == Outcome::Interrupted {
                 stop.store(false, std::sync::atomic::Ordering::Relaxed);
             }
@@ -273,6 +375,7 @@ impl Subject<'_> {
 /// Trains until `steps` more steps were begun, then asks the run to stop.
 struct StopAfter<'a> {
     variant: &'a dyn Variant,
+    device: &'a Device,
     steps: u64,
     stop: &'a AtomicBool,
 }
@@ -280,7 +383,7 @@ struct StopAfter<'a> {
 impl StopAfter<'_> {
     fn go(&self, record: &RunRecord, dir: &Path) -> Result<Outcome> {
         let dataset = Counting { left: self.steps.into(), stop: self.stop };
-        train(record, self.variant, &dataset, &Device::Cpu, dir, self.stop, &mut |_: &Progress| {})
+        train(record, self.variant, &dataset, self.device, dir, self.stop, &mut |_: &Progress| {})
     }
 }
 
@@ -318,10 +421,30 @@ impl Dataset for Counting<'_> {
     }
 }
 
+/// A training batch and the draws of its step.
+fn batch(draws: &Draws, size: usize) -> Result<(Batch, Draws)> {
+    Ok((Lines.train_batch(size, &draws.scope("data"))?, draws.scope("train")))
+}
+
+/// On a device that keeps the number of the step: one that records a step, or one that never does.
+fn stepper(learner: &Learner, record: bool) -> Result<Option<Stepper>> {
+    if record { Stepper::new(learner, 1) } else { Stepper::launching(learner, 1) }
+}
+
+/// Losses, terms and gradients.
+fn answers(learner: &Learner, gradients: &Gradients) -> Result<Bits> {
+    let losses = gradients.losses.iter().map(|(name, value)| Ok((name.clone(), bits(value)?)));
+    let grads = learner.names().zip(&gradients.grads).map(|(name, grad)| {
+        let bits = grad.as_ref().map_or(Ok(Vec::new()), bits)?;
+        Ok((format!("the gradient of {name}"), bits))
+    });
+    losses.chain(grads).collect()
+}
+
 fn bits(tensor: &Tensor) -> Result<Vec<u32>> {
     Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
 }
 
-fn snapshot(learner: &Learner) -> Result<Vec<(String, Vec<u32>)>> {
+fn snapshot(learner: &Learner) -> Result<Bits> {
     learner.entries().map(|(name, var)| Ok((name.to_owned(), bits(var.as_tensor())?))).collect()
 }

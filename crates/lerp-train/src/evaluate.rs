@@ -1,7 +1,7 @@
 //! Evaluation of a model in training: the protocol's numbers at one step, and what they are made of.
 
-use candle_core::{DType, Tensor};
-use lerp_core::Draws;
+use candle_core::Tensor;
+use lerp_core::{Draws, scalar};
 use lerp_data::{Dataset, Part};
 use lerp_eval::{LineBank, classifier};
 
@@ -126,8 +126,7 @@ fn test_metrics(
         };
         let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
         let (recon, features) = (recon.detach(), features.detach());
-        let squares = (recon - &batch.images)?.sqr()?.mean_all()?.to_dtype(DType::F64)?;
-        error += squares.to_scalar::<f64>()? * size as f64;
+        error += scalar(&(recon - &batch.images)?.sqr()?.mean_all()?)? * size as f64;
         if let Some(logits) = learner.classify(&features)? {
             correct += classifier::accuracy(&logits, batch.labels()?)? * size as f64;
         }

@@ -57,8 +57,9 @@ impl Run {
         let bad = |problem: String| Error::bad_file(&path, problem);
         let record = digests::read(dir, RUN)?.ok_or_else(|| bad(format!("is missing; {REDO}")))?;
         let record = String::from_utf8(record).map_err(|_| bad(format!("is not text; {REDO}")))?;
-        let record: RunRecord = toml::from_str(&record)
+        let mut record: RunRecord = toml::from_str(&record)
             .map_err(|e| bad(format!("is not the record of a run ({}); {REDO}", e.message())))?;
+        record.complete();
         // A folder may be named by a link, or by a dot.
         let folder = dir.canonicalize().map_err(lerp_files::Error::at("read", dir))?;
         record.check(&folder.file_name().unwrap_or_default().to_string_lossy()).map_err(bad)?;

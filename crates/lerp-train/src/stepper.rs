@@ -1,7 +1,7 @@
 //! Training steps on a device that keeps the step's number: recorded once, then launched as one.
 
 use candle_core::{DType, Tensor, Var};
-use lerp_core::Draws;
+use lerp_core::{Draws, on_host};
 use lerp_data::{Batch, Dataset};
 use lerp_kernels::{Clock, Recording, notice, preparing};
 
@@ -27,8 +27,6 @@ pub enum Source<'a> {
 #[derive(Debug)]
 pub struct Stepper {
     clock: Clock,
-    /// On the device, at the clock's step.
-    draws: Draws,
     /// At the step that is asked for, for batches that are read on the host.
     host: Draws,
     /// What a recorded step reads its batch from, if that is not drawn on the device.
@@ -57,9 +55,8 @@ impl Stepper {
     pub fn new(learner: &Learner, seed: u64) -> Result<Option<Self>> {
         let Some(clock) = learner.clock()? else { return Ok(None) };
         let host = Draws::new(seed, learner.model().params().device());
-        let draws = host.made_by(clock.generator());
         let way = Way::Launches { for_good: false };
-        Ok(Some(Self { clock, draws, host, input: None, names: Vec::new(), losses: None, done: 0, way }))
+        Ok(Some(Self { clock, host, input: None, names: Vec::new(), losses: None, done: 0, way }))
     }
 
     /// As [`Stepper::new`], without ever recording a step.
@@ -95,10 +92,12 @@ impl Stepper {
             let mut failure = None;
             let clock = self.clock.clone();
             let recording = Recording::new(&clock, || {
-                self.launch(learner, source).map_err(|error| {
-                    failure = Some(error.to_string());
-                    candle_core::Error::Msg("a step failed".into())
-                })
+                failure = match self.launch(learner, source) {
+                    Ok(false) => return Ok(()),
+                    Ok(true) => Some("it reads the step's number, or draws, on the host".into()),
+                    Err(error) => Some(error.to_string()),
+                };
+                candle_core::bail!("a step failed")
             });
             self.way = match recording {
                 Ok(recording) => Way::Recorded(recording),
@@ -115,7 +114,9 @@ impl Stepper {
         match &self.way {
             Way::Recorded(recording) => recording.launch()?,
             // For good: nothing is kept for a recording, and draws that the host makes anew would be kept for ever.
-            Way::Launches { for_good: true } => self.launch(learner, source)?,
+            Way::Launches { for_good: true } => {
+                self.launch(learner, source)?;
+            }
             Way::Launches { for_good: false } => {
                 let clock = self.clock.clone();
                 preparing(&clock, || self.launch(learner, source))?;
@@ -132,7 +133,7 @@ impl Stepper {
     /// If the device fails.
     pub fn losses(&self) -> Result<Vec<(String, f64)>> {
         let Some(losses) = &self.losses else { return Ok(Vec::new()) };
-        let values = losses.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        let values = on_host(losses)?.to_vec1::<f64>()?;
         Ok(self.names.iter().cloned().zip(values).collect())
     }
 
@@ -150,10 +151,10 @@ impl Stepper {
         Ok(())
     }
 
-    /// All launches of a step. Nothing outlives it but what was there before.
-    fn launch(&mut self, learner: &Learner, source: Source) -> Result<()> {
-        // What the host draws, if a variant does, is of this step: it cannot be recorded, and is told so.
-        let draws = self.draws.at(learner.step());
+    /// All launches of a step; whether they depend on what was read of the step on the host, and so are of this step alone.
+    /// Nothing outlives it but what was there before.
+    fn launch(&mut self, learner: &Learner, source: Source) -> Result<bool> {
+        let draws = self.host.at(learner.step()).made_by(self.clock.generator()).watched();
         let batch = match (&self.input, source) {
             (Some((images, labels)), _) => Batch {
                 images: images.as_detached_tensor(),
@@ -173,7 +174,7 @@ impl Stepper {
         }
         learner.update_by(&gradients, &self.clock)?;
         self.clock.advance()?;
-        Ok(())
+        Ok(draws.read_on_host())
     }
 }
 

@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use candle_core::{DType, Device};
-use lerp_core::{Draws, Variant};
+use candle_core::Device;
+use lerp_core::{Draws, Variant, scalar};
 use lerp_data::{Batch, Dataset};
 use lerp_eval::LineBank;
 use lerp_files::{make_folder, remove_leftovers};
@@ -116,7 +116,10 @@ pub fn train(
             return Err(Error::bad_file(&dir.join(RUN), problem));
         }
         if run.record.identity() != record.identity() {
-            let problem = if run.record.id == record.id {
+            let (then, now) = (run.record.cell.precision, record.cell.precision);
+            let problem = if run.record.id == record.id && then != now {
+                format!("is the record of a run in {then}, not in {now}; choose another folder")
+            } else if run.record.id == record.id {
                 "was changed after the run began; delete the run's folder to redo it".into()
             } else {
                 format!("is the record of {}, not of {}; choose another folder", run.record.id, record.id)
@@ -356,7 +359,7 @@ impl<'a> Session<'a> {
         self.next = next?.map(|batch| (step + 1, batch));
         self.losses.clear();
         for (name, loss) in &gradients.losses {
-            self.losses.push((name.clone(), loss.to_dtype(DType::F64)?.to_scalar::<f64>()?));
+            self.losses.push((name.clone(), scalar(loss)?));
         }
         // Before they move anything.
         self.check(&self.losses, step + 1)?;

@@ -9,7 +9,8 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Result, Spec,
+    AUTOENCODER, Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision,
+    Result, Spec,
 };
 use lerp_data::Lines;
 use lerp_nn::{Coder, mean_squared_error};
@@ -73,6 +74,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         checkpoint_every: 8,
         test_samples: 8,
         cluster_restarts: None,
+        precision: Precision::F32,
         network: Network { scales: 4, depth: 2, latent: 2 },
         hyper: Hyper::new(),
     };

@@ -41,7 +41,7 @@ pub enum Verb {
     #[command(subcommand)]
     Data(Data),
     /// Check that every variant satisfies the rules of the trait
-    Conformance,
+    Conformance(ConformanceArgs),
     /// List variants, datasets and presets
     List,
     /// A sweep's worker: trains runs whose records come in on standard input
@@ -82,7 +82,7 @@ pub struct PlanArgs {
     /// A hyperparameter; a list spans a grid [example: acai.advweight=0.3,0.5]
     #[arg(long, value_name = "VARIANT.KEY=VALUE")]
     pub set: Vec<String>,
-    /// On a GPU: convolutions in full f32, instead of TF32
+    /// On a CUDA GPU: convolutions in full f32, instead of TF32; these are other cells, trained beside those
     #[arg(long)]
     pub full_f32: bool,
     /// auto, cpu, cuda, cuda:0,1 or metal
@@ -217,6 +217,14 @@ pub struct VerifyArgs {
     pub quiet: bool,
 }
 
+/// `conformance`.
+#[derive(Debug, Args)]
+pub struct ConformanceArgs {
+    /// auto, cpu, cuda, cuda:0,1 or metal; on a CUDA GPU recorded steps are compared with launched ones, too
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: Choice,
+}
+
 /// `bench`.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
@@ -334,7 +342,4 @@ pub struct WorkerArgs {
     /// The device's name
     #[arg(long)]
     pub device: String,
-    /// Convolutions on a GPU in full f32
-    #[arg(long)]
-    pub full_f32: bool,
 }

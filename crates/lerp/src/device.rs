@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use candle_core::Device;
+use lerp_core::Precision;
 
 use crate::registry::unknown;
 
@@ -52,30 +53,44 @@ impl Choice {
     pub fn names(&self) -> Result<Vec<String>> {
         match self {
             Self::Auto => {
-                let gpu = ["cuda:0", "metal"].into_iter().find(|name| open(name).is_ok());
+                let gpu = ["cuda:0", "metal"].into_iter().find(|name| open(name, Precision::F32).is_ok());
                 Ok(vec![gpu.unwrap_or("cpu").into()])
             }
             Self::Cpu => Ok(vec!["cpu".into()]),
             Self::Cuda(numbers) => {
                 let names: Vec<String> = numbers.iter().map(|n| format!("cuda:{n}")).collect();
-                names.iter().try_for_each(|name| open(name).map(drop))?;
+                names.iter().try_for_each(|name| open(name, Precision::F32).map(drop))?;
                 Ok(names)
             }
-            Self::Metal => open("metal").map(|_| vec!["metal".into()]),
+            Self::Metal => open("metal", Precision::F32).map(|_| vec!["metal".into()]),
         }
+    }
+
+    /// The precision of runs on what this choice means here: TF32 on CUDA devices, unless full `f32` is asked for, and full
+    /// `f32` elsewhere.
+    ///
+    /// # Errors
+    /// As [`Choice::names`].
+    pub fn precision(&self, full_f32: bool) -> Result<Precision> {
+        let cuda = match self {
+            Self::Auto => self.names()?[0].starts_with("cuda"),
+            Self::Cuda(_) => true,
+            Self::Cpu | Self::Metal => false,
+        };
+        Ok(if cuda && !full_f32 { Precision::Tf32 } else { Precision::F32 })
     }
 }
 
-/// Opens a device by name.
+/// Opens a device by name, with a precision of its own where the device has more than one.
 ///
 /// # Errors
 /// If this build or machine does not have it; the message says how to get it.
-pub fn open(name: &str) -> Result<Device> {
+pub fn open(name: &str, precision: Precision) -> Result<Device> {
     let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
     let number = number.parse().unwrap_or(0);
     match kind {
         "cpu" => Ok(Device::Cpu),
-        "cuda" => cuda(number),
+        "cuda" => cuda(number, precision),
         "metal" if !cfg!(feature = "metal") => bail!(
             "this build has no Metal; build with --features metal on a Mac (`cargo xtask ... --device metal` does) or use \
              --device cpu"
@@ -89,12 +104,13 @@ pub fn open(name: &str) -> Result<Device> {
 
 /// Which library, driver or device is missing, `lerp-kernels` says.
 #[cfg(feature = "cuda")]
-fn cuda(number: usize) -> Result<Device> {
-    lerp_kernels::cuda::device(number).map_err(|missing| anyhow::anyhow!("{missing}; try --device cpu"))
+fn cuda(number: usize, precision: Precision) -> Result<Device> {
+    lerp_kernels::cuda::device(number, precision)
+        .map_err(|missing| anyhow::anyhow!("{missing}; try --device cpu"))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(_: usize) -> Result<Device> {
+fn cuda(_: usize, _: Precision) -> Result<Device> {
     bail!(
         "this build has no CUDA; build with --features cuda (`cargo xtask ... --device cuda` does) or use --device cpu"
     )
@@ -102,12 +118,15 @@ fn cuda(_: usize) -> Result<Device> {
 
 /// A device for the record: a GPU with its model and whether convolutions round to TF32, such as
 /// `cuda:0 (NVIDIA H200, TF32)`.
-pub fn described(name: &str) -> String {
+pub fn described(name: &str, precision: Precision) -> String {
     let model = match name.strip_prefix("cuda:").map(str::parse) {
         Some(Ok(number)) => model(number),
         _ => return name.to_owned(),
     };
-    let precision = if lerp_kernels::tf32() { "TF32" } else { "full f32" };
+    let precision = match precision {
+        Precision::Tf32 => "TF32",
+        Precision::F32 => "full f32",
+    };
     format!("{name} ({}{precision})", model.map_or(String::new(), |model| format!("{model}, ")))
 }
 
@@ -144,7 +163,20 @@ mod tests {
     fn auto_is_always_a_device_that_works() {
         let names = Choice::Auto.names().unwrap();
         assert_eq!(names.len(), 1);
-        assert!(open(&names[0]).is_ok());
+        assert!(open(&names[0], Precision::F32).is_ok());
+    }
+
+    #[test]
+    fn runs_round_to_tf32_on_cuda_alone_and_there_unless_they_are_not_to() {
+        let precision = |choice: &str, full| choice.parse::<Choice>().unwrap().precision(full).unwrap();
+        assert_eq!(precision("cuda:0,1", false), Precision::Tf32);
+        assert_eq!(precision("cuda", true), Precision::F32);
+        for full in [false, true] {
+            assert_eq!([precision("cpu", full), precision("metal", full)], [Precision::F32; 2]);
+        }
+        assert!(described("cuda:4096", Precision::Tf32).ends_with("TF32)"));
+        assert!(described("cuda:4096", Precision::F32).ends_with("full f32)"));
+        assert_eq!(described("cpu", Precision::F32), "cpu");
     }
 
     /// Whatever is missing, the driver or the device: no machine has as many as this.
@@ -152,7 +184,7 @@ mod tests {
     fn what_is_missing_is_one_sentence_that_offers_the_cpu() {
         let error = Choice::Cuda(vec![4096]).names().unwrap_err().to_string();
         assert!(error.ends_with("--device cpu") && error.lines().count() == 1, "{error}");
-        if cfg!(feature = "cuda") && open("cuda:0").is_ok() {
+        if cfg!(feature = "cuda") && open("cuda:0", Precision::F32).is_ok() {
             assert!(error.starts_with("there is no CUDA device 4096; this machine has "), "{error}");
         }
     }

@@ -33,12 +33,12 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use lerp_core::Variant;
+use lerp_core::{Precision, Variant};
 use lerp_data::DATASETS;
 use lerp_kernels::Form;
 use lerp_train::{Run, RunLock, State};
 
-use cli::{Bench, Cli, EvalArgs, Verb, VerifyArgs};
+use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
 use say::{complain, note, say, warn};
 use shelf::Shelf;
@@ -112,23 +112,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Bench(Bench::Ops(args)) => bench::ops(&args),
         Verb::Bench(Bench::Eval(args)) => bench::eval(registry, &args),
         Verb::Data(verb) => data::data(&verb),
-        Verb::Conformance => {
-            let mut passed = true;
-            for variant in registry.all() {
-                match lerp_train::conformance::check(*variant) {
-                    Ok(rules) => {
-                        for rule in rules {
-                            say(&format!("ok  {:<10} {rule}", variant.name()));
-                        }
-                    }
-                    Err(error) => {
-                        passed = false;
-                        say(&format!("MISS {error}"));
-                    }
-                }
-            }
-            Ok(passed)
-        }
+        Verb::Conformance(args) => conformance(registry, &args),
         Verb::List => {
             say("variants:");
             registry.all().iter().for_each(|v| say(&format!("  {:<10} {}", v.name(), v.title())));
@@ -141,6 +125,27 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             Ok(true)
         }
     }
+}
+
+fn conformance(registry: &Registry, args: &ConformanceArgs) -> Result<bool> {
+    // As runs are by default.
+    let device = device::open(&args.device.names()?.remove(0), args.device.precision(false)?)?;
+    let mut passed = true;
+    for variant in registry.all() {
+        match lerp_train::conformance::check(*variant, &device) {
+            Ok(rules) => {
+                for rule in rules {
+                    say(&format!("ok  {:<10} {rule}", variant.name()));
+                }
+            }
+            Err(error) => {
+                passed = false;
+                say(&format!("MISS {error}"));
+            }
+        }
+    }
+    lerp_kernels::release(device);
+    Ok(passed)
 }
 
 fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
@@ -173,7 +178,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         &run,
         registry.find(&cell.variant)?,
         &*shelf.get(&cell.dataset)?,
-        &device::open(&args.device.names()?.remove(0))?,
+        &device::open(&args.device.names()?.remove(0), cell.precision)?,
         args.cluster_restarts,
         &AtomicBool::new(false),
     )?;
@@ -199,7 +204,8 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
     let options = verify::Options {
         golden: args.golden.clone(),
-        device: device::open(&name)?,
+        // The golden values are of full f32.
+        device: device::open(&name, Precision::F32)?,
         form: if args.composed { Form::Composed } else { Form::Fused },
         filter: args.filter.clone(),
     };

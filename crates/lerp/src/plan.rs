@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_core::{Hyper, Network};
+use lerp_core::{Hyper, Network, Precision};
 use lerp_data::{Dataset, Lines, protocols, split_option};
 use lerp_train::Cell;
 use serde::Deserialize;
@@ -42,6 +42,9 @@ pub struct Plan {
     variant: BTreeMap<String, VariantPlan>,
     #[serde(default)]
     dataset: BTreeMap<String, DatasetPlan>,
+    /// The device decides it, and the command line; no plan does.
+    #[serde(skip)]
+    precision: Precision,
 }
 
 /// Settings of runs; what is not given is the protocol's.
@@ -154,6 +157,8 @@ pub struct Overrides {
     pub cluster_restarts: Option<usize>,
     /// `VARIANT.KEY=VALUE`: a hyperparameter.
     pub set: Vec<String>,
+    /// How exactly convolutions multiply.
+    pub precision: Precision,
 }
 
 /// The protocol's numbers (section "Common training"): samples of a run.
@@ -231,6 +236,7 @@ impl Plan {
     /// # Errors
     /// If a seed range or setting is not one.
     pub fn apply(&mut self, overrides: &Overrides) -> Result<()> {
+        self.precision = overrides.precision;
         if let Some(variants) = &overrides.variants {
             self.variants.clone_from(variants);
         }
@@ -381,6 +387,7 @@ impl Plan {
                     {
                         let hyper = variant.check(&hyper)?;
                         let cell = cell(&runs, seed, &*dataset, name, hyper, network);
+                        let cell = Cell { precision: self.precision, ..cell };
                         cell.check()?;
                         cell.network
                             .latent_shape(dataset.image())
@@ -451,6 +458,7 @@ fn cell(
         checkpoint_every: first(runs, |run| run.checkpoint_every).unwrap_or(eval_every),
         test_samples: first(runs, |run| run.test_samples).unwrap_or(test),
         cluster_restarts: (!drawn && dataset.classes() > 0).then(restarts),
+        precision: Precision::F32,
         network,
         hyper,
     }

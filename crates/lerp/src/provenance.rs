@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lerp_core::Precision;
 use lerp_train::Provenance;
 
 use crate::{device::described, shelf::Images};
@@ -13,13 +14,18 @@ pub const GIT: &str = env!("LERP_GIT");
 /// Version of candle.
 pub const CANDLE: &str = env!("LERP_CANDLE");
 
-/// The provenance of something that starts now.
-pub fn provenance(device: &str, threads: usize, images: Option<Images>, command: String) -> Provenance {
+/// The provenance of something that starts now on a device opened with this precision.
+pub fn provenance(
+    (device, precision): (&str, Precision),
+    threads: usize,
+    images: Option<Images>,
+    command: String,
+) -> Provenance {
     let (data, images) = images.unzip();
     Provenance {
         version: VERSION.into(),
         git: GIT.into(),
-        device: described(device),
+        device: described(device, precision),
         threads,
         candle: CANDLE.into(),
         data,

@@ -220,7 +220,7 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         let (code, _, errors) = parts(&run("sweep --preset smoke --device cuda:4096 --out", &[&out]));
         assert_eq!(code, 2, "{errors}");
         assert!(errors.trim_end().ends_with("--device cpu") && errors.lines().count() == 1, "{errors}");
-        if lerp_kernels::cuda::device(0).is_ok() {
+        if lerp_kernels::cuda::device(0, lerp_core::Precision::F32).is_ok() {
             eprintln!(
                 "SKIPPED: this machine has a CUDA device, so that nobody sees what is said without one"
             );

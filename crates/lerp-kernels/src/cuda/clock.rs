@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::{CudaDevice, Device, Result, Shape, Tensor};
+use candle_core::{CudaDevice, DType, Device, Result, Shape, Tensor};
 use lerp_core::{Draw, Generator, Place};
 
 use super::{address, blocks, count, launch, memory, tensor};
@@ -64,7 +64,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Draws at the step that the clock shows when they are made.
+    /// Draws at the step that the clock shows when they are made, and that step.
     pub fn generator(&self) -> Arc<dyn Generator> {
         Arc::new(OnDevice { device: self.device.clone(), clock: Some(self.clone()) })
     }
@@ -96,8 +96,9 @@ impl Generator for OnDevice {
         let device = self.device.as_cuda_device()?;
         let elements = shape.elem_count();
         let n = count(elements)?;
-        let clock = self.clock.as_ref().map_or(Ok(0), |clock| address::<i64>(&clock.step))?;
-        let Place { seed, step, stream } = place;
+        let Place { seed, step, stream, own_step } = place;
+        let clock = self.clock.as_ref().filter(|_| own_step);
+        let clock = clock.map_or(Ok(0), |clock| address::<i64>(&clock.step))?;
         // SAFETY: the memory is for `n` values; the clock is one.
         unsafe {
             match what {
@@ -120,6 +121,13 @@ impl Generator for OnDevice {
                     Ok(tensor(device, out, shape))
                 }
             }
+        }
+    }
+
+    fn step(&self, step: u64, own_step: bool) -> Result<Tensor> {
+        match &self.clock {
+            Some(clock) if own_step => clock.step.to_dtype(DType::F32)?.reshape(()),
+            _ => Tensor::new(step as f32, &self.device),
         }
     }
 }

@@ -29,8 +29,10 @@ use candle_core::{
     },
 };
 
-use super::{memory, tensor, view};
-use crate::{notice, tf32};
+use lerp_core::Precision;
+
+use super::{memory, precision, tensor, view};
+use crate::notice;
 
 /// Algorithms in the order of preference. Those with gradients that vary from time to time come last.
 const FORWARD: [Algorithm; 2] = [
@@ -89,10 +91,10 @@ impl Workspaces {
     }
 }
 
-/// cuDNN on one device and thread, with the plans made so far.
+/// cuDNN on one device and thread, with the plans made so far, all in the device's precision.
 struct Engine {
     cudnn: Arc<Cudnn>,
-    plans: HashMap<(Shape, bool), Rc<Plan>>,
+    plans: HashMap<Shape, Rc<Plan>>,
     workspace: Rc<RefCell<Workspaces>>,
 }
 
@@ -111,13 +113,12 @@ pub(super) fn plan(device: &CudaDevice, shape: Shape) -> Result<Rc<Plan>> {
                 entry.insert(Engine { cudnn, plans: HashMap::new(), workspace: Rc::default() })
             }
         };
-        let key = (shape, tf32());
-        if let Some(plan) = engine.plans.get(&key) {
+        if let Some(plan) = engine.plans.get(&shape) {
             return Ok(plan.clone());
         }
         let plan = Plan::new(device, &engine.cudnn, shape, engine.workspace.clone());
         let plan = Rc::new(plan?);
-        engine.plans.insert(key, plan.clone());
+        engine.plans.insert(shape, plan.clone());
         Ok(plan)
     })
 }
@@ -145,7 +146,10 @@ impl Plan {
         let mut convolution = cudnn
             .create_conv2d::<f32>([k / 2, k / 2], [1, 1], [1, 1], CUDNN_CROSS_CORRELATION)
             .map_err(&lacking)?;
-        let math = if tf32() { CUDNN_DEFAULT_MATH } else { CUDNN_FMA_MATH };
+        let math = match precision(device) {
+            Precision::Tf32 => CUDNN_DEFAULT_MATH,
+            Precision::F32 => CUDNN_FMA_MATH,
+        };
         convolution.set_math_type(math).map_err(&lacking)?;
         let x = cudnn.create_4d_tensor::<f32>(CUDNN_TENSOR_NHWC, [n, ci, h, w]).map_err(&lacking)?;
         let y = cudnn.create_4d_tensor::<f32>(CUDNN_TENSOR_NHWC, [n, co, h, w]).map_err(&lacking)?;

@@ -23,13 +23,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use candle_core::{
     CudaDevice, CudaStorage, Device, Layout, Result, Shape, Storage, Tensor,
     cuda_backend::{
-        CudaDType,
+        CudaDType, DeviceId,
         cudarc::driver::{
             CudaContext, CudaSlice, CudaView, DevicePtr, DeviceRepr, LaunchConfig, result, sys,
         },
     },
     op::BackpropOp,
 };
+use lerp_core::Precision;
 
 pub use clock::{Clock, generator};
 pub use loader::load;
@@ -45,11 +46,14 @@ mod ptx {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 }
 
-/// Opens the GPU of this number, with a stream of its own. One sentence says what is missing.
+/// Devices whose convolutions may round to TF32.
+static TF32: Mutex<Vec<DeviceId>> = Mutex::new(Vec::new());
+
+/// Opens the GPU of this number, with a stream and a precision of its own. One sentence says what is missing.
 ///
 /// # Errors
 /// If a library, the driver or the GPU is not there.
-pub fn device(number: usize) -> std::result::Result<Device, String> {
+pub fn device(number: usize, precision: Precision) -> std::result::Result<Device, String> {
     load()?;
     let _quiet = quiet();
     let count = CudaContext::device_count().map_err(|e| format!("the NVIDIA driver finds no GPU ({e})"))?;
@@ -62,7 +66,16 @@ pub fn device(number: usize) -> std::result::Result<Device, String> {
     // SAFETY: whatever is done with tensors of this device is done in its one stream, in order.
     unsafe { cuda.disable_event_tracking() };
     keep_memory(cuda);
+    if precision == Precision::Tf32 {
+        TF32.lock().unwrap_or_else(PoisonError::into_inner).push(cuda.id());
+    }
     Ok(device)
+}
+
+/// The precision that a device was opened with; full `f32`, if it was not opened here.
+pub fn precision(device: &CudaDevice) -> Precision {
+    let rounding = TF32.lock().unwrap_or_else(PoisonError::into_inner);
+    if rounding.contains(&device.id()) { Precision::Tf32 } else { Precision::F32 }
 }
 
 /// The name of a GPU, such as `NVIDIA H200`; none if it cannot be asked.
@@ -79,6 +92,7 @@ pub fn release(device: Device) {
     let _quiet = quiet();
     if let Ok(cuda) = device.as_cuda_device() {
         conv::forget(cuda);
+        TF32.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| *id != cuda.id());
     }
     drop(device);
 }

@@ -88,6 +88,7 @@ impl Fake {
             checkpoint_every: 1 << 20,
             test_samples: 1 << 20,
             cluster_restarts: self.restarts,
+            precision: lerp_core::Precision::F32,
             network: Network { scales: 3, depth: self.depth, latent: self.channels },
             hyper: self.hyper.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
         };

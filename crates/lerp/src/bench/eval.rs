@@ -27,7 +27,7 @@ const TIMED: usize = 3;
 /// If the variant or device is not there.
 pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
-    let device = device::open(&name)?;
+    let device = device::open(&name, args.device.precision(false)?)?;
     let mut learner = learner(registry, &args.variant, protocol(Lines::NAME)?, &device)?;
     let draws = Draws::new(0, &device);
     let mut steps = Vec::new();

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use lerp_core::Draws;
+use lerp_core::{Draws, Precision};
 use lerp_data::Batch;
 use lerp_kernels::{Form, with_form};
 use lerp_train::{Learner, Source, Stepper};
@@ -27,11 +27,11 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     }
     let dataset = protocol(&args.dataset)?;
     let name = args.device.names()?.remove(0);
-    let device = device::open(&name)?;
+    let precision = args.device.precision(args.full_f32)?;
+    let device = device::open(&name, precision)?;
     let mut learner = learner(registry, &args.variant, dataset, &device)?;
     let image = dataset.image;
     let draws = Draws::new(0, &device);
-    lerp_kernels::set_tf32(!args.full_f32);
     let form = if args.composed { Form::Composed } else { Form::Fused };
     let stepper = if args.launches { Stepper::launching(&learner, 0) } else { Stepper::new(&learner, 0) };
     let (times, how) = with_form(form, || match stepper? {
@@ -43,7 +43,7 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
         let line = serde_json::json!({
             "ms_per_step": median, "variant": args.variant, "dataset": args.dataset, "batch": args.batch,
             "steps": args.steps, "device": name, "form": if args.composed { "composed" } else { "fused" },
-            "launch": how, "tf32": name.starts_with("cuda") && lerp_kernels::tf32(),
+            "launch": how, "tf32": precision == Precision::Tf32,
         });
         say(&line.to_string());
     } else {

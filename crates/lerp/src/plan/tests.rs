@@ -41,6 +41,18 @@ fn fewer_samples_keep_the_number_of_evaluations() {
 }
 
 #[test]
+fn precision_makes_other_cells() {
+    let cells = |precision| cells("smoke", &Overrides { precision, ..Overrides::default() }).unwrap();
+    let (f32, tf32) = (cells(Precision::F32), cells(Precision::Tf32));
+    assert_eq!(f32.len(), tf32.len());
+    for (f32, tf32) in f32.iter().zip(tf32) {
+        assert_eq!((f32.precision, tf32.precision), (Precision::F32, Precision::Tf32));
+        assert_ne!(f32.id(), tf32.id(), "the runs of one are not those of the other");
+        assert_eq!(*f32, Cell { precision: Precision::F32, ..tf32 });
+    }
+}
+
+#[test]
 fn lists_of_hyperparameters_span_a_grid() {
     let overrides = Overrides {
         variants: Some(vec!["acai".into()]),

@@ -39,7 +39,7 @@ pub fn pixels(dataset: &dyn Dataset, restarts: usize, threads: usize) -> f64 {
 /// Seconds that each cell still takes when so many run `at_once` on so many threads each, given what its run in the sweep
 /// `out` has done already.
 ///
-/// A variant that cannot take a step counts as nothing: its worker will say what is wrong with it.
+/// None for a cell that cannot take a step; why, in a sentence for each kind of such cells, is told beside.
 pub fn estimate(
     registry: &Registry,
     shelf: &Shelf,
@@ -47,18 +47,30 @@ pub fn estimate(
     cells: &[Cell],
     device: &str,
     at_once: (usize, usize),
-) -> Vec<f64> {
+) -> (Vec<Option<f64>>, Vec<String>) {
     let threads = at_once.1;
-    let mut known: HashMap<String, f64> = HashMap::new();
+    let mut known: HashMap<String, Option<f64>> = HashMap::new();
+    let mut failures = Vec::new();
     let seconds = |cell: &Cell| {
-        let Ok(dataset) = shelf.get(&cell.dataset) else { return 0.0 };
+        let dataset = shelf.get(&cell.dataset).ok()?;
         // Hyperparameters hardly change the time, and a grid has many.
         let key = format!("{} {} {} {:?}", cell.dataset, cell.variant, cell.batch, cell.network);
         let step = *known.entry(key).or_insert_with(|| {
-            let steps = steps::at_once(registry, &*dataset, cell, device, at_once, TIME);
-            // The slowest: the runs are as many all the time.
-            steps.map_or(0.0, |steps| steps.into_iter().fold(0.0, f64::max))
+            match steps::at_once(registry, &*dataset, cell, device, at_once, TIME) {
+                // The slowest: the runs are as many all the time.
+                Ok(steps) => Some(steps.into_iter().fold(0.0, f64::max)),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    let why = error.lines().next().unwrap_or_default();
+                    failures.push(format!(
+                        "a step of {} on {} cannot be timed ({why}); the estimate leaves it out",
+                        cell.variant, cell.dataset
+                    ));
+                    None
+                }
+            }
         });
+        let step = step?;
         let count = |part| dataset.count(part).ok().flatten();
         let pass = step * FORWARD / cell.batch as f64;
         let passes = match count(Part::Test) {
@@ -73,7 +85,45 @@ pub fn estimate(
             let width = cell.network.latent_shape(dataset.image()).map_or(0, |latent| latent.dims());
             (train + test) as f64 * pass + fits(train, width, restarts, threads)
         });
-        left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth
+        Some(left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth)
     };
-    cells.iter().map(seconds).collect()
+    let seconds = cells.iter().map(seconds).collect();
+    (seconds, failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use lerp_core::{Hyper, Network, Precision};
+
+    use super::*;
+
+    #[test]
+    fn a_cell_that_cannot_take_a_step_is_told_and_left_out() {
+        let cell = |variant: &str, seed| Cell {
+            dataset: "lines".into(),
+            variant: variant.into(),
+            seed,
+            samples: 64,
+            batch: 4,
+            learning_rate: 1e-3,
+            eval_every: 64,
+            checkpoint_every: 64,
+            test_samples: 8,
+            cluster_restarts: None,
+            precision: Precision::F32,
+            network: Network { scales: 4, depth: 2, latent: 2 },
+            hyper: Hyper::new(),
+        };
+        let cells = [cell("vae", 0), cell("gone", 0), cell("gone", 1)];
+        let (registry, shelf) = (Registry::new(&[]), Shelf::default());
+        let out = tempfile::tempdir().unwrap();
+        let (seconds, failures) = estimate(&registry, &shelf, out.path(), &cells, "cpu", (1, 1));
+        assert!(seconds[0].is_some_and(|seconds| seconds > 0.0));
+        assert_eq!(seconds[1..], [None, None]);
+        let [sentence] = &failures[..] else { panic!("{failures:?}") };
+        assert!(
+            sentence.contains("a step of gone on lines cannot be timed (there is no variant"),
+            "{sentence}"
+        );
+    }
 }

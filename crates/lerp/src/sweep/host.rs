@@ -26,7 +26,6 @@ use crate::{cli::WorkerArgs, device, registry::Registry};
 pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
     // On a terminal Ctrl-C reaches workers too; they stop when the sweep closes their input.
     ctrlc::set_handler(|| ()).context("cannot catch Ctrl-C")?;
-    lerp_kernels::set_tf32(!args.full_f32);
     let host = Host::new(registry, &args.dir, &args.device, std::io::stdout());
     host.serve(BufReader::new(std::io::stdin())).map(|()| true)
 }
@@ -93,7 +92,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
         let Some(reason) = failed else { return self.tell(order, true, &end) };
         let _ = log(&dir.join(LOG)).map(|mut log| writeln!(log, "error: {reason}"));
         // A kernel that went wrong takes its process's use of the GPU with it.
-        let sound = device::open(self.device).is_ok_and(|device| {
+        let sound = device::open(self.device, record.cell.precision).is_ok_and(|device| {
             let sound = device.synchronize().is_ok();
             lerp_kernels::release(device);
             sound
@@ -112,7 +111,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
             let variant = self.registry.find(&cell.variant)?;
             let dataset = self.dataset(&cell.dataset)?;
             // A stream of its own, too.
-            let device = device::open(self.device)?;
+            let device = device::open(self.device, cell.precision)?;
             let trained =
                 lerp_train::train(&order.record, variant, &*dataset, &device, dir, &self.stop, &mut *tell);
             lerp_kernels::release(device);
@@ -147,7 +146,9 @@ mod tests {
 
     use candle_core::Tensor;
     use lerp_baseline::Baseline;
-    use lerp_core::{Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Spec};
+    use lerp_core::{
+        Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision, Spec,
+    };
     use lerp_train::{Cell, Run, RunRecord, State};
 
     use super::*;
@@ -201,10 +202,11 @@ mod tests {
             checkpoint_every: 1 << 30,
             test_samples: 8,
             cluster_restarts: None,
+            precision: Precision::F32,
             network: Network { scales: 4, depth: 2, latent: 2 },
             hyper: Hyper::new(),
         };
-        let provenance = provenance("cpu", 1, None, String::new());
+        let provenance = provenance(("cpu", Precision::F32), 1, None, String::new());
         let record = RunRecord::new(cell, variant, provenance);
         serde_json::to_string(&Order { index, record }).unwrap() + "\n"
     }

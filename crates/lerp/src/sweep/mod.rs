@@ -42,7 +42,6 @@ pub use packing::Jobs;
 
 /// The plan that the arguments describe, and the folder it goes to.
 fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Plan, PathBuf)> {
-    lerp_kernels::set_tf32(!args.full_f32);
     let (mut plan, name) = if let Some(path) = &args.config {
         (Plan::file(path)?, path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
     } else {
@@ -57,6 +56,7 @@ fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Pl
         depth: args.depth,
         cluster_restarts: args.cluster_restarts,
         set: args.set.clone(),
+        precision: args.device.precision(args.full_f32)?,
         ..overrides
     })?;
     Ok((plan, args.out.clone().unwrap_or_else(|| Path::new("results").join(name))))
@@ -197,7 +197,8 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         ));
         say("Timing a few steps of each kind of run");
         let at_once = (jobs.div_ceil(devices.len()), share);
-        let seconds = estimate::estimate(registry, &shelf, &out, &missing, &devices[0], at_once);
+        let (seconds, failures) = estimate::estimate(registry, &shelf, &out, &missing, &devices[0], at_once);
+        failures.iter().for_each(|sentence| warn(sentence));
         tell_estimate(&missing, &seconds, jobs, &devices);
         let mut pixels = 0.0;
         for (name, restarts) in pixels::wanted(&shelf, &out, &cells)? {
@@ -210,6 +211,8 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         let command = command_line();
         let common = Common { registry, shelf: &shelf, out: &out, threads: share, command };
         let seats = packing::seats(&devices, jobs, packed);
+        // What cannot be timed begins last.
+        let seconds: Vec<f64> = seconds.into_iter().map(Option::unwrap_or_default).collect();
         (failed, interrupted) = Queue::new(common, &missing, &seconds, seats).run(&stop);
     }
     // Nothing that was trained is lost for it.
@@ -240,18 +243,27 @@ fn other_images(done: &[RunRecord], cells: &[Cell], shelf: &Shelf) -> Result<BTr
     Ok(names)
 }
 
-/// Says how long the cells will take, and how much of it each dataset.
-fn tell_estimate(cells: &[Cell], seconds: &[f64], jobs: usize, devices: &[String]) {
+/// Says how long the cells will take, of which the time is known, and how much of it each dataset.
+fn tell_estimate(cells: &[Cell], seconds: &[Option<f64>], jobs: usize, devices: &[String]) {
+    let known = cells.iter().zip(seconds).filter_map(|(cell, seconds)| seconds.map(|s| (cell, s)));
+    let known: Vec<(&Cell, f64)> = known.collect();
+    if known.is_empty() {
+        return;
+    }
     // The longest run may outlast an even share of the work.
-    let even = seconds.iter().sum::<f64>() / jobs as f64;
-    let work = seconds.iter().copied().fold(even, f64::max);
+    let even = known.iter().map(|(_, seconds)| seconds).sum::<f64>() / jobs as f64;
+    let work = known.iter().map(|(_, seconds)| *seconds).fold(even, f64::max);
+    let unknown = match cells.len() - known.len() {
+        0 => String::new(),
+        unknown => format!(", without {unknown} of unknown length"),
+    };
     say(&format!(
-        "Estimate: {} on {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
+        "Estimate: {}{unknown} on {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
         display::duration(work),
         devices.join(" and ")
     ));
     let mut by_dataset: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
-    for (cell, seconds) in cells.iter().zip(seconds) {
+    for (cell, seconds) in known {
         let (runs, sum) = by_dataset.entry(&cell.dataset).or_default();
         *runs += 1;
         *sum += seconds / jobs as f64;
@@ -321,7 +333,8 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     check_folder(&out, args.plan.config.as_deref())?;
     let threads = rayon::current_num_threads();
     let variant = registry.find(&cell.variant)?;
-    let provenance = provenance(&device_name, threads, shelf.images(&cell.dataset)?, command_line());
+    let device = (&*device_name, cell.precision);
+    let provenance = provenance(device, threads, shelf.images(&cell.dataset)?, command_line());
     let record = RunRecord::new(cell.clone(), variant.title(), provenance);
     let dir = out.join("runs").join(cell.id());
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -348,7 +361,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
         &record,
         variant,
         &*dataset,
-        &device::open(&device_name)?,
+        &device::open(&device_name, cell.precision)?,
         &dir,
         &stop,
         &mut |progress: &Progress| display.progress(0, progress),

@@ -205,6 +205,7 @@ impl<'a> Queue<'a> {
     fn record(&self, index: usize, device: &str) -> Result<RunRecord> {
         let Common { registry, shelf, threads, command, .. } = &self.common;
         let cell = &self.cells[index];
+        let device = (device, cell.precision);
         let provenance = provenance(device, *threads, shelf.images(&cell.dataset)?, command.clone());
         Ok(RunRecord::new(cell.clone(), registry.find(&cell.variant)?.title(), provenance))
     }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use candle_core::{DType, Device};
-use lerp_core::Draws;
+use candle_core::Device;
+use lerp_core::{Draws, scalar};
 use lerp_data::Dataset;
 use lerp_train::{Cell, Learner, Source, Stepper};
 
@@ -67,7 +67,7 @@ struct Steps<'a> {
 impl<'a> Steps<'a> {
     /// After the first ones, which make ready what later ones find.
     fn new(registry: &Registry, dataset: &'a dyn Dataset, cell: &'a Cell, device: &str) -> Result<Self> {
-        let device = device::open(device)?;
+        let device = device::open(device, cell.precision)?;
         let learner = Learner::of_cell(cell, registry.find(&cell.variant)?, dataset, &device)?;
         let stepper = Stepper::new(&learner, cell.seed)?;
         let draws = Draws::new(cell.seed, &device);
@@ -108,7 +108,7 @@ impl<'a> Steps<'a> {
         let batch = self.dataset.train_batch(self.cell.batch, &self.draws.scope("data").at(step))?;
         let gradients = self.learner.gradients(&batch, &self.draws.scope("train").at(step))?;
         for (_, loss) in &gradients.losses {
-            loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            scalar(loss)?;
         }
         Ok(self.learner.update(&gradients)?)
     }

@@ -70,7 +70,6 @@ impl Worker {
             .arg("worker")
             .arg(runs)
             .args(["--device", device])
-            .args((!lerp_kernels::tf32()).then_some("--full-f32"))
             .env("RAYON_NUM_THREADS", threads.to_string())
             .envs(data.map(|data| (FOLDER_VARIABLE, data)))
             .stdin(Stdio::piped())

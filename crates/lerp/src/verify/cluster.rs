@@ -1,8 +1,8 @@
 //! Whitening, k-means, and matching clusters to classes.
 
 use anyhow::{Result, bail};
-use candle_core::{DType, Device, Tensor};
-use lerp_core::Draws;
+use candle_core::{Device, Tensor};
+use lerp_core::{Draws, on_host};
 use lerp_eval::clustering::{KMeans, Options, Whitening, matched_accuracy};
 
 use super::{
@@ -86,7 +86,7 @@ fn whitened(
     let signs = signs(&numbers(parts[0].1)?, &file.numbers("train_whitened")?, width);
     let signs = Tensor::new(signs, &Device::Cpu)?;
     for (part, ours) in parts {
-        let ours = ours.to_dtype(DType::F64)?;
+        let ours = on_host(ours)?;
         let turned = ours.broadcast_mul(&signs)?;
         checker.tensor(file, &format!("{part}_whitened"), &turned, WHITENED, Measure::Absolute)?;
         let name = format!("{part}_gram_32");

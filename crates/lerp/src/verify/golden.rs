@@ -252,8 +252,7 @@ pub fn to_theirs(name: &str, tensor: &Tensor) -> Result<Vec<f64>> {
 
 /// All numbers of a tensor, in row-major order.
 pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
-    let tensor = tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-    Ok(tensor.flatten_all()?.to_vec1()?)
+    Ok(lerp_core::on_host(tensor)?.flatten_all()?.to_vec1()?)
 }
 
 fn is_weight(name: &str) -> bool {

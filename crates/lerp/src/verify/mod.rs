@@ -26,7 +26,7 @@ use golden::{File, Golden};
 pub struct Options {
     /// Folder of golden values; the program's own copy if none.
     pub golden: Option<PathBuf>,
-    /// Where models run.
+    /// Where models run, in full `f32`.
     pub device: Device,
     /// Fused or composed operations.
     pub form: Form,
@@ -63,8 +63,6 @@ pub struct Summary {
 /// # Errors
 /// If a file is missing, cut short or not of this layout; or a filter matches nothing.
 pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
-    // The golden values are of full f32.
-    lerp_kernels::set_tf32(false);
     let golden = Golden::open(options.golden.as_deref())?;
     let mut checker = Checker::new(&golden.manifest, options.filter.as_deref(), report);
     with_form(options.form, || {

@@ -124,6 +124,7 @@ pub fn cell(variant: &str) -> Cell {
         checkpoint_every: 4096,
         test_samples: 64,
         cluster_restarts: None,
+        precision: lerp_core::Precision::F32,
         network: Network { scales: 3, depth: 4, latent: 4 },
         hyper: serde_json::from_str("{}").unwrap(),
     }

@@ -1,0 +1,36 @@
+//! Numbers that are read on the host, in `f64`. They come to the CPU before they are cast: not every device knows `f64`
+//! (candle's Metal has no cast to it).
+
+use candle_core::{DType, Device, Result, Tensor};
+
+/// The values of a tensor as `f64` on the CPU; waits for its device.
+///
+/// # Shapes
+/// Any; the result has the same.
+pub fn on_host(tensor: &Tensor) -> Result<Tensor> {
+    tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)
+}
+
+/// The number in a tensor; waits for its device.
+///
+/// # Shapes
+/// `[]`.
+pub fn scalar(tensor: &Tensor) -> Result<f64> {
+    on_host(tensor)?.to_scalar()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_every_type_are_the_same_on_the_host() {
+        let one = |tensor: Tensor| scalar(&tensor).unwrap();
+        assert_eq!(one(Tensor::new(0.1_f32, &Device::Cpu).unwrap()), f64::from(0.1_f32));
+        assert_eq!(one(Tensor::new(0.1_f64, &Device::Cpu).unwrap()), 0.1);
+        assert_eq!(one(Tensor::new(7_u32, &Device::Cpu).unwrap()), 7.0);
+        let rows = on_host(&Tensor::new(&[[1_f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap()).unwrap();
+        assert_eq!(rows.to_vec2::<f64>().unwrap(), [[1.0, 2.0], [3.0, 4.0]]);
+        assert!(scalar(&rows).is_err(), "four numbers are not one");
+    }
+}

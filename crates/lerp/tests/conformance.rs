@@ -1,0 +1,177 @@
+//! Variants that keep something beside parameters and buffers, or read the step on the host: the conformance check names
+//! them, and a GPU does not record their steps.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use candle_core::{Device, Tensor};
+use lerp_core::{
+    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, Of, ParamStore, Result, Spec,
+};
+use lerp_nn::{Coder, Dense, mean_squared_error};
+use lerp_train::conformance::check;
+use serde::{Deserialize, Serialize};
+
+/// What decides the losses besides what may.
+const COUNTER: u8 = 0;
+const SCHEDULE: u8 = 1;
+const EVERY_FIFTH: u8 = 2;
+const RARELY: u8 = 3;
+const HOST_DRAW: u8 = 4;
+/// A schedule and 'the critic every fifth step' from the step as a tensor.
+const BY_TENSOR: u8 = 5;
+
+/// A baseline with a critic of its latents.
+struct Own<const KIND: u8> {
+    coder: Coder,
+    critic: Dense,
+    /// Steps seen, which no variant may keep.
+    seen: AtomicU64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Config {}
+
+impl<const KIND: u8> Model for Own<KIND> {
+    const NAME: &'static str =
+        ["counter", "schedule", "every-fifth", "rarely", "host-draw", "by-tensor"][KIND as usize];
+    const TITLE: &'static str = Self::NAME;
+    type Config = Config;
+    fn check(_: &Config) -> Result<()> {
+        Ok(())
+    }
+    fn new(_: Config, build: &Build) -> Result<Self> {
+        let mut coder = Coder::new(Self::NAME, build)?;
+        let inputs = coder.spec.latent.dims();
+        let critic = Dense::new(&mut coder.store, "critic", CRITIC, inputs, 1)?;
+        Ok(Self { coder, critic, seen: AtomicU64::new(0) })
+    }
+}
+
+impl<const KIND: u8> Autoencoder for Own<KIND> {
+    fn spec(&self) -> &Spec {
+        &self.coder.spec
+    }
+    fn params(&self) -> &ParamStore {
+        &self.coder.store
+    }
+    fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
+        self.coder.encoder.forward(x)
+    }
+    fn decode(&self, z: &Tensor) -> Result<Tensor> {
+        self.coder.decoder.forward(z)
+    }
+    fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
+        let z = self.coder.encoder.forward(x)?;
+        let mut loss = mean_squared_error(&self.coder.decoder.forward(&z)?, x)?;
+        let guess = self.critic.forward(&z.detach().flatten_from(1)?)?;
+        let mut critic = (guess - 1.0)?.sqr()?.mean_all()?;
+        match KIND {
+            COUNTER => loss = (loss * (1.0 + 0.01 * self.seen.fetch_add(1, Relaxed) as f64))?,
+            SCHEDULE => loss = (loss * (draws.step() as f64 / 100.0).min(1.0))?,
+            EVERY_FIFTH if !self.seen.fetch_add(1, Relaxed).is_multiple_of(5) => critic = (critic * 0.0)?,
+            // It counts in `after_step`.
+            RARELY if self.seen.load(Relaxed) >= 100 => loss = (loss * 2.0)?,
+            HOST_DRAW => loss = (loss * f64::from(draws.uniforms("weight", 1)[0]))?,
+            BY_TENSOR => {
+                let step = draws.step_tensor()?;
+                loss = (loss * (&step / 100.0)?.minimum(1.0)?)?;
+                let rest = (&step - ((&step / 5.0)?.floor()? * 5.0)?)?;
+                critic = (critic * rest.eq(0.0)?.to_dtype(step.dtype())?)?;
+            }
+            _ => {}
+        }
+        Ok(Objectives::new(AUTOENCODER, loss, &z)?.loss(CRITIC, critic))
+    }
+    fn after_step(&self, _: &[Tensor]) -> Result<()> {
+        if KIND == RARELY {
+            self.seen.fetch_add(1, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_recorded_step_would_keep_is_named() {
+    let broken = |variant: &dyn lerp_core::Variant| check(variant, &Device::Cpu).unwrap_err().to_string();
+    for (counts, name) in [
+        (broken(&Of::<Own<COUNTER>>::new()), "counter"),
+        (broken(&Of::<Own<EVERY_FIFTH>>::new()), "every-fifth"),
+        (broken(&Of::<Own<RARELY>>::new()), "rarely"),
+    ] {
+        assert!(counts.starts_with(&format!("{name} does not conform: ")), "{counts}");
+        assert!(counts.contains("beside parameters and buffers (a counter?)"), "{counts}");
+    }
+    for (reads, name) in [
+        (broken(&Of::<Own<SCHEDULE>>::new()), "schedule"),
+        (broken(&Of::<Own<HOST_DRAW>>::new()), "host-draw"),
+    ] {
+        assert!(reads.starts_with(&format!("{name} does not conform: ")), "{reads}");
+        assert!(reads.contains("on the host") && reads.contains("Draws::step_tensor"), "{reads}");
+    }
+}
+
+#[test]
+fn a_schedule_from_the_step_as_a_tensor_conforms() {
+    let rules = check(&Of::<Own<BY_TENSOR>>::new(), &Device::Cpu).unwrap();
+    assert_eq!(rules.len(), 7, "{rules:?}");
+    // It does follow the step.
+    let network = lerp_core::Network { scales: 2, depth: 4, latent: 2 };
+    let (hyper, device) = (lerp_core::Hyper::new(), Device::Cpu);
+    let image = lerp_core::ImageShape { height: 8, width: 8, channels: 1 };
+    let dtype = candle_core::DType::F32;
+    let build = Build { image, network, hyper: &hyper, seed: 0, dtype, device: &device };
+    let model = Own::<BY_TENSOR>::new(Config {}, &build).unwrap();
+    let draws = Draws::new(0, &device);
+    let x = draws.uniform("x", (2, 8, 8, 1)).unwrap();
+    let losses = |step: u64| {
+        let losses = model.objectives(&x, &draws.at(step)).unwrap().losses;
+        losses.into_iter().map(|loss| loss.value.to_scalar::<f32>().unwrap()).collect::<Vec<_>>()
+    };
+    let (fifth, later) = (losses(50), losses(101));
+    assert!((fifth[0] / later[0] - 0.5).abs() < 1e-6, "half of the schedule: {fifth:?} {later:?}");
+    assert!(fifth[1] > 0.0 && later[1] == 0.0, "the critic every fifth step: {fifth:?} {later:?}");
+}
+
+/// On a GPU, or an emulated one: `crates/lerp-kernels/emulator`.
+#[cfg(feature = "cuda")]
+#[test]
+fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor() {
+    use lerp_core::{Hyper, Network, Precision, Variant};
+    use lerp_data::{Dataset, Lines};
+    use lerp_train::{Learner, Source, Stepper};
+
+    let device = match lerp_kernels::cuda::device(0, Precision::F32) {
+        Ok(device) => device,
+        Err(missing) => return eprintln!("SKIPPED: {missing}"),
+    };
+    let run = |variant: &dyn Variant, record: bool| {
+        let network = Network { scales: 2, depth: 4, latent: 2 };
+        let (image, hyper, dtype) = (Lines.image(), Hyper::new(), candle_core::DType::F32);
+        let build = Build { image, network, hyper: &hyper, seed: 0, dtype, device: &device };
+        let mut learner = Learner::new(variant.build(&build).unwrap(), 10, 0, 1e-3).unwrap();
+        let stepper = if record { Stepper::new(&learner, 0) } else { Stepper::launching(&learner, 0) };
+        let mut stepper = stepper.unwrap().unwrap();
+        let mut losses = Vec::new();
+        for _ in 0..8 {
+            stepper.step(&mut learner, Source::Dataset(&Lines, 4)).unwrap();
+            losses.push(stepper.losses().unwrap());
+        }
+        (losses, stepper.recorded())
+    };
+    for (variant, records) in [
+        (&Of::<Own<SCHEDULE>>::new() as &dyn Variant, false),
+        (&Of::<Own<HOST_DRAW>>::new(), false),
+        (&Of::<Own<BY_TENSOR>>::new(), true),
+    ] {
+        let ((launched, _), (ours, recorded)) = (run(variant, false), run(variant, true));
+        assert_eq!(recorded, records, "{}", variant.name());
+        assert_eq!(ours, launched, "{}", variant.name());
+    }
+    // Nothing shows that a counter was read; comparing does.
+    let counts = Of::<Own<COUNTER>>::new();
+    assert_ne!(run(&counts, false).0, run(&counts, true).0);
+    check(&Of::<Own<BY_TENSOR>>::new(), &device).unwrap();
+    lerp_kernels::release(device);
+}
