@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::Read,
     path::Path,
 };
 
@@ -199,8 +201,14 @@ impl Plan {
     /// # Errors
     /// If it cannot be read or is not a plan; the message names the key.
     pub fn file(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        /// Bytes that no plan has.
+        const MOST: u64 = 1 << 20;
+        let mut text = String::new();
+        // A shell may give a plan by a pipe, and somebody else a file that never ends.
+        let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
+        if read.with_context(|| format!("cannot read {}", path.display()))? as u64 == MOST {
+            bail!("{} has more than {MOST} bytes, which no plan has", path.display());
+        }
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 
@@ -356,6 +364,17 @@ impl Plan {
         Ok(())
     }
 
+    /// An error about the dataset `name`, with a hint where it may be the end of a name that was cut at its comma.
+    fn with_hint(&self, name: &str, error: anyhow::Error) -> anyhow::Error {
+        let before = self.datasets.iter().take_while(|before| *before != name).last();
+        match before.filter(|before| before.contains(':') && !name.contains(':')) {
+            Some(before) => anyhow::anyhow!(
+                "{error:#}; a name with a comma stands in double quotes: --datasets '\"{before},{name}\"'"
+            ),
+            None => error,
+        }
+    }
+
     /// All cells, seeds outermost, so that an unfinished sweep already has every variant.
     ///
     /// # Errors
@@ -366,7 +385,7 @@ impl Plan {
         for &seed in &self.seeds.0 {
             for dataset_name in &self.datasets {
                 let dataset_name = &absolute(dataset_name);
-                let dataset = shelf.get(dataset_name)?;
+                let dataset = shelf.get(dataset_name).map_err(|error| self.with_hint(dataset_name, error))?;
                 let of_dataset = self.of_dataset(dataset_name);
                 for name in &self.variants {
                     let variant = registry.find(name)?;

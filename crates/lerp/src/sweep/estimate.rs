@@ -1,11 +1,11 @@
 //! How long a sweep will take, from a few measured steps.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use lerp_data::{Dataset, Part};
-use lerp_train::{Cell, EVALUATED_PAIRS, MOST_TRAINING, POSITIONS, Run};
+use lerp_train::{EVALUATED_PAIRS, MOST_TRAINING, POSITIONS};
 
-use super::steps;
+use super::{steps, survey::Job};
 use crate::{registry::Registry, shelf::Shelf};
 
 /// How long steps are timed, at least.
@@ -36,24 +36,23 @@ pub fn pixels(dataset: &dyn Dataset, restarts: usize, threads: usize) -> f64 {
     fits(seen(dataset), image.height * image.width * image.channels, restarts, threads)
 }
 
-/// Seconds that each cell still takes when so many run `at_once` on so many threads each, given what its run in the sweep
-/// `out` has done already.
+/// Seconds that each run still takes when so many run `at_once` on so many threads each.
 ///
 /// A variant that cannot take a step counts as nothing: its worker will say what is wrong with it.
 pub fn estimate(
     registry: &Registry,
     shelf: &Shelf,
-    out: &Path,
-    cells: &[Cell],
+    jobs: &[Job],
     device: &str,
     at_once: (usize, usize),
 ) -> Vec<f64> {
     let threads = at_once.1;
     let mut known: HashMap<String, f64> = HashMap::new();
-    let seconds = |cell: &Cell| {
-        let Ok(dataset) = shelf.get(&cell.dataset) else { return 0.0 };
+    let seconds = |job: &Job| {
+        let cell = &job.record.cell;
+        let Ok(dataset) = shelf.get(&job.dataset) else { return 0.0 };
         // Hyperparameters hardly change the time, and a grid has many.
-        let key = format!("{} {} {} {:?}", cell.dataset, cell.variant, cell.batch, cell.network);
+        let key = format!("{} {} {} {:?}", job.dataset, cell.variant, cell.batch, cell.network);
         let step = *known.entry(key).or_insert_with(|| {
             let steps = steps::at_once(registry, &*dataset, cell, device, at_once, TIME);
             // The slowest: the runs are as many all the time.
@@ -66,8 +65,7 @@ pub fn estimate(
             Some(count) => cell.test_samples.min(count) as f64,
         };
         let evaluations = cell.steps().div_ceil(cell.eval_steps());
-        let done = Run::read(&out.join("runs").join(cell.id())).map_or(0, |run| run.status.samples);
-        let left = 1.0 - (done as f64 / cell.samples as f64).min(1.0);
+        let left = 1.0 - (job.samples as f64 / cell.samples as f64).min(1.0);
         let worth = cell.cluster_restarts.map_or(0.0, |restarts| {
             let (train, test) = (seen(&*dataset), count(Part::Test).unwrap_or(0));
             let width = cell.network.latent_shape(dataset.image()).map_or(0, |latent| latent.dims());
@@ -75,5 +73,5 @@ pub fn estimate(
         });
         left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth
     };
-    cells.iter().map(seconds).collect()
+    jobs.iter().map(seconds).collect()
 }
