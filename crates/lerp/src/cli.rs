@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lerp_data::{DATASETS, split_option};
 
-use crate::{device::Choice, sweep::Jobs};
+use crate::{device::Choice, registry::unknown, sweep::Jobs};
 
 /// How well do autoencoders interpolate?
 #[derive(Debug, Parser)]
@@ -110,9 +111,18 @@ fn datasets(text: &str) -> Result<Datasets, String> {
         names.push(name.to_owned());
         match after.strip_prefix(',') {
             Some(more) => rest = more,
-            None if after.is_empty() => return Ok(Datasets(names)),
+            None if after.is_empty() => break,
             None => return Err("a comma must stand between two names".into()),
         }
+    }
+    let known = |name: &str| name.contains(':') || DATASETS.contains(&split_option(name).0);
+    match names.windows(2).find(|pair| pair[0].contains(':') && !known(&pair[1])) {
+        Some(pair) => Err(format!(
+            "{}; a name with a comma stands in double quotes: '\"{}\"'",
+            unknown("dataset", &pair[1], DATASETS),
+            pair.join(",")
+        )),
+        None => Ok(Datasets(names)),
     }
 }
 
@@ -377,5 +387,7 @@ mod tests {
         assert_eq!(names(r#""images:a, b?test-every=5",lines"#), Ok("images:a, b?test-every=5|lines".into()));
         assert_eq!(names(r#"images:a "x""#), Ok(r#"images:a "x""#.into()));
         assert!(names(r#""images:a, b"#).is_err() && names(r#""images:a"b"#).is_err());
+        let cut = names("images:a, b").unwrap_err();
+        assert!(cut.ends_with(r#"stands in double quotes: '"images:a, b"'"#), "{cut}");
     }
 }

@@ -364,17 +364,6 @@ impl Plan {
         Ok(())
     }
 
-    /// An error about the dataset `name`, with a hint where it may be the end of a name that was cut at its comma.
-    fn with_hint(&self, name: &str, error: anyhow::Error) -> anyhow::Error {
-        let before = self.datasets.iter().take_while(|before| *before != name).last();
-        match before.filter(|before| before.contains(':') && !name.contains(':')) {
-            Some(before) => anyhow::anyhow!(
-                "{error:#}; a name with a comma stands in double quotes: --datasets '\"{before},{name}\"'"
-            ),
-            None => error,
-        }
-    }
-
     /// All cells, seeds outermost, so that an unfinished sweep already has every variant.
     ///
     /// # Errors
@@ -385,7 +374,7 @@ impl Plan {
         for &seed in &self.seeds.0 {
             for dataset_name in &self.datasets {
                 let dataset_name = &absolute(dataset_name);
-                let dataset = shelf.get(dataset_name).map_err(|error| self.with_hint(dataset_name, error))?;
+                let dataset = shelf.get(dataset_name)?;
                 let of_dataset = self.of_dataset(dataset_name);
                 for name in &self.variants {
                     let variant = registry.find(name)?;

@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use lerp_data::Dataset;
 use lerp_train::{Progress, mark_failed};
 
@@ -118,8 +118,9 @@ impl<'a, W: Write + Send> Host<'a, W> {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
         // So that a panic's message tells whose it is.
         let name = order.record.id.clone();
-        let pool = threads.thread_name(move |_| name.clone()).build();
-        let pool = pool.context("cannot start the threads of the run; give --jobs a smaller number")?;
+        let pool = threads.thread_name(move |_| name.clone()).build().map_err(|error| {
+            anyhow!("cannot start the threads of the run ({error}); give --jobs a smaller number")
+        })?;
         pool.install(|| {
             let variant = self.registry.find(&cell.variant)?;
             let dataset = self.dataset(order.dataset.as_ref().unwrap_or(&cell.dataset))?;

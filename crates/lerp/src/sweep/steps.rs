@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use candle_core::{DType, Device};
 use lerp_core::Draws;
 use lerp_data::Dataset;
@@ -43,7 +43,7 @@ pub fn at_once(
 ) -> Result<Vec<f64>> {
     let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pools = (0..runs).map(|_| pool()).collect::<Result<Vec<_>, _>>();
-    let pools = pools.context("cannot start threads")?;
+    let pools = pools.map_err(|error| anyhow!("cannot start threads ({error})"))?;
     // Opened when all of them are ready, whatever has become of each.
     let gate = RwLock::new(());
     let (ready, all_ready) = mpsc::channel::<()>();
@@ -68,7 +68,7 @@ pub fn at_once(
         let _ = all_ready.recv();
         drop(closed);
         let join = |run: thread::ScopedJoinHandle<_>| run.join().map_err(|_| anyhow!("a step panicked"))?;
-        started.context("cannot start a thread")?.into_iter().map(join).collect()
+        started?.into_iter().map(join).collect()
     })
 }
 
