@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use lerp_core::{Hyper, Network};
 use lerp_data::{Dataset, Lines, protocols, split_option};
-use lerp_train::Cell;
+use lerp_train::{Cell, MOST_RESTARTS};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -261,6 +261,9 @@ impl Plan {
             self.run.network.depth = Some(depth);
         }
         if let Some(restarts) = overrides.cluster_restarts {
+            if !(1..=MOST_RESTARTS).contains(&restarts) {
+                bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
+            }
             self.runs().for_each(|run| run.cluster_restarts = None);
             self.run.cluster_restarts = Some(restarts);
         }

@@ -57,7 +57,7 @@ fn runs_on_images_that_moved_are_found_and_go_on() {
     assert!(!text.contains("Raw pixels of"), "{text}");
 
     // A finished run is measured where its images are now.
-    let folder = &runs(&out)[0];
+    let folder = &out.join("runs").join(found.first().unwrap());
     let moved = format!("idx:{}", after.join("pets").display());
     let (code, _, errors) = parts(&run("eval", &[folder]));
     assert!(code == 2 && errors.contains("say where with --dataset"), "{errors}");
