@@ -54,11 +54,15 @@ impl Metrics {
     /// # Errors
     /// If the table library refuses it.
     pub fn parquet(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.table()
-            .and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table))
-            .map_err(|e| Error::bad_file(Path::new(METRICS), format!("cannot be made: {e}")))?;
-        Ok(bytes)
+        let bad = |e: String| Error::bad_file(Path::new(METRICS), format!("cannot be made: {e}"));
+        let write = || {
+            let mut bytes = Vec::new();
+            let written =
+                self.table().and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table));
+            written.map(|_| bytes)
+        };
+        // The table library starts threads, and panics where it cannot.
+        lerp_files::caught(AssertUnwindSafe(write)).map_err(bad)?.map_err(|e| bad(e.to_string()))
     }
 
     /// Reads the table of a run back, whose digest is compared first: the table library trusts what it reads.

@@ -35,8 +35,7 @@ use sweep::Sweep;
 /// If there is no sweep in the folder, or the terminal cannot be drawn on.
 pub fn watch(args: &WatchArgs) -> Result<bool> {
     let mut sweep = Sweep::open(&args.dir)?;
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if args.once || dumb || !std::io::stdout().is_terminal() {
+    if args.once || crate::is_dumb() || !std::io::stdout().is_terminal() {
         kept::silence_readers();
         sweep.refresh(now());
         say(plain::snapshot(&sweep).trim_end());
