@@ -132,10 +132,12 @@ impl Sweep {
                 names
             }
         };
+        // Where the plan is lost, it was of the cells that are there.
+        let lost = self.record.value().is_none();
         let wanted: Vec<(&str, bool)> = planned
             .iter()
             .map(|id| (id.as_str(), true))
-            .chain(others.iter().filter(|id| !known.contains(id.as_str())).map(|id| (id.as_str(), false)))
+            .chain(others.iter().filter(|id| !known.contains(id.as_str())).map(|id| (id.as_str(), lost)))
             .collect();
         if !wanted.iter().copied().eq(self.cells.iter().map(|cell| (cell.id.as_str(), cell.planned))) {
             let mut before = std::mem::take(&mut self.cells);
