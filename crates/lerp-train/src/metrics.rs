@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, path::Path};
 
-use polars::prelude::{Column, DataFrame, ParquetReader, ParquetWriter, SerReader};
+use polars::prelude::{Column, DataFrame, ParallelStrategy, ParquetReader, ParquetWriter, SerReader};
 
 use crate::{Error, Result, digests, rundir::METRICS};
 
@@ -80,8 +80,10 @@ impl Metrics {
         if bytes.len() < 12 || !bytes.ends_with(b"PAR1") {
             return Err(bad("its end is missing".into()));
         }
-        let read =
-            || ParquetReader::new(std::io::Cursor::new(bytes)).finish().and_then(|t| Self::from_table(&t));
+        // Tables are small and many: whoever reads several reads them beside one another.
+        let reader =
+            || ParquetReader::new(std::io::Cursor::new(bytes)).read_parallel(ParallelStrategy::None).finish();
+        let read = || reader().and_then(|table| Self::from_table(&table));
         lerp_files::caught(AssertUnwindSafe(read)).map_err(bad)?.map_err(|e| bad(e.to_string()))
     }
 

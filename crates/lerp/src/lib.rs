@@ -36,11 +36,12 @@ use clap::Parser;
 use lerp_core::{Precision, Variant};
 use lerp_data::{DATASETS, split_option};
 use lerp_kernels::Form;
+use lerp_report::Outcome;
 use lerp_train::{MOST_RESTARTS, Run, RunLock, State};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
-use say::{complain, note, say, warn};
+use say::{complain, note, say, say_lines, warn, warn_of_all};
 use shelf::Shelf;
 
 pub use registry::seven;
@@ -111,18 +112,19 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Eval(args) => eval(registry, &args),
         Verb::Watch(args) => watch::watch(&args),
         Verb::Report(args) => {
-            report(&args.dir, args.figure.clone())?;
+            let whole = report(&args.dir, args.figure.clone())?;
             match args.figure {
                 Some(figure) => say(&format!("Figure {figure}: {}", args.dir.join("figures").display())),
                 None => {
                     say(&format!("Tables, figures and the page: {}", args.dir.join("index.html").display()));
                 }
             }
-            Ok(true)
+            Ok(whole)
         }
         Verb::Compare(args) => {
-            say(compare(&args.dirs)?.trim_end());
-            Ok(true)
+            let (tables, outcome) = compare(&args.dirs)?;
+            say_lines(tables.trim_end());
+            Ok(tell(&outcome))
         }
         Verb::Export(args) => export::export(registry, &args),
         Verb::Verify(args) => verify(&args),
@@ -134,7 +136,8 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::List => {
             say("variants:");
             registry.all().iter().for_each(|v| say(&format!("  {:<10} {}", v.name(), v.title())));
-            say(&format!("datasets:\n  {}", DATASETS.join("\n  ")));
+            say("datasets:");
+            DATASETS.iter().for_each(|name| say(&format!("  {name}")));
             say("  and your own: images:DIR, idx:DIR, parquet:PATH");
             say("presets:");
             for (name, _) in plan::PRESETS {
@@ -255,14 +258,20 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
     Ok(summary.failed == 0)
 }
 
-/// Tables, figures and the page of a sweep.
-pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<()> {
-    lerp_report::report(dir, &lerp_report::Options { figure })?;
-    Ok(())
+/// Tables, figures and the page of a sweep. What is left out is said; returns whether nothing is.
+pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<bool> {
+    Ok(tell(&lerp_report::report(dir, &lerp_report::Options { figure })?))
 }
 
-/// One table of several sweeps, for a terminal.
-pub(crate) fn compare(dirs: &[PathBuf]) -> Result<String> {
+/// Says what is left out; returns whether nothing is.
+fn tell(outcome: &Outcome) -> bool {
+    outcome.notices.iter().for_each(|notice| note(&format!("{notice}.")));
+    warn_of_all(&outcome.left_out);
+    outcome.left_out.is_empty()
+}
+
+/// One table of several sweeps, for a terminal, and what is left out of it.
+pub(crate) fn compare(dirs: &[PathBuf]) -> Result<(String, Outcome)> {
     // https://no-color.org
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
     Ok(lerp_report::compare(dirs, std::io::stdout().is_terminal() && !plain)?)

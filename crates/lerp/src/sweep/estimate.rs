@@ -92,6 +92,7 @@ pub fn estimate(
 #[cfg(test)]
 mod tests {
     use lerp_core::{Hyper, Network, Precision};
+    use lerp_train::{Cell, Provenance, RunRecord};
 
     use super::*;
 

@@ -28,7 +28,7 @@ use crate::{
     device,
     plan::{Overrides, Plan},
     registry::Registry,
-    say::{say, warn},
+    say::{say, say_lines, warn},
     shelf::Shelf,
 };
 use display::Display;
@@ -214,7 +214,7 @@ fn finish(out: &Path) -> Result<()> {
         return Ok(());
     }
     crate::report(out, None)?;
-    say(&crate::compare(&[out.to_owned()])?);
+    say_lines(&crate::compare(&[out.to_owned()])?.0);
     say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
     Ok(())
 }
