@@ -74,10 +74,10 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
     let others = of(None);
     let tested = test.first().or(validation.first()).copied();
     let refuse = |path: &Path, expected: &str, found: &str| Err(Fault::new(expected, found).at(path));
-    let (train, tested) = match (train[..], tested) {
+    let (train, tested) = match (&train[..], tested) {
         ([], None) => return Ok(None),
         // A class, such as `test` beside `production`.
-        ([], Some(_)) if !others.is_empty() => return Ok(None),
+        ([], Some(tested)) if !others.is_empty() && !tested.files.is_empty() => return Ok(None),
         ([], Some(tested)) => {
             return refuse(&tested.path, "a folder of training images beside it, such as 'train'", "none");
         }
@@ -212,6 +212,7 @@ mod tests {
                 &["trainA/1.png", "trainB/1.png", "testA/1.png"],
                 "trainB: expected one folder of training images",
             ),
+            (&["test/a/1.png", "images/a/1.png"], "test: expected a folder of training images beside it"),
             (&["test/a/1.png", "val/a/1.png"], "test: expected a folder of training images beside it"),
             (&["data/train/a/1.png", "data/test/a/1.png"], "data/test: expected parts of a dataset above"),
             (

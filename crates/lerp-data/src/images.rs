@@ -211,7 +211,7 @@ impl Images {
             Some(labels) => {
                 let out = stratified(labels, every);
                 let places =
-                    |wanted: bool| (0..).zip(&out).filter(|(_, out)| **out == wanted).map(|(i, _)| i);
+                    |wanted: bool| (0..).zip(&out).filter(move |(_, out)| **out == wanted).map(|(i, _)| i);
                 (Places::These(places(false).collect()), Places::These(places(true).collect()))
             }
         };

@@ -322,7 +322,7 @@ impl Collector {
         let (Some(place), Some(mut spilled)) = (place, file) else {
             return Ok(Held { shape, kind, pixels: Pixels::Memory(memory), labels, classes, gray, left_out });
         };
-        let mut write = || -> io::Result<()> {
+        let write = || -> io::Result<()> {
             let words = spilled.sums.iter().chain(labels.iter().flatten());
             let mut end: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
             end.extend(serde_json::to_vec(&Notes { classes, left_out })?);
