@@ -177,9 +177,9 @@ fn links_are_followed_and_pipes_are_not_waited_for() {
     }
     let link = std::os::unix::fs::symlink;
     link(&elsewhere, set.join("dog")).unwrap();
-    link(elsewhere.join("1.png"), set.join("cat/linked.png")).unwrap();
+    link(&elsewhere.join("1.png"), &set.join("cat/linked.png")).unwrap();
     link(&set, set.join("cat/back")).unwrap();
-    link(folder.join("nothing"), set.join("cat/gone.png")).unwrap();
+    link(&folder.join("nothing"), &set.join("cat/gone.png")).unwrap();
     for pipe in ["cat/pipe.png", "cat/pipe"] {
         assert!(std::process::Command::new("mkfifo").arg(set.join(pipe)).status().unwrap().success());
     }

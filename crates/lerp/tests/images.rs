@@ -148,7 +148,9 @@ fn a_folder_with_a_comma_in_its_name_is_given_in_quotes() {
     let sweep = |datasets: &[&str]| {
         let mut command = lerp();
         command.args("sweep --preset smoke --samples 64 --cluster-restarts 1 --variants vae".split(' '));
-        datasets.iter().for_each(|names| drop(command.args(["--datasets", names])));
+        for names in datasets {
+            command.args(["--datasets", names]);
+        }
         parts(&command.arg("--out").arg(&out).output().unwrap())
     };
     let (code, _, errors) = sweep(&[&name]);
