@@ -197,19 +197,22 @@ mod tests {
     fn strips_come_back_in_both_forms() {
         let dir = tempfile::tempdir().unwrap();
         let read = || Strips::read(dir.path()).unwrap();
+        let path = dir.path().join(INTERPOLATION);
+        let write = |bytes: Vec<u8>| std::fs::write(&path, bytes).unwrap();
+        let write_strips = |strips: Strips| {
+            let [(_, bytes), _] = strips.files().unwrap();
+            write(bytes);
+        };
         assert!(read().is_none());
         let images = steps(&[2, 16, 8, 8, 1]);
         let angles = vec![[0.5, 1.0], [2.0, 3.5]];
-        Strips { images: images.clone(), ends: None, angles: Some(angles.clone()) }
-            .write(dir.path())
-            .unwrap();
+        write_strips(Strips { images: images.clone(), ends: None, angles: Some(angles.clone()) });
         let strips = read().unwrap();
         // Steps of 1/128 are whole in 16 bits.
         assert_eq!((values(&strips.images), strips.angles), (values(&images), Some(angles)));
         assert!(strips.ends.is_none() && strips.images.dims() == images.dims());
 
-        let path = dir.path().join(INTERPOLATION);
-        write_tensors(&path, vec![("images", images.get(1).unwrap())]).unwrap();
+        write(pack(INTERPOLATION, vec![("images", images.get(1).unwrap())]).unwrap());
         let strips = read().unwrap();
         assert_eq!(strips.images.dims(), [1, 16, 8, 8, 1]);
         assert_eq!(values(&strips.images), values(&images.get(1).unwrap()));
@@ -217,10 +220,10 @@ mod tests {
 
         let (images, left, right) = (steps(&[3, 16, 4, 4, 3]), steps(&[3, 4, 4, 3]), steps(&[3, 4, 4, 3]));
         let old = vec![("images", images.clone()), ("left", left.clone()), ("right", right.neg().unwrap())];
-        write_tensors(&path, old).unwrap();
+        write(pack(INTERPOLATION, old).unwrap());
         let before = read().unwrap();
         let ends = Some((left.clone(), right.neg().unwrap()));
-        Strips { images: images.clone(), ends, angles: None }.write(dir.path()).unwrap();
+        write_strips(Strips { images: images.clone(), ends, angles: None });
         let after = read().unwrap();
         assert_eq!(values(&before.images), values(&after.images));
         let ends = |strips: &Strips| strips.ends.clone().map(|(l, r)| (values(&l), values(&r)));
