@@ -2,6 +2,8 @@
 
 use std::{process::Command, time::Instant};
 
+#[cfg(unix)]
+use crate::faults;
 use crate::{Result, cargo, root, run, say, tidy};
 
 /// Runs every check and says how long each took.
@@ -41,6 +43,10 @@ pub fn ci() -> Result<()> {
         run(&mut doc)
     })?;
     step("smoke sweep", smoke)?;
+    #[cfg(unix)]
+    step("faults", || {
+        faults::campaign(faults::Extent::Short, 1, &root().join("target/release/lerp"))
+    })?;
     say(&format!("ci: everything passed in {} s", started.elapsed().as_secs()));
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask`: builds `lerp` with the features that the device needs and runs it; and the house's own chores.
 //!
-//! Thin on purpose: `ci`, `tidy` and `cuda-check` live here, everything else is a verb of `lerp`.
+//! Thin on purpose: `ci`, `tidy`, `faults` and `cuda-check` live here, everything else is a verb of `lerp`.
 
 mod ci;
 mod cuda;
+#[cfg(unix)]
+mod faults;
 mod tidy;
 
 use std::{
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
         Some("ci") => ci::ci(),
         Some("tidy") => tidy::tidy(),
         Some("cuda-check") => cuda::check(),
+        #[cfg(unix)]
+        Some("faults") => faults::faults(&arguments[1..]),
         _ => return lerp(&arguments),
     };
     match result {

@@ -7,7 +7,8 @@ use std::{
 
 use crate::{
     Error, ImageSet, Result,
-    find::{Files, Known, file_name, parquet},
+    find::{Files, Known, parquet},
+    tree::file_name,
 };
 
 /// Where the hub has an image set: a commit, so that it cannot change, and what of it is read.
@@ -71,9 +72,13 @@ impl HubCache {
     }
 
     /// The user's, by the rules of all these clients: the environment variable `HF_HUB_CACHE`, or else the folder `hub`
-    /// in `HF_HOME`, in `huggingface` in `XDG_CACHE_HOME`, or in `.cache/huggingface` in the home folder.
+    /// in `HF_HOME`, in `huggingface` in `XDG_CACHE_HOME`, or in `.cache/huggingface` in the home folder; a `~` at the
+    /// beginning is the home folder.
     pub fn from_env() -> Self {
-        let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name| {
+            let value = env::var_os(name).filter(|value| !value.is_empty());
+            value.map(|value| with_home(PathBuf::from(value), env::home_dir()))
+        };
         let cache = || {
             let caches = variable("XDG_CACHE_HOME").or_else(|| Some(env::home_dir()?.join(".cache")))?;
             Some(caches.join("huggingface"))
@@ -128,8 +133,17 @@ impl HubCache {
                 n: missing.len(),
             });
         }
-        let found = parquet(&folder, known.name == "svhn")?;
+        let found = parquet(&folder)?;
         Ok(found.map(|files| Files { hub: Some(&known.hub), ..files }))
+    }
+}
+
+/// `path` with the home folder for a `~` at its beginning, as Python's clients of the hub read their variables.
+fn with_home(path: PathBuf, home: Option<PathBuf>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(inside), Some(home)) if inside.as_os_str().is_empty() => home,
+        (Ok(inside), Some(home)) => home.join(inside),
+        _ => path,
     }
 }
 
@@ -142,5 +156,19 @@ impl ImageSet {
     /// Where the hub has it, if its files are from the hub's cache.
     pub fn hub(&self) -> Option<HubSource> {
         self.files().hub.copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tilde_is_the_home_folder() {
+        let of = |path: &str| with_home(path.into(), Some("/home/me".into()));
+        assert_eq!(of("~/x/y"), Path::new("/home/me/x/y"));
+        assert_eq!(of("~"), Path::new("/home/me"));
+        assert_eq!(of("/a/~/b"), Path::new("/a/~/b"));
+        assert_eq!(of("~other/x"), Path::new("~other/x"));
     }
 }

@@ -1,15 +1,19 @@
 //! What is in an image set: numbers to compare, and pictures to look at.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    io::{self, Cursor, Read},
     path::{Path, PathBuf},
 };
 
+use image::{ImageFormat, RgbImage};
 use lerp_core::ImageShape;
 use sha2::{Digest, Sha256};
 
-use crate::{Dataset, Error, ImageSet, Result, find::file_name, images::Images};
+use crate::{
+    Dataset, Error, ImageSet, Result,
+    images::Images,
+    tree::{self, file_name},
+};
 
 /// More files than these are summed up in one digest.
 const MOST_FILES: usize = 16;
@@ -35,6 +39,10 @@ pub struct Report {
     pub files: Vec<FileReport>,
     /// The cache files that hold its images, and their bytes; none where they are held in memory.
     pub cache: Vec<(PathBuf, u64)>,
+    /// What lies in the files or beside them and is not read, a line for each reason.
+    pub left_out: Vec<String>,
+    /// Names of the classes, in the order of [`PartReport::classes`]; none where there are no labels.
+    pub class_names: Vec<String>,
     /// The training part.
     pub train: PartReport,
     /// The test part.
@@ -91,6 +99,8 @@ pub fn check(set: &ImageSet) -> Result<Report> {
         image: set.image(),
         files: reports,
         cache,
+        left_out: parts.left_out.lines(),
+        class_names: parts.classes.clone(),
         train: part_report(&parts.train, set.classes())?,
         test: part_report(&parts.test, set.classes())?,
         held_out: files.test.is_empty(),
@@ -104,7 +114,7 @@ fn file_reports(paths: &[PathBuf], what: &str) -> Result<Vec<FileReport>> {
         let mut digest = Sha256::new();
         let mut bytes = 0;
         for path in paths {
-            bytes += feed(&mut digest, path).map_err(|source| Error::Io { file: path.clone(), source })?;
+            bytes += feed(&mut digest, path).map_err(|problem| Error::Io { file: path.clone(), problem })?;
         }
         Ok(FileReport { name, bytes, sha256: hexadecimal(digest) })
     };
@@ -120,7 +130,7 @@ pub(crate) fn hexadecimal(digest: Sha256) -> String {
 }
 
 fn feed(digest: &mut Sha256, path: &Path) -> io::Result<u64> {
-    let (mut file, mut buffer, mut total) = (File::open(path)?, vec![0; 1 << 16], 0);
+    let (mut file, mut buffer, mut total) = (tree::open(path)?, vec![0; 1 << 16], 0);
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(total),
@@ -190,12 +200,9 @@ pub fn contact_sheet(set: &ImageSet) -> Result<Vec<u8>> {
             }
         }
     }
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, sheet_width as u32, sheet_height as u32);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&sheet)?;
-    writer.finish()?;
-    Ok(bytes)
+    let mut bytes = Cursor::new(Vec::new());
+    // As large as its sides say.
+    let sheet = RgbImage::from_raw(sheet_width as u32, sheet_height as u32, sheet).unwrap_or_default();
+    sheet.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner())
 }

@@ -1,11 +1,12 @@
 //! CIFAR-10's binary batches (<https://www.cs.toronto.edu/~kriz/cifar.html>): a label, then red, green and blue planes.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use crate::{
     Result,
     error::{Error, Fault},
     resize::SIDE,
+    tree,
 };
 
 const PLANE: usize = SIDE * SIDE;
@@ -16,7 +17,7 @@ const RECORD: usize = 1 + 3 * PLANE;
 /// # Shapes
 /// Pixels `[n, 32, 32, 3]`, labels `[n]`.
 pub(crate) fn read(path: &Path, labels: &mut Vec<u32>) -> Result<Vec<u8>> {
-    let bytes = fs::read(path).map_err(|source| Error::Io { file: path.into(), source })?;
+    let bytes = tree::read(path).map_err(|problem| Error::Io { file: path.into(), problem })?;
     if bytes.is_empty() || bytes.len() % RECORD != 0 {
         let expected = format!("records of {RECORD} bytes");
         return Err(Fault::new(expected, format!("{} bytes in all", bytes.len())).at(path));

@@ -36,7 +36,7 @@ pub enum Error {
         kind: String,
     },
     /// A folder of datasets that is none.
-    #[error("{from} {} is not a folder", .folder.display())]
+    #[error("{from} {} is not a folder", shown(.folder))]
     NoSuchFolder {
         /// Where it was named: `--data`, or the environment variable.
         from: &'static str,
@@ -44,7 +44,7 @@ pub enum Error {
         folder: PathBuf,
     },
     /// A folder without the files of the dataset.
-    #[error("{name}: found no images in {}: put there {files}{}", .folder.display(), or_fetch(name))]
+    #[error("{name}: found no images in {}: put there {files}{}", shown(.folder), or_fetch(name))]
     NoFiles {
         /// The dataset.
         name: String,
@@ -54,7 +54,7 @@ pub enum Error {
         files: String,
     },
     /// Some of the files of a dataset in the hub's cache, but not all.
-    #[error("{name}: {} lacks {first}{}: `cargo xtask data fetch {name}` downloads it", .folder.display(), and_more(*n))]
+    #[error("{name}: {} lacks {first}{}: `cargo xtask data fetch {name}` downloads it", shown(.folder), and_more(*n))]
     Incomplete {
         /// The dataset.
         name: &'static str,
@@ -66,20 +66,32 @@ pub enum Error {
         n: usize,
     },
     /// A file that cannot be read.
-    #[error("cannot read {}: {source}", .file.display())]
+    #[error("cannot read {}: {problem}", shown(.file))]
     Io {
         /// The file.
         file: PathBuf,
         /// Why.
-        source: io::Error,
+        problem: io::Error,
     },
     /// A cache file that cannot be written.
-    #[error("cannot write the cache file {}: {source}; name another folder with LERP_CACHE", .file.display())]
+    #[error("cannot write the cache file {}: {problem}; name another folder with LERP_CACHE", shown(.file))]
     Cache {
         /// The file.
         file: PathBuf,
         /// Why.
-        source: io::Error,
+        problem: io::Error,
+    },
+    /// A cache file that does not hold what was written.
+    #[error(
+        "the cache file {} was damaged (image {place} is not as it was written) and has been removed: the same command makes \
+         it anew",
+        shown(.file)
+    )]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// The first image in it that was found damaged.
+        place: usize,
     },
     /// A name of a dataset whose option is none.
     #[error(
@@ -98,7 +110,7 @@ pub enum Error {
         name: String,
     },
     /// A file that does not hold what it should.
-    #[error("{}: expected {expected}, found {found}", .file.display())]
+    #[error("{}: expected {expected}, found {found}", shown(.file))]
     Format {
         /// The file.
         file: PathBuf,
@@ -121,8 +133,8 @@ pub enum Error {
         len: usize,
     },
     /// A contact sheet that could not be packed.
-    #[error("cannot make the contact sheet: {0}")]
-    Sheet(#[from] png::EncodingError),
+    #[error("cannot make the contact sheet")]
+    Sheet(#[from] image::ImageError),
     /// A failure inside the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
@@ -136,6 +148,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"))
+}
+
+/// A path, fit for a terminal.
+fn shown(path: &Path) -> String {
+    lerp_files::printable(&path.to_string_lossy()).into_owned()
 }
 
 fn or_fetch(name: &str) -> String {
@@ -155,6 +172,8 @@ pub(crate) enum Fault {
         expected: String,
         found: String,
     },
+    /// Nothing wrong, but of a kind or size that is not read: this.
+    LeftOut(String),
     /// Of another file, such as the cache file that is written meanwhile.
     Elsewhere(Error),
 }
@@ -168,7 +187,10 @@ impl Fault {
     /// The fault, in `file`.
     pub fn at(self, file: &Path) -> Error {
         match self {
-            Self::Io(source) => Error::Io { file: file.into(), source },
+            Self::Io(problem) => Error::Io { file: file.into(), problem },
+            Self::LeftOut(found) => {
+                Error::Format { file: file.into(), expected: "an image that is read".into(), found }
+            }
             Self::Format { expected, found } => Error::Format { file: file.into(), expected, found },
             Self::Elsewhere(error) => error,
         }

@@ -1,13 +1,17 @@
 //! Where the files of image sets are.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use lerp_core::{ImageShape, Network};
 
-use crate::{Dataset, Error, HubCache, HubSource, Lines, Result, resize::SIDE};
+use crate::{
+    Dataset, Error, HubCache, HubSource, Lines, Result,
+    error::Fault,
+    folders, idx, picture,
+    resize::SIDE,
+    role::{self, Role},
+    tree::{self, Folder, LeftOut, extension, file_name, list},
+};
 
 /// An image set of the paper (section B2 of the protocol: networks; B6: images).
 #[derive(Debug)]
@@ -16,8 +20,8 @@ pub(crate) struct Known {
     pub title: &'static str,
     pub channels: usize,
     pub depth: usize,
-    /// Classes, where the files have labels.
-    pub classes: usize,
+    /// Names of the classes, where the files have labels.
+    pub classes: &'static [&'static str],
     /// What to put where, for errors.
     pub files: &'static str,
     pub hub: HubSource,
@@ -29,7 +33,7 @@ pub(crate) const KNOWN: [Known; 4] = [
         title: "MNIST",
         channels: 1,
         depth: 16,
-        classes: 10,
+        classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
         files: "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
                 t10k-labels-idx1-ubyte, each with or without .gz, or train-*.parquet and test-*.parquet",
         hub: HubSource {
@@ -44,7 +48,7 @@ pub(crate) const KNOWN: [Known; 4] = [
         title: "SVHN",
         channels: 3,
         depth: 64,
-        classes: 10,
+        classes: &["1", "2", "3", "4", "5", "6", "7", "8", "9", "0"],
         files: "train_32x32.mat, extra_32x32.mat (if wanted) and test_32x32.mat, or train-*.parquet, \
                 extra-*.parquet and test-*.parquet",
         hub: HubSource {
@@ -59,7 +63,7 @@ pub(crate) const KNOWN: [Known; 4] = [
         title: "CIFAR-10",
         channels: 3,
         depth: 64,
-        classes: 10,
+        classes: &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
         files: "data_batch_1.bin to data_batch_5.bin and test_batch.bin, or train-*.parquet and test-*.parquet",
         hub: HubSource {
             repository: "uoft-cs/cifar10",
@@ -73,7 +77,7 @@ pub(crate) const KNOWN: [Known; 4] = [
         title: "CelebA",
         channels: 3,
         depth: 64,
-        classes: 0,
+        classes: &[],
         files: "the folder img_align_celeba of aligned JPEG images, or *.parquet",
         hub: HubSource {
             repository: "flwrlabs/celeba",
@@ -127,7 +131,7 @@ pub fn protocols() -> impl Iterator<Item = Protocol> {
         title: known.title,
         image: known.image(),
         network: known.network(),
-        classes: known.classes,
+        classes: known.classes.len(),
         hub: Some(known.hub.repository),
     };
     std::iter::once(lines).chain(KNOWN.iter().map(of))
@@ -136,14 +140,16 @@ pub fn protocols() -> impl Iterator<Item = Protocol> {
 /// How files are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Images and labels, in turn.
-    Idx,
+    /// Images and labels, in turn; with rows and columns exchanged, as EMNIST's are.
+    Idx {
+        turned: bool,
+    },
     Cifar,
     Mat,
     Parquet,
     /// Images without labels.
     Pictures,
-    /// Images in a folder of their class's name.
+    /// Images below a folder of their class's name.
     Folders(Vec<String>),
 }
 
@@ -154,20 +160,28 @@ pub(crate) struct Files {
     pub folder: PathBuf,
     pub train: Vec<PathBuf>,
     pub test: Vec<PathBuf>,
+    /// The class of each picture in folders, by its place among the classes; empty for other formats.
+    pub train_classes: Vec<u32>,
+    pub test_classes: Vec<u32>,
+    /// What lies there besides and is not read.
+    pub left_out: LeftOut,
     /// Where they were downloaded from.
     pub hub: Option<&'static HubSource>,
 }
 
 impl Files {
-    fn new(format: Format, folder: &Path, train: Vec<PathBuf>, test: Vec<PathBuf>) -> Self {
-        Self { format, folder: folder.into(), train, test, hub: None }
+    pub fn new(format: Format, folder: &Path, train: Vec<PathBuf>, test: Vec<PathBuf>) -> Self {
+        let (train_classes, test_classes) = (Vec::new(), Vec::new());
+        let left_out = LeftOut::default();
+        Self { format, folder: folder.into(), train, test, train_classes, test_classes, left_out, hub: None }
     }
 }
 
-/// The files of one of the paper's image sets: in its sub-folder of `data`, or else in the hub's cache.
+/// The files of one of the paper's image sets: in its sub-folder of `data`, in `data` as an archive is unpacked there, or
+/// else in the hub's cache.
 pub(crate) fn known(known: &'static Known, data: Option<&Path>, cache: &HubCache) -> Result<Files> {
     let folder = data.map(|data| data.join(known.name));
-    let in_folder = folder.as_deref().map(|folder| in_folder(known, folder)).transpose()?.flatten();
+    let in_folder = data.map(|data| in_folder(known, data)).transpose()?.flatten();
     let found = match in_folder {
         Some(found) => Some(found),
         None => cache.find(known)?,
@@ -178,85 +192,85 @@ pub(crate) fn known(known: &'static Known, data: Option<&Path>, cache: &HubCache
     })
 }
 
-fn in_folder(known: &Known, folder: &Path) -> Result<Option<Files>> {
+fn in_folder(known: &Known, data: &Path) -> Result<Option<Files>> {
+    let folder = data.join(known.name);
     let found = match known.name {
-        "mnist" => idx(&[folder.into(), folder.join("raw"), folder.join("MNIST/raw")])?,
-        "cifar10" => cifar(&[folder.into(), folder.join("cifar-10-batches-bin")]),
-        "svhn" => mat(folder),
-        _ => pictures(&[folder.join("img_align_celeba"), folder.into()])?,
+        "mnist" => {
+            let inner = ["raw", "MNIST/raw"].map(|inner| folder.join(inner));
+            let places = [&folder, &inner[0], &inner[1], &data.join("MNIST/raw")];
+            first(places, |place| idx::files(place, ""))?
+        }
+        "cifar10" => {
+            let inner = "cifar-10-batches-bin";
+            [&folder, &folder.join(inner), &data.join(inner), data].into_iter().find_map(cifar)
+        }
+        "svhn" => [&folder, data].into_iter().find_map(mat),
+        _ => {
+            let (once, twice) = ("img_align_celeba", "img_align_celeba/img_align_celeba");
+            let places =
+                [&folder.join(twice), &folder.join(once), &folder, &data.join(twice), &data.join(once)];
+            first(places, pictures)?
+        }
     };
     match found {
         Some(found) => Ok(Some(found)),
-        None => parquet(folder, known.name == "svhn"),
+        None => parquet(&folder),
     }
 }
 
 /// The files of the user's own dataset: `kind` is `idx`, `images` or `parquet`.
 pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
+    let mut left_out = LeftOut::default();
     let (found, files) = match kind {
         "idx" => (
-            idx(&[place.into()])?,
-            "*-images-idx3-ubyte and *-labels-idx1-ubyte, each with or without .gz, for train and, if wanted, t10k",
+            idx::own(place)?,
+            "*train-images-idx3-ubyte and *train-labels-idx1-ubyte, each with or without .gz, and the same with t10k or \
+             test, if wanted"
+                .to_owned(),
         ),
         "images" => (
-            folders(place)?,
-            "one sub-folder of PNG or JPEG images a class, or such sub-folders in train and in test",
+            folders::classes(place, &mut left_out)?,
+            format!("one sub-folder of {} images a class, or such sub-folders in train and in test", picture::FORMATS),
         ),
         _ if place.is_file() => {
             let folder = place.parent().unwrap_or(place);
-            (Some(Files::new(Format::Parquet, folder, vec![place.into()], Vec::new())), "")
+            (Some(Files::new(Format::Parquet, folder, vec![place.into()], Vec::new())), String::new())
         }
-        _ => (parquet(place, false)?, "*.parquet, the test part's named test*"),
+        _ => (parquet(place)?, "*.parquet, with 'train' or 'test' in their names or their folders'".to_owned()),
     };
-    let flat = kind == "images" && list(place)?.iter().any(|path| is_picture(path));
-    let hint = match place {
-        _ if flat => " (pictures are there, but not in a sub-folder: its name is their class)",
-        _ if place.starts_with("~") => " ('~' is expanded only by a shell, at the beginning of a word)",
-        _ => "",
-    };
-    found.ok_or_else(|| Error::NoFiles {
-        name: name.into(),
-        folder: place.into(),
-        files: format!("{files}{hint}"),
-    })
-}
-
-fn idx(folders: &[PathBuf]) -> Result<Option<Files>> {
-    for folder in folders {
-        let names = list(folder)?;
-        let file = |parts: &[&str], what: &str| {
-            names.iter().find(|path| {
-                let name = file_name(path).replace('.', "-");
-                let tail = name.strip_suffix("-gz").unwrap_or(&name);
-                parts.iter().any(|part| tail.strip_prefix(part).is_some_and(|rest| rest == what))
-            })
-        };
-        let pair = |parts: &[&str]| {
-            let images = file(parts, "-images-idx3-ubyte")?;
-            Some(
-                [Some(images.clone()), file(parts, "-labels-idx1-ubyte").cloned()]
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-            )
-        };
-        if let Some(train) = pair(&["train"]) {
-            let test = pair(&["t10k", "test"]).unwrap_or_default();
-            return Ok(Some(Files::new(Format::Idx, folder, train, test)));
-        }
+    if let Some(mut found) = found {
+        found.left_out.extend(&left_out);
+        return Ok(found);
     }
-    Ok(None)
+    let flat = kind == "images"
+        && list(place, place, &mut LeftOut::default())?.0.iter().any(|path| is_no_picture(path).is_none());
+    let hint = match place {
+        _ if flat => " (pictures are there, but not in a sub-folder: its name is their class)".to_owned(),
+        _ if place.starts_with("~") => {
+            " ('~' is expanded only by a shell, at the beginning of a word)".to_owned()
+        }
+        _ => match left_out.lines() {
+            lines if lines.is_empty() => String::new(),
+            lines => format!(" (there is: {})", lines.join("; ")),
+        },
+    };
+    Err(Error::NoFiles { name: name.into(), folder: place.into(), files: format!("{files}{hint}") })
 }
 
-fn cifar(folders: &[PathBuf]) -> Option<Files> {
-    let of = |folder: &PathBuf| {
-        let train: Vec<PathBuf> = (1..=5).map(|i| folder.join(format!("data_batch_{i}.bin"))).collect();
-        let test = vec![folder.join("test_batch.bin")];
-        // A missing one is named when it is read: a part of the batches is not the dataset.
-        let any = train.iter().any(|path| path.is_file());
-        any.then(|| Files::new(Format::Cifar, folder, train, test))
-    };
-    folders.iter().find_map(of)
+/// What is found in the first of `places` that has any.
+fn first<'a>(
+    places: impl IntoIterator<Item = &'a PathBuf>,
+    find: impl Fn(&Path) -> Result<Option<Files>>,
+) -> Result<Option<Files>> {
+    places.into_iter().find_map(|place| find(place).transpose()).transpose()
+}
+
+fn cifar(folder: &Path) -> Option<Files> {
+    let train: Vec<PathBuf> = (1..=5).map(|i| folder.join(format!("data_batch_{i}.bin"))).collect();
+    let test = vec![folder.join("test_batch.bin")];
+    // A missing one is named when it is read: a part of the batches is not the dataset.
+    let any = train.iter().any(|path| path.is_file());
+    any.then(|| Files::new(Format::Cifar, folder, train, test))
 }
 
 fn mat(folder: &Path) -> Option<Files> {
@@ -267,102 +281,85 @@ fn mat(folder: &Path) -> Option<Files> {
     Some(Files::new(Format::Mat, folder, train, test))
 }
 
-fn pictures(folders: &[PathBuf]) -> Result<Option<Files>> {
-    for folder in folders {
-        let train: Vec<PathBuf> = list(folder)?.into_iter().filter(|path| is_picture(path)).collect();
-        if !train.is_empty() {
-            return Ok(Some(Files::new(Format::Pictures, folder, train, Vec::new())));
-        }
+fn pictures(folder: &Path) -> Result<Option<Files>> {
+    let mut left_out = LeftOut::default();
+    let (files, _) = list(folder, folder, &mut left_out)?;
+    let (train, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| is_picture(path));
+    for path in others {
+        left_out.add("file", OTHER, &file_name(&path));
     }
-    Ok(None)
-}
-
-/// Parquet files in `folder` and the folders in it, by the beginning of their names: `test` is the test part,
-/// `validation` belongs to neither, `extra` follows the rest if `extra` is wanted, and the rest is the training part.
-pub(crate) fn parquet(folder: &Path, extra: bool) -> Result<Option<Files>> {
-    let mut found = list(folder)?;
-    for path in found.clone() {
-        if path.is_dir() {
-            found.extend(list(&path)?);
-        }
-    }
-    let (mut train, mut more, mut test) = (Vec::new(), Vec::new(), Vec::new());
-    for path in found.into_iter().filter(|path| extension(path) == "parquet" && path.is_file()) {
-        let name = file_name(&path).to_lowercase();
-        match name {
-            _ if name.starts_with("test") => test.push(path),
-            _ if name.starts_with("valid") => {}
-            _ if name.starts_with("extra") && extra => more.push(path),
-            _ => train.push(path),
-        }
-    }
-    train.append(&mut more);
-    let files = Files::new(Format::Parquet, folder, train, test);
+    let files = Files { left_out, ..Files::new(Format::Pictures, folder, train, Vec::new()) };
     Ok(Some(files).filter(|files| !files.train.is_empty()))
 }
 
-/// Names of a folder of test images beside `train`.
-const TEST_FOLDERS: [&str; 4] = ["test", "val", "valid", "validation"];
-
-/// Folders of pictures, each a class; in `train` and in the first of [`TEST_FOLDERS`] that has any, if there is a `train`.
-fn folders(folder: &Path) -> Result<Option<Files>> {
-    let train_folder = folder.join("train");
-    let split = train_folder.is_dir();
-    let train_folder = if split { train_folder } else { folder.into() };
-    let subfolders = |folder: &Path| -> Result<Vec<PathBuf>> {
-        Ok(list(folder)?.into_iter().filter(|path| path.is_dir()).collect())
-    };
-    // A folder without pictures, such as macOS puts into archives, is no class.
-    let inside = |folder: &Path| -> Result<(Vec<String>, Vec<PathBuf>)> {
-        let (mut classes, mut pictures) = (Vec::new(), Vec::new());
-        for class in subfolders(folder)? {
-            let before = pictures.len();
-            pictures.extend(list(&class)?.into_iter().filter(|path| is_picture(path)));
-            if pictures.len() > before {
-                classes.push(file_name(&class));
-            }
-        }
-        Ok((classes, pictures))
-    };
-    let (names, train) = inside(&train_folder)?;
-    let mut test = Vec::new();
-    for name in TEST_FOLDERS.iter().filter(|_| split) {
-        if test.is_empty() {
-            test = inside(&folder.join(name))?.1;
+/// Parquet files in `folder` and below. Where names of files or folders say which part is in them, all must; files of a part
+/// `extra` follow those of the training part; the validation part is the test part where there is no other, and belongs to
+/// neither where there is.
+///
+/// # Errors
+/// If it cannot be told to which part a file belongs: it may be the one to test on.
+pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
+    let mut left_out = LeftOut::default();
+    let other = |path: &Path| (extension(path) != "parquet").then_some("no parquet file");
+    let all = Folder::read(folder, &other, &mut left_out)?.all();
+    let (mut train, mut extra, mut test, mut validation, mut none) =
+        <(Vec<_>, Vec<_>, Vec<_>, Vec<_>, Vec<_>)>::default();
+    for path in all {
+        let inside = path.strip_prefix(folder).unwrap_or(&path);
+        let role = role::of_path(inside).map_err(|_| {
+            let expected = "a name that tells to which part of the dataset the file belongs";
+            Fault::new(expected, "the words of two parts in it and its folders'").at(&path)
+        })?;
+        match role {
+            Some(Role::Train) => train.push(path),
+            Some(Role::Extra) => extra.push(path),
+            Some(Role::Test) => test.push(path),
+            Some(Role::Validation) => validation.push(path),
+            None => none.push(path),
         }
     }
-    let files = Files::new(Format::Folders(names), folder, train, test);
-    Ok(Some(files).filter(|files| !files.train.is_empty()))
-}
-
-/// What is in `folder`, sorted by name; nothing, if there is no such folder.
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let bad = |source| Error::Io { file: folder.into(), source };
-    let entries = match fs::read_dir(folder) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        entries => entries.map_err(bad)?,
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(bad)?.path();
-        if !file_name(&path).starts_with('.') {
-            paths.push(path);
+    train.append(&mut extra);
+    let named = [&train, &test, &validation].iter().any(|part| !part.is_empty());
+    if let Some(first) = none.first().filter(|_| named) {
+        let expected =
+            "'train', 'test' or 'validation' in its name or its folder's, as in those of other files here";
+        let found = if none.len() > 1 {
+            format!("none (nor in those of {} more)", none.len() - 1)
+        } else {
+            "none".into()
+        };
+        return Err(Fault::new(expected, found).at(first));
+    }
+    train.append(&mut none);
+    if test.is_empty() {
+        test = validation;
+    } else {
+        for path in validation {
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            left_out.add("file", "validation images, which are neither trained nor tested on", &name);
         }
     }
-    paths.sort();
-    Ok(paths)
+    match (train.is_empty(), test.first()) {
+        (true, None) => Ok(None),
+        (true, Some(test)) => Err(Fault::new("files of a training part beside it", "none").at(test)),
+        _ => Ok(Some(Files { left_out, ..Files::new(Format::Parquet, folder, train, test) })),
+    }
 }
 
-pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
+const OTHER: &str = "no image of a format that is read (PNG, JPEG, WebP, BMP, TIFF, GIF)";
 
-fn extension(path: &Path) -> String {
-    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
-}
-
+/// Whether a file is called as pictures are.
 pub(crate) fn is_picture(path: &Path) -> bool {
-    matches!(extension(path).as_str(), "png" | "jpg" | "jpeg")
+    picture::is_extension(&extension(path))
+}
+
+/// Why the file at `path` is no picture; `None` if it is called as pictures are, or its content is a picture's.
+pub(crate) fn is_no_picture(path: &Path) -> Option<&'static str> {
+    if is_picture(path) {
+        return None;
+    }
+    let Ok(mut file) = tree::open(path) else { return Some("may not be read") };
+    let mut head = [0; 32];
+    let read = crate::error::read_most(&mut file, &mut head).unwrap_or(0);
+    (!picture::is_content(&head[..read], &extension(path))).then_some(OTHER)
 }

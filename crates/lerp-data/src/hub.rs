@@ -127,12 +127,12 @@ pub enum HubError {
         lock: PathBuf,
     },
     /// A file of the cache that cannot be written or read.
-    #[error("cannot write {}: {source}", .file.display())]
+    #[error("cannot write {}: {problem}", .file.display())]
     Io {
         /// The file.
         file: PathBuf,
         /// Why.
-        source: io::Error,
+        problem: io::Error,
     },
 }
 
@@ -240,7 +240,7 @@ impl Hub {
         for remote in &remotes {
             transfer.file(remote)?;
             link(&transfer.blob(remote), &folder.join(&remote.name))
-                .map_err(|source| HubError::Io { file: folder.join(&remote.name), source })?;
+                .map_err(|problem| HubError::Io { file: folder.join(&remote.name), problem })?;
         }
         Ok(Fetched { source, folder, files: remotes.len() })
     }
@@ -351,7 +351,7 @@ impl Transfer<'_> {
         let blob = self.blob(remote);
         let io = |file: &Path| {
             let file = file.to_path_buf();
-            move |source| HubError::Io { file, source }
+            move |problem| HubError::Io { file, problem }
         };
         let _lock = self.lock(remote)?;
         // Under its digest is what some client has checked, under another name or commit maybe.
@@ -394,7 +394,7 @@ impl Transfer<'_> {
             fs::create_dir_all(&folder)?;
             File::options().create(true).append(true).open(&path)
         };
-        let file = open().map_err(|source| HubError::Io { file: path.clone(), source })?;
+        let file = open().map_err(|problem| HubError::Io { file: path.clone(), problem })?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(HubError::Busy { file: remote.name.clone(), lock: path }),
             // A file system without locks is no reason not to download.
@@ -406,10 +406,10 @@ impl Transfer<'_> {
     fn pull(&mut self, url: &str, remote: &Remote, part: &mut Part) -> std::result::Result<(), Failure> {
         let before = part.have;
         let answer = self.get(url, part.have)?;
-        let io = |part: &Part, source| Failure::Final(HubError::Io { file: part.path.clone(), source });
+        let io = |part: &Part, problem| Failure::Final(HubError::Io { file: part.path.clone(), problem });
         if answer.status() != 206 && part.have > 0 {
             // All of it instead of the rest.
-            part.restart().map_err(|source| io(part, source))?;
+            part.restart().map_err(|problem| io(part, problem))?;
         }
         let range = answer.headers().get("content-range").and_then(|range| range.to_str().ok());
         let from = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
@@ -432,14 +432,14 @@ impl Transfer<'_> {
                 }
             };
             if part.have + n as u64 > remote.bytes {
-                fs::remove_file(&part.path).map_err(|source| io(part, source))?;
+                fs::remove_file(&part.path).map_err(|problem| io(part, problem))?;
                 return Err(Failure::Final(HubError::Wrong {
                     file: format!("{}/{}", self.known.hub.folder, remote.name),
                     expected: format!("{} bytes", remote.bytes),
                     found: "more".into(),
                 }));
             }
-            part.file.write_all(&buffer[..n]).map_err(|source| io(part, source))?;
+            part.file.write_all(&buffer[..n]).map_err(|problem| io(part, problem))?;
             part.digest.update(&buffer[..n]);
             part.have += n as u64;
             (self.tell)(&Event::Bytes { done: self.done + part.have });

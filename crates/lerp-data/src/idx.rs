@@ -1,9 +1,9 @@
 //! The idx files of MNIST and its relatives (<http://yann.lecun.com/exdb/mnist>): a magic number, sizes, bytes.
 
 use std::{
-    fs::File,
+    collections::BTreeMap,
     io::{BufRead, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -11,11 +11,11 @@ use flate2::bufread::MultiGzDecoder;
 use crate::{
     Result,
     error::{Fault, fill, read_most},
+    find::{Files, Format},
     resize::{SIDE, fit, pad},
+    tree::{self, LeftOut, file_name, list},
 };
 
-const IMAGES: u32 = 0x0803;
-const LABELS: u32 = 0x0801;
 const LONGEST_SIDE: usize = 4096;
 /// The most that one file may hold: 4 GB as it is and, at 32x32, as it is kept.
 const MOST_IMAGES: usize = 4 << 20;
@@ -23,18 +23,120 @@ const MOST_BYTES: u64 = 4 << 30;
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
 
+/// The folders below which torchvision puts files of these forms.
+const TORCHVISION: [&str; 5] = ["MNIST", "FashionMNIST", "KMNIST", "EMNIST", "QMNIST"];
+
+/// One set's files of images and of labels: of the training part and of the test part.
+#[derive(Default)]
+struct Set([[Option<PathBuf>; 2]; 2]);
+
+/// Which set's file `name` is, and which: `emnist-letters-train-labels-idx1-ubyte.gz` is of the set `emnist-letters`, its
+/// part 0, its labels. MNIST's own files are of a set without a name.
+fn parse(name: &str) -> Option<(String, usize, usize)> {
+    let name = name.to_lowercase().replace('.', "-");
+    let name = name.strip_suffix("-gz").unwrap_or(&name);
+    let (before, what) = match name.strip_suffix("-images-idx3-ubyte") {
+        Some(before) => (before, 0),
+        None => (&name[..name.rfind("-labels-idx")?], 1),
+    };
+    let (set, part) = before.rsplit_once('-').unwrap_or(("", before));
+    let part = match part {
+        "train" => 0,
+        "t10k" | "test" => 1,
+        _ => return None,
+    };
+    Some((set.into(), part, what))
+}
+
+/// The sets in `folder` that have training images; what is no set's comes into `left_out`.
+fn sets(folder: &Path, left_out: &mut LeftOut) -> Result<BTreeMap<String, Set>> {
+    let mut sets: BTreeMap<String, Set> = BTreeMap::new();
+    for path in list(folder, folder, left_out)?.0 {
+        let name = file_name(&path);
+        match parse(&name) {
+            None => left_out.add("file", "no idx file of a training or test part by its name", &name),
+            // An unpacked one goes before a packed one, which follows it.
+            Some((set, part, what)) => _ = sets.entry(set).or_default().0[part][what].get_or_insert(path),
+        }
+    }
+    sets.retain(|_, set| set.0[0][0].is_some());
+    Ok(sets)
+}
+
+fn of(folder: &Path, name: &str, Set([train, test]): Set, left_out: LeftOut) -> Files {
+    // EMNIST's files hold every image with rows and columns exchanged.
+    let format = Format::Idx { turned: name.starts_with("emnist") };
+    let of = |part: [Option<PathBuf>; 2]| match part {
+        [None, _] => Vec::new(),
+        part => part.into_iter().flatten().collect(),
+    };
+    Files { left_out, ..Files::new(format, folder, of(train), of(test)) }
+}
+
+/// The files of the set called `name` in `folder`.
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub(crate) fn files(folder: &Path, name: &str) -> Result<Option<Files>> {
+    let mut left_out = LeftOut::default();
+    let set = sets(folder, &mut left_out)?.remove(name);
+    Ok(set.map(|set| of(folder, name, set, left_out)))
+}
+
+/// The files of the only set in `place`, or in the folders that torchvision makes there; or, where `place` is no folder, of
+/// the set that is called as its last part, as in `EMNIST/raw/emnist-letters`.
+///
+/// # Errors
+/// If a folder cannot be listed, or there are several sets.
+pub(crate) fn own(place: &Path) -> Result<Option<Files>> {
+    if !place.is_dir() {
+        let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
+        return files(folder.unwrap_or(Path::new(".")), &file_name(place).to_lowercase());
+    }
+    let mut found = Vec::new();
+    let inner = TORCHVISION.iter().map(|name| place.join(name).join("raw"));
+    for folder in [place.to_path_buf(), place.join("raw")].into_iter().chain(inner) {
+        let mut left_out = LeftOut::default();
+        for (name, set) in sets(&folder, &mut left_out)? {
+            found.push((folder.clone(), name, set, left_out.clone()));
+        }
+    }
+    if let [(first, first_name, ..), (second, second_name, ..), ..] = &found[..] {
+        let several = format!(
+            "{} of them: name one, as in idx:{} or idx:{}",
+            found.len(),
+            first.join(first_name).display(),
+            second.join(second_name).display()
+        );
+        return Err(Fault::new("the files of one image set", several).at(place));
+    }
+    Ok(found.pop().map(|(folder, name, set, left_out)| of(&folder, &name, set, left_out)))
+}
+
 /// Hands the images of an idx file, gzip or plain, to `each`, many at a time, and says how many there were: smaller ones in
-/// the middle of black, larger ones made smaller.
+/// the middle of black, larger ones made smaller; with rows and columns exchanged, if they are `turned`.
 ///
 /// # Shapes
 /// `[n, 32, 32, 1]`.
-pub(crate) fn images(path: &Path, mut each: impl FnMut(Vec<u8>) -> Result<()>) -> Result<usize> {
+pub(crate) fn images(
+    path: &Path,
+    turned: bool,
+    mut each: impl FnMut(Vec<u8>) -> Result<()>,
+) -> Result<usize> {
     let mut read = || -> std::result::Result<usize, Fault> {
-        let ([n, height, width], mut body) = open::<3>(path, IMAGES)?;
+        let (_, sizes, mut body) = open(path, 0x0803, |kind, sizes| kind == 8 && sizes == 3)?;
+        let [n, height, width] = sizes[..] else { return Err(Fault::new("three sizes", "others")) };
         let small = height <= SIDE && width <= SIDE;
         body.read_all(n, height * width, |block| {
             let images = block.chunks_exact(height * width);
             let pixels = images.flat_map(|image| {
+                let upright: Vec<u8>;
+                let (image, height, width) = if turned {
+                    upright = (0..width).flat_map(|x| image[x..].iter().step_by(width).copied()).collect();
+                    (upright.as_slice(), width, height)
+                } else {
+                    (image, height, width)
+                };
                 if small { pad(image, height, width, SIDE) } else { fit(image, [height, width, 1], SIDE) }
             });
             each(pixels.collect())
@@ -44,18 +146,47 @@ pub(crate) fn images(path: &Path, mut each: impl FnMut(Vec<u8>) -> Result<()>) -
     read().map_err(|fault| fault.at(path))
 }
 
-/// The classes of an idx file, gzip or plain.
-pub(crate) fn labels(path: &Path) -> Result<Vec<u32>> {
-    let read = || -> std::result::Result<Vec<u32>, Fault> {
-        let ([n], mut body) = open::<1>(path, LABELS)?;
+/// The labels of an idx file, gzip or plain, of any kind of numbers; where it has several of each image, the first, which is
+/// the class in QMNIST's.
+pub(crate) fn labels(path: &Path) -> Result<Vec<i64>> {
+    let read = || -> std::result::Result<Vec<i64>, Fault> {
+        let (kind, sizes, mut body) =
+            open(path, 0x0801, |kind, sizes| width(kind) > 0 && (sizes == 1 || sizes == 2))?;
+        let row = width(kind) * sizes.get(1).copied().unwrap_or(1);
         let mut labels = Vec::new();
-        body.read_all(n, 1, |block| {
-            labels.extend(block.iter().map(|&label| u32::from(label)));
+        body.read_all(sizes[0], row, |block| {
+            labels.extend(block.chunks_exact(row).map(|row| number(kind, &row[..width(kind)])));
             Ok(())
         })?;
-        Ok(labels)
+        let whole = |(index, label): (usize, f64)| {
+            let fault = || Fault::new("whole numbers as labels", format!("{label} in place {index}"));
+            crate::labels::whole(label).ok_or_else(fault)
+        };
+        labels.into_iter().enumerate().map(whole).collect()
     };
     read().map_err(|fault| fault.at(path))
+}
+
+/// Bytes of a number of the kind that a magic number names; 0 if it names none.
+fn width(kind: u8) -> usize {
+    match kind {
+        8 | 9 => 1,
+        11 => 2,
+        12 | 13 => 4,
+        14 => 8,
+        _ => 0,
+    }
+}
+
+fn number(kind: u8, bytes: &[u8]) -> f64 {
+    match (kind, bytes) {
+        (9, &[a]) => i8::from_be_bytes([a]).into(),
+        (11, &[a, b]) => i16::from_be_bytes([a, b]).into(),
+        (12, &[a, b, c, d]) => i32::from_be_bytes([a, b, c, d]).into(),
+        (13, &[a, b, c, d]) => f32::from_be_bytes([a, b, c, d]).into(),
+        (14, &[a, b, c, d, e, f, g, h]) => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        _ => bytes.first().copied().unwrap_or_default().into(),
+    }
 }
 
 /// What follows the sizes.
@@ -90,17 +221,25 @@ impl Body {
     }
 }
 
-/// Sizes of a file of `N` dimensions, and what follows them.
-fn open<const N: usize>(path: &Path, magic: u32) -> std::result::Result<([usize; N], Body), Fault> {
-    let mut file = BufReader::new(File::open(path)?);
+/// The kind of numbers in a file whose kind and number of sizes fit, its sizes, and what follows them; `magic` is the number
+/// that most such files begin with.
+fn open(
+    path: &Path,
+    magic: u32,
+    fits: impl Fn(u8, u8) -> bool,
+) -> std::result::Result<(u8, Vec<usize>, Body), Fault> {
+    let mut file = BufReader::new(tree::open(path)?);
     let packed = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     let mut reader: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
 
     let found = word(&mut *reader, "the magic number")?;
-    if found != magic {
+    let [0, 0, kind, dimensions] = found.to_be_bytes() else {
+        return Err(Fault::new(format!("the magic number {magic:#010x}"), format!("{found:#010x}")));
+    };
+    if !fits(kind, dimensions) {
         return Err(Fault::new(format!("the magic number {magic:#010x}"), format!("{found:#010x}")));
     }
-    let mut sizes = [0; N];
+    let mut sizes = vec![0; dimensions.into()];
     for (axis, size) in sizes.iter_mut().enumerate() {
         *size = word(&mut *reader, "a size")? as usize;
         if axis > 0 && (*size == 0 || *size > LONGEST_SIDE) {
@@ -108,16 +247,39 @@ fn open<const N: usize>(path: &Path, magic: u32) -> std::result::Result<([usize;
         }
     }
     // A gzip stream can deliver a thousand times its size, so that what it is believed to hold needs an end.
-    let bytes = sizes.iter().fold(1, |product: u64, &size| product.saturating_mul(size as u64));
+    let bytes = sizes.iter().fold(width(kind) as u64, |product, &size| product.saturating_mul(size as u64));
     if sizes[0] > MOST_IMAGES || bytes > MOST_BYTES {
         let expected = format!("at most {MOST_IMAGES} images, and {MOST_BYTES} bytes of them");
         return Err(Fault::new(expected, format!("the sizes {sizes:?}")));
     }
-    Ok((sizes, Body { reader, sizes: format!("{sizes:?}") }))
+    let sizes_text = format!("{sizes:?}");
+    Ok((kind, sizes, Body { reader, sizes: sizes_text }))
 }
 
 fn word(reader: &mut dyn Read, what: &str) -> std::result::Result<u32, Fault> {
     let mut bytes = [0; 4];
     fill(reader, &mut bytes, what)?;
     Ok(u32::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn names_tell_the_set_and_the_part() {
+        let of = |name: &str| parse(name).map(|(set, part, what)| format!("{set}:{part}:{what}"));
+        for (name, wanted) in [
+            ("train-images-idx3-ubyte", ":0:0"),
+            ("t10k-labels.idx1-ubyte.gz", ":1:1"),
+            ("emnist-letters-train-images-idx3-ubyte.gz", "emnist-letters:0:0"),
+            ("emnist-byclass-test-labels-idx1-ubyte", "emnist-byclass:1:1"),
+            ("qmnist-test-labels-idx2-int.gz", "qmnist:1:1"),
+        ] {
+            assert_eq!(of(name).as_deref(), Some(wanted), "{name}");
+        }
+        for name in ["train.parquet", "qmnist-test50k-images-idx3-ubyte", "xnist-images-idx3-ubyte.xz"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
 }

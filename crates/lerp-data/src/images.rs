@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use lerp_core::{Draws, ImageShape};
 use sha2::{Digest, Sha256};
 
-use crate::{Batch, Permutation, Result, stored::Stored};
+use crate::{Batch, Permutation, Result, labels::Class, stored::Stored, tree::LeftOut};
 
 /// What a stored value stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +58,13 @@ pub(crate) struct Held {
     pub shape: ImageShape,
     pub kind: Kind,
     pub pixels: Pixels,
+    /// The class of each image by its place among `classes`.
     pub labels: Option<Vec<u32>>,
+    pub classes: Vec<Class>,
     /// Whether the three channels of every pixel are equal.
     pub gray: bool,
+    /// What was found in the files and is not among the images.
+    pub left_out: LeftOut,
 }
 
 impl Held {
@@ -69,19 +73,20 @@ impl Held {
         self.shape.height * self.shape.width * self.shape.channels * self.kind.size()
     }
 
-    fn len(&self) -> usize {
-        let bytes = match &self.pixels {
-            Pixels::Memory(bytes) => bytes.len(),
-            Pixels::File(stored) => stored.pixels,
-        };
-        bytes / self.stride().max(1)
+    pub fn len(&self) -> usize {
+        match &self.pixels {
+            Pixels::Memory(bytes) => bytes.len() / self.stride().max(1),
+            Pixels::File(stored) => stored.len(),
+        }
     }
 }
 
 /// Which of the images that were read are in a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Places {
     All,
+    /// These, in order.
+    These(Arc<[u32]>),
     /// All but every so manieth.
     Kept(usize),
     /// Every so manieth.
@@ -106,8 +111,9 @@ impl Images {
     /// Number of images.
     pub fn len(&self) -> usize {
         let all = self.held.len();
-        match self.places {
+        match &self.places {
             Places::All => all,
+            Places::These(places) => places.len(),
             Places::Kept(every) => all - all / every,
             Places::Out(every) => all / every,
         }
@@ -116,8 +122,9 @@ impl Images {
     /// Where image `index` was read.
     fn place(&self, index: usize) -> usize {
         let index = self.order.as_ref().map_or(index, |order| order.of(index as u64) as usize);
-        match self.places {
+        match &self.places {
             Places::All => index,
+            Places::These(places) => places[index] as usize,
             Places::Kept(every) => index + index / (every - 1),
             Places::Out(every) => index * every + every - 1,
         }
@@ -149,7 +156,7 @@ impl Images {
         let (place, stride) = (self.place(index), self.held.stride());
         let bytes = match &self.held.pixels {
             Pixels::Memory(bytes) => bytes[place * stride..(place + 1) * stride].to_vec(),
-            Pixels::File(stored) => stored.read(place * stride, stride)?,
+            Pixels::File(stored) => stored.read(place)?,
         };
         if self.shape == self.held.shape {
             return Ok(bytes);
@@ -196,10 +203,20 @@ impl Images {
         Ok(())
     }
 
-    /// Splits off the last of every `every` images, for sets that come without a test part.
+    /// Splits off the last of every `every` images, for sets that come without a test part; where they have labels, in the
+    /// order of their classes, so that a class of two images or more is in both parts, whatever order its images have.
     pub fn hold_out(self, every: usize) -> (Self, Self) {
-        let out = Self { places: Places::Out(every), ..self.clone() };
-        (Self { places: Places::Kept(every), ..self }, out)
+        let (kept, out) = match &self.held.labels {
+            None => (Places::Kept(every), Places::Out(every)),
+            Some(labels) => {
+                let out = stratified(labels, every);
+                let places =
+                    |wanted: bool| (0..).zip(&out).filter(move |(_, out)| **out == wanted).map(|(i, _)| i);
+                (Places::These(places(false).collect()), Places::These(places(true).collect()))
+            }
+        };
+        let out = Self { places: out, ..self.clone() };
+        (Self { places: kept, ..self }, out)
     }
 
     /// The same images in another order, always the same one: the first so many of a set that is sorted by class become a
@@ -220,12 +237,36 @@ impl Images {
     }
 }
 
+/// Which images are held out: in the order of their classes, and in their own order within a class, the last of every
+/// `every`. A class that this would leave without a test image gives its last one, and an only image is never held out.
+fn stratified(labels: &[u32], every: usize) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    order.sort_by_key(|&index| labels[index]);
+    let mut out = vec![false; labels.len()];
+    let mut first = 0;
+    for class in order.chunk_by(|&a, &b| labels[a] == labels[b]) {
+        let places = first..first + class.len();
+        first = places.end;
+        if let [.., last] = class
+            && class.len() > 1
+        {
+            for (place, &index) in places.zip(class) {
+                out[index] = place % every == every - 1;
+            }
+            out[*last] |= class.iter().all(|&index| !out[index]);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn held(shape: ImageShape, pixels: Vec<u8>, labels: Option<Vec<u32>>, gray: bool) -> Images {
-        Images::new(Held { shape, kind: Kind::Bytes, pixels: Pixels::Memory(pixels), labels, gray })
+        let (classes, left_out) = (Vec::new(), LeftOut::default());
+        let pixels = Pixels::Memory(pixels);
+        Images::new(Held { shape, kind: Kind::Bytes, pixels, labels, classes, gray, left_out })
     }
 
     fn images(n: u8) -> Images {
@@ -251,20 +292,58 @@ mod tests {
     }
 
     #[test]
-    fn every_tenth_is_held_out_and_labels_go_with_their_images() {
-        for (n, every, kept, out) in [(25, 10, 23, vec![9, 19]), (5, 2, 3, vec![1, 3]), (3, 4, 3, vec![])] {
-            let (train, test) = images(n).hold_out(every);
+    fn every_tenth_is_held_out() {
+        let shape = ImageShape { height: 1, width: 1, channels: 1 };
+        for (n, every, kept, out) in
+            [(25, 10, 23, vec![9.0, 19.0]), (5, 2, 3, vec![1.0, 3.0]), (3, 4, 3, vec![])]
+        {
+            let (train, test) = held(shape, (0..n).collect(), None, false).hold_out(every);
             assert_eq!((train.len(), test.len()), (kept, out.len()));
-            assert_eq!(test.labels().collect::<Vec<_>>(), out);
-            for part in [&train, &test] {
-                for (index, label) in part.labels().enumerate() {
-                    assert_eq!(part.image(index).unwrap()[0], label as f32 * 2.0 / 255.0 - 1.0);
+            let values = |part: &Images| -> Vec<f32> {
+                (0..part.len()).map(|i| ((part.image(i).unwrap()[0] + 1.0) * 127.5).round()).collect()
+            };
+            assert_eq!(values(&test), out);
+            let mut all = [values(&train), values(&test)].concat();
+            all.sort_by(f32::total_cmp);
+            assert_eq!(all, (0..n).map(f32::from).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn every_class_is_in_both_parts_and_labels_go_with_their_images() {
+        let shape = ImageShape { height: 1, width: 1, channels: 1 };
+        let of = |labels: &[u32], every| {
+            let pixels = labels.iter().map(|label| *label as u8).collect();
+            held(shape, pixels, Some(labels.to_vec()), false).hold_out(every)
+        };
+        let count = |part: &Images, class| part.labels().filter(|label| *label == class).count();
+        // Classes in turn, as many as every so manieth image: each tenth image is of the same class.
+        let turns: Vec<u32> = (0..100).map(|i| i % 10).collect();
+        let mut sorted = turns.clone();
+        sorted.sort_unstable();
+        for labels in [&turns, &sorted] {
+            for every in [2, 5, 10, 1000] {
+                let (train, test) = of(labels, every);
+                assert_eq!(train.len() + test.len(), 100);
+                for class in 0..10 {
+                    let out = (10 / every).max(1);
+                    assert_eq!(
+                        (count(&train, class), count(&test, class)),
+                        (10 - out, out),
+                        "one of {every}"
+                    );
+                }
+                for part in [&train, &test] {
+                    for (index, label) in part.labels().enumerate() {
+                        assert_eq!(part.image(index).unwrap()[0], label as f32 * 2.0 / 255.0 - 1.0);
+                    }
                 }
             }
-            let mut all: Vec<u32> = train.labels().chain(test.labels()).collect();
-            all.sort_unstable();
-            assert_eq!(all, (0..u32::from(n)).collect::<Vec<_>>());
         }
+        // Of a set that is sorted by class as before, every so manieth; and an only image is not held out.
+        assert_eq!(stratified(&[0, 0, 0, 1, 1, 1, 1], 2), [false, true, false, true, false, true, false]);
+        assert_eq!(stratified(&[0, 1, 2, 2], 2), [false, false, false, true]);
+        assert_eq!(stratified(&[0, 1], 2), [false, false]);
     }
 
     #[test]

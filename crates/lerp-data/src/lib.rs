@@ -27,10 +27,12 @@ mod cifar;
 mod dataset;
 mod error;
 mod find;
+mod folders;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod idx;
 mod images;
+mod labels;
 mod line;
 mod lines;
 mod load;
@@ -38,9 +40,11 @@ mod mat;
 mod parquet;
 mod picture;
 mod resize;
+mod role;
 mod set;
 mod shuffle;
 mod stored;
+mod tree;
 
 pub use cache::{HubCache, HubSource};
 pub use check::{FileReport, PartReport, Report, check, contact_sheet};

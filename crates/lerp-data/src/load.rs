@@ -1,6 +1,9 @@
 //! From files to images in memory.
 
-use std::{fs, path::Path, path::PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use lerp_core::ImageShape;
 use rayon::prelude::*;
@@ -11,17 +14,17 @@ use crate::{
     check::hexadecimal,
     cifar,
     error::Fault,
-    find::{Files, Format, Known, file_name},
+    find::{Files, Format, Known},
     idx,
-    images::{Images, Kind, fixed},
+    images::{Held, Images, Kind, fixed},
+    labels::{Class, Label, Labels, union},
     mat, parquet,
     picture::{self, Picture},
     resize::{SIDE, bicubic, fit, pad},
     stored::{self, Cache, Collector},
+    tree::{self, LeftOut},
 };
 
-/// Classes that a dataset of one's own may have.
-const MOST_CLASSES: i64 = 10_000;
 /// Images decoded at a time, so that few are in memory twice.
 const CHUNK: usize = 1024;
 
@@ -30,6 +33,10 @@ const CHUNK: usize = 1024;
 pub(crate) struct Parts {
     pub train: Images,
     pub test: Images,
+    /// Names of the classes; none where there are no labels.
+    pub classes: Vec<String>,
+    /// What lies in the files, or beside them, and is not read.
+    pub left_out: LeftOut,
 }
 
 impl Parts {
@@ -53,36 +60,68 @@ impl Parts {
 }
 
 /// Reads the files; `known` says what they must hold, if they are a set of the paper. Where there is no test part, the last
-/// of every `every` images makes one. The user's own images are brought into an order that does not depend on their classes;
-/// the paper's have theirs.
+/// of every `every` images makes one, of every class by itself. The user's own images are brought into an order that does not
+/// depend on their classes; the paper's have theirs.
 ///
 /// # Errors
 /// If one cannot be read or holds something else.
 pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &Cache) -> Result<Parts> {
-    let train = part(&files.format, &files.train, known, cache)?;
+    let mut train = part(files, Part::Train, known, cache)?;
+    let mut left_out = files.left_out.clone();
+    left_out.extend(&train.left_out);
     let last = files.train.last().map_or(files.folder.as_path(), PathBuf::as_path);
     if train.len() == 0 {
-        return Err(Fault::new("at least one image", "none").at(last));
+        return Err(none(&left_out, "at least one image").at(last));
     }
-    let (train, test) = if files.test.is_empty() {
-        train.hold_out(every)
+    let (train, test, classes) = if files.test.is_empty() {
+        let (classes, [places, _]) = union([&train.classes, &[]]);
+        renumber(&mut train, &places);
+        let (train, test) = Images::new(train).hold_out(every);
+        (train, test, classes)
     } else {
-        (train, part(&files.format, &files.test, known, cache)?)
+        let mut test = part(files, Part::Test, known, cache)?;
+        left_out.extend(&test.left_out);
+        if test.len() > 0 && train.labels.is_some() != test.labels.is_some() {
+            let paths = if train.labels.is_some() { &files.test } else { &files.train };
+            return Err(lacking(paths.first().map_or(last, PathBuf::as_path), train.labels.is_some()));
+        }
+        // The hub's way of saying that an image has no label.
+        let unknown =
+            |class: &&Class| matches!(class.label, Label::Number(..0)) && !train.classes.contains(class);
+        if let (Some(class), Some(file)) = (test.classes.iter().find(unknown), files.test.last()) {
+            let expected = "classes that the training part has, or no labels in both parts";
+            return Err(Fault::new(expected, format!("the label {}", class.name)).at(file));
+        }
+        let (classes, places) = union([&train.classes, &test.classes]);
+        renumber(&mut train, &places[0]);
+        renumber(&mut test, &places[1]);
+        (Images::new(train), Images::new(test), classes)
     };
     if test.len() == 0 {
         let file = files.test.last().map_or(last, PathBuf::as_path);
         let expected = format!("at least one test image (or {every} images to hold one out of)");
-        return Err(Fault::new(expected, "none").at(file));
+        return Err(none(&left_out, &expected).at(file));
     }
-    if train.labelled() != test.labelled() {
-        let paths = if train.labelled() { &files.test } else { &files.train };
-        return Err(lacking(paths.first().map_or(last, PathBuf::as_path), train.labelled()));
-    }
+    let classes = classes.into_iter().map(|class| class.name).collect();
     if known.is_some() {
-        return Ok(Parts { train, test });
+        return Ok(Parts { train, test, classes, left_out });
     }
     let [train, test] = Images::gray_if_gray([train, test]);
-    Ok(Parts { train: train.shuffled(), test: test.shuffled() })
+    Ok(Parts { train: train.shuffled(), test: test.shuffled(), classes, left_out })
+}
+
+/// That there are no images, and what there is instead.
+fn none(left_out: &LeftOut, expected: &str) -> Fault {
+    let mut found = vec!["none".to_owned()];
+    found.extend(left_out.lines());
+    Fault::new(expected, found.join("; "))
+}
+
+/// Gives the classes of a part their places among those of both.
+fn renumber(part: &mut Held, places: &[u32]) {
+    for label in part.labels.iter_mut().flatten() {
+        *label = places[*label as usize];
+    }
 }
 
 fn lacking(file: &Path, in_train: bool) -> Error {
@@ -100,7 +139,7 @@ pub(crate) fn labelled(files: &Files) -> Result<bool> {
         let Some(first) = paths.first() else { return Ok(None) };
         Ok(Some(match files.format {
             Format::Parquet => parquet::has_labels(first)?,
-            Format::Idx => paths.len() == 2,
+            Format::Idx { .. } => paths.len() == 2,
             Format::Pictures => false,
             Format::Cifar | Format::Mat | Format::Folders(_) => true,
         }))
@@ -115,9 +154,14 @@ pub(crate) fn labelled(files: &Files) -> Result<bool> {
     }
 }
 
-fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache) -> Result<Images> {
+fn part(files: &Files, part: Part, known: Option<&Known>, cache: &Cache) -> Result<Held> {
+    let format = &files.format;
+    let (paths, classes) = match part {
+        Part::Train => (&files.train, &files.train_classes),
+        Part::Test => (&files.test, &files.test_classes),
+    };
     let channels = match (format, known) {
-        (Format::Idx, _) => 1,
+        (Format::Idx { .. }, _) => 1,
         (_, Some(known)) => known.channels,
         (_, None) => 3,
     };
@@ -127,11 +171,11 @@ fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache
     if let Some(place) = &place
         && let Some(held) = stored::open(place, shape, kind)?
     {
-        return Ok(Images::new(held));
+        return Ok(held);
     }
     let mut images = Collector::new(shape, kind, cache, place);
     let labels = match format {
-        Format::Idx => idx_part(paths, known, &mut images)?,
+        Format::Idx { turned } => idx_part(paths, *turned, known, &mut images)?,
         Format::Cifar | Format::Mat => {
             let mut labels = Vec::new();
             for path in paths {
@@ -141,68 +185,96 @@ fn part(format: &Format, paths: &[PathBuf], known: Option<&Known>, cache: &Cache
                     images.push(cifar::read(path, &mut labels)?)?;
                 }
             }
-            Some(labels)
+            Some((labels, of_paper(known)))
         }
         Format::Parquet => parquet_part(paths, known, &mut images)?,
         Format::Pictures => {
-            pictures(paths, known, &mut images)?;
+            pictures(&files.folder, paths, known, &mut images)?;
             None
         }
-        Format::Folders(classes) => {
-            let class = |path: &PathBuf| {
-                let class = path.parent().map(file_name).unwrap_or_default();
-                let index = classes.iter().position(|name| *name == class);
-                let fault =
-                    || Fault::new("a class that the training part has", format!("'{class}'")).at(path);
-                Ok(index.ok_or_else(fault)? as u32)
-            };
-            let labels = paths.iter().map(class).collect::<Result<_>>()?;
-            pictures(paths, known, &mut images)?;
-            Some(labels)
+        Format::Folders(names) => {
+            let kept = pictures(&files.folder, paths, known, &mut images)?;
+            let mut labels = Labels::default();
+            for place in kept {
+                let name = &names[classes[place] as usize];
+                labels.push(Label::Text(name.clone()), None).map_err(|fault| fault.at(&files.folder))?;
+            }
+            Some(labels.finish())
         }
     };
-    Ok(Images::new(images.finish(labels)?))
+    images.finish(labels)
 }
 
-fn idx_part(paths: &[PathBuf], known: Option<&Known>, images: &mut Collector) -> Result<Option<Vec<u32>>> {
-    let [file, rest @ ..] = paths else { return Ok(None) };
-    let count = idx::images(file, |pixels| images.push(pixels))?;
-    let [path] = rest else { return Ok(None) };
-    let labels = idx::labels(path)?;
-    if labels.len() != count {
-        return Err(Fault::new(format!("{count} labels"), labels.len().to_string()).at(path));
-    }
-    let most = known.map_or(256, |known| known.classes as u32);
-    if let Some(index) = labels.iter().position(|label| *label >= most) {
-        let found = format!("{} in place {index}", labels[index]);
-        return Err(Fault::new(format!("labels 0 to {}", most - 1), found).at(path));
-    }
-    Ok(Some(labels))
+/// The classes of a set of the paper.
+fn of_paper(known: Option<&Known>) -> Vec<Class> {
+    let names = known.map(|known| known.classes).unwrap_or_default();
+    (0..).zip(names).map(|(i, name)| Class { label: Label::Number(i), name: (*name).into() }).collect()
 }
 
-fn parquet_part(
+type Labelled = Option<(Vec<u32>, Vec<Class>)>;
+
+fn idx_part(
     paths: &[PathBuf],
+    turned: bool,
     known: Option<&Known>,
-    pixels: &mut Collector,
-) -> Result<Option<Vec<u32>>> {
-    let (mut labels, mut unlabelled) = (Vec::new(), false);
+    images: &mut Collector,
+) -> Result<Labelled> {
+    let [file, rest @ ..] = paths else { return Ok(None) };
+    let count = idx::images(file, turned, |pixels| images.push(pixels))?;
+    let [path] = rest else { return Ok(None) };
+    let numbers = idx::labels(path)?;
+    if numbers.len() != count {
+        return Err(Fault::new(format!("{count} labels"), numbers.len().to_string()).at(path));
+    }
+    let mut labels = Labels::default();
+    for (index, number) in numbers.iter().enumerate() {
+        let most = known.map_or(i64::MAX, |known| known.classes.len() as i64);
+        if known.is_some() && !(0..most).contains(number) {
+            let found = format!("{number} in place {index}");
+            return Err(Fault::new(format!("labels 0 to {}", most - 1), found).at(path));
+        }
+        labels.push(Label::Number(*number), None).map_err(|fault| fault.at(path))?;
+    }
+    match known {
+        None => Ok(Some(labels.finish())),
+        Some(_) => Ok(Some((numbers.iter().map(|number| *number as u32).collect(), of_paper(known)))),
+    }
+}
+
+fn parquet_part(paths: &[PathBuf], known: Option<&Known>, pixels: &mut Collector) -> Result<Labelled> {
+    let (mut labels, mut of_known) = (Labels::default(), Vec::new());
+    let (mut unlabelled, mut unread) = (false, parquet::Unread::new());
     for path in paths {
         let mut first = 0;
-        parquet::read(path, |rows| {
+        parquet::read(path, &mut unread, |rows| {
             let images = rows.images();
+            let mut kept = vec![true; images.len()];
             for (chunk, images) in images.chunks(CHUNK).enumerate() {
-                let row = |place: usize| first + chunk * CHUNK + place;
-                let made = images.par_iter().enumerate().map(|(place, bytes)| {
-                    make(bytes, known).map_err(|fault| in_row(fault, row(place)).at(path))
+                let place = |place: usize| chunk * CHUNK + place;
+                let made = images.par_iter().enumerate().map(|(i, bytes)| match make(bytes, known) {
+                    Err(Fault::LeftOut(why)) if known.is_none() => Ok(Err(why)),
+                    made => made.map(Ok).map_err(|fault| in_row(fault, first + place(i)).at(path)),
                 });
-                made.collect::<Result<Vec<_>>>()?.into_iter().try_for_each(|image| pixels.push(image))?;
+                for (i, made) in made.collect::<Result<Vec<_>>>()?.into_iter().enumerate() {
+                    match made {
+                        Ok(image) => pixels.push(image)?,
+                        Err(why) => {
+                            kept[place(i)] = false;
+                            let name = format!("{} row {}", tree::file_name(path), first + place(i));
+                            pixels.left_out.add("picture", &why, &name);
+                        }
+                    }
+                }
             }
             match &rows.labels {
                 None => unlabelled = true,
                 Some(given) => {
-                    for (row, &label) in given.iter().enumerate() {
-                        labels
-                            .push(class(label, known).map_err(|fault| in_row(fault, first + row).at(path))?);
+                    for (row, (label, name)) in given.iter().enumerate().filter(|(row, _)| kept[*row]) {
+                        let at = |fault| in_row(fault, first + row).at(path);
+                        match known {
+                            None => labels.push(label.clone(), name.as_deref()).map_err(at)?,
+                            Some(known) => of_known.push(class(label, known).map_err(at)?),
+                        }
                     }
                 }
             }
@@ -210,13 +282,17 @@ fn parquet_part(
             Ok(())
         })?;
     }
-    if unlabelled && !labels.is_empty() {
+    for (why, name) in unread.iter().filter(|_| known.is_none()) {
+        pixels.left_out.add("column", why, name);
+    }
+    if unlabelled && labels.len() + of_known.len() > 0 {
         let last = paths.last().map_or(Path::new(""), PathBuf::as_path);
-        return Err(Fault::new("a column 'label' in all of these files or in none", "it in some").at(last));
+        return Err(Fault::new("a column of labels in all of these files or in none", "it in some").at(last));
     }
     // CelebA is a dataset without classes, whatever a file of it holds.
-    let unlabelled = unlabelled || known.is_some_and(|known| known.classes == 0);
-    Ok((!unlabelled).then_some(labels))
+    let unlabelled = unlabelled || known.is_some_and(|known| known.classes.is_empty());
+    let labelled = if known.is_some() { (of_known, of_paper(known)) } else { labels.finish() };
+    Ok((!unlabelled).then_some(labelled))
 }
 
 fn in_row(fault: Fault, row: usize) -> Fault {
@@ -226,60 +302,92 @@ fn in_row(fault: Fault, row: usize) -> Fault {
     }
 }
 
-/// The class of a label in a parquet file. The hub's SVHN calls the digit 0 by 0, the original by 10: it is class 9.
-fn class(label: i64, known: Option<&Known>) -> std::result::Result<u32, Fault> {
-    let classes = match known.map_or(MOST_CLASSES, |known| known.classes as i64) {
-        0 => return Ok(0),
-        classes => classes,
-    };
-    if !(0..classes).contains(&label) {
-        return Err(Fault::new(format!("labels 0 to {}", classes - 1), label.to_string()));
+/// The class of a label in a parquet file of the paper's sets. The hub's SVHN calls the digit 0 by 0, the original by 10: it
+/// is class 9.
+fn class(label: &Label, known: &Known) -> std::result::Result<u32, Fault> {
+    let classes = known.classes.len() as i64;
+    match label {
+        _ if classes == 0 => Ok(0),
+        Label::Number(number) if (0..classes).contains(number) => {
+            Ok(if known.name == "svhn" { (*number as u32 + 9) % 10 } else { *number as u32 })
+        }
+        other => {
+            let found = match other {
+                Label::Number(number) => number.to_string(),
+                Label::Text(text) => format!("'{text}'"),
+            };
+            Err(Fault::new(format!("labels 0 to {}", classes - 1), found))
+        }
     }
-    let svhn = known.is_some_and(|known| known.name == "svhn");
-    Ok(if svhn { (label as u32 + 9) % 10 } else { label as u32 })
 }
 
-fn pictures(paths: &[PathBuf], known: Option<&Known>, images: &mut Collector) -> Result<()> {
-    for chunk in paths.chunks(CHUNK) {
-        let made: Result<Vec<_>> = chunk
-            .par_iter()
-            .map(|path| {
-                let bytes = fs::read(path).map_err(|source| Error::Io { file: path.clone(), source })?;
-                make(&bytes, known).map_err(|fault| fault.at(path))
-            })
-            .collect();
-        made?.into_iter().try_for_each(|image| images.push(image))?;
+/// Reads the pictures at `paths`, and says which of them are among the images.
+fn pictures(
+    folder: &Path,
+    paths: &[PathBuf],
+    known: Option<&Known>,
+    images: &mut Collector,
+) -> Result<Vec<usize>> {
+    let mut kept = Vec::new();
+    for (chunk, paths) in paths.chunks(CHUNK).enumerate() {
+        let made = paths.par_iter().map(|path| {
+            let made = match tree::read(path) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    Err(Fault::LeftOut("may not be read".into()))
+                }
+                Err(problem) => return Err(Error::Io { file: path.clone(), problem }),
+                Ok(bytes) => make(&bytes, known),
+            };
+            match made {
+                Err(Fault::LeftOut(why)) if known.is_none() => Ok(Err(why)),
+                made => made.map(Ok).map_err(|fault| fault.at(path)),
+            }
+        });
+        for (i, made) in made.collect::<Result<Vec<_>>>()?.into_iter().enumerate() {
+            match made {
+                Ok(image) => {
+                    images.push(image)?;
+                    kept.push(chunk * CHUNK + i);
+                }
+                Err(why) => {
+                    let name = paths[i].strip_prefix(folder).unwrap_or(&paths[i]).to_string_lossy();
+                    images.left_out.add("picture", &why, &name);
+                }
+            }
+        }
     }
-    Ok(())
+    Ok(kept)
 }
 
 /// Decodes an image and brings it to the benchmark's size and values, as its dataset wants it (section B6 of the protocol).
 fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Vec<u8>, Fault> {
-    let picture = picture::decode(bytes)?;
-    let size = [picture.height, picture.width, 3];
-    let wrong = |wanted: &str| {
-        Err(Fault::new(
-            format!("an image of {wanted} pixels (width x height)"),
-            format!("{}x{}", size[1], size[0]),
-        ))
+    // Sizes that a set of the paper may have, as [width, height].
+    let (sizes, said): (&[[usize; 2]], _) = match known.map(|known| known.name) {
+        None => (&[], ""),
+        Some("celeba") => (&[[178, 218], [89, 109]], "178x218, or 89x109 for those at half size,"),
+        Some("mnist") => (&[[28, 28]], "28x28"),
+        Some(_) => (&[[SIDE, SIDE]], "32x32"),
     };
-    match known.map(|known| known.name) {
-        None => Ok(fit(&picture.rgb, size, SIDE)),
-        Some("celeba") => match size {
-            [218, 178, 3] => Ok(face(&picture, 36, 16)),
-            [109, 89, 3] => Ok(face(&picture, 18, 8)),
-            _ => wrong("178x218, or 89x109 for those at half size,"),
-        },
-        Some("mnist") => match size {
-            [28, 28, 3] => {
-                let gray: Vec<u8> = picture.rgb.iter().copied().step_by(3).collect();
-                Ok(pad(&gray, 28, 28, SIDE))
-            }
-            _ => wrong("28x28"),
-        },
-        Some(_) if size == [SIDE, SIDE, 3] => Ok(picture.rgb),
-        Some(_) => wrong("32x32"),
-    }
+    let suits = |width, height| {
+        if sizes.is_empty() || sizes.contains(&[width, height]) {
+            return Ok(());
+        }
+        let expected = format!("an image of {said} pixels (width x height)");
+        Err(Fault::new(expected, format!("{width}x{height}")))
+    };
+    let picture = picture::decode(bytes, suits)?;
+    suits(picture.width, picture.height)?;
+    let size = [picture.height, picture.width, 3];
+    Ok(match known.map(|known| known.name) {
+        None => fit(&picture.rgb, size, SIDE),
+        Some("celeba") if size[0] == 218 => face(&picture, 36, 16),
+        Some("celeba") => face(&picture, 18, 8),
+        Some("mnist") => {
+            let gray: Vec<u8> = picture.rgb.iter().copied().step_by(3).collect();
+            pad(&gray, 28, 28, SIDE)
+        }
+        Some(_) => picture.rgb,
+    })
 }
 
 /// The middle of a CelebA image, `top` and `left` pixels off each edge, resized as the paper did; not clipped.

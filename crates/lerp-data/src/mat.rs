@@ -4,7 +4,6 @@
 //! Read as a stream, a block of images at a time: `extra_32x32.mat` is 1.6 GB unpacked.
 
 use std::{
-    fs::File,
     io::{self, BufReader, Read},
     path::Path,
 };
@@ -15,6 +14,7 @@ use crate::{
     Result,
     error::{Fault, fill, read_most, show},
     resize::SIDE,
+    tree,
 };
 
 type Faulty<T> = std::result::Result<T, Fault>;
@@ -41,7 +41,7 @@ struct Arrays {
 /// Pixels `[n, 32, 32, 3]`, labels `[n]`.
 pub(crate) fn read(path: &Path, mut each: impl FnMut(Vec<u8>) -> Result<()>) -> Result<Vec<u32>> {
     let mut arrays = || -> Faulty<(usize, Vec<u32>)> {
-        let file = File::open(path)?;
+        let file = tree::open(path)?;
         let length = file.metadata()?.len();
         let arrays = arrays(&mut BufReader::new(file), length, &mut each)?;
         let absent = |name| Fault::new(format!("an array '{name}'"), "none");
@@ -206,7 +206,7 @@ fn labels(reader: &mut impl Read, tag: &Tag, n: usize, length: u64) -> Faulty<Ve
         1 | 2 => 1,
         3 | 4 => 2,
         5..=7 => 4,
-        9 => 8,
+        9 | 12 | 13 => 8,
         other => return Err(Fault::new("numbers in the array y", format!("type {other}"))),
     };
     if n.saturating_mul(width) != tag.size as usize {
@@ -219,9 +219,12 @@ fn labels(reader: &mut impl Read, tag: &Tag, n: usize, length: u64) -> Faulty<Ve
     let limit = u32::try_from(length.saturating_mul(8) + 4096).unwrap_or(u32::MAX);
     let bytes = tag.content(reader, limit, "labels")?;
     let number = |bytes: &[u8]| match (tag.kind, bytes) {
+        (1, &[a]) => f64::from(i8::from_le_bytes([a])),
+        (3, &[a, b]) => f64::from(i16::from_le_bytes([a, b])),
+        (5, &[a, b, c, d]) => f64::from(i32::from_le_bytes([a, b, c, d])),
         (7, &[a, b, c, d]) => f64::from(f32::from_le_bytes([a, b, c, d])),
         (9, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        // Signed ones are as long as they are no labels.
+        (12, &[a, b, c, d, e, f, g, h]) => i64::from_le_bytes([a, b, c, d, e, f, g, h]) as f64,
         _ => bytes.iter().rev().fold(0.0, |value, byte| value * 256.0 + f64::from(*byte)),
     };
     let class = |(index, bytes)| match number(bytes) {

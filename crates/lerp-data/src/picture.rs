@@ -1,134 +1,218 @@
-//! PNG and JPEG images.
+//! Pictures in the formats that people have, decoded by the crate `image` and told apart by their content.
 
-use std::io::Cursor;
+use std::{
+    io::Cursor,
+    panic::AssertUnwindSafe,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use zune_jpeg::{
-    JpegDecoder,
-    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, metadata::Orientation,
 };
 
 use crate::error::{Fault, show};
 
 type Result<T> = std::result::Result<T, Fault>;
 
-/// The largest image that is decoded: 100 MB as RGB, whatever a file of a few bytes claims.
-const MOST_PIXELS: usize = 1 << 25;
-const LONGEST_SIDE: usize = 1 << 15;
+/// The formats that are read, for sentences.
+pub(crate) const FORMATS: &str = "PNG, JPEG, WebP, BMP, TIFF or GIF";
 
-/// A decoded image.
+/// How names of pictures end.
+const EXTENSIONS: [&str; 12] =
+    ["png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib", "tif", "tiff", "gif"];
+
+/// The most pixels of a picture that is read, 256 megapixels: 768 MB as RGB, and three times as much while a progressive
+/// JPEG image is decoded.
+const MOST_PIXELS: u64 = 1 << 28;
+/// Pictures of more pixels are decoded one at a time, whatever the number of threads.
+const LARGE: u64 = 1 << 25;
+/// Bytes for what a picture holds besides its pixels, such as a colour profile.
+const SLACK: u64 = 64 << 20;
+
+/// A decoded picture.
 pub(crate) struct Picture {
     pub height: usize,
     pub width: usize,
     /// `[height, width, 3]`, red first.
     pub rgb: Vec<u8>,
+    /// The turn of a large one, given back with its memory.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
-/// Decodes a PNG or JPEG image to RGB: gray is repeated, transparency is dropped, 16 bits are cut to 8.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Picture> {
-    match bytes {
-        [0x89, b'P', b'N', b'G', ..] => png(bytes),
-        [0xff, 0xd8, ..] => jpeg(bytes),
-        _ => {
-            let found =
-                format!("{} bytes that begin with {}", bytes.len(), show(&bytes[..bytes.len().min(4)]));
-            Err(Fault::new("a PNG or JPEG image", found))
+/// Whether a file is called as pictures are, by the part of its name behind the last dot, in lower case.
+pub(crate) fn is_extension(extension: &str) -> bool {
+    EXTENSIONS.contains(&extension)
+}
+
+/// Whether a file that begins with `head` and is not called as pictures are is one: its content says so. Raw files of
+/// cameras, which are TIFF files with a small preview, are none.
+pub(crate) fn is_content(head: &[u8], extension: &str) -> bool {
+    match format(head) {
+        Some(ImageFormat::Tiff) => extension.is_empty(),
+        // Text may begin with 'BM', too: the size of the second header tells.
+        Some(ImageFormat::Bmp) => {
+            matches!(head.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]))
+        }
+        format => format.is_some(),
+    }
+}
+
+fn format(bytes: &[u8]) -> Option<ImageFormat> {
+    image::guess_format(bytes).ok().filter(ImageFormat::reading_enabled)
+}
+
+/// Decodes a picture to RGB: turned as its camera noted (EXIF), gray repeated, transparency blended onto white, 16 bits made
+/// 8; of several frames the first. `suits` is asked before anything is decoded whether its width and height will do.
+///
+/// # Errors
+/// If it is no picture, or damaged; [`Fault::LeftOut`], if it is sound as far as can be told, but of a kind or a size that
+/// is not read.
+pub(crate) fn decode(bytes: &[u8], suits: impl Fn(usize, usize) -> Result<()>) -> Result<Picture> {
+    let Some(format) = format(bytes) else {
+        let found = format!("{} bytes that begin with {}", bytes.len(), show(&bytes[..bytes.len().min(4)]));
+        return Err(Fault::new(format!("a {FORMATS} image"), found));
+    };
+    let sound = |found: String| Fault::new(format!("a sound {} image", name(format)), format!("'{found}'"));
+    let decode = || -> std::result::Result<Result<Picture>, ImageError> {
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(SLACK);
+        reader.limits(limits.clone());
+        let mut decoder = reader.into_decoder()?;
+        let (width, height) = decoder.dimensions();
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels == 0 {
+            return Ok(Err(sound(format!("{width}x{height} pixels"))));
+        }
+        if let Err(fault) = suits(width as usize, height as usize) {
+            return Ok(Err(fault));
+        }
+        if pixels > MOST_PIXELS {
+            let most = MOST_PIXELS >> 20;
+            return Ok(Err(Fault::LeftOut(format!("more than {most} megapixels, the most that is read"))));
+        }
+        if format == ImageFormat::Jpeg && !has_end(bytes) {
+            return Ok(Err(Fault::new("a whole JPEG image", "one that ends early")));
+        }
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = (pixels > LARGE).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+        limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2).saturating_add(SLACK));
+        decoder.set_limits(limits)?;
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let mut image = DynamicImage::from_decoder(decoder)?;
+        image.apply_orientation(orientation);
+        let rgb = on_white(image);
+        let (height, width) = (rgb.height() as usize, rgb.width() as usize);
+        Ok(Ok(Picture { height, width, rgb: rgb.into_raw(), _turn: turn }))
+    };
+    match lerp_files::caught(AssertUnwindSafe(decode)) {
+        Ok(Ok(result)) => result,
+        Ok(Err(ImageError::Unsupported(error))) => Err(Fault::LeftOut(format!(
+            "a kind of {} image that is not read ({})",
+            name(format),
+            one_line(&error)
+        ))),
+        Ok(Err(error)) => Err(sound(one_line(&error))),
+        Err(panic) => Err(sound(one_line(&panic))),
+    }
+}
+
+fn one_line(text: &impl ToString) -> String {
+    text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Tiff => "TIFF",
+        _ => "GIF",
+    }
+}
+
+fn on_white(image: DynamicImage) -> image::RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let image = image.into_rgba8();
+    let (width, height) = image.dimensions();
+    let blend = |value: u8, alpha: u8| {
+        ((u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha)) + 127) / 255) as u8
+    };
+    let mut rgb = image::RgbImage::new(width, height);
+    for (to, from) in rgb.pixels_mut().zip(image.pixels()) {
+        let [red, green, blue, alpha] = from.0;
+        to.0 = [red, green, blue].map(|value| blend(value, alpha));
+    }
+    rgb
+}
+
+/// Whether a JPEG image ends as such images do: of one that was cut short the decoder would make the rest gray. What its
+/// headers hold, such as a preview with an end of its own, is passed over.
+fn has_end(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[0xff, marker]) = bytes.get(at..at + 2) {
+        match (marker, bytes.get(at + 2..at + 4)) {
+            (0xff, _) => at += 1,
+            (0x01 | 0xd0..=0xd8, _) => at += 2,
+            // The pixels begin.
+            (0xda, _) | (_, None) => break,
+            (_, Some(size)) => at += 2 + usize::from(size[0]) * 256 + usize::from(size[1]),
         }
     }
-}
-
-fn sized(width: usize, height: usize) -> Result<()> {
-    if width == 0 || height == 0 || width.saturating_mul(height) > MOST_PIXELS {
-        let found = format!("{width}x{height}");
-        return Err(Fault::new(format!("an image of 1 to {MOST_PIXELS} pixels"), found));
-    }
-    Ok(())
-}
-
-fn png(bytes: &[u8]) -> Result<Picture> {
-    let bad = |error: png::DecodingError| Fault::new("a sound PNG image", format!("'{error}'"));
-    let limits = png::Limits { bytes: 4 * MOST_PIXELS };
-    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(bad)?;
-    let (width, height) = (reader.info().width as usize, reader.info().height as usize);
-    sized(width, height)?;
-    let size = reader.output_buffer_size().filter(|size| *size <= 4 * MOST_PIXELS);
-    let size = size.ok_or_else(|| Fault::new("a PNG image that fits into memory", "a larger one"))?;
-    let mut pixels = vec![0; size];
-    let frame = reader.next_frame(&mut pixels).map_err(bad)?;
-    pixels.truncate(frame.buffer_size());
-    let rgb = match frame.color_type {
-        png::ColorType::Rgb => pixels,
-        png::ColorType::Rgba => pixels.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect(),
-        png::ColorType::Grayscale => pixels.iter().flat_map(|&p| [p; 3]).collect(),
-        png::ColorType::GrayscaleAlpha => pixels.chunks_exact(2).flat_map(|p| [p[0]; 3]).collect(),
-        png::ColorType::Indexed => return Err(Fault::new("colours", "a palette's indices")),
-    };
-    whole(Picture { height, width, rgb })
-}
-
-fn jpeg(bytes: &[u8]) -> Result<Picture> {
-    let bad = |error| Fault::new("a sound JPEG image", format!("'{error}'"));
-    let options = DecoderOptions::default()
-        .jpeg_set_out_colorspace(ColorSpace::RGB)
-        .set_max_width(LONGEST_SIDE)
-        .set_max_height(LONGEST_SIDE)
-        .set_strict_mode(true);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|e| bad(e.to_string()))?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
-    sized(width, height)?;
-    let rgb = decoder.decode().map_err(|e| bad(e.to_string()))?;
-    whole(Picture { height, width, rgb })
-}
-
-fn whole(picture: Picture) -> Result<Picture> {
-    let (found, wanted) = (picture.rgb.len(), picture.height * picture.width * 3);
-    if found != wanted {
-        return Err(Fault::new(format!("{wanted} values of an image"), found.to_string()));
-    }
-    Ok(picture)
+    bytes.get(at..).is_some_and(|rest| rest.windows(2).any(|pair| pair == [0xff, 0xd9]))
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
+    use image::{ExtendedColorType as Color, ImageEncoder, codecs::png::PngEncoder};
+
     use super::*;
 
-    /// A PNG image of `channels` 1 to 4.
-    pub(crate) fn encode(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Vec<u8> {
+    fn any(_: usize, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn png(width: u32, height: u32, color: Color, pixels: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-        encoder.set_color(match channels {
-            1 => png::ColorType::Grayscale,
-            2 => png::ColorType::GrayscaleAlpha,
-            3 => png::ColorType::Rgb,
-            _ => png::ColorType::Rgba,
-        });
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+        PngEncoder::new(&mut bytes).write_image(pixels, width, height, color).unwrap();
         bytes
     }
 
     #[test]
     fn every_kind_of_png_becomes_rgb_the_right_way_up() {
-        let rgb = |channels, pixels: &[u8]| decode(&encode(2, 1, channels, pixels)).unwrap().rgb;
-        assert_eq!(rgb(1, &[5, 9]), [5, 5, 5, 9, 9, 9]);
-        assert_eq!(rgb(2, &[5, 0, 9, 255]), [5, 5, 5, 9, 9, 9]);
-        assert_eq!(rgb(3, &[1, 2, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(rgb(4, &[1, 2, 3, 0, 4, 5, 6, 255]), [1, 2, 3, 4, 5, 6]);
-        let tall = decode(&encode(1, 3, 1, &[1, 2, 3])).unwrap();
+        let rgb = |color, pixels: &[u8]| decode(&png(2, 1, color, pixels), any).unwrap().rgb;
+        assert_eq!(rgb(Color::L8, &[5, 9]), [5, 5, 5, 9, 9, 9]);
+        assert_eq!(rgb(Color::La8, &[5, 0, 9, 255]), [255, 255, 255, 9, 9, 9], "transparent is white");
+        assert_eq!(rgb(Color::Rgb8, &[1, 2, 3, 4, 5, 6]), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(rgb(Color::Rgba8, &[1, 2, 3, 0, 4, 5, 6, 255]), [255, 255, 255, 4, 5, 6]);
+        assert_eq!(rgb(Color::Rgba8, &[0, 100, 200, 128, 0, 100, 200, 51])[..3], [127, 177, 227]);
+        let sixteen: Vec<u8> = [0x1234_u16, 0xffff].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        assert_eq!(rgb(Color::L16, &sixteen), [0x12, 0x12, 0x12, 255, 255, 255]);
+        let tall = decode(&png(1, 3, Color::L8, &[1, 2, 3]), any).unwrap();
         assert_eq!((tall.height, tall.width), (3, 1));
     }
 
     #[test]
     fn what_is_no_image_is_named() {
-        let message = |bytes: &[u8]| decode(bytes).err().unwrap().at("a.png".as_ref()).to_string();
+        let message = |bytes: &[u8]| decode(bytes, any).err().unwrap().at("a.png".as_ref()).to_string();
         assert_eq!(
-            message(b"GIF89a"),
-            "a.png: expected a PNG or JPEG image, found 6 bytes that begin with 'GIF8'"
+            message(b"import"),
+            format!("a.png: expected a {FORMATS} image, found 6 bytes that begin with 'impo'")
         );
         assert!(message(b"").contains("0 bytes"));
-        assert!(message(b"\x89PNG\r\n").starts_with("a.png: expected a sound PNG image, found '"));
+        assert!(message(b"\x89PNG\r\n\x1a\n").starts_with("a.png: expected a sound PNG image, found '"));
         assert!(message(b"\xff\xd8\xff\xe0").starts_with("a.png: expected a sound JPEG image, found '"));
+        assert!(message(b"GIF89a").starts_with("a.png: expected a sound GIF image, found '"));
+    }
+
+    #[test]
+    fn content_tells_what_a_name_does_not() {
+        assert!(is_content(&png(1, 1, Color::L8, &[1]), "dat") && is_content(b"\xff\xd8\xff\xe0", ""));
+        assert!(!is_content(b"BMI,weight,height,name", "csv") && !is_content(b"", "png"));
+        let raw = b"II*\0\x10\0\0\0CR\x02\0";
+        assert!(!is_content(raw, "cr2") && is_content(raw, ""));
     }
 }

@@ -8,13 +8,15 @@ use std::{
 
 use candle_core::Device;
 use lerp_core::{Draws, ImageShape, Network};
+use lerp_files::printable;
 
 use crate::{
     Batch, Dataset, Error, HubCache, Part, Result,
-    find::{Files, Format, KNOWN, Known, file_name, known, own},
+    find::{Files, KNOWN, Known, known, own},
     load::{Parts, labelled, load},
     shuffle::epoch_order,
     stored::Cache,
+    tree::file_name,
 };
 
 /// The environment variable that names the folder of datasets.
@@ -28,7 +30,7 @@ const TEST_EVERY: usize = 10;
 /// A training batch is the next `size` images of an endless row of epochs, each a permutation of the whole training
 /// part (the reference shuffles within 1024 images only); see [`Dataset`] for what decides it. Where the files have no
 /// test part, every tenth image is held out for it (CelebA; the reference tests on its training images), or every so
-/// manieth as the name says, `images:DIR?test-every=5`. The images of
+/// manieth as the name says, `images:DIR?test-every=5`; of labelled images every so manieth of each class. The images of
 /// the paper's sets are read when they are first asked for, the user's own at once; and these, which may be sorted by class,
 /// are in an order of their own, always the same.
 pub struct ImageSet {
@@ -81,14 +83,14 @@ impl ImageSet {
         let folder = given.map(|(folder, _)| folder);
         let files = known(set, folder.as_deref(), cache)?;
         let every = check_held_out(name, every, &files)?;
-        let labelled = set.classes > 0 && labelled(&files)?;
+        let labelled = !set.classes.is_empty() && labelled(&files)?;
         Ok(Self {
             name: name.into(),
             title: set.title.into(),
             known: Some(set),
             image: set.image(),
             network: set.network(),
-            classes: if labelled { set.classes } else { 0 },
+            classes: if labelled { set.classes.len() } else { 0 },
             files,
             every,
             parts: Mutex::new(None),
@@ -103,12 +105,6 @@ impl ImageSet {
         let every = check_held_out(name, every, &files)?;
         let parts = load(&files, None, every, &Cache::of_user())?;
         let image = parts.train.shape;
-        let classes = if let Format::Folders(classes) = &files.format {
-            classes.len()
-        } else {
-            let most = parts.train.labels().chain(parts.test.labels()).max();
-            most.map_or(0, |most| most as usize + 1)
-        };
         // As the paper's gray set and its colour sets.
         let depth = if image.channels == 1 { 16 } else { 64 };
         Ok(Self {
@@ -117,7 +113,7 @@ impl ImageSet {
             known: None,
             image,
             network: Network { scales: 3, depth, latent: 16 },
-            classes,
+            classes: parts.classes.len(),
             files,
             every,
             parts: Mutex::new(Some(Arc::new(parts))),
@@ -142,6 +138,16 @@ impl ImageSet {
         let loaded = Arc::new(load(&self.files, self.known, self.every, &Cache::of_user())?);
         *parts = Some(Arc::clone(&loaded));
         Ok(loaded)
+    }
+
+    /// The images, for a use of which nothing else tells what is not among them.
+    fn used(&self) -> Result<Arc<Parts>> {
+        let parts = self.parts()?;
+        let lines = parts.left_out.lines();
+        if !lines.is_empty() {
+            lerp_kernels::notice(&format!("{}: not read: {}", printable(&self.name), lines.join("; ")));
+        }
+        Ok(parts)
     }
 }
 
@@ -198,12 +204,12 @@ impl Dataset for ImageSet {
     }
 
     fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
-        let parts = self.parts()?;
+        let parts = self.used()?;
         parts.train.batch(&epoch_order(parts.train.len(), size, draws), draws.device())
     }
 
     fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
-        let parts = self.parts()?;
+        let parts = self.used()?;
         let len = parts.test.len() as u128;
         let first = u128::from(draws.step()) * size as u128;
         let indices: Vec<usize> = (0..size as u128).map(|i| ((first + i) % len) as usize).collect();
@@ -211,11 +217,11 @@ impl Dataset for ImageSet {
     }
 
     fn count(&self, part: Part) -> Result<Option<usize>> {
-        Ok(Some(self.parts()?.get(part).len()))
+        Ok(Some(self.used()?.get(part).len()))
     }
 
     fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
-        let parts = self.parts()?;
+        let parts = self.used()?;
         let images = parts.get(part);
         let len = images.len();
         if range.end > len || range.start > range.end {
@@ -225,6 +231,6 @@ impl Dataset for ImageSet {
     }
 
     fn digest(&self) -> Result<Option<String>> {
-        self.parts()?.digest().map(Some)
+        self.used()?.digest().map(Some)
     }
 }

@@ -2,23 +2,31 @@
 //!
 //! The file is read image by image, so that the system's own page cache decides how much of it is in memory, and processes
 //! that train on the same images share it.
+//!
+//! A disk may change what was written: every image has a checksum (CRC-32C, which sees any flipped bits of up to 32 in a row,
+//! and costs a microsecond) that is compared whenever it is read, and all else in the file a SHA-256 that is compared when it
+//! is opened.
 
 use std::{
     env,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
+    hash::{BuildHasher, RandomState},
     io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use lerp_core::ImageShape;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Result,
     check::hexadecimal,
-    find::{file_name, is_picture},
+    find::is_picture,
     images::{Held, Kind, Pixels},
+    labels::Class,
+    tree::{LeftOut, file_name},
 };
 
 /// The environment variable that names the folder of cache files.
@@ -30,11 +38,13 @@ const IN_MEMORY: usize = 64 << 20;
 
 /// Digits of each of the two digests in a cache file's name.
 const DIGITS: usize = 16;
-/// Nobody decodes images for so long.
+/// Where locks tell nothing: nobody decodes images for so long.
 const STALE: Duration = Duration::from_hours(24);
+/// A process that has just created a file may not have locked it yet.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// A file begins with these; another form of it gets another number.
-const MAGIC: &[u8; 8] = b"lerpimg1";
+const MAGIC: &[u8; 8] = b"lerpimg2";
 /// Bytes before the pixels.
 const HEADER: usize = 64;
 
@@ -70,7 +80,7 @@ impl Cache {
         state.update(how);
         let mut last = PathBuf::new();
         for path in paths {
-            let bad = |source| Error::Io { file: path.clone(), source };
+            let bad = |problem| Error::Io { file: path.clone(), problem };
             let data = fs::metadata(path).map_err(bad)?;
             let changed = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             let path = path.canonicalize().map_err(bad)?;
@@ -87,30 +97,70 @@ impl Cache {
     }
 }
 
-/// Removes what the cache file at `place` replaces: those of the same images as they were, and what processes that were
-/// killed left half-written more than a day ago. What cannot be removed stays: it is in nobody's way.
-fn tidy(place: &Path) {
-    let Some(entries) = place.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
+/// Removes what the cache file at `place` replaces: those of the same images as they were.
+fn remove_replaced(place: &Path) {
     let own = file_name(place);
     let same = own.rfind('-').map_or(own.as_str(), |end| &own[..=end]);
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+    for path in beside(place) {
         let name = file_name(&path);
-        let replaced = name != own && name.starts_with(same) && name.ends_with(".images");
-        let age = || fs::metadata(&path).ok()?.modified().ok()?.elapsed().ok();
-        if replaced || (is_part(&name) && age().is_some_and(|age| age > STALE)) {
+        if name != own && name.starts_with(same) && name.ends_with(".images") {
             let _ = fs::remove_file(&path);
         }
     }
 }
 
+/// Removes from the folder of `place` what processes that were killed left half-written: a living one holds the lock of its
+/// file. What cannot be removed stays: it is in nobody's way.
+fn remove_leftovers(place: &Path) {
+    for path in beside(place).into_iter().filter(|path| is_part(&file_name(path))) {
+        let Ok(file) = lerp_files::open(&path) else { continue };
+        let age = || file.metadata().ok()?.modified().ok()?.elapsed().ok();
+        let older = |least| age().is_some_and(|age| age > least);
+        let begun = file.metadata().is_ok_and(|data| data.len() > 0);
+        let left = match file.try_lock() {
+            Ok(()) => begun || older(FRESH),
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => older(STALE),
+        };
+        if left {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+fn beside(place: &Path) -> Vec<PathBuf> {
+    let entries = place.parent().and_then(|folder| fs::read_dir(folder).ok());
+    entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
 /// Whether `name` is that of a cache file that is being written; others' files may be in the folder, too.
 fn is_part(name: &str) -> bool {
-    let Some((stem, process)) = name.strip_suffix(".part").and_then(|name| name.rsplit_once('.')) else {
+    let Some((stem, own)) = name.strip_suffix(".part").and_then(|name| name.rsplit_once('.')) else {
         return false;
     };
     let digests: Vec<&str> = stem.split('-').skip(1).collect();
     let hexadecimal = |text: &&str| text.len() == DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit());
-    process.bytes().all(|b| b.is_ascii_digit()) && digests.len() == 2 && digests.iter().all(hexadecimal)
+    own.bytes().all(|b| b.is_ascii_hexdigit()) && digests.len() == 2 && digests.iter().all(hexadecimal)
+}
+
+/// A new file for what becomes the one at `place`, locked as long as this process has it open. Nobody can foresee its name,
+/// and nothing that is there is opened.
+fn part_file(place: &Path) -> io::Result<(File, PathBuf)> {
+    loop {
+        // Keys of hashers come from the system's random numbers.
+        let random = RandomState::new().hash_one(SystemTime::now());
+        let path = place.with_extension(format!("{random:0DIGITS$x}.part"));
+        match File::options().write(true).create_new(true).open(&path) {
+            Err(problem) if problem.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(problem) => return Err(problem),
+            Ok(file) => match file.try_lock() {
+                // Whoever removes leftovers was quicker.
+                Err(TryLockError::WouldBlock) => {}
+                // Some file systems have no locks.
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok((file, path)),
+            },
+        }
+    }
 }
 
 /// Pixels in a file.
@@ -118,28 +168,39 @@ fn is_part(name: &str) -> bool {
 pub(crate) struct Stored {
     path: PathBuf,
     file: File,
-    /// Bytes of pixels.
-    pub pixels: usize,
+    /// Bytes of one image.
+    stride: usize,
+    /// The checksum of each image.
+    sums: Vec<u32>,
 }
 
 impl Stored {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.sums.len()
+    }
+
     /// Where the file is, and its bytes.
     ///
     /// # Errors
     /// If it cannot be asked.
     pub fn file(&self) -> Result<(PathBuf, u64)> {
-        let bad = |source| Error::Io { file: self.path.clone(), source };
+        let bad = |problem| Error::Io { file: self.path.clone(), problem };
         Ok((self.path.clone(), self.file.metadata().map_err(bad)?.len()))
     }
 
-    /// `size` bytes of pixels from `offset` on.
+    /// The pixels of the image in `place`.
     ///
     /// # Errors
-    /// If the file cannot be read.
-    pub fn read(&self, offset: usize, size: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; size];
-        read_at(&self.file, &mut bytes, (HEADER + offset) as u64)
-            .map_err(|source| Error::Io { file: self.path.clone(), source })?;
+    /// If the file cannot be read, or the pixels are not those that were written; the file is removed then.
+    pub fn read(&self, place: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.stride];
+        read_at(&self.file, &mut bytes, (HEADER + place * self.stride) as u64)
+            .map_err(|problem| Error::Io { file: self.path.clone(), problem })?;
+        if crc32c::crc32c(&bytes) != self.sums[place] {
+            let _ = fs::remove_file(&self.path);
+            return Err(Error::Damaged { file: self.path.clone(), place });
+        }
         Ok(bytes)
     }
 }
@@ -170,13 +231,22 @@ pub(crate) struct Collector {
     memory: Vec<u8>,
     file: Option<Spilled>,
     gray: bool,
+    /// What is found and is not among the images.
+    pub left_out: LeftOut,
+}
+
+/// What a cache file holds of the images besides pixels and labels.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Notes {
+    classes: Vec<Class>,
+    left_out: LeftOut,
 }
 
 #[derive(Debug)]
 struct Spilled {
     temporary: PathBuf,
     writer: BufWriter<File>,
-    written: usize,
+    sums: Vec<u32>,
     /// Whether it got its name.
     kept: bool,
 }
@@ -192,10 +262,11 @@ impl Drop for Spilled {
 impl Collector {
     pub fn new(shape: ImageShape, kind: Kind, cache: &Cache, place: Option<PathBuf>) -> Self {
         let gray = shape.channels == 3;
-        Self { shape, kind, in_memory: cache.in_memory, place, memory: Vec::new(), file: None, gray }
+        let (memory, left_out) = (Vec::new(), LeftOut::default());
+        Self { shape, kind, in_memory: cache.in_memory, place, memory, file: None, gray, left_out }
     }
 
-    /// Adds images.
+    /// Adds images, whole ones.
     ///
     /// # Errors
     /// If the cache file cannot be written.
@@ -221,66 +292,89 @@ impl Collector {
 
     fn spill(&mut self, pixels: &[u8]) -> Result<()> {
         let Some(place) = &self.place else { return Ok(()) };
-        let temporary = place.with_extension(format!("{}.part", std::process::id()));
+        let stride = stride(self.shape, self.kind);
         let write = |file: &mut Option<Spilled>| -> io::Result<()> {
             if file.is_none() {
                 fs::create_dir_all(place.parent().unwrap_or(Path::new(".")))?;
-                let mut writer = BufWriter::new(File::create(&temporary)?);
-                writer.write_all(&[0; HEADER])?;
-                *file = Some(Spilled { temporary: temporary.clone(), writer, written: 0, kept: false });
+                remove_leftovers(place);
+                let (new, temporary) = part_file(place)?;
+                let writer = BufWriter::new(new);
+                let spilled = file.insert(Spilled { temporary, writer, sums: Vec::new(), kept: false });
+                spilled.writer.write_all(&[0; HEADER])?;
             }
             if let Some(spilled) = file {
                 spilled.writer.write_all(pixels)?;
-                spilled.written += pixels.len();
+                spilled.sums.extend(pixels.chunks_exact(stride).map(crc32c::crc32c));
             }
             Ok(())
         };
-        write(&mut self.file).map_err(|source| Error::Cache { file: place.clone(), source })
+        write(&mut self.file).map_err(|problem| Error::Cache { file: place.clone(), problem })
     }
 
-    /// All images, with their labels; a cache file gets its name now that it is whole.
+    /// All images, with the class of each by its place among `classes`; a cache file gets its name now that it is whole.
     ///
     /// # Errors
     /// If the cache file cannot be written.
-    pub fn finish(self, labels: Option<Vec<u32>>) -> Result<Held> {
-        let Self { shape, kind, place, memory, file, gray, .. } = self;
+    pub fn finish(self, labels: Option<(Vec<u32>, Vec<Class>)>) -> Result<Held> {
+        let Self { shape, kind, place, memory, file, gray, left_out, .. } = self;
+        let (labels, classes) = labels.unzip();
+        let classes = classes.unwrap_or_default();
         let (Some(place), Some(mut spilled)) = (place, file) else {
-            return Ok(Held { shape, kind, pixels: Pixels::Memory(memory), labels, gray });
+            return Ok(Held { shape, kind, pixels: Pixels::Memory(memory), labels, classes, gray, left_out });
         };
-        let mut write = || -> io::Result<()> {
-            for label in labels.iter().flatten() {
-                spilled.writer.write_all(&label.to_le_bytes())?;
-            }
+        let write = || -> io::Result<()> {
+            let words = spilled.sums.iter().chain(labels.iter().flatten());
+            let mut end: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+            end.extend(serde_json::to_vec(&Notes { classes, left_out })?);
+            let header = header(shape, kind, spilled.sums.len(), labels.is_some(), gray, end.len());
+            spilled.writer.write_all(&end)?;
+            spilled.writer.write_all(&digest(&header, &end))?;
             spilled.writer.flush()?;
             let file = spilled.writer.get_mut();
-            let header = header(shape, kind, spilled.written, labels.is_some(), gray);
             io::Seek::seek(file, io::SeekFrom::Start(0))?;
             file.write_all(&header)?;
             file.sync_all()?;
             fs::rename(&spilled.temporary, &place)?;
             spilled.kept = true;
-            tidy(&place);
+            remove_replaced(&place);
             Ok(())
         };
-        write().map_err(|source| Error::Cache { file: place.clone(), source })?;
+        write().map_err(|problem| Error::Cache { file: place.clone(), problem })?;
         drop(spilled);
         match open(&place, shape, kind)? {
             Some(held) => Ok(held),
-            None => Err(Error::Cache { file: place, source: io::ErrorKind::InvalidData.into() }),
+            None => Err(Error::Cache { file: place, problem: io::ErrorKind::InvalidData.into() }),
         }
     }
 }
 
-fn header(shape: ImageShape, kind: Kind, pixels: usize, labelled: bool, gray: bool) -> [u8; HEADER] {
+/// Bytes of one image.
+fn stride(shape: ImageShape, kind: Kind) -> usize {
+    shape.height * shape.width * shape.channels * kind.size()
+}
+
+/// What begins a file of `images` images, behind whose pixels stand `end` bytes and their digest.
+fn header(
+    shape: ImageShape,
+    kind: Kind,
+    images: usize,
+    labelled: bool,
+    gray: bool,
+    end: usize,
+) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..8].copy_from_slice(MAGIC);
-    for (i, size) in [shape.height, shape.width, shape.channels, pixels].into_iter().enumerate() {
+    for (i, size) in [shape.height, shape.width, shape.channels, images, end].into_iter().enumerate() {
         header[8 + 8 * i..16 + 8 * i].copy_from_slice(&(size as u64).to_le_bytes());
     }
-    header[40] = kind.size() as u8;
-    header[41] = u8::from(labelled);
-    header[42] = u8::from(gray);
+    header[48] = kind.size() as u8;
+    header[49] = u8::from(labelled);
+    header[50] = u8::from(gray);
     header
+}
+
+fn digest(header: &[u8], end: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(header).chain_update(end).finalize().into()
 }
 
 /// The images in the cache file at `place`; none if there is none, or it is not whole or of another form, so that it is
@@ -289,38 +383,51 @@ fn header(shape: ImageShape, kind: Kind, pixels: usize, labelled: bool, gray: bo
 /// # Errors
 /// If it is there and cannot be read.
 pub(crate) fn open(place: &Path, shape: ImageShape, kind: Kind) -> Result<Option<Held>> {
-    let bad = |source| Error::Io { file: place.into(), source };
-    let mut file = match File::open(place) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(bad)?,
+    let bad = |problem| Error::Io { file: place.into(), problem };
+    let mut file = match lerp_files::open(place) {
+        // A link, say, which the new file replaces.
+        Err(error) if error.is_not_found() || error.problem.kind() == io::ErrorKind::InvalidInput => {
+            return Ok(None);
+        }
+        file => file.map_err(|error| bad(error.problem))?,
     };
     let length = file.metadata().map_err(bad)?.len() as usize;
     let mut start = [0; HEADER];
     if length < HEADER || file.read_exact(&mut start).is_err() {
         return Ok(None);
     }
-    let (labelled, gray) = (start[41] == 1, start[42] == 1);
-    let mut word = [0; 8];
-    word.copy_from_slice(&start[32..40]);
-    let pixels = u64::from_le_bytes(word) as usize;
-    let stride = shape.height * shape.width * shape.channels * kind.size();
-    let labels = if labelled { 4 * (pixels / stride.max(1)) } else { 0 };
-    let whole = pixels.checked_add(HEADER + labels) == Some(length) && pixels.is_multiple_of(stride.max(1));
-    if !whole || start != header(shape, kind, pixels, labelled, gray) {
+    let size = |at: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&start[at..at + 8]);
+        u64::from_le_bytes(word) as usize
+    };
+    let (images, size_of_end, labelled, gray) = (size(32), size(40), start[49] == 1, start[50] == 1);
+    let (stride, words) = (stride(shape, kind), images.saturating_mul(if labelled { 2 } else { 1 }));
+    let pixels = images.saturating_mul(stride);
+    let whole = [HEADER, pixels, size_of_end, 32].iter().try_fold(0, |sum: usize, n| sum.checked_add(*n));
+    if whole != Some(length) || size_of_end / 4 < words {
         return Ok(None);
     }
-    let stored = Stored { path: place.into(), file, pixels };
-    let labels = labelled.then(|| stored.read(pixels, labels)).transpose()?.map(|bytes| {
-        let (words, _) = bytes.as_chunks::<4>();
-        words.iter().map(|&word| u32::from_le_bytes(word)).collect()
-    });
-    Ok(Some(Held { shape, kind, pixels: Pixels::File(stored), labels, gray }))
+    let mut end = vec![0; size_of_end + 32];
+    read_at(&file, &mut end, (HEADER + pixels) as u64).map_err(bad)?;
+    let sum = end.split_off(size_of_end);
+    let notes = serde_json::from_slice(&end[4 * words..]);
+    let same_form = start == header(shape, kind, images, labelled, gray, size_of_end);
+    let (true, true, Ok(Notes { classes, left_out })) = (same_form, sum == digest(&start, &end), notes)
+    else {
+        return Ok(None);
+    };
+    let mut sums: Vec<u32> =
+        end[..4 * words].as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
+    let labels = labelled.then(|| sums.split_off(images));
+    let pixels = Pixels::File(Stored { path: place.into(), file, stride, sums });
+    Ok(Some(Held { shape, kind, pixels, labels, classes, gray, left_out }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::Images;
+    use crate::{images::Images, labels::Label};
 
     const SHAPE: ImageShape = ImageShape { height: 2, width: 1, channels: 3 };
 
@@ -329,7 +436,9 @@ mod tests {
         for i in 0..10_u8 {
             collector.push(vec![i; 6]).unwrap();
         }
-        Images::new(collector.finish(Some((0..10).collect())).unwrap())
+        collector.left_out.add("picture", "too large", "x.png");
+        let class = Class { label: Label::Number(3), name: "three".into() };
+        Images::new(collector.finish(Some(((0..10).collect(), vec![class]))).unwrap())
     }
 
     #[test]
@@ -347,7 +456,9 @@ mod tests {
             1,
             "nothing half-written is left"
         );
-        let again = Images::new(open(&place, SHAPE, Kind::Bytes).unwrap().unwrap());
+        let held = open(&place, SHAPE, Kind::Bytes).unwrap().unwrap();
+        assert_eq!((held.classes[0].name.as_str(), held.left_out.lines().len()), ("three", 1));
+        let again = Images::new(held);
         for images in [&in_file, &again] {
             assert_eq!(images.len(), 10);
             assert!(images.labels().eq(in_memory.labels()));
@@ -388,12 +499,15 @@ mod tests {
         };
         let name = "own-0123456789abcdef-0123456789abcdef";
         let (stale, fresh) = (part(&format!("{name}.77.part"), 2), part(&format!("{name}.78.part"), 0));
+        let (killed, living) = (part(&format!("{name}.79.part"), 0), part(&format!("{name}.8a.part"), 2));
+        fs::write(&killed, "begun").unwrap();
+        let lock = File::open(&living).unwrap();
+        lock.try_lock().unwrap();
         let others = [part("film.77.part", 2), part("own-x-y.images", 2), part(&format!("{name}.x.part"), 2)];
         let after = make("own x", &sources[0], "12");
-        assert!(!before.exists() && !stale.exists());
-        assert!(
-            [&after, &other_set, &other_file, &fresh].into_iter().chain(&others).all(|path| path.exists())
-        );
+        assert!(!before.exists() && !stale.exists() && !killed.exists());
+        let stay = [&after, &other_set, &other_file, &fresh, &living];
+        assert!(stay.into_iter().chain(&others).all(|path| path.exists()));
 
         // Another picture in a folder is a change of the same images.
         let pictures = ["1.png", "2.png"].map(|name| folder.path().join(name));
@@ -403,6 +517,48 @@ mod tests {
         let start =
             |n: usize| file_name(&cache.place("own x", &pictures[..n]).unwrap().unwrap())[..21].to_owned();
         assert_eq!(start(1), start(2));
+    }
+
+    #[test]
+    fn no_flipped_bit_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache { folder: Some(folder.path().into()), in_memory: 20 };
+        let place = folder.path().join("own-1-2.images");
+        collect(&cache, Some(place.clone()));
+        let good = fs::read(&place).unwrap();
+        let (mut remade, mut refused) = (0, 0);
+        for byte in 0..good.len() {
+            for bit in [0, 3, 7] {
+                let mut bytes = good.clone();
+                bytes[byte] ^= 1 << bit;
+                fs::write(&place, &bytes).unwrap();
+                let Some(held) = open(&place, SHAPE, Kind::Bytes).unwrap() else {
+                    remade += 1;
+                    continue;
+                };
+                let images = Images::new(held);
+                let first = (0..10).find_map(|index| images.image(index).err()).unwrap();
+                let text = first.to_string();
+                assert!(text.contains("was damaged") && text.contains("own-1-2.images"), "{text}");
+                assert!(!place.exists(), "so that the next one makes it anew");
+                refused += 1;
+            }
+        }
+        assert_eq!((remade, refused), (3 * (good.len() - 60), 3 * 60), "60 bytes are pixels");
+    }
+
+    #[test]
+    fn what_lies_in_the_way_is_not_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache { folder: Some(folder.path().into()), in_memory: 20 };
+        let (target, place) = (folder.path().join("precious"), folder.path().join("own-1-2.images"));
+        fs::write(&target, "precious").unwrap();
+        let names = (0..2).map(|_| part_file(&place).unwrap().1).collect::<Vec<_>>();
+        assert_ne!(names[0], names[1], "nobody can foresee a name");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&target, &place).unwrap();
+        collect(&cache, Some(place));
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
     }
 
     #[test]

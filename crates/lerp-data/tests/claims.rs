@@ -65,7 +65,7 @@ fn claims_are_not_believed() {
     refused("mnist", "train-images-idx3-ubyte", &huge);
     refused("mnist", "train-images-idx3-ubyte.gz", &gzip(&huge));
 
-    let honest = mat(&[upright(0)], &[1.0], false, false);
+    let honest = mat(&[upright(0)], &[1.0], false, 2);
     let n = u32::MAX / 3072;
     let sizes = |n: u32| [32, 32, 3, n].map(u32::to_le_bytes).concat();
     let lie = replace(&honest, &sizes(1), &sizes(n));

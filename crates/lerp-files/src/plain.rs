@@ -36,6 +36,16 @@ pub fn open_with(mut options: OpenOptions, path: &Path) -> io::Result<File> {
     }
 }
 
+/// Opens the plain file at `path` to write at its end, as several may do; it is created where there is none.
+///
+/// # Errors
+/// If it cannot be opened or created, or something else is there: a link, a folder, a pipe, a device.
+pub fn append(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    open_with(options, path).map_err(Error::at("write", path))
+}
+
 /// Reads the plain file at `path`, if it has at most `most` bytes.
 ///
 /// # Errors
@@ -120,8 +130,13 @@ mod tests {
         }
         assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
         for name in ["link", "folder-link", "nowhere", "pipe"] {
-            assert!(read(&at(name), 100).is_err(), "{name}");
+            assert!(read(&at(name), 100).is_err() && append(&at(name)).is_err(), "{name}");
         }
+        assert!(fs::read_to_string(at("secret")).unwrap() == "secret" && !at("nothing").exists());
+        for _ in 0..2 {
+            io::Write::write_all(&mut append(&at("log")).unwrap(), b"line\n").unwrap();
+        }
+        assert_eq!(fs::read_to_string(at("log")).unwrap(), "line\nline\n");
         assert!(read(Path::new("/dev/zero"), 100).is_err());
         assert!(make_folder(&at("folder-link")).is_err() && !is_folder(&at("folder-link")));
     }

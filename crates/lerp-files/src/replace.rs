@@ -13,8 +13,8 @@ use crate::{Error, Result};
 /// Hexadecimal digits in the name of a temporary file.
 const DIGITS: usize = 16;
 
-/// Age at which a temporary file belongs to no process that still writes it.
-const STALE: Duration = Duration::from_secs(600);
+/// Age at which a temporary file belongs to no process that still writes it, where several may write.
+pub const STALE: Duration = Duration::from_secs(600);
 
 /// Replaces the file at `path` by `bytes`, entirely or not at all, also if the machine stops halfway. A link at `path` is
 /// replaced, too, and what it points to stays.
@@ -74,13 +74,14 @@ pub fn is_leftover(name: &str) -> bool {
     middle.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Removes from `folder` the temporary files that killed processes left, old enough that nobody writes them any more.
-pub fn remove_leftovers(folder: &Path) {
+/// Removes from `folder` the temporary files that killed processes left: those older than `age`, which is [`STALE`] unless
+/// nobody else writes there.
+pub fn remove_leftovers(folder: &Path, age: Duration) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.filter_map(io::Result::ok) {
         let leftover = entry.file_name().to_str().is_some_and(is_leftover);
-        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
-        if leftover && age().is_some_and(|age| age > STALE) {
+        let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if leftover && (age.is_zero() || old().is_some_and(|old| old > age)) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -153,10 +154,12 @@ mod tests {
                 file.set_modified(SystemTime::now() - 2 * STALE).unwrap();
             }
         }
-        remove_leftovers(dir.path());
+        remove_leftovers(dir.path(), STALE);
         let mut left = names(dir.path());
         left.sort();
         assert_eq!(left, [new, ".lerp-notes.tmp", "notes.tmp"]);
+        remove_leftovers(dir.path(), Duration::ZERO);
+        assert_eq!(names(dir.path()).len(), 2);
         assert!(is_leftover(new) && !is_leftover("notes.tmp"));
     }
 }

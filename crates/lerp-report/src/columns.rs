@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+use lerp_files::printable;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 use crate::{
     sheet::{Entry, Line},
     verdict::Relation,
@@ -19,6 +22,14 @@ const NARROWEST: usize = 12;
 /// A table: headings, the number of columns of text at the left, and lines. Long text at the left is broken; columns that
 /// still find no place stand in a table below. With `color` in bold what is best, verdicts in colour.
 pub fn table(headings: &[String], left: usize, lines: &[Line], color: bool) -> String {
+    // Text from files must not reach the terminal as commands.
+    let escaped = |entry: &Entry| Entry { text: printable(&entry.text).into_owned(), ..entry.clone() };
+    let lines: Vec<Line> = lines
+        .iter()
+        .map(|line| Line { cells: line.cells.iter().map(escaped).collect(), first: line.first })
+        .collect();
+    let headings: Vec<String> = headings.iter().map(|text| printable(text).into_owned()).collect();
+    let (lines, headings) = (&lines[..], &headings[..]);
     let widest = |c: usize| {
         let cells = lines.iter().map(|line| width(&line.cells[c].text));
         cells.chain([width(&headings[c])]).max().unwrap_or(0)
@@ -89,9 +100,9 @@ fn block(
     }
 }
 
-/// Characters; escape codes are added later.
+/// Columns of a terminal; escape codes are added later.
 fn width(text: &str) -> usize {
-    text.chars().count()
+    text.width()
 }
 
 /// With the codes of a terminal.
@@ -116,22 +127,21 @@ pub fn wrap(text: &str, most: usize) -> Vec<String> {
     let most = most.max(1);
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let mut word: Vec<char> = word.chars().collect();
+        let mut word = word;
         loop {
             let line = lines.last_mut().map_or("", |line| line.as_str());
             let (used, gap) = (width(line), usize::from(!line.is_empty()));
-            if used + gap + word.len() <= most {
-                let word: String = word.into_iter().collect();
+            if used + gap + width(word) <= most {
                 if let Some(line) = lines.last_mut() {
                     *line += if gap == 1 { " " } else { "" };
-                    *line += &word;
+                    *line += word;
                 }
                 break;
             }
             if used == 0 {
-                let rest = word.split_off(most.min(word.len()));
+                let (first, rest) = word.split_at(fitting(word, most));
                 if let Some(line) = lines.last_mut() {
-                    line.extend(word);
+                    *line += first;
                 }
                 word = rest;
             }
@@ -139,6 +149,17 @@ pub fn wrap(text: &str, most: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Bytes of the beginning of `word` that fill at most so many columns: of one character at least.
+fn fitting(word: &str, most: usize) -> usize {
+    let mut used = 0;
+    let end = word.char_indices().skip(1).find(|(at, _)| {
+        let before = word[..*at].chars().next_back().and_then(UnicodeWidthChar::width);
+        used += before.unwrap_or(0);
+        used + word[*at..].chars().next().and_then(UnicodeWidthChar::width).unwrap_or(0) > most
+    });
+    end.map_or(word.len(), |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -156,6 +177,8 @@ mod tests {
         assert_eq!(wrap("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
         assert_eq!(wrap("", 4), [""]);
         assert_eq!(wrap("ab", 0), ["a", "b"]);
+        assert_eq!(wrap("猫犬 鳥", 4), ["猫犬", "鳥"]);
+        assert_eq!(wrap("猫犬鳥", 5), ["猫犬", "鳥"]);
     }
 
     #[test]

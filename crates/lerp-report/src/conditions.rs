@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lerp_data::{Dataset, Lines};
+use lerp_files::printable;
 use lerp_train::{Cell, State};
 
 use crate::{
     published::published,
     set::Set,
     summary::{Group, Loaded},
-    text::{number, thousands, two_digits},
+    text::{MOST_NAMES, few, names, number, numbers, thousands, two_digits},
 };
 
 /// The configurations that a table or figure shows.
@@ -48,16 +49,16 @@ impl<'a> Selection<'a> {
     /// What is said about the conditions under a table or figure: samples, seeds, rates, device, revision.
     pub fn conditions(&self) -> String {
         let seeds: BTreeSet<u64> = self.runs().map(|(_, l)| l.run.record.cell.seed).collect();
-        let seeds: Vec<String> = seeds.into_iter().map(|s| s.to_string()).collect();
+        let seeds: Vec<u64> = seeds.into_iter().collect();
         format!(
             "{} samples a run; seed{} {}; batch {}; learning rate {}; device {}; revision {}.",
             self.each(|l| thousands(l.run.record.cell.samples)),
             if seeds.len() == 1 { "" } else { "s" },
-            seeds.join(", "),
+            numbers(&seeds),
             self.each(|l| l.run.record.cell.batch.to_string()),
             self.each(|l| number(l.run.record.cell.learning_rate)),
-            self.each(|l| l.run.record.provenance.device.clone()),
-            self.each(|l| l.run.record.provenance.git.clone()),
+            self.each(|l| printable(&l.run.record.provenance.device).into_owned()),
+            self.each(|l| printable(&l.run.record.provenance.git).into_owned()),
         )
     }
 
@@ -79,7 +80,7 @@ impl<'a> Selection<'a> {
             .runs()
             .filter_map(|(group, loaded)| {
                 let set = group.set.as_ref().map(Set::name).unwrap_or_default();
-                Some(Owned { value: of(loaded)?, set, title: loaded.run.record.title.clone() })
+                Some(Owned { value: of(loaded)?, set, title: group.title() })
             })
             .collect();
         let several = runs.iter().any(|run| run.set != runs[0].set);
@@ -107,15 +108,21 @@ impl<'a> Selection<'a> {
         if let [(value, _)] = values.as_slice() {
             return (*value).to_owned();
         }
-        let texts: Vec<String> =
-            values.iter().map(|(value, names)| format!("{value} ({})", names.join(", "))).collect();
-        texts.join(", ")
+        let texts: Vec<String> = values
+            .iter()
+            .take(MOST_NAMES + 1)
+            .map(|(value, owners)| format!("{value} ({})", names(owners)))
+            .collect();
+        match values.len() {
+            n if n > MOST_NAMES => format!("{} and {} more", texts[..MOST_NAMES].join(", "), n - MOST_NAMES),
+            _ => texts.join(", "),
+        }
     }
 
     /// How the runs differ from the paper's, if they do.
     pub fn unlike_the_paper(&self) -> Option<String> {
         let parts = self.differences();
-        (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", parts.join(", ")))
+        (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", names(&parts)))
     }
 
     /// The settings of the runs that are not the paper's, in words; none if all are.
@@ -198,7 +205,7 @@ impl<'a> Selection<'a> {
     /// Hyperparameters that are not the paper's, in words.
     fn other_hyperparameters(&self) -> BTreeSet<String> {
         let of_run = |(group, loaded): (&Group, &Loaded)| {
-            let (cell, title) = (&loaded.run.record.cell, &loaded.run.record.title);
+            let (cell, title) = (&loaded.run.record.cell, group.title());
             let other = |(name, paper, here): (&str, f64, bool)| {
                 let ours = cell.hyper.get(name)?.as_f64()?;
                 let place = group.set.as_ref().filter(|_| here).map(|set| format!(" on {}", set.title()));
@@ -222,13 +229,15 @@ impl<'a> Selection<'a> {
                 State::Done => None,
                 State::Failed => {
                     let reason = status.reason.as_deref().unwrap_or("no reason is recorded");
-                    Some(format!("{name}: failed after {far}: {}.", reason.trim_end().trim_end_matches('.')))
+                    let reason = printable(reason.trim_end().trim_end_matches('.'));
+                    Some(format!("{name}: failed after {far}: {reason}."))
                 }
                 State::Interrupted => Some(format!("{name}: interrupted at {far}; sweep again to go on.")),
                 State::Running => Some(format!("{name}: running, or killed, at {far}.")),
             }
         };
-        self.runs().filter_map(sentence).collect()
+        let sentences = self.runs().filter_map(sentence).collect();
+        few(sentences, "runs, which are not in the numbers either")
     }
 }
 

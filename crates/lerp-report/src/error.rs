@@ -19,6 +19,14 @@ pub enum Error {
         /// Planned cells.
         cells: usize,
     },
+    /// A sweep none of whose runs can be read.
+    #[error("no run in {} can be read. {reasons}", .dir.display())]
+    NothingReadable {
+        /// The sweep.
+        dir: PathBuf,
+        /// Sentences.
+        reasons: String,
+    },
     /// A figure that does not exist.
     #[error("there is no figure '{name}'; there are: {known}")]
     UnknownFigure {

@@ -16,6 +16,7 @@ mod pairs;
 mod pixels;
 mod provenance;
 mod published;
+mod reading;
 mod set;
 mod sheet;
 mod style;
@@ -45,26 +46,52 @@ pub struct Options {
     pub figure: Option<String>,
 }
 
-/// Writes `summary.parquet`, `tables/`, `figures/` and `index.html` into the folder of a sweep.
+/// What came of reading sweeps.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// A sentence about each run, file and figure that could not be read or drawn, fit to print.
+    pub left_out: Vec<String>,
+    /// What a person should know besides, fit to print.
+    pub notices: Vec<String>,
+}
+
+impl Outcome {
+    fn of(sweeps: &[Sweep]) -> Self {
+        Self {
+            left_out: sweeps.iter().flat_map(Sweep::left_out).collect(),
+            notices: sweeps.iter().filter_map(|sweep| sweep.unchecked.clone()).collect(),
+        }
+    }
+}
+
+/// Writes `summary.parquet`, `tables/`, `figures/` and `index.html` into the folder of a sweep. Runs and files that cannot
+/// be read are left out and named.
 ///
 /// # Errors
-/// If the folder holds no runs, a run's files are damaged, a file cannot be written, or a figure was asked for that does
-/// not exist or has no data.
-pub fn report(dir: &Path, options: &Options) -> Result<()> {
+/// If the folder holds no runs that can be read, a file cannot be written, or a figure was asked for that does not exist
+/// or has no data.
+pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
     let sweep = Sweep::read(dir)?;
     let mut figures = Figure::all(&sweep);
     if let Some(name) = &options.figure {
-        let known = figures.iter().map(|figure| figure.name.as_str()).collect::<Vec<_>>().join(", ");
         figures.retain(|figure| figure.name == *name);
         if figures.is_empty() {
-            return Err(Error::UnknownFigure { name: name.clone(), known });
+            let known: Vec<String> = Figure::all(&sweep).into_iter().map(|figure| figure.name).collect();
+            return Err(Error::UnknownFigure { name: name.clone(), known: known.join(", ") });
         }
     } else {
         figures.retain(|figure| !figure.part);
     }
-    let (mut drawn, mut missing) = (Vec::new(), Vec::new());
+    let (mut drawn, mut missing, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for figure in figures {
-        match figure.draw(&sweep)? {
+        let drawing = match figure.draw(&sweep) {
+            Err(error) if options.figure.is_none() => {
+                failed.push(format!("Figure {} is left out: {error}.", figure.name));
+                continue;
+            }
+            drawing => drawing?,
+        };
+        match drawing {
             Some(Drawn { caption, mut drawing, shows }) => {
                 let made = Provenance::of(&shows, command(dir, Some(&figure.name)));
                 drawing.stamp(&made)?;
@@ -76,8 +103,10 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
                 drawn.push(page::Figure { file, caption, provenance: made.line(), svg: drawing.svg });
             }
             None if options.figure.is_some() => {
+                let unread = sweep.left_out();
+                let why = if unread.is_empty() { "" } else { ". " };
                 return Err(Error::NoData {
-                    missing: figure.missing(),
+                    missing: figure.missing() + why + text::listed(&unread, 3, " ").trim_end_matches('.'),
                     name: figure.name,
                     dir: dir.to_owned(),
                 });
@@ -91,28 +120,31 @@ pub fn report(dir: &Path, options: &Options) -> Result<()> {
         make_folder(&folder)?;
         let mut sheets: Vec<Sheet> = table::sheet(&sweep).into_iter().collect();
         sheets.extend(images::sheets(&sweep));
-        for sheet in &sheets {
+        for sheet in &mut sheets {
             let file = folder.join(sheet.id);
             let (markdown, latex) = (formats::markdown(sheet), formats::latex(sheet));
             for (ending, text) in [("md", markdown), ("tex", latex), ("csv", sheet.data.csv())] {
                 replace(&file.with_extension(ending), text.as_bytes())?;
             }
             replace(&file.with_extension("parquet"), &sheet.data.parquet()?)?;
+            // The page needs the text alone.
+            sheet.data = frame::Frame::default();
         }
         let made = Provenance::of(&sweep.groups.iter().collect::<Vec<_>>(), command(dir, None));
-        replace(
-            &dir.join("index.html"),
-            page::page(&sweep, &sheets, page::Figures { drawn, missing }, made.line())?.as_bytes(),
-        )?;
+        let figures = page::Figures { drawn, missing };
+        page::write(&sweep, &sheets, figures, made.line(), &mut failed)?;
     }
-    Ok(())
+    let mut outcome = Outcome::of(&[sweep]);
+    outcome.left_out.extend(failed);
+    Ok(outcome)
 }
 
-/// The tables of one or more sweeps for a terminal, with the paper's numbers beside; `color` allows bold type.
+/// The tables of one or more sweeps for a terminal, with the paper's numbers beside; `color` allows bold type. Nothing in
+/// it but that is obeyed by a terminal.
 ///
 /// # Errors
-/// If a folder holds no runs or a run's files are damaged.
-pub fn compare(dirs: &[PathBuf], color: bool) -> Result<String> {
+/// If a folder holds no runs that can be read.
+pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
     let sweeps = dirs.iter().map(|dir| Sweep::read(dir)).collect::<Result<Vec<_>>>()?;
-    Ok(terminal::terminal(&sweeps, color))
+    Ok((terminal::terminal(&sweeps, color), Outcome::of(&sweeps)))
 }

@@ -1,6 +1,6 @@
 //! Is the best really the best? Each configuration against the one with the best mean, seed by seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lerp_eval::{Bootstrap, paired_bootstrap};
 use polars::prelude::DataType;
@@ -32,6 +32,8 @@ pub enum Standing {
 pub struct Standings<'a> {
     best: Option<&'a Group>,
     all: Vec<(&'a Group, Standing)>,
+    /// Where each configuration, by its address, is in `all`.
+    places: HashMap<*const Group, usize>,
 }
 
 impl<'a> Standings<'a> {
@@ -48,13 +50,14 @@ impl<'a> Standings<'a> {
         let best = best.map(|(_, group)| group);
         let standing =
             |group: &&'a Group| (*group, best.map_or(Standing::Unknown, |b| beside(group, b, metric, lower)));
-        Self { best, all: groups.iter().map(standing).collect() }
+        let places = groups.iter().enumerate().map(|(place, group)| (std::ptr::from_ref(*group), place));
+        Self { best, all: groups.iter().map(standing).collect(), places: places.collect() }
     }
 
     /// How a configuration stands.
     pub fn of(&self, group: &Group) -> Standing {
-        let found = self.all.iter().find(|(known, _)| std::ptr::eq(*known, group));
-        found.map_or(Standing::Unknown, |(_, standing)| *standing)
+        let place = self.places.get(&std::ptr::from_ref(group));
+        place.map_or(Standing::Unknown, |place| self.all[*place].1)
     }
 
     /// Whether any difference is known.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use lerp_data::{Dataset, Lines};
+use lerp_files::printable;
 
 use crate::{
     summary::{Group, Loaded},
@@ -56,13 +57,13 @@ impl Provenance {
         Self {
             runs: runs.len(),
             config: config(&runs),
-            data: data(groups),
-            git: each(|l| &l.run.record.provenance.git),
-            lerp: each(|l| &l.run.record.provenance.version),
-            candle: each(|l| &l.run.record.provenance.candle),
-            device: each(|l| &l.run.record.provenance.device),
-            dates: dates(&runs),
-            command,
+            data: shown(data(groups)),
+            git: shown(each(|l| &l.run.record.provenance.git)),
+            lerp: shown(each(|l| &l.run.record.provenance.version)),
+            candle: shown(each(|l| &l.run.record.provenance.candle)),
+            device: shown(each(|l| &l.run.record.provenance.device)),
+            dates: shown(dates(&runs)),
+            command: shown(command),
         }
     }
 
@@ -116,6 +117,11 @@ fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', r"'\''"))
     }
+}
+
+/// What comes from a file as it may stand in any format.
+fn shown(text: String) -> String {
+    printable(&text).into_owned()
 }
 
 fn known(value: &str) -> &str {

@@ -1,14 +1,16 @@
 //! One look for all figures: the embedded font, colours that colour-blind readers tell apart, and both file formats.
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
 
+use ab_glyph::{Font, FontRef};
 use plotters::{
     prelude::*,
     style::{FontStyle, TextStyle, register_font},
 };
 use png::text_metadata::{EncodableTextChunk, ITXtChunk};
+use unicode_width::UnicodeWidthStr;
 
-use crate::{Error, Result, provenance::Provenance, published::published, summary::Group};
+use crate::{Error, Result, provenance::Provenance, published::published, summary::Group, text::in_ascii};
 
 /// A finished figure.
 #[derive(Debug, Clone)]
@@ -128,12 +130,27 @@ pub fn shade(i: usize, count: usize) -> RGBColor {
     RGBColor(mixed(0), mixed(1), mixed(2))
 }
 
+/// The embedded font.
+const GLYPHS: &[u8] = include_bytes!("../assets/DejaVuSans.ttf");
+
+/// `words` in characters that the embedded font has: others are set in letters that come near, as in `Koshki` for `Кошки`.
+pub fn in_font(words: &str) -> Cow<'_, str> {
+    static FACE: OnceLock<Option<FontRef>> = OnceLock::new();
+    let face = FACE.get_or_init(|| FontRef::try_from_slice(GLYPHS).ok());
+    let has = |c: char| c.is_ascii() || face.as_ref().is_some_and(|face| face.glyph_id(c).0 != 0);
+    if words.chars().all(has) {
+        return Cow::Borrowed(words);
+    }
+    let near = words.chars().map(|c| if has(c) { c.to_string() } else { in_ascii(c) });
+    Cow::Owned(near.collect::<String>().trim_end().to_owned())
+}
+
 /// The embedded font at a size in units of the SVG.
 pub fn font(size: f64, scale: u32) -> TextStyle<'static> {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
         // A font that cannot be read shows when text is drawn with it, as an error.
-        let _ = register_font(FONT, FontStyle::Normal, include_bytes!("../assets/DejaVuSans.ttf"));
+        let _ = register_font(FONT, FontStyle::Normal, GLYPHS);
     });
     (FONT, size * f64::from(scale)).into_font().color(&INK)
 }
@@ -143,7 +160,7 @@ pub const LONGEST: usize = 19;
 
 /// What the size of a name is multiplied by: long ones are set smaller, not cut.
 pub fn fit(name: &str) -> f64 {
-    (LONGEST as f64 / name.chars().count().max(1) as f64).min(1.0)
+    (LONGEST as f64 / name.width().max(1) as f64).min(1.0)
 }
 
 /// A pixel's value as eight bits: from minus `range`, black, to plus `range`, white; NaN is black.
@@ -166,4 +183,19 @@ pub fn png(pixels: &[u8], width: u32, height: u32, color: png::ColorType) -> Res
         .and_then(|mut writer| writer.write_image_data(pixels))
         .map_err(Error::draw("a PNG image"))?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_is_left_without_letters() {
+        assert_eq!(in_font("Baseline α = 0, ×10⁻³ – é"), "Baseline α = 0, ×10⁻³ – é");
+        assert_eq!(
+            [in_font("Кошки"), in_font("猫 (x=1)"), in_font("ねこ")],
+            ["Koshki", "Mao  (x=1)", "neko"]
+        );
+        assert_eq!(in_font("\u{e000}"), "U+E000");
+    }
 }

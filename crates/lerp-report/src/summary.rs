@@ -1,46 +1,131 @@
-//! The runs of a sweep, grouped by configuration, and their final values.
+//! The runs of a sweep, grouped by configuration, and their final values; [`crate::reading`] reads them.
 
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use lerp_data::Lines;
-use lerp_eval::{final_value, mean_std};
-use lerp_train::{Cell, Metrics, Run, State, runs_in};
-use polars::prelude::{Column, DataFrame, ParquetWriter};
+use lerp_eval::mean_std;
+use lerp_files::printable;
+use lerp_train::{Cell, Run, State};
+use polars::prelude::{Column, DataFrame, ParquetWriter, PolarsResult};
 
 use crate::{
     Error, Result,
     conditions::Selection,
     frame::Value,
     pixels::PixelReference,
-    published::published,
+    reading::MOST_SHOWN,
     set::{Set, latent_dims},
-    text::count,
+    text::{count, few, listed},
 };
 
-/// A run with its metrics.
+/// Runs whose rows of `summary.parquet` are in memory at once.
+const ROWS_OF: usize = 1000;
+
+/// What a metric came to in a run.
 #[derive(Debug, Clone)]
+pub struct Final {
+    /// The metric.
+    pub name: Arc<str>,
+    /// Its final value; NaN if it is undefined.
+    pub value: f64,
+    /// How often it was measured.
+    pub evaluations: u32,
+}
+
+/// A run, and what its metrics came to.
+#[derive(Debug)]
 pub struct Loaded {
     /// Record and status.
     pub run: Run,
-    /// What was measured.
-    pub metrics: Metrics,
+    /// Of every metric, by name.
+    pub finals: Vec<Final>,
+    /// What of its files could not be read.
+    problems: Mutex<BTreeSet<String>>,
 }
 
 impl Loaded {
+    /// A run whose metrics are not read yet.
+    pub fn new(run: Run) -> Self {
+        Self { run, finals: Vec::new(), problems: Mutex::default() }
+    }
+
+    /// What became of a metric; none if it was never measured.
+    fn find(&self, metric: &str) -> Option<&Final> {
+        self.finals.binary_search_by(|known| (*known.name).cmp(metric)).ok().map(|place| &self.finals[place])
+    }
+
     /// The run's final value of a metric; none if it was never measured, NaN if it is undefined.
     pub fn final_value(&self, metric: &str) -> Option<f64> {
-        let values: Vec<f64> = self.metrics.series(metric).map(|row| row.value).collect();
-        (!values.is_empty()).then(|| final_value(&values))
+        self.find(metric).map(|found| found.value)
+    }
+
+    /// Reads a file of the run. One that is damaged is as one that is not there, and is remembered.
+    pub fn look<T>(&self, read: impl FnOnce(&Run) -> lerp_train::Result<Option<T>>) -> Option<T> {
+        read(&self.run).unwrap_or_else(|error| {
+            self.complain(&error);
+            None
+        })
+    }
+
+    /// Remembers what is wrong with a file of the run.
+    pub fn complain(&self, problem: &impl std::fmt::Display) {
+        let problem = problem.to_string();
+        let sentence = format!(
+            "Of {} not all is shown: {}.",
+            self.run.record.id,
+            printable(problem.trim().trim_end_matches('.'))
+        );
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).insert(sentence);
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// Values of several seeds at one point.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    /// The lowest.
+    pub low: f64,
+    /// The highest.
+    pub high: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// How many there are: undefined ones are left out.
+    pub count: usize,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self { low: f64::INFINITY, high: f64::NEG_INFINITY, sum: 0.0, count: 0 }
+    }
+}
+
+impl Spread {
+    /// Adds a seed's value.
+    pub fn take(&mut self, value: f64) {
+        if value.is_finite() {
+            self.low = self.low.min(value);
+            self.high = self.high.max(value);
+            self.sum += value;
+            self.count += 1;
+        }
+    }
+
+    /// Lowest, mean and highest; none where every seed's is undefined.
+    pub fn range(&self, factor: f64) -> Option<[f64; 3]> {
+        let mean = self.sum / self.count.max(1) as f64;
+        (self.count > 0).then(|| [self.low, mean, self.high].map(|value| value * factor))
     }
 }
 
 /// Runs that differ in the seed alone.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Group {
     /// Name in tables: the variant's, and what tells it from its other configurations.
     pub label: String,
@@ -50,6 +135,10 @@ pub struct Group {
     pub set: Option<Set>,
     /// Its runs, by seed.
     pub runs: Vec<Loaded>,
+    /// Whether figures show it: of very many on one image set the first.
+    pub shown: bool,
+    /// Of a group that is shown, the metrics that figures draw, by samples.
+    pub curves: BTreeMap<Arc<str>, BTreeMap<u64, Spread>>,
 }
 
 /// A number in a table.
@@ -94,6 +183,11 @@ impl Group {
         &self.runs[0].run.record.cell
     }
 
+    /// The variant's name in text.
+    pub fn title(&self) -> String {
+        printable(&self.runs[0].run.record.title).into_owned()
+    }
+
     /// Its name among those of all datasets: the label, on image sets behind the set.
     pub fn name(&self) -> String {
         self.set.as_ref().map(|set| format!("{} ", set.name())).unwrap_or_default() + &self.label
@@ -111,7 +205,7 @@ impl Group {
 
     /// Whether any run has ever measured a metric.
     pub fn has(&self, metric: &str) -> bool {
-        self.runs.iter().any(|loaded| loaded.metrics.series(metric).next().is_some())
+        self.runs.iter().any(|loaded| loaded.find(metric).is_some())
     }
 
     /// A metric over the finished runs; those in which it is undefined are left out.
@@ -130,7 +224,7 @@ impl Group {
 }
 
 /// A sweep as its folder tells it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Sweep {
     /// The folder.
     pub dir: PathBuf,
@@ -140,69 +234,13 @@ pub struct Sweep {
     pub pixels: BTreeMap<String, PixelReference>,
     /// Names of planned cells that have not begun.
     pub waiting: Vec<String>,
+    /// A sentence about each run or file that could not be read.
+    pub unread: Vec<String>,
+    /// A sentence about runs whose files cannot be checked, if there are any.
+    pub unchecked: Option<String>,
 }
 
 impl Sweep {
-    /// Reads all runs in `dir`.
-    ///
-    /// # Errors
-    /// If there are none, or a run's files are damaged.
-    pub fn read(dir: &Path) -> Result<Self> {
-        if !dir.is_dir() {
-            return Err(Error::NoFolder(dir.to_owned()));
-        }
-        let mut groups: BTreeMap<(usize, String), Vec<Loaded>> = BTreeMap::new();
-        for run in runs_in(dir)?.runs {
-            let metrics = run.metrics()?;
-            let cell = &run.record.cell;
-            let mut seedless = Cell { seed: 0, ..cell.clone() };
-            seedless.hyper.sort_keys();
-            let key = serde_json::to_string(&seedless).unwrap_or_default();
-            let place = published().place(&cell.variant);
-            groups
-                .entry((place, format!("{} {key}", cell.variant)))
-                .or_default()
-                .push(Loaded { run, metrics });
-        }
-        if groups.is_empty() {
-            return Err(match planned(dir).len() {
-                0 => Error::NoRuns(dir.to_owned()),
-                cells => Error::NotBegun { dir: dir.to_owned(), cells },
-            });
-        }
-        let datasets: BTreeSet<String> =
-            groups.values().flatten().map(|loaded| loaded.run.record.cell.dataset.clone()).collect();
-        let mut groups: Vec<Group> = groups
-            .into_values()
-            .map(|mut runs| {
-                runs.sort_by_key(|loaded| loaded.run.record.cell.seed);
-                let cell = &runs[0].run.record.cell;
-                let set = (cell.dataset != Lines::NAME)
-                    .then(|| Set::new(&cell.dataset, latent_dims(cell), &datasets));
-                Group { label: String::new(), telling: String::new(), set, runs }
-            })
-            .collect();
-        label(&mut groups);
-        // By number where a number differs: 9 before 10.
-        groups.sort_by(|a, b| {
-            let place = |g: &Group| (published().place(&g.cell().variant), g.cell().variant.clone());
-            let sets = match (&a.set, &b.set) {
-                (Some(a), Some(b)) => a.order(b),
-                (a, b) => a.is_some().cmp(&b.is_some()),
-            };
-            sets.then_with(|| place(a).cmp(&place(b))).then_with(|| natural(&a.label, &b.label))
-        });
-        let mut pixels = BTreeMap::new();
-        for dataset in datasets {
-            if let Some(reference) = PixelReference::read(dir, &dataset)? {
-                pixels.insert(dataset, reference);
-            }
-        }
-        let begun = |id: &String| groups.iter().flat_map(|g| &g.runs).any(|l| l.run.record.id == *id);
-        let waiting = planned(dir).into_iter().filter(|id| !begun(id)).collect();
-        Ok(Self { dir: dir.to_owned(), groups, pixels, waiting })
-    }
-
     /// All runs.
     pub fn runs(&self) -> impl Iterator<Item = &Loaded> {
         self.groups.iter().flat_map(|group| &group.runs)
@@ -238,6 +276,34 @@ impl Sweep {
         })
     }
 
+    /// The configurations on an image set, or on lines, that figures show.
+    pub fn shown(&self, set: Option<&Set>) -> Vec<&Group> {
+        match set {
+            None => self.on_lines().filter(|group| group.shown).collect(),
+            Some(set) => self.on(set).filter(|group| group.shown).collect(),
+        }
+    }
+
+    /// A sentence about configurations that figures do not show, with a space before it; empty where they show all.
+    pub fn not_shown(&self, set: Option<&Set>) -> String {
+        let all = set.map_or_else(|| self.on_lines().count(), |set| self.on(set).count());
+        if all > MOST_SHOWN {
+            format!(" These are the first {MOST_SHOWN} of {all} configurations.")
+        } else {
+            String::new()
+        }
+    }
+
+    /// What stands under a table about runs and files that could not be read.
+    pub fn not_counted(&self) -> Vec<String> {
+        few(self.unread.clone(), "runs and files")
+    }
+
+    /// A sentence about everything that could not be read so far: runs that are not counted, and files of others.
+    pub fn left_out(&self) -> Vec<String> {
+        self.unread.iter().cloned().chain(self.runs().flat_map(Loaded::problems)).collect()
+    }
+
     /// How many runs are in which state, in words.
     pub fn states(&self) -> String {
         let of = |state, word: &str| {
@@ -258,107 +324,69 @@ impl Sweep {
     /// A sentence about planned cells that have not begun, if there are any.
     pub fn not_begun(&self) -> Option<String> {
         const NAMED: usize = 5;
-        let more = self.waiting.len().saturating_sub(NAMED);
-        let names = self.waiting.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names = listed(&self.waiting, NAMED, ", ");
         (!self.waiting.is_empty())
-            .then(|| format!("Planned and not begun: {names}{more}; sweep again to train them."))
+            .then(|| format!("Planned and not begun: {names}; sweep again to train them."))
     }
 
     /// `summary.parquet`: one row for each run and metric.
     pub(crate) fn parquet(&self) -> Result<Vec<u8>> {
-        let mut rows: Vec<(&Loaded, String, f64, i64)> = Vec::new();
-        for loaded in self.runs() {
-            let names: BTreeSet<&str> = loaded.metrics.0.iter().map(|row| row.metric.as_str()).collect();
-            for name in names {
-                let count = loaded.metrics.series(name).count() as i64;
-                rows.push((loaded, name.to_owned(), loaded.final_value(name).unwrap_or(f64::NAN), count));
-            }
-        }
-        let text = |name: &str, of: &dyn Fn(&Loaded) -> String| {
-            Column::new(name.into(), rows.iter().map(|(l, ..)| of(l)).collect::<Vec<_>>())
-        };
-        let whole = |name: &str, of: &dyn Fn(&Loaded) -> i64| {
-            Column::new(name.into(), rows.iter().map(|(l, ..)| of(l)).collect::<Vec<_>>())
-        };
-        let real = |name: &str, of: &dyn Fn(&Loaded) -> f64| {
-            Column::new(name.into(), rows.iter().map(|(l, ..)| of(l)).collect::<Vec<_>>())
-        };
-        let columns = vec![
-            text("id", &|l| l.run.record.id.clone()),
-            text("dataset", &|l| l.run.record.cell.dataset.clone()),
-            whole("latent_dims", &|l| latent_dims(&l.run.record.cell) as i64),
-            text("variant", &|l| l.run.record.cell.variant.clone()),
-            text("title", &|l| l.run.record.title.clone()),
-            whole("seed", &|l| l.run.record.cell.seed as i64),
-            whole("samples_planned", &|l| l.run.record.cell.samples as i64),
-            whole("samples_done", &|l| l.run.status.samples as i64),
-            text("state", &|l| format!("{:?}", l.run.status.state).to_lowercase()),
-            real("learning_rate", &|l| l.run.record.cell.learning_rate),
-            text("hyper", &|l| serde_json::to_string(&l.run.record.cell.hyper).unwrap_or_default()),
-            text("device", &|l| l.run.record.provenance.device.clone()),
-            text("git", &|l| l.run.record.provenance.git.clone()),
-            real("wall_s", &|l| l.run.status.wall_s),
-            Column::new("metric".into(), rows.iter().map(|(_, name, ..)| name.as_str()).collect::<Vec<_>>()),
-            Column::new("final".into(), rows.iter().map(|(_, _, value, _)| *value).collect::<Vec<_>>()),
-            Column::new("evaluations".into(), rows.iter().map(|(.., count)| *count).collect::<Vec<_>>()),
-        ];
-        let mut bytes = Vec::new();
-        DataFrame::new(rows.len(), columns)
-            .and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table))
-            .map_err(Error::draw("summary.parquet"))?;
-        Ok(bytes)
+        let runs: Vec<&Loaded> = self.runs().collect();
+        written(&runs).map_err(Error::draw("summary.parquet"))
     }
 }
 
-/// Names of the cells that the last sweep into a folder planned; none where no sweep has recorded any.
-fn planned(dir: &Path) -> Vec<String> {
-    let read = || {
-        let text = fs::read_to_string(dir.join("sweep.toml")).ok()?;
-        let plan: toml::Table = toml::from_str(&text).ok()?;
-        let cells = plan.get("cells")?.as_array()?;
-        Some(cells.iter().filter_map(|cell| cell.as_str().map(String::from)).collect())
+/// The rows of `runs` as a parquet file, a thousand runs after the other.
+fn written(runs: &[&Loaded]) -> PolarsResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut parts = runs.chunks(ROWS_OF);
+    let first = rows(parts.next().unwrap_or_default())?;
+    let mut file = ParquetWriter::new(&mut bytes).batched(first.schema())?;
+    file.write_batch(&first)?;
+    drop(first);
+    for runs in parts {
+        file.write_batch(&rows(runs)?)?;
+    }
+    file.finish()?;
+    Ok(bytes)
+}
+
+/// A row for each metric of `runs`.
+fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
+    let rows: Vec<(&Loaded, &Final)> =
+        runs.iter().flat_map(|loaded| loaded.finals.iter().map(move |found| (*loaded, found))).collect();
+    let text = |name: &str, of: &dyn Fn(&Loaded) -> String| {
+        Column::new(name.into(), rows.iter().map(|(l, _)| of(l)).collect::<Vec<_>>())
     };
-    read().unwrap_or_default()
-}
-
-/// Names groups: by the variant, and by what differs where a variant has several on lines or one image set.
-fn label(groups: &mut [Group]) {
-    let settings: Vec<BTreeMap<String, String>> = groups.iter().map(|g| flat(g.cell())).collect();
-    let places: Vec<(Option<Set>, String)> =
-        groups.iter().map(|g| (g.set.clone(), g.cell().variant.clone())).collect();
-    for (i, group) in groups.iter_mut().enumerate() {
-        let title = group.runs[0].run.record.title.clone();
-        let twins: Vec<usize> = (0..places.len()).filter(|j| places[*j] == places[i]).collect();
-        let telling: Vec<String> = settings[i]
-            .iter()
-            .filter(|(key, value)| twins.iter().any(|j| settings[*j].get(*key) != Some(*value)))
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        group.telling = telling.join(", ");
-        group.label = if telling.is_empty() { title } else { format!("{title} ({})", group.telling) };
-    }
-}
-
-/// The settings of a cell by name, the seed left out.
-fn flat(cell: &Cell) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    if let Ok(serde_json::Value::Object(table)) = serde_json::to_value(cell) {
-        for (key, value) in table {
-            match value {
-                _ if key == "seed" => {}
-                serde_json::Value::Object(inner) => {
-                    all.extend(inner.into_iter().map(|(key, value)| (key, value.to_string())));
-                }
-                other => {
-                    all.insert(key, other.to_string());
-                }
-            }
-        }
-    }
-    // Records leave out full f32.
-    all.insert("precision".into(), cell.precision.to_string());
-    all
+    let whole = |name: &str, of: &dyn Fn(&Loaded) -> i64| {
+        Column::new(name.into(), rows.iter().map(|(l, _)| of(l)).collect::<Vec<_>>())
+    };
+    let real = |name: &str, of: &dyn Fn(&Loaded) -> f64| {
+        Column::new(name.into(), rows.iter().map(|(l, _)| of(l)).collect::<Vec<_>>())
+    };
+    let columns = vec![
+        text("id", &|l| l.run.record.id.clone()),
+        text("dataset", &|l| l.run.record.cell.dataset.clone()),
+        whole("latent_dims", &|l| latent_dims(&l.run.record.cell) as i64),
+        text("variant", &|l| l.run.record.cell.variant.clone()),
+        text("title", &|l| l.run.record.title.clone()),
+        whole("seed", &|l| l.run.record.cell.seed as i64),
+        whole("samples_planned", &|l| l.run.record.cell.samples as i64),
+        whole("samples_done", &|l| l.run.status.samples as i64),
+        text("state", &|l| format!("{:?}", l.run.status.state).to_lowercase()),
+        real("learning_rate", &|l| l.run.record.cell.learning_rate),
+        text("hyper", &|l| serde_json::to_string(&l.run.record.cell.hyper).unwrap_or_default()),
+        text("device", &|l| l.run.record.provenance.device.clone()),
+        text("git", &|l| l.run.record.provenance.git.clone()),
+        real("wall_s", &|l| l.run.status.wall_s),
+        Column::new("metric".into(), rows.iter().map(|(_, found)| &*found.name).collect::<Vec<_>>()),
+        Column::new("final".into(), rows.iter().map(|(_, found)| found.value).collect::<Vec<_>>()),
+        Column::new(
+            "evaluations".into(),
+            rows.iter().map(|(_, found)| i64::from(found.evaluations)).collect::<Vec<_>>(),
+        ),
+    ];
+    DataFrame::new(rows.len(), columns)
 }
 
 /// Order of labels that compares the numbers in them as numbers.

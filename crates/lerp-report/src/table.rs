@@ -10,7 +10,7 @@ use crate::{
     published::published,
     sheet::{Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Sweep},
-    text::{count, fixed, thousands},
+    text::{count, few, fixed, names, thousands},
     verdict::{self, Question, Verdict},
 };
 
@@ -73,6 +73,8 @@ pub struct Table<'a> {
     pub groups: Vec<(&'a Sweep, &'a Group)>,
     /// How they stand to the best, by metric that the paper has.
     standings: Vec<(&'static str, Standings<'a>)>,
+    /// The lowest mean of each metric.
+    lowest: Vec<f64>,
 }
 
 impl<'a> Table<'a> {
@@ -83,7 +85,17 @@ impl<'a> Table<'a> {
         let all: Vec<&Group> = groups.iter().map(|(_, group)| *group).collect();
         let standings = METRICS.iter().filter(|metric| metric.published);
         let standings = standings.map(|metric| (metric.name, Standings::new(&all, &metric.key(), true)));
-        Self { standings: standings.collect(), groups }
+        let lowest = METRICS.iter().map(|metric| {
+            let means = all.iter().filter_map(|group| group.estimate(&metric.key()).mean());
+            means.fold(f64::INFINITY, f64::min)
+        });
+        Self { standings: standings.collect(), lowest: lowest.collect(), groups }
+    }
+
+    /// The lowest mean of a metric.
+    fn lowest(&self, metric: &Metric) -> f64 {
+        let place = METRICS.iter().position(|known| known.name == metric.name);
+        place.map_or(f64::INFINITY, |place| self.lowest[place])
     }
 
     /// How rows stand to the best in a metric that the paper has.
@@ -130,8 +142,7 @@ impl<'a> Table<'a> {
             Estimate::Known { mean, n: 1, .. } => value(mean),
             Estimate::Known { mean, std, .. } => format!("{} ± {}", value(mean), value(std)),
         };
-        let means = self.groups.iter().filter_map(|(_, g)| g.estimate(&metric.key()).mean());
-        let lowest = means.fold(f64::INFINITY, f64::min);
+        let lowest = self.lowest(metric);
         let best = metric.published
             && self.groups.len() > 1
             && estimate.mean().is_some_and(|mean| value(mean) == value(lowest));
@@ -172,19 +183,19 @@ impl<'a> Table<'a> {
             notes.push(format!(
                 "{}: about as far from any line as a black image is ({:.1} ×10⁻³) or farther, so smoothness and \
                  detour say nothing yet.",
-                black.join(", "),
+                names(&black),
                 BLACK * 1e3
             ));
         }
-        for (_, group) in &self.groups {
-            notes.extend(group_notes(group));
-        }
+        let of_groups = self.groups.iter().flat_map(|(_, group)| group_notes(group)).collect();
+        notes.extend(few(of_groups, "numbers of other rows"));
         let mut seen: Vec<&Sweep> = Vec::new();
         for (sweep, _) in &self.groups {
             if !seen.iter().any(|s| std::ptr::eq(*s, *sweep)) {
                 seen.push(sweep);
                 notes.extend(sweep.lines().missing());
                 notes.extend(sweep.not_begun());
+                notes.extend(sweep.not_counted());
             }
         }
         notes

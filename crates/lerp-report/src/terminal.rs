@@ -1,6 +1,8 @@
 //! Tables of several sweeps for a terminal.
 
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
+
+use lerp_files::printable;
 
 use crate::{
     columns::{WIDTH, table, wrap},
@@ -34,6 +36,9 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
             missing.extend(sentences.into_iter().map(|sentence| format!("{name}: {sentence}")));
         }
     }
+    for (sweep, name) in sweeps.iter().zip(&names) {
+        missing.extend(sweep.not_counted().into_iter().map(|sentence| format!("{name}: {sentence}")));
+    }
     screen.say(missing);
     screen.out
 }
@@ -52,7 +57,7 @@ impl Screen<'_> {
     /// A title, and a table below.
     fn table(&mut self, title: &str, headings: &[String], left: usize, lines: &[Line]) {
         let gap = if self.out.is_empty() { "" } else { "\n" };
-        let _ = writeln!(self.out, "{gap}{}\n", wrap(title, WIDTH).join("\n"));
+        let _ = writeln!(self.out, "{gap}{}\n", wrap(&printable(title), WIDTH).join("\n"));
         self.out += &table(headings, left, lines, self.color);
     }
 
@@ -61,7 +66,7 @@ impl Screen<'_> {
         let mut gap = "\n";
         for remark in remarks {
             if !self.said.contains(&remark) {
-                let _ = writeln!(self.out, "{gap}{}", wrap(&remark, WIDTH).join("\n"));
+                let _ = writeln!(self.out, "{gap}{}", wrap(&printable(&remark), WIDTH).join("\n"));
                 gap = "";
                 self.said.push(remark);
             }
@@ -81,11 +86,14 @@ impl Screen<'_> {
         let several = sweeps.len() > 1;
         if several {
             // Those of a name together.
-            let first = |label: &str| table.groups.iter().position(|(_, group)| group.label == label);
+            let mut places: HashMap<&str, usize> = HashMap::new();
+            for (place, (_, group)) in table.groups.iter().enumerate() {
+                places.entry(&group.label).or_insert(place);
+            }
             let mut order: Vec<usize> = (0..table.groups.len()).collect();
             let place = |i: &usize| {
                 let group = table.groups[*i].1;
-                (published().place(&group.cell().variant), first(&group.label), *i)
+                (published().place(&group.cell().variant), places.get(&*group.label), *i)
             };
             order.sort_by_key(place);
             table.groups = order.into_iter().map(|i| table.groups[i]).collect();
@@ -190,7 +198,7 @@ fn brief(group: &Group, metric: &Metric) -> Entry {
 /// Names of the sweeps: their folders', or whole paths where two folders have the same name.
 fn names(sweeps: &[Sweep]) -> Vec<String> {
     let short: Vec<String> = sweeps.iter().map(Sweep::name).collect();
-    let path = |i: usize| sweeps[i].dir.display().to_string();
+    let path = |i: usize| printable(&sweeps[i].dir.to_string_lossy()).into_owned();
     (0..short.len())
         .map(
             |i| if short.iter().filter(|s| **s == short[i]).count() > 1 { path(i) } else { short[i].clone() },

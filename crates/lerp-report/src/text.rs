@@ -37,6 +37,51 @@ pub fn count(n: usize, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 
+/// `words` in one text, the first `most` of them if there are more.
+pub fn listed<T: AsRef<str>>(words: &[T], most: usize, between: &str) -> String {
+    let shown: Vec<&str> = words.iter().take(most).map(AsRef::as_ref).collect();
+    let more = words.len().saturating_sub(most);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(between) + &more
+}
+
+/// Names that a sentence has room for.
+pub const MOST_NAMES: usize = 24;
+
+/// Sentences of one kind under a table.
+const MOST_SENTENCES: usize = 40;
+
+/// Names in a sentence.
+pub fn names<T: AsRef<str>>(names: &[T]) -> String {
+    listed(names, MOST_NAMES, ", ")
+}
+
+/// The first of very many sentences of one kind, and how many more there are of `what`.
+pub fn few(mut sentences: Vec<String>, what: &str) -> Vec<String> {
+    let more = sentences.len().saturating_sub(MOST_SENTENCES);
+    if more > 1 {
+        sentences.truncate(MOST_SENTENCES);
+        sentences.push(format!("The same holds for {more} more {what}."));
+    }
+    sentences
+}
+
+/// Ascending numbers: each, or where these are many the ranges that they make, such as `0 to 2399`.
+pub fn numbers(numbers: &[u64]) -> String {
+    if numbers.len() <= MOST_NAMES {
+        let all: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+        return all.join(", ");
+    }
+    let ranges = numbers.chunk_by(|a, b| a.checked_add(1) == Some(*b));
+    let ranges: Vec<String> = ranges
+        .map(|range| match range {
+            [first, .., last] => format!("{first} to {last}"),
+            _ => range.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    names(&ranges)
+}
+
 /// Text in a cell of a Markdown table or in a list.
 pub fn markdown(text: &str) -> String {
     let mut out = String::new();
@@ -61,7 +106,14 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// Text for LaTeX. Characters beyond Latin-1 that are not named here become `?`: a plain LaTeX stops at them.
+/// `c` in ASCII letters, as near as these come; its number where nothing comes near.
+pub fn in_ascii(c: char) -> String {
+    let near = deunicode::deunicode_char(c).filter(|near| !near.trim().is_empty());
+    near.map_or_else(|| format!("U+{:04X} ", u32::from(c)), str::to_owned)
+}
+
+/// Text for LaTeX. A plain LaTeX stops at characters beyond Latin-1: what is not named here is set in letters that come near,
+/// as in `Koshki` for `Кошки`.
 pub fn latex(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -89,10 +141,13 @@ pub fn latex(text: &str) -> String {
             '⁻' => out += r"$^{-}$",
             '³' => out += r"$^{3}$",
             ' '..='~' | '\u{a0}'..='ÿ' => out.push(c),
-            _ if c.is_whitespace() => out.push(' '),
-            _ => out.push('?'),
+            _ if c.is_whitespace() || c.is_control() => out.push(' '),
+            _ => out += &latex(&in_ascii(c)),
         }
     }
+    // Words that stand for single characters have a space behind them.
+    let end = if text.ends_with(|c: char| c > 'ÿ') { out.trim_end().len() } else { out.len() };
+    out.truncate(end);
     out
 }
 
@@ -119,15 +174,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_many_is_cut() {
+        assert_eq!(numbers(&[0, 1, 5]), "0, 1, 5");
+        let many: Vec<u64> = (0..2400).filter(|n| *n != 7).chain([u64::MAX]).collect();
+        assert_eq!(numbers(&many), format!("0 to 6, 8 to 2399, {}", u64::MAX));
+        assert_eq!(listed(&["a", "b", "c"], 2, ", "), "a, b and 1 more");
+        let sentences = few(vec!["So.".into(); 100], "rows");
+        assert_eq!((sentences.len(), sentences[40].as_str()), (41, "The same holds for 60 more rows."));
+    }
+
+    #[test]
     fn every_format_keeps_its_own_characters_out() {
         assert_eq!(latex(r"a_b & 5 % ± † {#$}"), r"a\_b \& 5 \% $\pm$ $^\dagger$ \{\#\$\}");
         assert_eq!(
             latex("\\x^2~<a>|\"é\n漢"),
-            r"\textbackslash{}x\textasciicircum{}2\textasciitilde{}\textless{}a\textgreater{}\textbar{}''é ?"
+            r"\textbackslash{}x\textasciicircum{}2\textasciitilde{}\textless{}a\textgreater{}\textbar{}''é Han"
         );
         assert_eq!(markdown("a|b\n<c> *d*"), r"a\|b &lt;c> \*d\*");
         assert_eq!(markdown("[x](y) 97 [96, 98]"), r"\[x]\(y) 97 [96, 98]");
         assert_eq!(latex("[x] 97 [96, 98]"), "{[}x] 97 [96, 98]");
+        assert_eq!(latex("Кошки_и 猫 ねこ ő \u{e000}"), r"Koshki\_i Mao neko o U+E000");
         assert_eq!([csv("ACAI"), csv("A (x=\"1\", y)")], ["ACAI", "\"A (x=\"\"1\"\", y)\""]);
     }
 }

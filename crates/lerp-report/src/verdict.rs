@@ -6,11 +6,18 @@
 //! side's spread. Where neither has one there is no verdict. The paper prints two decimals: a difference that rounding
 //! may have made is none.
 
+use std::collections::HashMap;
+
 use lerp_eval::{Sample, welch_interval};
 use polars::prelude::DataType;
 use serde::Serialize;
 
-use crate::{frame::Value, published::Number, summary::Estimate};
+use crate::{
+    frame::Value,
+    published::Number,
+    summary::Estimate,
+    text::{MOST_NAMES, listed, names},
+};
 
 /// Runs behind each of the paper's means that has a deviation.
 const PAPER_RUNS: usize = 5;
@@ -183,14 +190,16 @@ pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
 pub fn incomparable(verdicts: &[(String, Verdict)]) -> Option<String> {
     // What each row differs in, over all of its metrics.
     let mut rows: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for (name, verdict) in verdicts.iter().filter(|(_, v)| v.relation == Relation::Incomparable) {
-        let parts = verdict.parts.iter().map(String::as_str);
-        match rows.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => {
-                let new: Vec<&str> = parts.filter(|part| !known.contains(part)).collect();
-                known.extend(new);
+        let place = *places.entry(name).or_insert(rows.len());
+        if place == rows.len() {
+            rows.push((name, Vec::new()));
+        }
+        for part in &verdict.parts {
+            if !rows[place].1.contains(&part.as_str()) {
+                rows[place].1.push(part);
             }
-            None => rows.push((name, parts.collect())),
         }
     }
     let (_, first) = rows.first()?;
@@ -199,19 +208,23 @@ pub fn incomparable(verdicts: &[(String, Verdict)]) -> Option<String> {
     let everywhere = |part: &str| all && rows.iter().all(|(_, parts)| parts.contains(&part));
     let shared: Vec<&str> = first.iter().copied().filter(|part| everywhere(part)).collect();
     let mut own: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for (name, parts) in &rows {
         let rest: Vec<&str> = parts.iter().copied().filter(|part| !shared.contains(part)).collect();
         let rest = rest.join(", ");
-        match own.iter_mut().find(|(known, _)| *known == rest) {
-            _ if rest.is_empty() => {}
-            Some((_, names)) => names.push(name),
-            None => own.push((rest, vec![name])),
+        if rest.is_empty() {
+            continue;
         }
+        let place = *places.entry(rest.clone()).or_insert(own.len());
+        if place == own.len() {
+            own.push((rest, Vec::new()));
+        }
+        own[place].1.push(name);
     }
     let mut sentences = vec![shared.join(", ")];
     sentences.retain(|sentence| !sentence.is_empty());
-    sentences.extend(own.iter().map(|(rest, names)| format!("{}: {rest}", names.join(", "))));
-    Some(format!("n/c, not comparable with the paper's: {}.", sentences.join("; ")))
+    sentences.extend(own.iter().map(|(rest, rows)| format!("{}: {rest}", names(rows))));
+    Some(format!("n/c, not comparable with the paper's: {}.", listed(&sentences, MOST_NAMES, "; ")))
 }
 
 #[cfg(test)]

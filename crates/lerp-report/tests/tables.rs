@@ -333,7 +333,7 @@ fn what_is_missing_is_said_and_nothing_is_divided_by_it() {
         let said =
             ["ACAI, seed 0: failed after", "| undefined |", "cannot be said: none has two", "| n=1 |"][i];
         assert!(table.contains(said), "{i}: {table}");
-        let text = compare(&[dir.path().to_owned()], false).unwrap();
+        let text = compare(&[dir.path().to_owned()], false).unwrap().0;
         assert!(text.contains("Table 1: ") && !text.contains("NaN "), "{text}");
     }
 }
@@ -353,7 +353,7 @@ fn a_terminal_tells_sweeps_apart_in_a_hundred_columns() {
         }
     }
     let dirs = [one, two];
-    let text = compare(&dirs, false).unwrap();
+    let text = compare(&dirs, false).unwrap().0;
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     let squeezed: Vec<String> =
         text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -365,7 +365,7 @@ fn a_terminal_tells_sweeps_apart_in_a_hundred_columns() {
     for table in ["Table 1: ", "Table 1b: ", "Table 2: ", "Table 2, differences", "Table 3: ", "Table 4: "] {
         has(table);
     }
-    let painted = compare(&dirs, true).unwrap();
+    let painted = compare(&dirs, true).unwrap().0;
     assert!(
         painted.contains("\u{1b}[31mworse\u{1b}[0m") && painted.contains("\u{1b}[2m0.24\u{1b}[0m"),
         "{painted}"

@@ -28,7 +28,7 @@ const LARGE: u64 = 1 << 34;
 struct List {
     /// The run's id.
     run: String,
-    /// By name of the file: what it may be, the oldest first.
+    /// By name of the file: what it may be, the oldest first; an empty text where there may be none.
     files: BTreeMap<String, Vec<String>>,
 }
 
@@ -55,8 +55,7 @@ impl List {
 pub(crate) const REDO: &str = "delete the run's folder to redo it";
 
 /// What to do about a file that a report can do without and that a model can make again.
-pub(crate) const AGAIN: &str =
-    "delete this file; where the run still has its model, `lerp eval RUN --write` makes it again";
+pub(crate) const AGAIN: &str = "where the run still has its model, `lerp eval RUN --write` makes it again";
 
 /// What to do about a damaged file called `name`.
 fn remedy(name: &str) -> &'static str {
@@ -93,35 +92,31 @@ pub(crate) fn kept(dir: &Path, id: &str) -> Result<Kept> {
     }
 }
 
-/// Reads the file `name` of the run in `dir`; none if there is none. A run may be written meanwhile.
+/// Reads the file `name` of the run in `dir`; none if the run has none. A run may be written meanwhile.
 ///
 /// # Errors
-/// If it cannot be read, or is not what the list of digests says.
+/// If it cannot be read, is not what the list of digests says, or is in the list and lost.
 pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = dir.join(name);
     let mut list = List::read(dir)?;
     loop {
         let bytes = match lerp_files::read(&path, LARGE) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            bytes => bytes?,
+            Err(error) if error.is_not_found() => None,
+            bytes => Some(bytes?),
         };
-        let Some(known) = &list else { return Ok(Some(bytes)) };
+        let Some(known) = &list else { return Ok(bytes) };
         let digests = known.files.get(name).map_or(&[][..], Vec::as_slice);
-        if digests.contains(&lerp_files::digest(&bytes)) {
-            return Ok(Some(bytes));
-        }
+        let problem = match bytes {
+            None if digests.is_empty() || digests.iter().any(String::is_empty) => return Ok(None),
+            None => "is missing, though the run has written it",
+            Some(bytes) if digests.contains(&lerp_files::digest(&bytes)) => return Ok(Some(bytes)),
+            Some(_) if digests.is_empty() => "is not in the run's digests.json, so it is not the run's",
+            Some(_) => "was changed or damaged after it was written (digests.json has another digest)",
+        };
         // The list is written before the file, so a file that its writer has just replaced is in a newer list.
         let newer = List::read(dir)?;
         if newer == list {
-            let problem = if digests.is_empty() {
-                format!("is not in the run's {DIGESTS}, so it is not the run's; {}", remedy(name))
-            } else {
-                format!(
-                    "was changed or damaged after it was written ({DIGESTS} has another digest); {}",
-                    remedy(name)
-                )
-            };
-            return Err(Error::bad_file(&path, problem));
+            return Err(Error::bad_file(&path, format!("{problem}; {}", remedy(name))));
         }
         list = newer;
     }
@@ -135,14 +130,16 @@ pub(crate) struct RunFiles {
 }
 
 impl RunFiles {
-    /// The folder of the run `id`. The files of a run that has no list are taken as they are.
+    /// The folder of the run `id`. The files of a run that has no list are taken as they are, and a file that is lost, as a
+    /// user may have removed a damaged one, is forgotten.
     ///
     /// # Errors
     /// If the list is damaged or of another run, or a file cannot be read.
     pub fn open(dir: &Path, id: &str) -> Result<Self> {
         let adopted = kept(dir, id)? == Kept::Nowhere;
         let empty = || List { run: id.to_owned(), files: BTreeMap::new() };
-        let mut list = List::read(dir)?.unwrap_or_else(empty);
+        let before = List::read(dir)?.unwrap_or_else(empty);
+        let mut list = before.clone();
         for name in crate::rundir::LISTED {
             let now = match lerp_files::read(&dir.join(name), LARGE) {
                 Err(error) if error.is_not_found() => {
@@ -156,6 +153,9 @@ impl RunFiles {
             if adopted || digests.contains(&now) {
                 *digests = vec![now];
             }
+        }
+        if list != before {
+            list.write(dir)?;
         }
         Ok(Self { dir: dir.to_owned(), list })
     }
@@ -172,7 +172,7 @@ impl RunFiles {
     pub fn write(&mut self, files: &[(&str, Vec<u8>)]) -> Result<()> {
         let digests: Vec<String> = files.iter().map(|(_, bytes)| lerp_files::digest(bytes)).collect();
         for ((name, _), digest) in files.iter().zip(&digests) {
-            let known = self.list.files.entry((*name).to_owned()).or_default();
+            let known = self.list.files.entry((*name).to_owned()).or_insert_with(|| vec![String::new()]);
             if !known.contains(digest) {
                 known.push(digest.clone());
             }
@@ -225,6 +225,8 @@ mod tests {
         }
         assert_eq!(read(a, METRICS).unwrap().unwrap(), b"of a");
         assert_eq!(read(a, "paths.safetensors").unwrap(), None);
+        fs::rename(b.join(STATUS), b.join("elsewhere")).unwrap();
+        assert!(read(b, STATUS).unwrap_err().to_string().contains("is missing, though the run has written it"));
         assert!(kept(a, "of b").unwrap_err().to_string().contains("is of the run of a, not of of b"));
         fs::copy(b.join(METRICS), a.join(METRICS)).unwrap();
         let changed = read(a, METRICS).unwrap_err().to_string();

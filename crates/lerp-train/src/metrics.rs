@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, path::Path};
 
-use polars::prelude::{Column, DataFrame, ParquetReader, ParquetWriter, SerReader};
+use polars::prelude::{Column, DataFrame, ParallelStrategy, ParquetReader, ParquetWriter, SerReader};
 
 use crate::{Error, Result, digests, rundir::METRICS};
 
@@ -54,11 +54,15 @@ impl Metrics {
     /// # Errors
     /// If the table library refuses it.
     pub fn parquet(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.table()
-            .and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table))
-            .map_err(|e| Error::bad_file(Path::new(METRICS), format!("cannot be made: {e}")))?;
-        Ok(bytes)
+        let bad = |e: String| Error::bad_file(Path::new(METRICS), format!("cannot be made: {e}"));
+        let write = || {
+            let mut bytes = Vec::new();
+            let written =
+                self.table().and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table));
+            written.map(|_| bytes)
+        };
+        // The table library starts threads, and panics where it cannot.
+        lerp_files::caught(AssertUnwindSafe(write)).map_err(bad)?.map_err(|e| bad(e.to_string()))
     }
 
     /// Reads the table of a run back, whose digest is compared first: the table library trusts what it reads.
@@ -76,8 +80,10 @@ impl Metrics {
         if bytes.len() < 12 || !bytes.ends_with(b"PAR1") {
             return Err(bad("its end is missing".into()));
         }
-        let read =
-            || ParquetReader::new(std::io::Cursor::new(bytes)).finish().and_then(|t| Self::from_table(&t));
+        // Tables are small and many: whoever reads several reads them beside one another.
+        let reader =
+            || ParquetReader::new(std::io::Cursor::new(bytes)).read_parallel(ParallelStrategy::None).finish();
+        let read = || reader().and_then(|table| Self::from_table(&table));
         lerp_files::caught(AssertUnwindSafe(read)).map_err(bad)?.map_err(|e| bad(e.to_string()))
     }
 

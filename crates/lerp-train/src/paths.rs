@@ -235,7 +235,7 @@ mod tests {
         let path = dir.path().join(PATHS);
         let damaged = |wanted: &str| {
             let message = Paths::read(dir.path()).unwrap_err().to_string();
-            assert!(message.contains(wanted) && message.contains("delete this file"), "{message}");
+            assert!(message.contains(wanted) && message.contains("makes it again"), "{message}");
         };
         let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
         let write = |tensors| std::fs::write(&path, pack(PATHS, tensors).unwrap()).unwrap();

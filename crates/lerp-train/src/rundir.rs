@@ -1,13 +1,16 @@
 //! The run directory: reading it, locking it, replacing its files atomically.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Device, Tensor};
-use lerp_files::{Lock, Locked, is_folder, is_leftover, make_folder, remove_leftovers};
+use lerp_files::{
+    Lock, Locked, STALE, is_folder, is_leftover, make_folder, printable, remove_leftovers,
+};
+use rayon::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -193,44 +196,57 @@ pub fn runs_in(sweep: &Path) -> Result<Runs> {
     let entries = fs::read_dir(&dir).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
     let mut folders: Vec<PathBuf> = entries.map_err(unreadable)?.into_iter().map(|e| e.path()).collect();
     folders.sort();
-    for folder in folders {
+    let read = |folder: &PathBuf| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let left_out = |reason: String| LeftOut { folder: name.clone(), reason };
         if folder.is_symlink() {
-            found.left_out.push(left_out("is a symbolic link, which is not followed".into()));
-        } else if folder.is_dir() && !has_only_beginnings(&folder) {
-            match Run::read(&folder) {
-                Ok(run) => found.runs.push(run),
-                Err(error) => found.left_out.push(left_out(error.to_string())),
-            }
+            let reason = "it is a symbolic link, which is not followed".to_owned();
+            return Some(Err(LeftOut { folder: name, reason }));
+        }
+        let is_run = folder.is_dir() && !has_only_beginnings(folder);
+        is_run.then(|| Run::read(folder).map_err(|e| LeftOut { folder: name, reason: e.to_string() }))
+    };
+    let all: Vec<_> = folders.par_iter().filter_map(read).collect();
+    for run in all {
+        match run {
+            Ok(run) => found.runs.push(run),
+            Err(left_out) => found.left_out.push(left_out),
         }
     }
     found.leave_out_twins();
     Ok(found)
 }
 
+impl fmt::Display for LeftOut {
+    /// A whole sentence, fit to print.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (folder, reason) = (printable(&self.folder), printable(&self.reason));
+        write!(f, "{folder} is left out: {}.", reason.trim_end_matches('.'))
+    }
+}
+
 impl Runs {
     /// Leaves out runs of a cell that has a run already: one of two is a copy, or the same images under another name.
     fn leave_out_twins(&mut self) {
-        let mut first: BTreeMap<String, String> = BTreeMap::new();
+        let mut first: HashMap<String, String> = HashMap::new();
         let left_out = &mut self.left_out;
         // The one that began first counts, so that no later copy changes a number.
         let mut order: Vec<usize> = (0..self.runs.len()).collect();
-        order.sort_by_key(|place| {
+        order.sort_by_cached_key(|place| {
             let run = &self.runs[*place];
             (run.status.state != State::Done, run.record.provenance.started.clone(), run.record.id.clone())
         });
-        let mut twins = Vec::new();
+        let mut twins = BTreeSet::new();
         for place in order {
             let record = &self.runs[place].record;
-            match first.get(&record.identity()) {
-                None => {
-                    first.insert(record.identity(), record.id.clone());
+            match first.entry(record.identity()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(record.id.clone());
                 }
-                Some(other) => {
-                    let reason = format!("is of the same cell and seed as {other}; delete one of the two");
+                Entry::Occupied(entry) => {
+                    let other = entry.get();
+                    let reason = format!("it is of the same cell and seed as {other}; delete one of the two");
                     left_out.push(LeftOut { folder: record.id.clone(), reason });
-                    twins.push(place);
+                    twins.insert(place);
                 }
             }
         }
@@ -336,7 +352,7 @@ impl RunLock {
         match Lock::take(&dir.join(LOCK))? {
             Locked::Busy => Err(Error::Busy(dir.to_owned())),
             Locked::Ours(lock) => {
-                remove_leftovers(dir);
+                remove_leftovers(dir, STALE);
                 Ok(Self { _lock: lock })
             }
         }

@@ -236,7 +236,7 @@ mod tests {
         let path = dir.path().join(INTERPOLATION);
         let damaged = |wanted: &str| {
             let message = Strips::read(dir.path()).unwrap_err().to_string();
-            let whole = message.contains(wanted) && message.contains("delete this file");
+            let whole = message.contains(wanted) && message.contains("makes it again");
             assert!(whole && message.contains(INTERPOLATION), "{message}");
         };
         let write = |tensors| std::fs::write(&path, pack(INTERPOLATION, tensors).unwrap()).unwrap();

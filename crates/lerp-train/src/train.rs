@@ -10,7 +10,7 @@ use candle_core::Device;
 use lerp_core::{Draws, Variant, scalar};
 use lerp_data::{Batch, Dataset};
 use lerp_eval::LineBank;
-use lerp_files::make_folder;
+use lerp_files::{make_folder, remove_leftovers};
 use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
 
@@ -79,7 +79,7 @@ pub enum Outcome {
 /// Time between two reports of [`Progress::Stepped`].
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
-/// Trains the cell of `record` in `dir`, or goes on with it from its last checkpoint.
+/// Trains the cell of `record` in `dir`, which is named after the record's id, or goes on with it from its last checkpoint.
 ///
 /// The numbers depend on the cell alone: a run that was killed at any moment and resumed ends with the same parameters
 /// and metrics, bit for bit, as one that was not. When `stop` becomes true the run writes a checkpoint and returns.
@@ -97,7 +97,11 @@ pub fn train(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Outcome> {
     record.cell.check()?;
+    let folder = dir.file_name().unwrap_or_default().to_string_lossy();
+    record.check(&folder).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
     let _lock = RunLock::take(dir)?;
+    // Nobody else writes here now.
+    remove_leftovers(dir, Duration::ZERO);
     let beacon = Beacon::new(dir);
     let begun = dir.join(RUN).exists();
     if begun {

@@ -90,7 +90,8 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         command: String::new(),
     };
     let record = RunRecord::new(cell, Breaks::TITLE, provenance);
-    let dir = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join(&record.id);
     let dataset = Lines;
     let (mut from, mut live) = (Vec::new(), Vec::new());
     let mut go = || {
@@ -99,13 +100,13 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
             &Of::<Breaks>::new(),
             &dataset,
             &Device::Cpu,
-            dir.path(),
+            &dir,
             &AtomicBool::new(false),
             &mut |progress| {
                 if let Progress::Started { samples } = progress {
                     from.push(*samples);
                     // Written beside the training, at once; the steps of this run take less time than a look at it.
-                    let run = || Run::read(dir.path()).ok()?.progress();
+                    let run = || Run::read(&dir).ok()?.progress();
                     live.extend((0..1000).find_map(|_| {
                         std::thread::sleep(Duration::from_millis(10));
                         run()
@@ -116,15 +117,15 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
     };
     let error = go().unwrap_err();
     assert!(matches!(error, Error::NotFinite { step: 6, .. }), "{error}");
-    let failed = Run::read(dir.path()).unwrap().status;
+    let failed = Run::read(&dir).unwrap().status;
     assert_eq!((failed.state, failed.samples), (State::Failed, 20));
     assert!(failed.reason.unwrap().contains("loss/autoencoder"));
-    assert!(!dir.path().join("progress.json").exists());
+    assert!(!dir.join("progress.json").exists());
 
     assert_eq!(go().unwrap(), Outcome::Done);
-    assert_eq!(Run::read(dir.path()).unwrap().status.state, State::Done);
+    assert_eq!(Run::read(&dir).unwrap().status.state, State::Done);
     assert_eq!(from, [0, 16], "goes on from the checkpoint of step 4");
     let live: Vec<_> = live.iter().map(|live| (live.samples, live.phase)).collect();
     assert_eq!(live, [(0, Phase::Training), (16, Phase::Training)]);
-    assert!(!dir.path().join("progress.json").exists());
+    assert!(!dir.join("progress.json").exists());
 }

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lerp_data::{DATASETS, split_option};
 
-use crate::{device::Choice, sweep::Jobs};
+use crate::{device::Choice, registry::unknown, sweep::Jobs};
 
 /// How well do autoencoders interpolate?
 #[derive(Debug, Parser)]
@@ -58,9 +59,10 @@ pub struct PlanArgs {
     /// A plan of your own, a TOML file of the same form
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// These datasets instead of the plan's
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    pub datasets: Option<Vec<String>>,
+    /// These datasets instead of the plan's; give it once or several times. A name with a comma stands in double quotes:
+    /// --datasets '"images:cats, dogs",mnist'
+    #[arg(long, value_name = "A,B", value_parser = datasets)]
+    pub datasets: Option<Vec<Datasets>>,
     /// Samples to train on; evaluations keep their number
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub samples: Option<u64>,
@@ -91,6 +93,37 @@ pub struct PlanArgs {
     /// Folder of the sweep [default: results/<preset or name of the file>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Names of datasets: one value of `--datasets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datasets(pub Vec<String>);
+
+/// Names with commas between them; one that has a comma itself is in double quotes.
+fn datasets(text: &str) -> Result<Datasets, String> {
+    let (mut names, mut rest) = (Vec::new(), text);
+    loop {
+        let (name, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            quoted.split_once('"').ok_or("a double quote has no second one")?
+        } else {
+            rest.split_at(rest.find(',').unwrap_or(rest.len()))
+        };
+        names.push(name.to_owned());
+        match after.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if after.is_empty() => break,
+            None => return Err("a comma must stand between two names".into()),
+        }
+    }
+    let known = |name: &str| name.contains(':') || DATASETS.contains(&split_option(name).0);
+    match names.windows(2).find(|pair| pair[0].contains(':') && !known(&pair[1])) {
+        Some(pair) => Err(format!(
+            "{}; a name with a comma stands in double quotes: '\"{}\"'",
+            unknown("dataset", &pair[1], DATASETS),
+            pair.join(",")
+        )),
+        None => Ok(Datasets(names)),
+    }
 }
 
 /// `sweep`.
@@ -142,6 +175,9 @@ pub struct EvalArgs {
     /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The run's own images, where they have moved [example: images:NEW/PLACE]
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
     /// auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Choice,
@@ -342,4 +378,21 @@ pub struct WorkerArgs {
     /// The device's name
     #[arg(long)]
     pub device: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_comma_is_quoted() {
+        let names = |text: &str| datasets(text).map(|names| names.0.join("|"));
+        assert_eq!(names("lines"), Ok("lines".into()));
+        assert_eq!(names("lines,images:a b"), Ok("lines|images:a b".into()));
+        assert_eq!(names(r#""images:a, b?test-every=5",lines"#), Ok("images:a, b?test-every=5|lines".into()));
+        assert_eq!(names(r#"images:a "x""#), Ok(r#"images:a "x""#.into()));
+        assert!(names(r#""images:a, b"#).is_err() && names(r#""images:a"b"#).is_err());
+        let cut = names("images:a, b").unwrap_err();
+        assert!(cut.ends_with(r#"stands in double quotes: '"images:a, b"'"#), "{cut}");
+    }
 }

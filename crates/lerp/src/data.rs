@@ -5,11 +5,15 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use lerp_core::ImageShape;
 use lerp_data::{DATASETS, Dataset, ImageSet, Lines, PartReport, image_set};
+use lerp_files::printable;
 
 use crate::{
     cli::{Data, DataCheckArgs, DataFetchArgs, DataListArgs},
     say::say,
 };
+
+/// Classes whose numbers of images are shown.
+const MOST_CLASSES: usize = 100;
 
 /// Runs the verb.
 pub fn data(verb: &Data) -> Result<bool> {
@@ -29,7 +33,7 @@ fn list(args: &DataListArgs) {
             Ok(set) => {
                 let classes = match set.classes() {
                     0 => "no labels".to_owned(),
-                    n => format!("{n} classes"),
+                    n => classes(n),
                 };
                 format!("{} images, {classes}, {}", shape(set.image()), origin(&set))
             }
@@ -38,6 +42,10 @@ fn list(args: &DataListArgs) {
         say(&format!("{name:<8} {state}"));
     }
     say("and your own: idx:DIR, images:DIR (one sub-folder a class), parquet:PATH (a file or folder)");
+}
+
+fn classes(n: usize) -> String {
+    if n == 1 { "1 class".into() } else { format!("{n} classes") }
 }
 
 /// Where its files are.
@@ -125,13 +133,17 @@ fn check(args: &DataCheckArgs) -> Result<()> {
         say(&format!("cache    {}, {bytes} bytes", path.display()));
     }
     say(&format!("images   {}", shape(report.image)));
-    part("train", &report.train);
-    part("test", &report.test);
+    part("train", &report.train, &report.class_names);
+    part("test", &report.test, &report.class_names);
     if report.held_out {
         say(&format!(
-            "         the files have no test part: one of every {} images is held out for it",
-            report.every
+            "         the files have no test part: one of every {} images{} is held out for it",
+            report.every,
+            if report.class_names.is_empty() { "" } else { " of a class" }
         ));
+    }
+    for line in &report.left_out {
+        say(&format!("not read {line}"));
     }
     // What a run records, so that two machines can tell whether they train on the same.
     say(&format!("images sha256 {}", report.digest));
@@ -142,7 +154,7 @@ fn check(args: &DataCheckArgs) -> Result<()> {
     Ok(())
 }
 
-fn part(name: &str, part: &PartReport) {
+fn part(name: &str, part: &PartReport, names: &[String]) {
     let means: Vec<String> = part.means.iter().map(|mean| format!("{mean:.5}")).collect();
     let (low, high) = part.range;
     say(&format!(
@@ -150,14 +162,21 @@ fn part(name: &str, part: &PartReport) {
         part.images,
         means.join(" ")
     ));
-    match &part.classes {
-        None => say("         no labels"),
-        Some(counts) => {
-            let shown: Vec<String> = counts.iter().take(20).map(ToString::to_string).collect();
-            let more = if counts.len() > 20 { " ..." } else { "" };
-            say(&format!("         {} classes: {}{more}", counts.len(), shown.join(" ")));
-        }
-    }
+    let Some(counts) = &part.classes else {
+        say("         no labels");
+        return;
+    };
+    // A number that is its place in the row need not be said.
+    let plain = names.iter().enumerate().all(|(place, name)| *name == place.to_string());
+    let shown: Vec<String> = if plain {
+        counts.iter().take(MOST_CLASSES).map(ToString::to_string).collect()
+    } else {
+        let named = counts.iter().zip(names).take(MOST_CLASSES);
+        named.map(|(count, name)| format!("{}: {count},", printable(name))).collect()
+    };
+    let more = if counts.len() > MOST_CLASSES { " ..." } else { "" };
+    let shown = shown.join(" ");
+    say(&format!("         {}: {}{more}", classes(counts.len()), shown.trim_end_matches(',')));
 }
 
 fn shape(image: ImageShape) -> String {

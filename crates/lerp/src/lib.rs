@@ -34,13 +34,14 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Parser;
 use lerp_core::{Precision, Variant};
-use lerp_data::DATASETS;
+use lerp_data::{DATASETS, split_option};
 use lerp_kernels::Form;
-use lerp_train::{Run, RunLock, State};
+use lerp_report::Outcome;
+use lerp_train::{MOST_RESTARTS, Run, RunLock, State};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
-use say::{complain, note, say, warn};
+use say::{complain, note, say, say_lines, warn, warn_of_all};
 use shelf::Shelf;
 
 pub use registry::seven;
@@ -68,7 +69,7 @@ pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
         }
     };
     // On a thread of the pool, so that work shared out in it need not wake another one first.
-    match rayon::scope(|_| run(&registry, cli.verb)) {
+    match start_threads().and_then(|()| rayon::scope(|_| run(&registry, cli.verb))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -76,6 +77,24 @@ pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Starts the pool of threads that everything shares, as many as the environment says or the machine has cores.
+fn start_threads() -> Result<()> {
+    /// Threads of which more are a slip of the keyboard.
+    const MOST: usize = 1024;
+    const NAME: &str = "RAYON_NUM_THREADS";
+    let asked = std::env::var(NAME).ok().and_then(|number| number.parse::<usize>().ok());
+    if let Some(asked) = asked.filter(|asked| *asked > MOST) {
+        bail!("{NAME} is {asked}; give at most {MOST}");
+    }
+    let started = rayon::ThreadPoolBuilder::new().build_global();
+    started.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot start threads ({error}); raise the limit of threads (ulimit -u) or of memory, or set {NAME} to a \
+             smaller number"
+        )
+    })
 }
 
 /// One line of clap's several: the mistake and its tip, without the usage.
@@ -93,18 +112,19 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Eval(args) => eval(registry, &args),
         Verb::Watch(args) => watch::watch(&args),
         Verb::Report(args) => {
-            report(&args.dir, args.figure.clone())?;
+            let whole = report(&args.dir, args.figure.clone())?;
             match args.figure {
                 Some(figure) => say(&format!("Figure {figure}: {}", args.dir.join("figures").display())),
                 None => {
                     say(&format!("Tables, figures and the page: {}", args.dir.join("index.html").display()));
                 }
             }
-            Ok(true)
+            Ok(whole)
         }
         Verb::Compare(args) => {
-            say(compare(&args.dirs)?.trim_end());
-            Ok(true)
+            let (tables, outcome) = compare(&args.dirs)?;
+            say_lines(tables.trim_end());
+            Ok(tell(&outcome))
         }
         Verb::Export(args) => export::export(registry, &args),
         Verb::Verify(args) => verify(&args),
@@ -116,7 +136,8 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::List => {
             say("variants:");
             registry.all().iter().for_each(|v| say(&format!("  {:<10} {}", v.name(), v.title())));
-            say(&format!("datasets:\n  {}", DATASETS.join("\n  ")));
+            say("datasets:");
+            DATASETS.iter().for_each(|name| say(&format!("  {name}")));
             say("  and your own: images:DIR, idx:DIR, parquet:PATH");
             say("presets:");
             for (name, _) in plan::PRESETS {
@@ -157,27 +178,34 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
     if run.status.state != State::Done {
         bail!("{} is not finished; train it first", args.dir.display());
     }
-    if args.cluster_restarts == Some(0) {
-        bail!("--cluster-restarts 0 clusters nothing; give at least 1");
+    if let Some(restarts) = args.cluster_restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
+        bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
     }
     let _lock = args.write.then(|| RunLock::take(&args.dir)).transpose()?;
     let shelf = Shelf::new(args.data.as_deref());
-    let (trained_on, here) = (&run.record.provenance.data, shelf.digest(&cell.dataset)?);
+    let dataset =
+        args.dataset.as_deref().map_or_else(|| cell.dataset.clone(), |now| moved(&cell.dataset, now));
+    let trained_on = &run.record.provenance.data;
+    let here = shelf.digest(&dataset).map_err(|error| match args.dataset {
+        None if cell.dataset.contains(':') => {
+            anyhow::anyhow!("{error:#}; if they are in another place now, say where with --dataset")
+        }
+        _ => error,
+    })?;
     if *trained_on != here {
         if args.write {
             bail!(
-                "the images of {} here are not those that {} was trained on; leave out --write, or say with --data \
-                 where these are",
-                cell.dataset,
+                "the images of {dataset} here are not those that {} was trained on; leave out --write, or say with \
+                 --data or --dataset where these are",
                 args.dir.display()
             );
         }
-        warn(&format!("the images of {} here are not those that it was trained on", cell.dataset));
+        warn(&format!("the images of {dataset} here are not those that it was trained on"));
     }
     let evaluation = lerp_train::measure(
         &run,
         registry.find(&cell.variant)?,
-        &*shelf.get(&cell.dataset)?,
+        &*shelf.get(&dataset)?,
         &device::open(&args.device.names()?.remove(0), cell.precision)?,
         args.cluster_restarts,
         &AtomicBool::new(false),
@@ -198,6 +226,14 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The images of a run, `then`, in the place where they are `now`; how they are split is as it was, unless that is said, too.
+fn moved(then: &str, now: &str) -> String {
+    match (split_option(then).1, split_option(now).1) {
+        (Some(option), None) => format!("{now}?{option}"),
+        _ => now.to_owned(),
+    }
 }
 
 fn verify(args: &VerifyArgs) -> Result<bool> {
@@ -222,15 +258,27 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
     Ok(summary.failed == 0)
 }
 
-/// Tables, figures and the page of a sweep.
-pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<()> {
-    lerp_report::report(dir, &lerp_report::Options { figure })?;
-    Ok(())
+/// Tables, figures and the page of a sweep. What is left out is said; returns whether nothing is.
+pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<bool> {
+    Ok(tell(&lerp_report::report(dir, &lerp_report::Options { figure })?))
 }
 
-/// One table of several sweeps, for a terminal.
-pub(crate) fn compare(dirs: &[PathBuf]) -> Result<String> {
+/// Says what is left out; returns whether nothing is.
+fn tell(outcome: &Outcome) -> bool {
+    outcome.notices.iter().for_each(|notice| note(&format!("{notice}.")));
+    warn_of_all(&outcome.left_out);
+    outcome.left_out.is_empty()
+}
+
+/// One table of several sweeps, for a terminal, and what is left out of it.
+pub(crate) fn compare(dirs: &[PathBuf]) -> Result<(String, Outcome)> {
     // https://no-color.org
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
     Ok(lerp_report::compare(dirs, std::io::stdout().is_terminal() && !plain)?)
+}
+
+/// Whether a terminal, if there is one, only prints lines, as that of an editor does: it cannot move its cursor, or does not
+/// say that it can.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").map_or(cfg!(unix), |term| term == "dumb")
 }

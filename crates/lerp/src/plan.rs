@@ -2,13 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::Read,
     path::Path,
 };
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Hyper, Network, Precision};
 use lerp_data::{Dataset, Lines, protocols, split_option};
-use lerp_train::Cell;
+use lerp_train::{Cell, MOST_RESTARTS};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -204,8 +206,14 @@ impl Plan {
     /// # Errors
     /// If it cannot be read or is not a plan; the message names the key.
     pub fn file(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        /// Bytes that no plan has.
+        const MOST: u64 = 1 << 20;
+        let mut text = String::new();
+        // A shell may give a plan by a pipe, and somebody else a file that never ends.
+        let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
+        if read.with_context(|| format!("cannot read {}", path.display()))? as u64 == MOST {
+            bail!("{} has more than {MOST} bytes, which no plan has", path.display());
+        }
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 
@@ -259,6 +267,9 @@ impl Plan {
             self.run.network.depth = Some(depth);
         }
         if let Some(restarts) = overrides.cluster_restarts {
+            if !(1..=MOST_RESTARTS).contains(&restarts) {
+                bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
+            }
             self.runs().for_each(|run| run.cluster_restarts = None);
             self.run.cluster_restarts = Some(restarts);
         }

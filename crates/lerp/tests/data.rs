@@ -53,6 +53,39 @@ fn an_image_set_is_listed_checked_and_shown() {
     }
 }
 
+#[test]
+fn classes_are_told_by_name_and_what_is_not_read_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut picture = Vec::new();
+    let encoder = png::Encoder::new(&mut picture, 4, 4);
+    encoder.write_header().unwrap().write_image_data(&[9; 16]).unwrap();
+    for (class, n) in [("cat", 3), ("dog\u{1b}[2J", 2)] {
+        for i in 0..n {
+            let path = dir.path().join(format!("pets/{class}/more/{i}.png"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, &picture).unwrap();
+        }
+    }
+    fs::write(dir.path().join("pets/cat/notes.txt"), "none").unwrap();
+    let name = format!("images:{}", dir.path().join("pets").display());
+    let (code, text, errors) = parts(&lerp().args(["data", "check", &name]).output().unwrap());
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(text.contains(r"         2 classes: cat: 2, dog\u{1b}[2J: 1") && !text.contains('\u{1b}'), "{text}");
+    assert!(text.contains("not read 1 file (cat/notes.txt): no image of a format that is read"), "{text}");
+    assert!(text.contains("one of every 10 images of a class is held out"), "{text}");
+
+    fs::remove_dir_all(dir.path().join("pets/cat")).unwrap();
+    let (_, text, _) = parts(&lerp().args(["data", "check", &name]).output().unwrap());
+    assert!(text.contains("         1 class: dog"), "{text}");
+
+    // Why a file cannot be read is said once.
+    fs::create_dir_all(dir.path().join("cifar10")).unwrap();
+    fs::write(dir.path().join("cifar10/data_batch_1.bin"), [0; 3073]).unwrap();
+    let check = lerp().args(["data", "check", "cifar10", "--data"]).arg(dir.path()).output().unwrap();
+    let (code, _, errors) = parts(&check);
+    assert_eq!((code, errors.matches("(os error 2)").count()), (2, 1), "{errors}");
+}
+
 #[cfg(not(feature = "hub"))]
 #[test]
 fn a_build_without_the_hubs_client_says_how_to_get_one() {

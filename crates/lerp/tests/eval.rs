@@ -90,9 +90,14 @@ fn a_finished_run_gets_its_files_again_bit_for_bit() {
         drop(lock);
     }
 
+    let folder = &runs(&dir.path().join("vae"))[0];
+    for restarts in ["0", "99999999999"] {
+        let (code, _, errors) = parts(&run(&format!("eval --cluster-restarts {restarts}"), &[folder]));
+        assert!(code == 2 && errors.contains("at most 100000"), "{errors}");
+    }
+
     // Files of other images than the run's own would be mistaken for its own.
     squares(&images, 100);
-    let folder = &runs(&dir.path().join("vae"))[0];
     let (code, _, errors) = parts(&run("eval --write", &[folder]));
     assert!(code == 2 && errors.contains("not those that"), "{errors}");
     assert_eq!(parts(&run("eval", &[folder])).0, 0);

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 
 use candle_core::Tensor;
-use common::{lerp, parts, run, runs, squares};
+use common::{lerp, parts, run, runs, squares, unfinished};
 use lerp_train::Run;
 
 const TINY: &str = "sweep --preset smoke --samples 512 --cluster-restarts 5";
@@ -80,9 +80,7 @@ fn ones_own_images_are_trained_on_and_measured() {
         text.contains("Nothing to do") && errors.contains("are of other images than those of idx:"),
         "{errors}"
     );
-    let status = runs(&out)[0].join("status.json");
-    let stopped = fs::read_to_string(&status).unwrap().replace("done", "interrupted");
-    fs::write(&status, stopped).unwrap();
+    unfinished(&runs(&out)[0]);
     let (code, text, _) = parts(&lerp().args(TINY.split_whitespace()).args(more).arg(&out).output().unwrap());
     assert!(code == 1 && text.contains("is the record of a run on other images"), "{text}");
 }
@@ -139,4 +137,27 @@ fn absent_images_are_told_and_left_out_of_a_plan_that_has_others() {
     assert_eq!(code, 0, "{errors}");
     assert!(text.contains("mnist is left out: mnist: found no images"), "{text}");
     assert_eq!(runs(&out).len(), 1);
+}
+
+#[test]
+fn a_folder_with_a_comma_in_its_name_is_given_in_quotes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, out) = (dir.path().join("cats, dogs"), dir.path().join("out"));
+    squares(&images, 100);
+    let name = format!("idx:{}", images.display());
+    let sweep = |datasets: &[&str]| {
+        let mut command = lerp();
+        command.args("sweep --preset smoke --samples 64 --cluster-restarts 1 --variants vae".split(' '));
+        datasets.iter().for_each(|names| drop(command.args(["--datasets", names])));
+        parts(&command.arg("--out").arg(&out).output().unwrap())
+    };
+    let (code, _, errors) = sweep(&[&name]);
+    assert!(code == 2 && errors.contains("a name with a comma stands in double quotes"), "{errors}");
+    let (code, text, errors) = sweep(&[&format!("\"{name}\""), "lines"]);
+    assert_eq!(code, 0, "{text} {errors}");
+    let datasets: Vec<String> =
+        runs(&out).iter().map(|dir| Run::read(dir).unwrap().record.cell.dataset).collect();
+    assert!(datasets[0].ends_with("/cats, dogs") && datasets[1] == "lines", "{datasets:?}");
+    let (code, text, _) = sweep(&[&format!("lines,\"{name}\"")]);
+    assert!(code == 0 && text.contains("Nothing to do: all 2 runs"), "{text}");
 }

@@ -7,12 +7,13 @@ mod common;
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::Path,
     process::Stdio,
     time::Instant,
 };
 
-use common::{lerp, parts, run, runs};
+#[cfg(unix)]
+use common::limited;
+use common::{lerp, parts, rewrite, run, runs, unfinished};
 use lerp_train::{Run, State};
 
 const TINY: &str = "sweep --preset smoke --samples 256 --out";
@@ -116,27 +117,30 @@ fn a_damaged_or_foreign_checkpoint_is_named_and_kept() {
     let line = format!("{TINY} {} --variants baseline,dropout", out.display());
     assert_eq!(parts(&run(&line, &[])).0, 0);
     let [baseline, dropout] = &runs(&out)[..] else { panic!("two runs") };
-    let unfinished = |dir: &Path| {
-        let status = fs::read_to_string(dir.join("status.json")).unwrap();
-        fs::write(dir.join("status.json"), status.replace("\"done\"", "\"interrupted\"")).unwrap();
-    };
     let (own, other) = (baseline.join("checkpoint.safetensors"), dropout.join("checkpoint.safetensors"));
-    for (bytes, message) in [
-        (fs::read(&own).unwrap()[..5000].to_vec(), "is cut short or damaged"),
-        (fs::read(&other).unwrap(), "belongs to lines-dropout"),
+    let (cut, others) = (fs::read(&own).unwrap()[..5000].to_vec(), fs::read(&other).unwrap());
+    // What was changed after the run wrote it is told from its digest, and what a fault of a run itself may write from what
+    // is in it.
+    for (bytes, known, message) in [
+        (&cut, false, "was changed or damaged after it was written"),
+        (&cut, true, "is cut short or damaged"),
+        (&others, true, "belongs to lines-dropout"),
     ] {
         unfinished(baseline);
-        fs::write(&own, &bytes).unwrap();
+        fs::write(&own, bytes).unwrap();
+        if known {
+            rewrite(baseline, "checkpoint.safetensors", bytes);
+        }
         let (code, text, _) = parts(&run(&line, &[]));
         assert_eq!(code, 1, "{text}");
         assert!(text.contains(message), "{text}");
-        assert!(fs::read(&own).unwrap() == bytes, "what was there is kept");
+        assert!(fs::read(&own).unwrap() == *bytes, "what was there is kept");
         assert_eq!(Run::read(baseline).unwrap().status.state, State::Failed);
     }
 }
 
-/// A write to `/dev/full` fails like one to a full disk.
-#[cfg(target_os = "linux")]
+/// A file may not grow beyond some size here, which fails as on a full disk.
+#[cfg(unix)]
 #[test]
 fn a_full_disk_is_told_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -145,16 +149,45 @@ fn a_full_disk_is_told_and_loses_nothing() {
     assert_eq!(parts(&run(&line, &[])).0, 0);
     let run_dir = runs(&out).remove(0);
     let checkpoint = fs::read(run_dir.join("checkpoint.safetensors")).unwrap();
-    let status = fs::read_to_string(run_dir.join("status.json")).unwrap();
-    fs::write(run_dir.join("status.json"), status.replace("\"done\"", "\"interrupted\"")).unwrap();
-    std::os::unix::fs::symlink("/dev/full", run_dir.join("checkpoint.safetensors.tmp")).unwrap();
-    let (code, text, _) = parts(&run(&line, &[]));
+    unfinished(&run_dir);
+    let (code, text, _) = parts(&limited("trap '' XFSZ; ulimit -f 64", &line, &[]));
     assert_eq!(code, 1, "{text}");
-    assert!(text.contains("cannot write") && text.contains("No space left on device"), "{text}");
+    assert!(text.contains("FAILED lines-baseline-s0") && text.contains("cannot write"), "{text}");
     assert!(
         fs::read(run_dir.join("checkpoint.safetensors")).unwrap() == checkpoint,
         "the checkpoint is kept"
     );
+    let names = fs::read_dir(&run_dir).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_string_lossy().ends_with(".tmp")));
+    let (code, text, errors) = parts(&run(&line, &[]));
+    assert_eq!(code, 0, "{text} {errors}");
+
+    // A run that has trained is no bad input.
+    let line = "train --preset smoke --samples 256 --variant vae --out";
+    let (code, text, errors) = parts(&limited("trap '' XFSZ; ulimit -f 64", line, &[&out]));
+    assert_eq!(code, 1, "{text} {errors}");
+    assert!(text.contains("FAILED") && text.contains("cannot write"), "{text} {errors}");
+}
+
+#[test]
+fn a_report_that_fails_after_training_is_told_with_what_else_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = dir.path().join("plan.toml");
+    let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\"]\nseeds = \"0\"\nsamples = 256\n\
+                eval_every = 128\ntest_samples = 64\n[network]\ndepth = 4\nlatent = 4\n\
+                [variant.baseline]\nlearning_rate = 1e30\n";
+    fs::write(&plan, text).unwrap();
+    let out = dir.path().join("out");
+    // The page cannot take the place of a folder.
+    fs::create_dir_all(&out).unwrap();
+    fs::write(out.join("sweep.toml"), "format = \"lerp sweep 1\"\n").unwrap();
+    fs::create_dir(out.join("index.html")).unwrap();
+    let (code, text, errors) = parts(&run("sweep --config", &[&plan, "--out".as_ref(), &out]));
+    assert_eq!(code, 1, "{text} {errors}");
+    assert!(text.contains("\nFAILED lines-baseline-s0"), "{text}");
+    assert!(text.contains("\nFAILED report: cannot write") && text.contains("index.html"), "{text}");
+    fs::remove_dir(out.join("index.html")).unwrap();
+    assert_eq!(parts(&run("report", &[&out])).0, 0);
 }
 
 #[test]
@@ -195,6 +228,9 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         (format!("--config {} --out {}", plan.display(), out.display()), "did you mean 'samples'?"),
         (format!("--config {} --out {}", broken.display(), out.display()), "not TOML"),
         (format!("--config {}/none.toml", dir.path().display()), "cannot read"),
+        #[cfg(unix)]
+        ("--config /dev/zero".into(), "which no plan has"),
+        (format!("--cluster-restarts 99999999999 --out {}", out.display()), "at most 100000"),
     ];
     for (line, message) in cases {
         let preset =

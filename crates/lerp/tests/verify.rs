@@ -98,10 +98,19 @@ fn wrong_missing_unknown_and_damaged_values_are_told() {
     let (code, _, errors) = verify();
     assert_eq!((code, errors.contains("has no tensor 'smoothness'")), (2, true), "{errors}");
 
+    // The program's own copies, as they are among its sources.
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let (code, text, errors) = parts(&run("verify --device cpu --quiet --filter metric_ --golden", &[&own]));
+    assert_eq!((code, text.contains(" 0 failed")), (0, true), "{text} {errors}");
+
     let path = dir.path().join("metric_smoothness.safetensors");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 8]).unwrap();
     let (code, _, errors) = verify();
     assert_eq!(code, 2);
     assert!(errors.contains("cut short or damaged") && errors.lines().count() == 1, "{errors}");
+    fs::remove_file(path).unwrap();
+    fs::write(dir.path().join("metric_smoothness.safetensors.gz"), "no gzip").unwrap();
+    let (code, _, errors) = verify();
+    assert!(code == 2 && errors.contains(".gz is cut short or damaged"), "{errors}");
 }

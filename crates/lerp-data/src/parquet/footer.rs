@@ -20,6 +20,8 @@ pub(super) struct Leaf {
     pub defined: u32,
     /// Whether it lies in a list.
     pub repeated: bool,
+    /// What its values stand for, by parquet's number.
+    pub converted: Option<i64>,
 }
 
 /// The bytes of one leaf in one row group.
@@ -42,6 +44,8 @@ pub(super) struct Group {
 pub(super) struct Footer {
     pub leaves: Vec<Leaf>,
     pub groups: Vec<Group>,
+    /// What the hub's library notes of the columns, as JSON; empty where there is nothing.
+    pub notes: String,
 }
 
 #[derive(Default)]
@@ -50,6 +54,7 @@ struct Element {
     repetition: i64,
     name: String,
     children: usize,
+    converted: Option<i64>,
 }
 
 impl Footer {
@@ -83,11 +88,16 @@ impl Footer {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let (mut elements, mut groups) = (Vec::new(), Vec::new());
+        let (mut elements, mut groups, mut notes) = (Vec::new(), Vec::new(), String::new());
         Thrift::new(bytes).structure(&mut |thrift, id, _| {
             match id {
                 2 => elements = thrift.structures(element)?,
                 4 => groups = thrift.structures(group)?,
+                5 => {
+                    let pairs = thrift.structures(pair)?;
+                    let own = pairs.into_iter().find(|(key, _)| key == "huggingface");
+                    notes = own.map(|(_, value)| value).unwrap_or_default();
+                }
                 _ => return Ok(false),
             }
             Ok(true)
@@ -98,7 +108,7 @@ impl Footer {
         for _ in 0..root.children {
             walk(&mut rest, "", 0, false, 0, &mut leaves)?;
         }
-        Ok(Self { leaves, groups })
+        Ok(Self { leaves, groups, notes })
     }
 
     /// Sizes and places within a file of `length` bytes.
@@ -141,7 +151,7 @@ fn walk(
     let defined = defined + u32::from(element.repetition != 0);
     let repeated = repeated || element.repetition == 2;
     if element.children == 0 {
-        leaves.push(Leaf { path, kind: element.kind, defined, repeated });
+        leaves.push(Leaf { path, kind: element.kind, defined, repeated, converted: element.converted });
         return Ok(());
     }
     for _ in 0..element.children {
@@ -158,11 +168,26 @@ fn element(thrift: &mut Thrift<'_>) -> Result<Element> {
             3 => element.repetition = thrift.int()?,
             4 => element.name = thrift.text()?,
             5 => element.children = thrift.size()?,
+            6 => element.converted = Some(thrift.int()?),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     Ok(element)
+}
+
+/// A key and its value.
+fn pair(thrift: &mut Thrift<'_>) -> Result<(String, String)> {
+    let mut pair = (String::new(), String::new());
+    thrift.structure(&mut |thrift, id, _| {
+        match id {
+            1 => pair.0 = thrift.text()?,
+            2 => pair.1 = thrift.text()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(pair)
 }
 
 fn group(thrift: &mut Thrift<'_>) -> Result<Group> {

@@ -17,10 +17,13 @@ const CHUNK_RATIO: usize = 8;
 /// Bytes that small things may unpack to in any case.
 const SLACK: usize = 4 << 20;
 
-/// One value: a place in the column's bytes, or a whole number.
+/// One value: a place in the column's bytes, or a label.
 pub(super) trait Value: Copy {
     /// The value at `at` of `bytes`, and where the next one starts.
     fn plain(bytes: &[u8], at: usize, kind: i64) -> Option<(Self, usize)>;
+
+    /// A truth, if these values can be one.
+    fn truth(truth: bool) -> Option<Self>;
 }
 
 /// A byte array, as its place in [`Column::bytes`].
@@ -37,16 +40,39 @@ impl Value for Span {
         let end = start.checked_add(length).filter(|end| *end <= bytes.len())?;
         Some((Self { start, end }, end))
     }
+
+    fn truth(_: bool) -> Option<Self> {
+        None
+    }
 }
 
-impl Value for i64 {
+/// What a column of labels may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cell {
+    Whole(i64),
+    Real(f64),
+    Truth(bool),
+    Text(Span),
+}
+
+impl Value for Cell {
     fn plain(bytes: &[u8], at: usize, kind: i64) -> Option<(Self, usize)> {
-        if kind == super::INT32 {
-            let end = at.checked_add(4)?;
-            return Some((Self::from(i32::from_le_bytes(bytes.get(at..end)?.try_into().ok()?)), end));
-        }
-        let end = at.checked_add(8)?;
-        Some((Self::from_le_bytes(bytes.get(at..end)?.try_into().ok()?), end))
+        let four = || Some(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?);
+        let eight = || Some(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?);
+        Some(match kind {
+            super::INT32 => (Self::Whole(i32::from_le_bytes(four()?).into()), at + 4),
+            super::FLOAT => (Self::Real(f32::from_le_bytes(four()?).into()), at + 4),
+            super::INT64 => (Self::Whole(i64::from_le_bytes(eight()?)), at + 8),
+            super::DOUBLE => (Self::Real(f64::from_le_bytes(eight()?)), at + 8),
+            _ => {
+                let (span, next) = Span::plain(bytes, at, kind)?;
+                (Self::Text(span), next)
+            }
+        })
+    }
+
+    fn truth(truth: bool) -> Option<Self> {
+        Some(Self::Truth(truth))
     }
 }
 
@@ -161,7 +187,24 @@ impl<T: Value> Column<T> {
         };
         let present = levels.iter().filter(|level| **level == leaf.defined).count();
         let mut indices = Vec::new().into_iter();
+        let truths = leaf.kind == super::BOOLEAN;
         let from_dictionary = match header.encoding {
+            // A bit each.
+            0 if truths => {
+                let bits = self.bytes.get(at..).unwrap_or_default();
+                if bits.len() < present.div_ceil(8) {
+                    return Err(short());
+                }
+                let bits: Vec<u32> = (0..present).map(|i| u32::from(bits[i / 8] >> (i % 8) & 1)).collect();
+                indices = bits.into_iter();
+                false
+            }
+            // Runs of one bit behind their length.
+            3 if truths => {
+                let (span, _) = Span::plain(&self.bytes, at, 0).ok_or_else(short)?;
+                indices = hybrid(&self.bytes[span.start..span.end], 1, present)?.into_iter();
+                false
+            }
             0 => false,
             2 | 8 => {
                 if present > 0 {
@@ -183,7 +226,10 @@ impl<T: Value> Column<T> {
                 self.cells.push(None);
                 continue;
             }
-            let value = if from_dictionary {
+            let value = if truths && !from_dictionary {
+                let truth = indices.next().ok_or_else(short)? == 1;
+                T::truth(truth).ok_or_else(|| Fault::new("bytes", "truths"))?
+            } else if from_dictionary {
                 let index = indices.next().ok_or_else(short)?;
                 *dictionary.get(index as usize).ok_or_else(|| {
                     Fault::new(

@@ -15,6 +15,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use lerp_data::{Dataset, HubCache, ImageSet, Part, image_set_in};
+use proptest::prelude::*;
 
 /// A 32x32 image in which every place tells where it is: red grows to the right, green downwards, blue is `index`.
 pub fn upright(index: usize) -> Vec<u8> {
@@ -80,8 +81,8 @@ fn array(name: &[u8], class: u32, sizes: &[u32], kind: u32, body: &[u8]) -> Vec<
     element(14, &[element(6, &flags), element(5, &sizes), small, element(kind, body)].concat())
 }
 
-/// A MATLAB file of images `[32, 32, 3]` and labels as SVHN's, packed or not.
-pub fn mat(images: &[Vec<u8>], labels: &[f64], packed: bool, doubles: bool) -> Vec<u8> {
+/// A MATLAB file of images `[32, 32, 3]` and labels of a type by MATLAB's number, packed or not.
+pub fn mat(images: &[Vec<u8>], labels: &[f64], packed: bool, kind: u32) -> Vec<u8> {
     let mut x = Vec::new();
     for image in images {
         for channel in 0..3 {
@@ -92,12 +93,15 @@ pub fn mat(images: &[Vec<u8>], labels: &[f64], packed: bool, doubles: bool) -> V
     }
     let x = array(b"X", 9, &[32, 32, 3, images.len() as u32], 2, &x);
     let n = labels.len() as u32;
-    let y = if doubles {
-        let body: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
-        array(b"y", 6, &[n, 1], 9, &body)
-    } else {
-        array(b"y", 9, &[n, 1], 2, &labels.iter().map(|label| *label as u8).collect::<Vec<_>>())
+    let number = |label: &f64| match kind {
+        1 | 2 => vec![*label as i64 as u8],
+        3 | 4 => (*label as i16).to_le_bytes().to_vec(),
+        5 | 6 => (*label as i32).to_le_bytes().to_vec(),
+        7 => (*label as f32).to_le_bytes().to_vec(),
+        9 => label.to_le_bytes().to_vec(),
+        _ => (*label as i64).to_le_bytes().to_vec(),
     };
+    let y = array(b"y", 6, &[n, 1], kind, &labels.iter().flat_map(number).collect::<Vec<_>>());
     let mut bytes = vec![b' '; 124];
     bytes.extend([0, 1, b'I', b'M']);
     // An array that nobody wants, before the others.
@@ -173,6 +177,31 @@ pub struct Parquet {
     pub group: usize,
 }
 
+/// A column of labels as parquet has it: its name, the physical type, what it stands for, and the plain bytes of each row
+/// (of truths, 0 or 1).
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: &'static str,
+    pub kind: usize,
+    pub converted: Option<usize>,
+    pub rows: Vec<Vec<u8>>,
+}
+
+impl Column {
+    pub fn new(name: &'static str, kind: usize, rows: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self { name, kind, converted: None, rows: rows.into_iter().collect() }
+    }
+
+    pub fn texts(name: &'static str, rows: &[&str]) -> Self {
+        let text = |text: &&str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+        Self { converted: Some(0), ..Self::new(name, 6, rows.iter().map(text)) }
+    }
+
+    pub fn integers(name: &'static str, rows: &[i64]) -> Self {
+        Self::new(name, 2, rows.iter().map(|row| row.to_le_bytes().to_vec()))
+    }
+}
+
 /// Thrift's compact protocol: fields of a structure by number, in order.
 #[derive(Default)]
 struct Structure {
@@ -234,7 +263,7 @@ impl Parquet {
     }
 
     /// Pages of one column chunk: plain values, each with its definition level at the top.
-    fn chunk(self, values: &[Vec<u8>], level: u8) -> Vec<u8> {
+    fn chunk(self, values: &[Vec<u8>], level: u8, kind: usize) -> Vec<u8> {
         let page = |header: Structure, kind: usize, unpacked: usize, body: &[u8]| {
             let head = Structure::default().int(1, kind).int(2, unpacked).int(3, body.len());
             let id = [5, 0, 7, 8][kind];
@@ -242,7 +271,11 @@ impl Parquet {
         };
         let n = values.len();
         let (mut bytes, mut data, mut encoding) = (Vec::new(), values.concat(), 0);
-        if self.dictionary {
+        if kind == 0 {
+            // A bit each.
+            data =
+                data.chunks(8).map(|eight| eight.iter().rev().fold(0, |byte, bit| byte << 1 | bit)).collect();
+        } else if self.dictionary {
             let packed = self.pack(&data);
             bytes.extend(page(Structure::default().int(1, n).int(2, 0), 2, data.len(), &packed));
             // Every value its own entry, its index a run of one.
@@ -270,21 +303,25 @@ impl Parquet {
 
     /// A file in the hub's layout: `name{bytes, path}` and, if there are labels, `label`.
     pub fn file(self, name: &str, images: &[Vec<u8>], labels: Option<&[i64]>) -> Vec<u8> {
+        let columns: Vec<Column> =
+            labels.map(|labels| Column::integers("label", labels)).into_iter().collect();
+        self.file_of(name, images, &columns, "")
+    }
+
+    /// The same with columns of any kind, and what the hub's library notes of them.
+    pub fn file_of(self, name: &str, images: &[Vec<u8>], others: &[Column], notes: &str) -> Vec<u8> {
         let mut bytes = b"PAR1".to_vec();
         let mut groups = Vec::new();
         let size = self.group.max(1);
         for (index, images) in images.chunks(size).enumerate() {
             let array = |value: &[u8]| [(value.len() as u32).to_le_bytes().to_vec(), value.to_vec()].concat();
             let mut columns = vec![
-                (self.chunk(&images.iter().map(|image| array(image)).collect::<Vec<_>>(), 2), 6),
-                (self.chunk(&images.iter().map(|_| array(b"a.png")).collect::<Vec<_>>(), 2), 6),
+                (self.chunk(&images.iter().map(|image| array(image)).collect::<Vec<_>>(), 2, 6), 6),
+                (self.chunk(&images.iter().map(|_| array(b"a.png")).collect::<Vec<_>>(), 2, 6), 6),
             ];
-            if let Some(labels) = labels {
-                let labels = &labels[index * size..][..images.len()];
-                columns.push((
-                    self.chunk(&labels.iter().map(|l| l.to_le_bytes().to_vec()).collect::<Vec<_>>(), 1),
-                    2,
-                ));
+            for column in others {
+                let rows = &column.rows[index * size..][..images.len()];
+                columns.push((self.chunk(rows, 1, column.kind), column.kind));
             }
             let mut chunks = Vec::new();
             for (chunk, kind) in columns {
@@ -297,14 +334,20 @@ impl Parquet {
         }
         let leaf = |name: &str, kind| Structure::default().int(1, kind).int(3, 1).text(4, name);
         let mut schema = vec![
-            Structure::default().text(4, "schema").int(5, 1 + usize::from(labels.is_some())),
+            Structure::default().text(4, "schema").int(5, 1 + others.len()),
             Structure::default().int(3, 1).text(4, name).int(5, 2),
             leaf("bytes", 6),
             leaf("path", 6),
         ];
-        schema.extend(labels.map(|_| leaf("label", 2)));
-        let footer =
-            Structure::default().int(1, 1).list(2, schema).int(3, images.len()).list(4, groups).end();
+        schema.extend(others.iter().map(|column| {
+            let leaf = leaf(column.name, column.kind);
+            if let Some(converted) = column.converted { leaf.int(6, converted) } else { leaf }
+        }));
+        let mut footer = Structure::default().int(1, 1).list(2, schema).int(3, images.len()).list(4, groups);
+        if !notes.is_empty() {
+            footer = footer.list(5, vec![Structure::default().text(1, "huggingface").text(2, notes)]);
+        }
+        let footer = footer.end();
         bytes.extend(&footer);
         bytes.extend((footer.len() as u32).to_le_bytes());
         bytes.extend(b"PAR1");
@@ -350,4 +393,23 @@ pub fn write_mnist(folder: &Path, packed: bool) {
         put(&place.join(format!("{part}-images-idx3-ubyte{tail}")), &end(idx(&[n.into(), 28, 28], &images)));
         put(&place.join(format!("{part}-labels-idx1-ubyte{tail}")), &end(idx(&[n.into()], &labels)));
     }
+}
+
+/// A file, cut off and with some bytes changed.
+pub fn spoil(bytes: &[u8], keep: f64, changes: &[(f64, u8)]) -> Vec<u8> {
+    let mut bytes = bytes[..(bytes.len() as f64 * keep) as usize].to_vec();
+    for (place, value) in changes {
+        let place = (bytes.len() as f64 * place) as usize;
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte = *value;
+        }
+    }
+    bytes
+}
+
+pub fn spoiled() -> impl Strategy<Value = (f64, Vec<(f64, u8)>)> {
+    let keep = prop_oneof![3 => Just(1.0), 1 => 0.0..1.0];
+    // Half of the changes where files keep their sizes: at the beginning and at the end.
+    let place = prop_oneof![0.0..1.0, 0.0..0.02, 0.9..1.0];
+    (keep, prop::collection::vec((place, any::<u8>()), 0..6))
 }

@@ -1,5 +1,7 @@
 //! A canvas for figures, measured in units of the SVG, and both file formats.
 
+use std::borrow::Cow;
+
 use plotters::{
     coord::Shift,
     element::DashedPathElement,
@@ -9,10 +11,11 @@ use plotters::{
         text_anchor::{HPos, Pos, VPos},
     },
 };
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
     Error, Result,
-    style::{Drawing, FONT, Look, font, png},
+    style::{Drawing, FONT, Look, font, in_font, png},
 };
 
 /// Steps of the SVG's coordinates in a unit: plotters has whole ones only, in which curves would be stairs.
@@ -138,20 +141,29 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         }
     }
 
+    /// Words as this format can show them, and their size: a reader of the SVG has fonts for any, the PNG has ours.
+    fn lettered<'w>(&self, words: &'w str, size: f64) -> (Cow<'w, str>, f64) {
+        let shown = if self.vector { Cow::Borrowed(words) } else { in_font(words) };
+        let room = words.width().max(1) as f64 / shown.width().max(1) as f64;
+        (shown, size * room.min(1.0))
+    }
+
     /// Words of a size in units.
     pub fn text(&self, words: &str, size: f64, at: Point, side: Side) -> Result<()> {
+        let (words, size) = self.lettered(words, size);
         let style = font(size, self.scale).pos(side.pos());
         // In pixels plotters counts the room of accents in when it finds the middle.
         let down = if self.vector || matches!(side, Side::Above | Side::Below) { 0.0 } else { 0.1 * size };
-        self.area.draw_text(words, &style, self.at((at.0, at.1 + down))).map_err(Error::draw(self.what))
+        self.area.draw_text(&words, &style, self.at((at.0, at.1 + down))).map_err(Error::draw(self.what))
     }
 
     /// Words that run upwards, their middle at a point.
     pub fn upright(&self, words: &str, size: f64, at: Point) -> Result<()> {
+        let (words, size) = self.lettered(words, size);
         let style = font(size, self.scale)
             .transform(FontTransform::Rotate270)
             .pos(Pos::new(HPos::Center, VPos::Center));
-        self.area.draw_text(words, &style, self.at(at)).map_err(Error::draw(self.what))
+        self.area.draw_text(&words, &style, self.at(at)).map_err(Error::draw(self.what))
     }
 }
 

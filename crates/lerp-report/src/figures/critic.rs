@@ -1,7 +1,5 @@
 //! What the critic believes: its estimate of α against the true one, over training.
 
-use std::collections::BTreeMap;
-
 use plotters::prelude::DrawingBackend;
 
 use super::{
@@ -15,7 +13,7 @@ use crate::{
     conditions::Selection,
     set::Set,
     style::{Look, shade},
-    summary::{Group, Sweep},
+    summary::{Group, Spread, Sweep},
 };
 
 /// True values of α there are, and the steps between 0 and 1 that they are counted in.
@@ -32,6 +30,11 @@ fn metric(i: usize) -> String {
     format!("eval/critic_alpha_{i}")
 }
 
+/// Whether `metric` is drawn here.
+pub fn draws(metric: &str) -> bool {
+    (0..VALUES).any(|i| self::metric(i) == metric)
+}
+
 /// The estimates of one configuration's critic.
 struct Panel {
     heading: String,
@@ -42,16 +45,9 @@ struct Panel {
 impl Panel {
     fn of(group: &Group) -> Self {
         let curve = |i: usize| {
-            let mut at: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-            let metric = metric(i);
-            for row in group.runs.iter().flat_map(|loaded| loaded.metrics.series(&metric)) {
-                at.entry(row.samples).or_default().extend(Some(row.value).filter(|v| v.is_finite()));
-            }
-            let mean = |values: Vec<f64>| {
-                let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-                (!values.is_empty()).then_some([mean; 3])
-            };
-            let points: Vec<_> = at.into_iter().map(|(x, values)| (x as f64, mean(values))).collect();
+            let curve = group.curves.get(&*metric(i)).into_iter().flatten();
+            let mean = |spread: &Spread| spread.range(1.0).map(|[_, mean, _]| [mean; 3]);
+            let points: Vec<_> = curve.map(|(samples, spread)| (*samples as f64, mean(spread))).collect();
             pieces(&points)
         };
         Self { heading: group.label.clone(), curves: (0..VALUES).map(curve).collect() }
@@ -67,11 +63,7 @@ impl Panel {
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
-    let all: Vec<&Group> = match set {
-        None => sweep.on_lines().collect(),
-        Some(set) => sweep.on(set).collect(),
-    };
-    let all = all.into_iter().map(|group| (group, Panel::of(group)));
+    let all = sweep.shown(set).into_iter().map(|group| (group, Panel::of(group)));
     let (groups, panels): (Vec<&Group>, Vec<Panel>) =
         all.filter(|(_, panel)| panel.points().next().is_some()).unzip();
     if groups.is_empty() {

@@ -1,9 +1,8 @@
 //! Learning curves against training samples: mean distance and mean smoothness on lines, classifier accuracy and
 //! reconstruction error on image sets.
 
-use std::collections::BTreeMap;
-
 use plotters::prelude::DrawingBackend;
+use unicode_width::UnicodeWidthStr;
 
 use super::{
     Drawn,
@@ -13,7 +12,7 @@ use super::{
 use crate::{
     Result,
     conditions::Selection,
-    images::{CLASSIFIER, ERROR},
+    images::{CLASSIFIER, ERROR, of_one_class},
     set::Set,
     style::{Drawing, Look, fit, looks},
     summary::{Group, Sweep},
@@ -32,6 +31,12 @@ const TOP: f64 = 14.0;
 const RIGHT: f64 = 18.0;
 
 const DISTANCE: &str = "eval/mean_distance";
+const SMOOTHNESS: &str = "eval/mean_smoothness";
+
+/// Whether `metric` is drawn here.
+pub fn draws(metric: &str) -> bool {
+    [DISTANCE, SMOOTHNESS, CLASSIFIER, ERROR].contains(&metric)
+}
 
 /// Where the axis of smoothness ends: no line turns this unevenly, but images that are not lines yet may seem to.
 const MOST: f64 = 1.5;
@@ -41,10 +46,10 @@ const MOST: f64 = 1.5;
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let selection = sweep.lines();
+    let selection = Selection { groups: sweep.shown(None) };
     let panels = vec![
         Panel::new(&selection, DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic),
-        Panel::new(&selection, "eval/mean_smoothness", "mean smoothness", 1.0, Kind::FromZero { most: MOST }),
+        Panel::new(&selection, SMOOTHNESS, "mean smoothness", 1.0, Kind::FromZero { most: MOST }),
     ];
     if panels[0].is_empty() {
         return Ok(None);
@@ -64,10 +69,13 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
-    let selection = Selection { groups: sweep.on(set).collect() };
+    let selection = Selection { groups: sweep.shown(Some(set)) };
     let accuracy = Panel::new(&selection, CLASSIFIER, "classifier accuracy, %", 100.0, Kind::Percent);
     let error = Panel::new(&selection, ERROR, "reconstruction error (MSE), ×10⁻³", 1e3, Kind::Logarithmic);
-    let panels: Vec<Panel> = [accuracy, error].into_iter().filter(|panel| !panel.is_empty()).collect();
+    let mut panels: Vec<Panel> = [accuracy, error].into_iter().filter(|panel| !panel.is_empty()).collect();
+    if of_one_class(sweep, set) {
+        panels.retain(|panel| panel.kind != Kind::Percent);
+    }
     let accuracy = "Accuracy of the single-layer classifier trained beside (higher is better)";
     let error = "mean squared error of reconstructions (logarithmic; lower is better)";
     let what = match panels.as_slice() {
@@ -165,21 +173,10 @@ struct Curve {
 impl Curve {
     /// A seed whose value is undefined at a point is left out of it.
     fn of(group: &Group, metric: &str, factor: f64) -> Self {
-        let mut at: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-        for loaded in &group.runs {
-            for row in loaded.metrics.series(metric) {
-                let values = at.entry(row.samples).or_default();
-                values.extend(Some(row.value * factor).filter(|value| value.is_finite()));
-            }
-        }
-        let seeds = at.values().map(Vec::len).max().unwrap_or(0);
-        let point = |(samples, values): (u64, Vec<f64>)| {
-            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-            (samples as f64, (!values.is_empty()).then_some([low, mean, high]))
-        };
-        Self { points: at.into_iter().map(point).collect(), seeds }
+        let curve = group.curves.get(metric).into_iter().flatten();
+        let points: Vec<_> =
+            curve.clone().map(|(samples, spread)| (*samples as f64, spread.range(factor))).collect();
+        Self { points, seeds: curve.map(|(_, spread)| spread.count).max().unwrap_or(0) }
     }
 }
 
@@ -196,7 +193,7 @@ impl Curves {
     }
 
     fn columns(&self) -> usize {
-        let longest = self.legend.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+        let longest = self.legend.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
         match longest {
             _ if !self.below() => 1,
             0..=12 => 3,

@@ -1,7 +1,7 @@
 //! Figure 3: each variant's interpolation between two lines, under the true one; and each variant's by itself.
 
 use lerp_data::draw_line;
-use lerp_train::FIGURE_3_ANGLES;
+use lerp_train::{FIGURE_3_ANGLES, Run};
 
 use super::{
     Drawn,
@@ -9,7 +9,7 @@ use super::{
     source::unfinished,
 };
 use crate::{
-    Error, Result,
+    Result,
     conditions::{Selection, model_seeds},
     summary::{Group, Loaded, Sweep},
 };
@@ -20,15 +20,26 @@ const WHAT: &str = "figure 3";
 /// yet.
 ///
 /// # Errors
-/// If an interpolation is damaged or the figure cannot be drawn.
+/// If the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<Drawn<'a>>> {
     let (mut rows, mut shown) = (Vec::new(), Vec::new());
-    for group in sweep.on_lines().filter(|g| only.is_none_or(|(variant, _)| g.cell().variant == variant)) {
-        if let Some((loaded, strip)) = drawn(group)? {
+    let chosen = |group: &&Group| only.is_none_or(|(variant, _)| group.cell().variant == variant);
+    for group in sweep.shown(None).into_iter().filter(chosen) {
+        if let Some((loaded, strip)) = drawn(group) {
             rows.push((group.label.clone(), strip));
             shown.push((group, loaded));
         }
     }
+    // Those of another size than the first cannot stand beside it.
+    let size = rows.first().map(|(_, strip): &(String, Strip)| (strip.count, strip.side));
+    let fits: Vec<bool> = rows.iter().map(|(_, strip)| Some((strip.count, strip.side)) == size).collect();
+    for ((_, loaded), _) in shown.iter().zip(&fits).filter(|(_, fits)| !**fits) {
+        loaded.complain(&"its interpolation is of another size than those above it");
+    }
+    let mut places = fits.iter();
+    rows.retain(|_| places.next().copied().unwrap_or(false));
+    let mut places = fits.iter();
+    shown.retain(|_| places.next().copied().unwrap_or(false));
     let Some((count, side)) = rows.first().map(|(_, strip)| (strip.count, strip.side)) else {
         return Ok(None);
     };
@@ -54,26 +65,22 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
 }
 
 /// The row of a configuration, and the run it is of.
-fn drawn(group: &Group) -> Result<Option<(&Loaded, Strip)>> {
-    for loaded in group.preferred() {
+fn drawn(group: &Group) -> Option<(&Loaded, Strip)> {
+    group.preferred().find_map(|loaded| {
         // The first pair is Figure 3's.
-        let Some(images) = loaded.run.interpolation()? else { continue };
-        let &[count, side, width, 1] = images.dims() else {
-            return Err(not_lines(loaded));
+        let images = loaded.look(Run::interpolation)?;
+        let (&[count, side, width, 1], Ok(values)) =
+            (images.dims(), images.flatten_all().and_then(|images| images.to_vec1::<f32>()))
+        else {
+            loaded.complain(&"the images that it has saved are not of lines");
+            return None;
         };
         if side != width {
-            return Err(not_lines(loaded));
+            loaded.complain(&"the images that it has saved are not of lines");
+            return None;
         }
-        let values = images.flatten_all().and_then(|images| images.to_vec1::<f32>());
-        let values = values.map_err(Error::draw(WHAT))?;
-        let strip = Strip::new(count, side, values.into_iter());
-        return Ok(Some((loaded, strip)));
-    }
-    Ok(None)
-}
-
-fn not_lines(loaded: &Loaded) -> Error {
-    Error::draw(WHAT)(format!("the images that run {} has saved are not of lines", loaded.run.record.id))
+        Some((loaded, Strip::new(count, side, values.into_iter())))
+    })
 }
 
 /// The interpolation that a perfect model would draw: the line turns at an even pace.

@@ -15,15 +15,27 @@ mod source;
 mod speed;
 mod strips;
 
+use lerp_files::file_stem;
 use strips::Form;
 
 use crate::{
     Result,
     published::published,
-    set::{Set, plain},
+    set::Set,
     style::Drawing,
     summary::{Group, Sweep},
 };
+
+/// Bytes of the name of a figure's files without its ending.
+const MOST_FILE: usize = 200;
+
+/// Bytes of settings in the name of a figure.
+const MOST_SETTINGS: usize = 80;
+
+/// Whether a figure draws the values of `metric` over training.
+pub fn draws(metric: &str) -> bool {
+    curves::draws(metric) || critic::draws(metric)
+}
 
 /// A figure that was drawn.
 #[derive(Debug)]
@@ -124,14 +136,34 @@ impl<'a> Figure<'a> {
     /// The name of its files.
     pub fn file(&self) -> String {
         let numbered = self.name.starts_with(|c: char| c.is_ascii_digit());
-        if numbered { format!("figure{}", self.name) } else { self.name.clone() }
+        // Whatever a variant is called, it stays a name in this folder.
+        file_stem(&if numbered { format!("figure{}", self.name) } else { self.name.clone() }, MOST_FILE)
     }
 
     /// Draws it; none if the data are missing.
     ///
     /// # Errors
-    /// If a run's file is damaged or the figure cannot be drawn.
+    /// If the figure cannot be drawn.
     pub fn draw(&self, sweep: &'a Sweep) -> Result<Option<Drawn<'a>>> {
+        let drawn = self.drawn(sweep)?;
+        Ok(drawn.map(|drawn| Drawn { caption: drawn.caption + &self.not_shown(sweep), ..drawn }))
+    }
+
+    /// A sentence about configurations that it leaves out because they are too many.
+    fn not_shown(&self, sweep: &Sweep) -> String {
+        match &self.shows {
+            Shows::Cases(_) | Shows::Samples(..) => String::new(),
+            Shows::Lines(_) | Shows::LinesCurves | Shows::Paths | Shows::Turns => sweep.not_shown(None),
+            Shows::Strips(set, _) | Shows::Curves(set) => sweep.not_shown(Some(set)),
+            Shows::Norms(set) | Shows::Critic(set) => sweep.not_shown(set.as_ref()),
+            Shows::Speed => {
+                let sets = sweep.sets().into_iter().map(Some).chain([None]);
+                sets.map(|set| sweep.not_shown(set)).find(|said| !said.is_empty()).unwrap_or_default()
+            }
+        }
+    }
+
+    fn drawn(&self, sweep: &'a Sweep) -> Result<Option<Drawn<'a>>> {
         match &self.shows {
             Shows::Cases(letter) => cases::draw(*letter),
             Shows::Lines(only) => figure3::draw(sweep, *only),
@@ -200,7 +232,7 @@ fn strips<'a>(sweep: &Sweep, numbered: bool) -> Vec<Figure<'a>> {
 fn samples(sweep: &Sweep) -> Vec<Figure<'_>> {
     const WITH_PRIOR: [&str; 2] = ["vae", "aae"];
     let mut all: Vec<Figure> = Vec::new();
-    for group in &sweep.groups {
+    for group in sweep.groups.iter().filter(|group| group.shown) {
         let variant = group.cell().variant.as_str();
         if !(WITH_PRIOR.contains(&variant) || samples::has(group)) {
             continue;
@@ -213,7 +245,10 @@ fn samples(sweep: &Sweep) -> Vec<Figure<'_>> {
         if five {
             name = "5".into();
         } else if !group.telling.is_empty() {
-            name = format!("{name}-{}", plain(&group.telling.replace(", ", "-")));
+            name = format!(
+                "{name}-{}",
+                file_stem(&group.telling.replace(", ", "-").replace('=', "-"), MOST_SETTINGS)
+            );
         }
         all.push(Figure::new(name, Shows::Samples(Some(group), five.then_some("5"))));
     }

@@ -1,6 +1,7 @@
 //! Small multiples: a column for each configuration, rows with an axis in common.
 
 use plotters::prelude::DrawingBackend;
+use unicode_width::UnicodeWidthStr;
 
 use super::{
     canvas::{Canvas, Draw, Side, both},
@@ -155,7 +156,7 @@ pub fn wrapped(words: &str, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+            Some(line) if line.width() + 1 + word.width() <= most => {
                 line.push(' ');
                 line.push_str(word);
             }

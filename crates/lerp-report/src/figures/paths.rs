@@ -2,7 +2,7 @@
 //! of its turns, the norm of the latent.
 
 use lerp_eval::unwrap;
-use lerp_train::Profile;
+use lerp_train::{Profile, Run};
 
 use super::{
     Drawn,
@@ -20,6 +20,8 @@ use crate::{
 
 /// Radians; a line that turns less than this does not turn.
 const SMALLEST_TURN: f64 = 1e-4;
+/// Runs of a configuration that are taken together: of more than these nothing else would be seen.
+const MOST_RUNS: usize = 20;
 /// Below this distances are not told apart, ×10⁻³.
 const FLOOR: f64 = 1e-3;
 
@@ -36,21 +38,21 @@ struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    fn read(group: &'a Group) -> Result<Self> {
+    fn read(group: &'a Group) -> Self {
         let (norm, distance, angle) = (vec![], vec![], vec![]);
         let mut pool = Self { group, runs: vec![], norm, distance, angle };
         let finished = group.done().count();
         for (i, loaded) in group.preferred().enumerate() {
-            if i >= finished && !pool.runs.is_empty() {
+            if pool.runs.len() == MOST_RUNS || (i >= finished && !pool.runs.is_empty()) {
                 break;
             }
-            let Some(paths) = loaded.run.paths()? else { continue };
+            let Some(paths) = loaded.look(Run::paths) else { continue };
             pool.runs.push(loaded);
             pool.norm.extend(rows(&paths.norm));
             pool.distance.extend(paths.distance.iter().flat_map(rows));
             pool.angle.extend(paths.angle.iter().flat_map(rows));
         }
-        Ok(pool)
+        pool
     }
 }
 
@@ -65,13 +67,13 @@ struct Pools<'a> {
 }
 
 impl<'a> Pools<'a> {
-    fn read(groups: impl Iterator<Item = &'a Group>, has: impl Fn(&Pool) -> bool) -> Result<Self> {
+    fn read(groups: Vec<&'a Group>, has: impl Fn(&Pool) -> bool) -> Self {
         let (mut pools, mut without) = (Vec::new(), Vec::new());
         for group in groups {
-            let pool = Pool::read(group)?;
+            let pool = Pool::read(group);
             if has(&pool) { pools.push(pool) } else { without.push(group.label.as_str()) }
         }
-        Ok(Self { pools, without })
+        Self { pools, without }
     }
 
     /// The figure of these rows, if there is anything to show.
@@ -84,7 +86,14 @@ impl<'a> Pools<'a> {
         let shown: Vec<(&Group, &Loaded)> =
             self.pools.iter().flat_map(|pool| pool.runs.iter().map(|run| (pool.group, *run))).collect();
         let several = self.pools.iter().any(|pool| pool.runs.len() > 1);
-        let together = if several { " Runs that differ in the seed alone are taken together." } else { "" };
+        let cut = self.pools.iter().any(|pool| pool.group.runs.len() > MOST_RUNS);
+        let together = match (several, cut) {
+            (true, true) => &format!(
+                " Runs that differ in the seed alone are taken together, at most {MOST_RUNS} of them."
+            ),
+            (true, false) => " Runs that differ in the seed alone are taken together.",
+            (false, _) => "",
+        };
         let without = match self.without.as_slice() {
             [] => String::new(),
             names => format!(" Without saved paths: {}.", names.join(", ")),
@@ -186,9 +195,10 @@ fn turning(pools: &Pools, of: fn(&[f64]) -> Option<Vec<f64>>) -> (Vec<Vec<Vec<f6
 /// Angle and distance of the nearest line along the way; none if no run has saved them.
 ///
 /// # Errors
-/// If a file is damaged or the figure cannot be drawn.
+/// If the figure cannot be drawn.
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let pools = Pools::read(sweep.on_lines(), |pool| !pool.angle.is_empty() && !pool.distance.is_empty())?;
+    let has = |pool: &Pool| !pool.angle.is_empty() && !pool.distance.is_empty();
+    let pools = Pools::read(sweep.shown(None), has);
     let (angles, still) = turning(&pools, progress);
     let (progress, drawn) = cells(&angles, 0.0, 1.0, "no line turns");
     let shown = lowest(&drawn, -0.05).max(-0.5)..highest(&drawn, 1.05).min(1.5);
@@ -220,9 +230,9 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 /// The pace of the line's turns; none if no run has saved it.
 ///
 /// # Errors
-/// If a file is damaged or the figure cannot be drawn.
+/// If the figure cannot be drawn.
 pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let pools = Pools::read(sweep.on_lines(), |pool| !pool.angle.is_empty())?;
+    let pools = Pools::read(sweep.shown(None), |pool| !pool.angle.is_empty());
     let (rows, still) = turning(&pools, turns);
     let steps = pools.pools.first().and_then(|pool| pool.angle.first()).map_or(15, |row| row.len() - 1);
     let even = 1.0 / steps.max(1) as f64;
@@ -252,13 +262,9 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 /// The norm of the latent along the way, on lines or on an image set; none if no run has saved it.
 ///
 /// # Errors
-/// If a file is damaged or the figure cannot be drawn.
+/// If the figure cannot be drawn.
 pub fn norms<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
-    let groups: Vec<&Group> = match set {
-        None => sweep.on_lines().collect(),
-        Some(set) => sweep.on(set).collect(),
-    };
-    let pools = Pools::read(groups.into_iter(), |pool| !pool.norm.is_empty())?;
+    let pools = Pools::read(sweep.shown(set), |pool| !pool.norm.is_empty());
     let rows: Vec<Vec<Vec<f64>>> =
         pools.pools.iter().map(|pool| pool.norm.iter().filter_map(|row| relative(row)).collect()).collect();
     let (cells, drawn) = cells(&rows, 0.0, 1.0, "undefined");

@@ -2,6 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use plotters::prelude::{DrawingBackend, RGBColor};
+use unicode_width::UnicodeWidthStr;
 
 use super::canvas::{Canvas, Draw, Side, both};
 use crate::{
@@ -103,7 +104,7 @@ impl Picture {
 
     /// Room for names.
     fn left(&self) -> usize {
-        let longest = self.rows.iter().map(|(name, _)| name.chars().count()).max();
+        let longest = self.rows.iter().map(|(name, _)| name.width()).max();
         longest.map_or(BOTTOM, |longest| 24 + 11 * longest.min(LONGEST))
     }
 

@@ -1,6 +1,7 @@
 //! Figure 5 and its like: images that a variant with a prior decodes from draws of it.
 
 use candle_core::Tensor;
+use lerp_train::Run;
 
 use super::{
     Drawn,
@@ -29,12 +30,18 @@ pub fn has(group: &Group) -> bool {
 /// Draws the samples of a configuration; none if it has none.
 ///
 /// # Errors
-/// If they are damaged or the figure cannot be drawn.
+/// If the figure cannot be drawn.
 pub fn draw<'a>(group: &'a Group, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
     for loaded in group.preferred() {
-        let Some(images) = loaded.run.samples()? else { continue };
+        let Some(images) = loaded.look(Run::samples) else { continue };
         let range = group.set.as_ref().map_or(1.0, crate::set::Set::range);
-        let (drawing, count) = picture(&images, range)?;
+        let (drawing, count) = match picture(&images, range) {
+            Ok(picture) => picture,
+            Err(error) => {
+                loaded.complain(&error);
+                continue;
+            }
+        };
         let caption = caption(group, loaded, number_of_figure, count, range);
         return Ok(Some(Drawn { caption, drawing: drawing.draw()?, shows: vec![group] }));
     }

@@ -1,6 +1,7 @@
 //! How many samples a second each variant trains on.
 
 use plotters::prelude::DrawingBackend;
+use unicode_width::UnicodeWidthStr;
 
 use super::{
     Drawn,
@@ -48,8 +49,8 @@ fn rates(group: &Group) -> Option<[f64; 3]> {
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let mut places: Vec<(String, Vec<&Group>)> = vec![("Lines".into(), sweep.on_lines().collect())];
-    places.extend(sweep.sets().into_iter().map(|set| (set.name(), sweep.on(set).collect())));
+    let mut places: Vec<(String, Vec<&Group>)> = vec![("Lines".into(), sweep.shown(None))];
+    places.extend(sweep.sets().into_iter().map(|set| (set.name(), sweep.shown(Some(set)))));
     let (mut blocks, mut shows) = (Vec::new(), Vec::new());
     for (title, groups) in places {
         let bar = |(group, look): (&&Group, Look)| {
@@ -96,7 +97,7 @@ impl Speed {
     /// Room for names.
     fn left(&self) -> f64 {
         let bars = self.blocks.iter().flat_map(|block| &block.bars);
-        let longest = bars.map(|bar| bar.label.chars().count()).max().unwrap_or(0);
+        let longest = bars.map(|bar| bar.label.width()).max().unwrap_or(0);
         24.0 + 9.2 * longest.min(LONGEST) as f64
     }
 }

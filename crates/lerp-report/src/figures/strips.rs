@@ -36,23 +36,24 @@ pub struct Form {
 /// Draws the strips of `set`, and says what they show; none if no run has any yet.
 ///
 /// # Errors
-/// If a run's strips are damaged or the figure cannot be drawn.
+/// If the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: Form) -> Result<Option<Drawn<'a>>> {
     let mut rows: Vec<(&Group, &Loaded, Strips)> = Vec::new();
-    for group in sweep.on(set) {
-        for loaded in group.preferred() {
-            if let Some(strips) = Strips::read(&loaded.run, set.range())? {
-                rows.push((group, loaded, strips));
-                break;
-            }
+    for group in sweep.shown(Some(set)) {
+        let read = |loaded: &'a Loaded| Some((loaded, loaded.look(|run| Strips::read(run, set.range()))?));
+        if let Some((loaded, strips)) = group.preferred().find_map(read) {
+            rows.push((group, loaded, strips));
         }
     }
+    let Some(size) = rows.first().map(|(.., strips)| strips.size) else { return Ok(None) };
+    rows.retain(|(_, loaded, strips)| {
+        let fits = strips.size == size;
+        if !fits {
+            loaded.complain(&"its interpolations are of another size or number than those above them");
+        }
+        fits
+    });
     let Some((_, _, first)) = rows.first() else { return Ok(None) };
-    if let Some((group, ..)) = rows.iter().find(|(.., strips)| strips.size != first.size) {
-        let problem =
-            format!("the images of {} are of another size or number than those above", group.name());
-        return Err(Error::draw(WHAT)(problem));
-    }
     let pairs = form.pairs.unwrap_or(first.size.pairs).min(first.size.pairs);
     let drawing = picture(&rows, pairs)?.draw()?;
     let shows = rows.iter().map(|(group, ..)| *group).collect();
@@ -128,22 +129,21 @@ struct Strips {
 
 impl Strips {
     /// Those of `run`, values from minus to plus `range` as bytes; none before its first evaluation.
-    fn read(run: &Run, range: f32) -> Result<Option<Self>> {
+    fn read(run: &Run, range: f32) -> lerp_train::Result<Option<Self>> {
         let Some(strips) = run.strips()? else { return Ok(None) };
         let (Some((left, right)), &[pairs, positions, height, width, channels]) =
             (&strips.ends, strips.images.dims())
         else {
             let problem = "holds interpolations without their test images, which are no strips; delete its run to redo it";
-            return Err(Error::bad_file(&run.dir.join("interpolation.safetensors"), problem.into()));
+            let path = run.dir.join("interpolation.safetensors");
+            return Err(lerp_train::Error::BadFile { path, problem: problem.into() });
         };
         let size = Size { pairs, positions, height, width, channels };
         let bytes = |tensor: &Tensor| -> candle_core::Result<Vec<u8>> {
             let values = tensor.flatten_all()?.to_vec1::<f32>()?;
             Ok(values.into_iter().map(|v| byte(v, range)).collect())
         };
-        let read =
-            || Ok(Self { size, left: bytes(left)?, right: bytes(right)?, images: bytes(&strips.images)? });
-        read().map(Some).map_err(|e: candle_core::Error| Error::draw(WHAT)(e))
+        Ok(Some(Self { size, left: bytes(left)?, right: bytes(right)?, images: bytes(&strips.images)? }))
     }
 }
 

@@ -96,6 +96,7 @@ impl Kind {
     fn sets(self, sweep: &Sweep) -> Vec<Set> {
         let belongs = |set: &&Set| match self {
             Self::Error => true,
+            _ if of_one_class(sweep, set) => false,
             Self::Clusters => {
                 sweep.on(set).any(|group| group.cell().cluster_restarts.is_some() || group.has(CLUSTERS))
             }
@@ -114,6 +115,13 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// Whether all images of a set are of one class, so that every classifier is right. A classifier of several has a loss.
+pub fn of_one_class(sweep: &Sweep, set: &Set) -> bool {
+    let loss = |loaded: &Loaded| loaded.final_value("final/probe_loss");
+    let mut losses = sweep.on(set).flat_map(|group| group.done()).filter_map(loss).peekable();
+    losses.peek().is_some() && losses.all(|loss| loss == 0.0)
 }
 
 /// On how many test images a metric of a run was measured: at evaluations they may be fewer than at its end.
@@ -146,6 +154,8 @@ pub struct Images<'a> {
     variants: Vec<(String, String)>,
     /// How the configurations of each row stand to the best.
     standings: Vec<Standings<'a>>,
+    /// The best mean of each row, and whether it is one of several.
+    winners: Vec<Option<(f64, bool)>>,
     /// For a terminal: no intervals, no deviations of the paper's, no rows that no sweep has.
     brief: bool,
 }
@@ -173,12 +183,14 @@ impl<'a> Images<'a> {
             for group in sweeps.iter().flat_map(|(_, sweep)| sweep.on(set)) {
                 let variant = &group.cell().variant;
                 if !variants.iter().any(|(known, _)| known == variant) {
-                    variants.push((variant.clone(), group.runs[0].run.record.title.clone()));
+                    variants.push((variant.clone(), group.title()));
                 }
             }
         }
-        let mut table = Self { kind, sweeps, sets, variants, standings: Vec::new(), brief };
+        let (standings, winners) = (Vec::new(), Vec::new());
+        let mut table = Self { kind, sweeps, sets, variants, standings, winners, brief };
         table.standings = table.all_standings();
+        table.winners = table.sets.iter().map(|set| table.winner(set)).collect();
         Some(table)
     }
 
@@ -351,6 +363,14 @@ impl<'a> Images<'a> {
         }
     }
 
+    /// The best mean of a row, and whether there are others.
+    fn winner(&self, set: &Set) -> Option<(f64, bool)> {
+        let rivals = self.sweeps.iter().flat_map(|(_, sweep)| sweep.on(set));
+        let means: Vec<f64> = rivals.filter_map(|g| g.estimate(self.kind.metric()).mean()).collect();
+        let better = if self.kind.accuracy() { f64::max } else { f64::min };
+        Some((means.iter().copied().reduce(better)?, means.len() > 1))
+    }
+
     /// A configuration's number; the best of ours in its row in bold, equal printed values being equally good.
     fn entry(&self, set: &Set, group: &Group, metric: &str) -> Entry {
         let estimate = group.estimate(metric);
@@ -366,12 +386,10 @@ impl<'a> Images<'a> {
             }
         };
         let Estimate::Known { mean, n, .. } = estimate else { return Entry::plain(text) };
-        let rivals = self.sweeps.iter().flat_map(|(_, sweep)| sweep.on(set));
-        let means: Vec<f64> = rivals.filter_map(|group| group.estimate(metric).mean()).collect();
-        let highest = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let lowest = means.iter().copied().fold(f64::INFINITY, f64::min);
-        let winner = if self.kind.accuracy() { highest } else { lowest };
-        let best = means.len() > 1 && self.kind.text(winner, n) == self.kind.text(mean, n);
+        let winner = self.sets.iter().position(|known| known == set).and_then(|place| self.winners[place]);
+        let best = winner.is_some_and(|(winner, of_several)| {
+            of_several && self.kind.text(winner, n) == self.kind.text(mean, n)
+        });
         let near = if best { "" } else { self.near(set, group) };
         let factor = if self.kind.accuracy() { 100.0 } else { 1e3 };
         Entry { best, ..Entry::number(text + near, mean * factor) }

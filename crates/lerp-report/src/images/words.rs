@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Images, Kind, RESTARTS, tested};
+use super::{Images, Kind, RESTARTS, of_one_class, tested};
 use crate::{
     conditions::Selection,
     published::published,
     summary::{Estimate, Group, Loaded, Sweep},
     table::source_note,
-    text::{count, thousands},
+    text::{MOST_NAMES, count, few, listed, names, numbers, thousands},
 };
 
 impl Images<'_> {
@@ -82,6 +82,7 @@ impl Images<'_> {
         for (_, sweep) in &self.sweeps {
             notes.extend(self.selection(sweep).missing());
             notes.extend(sweep.not_begun());
+            notes.extend(sweep.not_counted());
         }
         notes
     }
@@ -92,20 +93,31 @@ impl Images<'_> {
         notes.extend(self.verdict_notes());
         notes.extend(self.too_few_note());
         notes.extend(self.seed_note());
+        let mut undefined = Vec::new();
         for group in self.groups() {
             let done = group.done().count();
             if let Estimate::Known { n, .. } = group.estimate(self.kind.metric())
                 && n < group.done().filter(|l| l.final_value(self.kind.metric()).is_some()).count()
             {
                 let name = group.name();
-                notes.push(format!("{name}: undefined in {} and over {n} only.", count(done - n, "run")));
+                undefined.push(format!("{name}: undefined in {} and over {n} only.", count(done - n, "run")));
             }
         }
+        notes.extend(few(undefined, "configurations"));
         if self.kind == Kind::Fitted {
             notes.extend(unconverged(&self.groups()));
         }
         for (_, sweep) in &self.sweeps {
             notes.extend(self.data_notes(sweep));
+            if self.kind == Kind::Error {
+                notes.extend(self.sets.iter().filter(|set| of_one_class(sweep, set)).map(|set| {
+                    format!(
+                        "{}: all images are of one class, so that every classifier and clustering is right: Tables 2 and 3 \
+                         are left out.",
+                        set.name()
+                    )
+                }));
+            }
         }
         notes
     }
@@ -135,7 +147,7 @@ impl Images<'_> {
         let others: Vec<String> = counts
             .iter()
             .filter(|(n, _)| *n != usual)
-            .map(|(n, names)| format!("n={n} for {}", names.join(", ")))
+            .map(|(n, groups)| format!("n={n} for {}", names(groups)))
             .collect();
         let but = if others.is_empty() { String::new() } else { format!(", but {}", others.join("; ")) };
         Some(format!("Numbers with ± are over n={usual} runs{but}."))
@@ -206,16 +218,16 @@ fn test_images(selection: &Selection, metric: &str) -> String {
 fn unconverged(groups: &[&Group]) -> Option<String> {
     let of_group = |group: &&Group| {
         let early = |loaded: &&Loaded| loaded.final_value("final/probe_converged").is_some_and(|v| v < 0.5);
-        let seeds: Vec<String> =
-            group.done().filter(early).map(|loaded| loaded.run.record.cell.seed.to_string()).collect();
+        let seeds: Vec<u64> = group.done().filter(early).map(|loaded| loaded.run.record.cell.seed).collect();
         let most = group.done().filter(early).filter_map(|l| l.final_value("final/probe_iterations"));
         let most = most.fold(0.0, f64::max);
         let plural = if seeds.len() == 1 { "" } else { "s" };
         (!seeds.is_empty()).then(|| {
             let iterations = thousands(most as u64);
-            format!("{} (seed{plural} {}, after {iterations} iterations)", group.name(), seeds.join(", "))
+            format!("{} (seed{plural} {}, after {iterations} iterations)", group.name(), numbers(&seeds))
         })
     };
     let early: Vec<String> = groups.iter().filter_map(of_group).collect();
-    (!early.is_empty()).then(|| format!("Not converged, so perhaps too low: {}.", early.join("; ")))
+    (!early.is_empty())
+        .then(|| format!("Not converged, so perhaps too low: {}.", listed(&early, MOST_NAMES, "; ")))
 }

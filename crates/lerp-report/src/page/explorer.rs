@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{Device, Tensor};
 use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
-use lerp_train::{FIGURE_3_ANGLES, State, Strips};
+use lerp_train::{FIGURE_3_ANGLES, Run, State, Strips};
 use serde::Serialize;
 
 use crate::{
@@ -73,13 +73,14 @@ struct Row {
 /// The explorer of a sweep; none if no run has an interpolation yet.
 ///
 /// # Errors
-/// If the interpolations of a run are damaged.
+/// If images are not such as a variant makes.
 pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
     let mut sets = Vec::new();
-    let lines = (None, sweep.on_lines().collect::<Vec<_>>());
-    let images = sweep.sets().into_iter().map(|set| (Some(set), sweep.on(set).collect()));
+    let lines = (None, sweep.shown(None));
+    let images = sweep.sets().into_iter().map(|set| (Some(set), sweep.shown(Some(set))));
     for (set, groups) in [lines].into_iter().chain(images) {
         if let Some((mut view, sheet)) = view(set, &groups)? {
+            view.about += &sweep.not_shown(set);
             view.sprite = sheet.sprite()?;
             sets.push(view);
         }
@@ -88,20 +89,16 @@ pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
 }
 
 /// The interpolations of a configuration: of a finished run rather than one that is not, else of the first by seed.
-fn strips(group: &Group) -> lerp_train::Result<Option<(&Loaded, Strips)>> {
-    for loaded in group.preferred() {
-        if let Some(strips) = loaded.run.strips()? {
-            return Ok(Some((loaded, strips)));
-        }
-    }
-    Ok(None)
+fn strips(group: &Group) -> Option<(&Loaded, Strips)> {
+    let read = |loaded| Loaded::look(loaded, Run::strips).filter(|strips| strips.images.rank() == 5);
+    group.preferred().find_map(|loaded| Some((loaded, read(loaded)?)))
 }
 
 /// What there is to see of one dataset and size of latents, but for the sprite.
 fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View, SpriteSheet)>> {
     let mut all = Vec::new();
     for (group, look) in groups.iter().zip(looks(groups)) {
-        if let Some((loaded, strips)) = strips(group)? {
+        if let Some((loaded, strips)) = strips(group) {
             all.push((*group, hex(look.color), loaded, strips));
         }
     }

@@ -1,9 +1,12 @@
 //! The list of runs, and a page for each.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    io::{Read, Seek, SeekFrom},
+};
 
 use lerp_data::{Dataset, Lines};
-use lerp_train::State;
+use lerp_train::{Metrics, State};
 use serde::Serialize;
 
 use super::chart::{brief, chart};
@@ -16,10 +19,15 @@ use crate::{
 /// Lines of a log that a page shows.
 const LOG: usize = 40;
 
-/// A run on the page.
+/// Bytes at the end of a log that these are in.
+const LOG_BYTES: u64 = 1 << 16;
+
+/// A run in the list.
 #[derive(Debug, Serialize)]
 pub struct Row {
     id: String,
+    /// Where its page is.
+    href: String,
     /// The image set and size of latents; `Lines` on lines.
     dataset: String,
     variant: String,
@@ -35,11 +43,20 @@ pub struct Row {
     threads: usize,
     git: String,
     started: String,
+}
+
+/// The page of a run.
+#[derive(Debug, Serialize)]
+pub struct Details {
+    #[serde(flatten)]
+    row: Row,
     /// Why it failed.
     reason: String,
     configuration: Vec<(String, String)>,
     provenance: Vec<(String, String)>,
     curves: Vec<Curve>,
+    /// Whether its metrics cannot be read.
+    unread: bool,
     /// The end of the log of a run that is not complete.
     log: String,
 }
@@ -54,14 +71,15 @@ struct Curve {
 }
 
 impl Row {
-    /// The row and page of a run.
-    pub fn of(group: &Group, loaded: &Loaded) -> Self {
+    /// The row of a run, whose page is at `href`.
+    pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
         let (record, status) = (&loaded.run.record, &loaded.run.status);
         let (cell, provenance) = (&record.cell, &record.provenance);
         let rate = if status.wall_s > 0.0 { status.samples as f64 / status.wall_s } else { 0.0 };
         let dataset = group.set.as_ref().map_or_else(|| Lines.title().to_owned(), Set::name);
         Self {
             id: record.id.clone(),
+            href,
             dataset,
             variant: group.label.clone(),
             seed: cell.seed,
@@ -76,6 +94,17 @@ impl Row {
             threads: provenance.threads,
             git: provenance.git.clone(),
             started: provenance.started.clone(),
+        }
+    }
+}
+
+impl Details {
+    /// The page of a run.
+    pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
+        let status = &loaded.run.status;
+        let metrics = loaded.look(|run| run.metrics().map(Some));
+        Self {
+            row: Row::of(group, loaded, href),
             reason: match (status.state, &status.reason) {
                 (State::Failed, Some(reason)) => format!("It failed: {}.", reason.trim_end_matches('.')),
                 (State::Failed, None) => "It failed, and no reason is recorded.".into(),
@@ -83,7 +112,8 @@ impl Row {
             },
             configuration: configuration(loaded),
             provenance: made_with(loaded),
-            curves: curves(loaded),
+            unread: metrics.is_none(),
+            curves: curves(loaded, &metrics.unwrap_or_default()),
             log: if status.state == State::Done { String::new() } else { end_of_log(loaded) },
         }
     }
@@ -135,8 +165,8 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
 }
 
 /// Every metric that was measured more than once as a curve; those measured at the end as one value. Losses come last.
-fn curves(loaded: &Loaded) -> Vec<Curve> {
-    let names: BTreeSet<&str> = loaded.metrics.0.iter().map(|row| row.metric.as_str()).collect();
+fn curves(loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
+    let names: BTreeSet<&str> = metrics.0.iter().map(|row| row.metric.as_str()).collect();
     let place = |name: &str| match name.split('/').next() {
         Some("eval") => 0,
         Some("final") => 1,
@@ -145,8 +175,7 @@ fn curves(loaded: &Loaded) -> Vec<Curve> {
     let mut names: Vec<&str> = names.into_iter().collect();
     names.sort_by_key(|name| place(name));
     let curve = |name: &str| {
-        let points: Vec<(u64, f64)> =
-            loaded.metrics.series(name).map(|row| (row.samples, row.value)).collect();
+        let points: Vec<(u64, f64)> = metrics.series(name).map(|row| (row.samples, row.value)).collect();
         let value = match loaded.final_value(name) {
             Some(value) if value.is_finite() => brief(value),
             _ => "undefined".into(),
@@ -168,7 +197,16 @@ fn log(name: &str) -> bool {
 }
 
 fn end_of_log(loaded: &Loaded) -> String {
-    let bytes = fs::read(loaded.run.dir.join("log.txt")).unwrap_or_default();
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = lerp_files::open(&loaded.run.dir.join("log.txt")).map_err(|e| e.problem)?;
+        let skipped = file.metadata()?.len().saturating_sub(LOG_BYTES);
+        file.seek(SeekFrom::Start(skipped))?;
+        let mut bytes = Vec::new();
+        file.take(LOG_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    // A log that is not there, or is none, says nothing.
+    let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG)..].join("\n")

@@ -59,6 +59,24 @@ impl Run<'_> {
     }
 }
 
+/// Gives the run in `dir` digests of its files, as versions do that keep these.
+pub fn seal(dir: &Path) {
+    let path = dir.join("run.toml");
+    let record: RunRecord = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let record = RunRecord { digests: true, ..record };
+    fs::write(&path, toml::to_string(&record).unwrap()).unwrap();
+    let files: serde_json::Map<_, _> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            let digest = lerp_files::digest(&fs::read(entry.path()).unwrap());
+            (entry.file_name().into_string().unwrap(), serde_json::json!([digest]))
+        })
+        .collect();
+    let list = serde_json::json!({"run": record.id, "files": files});
+    fs::write(dir.join("digests.json"), list.to_string()).unwrap();
+}
+
 /// The `i`th value of a metric.
 pub fn value(i: u64, metric: &str, value: f64) -> Row {
     Row { step: i << 14, samples: i << 20, metric: metric.into(), value, wall_s: i as f64 }

@@ -11,7 +11,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Metrics, Run, runs_in};
+use lerp_files::make_folder;
+use lerp_report::text::listed;
+use lerp_train::{Metrics, Run, Runs, runs_in};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -19,7 +21,7 @@ use crate::{
     cli::ExportArgs,
     plan::seeds,
     registry::{Registry, unknown},
-    say::{complain, say},
+    say::{complain, note, say, warn_of_all},
 };
 
 /// What can be exported.
@@ -31,16 +33,17 @@ struct Loaded {
     metrics: Metrics,
 }
 
-/// Runs the verb; false if a model could not be exported.
+/// Runs the verb; false if a run or a model could not be exported.
 pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
     for kind in &args.to {
         if !KINDS.contains(&kind.as_str()) {
             bail!("--to: {}", unknown("kind of export", kind, &KINDS));
         }
     }
-    let runs = chosen(args)?;
+    let (runs, mut left_out) = chosen(args)?;
     let out = args.out.clone().unwrap_or_else(|| args.dir.join("export"));
     check_out(&args.dir, &out)?;
+
     let wanted = |kind: &str| args.to.iter().any(|k| k == kind);
     let (with, without): (Vec<&Loaded>, Vec<&Loaded>) =
         runs.iter().partition(|loaded| model::is_in(&loaded.run));
@@ -51,23 +54,35 @@ pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
             args.dir.display()
         );
     }
+    // A folder that a user names may be a link; one in the sweep's folder, which may be a stranger's, may not.
+    match &args.out {
+        Some(out) => fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?,
+        None => make_folder(&out)?,
+    }
     if wanted("tensorboard") {
         let folder = out.join("tensorboard");
-        runs.iter().try_for_each(|loaded| tensorboard::write(loaded, &folder))?;
+        make_folder(&folder)?;
+        for loaded in &runs {
+            left_out.extend(tensorboard::write(loaded, &folder)?);
+        }
         say(&format!("{} runs: tensorboard --logdir {}", runs.len(), folder.display()));
     }
     if wanted("csv") {
         let folder = out.join("csv");
+        make_folder(&folder)?;
         csv::write(&runs, &folder)?;
         say(&format!("{} runs: metrics.csv and runs.csv in {}", runs.len(), folder.display()));
     }
+    warn_of_all(&left_out);
     if !wanted("models") {
-        return Ok(true);
+        return Ok(left_out.is_empty());
     }
-    let mut failed = 0;
+    make_folder(&out.join("models"))?;
+    let mut failed = left_out.len();
     for loaded in &with {
         let folder = out.join("models").join(&loaded.run.record.id);
-        let written = model::write(registry, loaded, &folder);
+        let written = make_folder(&folder).map_err(Into::into);
+        let written = written.and_then(|()| model::write(registry, loaded, &folder));
         match written.with_context(|| format!("{} is left out", loaded.run.record.id)) {
             Ok(()) => say(&format!("model with its card: {}", folder.display())),
             Err(error) => {
@@ -83,13 +98,23 @@ pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// The runs that are asked for.
-fn chosen(args: &ExportArgs) -> Result<Vec<Loaded>> {
+/// The runs that are asked for, and a sentence about each that cannot be read.
+fn chosen(args: &ExportArgs) -> Result<(Vec<Loaded>, Vec<String>)> {
     let dir = &args.dir;
     if !dir.is_dir() {
         bail!("there is no folder {}", dir.display());
     }
-    let mut runs = if dir.join("run.toml").exists() { vec![Run::read(dir)?] } else { runs_in(dir)?.runs };
+    let found = if dir.join("run.toml").exists() {
+        Runs { runs: vec![Run::read(dir)?], ..Runs::default() }
+    } else {
+        runs_in(dir)?
+    };
+    found.unchecked().iter().for_each(|notice| note(&format!("{notice}.")));
+    let mut left_out: Vec<String> = found.left_out.iter().map(ToString::to_string).collect();
+    let mut runs = found.runs;
+    if runs.is_empty() && !left_out.is_empty() {
+        bail!("no run in {} can be read. {}", dir.display(), listed(&left_out, 3, " "));
+    }
     if runs.is_empty() {
         bail!("{} has no runs; give the folder of a sweep, or of one of its runs", dir.display());
     }
@@ -109,7 +134,14 @@ fn chosen(args: &ExportArgs) -> Result<Vec<Loaded>> {
             bail!("no run in {} has a seed among {text}", dir.display());
         }
     }
-    runs.into_iter().map(|run| Ok(Loaded { metrics: run.metrics()?, run })).collect()
+    let mut loaded = Vec::new();
+    for run in runs {
+        match run.metrics() {
+            Ok(metrics) => loaded.push(Loaded { run, metrics }),
+            Err(error) => left_out.push(format!("{} is left out: {error}.", run.record.id)),
+        }
+    }
+    Ok((loaded, left_out))
 }
 
 /// Exports do not lie among the runs, where they would be taken for one.
@@ -135,9 +167,8 @@ fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// Writes a file whole, and makes its folder.
+/// Writes a file whole into a folder that is there.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     Ok(lerp_files::replace(&folder.join(name), bytes)?)
 }
 

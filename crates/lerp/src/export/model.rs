@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     f64::consts::TAU,
-    fs,
     path::Path,
 };
 
@@ -12,8 +11,9 @@ use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
 use lerp_aae::Aae;
 use lerp_acai::Acai;
 use lerp_core::{Autoencoder, Build, Draws, ImageShape, LatentShape, Model, ParamStore, Spec, check_hyper};
-use lerp_data::Lines;
-use lerp_train::{Cell, Provenance, Run, State};
+use lerp_data::{Lines, split_option};
+use lerp_files::file_stem;
+use lerp_train::{Cell, Provenance, Run, RunRecord, State};
 use lerp_vae::Vae;
 use lerp_vqvae::VqVae;
 use serde::Serialize;
@@ -70,12 +70,59 @@ pub struct Parameter {
     pub moved_by: String,
 }
 
+/// What of a run's record goes out with its model. A user's own images are named by the name of their folder and their
+/// digest: where they are is nobody's business, and neither are the paths in a command.
+struct Public {
+    id: String,
+    cell: Cell,
+    provenance: Provenance,
+}
+
+impl Public {
+    fn of(record: &RunRecord) -> Self {
+        let (mut cell, mut provenance) = (record.cell.clone(), record.provenance.clone());
+        let mut id = record.id.clone();
+        if let Some((_, place)) = record.cell.dataset.split_once(':') {
+            let (place, option) = split_option(place);
+            // Of a path from elsewhere, too, which may have the other kind of slash.
+            let name = place.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+            let option = option.map(|option| format!("?{option}")).unwrap_or_default();
+            let digest: String = provenance.data.iter().flat_map(|digest| digest.chars()).take(12).collect();
+            cell.dataset = format!("{name}{option} (SHA-256 {digest})");
+            let hash = record.id.rsplit('-').next().unwrap_or_default();
+            id = format!("{}-{}-s{}-{hash}", file_stem(name, 60), cell.variant, cell.seed);
+        }
+        provenance.command = without_paths(&provenance.command);
+        Self { id, cell, provenance }
+    }
+}
+
+/// A command with a word in place of each path and dataset of a user's own in it.
+fn without_paths(command: &str) -> String {
+    let local =
+        |word: &str| word.contains(['/', '\\', '\'', '~']) || (word.contains(':') && !word.contains("cuda:"));
+    let mut words: Vec<&str> = Vec::new();
+    // What is in quotes is one word, whatever is in it.
+    for (i, part) in command.split('\'').enumerate() {
+        if i % 2 == 1 {
+            words.push("…");
+        } else {
+            words.extend(part.split_whitespace().map(|word| if local(word) { "…" } else { word }));
+        }
+    }
+    words.join(" ")
+}
+
 /// Writes `model.safetensors`, `config.json`, `README.md`, `check.safetensors` and, of the seven, `lerp_torch.py`.
 pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> {
     let run = &loaded.run;
+    let public = Public::of(&run.record);
     let cell = &run.record.cell;
     let variant = registry.find(&cell.variant)?;
-    let tensors = read(&run.dir.join(MODEL))?;
+    let bytes = run.model()?.with_context(|| format!("it has no {MODEL}"))?;
+    let tensors = load_buffer(&bytes, &Device::Cpu)
+        .map_err(|e| anyhow::anyhow!("{} is cut short or damaged ({e})", run.dir.join(MODEL).display()))?;
+    let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
     let images = images(run)?;
     let (_, height, width, channels) = images.dims4()?;
     let build = Build {
@@ -92,15 +139,15 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
     let spec: &Spec = model.spec();
     let config = Config {
         format: "lerp model 1",
-        id: &run.record.id,
+        id: &public.id,
         title: &run.record.title,
         image: spec.image,
         latent: spec.latent,
         features: spec.features,
         classes: tensors.get("cls.bias").map(Tensor::dims1).transpose()?,
         step: cell.steps(),
-        cell,
-        provenance: &run.record.provenance,
+        cell: &public.cell,
+        provenance: &public.provenance,
     };
     let about = card::About {
         loaded,
@@ -121,14 +168,6 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
     write_file(folder, "README.md", about.card()?.as_bytes())
 }
 
-/// The tensors of a file.
-fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let tensors = load_buffer(&bytes, &Device::Cpu)
-        .map_err(|e| anyhow::anyhow!("{} is cut short or damaged ({e})", path.display()))?;
-    Ok(tensors.into_iter().collect())
-}
-
 /// Sets a model's parameters and buffers.
 fn fill(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     for (name, _) in store.entries() {
@@ -147,11 +186,10 @@ fn images(run: &Run) -> Result<Tensor> {
         let angles: Vec<f64> = (0..CHECKED).map(|i| (i as f64 + 0.3) * TAU / CHECKED as f64).collect();
         return Ok(Lines::images(&angles, &Device::Cpu)?);
     }
-    let strips = read(&run.dir.join(STRIPS))?;
-    let (Some(left), Some(right)) = (strips.get("left"), strips.get("right")) else {
+    let Some((left, right)) = run.strips()?.and_then(|strips| strips.ends) else {
         bail!("its {STRIPS} has no test images, with which to check the model");
     };
-    let images = Tensor::cat(&[left, right], 0)?.to_dtype(DType::F32)?;
+    let images = Tensor::cat(&[left, right], 0)?;
     Ok(images.narrow(0, 0, CHECKED.min(images.dim(0)?))?)
 }
 
@@ -232,5 +270,26 @@ impl Check<'_> {
         let own = M::new(check_hyper(M::NAME, self.build.hyper)?, self.build)?;
         fill(own.params(), self.tensors)?;
         Ok(Some(own))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_paths;
+
+    #[test]
+    fn a_command_goes_out_without_paths() {
+        for (command, public) in [
+            (
+                "cargo xtask sweep --preset smoke --device cuda:0",
+                "cargo xtask sweep --preset smoke --device cuda:0",
+            ),
+            ("cargo xtask sweep --out /home/ann/x --seeds 0..5", "cargo xtask sweep --out … --seeds 0..5"),
+            ("mine train --datasets 'images:my pets' --latent 2", "mine train --datasets … --latent 2"),
+            ("lerp sweep --datasets images:pets,mnist", "lerp sweep --datasets …"),
+            (r"lerp sweep --data=C:\Users\ann", "lerp sweep …"),
+        ] {
+            assert_eq!(without_paths(command), public);
+        }
     }
 }

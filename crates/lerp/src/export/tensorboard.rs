@@ -1,10 +1,11 @@
 //! `tensorboard`: a folder of logs in which TensorBoard shows all runs of a sweep.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, path::Path};
 
 use anyhow::{Context, Result};
+use lerp_files::make_folder;
 use lerp_train::{
-    Cell, RunRecord, State,
+    Cell, Run, RunRecord, State,
     events::{Content, Entry, file},
 };
 
@@ -14,7 +15,9 @@ use crate::provenance::unix;
 /// Writes a run's events: scalars, its settings as hyperparameters and as text, and its last interpolations.
 ///
 /// Everything stands at the time at which it was measured, so the same run always gives the same file.
-pub fn write(loaded: &Loaded, logs: &Path) -> Result<()> {
+///
+/// A picture that cannot be read is left out, and said in the sentence that this gives.
+pub fn write(loaded: &Loaded, logs: &Path) -> Result<Option<String>> {
     let Loaded { run, metrics } = loaded;
     let (record, cell) = (&run.record, &run.record.cell);
     // A run that was interrupted went on later, which no file tells; its clock stood still between.
@@ -22,7 +25,10 @@ pub fn write(loaded: &Loaded, logs: &Path) -> Result<()> {
     let (samples, end) = (run.status.samples, start + run.status.wall_s);
     let (settings, text) = (flat(cell)?, settings(record)?);
     let group = Cell { seed: 0, ..cell.clone() }.id();
-    let preview = preview(&run.dir.join("interpolation.png"))?;
+    let (preview, problem) = match run.preview().map_err(Into::into).and_then(|bytes| preview(run, bytes)) {
+        Ok(preview) => (preview, None),
+        Err(error) => (None, Some(format!("The picture of {} is left out: {error:#}.", record.id))),
+    };
 
     let at = |tag, step, time, content| Entry { tag, step, time, content };
     let mut entries = vec![
@@ -40,7 +46,12 @@ pub fn write(loaded: &Loaded, logs: &Path) -> Result<()> {
         entries.push(at("", samples, end, Content::End { done: run.status.state == State::Done }));
     }
     let (dataset, name) = names(record);
-    super::write(&logs.join(dataset).join(name), "events.out.tfevents.0.lerp", &file(&entries))
+    let folder = logs.join(dataset);
+    make_folder(&folder)?;
+    let folder = folder.join(name);
+    make_folder(&folder)?;
+    super::write(&folder, "events.out.tfevents.0.lerp", &file(&entries))?;
+    Ok(problem)
 }
 
 /// A run's folder: its dataset's, and in that its variant, seed and hash.
@@ -77,19 +88,16 @@ impl Preview {
 }
 
 /// The run's own picture of its last interpolations, if it got that far.
-fn preview(path: &Path) -> Result<Option<Preview>> {
+fn preview(run: &Run, bytes: Option<Vec<u8>>) -> Result<Option<Preview>> {
     /// Place of a PNG's colour type.
     const COLOR: usize = 25;
     const RGB: u8 = 2;
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let Some(bytes) = bytes else { return Ok(None) };
     let number = |first: usize| Some(u32::from_be_bytes(bytes.get(first..first + 4)?.try_into().ok()?));
     let sizes = number(16).zip(number(20)).zip(bytes.get(COLOR));
     let ((width, height), color) = sizes
         .filter(|_| bytes.starts_with(b"\x89PNG\r\n\x1a\n"))
-        .with_context(|| format!("{} is no PNG; delete it to export without it", path.display()))?;
+        .with_context(|| format!("{} is no PNG; delete it", run.dir.join("interpolation.png").display()))?;
     let channels = if *color == RGB { 3 } else { 1 };
     Ok(Some(Preview { bytes, width, height, channels }))
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use lerp_train::{Cell, Progress};
+use lerp_train::Progress;
 
 use crate::say::say;
 
@@ -38,16 +38,17 @@ struct CellView {
 }
 
 impl Display {
-    /// A display of `cells`, of which each is expected to take `seconds`.
-    pub fn new(cells: &[Cell], seconds: &[f64], terminal: bool) -> Self {
-        let target =
-            if terminal { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
+    /// A display of `runs`, names with samples in all, of which each is expected to take `seconds`.
+    pub fn new(runs: impl Iterator<Item = (String, u64)>, seconds: &[f64]) -> Self {
+        // Hidden on a terminal that cannot move its cursor (`TERM=dumb`), and where there is none.
+        let target = ProgressDrawTarget::stderr_with_hz(5);
+        let terminal = !target.is_hidden();
         let bars = MultiProgress::with_draw_target(target);
         let overall = bars.add(ProgressBar::new(1000));
         overall.set_style(style("{bar:30.cyan/blue} {percent:>3}%  {msg}"));
-        let cells = cells.iter().zip(seconds).map(|(cell, weight)| CellView {
-            id: cell.id(),
-            total: cell.samples,
+        let cells = runs.zip(seconds).map(|((id, total), weight)| CellView {
+            id,
+            total,
             samples: 0,
             before: 0,
             weight: weight.max(1e-9),

@@ -1,11 +1,11 @@
 //! How long a sweep will take, from a few measured steps.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use lerp_data::{Dataset, Part};
-use lerp_train::{Cell, EVALUATED_PAIRS, MOST_TRAINING, POSITIONS, Run};
+use lerp_train::{EVALUATED_PAIRS, MOST_TRAINING, POSITIONS};
 
-use super::steps;
+use super::{steps, survey::Job};
 use crate::{registry::Registry, shelf::Shelf};
 
 /// How long steps are timed, at least.
@@ -36,25 +36,24 @@ pub fn pixels(dataset: &dyn Dataset, restarts: usize, threads: usize) -> f64 {
     fits(seen(dataset), image.height * image.width * image.channels, restarts, threads)
 }
 
-/// Seconds that each cell still takes when so many run `at_once` on so many threads each, given what its run in the sweep
-/// `out` has done already.
+/// Seconds that each run still takes when so many run `at_once` on so many threads each.
 ///
 /// None for a cell that cannot take a step; why, in a sentence for each kind of such cells, is told beside.
 pub fn estimate(
     registry: &Registry,
     shelf: &Shelf,
-    out: &Path,
-    cells: &[Cell],
+    jobs: &[Job],
     device: &str,
     at_once: (usize, usize),
 ) -> (Vec<Option<f64>>, Vec<String>) {
     let threads = at_once.1;
     let mut known: HashMap<String, Option<f64>> = HashMap::new();
     let mut failures = Vec::new();
-    let seconds = |cell: &Cell| {
-        let dataset = shelf.get(&cell.dataset).ok()?;
+    let seconds = |job: &Job| {
+        let cell = &job.record.cell;
+        let dataset = shelf.get(&job.dataset).ok()?;
         // Hyperparameters hardly change the time, and a grid has many.
-        let key = format!("{} {} {} {:?}", cell.dataset, cell.variant, cell.batch, cell.network);
+        let key = format!("{} {} {} {:?}", job.dataset, cell.variant, cell.batch, cell.network);
         let step = *known.entry(key).or_insert_with(|| {
             match steps::at_once(registry, &*dataset, cell, device, at_once, TIME) {
                 // The slowest: the runs are as many all the time.
@@ -78,8 +77,7 @@ pub fn estimate(
             Some(count) => cell.test_samples.min(count) as f64,
         };
         let evaluations = cell.steps().div_ceil(cell.eval_steps());
-        let done = Run::read(&out.join("runs").join(cell.id())).map_or(0, |run| run.status.samples);
-        let left = 1.0 - (done as f64 / cell.samples as f64).min(1.0);
+        let left = 1.0 - (job.samples as f64 / cell.samples as f64).min(1.0);
         let worth = cell.cluster_restarts.map_or(0.0, |restarts| {
             let (train, test) = (seen(&*dataset), count(Part::Test).unwrap_or(0));
             let width = cell.network.latent_shape(dataset.image()).map_or(0, |latent| latent.dims());
@@ -87,13 +85,14 @@ pub fn estimate(
         });
         Some(left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth)
     };
-    let seconds = cells.iter().map(seconds).collect();
+    let seconds = jobs.iter().map(seconds).collect();
     (seconds, failures)
 }
 
 #[cfg(test)]
 mod tests {
     use lerp_core::{Hyper, Network, Precision};
+    use lerp_train::{Cell, Provenance, RunRecord};
 
     use super::*;
 
@@ -114,10 +113,24 @@ mod tests {
             network: Network { scales: 4, depth: 2, latent: 2 },
             hyper: Hyper::new(),
         };
-        let cells = [cell("vae", 0), cell("gone", 0), cell("gone", 1)];
+        let provenance = Provenance {
+            version: String::new(),
+            git: String::new(),
+            device: "cpu".into(),
+            threads: 1,
+            candle: String::new(),
+            data: None,
+            images: None,
+            started: String::new(),
+            command: String::new(),
+        };
+        let job = |cell: Cell| {
+            let dataset = cell.dataset.clone();
+            Job { record: RunRecord::new(cell, "", provenance.clone()), dataset, samples: 0 }
+        };
+        let jobs = [cell("vae", 0), cell("gone", 0), cell("gone", 1)].map(job);
         let (registry, shelf) = (Registry::new(&[]), Shelf::default());
-        let out = tempfile::tempdir().unwrap();
-        let (seconds, failures) = estimate(&registry, &shelf, out.path(), &cells, "cpu", (1, 1));
+        let (seconds, failures) = estimate(&registry, &shelf, &jobs, "cpu", (1, 1));
         assert!(seconds[0].is_some_and(|seconds| seconds > 0.0));
         assert_eq!(seconds[1..], [None, None]);
         let [sentence] = &failures[..] else { panic!("{failures:?}") };

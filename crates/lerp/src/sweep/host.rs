@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use lerp_data::Dataset;
 use lerp_train::{Progress, mark_failed};
 
@@ -55,7 +55,12 @@ impl<'a, W: Write + Send> Host<'a, W> {
                 let line = line.context("cannot read standard input")?;
                 let order: Order =
                     serde_json::from_str(&line).context("standard input is not the record of a run")?;
-                scope.spawn(move || self.run(&order));
+                let order = Arc::new(order);
+                let own = Arc::clone(&order);
+                let started = thread::Builder::new().spawn_scoped(scope, move || self.run(&own));
+                if let Err(error) = started {
+                    self.failed(&order, true, format!("cannot start a thread for the run ({error})"));
+                }
                 Ok(())
             };
             let taken = input.lines().try_for_each(take);
@@ -77,8 +82,9 @@ impl<'a, W: Write + Send> Host<'a, W> {
                 progress => self.tell(order, true, progress),
             })
         }));
-        let failed = match trained {
-            Ok(trained) => trained.err().map(|error| format!("{error:#}")),
+        let reason = match trained {
+            Ok(Ok(())) => return self.tell(order, true, &end),
+            Ok(Err(error)) => format!("{error:#}"),
             Err(panic) => {
                 let said = panic.downcast_ref::<String>().map(String::as_str);
                 let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
@@ -86,17 +92,22 @@ impl<'a, W: Write + Send> Host<'a, W> {
                     format!("the run panicked ({said}); the next sweep goes on from its last checkpoint");
                 // If the disk is full this fails too; the panic is what to tell.
                 let _ = mark_failed(&dir, record, &reason);
-                Some(reason)
+                reason
             }
         };
-        let Some(reason) = failed else { return self.tell(order, true, &end) };
-        let _ = log(&dir.join(LOG)).map(|mut log| writeln!(log, "error: {reason}"));
         // A kernel that went wrong takes its process's use of the GPU with it.
         let sound = device::open(self.device, record.cell.precision).is_ok_and(|device| {
             let sound = device.synchronize().is_ok();
             lerp_kernels::release(device);
             sound
         });
+        self.failed(order, sound, reason);
+    }
+
+    /// Tells that a run failed, to the sweep and in its log.
+    fn failed(&self, order: &Order, sound: bool, reason: String) {
+        let path = self.runs.join(&order.record.id).join(LOG);
+        let _ = log(&path).map(|mut log| writeln!(log, "error: {reason}"));
         self.tell(order, sound, &Progress::Failed { reason });
     }
 
@@ -106,10 +117,12 @@ impl<'a, W: Write + Send> Host<'a, W> {
         let threads = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
         // So that a panic's message tells whose it is.
         let name = order.record.id.clone();
-        let pool = threads.thread_name(move |_| name.clone()).build()?;
+        let pool = threads.thread_name(move |_| name.clone()).build().map_err(|error| {
+            anyhow!("cannot start the threads of the run ({error}); give --jobs a smaller number")
+        })?;
         pool.install(|| {
             let variant = self.registry.find(&cell.variant)?;
-            let dataset = self.dataset(&cell.dataset)?;
+            let dataset = self.dataset(order.dataset.as_ref().unwrap_or(&cell.dataset))?;
             // A stream of its own, too.
             let device = device::open(self.device, cell.precision)?;
             let trained =
@@ -208,7 +221,7 @@ mod tests {
         };
         let provenance = provenance(("cpu", Precision::F32), 1, None, String::new());
         let record = RunRecord::new(cell, variant, provenance);
-        serde_json::to_string(&Order { index, record }).unwrap() + "\n"
+        serde_json::to_string(&Order { index, record, dataset: None }).unwrap() + "\n"
     }
 
     #[test]

@@ -2,17 +2,17 @@
 
 mod display;
 mod estimate;
+mod folder;
 mod host;
 mod packing;
 mod pixels;
 mod queue;
 mod steps;
+mod survey;
 mod worker;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    io::IsTerminal,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,22 +21,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Cell, Error, Outcome, Progress, RunLock, RunRecord, State, runs_in};
-use serde::Serialize;
+use lerp_train::{Error, Outcome, Progress, runs_in};
 
 use crate::{
     cli::{PlanArgs, SweepArgs, TrainArgs},
     device,
     plan::{Overrides, Plan},
-    provenance::{CANDLE, GIT, VERSION, now, provenance},
     registry::Registry,
-    say::{say, warn},
+    say::{say, say_lines, warn},
     shelf::Shelf,
 };
 use display::Display;
-use queue::{Common, Queue};
+use folder::Folder;
+use queue::Queue;
+use survey::{Common, Job, Survey};
 
 pub use display::duration;
+pub use folder::{FORMAT, RECORD};
 pub use host::worker;
 pub use packing::Jobs;
 
@@ -49,7 +50,10 @@ fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Pl
         (Plan::preset(name)?, name.to_owned())
     };
     plan.apply(&Overrides {
-        datasets: args.datasets.clone(),
+        datasets: args
+            .datasets
+            .as_ref()
+            .map(|given| given.iter().flat_map(|names| names.0.clone()).collect()),
         samples: args.samples,
         learning_rate: args.learning_rate,
         latent: args.latent.clone(),
@@ -60,56 +64,6 @@ fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Pl
         ..overrides
     })?;
     Ok((plan, args.out.clone().unwrap_or_else(|| Path::new("results").join(name))))
-}
-
-/// Refuses a folder that holds something else than a sweep; creates nothing.
-fn check_folder(out: &Path, config: Option<&Path>) -> Result<()> {
-    if !out.exists() {
-        return Ok(());
-    }
-    if !out.is_dir() {
-        bail!("{} is a file; give --out a folder", out.display());
-    }
-    let entries = fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?;
-    let empty = entries.filter_map(Result::ok).all(|entry| entry.file_name() == ".lock");
-    if !empty && !is_record(&out.join(RECORD)) {
-        bail!(
-            "{} is not empty and not a sweep's (it has no {RECORD} of ours); give --out another folder",
-            out.display()
-        );
-    }
-    // A plan that has our record's name and form would be overwritten by it.
-    let same = |path: &Path| path.canonicalize().ok() == out.join(RECORD).canonicalize().ok();
-    if out.join(RECORD).exists() && config.is_some_and(same) {
-        bail!("{} is the record of a sweep, not a plan; give --config a plan", out.join(RECORD).display());
-    }
-    Ok(())
-}
-
-/// The record of a sweep.
-pub const RECORD: &str = "sweep.toml";
-
-/// Whether a file is a [`Record`].
-fn is_record(path: &Path) -> bool {
-    let read = fs::read_to_string(path).ok().and_then(|text| text.parse::<toml::Table>().ok());
-    read.is_some_and(|table| table.get("format").and_then(toml::Value::as_str) == Some(FORMAT))
-}
-
-/// What a [`Record`] says that it is.
-pub const FORMAT: &str = "lerp sweep 1";
-
-/// `sweep.toml`: what is being trained, with what.
-#[derive(Serialize)]
-struct Record<'a> {
-    format: &'a str,
-    about: &'a str,
-    command: String,
-    started: String,
-    version: &'a str,
-    git: &'a str,
-    candle: &'a str,
-    devices: &'a [String],
-    cells: Vec<String>,
 }
 
 /// Trains what is missing and reports. Returns whether every cell is done.
@@ -130,130 +84,108 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     for cell in &cells {
         shelf.images(&cell.dataset)?;
     }
-    check_folder(&out, args.plan.config.as_deref())?;
-    let _lock = RunLock::take(&out).map_err(|error| match error {
-        Error::Busy(dir) => {
-            anyhow::anyhow!(
-                "another sweep is writing to {}; wait for it, or give --out another folder",
-                dir.display()
-            )
-        }
-        other => other.into(),
-    })?;
+    let folder = Folder::check(&out, args.plan.config.as_deref())?;
+    folder.create()?;
+    let _lock = folder.lock()?;
 
-    let done: Vec<RunRecord> = runs_in(&out)?
-        .runs
-        .into_iter()
-        .filter(|run| run.status.state == State::Done)
-        .map(|run| run.record)
-        .collect();
-    for name in other_images(&done, &cells, &shelf)? {
-        warn(&format!(
-            "complete runs in {} are of other images than those of {name} here; delete them to redo them",
-            out.display()
-        ));
+    let common = Common { registry, shelf: &shelf, command: command_line() };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let Survey { jobs, missing, blocked, left_out, warnings } =
+        Survey::new(&common, &cells, runs_in(&out)?, &devices[0], threads)?;
+    folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
+    let unreadable = blocked.iter().map(|(id, reason)| (id, reason));
+    for (name, reason) in unreadable.chain(left_out.iter().map(|out| (&out.folder, &out.reason))) {
+        warn(&format!("left out: {name}: {reason}"));
     }
-    let done: Vec<String> = done.into_iter().map(|record| record.id).collect();
-    let missing: Vec<Cell> = cells.iter().filter(|cell| !done.contains(&cell.id())).cloned().collect();
-    let record = Record {
-        format: FORMAT,
-        about: &plan.about,
-        command: command_line(),
-        started: now(),
-        version: VERSION,
-        git: GIT,
-        candle: CANDLE,
-        devices: &devices,
-        cells: cells.iter().map(Cell::id).collect(),
-    };
-    if missing.is_empty() {
-        say(&format!("Nothing to do: all {} runs in {} are complete.", cells.len(), out.display()));
-    } else {
-        lerp_files::replace(&out.join(RECORD), toml::to_string(&record)?.as_bytes())?;
+    let ids: Vec<String> = jobs.iter().map(|job| job.record.id.clone()).collect();
+    folder.record(!missing.is_empty(), &plan, &common.command, &devices, &ids)?;
+    if missing.is_empty() && blocked.is_empty() {
+        let all = if jobs.len() == 1 { "the run".into() } else { format!("all {} runs", jobs.len()) };
+        let verb = if jobs.len() == 1 { "is" } else { "are" };
+        say(&format!("Nothing to do: {all} in {} {verb} complete.", out.display()));
     }
     let stop = stop_flag()?;
     let mut failed = Vec::new();
     let mut interrupted = false;
     if !missing.is_empty() {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let gpu = devices[0].starts_with("cuda");
         let packed = args.pack || gpu;
         // On a GPU one thread gives it work while another reads the next batch, and both wait most of the time.
-        let share = |jobs: usize| (threads / jobs).max(if gpu { 2 } else { 1 });
-        let jobs = match args.jobs {
-            Jobs::Number(jobs) => jobs,
-            Jobs::Auto if packed => pack(registry, &shelf, &missing, &devices, share)?,
+        let share = |at_once: usize| (threads / at_once).max(if gpu { 2 } else { 1 });
+        let at_once = match args.jobs {
+            Jobs::Number(number) => number,
+            Jobs::Auto if packed => pack(&common, &missing, &devices, share)?,
             Jobs::Auto => default_jobs(&devices, threads),
         };
-        let jobs = jobs.min(missing.len());
-        let share = share(jobs);
+        let at_once = at_once.min(missing.len());
+        let share = share(at_once);
         say(&format!(
-            "{} of {} runs to train on {}, {jobs} at a time, {share} thread{} each, into {}",
+            "{} of {} to train on {}, {at_once} at a time, {} each, into {}",
             missing.len(),
-            cells.len(),
+            count(jobs.len(), "run"),
             devices.join(" and "),
-            if share == 1 { "" } else { "s" },
+            count(share, "thread"),
             out.display()
         ));
         say("Timing a few steps of each kind of run");
-        let at_once = (jobs.div_ceil(devices.len()), share);
-        let (seconds, failures) = estimate::estimate(registry, &shelf, &out, &missing, &devices[0], at_once);
+        let beside = (at_once.div_ceil(devices.len()), share);
+        let (seconds, failures) = estimate::estimate(registry, &shelf, &missing, &devices[0], beside);
         failures.iter().for_each(|sentence| warn(sentence));
-        tell_estimate(&missing, &seconds, jobs, &devices);
+        tell_estimate(&missing, &seconds, at_once, &devices);
         let mut pixels = 0.0;
-        for (name, restarts) in pixels::wanted(&shelf, &out, &cells)? {
-            pixels += estimate::pixels(&*shelf.get(&name)?, restarts, threads);
+        for set in pixels::wanted(&shelf, &out, &jobs)?.iter().filter(|set| set.is_to_measure()) {
+            pixels += estimate::pixels(&*shelf.get(&set.dataset)?, set.restarts, threads);
         }
         if pixels > 0.0 {
             say(&format!("  and {} for raw pixels, at the end", display::duration(pixels)));
         }
         shelf.clear();
-        let command = command_line();
-        let common = Common { registry, shelf: &shelf, out: &out, threads: share, command };
-        let seats = packing::seats(&devices, jobs, packed);
+        let seats = packing::seats(&devices, at_once, packed);
         // What cannot be timed begins last.
         let seconds: Vec<f64> = seconds.into_iter().map(Option::unwrap_or_default).collect();
-        (failed, interrupted) = Queue::new(common, &missing, &seconds, seats).run(&stop);
+        (failed, interrupted) = Queue::new(&common, (&out, share), &missing, &seconds, seats).run(&stop);
     }
-    // Nothing that was trained is lost for it.
-    let pixels = pixels::references(&shelf, &out, &cells, &stop);
-    finish(&out)?;
-    for (id, reason) in &failed {
-        say(&format!("FAILED {id}: {reason} (log: {})", out.join("runs").join(id).join("log.txt").display()));
+    // Nothing that was trained is lost for what goes wrong from here on.
+    let pixels = pixels::references(&shelf, &out, &jobs, &stop);
+    let reported = finish(&out);
+    for (id, reason) in failed.iter().chain(&blocked) {
+        let log = folder.runs().join(id).join(worker::LOG);
+        let log = if log.exists() { format!(" (log: {})", log.display()) } else { String::new() };
+        say(&format!("FAILED {id}: {reason}{log}"));
+    }
+    for out in &left_out {
+        say(&format!("LEFT OUT {}: {}", out.folder, out.reason));
     }
     if let Err(error) = &pixels {
         say(&format!("FAILED raw pixels: {error:#}"));
+    }
+    if let Err(error) = &reported {
+        say(&format!("FAILED report: {error:#}; `lerp report {}` draws it again", out.display()));
     }
     interrupted |= matches!(pixels, Ok(false));
     if interrupted {
         say("Stopped. The same command goes on from here.");
     }
-    Ok(failed.is_empty() && pixels.is_ok() && !interrupted)
+    let whole = failed.is_empty() && blocked.is_empty() && left_out.is_empty();
+    Ok(whole && pixels.is_ok() && reported.is_ok() && !interrupted)
 }
 
-/// The datasets of which complete runs among `cells` are of other images than are here.
-fn other_images(done: &[RunRecord], cells: &[Cell], shelf: &Shelf) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for record in done.iter().filter(|record| cells.contains(&record.cell)) {
-        let then = &record.provenance.data;
-        if then.is_some() && *then != shelf.digest(&record.cell.dataset)? {
-            names.insert(record.cell.dataset.clone());
-        }
-    }
-    Ok(names)
+/// A number of things in words.
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Says how long the cells will take, of which the time is known, and how much of it each dataset.
-fn tell_estimate(cells: &[Cell], seconds: &[Option<f64>], jobs: usize, devices: &[String]) {
-    let known = cells.iter().zip(seconds).filter_map(|(cell, seconds)| seconds.map(|s| (cell, s)));
-    let known: Vec<(&Cell, f64)> = known.collect();
+/// Says how long the runs will take, of which the time is known, and how much of it each dataset.
+fn tell_estimate(jobs: &[Job], seconds: &[Option<f64>], at_once: usize, devices: &[String]) {
+    let known = jobs.iter().zip(seconds).filter_map(|(job, seconds)| seconds.map(|s| (job, s)));
+    let known: Vec<(&Job, f64)> = known.collect();
     if known.is_empty() {
         return;
     }
     // The longest run may outlast an even share of the work.
-    let even = known.iter().map(|(_, seconds)| seconds).sum::<f64>() / jobs as f64;
+    let even = known.iter().map(|(_, seconds)| seconds).sum::<f64>() / at_once as f64;
     let work = known.iter().map(|(_, seconds)| *seconds).fold(even, f64::max);
-    let unknown = match cells.len() - known.len() {
+    let unknown = match jobs.len() - known.len() {
         0 => String::new(),
         unknown => format!(", without {unknown} of unknown length"),
     };
@@ -263,15 +195,14 @@ fn tell_estimate(cells: &[Cell], seconds: &[Option<f64>], jobs: usize, devices: 
         devices.join(" and ")
     ));
     let mut by_dataset: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
-    for (cell, seconds) in known {
-        let (runs, sum) = by_dataset.entry(&cell.dataset).or_default();
+    for (job, seconds) in known {
+        let (runs, sum) = by_dataset.entry(&job.dataset).or_default();
         *runs += 1;
-        *sum += seconds / jobs as f64;
+        *sum += seconds / at_once as f64;
     }
     if by_dataset.len() > 1 {
         for (dataset, (runs, seconds)) in by_dataset {
-            let plural = if runs == 1 { "" } else { "s" };
-            say(&format!("  {dataset}: {runs} run{plural}, {}", display::duration(seconds)));
+            say(&format!("  {dataset}: {}, {}", count(runs, "run"), display::duration(seconds)));
         }
     }
 }
@@ -283,7 +214,7 @@ fn finish(out: &Path) -> Result<()> {
         return Ok(());
     }
     crate::report(out, None)?;
-    say(&crate::compare(&[out.to_owned()])?);
+    say_lines(&crate::compare(&[out.to_owned()])?.0);
     say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
     Ok(())
 }
@@ -294,21 +225,16 @@ fn default_jobs(devices: &[String], threads: usize) -> usize {
     if devices[0] == "cpu" { threads } else { devices.len() }
 }
 
-/// Cells at once on all of `devices`, from steps of the first cell on the first device; says what was measured. `share` are
+/// Runs at once on all of `devices`, from steps of the first run on the first device; says what was measured. `share` are
 /// the threads of each of so many.
-fn pack(
-    registry: &Registry,
-    shelf: &Shelf,
-    cells: &[Cell],
-    devices: &[String],
-    share: impl Fn(usize) -> usize,
-) -> Result<usize> {
-    let (cell, device) = (&cells[0], &devices[0]);
-    let dataset = shelf.get(&cell.dataset)?;
-    let most = cells.len().div_ceil(devices.len());
+fn pack(common: &Common, runs: &[Job], devices: &[String], share: impl Fn(usize) -> usize) -> Result<usize> {
+    let (cell, device) = (&runs[0].record.cell, &devices[0]);
+    let dataset = common.shelf.get(&runs[0].dataset)?;
+    let most = runs.len().div_ceil(devices.len());
     let (runs, told) = packing::measure(device, most, |runs| {
         let threads = share(runs * devices.len());
-        let seconds = steps::at_once(registry, &*dataset, cell, device, (runs, threads), packing::TIME)?;
+        let at_once = (runs, threads);
+        let seconds = steps::at_once(common.registry, &*dataset, cell, device, at_once, packing::TIME)?;
         Ok(seconds.iter().map(|seconds| 1.0 / seconds).sum())
     });
     say(&told);
@@ -328,49 +254,44 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let (plan, out) = plan(&args.plan, overrides, "quick")?;
     let shelf = Shelf::new(args.plan.data.as_deref());
     let cells = plan.cells(registry, &shelf)?;
-    let [cell] = &cells[..] else { bail!("that is {} cells; `lerp sweep` trains several", cells.len()) };
-    let device_name = args.plan.device.names()?.remove(0);
-    check_folder(&out, args.plan.config.as_deref())?;
-    let threads = rayon::current_num_threads();
-    let variant = registry.find(&cell.variant)?;
-    let device = (&*device_name, cell.precision);
-    let provenance = provenance(device, threads, shelf.images(&cell.dataset)?, command_line());
-    let record = RunRecord::new(cell.clone(), variant.title(), provenance);
-    let dir = out.join("runs").join(cell.id());
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    if !out.join(RECORD).exists() {
-        let devices = [device_name.clone()];
-        let sweep = Record {
-            format: FORMAT,
-            about: &plan.about,
-            command: command_line(),
-            started: now(),
-            version: VERSION,
-            git: GIT,
-            candle: CANDLE,
-            devices: &devices,
-            cells: vec![cell.id()],
-        };
-        lerp_files::replace(&out.join(RECORD), toml::to_string(&sweep)?.as_bytes())?;
+    if cells.len() != 1 {
+        bail!("that is {} cells; `lerp sweep` trains several", cells.len());
     }
-    let mut display = Display::new(&cells, &[1.0], std::io::stderr().is_terminal());
+    let device_name = args.plan.device.names()?.remove(0);
+    let folder = Folder::check(&out, args.plan.config.as_deref())?;
+    folder.create()?;
+    let common = Common { registry, shelf: &shelf, command: command_line() };
+    let threads = rayon::current_num_threads();
+    let survey = Survey::new(&common, &cells, runs_in(&out)?, &device_name, threads)?;
+    if let Some((_, reason)) = survey.blocked.first() {
+        bail!("{reason}");
+    }
+    folder.notice.iter().for_each(|sentence| warn(sentence));
+    let Job { record, dataset, .. } = &survey.jobs[0];
+    let (id, dir) = (&record.id, folder.runs().join(&record.id));
+    let devices = std::slice::from_ref(&device_name);
+    folder.record(false, &plan, &common.command, devices, std::slice::from_ref(id))?;
+    let mut display = Display::new(std::iter::once((id.clone(), record.cell.samples)), &[1.0]);
     display.started(0);
     let stop = stop_flag()?;
-    let dataset = shelf.get(&cell.dataset)?;
+    let mut begun = false;
     let outcome = lerp_train::train(
-        &record,
-        variant,
-        &*dataset,
-        &device::open(&device_name, cell.precision)?,
+        record,
+        registry.find(&record.cell.variant)?,
+        &*shelf.get(dataset)?,
+        &device::open(&device_name, record.cell.precision)?,
         &dir,
         &stop,
-        &mut |progress: &Progress| display.progress(0, progress),
+        &mut |progress: &Progress| {
+            begun = true;
+            display.progress(0, progress);
+        },
     );
     match &outcome {
         Ok(Outcome::Done) => display.done(0),
         Ok(Outcome::Interrupted) => display.interrupted(0),
         // A run that never began is bad input, not a failure of the run.
-        Err(error @ (Error::Busy(_) | Error::BadFile { .. } | Error::File(_))) => {
+        Err(error @ (Error::Busy(_) | Error::BadFile { .. } | Error::File(_))) if !begun => {
             display.finish();
             bail!("{error}");
         }
@@ -399,7 +320,8 @@ fn command_line() -> String {
     let mut arguments = std::env::args_os().map(|argument| {
         let text = argument.to_string_lossy().into_owned();
         let plain = |c: char| c.is_alphanumeric() || "-_./=:,".contains(c);
-        if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{text}'") }
+        let quoted = || format!("'{}'", text.replace('\'', r"'\''"));
+        if !text.is_empty() && text.chars().all(plain) { text } else { quoted() }
     });
     let program = arguments.next().unwrap_or_default();
     let program = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,74 +1,130 @@
 //! What raw pixels are worth: the columns of Tables 2b and 3 that latents are compared with.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::atomic::AtomicBool,
+};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use lerp_files::make_folder;
 use lerp_report::PixelReference;
-use lerp_train::{Cell, Error, of_pixels};
+use lerp_train::{Error, of_pixels};
 
+use super::survey::Job;
 use crate::{say::say, shelf::Shelf};
 
-/// The labelled image sets among `cells` whose record in `out` is not there, or of other images or fewer restarts of k-means
-/// than the cells'; and those restarts.
+/// A labelled image set of a sweep that lacks a record.
+pub struct Wanted {
+    /// What it is called now.
+    pub dataset: String,
+    /// The most restarts of k-means that its runs take.
+    pub restarts: usize,
+    /// Digest of its images.
+    digest: String,
+    /// What it is called in the records of its runs: the folder may have moved since.
+    names: BTreeSet<String>,
+    /// The record that it has under another of these names.
+    known: Option<PixelReference>,
+}
+
+impl Wanted {
+    /// Whether its pixels must be measured.
+    pub fn is_to_measure(&self) -> bool {
+        self.known.is_none()
+    }
+}
+
+/// The labelled image sets among `jobs` whose record in `out` is not there, or of other images or fewer restarts of k-means
+/// than the runs'.
 ///
 /// # Errors
 /// If a dataset cannot be read.
-pub fn wanted(shelf: &Shelf, out: &Path, cells: &[Cell]) -> Result<BTreeMap<String, usize>> {
-    let mut wanted: BTreeMap<String, usize> = BTreeMap::new();
-    for cell in cells {
-        if let Some(restarts) = cell.cluster_restarts {
-            let most = wanted.entry(cell.dataset.clone()).or_default();
-            *most = restarts.max(*most);
-        }
+pub fn wanted(shelf: &Shelf, out: &Path, jobs: &[Job]) -> Result<Vec<Wanted>> {
+    let mut sets: BTreeMap<String, Wanted> = BTreeMap::new();
+    for job in jobs {
+        let Some(restarts) = job.record.cell.cluster_restarts else { continue };
+        let digest = shelf.digest(&job.dataset)?.unwrap_or_default();
+        // One's own images are one set wherever they are.
+        let key = if job.dataset.contains(':') { &digest } else { &job.dataset };
+        let set = sets.entry(key.clone()).or_insert_with(|| Wanted {
+            dataset: job.dataset.clone(),
+            restarts,
+            digest,
+            names: BTreeSet::new(),
+            known: None,
+        });
+        set.restarts = set.restarts.max(restarts);
+        set.names.insert(job.record.cell.dataset.clone());
     }
-    let digests: BTreeMap<String, Option<String>> =
-        wanted.keys().map(|name| Ok((name.clone(), shelf.digest(name)?))).collect::<Result<_>>()?;
-    wanted.retain(|name, restarts| {
-        // One that cannot be read is made again.
-        let there = PixelReference::read(out, name).ok().flatten();
-        there.is_none_or(|there| {
-            Some(there.data) != digests[name] || there.cluster_restarts.unwrap_or(0.0) < *restarts as f64
-        })
-    });
-    Ok(wanted)
+    let mut sets: Vec<Wanted> = sets.into_values().collect();
+    for set in &mut sets {
+        let Wanted { restarts, digest, names, known, .. } = set;
+        names.retain(|name| {
+            // One that cannot be read is made again.
+            let there = PixelReference::read(out, name).ok().flatten().filter(|there| {
+                there.data == *digest && there.cluster_restarts.unwrap_or(0.0) >= *restarts as f64
+            });
+            let lacks = there.is_none();
+            *known = known.take().or(there);
+            lacks
+        });
+    }
+    sets.retain(|set| !set.names.is_empty());
+    Ok(sets)
 }
 
 /// Measures the pixels of the [`wanted`] sets, into `pixels/<dataset>.toml`. Returns false if it was stopped.
 ///
 /// # Errors
 /// If a dataset cannot be read or a record not written.
-pub fn references(shelf: &Shelf, out: &Path, cells: &[Cell], stop: &AtomicBool) -> Result<bool> {
-    for (name, restarts) in wanted(shelf, out, cells)? {
+pub fn references(shelf: &Shelf, out: &Path, jobs: &[Job], stop: &AtomicBool) -> Result<bool> {
+    for set in wanted(shelf, out, jobs)? {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(false);
         }
-        say(&format!("Raw pixels of {name}: a single-layer classifier and clusters, for comparison"));
-        let measures = match of_pixels(&*shelf.get(&name)?, restarts, stop) {
-            Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
-            measures => measures?,
+        let record = match set.known {
+            Some(known) => known,
+            None => {
+                let dataset = &set.dataset;
+                say(&format!(
+                    "Raw pixels of {dataset}: a single-layer classifier and clusters, for comparison"
+                ));
+                match of_pixels(&*shelf.get(dataset)?, set.restarts, stop) {
+                    Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
+                    measures => reference(&set, &measures?),
+                }
+            }
         };
-        let value = |name: &str| {
-            let found = measures.iter().find(|(metric, _)| metric.strip_prefix("final/") == Some(name));
-            found.map_or(f64::NAN, |(_, value)| *value)
-        };
-        let record = PixelReference {
-            data: shelf.digest(&name)?.unwrap_or_default(),
-            probe_accuracy: value("probe_accuracy"),
-            probe_train_accuracy: value("probe_train_accuracy"),
-            probe_iterations: value("probe_iterations"),
-            probe_converged: value("probe_converged") == 1.0,
-            test_images: value("test_images"),
-            train_images: value("train_images"),
-            cluster_accuracy: Some(value("cluster_accuracy")),
-            cluster_information: Some(value("cluster_information")),
-            cluster_restarts: Some(restarts as f64),
-            dataset: name,
-        };
-        let path = out.join(PixelReference::path(&record.dataset));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        for dataset in set.names {
+            let path = out.join(PixelReference::path(&dataset));
+            if let Some(folder) = path.parent() {
+                make_folder(folder)?;
+            }
+            let record = PixelReference { dataset, ..record.clone() };
+            lerp_files::replace(&path, toml::to_string(&record)?.as_bytes())?;
         }
-        lerp_files::replace(&path, toml::to_string(&record)?.as_bytes())?;
     }
     Ok(true)
+}
+
+/// The record of what was measured.
+fn reference(set: &Wanted, measures: &[(String, f64)]) -> PixelReference {
+    let value = |name: &str| {
+        let found = measures.iter().find(|(metric, _)| metric.strip_prefix("final/") == Some(name));
+        found.map_or(f64::NAN, |(_, value)| *value)
+    };
+    PixelReference {
+        dataset: set.dataset.clone(),
+        data: set.digest.clone(),
+        probe_accuracy: value("probe_accuracy"),
+        probe_train_accuracy: value("probe_train_accuracy"),
+        probe_iterations: value("probe_iterations"),
+        probe_converged: value("probe_converged") == 1.0,
+        test_images: value("test_images"),
+        train_images: value("train_images"),
+        cluster_accuracy: Some(value("cluster_accuracy")),
+        cluster_information: Some(value("cluster_information")),
+        cluster_restarts: Some(set.restarts as f64),
+    }
 }

@@ -3,37 +3,28 @@
 use std::{
     collections::VecDeque,
     fs,
-    io::{IsTerminal, Write},
+    io::Write,
     path::{Path, PathBuf},
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use lerp_train::{Cell, Progress, RunRecord, mark_failed};
+use lerp_train::{Progress, RunRecord, mark_failed};
 
 use super::{
     display::Display,
-    worker::{LOG, Message, News, Order, Worker, log},
+    survey::{Common, Job},
+    worker::{End, LOG, Message, News, Order, Worker, log},
 };
-use crate::{provenance::provenance, registry::Registry, shelf::Shelf};
+use crate::provenance::provenance;
 
-/// What the runs of a sweep have in common.
-pub struct Common<'a> {
-    /// The variants.
-    pub registry: &'a Registry,
-    /// The datasets.
-    pub shelf: &'a Shelf,
-    /// Folder of the sweep.
-    pub out: &'a Path,
-    /// Threads of each.
-    pub threads: usize,
-    /// What the user typed.
-    pub command: String,
-}
+/// How long a signal that has reached a worker takes to reach this process, too, at most.
+const SIGNAL: Duration = Duration::from_secs(2);
 
 /// A place for workers, one at a time.
 struct Seat {
@@ -51,10 +42,14 @@ impl Seat {
     }
 }
 
-/// Cells, from waiting to their ends.
+/// Runs, from waiting to their ends.
 pub struct Queue<'a> {
-    common: Common<'a>,
-    cells: &'a [Cell],
+    common: &'a Common<'a>,
+    /// Folder of the sweep.
+    out: &'a Path,
+    /// Threads of each run.
+    threads: usize,
+    jobs: &'a [Job],
     waiting: VecDeque<usize>,
     seats: Vec<Seat>,
     display: Display,
@@ -62,17 +57,25 @@ pub struct Queue<'a> {
 }
 
 impl<'a> Queue<'a> {
-    /// `cells`, each of which is expected to take `seconds`, for workers on devices with a number of runs at once.
-    pub fn new(common: Common<'a>, cells: &'a [Cell], seconds: &[f64], seats: Vec<(String, usize)>) -> Self {
+    /// `jobs` in the sweep `out`, each of which is expected to take `seconds`, for workers on devices with a number of runs
+    /// at once, each of which has so many `threads`.
+    pub fn new(
+        common: &'a Common<'a>,
+        (out, threads): (&'a Path, usize),
+        jobs: &'a [Job],
+        seconds: &[f64],
+        seats: Vec<(String, usize)>,
+    ) -> Self {
         let seat = |(device, runs)| Seat { device, runs, worker: None, running: Vec::new() };
         let seats: Vec<Seat> = seats.into_iter().map(seat).collect();
-        let mut waiting: Vec<usize> = (0..cells.len()).collect();
+        let mut waiting: Vec<usize> = (0..jobs.len()).collect();
         if seats.iter().map(|seat| seat.runs).sum::<usize>() > 1 {
             // A long one that began last would run on alone.
             waiting.sort_by(|a, b| seconds[*b].total_cmp(&seconds[*a]));
         }
-        let display = Display::new(cells, seconds, std::io::stderr().is_terminal());
-        Self { common, cells, waiting: waiting.into(), seats, display, failed: Vec::new() }
+        let runs = jobs.iter().map(|job| (job.record.id.clone(), job.record.cell.samples));
+        let display = Display::new(runs, seconds);
+        Self { common, out, threads, jobs, waiting: waiting.into(), seats, display, failed: Vec::new() }
     }
 
     /// Trains until nothing waits and nothing runs, or until `stop`. The cells that failed, with their reasons, and whether
@@ -97,7 +100,7 @@ impl<'a> Queue<'a> {
             }
             match receiver.recv_timeout(Duration::from_millis(200)) {
                 Ok((place, Message::News(news))) => self.news(place, news),
-                Ok((place, Message::Ended)) => self.ended(place),
+                Ok((place, Message::Ended)) => self.ended(place, stop),
                 Err(_) => {}
             }
         }
@@ -136,7 +139,9 @@ impl<'a> Queue<'a> {
 
     fn start(&mut self, place: usize, index: usize, sender: &mpsc::Sender<(usize, Message)>) -> Result<()> {
         let device = self.seats[place].device.clone();
-        let order = Order { index, record: self.record(index, &device)? };
+        let record = self.record(index, &device)?;
+        let now = &self.jobs[index].dataset;
+        let order = Order { index, dataset: (*now != record.cell.dataset).then(|| now.clone()), record };
         let own_log = self.dir(index).join(LOG);
         // An earlier worker's words are of no interest now.
         let _ = fs::remove_file(&own_log);
@@ -145,9 +150,9 @@ impl<'a> Queue<'a> {
         let mut worker = if let Some(worker) = self.seats[place].worker.take() {
             worker
         } else {
-            let Common { out, threads, shelf, .. } = self.common;
             let log = if alone { own_log_file } else { log(&self.host_log(&device))? };
-            Worker::start(place, (&out.join("runs"), &device, threads), shelf.data(), log, sender.clone())?
+            let data = self.common.shelf.data();
+            Worker::start(place, (&self.out.join("runs"), &device, self.threads), data, log, sender.clone())?
         };
         let given = worker.train(&order);
         worker.open &= !alone;
@@ -174,13 +179,28 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// A worker is gone, and with it the runs that it had not ended.
-    fn ended(&mut self, place: usize) {
+    /// A worker is gone, and with it the runs that it had not ended. Those that did not end because everything is to stop
+    /// have not failed.
+    fn ended(&mut self, place: usize, stop: &AtomicBool) {
         let seat = &mut self.seats[place];
         let Some(worker) = seat.worker.take() else { return };
-        let reason = worker.end();
+        let stopping = || stop.load(Ordering::Relaxed);
+        let reason = match worker.end() {
+            End::Asked(reason) => {
+                let asked = Instant::now();
+                while !stopping() && asked.elapsed() < SIGNAL {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                reason
+            }
+            End::Failed(reason) => reason,
+        };
         let host_log = (seat.runs > 1).then(|| seat.device.clone()).map(|device| self.host_log(&device));
         for index in std::mem::take(&mut self.seats[place].running) {
+            if stopping() {
+                self.display.interrupted(index);
+                continue;
+            }
             if let (Some(host_log), Ok(mut log)) = (&host_log, log(&self.dir(index).join(LOG))) {
                 let _ = writeln!(log, "{reason}\nIts last words are in {}.", host_log.display());
             }
@@ -190,23 +210,24 @@ impl<'a> Queue<'a> {
 
     fn fail(&mut self, index: usize, reason: String) {
         self.display.failed(index, &reason);
-        self.failed.push((self.cells[index].id(), reason));
+        self.failed.push((self.jobs[index].record.id.clone(), reason));
     }
 
     fn dir(&self, index: usize) -> PathBuf {
-        self.common.out.join("runs").join(self.cells[index].id())
+        self.out.join("runs").join(&self.jobs[index].record.id)
     }
 
     /// What a worker says that trains several runs.
     fn host_log(&self, device: &str) -> PathBuf {
-        self.common.out.join(format!("host-{}.log", device.replace(':', "-")))
+        self.out.join(format!("host-{}.log", device.replace(':', "-")))
     }
 
+    /// The record of a run that begins or goes on now.
     fn record(&self, index: usize, device: &str) -> Result<RunRecord> {
-        let Common { registry, shelf, threads, command, .. } = &self.common;
-        let cell = &self.cells[index];
-        let device = (device, cell.precision);
-        let provenance = provenance(device, *threads, shelf.images(&cell.dataset)?, command.clone());
-        Ok(RunRecord::new(cell.clone(), registry.find(&cell.variant)?.title(), provenance))
+        let Job { record, dataset, .. } = &self.jobs[index];
+        let images = self.common.shelf.images(dataset)?;
+        let device = (device, record.cell.precision);
+        let provenance = provenance(device, self.threads, images, self.common.command.clone());
+        Ok(RunRecord { provenance, ..record.clone() })
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Barrier,
+    sync::{
+        RwLock,
+        mpsc::{self, Sender},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,6 +15,7 @@ use candle_core::Device;
 use lerp_core::{Draws, scalar};
 use lerp_data::Dataset;
 use lerp_train::{Cell, Learner, Source, Stepper};
+use rayon::ThreadPool;
 
 use crate::{device, registry::Registry};
 
@@ -37,20 +42,33 @@ pub fn at_once(
     time: Duration,
 ) -> Result<Vec<f64>> {
     let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pools = (0..runs).map(|_| pool()).collect::<Result<Vec<_>, _>>()?;
-    let ready = Barrier::new(runs);
-    let one = || {
-        // Whatever becomes of it, the others wait for this one.
+    let pools = (0..runs).map(|_| pool()).collect::<Result<Vec<_>, _>>();
+    let pools = pools.map_err(|error| anyhow!("cannot start threads ({error})"))?;
+    // Opened when all of them are ready, whatever has become of each.
+    let gate = RwLock::new(());
+    let (ready, all_ready) = mpsc::channel::<()>();
+    let one = |ready: Sender<()>| {
         let steps = catch_unwind(AssertUnwindSafe(|| Steps::new(registry, dataset, cell, device)));
-        ready.wait();
+        drop(ready);
+        drop(gate.read());
         let mut steps = steps.map_err(|_| anyhow!("a step panicked"))??;
         let measured = steps.time(time);
         steps.close();
         measured
     };
     std::thread::scope(|scope| {
-        let running: Vec<_> = pools.iter().map(|pool| scope.spawn(|| pool.install(one))).collect();
-        running.into_iter().map(|run| run.join().map_err(|_| anyhow!("a step panicked"))?).collect()
+        let closed = gate.write();
+        let start = |pool| {
+            let (ready, one) = (ready.clone(), &one);
+            thread::Builder::new().spawn_scoped(scope, move || ThreadPool::install(pool, move || one(ready)))
+        };
+        let started = pools.iter().map(start).collect::<std::io::Result<Vec<_>>>();
+        drop(ready);
+        // Nothing is sent; an error when nobody can send any more.
+        let _ = all_ready.recv();
+        drop(closed);
+        let join = |run: thread::ScopedJoinHandle<_>| run.join().map_err(|_| anyhow!("a step panicked"))?;
+        started?.into_iter().map(join).collect()
     })
 }
 

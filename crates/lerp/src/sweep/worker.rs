@@ -3,16 +3,17 @@
 //! killed, its runs stop with checkpoints.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::Sender,
     thread,
 };
 
 use anyhow::{Context, Result};
 use lerp_data::FOLDER_VARIABLE;
+use lerp_files::make_folder;
 use lerp_train::{Progress, RunRecord};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ pub struct Order {
     pub index: usize,
     /// What it is. Its folder is called as the run is.
     pub record: RunRecord,
+    /// What its dataset is called now, if not as in the record: the images of a run that goes on may have moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
 }
 
 /// What a worker says of one of its runs; [`Progress::Done`], [`Progress::Interrupted`] or [`Progress::Failed`] comes last.
@@ -79,15 +83,22 @@ impl Worker {
             .context("cannot start a worker")?;
         let stdin = child.stdin.take().context("a worker has no input")?;
         let stdout = child.stdout.take().context("a worker has no output")?;
-        thread::spawn(move || {
+        let read = move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(news) = serde_json::from_str(&line) {
                     let _ = sender.send((name, Message::News(news)));
                 }
             }
             let _ = sender.send((name, Message::Ended));
-        });
-        Ok(Self { child, stdin: Some(stdin), open: true })
+        };
+        let worker = Self { child, stdin: Some(stdin), open: true };
+        match thread::Builder::new().name("reader".into()).spawn(read) {
+            Ok(_) => Ok(worker),
+            Err(error) => {
+                worker.end();
+                Err(error).context("cannot start a thread that reads a worker's news")
+            }
+        }
     }
 
     /// Gives it a run to train.
@@ -106,25 +117,45 @@ impl Worker {
         self.stdin = None;
     }
 
-    /// Waits for it; why runs failed that it has not ended.
-    pub fn end(mut self) -> String {
+    /// Waits for it.
+    pub fn end(mut self) -> End {
         self.close();
         match self.child.wait() {
-            Ok(exit) if exit.success() => "the worker ended without finishing".into(),
+            Ok(exit) if exit.success() => End::Failed("the worker ended without finishing".into()),
             Ok(exit) => {
-                format!("the worker died ({exit}); the next sweep goes on from its last checkpoint")
+                let reason =
+                    format!("the worker died ({exit}); the next sweep goes on from its last checkpoint");
+                if asked_to_stop(exit) { End::Asked(reason) } else { End::Failed(reason) }
             }
-            Err(error) => format!("cannot wait for the worker: {error}"),
+            Err(error) => End::Failed(format!("cannot wait for the worker: {error}")),
         }
     }
 }
 
-/// Opens a log to write at its end, as several may do.
+/// Why runs did not end that a worker had.
+pub enum End {
+    /// It was asked to stop when it did not listen yet, by a signal that the sweep has had, too, unless it was meant for
+    /// the worker alone.
+    Asked(String),
+    /// Anything else.
+    Failed(String),
+}
+
+#[cfg(unix)]
+fn asked_to_stop(exit: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    matches!(exit.signal(), Some(libc::SIGINT | libc::SIGTERM | libc::SIGHUP))
+}
+
+#[cfg(not(unix))]
+fn asked_to_stop(_: ExitStatus) -> bool {
+    false
+}
+
+/// Opens the log in the folder of a run or a sweep to write at its end, as several may do.
 pub fn log(path: &Path) -> Result<File> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let file = File::options().create(true).append(true).open(path);
-    file.with_context(|| format!("cannot write {}", path.display()))
+    make_folder(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(lerp_files::append(path)?)
 }
 
 /// This program, also after a new build has taken its place in the file system.

@@ -168,15 +168,16 @@ impl Golden {
     pub fn file(&self, stem: &str) -> Result<File> {
         let (bytes, at) = if let Some(folder) = &self.folder {
             let path = folder.join(format!("{stem}.safetensors"));
+            let packed = folder.join(format!("{stem}.safetensors.gz"));
+            let path = if path.exists() || !packed.exists() { path } else { packed };
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            (bytes, path.display().to_string())
+            let at = path.display().to_string();
+            (if path.extension().is_some_and(|end| end == "gz") { unpack(&bytes, &at)? } else { bytes }, at)
         } else {
             let Some((_, packed)) = OWN.iter().find(|(name, _)| *name == stem) else {
                 bail!("the program has no golden values '{stem}'");
             };
-            let mut bytes = Vec::new();
-            flate2::read::GzDecoder::new(*packed).read_to_end(&mut bytes)?;
-            (bytes, stem.to_owned())
+            (unpack(packed, stem)?, stem.to_owned())
         };
         let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|e| {
             anyhow::anyhow!(
@@ -186,6 +187,16 @@ impl Golden {
         })?;
         Ok(File { stem: stem.into(), at, tensors: tensors.into_iter().collect(), used: RefCell::default() })
     }
+}
+
+/// The contents of a file that was packed with gzip.
+fn unpack(packed: &[u8], at: &str) -> Result<Vec<u8>> {
+    /// Bytes that no file of golden values has: a small file may unpack to any number.
+    const MOST: u64 = 1 << 30;
+    let mut bytes = Vec::new();
+    let read = flate2::read::GzDecoder::new(packed).take(MOST).read_to_end(&mut bytes);
+    read.map_err(|e| anyhow::anyhow!("{at} is cut short or damaged ({e}); copy it again"))?;
+    Ok(bytes)
 }
 
 /// One file of golden values, on the CPU, channels first as recorded.

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lerp_files::printable;
 use lerp_train::{Live, Metrics, Phase, Run, State};
 
-use super::kept::Kept;
+use super::{detail::plain, kept::Kept};
 
 /// Seconds without news after which a run that says it is running may no longer be.
 const PATIENCE: f64 = 30.0;
@@ -92,6 +93,8 @@ pub struct Cell {
     pub seconds_per_sample: Option<f64>,
     /// Why it failed.
     pub reason: Option<String>,
+    /// Whether its folder is a link, which is not read.
+    link: bool,
     run: Kept<Run>,
     metrics: Kept<BTreeMap<String, Series>>,
     live: Kept<Live>,
@@ -114,6 +117,7 @@ impl Cell {
             rate: None,
             seconds_per_sample: None,
             reason: None,
+            link: false,
             // The status first: it is what changes.
             run: Kept::new(vec![dir.join("status.json"), dir.join("run.toml")]),
             metrics: Kept::new(vec![dir.join("metrics.parquet")]),
@@ -124,6 +128,11 @@ impl Cell {
 
     /// Reads what changed; `now` in seconds since 1970.
     pub fn refresh(&mut self, now: f64) {
+        if self.dir.is_symlink() {
+            self.link = true;
+            return;
+        }
+        self.link = false;
         self.run.refresh(|| Run::read(&self.dir));
         self.metrics.refresh(|| Metrics::read(&self.dir.join("metrics.parquet")).map(|m| series(&m)));
         let path = self.dir.join(PROGRESS);
@@ -142,8 +151,8 @@ impl Cell {
     fn judge(&mut self, now: f64) {
         let Some(run) = self.run.value() else { return };
         let (cell, status) = (&run.record.cell, &run.status);
-        self.dataset.clone_from(&cell.dataset);
-        self.variant.clone_from(&cell.variant);
+        self.dataset = printable(&cell.dataset).into_owned();
+        self.variant = printable(&cell.variant).into_owned();
         self.seed = cell.seed.to_string();
         self.total = Some(cell.samples);
         self.samples = status.samples;
@@ -151,7 +160,7 @@ impl Cell {
             (status.samples > 0 && status.wall_s > 0.0).then(|| status.wall_s / status.samples as f64);
         self.rate = self.seconds_per_sample.map(|seconds| 1.0 / seconds);
         self.reason = (status.state == State::Failed)
-            .then(|| status.reason.clone().unwrap_or_else(|| "it does not say why".into()));
+            .then(|| status.reason.as_deref().map_or("it does not say why".into(), |reason| plain(reason)));
         self.stage = match status.state {
             State::Done => Stage::Done,
             State::Failed => Stage::Failed,
@@ -235,9 +244,16 @@ impl Cell {
         self.id.rsplit('-').next().unwrap_or_default()
     }
 
+    /// Whether its results cannot be read.
+    pub fn is_damaged(&self) -> bool {
+        self.link || self.run.problem().is_some() || self.metrics.problem().is_some()
+    }
+
     /// What is wrong with its files.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
-        [self.run.problem(), self.metrics.problem(), self.live.problem()].into_iter().flatten()
+        const LINK: &str = "a run's folder is a symbolic link, which is not followed";
+        let link = self.link.then_some(LINK);
+        [link, self.run.problem(), self.metrics.problem(), self.live.problem()].into_iter().flatten()
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is read of one cell only: its strips of images, and the end of its log.
 
 use std::{
-    fs::File,
     io::{Read, Seek, SeekFrom},
     path::Path,
 };
@@ -89,12 +88,12 @@ impl Detail {
 
 /// The last lines of a file, without what would move a terminal's cursor.
 fn tail(path: &Path) -> Result<Vec<String>, String> {
-    let read = || -> std::io::Result<(Vec<u8>, bool)> {
-        let mut file = File::open(path)?;
+    let mut file = lerp_files::open(path).map_err(|e| e.to_string())?;
+    let mut read = || -> std::io::Result<(Vec<u8>, bool)> {
         let skipped = file.metadata()?.len().saturating_sub(LOG);
         file.seek(SeekFrom::Start(skipped))?;
         let mut bytes = Vec::new();
-        file.take(LOG).read_to_end(&mut bytes)?;
+        Read::by_ref(&mut file).take(LOG).read_to_end(&mut bytes)?;
         Ok((bytes, skipped > 0))
     };
     let (bytes, cut) = read().map_err(|e| format!("cannot read {}: {e}", path.display()))?;
@@ -120,7 +119,8 @@ pub fn plain(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out
+    // What turns the direction of writing is no control character.
+    lerp_files::printable(&out).into_owned()
 }
 
 #[cfg(test)]

@@ -24,26 +24,27 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{cli::WatchArgs, say::say};
+use crate::{cli::WatchArgs, say::say_lines};
 use app::App;
 use palette::Palette;
 use sweep::Sweep;
 
-/// Watches until the user quits; one plain table where there is no terminal.
+/// Watches until the user quits; one plain table where there is no terminal, and false if a file in it is damaged.
 ///
 /// # Errors
 /// If there is no sweep in the folder, or the terminal cannot be drawn on.
 pub fn watch(args: &WatchArgs) -> Result<bool> {
     let mut sweep = Sweep::open(&args.dir)?;
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if args.once || dumb || !std::io::stdout().is_terminal() {
+    let mut whole = true;
+    if args.once || crate::is_dumb() || !std::io::stdout().is_terminal() {
         kept::silence_readers();
         sweep.refresh(now());
-        say(plain::snapshot(&sweep).trim_end());
+        whole = !sweep.is_damaged();
+        say_lines(plain::snapshot(&sweep).trim_end());
     } else {
         terminal::run(App::new(sweep, Palette::from_env()))?;
     }
-    Ok(true)
+    Ok(whole)
 }
 
 /// Seconds since 1970.

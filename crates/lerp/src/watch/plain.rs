@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use lerp_files::printable;
+
 use super::{
     cell::Cell,
-    detail::plain,
     sweep::Sweep,
     words::{duration, number},
 };
@@ -58,7 +59,7 @@ pub fn snapshot(sweep: &Sweep) -> String {
     }
     for cell in &sweep.cells {
         if let Some(reason) = &cell.reason {
-            let _ = writeln!(out, "{}: {}", cell.id, plain(reason));
+            let _ = writeln!(out, "{}: {reason}", printable(&cell.id));
         }
     }
     for problem in sweep.problems() {
@@ -70,7 +71,7 @@ pub fn snapshot(sweep: &Sweep) -> String {
 fn row(cell: &Cell) -> [String; HEADINGS.len()] {
     let last = |metric: &str| cell.last(metric).map_or_else(|| "-".into(), number);
     [
-        cell.id.clone(),
+        printable(&cell.id).into_owned(),
         cell.stage.word().into(),
         format!("{:.0}", (100.0 * cell.fraction()).floor()),
         cell.rate.map_or_else(|| "-".into(), |rate| format!("{rate:.0}")),

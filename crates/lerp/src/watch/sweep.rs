@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use lerp_files::{is_folder, is_word, printable};
 use serde::Deserialize;
 
 use super::{
@@ -28,6 +29,16 @@ pub struct Record {
     #[serde(default)]
     cells: Vec<String>,
 }
+
+impl Record {
+    /// The planned cells. What is no name of a cell is passed over: names become paths.
+    fn cells(&self) -> Vec<String> {
+        self.cells.iter().filter(|name| is_word(name)).cloned().collect()
+    }
+}
+
+/// Most bytes of a sweep's record.
+const LARGEST_RECORD: u64 = 1 << 28;
 
 /// A sweep.
 #[derive(Debug)]
@@ -68,7 +79,7 @@ impl Sweep {
     /// # Errors
     /// If there is no such folder, or something else is in it.
     pub fn open(dir: &Path) -> Result<Self> {
-        let shown = dir.display();
+        let shown = printable(&dir.to_string_lossy()).into_owned();
         if !dir.is_dir() {
             let what = if dir.exists() { "is no folder" } else { "does not exist" };
             bail!("{shown} {what}; give the folder of a sweep, such as results/quick");
@@ -77,19 +88,21 @@ impl Sweep {
             bail!("{shown} is one run; give the folder of its sweep, which has {RECORD}");
         }
         let name = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-        let name =
-            name.file_name().map_or_else(|| shown.to_string(), |name| name.to_string_lossy().into_owned());
+        let name = name
+            .file_name()
+            .map_or_else(|| shown.clone(), |name| printable(&name.to_string_lossy()).into_owned());
         let record = Kept::new(vec![dir.join(RECORD)]);
         let mut sweep = Self { name, cells: Vec::new(), dir: dir.to_owned(), record, gone: false };
         sweep.read_record();
-        if let Some(problem) = sweep.record.problem() {
+        let runs = is_folder(&dir.join("runs"));
+        if let Some(problem) = sweep.record.problem().filter(|_| !runs) {
             bail!("{problem}; give the folder of a sweep");
         }
         // The record comes after the lock, by way of a file of its own, and that of a single run after its folder.
         let begins = |name: &str| name.starts_with('.') || name.starts_with(RECORD) || name == "runs";
         let mut entries = fs::read_dir(dir).map_err(|e| anyhow::anyhow!("cannot read {shown}: {e}"))?;
         let begins = entries.all(|e| e.is_ok_and(|e| begins(&e.file_name().to_string_lossy())));
-        if sweep.record.value().is_none() && !begins {
+        if sweep.record.value().is_none() && !begins && !runs {
             bail!("{shown} holds no sweep (it has no {RECORD}); give the folder of one");
         }
         Ok(sweep)
@@ -102,25 +115,29 @@ impl Sweep {
             return;
         }
         self.read_record();
-        let planned = self.record.value().map_or(&[][..], |record| &record.cells);
+        let planned: Vec<String> = self.record.value().map(Record::cells).unwrap_or_default();
         let known: BTreeSet<&str> = planned.iter().map(String::as_str).collect();
         // Folders that cannot be listed now are those that were known before.
-        let others: Vec<String> = match fs::read_dir(self.dir.join("runs")) {
-            Err(_) => self.cells.iter().filter(|cell| !cell.planned).map(|cell| cell.id.clone()).collect(),
-            Ok(entries) => {
+        let runs = self.dir.join("runs");
+        let listed = if is_folder(&runs) { fs::read_dir(&runs).ok() } else { None };
+        let others: Vec<String> = match listed {
+            None => self.cells.iter().filter(|cell| !cell.planned).map(|cell| cell.id.clone()).collect(),
+            Some(entries) => {
                 let mut names: Vec<String> = entries
                     .filter_map(Result::ok)
-                    .filter(|entry| entry.path().join("run.toml").exists())
+                    .filter(|entry| is_folder(&entry.path()) && entry.path().join("run.toml").exists())
                     .map(|entry| entry.file_name().to_string_lossy().into_owned())
                     .collect();
                 names.sort();
                 names
             }
         };
+        // Where the plan is lost, it was of the cells that are there.
+        let lost = self.record.value().is_none();
         let wanted: Vec<(&str, bool)> = planned
             .iter()
             .map(|id| (id.as_str(), true))
-            .chain(others.iter().filter(|id| !known.contains(id.as_str())).map(|id| (id.as_str(), false)))
+            .chain(others.iter().filter(|id| !known.contains(id.as_str())).map(|id| (id.as_str(), lost)))
             .collect();
         if !wanted.iter().copied().eq(self.cells.iter().map(|cell| (cell.id.as_str(), cell.planned))) {
             let mut before = std::mem::take(&mut self.cells);
@@ -138,10 +155,14 @@ impl Sweep {
     fn read_record(&mut self) {
         let path = self.dir.join(RECORD);
         self.record.refresh(|| {
-            let text =
-                fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+            let text = lerp_files::read_to_string(&path, LARGEST_RECORD).map_err(|e| e.to_string())?;
             let record = toml::from_str::<Record>(&text).ok().filter(|record| record.format == FORMAT);
-            record.ok_or_else(|| format!("{} is not the record of a sweep", path.display()))
+            let shown = |record: Record| Record {
+                about: printable(&record.about).into_owned(),
+                devices: record.devices.iter().map(|name| printable(name).into_owned()).collect(),
+                ..record
+            };
+            record.map(shown).ok_or_else(|| format!("{} is not the record of a sweep", path.display()))
         });
     }
 
@@ -228,13 +249,26 @@ impl Sweep {
         }
     }
 
+    /// Whether its record or the files of a run cannot be read.
+    pub fn is_damaged(&self) -> bool {
+        self.record.problem().is_some() || self.cells.iter().any(Cell::is_damaged)
+    }
+
     /// What is wrong with its files, the most telling first.
     pub fn problems(&self) -> Vec<String> {
         if self.gone {
-            return vec![format!("{} is gone; this is what it last said", self.dir.display())];
+            return vec![format!(
+                "{} is gone; this is what it last said",
+                printable(&self.dir.to_string_lossy())
+            )];
         }
         let cells = self.cells.iter().flat_map(Cell::problems);
-        self.record.problem().into_iter().chain(cells).map(String::from).collect()
+        self.record
+            .problem()
+            .into_iter()
+            .chain(cells)
+            .map(|problem| printable(problem).into_owned())
+            .collect()
     }
 
     fn planned(&self) -> impl Iterator<Item = &Cell> {

@@ -31,6 +31,29 @@ pub fn runs(sweep: &Path) -> Vec<PathBuf> {
     runs
 }
 
+/// Replaces a file of a run and its digest, as if the run had written it.
+pub fn rewrite(run: &Path, name: &str, bytes: &[u8]) {
+    let list = run.join("digests.json");
+    let mut digests: serde_json::Value = serde_json::from_slice(&fs::read(&list).unwrap()).unwrap();
+    digests["files"][name] = serde_json::json!([lerp_files::digest(bytes)]);
+    fs::write(list, digests.to_string()).unwrap();
+    fs::write(run.join(name), bytes).unwrap();
+}
+
+/// Makes a complete run one that was interrupted at its last checkpoint.
+pub fn unfinished(run: &Path) {
+    let status = fs::read_to_string(run.join("status.json")).unwrap();
+    rewrite(run, "status.json", status.replace("\"done\"", "\"interrupted\"").as_bytes());
+}
+
+/// `lerp` under a shell that has set `limits`, with which the system refuses what it would otherwise give.
+#[cfg(unix)]
+pub fn limited(limits: &str, line: &str, paths: &[&Path]) -> Output {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{limits}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_lerp")]);
+    shell.args(line.split_whitespace()).args(paths).output().unwrap()
+}
+
 /// An idx file.
 pub fn idx(path: &Path, sizes: &[u32], values: impl IntoIterator<Item = u8>) {
     let mut bytes = (0x0800 + sizes.len() as u32).to_be_bytes().to_vec();

@@ -169,3 +169,46 @@ fn a_snapshot_is_a_table_for_scripts() {
         format!("{}: loss/autoencoder became NaN; lower the learning rate", cell("vae").id())
     );
 }
+
+#[test]
+fn nothing_in_a_folder_is_obeyed_or_followed() {
+    let folder = Folder::new().plan(&["baseline"]).with("vae", State::Failed, 4096);
+    let status = folder.run("vae").join("status.json");
+    let text = fs::read_to_string(&status).unwrap().replace("loss/", r"\u001b[2J\u202e\nloss/");
+    fs::write(&status, text).unwrap();
+    let plan = folder.path().join("sweep.toml");
+    let text = fs::read_to_string(&plan).unwrap();
+    let text =
+        text.replace("seven", r"\u001b[2Jseven").replace("cells = [", r#"cells = ["../../x", "\u001b[2J", "#);
+    fs::write(&plan, text).unwrap();
+    let mut sweep = folder.sweep();
+    assert_eq!(sweep.cells.len(), 2, "what is no name of a cell is none");
+    let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!snapshot(&sweep).contains(bad), "{:?}", snapshot(&sweep));
+    assert!(!sweep.record().unwrap().about.contains(bad));
+
+    fs::write(&plan, "\u{1b}[2J").unwrap();
+    sweep.refresh(now());
+    assert!(sweep.is_damaged() && snapshot(&sweep).contains("sweep.toml is not the record of a sweep"));
+    assert!(Sweep::open(&folder.path()).is_ok(), "its runs are there");
+    fs::remove_file(&plan).unwrap();
+    let sweep = folder.sweep();
+    assert!(!sweep.is_damaged());
+    assert_eq!((sweep.counts().all, sweep.counts().failed), (1, 1));
+}
+
+#[test]
+#[cfg(unix)]
+fn links_are_not_followed() {
+    use std::os::unix::fs::symlink;
+    let elsewhere = Folder::new().plan(&["baseline"]).with("baseline", State::Done, SAMPLES);
+    let folder = Folder::new().plan(&["baseline", "vae"]).with("vae", State::Done, SAMPLES);
+    symlink(elsewhere.run("baseline"), folder.run("baseline")).unwrap();
+    let sweep = folder.sweep();
+    assert_eq!(stages(&sweep), [Stage::Waiting, Stage::Done]);
+    assert!(sweep.is_damaged() && snapshot(&sweep).contains("symbolic link"), "{}", snapshot(&sweep));
+    fs::remove_file(folder.path().join("sweep.toml")).unwrap();
+    symlink(elsewhere.path().join("sweep.toml"), folder.path().join("sweep.toml")).unwrap();
+    let sweep = folder.sweep();
+    assert!(sweep.record().is_none() && snapshot(&sweep).contains("symbolic link"), "{}", snapshot(&sweep));
+}

@@ -1,0 +1,128 @@
+//! Labels as they stand in files, and the classes that they make.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Fault;
+
+/// Classes that a dataset of one's own may have.
+const MOST_CLASSES: usize = 10_000;
+
+/// What a file says of an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Label {
+    Number(i64),
+    Text(String),
+}
+
+/// What images of one label are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Class {
+    pub label: Label,
+    pub name: String,
+}
+
+/// The labels of the images of one part, as they come.
+#[derive(Debug, Default)]
+pub(crate) struct Labels {
+    /// Each label with its number, in the order in which they first came.
+    numbers: BTreeMap<Label, u32>,
+    names: BTreeMap<Label, String>,
+    of_images: Vec<u32>,
+}
+
+impl Labels {
+    /// The label of the next image, and its class's name, where the file has another than the label itself.
+    ///
+    /// # Errors
+    /// If there are more classes than a dataset may have.
+    pub fn push(&mut self, label: Label, name: Option<&str>) -> Result<(), Fault> {
+        let next = self.numbers.len() as u32;
+        let number = match self.numbers.get(&label) {
+            Some(&number) => number,
+            None if self.numbers.len() == MOST_CLASSES => {
+                return Err(Fault::new(format!("labels of at most {MOST_CLASSES} classes"), "more"));
+            }
+            None => {
+                if let Some(name) = name {
+                    self.names.insert(label.clone(), name.into());
+                }
+                self.numbers.insert(label, next);
+                next
+            }
+        };
+        self.of_images.push(number);
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.of_images.len()
+    }
+
+    /// The class of each image as its place among the classes, which are in the order of their labels.
+    pub fn finish(self) -> (Vec<u32>, Vec<Class>) {
+        let mut place = vec![0; self.numbers.len()];
+        let mut classes = Vec::new();
+        for (label, number) in self.numbers {
+            place[number as usize] = classes.len() as u32;
+            let name = self.names.get(&label).cloned().unwrap_or_else(|| match &label {
+                Label::Number(number) => number.to_string(),
+                Label::Text(text) => text.clone(),
+            });
+            classes.push(Class { label, name });
+        }
+        (self.of_images.into_iter().map(|number| place[number as usize]).collect(), classes)
+    }
+}
+
+/// `value` as a whole number, if it is one that a `f64` holds exactly.
+pub(crate) fn whole(value: f64) -> Option<i64> {
+    (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0).then_some(value as i64)
+}
+
+/// The classes of both parts in the order of their labels, and where each class of a part is among them: labels that do not
+/// begin at 0, or have gaps, make no class without images.
+pub(crate) fn union(parts: [&[Class]; 2]) -> (Vec<Class>, [Vec<u32>; 2]) {
+    let mut all = BTreeMap::new();
+    for class in parts.into_iter().flatten() {
+        all.entry(&class.label).or_insert(class);
+    }
+    let places: BTreeMap<&Label, u32> = all.keys().copied().zip(0..).collect();
+    let of = |part: &[Class]| part.iter().map(|class| places[&class.label]).collect();
+    let places = parts.map(of);
+    (all.into_values().cloned().collect(), places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(labels: &[Label]) -> (Vec<u32>, Vec<Class>) {
+        let mut collected = Labels::default();
+        labels.iter().for_each(|label| collected.push(label.clone(), None).unwrap());
+        collected.finish()
+    }
+
+    #[test]
+    fn classes_are_in_the_order_of_their_labels_and_none_is_empty() {
+        let (numbers, train) = classes(&[9, 2, 9, -1].map(Label::Number));
+        assert_eq!(numbers, [2, 1, 2, 0]);
+        let (_, test) = classes(&[2, 5].map(Label::Number));
+        let (all, places) = union([&train, &test]);
+        assert_eq!(all.iter().map(|class| class.name.as_str()).collect::<Vec<_>>(), ["-1", "2", "5", "9"]);
+        assert_eq!(places, [vec![0, 1, 3], vec![1, 2]]);
+        let (numbers, texts) = classes(&["zebra", "ant", "bee"].map(|text| Label::Text(text.into())));
+        assert_eq!((numbers, texts[0].name.as_str()), (vec![2, 0, 1], "ant"));
+    }
+
+    #[test]
+    fn there_is_an_end_to_classes() {
+        let mut labels = Labels::default();
+        for number in 0..MOST_CLASSES as i64 {
+            labels.push(Label::Number(number), None).unwrap();
+        }
+        labels.push(Label::Number(0), None).unwrap();
+        assert!(labels.push(Label::Number(-1), None).is_err());
+    }
+}

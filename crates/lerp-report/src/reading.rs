@@ -1,0 +1,327 @@
+//! Reading the runs of a sweep: what a table needs of each, and no more.
+//!
+//! A sweep may have ten thousand runs with a thousand values each. Of a run its record stays in memory, and every metric's
+//! final value; curves stay only where a figure draws them, as what all seeds of a configuration have together. Pages of
+//! runs read theirs again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
+
+use lerp_data::Lines;
+use lerp_eval::final_value;
+use lerp_files::printable;
+use lerp_train::{Cell, Metrics, Run, RunRecord, runs_in};
+use rayon::prelude::*;
+
+use crate::{
+    Error, Result,
+    figures::draws,
+    pixels::PixelReference,
+    published::published,
+    set::{Set, is_own, latent_dims},
+    summary::{Final, Group, Loaded, Spread, Sweep, natural},
+    text::listed,
+};
+
+/// Configurations of one image set, or on lines, that figures show.
+pub const MOST_SHOWN: usize = 40;
+
+/// Runs whose curves are in memory at once.
+const CHUNK: usize = 128;
+
+/// Most bytes of a sweep's record: names of a million cells.
+const LARGEST_RECORD: u64 = 1 << 28;
+
+/// Reasons that a sentence about a sweep without readable runs has room for.
+const REASONS: usize = 3;
+
+impl Sweep {
+    /// Reads all runs in `dir`. What cannot be read is left out, and said in [`Sweep::left_out`].
+    ///
+    /// # Errors
+    /// If there are none that can be read.
+    pub fn read(dir: &Path) -> Result<Self> {
+        if !dir.is_dir() {
+            return Err(Error::NoFolder(dir.to_owned()));
+        }
+        let found = runs_in(dir)?;
+        let unchecked = found.unchecked();
+        let mut left_out: Vec<String> = found.left_out.iter().map(ToString::to_string).collect();
+        let (planned, damaged) = planned(dir);
+        let begun: HashSet<String> = found.runs.iter().map(|run| run.record.id.clone()).collect();
+        let datasets = Datasets::of(&found.runs);
+        let mut groups = grouped(found.runs, &datasets);
+        name(&mut groups);
+        let mut names = HashSet::new();
+        let all = groups.len();
+        for group in &mut groups {
+            left_out.extend(measure(group, &mut names));
+        }
+        groups.retain(|group| !group.runs.is_empty());
+        if groups.len() < all {
+            name(&mut groups);
+        }
+        if groups.is_empty() {
+            return Err(match planned.len() {
+                _ if !left_out.is_empty() => {
+                    Error::NothingReadable { dir: dir.to_owned(), reasons: listed(&left_out, REASONS, " ") }
+                }
+                0 => Error::NoRuns(dir.to_owned()),
+                cells => Error::NotBegun { dir: dir.to_owned(), cells },
+            });
+        }
+        left_out.extend(damaged);
+        let mut pixels = BTreeMap::new();
+        for (dataset, other_names) in &datasets.names {
+            for name in std::iter::once(dataset).chain(other_names) {
+                match PixelReference::read(dir, name) {
+                    Ok(Some(reference)) => {
+                        pixels.entry(dataset.clone()).or_insert(reference);
+                    }
+                    Ok(None) => {}
+                    Err(error) => left_out.push(format!("Raw pixels are left out: {error}.")),
+                }
+            }
+        }
+        let waiting = planned.into_iter().filter(|id| !begun.contains(id)).collect();
+        Ok(Self { dir: dir.to_owned(), groups, pixels, waiting, unread: left_out, unchecked })
+    }
+}
+
+/// The datasets of a sweep. A user's own images are told by their digest: a folder that was moved is the same dataset under
+/// another name.
+struct Datasets {
+    /// By digest, the name that counts: that of the run that began last.
+    by_digest: HashMap<String, String>,
+    /// Names that count, each with others of the same images.
+    names: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Datasets {
+    fn of(runs: &[Run]) -> Self {
+        let mut latest: HashMap<&str, (&str, &str)> = HashMap::new();
+        for record in runs.iter().map(|run| &run.record) {
+            if let Some(digest) = digest(record) {
+                let this = (record.provenance.started.as_str(), record.cell.dataset.as_str());
+                let known = latest.entry(digest).or_insert(this);
+                *known = this.max(*known);
+            }
+        }
+        let by_digest = latest.into_iter().map(|(digest, (_, name))| (digest.into(), name.into())).collect();
+        let mut datasets = Self { by_digest, names: BTreeMap::new() };
+        for record in runs.iter().map(|run| &run.record) {
+            let (name, own) = (datasets.name(record).to_owned(), &record.cell.dataset);
+            let others = datasets.names.entry(name.clone()).or_default();
+            if name != *own && !others.contains(own) {
+                others.insert(own.clone());
+            }
+        }
+        datasets
+    }
+
+    /// The name that counts of a run's dataset.
+    fn name<'a>(&'a self, record: &'a RunRecord) -> &'a str {
+        let known = digest(record).and_then(|digest| self.by_digest.get(digest));
+        known.unwrap_or(&record.cell.dataset)
+    }
+}
+
+/// The digest of a user's own images; none where the dataset's name says which images these are.
+fn digest(record: &RunRecord) -> Option<&str> {
+    record.provenance.data.as_deref().filter(|_| is_own(&record.cell.dataset))
+}
+
+/// Runs by all that decides their numbers but the seed.
+fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
+    let all: BTreeSet<String> = datasets.names.keys().cloned().collect();
+    let mut groups: BTreeMap<(usize, String, String), Vec<Loaded>> = BTreeMap::new();
+    for run in runs {
+        let cell = &run.record.cell;
+        let seedless = RunRecord { cell: Cell { seed: 0, ..cell.clone() }, ..run.record.clone() }.identity();
+        let place = (published().place(&cell.variant), cell.variant.clone(), seedless);
+        groups.entry(place).or_default().push(Loaded::new(run));
+    }
+    let group = |mut runs: Vec<Loaded>| {
+        runs.sort_by_key(|loaded| loaded.run.record.cell.seed);
+        let record = &runs[0].run.record;
+        let dataset = datasets.name(record);
+        let set = (dataset != Lines::NAME).then(|| Set::new(dataset, latent_dims(&record.cell), &all));
+        Group {
+            label: String::new(),
+            telling: String::new(),
+            set,
+            runs,
+            shown: false,
+            curves: BTreeMap::new(),
+        }
+    };
+    groups.into_values().map(group).collect()
+}
+
+/// Labels groups, puts them in order, and chooses those that figures show.
+fn name(groups: &mut [Group]) {
+    label(groups);
+    // By number where a number differs: 9 before 10.
+    groups.sort_by(|a, b| {
+        let place = |g: &Group| published().place(&g.cell().variant);
+        let sets = match (&a.set, &b.set) {
+            (Some(a), Some(b)) => a.order(b),
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        };
+        let variants = || place(a).cmp(&place(b)).then_with(|| a.cell().variant.cmp(&b.cell().variant));
+        sets.then_with(variants).then_with(|| natural(&a.label, &b.label))
+    });
+    let mut count = 0;
+    for i in 0..groups.len() {
+        count = if i > 0 && groups[i].set == groups[i - 1].set { count + 1 } else { 0 };
+        groups[i].shown = count < MOST_SHOWN;
+    }
+}
+
+/// Names groups: by the variant, and by what differs where a variant has several on lines or one image set.
+fn label(groups: &mut [Group]) {
+    let settings: Vec<BTreeMap<String, String>> = groups.iter().map(flat).collect();
+    let mut twins: HashMap<(Option<&Set>, &str), Vec<usize>> = HashMap::new();
+    for (i, group) in groups.iter().enumerate() {
+        twins.entry((group.set.as_ref(), &group.cell().variant)).or_default().push(i);
+    }
+    let mut tellings = vec![String::new(); groups.len()];
+    for twins in twins.into_values() {
+        // How many have each setting, and whether all of these have the same value.
+        let mut values: HashMap<&str, (usize, &str, bool)> = HashMap::new();
+        for (key, value) in twins.iter().flat_map(|i| &settings[*i]) {
+            let known = values.entry(key).or_insert((0, value, true));
+            *known = (known.0 + 1, known.1, known.2 && known.1 == value);
+        }
+        for i in &twins {
+            let tells = |key: &str| values.get(key).is_some_and(|(n, _, same)| *n < twins.len() || !same);
+            let telling = settings[*i].iter().filter(|(key, _)| tells(key));
+            let telling: Vec<String> = telling.map(|(key, value)| format!("{key}={value}")).collect();
+            tellings[*i] = telling.join(", ");
+        }
+    }
+    for (group, telling) in groups.iter_mut().zip(tellings) {
+        group.telling = telling;
+        let title = group.title();
+        group.label = if group.telling.is_empty() { title } else { format!("{title} ({})", group.telling) };
+    }
+}
+
+/// The settings of a group by name. The seed and the dataset's name are left out; where that may be of several images, their
+/// digest is among them.
+fn flat(group: &Group) -> BTreeMap<String, String> {
+    let record = &group.runs[0].run.record;
+    let mut all = BTreeMap::new();
+    if let Ok(serde_json::Value::Object(table)) = serde_json::to_value(&record.cell) {
+        for (key, value) in table {
+            match value {
+                _ if key == "seed" || key == "dataset" => {}
+                serde_json::Value::Object(inner) => {
+                    let text = |(key, value): (String, serde_json::Value)| {
+                        (printable(&key).into_owned(), printable(&value.to_string()).into_owned())
+                    };
+                    all.extend(inner.into_iter().map(text));
+                }
+                other => {
+                    all.insert(key, other.to_string());
+                }
+            }
+        }
+    }
+    // Records leave out full f32.
+    all.insert("precision".into(), record.cell.precision.to_string());
+    if let Some(digest) = digest(record) {
+        all.insert("images".into(), digest.chars().take(8).collect());
+    }
+    all
+}
+
+/// A metric's values in a run: its name, and samples with the value there.
+type Series = (Arc<str>, Vec<(u64, f64)>);
+
+/// Reads the metrics of a group's runs, and takes the runs out of it whose metrics cannot be read: a sentence about each.
+fn measure(group: &mut Group, names: &mut HashSet<Arc<str>>) -> Vec<String> {
+    let mut left_out = Vec::new();
+    let mut kept = Vec::with_capacity(group.runs.len());
+    let mut runs = std::mem::take(&mut group.runs).into_iter().peekable();
+    while runs.peek().is_some() {
+        let chunk: Vec<Loaded> = runs.by_ref().take(CHUNK).collect();
+        let measured: Vec<_> = chunk.par_iter().map(|loaded| loaded.run.metrics()).collect();
+        for (mut loaded, metrics) in chunk.into_iter().zip(measured) {
+            match metrics {
+                Err(error) => {
+                    let (id, error) = (&loaded.run.record.id, error.to_string());
+                    left_out.push(format!("{id} is left out: {}.", printable(error.trim_end_matches('.'))));
+                }
+                Ok(metrics) => {
+                    let all = by_metric(&metrics, names);
+                    loaded.finals = all.iter().map(of_run).collect();
+                    for (name, values) in all.into_iter().filter(|(name, _)| group.shown && draws(name)) {
+                        let curve = group.curves.entry(name).or_default();
+                        for (samples, value) in values {
+                            curve.entry(samples).or_insert_with(Spread::default).take(value);
+                        }
+                    }
+                    kept.push(loaded);
+                }
+            }
+        }
+    }
+    group.runs = kept;
+    left_out
+}
+
+fn of_run((name, values): &Series) -> Final {
+    let all: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
+    Final { name: name.clone(), value: final_value(&all), evaluations: all.len() as u32 }
+}
+
+/// A run's values by metric, in the order of names; every name is in memory once.
+fn by_metric(metrics: &Metrics, names: &mut HashSet<Arc<str>>) -> Vec<Series> {
+    let mut all: BTreeMap<&str, Vec<(u64, f64)>> = BTreeMap::new();
+    for row in &metrics.0 {
+        all.entry(&row.metric).or_default().push((row.samples, row.value));
+    }
+    let named = |(name, values): (&str, Vec<(u64, f64)>)| {
+        let known = names.get(name).cloned();
+        let name = known.unwrap_or_else(|| {
+            let name: Arc<str> = name.into();
+            names.insert(name.clone());
+            name
+        });
+        (name, values)
+    };
+    all.into_iter().map(named).collect()
+}
+
+/// Names of the cells that the last sweep into a folder planned, none where no sweep has recorded any; and a sentence if the
+/// record is damaged.
+fn planned(dir: &Path) -> (Vec<String>, Option<String>) {
+    let path = dir.join("sweep.toml");
+    let damaged = |problem: String| {
+        let sentence = format!(
+            "The plan of the sweep is not known: {}; sweep again to write it anew.",
+            printable(problem.trim())
+        );
+        (Vec::new(), Some(sentence))
+    };
+    let text = match lerp_files::read_to_string(&path, LARGEST_RECORD) {
+        Err(error) if error.is_not_found() => return (Vec::new(), None),
+        Err(error) => return damaged(error.to_string()),
+        Ok(text) => text,
+    };
+    let shown = path.display();
+    match toml::from_str::<toml::Table>(&text) {
+        Err(error) => damaged(format!("{shown} is damaged ({})", error.message())),
+        Ok(plan) => match plan.get("cells").and_then(toml::Value::as_array) {
+            None => damaged(format!("{shown} names no cells")),
+            Some(cells) => {
+                let names = cells.iter().filter_map(toml::Value::as_str);
+                (names.map(|name| printable(name).into_owned()).collect(), None)
+            }
+        },
+    }
+}

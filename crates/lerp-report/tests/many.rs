@@ -1,0 +1,146 @@
+//! Sweeps of very many runs.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use candle_core::{DType, Device, Tensor};
+use common::{Run, read, seal, value};
+use lerp_core::Network;
+use lerp_report::{Options, compare, report};
+use lerp_train::{Cell, State};
+
+const SEVEN: [(&str, &str); 7] = [
+    ("baseline", "Baseline"),
+    ("dropout", "Dropout"),
+    ("denoising", "Denoising"),
+    ("vae", "VAE"),
+    ("aae", "AAE"),
+    ("vqvae", "VQ-VAE"),
+    ("acai", "ACAI"),
+];
+
+/// Writes finished runs on lines of the seven with `settings` learning rates and `seeds` seeds.
+fn sweep(dir: &Path, settings: u64, seeds: u64) {
+    let images = Tensor::zeros((1, 16, 32, 32, 1), DType::F32, &Device::Cpu).unwrap();
+    let profile = Tensor::rand(0.1_f32, 1.0, (256, 16), &Device::Cpu).unwrap();
+    let paths = ["norm", "distance", "angle"].map(|name| (name.to_owned(), profile.clone()));
+    let paths = paths.into_iter().collect();
+    fs::create_dir_all(dir).unwrap();
+    let at = |name: &str| dir.join(name);
+    images.save_safetensors("images", at("i")).unwrap();
+    candle_core::safetensors::save::<_, Tensor>(&paths, at("p")).unwrap();
+    for setting in 0..settings {
+        for seed in 0..seeds {
+            for (v, (variant, title)) in SEVEN.into_iter().enumerate() {
+                let cell = Cell {
+                    dataset: "lines".into(),
+                    variant: variant.into(),
+                    seed,
+                    samples: 1 << 20,
+                    batch: 64,
+                    learning_rate: 1e-4 * (setting + 1) as f64,
+                    eval_every: 1 << 18,
+                    checkpoint_every: 1 << 18,
+                    test_samples: 100,
+                    cluster_restarts: None,
+                    network: Network { scales: 4, depth: 16, latent: 16 },
+                    hyper: lerp_core::Hyper::default(),
+                };
+                let names = [
+                    "eval/mean_distance",
+                    "eval/mean_smoothness",
+                    "eval/mean_smoothness_valid",
+                    "eval/valid_fraction",
+                    "eval/detour",
+                    "eval/reconstruction_mse",
+                    "eval/classifier_accuracy",
+                    "loss/autoencoder",
+                    "loss/classifier",
+                ];
+                let noise = |i: u64| ((seed * 31 + setting * 17 + i * 7 + v as u64) % 97) as f64 * 1e-5;
+                let rows =
+                    (1..=4).flat_map(|i| names.map(|name| value(i, name, 0.002 * (v + 1) as f64 + noise(i))));
+                let rows = rows.collect();
+                let run =
+                    Run { cell, title, state: State::Done, samples: 1 << 20, data: None, images: None, rows };
+                let folder = run.write(dir);
+                fs::hard_link(at("i"), folder.join("interpolation.safetensors")).unwrap();
+                fs::hard_link(at("p"), folder.join("paths.safetensors")).unwrap();
+                seal(&folder);
+            }
+        }
+    }
+    fs::remove_file(at("i")).unwrap();
+    fs::remove_file(at("p")).unwrap();
+}
+
+fn bytes(path: PathBuf) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
+
+#[test]
+fn thousands_of_runs_make_a_page_that_opens() {
+    // Few configurations of many seeds, and many of few.
+    for (settings, seeds) in [(1, 300), (100, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        sweep(dir.path(), settings, seeds);
+        let begun = Instant::now();
+        assert!(report(dir.path(), &Options::default()).unwrap().left_out.is_empty());
+        let text = compare(&[dir.path().to_owned()], false).unwrap().0;
+        let seconds = begun.elapsed().as_secs_f64();
+        assert!(seconds < 60.0, "{seconds} s");
+        let page = read(&dir, "index.html");
+        assert!(page.len() < 4_000_000, "{} bytes", page.len());
+        let table = read(&dir, "tables/table1.md");
+        let rows = table.lines().filter(|line| line.starts_with("| ACAI")).count() as u64;
+        assert_eq!(rows, 2 * settings, "in Table 1 and 1b");
+        assert!(table.lines().filter(|line| !line.starts_with('|')).map(str::len).sum::<usize>() < 40_000);
+        if settings == 1 {
+            assert!(table.contains("seeds 0 to 299;") && text.contains("seeds 0 to 299;"), "{table}");
+        } else {
+            assert!(page.contains("The first 500 of 700 lines"));
+            assert!(page.contains("These are the first 40 of 700 configurations."));
+        }
+        assert!(page.contains("Here are 200 of 2,100 runs"));
+        let id = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().file_name();
+        let id = id.to_str().unwrap();
+        let run = read(&dir, &format!("pages/{id}.html"));
+        assert!(
+            run.contains("<h3>Curves</h3>") && run.contains("<svg") && run.contains("../index.html#runs"),
+            "{run}"
+        );
+        assert!(read(&dir, "pages/index.html").contains(&format!("href=\"{id}.html\"")));
+        assert_eq!(fs::read_dir(dir.path().join("pages")).unwrap().count(), 2_100 + 2);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn pages_of_runs_are_not_written_through_a_link() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sweep(dir.path(), 1, 30);
+    std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("pages")).unwrap();
+    let error = report(dir.path(), &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("pages") && error.contains("something else than a folder"), "{error}");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+/// Makes a sweep of 12,005 runs in the folder `LERP_MANY`, to measure `lerp report` of it with `/usr/bin/time -v`:
+/// `LERP_MANY=/tmp/many cargo test --release -p lerp-report --test many -- --ignored`. `LERP_MANY_SETTINGS=343` makes 343
+/// configurations of each variant with 5 seeds instead of one with 1,715.
+#[test]
+#[ignore = "writes 12,005 runs into the folder LERP_MANY"]
+fn twelve_thousand_runs_to_measure() {
+    let folder = PathBuf::from(std::env::var_os("LERP_MANY").unwrap());
+    let settings = std::env::var("LERP_MANY_SETTINGS").map_or(1, |text| text.parse().unwrap());
+    sweep(&folder, settings, 1_715 / settings);
+    report(&folder, &Options::default()).unwrap();
+    assert!(bytes(folder.join("index.html")) < 15_000_000);
+}

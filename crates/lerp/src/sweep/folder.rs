@@ -1,0 +1,192 @@
+//! The folder of a sweep, which may be anybody's: whether a sweep may write there, and its record.
+
+use std::{
+    fs::{self, DirEntry},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use lerp_files::{Lock, is_folder, is_leftover, make_folder};
+use lerp_train::{Error, RunLock, runs_in};
+use serde::Serialize;
+
+use crate::{
+    plan::Plan,
+    provenance::{CANDLE, GIT, VERSION, now},
+};
+
+/// The record of a sweep.
+pub const RECORD: &str = "sweep.toml";
+
+/// What a [`Record`] says that it is.
+pub const FORMAT: &str = "lerp sweep 1";
+
+/// More bytes than the record of any sweep has.
+const MOST: u64 = 1 << 26;
+
+/// The folders below that of a sweep.
+const FOLDERS: [&str; 4] = ["runs", "pixels", "tables", "figures"];
+
+/// `sweep.toml`: what is being trained, with what.
+#[derive(Serialize)]
+struct Record<'a> {
+    format: &'a str,
+    about: &'a str,
+    command: &'a str,
+    started: String,
+    version: &'a str,
+    git: &'a str,
+    candle: &'a str,
+    devices: &'a [String],
+    cells: &'a [String],
+}
+
+/// The folder of a sweep, which may be written.
+pub struct Folder {
+    path: PathBuf,
+    /// Whether there is a record of ours.
+    recorded: bool,
+    /// What a user should know of a record that is not.
+    pub notice: Option<String>,
+}
+
+impl Folder {
+    /// Refuses a folder that holds something else than a sweep, or links to something else; creates nothing. What a sweep
+    /// leaves that was stopped at its first writes is no stranger's, and neither is a folder with runs of ours that has
+    /// lost its record.
+    ///
+    /// # Errors
+    /// If it is refused or cannot be read.
+    pub fn check(out: &Path, config: Option<&Path>) -> Result<Self> {
+        let mut folder = Self { path: out.to_owned(), recorded: false, notice: None };
+        if !out.exists() {
+            return Ok(folder);
+        }
+        let shown = out.display();
+        if !out.is_dir() {
+            bail!("{shown} is a file; give --out a folder");
+        }
+        for path in FOLDERS.map(|name| out.join(name)) {
+            if path.symlink_metadata().is_ok() && !is_folder(&path) {
+                bail!(
+                    "{} is a link or a file, where a sweep has a folder; remove it, or give --out another folder",
+                    path.display()
+                );
+            }
+        }
+        let record = out.join(RECORD);
+        let text = match lerp_files::read_to_string(&record, MOST) {
+            Err(error) if error.is_not_found() => Some(String::new()),
+            text => text.ok(),
+        };
+        // A plan that has our record's name would be overwritten by it.
+        if config.is_some_and(|config| config.canonicalize().ok() == record.canonicalize().ok())
+            && record.exists()
+        {
+            bail!("{} is the record of a sweep, not a plan; give --config a plan", record.display());
+        }
+        folder.recorded = text.as_deref().is_some_and(is_record);
+        if folder.recorded {
+            return Ok(folder);
+        }
+        let absent = text.is_some_and(|text| text.is_empty());
+        let found = runs_in(out)?;
+        if !found.runs.is_empty() {
+            let how = if absent { "is missing" } else { "is damaged, or no record of ours" };
+            folder.notice = Some(format!(
+                "{} {how}; it is written anew, because there are runs of a sweep in the folder",
+                record.display()
+            ));
+        } else if !absent || !found.left_out.is_empty() || !entries(out)?.iter().all(leftover) {
+            bail!(
+                "{shown} is not empty and not a sweep's (it has no {RECORD} of ours); give --out another folder"
+            );
+        }
+        Ok(folder)
+    }
+
+    /// Creates it, with the folder of the runs in it.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn create(&self) -> Result<()> {
+        fs::create_dir_all(&self.path).with_context(|| format!("cannot create {}", self.path.display()))?;
+        Ok(make_folder(&self.runs())?)
+    }
+
+    /// Keeps other sweeps out, until the lock is dropped.
+    ///
+    /// # Errors
+    /// If another sweep has it, or it cannot be written.
+    pub fn lock(&self) -> Result<RunLock> {
+        RunLock::take(&self.path).map_err(|error| match error {
+            Error::Busy(dir) => anyhow::anyhow!(
+                "another sweep is writing to {}; wait for it, or give --out another folder",
+                dir.display()
+            ),
+            other => other.into(),
+        })
+    }
+
+    /// Where the runs are.
+    pub fn runs(&self) -> PathBuf {
+        self.path.join("runs")
+    }
+
+    /// Writes the record of a sweep that begins; where `always` is not, only if there is none of ours.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn record(
+        &self,
+        always: bool,
+        plan: &Plan,
+        command: &str,
+        devices: &[String],
+        cells: &[String],
+    ) -> Result<()> {
+        if self.recorded && !always {
+            return Ok(());
+        }
+        let record = Record {
+            format: FORMAT,
+            about: &plan.about,
+            command,
+            started: now(),
+            version: VERSION,
+            git: GIT,
+            candle: CANDLE,
+            devices,
+            cells,
+        };
+        Ok(lerp_files::replace(&self.path.join(RECORD), toml::to_string(&record)?.as_bytes())?)
+    }
+}
+
+/// Whether `text` is that of a [`Record`].
+fn is_record(text: &str) -> bool {
+    let table = text.parse::<toml::Table>().ok();
+    table.is_some_and(|table| table.get("format").and_then(toml::Value::as_str) == Some(FORMAT))
+}
+
+fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect);
+    entries.with_context(|| format!("cannot read {}", folder.display()))
+}
+
+/// Whether a sweep that was stopped at its first writes leaves such a file or folder. Among the runs there is none that has
+/// begun.
+fn leftover(entry: &DirEntry) -> bool {
+    let (path, name) = (entry.path(), entry.file_name());
+    let name = name.to_string_lossy();
+    let temporary = |name: &str| is_leftover(name) || name == "sweep.toml.tmp";
+    let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    match &*name {
+        ".lock" => Lock::looks_like_one(&path),
+        // An empty one: `check` has looked.
+        RECORD => true,
+        "runs" => entries(&path).is_ok_and(|runs| runs.iter().all(|run| is_folder(&run.path()))),
+        "pixels" => entries(&path).is_ok_and(|entries| entries.is_empty()),
+        name => is_file && (temporary(name) || (name.starts_with("host-") && name.ends_with(".log"))),
+    }
+}

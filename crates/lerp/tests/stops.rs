@@ -1,0 +1,87 @@
+//! A sweep on a terminal, and where the system gives no threads.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use common::{lerp, limited, parts};
+
+/// On a terminal Ctrl-C reaches the workers as it reaches the sweep, at any moment of their lives.
+#[test]
+fn an_interrupt_of_a_worker_that_begins_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    for (place, delay) in [0, 1, 2, 4, 6, 8, 10, 13, 16, 20, 25, 30, 40, 60, 100, 150].into_iter().enumerate()
+    {
+        let out = dir.path().join(place.to_string());
+        let mut command = lerp();
+        let pack = if place % 2 == 0 { "" } else { " --pack" };
+        let line =
+            format!("sweep --preset smoke --samples 200000 --variants baseline,dropout,vae --jobs 2{pack}");
+        command.args(line.split(' ')).arg("--out").arg(&out);
+        let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("] start ")), "it must begin");
+        thread::sleep(Duration::from_millis(delay));
+        let group = format!("-{}", child.id());
+        assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+        let rest: Vec<String> = lines.map(Result::unwrap).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{delay} ms: {rest:?}");
+        assert!(!rest.iter().any(|line| line.contains("FAILED")), "{delay} ms: {rest:?}");
+        assert!(rest.iter().any(|line| line.contains("goes on from here")), "{delay} ms: {rest:?}");
+    }
+}
+
+/// The output of `lerp` on a terminal of a kind; none where no program makes one.
+fn on_terminal(term: &str, line: &str, out: &Path) -> Option<String> {
+    let command = format!("'{}' {line} '{}'", env!("CARGO_BIN_EXE_lerp"), out.display());
+    let mut script = Command::new("script");
+    script.args(["-q", "-e", "-c", &command, "/dev/null"]).env("TERM", term).env_remove("NO_COLOR");
+    let output = script.stdin(Stdio::null()).output().ok()?;
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_dumb_terminal_gets_the_lines_that_a_pipe_gets() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = "sweep --preset smoke --samples 128 --variants vae --out";
+    let Some(text) = on_terminal("xterm", line, &dir.path().join("xterm")) else {
+        eprintln!("SKIPPED: there is no `script`, which makes a terminal");
+        return;
+    };
+    assert!(text.contains('\u{1b}') && !text.contains("] start "), "{text}");
+    let out = dir.path().join("dumb");
+    let text = on_terminal("dumb", line, &out).unwrap();
+    assert!(text.contains("] start ") && text.contains("] done "), "{text}");
+    let compared = on_terminal("dumb", "compare", &out).unwrap();
+    let watched = on_terminal("dumb", "watch", &out).unwrap();
+    for text in [text, compared, watched] {
+        assert!(text.contains("VAE") || text.contains("vae"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+}
+
+#[test]
+fn threads_that_cannot_be_started_are_told_in_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let line = "sweep --preset smoke --samples 64 --variants vae --out";
+    // The stacks of a thousand threads take more than that.
+    for limits in ["export RAYON_NUM_THREADS=100000", "ulimit -v 1500000; export RAYON_NUM_THREADS=1000"] {
+        let (code, _, errors) = parts(&limited(limits, line, &[&out]));
+        assert_eq!((code, errors.lines().count()), (2, 1), "{limits}: {errors}");
+        assert!(errors.contains("RAYON_NUM_THREADS"), "{errors}");
+    }
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+}

@@ -1,0 +1,146 @@
+//! Processes that are killed, and disks that are full: the same command goes on and ends with the same bits.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use super::{
+    Extent, Random, Tally,
+    subject::{Fault, SWEEP, Subject, list, results, runs},
+};
+use crate::Result;
+
+/// The command that everything is compared with.
+pub const TRAIN: &str = "sweep --config plan.toml --out sweep --device cpu --jobs 1";
+
+/// A sweep that nobody disturbed.
+pub struct Reference {
+    /// Its place.
+    pub place: PathBuf,
+    /// What training decided.
+    pub results: BTreeMap<String, Vec<u8>>,
+}
+
+/// Trains the sweep that the others are compared with.
+pub fn reference(subject: &Subject) -> Result<Reference> {
+    let place = subject.place("reference")?;
+    let end = subject.run(&place, TRAIN, None, None)?;
+    if end.code != Some(0) {
+        return Err(format!("the undisturbed sweep failed: {}", end.text));
+    }
+    let results = results(subject, &place)?;
+    Ok(Reference { place, results })
+}
+
+/// What is wrong after the command was given once more, undisturbed.
+fn resumed(subject: &Subject, reference: &Reference, place: &PathBuf) -> Result<Option<String>> {
+    let end = subject.run(place, TRAIN, None, None)?;
+    if let Some(crash) = end.crash() {
+        return Ok(Some(format!("the next sweep: {crash}")));
+    }
+    if end.code != Some(0) {
+        return Ok(Some(format!("the next sweep ended with {:?}: {}", end.code, end.last_line())));
+    }
+    let results = match results(subject, place) {
+        Ok(results) => results,
+        Err(error) => return Ok(Some(error)),
+    };
+    let other = reference.results.iter().find(|(name, bytes)| results.get(*name) != Some(bytes));
+    if let Some((name, _)) = other {
+        return Ok(Some(format!("{name} is not what an undisturbed run makes")));
+    }
+    // Nothing of what was interrupted stays in the folders of runs.
+    for run in runs(place)? {
+        let left =
+            list(&run)?.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "tmp"));
+        if let Some(left) = left {
+            return Ok(Some(format!("{} is left", left.display())));
+        }
+    }
+    Ok(None)
+}
+
+/// Which of `calls` calls are tried.
+fn places(calls: u64, extent: Extent, random: &mut Random) -> Vec<u64> {
+    match extent {
+        Extent::Full => (1..=calls).collect(),
+        Extent::Short => {
+            // The first ones are where a folder is not yet a sweep's.
+            let mut places: Vec<u64> =
+                (1..=3).chain((0..3).map(|_| random.below(calls as usize) as u64 + 1)).collect();
+            places.dedup();
+            places
+        }
+    }
+}
+
+/// Kills and full disks at calls that change a file, of the sweep's own process and of its workers.
+pub fn at_calls(
+    subject: &Subject,
+    reference: &Reference,
+    extent: Extent,
+    random: &mut Random,
+) -> Result<Vec<Tally>> {
+    let mut tallies = Vec::new();
+    for who in ["sweep", "worker"] {
+        let calls = subject.calls(&subject.place("calls")?, TRAIN, who)?;
+        let kinds = [
+            ("before", "killed before a call that changes a file"),
+            ("after", "killed after a call that changes a file"),
+            ("torn", "killed in the middle of a write"),
+            ("full", "no space from a call on"),
+        ];
+        for (mode, what) in kinds {
+            let mut tally = Tally::new(format!("{who} {what} (of {calls})"));
+            for at in places(calls, extent, random) {
+                // A kill after one call is one before the next, but for what is in memory: every third will do.
+                if extent == Extent::Full && matches!(mode, "after" | "full") && at % 3 != 0 && at > 10 {
+                    continue;
+                }
+                let place = subject.place("killed")?;
+                let fault = Fault { who, mode, at };
+                let end = subject.run(&place, TRAIN, Some(&fault), None)?;
+                let killed = who == "sweep" && mode != "full" && end.signal == Some(9);
+                let wrong = match end.crash() {
+                    Some(crash) if !killed => Some(crash),
+                    // Whoever runs out of space is told so.
+                    _ if mode == "full" && end.code == Some(0) => Some("a full disk went unnoticed".into()),
+                    _ => resumed(subject, reference, &place)?,
+                };
+                tally.count(format!("{who} {mode} {at}"), wrong);
+            }
+            tallies.push(tally);
+        }
+    }
+    Ok(tallies)
+}
+
+/// Kills of all processes at random moments, up to three in a row.
+pub fn at_moments(
+    subject: &Subject,
+    reference: &Reference,
+    extent: Extent,
+    random: &mut Random,
+) -> Result<Tally> {
+    let mut tally = Tally::new("all processes killed at random moments");
+    for try_ in 0..if extent == Extent::Short { 5 } else { 100 } {
+        let place = subject.place("killed")?;
+        let mut moments = Vec::new();
+        for _ in 0..=random.below(3) {
+            let moment = random.below(3000);
+            moments.push(moment.to_string());
+            subject.run(&place, TRAIN, None, Some(Duration::from_millis(moment as u64)))?;
+        }
+        tally.count(format!("try {try_} at {} ms", moments.join(", ")), resumed(subject, reference, &place)?);
+    }
+    Ok(tally)
+}
+
+/// A sweep whose first run was stopped halfway, in a new place.
+pub fn halfway(subject: &Subject, name: &str) -> Result<PathBuf> {
+    let place = subject.place(name)?;
+    let calls = subject.calls(&subject.place("calls")?, TRAIN, "worker")?;
+    let fault = Fault { who: "worker", mode: "before", at: calls * 3 / 4 };
+    subject.run(&place, TRAIN, Some(&fault), None)?;
+    let begun = list(&place.join(SWEEP).join("runs"))?;
+    let saved = begun.iter().any(|run| fs::exists(run.join("checkpoint.safetensors")).unwrap_or(false));
+    if saved { Ok(place) } else { Err("no run was stopped after a checkpoint".into()) }
+}

@@ -1,0 +1,151 @@
+//! `cargo xtask faults`: breaks sweeps in every way that a machine, a disk or a stranger can, and counts what held.
+//!
+//! The program is the one that users run. Kills and full disks come from a library that is loaded before the C library
+//! (`shim.c`), so every call that changes a file can be the last one. Linux only.
+
+mod damage;
+mod kills;
+mod records;
+mod subject;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use crate::{Result, build, cargo, root, run, say};
+use subject::Subject;
+
+/// How much is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// A sample of each kind, which `ci` can afford.
+    Short,
+    /// Every call, and many random tries: half an hour.
+    Full,
+}
+
+/// Tries of one kind and those that did not hold.
+struct Tally {
+    what: String,
+    tried: usize,
+    broken: Vec<String>,
+}
+
+impl Tally {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), tried: 0, broken: Vec::new() }
+    }
+
+    /// Counts a try, and what was wrong with it.
+    fn count(&mut self, name: impl Into<String>, wrong: Option<String>) {
+        self.tried += 1;
+        self.broken.extend(wrong.map(|wrong| format!("{}: {wrong}", name.into())));
+    }
+}
+
+/// Random numbers that a seed decides, so that a try can be repeated.
+struct Random(u64);
+
+impl Random {
+    /// The next one below `bound` (splitmix64).
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as usize % bound.max(1)
+    }
+}
+
+/// `cargo xtask faults [--short] [--seed N] [--lerp PROGRAM]`.
+///
+/// # Errors
+/// If something did not hold, or the campaign cannot run here.
+pub fn faults(arguments: &[String]) -> Result<()> {
+    let mut words = arguments.iter();
+    let (mut extent, mut seed, mut lerp) = (Extent::Full, 1, None);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--short" => extent = Extent::Short,
+            "--seed" => {
+                let number = words.next().and_then(|number| number.parse().ok());
+                seed = number.ok_or("--seed wants a number")?;
+            }
+            "--lerp" => lerp = Some(words.next().ok_or("--lerp wants a program")?.into()),
+            other => {
+                let there = "--short, --seed N and --lerp PROGRAM, for one that is built already";
+                return Err(format!("faults has no argument '{other}'; there are {there}"));
+            }
+        }
+    }
+    let lerp: PathBuf = lerp.map_or_else(|| build(None), Ok)?;
+    campaign(extent, seed, &lerp.canonicalize().map_err(|e| format!("{}: {e}", lerp.display()))?)
+}
+
+/// The campaign, on a built program.
+///
+/// # Errors
+/// If something did not hold, or the campaign cannot run here.
+pub fn campaign(extent: Extent, seed: u64, lerp: &Path) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        say("faults: SKIPPED, it needs Linux");
+        return Ok(());
+    }
+    let started = Instant::now();
+    let subject = Subject::new(lerp.to_owned(), root().join("target/faults"))?;
+    let mut random = Random(seed);
+    let mut tallies = Vec::new();
+    let mut add = |more: Vec<Tally>| {
+        for tally in more {
+            say(&format!(
+                "faults: {:<58} {:>5} tried, {:>3} broken",
+                tally.what,
+                tally.tried,
+                tally.broken.len()
+            ));
+            tally.broken.iter().for_each(|broken| say(&format!("  BROKEN {broken}")));
+            tallies.push(tally);
+        }
+    };
+    let reference = kills::reference(&subject)?;
+    add(kills::at_calls(&subject, &reference, extent, &mut random)?);
+    add(vec![kills::at_moments(&subject, &reference, extent, &mut random)?]);
+    add(damage::finished(&subject, &reference, extent, &mut random)?);
+    add(vec![damage::unfinished(&subject, &reference, extent, &mut random)?]);
+    add(records::records(&subject, &reference, extent, &mut random)?);
+    // `ci` has run these tests before.
+    if extent == Extent::Full {
+        add(vec![readers()?]);
+    }
+    let (tried, broken) =
+        tallies.iter().fold((0, 0), |(t, b), tally| (t + tally.tried, b + tally.broken.len()));
+    say(&format!(
+        "faults: {tried} tried, {broken} broken, seed {seed}, in {} s",
+        started.elapsed().as_secs()
+    ));
+    if broken > 0 { Err(format!("{broken} of {tried} faults were not withstood")) } else { Ok(()) }
+}
+
+/// The property tests of the readers of image files, with more cases than `cargo test` takes.
+fn readers() -> Result<Tally> {
+    let cases = 4096;
+    let mut tally = Tally::new("damaged image files, each reader, cases a property");
+    let mut tests = cargo();
+    tests.args([
+        "test",
+        "--release",
+        "--locked",
+        "--quiet",
+        "-p",
+        "lerp-data",
+        "--test",
+        "claims",
+        "--test",
+        "readers",
+    ]);
+    let result = run(tests.env("PROPTEST_CASES", cases.to_string()));
+    tally.tried = cases - 1;
+    tally.count("cargo test -p lerp-data", result.err());
+    Ok(tally)
+}

@@ -1,0 +1,257 @@
+//! The program under test, and sweeps for it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::Result;
+
+/// A plan that is trained in a second or two and still passes through every kind of write: two cells, each with several
+/// evaluations and checkpoints.
+const PLAN: &str = r#"about = "two small cells, to break them"
+datasets = ["lines"]
+variants = ["baseline", "acai"]
+seeds = [0]
+samples = 384
+eval_every = 192
+checkpoint_every = 128
+test_samples = 64
+learning_rate = 1e-3
+
+[network]
+depth = 2
+latent = 2
+"#;
+
+/// Time after which a process is said to hang.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The name of a sweep's folder, the same in every scratch folder: tables hold it.
+pub const SWEEP: &str = "sweep";
+
+/// How the program ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Exit code; none if a signal ended it, or it hung.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Standard output and standard error.
+    pub text: String,
+}
+
+impl End {
+    /// What no user may ever see: a panic, a signal, a process without end.
+    pub fn crash(&self) -> Option<String> {
+        let line = self.text.lines().find(|line| line.contains("panicked at"));
+        match (self.code, self.signal, line) {
+            (_, _, Some(line)) => Some(line.to_owned()),
+            (Some(0..=2), ..) => None,
+            (Some(code), ..) => Some(format!("exit code {code}: {}", self.last_line())),
+            (None, Some(signal), _) => Some(format!("signal {signal}: {}", self.last_line())),
+            (None, None, _) => Some(format!("did not end in {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    /// The last thing that it said.
+    pub fn last_line(&self) -> &str {
+        self.text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("(nothing said)")
+    }
+}
+
+/// A fault that the library in `shim.c` makes.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// The verb of the processes that it is for.
+    pub who: &'static str,
+    /// The kind, as in `shim.c`.
+    pub mode: &'static str,
+    /// The call at which it happens, from 1.
+    pub at: u64,
+}
+
+/// The program, and a place for its sweeps.
+pub struct Subject {
+    lerp: PathBuf,
+    shim: PathBuf,
+    scratch: PathBuf,
+}
+
+impl Subject {
+    /// Makes the scratch folder anew and compiles the library of faults.
+    pub fn new(lerp: PathBuf, scratch: PathBuf) -> Result<Self> {
+        if scratch.exists() {
+            fs::remove_dir_all(&scratch).map_err(|e| format!("cannot clear {}: {e}", scratch.display()))?;
+        }
+        fs::create_dir_all(&scratch).map_err(|e| format!("cannot create {}: {e}", scratch.display()))?;
+        let scratch = scratch.canonicalize().map_err(|e| format!("{}: {e}", scratch.display()))?;
+        let (source, shim) = (scratch.join("shim.c"), scratch.join("shim.so"));
+        write(&source, include_str!("shim.c"))?;
+        crate::run(
+            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(&source).arg("-ldl"),
+        )?;
+        Ok(Self { lerp, shim, scratch })
+    }
+
+    /// A folder of this name, with the plan in it and nothing else.
+    pub fn place(&self, name: &str) -> Result<PathBuf> {
+        let place = self.scratch.join(name);
+        if place.exists() {
+            fs::remove_dir_all(&place).map_err(|e| format!("cannot clear {}: {e}", place.display()))?;
+        }
+        fs::create_dir_all(&place).map_err(|e| format!("cannot create {}: {e}", place.display()))?;
+        write(&place.join("plan.toml"), PLAN)?;
+        Ok(place)
+    }
+
+    /// Runs the program in `place` with the words of `line`, in a group of processes of its own; waits until all of them are
+    /// gone. With `kill_after` the whole group is killed after this time.
+    pub fn run(
+        &self,
+        place: &Path,
+        line: &str,
+        fault: Option<&Fault>,
+        kill_after: Option<Duration>,
+    ) -> Result<End> {
+        let (out, count) = (place.join("output.txt"), place.join("count.txt"));
+        let output = fs::File::create(&out).map_err(|e| format!("cannot write {}: {e}", out.display()))?;
+        let errors = output.try_clone().map_err(|e| e.to_string())?;
+        let mut command = Command::new(&self.lerp);
+        command.args(line.split(' ')).current_dir(place).process_group(0);
+        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        if let Some(Fault { who, mode, at }) = fault {
+            let settings = [("FAULT_WHO", *who), ("FAULT_MODE", *mode)];
+            command.env("LD_PRELOAD", &self.shim).envs(settings).env("FAULT_AT", at.to_string());
+            command.env("FAULT_UNDER", place.join(SWEEP)).env("FAULT_COUNT", &count);
+        }
+        let mut child = command.spawn().map_err(|e| format!("cannot run {}: {e}", self.lerp.display()))?;
+        let (group, started) = (child.id(), Instant::now());
+        let mut ended = None;
+        let mut hung = false;
+        // Workers outlive the sweep for a moment.
+        while ended.is_none() || group_lives(group) {
+            if ended.is_none() {
+                ended = child.try_wait().map_err(|e| e.to_string())?;
+            }
+            let age = started.elapsed();
+            hung = age > PATIENCE;
+            if hung || kill_after.is_some_and(|limit| age > limit && ended.is_none()) {
+                let _ = Command::new("kill")
+                    .args(["-KILL", "--", &format!("-{group}")])
+                    .stderr(Stdio::null())
+                    .status();
+            }
+            if hung {
+                let _ = child.wait();
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let text = fs::read(&out).map_err(|e| format!("cannot read {}: {e}", out.display()))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let ended = ended.filter(|_| !hung);
+        Ok(End { code: ended.and_then(|end| end.code()), signal: ended.and_then(|end| end.signal()), text })
+    }
+
+    /// The number of calls that a process of the verb `who` makes while `line` runs; the last such process's.
+    pub fn calls(&self, place: &Path, line: &str, who: &'static str) -> Result<u64> {
+        let fault = Fault { who, mode: "count", at: 0 };
+        let end = self.run(place, line, Some(&fault), None)?;
+        let count = fs::read_to_string(place.join("count.txt"));
+        let count = count.ok().and_then(|text| text.trim().parse().ok());
+        count
+            .filter(|count| *count > 0)
+            .ok_or_else(|| format!("no calls of '{who}' were counted: {}", end.text))
+    }
+}
+
+/// Whether a process of the group lives, other than as a zombie.
+fn group_lives(group: u32) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return false };
+    processes.filter_map(std::io::Result::ok).any(|process| {
+        let Ok(stat) = fs::read_to_string(process.path().join("stat")) else { return false };
+        // Behind the name, which may hold anything: state, parent, group.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        fields.first().is_some_and(|state| *state != "Z")
+            && fields.get(2).and_then(|field| field.parse().ok()) == Some(group)
+    })
+}
+
+/// Writes a file.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+/// Reads a file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).map_err(|e| format!("cannot create {}: {e}", to.display()))?;
+    for path in list(from)? {
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy(&path, &target)?;
+        } else {
+            fs::copy(&path, &target).map_err(|e| format!("cannot copy {}: {e}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in a folder, by name.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(std::io::Result::ok).map(|entry| entry.path()).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// The folders of the runs of a sweep.
+pub fn runs(place: &Path) -> Result<Vec<PathBuf>> {
+    list(&place.join(SWEEP).join("runs"))
+}
+
+/// What training decides: every run's model, images and paths, bit for bit, and all numbers but those of the clock.
+pub fn results(subject: &Subject, place: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut results = BTreeMap::new();
+    for run in runs(place)? {
+        for name in
+            ["model.safetensors", "interpolation.safetensors", "interpolation.png", "paths.safetensors"]
+        {
+            let label = format!("{}/{name}", run.file_name().unwrap_or_default().to_string_lossy());
+            results.insert(label, read(&run.join(name))?);
+        }
+    }
+    let end = subject.run(place, &format!("export {SWEEP} --to csv"), None, None)?;
+    if end.code != Some(0) {
+        return Err(format!("export: {}", end.last_line()));
+    }
+    let text =
+        String::from_utf8_lossy(&read(&place.join(SWEEP).join("export/csv/metrics.csv"))?).into_owned();
+    // The last column is the clock's; none of our names has a comma.
+    let without_clock = |line: &str| line.rsplit_once(',').map_or(String::new(), |(rest, _)| rest.to_owned());
+    let table: Vec<String> = text.lines().map(without_clock).collect();
+    results.insert("metrics".into(), table.join("\n").into_bytes());
+    Ok(results)
+}
+
+/// What a report shows: tables and figures, but not the page, which also shows logs.
+pub fn shown(place: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut shown = BTreeMap::new();
+    for folder in ["tables", "figures"] {
+        for path in list(&place.join(SWEEP).join(folder))? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            shown.insert(name, read(&path)?);
+        }
+    }
+    Ok(shown)
+}
