@@ -89,10 +89,15 @@ impl Survey {
                 ));
                 continue;
             }
-            let id = job.record.id.clone();
             let run = by_identity.get(&identity).copied();
             // The folder has the cell's name, and so the run is of other images.
-            let other = by_id.get(id.as_str()).copied().filter(|_| run.is_none());
+            let mut other = by_id.get(job.record.id.as_str()).copied().filter(|_| run.is_none());
+            // Or it is of an earlier version, which named runs of every precision alike.
+            if other.is_some_and(|other| other.record.cell.precision != cell.precision) {
+                job.record = job.record.renamed();
+                other = None;
+            }
+            let id = job.record.id.clone();
             if let Some(run) = run {
                 job.go_on(run);
             }
