@@ -8,7 +8,7 @@
 //! * [`read`], [`read_to_string`]: a plain file, up to a limit; [`append`]: a log.
 //! * [`make_folder`], [`is_folder`]: folders that are no links.
 //! * [`Lock`]: held by one process, released however that ends.
-//! * [`digest`]: SHA-256.
+//! * [`digest`], which is SHA-256.
 //! * [`caught`]: a library that panics on a damaged file.
 //! * [`printable`], [`is_word`], [`file_stem`]: text and names from elsewhere.
 

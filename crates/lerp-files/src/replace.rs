@@ -14,7 +14,7 @@ use crate::{Error, Result};
 const DIGITS: usize = 16;
 
 /// Age at which a temporary file belongs to no process that still writes it, where several may write.
-pub const STALE: Duration = Duration::from_secs(600);
+pub const STALE: Duration = Duration::from_mins(10);
 
 /// Replaces the file at `path` by `bytes`, entirely or not at all, also if the machine stops halfway. A link at `path` is
 /// replaced, too, and what it points to stays.

@@ -193,7 +193,7 @@ pub fn runs_in(sweep: &Path) -> Result<Runs> {
         let problem = std::io::Error::new(std::io::ErrorKind::NotADirectory, "it is not a folder");
         return Err(unreadable(problem).into());
     }
-    let entries = fs::read_dir(&dir).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
+    let entries: std::io::Result<Vec<_>> = fs::read_dir(&dir).and_then(Iterator::collect);
     let mut folders: Vec<PathBuf> = entries.map_err(unreadable)?.into_iter().map(|e| e.path()).collect();
     folders.sort();
     let read = |folder: &PathBuf| {

@@ -180,6 +180,8 @@ fn leftover(entry: &DirEntry) -> bool {
     let (path, name) = (entry.path(), entry.file_name());
     let name = name.to_string_lossy();
     let temporary = |name: &str| is_leftover(name) || name == "sweep.toml.tmp";
+    let host_log =
+        |name: &str| name.strip_prefix("host-").is_some_and(|rest| rest.strip_suffix(".log").is_some());
     let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
     match &*name {
         ".lock" => Lock::looks_like_one(&path),
@@ -187,6 +189,6 @@ fn leftover(entry: &DirEntry) -> bool {
         RECORD => true,
         "runs" => entries(&path).is_ok_and(|runs| runs.iter().all(|run| is_folder(&run.path()))),
         "pixels" => entries(&path).is_ok_and(|entries| entries.is_empty()),
-        name => is_file && (temporary(name) || (name.starts_with("host-") && name.ends_with(".log"))),
+        name => is_file && (temporary(name) || host_log(name)),
     }
 }

@@ -91,7 +91,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let common = Common { registry, shelf: &shelf, command: command_line() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let Survey { jobs, missing, blocked, left_out, warnings } =
-        Survey::new(&common, &cells, runs_in(&out)?, &devices[0], threads)?;
+        Survey::new(&common, &cells, &runs_in(&out)?, &devices[0], threads)?;
     folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
     let unreadable = blocked.iter().map(|(id, reason)| (id, reason));
     for (name, reason) in unreadable.chain(left_out.iter().map(|out| (&out.folder, &out.reason))) {
@@ -262,7 +262,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     folder.create()?;
     let common = Common { registry, shelf: &shelf, command: command_line() };
     let threads = rayon::current_num_threads();
-    let survey = Survey::new(&common, &cells, runs_in(&out)?, &device_name, threads)?;
+    let survey = Survey::new(&common, &cells, &runs_in(&out)?, &device_name, threads)?;
     if let Some((_, reason)) = survey.blocked.first() {
         bail!("{reason}");
     }

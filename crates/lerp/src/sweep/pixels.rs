@@ -83,17 +83,14 @@ pub fn references(shelf: &Shelf, out: &Path, jobs: &[Job], stop: &AtomicBool) ->
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(false);
         }
-        let record = match set.known {
-            Some(known) => known,
-            None => {
-                let dataset = &set.dataset;
-                say(&format!(
-                    "Raw pixels of {dataset}: a single-layer classifier and clusters, for comparison"
-                ));
-                match of_pixels(&*shelf.get(dataset)?, set.restarts, stop) {
-                    Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
-                    measures => reference(&set, &measures?),
-                }
+        let record = if let Some(known) = set.known {
+            known
+        } else {
+            let dataset = &set.dataset;
+            say(&format!("Raw pixels of {dataset}: a single-layer classifier and clusters, for comparison"));
+            match of_pixels(&*shelf.get(dataset)?, set.restarts, stop) {
+                Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
+                measures => reference(&set, &measures?),
             }
         };
         for dataset in set.names {

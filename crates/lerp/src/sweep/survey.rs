@@ -70,7 +70,7 @@ impl Survey {
     ///
     /// # Errors
     /// If there is no such variant, or images cannot be read.
-    pub fn new(common: &Common, cells: &[Cell], found: Runs, device: &str, threads: usize) -> Result<Self> {
+    pub fn new(common: &Common, cells: &[Cell], found: &Runs, device: &str, threads: usize) -> Result<Self> {
         let by_identity: HashMap<String, &Run> =
             found.runs.iter().map(|run| (run.record.identity(), run)).collect();
         let by_id: HashMap<&str, &Run> = found.runs.iter().map(|run| (run.record.id.as_str(), run)).collect();
