@@ -5,6 +5,7 @@
 mod common;
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     time::Instant,
@@ -31,11 +32,11 @@ fn sweep(dir: &Path, settings: u64, seeds: u64) {
     let images = Tensor::zeros((1, 16, 32, 32, 1), DType::F32, &Device::Cpu).unwrap();
     let profile = Tensor::rand(0.1_f32, 1.0, (256, 16), &Device::Cpu).unwrap();
     let paths = ["norm", "distance", "angle"].map(|name| (name.to_owned(), profile.clone()));
-    let paths = paths.into_iter().collect();
+    let paths: HashMap<String, Tensor> = paths.into_iter().collect();
     fs::create_dir_all(dir).unwrap();
     let at = |name: &str| dir.join(name);
     images.save_safetensors("images", at("i")).unwrap();
-    candle_core::safetensors::save::<_, Tensor>(&paths, at("p")).unwrap();
+    candle_core::safetensors::save(&paths, at("p")).unwrap();
     for setting in 0..settings {
         for seed in 0..seeds {
             for (v, (variant, title)) in SEVEN.into_iter().enumerate() {
