@@ -237,7 +237,7 @@ impl<'a> Selection<'a> {
             }
         };
         let sentences = self.runs().filter_map(sentence).collect();
-        few(sentences, "runs, which are not in the numbers either")
+        few(sentences, "runs that are not in the numbers")
     }
 }
 

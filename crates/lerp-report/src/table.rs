@@ -188,7 +188,7 @@ impl<'a> Table<'a> {
             ));
         }
         let of_groups = self.groups.iter().flat_map(|(_, group)| group_notes(group)).collect();
-        notes.extend(few(of_groups, "numbers of other rows"));
+        notes.extend(few(of_groups, "notes on other rows"));
         let mut seen: Vec<&Sweep> = Vec::new();
         for (sweep, _) in &self.groups {
             if !seen.iter().any(|s| std::ptr::eq(*s, *sweep)) {

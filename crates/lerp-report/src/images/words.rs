@@ -103,7 +103,7 @@ impl Images<'_> {
                 undefined.push(format!("{name}: undefined in {} and over {n} only.", count(done - n, "run")));
             }
         }
-        notes.extend(few(undefined, "configurations"));
+        notes.extend(few(undefined, "such configurations"));
         if self.kind == Kind::Fitted {
             notes.extend(unconverged(&self.groups()));
         }

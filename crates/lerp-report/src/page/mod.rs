@@ -68,6 +68,8 @@ struct Page<'a> {
     /// The list of runs, and how many there are in all.
     runs: Vec<Row>,
     count: String,
+    /// Whether pages of runs are files of their own.
+    apart: bool,
     /// Pages of runs that are in this file.
     pages: Vec<Details>,
     /// Where the list of runs is, seen from the pages.
@@ -195,6 +197,7 @@ pub fn write(
         missing: figures.missing,
         left_out,
         count: thousands(all.len() as u64),
+        apart: pages.is_empty(),
         runs,
         pages,
         back: "",
