@@ -105,7 +105,7 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
             return refuse(&second.path, "one folder of its part", &format!("'{}' beside it", first.name()));
         }
     }
-    let train = train.clone().unwrapped();
+    let train = Folder::clone(train).unwrapped();
     if train.folders.is_empty() {
         return match tested {
             // The only class.
