@@ -48,10 +48,14 @@ impl LeftOut {
         kind.names.truncate(NAMED);
     }
 
-    /// Adds all of another.
+    /// Adds all of another; a column that is in both is one.
     pub fn extend(&mut self, other: &Self) {
         for Kind { noun, why, count, names } in &other.0 {
-            self.add_all(noun, why, *count, names.iter().cloned());
+            let same = |kind: &&mut Kind| noun == "column" && kind.noun == *noun && kind.why == *why;
+            match self.0.iter_mut().find(same) {
+                Some(kind) => kind.count = kind.count.max(*count),
+                None => self.add_all(noun, why, *count, names.iter().cloned()),
+            }
         }
     }
 

@@ -70,7 +70,10 @@ fn classes_are_told_by_name_and_what_is_not_read_is_counted() {
     let name = format!("images:{}", dir.path().join("pets").display());
     let (code, text, errors) = parts(&lerp().args(["data", "check", &name]).output().unwrap());
     assert_eq!((code, errors.as_str()), (0, ""));
-    assert!(text.contains(r"         2 classes: cat: 2, dog\u{1b}[2J: 1") && !text.contains('\u{1b}'), "{text}");
+    assert!(
+        text.contains(r"         2 classes: cat: 2, dog\u{1b}[2J: 1") && !text.contains('\u{1b}'),
+        "{text}"
+    );
     assert!(text.contains("not read 1 file (cat/notes.txt): no image of a format that is read"), "{text}");
     assert!(text.contains("one of every 10 images of a class is held out"), "{text}");
 
