@@ -41,6 +41,7 @@ fn sweep(dir: &Path, settings: u64, seeds: u64) {
         for seed in 0..seeds {
             for (v, (variant, title)) in SEVEN.into_iter().enumerate() {
                 let cell = Cell {
+                    precision: lerp_core::Precision::F32,
                     dataset: "lines".into(),
                     variant: variant.into(),
                     seed,

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
     fmt, fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use candle_core::{DType, Device, Tensor};
@@ -80,6 +81,19 @@ impl Run {
             return Err(Error::bad_file(&dir.join(METRICS), problem));
         }
         Ok(Self { dir: dir.to_owned(), record, status, checked })
+    }
+
+    /// Removes what a killed worker left in the folder, if nobody writes there; a run that is trained again does so by itself.
+    pub fn remove_leftovers(&self) {
+        let Ok(mut entries) = fs::read_dir(&self.dir) else { return };
+        let leftover = |entry: std::io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_leftover))
+        };
+        if entries.any(leftover)
+            && let Ok(_lock) = RunLock::take(&self.dir)
+        {
+            remove_leftovers(&self.dir, Duration::ZERO);
+        }
     }
 
     /// Whether the run still has its model, which measurements and exports need.

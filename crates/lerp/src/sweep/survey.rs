@@ -89,7 +89,12 @@ impl Survey {
                 ));
                 continue;
             }
-            let run = by_identity.get(&identity).copied();
+            // The paper's sets are told by their names, under which a folder may hold other images.
+            let same = |run: &&Run| {
+                let (then, now) = (&run.record.provenance.data, &job.record.provenance.data);
+                then.is_none() || then == now
+            };
+            let run = by_identity.get(&identity).copied().filter(same);
             // The folder has the cell's name, and so the run is of other images.
             let mut other = by_id.get(job.record.id.as_str()).copied().filter(|_| run.is_none());
             // Or it is of an earlier version, which named runs of every precision alike.
@@ -106,6 +111,7 @@ impl Survey {
             } else {
                 match run.or(other) {
                     Some(run) if run.status.state == State::Done => {
+                        run.remove_leftovers();
                         if other.is_some() {
                             others.insert(cell.dataset.clone());
                         }
