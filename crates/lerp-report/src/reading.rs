@@ -82,7 +82,13 @@ impl Sweep {
                         pixels.entry(dataset.clone()).or_insert(reference);
                     }
                     Ok(None) => {}
-                    Err(error) => left_out.push(format!("Raw pixels are left out: {error}.")),
+                    Err(error) => {
+                        let sentence = format!("Raw pixels are left out: {error}.");
+                        let sentence = printable(&sentence).into_owned();
+                        if !left_out.contains(&sentence) {
+                            left_out.push(sentence);
+                        }
+                    }
                 }
             }
         }

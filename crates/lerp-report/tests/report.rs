@@ -230,7 +230,8 @@ fn what_cannot_be_reported_is_refused_in_a_sentence() {
     let refused = |options: &Options| report(dir.path(), options).unwrap_err().to_string();
     let figure = |name: &str| Options { figure: Some(name.into()) };
     assert!(refused(&Options::default()).contains("holds no runs"));
-    let run = Fake { evaluations: 0, ..fake("baseline", "Baseline", 0, 1.0) }.write(dir.path());
+    let begun = Fake { evaluations: 0, state: State::Interrupted, ..fake("baseline", "Baseline", 0, 1.0) };
+    let run = begun.write(dir.path());
     assert!(refused(&figure("4")).contains("no figure '4'; there are: 2, 2a,"));
     assert!(refused(&figure("3")).contains("cannot be drawn"));
     report(dir.path(), &Options::default()).unwrap();
