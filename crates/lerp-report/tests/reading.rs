@@ -19,6 +19,7 @@ use lerp_train::{Cell, State};
 /// A run on lines with a mean distance in 10⁻³; its folder.
 fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64) -> std::path::PathBuf {
     let cell = Cell {
+        precision: lerp_core::Precision::F32,
         dataset: "lines".into(),
         variant: variant.into(),
         seed,

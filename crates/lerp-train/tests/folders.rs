@@ -13,6 +13,7 @@ use lerp_train::{Cell, Outcome, Provenance, Run, RunRecord, Runs, runs_in, train
 
 fn cell(seed: u64) -> Cell {
     Cell {
+        precision: lerp_core::Precision::F32,
         dataset: "lines".into(),
         variant: "baseline".into(),
         seed,
