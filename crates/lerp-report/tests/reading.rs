@@ -288,7 +288,7 @@ fn images_that_moved_are_the_same_set() {
     assert!(read(&dir, "tables/table2.md").contains("| 50.00 ± 14.14 |"));
     fs::remove_dir_all(twin).unwrap();
     // Other images in the old place are no seeds of these.
-    at("images:after/pets", 3, 0.1, "bbbb").write(dir.path());
+    at("images:before/pets", 3, 0.1, "bbbb").write(dir.path());
     assert!(reported(&dir).left_out.is_empty());
     let table = read(&dir, "tables/table2.md");
     assert!(table.contains("| 50.00 ± 14.14 |") && table.contains("images=aaaa"), "{table}");
