@@ -44,9 +44,7 @@ pub fn ci() -> Result<()> {
     })?;
     step("smoke sweep", smoke)?;
     #[cfg(unix)]
-    step("faults", || {
-        faults::campaign(faults::Extent::Short, 1, &root().join("target/release/lerp"))
-    })?;
+    step("faults", || faults::campaign(faults::Extent::Short, 1, &root().join("target/release/lerp")))?;
     say(&format!("ci: everything passed in {} s", started.elapsed().as_secs()));
     Ok(())
 }

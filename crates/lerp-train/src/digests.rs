@@ -226,7 +226,9 @@ mod tests {
         assert_eq!(read(a, METRICS).unwrap().unwrap(), b"of a");
         assert_eq!(read(a, "paths.safetensors").unwrap(), None);
         fs::rename(b.join(STATUS), b.join("elsewhere")).unwrap();
-        assert!(read(b, STATUS).unwrap_err().to_string().contains("is missing, though the run has written it"));
+        assert!(
+            read(b, STATUS).unwrap_err().to_string().contains("is missing, though the run has written it")
+        );
         assert!(kept(a, "of b").unwrap_err().to_string().contains("is of the run of a, not of of b"));
         fs::copy(b.join(METRICS), a.join(METRICS)).unwrap();
         let changed = read(a, METRICS).unwrap_err().to_string();

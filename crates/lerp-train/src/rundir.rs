@@ -8,9 +8,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use lerp_files::{
-    Lock, Locked, STALE, is_folder, is_leftover, make_folder, printable, remove_leftovers,
-};
+use lerp_files::{Lock, Locked, STALE, is_folder, is_leftover, make_folder, printable, remove_leftovers};
 use rayon::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
 
