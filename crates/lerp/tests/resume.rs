@@ -52,6 +52,7 @@ fn killed(record: &RunRecord, folder: &Path, samples: u64, delay: Duration) -> b
                 break;
             }
             Ok(Progress::Done) => break,
+            Ok(Progress::Failed { reason }) => panic!("{reason}"),
             _ => {}
         }
     }

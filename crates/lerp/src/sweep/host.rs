@@ -27,6 +27,7 @@ pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
     // On a terminal Ctrl-C reaches workers too; they stop when the sweep closes their input.
     ctrlc::set_handler(|| ()).context("cannot catch Ctrl-C")?;
     lerp_kernels::set_tf32(!args.full_f32);
+    std::fs::create_dir_all(&args.dir).with_context(|| format!("cannot create {}", args.dir.display()))?;
     let host = Host::new(registry, &args.dir, &args.device, std::io::stdout());
     host.serve(BufReader::new(std::io::stdin())).map(|()| true)
 }
