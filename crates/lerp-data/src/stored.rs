@@ -41,7 +41,7 @@ const DIGITS: usize = 16;
 /// Where locks tell nothing: nobody decodes images for so long.
 const STALE: Duration = Duration::from_hours(24);
 /// A process that has just created a file may not have locked it yet.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// A file begins with these; another form of it gets another number.
 const MAGIC: &[u8; 8] = b"lerpimg2";
