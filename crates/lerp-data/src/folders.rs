@@ -145,8 +145,11 @@ fn unmixed(class: &Folder) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// What the pictures at `paths` become: classes, and how many images of each are in the two parts.
-    fn read(paths: &[&str]) -> std::result::Result<(Vec<String>, [Vec<usize>; 2], Vec<String>), String> {
+    /// Classes, how many images of each are in the two parts, and what is left out.
+    type Found = (Vec<String>, [Vec<usize>; 2], Vec<String>);
+
+    /// What the pictures at `paths` become.
+    fn read(paths: &[&str]) -> std::result::Result<Found, String> {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("set");
         std::fs::create_dir(&place).unwrap();

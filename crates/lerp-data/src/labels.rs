@@ -100,7 +100,9 @@ mod tests {
 
     fn classes(labels: &[Label]) -> (Vec<u32>, Vec<Class>) {
         let mut collected = Labels::default();
-        labels.iter().for_each(|label| collected.push(label.clone(), None).unwrap());
+        for label in labels {
+            collected.push(label.clone(), None).unwrap();
+        }
         collected.finish()
     }
 

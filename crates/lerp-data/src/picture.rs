@@ -26,6 +26,8 @@ const EXTENSIONS: [&str; 12] =
 const MOST_PIXELS: u64 = 1 << 28;
 /// Pictures of more pixels are decoded one at a time, whatever the number of threads.
 const LARGE: u64 = 1 << 25;
+/// Taken by whoever decodes a large one.
+static TURN: Mutex<()> = Mutex::new(());
 /// Bytes for what a picture holds besides its pixels, such as a colour profile.
 const SLACK: u64 = 64 << 20;
 
@@ -94,7 +96,6 @@ pub(crate) fn decode(bytes: &[u8], suits: impl Fn(usize, usize) -> Result<()>) -
         if format == ImageFormat::Jpeg && !has_end(bytes) {
             return Ok(Err(Fault::new("a whole JPEG image", "one that ends early")));
         }
-        static TURN: Mutex<()> = Mutex::new(());
         let turn = (pixels > LARGE).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
         limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2).saturating_add(SLACK));
         decoder.set_limits(limits)?;
@@ -171,6 +172,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps)]
     fn any(_: usize, _: usize) -> Result<()> {
         Ok(())
     }

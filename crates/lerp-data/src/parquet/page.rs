@@ -57,8 +57,8 @@ pub(super) enum Cell {
 
 impl Value for Cell {
     fn plain(bytes: &[u8], at: usize, kind: i64) -> Option<(Self, usize)> {
-        let four = || Some(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?);
-        let eight = || Some(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?);
+        let four = || bytes.get(at..at.checked_add(4)?)?.try_into().ok();
+        let eight = || bytes.get(at..at.checked_add(8)?)?.try_into().ok();
         Some(match kind {
             super::INT32 => (Self::Whole(i32::from_le_bytes(four()?).into()), at + 4),
             super::FLOAT => (Self::Real(f32::from_le_bytes(four()?).into()), at + 4),
