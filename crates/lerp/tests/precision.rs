@@ -32,7 +32,7 @@ fn a_sweep_in_full_f32_trains_beside_runs_in_tf32_and_no_table_averages_them() {
 
     let (code, text, errors) = sweep();
     assert_eq!(code, 0, "{errors}");
-    assert!(text.contains("1 of 1 runs to train"), "{text}");
+    assert!(text.contains("1 of 1 run to train"), "{text}");
     let both = runs(dir.path());
     assert_eq!(both.len(), 2, "{both:?}");
     assert!(both.contains(then) && fs::read(then.join("model.safetensors")).unwrap() == kept);
