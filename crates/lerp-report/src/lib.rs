@@ -44,6 +44,9 @@ pub struct Options {
     /// `critic`, `samples-aae`; on image sets `4`, `6` to `11`, `strips-cifar10-256`, `curves-mnist-32`,
     /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `speed`.
     pub figure: Option<String>,
+    /// The tables for a terminal besides, as [`compare`] makes them with this as `color`: very many runs are not to be read
+    /// twice.
+    pub terminal: Option<bool>,
 }
 
 /// What came of reading sweeps.
@@ -53,6 +56,8 @@ pub struct Outcome {
     pub left_out: Vec<String>,
     /// What a person should know besides, fit to print.
     pub notices: Vec<String>,
+    /// The tables, if they were asked for.
+    pub terminal: String,
 }
 
 impl Outcome {
@@ -60,6 +65,7 @@ impl Outcome {
         Self {
             left_out: sweeps.iter().flat_map(Sweep::left_out).collect(),
             notices: sweeps.iter().filter_map(|sweep| sweep.unchecked.clone()).collect(),
+            terminal: String::new(),
         }
     }
 }
@@ -93,7 +99,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         };
         match drawing {
             Some(Drawn { caption, mut drawing, shows }) => {
-                let made = Provenance::of(&shows, command(dir, Some(&figure.name)));
+                let made = Provenance::of(&shows, &command(dir, Some(&figure.name)));
                 drawing.stamp(&made)?;
                 let (folder, file) = (dir.join("figures"), figure.file());
                 make_folder(&folder)?;
@@ -130,12 +136,16 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
             // The page needs the text alone.
             sheet.data = frame::Frame::default();
         }
-        let made = Provenance::of(&sweep.groups.iter().collect::<Vec<_>>(), command(dir, None));
+        let made = Provenance::of(&sweep.groups.iter().collect::<Vec<_>>(), &command(dir, None));
         let figures = page::Figures { drawn, missing };
         page::write(&sweep, &sheets, figures, made.line(), &mut failed)?;
     }
-    let mut outcome = Outcome::of(&[sweep]);
+    let sweeps = [sweep];
+    let mut outcome = Outcome::of(&sweeps);
     outcome.left_out.extend(failed);
+    if let Some(color) = options.terminal {
+        outcome.terminal = terminal::terminal(&sweeps, color);
+    }
     Ok(outcome)
 }
 

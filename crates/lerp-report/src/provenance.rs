@@ -43,7 +43,7 @@ const DIGITS: usize = 12;
 
 impl Provenance {
     /// Of all runs of `groups`, finished or not; `command` makes the table or figure again.
-    pub fn of(groups: &[&Group], command: String) -> Self {
+    pub fn of(groups: &[&Group], command: &str) -> Self {
         let runs: Vec<&Loaded> = groups.iter().flat_map(|group| &group.runs).collect();
         let each = |of: fn(&Loaded) -> &str| {
             let mut values: Vec<&str> = Vec::new();
@@ -57,12 +57,12 @@ impl Provenance {
         Self {
             runs: runs.len(),
             config: config(&runs),
-            data: shown(data(groups)),
-            git: shown(each(|l| &l.run.record.provenance.git)),
-            lerp: shown(each(|l| &l.run.record.provenance.version)),
-            candle: shown(each(|l| &l.run.record.provenance.candle)),
-            device: shown(each(|l| &l.run.record.provenance.device)),
-            dates: shown(dates(&runs)),
+            data: shown(&data(groups)),
+            git: shown(&each(|l| &l.run.record.provenance.git)),
+            lerp: shown(&each(|l| &l.run.record.provenance.version)),
+            candle: shown(&each(|l| &l.run.record.provenance.candle)),
+            device: shown(&each(|l| &l.run.record.provenance.device)),
+            dates: shown(&dates(&runs)),
             command: shown(command),
         }
     }
@@ -120,8 +120,8 @@ fn quoted(word: &str) -> String {
 }
 
 /// What comes from a file as it may stand in any format.
-fn shown(text: String) -> String {
-    printable(&text).into_owned()
+fn shown(text: &str) -> String {
+    printable(text).into_owned()
 }
 
 fn known(value: &str) -> &str {

@@ -22,7 +22,7 @@ use crate::{
     pixels::PixelReference,
     published::published,
     set::{Set, is_own, latent_dims},
-    summary::{Final, Group, Loaded, Spread, Sweep, natural},
+    summary::{Final, Group, Loaded, Sweep, natural},
     text::listed,
 };
 
@@ -268,7 +268,7 @@ fn measure(group: &mut Group, names: &mut HashSet<Arc<str>>) -> Vec<String> {
                     for (name, values) in all.into_iter().filter(|(name, _)| group.shown && draws(name)) {
                         let curve = group.curves.entry(name).or_default();
                         for (samples, value) in values {
-                            curve.entry(samples).or_insert_with(Spread::default).take(value);
+                            curve.entry(samples).or_default().take(value);
                         }
                     }
                     kept.push(loaded);

@@ -244,7 +244,7 @@ pub fn source_note(table: usize) -> String {
 /// Table 1 of a sweep, and Table 1b if it has seeds enough; none if nothing is on lines.
 pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let table = Table::new([sweep]);
-    let provenance = Provenance::of(&sweep.lines().groups, command(&sweep.dir, None)).line();
+    let provenance = Provenance::of(&sweep.lines().groups, &command(&sweep.dir, None)).line();
     let lines = |rows: Vec<Vec<Entry>>| rows.into_iter().map(|cells| Line { cells, first: false }).collect();
     let main = Part {
         name: "Table 1".into(),
@@ -342,7 +342,7 @@ impl Table<'_> {
         columns.extend(pairs::COLUMNS);
         let mut frame = Frame::new(&columns);
         for (_, group) in &self.groups {
-            let provenance = Provenance::of(&[group], command(&sweep.dir, None));
+            let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
             for metric in &METRICS {
                 let (mean, std, seeds) = group.estimate(&metric.key()).values();
                 let cell = group.cell();

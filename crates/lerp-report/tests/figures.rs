@@ -51,7 +51,7 @@ fn distances(of: impl Fn(u64) -> f64) -> Vec<Row> {
 
 /// Draws one figure, or all.
 fn draw(dir: &tempfile::TempDir, figure: Option<&str>) -> Result<(), String> {
-    let options = Options { figure: figure.map(String::from) };
+    let options = Options { figure: figure.map(String::from), terminal: None };
     report(dir.path(), &options).map(drop).map_err(|error| error.to_string())
 }
 

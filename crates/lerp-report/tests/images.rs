@@ -491,7 +491,7 @@ fn figures_of_a_sweep_are_chosen_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let run = Fake { dataset: "cifar10", depth: 64, channels: 64, ..fake(0, 0, 0.5) }.write(dir.path());
     let other = Fake { dataset: "images:/somewhere/my cats", ..fake(0, 0, 0.5) }.write(dir.path());
-    let figure = |name: &str| report(dir.path(), &Options { figure: Some(name.into()) });
+    let figure = |name: &str| report(dir.path(), &Options { figure: Some(name.into()), terminal: None });
     let error = figure("6").unwrap_err().to_string();
     let cats = format!("my-cats-{}-32", &lerp_files::digest(b"my cats")[..8]);
     let known = format!("there are: strips-cifar10-1024, strips-{cats}, curves-cifar10-1024, curves-{cats}");

@@ -65,7 +65,9 @@ fn copy(from: &Path, to: &Path) {
 fn runs_that_cannot_be_believed_are_named_and_not_counted() {
     let dir = tempfile::tempdir().unwrap();
     let good: Vec<_> = (0..3).map(|seed| lines(dir.path(), VAE, seed, 3.0)).collect();
-    good.iter().for_each(|run| seal(run));
+    for run in &good {
+        seal(run);
+    }
     let outcome = reported(&dir);
     assert!(outcome.left_out.is_empty() && outcome.notices.is_empty(), "{outcome:?}");
     let before = row(&read(&dir, "tables/table1.md"), "VAE");
@@ -73,7 +75,9 @@ fn runs_that_cannot_be_believed_are_named_and_not_counted() {
 
     // Each of these had another number, which would show.
     let bad: Vec<_> = (10..16).map(|seed| lines(dir.path(), VAE, seed, 7.0)).collect();
-    bad.iter().for_each(|run| seal(run));
+    for run in &bad {
+        seal(run);
+    }
     copy(&good[0], &dir.path().join("runs/copy"));
     fs::copy(bad[0].join("metrics.parquet"), good[2].join("metrics.parquet")).unwrap();
     fs::write(bad[0].join("status.json"), "").unwrap();
@@ -128,7 +132,8 @@ fn a_damaged_picture_costs_its_row_and_nothing_else() {
     assert!(svg.contains("ACAI") && !svg.contains("VAE"));
     assert!(row(&read(&dir, "tables/table1.md"), "VAE").contains("2.00"));
     assert!(read(&dir, "index.html").contains("not all is shown"));
-    let error = report(dir.path(), &Options { figure: Some("5".into()) }).unwrap_err().to_string();
+    let error =
+        report(dir.path(), &Options { figure: Some("5".into()), terminal: None }).unwrap_err().to_string();
     assert!(error.contains("samples.safetensors"), "{error}");
 }
 
@@ -255,7 +260,7 @@ fn names_of_any_script_are_shown_and_told_apart() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let curves = figures.iter().filter(|name| name.starts_with("curves-") && name.ends_with(".svg"));
+    let curves = figures.iter().filter(|name| name.starts_with("curves-") && name.contains(".svg"));
     assert_eq!(curves.count(), names.len(), "{figures:?}");
     assert!(figures.iter().any(|name| name == "curves-кошки-32.png"), "{figures:?}");
     assert!(
@@ -291,7 +296,7 @@ fn images_that_moved_are_the_same_set() {
     at("images:before/pets", 3, 0.1, "bbbb").write(dir.path());
     assert!(reported(&dir).left_out.is_empty());
     let table = read(&dir, "tables/table2.md");
-    assert!(table.contains("| 50.00 ± 14.14 |") && table.contains("images=aaaa"), "{table}");
+    assert!(table.contains("(images=aaaa) | **50.00 ± 14.14** |"), "{table}");
 }
 
 #[test]

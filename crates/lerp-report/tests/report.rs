@@ -228,7 +228,7 @@ fn the_page_needs_nothing_else_and_figures_are_pictures() {
 fn what_cannot_be_reported_is_refused_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |options: &Options| report(dir.path(), options).unwrap_err().to_string();
-    let figure = |name: &str| Options { figure: Some(name.into()) };
+    let figure = |name: &str| Options { figure: Some(name.into()), terminal: None };
     assert!(refused(&Options::default()).contains("holds no runs"));
     let begun = Fake { evaluations: 0, state: State::Interrupted, ..fake("baseline", "Baseline", 0, 1.0) };
     let run = begun.write(dir.path());

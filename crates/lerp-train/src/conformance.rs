@@ -34,6 +34,12 @@ const SMALL_BATCH: usize = 2;
 /// Steps that are taken both recorded and launch by launch.
 const STEPS: usize = 12;
 
+/// A rule in words, whether it says anything of the device, and the check.
+type Rule<'a> = (&'static str, bool, &'a dyn Fn() -> Result<()>);
+
+/// The losses of each step by name.
+type Losses = Vec<Vec<(String, f64)>>;
+
 /// Checks all rules on a small model on `device` and returns them, one sentence each. One of them is for devices that record
 /// a step and repeat it.
 ///
@@ -46,7 +52,7 @@ pub fn check(variant: &dyn Variant, device: &Device) -> Result<Vec<&'static str>
     let dir = dir.path();
     let subject = Subject { variant, hyper: variant.check(&Hyper::new())?, device };
     let records = stepper(&subject.learner(1)?, true)?.is_some();
-    let rules: [(&'static str, bool, &dyn Fn() -> Result<()>); 8] = [
+    let rules: [Rule; 8] = [
         ("shapes are those of its specification", true, &|| subject.shapes()),
         ("every group has one loss, and no loss computes another group's gradients", true, &|| {
             subject.groups()
@@ -273,7 +279,7 @@ impl Subject<'_> {
     }
 
     fn records(&self) -> Result<()> {
-        let run = |record: bool| -> Result<(Vec<Vec<(String, f64)>>, Bits)> {
+        let run = |record: bool| -> Result<(Losses, Bits)> {
             let mut learner = self.learner(1)?;
             let mut losses = Vec::new();
             if let Some(mut stepper) = stepper(&learner, record)? {

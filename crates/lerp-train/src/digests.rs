@@ -218,10 +218,11 @@ mod tests {
     #[test]
     fn a_change_or_a_file_of_another_run_is_noticed() {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let [a, b] = dirs.each_ref().map(|dir| dir.path());
+        let [a, b] = dirs.each_ref().map(tempfile::TempDir::path);
         for (dir, text) in [(a, "of a"), (b, "of b")] {
             let mut files = RunFiles::open(dir, text).unwrap();
             files.write(&[(METRICS, text.into()), (STATUS, "{}".into())]).unwrap();
+            files.settle().unwrap();
         }
         assert_eq!(read(a, METRICS).unwrap().unwrap(), b"of a");
         assert_eq!(read(a, "paths.safetensors").unwrap(), None);

@@ -1,5 +1,7 @@
 //! Folders of runs that are not as training left them: copied, renamed, linked, changed.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -81,7 +83,7 @@ fn a_copy_is_named_and_not_counted() {
     assert_eq!(runs.runs.len(), 1);
     assert_eq!(runs.runs[0].dir, run);
     let (folder, reason) = left_out(&runs);
-    assert!(folder.ends_with(".bak") && reason.contains("its folder is called"), "{folder} {reason}");
+    assert!(folder.contains(".bak") && reason.contains("its folder is called"), "{folder} {reason}");
     // A copy whose record was given another seed has digests of another record.
     let text = fs::read_to_string(copied.join("run.toml")).unwrap();
     fs::write(copied.join("run.toml"), text.replace("seed = 0", "seed = 1")).unwrap();

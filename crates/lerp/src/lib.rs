@@ -137,7 +137,9 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             say("variants:");
             registry.all().iter().for_each(|v| say(&format!("  {:<10} {}", v.name(), v.title())));
             say("datasets:");
-            DATASETS.iter().for_each(|name| say(&format!("  {name}")));
+            for name in DATASETS {
+                say(&format!("  {name}"));
+            }
             say("  and your own: images:DIR, idx:DIR, parquet:PATH");
             say("presets:");
             for (name, _) in plan::PRESETS {
@@ -260,7 +262,16 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
 
 /// Tables, figures and the page of a sweep. What is left out is said; returns whether nothing is.
 pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<bool> {
-    Ok(tell(&lerp_report::report(dir, &lerp_report::Options { figure })?))
+    Ok(tell(&lerp_report::report(dir, &lerp_report::Options { figure, terminal: None })?))
+}
+
+/// All of [`report`], and the tables on the terminal. What is left out is said; returns whether nothing is.
+pub(crate) fn report_and_show(dir: &Path) -> Result<bool> {
+    let options = lerp_report::Options { figure: None, terminal: Some(shows_bold()) };
+    let outcome = lerp_report::report(dir, &options)?;
+    let whole = tell(&outcome);
+    say_lines(outcome.terminal.trim_end());
+    Ok(whole)
 }
 
 /// Says what is left out; returns whether nothing is.
@@ -272,9 +283,13 @@ fn tell(outcome: &Outcome) -> bool {
 
 /// One table of several sweeps, for a terminal, and what is left out of it.
 pub(crate) fn compare(dirs: &[PathBuf]) -> Result<(String, Outcome)> {
-    // https://no-color.org
+    Ok(lerp_report::compare(dirs, shows_bold())?)
+}
+
+/// Whether standard output is a terminal that shows bold type, and may (<https://no-color.org>).
+fn shows_bold() -> bool {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
-    Ok(lerp_report::compare(dirs, std::io::stdout().is_terminal() && !plain)?)
+    std::io::stdout().is_terminal() && !plain
 }
 
 /// Whether a terminal, if there is one, only prints lines, as that of an editor does: it cannot move its cursor, or does not

@@ -87,7 +87,7 @@ fn place(set: &Set, variant: &str, label: &str) -> Known {
 
 fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: &Sweep) {
     let (kind, cell) = (table.kind, group.cell());
-    let provenance = Provenance::of(&[group], command(&sweep.dir, None));
+    let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
     let images = group.done().find_map(|loaded| tested(loaded, kind.metric()));
     for metric in kind.metrics() {
         let main = *metric == kind.metric();

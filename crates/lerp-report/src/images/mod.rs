@@ -120,7 +120,7 @@ impl Kind {
 /// Whether all images of a set are of one class, so that every classifier is right. A classifier of several has a loss.
 pub fn of_one_class(sweep: &Sweep, set: &Set) -> bool {
     let loss = |loaded: &Loaded| loaded.final_value("final/probe_loss");
-    let mut losses = sweep.on(set).flat_map(|group| group.done()).filter_map(loss).peekable();
+    let mut losses = sweep.on(set).flat_map(Group::done).filter_map(loss).peekable();
     losses.peek().is_some() && losses.all(|loss| loss == 0.0)
 }
 
@@ -245,7 +245,7 @@ impl<'a> Images<'a> {
     /// Where its numbers come from; of several sweeps the first one's command.
     fn provenance(&self) -> String {
         let again = self.sweeps.first().map(|(_, sweep)| command(&sweep.dir, None)).unwrap_or_default();
-        Provenance::of(&self.groups(), again).line()
+        Provenance::of(&self.groups(), &again).line()
     }
 
     /// What tells configurations of variants apart in a row: empty where nothing does.

@@ -13,6 +13,7 @@ mod worker;
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -28,7 +29,7 @@ use crate::{
     device,
     plan::{Overrides, Plan},
     registry::Registry,
-    say::{say, say_lines, warn},
+    say::{say, warn},
     shelf::Shelf,
 };
 use display::Display;
@@ -130,7 +131,9 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         say("Timing a few steps of each kind of run");
         let beside = (at_once.div_ceil(devices.len()), share);
         let (seconds, failures) = estimate::estimate(registry, &shelf, &missing, &devices[0], beside);
-        failures.iter().for_each(|sentence| warn(sentence));
+        for sentence in &failures {
+            warn(sentence);
+        }
         tell_estimate(&missing, &seconds, at_once, &devices);
         let mut pixels = 0.0;
         for set in pixels::wanted(&shelf, &out, &jobs)?.iter().filter(|set| set.is_to_measure()) {
@@ -167,7 +170,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         say("Stopped. The same command goes on from here.");
     }
     let whole = failed.is_empty() && blocked.is_empty() && left_out.is_empty();
-    Ok(whole && pixels.is_ok() && reported.is_ok() && !interrupted)
+    Ok(whole && pixels.is_ok() && matches!(reported, Ok(true)) && !interrupted)
 }
 
 /// A number of things in words.
@@ -207,16 +210,15 @@ fn tell_estimate(jobs: &[Job], seconds: &[Option<f64>], at_once: usize, devices:
     }
 }
 
-/// Tables, figures and the table on the terminal, from what there is by now.
-fn finish(out: &Path) -> Result<()> {
-    let trained = runs_in(out)?.runs.iter().any(|run| run.dir.join("metrics.parquet").exists());
-    if !trained {
-        return Ok(());
+/// Tables, figures and the table on the terminal, from what there is by now; whether nothing is left out of them.
+fn finish(out: &Path) -> Result<bool> {
+    let Ok(mut runs) = fs::read_dir(out.join("runs")) else { return Ok(true) };
+    if !runs.any(|run| run.is_ok_and(|run| run.path().join("metrics.parquet").exists())) {
+        return Ok(true);
     }
-    crate::report(out, None)?;
-    say_lines(&crate::compare(&[out.to_owned()])?.0);
+    let whole = crate::report_and_show(out)?;
     say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
-    Ok(())
+    Ok(whole)
 }
 
 /// Cells at once where that is not measured: on a CPU one a thread, since one thread a cell wastes the least; else one a

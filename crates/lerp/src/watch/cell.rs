@@ -160,7 +160,7 @@ impl Cell {
             (status.samples > 0 && status.wall_s > 0.0).then(|| status.wall_s / status.samples as f64);
         self.rate = self.seconds_per_sample.map(|seconds| 1.0 / seconds);
         self.reason = (status.state == State::Failed)
-            .then(|| status.reason.as_deref().map_or("it does not say why".into(), |reason| plain(reason)));
+            .then(|| status.reason.as_deref().map_or("it does not say why".into(), plain));
         self.stage = match status.state {
             State::Done => Stage::Done,
             State::Failed => Stage::Failed,
