@@ -91,7 +91,7 @@ pub fn finished(
     for kind in ALL {
         let mut tally = Tally::new(format!("files of a finished run: {kind:?}"));
         for path in &files {
-            for _ in 0..if extent == Extent::Full && kind == Damage::FlippedBit { 8 } else { 1 } {
+            for _ in 0..if kind == Damage::FlippedBit { extent.tries(1, 8) } else { 1 } {
                 if extent == Extent::Short && random.below(3) > 0 {
                     continue;
                 }
@@ -149,7 +149,7 @@ pub fn unfinished(
     let stopped = halfway(subject, "stopped")?;
     let place = subject.place("damaged")?;
     let mut tally = Tally::new("files of a run stopped halfway");
-    for try_ in 0..if extent == Extent::Short { 6 } else { 120 } {
+    for try_ in 0..extent.tries(6, 120) {
         let sweep = place.join(SWEEP);
         if sweep.exists() {
             fs::remove_dir_all(&sweep).map_err(|e| format!("cannot clear {}: {e}", sweep.display()))?;

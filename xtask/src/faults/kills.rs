@@ -1,6 +1,11 @@
 //! Processes that are killed, and disks that are full: the same command goes on and ends with the same bits.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     Extent, Random, Tally,
@@ -31,7 +36,7 @@ pub fn reference(subject: &Subject) -> Result<Reference> {
 }
 
 /// What is wrong after the command was given once more, undisturbed.
-fn resumed(subject: &Subject, reference: &Reference, place: &PathBuf) -> Result<Option<String>> {
+fn resumed(subject: &Subject, reference: &Reference, place: &Path) -> Result<Option<String>> {
     let end = subject.run(place, TRAIN, None, None)?;
     if let Some(crash) = end.crash() {
         return Ok(Some(format!("the next sweep: {crash}")));
@@ -61,7 +66,9 @@ fn resumed(subject: &Subject, reference: &Reference, place: &PathBuf) -> Result<
 /// Which of `calls` calls are tried.
 fn places(calls: u64, extent: Extent, random: &mut Random) -> Vec<u64> {
     match extent {
-        Extent::Full => (1..=calls).collect(),
+        Extent::Every(every) => {
+            (1..=calls).filter(|call| *call <= 5 || call.is_multiple_of(every as u64)).collect()
+        }
         Extent::Short => {
             // The first ones are where a folder is not yet a sweep's.
             let mut places: Vec<u64> =
@@ -91,10 +98,6 @@ pub fn at_calls(
         for (mode, what) in kinds {
             let mut tally = Tally::new(format!("{who} {what} (of {calls})"));
             for at in places(calls, extent, random) {
-                // A kill after one call is one before the next, but for what is in memory: every third will do.
-                if extent == Extent::Full && matches!(mode, "after" | "full") && at % 3 != 0 && at > 10 {
-                    continue;
-                }
                 let place = subject.place("killed")?;
                 let fault = Fault { who, mode, at };
                 let end = subject.run(&place, TRAIN, Some(&fault), None)?;
@@ -121,7 +124,7 @@ pub fn at_moments(
     random: &mut Random,
 ) -> Result<Tally> {
     let mut tally = Tally::new("all processes killed at random moments");
-    for try_ in 0..if extent == Extent::Short { 5 } else { 100 } {
+    for try_ in 0..extent.tries(5, 100) {
         let place = subject.place("killed")?;
         let mut moments = Vec::new();
         for _ in 0..=random.below(3) {

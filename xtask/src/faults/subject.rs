@@ -30,7 +30,7 @@ latent = 2
 "#;
 
 /// Time after which a process is said to hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The name of a sweep's folder, the same in every scratch folder: tables hold it.
 pub const SWEEP: &str = "sweep";
@@ -85,18 +85,18 @@ pub struct Subject {
 
 impl Subject {
     /// Makes the scratch folder anew and compiles the library of faults.
-    pub fn new(lerp: PathBuf, scratch: PathBuf) -> Result<Self> {
+    pub fn new(lerp: &Path, scratch: &Path) -> Result<Self> {
         if scratch.exists() {
-            fs::remove_dir_all(&scratch).map_err(|e| format!("cannot clear {}: {e}", scratch.display()))?;
+            fs::remove_dir_all(scratch).map_err(|e| format!("cannot clear {}: {e}", scratch.display()))?;
         }
-        fs::create_dir_all(&scratch).map_err(|e| format!("cannot create {}: {e}", scratch.display()))?;
+        fs::create_dir_all(scratch).map_err(|e| format!("cannot create {}: {e}", scratch.display()))?;
         let scratch = scratch.canonicalize().map_err(|e| format!("{}: {e}", scratch.display()))?;
         let (source, shim) = (scratch.join("shim.c"), scratch.join("shim.so"));
         write(&source, include_str!("shim.c"))?;
         crate::run(
             Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(&source).arg("-ldl"),
         )?;
-        Ok(Self { lerp, shim, scratch })
+        Ok(Self { lerp: lerp.to_owned(), shim, scratch })
     }
 
     /// A folder of this name, with the plan in it and nothing else.
