@@ -4,18 +4,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/spoil.rs"]
+mod spoil;
 
 use std::{io::Cursor, path::Path};
 
 use candle_core::Device;
-use common::{
-    Column, Parquet, cifar_record, fault, folder, gzip, idx, jpeg, png, put, spoil, spoiled, test_image,
-    upright,
-};
+use common::{Column, Parquet, cifar_record, fault, folder, gzip, idx, jpeg, png, put, test_image, upright};
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use lerp_core::Draws;
 use lerp_data::{Dataset, ImageSet, Part, Report, check, image_set};
 use proptest::prelude::*;
+use spoil::{spoil, spoiled};
 
 fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());

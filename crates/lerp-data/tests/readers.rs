@@ -4,17 +4,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/spoil.rs"]
+mod spoil;
 
 use std::path::Path;
 
 use candle_core::Device;
 use common::{
-    Parquet, cifar_record, fault, folder, gzip, idx, jpeg, mat, png, put, spoil, spoiled, test_image,
-    upright, write_mnist,
+    Parquet, cifar_record, fault, folder, gzip, idx, jpeg, mat, png, put, test_image, upright, write_mnist,
 };
 use lerp_core::{Draws, ImageShape};
 use lerp_data::{Dataset, HubCache, ImageSet, Part, check, contact_sheet, image_set, image_set_in};
 use proptest::prelude::*;
+use spoil::{spoil, spoiled};
 
 fn open(name: &str, folder: &Path) -> ImageSet {
     image_set(name, Some(folder)).unwrap()

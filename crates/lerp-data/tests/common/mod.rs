@@ -15,7 +15,6 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use lerp_data::{Dataset, HubCache, ImageSet, Part, image_set_in};
-use proptest::prelude::*;
 
 /// A 32x32 image in which every place tells where it is: red grows to the right, green downwards, blue is `index`.
 pub fn upright(index: usize) -> Vec<u8> {
@@ -393,23 +392,4 @@ pub fn write_mnist(folder: &Path, packed: bool) {
         put(&place.join(format!("{part}-images-idx3-ubyte{tail}")), &end(idx(&[n.into(), 28, 28], &images)));
         put(&place.join(format!("{part}-labels-idx1-ubyte{tail}")), &end(idx(&[n.into()], &labels)));
     }
-}
-
-/// A file, cut off and with some bytes changed.
-pub fn spoil(bytes: &[u8], keep: f64, changes: &[(f64, u8)]) -> Vec<u8> {
-    let mut bytes = bytes[..(bytes.len() as f64 * keep) as usize].to_vec();
-    for (place, value) in changes {
-        let place = (bytes.len() as f64 * place) as usize;
-        if let Some(byte) = bytes.get_mut(place) {
-            *byte = *value;
-        }
-    }
-    bytes
-}
-
-pub fn spoiled() -> impl Strategy<Value = (f64, Vec<(f64, u8)>)> {
-    let keep = prop_oneof![3 => Just(1.0), 1 => 0.0..1.0];
-    // Half of the changes where files keep their sizes: at the beginning and at the end.
-    let place = prop_oneof![0.0..1.0, 0.0..0.02, 0.9..1.0];
-    (keep, prop::collection::vec((place, any::<u8>()), 0..6))
 }
