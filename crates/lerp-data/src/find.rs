@@ -330,6 +330,7 @@ pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
         };
         return Err(Fault::new(expected, found).at(first));
     }
+    one_series(folder, &none)?;
     train.append(&mut none);
     if test.is_empty() {
         test = validation;
@@ -343,6 +344,23 @@ pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
         (true, None) => Ok(None),
         (true, Some(test)) => Err(Fault::new("files of a training part beside it", "none").at(test)),
         _ => Ok(Some(Files { left_out, ..Files::new(Format::Parquet, folder, train, test) })),
+    }
+}
+
+/// Refuses files that are called neither by parts of a dataset nor by numbers alone: one of them may be a test part.
+fn one_series(folder: &Path, files: &[PathBuf]) -> Result<()> {
+    let series = |path: &Path| -> String {
+        let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
+        name.chars().filter(|c| !c.is_ascii_digit()).collect()
+    };
+    let Some(first) = files.first() else { return Ok(()) };
+    match files.iter().find(|path| series(path) != series(first)) {
+        None => Ok(()),
+        Some(other) => {
+            let expected =
+                "'train', 'test' or 'validation' in its name, or names that differ in numbers alone";
+            Err(Fault::new(expected, format!("'{}' beside it", file_name(first))).at(other))
+        }
     }
 }
 

@@ -81,6 +81,16 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
         ([], Some(tested)) => {
             return refuse(&tested.path, "a folder of training images beside it, such as 'train'", "none");
         }
+        // A part that nobody can tell, such as `train` beside `held_out` with folders of the same names.
+        ([train], None) if others.iter().any(|other| shares_a_folder(train, other)) => {
+            let other = others.iter().find(|other| shares_a_folder(train, other));
+            let path = other.map_or(&train.path, |other| &other.path);
+            return refuse(
+                path,
+                "a name that says which part it is, such as 'test'",
+                "the folders of 'train' in it",
+            );
+        }
         // A class, such as `train` beside `bus`.
         ([_, ..], None) if !others.is_empty() => return Ok(None),
         ([first, second, ..], _) => {
@@ -122,6 +132,11 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
     Ok(Some(Parts { train, test: tested.map(|folder| folder.clone().unwrapped()), unused }))
 }
 
+/// Whether two folders have sub-folders of one name.
+fn shares_a_folder(one: &Folder, other: &Folder) -> bool {
+    one.folders.iter().any(|folder| other.folders.iter().any(|twin| twin.name() == folder.name()))
+}
+
 /// Refuses folders of parts within a class: all pictures below it would be trained on.
 fn unmixed(class: &Folder) -> Result<()> {
     let of = |tests: bool| {
@@ -131,11 +146,12 @@ fn unmixed(class: &Folder) -> Result<()> {
             None => false,
         })
     };
-    if let (Some(train), Some(test)) = (of(false), of(true)) {
+    if let Some(test) = of(true).filter(|_| of(false).is_some() || !class.files.is_empty()) {
+        let beside = of(false).map_or("pictures".into(), |train| format!("'{}'", train.name()));
         return Err(Error::Format {
             file: test.path.clone(),
             expected: "parts of a dataset above the folders of classes".into(),
-            found: format!("it and '{}' below '{}'", train.name(), class.name()),
+            found: format!("it and {beside} below '{}'", class.name()),
         });
     }
     class.folders.iter().try_for_each(unmixed)

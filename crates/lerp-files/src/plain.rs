@@ -26,7 +26,10 @@ pub fn open_with(mut options: OpenOptions, path: &Path) -> io::Result<File> {
         options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
     }
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "it is a symbolic link, which is not followed"));
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is a symbolic link, which is not followed; delete it",
+        ));
     }
     let file = options.open(path)?;
     if file.metadata()?.is_file() {

@@ -138,6 +138,9 @@ impl Cell {
             return bad("batch must be at least 2 and at most 65536");
         }
         let Network { scales, depth, latent } = self.network;
+        if depth == 0 || latent == 0 {
+            return bad("network: depth and latent must be at least 1");
+        }
         let widest = depth.checked_shl(scales as u32).filter(|w| scales <= 12 && *w >> scales == depth);
         if widest.is_none_or(|widest| widest > 8192) || latent > 8192 {
             return bad(

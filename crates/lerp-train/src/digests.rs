@@ -130,8 +130,8 @@ pub(crate) struct RunFiles {
 }
 
 impl RunFiles {
-    /// The folder of the run `id`. The files of a run that has no list are taken as they are, and a file that is lost, as a
-    /// user may have removed a damaged one, is forgotten.
+    /// The folder of the run `id`. The files of a run that has no list are taken as they are, and a checkpoint that is lost,
+    /// as a user may have removed a damaged one, is forgotten.
     ///
     /// # Errors
     /// If the list is damaged or of another run, or a file cannot be read.
@@ -143,7 +143,10 @@ impl RunFiles {
         for name in crate::rundir::LISTED {
             let now = match lerp_files::read(&dir.join(name), LARGE) {
                 Err(error) if error.is_not_found() => {
-                    list.files.remove(*name);
+                    // What else is lost stays in the list, so that its reader is told.
+                    if *name == crate::rundir::CHECKPOINT {
+                        list.files.remove(*name);
+                    }
                     continue;
                 }
                 bytes => lerp_files::digest(&bytes?),

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_files::make_folder;
-use lerp_report::text::listed;
+use lerp_report::text::{count, listed};
 use lerp_train::{Metrics, Run, Runs, runs_in};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -48,6 +48,7 @@ pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
     let (with, without): (Vec<&Loaded>, Vec<&Loaded>) =
         runs.iter().partition(|loaded| model::is_in(&loaded.run));
     if wanted("models") && with.is_empty() {
+        warn_of_all(&left_out);
         bail!(
             "no finished run in {} has a model (published results come without them); train them here, or leave models \
              out of --to",
@@ -65,13 +66,13 @@ pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
         for loaded in &runs {
             left_out.extend(tensorboard::write(loaded, &folder)?);
         }
-        say(&format!("{} runs: tensorboard --logdir {}", runs.len(), folder.display()));
+        say(&format!("{}: tensorboard --logdir {}", count(runs.len(), "run"), folder.display()));
     }
     if wanted("csv") {
         let folder = out.join("csv");
         make_folder(&folder)?;
         csv::write(&runs, &folder)?;
-        say(&format!("{} runs: metrics.csv and runs.csv in {}", runs.len(), folder.display()));
+        say(&format!("{}: metrics.csv and runs.csv in {}", count(runs.len(), "run"), folder.display()));
     }
     warn_of_all(&left_out);
     if !wanted("models") {

@@ -163,7 +163,8 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         say(&format!("FAILED raw pixels: {error:#}"));
     }
     if let Err(error) = &reported {
-        say(&format!("FAILED report: {error:#}; `lerp report {}` draws it again", out.display()));
+        say(&format!("FAILED report: {error:#}"));
+        say(&format!("`lerp report {}` draws it again.", out.display()));
     }
     interrupted |= matches!(pixels, Ok(false));
     if interrupted {

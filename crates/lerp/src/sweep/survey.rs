@@ -77,7 +77,7 @@ impl Survey {
         let reasons: HashMap<&str, &str> =
             found.left_out.iter().map(|out| (out.folder.as_str(), out.reason.as_str())).collect();
         let mut survey = Self::default();
-        let (mut known, mut lean) = (HashMap::new(), Vec::new());
+        let (mut known, mut lean, mut lost) = (HashMap::new(), Vec::new(), Vec::new());
         let (mut twins, mut others) = (BTreeSet::new(), BTreeSet::new());
         for cell in cells {
             let mut job = Job::new(common, cell, device, threads)?;
@@ -115,7 +115,11 @@ impl Survey {
                         if other.is_some() {
                             others.insert(cell.dataset.clone());
                         }
-                        if !run.has_model() {
+                        if !run.has_model() && run.checked {
+                            let reason =
+                                "model.safetensors is lost; delete the run's folder to train it again";
+                            lost.push(LeftOut { folder: run.record.id.clone(), reason: reason.into() });
+                        } else if !run.has_model() {
                             lean.push(run.record.id.clone());
                         }
                     }
@@ -126,7 +130,8 @@ impl Survey {
         }
         let blocked: HashSet<&str> = survey.blocked.iter().map(|(id, _)| id.as_str()).collect();
         let others_left_out = |out: &LeftOut| !blocked.contains(out.folder.as_str());
-        survey.left_out = found.left_out.iter().filter(|out| others_left_out(out)).cloned().collect();
+        survey.left_out =
+            found.left_out.iter().filter(|out| others_left_out(out)).cloned().chain(lost).collect();
         survey.warnings.extend(twins);
         survey.warnings.extend(others.into_iter().map(|name| {
             format!("complete runs are of other images than those of {name} here; delete them to redo them")
