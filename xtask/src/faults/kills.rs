@@ -72,7 +72,7 @@ fn places(calls: u64, extent: Extent, random: &mut Random) -> Vec<u64> {
         Extent::Short => {
             // The first ones are where a folder is not yet a sweep's.
             let mut places: Vec<u64> =
-                (1..=3).chain((0..3).map(|_| random.below(calls as usize) as u64 + 1)).collect();
+                (1..=2).chain((0..2).map(|_| random.below(calls as usize) as u64 + 1)).collect();
             places.dedup();
             places
         }

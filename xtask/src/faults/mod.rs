@@ -21,7 +21,7 @@ use subject::Subject;
 pub enum Extent {
     /// A sample of each kind, which `ci` can afford.
     Short,
-    /// Every so manieth call, and so manieth of the random tries: every one takes an hour and a half.
+    /// Every so manieth call, and so manieth of the random tries: every one takes more than an hour.
     Every(usize),
 }
 

@@ -57,7 +57,7 @@ pub fn records(
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let whole = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let mut tally = Tally::new(format!("fuzzed {name}"));
-        for try_ in 0..extent.tries(10, 300) {
+        for try_ in 0..extent.tries(5, 300) {
             write(path, fuzzed(&whole, random))?;
             let verb = ["report", "compare"][random.below(2)];
             let end = subject.run(&place, &format!("{verb} {SWEEP}"), None, None)?;
