@@ -136,7 +136,7 @@ fn pages_of_runs_are_not_written_through_a_link() {
 }
 
 /// Makes a sweep of 12,005 runs in the folder `LERP_MANY`, to measure `lerp report` of it with `/usr/bin/time -v`:
-/// `LERP_MANY=/tmp/many cargo test --release -p lerp-report --test many`. `LERP_MANY_SETTINGS=343` makes 343
+/// `LERP_MANY=DIR cargo test --release -p lerp-report --test many`. `LERP_MANY_SETTINGS=343` makes 343
 /// configurations of each variant with 5 seeds instead of one with 1,715.
 #[test]
 fn twelve_thousand_runs_to_measure() {
