@@ -188,14 +188,14 @@ impl RunFiles {
         Ok(())
     }
 
-    /// Takes what is in a file that grew by appending as it is.
+    /// Takes what is in a file that grew by appending as it is; the next write puts it into the list.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn adopt(&mut self, name: &str) -> Result<()> {
         let digest = lerp_files::digest(&lerp_files::read(&self.dir.join(name), LARGE)?);
         self.list.files.insert(name.to_owned(), vec![digest]);
-        self.settle()
+        Ok(())
     }
 
     /// Writes the list with what every file is now, and nothing else.
