@@ -4,10 +4,9 @@
 //! autoencoder `min ‖x − d(e(x))‖² + weight·BCE(D(e(x)), 1)`, discriminator `min BCE(D(z), 1) + BCE(D(e(x)), 0)`,
 //! `z ~ N(0, I)`. `D` is dense: 100, 100, 1 units, leaky ReLU.
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, LatentShape, Model, Objectives, ParamStore, Result, Spec,
-    check_range,
+    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
 };
 use lerp_kernels::leaky_relu;
 use lerp_nn::{Coder, Dense, binary_cross_entropy, mean_squared_error};
@@ -41,7 +40,7 @@ impl Discriminator {
     pub fn forward(&self, z: &Tensor) -> Result<Tensor> {
         let [first, second, last] = &self.0;
         let x = leaky_relu(&first.forward(&z.flatten_from(1)?)?, 0.2)?;
-        last.forward(&leaky_relu(&second.forward(&x)?, 0.2)?)
+        Ok(last.forward(&leaky_relu(&second.forward(&x)?, 0.2)?)?)
     }
 }
 
@@ -66,13 +65,15 @@ impl Model for Aae {
 
     fn new(config: Config, build: &Build) -> Result<Self> {
         let mut coder = Coder::new(Self::NAME, build)?;
-        let mut inputs = coder.spec.latent.dims();
+        let mut inputs = coder.spec.shape.dims();
+        let builder = coder.store.builder(CRITIC).pp("critic");
         let mut layer = |i: usize| {
-            let dense = Dense::new(&mut coder.store, &format!("critic.dense{i}"), CRITIC, inputs, UNITS[i]);
+            let dense = Dense::new(inputs, UNITS[i], &builder.pp(format!("dense{i}")));
             inputs = UNITS[i];
             dense
         };
         let discriminator = Discriminator([layer(0)?, layer(1)?, layer(2)?]);
+        drop(builder);
         let frozen = Discriminator(discriminator.0.each_ref().map(Dense::frozen));
         Ok(Self { coder, discriminator, frozen, advweight: config.advweight })
     }
@@ -88,16 +89,15 @@ impl Autoencoder for Aae {
     }
 
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.coder.encoder.forward(x)
+        Ok(self.coder.encoder.forward(x)?)
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.coder.decoder.forward(z)
+        Ok(self.coder.decoder.forward(z)?)
     }
 
     fn prior(&self, count: usize, draws: &Draws) -> Result<Option<Tensor>> {
-        let LatentShape { height, width, channels } = self.coder.spec.latent;
-        Ok(Some(draws.normal("prior", (count, height, width, channels))?))
+        Ok(Some(draws.normal("prior", self.coder.spec.shape.batch(count))?))
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

@@ -10,7 +10,7 @@
 //! batch, and λ's term reaches the encoder through both ends. The critic is an encoder whose output is averaged over
 //! positions and channels.
 
-use candle_core::{Tensor, Var, backprop::GradStore};
+use candle_core::{Module, Tensor, Var, backprop::GradStore};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Backward, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec,
     check_range, gradients,
@@ -99,7 +99,8 @@ impl Model for Acai {
 
     fn new(config: Config, build: &Build) -> Result<Self> {
         let mut coder = Coder::new(Self::NAME, build)?;
-        let critic = Encoder::new(&mut coder.store, "critic", CRITIC, build.image.channels, build.network)?;
+        let network = coder.network();
+        let critic = Encoder::new(build.image.channels, network, &coder.store.builder(CRITIC).pp("critic"))?;
         Ok(Self { coder, critic, config })
     }
 }
@@ -114,11 +115,11 @@ impl Autoencoder for Acai {
     }
 
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.coder.encoder.forward(x)
+        Ok(self.coder.encoder.forward(x)?)
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.coder.decoder.forward(z)
+        Ok(self.coder.decoder.forward(z)?)
     }
 
     fn coefficient(&self, images: &Tensor) -> Result<Option<Tensor>> {
@@ -203,7 +204,7 @@ mod tests {
         let hyper = Of::<Acai>::new().check(&Hyper::new()).unwrap();
         let build = Build {
             image: ImageShape { height: 16, width: 16, channels: 1 },
-            network: Network { scales: 3, depth: 3, latent: 2 },
+            network: &Network { scales: 3, depth: 3, latent: 2 }.into(),
             hyper: &hyper,
             seed: 5,
             dtype: DType::F64,

@@ -2,7 +2,7 @@
 //!
 //! Its latent space is whatever reconstruction alone makes of it, so interpolations tend to cross-fade.
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 use lerp_core::{AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec};
 use lerp_nn::{Coder, mean_squared_error};
 use serde::{Deserialize, Serialize};
@@ -39,11 +39,11 @@ impl Autoencoder for Baseline {
     }
 
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.0.encoder.forward(x)
+        Ok(self.0.encoder.forward(x)?)
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.0.decoder.forward(z)
+        Ok(self.0.decoder.forward(z)?)
     }
 
     fn objectives(&self, x: &Tensor, _: &Draws) -> Result<Objectives> {

@@ -2,7 +2,10 @@
 
 use candle_core::{DType, Device, Tensor, backprop::GradStore};
 
-use crate::{Draws, Group, Hyper, ImageShape, Network, ParamStore, Result, Spec, gradients};
+use crate::{
+    Architecture, Draws, Group, Hyper, ImageShape, LatentShape, Network, NetworkKind, ParamStore, Result,
+    Spec, gradients,
+};
 
 /// An autoencoder whose interpolations can be measured.
 ///
@@ -11,8 +14,9 @@ use crate::{Draws, Group, Hyper, ImageShape, Network, ParamStore, Result, Spec, 
 /// progress, so that every variant has them.
 ///
 /// # Shapes
-/// `x`: images `[batch, height, width, channels]` in `[-1, 1]`; `z`: latents `[batch, h, w, c]` as in
-/// [`Spec::latent`]; features `[batch, Spec::features]`.
+/// `x`: images `[batch, height, width, channels]` in `[-1, 1]`; `z`: latents `[batch, ...]` and features
+/// `[batch, features]` as in [`Spec::shape`]. The paper's latents are `[batch, h, w, c]`; of a network of one's own they
+/// may have any rank.
 pub trait Autoencoder: Send {
     /// Names, shapes and hyperparameters of this model.
     fn spec(&self) -> &Spec;
@@ -210,8 +214,8 @@ impl Objectives {
 pub struct Build<'a> {
     /// Shape of the images.
     pub image: ImageShape,
-    /// Size of encoder and decoder, as [`Variant::network`] settled it.
-    pub network: Network,
+    /// Encoder and decoder, as [`Variant::network`] or [`NetworkKind::check`] settled them.
+    pub network: &'a Architecture,
     /// Hyperparameters, as [`Variant::check`] completed them.
     pub hyper: &'a Hyper,
     /// Seed of the initial values.
@@ -222,6 +226,19 @@ pub struct Build<'a> {
     pub device: &'a Device,
 }
 
+impl Build<'_> {
+    /// The specification of a model of `variant` that is built from this, with latents and features of these sizes.
+    pub fn spec(&self, variant: &str, shape: LatentShape) -> Spec {
+        Spec {
+            variant: variant.into(),
+            image: self.image,
+            network: self.network.clone(),
+            shape,
+            hyper: self.hyper.clone(),
+        }
+    }
+}
+
 /// A kind of autoencoder: found by name, configured, built.
 pub trait Variant: Send + Sync {
     /// Name on the command line and in files, such as `acai`.
@@ -230,7 +247,12 @@ pub trait Variant: Send + Sync {
     /// Name in tables and figures, such as `ACAI`.
     fn title(&self) -> &'static str;
 
-    /// The network on `dataset`, given the dataset's default; only a variant that differs needs this.
+    /// The networks that it can be built with, its default first.
+    fn networks(&self) -> &'static [NetworkKind] {
+        &[NetworkKind::PAPER]
+    }
+
+    /// Sizes of the paper's network on `dataset`, given the dataset's default; only a variant that differs needs this.
     fn network(&self, dataset: &str, default: Network) -> Network {
         let _ = dataset;
         default

@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
+    hash::Hasher,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +16,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
+use fnv::FnvHasher;
 
 /// What is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,10 +298,10 @@ impl Draws {
 
 /// FNV-1a of the scoped name, folded to 32 bits.
 fn stream_hash(scope: &str, stream: &str) -> u32 {
-    let hash = scope
-        .bytes()
-        .chain(stream.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let mut hasher = FnvHasher::default();
+    hasher.write(scope.as_bytes());
+    hasher.write(stream.as_bytes());
+    let hash = hasher.finish();
     (hash ^ (hash >> 32)) as u32
 }
 

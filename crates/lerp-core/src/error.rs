@@ -3,7 +3,7 @@
 /// What can go wrong while a model is configured, built or evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A hyperparameter that the variant does not have.
+    /// A hyperparameter that the variant does not have, or a setting that a network does not have.
     #[error("{variant} has no hyperparameter '{key}'{}; it has: {known}", did_you_mean(.nearest.as_deref()))]
     UnknownKey {
         /// The variant that was configured.
@@ -44,6 +44,6 @@ pub enum Error {
 /// Result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-fn did_you_mean(nearest: Option<&str>) -> String {
+pub(crate) fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"))
 }

@@ -3,7 +3,8 @@
 //! * [`Autoencoder`]: the shared trait. A variant *states* its losses ([`Objectives`]); a trainer owns everything else.
 //! * [`Variant`]: how a variant is found by name, its hyperparameters checked and a model of it built; [`Model`] and
 //!   [`Of`] make one from a typed configuration.
-//! * [`ParamStore`]: ordered, grouped parameters and buffers.
+//! * [`ParamStore`]: ordered, grouped parameters and buffers; also as a `VarBuilder` for layers of candle-nn.
+//! * [`Architecture`]: which encoder and decoder a model has: the paper's, or a variant's own.
 //! * [`Draws`]: random numbers without state: a pure function of (seed, stream, step, index).
 //! * [`scalar`], [`on_host`]: numbers of a device, read on the host.
 //!
@@ -14,23 +15,27 @@
 //! `f32`; everything also works in `f64`, which is how gradients are checked by finite differences.
 
 mod autoencoder;
+mod builder;
 mod draws;
 mod error;
 mod gradients;
 mod host;
 mod hyper;
 mod model;
+mod network;
 mod params;
 mod precision;
 mod spec;
 
 pub use autoencoder::{Autoencoder, Backward, Build, Loss, Objectives, Term, Variant};
 pub use draws::{Draw, Draws, Generator, Place};
+use error::did_you_mean;
 pub use error::{Error, Result};
 pub use gradients::{gradients, leave};
 pub use host::{on_host, scalar};
 pub use hyper::{Hyper, check_hyper, check_range, nearest};
 pub use model::{Model, Of};
+pub use network::{Architecture, Network, NetworkKind, OwnNetwork};
 pub use params::{AUTOENCODER, Buffer, CRITIC, Group, Param, ParamStore};
 pub use precision::Precision;
-pub use spec::{ImageShape, LatentShape, Network, Spec};
+pub use spec::{ImageShape, LatentShape, Spec};

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Autoencoder, Build, Hyper, Network, Result, Variant, check_hyper};
+use crate::{Autoencoder, Build, Hyper, Network, NetworkKind, Result, Variant, check_hyper};
 
 /// An autoencoder that is built from a configuration of its own.
 pub trait Model: Autoencoder + Sized + 'static {
@@ -16,7 +16,10 @@ pub trait Model: Autoencoder + Sized + 'static {
     /// Its hyperparameters, with the paper's values as default.
     type Config: Default + Serialize + DeserializeOwned;
 
-    /// The network on `dataset`; only a model that differs from the protocol's default needs this.
+    /// The networks that it can be built with, its default first; [`Model::new`] builds the one in [`Build::network`].
+    const NETWORKS: &'static [NetworkKind] = &[NetworkKind::PAPER];
+
+    /// Sizes of the paper's network on `dataset`; only a model that differs from the protocol's default needs this.
     fn network(dataset: &str, default: Network) -> Network {
         let _ = dataset;
         default
@@ -67,6 +70,10 @@ impl<M: Model> Variant for Of<M> {
 
     fn title(&self) -> &'static str {
         M::TITLE
+    }
+
+    fn networks(&self) -> &'static [NetworkKind] {
+        M::NETWORKS
     }
 
     fn network(&self, dataset: &str, default: Network) -> Network {

@@ -1,8 +1,8 @@
-//! Shapes and sizes of models.
+//! What a built model is.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Hyper, Result};
+use crate::{Architecture, Hyper};
 
 /// Height, width and channels of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,57 +15,6 @@ pub struct ImageShape {
     pub channels: usize,
 }
 
-/// Height, width and channels of a latent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LatentShape {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Channels.
-    pub channels: usize,
-}
-
-impl LatentShape {
-    /// Number of elements of one latent.
-    pub fn dims(&self) -> usize {
-        self.height * self.width * self.channels
-    }
-}
-
-/// Size of the encoder and decoder (protocol of the paper's appendix: `scales` halvings, `depth << scale` channels).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Network {
-    /// How often the encoder halves the image.
-    pub scales: usize,
-    /// Channels at full resolution.
-    pub depth: usize,
-    /// Channels of the latent.
-    pub latent: usize,
-}
-
-impl Network {
-    /// The latent's shape for images of shape `image`.
-    ///
-    /// # Errors
-    /// If a size is zero or the image cannot be halved `scales` times.
-    pub fn latent_shape(&self, image: ImageShape) -> Result<LatentShape> {
-        let factor = 1_usize.checked_shl(self.scales as u32).filter(|f| *f <= 4096);
-        let divides = |n: usize| factor.is_some_and(|f| n > 0 && n.is_multiple_of(f));
-        if self.depth == 0 || self.latent == 0 || image.channels == 0 {
-            return Err(Error::BadNetwork("depth, latent and image channels must be at least 1".into()));
-        }
-        if !divides(image.height) || !divides(image.width) {
-            return Err(Error::BadNetwork(format!(
-                "a {}x{} image cannot be halved {} times",
-                image.height, image.width, self.scales
-            )));
-        }
-        let halve = |n: usize| n >> self.scales;
-        Ok(LatentShape { height: halve(image.height), width: halve(image.width), channels: self.latent })
-    }
-}
-
 /// What a built model is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spec {
@@ -73,27 +22,38 @@ pub struct Spec {
     pub variant: String,
     /// Shape of its images.
     pub image: ImageShape,
-    /// Size of its encoder and decoder.
-    pub network: Network,
-    /// Shape of the latent that is interpolated.
-    pub latent: LatentShape,
-    /// Length of the vector that the single-layer classifier sees.
-    pub features: usize,
+    /// Its encoder and decoder.
+    pub network: Architecture,
+    /// Shape and features as built.
+    pub shape: LatentShape,
     /// Every hyperparameter, as checked and completed.
     pub hyper: Hyper,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The shape of a model's latents and the length of its features, as it was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatentShape {
+    /// Sizes of one latent, without the batch: `[h, w, c]` of the paper's networks, any rank of one's own.
+    pub latent: Vec<usize>,
+    /// Length of the vector that the single-layer classifier sees.
+    pub features: usize,
+}
 
-    #[test]
-    fn latent_shapes_and_their_errors() {
-        let lines = ImageShape { height: 32, width: 32, channels: 1 };
-        let net = Network { scales: 4, depth: 16, latent: 16 };
-        assert_eq!(net.latent_shape(lines).unwrap(), LatentShape { height: 2, width: 2, channels: 16 });
-        assert!(Network { scales: 6, ..net }.latent_shape(lines).is_err());
-        assert!(Network { scales: 999, ..net }.latent_shape(lines).is_err());
-        assert!(Network { depth: 0, ..net }.latent_shape(lines).is_err());
+impl LatentShape {
+    /// That of a model whose features are its flattened latent.
+    pub fn new(latent: impl Into<Vec<usize>>) -> Self {
+        let latent = latent.into();
+        let features = latent.iter().product();
+        Self { latent, features }
+    }
+
+    /// Numbers in one latent; the largest number there is where a record claims more.
+    pub fn dims(&self) -> usize {
+        self.latent.iter().fold(1, |dims, size| dims.saturating_mul(*size))
+    }
+
+    /// The sizes of `batch` latents.
+    pub fn batch(&self, batch: usize) -> Vec<usize> {
+        [&[batch], &self.latent[..]].concat()
     }
 }

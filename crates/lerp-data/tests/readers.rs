@@ -30,7 +30,7 @@ fn mnist_is_padded_and_upright_packed_or_not() {
         let set = open("mnist", &folder);
         assert_eq!((set.name(), set.title(), set.classes()), ("mnist", "MNIST", 10));
         assert_eq!(set.image(), ImageShape { height: 32, width: 32, channels: 1 });
-        assert_eq!(set.network().latent_shape(set.image()).unwrap().dims(), 256);
+        assert_eq!(set.network().latent_shape(set.image()).unwrap(), [4, 4, 16]);
         assert_eq!(set.count(Part::Test).unwrap(), Some(3));
         let (image, label) = test_image(&set, 2);
         assert_eq!(label, Some(2));

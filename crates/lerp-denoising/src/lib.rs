@@ -3,7 +3,7 @@
 //! The noisy image is not clipped; the target is the clean one. Interpolation and classifier see the latent of the
 //! clean image.
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
 };
@@ -66,11 +66,11 @@ impl Autoencoder for Denoising {
     }
 
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.coder.encoder.forward(x)
+        Ok(self.coder.encoder.forward(x)?)
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.coder.decoder.forward(z)
+        Ok(self.coder.decoder.forward(z)?)
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

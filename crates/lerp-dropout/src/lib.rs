@@ -3,7 +3,7 @@
 //! While training, each element of the latent is kept with probability `keep` and divided by it, else set to zero:
 //! `min ‖x − d(m ⊙ e(x) / keep)‖²`, `m ~ Bernoulli(keep)`. Interpolation and classifier see the clean latent.
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
 };
@@ -66,11 +66,11 @@ impl Autoencoder for Dropout {
     }
 
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.coder.encoder.forward(x)
+        Ok(self.coder.encoder.forward(x)?)
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.coder.decoder.forward(z)
+        Ok(self.coder.decoder.forward(z)?)
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

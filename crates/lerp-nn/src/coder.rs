@@ -1,10 +1,11 @@
 //! The encoder and decoder that all variants share (protocol: appendix A of the paper and its code, `lib/layers.py`).
 
-use candle_core::Tensor;
-use lerp_core::{AUTOENCODER, Build, Group, LatentShape, Network, ParamStore, Result, Spec};
+use candle_core::{Module, Tensor};
+use candle_nn::VarBuilder;
+use lerp_core::{AUTOENCODER, Build, LatentShape, Network, ParamStore, Result, Spec};
 use lerp_kernels::{Activation, chain};
 
-use crate::Conv;
+use crate::{Conv, ConvConfig, Resize};
 
 /// 1x1 convolution without activation; per scale two 3x3 convolutions with leaky ReLU and a mean over 2x2 blocks; one
 /// more with leaky ReLU and one without, to the latent's channels.
@@ -16,46 +17,29 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder with parameters `{prefix}.conv{i}.*`, numbered in order.
+    /// An encoder of images with so many channels; parameters `conv{i}.*` of the builder, numbered in order.
     ///
     /// # Errors
     /// If a name is taken.
-    pub fn new(
-        store: &mut ParamStore,
-        prefix: &str,
-        group: Group,
-        channels: usize,
-        network: Network,
-    ) -> Result<Self> {
-        let mut conv = numbered(store, prefix, group);
-        let first = conv([1, channels, network.depth], Activation::Linear)?;
+    pub fn new(channels: usize, network: Network, builder: &VarBuilder) -> Result<Self> {
+        let mut conv = numbered(builder);
+        let first = conv(1, [channels, network.depth], Activation::Linear)?;
         let mut width = network.depth;
         let mut scales = Vec::new();
         for scale in 0..network.scales {
             let depth = network.depth << scale;
             scales.push([
-                conv([3, width, depth], Activation::LEAKY)?,
-                conv([3, depth, depth], Activation::LEAKY)?,
+                conv(3, [width, depth], Activation::LEAKY)?,
+                conv(3, [depth, depth], Activation::LEAKY)?,
             ]);
             width = depth;
         }
         let depth = network.depth << network.scales;
         let last = [
-            conv([3, width, depth], Activation::LEAKY)?,
-            conv([3, depth, network.latent], Activation::Linear)?,
+            conv(3, [width, depth], Activation::LEAKY)?,
+            conv(3, [depth, network.latent], Activation::Linear)?,
         ];
         Ok(Self { first, scales, last })
-    }
-
-    /// # Shapes
-    /// Images `[batch, height, width, channels]` to `[batch, height >> scales, width >> scales, latent]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut links = vec![self.first.link(false, false)];
-        for [a, b] in &self.scales {
-            links.extend([a.link(false, false), b.link(false, true)]);
-        }
-        links.extend(self.last.each_ref().map(|conv| conv.link(false, false)));
-        Ok(chain(x, &links)?)
     }
 
     /// The same network with its parameters as constants: gradients pass through it but do not reach it.
@@ -69,6 +53,19 @@ impl Encoder {
     }
 }
 
+impl Module for Encoder {
+    /// # Shapes
+    /// Images `[batch, height, width, channels]` to `[batch, height >> scales, width >> scales, latent]`.
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let mut links = vec![self.first.link(Resize::None)];
+        for [a, b] in &self.scales {
+            links.extend([a.link(Resize::None), b.link(Resize::Down)]);
+        }
+        links.extend(self.last.each_ref().map(|conv| conv.link(Resize::None)));
+        chain(x, &links)
+    }
+}
+
 /// Per scale, from the coarsest, two 3x3 convolutions with leaky ReLU and an enlargement by two; one more with leaky
 /// ReLU and one without, to the image's channels.
 #[derive(Debug, Clone)]
@@ -78,63 +75,56 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder with parameters `{prefix}.conv{i}.*`, numbered in order.
+    /// A decoder to images with so many channels; parameters `conv{i}.*` of the builder, numbered in order.
     ///
     /// # Errors
     /// If a name is taken.
-    pub fn new(
-        store: &mut ParamStore,
-        prefix: &str,
-        group: Group,
-        channels: usize,
-        network: Network,
-    ) -> Result<Self> {
-        let mut conv = numbered(store, prefix, group);
+    pub fn new(channels: usize, network: Network, builder: &VarBuilder) -> Result<Self> {
+        let mut conv = numbered(builder);
         let mut width = network.latent;
         let mut scales = Vec::new();
         for scale in (0..network.scales).rev() {
             let depth = network.depth << scale;
             scales.push([
-                conv([3, width, depth], Activation::LEAKY)?,
-                conv([3, depth, depth], Activation::LEAKY)?,
+                conv(3, [width, depth], Activation::LEAKY)?,
+                conv(3, [depth, depth], Activation::LEAKY)?,
             ]);
             width = depth;
         }
         let last = [
-            conv([3, width, network.depth], Activation::LEAKY)?,
-            conv([3, network.depth, channels], Activation::Linear)?,
+            conv(3, [width, network.depth], Activation::LEAKY)?,
+            conv(3, [network.depth, channels], Activation::Linear)?,
         ];
         Ok(Self { scales, last })
     }
+}
 
+impl Module for Decoder {
     /// # Shapes
     /// Latents `[batch, h, w, latent]` to images `[batch, h << scales, w << scales, channels]`.
-    pub fn forward(&self, z: &Tensor) -> Result<Tensor> {
+    fn forward(&self, z: &Tensor) -> candle_core::Result<Tensor> {
         let mut links = Vec::new();
-        for (i, [a, b]) in self.scales.iter().enumerate() {
-            links.extend([a.link(i > 0, false), b.link(false, false)]);
+        for [a, b] in self.scales.iter().chain([&self.last]) {
+            // Each pair but the first sees the enlarged maps of the one before.
+            let resize = if links.is_empty() { Resize::None } else { Resize::Up };
+            links.extend([a.link(resize), b.link(Resize::None)]);
         }
-        let [a, b] = &self.last;
-        links.extend([a.link(!self.scales.is_empty(), false), b.link(false, false)]);
-        Ok(chain(z, &links)?)
+        chain(z, &links)
     }
 }
 
-/// Makes convolutions named `{prefix}.conv0`, `{prefix}.conv1`, ...
-fn numbered(
-    store: &mut ParamStore,
-    prefix: &str,
-    group: Group,
-) -> impl FnMut([usize; 3], Activation) -> Result<Conv> {
+/// Makes convolutions named `conv0`, `conv1`, ... from a kernel's side, input and output channels and an activation.
+fn numbered(builder: &VarBuilder) -> impl FnMut(usize, [usize; 2], Activation) -> Result<Conv> {
     let mut next = 0;
-    move |sizes, activation| {
-        let conv = Conv::new(store, &format!("{prefix}.conv{next}"), group, sizes, activation);
+    move |kernel, [in_channels, out_channels], activation| {
+        let config = ConvConfig { kernel, in_channels, out_channels };
+        let conv = Conv::new(config, activation, &builder.pp(format!("conv{next}")))?;
         next += 1;
-        conv
+        Ok(conv)
     }
 }
 
-/// What every variant has: a specification, its parameters, an encoder (`enc`) and a decoder (`dec`).
+/// What every variant of the paper has: a specification, its parameters, an encoder (`enc`) and a decoder (`dec`).
 #[derive(Debug)]
 pub struct Coder {
     /// What this model is.
@@ -145,28 +135,30 @@ pub struct Coder {
     pub encoder: Encoder,
     /// The decoder.
     pub decoder: Decoder,
+    network: Network,
 }
 
 impl Coder {
     /// Encoder and decoder with fresh parameters.
     ///
     /// # Errors
-    /// If the network does not fit the images.
+    /// If the network is not the paper's, or does not fit the images.
     pub fn new(variant: &str, build: &Build) -> Result<Self> {
-        let latent = build.network.latent_shape(build.image)?;
+        let network = build.network.only_paper(variant)?;
+        let latent = network.latent_shape(build.image)?;
         let mut store = ParamStore::new(build.seed, build.dtype, build.device);
         let channels = build.image.channels;
-        let encoder = Encoder::new(&mut store, "enc", AUTOENCODER, channels, build.network)?;
-        let decoder = Decoder::new(&mut store, "dec", AUTOENCODER, channels, build.network)?;
-        let spec = Spec {
-            variant: variant.into(),
-            image: build.image,
-            network: build.network,
-            latent,
-            features: latent.dims(),
-            hyper: build.hyper.clone(),
-        };
-        Ok(Self { spec, store, encoder, decoder })
+        let builder = store.builder(AUTOENCODER);
+        let encoder = Encoder::new(channels, network, &builder.pp("enc"))?;
+        let decoder = Decoder::new(channels, network, &builder.pp("dec"))?;
+        drop(builder);
+        let spec = build.spec(variant, LatentShape::new(latent));
+        Ok(Self { spec, store, encoder, decoder, network })
+    }
+
+    /// The size of its encoder and decoder.
+    pub fn network(&self) -> Network {
+        self.network
     }
 
     /// A flat latent in its own shape.
@@ -174,7 +166,6 @@ impl Coder {
     /// # Shapes
     /// `[batch, h·w·c]` to `[batch, h, w, c]`.
     pub fn unflatten(&self, flat: &Tensor) -> Result<Tensor> {
-        let LatentShape { height, width, channels } = self.spec.latent;
-        Ok(flat.reshape((flat.dim(0)?, height, width, channels))?)
+        Ok(flat.reshape(self.spec.shape.batch(flat.dim(0)?))?)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lerp_core::{Architecture, Network};
 use lerp_data::{Dataset, Lines};
 use lerp_files::printable;
-use lerp_train::{Cell, State};
+use lerp_train::State;
 
 use crate::{
     published::published,
@@ -171,21 +172,28 @@ impl<'a> Selection<'a> {
     /// name.
     fn other_networks(&self) -> Vec<String> {
         let protocol = Lines.network();
-        let networks = |cell: &Cell| (cell.network.depth, cell.network.latent);
         let lines = self.groups.iter().filter(|group| group.set.is_none());
         let mut parts: Vec<String> = lines
-            .map(|group| networks(group.cell()))
-            .find(|network| *network != (protocol.depth, protocol.latent))
-            .map(|(depth, latent)| {
+            .filter_map(|group| group.cell().network.paper())
+            .find(|network| (network.depth, network.latent) != (protocol.depth, protocol.latent))
+            .map(|Network { depth, latent, .. }| {
                 format!("another network (depth {depth}, {latent} channels of the latent)")
             })
             .into_iter()
             .collect();
         for group in &self.groups {
+            if let Architecture::Own(own) = &group.cell().network {
+                let part = format!("{}'s own network '{}'", group.title(), printable(&own.name));
+                if !parts.contains(&part) {
+                    parts.push(part);
+                }
+            }
+        }
+        for group in &self.groups {
             let Some((set, paper)) = group.set.as_ref().and_then(|set| Some((set, set.network()?))) else {
                 continue;
             };
-            let network = group.cell().network;
+            let Some(network) = group.cell().network.paper() else { continue };
             let other = |what: &str, ours: usize, paper: usize| {
                 (ours != paper).then(|| format!("{what} {ours} instead of {paper}"))
             };

@@ -21,7 +21,7 @@ use crate::{
     figures::draws,
     pixels::PixelReference,
     published::published,
-    set::{Set, is_own, latent_dims},
+    set::{Set, is_own},
     summary::{Final, Group, Loaded, Sweep, natural},
     text::listed,
 };
@@ -156,7 +156,7 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
         runs.sort_by_key(|loaded| loaded.run.record.cell.seed);
         let record = &runs[0].run.record;
         let dataset = datasets.name(record);
-        let set = (dataset != Lines::NAME).then(|| Set::new(dataset, latent_dims(&record.cell), &all));
+        let set = (dataset != Lines::NAME).then(|| Set::new(dataset, record.latent_dims(), &all));
         Group {
             label: String::new(),
             telling: String::new(),

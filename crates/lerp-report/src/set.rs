@@ -5,7 +5,6 @@ use std::{cmp::Ordering, collections::BTreeSet, path::Path};
 use lerp_core::Network;
 use lerp_data::{Protocol, protocols, split_option};
 use lerp_files::{file_stem, printable};
-use lerp_train::Cell;
 
 /// Latent dimensionalities and numbers of the figures of strips that the paper has.
 const FIGURES: [(&str, usize, &str); 6] = [
@@ -19,9 +18,6 @@ const FIGURES: [(&str, usize, &str); 6] = [
 
 /// Bytes of a dataset's name in names of files, which leaves room for the rest.
 const MOST_SLUG: usize = 80;
-
-/// Height and width of images.
-const SIDE: usize = 32;
 
 /// An image set and the size of its latents: a row of a table, a figure of strips.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -118,12 +114,6 @@ fn names(dataset: &str) -> (String, String) {
 /// Whether the dataset called `name` is a user's own, named by where it is.
 pub fn is_own(name: &str) -> bool {
     name.contains(':')
-}
-
-/// Numbers in a latent of a run.
-pub fn latent_dims(cell: &Cell) -> usize {
-    let side = u32::try_from(cell.network.scales).ok().and_then(|scales| SIDE.checked_shr(scales));
-    side.unwrap_or(0).pow(2).saturating_mul(cell.network.latent)
 }
 
 #[cfg(test)]

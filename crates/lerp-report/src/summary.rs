@@ -18,7 +18,7 @@ use crate::{
     frame::Value,
     pixels::PixelReference,
     reading::MOST_SHOWN,
-    set::{Set, latent_dims},
+    set::Set,
     text::{count, few, listed},
 };
 
@@ -367,7 +367,7 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
     let columns = vec![
         text("id", &|l| l.run.record.id.clone()),
         text("dataset", &|l| l.run.record.cell.dataset.clone()),
-        whole("latent_dims", &|l| latent_dims(&l.run.record.cell) as i64),
+        whole("latent_dims", &|l| l.run.record.latent_dims() as i64),
         text("variant", &|l| l.run.record.cell.variant.clone()),
         text("title", &|l| l.run.record.title.clone()),
         whole("seed", &|l| l.run.record.cell.seed as i64),

@@ -34,7 +34,7 @@ fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, ro
         test_samples: 100,
         cluster_restarts: None,
         precision: lerp_core::Precision::F32,
-        network: Network { scales: 4, depth: 16, latent: 16 },
+        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
         hyper: lerp_core::Hyper::default(),
     };
     Run { cell, title, state, samples: 1 << 24, data: None, images: None, rows }.write(sweep)

@@ -294,7 +294,7 @@ fn lines_and_image_sets_do_not_mix() {
         test_samples: 5000,
         cluster_restarts: None,
         precision: lerp_core::Precision::F32,
-        network: Network { scales: 4, depth: 16, latent: 16 },
+        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
         hyper: lerp_core::Hyper::default(),
     };
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", 0.005)).collect();

@@ -52,7 +52,7 @@ fn sweep(dir: &Path, settings: u64, seeds: u64) {
                     checkpoint_every: 1 << 18,
                     test_samples: 100,
                     cluster_restarts: None,
-                    network: Network { scales: 4, depth: 16, latent: 16 },
+                    network: Network { scales: 4, depth: 16, latent: 16 }.into(),
                     hyper: lerp_core::Hyper::default(),
                 };
                 let names = [

@@ -30,7 +30,7 @@ fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64)
         checkpoint_every: 1 << 20,
         test_samples: 100,
         cluster_restarts: None,
-        network: Network { scales: 4, depth: 16, latent: 16 },
+        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
         hyper: lerp_core::Hyper::default(),
     };
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", distance * 1e-3)).collect();

@@ -59,7 +59,7 @@ impl Fake {
             test_samples: 100,
             cluster_restarts: None,
             precision: lerp_core::Precision::F32,
-            network: Network { scales: 4, depth: 16, latent: 16 },
+            network: Network { scales: 4, depth: 16, latent: 16 }.into(),
             hyper: self.advweight.map(|v| ("advweight".to_owned(), v.into())).into_iter().collect(),
         };
         let values = [(DISTANCE, self.distance), (SMOOTHNESS, self.smoothness)];

@@ -51,7 +51,7 @@ fn run_in(
         test_samples: 100,
         cluster_restarts: None,
         precision,
-        network: Network { scales: 4, depth: 16, latent: 16 },
+        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
         hyper: lerp_core::Hyper::default(),
     };
     let rows =

@@ -1,6 +1,9 @@
 //! What a run is: the cell of a sweep, and what is recorded beside its results.
 
-use lerp_core::{Hyper, Network, Precision};
+use std::hash::Hasher;
+
+use fnv::FnvHasher;
+use lerp_core::{Architecture, Hyper, LatentShape, Precision};
 use lerp_files::is_word;
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +43,8 @@ pub struct Cell {
     /// runs the device tells it.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
-    /// Size of encoder and decoder.
-    pub network: Network,
+    /// Encoder and decoder.
+    pub network: Architecture,
     /// Hyperparameters of the variant, checked and completed.
     pub hyper: Hyper,
 }
@@ -76,10 +79,9 @@ impl Cell {
     }
 
     fn id_with(&self, dataset: &str) -> String {
-        let hash = self
-            .canonical()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let mut hasher = FnvHasher::default();
+        hasher.write(self.canonical().as_bytes());
+        let hash = hasher.finish();
         let name = format!("{}-s{}-{:08x}", self.variant, self.seed, (hash ^ (hash >> 32)) as u32);
         if dataset.is_empty() { name } else { format!("{dataset}-{name}") }
     }
@@ -88,6 +90,7 @@ impl Cell {
     fn canonical(&self) -> String {
         let mut canonical = self.clone();
         canonical.hyper.sort_keys();
+        canonical.network.sort_keys();
         serde_json::to_string(&canonical).unwrap_or_default()
     }
 
@@ -137,15 +140,8 @@ impl Cell {
         if !(2..=1 << 16).contains(&self.batch) {
             return bad("batch must be at least 2 and at most 65536");
         }
-        let Network { scales, depth, latent } = self.network;
-        if depth == 0 || latent == 0 {
-            return bad("network: depth and latent must be at least 1");
-        }
-        let widest = depth.checked_shl(scales as u32).filter(|w| scales <= 12 && *w >> scales == depth);
-        if widest.is_none_or(|widest| widest > 8192) || latent > 8192 {
-            return bad(
-                "network: the widest layer (depth doubled scales times, and latent) may have 8192 channels",
-            );
+        if let Err(error) = self.network.check() {
+            return bad(&error.to_string());
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return bad("learning_rate must be above 0");
@@ -200,14 +196,20 @@ pub struct RunRecord {
     /// Whether digests of the run's files are kept beside them, which runs of earlier versions do not say; without these the run is damaged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub digests: bool,
+    /// Sizes of latents and features, as the model was built; none before it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<LatentShape>,
     /// Where it was made.
     pub provenance: Provenance,
 }
 
+/// Height and width of all images of versions that did not write a run's [`RunRecord::shape`].
+const SIDE: usize = 32;
+
 impl RunRecord {
     /// That of a run of `cell` that begins now, of the variant that tables call `title`.
     pub fn new(cell: Cell, title: &str, provenance: Provenance) -> Self {
-        Self { id: cell.id(), title: title.into(), cell, digests: true, provenance }
+        Self { id: cell.id(), title: title.into(), cell, digests: true, shape: None, provenance }
     }
 
     /// The same record under the cell's other name, [`Cell::other_id`].
@@ -216,9 +218,22 @@ impl RunRecord {
         Self { id: self.cell.other_id(), ..self }
     }
 
-    /// Adds what earlier versions, which kept no digests, did not write because it could not be chosen for a run: on a CUDA
-    /// device they rounded to TF32, unless the device's description says otherwise.
+    /// Numbers in one latent; 0 as long as no model was built.
+    pub fn latent_dims(&self) -> usize {
+        self.shape.as_ref().map_or(0, LatentShape::dims)
+    }
+
+    /// Adds what earlier versions did not write. It could not be chosen for a run: before there were digests, a CUDA device
+    /// rounded to TF32, unless its description says otherwise; all networks were the paper's, on images of one size.
     pub(crate) fn complete(&mut self) {
+        if let (None, Some(network)) = (&self.shape, self.cell.network.paper()) {
+            let side = u32::try_from(network.scales).ok().and_then(|scales| SIDE.checked_shr(scales));
+            let side = side.unwrap_or(0);
+            self.shape = Some(LatentShape {
+                latent: vec![side, side, network.latent],
+                features: side.pow(2).saturating_mul(network.latent),
+            });
+        }
         let device = &self.provenance.device;
         if !self.digests && device.starts_with("cuda") && !device.contains("full f32") {
             self.cell.precision = Precision::Tf32;
@@ -292,6 +307,8 @@ pub struct Status {
 
 #[cfg(test)]
 mod tests {
+    use lerp_core::Network;
+
     use super::*;
 
     fn cell(precision: Precision) -> Cell {
@@ -307,7 +324,7 @@ mod tests {
             test_samples: 8,
             cluster_restarts: None,
             precision,
-            network: Network { scales: 4, depth: 2, latent: 2 },
+            network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         }
     }

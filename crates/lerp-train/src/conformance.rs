@@ -12,7 +12,7 @@
 use std::{path::Path, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
-use lerp_core::{Autoencoder, Build, Draws, Hyper, Network, Precision, Variant};
+use lerp_core::{Architecture, Autoencoder, Build, Draws, Hyper, Network, NetworkKind, Precision, Variant};
 use lerp_data::{Batch, Dataset, Lines};
 
 use lerp_files::make_folder;
@@ -40,17 +40,32 @@ type Rule<'a> = (&'static str, bool, &'a dyn Fn() -> Result<()>);
 /// The losses of each step by name.
 type Losses = Vec<Vec<(String, f64)>>;
 
-/// Checks all rules on a small model on `device` and returns them, one sentence each. One of them is for devices that record
-/// a step and repeat it.
+/// Checks all rules on a small model on `device` and returns them, one sentence each, for each network that the variant can
+/// be built with. One of them is for devices that record a step and repeat it.
 ///
 /// # Errors
 /// [`Error::NotConforming`] with the first rule that is broken and how; or whatever the variant itself returns.
-pub fn check(variant: &dyn Variant, device: &Device) -> Result<Vec<&'static str>> {
+pub fn check(variant: &dyn Variant, device: &Device) -> Result<Vec<String>> {
+    let mut passed = Vec::new();
+    for kind in variant.networks() {
+        let rules = check_network(variant, *kind, device)?;
+        // Where there is no choice there is nothing to tell apart.
+        let on =
+            if variant.networks().len() > 1 { format!(" (network {})", kind.name()) } else { String::new() };
+        passed.extend(rules.into_iter().map(|rule| format!("{rule}{on}")));
+    }
+    Ok(passed)
+}
+
+/// Checks all rules on a model with one network; the paper's is a small one, others have their default settings.
+fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> Result<Vec<&'static str>> {
     // Nobody can foresee its name, and it goes with everything in it, whatever happens here.
     let dir = tempfile::Builder::new().prefix("lerp-conformance-").tempdir();
     let dir = dir.map_err(lerp_files::Error::at("create a folder in", &std::env::temp_dir()))?;
     let dir = dir.path();
-    let subject = Subject { variant, hyper: variant.check(&Hyper::new())?, device };
+    let small = variant.network("conformance", NETWORK);
+    let network = kind.check(&Hyper::new(), small)?;
+    let subject = Subject { variant, network, hyper: variant.check(&Hyper::new())?, device };
     let records = stepper(&subject.learner(1)?, true)?.is_some();
     let rules: [Rule; 8] = [
         ("shapes are those of its specification", true, &|| subject.shapes()),
@@ -77,6 +92,7 @@ type Bits = Vec<(String, Vec<u32>)>;
 
 struct Subject<'a> {
     variant: &'a dyn Variant,
+    network: Architecture,
     hyper: Hyper,
     device: &'a Device,
 }
@@ -91,9 +107,8 @@ impl Subject<'_> {
     }
 
     fn model_on(&self, device: &Device, seed: u64) -> Result<Box<dyn Autoencoder>> {
-        let network = self.variant.network("conformance", NETWORK);
-        let build =
-            Build { image: Lines.image(), network, hyper: &self.hyper, seed, dtype: DType::F32, device };
+        let (network, hyper) = (&self.network, &self.hyper);
+        let build = Build { image: Lines.image(), network, hyper, seed, dtype: DType::F32, device };
         Ok(self.variant.build(&build)?)
     }
 
@@ -113,10 +128,10 @@ impl Subject<'_> {
         let model = self.model(1)?;
         let (batch, draws) = self.batch(1)?;
         let (spec, images) = (model.spec(), batch.images.dims());
-        let latent = [BATCH, spec.latent.height, spec.latent.width, spec.latent.channels];
+        let latent = spec.shape.batch(BATCH);
         let z = model.encode(&batch.images, &draws)?;
         let half = model.mix(&z, &z, 0.5)?;
-        let features = [BATCH, spec.features];
+        let features = [BATCH, spec.shape.features];
         let checks = [
             ("encode", z.clone(), &latent[..]),
             ("mix", half.clone(), &latent),
@@ -341,7 +356,7 @@ impl Subject<'_> {
             test_samples: BATCH,
             cluster_restarts: None,
             precision: Precision::F32,
-            network: self.variant.network("conformance", NETWORK),
+            network: self.network.clone(),
             hyper: self.hyper.clone(),
         }
     }

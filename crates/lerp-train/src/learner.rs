@@ -1,6 +1,6 @@
 //! A model with its optimisers and the joint classifier: one training step.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Module, Tensor, Var};
 use lerp_core::{Autoencoder, Backward, Build, Draws, Group, Loss, ParamStore, Variant};
 use lerp_data::{Batch, Dataset};
 use lerp_kernels::{Adam, At, Clock, Moments, adam_steps, mean_cross_entropy};
@@ -60,9 +60,9 @@ impl Learner {
     pub fn new(model: Box<dyn Autoencoder>, classes: usize, seed: u64, learning_rate: f64) -> Result<Self> {
         let store = model.params();
         let mut classifier_store = ParamStore::new(seed, store.dtype(), store.device());
-        let features = model.spec().features;
+        let features = model.spec().shape.features;
         let classifier = (classes > 0)
-            .then(|| Dense::new(&mut classifier_store, "cls", CLASSIFIER, features, classes))
+            .then(|| Dense::new(features, classes, &classifier_store.builder(CLASSIFIER).pp("cls")))
             .transpose()?;
         let mut trained = Vec::new();
         for param in store.params().iter().chain(classifier_store.params()) {
@@ -97,7 +97,7 @@ impl Learner {
     ) -> Result<Self> {
         let build = Build {
             image: dataset.image(),
-            network: cell.network,
+            network: &cell.network,
             hyper: &cell.hyper,
             seed: cell.seed,
             dtype: DType::F32,

@@ -103,9 +103,8 @@ pub fn train(
     // Nobody else writes here now.
     remove_leftovers(dir, Duration::ZERO);
     let beacon = Beacon::new(dir);
-    let begun = dir.join(RUN).exists();
-    if begun {
-        let run = Run::read(dir)?;
+    let begun = if dir.join(RUN).exists() { Some(Run::read(dir)?) } else { None };
+    if let Some(run) = &begun {
         let (then, now) = (&run.record.provenance.data, &record.provenance.data);
         if run.record.cell == record.cell && then.is_some() && then != now {
             let problem = format!(
@@ -138,7 +137,7 @@ pub fn train(
         }
     }
     let mut files = RunFiles::open(dir, &record.id)?;
-    if !begun {
+    if begun.is_none() {
         files.write(&[status(State::Running, 0, 0.0, None)?, packed(record)?])?;
     }
     let mut session = match Session::open(record, variant, dataset, device, files) {
@@ -148,6 +147,11 @@ pub fn train(
             return Err(error);
         }
     };
+    let begun = begun.map_or_else(|| record.clone(), |run| run.record);
+    if begun.shape.is_none() {
+        let shape = session.learner.model().spec().shape.clone();
+        session.files.write(&[packed(&RunRecord { shape: Some(shape), ..begun })?])?;
+    }
     let outcome = session.run(stop, &beacon, progress);
     if let Err(error) = &outcome {
         let (samples, wall_s) = (session.samples(), session.wall_s());

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision,
     Result, Spec,
@@ -46,10 +46,10 @@ impl Autoencoder for Breaks {
         &self.0.store
     }
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.0.encoder.forward(x)
+        Ok(self.0.encoder.forward(x)?)
     }
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.0.decoder.forward(z)
+        Ok(self.0.decoder.forward(z)?)
     }
     fn objectives(&self, x: &Tensor, _: &Draws) -> Result<Objectives> {
         let z = self.0.encoder.forward(x)?;
@@ -75,7 +75,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         test_samples: 8,
         cluster_restarts: None,
         precision: Precision::F32,
-        network: Network { scales: 4, depth: 2, latent: 2 },
+        network: Network { scales: 4, depth: 2, latent: 2 }.into(),
         hyper: Hyper::new(),
     };
     let provenance = Provenance {

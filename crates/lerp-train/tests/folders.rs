@@ -26,7 +26,7 @@ fn cell(seed: u64) -> Cell {
         checkpoint_every: 4,
         test_samples: 4,
         cluster_restarts: None,
-        network: Network { scales: 4, depth: 2, latent: 2 },
+        network: Network { scales: 4, depth: 2, latent: 2 }.into(),
         hyper: Hyper::new(),
     }
 }

@@ -5,10 +5,9 @@
 //! by the batch. As in the reference, interpolation and clustering use a *fresh sample* `z ~ q(z|x)`, not μ, and the
 //! classifier sees `h`.
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, LatentShape, Model, Objectives, ParamStore, Result, Spec,
-    check_range,
+    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
 };
 use lerp_nn::{Coder, Dense, bernoulli_nll};
 use serde::{Deserialize, Serialize};
@@ -69,7 +68,7 @@ impl Vae {
     /// # Shapes
     /// `z` `[batch, h, w, c]` to `[batch, height, width, channels]`.
     pub fn logits(&self, z: &Tensor) -> Result<Tensor> {
-        self.coder.decoder.forward(z)
+        Ok(self.coder.decoder.forward(z)?)
     }
 }
 
@@ -84,9 +83,11 @@ impl Model for Vae {
 
     fn new(config: Config, build: &Build) -> Result<Self> {
         let mut coder = Coder::new(Self::NAME, build)?;
-        let dims = coder.spec.latent.dims();
-        let mean = Dense::new(&mut coder.store, "lat.mu", AUTOENCODER, dims, dims)?;
-        let log_variance = Dense::new(&mut coder.store, "lat.logvar", AUTOENCODER, dims, dims)?;
+        let dims = coder.spec.shape.dims();
+        let builder = coder.store.builder(AUTOENCODER).pp("lat");
+        let mean = Dense::new(dims, dims, &builder.pp("mu"))?;
+        let log_variance = Dense::new(dims, dims, &builder.pp("logvar"))?;
+        drop(builder);
         Ok(Self { coder, mean, log_variance, beta: config.beta })
     }
 }
@@ -114,13 +115,12 @@ impl Autoencoder for Vae {
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        // 2·sigmoid(l) − 1
+        // 2·sigmoid(l) − 1 in one operation, which candle differentiates, and without the overflow of e^-l in `sigmoid`.
         Ok((self.logits(z)? * 0.5)?.tanh()?)
     }
 
     fn prior(&self, count: usize, draws: &Draws) -> Result<Option<Tensor>> {
-        let LatentShape { height, width, channels } = self.coder.spec.latent;
-        Ok(Some(draws.normal("prior", (count, height, width, channels))?))
+        Ok(Some(draws.normal("prior", self.coder.spec.shape.batch(count))?))
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

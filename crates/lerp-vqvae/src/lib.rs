@@ -10,7 +10,7 @@
 
 mod codebook;
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, Draws, Model, Network, Objectives, ParamStore, Result, Spec, check_range,
 };
@@ -106,12 +106,15 @@ impl Model for VqVae {
 
     fn new(config: Config, build: &Build) -> Result<Self> {
         let mut coder = Coder::new(Self::NAME, build)?;
-        let (dims, store) = (coder.spec.latent.dims(), &mut coder.store);
+        let dims = coder.spec.shape.dims();
         let wide = config.vectors * dims;
-        let project = Dense::new(store, "vq.proj", AUTOENCODER, dims, wide)?;
-        let hidden = Dense::new(store, "vq.vch2", AUTOENCODER, wide, config.filter)?;
-        let output = Dense::new(store, "vq.vcfin", AUTOENCODER, config.filter, dims)?;
-        let codebook = Codebook::new(store, "vq", config.codes, dims, config.decay, config.epsilon)?;
+        let builder = coder.store.builder(AUTOENCODER).pp("vq");
+        let project = Dense::new(dims, wide, &builder.pp("proj"))?;
+        let hidden = Dense::new(wide, config.filter, &builder.pp("vch2"))?;
+        let output = Dense::new(config.filter, dims, &builder.pp("vcfin"))?;
+        drop(builder);
+        let codebook =
+            Codebook::new(&mut coder.store, "vq", config.codes, dims, config.decay, config.epsilon)?;
         Ok(Self { coder, project, hidden, output, codebook, config })
     }
 }
@@ -126,7 +129,7 @@ impl Autoencoder for VqVae {
     }
 
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.coder.encoder.forward(x)
+        Ok(self.coder.encoder.forward(x)?)
     }
 
     fn features(&self, x: &Tensor, draws: &Draws) -> Result<Tensor> {
@@ -134,7 +137,7 @@ impl Autoencoder for VqVae {
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.coder.decoder.forward(&self.coder.unflatten(&self.bottleneck(z)?.output)?)
+        Ok(self.coder.decoder.forward(&self.coder.unflatten(&self.bottleneck(z)?.output)?)?)
     }
 
     fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, safetensors};
-use lerp_core::{Autoencoder, Build, Hyper, ImageShape, Network};
+use lerp_core::{Architecture, Autoencoder, Build, Hyper, ImageShape};
 use serde_json::Value;
 
 /// The model in `folder`.
@@ -13,13 +13,19 @@ pub fn load(folder: &Path, device: &Device) -> Result<Box<dyn Autoencoder>> {
     let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json"))?)?;
     let (image, cell) = (&config["image"], &config["cell"]);
     let image: ImageShape = serde_json::from_value(image.clone())?;
-    let network: Network = serde_json::from_value(cell["network"].clone())?;
+    let network: Architecture = serde_json::from_value(cell["network"].clone())?;
     let hyper: Hyper = serde_json::from_value(cell["hyper"].clone())?;
     // A variant of your own is not among the seven: build it in its place.
     let variant = lerp::seven().into_iter().find(|variant| cell["variant"] == variant.name());
     let variant = variant.with_context(|| format!("{} is none of the seven", cell["variant"]))?;
-    let model =
-        variant.build(&Build { image, network, hyper: &hyper, seed: 0, dtype: DType::F32, device })?;
+    let model = variant.build(&Build {
+        image,
+        network: &network,
+        hyper: &hyper,
+        seed: 0,
+        dtype: DType::F32,
+        device,
+    })?;
     let tensors = safetensors::load(folder.join("model.safetensors"), device)?;
     for (name, _) in model.params().entries() {
         model.params().set(name, tensors.get(name).with_context(|| format!("there is no {name}"))?)?;

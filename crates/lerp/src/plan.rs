@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_core::{Hyper, Network, Precision};
+use lerp_core::{Architecture, Hyper, Precision};
 use lerp_data::{Dataset, Lines, protocols, split_option};
 use lerp_train::{Cell, MOST_RESTARTS};
 use serde::Deserialize;
@@ -18,6 +18,8 @@ use crate::{
     registry::{Registry, unknown},
     shelf::Shelf,
 };
+
+use network::{Fitting, NetworkPlan, network_setting, networks};
 
 /// Presets by name.
 pub const PRESETS: [(&str, &str); 6] = [
@@ -75,30 +77,6 @@ impl Run {
         self.eval_every = Some(scaled(cadence));
         self.checkpoint_every = self.checkpoint_every.or(common.checkpoint_every).map(scaled);
         self.samples = Some(samples);
-    }
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-struct NetworkPlan {
-    scales: Option<usize>,
-    depth: Option<usize>,
-    latent: Option<OneOrMore>,
-}
-
-/// A number, or a list that spans a grid.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum OneOrMore {
-    One(usize),
-    More(Vec<usize>),
-}
-
-impl OneOrMore {
-    fn list(&self) -> &[usize] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::More(list) => list,
-        }
     }
 }
 
@@ -187,7 +165,6 @@ const RUN_KEYS: [&str; 8] = [
     "cluster_restarts",
     "network",
 ];
-const NETWORK_KEYS: [&str; 3] = ["scales", "depth", "latent"];
 
 impl Plan {
     /// The preset `name`.
@@ -259,12 +236,10 @@ impl Plan {
             self.run.learning_rate = Some(rate);
         }
         if let Some(latent) = &overrides.latent {
-            self.runs().for_each(|run| run.network.latent = None);
-            self.run.network.latent = Some(OneOrMore::More(latent.clone()));
+            self.set_size("latent", latent.clone().into());
         }
         if let Some(depth) = overrides.depth {
-            self.runs().for_each(|run| run.network.depth = None);
-            self.run.network.depth = Some(depth);
+            self.set_size("depth", depth.into());
         }
         if let Some(restarts) = overrides.cluster_restarts {
             if !(1..=MOST_RESTARTS).contains(&restarts) {
@@ -296,12 +271,22 @@ impl Plan {
             let value = serde_json::from_str(value)
                 .or_else(|_| serde_json::from_str(&format!("[{value}]")))
                 .unwrap_or_else(|_| Value::from(value));
+            if let Some(setting) = network_setting(key) {
+                self.variant.entry(variant.into()).or_default().run.network.set(setting, value);
+                continue;
+            }
             for hyper in self.dataset.values_mut().filter_map(|own| own.hyper.get_mut(variant)) {
                 hyper.remove(key);
             }
             self.variant.entry(variant.into()).or_default().hyper.insert(key.into(), value);
         }
         Ok(())
+    }
+
+    /// Sets a size of the paper's network everywhere.
+    fn set_size(&mut self, size: &str, value: Value) {
+        self.runs().for_each(|run| run.network.remove(size));
+        self.run.network.set(size, value);
     }
 
     fn runs(&mut self) -> impl Iterator<Item = &mut Run> {
@@ -361,6 +346,13 @@ impl Plan {
                 variant.check(&hyper)?;
             }
         }
+        self.run.network.check_sizes("network")?;
+        for (name, own) in &self.variant {
+            own.run.network.check_of(registry.find(name)?).with_context(|| format!("in [variant.{name}]"))?;
+        }
+        for (name, own) in &self.dataset {
+            own.run.network.check_sizes(&format!("dataset.{name}.network"))?;
+        }
         for name in self.dataset.keys() {
             let known: Vec<&str> = protocols()
                 .map(|protocol| protocol.name)
@@ -379,7 +371,7 @@ impl Plan {
     /// An unknown or absent dataset, an unknown variant or hyperparameter; a number out of range; nothing to do.
     pub fn cells(&self, registry: &Registry, shelf: &Shelf) -> Result<Vec<Cell>> {
         self.check_own(registry)?;
-        let (mut cells, mut known) = (Vec::new(), BTreeSet::new());
+        let (mut cells, mut known, mut fitting) = (Vec::new(), BTreeSet::new(), Fitting::default());
         for &seed in &self.seeds.0 {
             for dataset_name in &self.datasets {
                 let dataset_name = &absolute(dataset_name);
@@ -391,19 +383,19 @@ impl Plan {
                     let mut hyper = of_dataset.hyper.get(name).cloned().unwrap_or_default();
                     hyper.extend(own.hyper.clone());
                     let runs = [&own.run, &of_dataset.run, &self.run];
-                    let default = variant.network(dataset.name(), dataset.network());
-                    for (network, hyper) in networks(&runs, default)
+                    let networks = networks(runs.map(|run| &run.network), variant, &*dataset)?;
+                    for (network, hyper) in networks
                         .iter()
-                        .flat_map(|network| grid(&hyper).into_iter().map(move |hyper| (*network, hyper)))
+                        .flat_map(|network| grid(&hyper).into_iter().map(move |hyper| (network, hyper)))
                     {
                         let hyper = variant.check(&hyper)?;
-                        let cell = cell(&runs, seed, &*dataset, name, hyper, network);
+                        let cell = cell(&runs, seed, &*dataset, name, hyper, network.clone());
                         let cell = Cell { precision: self.precision, ..cell };
                         cell.check()?;
-                        cell.network
-                            .latent_shape(dataset.image())
-                            .with_context(|| format!("{name} on {dataset_name}"))?;
                         if known.insert(cell.id()) {
+                            fitting
+                                .check(variant, &*dataset, &cell)
+                                .with_context(|| format!("{name} on {dataset_name}"))?;
                             cells.push(cell);
                         }
                     }
@@ -434,17 +426,6 @@ fn first<T>(runs: &[&Run], of: impl Fn(&Run) -> Option<T>) -> Option<T> {
     runs.iter().find_map(|run| of(run))
 }
 
-/// The networks that the settings ask for, one for each number of channels of the latent.
-fn networks(runs: &[&Run], default: Network) -> Vec<Network> {
-    let latents = first(runs, |run| run.network.latent.clone()).unwrap_or(OneOrMore::One(default.latent));
-    let network = |&latent: &usize| Network {
-        scales: first(runs, |run| run.network.scales).unwrap_or(default.scales),
-        depth: first(runs, |run| run.network.depth).unwrap_or(default.depth),
-        latent,
-    };
-    latents.list().iter().map(network).collect()
-}
-
 /// One cell by its settings; what none of `runs` gives is the protocol's.
 fn cell(
     runs: &[&Run],
@@ -452,7 +433,7 @@ fn cell(
     dataset: &dyn Dataset,
     variant: &str,
     hyper: Hyper,
-    network: Network,
+    network: Architecture,
 ) -> Cell {
     let eval_every = first(runs, |run| run.eval_every).unwrap_or(PROTOCOL_CADENCE);
     let drawn = dataset.name() == Lines::NAME;
@@ -507,7 +488,7 @@ fn one_line(error: &toml::de::Error) -> String {
 }
 
 /// Every combination of the hyperparameters that are given as lists.
-fn grid(hyper: &Hyper) -> Vec<Hyper> {
+pub(crate) fn grid(hyper: &Hyper) -> Vec<Hyper> {
     let mut tables = vec![Hyper::new()];
     for (key, value) in hyper {
         let values = if let Value::Array(list) = value { list.clone() } else { vec![value.clone()] };
@@ -526,21 +507,16 @@ fn grid(hyper: &Hyper) -> Vec<Hyper> {
 }
 
 fn check_keys(table: &toml::Table, prefix: &str, known: &[&str]) -> Result<()> {
-    for (key, value) in table {
+    for key in table.keys() {
         if !known.contains(&key.as_str()) {
             let place = prefix.trim_end_matches('.');
             let place = if place.is_empty() { String::new() } else { format!("in [{place}]: ") };
             bail!("{place}{}", unknown("key", key, known));
         }
-        if key == "network" {
-            match value.as_table() {
-                Some(network) => check_keys(network, &format!("{prefix}network."), &NETWORK_KEYS)?,
-                None => bail!("{prefix}network must be a table"),
-            }
-        }
     }
     Ok(())
 }
 
+mod network;
 #[cfg(test)]
 mod tests;

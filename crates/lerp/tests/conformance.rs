@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, Of, ParamStore, Result, Spec,
 };
@@ -57,10 +57,10 @@ impl<const KIND: u8> Autoencoder for Own<KIND> {
         &self.coder.store
     }
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.coder.encoder.forward(x)
+        Ok(self.coder.encoder.forward(x)?)
     }
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.coder.decoder.forward(z)
+        Ok(self.coder.decoder.forward(z)?)
     }
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
         let z = self.coder.encoder.forward(x)?;
@@ -117,7 +117,7 @@ fn a_schedule_from_the_step_as_a_tensor_conforms() {
     let rules = check(&Of::<Own<BY_TENSOR>>::new(), &Device::Cpu).unwrap();
     assert_eq!(rules.len(), 7, "{rules:?}");
     // It does follow the step.
-    let network = lerp_core::Network { scales: 2, depth: 4, latent: 2 };
+    let network = &lerp_core::Network { scales: 2, depth: 4, latent: 2 }.into();
     let (hyper, device) = (lerp_core::Hyper::new(), Device::Cpu);
     let image = lerp_core::ImageShape { height: 8, width: 8, channels: 1 };
     let dtype = candle_core::DType::F32;
@@ -147,7 +147,7 @@ fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor
         Err(missing) => return eprintln!("SKIPPED: {missing}"),
     };
     let run = |variant: &dyn Variant, record: bool| {
-        let network = Network { scales: 2, depth: 4, latent: 2 };
+        let network = &Network { scales: 2, depth: 4, latent: 2 }.into();
         let (image, hyper, dtype) = (Lines.image(), Hyper::new(), candle_core::DType::F32);
         let build = Build { image, network, hyper: &hyper, seed: 0, dtype, device: &device };
         let mut learner = Learner::new(variant.build(&build).unwrap(), 10, 0, 1e-3).unwrap();

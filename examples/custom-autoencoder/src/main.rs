@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use candle_core::Tensor;
+use candle_core::{Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, Of, ParamStore, Result, Spec, check_range,
 };
@@ -40,10 +40,10 @@ impl Autoencoder for LatentNoise {
         &self.0.store
     }
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        self.0.encoder.forward(x)
+        Ok(self.0.encoder.forward(x)?)
     }
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        self.0.decoder.forward(z)
+        Ok(self.0.decoder.forward(z)?)
     }
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
         let z = self.0.encoder.forward(x)?;

@@ -89,7 +89,7 @@ impl Fake {
             test_samples: 1 << 20,
             cluster_restarts: self.restarts,
             precision: lerp_core::Precision::F32,
-            network: Network { scales: 3, depth: self.depth, latent: self.channels },
+            network: Network { scales: 3, depth: self.depth, latent: self.channels }.into(),
             hyper: self.hyper.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
         };
         let each = |(metric, v): &(&'static str, f64)| {

@@ -48,6 +48,7 @@ impl Run<'_> {
             title: self.title.into(),
             cell: self.cell,
             digests: false,
+            shape: None,
             provenance,
         };
         fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();

@@ -4,7 +4,7 @@ mod eval;
 mod ops;
 mod step;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Build, Draws, Hyper, ImageShape};
 use lerp_data::{Batch, Protocol, protocols};
@@ -37,7 +37,9 @@ pub fn noise(batch: usize, image: ImageShape, draws: &Draws) -> Result<Batch> {
 fn learner(registry: &Registry, variant: &str, dataset: Protocol, device: &Device) -> Result<Learner> {
     let variant = registry.find(variant)?;
     let hyper = variant.check(&Hyper::new())?;
-    let network = variant.network(dataset.name, dataset.network);
+    let default = variant.network(dataset.name, dataset.network);
+    let kind = variant.networks().first().context("the variant has no network")?;
+    let network = &kind.check(&Hyper::new(), default)?;
     let image = dataset.image;
     let build = Build { image, network, hyper: &hyper, seed: 0, dtype: DType::F32, device };
     Ok(Learner::new(variant.build(&build)?, CLASSES, 0, 1e-4)?)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{Result, bail};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, Module, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper};
 use lerp_data::Protocol;
 use lerp_kernels::{
@@ -77,7 +77,14 @@ pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
 /// Encoder and decoder, each as the one operation that it is.
 fn whole(table: &Table, shape: Protocol, batch: usize) -> Result<()> {
     let (image, network, hyper) = (shape.image, shape.network, Hyper::new());
-    let build = Build { image, network, hyper: &hyper, seed: 0, dtype: DType::F32, device: &Device::Cpu };
+    let build = Build {
+        image,
+        network: &network.into(),
+        hyper: &hyper,
+        seed: 0,
+        dtype: DType::F32,
+        device: &Device::Cpu,
+    };
     let coder = Coder::new("bench", &build)?;
     let cost = |layers: &[Layer]| -> f64 {
         layers.iter().map(|(side, k, cin, cout)| (2 * batch * side * side * k * k * cin * cout) as f64).sum()

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use lerp_core::{Hyper, ImageShape, LatentShape, Network};
+use lerp_core::{Hyper, ImageShape};
 use lerp_data::{protocols, split_option};
 use lerp_eval::final_value;
 use lerp_report::text::{count, markdown, number, thousands, two_digits};
@@ -110,7 +110,7 @@ impl About<'_> {
 
     fn what(&self) -> String {
         let ImageShape { height, width, channels } = self.config.image;
-        let LatentShape { height: h, width: w, channels: c } = self.config.latent;
+        let sizes = self.config.latent.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
         let about = about(&self.config.cell.variant).map_or_else(
             || "It is a variant of its author's own, trained and measured with Lerpbench.".to_owned(),
             |about| {
@@ -121,12 +121,12 @@ impl About<'_> {
             },
         );
         format!(
-            "{about}\n\nImages are {height}x{width}x{channels} with values in [-1, 1], latents {h}x{w}x{c} ({} numbers). \
+            "{about}\n\nImages are {height}x{width}x{channels} with values in [-1, 1], latents {sizes} ({} numbers). \
              Interpolations are decoded mixtures of two latents.\n\nTrained with [Lerpbench]({}), which measures how well \
              autoencoders interpolate, after D. Berthelot, C. Raffel, A. Roy and I. Goodfellow, \"Understanding and \
              Improving Interpolation in Autoencoders via an Adversarial Regularizer\", ICLR 2019, \
              [arXiv:1807.07543](https://arxiv.org/abs/1807.07543).\n",
-            self.config.latent.dims(),
+            self.config.latent.iter().product::<usize>(),
             env!("CARGO_PKG_REPOSITORY"),
         )
     }
@@ -176,12 +176,12 @@ impl About<'_> {
             }
         }
         let bare = split_option(&cell.dataset).0;
-        if let Some(known) = protocols().find(|known| known.name == bare) {
-            let (Network { depth, .. }, protocol) = (cell.network, known.network);
-            if depth != protocol.depth {
-                let paper = protocol.depth;
-                limits.push(format!("A network of depth {depth} instead of the paper's {paper}."));
-            }
+        let known = protocols().find(|known| known.name == bare);
+        if let (Some(known), Some(network)) = (known, cell.network.paper())
+            && network.depth != known.network.depth
+        {
+            let (ours, paper) = (network.depth, known.network.depth);
+            limits.push(format!("A network of depth {ours} instead of the paper's {paper}."));
         }
         limits.push("It knows images of this dataset and size only; decoded values are not clipped.".into());
         match cell.variant.as_str() {

@@ -40,8 +40,7 @@ def flatten(z):
 
 def unflatten(flat, latent):
     """The inverse of `flatten`."""
-    shape = (-1, latent["height"], latent["width"], latent["channels"])
-    return flat.reshape(shape).permute(0, 3, 1, 2)
+    return flat.reshape(-1, *latent).permute(0, 3, 1, 2)
 
 
 def conv(inputs, outputs, size=3):
@@ -98,9 +97,7 @@ class Lerp(nn.Module):
         super().__init__()
         cell = config["cell"]
         self.config, self.variant, self.latent = config, cell["variant"], config["latent"]
-        network, dims = cell["network"], 1
-        for side in self.latent.values():
-            dims *= side
+        network, dims = cell["network"], math.prod(self.latent)
         sizes = (config["image"]["channels"], network["scales"], network["depth"], network["latent"])
         self.enc, self.dec = Encoder(*sizes), Decoder(*sizes)
         if self.variant == "acai":

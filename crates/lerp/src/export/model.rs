@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
 use lerp_aae::Aae;
 use lerp_acai::Acai;
-use lerp_core::{Autoencoder, Build, Draws, ImageShape, LatentShape, Model, ParamStore, Spec, check_hyper};
+use lerp_core::{Autoencoder, Build, Draws, ImageShape, Model, ParamStore, Spec, check_hyper};
 use lerp_data::{Lines, split_option};
 use lerp_files::file_stem;
 use lerp_train::{Cell, Provenance, Run, RunRecord, State};
@@ -45,8 +45,8 @@ pub struct Config<'a> {
     pub title: &'a str,
     /// Shape of the images.
     pub image: ImageShape,
-    /// Shape of the latents.
-    pub latent: LatentShape,
+    /// Sizes of a latent.
+    pub latent: &'a [usize],
     /// Length of what the classifier sees.
     pub features: usize,
     /// Classes of the classifier; none without one.
@@ -127,7 +127,7 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
     let (_, height, width, channels) = images.dims4()?;
     let build = Build {
         image: ImageShape { height, width, channels },
-        network: cell.network,
+        network: &cell.network,
         hyper: &cell.hyper,
         seed: cell.seed,
         dtype: DType::F32,
@@ -138,12 +138,12 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
     let check = Check { build: &build, tensors: &tensors }.outputs(&*model, &images)?;
     let spec: &Spec = model.spec();
     let config = Config {
-        format: "lerp model 1",
+        format: "lerp model 2",
         id: &public.id,
         title: &run.record.title,
         image: spec.image,
-        latent: spec.latent,
-        features: spec.features,
+        latent: &spec.shape.latent,
+        features: spec.shape.features,
         classes: tensors.get("cls.bias").map(Tensor::dims1).transpose()?,
         step: cell.steps(),
         cell: &public.cell,
@@ -225,8 +225,7 @@ impl Check<'_> {
         // A VAE's own latents are samples.
         let posterior = match self.build_as::<Vae>(model)? {
             Some(vae) => {
-                let shape = model.spec().latent;
-                let h = features.reshape(((), shape.height, shape.width, shape.channels))?;
+                let h = features.reshape(model.spec().shape.batch(features.dim(0)?))?;
                 let q = vae.posterior(&h)?;
                 all.insert("log_variance", q.log_variance);
                 Some(q.mean.reshape(h.shape())?)

@@ -1,5 +1,7 @@
 //! Plans: presets, what a command line changes, and mistakes.
 
+use lerp_core::Network;
+
 use super::*;
 
 fn registry() -> Registry {
@@ -22,7 +24,7 @@ fn the_lines_preset_is_the_protocol() {
         assert_eq!((cell.samples, cell.batch, cell.learning_rate), (1 << 24, 64, 1e-4));
         assert_eq!((cell.eval_every, cell.steps()), (1 << 16, 1 << 18));
         let scales = if cell.variant == "vqvae" { 3 } else { 4 };
-        assert_eq!(cell.network, Network { scales, depth: 16, latent: 16 });
+        assert_eq!(cell.network, Network { scales, depth: 16, latent: 16 }.into());
     }
 }
 
@@ -93,7 +95,40 @@ fn mistakes_are_named() {
     let text =
         format!("{:#}", Plan::parse(wrong).unwrap().cells(&registry(), &Shelf::default()).unwrap_err());
     assert!(text.contains("no dataset 'lnes' (did you mean 'lines'?)"), "{text}");
-    let wrong = "datasets=['lines']\nvariants=['acai']\nseeds='0'\n[variant.acai.network]\ndeph=3";
-    let text = format!("{:#}", Plan::parse(wrong).unwrap_err());
-    assert!(text.contains("'deph' (did you mean 'depth'?)"), "{text}");
+    for network in ["[variant.acai.network]\ndeph=3", "[network]\ndeph=3", "[dataset.lines.network]\ndeph=3"]
+    {
+        let text = of_network(network);
+        assert!(text.contains("'deph' (did you mean 'depth'?)"), "{text}");
+    }
+    let text = of_network("[variant.acai]\nnetwork='resnet'");
+    assert!(text.contains("acai has no network 'resnet'; it has: paper"), "{text}");
+    let text = of_network("[network]\nlatent=[]");
+    assert!(text.contains("nothing to train"), "{text}");
+}
+
+/// The error of a plan with something about networks.
+fn of_network(text: &str) -> String {
+    let plan = format!("datasets=['lines']\nvariants=['acai']\nseeds='0'\n{text}");
+    format!("{:#}", Plan::parse(&plan).unwrap().cells(&registry(), &Shelf::default()).unwrap_err())
+}
+
+#[test]
+fn networks_are_settled_by_variant_dataset_and_all() {
+    let text = "datasets=['lines']\nvariants=['acai','vae']\nseeds='0'\n[network]\ndepth=4\nlatent=[2,8]\n\
+                [variant.vae]\nnetwork={name='paper',depth=8}\n[dataset.lines.network]\nscales=3";
+    let of = |cell: &Cell| (cell.variant.clone(), cell.network.clone());
+    let network = |depth, latent| Architecture::from(Network { scales: 3, depth, latent });
+    let cells = |change: &dyn Fn(&mut Plan)| {
+        let mut plan = Plan::parse(text).unwrap();
+        change(&mut plan);
+        plan.cells(&registry(), &Shelf::default()).unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    let wanted = [("acai", 4, 2), ("acai", 4, 8), ("vae", 8, 2), ("vae", 8, 8)];
+    let wanted = wanted.map(|(name, depth, latent)| (name.to_owned(), network(depth, latent)));
+    assert_eq!(cells(&|_| {}), wanted);
+    let overrides = Overrides { depth: Some(2), latent: Some(vec![1]), ..Overrides::default() };
+    let narrow = ["acai", "vae"].map(|name| (name.to_owned(), network(2, 1)));
+    assert_eq!(cells(&|plan| plan.apply(&overrides).unwrap()), narrow);
+    let overrides = Overrides { set: vec!["vae.network.latent=3".into()], ..Overrides::default() };
+    assert_eq!(cells(&|plan| plan.apply(&overrides).unwrap())[2..], [("vae".to_owned(), network(8, 3))]);
 }

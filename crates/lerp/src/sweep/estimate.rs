@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use candle_core::Device;
 use lerp_data::{Dataset, Part};
-use lerp_train::{EVALUATED_PAIRS, MOST_TRAINING, POSITIONS};
+use lerp_train::{Cell, EVALUATED_PAIRS, Learner, MOST_TRAINING, POSITIONS};
 
 use super::{steps, survey::Job};
 use crate::{registry::Registry, shelf::Shelf};
@@ -36,6 +37,22 @@ pub fn pixels(dataset: &dyn Dataset, restarts: usize, threads: usize) -> f64 {
     fits(seen(dataset), image.height * image.width * image.channels, restarts, threads)
 }
 
+/// What cells of one kind have in common.
+#[derive(Clone, Copy)]
+struct Kind {
+    /// Seconds of a step.
+    step: f64,
+    /// Numbers in a latent that will be clustered.
+    latent: usize,
+}
+
+/// Numbers in a latent of the cell's model, as it is built.
+fn latent_dims(registry: &Registry, dataset: &dyn Dataset, cell: &Cell) -> Option<usize> {
+    let variant = registry.find(&cell.variant).ok()?;
+    let learner = Learner::of_cell(cell, variant, dataset, &Device::Cpu).ok()?;
+    Some(learner.model().spec().shape.dims())
+}
+
 /// Seconds that each run still takes when so many run `at_once` on so many threads each.
 ///
 /// None for a cell that cannot take a step; why, in a sentence for each kind of such cells, is told beside.
@@ -47,17 +64,22 @@ pub fn estimate(
     at_once: (usize, usize),
 ) -> (Vec<Option<f64>>, Vec<String>) {
     let threads = at_once.1;
-    let mut known: HashMap<String, Option<f64>> = HashMap::new();
+    let mut known: HashMap<String, Option<Kind>> = HashMap::new();
     let mut failures = Vec::new();
     let seconds = |job: &Job| {
         let cell = &job.record.cell;
         let dataset = shelf.get(&job.dataset).ok()?;
         // Hyperparameters hardly change the time, and a grid has many.
         let key = format!("{} {} {} {:?}", job.dataset, cell.variant, cell.batch, cell.network);
-        let step = *known.entry(key).or_insert_with(|| {
+        let kind = *known.entry(key).or_insert_with(|| {
             match steps::at_once(registry, &*dataset, cell, device, at_once, TIME) {
                 // The slowest: the runs are as many all the time.
-                Ok(steps) => Some(steps.into_iter().fold(0.0, f64::max)),
+                Ok(steps) => {
+                    let step = steps.into_iter().fold(0.0, f64::max);
+                    let latent =
+                        cell.cluster_restarts.map_or(Some(0), |_| latent_dims(registry, &*dataset, cell));
+                    latent.map(|latent| Kind { step, latent })
+                }
                 Err(error) => {
                     let error = format!("{error:#}");
                     let why = error.lines().next().unwrap_or_default();
@@ -69,7 +91,7 @@ pub fn estimate(
                 }
             }
         });
-        let step = step?;
+        let Kind { step, latent } = kind?;
         let count = |part| dataset.count(part).ok().flatten();
         let pass = step * FORWARD / cell.batch as f64;
         let passes = match count(Part::Test) {
@@ -80,8 +102,7 @@ pub fn estimate(
         let left = 1.0 - (job.samples as f64 / cell.samples as f64).min(1.0);
         let worth = cell.cluster_restarts.map_or(0.0, |restarts| {
             let (train, test) = (seen(&*dataset), count(Part::Test).unwrap_or(0));
-            let width = cell.network.latent_shape(dataset.image()).map_or(0, |latent| latent.dims());
-            (train + test) as f64 * pass + fits(train, width, restarts, threads)
+            (train + test) as f64 * pass + fits(train, latent, restarts, threads)
         });
         Some(left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth)
     };
@@ -92,7 +113,7 @@ pub fn estimate(
 #[cfg(test)]
 mod tests {
     use lerp_core::{Hyper, Network, Precision};
-    use lerp_train::{Cell, Provenance, RunRecord};
+    use lerp_train::{Provenance, RunRecord};
 
     use super::*;
 
@@ -110,7 +131,7 @@ mod tests {
             test_samples: 8,
             cluster_restarts: None,
             precision: Precision::F32,
-            network: Network { scales: 4, depth: 2, latent: 2 },
+            network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         };
         let provenance = Provenance {

@@ -217,7 +217,7 @@ mod tests {
             test_samples: 8,
             cluster_restarts: None,
             precision: Precision::F32,
-            network: Network { scales: 4, depth: 2, latent: 2 },
+            network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         };
         let provenance = provenance(("cpu", Precision::F32), 1, None, String::new());

@@ -202,7 +202,7 @@ fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Re
     let run = |record: bool, change: bool| {
         let build = Build {
             image: ImageShape { height: Lines::SIDE, width: Lines::SIDE, channels: 1 },
-            network: Network { scales: 3, depth: 4, latent: 2 },
+            network: &Network { scales: 3, depth: 4, latent: 2 }.into(),
             hyper: &hyper,
             seed: 7,
             dtype: DType::F32,

@@ -45,7 +45,7 @@ pub fn model(
     let hyper = kind.check(&hyper(golden, variant))?;
     let build = Build {
         image: ImageShape { height: config.hw, width: config.hw, channels: config.colors },
-        network: Network { scales: config.scales, depth: config.depth, latent: config.latent },
+        network: &Network { scales: config.scales, depth: config.depth, latent: config.latent }.into(),
         hyper: &hyper,
         seed: 0,
         dtype: DType::F32,
@@ -324,10 +324,9 @@ impl Case<'_> {
 
     /// What variants make of raw draws: dropout's mask, ACAI's folded coefficient.
     fn folded_draws(&self, checker: &mut Checker, learner: &Learner, draws: &Draws, step: u64) -> Result<()> {
-        let spec = learner.model().spec();
         let batch = self.common.get(&format!("x.step{step}"))?.dim(0)?;
-        let shape = (batch, spec.latent.height, spec.latent.width, spec.latent.channels);
-        let ones = Tensor::ones(shape, DType::F32, self.build.device)?;
+        let shape = &learner.model().spec().shape;
+        let ones = Tensor::ones(shape.batch(batch), DType::F32, self.build.device)?;
         let (name, ours) = match self.variant {
             "dropout" => {
                 let keep = self.build.hyper["keep"].as_f64().unwrap_or(f64::NAN);

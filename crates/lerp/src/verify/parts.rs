@@ -97,7 +97,7 @@ pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device
     // A latent of one position, so that the bottleneck has the recorded width.
     let build = Build {
         image: ImageShape { height: 2, width: 2, channels: 1 },
-        network: Network { scales: 1, depth: 1, latent: dims },
+        network: &Network { scales: 1, depth: 1, latent: dims }.into(),
         hyper: &hyper,
         seed: 0,
         dtype: DType::F32,

@@ -125,7 +125,7 @@ pub fn cell(variant: &str) -> Cell {
         test_samples: 64,
         cluster_restarts: None,
         precision: lerp_core::Precision::F32,
-        network: Network { scales: 3, depth: 4, latent: 4 },
+        network: Network { scales: 3, depth: 4, latent: 4 }.into(),
         hyper: serde_json::from_str("{}").unwrap(),
     }
 }

@@ -1,0 +1,301 @@
+//! Networks: the paper's encoder and decoder, or a variant's own.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Error, Hyper, ImageShape, Result, check_hyper, did_you_mean, nearest};
+
+/// Size of the paper's encoder and decoder (appendix A: `scales` halvings, `depth << scale` channels).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// How often the encoder halves the image.
+    pub scales: usize,
+    /// Channels at full resolution.
+    pub depth: usize,
+    /// Channels of the latent.
+    pub latent: usize,
+}
+
+impl Network {
+    /// Its name in a plan.
+    pub const NAME: &'static str = "paper";
+
+    /// Channels of which more are a slip of the keyboard, or a file that somebody made to take all memory.
+    const MOST_CHANNELS: usize = 8192;
+
+    /// Checks the sizes, whatever the images.
+    ///
+    /// # Errors
+    /// If one is zero or far too large.
+    pub fn check(&self) -> Result<()> {
+        let Self { scales, depth, latent } = *self;
+        if depth == 0 || latent == 0 {
+            return Err(Error::BadNetwork("network: depth and latent must be at least 1".into()));
+        }
+        let widest = depth.checked_shl(scales as u32).filter(|w| scales <= 12 && *w >> scales == depth);
+        if widest.is_none_or(|widest| widest > Self::MOST_CHANNELS) || latent > Self::MOST_CHANNELS {
+            return Err(Error::BadNetwork(format!(
+                "network: the widest layer (depth doubled scales times, and latent) may have {} channels",
+                Self::MOST_CHANNELS
+            )));
+        }
+        Ok(())
+    }
+
+    /// Height, width and channels of the latent of images of shape `image`.
+    ///
+    /// # Errors
+    /// If a size is zero or the image cannot be halved `scales` times.
+    pub fn latent_shape(&self, image: ImageShape) -> Result<[usize; 3]> {
+        self.check()?;
+        let divides = |n: usize| n > 0 && n.is_multiple_of(1 << self.scales);
+        if image.channels == 0 {
+            return Err(Error::BadNetwork("images must have at least 1 channel".into()));
+        }
+        if !divides(image.height) || !divides(image.width) {
+            return Err(Error::BadNetwork(format!(
+                "a {}x{} image cannot be halved {} times",
+                image.height, image.width, self.scales
+            )));
+        }
+        Ok([image.height >> self.scales, image.width >> self.scales, self.latent])
+    }
+}
+
+/// Which encoder and decoder a model has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Architecture {
+    /// The paper's.
+    Paper(Network),
+    /// A network of the variant's own.
+    Own(OwnNetwork),
+}
+
+/// A network of a variant's own, by name, with its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OwnNetwork {
+    /// Its name among the variant's networks.
+    pub name: String,
+    /// Its settings, as [`NetworkKind::check`] completed them.
+    #[serde(flatten)]
+    pub settings: Hyper,
+}
+
+impl From<Network> for Architecture {
+    fn from(network: Network) -> Self {
+        Self::Paper(network)
+    }
+}
+
+impl Architecture {
+    /// The paper's; none of a variant's own.
+    pub fn paper(&self) -> Option<Network> {
+        match self {
+            Self::Paper(network) => Some(*network),
+            Self::Own(_) => None,
+        }
+    }
+
+    /// The paper's, for a variant that can be built with no other.
+    ///
+    /// # Errors
+    /// If it is not the paper's.
+    pub fn only_paper(&self, variant: &str) -> Result<Network> {
+        self.paper().ok_or_else(|| {
+            Error::BadNetwork(format!(
+                "{variant} has no network '{}'; it has: {}",
+                self.name(),
+                Network::NAME
+            ))
+        })
+    }
+
+    /// The settings of a network of a variant's own as the type from which they come.
+    ///
+    /// # Errors
+    /// If this is another network than `name`, or its settings are not `C`'s.
+    pub fn own<C: Default + Serialize + DeserializeOwned>(&self, name: &str) -> Result<C> {
+        match self {
+            Self::Own(own) if own.name == name => check_hyper(name, &own.settings),
+            _ => Err(Error::BadNetwork(format!("the network is '{}', not '{name}'", self.name()))),
+        }
+    }
+
+    /// Its name in a plan.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Paper(_) => Network::NAME,
+            Self::Own(own) => &own.name,
+        }
+    }
+
+    /// Checks sizes that no variant checks.
+    ///
+    /// # Errors
+    /// If they are out of range.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Paper(network) => network.check(),
+            Self::Own(own) if own.name.is_empty() || own.name == Network::NAME => {
+                Err(Error::BadNetwork(format!("a network of one's own cannot be called '{}'", own.name)))
+            }
+            Self::Own(_) => Ok(()),
+        }
+    }
+
+    /// Brings settings into one order, so that equal networks are equal as texts.
+    pub fn sort_keys(&mut self) {
+        if let Self::Own(own) = self {
+            own.settings.sort_keys();
+        }
+    }
+}
+
+/// A network that a variant can be built with.
+#[derive(Debug, Clone, Copy)]
+pub struct NetworkKind {
+    name: &'static str,
+    /// None of the paper's network, whose default sizes are the dataset's.
+    complete: Option<fn(&str, &Hyper) -> Result<Hyper>>,
+}
+
+impl NetworkKind {
+    /// The paper's.
+    pub const PAPER: Self = Self { name: Network::NAME, complete: None };
+
+    /// A network called `name` whose settings are a `C`.
+    pub const fn of<C: Default + Serialize + DeserializeOwned>(name: &'static str) -> Self {
+        Self { name, complete: Some(complete::<C>) }
+    }
+
+    /// Its name in a plan.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether it is the paper's.
+    pub fn is_paper(&self) -> bool {
+        self.complete.is_none()
+    }
+
+    /// The network with `settings`, checked and completed; for the paper's network, with those of `default`.
+    ///
+    /// # Errors
+    /// A setting that it does not have, by name and with the nearest one; a value of the wrong type.
+    pub fn check(&self, settings: &Hyper, default: Network) -> Result<Architecture> {
+        let Some(complete) = self.complete else { return Ok(Architecture::Paper(paper(settings, default)?)) };
+        let settings = complete(self.name, settings)?;
+        Ok(Architecture::Own(OwnNetwork { name: self.name.into(), settings }))
+    }
+
+    /// The one called `name` among `kinds` of a variant.
+    ///
+    /// # Errors
+    /// If there is none, with the nearest name.
+    pub fn find(kinds: &[Self], name: &str, variant: &str) -> Result<Self> {
+        let found = kinds.iter().find(|kind| kind.name == name).copied();
+        found.ok_or_else(|| {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+            let hint = did_you_mean(nearest(name, names.iter().copied()));
+            Error::BadNetwork(format!(
+                "{variant} has no network '{name}'{hint}; it has: {}",
+                names.join(", ")
+            ))
+        })
+    }
+}
+
+/// Settings completed with the defaults of `C`, in one order.
+fn complete<C: Default + Serialize + DeserializeOwned>(name: &str, settings: &Hyper) -> Result<Hyper> {
+    let config: C = check_hyper(name, settings)?;
+    let mut table = match serde_json::to_value(config) {
+        Ok(serde_json::Value::Object(table)) => table,
+        _ => Hyper::new(),
+    };
+    if table.contains_key("name") {
+        return Err(Error::BadNetwork(format!("{name}: a setting of a network cannot be called 'name'")));
+    }
+    table.sort_keys();
+    Ok(table)
+}
+
+/// The paper's network with `settings` in the place of the defaults.
+fn paper(settings: &Hyper, default: Network) -> Result<Network> {
+    /// The paper's sizes, of which a plan gives some.
+    #[derive(Default, Serialize, Deserialize)]
+    struct Sizes {
+        scales: usize,
+        depth: usize,
+        latent: usize,
+    }
+    let Sizes { scales, depth, latent } = check_hyper("the paper's network", settings)?;
+    let given = |name: &str, value: usize, default: usize| {
+        if settings.contains_key(name) { value } else { default }
+    };
+    Ok(Network {
+        scales: given("scales", scales, default.scales),
+        depth: given("depth", depth, default.depth),
+        latent: given("latent", latent, default.latent),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAPER: Network = Network { scales: 4, depth: 16, latent: 16 };
+
+    #[derive(Serialize, Deserialize)]
+    struct Config {
+        width: usize,
+        blocks: usize,
+    }
+    impl Default for Config {
+        fn default() -> Self {
+            Self { width: 8, blocks: 2 }
+        }
+    }
+
+    fn settings(json: &str) -> Hyper {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn latent_shapes_and_their_errors() {
+        let lines = ImageShape { height: 32, width: 32, channels: 1 };
+        assert_eq!(PAPER.latent_shape(lines).unwrap(), [2, 2, 16]);
+        assert!(Network { scales: 6, ..PAPER }.latent_shape(lines).is_err());
+        assert!(Network { scales: 999, ..PAPER }.latent_shape(lines).is_err());
+        assert!(Network { depth: 0, ..PAPER }.latent_shape(lines).is_err());
+        assert!(Network { depth: 1 << 20, ..PAPER }.latent_shape(lines).is_err());
+    }
+
+    #[test]
+    fn the_papers_network_is_written_as_before_and_others_by_name() {
+        let paper = Architecture::from(PAPER);
+        assert_eq!(serde_json::to_string(&paper).unwrap(), r#"{"scales":4,"depth":16,"latent":16}"#);
+        let own = NetworkKind::of::<Config>("resnet").check(&settings(r#"{"width": 4}"#), PAPER).unwrap();
+        let text = serde_json::to_string(&own).unwrap();
+        assert_eq!(text, r#"{"name":"resnet","blocks":2,"width":4}"#);
+        for (network, text) in [(&paper, r#"{"latent":16,"scales":4,"depth":16}"#), (&own, &text)] {
+            assert_eq!(&serde_json::from_str::<Architecture>(text).unwrap(), network);
+        }
+        assert_eq!(own.own::<Config>("resnet").unwrap().width, 4);
+        assert!(own.own::<Config>("other").is_err() && own.only_paper("vae").is_err());
+        assert!(serde_json::from_str::<Architecture>(r#"{"depth":16}"#).is_err());
+    }
+
+    #[test]
+    fn settings_are_checked_and_names_told() {
+        let kinds = [NetworkKind::PAPER, NetworkKind::of::<Config>("resnet")];
+        let error = NetworkKind::find(&kinds, "resnt", "mine").unwrap_err().to_string();
+        assert_eq!(error, "mine has no network 'resnt' (did you mean 'resnet'?); it has: paper, resnet");
+        let error = kinds[1].check(&settings(r#"{"witdh": 4}"#), PAPER).unwrap_err().to_string();
+        assert!(error.contains("'witdh' (did you mean 'width'?)"), "{error}");
+        let error = kinds[0].check(&settings(r#"{"deph": 4}"#), PAPER).unwrap_err().to_string();
+        assert!(error.contains("'deph' (did you mean 'depth'?)"), "{error}");
+        let deeper = kinds[0].check(&settings(r#"{"depth": 32}"#), PAPER).unwrap();
+        assert_eq!(deeper, Network { depth: 32, ..PAPER }.into());
+    }
+}

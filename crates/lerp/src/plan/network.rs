@@ -1,0 +1,153 @@
+//! Which networks a plan asks for.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device};
+use lerp_core::{Architecture, Build, Hyper, Network, NetworkKind, Variant};
+use lerp_data::Dataset;
+use lerp_train::Cell;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::grid;
+use crate::registry::unknown;
+
+/// `network = "NAME"`, or a table with `name` and settings, of which a list spans a grid. Without a name it is about the
+/// paper's network; under a variant, about the variant's default.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct NetworkPlan {
+    name: Option<String>,
+    settings: Hyper,
+}
+
+impl TryFrom<Value> for NetworkPlan {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        match value {
+            Value::String(name) => Ok(Self { name: Some(name), settings: Hyper::new() }),
+            Value::Object(mut settings) => match settings.remove("name") {
+                None => Ok(Self { name: None, settings }),
+                Some(Value::String(name)) => Ok(Self { name: Some(name), settings }),
+                Some(other) => Err(format!("a network's name must be a text, not {other}")),
+            },
+            other => Err(format!(
+                "network must be a name or a table, not {other}; for example network = {{ depth = 8 }}"
+            )),
+        }
+    }
+}
+
+/// What `VARIANT.KEY=VALUE` sets of the variant's network: `network` its name, `network.KEY` a setting.
+pub fn network_setting(key: &str) -> Option<&str> {
+    if key == "network" { Some("name") } else { key.strip_prefix("network.") }
+}
+
+impl NetworkPlan {
+    /// Sets its name or a setting.
+    pub fn set(&mut self, key: &str, value: Value) {
+        match (key, value) {
+            ("name", Value::String(name)) => self.name = Some(name),
+            (key, value) => {
+                self.settings.insert(key.into(), value);
+            }
+        }
+    }
+
+    /// Takes a setting of the paper's network away.
+    pub fn remove(&mut self, key: &str) {
+        if self.name.as_deref().is_none_or(|name| name == Network::NAME) {
+            self.settings.remove(key);
+        }
+    }
+
+    /// Checks the settings of a network that stands under no variant: if it has no name, it is the paper's.
+    ///
+    /// # Errors
+    /// A key that the paper's network does not have.
+    pub fn check_sizes(&self, place: &str) -> Result<()> {
+        const SIZES: [&str; 3] = ["scales", "depth", "latent"];
+        let paper = self.name.as_deref().is_none_or(|name| name == Network::NAME);
+        match self.settings.keys().find(|key| !SIZES.contains(&key.as_str())) {
+            Some(key) if paper => bail!("in [{place}]: {}", unknown("key", key, &SIZES)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the network that stands under `variant`.
+    ///
+    /// # Errors
+    /// A network or setting that it does not have.
+    pub fn check_of(&self, variant: &dyn Variant) -> Result<()> {
+        let kind = self.kind(variant)?;
+        for settings in grid(&self.settings) {
+            kind.check(&settings, Network { scales: 1, depth: 1, latent: 1 })?;
+        }
+        Ok(())
+    }
+
+    /// The network of `variant` that it is about.
+    fn kind(&self, variant: &dyn Variant) -> Result<NetworkKind> {
+        let (kinds, name) = (variant.networks(), variant.name());
+        match &self.name {
+            Some(own) => Ok(NetworkKind::find(kinds, own, name)?),
+            None => kinds.first().copied().with_context(|| format!("the variant {name} has no network")),
+        }
+    }
+}
+
+/// The networks of `variant` on `dataset` that the settings ask for, one for each combination of settings that are lists.
+/// The variant's own settings come before the dataset's, and these before those for all.
+///
+/// # Errors
+/// A network or setting that the variant does not have.
+pub fn networks(
+    [own, of_dataset, common]: [&NetworkPlan; 3],
+    variant: &dyn Variant,
+    dataset: &dyn Dataset,
+) -> Result<Vec<Architecture>> {
+    let named = [own, of_dataset, common].into_iter().find(|plan| plan.name.is_some());
+    let kind = named.unwrap_or(own).kind(variant)?;
+    let mut settings = Hyper::new();
+    for (plan, is_own) in [(common, false), (of_dataset, false), (own, true)] {
+        let about = match &plan.name {
+            Some(name) => name == kind.name(),
+            None => kind.is_paper() || is_own,
+        };
+        if about {
+            settings.extend(plan.settings.clone());
+        }
+    }
+    let default = variant.network(dataset.name(), dataset.network());
+    grid(&settings).iter().map(|settings| Ok(kind.check(settings, default)?)).collect()
+}
+
+/// Which networks fit which images, each found out once.
+#[derive(Default)]
+pub struct Fitting(HashSet<String>);
+
+impl Fitting {
+    /// Checks that a cell's network fits the dataset's images. One of the variant's own is built, on the CPU, because only the
+    /// variant knows.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn check(&mut self, variant: &dyn Variant, dataset: &dyn Dataset, cell: &Cell) -> Result<()> {
+        let image = dataset.image();
+        if let Some(network) = cell.network.paper() {
+            network.latent_shape(image)?;
+            return Ok(());
+        }
+        let key = serde_json::to_string(&(&cell.variant, &cell.network, &cell.hyper, image))?;
+        if self.0.contains(&key) {
+            return Ok(());
+        }
+        let (network, hyper) = (&cell.network, &cell.hyper);
+        let build = Build { image, network, hyper, seed: 0, dtype: DType::F32, device: &Device::Cpu };
+        variant.build(&build).with_context(|| format!("network {}", network.name()))?;
+        self.0.insert(key);
+        Ok(())
+    }
+}
