@@ -59,7 +59,7 @@ impl Strips {
         let encode = |images: &Tensor, end: &str| -> Result<Tensor> {
             Ok(model.encode(images, &draws.scope(end))?.detach())
         };
-        let Some(count) = dataset.count(Part::Test)? else {
+        if dataset.name() == Lines::NAME {
             // Left and right of one pair, then of the next.
             let lines = Lines::images(LINE_ANGLES.as_flattened(), draws.device())?;
             let latents = model.encode(&lines, draws)?.detach();
@@ -70,11 +70,15 @@ impl Strips {
             let images = Between::new(model, &end(0)?, &end(1)?)?.images()?;
             let angles = LINE_ANGLES.map(|pair| pair.map(|angle| angle as f32)).to_vec();
             return Ok(Self { images, ends: None, angles: Some(angles) });
+        }
+        let first = match dataset.count(Part::Test)? {
+            Some(count) => dataset.range(Part::Test, 0..count.min(FIRST), draws.device())?,
+            // The same images at each evaluation, so that strips show how the model changes.
+            None => dataset.test_batch(FIRST, &draws.at(0).scope("strips"))?,
         };
-        let first = dataset.range(Part::Test, 0..count.min(FIRST), draws.device())?;
         let labels = first.labels.map(|labels| labels.to_vec1::<u32>()).transpose()?;
         let (left, right): (Vec<u32>, Vec<u32>) =
-            pairs(labels.as_deref(), count.min(FIRST)).into_iter().unzip();
+            pairs(labels.as_deref(), first.images.dim(0)?).into_iter().unzip();
         let choose = |places: Vec<u32>| -> Result<Tensor> {
             Ok(first.images.index_select(&Tensor::new(places, draws.device())?, 0)?)
         };

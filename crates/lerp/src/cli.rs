@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use lerp_data::{DATASETS, split_option};
+use lerp_data::split_option;
 
 use crate::{device::Choice, registry::unknown, sweep::Jobs};
 
@@ -115,14 +115,24 @@ fn datasets(text: &str) -> Result<Datasets, String> {
             None => return Err("a comma must stand between two names".into()),
         }
     }
-    let known = |name: &str| name.contains(':') || DATASETS.contains(&split_option(name).0);
-    match names.windows(2).find(|pair| pair[0].contains(':') && !known(&pair[1])) {
-        Some(pair) => Err(format!(
-            "{}; a name with a comma stands in double quotes: '\"{}\"'",
-            unknown("dataset", &pair[1], DATASETS),
-            pair.join(",")
-        )),
-        None => Ok(Datasets(names)),
+    Ok(Datasets(names))
+}
+
+impl Datasets {
+    /// Checks that what follows a name of one's own images is a name, and not a part of that name behind a comma.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn check(&self, known: &[&str]) -> anyhow::Result<()> {
+        let is_name = |name: &str| name.contains(':') || known.contains(&split_option(name).0);
+        match self.0.windows(2).find(|pair| pair[0].contains(':') && !is_name(&pair[1])) {
+            Some(pair) => anyhow::bail!(
+                "{}; a name with a comma stands in double quotes: '\"{}\"'",
+                unknown("dataset", &pair[1], known),
+                pair.join(",")
+            ),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 use lerp_core::ImageShape;
-use lerp_data::{DATASETS, Dataset, ImageSet, Lines, PartReport, image_set};
+use lerp_data::{DATASETS, Dataset, ImageSet, Lines, Part, PartReport, image_set};
 use lerp_files::printable;
 
 use crate::{
     cli::{Data, DataCheckArgs, DataFetchArgs, DataListArgs},
+    registry::Registry,
     say::say,
 };
 
@@ -16,17 +17,17 @@ use crate::{
 const MOST_CLASSES: usize = 100;
 
 /// Runs the verb.
-pub fn data(verb: &Data) -> Result<bool> {
+pub fn data(registry: &Registry, verb: &Data) -> Result<bool> {
     match verb {
-        Data::List(args) => list(args),
+        Data::List(args) => list(registry, args),
         Data::Fetch(args) => return fetch(args),
-        Data::Check(args) => check(args)?,
+        Data::Check(args) => check(registry, args)?,
     }
     Ok(true)
 }
 
 /// One line a dataset: its images, its classes and whether and where its files are.
-fn list(args: &DataListArgs) {
+fn list(registry: &Registry, args: &DataListArgs) {
     for name in DATASETS {
         let state = match image_set(name, args.data.as_deref()) {
             _ if *name == Lines::NAME => "drawn, needs no files".to_owned(),
@@ -39,6 +40,12 @@ fn list(args: &DataListArgs) {
             }
             Err(error) => format!("not here: {error}"),
         };
+        say(&format!("{name:<8} {state}"));
+    }
+    for name in registry.own_datasets() {
+        let state = registry.dataset(name, args.data.as_deref()).map(|set| shape(set.image()));
+        let state =
+            state.map_or_else(|error| format!("not here: {error:#}"), |shape| format!("{shape}, from code"));
         say(&format!("{name:<8} {state}"));
     }
     say("and your own: idx:DIR, images:DIR (one sub-folder a class), parquet:PATH (a file or folder)");
@@ -119,7 +126,10 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
     )
 }
 
-fn check(args: &DataCheckArgs) -> Result<()> {
+fn check(registry: &Registry, args: &DataCheckArgs) -> Result<()> {
+    if registry.own_datasets().any(|name| name == args.name) {
+        return check_own(&*registry.dataset(&args.name, None)?);
+    }
     if args.name == Lines::NAME {
         bail!("lines are drawn, not read: there is nothing to check");
     }
@@ -150,6 +160,24 @@ fn check(args: &DataCheckArgs) -> Result<()> {
     if let Some(path) = &args.sheet {
         write(path, &lerp_data::contact_sheet(&set)?)?;
         say(&format!("sheet    {}", path.display()));
+    }
+    Ok(())
+}
+
+/// What a dataset from code says of itself.
+fn check_own(set: &dyn Dataset) -> Result<()> {
+    say(&format!("{} from code", printable(set.name())));
+    say(&format!("images   {}", shape(set.image())));
+    for (name, part) in [("train", Part::Train), ("test", Part::Test)] {
+        let images = set.count(part)?.map_or_else(|| "drawn without end".into(), |n| format!("{n} images"));
+        say(&format!("{name:<8} {images}"));
+    }
+    match set.classes() {
+        0 => say("         no labels"),
+        n => say(&format!("         {}", classes(n))),
+    }
+    if let Some(digest) = set.digest()? {
+        say(&format!("images sha256 {digest}"));
     }
     Ok(())
 }

@@ -1,15 +1,7 @@
-//! The `lerp` command as a library, so that another binary can add its own autoencoders to the seven:
-//!
-//! ```no_run
-//! # use lerp_core::Variant;
-//! # static MINE: lerp_core::Of<lerp_baseline::Baseline> = lerp_core::Of::new();
-//! fn main() -> std::process::ExitCode {
-//!     lerp::main(&[&MINE])
-//! }
-//! ```
-//!
-//! Such a binary has every verb of `lerp`; its sweeps run its own variants beside the seven.
+//! The `lerp` command as a library: [`App`] is the command with variants, datasets and metrics of one's own beside those
+//! that it brings.
 
+mod app;
 mod bench;
 mod cli;
 mod data;
@@ -33,8 +25,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use lerp_core::{Precision, Variant};
-use lerp_data::{DATASETS, split_option};
+use lerp_core::Precision;
+use lerp_data::split_option;
 use lerp_kernels::Form;
 use lerp_report::Outcome;
 use lerp_train::{MOST_RESTARTS, Run, RunLock, State};
@@ -44,19 +36,16 @@ use registry::Registry;
 use say::{complain, note, say, say_lines, warn, warn_of_all};
 use shelf::Shelf;
 
+pub use app::App;
 pub use registry::seven;
 
 /// The system's allocator gives a step's memory back and clears it anew for the next step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs the command line of this process with the seven variants and `extra`.
-///
-/// Exit code 0: all went well; 1: something was done but failed (a cell, a check); 2: bad input, nothing was done.
-pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
+fn main(registry: &Registry) -> ExitCode {
     lerp_kernels::keep_to_one_pool();
     lerp_kernels::on_notice(warn);
-    let registry = Registry::new(extra);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -69,7 +58,7 @@ pub fn main(extra: &[&'static dyn Variant]) -> ExitCode {
         }
     };
     // On a thread of the pool, so that work shared out in it need not wake another one first.
-    match start_threads().and_then(|()| rayon::scope(|_| run(&registry, cli.verb))) {
+    match start_threads().and_then(|()| rayon::scope(|_| run(registry, cli.verb))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -131,15 +120,13 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Bench(Bench::Step(args)) => bench::step(registry, &args),
         Verb::Bench(Bench::Ops(args)) => bench::ops(&args),
         Verb::Bench(Bench::Eval(args)) => bench::eval(registry, &args),
-        Verb::Data(verb) => data::data(&verb),
+        Verb::Data(verb) => data::data(registry, &verb),
         Verb::Conformance(args) => conformance(registry, &args),
         Verb::List => {
             say("variants:");
             registry.all().iter().for_each(|v| say(&format!("  {:<10} {}", v.name(), v.title())));
             say("datasets:");
-            for name in DATASETS {
-                say(&format!("  {name}"));
-            }
+            registry.dataset_names().for_each(|name| say(&format!("  {name}")));
             say("  and your own: images:DIR, idx:DIR, parquet:PATH");
             say("presets:");
             for (name, _) in plan::PRESETS {
@@ -184,7 +171,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
     }
     let _lock = args.write.then(|| RunLock::take(&args.dir)).transpose()?;
-    let shelf = Shelf::new(args.data.as_deref());
+    let shelf = Shelf::new(registry, args.data.as_deref());
     let dataset =
         args.dataset.as_deref().map_or_else(|| cell.dataset.clone(), |now| moved(&cell.dataset, now));
     let trained_on = &run.record.provenance.data;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lerp::main(&[])
+    lerp::App::new().main()
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Architecture, Hyper, Precision};
-use lerp_data::{Dataset, Lines, protocols, split_option};
+use lerp_data::{Dataset, Lines, Part, protocols, split_option};
 use lerp_train::{Cell, MOST_RESTARTS};
 use serde::Deserialize;
 use serde_json::Value;
@@ -354,10 +354,8 @@ impl Plan {
             own.run.network.check_sizes(&format!("dataset.{name}.network"))?;
         }
         for name in self.dataset.keys() {
-            let known: Vec<&str> = protocols()
-                .map(|protocol| protocol.name)
-                .chain(self.datasets.iter().map(String::as_str))
-                .collect();
+            let known: Vec<&str> =
+                registry.dataset_names().chain(self.datasets.iter().map(String::as_str)).collect();
             if !known.contains(&name.as_str()) && !name.contains([':', '?']) {
                 bail!("in [dataset.{name}]: {}", unknown("dataset", name, &known));
             }
@@ -426,6 +424,12 @@ fn first<T>(runs: &[&Run], of: impl Fn(&Run) -> Option<T>) -> Option<T> {
     runs.iter().find_map(|run| of(run))
 }
 
+/// Whether a dataset's images can be counted: others, as lines, are drawn without end. Images whose files cannot be read now
+/// are told of later.
+fn finite(dataset: &dyn Dataset) -> bool {
+    dataset.name() != Lines::NAME && !matches!(dataset.count(Part::Test), Ok(None))
+}
+
 /// One cell by its settings; what none of `runs` gives is the protocol's.
 fn cell(
     runs: &[&Run],
@@ -436,8 +440,8 @@ fn cell(
     network: Architecture,
 ) -> Cell {
     let eval_every = first(runs, |run| run.eval_every).unwrap_or(PROTOCOL_CADENCE);
-    let drawn = dataset.name() == Lines::NAME;
-    let test = if drawn { PROTOCOL_TEST } else { PROTOCOL_TEST_IMAGES };
+    let finite = finite(dataset);
+    let test = if finite { PROTOCOL_TEST_IMAGES } else { PROTOCOL_TEST };
     let restarts = || first(runs, |run| run.cluster_restarts).unwrap_or(PROTOCOL_RESTARTS);
     Cell {
         dataset: dataset.name().into(),
@@ -449,7 +453,7 @@ fn cell(
         eval_every,
         checkpoint_every: first(runs, |run| run.checkpoint_every).unwrap_or(eval_every),
         test_samples: first(runs, |run| run.test_samples).unwrap_or(test),
-        cluster_restarts: (!drawn && dataset.classes() > 0).then(restarts),
+        cluster_restarts: (finite && dataset.classes() > 0).then(restarts),
         precision: Precision::F32,
         network,
         hyper,

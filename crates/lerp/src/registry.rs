@@ -1,7 +1,11 @@
-//! The variants that this binary knows: the paper's seven, and whatever a caller adds.
+//! What a binary knows by name: the paper's seven variants and its datasets, and whatever a caller adds.
 
-use anyhow::{Result, bail};
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
 use lerp_core::{Of, Variant, nearest};
+use lerp_data::{DATASETS, Dataset};
+use lerp_files::{is_word, printable};
 
 static BASELINE: Of<lerp_baseline::Baseline> = Of::new();
 static DROPOUT: Of<lerp_dropout::Dropout> = Of::new();
@@ -16,30 +20,59 @@ pub fn seven() -> [&'static dyn Variant; 7] {
     [&BASELINE, &DROPOUT, &DENOISING, &VAE, &AAE, &VQVAE, &ACAI]
 }
 
-/// Variants by name.
-pub struct Registry(Vec<&'static dyn Variant>);
+/// Why a dataset from code cannot be had.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens a dataset from code.
+type Open = Box<dyn Fn() -> Result<Box<dyn Dataset>, Failure> + Send + Sync>;
+
+/// What a binary knows by name: the seven variants and those of its own, and its own datasets.
+pub struct Registry {
+    variants: Vec<&'static dyn Variant>,
+    datasets: Vec<(String, Open)>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { variants: seven().to_vec(), datasets: Vec::new() }
+    }
+}
 
 impl Registry {
-    /// The seven and `extra`.
+    /// Adds a variant.
     ///
-    /// # Panics
-    /// If two variants have one name: a mistake in the program that adds it.
-    pub fn new(extra: &[&'static dyn Variant]) -> Self {
-        let mut variants = seven().to_vec();
-        for variant in extra {
-            assert!(
-                variants.iter().all(|v| v.name() != variant.name()),
-                "two variants are named {}",
-                variant.name()
-            );
-            variants.push(*variant);
+    /// # Errors
+    /// If its name is taken, or none that files can have.
+    pub fn add_variant(&mut self, variant: &'static dyn Variant) -> Result<()> {
+        let name = variant.name();
+        if !is_word(name) {
+            bail!("a variant cannot be named '{name}': give it a word of letters, digits, '-' and '_'");
         }
-        Self(variants)
+        if self.variants.iter().any(|v| v.name() == name) {
+            bail!("two variants are named {name}");
+        }
+        self.variants.push(variant);
+        Ok(())
+    }
+
+    /// Adds a dataset, which is opened where it is used.
+    ///
+    /// # Errors
+    /// If its name is taken, or none that files can have.
+    pub fn add_dataset(&mut self, name: &str, open: Open) -> Result<()> {
+        if !is_word(name) {
+            bail!("a dataset cannot be named '{name}': give it a word of letters, digits, '-' and '_'");
+        }
+        if self.dataset_names().any(|n| n == name) {
+            bail!("two datasets are named {name}");
+        }
+        self.datasets.push((name.into(), open));
+        Ok(())
     }
 
     /// All variants, in order.
     pub fn all(&self) -> &[&'static dyn Variant] {
-        &self.0
+        &self.variants
     }
 
     /// The variant `name`.
@@ -47,11 +80,42 @@ impl Registry {
     /// # Errors
     /// If there is none, with the nearest name.
     pub fn find(&self, name: &str) -> Result<&'static dyn Variant> {
-        if let Some(variant) = self.0.iter().find(|v| v.name() == name) {
+        if let Some(variant) = self.variants.iter().find(|v| v.name() == name) {
             return Ok(*variant);
         }
-        let names: Vec<&str> = self.0.iter().map(|v| v.name()).collect();
+        let names: Vec<&str> = self.variants.iter().map(|v| v.name()).collect();
         bail!("{}", unknown("variant", name, &names));
+    }
+
+    /// Names of all datasets but those that are named by where they are.
+    pub fn dataset_names(&self) -> impl Iterator<Item = &str> {
+        DATASETS.iter().copied().chain(self.own_datasets())
+    }
+
+    /// Names of the datasets from code.
+    pub fn own_datasets(&self) -> impl Iterator<Item = &str> {
+        self.datasets.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The dataset called `name`; the paper's image sets are looked for in the folder `data`, or in that of the environment.
+    ///
+    /// # Errors
+    /// If there is none, with the nearest name; if its files are not here, or it cannot be opened.
+    pub fn dataset(&self, name: &str, data: Option<&Path>) -> Result<Box<dyn Dataset>> {
+        let Some((_, open)) = self.datasets.iter().find(|(own, _)| own == name) else {
+            return lerp_data::dataset(name, data).map_err(|error| match error {
+                lerp_data::Error::UnknownDataset { name, .. } if !self.datasets.is_empty() => {
+                    let names: Vec<&str> = self.dataset_names().collect();
+                    anyhow!("{}", unknown("dataset", &name, &names))
+                }
+                error => error.into(),
+            });
+        };
+        let dataset = open().map_err(|error| anyhow!("the dataset {name} cannot be opened: {error}"))?;
+        if dataset.name() != name {
+            bail!("the dataset {name} calls itself {}; give both the same name", printable(dataset.name()));
+        }
+        Ok(dataset)
     }
 }
 
@@ -60,4 +124,30 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let hint =
         nearest(name, known.iter().copied()).map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"));
     format!("there is no {what} '{name}'{hint}; there are: {}", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_once_and_unknown_ones_are_told_with_the_nearest() {
+        let mut registry = Registry::default();
+        let add = |registry: &mut Registry, name: &str| {
+            let open: Open = Box::new(|| Ok(Box::new(lerp_data::Lines)));
+            registry.add_dataset(name, open).map_err(|error| error.to_string())
+        };
+        add(&mut registry, "discs").unwrap();
+        assert_eq!(add(&mut registry, "discs").unwrap_err(), "two datasets are named discs");
+        assert_eq!(add(&mut registry, "mnist").unwrap_err(), "two datasets are named mnist");
+        assert!(add(&mut registry, "images:here").unwrap_err().contains("cannot be named 'images:here'"));
+        assert_eq!(registry.add_variant(&ACAI).unwrap_err().to_string(), "two variants are named acai");
+        let error = |name: &str| registry.dataset(name, None).err().unwrap().to_string();
+        assert!(
+            error("disc").contains("(did you mean 'discs'?); there are: lines, mnist"),
+            "{}",
+            error("disc")
+        );
+        assert_eq!(error("discs"), "the dataset discs calls itself lines; give both the same name");
+    }
 }

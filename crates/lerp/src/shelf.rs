@@ -10,21 +10,23 @@ use std::{
 use anyhow::Result;
 use lerp_data::{Dataset, Part};
 
+use crate::registry::Registry;
+
 /// The digest of a dataset's images, and how many there are to train and test on.
 pub type Images = (String, [usize; 2]);
 
 /// The datasets of a command, found in one folder.
-#[derive(Default)]
-pub struct Shelf {
+pub struct Shelf<'a> {
+    registry: &'a Registry,
     data: Option<PathBuf>,
     open: RefCell<HashMap<String, Arc<dyn Dataset>>>,
     known: RefCell<HashMap<String, Option<Images>>>,
 }
 
-impl Shelf {
+impl<'a> Shelf<'a> {
     /// A shelf of what is in the folder `data`, or in that of the environment.
-    pub fn new(data: Option<&Path>) -> Self {
-        Self { data: data.map(PathBuf::from), ..Self::default() }
+    pub fn new(registry: &'a Registry, data: Option<&Path>) -> Self {
+        Self { registry, data: data.map(PathBuf::from), open: RefCell::default(), known: RefCell::default() }
     }
 
     /// The folder it was given.
@@ -40,7 +42,7 @@ impl Shelf {
         if let Some(dataset) = self.open.borrow().get(name) {
             return Ok(Arc::clone(dataset));
         }
-        let dataset: Arc<dyn Dataset> = lerp_data::dataset(name, self.data())?.into();
+        let dataset: Arc<dyn Dataset> = self.registry.dataset(name, self.data())?.into();
         self.open.borrow_mut().insert(name.to_owned(), Arc::clone(&dataset));
         Ok(dataset)
     }

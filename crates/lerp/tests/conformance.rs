@@ -43,8 +43,8 @@ impl<const KIND: u8> Model for Own<KIND> {
     }
     fn new(_: Config, build: &Build) -> Result<Self> {
         let mut coder = Coder::new(Self::NAME, build)?;
-        let inputs = coder.spec.latent.dims();
-        let critic = Dense::new(&mut coder.store, "critic", CRITIC, inputs, 1)?;
+        let inputs = coder.spec.shape.dims();
+        let critic = Dense::new(inputs, 1, &coder.store.builder(CRITIC).pp("critic"))?;
         Ok(Self { coder, critic, seen: AtomicU64::new(0) })
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, Of, ParamStore, Result, Spec, check_range,
+    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
 };
 use lerp_nn::{Coder, mean_squared_error};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,5 @@ impl Autoencoder for LatentNoise {
 }
 
 fn main() -> ExitCode {
-    static MINE: Of<LatentNoise> = Of::new();
-    lerp::main(&[&MINE])
+    lerp::App::new().model::<LatentNoise>().main()
 }

@@ -4,14 +4,15 @@ use lerp_core::Network;
 
 use super::*;
 
-fn registry() -> Registry {
-    Registry::new(&[])
+fn cells_of(plan: &Plan) -> Result<Vec<Cell>> {
+    let registry = Registry::default();
+    plan.cells(&registry, &Shelf::new(&registry, None))
 }
 
 fn cells(preset: &str, overrides: &Overrides) -> Result<Vec<Cell>> {
     let mut plan = Plan::preset(preset)?;
     plan.apply(overrides)?;
-    plan.cells(&registry(), &Shelf::default())
+    cells_of(&plan)
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn fewer_samples_keep_the_number_of_evaluations() {
     let own = "datasets=['lines']\nvariants=['vae']\nseeds=0\nsamples=0\n[variant.vae]\nsamples=1000\neval_every=10";
     let mut plan = Plan::parse(own).unwrap();
     plan.apply(&Overrides { samples: Some(500), ..Overrides::default() }).unwrap();
-    let cell = &plan.cells(&registry(), &Shelf::default()).unwrap()[0];
+    let cell = &cells_of(&plan).unwrap()[0];
     assert_eq!((cell.samples, cell.eval_every), (500, 5));
 }
 
@@ -92,8 +93,7 @@ fn mistakes_are_named() {
     let text = format!("{:#}", Plan::parse("datasets=['lines']\nseeds='0'").unwrap_err());
     assert!(text.contains("'variants' is missing"), "{text}");
     let wrong = "datasets=['lines']\nvariants=['acai']\nseeds='0'\n[dataset.lnes]\nsamples=3";
-    let text =
-        format!("{:#}", Plan::parse(wrong).unwrap().cells(&registry(), &Shelf::default()).unwrap_err());
+    let text = format!("{:#}", cells_of(&Plan::parse(wrong).unwrap()).unwrap_err());
     assert!(text.contains("no dataset 'lnes' (did you mean 'lines'?)"), "{text}");
     for network in ["[variant.acai.network]\ndeph=3", "[network]\ndeph=3", "[dataset.lines.network]\ndeph=3"]
     {
@@ -109,7 +109,7 @@ fn mistakes_are_named() {
 /// The error of a plan with something about networks.
 fn of_network(text: &str) -> String {
     let plan = format!("datasets=['lines']\nvariants=['acai']\nseeds='0'\n{text}");
-    format!("{:#}", Plan::parse(&plan).unwrap().cells(&registry(), &Shelf::default()).unwrap_err())
+    format!("{:#}", cells_of(&Plan::parse(&plan).unwrap()).unwrap_err())
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn networks_are_settled_by_variant_dataset_and_all() {
     let cells = |change: &dyn Fn(&mut Plan)| {
         let mut plan = Plan::parse(text).unwrap();
         change(&mut plan);
-        plan.cells(&registry(), &Shelf::default()).unwrap().iter().map(of).collect::<Vec<_>>()
+        cells_of(&plan).unwrap().iter().map(of).collect::<Vec<_>>()
     };
     let wanted = [("acai", 4, 2), ("acai", 4, 8), ("vae", 8, 2), ("vae", 8, 8)];
     let wanted = wanted.map(|(name, depth, latent)| (name.to_owned(), network(depth, latent)));

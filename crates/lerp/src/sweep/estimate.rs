@@ -150,7 +150,8 @@ mod tests {
             Job { record: RunRecord::new(cell, "", provenance.clone()), dataset, samples: 0 }
         };
         let jobs = [cell("vae", 0), cell("gone", 0), cell("gone", 1)].map(job);
-        let (registry, shelf) = (Registry::new(&[]), Shelf::default());
+        let registry = Registry::default();
+        let shelf = Shelf::new(&registry, None);
         let (seconds, failures) = estimate(&registry, &shelf, &jobs, "cpu", (1, 1));
         assert!(seconds[0].is_some_and(|seconds| seconds > 0.0));
         assert_eq!(seconds[1..], [None, None]);

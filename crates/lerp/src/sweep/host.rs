@@ -138,7 +138,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
         if let Some(dataset) = datasets.get(name).and_then(Weak::upgrade) {
             return Ok(dataset);
         }
-        let dataset: Arc<dyn Dataset> = lerp_data::dataset(name, None)?.into();
+        let dataset: Arc<dyn Dataset> = self.registry.dataset(name, None)?.into();
         datasets.insert(name.to_owned(), Arc::downgrade(&dataset));
         Ok(dataset)
     }
@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn a_panic_fails_its_own_run_and_a_closed_input_stops_the_others() {
         let dir = tempfile::tempdir().unwrap();
-        let registry = Registry::new(&[&PANICS]);
+        let mut registry = Registry::default();
+        registry.add_variant(&PANICS).unwrap();
         let (input, mut orders) = io::pipe().unwrap();
         let (news, out) = io::pipe().unwrap();
         let mut news = BufReader::new(news).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
@@ -266,7 +267,7 @@ mod tests {
     fn a_worker_whose_device_is_gone_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let (news, out) = io::pipe().unwrap();
-        let registry = Registry::new(&[]);
+        let registry = Registry::default();
         let host = Host::new(&registry, dir.path(), "cuda:4096", out);
         host.serve(order(3, "vae", 8).as_bytes()).unwrap();
         drop(host);

@@ -43,7 +43,14 @@ pub use host::worker;
 pub use packing::Jobs;
 
 /// The plan that the arguments describe, and the folder it goes to.
-fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Plan, PathBuf)> {
+fn plan(
+    registry: &Registry,
+    args: &PlanArgs,
+    overrides: Overrides,
+    default_name: &str,
+) -> Result<(Plan, PathBuf)> {
+    let known: Vec<&str> = registry.dataset_names().collect();
+    args.datasets.iter().flatten().try_for_each(|names| names.check(&known))?;
     let (mut plan, name) = if let Some(path) = &args.config {
         (Plan::file(path)?, path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
     } else {
@@ -74,8 +81,8 @@ fn plan(args: &PlanArgs, overrides: Overrides, default_name: &str) -> Result<(Pl
 pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let overrides =
         Overrides { variants: args.variants.clone(), seeds: args.seeds.clone(), ..Overrides::default() };
-    let (mut plan, out) = plan(&args.plan, overrides, "quick")?;
-    let shelf = Shelf::new(args.plan.data.as_deref());
+    let (mut plan, out) = plan(registry, &args.plan, overrides, "quick")?;
+    let shelf = Shelf::new(registry, args.plan.data.as_deref());
     if args.plan.datasets.is_none() {
         plan.leave_out_absent(&shelf).iter().for_each(|sentence| say(sentence));
     }
@@ -254,8 +261,8 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
         seeds: Some(args.seed.to_string()),
         ..Overrides::default()
     };
-    let (plan, out) = plan(&args.plan, overrides, "quick")?;
-    let shelf = Shelf::new(args.plan.data.as_deref());
+    let (plan, out) = plan(registry, &args.plan, overrides, "quick")?;
+    let shelf = Shelf::new(registry, args.plan.data.as_deref());
     let cells = plan.cells(registry, &shelf)?;
     if cells.len() != 1 {
         bail!("that is {} cells; `lerp sweep` trains several", cells.len());

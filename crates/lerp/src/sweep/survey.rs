@@ -12,7 +12,7 @@ pub struct Common<'a> {
     /// The variants.
     pub registry: &'a Registry,
     /// The datasets.
-    pub shelf: &'a Shelf,
+    pub shelf: &'a Shelf<'a>,
     /// What the user typed.
     pub command: String,
 }

@@ -41,7 +41,7 @@ pub fn model(
 ) -> Result<()> {
     let common = golden.file(&format!("{network}_common"))?;
     let config = &golden.manifest.configs[network];
-    let kind = Registry::new(&[]).find(variant)?;
+    let kind = Registry::default().find(variant)?;
     let hyper = kind.check(&hyper(golden, variant))?;
     let build = Build {
         image: ImageShape { height: config.hw, width: config.hw, channels: config.colors },

@@ -57,6 +57,7 @@ impl Folder {
             title: variant.to_uppercase(),
             cell: cell(variant),
             digests: false,
+            shape: None,
             provenance: Provenance {
                 version: "0.1.0".into(),
                 git: "unknown".into(),
