@@ -24,10 +24,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lerp-train", &["lerp-core", "lerp-files", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"]),
     ("lerp-report", &["lerp-core", "lerp-files", "lerp-data", "lerp-eval", "lerp-train"]),
     ("lerp", ANYTHING),
-    ("custom-autoencoder", &["lerp", "lerp-core", "lerp-kernels", "lerp-nn"]),
+    ("custom-autoencoder", EXAMPLE),
+    ("resnet-candle-nn", EXAMPLE),
+    ("own-data-and-metric", EXAMPLE),
     ("xtask", &[]),
 ];
 const VARIANT: &[&str] = &["lerp-core", "lerp-kernels", "lerp-nn"];
+/// What a stranger's crate is written against.
+const EXAMPLE: &[&str] = &["lerp", "lerp-core", "lerp-nn", "lerp-data", "lerp-eval"];
 const ANYTHING: &[&str] = &[
     "lerp-core",
     "lerp-files",
@@ -53,7 +57,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
     ("plotters", &["lerp-report"]),
     ("ureq", &["lerp-data"]),
     ("ratatui", &["lerp"]),
-    ("anyhow", &["lerp", "custom-autoencoder"]),
+    ("anyhow", &["lerp"]),
 ];
 
 /// The only crate in which `unsafe` may stand.

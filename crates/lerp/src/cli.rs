@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(names(r#""images:a, b?test-every=5",lines"#), Ok("images:a, b?test-every=5|lines".into()));
         assert_eq!(names(r#"images:a "x""#), Ok(r#"images:a "x""#.into()));
         assert!(names(r#""images:a, b"#).is_err() && names(r#""images:a"b"#).is_err());
-        let cut = names("images:a, b").unwrap_err();
+        let cut = datasets("images:a, b").unwrap().check(&["lines"]).unwrap_err().to_string();
         assert!(cut.ends_with(r#"stands in double quotes: '"images:a, b"'"#), "{cut}");
     }
 }

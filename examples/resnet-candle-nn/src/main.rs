@@ -1,0 +1,9 @@
+//! The `lerp` command with a residual autoencoder beside the seven.
+
+mod resnet;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lerp::App::new().model::<resnet::ResNet>().main()
+}
