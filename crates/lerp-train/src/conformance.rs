@@ -18,8 +18,8 @@ use lerp_data::{Batch, Dataset, Lines};
 use lerp_files::make_folder;
 
 use crate::{
-    Cell, Error, Gradients, Learner, Outcome, Progress, Provenance, Result, Run, RunRecord, Source, Stepper,
-    checkpoint, rundir::CHECKPOINT, train,
+    Cell, Error, Gradients, Learner, Mode, Outcome, Progress, Provenance, Result, Run, RunRecord, Source,
+    Trainer, checkpoint, rundir::CHECKPOINT, train,
 };
 
 /// A small network for lines: two halvings, four channels.
@@ -66,7 +66,7 @@ fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> R
     let small = variant.network("conformance", NETWORK);
     let network = kind.check(&Hyper::new(), small)?;
     let subject = Subject { variant, network, hyper: variant.check(&Hyper::new())?, device };
-    let records = stepper(&subject.learner(1)?, true)?.is_some();
+    let records = subject.trainer()?.mode() != Mode::Synchronous;
     let rules: [Rule; 8] = [
         ("shapes are those of its specification", true, &|| subject.shapes()),
         ("every group has one loss, and no loss computes another group's gradients", true, &|| {
@@ -118,6 +118,10 @@ impl Subject<'_> {
 
     fn learner_on(&self, device: &Device, seed: u64) -> Result<Learner> {
         Learner::new(self.model_on(device, seed)?, Lines.classes(), seed, 1e-3)
+    }
+
+    fn trainer(&self) -> Result<Trainer<'static>> {
+        Trainer::new(self.learner(1)?, Source::Dataset { dataset: &Lines, size: BATCH }, 1)
     }
 
     fn batch(&self, seed: u64) -> Result<(Batch, Draws)> {
@@ -295,15 +299,16 @@ impl Subject<'_> {
 
     fn records(&self) -> Result<()> {
         let run = |record: bool| -> Result<(Losses, Bits)> {
-            let mut learner = self.learner(1)?;
-            let mut losses = Vec::new();
-            if let Some(mut stepper) = stepper(&learner, record)? {
-                for _ in 0..STEPS {
-                    stepper.step(&mut learner, Source::Dataset(&Lines, BATCH))?;
-                    losses.push(stepper.losses()?);
-                }
+            let mut trainer = self.trainer()?;
+            if !record {
+                trainer = trainer.unrecorded();
             }
-            Ok((losses, snapshot(&learner)?))
+            let mut losses = Vec::new();
+            for _ in 0..STEPS {
+                trainer.step()?;
+                losses.push(trainer.losses()?);
+            }
+            Ok((losses, snapshot(trainer.learner())?))
         };
         let ((launched, wanted), (recorded, ours)) = (run(false)?, run(true)?);
         for (step, (launched, recorded)) in launched.iter().zip(&recorded).enumerate() {
@@ -445,11 +450,6 @@ impl Dataset for Counting<'_> {
 /// A training batch and the draws of its step.
 fn batch(draws: &Draws, size: usize) -> Result<(Batch, Draws)> {
     Ok((Lines.train_batch(size, &draws.scope("data"))?, draws.scope("train")))
-}
-
-/// On a device that keeps the number of the step: one that records a step, or one that never does.
-fn stepper(learner: &Learner, record: bool) -> Result<Option<Stepper>> {
-    if record { Stepper::new(learner, 1) } else { Stepper::launching(learner, 1) }
 }
 
 /// Losses, terms and gradients.

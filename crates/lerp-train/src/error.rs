@@ -38,6 +38,16 @@ pub enum Error {
         /// Samples seen by then.
         samples: u64,
     },
+    /// A dataset that panicked while a batch was read.
+    #[error("{dataset}: the batch of step {step} cannot be read: the reader panicked: {problem}")]
+    Unreadable {
+        /// The dataset.
+        dataset: String,
+        /// The step that needs the batch, from 1.
+        step: u64,
+        /// What the panic says.
+        problem: String,
+    },
     /// A variant that breaks a rule of the trait.
     #[error("{variant} does not conform: {problem}")]
     NotConforming {

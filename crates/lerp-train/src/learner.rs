@@ -111,6 +111,11 @@ impl Learner {
         &*self.model
     }
 
+    /// Where it is.
+    pub fn device(&self) -> &Device {
+        self.model.params().device()
+    }
+
     /// Steps done.
     pub fn step(&self) -> u64 {
         self.step
@@ -223,7 +228,7 @@ impl Learner {
 
     /// A clock for this learner on its device, at its step; none if the device keeps none.
     pub(crate) fn clock(&self) -> Result<Option<Clock>> {
-        let clock = Clock::new(self.model.params().device(), self.learning_rate, &self.adam)?;
+        let clock = Clock::new(self.device(), self.learning_rate, &self.adam)?;
         if let Some(clock) = &clock {
             clock.set(self.step)?;
         }

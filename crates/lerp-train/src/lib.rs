@@ -2,6 +2,7 @@
 //!
 //! * [`Learner`]: a model with its optimisers and the joint single-layer classifier; one step is every gradient at the
 //!   same parameters, then every update.
+//! * [`Trainer`]: its steps one after the other, on the host or recorded on a GPU, with batches read ahead.
 //! * [`train`]: a whole run in a directory: data, evaluation, metrics, checkpoints; resumes bit for bit.
 //! * [`Cell`], [`Run`]: what a run is and how it is read back: its metrics, [`Strips`], [`Paths`] and samples, and, while a
 //!   worker is on it, what it does ([`Live`]).
@@ -9,6 +10,7 @@
 //! * [`conformance`]: what every variant must satisfy.
 //! * [`events`]: the file format of TensorBoard.
 
+mod asynchronous;
 mod cell;
 mod checkpoint;
 pub mod conformance;
@@ -23,9 +25,9 @@ mod metrics;
 mod paths;
 mod rundir;
 mod samples;
-mod stepper;
 mod strips;
 mod train;
+mod trainer;
 mod worth;
 
 pub use cell::{Cell, MOST_RESTARTS, Provenance, RunRecord, State, Status};
@@ -37,7 +39,7 @@ pub use measure::measure;
 pub use metrics::{Metrics, Row};
 pub use paths::{Paths, Profile};
 pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
-pub use stepper::{Source, Stepper};
 pub use strips::{FIGURE_3_ANGLES, Strips};
 pub use train::{Outcome, Progress, mark_failed, train};
+pub use trainer::{Mode, Source, Trainer};
 pub use worth::{MOST_TRAINING, of_pixels};

@@ -7,8 +7,8 @@ use std::{
 };
 
 use candle_core::Device;
-use lerp_core::{Draws, Variant, scalar};
-use lerp_data::{Batch, Dataset};
+use lerp_core::{Draws, Variant};
+use lerp_data::Dataset;
 use lerp_eval::LineBank;
 use lerp_files::{make_folder, remove_leftovers};
 use lerp_kernels::notice;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Cell, Error, Learner, Live, Metrics, Phase, Result, Row, Run, RunLock, RunRecord, Source, State, Status,
-    Stepper, checkpoint,
+    Trainer, checkpoint,
     digests::RunFiles,
     evaluate::evaluate,
     events::Events,
@@ -149,7 +149,7 @@ pub fn train(
     };
     let begun = begun.map_or_else(|| record.clone(), |run| run.record);
     if begun.shape.is_none() {
-        let shape = session.learner.model().spec().shape.clone();
+        let shape = session.trainer.learner().model().spec().shape.clone();
         session.files.write(&[packed(&RunRecord { shape: Some(shape), ..begun })?])?;
     }
     let outcome = session.run(stop, &beacon, progress);
@@ -201,13 +201,7 @@ struct Session<'a> {
     cell: &'a Cell,
     dataset: &'a dyn Dataset,
     files: RunFiles,
-    learner: Learner,
-    /// On a device that keeps the step's number.
-    stepper: Option<Stepper>,
-    /// The batch of the step to come.
-    next: Option<(u64, Batch)>,
-    /// Of the last step, where no stepper keeps them.
-    losses: Vec<(String, f64)>,
+    trainer: Trainer<'a>,
     /// On lines.
     bank: Option<LineBank>,
     draws: Draws,
@@ -245,16 +239,14 @@ impl<'a> Session<'a> {
             }
         }
         let events = Events::create(dir, &metrics.0)?;
-        let stepper = Stepper::new(&learner, cell.seed)?;
+        let source = Source::Dataset { dataset, size: cell.batch };
+        let trainer = Trainer::new(learner, source, cell.seed)?.until(cell.steps());
         Ok(Self {
             id,
             cell,
             dataset,
             files,
-            learner,
-            stepper,
-            next: None,
-            losses: Vec::new(),
+            trainer,
             bank: bank(dataset),
             draws: Draws::new(cell.seed, device),
             metrics,
@@ -264,8 +256,12 @@ impl<'a> Session<'a> {
         })
     }
 
+    fn step(&self) -> u64 {
+        self.trainer.learner().step()
+    }
+
     fn samples(&self) -> u64 {
-        self.cell.samples_at(self.learner.step())
+        self.cell.samples_at(self.step())
     }
 
     fn wall_s(&self) -> f64 {
@@ -284,17 +280,17 @@ impl<'a> Session<'a> {
         self.files.write(&[status(State::Running, self.samples(), self.wall_s(), None)?])?;
         let steps = self.cell.steps();
         let mut reported = (Instant::now(), self.samples());
-        while self.learner.step() < steps {
+        while self.step() < steps {
             if stop.load(Ordering::Relaxed) {
                 return self.interrupted(progress);
             }
-            self.step()?;
-            let (step, last) = (self.learner.step(), self.learner.step() == steps);
+            self.trainer.step()?;
+            let (step, last) = (self.step(), self.step() == steps);
             let evaluated = last || step.is_multiple_of(self.cell.eval_steps());
             let saved = !last && step.is_multiple_of(self.cell.checkpoint_steps());
             if evaluated || saved {
                 // Waits for a device: until here is the time of training.
-                self.losses()?;
+                self.trainer.losses()?;
             }
             let trained = Instant::now();
             if evaluated {
@@ -307,7 +303,7 @@ impl<'a> Session<'a> {
             reported.0 += trained.elapsed();
             let elapsed = reported.0.elapsed();
             if last || elapsed >= REPORT_EVERY {
-                let losses = self.losses()?;
+                let losses = self.trainer.losses()?;
                 let samples = self.samples();
                 let samples_per_s = (samples - reported.1) as f64 / elapsed.as_secs_f64().max(1e-9);
                 live = Live { samples, samples_per_s, losses: losses.clone(), ..live };
@@ -319,8 +315,8 @@ impl<'a> Session<'a> {
         live.phase = Phase::Finishing;
         beacon.tell(live);
         // The checkpoint first: it refuses parameters that are not finite.
-        let checkpoint = checkpoint::save(self.id, self.cell, &self.learner, self.wall_s())?;
-        let model = checkpoint::save_model(self.cell, &self.learner)?;
+        let checkpoint = checkpoint::save(self.id, self.cell, self.trainer.learner(), self.wall_s())?;
+        let model = checkpoint::save_model(self.cell, self.trainer.learner())?;
         self.files.write(&[(CHECKPOINT, checkpoint), (MODEL, model)])?;
         if !self.finish(stop, progress)? {
             return self.interrupted(progress);
@@ -340,61 +336,13 @@ impl<'a> Session<'a> {
         Ok(Outcome::Interrupted)
     }
 
-    /// One training step.
-    fn step(&mut self) -> Result<()> {
-        if let Some(stepper) = &mut self.stepper {
-            return stepper.step(&mut self.learner, Source::Dataset(self.dataset, self.cell.batch));
-        }
-        let step = self.learner.step();
-        // The next step's batch is read beside this one.
-        let (dataset, size, draws) = (self.dataset, self.cell.batch, &self.draws);
-        let read = |step| dataset.train_batch(size, &draws.scope("data").at(step));
-        let batch = match self.next.take() {
-            Some((of_step, batch)) if of_step == step => batch,
-            _ => read(step)?,
-        };
-        let more = step + 1 < self.cell.steps();
-        let learner = &mut self.learner;
-        let (gradients, next) = rayon::join(
-            move || learner.gradients(&batch, &draws.scope("train").at(step)),
-            || more.then(|| read(step + 1)).transpose(),
-        );
-        let gradients = gradients?;
-        self.next = next?.map(|batch| (step + 1, batch));
-        self.losses.clear();
-        for (name, loss) in &gradients.losses {
-            self.losses.push((name.clone(), scalar(loss)?));
-        }
-        // Before they move anything.
-        self.check(&self.losses, step + 1)?;
-        self.learner.update(&gradients)
-    }
-
-    /// The values of the last step's losses and terms; on a device, waits for them.
-    fn losses(&self) -> Result<Vec<(String, f64)>> {
-        let Some(stepper) = &self.stepper else { return Ok(self.losses.clone()) };
-        let losses = stepper.losses()?;
-        self.check(&losses, self.learner.step())?;
-        Ok(losses)
-    }
-
-    /// Refuses losses that are not finite.
-    fn check(&self, losses: &[(String, f64)], step: u64) -> Result<()> {
-        match losses.iter().find(|(_, value)| !value.is_finite()) {
-            Some((loss, value)) => {
-                let samples = self.cell.samples_at(step - 1);
-                Err(Error::NotFinite { loss: loss.clone(), value: *value, step, samples })
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Measures, records and writes what is known at this step.
     fn evaluate(&mut self) -> Result<Vec<(String, f64)>> {
-        let losses = self.losses()?;
-        let draws = self.draws.scope("eval").at(self.learner.step());
+        let losses = self.trainer.losses()?;
+        let draws = self.draws.scope("eval").at(self.step());
         let test_samples = self.cell.test_samples;
-        let evaluation = evaluate(&self.learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
+        let evaluation =
+            evaluate(self.trainer.learner(), self.dataset, self.bank.as_ref(), test_samples, &draws)?;
         let (metrics, wall_s) = self.record(losses.iter().chain(&evaluation.metrics))?;
         let mut files = vec![metrics];
         files.extend(evaluation.files()?);
@@ -410,7 +358,7 @@ impl<'a> Session<'a> {
         &mut self,
         values: impl Iterator<Item = &'v (String, f64)>,
     ) -> Result<((&'static str, Vec<u8>), f64)> {
-        let (step, samples, wall_s) = (self.learner.step(), self.samples(), self.wall_s());
+        let (step, samples, wall_s) = (self.step(), self.samples(), self.wall_s());
         let row = |(metric, value): &(String, f64)| Row {
             step,
             samples,
@@ -431,8 +379,8 @@ impl<'a> Session<'a> {
             return Ok(true);
         }
         progress(&Progress::Finishing);
-        let draws = self.draws.scope("final").at(self.learner.step());
-        let metrics = match worth::of_model(&self.learner, self.dataset, restarts, &draws, stop) {
+        let draws = self.draws.scope("final").at(self.step());
+        let metrics = match worth::of_model(self.trainer.learner(), self.dataset, restarts, &draws, stop) {
             Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
             metrics => metrics?,
         };
@@ -444,7 +392,7 @@ impl<'a> Session<'a> {
 
     /// Writes a checkpoint; the metrics up to here were written before it.
     fn save(&mut self, state: State) -> Result<()> {
-        let checkpoint = checkpoint::save(self.id, self.cell, &self.learner, self.wall_s())?;
+        let checkpoint = checkpoint::save(self.id, self.cell, self.trainer.learner(), self.wall_s())?;
         let status = status(state, self.samples(), self.wall_s(), None)?;
         self.files.write(&[(CHECKPOINT, checkpoint), status])
     }

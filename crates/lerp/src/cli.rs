@@ -266,6 +266,9 @@ pub struct VerifyArgs {
 /// `conformance`.
 #[derive(Debug, Args)]
 pub struct ConformanceArgs {
+    /// These variants instead of all
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub variants: Option<Vec<String>>,
     /// auto, cpu, cuda, cuda:0,1 or metal; on a CUDA GPU recorded steps are compared with launched ones, too
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: Choice,

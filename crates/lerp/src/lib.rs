@@ -141,8 +141,12 @@ fn conformance(registry: &Registry, args: &ConformanceArgs) -> Result<bool> {
     // As runs are by default.
     let device = device::open(&args.device.names()?.remove(0), args.device.precision(false)?)?;
     let mut passed = true;
-    for variant in registry.all() {
-        match lerp_train::conformance::check(*variant, &device) {
+    let variants = match &args.variants {
+        Some(names) => names.iter().map(|name| registry.find(name)).collect::<Result<Vec<_>>>()?,
+        None => registry.all().to_vec(),
+    };
+    for variant in variants {
+        match lerp_train::conformance::check(variant, &device) {
             Ok(rules) => {
                 for rule in rules {
                     say(&format!("ok  {:<10} {rule}", variant.name()));

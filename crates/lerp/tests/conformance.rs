@@ -140,7 +140,7 @@ fn a_schedule_from_the_step_as_a_tensor_conforms() {
 fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor() {
     use lerp_core::{Hyper, Network, Precision, Variant};
     use lerp_data::{Dataset, Lines};
-    use lerp_train::{Learner, Source, Stepper};
+    use lerp_train::{Learner, Mode, Source, Trainer};
 
     let device = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
@@ -150,15 +150,17 @@ fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor
         let network = &Network { scales: 2, depth: 4, latent: 2 }.into();
         let (image, hyper, dtype) = (Lines.image(), Hyper::new(), candle_core::DType::F32);
         let build = Build { image, network, hyper: &hyper, seed: 0, dtype, device: &device };
-        let mut learner = Learner::new(variant.build(&build).unwrap(), 10, 0, 1e-3).unwrap();
-        let stepper = if record { Stepper::new(&learner, 0) } else { Stepper::launching(&learner, 0) };
-        let mut stepper = stepper.unwrap().unwrap();
+        let learner = Learner::new(variant.build(&build).unwrap(), 10, 0, 1e-3).unwrap();
+        let mut trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: 4 }, 0).unwrap();
+        if !record {
+            trainer = trainer.unrecorded();
+        }
         let mut losses = Vec::new();
         for _ in 0..8 {
-            stepper.step(&mut learner, Source::Dataset(&Lines, 4)).unwrap();
-            losses.push(stepper.losses().unwrap());
+            trainer.step().unwrap();
+            losses.push(trainer.losses().unwrap());
         }
-        (losses, stepper.recorded())
+        (losses, trainer.mode() == Mode::Recorded)
     };
     for (variant, records) in [
         (&Of::<Own<SCHEDULE>>::new() as &dyn Variant, false),

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 use lerp_core::Draws;
-use lerp_data::{Batch, Dataset, Lines};
+use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
-use lerp_train::{EVALUATED_PAIRS, POSITIONS, evaluate};
+use lerp_train::{EVALUATED_PAIRS, POSITIONS, Source, Trainer, evaluate};
 
 use super::{learner, protocol};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Training steps that are timed, and evaluations.
-const TIMED_STEPS: u64 = 10;
+const TIMED_STEPS: usize = 10;
 const TIMED: usize = 3;
 
 /// Time of an evaluation on lines, of the comparison with the 10,000 lines in it, and of the training between two.
@@ -28,18 +28,18 @@ const TIMED: usize = 3;
 pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
     let device = device::open(&name, args.device.precision(false)?)?;
-    let mut learner = learner(registry, &args.variant, protocol(Lines::NAME)?, &device)?;
+    let learner = learner(registry, &args.variant, protocol(Lines::NAME)?, &device)?;
     let draws = Draws::new(0, &device);
+    let mut trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: PROTOCOL_BATCH }, 0)?;
+    trainer.warm_up()?;
     let mut steps = Vec::new();
-    for step in 0..=TIMED_STEPS {
+    for _ in 0..TIMED_STEPS {
         let started = Instant::now();
-        let batch: Batch = Lines.train_batch(PROTOCOL_BATCH, &draws.scope("data").at(step))?;
-        let gradients = learner.gradients(&batch, &draws.at(step))?;
-        learner.update(&gradients)?;
-        device.synchronize()?;
+        trainer.step()?;
+        trainer.wait()?;
         steps.push(started.elapsed().as_secs_f64());
     }
-    let step = lerp_eval::median(&steps[1..]);
+    let step = lerp_eval::median(&steps);
 
     let started = Instant::now();
     let bank = LineBank::default();
@@ -48,7 +48,7 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     for i in 0..TIMED {
         let draws = draws.scope("eval").at(i as u64);
         let started = Instant::now();
-        evaluate(&learner, &Lines, Some(&bank), PROTOCOL_TEST, &draws)?;
+        evaluate(trainer.learner(), &Lines, Some(&bank), PROTOCOL_TEST, &draws)?;
         whole.push(started.elapsed().as_secs_f64());
         let images = Lines.test_batch(EVALUATED_PAIRS * POSITIONS, &draws)?.images;
         let images = images.reshape((EVALUATED_PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE))?;

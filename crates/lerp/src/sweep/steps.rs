@@ -12,9 +12,8 @@ use std::{
 
 use anyhow::{Result, anyhow};
 use candle_core::Device;
-use lerp_core::{Draws, scalar};
 use lerp_data::Dataset;
-use lerp_train::{Cell, Learner, Source, Stepper};
+use lerp_train::{Cell, Learner, Source, Trainer};
 use rayon::ThreadPool;
 
 use crate::{device, registry::Registry};
@@ -22,10 +21,7 @@ use crate::{device, registry::Registry};
 /// Steps that are timed at least.
 const LEAST: u32 = 2;
 
-/// Steps before these on a device that is not waited for: the third is recorded.
-const BEFORE: u32 = 4;
-
-/// Steps after which such a device is waited for all the same, lest its work goes on long after the time is up.
+/// Steps after which a device is waited for, lest its work goes on long after the time is up.
 const AHEAD: u32 = 16;
 
 /// Seconds a step of each of `runs` runs of `cell` at once, measured for `time`. Each has a handle of the device and
@@ -48,12 +44,13 @@ pub fn at_once(
     let gate = RwLock::new(());
     let (ready, all_ready) = mpsc::channel::<()>();
     let one = |ready: Sender<()>| {
-        let steps = catch_unwind(AssertUnwindSafe(|| Steps::new(registry, dataset, cell, device)));
+        let begun = catch_unwind(AssertUnwindSafe(|| begin(registry, dataset, cell, device)));
         drop(ready);
         drop(gate.read());
-        let mut steps = steps.map_err(|_| anyhow!("a step panicked"))??;
-        let measured = steps.time(time);
-        steps.close();
+        let (device, mut trainer) = begun.map_err(|_| anyhow!("a step panicked"))??;
+        let measured = measure(&mut trainer, time);
+        drop(trainer);
+        lerp_kernels::release(device);
         measured
     };
     std::thread::scope(|scope| {
@@ -72,62 +69,30 @@ pub fn at_once(
     })
 }
 
-/// The steps of a cell, as its run does them.
-struct Steps<'a> {
-    cell: &'a Cell,
+/// A cell's trainer after its first steps, and the device that it is on.
+fn begin<'a>(
+    registry: &Registry,
     dataset: &'a dyn Dataset,
-    device: Device,
-    learner: Learner,
-    stepper: Option<Stepper>,
-    draws: Draws,
+    cell: &Cell,
+    device: &str,
+) -> Result<(Device, Trainer<'a>)> {
+    let device = device::open(device, cell.precision)?;
+    let learner = Learner::of_cell(cell, registry.find(&cell.variant)?, dataset, &device)?;
+    let mut trainer = Trainer::new(learner, Source::Dataset { dataset, size: cell.batch }, cell.seed)?;
+    trainer.warm_up()?;
+    Ok((device, trainer))
 }
 
-impl<'a> Steps<'a> {
-    /// After the first ones, which make ready what later ones find.
-    fn new(registry: &Registry, dataset: &'a dyn Dataset, cell: &'a Cell, device: &str) -> Result<Self> {
-        let device = device::open(device, cell.precision)?;
-        let learner = Learner::of_cell(cell, registry.find(&cell.variant)?, dataset, &device)?;
-        let stepper = Stepper::new(&learner, cell.seed)?;
-        let draws = Draws::new(cell.seed, &device);
-        let mut steps = Self { cell, dataset, device, learner, stepper, draws };
-        for _ in 0..if steps.stepper.is_some() { BEFORE } else { 1 } {
-            steps.step()?;
+/// Seconds of a step, from steps that take `time` together.
+fn measure(trainer: &mut Trainer, time: Duration) -> Result<f64> {
+    let (started, mut steps) = (Instant::now(), 0);
+    while steps < LEAST || started.elapsed() < time {
+        trainer.step()?;
+        steps += 1;
+        if steps % AHEAD == 0 {
+            trainer.wait()?;
         }
-        steps.device.synchronize()?;
-        Ok(steps)
     }
-
-    /// Seconds of a step, from steps that take `time` together.
-    fn time(&mut self, time: Duration) -> Result<f64> {
-        let (started, mut steps) = (Instant::now(), 0);
-        while steps < LEAST || started.elapsed() < time {
-            self.step()?;
-            steps += 1;
-            if steps % AHEAD == 0 {
-                self.device.synchronize()?;
-            }
-        }
-        self.device.synchronize()?;
-        Ok(started.elapsed().as_secs_f64() / f64::from(steps))
-    }
-
-    /// Gives the device back.
-    fn close(self) {
-        let Self { device, learner, stepper, draws, .. } = self;
-        drop((learner, stepper, draws));
-        lerp_kernels::release(device);
-    }
-
-    fn step(&mut self) -> Result<()> {
-        if let Some(stepper) = &mut self.stepper {
-            return Ok(stepper.step(&mut self.learner, Source::Dataset(self.dataset, self.cell.batch))?);
-        }
-        let step = self.learner.step();
-        let batch = self.dataset.train_batch(self.cell.batch, &self.draws.scope("data").at(step))?;
-        let gradients = self.learner.gradients(&batch, &self.draws.scope("train").at(step))?;
-        for (_, loss) in &gradients.losses {
-            scalar(loss)?;
-        }
-        Ok(self.learner.update(&gradients)?)
-    }
+    trainer.wait()?;
+    Ok(started.elapsed().as_secs_f64() / f64::from(steps))
 }

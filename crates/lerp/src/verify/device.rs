@@ -8,7 +8,7 @@ use lerp_kernels::{
     Activation, Adam, At, Form, Link, Moments, adam_steps, chain, dense, generator, mean_cross_entropy,
     mean_squared_error, with_form,
 };
-use lerp_train::{Learner, Source, Stepper};
+use lerp_train::{Learner, Mode, Source, Trainer};
 
 use super::checker::Checker;
 use crate::registry::seven;
@@ -189,7 +189,7 @@ fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
     compare(checker, "device adam", &run(Form::Fused)?, &run(Form::Composed)?)
 }
 
-/// Steps of a variant on lines, recorded against launch by launch, and against a stepper that takes over half way: the
+/// Steps of a variant on lines, recorded against launch by launch, and against a trainer that takes over half way: the
 /// same bits.
 fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Result<()> {
     const STEPS: usize = 6;
@@ -208,24 +208,25 @@ fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Re
             dtype: DType::F32,
             device,
         };
-        let mut learner = Learner::new(variant.build(&build)?, 10, 7, 1e-3)?;
-        let make = |learner: &Learner| {
-            let made = if record { Stepper::new(learner, 7) } else { Stepper::launching(learner, 7) };
-            made?.ok_or_else(|| anyhow::anyhow!("the device keeps no clock"))
+        let make = |learner| -> Result<Trainer> {
+            let trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: 4 }, 7)?;
+            Ok(if record { trainer } else { trainer.unrecorded() })
         };
-        let mut stepper = make(&learner)?;
+        let mut trainer = make(Learner::new(variant.build(&build)?, 10, 7, 1e-3)?)?;
         for step in 0..STEPS {
             if change && step == STEPS / 2 {
-                stepper = make(&learner)?;
+                trainer = make(trainer.into_learner())?;
             }
-            stepper.step(&mut learner, Source::Dataset(&Lines, 4))?;
+            trainer.step()?;
         }
-        let losses = stepper.losses()?;
-        let mut bits: Vec<u64> = losses.iter().map(|(_, value)| value.to_bits()).collect();
-        for (_, var) in learner.entries() {
+        let losses = trainer.losses();
+        let finite = losses.is_ok();
+        let mut bits: Vec<u64> =
+            losses.unwrap_or_default().iter().map(|(_, value)| value.to_bits()).collect();
+        for (_, var) in trainer.learner().entries() {
             bits.extend(var.flatten_all()?.to_vec1::<f32>()?.iter().map(|v| u64::from(v.to_bits())));
         }
-        anyhow::Ok((bits, stepper.recorded(), losses.iter().all(|(_, value)| value.is_finite())))
+        anyhow::Ok((bits, trainer.mode() == Mode::Recorded, finite))
     };
     let name = variant.name();
     let (launched, _, finite) = run(false, false)?;

@@ -1,6 +1,6 @@
 //! Training steps on a device that keeps the step's number: recorded once, then launched as one.
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Tensor, TensorId, Var};
 use lerp_core::{Draws, on_host};
 use lerp_data::{Batch, Dataset};
 use lerp_kernels::{Clock, Recording, notice, preparing};
@@ -10,27 +10,25 @@ use crate::{Learner, Result};
 /// Steps that run launch by launch before one is recorded: they load kernels and leave small uploads on the device.
 const BEFORE: u64 = 2;
 
-/// Where the batches of a [`Stepper`] come from.
+/// Steps after which all others are alike: the third is recorded, and the first launch of a recording takes longer.
+pub(crate) const WARM_UP: u64 = BEFORE + 2;
+
+/// Where the launches of a step take their batch from: the same kind at every step.
 #[derive(Clone, Copy)]
-pub enum Source<'a> {
-    /// Batches of this size from a dataset's training part.
-    Dataset(&'a dyn Dataset, usize),
-    /// This one.
+pub(crate) enum Feed<'a> {
+    /// A tensor to which this batch is copied before they run.
     Batch(&'a Batch),
+    /// They draw one of this size themselves.
+    Drawn(&'a dyn Dataset, usize),
 }
 
-/// Does the steps of a learner on a GPU without waiting for them. Draws, losses and the step's number stay on the device;
-/// all launches of a step (batch, forward, backward, updates) are recorded once and launched as one from then on.
-///
-/// The learner's parameters change behind its back, in the order of the launches: reading them waits for what was
-/// launched.
-#[derive(Debug)]
-pub struct Stepper {
+/// Does steps on a GPU without waiting for them. Draws, losses and the step's number stay on the device; all launches of a
+/// step (batch, forward, backward, updates) are recorded once and launched as one from then on.
+pub(crate) struct Asynchronous {
     clock: Clock,
-    /// At the step that is asked for, for batches that are read on the host.
-    host: Draws,
+    draws: Draws,
     /// What a recorded step reads its batch from, if that is not drawn on the device.
-    input: Option<(Var, Option<Var>)>,
+    input: Option<Input>,
     names: Vec<String>,
     /// `[losses]`
     losses: Option<Var>,
@@ -38,7 +36,13 @@ pub struct Stepper {
     way: Way,
 }
 
-#[derive(Debug)]
+struct Input {
+    images: Var,
+    labels: Option<Var>,
+    /// The images that were copied to it last.
+    holds: TensorId,
+}
+
 enum Way {
     /// Launch by launch: before the recording, or for good where it failed.
     Launches {
@@ -47,25 +51,15 @@ enum Way {
     Recorded(Recording),
 }
 
-impl Stepper {
-    /// A stepper for a learner of this seed, at its step; none if its device keeps no clock, as the CPU.
-    ///
-    /// # Errors
-    /// If the device has no memory left.
-    pub fn new(learner: &Learner, seed: u64) -> Result<Option<Self>> {
-        let Some(clock) = learner.clock()? else { return Ok(None) };
-        let host = Draws::new(seed, learner.model().params().device());
+impl Asynchronous {
+    pub fn new(clock: Clock, draws: Draws) -> Self {
         let way = Way::Launches { for_good: false };
-        Ok(Some(Self { clock, host, input: None, names: Vec::new(), losses: None, done: 0, way }))
+        Self { clock, draws, input: None, names: Vec::new(), losses: None, done: 0, way }
     }
 
-    /// As [`Stepper::new`], without ever recording a step.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn launching(learner: &Learner, seed: u64) -> Result<Option<Self>> {
-        let stepper = Self::new(learner, seed)?;
-        Ok(stepper.map(|stepper| Self { way: Way::Launches { for_good: true }, ..stepper }))
+    /// Before the first step: none is ever recorded.
+    pub fn never_record(&mut self) {
+        self.way = Way::Launches { for_good: true };
     }
 
     /// Whether steps are launched as one by now.
@@ -73,26 +67,16 @@ impl Stepper {
         matches!(self.way, Way::Recorded(_))
     }
 
-    /// Launches the learner's next step and counts it. The source must be the same every time.
-    ///
-    /// # Errors
-    /// If a batch cannot be read or the tensor library fails. A step that cannot be recorded is no error: the next ones go
-    /// launch by launch, with a notice.
-    pub fn step(&mut self, learner: &mut Learner, source: Source) -> Result<()> {
-        match source {
-            Source::Dataset(dataset, _) if dataset.on_device() => {}
-            Source::Dataset(dataset, size) => {
-                let draws = self.host.scope("data").at(learner.step());
-                self.feed(&dataset.train_batch(size, &draws)?)?;
-            }
-            Source::Batch(batch) if self.input.is_none() => self.feed(batch)?,
-            Source::Batch(_) => {}
+    /// Launches the learner's next step and counts it.
+    pub fn step(&mut self, learner: &mut Learner, feed: &Feed) -> Result<()> {
+        if let Feed::Batch(batch) = feed {
+            self.copy(batch)?;
         }
         if self.done == BEFORE && matches!(self.way, Way::Launches { for_good: false }) {
             let mut failure = None;
             let clock = self.clock.clone();
             let recording = Recording::new(&clock, || {
-                failure = match self.launch(learner, source) {
+                failure = match self.launch(learner, feed) {
                     Ok(false) => return Ok(()),
                     Ok(true) => Some("it reads the step's number, or draws, on the host".into()),
                     Err(error) => Some(error.to_string()),
@@ -115,11 +99,11 @@ impl Stepper {
             Way::Recorded(recording) => recording.launch()?,
             // For good: nothing is kept for a recording, and draws that the host makes anew would be kept for ever.
             Way::Launches { for_good: true } => {
-                self.launch(learner, source)?;
+                self.launch(learner, feed)?;
             }
             Way::Launches { for_good: false } => {
                 let clock = self.clock.clone();
-                preparing(&clock, || self.launch(learner, source))?;
+                preparing(&clock, || self.launch(learner, feed))?;
             }
         }
         self.done += 1;
@@ -128,40 +112,45 @@ impl Stepper {
     }
 
     /// The losses and terms of the last step, by name; waits for it.
-    ///
-    /// # Errors
-    /// If the device fails.
     pub fn losses(&self) -> Result<Vec<(String, f64)>> {
         let Some(losses) = &self.losses else { return Ok(Vec::new()) };
         let values = on_host(losses)?.to_vec1::<f64>()?;
         Ok(self.names.iter().cloned().zip(values).collect())
     }
 
-    /// Puts a batch where the steps read it.
-    fn feed(&mut self, batch: &Batch) -> Result<()> {
-        if let Some((images, labels)) = &self.input {
-            images.set(&batch.images)?;
-            if let (Some(labels), Some(new)) = (labels, &batch.labels) {
-                labels.set(new)?;
+    /// Puts a batch where the steps read it, unless it is there already.
+    fn copy(&mut self, batch: &Batch) -> Result<()> {
+        let holds = batch.images.id();
+        if self.input.as_ref().is_some_and(|input| input.holds == holds) {
+            return Ok(());
+        }
+        let device = self.draws.device();
+        let images = batch.images.to_device(device)?;
+        let labels = batch.labels.as_ref().map(|labels| labels.to_device(device)).transpose()?;
+        if let Some(input) = &mut self.input {
+            input.images.set(&images)?;
+            if let (Some(to), Some(labels)) = (&input.labels, &labels) {
+                to.set(labels)?;
             }
+            input.holds = holds;
         } else {
-            let labels = batch.labels.as_ref().map(Var::from_tensor).transpose()?;
-            self.input = Some((Var::from_tensor(&batch.images)?, labels));
+            let labels = labels.as_ref().map(Var::from_tensor).transpose()?;
+            self.input = Some(Input { images: Var::from_tensor(&images)?, labels, holds });
         }
         Ok(())
     }
 
     /// All launches of a step; whether they depend on what was read of the step on the host, and so are of this step alone.
     /// Nothing outlives it but what was there before.
-    fn launch(&mut self, learner: &Learner, source: Source) -> Result<bool> {
-        let draws = self.host.at(learner.step()).made_by(self.clock.generator()).watched();
-        let batch = match (&self.input, source) {
-            (Some((images, labels)), _) => Batch {
+    fn launch(&mut self, learner: &Learner, feed: &Feed) -> Result<bool> {
+        let draws = self.draws.at(learner.step()).made_by(self.clock.generator()).watched();
+        let batch = match (&self.input, feed) {
+            (Some(Input { images, labels, .. }), _) => Batch {
                 images: images.as_detached_tensor(),
                 labels: labels.as_ref().map(Var::as_detached_tensor),
             },
-            (None, Source::Dataset(dataset, size)) => dataset.train_batch(size, &draws.scope("data"))?,
-            (None, Source::Batch(batch)) => batch.clone(),
+            (None, Feed::Drawn(dataset, size)) => dataset.train_batch(*size, &draws.scope("data"))?,
+            (None, Feed::Batch(batch)) => (*batch).clone(),
         };
         let gradients = learner.gradients(&batch, &draws.scope("train"))?;
         let values = gradients.losses.iter().map(|(_, value)| value.to_dtype(DType::F32)?.reshape(1));
@@ -175,14 +164,5 @@ impl Stepper {
         learner.update_by(&gradients, &self.clock)?;
         self.clock.advance()?;
         Ok(draws.read_on_host())
-    }
-}
-
-impl std::fmt::Debug for Source<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Dataset(dataset, size) => write!(f, "Dataset({}, {size})", dataset.name()),
-            Self::Batch(batch) => write!(f, "Batch({:?})", batch.images.shape()),
-        }
     }
 }

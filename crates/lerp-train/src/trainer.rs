@@ -1,0 +1,239 @@
+//! The loop of training steps: one for a run, for an estimate of its time, for a benchmark and for the checks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use candle_core::Device;
+use lerp_core::{Draws, scalar};
+use lerp_data::{Batch, Dataset};
+
+use crate::{
+    Error, Learner, Result,
+    asynchronous::{self, Asynchronous, Feed},
+};
+
+/// Where the batches of a [`Trainer`] come from.
+#[derive(Clone)]
+pub enum Source<'a> {
+    /// The training part of a dataset; the next step's batch is read beside the step.
+    Dataset {
+        /// The dataset.
+        dataset: &'a dyn Dataset,
+        /// Images of a batch.
+        size: usize,
+    },
+    /// The same batch at every step.
+    Fixed(Batch),
+}
+
+/// How a [`Trainer`] does its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The calling thread waits for every step, and checks its losses before they move anything.
+    Synchronous,
+    /// A device is given the launches of every step and not waited for.
+    Launched,
+    /// As [`Mode::Launched`], all launches of a step being recorded and given as one.
+    Recorded,
+}
+
+/// Does the training steps of a learner, one after the other.
+///
+/// The batches and draws of a step are functions of the seed and the step's number alone. The next step's batch is read
+/// beside a step, by another thread of the pool in which the trainer is called; where the pool has one thread, that thread
+/// reads it after its own part of the step. At most one batch is held that no step has used.
+///
+/// On a device that keeps the step's number (a GPU) a step is launched and not waited for: the learner's parameters change
+/// behind its back, in the order of the launches, and reading them waits for what was launched.
+pub struct Trainer<'a> {
+    learner: Learner,
+    source: Source<'a>,
+    /// Of batches, which are read on the host whatever the device.
+    data: Draws,
+    /// The number of steps after which no batch is needed.
+    until: u64,
+    /// What was read beside the last step, and for which step.
+    ahead: Option<(u64, Result<Batch>)>,
+    backend: Backend,
+}
+
+enum Backend {
+    Synchronous(Synchronous),
+    Asynchronous(Asynchronous),
+}
+
+/// Steps that are done when they return.
+struct Synchronous {
+    draws: Draws,
+    /// Of the last step.
+    losses: Vec<(String, f64)>,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer of a learner, from the learner's step on, with the draws of `seed`.
+    ///
+    /// # Errors
+    /// If the device has no memory left.
+    pub fn new(learner: Learner, source: Source<'a>, seed: u64) -> Result<Self> {
+        let draws = Draws::new(seed, learner.device()).scope("train");
+        let backend = match learner.clock()? {
+            Some(clock) => {
+                Backend::Asynchronous(Asynchronous::new(clock, Draws::new(seed, learner.device())))
+            }
+            None => Backend::Synchronous(Synchronous { draws, losses: Vec::new() }),
+        };
+        let data = Draws::new(seed, &Device::Cpu).scope("data");
+        Ok(Self { learner, source, data, until: u64::MAX, ahead: None, backend })
+    }
+
+    /// The same trainer, which reads no batch ahead for a step beyond the first `steps`.
+    #[must_use]
+    pub fn until(self, steps: u64) -> Self {
+        Self { until: steps, ..self }
+    }
+
+    /// The same trainer, which never records a step ([`Mode::Recorded`]).
+    #[must_use]
+    pub fn unrecorded(mut self) -> Self {
+        if let Backend::Asynchronous(device) = &mut self.backend {
+            device.never_record();
+        }
+        self
+    }
+
+    /// How it does its steps; a device is given some launch by launch before one is recorded.
+    pub fn mode(&self) -> Mode {
+        match &self.backend {
+            Backend::Synchronous(_) => Mode::Synchronous,
+            Backend::Asynchronous(device) if device.recorded() => Mode::Recorded,
+            Backend::Asynchronous(_) => Mode::Launched,
+        }
+    }
+
+    /// The learner, at the step up to which it was trained.
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    /// Gives the learner back.
+    pub fn into_learner(self) -> Learner {
+        self.learner
+    }
+
+    /// Does the next step, or launches it.
+    ///
+    /// # Errors
+    /// If this step's batch cannot be read, a loss is not finite (where steps are waited for; nothing has moved then), or the
+    /// tensor library fails. A step that cannot be recorded is no error: the next ones go launch by launch, with a notice.
+    pub fn step(&mut self) -> Result<()> {
+        let Self { learner, source, data, until, ahead, backend } = self;
+        let (dataset, size) = match (&*source, &mut *backend) {
+            (Source::Dataset { dataset, size }, Backend::Asynchronous(device)) if dataset.on_device() => {
+                return device.step(learner, &Feed::Drawn(*dataset, *size));
+            }
+            (Source::Fixed(batch), backend) => return backend.step(learner, batch),
+            (Source::Dataset { dataset, size }, _) => (*dataset, *size),
+        };
+        let read = |step| read(dataset, size, &data.at(step), step);
+        let step = learner.step();
+        let batch = match ahead.take() {
+            Some((of_step, batch)) if of_step == step => batch?,
+            _ => read(step)?,
+        };
+        let next = step + 1;
+        if next >= *until {
+            return backend.step(learner, &batch);
+        }
+        rayon::in_place_scope(|scope| {
+            // An error in it is that of the step which needs the batch.
+            scope.spawn(|_| *ahead = Some((next, read(next))));
+            backend.step(learner, &batch)
+        })
+    }
+
+    /// Does the first steps, which take longer than later ones because they make ready what these find, and waits for them.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn warm_up(&mut self) -> Result<()> {
+        let steps = match &self.backend {
+            Backend::Synchronous(_) => 1,
+            Backend::Asynchronous(_) => asynchronous::WARM_UP,
+        };
+        (0..steps).try_for_each(|_| self.step())?;
+        self.wait()
+    }
+
+    /// The losses and terms of the last step, by name; waits for it.
+    ///
+    /// # Errors
+    /// If one of them is not finite, or the device fails.
+    pub fn losses(&self) -> Result<Vec<(String, f64)>> {
+        let losses = match &self.backend {
+            Backend::Synchronous(host) => host.losses.clone(),
+            Backend::Asynchronous(device) => device.losses()?,
+        };
+        let size = match &self.source {
+            Source::Dataset { size, .. } => *size,
+            Source::Fixed(batch) => batch.images.dim(0)?,
+        };
+        check(&losses, self.learner.step(), size)?;
+        Ok(losses)
+    }
+
+    /// Waits until the device has done all steps.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn wait(&self) -> Result<()> {
+        Ok(self.learner.device().synchronize()?)
+    }
+}
+
+impl Backend {
+    fn step(&mut self, learner: &mut Learner, batch: &Batch) -> Result<()> {
+        match self {
+            Self::Synchronous(host) => host.step(learner, batch),
+            Self::Asynchronous(device) => device.step(learner, &Feed::Batch(batch)),
+        }
+    }
+}
+
+impl Synchronous {
+    fn step(&mut self, learner: &mut Learner, batch: &Batch) -> Result<()> {
+        let (step, device) = (learner.step(), learner.device());
+        let labels = batch.labels.as_ref().map(|labels| labels.to_device(device)).transpose()?;
+        let batch = Batch { images: batch.images.to_device(device)?, labels };
+        let gradients = learner.gradients(&batch, &self.draws.at(step))?;
+        self.losses.clear();
+        for (name, loss) in &gradients.losses {
+            self.losses.push((name.clone(), scalar(loss)?));
+        }
+        // Before they move anything.
+        check(&self.losses, step + 1, batch.images.dim(0)?)?;
+        learner.update(&gradients)
+    }
+}
+
+/// Refuses losses of step number `step`, from 1, that are not finite.
+fn check(losses: &[(String, f64)], step: u64, size: usize) -> Result<()> {
+    match losses.iter().find(|(_, value)| !value.is_finite()) {
+        Some((loss, value)) => {
+            let samples = (step - 1) * size as u64;
+            Err(Error::NotFinite { loss: loss.clone(), value: *value, step, samples })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The batch of a step. A panic in the dataset is an error too: it may be on another thread than the step's.
+fn read(dataset: &dyn Dataset, size: usize, draws: &Draws, step: u64) -> Result<Batch> {
+    match catch_unwind(AssertUnwindSafe(|| dataset.train_batch(size, draws))) {
+        Ok(batch) => Ok(batch?),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            let problem = text.unwrap_or("for no stated reason").to_owned();
+            Err(Error::Unreadable { dataset: dataset.name().to_owned(), step: step + 1, problem })
+        }
+    }
+}
