@@ -1,11 +1,11 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 use lerp_data::split_option;
 
-use crate::{device::Choice, registry::unknown, sweep::Jobs};
+use crate::{device::Choice, registry::unknown};
 
 /// How well do autoencoders interpolate?
 #[derive(Debug, Parser)]
@@ -132,6 +132,28 @@ impl Datasets {
                 pair.join(",")
             ),
             None => Ok(()),
+        }
+    }
+}
+
+/// `--jobs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jobs {
+    /// What suits the device.
+    Auto,
+    /// This many runs at once.
+    Number(usize),
+}
+
+impl FromStr for Jobs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(0) => Err("--jobs 0 trains nothing; give at least 1".into()),
+            Ok(number) => Ok(Self::Number(number)),
+            Err(_) => Err("write auto or a number".into()),
         }
     }
 }
@@ -407,5 +429,14 @@ mod tests {
         assert!(names(r#""images:a, b"#).is_err() && names(r#""images:a"b"#).is_err());
         let cut = datasets("images:a, b").unwrap().check(&["lines"]).unwrap_err().to_string();
         assert!(cut.ends_with(r#"stands in double quotes: '"images:a, b"'"#), "{cut}");
+    }
+
+    #[test]
+    fn jobs() {
+        assert_eq!("auto".parse(), Ok(Jobs::Auto));
+        assert_eq!("3".parse(), Ok(Jobs::Number(3)));
+        for text in ["0", "-1", "many", ""] {
+            assert!(text.parse::<Jobs>().is_err(), "{text}");
+        }
     }
 }

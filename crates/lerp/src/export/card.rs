@@ -10,9 +10,9 @@ use lerp_report::text::{count, markdown, number, thousands, two_digits};
 use lerp_train::Provenance;
 
 use super::{
-    Loaded, flat,
-    model::{Config, Parameter},
-    plain,
+    Loaded,
+    config::{Config, Parameter},
+    flat, plain,
 };
 
 /// The way to load a model in candle: an example of this crate, so that it compiles.

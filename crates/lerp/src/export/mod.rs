@@ -1,6 +1,7 @@
 //! `lerp export`: a sweep for other programs: TensorBoard, tables of numbers, models with their cards.
 
 mod card;
+mod config;
 mod csv;
 mod model;
 mod tensorboard;

@@ -16,9 +16,12 @@ use lerp_files::file_stem;
 use lerp_train::{Cell, Provenance, Run, RunRecord, State};
 use lerp_vae::Vae;
 use lerp_vqvae::VqVae;
-use serde::Serialize;
 
-use super::{Loaded, card, write as write_file};
+use super::{
+    Loaded, card,
+    config::{Config, FORMAT, Parameter},
+    write as write_file,
+};
 use crate::registry::{Registry, seven};
 
 const MODEL: &str = "model.safetensors";
@@ -33,41 +36,6 @@ const CHECKED: usize = 8;
 /// Whether the run is finished and its folder has the model.
 pub fn is_in(run: &Run) -> bool {
     run.status.state == State::Done && run.dir.join(MODEL).exists()
-}
-
-/// `config.json`.
-#[derive(Debug, Serialize)]
-pub struct Config<'a> {
-    format: &'static str,
-    /// The run's name.
-    pub id: &'a str,
-    /// The variant's name in text.
-    pub title: &'a str,
-    /// Shape of the images.
-    pub image: ImageShape,
-    /// Sizes of a latent.
-    pub latent: &'a [usize],
-    /// Length of what the classifier sees.
-    pub features: usize,
-    /// Classes of the classifier; none without one.
-    pub classes: Option<usize>,
-    /// Steps of the training.
-    pub step: u64,
-    /// Configuration.
-    pub cell: &'a Cell,
-    /// Where the run was made.
-    pub provenance: &'a Provenance,
-}
-
-/// A tensor of the model, for the card.
-#[derive(Debug)]
-pub struct Parameter {
-    /// Its name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// What moves it in training.
-    pub moved_by: String,
 }
 
 /// What of a run's record goes out with its model. A user's own images are named by the name of their folder and their
@@ -138,7 +106,7 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
     let check = Check { build: &build, tensors: &tensors }.outputs(&*model, &images)?;
     let spec: &Spec = model.spec();
     let config = Config {
-        format: "lerp model 2",
+        format: FORMAT,
         id: &public.id,
         title: &run.record.title,
         image: spec.image,

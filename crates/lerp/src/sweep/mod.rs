@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail};
 use lerp_train::{Error, Outcome, Progress, runs_in};
 
 use crate::{
-    cli::{PlanArgs, SweepArgs, TrainArgs},
+    cli::{Jobs, PlanArgs, SweepArgs, TrainArgs},
     device,
     plan::{Overrides, Plan},
     registry::Registry,
@@ -40,7 +40,6 @@ use survey::{Common, Job, Survey};
 pub use display::duration;
 pub use folder::{FORMAT, RECORD};
 pub use host::worker;
-pub use packing::Jobs;
 
 /// The plan that the arguments describe, and the folder it goes to.
 fn plan(

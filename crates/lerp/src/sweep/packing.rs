@@ -1,6 +1,6 @@
 //! How many runs train at once, and where.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -12,28 +12,6 @@ const GAIN: f64 = 1.1;
 
 /// How long each number of runs is measured.
 pub const TIME: Duration = Duration::from_secs(1);
-
-/// `--jobs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Jobs {
-    /// What suits the device.
-    Auto,
-    /// This many runs at once.
-    Number(usize),
-}
-
-impl FromStr for Jobs {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            _ if text == "auto" => Ok(Self::Auto),
-            Ok(0) => Err("--jobs 0 trains nothing; give at least 1".into()),
-            Ok(number) => Ok(Self::Number(number)),
-            Err(_) => Err("write auto or a number".into()),
-        }
-    }
-}
 
 /// Runs at once and the steps a second that they made together.
 type Measured = [(usize, f64)];
@@ -155,14 +133,5 @@ mod tests {
         assert_eq!(counts(1, true), [1]);
         assert_eq!(counts(3, false), [1, 1, 1]);
         assert_eq!(seats(&devices, 3, false)[1].0, "cuda:1");
-    }
-
-    #[test]
-    fn jobs() {
-        assert_eq!("auto".parse(), Ok(Jobs::Auto));
-        assert_eq!("3".parse(), Ok(Jobs::Number(3)));
-        for text in ["0", "-1", "many", ""] {
-            assert!(text.parse::<Jobs>().is_err(), "{text}");
-        }
     }
 }
