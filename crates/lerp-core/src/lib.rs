@@ -16,7 +16,6 @@
 mod autoencoder;
 mod draws;
 mod error;
-mod gradients;
 mod host;
 mod hyper;
 mod model;
@@ -24,10 +23,9 @@ mod params;
 mod precision;
 mod spec;
 
-pub use autoencoder::{Autoencoder, Backward, Build, Loss, Objectives, Term, Variant};
+pub use autoencoder::{Autoencoder, Build, Carry, Loss, Objectives, Term, Variant, through_latent};
 pub use draws::{Draw, Draws, Generator, Place};
 pub use error::{Error, Result};
-pub use gradients::{gradients, leave};
 pub use host::{on_host, scalar};
 pub use hyper::{Hyper, check_hyper, check_range, nearest};
 pub use model::{Model, Of};
