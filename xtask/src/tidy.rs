@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 const VARIANT: &[&str] = &["lerp-core", "lerp-kernels", "lerp-nn"];
 /// What a stranger's crate is written against.
-const EXAMPLE: &[&str] = &["lerp", "lerp-core", "lerp-nn", "lerp-data", "lerp-eval"];
+const EXAMPLE: &[&str] = &["lerp", "lerp-core", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"];
 const ANYTHING: &[&str] = &[
     "lerp-core",
     "lerp-files",

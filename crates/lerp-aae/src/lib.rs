@@ -7,6 +7,7 @@
 use candle_core::{Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
+    through_latent,
 };
 use lerp_kernels::leaky_relu;
 use lerp_nn::{Coder, Dense, binary_cross_entropy, mean_squared_error};
@@ -98,6 +99,10 @@ impl Autoencoder for Aae {
 
     fn prior(&self, count: usize, draws: &Draws) -> Result<Option<Tensor>> {
         Ok(Some(draws.normal("prior", self.coder.spec.shape.batch(count))?))
+    }
+
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+        through_latent(self, x, draws)
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

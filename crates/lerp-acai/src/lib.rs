@@ -12,9 +12,10 @@
 
 use candle_core::{Module, Tensor, Var, backprop::GradStore};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Backward, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec,
-    check_range, gradients,
+    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Loss, Model, Objectives, ParamStore, Result, Spec,
+    check_range, through_latent,
 };
+use lerp_kernels::gradients;
 use lerp_nn::{Coder, Encoder, mean_squared_error};
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +127,10 @@ impl Autoencoder for Acai {
         self.guess(images).map(Some)
     }
 
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+        through_latent(self, x, draws)
+    }
+
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
         let batch = x.dim(0)?;
         let z = self.coder.encoder.forward(x)?;
@@ -148,10 +153,11 @@ impl Autoencoder for Acai {
         let way = self.one_way_back(&seen, &guess, &wrong, &real)?;
         let toward = (&mse + (&mixed * way.pull)?.sum_all()?)?;
         let mse = mse.detach();
-        Ok(Objectives::new(AUTOENCODER, (&mse + (&fooled * self.config.advweight)?)?, &z)?
-            .by(Backward::Of(toward))
-            .loss(CRITIC, (&error + &real)?)
-            .by(Backward::Done(way.critic))
+        let autoencoder =
+            Loss::Surrogate { value: (&mse + (&fooled * self.config.advweight)?)?, root: toward };
+        let critic = Loss::Differentiated { value: (&error + &real)?, gradients: way.critic };
+        Ok(Objectives::new(AUTOENCODER, autoencoder, &z)?
+            .loss(CRITIC, critic)
             .term("mse", &mse)
             .term("fooled", &fooled)
             .term("alpha_error", &error)
@@ -213,7 +219,7 @@ mod tests {
         let model = Acai::new(check_hyper("acai", &hyper).unwrap(), &build).unwrap();
         let draws = Draws::new(1, &device);
         let x = draws.normal("x", (6, 16, 16, 1)).unwrap().to_dtype(DType::F64).unwrap();
-        let shared = model.objectives(&x, &draws).unwrap();
+        let objectives = model.objectives(&x, &draws).unwrap();
 
         // The equations as they stand, with a pass for each loss.
         let z = model.coder.encoder.forward(&x).unwrap();
@@ -228,14 +234,17 @@ mod tests {
         let critic =
             (error.sqr().unwrap().mean_all().unwrap() + real.sqr().unwrap().mean_all().unwrap()).unwrap();
 
-        for (loss, plain) in shared.losses.into_iter().zip([autoencoder, critic]) {
+        for ((group, loss), plain) in objectives.losses.into_iter().zip([autoencoder, critic]) {
             let value = |t: &Tensor| t.to_scalar::<f64>().unwrap();
-            assert!((value(&loss.value) - value(&plain)).abs() < 1e-12);
-            let (group, plain) = (loss.group, plain.backward().unwrap());
-            let gradients = loss.gradients().unwrap();
+            assert!((value(loss.value()) - value(&plain)).abs() < 1e-12);
+            let plain = gradients(&plain).unwrap();
+            let shared = match loss {
+                Loss::Plain(root) | Loss::Surrogate { root, .. } => gradients(&root).unwrap(),
+                Loss::Differentiated { gradients, .. } => gradients,
+            };
             let mut compared = 0;
             for param in model.params().params().iter().filter(|p| p.group == group) {
-                let (a, b) = (gradients.get(param.var.as_tensor()), plain.get(param.var.as_tensor()));
+                let (a, b) = (shared.get(param.var.as_tensor()), plain.get(param.var.as_tensor()));
                 let (a, b) = (a.unwrap(), b.unwrap());
                 let norm = |t: &Tensor| value(&t.sqr().unwrap().sum_all().unwrap()).sqrt();
                 assert!(norm(&(a - b).unwrap()) <= 1e-10 * norm(b), "{}", param.name);

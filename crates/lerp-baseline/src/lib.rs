@@ -3,7 +3,9 @@
 //! Its latent space is whatever reconstruction alone makes of it, so interpolations tend to cross-fade.
 
 use candle_core::{Module, Tensor};
-use lerp_core::{AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec};
+use lerp_core::{
+    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, through_latent,
+};
 use lerp_nn::{Coder, mean_squared_error};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,10 @@ impl Autoencoder for Baseline {
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
         Ok(self.0.decoder.forward(z)?)
+    }
+
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+        through_latent(self, x, draws)
     }
 
     fn objectives(&self, x: &Tensor, _: &Draws) -> Result<Objectives> {

@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor, backprop::GradStore};
 
 use crate::{
-    Architecture, Draws, Group, Hyper, ImageShape, LatentShape, Network, NetworkKind, ParamStore, Result,
-    Spec, gradients,
+    Architecture, Draws, Error, Group, Hyper, ImageShape, LatentShape, Network, NetworkKind, ParamStore,
+    Result, Spec,
 };
 
 /// An autoencoder whose interpolations can be measured.
@@ -52,14 +52,14 @@ pub trait Autoencoder: Send {
         self.decode(&self.encode(x, draws)?)
     }
 
-    /// [`Autoencoder::reconstruct`] and [`Autoencoder::features`] of the same images with the work that they share done
-    /// once. A variant that overrides one of these overrides this too; the conformance check compares them.
+    /// [`Autoencoder::reconstruct`] and [`Autoencoder::features`] of the same images. A variant in which the two share work
+    /// does that once here ([`through_latent`], where the features are the flattened latent): an evaluation takes half the
+    /// time. The conformance check compares the results.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to the same, and to `[batch, features]`.
     fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
-        let z = self.encode(x, draws)?;
-        Ok((self.decode(&z)?, z.flatten_from(1)?))
+        Ok((self.reconstruct(x, draws)?, self.features(x, draws)?))
     }
 
     /// The latent a fraction `t` of the way from `a` to `b`: linear unless a variant says otherwise.
@@ -102,47 +102,92 @@ pub trait Autoencoder: Send {
         Ok(None)
     }
 
-    /// Called after every group was updated, with what [`Objectives::carry`] held. It is part of what a GPU records, and
-    /// keeps to the rule of [`Autoencoder::objectives`].
-    fn after_step(&self, carry: &[Tensor]) -> Result<()> {
+    /// Called after every group was updated, with what [`Objectives::carry`] put there. It is part of what a GPU records,
+    /// and keeps to the rule of [`Autoencoder::objectives`].
+    fn after_step(&self, carry: &Carry) -> Result<()> {
         let _ = carry;
         Ok(())
     }
 }
 
-/// One scalar loss and the only group that it moves.
-#[derive(Debug)]
-pub struct Loss {
-    /// The group that is updated from it.
-    pub group: Group,
-    /// The loss, a scalar `[]`.
-    pub value: Tensor,
-    /// How its gradients come about.
-    pub backward: Backward,
+/// Reconstruction and features of images by one pass through the encoder, of a model whose features are its flattened
+/// latent: for [`Autoencoder::reconstruct_and_features`].
+///
+/// # Shapes
+/// `x` `[batch, height, width, channels]` to the same, and to `[batch, features]`.
+///
+/// # Errors
+/// If the model fails.
+pub fn through_latent(
+    model: &(impl Autoencoder + ?Sized),
+    x: &Tensor,
+    draws: &Draws,
+) -> Result<(Tensor, Tensor)> {
+    let z = model.encode(x, draws)?;
+    Ok((model.decode(&z)?, z.flatten_from(1)?))
 }
 
-/// How the gradients of a loss come about.
+/// A scalar loss, `[]`, and how its gradients come about.
 #[derive(Debug)]
-pub enum Backward {
-    /// By differentiating the value.
-    OfValue,
-    /// By differentiating this scalar in its place: its value means nothing, its gradients are the loss's.
-    Of(Tensor),
-    /// They are there already.
-    Done(GradStore),
+pub enum Loss {
+    /// By differentiating the loss itself.
+    Plain(Tensor),
+    /// By differentiating another scalar, whose value means nothing and whose gradients are the loss's.
+    Surrogate {
+        /// The loss, `[]`.
+        value: Tensor,
+        /// What is differentiated, `[]`.
+        root: Tensor,
+    },
+    /// They were taken together with something else that was needed.
+    Differentiated {
+        /// The loss, `[]`.
+        value: Tensor,
+        /// Its gradients.
+        gradients: GradStore,
+    },
 }
 
 impl Loss {
-    /// Its gradients.
+    /// The loss.
+    ///
+    /// # Shapes
+    /// `[]`.
+    pub fn value(&self) -> &Tensor {
+        match self {
+            Self::Plain(value) | Self::Surrogate { value, .. } | Self::Differentiated { value, .. } => value,
+        }
+    }
+}
+
+impl From<Tensor> for Loss {
+    fn from(value: Tensor) -> Self {
+        Self::Plain(value)
+    }
+}
+
+/// Tensors that a step's objectives leave for [`Autoencoder::after_step`], by name.
+#[derive(Debug, Default)]
+pub struct Carry(Vec<(&'static str, Tensor)>);
+
+impl Carry {
+    /// These and one more, detached.
+    ///
+    /// # Shapes
+    /// `tensor` of any shape.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, tensor: &Tensor) -> Self {
+        self.0.push((name, tensor.detach()));
+        self
+    }
+
+    /// The tensor called `name`.
     ///
     /// # Errors
-    /// If the tensor library fails.
-    pub fn gradients(self) -> Result<GradStore> {
-        match self.backward {
-            Backward::OfValue => Ok(gradients(&self.value)?),
-            Backward::Of(root) => Ok(gradients(&root)?),
-            Backward::Done(gradients) => Ok(gradients),
-        }
+    /// If the objectives left none of that name.
+    pub fn get(&self, name: &str) -> Result<&Tensor> {
+        let found = self.0.iter().find(|(other, _)| *other == name);
+        found.map(|(_, tensor)| tensor).ok_or_else(|| Error::NotCarried(name.to_owned()))
     }
 }
 
@@ -158,14 +203,14 @@ pub struct Term {
 /// What a variant states for one step.
 #[derive(Debug)]
 pub struct Objectives {
-    /// One loss a group.
-    pub losses: Vec<Loss>,
+    /// Each group's loss, which moves that group only.
+    pub losses: Vec<(Group, Loss)>,
     /// Named parts of the losses, for the record.
     pub terms: Vec<Term>,
     /// What the classifier sees, `[batch, features]`, detached.
     pub features: Tensor,
-    /// Detached tensors for [`Autoencoder::after_step`], computed from the parameters before the step.
-    pub carry: Vec<Tensor>,
+    /// What [`Autoencoder::after_step`] gets, computed from the parameters before the step.
+    pub carry: Carry,
 }
 
 impl Objectives {
@@ -173,10 +218,10 @@ impl Objectives {
     ///
     /// # Shapes
     /// `loss` `[]`; `features` of any shape `[batch, ...]`, flattened and detached here.
-    pub fn new(group: Group, loss: Tensor, features: &Tensor) -> Result<Self> {
+    pub fn new(group: Group, loss: impl Into<Loss>, features: &Tensor) -> Result<Self> {
         let features = features.detach().flatten_from(1)?;
-        let loss = Loss { group, value: loss, backward: Backward::OfValue };
-        Ok(Self { losses: vec![loss], terms: Vec::new(), features, carry: Vec::new() })
+        let losses = vec![(group, loss.into())];
+        Ok(Self { losses, terms: Vec::new(), features, carry: Carry::default() })
     }
 
     /// Adds the loss of another group.
@@ -184,17 +229,18 @@ impl Objectives {
     /// # Shapes
     /// `loss` `[]`.
     #[must_use]
-    pub fn loss(mut self, group: Group, loss: Tensor) -> Self {
-        self.losses.push(Loss { group, value: loss, backward: Backward::OfValue });
+    pub fn loss(mut self, group: Group, loss: impl Into<Loss>) -> Self {
+        self.losses.push((group, loss.into()));
         self
     }
 
-    /// Replaces how the gradients of the loss stated last come about, where a variant knows a shorter way than its value.
+    /// Leaves a tensor for [`Autoencoder::after_step`].
+    ///
+    /// # Shapes
+    /// `tensor` of any shape, detached here.
     #[must_use]
-    pub fn by(mut self, backward: Backward) -> Self {
-        if let Some(loss) = self.losses.last_mut() {
-            loss.backward = backward;
-        }
+    pub fn carry(mut self, name: &'static str, tensor: &Tensor) -> Self {
+        self.carry = self.carry.with(name, tensor);
         self
     }
 

@@ -36,6 +36,9 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// A tensor that a model's follow-up to a step wants and its objectives did not leave.
+    #[error("the objectives of the step carry no '{0}' for what follows it")]
+    NotCarried(String),
     /// A failure inside the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

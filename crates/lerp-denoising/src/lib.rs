@@ -6,6 +6,7 @@
 use candle_core::{Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
+    through_latent,
 };
 use lerp_nn::{Coder, Encoder, mean_squared_error};
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,10 @@ impl Autoencoder for Denoising {
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
         Ok(self.coder.decoder.forward(z)?)
+    }
+
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+        through_latent(self, x, draws)
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

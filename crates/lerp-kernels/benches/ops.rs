@@ -6,7 +6,8 @@ use candle_core::{Device, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lerp_core::Draws;
 use lerp_kernels::{
-    Activation, Adam, Form, Link, adam_step, chain, conv2d, downscale2, nearest, upscale2, with_form,
+    Activation, Adam, Form, Link, adam_step, chain, conv2d, downscale2, gradients, nearest, upscale2,
+    with_form,
 };
 
 const FORMS: [(&str, Form); 2] = [("fused", Form::Fused), ("composed", Form::Composed)];
@@ -27,7 +28,7 @@ fn convolution(c: &mut Criterion) {
             let id = BenchmarkId::new(name, format!("{side}x{side} {cin}->{cout}"));
             group.bench_function(id, |bench| {
                 bench.iter(|| {
-                    with_form(form, || conv2d(&x, &w, &b, Activation::LEAKY)).unwrap().backward().unwrap()
+                    gradients(&with_form(form, || conv2d(&x, &w, &b, Activation::LEAKY)).unwrap()).unwrap()
                 });
             });
         }
@@ -56,7 +57,7 @@ fn chains(c: &mut Criterion) {
     ];
     for (name, form) in FORMS {
         group.bench_function(BenchmarkId::new(name, "1->16->16->16, mean"), |bench| {
-            bench.iter(|| with_form(form, || chain(&x, &links)).unwrap().backward().unwrap());
+            bench.iter(|| gradients(&with_form(form, || chain(&x, &links)).unwrap()).unwrap());
         });
     }
     let [p, m, v, g] = ["p", "m", "v", "g"].map(|name| var(name, &[941_457]));

@@ -6,6 +6,7 @@
 //!
 //! The functions of this module take the fused form where there is one for the tensor's device and type, and the
 //! composed form elsewhere. Both are correct when an input is used more than once. [`with_form`] overrides the choice.
+//! [`gradients`] differentiates a loss made of either.
 //!
 //! This is the only crate in which `unsafe` may stand.
 
@@ -18,6 +19,7 @@ pub mod cuda;
 mod none;
 mod notice;
 mod optim;
+mod tape;
 
 use std::cell::Cell;
 
@@ -30,6 +32,7 @@ pub use cuda::{Clock, Recording, generator, preparing, release};
 pub use none::{Clock, Recording, generator, preparing, release};
 pub use notice::{notice, noticed, on_notice};
 pub use optim::{Adam, At, Moments, adam_step, adam_steps};
+pub use tape::gradients;
 
 /// What follows a convolution's sum.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -7,7 +7,7 @@ use lerp_core::Draws;
 use lerp_kernels::{
     Activation, Adam, Codebook, Form, adam_step, composed, conv2d,
     cpu::{isas, with_isa},
-    downscale2, follow, leaky_relu, nearest, upscale2, with_form,
+    downscale2, follow, gradients, leaky_relu, nearest, upscale2, with_form,
 };
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -30,7 +30,7 @@ fn with_gradients(op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -
     let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
     let y = op(&tensors).unwrap();
     let weights = normal("loss", y.dims(), y.dtype());
-    let grads = (&y * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    let grads = gradients(&(&y * weights).unwrap().sum_all().unwrap()).unwrap();
     let mut all = vec![y.detach()];
     all.extend(tensors.iter().map(|t| grads.get(t).unwrap().clone()));
     all
@@ -274,7 +274,8 @@ fn composed_forms_equal_finite_differences_in_f64() {
 fn nothing_is_computed_for_constants() {
     let x = Var::from_tensor(&normal("x", &[2, 4, 4, 3], DType::F32)).unwrap();
     let (w, b) = (normal("w", &[3, 3, 3, 2], DType::F32), normal("b", &[2], DType::F32));
-    let grads = conv2d(&x, &w, &b, Activation::LEAKY).unwrap().sum_all().unwrap().backward().unwrap();
+    let loss = conv2d(&x, &w, &b, Activation::LEAKY).unwrap().sum_all().unwrap();
+    let grads = gradients(&loss).unwrap();
     assert!(grads.get(&w).is_none() && grads.get(&b).is_none() && grads.get(x.as_tensor()).is_some());
 }
 

@@ -19,7 +19,7 @@ use lerp_files::make_folder;
 
 use crate::{
     Cell, Error, Gradients, Learner, Mode, Outcome, Progress, Provenance, Result, Run, RunRecord, Source,
-    Trainer, checkpoint, rundir::CHECKPOINT, train,
+    Trainer, checkpoint, learner::differentiate, rundir::CHECKPOINT, train,
 };
 
 /// A small network for lines: two halvings, four channels.
@@ -174,20 +174,16 @@ impl Subject<'_> {
         let objectives = model.objectives(&batch.images, &draws)?;
         let groups = model.params().groups();
         for group in &groups {
-            let losses = objectives.losses.iter().filter(|loss| loss.group == *group).count();
+            let losses = objectives.losses.iter().filter(|(of, _)| of == group).count();
             if losses != 1 {
                 return self.broken(format!("group '{}' has {losses} losses, wanted 1", group.0));
             }
         }
-        for loss in objectives.losses {
-            if !groups.contains(&loss.group) {
-                return self.broken(format!(
-                    "there is a loss for group '{}', which has no parameters",
-                    loss.group.0
-                ));
+        for (of, loss) in objectives.losses {
+            if !groups.contains(&of) {
+                return self.broken(format!("there is a loss for group '{}', which has no parameters", of.0));
             }
-            let of = loss.group;
-            let grads = loss.gradients()?;
+            let grads = differentiate(loss)?;
             for param in model.params().params() {
                 if param.group != of && grads.get(param.var.as_tensor()).is_some() {
                     return self.broken(format!(

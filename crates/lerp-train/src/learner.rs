@@ -1,9 +1,9 @@
 //! A model with its optimisers and the joint classifier: one training step.
 
-use candle_core::{DType, Device, Module, Tensor, Var};
-use lerp_core::{Autoencoder, Backward, Build, Draws, Group, Loss, ParamStore, Variant};
+use candle_core::{DType, Device, Module, Tensor, Var, backprop::GradStore};
+use lerp_core::{Autoencoder, Build, Carry, Draws, Group, Loss, ParamStore, Variant};
 use lerp_data::{Batch, Dataset};
-use lerp_kernels::{Adam, At, Clock, Moments, adam_steps, mean_cross_entropy};
+use lerp_kernels::{Adam, At, Clock, Moments, adam_steps, gradients, mean_cross_entropy};
 use lerp_nn::Dense;
 
 use crate::{Cell, Error, Result};
@@ -49,7 +49,7 @@ pub struct Gradients {
     /// The gradient of each trained tensor, in order; none where its group's loss does not depend on it.
     pub grads: Vec<Option<Tensor>>,
     /// What the model's follow-up gets, as it was in its objectives.
-    pub carry: Vec<Tensor>,
+    pub carry: Carry,
 }
 
 impl Learner {
@@ -175,22 +175,19 @@ impl Learner {
         // Detached here too: the classifier never moves the encoder, whatever a variant returns.
         let classifier = match self.classify(&objectives.features.detach())? {
             None => None,
-            Some(logits) => {
-                let value = mean_cross_entropy(&logits, batch.labels()?)?;
-                Some(Loss { group: CLASSIFIER, value, backward: Backward::OfValue })
-            }
+            Some(logits) => Some((CLASSIFIER, Loss::from(mean_cross_entropy(&logits, batch.labels()?)?))),
         };
 
         let mut losses = Vec::new();
         let mut grads = vec![None; self.trained.len()];
-        for loss in objectives.losses.into_iter().chain(classifier) {
-            let (group, name) = (loss.group, format!("loss/{}", loss.group.0));
+        for (group, loss) in objectives.losses.into_iter().chain(classifier) {
+            let name = format!("loss/{}", group.0);
             if losses.iter().any(|(other, _)| *other == name) {
                 let problem = format!("states two losses for the group '{}'", group.0);
                 return Err(Error::NotConforming { variant: self.model.spec().variant.clone(), problem });
             }
-            losses.push((name, loss.value.detach()));
-            let mut store = loss.gradients()?;
+            losses.push((name, loss.value().detach()));
+            let mut store = differentiate(loss)?;
             for (trained, grad) in self.trained.iter().zip(&mut grads) {
                 if trained.group == group {
                     *grad = store.remove(trained.var.as_tensor());
@@ -233,5 +230,16 @@ impl Learner {
             clock.set(self.step)?;
         }
         Ok(clock)
+    }
+}
+
+/// The gradients of a loss.
+///
+/// # Errors
+/// If the tensor library fails.
+pub(crate) fn differentiate(loss: Loss) -> Result<GradStore> {
+    match loss {
+        Loss::Plain(root) | Loss::Surrogate { root, .. } => Ok(gradients(&root)?),
+        Loss::Differentiated { gradients, .. } => Ok(gradients),
     }
 }

@@ -12,7 +12,8 @@ mod codebook;
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, Model, Network, Objectives, ParamStore, Result, Spec, check_range,
+    AUTOENCODER, Autoencoder, Build, Carry, Draws, Model, Network, Objectives, ParamStore, Result, Spec,
+    check_range,
 };
 use lerp_nn::{Coder, Dense, mean_squared_error};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,11 @@ impl Default for Config {
         Self { beta: 10.0, codes: 1 << 14, vectors: 10, filter: 512, decay: 0.999, epsilon: 1e-5 }
     }
 }
+
+/// What a step carries to [`VqVae::after_step`]: its vectors `[n, D]` and the indices of their codes, `[n]`.
+pub const VECTORS: &str = "vectors";
+/// See [`VECTORS`].
+pub const INDICES: &str = "indices";
 
 /// The vector-quantised autoencoder.
 #[derive(Debug)]
@@ -152,15 +158,14 @@ impl Autoencoder for VqVae {
         let mse = mean_squared_error(&recon, x)?;
         let commitment = mean_squared_error(&quantised.vectors, &quantised.codes)?;
         let loss = (&mse + (&commitment * self.config.beta)?)?;
-        let mut objectives = Objectives::new(AUTOENCODER, loss, &output)?;
-        objectives.carry = vec![quantised.vectors.detach(), quantised.indices];
-        Ok(objectives.term("mse", &mse).term("commitment", &commitment))
+        Ok(Objectives::new(AUTOENCODER, loss, &output)?
+            .carry(VECTORS, &quantised.vectors)
+            .carry(INDICES, &quantised.indices)
+            .term("mse", &mse)
+            .term("commitment", &commitment))
     }
 
-    fn after_step(&self, carry: &[Tensor]) -> Result<()> {
-        match carry {
-            [vectors, indices] => self.codebook.follow(vectors, indices),
-            _ => Ok(()),
-        }
+    fn after_step(&self, carry: &Carry) -> Result<()> {
+        self.codebook.follow(carry.get(VECTORS)?, carry.get(INDICES)?)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use candle_core::{Device, Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, Of, ParamStore, Result, Spec,
+    AUTOENCODER, Autoencoder, Build, CRITIC, Carry, Draws, Model, Objectives, Of, ParamStore, Result, Spec,
 };
 use lerp_nn::{Coder, Dense, mean_squared_error};
 use lerp_train::conformance::check;
@@ -84,7 +84,7 @@ impl<const KIND: u8> Autoencoder for Own<KIND> {
         }
         Ok(Objectives::new(AUTOENCODER, loss, &z)?.loss(CRITIC, critic))
     }
-    fn after_step(&self, _: &[Tensor]) -> Result<()> {
+    fn after_step(&self, _: &Carry) -> Result<()> {
         if KIND == RARELY {
             self.seen.fetch_add(1, Relaxed);
         }
@@ -127,7 +127,7 @@ fn a_schedule_from_the_step_as_a_tensor_conforms() {
     let x = draws.uniform("x", (2, 8, 8, 1)).unwrap();
     let losses = |step: u64| {
         let losses = model.objectives(&x, &draws.at(step)).unwrap().losses;
-        losses.into_iter().map(|loss| loss.value.to_scalar::<f32>().unwrap()).collect::<Vec<_>>()
+        losses.iter().map(|(_, loss)| loss.value().to_scalar::<f32>().unwrap()).collect::<Vec<_>>()
     };
     let (fifth, later) = (losses(50), losses(101));
     assert!((fifth[0] / later[0] - 0.5).abs() < 1e-6, "half of the schedule: {fifth:?} {later:?}");

@@ -1,20 +1,19 @@
 //! The fused operations as candle sees them, with their gradients.
 #![allow(unsafe_code)]
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor};
-use lerp_core::leave;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    chain::{self, Saved, Step, Wanted, Weights},
+    chain::{self, Saved, Step, Wanted},
     grid::Grid,
     resize,
     scratch::filled_by,
     slice, with_values,
 };
-use crate::Link;
+use crate::{Link, tape};
 
 /// See [`crate::chain`].
 ///
@@ -30,91 +29,69 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
         shape = step.out();
         steps.push(step);
     }
-    // candle hands gradients to at most three arguments. So the parameters hang on a chain of empty operations of their
-    // own, which ends in an argument of the convolutions; those leave the gradients where these find them.
-    let left = Arc::new(Mutex::new(links.iter().map(|_| None).collect::<Vec<_>>()));
-    let mut hook = Tensor::zeros(1, x.dtype(), x.device())?;
-    let wanted: Vec<bool> = links.iter().map(trained).collect();
-    for (i, link) in links.iter().enumerate() {
-        if wanted[i] {
-            hook = hook.apply_op3(&link.weight, &link.bias, Claim { i, left: left.clone() })?;
+    // candle goes back through an operation if one of its arguments is trained. A trained parameter stands for all of them,
+    // whose gradients are left on the tape; those of parameters that are computed from variables are taken from there.
+    let all = || links.iter().flat_map(|link| [&link.weight, &link.bias]);
+    let mut hook = match all().find(|param| param.track_op()) {
+        Some(param) => param.clone(),
+        None => Tensor::zeros(1, x.dtype(), x.device())?,
+    };
+    if all().any(computed) {
+        hook = Tensor::zeros(1, x.dtype(), x.device())?;
+        for param in all().filter(|param| computed(param)) {
+            hook = hook.apply_op2(param, Computed)?;
         }
     }
-    let contiguous = |link: &Link| {
-        let (weight, bias) = (link.weight.detach().contiguous()?, link.bias.detach().contiguous()?);
-        Ok([weight, bias])
-    };
-    let params = links.iter().map(contiguous).collect::<Result<_>>()?;
+    let params = links.iter().map(|link| [link.weight.clone(), link.bias.clone()]).collect::<Vec<_>>();
+    let contiguous =
+        |[weight, bias]: &[Tensor; 2]| Ok([weight.detach().contiguous()?, bias.detach().contiguous()?]);
+    let values = params.iter().map(contiguous).collect::<Result<_>>()?;
+    let wanted: Vec<bool> = params.iter().map(|pair| pair.iter().any(Tensor::track_op)).collect();
     let back = x.track_op() || wanted.contains(&true);
-    let op = Chain { steps, params, wanted, back, saved: Mutex::new(None), left };
+    let op = Chain { steps, params, values, wanted, back, saved: OnceLock::new() };
     x.contiguous()?.apply_op2(&hook, op)
 }
 
-fn trained(link: &Link) -> bool {
-    link.weight.track_op() || link.bias.track_op()
+/// Whether a tensor is trained but no variable: computed from some. Its gradient must go on through candle.
+fn computed(param: &Tensor) -> bool {
+    param.track_op() && !param.is_variable()
 }
 
-/// Where the gradients of each link's parameters lie between the convolutions' way back and the parameters' own.
-type Left = Arc<Mutex<Vec<Option<Weights>>>>;
+/// Hangs a computed parameter on the first argument of a chain: candle comes here after the chain has left its gradient.
+struct Computed;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic elsewhere leaves behind is whole: values are put there at once.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Hangs the parameters of link `i` on the chain.
-struct Claim {
-    i: usize,
-    left: Left,
-}
-
-impl CustomOp3 for Claim {
+impl CustomOp2 for Computed {
     fn name(&self) -> &'static str {
-        "conv2d-parameters"
+        "conv2d-computed-parameter"
     }
 
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         Ok((CpuStorage::F32(vec![0.0]), Shape::from(1)))
     }
 
     fn bwd(
         &self,
         _: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
+        param: &Tensor,
         _: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some((dw, db)) = lock(&self.left)[self.i].take() else {
-            candle_core::bail!("the convolutions have left no gradients");
-        };
-        let of = |param: &Tensor, grad: Vec<f32>| {
-            let grad =
-                param.track_op().then(|| Tensor::from_vec(grad, param.shape(), &Device::Cpu)).transpose()?;
-            Ok::<_, candle_core::Error>(grad.and_then(|grad| leave(param, grad)))
-        };
-        Ok((Some(grad.clone()), of(weight, dw)?, of(bias, db)?))
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(grad.clone()), tape::take(param)?))
     }
 }
 
 /// Convolutions one after the other.
 struct Chain {
     steps: Vec<Step>,
+    /// Weight and bias of each as they were given, and their values, contiguous and constant.
     params: Vec<[Tensor; 2]>,
-    /// Whether the parameters of each are trained.
+    values: Vec<[Tensor; 2]>,
+    /// Whether one of the two is trained.
     wanted: Vec<bool>,
     /// Whether anything asks for a way back.
     back: bool,
-    saved: Mutex<Option<Arc<Saved>>>,
-    left: Left,
+    /// What going back needs, from the forward pass.
+    saved: OnceLock<Saved>,
 }
 
 impl CustomOp2 for Chain {
@@ -131,12 +108,14 @@ impl CustomOp2 for Chain {
     ) -> Result<(CpuStorage, Shape)> {
         let (batch, ..) = lx.shape().dims4()?;
         let x = slice(x, lx)?;
-        let params: Vec<&Tensor> = self.params.iter().flatten().collect();
+        let params: Vec<&Tensor> = self.values.iter().flatten().collect();
         let (out, saved) = with_values(&params, |values| {
             let params: Vec<_> = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
             Ok(chain::forward(&self.steps, batch, x, &params, self.back))
         })?;
-        *lock(&self.saved) = self.back.then(|| Arc::new(saved));
+        if self.back && self.saved.set(saved).is_err() {
+            candle_core::bail!("a chain of convolutions goes forward once");
+        }
         let [height, width, channels] = self.steps[self.steps.len() - 1].out();
         Ok((CpuStorage::F32(out), Shape::from((batch, height, width, channels))))
     }
@@ -149,19 +128,26 @@ impl CustomOp2 for Chain {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (grad, y) = (grad.contiguous()?, y.contiguous()?);
-        let Some(saved) = lock(&self.saved).clone() else {
+        let Some(saved) = self.saved.get() else {
             candle_core::bail!("the convolutions go back before they went forward");
         };
         let mut tensors = vec![&y, &grad];
-        tensors.extend(self.params.iter().map(|[weight, _]| weight));
+        tensors.extend(self.values.iter().map(|[weight, _]| weight));
         let wanted = Wanted { input: x.track_op(), params: &self.wanted };
-        let (dx, params) = with_values(&tensors, |values| {
+        let (dx, gradients) = with_values(&tensors, |values| {
             let ends = (values[0], values[1]);
-            Ok(chain::backward(&self.steps, x.dim(0)?, &saved, ends, &values[2..], &wanted))
+            Ok(chain::backward(&self.steps, x.dim(0)?, saved, ends, &values[2..], &wanted))
         })?;
-        *lock(&self.left) = params;
+        for (params, gradients) in self.params.iter().zip(gradients) {
+            let Some((weight, bias)) = gradients else { continue };
+            for (param, gradient) in params.iter().zip([weight, bias]) {
+                if param.track_op() {
+                    tape::leave(param, Tensor::from_vec(gradient, param.shape(), &Device::Cpu)?)?;
+                }
+            }
+        }
         let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), &Device::Cpu)).transpose()?;
-        Ok((dx, hook.track_op().then(|| hook.zeros_like()).transpose()?))
+        Ok((dx, computed(hook).then(|| hook.zeros_like()).transpose()?))
     }
 }
 

@@ -13,14 +13,13 @@ use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor,
     cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr},
 };
-use lerp_core::leave;
 
 use super::{
     address, blocks, computed,
     conv::{self, Plan},
     count, launch, memory, resize, tensor,
 };
-use crate::{Activation, Link};
+use crate::{Activation, Link, tape::leave};
 
 /// What stands between one convolution and the next, as the kernels name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -485,11 +484,8 @@ impl CustomOp2 for Chain {
         for (params, gradients) in self.params.iter().zip(gradients) {
             for (parameter, gradient) in params.iter().zip(gradients.into_iter().flatten()) {
                 let gradient = gradient.reshape(parameter.shape())?;
-                if parameter.track_op() && leave(parameter, gradient).is_some() {
-                    candle_core::bail!(
-                        "on CUDA the gradients of convolutions and dense layers come from lerp_core::gradients(&loss), not \
-                         from loss.backward()"
-                    );
+                if parameter.track_op() {
+                    leave(parameter, gradient)?;
                 }
             }
         }

@@ -124,7 +124,7 @@ impl Table {
     /// An operation forward, and forward and back; `flops` forward, of which going back takes twice as many.
     fn row(&self, name: &str, flops: f64, op: &dyn Fn() -> Result<Tensor>) -> Result<()> {
         let forward = time(FUSED, Form::Fused, &|| op().map(|_| ()))?;
-        let back = || Ok(lerp_core::gradients(&op()?).map(|_| ())?);
+        let back = || Ok(lerp_kernels::gradients(&op()?).map(|_| ())?);
         let both = time(FUSED, Form::Fused, &back)?;
         let composed = time(COMPOSED, Form::Composed, &back)?;
         say(&format!(

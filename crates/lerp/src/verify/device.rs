@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor, Var};
-use lerp_core::{Build, Draws, Hyper, ImageShape, Network, Variant, gradients};
+use lerp_core::{Build, Draws, Hyper, ImageShape, Network, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_kernels::{
-    Activation, Adam, At, Form, Link, Moments, adam_steps, chain, dense, generator, mean_cross_entropy,
-    mean_squared_error, with_form,
+    Activation, Adam, At, Form, Link, Moments, adam_steps, chain, dense, generator, gradients,
+    mean_cross_entropy, mean_squared_error, with_form,
 };
 use lerp_train::{Learner, Mode, Source, Trainer};
 

@@ -12,7 +12,7 @@ use lerp_denoising::Denoising;
 use lerp_dropout::Dropout;
 use lerp_train::Learner;
 use lerp_vae::Vae;
-use lerp_vqvae::VqVae;
+use lerp_vqvae::{INDICES, VqVae};
 use serde_json::json;
 
 use super::{
@@ -218,7 +218,8 @@ impl Case<'_> {
                 }
             }
         }
-        if let Some(codes) = gradients.carry.get(1).filter(|_| self.variant == "vqvae") {
+        if self.variant == "vqvae" {
+            let codes = gradients.carry.get(INDICES)?;
             let name = format!("vq_indices.step{step}");
             checker.tensor(self.file, &name, codes, "*_indices*, argmax, labels", Measure::Exact)?;
         }

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor, Var};
-use lerp_core::{Autoencoder, Build, ImageShape, Model, Network};
+use lerp_core::{Autoencoder, Build, Carry, ImageShape, Model, Network};
 use lerp_eval::classifier;
-use lerp_kernels::{Adam, adam_step, dense};
+use lerp_kernels::{Adam, adam_step, dense, gradients};
 use lerp_nn::mean_squared_error;
-use lerp_vqvae::{Config, VqVae};
+use lerp_vqvae::{Config, INDICES, VECTORS, VqVae};
 
 use super::{
     checker::{Checker, Measure},
@@ -25,7 +25,7 @@ pub fn classifier_and_adam(checker: &mut Checker, file: &File, device: &Device) 
         let logits = dense(&get("x")?.flatten_from(1)?, &weight, &bias)?;
         let labels = get("label")?.argmax(D::Minus1)?;
         let loss = classifier::loss(&logits, &labels, smoothing)?;
-        let grads = lerp_core::gradients(&loss)?;
+        let grads = gradients(&loss)?;
         let grad = |var: &Var| grads.get(var).map_or_else(|| var.zeros_like(), |g| Ok(g.clone()));
         for (name, ours) in [
             ("loss_per_example", classifier::per_example(&logits, &labels, smoothing)?),
@@ -121,7 +121,7 @@ pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device
         let bottleneck = model.discretise(&x)?;
         let quantised = bottleneck.quantised;
         let loss = (mean_squared_error(&quantised.vectors, &quantised.codes)? * beta)?;
-        let grads = lerp_core::gradients(&(bottleneck.output.sum_all()? + &loss)?)?;
+        let grads = gradients(&(bottleneck.output.sum_all()? + &loss)?)?;
         let grad = grads.get(&x).map_or_else(|| x.zeros_like(), |g| Ok(g.clone()))?;
         let name = |what: &str| format!("{what}.step{step}");
         let kind = "*_indices*, argmax, labels";
@@ -129,7 +129,8 @@ pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device
         checker.tensor(file, &name("dense"), &bottleneck.output, KIND, Measure::RelativeToLargest)?;
         checker.number(file, &name("loss"), numbers(&loss)?[0], KIND, Measure::RelativeToLargest)?;
         checker.tensor(file, &name("grad_x"), &grad, KIND, Measure::RelativeToLargest)?;
-        model.after_step(&[quantised.vectors.detach(), quantised.indices])?;
+        let carry = Carry::default().with(VECTORS, &quantised.vectors).with(INDICES, &quantised.indices);
+        model.after_step(&carry)?;
         for (ours, theirs) in
             [("vq.means", "means"), ("vq.ema_count", "ema_count"), ("vq.ema_means", "ema_means")]
         {
