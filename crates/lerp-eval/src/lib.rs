@@ -10,6 +10,7 @@
 //! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table;
 //!   [`wilson_interval`]: how far an accuracy may be trusted; [`welch_interval`] and [`paired_bootstrap`]: the difference of
 //!   two means.
+//! * [`quantity`]: what each of these numbers is called, in files and by people.
 //!
 //! This crate touches no file and holds no parameters.
 
@@ -23,6 +24,7 @@ pub mod interpolation;
 mod lines;
 mod minimise;
 pub mod probe;
+pub mod quantity;
 mod rows;
 mod stats;
 
@@ -31,4 +33,5 @@ pub use bank::{LineBank, Nearest};
 pub use compare::{Bootstrap, Sample, paired_bootstrap, student_quantile, welch_interval};
 pub use error::{Error, Result};
 pub use lines::LineMetrics;
+pub use quantity::{Better, Quantity, When, quantities};
 pub use stats::{final_count, final_value, mean_std, median, wilson_interval};

@@ -158,3 +158,22 @@ pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
     let sweeps = dirs.iter().map(|dir| Sweep::read(dir)).collect::<Result<Vec<_>>>()?;
     Ok((terminal::terminal(&sweeps, color), Outcome::of(&sweeps)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{figures, images::Kind, table::METRICS};
+
+    #[test]
+    fn every_cell_and_curve_is_measured_by_somebody() {
+        let measured: HashSet<&str> = lerp_eval::quantities().map(|quantity| &*quantity.key).collect();
+        let tables =
+            METRICS.iter().map(|metric| metric.of).chain(Kind::ALL.into_iter().flat_map(Kind::metrics));
+        let shown: Vec<&str> = tables.chain(figures::drawn()).map(|quantity| &*quantity.key).collect();
+        assert!(shown.len() > 20, "{shown:?}");
+        for key in shown {
+            assert!(measured.contains(key), "nobody measures {key}");
+        }
+    }
+}

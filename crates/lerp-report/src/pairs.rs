@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lerp_eval::{Bootstrap, paired_bootstrap};
+use lerp_eval::{Better, Bootstrap, Quantity, paired_bootstrap};
 use polars::prelude::DataType;
 
 use crate::{frame::Value, sheet::Entry, summary::Group, text::fixed};
@@ -37,19 +37,19 @@ pub struct Standings<'a> {
 }
 
 impl<'a> Standings<'a> {
-    /// Of `groups`; with `lower`, low values are good.
-    pub fn new(groups: &[&'a Group], metric: &str, lower: bool) -> Self {
+    /// Of `groups`.
+    pub fn new(groups: &[&'a Group], metric: &Quantity) -> Self {
         let mut best: Option<(f64, &Group)> = None;
         for group in groups {
             if let Some(mean) = group.estimate(metric).mean()
-                && best.is_none_or(|(known, _)| if lower { mean < known } else { mean > known })
+                && best.is_none_or(|(known, _)| metric.better.prefers(mean, known))
             {
                 best = Some((mean, group));
             }
         }
         let best = best.map(|(_, group)| group);
         let standing =
-            |group: &&'a Group| (*group, best.map_or(Standing::Unknown, |b| beside(group, b, metric, lower)));
+            |group: &&'a Group| (*group, best.map_or(Standing::Unknown, |b| beside(group, b, metric)));
         let places = groups.iter().enumerate().map(|(place, group)| (std::ptr::from_ref(*group), place));
         Self { best, all: groups.iter().map(standing).collect(), places: places.collect() }
     }
@@ -108,7 +108,7 @@ pub const COLUMNS: [(&str, DataType); 6] = [
     ("common_seeds", DataType::Int64),
 ];
 
-fn beside(group: &Group, best: &Group, metric: &str, lower: bool) -> Standing {
+fn beside(group: &Group, best: &Group, metric: &Quantity) -> Standing {
     if std::ptr::eq(group, best) {
         return Standing::Best;
     }
@@ -117,14 +117,14 @@ fn beside(group: &Group, best: &Group, metric: &str, lower: bool) -> Standing {
     }
     let values = |group: &Group| -> BTreeMap<u64, f64> {
         let of_run = |seed, value: Option<f64>| value.filter(|v| v.is_finite()).map(|value| (seed, value));
-        group.done().filter_map(|l| of_run(l.run.record.cell.seed, l.final_value(metric))).collect()
+        group.done().filter_map(|l| of_run(l.run.record.cell.seed, l.final_value(&metric.key))).collect()
     };
     let (ours, theirs) = (values(group), values(best));
     let differences: Vec<f64> =
         ours.iter().filter_map(|(seed, value)| Some(value - theirs.get(seed)?)).collect();
     let seeds = differences.len();
     paired_bootstrap(&differences).map_or(Standing::Few(seeds), |difference| {
-        let better = if lower { difference.below } else { 1.0 - difference.below };
+        let better = if metric.better == Better::Lower { difference.below } else { 1.0 - difference.below };
         Standing::Beside { difference, better, seeds }
     })
 }

@@ -2,6 +2,10 @@
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
+use lerp_eval::{
+    Quantity,
+    quantity::{MEAN_DISTANCE, MEAN_SMOOTHNESS},
+};
 use serde::Deserialize;
 
 use crate::set::bare;
@@ -88,15 +92,13 @@ pub fn published() -> &'static Published {
 }
 
 impl Published {
-    /// The number for `metric` (`mean_distance` in 10⁻³, `mean_smoothness`) of `variant` on lines.
-    pub fn lines(&self, metric: &str, variant: &str) -> Option<Number> {
-        let values = match metric {
-            "mean_distance" => &self.lines.mean_distance,
-            "mean_smoothness" => &self.lines.mean_smoothness,
-            _ => return None,
-        };
+    /// The number for `metric` (a mean distance in 10⁻³, or a mean smoothness) of `variant` on lines.
+    pub fn lines(&self, metric: &Quantity, variant: &str) -> Option<Number> {
+        let all =
+            [(&MEAN_DISTANCE, &self.lines.mean_distance), (&MEAN_SMOOTHNESS, &self.lines.mean_smoothness)];
+        let (_, values) = all.into_iter().find(|(of, _)| *of == metric)?;
         let mean_checked =
-            self.lines.checked.get(metric).is_some_and(|names| names.iter().any(|n| n == variant));
+            self.lines.checked.get(metric.name()).is_some_and(|names| names.iter().any(|n| n == variant));
         values.get(variant).map(|&[mean, std]| Number { mean, std: Some(std), mean_checked })
     }
 
@@ -130,28 +132,28 @@ mod tests {
         let published = published();
         assert_eq!(published.order.len(), 7);
         for variant in &published.order {
-            assert!(published.lines("mean_distance", variant).is_some());
-            assert!(published.lines("mean_smoothness", variant).is_some());
+            assert!(published.lines(&MEAN_DISTANCE, variant).is_some());
+            assert!(published.lines(&MEAN_SMOOTHNESS, variant).is_some());
         }
         assert_eq!(
-            published.lines("mean_distance", "vae"),
+            published.lines(&MEAN_DISTANCE, "vae"),
             Some(Number { mean: 1.21, std: Some(0.17), mean_checked: false })
         );
         assert_eq!(
-            published.lines("mean_distance", "acai"),
+            published.lines(&MEAN_DISTANCE, "acai"),
             Some(Number { mean: 0.24, std: Some(0.01), mean_checked: true })
         );
         assert_eq!(
-            published.lines("mean_smoothness", "vqvae"),
+            published.lines(&MEAN_SMOOTHNESS, "vqvae"),
             Some(Number { mean: 0.77, std: Some(0.02), mean_checked: false })
         );
-        let checked = |metric: &str| {
+        let checked = |metric: &Quantity| {
             let of = |v: &&String| published.lines(metric, v).is_some_and(|n| n.mean_checked);
             published.order.iter().filter(of).cloned().collect::<Vec<_>>()
         };
-        assert_eq!(checked("mean_distance"), ["baseline", "acai"]);
-        assert!(checked("mean_smoothness").is_empty());
-        assert_eq!(published.lines("mean_distance", "mine"), None);
+        assert_eq!(checked(&MEAN_DISTANCE), ["baseline", "acai"]);
+        assert!(checked(&MEAN_SMOOTHNESS).is_empty());
+        assert_eq!(published.lines(&MEAN_DISTANCE, "mine"), None);
     }
     #[test]
     fn image_sets_are_there() {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use lerp_eval::mean_std;
+use lerp_eval::{Quantity, mean_std};
 use lerp_files::printable;
 use lerp_train::{Cell, Run, State};
 use polars::prelude::{Column, DataFrame, ParquetWriter, PolarsResult};
@@ -204,13 +204,13 @@ impl Group {
     }
 
     /// Whether any run has ever measured a metric.
-    pub fn has(&self, metric: &str) -> bool {
-        self.runs.iter().any(|loaded| loaded.find(metric).is_some())
+    pub fn has(&self, metric: &Quantity) -> bool {
+        self.runs.iter().any(|loaded| loaded.find(&metric.key).is_some())
     }
 
     /// A metric over the finished runs; those in which it is undefined are left out.
-    pub fn estimate(&self, metric: &str) -> Estimate {
-        let finals: Vec<f64> = self.done().filter_map(|loaded| loaded.final_value(metric)).collect();
+    pub fn estimate(&self, metric: &Quantity) -> Estimate {
+        let finals: Vec<f64> = self.done().filter_map(|loaded| loaded.final_value(&metric.key)).collect();
         let known: Vec<f64> = finals.iter().copied().filter(|v| v.is_finite()).collect();
         match (finals.is_empty(), known.is_empty()) {
             (true, _) => Estimate::Missing,

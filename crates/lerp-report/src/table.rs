@@ -1,5 +1,12 @@
 //! Table 1: what its cells, caption and notes say; `formats`, `page` and `terminal` set it.
 
+use lerp_eval::{
+    Better, Quantity,
+    quantity::{
+        CLASSIFIER_ACCURACY, DETOUR, MEAN_DISTANCE, MEAN_SMOOTHNESS, MEAN_SMOOTHNESS_VALID,
+        RECONSTRUCTION_MSE, VALID_FRACTION,
+    },
+};
 use polars::prelude::DataType;
 
 use crate::{
@@ -16,10 +23,8 @@ use crate::{
 
 /// A metric of the table.
 pub struct Metric {
-    /// Name behind `eval/` in a run's metrics.
-    pub name: &'static str,
-    /// Heading of its column.
-    pub heading: &'static str,
+    /// What it measures.
+    pub of: &'static Quantity,
     /// What a value is multiplied by.
     pub factor: f64,
     /// Decimals printed.
@@ -31,37 +36,37 @@ pub struct Metric {
 }
 
 /// All metrics, in the order of columns.
-pub const METRICS: [Metric; 7] = [
-    metric("mean_distance", "Mean distance ×10⁻³", 1e3, 2, true, true),
-    metric("mean_smoothness", "Mean smoothness", 1.0, 2, true, true),
-    metric("detour", "Detour", 1.0, 2, false, true),
-    metric("reconstruction_mse", "Reconstruction MSE", 1.0, 4, false, true),
-    metric("mean_smoothness_valid", "Smoothness, valid only", 1.0, 2, false, false),
-    metric("valid_fraction", "Valid fraction", 1.0, 2, false, false),
-    metric("classifier_accuracy", "Classifier accuracy", 1.0, 3, false, false),
+pub static METRICS: [Metric; 7] = [
+    metric(&MEAN_DISTANCE, 1e3, 2, true, true),
+    metric(&MEAN_SMOOTHNESS, 1.0, 2, true, true),
+    metric(&DETOUR, 1.0, 2, false, true),
+    metric(&RECONSTRUCTION_MSE, 1.0, 4, false, true),
+    metric(&MEAN_SMOOTHNESS_VALID, 1.0, 2, false, false),
+    metric(&VALID_FRACTION, 1.0, 2, false, false),
+    metric(&CLASSIFIER_ACCURACY, 1.0, 3, false, false),
 ];
 
 impl Metric {
-    /// Name in a run's metrics.
-    pub fn key(&self) -> String {
-        format!("eval/{}", self.name)
+    /// Heading of its column.
+    pub fn heading(&self) -> String {
+        let unit = if self.factor > 1.0 { " ×10⁻³" } else { "" };
+        format!("{}{unit}", self.of.title)
     }
 
     /// Its heading where room is short.
     pub fn short(&self) -> String {
-        self.heading.replacen("Mean d", "D", 1).replacen("Mean s", "S", 1)
+        self.heading().replacen("Mean d", "D", 1).replacen("Mean s", "S", 1)
     }
 }
 
 const fn metric(
-    name: &'static str,
-    heading: &'static str,
+    of: &'static Quantity,
     factor: f64,
     decimals: usize,
     published: bool,
     column: bool,
 ) -> Metric {
-    Metric { name, heading, factor, decimals, published, column }
+    Metric { of, factor, decimals, published, column }
 }
 
 /// Mean distance of an all-black image: a model beyond five sixths of it draws nothing yet.
@@ -72,7 +77,7 @@ pub struct Table<'a> {
     /// The rows: sweep and configuration.
     pub groups: Vec<(&'a Sweep, &'a Group)>,
     /// How they stand to the best, by metric that the paper has.
-    standings: Vec<(&'static str, Standings<'a>)>,
+    standings: Vec<(&'static Quantity, Standings<'a>)>,
     /// The lowest mean of each metric.
     lowest: Vec<f64>,
 }
@@ -84,9 +89,9 @@ impl<'a> Table<'a> {
         let groups: Vec<(&Sweep, &Group)> = groups.collect();
         let all: Vec<&Group> = groups.iter().map(|(_, group)| *group).collect();
         let standings = METRICS.iter().filter(|metric| metric.published);
-        let standings = standings.map(|metric| (metric.name, Standings::new(&all, &metric.key(), true)));
+        let standings = standings.map(|metric| (metric.of, Standings::new(&all, metric.of)));
         let lowest = METRICS.iter().map(|metric| {
-            let means = all.iter().filter_map(|group| group.estimate(&metric.key()).mean());
+            let means = all.iter().filter_map(|group| group.estimate(metric.of).mean());
             means.fold(f64::INFINITY, f64::min)
         });
         Self { standings: standings.collect(), lowest: lowest.collect(), groups }
@@ -94,20 +99,20 @@ impl<'a> Table<'a> {
 
     /// The lowest mean of a metric.
     fn lowest(&self, metric: &Metric) -> f64 {
-        let place = METRICS.iter().position(|known| known.name == metric.name);
+        let place = METRICS.iter().position(|known| known.of == metric.of);
         place.map_or(f64::INFINITY, |place| self.lowest[place])
     }
 
     /// How rows stand to the best in a metric that the paper has.
     pub fn standings(&self, metric: &Metric) -> Option<&Standings<'a>> {
-        self.standings.iter().find(|(name, _)| *name == metric.name).map(|(_, standings)| standings)
+        self.standings.iter().find(|(of, _)| *of == metric.of).map(|(_, standings)| standings)
     }
 
     /// Headings of all columns.
     pub fn headings() -> Vec<String> {
         let mut headings = vec!["Variant".to_owned()];
         for metric in METRICS.iter().filter(|m| m.column) {
-            headings.push(metric.heading.into());
+            headings.push(metric.heading());
             if metric.published {
                 headings.extend(["paper".into(), "vs paper".into()]);
             }
@@ -135,7 +140,7 @@ impl<'a> Table<'a> {
     /// The value of a metric. Equal printed values are equally good; the only row is not the best of anything.
     pub fn entry(&self, group: &Group, metric: &Metric) -> Entry {
         let value = |v: f64| fixed(v * metric.factor, metric.decimals);
-        let estimate = group.estimate(&metric.key());
+        let estimate = group.estimate(metric.of);
         let mut text = match estimate {
             Estimate::Missing => "–".into(),
             Estimate::Undefined => "undefined".into(),
@@ -154,7 +159,7 @@ impl<'a> Table<'a> {
 
     /// Whether a number is marked as one that may be as good as the best.
     fn has_near(&self) -> bool {
-        let near = |(_, all): &(&str, Standings)| self.groups.iter().any(|(_, g)| all.of(g).undecided());
+        let near = |(_, all): &(&Quantity, Standings)| self.groups.iter().any(|(_, g)| all.of(g).undecided());
         self.standings.iter().any(near)
     }
 
@@ -204,19 +209,20 @@ impl<'a> Table<'a> {
 
 /// The paper's number beside ours.
 pub fn paper(group: &Group, metric: &Metric) -> Entry {
-    let number = published().lines(metric.name, &group.cell().variant);
+    let number = published().lines(metric.of, &group.cell().variant);
     Entry::paper(number.map_or("–".into(), |number| number.text(false)), number.map(|number| number.mean))
 }
 
 /// How a number stands to the paper's, if both are there.
 pub fn verdict(group: &Group, metric: &Metric) -> Option<Verdict> {
-    let paper = published().lines(metric.name, &group.cell().variant)?;
+    let paper = published().lines(metric.of, &group.cell().variant)?;
     let mut differences = Selection { groups: vec![group] }.differences();
-    if metric.name != "mean_distance" && draws_black(group) {
+    if *metric.of != MEAN_DISTANCE && draws_black(group) {
         differences.push("images hardly better than black ones".into());
     }
-    let ours = group.estimate(&metric.key());
-    Question { ours, paper, factor: metric.factor, lower: true, differences: &differences }.verdict()
+    let ours = group.estimate(metric.of);
+    Question { ours, paper, factor: metric.factor, better: Better::Lower, differences: &differences }
+        .verdict()
 }
 
 /// How many seeds are in the numbers of a row.
@@ -344,19 +350,19 @@ impl Table<'_> {
         for (_, group) in &self.groups {
             let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
             for metric in &METRICS {
-                let (mean, std, seeds) = group.estimate(&metric.key()).values();
+                let (mean, std, seeds) = group.estimate(metric.of).values();
                 let cell = group.cell();
                 let mut row: Vec<(&str, Value)> = vec![
                     ("variant", cell.variant.clone().into()),
                     ("label", group.label.clone().into()),
-                    ("metric", metric.name.into()),
+                    ("metric", metric.of.name().into()),
                     ("mean", mean),
                     ("std", std),
                     ("seeds", seeds.into()),
                     ("samples", cell.samples.into()),
                     ("learning_rate", cell.learning_rate.into()),
                 ];
-                let paper = published().lines(metric.name, &cell.variant);
+                let paper = published().lines(metric.of, &cell.variant);
                 row.extend(verdict::values(paper, metric.factor, verdict(group, metric)));
                 row.extend(self.standings(metric).map(|all| all.values(group)).unwrap_or_default());
                 frame.push(row, Some(&provenance));
@@ -368,7 +374,7 @@ impl Table<'_> {
 
 /// Whether the images of a row are hardly better than black ones.
 fn draws_black(group: &Group) -> bool {
-    group.estimate("eval/mean_distance").mean().is_some_and(|mean| mean > BLACK / 1.2)
+    group.estimate(&MEAN_DISTANCE).mean().is_some_and(|mean| mean > BLACK / 1.2)
 }
 
 /// What a reader of a row must know to not be misled by it.
@@ -376,18 +382,18 @@ fn group_notes(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();
     let (label, done) = (&group.label, group.done().count());
     for metric in METRICS.iter().filter(|m| m.column) {
-        if let Estimate::Known { n, .. } = group.estimate(&metric.key())
+        if let Estimate::Known { n, .. } = group.estimate(metric.of)
             && n < done
         {
             let left = count(done - n, "run");
-            notes.push(format!("{label}: {} is undefined in {left} and over {n} only.", metric.heading));
+            notes.push(format!("{label}: {} is undefined in {left} and over {n} only.", metric.heading()));
         }
     }
     if draws_black(group) {
         return notes;
     }
     if let (Some(part), Some(valid)) =
-        (group.estimate("eval/valid_fraction").mean(), group.estimate("eval/mean_smoothness_valid").mean())
+        (group.estimate(&VALID_FRACTION).mean(), group.estimate(&MEAN_SMOOTHNESS_VALID).mean())
         && part < 0.95
     {
         notes.push(format!(

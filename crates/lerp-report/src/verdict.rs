@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use lerp_eval::{Sample, welch_interval};
+use lerp_eval::{Better, Sample, welch_interval};
 use polars::prelude::DataType;
 use serde::Serialize;
 
@@ -89,8 +89,8 @@ pub struct Question<'a> {
     pub paper: Number,
     /// What our values are multiplied by to be in the paper's unit.
     pub factor: f64,
-    /// Whether a lower number is better.
-    pub lower: bool,
+    /// Which numbers are good.
+    pub better: Better,
     /// How our conditions differ from the paper's.
     pub differences: &'a [String],
 }
@@ -127,7 +127,7 @@ impl Question<'_> {
         let rounding = 0.005;
         let relation = match (low > rounding, high < -rounding) {
             (false, false) => Relation::Same,
-            (above, _) if above == self.lower => Relation::Worse,
+            (above, _) if above == (self.better == Better::Lower) => Relation::Worse,
             _ => Relation::Better,
         };
         verdict(
@@ -234,37 +234,37 @@ mod tests {
     fn ask(
         ours: Estimate,
         paper: (f64, Option<f64>),
-        lower: bool,
+        better: Better,
         differences: &[String],
     ) -> Option<Relation> {
         let paper = Number { mean: paper.0, std: paper.1, mean_checked: true };
-        Question { ours, paper, factor: 1e3, lower, differences }.verdict().map(|v| v.relation)
+        Question { ours, paper, factor: 1e3, better, differences }.verdict().map(|v| v.relation)
     }
 
     #[test]
     fn verdicts() {
         let known = |mean: f64, std: f64, n| Estimate::Known { mean: mean * 1e-3, std: std * 1e-3, n };
         let acai = (0.24, Some(0.01));
-        for (ours, paper, lower, wanted) in [
+        for (ours, paper, better, wanted) in [
             // One seed: within 2.776 * 0.01118 * sqrt(1.2) = 0.034 of the paper's mean, plus half of its last digit.
-            (known(0.27, 0.0, 1), acai, true, Some(Relation::Same)),
-            (known(0.285, 0.0, 1), acai, true, Some(Relation::Worse)),
-            (known(0.20, 0.0, 1), acai, true, Some(Relation::Better)),
-            (known(0.20, 0.0, 1), acai, false, Some(Relation::Worse)),
+            (known(0.27, 0.0, 1), acai, Better::Lower, Some(Relation::Same)),
+            (known(0.285, 0.0, 1), acai, Better::Lower, Some(Relation::Worse)),
+            (known(0.20, 0.0, 1), acai, Better::Lower, Some(Relation::Better)),
+            (known(0.20, 0.0, 1), acai, Better::Higher, Some(Relation::Worse)),
             // Five seeds tell more.
-            (known(0.27, 0.01, 5), acai, true, Some(Relation::Worse)),
-            (known(0.25, 0.01, 5), acai, true, Some(Relation::Same)),
+            (known(0.27, 0.01, 5), acai, Better::Lower, Some(Relation::Worse)),
+            (known(0.25, 0.01, 5), acai, Better::Lower, Some(Relation::Same)),
             // The paper's Table 3 has one run.
-            (known(94.0, 0.1, 2), (90.0, None), false, Some(Relation::Better)),
-            (known(94.0, 4.0, 2), (90.0, None), false, Some(Relation::Same)),
-            (known(94.0, 0.0, 1), (90.0, None), false, Some(Relation::Spreadless)),
-            (Estimate::Undefined, acai, true, Some(Relation::Incomparable)),
-            (Estimate::Missing, acai, true, None),
+            (known(94.0, 0.1, 2), (90.0, None), Better::Higher, Some(Relation::Better)),
+            (known(94.0, 4.0, 2), (90.0, None), Better::Higher, Some(Relation::Same)),
+            (known(94.0, 0.0, 1), (90.0, None), Better::Higher, Some(Relation::Spreadless)),
+            (Estimate::Undefined, acai, Better::Lower, Some(Relation::Incomparable)),
+            (Estimate::Missing, acai, Better::Lower, None),
         ] {
-            assert_eq!(ask(ours, paper, lower, &[]), wanted, "{ours:?} {paper:?}");
+            assert_eq!(ask(ours, paper, better, &[]), wanted, "{ours:?} {paper:?}");
         }
         let other = ["another learning rate".to_owned()];
-        assert_eq!(ask(known(0.2, 0.0, 1), acai, true, &other), Some(Relation::Incomparable));
+        assert_eq!(ask(known(0.2, 0.0, 1), acai, Better::Lower, &other), Some(Relation::Incomparable));
     }
 
     #[test]

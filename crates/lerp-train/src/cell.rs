@@ -184,6 +184,23 @@ pub struct Provenance {
     pub command: String,
 }
 
+impl Provenance {
+    /// Of a run on one thread of a CPU about which nothing more is known: one that is thrown away.
+    pub fn unknown() -> Self {
+        Self {
+            version: String::new(),
+            git: String::new(),
+            device: "cpu".into(),
+            threads: 1,
+            candle: String::new(),
+            data: None,
+            images: None,
+            started: String::new(),
+            command: String::new(),
+        }
+    }
+}
+
 /// `run.toml`: configuration and provenance of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -330,18 +347,7 @@ mod tests {
     }
 
     fn record(precision: Precision, device: &str) -> RunRecord {
-        let text = String::new;
-        let provenance = Provenance {
-            version: text(),
-            git: text(),
-            device: device.into(),
-            threads: 1,
-            candle: text(),
-            data: None,
-            images: None,
-            started: text(),
-            command: text(),
-        };
+        let provenance = Provenance { device: device.into(), ..Provenance::unknown() };
         RunRecord::new(cell(precision), "ACAI", provenance)
     }
 

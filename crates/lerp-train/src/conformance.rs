@@ -366,18 +366,7 @@ impl Subject<'_> {
         let cell = self.cell(5, 5 * BATCH as u64);
         let run = |name: &str, stop_after: u64| -> Result<Vec<u8>> {
             let stop = AtomicBool::new(false);
-            let provenance = Provenance {
-                version: String::new(),
-                git: String::new(),
-                device: String::new(),
-                threads: 0,
-                candle: String::new(),
-                data: None,
-                images: None,
-                started: String::new(),
-                command: String::new(),
-            };
-            let record = RunRecord::new(cell.clone(), self.variant.title(), provenance);
+            let record = RunRecord::new(cell.clone(), self.variant.title(), Provenance::unknown());
             make_folder(&dir.join(name))?;
             let dir = dir.join(name).join(&record.id);
             let stopping =

@@ -3,14 +3,15 @@
 use candle_core::Tensor;
 use lerp_core::{Draws, scalar};
 use lerp_data::{Dataset, Part};
-use lerp_eval::{LineBank, classifier};
+use lerp_eval::{
+    LineBank, classifier,
+    quantity::{ON_LINES, ON_TEST_IMAGES},
+};
 
 use crate::{Learner, Paths, Result, Run, Strips, digests::RunFiles, paths::Between, samples};
 
 /// Pairs of lines that an evaluation interpolates between.
 pub const EVALUATED_PAIRS: usize = 256;
-/// Images of one interpolation, both ends included.
-pub const POSITIONS: usize = 16;
 /// Images that go through the model at a time.
 pub(crate) const CHUNK: usize = 256;
 
@@ -71,10 +72,9 @@ pub fn evaluate(
         None => (Vec::new(), Paths::of_images(learner, dataset, &draws.scope("paths"))?),
     };
     values.extend(test_metrics(learner, dataset, test_samples, &draws.scope("test"))?);
-    let values = values.into_iter().map(|(name, value)| (name.to_owned(), value));
-    let named = values.chain(paths.critic_metrics()).map(|(name, value)| (format!("eval/{name}"), value));
+    values.extend(paths.critic_metrics());
     Ok(Evaluation {
-        metrics: named.collect(),
+        metrics: values,
         strips: Strips::make(learner, dataset, &draws.scope("figure"))?,
         samples: samples::make(learner, &draws.scope("samples"))?,
         paths,
@@ -87,7 +87,7 @@ fn between_lines(
     dataset: &dyn Dataset,
     bank: &LineBank,
     draws: &Draws,
-) -> Result<(Vec<(&'static str, f64)>, Paths)> {
+) -> Result<(Vec<(String, f64)>, Paths)> {
     let model = learner.model();
     let lines = dataset.test_batch(2 * EVALUATED_PAIRS, draws)?.images;
     let latents = model.encode(&lines, draws)?.detach();
@@ -95,13 +95,14 @@ fn between_lines(
         (latents.narrow(0, 0, EVALUATED_PAIRS)?, latents.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?);
     let between = Between::new(model, &left, &right)?;
     let metrics = bank.evaluate(&between.images()?)?;
-    let values = vec![
-        ("mean_distance", metrics.mean_distance()),
-        ("mean_smoothness", metrics.mean_smoothness()),
-        ("mean_smoothness_valid", metrics.mean_smoothness_valid()),
-        ("detour", metrics.mean_detour()),
-        ("valid_fraction", metrics.valid_fraction()),
+    let values = [
+        metrics.mean_distance(),
+        metrics.mean_smoothness(),
+        metrics.mean_smoothness_valid(),
+        metrics.mean_detour(),
+        metrics.valid_fraction(),
     ];
+    let values = ON_LINES.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect();
     Ok((values, Paths::of_lines(model, &between, &metrics)?))
 }
 
@@ -111,7 +112,7 @@ fn test_metrics(
     dataset: &dyn Dataset,
     samples: usize,
     draws: &Draws,
-) -> Result<Vec<(&'static str, f64)>> {
+) -> Result<Vec<(String, f64)>> {
     let model = learner.model();
     let count = dataset.count(Part::Test)?;
     let samples = count.map_or(samples, |count| count.min(samples));
@@ -132,12 +133,10 @@ fn test_metrics(
         }
     }
     let mean = |sum: f64| sum / samples as f64;
-    let mut values = vec![("reconstruction_mse", mean(error))];
-    if learner.classifies() {
-        values.push(("classifier_accuracy", mean(correct)));
-    }
-    if count.is_some() {
-        values.push(("test_images", samples as f64));
-    }
-    Ok(values)
+    let values = [
+        Some(mean(error)),
+        learner.classifies().then(|| mean(correct)),
+        count.is_some().then_some(samples as f64),
+    ];
+    Ok(ON_TEST_IMAGES.into_iter().zip(values).filter_map(|(of, value)| Some(of.keyed(value?))).collect())
 }

@@ -32,12 +32,12 @@ mod worth;
 
 pub use cell::{Cell, MOST_RESTARTS, Provenance, RunRecord, State, Status};
 pub use error::{Error, Result};
-pub use evaluate::{EVALUATED_PAIRS, Evaluation, POSITIONS, evaluate};
+pub use evaluate::{EVALUATED_PAIRS, Evaluation, evaluate};
 pub use learner::{Gradients, Learner};
 pub use live::{Live, Phase};
 pub use measure::measure;
 pub use metrics::{Metrics, Row};
-pub use paths::{Paths, Profile};
+pub use paths::{POSITIONS, Paths, Profile};
 pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
 pub use strips::{FIGURE_3_ANGLES, Strips};
 pub use train::{Outcome, Progress, mark_failed, train};

@@ -112,13 +112,7 @@ mod tests {
     fn metrics_come_back_and_damage_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.parquet");
-        let row = |step, value| Row {
-            step,
-            samples: step * 64,
-            metric: "eval/mean_distance".into(),
-            value,
-            wall_s: 1.5,
-        };
+        let row = |step, value| Row { step, samples: step * 64, metric: "eval/a".into(), value, wall_s: 1.5 };
         let metrics = Metrics(vec![row(1, 0.5), row(2, f64::INFINITY)]);
         std::fs::write(&path, metrics.parquet().unwrap()).unwrap();
         assert_eq!(Metrics::read(&path).unwrap(), metrics);

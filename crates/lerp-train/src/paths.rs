@@ -5,14 +5,18 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Autoencoder, Draws};
 use lerp_data::{Dataset, Part};
-use lerp_eval::LineMetrics;
+use lerp_eval::{
+    LineMetrics,
+    quantity::{CRITIC_ALPHA, OF_CRITIC},
+};
 
 use crate::{
     Learner, Result,
-    evaluate::POSITIONS,
     rundir::{PATHS, Tensors, pack},
 };
 
+/// Images of one interpolation, both ends included.
+pub const POSITIONS: usize = 16;
 /// Pairs of test images, where they are no lines.
 const IMAGE_PAIRS: usize = 64;
 /// Pairs for whose images a critic is asked: all that lines have would make an evaluation half as long again.
@@ -133,18 +137,16 @@ impl Paths {
         Ok(Self { norm, distance: None, angle: None, critic })
     }
 
-    /// What a critic's estimates are worth, by metric name: their mean for every true value, and their mean error.
+    /// What a critic's estimates are worth, by key: their mean for every true value, and their mean error.
     pub(crate) fn critic_metrics(&self) -> Vec<(String, f64)> {
         let Some(critic) = &self.critic else { return Vec::new() };
         let at = |i: usize| critic.iter().map(move |row| f64::from(row[i]));
         let truth = |i: usize| i.min(POSITIONS - 1 - i) as f64 / (POSITIONS - 1) as f64;
         let pairs = critic.len() as f64;
         let mean = |i: usize| at(i).chain(at(POSITIONS - 1 - i)).sum::<f64>() / (2.0 * pairs);
-        let mut metrics: Vec<(String, f64)> =
-            (0..POSITIONS / 2).map(|i| (format!("critic_alpha_{i}"), mean(i))).collect();
         let error: f64 = (0..POSITIONS).map(|i| at(i).map(|v| (v - truth(i)).abs()).sum::<f64>()).sum();
-        metrics.push(("critic_error".into(), error / (POSITIONS as f64 * pairs)));
-        metrics
+        let values = (0..CRITIC_ALPHA.len()).map(mean).chain([error / (POSITIONS as f64 * pairs)]);
+        OF_CRITIC.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect()
     }
 
     /// The file `paths.safetensors`, with its name.
@@ -202,6 +204,8 @@ fn ends(dataset: &dyn Dataset, draws: &Draws) -> Result<[Tensor; 2]> {
 
 #[cfg(test)]
 mod tests {
+    use lerp_eval::quantity::CRITIC_ERROR;
+
     use super::*;
 
     fn paths(critic: Option<Profile>) -> Paths {
@@ -219,10 +223,10 @@ mod tests {
         let metrics = paths(Some(vec![truth, high])).critic_metrics();
         assert_eq!(metrics.len(), 9);
         for (i, (name, value)) in metrics[..8].iter().enumerate() {
-            assert_eq!(*name, format!("critic_alpha_{i}"));
+            assert_eq!(*name, CRITIC_ALPHA[i].key);
             assert!((value - (i as f64 / 15.0 + 0.025)).abs() < 1e-6, "{name} {value}");
         }
-        assert!(metrics[8].0 == "critic_error" && (metrics[8].1 - 0.025).abs() < 1e-6, "{:?}", metrics[8]);
+        assert!(metrics[8].0 == CRITIC_ERROR.key && (metrics[8].1 - 0.025).abs() < 1e-6, "{:?}", metrics[8]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use candle_core::Device;
 use lerp_core::{Draws, Variant};
 use lerp_data::Dataset;
-use lerp_eval::LineBank;
+use lerp_eval::{LineBank, quantity::PROBE_ACCURACY};
 use lerp_files::{make_folder, remove_leftovers};
 use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
@@ -375,7 +375,7 @@ impl<'a> Session<'a> {
     /// Measures once, at the end of the run, what the latents of labelled images are worth; whether it was not stopped.
     fn finish(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<bool> {
         let Some(restarts) = self.cell.cluster_restarts else { return Ok(true) };
-        if self.metrics.0.iter().any(|row| row.metric.starts_with("final/")) {
+        if self.metrics.0.iter().any(|row| row.metric == PROBE_ACCURACY.key) {
             return Ok(true);
         }
         progress(&Progress::Finishing);

@@ -5,27 +5,30 @@ use std::sync::atomic::AtomicBool;
 use candle_core::{Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Part};
-use lerp_eval::{clustering, probe};
+use lerp_eval::{
+    clustering, probe,
+    quantity::{OF_CLUSTERS, OF_PROBE},
+};
 
 use crate::{Error, Learner, Result, evaluate::CHUNK};
 
 /// Training images that are encoded, from the first on, as in the paper's clustering.
 pub const MOST_TRAINING: usize = 60_000;
 
-/// What features are worth to a single-layer classifier fitted to them, by metric name.
+/// What features are worth to a single-layer classifier fitted to them, by key.
 fn probe([train, test]: [&Labelled; 2], stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
     let options = probe::Options { stop: Some(stop), ..probe::Options::default() };
     let fitted = probe::fit((&train.features, &train.labels), (&test.features, &test.labels), &options)?;
-    let named = [
-        ("probe_accuracy", fitted.test_accuracy),
-        ("probe_train_accuracy", fitted.train_accuracy),
-        ("probe_loss", fitted.train_loss),
-        ("probe_iterations", fitted.iterations as f64),
-        ("probe_converged", f64::from(u8::from(fitted.converged))),
-        ("train_images", train.labels.len() as f64),
-        ("test_images", test.labels.len() as f64),
+    let values = [
+        fitted.test_accuracy,
+        fitted.train_accuracy,
+        fitted.train_loss,
+        fitted.iterations as f64,
+        f64::from(u8::from(fitted.converged)),
+        train.labels.len() as f64,
+        test.labels.len() as f64,
     ];
-    Ok(named.map(|(name, value)| (format!("final/{name}"), value)).into())
+    Ok(OF_PROBE.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
 }
 
 /// Features of images with their labels.
@@ -69,7 +72,7 @@ pub(crate) fn of_model(
     Ok(measures)
 }
 
-/// How well clusters of latents agree with classes, by metric name.
+/// How well clusters of latents agree with classes, by key.
 fn clusters(
     train: (&Tensor, &[u32]),
     test: (&Tensor, &[u32]),
@@ -87,16 +90,11 @@ fn clusters(
         ..clustering::Options::default()
     };
     let found = clustering::evaluate(train, test, &options, &draws.scope("clusters"))?;
-    let named = [
-        ("cluster_accuracy", found.test_accuracy),
-        ("cluster_accuracy_train", found.train_accuracy),
-        ("cluster_information", found.test_information),
-        ("cluster_inertia", found.inertia),
-    ];
-    Ok(named.map(|(name, value)| (format!("final/{name}"), value)).into())
+    let values = [found.test_accuracy, found.train_accuracy, found.test_information, found.inertia];
+    Ok(OF_CLUSTERS.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
 }
 
-/// What raw pixels are worth, for comparison, by the names of a model's measures.
+/// What raw pixels are worth, for comparison, by the keys of a model's measures.
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.

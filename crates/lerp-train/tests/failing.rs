@@ -78,18 +78,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         network: Network { scales: 4, depth: 2, latent: 2 }.into(),
         hyper: Hyper::new(),
     };
-    let provenance = Provenance {
-        version: String::new(),
-        git: String::new(),
-        device: "cpu".into(),
-        threads: 1,
-        candle: String::new(),
-        data: None,
-        images: None,
-        started: String::new(),
-        command: String::new(),
-    };
-    let record = RunRecord::new(cell, Breaks::TITLE, provenance);
+    let record = RunRecord::new(cell, Breaks::TITLE, Provenance::unknown());
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join(&record.id);
     let dataset = Lines;

@@ -31,26 +31,12 @@ fn cell(seed: u64) -> Cell {
     }
 }
 
-fn provenance() -> Provenance {
-    Provenance {
-        version: "1".into(),
-        git: "abc".into(),
-        device: "cpu".into(),
-        threads: 1,
-        candle: "1".into(),
-        data: None,
-        images: None,
-        started: "2026-01-01T00:00:00Z".into(),
-        command: "lerp sweep".into(),
-    }
-}
-
 /// A sweep with a finished run; the run's folder.
 fn trained(sweep: &Path, seed: u64) -> PathBuf {
     let variant = Of::<lerp_baseline::Baseline>::new();
     let mut cell = cell(seed);
     cell.hyper = lerp_core::Variant::check(&variant, &Hyper::new()).unwrap();
-    let record = RunRecord::new(cell, "Baseline", provenance());
+    let record = RunRecord::new(cell, "Baseline", Provenance::unknown());
     fs::create_dir_all(sweep.join("runs")).unwrap();
     let dir = sweep.join("runs").join(&record.id);
     let stop = AtomicBool::new(false);
@@ -96,7 +82,8 @@ fn the_same_images_under_two_names_are_one_run() {
     let sweep = tempfile::tempdir().unwrap();
     for (place, started) in [("/a/pets", "2026-01-02"), ("/b/pets", "2026-01-01")] {
         let cell = Cell { dataset: format!("images:{place}"), ..cell(0) };
-        let provenance = Provenance { data: Some("0123".into()), started: started.into(), ..provenance() };
+        let provenance =
+            Provenance { data: Some("0123".into()), started: started.into(), ..Provenance::unknown() };
         let record = RunRecord { digests: false, ..RunRecord::new(cell, "Baseline", provenance) };
         let dir = sweep.path().join("runs").join(&record.id);
         fs::create_dir_all(&dir).unwrap();

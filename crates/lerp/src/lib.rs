@@ -128,6 +128,14 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             say("datasets:");
             registry.dataset_names().for_each(|name| say(&format!("  {name}")));
             say("  and your own: images:DIR, idx:DIR, parquet:PATH");
+            say("metrics:");
+            for quantity in lerp_eval::quantities() {
+                let better = match quantity.better.words() {
+                    "" => String::new(),
+                    words => format!(" ({words})"),
+                };
+                say(&format!("  {:<29} {}{better}", quantity.key, quantity.title));
+            }
             say("presets:");
             for (name, _) in plan::PRESETS {
                 say(&format!("  {name:<10} {}", plan::Plan::preset(name)?.about));

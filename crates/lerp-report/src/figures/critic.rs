@@ -1,5 +1,6 @@
 //! What the critic believes: its estimate of α against the true one, over training.
 
+use lerp_eval::{Quantity, quantity::CRITIC_ALPHA};
 use plotters::prelude::DrawingBackend;
 
 use super::{
@@ -17,23 +18,13 @@ use crate::{
 };
 
 /// True values of α there are, and the steps between 0 and 1 that they are counted in.
-const VALUES: usize = 8;
+const VALUES: usize = CRITIC_ALPHA.len();
 const STEPS: f64 = 15.0;
 /// A panel with its titles, alone and among several, and how many stand beside one another.
 const ALONE: (f64, f64) = (480.0, 390.0);
 const AMONG: (f64, f64) = (345.0, 330.0);
 const BESIDE: usize = 3;
 const LINE: f64 = 17.0;
-
-/// The metric of a true value of α, `i` fifteenths.
-fn metric(i: usize) -> String {
-    format!("eval/critic_alpha_{i}")
-}
-
-/// Whether `metric` is drawn here.
-pub fn draws(metric: &str) -> bool {
-    (0..VALUES).any(|i| self::metric(i) == metric)
-}
 
 /// The estimates of one configuration's critic.
 struct Panel {
@@ -44,13 +35,13 @@ struct Panel {
 
 impl Panel {
     fn of(group: &Group) -> Self {
-        let curve = |i: usize| {
-            let curve = group.curves.get(&*metric(i)).into_iter().flatten();
+        let curve = |metric: &Quantity| {
+            let curve = group.curves.get(&*metric.key).into_iter().flatten();
             let mean = |spread: &Spread| spread.range(1.0).map(|[_, mean, _]| [mean; 3]);
             let points: Vec<_> = curve.map(|(samples, spread)| (*samples as f64, mean(spread))).collect();
             pieces(&points)
         };
-        Self { heading: group.label.clone(), curves: (0..VALUES).map(curve).collect() }
+        Self { heading: group.label.clone(), curves: CRITIC_ALPHA.iter().map(curve).collect() }
     }
 
     fn points(&self) -> impl Iterator<Item = &Band> {

@@ -1,6 +1,10 @@
 //! Learning curves against training samples: mean distance and mean smoothness on lines, classifier accuracy and
 //! reconstruction error on image sets.
 
+use lerp_eval::{
+    Quantity,
+    quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
+};
 use plotters::prelude::DrawingBackend;
 use unicode_width::UnicodeWidthStr;
 
@@ -12,7 +16,7 @@ use super::{
 use crate::{
     Result,
     conditions::Selection,
-    images::{CLASSIFIER, ERROR, of_one_class},
+    images::of_one_class,
     set::Set,
     style::{Drawing, Look, fit, looks},
     summary::{Group, Sweep},
@@ -30,13 +34,9 @@ const BELOW: f64 = 56.0;
 const TOP: f64 = 14.0;
 const RIGHT: f64 = 18.0;
 
-const DISTANCE: &str = "eval/mean_distance";
-const SMOOTHNESS: &str = "eval/mean_smoothness";
-
-/// Whether `metric` is drawn here.
-pub fn draws(metric: &str) -> bool {
-    [DISTANCE, SMOOTHNESS, CLASSIFIER, ERROR].contains(&metric)
-}
+/// What is drawn here.
+pub static DRAWN: [&Quantity; 4] =
+    [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &RECONSTRUCTION_MSE];
 
 /// Where the axis of smoothness ends: no line turns this unevenly, but images that are not lines yet may seem to.
 const MOST: f64 = 1.5;
@@ -48,8 +48,8 @@ const MOST: f64 = 1.5;
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let selection = Selection { groups: sweep.shown(None) };
     let panels = vec![
-        Panel::new(&selection, DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic),
-        Panel::new(&selection, SMOOTHNESS, "mean smoothness", 1.0, Kind::FromZero { most: MOST }),
+        Panel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic),
+        Panel::new(&selection, &MEAN_SMOOTHNESS, "mean smoothness", 1.0, Kind::FromZero { most: MOST }),
     ];
     if panels[0].is_empty() {
         return Ok(None);
@@ -70,8 +70,15 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 /// If the figure cannot be drawn.
 pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
     let selection = Selection { groups: sweep.shown(Some(set)) };
-    let accuracy = Panel::new(&selection, CLASSIFIER, "classifier accuracy, %", 100.0, Kind::Percent);
-    let error = Panel::new(&selection, ERROR, "reconstruction error (MSE), ×10⁻³", 1e3, Kind::Logarithmic);
+    let accuracy =
+        Panel::new(&selection, &CLASSIFIER_ACCURACY, "classifier accuracy, %", 100.0, Kind::Percent);
+    let error = Panel::new(
+        &selection,
+        &RECONSTRUCTION_MSE,
+        "reconstruction error (MSE), ×10⁻³",
+        1e3,
+        Kind::Logarithmic,
+    );
     let mut panels: Vec<Panel> = [accuracy, error].into_iter().filter(|panel| !panel.is_empty()).collect();
     if of_one_class(sweep, set) {
         panels.retain(|panel| panel.kind != Kind::Percent);
@@ -133,7 +140,7 @@ struct Panel {
 }
 
 impl Panel {
-    fn new(selection: &Selection, metric: &str, title: &'static str, factor: f64, kind: Kind) -> Self {
+    fn new(selection: &Selection, metric: &Quantity, title: &'static str, factor: f64, kind: Kind) -> Self {
         let curves = selection.groups.iter().map(|group| Curve::of(group, metric, factor)).collect();
         Self { title, kind, curves }
     }
@@ -172,8 +179,8 @@ struct Curve {
 
 impl Curve {
     /// A seed whose value is undefined at a point is left out of it.
-    fn of(group: &Group, metric: &str, factor: f64) -> Self {
-        let curve = group.curves.get(metric).into_iter().flatten();
+    fn of(group: &Group, metric: &Quantity, factor: f64) -> Self {
+        let curve = group.curves.get(&*metric.key).into_iter().flatten();
         let points: Vec<_> =
             curve.clone().map(|(samples, spread)| (*samples as f64, spread.range(factor))).collect();
         Self { points, seeds: curve.map(|(_, spread)| spread.count).max().unwrap_or(0) }

@@ -15,6 +15,7 @@ mod source;
 mod speed;
 mod strips;
 
+use lerp_eval::{Quantity, quantity::CRITIC_ALPHA};
 use lerp_files::file_stem;
 use strips::Form;
 
@@ -32,9 +33,14 @@ const MOST_FILE: usize = 200;
 /// Bytes of settings in the name of a figure.
 const MOST_SETTINGS: usize = 80;
 
+/// What figures draw over training.
+pub fn drawn() -> impl Iterator<Item = &'static Quantity> {
+    curves::DRAWN.into_iter().chain(&CRITIC_ALPHA)
+}
+
 /// Whether a figure draws the values of `metric` over training.
 pub fn draws(metric: &str) -> bool {
-    curves::draws(metric) || critic::draws(metric)
+    drawn().any(|quantity| quantity.key == metric)
 }
 
 /// A figure that was drawn.
@@ -196,8 +202,9 @@ impl<'a> Figure<'a> {
             }
             Shows::Norms(Some(set)) => format!("on {} has a {}{upgrade}", set.name(), source::PATHS),
             Shows::Critic(set) => format!(
-                "on {} has measured a critic's estimates of α (eval/critic_alpha_0 and on, which ACAI measures)",
-                set.as_ref().map_or("lines".into(), Set::name)
+                "on {} has measured a critic's estimates of α ({} and on, which ACAI measures)",
+                set.as_ref().map_or("lines".into(), Set::name),
+                CRITIC_ALPHA[0].key
             ),
             Shows::Speed => "is finished".into(),
         }

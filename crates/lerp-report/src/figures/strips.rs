@@ -1,6 +1,7 @@
 //! Figures 4 and 6 to 11: interpolations between test images of an image set, the variants under one another.
 
 use candle_core::Tensor;
+use lerp_eval::quantity::CLASSIFIER_ACCURACY;
 use lerp_train::Run;
 
 use super::{
@@ -11,7 +12,6 @@ use super::{
 use crate::{
     Error, Result,
     conditions::{Selection, model_seeds},
-    images::CLASSIFIER,
     set::Set,
     style::byte,
     summary::{Group, Loaded, Sweep},
@@ -81,7 +81,7 @@ fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usi
         rows.iter().map(|(group, loaded, _)| (group.label.as_str(), loaded.run.record.cell.seed)).collect();
     let shown: Vec<(&Group, &Loaded)> = rows.iter().map(|(group, loaded, _)| (*group, *loaded)).collect();
     let early = unfinished(&shown);
-    let classes = rows.iter().any(|(group, ..)| group.has(CLASSIFIER));
+    let classes = rows.iter().any(|(group, ..)| group.has(&CLASSIFIER_ACCURACY));
     // One's own images may be of one class.
     let choice = match (pairs, classes && set.always_labelled()) {
         (4, true) => {

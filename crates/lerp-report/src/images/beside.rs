@@ -34,7 +34,8 @@ impl Kind {
             ));
         }
         let ours = group.estimate(self.metric());
-        Question { ours, paper, factor: 100.0, lower: false, differences: &differences }.verdict()
+        Question { ours, paper, factor: 100.0, better: self.metric().better, differences: &differences }
+            .verdict()
     }
 
     /// In words, if the number was measured on a part of the paper's test images.
@@ -63,7 +64,7 @@ impl<'a> Images<'a> {
     /// The standings of all rows.
     pub(super) fn all_standings(&self) -> Vec<Standings<'a>> {
         let on = |set| self.sweeps.iter().flat_map(move |(_, sweep)| sweep.on(set)).collect::<Vec<&Group>>();
-        let of = |set| Standings::new(&on(set), self.kind.metric(), !self.kind.accuracy());
+        let of = |set| Standings::new(&on(set), self.kind.metric());
         self.sets.iter().map(of).collect()
     }
 

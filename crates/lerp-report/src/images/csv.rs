@@ -1,9 +1,16 @@
 //! Tables 2 to 4 as plain numbers.
 
-use lerp_eval::wilson_interval;
+use lerp_eval::{
+    Quantity,
+    quantity::{
+        CLASSIFIER_ACCURACY, CLUSTER_ACCURACY, CLUSTER_INFORMATION, OF_CLUSTERS, PROBE_ACCURACY,
+        PROBE_CONVERGED, PROBE_ITERATIONS, PROBE_LOSS, PROBE_TRAIN_ACCURACY, RECONSTRUCTION_MSE,
+    },
+    wilson_interval,
+};
 use polars::prelude::DataType;
 
-use super::{CLUSTERS, INFORMATION, Images, Kind, interval, tested};
+use super::{Images, Kind, interval, tested};
 use crate::{
     frame::{Frame, Value},
     pairs,
@@ -15,20 +22,14 @@ use crate::{
 
 impl Kind {
     /// Metrics in the file, the one of the table first.
-    fn metrics(self) -> &'static [&'static str] {
+    pub fn metrics(self) -> Vec<&'static Quantity> {
         match self {
-            Self::Classifier => &["eval/classifier_accuracy"],
-            Self::Fitted => &[
-                "final/probe_accuracy",
-                "final/probe_train_accuracy",
-                "final/probe_loss",
-                "final/probe_iterations",
-                "final/probe_converged",
-            ],
-            Self::Clusters => {
-                &[CLUSTERS, "final/cluster_accuracy_train", INFORMATION, "final/cluster_inertia"]
+            Self::Classifier => vec![&CLASSIFIER_ACCURACY],
+            Self::Fitted => {
+                vec![&PROBE_ACCURACY, &PROBE_TRAIN_ACCURACY, &PROBE_LOSS, &PROBE_ITERATIONS, &PROBE_CONVERGED]
             }
-            Self::Error => &["eval/reconstruction_mse"],
+            Self::Clusters => OF_CLUSTERS.to_vec(),
+            Self::Error => vec![&RECONSTRUCTION_MSE],
         }
     }
 }
@@ -62,7 +63,7 @@ pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
                 let mut groups = sweep.on(set).filter(|g| g.cell().variant == *variant).peekable();
                 if groups.peek().is_none() {
                     let mut row = place(set, variant, title);
-                    row.extend([("metric", table.kind.metric().into()), ("seeds", 0_usize.into())]);
+                    row.extend([("metric", (*table.kind.metric().key).into()), ("seeds", 0_usize.into())]);
                     row.extend(verdict::values(table.kind.paper(set, variant), 100.0, None));
                     frame.push(row, None);
                 }
@@ -90,12 +91,12 @@ fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: 
     let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
     let images = group.done().find_map(|loaded| tested(loaded, kind.metric()));
     for metric in kind.metrics() {
-        let main = *metric == kind.metric();
+        let main = metric == kind.metric();
         let (mean, std, seeds) = group.estimate(metric).values();
         let range = main.then(|| interval(group, metric)).flatten().filter(|_| kind != Kind::Error);
         let mut row = place(set, &cell.variant, &group.label);
         row.extend([
-            ("metric", (*metric).into()),
+            ("metric", (*metric.key).into()),
             ("mean", mean),
             ("std", std),
             ("low", range.map(|(low, _)| low).into()),
@@ -117,12 +118,12 @@ fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: 
 fn pixels(frame: &mut Frame, kind: Kind, set: &Set, sweep: &Sweep) {
     let Some(pixels) = sweep.pixels.get(&set.dataset) else { return };
     let images = pixels.test_images;
-    let mut line = |metric: &'static str, value: Option<f64>, accuracy: bool| {
+    let mut line = |metric: &Quantity, value: Option<f64>, accuracy: bool| {
         if let Some(value) = value {
             let range = accuracy.then(|| wilson_interval(value, images as usize).ok()).flatten();
             let mut row = place(set, "pixels", "Raw pixels");
             row.extend([
-                ("metric", metric.into()),
+                ("metric", (*metric.key).into()),
                 ("mean", value.into()),
                 ("low", range.map(|(low, _)| low).into()),
                 ("high", range.map(|(_, high)| high).into()),
@@ -135,14 +136,14 @@ fn pixels(frame: &mut Frame, kind: Kind, set: &Set, sweep: &Sweep) {
     };
     match kind {
         Kind::Fitted => {
-            line("final/probe_accuracy", Some(pixels.probe_accuracy), true);
-            line("final/probe_train_accuracy", Some(pixels.probe_train_accuracy), false);
-            line("final/probe_iterations", Some(pixels.probe_iterations), false);
-            line("final/probe_converged", Some(f64::from(u8::from(pixels.probe_converged))), false);
+            line(&PROBE_ACCURACY, Some(pixels.probe_accuracy), true);
+            line(&PROBE_TRAIN_ACCURACY, Some(pixels.probe_train_accuracy), false);
+            line(&PROBE_ITERATIONS, Some(pixels.probe_iterations), false);
+            line(&PROBE_CONVERGED, Some(f64::from(u8::from(pixels.probe_converged))), false);
         }
         Kind::Clusters => {
-            line(CLUSTERS, pixels.cluster_accuracy, true);
-            line(INFORMATION, pixels.cluster_information, false);
+            line(&CLUSTER_ACCURACY, pixels.cluster_accuracy, true);
+            line(&CLUSTER_INFORMATION, pixels.cluster_information, false);
         }
         Kind::Classifier | Kind::Error => {}
     }

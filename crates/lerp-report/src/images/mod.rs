@@ -5,7 +5,14 @@ mod csv;
 mod words;
 
 use beside::paper_entry;
-use lerp_eval::wilson_interval;
+use lerp_eval::{
+    Better, Quantity, When,
+    quantity::{
+        CLASSIFIER_ACCURACY, CLUSTER_ACCURACY, CLUSTER_INFORMATION, EVALUATED_IMAGES, PROBE_ACCURACY,
+        PROBE_LOSS, RECONSTRUCTION_MSE, TEST_IMAGES,
+    },
+    wilson_interval,
+};
 
 use crate::{
     conditions::Selection,
@@ -18,17 +25,6 @@ use crate::{
     summary::{Estimate, Group, Loaded, Sweep, natural},
     text::fixed,
 };
-
-/// Accuracy of the classifier trained beside the autoencoder.
-pub const CLASSIFIER: &str = "eval/classifier_accuracy";
-/// Accuracy of the classifier fitted afterwards.
-pub const FITTED: &str = "final/probe_accuracy";
-/// Accuracy of clusters.
-pub const CLUSTERS: &str = "final/cluster_accuracy";
-/// Normalised mutual information of clusters and classes.
-pub const INFORMATION: &str = "final/cluster_information";
-/// Reconstruction error.
-pub const ERROR: &str = "eval/reconstruction_mse";
 
 /// Restarts of k-means in the paper.
 const RESTARTS: usize = 1000;
@@ -61,12 +57,12 @@ impl Kind {
     }
 
     /// The metric in its cells.
-    pub fn metric(self) -> &'static str {
+    pub fn metric(self) -> &'static Quantity {
         match self {
-            Self::Classifier => CLASSIFIER,
-            Self::Fitted => FITTED,
-            Self::Clusters => CLUSTERS,
-            Self::Error => ERROR,
+            Self::Classifier => &CLASSIFIER_ACCURACY,
+            Self::Fitted => &PROBE_ACCURACY,
+            Self::Clusters => &CLUSTER_ACCURACY,
+            Self::Error => &RECONSTRUCTION_MSE,
         }
     }
 
@@ -80,7 +76,7 @@ impl Kind {
     }
 
     fn accuracy(self) -> bool {
-        self != Self::Error
+        self.metric().better == Better::Higher
     }
 
     /// A value as it is printed.
@@ -97,11 +93,14 @@ impl Kind {
         let belongs = |set: &&Set| match self {
             Self::Error => true,
             _ if of_one_class(sweep, set) => false,
-            Self::Clusters => {
-                sweep.on(set).any(|group| group.cell().cluster_restarts.is_some() || group.has(CLUSTERS))
-            }
+            Self::Clusters => sweep
+                .on(set)
+                .any(|group| group.cell().cluster_restarts.is_some() || group.has(&CLUSTER_ACCURACY)),
             Self::Classifier | Self::Fitted => {
-                set.always_labelled() || sweep.on(set).any(|group| group.has(CLASSIFIER) || group.has(FITTED))
+                set.always_labelled()
+                    || sweep
+                        .on(set)
+                        .any(|group| group.has(&CLASSIFIER_ACCURACY) || group.has(&PROBE_ACCURACY))
             }
         };
         sweep.sets().into_iter().filter(belongs).cloned().collect()
@@ -119,21 +118,22 @@ impl Kind {
 
 /// Whether all images of a set are of one class, so that every classifier is right. A classifier of several has a loss.
 pub fn of_one_class(sweep: &Sweep, set: &Set) -> bool {
-    let loss = |loaded: &Loaded| loaded.final_value("final/probe_loss");
+    let loss = |loaded: &Loaded| loaded.final_value(&PROBE_LOSS.key);
     let mut losses = sweep.on(set).flat_map(Group::done).filter_map(loss).peekable();
     losses.peek().is_some() && losses.all(|loss| loss == 0.0)
 }
 
 /// On how many test images a metric of a run was measured: at evaluations they may be fewer than at its end.
-pub fn tested(loaded: &Loaded, metric: &str) -> Option<f64> {
-    let at_evaluations = || loaded.final_value("eval/test_images").filter(|_| metric.starts_with("eval/"));
-    at_evaluations().or_else(|| loaded.final_value("final/test_images")).filter(|images| *images >= 1.0)
+pub fn tested(loaded: &Loaded, metric: &Quantity) -> Option<f64> {
+    let evaluated = When::of(&metric.key) == Some(When::EachEvaluation);
+    let at_evaluations = || loaded.final_value(&EVALUATED_IMAGES.key).filter(|_| evaluated);
+    at_evaluations().or_else(|| loaded.final_value(&TEST_IMAGES.key)).filter(|images| *images >= 1.0)
 }
 
 /// The 95 % interval of an accuracy of a single run, if the number of test images is known.
-pub fn interval(group: &Group, metric: &str) -> Option<(f64, f64)> {
+pub fn interval(group: &Group, metric: &Quantity) -> Option<(f64, f64)> {
     let mut known = group.done().filter_map(|loaded| {
-        let value = loaded.final_value(metric).filter(|value| value.is_finite())?;
+        let value = loaded.final_value(&metric.key).filter(|value| value.is_finite())?;
         Some((value, tested(loaded, metric)))
     });
     match (known.next(), known.next()) {
@@ -276,7 +276,7 @@ impl<'a> Images<'a> {
             for (i, telling) in self.tellings(sweep, set).into_iter().enumerate() {
                 let label = label(name, telling);
                 verdicts.extend(self.verdict_line(set, sweep, &label, telling));
-                if self.kind == Kind::Clusters && sweep.on(set).any(|group| group.has(INFORMATION)) {
+                if self.kind == Kind::Clusters && sweep.on(set).any(|group| group.has(&CLUSTER_INFORMATION)) {
                     // The only line needs no name.
                     let label = label.strip_prefix("ours").unwrap_or(&label);
                     let label = format!("NMI {}", label.trim_start());
@@ -285,7 +285,7 @@ impl<'a> Images<'a> {
                         sweep,
                         label.trim_end().into(),
                         (i == 0, telling),
-                        INFORMATION,
+                        &CLUSTER_INFORMATION,
                     ));
                 }
                 lines.push(self.line(set, sweep, label, (i == 0, telling), self.kind.metric()));
@@ -318,16 +318,16 @@ impl<'a> Images<'a> {
         sweep: &Sweep,
         label: String,
         (first, telling): (bool, &str),
-        metric: &str,
+        metric: &Quantity,
     ) -> Line {
-        let information = metric == INFORMATION;
+        let information = *metric == CLUSTER_INFORMATION;
         let mut cells = vec![Entry::plain(""), Entry::plain(label)];
         for (variant, _) in &self.variants {
             let groups: Vec<&Group> =
                 sweep.on(set).filter(|group| group.cell().variant == *variant).collect();
             let entry = match groups.iter().find(|group| group.telling == telling) {
                 Some(group) if information => {
-                    Entry::number(information_text(group), group.estimate(INFORMATION).mean())
+                    Entry::number(information_text(group), group.estimate(&CLUSTER_INFORMATION).mean())
                 }
                 Some(group) => self.entry(set, group, metric),
                 None if !groups.is_empty() && telling.is_empty() => Entry::plain("below"),
@@ -372,7 +372,7 @@ impl<'a> Images<'a> {
     }
 
     /// A configuration's number; the best of ours in its row in bold, equal printed values being equally good.
-    fn entry(&self, set: &Set, group: &Group, metric: &str) -> Entry {
+    fn entry(&self, set: &Set, group: &Group, metric: &Quantity) -> Entry {
         let estimate = group.estimate(metric);
         let text = match estimate {
             Estimate::Missing if group.done().next().is_some() => "–".into(),
@@ -403,7 +403,7 @@ fn label(name: &str, telling: &str) -> String {
 
 /// The mutual information of a configuration's clusters and classes.
 fn information_text(group: &Group) -> String {
-    match group.estimate(INFORMATION) {
+    match group.estimate(&CLUSTER_INFORMATION) {
         Estimate::Missing => "–".into(),
         Estimate::Undefined => "undefined".into(),
         Estimate::Known { mean, n: 1, .. } => fixed(mean, 2),
@@ -427,7 +427,9 @@ pub fn sheets(sweep: &Sweep) -> Vec<Sheet> {
         let chosen: Vec<&Images> = tables.iter().filter(|table| kinds.contains(&table.kind)).collect();
         let parts: Vec<Part> = chosen
             .iter()
-            .filter(|table| table.kind != Kind::Fitted || table.groups().iter().any(|g| g.has(FITTED)))
+            .filter(|table| {
+                table.kind != Kind::Fitted || table.groups().iter().any(|g| g.has(&PROBE_ACCURACY))
+            })
             .flat_map(|table| std::iter::once(table.part()).chain(table.differences()))
             .collect();
         (!parts.is_empty()).then(|| Sheet { id, title, parts, data: csv::data(&chosen, sweep) })

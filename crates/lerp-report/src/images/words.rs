@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use lerp_eval::{
+    Quantity,
+    quantity::{PROBE_CONVERGED, PROBE_ITERATIONS},
+};
+
 use super::{Images, Kind, RESTARTS, of_one_class, tested};
 use crate::{
     conditions::Selection,
@@ -97,7 +102,7 @@ impl Images<'_> {
         for group in self.groups() {
             let done = group.done().count();
             if let Estimate::Known { n, .. } = group.estimate(self.kind.metric())
-                && n < group.done().filter(|l| l.final_value(self.kind.metric()).is_some()).count()
+                && n < group.done().filter(|l| l.final_value(&self.kind.metric().key).is_some()).count()
             {
                 let name = group.name();
                 undefined.push(format!("{name}: undefined in {} and over {n} only.", count(done - n, "run")));
@@ -209,7 +214,7 @@ impl Images<'_> {
 }
 
 /// How many test images there were, in words.
-fn test_images(selection: &Selection, metric: &str) -> String {
+fn test_images(selection: &Selection, metric: &Quantity) -> String {
     let by = selection.by(|l| tested(l, metric).map(|images| thousands(images as u64)));
     if by.is_empty() { by } else { format!(" Test images: {by}.") }
 }
@@ -217,9 +222,9 @@ fn test_images(selection: &Selection, metric: &str) -> String {
 /// A sentence on the runs whose fit ended too early.
 fn unconverged(groups: &[&Group]) -> Option<String> {
     let of_group = |group: &&Group| {
-        let early = |loaded: &&Loaded| loaded.final_value("final/probe_converged").is_some_and(|v| v < 0.5);
+        let early = |loaded: &&Loaded| loaded.final_value(&PROBE_CONVERGED.key).is_some_and(|v| v < 0.5);
         let seeds: Vec<u64> = group.done().filter(early).map(|loaded| loaded.run.record.cell.seed).collect();
-        let most = group.done().filter(early).filter_map(|l| l.final_value("final/probe_iterations"));
+        let most = group.done().filter(early).filter_map(|l| l.final_value(&PROBE_ITERATIONS.key));
         let most = most.fold(0.0, f64::max);
         let plural = if seeds.len() == 1 { "" } else { "s" };
         (!seeds.is_empty()).then(|| {

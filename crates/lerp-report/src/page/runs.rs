@@ -6,6 +6,7 @@ use std::{
 };
 
 use lerp_data::{Dataset, Lines};
+use lerp_eval::When;
 use lerp_train::{Metrics, State};
 use serde::Serialize;
 
@@ -167,10 +168,10 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
 /// Every metric that was measured more than once as a curve; those measured at the end as one value. Losses come last.
 fn curves(loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
     let names: BTreeSet<&str> = metrics.0.iter().map(|row| row.metric.as_str()).collect();
-    let place = |name: &str| match name.split('/').next() {
-        Some("eval") => 0,
-        Some("final") => 1,
-        _ => 2,
+    let place = |name: &str| match When::of(name) {
+        Some(When::EachEvaluation) => 0,
+        Some(When::AtTheEnd) => 1,
+        None => 2,
     };
     let mut names: Vec<&str> = names.into_iter().collect();
     names.sort_by_key(|name| place(name));
@@ -180,12 +181,12 @@ fn curves(loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
             Some(value) if value.is_finite() => brief(value),
             _ => "undefined".into(),
         };
-        let svg = if name.starts_with("final/") {
+        let svg = if When::of(name) == Some(When::AtTheEnd) {
             String::new()
         } else {
             chart(&points, log(name)).unwrap_or_default()
         };
-        let short = name.trim_start_matches("eval/").replace('_', " ");
+        let short = name.trim_start_matches(When::EachEvaluation.prefix()).replace('_', " ");
         Curve { name: short, value, svg }
     };
     names.into_iter().map(curve).collect()

@@ -31,26 +31,18 @@ impl Run<'_> {
         let provenance = Provenance {
             version: "1".into(),
             git: "abc".into(),
-            device: "cpu".into(),
-            threads: 1,
             candle: "1".into(),
             data: self.data.map(String::from),
             images: self.images,
             started: "2020-01-01T00:00:00Z".into(),
             command: "lerp sweep --out <here>".into(),
+            ..Provenance::unknown()
         };
-        let dir = sweep.join("runs").join(self.cell.id());
-        fs::create_dir_all(&dir).unwrap();
         let reason = (self.state == State::Failed).then(|| "loss <b>became</b> 50 % NaN".to_owned());
         let status = Status { state: self.state, samples: self.samples, wall_s: 60.0, reason };
-        let record = RunRecord {
-            id: self.cell.id(),
-            title: self.title.into(),
-            cell: self.cell,
-            digests: false,
-            shape: None,
-            provenance,
-        };
+        let record = RunRecord { digests: false, ..RunRecord::new(self.cell, self.title, provenance) };
+        let dir = sweep.join("runs").join(&record.id);
+        fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();
         fs::write(dir.join("status.json"), serde_json::to_string(&status).unwrap()).unwrap();
         if !self.rows.is_empty() {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use lerp_core::{Hyper, ImageShape};
 use lerp_data::{protocols, split_option};
-use lerp_eval::final_value;
+use lerp_eval::{When, final_value};
 use lerp_report::text::{count, markdown, number, thousands, two_digits};
 use lerp_train::Provenance;
 
@@ -100,7 +100,7 @@ impl About<'_> {
         for (name, value, _) in self.finals() {
             // What is undefined has no number there, and counts are no metrics.
             let counts = ["images", "iterations", "converged"].iter().any(|end| name.ends_with(end));
-            let measured = name.starts_with("eval/") || name.starts_with("final/");
+            let measured = When::of(name).is_some();
             if value.is_finite() && measured && !counts {
                 writeln!(text, "    - {{type: {}, value: {value}}}", quoted(name)?)?;
             }

@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use lerp_eval::{
+    Quantity,
+    quantity::{CLASSIFIER_ACCURACY, CLUSTER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
+};
 use lerp_train::Progress;
 
 use crate::say::say;
@@ -113,18 +117,19 @@ impl Display {
             }
             Progress::Evaluated { samples, metrics } => {
                 cell.samples = *samples;
-                let find = |name: &str| metrics.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
-                let percent = |name: &str, word: &str| {
-                    find(name).map_or(String::new(), |v| format!("  {word} {:.1} %", 100.0 * v))
+                let find =
+                    |of: &Quantity| metrics.iter().find(|(key, _)| *key == of.key).map(|(_, value)| *value);
+                let percent = |of: &Quantity, word: &str| {
+                    find(of).map_or(String::new(), |v| format!("  {word} {:.1} %", 100.0 * v))
                 };
-                let error = find("eval/reconstruction_mse").map(|v| format!("  error {v:.4}"));
-                let distance = find("eval/mean_distance").map(|v| format!("  distance {:.2}e-3", v * 1e3));
-                let smoothness = find("eval/mean_smoothness").map(|v| format!("  smoothness {v:.2}"));
-                let ends = percent("final/cluster_accuracy", "clusters");
+                let error = find(&RECONSTRUCTION_MSE).map(|v| format!("  error {v:.4}"));
+                let distance = find(&MEAN_DISTANCE).map(|v| format!("  distance {:.2}e-3", v * 1e3));
+                let smoothness = find(&MEAN_SMOOTHNESS).map(|v| format!("  smoothness {v:.2}"));
+                let ends = percent(&CLUSTER_ACCURACY, "clusters");
                 cell.metrics = match distance {
                     Some(distance) => distance + &smoothness.unwrap_or_default(),
                     None if ends.is_empty() => {
-                        error.unwrap_or_default() + &percent("eval/classifier_accuracy", "accuracy")
+                        error.unwrap_or_default() + &percent(&CLASSIFIER_ACCURACY, "accuracy")
                     }
                     None => std::mem::take(&mut cell.metrics) + &ends,
                 };

@@ -134,20 +134,9 @@ mod tests {
             network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         };
-        let provenance = Provenance {
-            version: String::new(),
-            git: String::new(),
-            device: "cpu".into(),
-            threads: 1,
-            candle: String::new(),
-            data: None,
-            images: None,
-            started: String::new(),
-            command: String::new(),
-        };
         let job = |cell: Cell| {
             let dataset = cell.dataset.clone();
-            Job { record: RunRecord::new(cell, "", provenance.clone()), dataset, samples: 0 }
+            Job { record: RunRecord::new(cell, "", Provenance::unknown()), dataset, samples: 0 }
         };
         let jobs = [cell("vae", 0), cell("gone", 0), cell("gone", 1)].map(job);
         let registry = Registry::default();

@@ -7,6 +7,13 @@ use std::{
 };
 
 use anyhow::Result;
+use lerp_eval::{
+    Quantity,
+    quantity::{
+        CLUSTER_ACCURACY, CLUSTER_INFORMATION, PROBE_ACCURACY, PROBE_CONVERGED, PROBE_ITERATIONS,
+        PROBE_TRAIN_ACCURACY, TEST_IMAGES, TRAIN_IMAGES,
+    },
+};
 use lerp_files::make_folder;
 use lerp_report::PixelReference;
 use lerp_train::{Error, of_pixels};
@@ -107,21 +114,21 @@ pub fn references(shelf: &Shelf, out: &Path, jobs: &[Job], stop: &AtomicBool) ->
 
 /// The record of what was measured.
 fn reference(set: &Wanted, measures: &[(String, f64)]) -> PixelReference {
-    let value = |name: &str| {
-        let found = measures.iter().find(|(metric, _)| metric.strip_prefix("final/") == Some(name));
+    let value = |of: &Quantity| {
+        let found = measures.iter().find(|(key, _)| *key == of.key);
         found.map_or(f64::NAN, |(_, value)| *value)
     };
     PixelReference {
         dataset: set.dataset.clone(),
         data: set.digest.clone(),
-        probe_accuracy: value("probe_accuracy"),
-        probe_train_accuracy: value("probe_train_accuracy"),
-        probe_iterations: value("probe_iterations"),
-        probe_converged: value("probe_converged") == 1.0,
-        test_images: value("test_images"),
-        train_images: value("train_images"),
-        cluster_accuracy: Some(value("cluster_accuracy")),
-        cluster_information: Some(value("cluster_information")),
+        probe_accuracy: value(&PROBE_ACCURACY),
+        probe_train_accuracy: value(&PROBE_TRAIN_ACCURACY),
+        probe_iterations: value(&PROBE_ITERATIONS),
+        probe_converged: value(&PROBE_CONVERGED) == 1.0,
+        test_images: value(&TEST_IMAGES),
+        train_images: value(&TRAIN_IMAGES),
+        cluster_accuracy: Some(value(&CLUSTER_ACCURACY)),
+        cluster_information: Some(value(&CLUSTER_INFORMATION)),
         cluster_restarts: Some(set.restarts as f64),
     }
 }

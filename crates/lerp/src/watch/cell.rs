@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lerp_eval::{
+    Quantity, When,
+    quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
+};
 use lerp_files::printable;
 use lerp_train::{Live, Metrics, Phase, Run, State};
 
@@ -213,11 +217,12 @@ impl Cell {
         let mut names: Vec<&str> =
             self.metrics.value().into_iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
         let rank = |name: &str| {
-            let kinds = ["eval/", "final/"];
-            (
-                FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len()),
-                kinds.iter().position(|kind| name.starts_with(kind)).unwrap_or(kinds.len()),
-            )
+            let kind = match When::of(name) {
+                Some(When::EachEvaluation) => 0,
+                Some(When::AtTheEnd) => 1,
+                None => 2,
+            };
+            (FIRST.iter().position(|first| first.key == name).unwrap_or(FIRST.len()), kind)
         };
         names.sort_by_key(|name| rank(name));
         names
@@ -258,8 +263,7 @@ impl Cell {
 }
 
 /// Metrics that are shown first.
-const FIRST: [&str; 4] =
-    ["eval/mean_distance", "eval/mean_smoothness", "eval/reconstruction_mse", "eval/classifier_accuracy"];
+static FIRST: [&Quantity; 4] = [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &RECONSTRUCTION_MSE, &CLASSIFIER_ACCURACY];
 
 /// By metric; what is not a number is left out.
 fn series(metrics: &Metrics) -> BTreeMap<String, Series> {

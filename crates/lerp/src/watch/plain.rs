@@ -2,6 +2,10 @@
 
 use std::fmt::Write;
 
+use lerp_eval::{
+    Quantity,
+    quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
+};
 use lerp_files::printable;
 
 use super::{
@@ -69,15 +73,15 @@ pub fn snapshot(sweep: &Sweep) -> String {
 }
 
 fn row(cell: &Cell) -> [String; HEADINGS.len()] {
-    let last = |metric: &str| cell.last(metric).map_or_else(|| "-".into(), number);
+    let last = |metric: &Quantity| cell.last(&metric.key).map_or_else(|| "-".into(), number);
     [
         printable(&cell.id).into_owned(),
         cell.stage.word().into(),
         format!("{:.0}", (100.0 * cell.fraction()).floor()),
         cell.rate.map_or_else(|| "-".into(), |rate| format!("{rate:.0}")),
-        last("eval/mean_distance"),
-        last("eval/mean_smoothness"),
-        last("eval/reconstruction_mse"),
-        last("eval/classifier_accuracy"),
+        last(&MEAN_DISTANCE),
+        last(&MEAN_SMOOTHNESS),
+        last(&RECONSTRUCTION_MSE),
+        last(&CLASSIFIER_ACCURACY),
     ]
 }

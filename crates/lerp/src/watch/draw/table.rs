@@ -2,6 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use lerp_eval::{
+    Quantity,
+    quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
+};
 use ratatui::{
     Frame,
     layout::{Constraint, Rect},
@@ -150,7 +154,7 @@ impl What {
 
 fn entry(cell: &Cell, column: &Column, palette: Palette) -> Entry<'static> {
     let some = |value: Option<String>| value.unwrap_or_default();
-    let last = |metric: &str| cell.last(metric);
+    let last = |of: &Quantity| cell.last(&of.key);
     let begun = cell.total.is_some();
     let text = match column.what {
         What::Dataset => cut_front(&cell.dataset, column.width),
@@ -172,10 +176,10 @@ fn entry(cell: &Cell, column: &Column, palette: Palette) -> Entry<'static> {
         What::Percent => some(begun.then(|| format!("{:.0}", (100.0 * cell.fraction()).floor()))),
         What::Rate => some(cell.rate.map(count)),
         What::Left => some(left(cell).map(duration)),
-        What::Distance => some(last("eval/mean_distance").map(|v| format!("{:.2}e-3", v * 1e3))),
-        What::Smoothness => some(last("eval/mean_smoothness").map(|v| format!("{v:.2}"))),
-        What::Error => some(last("eval/reconstruction_mse").map(|v| format!("{v:.4}"))),
-        What::Accuracy => some(last("eval/classifier_accuracy").map(|v| format!("{:.1} %", 100.0 * v))),
+        What::Distance => some(last(&MEAN_DISTANCE).map(|v| format!("{:.2}e-3", v * 1e3))),
+        What::Smoothness => some(last(&MEAN_SMOOTHNESS).map(|v| format!("{v:.2}"))),
+        What::Error => some(last(&RECONSTRUCTION_MSE).map(|v| format!("{v:.4}"))),
+        What::Accuracy => some(last(&CLASSIFIER_ACCURACY).map(|v| format!("{:.1} %", 100.0 * v))),
     };
     let text = Text::raw(text);
     Entry::new(if column.what.is_number() { text.right_aligned() } else { text })

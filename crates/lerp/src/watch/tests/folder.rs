@@ -53,22 +53,8 @@ impl Folder {
         let dir = self.run(variant);
         fs::create_dir_all(&dir).unwrap();
         let record = RunRecord {
-            id: cell(variant).id(),
-            title: variant.to_uppercase(),
-            cell: cell(variant),
             digests: false,
-            shape: None,
-            provenance: Provenance {
-                version: "0.1.0".into(),
-                git: "unknown".into(),
-                device: "cpu".into(),
-                threads: 1,
-                candle: "0.11.1".into(),
-                data: None,
-                images: None,
-                started: "2026-01-01T00:00:00Z".into(),
-                command: "cargo xtask sweep".into(),
-            },
+            ..RunRecord::new(cell(variant), &variant.to_uppercase(), Provenance::unknown())
         };
         fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();
         let reason =

@@ -1,0 +1,339 @@
+//! Metrics of one's own: tensors in, numbers out.
+
+use candle_core::{DType, Device, Tensor};
+use lerp_core::{Autoencoder, Draws};
+use lerp_data::{Batch, Dataset, Part};
+
+use crate::{Error, Quantity, Result, When, quantities};
+
+/// Images that go through a model at a time.
+const CHUNK: usize = 256;
+/// Most letters of a key without `eval/` or `final/`, of a title, a unit and a caption.
+const MOST_KEY: usize = 64;
+const MOST_TITLE: usize = 80;
+const MOST_UNIT: usize = 20;
+const MOST_CAPTION: usize = 600;
+/// Most quantities of a run's own.
+const MOST: usize = 64;
+
+/// A measurement of one's own, which a run takes beside those of this workspace.
+///
+/// Its numbers depend on the model, the images and its own draws alone, so that a run that was stopped and resumed has the same
+/// ones. Where they are not finite they are undefined: tables leave them out.
+///
+/// ```
+/// use lerp_eval::{Better, Metric, Quantity, Result, Subject};
+///
+/// /// How bright decoded images are halfway between two test images.
+/// struct Brightness([Quantity; 1]);
+///
+/// impl Metric for Brightness {
+///     fn quantities(&self) -> &[Quantity] {
+///         &self.0
+///     }
+///     fn measure(&self, of: &Subject) -> Result<Vec<f64>> {
+///         let between = of.between(64, &[0.5])?;
+///         Ok(vec![between.images.mean_all()?.to_scalar::<f32>()?.into()])
+///     }
+/// }
+///
+/// static BRIGHTNESS: Brightness = Brightness([Quantity::new(
+///     "brightness",
+///     "Brightness",
+///     Better::Neither,
+///     "Mean of all pixels halfway between two test images, from -1 to 1.",
+/// )]);
+/// assert!(lerp_eval::check_metrics(&[&BRIGHTNESS]).is_ok());
+/// ```
+pub trait Metric: Send + Sync {
+    /// What it measures, in the order of its numbers. A key is a word of small letters, digits and `_` that none of ours has;
+    /// files put `eval/` or `final/` before it, as [`Metric::when`] says.
+    fn quantities(&self) -> &[Quantity];
+
+    /// When it measures.
+    fn when(&self) -> When {
+        When::EachEvaluation
+    }
+
+    /// A number for each of [`Metric::quantities`].
+    ///
+    /// # Errors
+    /// If it cannot measure: the run then fails with the error's sentence. [`Error::Other`] is for a sentence of one's own.
+    fn measure(&self, of: &Subject<'_>) -> Result<Vec<f64>>;
+}
+
+/// What a metric measures.
+pub struct Subject<'a> {
+    /// The model.
+    pub model: &'a dyn Autoencoder,
+    /// The images that it is trained and tested on.
+    pub dataset: &'a dyn Dataset,
+    /// Draws at the step of the measurement, in a scope of the metric's own: they change no other number.
+    pub draws: Draws,
+    /// Most test images that an evaluation of the run measures on.
+    pub samples: usize,
+}
+
+/// Test images, and what a model makes of them. All tensors are `f32` on the CPU.
+#[derive(Debug, Clone)]
+pub struct Tested {
+    /// The images, `[images, height, width, channels]`.
+    pub images: Tensor,
+    /// Their reconstructions, of the same shape, not clipped.
+    pub reconstructions: Tensor,
+    /// Their latents, `[images, ...]` as in the model's spec.
+    pub latents: Tensor,
+    /// Their classes; none where they have none.
+    pub labels: Option<Vec<u32>>,
+}
+
+/// Interpolations between test images. All tensors are `f32` on the CPU.
+#[derive(Debug, Clone)]
+pub struct Interpolated {
+    /// The test images that the interpolations begin and end with, each `[pairs, height, width, channels]`.
+    pub ends: [Tensor; 2],
+    /// The latents along the way, `[pairs, positions, ...]`.
+    pub latents: Tensor,
+    /// What these decode to, `[pairs, positions, height, width, channels]`, not clipped.
+    pub images: Tensor,
+}
+
+impl<'a> Subject<'a> {
+    /// That of `metric`, whose draws become a scope of `draws`.
+    pub fn of(
+        metric: &dyn Metric,
+        (model, dataset): (&'a dyn Autoencoder, &'a dyn Dataset),
+        draws: &Draws,
+        samples: usize,
+    ) -> Self {
+        let name = metric.quantities().first().map_or("", |quantity| &*quantity.key);
+        Self { model, dataset, draws: draws.scope("metric").scope(name), samples }
+    }
+
+    /// The first [`Subject::samples`] test images, or as many as there are, or as many that are drawn; with their
+    /// reconstructions and latents.
+    ///
+    /// # Errors
+    /// If the images cannot be read, or the model fails.
+    pub fn test(&self) -> Result<Tested> {
+        let count = self.dataset.count(Part::Test)?;
+        let samples = count.map_or(self.samples, |count| count.min(self.samples));
+        let (mut images, mut reconstructions, mut latents) = (Vec::new(), Vec::new(), Vec::new());
+        let mut labels = Some(Vec::new());
+        for (chunk, first) in (0..samples).step_by(CHUNK).enumerate() {
+            let draws = self.draws.scope(&chunk.to_string());
+            let batch = test_images(self.dataset, first, CHUNK.min(samples - first), &draws)?;
+            let z = self.model.encode(&batch.images, &draws)?;
+            latents.push(on_cpu(&z)?);
+            reconstructions.push(on_cpu(&self.model.reconstruct(&batch.images, &draws)?)?);
+            images.push(on_cpu(&batch.images)?);
+            match (&mut labels, batch.labels) {
+                (Some(all), Some(some)) => all.extend(some.to_vec1::<u32>()?),
+                _ => labels = None,
+            }
+        }
+        let whole = |parts: &[Tensor]| Tensor::cat(parts, 0);
+        Ok(Tested {
+            images: whole(&images)?,
+            reconstructions: whole(&reconstructions)?,
+            latents: whole(&latents)?,
+            labels,
+        })
+    }
+
+    /// Interpolations between the first `pairs` test images and as many after them, or between as many that are drawn, at
+    /// `positions` from 0 (left) to 1 (right). Of fewer images there are fewer pairs.
+    ///
+    /// # Errors
+    /// If the images cannot be read, or the model fails.
+    pub fn between(&self, pairs: usize, positions: &[f64]) -> Result<Interpolated> {
+        let [left, right] = test_pairs(self.dataset, pairs, &self.draws)?;
+        let (mut latents, mut images) = (Vec::new(), Vec::new());
+        let pairs = left.dim(0)?;
+        for first in (0..pairs).step_by(CHUNK) {
+            let end = |images: &Tensor, name: &str| -> Result<Tensor> {
+                let images = images.narrow(0, first, CHUNK.min(pairs - first))?;
+                let draws = self.draws.scope(name).scope(&(first / CHUNK).to_string());
+                Ok(self.model.encode(&images, &draws)?.detach())
+            };
+            let (left, right) = (end(&left, "left")?, end(&right, "right")?);
+            let (mut z, mut x) = (Vec::new(), Vec::new());
+            for position in positions {
+                let mixed = self.model.mix(&left, &right, *position)?.detach();
+                x.push(on_cpu(&self.model.decode(&mixed)?)?);
+                z.push(on_cpu(&mixed)?);
+            }
+            latents.push(Tensor::stack(&z, 1)?);
+            images.push(Tensor::stack(&x, 1)?);
+        }
+        Ok(Interpolated {
+            ends: [on_cpu(&left)?, on_cpu(&right)?],
+            latents: Tensor::cat(&latents, 0)?,
+            images: Tensor::cat(&images, 0)?,
+        })
+    }
+}
+
+fn on_cpu(x: &Tensor) -> Result<Tensor> {
+    Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
+}
+
+/// `size` test images from place `first` on, or as many that are drawn.
+///
+/// # Errors
+/// If they cannot be read, or there are fewer.
+pub fn test_images(dataset: &dyn Dataset, first: usize, size: usize, draws: &Draws) -> Result<Batch> {
+    Ok(match dataset.count(Part::Test)? {
+        None => dataset.test_batch(size, draws)?,
+        Some(_) => dataset.range(Part::Test, first..first + size, draws.device())?,
+    })
+}
+
+/// Test images left and right: place `i` and place `i + n` of the first `2 n` of them, where `n` is at most `pairs`; an only
+/// image is both.
+///
+/// # Shapes
+/// Two of `[n, height, width, channels]`.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn test_pairs(dataset: &dyn Dataset, pairs: usize, draws: &Draws) -> Result<[Tensor; 2]> {
+    let Some(count) = dataset.count(Part::Test)? else {
+        let images = dataset.test_batch(2 * pairs, draws)?.images;
+        return Ok([images.narrow(0, 0, pairs)?, images.narrow(0, pairs, pairs)?]);
+    };
+    let n = (count / 2).clamp(1, pairs.max(1));
+    let end = count.min(2 * n);
+    let left = dataset.range(Part::Test, 0..n, draws.device())?;
+    let right = dataset.range(Part::Test, end - n..end, draws.device())?;
+    Ok([left.images, right.images])
+}
+
+/// A metric's quantities under the keys that files have: with `eval/` or `final/`.
+pub fn recorded(metric: &dyn Metric) -> impl Iterator<Item = Quantity> {
+    let prefix = metric.when().prefix();
+    metric.quantities().iter().map(move |of| Quantity { key: format!("{prefix}{}", of.key).into(), ..of.clone() })
+}
+
+/// A metric's values by the keys that files have.
+///
+/// # Errors
+/// If it fails, or gives more or fewer values than it has quantities.
+pub fn measured(metric: &dyn Metric, of: &Subject<'_>) -> Result<Vec<(String, f64)>> {
+    let key = metric.quantities().first().map(|of| of.key.to_string()).unwrap_or_default();
+    let values = metric.measure(of).map_err(|error| match error {
+        Error::Stopped => Error::Stopped,
+        error => Error::Metric { key: key.clone(), problem: error.to_string() },
+    })?;
+    let (wanted, given) = (metric.quantities().len(), values.len());
+    if wanted != given {
+        let problem = format!("it gave {given} numbers for its {wanted} quantities");
+        return Err(Error::Metric { key, problem });
+    }
+    Ok(recorded(metric).zip(values).map(|(quantity, value)| quantity.keyed(value)).collect())
+}
+
+/// Checks what metrics say of themselves.
+///
+/// # Errors
+/// The first quantity whose key, title, unit or caption will not do, or whose key another has.
+pub fn check_metrics(metrics: &[&dyn Metric]) -> Result<()> {
+    let mut all: Vec<Quantity> = Vec::new();
+    for metric in metrics {
+        if metric.quantities().is_empty() {
+            return Err(Error::Metric { key: String::new(), problem: "it has no quantity".into() });
+        }
+        for quantity in recorded(*metric) {
+            let bad = |problem: String| Error::Metric { key: quantity.name().to_owned(), problem };
+            quantity.check().map_err(bad)?;
+            let same = |other: &Quantity| other.name() == quantity.name();
+            if quantities().any(same) {
+                return Err(bad("the key is one of Lerpbench's own; give it another".into()));
+            }
+            if all.iter().any(same) {
+                return Err(bad("two quantities have this key; give one of them another".into()));
+            }
+            all.push(quantity);
+        }
+    }
+    check_recorded(&all).map_err(|problem| Error::Metric { key: all[0].name().to_owned(), problem })
+}
+
+/// Checks quantities that a file names.
+///
+/// # Errors
+/// The first thing in them that none of a run has, in words.
+pub fn check_recorded(recorded: &[Quantity]) -> std::result::Result<(), String> {
+    if recorded.len() > MOST {
+        return Err(format!("a run has at most {MOST} quantities of its own, not {}", recorded.len()));
+    }
+    recorded.iter().try_for_each(Quantity::check)
+}
+
+impl Quantity {
+    /// Checks key and words of one that is not ours.
+    fn check(&self) -> std::result::Result<(), String> {
+        let name = self.name();
+        let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let word = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(inside);
+        if When::of(&self.key).is_none() || !word || name.len() > MOST_KEY {
+            return Err(format!(
+                "a key is a word of at most {MOST_KEY} small letters, digits and '_' that begins with a letter"
+            ));
+        }
+        for (what, text, most) in
+            [("title", &self.title, MOST_TITLE), ("unit", &self.unit, MOST_UNIT), ("caption", &self.caption, MOST_CAPTION)]
+        {
+            let letters = text.chars().count();
+            if letters > most || (letters == 0 && what != "unit") {
+                return Err(format!("its {what} must have 1 to {most} letters, and has {letters}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Better;
+
+    struct Named(Vec<Quantity>, When);
+
+    impl Metric for Named {
+        fn quantities(&self) -> &[Quantity] {
+            &self.0
+        }
+        fn when(&self) -> When {
+            self.1
+        }
+        fn measure(&self, _: &Subject<'_>) -> Result<Vec<f64>> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn named(key: &'static str, title: &'static str) -> Named {
+        Named(vec![Quantity::new(key, title, Better::Lower, "A caption.")], When::EachEvaluation)
+    }
+
+    #[test]
+    fn keys_and_words_that_will_not_do_are_refused_in_a_sentence() {
+        let message = |metrics: &[&dyn Metric]| check_metrics(metrics).unwrap_err().to_string();
+        for key in ["", "Sharpness", "a b", "9a", "eval/x", "é"] {
+            assert!(message(&[&named(key, "x")]).contains("a key is a word"), "{key}");
+        }
+        for key in ["detour", "cluster_accuracy"] {
+            assert_eq!(
+                message(&[&named(key, "x")]),
+                format!("the metric '{key}': the key is one of Lerpbench's own; give it another")
+            );
+        }
+        assert!(message(&[&named("a", "")]).contains("its title must have 1 to 80 letters, and has 0"));
+        let end = Named(named("a", "x").0, When::AtTheEnd);
+        assert!(message(&[&named("a", "x"), &end]).contains("two quantities have this key"));
+        assert!(message(&[&Named(Vec::new(), When::AtTheEnd)]).contains("it has no quantity"));
+        check_metrics(&[&named("a", "x"), &named("b_2", "y")]).unwrap();
+        let keys: Vec<_> = recorded(&end).map(|quantity| quantity.key).collect();
+        assert_eq!(keys, ["final/a"]);
+    }
+}

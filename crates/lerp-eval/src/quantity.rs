@@ -1,0 +1,333 @@
+//! What the numbers of a run are: one table for those who measure them and for those who show them.
+//!
+//! A number is known by its key, under which a run's files have it: `eval/` and a name if it is measured at every evaluation,
+//! `final/` and a name if it is measured once, at the end of the run. Whoever measures declares a list such as [`ON_LINES`] and
+//! gives as many values; whoever shows a number names its [`Quantity`], so that no table asks for what nobody measures.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// Which of two values of a quantity is the better one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    /// The lower one.
+    Lower,
+    /// The higher one.
+    Higher,
+    /// Neither: it is a count or a description.
+    Neither,
+}
+
+impl Better {
+    /// Whether `value` is better than `other`.
+    pub fn prefers(self, value: f64, other: f64) -> bool {
+        match self {
+            Self::Lower => value < other,
+            Self::Higher => value > other,
+            Self::Neither => false,
+        }
+    }
+
+    /// In words, such as `lower is better`; empty for [`Better::Neither`].
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Lower => "lower is better",
+            Self::Higher => "higher is better",
+            Self::Neither => "",
+        }
+    }
+}
+
+/// When a quantity is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At every evaluation of a run, the last one included. An evaluation that has begun is finished even if the run is to stop.
+    EachEvaluation,
+    /// Once, at the end of a run.
+    AtTheEnd,
+}
+
+impl When {
+    /// What keys of such quantities begin with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::EachEvaluation => "eval/",
+            Self::AtTheEnd => "final/",
+        }
+    }
+
+    /// When the number with this key is measured; none for what is no quantity, such as a loss.
+    pub fn of(key: &str) -> Option<Self> {
+        [Self::EachEvaluation, Self::AtTheEnd].into_iter().find(|when| key.starts_with(when.prefix()))
+    }
+}
+
+/// What a number of a run is: its key in files, and how people read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantity {
+    /// What files call it, such as `eval/mean_distance`.
+    pub key: Cow<'static, str>,
+    /// What tables and figures call it.
+    pub title: Cow<'static, str>,
+    /// Its unit; empty if it has none.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub unit: Cow<'static, str>,
+    /// Which values are good.
+    pub better: Better,
+    /// What is measured, in a sentence.
+    pub caption: Cow<'static, str>,
+}
+
+impl Quantity {
+    /// One without a unit. The key of a quantity of one's own has no `eval/` or `final/`: [`crate::Metric::when`] tells that.
+    pub const fn new(key: &'static str, title: &'static str, better: Better, caption: &'static str) -> Self {
+        Self {
+            key: Cow::Borrowed(key),
+            title: Cow::Borrowed(title),
+            unit: Cow::Borrowed(""),
+            better,
+            caption: Cow::Borrowed(caption),
+        }
+    }
+
+    /// The same in a unit.
+    #[must_use]
+    pub fn in_unit(self, unit: &'static str) -> Self {
+        Self { unit: Cow::Borrowed(unit), ..self }
+    }
+
+    /// A value under the quantity's key.
+    pub fn keyed(&self, value: f64) -> (String, f64) {
+        (self.key.clone().into_owned(), value)
+    }
+
+    /// The key without what it begins with: `mean_distance` of `eval/mean_distance`.
+    pub fn name(&self) -> &str {
+        let of = |when: When| self.key.strip_prefix(when.prefix());
+        When::of(&self.key).and_then(of).unwrap_or(&self.key)
+    }
+}
+
+use Better::{Higher, Lower, Neither};
+
+/// Distance of decoded images to the nearest line.
+pub static MEAN_DISTANCE: Quantity = Quantity::new(
+    "eval/mean_distance",
+    "Mean distance",
+    Lower,
+    "Cosine distance of images decoded between two test lines to the nearest true line.",
+);
+/// How unevenly the nearest lines turn.
+pub static MEAN_SMOOTHNESS: Quantity = Quantity::new(
+    "eval/mean_smoothness",
+    "Mean smoothness",
+    Lower,
+    "The largest turn between neighbouring images of an interpolation as a share of its whole turn, less that of an even turn.",
+);
+/// The same of interpolations that turn.
+pub static MEAN_SMOOTHNESS_VALID: Quantity = Quantity::new(
+    "eval/mean_smoothness_valid",
+    "Smoothness, valid only",
+    Lower,
+    "Mean smoothness of the interpolations that turn at all.",
+);
+/// How much farther lines turn than they must.
+pub static DETOUR: Quantity = Quantity::new(
+    "eval/detour",
+    "Detour",
+    Lower,
+    "How far the nearest lines turn along an interpolation, as a multiple of the shortest way from one end to the other.",
+);
+/// How many interpolations turn.
+pub static VALID_FRACTION: Quantity = Quantity::new(
+    "eval/valid_fraction",
+    "Valid fraction",
+    Higher,
+    "Share of the interpolations that turn at all, from 0 to 1.",
+);
+/// Error of reconstructions.
+pub static RECONSTRUCTION_MSE: Quantity = Quantity::new(
+    "eval/reconstruction_mse",
+    "Reconstruction MSE",
+    Lower,
+    "Mean squared error of reconstructions of test images, whose values are from -1 to 1.",
+);
+/// Accuracy of the classifier trained beside the autoencoder.
+pub static CLASSIFIER_ACCURACY: Quantity = Quantity::new(
+    "eval/classifier_accuracy",
+    "Classifier accuracy",
+    Higher,
+    "Share of test images that the single-layer classifier trained beside the autoencoder tells right, from 0 to 1.",
+);
+/// Test images of an evaluation.
+pub static EVALUATED_IMAGES: Quantity = Quantity::new(
+    "eval/test_images",
+    "Test images of an evaluation",
+    Neither,
+    "Number of test images that an evaluation measures on.",
+);
+/// What a critic believes of images at each true interpolation coefficient, in fifteenths.
+pub static CRITIC_ALPHA: [Quantity; 8] = [
+    estimate("eval/critic_alpha_0", "Critic at α = 0"),
+    estimate("eval/critic_alpha_1", "Critic at α = 1/15"),
+    estimate("eval/critic_alpha_2", "Critic at α = 2/15"),
+    estimate("eval/critic_alpha_3", "Critic at α = 3/15"),
+    estimate("eval/critic_alpha_4", "Critic at α = 4/15"),
+    estimate("eval/critic_alpha_5", "Critic at α = 5/15"),
+    estimate("eval/critic_alpha_6", "Critic at α = 6/15"),
+    estimate("eval/critic_alpha_7", "Critic at α = 7/15"),
+];
+/// How wrong a critic is.
+pub static CRITIC_ERROR: Quantity = Quantity::new(
+    "eval/critic_error",
+    "Critic's error",
+    Neither,
+    "Mean absolute difference of the critic's estimates from the true interpolation coefficient, which is at most 1/2.",
+);
+/// Accuracy of the classifier fitted afterwards.
+pub static PROBE_ACCURACY: Quantity = Quantity::new(
+    "final/probe_accuracy",
+    "Fitted classifier's accuracy",
+    Higher,
+    "Share of test images that a single-layer classifier tells right which was fitted to features after training, from 0 to 1.",
+);
+/// The same on training images.
+pub static PROBE_TRAIN_ACCURACY: Quantity = Quantity::new(
+    "final/probe_train_accuracy",
+    "Fitted classifier's accuracy in training",
+    Higher,
+    "Share of the training images that the fitted classifier tells right, from 0 to 1.",
+);
+/// Its loss.
+pub static PROBE_LOSS: Quantity = Quantity::new(
+    "final/probe_loss",
+    "Fitted classifier's loss",
+    Lower,
+    "Cross-entropy of the fitted classifier on the training images, in nats; 0 where all images are of one class.",
+);
+/// How long it was fitted.
+pub static PROBE_ITERATIONS: Quantity = Quantity::new(
+    "final/probe_iterations",
+    "Fitted classifier's iterations",
+    Neither,
+    "Iterations of the fit of the classifier.",
+);
+/// Whether it was fitted long enough.
+pub static PROBE_CONVERGED: Quantity = Quantity::new(
+    "final/probe_converged",
+    "Fitted classifier's convergence",
+    Neither,
+    "1 if the fit of the classifier converged, else 0.",
+);
+/// Training images behind what is measured at the end.
+pub static TRAIN_IMAGES: Quantity = Quantity::new(
+    "final/train_images",
+    "Training images at the end",
+    Neither,
+    "Number of training images to which the classifier and the clusters were fitted.",
+);
+/// Test images behind what is measured at the end.
+pub static TEST_IMAGES: Quantity = Quantity::new(
+    "final/test_images",
+    "Test images at the end",
+    Neither,
+    "Number of test images on which the fitted classifier and the clusters were measured.",
+);
+/// Accuracy of clusters.
+pub static CLUSTER_ACCURACY: Quantity = Quantity::new(
+    "final/cluster_accuracy",
+    "Accuracy of clusters",
+    Higher,
+    "Share of test images in a cluster of k-means that stands for their class, from 0 to 1.",
+);
+/// The same on training images.
+pub static CLUSTER_ACCURACY_TRAIN: Quantity = Quantity::new(
+    "final/cluster_accuracy_train",
+    "Accuracy of clusters in training",
+    Higher,
+    "Share of training images in a cluster of k-means that stands for their class, from 0 to 1.",
+);
+/// Normalised mutual information of clusters and classes.
+pub static CLUSTER_INFORMATION: Quantity = Quantity::new(
+    "final/cluster_information",
+    "Information of clusters",
+    Higher,
+    "Normalised mutual information of clusters and classes of the test images, from 0 to 1.",
+);
+/// How wide clusters are.
+pub static CLUSTER_INERTIA: Quantity = Quantity::new(
+    "final/cluster_inertia",
+    "Inertia of clusters",
+    Neither,
+    "Mean squared distance of whitened training latents to the centre of their cluster.",
+);
+
+const fn estimate(key: &'static str, title: &'static str) -> Quantity {
+    Quantity::new(
+        key,
+        title,
+        Neither,
+        "Mean of the critic's estimates of the interpolation coefficient, folded to at most 1/2, for images decoded at this one.",
+    )
+}
+
+/// What an evaluation on lines measures between pairs of them.
+pub static ON_LINES: [&Quantity; 5] =
+    [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &MEAN_SMOOTHNESS_VALID, &DETOUR, &VALID_FRACTION];
+/// What an evaluation measures on test images: the accuracy only of labelled ones, the number only where it is limited.
+pub static ON_TEST_IMAGES: [&Quantity; 3] = [&RECONSTRUCTION_MSE, &CLASSIFIER_ACCURACY, &EVALUATED_IMAGES];
+/// What an evaluation measures of a variant with a critic.
+pub static OF_CRITIC: [&Quantity; 9] = [
+    &CRITIC_ALPHA[0],
+    &CRITIC_ALPHA[1],
+    &CRITIC_ALPHA[2],
+    &CRITIC_ALPHA[3],
+    &CRITIC_ALPHA[4],
+    &CRITIC_ALPHA[5],
+    &CRITIC_ALPHA[6],
+    &CRITIC_ALPHA[7],
+    &CRITIC_ERROR,
+];
+/// What a classifier fitted to features comes to, at the end of a run on labelled images.
+pub static OF_PROBE: [&Quantity; 7] = [
+    &PROBE_ACCURACY,
+    &PROBE_TRAIN_ACCURACY,
+    &PROBE_LOSS,
+    &PROBE_ITERATIONS,
+    &PROBE_CONVERGED,
+    &TRAIN_IMAGES,
+    &TEST_IMAGES,
+];
+/// What clusters of latents come to, at the end of a run on labelled images.
+pub static OF_CLUSTERS: [&Quantity; 4] =
+    [&CLUSTER_ACCURACY, &CLUSTER_ACCURACY_TRAIN, &CLUSTER_INFORMATION, &CLUSTER_INERTIA];
+
+/// All that this workspace measures.
+pub fn quantities() -> impl Iterator<Item = &'static Quantity> {
+    let all: [&[&Quantity]; 5] = [&ON_LINES, &ON_TEST_IMAGES, &OF_CRITIC, &OF_PROBE, &OF_CLUSTERS];
+    all.into_iter().flatten().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn keys_tell_when_and_are_unlike() {
+        let mut keys = HashSet::new();
+        for quantity in quantities() {
+            let when = When::of(&quantity.key).unwrap();
+            assert_eq!(format!("{}{}", when.prefix(), quantity.name()), quantity.key);
+            assert!(keys.insert(&quantity.key), "{}", quantity.key);
+            assert!(quantity.caption.ends_with('.') && !quantity.title.is_empty());
+        }
+        assert_eq!(When::of("loss/autoencoder"), None);
+        for (i, quantity) in CRITIC_ALPHA.iter().enumerate() {
+            assert_eq!(quantity.name(), format!("critic_alpha_{i}"));
+        }
+    }
+}
