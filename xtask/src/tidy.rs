@@ -53,9 +53,11 @@ const ANYTHING: &[&str] = &[
 /// Dependencies from outside that only some crates may have.
 const KEPT_APART: &[(&str, &[&str])] = &[
     ("clap", &["lerp"]),
-    ("polars", &["lerp-train", "lerp-report"]),
+    ("polars", &["lerp-data", "lerp-train", "lerp-report"]),
+    ("polars-parquet", &["lerp-data"]),
     ("plotters", &["lerp-report"]),
-    ("ureq", &["lerp-data"]),
+    ("candle-datasets", &["lerp-data"]),
+    ("hf-hub", &["lerp-data"]),
     ("ratatui", &["lerp"]),
     ("anyhow", &["lerp"]),
 ];

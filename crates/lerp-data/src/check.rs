@@ -7,6 +7,7 @@ use std::{
 
 use image::{ImageFormat, RgbImage};
 use lerp_core::ImageShape;
+use lerp_files::hexadecimal;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -116,17 +117,12 @@ fn file_reports(paths: &[PathBuf], what: &str) -> Result<Vec<FileReport>> {
         for path in paths {
             bytes += feed(&mut digest, path).map_err(|problem| Error::Io { file: path.clone(), problem })?;
         }
-        Ok(FileReport { name, bytes, sha256: hexadecimal(digest) })
+        Ok(FileReport { name, bytes, sha256: hexadecimal(digest.finalize()) })
     };
     if paths.len() > MOST_FILES {
         return Ok(vec![report(format!("{} {what}", paths.len()), paths)?]);
     }
     paths.iter().map(|path| report(file_name(path), std::slice::from_ref(path))).collect()
-}
-
-pub(crate) fn hexadecimal(digest: Sha256) -> String {
-    let digits = digest.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn feed(digest: &mut Sha256, path: &Path) -> io::Result<u64> {

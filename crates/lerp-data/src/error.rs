@@ -119,6 +119,16 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// Tensors that are no dataset.
+    #[error("dataset {name}: expected {expected}, found {found}")]
+    Tensors {
+        /// The dataset's name.
+        name: String,
+        /// What it should be made of.
+        expected: String,
+        /// What there is.
+        found: String,
+    },
     /// Classes were asked of images that have none.
     #[error("these images have no labels, so nothing can be classified")]
     NoLabels,

@@ -1,8 +1,11 @@
 //! Downloads image sets from the Hugging Face hub (feature `hub`), into the cache that all its clients share.
 //!
-//! The layout is theirs: a file's bytes are in `blobs/<sha256>`, and `snapshots/<commit>/<path>` is a link to them. While a
-//! file comes in, it is `blobs/<sha256>.incomplete`; it gets its name when its SHA-256 is the one that the hub's list of
-//! files gives. A connection that breaks off is taken up where it broke, now or by the next call.
+//! Requests, redirects, tokens and TLS are those of `hf-hub`, the client that `candle-datasets` has. What it offers as a
+//! download names a file before anyone can compare its digest, and begins anew where a connection broke, so bytes are taken
+//! from its stream, and put away here. The layout is that of all clients: a file's bytes are in `blobs/<sha256>`, and
+//! `snapshots/<commit>/<path>` is a link to them. While a file comes in, it is `blobs/<id>.incomplete`, by its id in the
+//! hub's list; it gets its name when its SHA-256 is the one that this id is made of. A connection that breaks off is taken
+//! up where it broke, now or by the next call.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), lerp_data::hub::HubError> {
@@ -14,30 +17,32 @@
 
 use std::{
     env,
+    error::Error as _,
     fs::{self, File, TryLockError},
+    future::Future,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use futures::{StreamExt, TryStreamExt};
+use hf_hub::{HFClient, HFError, HFRepository, RepoTypeDataset, repository::RepoTreeEntry, split_id};
+use lerp_files::hexadecimal;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use ureq::{Agent, Body, config::RedirectAuthHeaders, http::Response};
+use tokio::{runtime::Runtime, time::timeout};
 
 use crate::{
     HubCache, HubSource,
-    check::hexadecimal,
     find::{KNOWN, Known},
+    tree::file_name,
 };
 
 /// Tries in a row that may bring nothing.
 const TRIES: u32 = 5;
-/// A list of files is far shorter.
-const LONGEST_LIST: u64 = 16 << 20;
-/// What may stand in a path as it is.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// A server that says nothing for so long says nothing more.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What can go wrong while an image set is downloaded.
 #[derive(Debug, thiserror::Error)]
@@ -109,13 +114,16 @@ pub enum HubError {
         why: String,
     },
     /// Bytes that are not the file's. They have been removed.
-    #[error("{file} came with {found} instead of {expected}, and was removed: run the same command again")]
+    #[error(
+        "{file} came with SHA-256 {found}, which is not that of {id} in the hub's list, and was removed: run the same command \
+         again"
+    )]
     Wrong {
         /// The file.
         file: String,
-        /// The SHA-256 or the size that it should have.
-        expected: String,
-        /// The one that it has.
+        /// Its id in the list, which is made of its SHA-256 and size.
+        id: String,
+        /// The SHA-256 that it has.
         found: String,
     },
     /// Someone else is at it.
@@ -184,7 +192,7 @@ pub struct Hub {
     pub endpoint: String,
     /// The cache.
     pub cache: HubCache,
-    /// What proves who asks. Public data need none.
+    /// What proves who asks; without it, what the user has given all clients, if anything. Public data need none.
     pub token: Option<String>,
     /// Whether only what is here may be used.
     pub offline: bool,
@@ -232,32 +240,18 @@ impl Hub {
         if self.offline {
             return Err(HubError::Offline { name: known.name, folder, first: first.clone() });
         }
-        let mut transfer = Transfer { hub: self, known, agent: agent(), repository, done: 0, tell };
+        let mut transfer = Transfer::new(self, known, repository, tell)?;
         let mut remotes = transfer.list()?;
         remotes.retain(|remote| !here.contains(&remote.name));
         let bytes = remotes.iter().map(|remote| remote.bytes).sum();
         (transfer.tell)(&Event::Start { files: remotes.len(), bytes });
         for remote in &remotes {
-            transfer.file(remote)?;
-            link(&transfer.blob(remote), &folder.join(&remote.name))
+            let blob = transfer.file(remote)?;
+            link(&blob, &folder.join(&remote.name))
                 .map_err(|problem| HubError::Io { file: folder.join(&remote.name), problem })?;
         }
         Ok(Fetched { source, folder, files: remotes.len() })
     }
-}
-
-fn agent() -> Agent {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .user_agent(concat!("lerp/", env!("CARGO_PKG_VERSION")))
-        // A place in a packed answer is no place in the file.
-        .accept_encoding("identity")
-        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_mins(1)))
-        .timeout_per_read(Some(Duration::from_mins(1)))
-        .build()
-        .into()
 }
 
 /// A file at the hub.
@@ -265,7 +259,22 @@ struct Remote {
     /// Name in the folder of the image set.
     name: String,
     bytes: u64,
-    sha256: String,
+    /// The SHA-1 by which git knows the pointer that stands for the file in the repository: see [`pointer`].
+    id: String,
+}
+
+impl Remote {
+    /// Whether this SHA-256, with the size of the file, is what its id is made of.
+    fn is(&self, sha256: &str) -> bool {
+        self.id == pointer(sha256, self.bytes)
+    }
+}
+
+/// The id of the pointer that stands in a repository for a file in large file storage. The hub's list has the file's SHA-256,
+/// too, but `hf-hub` 1.0 drops it (it looks for `sha256` where the list says `oid`).
+fn pointer(sha256: &str, bytes: u64) -> String {
+    let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {bytes}\n");
+    hexadecimal(Sha1::new().chain_update(format!("blob {}\0", text.len())).chain_update(text))
 }
 
 /// Why a try brought no end.
@@ -276,6 +285,12 @@ enum Failure {
         why: String,
         moved: bool,
     },
+}
+
+impl Failure {
+    fn again(why: impl Into<String>) -> Self {
+        Self::Again { why: why.into(), moved: false }
+    }
 }
 
 /// A part of a file that is here, and its digest so far.
@@ -289,107 +304,126 @@ struct Part {
 struct Transfer<'a> {
     hub: &'a Hub,
     known: &'static Known,
-    agent: Agent,
+    repository: HFRepository<RepoTypeDataset>,
+    /// It has a thread of its own for nothing: requests are made one after the other.
+    runtime: Runtime,
     /// The repository in the cache.
-    repository: PathBuf,
+    place: PathBuf,
     /// Bytes of the files that are done.
     done: u64,
     tell: &'a mut dyn FnMut(&Event),
 }
 
-impl Transfer<'_> {
-    fn blob(&self, remote: &Remote) -> PathBuf {
-        self.repository.join("blobs").join(&remote.sha256)
+impl<'a> Transfer<'a> {
+    fn new(
+        hub: &'a Hub,
+        known: &'static Known,
+        place: PathBuf,
+        tell: &'a mut dyn FnMut(&Event),
+    ) -> Result<Self> {
+        let unreachable =
+            |why: String| HubError::Unreachable { name: known.name, url: hub.endpoint.clone(), why };
+        let mut client = HFClient::builder()
+            .endpoint(&hub.endpoint)
+            .user_agent(concat!("lerp/", env!("CARGO_PKG_VERSION")))
+            .cache_enabled(false)
+            // Tries are counted, and told, here.
+            .retry_max_attempts(0);
+        if let Some(token) = &hub.token {
+            client = client.token(token);
+        }
+        let client = client.build().map_err(|error| unreachable(innermost(&error)))?;
+        let (owner, name) = split_id(known.hub.repository);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
+        Ok(Self { hub, known, repository: client.dataset(owner, name), runtime, place, done: 0, tell })
     }
 
     /// The files of the image set.
     fn list(&mut self) -> Result<Vec<Remote>> {
-        let HubSource { repository, revision, .. } = self.known.hub;
-        let url = format!("{}/api/datasets/{repository}/revision/{revision}?blobs=true", self.hub.endpoint);
-        let once = |transfer: &mut Self| {
-            let body = transfer.get(&url, 0)?.into_body();
-            let bytes = body.into_with_config().limit(LONGEST_LIST).read_to_vec();
-            bytes.map_err(|error| Failure::Again { why: error.to_string(), moved: false })
-        };
-        let bytes = self.persist(once, |transfer, why| transfer.unreachable(&url, why))?;
+        let HubSource { repository, revision, folder, .. } = self.known.hub;
+        let url = format!("{}/api/datasets/{repository}/tree/{revision}", self.hub.endpoint);
         let wrong = |expected: &str, found: String| HubError::List {
             url: url.clone(),
             expected: expected.into(),
             found,
         };
-        let list: Value =
-            serde_json::from_slice(&bytes).map_err(|error| wrong("a list in JSON", format!("'{error}'")))?;
-        if list["sha"] != revision {
-            return Err(wrong(&format!("commit {revision}"), list["sha"].to_string()));
-        }
+        let once = |transfer: &mut Self| {
+            transfer.wait(&url, async {
+                let entries = transfer.repository.list_tree().revision(revision).recursive(true).send()?;
+                entries.try_collect::<Vec<_>>().await
+            })
+        };
+        let entries = self.persist(once, |transfer, why| transfer.unreachable(&url, why))?;
         let mut remotes = Vec::new();
-        for entry in list["siblings"].as_array().into_iter().flatten() {
-            let path = entry["rfilename"].as_str().unwrap_or_default();
-            let name = path.strip_prefix(self.known.hub.folder).and_then(|rest| rest.strip_prefix('/'));
+        for entry in entries {
+            let RepoTreeEntry::File { oid, size, path, lfs, .. } = entry else { continue };
+            let name = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
             let Some(name) = name.filter(|name| self.known.hub.wants(name) && plain(name)) else { continue };
-            let (bytes, sha256) = (entry["lfs"]["size"].as_u64(), entry["lfs"]["sha256"].as_str());
-            let (Some(bytes), Some(sha256)) = (bytes, sha256.filter(|digits| is_sha256(digits))) else {
-                return Err(wrong(&format!("size and SHA-256 of {path}"), entry["lfs"].to_string()));
-            };
-            remotes.push(Remote { name: name.into(), bytes, sha256: sha256.into() });
+            if lfs.is_none() || !is_hexadecimal(&oid, 40) {
+                let found = format!("id '{}', {} bytes", oid.escape_debug(), size);
+                return Err(wrong(&format!("{path} in large file storage, with its id"), found));
+            }
+            remotes.push(Remote { name: name.into(), bytes: size, id: oid });
         }
         let names: Vec<String> = remotes.iter().map(|remote| remote.name.clone()).collect();
         match self.known.hub.missing(&names).first() {
             None => Ok(remotes),
             Some(first) => Err(wrong(
-                &format!("{}/{first} in the list", self.known.hub.folder),
+                &format!("{folder}/{first} in the list"),
                 format!("{} files of the image set", names.len()),
             )),
         }
     }
 
-    /// Brings a file's bytes into the cache, unless they are there.
-    fn file(&mut self, remote: &Remote) -> Result<()> {
+    /// Brings a file's bytes into the cache, unless they are there; where they are.
+    fn file(&mut self, remote: &Remote) -> Result<PathBuf> {
         let HubSource { repository, revision, folder, .. } = self.known.hub;
         let path = format!("{folder}/{}", remote.name);
         (self.tell)(&Event::File { name: &path });
-        let blob = self.blob(remote);
         let io = |file: &Path| {
             let file = file.to_path_buf();
             move |problem| HubError::Io { file, problem }
         };
         let _lock = self.lock(remote)?;
-        // Under its digest is what some client has checked, under another name or commit maybe.
-        if !fs::metadata(&blob).is_ok_and(|data| data.is_file() && data.len() == remote.bytes) {
-            fs::create_dir_all(self.repository.join("blobs")).map_err(io(&self.repository))?;
-            let partial = blob.with_extension("incomplete");
+        let blobs = self.place.join("blobs");
+        let blob = if let Some(blob) = present(&blobs, remote) {
+            blob
+        } else {
+            fs::create_dir_all(&blobs).map_err(io(&blobs))?;
+            let partial = blobs.join(format!("{}.incomplete", remote.id));
             let mut part = Part::open(partial.clone(), remote.bytes).map_err(io(&partial))?;
-            let path_in_url = utf8_percent_encode(&path, PATH);
-            let url = format!("{}/datasets/{repository}/resolve/{revision}/{path_in_url}", self.hub.endpoint);
+            let url = format!("{}/datasets/{repository}/resolve/{revision}/{path}", self.hub.endpoint);
             if part.have < remote.bytes {
                 let (file, bytes) = (path.clone(), remote.bytes);
                 let part = std::cell::RefCell::new(&mut part);
                 self.persist(
-                    |transfer| transfer.pull(&url, remote, &mut part.borrow_mut()),
+                    |transfer| transfer.pull(&url, &path, remote, &mut part.borrow_mut()),
                     |transfer, why| match part.borrow().have {
                         0 => transfer.unreachable(&url, why),
                         done => HubError::Cut { file: file.clone(), done, bytes, why },
                     },
                 )?;
             }
-            let found = hexadecimal(part.digest);
-            if found != remote.sha256 {
+            let found = hexadecimal(part.digest.finalize());
+            if !remote.is(&found) {
                 fs::remove_file(&partial).map_err(io(&partial))?;
-                let expected = format!("SHA-256 {}", remote.sha256);
-                return Err(HubError::Wrong { file: path, expected, found: format!("SHA-256 {found}") });
+                return Err(HubError::Wrong { file: path, id: remote.id.clone(), found });
             }
+            let blob = blobs.join(found);
             part.file.sync_all().and_then(|()| fs::rename(&partial, &blob)).map_err(io(&blob))?;
-        }
+            blob
+        };
         self.done += remote.bytes;
         (self.tell)(&Event::Bytes { done: self.done });
-        Ok(())
+        Ok(blob)
     }
 
-    /// The lock that the hub's own clients take, too.
+    /// Keeps two processes from writing one file.
     fn lock(&self, remote: &Remote) -> Result<File> {
-        let name = self.repository.file_name().unwrap_or_default();
-        let folder = self.repository.with_file_name(".locks").join(name);
-        let path = folder.join(format!("{}.lock", remote.sha256));
+        let name = self.place.file_name().unwrap_or_default();
+        let folder = self.place.with_file_name(".locks").join(name);
+        let path = folder.join(format!("{}.lock", remote.id));
         let open = || -> io::Result<File> {
             fs::create_dir_all(&folder)?;
             File::options().create(true).append(true).open(&path)
@@ -403,75 +437,98 @@ impl Transfer<'_> {
     }
 
     /// Reads what is missing of a file, as far as it comes.
-    fn pull(&mut self, url: &str, remote: &Remote, part: &mut Part) -> std::result::Result<(), Failure> {
+    fn pull(
+        &mut self,
+        url: &str,
+        path: &str,
+        remote: &Remote,
+        part: &mut Part,
+    ) -> std::result::Result<(), Failure> {
         let before = part.have;
-        let answer = self.get(url, part.have)?;
         let io = |part: &Part, problem| Failure::Final(HubError::Io { file: part.path.clone(), problem });
-        if answer.status() != 206 && part.have > 0 {
-            // All of it instead of the rest.
+        let ask = |from: u64| {
+            let request =
+                self.repository.download_file_stream().filename(path).revision(self.known.hub.revision);
+            self.wait(url, request.maybe_range((from > 0).then_some(from..remote.bytes)).send())
+        };
+        let (length, mut stream) = ask(part.have)?;
+        if part.have > 0 && length != Some(remote.bytes - part.have) {
+            // Something else than the rest, such as all of it.
             part.restart().map_err(|problem| io(part, problem))?;
+            (_, stream) = ask(0)?;
         }
-        let range = answer.headers().get("content-range").and_then(|range| range.to_str().ok());
-        let from = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
-        if answer.status() == 206 && from != Some(part.have) {
-            let why = format!("bytes from {} on were asked for, '{}' came", part.have, range.unwrap_or(""));
-            return Err(Failure::Again { why, moved: false });
-        }
-        let mut body = answer.into_body().into_reader();
-        let mut buffer = vec![0; 1 << 16];
         loop {
-            let n = match body.read(&mut buffer) {
-                Ok(0) if part.have < remote.bytes => {
-                    let why = "the connection was closed".into();
-                    return Err(Failure::Again { why, moved: part.have > before });
+            let again = |why| Failure::Again { why, moved: part.have > before };
+            let bytes = match self.runtime.block_on(async { timeout(PATIENCE, stream.next()).await }) {
+                Err(_) => return Err(again(silence())),
+                Ok(None) if part.have < remote.bytes => {
+                    return Err(again("the connection was closed".into()));
                 }
-                Ok(0) => return Ok(()),
-                Ok(n) => n,
-                Err(error) => {
-                    return Err(Failure::Again { why: error.to_string(), moved: part.have > before });
-                }
+                Ok(None) => return Ok(()),
+                Ok(Some(Err(error))) => return Err(again(innermost(&error))),
+                Ok(Some(Ok(bytes))) => bytes,
             };
-            if part.have + n as u64 > remote.bytes {
-                fs::remove_file(&part.path).map_err(|problem| io(part, problem))?;
-                return Err(Failure::Final(HubError::Wrong {
-                    file: format!("{}/{}", self.known.hub.folder, remote.name),
-                    expected: format!("{} bytes", remote.bytes),
-                    found: "more".into(),
-                }));
+            // One more than there should be is enough to make the digest another.
+            let most = (remote.bytes + 1).saturating_sub(part.have).min(bytes.len() as u64) as usize;
+            part.file.write_all(&bytes[..most]).map_err(|problem| io(part, problem))?;
+            part.digest.update(&bytes[..most]);
+            part.have += most as u64;
+            if part.have > remote.bytes {
+                return Ok(());
             }
-            part.file.write_all(&buffer[..n]).map_err(|problem| io(part, problem))?;
-            part.digest.update(&buffer[..n]);
-            part.have += n as u64;
             (self.tell)(&Event::Bytes { done: self.done + part.have });
         }
     }
 
-    /// The answer to a request for `url`, from byte `from` on.
-    fn get(&self, url: &str, from: u64) -> std::result::Result<Response<Body>, Failure> {
-        let mut request = self.agent.get(url);
-        if let Some(token) = &self.hub.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+    /// Waits for an answer.
+    fn wait<T>(
+        &self,
+        url: &str,
+        answer: impl Future<Output = hf_hub::HFResult<T>>,
+    ) -> std::result::Result<T, Failure> {
+        match self.runtime.block_on(async { timeout(PATIENCE, answer).await }) {
+            Ok(answer) => answer.map_err(|error| self.failure(error, url)),
+            Err(_) => Err(Failure::again(silence())),
         }
-        if from > 0 {
-            request = request.header("range", format!("bytes={from}-"));
-        }
-        let again = |why| Failure::Again { why, moved: false };
-        let answer = request.call().map_err(|error| match error {
-            // An address or a certificate does not get better.
-            ureq::Error::BadUri(_)
-            | ureq::Error::Http(_)
-            | ureq::Error::InvalidProxyUrl
-            | ureq::Error::Tls(_)
-            | ureq::Error::Rustls(_) => Failure::Final(self.unreachable(url, error.to_string())),
-            // Without the 'io: ' that ureq puts before it.
-            ureq::Error::Io(error) => again(error.to_string()),
-            error => again(error.to_string()),
-        })?;
-        match answer.status().as_u16() {
-            200 => Ok(answer),
-            206 if from > 0 => Ok(answer),
-            status @ (408 | 429 | 500..) => Err(again(format!("status {status}"))),
-            status => Err(Failure::Final(HubError::Refused { url: url.into(), status })),
+    }
+
+    /// What an error of the client's means here.
+    fn failure(&self, error: HFError, url: &str) -> Failure {
+        let context = match error {
+            HFError::Http { context }
+            | HFError::AuthRequired { context }
+            | HFError::Forbidden { context }
+            | HFError::Conflict { context }
+            | HFError::RateLimited { context, .. }
+            | HFError::RepoNotFound { context: Some(context), .. }
+            | HFError::RevisionNotFound { context: Some(context), .. }
+            | HFError::EntryNotFound { context: Some(context), .. } => context,
+            HFError::Request { source, .. } if is_json(&source) => {
+                let found = format!("'{}'", innermost(&source));
+                return Failure::Final(HubError::List {
+                    url: url.into(),
+                    expected: "a list in JSON".into(),
+                    found,
+                });
+            }
+            HFError::Json(error) => {
+                let found = format!("'{error}'");
+                return Failure::Final(HubError::List {
+                    url: url.into(),
+                    expected: "a list of files".into(),
+                    found,
+                });
+            }
+            // An address does not get better.
+            HFError::Request { source, .. } if source.is_builder() => {
+                return Failure::Final(self.unreachable(url, innermost(&source)));
+            }
+            HFError::Request { source, .. } => return Failure::again(innermost(&source)),
+            error => return Failure::Final(self.unreachable(url, innermost(&error))),
+        };
+        match context.status.as_u16() {
+            status @ (408 | 429 | 500..) => Failure::again(format!("status {status}")),
+            status => Failure::Final(HubError::Refused { url: context.url, status }),
         }
     }
 
@@ -529,6 +586,41 @@ impl Part {
     }
 }
 
+/// The blob that a file would become, if one of its clients has put it there, under another name or commit maybe: what is
+/// called by a digest was compared with it.
+fn present(blobs: &Path, remote: &Remote) -> Option<PathBuf> {
+    let paths = fs::read_dir(blobs).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let whole =
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == remote.bytes);
+    let name = |path: &PathBuf| is_hexadecimal(&file_name(path), 64) && remote.is(&file_name(path));
+    paths.into_iter().find(|path| name(path) && whole(path))
+}
+
+/// What is at the bottom of an error, without the addresses that the layers above it repeat.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether an answer came and is no JSON.
+fn is_json(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut error = Some(error);
+    while let Some(inner) = error {
+        if inner.is::<serde_json::Error>() {
+            return true;
+        }
+        error = inner.source();
+    }
+    false
+}
+
+fn silence() -> String {
+    format!("nothing for {} s", PATIENCE.as_secs())
+}
+
 /// Makes `pointer` mean `blob`.
 fn link(blob: &Path, pointer: &Path) -> io::Result<()> {
     if let Some(folder) = pointer.parent() {
@@ -559,8 +651,8 @@ fn plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
-fn is_sha256(digits: &str) -> bool {
-    digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+fn is_hexadecimal(digits: &str, n: usize) -> bool {
+    digits.len() == n && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn names() -> Vec<&'static str> {
@@ -581,5 +673,15 @@ fn hint(status: u16) -> &'static str {
         401 | 403 => ": it may be that HF_TOKEN is wrong, or missing",
         404 => ": is HF_ENDPOINT the address of a hub?",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_pointers_id_is_the_one_that_git_gives_it() {
+        // What `git hash-object` says of it.
+        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(super::pointer(of_abc, 3), "80d7d501c2b256023dc42e46d958b9ac2ec283ee");
     }
 }

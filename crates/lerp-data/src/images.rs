@@ -1,4 +1,4 @@
-//! Image sets: pixels in memory or in a cache file, and which of them make a part.
+//! Images: which of those that were read make a part, and in which order.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -6,80 +6,10 @@ use candle_core::{Device, Tensor};
 use lerp_core::{Draws, ImageShape};
 use sha2::{Digest, Sha256};
 
-use crate::{Batch, Permutation, Result, labels::Class, stored::Stored, tree::LeftOut};
-
-/// What a stored value stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A byte `v` for `v * 2 / 255 - 1` (section B6 of the protocol: all image sets).
-    Bytes,
-    /// Two bytes, little-endian, `v` for `v / 16384`: resized images overshoot [-1, 1], by a factor below 1.9, and are not
-    /// clipped. Rounding to it moves a pixel by at most 1/260 of a gray level; half the memory of `f32`.
-    Fixed,
-}
-
-const FIXED: f32 = 16_384.0;
-
-/// `value` as [`Kind::Fixed`] has it.
-pub(crate) fn fixed(value: f32) -> [u8; 2] {
-    ((value * FIXED).round() as i16).to_le_bytes()
-}
-
-impl Kind {
-    /// Bytes of a value.
-    pub fn size(self) -> usize {
-        match self {
-            Self::Bytes => 1,
-            Self::Fixed => 2,
-        }
-    }
-
-    fn values(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Self::Bytes => bytes.iter().map(|&v| f32::from(v) * 2.0 / 255.0 - 1.0).collect(),
-            Self::Fixed => {
-                let (pairs, _) = bytes.as_chunks::<2>();
-                pairs.iter().map(|&v| f32::from(i16::from_le_bytes(v)) / FIXED).collect()
-            }
-        }
-    }
-}
-
-/// Pixels, each image `[height, width, channels]`, one after the other.
-#[derive(Debug)]
-pub(crate) enum Pixels {
-    Memory(Vec<u8>),
-    File(Stored),
-}
-
-/// All that was read of some files.
-#[derive(Debug)]
-pub(crate) struct Held {
-    pub shape: ImageShape,
-    pub kind: Kind,
-    pub pixels: Pixels,
-    /// The class of each image by its place among `classes`.
-    pub labels: Option<Vec<u32>>,
-    pub classes: Vec<Class>,
-    /// Whether the three channels of every pixel are equal.
-    pub gray: bool,
-    /// What was found in the files and is not among the images.
-    pub left_out: LeftOut,
-}
-
-impl Held {
-    /// Bytes of one image.
-    pub fn stride(&self) -> usize {
-        self.shape.height * self.shape.width * self.shape.channels * self.kind.size()
-    }
-
-    pub fn len(&self) -> usize {
-        match &self.pixels {
-            Pixels::Memory(bytes) => bytes.len() / self.stride().max(1),
-            Pixels::File(stored) => stored.len(),
-        }
-    }
-}
+use crate::{
+    Batch, Permutation, Result,
+    pixels::{Held, Pixels},
+};
 
 /// Which of the images that were read are in a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -262,6 +192,7 @@ fn stratified(labels: &[u32], every: usize) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{pixels::Kind, tree::LeftOut};
 
     fn held(shape: ImageShape, pixels: Vec<u8>, labels: Option<Vec<u32>>, gray: bool) -> Images {
         let (classes, left_out) = (Vec::new(), LeftOut::default());
@@ -282,13 +213,6 @@ mod tests {
         let pixels = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(pixels, [-0.6, -1.0, 1.0, -0.6, -1.0, -1.0, 1.0, -1.0]);
         assert_eq!(batch.labels().unwrap().to_vec1::<u32>().unwrap(), [51, 0]);
-    }
-
-    #[test]
-    fn fixed_point_holds_what_resizing_overshoots() {
-        for value in [-1.9_f32, -1.0, -0.123_456, 0.0, 0.7, 1.0, 1.9] {
-            assert!((Kind::Fixed.values(&fixed(value))[0] - value).abs() <= 0.5 / FIXED);
-        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 
 /// Classes that a dataset of one's own may have.
-const MOST_CLASSES: usize = 10_000;
+pub(crate) const MOST_CLASSES: usize = 10_000;
 
 /// What a file says of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -9,6 +9,7 @@
 //! * [`Lines`]: the one of the paper's table 1; [`draw_line`] and [`line_label`] make one image and its class.
 //! * [`ImageSet`]: the paper's image sets and the user's own, found by [`image_set`]; [`check`] and [`contact_sheet`]
 //!   tell and show what is in one.
+//! * [`TensorSet`]: images that a program has; with the feature `candle-datasets`, also what that crate reads.
 //! * [`HubCache`]: where image sets are that were downloaded; module `hub`, with the feature of that name, downloads them.
 //!
 //! ```
@@ -22,6 +23,8 @@
 //! ```
 
 mod cache;
+#[cfg(feature = "candle-datasets")]
+mod candle;
 mod check;
 mod cifar;
 mod dataset;
@@ -39,11 +42,13 @@ mod load;
 mod mat;
 mod parquet;
 mod picture;
+mod pixels;
 mod resize;
 mod role;
 mod set;
 mod shuffle;
 mod stored;
+mod tensors;
 mod tree;
 
 pub use cache::{HubCache, HubSource};
@@ -53,6 +58,7 @@ pub use error::{Error, Result};
 pub use find::{Protocol, protocols};
 pub use line::{draw_line, line_label};
 pub use lines::Lines;
-pub use set::{FOLDER_VARIABLE, ImageSet, split_option};
+pub use set::{FOLDER_VARIABLE, ImageSet, is_own, split_option};
 pub use shuffle::{Permutation, epoch_order};
 pub use stored::CACHE_VARIABLE;
+pub use tensors::{TensorSet, Tensors};

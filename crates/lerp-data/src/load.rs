@@ -2,25 +2,28 @@
 
 use std::{
     io::ErrorKind,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-use lerp_core::ImageShape;
+use candle_core::Device;
+use lerp_core::{Draws, ImageShape};
+use lerp_files::hexadecimal;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Part, Result,
-    check::hexadecimal,
-    cifar,
+    Batch, Error, Part, Result, cifar,
     error::Fault,
     find::{Files, Format, Known},
     idx,
-    images::{Held, Images, Kind, fixed},
+    images::Images,
     labels::{Class, Label, Labels, union},
     mat, parquet,
     picture::{self, Picture},
+    pixels::{Held, Kind, fixed},
     resize::{SIDE, bicubic, fit, pad},
+    shuffle::epoch_order,
     stored::{self, Cache, Collector},
     tree::{self, LeftOut},
 };
@@ -47,6 +50,29 @@ impl Parts {
         }
     }
 
+    /// See [`Dataset::train_batch`](crate::Dataset::train_batch).
+    pub fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
+        self.train.batch(&epoch_order(self.train.len(), size, draws), draws.device())
+    }
+
+    /// See [`Dataset::test_batch`](crate::Dataset::test_batch).
+    pub fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
+        let len = self.test.len() as u128;
+        let first = u128::from(draws.step()) * size as u128;
+        let indices: Vec<usize> = (0..size as u128).map(|i| ((first + i) % len) as usize).collect();
+        self.test.batch(&indices, draws.device())
+    }
+
+    /// See [`Dataset::range`](crate::Dataset::range).
+    pub fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
+        let images = self.get(part);
+        let len = images.len();
+        if range.end > len || range.start > range.end {
+            return Err(Error::OutOfRange { first: range.start, end: range.end, len });
+        }
+        images.batch(&range.collect::<Vec<_>>(), device)
+    }
+
     /// SHA-256 of all images and labels, in hexadecimal.
     ///
     /// # Errors
@@ -55,7 +81,7 @@ impl Parts {
         let mut digest = Sha256::new();
         self.train.feed(&mut digest)?;
         self.test.feed(&mut digest)?;
-        Ok(hexadecimal(digest))
+        Ok(hexadecimal(digest.finalize()))
     }
 }
 

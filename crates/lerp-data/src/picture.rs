@@ -118,7 +118,7 @@ pub(crate) fn decode(bytes: &[u8], suits: impl Fn(usize, usize) -> Result<()>) -
     }
 }
 
-fn one_line(text: &impl ToString) -> String {
+pub(crate) fn one_line(text: &impl ToString) -> String {
     text.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -14,7 +14,6 @@ use crate::{
     Batch, Dataset, Error, HubCache, Part, Result,
     find::{Files, KNOWN, Known, known, own},
     load::{Parts, labelled, load},
-    shuffle::epoch_order,
     stored::Cache,
     tree::file_name,
 };
@@ -105,14 +104,12 @@ impl ImageSet {
         let every = check_held_out(name, every, &files)?;
         let parts = load(&files, None, every, &Cache::of_user())?;
         let image = parts.train.shape;
-        // As the paper's gray set and its colour sets.
-        let depth = if image.channels == 1 { 16 } else { 64 };
         Ok(Self {
             name: name.into(),
             title: file_name(place),
             known: None,
             image,
-            network: Network { scales: 3, depth, latent: 16 },
+            network: usual_network(image),
             classes: parts.classes.len(),
             files,
             every,
@@ -151,8 +148,14 @@ impl ImageSet {
     }
 }
 
-/// Whether a dataset's name is that of the user's own images.
-fn is_own(name: &str) -> bool {
+/// The network for images that the paper does not have: as of its gray set or its colour sets.
+pub(crate) fn usual_network(image: ImageShape) -> Network {
+    Network { scales: 3, depth: if image.channels == 1 { 16 } else { 64 }, latent: 16 }
+}
+
+/// Whether a dataset's name is that of the user's own images, which are in files of the user's: known by what is in them,
+/// and not by their place.
+pub fn is_own(name: &str) -> bool {
     matches!(name.split_once(':'), Some(("idx" | "images" | "parquet", _)))
 }
 
@@ -204,16 +207,11 @@ impl Dataset for ImageSet {
     }
 
     fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
-        let parts = self.used()?;
-        parts.train.batch(&epoch_order(parts.train.len(), size, draws), draws.device())
+        self.used()?.train_batch(size, draws)
     }
 
     fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
-        let parts = self.used()?;
-        let len = parts.test.len() as u128;
-        let first = u128::from(draws.step()) * size as u128;
-        let indices: Vec<usize> = (0..size as u128).map(|i| ((first + i) % len) as usize).collect();
-        parts.test.batch(&indices, draws.device())
+        self.used()?.test_batch(size, draws)
     }
 
     fn count(&self, part: Part) -> Result<Option<usize>> {
@@ -221,13 +219,7 @@ impl Dataset for ImageSet {
     }
 
     fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
-        let parts = self.used()?;
-        let images = parts.get(part);
-        let len = images.len();
-        if range.end > len || range.start > range.end {
-            return Err(Error::OutOfRange { first: range.start, end: range.end, len });
-        }
-        images.batch(&range.collect::<Vec<_>>(), device)
+        self.used()?.range(part, range, device)
     }
 
     fn digest(&self) -> Result<Option<String>> {

@@ -17,15 +17,15 @@ use std::{
 };
 
 use lerp_core::ImageShape;
+use lerp_files::hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Result,
-    check::hexadecimal,
     find::is_picture,
-    images::{Held, Kind, Pixels},
     labels::Class,
+    pixels::{HEADER, Held, Kind, Pixels, Stored, read_at},
     tree::{LeftOut, file_name},
 };
 
@@ -45,8 +45,6 @@ const FRESH: Duration = Duration::from_mins(1);
 
 /// A file begins with these; another form of it gets another number.
 const MAGIC: &[u8; 8] = b"lerpimg2";
-/// Bytes before the pixels.
-const HEADER: usize = 64;
 
 /// Where cache files go, and which images need one.
 #[derive(Debug, Clone)]
@@ -92,7 +90,8 @@ impl Cache {
             }
         }
         let plain: String = how.chars().take_while(char::is_ascii_alphanumeric).collect();
-        let [places, state] = [places, state].map(|digest| hexadecimal(digest)[..DIGITS].to_owned());
+        let [places, state] =
+            [places, state].map(|digest| hexadecimal(digest.finalize())[..DIGITS].to_owned());
         Ok(Some(folder.join(format!("{plain}-{places}-{state}.images"))))
     }
 }
@@ -161,64 +160,6 @@ fn part_file(place: &Path) -> io::Result<(File, PathBuf)> {
             },
         }
     }
-}
-
-/// Pixels in a file.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    path: PathBuf,
-    file: File,
-    /// Bytes of one image.
-    stride: usize,
-    /// The checksum of each image.
-    sums: Vec<u32>,
-}
-
-impl Stored {
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.sums.len()
-    }
-
-    /// Where the file is, and its bytes.
-    ///
-    /// # Errors
-    /// If it cannot be asked.
-    pub fn file(&self) -> Result<(PathBuf, u64)> {
-        let bad = |problem| Error::Io { file: self.path.clone(), problem };
-        Ok((self.path.clone(), self.file.metadata().map_err(bad)?.len()))
-    }
-
-    /// The pixels of the image in `place`.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or the pixels are not those that were written; the file is removed then.
-    pub fn read(&self, place: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; self.stride];
-        read_at(&self.file, &mut bytes, (HEADER + place * self.stride) as u64)
-            .map_err(|problem| Error::Io { file: self.path.clone(), problem })?;
-        if crc32c::crc32c(&bytes) != self.sums[place] {
-            let _ = fs::remove_file(&self.path);
-            return Err(Error::Damaged { file: self.path.clone(), place });
-        }
-        Ok(bytes)
-    }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => (bytes, offset) = (&mut bytes[n..], offset + n as u64),
-        }
-    }
-    Ok(())
 }
 
 /// Collects the images of one part: in memory, and in a file once they are too many.

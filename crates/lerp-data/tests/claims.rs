@@ -93,14 +93,38 @@ fn claims_are_not_believed() {
     };
     let image = png(32, 32, &upright(0));
     let page = 4 + 2 + 4 + image.len() as u64;
+    let images = std::slice::from_ref(&image);
     for codec in [0, 1, 2, 6] {
-        let file = Parquet { codec, group: 9, ..Parquet::default() }.file(
-            "image",
-            std::slice::from_ref(&image),
-            None,
-        );
+        let file = Parquet { codec, group: 9, ..Parquet::default() }.file("image", images, None);
         let old = [vec![0x16], varint(page)].concat();
-        let new = [vec![0x16], varint(u64::from(u32::MAX) * 16)].concat();
-        refused("svhn", "train.parquet", &replace(&file, &old, &new));
+        for claimed in [i32::MAX as u64, u64::from(u32::MAX) * 16] {
+            let new = [vec![0x16], varint(claimed)].concat();
+            refused("svhn", "train.parquet", &replace(&file, &old, &new));
+        }
     }
+    // A dictionary of two billion values.
+    let form = Parquet { codec: 1, dictionary: true, group: 9, ..Parquet::default() };
+    let file = form.file("image", images, None);
+    let head = |values| [vec![0x4c, 0x16], varint(values), vec![0x16, 0]].concat();
+    refused("svhn", "train.parquet", &replace(&file, &head(1), &head(i32::MAX as u64)));
+    // Lists and rows in the metadata at the end.
+    let file = Parquet { group: 9, ..Parquet::default() }.file("image", images, None);
+    let many = [0xff, 0xff, 0xff, 0xff, 7];
+    let lists = [[0x19, 0xfc, 4], [0x19, 0xfc, 1], [0x19, 0xfc, 2]];
+    for (i, list) in lists.iter().enumerate() {
+        let lie = in_metadata(&file, list, &[&list[..2], &many].concat());
+        refused("svhn", &format!("train-{i}.parquet"), &lie);
+    }
+    let rows = [vec![0x16], varint(1), vec![0]].concat();
+    let lie = in_metadata(&file, &rows, &[vec![0x16], varint(u64::from(u32::MAX)), vec![0]].concat());
+    refused("svhn", "train.parquet", &lie);
+}
+
+/// A parquet file with `old` replaced by `new` in its metadata.
+fn in_metadata(file: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let (rest, tail) = file.split_at(file.len() - 8);
+    let size = u32::from_le_bytes(tail[..4].try_into().unwrap()) as usize;
+    let (data, metadata) = rest.split_at(rest.len() - size);
+    let metadata = replace(metadata, old, new);
+    [data, &metadata, &(metadata.len() as u32).to_le_bytes(), b"PAR1"].concat()
 }

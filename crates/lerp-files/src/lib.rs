@@ -8,7 +8,7 @@
 //! * [`read`], [`read_to_string`]: a plain file, up to a limit; [`append`]: a log.
 //! * [`make_folder`], [`is_folder`]: folders that are no links.
 //! * [`Lock`]: held by one process, released however that ends.
-//! * [`digest`], which is SHA-256.
+//! * [`digest`], which is SHA-256, and [`hexadecimal`].
 //! * [`caught`]: a library that panics on a damaged file.
 //! * [`printable`], [`is_word`], [`file_stem`]: text and names from elsewhere.
 
@@ -58,8 +58,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// SHA-256 of `bytes`, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
+    hexadecimal(Sha256::digest(bytes))
+}
+
+/// A digest of any kind in hexadecimal, two small digits a byte.
+pub fn hexadecimal(digest: impl AsRef<[u8]>) -> String {
     use std::fmt::Write;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+    digest.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

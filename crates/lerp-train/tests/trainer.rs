@@ -60,8 +60,14 @@ impl Dataset for Watched {
 fn learner() -> Learner {
     let (hyper, device) = (Hyper::new(), Device::Cpu);
     let network = Network { scales: 3, depth: 4, latent: 2 };
-    let build =
-        Build { image: Lines.image(), network, hyper: &hyper, seed: 0, dtype: DType::F32, device: &device };
+    let build = Build {
+        image: Lines.image(),
+        network: &network.into(),
+        hyper: &hyper,
+        seed: 0,
+        dtype: DType::F32,
+        device: &device,
+    };
     Learner::new(Of::<Baseline>::new().build(&build).unwrap(), Lines.classes(), 0, 1e-3).unwrap()
 }
 

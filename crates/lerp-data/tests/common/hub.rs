@@ -1,4 +1,4 @@
-//! A hub on the loopback: the list of a repository's files, the detour over a relative and an absolute redirect, and bytes
+//! A hub on the loopback: the tree of a repository's files, the detour over a relative and an absolute redirect, and bytes
 //! from any place on; with faults to order.
 
 #![allow(dead_code, clippy::unwrap_used)]
@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 pub const REPOSITORY: &str = "ylecun/mnist";
@@ -30,7 +31,7 @@ pub enum Fault {
     CutAlways,
     /// The training file's bytes are not those of its digest.
     WrongBytes,
-    /// More of the training file comes than the list says.
+    /// The list says that the training file is shorter than it is.
     TooMany,
     /// The server knows nothing of ranges, and breaks the first answer off.
     NoRanges,
@@ -44,6 +45,8 @@ pub enum Fault {
     ShortList,
     /// The list wants to write elsewhere.
     BadNames,
+    /// The files of the list are not in large file storage.
+    NotStored,
 }
 
 /// The server, and what it was asked for.
@@ -56,17 +59,30 @@ pub struct Hub {
 struct State {
     fault: Fault,
     files: BTreeMap<String, Vec<u8>>,
-    /// Path, range and token of every request.
-    asked: Vec<(String, Option<String>, Option<String>)>,
+    asked: Vec<Request>,
     cuts: usize,
 }
 
+struct Request {
+    path: String,
+    /// Whether only the head of the answer is wanted.
+    head: bool,
+    range: Option<String>,
+    token: Option<String>,
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .flat_map(|b| [b >> 4, b & 15])
-        .map(|d| char::from_digit(d.into(), 16).unwrap())
-        .collect()
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// The id by which git knows what stands for a file of `bytes` bytes in large file storage.
+pub fn id(sha256: &str, bytes: usize) -> String {
+    let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {bytes}\n");
+    hexadecimal(&Sha1::digest(format!("blob {}\0{text}", text.len())))
 }
 
 impl Hub {
@@ -90,48 +106,47 @@ impl Hub {
         self.state.lock().unwrap().fault = fault;
     }
 
-    /// Requests for paths that contain `part`, each with its range.
+    /// Requests for bytes of paths that contain `part`, each with its range.
     pub fn asked(&self, part: &str) -> Vec<Option<String>> {
         let state = self.state.lock().unwrap();
-        state
-            .asked
-            .iter()
-            .filter(|(path, ..)| path.contains(part))
-            .map(|(_, range, _)| range.clone())
-            .collect()
+        let requests = state.asked.iter().filter(|request| request.path.contains(part) && !request.head);
+        requests.map(|request| request.range.clone()).collect()
     }
 
-    /// The tokens that came with requests for paths that contain `part`.
+    /// The tokens that came with any requests for paths that contain `part`.
     pub fn tokens(&self, part: &str) -> Vec<Option<String>> {
         let state = self.state.lock().unwrap();
-        state.asked.iter().filter(|(path, ..)| path.contains(part)).map(|(.., token)| token.clone()).collect()
+        let requests = state.asked.iter().filter(|request| request.path.contains(part));
+        requests.map(|request| request.token.clone()).collect()
     }
 }
 
 fn list(state: &State) -> String {
-    let siblings: Vec<String> = state
+    let entries: Vec<String> = state
         .files
         .iter()
         .filter(|(name, _)| state.fault != Fault::ShortList || *name != TRAIN)
         .map(|(name, bytes)| {
             let name = if state.fault == Fault::BadNames { name.replace("/t", "/../../t") } else { name.clone() };
             let size = bytes.len() - usize::from(state.fault == Fault::TooMany && name == TRAIN);
+            let (digest, stored) = (sha256(bytes), if state.fault == Fault::NotStored { "" } else { "lfs" });
             format!(
-                r#"{{"rfilename":"{name}","size":{size},"blobId":"1f","lfs":{{"sha256":"{}","size":{size},"pointerSize":133}}}}"#,
-                sha256(bytes)
+                r#"{{"type":"file","oid":"{}","size":{size},"path":"{name}","{stored}":{{"oid":"{digest}","size":{size},"pointerSize":133}},"xetHash":null}}"#,
+                id(&digest, size)
             )
         })
         .collect();
     format!(
-        r#"{{"id":"{REPOSITORY}","sha":"{REVISION}","siblings":[{{"rfilename":"README.md","size":9,"blobId":"2e"}},{}]}}"#,
-        siblings.join(",")
+        r#"[{{"type":"directory","oid":"3d","size":0,"path":"mnist"}},{{"type":"file","oid":"2e","size":9,"path":"README.md"}},{}]"#,
+        entries.join(",")
     )
 }
 
 fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next()?.ok()?;
-    let path = first.split(' ').nth(1)?.replace("%2B", "+");
+    let (method, path) = (first.split(' ').next()?, first.split(' ').nth(1)?.replace("%2B", "+"));
+    let head = method == "HEAD";
     let (mut range, mut token) = (None, None);
     for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
         match line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned())) {
@@ -141,13 +156,14 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> 
         }
     }
     let mut state = state.lock().unwrap();
-    let busy = state.fault == Fault::Busy && state.asked.iter().all(|(asked, ..)| *asked != path);
-    state.asked.push((path.clone(), range.clone(), token));
+    let busy = state.fault == Fault::Busy && state.asked.iter().all(|asked| asked.path != path);
+    state.asked.push(Request { path: path.clone(), head, range: range.clone(), token });
     let answer = |status: &str, headers: &str, length: usize, body: &[u8]| {
-        let head =
+        let start =
             format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+        let body = if head { &[] } else { body };
         let mut stream = stream;
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).ok()
+        stream.write_all(start.as_bytes()).and_then(|()| stream.write_all(body)).ok()
     };
     if busy {
         return answer("503 Service Unavailable", "", 0, b"");
@@ -155,7 +171,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> 
     if state.fault == Fault::Absent {
         return answer("404 Not Found", "x-error-code: RepoNotFound\r\n", 9, b"Not Found");
     }
-    if path == format!("/api/datasets/{REPOSITORY}/revision/{REVISION}?blobs=true") {
+    if path == format!("/api/datasets/{REPOSITORY}/tree/{REVISION}?recursive=true") {
         let list = if state.fault == Fault::NoList { "<html>hello</html>".into() } else { list(&state) };
         return answer("200 OK", "content-type: application/json\r\n", list.len(), list.as_bytes());
     }
@@ -173,14 +189,16 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> 
         return answer("404 Not Found", "", 0, b"");
     };
     let ranged = range.filter(|_| state.fault != Fault::NoRanges);
-    let from: usize = ranged
-        .as_deref()
-        .map_or(0, |r| r.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap());
-    let mut body = bytes[from..].to_vec();
+    let (from, to): (usize, usize) = ranged.as_deref().map_or((0, bytes.len()), |range| {
+        let (from, last) = range.trim_start_matches("bytes=").split_once('-').unwrap();
+        (from.parse().unwrap(), last.parse::<usize>().map_or(bytes.len(), |last| last + 1))
+    });
+    let mut body = bytes[from..to].to_vec();
     if state.fault == Fault::WrongBytes && name == TRAIN {
         *body.last_mut().unwrap() ^= 1;
     }
     let cut = name == TRAIN
+        && !head
         && match state.fault {
             Fault::CutAlways => true,
             Fault::CutOnce | Fault::NoRanges => state.cuts == 0,
@@ -194,7 +212,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> 
     if ranged.is_none() {
         return answer("200 OK", "", length, &body);
     }
-    let headers = format!("content-range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
+    let headers = format!("content-range: bytes {from}-{}/{}\r\n", to - 1, bytes.len());
     answer("206 Partial Content", &headers, length, &body)
 }
 

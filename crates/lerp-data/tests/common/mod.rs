@@ -240,6 +240,11 @@ impl Structure {
         elements.into_iter().for_each(|element| body.extend(element.end()));
         self.field(id, 9, &body)
     }
+    fn texts(self, id: i16, texts: &[&str]) -> Self {
+        let text = |text: &&str| [varint(text.len() as u64), text.as_bytes().to_vec()].concat();
+        let body = [vec![(texts.len() as u8) << 4 | 8], texts.iter().flat_map(text).collect()].concat();
+        self.field(id, 9, &body)
+    }
     fn end(mut self) -> Vec<u8> {
         self.bytes.push(0);
         self.bytes
@@ -290,12 +295,9 @@ impl Parquet {
             bytes.extend(page(header, 3, levels.len() + data.len(), &body));
         } else {
             let data = [(levels.len() as u32).to_le_bytes().to_vec(), levels, data].concat();
-            bytes.extend(page(
-                Structure::default().int(1, n).int(2, encoding),
-                0,
-                data.len(),
-                &self.pack(&data),
-            ));
+            // Levels are runs, too.
+            let header = Structure::default().int(1, n).int(2, encoding).int(3, 3).int(4, 3);
+            bytes.extend(page(header, 0, data.len(), &self.pack(&data)));
         }
         bytes
     }
@@ -314,29 +316,36 @@ impl Parquet {
         let size = self.group.max(1);
         for (index, images) in images.chunks(size).enumerate() {
             let array = |value: &[u8]| [(value.len() as u32).to_le_bytes().to_vec(), value.to_vec()].concat();
+            let [encoded, paths]: [Vec<Vec<u8>>; 2] = [
+                images.iter().map(|image| array(image)).collect(),
+                images.iter().map(|_| array(b"a.png")).collect(),
+            ];
             let mut columns = vec![
-                (self.chunk(&images.iter().map(|image| array(image)).collect::<Vec<_>>(), 2, 6), 6),
-                (self.chunk(&images.iter().map(|_| array(b"a.png")).collect::<Vec<_>>(), 2, 6), 6),
+                (self.chunk(&encoded, 2, 6), 6, vec![name, "bytes"]),
+                (self.chunk(&paths, 2, 6), 6, vec![name, "path"]),
             ];
             for column in others {
                 let rows = &column.rows[index * size..][..images.len()];
-                columns.push((self.chunk(rows, 1, column.kind), column.kind));
+                columns.push((self.chunk(rows, 1, column.kind), column.kind, vec![column.name]));
             }
-            let mut chunks = Vec::new();
-            for (chunk, kind) in columns {
-                let meta = Structure::default().int(1, kind).int(4, self.codec.into()).int(7, chunk.len());
-                let meta = meta.int(9, bytes.len());
-                chunks.push(Structure::default().inner(3, meta));
+            let (mut chunks, start) = (Vec::new(), bytes.len());
+            for (chunk, kind, path) in columns {
+                // Encodings: plain values, and runs.
+                let meta = Structure::default().int(1, kind).field(2, 9, &[0x25, 0, 6]).texts(3, &path);
+                let meta = meta.int(4, self.codec.into()).int(5, images.len());
+                let meta = meta.int(6, chunk.len()).int(7, chunk.len()).int(9, bytes.len());
+                chunks.push(Structure::default().int(2, bytes.len()).inner(3, meta));
                 bytes.extend(chunk);
             }
-            groups.push(Structure::default().list(1, chunks).int(3, images.len()));
+            let size = bytes.len() - start;
+            groups.push(Structure::default().list(1, chunks).int(2, size).int(3, images.len()));
         }
         let leaf = |name: &str, kind| Structure::default().int(1, kind).int(3, 1).text(4, name);
         let mut schema = vec![
             Structure::default().text(4, "schema").int(5, 1 + others.len()),
             Structure::default().int(3, 1).text(4, name).int(5, 2),
             leaf("bytes", 6),
-            leaf("path", 6),
+            leaf("path", 6).int(6, 0),
         ];
         schema.extend(others.iter().map(|column| {
             let leaf = leaf(column.name, column.kind);

@@ -1,0 +1,72 @@
+//! What `candle-datasets` reads, as a dataset of ours (feature `candle-datasets`).
+
+use candle_core::{DType, Tensor};
+use candle_datasets::vision;
+
+use crate::{Error, Result, TensorSet, Tensors};
+
+/// Sides of MNIST and what is made like it, and the black edge that makes them 32 by 32 pixels, as in the paper.
+const SMALL: usize = 28;
+const EDGE: usize = 2;
+
+impl TensorSet {
+    /// The images and labels of `dataset`, which may be anybody's: `[images, pixels]` of square images of one channel, or
+    /// `[images, channels, height, width]`, from 0 to 1. Images of 28 by 28 pixels get a black edge, so that they are of 32 by
+    /// 32. Values that are bytes over 255 are kept as these bytes: MNIST and CIFAR-10 from their original files have the
+    /// digests that they have here.
+    ///
+    /// Not all that `candle-datasets` 0.11.1 reads is upright: `vision::cifar::load`, which reads the hub's parquet files,
+    /// exchanges rows and columns (`permute((0, 3, 2, 1))` of images that are `[images, height, width, channels]`);
+    /// `vision::cifar::load_dir` does not.
+    ///
+    /// ```no_run
+    /// # fn main() -> lerp_data::Result<()> {
+    /// use lerp_data::TensorSet;
+    /// let fashion = TensorSet::from_candle("fashion", &candle_datasets::vision::fashion_mnist::load()?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the images have another shape, or as [`TensorSet::new`].
+    pub fn from_candle(name: &str, dataset: &vision::Dataset) -> Result<Self> {
+        let part = |images: &Tensor, labels: &Tensor| {
+            Ok::<_, Error>(Tensors { images: channels_last(name, images)?, labels: Some(labels.clone()) })
+        };
+        let train = part(&dataset.train_images, &dataset.train_labels)?;
+        let test = part(&dataset.test_images, &dataset.test_labels)?;
+        Self::with_classes(name, train, test, dataset.labels)
+    }
+}
+
+/// Images as a [`TensorSet`] has them.
+fn channels_last(name: &str, images: &Tensor) -> Result<Tensor> {
+    let wrong = || {
+        let expected = "images [images, pixels], square ones, or [images, channels, height, width]".into();
+        Error::Tensors { name: name.into(), expected, found: format!("{:?}", images.dims()) }
+    };
+    let images = match *images.dims() {
+        [n, pixels] => {
+            let side = pixels.isqrt();
+            let square = (side * side == pixels).then(|| images.reshape((n, side, side, 1)));
+            square.ok_or_else(wrong)??
+        }
+        [_, _, _, _] => images.permute((0, 2, 3, 1))?,
+        _ => return Err(wrong()),
+    };
+    let images = images.to_dtype(DType::F32)?;
+    let images = match images.dims4()? {
+        (_, SMALL, SMALL, _) => images.pad_with_zeros(1, EDGE, EDGE)?.pad_with_zeros(2, EDGE, EDGE)?,
+        _ => images,
+    };
+    let values = images.flatten_all()?.to_vec1::<f32>()?;
+    // As near as 32-bit arithmetic comes to a byte over 255.
+    let byte = |value: f32| {
+        let byte = (value * 255.0).round();
+        ((0.0..=255.0).contains(&byte) && (value * 255.0 - byte).abs() < 1e-3).then_some(byte as u8)
+    };
+    match values.iter().map(|&value| byte(value)).collect::<Option<Vec<u8>>>() {
+        Some(bytes) => Ok(Tensor::from_vec(bytes, images.dims(), &candle_core::Device::Cpu)?),
+        None => Ok(images.affine(2.0, -1.0)?),
+    }
+}

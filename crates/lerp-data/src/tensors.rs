@@ -1,0 +1,232 @@
+//! Images that a program has, as a dataset.
+
+use std::{ops::Range, sync::Arc};
+
+use candle_core::{DType, Device, Tensor};
+use lerp_core::{Draws, ImageShape, Network};
+
+use crate::{
+    Batch, Dataset, Error, Part, Result,
+    images::Images,
+    labels::{Class, Label, MOST_CLASSES},
+    load::Parts,
+    pixels::{Held, Kind, Pixels},
+    set::usual_network,
+    tree::LeftOut,
+};
+
+/// Beyond this, values are not on the scale of a batch; resized images overshoot [-1, 1] a little.
+const LARGEST: f32 = 2.0;
+
+/// The images of one part, and their classes if they have any.
+#[derive(Debug, Clone)]
+pub struct Tensors {
+    /// `[images, height, width, channels]`: `u8`, of which 0 is -1 and 255 is 1, or floating-point numbers from -1 to 1.
+    pub images: Tensor,
+    /// `[images]`: `u8`, `u32` or `i64`, from 0 on.
+    pub labels: Option<Tensor>,
+}
+
+/// A dataset from tensors: one that a program draws, or reads with another library.
+///
+/// Its batches are those of [`ImageSet`](crate::ImageSet)s: endless epochs, each a permutation of the training part, and the
+/// test part in its order. Runs are told apart by its name and, when they go on, by [`Dataset::digest`].
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_data::{Dataset, Part, TensorSet, Tensors};
+///
+/// # fn main() -> lerp_data::Result<()> {
+/// let images = |n| Tensor::zeros((n, 32, 32, 3), candle_core::DType::U8, &Device::Cpu);
+/// let part = |n| Ok::<_, lerp_data::Error>(Tensors { images: images(n)?, labels: None });
+/// let nights = TensorSet::new("nights", part(100)?, part(10)?)?.titled("Starless nights");
+/// assert_eq!(nights.count(Part::Test)?, Some(10));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct TensorSet {
+    name: String,
+    title: String,
+    image: ImageShape,
+    network: Network,
+    parts: Arc<Parts>,
+}
+
+impl TensorSet {
+    /// A dataset called `name` on the command line and in files. Its title is its name, and its network the paper's for its
+    /// number of channels, unless it is given others.
+    ///
+    /// # Errors
+    /// If the name is that of another dataset or no single word, the parts' images have not one shape, or one has labels and
+    /// the other none; the tensors cannot be read, or their values are not what they should be.
+    pub fn new(name: &str, train: Tensors, test: Tensors) -> Result<Self> {
+        Self::with_classes(name, train, test, 0)
+    }
+
+    /// The same with `classes` classes at least, though the last of them may have no image.
+    pub(crate) fn with_classes(name: &str, train: Tensors, test: Tensors, classes: usize) -> Result<Self> {
+        let wrong = |expected: &str, found: String| Error::Tensors {
+            name: name.into(),
+            expected: expected.into(),
+            found,
+        };
+        let is_plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || crate::DATASETS.contains(&name) || !name.chars().all(is_plain) {
+            return Err(wrong("a name of its own, of letters, digits and -_.", format!("'{name}'")));
+        }
+        let parts = [held(&train), held(&test)];
+        let [train, test] = parts.map(|part| {
+            part.map_err(|fault| match fault {
+                Fault::Wrong(expected, found) => wrong(expected, found),
+                Fault::Tensor(error) => error.into(),
+            })
+        });
+        let (mut train, mut test) = (train?, test?);
+        if train.shape != test.shape {
+            let shown = |ImageShape { height, width, channels }| format!("{height}x{width}x{channels}");
+            let found = format!("{} to train on and {} to test on", shown(train.shape), shown(test.shape));
+            return Err(wrong("images of one shape", found));
+        }
+        let labels = || [&train, &test].into_iter().filter_map(|part| part.labels.as_ref());
+        if labels().count() == 1 {
+            return Err(wrong("labels in both parts or in neither", "them in one".into()));
+        }
+        let most = labels().flatten().max().map_or(0, |&last| last as usize + 1);
+        if most > MOST_CLASSES {
+            return Err(wrong(&format!("labels below {MOST_CLASSES}"), (most - 1).to_string()));
+        }
+        let classes = if labels().count() == 0 { 0 } else { most.max(classes) };
+        let names = |i: i64| Class { label: Label::Number(i), name: i.to_string() };
+        let all: Vec<Class> = (0..classes as i64).map(names).collect();
+        (train.classes, test.classes) = (all.clone(), all.clone());
+        let image = train.shape;
+        Ok(Self {
+            name: name.into(),
+            title: name.into(),
+            image,
+            network: usual_network(image),
+            parts: Arc::new(Parts {
+                train: Images::new(train),
+                test: Images::new(test),
+                classes: all.into_iter().map(|class| class.name).collect(),
+                left_out: LeftOut::default(),
+            }),
+        })
+    }
+
+    /// The same with another title in tables and figures.
+    #[must_use]
+    pub fn titled(self, title: &str) -> Self {
+        Self { title: title.into(), ..self }
+    }
+
+    /// The same with another network; see [`Dataset::network`].
+    #[must_use]
+    pub fn with_network(self, network: Network) -> Self {
+        Self { network, ..self }
+    }
+}
+
+enum Fault {
+    Wrong(&'static str, String),
+    Tensor(candle_core::Error),
+}
+
+impl From<candle_core::Error> for Fault {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(error)
+    }
+}
+
+/// A part as it is kept: on the host, a value after the other.
+fn held(part: &Tensors) -> std::result::Result<Held, Fault> {
+    let Ok((images, height, width, channels)) = part.images.dims4() else {
+        return Err(Fault::Wrong(
+            "images [images, height, width, channels]",
+            format!("{:?}", part.images.dims()),
+        ));
+    };
+    if part.images.elem_count() == 0 {
+        return Err(Fault::Wrong("at least one image in each part", format!("{:?}", part.images.dims())));
+    }
+    let here = |tensor: &Tensor| tensor.detach().to_device(&Device::Cpu);
+    let flat = here(&part.images)?.flatten_all()?;
+    let (kind, pixels) = match flat.dtype() {
+        DType::U8 => (Kind::Bytes, flat.to_vec1::<u8>()?),
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => {
+            let values = flat.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            // Not a number is not smaller, either.
+            if let Some(value) = values.iter().find(|value| !(value.abs() <= LARGEST)) {
+                return Err(Fault::Wrong("values from -1 to 1", value.to_string()));
+            }
+            (Kind::Floats, values.into_iter().flat_map(f32::to_le_bytes).collect())
+        }
+        other => return Err(Fault::Wrong("images of u8 or floating-point numbers", format!("{other:?}"))),
+    };
+    let labels = part.labels.as_ref().map(|labels| {
+        if labels.dims() != [images] {
+            let found = format!("{:?} for {images} images", labels.dims());
+            return Err(Fault::Wrong("labels [images]", found));
+        }
+        if !matches!(labels.dtype(), DType::U8 | DType::U32 | DType::I64) {
+            return Err(Fault::Wrong("labels of u8, u32 or i64", format!("{:?}", labels.dtype())));
+        }
+        let numbers = here(labels)?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+        let one = |number: i64| {
+            u32::try_from(number).map_err(|_| Fault::Wrong("labels from 0 on", number.to_string()))
+        };
+        numbers.into_iter().map(one).collect()
+    });
+    Ok(Held {
+        shape: ImageShape { height, width, channels },
+        kind,
+        pixels: Pixels::Memory(pixels),
+        labels: labels.transpose()?,
+        classes: Vec::new(),
+        gray: false,
+        left_out: LeftOut::default(),
+    })
+}
+
+impl Dataset for TensorSet {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn image(&self) -> ImageShape {
+        self.image
+    }
+
+    fn network(&self) -> Network {
+        self.network
+    }
+
+    fn classes(&self) -> usize {
+        self.parts.classes.len()
+    }
+
+    fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
+        self.parts.train_batch(size, draws)
+    }
+
+    fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
+        self.parts.test_batch(size, draws)
+    }
+
+    fn count(&self, part: Part) -> Result<Option<usize>> {
+        Ok(Some(self.parts.get(part).len()))
+    }
+
+    fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
+        self.parts.range(part, range, device)
+    }
+
+    fn digest(&self) -> Result<Option<String>> {
+        self.parts.digest().map(Some)
+    }
+}
