@@ -1,0 +1,71 @@
+//! A metric from code: does a disc become the other disc on the way, or does it fade out while the other fades in?
+
+use lerp_eval::{Better, Metric, Quantity, Result, Subject};
+
+/// How bright and how large discs are on the way from one to another.
+pub struct DiscPath;
+
+/// Pairs of test images.
+const PAIRS: usize = 64;
+/// Places on the way, both ends left out.
+const PLACES: [f64; 3] = [0.25, 0.5, 0.75];
+
+const QUANTITIES: [Quantity; 2] = [
+    Quantity::new(
+        "dimming",
+        "Dimming",
+        Better::Lower,
+        "How much darker than white the brightest pixel of an interpolated image is, from 0 to 1; the mean over images. A \
+         cross-fade between discs that do not overlap has 1/2 halfway.",
+    ),
+    Quantity::new(
+        "area_error",
+        "Area error",
+        Better::Lower,
+        "How far the lit area of an interpolated image is from that of a disc whose radius lies as far between those of both \
+         ends, as a share of that area; the mean over images.",
+    ),
+];
+
+/// Brightest pixel and sum of an image's pixels, from 0 (black) to 1 (white).
+fn light(pixels: &[f32]) -> (f64, f64) {
+    let lit = pixels.iter().map(|v| f64::from((v + 1.0) / 2.0).clamp(0.0, 1.0));
+    lit.fold((0.0, 0.0), |(brightest, area), v| (f64::max(brightest, v), area + v))
+}
+
+impl Metric for DiscPath {
+    fn quantities(&self) -> &[Quantity] {
+        &QUANTITIES
+    }
+
+    fn measure(&self, of: &Subject<'_>) -> Result<Vec<f64>> {
+        let between = of.between(PAIRS, &PLACES)?;
+        let pixels = |images: &candle_core::Tensor| images.flatten_all()?.to_vec1::<f32>();
+        let [left, right] = [pixels(&between.ends[0])?, pixels(&between.ends[1])?];
+        let images = pixels(&between.images)?;
+        let pairs = between.images.dim(0)?;
+        let size = left.len() / pairs;
+        let (mut dimming, mut area_error) = (0.0, 0.0);
+        for (i, image) in images.chunks_exact(size).enumerate() {
+            let (pair, place) = (i / PLACES.len(), PLACES[i % PLACES.len()]);
+            let end = |ends: &[f32]| light(&ends[pair * size..][..size]).1.sqrt();
+            let wanted = ((1.0 - place) * end(&left) + place * end(&right)).powi(2);
+            let (brightest, area) = light(image);
+            dimming += 1.0 - brightest;
+            area_error += (area / wanted - 1.0).abs();
+        }
+        let n = (pairs * PLACES.len()) as f64;
+        Ok(vec![dimming / n, area_error / n])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn light_is_measured_between_black_and_white() {
+        assert_eq!(light(&[-1.0, 1.0, 0.0, -2.0]), (1.0, 1.5));
+        assert_eq!(light(&[-1.0; 4]), (0.0, 0.0));
+    }
+}
