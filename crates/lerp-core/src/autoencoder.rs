@@ -53,8 +53,8 @@ pub trait Autoencoder: Send {
     }
 
     /// [`Autoencoder::reconstruct`] and [`Autoencoder::features`] of the same images. A variant in which the two share work
-    /// does that once here ([`through_latent`], where the features are the flattened latent): an evaluation takes half the
-    /// time. The conformance check compares the results.
+    /// does that once here, and saves every evaluation a pass through the encoder: by [`through_latent`], where the features
+    /// are the flattened latent. The conformance check compares the results.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to the same, and to `[batch, features]`.

@@ -59,6 +59,10 @@ impl<const KIND: u8> Autoencoder for Own<KIND> {
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
         Ok(self.coder.encoder.forward(x)?)
     }
+    // Other than the flattened latent, and nothing else overridden: what is made of it by default follows.
+    fn features(&self, x: &Tensor, draws: &Draws) -> Result<Tensor> {
+        Ok(self.encode(x, draws)?.flatten_from(1)?.tanh()?)
+    }
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
         Ok(self.coder.decoder.forward(z)?)
     }

@@ -6,7 +6,7 @@
 //! as well, takes the whole batch through the leaky ReLU first.
 #![allow(unsafe_code)]
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem::MaybeUninit};
 
 use rayon::prelude::*;
 
@@ -15,7 +15,7 @@ use super::{
     grid::Grid,
     lanes::{Isa, LANES, isa},
     resize::{repeat_blocks, sum_blocks},
-    scratch::{Room, Scratch, filled_by, with_scratch},
+    scratch::{Room, Scratch, filled_by, overwritten, with_scratch},
     tile::gate,
     winograd::{Row, Winograd, add},
 };
@@ -140,7 +140,7 @@ impl Form {
         x: (&[f32], Grid),
         prepared: &Prepared,
         after: (Option<&[f32]>, f32),
-        out: (&mut [f32], Grid),
+        out: (&mut [MaybeUninit<f32>], Grid),
         room: &mut Room,
     ) {
         match (self, prepared) {
@@ -165,17 +165,17 @@ pub(super) struct Saved {
 /// A vector of values that a task for each group of images sets; `behind` floats more are zero.
 ///
 /// # Safety
-/// A task must set every value of its images, and read none before.
+/// A task must set every value of its images.
 unsafe fn by_groups(
     batch: usize,
     group: usize,
     (image, behind): (usize, usize),
-    task: impl Fn(usize, &mut [f32]) + Sync,
+    task: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
 ) -> Vec<f32> {
     let len = batch * image;
-    let fill = |values: &mut [f32]| {
+    let fill = |values: &mut [MaybeUninit<f32>]| {
         let (images, rest) = values.split_at_mut(len);
-        rest.fill(0.0);
+        rest.fill(MaybeUninit::new(0.0));
         images.par_chunks_mut(group * image).enumerate().for_each(|(i, images)| task(i * group, images));
     };
     // SAFETY: every task sets all of its images; what is behind them is set here.
@@ -208,14 +208,16 @@ pub(super) fn forward(
         }
         None => (steps[i].outgoing(), false, 0),
     };
-    let enter = |at: usize, out: &mut [f32]| {
+    let enter = |at: usize, out: &mut [MaybeUninit<f32>]| {
         let incoming = first.incoming();
         let x = some(x, incoming.image(), at, out.len() / first.input.image());
         first.input.clear_edges(out);
         if first.upscale {
             repeat_blocks((x, incoming), 1.0, (out, first.input));
         } else {
-            first.input.each_row(out, |i, row| row.copy_from_slice(&x[i * row.len()..][..row.len()]));
+            first.input.each_row(out, |i, row| {
+                row.write_copy_of_slice(&x[i * row.len()..][..row.len()]);
+            });
         }
     };
     // SAFETY: the edge and every row inside it are set.
@@ -225,22 +227,25 @@ pub(super) fn forward(
         let prepared = step.forward(isa, weight);
         let (to, enlarged, behind) = target(i);
         let (made, group) = (step.convolved(), step.group(batch));
-        let convolve = |at: usize, count: usize, out: (&mut [f32], Grid), room: &mut Room| {
+        let convolve = |at: usize, count: usize, out: (&mut [MaybeUninit<f32>], Grid), room: &mut Room| {
             let x = some(&current, step.input.image(), at, count);
             step.form.convolve(isa, (x, step.input), &prepared, (Some(bias), step.slope()), out, room);
         };
         let mut whole = Vec::new();
         let next = if step.downscale {
-            let convolve_and_halve = |at: usize, whole: &mut [f32], out: &mut [f32]| {
-                with_scratch(|s| convolve(at, out.len() / to.image(), (whole, made), &mut s.room));
-                to.clear_edges(out);
-                sum_blocks((whole, made), 0.25, (out, to));
-            };
-            let fill = |out: &mut [f32]| {
+            let convolve_and_halve =
+                |at: usize, whole: &mut [MaybeUninit<f32>], out: &mut [MaybeUninit<f32>]| {
+                    with_scratch(|s| convolve(at, out.len() / to.image(), (&mut *whole, made), &mut s.room));
+                    // SAFETY: a convolution sets every pixel and channel.
+                    let whole = unsafe { whole.assume_init_ref() };
+                    to.clear_edges(out);
+                    sum_blocks((whole, made), 0.25, (out, to));
+                };
+            let fill = |out: &mut [MaybeUninit<f32>]| {
                 let (images, rest) = out.split_at_mut(batch * to.image());
-                rest.fill(0.0);
+                rest.fill(MaybeUninit::new(0.0));
                 let images = images.par_chunks_mut(group * to.image());
-                let fill = |whole: &mut [f32]| {
+                let fill = |whole: &mut [MaybeUninit<f32>]| {
                     let tasks = whole.par_chunks_mut(group * made.image()).zip(images).enumerate();
                     tasks.for_each(|(i, (whole, out))| convolve_and_halve(i * group, whole, out));
                 };
@@ -250,13 +255,14 @@ pub(super) fn forward(
             // SAFETY: the tasks set every image's means and edge; what is behind the images is set first.
             unsafe { filled_by(batch * to.image() + behind, fill) }
         } else {
-            let pass = |at: usize, out: &mut [f32]| {
+            let pass = |at: usize, out: &mut [MaybeUninit<f32>]| {
                 let count = out.len() / to.image();
                 with_scratch(|Scratch { room, whole, .. }| {
                     to.clear_edges(out);
                     if enlarged {
                         let whole = whole.first(count * made.image());
-                        convolve(at, count, (whole, made), room);
+                        // SAFETY: a convolution writes every value, and whole.
+                        convolve(at, count, (unsafe { overwritten(whole) }, made), room);
                         repeat_blocks((whole, made), 1.0, (out, to));
                     } else {
                         convolve(at, count, (out, to), room);
@@ -366,7 +372,7 @@ impl Back<'_> {
         let grad = unsafe { by_groups(self.batch, group, (gated.image(), 0), |at, out| self.gate(at, out)) };
         let input = prepared.map(|prepared| {
             let incoming = self.step.incoming().image();
-            let task = |at: usize, out: &mut [f32]| {
+            let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
                 let count = out.len() / incoming;
                 let grad = some(&grad, gated.image(), at, count);
                 with_scratch(|Scratch { room, whole, .. }| {
@@ -389,14 +395,15 @@ impl Back<'_> {
         // Not a matter of threads: a direct form's sums are taken group by group.
         let group = self.step.images(GROUP).min(part);
         let incoming = self.step.incoming().image();
-        let run = |first: usize, mut out: Option<&mut [f32]>| {
+        let run = |first: usize, mut out: Option<&mut [MaybeUninit<f32>]>| {
             let mut sums = params.then(|| Sums::new(self.step.form));
             let last = (first + part).min(self.batch);
             for at in (first..last).step_by(group) {
                 let count = group.min(last - at);
                 with_scratch(|Scratch { room, gated: store, whole }| {
                     let grad = store.first(count * gated.image());
-                    self.gate(at, grad);
+                    // SAFETY: `gate` writes every value, and whole.
+                    self.gate(at, unsafe { overwritten(grad) });
                     if let (Some(prepared), Some(out)) = (prepared, &mut out) {
                         let out = &mut out[(at - first) * incoming..][..count * incoming];
                         self.spread(prepared, grad, out, room, whole.first(self.whole(count)));
@@ -413,7 +420,7 @@ impl Back<'_> {
         let mut sums: Vec<Option<Sums>> = Vec::new();
         let firsts = 0..self.batch.div_ceil(part);
         let input = if prepared.is_some() {
-            let fill = |out: &mut [f32]| {
+            let fill = |out: &mut [MaybeUninit<f32>]| {
                 out.par_chunks_mut(part * incoming)
                     .enumerate()
                     .map(|(i, out)| run(i * part, Some(out)))
@@ -430,7 +437,7 @@ impl Back<'_> {
     }
 
     /// Sets the gradients behind the activation of some images from `first` on, with an edge.
-    fn gate(&self, first: usize, out: &mut [f32]) {
+    fn gate(&self, first: usize, out: &mut [MaybeUninit<f32>]) {
         let (gated, outgoing) = (self.gated(), self.step.outgoing());
         let Made { values, grid, step } = self.made;
         gated.clear_edges(out);
@@ -440,7 +447,8 @@ impl Back<'_> {
             let grad =
                 &self.grad[image * outgoing.image() + outgoing.at(y >> halving, 0)..][..outgoing.row()];
             if self.step.activation == Activation::Linear && halving == 0 {
-                return out.copy_from_slice(grad);
+                out.write_copy_of_slice(grad);
+                return;
             }
             let made = &values[image * grid.image() + grid.at(y * step, 0)..][..grid.row()];
             let pixels = (made, step * grid.channels);
@@ -454,7 +462,14 @@ impl Back<'_> {
     }
 
     /// Sets the gradients of some incoming images from those behind the activation.
-    fn spread(&self, prepared: &Prepared, grad: &[f32], out: &mut [f32], room: &mut Room, whole: &mut [f32]) {
+    fn spread(
+        &self,
+        prepared: &Prepared,
+        grad: &[f32],
+        out: &mut [MaybeUninit<f32>],
+        room: &mut Room,
+        whole: &mut [f32],
+    ) {
         let (form, dense, incoming) =
             (self.step.form.mirrored(), self.step.input.dense(), self.step.incoming());
         if !self.step.upscale {
@@ -467,7 +482,9 @@ impl Back<'_> {
                 room,
             );
         }
-        form.convolve(self.isa, (grad, self.gated()), prepared, (None, 1.0), (whole, dense), room);
+        // SAFETY: a convolution writes every value, and whole.
+        let enlarged = unsafe { overwritten(whole) };
+        form.convolve(self.isa, (grad, self.gated()), prepared, (None, 1.0), (enlarged, dense), room);
         sum_blocks((whole, dense), 1.0, (out, incoming));
     }
 }

@@ -3,6 +3,8 @@
 //! An implicit matrix product: in an image with an edge of zeros the `k·in` inputs of a row of taps are contiguous, so no
 //! column matrix is built. The inner kernel (`tile.rs`) holds 6 pixels x 16 output channels in registers.
 
+use std::mem::MaybeUninit;
+
 use super::{
     grid::Grid,
     lanes::{Isa, LANES},
@@ -88,7 +90,7 @@ impl Direct {
         (x, from): (&[f32], Grid),
         taps: &Taps,
         (bias, slope): (Option<&[f32]>, f32),
-        (out, to): (&mut [f32], Grid),
+        (out, to): (&mut [MaybeUninit<f32>], Grid),
     ) {
         let row = self.tap_row();
         to.each_row(out, |at, out| {
@@ -113,7 +115,9 @@ impl Direct {
                             rows_by_panel(isa, &mut tile, (x, &starts), (panel, row, from.pitch()));
                             for (r, lanes) in tile.iter().enumerate().take(rows) {
                                 let out = &mut out[r * self.cout + channel..][..width];
-                                out.iter_mut().zip(lanes).for_each(|(o, v)| *o = activate(*v));
+                                out.iter_mut().zip(lanes).for_each(|(o, v)| {
+                                    o.write(activate(*v));
+                                });
                             }
                         }
                     }
@@ -122,8 +126,8 @@ impl Direct {
                             let mut sums = [0.0; ROWS];
                             rows_by_taps(isa, (x, &starts), (taps, row, from.pitch()), &mut sums);
                             for (r, sum) in sums.iter().enumerate().take(rows) {
-                                out[r * self.cout + channel] =
-                                    activate(sum + bias.map_or(0.0, |bias| bias[channel]));
+                                let sum = sum + bias.map_or(0.0, |bias| bias[channel]);
+                                out[r * self.cout + channel].write(activate(sum));
                             }
                         }
                     }

@@ -1,5 +1,7 @@
 //! Where the pixels of zero-padded channels-last images lie in memory.
 
+use std::mem::MaybeUninit;
+
 /// Images `[height, width, channels]` with an edge of zeros around, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Grid {
@@ -47,17 +49,18 @@ impl Grid {
     }
 
     /// Sets the edges of some images to zero.
-    pub fn clear_edges(self, images: &mut [f32]) {
+    pub fn clear_edges(self, images: &mut [MaybeUninit<f32>]) {
         if self.edge == 0 {
             return;
         }
+        let zero = MaybeUninit::new(0.0);
         let (side, inside) = (self.edge * self.channels, self.edge * self.pitch());
         for image in images.chunks_exact_mut(self.image()) {
-            image[..inside].fill(0.0);
-            image[self.image() - inside..].fill(0.0);
+            image[..inside].fill(zero);
+            image[self.image() - inside..].fill(zero);
             for row in image[inside..self.image() - inside].chunks_exact_mut(self.pitch()) {
-                row[..side].fill(0.0);
-                row[self.pitch() - side..].fill(0.0);
+                row[..side].fill(zero);
+                row[self.pitch() - side..].fill(zero);
             }
         }
     }
@@ -70,7 +73,11 @@ impl Grid {
     }
 
     /// Calls `f` with every row of some images, without its edge, and the row's number over all images.
-    pub fn each_row(self, images: &mut [f32], mut f: impl FnMut(usize, &mut [f32])) {
+    pub fn each_row(
+        self,
+        images: &mut [MaybeUninit<f32>],
+        mut f: impl FnMut(usize, &mut [MaybeUninit<f32>]),
+    ) {
         for (i, image) in images.chunks_exact_mut(self.image()).enumerate() {
             for y in 0..self.height {
                 let start = self.at(y, 0);

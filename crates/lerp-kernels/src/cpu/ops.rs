@@ -1,7 +1,7 @@
 //! The fused operations as candle sees them, with their gradients.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
+use std::{mem::MaybeUninit, sync::OnceLock};
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -182,7 +182,7 @@ impl CustomOp1 for Downscale {
         let x = slice(x, lx)?;
         let grid = Grid { height: h, width: w, channels: c, edge: 0 };
         let half = grid.halved();
-        let fill = |out: &mut [f32]| {
+        let fill = |out: &mut [MaybeUninit<f32>]| {
             let images = out.par_chunks_mut(half.image()).zip(x.par_chunks(grid.image()));
             images.for_each(|(out, x)| resize::sum_blocks((x, grid), self.factor, (out, half)));
         };
@@ -211,7 +211,7 @@ impl CustomOp1 for Upscale {
         let x = slice(x, lx)?;
         let grid = Grid { height: h, width: w, channels: c, edge: 0 };
         let double = grid.doubled();
-        let fill = |out: &mut [f32]| {
+        let fill = |out: &mut [MaybeUninit<f32>]| {
             let images = out.par_chunks_mut(double.image()).zip(x.par_chunks(grid.image()));
             images.for_each(|(out, x)| resize::repeat_blocks((x, grid), self.factor, (out, double)));
         };

@@ -1,9 +1,11 @@
 //! Mean over 2x2 blocks and nearest-neighbour enlargement; each is the other's gradient up to a factor.
 
+use std::mem::MaybeUninit;
+
 use super::grid::Grid;
 
 /// `out = factor · (sum over 2x2 blocks of x)` for some images.
-pub(super) fn sum_blocks((x, from): (&[f32], Grid), factor: f32, (out, to): (&mut [f32], Grid)) {
+pub(super) fn sum_blocks((x, from): (&[f32], Grid), factor: f32, (out, to): (&mut [MaybeUninit<f32>], Grid)) {
     let channels = to.channels;
     to.each_row(out, |at, out| {
         let (image, y) = (at / to.height, at % to.height);
@@ -12,14 +14,18 @@ pub(super) fn sum_blocks((x, from): (&[f32], Grid), factor: f32, (out, to): (&mu
         for (out, (top, bottom)) in out.chunks_exact_mut(channels).zip(blocks) {
             let ((a, b), (c, d)) = (top.split_at(channels), bottom.split_at(channels));
             for (i, out) in out.iter_mut().enumerate() {
-                *out = factor * (a[i] + b[i] + c[i] + d[i]);
+                out.write(factor * (a[i] + b[i] + c[i] + d[i]));
             }
         }
     });
 }
 
 /// `out = factor · x` for some images, each pixel four times.
-pub(super) fn repeat_blocks((x, from): (&[f32], Grid), factor: f32, (out, to): (&mut [f32], Grid)) {
+pub(super) fn repeat_blocks(
+    (x, from): (&[f32], Grid),
+    factor: f32,
+    (out, to): (&mut [MaybeUninit<f32>], Grid),
+) {
     let channels = to.channels;
     to.each_row(out, |at, out| {
         let (image, y) = (at / to.height, at % to.height / 2);
@@ -27,8 +33,7 @@ pub(super) fn repeat_blocks((x, from): (&[f32], Grid), factor: f32, (out, to): (
         for (to, from) in out.chunks_exact_mut(2 * channels).zip(row.chunks_exact(channels)) {
             let (left, right) = to.split_at_mut(channels);
             for ((l, r), x) in left.iter_mut().zip(right).zip(from) {
-                *l = factor * x;
-                *r = *l;
+                r.write(*l.write(factor * x));
             }
         }
     });

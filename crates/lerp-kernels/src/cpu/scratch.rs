@@ -8,16 +8,22 @@ use super::lanes::LANES;
 /// A vector of `len` values that `fill` sets: filling it with zeros first would be a tenth of a training step.
 ///
 /// # Safety
-/// `fill` must write every value and read none before.
-pub(super) unsafe fn filled_by<T: Copy>(len: usize, fill: impl FnOnce(&mut [T])) -> Vec<T> {
+/// `fill` must write every value.
+pub(super) unsafe fn filled_by<T: Copy>(len: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
-    // SAFETY: the capacity is there; the caller's `fill` writes every value before anything reads it.
-    #[allow(clippy::uninit_vec)]
-    unsafe {
-        values.set_len(len);
-    }
-    fill(&mut values);
+    fill(&mut values.spare_capacity_mut()[..len]);
+    // SAFETY: the capacity is there, and the caller's `fill` has written every value.
+    unsafe { values.set_len(len) };
     values
+}
+
+/// Values that were written before, for whoever writes values without reading them.
+///
+/// # Safety
+/// What is written must be written whole: the values are read as such afterwards.
+pub(super) unsafe fn overwritten(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // SAFETY: a value that may not be written yet lies in memory as one that is; the caller leaves no other kind.
+    unsafe { slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
 }
 
 /// A thread's memory for intermediate values, with whatever its last use left in it.

@@ -5,6 +5,8 @@
 // An index loop over a register array is unrolled and inlined with the instruction set; an iterator's closure is not.
 #![allow(clippy::needless_range_loop)]
 
+use std::mem::MaybeUninit;
+
 use super::lanes::{Isa, LANES, Lanes, on_isa};
 
 /// Rows of a tile: pixels (output, input gradient) or weights (weight gradient).
@@ -261,7 +263,7 @@ pub(crate) fn gate(
     (y, step): (&[f32], usize),
     (grad, halving): (&[f32], u32),
     (factor, slope): (f32, f32),
-    (out, channels): (&mut [f32], usize),
+    (out, channels): (&mut [MaybeUninit<f32>], usize),
 ) {
     let pixels = out.len() / channels;
     assert!(out.len().is_multiple_of(channels) && pixels > 0, "a row ends inside a pixel");
@@ -271,7 +273,7 @@ pub(crate) fn gate(
         for (x, out) in out.chunks_exact_mut(channels).enumerate() {
             let (y, grad) = (&y[x * step..], &grad[(x >> halving) * channels..]);
             for (c, out) in out.iter_mut().enumerate() {
-                *out = grad[c] * if y[c] > 0.0 { factor } else { slope * factor };
+                out.write(grad[c] * if y[c] > 0.0 { factor } else { slope * factor });
             }
         }
         return;
@@ -279,8 +281,8 @@ pub(crate) fn gate(
     // SAFETY: all reads lie inside the slices, as checked above; the instruction set is one of this machine's.
     unsafe {
         on_isa!(isa, gate_body[1, 1, 1, 1](
-            y: &[f32], step: usize, grad: &[f32], halving: u32, factor: f32, slope: f32, out: &mut [f32],
-            channels: usize,
+            y: &[f32], step: usize, grad: &[f32], halving: u32, factor: f32, slope: f32,
+            out: &mut [MaybeUninit<f32>], channels: usize,
         ));
     }
 }
@@ -296,7 +298,7 @@ unsafe fn gate_body<L: Lanes, const R: usize>(
     halving: u32,
     factor: f32,
     slope: f32,
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
     channels: usize,
 ) {
     // SAFETY: the caller has checked all bounds.
@@ -304,7 +306,7 @@ unsafe fn gate_body<L: Lanes, const R: usize>(
         let (factor, slope) = (L::splat(factor), L::splat(slope));
         for x in 0..out.len() / channels {
             let (y, grad) = (y.as_ptr().add(x * step), grad.as_ptr().add((x >> halving) * channels));
-            let out = out.as_mut_ptr().add(x * channels);
+            let out = out.as_mut_ptr().cast::<f32>().add(x * channels);
             for c in (0..channels).step_by(LANES) {
                 let passed = L::load(y.add(c)).one_if_positive(slope).mul(factor);
                 L::load(grad.add(c)).mul(passed).store(out.add(c));

@@ -7,6 +7,8 @@
 // An index loop over a register array is unrolled and inlined with the instruction set; an iterator's closure is not.
 #![allow(clippy::needless_range_loop)]
 
+use std::mem::MaybeUninit;
+
 use super::{
     lanes::{Isa, LANES, Lanes, on_isa, on_isa_registers},
     points::{block_points, input_points, kernel_from_points, kernel_points, output_points},
@@ -277,7 +279,7 @@ pub(super) fn outputs(
     n: usize,
     (products, stride): (&[[f32; LANES]], usize),
     (bias, slope): (&[f32; LANES], f32),
-    (out, tiles, channel): (&mut [f32], Tiles, usize),
+    (out, tiles, channel): (&mut [MaybeUninit<f32>], Tiles, usize),
 ) {
     let Tiles { origins, pitch, channels } = tiles;
     check_inside(out.len(), origins, n - 2, (pitch, channels));
@@ -285,7 +287,7 @@ pub(super) fn outputs(
     assert!(products.len() >= n * n * stride, "there are not enough products");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        let out = out.as_mut_ptr().add(channel);
+        let out = out.as_mut_ptr().cast::<f32>().add(channel);
         on_points!(isa, n, outputs_body(
         products: &[[f32; LANES]], stride: usize, bias: &[f32; LANES], slope: f32, origins: &[usize],
         pitch: usize, channels: usize, out: *mut f32,
@@ -347,7 +349,7 @@ pub(super) fn kernels(
     n: usize,
     weights: &[f32],
     (channels, channel): (usize, usize),
-    out: &mut [[f32; LANES]],
+    out: &mut [MaybeUninit<[f32; LANES]>],
 ) {
     let depth = out.len() / (n * n);
     assert!(out.len() == n * n * depth && weights.len() == 9 * depth * channels, "kernels of unequal sizes");
@@ -356,7 +358,7 @@ pub(super) fn kernels(
     unsafe {
         let weights = weights.as_ptr().add(channel);
         on_points!(isa, n, kernels_body(
-        weights: *const f32, channels: usize, out: &mut [[f32; LANES]], depth: usize,
+        weights: *const f32, channels: usize, out: &mut [MaybeUninit<[f32; LANES]>], depth: usize,
         ));
     }
 }
@@ -367,7 +369,7 @@ pub(super) fn kernels(
 unsafe fn kernels_body<L: Lanes, const N: usize>(
     weights: *const f32,
     channels: usize,
-    out: &mut [[f32; LANES]],
+    out: &mut [MaybeUninit<[f32; LANES]>],
     depth: usize,
 ) {
     // SAFETY: there are nine taps and `N`² points of `depth` rows each.
@@ -403,14 +405,14 @@ pub(super) fn kernels_from_points(
     n: usize,
     points: &[[f32; LANES]],
     (channels, channel): (usize, usize),
-    out: &mut [f32],
+    out: &mut [MaybeUninit<f32>],
 ) {
     let depth = points.len() / (n * n);
     assert!(points.len() == n * n * depth && out.len() == 9 * depth * channels, "kernels of unequal sizes");
     assert!(channel + LANES <= channels, "channels do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        let out = out.as_mut_ptr().add(channel);
+        let out = out.as_mut_ptr().cast::<f32>().add(channel);
         on_points!(isa, n, kernels_from_points_body(
         points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,
         ));

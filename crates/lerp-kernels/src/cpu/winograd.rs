@@ -7,6 +7,8 @@
 
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::{
@@ -102,7 +104,7 @@ impl Winograd {
 
     /// The points of all kernels, `[cout / 16][point][cin]`.
     pub fn forward_kernels(self, isa: Isa, weight: &[f32]) -> Vec<Row> {
-        let fill = |points: &mut [Row]| {
+        let fill = |points: &mut [MaybeUninit<Row>]| {
             points.par_chunks_mut(self.points() * self.cin).enumerate().for_each(|(block, out)| {
                 kernels(isa, self.n, weight, (self.cout, block * LANES), out);
             });
@@ -114,7 +116,7 @@ impl Winograd {
     /// The points of all kernels turned by half a turn, with inputs and outputs exchanged: `[cin / 16][point][cout]`.
     pub fn backward_kernels(self, isa: Isa, weight: &[f32]) -> Vec<Row> {
         let (cin, cout) = (self.cin, self.cout);
-        let block = |turned: &mut Vec<f32>, (block, out): (usize, &mut [Row])| {
+        let block = |turned: &mut Vec<f32>, (block, out): (usize, &mut [MaybeUninit<Row>])| {
             turned.resize(9 * cout * LANES, 0.0);
             for (tap, to) in turned.chunks_exact_mut(cout * LANES).enumerate() {
                 let from = &weight[((8 - tap) * cin + block * LANES) * cout..][..LANES * cout];
@@ -124,7 +126,7 @@ impl Winograd {
             }
             kernels(isa, self.n, turned, (LANES, 0), out);
         };
-        let fill = |points: &mut [Row]| {
+        let fill = |points: &mut [MaybeUninit<Row>]| {
             points.par_chunks_mut(self.points() * cout).enumerate().for_each_init(Vec::new, block);
         };
         // SAFETY: the chunks cover all points, and `kernels` sets all of a chunk.
@@ -138,7 +140,7 @@ impl Winograd {
         (x, from): (&[f32], Grid),
         points: &[Row],
         (bias, slope): (Option<&[f32]>, f32),
-        (out, to): (&mut [f32], Grid),
+        (out, to): (&mut [MaybeUninit<f32>], Grid),
         room: &mut Room,
     ) {
         let images = out.len() / to.image();
@@ -265,7 +267,7 @@ impl Winograd {
 
     /// The gradients of the weights, `[3, 3, in, out]`, from those of their points, `sums`.
     pub fn weights(self, isa: Isa, sums: &[Row]) -> Vec<f32> {
-        let fill = |out: &mut [f32]| {
+        let fill = |out: &mut [MaybeUninit<f32>]| {
             for (block, sums) in sums.chunks_exact(self.points() * self.cin).enumerate() {
                 kernels_from_points(isa, self.n, sums, (self.cout, block * LANES), out);
             }
