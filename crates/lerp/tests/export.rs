@@ -126,7 +126,7 @@ fn model(folder: &Path, run: &Run) {
     }
     let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["cell"], serde_json::to_value(cell).unwrap());
-    assert_eq!(config["latent"]["channels"], 4);
+    assert_eq!(config["latent"][2], 4);
     // Where it was written is nobody's business.
     let command = "cargo xtask sweep --preset smoke --samples 512 --out …";
     for part in [&run.record.provenance.git, command, "1807.07543", "A short run"] {
