@@ -118,7 +118,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Export(args) => export::export(registry, &args),
         Verb::Verify(args) => verify(&args),
         Verb::Bench(Bench::Step(args)) => bench::step(registry, &args),
-        Verb::Bench(Bench::Ops(args)) => bench::ops(&args),
+        Verb::Bench(Bench::Ops(args)) => bench::ops(registry, &args),
         Verb::Bench(Bench::Eval(args)) => bench::eval(registry, &args),
         Verb::Data(verb) => data::data(registry, &verb),
         Verb::Conformance(args) => conformance(registry, &args),

@@ -56,8 +56,13 @@ fn a_run_that_is_killed_goes_on_bit_for_bit() {
     let sweep =
         ["sweep", "--preset", "smoke", "--variants", "acai", "--datasets", "discs", "--jobs", "1", "--out"];
     run(&sweep, &whole);
-    let mut child =
-        Command::new(PROGRAM).args(sweep).arg(&broken).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(sweep)
+        .arg(&broken)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     // After the first checkpoint, and before the end.
     let started = Instant::now();
     let saved = || {
@@ -74,7 +79,10 @@ fn a_run_that_is_killed_goes_on_bit_for_bit() {
     run(&sweep, &broken);
     let (whole, broken) = (only_run(&whole), only_run(&broken));
     for name in ["model.safetensors", "interpolation.safetensors", "paths.safetensors"] {
-        assert!(fs::read(whole.join(name)).unwrap() == fs::read(broken.join(name)).unwrap(), "{name} differs");
+        assert!(
+            fs::read(whole.join(name)).unwrap() == fs::read(broken.join(name)).unwrap(),
+            "{name} differs"
+        );
     }
     let values = |run: &Path| {
         let json = Command::new(PROGRAM).args(["eval", "--json"]).arg(run).output().unwrap();

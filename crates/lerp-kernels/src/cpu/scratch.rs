@@ -1,7 +1,7 @@
 //! Memory for results and intermediate values, without filling it with zeros first.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::{cell::Cell, mem::MaybeUninit, slice};
 
 use super::lanes::LANES;
 

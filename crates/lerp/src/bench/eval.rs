@@ -8,7 +8,7 @@ use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
 use lerp_train::{EVALUATED_PAIRS, POSITIONS, Source, Trainer, evaluate};
 
-use super::{learner, protocol};
+use super::{learner, timed};
 use crate::{
     cli::BenchEvalArgs,
     device,
@@ -28,7 +28,7 @@ const TIMED: usize = 3;
 pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
     let device = device::open(&name, args.device.precision(false)?)?;
-    let learner = learner(registry, &args.variant, protocol(Lines::NAME)?, &device)?;
+    let learner = learner(registry, &args.variant, &timed(registry, Lines::NAME)?, &device)?;
     let draws = Draws::new(0, &device);
     let mut trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: PROTOCOL_BATCH }, 0)?;
     trainer.warm_up()?;

@@ -6,8 +6,8 @@ mod step;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use lerp_core::{Build, Draws, Hyper, ImageShape};
-use lerp_data::{Batch, Protocol, protocols};
+use lerp_core::{Build, Draws, Hyper, ImageShape, Network};
+use lerp_data::{Batch, protocols};
 use lerp_train::Learner;
 
 use crate::registry::{Registry, unknown};
@@ -19,11 +19,27 @@ pub use step::step;
 /// Classes of the timed classifier.
 const CLASSES: usize = 10;
 
-/// What the paper's protocol says of the dataset; the time of a step depends on nothing else of it.
-pub fn protocol(name: &str) -> Result<Protocol> {
-    let names: Vec<&str> = protocols().map(|protocol| protocol.name).collect();
+/// What the time of a step depends on in a dataset.
+#[derive(Debug, Clone)]
+pub struct Timed {
+    /// Its name.
+    pub name: String,
+    /// Shape of its images.
+    pub image: ImageShape,
+    /// The paper's network on it.
+    pub network: Network,
+}
+
+/// That of one of the paper's datasets, whose files need not be here, or of one from code.
+pub fn timed(registry: &Registry, name: &str) -> Result<Timed> {
+    if registry.own_datasets().any(|own| own == name) {
+        let dataset = registry.dataset(name, None)?;
+        return Ok(Timed { name: name.into(), image: dataset.image(), network: dataset.network() });
+    }
+    let names: Vec<&str> = protocols().map(|protocol| protocol.name).chain(registry.own_datasets()).collect();
     let found = protocols().find(|protocol| protocol.name == name);
-    found.ok_or_else(|| anyhow::anyhow!("{}", unknown("dataset", name, &names)))
+    let found = found.ok_or_else(|| anyhow::anyhow!("{}", unknown("dataset", name, &names)))?;
+    Ok(Timed { name: name.into(), image: found.image, network: found.network })
 }
 
 /// A batch of noise in [-1, 1] with labels 0.
@@ -34,10 +50,10 @@ pub fn noise(batch: usize, image: ImageShape, draws: &Draws) -> Result<Batch> {
 }
 
 /// A model of `variant` with fresh parameters, as the paper trains it on the dataset.
-fn learner(registry: &Registry, variant: &str, dataset: Protocol, device: &Device) -> Result<Learner> {
+fn learner(registry: &Registry, variant: &str, dataset: &Timed, device: &Device) -> Result<Learner> {
     let variant = registry.find(variant)?;
     let hyper = variant.check(&Hyper::new())?;
-    let default = variant.network(dataset.name, dataset.network);
+    let default = variant.network(&dataset.name, dataset.network);
     let kind = variant.networks().first().context("the variant has no network")?;
     let network = &kind.check(&Hyper::new(), default)?;
     let image = dataset.image;

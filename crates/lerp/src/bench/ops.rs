@@ -5,14 +5,13 @@ use std::{collections::BTreeSet, time::Instant};
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Module, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper};
-use lerp_data::Protocol;
 use lerp_kernels::{
     Activation, Adam, Form, adam_step, conv2d, cpu::matrix_rate, downscale2, nearest, upscale2, with_form,
 };
 use lerp_nn::Coder;
 
-use super::protocol;
-use crate::{cli::BenchOpsArgs, say::say};
+use super::{Timed, timed};
+use crate::{cli::BenchOpsArgs, registry::Registry, say::say};
 
 /// Repetitions of a fused and of a composed operation.
 const FUSED: usize = 15;
@@ -29,8 +28,8 @@ type Layer = (usize, usize, usize, usize);
 ///
 /// # Errors
 /// If the dataset is not there.
-pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
-    let shape = protocol(&args.dataset)?;
+pub fn ops(registry: &Registry, args: &BenchOpsArgs) -> Result<bool> {
+    let shape = &timed(registry, &args.dataset)?;
     if !(1..=1 << 16).contains(&args.batch) {
         bail!("--batch must be at least 1 and at most 65536");
     }
@@ -75,7 +74,7 @@ pub fn ops(args: &BenchOpsArgs) -> Result<bool> {
 }
 
 /// Encoder and decoder, each as the one operation that it is.
-fn whole(table: &Table, shape: Protocol, batch: usize) -> Result<()> {
+fn whole(table: &Table, shape: &Timed, batch: usize) -> Result<()> {
     let (image, network, hyper) = (shape.image, shape.network, Hyper::new());
     let build = Build {
         image,
@@ -171,11 +170,11 @@ fn time(times: usize, form: Form, op: &dyn Fn() -> Result<()>) -> Result<f64> {
 }
 
 /// The convolutions of encoder and decoder, each once.
-fn layers(shape: Protocol) -> BTreeSet<Layer> {
+fn layers(shape: &Timed) -> BTreeSet<Layer> {
     encoder(shape).into_iter().chain(decoder(shape)).collect()
 }
 
-fn encoder(shape: Protocol) -> Vec<Layer> {
+fn encoder(shape: &Timed) -> Vec<Layer> {
     let (network, image) = (shape.network, shape.image);
     let mut layers = vec![(image.height, 1, image.channels, network.depth)];
     let (mut side, mut width) = (image.height, network.depth);
@@ -189,7 +188,7 @@ fn encoder(shape: Protocol) -> Vec<Layer> {
     layers
 }
 
-fn decoder(shape: Protocol) -> Vec<Layer> {
+fn decoder(shape: &Timed) -> Vec<Layer> {
     let (network, image) = (shape.network, shape.image);
     let (mut side, mut width) = (image.height >> network.scales, network.latent);
     let mut layers = Vec::new();

@@ -7,7 +7,7 @@ use lerp_core::{Draws, Precision};
 use lerp_kernels::{Form, with_form};
 use lerp_train::{Mode, Source, Trainer};
 
-use super::{learner, noise, protocol};
+use super::{learner, noise, timed};
 use crate::{cli::BenchStepArgs, device, registry::Registry, say::say};
 
 /// Parts in which steps are timed that a GPU is not waited for.
@@ -21,11 +21,11 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     if args.steps == 0 || !(2..=1 << 16).contains(&args.batch) {
         bail!("--steps must be at least 1, --batch at least 2 and at most 65536");
     }
-    let dataset = protocol(&args.dataset)?;
+    let dataset = timed(registry, &args.dataset)?;
     let name = args.device.names()?.remove(0);
     let precision = args.device.precision(args.full_f32)?;
     let device = device::open(&name, precision)?;
-    let learner = learner(registry, &args.variant, dataset, &device)?;
+    let learner = learner(registry, &args.variant, &dataset, &device)?;
     let form = if args.composed { Form::Composed } else { Form::Fused };
     let batch = noise(args.batch, dataset.image, &Draws::new(0, &device))?;
     let trainer = Trainer::new(learner, Source::Fixed(batch), 0)?;
