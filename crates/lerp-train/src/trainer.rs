@@ -58,7 +58,7 @@ pub struct Trainer<'a> {
 
 enum Backend {
     Synchronous(Synchronous),
-    Asynchronous(Asynchronous),
+    Asynchronous(Box<Asynchronous>),
 }
 
 /// Steps that are done when they return.
@@ -74,12 +74,10 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// If the device has no memory left.
     pub fn new(learner: Learner, source: Source<'a>, seed: u64) -> Result<Self> {
-        let draws = Draws::new(seed, learner.device()).scope("train");
+        let draws = Draws::new(seed, learner.device());
         let backend = match learner.clock()? {
-            Some(clock) => {
-                Backend::Asynchronous(Asynchronous::new(clock, Draws::new(seed, learner.device())))
-            }
-            None => Backend::Synchronous(Synchronous { draws, losses: Vec::new() }),
+            Some(clock) => Backend::Asynchronous(Box::new(Asynchronous::new(clock, draws))),
+            None => Backend::Synchronous(Synchronous { draws: draws.scope("train"), losses: Vec::new() }),
         };
         let data = Draws::new(seed, &Device::Cpu).scope("data");
         Ok(Self { learner, source, data, until: u64::MAX, ahead: None, backend })
