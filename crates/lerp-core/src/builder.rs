@@ -164,7 +164,7 @@ mod tests {
         assert!((scalar(&uniform.mean_all().unwrap()).unwrap() - 2.0).abs() < 0.02);
         let normal = of(Init::Randn { mean: -1.0, stdev: 0.5 });
         assert!((deviation(&normal) - 0.5).abs() < 0.01);
-        assert_eq!(deviation(&of(Init::Const(0.3))), 0.0);
+        assert_eq!(of(Init::Const(0.3)).flatten_all().unwrap().to_vec1::<f64>().unwrap(), vec![0.3; 18_000]);
     }
 
     #[test]

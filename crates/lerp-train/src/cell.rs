@@ -348,7 +348,8 @@ mod tests {
 
     fn record(precision: Precision, device: &str) -> RunRecord {
         let provenance = Provenance { device: device.into(), ..Provenance::unknown() };
-        RunRecord::new(cell(precision), "ACAI", provenance)
+        let shape = Some(LatentShape::new([2, 2, 2]));
+        RunRecord { shape, ..RunRecord::new(cell(precision), "ACAI", provenance) }
     }
 
     /// The record as it is read from its file; of an earlier version, which wrote neither precision nor digests.
@@ -358,10 +359,24 @@ mod tests {
             written.cell.precision = Precision::F32;
             written.id = written.cell.id();
             written.digests = false;
+            written.shape = None;
         }
         let mut read: RunRecord = toml::from_str(&toml::to_string(&written).unwrap()).unwrap();
         read.complete();
         read
+    }
+
+    #[test]
+    fn latents_of_earlier_versions_are_the_papers_networks_on_images_of_one_size() {
+        let shape = |network: Architecture| {
+            let cell = Cell { network, ..cell(Precision::F32) };
+            read(&RunRecord { cell, ..record(Precision::F32, "cpu") }, true).shape
+        };
+        let paper = shape(Network { scales: 3, depth: 2, latent: 16 }.into());
+        assert_eq!(paper, Some(LatentShape { latent: vec![4, 4, 16], features: 256 }));
+        assert_eq!(shape(Network { scales: 40, depth: 2, latent: 16 }.into()).unwrap().dims(), 0);
+        let own: Architecture = serde_json::from_str(r#"{"name": "resnet", "width": 4}"#).unwrap();
+        assert_eq!(shape(own), None);
     }
 
     #[test]
