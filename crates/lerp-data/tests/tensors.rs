@@ -10,7 +10,7 @@ use lerp_data::{Dataset, Part, TensorSet, Tensors};
 fn numbered(images: u8, n: u8) -> Tensors {
     let numbers: Vec<u8> = (0..images).collect();
     let labels: Vec<u8> = numbers.iter().map(|i| i % n).collect();
-    let images = Tensor::from_vec(numbers, (images.into(), 1, 1, 1), &Device::Cpu).unwrap();
+    let images = Tensor::from_vec(numbers, (usize::from(images), 1, 1, 1), &Device::Cpu).unwrap();
     Tensors { images, labels: Some(Tensor::new(labels, &Device::Cpu).unwrap()) }
 }
 

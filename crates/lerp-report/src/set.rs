@@ -115,11 +115,6 @@ fn names(dataset: &str) -> (String, String) {
     (title, slug)
 }
 
-/// Whether the dataset called `name` is a user's own, named by where it is.
-pub fn is_own(name: &str) -> bool {
-    name.contains(':')
-}
-
 /// Numbers in a latent of a run.
 pub fn latent_dims(cell: &Cell) -> usize {
     let side = u32::try_from(cell.network.scales).ok().and_then(|scales| SIDE.checked_shr(scales));

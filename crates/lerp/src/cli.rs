@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use lerp_data::{DATASETS, split_option};
+use lerp_data::{DATASETS, is_own, split_option};
 
 use crate::{device::Choice, registry::unknown, sweep::Jobs};
 
@@ -115,8 +115,8 @@ fn datasets(text: &str) -> Result<Datasets, String> {
             None => return Err("a comma must stand between two names".into()),
         }
     }
-    let known = |name: &str| name.contains(':') || DATASETS.contains(&split_option(name).0);
-    match names.windows(2).find(|pair| pair[0].contains(':') && !known(&pair[1])) {
+    let known = |name: &str| is_own(name) || DATASETS.contains(&split_option(name).0);
+    match names.windows(2).find(|pair| is_own(&pair[0]) && !known(&pair[1])) {
         Some(pair) => Err(format!(
             "{}; a name with a comma stands in double quotes: '\"{}\"'",
             unknown("dataset", &pair[1], DATASETS),
