@@ -24,7 +24,8 @@ pub fn ci() -> Result<()> {
         let clippy = ["clippy", "--release", "-p", "lerp-data", "-p", "lerp", "--all-targets"];
         let deny = ["--features", "lerp/hub", "--locked", "--", "-D", "warnings"];
         run(cargo().args(clippy).args(deny))?;
-        let test = ["test", "--release", "-p", "lerp-data", "-p", "lerp", "--features", "lerp/hub", "--locked"];
+        let test =
+            ["test", "--release", "-p", "lerp-data", "-p", "lerp", "--features", "lerp/hub", "--locked"];
         run(cargo().args(test).args(["--test", "hub", "--test", "candle", "--test", "fetch"]))
     })?;
     step("documentation", || {
