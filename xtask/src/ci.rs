@@ -19,22 +19,14 @@ pub fn ci() -> Result<()> {
         run(cargo().args(clippy))
     })?;
     step("tests", || run(cargo().args(["test", "--release", "--workspace", "--locked"])))?;
-    // The feature that downloads: its lints, and its tests against a server on the loopback.
+    // The feature that downloads: its lints, and its tests against a server on the loopback and candle-datasets' readers.
     step("hub", || {
         let clippy = ["clippy", "--release", "-p", "lerp-data", "-p", "lerp", "--all-targets"];
         let deny = ["--features", "lerp/hub", "--locked", "--", "-D", "warnings"];
         run(cargo().args(clippy).args(deny))?;
-        run(cargo().args([
-            "test",
-            "--release",
-            "-p",
-            "lerp-data",
-            "--features",
-            "hub",
-            "--test",
-            "hub",
-            "--locked",
-        ]))
+        let test =
+            ["test", "--release", "-p", "lerp-data", "-p", "lerp", "--features", "lerp/hub", "--locked"];
+        run(cargo().args(test).args(["--test", "hub", "--test", "candle", "--test", "fetch"]))
     })?;
     step("documentation", || {
         let mut doc = cargo();

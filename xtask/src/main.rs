@@ -92,7 +92,7 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
     command.args(["build", "--release", "--locked", "--package", "lerp"]);
     let target = root().join("target");
     // Builds with a device's feature have a folder of their own, so that they never rebuild the plain one. The hub's client
-    // changes few crates, which lie side by side with the plain ones.
+    // wants other features of many crates, which lie side by side with the plain ones.
     let target = feature.filter(|f| *f != HUB).map_or(target.clone(), |f| target.join(f));
     if let Some(feature) = feature {
         command.args(["--features", feature]);
@@ -102,7 +102,7 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
     }
     let binary = target.join("release").join(format!("lerp{}", env::consts::EXE_SUFFIX));
     if feature == Some(HUB) {
-        say("Building lerp with the hub's client (the first time takes a minute more)");
+        say("Building lerp with the hub's client (the first time takes several minutes)");
         command.arg("--quiet");
     } else if binary.exists() {
         command.arg("--quiet");

@@ -35,7 +35,7 @@ impl TensorSet {
         };
         let train = part(&dataset.train_images, &dataset.train_labels)?;
         let test = part(&dataset.test_images, &dataset.test_labels)?;
-        Self::with_classes(name, train, test, dataset.labels)
+        Self::with_classes(name, &train, &test, dataset.labels)
     }
 }
 

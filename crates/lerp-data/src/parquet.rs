@@ -28,7 +28,10 @@ use polars_parquet::{
     },
     read::{BasicDecompressor, PageReader, column_iter_to_arrays, read_metadata},
 };
-use polars_parquet_format::{Encoding, FileMetaData, PageHeader, thrift::protocol::TCompactInputProtocol};
+use polars_parquet_format::{
+    Encoding, FileMetaData, PageHeader, PageType,
+    thrift::{self, protocol::TCompactInputProtocol},
+};
 
 use crate::{
     Result,
@@ -376,8 +379,8 @@ fn believe_footer(file: &mut (impl Read + Seek), length: u64) -> Faulty<()> {
     let mut bytes = vec![0; size as usize];
     fill(file, &mut bytes, "the metadata")?;
     let limit = bytes.len() * METADATA_RATIO;
-    let mut thrift = TCompactInputProtocol::new(&bytes[..], limit);
-    let footer = seam(|| FileMetaData::read_from_in_protocol(&mut thrift))?;
+    let mut bytes = TCompactInputProtocol::new(&bytes[..], limit);
+    let footer = decoded(|| FileMetaData::read_from_in_protocol(&mut bytes))?;
     // An image takes more than 16 bytes; this bounds what is allocated for a file that claims anything.
     let rows = footer.row_groups.iter().fold(0_i64, |sum, group| sum.saturating_add(group.num_rows.max(0)));
     if rows as u64 > length / 16 {
@@ -409,7 +412,7 @@ fn believe_pages(bytes: &[u8], rows: usize, name: &str) -> Faulty<()> {
     while seen < rows {
         let limit = rest.len() * METADATA_RATIO;
         let head =
-            seam(|| PageHeader::read_from_in_protocol(&mut TCompactInputProtocol::new(&mut rest, limit)))?;
+            decoded(|| PageHeader::read_from_in_protocol(&mut TCompactInputProtocol::new(&mut rest, limit)))?;
         let size = |claimed: i32| {
             usize::try_from(claimed)
                 .map_err(|_| Fault::new("a size in the head of a page", claimed.to_string()))
@@ -422,27 +425,33 @@ fn believe_pages(bytes: &[u8], rows: usize, name: &str) -> Faulty<()> {
         if whole > SLACK + RATIO * packed || unpacked > SLACK + COLUMN_RATIO * bytes.len() {
             return Err(Fault::new("a plausible size of a page", format!("{whole} bytes from {packed}")));
         }
-        let (values, encoding) =
-            match (&head.data_page_header, &head.data_page_header_v2, &head.dictionary_page_header) {
-                (Some(data), _, _) => (size(data.num_values)?, data.encoding),
-                (_, Some(data), _) => (size(data.num_values)?, data.encoding),
-                (_, _, Some(dictionary)) => {
-                    // A value takes a byte at least.
-                    if size(dictionary.num_values)? > whole {
-                        let found = format!("{} values in {whole} bytes", dictionary.num_values);
-                        return Err(Fault::new("a dictionary of plausible size", found));
-                    }
-                    (0, dictionary.encoding)
-                }
-                _ => continue,
-            };
-        // Of the others, lengths are made room for as they are claimed.
-        let read = [Encoding::PLAIN, Encoding::PLAIN_DICTIONARY, Encoding::RLE, Encoding::RLE_DICTIONARY];
-        if !read.contains(&encoding) {
-            let found = format!("{}: write the file with another setting", encoding_name(encoding));
-            return Err(Fault::new(format!("plain or dictionary values in column {name}"), found));
+        // Polars looks at the one that the page's type names; what any of them says must be sound.
+        let first = head.data_page_header.as_ref().map(|data| (data.num_values, data.encoding));
+        let second = head.data_page_header_v2.as_ref().map(|data| (data.num_values, data.encoding));
+        let dictionary = head.dictionary_page_header.as_ref().map(|data| (data.num_values, data.encoding));
+        for (_, encoding) in [first, second, dictionary].into_iter().flatten() {
+            // Of the others, lengths are made room for as they are claimed.
+            let read = [Encoding::PLAIN, Encoding::PLAIN_DICTIONARY, Encoding::RLE, Encoding::RLE_DICTIONARY];
+            if !read.contains(&encoding) {
+                let found = format!("{}: write the file with another setting", encoding_name(encoding));
+                return Err(Fault::new(format!("plain or dictionary values in column {name}"), found));
+            }
         }
-        seen += values;
+        // A value takes a byte at least.
+        if let Some((values, _)) = dictionary
+            && size(values)? > whole
+        {
+            return Err(Fault::new(
+                "a dictionary of plausible size",
+                format!("{values} values in {whole} bytes"),
+            ));
+        }
+        let of_type = match head.type_ {
+            PageType::DATA_PAGE => first,
+            PageType::DATA_PAGE_V2 => second,
+            _ => None,
+        };
+        seen += of_type.map_or(Ok(0), |(values, _)| size(values))?;
     }
     if seen > rows {
         return Err(Fault::new(format!("{rows} rows in column {name}"), "more"));
@@ -466,6 +475,16 @@ fn seam<T, E: Display>(work: impl FnOnce() -> std::result::Result<T, E>) -> Faul
         Ok(result) => result.map_err(|error| sound(&error)),
         Err(panic) => Err(sound(&panic)),
     }
+}
+
+/// The same for metadata, whose decoder says most in a message of its own.
+fn decoded<T>(work: impl FnOnce() -> thrift::Result<T>) -> Faulty<T> {
+    seam(|| {
+        work().map_err(|error| match error {
+            thrift::Error::Protocol(error) => error.message,
+            error => error.to_string(),
+        })
+    })
 }
 
 fn sound(error: &impl Display) -> Fault {

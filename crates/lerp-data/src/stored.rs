@@ -8,16 +8,14 @@
 //! is opened.
 
 use std::{
-    env,
-    fs::{self, File, TryLockError},
-    hash::{BuildHasher, RandomState},
-    io::{self, BufWriter, Read, Write},
+    env, fs,
+    io::{self, BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use lerp_core::ImageShape;
-use lerp_files::hexadecimal;
+use lerp_files::{Draft, hexadecimal, remove_leftovers};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -40,8 +38,6 @@ const IN_MEMORY: usize = 64 << 20;
 const DIGITS: usize = 16;
 /// Where locks tell nothing: nobody decodes images for so long.
 const STALE: Duration = Duration::from_hours(24);
-/// A process that has just created a file may not have locked it yet.
-const FRESH: Duration = Duration::from_mins(1);
 
 /// A file begins with these; another form of it gets another number.
 const MAGIC: &[u8; 8] = b"lerpimg2";
@@ -108,58 +104,9 @@ fn remove_replaced(place: &Path) {
     }
 }
 
-/// Removes from the folder of `place` what processes that were killed left half-written: a living one holds the lock of its
-/// file. What cannot be removed stays: it is in nobody's way.
-fn remove_leftovers(place: &Path) {
-    for path in beside(place).into_iter().filter(|path| is_part(&file_name(path))) {
-        let Ok(file) = lerp_files::open(&path) else { continue };
-        let age = || file.metadata().ok()?.modified().ok()?.elapsed().ok();
-        let older = |least| age().is_some_and(|age| age > least);
-        let begun = file.metadata().is_ok_and(|data| data.len() > 0);
-        let left = match file.try_lock() {
-            Ok(()) => begun || older(FRESH),
-            Err(TryLockError::WouldBlock) => false,
-            Err(TryLockError::Error(_)) => older(STALE),
-        };
-        if left {
-            let _ = fs::remove_file(&path);
-        }
-    }
-}
-
 fn beside(place: &Path) -> Vec<PathBuf> {
     let entries = place.parent().and_then(|folder| fs::read_dir(folder).ok());
     entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
-}
-
-/// Whether `name` is that of a cache file that is being written; others' files may be in the folder, too.
-fn is_part(name: &str) -> bool {
-    let Some((stem, own)) = name.strip_suffix(".part").and_then(|name| name.rsplit_once('.')) else {
-        return false;
-    };
-    let digests: Vec<&str> = stem.split('-').skip(1).collect();
-    let hexadecimal = |text: &&str| text.len() == DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit());
-    own.bytes().all(|b| b.is_ascii_hexdigit()) && digests.len() == 2 && digests.iter().all(hexadecimal)
-}
-
-/// A new file for what becomes the one at `place`, locked as long as this process has it open. Nobody can foresee its name,
-/// and nothing that is there is opened.
-fn part_file(place: &Path) -> io::Result<(File, PathBuf)> {
-    loop {
-        // Keys of hashers come from the system's random numbers.
-        let random = RandomState::new().hash_one(SystemTime::now());
-        let path = place.with_extension(format!("{random:0DIGITS$x}.part"));
-        match File::options().write(true).create_new(true).open(&path) {
-            Err(problem) if problem.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(problem) => return Err(problem),
-            Ok(file) => match file.try_lock() {
-                // Whoever removes leftovers was quicker.
-                Err(TryLockError::WouldBlock) => {}
-                // Some file systems have no locks.
-                Ok(()) | Err(TryLockError::Error(_)) => return Ok((file, path)),
-            },
-        }
-    }
 }
 
 /// Collects the images of one part: in memory, and in a file once they are too many.
@@ -185,19 +132,8 @@ struct Notes {
 
 #[derive(Debug)]
 struct Spilled {
-    temporary: PathBuf,
-    writer: BufWriter<File>,
+    writer: BufWriter<Draft>,
     sums: Vec<u32>,
-    /// Whether it got its name.
-    kept: bool,
-}
-
-impl Drop for Spilled {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
 }
 
 impl Collector {
@@ -237,10 +173,9 @@ impl Collector {
         let write = |file: &mut Option<Spilled>| -> io::Result<()> {
             if file.is_none() {
                 fs::create_dir_all(place.parent().unwrap_or(Path::new(".")))?;
-                remove_leftovers(place);
-                let (new, temporary) = part_file(place)?;
-                let writer = BufWriter::new(new);
-                let spilled = file.insert(Spilled { temporary, writer, sums: Vec::new(), kept: false });
+                remove_leftovers(place.parent().unwrap_or(Path::new(".")), STALE);
+                let writer = BufWriter::new(Draft::new(place).map_err(|error| error.problem)?);
+                let spilled = file.insert(Spilled { writer, sums: Vec::new() });
                 spilled.writer.write_all(&[0; HEADER])?;
             }
             if let Some(spilled) = file {
@@ -260,28 +195,25 @@ impl Collector {
         let Self { shape, kind, place, memory, file, gray, left_out, .. } = self;
         let (labels, classes) = labels.unzip();
         let classes = classes.unwrap_or_default();
-        let (Some(place), Some(mut spilled)) = (place, file) else {
+        let (Some(place), Some(Spilled { mut writer, sums })) = (place, file) else {
             return Ok(Held { shape, kind, pixels: Pixels::Memory(memory), labels, classes, gray, left_out });
         };
         let write = || -> io::Result<()> {
-            let words = spilled.sums.iter().chain(labels.iter().flatten());
+            let words = sums.iter().chain(labels.iter().flatten());
             let mut end: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
             end.extend(serde_json::to_vec(&Notes { classes, left_out })?);
-            let header = header(shape, kind, spilled.sums.len(), labels.is_some(), gray, end.len());
-            spilled.writer.write_all(&end)?;
-            spilled.writer.write_all(&digest(&header, &end))?;
-            spilled.writer.flush()?;
-            let file = spilled.writer.get_mut();
-            io::Seek::seek(file, io::SeekFrom::Start(0))?;
-            file.write_all(&header)?;
-            file.sync_all()?;
-            fs::rename(&spilled.temporary, &place)?;
-            spilled.kept = true;
+            let header = header(shape, kind, sums.len(), labels.is_some(), gray, end.len());
+            writer.write_all(&end)?;
+            writer.write_all(&digest(&header, &end))?;
+            // It has no bytes left behind a seek.
+            writer.rewind()?;
+            writer.write_all(&header)?;
+            let draft = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+            draft.name(true).map_err(|error| error.problem)?;
             remove_replaced(&place);
             Ok(())
         };
         write().map_err(|problem| Error::Cache { file: place.clone(), problem })?;
-        drop(spilled);
         match open(&place, shape, kind)? {
             Some(held) => Ok(held),
             None => Err(Error::Cache { file: place, problem: io::ErrorKind::InvalidData.into() }),
@@ -433,21 +365,15 @@ mod tests {
         };
         let (other_set, other_file) = (make("cifar10", &sources[0], "1"), make("own x", &sources[1], "1"));
         let before = make("own x", &sources[0], "1");
-        let part = |name: &str, days: u64| {
-            let file = File::create(cached.join(name)).unwrap();
-            file.set_modified(std::time::SystemTime::now() - Duration::from_hours(24 * days)).unwrap();
-            cached.join(name)
-        };
-        let name = "own-0123456789abcdef-0123456789abcdef";
-        let (stale, fresh) = (part(&format!("{name}.77.part"), 2), part(&format!("{name}.78.part"), 0));
-        let (killed, living) = (part(&format!("{name}.79.part"), 0), part(&format!("{name}.8a.part"), 2));
+        let killed = cached.join(".lerp-0123456789abcdef.tmp");
         fs::write(&killed, "begun").unwrap();
-        let lock = File::open(&living).unwrap();
-        lock.try_lock().unwrap();
-        let others = [part("film.77.part", 2), part("own-x-y.images", 2), part(&format!("{name}.x.part"), 2)];
+        let others = ["film.77.part", "own-x-y.images"].map(|name| cached.join(name));
+        for other in &others {
+            fs::write(other, "").unwrap();
+        }
         let after = make("own x", &sources[0], "12");
-        assert!(!before.exists() && !stale.exists() && !killed.exists());
-        let stay = [&after, &other_set, &other_file, &fresh, &living];
+        assert!(!before.exists() && !killed.exists());
+        let stay = [&after, &other_set, &other_file];
         assert!(stay.into_iter().chain(&others).all(|path| path.exists()));
 
         // Another picture in a folder is a change of the same images.
@@ -494,8 +420,6 @@ mod tests {
         let cache = Cache { folder: Some(folder.path().into()), in_memory: 20 };
         let (target, place) = (folder.path().join("precious"), folder.path().join("own-1-2.images"));
         fs::write(&target, "precious").unwrap();
-        let names = (0..2).map(|_| part_file(&place).unwrap().1).collect::<Vec<_>>();
-        assert_ne!(names[0], names[1], "nobody can foresee a name");
         #[cfg(unix)]
         std::os::unix::fs::symlink(&target, &place).unwrap();
         collect(&cache, Some(place));

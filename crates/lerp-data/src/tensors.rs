@@ -39,7 +39,7 @@ pub struct Tensors {
 /// # fn main() -> lerp_data::Result<()> {
 /// let images = |n| Tensor::zeros((n, 32, 32, 3), candle_core::DType::U8, &Device::Cpu);
 /// let part = |n| Ok::<_, lerp_data::Error>(Tensors { images: images(n)?, labels: None });
-/// let nights = TensorSet::new("nights", part(100)?, part(10)?)?.titled("Starless nights");
+/// let nights = TensorSet::new("nights", &part(100)?, &part(10)?)?.titled("Starless nights");
 /// assert_eq!(nights.count(Part::Test)?, Some(10));
 /// # Ok(())
 /// # }
@@ -60,12 +60,12 @@ impl TensorSet {
     /// # Errors
     /// If the name is that of another dataset or no single word, the parts' images have not one shape, or one has labels and
     /// the other none; the tensors cannot be read, or their values are not what they should be.
-    pub fn new(name: &str, train: Tensors, test: Tensors) -> Result<Self> {
+    pub fn new(name: &str, train: &Tensors, test: &Tensors) -> Result<Self> {
         Self::with_classes(name, train, test, 0)
     }
 
     /// The same with `classes` classes at least, though the last of them may have no image.
-    pub(crate) fn with_classes(name: &str, train: Tensors, test: Tensors, classes: usize) -> Result<Self> {
+    pub(crate) fn with_classes(name: &str, train: &Tensors, test: &Tensors, classes: usize) -> Result<Self> {
         let wrong = |expected: &str, found: String| Error::Tensors {
             name: name.into(),
             expected: expected.into(),
@@ -75,7 +75,7 @@ impl TensorSet {
         if name.is_empty() || crate::DATASETS.contains(&name) || !name.chars().all(is_plain) {
             return Err(wrong("a name of its own, of letters, digits and -_.", format!("'{name}'")));
         }
-        let parts = [held(&train), held(&test)];
+        let parts = [held(train), held(test)];
         let [train, test] = parts.map(|part| {
             part.map_err(|fault| match fault {
                 Fault::Wrong(expected, found) => wrong(expected, found),
@@ -156,8 +156,8 @@ fn held(part: &Tensors) -> std::result::Result<Held, Fault> {
         DType::U8 => (Kind::Bytes, flat.to_vec1::<u8>()?),
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => {
             let values = flat.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            // Not a number is not smaller, either.
-            if let Some(value) = values.iter().find(|value| !(value.abs() <= LARGEST)) {
+            let fits = |value: &f32| (-LARGEST..=LARGEST).contains(value);
+            if let Some(value) = values.iter().find(|value| !fits(value)) {
                 return Err(Fault::Wrong("values from -1 to 1", value.to_string()));
             }
             (Kind::Floats, values.into_iter().flat_map(f32::to_le_bytes).collect())

@@ -247,14 +247,14 @@ fn wrong_bytes_are_removed() {
     let mut setting = Setting::new(Fault::WrongBytes);
     let text = setting.fault();
     let said = format!("{TRAIN} came with SHA-256 ");
-    let wanted = format!(", which is not that of {} in the hub's list, and was removed", train_id());
+    let wanted = format!(", which is not what {} stands for in the hub's list, and was removed", train_id());
     assert!(text.starts_with(&said) && text.contains(&wanted), "{text}");
     assert!(!files_below(&setting.repository()).iter().any(|name| name.contains(&sha256(&files()[0].1))));
     assert!(!setting.pointer(TRAIN).exists());
 
     setting.server.fault(Fault::TooMany);
     let text = setting.fault();
-    assert!(text.starts_with(&said), "{text}");
+    assert!(text.starts_with(&format!("{TRAIN} came with more than ")), "{text}");
     assert!(!files_below(&setting.repository()).iter().any(|name| name.contains(&sha256(&files()[0].1))));
 
     // So are those that an earlier call, or another program, left.

@@ -21,7 +21,7 @@ fn bytes(images: &Tensor) -> Vec<u8> {
 
 #[test]
 fn batches_are_epochs_of_the_training_part_and_the_test_part_in_order() {
-    let set = TensorSet::new("numbers", numbered(12, 3), numbered(5, 3)).unwrap();
+    let set = TensorSet::new("numbers", &numbered(12, 3), &numbered(5, 3)).unwrap();
     assert_eq!((set.name(), set.title(), set.classes()), ("numbers", "numbers", 3));
     assert_eq!((set.count(Part::Train).unwrap(), set.count(Part::Test).unwrap()), (Some(12), Some(5)));
     let draws = |step| Draws::new(5, &Device::Cpu).scope("data").at(step);
@@ -38,9 +38,9 @@ fn batches_are_epochs_of_the_training_part_and_the_test_part_in_order() {
     assert_eq!(bytes(&set.test_batch(3, &draws(1)).unwrap().images), [3, 4, 0]);
     assert_eq!(bytes(&set.range(Part::Test, 1..3, &Device::Cpu).unwrap().images), [1, 2]);
     assert!(set.range(Part::Test, 3..6, &Device::Cpu).is_err());
-    let again = TensorSet::new("others", numbered(12, 3), numbered(5, 3)).unwrap();
+    let again = TensorSet::new("others", &numbered(12, 3), &numbered(5, 3)).unwrap();
     assert_eq!(set.digest().unwrap(), again.digest().unwrap());
-    let other = TensorSet::new("others", numbered(12, 3), numbered(5, 2)).unwrap();
+    let other = TensorSet::new("others", &numbered(12, 3), &numbered(5, 2)).unwrap();
     assert_ne!(set.digest().unwrap(), other.digest().unwrap());
 }
 
@@ -50,7 +50,7 @@ fn real_numbers_of_any_number_of_channels_stay_as_they_are() {
     let images = Tensor::from_vec(values.clone(), (2, 3, 2, 5), &Device::Cpu).unwrap();
     let part = |dtype| Tensors { images: images.to_dtype(dtype).unwrap(), labels: None };
     let network = Network { scales: 1, depth: 4, latent: 2 };
-    let set = TensorSet::new("x", part(DType::F32), part(DType::F64)).unwrap();
+    let set = TensorSet::new("x", &part(DType::F32), &part(DType::F64)).unwrap();
     let set = set.titled("Five channels").with_network(network);
     assert_eq!((set.title(), set.network(), set.classes()), ("Five channels", network, 0));
     assert_eq!(set.image(), ImageShape { height: 3, width: 2, channels: 5 });
@@ -92,7 +92,7 @@ fn what_is_no_dataset_is_one_sentence() {
         ("x", filled(255.0), good(), "expected values from -1 to 1, found 255"),
         ("x", filled(f32::NAN), good(), "expected values from -1 to 1, found NaN"),
     ] {
-        let text = TensorSet::new(name, train, test).unwrap_err().to_string();
+        let text = TensorSet::new(name, &train, &test).unwrap_err().to_string();
         assert!(text.ends_with(said) && !text.contains('\n'), "{text}");
     }
 }

@@ -4,7 +4,7 @@
 //! A sweep's folder is copied, sent and unpacked, so nothing in it is believed. A symbolic link in it could point to any
 //! file of the person who reads it: nothing here follows one below the folder that a user named.
 //!
-//! * [`replace`] and [`replace_unsynced`]: a file is as before or as it should be, whenever the machine stops.
+//! * [`replace`], [`replace_unsynced`], [`Draft`]: a file is as before or as it should be, whenever the machine stops.
 //! * [`read`], [`read_to_string`]: a plain file, up to a limit; [`append`]: a log.
 //! * [`make_folder`], [`is_folder`]: folders that are no links.
 //! * [`Lock`]: held by one process, released however that ends.
@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 pub use caught::caught;
 pub use lock::{Lock, Locked};
 pub use plain::{append, is_folder, make_folder, open, read, read_to_string};
-pub use replace::{STALE, is_leftover, remove_leftovers, replace, replace_unsynced};
+pub use replace::{Draft, STALE, is_leftover, remove_leftovers, replace, replace_unsynced};
 pub use text::{file_stem, is_word, printable};
 
 /// A file or folder that could not be read or written.

@@ -1,9 +1,9 @@
 //! Files that are replaced whole.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     hash::{BuildHasher, RandomState},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -13,8 +13,11 @@ use crate::{Error, Result};
 /// Hexadecimal digits in the name of a temporary file.
 const DIGITS: usize = 16;
 
-/// Age at which a temporary file belongs to no process that still writes it, where several may write.
+/// Age at which a temporary file belongs to no process that still writes it, where several may write, and locks do not tell.
 pub const STALE: Duration = Duration::from_mins(10);
+
+/// A process that has just created a file may not have locked it yet.
+const FRESH: Duration = Duration::from_mins(1);
 
 /// Replaces the file at `path` by `bytes`, entirely or not at all, also if the machine stops halfway. A link at `path` is
 /// replaced, too, and what it points to stays.
@@ -34,36 +37,91 @@ pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn write(path: &Path, bytes: &[u8], synced: bool) -> Result<()> {
-    let (mut file, temporary) = temporary(path).map_err(Error::at("write", path))?;
-    let mut write = || -> io::Result<()> {
-        file.write_all(bytes)?;
-        if synced {
-            file.sync_all()?;
-        }
-        fs::rename(&temporary, path)?;
-        // The new name itself, too, must outlive a loss of power; not every system can sync a folder.
-        #[cfg(unix)]
-        if synced {
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
-    };
-    write().map_err(|problem| {
-        let _ = fs::remove_file(&temporary);
-        Error::at("write", path)(problem)
-    })
+    let mut draft = Draft::new(path)?;
+    draft.write_all(bytes).map_err(Error::at("write", path))?;
+    draft.name(synced)
 }
 
-/// A new file beside `path`. Nobody can foresee its name, and nothing that is there is opened.
-fn temporary(path: &Path) -> io::Result<(File, PathBuf)> {
-    loop {
-        // Keys of hashers come from the system's random numbers.
-        let random = RandomState::new().hash_one(SystemTime::now());
-        let temporary = path.with_file_name(format!(".lerp-{random:0DIGITS$x}.tmp"));
-        match File::options().write(true).create_new(true).open(&temporary) {
-            Err(problem) if problem.kind() == ErrorKind::AlreadyExists => {}
-            file => return file.map(|file| (file, temporary)),
+/// What becomes the file at a place once it is whole: a temporary file beside it, which others know for a living process's by
+/// its lock, and which is removed where it is not given that name.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Draft {
+    /// A new one for `path`. Nobody can foresee the name that it has meanwhile, and nothing that is there is opened.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn new(path: &Path) -> Result<Self> {
+        let bad = Error::at("write", path);
+        loop {
+            // Keys of hashers come from the system's random numbers.
+            let random = RandomState::new().hash_one(SystemTime::now());
+            let temporary = path.with_file_name(format!(".lerp-{random:0DIGITS$x}.tmp"));
+            match File::options().write(true).create_new(true).open(&temporary) {
+                Err(problem) if problem.kind() == ErrorKind::AlreadyExists => {}
+                Err(problem) => return Err(bad(problem)),
+                Ok(file) => match file.try_lock() {
+                    // Whoever removes leftovers was quicker.
+                    Err(TryLockError::WouldBlock) => {}
+                    // Some file systems have no locks.
+                    Ok(()) | Err(TryLockError::Error(_)) => {
+                        return Ok(Self { file, temporary, path: path.into() });
+                    }
+                },
+            }
+        }
+    }
+
+    /// Gives it its name; `synced`, so that both outlive a loss of power.
+    ///
+    /// # Errors
+    /// If that fails; what was there is there then.
+    pub fn name(mut self, synced: bool) -> Result<()> {
+        let name = || -> io::Result<()> {
+            if synced {
+                self.file.sync_all()?;
+            }
+            fs::rename(&self.temporary, &self.path)?;
+            // The new name itself, too, must outlive a loss of power; not every system can sync a folder.
+            #[cfg(unix)]
+            if synced {
+                let folder =
+                    self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                File::open(folder)?.sync_all()?;
+            }
+            Ok(())
+        };
+        name().map_err(Error::at("write", &self.path))?;
+        self.temporary.clear();
+        Ok(())
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Draft {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.temporary.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.temporary);
         }
     }
 }
@@ -74,15 +132,25 @@ pub fn is_leftover(name: &str) -> bool {
     middle.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Removes from `folder` the temporary files that killed processes left: those older than `age`, which is [`STALE`] unless
-/// nobody else writes there.
+/// Removes from `folder` the temporary files that killed processes left: a living one holds the lock of its file. Where locks
+/// do not tell, those older than `age`, which is [`STALE`] unless nobody else writes there.
 pub fn remove_leftovers(folder: &Path, age: Duration) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.filter_map(io::Result::ok) {
-        let leftover = entry.file_name().to_str().is_some_and(is_leftover);
-        let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
-        if leftover && (age.is_zero() || old().is_some_and(|old| old > age)) {
-            let _ = fs::remove_file(entry.path());
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if !path.file_name().and_then(|name| name.to_str()).is_some_and(is_leftover) {
+            continue;
+        }
+        let Ok(file) = crate::open(&path) else { continue };
+        let data = file.metadata().ok();
+        let old = data.as_ref().and_then(|data| data.modified().ok()?.elapsed().ok());
+        let older = |least: Duration| least.is_zero() || old.is_some_and(|old| old > least);
+        let left = match file.try_lock() {
+            Ok(()) => data.is_some_and(|data| data.len() > 0) || older(age.min(FRESH)),
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => older(age),
+        };
+        if left {
+            let _ = fs::remove_file(&path);
         }
     }
 }
@@ -145,21 +213,40 @@ mod tests {
     }
 
     #[test]
-    fn only_old_leftovers_of_ours_are_removed() {
+    fn only_leftovers_of_ours_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let (old, new) = (".lerp-0123456789abcdef.tmp", ".lerp-0123456789abcde0.tmp");
-        for name in [old, new, "notes.tmp", ".lerp-notes.tmp"] {
-            let file = File::create(dir.path().join(name)).unwrap();
-            if name != new {
-                file.set_modified(SystemTime::now() - 2 * STALE).unwrap();
-            }
+        let name = |i: usize| format!(".lerp-{i:016x}.tmp");
+        let make = |name: &str, text: &str, old: bool| {
+            let file = dir.path().join(name);
+            fs::write(&file, text).unwrap();
+            let file = File::options().write(true).open(file).unwrap();
+            file.set_modified(SystemTime::now() - if old { 2 * STALE } else { Duration::ZERO }).unwrap();
+            file
+        };
+        // Begun by a process that is gone, old, and just created by one that has not locked it yet.
+        let (begun, old, fresh, living) = (name(1), name(2), name(3), name(4));
+        make(&begun, "begun", false);
+        make(&old, "", true);
+        make(&fresh, "", false);
+        let lock = make(&living, "begun", true);
+        lock.try_lock().unwrap();
+        for other in ["notes.tmp", ".lerp-notes.tmp"] {
+            make(other, "", true);
         }
+        let draft = Draft::new(&dir.path().join("file")).unwrap();
         remove_leftovers(dir.path(), STALE);
-        let mut left = names(dir.path());
-        left.sort();
-        assert_eq!(left, [new, ".lerp-notes.tmp", "notes.tmp"]);
+        let left = || {
+            let mut left = names(dir.path());
+            left.retain(|name| !draft.temporary.ends_with(name));
+            left.sort();
+            left
+        };
+        assert_eq!(left(), [&fresh, &living, ".lerp-notes.tmp", "notes.tmp"]);
         remove_leftovers(dir.path(), Duration::ZERO);
-        assert_eq!(names(dir.path()).len(), 2);
-        assert!(is_leftover(new) && !is_leftover("notes.tmp"));
+        assert_eq!(left(), [&living, ".lerp-notes.tmp", "notes.tmp"]);
+        assert!(draft.temporary.exists(), "it is locked");
+        drop(draft);
+        assert_eq!(names(dir.path()).len(), 3, "a draft without a name goes");
+        assert!(is_leftover(&fresh) && !is_leftover("notes.tmp"));
     }
 }

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use lerp_data::Lines;
+use lerp_data::{Lines, is_own};
 use lerp_eval::final_value;
 use lerp_files::printable;
 use lerp_train::{Cell, Metrics, Run, RunRecord, runs_in};
@@ -21,7 +21,7 @@ use crate::{
     figures::draws,
     pixels::PixelReference,
     published::published,
-    set::{Set, is_own},
+    set::Set,
     summary::{Final, Group, Loaded, Sweep, natural},
     text::listed,
 };

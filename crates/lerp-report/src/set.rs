@@ -111,11 +111,6 @@ fn names(dataset: &str) -> (String, String) {
     (title, slug)
 }
 
-/// Whether the dataset called `name` is a user's own, named by where it is.
-pub fn is_own(name: &str) -> bool {
-    name.contains(':')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

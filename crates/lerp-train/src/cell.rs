@@ -287,7 +287,8 @@ impl RunRecord {
     /// the folder in which they happen to be.
     pub fn identity(&self) -> String {
         let mut cell = self.cell.clone();
-        if let Some(digest) = self.provenance.data.as_ref().filter(|_| self.cell.dataset.contains(':')) {
+        if let Some(digest) = self.provenance.data.as_ref().filter(|_| lerp_data::is_own(&self.cell.dataset))
+        {
             cell.dataset = format!("sha256:{digest}");
         }
         cell.canonical()

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
-use lerp_data::split_option;
+use lerp_data::{is_own, split_option};
 
 use crate::{device::Choice, registry::unknown};
 
@@ -124,8 +124,8 @@ impl Datasets {
     /// # Errors
     /// If it is not.
     pub fn check(&self, known: &[&str]) -> anyhow::Result<()> {
-        let is_name = |name: &str| name.contains(':') || known.contains(&split_option(name).0);
-        match self.0.windows(2).find(|pair| pair[0].contains(':') && !is_name(&pair[1])) {
+        let is_name = |name: &str| is_own(name) || known.contains(&split_option(name).0);
+        match self.0.windows(2).find(|pair| is_own(&pair[0]) && !is_name(&pair[1])) {
             Some(pair) => anyhow::bail!(
                 "{}; a name with a comma stands in double quotes: '\"{}\"'",
                 unknown("dataset", &pair[1], known),

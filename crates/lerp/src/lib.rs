@@ -26,7 +26,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Parser;
 use lerp_core::Precision;
-use lerp_data::split_option;
+use lerp_data::{is_own, split_option};
 use lerp_kernels::Form;
 use lerp_report::Outcome;
 use lerp_train::{MOST_RESTARTS, Run, RunLock, State};
@@ -188,7 +188,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         args.dataset.as_deref().map_or_else(|| cell.dataset.clone(), |now| moved(&cell.dataset, now));
     let trained_on = &run.record.provenance.data;
     let here = shelf.digest(&dataset).map_err(|error| match args.dataset {
-        None if cell.dataset.contains(':') => {
+        None if is_own(&cell.dataset) => {
             anyhow::anyhow!("{error:#}; if they are in another place now, say where with --dataset")
         }
         _ => error,

@@ -53,7 +53,7 @@ pub fn wanted(shelf: &Shelf, out: &Path, jobs: &[Job]) -> Result<Vec<Wanted>> {
         let Some(restarts) = job.record.cell.cluster_restarts else { continue };
         let digest = shelf.digest(&job.dataset)?.unwrap_or_default();
         // One's own images are one set wherever they are.
-        let key = if job.dataset.contains(':') { &digest } else { &job.dataset };
+        let key = if lerp_data::is_own(&job.dataset) { &digest } else { &job.dataset };
         let set = sets.entry(key.clone()).or_insert_with(|| Wanted {
             dataset: job.dataset.clone(),
             restarts,

@@ -15,10 +15,11 @@
 //! # }
 //! ```
 
+mod error;
+
 use std::{
     env,
-    error::Error as _,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     future::Future,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -28,10 +29,12 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt};
 use hf_hub::{HFClient, HFError, HFRepository, RepoTypeDataset, repository::RepoTreeEntry, split_id};
-use lerp_files::hexadecimal;
+use lerp_files::{Lock, Locked, hexadecimal};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio::{runtime::Runtime, time::timeout};
+
+pub use error::{HubError, Result};
 
 use crate::{
     HubCache, HubSource,
@@ -43,109 +46,6 @@ use crate::{
 const TRIES: u32 = 5;
 /// A server that says nothing for so long says nothing more.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// What can go wrong while an image set is downloaded.
-#[derive(Debug, thiserror::Error)]
-pub enum HubError {
-    /// A name that the hub has nothing for.
-    #[error("there is no image set '{name}' to download{}; there is: {}", did_you_mean(*.nearest), names().join(", "))]
-    Unknown {
-        /// The name that was given.
-        name: String,
-        /// The image set whose name is closest to it, if one is close.
-        nearest: Option<&'static str>,
-    },
-    /// No place for the cache.
-    #[error("there is no home folder to keep a cache in: name a folder with HF_HUB_CACHE")]
-    NoCache,
-    /// The network is not to be used, and the files are not here.
-    #[error(
-        "{} lacks {first}, and HF_HUB_OFFLINE forbids to download it: unset it, or {}",
-        .folder.display(), by_hand(.name)
-    )]
-    Offline {
-        /// The image set.
-        name: &'static str,
-        /// Where its files should be.
-        folder: PathBuf,
-        /// The first that is missing.
-        first: String,
-    },
-    /// No answer.
-    #[error("cannot reach {url} ({why}): try again, or {}", by_hand(.name))]
-    Unreachable {
-        /// The image set.
-        name: &'static str,
-        /// What was asked for.
-        url: String,
-        /// Why there was no answer.
-        why: String,
-    },
-    /// An answer that says no.
-    #[error("{url} answers {status}{}", hint(*.status))]
-    Refused {
-        /// What was asked for.
-        url: String,
-        /// The status of the answer.
-        status: u16,
-    },
-    /// A list of files that is none, or lacks a file.
-    #[error("{url}: expected {expected}, found {found}")]
-    List {
-        /// Where the list is.
-        url: String,
-        /// What should be there.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// A download that broke off, again and again.
-    #[error(
-        "the download of {file} broke off at {done} of {bytes} bytes ({why}): the same command goes on from there"
-    )]
-    Cut {
-        /// The file.
-        file: String,
-        /// Bytes that are here.
-        done: u64,
-        /// Bytes that it has.
-        bytes: u64,
-        /// Why.
-        why: String,
-    },
-    /// Bytes that are not the file's. They have been removed.
-    #[error(
-        "{file} came with SHA-256 {found}, which is not that of {id} in the hub's list, and was removed: run the same command \
-         again"
-    )]
-    Wrong {
-        /// The file.
-        file: String,
-        /// Its id in the list, which is made of its SHA-256 and size.
-        id: String,
-        /// The SHA-256 that it has.
-        found: String,
-    },
-    /// Someone else is at it.
-    #[error("another program is downloading {file}: wait until it is done ({} is locked)", .lock.display())]
-    Busy {
-        /// The file.
-        file: String,
-        /// The lock that it holds.
-        lock: PathBuf,
-    },
-    /// A file of the cache that cannot be written or read.
-    #[error("cannot write {}: {problem}", .file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        problem: io::Error,
-    },
-}
-
-/// Result with a [`HubError`].
-pub type Result<T> = std::result::Result<T, HubError>;
 
 /// How far a download is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,7 +124,7 @@ impl Hub {
         let Some(known) = KNOWN.iter().find(|known| known.name == name) else {
             return Err(HubError::Unknown {
                 name: name.into(),
-                nearest: lerp_core::nearest(name, names().iter().copied()),
+                nearest: lerp_core::nearest(name, error::names().into_iter()),
             });
         };
         let source = known.hub;
@@ -274,7 +174,12 @@ impl Remote {
 /// too, but `hf-hub` 1.0 drops it (it looks for `sha256` where the list says `oid`).
 fn pointer(sha256: &str, bytes: u64) -> String {
     let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {bytes}\n");
-    hexadecimal(Sha1::new().chain_update(format!("blob {}\0", text.len())).chain_update(text))
+    hexadecimal(Sha1::digest(format!("blob {}\0{text}", text.len())))
+}
+
+/// Where the list of a repository's files is.
+fn list_of(endpoint: &str, HubSource { repository, revision, .. }: &HubSource) -> String {
+    format!("{endpoint}/api/datasets/{repository}/tree/{revision}")
 }
 
 /// Why a try brought no end.
@@ -321,8 +226,8 @@ impl<'a> Transfer<'a> {
         place: PathBuf,
         tell: &'a mut dyn FnMut(&Event),
     ) -> Result<Self> {
-        let unreachable =
-            |why: String| HubError::Unreachable { name: known.name, url: hub.endpoint.clone(), why };
+        let url = list_of(&hub.endpoint, &known.hub);
+        let unreachable = |why: String| HubError::Unreachable { name: known.name, url: url.clone(), why };
         let mut client = HFClient::builder()
             .endpoint(&hub.endpoint)
             .user_agent(concat!("lerp/", env!("CARGO_PKG_VERSION")))
@@ -341,8 +246,8 @@ impl<'a> Transfer<'a> {
 
     /// The files of the image set.
     fn list(&mut self) -> Result<Vec<Remote>> {
-        let HubSource { repository, revision, folder, .. } = self.known.hub;
-        let url = format!("{}/api/datasets/{repository}/tree/{revision}", self.hub.endpoint);
+        let HubSource { revision, folder, .. } = self.known.hub;
+        let url = list_of(&self.hub.endpoint, &self.known.hub);
         let wrong = |expected: &str, found: String| HubError::List {
             url: url.clone(),
             expected: expected.into(),
@@ -405,12 +310,18 @@ impl<'a> Transfer<'a> {
                     },
                 )?;
             }
-            let found = hexadecimal(part.digest.finalize());
-            if !remote.is(&found) {
+            let sha256 = hexadecimal(part.digest.finalize());
+            if part.have > remote.bytes || !remote.is(&sha256) {
                 fs::remove_file(&partial).map_err(io(&partial))?;
+                let more = part.have > remote.bytes;
+                let found = if more {
+                    format!("more than {} bytes", remote.bytes)
+                } else {
+                    format!("SHA-256 {sha256}")
+                };
                 return Err(HubError::Wrong { file: path, id: remote.id.clone(), found });
             }
-            let blob = blobs.join(found);
+            let blob = blobs.join(sha256);
             part.file.sync_all().and_then(|()| fs::rename(&partial, &blob)).map_err(io(&blob))?;
             blob
         };
@@ -420,19 +331,16 @@ impl<'a> Transfer<'a> {
     }
 
     /// Keeps two processes from writing one file.
-    fn lock(&self, remote: &Remote) -> Result<File> {
+    fn lock(&self, remote: &Remote) -> Result<Option<Lock>> {
         let name = self.place.file_name().unwrap_or_default();
         let folder = self.place.with_file_name(".locks").join(name);
         let path = folder.join(format!("{}.lock", remote.id));
-        let open = || -> io::Result<File> {
-            fs::create_dir_all(&folder)?;
-            File::options().create(true).append(true).open(&path)
-        };
-        let file = open().map_err(|problem| HubError::Io { file: path.clone(), problem })?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => Err(HubError::Busy { file: remote.name.clone(), lock: path }),
+        fs::create_dir_all(&folder).map_err(|problem| HubError::Io { file: folder, problem })?;
+        match Lock::take(&path) {
+            Ok(Locked::Ours(lock)) => Ok(Some(lock)),
+            Ok(Locked::Busy) => Err(HubError::Busy { file: remote.name.clone(), lock: path }),
             // A file system without locks is no reason not to download.
-            Err(TryLockError::Error(_)) | Ok(()) => Ok(file),
+            Err(_) => Ok(None),
         }
     }
 
@@ -468,7 +376,7 @@ impl<'a> Transfer<'a> {
                 Ok(Some(Err(error))) => return Err(again(innermost(&error))),
                 Ok(Some(Ok(bytes))) => bytes,
             };
-            // One more than there should be is enough to make the digest another.
+            // One more than there should be tells enough.
             let most = (remote.bytes + 1).saturating_sub(part.have).min(bytes.len() as u64) as usize;
             part.file.write_all(&bytes[..most]).map_err(|problem| io(part, problem))?;
             part.digest.update(&bytes[..most]);
@@ -653,27 +561,6 @@ fn plain(name: &str) -> bool {
 
 fn is_hexadecimal(digits: &str, n: usize) -> bool {
     digits.len() == n && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-fn names() -> Vec<&'static str> {
-    KNOWN.iter().map(|known| known.name).collect()
-}
-
-fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |nearest| format!(" (did you mean '{nearest}'?)"))
-}
-
-fn by_hand(name: &str) -> String {
-    let files = KNOWN.iter().find(|known| known.name == name).map_or("", |known| known.files);
-    format!("put into the sub-folder '{name}' of a folder that --data or LERP_DATA names {files}")
-}
-
-fn hint(status: u16) -> &'static str {
-    match status {
-        401 | 403 => ": it may be that HF_TOKEN is wrong, or missing",
-        404 => ": is HF_ENDPOINT the address of a hub?",
-        _ => "",
-    }
 }
 
 #[cfg(test)]
