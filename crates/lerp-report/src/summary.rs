@@ -14,13 +14,13 @@ use polars::prelude::{Column, DataFrame, ParquetWriter, PolarsResult};
 
 use crate::{
     Error, Result,
-    conditions::Selection,
-    frame::Value,
     pixels::PixelReference,
-    reading::MOST_SHOWN,
     set::{Set, latent_dims},
     text::{count, few, listed},
 };
+
+/// Configurations of one image set, or on lines, that figures show.
+pub const MOST_SHOWN: usize = 40;
 
 /// Runs whose rows of `summary.parquet` are in memory at once.
 const ROWS_OF: usize = 1000;
@@ -137,6 +137,8 @@ pub struct Group {
     pub runs: Vec<Loaded>,
     /// Whether figures show it: of very many on one image set the first.
     pub shown: bool,
+    /// What its runs measure besides Lerpbench's own, fit to print.
+    pub further: Vec<Quantity>,
     /// Of a group that is shown, the metrics that figures draw, by samples.
     pub curves: BTreeMap<Arc<str>, BTreeMap<u64, Spread>>,
 }
@@ -163,17 +165,6 @@ impl Estimate {
     /// The mean, if there is one.
     pub fn mean(self) -> Option<f64> {
         if let Self::Known { mean, .. } = self { Some(mean) } else { None }
-    }
-
-    /// Mean, standard deviation and number of runs for a file: nothing where no run is finished, not a number where
-    /// undefined.
-    pub fn values(self) -> (Value, Value, usize) {
-        match self {
-            Self::Known { mean, n: 1, .. } => (mean.into(), Value::None, 1),
-            Self::Known { mean, std, n } => (mean.into(), std.into(), n),
-            Self::Undefined => (f64::NAN.into(), Value::None, 0),
-            Self::Missing => (Value::None, Value::None, 0),
-        }
     }
 }
 
@@ -255,11 +246,6 @@ impl Sweep {
     /// The configurations on lines.
     pub fn on_lines(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().filter(|group| group.set.is_none())
-    }
-
-    /// The same, for words about them.
-    pub fn lines(&self) -> Selection<'_> {
-        Selection { groups: self.on_lines().collect() }
     }
 
     /// The image sets, each size of latents by itself, in the paper's order.

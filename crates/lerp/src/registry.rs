@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use lerp_core::{Of, Variant, nearest};
+use lerp_eval::Metric;
 
 static BASELINE: Of<lerp_baseline::Baseline> = Of::new();
 static DROPOUT: Of<lerp_dropout::Dropout> = Of::new();
@@ -16,8 +17,11 @@ pub fn seven() -> [&'static dyn Variant; 7] {
     [&BASELINE, &DROPOUT, &DENOISING, &VAE, &AAE, &VQVAE, &ACAI]
 }
 
-/// Variants by name.
-pub struct Registry(Vec<&'static dyn Variant>);
+/// Variants by name, and metrics besides Lerpbench's own.
+pub struct Registry {
+    variants: Vec<&'static dyn Variant>,
+    pub metrics: Vec<&'static dyn Metric>,
+}
 
 impl Registry {
     /// The seven and `extra`.
@@ -34,12 +38,17 @@ impl Registry {
             );
             variants.push(*variant);
         }
-        Self(variants)
+        Self { variants, metrics: Vec::new() }
+    }
+
+    /// The metrics besides Lerpbench's own, which every run takes.
+    pub fn metrics(&self) -> &[&'static dyn Metric] {
+        &self.metrics
     }
 
     /// All variants, in order.
     pub fn all(&self) -> &[&'static dyn Variant] {
-        &self.0
+        &self.variants
     }
 
     /// The variant `name`.
@@ -47,10 +56,10 @@ impl Registry {
     /// # Errors
     /// If there is none, with the nearest name.
     pub fn find(&self, name: &str) -> Result<&'static dyn Variant> {
-        if let Some(variant) = self.0.iter().find(|v| v.name() == name) {
+        if let Some(variant) = self.variants.iter().find(|v| v.name() == name) {
             return Ok(*variant);
         }
-        let names: Vec<&str> = self.0.iter().map(|v| v.name()).collect();
+        let names: Vec<&str> = self.variants.iter().map(|v| v.name()).collect();
         bail!("{}", unknown("variant", name, &names));
     }
 }
