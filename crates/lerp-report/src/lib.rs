@@ -4,6 +4,7 @@
 //! ([`lerp_eval::final_value`]); runs that differ in anything but the seed are separate rows. What is missing is said
 //! under the table.
 
+mod aggregate;
 mod columns;
 mod conditions;
 mod error;

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use crate::{
     Error, Result,
+    aggregate::aggregate,
     figures::draws,
     pixels::PixelReference,
     published::published,
@@ -70,6 +71,7 @@ impl Sweep {
                 cells => Error::NotBegun { dir: dir.to_owned(), cells },
             });
         }
+        aggregate(&mut groups).map_err(Error::draw("the means over seeds"))?;
         left_out.extend(damaged);
         let mut pixels = BTreeMap::new();
         for (dataset, other_names) in &datasets.names {
@@ -158,6 +160,7 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
             label: String::new(),
             telling: String::new(),
             set,
+            aggregates: HashMap::new(),
             further: further(&runs),
             runs,
             shown: false,

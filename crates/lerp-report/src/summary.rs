@@ -2,12 +2,12 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use lerp_eval::{Quantity, mean_std};
+use lerp_eval::Quantity;
 use lerp_files::printable;
 use lerp_train::{Cell, Run, State};
 use polars::prelude::{Column, DataFrame, ParquetWriter, PolarsResult};
@@ -15,6 +15,7 @@ use polars::prelude::{Column, DataFrame, ParquetWriter, PolarsResult};
 use crate::{
     Error, Result,
     pixels::PixelReference,
+    published::Number,
     set::{Set, latent_dims},
     text::{count, few, listed},
 };
@@ -137,6 +138,8 @@ pub struct Group {
     pub runs: Vec<Loaded>,
     /// Whether figures show it: of very many on one image set the first.
     pub shown: bool,
+    /// What each metric comes to over its finished runs.
+    pub aggregates: HashMap<Arc<str>, Aggregate>,
     /// What its runs measure besides Lerpbench's own, fit to print.
     pub further: Vec<Quantity>,
     /// Of a group that is shown, the metrics that figures draw, by samples.
@@ -166,6 +169,15 @@ impl Estimate {
     pub fn mean(self) -> Option<f64> {
         if let Self::Known { mean, .. } = self { Some(mean) } else { None }
     }
+}
+
+/// What a metric comes to over the finished runs of a configuration, and the paper's number beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct Aggregate {
+    /// Ours.
+    pub estimate: Estimate,
+    /// The paper's, if it has one.
+    pub paper: Option<Number>,
 }
 
 impl Group {
@@ -199,18 +211,14 @@ impl Group {
         self.runs.iter().any(|loaded| loaded.find(&metric.key).is_some())
     }
 
+    /// The paper's number beside a metric, if it has one.
+    pub fn paper(&self, metric: &Quantity) -> Option<Number> {
+        self.aggregates.get(&*metric.key)?.paper
+    }
+
     /// A metric over the finished runs; those in which it is undefined are left out.
     pub fn estimate(&self, metric: &Quantity) -> Estimate {
-        let finals: Vec<f64> = self.done().filter_map(|loaded| loaded.final_value(&metric.key)).collect();
-        let known: Vec<f64> = finals.iter().copied().filter(|v| v.is_finite()).collect();
-        match (finals.is_empty(), known.is_empty()) {
-            (true, _) => Estimate::Missing,
-            (false, true) => Estimate::Undefined,
-            (false, false) => {
-                let (mean, std) = mean_std(&known);
-                Estimate::Known { mean, std, n: known.len() }
-            }
-        }
+        self.aggregates.get(&*metric.key).map_or(Estimate::Missing, |known| known.estimate)
     }
 }
 

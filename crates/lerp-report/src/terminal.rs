@@ -215,7 +215,7 @@ impl Screen<'_> {
 
 /// The paper's number without its deviation, for which there is no room.
 fn brief(group: &Group, metric: &Metric) -> Entry {
-    let number = published().lines(metric.of, &group.cell().variant);
+    let number = group.paper(metric.of);
     Entry { text: number.map_or("–".into(), |number| number.text(true)), ..paper(group, metric) }
 }
 
