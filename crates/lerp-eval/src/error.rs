@@ -34,6 +34,23 @@ pub enum Error {
     /// A fit that was asked to stop.
     #[error("stopped on request")]
     Stopped,
+    /// A metric of one's own that cannot be taken.
+    #[error("the metric '{key}': {problem}")]
+    Metric {
+        /// Its key.
+        key: String,
+        /// Why not.
+        problem: String,
+    },
+    /// What a metric of one's own says.
+    #[error("{0}")]
+    Other(String),
+    /// An error of the shared vocabulary.
+    #[error(transparent)]
+    Core(#[from] lerp_core::Error),
+    /// An error of a dataset.
+    #[error(transparent)]
+    Data(#[from] lerp_data::Error),
     /// A failure inside the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -10,6 +10,7 @@
 //! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table;
 //!   [`wilson_interval`]: how far an accuracy may be trusted; [`welch_interval`] and [`paired_bootstrap`]: the difference of
 //!   two means.
+//! * [`Metric`]: a measurement of one's own, of a [`Subject`].
 //! * [`quantity`]: what each of these numbers is called, in files and by people.
 //!
 //! This crate touches no file and holds no parameters.
@@ -22,6 +23,7 @@ mod compare;
 mod error;
 pub mod interpolation;
 mod lines;
+mod metric;
 mod minimise;
 pub mod probe;
 pub mod quantity;
@@ -33,5 +35,9 @@ pub use bank::{LineBank, Nearest};
 pub use compare::{Bootstrap, Sample, paired_bootstrap, student_quantile, welch_interval};
 pub use error::{Error, Result};
 pub use lines::LineMetrics;
+pub use metric::{
+    Interpolated, Metric, Subject, Tested, check_metrics, check_recorded, measured, recorded, test_images,
+    test_pairs,
+};
 pub use quantity::{Better, Quantity, When, quantities};
 pub use stats::{final_count, final_value, mean_std, median, wilson_interval};

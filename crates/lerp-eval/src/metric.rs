@@ -212,7 +212,10 @@ pub fn test_pairs(dataset: &dyn Dataset, pairs: usize, draws: &Draws) -> Result<
 /// A metric's quantities under the keys that files have: with `eval/` or `final/`.
 pub fn recorded(metric: &dyn Metric) -> impl Iterator<Item = Quantity> {
     let prefix = metric.when().prefix();
-    metric.quantities().iter().map(move |of| Quantity { key: format!("{prefix}{}", of.key).into(), ..of.clone() })
+    metric
+        .quantities()
+        .iter()
+        .map(move |of| Quantity { key: format!("{prefix}{}", of.key).into(), ..of.clone() })
 }
 
 /// A metric's values by the keys that files have.
@@ -281,9 +284,11 @@ impl Quantity {
                 "a key is a word of at most {MOST_KEY} small letters, digits and '_' that begins with a letter"
             ));
         }
-        for (what, text, most) in
-            [("title", &self.title, MOST_TITLE), ("unit", &self.unit, MOST_UNIT), ("caption", &self.caption, MOST_CAPTION)]
-        {
+        for (what, text, most) in [
+            ("title", &self.title, MOST_TITLE),
+            ("unit", &self.unit, MOST_UNIT),
+            ("caption", &self.caption, MOST_CAPTION),
+        ] {
             let letters = text.chars().count();
             if letters > most || (letters == 0 && what != "unit") {
                 return Err(format!("its {what} must have 1 to {most} letters, and has {letters}"));

@@ -10,7 +10,7 @@ use lerp_train::State;
 use crate::{
     published::published,
     set::Set,
-    summary::{Group, Loaded},
+    summary::{Group, Loaded, Sweep},
     text::{MOST_NAMES, few, names, number, numbers, thousands, two_digits},
 };
 
@@ -19,6 +19,13 @@ use crate::{
 pub struct Selection<'a> {
     /// Them, in order.
     pub groups: Vec<&'a Group>,
+}
+
+impl Sweep {
+    /// The configurations on lines, for words about them.
+    pub fn lines(&self) -> Selection<'_> {
+        Selection { groups: self.on_lines().collect() }
+    }
 }
 
 /// A setting's value in a run, and what may decide it.

@@ -5,6 +5,7 @@ use polars::prelude::{Column, DataFrame, DataType, ParquetWriter};
 use crate::{
     Error, Result,
     provenance::Provenance,
+    summary::Estimate,
     text::{csv, number},
 };
 
@@ -75,6 +76,19 @@ impl From<bool> for Value {
 impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::None, Into::into)
+    }
+}
+
+impl Estimate {
+    /// Mean, standard deviation and number of runs for a file: nothing where no run is finished, not a number where
+    /// undefined.
+    pub fn values(self) -> (Value, Value, usize) {
+        match self {
+            Self::Known { mean, n: 1, .. } => (mean.into(), Value::None, 1),
+            Self::Known { mean, std, n } => (mean.into(), std.into(), n),
+            Self::Undefined => (f64::NAN.into(), Value::None, 0),
+            Self::Missing => (Value::None, Value::None, 0),
+        }
     }
 }
 

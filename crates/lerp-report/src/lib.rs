@@ -4,12 +4,14 @@
 //! ([`lerp_eval::final_value`]); runs that differ in anything but the seed are separate rows. What is missing is said
 //! under the table.
 
+mod aggregate;
 mod columns;
 mod conditions;
 mod error;
 mod figures;
 mod formats;
 mod frame;
+mod further;
 mod images;
 mod page;
 mod pairs;
@@ -126,6 +128,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         make_folder(&folder)?;
         let mut sheets: Vec<Sheet> = table::sheet(&sweep).into_iter().collect();
         sheets.extend(images::sheets(&sweep));
+        sheets.extend(further::sheet(&sweep));
         for sheet in &mut sheets {
             let file = folder.join(sheet.id);
             let (markdown, latex) = (formats::markdown(sheet), formats::latex(sheet));

@@ -54,6 +54,12 @@ impl<'a> Standings<'a> {
         Self { best, all: groups.iter().map(standing).collect(), places: places.collect() }
     }
 
+    /// The best one, if it is one of several that have a number.
+    pub fn best_of_several(&self) -> Option<&'a Group> {
+        let known = self.all.iter().filter(|(_, standing)| *standing != Standing::Unknown).count();
+        self.best.filter(|_| known > 1)
+    }
+
     /// How a configuration stands.
     pub fn of(&self, group: &Group) -> Standing {
         let place = self.places.get(&std::ptr::from_ref(group));

@@ -11,23 +11,21 @@ use std::{
 };
 
 use lerp_data::{Lines, is_own};
-use lerp_eval::final_value;
+use lerp_eval::{Quantity, final_value, quantities};
 use lerp_files::printable;
 use lerp_train::{Cell, Metrics, Run, RunRecord, runs_in};
 use rayon::prelude::*;
 
 use crate::{
     Error, Result,
+    aggregate::aggregate,
     figures::draws,
     pixels::PixelReference,
     published::published,
     set::Set,
-    summary::{Final, Group, Loaded, Sweep, natural},
+    summary::{Final, Group, Loaded, MOST_SHOWN, Sweep, natural},
     text::listed,
 };
-
-/// Configurations of one image set, or on lines, that figures show.
-pub const MOST_SHOWN: usize = 40;
 
 /// Runs whose curves are in memory at once.
 const CHUNK: usize = 128;
@@ -73,6 +71,7 @@ impl Sweep {
                 cells => Error::NotBegun { dir: dir.to_owned(), cells },
             });
         }
+        aggregate(&mut groups).map_err(Error::draw("the means over seeds"))?;
         left_out.extend(damaged);
         let mut pixels = BTreeMap::new();
         for (dataset, other_names) in &datasets.names {
@@ -161,12 +160,32 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
             label: String::new(),
             telling: String::new(),
             set,
+            aggregates: HashMap::new(),
+            further: further(&runs),
             runs,
             shown: false,
             curves: BTreeMap::new(),
         }
     };
     groups.into_values().map(group).collect()
+}
+
+/// What runs measure besides Lerpbench's own, fit to print. A run of an earlier version may have a key that is ours now.
+fn further(runs: &[Loaded]) -> Vec<Quantity> {
+    let mut all: Vec<Quantity> = Vec::new();
+    for quantity in runs.iter().flat_map(|loaded| &loaded.run.record.quantities) {
+        let known = all.iter().any(|known| known.key == quantity.key);
+        if !known && !quantities().any(|ours| ours.key == quantity.key) {
+            let plain = |text: &str| printable(text).into_owned().into();
+            all.push(Quantity {
+                title: plain(&quantity.title),
+                unit: plain(&quantity.unit),
+                caption: plain(&quantity.caption),
+                ..quantity.clone()
+            });
+        }
+    }
+    all
 }
 
 /// Labels groups, puts them in order, and chooses those that figures show.
@@ -253,6 +272,8 @@ type Series = (Arc<str>, Vec<(u64, f64)>);
 /// Reads the metrics of a group's runs, and takes the runs out of it whose metrics cannot be read: a sentence about each.
 fn measure(group: &mut Group, names: &mut HashSet<Arc<str>>) -> Vec<String> {
     let mut left_out = Vec::new();
+    let own: HashSet<&str> = group.further.iter().map(|quantity| &*quantity.key).collect();
+    let shown = |name: &str| group.shown && (draws(name) || own.contains(name));
     let mut kept = Vec::with_capacity(group.runs.len());
     let mut runs = std::mem::take(&mut group.runs).into_iter().peekable();
     while runs.peek().is_some() {
@@ -267,7 +288,7 @@ fn measure(group: &mut Group, names: &mut HashSet<Arc<str>>) -> Vec<String> {
                 Ok(metrics) => {
                     let all = by_metric(&metrics, names);
                     loaded.finals = all.iter().map(of_run).collect();
-                    for (name, values) in all.into_iter().filter(|(name, _)| group.shown && draws(name)) {
+                    for (name, values) in all.into_iter().filter(|(name, _)| shown(name)) {
                         let curve = group.curves.entry(name).or_default();
                         for (samples, value) in values {
                             curve.entry(samples).or_default().take(value);

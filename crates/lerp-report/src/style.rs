@@ -173,16 +173,8 @@ pub fn byte(value: f32, range: f32) -> u8 {
 /// # Errors
 /// If their number does not fit the size.
 pub fn png(pixels: &[u8], width: u32, height: u32, color: png::ColorType) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(color);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_compression(png::Compression::High);
-    encoder
-        .write_header()
-        .and_then(|mut writer| writer.write_image_data(pixels))
-        .map_err(Error::draw("a PNG image"))?;
-    Ok(bytes)
+    lerp_train::png(pixels, [width, height], color, png::Compression::High)
+        .map_err(Error::draw("a PNG image"))
 }
 
 #[cfg(test)]

@@ -2,25 +2,26 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use lerp_eval::{Quantity, mean_std};
+use lerp_eval::Quantity;
 use lerp_files::printable;
 use lerp_train::{Cell, Run, State};
 use polars::prelude::{Column, DataFrame, ParquetWriter, PolarsResult};
 
 use crate::{
     Error, Result,
-    conditions::Selection,
-    frame::Value,
     pixels::PixelReference,
-    reading::MOST_SHOWN,
+    published::Number,
     set::Set,
     text::{count, few, listed},
 };
+
+/// Configurations of one image set, or on lines, that figures show.
+pub const MOST_SHOWN: usize = 40;
 
 /// Runs whose rows of `summary.parquet` are in memory at once.
 const ROWS_OF: usize = 1000;
@@ -137,6 +138,10 @@ pub struct Group {
     pub runs: Vec<Loaded>,
     /// Whether figures show it: of very many on one image set the first.
     pub shown: bool,
+    /// What each metric comes to over its finished runs.
+    pub aggregates: HashMap<Arc<str>, Aggregate>,
+    /// What its runs measure besides Lerpbench's own, fit to print.
+    pub further: Vec<Quantity>,
     /// Of a group that is shown, the metrics that figures draw, by samples.
     pub curves: BTreeMap<Arc<str>, BTreeMap<u64, Spread>>,
 }
@@ -164,17 +169,15 @@ impl Estimate {
     pub fn mean(self) -> Option<f64> {
         if let Self::Known { mean, .. } = self { Some(mean) } else { None }
     }
+}
 
-    /// Mean, standard deviation and number of runs for a file: nothing where no run is finished, not a number where
-    /// undefined.
-    pub fn values(self) -> (Value, Value, usize) {
-        match self {
-            Self::Known { mean, n: 1, .. } => (mean.into(), Value::None, 1),
-            Self::Known { mean, std, n } => (mean.into(), std.into(), n),
-            Self::Undefined => (f64::NAN.into(), Value::None, 0),
-            Self::Missing => (Value::None, Value::None, 0),
-        }
-    }
+/// What a metric comes to over the finished runs of a configuration, and the paper's number beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct Aggregate {
+    /// Ours.
+    pub estimate: Estimate,
+    /// The paper's, if it has one.
+    pub paper: Option<Number>,
 }
 
 impl Group {
@@ -208,18 +211,14 @@ impl Group {
         self.runs.iter().any(|loaded| loaded.find(&metric.key).is_some())
     }
 
+    /// The paper's number beside a metric, if it has one.
+    pub fn paper(&self, metric: &Quantity) -> Option<Number> {
+        self.aggregates.get(&*metric.key)?.paper
+    }
+
     /// A metric over the finished runs; those in which it is undefined are left out.
     pub fn estimate(&self, metric: &Quantity) -> Estimate {
-        let finals: Vec<f64> = self.done().filter_map(|loaded| loaded.final_value(&metric.key)).collect();
-        let known: Vec<f64> = finals.iter().copied().filter(|v| v.is_finite()).collect();
-        match (finals.is_empty(), known.is_empty()) {
-            (true, _) => Estimate::Missing,
-            (false, true) => Estimate::Undefined,
-            (false, false) => {
-                let (mean, std) = mean_std(&known);
-                Estimate::Known { mean, std, n: known.len() }
-            }
-        }
+        self.aggregates.get(&*metric.key).map_or(Estimate::Missing, |known| known.estimate)
     }
 }
 
@@ -255,11 +254,6 @@ impl Sweep {
     /// The configurations on lines.
     pub fn on_lines(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().filter(|group| group.set.is_none())
-    }
-
-    /// The same, for words about them.
-    pub fn lines(&self) -> Selection<'_> {
-        Selection { groups: self.on_lines().collect() }
     }
 
     /// The image sets, each size of latents by itself, in the paper's order.

@@ -209,13 +209,13 @@ impl<'a> Table<'a> {
 
 /// The paper's number beside ours.
 pub fn paper(group: &Group, metric: &Metric) -> Entry {
-    let number = published().lines(metric.of, &group.cell().variant);
+    let number = group.paper(metric.of);
     Entry::paper(number.map_or("–".into(), |number| number.text(false)), number.map(|number| number.mean))
 }
 
 /// How a number stands to the paper's, if both are there.
 pub fn verdict(group: &Group, metric: &Metric) -> Option<Verdict> {
-    let paper = published().lines(metric.of, &group.cell().variant)?;
+    let paper = group.paper(metric.of)?;
     let mut differences = Selection { groups: vec![group] }.differences();
     if *metric.of != MEAN_DISTANCE && draws_black(group) {
         differences.push("images hardly better than black ones".into());
@@ -362,8 +362,7 @@ impl Table<'_> {
                     ("samples", cell.samples.into()),
                     ("learning_rate", cell.learning_rate.into()),
                 ];
-                let paper = published().lines(metric.of, &cell.variant);
-                row.extend(verdict::values(paper, metric.factor, verdict(group, metric)));
+                row.extend(verdict::values(group.paper(metric.of), metric.factor, verdict(group, metric)));
                 row.extend(self.standings(metric).map(|all| all.values(group)).unwrap_or_default());
                 frame.push(row, Some(&provenance));
             }

@@ -6,6 +6,7 @@ use lerp_files::printable;
 
 use crate::{
     columns::{WIDTH, table, wrap},
+    further::Further,
     images::{Images, Kind},
     pairs,
     published::published,
@@ -36,6 +37,7 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
             missing.extend(sentences.into_iter().map(|sentence| format!("{name}: {sentence}")));
         }
     }
+    screen.further();
     for (sweep, name) in sweeps.iter().zip(&names) {
         missing.extend(sweep.not_counted().into_iter().map(|sentence| format!("{name}: {sentence}")));
     }
@@ -158,6 +160,28 @@ impl Screen<'_> {
         }
     }
 
+    /// The table of metrics of one's own, the sweep in its second column if there are several; none if there are none.
+    fn further(&mut self) {
+        let sweeps = self.sweeps;
+        let Some(table) = Further::new(sweeps) else { return };
+        let several = sweeps.len() > 1;
+        let mut headings = vec!["Configuration".to_owned()];
+        headings.extend(several.then(|| "Sweep".to_owned()));
+        let left = headings.len();
+        headings.extend(table.headings());
+        let line = |(sweep, group): &(&Sweep, &Group)| {
+            let mut cells = vec![Entry::plain(group.name())];
+            cells.extend(several.then(|| Entry::plain(self.name(sweep))));
+            cells.extend(table.row(group));
+            Line { cells, first: false }
+        };
+        let lines: Vec<Line> = table.groups.iter().map(line).collect();
+        self.table("Further metrics, which are not the paper's", &headings, left, &lines);
+        let mut remarks = table.about();
+        remarks.extend(table.notes());
+        self.say(remarks);
+    }
+
     /// One of the tables of image sets, and what was not said under one before: its conditions, and where the paper's numbers
     /// are from.
     fn images(&mut self, images: &Images) {
@@ -191,7 +215,7 @@ impl Screen<'_> {
 
 /// The paper's number without its deviation, for which there is no room.
 fn brief(group: &Group, metric: &Metric) -> Entry {
-    let number = published().lines(metric.of, &group.cell().variant);
+    let number = group.paper(metric.of);
     Entry { text: number.map_or("–".into(), |number| number.text(true)), ..paper(group, metric) }
 }
 

@@ -10,6 +10,17 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     if value.abs() < 1e5 { format!("{value:.decimals$}") } else { format!("{value:.1e}") }
 }
 
+/// A value with the decimals of a number like `scale` of four significant digits, or in powers of ten where that would be
+/// unreadable.
+pub fn significant(value: f64, scale: f64) -> String {
+    let size = scale.abs();
+    if size > 0.0 && !(1e-4..1e5).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    let whole = if size > 0.0 { size.log10().floor() } else { 0.0 };
+    fixed(value, (3.0 - whole).clamp(0.0, 7.0) as usize)
+}
+
 /// A count with separators: 131,072.
 pub fn thousands(count: u64) -> String {
     let digits = count.to_string();

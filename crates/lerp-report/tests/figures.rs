@@ -12,32 +12,16 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{DType, Device, Tensor};
-use common::{Run, images, pixels, read, value};
-use lerp_core::Network;
+use common::{Run, images, on_lines, pixels, read, value};
 use lerp_report::{Options, report};
-use lerp_train::{Cell, Metrics, Row, State};
+use lerp_train::{Metrics, Row, State};
 
 const DISTANCE: &str = "eval/mean_distance";
 const SMOOTHNESS: &str = "eval/mean_smoothness";
 
 /// A run on lines.
 fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, rows: Vec<Row>) -> PathBuf {
-    let cell = Cell {
-        dataset: "lines".into(),
-        variant: variant.into(),
-        seed,
-        samples: 1 << 24,
-        batch: 64,
-        learning_rate: 1e-4,
-        eval_every: 1 << 20,
-        checkpoint_every: 1 << 20,
-        test_samples: 100,
-        cluster_restarts: None,
-        precision: lerp_core::Precision::F32,
-        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
-        hyper: lerp_core::Hyper::default(),
-    };
-    Run { cell, title, state, samples: 1 << 24, data: None, images: None, rows }.write(sweep)
+    Run::on_lines(on_lines(variant, seed), title, state, rows).write(sweep)
 }
 
 const BASELINE: (&str, &str) = ("baseline", "Baseline");

@@ -11,9 +11,8 @@ use candle_core::{Device, Tensor};
 use common::{
     Run,
     images::{Fake, fake},
-    pixels, read, value,
+    on_lines, pixels, read, value,
 };
-use lerp_core::Network;
 use lerp_report::{Options, PixelReference, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
@@ -282,32 +281,9 @@ fn conditions_are_those_of_the_runs_shown() {
 #[test]
 fn lines_and_image_sets_do_not_mix() {
     let dir = tempfile::tempdir().unwrap();
-    let line = Cell {
-        dataset: "lines".into(),
-        variant: "baseline".into(),
-        seed: 3,
-        samples: 1 << 24,
-        batch: 64,
-        learning_rate: 1e-4,
-        eval_every: 1 << 20,
-        checkpoint_every: 1 << 20,
-        test_samples: 5000,
-        cluster_restarts: None,
-        precision: lerp_core::Precision::F32,
-        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
-        hyper: lerp_core::Hyper::default(),
-    };
+    let line = Cell { test_samples: 5000, ..on_lines("baseline", 3) };
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", 0.005)).collect();
-    let line = Run {
-        cell: line,
-        title: "Baseline",
-        state: State::Done,
-        samples: 1 << 24,
-        data: None,
-        images: None,
-        rows,
-    };
-    line.write(dir.path());
+    Run::on_lines(line, "Baseline", State::Done, rows).write(dir.path());
     let table1 = || {
         report(dir.path(), &Options::default()).unwrap();
         ["md", "tex", "csv"].map(|ending| read(&dir, &format!("tables/table1.{ending}")))

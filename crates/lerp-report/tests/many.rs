@@ -12,8 +12,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use common::{Run, read, seal, value};
-use lerp_core::Network;
+use common::{Run, on_lines, read, seal, value};
 use lerp_report::{Options, compare, report};
 use lerp_train::{Cell, State};
 
@@ -41,19 +40,11 @@ fn sweep(dir: &Path, settings: u64, seeds: u64) {
         for seed in 0..seeds {
             for (v, (variant, title)) in SEVEN.into_iter().enumerate() {
                 let cell = Cell {
-                    precision: lerp_core::Precision::F32,
-                    dataset: "lines".into(),
-                    variant: variant.into(),
-                    seed,
                     samples: 1 << 20,
-                    batch: 64,
                     learning_rate: 1e-4 * (setting + 1) as f64,
                     eval_every: 1 << 18,
                     checkpoint_every: 1 << 18,
-                    test_samples: 100,
-                    cluster_restarts: None,
-                    network: Network { scales: 4, depth: 16, latent: 16 }.into(),
-                    hyper: lerp_core::Hyper::default(),
+                    ..on_lines(variant, seed)
                 };
                 let names = [
                     "eval/mean_distance",
@@ -70,8 +61,7 @@ fn sweep(dir: &Path, settings: u64, seeds: u64) {
                 let rows =
                     (1..=4).flat_map(|i| names.map(|name| value(i, name, 0.002 * (v + 1) as f64 + noise(i))));
                 let rows = rows.collect();
-                let run =
-                    Run { cell, title, state: State::Done, samples: 1 << 20, data: None, images: None, rows };
+                let run = Run::on_lines(cell, title, State::Done, rows);
                 let folder = run.write(dir);
                 fs::hard_link(at("i"), folder.join("interpolation.safetensors")).unwrap();
                 fs::hard_link(at("p"), folder.join("paths.safetensors")).unwrap();

@@ -10,32 +10,16 @@ use candle_core::{DType, Device, Tensor};
 use common::{
     Run,
     images::{Fake, fake},
-    read, seal, value,
+    on_lines, read, seal, value,
 };
-use lerp_core::Network;
 use lerp_report::{Options, Outcome, compare, report};
-use lerp_train::{Cell, State};
+use lerp_train::State;
 
 /// A run on lines with a mean distance in 10⁻³; its folder.
 fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64) -> std::path::PathBuf {
-    let cell = Cell {
-        precision: lerp_core::Precision::F32,
-        dataset: "lines".into(),
-        variant: variant.into(),
-        seed,
-        samples: 1 << 24,
-        batch: 64,
-        learning_rate: 1e-4,
-        eval_every: 1 << 20,
-        checkpoint_every: 1 << 20,
-        test_samples: 100,
-        cluster_restarts: None,
-        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
-        hyper: lerp_core::Hyper::default(),
-    };
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", distance * 1e-3)).collect();
     let state = if distance < 9.0 { State::Done } else { State::Failed };
-    let dir = Run { cell, title, state, samples: 1 << 24, data: None, images: None, rows }.write(sweep);
+    let dir = Run::on_lines(on_lines(variant, seed), title, state, rows).write(sweep);
     let images = Tensor::zeros((16, 32, 32, 1), DType::F32, &Device::Cpu).unwrap();
     images.save_safetensors("images", dir.join("interpolation.safetensors")).unwrap();
     dir

@@ -10,8 +10,7 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use common::{Run, pixels, read, value};
-use lerp_core::Network;
+use common::{Run, on_lines, pixels, read, value};
 use lerp_report::{Options, compare, report};
 use lerp_train::{Cell, Metrics, Row, State};
 
@@ -47,21 +46,8 @@ fn fake(variant: &'static str, title: &'static str, seed: u64, distance: f64) ->
 
 impl Fake {
     fn write(&self, sweep: &Path) -> PathBuf {
-        let cell = Cell {
-            dataset: "lines".into(),
-            variant: self.variant.into(),
-            seed: self.seed,
-            samples: 1 << 24,
-            batch: 64,
-            learning_rate: self.rate,
-            eval_every: 1 << 20,
-            checkpoint_every: 1 << 20,
-            test_samples: 100,
-            cluster_restarts: None,
-            precision: lerp_core::Precision::F32,
-            network: Network { scales: 4, depth: 16, latent: 16 }.into(),
-            hyper: self.advweight.map(|v| ("advweight".to_owned(), v.into())).into_iter().collect(),
-        };
+        let hyper = self.advweight.map(|v| ("advweight".to_owned(), v.into())).into_iter().collect();
+        let cell = Cell { learning_rate: self.rate, hyper, ..on_lines(self.variant, self.seed) };
         let values = [(DISTANCE, self.distance), (SMOOTHNESS, self.smoothness)];
         let rows = (1..=self.evaluations)
             .flat_map(|i| values.map(|(metric, at)| value(i, metric, at)))

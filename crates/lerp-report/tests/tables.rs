@@ -9,9 +9,9 @@ use std::{fs, path::Path};
 use common::{
     Run,
     images::{Fake, fake},
-    read, value,
+    on_lines, read, value,
 };
-use lerp_core::{Network, Precision};
+use lerp_core::Precision;
 use lerp_report::{Options, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
@@ -39,25 +39,11 @@ fn run_in(
     state: State,
     metrics: &[(&str, f64)],
 ) {
-    let cell = Cell {
-        dataset: "lines".into(),
-        variant: variant.into(),
-        seed,
-        samples: 1 << 24,
-        batch: 64,
-        learning_rate: 1e-4,
-        eval_every: 1 << 20,
-        checkpoint_every: 1 << 20,
-        test_samples: 100,
-        cluster_restarts: None,
-        precision,
-        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
-        hyper: lerp_core::Hyper::default(),
-    };
+    let cell = Cell { precision, ..on_lines(variant, seed) };
     let rows =
         (1..=16).flat_map(|i| metrics.iter().map(move |(name, v)| value(i, &format!("eval/{name}"), *v)));
     let rows = rows.collect();
-    Run { cell, title, state, samples: 1 << 24, data: None, images: None, rows }.write(sweep);
+    Run::on_lines(cell, title, state, rows).write(sweep);
 }
 
 const ACAI: (&str, &str) = ("acai", "ACAI");

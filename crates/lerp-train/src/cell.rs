@@ -4,6 +4,7 @@ use std::hash::Hasher;
 
 use fnv::FnvHasher;
 use lerp_core::{Architecture, Hyper, LatentShape, Precision};
+use lerp_eval::{Metric, Quantity, check_recorded, recorded};
 use lerp_files::is_word;
 use serde::{Deserialize, Serialize};
 
@@ -218,6 +219,10 @@ pub struct RunRecord {
     pub shape: Option<LatentShape>,
     /// Where it was made.
     pub provenance: Provenance,
+    /// What metrics of one's own measure in it, so that every report knows how to read it. Two runs may differ in it and be the
+    /// same otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantities: Vec<Quantity>,
 }
 
 /// Height and width of all images of versions that did not write a run's [`RunRecord::shape`].
@@ -226,7 +231,27 @@ const SIDE: usize = 32;
 impl RunRecord {
     /// That of a run of `cell` that begins now, of the variant that tables call `title`.
     pub fn new(cell: Cell, title: &str, provenance: Provenance) -> Self {
-        Self { id: cell.id(), title: title.into(), cell, digests: true, shape: None, provenance }
+        Self {
+            id: cell.id(),
+            title: title.into(),
+            cell,
+            digests: true,
+            shape: None,
+            provenance,
+            quantities: Vec::new(),
+        }
+    }
+
+    /// The same record with what `metrics` measure in the run.
+    #[must_use]
+    pub(crate) fn with_quantities(mut self, metrics: &[&dyn Metric]) -> Self {
+        for quantity in metrics.iter().flat_map(|metric| recorded(*metric)) {
+            match self.quantities.iter_mut().find(|known| known.key == quantity.key) {
+                Some(known) => *known = quantity,
+                None => self.quantities.push(quantity),
+            }
+        }
+        self
     }
 
     /// The same record under the cell's other name, [`Cell::other_id`].
@@ -273,6 +298,8 @@ impl RunRecord {
             return Err(format!("is the record of {}, and its folder is called {folder}; {DO}", self.id));
         }
         self.cell.check().map_err(|error| format!("is not the record of a run ({error}); {DO}"))?;
+        check_recorded(&self.quantities)
+            .map_err(|problem| format!("names a quantity as none is ({problem}); {DO}"))?;
         if !self.cell.ids().contains(&self.id) {
             return Err(format!(
                 "says {} and describes {}: it was changed, or is another version's; {DO}",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Cell, Error, Learner, Result, digests,
-    rundir::{CHECKPOINT, MODEL},
+    files::{CHECKPOINT, MODEL},
 };
 
 const FORMAT: &str = "lerp checkpoint 1";

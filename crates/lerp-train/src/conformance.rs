@@ -18,8 +18,8 @@ use lerp_data::{Batch, Dataset, Lines};
 use lerp_files::make_folder;
 
 use crate::{
-    Cell, Error, Gradients, Learner, Mode, Outcome, Progress, Provenance, Result, Run, RunRecord, Source,
-    Trainer, checkpoint, learner::differentiate, rundir::CHECKPOINT, train,
+    Cell, Error, Gradients, Learner, Mode, Outcome, Parts, Progress, Provenance, Result, Run, RunRecord,
+    Source, Trainer, checkpoint, files::CHECKPOINT, learner::differentiate, train,
 };
 
 /// A small network for lines: two halvings, four channels.
@@ -394,7 +394,8 @@ struct StopAfter<'a> {
 impl StopAfter<'_> {
     fn go(&self, record: &RunRecord, dir: &Path) -> Result<Outcome> {
         let dataset = Counting { left: self.steps.into(), stop: self.stop };
-        train(record, self.variant, &dataset, self.device, dir, self.stop, &mut |_: &Progress| {})
+        let parts = Parts { variant: self.variant, dataset: &dataset, device: self.device, metrics: &[] };
+        train(record, &parts, dir, self.stop, &mut |_: &Progress| {})
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) const AGAIN: &str = "where the run still has its model, `lerp eval RU
 
 /// What to do about a damaged file called `name`.
 fn remedy(name: &str) -> &'static str {
-    use crate::rundir::{CHECKPOINT, METRICS, MODEL, RUN, STATUS};
+    use crate::files::{CHECKPOINT, METRICS, MODEL, RUN, STATUS};
     match name {
         RUN | STATUS | METRICS => REDO,
         CHECKPOINT => "delete it to train this cell from the start",
@@ -140,11 +140,11 @@ impl RunFiles {
         let empty = || List { run: id.to_owned(), files: BTreeMap::new() };
         let before = List::read(dir)?.unwrap_or_else(empty);
         let mut list = before.clone();
-        for name in crate::rundir::LISTED {
+        for name in crate::files::LISTED {
             let now = match lerp_files::read(&dir.join(name), LARGE) {
                 Err(error) if error.is_not_found() => {
                     // What else is lost stays in the list, so that its reader is told.
-                    if *name == crate::rundir::CHECKPOINT {
+                    if *name == crate::files::CHECKPOINT {
                         list.files.remove(*name);
                     }
                     continue;
@@ -212,7 +212,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::rundir::{METRICS, STATUS};
+    use crate::files::{METRICS, STATUS};
 
     fn digests(dir: &Path, name: &str) -> usize {
         List::read(dir).unwrap().unwrap().files[name].len()

@@ -6,6 +6,7 @@ use lerp_data::{Dataset, Part};
 use lerp_eval::{
     LineBank, classifier,
     quantity::{ON_LINES, ON_TEST_IMAGES},
+    test_images,
 };
 
 use crate::{Learner, Paths, Result, Run, Strips, digests::RunFiles, paths::Between, samples};
@@ -121,10 +122,7 @@ fn test_metrics(
         let size = CHUNK.min(samples - first);
         // Chunks are separate scopes, so that no two share a draw.
         let draws = draws.scope(&chunk.to_string());
-        let batch = match count {
-            None => dataset.test_batch(size, &draws)?,
-            Some(_) => dataset.range(Part::Test, first..first + size, draws.device())?,
-        };
+        let batch = test_images(dataset, first, size, &draws)?;
         let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
         let (recon, features) = (recon.detach(), features.detach());
         error += scalar(&(recon - &batch.images)?.sqr()?.mean_all()?)? * size as f64;

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::{Result, Row, rundir::EVENTS};
+use crate::{Result, Row, files::EVENTS};
 
 /// An events file that is being written.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::rundir::PROGRESS;
+use crate::files::PROGRESS;
 
 /// Time between two versions of the file.
 const EVERY: Duration = Duration::from_secs(2);

@@ -1,13 +1,12 @@
 //! The measures of a finished run once more.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::Device;
-use lerp_core::{Draws, Variant};
+use lerp_core::Draws;
 use lerp_data::{Dataset, Lines};
-use lerp_eval::LineBank;
+use lerp_eval::{LineBank, Subject, When, check_metrics, measured};
 
-use crate::{Evaluation, Learner, Result, Run, checkpoint, evaluate::evaluate, worth};
+use crate::{Evaluation, Learner, Parts, Result, Run, checkpoint, evaluate::evaluate, worth};
 
 /// Evaluates a finished run's model once more: as at its last evaluation, and with `restarts` of k-means, where latents
 /// are clustered, in place of the run's own.
@@ -15,25 +14,32 @@ use crate::{Evaluation, Learner, Result, Run, checkpoint, evaluate::evaluate, wo
 /// # Errors
 /// If the run has no model yet, its file is damaged, or the images cannot be read; [`lerp_eval::Error::Stopped`] if `stop`
 /// became true.
-pub fn measure(
-    run: &Run,
-    variant: &dyn Variant,
-    dataset: &dyn Dataset,
-    device: &Device,
-    restarts: Option<usize>,
-    stop: &AtomicBool,
-) -> Result<Evaluation> {
+pub fn measure(run: &Run, parts: &Parts, restarts: Option<usize>, stop: &AtomicBool) -> Result<Evaluation> {
     let cell = &run.record.cell;
+    let Parts { variant, dataset, device, metrics } = *parts;
+    check_metrics(metrics)?;
     let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
     checkpoint::restore_model(&run.dir, cell, &mut learner)?;
     let draws = Draws::new(cell.seed, device);
     let at = |scope: &str| draws.scope(scope).at(learner.step());
     let bank = bank(dataset);
     let mut evaluation = evaluate(&learner, dataset, bank.as_ref(), cell.test_samples, &at("eval"))?;
+    let own = |when, scope: &str, values: &mut Vec<(String, f64)>| -> Result<()> {
+        for metric in metrics.iter().filter(|metric| metric.when() == when) {
+            if stop.load(Ordering::Relaxed) {
+                return Err(lerp_eval::Error::Stopped.into());
+            }
+            let about = (learner.model(), dataset);
+            values.extend(measured(*metric, &Subject::of(*metric, about, &at(scope), cell.test_samples))?);
+        }
+        Ok(())
+    };
+    own(When::EachEvaluation, "eval", &mut evaluation.metrics)?;
     if let Some(own) = cell.cluster_restarts {
         let restarts = restarts.unwrap_or(own);
         evaluation.metrics.extend(worth::of_model(&learner, dataset, restarts, &at("final"), stop)?);
     }
+    own(When::AtTheEnd, "final", &mut evaluation.metrics)?;
     Ok(evaluation)
 }
 

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, path::Path};
 
 use polars::prelude::{Column, DataFrame, ParallelStrategy, ParquetReader, ParquetWriter, SerReader};
 
-use crate::{Error, Result, digests, rundir::METRICS};
+use crate::{Error, Result, digests, files::METRICS};
 
 /// One value of one metric.
 #[derive(Debug, Clone, PartialEq)]

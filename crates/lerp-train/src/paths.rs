@@ -4,15 +4,17 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Autoencoder, Draws};
-use lerp_data::{Dataset, Part};
+use lerp_data::Dataset;
 use lerp_eval::{
     LineMetrics,
     quantity::{CRITIC_ALPHA, OF_CRITIC},
+    test_pairs,
 };
 
 use crate::{
     Learner, Result,
-    rundir::{PATHS, Tensors, pack},
+    files::PATHS,
+    tensors::{Tensors, pack},
 };
 
 /// Images of one interpolation, both ends included.
@@ -124,7 +126,7 @@ impl Paths {
     /// If the images cannot be read or the tensor library fails.
     pub(crate) fn of_images(learner: &Learner, dataset: &dyn Dataset, draws: &Draws) -> Result<Self> {
         let model = learner.model();
-        let [left, right] = ends(dataset, draws)?;
+        let [left, right] = test_pairs(dataset, IMAGE_PAIRS, draws)?;
         let first = left.narrow(0, 0, 1)?;
         let left = model.encode(&left, &draws.scope("left"))?.detach();
         let right = model.encode(&right, &draws.scope("right"))?.detach();
@@ -187,19 +189,6 @@ impl Paths {
             critic: find("critic")?,
         }))
     }
-}
-
-/// Test images left and right: place `i` and place `i + n`, up to 64 pairs; an only image is both.
-fn ends(dataset: &dyn Dataset, draws: &Draws) -> Result<[Tensor; 2]> {
-    let Some(count) = dataset.count(Part::Test)? else {
-        let images = dataset.test_batch(2 * IMAGE_PAIRS, draws)?.images;
-        return Ok([images.narrow(0, 0, IMAGE_PAIRS)?, images.narrow(0, IMAGE_PAIRS, IMAGE_PAIRS)?]);
-    };
-    let n = (count / 2).clamp(1, IMAGE_PAIRS);
-    let end = count.min(2 * n);
-    let left = dataset.range(Part::Test, 0..n, draws.device())?;
-    let right = dataset.range(Part::Test, end - n..end, draws.device())?;
-    Ok([left.images, right.images])
 }
 
 #[cfg(test)]

@@ -7,34 +7,19 @@ use std::{
     time::Duration,
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use lerp_files::{Lock, Locked, STALE, is_folder, is_leftover, make_folder, printable, remove_leftovers};
 use rayon::prelude::*;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
 use crate::{
     Error, Live, Metrics, Paths, Result, RunRecord, State, Status, Strips,
-    digests::{self, AGAIN, Kept, REDO, SMALL},
+    digests::{self, Kept, REDO, SMALL},
+    files::{METRICS, MODEL, PREVIEW, PROGRESS, RUN, STATUS},
     samples,
 };
 
-pub(crate) const RUN: &str = "run.toml";
-pub(crate) const STATUS: &str = "status.json";
-pub(crate) const METRICS: &str = "metrics.parquet";
-pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
-pub(crate) const MODEL: &str = "model.safetensors";
-pub(crate) const INTERPOLATION: &str = "interpolation.safetensors";
-pub(crate) const PREVIEW: &str = "interpolation.png";
-pub(crate) const PATHS: &str = "paths.safetensors";
-pub(crate) const SAMPLES: &str = "samples.safetensors";
-pub(crate) const EVENTS: &str = "events.out.tfevents.0.lerp";
-pub(crate) const PROGRESS: &str = "progress.json";
 const LOCK: &str = ".lock";
-
-/// The files whose digests a run keeps. The others are no results: the log, which whoever runs a worker writes; the news of
-/// its worker; the lock.
-pub(crate) const LISTED: &[&str] =
-    &[RUN, STATUS, METRICS, CHECKPOINT, MODEL, INTERPOLATION, PREVIEW, PATHS, SAMPLES, EVENTS];
 
 /// A run as its folder tells it.
 #[derive(Debug, Clone)]
@@ -290,53 +275,6 @@ fn has_only_beginnings(folder: &Path) -> bool {
             beginning(&name) || is_leftover(&name) || name.ends_with(".tmp")
         })
     })
-}
-
-/// A value as the text of the JSON file `name`.
-pub(crate) fn json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|e| Error::bad_file(Path::new(name), format!("cannot be made: {e}")))?;
-    Ok(format!("{text}\n").into_bytes())
-}
-
-/// Tensors by name as the bytes of the file `name`.
-pub(crate) fn pack(name: &str, tensors: Vec<(&str, Tensor)>) -> Result<Vec<u8>> {
-    safetensors::serialize(tensors, None)
-        .map_err(|e| Error::bad_file(Path::new(name), format!("cannot be made: {e}")))
-}
-
-/// A file of tensors that were read from a run's folder.
-pub(crate) struct Tensors {
-    path: PathBuf,
-    tensors: HashMap<String, Tensor>,
-}
-
-impl Tensors {
-    /// Reads the file `name` of the run in `dir`; none if there is none.
-    pub fn read(dir: &Path, name: &str) -> Result<Option<Self>> {
-        let Some(bytes) = digests::read(dir, name)? else { return Ok(None) };
-        let path = dir.join(name);
-        match candle_core::safetensors::load_buffer(&bytes, &Device::Cpu) {
-            Ok(tensors) => Ok(Some(Self { path, tensors })),
-            Err(e) => Err(Error::bad_file(&path, format!("is damaged ({e}); {AGAIN}"))),
-        }
-    }
-
-    /// The tensor `name`, if there is one, as `f32`.
-    pub fn find(&self, name: &str) -> Result<Option<Tensor>> {
-        let tensor = self.tensors.get(name).map(|tensor| tensor.to_dtype(DType::F32)).transpose();
-        tensor.map_err(|e| self.damaged(&format!("{name}: {e}")))
-    }
-
-    /// The tensor `name` as `f32`.
-    pub fn get(&self, name: &str) -> Result<Tensor> {
-        self.find(name)?.ok_or_else(|| self.damaged(&format!("it holds no '{name}'")))
-    }
-
-    /// The error of a file whose tensors are not as they should be.
-    pub fn damaged(&self, why: &str) -> Error {
-        Error::bad_file(&self.path, format!("is damaged ({why}); {AGAIN}"))
-    }
 }
 
 fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T> {

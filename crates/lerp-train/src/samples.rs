@@ -7,7 +7,8 @@ use lerp_core::Draws;
 
 use crate::{
     Learner, Result,
-    rundir::{SAMPLES, Tensors, pack},
+    files::SAMPLES,
+    tensors::{Tensors, pack},
 };
 
 /// Draws.

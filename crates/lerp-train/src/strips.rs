@@ -1,6 +1,6 @@
 //! Interpolations to look at: of Figure 3 on lines, of Figures 4 and 6 to 11 on image sets.
 
-use std::{f64::consts::PI, io::Cursor, path::Path};
+use std::{f64::consts::PI, path::Path};
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::Draws;
@@ -8,8 +8,9 @@ use lerp_data::{Dataset, Lines, Part};
 
 use crate::{
     Error, Learner, Result,
+    files::{INTERPOLATION, PREVIEW},
     paths::Between,
-    rundir::{INTERPOLATION, PREVIEW, Tensors, pack},
+    tensors::{Tensors, pack},
 };
 
 /// Angles of the two lines of Figure 3, in radians.
@@ -159,13 +160,29 @@ impl Strips {
         let (height, width, channels) = rows.dims3()?;
         let byte = |v: f32| ((v + 1.0) * 127.5).round() as u8;
         let pixels: Vec<u8> = rows.flatten_all()?.to_vec1::<f32>()?.into_iter().map(byte).collect();
-        let mut bytes = Cursor::new(Vec::new());
-        let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-        encoder.set_color(if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
-        let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
-        written.map_err(|e| Error::BadCell(format!("cannot make interpolation.png: {e}")))?;
-        Ok(bytes.into_inner())
+        let size = [width as u32, height as u32];
+        let color = if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale };
+        png(&pixels, size, color, png::Compression::Balanced)
+            .map_err(|e| Error::BadCell(format!("cannot make interpolation.png: {e}")))
     }
+}
+
+/// A PNG file of pixels, eight bits a channel, of this width and height.
+///
+/// # Errors
+/// If their number does not fit the size.
+pub fn png(
+    pixels: &[u8],
+    [width, height]: [u32; 2],
+    color: png::ColorType,
+    compression: png::Compression,
+) -> std::result::Result<Vec<u8>, png::EncodingError> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(color);
+    encoder.set_compression(compression);
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(pixels))?;
+    Ok(bytes)
 }
 
 /// The pairs of Figures 6 to 11 among the first `n` test images: image `i` of the first four with, where there are no

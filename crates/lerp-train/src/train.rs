@@ -9,7 +9,9 @@ use std::{
 use candle_core::Device;
 use lerp_core::{Draws, Variant};
 use lerp_data::Dataset;
-use lerp_eval::{LineBank, quantity::PROBE_ACCURACY};
+use lerp_eval::{
+    LineBank, Metric, Subject, When, check_metrics, measured, quantity::PROBE_ACCURACY, recorded,
+};
 use lerp_files::{make_folder, remove_leftovers};
 use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
@@ -20,9 +22,9 @@ use crate::{
     digests::RunFiles,
     evaluate::evaluate,
     events::Events,
+    files::{CHECKPOINT, EVENTS, METRICS, MODEL, RUN, STATUS, json},
     live::Beacon,
     measure::bank,
-    rundir::{CHECKPOINT, EVENTS, METRICS, MODEL, RUN, STATUS, json},
     worth,
 };
 
@@ -79,6 +81,19 @@ pub enum Outcome {
 /// Time between two reports of [`Progress::Stepped`].
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
+/// What a run is made from, besides its record.
+#[derive(Clone, Copy)]
+pub struct Parts<'a> {
+    /// The record's variant.
+    pub variant: &'a dyn Variant,
+    /// The record's dataset.
+    pub dataset: &'a dyn Dataset,
+    /// Where it runs.
+    pub device: &'a Device,
+    /// Metrics besides ours, which change nothing else in the run.
+    pub metrics: &'a [&'a dyn Metric],
+}
+
 /// Trains the cell of `record` in `dir`, which is named after the record's id, or goes on with it from its last checkpoint.
 ///
 /// The numbers depend on the cell alone: a run that was killed at any moment and resumed ends with the same parameters
@@ -89,22 +104,24 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// is no longer finite: then the run is marked as failed, and its last checkpoint stays.
 pub fn train(
     record: &RunRecord,
-    variant: &dyn Variant,
-    dataset: &dyn Dataset,
-    device: &Device,
+    parts: &Parts,
     dir: &Path,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Outcome> {
     record.cell.check()?;
+    check_metrics(parts.metrics)?;
+    let mut named = record.clone().with_quantities(parts.metrics);
     let folder = dir.file_name().unwrap_or_default().to_string_lossy();
     record.check(&folder).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
     let _lock = RunLock::take(dir)?;
     // Nobody else writes here now.
     remove_leftovers(dir, Duration::ZERO);
     let beacon = Beacon::new(dir);
-    let begun = if dir.join(RUN).exists() { Some(Run::read(dir)?) } else { None };
-    if let Some(run) = &begun {
+    let begun = dir.join(RUN).exists();
+    let mut changed = false;
+    if begun {
+        let run = Run::read(dir)?;
         let (then, now) = (&run.record.provenance.data, &record.provenance.data);
         if run.record.cell == record.cell && then.is_some() && then != now {
             let problem = format!(
@@ -128,6 +145,8 @@ pub fn train(
         if run.status.state == State::Done {
             return Ok(Outcome::Done);
         }
+        named = run.record.clone().with_quantities(parts.metrics);
+        changed = named.quantities != run.record.quantities;
         let (then, now) = (&run.record.provenance.device, &record.provenance.device);
         if then != now {
             notice(&format!(
@@ -137,20 +156,21 @@ pub fn train(
         }
     }
     let mut files = RunFiles::open(dir, &record.id)?;
-    if begun.is_none() {
-        files.write(&[status(State::Running, 0, 0.0, None)?, packed(record)?])?;
+    if !begun {
+        files.write(&[status(State::Running, 0, 0.0, None)?, packed(&named)?])?;
+    } else if changed {
+        files.write(&[packed(&named)?])?;
     }
-    let mut session = match Session::open(record, variant, dataset, device, files) {
+    let mut session = match Session::open(record, parts, files) {
         Ok(session) => session,
         Err(error) => {
             let _ = mark_failed(dir, record, &error.to_string());
             return Err(error);
         }
     };
-    let begun = begun.map_or_else(|| record.clone(), |run| run.record);
-    if begun.shape.is_none() {
-        let shape = session.trainer.learner().model().spec().shape.clone();
-        session.files.write(&[packed(&RunRecord { shape: Some(shape), ..begun })?])?;
+    if named.shape.is_none() {
+        named.shape = Some(session.trainer.learner().model().spec().shape.clone());
+        session.files.write(&[packed(&named)?])?;
     }
     let outcome = session.run(stop, &beacon, progress);
     if let Err(error) = &outcome {
@@ -200,6 +220,8 @@ struct Session<'a> {
     id: &'a str,
     cell: &'a Cell,
     dataset: &'a dyn Dataset,
+    /// Metrics besides ours.
+    own: &'a [&'a dyn Metric],
     files: RunFiles,
     trainer: Trainer<'a>,
     /// On lines.
@@ -212,13 +234,8 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn open(
-        record: &'a RunRecord,
-        variant: &dyn Variant,
-        dataset: &'a dyn Dataset,
-        device: &Device,
-        files: RunFiles,
-    ) -> Result<Self> {
+    fn open(record: &'a RunRecord, parts: &Parts<'a>, files: RunFiles) -> Result<Self> {
+        let Parts { variant, dataset, device, metrics: own } = *parts;
         let RunRecord { id, cell, .. } = record;
         let dir = files.dir();
         let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
@@ -245,6 +262,7 @@ impl<'a> Session<'a> {
             id,
             cell,
             dataset,
+            own,
             files,
             trainer,
             bank: bank(dataset),
@@ -341,8 +359,12 @@ impl<'a> Session<'a> {
         let losses = self.trainer.losses()?;
         let draws = self.draws.scope("eval").at(self.step());
         let test_samples = self.cell.test_samples;
-        let evaluation =
-            evaluate(self.trainer.learner(), self.dataset, self.bank.as_ref(), test_samples, &draws)?;
+        let learner = self.trainer.learner();
+        let mut evaluation = evaluate(learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
+        for metric in self.own.iter().filter(|metric| metric.when() == When::EachEvaluation) {
+            let about = (learner.model(), self.dataset);
+            evaluation.metrics.extend(measured(*metric, &Subject::of(*metric, about, &draws, test_samples))?);
+        }
         let (metrics, wall_s) = self.record(losses.iter().chain(&evaluation.metrics))?;
         let mut files = vec![metrics];
         files.extend(evaluation.files()?);
@@ -372,22 +394,54 @@ impl<'a> Session<'a> {
         Ok(((METRICS, self.metrics.parquet()?), wall_s))
     }
 
-    /// Measures once, at the end of the run, what the latents of labelled images are worth; whether it was not stopped.
+    /// Measures once, at the end of the run, what the latents of labelled images are worth, and what metrics besides ours say
+    /// of it; what was measured before the run was stopped stays. Whether it was not stopped now.
     fn finish(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<bool> {
-        let Some(restarts) = self.cell.cluster_restarts else { return Ok(true) };
-        if self.metrics.0.iter().any(|row| row.metric == PROBE_ACCURACY.key) {
-            return Ok(true);
-        }
-        progress(&Progress::Finishing);
         let draws = self.draws.scope("final").at(self.step());
-        let metrics = match worth::of_model(self.trainer.learner(), self.dataset, restarts, &draws, stop) {
-            Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
-            metrics => metrics?,
-        };
+        let missing = |session: &Self, key: &str| session.metrics.0.iter().all(|row| row.metric != key);
+        let worth = self.cell.cluster_restarts.filter(|_| missing(self, &PROBE_ACCURACY.key));
+        let own: Vec<&dyn Metric> = self
+            .own
+            .iter()
+            .copied()
+            .filter(|metric| {
+                metric.when() == When::AtTheEnd
+                    && recorded(*metric).any(|quantity| missing(self, &quantity.key))
+            })
+            .collect();
+        if worth.is_some() || !own.is_empty() {
+            progress(&Progress::Finishing);
+        }
+        if let Some(restarts) = worth {
+            match worth::of_model(self.trainer.learner(), self.dataset, restarts, &draws, stop) {
+                Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
+                metrics => self.finished(metrics?, progress)?,
+            }
+        }
+        for metric in own {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let about = (self.trainer.learner().model(), self.dataset);
+            match measured(metric, &Subject::of(metric, about, &draws, self.cell.test_samples)) {
+                Err(lerp_eval::Error::Stopped) => return Ok(false),
+                metrics => self.finished(metrics?, progress)?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Records and tells what was measured at the end.
+    fn finished(
+        &mut self,
+        mut metrics: Vec<(String, f64)>,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<()> {
         let (file, _) = self.record(metrics.iter())?;
         self.files.write(&[file])?;
+        metrics.retain(|(_, value)| value.is_finite());
         progress(&Progress::Evaluated { samples: self.samples(), metrics });
-        Ok(true)
+        Ok(())
     }
 
     /// Writes a checkpoint; the metrics up to here were written before it.

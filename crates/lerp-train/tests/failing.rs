@@ -14,7 +14,7 @@ use lerp_core::{
 };
 use lerp_data::Lines;
 use lerp_nn::{Coder, mean_squared_error};
-use lerp_train::{Cell, Error, Outcome, Phase, Progress, Provenance, Run, RunRecord, State, train};
+use lerp_train::{Cell, Error, Outcome, Parts, Phase, Progress, Provenance, Run, RunRecord, State, train};
 use serde::{Deserialize, Serialize};
 
 /// Steps taken in this process.
@@ -86,9 +86,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
     let mut go = || {
         train(
             &record,
-            &Of::<Breaks>::new(),
-            &dataset,
-            &Device::Cpu,
+            &Parts { variant: &Of::<Breaks>::new(), dataset: &dataset, device: &Device::Cpu, metrics: &[] },
             &dir,
             &AtomicBool::new(false),
             &mut |progress| {

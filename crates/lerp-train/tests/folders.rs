@@ -11,7 +11,7 @@ use std::{
 use candle_core::Device;
 use lerp_core::{Hyper, Network, Of};
 use lerp_data::Lines;
-use lerp_train::{Cell, Outcome, Provenance, Run, RunRecord, Runs, runs_in, train};
+use lerp_train::{Cell, Outcome, Parts, Provenance, Run, RunRecord, Runs, runs_in, train};
 
 fn cell(seed: u64) -> Cell {
     Cell {
@@ -40,7 +40,8 @@ fn trained(sweep: &Path, seed: u64) -> PathBuf {
     fs::create_dir_all(sweep.join("runs")).unwrap();
     let dir = sweep.join("runs").join(&record.id);
     let stop = AtomicBool::new(false);
-    let outcome = train(&record, &variant, &Lines, &Device::Cpu, &dir, &stop, &mut |_| {}).unwrap();
+    let parts = Parts { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[] };
+    let outcome = train(&record, &parts, &dir, &stop, &mut |_| {}).unwrap();
     assert_eq!(outcome, Outcome::Done);
     dir
 }

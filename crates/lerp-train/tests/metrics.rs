@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, ops::Range, sync::atomic::AtomicBool};
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use candle_core::{Device, Tensor};
-use lerp_core::{Draws, Hyper, ImageShape, Network, Of, Precision, Variant};
+use lerp_core::{Draws, Hyper, ImageShape, Network, Of, Precision, Variant, scalar};
 use lerp_data::{Batch, Dataset, Lines, Part};
-use lerp_eval::{When, quantities};
-use lerp_train::{Cell, Metrics, Outcome, Provenance, Run, RunRecord, train};
+use lerp_eval::{Better, Metric, Quantity, Subject, When, quantities};
+use lerp_train::{Cell, Outcome, Parts, Progress, Provenance, Run, RunRecord, State, measure, train};
 
 static ACAI: Of<lerp_acai::Acai> = Of::new();
 
@@ -75,9 +80,31 @@ fn record(dataset: &dyn Dataset) -> RunRecord {
     RunRecord::new(cell, "ACAI", Provenance::unknown())
 }
 
-fn keys(metrics: &Metrics) -> BTreeSet<&str> {
-    let measured = metrics.0.iter().filter(|row| When::of(&row.metric).is_some());
-    measured.map(|row| row.metric.as_str()).collect()
+/// Trains `record` until it is done or stopped; its folder.
+fn go(
+    sweep: &Path,
+    record: &RunRecord,
+    metrics: &[&dyn Metric],
+    (stop, told): (&AtomicBool, &mut dyn FnMut(&Progress)),
+) -> lerp_train::Result<(Outcome, Run)> {
+    let dataset: &dyn Dataset = if record.cell.dataset == "shades" { &Shades } else { &Lines };
+    let dir = sweep.join(&record.id);
+    let parts = Parts { variant: &ACAI, dataset, device: &Device::Cpu, metrics };
+    let outcome = train(record, &parts, &dir, stop, told)?;
+    Ok((outcome, Run::read(&dir)?))
+}
+
+fn whole(sweep: &Path, record: &RunRecord, metrics: &[&dyn Metric]) -> Run {
+    let (outcome, run) = go(sweep, record, metrics, (&AtomicBool::new(false), &mut |_| {})).unwrap();
+    assert_eq!(outcome, Outcome::Done);
+    run
+}
+
+/// Everything but the clock.
+fn rows(run: &Run, of: impl Fn(&str) -> bool) -> Vec<(u64, String, u64)> {
+    let rows = run.metrics().unwrap().0;
+    let rows = rows.into_iter().filter(|row| of(&row.metric));
+    rows.map(|row| (row.step, row.metric, row.value.to_bits())).collect()
 }
 
 #[test]
@@ -85,14 +112,190 @@ fn what_is_measured_is_what_is_declared() {
     let folder = tempfile::tempdir().unwrap();
     let mut measured = BTreeSet::new();
     for dataset in [&Lines as &dyn Dataset, &Shades] {
-        let record = record(dataset);
-        let dir = folder.path().join(&record.id);
-        let stop = AtomicBool::new(false);
-        let outcome = train(&record, &ACAI, dataset, &Device::Cpu, &dir, &stop, &mut |_| {}).unwrap();
-        assert_eq!(outcome, Outcome::Done);
-        let metrics = Run::read(&dir).unwrap().metrics().unwrap();
-        measured.extend(keys(&metrics).into_iter().map(String::from));
+        let run = whole(folder.path(), &record(dataset), &[]);
+        measured.extend(rows(&run, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
     }
     let declared: BTreeSet<String> = quantities().map(|quantity| quantity.key.to_string()).collect();
     assert_eq!(measured, declared);
+}
+
+/// Asks for a stop when it has measured, and counts how often it did.
+struct Asking<'a> {
+    quantities: Vec<Quantity>,
+    when: When,
+    stop: Option<&'a AtomicBool>,
+    asked: AtomicUsize,
+}
+
+impl<'a> Asking<'a> {
+    fn new(keys: [&'static str; 2], when: When, stop: Option<&'a AtomicBool>) -> Self {
+        let quantity = |key| Quantity::new(key, "Title", Better::Lower, "A caption.").in_unit("px");
+        Self { quantities: keys.map(quantity).into(), when, stop, asked: AtomicUsize::new(0) }
+    }
+}
+
+impl Metric for Asking<'_> {
+    fn quantities(&self) -> &[Quantity] {
+        &self.quantities
+    }
+    fn when(&self) -> When {
+        self.when
+    }
+    fn measure(&self, of: &Subject<'_>) -> lerp_eval::Result<Vec<f64>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if let Some(stop) = self.stop {
+            stop.store(true, Ordering::Relaxed);
+        }
+        let tested = of.test()?;
+        let images = tested.images.dim(0)?;
+        assert_eq!((images, tested.latents.dim(0)?), (6, 6));
+        assert_eq!(tested.labels.unwrap().len(), 6);
+        let error = (tested.images - tested.reconstructions)?.abs()?.mean_all()?;
+        let between = of.between(3, &[0.25, 0.5])?;
+        assert_eq!(between.images.dims()[..2], [3, 2]);
+        assert_eq!(between.latents.dims()[..2], [3, 2]);
+        let noise = of.draws.uniform("noise", 1)?.mean_all()?;
+        let change = between.images.narrow(1, 0, 1)?.mean_all()?;
+        Ok(vec![scalar(&(error + noise)?)?, scalar(&change)?])
+    }
+}
+
+#[test]
+fn metrics_of_ones_own_are_resumed_bit_for_bit_and_change_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    for dataset in [&Lines as &dyn Dataset, &Shades] {
+        let record = record(dataset);
+        let sweep = |name: &str| {
+            let dir = folder.path().join(format!("{name}-{}", dataset.name()));
+            std::fs::create_dir(&dir).unwrap();
+            dir
+        };
+        let each = Asking::new(["each_a", "each_b"], When::EachEvaluation, None);
+        let stop = AtomicBool::new(false);
+        let first = Asking::new(["first_a", "first_b"], When::AtTheEnd, Some(&stop));
+        let second = Asking::new(["second_a", "second_b"], When::AtTheEnd, None);
+        let metrics: [&dyn Metric; 3] = [&each, &first, &second];
+
+        let plain = whole(&sweep("plain"), &record, &[]);
+        // Nothing is asked to stop while `first` has a flag of its own.
+        let with = whole(&sweep("whole"), &record, &metrics);
+        let own = |key: &str| ["each", "first", "second"].iter().any(|word| key.contains(word));
+        assert_eq!(rows(&plain, |_| true), rows(&with, |key| !own(key)));
+        assert_eq!(plain.model().unwrap(), with.model().unwrap());
+        assert_eq!(rows(&with, own).len(), 4 * 2 + 2 + 2);
+        let keys: Vec<&str> = with.record.quantities.iter().map(|quantity| &*quantity.key).collect();
+        assert_eq!(
+            keys,
+            [
+                "eval/each_a",
+                "eval/each_b",
+                "final/first_a",
+                "final/first_b",
+                "final/second_a",
+                "final/second_b"
+            ]
+        );
+        assert_eq!(with.record.quantities[0].unit, "px");
+        assert_eq!((plain.record.id, plain.record.cell), (with.record.id.clone(), with.record.cell.clone()));
+
+        // Stopped in the middle, and once more between the two at the end.
+        let dir = sweep("stopped");
+        stop.store(false, Ordering::Relaxed);
+        let mut evaluated = 0;
+        let mut outcomes = Vec::new();
+        while outcomes.last() != Some(&Outcome::Done) {
+            stop.store(false, Ordering::Relaxed);
+            let mut tell = |progress: &Progress| {
+                evaluated += usize::from(matches!(progress, Progress::Evaluated { .. }));
+                stop.fetch_or(evaluated == 2, Ordering::Relaxed);
+            };
+            let (outcome, run) = go(&dir, &record, &metrics, (&stop, &mut tell)).unwrap();
+            outcomes.push(outcome);
+            evaluated += 1;
+            if outcome == Outcome::Done {
+                assert_eq!(rows(&run, |_| true), rows(&with, |_| true));
+                assert_eq!(run.record.quantities, with.record.quantities);
+            }
+        }
+        assert_eq!(outcomes, [Outcome::Interrupted, Outcome::Interrupted, Outcome::Done]);
+        let asked = [&each, &first, &second].map(|metric| metric.asked.load(Ordering::Relaxed));
+        assert_eq!(asked, [8, 2, 2], "none is measured twice");
+
+        // A finished run once more.
+        let parts = Parts { variant: &ACAI, dataset, device: &Device::Cpu, metrics: &metrics };
+        stop.store(false, Ordering::Relaxed);
+        let again = measure(&with, &parts, None, &AtomicBool::new(false)).unwrap().metrics;
+        let last = |key: &str| rows(&with, |known| known == key).last().unwrap().2;
+        assert!(again.iter().all(|(key, value)| value.to_bits() == last(key)), "{again:?}");
+        assert_eq!(again.iter().filter(|(key, _)| own(key)).count(), 6);
+    }
+}
+
+#[test]
+fn a_run_may_go_on_with_other_metrics() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = record(&Lines);
+    let one = Asking::new(["one_a", "one_b"], When::EachEvaluation, None);
+    let other = Asking::new(["other_a", "other_b"], When::EachEvaluation, None);
+    let stop = AtomicBool::new(false);
+    let mut tell = |progress: &Progress| {
+        stop.fetch_or(matches!(progress, Progress::Evaluated { .. }), Ordering::Relaxed);
+    };
+    let (outcome, _) = go(folder.path(), &record, &[&one], (&stop, &mut tell)).unwrap();
+    assert_eq!(outcome, Outcome::Interrupted);
+    let run = whole(folder.path(), &record, &[&other]);
+    let keys: Vec<&str> = run.record.quantities.iter().map(|quantity| &*quantity.key).collect();
+    assert_eq!(keys, ["eval/one_a", "eval/one_b", "eval/other_a", "eval/other_b"]);
+    assert_eq!(rows(&run, |key| key == "eval/one_a").len(), 1);
+    assert_eq!(rows(&run, |key| key == "eval/other_a").len(), 3);
+}
+
+#[test]
+fn a_metric_that_will_not_do_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |metrics: &[&dyn Metric]| {
+        let stop = AtomicBool::new(false);
+        let error = go(folder.path(), &record(&Lines), metrics, (&stop, &mut |_| {})).unwrap_err();
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
+        error.to_string()
+    };
+    let named = |key| Asking::new([key, "b"], When::EachEvaluation, None);
+    let message = refused(&[&named("mean_distance")]);
+    assert_eq!(message, "the metric 'mean_distance': the key is one of Lerpbench's own; give it another");
+    assert!(refused(&[&named("Sharp ness")]).contains("a key is a word"));
+    assert!(refused(&[&named("a"), &named("c")]).contains("two quantities have this key"));
+}
+
+/// One that cannot measure.
+struct Fails([Quantity; 1]);
+
+impl Metric for Fails {
+    fn quantities(&self) -> &[Quantity] {
+        &self.0
+    }
+    fn measure(&self, of: &Subject<'_>) -> lerp_eval::Result<Vec<f64>> {
+        if of.draws.step() == 2 {
+            return Ok(Vec::new());
+        }
+        Err(lerp_eval::Error::Other("the images are too small".into()))
+    }
+}
+
+#[test]
+fn a_metric_that_fails_fails_its_run_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = Fails([Quantity::new("sharpness", "Sharpness", Better::Higher, "How sharp.")]);
+    for (eval_every, wanted) in [
+        (8, "the metric 'sharpness': it gave 0 numbers for its 1 quantities"),
+        (16, "the metric 'sharpness': the images are too small"),
+    ] {
+        let mut cell = record(&Lines).cell;
+        cell.eval_every = eval_every;
+        let record = RunRecord::new(cell, "ACAI", Provenance::unknown());
+        let stop = AtomicBool::new(false);
+        let error = go(folder.path(), &record, &[&fails], (&stop, &mut |_| {})).unwrap_err();
+        assert_eq!(error.to_string(), wanted);
+        let status = Run::read(&folder.path().join(&record.id)).unwrap().status;
+        assert_eq!((status.state, status.reason.as_deref()), (State::Failed, Some(wanted)));
+    }
 }

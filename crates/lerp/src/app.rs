@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use anyhow::Result;
 use lerp_core::{Model, Of, Variant};
 use lerp_data::Dataset;
+use lerp_eval::Metric;
 
 use crate::{
     registry::{Failure, Registry},
     say::complain,
 };
 
-/// The `lerp` command with variants and datasets of one's own beside its own. Every verb knows them: sweeps train
+/// The `lerp` command with variants, datasets and metrics of one's own beside its own. Every verb knows them: sweeps train
 /// them beside the seven, in worker processes of this same binary.
 ///
 /// ```no_run
@@ -52,7 +53,7 @@ impl App {
     /// Adds a variant. Its name must be a word that no other variant has.
     #[must_use]
     pub fn variant(self, variant: impl Variant + 'static) -> Self {
-        // One for each call of a program's own code, for as long as it runs.
+        // It lives as long as the program, as the seven do.
         let variant: &'static dyn Variant = Box::leak(Box::new(variant));
         self.add(|registry| registry.add_variant(variant))
     }
@@ -67,6 +68,13 @@ impl App {
         open: impl Fn() -> Result<Box<dyn Dataset>, Failure> + Send + Sync + 'static,
     ) -> Self {
         self.add(|registry| registry.add_dataset(name, Box::new(open)))
+    }
+
+    /// Adds a metric, which every run of this program takes beside the others.
+    #[must_use]
+    pub fn metric(self, metric: impl Metric + 'static) -> Self {
+        let metric: &'static dyn Metric = Box::leak(Box::new(metric));
+        self.add(|registry| registry.add_metric(metric))
     }
 
     fn add(mut self, add: impl FnOnce(&mut Registry) -> Result<()>) -> Self {

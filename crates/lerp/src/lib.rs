@@ -29,7 +29,7 @@ use lerp_core::Precision;
 use lerp_data::{is_own, split_option};
 use lerp_kernels::Form;
 use lerp_report::Outcome;
-use lerp_train::{MOST_RESTARTS, Run, RunLock, State};
+use lerp_train::{MOST_RESTARTS, Parts, Run, RunLock, State};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
@@ -129,7 +129,8 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             registry.dataset_names().for_each(|name| say(&format!("  {name}")));
             say("  and your own: images:DIR, idx:DIR, parquet:PATH");
             say("metrics:");
-            for quantity in lerp_eval::quantities() {
+            let own = registry.metrics().iter().flat_map(|metric| lerp_eval::recorded(*metric));
+            for quantity in lerp_eval::quantities().cloned().chain(own) {
                 let better = match quantity.better.words() {
                     "" => String::new(),
                     words => format!(" ({words})"),
@@ -203,14 +204,13 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         }
         warn(&format!("the images of {dataset} here are not those that it was trained on"));
     }
-    let evaluation = lerp_train::measure(
-        &run,
-        registry.find(&cell.variant)?,
-        &*shelf.get(&dataset)?,
-        &device::open(&args.device.names()?.remove(0), cell.precision)?,
-        args.cluster_restarts,
-        &AtomicBool::new(false),
-    )?;
+    let parts = Parts {
+        variant: registry.find(&cell.variant)?,
+        dataset: &*shelf.get(&dataset)?,
+        device: &device::open(&args.device.names()?.remove(0), cell.precision)?,
+        metrics: registry.metrics(),
+    };
+    let evaluation = lerp_train::measure(&run, &parts, args.cluster_restarts, &AtomicBool::new(false))?;
     if args.write {
         let files = evaluation.write(&run)?;
         // Not on standard output, which a program may read.

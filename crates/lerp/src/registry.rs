@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use lerp_core::{Of, Variant, nearest};
 use lerp_data::{DATASETS, Dataset};
+use lerp_eval::Metric;
 use lerp_files::{is_word, printable};
 
 static BASELINE: Of<lerp_baseline::Baseline> = Of::new();
@@ -26,15 +27,17 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Opens a dataset from code.
 type Open = Box<dyn Fn() -> Result<Box<dyn Dataset>, Failure> + Send + Sync>;
 
-/// What a binary knows by name: the seven variants and those of its own, and its own datasets.
+/// What a binary knows by name: the seven variants and those of its own, its own datasets, and metrics
+/// besides ours.
 pub struct Registry {
     variants: Vec<&'static dyn Variant>,
     datasets: Vec<(String, Open)>,
+    metrics: Vec<&'static dyn Metric>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { variants: seven().to_vec(), datasets: Vec::new() }
+        Self { variants: seven().to_vec(), datasets: Vec::new(), metrics: Vec::new() }
     }
 }
 
@@ -68,6 +71,21 @@ impl Registry {
         }
         self.datasets.push((name.into(), open));
         Ok(())
+    }
+
+    /// Adds a metric.
+    ///
+    /// # Errors
+    /// If one of its keys is taken, or it says of itself what cannot be printed.
+    pub fn add_metric(&mut self, metric: &'static dyn Metric) -> Result<()> {
+        self.metrics.push(metric);
+        let metrics: Vec<&dyn Metric> = self.metrics.iter().map(|metric| *metric as &dyn Metric).collect();
+        Ok(lerp_eval::check_metrics(&metrics)?)
+    }
+
+    /// The metrics besides ours, which every run takes.
+    pub fn metrics(&self) -> &[&'static dyn Metric] {
+        &self.metrics
     }
 
     /// All variants, in order.

@@ -10,7 +10,7 @@ const PAIRS: usize = 64;
 /// Places on the way, both ends left out.
 const PLACES: [f64; 3] = [0.25, 0.5, 0.75];
 
-const QUANTITIES: [Quantity; 2] = [
+static QUANTITIES: [Quantity; 2] = [
     Quantity::new(
         "dimming",
         "Dimming",

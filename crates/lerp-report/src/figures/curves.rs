@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Result,
     conditions::Selection,
+    further::{further, named},
     images::of_one_class,
     set::Set,
     style::{Drawing, Look, fit, looks},
@@ -38,6 +39,10 @@ const RIGHT: f64 = 18.0;
 pub static DRAWN: [&Quantity; 4] =
     [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &RECONSTRUCTION_MSE];
 
+/// Panels beside one another, and in all.
+const BESIDE: usize = 2;
+const MOST_PANELS: usize = 10;
+
 /// Where the axis of smoothness ends: no line turns this unevenly, but images that are not lines yet may seem to.
 const MOST: f64 = 1.5;
 
@@ -47,17 +52,19 @@ const MOST: f64 = 1.5;
 /// If the figure cannot be drawn.
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let selection = Selection { groups: sweep.shown(None) };
-    let panels = vec![
+    let mut panels = vec![
         Panel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic),
         Panel::new(&selection, &MEAN_SMOOTHNESS, "mean smoothness", 1.0, Kind::FromZero { most: MOST }),
     ];
     if panels[0].is_empty() {
         return Ok(None);
     }
+    let further = own(&selection, &mut panels);
     let caption = format!(
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
          lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
-         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{} {}",
+         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{further}{} \
+         {}",
         band(&selection),
         selection.all_conditions(),
     );
@@ -91,14 +98,33 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
         [panel] if panel.kind == Kind::Percent => accuracy.to_owned(),
         _ => error.replacen('m', "M", 1),
     };
+    let further = own(&selection, &mut panels);
     let caption = format!(
-        "Learning curves on {} with a latent dimensionality of {}. {what}, on test images at every evaluation.{} {}",
+        "Learning curves on {} with a latent dimensionality of {}. {what}, on test images at every evaluation.{further}{} {}",
         set.title(),
         set.dims,
         band(&selection),
         selection.all_conditions(),
     );
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
+}
+
+/// Adds panels of what runs measure besides Lerpbench's own; what the caption says of these.
+fn own(selection: &Selection, panels: &mut Vec<Panel>) -> String {
+    let mut said = String::new();
+    for quantity in further(selection.groups.iter().copied()) {
+        let panel = Panel::new(selection, quantity, named(quantity), 1.0, Kind::Around);
+        if panel.is_empty() {
+            continue;
+        }
+        if panels.len() == MOST_PANELS {
+            return said + " There are more, which the pages of runs show.";
+        }
+        said += if said.is_empty() { " Then metrics of this study's own: " } else { " " };
+        said += &(named(quantity) + ": " + quantity.caption.trim_end_matches('.') + ".");
+        panels.push(panel);
+    }
+    said
 }
 
 /// What is said where a curve is of several seeds.
@@ -130,19 +156,27 @@ enum Kind {
     FromZero { most: f64 },
     /// Around the values, within 0 and 100.
     Percent,
+    /// Around the values.
+    Around,
 }
 
 /// One metric of all configurations.
 struct Panel {
-    title: &'static str,
+    title: String,
     kind: Kind,
     curves: Vec<Curve>,
 }
 
 impl Panel {
-    fn new(selection: &Selection, metric: &Quantity, title: &'static str, factor: f64, kind: Kind) -> Self {
+    fn new(
+        selection: &Selection,
+        metric: &Quantity,
+        title: impl Into<String>,
+        factor: f64,
+        kind: Kind,
+    ) -> Self {
         let curves = selection.groups.iter().map(|group| Curve::of(group, metric, factor)).collect();
-        Self { title, kind, curves }
+        Self { title: title.into(), kind, curves }
     }
 
     fn is_empty(&self) -> bool {
@@ -157,13 +191,18 @@ impl Panel {
     fn axis(&self) -> Axis {
         let high = self.values().fold(f64::NEG_INFINITY, f64::max);
         match self.kind {
-            Kind::Logarithmic => Axis::logarithmic(self.values(), self.title),
-            Kind::FromZero { most } => Axis::linear(0.0..high.max(0.5).min(most) * 1.04, 7, self.title),
+            Kind::Logarithmic => Axis::logarithmic(self.values(), &self.title),
+            Kind::FromZero { most } => Axis::linear(0.0..high.max(0.5).min(most) * 1.04, 7, &self.title),
             Kind::Percent => {
                 let low = self.values().fold(f64::INFINITY, f64::min);
                 let room = ((high - low) * 0.06).max(0.5);
                 let shown = (low - room).clamp(0.0, 99.0)..(high + room).clamp(1.0, 100.0);
-                Axis::linear(shown, 7, self.title)
+                Axis::linear(shown, 7, &self.title)
+            }
+            Kind::Around => {
+                let low = self.values().fold(f64::INFINITY, f64::min);
+                let room = if high > low { (high - low) * 0.06 } else { low.abs().max(1.0) * 0.06 };
+                Axis::linear(low - room..high + room, 7, &self.title)
             }
         }
     }
@@ -209,12 +248,19 @@ impl Curves {
     }
 
     fn width(&self) -> f64 {
-        if self.below() { PANEL + 40.0 } else { PANEL * self.panels.len() as f64 + LEGEND }
+        if self.below() { PANEL + 40.0 } else { PANEL * self.panels.len().min(BESIDE) as f64 + LEGEND }
     }
 
     fn height(&self) -> f64 {
         let legend = LINE * self.legend.len().div_ceil(self.columns()) as f64;
-        if self.below() { HEIGHT + legend + 8.0 } else { HEIGHT.max(24.0 + legend) }
+        if self.below() {
+            HEIGHT + legend + 8.0
+        } else {
+            {
+                let rows = self.panels.len().div_ceil(BESIDE) as f64;
+                (HEIGHT * rows).max(24.0 + legend)
+            }
+        }
     }
 
     /// The legend, one for all panels.
@@ -242,8 +288,8 @@ impl Draw for Curves {
         for (i, panel) in self.panels.iter().enumerate() {
             let wide = if self.below() { self.width() } else { PANEL };
             let place = Place {
-                left: PANEL * i as f64 + LEFT,
-                top: TOP,
+                left: PANEL * (i % BESIDE) as f64 + LEFT,
+                top: HEIGHT * (i / BESIDE) as f64 + TOP,
                 width: wide - LEFT - RIGHT,
                 height: HEIGHT - TOP - BELOW,
             };

@@ -21,7 +21,7 @@ impl Kind {
 
     /// How a configuration's number stands to the paper's, if both are there.
     pub fn verdict(self, set: &Set, group: &Group) -> Option<Verdict> {
-        let paper = self.paper(set, &group.cell().variant)?;
+        let paper = group.paper(self.metric())?;
         let mut differences = Selection { groups: vec![group] }.differences();
         differences.extend(self.fewer_images(set, group));
         if self == Self::Clusters

@@ -107,7 +107,7 @@ fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: 
             ("test_images", images.map(|images| images as u64).into()),
         ]);
         if main {
-            row.extend(verdict::values(kind.paper(set, &cell.variant), 100.0, kind.verdict(set, group)));
+            row.extend(verdict::values(group.paper(metric), 100.0, kind.verdict(set, group)));
             row.extend(table.standings(set).map(|all| all.values(group)).unwrap_or_default());
         }
         frame.push(row, Some(&provenance));

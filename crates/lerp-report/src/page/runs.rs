@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::chart::{brief, chart};
 use crate::{
+    further::named,
     set::Set,
     summary::{Group, Loaded},
     text::{number, thousands},
@@ -114,7 +115,7 @@ impl Details {
             configuration: configuration(loaded),
             provenance: made_with(loaded),
             unread: metrics.is_none(),
-            curves: curves(loaded, &metrics.unwrap_or_default()),
+            curves: curves(group, loaded, &metrics.unwrap_or_default()),
             log: if status.state == State::Done { String::new() } else { end_of_log(loaded) },
         }
     }
@@ -166,7 +167,7 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
 }
 
 /// Every metric that was measured more than once as a curve; those measured at the end as one value. Losses come last.
-fn curves(loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
+fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
     let names: BTreeSet<&str> = metrics.0.iter().map(|row| row.metric.as_str()).collect();
     let place = |name: &str| match When::of(name) {
         Some(When::EachEvaluation) => 0,
@@ -186,7 +187,9 @@ fn curves(loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
         } else {
             chart(&points, log(name)).unwrap_or_default()
         };
-        let short = name.trim_start_matches(When::EachEvaluation.prefix()).replace('_', " ");
+        let own = group.further.iter().find(|quantity| quantity.key == name);
+        let short = own
+            .map_or_else(|| name.trim_start_matches(When::EachEvaluation.prefix()).replace('_', " "), named);
         Curve { name: short, value, svg }
     };
     names.into_iter().map(curve).collect()

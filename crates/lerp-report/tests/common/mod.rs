@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lerp_core::{Hyper, Network, Precision};
+use lerp_eval::Quantity;
 use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
 
 /// A run to write.
@@ -23,6 +25,32 @@ pub struct Run<'a> {
     /// How many training and test images these are.
     pub images: Option<[usize; 2]>,
     pub rows: Vec<Row>,
+}
+
+/// The cell of a run on lines under the paper's conditions.
+pub fn on_lines(variant: &str, seed: u64) -> Cell {
+    Cell {
+        dataset: "lines".into(),
+        variant: variant.into(),
+        seed,
+        samples: 1 << 24,
+        batch: 64,
+        learning_rate: 1e-4,
+        eval_every: 1 << 20,
+        checkpoint_every: 1 << 20,
+        test_samples: 100,
+        cluster_restarts: None,
+        precision: Precision::F32,
+        network: Network { scales: 4, depth: 16, latent: 16 }.into(),
+        hyper: Hyper::new(),
+    }
+}
+
+impl<'a> Run<'a> {
+    /// One of a cell on lines, which has trained on all of its samples.
+    pub fn on_lines(cell: Cell, title: &'a str, state: State, rows: Vec<Row>) -> Self {
+        Self { samples: cell.samples, cell, title, state, data: None, images: None, rows }
+    }
 }
 
 impl Run<'_> {
@@ -50,6 +78,14 @@ impl Run<'_> {
         }
         dir
     }
+}
+
+/// Makes the run in `dir` one that measures these besides Lerpbench's own.
+pub fn measures(dir: &Path, quantities: &[Quantity]) {
+    let path = dir.join("run.toml");
+    let record: RunRecord = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let record = RunRecord { quantities: quantities.to_vec(), ..record };
+    fs::write(&path, toml::to_string(&record).unwrap()).unwrap();
 }
 
 /// Gives the run in `dir` digests of its files, as versions do that keep these.

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use lerp_data::Dataset;
-use lerp_train::{Progress, mark_failed};
+use lerp_train::{Parts, Progress, mark_failed};
 
 use super::worker::{LOG, News, Order, log};
 use crate::{cli::WorkerArgs, device, registry::Registry};
@@ -126,8 +126,9 @@ impl<'a, W: Write + Send> Host<'a, W> {
             let dataset = self.dataset(order.dataset.as_ref().unwrap_or(&cell.dataset))?;
             // A stream of its own, too.
             let device = device::open(self.device, cell.precision)?;
-            let trained =
-                lerp_train::train(&order.record, variant, &*dataset, &device, dir, &self.stop, &mut *tell);
+            let metrics = self.registry.metrics();
+            let parts = Parts { variant, dataset: &*dataset, device: &device, metrics };
+            let trained = lerp_train::train(&order.record, &parts, dir, &self.stop, &mut *tell);
             lerp_kernels::release(device);
             Ok(trained.map(drop)?)
         })
@@ -163,6 +164,7 @@ mod tests {
     use lerp_core::{
         Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision, Spec,
     };
+    use lerp_eval::{Better, Metric, Quantity, Subject};
     use lerp_train::{Cell, Run, RunRecord, State};
 
     use super::*;
@@ -261,6 +263,32 @@ mod tests {
             [state("baseline"), state("panics"), state("vae")],
             [State::Interrupted, State::Failed, State::Done]
         );
+    }
+
+    /// The mean of decoded images.
+    struct Brightness([Quantity; 1]);
+
+    impl Metric for Brightness {
+        fn quantities(&self) -> &[Quantity] {
+            &self.0
+        }
+        fn measure(&self, of: &Subject<'_>) -> lerp_eval::Result<Vec<f64>> {
+            Ok(vec![lerp_core::scalar(&of.between(2, &[0.5])?.images.mean_all()?)?])
+        }
+    }
+
+    static BRIGHTNESS: Brightness =
+        Brightness([Quantity::new("brightness", "Brightness", Better::Neither, "How bright images are.")]);
+
+    #[test]
+    fn a_worker_takes_the_metrics_of_its_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut registry = Registry::default();
+        registry.add_metric(&BRIGHTNESS).unwrap();
+        Host::new(&registry, dir.path(), "cpu", io::sink()).serve(order(0, "vae", 8).as_bytes()).unwrap();
+        let folder = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        let run = Run::read(&folder).unwrap();
+        assert_eq!(run.record.quantities, lerp_eval::recorded(&BRIGHTNESS).collect::<Vec<_>>());
     }
 
     #[test]

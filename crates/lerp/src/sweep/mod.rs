@@ -22,7 +22,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Error, Outcome, Progress, runs_in};
+use lerp_train::{Error, Outcome, Parts, Progress, runs_in};
 
 use crate::{
     cli::{Jobs, PlanArgs, SweepArgs, TrainArgs},
@@ -284,18 +284,16 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     display.started(0);
     let stop = stop_flag()?;
     let mut begun = false;
-    let outcome = lerp_train::train(
-        record,
-        registry.find(&record.cell.variant)?,
-        &*shelf.get(dataset)?,
-        &device::open(&device_name, record.cell.precision)?,
-        &dir,
-        &stop,
-        &mut |progress: &Progress| {
-            begun = true;
-            display.progress(0, progress);
-        },
-    );
+    let parts = Parts {
+        variant: registry.find(&record.cell.variant)?,
+        dataset: &*shelf.get(dataset)?,
+        device: &device::open(&device_name, record.cell.precision)?,
+        metrics: registry.metrics(),
+    };
+    let outcome = lerp_train::train(record, &parts, &dir, &stop, &mut |progress: &Progress| {
+        begun = true;
+        display.progress(0, progress);
+    });
     match &outcome {
         Ok(Outcome::Done) => display.done(0),
         Ok(Outcome::Interrupted) => display.interrupted(0),

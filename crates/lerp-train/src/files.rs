@@ -1,0 +1,31 @@
+//! What the files of a run are called.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+pub(crate) const RUN: &str = "run.toml";
+pub(crate) const STATUS: &str = "status.json";
+pub(crate) const METRICS: &str = "metrics.parquet";
+pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
+pub(crate) const MODEL: &str = "model.safetensors";
+pub(crate) const INTERPOLATION: &str = "interpolation.safetensors";
+pub(crate) const PREVIEW: &str = "interpolation.png";
+pub(crate) const PATHS: &str = "paths.safetensors";
+pub(crate) const SAMPLES: &str = "samples.safetensors";
+pub(crate) const EVENTS: &str = "events.out.tfevents.0.lerp";
+pub(crate) const PROGRESS: &str = "progress.json";
+
+/// The files whose digests a run keeps. The others are no results: the log, which whoever runs a worker writes; the news of
+/// its worker; the lock.
+pub(crate) const LISTED: &[&str] =
+    &[RUN, STATUS, METRICS, CHECKPOINT, MODEL, INTERPOLATION, PREVIEW, PATHS, SAMPLES, EVENTS];
+
+/// A value as the text of the JSON file `name`.
+pub(crate) fn json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Error::bad_file(Path::new(name), format!("cannot be made: {e}")))?;
+    Ok(format!("{text}\n").into_bytes())
+}
