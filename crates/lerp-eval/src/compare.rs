@@ -168,7 +168,7 @@ mod tests {
         assert!(between < 2.77645 && between > 2.57058, "{between}");
         // In closed form.
         let two = 0.95 * (2.0_f64 / (4.0 * 0.975 * 0.025)).sqrt();
-        assert!((student_quantile(2.0) - two).abs() < 1e-12 && student_quantile(f64::NAN).is_nan());
+        assert!((student_quantile(2.0) - two).abs() < 1e-12);
         assert_eq!(student_quantile(1e9), student_quantile(1e4));
     }
 

@@ -105,16 +105,16 @@ fn named(groups: &[Group], places: &[(usize, Arc<str>)]) -> PolarsResult<DataFra
 // Deprecated in favour of the query engine, whose share of a first build is told in the manifest.
 #[allow(deprecated)]
 fn moments(cells: Vec<u32>, values: &[f64]) -> PolarsResult<DataFrame> {
-    let measured = by_cell(Column::new(CELL.into(), cells), Column::new(VALUE.into(), values))?;
+    let measured = by_cell(Column::new(CELL.into(), cells), &Column::new(VALUE.into(), values))?;
     let finite: BooleanChunked = values.iter().map(|value| Some(value.is_finite())).collect();
     let known = measured.filter(&finite)?;
-    let known = by_cell(known.column(CELL)?.clone(), known.column(VALUE)?.clone())?;
+    let known = by_cell(known.column(CELL)?.clone(), known.column(VALUE)?)?;
     let mut means = known.group_by([CELL])?.select([VALUE]).mean()?;
     means.rename("value_mean", "mean".into())?;
     let beside = known.join(&means, [CELL], [CELL], left(), None)?;
     let deviation = (beside.column(VALUE)? - beside.column("mean")?)?;
     let squared = (&deviation * &deviation)?.with_name(VALUE.into());
-    let squares = by_cell(beside.column(CELL)?.clone(), squared)?.group_by([CELL])?.select([VALUE]).sum()?;
+    let squares = by_cell(beside.column(CELL)?.clone(), &squared)?.group_by([CELL])?.select([VALUE]).sum()?;
     let mut counts = known.group_by([CELL])?.select([VALUE]).count()?;
     counts.rename("value_count", "known".into())?;
     let mut moments =
@@ -128,7 +128,7 @@ fn moments(cells: Vec<u32>, values: &[f64]) -> PolarsResult<DataFrame> {
 }
 
 /// Values by a cell, in whose order they are.
-fn by_cell(mut cell: Column, value: Column) -> PolarsResult<DataFrame> {
+fn by_cell(mut cell: Column, value: &Column) -> PolarsResult<DataFrame> {
     cell = cell.rechunk();
     cell.set_sorted_flag(IsSorted::Ascending);
     DataFrame::new(cell.len(), vec![cell, value.rechunk()])
