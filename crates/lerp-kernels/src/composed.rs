@@ -81,15 +81,8 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(weight)?.broadcast_add(bias)
 }
 
-/// See [`crate::mean_squared_error`].
-///
-/// # Shapes
-/// Two tensors of one shape to `[]`.
-pub fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    (a - b)?.sqr()?.mean_all()
-}
-
-/// See [`crate::mean_cross_entropy`].
+/// See [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also goes back through the largest logit, which cancels only
+/// up to rounding.
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32`; result `[]`.
@@ -101,7 +94,7 @@ pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     (normaliser - chosen)?.mean_all()
 }
 
-/// See [`crate::leaky_relu`].
+/// See [`crate::leaky_relu`]. candle-nn's has the mean of both slopes as its gradient at zero.
 ///
 /// # Shapes
 /// Any; the result has the same.

@@ -1,4 +1,8 @@
 //! Adam, with TensorFlow's placement of epsilon.
+//!
+//! It is no `candle_nn::Optimizer`, and candle-nn's `AdamW` cannot stand in for it: that adds epsilon to the root after its bias
+//! correction; counts its steps on the host, where no recorded step asks again; keeps its moments to itself, so that no checkpoint has
+//! them; and takes the gradients of one loss, where a step here has one loss for each group of parameters.
 
 use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;

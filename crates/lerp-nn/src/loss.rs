@@ -12,7 +12,8 @@ pub fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// Negative log-likelihood of Bernoulli targets given logits, per element, computed without overflow:
-/// `max(l, 0) - l·t + ln(1 + e^-|l|)`.
+/// `max(l, 0) - l·t + ln(1 + e^-|l|)`. candle-nn's `binary_cross_entropy_with_logit` takes logarithms of a sigmoid, which is 0
+/// for logits below -104 and 1 from 17 on: the loss is then infinite or not a number.
 ///
 /// # Shapes
 /// Logits and targets in `[0, 1]` of one shape to the same shape, in nats.

@@ -3,9 +3,11 @@
 use std::{
     collections::BTreeSet,
     fmt::Write,
+    hash::Hasher,
     path::{Path, PathBuf},
 };
 
+use fnv::FnvHasher;
 use lerp_data::{Dataset, Lines};
 use lerp_files::printable;
 
@@ -134,9 +136,12 @@ fn config(runs: &[&Loaded]) -> String {
     if ids.is_empty() {
         return String::new();
     }
-    let step = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-    let bytes = ids.iter().flat_map(|id| id.bytes().chain([b'\n']));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, step);
+    let mut hasher = FnvHasher::default();
+    for id in ids {
+        hasher.write(id.as_bytes());
+        hasher.write(b"\n");
+    }
+    let hash = hasher.finish();
     format!("{:08x}", (hash ^ (hash >> 32)) as u32)
 }
 
