@@ -116,13 +116,17 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
     }
 }
 
-/// Says how to get a build that can.
 #[cfg(not(feature = "hub"))]
 fn fetch(args: &DataFetchArgs) -> Result<bool> {
-    bail!(
-        "this build cannot download: `cargo xtask data fetch {}` makes one that can (`lerp data list` says which files to \
-         put where by hand)",
-        args.name
+    bail!("{}", no_client(&args.name))
+}
+
+/// What a build that cannot download says.
+#[cfg(any(test, not(feature = "hub")))]
+fn no_client(name: &str) -> String {
+    format!(
+        "this build cannot download: `cargo xtask data fetch {name}` makes one that can (`lerp data list` says which files to \
+         put where by hand)"
     )
 }
 
@@ -213,4 +217,16 @@ fn shape(image: ImageShape) -> String {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_build_without_the_hubs_client_says_how_to_get_one() {
+        let sentence = super::no_client("mnist");
+        assert!(
+            sentence.contains("`cargo xtask data fetch mnist`") && !sentence.contains('\n'),
+            "{sentence}"
+        );
+    }
 }

@@ -88,14 +88,3 @@ fn classes_are_told_by_name_and_what_is_not_read_is_counted() {
     let (code, _, errors) = parts(&check);
     assert_eq!((code, errors.matches("(os error 2)").count()), (2, 1), "{errors}");
 }
-
-#[cfg(not(feature = "hub"))]
-#[test]
-fn a_build_without_the_hubs_client_says_how_to_get_one() {
-    let (code, _, errors) = parts(&lerp().args(["data", "fetch", "mnist"]).output().unwrap());
-    assert_eq!((code, errors.lines().count()), (2, 1), "{errors}");
-    assert!(
-        errors.starts_with("error: this build cannot download: `cargo xtask data fetch mnist`"),
-        "{errors}"
-    );
-}
