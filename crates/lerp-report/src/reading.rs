@@ -155,7 +155,10 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
         runs.sort_by_key(|loaded| loaded.run.record.cell.seed);
         let record = &runs[0].run.record;
         let dataset = datasets.name(record);
-        let set = (dataset != Lines::NAME).then(|| Set::new(dataset, record.latent_dims(), &all));
+        let set = (dataset != Lines::NAME).then(|| {
+            let set = Set::new(dataset, record.latent_dims(), &all);
+            record.dataset_title.as_ref().map_or(set.clone(), |title| set.titled(title))
+        });
         Group {
             label: String::new(),
             telling: String::new(),

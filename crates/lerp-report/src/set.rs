@@ -19,6 +19,9 @@ const FIGURES: [(&str, usize, &str); 6] = [
 /// Bytes of a dataset's name in names of files, which leaves room for the rest.
 const MOST_SLUG: usize = 80;
 
+/// Letters of a dataset's title.
+const MOST_TITLE: usize = 40;
+
 /// An image set and the size of its latents: a row of a table, a figure of strips.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Set {
@@ -39,6 +42,12 @@ impl Set {
         let (title, slug) =
             if clash { (dataset.to_owned(), file_stem(dataset, MOST_SLUG)) } else { (title, slug) };
         Self { dataset: dataset.to_owned(), dims, title: printable(&title).into_owned(), slug }
+    }
+
+    /// The same with the title that a dataset from code gives itself, cut where it is too long for a table.
+    pub fn titled(self, title: &str) -> Self {
+        let cut: String = title.chars().take(MOST_TITLE).collect();
+        Self { title: printable(&cut).into_owned(), ..self }
     }
 
     /// The dataset's name in text, such as `MNIST`.

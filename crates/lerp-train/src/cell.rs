@@ -214,6 +214,9 @@ pub struct RunRecord {
     /// Whether digests of the run's files are kept beside them, which runs of earlier versions do not say; without these the run is damaged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub digests: bool,
+    /// The dataset's name in tables, of one from code: a report knows only the names of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset_title: Option<String>,
     /// Sizes of latents and features, as the model was built; none before it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<LatentShape>,
@@ -236,6 +239,7 @@ impl RunRecord {
             title: title.into(),
             cell,
             digests: true,
+            dataset_title: None,
             shape: None,
             provenance,
             quantities: Vec::new(),

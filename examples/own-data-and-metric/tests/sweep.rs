@@ -38,6 +38,7 @@ fn the_seven_are_swept_and_the_metric_is_in_tables_and_figures() {
         assert!(with.contains(title), "{title}: {with}");
     }
     assert!(with.contains("Area error") && with.contains("cross-fade between discs"), "{with}");
+    assert!(with.contains("| Discs 16"), "{with}");
     let page = fs::read_to_string(dir.path().join("index.html")).unwrap();
     assert!(page.contains("Dimming") && page.contains("discs"));
     let summary = String::from_utf8(run(&["compare"], dir.path()).stdout).unwrap();

@@ -37,7 +37,10 @@ impl Job {
         let images = common.shelf.images(&cell.dataset)?;
         let provenance = provenance((device, cell.precision), threads, images, common.command.clone());
         let title = common.registry.find(&cell.variant)?.title();
-        let record = RunRecord::new(cell.clone(), title, provenance);
+        let own = common.registry.own_datasets().any(|own| own == cell.dataset);
+        let dataset_title =
+            if own { Some(common.shelf.get(&cell.dataset)?.title().to_owned()) } else { None };
+        let record = RunRecord { dataset_title, ..RunRecord::new(cell.clone(), title, provenance) };
         Ok(Self { record, dataset: cell.dataset.clone(), samples: 0 })
     }
 
