@@ -44,6 +44,23 @@ pub fn check_hyper<C: Default + Serialize + DeserializeOwned>(variant: &str, giv
     serde_json::from_value(Value::Object(table)).map_err(|e| bad("*", e.to_string()))
 }
 
+/// Refuses a completed table with a value that is none, which a run's record cannot hold.
+///
+/// # Errors
+/// The first such key.
+pub(crate) fn refuse_null(variant: &str, table: &Hyper) -> Result<()> {
+    match table.iter().find(|(_, value)| value.is_null()) {
+        Some((key, _)) => Err(Error::BadValue {
+            variant: variant.into(),
+            key: key.clone(),
+            problem: "has no value, or one that is not finite, which the record of a run cannot hold; give it another \
+                      default"
+                .into(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Checks that a hyperparameter is finite and lies in `range`.
 ///
 /// # Errors

@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Autoencoder, Build, Hyper, Network, NetworkKind, Result, Variant, check_hyper};
+use crate::{
+    Autoencoder, Build, Hyper, Network, NetworkKind, Result, Variant, check_hyper, hyper::refuse_null,
+};
 
 /// An autoencoder that is built from a configuration of its own.
 pub trait Model: Autoencoder + Sized + 'static {
@@ -85,6 +87,7 @@ impl<M: Model> Variant for Of<M> {
             Ok(Value::Object(mut table)) => {
                 // One order everywhere: a cell's name is a hash of its text.
                 table.sort_keys();
+                refuse_null(M::NAME, &table)?;
                 Ok(table)
             }
             _ => unreachable!("check_hyper has read the configuration as a table"),

@@ -1,8 +1,9 @@
 //! Networks: the paper's encoder and decoder, or a variant's own.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use crate::{Error, Hyper, ImageShape, Result, check_hyper, did_you_mean, nearest};
+use crate::{Error, Hyper, ImageShape, Result, check_hyper, did_you_mean, hyper::refuse_null, nearest};
 
 /// Size of the paper's encoder and decoder (appendix A: `scales` halvings, `depth << scale` channels).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ impl Network {
 
 /// Which encoder and decoder a model has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "Value")]
 pub enum Architecture {
     /// The paper's.
     Paper(Network),
@@ -80,6 +81,18 @@ pub struct OwnNetwork {
     /// Its settings, as [`NetworkKind::check`] completed them.
     #[serde(flatten)]
     pub settings: Hyper,
+}
+
+/// What has a name is a variant's own; of anything else the error is that of the paper's network.
+impl TryFrom<Value> for Architecture {
+    type Error = serde_json::Error;
+
+    fn try_from(value: Value) -> std::result::Result<Self, serde_json::Error> {
+        if value.get("name").is_some() {
+            return serde_json::from_value(value).map(Self::Own);
+        }
+        serde_json::from_value(value).map(Self::Paper)
+    }
 }
 
 impl From<Network> for Architecture {
@@ -117,7 +130,7 @@ impl Architecture {
     /// If this is another network than `name`, or its settings are not `C`'s.
     pub fn own<C: Default + Serialize + DeserializeOwned>(&self, name: &str) -> Result<C> {
         match self {
-            Self::Own(own) if own.name == name => check_hyper(name, &own.settings),
+            Self::Own(own) if own.name == name => check_hyper(&format!("the network {name}"), &own.settings),
             _ => Err(Error::BadNetwork(format!("the network is '{}', not '{name}'", self.name()))),
         }
     }
@@ -208,11 +221,13 @@ impl NetworkKind {
 
 /// Settings completed with the defaults of `C`, in one order.
 fn complete<C: Default + Serialize + DeserializeOwned>(name: &str, settings: &Hyper) -> Result<Hyper> {
-    let config: C = check_hyper(name, settings)?;
+    let of = format!("the network {name}");
+    let config: C = check_hyper(&of, settings)?;
     let mut table = match serde_json::to_value(config) {
-        Ok(serde_json::Value::Object(table)) => table,
+        Ok(Value::Object(table)) => table,
         _ => Hyper::new(),
     };
+    refuse_null(&of, &table)?;
     if table.contains_key("name") {
         return Err(Error::BadNetwork(format!("{name}: a setting of a network cannot be called 'name'")));
     }
@@ -283,7 +298,8 @@ mod tests {
         }
         assert_eq!(own.own::<Config>("resnet").unwrap().width, 4);
         assert!(own.own::<Config>("other").is_err() && own.only_paper("vae").is_err());
-        assert!(serde_json::from_str::<Architecture>(r#"{"depth":16}"#).is_err());
+        let error = serde_json::from_str::<Architecture>(r#"{"depth":16}"#).unwrap_err().to_string();
+        assert!(error.contains("missing field `scales`"), "{error}");
     }
 
     #[test]

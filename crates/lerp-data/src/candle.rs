@@ -67,6 +67,16 @@ fn channels_last(name: &str, images: &Tensor) -> Result<Tensor> {
     };
     match values.iter().map(|&value| byte(value)).collect::<Option<Vec<u8>>>() {
         Some(bytes) => Ok(Tensor::from_vec(bytes, images.dims(), &candle_core::Device::Cpu)?),
-        None => Ok(images.affine(2.0, -1.0)?),
+        None => {
+            let outside = values.iter().find(|value| !(-0.25..=1.25).contains(*value));
+            if let Some(value) = outside {
+                return Err(Error::Tensors {
+                    name: name.into(),
+                    expected: "values from 0 to 1".into(),
+                    found: value.to_string(),
+                });
+            }
+            Ok(images.affine(2.0, -1.0)?)
+        }
     }
 }

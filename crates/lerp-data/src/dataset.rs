@@ -2,7 +2,7 @@
 
 use std::{ops::Range, path::Path};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
 
 use crate::{Error, HubCache, ImageSet, Lines, Result};
@@ -26,6 +26,35 @@ impl Batch {
     /// If the images have none.
     pub fn labels(&self) -> Result<&Tensor> {
         self.labels.as_ref().ok_or(Error::NoLabels)
+    }
+}
+
+impl Batch {
+    /// Checks that `size` images of `dataset`, whoever wrote it, are what it says.
+    ///
+    /// # Errors
+    /// If their shape or type is another, labels are missing, or one is no class of the dataset's.
+    pub fn check(&self, dataset: &dyn Dataset, size: usize) -> Result<()> {
+        let wrong =
+            |expected: String, found: String| Error::Tensors { name: dataset.name().into(), expected, found };
+        let ImageShape { height, width, channels } = dataset.image();
+        let wanted = [size, height, width, channels];
+        if self.images.dims() != wanted || self.images.dtype() != DType::F32 {
+            let found = format!("{:?} of {:?}", self.images.dims(), self.images.dtype());
+            return Err(wrong(format!("images {wanted:?} of F32"), found));
+        }
+        let classes = dataset.classes();
+        let Some(labels) = self.labels.as_ref().filter(|_| classes > 0) else {
+            return if classes == 0 { Ok(()) } else { Err(wrong("labels".into(), "none".into())) };
+        };
+        if labels.dims() != [size] || labels.dtype() != DType::U32 {
+            let found = format!("{:?} of {:?}", labels.dims(), labels.dtype());
+            return Err(wrong(format!("labels [{size}] of U32"), found));
+        }
+        match labels.to_vec1::<u32>()?.into_iter().find(|label| *label as usize >= classes) {
+            Some(label) => Err(wrong(format!("labels below {classes}"), format!("label {label}"))),
+            None => Ok(()),
+        }
     }
 }
 

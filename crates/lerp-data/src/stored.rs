@@ -109,6 +109,17 @@ fn beside(place: &Path) -> Vec<PathBuf> {
     entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
+/// Removes what the version before this one left half-written, under names that `remove_leftovers` does not know.
+fn remove_old_parts(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.filter_map(std::result::Result::ok) {
+        let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok().filter(|age| *age > STALE);
+        if entry.path().extension().is_some_and(|end| end == "part") && old().is_some() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Collects the images of one part: in memory, and in a file once they are too many.
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -173,7 +184,9 @@ impl Collector {
         let write = |file: &mut Option<Spilled>| -> io::Result<()> {
             if file.is_none() {
                 fs::create_dir_all(place.parent().unwrap_or(Path::new(".")))?;
-                remove_leftovers(place.parent().unwrap_or(Path::new(".")), STALE);
+                let folder = place.parent().unwrap_or(Path::new("."));
+                remove_leftovers(folder, STALE);
+                remove_old_parts(folder);
                 let writer = BufWriter::new(Draft::new(place).map_err(|error| error.problem)?);
                 let spilled = file.insert(Spilled { writer, sums: Vec::new() });
                 spilled.writer.write_all(&[0; HEADER])?;

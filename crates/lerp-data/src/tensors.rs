@@ -71,9 +71,11 @@ impl TensorSet {
             expected: expected.into(),
             found,
         };
-        let is_plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || crate::DATASETS.contains(&name) || !name.chars().all(is_plain) {
-            return Err(wrong("a name of its own, of letters, digits and -_.", format!("'{name}'")));
+        if crate::DATASETS.contains(&name) || !lerp_files::is_word(name) {
+            return Err(wrong(
+                "a name of its own, of letters, digits, '.', '-' and '_'",
+                format!("'{name}'"),
+            ));
         }
         let parts = [held(train), held(test)];
         let [train, test] = parts.map(|part| {

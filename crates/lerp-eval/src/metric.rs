@@ -183,10 +183,12 @@ fn on_cpu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// If they cannot be read, or there are fewer.
 pub fn test_images(dataset: &dyn Dataset, first: usize, size: usize, draws: &Draws) -> Result<Batch> {
-    Ok(match dataset.count(Part::Test)? {
+    let batch = match dataset.count(Part::Test)? {
         None => dataset.test_batch(size, draws)?,
         Some(_) => dataset.range(Part::Test, first..first + size, draws.device())?,
-    })
+    };
+    batch.check(dataset, size)?;
+    Ok(batch)
 }
 
 /// Test images left and right: place `i` and place `i + n` of the first `2 n` of them, where `n` is at most `pairs`; an only

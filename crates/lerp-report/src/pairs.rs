@@ -41,7 +41,9 @@ impl<'a> Standings<'a> {
     pub fn new(groups: &[&'a Group], metric: &Quantity) -> Self {
         let mut best: Option<(f64, &Group)> = None;
         for group in groups {
-            if let Some(mean) = group.estimate(metric).mean()
+            // Of a count or description none is the best.
+            if metric.better != Better::Neither
+                && let Some(mean) = group.estimate(metric).mean()
                 && best.is_none_or(|(known, _)| metric.better.prefers(mean, known))
             {
                 best = Some((mean, group));

@@ -156,7 +156,9 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
         let record = &runs[0].run.record;
         let dataset = datasets.name(record);
         let set = (dataset != Lines::NAME).then(|| {
-            let set = Set::new(dataset, record.latent_dims(), &all);
+            // A run whose model could not be built does not say what its latents are.
+            let dims = runs.iter().map(|loaded| loaded.run.record.latent_dims()).max().unwrap_or(0);
+            let set = Set::new(dataset, dims, &all);
             record.dataset_title.as_ref().map_or(set.clone(), |title| set.titled(title))
         });
         Group {
@@ -250,10 +252,12 @@ fn flat(group: &Group) -> BTreeMap<String, String> {
             match value {
                 _ if key == "seed" || key == "dataset" => {}
                 serde_json::Value::Object(inner) => {
-                    let text = |(key, value): (String, serde_json::Value)| {
-                        (printable(&key).into_owned(), printable(&value.to_string()).into_owned())
-                    };
-                    all.extend(inner.into_iter().map(text));
+                    for (name, value) in inner {
+                        let plain = printable(&name).into_owned();
+                        // A network's setting and a hyperparameter may have one name.
+                        let name = if all.contains_key(&plain) { format!("{key}.{plain}") } else { plain };
+                        all.insert(name, printable(&value.to_string()).into_owned());
+                    }
                 }
                 other => {
                     all.insert(key, other.to_string());

@@ -4,6 +4,7 @@ use std::hash::Hasher;
 
 use fnv::FnvHasher;
 use lerp_core::{Architecture, Hyper, LatentShape, Precision};
+use lerp_data::{DATASETS, is_own, split_option};
 use lerp_eval::{Metric, Quantity, check_recorded, recorded};
 use lerp_files::is_word;
 use serde::{Deserialize, Serialize};
@@ -272,7 +273,10 @@ impl RunRecord {
     /// Adds what earlier versions did not write. It could not be chosen for a run: before there were digests, a CUDA device
     /// rounded to TF32, unless its description says otherwise; all networks were the paper's, on images of one size.
     pub(crate) fn complete(&mut self) {
-        if let (None, Some(network)) = (&self.shape, self.cell.network.paper()) {
+        // Then there were no datasets from code.
+        let dataset = split_option(&self.cell.dataset).0;
+        let known = DATASETS.contains(&dataset) || is_own(dataset);
+        if let (None, true, Some(network)) = (&self.shape, known, self.cell.network.paper()) {
             let side = u32::try_from(network.scales).ok().and_then(|scales| SIDE.checked_shr(scales));
             let side = side.unwrap_or(0);
             self.shape = Some(LatentShape {
@@ -409,6 +413,9 @@ mod tests {
         assert_eq!(shape(Network { scales: 40, depth: 2, latent: 16 }.into()).unwrap().dims(), 0);
         let own: Architecture = serde_json::from_str(r#"{"name": "resnet", "width": 4}"#).unwrap();
         assert_eq!(shape(own), None);
+        let mut from_code = record(Precision::F32, "cpu");
+        from_code.cell.dataset = "discs".into();
+        assert_eq!(read(&from_code, true).shape, None);
     }
 
     #[test]

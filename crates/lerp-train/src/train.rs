@@ -10,7 +10,8 @@ use candle_core::Device;
 use lerp_core::{Draws, Variant};
 use lerp_data::Dataset;
 use lerp_eval::{
-    LineBank, Metric, Subject, When, check_metrics, measured, quantity::PROBE_ACCURACY, recorded,
+    LineBank, Metric, Subject, When, check_metrics, check_recorded, measured, quantity::PROBE_ACCURACY,
+    recorded,
 };
 use lerp_files::{make_folder, remove_leftovers};
 use lerp_kernels::notice;
@@ -119,7 +120,7 @@ pub fn train(
     remove_leftovers(dir, Duration::ZERO);
     let beacon = Beacon::new(dir);
     let begun = dir.join(RUN).exists();
-    let mut changed = false;
+    let mut stored = None;
     if begun {
         let run = Run::read(dir)?;
         let (then, now) = (&run.record.provenance.data, &record.provenance.data);
@@ -146,7 +147,6 @@ pub fn train(
             return Ok(Outcome::Done);
         }
         named = run.record.clone().with_quantities(parts.metrics);
-        changed = named.quantities != run.record.quantities;
         let (then, now) = (&run.record.provenance.device, &record.provenance.device);
         if then != now {
             notice(&format!(
@@ -154,12 +154,12 @@ pub fn train(
                 record.id
             ));
         }
+        stored = Some(run.record);
     }
+    check_recorded(&named.quantities).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
     let mut files = RunFiles::open(dir, &record.id)?;
     if !begun {
         files.write(&[status(State::Running, 0, 0.0, None)?, packed(&named)?])?;
-    } else if changed {
-        files.write(&[packed(&named)?])?;
     }
     let mut session = match Session::open(record, parts, files) {
         Ok(session) => session,
@@ -168,8 +168,9 @@ pub fn train(
             return Err(error);
         }
     };
-    if named.shape.is_none() {
-        named.shape = Some(session.trainer.learner().model().spec().shape.clone());
+    // What was built is known only now.
+    named.shape = Some(session.trainer.learner().model().spec().shape.clone());
+    if stored.is_none_or(|stored| stored != named) {
         session.files.write(&[packed(&named)?])?;
     }
     let outcome = session.run(stop, &beacon, progress);

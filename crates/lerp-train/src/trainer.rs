@@ -1,10 +1,11 @@
 //! The loop of training steps: one for a run, for an estimate of its time, for a benchmark and for the checks.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 
 use candle_core::Device;
 use lerp_core::{Draws, scalar};
 use lerp_data::{Batch, Dataset};
+use lerp_files::caught;
 
 use crate::{
     Error, Learner, Result,
@@ -225,13 +226,9 @@ fn check(losses: &[(String, f64)], step: u64, size: usize) -> Result<()> {
 
 /// The batch of a step. A panic in the dataset is an error too: it may be on another thread than the step's.
 fn read(dataset: &dyn Dataset, size: usize, draws: &Draws, step: u64) -> Result<Batch> {
-    match catch_unwind(AssertUnwindSafe(|| dataset.train_batch(size, draws))) {
-        Ok(batch) => Ok(batch?),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().copied();
-            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            let problem = text.unwrap_or("for no stated reason").to_owned();
-            Err(Error::Unreadable { dataset: dataset.name().to_owned(), step: step + 1, problem })
-        }
-    }
+    let batch = caught(AssertUnwindSafe(|| dataset.train_batch(size, draws))).map_err(|problem| {
+        Error::Unreadable { dataset: dataset.name().to_owned(), step: step + 1, problem }
+    })??;
+    batch.check(dataset, size)?;
+    Ok(batch)
 }

@@ -58,8 +58,8 @@ impl App {
         self.add(|registry| registry.add_variant(variant))
     }
 
-    /// Adds a dataset called `name`, a word that no other dataset has. It is opened where it is used, once in each process
-    /// that trains on it; [`Dataset::name`] must be the same name. A run records [`Dataset::digest`], and does not go on with
+    /// Adds a dataset called `name`, a word that no other dataset has. It is opened where it is used, in each process
+    /// that does; [`Dataset::name`] must be the same name. A run records [`Dataset::digest`], and does not go on with
     /// other images.
     #[must_use]
     pub fn dataset(

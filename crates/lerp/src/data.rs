@@ -3,8 +3,9 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
-use lerp_core::ImageShape;
-use lerp_data::{DATASETS, Dataset, ImageSet, Lines, Part, PartReport, image_set};
+use candle_core::Device;
+use lerp_core::{Draws, ImageShape};
+use lerp_data::{Batch, DATASETS, Dataset, ImageSet, Lines, Part, PartReport, image_set};
 use lerp_files::printable;
 
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
 
 /// Classes whose numbers of images are shown.
 const MOST_CLASSES: usize = 100;
+
+/// Images of a batch of a dataset from code that is looked at.
+const CHECKED: usize = 16;
 
 /// Runs the verb.
 pub fn data(registry: &Registry, verb: &Data) -> Result<bool> {
@@ -42,7 +46,7 @@ fn list(registry: &Registry, args: &DataListArgs) {
         };
         say(&format!("{name:<8} {state}"));
     }
-    for name in registry.own_datasets() {
+    for name in registry.datasets_from_code() {
         let state = registry.dataset(name, args.data.as_deref()).map(|set| shape(set.image()));
         let state =
             state.map_or_else(|error| format!("not here: {error:#}"), |shape| format!("{shape}, from code"));
@@ -131,8 +135,11 @@ fn no_client(name: &str) -> String {
 }
 
 fn check(registry: &Registry, args: &DataCheckArgs) -> Result<()> {
-    if registry.own_datasets().any(|name| name == args.name) {
-        return check_own(&*registry.dataset(&args.name, None)?);
+    if registry.datasets_from_code().any(|name| name == args.name) {
+        if args.sheet.is_some() {
+            bail!("--sheet is for image sets in files; {} is from code", args.name);
+        }
+        return check_from_code(&*registry.dataset(&args.name, None)?);
     }
     if args.name == Lines::NAME {
         bail!("lines are drawn, not read: there is nothing to check");
@@ -169,13 +176,29 @@ fn check(registry: &Registry, args: &DataCheckArgs) -> Result<()> {
 }
 
 /// What a dataset from code says of itself.
-fn check_own(set: &dyn Dataset) -> Result<()> {
+fn check_from_code(set: &dyn Dataset) -> Result<()> {
     say(&format!("{} from code", printable(set.name())));
     say(&format!("images   {}", shape(set.image())));
     for (name, part) in [("train", Part::Train), ("test", Part::Test)] {
         let images = set.count(part)?.map_or_else(|| "drawn without end".into(), |n| format!("{n} images"));
         say(&format!("{name:<8} {images}"));
     }
+    let draws = Draws::new(0, &Device::Cpu);
+    for step in [0, 1] {
+        let draws = draws.at(step);
+        let (first, again) = (set.train_batch(CHECKED, &draws)?, set.train_batch(CHECKED, &draws)?);
+        first.check(set, CHECKED)?;
+        set.test_batch(CHECKED, &draws)?.check(set, CHECKED)?;
+        let pixels = |batch: &Batch| batch.images.flatten_all()?.to_vec1::<f32>();
+        if pixels(&first)? != pixels(&again)? {
+            bail!(
+                "{}: two training batches of the same draws differ, so that no run could be resumed; make a batch of its draws \
+                 alone",
+                set.name()
+            );
+        }
+    }
+    say("batches  are what they should be, and a function of their draws");
     match set.classes() {
         0 => say("         no labels"),
         n => say(&format!("         {}", classes(n))),

@@ -37,7 +37,7 @@ use say::{complain, note, say, say_lines, warn, warn_of_all};
 use shelf::Shelf;
 
 pub use app::App;
-pub use registry::seven;
+pub use registry::{Failure, seven};
 
 /// The system's allocator gives a step's memory back and clears it anew for the next step.
 #[global_allocator]

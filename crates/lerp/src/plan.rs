@@ -19,7 +19,9 @@ use crate::{
     shelf::Shelf,
 };
 
-use network::{Fitting, NetworkPlan, network_setting, networks};
+use network::{Fitting, NetworkPlan, networks};
+
+pub use network::network_setting;
 
 /// Presets by name.
 pub const PRESETS: [(&str, &str); 6] = [
@@ -46,6 +48,9 @@ pub struct Plan {
     variant: BTreeMap<String, VariantPlan>,
     #[serde(default)]
     dataset: BTreeMap<String, DatasetPlan>,
+    /// Sizes of the paper's network that the command line gives, before all others.
+    #[serde(skip)]
+    sizes: Hyper,
     /// The device decides it, and the command line; no plan does.
     #[serde(skip)]
     precision: Precision,
@@ -236,10 +241,10 @@ impl Plan {
             self.run.learning_rate = Some(rate);
         }
         if let Some(latent) = &overrides.latent {
-            self.set_size("latent", latent.clone().into());
+            self.sizes.insert("latent".into(), latent.clone().into());
         }
         if let Some(depth) = overrides.depth {
-            self.set_size("depth", depth.into());
+            self.sizes.insert("depth".into(), depth.into());
         }
         if let Some(restarts) = overrides.cluster_restarts {
             if !(1..=MOST_RESTARTS).contains(&restarts) {
@@ -281,12 +286,6 @@ impl Plan {
             self.variant.entry(variant.into()).or_default().hyper.insert(key.into(), value);
         }
         Ok(())
-    }
-
-    /// Sets a size of the paper's network everywhere.
-    fn set_size(&mut self, size: &str, value: Value) {
-        self.runs().for_each(|run| run.network.remove(size));
-        self.run.network.set(size, value);
     }
 
     fn runs(&mut self) -> impl Iterator<Item = &mut Run> {
@@ -381,7 +380,7 @@ impl Plan {
                     let mut hyper = of_dataset.hyper.get(name).cloned().unwrap_or_default();
                     hyper.extend(own.hyper.clone());
                     let runs = [&own.run, &of_dataset.run, &self.run];
-                    let networks = networks(runs.map(|run| &run.network), variant, &*dataset)?;
+                    let networks = networks(runs.map(|run| &run.network), &self.sizes, variant, &*dataset)?;
                     for (network, hyper) in networks
                         .iter()
                         .flat_map(|network| grid(&hyper).into_iter().map(move |hyper| (network, hyper)))

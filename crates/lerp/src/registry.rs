@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use lerp_core::{Of, Variant, nearest};
+use lerp_core::{Hyper, Of, Variant, nearest};
 use lerp_data::{DATASETS, Dataset};
 use lerp_eval::Metric;
 use lerp_files::{is_word, printable};
+
+use crate::plan::network_setting;
 
 static BASELINE: Of<lerp_baseline::Baseline> = Of::new();
 static DROPOUT: Of<lerp_dropout::Dropout> = Of::new();
@@ -48,8 +50,13 @@ impl Registry {
     /// If its name is taken, or none that files can have.
     pub fn add_variant(&mut self, variant: &'static dyn Variant) -> Result<()> {
         let name = variant.name();
-        if !is_word(name) {
+        if !is_word(name) || name.contains('.') {
             bail!("a variant cannot be named '{name}': give it a word of letters, digits, '-' and '_'");
+        }
+        if let Some(key) = variant.check(&Hyper::new())?.keys().find(|key| network_setting(key).is_some()) {
+            bail!(
+                "{name}: a hyperparameter cannot be called '{key}', which --set takes for the network's; give it another"
+            );
         }
         if self.variants.iter().any(|v| v.name() == name) {
             bail!("two variants are named {name}");
@@ -64,7 +71,7 @@ impl Registry {
     /// If its name is taken, or none that files can have.
     pub fn add_dataset(&mut self, name: &str, open: Open) -> Result<()> {
         if !is_word(name) {
-            bail!("a dataset cannot be named '{name}': give it a word of letters, digits, '-' and '_'");
+            bail!("a dataset cannot be named '{name}': give it a word of letters, digits, '.', '-' and '_'");
         }
         if self.dataset_names().any(|n| n == name) {
             bail!("two datasets are named {name}");
@@ -107,11 +114,11 @@ impl Registry {
 
     /// Names of all datasets but those that are named by where they are.
     pub fn dataset_names(&self) -> impl Iterator<Item = &str> {
-        DATASETS.iter().copied().chain(self.own_datasets())
+        DATASETS.iter().copied().chain(self.datasets_from_code())
     }
 
     /// Names of the datasets from code.
-    pub fn own_datasets(&self) -> impl Iterator<Item = &str> {
+    pub fn datasets_from_code(&self) -> impl Iterator<Item = &str> {
         self.datasets.iter().map(|(name, _)| name.as_str())
     }
 

@@ -25,7 +25,7 @@ fn it_is_swept_and_tabled_beside_the_baseline() {
             "--preset",
             "smoke",
             "--variants",
-            "baseline,latent-noise",
+            "baseline,dropout,denoising,vae,aae,vqvae,acai,latent-noise",
             "--samples",
             "256",
             "--out",
@@ -35,7 +35,12 @@ fn it_is_swept_and_tabled_beside_the_baseline() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let table = std::fs::read_to_string(dir.path().join("tables/table1.md")).unwrap();
-    assert!(table.contains("| Latent noise") && table.contains("| Baseline"), "{table}");
+    assert!(
+        ["Latent noise", "Baseline", "VQ-VAE", "ACAI"]
+            .iter()
+            .all(|title| table.contains(&format!("| {title}"))),
+        "{table}"
+    );
     assert!(dir.path().join("figures/figure3.png").exists());
 
     let output = program().args(["export", "--to", "models"]).arg(dir.path()).output().unwrap();

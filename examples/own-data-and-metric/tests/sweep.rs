@@ -102,7 +102,8 @@ fn every_verb_knows_the_dataset() {
     };
     assert!(told(&["list"]).contains("discs"));
     assert!(told(&["data", "list"]).contains("32x32x1, from code"), "{}", told(&["data", "list"]));
-    assert!(told(&["data", "check", "discs"]).contains("drawn without end"));
+    let check = told(&["data", "check", "discs"]);
+    assert!(check.contains("drawn without end") && check.contains("a function of their draws"), "{check}");
     let out = dir.path().to_string_lossy().into_owned();
     let unknown = told(&["sweep", "--datasets", "disc", "--out", &out]);
     assert!(unknown.contains("(did you mean 'discs'?)"), "{unknown}");

@@ -179,7 +179,15 @@ impl Model for ResNet {
             return Err(Error::BadNetwork(problem));
         }
         let smallest = [height >> scales, columns >> scales, width << scales];
-        let flat = smallest.iter().product();
+        let flat: usize = smallest.iter().product();
+        if smallest[2] > 1024 || flat * latent > 1 << 26 {
+            let problem = format!(
+                "resnet: {} channels after the last halving, or {flat} x {latent} weights to the latent, are too many; make \
+                 width, scales or latent smaller",
+                smallest[2]
+            );
+            return Err(Error::BadNetwork(problem));
+        }
 
         let mut store = ParamStore::new(build.seed, build.dtype, build.device);
         let builder = store.builder(AUTOENCODER);

@@ -68,6 +68,7 @@ fn mistakes_in_a_network_are_told_before_anything_is_written() {
     for (set, sentence) in [
         ("resnet.network.width=6", "width must be a multiple of 4"),
         ("resnet.network.scales=6", "a 32x32 image cannot be halved 6 times"),
+        ("resnet.network.width=512", "4096 channels after the last halving"),
         ("resnet.network.widht=8", "(did you mean 'width'?)"),
         ("resnet.network=paper", "resnet has no network 'paper'; it has: resnet"),
         ("acai.network=resnet", "acai has no network 'resnet'; it has: paper"),

@@ -76,7 +76,7 @@ pub enum HubError {
     /// Bytes that are not the file's. They have been removed.
     #[error(
         "{file} came with {found}, which is not what {id} stands for in the hub's list, and was removed: run the same command \
-         again"
+         again; if it says so twice, get the file by hand"
     )]
     Wrong {
         /// The file.

@@ -32,11 +32,12 @@ pub struct Timed {
 
 /// That of one of the paper's datasets, whose files need not be here, or of one from code.
 pub fn timed(registry: &Registry, name: &str) -> Result<Timed> {
-    if registry.own_datasets().any(|own| own == name) {
+    if registry.datasets_from_code().any(|own| own == name) {
         let dataset = registry.dataset(name, None)?;
         return Ok(Timed { name: name.into(), image: dataset.image(), network: dataset.network() });
     }
-    let names: Vec<&str> = protocols().map(|protocol| protocol.name).chain(registry.own_datasets()).collect();
+    let names: Vec<&str> =
+        protocols().map(|protocol| protocol.name).chain(registry.datasets_from_code()).collect();
     let found = protocols().find(|protocol| protocol.name == name);
     let found = found.ok_or_else(|| anyhow::anyhow!("{}", unknown("dataset", name, &names)))?;
     Ok(Timed { name: name.into(), image: found.image, network: found.network })

@@ -56,13 +56,6 @@ impl NetworkPlan {
         }
     }
 
-    /// Takes a setting of the paper's network away.
-    pub fn remove(&mut self, key: &str) {
-        if self.name.as_deref().is_none_or(|name| name == Network::NAME) {
-            self.settings.remove(key);
-        }
-    }
-
     /// Checks the settings of a network that stands under no variant: if it has no name, it is the paper's.
     ///
     /// # Errors
@@ -99,12 +92,14 @@ impl NetworkPlan {
 }
 
 /// The networks of `variant` on `dataset` that the settings ask for, one for each combination of settings that are lists.
-/// The variant's own settings come before the dataset's, and these before those for all.
+/// The variant's own settings come before the dataset's, and these before those for all; before all of them, `sizes` of the
+/// paper's network.
 ///
 /// # Errors
 /// A network or setting that the variant does not have.
 pub fn networks(
     [own, of_dataset, common]: [&NetworkPlan; 3],
+    sizes: &Hyper,
     variant: &dyn Variant,
     dataset: &dyn Dataset,
 ) -> Result<Vec<Architecture>> {
@@ -119,6 +114,9 @@ pub fn networks(
         if about {
             settings.extend(plan.settings.clone());
         }
+    }
+    if kind.is_paper() {
+        settings.extend(sizes.clone());
     }
     let default = variant.network(dataset.name(), dataset.network());
     grid(&settings).iter().map(|settings| Ok(kind.check(settings, default)?)).collect()

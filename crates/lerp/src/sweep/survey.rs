@@ -37,7 +37,7 @@ impl Job {
         let images = common.shelf.images(&cell.dataset)?;
         let provenance = provenance((device, cell.precision), threads, images, common.command.clone());
         let title = common.registry.find(&cell.variant)?.title();
-        let own = common.registry.own_datasets().any(|own| own == cell.dataset);
+        let own = common.registry.datasets_from_code().any(|own| own == cell.dataset);
         let dataset_title =
             if own { Some(common.shelf.get(&cell.dataset)?.title().to_owned()) } else { None };
         let record = RunRecord { dataset_title, ..RunRecord::new(cell.clone(), title, provenance) };
