@@ -124,7 +124,7 @@ impl Hub {
         let Some(known) = KNOWN.iter().find(|known| known.name == name) else {
             return Err(HubError::Unknown {
                 name: name.into(),
-                nearest: lerp_core::nearest(name, error::names().into_iter()),
+                nearest: lerp_core::nearest(name, error::names()),
             });
         };
         let source = known.hub;

@@ -72,7 +72,7 @@ struct Request {
 }
 
 fn hexadecimal(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    lerp_files::hexadecimal(digest)
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
