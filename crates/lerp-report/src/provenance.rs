@@ -154,6 +154,8 @@ fn data(groups: &[&Group]) -> String {
             let sum = match record.provenance.data.as_deref() {
                 Some(digest) if !digest.is_empty() => digest.chars().take(DIGITS).collect(),
                 _ if record.cell.dataset == Lines::NAME => "drawn".to_owned(),
+                // A dataset that gives no digest of its images.
+                _ if record.dataset_title.is_some() => "from code".to_owned(),
                 _ => "unknown".to_owned(),
             };
             let title = group.set.as_ref().map_or_else(|| Lines.title(), |set| set.title());
