@@ -5,6 +5,7 @@ use std::{f64::consts::PI, path::Path};
 use candle_core::{DType, Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Lines, Part};
+use lerp_eval::test_images;
 
 use crate::{
     Error, Learner, Result,
@@ -72,11 +73,9 @@ impl Strips {
             let angles = LINE_ANGLES.map(|pair| pair.map(|angle| angle as f32)).to_vec();
             return Ok(Self { images, ends: None, angles: Some(angles) });
         }
-        let first = match dataset.count(Part::Test)? {
-            Some(count) => dataset.range(Part::Test, 0..count.min(FIRST), draws.device())?,
-            // The same images at each evaluation, so that strips show how the model changes.
-            None => dataset.test_batch(FIRST, &draws.at(0).scope("strips"))?,
-        };
+        let count = dataset.count(Part::Test)?.map_or(FIRST, |count| count.min(FIRST));
+        // The same images at each evaluation, so that strips show how the model changes.
+        let first = test_images(dataset, 0, count, &draws.at(0).scope("strips"))?;
         let labels = first.labels.map(|labels| labels.to_vec1::<u32>()).transpose()?;
         let (left, right): (Vec<u32>, Vec<u32>) =
             pairs(labels.as_deref(), first.images.dim(0)?).into_iter().unzip();
