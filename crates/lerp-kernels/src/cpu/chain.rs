@@ -1,22 +1,23 @@
 //! A chain of convolutions forward and back, over slices.
 //!
-//! Every convolution reads images with an edge of zeros, which the one before it wrote: enlarged where it wants them
-//! enlarged. Going back through a narrow layer, a few images at a time are taken through the leaky ReLU, from where their
-//! gradient is spread to the input and the weights while they are in the cache; a wide layer, whose sums would not fit there
-//! as well, takes the whole batch through the leaky ReLU first.
+//! Every convolution reads images with an edge of zeros, which the one before it wrote. What stands between two convolutions
+//! happens to outputs in registers (`epilogue.rs`): going forward bias, leaky ReLU and mean, going back the leaky ReLU's gate
+//! and the mean's share, so that gradients behind a leaky ReLU are what is written, with the edge that the next convolution
+//! back reads. Going back through a narrow layer, a few images at a time are spread to the input and the weights while
+//! they are in the cache; a wide layer, whose sums would not fit there as well, takes the batch for one and then the other.
 #![allow(unsafe_code)]
 
-use std::{borrow::Cow, mem::MaybeUninit};
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use super::{
-    direct::{Direct, SLACK, Taps},
+    direct::{Direct, DirectSums, Taps},
+    epilogue::{Epilogue, finish},
     grid::Grid,
     lanes::{Isa, LANES, isa},
     resize::{repeat_blocks, sum_blocks},
-    scratch::{Room, Scratch, filled_by, overwritten, with_scratch},
-    tile::gate,
+    scratch::{Scratch, filled_by, overwritten, with_scratch},
     winograd::{Row, Winograd, add},
 };
 use crate::Activation;
@@ -31,16 +32,24 @@ const PARTS: usize = 8;
 /// One convolution of a chain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
-    /// What the convolution reads, with its edge.
+    /// What comes in, with the edge that the convolution reads.
     input: Grid,
+    /// How many of the input's channels are given; the rest are ones, which [`forward`] adds.
+    given: usize,
     cout: usize,
     k: usize,
     activation: Activation,
-    /// Whether `input` is what comes in, enlarged by two.
-    upscale: bool,
-    /// Whether blocks of 2x2 outputs are averaged.
-    downscale: bool,
+    resize: Resizing,
     form: Form,
+}
+
+/// What is resized around a convolution.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Resizing {
+    /// What comes in is enlarged by two first.
+    pub upscale: bool,
+    /// Blocks of 2x2 outputs are averaged.
+    pub downscale: bool,
 }
 
 /// How a convolution is computed.
@@ -62,30 +71,51 @@ impl Step {
         [height, width, channels]: [usize; 3],
         [k, cout]: [usize; 2],
         activation: Activation,
-        [upscale, downscale]: [bool; 2],
+        resize: Resizing,
     ) -> Self {
-        let incoming = Grid { height, width, channels, edge: k / 2 };
-        let input = if upscale { incoming.doubled() } else { incoming };
-        let form = match Winograd::fitting(k, (input.height, input.width), channels, cout) {
-            Some(form) => Form::Winograd(form),
-            None => Form::Direct(Direct { k, cin: channels, cout }),
+        let (form, edge) = match Winograd::fitting(k, [height, width], resize.upscale, channels, cout) {
+            Some(form) => (Form::Winograd(form), form.edge()),
+            // It enlarges images itself, with an edge around the large ones.
+            None => (Form::Direct(Direct { k, cin: channels, cout }), if resize.upscale { 0 } else { k / 2 }),
         };
-        Self { input, cout, k, activation, upscale, downscale, form }
+        let input = Grid { height, width, channels, edge };
+        Self { input, given: channels, cout, k, activation, resize, form }
     }
 
-    /// What comes in.
+    /// The same with a further channel of ones inside the image, whose kernel is a bias that ends at the image's edge.
+    pub fn with_ones(self) -> Self {
+        let Grid { height, width, channels, .. } = self.input;
+        let shape = [height, width, channels + 1];
+        Self { given: channels, ..Self::new(shape, [self.k, self.cout], self.activation, self.resize) }
+    }
+
+    /// What comes in, without what is added to it.
     fn incoming(&self) -> Grid {
-        if self.upscale { self.input.dense().halved() } else { self.input.dense() }
+        Grid { channels: self.given, ..self.input.dense() }
+    }
+
+    /// What the convolution itself reads, without an edge.
+    fn read(&self) -> Grid {
+        if self.resize.upscale { self.input.dense().doubled() } else { self.input.dense() }
     }
 
     /// What the convolution itself makes.
     fn convolved(&self) -> Grid {
-        Grid { channels: self.cout, ..self.input.dense() }
+        Grid { channels: self.cout, ..self.read() }
     }
 
     /// What goes out.
     fn outgoing(&self) -> Grid {
-        if self.downscale { self.convolved().halved() } else { self.convolved() }
+        if self.resize.downscale { self.convolved().halved() } else { self.convolved() }
+    }
+
+    /// Gradients of what the convolution makes, behind the activation, with the edge that it reads going back.
+    fn gated(&self) -> Grid {
+        let edge = match self.form {
+            Form::Winograd(form) => form.mirrored().edge(),
+            Form::Direct(_) => self.k / 2,
+        };
+        Grid { edge, ..self.convolved() }
     }
 
     /// Height, width and channels of what goes out.
@@ -102,7 +132,7 @@ impl Step {
     fn images(&self, tiles: usize) -> usize {
         tiles.div_ceil(match self.form {
             Form::Winograd(form) => form.tiles(self.input),
-            Form::Direct(_) => self.input.height * self.input.width,
+            Form::Direct(_) => self.read().height * self.read().width,
         })
     }
 
@@ -111,49 +141,93 @@ impl Step {
         self.images(GROUP).min(batch.div_ceil(rayon::current_num_threads())).max(1)
     }
 
-    fn forward(&self, isa: Isa, weight: &[f32]) -> Prepared {
+    fn forward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
         match self.form {
             Form::Winograd(form) => Prepared::Points(form.forward_kernels(isa, weight)),
             Form::Direct(form) => Prepared::Taps(form.forward_taps(weight)),
         }
     }
 
-    fn backward(&self, isa: Isa, weight: &[f32]) -> Prepared {
+    fn backward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
         match self.form {
             Form::Winograd(form) => Prepared::Points(form.backward_kernels(isa, weight)),
-            Form::Direct(form) => Prepared::Taps(form.backward_taps(weight)),
-        }
-    }
-}
-
-impl Form {
-    fn mirrored(self) -> Self {
-        match self {
-            Self::Winograd(form) => Self::Winograd(form.mirrored()),
-            Self::Direct(form) => Self::Direct(form.mirrored()),
+            Form::Direct(form) => Prepared::Taps(form.backward_taps(weight, self.given)),
         }
     }
 
+    /// Some images as a direct convolution reads them, with an edge.
+    fn enlarged<'a>(&self, x: &'a [f32], room: &'a mut Vec<f32>) -> (&'a [f32], Grid) {
+        if !self.resize.upscale {
+            return (x, self.input);
+        }
+        let grid = Grid { edge: self.k / 2, ..self.read() };
+        room.clear();
+        room.resize(x.len() / self.input.image() * grid.image(), 0.0);
+        // SAFETY: the rows are written whole.
+        repeat_blocks((x, self.input), 1.0, (unsafe { overwritten(room) }, grid));
+        (room, grid)
+    }
+
+    /// Convolves some images.
     fn convolve(
-        self,
+        &self,
         isa: Isa,
-        x: (&[f32], Grid),
+        x: &[f32],
         prepared: &Prepared,
-        after: (Option<&[f32]>, f32),
-        out: (&mut [MaybeUninit<f32>], Grid),
-        room: &mut Room,
+        mut epilogue: Epilogue,
+        (out, to): (&mut [MaybeUninit<f32>], Grid),
+        Scratch { room, plain, resized }: &mut Scratch,
     ) {
-        match (self, prepared) {
-            (Self::Winograd(form), Prepared::Points(points)) => {
-                form.convolve(isa, x, points, after, out, room);
+        match (self.form, prepared) {
+            (Form::Winograd(form), Prepared::Points(points)) => {
+                form.convolve(isa, (x, self.input), points, epilogue, (out, to), room);
             }
-            (Self::Direct(form), Prepared::Taps(taps)) => form.convolve(isa, x, taps, after, out),
+            (Form::Direct(form), Prepared::Taps(taps)) => {
+                let made = self.convolved();
+                let plain = plain.first(x.len() / self.input.image() * made.image());
+                form.convolve(isa, self.enlarged(x, resized), taps, plain);
+                finish(isa, (plain, made), &mut epilogue, (out, to), &mut room.offsets);
+            }
+            _ => unreachable!("weights are prepared by the form that reads them"),
+        }
+    }
+
+    /// Spreads the gradients behind the activation of some images to those of what comes in.
+    fn spread(
+        &self,
+        isa: Isa,
+        grad: &[f32],
+        prepared: &Prepared,
+        mut epilogue: Epilogue,
+        (out, to): (&mut [MaybeUninit<f32>], Grid),
+        Scratch { room, plain, resized }: &mut Scratch,
+    ) {
+        match (self.form, prepared) {
+            (Form::Winograd(form), Prepared::Points(points)) => {
+                form.mirrored().convolve(isa, (grad, self.gated()), points, epilogue, (out, to), room);
+            }
+            (Form::Direct(form), Prepared::Taps(taps)) => {
+                let read = Grid { channels: self.given, ..self.read() };
+                let images = grad.len() / self.gated().image();
+                let plain = plain.first(images * read.image());
+                form.mirrored(self.given).convolve(isa, (grad, self.gated()), taps, plain);
+                let incoming = self.incoming();
+                let mut values: &[f32] = plain;
+                if self.resize.upscale {
+                    resized.clear();
+                    resized.resize(images * incoming.image(), 0.0);
+                    // SAFETY: the sums are written whole.
+                    sum_blocks((plain, read), 1.0, (unsafe { overwritten(resized) }, incoming));
+                    values = resized;
+                }
+                finish(isa, (values, incoming), &mut epilogue, (out, to), &mut room.offsets);
+            }
             _ => unreachable!("weights are prepared by the form that reads them"),
         }
     }
 }
 
-/// What the way back needs of the way forward.
+/// What the backward pass needs of the forward pass.
 #[derive(Debug)]
 pub(super) struct Saved {
     /// What each convolution read, with its edge.
@@ -162,24 +236,21 @@ pub(super) struct Saved {
     whole: Vec<Vec<f32>>,
 }
 
-/// A vector of values that a task for each group of images sets; `behind` floats more are zero.
+/// A vector of values that a task for each group of images sets.
 ///
 /// # Safety
 /// A task must set every value of its images.
 unsafe fn by_groups(
     batch: usize,
     group: usize,
-    (image, behind): (usize, usize),
+    image: usize,
     task: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
 ) -> Vec<f32> {
-    let len = batch * image;
-    let fill = |values: &mut [MaybeUninit<f32>]| {
-        let (images, rest) = values.split_at_mut(len);
-        rest.fill(MaybeUninit::new(0.0));
+    let fill = |images: &mut [MaybeUninit<f32>]| {
         images.par_chunks_mut(group * image).enumerate().for_each(|(i, images)| task(i * group, images));
     };
-    // SAFETY: every task sets all of its images; what is behind them is set here.
-    unsafe { filled_by(len + behind, fill) }
+    // SAFETY: every task sets all of its images.
+    unsafe { filled_by(batch * image, fill) }
 }
 
 /// The values of some images from `first` on.
@@ -187,7 +258,28 @@ fn some(values: &[f32], image: usize, first: usize, count: usize) -> &[f32] {
     &values[first * image..(first + count) * image]
 }
 
-/// The output of a chain, and what its way back needs if there will be one.
+/// What comes into a chain, as its first convolution reads it.
+fn enter(first: &Step, batch: usize, x: &[f32]) -> Vec<f32> {
+    let Grid { width, .. } = first.incoming();
+    let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
+        first.input.clear_edges(out);
+        first.input.each_row(out, |i, row| {
+            let x = &x[(at * first.input.height + i) * width * first.given..][..width * first.given];
+            if first.given == first.input.channels {
+                row.write_copy_of_slice(x);
+                return;
+            }
+            for (row, x) in row.chunks_exact_mut(first.input.channels).zip(x.chunks_exact(first.given)) {
+                row[..first.given].write_copy_of_slice(x);
+                row[first.given..].fill(MaybeUninit::new(1.0));
+            }
+        });
+    };
+    // SAFETY: the edge and every row inside it are set.
+    unsafe { by_groups(batch, first.group(batch), first.input.image(), task) }
+}
+
+/// The output of a chain, and what its backward pass needs if there will be one.
 ///
 /// # Shapes
 /// `x` `[batch, height, width, channels]`; `params` the weights `[k, k, in, out]` and bias `[out]` of every step.
@@ -199,78 +291,42 @@ pub(super) fn forward(
     back: bool,
 ) -> (Vec<f32>, Saved) {
     let isa = isa();
-    let first = &steps[0];
-    // No edge, no slack: the output of the chain.
-    let target = |i: usize| match steps.get(i + 1) {
-        Some(next) => {
-            debug_assert!(!(steps[i].downscale && next.upscale), "the chain should have been cut here");
-            (next.input, next.upscale, SLACK)
-        }
-        None => (steps[i].outgoing(), false, 0),
-    };
-    let enter = |at: usize, out: &mut [MaybeUninit<f32>]| {
-        let incoming = first.incoming();
-        let x = some(x, incoming.image(), at, out.len() / first.input.image());
-        first.input.clear_edges(out);
-        if first.upscale {
-            repeat_blocks((x, incoming), 1.0, (out, first.input));
-        } else {
-            first.input.each_row(out, |i, row| {
-                row.write_copy_of_slice(&x[i * row.len()..][..row.len()]);
-            });
-        }
-    };
-    // SAFETY: the edge and every row inside it are set.
-    let mut current = unsafe { by_groups(batch, first.group(batch), (first.input.image(), SLACK), enter) };
+    let mut current = enter(&steps[0], batch, x);
     let mut saved = Saved { inputs: Vec::new(), whole: Vec::new() };
     for (i, (step, (weight, bias))) in steps.iter().zip(params).enumerate() {
-        let prepared = step.forward(isa, weight);
-        let (to, enlarged, behind) = target(i);
-        let (made, group) = (step.convolved(), step.group(batch));
-        let convolve = |at: usize, count: usize, out: (&mut [MaybeUninit<f32>], Grid), room: &mut Room| {
-            let x = some(&current, step.input.image(), at, count);
-            step.form.convolve(isa, (x, step.input), &prepared, (Some(bias), step.slope()), out, room);
-        };
+        let prepared = step.forward_weights(isa, weight);
+        // No edge: the output of the chain.
+        let to = steps.get(i + 1).map_or(step.outgoing(), |next| next.input);
+        let (made, group, slope) = (step.convolved(), step.group(batch), step.slope());
+        let x = |at: usize, count: usize| some(&current, step.input.image(), at, count);
         let mut whole = Vec::new();
-        let next = if step.downscale {
-            let convolve_and_halve =
-                |at: usize, whole: &mut [MaybeUninit<f32>], out: &mut [MaybeUninit<f32>]| {
-                    with_scratch(|s| convolve(at, out.len() / to.image(), (&mut *whole, made), &mut s.room));
-                    // SAFETY: a convolution sets every pixel and channel.
-                    let whole = unsafe { whole.assume_init_ref() };
-                    to.clear_edges(out);
-                    sum_blocks((whole, made), 0.25, (out, to));
-                };
+        let next = if step.resize.downscale {
+            let task = |at: usize, whole: &mut [MaybeUninit<f32>], out: &mut [MaybeUninit<f32>]| {
+                to.clear_edges(out);
+                let x = x(at, out.len() / to.image());
+                let epilogue = Epilogue::Average { bias, slope, means: (out, to) };
+                with_scratch(|scratch| step.convolve(isa, x, &prepared, epilogue, (whole, made), scratch));
+            };
             let fill = |out: &mut [MaybeUninit<f32>]| {
-                let (images, rest) = out.split_at_mut(batch * to.image());
-                rest.fill(MaybeUninit::new(0.0));
-                let images = images.par_chunks_mut(group * to.image());
+                let images = out.par_chunks_mut(group * to.image());
                 let fill = |whole: &mut [MaybeUninit<f32>]| {
                     let tasks = whole.par_chunks_mut(group * made.image()).zip(images).enumerate();
-                    tasks.for_each(|(i, (whole, out))| convolve_and_halve(i * group, whole, out));
+                    tasks.for_each(|(i, (whole, out))| task(i * group, whole, out));
                 };
                 // SAFETY: the tasks set every image's outputs.
                 whole = unsafe { filled_by(batch * made.image(), fill) };
             };
-            // SAFETY: the tasks set every image's means and edge; what is behind the images is set first.
-            unsafe { filled_by(batch * to.image() + behind, fill) }
+            // SAFETY: the tasks set every image's means and edge.
+            unsafe { filled_by(batch * to.image(), fill) }
         } else {
-            let pass = |at: usize, out: &mut [MaybeUninit<f32>]| {
-                let count = out.len() / to.image();
-                with_scratch(|Scratch { room, whole, .. }| {
-                    to.clear_edges(out);
-                    if enlarged {
-                        let whole = whole.first(count * made.image());
-                        // SAFETY: a convolution writes every value, and whole.
-                        convolve(at, count, (unsafe { overwritten(whole) }, made), room);
-                        repeat_blocks((whole, made), 1.0, (out, to));
-                    } else {
-                        convolve(at, count, (out, to), room);
-                    }
-                });
+            let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
+                to.clear_edges(out);
+                let x = x(at, out.len() / to.image());
+                let epilogue = Epilogue::Activate { bias: Some(bias), slope };
+                with_scratch(|scratch| step.convolve(isa, x, &prepared, epilogue, (out, to), scratch));
             };
-            // SAFETY: a convolution sets every pixel and channel, an enlargement too; the edge is set first.
-            unsafe { by_groups(batch, group, (to.image(), behind), pass) }
+            // SAFETY: a convolution sets every pixel and channel; the edge is set first.
+            unsafe { by_groups(batch, group, to.image(), task) }
         };
         let input = std::mem::replace(&mut current, next);
         if back {
@@ -284,7 +340,7 @@ pub(super) fn forward(
 /// Gradients of one convolution's weights and bias.
 pub(super) type Weights = (Vec<f32>, Vec<f32>);
 
-/// What the way back is taken for.
+/// What the backward pass is taken for.
 pub(super) struct Wanted<'a> {
     /// The gradient of the input.
     pub input: bool,
@@ -304,195 +360,161 @@ pub(super) fn backward(
     weights: &[&[f32]],
     wanted: &Wanted,
 ) -> (Option<Vec<f32>>, Vec<Option<Weights>>) {
-    let mut grad = Cow::Borrowed(grad);
+    let isa = isa();
+    // Back through what comes after a convolution, for some images.
+    let behind = |i: usize, at: usize, count: usize| {
+        let step: &Step = &steps[i];
+        let (made, slope) = (step.convolved(), step.slope());
+        if step.resize.downscale {
+            let whole = some(&saved.whole[i], made.image(), at, count);
+            return Epilogue::Spread { made: (whole, made), slope };
+        }
+        if step.activation == Activation::Linear {
+            return Epilogue::NONE;
+        }
+        let (values, grid) =
+            steps.get(i + 1).map_or((y, made), |next| (&saved.inputs[i + 1][..], next.input));
+        Epilogue::Gate { made: (some(values, grid.image(), at, count), grid), slope }
+    };
+    let last = steps.len() - 1;
+    let (gated, outgoing) = (steps[last].gated(), steps[last].outgoing());
+    let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
+        gated.clear_edges(out);
+        let count = out.len() / gated.image();
+        let grad = some(grad, outgoing.image(), at, count);
+        with_scratch(|Scratch { room, .. }| {
+            finish(isa, (grad, outgoing), &mut behind(last, at, count), (out, gated), &mut room.offsets);
+        });
+    };
+    // SAFETY: the edge and every pixel inside it are set.
+    let mut gradient = unsafe { by_groups(batch, steps[last].group(batch), gated.image(), task) };
     let mut params: Vec<Option<Weights>> = steps.iter().map(|_| None).collect();
     for (i, step) in steps.iter().enumerate().rev() {
         let onward = wanted.input || wanted.params[..i].contains(&true);
-        // What the convolution made, read from where it went.
-        let made = if step.downscale {
-            Made { values: &saved.whole[i], grid: step.convolved(), step: 1 }
-        } else if let Some(next) = steps.get(i + 1) {
-            Made { values: &saved.inputs[i + 1], grid: next.input, step: if next.upscale { 2 } else { 1 } }
-        } else {
-            Made { values: y, grid: step.convolved(), step: 1 }
-        };
-        let back = Back { step, batch, isa: isa(), input: &saved.inputs[i], made, grad: &grad };
-        let (input, of_params) = back.run(weights[i], onward, wanted.params[i]);
+        let to = if i > 0 { steps[i - 1].gated() } else { step.incoming() };
+        let before = |at: usize, count: usize| if i > 0 { behind(i - 1, at, count) } else { Epilogue::NONE };
+        let back = Back { step, batch, isa, input: &saved.inputs[i], grad: &gradient, to };
+        let prepared = onward.then(|| step.backward_weights(isa, weights[i]));
+        let (input, of_params) = back.run(prepared.as_ref(), wanted.params[i], &before);
         params[i] = of_params;
         match input {
-            Some(input) => grad = Cow::Owned(input),
+            Some(input) => gradient = input,
             None => return (None, params),
         }
     }
-    (wanted.input.then(|| grad.into_owned()), params)
+    (wanted.input.then_some(gradient), params)
 }
 
-/// Where the outputs of a convolution are found again: every `step`-th pixel of a grid.
-#[derive(Clone, Copy)]
-struct Made<'a> {
-    values: &'a [f32],
-    grid: Grid,
-    step: usize,
-}
-
-/// One step on the way back.
+/// One step of the backward pass.
 struct Back<'a> {
     step: &'a Step,
     batch: usize,
     isa: Isa,
     input: &'a [f32],
-    made: Made<'a>,
+    /// Gradients behind the activation.
     grad: &'a [f32],
+    /// Where the gradients of what comes in go.
+    to: Grid,
 }
 
-impl Back<'_> {
-    /// The grid of gradients behind the activation.
-    fn gated(&self) -> Grid {
-        Grid { edge: self.step.k / 2, ..self.step.convolved() }
-    }
-
-    /// Gradients of the input and of the parameters.
-    fn run(&self, weight: &[f32], input: bool, params: bool) -> (Option<Vec<f32>>, Option<Weights>) {
-        let prepared = input.then(|| self.step.backward(self.isa, weight));
+impl<'a> Back<'a> {
+    /// Gradients of the input, taken back through what comes before this step, and of the parameters.
+    fn run(
+        &self,
+        prepared: Option<&Prepared>,
+        params: bool,
+        before: &(impl Fn(usize, usize) -> Epilogue<'a> + Sync),
+    ) -> (Option<Vec<f32>>, Option<Weights>) {
         match self.step.form {
-            _ if !params => self.at_once(prepared.as_ref(), None),
-            Form::Winograd(form) if !form.narrow() => self.at_once(prepared.as_ref(), Some(form)),
-            _ => self.part_by_part(prepared.as_ref(), params),
+            Form::Winograd(form) if params && !form.narrow() => {
+                let input = prepared.map(|prepared| self.at_once(prepared, before));
+                let grad = (self.grad, self.step.gated());
+                let [sums, bias] = form.sum_weights(self.isa, (self.input, self.step.input), grad);
+                (input, Some((form.weights(self.isa, &sums), bias.into_flattened())))
+            }
+            _ if params => self.part_by_part(prepared, before),
+            _ => (prepared.map(|prepared| self.at_once(prepared, before)), None),
         }
     }
 
-    /// The gradients of the whole batch behind the activation first, then those of input and weights one after the other.
+    /// Sets the gradients of some incoming images, with an edge.
+    fn spread(
+        &self,
+        prepared: &Prepared,
+        (at, out): (usize, &mut [MaybeUninit<f32>]),
+        epilogue: Epilogue,
+        scratch: &mut Scratch,
+    ) {
+        self.to.clear_edges(out);
+        let grad = some(self.grad, self.step.gated().image(), at, out.len() / self.to.image());
+        self.step.spread(self.isa, grad, prepared, epilogue, (out, self.to), scratch);
+    }
+
+    /// The gradients of the input alone.
     fn at_once(
         &self,
-        prepared: Option<&Prepared>,
-        form: Option<Winograd>,
-    ) -> (Option<Vec<f32>>, Option<Weights>) {
-        let (gated, group) = (self.gated(), self.step.group(self.batch));
-        // SAFETY: `gate` sets edge and rows of every image.
-        let grad = unsafe { by_groups(self.batch, group, (gated.image(), 0), |at, out| self.gate(at, out)) };
-        let input = prepared.map(|prepared| {
-            let incoming = self.step.incoming().image();
-            let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
-                let count = out.len() / incoming;
-                let grad = some(&grad, gated.image(), at, count);
-                with_scratch(|Scratch { room, whole, .. }| {
-                    self.spread(prepared, grad, out, room, whole.first(self.whole(count)));
-                });
-            };
-            // SAFETY: `spread` sets the gradients of every image.
-            unsafe { by_groups(self.batch, group, (incoming, 0), task) }
-        });
-        let params = form.map(|form| {
-            let [sums, bias] = form.sum_weights(self.isa, (self.input, self.step.input), (&grad, gated));
-            (form.weights(self.isa, &sums), bias.into_flattened())
-        });
-        (input, params)
+        prepared: &Prepared,
+        before: &(impl Fn(usize, usize) -> Epilogue<'a> + Sync),
+    ) -> Vec<f32> {
+        let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
+            let epilogue = before(at, out.len() / self.to.image());
+            with_scratch(|scratch| self.spread(prepared, (at, out), epilogue, scratch));
+        };
+        // SAFETY: `spread` sets edge and gradients of every image.
+        unsafe { by_groups(self.batch, self.step.group(self.batch), self.to.image(), task) }
     }
 
     /// A few images at a time, in parts of the batch that have sums of their own.
-    fn part_by_part(&self, prepared: Option<&Prepared>, params: bool) -> (Option<Vec<f32>>, Option<Weights>) {
-        let (gated, part) = (self.gated(), self.batch.div_ceil(PARTS));
+    fn part_by_part(
+        &self,
+        prepared: Option<&Prepared>,
+        before: &(impl Fn(usize, usize) -> Epilogue<'a> + Sync),
+    ) -> (Option<Vec<f32>>, Option<Weights>) {
+        let (gated, part) = (self.step.gated(), self.batch.div_ceil(PARTS));
         // Not a matter of threads: a direct form's sums are taken group by group.
         let group = self.step.images(GROUP).min(part);
-        let incoming = self.step.incoming().image();
+        let image = self.to.image();
         let run = |first: usize, mut out: Option<&mut [MaybeUninit<f32>]>| {
-            let mut sums = params.then(|| Sums::new(self.step.form));
+            let mut sums = Sums::new(self.step.form);
             let last = (first + part).min(self.batch);
             for at in (first..last).step_by(group) {
                 let count = group.min(last - at);
-                with_scratch(|Scratch { room, gated: store, whole }| {
-                    let grad = store.first(count * gated.image());
-                    // SAFETY: `gate` writes every value, and whole.
-                    self.gate(at, unsafe { overwritten(grad) });
+                with_scratch(|scratch| {
                     if let (Some(prepared), Some(out)) = (prepared, &mut out) {
-                        let out = &mut out[(at - first) * incoming..][..count * incoming];
-                        self.spread(prepared, grad, out, room, whole.first(self.whole(count)));
+                        let out = &mut out[(at - first) * image..][..count * image];
+                        self.spread(prepared, (at, out), before(at, count), scratch);
                     }
-                    if let Some(sums) = &mut sums {
-                        // To the end, for the slack behind it.
-                        let x = &self.input[at * self.step.input.image()..];
-                        sums.add(self.isa, (x, self.step.input), (grad, gated), room);
-                    }
+                    let x = some(self.input, self.step.input.image(), at, count);
+                    let grad = some(self.grad, gated.image(), at, count);
+                    sums.add(self.isa, (self.step, x), (grad, gated), scratch);
                 });
             }
             sums
         };
-        let mut sums: Vec<Option<Sums>> = Vec::new();
-        let firsts = 0..self.batch.div_ceil(part);
+        let mut sums: Vec<Sums> = Vec::new();
         let input = if prepared.is_some() {
             let fill = |out: &mut [MaybeUninit<f32>]| {
-                out.par_chunks_mut(part * incoming)
+                out.par_chunks_mut(part * image)
                     .enumerate()
                     .map(|(i, out)| run(i * part, Some(out)))
                     .collect_into_vec(&mut sums);
             };
-            // SAFETY: the parts cover the batch, and `spread` sets the gradients of every image.
-            Some(unsafe { filled_by(self.batch * incoming, fill) })
+            // SAFETY: the parts cover the batch, and `spread` sets edge and gradients of every image.
+            Some(unsafe { filled_by(self.batch * image, fill) })
         } else {
+            let firsts = 0..self.batch.div_ceil(part);
             firsts.into_par_iter().map(|i| run(i * part, None)).collect_into_vec(&mut sums);
             None
         };
-        let total = sums.into_iter().flatten().reduce(Sums::plus);
+        let total = sums.into_iter().reduce(Sums::plus);
         (input, total.map(|sums| sums.finish(self.isa)))
-    }
-
-    /// Sets the gradients behind the activation of some images from `first` on, with an edge.
-    fn gate(&self, first: usize, out: &mut [MaybeUninit<f32>]) {
-        let (gated, outgoing) = (self.gated(), self.step.outgoing());
-        let Made { values, grid, step } = self.made;
-        gated.clear_edges(out);
-        let (halving, factor) = if self.step.downscale { (1, 0.25) } else { (0, 1.0) };
-        gated.each_row(out, |at, out| {
-            let (image, y) = (first + at / gated.height, at % gated.height);
-            let grad =
-                &self.grad[image * outgoing.image() + outgoing.at(y >> halving, 0)..][..outgoing.row()];
-            if self.step.activation == Activation::Linear && halving == 0 {
-                out.write_copy_of_slice(grad);
-                return;
-            }
-            let made = &values[image * grid.image() + grid.at(y * step, 0)..][..grid.row()];
-            let pixels = (made, step * grid.channels);
-            gate(self.isa, pixels, (grad, halving), (factor, self.step.slope()), (out, gated.channels));
-        });
-    }
-
-    /// Floats that [`Self::spread`] needs for `count` images that were enlarged.
-    fn whole(&self, count: usize) -> usize {
-        if self.step.upscale { count * self.step.input.dense().image() } else { 0 }
-    }
-
-    /// Sets the gradients of some incoming images from those behind the activation.
-    fn spread(
-        &self,
-        prepared: &Prepared,
-        grad: &[f32],
-        out: &mut [MaybeUninit<f32>],
-        room: &mut Room,
-        whole: &mut [f32],
-    ) {
-        let (form, dense, incoming) =
-            (self.step.form.mirrored(), self.step.input.dense(), self.step.incoming());
-        if !self.step.upscale {
-            return form.convolve(
-                self.isa,
-                (grad, self.gated()),
-                prepared,
-                (None, 1.0),
-                (out, incoming),
-                room,
-            );
-        }
-        // SAFETY: a convolution writes every value, and whole.
-        let enlarged = unsafe { overwritten(whole) };
-        form.convolve(self.isa, (grad, self.gated()), prepared, (None, 1.0), (enlarged, dense), room);
-        sum_blocks((whole, dense), 1.0, (out, incoming));
     }
 }
 
 /// Sums for the gradients of weights and bias.
 enum Sums {
     Points { form: Winograd, points: Vec<Row>, bias: Vec<Row> },
-    Weights { form: Direct, weights: Vec<f32>, bias: Vec<f32> },
+    Weights { form: Direct, sums: DirectSums },
 }
 
 impl Sums {
@@ -501,16 +523,18 @@ impl Sums {
             Form::Winograd(form) => {
                 Self::Points { form, points: form.no_sums(), bias: vec![[0.0; LANES]; form.cout / LANES] }
             }
-            Form::Direct(form) => {
-                Self::Weights { form, weights: vec![0.0; form.weights()], bias: vec![0.0; form.cout] }
-            }
+            Form::Direct(form) => Self::Weights { form, sums: form.no_sums() },
         }
     }
 
-    fn add(&mut self, isa: Isa, x: (&[f32], Grid), grad: (&[f32], Grid), room: &mut Room) {
+    fn add(&mut self, isa: Isa, (step, x): (&Step, &[f32]), grad: (&[f32], Grid), scratch: &mut Scratch) {
         match self {
-            Self::Points { form, points, bias } => form.add_weights(isa, x, grad, (points, bias), room),
-            Self::Weights { form, weights, bias } => form.add_weights(isa, x, grad, (weights, bias), room),
+            Self::Points { form, points, bias } => {
+                form.add_weights(isa, (x, step.input), grad, (points, bias), &mut scratch.room);
+            }
+            Self::Weights { form, sums } => {
+                form.add_weights(isa, step.enlarged(x, &mut scratch.resized), grad, sums);
+            }
         }
     }
 
@@ -520,9 +544,9 @@ impl Sums {
                 add(points, &more);
                 add(bias, &too);
             }
-            (Self::Weights { weights, bias, .. }, Self::Weights { weights: more, bias: too, .. }) => {
-                weights.iter_mut().zip(more).for_each(|(a, b)| *a += b);
-                bias.iter_mut().zip(too).for_each(|(a, b)| *a += b);
+            (Self::Weights { sums, .. }, Self::Weights { sums: more, .. }) => {
+                sums.weights.iter_mut().zip(more.weights).for_each(|(a, b)| *a += b);
+                sums.bias.iter_mut().zip(more.bias).for_each(|(a, b)| *a += b);
             }
             _ => unreachable!("all parts of a batch have one form"),
         }
@@ -532,7 +556,7 @@ impl Sums {
     fn finish(self, isa: Isa) -> Weights {
         match self {
             Self::Points { form, points, bias } => (form.weights(isa, &points), bias.into_flattened()),
-            Self::Weights { weights, bias, .. } => (weights, bias),
+            Self::Weights { sums, .. } => (sums.weights, sums.bias),
         }
     }
 }

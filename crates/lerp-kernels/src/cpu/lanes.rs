@@ -105,14 +105,14 @@ macro_rules! on_isa {
 }
 pub(crate) use on_isa;
 
-/// [`on_isa`] with one register a vector, for bodies that hold many vectors at a time; the number is the body's own.
+/// [`on_isa`] with one register a vector, for bodies that hold many vectors at a time; further types are the body's own.
 macro_rules! on_isa_registers {
-    ($isa:expr, $body:ident[$number:literal]($($argument:ident: $type:ty),* $(,)?)) => {
+    ($isa:expr, $body:ident[$($own:ty),*]($($argument:ident: $type:ty),* $(,)?)) => {
         $crate::cpu::lanes::dispatch!(
             $isa,
-            [$body::<$crate::cpu::lanes::Avx512, $number>] [$body::<$crate::cpu::lanes::Avx2Half, $number>]
-            [$body::<$crate::cpu::lanes::NeonQuarter, $number>]
-            [$body::<$crate::cpu::lanes::PortableQuarter, $number>]
+            [$body::<$crate::cpu::lanes::Avx512, $($own),*>] [$body::<$crate::cpu::lanes::Avx2Half, $($own),*>]
+            [$body::<$crate::cpu::lanes::NeonQuarter, $($own),*>]
+            [$body::<$crate::cpu::lanes::PortableQuarter, $($own),*>]
             ($($argument: $type),*)
         )
     };
@@ -242,6 +242,51 @@ impl Lanes for PortableQuarter {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
+    }
+}
+
+/// A single lane, for channels that are no multiple of a vector.
+#[derive(Clone, Copy)]
+pub(crate) struct Single(f32);
+
+// SAFETY of every block below: the caller gives a readable or writable value.
+impl Lanes for Single {
+    const WIDTH: usize = 1;
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { from.read() })
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self(value)
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(self.0 - other.0)
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self(self.0 * other.0)
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Self(if self.0 > other.0 { self.0 } else { other.0 })
+    }
+    #[inline(always)]
+    unsafe fn one_if_positive(self, otherwise: Self) -> Self {
+        Self(if self.0 > 0.0 { 1.0 } else { otherwise.0 })
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        Self(self.0 + a.0 * b.0)
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { to.write(self.0) }
     }
 }
 

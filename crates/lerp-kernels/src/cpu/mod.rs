@@ -1,8 +1,9 @@
 //! Fused forms on the CPU, in `f32`.
 //!
 //! Convolutions run in chains (`chain.rs`), with leaky ReLU, 2x2 mean and enlargement between them and their gradients in
-//! one operation of candle's. A convolution of 3x3 kernels over even sides, with channels in full vectors, takes Winograd's
-//! form (`winograd.rs`, `wino_tile.rs`, `points.rs`), any other goes tap by tap (`direct.rs`, `tile.rs`).
+//! one operation of candle's (`merge.rs` takes its first two for one). A convolution of 3x3 kernels over even or enlarged
+//! sides, with channels in full vectors, is tiled (`winograd.rs`, `wino_tile.rs`, `points.rs`), any other goes tap by tap
+//! (`direct.rs`, `tile.rs`); what comes between two convolutions is done to outputs in registers (`epilogue.rs`).
 //!
 //! Every sum is taken in an order, or in parts, that depend on the shapes alone, so results have the same bits for any number
 //! of threads.
@@ -10,8 +11,10 @@
 mod adam;
 mod chain;
 mod direct;
+mod epilogue;
 mod grid;
 mod lanes;
+mod merge;
 mod nearest;
 mod ops;
 mod points;

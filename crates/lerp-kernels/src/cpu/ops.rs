@@ -7,8 +7,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shap
 use rayon::prelude::*;
 
 use super::{
-    chain::{self, Saved, Step, Wanted},
+    chain::{self, Resizing, Saved, Step, Wanted, Weights},
     grid::Grid,
+    merge::Merge,
     resize,
     scratch::filled_by,
     slice, with_values,
@@ -22,10 +23,13 @@ use crate::{Link, tape};
 pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     let (_, height, width, channels) = x.dims4()?;
     let mut shape = [height, width, channels];
+    let merge = Merge::of(links);
     let mut steps = Vec::with_capacity(links.len());
-    for link in links {
+    for (i, link) in links.iter().enumerate().skip(usize::from(merge.is_some())) {
         let (k, _, _, cout) = link.weight.dims4()?;
-        let step = Step::new(shape, [k, cout], link.activation, [link.upscale, link.downscale]);
+        let resize = Resizing { upscale: link.upscale, downscale: link.downscale };
+        let step = Step::new(shape, [k, cout], link.activation, resize);
+        let step = if i == 1 && merge.is_some() { step.with_ones() } else { step };
         shape = step.out();
         steps.push(step);
     }
@@ -46,9 +50,13 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     let contiguous =
         |[weight, bias]: &[Tensor; 2]| Ok([weight.detach().contiguous()?, bias.detach().contiguous()?]);
     let values = params.iter().map(contiguous).collect::<Result<_>>()?;
-    let wanted: Vec<bool> = params.iter().map(|pair| pair.iter().any(Tensor::track_op)).collect();
+    let mut wanted: Vec<bool> = params.iter().map(|pair| pair.iter().any(Tensor::track_op)).collect();
+    if merge.is_some() {
+        let first = wanted.remove(0);
+        wanted[0] |= first;
+    }
     let back = x.track_op() || wanted.contains(&true);
-    let op = Chain { steps, params, values, wanted, back, saved: OnceLock::new() };
+    let op = Chain { steps, merge, params, values, wanted, back, saved: OnceLock::new() };
     x.contiguous()?.apply_op2(&hook, op)
 }
 
@@ -83,15 +91,58 @@ impl CustomOp2 for Computed {
 /// Convolutions one after the other.
 struct Chain {
     steps: Vec<Step>,
+    /// How the first step is made of the first two links, if it is.
+    merge: Option<Merge>,
     /// Weight and bias of each as they were given, and their values, contiguous and constant.
     params: Vec<[Tensor; 2]>,
     values: Vec<[Tensor; 2]>,
-    /// Whether one of the two is trained.
+    /// Whether a parameter of a step is trained.
     wanted: Vec<bool>,
-    /// Whether anything asks for a way back.
+    /// Whether anything asks for a backward pass.
     back: bool,
-    /// What going back needs, from the forward pass.
+    /// What the backward pass needs of the forward pass.
     saved: OnceLock<Saved>,
+}
+
+impl Chain {
+    /// Calls `f` with the weights and bias of every step, and the values of other tensors.
+    fn with_steps<T>(
+        &self,
+        others: &[&Tensor],
+        f: impl FnOnce(&[(&[f32], &[f32])], &[&[f32]]) -> Result<T>,
+    ) -> Result<T> {
+        let mut tensors = others.to_vec();
+        tensors.extend(self.values.iter().flatten());
+        with_values(&tensors, |values| {
+            let (others, values) = values.split_at(others.len());
+            let mut params: Vec<_> = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+            let merged = self.merge.map(|merge| merge.weight(params[0], params[1].0));
+            if let Some(merged) = &merged {
+                params.remove(0);
+                params[0].0 = merged;
+            }
+            f(&params, others)
+        })
+    }
+
+    /// The gradients of weights and bias of the links from those of the steps.
+    fn of_links(&self, mut gradients: Vec<Option<Weights>>) -> Result<Vec<Option<Weights>>> {
+        let Some(merge) = self.merge else { return Ok(gradients) };
+        let split = match gradients[0].take() {
+            None => None,
+            Some((grad, bias)) => {
+                let [[weight, first_bias], [second, _]] = [&self.values[0], &self.values[1]];
+                let split = with_values(&[weight, first_bias, second], |values| {
+                    Ok(merge.split(&grad, (values[0], values[1]), values[2]))
+                })?;
+                Some(((split.first_weight, split.first_bias), (split.second_weight, bias)))
+            }
+        };
+        let (first, second) = split.unzip();
+        gradients[0] = second;
+        gradients.insert(0, first);
+        Ok(gradients)
+    }
 }
 
 impl CustomOp2 for Chain {
@@ -108,11 +159,8 @@ impl CustomOp2 for Chain {
     ) -> Result<(CpuStorage, Shape)> {
         let (batch, ..) = lx.shape().dims4()?;
         let x = slice(x, lx)?;
-        let params: Vec<&Tensor> = self.values.iter().flatten().collect();
-        let (out, saved) = with_values(&params, |values| {
-            let params: Vec<_> = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-            Ok(chain::forward(&self.steps, batch, x, &params, self.back))
-        })?;
+        let (out, saved) =
+            self.with_steps(&[], |params, _| Ok(chain::forward(&self.steps, batch, x, params, self.back)))?;
         if self.back && self.saved.set(saved).is_err() {
             candle_core::bail!("a chain of convolutions goes forward once");
         }
@@ -131,14 +179,12 @@ impl CustomOp2 for Chain {
         let Some(saved) = self.saved.get() else {
             candle_core::bail!("the convolutions go back before they went forward");
         };
-        let mut tensors = vec![&y, &grad];
-        tensors.extend(self.values.iter().map(|[weight, _]| weight));
         let wanted = Wanted { input: x.track_op(), params: &self.wanted };
-        let (dx, gradients) = with_values(&tensors, |values| {
-            let ends = (values[0], values[1]);
-            Ok(chain::backward(&self.steps, x.dim(0)?, saved, ends, &values[2..], &wanted))
+        let (dx, gradients) = self.with_steps(&[&y, &grad], |params, ends| {
+            let weights: Vec<_> = params.iter().map(|(weight, _)| *weight).collect();
+            Ok(chain::backward(&self.steps, x.dim(0)?, saved, (ends[0], ends[1]), &weights, &wanted))
         })?;
-        for (params, gradients) in self.params.iter().zip(gradients) {
+        for (params, gradients) in self.params.iter().zip(self.of_links(gradients)?) {
             let Some((weight, bias)) = gradients else { continue };
             for (param, gradient) in params.iter().zip([weight, bias]) {
                 if param.track_op() {

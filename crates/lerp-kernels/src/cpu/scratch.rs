@@ -30,10 +30,10 @@ pub(super) unsafe fn overwritten(values: &mut [f32]) -> &mut [MaybeUninit<f32>] 
 #[derive(Default)]
 pub(super) struct Scratch {
     pub room: Room,
-    /// Gradients behind a leaky ReLU.
-    pub gated: Store<f32>,
-    /// Images before they are resized.
-    pub whole: Store<f32>,
+    /// What a direct convolution makes, before its epilogue.
+    pub plain: Store<f32>,
+    /// Images that were enlarged, or gradients of such that were summed.
+    pub resized: Vec<f32>,
 }
 
 /// Memory of one convolution.
@@ -41,7 +41,7 @@ pub(super) struct Scratch {
 pub(super) struct Room {
     pub floats: Store<f32>,
     pub rows: Store<[f32; LANES]>,
-    pub offsets: [Vec<usize>; 2],
+    pub offsets: [Vec<usize>; 3],
 }
 
 /// Memory that grows as it is asked for.

@@ -1,115 +1,223 @@
-//! The inner kernels: tiles of sums kept in registers.
+//! The inner kernels of direct convolution: sums of one row of pixels, kept in registers.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
 // An index loop over a register array is unrolled and inlined with the instruction set; an iterator's closure is not.
 #![allow(clippy::needless_range_loop)]
 
-use std::mem::MaybeUninit;
-
 use super::lanes::{Isa, LANES, Lanes, on_isa};
 
-/// Rows of a tile: pixels (output, input gradient) or weights (weight gradient).
-pub(crate) const ROWS: usize = 6;
-
-/// Offsets in ascending order, so that the last one bounds them all.
+/// A row of pixels of an image, as a convolution reads it.
 #[derive(Clone, Copy)]
-pub(crate) struct Ascending<'a>(&'a [usize]);
+pub(crate) struct Pixels<'a> {
+    pub values: &'a [f32],
+    /// Where the first tap of the first pixel lies.
+    pub start: usize,
+    /// Floats from one pixel to the next.
+    pub step: usize,
+    /// How many pixels.
+    pub count: usize,
+}
 
-impl<'a> Ascending<'a> {
+impl Pixels<'_> {
     /// # Panics
-    /// If they are not ascending.
-    pub(crate) fn new(offsets: &'a [usize]) -> Self {
-        assert!(offsets.is_sorted(), "offsets are not ascending");
-        Self(offsets)
+    /// If `rows` rows of `row` taps each, `shift` floats apart, do not lie inside for every pixel.
+    fn check(self, (rows, row, shift): (usize, usize, usize)) {
+        assert!(self.count > 0 && rows > 0 && row > 0, "a row of no pixels or taps");
+        let furthest = self.start + (self.count - 1) * self.step + (rows - 1) * shift + row;
+        assert!(furthest <= self.values.len(), "a row reads {furthest} of {}", self.values.len());
     }
 }
 
-/// One tile of sums.
-pub(crate) type Tile = [[f32; LANES]; ROWS];
-
-/// `acc[r][c] += Σ_d Σ_j a[starts[r] + d·shift + j]·b[d][j][c]` for rows `b[d]` of `row` taps.
-///
-/// # Panics
-/// If a row would be read outside `a`.
-pub(crate) fn rows_by_panel(
-    isa: Isa,
-    acc: &mut Tile,
-    (a, starts): (&[f32], &[usize; ROWS]),
-    (b, row, shift): (&[[f32; LANES]], usize, usize),
-) {
-    assert!(row > 0 && b.len().is_multiple_of(row) && !b.is_empty(), "rows of taps are not full");
-    let furthest = starts.iter().max().map_or(0, |s| s + (b.len() / row - 1) * shift + row);
-    assert!(furthest <= a.len(), "tile reads {furthest} of {}", a.len());
-    // SAFETY: every value read is below `furthest`, checked above; the instruction set is one of this machine's
-    // (`isas`), which `isa()` and `with_isa` guarantee.
-    unsafe {
-        on_isa!(isa, rows_by_panel_body[6, 6, 6, 6](
-            acc: &mut Tile, a: &[f32], starts: &[usize; ROWS], b: &[[f32; LANES]], row: usize, shift: usize,
-        ));
-    }
+/// Rows of taps: `row` each, of pixels that are `shift` floats apart.
+#[derive(Clone, Copy)]
+pub(crate) struct TapRows {
+    pub row: usize,
+    pub shift: usize,
 }
 
-/// `acc[r][c] += Σₚ a[offsets[p] + shift + r]·b[p·stride + first + c]` for `p` below `offsets.len()`.
+/// `out[p·stride + c] = Σ_d Σ_j x[p, d, j]·panel[d][j][c]` for every pixel `p` and 16 lanes `c`.
 ///
 /// # Panics
-/// If a value would be read outside `a` or `b`.
-pub(crate) fn taps_by_pixels(
+/// If something would be read or written outside.
+pub(crate) fn pixels_by_panel(
     isa: Isa,
-    acc: &mut Tile,
-    (values, Ascending(offsets), shift): (&[f32], Ascending, usize),
-    (panel, stride, first): (&[f32], usize, usize),
+    x: Pixels,
+    (panel, taps): (&[[f32; LANES]], TapRows),
+    (out, stride): (&mut [f32], usize),
 ) {
-    let Some(furthest) = offsets.last() else { return };
-    assert!(
-        furthest + shift + ROWS <= values.len(),
-        "tile reads {} of {}",
-        furthest + shift + ROWS,
-        values.len()
-    );
-    assert!(
-        (offsets.len() - 1) * stride + first + LANES <= panel.len(),
-        "panel of {} is too short",
-        panel.len()
-    );
-    // SAFETY: all reads lie below the two bounds checked above; the instruction set is one of this machine's.
-    let (a, b) = ((values, offsets, shift), (panel, stride, first));
+    assert!(panel.len().is_multiple_of(taps.row), "rows of taps are not full");
+    x.check((panel.len() / taps.row, taps.row, taps.shift));
+    assert!((x.count - 1) * stride + LANES <= out.len(), "outputs end before the row");
+    // SAFETY: all reads and writes lie inside, as checked above; the instruction set is one of this machine's (`isas`), which
+    // `isa()` and `with_isa` guarantee.
     unsafe {
-        on_isa!(isa, taps_by_pixels_body[6, 6, 6, 6](
-            acc: &mut Tile, a: (&[f32], &[usize], usize), b: (&[f32], usize, usize),
+        on_isa!(isa, pixels_by_panel_body[8, 4, 4, 2](
+            x: Pixels, panel: &[[f32; LANES]], taps: TapRows, out: &mut [f32], stride: usize,
         ));
     }
 }
 
 /// # Safety
-/// As [`rows_by_panel`] checks.
+/// As [`pixels_by_panel`] checks.
 #[inline(always)]
-unsafe fn rows_by_panel_body<L: Lanes, const R: usize>(
-    acc: &mut Tile,
-    a: &[f32],
-    starts: &[usize; ROWS],
-    b: &[[f32; LANES]],
-    row: usize,
-    shift: usize,
+unsafe fn pixels_by_panel_body<L: Lanes, const R: usize>(
+    x: Pixels,
+    panel: &[[f32; LANES]],
+    taps: TapRows,
+    out: &mut [f32],
+    stride: usize,
 ) {
-    // SAFETY: the caller has checked all bounds; `acc` rows are LANES wide.
+    // SAFETY: the caller has checked all bounds.
     unsafe {
-        let (mut sums, mut rows) = ([L::splat(0.0); R], [a.as_ptr(); R]);
-        for r in 0..R {
-            sums[r] = L::load(acc[r].as_ptr());
-            rows[r] = rows[r].add(starts[r]);
+        let (from, to) = (x.values.as_ptr().add(x.start), out.as_mut_ptr());
+        let mut p = 0;
+        while p + R <= x.count {
+            some_by_panel::<L, R>(from.add(p * x.step), x.step, panel, taps, to.add(p * stride), stride);
+            p += R;
         }
-        for (d, taps) in b.chunks_exact(row).enumerate() {
-            for (k, panel) in taps.iter().enumerate() {
-                let panel = L::load(panel.as_ptr());
+        while p < x.count {
+            some_by_panel::<L, 1>(from.add(p * x.step), x.step, panel, taps, to.add(p * stride), stride);
+            p += 1;
+        }
+    }
+}
+
+/// # Safety
+/// As [`pixels_by_panel`] checks, for `R` pixels from `from` on.
+#[inline(always)]
+unsafe fn some_by_panel<L: Lanes, const R: usize>(
+    from: *const f32,
+    step: usize,
+    panel: &[[f32; LANES]],
+    taps: TapRows,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller has checked all bounds.
+    unsafe {
+        let mut sums = [L::splat(0.0); R];
+        for (d, panel) in panel.chunks_exact(taps.row).enumerate() {
+            let from = from.add(d * taps.shift);
+            for (j, lanes) in panel.iter().enumerate() {
+                let lanes = L::load(lanes.as_ptr());
                 for r in 0..R {
-                    sums[r] = sums[r].fma(L::splat(*rows[r].add(d * shift + k)), panel);
+                    sums[r] = sums[r].fma(L::splat(*from.add(r * step + j)), lanes);
                 }
             }
         }
         for r in 0..R {
-            sums[r].store(acc[r].as_mut_ptr());
+            sums[r].store(to.add(r * stride));
         }
+    }
+}
+
+/// `out[p·stride] = Σ_d Σ_j x[p, d, j]·weights[d][j]` for every pixel `p`, for rows of taps whose length is a multiple of
+/// [`LANES`]: a convolution with few output channels, taken one by one, for which a panel's lanes would be idle.
+///
+/// # Panics
+/// If something would be read or written outside.
+pub(crate) fn pixels_by_taps(
+    isa: Isa,
+    x: Pixels,
+    (weights, taps): (&[f32], TapRows),
+    (out, stride): (&mut [f32], usize),
+) {
+    let full = taps.row.is_multiple_of(LANES) && weights.len().is_multiple_of(taps.row);
+    assert!(full, "rows of taps are not full");
+    x.check((weights.len() / taps.row, taps.row, taps.shift));
+    assert!((x.count - 1) * stride < out.len(), "outputs end before the row");
+    // SAFETY: all reads and writes lie inside, as checked above; the instruction set is one of this machine's.
+    unsafe {
+        on_isa!(isa, pixels_by_taps_body[8, 4, 4, 2](
+            x: Pixels, weights: &[f32], taps: TapRows, out: &mut [f32], stride: usize,
+        ));
+    }
+}
+
+/// # Safety
+/// As [`pixels_by_taps`] checks.
+#[inline(always)]
+unsafe fn pixels_by_taps_body<L: Lanes, const R: usize>(
+    x: Pixels,
+    weights: &[f32],
+    taps: TapRows,
+    out: &mut [f32],
+    stride: usize,
+) {
+    // SAFETY: the caller has checked all bounds.
+    unsafe {
+        let (from, to) = (x.values.as_ptr().add(x.start), out.as_mut_ptr());
+        let mut p = 0;
+        while p + R <= x.count {
+            some_by_taps::<L, R>(from.add(p * x.step), x.step, weights, taps, to.add(p * stride), stride);
+            p += R;
+        }
+        while p < x.count {
+            some_by_taps::<L, 1>(from.add(p * x.step), x.step, weights, taps, to.add(p * stride), stride);
+            p += 1;
+        }
+    }
+}
+
+/// # Safety
+/// As [`pixels_by_taps`] checks, for `R` pixels from `from` on.
+#[inline(always)]
+unsafe fn some_by_taps<L: Lanes, const R: usize>(
+    from: *const f32,
+    step: usize,
+    weights: &[f32],
+    taps: TapRows,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller has checked all bounds.
+    unsafe {
+        let mut sums = [L::splat(0.0); R];
+        for (d, weights) in weights.chunks_exact(taps.row).enumerate() {
+            let from = from.add(d * taps.shift);
+            for j in (0..taps.row).step_by(LANES) {
+                let weights = L::load(weights.as_ptr().add(j));
+                for r in 0..R {
+                    sums[r] = sums[r].fma(L::load(from.add(r * step + j)), weights);
+                }
+            }
+        }
+        // Halves are added to each other for all pixels at a time, so that the additions do not wait for one another.
+        let mut lanes = [[0.0_f32; LANES]; R];
+        for r in 0..R {
+            sums[r].store(lanes[r].as_mut_ptr());
+        }
+        for half in [8, 4, 2, 1] {
+            for r in 0..R {
+                for i in 0..half {
+                    lanes[r][i] += lanes[r][i + half];
+                }
+            }
+        }
+        for r in 0..R {
+            to.add(r * stride).write(lanes[r][0]);
+        }
+    }
+}
+
+/// `sums[t][c] += Σₚ x[p, tap + t]·grad[p·stride + c]`, for a row of taps.
+///
+/// # Panics
+/// If something would be read outside.
+pub(crate) fn taps_by_pixels(
+    isa: Isa,
+    x: Pixels,
+    (grad, stride): (&[f32], usize),
+    sums: &mut [[f32; LANES]],
+) {
+    x.check((1, sums.len(), 0));
+    assert!((x.count - 1) * stride + LANES <= grad.len(), "there are more pixels than gradients");
+    // SAFETY: all reads lie inside, as checked above; the instruction set is one of this machine's.
+    unsafe {
+        on_isa!(isa, taps_by_pixels_body[6, 6, 6, 6](
+            x: Pixels, grad: &[f32], stride: usize, sums: &mut [[f32; LANES]],
+        ));
     }
 }
 
@@ -117,107 +225,70 @@ unsafe fn rows_by_panel_body<L: Lanes, const R: usize>(
 /// As [`taps_by_pixels`] checks.
 #[inline(always)]
 unsafe fn taps_by_pixels_body<L: Lanes, const R: usize>(
-    acc: &mut Tile,
-    (a, offsets, shift): (&[f32], &[usize], usize),
-    (b, stride, first): (&[f32], usize, usize),
+    x: Pixels,
+    grad: &[f32],
+    stride: usize,
+    sums: &mut [[f32; LANES]],
 ) {
-    // SAFETY: the caller has checked all bounds; `acc` rows are LANES wide.
+    // SAFETY: the caller has checked all bounds.
     unsafe {
-        let mut sums = [L::splat(0.0); R];
-        for r in 0..R {
-            sums[r] = L::load(acc[r].as_ptr());
+        let from = x.values.as_ptr().add(x.start);
+        let mut t = 0;
+        while t + R <= sums.len() {
+            some_taps::<L, R>(from.add(t), x, grad, stride, &mut sums[t..]);
+            t += R;
         }
-        let (a, mut b) = (a.as_ptr().add(shift), b.as_ptr().add(first));
-        for (p, offset) in offsets.iter().enumerate() {
-            let (panel, taps) = (L::load(b), a.add(*offset));
-            for r in 0..R {
-                sums[r] = sums[r].fma(L::splat(*taps.add(r)), panel);
-            }
-            if p + 1 < offsets.len() {
-                b = b.add(stride);
-            }
+        while t < sums.len() {
+            some_taps::<L, 1>(from.add(t), x, grad, stride, &mut sums[t..]);
+            t += 1;
         }
-        for r in 0..R {
-            sums[r].store(acc[r].as_mut_ptr());
-        }
-    }
-}
-
-/// `out[r] = Σ_d Σ_j a[starts[r] + d·shift + j]·taps[d][j]`, for rows of taps whose length is a multiple of [`LANES`]: a
-/// convolution with few output channels, taken one by one, for which a tile's lanes would be idle.
-///
-/// # Panics
-/// If a row would be read outside `a`.
-pub(crate) fn rows_by_taps(
-    isa: Isa,
-    (a, starts): (&[f32], &[usize; ROWS]),
-    (taps, row, shift): (&[f32], usize, usize),
-    out: &mut [f32; ROWS],
-) {
-    let furthest = starts.iter().max().map_or(0, |s| s + (taps.len() / row - 1) * shift + row);
-    assert!(furthest <= a.len(), "row reads {furthest} of {}", a.len());
-    assert!(row.is_multiple_of(LANES) && taps.len().is_multiple_of(row), "rows of taps are not full");
-    // SAFETY: all reads lie below the bound checked above; the instruction set is one of this machine's.
-    unsafe {
-        on_isa!(isa, rows_by_taps_body[6, 6, 6, 6](
-            a: &[f32], starts: &[usize; ROWS], taps: &[f32], row: usize, shift: usize, out: &mut [f32; ROWS],
-        ));
     }
 }
 
 /// # Safety
-/// As [`rows_by_taps`] checks.
+/// As [`taps_by_pixels`] checks, for `R` taps from `from` on.
 #[inline(always)]
-unsafe fn rows_by_taps_body<L: Lanes, const R: usize>(
-    a: &[f32],
-    starts: &[usize; ROWS],
-    taps: &[f32],
-    row: usize,
-    shift: usize,
-    out: &mut [f32; ROWS],
+unsafe fn some_taps<L: Lanes, const R: usize>(
+    from: *const f32,
+    x: Pixels,
+    grad: &[f32],
+    stride: usize,
+    sums: &mut [[f32; LANES]],
 ) {
-    // SAFETY: the caller has checked all bounds; R is ROWS.
+    // SAFETY: the caller has checked all bounds.
     unsafe {
-        let mut sums = [L::splat(0.0); R];
-        for (d, taps) in taps.chunks_exact(row).enumerate() {
-            for j in (0..row).step_by(LANES) {
-                let taps = L::load(taps.as_ptr().add(j));
-                for r in 0..R {
-                    sums[r] = sums[r].fma(L::load(a.as_ptr().add(starts[r] + d * shift + j)), taps);
-                }
+        let mut taps = [L::splat(0.0); R];
+        for r in 0..R {
+            taps[r] = L::load(sums[r].as_ptr());
+        }
+        for p in 0..x.count {
+            let (grad, from) = (L::load(grad.as_ptr().add(p * stride)), from.add(p * x.step));
+            for r in 0..R {
+                taps[r] = taps[r].fma(L::splat(*from.add(r)), grad);
             }
         }
         for r in 0..R {
-            let mut lanes = [0.0_f32; LANES];
-            sums[r].store(lanes.as_mut_ptr());
-            for half in [8, 4, 2, 1] {
-                for i in 0..half {
-                    lanes[i] += lanes[i + half];
-                }
-            }
-            out[r] = lanes[0];
+            taps[r].store(sums[r].as_mut_ptr());
         }
     }
 }
 
-/// `sums[v] += Σₚ a[offsets[p] + shift + v·16 ..]·b[p·stride]` for three vectors `v`: the gradient of the taps of one
-/// output channel.
+/// `sums[v] += Σₚ x[p, 16·v ..]·grad[p·stride]` for three vectors `v`: the gradient of taps of one output channel.
 ///
 /// # Panics
-/// If a value would be read outside `a` or `b`.
+/// If something would be read outside.
 pub(crate) fn taps_by_one(
     isa: Isa,
+    x: Pixels,
+    (grad, stride): (&[f32], usize),
     sums: &mut [[f32; LANES]; 3],
-    (a, Ascending(offsets), shift): (&[f32], Ascending, usize),
-    (b, stride): (&[f32], usize),
 ) {
-    let Some(furthest) = offsets.last() else { return };
-    assert!(furthest + shift + 3 * LANES <= a.len(), "taps lie outside");
-    assert!((offsets.len() - 1) * stride < b.len(), "there are more pixels than gradients");
-    // SAFETY: all reads lie below the bounds checked above; the instruction set is one of this machine's.
+    x.check((1, 3 * LANES, 0));
+    assert!((x.count - 1) * stride < grad.len(), "there are more pixels than gradients");
+    // SAFETY: all reads lie inside, as checked above; the instruction set is one of this machine's.
     unsafe {
         on_isa!(isa, taps_by_one_body[3, 3, 3, 3](
-            sums: &mut [[f32; LANES]; 3], a: &[f32], offsets: &[usize], shift: usize, b: &[f32], stride: usize,
+            x: Pixels, grad: &[f32], stride: usize, sums: &mut [[f32; LANES]; 3],
         ));
     }
 }
@@ -226,91 +297,63 @@ pub(crate) fn taps_by_one(
 /// As [`taps_by_one`] checks.
 #[inline(always)]
 unsafe fn taps_by_one_body<L: Lanes, const R: usize>(
-    sums: &mut [[f32; LANES]; 3],
-    a: &[f32],
-    offsets: &[usize],
-    shift: usize,
-    b: &[f32],
+    x: Pixels,
+    grad: &[f32],
     stride: usize,
+    sums: &mut [[f32; LANES]; 3],
 ) {
     // SAFETY: the caller has checked all bounds; R is three.
     unsafe {
-        let mut acc = [L::splat(0.0); R];
+        let from = x.values.as_ptr().add(x.start);
+        let mut taps = [L::splat(0.0); R];
         for v in 0..R {
-            acc[v] = L::load(sums[v].as_ptr());
+            taps[v] = L::load(sums[v].as_ptr());
         }
-        for (p, offset) in offsets.iter().enumerate() {
-            let factor = L::splat(*b.as_ptr().add(p * stride));
-            let from = a.as_ptr().add(offset + shift);
+        for p in 0..x.count {
+            let (factor, from) = (L::splat(*grad.as_ptr().add(p * stride)), from.add(p * x.step));
             for v in 0..R {
-                acc[v] = acc[v].fma(L::load(from.add(v * LANES)), factor);
+                taps[v] = taps[v].fma(L::load(from.add(v * LANES)), factor);
             }
         }
         for v in 0..R {
-            acc[v].store(sums[v].as_mut_ptr());
+            taps[v].store(sums[v].as_mut_ptr());
         }
     }
 }
 
-/// The gradients of one row of pixels behind a leaky ReLU, `out = factor·grad` where `y` is positive and
-/// `slope·factor·grad` elsewhere: pixel `x` has its output in `y` `step` floats after the one before, and its gradient in
-/// `grad` at pixel `x >> halving`.
+/// `sum[c] += Σₚ grad[p·stride + c]` for every 16 lanes `c`.
 ///
 /// # Panics
-/// If a pixel lies outside `y` or `grad`.
-pub(crate) fn gate(
+/// If something would be read outside.
+pub(crate) fn sum_pixels(
     isa: Isa,
-    (y, step): (&[f32], usize),
-    (grad, halving): (&[f32], u32),
-    (factor, slope): (f32, f32),
-    (out, channels): (&mut [MaybeUninit<f32>], usize),
+    (grad, stride, count): (&[f32], usize, usize),
+    sum: &mut [f32; LANES],
 ) {
-    let pixels = out.len() / channels;
-    assert!(out.len().is_multiple_of(channels) && pixels > 0, "a row ends inside a pixel");
-    assert!((pixels - 1) * step + channels <= y.len(), "outputs end before the row");
-    assert!((((pixels - 1) >> halving) + 1) * channels <= grad.len(), "gradients end before the row");
-    if !channels.is_multiple_of(LANES) {
-        for (x, out) in out.chunks_exact_mut(channels).enumerate() {
-            let (y, grad) = (&y[x * step..], &grad[(x >> halving) * channels..]);
-            for (c, out) in out.iter_mut().enumerate() {
-                out.write(grad[c] * if y[c] > 0.0 { factor } else { slope * factor });
-            }
-        }
-        return;
-    }
-    // SAFETY: all reads lie inside the slices, as checked above; the instruction set is one of this machine's.
+    assert!(count > 0 && (count - 1) * stride + LANES <= grad.len(), "there are more pixels than gradients");
+    // SAFETY: all reads lie inside, as checked above; the instruction set is one of this machine's.
     unsafe {
-        on_isa!(isa, gate_body[1, 1, 1, 1](
-            y: &[f32], step: usize, grad: &[f32], halving: u32, factor: f32, slope: f32,
-            out: &mut [MaybeUninit<f32>], channels: usize,
+        on_isa!(isa, sum_pixels_body[1, 1, 1, 1](
+            grad: &[f32], stride: usize, count: usize, sum: &mut [f32; LANES],
         ));
     }
 }
 
 /// # Safety
-/// As [`gate`] checks; the channels are a multiple of [`LANES`].
-#[allow(clippy::too_many_arguments)]
+/// As [`sum_pixels`] checks.
 #[inline(always)]
-unsafe fn gate_body<L: Lanes, const R: usize>(
-    y: &[f32],
-    step: usize,
+unsafe fn sum_pixels_body<L: Lanes, const R: usize>(
     grad: &[f32],
-    halving: u32,
-    factor: f32,
-    slope: f32,
-    out: &mut [MaybeUninit<f32>],
-    channels: usize,
+    stride: usize,
+    count: usize,
+    sum: &mut [f32; LANES],
 ) {
     // SAFETY: the caller has checked all bounds.
     unsafe {
-        let (factor, slope) = (L::splat(factor), L::splat(slope));
-        for x in 0..out.len() / channels {
-            let (y, grad) = (y.as_ptr().add(x * step), grad.as_ptr().add((x >> halving) * channels));
-            let out = out.as_mut_ptr().cast::<f32>().add(x * channels);
-            for c in (0..channels).step_by(LANES) {
-                let passed = L::load(y.add(c)).one_if_positive(slope).mul(factor);
-                L::load(grad.add(c)).mul(passed).store(out.add(c));
-            }
+        let mut total = L::load(sum.as_ptr());
+        for p in 0..count {
+            total = total.add(L::load(grad.as_ptr().add(p * stride)));
         }
+        total.store(sum.as_mut_ptr());
     }
 }

@@ -1,6 +1,6 @@
-//! The inner kernels of Winograd's convolution: transforms of patches and the matrix products between them.
+//! The inner kernels of tiled convolutions: transforms of patches and the matrix products between them.
 //!
-//! A tile has `n - 2` by `n - 2` outputs and `n` by `n` points, `n` being 4 or 6 (`points.rs`).
+//! What a tile is says its [`Tiling`] (`points.rs`), in either dimension.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -10,32 +10,88 @@
 use std::mem::MaybeUninit;
 
 use super::{
+    epilogue::{Ends, Finish, Kind, on_epilogue},
     lanes::{Isa, LANES, Lanes, on_isa, on_isa_registers},
-    points::{block_points, input_points, kernel_from_points, kernel_points, output_points},
+    points::{Enlarged, Four, Gathered, MOST, Tiling, Two, Whole},
 };
 
 /// Rows of a product are a multiple of this: of the tile's rows on every instruction set.
 pub(super) const ROW_BLOCK: usize = 8;
 
-/// Floats from one point of patches to the next, for `tiles` tiles: not a power of two, or all points of a tile would
-/// compete for the same few lines of the cache.
-pub(super) fn patch_stride(tiles: usize, channels: usize) -> usize {
-    tiles * channels + LANES
+/// A [`Tiling`], as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tiled {
+    Four,
+    Two,
+    Whole,
+    Enlarged,
+    Gathered,
 }
 
-/// Rows of lanes from one point of blocks or products to the next; see [`patch_stride`].
-pub(super) fn row_stride(tiles: usize) -> usize {
-    tiles + 1
-}
-
-/// Calls a body in the form of an instruction set and of `n`, which is 4 or 6; see [`on_isa_registers`].
-macro_rules! on_points {
-    ($isa:expr, $n:expr, $body:ident($($argument:ident: $type:ty),* $(,)?)) => {
-        if $n == 4 {
-            on_isa_registers!($isa, $body[4]($($argument: $type),*));
-        } else {
-            on_isa_registers!($isa, $body[6]($($argument: $type),*));
+/// Evaluates an expression with the type of a tiling.
+macro_rules! with_tiling {
+    ($tiled:expr, $tiling:ident => $value:expr) => {
+        match $tiled {
+            Tiled::Four => {
+                type $tiling = Four;
+                $value
+            }
+            Tiled::Two => {
+                type $tiling = Two;
+                $value
+            }
+            Tiled::Whole => {
+                type $tiling = Whole;
+                $value
+            }
+            Tiled::Enlarged => {
+                type $tiling = Enlarged;
+                $value
+            }
+            Tiled::Gathered => {
+                type $tiling = Gathered;
+                $value
+            }
         }
+    };
+}
+
+impl Tiled {
+    /// Pixels that a tile reads, a side.
+    pub fn patch(self) -> usize {
+        with_tiling!(self, T => T::PATCH)
+    }
+
+    /// Pixels from one tile's patch to the next.
+    pub fn step(self) -> usize {
+        with_tiling!(self, T => T::STEP)
+    }
+
+    /// How many pixels before the first of its step a patch begins.
+    pub fn before(self) -> usize {
+        with_tiling!(self, T => T::BEFORE)
+    }
+
+    /// Points of a tile, in both dimensions.
+    pub fn points(self) -> usize {
+        with_tiling!(self, T => T::POINTS * T::POINTS)
+    }
+
+    /// Points at which there are products to take back.
+    pub fn products(self) -> usize {
+        with_tiling!(self, T => T::PRODUCTS * T::PRODUCTS)
+    }
+
+    /// Outputs of a tile, a side.
+    pub fn out(self) -> usize {
+        with_tiling!(self, T => T::OUT)
+    }
+}
+
+/// Calls a body with a type of vectors and a tiling.
+macro_rules! on_tiling {
+    ($tiled:expr, $isa:expr, $body:ident($($argument:ident: $type:ty),* $(,)?)) => {
+        with_tiling!($tiled, T => on_isa_registers!($isa, $body[T]($($argument: $type),*)))
     };
 }
 
@@ -45,6 +101,31 @@ pub(super) struct Tiles<'a> {
     pub origins: &'a [usize],
     pub pitch: usize,
     pub channels: usize,
+}
+
+/// Floats (or rows of lanes) from one tile and from one point to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Strides {
+    pub tile: usize,
+    pub point: usize,
+}
+
+impl Strides {
+    /// All tiles of a point together. Not a power of two apart, or all points of a tile would compete for the same few lines
+    /// of the cache; `pad` is a line of it.
+    pub fn by_point(tiles: usize, tile: usize, pad: usize) -> Self {
+        Self { tile, point: tiles * tile + pad }
+    }
+
+    /// All points of a tile together.
+    pub fn by_tile(points: usize, channels: usize) -> Self {
+        Self { tile: points * channels, point: channels }
+    }
+
+    /// Whether so many tiles and points of `width` each fit into `len`.
+    fn fit(self, tiles: usize, points: usize, width: usize, len: usize) -> bool {
+        tiles == 0 || (tiles - 1) * self.tile + (points - 1) * self.point + width <= len
+    }
 }
 
 /// # Panics
@@ -143,34 +224,44 @@ unsafe fn transposed_product_body<L: Lanes, const R: usize>(
     }
 }
 
-/// `Bᵀ·d·B` of the patches `d` of `n` by `n` pixels, for every channel: `out[point][tile][channel]`, with `stride` floats
-/// between points.
+/// The points of the patches under tiles, for every channel.
 ///
 /// # Panics
 /// If a patch lies outside the images, or `out` is too short.
-pub(super) fn patches(isa: Isa, n: usize, (values, tiles): (&[f32], Tiles), out: &mut [f32], stride: usize) {
+pub(super) fn patches(
+    isa: Isa,
+    tiled: Tiled,
+    (values, tiles): (&[f32], Tiles),
+    out: &mut [f32],
+    strides: Strides,
+) {
     let Tiles { origins, pitch, channels } = tiles;
-    check_inside(values.len(), origins, n, (pitch, channels));
-    assert!(channels.is_multiple_of(LANES) && origins.len() * channels <= stride, "tiles do not fit");
-    assert!(out.len() >= n * n * stride, "the patches do not fit");
+    check_inside(values.len(), origins, tiled.patch(), (pitch, channels));
+    assert!(channels.is_multiple_of(LANES), "channels are no vectors");
+    assert!(strides.fit(origins.len(), tiled.points(), channels, out.len()), "the patches do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
-        on_points!(isa, n, patches_body(
-        values: &[f32], origins: &[usize], pitch: usize, channels: usize, out: &mut [f32], stride: usize,
-        ));
+        on_tiling!(
+            tiled,
+            isa,
+            patches_body(
+                values: &[f32], origins: &[usize], pitch: usize, channels: usize, out: &mut [f32],
+                strides: Strides,
+            )
+        );
     }
 }
 
 /// # Safety
 /// As [`patches`] checks.
 #[inline(always)]
-unsafe fn patches_body<L: Lanes, const N: usize>(
+unsafe fn patches_body<L: Lanes, T: Tiling>(
     values: &[f32],
     origins: &[usize],
     pitch: usize,
     channels: usize,
     out: &mut [f32],
-    stride: usize,
+    strides: Strides,
 ) {
     // SAFETY: patches lie inside `values`; `out` has room for every point.
     unsafe {
@@ -178,23 +269,23 @@ unsafe fn patches_body<L: Lanes, const N: usize>(
             for c in (0..channels).step_by(L::WIDTH) {
                 // Loops, no closures: what a closure calls is not inlined with the instruction set.
                 let from = values.as_ptr().add(origin + c);
-                let mut d = [[L::splat(0.0); N]; N];
-                for i in 0..N {
-                    let mut row = [L::splat(0.0); N];
-                    for j in 0..N {
+                let mut across = [[L::splat(0.0); MOST]; MOST];
+                for i in 0..T::PATCH {
+                    let mut row = [L::splat(0.0); MOST];
+                    for j in 0..T::PATCH {
                         row[j] = L::load(from.add(i * pitch + j * channels));
                     }
-                    d[i] = input_points(row);
+                    across[i] = T::patch(row);
                 }
-                let to = out.as_mut_ptr().add(tile * channels + c);
-                for j in 0..N {
-                    let mut column = [L::splat(0.0); N];
-                    for i in 0..N {
-                        column[i] = d[i][j];
+                let to = out.as_mut_ptr().add(tile * strides.tile + c);
+                for j in 0..T::POINTS {
+                    let mut column = [L::splat(0.0); MOST];
+                    for i in 0..T::PATCH {
+                        column[i] = across[i][j];
                     }
-                    let column = input_points(column);
-                    for i in 0..N {
-                        column[i].store(to.add((i * N + j) * stride));
+                    let column = T::patch(column);
+                    for i in 0..T::POINTS {
+                        column[i].store(to.add((i * T::POINTS + j) * strides.point));
                     }
                 }
             }
@@ -202,65 +293,72 @@ unsafe fn patches_body<L: Lanes, const N: usize>(
     }
 }
 
-/// `A·g·Aᵀ` of the blocks `g` of `n - 2` by `n - 2` gradients, for 16 channels from `channel` on: `out[point][tile]`, with
-/// `stride` rows between points. Adds the blocks' sums to `sum`.
+/// The points of the gradients of tiles' outputs, for 16 channels from `channel` on; strides are in rows of lanes. Adds the
+/// gradients to `sum`.
 ///
 /// # Panics
-/// If a block lies outside the images, or `out` is too short.
+/// If a tile lies outside the images, or `out` is too short.
 pub(super) fn blocks(
     isa: Isa,
-    n: usize,
+    tiled: Tiled,
     (values, tiles, channel): (&[f32], Tiles, usize),
-    (out, stride): (&mut [[f32; LANES]], usize),
+    (out, strides): (&mut [[f32; LANES]], Strides),
     sum: &mut [f32; LANES],
 ) {
     let Tiles { origins, pitch, channels } = tiles;
-    check_inside(values.len(), origins, n - 2, (pitch, channels));
-    assert!(channel + LANES <= channels && origins.len() <= stride, "tiles do not fit");
-    assert!(out.len() >= n * n * stride, "the blocks do not fit");
+    check_inside(values.len(), origins, tiled.out(), (pitch, channels));
+    assert!(channel + LANES <= channels, "channels do not fit");
+    assert!(strides.fit(origins.len(), tiled.points(), 1, out.len()), "the blocks do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
         let grad = values.as_ptr().add(channel);
-        on_points!(isa, n, blocks_body(
-        grad: *const f32, origins: &[usize], pitch: usize, channels: usize, out: &mut [[f32; LANES]],
-        stride: usize, sum: &mut [f32; LANES],
-        ));
+        on_tiling!(
+            tiled,
+            isa,
+            blocks_body(
+                grad: *const f32, origins: &[usize], pitch: usize, channels: usize,
+                out: &mut [[f32; LANES]], strides: Strides, sum: &mut [f32; LANES],
+            )
+        );
     }
 }
 
 /// # Safety
 /// As [`blocks`] checks.
 #[inline(always)]
-unsafe fn blocks_body<L: Lanes, const N: usize>(
+unsafe fn blocks_body<L: Lanes, T: Tiling>(
     grad: *const f32,
     origins: &[usize],
     pitch: usize,
     channels: usize,
     out: &mut [[f32; LANES]],
-    stride: usize,
+    strides: Strides,
     sum: &mut [f32; LANES],
 ) {
-    // SAFETY: blocks lie inside the images; `out` has room for every point.
+    // SAFETY: tiles lie inside the images; `out` has room for every point.
     unsafe {
         for c in (0..LANES).step_by(L::WIDTH) {
             let mut total = L::load(sum.as_ptr().add(c));
             for (tile, origin) in origins.iter().enumerate() {
                 let from = grad.add(origin + c);
-                let mut across = [[L::splat(0.0); N]; 4];
-                for i in 0..N - 2 {
-                    let mut row = [L::splat(0.0); 4];
-                    for j in 0..N - 2 {
+                let mut across = [[L::splat(0.0); MOST]; MOST];
+                for i in 0..T::OUT {
+                    let mut row = [L::splat(0.0); MOST];
+                    for j in 0..T::OUT {
                         row[j] = L::load(from.add(i * pitch + j * channels));
                         total = total.add(row[j]);
                     }
-                    across[i] = block_points(row);
+                    across[i] = T::block(row);
                 }
-                let to = out.as_mut_ptr().add(tile).cast::<f32>().add(c);
-                for j in 0..N {
-                    let column: [L; N] =
-                        block_points([across[0][j], across[1][j], across[2][j], across[3][j]]);
-                    for i in 0..N {
-                        column[i].store(to.add((i * N + j) * stride * LANES));
+                let to = out.as_mut_ptr().add(tile * strides.tile).cast::<f32>().add(c);
+                for j in 0..T::POINTS {
+                    let mut column = [L::splat(0.0); MOST];
+                    for i in 0..T::OUT {
+                        column[i] = across[i][j];
+                    }
+                    let column = T::block(column);
+                    for i in 0..T::POINTS {
+                        column[i].store(to.add((i * T::POINTS + j) * strides.point * LANES));
                     }
                 }
             }
@@ -269,125 +367,116 @@ unsafe fn blocks_body<L: Lanes, const N: usize>(
     }
 }
 
-/// `Aᵀ·m·A` of the products `m[point][tile]`, with `stride` rows between points, plus bias, through a leaky ReLU of the
-/// given slope (1: none), to 16 channels from `channel` on of the tiles of `out`.
+/// The outputs of tiles from their products, for 16 channels, through an epilogue; strides are in rows of lanes.
 ///
 /// # Panics
-/// If the sizes do not fit together.
+/// If there are not enough products.
 pub(super) fn outputs(
     isa: Isa,
-    n: usize,
-    (products, stride): (&[[f32; LANES]], usize),
-    (bias, slope): (&[f32; LANES], f32),
-    (out, tiles, channel): (&mut [MaybeUninit<f32>], Tiles, usize),
+    tiled: Tiled,
+    (products, strides): (&[[f32; LANES]], Strides),
+    (kind, ends): (Kind, Ends),
 ) {
-    let Tiles { origins, pitch, channels } = tiles;
-    check_inside(out.len(), origins, n - 2, (pitch, channels));
-    assert!(channel + LANES <= channels && origins.len() <= stride, "tiles do not fit");
-    assert!(products.len() >= n * n * stride, "there are not enough products");
-    // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
+    let enough = strides.fit(ends.origins.len(), tiled.products(), 1, products.len());
+    assert!(enough, "there are not enough products");
+    // SAFETY: there is a product for every tile and point; the tiles lie inside, as `Epilogue::ends` has checked; the
+    // instruction set is one of this machine's.
     unsafe {
-        let out = out.as_mut_ptr().cast::<f32>().add(channel);
-        on_points!(isa, n, outputs_body(
-        products: &[[f32; LANES]], stride: usize, bias: &[f32; LANES], slope: f32, origins: &[usize],
-        pitch: usize, channels: usize, out: *mut f32,
+        with_tiling!(tiled, T => on_epilogue!(
+            kind, isa, outputs_body[T](products: &[[f32; LANES]], strides: Strides, ends: Ends)
         ));
     }
 }
 
 /// # Safety
 /// As [`outputs`] checks.
-#[allow(clippy::too_many_arguments)]
 #[inline(always)]
-unsafe fn outputs_body<L: Lanes, const N: usize>(
+unsafe fn outputs_body<L: Lanes, T: Tiling, E: Finish>(
     products: &[[f32; LANES]],
-    stride: usize,
-    bias: &[f32; LANES],
-    slope: f32,
-    origins: &[usize],
-    pitch: usize,
-    channels: usize,
-    out: *mut f32,
+    strides: Strides,
+    ends: Ends,
 ) {
-    // SAFETY: every point has a product for each tile; tiles lie inside `out`.
+    // SAFETY: every point has a product for each tile.
     unsafe {
-        let slope = L::splat(slope);
-        for (tile, origin) in origins.iter().enumerate() {
+        for tile in 0..ends.origins.len() {
             for c in (0..LANES).step_by(L::WIDTH) {
-                let from = products.as_ptr().add(tile).cast::<f32>().add(c);
-                let mut down = [[L::splat(0.0); 4]; N];
-                for j in 0..N {
-                    let mut column = [L::splat(0.0); N];
-                    for i in 0..N {
-                        column[i] = L::load(from.add((i * N + j) * stride * LANES));
+                let from = products.as_ptr().add(tile * strides.tile).cast::<f32>().add(c);
+                let mut down = [[L::splat(0.0); MOST]; MOST];
+                for j in 0..T::PRODUCTS {
+                    let mut column = [L::splat(0.0); MOST];
+                    for i in 0..T::PRODUCTS {
+                        column[i] = L::load(from.add((i * T::PRODUCTS + j) * strides.point * LANES));
                     }
-                    down[j] = output_points(column);
+                    down[j] = T::outputs(column);
                 }
-                let bias = L::load(bias.as_ptr().add(c));
-                for i in 0..N - 2 {
-                    let mut row = [L::splat(0.0); N];
-                    for j in 0..N {
+                let mut values = [[L::splat(0.0); MOST]; MOST];
+                for i in 0..T::OUT {
+                    let mut row = [L::splat(0.0); MOST];
+                    for j in 0..T::PRODUCTS {
                         row[j] = down[j][i];
                     }
-                    let row = output_points(row);
-                    for j in 0..N - 2 {
-                        let value = row[j].add(bias);
-                        value.max(value.mul(slope)).store(out.add(origin + i * pitch + j * channels + c));
-                    }
+                    values[i] = T::outputs(row);
                 }
+                E::put(&values, T::OUT, &ends, tile, c);
             }
         }
     }
 }
 
-/// `G·w·Gᵀ` of 3x3 kernels, 16 output channels from `channel` on: `weights[tap][c][channels]` to `out[point][c]`.
+/// The points of 3x3 kernels, 16 output channels from `channel` on: `weights[tap][c][channels]` to `out[point][c]`.
 ///
 /// # Panics
 /// If the sizes do not fit together.
 pub(super) fn kernels(
     isa: Isa,
-    n: usize,
+    tiled: Tiled,
     weights: &[f32],
     (channels, channel): (usize, usize),
     out: &mut [MaybeUninit<[f32; LANES]>],
 ) {
-    let depth = out.len() / (n * n);
-    assert!(out.len() == n * n * depth && weights.len() == 9 * depth * channels, "kernels of unequal sizes");
+    let depth = out.len() / tiled.points();
+    let fit = out.len() == tiled.points() * depth && weights.len() == 9 * depth * channels;
+    assert!(fit, "kernels of unequal sizes");
     assert!(channel + LANES <= channels, "channels do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
         let weights = weights.as_ptr().add(channel);
-        on_points!(isa, n, kernels_body(
-        weights: *const f32, channels: usize, out: &mut [MaybeUninit<[f32; LANES]>], depth: usize,
-        ));
+        on_tiling!(
+            tiled,
+            isa,
+            kernels_body(
+                weights: *const f32, channels: usize, out: &mut [MaybeUninit<[f32; LANES]>], depth: usize,
+            )
+        );
     }
 }
 
 /// # Safety
 /// As [`kernels`] checks.
 #[inline(always)]
-unsafe fn kernels_body<L: Lanes, const N: usize>(
+unsafe fn kernels_body<L: Lanes, T: Tiling>(
     weights: *const f32,
     channels: usize,
     out: &mut [MaybeUninit<[f32; LANES]>],
     depth: usize,
 ) {
-    // SAFETY: there are nine taps and `N`² points of `depth` rows each.
+    // SAFETY: there are nine taps and as many points of `depth` rows each as the tiling has.
     unsafe {
         for at in 0..depth {
             for c in (0..LANES).step_by(L::WIDTH) {
-                let mut down = [[L::splat(0.0); N]; 3];
+                let mut down = [[L::splat(0.0); MOST]; 3];
                 for j in 0..3 {
                     let mut column = [L::splat(0.0); 3];
                     for i in 0..3 {
                         column[i] = L::load(weights.add(((i * 3 + j) * depth + at) * channels + c));
                     }
-                    down[j] = kernel_points(column);
+                    down[j] = T::kernel(column);
                 }
-                for i in 0..N {
-                    let row: [L; N] = kernel_points([down[0][i], down[1][i], down[2][i]]);
-                    for j in 0..N {
-                        row[j].store(out.as_mut_ptr().add((i * N + j) * depth + at).cast::<f32>().add(c));
+                for i in 0..T::POINTS {
+                    let row = T::kernel([down[0][i], down[1][i], down[2][i]]);
+                    for j in 0..T::POINTS {
+                        let point = i * T::POINTS + j;
+                        row[j].store(out.as_mut_ptr().add(point * depth + at).cast::<f32>().add(c));
                     }
                 }
             }
@@ -395,58 +484,63 @@ unsafe fn kernels_body<L: Lanes, const N: usize>(
     }
 }
 
-/// `Gᵀ·u·G` of the gradients of the points of 3x3 kernels, `points[point][c]`, of 16 output channels: `out[tap][c]`, with
+/// The gradients of 3x3 kernels from those of their points, `points[point][c]`, of 16 output channels: `out[tap][c]`, with
 /// `channels` floats from one `c` to the next. The output channels begin at `channel`.
 ///
 /// # Panics
 /// If the sizes do not fit together.
 pub(super) fn kernels_from_points(
     isa: Isa,
-    n: usize,
+    tiled: Tiled,
     points: &[[f32; LANES]],
     (channels, channel): (usize, usize),
     out: &mut [MaybeUninit<f32>],
 ) {
-    let depth = points.len() / (n * n);
-    assert!(points.len() == n * n * depth && out.len() == 9 * depth * channels, "kernels of unequal sizes");
+    let depth = points.len() / tiled.points();
+    let fit = points.len() == tiled.points() * depth && out.len() == 9 * depth * channels;
+    assert!(fit, "kernels of unequal sizes");
     assert!(channel + LANES <= channels, "channels do not fit");
     // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
     unsafe {
         let out = out.as_mut_ptr().cast::<f32>().add(channel);
-        on_points!(isa, n, kernels_from_points_body(
-        points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,
-        ));
+        on_tiling!(
+            tiled,
+            isa,
+            kernels_from_points_body(
+                points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,
+            )
+        );
     }
 }
 
 /// # Safety
 /// As [`kernels_from_points`] checks.
 #[inline(always)]
-unsafe fn kernels_from_points_body<L: Lanes, const N: usize>(
+unsafe fn kernels_from_points_body<L: Lanes, T: Tiling>(
     points: &[[f32; LANES]],
     depth: usize,
     channels: usize,
     out: *mut f32,
 ) {
-    // SAFETY: there are nine taps and `N`² points of `depth` rows each.
+    // SAFETY: there are nine taps and as many points of `depth` rows each as the tiling has.
     unsafe {
         for at in 0..depth {
             for c in (0..LANES).step_by(L::WIDTH) {
-                let mut down = [[L::splat(0.0); 3]; N];
-                for j in 0..N {
-                    let mut column = [L::splat(0.0); N];
-                    for i in 0..N {
-                        column[i] =
-                            L::load(points.as_ptr().add((i * N + j) * depth + at).cast::<f32>().add(c));
+                let mut down = [[L::splat(0.0); 3]; MOST];
+                for j in 0..T::POINTS {
+                    let mut column = [L::splat(0.0); MOST];
+                    for i in 0..T::POINTS {
+                        let point = i * T::POINTS + j;
+                        column[i] = L::load(points.as_ptr().add(point * depth + at).cast::<f32>().add(c));
                     }
-                    down[j] = kernel_from_points(column);
+                    down[j] = T::kernel_gradient(column);
                 }
                 for i in 0..3 {
-                    let mut row = [L::splat(0.0); N];
-                    for j in 0..N {
+                    let mut row = [L::splat(0.0); MOST];
+                    for j in 0..T::POINTS {
                         row[j] = down[j][i];
                     }
-                    let row = kernel_from_points(row);
+                    let row = T::kernel_gradient(row);
                     for j in 0..3 {
                         row[j].store(out.add(((i * 3 + j) * depth + at) * channels + c));
                     }

@@ -1,9 +1,9 @@
-//! Winograd's convolution: 36 products for sixteen outputs, F(4x4, 3x3), or 16 for four, F(2x2, 3x3), instead of 9 each.
+//! Convolution with 3x3 kernels in tiles, with fewer products than 9 an output.
 //!
-//! A 3x3 convolution is computed for tiles of outputs: the patch under a tile and the kernel are taken to `n` by `n`
-//! points each, multiplied there (a matrix product over channels at every point), and the result is taken back (Lavin and
-//! Gray, "Fast Algorithms for Convolutional Neural Networks", 2016). The gradient of the weights goes the same way: points
-//! of patches times points of gradient blocks, summed over tiles.
+//! The pixels under a tile and the kernel are taken to points, multiplied there (a matrix product over channels at every
+//! point), and the result is taken back (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016). The
+//! gradient of the weights goes the same way: points of patches times points of gradients, summed over tiles. Nine products
+//! for four outputs or 36 for sixteen are a quarter of direct convolution's; which it is depends on the map (`points.rs`).
 
 #![allow(unsafe_code)]
 
@@ -12,12 +12,13 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::{
+    epilogue::{Epilogue, place},
     grid::Grid,
     lanes::{Isa, LANES},
     scratch::{Room, filled_by, with_scratch},
     wino_tile::{
-        ROW_BLOCK, Tiles, blocks, kernels, kernels_from_points, outputs, patch_stride, patches, product,
-        row_stride, transposed_product,
+        ROW_BLOCK, Strides, Tiled, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
+        transposed_product,
     },
 };
 
@@ -41,33 +42,45 @@ pub(super) type Row = [f32; LANES];
 /// How a convolution is tiled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Winograd {
-    /// Points a side, 4 or 6.
-    n: usize,
+    tiled: Tiled,
     pub cin: usize,
     pub cout: usize,
 }
 
 impl Winograd {
-    /// The form for images of these sides, if there is one: a 3x3 kernel, channels in full vectors, sides in full tiles.
-    pub fn fitting(k: usize, (height, width): (usize, usize), cin: usize, cout: usize) -> Option<Self> {
+    /// The form for maps of these sides, enlarged by two first or not, if there is one: a 3x3 kernel, channels in full vectors,
+    /// sides in full tiles.
+    pub fn fitting(
+        k: usize,
+        [height, width]: [usize; 2],
+        upscale: bool,
+        cin: usize,
+        cout: usize,
+    ) -> Option<Self> {
         let divides = |by: usize| height.is_multiple_of(by) && width.is_multiple_of(by);
         let full = |channels: usize| channels.is_multiple_of(LANES);
         if k != 3 || !full(cin) || !full(cout) {
             return None;
         }
-        let n = if divides(4) {
-            6
-        } else if divides(2) {
-            4
-        } else {
-            return None;
+        let tiled = match [height, width] {
+            _ if upscale => Tiled::Enlarged,
+            [2, 2] => Tiled::Whole,
+            _ if divides(4) => Tiled::Four,
+            _ if divides(2) => Tiled::Two,
+            _ => return None,
         };
-        Some(Self { n, cin, cout })
+        Some(Self { tiled, cin, cout })
     }
 
     /// The same for the gradient of the input, in which inputs and outputs change places.
     pub fn mirrored(self) -> Self {
-        Self { cin: self.cout, cout: self.cin, ..self }
+        let tiled = if self.tiled == Tiled::Enlarged { Tiled::Gathered } else { self.tiled };
+        Self { tiled, cin: self.cout, cout: self.cin }
+    }
+
+    /// Width of the edge of zeros that images have around them.
+    pub fn edge(self) -> usize {
+        self.tiled.before()
     }
 
     /// Whether every part of a batch can have sums of its own.
@@ -76,29 +89,27 @@ impl Winograd {
     }
 
     fn points(self) -> usize {
-        self.n * self.n
+        self.tiled.points()
     }
 
-    /// Tiles of an image.
+    /// Tiles of an image that is read, down and across.
+    fn tiles_of(self, grid: Grid) -> [usize; 2] {
+        [grid.height / self.tiled.step(), grid.width / self.tiled.step()]
+    }
+
+    /// Tiles of an image that is read.
     pub fn tiles(self, grid: Grid) -> usize {
-        grid.height * grid.width / (self.n - 2) / (self.n - 2)
+        self.tiles_of(grid).iter().product()
     }
 
-    /// Where the tiles of some images begin, `up` pixels further up and left than their outputs.
-    fn origins(self, images: usize, grid: Grid, up: usize, origins: &mut Vec<usize>) {
-        let side = self.n - 2;
-        origins.clear();
-        for image in 0..images {
-            for y in (0..grid.height).step_by(side) {
-                let row = image * grid.image() + grid.at(y, 0) - up * (grid.pitch() + grid.channels);
-                origins.extend((0..grid.width).step_by(side).map(|x| row + x * grid.channels));
-            }
-        }
+    /// Where the patches begin in some images.
+    fn patch_origins(self, images: usize, grid: Grid, origins: &mut Vec<usize>) {
+        place(images, grid, self.tiles_of(grid), (self.tiled.step(), self.tiled.before()), origins);
     }
 
-    /// Tiles that are worked on at a time, for channels beside each other.
-    fn block(self, channels: usize, all: usize) -> usize {
-        let fitting = SCRATCH / (self.points() * channels);
+    /// Tiles that are worked on at a time, for so many floats a tile.
+    fn block(floats: usize, all: usize) -> usize {
+        let fitting = SCRATCH / floats;
         (fitting / ROW_BLOCK * ROW_BLOCK).max(ROW_BLOCK).min(all.next_multiple_of(ROW_BLOCK))
     }
 
@@ -106,25 +117,28 @@ impl Winograd {
     pub fn forward_kernels(self, isa: Isa, weight: &[f32]) -> Vec<Row> {
         let fill = |points: &mut [MaybeUninit<Row>]| {
             points.par_chunks_mut(self.points() * self.cin).enumerate().for_each(|(block, out)| {
-                kernels(isa, self.n, weight, (self.cout, block * LANES), out);
+                kernels(isa, self.tiled, weight, (self.cout, block * LANES), out);
             });
         };
         // SAFETY: the chunks cover all points, and `kernels` sets all of a chunk.
         unsafe { filled_by(self.cout / LANES * self.points() * self.cin, fill) }
     }
 
-    /// The points of all kernels turned by half a turn, with inputs and outputs exchanged: `[cin / 16][point][cout]`.
+    /// The points of all kernels for [`Self::mirrored`], with inputs and outputs exchanged, `[cin / 16][point][cout]`; turned by
+    /// half a turn, unless the map is enlarged, where the transpose has the same kernels.
     pub fn backward_kernels(self, isa: Isa, weight: &[f32]) -> Vec<Row> {
         let (cin, cout) = (self.cin, self.cout);
-        let block = |turned: &mut Vec<f32>, (block, out): (usize, &mut [MaybeUninit<Row>])| {
-            turned.resize(9 * cout * LANES, 0.0);
-            for (tap, to) in turned.chunks_exact_mut(cout * LANES).enumerate() {
-                let from = &weight[((8 - tap) * cin + block * LANES) * cout..][..LANES * cout];
+        let turned = self.tiled != Tiled::Enlarged;
+        let block = |exchanged: &mut Vec<f32>, (block, out): (usize, &mut [MaybeUninit<Row>])| {
+            exchanged.resize(9 * cout * LANES, 0.0);
+            for (tap, to) in exchanged.chunks_exact_mut(cout * LANES).enumerate() {
+                let tap = if turned { 8 - tap } else { tap };
+                let from = &weight[(tap * cin + block * LANES) * cout..][..LANES * cout];
                 for (c, to) in to.chunks_exact_mut(LANES).enumerate() {
                     to.iter_mut().zip(from[c..].iter().step_by(cout)).for_each(|(to, value)| *to = *value);
                 }
             }
-            kernels(isa, self.n, turned, (LANES, 0), out);
+            kernels(isa, self.tiled, exchanged, (LANES, 0), out);
         };
         let fill = |points: &mut [MaybeUninit<Row>]| {
             points.par_chunks_mut(self.points() * cout).enumerate().for_each_init(Vec::new, block);
@@ -133,44 +147,56 @@ impl Winograd {
         unsafe { filled_by(cin / LANES * self.points() * cout, fill) }
     }
 
-    /// Convolves some images with an edge of one pixel.
+    /// Convolves some images with an edge of [`Self::edge`] pixels.
     pub fn convolve(
         self,
         isa: Isa,
         (x, from): (&[f32], Grid),
         points: &[Row],
-        (bias, slope): (Option<&[f32]>, f32),
+        mut epilogue: Epilogue,
         (out, to): (&mut [MaybeUninit<f32>], Grid),
         room: &mut Room,
     ) {
         let images = out.len() / to.image();
-        let [origins, targets] = &mut room.offsets;
-        self.origins(images, from, 1, origins);
-        self.origins(images, to, 0, targets);
-        let block = self.block(self.cin + LANES, origins.len());
-        let (stride, apart) = (patch_stride(block, self.cin), row_stride(block));
-        let laid = room.floats.first(self.points() * stride);
-        let products = room.rows.first(self.cout / LANES * self.points() * apart);
-        for (origins, targets) in origins.chunks(block).zip(targets.chunks(block)) {
+        let [origins, targets, beside] = &mut room.offsets;
+        let (tiles, side) = (self.tiles_of(from), self.tiled.out());
+        self.patch_origins(images, from, origins);
+        place(images, to, tiles, (side * epilogue.spread(), 0), targets);
+        beside.clear();
+        if let Some((grid, step)) = epilogue.beside(side) {
+            place(images, grid, tiles, (step, 0), beside);
+        }
+        // Products at each point by itself, or one over all points.
+        let products_at = self.tiled.products();
+        let depth = self.cin * self.points() / products_at;
+        let block = Self::block(self.points() * self.cin + products_at * LANES, origins.len());
+        let laid_by = if products_at == 1 {
+            Strides::by_tile(self.points(), self.cin)
+        } else {
+            Strides::by_point(block, self.cin, LANES)
+        };
+        let by = Strides::by_point(block, 1, 1);
+        let laid = room.floats.first((self.points() * laid_by.point).max(block * laid_by.tile));
+        let products = room.rows.first(self.cout / LANES * products_at * by.point);
+        for first in (0..origins.len()).step_by(block) {
+            let some = first..(first + block).min(origins.len());
+            let origins = &origins[some.clone()];
             let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
-            patches(isa, self.n, (x, source), laid, stride);
+            patches(isa, self.tiled, (x, source), laid, laid_by);
             // Rows behind the last tile are of an earlier block; nobody reads what comes of them.
             let rows = origins.len().next_multiple_of(ROW_BLOCK);
             // A point of all patches stays in the nearest cache for all output channels.
-            for point in 0..self.points() {
-                let a = &laid[point * stride..][..rows * self.cin];
-                let panels = points[point * self.cin..].chunks(self.cin).step_by(self.points());
+            for point in 0..products_at {
+                let a = &laid[point * laid_by.point..][..rows * depth];
+                let panels = points[point * depth..].chunks(depth).step_by(products_at);
                 for (i, panel) in panels.enumerate() {
-                    product(isa, a, panel, &mut products[(i * self.points() + point) * apart..][..rows]);
+                    product(isa, a, panel, &mut products[(i * products_at + point) * by.point..][..rows]);
                 }
             }
-            for (i, products) in products.chunks_exact(self.points() * apart).enumerate() {
-                let mut start = [0.0; LANES];
-                if let Some(bias) = bias {
-                    start.copy_from_slice(&bias[i * LANES..][..LANES]);
-                }
-                let target = Tiles { origins: targets, pitch: to.pitch(), channels: self.cout };
-                outputs(isa, self.n, (products, apart), (&start, slope), (out, target, i * LANES));
+            let beside = beside.get(some.clone()).unwrap_or_default();
+            for (i, products) in products.chunks_exact(products_at * by.point).enumerate() {
+                let ends = epilogue.ends((&mut *out, to), (&targets[some.clone()], beside), side, i * LANES);
+                outputs(isa, self.tiled, (products, by), ends);
             }
         }
     }
@@ -178,6 +204,17 @@ impl Winograd {
     /// Zeros for [`Self::add_weights`]: `[cout / 16][point][cin]`.
     pub fn no_sums(self) -> Vec<Row> {
         vec![[0.0; LANES]; self.cout / LANES * self.points() * self.cin]
+    }
+
+    /// Where patches begin in what was read, and tiles in the gradients of what came of it.
+    fn pairs(
+        self,
+        images: usize,
+        (from, of): (Grid, Grid),
+        [origins, targets, _]: &mut [Vec<usize>; 3],
+    ) {
+        self.patch_origins(images, from, origins);
+        place(images, of, self.tiles_of(from), (self.tiled.out(), 0), targets);
     }
 
     /// Adds the points of the weights' gradient, and the bias's gradient, of some images `x` with an edge and the gradients
@@ -190,23 +227,22 @@ impl Winograd {
         (sums, bias): (&mut [Row], &mut [Row]),
         room: &mut Room,
     ) {
-        let [origins, targets] = &mut room.offsets;
-        self.origins(grad.len() / of.image(), from, 1, origins);
-        self.origins(grad.len() / of.image(), of, 0, targets);
-        let block = self.block(self.cin + self.cout, origins.len());
-        let (stride, apart) = (patch_stride(block, self.cin), row_stride(block));
-        let laid = room.floats.first(self.points() * stride);
-        let heaped = room.rows.first(self.points() * apart);
+        self.pairs(grad.len() / of.image(), (from, of), &mut room.offsets);
+        let [origins, targets, _] = &room.offsets;
+        let block = Self::block(self.points() * (self.cin + self.cout), origins.len());
+        let (laid_by, by) = (Strides::by_point(block, self.cin, LANES), Strides::by_point(block, 1, 1));
+        let laid = room.floats.first(self.points() * laid_by.point);
+        let heaped = room.rows.first(self.points() * by.point);
         for (origins, targets) in origins.chunks(block).zip(targets.chunks(block)) {
             let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
             let target = Tiles { origins: targets, pitch: of.pitch(), channels: self.cout };
-            patches(isa, self.n, (x, source), laid, stride);
+            patches(isa, self.tiled, (x, source), laid, laid_by);
             let sums = sums.chunks_exact_mut(self.points() * self.cin);
             for (i, (sums, bias)) in sums.zip(&mut *bias).enumerate() {
-                blocks(isa, self.n, (grad, target, i * LANES), (heaped, apart), bias);
+                blocks(isa, self.tiled, (grad, target, i * LANES), (heaped, by), bias);
                 for (point, sum) in sums.chunks_exact_mut(self.cin).enumerate() {
-                    let laid = &laid[point * stride..][..origins.len() * self.cin];
-                    transposed_product(isa, laid, &heaped[point * apart..][..origins.len()], sum);
+                    let laid = &laid[point * laid_by.point..][..origins.len() * self.cin];
+                    transposed_product(isa, laid, &heaped[point * by.point..][..origins.len()], sum);
                 }
             }
         }
@@ -220,14 +256,13 @@ impl Winograd {
         (x, from): (&[f32], Grid),
         (grad, of): (&[f32], Grid),
     ) -> [Vec<Row>; 2] {
-        let images = grad.len() / of.image();
-        let (mut origins, mut targets) = (Vec::new(), Vec::new());
-        self.origins(images, from, 1, &mut origins);
-        self.origins(images, of, 0, &mut targets);
+        let mut offsets = [Vec::new(), Vec::new(), Vec::new()];
+        self.pairs(grad.len() / of.image(), (from, of), &mut offsets);
+        let [origins, targets, _] = offsets;
         let output_blocks = self.cout / LANES;
         let chunk = CHUNK.min(origins.len().div_ceil(CHUNKS));
-        let (stride, apart) = (patch_stride(chunk, self.cin), row_stride(chunk));
-        let (floats, rows) = (self.points() * stride, self.points() * apart * output_blocks);
+        let (laid_by, by) = (Strides::by_point(chunk, self.cin, LANES), Strides::by_point(chunk, 1, 1));
+        let (floats, rows) = (self.points() * laid_by.point, self.points() * by.point * output_blocks);
         let round = (ROUND / (floats + rows * LANES)).clamp(1, origins.len().div_ceil(chunk));
         let (mut sums, mut total) = (self.no_sums(), vec![[0.0; LANES]; output_blocks]);
         with_scratch(|scratch| {
@@ -241,10 +276,11 @@ impl Winograd {
                     .map(|((laid, heaped), (origins, targets))| {
                         let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
                         let target = Tiles { origins: targets, pitch: of.pitch(), channels: self.cout };
-                        patches(isa, self.n, (x, source), laid, stride);
+                        patches(isa, self.tiled, (x, source), laid, laid_by);
                         let mut bias = vec![[0.0; LANES]; output_blocks];
-                        for (i, heaped) in heaped.chunks_exact_mut(self.points() * apart).enumerate() {
-                            blocks(isa, self.n, (grad, target, i * LANES), (heaped, apart), &mut bias[i]);
+                        let heaped = heaped.chunks_exact_mut(self.points() * by.point);
+                        for (i, (heaped, bias)) in heaped.zip(&mut bias).enumerate() {
+                            blocks(isa, self.tiled, (grad, target, i * LANES), (heaped, by), bias);
                         }
                         bias
                     })
@@ -253,8 +289,8 @@ impl Winograd {
                     || laid.chunks_exact(floats).zip(heaped.chunks_exact(rows)).zip(origins.chunks(chunk));
                 sums.par_chunks_mut(self.cin).enumerate().for_each(|(at, sum)| {
                     for ((laid, heaped), tiles) in chunks() {
-                        let laid = &laid[at % self.points() * stride..][..tiles.len() * self.cin];
-                        transposed_product(isa, laid, &heaped[at * apart..][..tiles.len()], sum);
+                        let laid = &laid[at % self.points() * laid_by.point..][..tiles.len() * self.cin];
+                        transposed_product(isa, laid, &heaped[at * by.point..][..tiles.len()], sum);
                     }
                 });
                 for bias in &biases {
@@ -269,7 +305,7 @@ impl Winograd {
     pub fn weights(self, isa: Isa, sums: &[Row]) -> Vec<f32> {
         let fill = |out: &mut [MaybeUninit<f32>]| {
             for (block, sums) in sums.chunks_exact(self.points() * self.cin).enumerate() {
-                kernels_from_points(isa, self.n, sums, (self.cout, block * LANES), out);
+                kernels_from_points(isa, self.tiled, sums, (self.cout, block * LANES), out);
             }
         };
         // SAFETY: there is a block for every 16 output channels, which together make up all weights.

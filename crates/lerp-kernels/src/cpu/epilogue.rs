@@ -1,0 +1,370 @@
+//! What happens to the outputs of a convolution before they are written: they are never written to be read again at once.
+#![allow(unsafe_code)]
+// A body must be inlined into the function that enables its instructions.
+#![allow(clippy::inline_always)]
+// An index loop over a register array is unrolled and inlined with the instruction set; an iterator's closure is not.
+#![allow(clippy::needless_range_loop)]
+
+use std::mem::MaybeUninit;
+
+use super::{
+    grid::Grid,
+    lanes::{Isa, LANES, Lanes, Single, on_isa_registers},
+    points::MOST,
+};
+
+/// What happens to outputs.
+pub(super) enum Epilogue<'a> {
+    /// Forward: plus bias, through a leaky ReLU (of slope 1 where there is none).
+    Activate { bias: Option<&'a [f32]>, slope: f32 },
+    /// The same, and the means over 2x2 blocks go elsewhere.
+    Average { bias: &'a [f32], slope: f32, means: (&'a mut [MaybeUninit<f32>], Grid) },
+    /// Back through the leaky ReLU that made these values.
+    Gate { made: (&'a [f32], Grid), slope: f32 },
+    /// Back through means over 2x2 blocks, each to the four values it was made of, and the leaky ReLU that made these.
+    Spread { made: (&'a [f32], Grid), slope: f32 },
+}
+
+impl Epilogue<'_> {
+    /// Outputs as they are.
+    pub const NONE: Self = Self::Activate { bias: None, slope: 1.0 };
+
+    /// Pixels that are written for an output, a side.
+    pub fn spread(&self) -> usize {
+        if matches!(self, Self::Spread { .. }) { 2 } else { 1 }
+    }
+
+    /// The grid of the other values that a tile reads or writes, and how far apart tiles of `out` outputs a side are there.
+    pub fn beside(&self, out: usize) -> Option<(Grid, usize)> {
+        match self {
+            Self::Activate { .. } => None,
+            Self::Average { means: (_, grid), .. } => Some((*grid, out / 2)),
+            Self::Gate { made: (_, grid), .. } => Some((*grid, out)),
+            Self::Spread { made: (_, grid), .. } => Some((*grid, 2 * out)),
+        }
+    }
+
+    /// What [`finish`] and the tiles of a convolution need of it, for tiles of `out` outputs a side that begin at `origins` of
+    /// `to`, and at `beside` of the other values; `channel` is the first of [`LANES`], or of all channels.
+    ///
+    /// # Panics
+    /// If a tile lies outside, or channels differ.
+    pub fn ends<'a>(
+        &'a mut self,
+        (to, grid): (&'a mut [MaybeUninit<f32>], Grid),
+        (origins, beside): (&'a [usize], &'a [usize]),
+        out: usize,
+        channel: usize,
+    ) -> (Kind, Ends<'a>) {
+        let channels = grid.channels;
+        let inside = |len: usize, origins: &[usize], side: usize, grid: Grid| {
+            assert_eq!(grid.channels, channels, "channels of one tile differ");
+            let furthest =
+                origins.iter().max().map_or(0, |o| o + (side - 1) * grid.pitch() + side * channels);
+            assert!(furthest <= len, "a tile reaches {furthest} of {len}");
+        };
+        if let Self::Activate { bias: Some(bias), .. } | Self::Average { bias, .. } = self {
+            assert_eq!(bias.len(), channels, "a bias has a value for each channel");
+        }
+        assert!(channel.is_multiple_of(LANES) && channel < channels, "channels do not fit");
+        inside(to.len(), origins, out * self.spread(), grid);
+        if let Some((other, step)) = self.beside(out) {
+            assert_eq!(origins.len(), beside.len(), "tiles of one convolution differ in number");
+            let len = match self {
+                Self::Average { means: (means, _), .. } => means.len(),
+                Self::Gate { made: (made, _), .. } | Self::Spread { made: (made, _), .. } => made.len(),
+                Self::Activate { .. } => 0,
+            };
+            inside(len, beside, step, other);
+        }
+        let mut ends = Ends {
+            to: to[channel..].as_mut_ptr().cast(),
+            pitch: grid.pitch(),
+            channels,
+            origins,
+            beside,
+            beside_pitch: self.beside(out).map_or(0, |(grid, _)| grid.pitch()),
+            bias: None,
+            slope: 1.0,
+            made: std::ptr::null(),
+            means: std::ptr::null_mut(),
+        };
+        let kind = match self {
+            Self::Activate { bias, slope } => {
+                (ends.bias, ends.slope) = (bias.map(|bias| &bias[channel..]), *slope);
+                Kind::Activate
+            }
+            Self::Average { bias, slope, means: (means, _) } => {
+                (ends.bias, ends.slope) = (Some(&bias[channel..]), *slope);
+                ends.means = means[channel..].as_mut_ptr().cast();
+                Kind::Average
+            }
+            Self::Gate { made: (made, _), slope } => {
+                (ends.made, ends.slope) = (made[channel..].as_ptr(), *slope);
+                Kind::Gate
+            }
+            Self::Spread { made: (made, _), slope } => {
+                (ends.made, ends.slope) = (made[channel..].as_ptr(), *slope);
+                Kind::Spread
+            }
+        };
+        (kind, ends)
+    }
+}
+
+/// Which epilogue.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Activate,
+    Average,
+    Gate,
+    Spread,
+}
+
+/// Where outputs go and what is done to them, checked: every tile of the origins lies inside.
+#[derive(Clone, Copy)]
+pub(super) struct Ends<'a> {
+    to: *mut f32,
+    pitch: usize,
+    channels: usize,
+    pub origins: &'a [usize],
+    beside: &'a [usize],
+    beside_pitch: usize,
+    bias: Option<&'a [f32]>,
+    slope: f32,
+    made: *const f32,
+    means: *mut f32,
+}
+
+/// One kind of epilogue, in a kernel.
+pub(super) trait Finish {
+    /// Takes the outputs of a tile, `side` a side, in channels from `c` on.
+    ///
+    /// # Safety
+    /// `ends` must be of this kind and of such tiles.
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize);
+}
+
+/// Calls a body with the type of an epilogue as its last generic argument.
+macro_rules! on_epilogue {
+    ($kind:expr, $isa:expr, $body:ident[$($own:ty),*]($($argument:ident: $type:ty),* $(,)?)) => {
+        match $kind {
+            $crate::cpu::epilogue::Kind::Activate =>
+                on_isa_registers!($isa, $body[$($own,)* $crate::cpu::epilogue::Activate]($($argument: $type),*)),
+            $crate::cpu::epilogue::Kind::Average =>
+                on_isa_registers!($isa, $body[$($own,)* $crate::cpu::epilogue::Average]($($argument: $type),*)),
+            $crate::cpu::epilogue::Kind::Gate =>
+                on_isa_registers!($isa, $body[$($own,)* $crate::cpu::epilogue::Gate]($($argument: $type),*)),
+            $crate::cpu::epilogue::Kind::Spread =>
+                on_isa_registers!($isa, $body[$($own,)* $crate::cpu::epilogue::Spread]($($argument: $type),*)),
+        }
+    };
+}
+pub(super) use on_epilogue;
+
+/// [`Epilogue::Activate`].
+pub(super) struct Activate;
+/// [`Epilogue::Average`].
+pub(super) struct Average;
+/// [`Epilogue::Gate`].
+pub(super) struct Gate;
+/// [`Epilogue::Spread`].
+pub(super) struct Spread;
+
+/// # Safety
+/// As [`Finish::put`].
+#[inline(always)]
+unsafe fn activated<L: Lanes>(
+    values: &[[L; MOST]; MOST],
+    side: usize,
+    ends: &Ends,
+    c: usize,
+) -> [[L; MOST]; MOST] {
+    // SAFETY: the bias has as many values as there are channels.
+    unsafe {
+        let mut out = *values;
+        let bias = match ends.bias {
+            Some(bias) => L::load(bias.as_ptr().add(c)),
+            None => L::splat(0.0),
+        };
+        for i in 0..side {
+            for j in 0..side {
+                let value = values[i][j].add(bias);
+                out[i][j] = value.max(value.mul(L::splat(ends.slope)));
+            }
+        }
+        out
+    }
+}
+
+/// # Safety
+/// As [`Finish::put`].
+#[inline(always)]
+unsafe fn write<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+    // SAFETY: the tile lies inside.
+    unsafe {
+        let to = ends.to.add(*ends.origins.get_unchecked(tile) + c);
+        for i in 0..side {
+            for j in 0..side {
+                values[i][j].store(to.add(i * ends.pitch + j * ends.channels));
+            }
+        }
+    }
+}
+
+// SAFETY of every block below: the tile lies inside the values, as whoever made `ends` has checked.
+impl Finish for Activate {
+    #[inline(always)]
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+        unsafe { write(&activated(values, side, ends, c), side, ends, tile, c) }
+    }
+}
+
+impl Finish for Average {
+    #[inline(always)]
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+        unsafe {
+            let values = activated(values, side, ends, c);
+            write(&values, side, ends, tile, c);
+            let to = ends.means.add(*ends.beside.get_unchecked(tile) + c);
+            for i in 0..side / 2 {
+                for j in 0..side / 2 {
+                    let (top, bottom) = (&values[2 * i], &values[2 * i + 1]);
+                    let sum = top[2 * j].add(top[2 * j + 1]).add(bottom[2 * j]).add(bottom[2 * j + 1]);
+                    sum.mul(L::splat(0.25)).store(to.add(i * ends.beside_pitch + j * ends.channels));
+                }
+            }
+        }
+    }
+}
+
+impl Finish for Gate {
+    #[inline(always)]
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+        unsafe {
+            let made = ends.made.add(*ends.beside.get_unchecked(tile) + c);
+            let mut out = *values;
+            for i in 0..side {
+                for j in 0..side {
+                    let made = L::load(made.add(i * ends.beside_pitch + j * ends.channels));
+                    out[i][j] = values[i][j].mul(made.one_if_positive(L::splat(ends.slope)));
+                }
+            }
+            write(&out, side, ends, tile, c);
+        }
+    }
+}
+
+impl Finish for Spread {
+    #[inline(always)]
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+        unsafe {
+            let made = ends.made.add(*ends.beside.get_unchecked(tile) + c);
+            let to = ends.to.add(*ends.origins.get_unchecked(tile) + c);
+            for i in 0..side {
+                for j in 0..side {
+                    let value = values[i][j].mul(L::splat(0.25));
+                    for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                        let (y, x) = (2 * i + y, 2 * j + x);
+                        let made = L::load(made.add(y * ends.beside_pitch + x * ends.channels));
+                        let passed = made.one_if_positive(L::splat(ends.slope));
+                        value.mul(passed).store(to.add(y * ends.pitch + x * ends.channels));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where tiles begin in some images, `step` pixels from one to the next and `before` pixels before their own first one.
+pub(super) fn place(
+    images: usize,
+    grid: Grid,
+    [down, across]: [usize; 2],
+    (step, before): (usize, usize),
+    origins: &mut Vec<usize>,
+) {
+    origins.clear();
+    for image in 0..images {
+        for y in 0..down {
+            let row = image * grid.image() + grid.at(y * step, 0) - before * (grid.pitch() + grid.channels);
+            origins.extend((0..across).map(|x| row + x * step * grid.channels));
+        }
+    }
+}
+
+/// An epilogue by itself, for outputs that have been written.
+///
+/// # Panics
+/// If shapes differ, or means are wanted of odd sides.
+pub(super) fn finish(
+    isa: Isa,
+    (values, from): (&[f32], Grid),
+    epilogue: &mut Epilogue,
+    (out, to): (&mut [MaybeUninit<f32>], Grid),
+    [origins, targets, beside]: &mut [Vec<usize>; 3],
+) {
+    let images = values.len() / from.image();
+    let side = if matches!(epilogue, Epilogue::Average { .. }) { 2 } else { 1 };
+    let tiles = [from.height / side, from.width / side];
+    assert!(from.height.is_multiple_of(side) && from.width.is_multiple_of(side), "blocks of odd sides");
+    place(images, from, tiles, (side, 0), origins);
+    place(images, to, tiles, (side * epilogue.spread(), 0), targets);
+    if let Some((grid, step)) = epilogue.beside(side) {
+        place(images, grid, tiles, (step, 0), beside);
+    }
+    let channels = from.channels;
+    let (kind, ends) = epilogue.ends((out, to), (targets, beside), side, 0);
+    assert_eq!(ends.channels, channels, "channels of one tile differ");
+    let pitch = from.pitch();
+    // SAFETY: the tiles of both sides lie inside; the instruction set is one of this machine's.
+    unsafe {
+        if channels.is_multiple_of(LANES) {
+            on_epilogue!(
+                kind,
+                isa,
+                finish_body[](values: &[f32], origins: &[usize], pitch: usize, side: usize, ends: Ends)
+            );
+        } else {
+            match kind {
+                Kind::Activate => finish_body::<Single, Activate>(values, origins, pitch, side, ends),
+                Kind::Average => finish_body::<Single, Average>(values, origins, pitch, side, ends),
+                Kind::Gate => finish_body::<Single, Gate>(values, origins, pitch, side, ends),
+                Kind::Spread => finish_body::<Single, Spread>(values, origins, pitch, side, ends),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`finish`] checks.
+#[inline(always)]
+unsafe fn finish_body<L: Lanes, E: Finish>(
+    values: &[f32],
+    origins: &[usize],
+    pitch: usize,
+    side: usize,
+    ends: Ends,
+) {
+    // SAFETY: the tiles lie inside.
+    unsafe {
+        for (tile, origin) in origins.iter().enumerate() {
+            for c in (0..ends.channels).step_by(L::WIDTH) {
+                let from = values.as_ptr().add(origin + c);
+                let mut tiles = [[L::splat(0.0); MOST]; MOST];
+                // Of one pixel or four: the length of the loop is known, so that all stays in registers.
+                if side == 1 {
+                    tiles[0][0] = L::load(from);
+                    E::put(&tiles, 1, &ends, tile, c);
+                } else {
+                    for i in 0..2 {
+                        for j in 0..2 {
+                            tiles[i][j] = L::load(from.add(i * pitch + j * ends.channels));
+                        }
+                    }
+                    E::put(&tiles, 2, &ends, tile, c);
+                }
+            }
+        }
+    }
+}
