@@ -7,7 +7,7 @@
 //! they are in the cache; a wide layer, whose sums would not fit there as well, takes the batch for one and then the other.
 #![allow(unsafe_code)]
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use rayon::prelude::*;
 
@@ -17,13 +17,16 @@ use super::{
     grid::Grid,
     lanes::{Isa, LANES, isa},
     resize::{repeat_blocks, sum_blocks},
-    scratch::{Scratch, filled_by, overwritten, with_scratch},
+    scratch::{Scratch, Unset, Work, filled_by, overwritten, touch, with_scratch},
     winograd::{Row, Winograd, add},
 };
 use crate::Activation;
 
 /// Tiles or pixels that a task takes at a time.
 const GROUP: usize = 64;
+
+/// Floats that a convolution of a narrow segment reads and writes at a time, inside a second-level cache.
+const CACHE: usize = 1 << 16;
 
 /// Parts in which the weights' gradient of narrow layers is summed: fixed, so that the sum has the same bits for any
 /// number of threads. More than eight threads have nothing to do here: a sweep gives them to other runs.
@@ -128,6 +131,11 @@ impl Step {
         if let Activation::LeakyRelu(slope) = self.activation { slope } else { 1.0 }
     }
 
+    /// Whether its weights, and the sums of their gradients, leave room for others in a second-level cache.
+    fn narrow(&self) -> bool {
+        if let Form::Winograd(form) = self.form { form.narrow() } else { true }
+    }
+
     /// Images with at least so many tiles or pixels together.
     fn images(&self, tiles: usize) -> usize {
         tiles.div_ceil(match self.form {
@@ -176,7 +184,7 @@ impl Step {
         prepared: &Prepared,
         mut epilogue: Epilogue,
         (out, to): (&mut [MaybeUninit<f32>], Grid),
-        Scratch { room, plain, resized }: &mut Scratch,
+        Work { room, plain, resized, .. }: &mut Work,
     ) {
         match (self.form, prepared) {
             (Form::Winograd(form), Prepared::Points(points)) => {
@@ -200,7 +208,7 @@ impl Step {
         prepared: &Prepared,
         mut epilogue: Epilogue,
         (out, to): (&mut [MaybeUninit<f32>], Grid),
-        Scratch { room, plain, resized }: &mut Scratch,
+        Work { room, plain, resized, .. }: &mut Work,
     ) {
         match (self.form, prepared) {
             (Form::Winograd(form), Prepared::Points(points)) => {
@@ -279,6 +287,36 @@ fn enter(first: &Step, batch: usize, x: &[f32]) -> Vec<f32> {
     unsafe { by_groups(batch, first.group(batch), first.input.image(), task) }
 }
 
+/// Convolutions that follow each other. Of narrow ones, all take a few images at a time one after the other, so that what one
+/// writes is in the cache when the next reads it; a wide one, whose weights alone fill the cache, is by itself.
+fn segments(steps: &[Step]) -> Vec<Range<usize>> {
+    let mut segments: Vec<Range<usize>> = Vec::new();
+    for (i, step) in steps.iter().enumerate() {
+        match segments.last_mut() {
+            Some(last) if step.narrow() && steps[last.start].narrow() => last.end = i + 1,
+            _ => segments.push(i..i + 1),
+        }
+    }
+    segments
+}
+
+/// Images that a task takes at a time through the convolutions of a segment.
+fn images_at_once(segment: &[Step]) -> usize {
+    if !segment[0].narrow() {
+        return segment[0].images(GROUP).max(1);
+    }
+    let floats = |step: &Step| step.input.image() + step.convolved().image();
+    (CACHE / segment.iter().map(floats).max().unwrap_or(1)).max(1)
+}
+
+/// What a task of the forward pass sets for one convolution.
+struct Outputs<'a> {
+    /// What goes out.
+    next: &'a mut [MaybeUninit<f32>],
+    /// What is averaged, if it is.
+    whole: &'a mut [MaybeUninit<f32>],
+}
+
 /// The output of a chain, and what its backward pass needs if there will be one.
 ///
 /// # Shapes
@@ -293,45 +331,56 @@ pub(super) fn forward(
     let isa = isa();
     let mut current = enter(&steps[0], batch, x);
     let mut saved = Saved { inputs: Vec::new(), whole: Vec::new() };
-    for (i, (step, (weight, bias))) in steps.iter().zip(params).enumerate() {
-        let prepared = step.forward_weights(isa, weight);
-        // No edge: the output of the chain.
-        let to = steps.get(i + 1).map_or(step.outgoing(), |next| next.input);
-        let (made, group, slope) = (step.convolved(), step.group(batch), step.slope());
-        let x = |at: usize, count: usize| some(&current, step.input.image(), at, count);
-        let mut whole = Vec::new();
-        let next = if step.resize.downscale {
-            let task = |at: usize, whole: &mut [MaybeUninit<f32>], out: &mut [MaybeUninit<f32>]| {
-                to.clear_edges(out);
-                let x = x(at, out.len() / to.image());
-                let epilogue = Epilogue::Average { bias, slope, means: (out, to) };
-                with_scratch(|scratch| step.convolve(isa, x, &prepared, epilogue, (whole, made), scratch));
-            };
-            let fill = |out: &mut [MaybeUninit<f32>]| {
-                let images = out.par_chunks_mut(group * to.image());
-                let fill = |whole: &mut [MaybeUninit<f32>]| {
-                    let tasks = whole.par_chunks_mut(group * made.image()).zip(images).enumerate();
-                    tasks.for_each(|(i, (whole, out))| task(i * group, whole, out));
-                };
-                // SAFETY: the tasks set every image's outputs.
-                whole = unsafe { filled_by(batch * made.image(), fill) };
-            };
-            // SAFETY: the tasks set every image's means and edge.
-            unsafe { filled_by(batch * to.image(), fill) }
-        } else {
-            let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
-                to.clear_edges(out);
-                let x = x(at, out.len() / to.image());
-                let epilogue = Epilogue::Activate { bias: Some(bias), slope };
-                with_scratch(|scratch| step.convolve(isa, x, &prepared, epilogue, (out, to), scratch));
-            };
-            // SAFETY: a convolution sets every pixel and channel; the edge is set first.
-            unsafe { by_groups(batch, group, to.image(), task) }
-        };
-        let input = std::mem::replace(&mut current, next);
-        if back {
-            saved.inputs.push(input);
-            saved.whole.push(whole);
+    // No edge: the output of the chain.
+    let to = |i: usize| steps.get(i + 1).map_or(steps[i].outgoing(), |next| next.input);
+    let whole = |i: usize| if steps[i].resize.downscale { steps[i].convolved().image() } else { 0 };
+    for segment in segments(steps) {
+        let prepared: Vec<_> = segment.clone().map(|i| steps[i].forward_weights(isa, params[i].0)).collect();
+        let group = images_at_once(&steps[segment.clone()]).min(batch.div_ceil(rayon::current_num_threads()));
+        let mut made: Vec<[Unset; 2]> = segment
+            .clone()
+            .map(|i| [Unset::new(batch * to(i).image()), Unset::new(batch * whole(i))])
+            .collect();
+        let mut tasks: Vec<Vec<Outputs>> = (0..batch.div_ceil(group)).map(|_| Vec::new()).collect();
+        for (i, [next, averaged]) in segment.clone().zip(&mut made) {
+            let mut averaged = averaged.values().chunks_mut((group * whole(i)).max(1));
+            for (task, next) in tasks.iter_mut().zip(next.values().chunks_mut(group * to(i).image())) {
+                task.push(Outputs { next, whole: averaged.next().unwrap_or_default() });
+            }
+        }
+        tasks.into_par_iter().enumerate().for_each(|(task, outputs)| {
+            let (at, first) = (task * group, &steps[segment.start]);
+            let mut x: &[f32] =
+                some(&current, first.input.image(), at, outputs[0].next.len() / to(segment.start).image());
+            for ((i, prepared), Outputs { next, whole }) in segment.clone().zip(&prepared).zip(outputs) {
+                let (step, to, bias) = (&steps[i], to(i), params[i].1);
+                next.fill(MaybeUninit::new(0.0));
+                whole.fill(MaybeUninit::new(0.0));
+                if i == segment.start {
+                    touch(x);
+                }
+                with_scratch(|Scratch { work, .. }| {
+                    let slope = step.slope();
+                    if step.resize.downscale {
+                        let epilogue = Epilogue::Average { bias, slope, means: (next, to) };
+                        step.convolve(isa, x, prepared, epilogue, (whole, step.convolved()), work);
+                    } else {
+                        let epilogue = Epilogue::Activate { bias: Some(bias), slope };
+                        step.convolve(isa, x, prepared, epilogue, (next, to), work);
+                    }
+                });
+                // SAFETY: a convolution sets every pixel and channel, or every mean; the edge is set first.
+                x = unsafe { next.assume_init_ref() };
+            }
+        });
+        for [next, whole] in made {
+            // SAFETY: the tasks together have set the outputs of all images.
+            let (next, whole) = unsafe { (next.set(), whole.set()) };
+            let input = std::mem::replace(&mut current, next);
+            if back {
+                saved.inputs.push(input);
+                saved.whole.push(whole);
+            }
         }
     }
     (current, saved)
@@ -362,7 +411,7 @@ pub(super) fn backward(
 ) -> (Option<Vec<f32>>, Vec<Option<Weights>>) {
     let isa = isa();
     // Back through what comes after a convolution, for some images.
-    let behind = |i: usize, at: usize, count: usize| {
+    let behind = |i: usize, at: usize, count: usize| -> Epilogue {
         let step: &Step = &steps[i];
         let (made, slope) = (step.convolved(), step.slope());
         if step.resize.downscale {
@@ -376,27 +425,18 @@ pub(super) fn backward(
             steps.get(i + 1).map_or((y, made), |next| (&saved.inputs[i + 1][..], next.input));
         Epilogue::Gate { made: (some(values, grid.image(), at, count), grid), slope }
     };
-    let last = steps.len() - 1;
-    let (gated, outgoing) = (steps[last].gated(), steps[last].outgoing());
-    let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
-        gated.clear_edges(out);
-        let count = out.len() / gated.image();
-        let grad = some(grad, outgoing.image(), at, count);
-        with_scratch(|Scratch { room, .. }| {
-            finish(isa, (grad, outgoing), &mut behind(last, at, count), (out, gated), &mut room.offsets);
-        });
-    };
-    // SAFETY: the edge and every pixel inside it are set.
-    let mut gradient = unsafe { by_groups(batch, steps[last].group(batch), gated.image(), task) };
+    let back = Back { steps, batch, isa, saved, wanted, behind: &behind };
+    let mut gradient = back.enter(grad);
     let mut params: Vec<Option<Weights>> = steps.iter().map(|_| None).collect();
-    for (i, step) in steps.iter().enumerate().rev() {
-        let onward = wanted.input || wanted.params[..i].contains(&true);
-        let to = if i > 0 { steps[i - 1].gated() } else { step.incoming() };
-        let before = |at: usize, count: usize| if i > 0 { behind(i - 1, at, count) } else { Epilogue::NONE };
-        let back = Back { step, batch, isa, input: &saved.inputs[i], grad: &gradient, to };
-        let prepared = onward.then(|| step.backward_weights(isa, weights[i]));
-        let (input, of_params) = back.run(prepared.as_ref(), wanted.params[i], &before);
-        params[i] = of_params;
+    for segment in segments(steps).into_iter().rev() {
+        let prepared: Vec<_> = segment
+            .clone()
+            .map(|i| back.onward(i).then(|| steps[i].backward_weights(isa, weights[i])))
+            .collect();
+        let (input, of_params) = back.segment(segment.clone(), &gradient, &prepared);
+        for (param, gradient) in params[segment].iter_mut().zip(of_params) {
+            *param = gradient;
+        }
         match input {
             Some(input) => gradient = input,
             None => return (None, params),
@@ -405,109 +445,186 @@ pub(super) fn backward(
     (wanted.input.then_some(gradient), params)
 }
 
-/// One step of the backward pass.
-struct Back<'a> {
-    step: &'a Step,
+/// The backward pass of a chain.
+struct Back<'a, F> {
+    steps: &'a [Step],
     batch: usize,
     isa: Isa,
-    input: &'a [f32],
-    /// Gradients behind the activation.
-    grad: &'a [f32],
-    /// Where the gradients of what comes in go.
-    to: Grid,
+    saved: &'a Saved,
+    wanted: &'a Wanted<'a>,
+    /// What comes after a convolution going forward, for some images from one on.
+    behind: &'a F,
 }
 
-impl<'a> Back<'a> {
-    /// Gradients of the input, taken back through what comes before this step, and of the parameters.
-    fn run(
-        &self,
-        prepared: Option<&Prepared>,
-        params: bool,
-        before: &(impl Fn(usize, usize) -> Epilogue<'a> + Sync),
-    ) -> (Option<Vec<f32>>, Option<Weights>) {
-        match self.step.form {
-            Form::Winograd(form) if params && !form.narrow() => {
-                let input = prepared.map(|prepared| self.at_once(prepared, before));
-                let grad = (self.grad, self.step.gated());
-                let [sums, bias] = form.sum_weights(self.isa, (self.input, self.step.input), grad);
-                (input, Some((form.weights(self.isa, &sums), bias.into_flattened())))
-            }
-            _ if params => self.part_by_part(prepared, before),
-            _ => (prepared.map(|prepared| self.at_once(prepared, before)), None),
-        }
+impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
+    /// Whether the gradient of what comes into a step is wanted by anything.
+    fn onward(&self, i: usize) -> bool {
+        self.wanted.input || self.wanted.params[..i].contains(&true)
     }
 
-    /// Sets the gradients of some incoming images, with an edge.
+    /// Where the gradients of what comes into a step go: behind the activation of the one before.
+    fn to(&self, i: usize) -> Grid {
+        if i > 0 { self.steps[i - 1].gated() } else { self.steps[0].incoming() }
+    }
+
+    /// The gradients of the last convolution's own outputs.
+    fn enter(&self, grad: &[f32]) -> Vec<f32> {
+        let last = self.steps.len() - 1;
+        let (gated, outgoing) = (self.steps[last].gated(), self.steps[last].outgoing());
+        let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
+            out.fill(MaybeUninit::new(0.0));
+            let count = out.len() / gated.image();
+            let grad = (some(grad, outgoing.image(), at, count), outgoing);
+            with_scratch(|Scratch { work, .. }| {
+                let offsets = &mut work.room.offsets;
+                finish(self.isa, grad, &mut (self.behind)(last, at, count), (out, gated), offsets);
+            });
+        };
+        // SAFETY: the edge and every pixel inside it are set.
+        unsafe { by_groups(self.batch, self.steps[last].group(self.batch), gated.image(), task) }
+    }
+
+    /// Sets the gradients of what comes into a step, with an edge, for some images.
     fn spread(
         &self,
+        i: usize,
+        grad: &[f32],
         prepared: &Prepared,
         (at, out): (usize, &mut [MaybeUninit<f32>]),
-        epilogue: Epilogue,
-        scratch: &mut Scratch,
+        work: &mut Work,
     ) {
-        self.to.clear_edges(out);
-        let grad = some(self.grad, self.step.gated().image(), at, out.len() / self.to.image());
-        self.step.spread(self.isa, grad, prepared, epilogue, (out, self.to), scratch);
+        let to = self.to(i);
+        out.fill(MaybeUninit::new(0.0));
+        let count = out.len() / to.image();
+        if i > 0 && self.steps[i - 1].resize.downscale {
+            touch(some(&self.saved.whole[i - 1], self.steps[i - 1].convolved().image(), at, count));
+        }
+        let epilogue = if i > 0 { (self.behind)(i - 1, at, count) } else { Epilogue::NONE };
+        self.steps[i].spread(self.isa, grad, prepared, epilogue, (out, to), work);
     }
 
-    /// The gradients of the input alone.
-    fn at_once(
+    /// The gradients of what comes into a segment, and of the parameters of its steps.
+    fn segment(
         &self,
-        prepared: &Prepared,
-        before: &(impl Fn(usize, usize) -> Epilogue<'a> + Sync),
-    ) -> Vec<f32> {
-        let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
-            let epilogue = before(at, out.len() / self.to.image());
-            with_scratch(|scratch| self.spread(prepared, (at, out), epilogue, scratch));
+        segment: Range<usize>,
+        grad: &[f32],
+        prepared: &[Option<Prepared>],
+    ) -> (Option<Vec<f32>>, Vec<Option<Weights>>) {
+        let first = &self.steps[segment.start];
+        if first.narrow() {
+            return self.part_by_part(segment, grad, prepared);
+        }
+        let (i, gated) = (segment.start, first.gated());
+        let input = prepared[0].as_ref().map(|prepared| {
+            let image = self.to(i).image();
+            let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
+                let grad = some(grad, gated.image(), at, out.len() / image);
+                touch(grad);
+                if i > 0 && !self.steps[i - 1].resize.downscale {
+                    touch(some(&self.saved.inputs[i], first.input.image(), at, out.len() / image));
+                }
+                with_scratch(|Scratch { work, .. }| self.spread(i, grad, prepared, (at, out), work));
+            };
+            // SAFETY: `spread` sets edge and gradients of every image.
+            unsafe { by_groups(self.batch, first.group(self.batch), image, task) }
+        });
+        let params = match first.form {
+            Form::Winograd(form) if self.wanted.params[i] => {
+                Some(form.sum_weights(self.isa, (&self.saved.inputs[i], first.input), (grad, gated)))
+            }
+            _ => None,
         };
-        // SAFETY: `spread` sets edge and gradients of every image.
-        unsafe { by_groups(self.batch, self.step.group(self.batch), self.to.image(), task) }
+        (input, vec![params])
     }
 
-    /// A few images at a time, in parts of the batch that have sums of their own.
+    /// A few images at a time through all steps of a segment, in parts of the batch that have sums of their own.
     fn part_by_part(
         &self,
-        prepared: Option<&Prepared>,
-        before: &(impl Fn(usize, usize) -> Epilogue<'a> + Sync),
-    ) -> (Option<Vec<f32>>, Option<Weights>) {
-        let (gated, part) = (self.step.gated(), self.batch.div_ceil(PARTS));
+        segment: Range<usize>,
+        grad: &[f32],
+        prepared: &[Option<Prepared>],
+    ) -> (Option<Vec<f32>>, Vec<Option<Weights>>) {
+        let (part, image) = (self.batch.div_ceil(PARTS), self.to(segment.start).image());
         // Not a matter of threads: a direct form's sums are taken group by group.
-        let group = self.step.images(GROUP).min(part);
-        let image = self.to.image();
+        let group = images_at_once(&self.steps[segment.clone()]).min(part);
+        let gated = self.steps[segment.end - 1].gated().image();
         let run = |first: usize, mut out: Option<&mut [MaybeUninit<f32>]>| {
-            let mut sums = Sums::new(self.step.form);
+            let mut sums: Vec<Option<Sums>> = segment
+                .clone()
+                .map(|i| self.wanted.params[i].then(|| Sums::new(self.steps[i].form)))
+                .collect();
             let last = (first + part).min(self.batch);
             for at in (first..last).step_by(group) {
                 let count = group.min(last - at);
+                let out = out.as_mut().map(|out| &mut out[(at - first) * image..][..count * image]);
+                let grad = some(grad, gated, at, count);
                 with_scratch(|scratch| {
-                    if let (Some(prepared), Some(out)) = (prepared, &mut out) {
-                        let out = &mut out[(at - first) * image..][..count * image];
-                        self.spread(prepared, (at, out), before(at, count), scratch);
-                    }
-                    let x = some(self.input, self.step.input.image(), at, count);
-                    let grad = some(self.grad, gated.image(), at, count);
-                    sums.add(self.isa, (self.step, x), (grad, gated), scratch);
+                    self.through(segment.clone(), (at, count), grad, prepared, out, &mut sums, scratch);
                 });
             }
             sums
         };
-        let mut sums: Vec<Sums> = Vec::new();
-        let input = if prepared.is_some() {
+        let mut sums: Vec<Vec<Option<Sums>>> = Vec::new();
+        let input = if prepared[0].is_some() {
             let fill = |out: &mut [MaybeUninit<f32>]| {
                 out.par_chunks_mut(part * image)
                     .enumerate()
                     .map(|(i, out)| run(i * part, Some(out)))
                     .collect_into_vec(&mut sums);
             };
-            // SAFETY: the parts cover the batch, and `spread` sets edge and gradients of every image.
+            // SAFETY: the parts cover the batch, and `through` sets edge and gradients of every image.
             Some(unsafe { filled_by(self.batch * image, fill) })
         } else {
             let firsts = 0..self.batch.div_ceil(part);
             firsts.into_par_iter().map(|i| run(i * part, None)).collect_into_vec(&mut sums);
             None
         };
-        let total = sums.into_iter().reduce(Sums::plus);
-        (input, total.map(|sums| sums.finish(self.isa)))
+        let mut params: Vec<Option<Sums>> = segment.map(|_| None).collect();
+        for part in sums {
+            for (total, sums) in params.iter_mut().zip(part) {
+                *total = match (total.take(), sums) {
+                    (Some(total), Some(sums)) => Some(total.plus(sums)),
+                    (total, sums) => total.or(sums),
+                };
+            }
+        }
+        (input, params.into_iter().map(|sums| sums.map(|sums| sums.finish(self.isa))).collect())
+    }
+
+    /// Some images back through all steps of a segment: sets `out`, the gradients of what comes in, if they are wanted, and adds
+    /// to the sums.
+    #[allow(clippy::too_many_arguments)]
+    fn through(
+        &self,
+        segment: Range<usize>,
+        (at, count): (usize, usize),
+        grad: &[f32],
+        prepared: &[Option<Prepared>],
+        mut out: Option<&mut [MaybeUninit<f32>]>,
+        sums: &mut [Option<Sums>],
+        Scratch { work, grads: [current, next] }: &mut Scratch,
+    ) {
+        for i in segment.clone().rev() {
+            let (step, place) = (&self.steps[i], i - segment.start);
+            let len = count * step.gated().image();
+            let grad = if i + 1 == segment.end { grad } else { current.written(len) };
+            touch(some(&self.saved.inputs[i], step.input.image(), at, count));
+            if let Some(sums) = &mut sums[place] {
+                let x = some(&self.saved.inputs[i], step.input.image(), at, count);
+                sums.add(self.isa, (step, x), (grad, step.gated()), work);
+            }
+            let Some(prepared) = &prepared[place] else { return };
+            if place == 0 {
+                if let Some(out) = out.take() {
+                    self.spread(i, grad, prepared, (at, out), work);
+                }
+                return;
+            }
+            // SAFETY: `spread` sets edge and gradients of every image.
+            let out = unsafe { overwritten(next.first(count * self.to(i).image())) };
+            self.spread(i, grad, prepared, (at, out), work);
+            std::mem::swap(current, next);
+        }
     }
 }
 
@@ -527,13 +644,13 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, isa: Isa, (step, x): (&Step, &[f32]), grad: (&[f32], Grid), scratch: &mut Scratch) {
+    fn add(&mut self, isa: Isa, (step, x): (&Step, &[f32]), grad: (&[f32], Grid), work: &mut Work) {
         match self {
             Self::Points { form, points, bias } => {
-                form.add_weights(isa, (x, step.input), grad, (points, bias), &mut scratch.room);
+                form.add_weights(isa, (x, step.input), grad, (points, bias), &mut work.room);
             }
             Self::Weights { form, sums } => {
-                form.add_weights(isa, step.enlarged(x, &mut scratch.resized), grad, sums);
+                form.add_weights(isa, step.enlarged(x, &mut work.resized), grad, sums);
             }
         }
     }

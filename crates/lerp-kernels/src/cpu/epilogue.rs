@@ -44,8 +44,8 @@ impl Epilogue<'_> {
         }
     }
 
-    /// What [`finish`] and the tiles of a convolution need of it, for tiles of `out` outputs a side that begin at `origins` of
-    /// `to`, and at `beside` of the other values; `channel` is the first of [`LANES`], or of all channels.
+    /// What [`finish`] and the tiles of a convolution need of it, for rows of `count` tiles of `out` outputs a side that begin at
+    /// `origins` of `to`, and at `beside` of the other values; `channel` is the first of [`LANES`], or of all channels.
     ///
     /// # Panics
     /// If a tile lies outside, or channels differ.
@@ -53,14 +53,14 @@ impl Epilogue<'_> {
         &'a mut self,
         (to, grid): (&'a mut [MaybeUninit<f32>], Grid),
         (origins, beside): (&'a [usize], &'a [usize]),
-        out: usize,
+        (out, count): (usize, usize),
         channel: usize,
     ) -> (Kind, Ends<'a>) {
         let channels = grid.channels;
         let inside = |len: usize, origins: &[usize], side: usize, grid: Grid| {
             assert_eq!(grid.channels, channels, "channels of one tile differ");
             let furthest =
-                origins.iter().max().map_or(0, |o| o + (side - 1) * grid.pitch() + side * channels);
+                origins.iter().max().map_or(0, |o| o + (side - 1) * grid.pitch() + count * side * channels);
             assert!(furthest <= len, "a tile reaches {furthest} of {len}");
         };
         if let Self::Activate { bias: Some(bias), .. } | Self::Average { bias, .. } = self {
@@ -136,13 +136,35 @@ pub(super) struct Ends<'a> {
     means: *mut f32,
 }
 
-/// One kind of epilogue, in a kernel.
-pub(super) trait Finish {
-    /// Takes the outputs of a tile, `side` a side, in channels from `c` on.
+impl Ends<'_> {
+    /// Where a tile's outputs go.
     ///
     /// # Safety
-    /// `ends` must be of this kind and of such tiles.
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize);
+    /// There must be as many tiles.
+    #[inline(always)]
+    pub unsafe fn place(&self, tile: usize) -> Place {
+        // SAFETY: there are as many tiles beside, if any, as `Epilogue::ends` has checked.
+        unsafe {
+            let beside = if self.beside.is_empty() { 0 } else { *self.beside.get_unchecked(tile) };
+            Place { to: *self.origins.get_unchecked(tile), beside }
+        }
+    }
+}
+
+/// Where a tile begins in what is written and in the other values.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    to: usize,
+    beside: usize,
+}
+
+/// One kind of epilogue, in a kernel.
+pub(super) trait Finish {
+    /// Takes the outputs of a tile, `side` a side, in channels from `c` on, to a place.
+    ///
+    /// # Safety
+    /// `ends` must be of this kind, and the place inside.
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize);
 }
 
 /// Calls a body with the type of an epilogue as its last generic argument.
@@ -200,10 +222,10 @@ unsafe fn activated<L: Lanes>(
 /// # Safety
 /// As [`Finish::put`].
 #[inline(always)]
-unsafe fn write<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+unsafe fn write<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
     // SAFETY: the tile lies inside.
     unsafe {
-        let to = ends.to.add(*ends.origins.get_unchecked(tile) + c);
+        let to = ends.to.add(at.to + c);
         for i in 0..side {
             for j in 0..side {
                 values[i][j].store(to.add(i * ends.pitch + j * ends.channels));
@@ -215,18 +237,18 @@ unsafe fn write<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, 
 // SAFETY of every block below: the tile lies inside the values, as whoever made `ends` has checked.
 impl Finish for Activate {
     #[inline(always)]
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
-        unsafe { write(&activated(values, side, ends, c), side, ends, tile, c) }
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
+        unsafe { write(&activated(values, side, ends, c), side, ends, at, c) }
     }
 }
 
 impl Finish for Average {
     #[inline(always)]
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
         unsafe {
             let values = activated(values, side, ends, c);
-            write(&values, side, ends, tile, c);
-            let to = ends.means.add(*ends.beside.get_unchecked(tile) + c);
+            write(&values, side, ends, at, c);
+            let to = ends.means.add(at.beside + c);
             for i in 0..side / 2 {
                 for j in 0..side / 2 {
                     let (top, bottom) = (&values[2 * i], &values[2 * i + 1]);
@@ -240,9 +262,9 @@ impl Finish for Average {
 
 impl Finish for Gate {
     #[inline(always)]
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
         unsafe {
-            let made = ends.made.add(*ends.beside.get_unchecked(tile) + c);
+            let made = ends.made.add(at.beside + c);
             let mut out = *values;
             for i in 0..side {
                 for j in 0..side {
@@ -250,17 +272,17 @@ impl Finish for Gate {
                     out[i][j] = values[i][j].mul(made.one_if_positive(L::splat(ends.slope)));
                 }
             }
-            write(&out, side, ends, tile, c);
+            write(&out, side, ends, at, c);
         }
     }
 }
 
 impl Finish for Spread {
     #[inline(always)]
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, tile: usize, c: usize) {
+    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
         unsafe {
-            let made = ends.made.add(*ends.beside.get_unchecked(tile) + c);
-            let to = ends.to.add(*ends.origins.get_unchecked(tile) + c);
+            let made = ends.made.add(at.beside + c);
+            let to = ends.to.add(at.to + c);
             for i in 0..side {
                 for j in 0..side {
                     let value = values[i][j].mul(L::splat(0.25));
@@ -293,7 +315,7 @@ pub(super) fn place(
     }
 }
 
-/// An epilogue by itself, for outputs that have been written.
+/// An epilogue by itself, for outputs that have been written, row by row of pixels or of blocks.
 ///
 /// # Panics
 /// If shapes differ, or means are wanted of odd sides.
@@ -306,34 +328,44 @@ pub(super) fn finish(
 ) {
     let images = values.len() / from.image();
     let side = if matches!(epilogue, Epilogue::Average { .. }) { 2 } else { 1 };
-    let tiles = [from.height / side, from.width / side];
+    let (down, count) = (from.height / side, from.width / side);
     assert!(from.height.is_multiple_of(side) && from.width.is_multiple_of(side), "blocks of odd sides");
-    place(images, from, tiles, (side, 0), origins);
-    place(images, to, tiles, (side * epilogue.spread(), 0), targets);
+    place(images, from, [down, 1], (side, 0), origins);
+    place(images, to, [down, 1], (side * epilogue.spread(), 0), targets);
+    beside.clear();
+    let mut apart = Apart { from: side, to: side * epilogue.spread(), beside: 0, pitch: from.pitch() };
     if let Some((grid, step)) = epilogue.beside(side) {
-        place(images, grid, tiles, (step, 0), beside);
+        place(images, grid, [down, 1], (step, 0), beside);
+        apart.beside = step;
     }
-    let channels = from.channels;
-    let (kind, ends) = epilogue.ends((out, to), (targets, beside), side, 0);
-    assert_eq!(ends.channels, channels, "channels of one tile differ");
-    let pitch = from.pitch();
+    let (kind, ends) = epilogue.ends((out, to), (targets, beside), (side, count), 0);
+    assert_eq!(ends.channels, from.channels, "channels of one tile differ");
     // SAFETY: the tiles of both sides lie inside; the instruction set is one of this machine's.
     unsafe {
-        if channels.is_multiple_of(LANES) {
+        if from.channels.is_multiple_of(LANES) {
             on_epilogue!(
                 kind,
                 isa,
-                finish_body[](values: &[f32], origins: &[usize], pitch: usize, side: usize, ends: Ends)
+                finish_body[](values: &[f32], origins: &[usize], count: usize, apart: Apart, ends: Ends)
             );
         } else {
             match kind {
-                Kind::Activate => finish_body::<Single, Activate>(values, origins, pitch, side, ends),
-                Kind::Average => finish_body::<Single, Average>(values, origins, pitch, side, ends),
-                Kind::Gate => finish_body::<Single, Gate>(values, origins, pitch, side, ends),
-                Kind::Spread => finish_body::<Single, Spread>(values, origins, pitch, side, ends),
+                Kind::Activate => finish_body::<Single, Activate>(values, origins, count, apart, ends),
+                Kind::Average => finish_body::<Single, Average>(values, origins, count, apart, ends),
+                Kind::Gate => finish_body::<Single, Gate>(values, origins, count, apart, ends),
+                Kind::Spread => finish_body::<Single, Spread>(values, origins, count, apart, ends),
             }
         }
     }
+}
+
+/// Pixels from one tile of a row to the next, and floats from one row of values to the next.
+#[derive(Clone, Copy)]
+struct Apart {
+    from: usize,
+    to: usize,
+    beside: usize,
+    pitch: usize,
 }
 
 /// # Safety
@@ -342,27 +374,32 @@ pub(super) fn finish(
 unsafe fn finish_body<L: Lanes, E: Finish>(
     values: &[f32],
     origins: &[usize],
-    pitch: usize,
-    side: usize,
+    count: usize,
+    apart: Apart,
     ends: Ends,
 ) {
     // SAFETY: the tiles lie inside.
     unsafe {
-        for (tile, origin) in origins.iter().enumerate() {
-            for c in (0..ends.channels).step_by(L::WIDTH) {
-                let from = values.as_ptr().add(origin + c);
-                let mut tiles = [[L::splat(0.0); MOST]; MOST];
-                // Of one pixel or four: the length of the loop is known, so that all stays in registers.
-                if side == 1 {
-                    tiles[0][0] = L::load(from);
-                    E::put(&tiles, 1, &ends, tile, c);
-                } else {
-                    for i in 0..2 {
-                        for j in 0..2 {
-                            tiles[i][j] = L::load(from.add(i * pitch + j * ends.channels));
+        for (row, origin) in origins.iter().enumerate() {
+            let first = ends.place(row);
+            for tile in 0..count {
+                let skip = tile * ends.channels;
+                let at = Place { to: first.to + skip * apart.to, beside: first.beside + skip * apart.beside };
+                for c in (0..ends.channels).step_by(L::WIDTH) {
+                    let from = values.as_ptr().add(origin + skip * apart.from + c);
+                    let mut tiles = [[L::splat(0.0); MOST]; MOST];
+                    // Of one pixel or four: the length of the loop is known, so that all stays in registers.
+                    if apart.from == 1 {
+                        tiles[0][0] = L::load(from);
+                        E::put(&tiles, 1, &ends, at, c);
+                    } else {
+                        for i in 0..2 {
+                            for j in 0..2 {
+                                tiles[i][j] = L::load(from.add(i * apart.pitch + j * ends.channels));
+                            }
                         }
+                        E::put(&tiles, 2, &ends, at, c);
                     }
-                    E::put(&tiles, 2, &ends, tile, c);
                 }
             }
         }

@@ -86,6 +86,8 @@ pub(crate) trait Lanes: Copy {
     /// `self + a·b`.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// The sum of all lanes, in an order that is always the same.
+    unsafe fn sum(self) -> f32;
 }
 
 /// Calls a body that is generic over [`Lanes`] and a number of rows, in the form of an instruction set with vectors of
@@ -196,6 +198,10 @@ impl<L: Lanes> Lanes for Pair<L> {
             self.1.store(to.add(L::WIDTH));
         }
     }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        unsafe { self.0.add(self.1).sum() }
+    }
 }
 
 /// Four lanes of whatever the compiler makes of arrays.
@@ -243,6 +249,10 @@ impl Lanes for PortableQuarter {
     unsafe fn store(self, to: *mut f32) {
         unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
     }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
+    }
 }
 
 /// A single lane, for channels that are no multiple of a vector.
@@ -288,6 +298,10 @@ impl Lanes for Single {
     unsafe fn store(self, to: *mut f32) {
         unsafe { to.write(self.0) }
     }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        self.0
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -300,10 +314,12 @@ pub(crate) type Avx2 = Pair<Avx2Half>;
 mod x86 {
     use super::Lanes;
     use std::arch::x86_64::{
-        __m256, __m512, _CMP_GT_OQ, _mm256_add_ps, _mm256_blendv_ps, _mm256_cmp_ps, _mm256_fmadd_ps,
+        __m256, __m512, _CMP_GT_OQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
+        _mm256_add_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps,
+        _mm256_fmadd_ps,
         _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
         _mm256_sub_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_loadu_ps,
-        _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps,
         _mm512_storeu_ps, _mm512_sub_ps,
     };
 
@@ -353,6 +369,14 @@ mod x86 {
         unsafe fn store(self, to: *mut f32) {
             unsafe { _mm256_storeu_ps(to, self.0) }
         }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -400,6 +424,10 @@ mod x86 {
         unsafe fn store(self, to: *mut f32) {
             unsafe { _mm512_storeu_ps(to, self.0) }
         }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe { _mm512_reduce_add_ps(self.0) }
+        }
     }
 }
 
@@ -413,7 +441,7 @@ pub(crate) type Neon = Pair<Pair<NeonQuarter>>;
 mod neon {
     use super::Lanes;
     use std::arch::aarch64::{
-        float32x4_t, vaddq_f32, vbslq_f32, vcgtq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32,
+        float32x4_t, vaddq_f32, vaddvq_f32, vbslq_f32, vcgtq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32,
         vmulq_f32, vst1q_f32, vsubq_f32,
     };
 
@@ -462,6 +490,10 @@ mod neon {
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             unsafe { vst1q_f32(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe { vaddvq_f32(self.0) }
         }
     }
 }

@@ -143,7 +143,7 @@ fn compare(x: &[f32], table: &[f32], n: usize, depth: usize) -> (Vec<f32>, Vec<u
         };
         let mut best = vec![none; blocks];
         with_scratch(|scratch| {
-            let dots = scratch.room.rows.first(squares.len());
+            let dots = scratch.work.room.rows.first(squares.len());
             for (panel, best) in panels.chunks_exact(depth).zip(&mut best) {
                 product(isa, rows, panel, dots);
                 keep_nearer(isa, dots, &squares, (chunk * ROWS) as u32, best);

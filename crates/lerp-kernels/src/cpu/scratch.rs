@@ -17,6 +17,34 @@ pub(super) unsafe fn filled_by<T: Copy>(len: usize, fill: impl FnOnce(&mut [Mayb
     values
 }
 
+/// A vector of values that are set piece by piece; see [`filled_by`].
+pub(super) struct Unset {
+    values: Vec<f32>,
+    len: usize,
+}
+
+impl Unset {
+    /// Of so many values.
+    pub fn new(len: usize) -> Self {
+        Self { values: Vec::with_capacity(len), len }
+    }
+
+    /// The values, to be set.
+    pub fn values(&mut self) -> &mut [MaybeUninit<f32>] {
+        &mut self.values.spare_capacity_mut()[..self.len]
+    }
+
+    /// The vector.
+    ///
+    /// # Safety
+    /// Every value must have been set.
+    pub unsafe fn set(mut self) -> Vec<f32> {
+        // SAFETY: the capacity is there, and the caller has set every value.
+        unsafe { self.values.set_len(self.len) };
+        self.values
+    }
+}
+
 /// Values that were written before, for whoever writes values without reading them.
 ///
 /// # Safety
@@ -29,9 +57,19 @@ pub(super) unsafe fn overwritten(values: &mut [f32]) -> &mut [MaybeUninit<f32>] 
 /// A thread's memory for intermediate values, with whatever its last use left in it.
 #[derive(Default)]
 pub(super) struct Scratch {
+    pub work: Work,
+    /// Gradients between two convolutions.
+    pub grads: [Store<f32>; 2],
+}
+
+/// Memory of one convolution and what comes before and after it.
+#[derive(Default)]
+pub(super) struct Work {
     pub room: Room,
     /// What a direct convolution makes, before its epilogue.
     pub plain: Store<f32>,
+    /// Sums of a wide layer's points.
+    pub sums: Store<[f32; LANES]>,
     /// Images that were enlarged, or gradients of such that were summed.
     pub resized: Vec<f32>,
 }
@@ -56,6 +94,18 @@ impl<T: Copy + Default> Store<T> {
         }
         &mut self.0[..len]
     }
+
+    /// The first `len` values, as they were left.
+    pub fn written(&self, len: usize) -> &[T] {
+        &self.0[..len]
+    }
+}
+
+/// Reads values in the order in which they lie in memory, from where they come at many times the rate at which a tile here and
+/// a tile there would fetch them; afterwards they are in the cache.
+pub(super) fn touch(values: &[f32]) {
+    let lines = values.iter().step_by(64 / size_of::<f32>());
+    std::hint::black_box(lines.fold(0, |all, value| all ^ value.to_bits()));
 }
 
 thread_local! {

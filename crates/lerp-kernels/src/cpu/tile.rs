@@ -183,20 +183,8 @@ unsafe fn some_by_taps<L: Lanes, const R: usize>(
                 }
             }
         }
-        // Halves are added to each other for all pixels at a time, so that the additions do not wait for one another.
-        let mut lanes = [[0.0_f32; LANES]; R];
         for r in 0..R {
-            sums[r].store(lanes[r].as_mut_ptr());
-        }
-        for half in [8, 4, 2, 1] {
-            for r in 0..R {
-                for i in 0..half {
-                    lanes[r][i] += lanes[r][i + half];
-                }
-            }
-        }
-        for r in 0..R {
-            to.add(r * stride).write(lanes[r][0]);
+            to.add(r * stride).write(sums[r].sum());
         }
     }
 }

@@ -7,7 +7,7 @@
 // An index loop over a register array is unrolled and inlined with the instruction set; an iterator's closure is not.
 #![allow(clippy::needless_range_loop)]
 
-use std::mem::MaybeUninit;
+use std::{hint::black_box, mem::MaybeUninit};
 
 use super::{
     epilogue::{Ends, Finish, Kind, on_epilogue},
@@ -86,6 +86,15 @@ impl Tiled {
     pub fn out(self) -> usize {
         with_tiling!(self, T => T::OUT)
     }
+}
+
+/// Where sums start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// From zero, whatever is there.
+    Zero,
+    /// From what is there.
+    AsIs,
 }
 
 /// Calls a body with a type of vectors and a tiling.
@@ -177,18 +186,26 @@ unsafe fn product_body<L: Lanes, const R: usize>(
     }
 }
 
-/// `sum[c] += Σ_t a[t·sum.len() + c]·b[t]`: the product of `a`'s transpose with `b`.
+/// `sum[c] = Σ_t a[t·sum.len() + c]·b[t]`: the product of `a`'s transpose with `b`, added to what is there or not.
 ///
 /// # Panics
 /// If the sizes do not fit together, `b` is empty, or the length of `sum` is no multiple of [`LANES`].
-pub(super) fn transposed_product(isa: Isa, a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]]) {
+pub(super) fn transposed_product(
+    isa: Isa,
+    a: &[f32],
+    b: &[[f32; LANES]],
+    sum: &mut [[f32; LANES]],
+    start: Start,
+) {
     assert!(
         !b.is_empty() && sum.len().is_multiple_of(LANES) && a.len() == sum.len() * b.len(),
         "product of unequal sizes"
     );
     // SAFETY: the sizes are checked above; the instruction set is one of this machine's.
     unsafe {
-        on_isa!(isa, transposed_product_body[16, 4, 4, 2](a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]]));
+        on_isa!(isa, transposed_product_body[16, 4, 4, 2](
+            a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]], start: Start,
+        ));
     }
 }
 
@@ -199,6 +216,7 @@ unsafe fn transposed_product_body<L: Lanes, const R: usize>(
     a: &[f32],
     b: &[[f32; LANES]],
     sum: &mut [[f32; LANES]],
+    start: Start,
 ) {
     // SAFETY: as in `product_body`; R divides LANES, which divides the length of `sum`.
     unsafe {
@@ -206,8 +224,10 @@ unsafe fn transposed_product_body<L: Lanes, const R: usize>(
         for c in (0..width).step_by(R) {
             let to: *mut f32 = sum.as_mut_ptr().add(c).cast();
             let mut sums = [L::splat(0.0); R];
-            for r in 0..R {
-                sums[r] = L::load(to.add(r * LANES));
+            if start == Start::AsIs {
+                for r in 0..R {
+                    sums[r] = L::load(to.add(r * LANES));
+                }
             }
             let mut from = a.as_ptr().add(c);
             for lanes in b {
@@ -269,24 +289,54 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
             for c in (0..channels).step_by(L::WIDTH) {
                 // Loops, no closures: what a closure calls is not inlined with the instruction set.
                 let from = values.as_ptr().add(origin + c);
-                let mut across = [[L::splat(0.0); MOST]; MOST];
-                for i in 0..T::PATCH {
-                    let mut row = [L::splat(0.0); MOST];
-                    for j in 0..T::PATCH {
-                        row[j] = L::load(from.add(i * pitch + j * channels));
-                    }
-                    across[i] = T::patch(row);
-                }
                 let to = out.as_mut_ptr().add(tile * strides.tile + c);
-                for j in 0..T::POINTS {
-                    let mut column = [L::splat(0.0); MOST];
-                    for i in 0..T::PATCH {
-                        column[i] = across[i][j];
-                    }
-                    let column = T::patch(column);
-                    for i in 0..T::POINTS {
-                        column[i].store(to.add((i * T::POINTS + j) * strides.point));
-                    }
+                // Six rows of six points do not stay in registers. Two points of each row do, and those that are computed from
+                // each other are taken together; the pixels are loaded again instead.
+                if T::POINTS == 6 {
+                    some_points::<L, T>(from, (pitch, channels), to, strides.point, [true, false, false, false, false, true]);
+                    let from = black_box(from);
+                    some_points::<L, T>(from, (pitch, channels), to, strides.point, [false, true, true, false, false, false]);
+                    let from = black_box(from);
+                    some_points::<L, T>(from, (pitch, channels), to, strides.point, [false, false, false, true, true, false]);
+                } else {
+                    some_points::<L, T>(from, (pitch, channels), to, strides.point, [true; MOST]);
+                }
+            }
+        }
+    }
+}
+
+/// The points of a patch in some columns.
+///
+/// # Safety
+/// As [`patches`] checks.
+#[inline(always)]
+unsafe fn some_points<L: Lanes, T: Tiling>(
+    from: *const f32,
+    (pitch, channels): (usize, usize),
+    to: *mut f32,
+    stride: usize,
+    columns: [bool; MOST],
+) {
+    // SAFETY: the patch lies inside; there is room for every point.
+    unsafe {
+        let mut across = [[L::splat(0.0); MOST]; MOST];
+        for i in 0..T::PATCH {
+            let mut row = [L::splat(0.0); MOST];
+            for j in 0..T::PATCH {
+                row[j] = L::load(from.add(i * pitch + j * channels));
+            }
+            across[i] = T::patch(row);
+        }
+        for j in 0..T::POINTS {
+            if columns[j] {
+                let mut column = [L::splat(0.0); MOST];
+                for i in 0..T::PATCH {
+                    column[i] = across[i][j];
+                }
+                let column = T::patch(column);
+                for i in 0..T::POINTS {
+                    column[i].store(to.add((i * T::POINTS + j) * stride));
                 }
             }
         }
@@ -417,7 +467,7 @@ unsafe fn outputs_body<L: Lanes, T: Tiling, E: Finish>(
                     }
                     values[i] = T::outputs(row);
                 }
-                E::put(&values, T::OUT, &ends, tile, c);
+                E::put(&values, T::OUT, &ends, ends.place(tile), c);
             }
         }
     }

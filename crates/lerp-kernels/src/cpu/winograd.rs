@@ -15,9 +15,9 @@ use super::{
     epilogue::{Epilogue, place},
     grid::Grid,
     lanes::{Isa, LANES},
-    scratch::{Room, filled_by, with_scratch},
+    scratch::{Room, filled_by, touch, with_scratch},
     wino_tile::{
-        ROW_BLOCK, Strides, Tiled, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
+        ROW_BLOCK, Start, Strides, Tiled, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
         transposed_product,
     },
 };
@@ -195,7 +195,7 @@ impl Winograd {
             }
             let beside = beside.get(some.clone()).unwrap_or_default();
             for (i, products) in products.chunks_exact(products_at * by.point).enumerate() {
-                let ends = epilogue.ends((&mut *out, to), (&targets[some.clone()], beside), side, i * LANES);
+                let ends = epilogue.ends((&mut *out, to), (&targets[some.clone()], beside), (side, 1), i * LANES);
                 outputs(isa, self.tiled, (products, by), ends);
             }
         }
@@ -242,20 +242,21 @@ impl Winograd {
                 blocks(isa, self.tiled, (grad, target, i * LANES), (heaped, by), bias);
                 for (point, sum) in sums.chunks_exact_mut(self.cin).enumerate() {
                     let laid = &laid[point * laid_by.point..][..origins.len() * self.cin];
-                    transposed_product(isa, laid, &heaped[point * by.point..][..origins.len()], sum);
+                    let heaped = &heaped[point * by.point..][..origins.len()];
+                    transposed_product(isa, laid, heaped, sum, Start::AsIs);
                 }
             }
         }
     }
 
-    /// [`Self::add_weights`] of a whole batch of a wide layer, from zero: patches and blocks of a round are laid out first,
+    /// The gradients of weights and bias of a whole batch of a wide layer: patches and blocks of a round are laid out first,
     /// then every point is summed by a task of its own, always in the order of tiles.
     pub fn sum_weights(
         self,
         isa: Isa,
         (x, from): (&[f32], Grid),
         (grad, of): (&[f32], Grid),
-    ) -> [Vec<Row>; 2] {
+    ) -> (Vec<f32>, Vec<f32>) {
         let mut offsets = [Vec::new(), Vec::new(), Vec::new()];
         self.pairs(grad.len() / of.image(), (from, of), &mut offsets);
         let [origins, targets, _] = offsets;
@@ -264,16 +265,20 @@ impl Winograd {
         let (laid_by, by) = (Strides::by_point(chunk, self.cin, LANES), Strides::by_point(chunk, 1, 1));
         let (floats, rows) = (self.points() * laid_by.point, self.points() * by.point * output_blocks);
         let round = (ROUND / (floats + rows * LANES)).clamp(1, origins.len().div_ceil(chunk));
-        let (mut sums, mut total) = (self.no_sums(), vec![[0.0; LANES]; output_blocks]);
-        with_scratch(|scratch| {
-            let laid = scratch.room.floats.first(round * floats);
-            let heaped = scratch.room.rows.first(round * rows);
+        let mut total = vec![[0.0; LANES]; output_blocks];
+        let weights = with_scratch(|scratch| {
+            let sums = scratch.work.sums.first(self.cout / LANES * self.points() * self.cin);
+            let mut start = Start::Zero;
+            let laid = scratch.work.room.floats.first(round * floats);
+            let heaped = scratch.work.room.rows.first(round * rows);
             for (origins, targets) in origins.chunks(round * chunk).zip(targets.chunks(round * chunk)) {
                 let tasks = laid.par_chunks_mut(floats).zip(heaped.par_chunks_mut(rows));
                 let tiles = origins.par_chunks(chunk).zip(targets.par_chunks(chunk));
                 let biases: Vec<Vec<Row>> = tasks
                     .zip(tiles)
                     .map(|((laid, heaped), (origins, targets))| {
+                        touch(&x[origins[0]..=origins[origins.len() - 1]]);
+                        touch(&grad[targets[0]..=targets[targets.len() - 1]]);
                         let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
                         let target = Tiles { origins: targets, pitch: of.pitch(), channels: self.cout };
                         patches(isa, self.tiled, (x, source), laid, laid_by);
@@ -288,17 +293,21 @@ impl Winograd {
                 let chunks =
                     || laid.chunks_exact(floats).zip(heaped.chunks_exact(rows)).zip(origins.chunks(chunk));
                 sums.par_chunks_mut(self.cin).enumerate().for_each(|(at, sum)| {
+                    let mut start = start;
                     for ((laid, heaped), tiles) in chunks() {
                         let laid = &laid[at % self.points() * laid_by.point..][..tiles.len() * self.cin];
-                        transposed_product(isa, laid, &heaped[at * by.point..][..tiles.len()], sum);
+                        transposed_product(isa, laid, &heaped[at * by.point..][..tiles.len()], sum, start);
+                        start = Start::AsIs;
                     }
                 });
+                start = Start::AsIs;
                 for bias in &biases {
                     add(&mut total, bias);
                 }
             }
+            self.weights(isa, sums)
         });
-        [sums, total]
+        (weights, total.into_flattened())
     }
 
     /// The gradients of the weights, `[3, 3, in, out]`, from those of their points, `sums`.
