@@ -195,7 +195,8 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     match place(x) {
         #[cfg(feature = "cuda")]
         Place::Cuda => cuda::dense(x, weight, bias),
-        _ => composed::dense(x, weight, bias),
+        Place::Cpu => cpu::dense(x, weight, bias),
+        Place::Composed => composed::dense(x, weight, bias),
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) use adam::adam;
 pub(crate) use lanes::isa;
 pub use lanes::{Isa, isas, with_isa};
 pub(crate) use nearest::nearest;
-pub(crate) use ops::{chain, downscale2, upscale2};
+pub(crate) use ops::{chain, dense, downscale2, upscale2};
 
 /// Multiply-adds a second of this machine's threads in the inner product, from the nearest cache, times two: GFLOP/s.
 pub fn matrix_rate() -> f64 {

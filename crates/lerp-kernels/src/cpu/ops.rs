@@ -3,7 +3,7 @@
 
 use std::{mem::MaybeUninit, sync::OnceLock};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     scratch::filled_by,
     slice, with_values,
 };
-use crate::{Link, tape};
+use crate::{Link, composed, tape};
 
 /// See [`crate::chain`].
 ///
@@ -33,19 +33,7 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
         shape = step.out();
         steps.push(step);
     }
-    // candle goes back through an operation if one of its arguments is trained. A trained parameter stands for all of them,
-    // whose gradients are left on the tape; those of parameters that are computed from variables are taken from there.
-    let all = || links.iter().flat_map(|link| [&link.weight, &link.bias]);
-    let mut hook = match all().find(|param| param.track_op()) {
-        Some(param) => param.clone(),
-        None => Tensor::zeros(1, x.dtype(), x.device())?,
-    };
-    if all().any(computed) {
-        hook = Tensor::zeros(1, x.dtype(), x.device())?;
-        for param in all().filter(|param| computed(param)) {
-            hook = hook.apply_op2(param, Computed)?;
-        }
-    }
+    let hook = hook(links.iter().flat_map(|link| [&link.weight, &link.bias]))?;
     let params = links.iter().map(|link| [link.weight.clone(), link.bias.clone()]).collect::<Vec<_>>();
     let contiguous =
         |[weight, bias]: &[Tensor; 2]| Ok([weight.detach().contiguous()?, bias.detach().contiguous()?]);
@@ -58,6 +46,65 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     let back = x.track_op() || wanted.contains(&true);
     let op = Chain { steps, merge, params, values, wanted, back, saved: OnceLock::new() };
     x.contiguous()?.apply_op2(&hook, op)
+}
+
+/// The argument that stands for all parameters of an operation: candle goes back through it if an argument is trained. The
+/// gradients of parameters are left on the tape; those of parameters that are computed from variables are taken from there.
+fn hook<'a>(params: impl Iterator<Item = &'a Tensor> + Clone) -> Result<Tensor> {
+    let none = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
+    if !params.clone().any(computed) {
+        return Ok(params.clone().find(|param| param.track_op()).cloned().unwrap_or(none));
+    }
+    params.filter(|param| computed(param)).try_fold(none, |hook, param| hook.apply_op2(param, Computed))
+}
+
+/// See [`crate::dense`].
+///
+/// # Shapes
+/// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
+pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let value = composed::dense(&x.detach(), &weight.detach(), &bias.detach())?;
+    let params = [weight.clone(), bias.clone()];
+    if !x.track_op() && !params.iter().any(Tensor::track_op) {
+        return Ok(value);
+    }
+    x.apply_op2(&hook(params.iter())?, Dense { params, value })
+}
+
+/// A dense layer, whose weights' gradient is left on the tape and not added to zeros.
+struct Dense {
+    params: [Tensor; 2],
+    /// The result, from the forward pass.
+    value: Tensor,
+}
+
+impl CustomOp2 for Dense {
+    fn name(&self) -> &'static str {
+        "dense"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let value = with_values(&[&self.value], |values| Ok(values[0].to_vec()))?;
+        Ok((CpuStorage::F32(value), self.value.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        hook: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [weight, bias] = &self.params;
+        if weight.track_op() {
+            tape::leave(weight, x.detach().t()?.matmul(grad)?)?;
+        }
+        if bias.track_op() {
+            tape::leave(bias, grad.sum(0)?)?;
+        }
+        let dx = x.track_op().then(|| grad.matmul(&weight.detach().t()?)).transpose()?;
+        Ok((dx, computed(hook).then(|| hook.zeros_like()).transpose()?))
+    }
 }
 
 /// Whether a tensor is trained but no variable: computed from some. Its gradient must go on through candle.

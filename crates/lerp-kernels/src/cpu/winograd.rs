@@ -18,7 +18,7 @@ use super::{
     scratch::{Room, filled_by, touch, with_scratch},
     wino_tile::{
         ROW_BLOCK, Start, Strides, Tiled, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
-        transposed_product,
+        transpose, transposed_product,
     },
 };
 
@@ -134,9 +134,7 @@ impl Winograd {
             for (tap, to) in exchanged.chunks_exact_mut(cout * LANES).enumerate() {
                 let tap = if turned { 8 - tap } else { tap };
                 let from = &weight[(tap * cin + block * LANES) * cout..][..LANES * cout];
-                for (c, to) in to.chunks_exact_mut(LANES).enumerate() {
-                    to.iter_mut().zip(from[c..].iter().step_by(cout)).for_each(|(to, value)| *to = *value);
-                }
+                transpose(isa, from, to);
             }
             kernels(isa, self.tiled, exchanged, (LANES, 0), out);
         };
