@@ -90,6 +90,30 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sum(self) -> f32;
 }
 
+/// Exchanges rows and columns: `to[c][row]` of `from[row][c]`, for [`LANES`] rows.
+///
+/// # Panics
+/// If the sizes do not fit together.
+pub(crate) fn transpose(isa: Isa, from: &[f32], to: &mut [f32]) {
+    let columns = from.len() / LANES;
+    assert!(from.len() == to.len() && columns * LANES == to.len(), "a transpose of unequal sizes");
+    #[cfg(target_arch = "x86_64")]
+    if matches!(isa, Isa::Avx2 | Isa::Avx512) && columns.is_multiple_of(8) {
+        for (row, column) in (0..LANES).step_by(8).flat_map(|row| (0..columns).step_by(8).map(move |c| (row, c))) {
+            // SAFETY: eight rows of eight values begin at these places; a machine with AVX-512 has AVX2.
+            unsafe {
+                let from = from.as_ptr().add(row * columns + column);
+                x86::transpose_8x8(from, columns, to.as_mut_ptr().add(column * LANES + row), LANES);
+            }
+        }
+        return;
+    }
+    let _ = isa;
+    for (c, to) in to.chunks_exact_mut(LANES).enumerate() {
+        to.iter_mut().zip(from[c..].iter().step_by(columns)).for_each(|(to, value)| *to = *value);
+    }
+}
+
 /// Calls a body that is generic over [`Lanes`] and a number of rows, in the form of an instruction set with vectors of
 /// [`LANES`]; the numbers are the rows for AVX-512, AVX2, NEON and the portable form.
 ///
@@ -317,8 +341,8 @@ mod x86 {
         __m256, __m512, _CMP_GT_OQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
         _mm256_add_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps,
         _mm256_fmadd_ps,
-        _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-        _mm256_sub_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_loadu_ps,
+        _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_loadu_ps,
         _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps,
         _mm512_storeu_ps, _mm512_sub_ps,
     };
@@ -375,6 +399,39 @@ mod x86 {
                 let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
                 let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
+        }
+    }
+
+    /// Exchanges rows and columns of 8x8 values; strides are from one row to the next.
+    ///
+    /// # Safety
+    /// AVX2 must exist, and all rows must be readable and writable.
+    #[target_feature(enable = "avx2")]
+    pub(crate) unsafe fn transpose_8x8(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = _mm256_loadu_ps(from.add(i * stride));
+            }
+            // Pairs of values, then fours, then halves of vectors change places.
+            let mut pairs = rows;
+            for i in (0..8).step_by(2) {
+                pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+                pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+            }
+            let mut fours = pairs;
+            for i in (0..8).step_by(4) {
+                fours[i] = _mm256_shuffle_ps::<0x44>(pairs[i], pairs[i + 2]);
+                fours[i + 1] = _mm256_shuffle_ps::<0xee>(pairs[i], pairs[i + 2]);
+                fours[i + 2] = _mm256_shuffle_ps::<0x44>(pairs[i + 1], pairs[i + 3]);
+                fours[i + 3] = _mm256_shuffle_ps::<0xee>(pairs[i + 1], pairs[i + 3]);
+            }
+            for i in 0..4 {
+                let (low, high) = (fours[i], fours[i + 4]);
+                _mm256_storeu_ps(to.add(i * to_stride), _mm256_permute2f128_ps::<0x20>(low, high));
+                _mm256_storeu_ps(to.add((i + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(low, high));
             }
         }
     }

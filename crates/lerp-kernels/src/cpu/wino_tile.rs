@@ -473,49 +473,6 @@ unsafe fn outputs_body<L: Lanes, T: Tiling, E: Finish>(
     }
 }
 
-/// Exchanges rows and columns: `to[c][row]` of `from[row][c]`, for 16 rows of columns in full vectors.
-///
-/// # Panics
-/// If the sizes do not fit together.
-pub(super) fn transpose(isa: Isa, from: &[f32], to: &mut [f32]) {
-    assert!(from.len() == to.len() && from.len().is_multiple_of(LANES * LANES), "a transpose of unequal sizes");
-    // SAFETY: the body is safe; the instruction set is one of this machine's.
-    unsafe {
-        on_isa!(isa, transpose_body[1, 1, 1, 1](from: &[f32], to: &mut [f32]));
-    }
-}
-
-/// # Safety
-/// The instruction set of `L` must be there: the compiler chooses the vectors itself.
-#[inline(always)]
-unsafe fn transpose_body<L, const R: usize>(from: &[f32], to: &mut [f32]) {
-    let columns = from.len() / LANES;
-    for (block, to) in to.chunks_exact_mut(LANES * LANES).enumerate() {
-        let mut rows = [[0.0_f32; LANES]; LANES];
-        for (row, from) in rows.iter_mut().zip(from.chunks_exact(columns)) {
-            row.copy_from_slice(&from[block * LANES..][..LANES]);
-        }
-        // Pairs, fours and eights of rows change places in turn: shuffles of whole vectors.
-        for half in [8, 4, 2, 1] {
-            let before = rows;
-            for i in 0..LANES {
-                for j in 0..LANES {
-                    rows[i][j] = if i & half == 0 {
-                        if j & half == 0 { before[i][j] } else { before[i + half][j - half] }
-                    } else if j & half == 0 {
-                        before[i - half][j + half]
-                    } else {
-                        before[i][j]
-                    };
-                }
-            }
-        }
-        for (to, row) in to.chunks_exact_mut(LANES).zip(&rows) {
-            to.copy_from_slice(row);
-        }
-    }
-}
-
 /// The points of 3x3 kernels, 16 output channels from `channel` on: `weights[tap][c][channels]` to `out[point][c]`.
 ///
 /// # Panics

@@ -14,11 +14,11 @@ use rayon::prelude::*;
 use super::{
     epilogue::{Epilogue, place},
     grid::Grid,
-    lanes::{Isa, LANES},
+    lanes::{Isa, LANES, transpose},
     scratch::{Room, filled_by, touch, with_scratch},
     wino_tile::{
         ROW_BLOCK, Start, Strides, Tiled, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
-        transpose, transposed_product,
+        transposed_product,
     },
 };
 
