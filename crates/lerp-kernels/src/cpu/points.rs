@@ -76,14 +76,14 @@ impl Tiling for Four {
         unsafe {
             let (aa, bb) = (L::splat(-AA), L::splat(-BB));
             let (both, product) = (L::splat(-(AA + BB)), L::splat(AA * BB));
-            let (even, odd) = (d[4].fma(bb, d[2]), d[3].fma(bb, d[1]).mul(L::splat(A)));
-            let (further, last) = (d[4].fma(aa, d[2]), d[3].fma(aa, d[1]).mul(L::splat(B)));
+            let (even, odd) = (d[4].fma(bb, d[2]), d[3].fma(bb, d[1]));
+            let (further, last) = (d[4].fma(aa, d[2]), d[3].fma(aa, d[1]));
             [
                 d[4].fma(both, d[2]).fma(product, d[0]),
-                even.add(odd),
-                even.sub(odd),
-                further.add(last),
-                further.sub(last),
+                even.fma(L::splat(A), odd),
+                even.fma(L::splat(-A), odd),
+                further.fma(L::splat(B), last),
+                further.fma(L::splat(-B), last),
                 d[5].fma(both, d[3]).fma(product, d[1]),
             ]
         }
@@ -109,9 +109,16 @@ impl Tiling for Four {
     #[inline(always)]
     unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST] {
         unsafe {
-            let (even, odd) = (g[0].fma(L::splat(AA), g[2]), g[1].fma(L::splat(AA), g[3]).mul(L::splat(A)));
-            let (further, last) = (g[0].fma(L::splat(BB), g[2]), g[1].fma(L::splat(BB), g[3]).mul(L::splat(B)));
-            [g[0], even.add(odd), even.sub(odd), further.add(last), further.sub(last), g[3]]
+            let (even, odd) = (g[0].fma(L::splat(AA), g[2]), g[1].fma(L::splat(AA), g[3]));
+            let (further, last) = (g[0].fma(L::splat(BB), g[2]), g[1].fma(L::splat(BB), g[3]));
+            [
+                g[0],
+                even.fma(L::splat(A), odd),
+                even.fma(L::splat(-A), odd),
+                further.fma(L::splat(B), last),
+                further.fma(L::splat(-B), last),
+                g[3],
+            ]
         }
     }
 
