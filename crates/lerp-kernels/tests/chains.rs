@@ -117,6 +117,41 @@ fn encoder_and_decoder_equal_their_composed_form() {
     check([2, 2, 2, 2], &DECODER, true, 1e-3);
 }
 
+/// A leaky ReLU's gate in every form that a convolution takes: whole maps of 2x2, F(2, 3), F(4, 3), enlarged maps, tap by tap,
+/// with a mean behind it and without, and two links that are taken for one. A value at the corner may go either way, which moves
+/// one gradient of many: so the whole is compared, not the largest.
+#[test]
+fn gates_are_those_of_the_composed_form_in_every_form_of_convolution() {
+    let leaky = |k, cout, up, down| (k, cout, true, up, down, true);
+    let first = (1, 16, false, false, false, true);
+    let cases: [([usize; 4], Vec<Kind>); 5] = [
+        (
+            [9, 2, 2, 16],
+            vec![leaky(3, 32, false, false), leaky(3, 16, false, true), leaky(3, 16, true, false)],
+        ),
+        ([3, 6, 6, 3], vec![first, leaky(3, 32, false, true), leaky(3, 16, true, false)]),
+        (
+            [2, 8, 4, 1],
+            vec![first, leaky(3, 16, false, false), leaky(3, 32, false, true), leaky(3, 5, false, false)],
+        ),
+        ([2, 2, 4, 48], vec![leaky(3, 16, true, true), leaky(3, 32, true, false), leaky(3, 2, true, true)]),
+        ([2, 3, 5, 16], vec![leaky(3, 80, true, true), leaky(5, 16, false, false), leaky(3, 48, true, true)]),
+    ];
+    for (shape, kinds) in cases {
+        let oracle = Chain::new(shape, &kinds, DType::F64).run(true);
+        let fused = Chain::new(shape, &kinds, DType::F32);
+        on_every_isa(|isa| {
+            for (i, (a, b)) in fused.run(true).iter().zip(&oracle).enumerate() {
+                let (a, b) = (a.as_ref().unwrap().to_dtype(DType::F64).unwrap(), b.as_ref().unwrap());
+                let norm =
+                    |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+                let error = norm(&(a - b).unwrap()) / norm(b);
+                assert!(error < 1e-3, "{shape:?} {kinds:?} {isa}, value {i}: {error:e}");
+            }
+        });
+    }
+}
+
 #[test]
 fn a_mean_before_an_enlargement() {
     let kinds = [
@@ -245,11 +280,23 @@ fn chains_have_the_same_bits_for_any_number_of_threads() {
         (3, 64, true, true, false, true),
         (3, 3, false, false, false, true),
     ];
+    // Whole maps, enlarged maps and a mean behind them, and two links taken for one.
+    let mixed = [
+        (1, 16, false, false, false, true),
+        (3, 16, true, false, true, true),
+        (3, 32, true, false, true, true),
+        (3, 64, true, false, false, true),
+        (3, 32, true, true, false, true),
+        (3, 16, true, true, true, true),
+    ];
     // Channels that are no vectors, on maps so small that a task takes many images.
     let small = [(3, 6, true, false, false, true), (3, 5, true, true, true, true)];
-    for (shape, kinds) in
-        [([23, 16, 16, 1], &ENCODER[..]), ([23, 16, 16, 1], &wide[..]), ([64, 2, 2, 3], &small[..])]
-    {
+    for (shape, kinds) in [
+        ([23, 16, 16, 1], &ENCODER[..]),
+        ([23, 16, 16, 1], &wide[..]),
+        ([64, 2, 2, 3], &small[..]),
+        ([23, 8, 8, 3], &mixed[..]),
+    ] {
         let chain_of = Chain::new(shape, kinds, DType::F32);
         let bits = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -7,7 +7,7 @@ use lerp_core::Draws;
 use lerp_kernels::{
     Activation, Adam, Codebook, Form, adam_step, composed, conv2d,
     cpu::{isas, with_isa},
-    downscale2, follow, gradients, leaky_relu, nearest, upscale2, with_form,
+    dense, downscale2, follow, gradients, leaky_relu, nearest, upscale2, with_form,
 };
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -89,6 +89,34 @@ fn convolution_equals_its_composed_form_on_every_instruction_set() {
             }
         }
     }
+}
+
+#[test]
+fn a_dense_layer_equals_its_composed_form() {
+    let inputs = [
+        normal("x", &[7, 33], DType::F32),
+        normal("w", &[33, 20], DType::F32),
+        normal("b", &[20], DType::F32),
+    ];
+    // A weight that is a variable, and one that is computed from it.
+    for factor in [1.0, 2.0] {
+        let op = |t: &[Tensor]| {
+            let weight = if factor == 1.0 { t[1].clone() } else { (&t[1] * factor)? };
+            dense(&t[0], &weight, &t[2])
+        };
+        let oracle = with_form(Form::Composed, || with_gradients(&op, &inputs));
+        for (what, (a, b)) in
+            ["y", "dx", "dw", "db"].iter().zip(with_gradients(&op, &inputs).iter().zip(&oracle))
+        {
+            assert_close(what, a, b, 1e-6);
+        }
+    }
+    // Only what is trained gets a gradient.
+    let [x, w, b] = inputs.map(|t| Var::from_tensor(&t).unwrap());
+    let y = dense(&x.as_detached_tensor(), &w.as_detached_tensor(), b.as_tensor()).unwrap();
+    let grads = gradients(&y.sum_all().unwrap()).unwrap();
+    assert!(grads.get(&b).is_some() && grads.get(&w).is_none() && grads.get(&x).is_none());
+    assert!(y.sum_all().unwrap().backward().is_err());
 }
 
 #[test]

@@ -364,6 +364,9 @@ pub struct BenchStepArgs {
     /// Use candle's own operations instead of the fused ones
     #[arg(long)]
     pub composed: bool,
+    /// On a CPU: the instruction set of the fused ones, avx512, avx2, neon or portable [default: the best that is here]
+    #[arg(long, value_name = "NAME")]
+    pub isa: Option<String>,
 }
 
 /// `data`.

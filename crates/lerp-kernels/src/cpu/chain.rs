@@ -12,18 +12,13 @@ use std::{mem::MaybeUninit, ops::Range};
 use rayon::prelude::*;
 
 use super::{
-    direct::{Direct, DirectSums, Taps},
     epilogue::{Epilogue, finish},
     grid::Grid,
-    lanes::{Isa, LANES, isa},
-    resize::{repeat_blocks, sum_blocks},
+    lanes::{Isa, isa},
     scratch::{Scratch, Unset, Work, filled_by, overwritten, touch, with_scratch},
-    winograd::{Row, Winograd, add},
+    step::{Form, Prepared, Step, Sums, Weights},
 };
 use crate::Activation;
-
-/// Tiles or pixels that a task takes at a time.
-const GROUP: usize = 64;
 
 /// Floats that a convolution of a narrow segment reads and writes at a time, inside a second-level cache.
 const CACHE: usize = 1 << 16;
@@ -31,209 +26,6 @@ const CACHE: usize = 1 << 16;
 /// Parts in which the weights' gradient of narrow layers is summed: fixed, so that the sum has the same bits for any
 /// number of threads. More than eight threads have nothing to do here: a sweep gives them to other runs.
 const PARTS: usize = 8;
-
-/// One convolution of a chain.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Step {
-    /// What comes in, with the edge that the convolution reads.
-    input: Grid,
-    /// How many of the input's channels are given; the rest are ones, which [`forward`] adds.
-    given: usize,
-    cout: usize,
-    k: usize,
-    activation: Activation,
-    resize: Resizing,
-    form: Form,
-}
-
-/// What is resized around a convolution.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Resizing {
-    /// What comes in is enlarged by two first.
-    pub upscale: bool,
-    /// Blocks of 2x2 outputs are averaged.
-    pub downscale: bool,
-}
-
-/// How a convolution is computed.
-#[derive(Debug, Clone, Copy)]
-enum Form {
-    Winograd(Winograd),
-    Direct(Direct),
-}
-
-/// Weights as a form reads them.
-enum Prepared {
-    Points(Vec<Row>),
-    Taps(Taps),
-}
-
-impl Step {
-    /// A convolution of `[height, width, channels]` with kernels `[k, k, channels, cout]`.
-    pub fn new(
-        [height, width, channels]: [usize; 3],
-        [k, cout]: [usize; 2],
-        activation: Activation,
-        resize: Resizing,
-    ) -> Self {
-        let (form, edge) = match Winograd::fitting(k, [height, width], resize.upscale, channels, cout) {
-            Some(form) => (Form::Winograd(form), form.edge()),
-            // It enlarges images itself, with an edge around the large ones.
-            None => (Form::Direct(Direct { k, cin: channels, cout }), if resize.upscale { 0 } else { k / 2 }),
-        };
-        let input = Grid { height, width, channels, edge };
-        Self { input, given: channels, cout, k, activation, resize, form }
-    }
-
-    /// The same with a further channel of ones inside the image, whose kernel is a bias that ends at the image's edge.
-    pub fn with_ones(self) -> Self {
-        let Grid { height, width, channels, .. } = self.input;
-        let shape = [height, width, channels + 1];
-        Self { given: channels, ..Self::new(shape, [self.k, self.cout], self.activation, self.resize) }
-    }
-
-    /// What comes in, without what is added to it.
-    fn incoming(&self) -> Grid {
-        Grid { channels: self.given, ..self.input.dense() }
-    }
-
-    /// What the convolution itself reads, without an edge.
-    fn read(&self) -> Grid {
-        if self.resize.upscale { self.input.dense().doubled() } else { self.input.dense() }
-    }
-
-    /// What the convolution itself makes.
-    fn convolved(&self) -> Grid {
-        Grid { channels: self.cout, ..self.read() }
-    }
-
-    /// What goes out.
-    fn outgoing(&self) -> Grid {
-        if self.resize.downscale { self.convolved().halved() } else { self.convolved() }
-    }
-
-    /// Gradients of what the convolution makes, behind the activation, with the edge that it reads going back.
-    fn gated(&self) -> Grid {
-        let edge = match self.form {
-            Form::Winograd(form) => form.mirrored().edge(),
-            Form::Direct(_) => self.k / 2,
-        };
-        Grid { edge, ..self.convolved() }
-    }
-
-    /// Height, width and channels of what goes out.
-    pub fn out(&self) -> [usize; 3] {
-        let Grid { height, width, channels, .. } = self.outgoing();
-        [height, width, channels]
-    }
-
-    fn slope(&self) -> f32 {
-        if let Activation::LeakyRelu(slope) = self.activation { slope } else { 1.0 }
-    }
-
-    /// Whether its weights, and the sums of their gradients, leave room for others in a second-level cache.
-    fn narrow(&self) -> bool {
-        if let Form::Winograd(form) = self.form { form.narrow() } else { true }
-    }
-
-    /// Images with at least so many tiles or pixels together.
-    fn images(&self, tiles: usize) -> usize {
-        tiles.div_ceil(match self.form {
-            Form::Winograd(form) => form.tiles(self.input),
-            Form::Direct(_) => self.read().height * self.read().width,
-        })
-    }
-
-    /// Images that a task takes at a time, where it does not matter to the result.
-    fn group(&self, batch: usize) -> usize {
-        self.images(GROUP).min(batch.div_ceil(rayon::current_num_threads())).max(1)
-    }
-
-    fn forward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
-        match self.form {
-            Form::Winograd(form) => Prepared::Points(form.forward_kernels(isa, weight)),
-            Form::Direct(form) => Prepared::Taps(form.forward_taps(weight)),
-        }
-    }
-
-    fn backward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
-        match self.form {
-            Form::Winograd(form) => Prepared::Points(form.backward_kernels(isa, weight)),
-            Form::Direct(form) => Prepared::Taps(form.backward_taps(weight, self.given)),
-        }
-    }
-
-    /// Some images as a direct convolution reads them, with an edge.
-    fn enlarged<'a>(&self, x: &'a [f32], room: &'a mut Vec<f32>) -> (&'a [f32], Grid) {
-        if !self.resize.upscale {
-            return (x, self.input);
-        }
-        let grid = Grid { edge: self.k / 2, ..self.read() };
-        room.clear();
-        room.resize(x.len() / self.input.image() * grid.image(), 0.0);
-        // SAFETY: the rows are written whole.
-        repeat_blocks((x, self.input), 1.0, (unsafe { overwritten(room) }, grid));
-        (room, grid)
-    }
-
-    /// Convolves some images.
-    fn convolve(
-        &self,
-        isa: Isa,
-        x: &[f32],
-        prepared: &Prepared,
-        mut epilogue: Epilogue,
-        (out, to): (&mut [MaybeUninit<f32>], Grid),
-        Work { room, plain, resized, .. }: &mut Work,
-    ) {
-        match (self.form, prepared) {
-            (Form::Winograd(form), Prepared::Points(points)) => {
-                form.convolve(isa, (x, self.input), points, epilogue, (out, to), room);
-            }
-            (Form::Direct(form), Prepared::Taps(taps)) => {
-                let made = self.convolved();
-                let plain = plain.first(x.len() / self.input.image() * made.image());
-                form.convolve(isa, self.enlarged(x, resized), taps, plain);
-                finish(isa, (plain, made), &mut epilogue, (out, to), &mut room.offsets);
-            }
-            _ => unreachable!("weights are prepared by the form that reads them"),
-        }
-    }
-
-    /// Spreads the gradients behind the activation of some images to those of what comes in.
-    fn spread(
-        &self,
-        isa: Isa,
-        grad: &[f32],
-        prepared: &Prepared,
-        mut epilogue: Epilogue,
-        (out, to): (&mut [MaybeUninit<f32>], Grid),
-        Work { room, plain, resized, .. }: &mut Work,
-    ) {
-        match (self.form, prepared) {
-            (Form::Winograd(form), Prepared::Points(points)) => {
-                form.mirrored().convolve(isa, (grad, self.gated()), points, epilogue, (out, to), room);
-            }
-            (Form::Direct(form), Prepared::Taps(taps)) => {
-                let read = Grid { channels: self.given, ..self.read() };
-                let images = grad.len() / self.gated().image();
-                let plain = plain.first(images * read.image());
-                form.mirrored(self.given).convolve(isa, (grad, self.gated()), taps, plain);
-                let incoming = self.incoming();
-                let mut values: &[f32] = plain;
-                if self.resize.upscale {
-                    resized.clear();
-                    resized.resize(images * incoming.image(), 0.0);
-                    // SAFETY: the sums are written whole.
-                    sum_blocks((plain, read), 1.0, (unsafe { overwritten(resized) }, incoming));
-                    values = resized;
-                }
-                finish(isa, (values, incoming), &mut epilogue, (out, to), &mut room.offsets);
-            }
-            _ => unreachable!("weights are prepared by the form that reads them"),
-        }
-    }
-}
 
 /// What the backward pass needs of the forward pass.
 #[derive(Debug)]
@@ -303,7 +95,7 @@ fn segments(steps: &[Step]) -> Vec<Range<usize>> {
 /// Images that a task takes at a time through the convolutions of a segment.
 fn images_at_once(segment: &[Step]) -> usize {
     if !segment[0].narrow() {
-        return segment[0].images(GROUP).max(1);
+        return segment[0].images().max(1);
     }
     let floats = |step: &Step| step.input.image() + step.convolved().image();
     (CACHE / segment.iter().map(floats).max().unwrap_or(1)).max(1)
@@ -385,9 +177,6 @@ pub(super) fn forward(
     }
     (current, saved)
 }
-
-/// Gradients of one convolution's weights and bias.
-pub(super) type Weights = (Vec<f32>, Vec<f32>);
 
 /// What the backward pass is taken for.
 pub(super) struct Wanted<'a> {
@@ -624,56 +413,6 @@ impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
             let out = unsafe { overwritten(next.first(count * self.to(i).image())) };
             self.spread(i, grad, prepared, (at, out), work);
             std::mem::swap(current, next);
-        }
-    }
-}
-
-/// Sums for the gradients of weights and bias.
-enum Sums {
-    Points { form: Winograd, points: Vec<Row>, bias: Vec<Row> },
-    Weights { form: Direct, sums: DirectSums },
-}
-
-impl Sums {
-    fn new(form: Form) -> Self {
-        match form {
-            Form::Winograd(form) => {
-                Self::Points { form, points: form.no_sums(), bias: vec![[0.0; LANES]; form.cout / LANES] }
-            }
-            Form::Direct(form) => Self::Weights { form, sums: form.no_sums() },
-        }
-    }
-
-    fn add(&mut self, isa: Isa, (step, x): (&Step, &[f32]), grad: (&[f32], Grid), work: &mut Work) {
-        match self {
-            Self::Points { form, points, bias } => {
-                form.add_weights(isa, (x, step.input), grad, (points, bias), &mut work.room);
-            }
-            Self::Weights { form, sums } => {
-                form.add_weights(isa, step.enlarged(x, &mut work.resized), grad, sums);
-            }
-        }
-    }
-
-    fn plus(mut self, other: Self) -> Self {
-        match (&mut self, other) {
-            (Self::Points { points, bias, .. }, Self::Points { points: more, bias: too, .. }) => {
-                add(points, &more);
-                add(bias, &too);
-            }
-            (Self::Weights { sums, .. }, Self::Weights { sums: more, .. }) => {
-                sums.weights.iter_mut().zip(more.weights).for_each(|(a, b)| *a += b);
-                sums.bias.iter_mut().zip(more.bias).for_each(|(a, b)| *a += b);
-            }
-            _ => unreachable!("all parts of a batch have one form"),
-        }
-        self
-    }
-
-    fn finish(self, isa: Isa) -> Weights {
-        match self {
-            Self::Points { form, points, bias } => (form.weights(isa, &points), bias.into_flattened()),
-            Self::Weights { sums, .. } => (sums.weights, sums.bias),
         }
     }
 }

@@ -143,7 +143,8 @@ impl Direct {
         let rows = || of.rows(grad).zip(starts.clone());
         if self.few() && row.is_multiple_of(3 * LANES) {
             for (channel, bias) in sums.bias.iter_mut().enumerate() {
-                *bias += rows().map(|(grad, _)| grad.iter().skip(channel).step_by(cout).sum::<f32>()).sum::<f32>();
+                *bias +=
+                    rows().map(|(grad, _)| grad.iter().skip(channel).step_by(cout).sum::<f32>()).sum::<f32>();
                 for dy in 0..self.k {
                     for tap in (0..row).step_by(3 * LANES) {
                         let mut vectors = [[0.0; LANES]; 3];

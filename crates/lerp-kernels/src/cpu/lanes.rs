@@ -99,7 +99,9 @@ pub(crate) fn transpose(isa: Isa, from: &[f32], to: &mut [f32]) {
     assert!(from.len() == to.len() && columns * LANES == to.len(), "a transpose of unequal sizes");
     #[cfg(target_arch = "x86_64")]
     if matches!(isa, Isa::Avx2 | Isa::Avx512) && columns.is_multiple_of(8) {
-        for (row, column) in (0..LANES).step_by(8).flat_map(|row| (0..columns).step_by(8).map(move |c| (row, c))) {
+        for (row, column) in
+            (0..LANES).step_by(8).flat_map(|row| (0..columns).step_by(8).map(move |c| (row, c)))
+        {
             // SAFETY: eight rows of eight values begin at these places; a machine with AVX-512 has AVX2.
             unsafe {
                 let from = from.as_ptr().add(row * columns + column);
@@ -340,11 +342,11 @@ mod x86 {
     use std::arch::x86_64::{
         __m256, __m512, _CMP_GT_OQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehl_ps, _mm_shuffle_ps,
         _mm256_add_ps, _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps,
-        _mm256_fmadd_ps,
-        _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps,
-        _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_loadu_ps,
-        _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_ps, _mm512_setzero_ps,
-        _mm512_storeu_ps, _mm512_sub_ps,
+        _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_permute2f128_ps,
+        _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_sub_ps,
+        _mm256_unpackhi_ps, _mm256_unpacklo_ps, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps,
+        _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_add_ps,
+        _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
     };
 
     /// Eight lanes in a register.
@@ -498,8 +500,8 @@ pub(crate) type Neon = Pair<Pair<NeonQuarter>>;
 mod neon {
     use super::Lanes;
     use std::arch::aarch64::{
-        float32x4_t, vaddq_f32, vaddvq_f32, vbslq_f32, vcgtq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32, vmaxq_f32,
-        vmulq_f32, vst1q_f32, vsubq_f32,
+        float32x4_t, vaddq_f32, vaddvq_f32, vbslq_f32, vcgtq_f32, vdupq_n_f32, vfmaq_f32, vld1q_f32,
+        vmaxq_f32, vmulq_f32, vst1q_f32, vsubq_f32,
     };
 
     /// Four lanes in a register.

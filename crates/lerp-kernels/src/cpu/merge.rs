@@ -53,9 +53,7 @@ impl Merge {
         let mut merged = vec![0.0; second.len() / self.middle * self.inner];
         let taps = merged.chunks_exact_mut(self.inner * self.outer);
         for (merged, second) in taps.zip(second.chunks_exact(self.middle * self.outer)) {
-            for (merged, first) in
-                merged.chunks_exact_mut(self.outer).zip(first.chunks_exact(self.middle))
-            {
+            for (merged, first) in merged.chunks_exact_mut(self.outer).zip(first.chunks_exact(self.middle)) {
                 for (factor, second) in first.iter().zip(second.chunks_exact(self.outer)) {
                     merged.iter_mut().zip(second).for_each(|(m, s)| *m += factor * s);
                 }

@@ -20,6 +20,7 @@ mod ops;
 mod points;
 mod resize;
 mod scratch;
+mod step;
 mod tile;
 mod wino_tile;
 mod winograd;

@@ -7,12 +7,14 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Resul
 use rayon::prelude::*;
 
 use super::{
-    chain::{self, Resizing, Saved, Step, Wanted, Weights},
+    chain::{self, Saved, Wanted},
     grid::Grid,
     merge::Merge,
     resize,
     scratch::filled_by,
-    slice, with_values,
+    slice,
+    step::{Resizing, Step, Weights},
+    with_values,
 };
 use crate::{Link, composed, tape};
 

@@ -49,6 +49,78 @@ pub(super) trait Tiling {
     unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3];
 }
 
+/// A [`Tiling`], as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tiled {
+    Four,
+    Two,
+    Whole,
+    Enlarged,
+    Gathered,
+}
+
+/// Evaluates an expression with the type of a tiling.
+macro_rules! with_tiling {
+    ($tiled:expr, $tiling:ident => $value:expr) => {
+        match $tiled {
+            Tiled::Four => {
+                type $tiling = Four;
+                $value
+            }
+            Tiled::Two => {
+                type $tiling = Two;
+                $value
+            }
+            Tiled::Whole => {
+                type $tiling = Whole;
+                $value
+            }
+            Tiled::Enlarged => {
+                type $tiling = Enlarged;
+                $value
+            }
+            Tiled::Gathered => {
+                type $tiling = Gathered;
+                $value
+            }
+        }
+    };
+}
+
+pub(super) use with_tiling;
+
+impl Tiled {
+    /// Pixels that a tile reads, a side.
+    pub fn patch(self) -> usize {
+        with_tiling!(self, T => T::PATCH)
+    }
+
+    /// Pixels from one tile's patch to the next.
+    pub fn step(self) -> usize {
+        with_tiling!(self, T => T::STEP)
+    }
+
+    /// How many pixels before the first of its step a patch begins.
+    pub fn before(self) -> usize {
+        with_tiling!(self, T => T::BEFORE)
+    }
+
+    /// Points of a tile, in both dimensions.
+    pub fn points(self) -> usize {
+        with_tiling!(self, T => T::POINTS * T::POINTS)
+    }
+
+    /// Points at which there are products to take back.
+    pub fn products(self) -> usize {
+        with_tiling!(self, T => T::PRODUCTS * T::PRODUCTS)
+    }
+
+    /// Outputs of a tile, a side.
+    pub fn out(self) -> usize {
+        with_tiling!(self, T => T::OUT)
+    }
+}
+
 /// The nearer and the farther pair of F(4, 3), and their squares.
 const A: f32 = 0.75;
 const B: f32 = 1.5;

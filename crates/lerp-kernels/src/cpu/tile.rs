@@ -313,11 +313,7 @@ unsafe fn taps_by_one_body<L: Lanes, const R: usize>(
 ///
 /// # Panics
 /// If something would be read outside.
-pub(crate) fn sum_pixels(
-    isa: Isa,
-    (grad, stride, count): (&[f32], usize, usize),
-    sum: &mut [f32; LANES],
-) {
+pub(crate) fn sum_pixels(isa: Isa, (grad, stride, count): (&[f32], usize, usize), sum: &mut [f32; LANES]) {
     assert!(count > 0 && (count - 1) * stride + LANES <= grad.len(), "there are more pixels than gradients");
     // SAFETY: all reads lie inside, as checked above; the instruction set is one of this machine's.
     unsafe {

@@ -12,81 +12,11 @@ use std::{hint::black_box, mem::MaybeUninit};
 use super::{
     epilogue::{Ends, Finish, Kind, on_epilogue},
     lanes::{Isa, LANES, Lanes, on_isa, on_isa_registers},
-    points::{Enlarged, Four, Gathered, MOST, Tiling, Two, Whole},
+    points::{Enlarged, Four, Gathered, MOST, Tiled, Tiling, Two, Whole, with_tiling},
 };
 
 /// Rows of a product are a multiple of this: of the tile's rows on every instruction set.
 pub(super) const ROW_BLOCK: usize = 8;
-
-/// A [`Tiling`], as a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tiled {
-    Four,
-    Two,
-    Whole,
-    Enlarged,
-    Gathered,
-}
-
-/// Evaluates an expression with the type of a tiling.
-macro_rules! with_tiling {
-    ($tiled:expr, $tiling:ident => $value:expr) => {
-        match $tiled {
-            Tiled::Four => {
-                type $tiling = Four;
-                $value
-            }
-            Tiled::Two => {
-                type $tiling = Two;
-                $value
-            }
-            Tiled::Whole => {
-                type $tiling = Whole;
-                $value
-            }
-            Tiled::Enlarged => {
-                type $tiling = Enlarged;
-                $value
-            }
-            Tiled::Gathered => {
-                type $tiling = Gathered;
-                $value
-            }
-        }
-    };
-}
-
-impl Tiled {
-    /// Pixels that a tile reads, a side.
-    pub fn patch(self) -> usize {
-        with_tiling!(self, T => T::PATCH)
-    }
-
-    /// Pixels from one tile's patch to the next.
-    pub fn step(self) -> usize {
-        with_tiling!(self, T => T::STEP)
-    }
-
-    /// How many pixels before the first of its step a patch begins.
-    pub fn before(self) -> usize {
-        with_tiling!(self, T => T::BEFORE)
-    }
-
-    /// Points of a tile, in both dimensions.
-    pub fn points(self) -> usize {
-        with_tiling!(self, T => T::POINTS * T::POINTS)
-    }
-
-    /// Points at which there are products to take back.
-    pub fn products(self) -> usize {
-        with_tiling!(self, T => T::PRODUCTS * T::PRODUCTS)
-    }
-
-    /// Outputs of a tile, a side.
-    pub fn out(self) -> usize {
-        with_tiling!(self, T => T::OUT)
-    }
-}
 
 /// Where sums start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,11 +223,29 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
                 // Six rows of six points do not stay in registers. Two points of each row do, and those that are computed from
                 // each other are taken together; the pixels are loaded again instead.
                 if T::POINTS == 6 {
-                    some_points::<L, T>(from, (pitch, channels), to, strides.point, [true, false, false, false, false, true]);
+                    some_points::<L, T>(
+                        from,
+                        (pitch, channels),
+                        to,
+                        strides.point,
+                        [true, false, false, false, false, true],
+                    );
                     let from = black_box(from);
-                    some_points::<L, T>(from, (pitch, channels), to, strides.point, [false, true, true, false, false, false]);
+                    some_points::<L, T>(
+                        from,
+                        (pitch, channels),
+                        to,
+                        strides.point,
+                        [false, true, true, false, false, false],
+                    );
                     let from = black_box(from);
-                    some_points::<L, T>(from, (pitch, channels), to, strides.point, [false, false, false, true, true, false]);
+                    some_points::<L, T>(
+                        from,
+                        (pitch, channels),
+                        to,
+                        strides.point,
+                        [false, false, false, true, true, false],
+                    );
                 } else {
                     some_points::<L, T>(from, (pitch, channels), to, strides.point, [true; MOST]);
                 }

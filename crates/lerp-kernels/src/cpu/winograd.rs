@@ -15,9 +15,10 @@ use super::{
     epilogue::{Epilogue, place},
     grid::Grid,
     lanes::{Isa, LANES, transpose},
+    points::Tiled,
     scratch::{Room, filled_by, touch, with_scratch},
     wino_tile::{
-        ROW_BLOCK, Start, Strides, Tiled, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
+        ROW_BLOCK, Start, Strides, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
         transposed_product,
     },
 };
@@ -193,7 +194,8 @@ impl Winograd {
             }
             let beside = beside.get(some.clone()).unwrap_or_default();
             for (i, products) in products.chunks_exact(products_at * by.point).enumerate() {
-                let ends = epilogue.ends((&mut *out, to), (&targets[some.clone()], beside), (side, 1), i * LANES);
+                let ends =
+                    epilogue.ends((&mut *out, to), (&targets[some.clone()], beside), (side, 1), i * LANES);
                 outputs(isa, self.tiled, (products, by), ends);
             }
         }
@@ -205,12 +207,7 @@ impl Winograd {
     }
 
     /// Where patches begin in what was read, and tiles in the gradients of what came of it.
-    fn pairs(
-        self,
-        images: usize,
-        (from, of): (Grid, Grid),
-        [origins, targets, _]: &mut [Vec<usize>; 3],
-    ) {
+    fn pairs(self, images: usize, (from, of): (Grid, Grid), [origins, targets, _]: &mut [Vec<usize>; 3]) {
         self.patch_origins(images, from, origins);
         place(images, of, self.tiles_of(from), (self.tiled.out(), 0), targets);
     }

@@ -4,7 +4,11 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use lerp_core::{Draws, Precision};
-use lerp_kernels::{Form, with_form};
+use lerp_kernels::{
+    Form,
+    cpu::{Isa, isas, with_isa},
+    with_form,
+};
 use lerp_train::{Mode, Source, Trainer};
 
 use super::{learner, noise, timed};
@@ -30,13 +34,14 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     let batch = noise(args.batch, dataset.image, &Draws::new(0, &device))?;
     let trainer = Trainer::new(learner, Source::Fixed(batch), 0)?;
     let trainer = if args.launches { trainer.unrecorded() } else { trainer };
-    let (times, mode) = with_form(form, || time(trainer, args.steps))?;
+    let isa = instructions(args.isa.as_deref())?;
+    let (times, mode) = with_isa(isa, || with_form(form, || time(trainer, args.steps)))?;
     let median = lerp_eval::median(&times);
     if args.json {
         let line = serde_json::json!({
             "ms_per_step": median, "variant": args.variant, "dataset": args.dataset, "batch": args.batch,
             "steps": args.steps, "device": name, "form": if args.composed { "composed" } else { "fused" },
-            "launch": how(mode), "tf32": precision == Precision::Tf32,
+            "launch": how(mode), "tf32": precision == Precision::Tf32, "isa": format!("{isa:?}").to_lowercase(),
         });
         say(&line.to_string());
     } else {
@@ -50,6 +55,18 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
         ));
     }
     Ok(true)
+}
+
+/// The instruction set of a name, or this machine's best.
+fn instructions(name: Option<&str>) -> Result<Isa> {
+    let best = isas()[isas().len() - 1];
+    let Some(name) = name else { return Ok(best) };
+    let called = |isa: &Isa| format!("{isa:?}").to_lowercase();
+    let Some(isa) = isas().iter().find(|isa| called(isa) == name) else {
+        let here: Vec<_> = isas().iter().map(called).collect();
+        bail!("--isa {name}: this machine has {}", here.join(", "));
+    };
+    Ok(*isa)
 }
 
 fn how(mode: Mode) -> &'static str {
