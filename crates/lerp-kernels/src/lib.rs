@@ -121,18 +121,15 @@ pub struct Link {
 /// link.
 pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     check_chain(x, links)?;
-    let form = match place(x) {
-        Place::Composed => return composed::chain(x, links),
-        Place::Cpu => cpu::chain,
+    match place(x) {
+        Place::Composed => composed::chain(x, links),
+        Place::Cpu => cpu::chain(x, links),
+        // There a chain cannot average and then enlarge between two of its links, so it is cut in such places.
         #[cfg(feature = "cuda")]
-        Place::Cuda => cuda::chain,
-    };
-    // A fused chain cannot average and then enlarge between two of its links, so it is cut there.
-    let mut x = x.clone();
-    for links in links.chunk_by(|before, after| !(before.downscale && after.upscale)) {
-        x = form(&x, links)?;
+        Place::Cuda => links
+            .chunk_by(|before, after| !(before.downscale && after.upscale))
+            .try_fold(x.clone(), |x, links| cuda::chain(&x, links)),
     }
-    Ok(x)
 }
 
 /// One convolution: [`chain`] of a single link.

@@ -124,7 +124,7 @@ fn encoder_and_decoder_equal_their_composed_form() {
 fn gates_are_those_of_the_composed_form_in_every_form_of_convolution() {
     let leaky = |k, cout, up, down| (k, cout, true, up, down, true);
     let first = (1, 16, false, false, false, true);
-    let cases: [([usize; 4], Vec<Kind>); 5] = [
+    let cases: [([usize; 4], Vec<Kind>); 6] = [
         (
             [9, 2, 2, 16],
             vec![leaky(3, 32, false, false), leaky(3, 16, false, true), leaky(3, 16, true, false)],
@@ -136,6 +136,11 @@ fn gates_are_those_of_the_composed_form_in_every_form_of_convolution() {
         ),
         ([2, 2, 4, 48], vec![leaky(3, 16, true, true), leaky(3, 32, true, false), leaky(3, 2, true, true)]),
         ([2, 3, 5, 16], vec![leaky(3, 80, true, true), leaky(5, 16, false, false), leaky(3, 48, true, true)]),
+        // Wide ones behind each other.
+        (
+            [2, 8, 8, 16],
+            vec![leaky(3, 48, false, false), leaky(3, 64, false, true), leaky(3, 64, false, false)],
+        ),
     ];
     for (shape, kinds) in cases {
         let oracle = Chain::new(shape, &kinds, DType::F64).run(true);
@@ -176,6 +181,61 @@ fn only_what_is_trained_gets_a_gradient() {
         kind
     });
     check([2, 8, 8, 1], &all.collect::<Vec<_>>(), true, 2e-5);
+}
+
+/// A 1x1 convolution and the one after it, on both sides of where merging them begins to pay: with few and many channels, whose
+/// number is one less than a vector's too, kernels of 1, 3 and 5, either of the two constant, an input that wants a gradient or not,
+/// and a mean after them.
+#[test]
+fn two_convolutions_taken_for_one_equal_their_composed_form() {
+    for (channels, middle) in [(1, 8), (1, 7), (3, 16), (3, 15), (4, 48), (15, 64), (15, 32), (31, 128)] {
+        for (k, outer, down) in [(3, 16, true), (1, 32, false), (5, 16, false), (3, 12, true)] {
+            for (first, second) in [(true, true), (true, false), (false, true)] {
+                let kinds = [(1, middle, false, false, false, first), (k, outer, false, false, down, second)];
+                for input in [false, true] {
+                    check([3, 4, 8, channels], &kinds, input, 2e-5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_computed_weight_in_two_convolutions_taken_for_one() {
+    let run = |form| {
+        with_form(form, || {
+            let kinds = [(1, 16, false, false, false, true), (3, 16, true, false, false, true)];
+            let chain_of = Chain::new([2, 4, 4, 1], &kinds, DType::F32);
+            let mut links = chain_of.links();
+            links[0].weight = (&links[0].weight * 2.0).unwrap();
+            let y = chain(chain_of.x.as_tensor(), &links).unwrap();
+            let grads =
+                gradients(&(&y * normal("loss", y.dims(), y.dtype())).unwrap().sum_all().unwrap()).unwrap();
+            let all = chain_of.params.iter().map(|param| grads.get(param.as_tensor()).unwrap().clone());
+            all.collect::<Vec<_>>()
+        })
+    };
+    for (fused, composed) in run(Form::Fused).iter().zip(&run(Form::Composed)) {
+        assert!(difference(fused, composed) < 2e-5);
+    }
+}
+
+/// Without a backward pass nothing is kept, and nothing else changes.
+#[test]
+fn a_forward_pass_alone_has_the_same_bits() {
+    for (shape, kinds) in [([5, 16, 16, 1], &ENCODER[..]), ([5, 4, 4, 2], &DECODER[..])] {
+        let chain_of = Chain::new(shape, kinds, DType::F32);
+        let links = chain_of.links();
+        let constant: Vec<Link> = links
+            .iter()
+            .map(|link| Link { weight: link.weight.detach(), bias: link.bias.detach(), ..link.clone() })
+            .collect();
+        let values = |links: &[Link]| {
+            let y = chain(&chain_of.x.as_detached_tensor(), links).unwrap();
+            y.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(values(&links), values(&constant));
+    }
 }
 
 #[test]

@@ -365,7 +365,7 @@ pub struct BenchStepArgs {
     #[arg(long)]
     pub composed: bool,
     /// On a CPU: the instruction set of the fused ones, avx512, avx2, neon or portable [default: the best that is here]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "composed")]
     pub isa: Option<String>,
 }
 

@@ -1,10 +1,10 @@
 //! A chain of convolutions forward and back, over slices.
 //!
-//! Every convolution reads images with an edge of zeros, which the one before it wrote. What stands between two convolutions
-//! happens to outputs in registers (`epilogue.rs`): going forward bias, leaky ReLU and mean, going back the leaky ReLU's gate
-//! and the mean's share, so that gradients behind a leaky ReLU are what is written, with the edge that the next convolution
-//! back reads. Going back through a narrow layer, a few images at a time are spread to the input and the weights while
-//! they are in the cache; a wide layer, whose sums would not fit there as well, takes the batch for one and then the other.
+//! A convolution reads images, with an edge of zeros where it looks beyond them, that the one before it wrote. What stands between
+//! two convolutions happens to outputs before they are written (`epilogue.rs`): in the forward pass bias, leaky ReLU and mean, in the
+//! backward pass the leaky ReLU's gate and the mean's share. So the gradients that one convolution writes are those behind the
+//! activation before it, with the edge that the next one back reads. Of narrow convolutions, the gradients of input and weights are
+//! computed for a few images at a time, while these are in the cache; of a wide one, whose weights alone fill it, for the batch.
 #![allow(unsafe_code)]
 
 use std::{mem::MaybeUninit, ops::Range};
@@ -15,8 +15,8 @@ use super::{
     epilogue::{Epilogue, finish},
     grid::Grid,
     lanes::{Isa, isa},
-    scratch::{Scratch, Unset, Work, filled_by, overwritten, touch, with_scratch},
-    step::{Form, Prepared, Step, Sums, Weights},
+    scratch::{Scratch, Unset, Work, clear, filled_by, overwritten, touch, with_scratch},
+    step::{Form, ParamGradients, Prepared, Step, Sums},
 };
 use crate::Activation;
 
@@ -95,7 +95,7 @@ fn segments(steps: &[Step]) -> Vec<Range<usize>> {
 /// Images that a task takes at a time through the convolutions of a segment.
 fn images_at_once(segment: &[Step]) -> usize {
     if !segment[0].narrow() {
-        return segment[0].images().max(1);
+        return segment[0].images();
     }
     let floats = |step: &Step| step.input.image() + step.convolved().image();
     (CACHE / segment.iter().map(floats).max().unwrap_or(1)).max(1)
@@ -126,7 +126,9 @@ pub(super) fn forward(
     // No edge: the output of the chain.
     let to = |i: usize| steps.get(i + 1).map_or(steps[i].outgoing(), |next| next.input);
     let whole = |i: usize| if steps[i].resize.downscale { steps[i].convolved().image() } else { 0 };
-    for segment in segments(steps) {
+    // What is not kept for a backward pass is freed when the next has read it.
+    let segments = if back { segments(steps) } else { (0..steps.len()).map(|i| i..i + 1).collect() };
+    for segment in segments {
         let prepared: Vec<_> = segment.clone().map(|i| steps[i].forward_weights(isa, params[i].0)).collect();
         let group = images_at_once(&steps[segment.clone()]).min(batch.div_ceil(rayon::current_num_threads()));
         let mut made: Vec<[Unset; 2]> = segment
@@ -146,8 +148,8 @@ pub(super) fn forward(
                 some(&current, first.input.image(), at, outputs[0].next.len() / to(segment.start).image());
             for ((i, prepared), Outputs { next, whole }) in segment.clone().zip(&prepared).zip(outputs) {
                 let (step, to, bias) = (&steps[i], to(i), params[i].1);
-                next.fill(MaybeUninit::new(0.0));
-                whole.fill(MaybeUninit::new(0.0));
+                clear(next);
+                clear(whole);
                 if i == segment.start {
                     touch(x);
                 }
@@ -161,7 +163,7 @@ pub(super) fn forward(
                         step.convolve(isa, x, prepared, epilogue, (next, to), work);
                     }
                 });
-                // SAFETY: a convolution sets every pixel and channel, or every mean; the edge is set first.
+                // SAFETY: all of it has been cleared, and then written by a convolution.
                 x = unsafe { next.assume_init_ref() };
             }
         });
@@ -197,26 +199,11 @@ pub(super) fn backward(
     (y, grad): (&[f32], &[f32]),
     weights: &[&[f32]],
     wanted: &Wanted,
-) -> (Option<Vec<f32>>, Vec<Option<Weights>>) {
+) -> (Option<Vec<f32>>, Vec<Option<ParamGradients>>) {
     let isa = isa();
-    // Back through what comes after a convolution, for some images.
-    let behind = |i: usize, at: usize, count: usize| -> Epilogue {
-        let step: &Step = &steps[i];
-        let (made, slope) = (step.convolved(), step.slope());
-        if step.resize.downscale {
-            let whole = some(&saved.whole[i], made.image(), at, count);
-            return Epilogue::Spread { made: (whole, made), slope };
-        }
-        if step.activation == Activation::Linear {
-            return Epilogue::NONE;
-        }
-        let (values, grid) =
-            steps.get(i + 1).map_or((y, made), |next| (&saved.inputs[i + 1][..], next.input));
-        Epilogue::Gate { made: (some(values, grid.image(), at, count), grid), slope }
-    };
-    let back = Back { steps, batch, isa, saved, wanted, behind: &behind };
+    let back = Back { steps, batch, isa, saved, y, wanted };
     let mut gradient = back.enter(grad);
-    let mut params: Vec<Option<Weights>> = steps.iter().map(|_| None).collect();
+    let mut params: Vec<Option<ParamGradients>> = steps.iter().map(|_| None).collect();
     for segment in segments(steps).into_iter().rev() {
         let prepared: Vec<_> = segment
             .clone()
@@ -235,17 +222,35 @@ pub(super) fn backward(
 }
 
 /// The backward pass of a chain.
-struct Back<'a, F> {
+struct Back<'a> {
     steps: &'a [Step],
     batch: usize,
     isa: Isa,
     saved: &'a Saved,
+    /// What the chain made.
+    y: &'a [f32],
     wanted: &'a Wanted<'a>,
-    /// What comes after a convolution going forward, for some images from one on.
-    behind: &'a F,
 }
 
-impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
+impl<'a> Back<'a> {
+    /// Back through what comes after a convolution in the forward pass, for some images.
+    fn behind(&self, i: usize, at: usize, count: usize) -> Epilogue<'a> {
+        let step = &self.steps[i];
+        let (made, slope) = (step.convolved(), step.slope());
+        if step.resize.downscale {
+            let whole = some(&self.saved.whole[i], made.image(), at, count);
+            return Epilogue::Spread { made: (whole, made), slope };
+        }
+        if step.activation == Activation::Linear {
+            return Epilogue::NONE;
+        }
+        let (values, grid) = match self.steps.get(i + 1) {
+            Some(next) => (&self.saved.inputs[i + 1][..], next.input),
+            None => (self.y, made),
+        };
+        Epilogue::Gate { made: (some(values, grid.image(), at, count), grid), slope }
+    }
+
     /// Whether the gradient of what comes into a step is wanted by anything.
     fn onward(&self, i: usize) -> bool {
         self.wanted.input || self.wanted.params[..i].contains(&true)
@@ -261,12 +266,12 @@ impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
         let last = self.steps.len() - 1;
         let (gated, outgoing) = (self.steps[last].gated(), self.steps[last].outgoing());
         let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
-            out.fill(MaybeUninit::new(0.0));
+            clear(out);
             let count = out.len() / gated.image();
             let grad = (some(grad, outgoing.image(), at, count), outgoing);
             with_scratch(|Scratch { work, .. }| {
                 let offsets = &mut work.room.offsets;
-                finish(self.isa, grad, &mut (self.behind)(last, at, count), (out, gated), offsets);
+                finish(self.isa, grad, &mut self.behind(last, at, count), (out, gated), offsets);
             });
         };
         // SAFETY: the edge and every pixel inside it are set.
@@ -274,7 +279,7 @@ impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
     }
 
     /// Sets the gradients of what comes into a step, with an edge, for some images.
-    fn spread(
+    fn input_gradient(
         &self,
         i: usize,
         grad: &[f32],
@@ -283,13 +288,13 @@ impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
         work: &mut Work,
     ) {
         let to = self.to(i);
-        out.fill(MaybeUninit::new(0.0));
+        clear(out);
         let count = out.len() / to.image();
         if i > 0 && self.steps[i - 1].resize.downscale {
             touch(some(&self.saved.whole[i - 1], self.steps[i - 1].convolved().image(), at, count));
         }
-        let epilogue = if i > 0 { (self.behind)(i - 1, at, count) } else { Epilogue::NONE };
-        self.steps[i].spread(self.isa, grad, prepared, epilogue, (out, to), work);
+        let epilogue = if i > 0 { self.behind(i - 1, at, count) } else { Epilogue::NONE };
+        self.steps[i].input_gradient(self.isa, grad, prepared, epilogue, (out, to), work);
     }
 
     /// The gradients of what comes into a segment, and of the parameters of its steps.
@@ -298,7 +303,7 @@ impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
         segment: Range<usize>,
         grad: &[f32],
         prepared: &[Option<Prepared>],
-    ) -> (Option<Vec<f32>>, Vec<Option<Weights>>) {
+    ) -> (Option<Vec<f32>>, Vec<Option<ParamGradients>>) {
         let first = &self.steps[segment.start];
         if first.narrow() {
             return self.part_by_part(segment, grad, prepared);
@@ -312,9 +317,9 @@ impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
                 if i > 0 && !self.steps[i - 1].resize.downscale {
                     touch(some(&self.saved.inputs[i], first.input.image(), at, out.len() / image));
                 }
-                with_scratch(|Scratch { work, .. }| self.spread(i, grad, prepared, (at, out), work));
+                with_scratch(|Scratch { work, .. }| self.input_gradient(i, grad, prepared, (at, out), work));
             };
-            // SAFETY: `spread` sets edge and gradients of every image.
+            // SAFETY: `input_gradient` sets edge and gradients of every image.
             unsafe { by_groups(self.batch, first.group(self.batch), image, task) }
         });
         let params = match first.form {
@@ -332,7 +337,7 @@ impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
         segment: Range<usize>,
         grad: &[f32],
         prepared: &[Option<Prepared>],
-    ) -> (Option<Vec<f32>>, Vec<Option<Weights>>) {
+    ) -> (Option<Vec<f32>>, Vec<Option<ParamGradients>>) {
         let (part, image) = (self.batch.div_ceil(PARTS), self.to(segment.start).image());
         // Not a matter of threads: a direct form's sums are taken group by group.
         let group = images_at_once(&self.steps[segment.clone()]).min(part);
@@ -405,13 +410,13 @@ impl<'a, F: Fn(usize, usize, usize) -> Epilogue<'a> + Sync> Back<'a, F> {
             let Some(prepared) = &prepared[place] else { return };
             if place == 0 {
                 if let Some(out) = out.take() {
-                    self.spread(i, grad, prepared, (at, out), work);
+                    self.input_gradient(i, grad, prepared, (at, out), work);
                 }
                 return;
             }
-            // SAFETY: `spread` sets edge and gradients of every image.
+            // SAFETY: `input_gradient` sets edge and gradients of every image.
             let out = unsafe { overwritten(next.first(count * self.to(i).image())) };
-            self.spread(i, grad, prepared, (at, out), work);
+            self.input_gradient(i, grad, prepared, (at, out), work);
             std::mem::swap(current, next);
         }
     }

@@ -6,6 +6,7 @@
 use super::{
     grid::Grid,
     lanes::{Isa, LANES},
+    step::ParamGradients,
     tile::{Pixels, TapRows, pixels_by_panel, pixels_by_taps, sum_pixels, taps_by_one, taps_by_pixels},
     winograd::Row,
 };
@@ -24,12 +25,6 @@ pub(super) enum Taps {
     Panels(Vec<Vec<Row>>),
     /// Of every output channel by itself, `[cout][tap]`, where a vector's lanes are better filled with inputs.
     Rows(Vec<f32>),
-}
-
-/// Sums of the gradients of a direct convolution's parameters: of weights `[k, k, in, out]` and of the bias.
-pub(super) struct DirectSums {
-    pub weights: Vec<f32>,
-    pub bias: Vec<f32>,
 }
 
 impl Direct {
@@ -123,8 +118,8 @@ impl Direct {
     }
 
     /// Zeros for [`Self::add_weights`].
-    pub fn no_sums(self) -> DirectSums {
-        DirectSums { weights: vec![0.0; self.k * self.tap_row() * self.cout], bias: vec![0.0; self.cout] }
+    pub fn no_sums(self) -> ParamGradients {
+        ParamGradients { weight: vec![0.0; self.k * self.tap_row() * self.cout], bias: vec![0.0; self.cout] }
     }
 
     /// Adds the gradients of weights and bias of some images `x` with an edge of half the kernel's side and the gradients
@@ -134,7 +129,7 @@ impl Direct {
         isa: Isa,
         (x, from): (&[f32], Grid),
         (grad, of): (&[f32], Grid),
-        sums: &mut DirectSums,
+        sums: &mut ParamGradients,
     ) {
         let (cout, row, step) = (self.cout, self.tap_row(), self.cin);
         let starts = (0..grad.len() / of.image() * of.height)
@@ -153,7 +148,7 @@ impl Direct {
                             let pixels = Pixels { values: x, start, step, count: of.width };
                             taps_by_one(isa, pixels, (&grad[channel..], cout), &mut vectors);
                         }
-                        let to = sums.weights[(dy * row + tap) * cout + channel..].iter_mut().step_by(cout);
+                        let to = sums.weight[(dy * row + tap) * cout + channel..].iter_mut().step_by(cout);
                         to.zip(vectors.as_flattened()).for_each(|(w, g)| *w += g);
                     }
                 }
@@ -184,7 +179,7 @@ impl Direct {
                     taps_by_pixels(isa, pixels, grad, &mut taps);
                 }
                 for (t, lanes) in taps.iter().enumerate() {
-                    let to = &mut sums.weights[(dy * row + t) * cout + channel..][..width];
+                    let to = &mut sums.weight[(dy * row + t) * cout + channel..][..width];
                     to.iter_mut().zip(lanes).for_each(|(w, g)| *w += g);
                 }
             }

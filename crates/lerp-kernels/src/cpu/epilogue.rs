@@ -1,4 +1,4 @@
-//! What happens to the outputs of a convolution before they are written: they are never written to be read again at once.
+//! What happens to the outputs of a convolution: in a tiled one while they are in registers, in a direct one after it.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -8,7 +8,7 @@
 use std::mem::MaybeUninit;
 
 use super::{
-    grid::Grid,
+    grid::{Grid, tile_origins},
     lanes::{Isa, LANES, Lanes, Single, on_isa_registers},
     points::MOST,
 };
@@ -30,7 +30,7 @@ impl Epilogue<'_> {
     pub const NONE: Self = Self::Activate { bias: None, slope: 1.0 };
 
     /// Pixels that are written for an output, a side.
-    pub fn spread(&self) -> usize {
+    pub fn pixels(&self) -> usize {
         if matches!(self, Self::Spread { .. }) { 2 } else { 1 }
     }
 
@@ -55,7 +55,7 @@ impl Epilogue<'_> {
         (origins, beside): (&'a [usize], &'a [usize]),
         (out, count): (usize, usize),
         channel: usize,
-    ) -> (Kind, Ends<'a>) {
+    ) -> Ends<'a> {
         let channels = grid.channels;
         let inside = |len: usize, origins: &[usize], side: usize, grid: Grid| {
             assert_eq!(grid.channels, channels, "channels of one tile differ");
@@ -67,7 +67,7 @@ impl Epilogue<'_> {
             assert_eq!(bias.len(), channels, "a bias has a value for each channel");
         }
         assert!(channel.is_multiple_of(LANES) && channel < channels, "channels do not fit");
-        inside(to.len(), origins, out * self.spread(), grid);
+        inside(to.len(), origins, out * self.pixels(), grid);
         if let Some((other, step)) = self.beside(out) {
             assert_eq!(origins.len(), beside.len(), "tiles of one convolution differ in number");
             let len = match self {
@@ -76,8 +76,14 @@ impl Epilogue<'_> {
                 Self::Activate { .. } => 0,
             };
             inside(len, beside, step, other);
+        } else {
+            assert!(beside.is_empty(), "tiles of other values that there are not");
         }
         let mut ends = Ends {
+            kind: Kind::Activate,
+            side: out,
+            count,
+            left: channels - channel,
             to: to[channel..].as_mut_ptr().cast(),
             pitch: grid.pitch(),
             channels,
@@ -89,7 +95,7 @@ impl Epilogue<'_> {
             made: std::ptr::null(),
             means: std::ptr::null_mut(),
         };
-        let kind = match self {
+        ends.kind = match self {
             Self::Activate { bias, slope } => {
                 (ends.bias, ends.slope) = (bias.map(|bias| &bias[channel..]), *slope);
                 Kind::Activate
@@ -108,7 +114,7 @@ impl Epilogue<'_> {
                 Kind::Spread
             }
         };
-        (kind, ends)
+        ends
     }
 }
 
@@ -124,6 +130,13 @@ pub(super) enum Kind {
 /// Where outputs go and what is done to them, checked: every tile of the origins lies inside.
 #[derive(Clone, Copy)]
 pub(super) struct Ends<'a> {
+    kind: Kind,
+    /// Outputs of a tile, a side.
+    side: usize,
+    /// Tiles from each origin on.
+    count: usize,
+    /// Channels from the first one on.
+    left: usize,
     to: *mut f32,
     pitch: usize,
     channels: usize,
@@ -137,10 +150,19 @@ pub(super) struct Ends<'a> {
 }
 
 impl Ends<'_> {
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether these are single tiles of so many outputs a side, with channels for a vector.
+    pub fn fit(&self, side: usize) -> bool {
+        self.side == side && self.count == 1 && self.left >= LANES
+    }
+
     /// Where a tile's outputs go.
     ///
     /// # Safety
-    /// There must be as many tiles.
+    /// `tile` must be below the number of origins.
     #[inline(always)]
     pub unsafe fn place(&self, tile: usize) -> Place {
         // SAFETY: there are as many tiles beside, if any, as `Epilogue::ends` has checked.
@@ -298,23 +320,6 @@ impl Finish for Spread {
     }
 }
 
-/// Where tiles begin in some images, `step` pixels from one to the next and `before` pixels before their own first one.
-pub(super) fn place(
-    images: usize,
-    grid: Grid,
-    [down, across]: [usize; 2],
-    (step, before): (usize, usize),
-    origins: &mut Vec<usize>,
-) {
-    origins.clear();
-    for image in 0..images {
-        for y in 0..down {
-            let row = image * grid.image() + grid.at(y * step, 0) - before * (grid.pitch() + grid.channels);
-            origins.extend((0..across).map(|x| row + x * step * grid.channels));
-        }
-    }
-}
-
 /// An epilogue by itself, for outputs that have been written, row by row of pixels or of blocks.
 ///
 /// # Panics
@@ -330,15 +335,16 @@ pub(super) fn finish(
     let side = if matches!(epilogue, Epilogue::Average { .. }) { 2 } else { 1 };
     let (down, count) = (from.height / side, from.width / side);
     assert!(from.height.is_multiple_of(side) && from.width.is_multiple_of(side), "blocks of odd sides");
-    place(images, from, [down, 1], (side, 0), origins);
-    place(images, to, [down, 1], (side * epilogue.spread(), 0), targets);
+    tile_origins(images, from, [down, 1], (side, 0), origins);
+    tile_origins(images, to, [down, 1], (side * epilogue.pixels(), 0), targets);
     beside.clear();
-    let mut apart = Apart { from: side, to: side * epilogue.spread(), beside: 0, pitch: from.pitch() };
+    let mut apart = Apart { from: side, to: side * epilogue.pixels(), beside: 0, pitch: from.pitch() };
     if let Some((grid, step)) = epilogue.beside(side) {
-        place(images, grid, [down, 1], (step, 0), beside);
+        tile_origins(images, grid, [down, 1], (step, 0), beside);
         apart.beside = step;
     }
-    let (kind, ends) = epilogue.ends((out, to), (targets, beside), (side, count), 0);
+    let ends = epilogue.ends((out, to), (targets, beside), (side, count), 0);
+    let kind = ends.kind();
     assert_eq!(ends.channels, from.channels, "channels of one tile differ");
     // SAFETY: the tiles of both sides lie inside; the instruction set is one of this machine's.
     unsafe {
@@ -403,5 +409,42 @@ unsafe fn finish_body<L: Lanes, E: Finish>(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a tile of 2x2 outputs at these places needs, of images of 4x4 pixels with an edge of one.
+    fn ends(origins: &[usize], beside: &[usize], made: usize, channels: usize, channel: usize) -> bool {
+        let grid = Grid { height: 4, width: 4, channels, edge: 1 };
+        let (made, mut out) = (vec![0.0; made], vec![MaybeUninit::new(0.0); grid.image()]);
+        let mut epilogue = Epilogue::Gate { made: (&made, grid), slope: 0.2 };
+        epilogue.ends((&mut out, grid), (origins, beside), (2, 1), channel).fit(2)
+    }
+
+    #[test]
+    fn tiles_inside_fit() {
+        assert!(ends(&[0, 64], &[0, 64], 36 * 16, 16, 0));
+        assert!(!ends(&[0], &[0], 36 * 20, 20, 16), "four channels are no vector");
+    }
+
+    #[test]
+    #[should_panic(expected = "a tile reaches")]
+    fn a_tile_beyond_what_is_written_is_refused() {
+        ends(&[29 * 16], &[0], 36 * 16, 16, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a tile reaches")]
+    fn a_tile_beyond_the_other_values_is_refused() {
+        ends(&[0], &[0], 100, 16, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "differ in number")]
+    fn fewer_tiles_of_other_values_are_refused() {
+        ends(&[0, 16], &[0], 36 * 16, 16, 0);
     }
 }

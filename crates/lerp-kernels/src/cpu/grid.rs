@@ -86,3 +86,24 @@ impl Grid {
         }
     }
 }
+
+/// Where tiles begin in some images, `step` pixels from one to the next and `before` pixels before their own first one.
+///
+/// # Panics
+/// If that is outside of the images' edge.
+pub(super) fn tile_origins(
+    images: usize,
+    grid: Grid,
+    [down, across]: [usize; 2],
+    (step, before): (usize, usize),
+    origins: &mut Vec<usize>,
+) {
+    assert!(grid.edge >= before, "tiles begin {before} pixels before images with an edge of {}", grid.edge);
+    origins.clear();
+    for image in 0..images {
+        for y in 0..down {
+            let row = image * grid.image() + grid.at(y * step, 0) - before * (grid.pitch() + grid.channels);
+            origins.extend((0..across).map(|x| row + x * step * grid.channels));
+        }
+    }
+}

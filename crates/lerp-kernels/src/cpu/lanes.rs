@@ -556,3 +556,24 @@ mod neon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_columns_change_places_on_every_instruction_set() {
+        for columns in [1, 7, 8, 12, 16, 40] {
+            let from: Vec<f32> = (0..LANES * columns).map(|i| i as f32).collect();
+            for isa in isas() {
+                let mut to = vec![0.0; from.len()];
+                transpose(*isa, &from, &mut to);
+                for (c, column) in to.chunks_exact(LANES).enumerate() {
+                    for (row, value) in column.iter().enumerate() {
+                        assert_eq!(*value, from[row * columns + c], "{isa:?}, {columns} columns");
+                    }
+                }
+            }
+        }
+    }
+}

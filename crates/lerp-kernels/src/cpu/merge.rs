@@ -26,8 +26,8 @@ pub(super) struct Split {
 }
 
 impl Merge {
-    /// The first two links of a chain, if merging them saves work: directly, the two have `middle` inputs to sum over instead of
-    /// `inner`; tiled, a quarter of it.
+    /// The first two links of a chain, if merging them saves work. Tiled, the second convolution takes a quarter of the products of
+    /// a direct one; merged it is direct, and pays with at most a quarter of the input channels.
     pub fn of(links: &[Link]) -> Option<Self> {
         let [first, second, ..] = links else { return None };
         let ([k, .., channels, middle], [.., outer]) = (first.weight.dims(), second.weight.dims()) else {

@@ -1,7 +1,10 @@
 //! The fused operations as candle sees them, with their gradients.
 #![allow(unsafe_code)]
 
-use std::{mem::MaybeUninit, sync::OnceLock};
+use std::{
+    mem::MaybeUninit,
+    sync::{Mutex, OnceLock},
+};
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -13,7 +16,7 @@ use super::{
     resize,
     scratch::filled_by,
     slice,
-    step::{Resizing, Step, Weights},
+    step::{ParamGradients, Resizing, Step},
     with_values,
 };
 use crate::{Link, composed, tape};
@@ -70,14 +73,14 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if !x.track_op() && !params.iter().any(Tensor::track_op) {
         return Ok(value);
     }
-    x.apply_op2(&hook(params.iter())?, Dense { params, value })
+    x.apply_op2(&hook(params.iter())?, Dense { params, value: Mutex::new(Some(value)) })
 }
 
 /// A dense layer, whose weights' gradient is left on the tape and not added to zeros.
 struct Dense {
     params: [Tensor; 2],
-    /// The result, from the forward pass.
-    value: Tensor,
+    /// The result, until candle asks for it.
+    value: Mutex<Option<Tensor>>,
 }
 
 impl CustomOp2 for Dense {
@@ -86,8 +89,11 @@ impl CustomOp2 for Dense {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let value = with_values(&[&self.value], |values| Ok(values[0].to_vec()))?;
-        Ok((CpuStorage::F32(value), self.value.shape().clone()))
+        let Some(value) = self.value.lock().ok().and_then(|mut value| value.take()) else {
+            candle_core::bail!("a dense layer goes forward once");
+        };
+        let values = with_values(&[&value], |values| Ok(values[0].to_vec()))?;
+        Ok((CpuStorage::F32(values), value.shape().clone()))
     }
 
     fn bwd(
@@ -114,12 +120,13 @@ fn computed(param: &Tensor) -> bool {
     param.track_op() && !param.is_variable()
 }
 
-/// Hangs a computed parameter on the first argument of a chain: candle comes here after the chain has left its gradient.
+/// Hangs a computed parameter on the argument that stands for all of them ([`hook`]): candle comes here after the operation has
+/// left the parameter's gradient.
 struct Computed;
 
 impl CustomOp2 for Computed {
     fn name(&self) -> &'static str {
-        "conv2d-computed-parameter"
+        "computed-parameter"
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -175,16 +182,17 @@ impl Chain {
     }
 
     /// The gradients of weights and bias of the links from those of the steps.
-    fn of_links(&self, mut gradients: Vec<Option<Weights>>) -> Result<Vec<Option<Weights>>> {
+    fn of_links(&self, mut gradients: Vec<Option<ParamGradients>>) -> Result<Vec<Option<ParamGradients>>> {
         let Some(merge) = self.merge else { return Ok(gradients) };
         let split = match gradients[0].take() {
             None => None,
-            Some((grad, bias)) => {
+            Some(ParamGradients { weight: grad, bias }) => {
                 let [[weight, first_bias], [second, _]] = [&self.values[0], &self.values[1]];
                 let split = with_values(&[weight, first_bias, second], |values| {
                     Ok(merge.split(&grad, (values[0], values[1]), values[2]))
                 })?;
-                Some(((split.first_weight, split.first_bias), (split.second_weight, bias)))
+                let first = ParamGradients { weight: split.first_weight, bias: split.first_bias };
+                Some((first, ParamGradients { weight: split.second_weight, bias }))
             }
         };
         let (first, second) = split.unzip();
@@ -234,7 +242,7 @@ impl CustomOp2 for Chain {
             Ok(chain::backward(&self.steps, x.dim(0)?, saved, (ends[0], ends[1]), &weights, &wanted))
         })?;
         for (params, gradients) in self.params.iter().zip(self.of_links(gradients)?) {
-            let Some((weight, bias)) = gradients else { continue };
+            let Some(ParamGradients { weight, bias }) = gradients else { continue };
             for (param, gradient) in params.iter().zip([weight, bias]) {
                 if param.track_op() {
                     tape::leave(param, Tensor::from_vec(gradient, param.shape(), &Device::Cpu)?)?;

@@ -369,8 +369,8 @@ impl Tiling for Gathered {
     }
 
     #[inline(always)]
-    unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST] {
-        g
+    unsafe fn block<L: Lanes>(_: [L; MOST]) -> [L; MOST] {
+        unreachable!("the weights' gradient is that of the enlarged form")
     }
 
     #[inline(always)]

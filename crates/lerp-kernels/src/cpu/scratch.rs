@@ -1,4 +1,4 @@
-//! Memory for results and intermediate values, without filling it with zeros first.
+//! Memory for results and intermediate values, which is not filled with zeros for the compiler's sake.
 #![allow(unsafe_code)]
 
 use std::{cell::Cell, mem::MaybeUninit, slice};
@@ -71,7 +71,7 @@ pub(super) struct Work {
     /// Sums of a wide layer's points.
     pub sums: Store<[f32; LANES]>,
     /// Images that were enlarged, or gradients of such that were summed.
-    pub resized: Vec<f32>,
+    pub resized: Store<f32>,
 }
 
 /// Memory of one convolution.
@@ -99,6 +99,12 @@ impl<T: Copy + Default> Store<T> {
     pub fn written(&self, len: usize) -> &[T] {
         &self.0[..len]
     }
+}
+
+/// Clears what a task is about to write here and there, in the order in which it lies in memory: so it comes into the cache at
+/// many times the rate, and edges are zero.
+pub(super) fn clear(values: &mut [MaybeUninit<f32>]) {
+    values.fill(MaybeUninit::new(0.0));
 }
 
 /// Reads values in the order in which they lie in memory, from where they come at many times the rate at which a tile here and

@@ -4,12 +4,12 @@
 use std::mem::MaybeUninit;
 
 use super::{
-    direct::{Direct, DirectSums, Taps},
+    direct::{Direct, Taps},
     epilogue::{Epilogue, finish},
     grid::Grid,
     lanes::{Isa, LANES},
     resize::{repeat_blocks, sum_blocks},
-    scratch::{Work, overwritten},
+    scratch::{Store, Work, overwritten},
     winograd::{Row, Winograd, add},
 };
 use crate::Activation;
@@ -17,15 +17,18 @@ use crate::Activation;
 /// Tiles or pixels that a task takes at a time, at least.
 const GROUP: usize = 64;
 
-/// Gradients of one convolution's weights and bias.
-pub(super) type Weights = (Vec<f32>, Vec<f32>);
+/// Gradients of one convolution's parameters.
+pub(super) struct ParamGradients {
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
 
 /// One convolution of a chain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     /// What comes in, with the edge that the convolution reads.
     pub input: Grid,
-    /// How many of the input's channels are given; the rest are ones, which [`forward`] adds.
+    /// How many of the input's channels are given; the rest are ones, which [`super::chain::forward`] adds.
     pub given: usize,
     pub cout: usize,
     pub k: usize,
@@ -35,7 +38,7 @@ pub(super) struct Step {
 }
 
 /// What is resized around a convolution.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Resizing {
     /// What comes in is enlarged by two first.
     pub upscale: bool,
@@ -64,7 +67,7 @@ impl Step {
         activation: Activation,
         resize: Resizing,
     ) -> Self {
-        let (form, edge) = match Winograd::fitting(k, [height, width], resize.upscale, channels, cout) {
+        let (form, edge) = match Winograd::fitting(k, [height, width], resize, channels, cout) {
             Some(form) => (Form::Winograd(form), form.edge()),
             // It enlarges images itself, with an edge around the large ones.
             None => (Form::Direct(Direct { k, cin: channels, cout }), if resize.upscale { 0 } else { k / 2 }),
@@ -73,11 +76,12 @@ impl Step {
         Self { input, given: channels, cout, k, activation, resize, form }
     }
 
-    /// The same with a further channel of ones inside the image, whose kernel is a bias that ends at the image's edge.
+    /// The same, computed directly, with a further channel of ones inside the image, whose kernel is a bias that ends at the
+    /// image's edge.
     pub fn with_ones(self) -> Self {
-        let Grid { height, width, channels, .. } = self.input;
-        let shape = [height, width, channels + 1];
-        Self { given: channels, ..Self::new(shape, [self.k, self.cout], self.activation, self.resize) }
+        let (given, k) = (self.input.channels, self.k);
+        let form = Form::Direct(Direct { k, cin: given + 1, cout: self.cout });
+        Self { input: Grid { channels: given + 1, edge: k / 2, ..self.input }, given, form, ..self }
     }
 
     /// What comes in, without what is added to it.
@@ -152,16 +156,17 @@ impl Step {
     }
 
     /// Some images as a direct convolution reads them, with an edge.
-    fn enlarged<'a>(&self, x: &'a [f32], room: &'a mut Vec<f32>) -> (&'a [f32], Grid) {
+    fn enlarged<'a>(&self, x: &'a [f32], room: &'a mut Store<f32>) -> (&'a [f32], Grid) {
         if !self.resize.upscale {
             return (x, self.input);
         }
         let grid = Grid { edge: self.k / 2, ..self.read() };
-        room.clear();
-        room.resize(x.len() / self.input.image() * grid.image(), 0.0);
-        // SAFETY: the rows are written whole.
-        repeat_blocks((x, self.input), 1.0, (unsafe { overwritten(room) }, grid));
-        (room, grid)
+        let large = room.first(x.len() / self.input.image() * grid.image());
+        // SAFETY: the edges and every row inside them are written.
+        let out = unsafe { overwritten(large) };
+        grid.clear_edges(out);
+        repeat_blocks((x, self.input), 1.0, (out, grid));
+        (large, grid)
     }
 
     /// Convolves some images.
@@ -188,8 +193,8 @@ impl Step {
         }
     }
 
-    /// Spreads the gradients behind the activation of some images to those of what comes in.
-    pub fn spread(
+    /// The gradients of what comes in from those behind the activation, for some images.
+    pub fn input_gradient(
         &self,
         isa: Isa,
         grad: &[f32],
@@ -210,11 +215,10 @@ impl Step {
                 let incoming = self.incoming();
                 let mut values: &[f32] = plain;
                 if self.resize.upscale {
-                    resized.clear();
-                    resized.resize(images * incoming.image(), 0.0);
-                    // SAFETY: the sums are written whole.
-                    sum_blocks((plain, read), 1.0, (unsafe { overwritten(resized) }, incoming));
-                    values = resized;
+                    let sums = resized.first(images * incoming.image());
+                    // SAFETY: every sum is written.
+                    sum_blocks((plain, read), 1.0, (unsafe { overwritten(sums) }, incoming));
+                    values = sums;
                 }
                 finish(isa, (values, incoming), &mut epilogue, (out, to), &mut room.offsets);
             }
@@ -226,7 +230,7 @@ impl Step {
 /// Sums for the gradients of weights and bias.
 pub(super) enum Sums {
     Points { form: Winograd, points: Vec<Row>, bias: Vec<Row> },
-    Weights { form: Direct, sums: DirectSums },
+    Weights { form: Direct, sums: ParamGradients },
 }
 
 impl Sums {
@@ -257,7 +261,7 @@ impl Sums {
                 add(bias, &too);
             }
             (Self::Weights { sums, .. }, Self::Weights { sums: more, .. }) => {
-                sums.weights.iter_mut().zip(more.weights).for_each(|(a, b)| *a += b);
+                sums.weight.iter_mut().zip(more.weight).for_each(|(a, b)| *a += b);
                 sums.bias.iter_mut().zip(more.bias).for_each(|(a, b)| *a += b);
             }
             _ => unreachable!("all parts of a batch have one form"),
@@ -265,10 +269,12 @@ impl Sums {
         self
     }
 
-    pub fn finish(self, isa: Isa) -> Weights {
+    pub fn finish(self, isa: Isa) -> ParamGradients {
         match self {
-            Self::Points { form, points, bias } => (form.weights(isa, &points), bias.into_flattened()),
-            Self::Weights { sums, .. } => (sums.weights, sums.bias),
+            Self::Points { form, points, bias } => {
+                ParamGradients { weight: form.weights(isa, &points), bias: bias.into_flattened() }
+            }
+            Self::Weights { sums, .. } => sums,
         }
     }
 }

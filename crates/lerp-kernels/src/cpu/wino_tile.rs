@@ -1,6 +1,6 @@
 //! The inner kernels of tiled convolutions: transforms of patches and the matrix products between them.
 //!
-//! What a tile is says its [`Tiling`] (`points.rs`), in either dimension.
+//! A [`Tiling`] says what a tile is, in either dimension (`points.rs`).
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -10,7 +10,7 @@
 use std::{hint::black_box, mem::MaybeUninit};
 
 use super::{
-    epilogue::{Ends, Finish, Kind, on_epilogue},
+    epilogue::{Ends, Finish, on_epilogue},
     lanes::{Isa, LANES, Lanes, on_isa, on_isa_registers},
     points::{Enlarged, Four, Gathered, MOST, Tiled, Tiling, Two, Whole, with_tiling},
 };
@@ -221,7 +221,8 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
                 let from = values.as_ptr().add(origin + c);
                 let to = out.as_mut_ptr().add(tile * strides.tile + c);
                 // Six rows of six points do not stay in registers. Two points of each row do, and those that are computed from
-                // each other are taken together; the pixels are loaded again instead.
+                // each other are taken together; the pixels are loaded again instead. `black_box` keeps the compiler from
+                // sharing the loads between the three, and from spilling them.
                 if T::POINTS == 6 {
                     some_points::<L, T>(
                         from,
@@ -369,19 +370,15 @@ unsafe fn blocks_body<L: Lanes, T: Tiling>(
 ///
 /// # Panics
 /// If there are not enough products.
-pub(super) fn outputs(
-    isa: Isa,
-    tiled: Tiled,
-    (products, strides): (&[[f32; LANES]], Strides),
-    (kind, ends): (Kind, Ends),
-) {
+pub(super) fn outputs(isa: Isa, tiled: Tiled, (products, strides): (&[[f32; LANES]], Strides), ends: Ends) {
+    assert!(ends.fit(tiled.out()), "the outputs do not fit their tiles");
     let enough = strides.fit(ends.origins.len(), tiled.products(), 1, products.len());
     assert!(enough, "there are not enough products");
     // SAFETY: there is a product for every tile and point; the tiles lie inside, as `Epilogue::ends` has checked; the
     // instruction set is one of this machine's.
     unsafe {
         with_tiling!(tiled, T => on_epilogue!(
-            kind, isa, outputs_body[T](products: &[[f32; LANES]], strides: Strides, ends: Ends)
+            ends.kind(), isa, outputs_body[T](products: &[[f32; LANES]], strides: Strides, ends: Ends)
         ));
     }
 }

@@ -12,11 +12,12 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::{
-    epilogue::{Epilogue, place},
-    grid::Grid,
+    epilogue::Epilogue,
+    grid::{Grid, tile_origins},
     lanes::{Isa, LANES, transpose},
     points::Tiled,
     scratch::{Room, filled_by, touch, with_scratch},
+    step::{ParamGradients, Resizing},
     wino_tile::{
         ROW_BLOCK, Start, Strides, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
         transposed_product,
@@ -54,7 +55,7 @@ impl Winograd {
     pub fn fitting(
         k: usize,
         [height, width]: [usize; 2],
-        upscale: bool,
+        resize: Resizing,
         cin: usize,
         cout: usize,
     ) -> Option<Self> {
@@ -64,7 +65,7 @@ impl Winograd {
             return None;
         }
         let tiled = match [height, width] {
-            _ if upscale => Tiled::Enlarged,
+            _ if resize.upscale => Tiled::Enlarged,
             [2, 2] => Tiled::Whole,
             _ if divides(4) => Tiled::Four,
             _ if divides(2) => Tiled::Two,
@@ -105,7 +106,7 @@ impl Winograd {
 
     /// Where the patches begin in some images.
     fn patch_origins(self, images: usize, grid: Grid, origins: &mut Vec<usize>) {
-        place(images, grid, self.tiles_of(grid), (self.tiled.step(), self.tiled.before()), origins);
+        tile_origins(images, grid, self.tiles_of(grid), (self.tiled.step(), self.tiled.before()), origins);
     }
 
     /// Tiles that are worked on at a time, for so many floats a tile.
@@ -160,10 +161,10 @@ impl Winograd {
         let [origins, targets, beside] = &mut room.offsets;
         let (tiles, side) = (self.tiles_of(from), self.tiled.out());
         self.patch_origins(images, from, origins);
-        place(images, to, tiles, (side * epilogue.spread(), 0), targets);
+        tile_origins(images, to, tiles, (side * epilogue.pixels(), 0), targets);
         beside.clear();
         if let Some((grid, step)) = epilogue.beside(side) {
-            place(images, grid, tiles, (step, 0), beside);
+            tile_origins(images, grid, tiles, (step, 0), beside);
         }
         // Products at each point by itself, or one over all points.
         let products_at = self.tiled.products();
@@ -209,7 +210,7 @@ impl Winograd {
     /// Where patches begin in what was read, and tiles in the gradients of what came of it.
     fn pairs(self, images: usize, (from, of): (Grid, Grid), [origins, targets, _]: &mut [Vec<usize>; 3]) {
         self.patch_origins(images, from, origins);
-        place(images, of, self.tiles_of(from), (self.tiled.out(), 0), targets);
+        tile_origins(images, of, self.tiles_of(from), (self.tiled.out(), 0), targets);
     }
 
     /// Adds the points of the weights' gradient, and the bias's gradient, of some images `x` with an edge and the gradients
@@ -251,7 +252,7 @@ impl Winograd {
         isa: Isa,
         (x, from): (&[f32], Grid),
         (grad, of): (&[f32], Grid),
-    ) -> (Vec<f32>, Vec<f32>) {
+    ) -> ParamGradients {
         let mut offsets = [Vec::new(), Vec::new(), Vec::new()];
         self.pairs(grad.len() / of.image(), (from, of), &mut offsets);
         let [origins, targets, _] = offsets;
@@ -261,7 +262,7 @@ impl Winograd {
         let (floats, rows) = (self.points() * laid_by.point, self.points() * by.point * output_blocks);
         let round = (ROUND / (floats + rows * LANES)).clamp(1, origins.len().div_ceil(chunk));
         let mut total = vec![[0.0; LANES]; output_blocks];
-        let weights = with_scratch(|scratch| {
+        let weight = with_scratch(|scratch| {
             let sums = scratch.work.sums.first(self.cout / LANES * self.points() * self.cin);
             let mut start = Start::Zero;
             let laid = scratch.work.room.floats.first(round * floats);
@@ -302,11 +303,15 @@ impl Winograd {
             }
             self.weights(isa, sums)
         });
-        (weights, total.into_flattened())
+        ParamGradients { weight, bias: total.into_flattened() }
     }
 
     /// The gradients of the weights, `[3, 3, in, out]`, from those of their points, `sums`.
+    ///
+    /// # Panics
+    /// If there are not as many sums.
     pub fn weights(self, isa: Isa, sums: &[Row]) -> Vec<f32> {
+        assert_eq!(sums.len(), self.cout / LANES * self.points() * self.cin, "sums of another form");
         let fill = |out: &mut [MaybeUninit<f32>]| {
             for (block, sums) in sums.chunks_exact(self.points() * self.cin).enumerate() {
                 kernels_from_points(isa, self.tiled, sums, (self.cout, block * LANES), out);

@@ -138,7 +138,7 @@ impl Table {
         Ok(())
     }
 
-    /// An operation that has no way back.
+    /// An operation that has no backward pass.
     fn forward(&self, name: &str, flops: f64, op: &dyn Fn() -> Result<()>) -> Result<()> {
         let fused = time(FUSED, Form::Fused, op)?;
         let composed = time(COMPOSED, Form::Composed, op)?;

@@ -41,7 +41,8 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
         let line = serde_json::json!({
             "ms_per_step": median, "variant": args.variant, "dataset": args.dataset, "batch": args.batch,
             "steps": args.steps, "device": name, "form": if args.composed { "composed" } else { "fused" },
-            "launch": how(mode), "tf32": precision == Precision::Tf32, "isa": format!("{isa:?}").to_lowercase(),
+            "launch": how(mode), "tf32": precision == Precision::Tf32,
+            "isa": (device.is_cpu() && !args.composed).then(|| format!("{isa:?}").to_lowercase()),
         });
         say(&line.to_string());
     } else {
