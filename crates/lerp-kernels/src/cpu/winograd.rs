@@ -94,6 +94,11 @@ impl Winograd {
         self.tiled.points()
     }
 
+    /// Rows of the points of all kernels, and of the sums of their gradients: `[cout / 16][point][cin]`.
+    fn sum_rows(self) -> usize {
+        self.cout / LANES * self.points() * self.cin
+    }
+
     /// Tiles of an image that is read, down and across.
     fn tiles_of(self, grid: Grid) -> [usize; 2] {
         [grid.height / self.tiled.step(), grid.width / self.tiled.step()]
@@ -123,7 +128,7 @@ impl Winograd {
             });
         };
         // SAFETY: the chunks cover all points, and `kernels` sets all of a chunk.
-        unsafe { filled_by(self.cout / LANES * self.points() * self.cin, fill) }
+        unsafe { filled_by(self.sum_rows(), fill) }
     }
 
     /// The points of all kernels for [`Self::mirrored`], with inputs and outputs exchanged, `[cin / 16][point][cout]`; turned by
@@ -204,7 +209,7 @@ impl Winograd {
 
     /// Zeros for [`Self::add_weights`]: `[cout / 16][point][cin]`.
     pub fn no_sums(self) -> Vec<Row> {
-        vec![[0.0; LANES]; self.cout / LANES * self.points() * self.cin]
+        vec![[0.0; LANES]; self.sum_rows()]
     }
 
     /// Where patches begin in what was read, and tiles in the gradients of what came of it.
@@ -263,7 +268,7 @@ impl Winograd {
         let round = (ROUND / (floats + rows * LANES)).clamp(1, origins.len().div_ceil(chunk));
         let mut total = vec![[0.0; LANES]; output_blocks];
         let weight = with_scratch(|scratch| {
-            let sums = scratch.work.sums.first(self.cout / LANES * self.points() * self.cin);
+            let sums = scratch.work.sums.first(self.sum_rows());
             let mut start = Start::Zero;
             let laid = scratch.work.room.floats.first(round * floats);
             let heaped = scratch.work.room.rows.first(round * rows);
@@ -311,7 +316,7 @@ impl Winograd {
     /// # Panics
     /// If there are not as many sums.
     pub fn weights(self, isa: Isa, sums: &[Row]) -> Vec<f32> {
-        assert_eq!(sums.len(), self.cout / LANES * self.points() * self.cin, "sums of another form");
+        assert_eq!(sums.len(), self.sum_rows(), "sums of another form");
         let fill = |out: &mut [MaybeUninit<f32>]| {
             for (block, sums) in sums.chunks_exact(self.points() * self.cin).enumerate() {
                 kernels_from_points(isa, self.tiled, sums, (self.cout, block * LANES), out);
