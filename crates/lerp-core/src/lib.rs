@@ -6,6 +6,7 @@
 //! * [`ParamStore`]: ordered, grouped parameters and buffers; also as a `VarBuilder` for layers of candle-nn.
 //! * [`Architecture`]: which encoder and decoder a model has: the paper's, or a variant's own.
 //! * [`Draws`]: random numbers without state: a pure function of (seed, stream, step, index).
+//! * [`Schedule`]: how the learning rate changes over a run.
 //! * [`scalar`], [`on_host`]: numbers of a device, read on the host.
 //!
 //! This crate touches no file and parses no command line.
@@ -24,6 +25,7 @@ mod model;
 mod network;
 mod params;
 mod precision;
+mod schedule;
 mod spec;
 
 pub use autoencoder::{Autoencoder, Build, Carry, Loss, Objectives, Term, Variant, through_latent};
@@ -36,4 +38,5 @@ pub use model::{Model, Of};
 pub use network::{Architecture, Network, NetworkKind, OwnNetwork};
 pub use params::{AUTOENCODER, Buffer, CRITIC, Group, Param, ParamStore};
 pub use precision::Precision;
+pub use schedule::{Decay, LearningRate, Schedule};
 pub use spec::{ImageShape, LatentShape, Spec};

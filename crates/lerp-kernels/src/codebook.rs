@@ -1,6 +1,6 @@
 //! Moving averages of the vectors assigned to a codebook's entries.
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::{Place, cpu::with_values_mut, place};
@@ -83,4 +83,82 @@ fn composed(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, eps
     book.means.set(&sums.broadcast_div(&smoothed.unsqueeze(1)?)?)?;
     book.count.set(&count)?;
     book.sums.set(&sums)
+}
+
+/// Puts entries that are hardly used back where vectors are, in place (random restarts; Jukebox, Dhariwal et al. 2020,
+/// section 3.1): as many entries are looked at as there are vectors, and each whose `count` is below `below` becomes one of
+/// the vectors, with a count of 1 and the vector as its sum. The entries are consecutive ones from a drawn place on, around
+/// the end, and no vector is given twice, so that a whole codebook is filled in `codes / n` steps with different entries.
+///
+/// # Shapes
+/// `vectors` `[n, d]`; `draws` `[2]`, uniform in [0, 1): the first entry and the first vector; `order` `[codes]`:
+/// 0, 1, 2 and so on, in the vectors' type.
+///
+/// # Errors
+/// If the shapes do not fit together or are empty, or the vectors are a view of the codebook.
+pub fn restart(
+    book: &Codebook,
+    vectors: &Tensor,
+    draws: &Tensor,
+    order: &Tensor,
+    below: f64,
+) -> Result<()> {
+    let ((codes, depth), (n, wanted)) = (book.means.dims2()?, vectors.dims2()?);
+    if depth != wanted || n == 0 || draws.dims() != [2] || order.dims() != [codes] {
+        candle_core::bail!("codebook: vectors {:?} do not fit {codes} entries of {depth}", vectors.dims());
+    }
+    let looked = n.min(codes);
+    if place(&book.means) != Place::Cpu {
+        return restart_composed(book, vectors, draws, &order.narrow(0, 0, looked)?, below);
+    }
+    let first = |draw: f32, of: usize| (draw * of as f32) as usize;
+    let draws = draws.to_vec1::<f32>()?;
+    let (entry, vector) = (first(draws[0], codes), first(draws[1], n));
+    let vectors = vectors.detach().contiguous()?;
+    with_values_mut([&book.means, &book.count, &book.sums], &vectors, |[means, count, sums], vectors| {
+        for i in 0..looked {
+            let (entry, vector) = ((entry + i) % codes, (vector + i) % n);
+            if count[entry] < below as f32 {
+                let vector = &vectors[vector * depth..][..depth];
+                count[entry] = 1.0;
+                means[entry * depth..][..depth].copy_from_slice(vector);
+                sums[entry * depth..][..depth].copy_from_slice(vector);
+            }
+        }
+    })
+}
+
+/// [`restart`] from candle's own operations, with `order` of as many entries as are looked at.
+fn restart_composed(
+    book: &Codebook,
+    vectors: &Tensor,
+    draws: &Tensor,
+    order: &Tensor,
+    below: f64,
+) -> Result<()> {
+    let ((codes, depth), n, looked) = (book.means.dims2()?, vectors.dim(0)?, order.dim(0)?);
+    // 1 for numbers above zero, otherwise 0; no constant has to be sent to the device for it.
+    let positive = |x: Tensor| x.sign()?.relu();
+    // From the drawn place on and around the end.
+    let indices = |draw: usize, of: usize| -> Result<Tensor> {
+        let first = (draws.narrow(0, draw, 1)? * of as f64)?.floor()?;
+        let places = order.broadcast_add(&first)?;
+        let beyond = positive((&places - (of as f64 - 0.5))?)?;
+        (places - (beyond * of as f64)?)?.to_dtype(DType::U32)
+    };
+    let entries = indices(0, codes)?;
+    let vectors = vectors.detach().index_select(&indices(1, n)?, 0)?;
+    let count = book.count.as_tensor().detach().index_select(&entries, 0)?;
+    let unused = positive(((&count * -1.0)? + below)?)?;
+    let used = ((&unused * -1.0)? + 1.0)?;
+    // Products with 0 and 1 are exact.
+    let count = ((count * &used)? + &unused)?;
+    let (used, unused) = (used.unsqueeze(1)?, unused.unsqueeze(1)?);
+    let rows = entries.unsqueeze(1)?.expand((looked, depth))?.contiguous()?;
+    let new = vectors.broadcast_mul(&unused)?;
+    for var in [&book.means, &book.sums] {
+        let old = var.as_tensor().detach().index_select(&entries, 0)?;
+        var.scatter_set(&rows, &(old.broadcast_mul(&used)? + &new)?, 0)?;
+    }
+    book.count.scatter_set(&entries, &count, 0)
 }

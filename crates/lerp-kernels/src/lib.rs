@@ -10,6 +10,7 @@
 //!
 //! This is the only crate in which `unsafe` may stand.
 
+mod average;
 mod codebook;
 pub mod composed;
 pub mod cpu;
@@ -25,7 +26,8 @@ use std::cell::Cell;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-pub use codebook::{Codebook, follow};
+pub use average::average_steps;
+pub use codebook::{Codebook, follow, restart};
 #[cfg(feature = "cuda")]
 pub use cuda::{Clock, Recording, generator, preparing, release};
 #[cfg(not(feature = "cuda"))]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Result};
-use lerp_core::Generator;
+use lerp_core::{Generator, LearningRate};
 
 use crate::Adam;
 
@@ -19,7 +19,7 @@ impl Clock {
     ///
     /// # Errors
     /// Never.
-    pub fn new(_: &Device, _: f64, _: &Adam) -> Result<Option<Self>> {
+    pub fn new(_: &Device, _: &LearningRate, _: &Adam) -> Result<Option<Self>> {
         Ok(None)
     }
 

@@ -7,7 +7,7 @@ use lerp_core::Draws;
 use lerp_kernels::{
     Activation, Adam, Codebook, Form, adam_step, composed, conv2d,
     cpu::{isas, with_isa},
-    dense, downscale2, follow, gradients, leaky_relu, nearest, upscale2, with_form,
+    dense, downscale2, follow, gradients, leaky_relu, nearest, restart, upscale2, with_form,
 };
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -198,6 +198,43 @@ fn codebooks_follow_alike_in_both_forms() {
     }
 }
 
+/// More entries than vectors and fewer, from places around both ends; entries are at 100 and counts from 0 to 0.9.
+#[test]
+fn unused_entries_become_vectors_alike_in_both_forms() {
+    let tensor = |values: Vec<f32>| Tensor::new(values, &Device::Cpu).unwrap();
+    let counted = |n: usize| tensor((0..n).map(|i| i as f32).collect());
+    for (codes, n) in [(10, 4), (4, 10), (7, 7), (1, 1)] {
+        for draws in [[0.0, 0.0], [0.55, 0.35], [0.99, 0.99]] {
+            let run = |form| {
+                let var = |t: Tensor| Var::from_tensor(&t).unwrap();
+                let far = Tensor::full(100.0_f32, (codes, 3), &Device::Cpu).unwrap();
+                let count = (0..codes).map(|i| (i * 7 % 10) as f32 / 10.0).collect();
+                let book = Codebook { count: var(tensor(count)), sums: var(far.clone()), means: var(far) };
+                // Vector i is i, i, i.
+                let vectors = counted(n).unsqueeze(1).unwrap().expand((n, 3)).unwrap();
+                let draws = tensor(draws.to_vec());
+                with_form(form, || restart(&book, &vectors, &draws, &counted(codes), 0.5)).unwrap();
+                [&book.means, &book.sums, &book.count].map(|v| v.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            };
+            let [means, sums, count] = run(Form::Fused);
+            assert_eq!([means.clone(), sums.clone(), count.clone()], run(Form::Composed), "{codes} {n}");
+            let (entry, vector) = ((draws[0] * codes as f32) as usize, (draws[1] * n as f32) as usize);
+            let looked = n.min(codes);
+            for i in 0..codes {
+                let before = (i * 7 % 10) as f32 / 10.0;
+                let place = (i + codes - entry) % codes;
+                let (value, now) = if before < 0.5 && place < looked {
+                    (((vector + place) % n) as f32, 1.0)
+                } else {
+                    (100.0, before)
+                };
+                assert_eq!((&means[3 * i..][..3], count[i]), (&[value; 3][..], now), "entry {i} of {codes}");
+            }
+            assert_eq!(sums, means);
+        }
+    }
+}
+
 #[test]
 fn a_codebook_refuses_what_does_not_fit() {
     let zeros = |shape: &[usize]| Var::zeros(shape, DType::F32, &Device::Cpu).unwrap();
@@ -209,6 +246,10 @@ fn a_codebook_refuses_what_does_not_fit() {
     assert!(follow(&book, &vectors, &indices(&[0]), 0.9, 1e-5).is_err(), "an index too few");
     let own = book.means.as_tensor();
     assert!(follow(&book, own, &indices(&[0, 1, 2, 3]), 0.9, 1e-5).is_err(), "its own entries");
+    let (draws, order) = (normal("d", &[2], DType::F32), normal("o", &[4], DType::F32));
+    assert!(restart(&book, &normal("v", &[2, 3], DType::F32), &draws, &order, 0.5).is_err(), "other vectors");
+    assert!(restart(&book, &vectors, &order, &order, 0.5).is_err(), "draws");
+    assert!(restart(&book, own, &draws, &order, 0.5).is_err(), "its own entries");
 }
 
 #[test]

@@ -59,15 +59,31 @@ impl<'a> Selection<'a> {
         let seeds: BTreeSet<u64> = self.runs().map(|(_, l)| l.run.record.cell.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
         format!(
-            "{} samples a run; seed{} {}; batch {}; learning rate {}; device {}; revision {}.",
+            "{} samples a run; seed{} {}; batch {}; learning rate {}{}; device {}; revision {}.",
             self.each(|l| thousands(l.run.record.cell.samples)),
             if seeds.len() == 1 { "" } else { "s" },
             numbers(&seeds),
             self.each(|l| l.run.record.cell.batch.to_string()),
             self.each(|l| number(l.run.record.cell.learning_rate)),
+            self.course(),
             self.each(|l| printable(&l.run.record.provenance.device).into_owned()),
             self.each(|l| printable(&l.run.record.provenance.git).into_owned()),
         )
+    }
+
+    /// The course of the learning rate and averaged weights, if any run has another than the paper's, as the end of a part of
+    /// a sentence.
+    fn course(&self) -> String {
+        let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
+        let mut parts = String::new();
+        if cells().any(|cell| !cell.schedule.is_constant()) {
+            parts += &format!("; its course: {}", self.each(|l| l.run.record.cell.schedule.to_string()));
+        }
+        if cells().any(|cell| cell.ema.is_some()) {
+            let decay = |l: &Loaded| l.run.record.cell.ema.map_or_else(|| "none".into(), number);
+            parts += &format!("; decay of averaged weights: {}", self.each(decay));
+        }
+        parts
     }
 
     /// [`Self::conditions`], and how they differ from the paper's, if they do.
@@ -147,6 +163,12 @@ impl<'a> Selection<'a> {
         }
         if cells().any(|cell| (cell.learning_rate - rate).abs() > 1e-12) {
             parts.push(format!("another learning rate than its {rate}"));
+        }
+        if cells().any(|cell| !cell.schedule.is_constant()) {
+            parts.push("a learning rate that is not constant".into());
+        }
+        if cells().any(|cell| cell.ema.is_some()) {
+            parts.push("averaged weights".into());
         }
         if cells().any(|cell| cell.batch != batch) {
             parts.push(format!("another batch than its {batch}"));

@@ -180,6 +180,8 @@ impl<'a> Further<'a> {
             ("seeds", DataType::Int64),
             ("samples", DataType::Int64),
             ("learning_rate", DataType::Float64),
+            ("schedule", DataType::String),
+            ("ema", DataType::Float64),
         ];
         columns.extend(pairs::COLUMNS);
         let mut frame = Frame::new(&columns);
@@ -208,6 +210,8 @@ impl<'a> Further<'a> {
                     ("seeds", seeds.into()),
                     ("samples", cell.samples.into()),
                     ("learning_rate", cell.learning_rate.into()),
+                    ("schedule", cell.schedule.to_string().into()),
+                    ("ema", cell.ema.into()),
                 ];
                 row.extend(self.standings(quantity, group).map(|all| all.values(group)).unwrap_or_default());
                 frame.push(row, Some(&provenance));

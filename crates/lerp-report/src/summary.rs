@@ -369,6 +369,8 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
         whole("samples_done", &|l| l.run.status.samples as i64),
         text("state", &|l| format!("{:?}", l.run.status.state).to_lowercase()),
         real("learning_rate", &|l| l.run.record.cell.learning_rate),
+        text("schedule", &|l| l.run.record.cell.schedule.to_string()),
+        Column::new("ema".into(), rows.iter().map(|(l, _)| l.run.record.cell.ema).collect::<Vec<_>>()),
         text("hyper", &|l| serde_json::to_string(&l.run.record.cell.hyper).unwrap_or_default()),
         text("device", &|l| l.run.record.provenance.device.clone()),
         text("git", &|l| l.run.record.provenance.git.clone()),

@@ -343,6 +343,8 @@ impl Table<'_> {
             ("seeds", DataType::Int64),
             ("samples", DataType::Int64),
             ("learning_rate", DataType::Float64),
+            ("schedule", DataType::String),
+            ("ema", DataType::Float64),
         ];
         columns.extend(verdict::COLUMNS);
         columns.extend(pairs::COLUMNS);
@@ -361,6 +363,8 @@ impl Table<'_> {
                     ("seeds", seeds.into()),
                     ("samples", cell.samples.into()),
                     ("learning_rate", cell.learning_rate.into()),
+                    ("schedule", cell.schedule.to_string().into()),
+                    ("ema", cell.ema.into()),
                 ];
                 row.extend(verdict::values(group.paper(metric.of), metric.factor, verdict(group, metric)));
                 row.extend(self.standings(metric).map(|all| all.values(group)).unwrap_or_default());

@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 
 use fnv::FnvHasher;
-use lerp_core::{Architecture, Hyper, LatentShape, Precision};
+use lerp_core::{Architecture, Hyper, LatentShape, LearningRate, Precision, Schedule};
 use lerp_data::{DATASETS, is_own, split_option};
 use lerp_eval::{Metric, Quantity, check_recorded, recorded};
 use lerp_files::is_word;
@@ -28,7 +28,7 @@ pub struct Cell {
     pub samples: u64,
     /// Samples a step.
     pub batch: usize,
-    /// Adam's learning rate, constant, for every group.
+    /// Adam's learning rate, for every group: the greatest, if there is a schedule.
     pub learning_rate: f64,
     /// Samples between evaluations (2^16 in the protocol).
     pub eval_every: u64,
@@ -45,6 +45,12 @@ pub struct Cell {
     /// runs the device tells it.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
+    /// Decay of the averaged weights that are evaluated and saved in place of the trained ones; none in the protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// How the learning rate changes over the run. A constant one, the protocol's, is not written.
+    #[serde(default, skip_serializing_if = "Schedule::is_constant")]
+    pub schedule: Schedule,
     /// Encoder and decoder.
     pub network: Architecture,
     /// Hyperparameters of the variant, checked and completed.
@@ -106,6 +112,11 @@ impl Cell {
         name.chars().skip(name.chars().count().saturating_sub(MOST)).collect()
     }
 
+    /// The learning rate of every step.
+    pub fn rate(&self) -> LearningRate {
+        LearningRate { peak: self.learning_rate, schedule: self.schedule, steps: self.steps() }
+    }
+
     /// Steps of the whole run.
     pub fn steps(&self) -> u64 {
         self.samples.div_ceil(self.batch as u64)
@@ -147,6 +158,12 @@ impl Cell {
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return bad("learning_rate must be above 0");
+        }
+        if let Err(problem) = self.schedule.check() {
+            return bad(&format!("schedule: {problem}"));
+        }
+        if self.ema.is_some_and(|decay| !(decay > 0.0 && decay < 1.0)) {
+            return bad("ema must be above 0 and below 1");
         }
         if self.eval_every == 0 || self.checkpoint_every == 0 || self.test_samples == 0 {
             return bad("eval_every, checkpoint_every and test_samples must be at least 1");
@@ -377,6 +394,8 @@ mod tests {
             test_samples: 8,
             cluster_restarts: None,
             precision,
+            ema: None,
+            schedule: Schedule::default(),
             network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         }

@@ -1,4 +1,5 @@
-//! Checkpoints: parameters, buffers, Adam's moments and the step, in one safetensors file.
+//! Checkpoints: parameters, buffers, Adam's moments, averaged weights if there are any, and the step, in one safetensors
+//! file.
 
 use std::{collections::HashMap, path::Path};
 
@@ -40,10 +41,7 @@ pub(crate) fn save(id: &str, cell: &Cell, learner: &Learner, wall_s: f64) -> Res
         }
         tensors.push((name.to_owned(), var.as_tensor().clone()));
     }
-    for trained in learner.trained() {
-        tensors.push((format!("adam.m.{}", trained.name), trained.m.as_tensor().clone()));
-        tensors.push((format!("adam.v.{}", trained.name), trained.v.as_tensor().clone()));
-    }
+    tensors.extend(learner.kept().map(|(name, var)| (name, var.as_tensor().clone())));
     let header = Header { format: FORMAT.into(), cell: id.to_owned(), step: learner.step(), wall_s };
     pack(CHECKPOINT, tensors, &header)
 }
@@ -87,10 +85,8 @@ pub(crate) fn restore(dir: &Path, id: &str, learner: &mut Learner) -> Result<Opt
             format!("belongs to {}, not to {id}; delete it, or choose another folder", header.cell),
         ));
     }
-    let moments = learner.trained().iter().flat_map(|t| {
-        [(format!("adam.m.{}", t.name), t.m.clone()), (format!("adam.v.{}", t.name), t.v.clone())]
-    });
-    let vars = learner.entries().map(|(n, v)| (n.to_owned(), v.clone())).chain(moments);
+    let kept = learner.kept().map(|(name, var)| (name, var.clone()));
+    let vars = learner.entries().map(|(n, v)| (n.to_owned(), v.clone())).chain(kept);
     fill(vars, &bytes, damaged)?;
     learner.set_step(header.step);
     Ok(Some(header.wall_s))

@@ -12,7 +12,7 @@
 use std::{path::Path, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
-use lerp_core::{Architecture, Autoencoder, Build, Draws, Hyper, Network, NetworkKind, Precision, Variant};
+use lerp_core::{Architecture, Autoencoder, Build, Draws, Hyper, Network, NetworkKind, Precision, Schedule, Variant};
 use lerp_data::{Batch, Dataset, Lines};
 
 use lerp_files::make_folder;
@@ -357,6 +357,8 @@ impl Subject<'_> {
             test_samples: BATCH,
             cluster_restarts: None,
             precision: Precision::F32,
+            ema: None,
+            schedule: Schedule::default(),
             network: self.network.clone(),
             hyper: self.hyper.clone(),
         }

@@ -1,9 +1,11 @@
 //! A model with its optimisers and the joint classifier: one training step.
 
 use candle_core::{DType, Device, Module, Tensor, Var, backprop::GradStore};
-use lerp_core::{Autoencoder, Build, Carry, Draws, Group, Loss, ParamStore, Variant};
+use lerp_core::{Autoencoder, Build, Carry, Draws, Group, LearningRate, Loss, ParamStore, Variant};
 use lerp_data::{Batch, Dataset};
-use lerp_kernels::{Adam, At, Clock, Moments, adam_steps, gradients, mean_cross_entropy};
+use lerp_kernels::{
+    Adam, At, Clock, Moments, adam_steps, average_steps, gradients, mean_cross_entropy,
+};
 use lerp_nn::Dense;
 
 use crate::{Cell, Error, Result};
@@ -27,9 +29,18 @@ pub struct Learner {
     classifier: Option<Dense>,
     classifier_store: ParamStore,
     trained: Vec<Trained>,
-    learning_rate: f64,
+    rate: LearningRate,
     adam: Adam,
+    average: Option<Average>,
     step: u64,
+}
+
+/// Moving averages of the trained tensors, for evaluation.
+#[derive(Debug)]
+struct Average {
+    decay: f64,
+    /// In the order of the trained tensors.
+    vars: Vec<Var>,
 }
 
 impl std::fmt::Debug for Learner {
@@ -57,7 +68,12 @@ impl Learner {
     ///
     /// # Errors
     /// If memory for the moments cannot be had.
-    pub fn new(model: Box<dyn Autoencoder>, classes: usize, seed: u64, learning_rate: f64) -> Result<Self> {
+    pub fn new(
+        model: Box<dyn Autoencoder>,
+        classes: usize,
+        seed: u64,
+        rate: impl Into<LearningRate>,
+    ) -> Result<Self> {
         let store = model.params();
         let mut classifier_store = ParamStore::new(seed, store.dtype(), store.device());
         let features = model.spec().shape.features;
@@ -79,8 +95,9 @@ impl Learner {
             classifier,
             classifier_store,
             trained,
-            learning_rate,
+            rate: rate.into(),
             adam: Adam::default(),
+            average: None,
             step: 0,
         })
     }
@@ -103,7 +120,52 @@ impl Learner {
             dtype: DType::F32,
             device,
         };
-        Self::new(variant.build(&build)?, dataset.classes(), cell.seed, cell.learning_rate)
+        let learner = Self::new(variant.build(&build)?, dataset.classes(), cell.seed, cell.rate())?;
+        match cell.ema {
+            Some(decay) => learner.averaging(decay),
+            None => Ok(learner),
+        }
+    }
+
+    /// The same learner, which also keeps moving averages of its trained tensors, of this decay ([`average_steps`]).
+    ///
+    /// # Errors
+    /// If memory for them cannot be had.
+    pub fn averaging(self, decay: f64) -> Result<Self> {
+        let vars = self.trained.iter().map(|trained| Var::from_tensor(&trained.var.as_tensor().copy()?));
+        let vars = vars.collect::<candle_core::Result<_>>()?;
+        Ok(Self { average: Some(Average { decay, vars }), ..self })
+    }
+
+    /// Calls `f` while the trained tensors are their moving averages, if these are kept: what is measured, saved as a model
+    /// and exported. Buffers, such as a codebook, are as they are.
+    ///
+    /// # Errors
+    /// If `f` fails, or the tensor library does.
+    pub fn averaged<T>(&self, f: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let Some(Average { vars, .. }) = &self.average else { return f(self) };
+        let exchange = || -> Result<()> {
+            for (Trained { var, .. }, average) in self.trained.iter().zip(vars) {
+                let value = var.as_tensor().copy()?;
+                var.set(average)?;
+                average.set(&value)?;
+            }
+            Ok(())
+        };
+        exchange()?;
+        let out = f(self);
+        exchange()?;
+        out
+    }
+
+    /// What a checkpoint keeps of each trained tensor besides its value, by name.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (String, &Var)> {
+        let moments = self.trained.iter().flat_map(|Trained { name, m, v, .. }| {
+            [(format!("adam.m.{name}"), m), (format!("adam.v.{name}"), v)]
+        });
+        let vars = self.average.iter().flat_map(|average| &average.vars);
+        let averages = self.trained.iter().zip(vars).map(|(t, var)| (format!("ema.{}", t.name), var));
+        moments.chain(averages)
     }
 
     /// The model.
@@ -218,14 +280,18 @@ impl Learner {
         let moments = trained.filter_map(|(Trained { var, m, v, .. }, grad)| {
             grad.as_ref().map(|grad| Moments { param: var, grad, m, v })
         });
-        adam_steps(&moments.collect::<Vec<_>>(), self.learning_rate, at, &self.adam)?;
+        adam_steps(&moments.collect::<Vec<_>>(), self.rate.at(self.step), at, &self.adam)?;
+        if let Some(Average { decay, vars }) = &self.average {
+            let pairs: Vec<_> = vars.iter().zip(&self.trained).map(|(avg, t)| (avg, &t.var)).collect();
+            average_steps(&pairs, *decay, at)?;
+        }
         self.model.after_step(&gradients.carry)?;
         Ok(())
     }
 
     /// A clock for this learner on its device, at its step; none if the device keeps none.
     pub(crate) fn clock(&self) -> Result<Option<Clock>> {
-        let clock = Clock::new(self.device(), self.learning_rate, &self.adam)?;
+        let clock = Clock::new(self.device(), &self.rate, &self.adam)?;
         if let Some(clock) = &clock {
             clock.set(self.step)?;
         }

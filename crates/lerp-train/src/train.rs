@@ -335,7 +335,7 @@ impl<'a> Session<'a> {
         beacon.tell(live);
         // The checkpoint first: it refuses parameters that are not finite.
         let checkpoint = checkpoint::save(self.id, self.cell, self.trainer.learner(), self.wall_s())?;
-        let model = checkpoint::save_model(self.cell, self.trainer.learner())?;
+        let model = self.trainer.learner().averaged(|learner| checkpoint::save_model(self.cell, learner))?;
         self.files.write(&[(CHECKPOINT, checkpoint), (MODEL, model)])?;
         if !self.finish(stop, progress)? {
             return self.interrupted(progress);
@@ -360,12 +360,15 @@ impl<'a> Session<'a> {
         let losses = self.trainer.losses()?;
         let draws = self.draws.scope("eval").at(self.step());
         let test_samples = self.cell.test_samples;
-        let learner = self.trainer.learner();
-        let mut evaluation = evaluate(learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
-        for metric in self.own.iter().filter(|metric| metric.when() == When::EachEvaluation) {
-            let about = (learner.model(), self.dataset);
-            evaluation.metrics.extend(measured(*metric, &Subject::of(*metric, about, &draws, test_samples))?);
-        }
+        let evaluation = self.trainer.learner().averaged(|learner| {
+            let mut evaluation = evaluate(learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
+            for metric in self.own.iter().filter(|metric| metric.when() == When::EachEvaluation) {
+                let about = (learner.model(), self.dataset);
+                let measured = measured(*metric, &Subject::of(*metric, about, &draws, test_samples));
+                evaluation.metrics.extend(measured?);
+            }
+            Ok(evaluation)
+        })?;
         let (metrics, wall_s) = self.record(losses.iter().chain(&evaluation.metrics))?;
         let mut files = vec![metrics];
         files.extend(evaluation.files()?);
@@ -414,7 +417,10 @@ impl<'a> Session<'a> {
             progress(&Progress::Finishing);
         }
         if let Some(restarts) = worth {
-            match worth::of_model(self.trainer.learner(), self.dataset, restarts, &draws, stop) {
+            let learner = self.trainer.learner();
+            let worth =
+                learner.averaged(|learner| worth::of_model(learner, self.dataset, restarts, &draws, stop));
+            match worth {
                 Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
                 metrics => self.finished(metrics?, progress)?,
             }
@@ -423,9 +429,12 @@ impl<'a> Session<'a> {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            let about = (self.trainer.learner().model(), self.dataset);
-            match measured(metric, &Subject::of(metric, about, &draws, self.cell.test_samples)) {
-                Err(lerp_eval::Error::Stopped) => return Ok(false),
+            let measured = self.trainer.learner().averaged(|learner| {
+                let about = (learner.model(), self.dataset);
+                Ok(measured(metric, &Subject::of(metric, about, &draws, self.cell.test_samples))?)
+            });
+            match measured {
+                Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
                 metrics => self.finished(metrics?, progress)?,
             }
         }

@@ -10,7 +10,7 @@ use std::{
 use candle_core::{Device, Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision,
-    Result, Spec,
+    Result, Schedule, Spec,
 };
 use lerp_data::Lines;
 use lerp_nn::{Coder, mean_squared_error};
@@ -75,6 +75,8 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         test_samples: 8,
         cluster_restarts: None,
         precision: Precision::F32,
+        ema: None,
+        schedule: Schedule::default(),
         network: Network { scales: 4, depth: 2, latent: 2 }.into(),
         hyper: Hyper::new(),
     };

@@ -16,6 +16,8 @@ use lerp_train::{Cell, Outcome, Parts, Provenance, Run, RunRecord, Runs, runs_in
 fn cell(seed: u64) -> Cell {
     Cell {
         precision: lerp_core::Precision::F32,
+        ema: None,
+        schedule: lerp_core::Schedule::default(),
         dataset: "lines".into(),
         variant: "baseline".into(),
         seed,

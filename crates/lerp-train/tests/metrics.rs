@@ -10,7 +10,7 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use lerp_core::{Draws, Hyper, ImageShape, Network, Of, Precision, Variant, scalar};
+use lerp_core::{Draws, Hyper, ImageShape, Network, Of, Precision, Schedule, Variant, scalar};
 use lerp_data::{Batch, Dataset, Lines, Part};
 use lerp_eval::{Better, Metric, Quantity, Subject, When, quantities};
 use lerp_train::{Cell, Outcome, Parts, Progress, Provenance, Run, RunRecord, State, measure, train};
@@ -74,6 +74,8 @@ fn record(dataset: &dyn Dataset) -> RunRecord {
         test_samples: 6,
         cluster_restarts: (dataset.name() == "shades").then_some(2),
         precision: Precision::F32,
+        ema: None,
+        schedule: Schedule::default(),
         network: Network { scales: 4, depth: 2, latent: 2 }.into(),
         hyper: ACAI.check(&Hyper::new()).unwrap(),
     };

@@ -2,12 +2,14 @@
 
 use candle_core::Tensor;
 use lerp_core::{ParamStore, Result};
-use lerp_kernels::{Codebook as Averages, follow, nearest};
+use lerp_kernels::{Codebook as Averages, follow, nearest, restart};
 
 /// `K` entries of `D` numbers, kept as moving averages of the vectors assigned to them.
 #[derive(Debug)]
 pub struct Codebook {
     averages: Averages,
+    /// `[codes]`: 0, 1, 2 and so on; constant.
+    order: Tensor,
     decay: f64,
     epsilon: f64,
 }
@@ -57,7 +59,8 @@ impl Codebook {
             sums: store.add_buffer(&format!("{name}.ema_means"), &means)?,
             means: store.add_buffer(&means_name, &means)?,
         };
-        Ok(Self { averages, decay, epsilon })
+        let order = Tensor::arange(0, codes as u32, store.device())?.to_dtype(store.dtype())?;
+        Ok(Self { averages, order, decay, epsilon })
     }
 
     /// The nearest entry of each vector, by squared distance.
@@ -80,5 +83,22 @@ impl Codebook {
     /// `vectors` `[n, D]` and `indices` `[n]` (`u32`) from before the step.
     pub fn follow(&self, vectors: &Tensor, indices: &Tensor) -> Result<()> {
         Ok(follow(&self.averages, vectors, indices, self.decay, self.epsilon)?)
+    }
+
+    /// Puts entries whose moving count is below `below` back where vectors are ([`restart`]).
+    ///
+    /// # Shapes
+    /// `vectors` `[n, D]` from before the step; `draws` `[2]`, uniform in [0, 1).
+    pub fn restart(&self, vectors: &Tensor, draws: &Tensor, below: f64) -> Result<()> {
+        Ok(restart(&self.averages, vectors, draws, &self.order, below)?)
+    }
+
+    /// How many entries are nearest to some vector.
+    ///
+    /// # Shapes
+    /// `indices` `[n]`, `u32`; result `[]`.
+    pub fn in_use(&self, indices: &Tensor) -> Result<Tensor> {
+        let ones = Tensor::ones(indices.dims(), self.order.dtype(), indices.device())?;
+        Ok(self.order.zeros_like()?.index_add(indices, &ones, 0)?.sign()?.sum_all()?)
     }
 }

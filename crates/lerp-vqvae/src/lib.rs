@@ -35,11 +35,13 @@ pub struct Config {
     pub decay: f64,
     /// Smooths the counts of the codebook's entries.
     pub epsilon: f64,
+    /// Random restarts: an entry whose moving count is below this becomes a vector of the batch. 0 is the paper's: none do.
+    pub restart: f64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { beta: 10.0, codes: 1 << 14, vectors: 10, filter: 512, decay: 0.999, epsilon: 1e-5 }
+        Self { beta: 10.0, codes: 1 << 14, vectors: 10, filter: 512, decay: 0.999, epsilon: 1e-5, restart: 0.0 }
     }
 }
 
@@ -47,6 +49,8 @@ impl Default for Config {
 pub const VECTORS: &str = "vectors";
 /// See [`VECTORS`].
 pub const INDICES: &str = "indices";
+/// Draws for random restarts, `[2]`, if there are any.
+const RESTART: &str = "restart";
 
 /// The vector-quantised autoencoder.
 #[derive(Debug)]
@@ -96,6 +100,8 @@ impl Model for VqVae {
     const TITLE: &'static str = "VQ-VAE";
     type Config = Config;
 
+    const LATER: &'static [&'static str] = &["restart"];
+
     fn network(dataset: &str, default: Network) -> Network {
         // The paper's results on lines come from a 4x4 latent for this variant alone.
         if dataset == "lines" { Network { scales: 3, ..default } } else { default }
@@ -107,7 +113,8 @@ impl Model for VqVae {
         check_range(Self::NAME, "vectors", config.vectors as f64, 1.0..=1e4)?;
         check_range(Self::NAME, "filter", config.filter as f64, 1.0..=1e6)?;
         check_range(Self::NAME, "decay", config.decay, 0.0..1.0)?;
-        check_range(Self::NAME, "epsilon", config.epsilon, 1e-12..=1.0)
+        check_range(Self::NAME, "epsilon", config.epsilon, 1e-12..=1.0)?;
+        check_range(Self::NAME, "restart", config.restart, 0.0..=1.0)
     }
 
     fn new(config: Config, build: &Build) -> Result<Self> {
@@ -152,20 +159,30 @@ impl Autoencoder for VqVae {
         Ok((self.coder.decoder.forward(&self.coder.unflatten(&features)?)?, features))
     }
 
-    fn objectives(&self, x: &Tensor, _: &Draws) -> Result<Objectives> {
+    fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
         let Bottleneck { quantised, output } = self.bottleneck(&self.coder.encoder.forward(x)?)?;
         let recon = self.coder.decoder.forward(&self.coder.unflatten(&output)?)?;
         let mse = mean_squared_error(&recon, x)?;
         let commitment = mean_squared_error(&quantised.vectors, &quantised.codes)?;
         let loss = (&mse + (&commitment * self.config.beta)?)?;
-        Ok(Objectives::new(AUTOENCODER, loss, &output)?
+        let objectives = Objectives::new(AUTOENCODER, loss, &output)?
             .carry(VECTORS, &quantised.vectors)
             .carry(INDICES, &quantised.indices)
             .term("mse", &mse)
-            .term("commitment", &commitment))
+            .term("commitment", &commitment)
+            .term("codes", &self.codebook.in_use(&quantised.indices)?);
+        if self.config.restart > 0.0 {
+            return Ok(objectives.carry(RESTART, &draws.uniform(RESTART, 2)?));
+        }
+        Ok(objectives)
     }
 
     fn after_step(&self, carry: &Carry) -> Result<()> {
-        self.codebook.follow(carry.get(VECTORS)?, carry.get(INDICES)?)
+        let vectors = carry.get(VECTORS)?;
+        self.codebook.follow(vectors, carry.get(INDICES)?)?;
+        if self.config.restart > 0.0 {
+            self.codebook.restart(vectors, carry.get(RESTART)?, self.config.restart)?;
+        }
+        Ok(())
     }
 }

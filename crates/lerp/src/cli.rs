@@ -3,6 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
+use lerp_core::Schedule;
 use lerp_data::{is_own, split_option};
 
 use crate::{device::Choice, registry::unknown};
@@ -69,6 +70,13 @@ pub struct PlanArgs {
     /// Learning rate for every variant
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
+    /// Course of the learning rate: constant, or cosine from a share of the run on to a floor, after steps of warm-up
+    /// [example: cosine,from=0.7,floor=0.1,warmup=100]
+    #[arg(long, value_name = "SCHEDULE")]
+    pub schedule: Option<Schedule>,
+    /// Decay of averaged weights, which are then measured and saved in place of the trained ones; 0 for none [example: 0.999]
+    #[arg(long, value_name = "DECAY")]
+    pub ema: Option<f64>,
     /// Channels of the latent, a number or a list; on MNIST 2 makes 32 dimensions and 16 makes 256
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     pub latent: Option<Vec<usize>>,

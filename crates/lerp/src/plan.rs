@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_core::{Architecture, Hyper, Precision};
+use lerp_core::{Architecture, Hyper, Precision, Schedule};
 use lerp_data::{Dataset, Lines, Part, protocols, split_option};
 use lerp_train::{Cell, MOST_RESTARTS};
 use serde::Deserialize;
@@ -66,8 +66,29 @@ struct Run {
     checkpoint_every: Option<u64>,
     test_samples: Option<usize>,
     cluster_restarts: Option<usize>,
+    #[serde(default, deserialize_with = "schedule")]
+    schedule: Option<Schedule>,
+    ema: Option<f64>,
     #[serde(default)]
     network: NetworkPlan,
+}
+
+/// A schedule as a text that a command line could give, or as a table.
+fn schedule<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Option<Schedule>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Text(String),
+        Table(toml::Table),
+    }
+    let schedule = match Given::deserialize(given)? {
+        Given::Text(text) => text.parse(),
+        Given::Table(table) => table
+            .try_into::<Schedule>()
+            .map_err(|error| one_line(&error))
+            .and_then(|schedule| schedule.check().map(|()| schedule)),
+    };
+    schedule.map(Some).map_err(|problem| serde::de::Error::custom(format!("schedule: {problem}")))
 }
 
 impl Run {
@@ -134,6 +155,10 @@ pub struct Overrides {
     pub samples: Option<u64>,
     /// This learning rate for every variant.
     pub learning_rate: Option<f64>,
+    /// This course of the learning rate for every variant.
+    pub schedule: Option<Schedule>,
+    /// Averaged weights of this decay for every variant; 0 is none.
+    pub ema: Option<f64>,
     /// These channels of the latent for every variant and dataset.
     pub latent: Option<Vec<usize>>,
     /// This many channels at full resolution for every variant and dataset.
@@ -160,7 +185,7 @@ const PROTOCOL_TEST_IMAGES: usize = 1 << 20;
 /// Restarts of k-means.
 const PROTOCOL_RESTARTS: usize = 1_000;
 
-const RUN_KEYS: [&str; 8] = [
+const RUN_KEYS: [&str; 10] = [
     "samples",
     "batch",
     "learning_rate",
@@ -168,6 +193,8 @@ const RUN_KEYS: [&str; 8] = [
     "checkpoint_every",
     "test_samples",
     "cluster_restarts",
+    "schedule",
+    "ema",
     "network",
 ];
 
@@ -239,6 +266,14 @@ impl Plan {
         if let Some(rate) = overrides.learning_rate {
             self.runs().for_each(|run| run.learning_rate = None);
             self.run.learning_rate = Some(rate);
+        }
+        if let Some(schedule) = overrides.schedule {
+            self.runs().for_each(|run| run.schedule = None);
+            self.run.schedule = Some(schedule);
+        }
+        if let Some(decay) = overrides.ema {
+            self.runs().for_each(|run| run.ema = None);
+            self.run.ema = Some(decay);
         }
         if let Some(latent) = &overrides.latent {
             self.sizes.insert("latent".into(), latent.clone().into());
@@ -454,6 +489,9 @@ fn cell(
         test_samples: first(runs, |run| run.test_samples).unwrap_or(test),
         cluster_restarts: (finite && dataset.classes() > 0).then(restarts),
         precision: Precision::F32,
+        // A part of a plan says with 0 that it wants none where the plan's others have them.
+        ema: first(runs, |run| run.ema).filter(|decay| *decay != 0.0),
+        schedule: first(runs, |run| run.schedule).unwrap_or_default(),
         network,
         hyper,
     }

@@ -84,14 +84,7 @@ pub(crate) fn with_values_mut(
     f: impl FnOnce([&mut [f32]; 3], &[f32]),
 ) -> Result<()> {
     let [a, b, c] = vars;
-    {
-        // candle locks values while it hands them out: what is met twice would be waited for without end.
-        let guards = [a.as_tensor(), b.as_tensor(), c.as_tensor(), other].map(|t| t.storage_and_layout().0);
-        let places = guards.each_ref().map(|storage| std::ptr::from_ref::<Storage>(storage));
-        if (1..places.len()).any(|i| places[..i].contains(&places[i])) {
-            candle_core::bail!("a fused operation was given two tensors that share their values");
-        }
-    }
+    refuse_shared([a.as_tensor(), b.as_tensor(), c.as_tensor(), other])?;
     // candle hands out one tensor's values at a time: the innermost call has them all.
     with_values(&[other], |other| {
         change(a, |a| {
@@ -103,6 +96,27 @@ pub(crate) fn with_values_mut(
             })
         })
     })
+}
+
+/// As [`with_values_mut`], of one variable.
+pub(crate) fn with_value_mut(var: &Var, other: &Tensor, f: impl FnOnce(&mut [f32], &[f32])) -> Result<()> {
+    refuse_shared([var.as_tensor(), other])?;
+    with_values(&[other], |other| {
+        change(var, |values| {
+            f(values, other[0]);
+            Ok(())
+        })
+    })
+}
+
+/// candle locks values while it hands them out: what is met twice would be waited for without end.
+fn refuse_shared<const N: usize>(tensors: [&Tensor; N]) -> Result<()> {
+    let guards = tensors.map(|tensor| tensor.storage_and_layout().0);
+    let places = guards.each_ref().map(|storage| std::ptr::from_ref::<Storage>(storage));
+    if (1..places.len()).any(|i| places[..i].contains(&places[i])) {
+        candle_core::bail!("a fused operation was given two tensors that share their values");
+    }
+    Ok(())
 }
 
 /// Calls `f` with the values of a variable, to be changed.

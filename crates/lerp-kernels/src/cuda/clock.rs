@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Tensor};
-use lerp_core::{Draw, Generator, Place};
+use lerp_core::{Decay, Draw, Generator, LearningRate, Place, Schedule};
 
 use super::{address, blocks, count, launch, memory, tensor};
 use crate::Adam;
@@ -15,9 +15,9 @@ pub struct Clock {
     device: Device,
     /// `[1]`, in place of a `u64`.
     step: Tensor,
-    /// `[1]`: `η·√(1-β₂ᵗ)/(1-β₁ᵗ)` of [`crate::adam_step`], `t = step + 1`.
+    /// `[1]`: `η·√(1-β₂ᵗ)/(1-β₁ᵗ)` of [`crate::adam_step`], `t = step + 1`, with the learning rate `η` of that step.
     rate: Tensor,
-    learning_rate: f64,
+    learning_rate: LearningRate,
     adam: Adam,
 }
 
@@ -26,14 +26,14 @@ impl Clock {
     ///
     /// # Errors
     /// If the device has no memory left.
-    pub fn new(device: &Device, learning_rate: f64, adam: &Adam) -> Result<Option<Self>> {
+    pub fn new(device: &Device, learning_rate: &LearningRate, adam: &Adam) -> Result<Option<Self>> {
         if !device.is_cuda() {
             return Ok(None);
         }
         let cuda = device.as_cuda_device()?;
         let step = tensor(cuda, memory::<i64>(cuda, 1)?.0, 1);
         let rate = tensor(cuda, memory::<f32>(cuda, 1)?.0, 1);
-        let clock = Self { device: device.clone(), step, rate, learning_rate, adam: *adam };
+        let clock = Self { device: device.clone(), step, rate, learning_rate: *learning_rate, adam: *adam };
         clock.set(0)?;
         Ok(Some(clock))
     }
@@ -57,9 +57,28 @@ impl Clock {
     fn tick(&self, to: u64, set: u32) -> Result<()> {
         let (step, rate) = (address::<i64>(&self.step)?, address::<f32>(&self.rate)?);
         let Adam { beta1, beta2, .. } = self.adam;
+        let LearningRate { peak, schedule: Schedule { decay, warmup, from, floor }, steps } = self.learning_rate;
+        // A constant rate is one that falls to all of itself.
+        let floor = if decay == Decay::Constant { 1.0 } else { floor };
+        let (warmup, steps) = (warmup as f64, steps as f64);
         // SAFETY: both addresses are of one value.
         unsafe {
-            launch!(self.device()?, "tick", [1, 1], step, rate, to, set, self.learning_rate, beta1, beta2);
+            launch!(
+                self.device()?,
+                "tick",
+                [1, 1],
+                step,
+                rate,
+                to,
+                set,
+                peak,
+                warmup,
+                from,
+                floor,
+                steps,
+                beta1,
+                beta2
+            );
         }
         Ok(())
     }

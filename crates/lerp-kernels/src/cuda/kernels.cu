@@ -250,13 +250,18 @@ KERNEL adam(Trained t, const float *clock, float rate, float decay1, float rest1
     }
 }
 
-// Sets the clock to a step (set != 0) or moves it on by one, with Adam's rate for the update after it.
-KERNEL tick(u64 *step, float *rate, u64 to, u32 set, double learning_rate, double decay1, double decay2) {
+// Sets the clock to a step (set != 0) or moves it on by one, with Adam's rate for the update after it. The learning rate rises
+// to `peak` over `warmup` steps, and falls along half a cosine to `floor` of it from the share `from` of the run's `steps` on.
+KERNEL tick(u64 *step, float *rate, u64 to, u32 set, double peak, double warmup, double from, double floor, double steps,
+            double decay1, double decay2) {
     if (threadIdx.x > 0) return;
     u64 now = set ? to : *step + 1;
     double t = (double)(now + 1);
+    double rising = t < warmup ? t / warmup : 1.0;
+    double done = fmin(fmax(((double)now / steps - from) / (1.0 - from), 0.0), 1.0);
+    double left = floor + (1.0 - floor) * 0.5 * (1.0 + cos(3.14159265358979323846 * done));
     *step = now;
-    *rate = (float)(learning_rate * sqrt(1.0 - pow(decay2, t)) / (1.0 - pow(decay1, t)));
+    *rate = (float)(peak * rising * left * sqrt(1.0 - pow(decay2, t)) / (1.0 - pow(decay1, t)));
 }
 
 // ---- random draws ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 //! reconstruction error on image sets.
 
 use lerp_eval::{
-    Quantity,
+    Better, Quantity,
     quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
 use plotters::prelude::DrawingBackend;
@@ -35,9 +35,17 @@ const BELOW: f64 = 56.0;
 const TOP: f64 = 14.0;
 const RIGHT: f64 = 18.0;
 
+/// How many entries of its codebook a VQ-VAE uses: a term of its training step's.
+static CODES_IN_USE: Quantity = Quantity::new(
+    "term/codes",
+    "entries of the codebook in use",
+    Better::Neither,
+    "Entries of the codebook that are nearest to some vector of a training batch.",
+);
+
 /// What is drawn here.
-pub static DRAWN: [&Quantity; 4] =
-    [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &RECONSTRUCTION_MSE];
+pub static DRAWN: [&Quantity; 5] =
+    [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &RECONSTRUCTION_MSE, &CODES_IN_USE];
 
 /// Panels beside one another, and in all.
 const BESIDE: usize = 2;
@@ -59,7 +67,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     if panels[0].is_empty() {
         return Ok(None);
     }
-    let further = own(&selection, &mut panels);
+    let further = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
     let caption = format!(
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
          lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
@@ -98,7 +106,7 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
         [panel] if panel.kind == Kind::Percent => accuracy.to_owned(),
         _ => error.replacen('m', "M", 1),
     };
-    let further = own(&selection, &mut panels);
+    let further = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
     let caption = format!(
         "Learning curves on {} with a latent dimensionality of {}. {what}, on test images at every evaluation.{further}{} {}",
         set.title(),
@@ -107,6 +115,22 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
         selection.all_conditions(),
     );
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
+}
+
+/// Adds a panel of the entries in use, if runs have a codebook; what the caption says of it.
+fn codebook(selection: &Selection, panels: &mut Vec<Panel>) -> String {
+    let panel = Panel::new(selection, &CODES_IN_USE, &*CODES_IN_USE.title, 1.0, Kind::Around);
+    if panel.is_empty() {
+        return String::new();
+    }
+    panels.push(panel);
+    format!(" The panel after these: {}", lower_first(&CODES_IN_USE.caption))
+}
+
+/// A sentence as the rest of another.
+fn lower_first(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// Adds panels of what runs measure besides Lerpbench's own; what the caption says of these.

@@ -52,6 +52,8 @@ pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
         ("seeds", DataType::Int64),
         ("samples", DataType::Int64),
         ("learning_rate", DataType::Float64),
+        ("schedule", DataType::String),
+        ("ema", DataType::Float64),
         ("test_images", DataType::Int64),
     ];
     columns.extend(verdict::COLUMNS);
@@ -104,6 +106,8 @@ fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: 
             ("seeds", seeds.into()),
             ("samples", cell.samples.into()),
             ("learning_rate", cell.learning_rate.into()),
+            ("schedule", cell.schedule.to_string().into()),
+            ("ema", cell.ema.into()),
             ("test_images", images.map(|images| images as u64).into()),
         ]);
         if main {

@@ -89,6 +89,8 @@ impl Fake {
             test_samples: 1 << 20,
             cluster_restarts: self.restarts,
             precision: lerp_core::Precision::F32,
+            ema: None,
+            schedule: lerp_core::Schedule::default(),
             network: Network { scales: 3, depth: self.depth, latent: self.channels }.into(),
             hyper: self.hyper.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
         };

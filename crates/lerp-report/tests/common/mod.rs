@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lerp_core::{Hyper, Network, Precision};
+use lerp_core::{Hyper, Network, Precision, Schedule};
 use lerp_eval::Quantity;
 use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
 
@@ -41,6 +41,8 @@ pub fn on_lines(variant: &str, seed: u64) -> Cell {
         test_samples: 100,
         cluster_restarts: None,
         precision: Precision::F32,
+        ema: None,
+        schedule: Schedule::default(),
         network: Network { scales: 4, depth: 16, latent: 16 }.into(),
         hyper: Hyper::new(),
     }

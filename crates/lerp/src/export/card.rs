@@ -167,6 +167,15 @@ impl About<'_> {
             limits
                 .push(format!("Learning rate {} instead of the paper's {rate}.", number(cell.learning_rate)));
         }
+        if !cell.schedule.is_constant() {
+            limits.push(format!("Course of the learning rate: {}; the paper's is constant.", cell.schedule));
+        }
+        if let Some(decay) = cell.ema {
+            limits.push(format!(
+                "These are averaged weights (decay {}), not the trained ones, which the paper measures.",
+                number(decay)
+            ));
+        }
         if cell.batch != batch {
             limits.push(format!("Batch {} instead of the paper's {batch}.", cell.batch));
         }

@@ -112,7 +112,7 @@ pub fn estimate(
 
 #[cfg(test)]
 mod tests {
-    use lerp_core::{Hyper, Network, Precision};
+    use lerp_core::{Hyper, Network, Precision, Schedule};
     use lerp_train::{Provenance, RunRecord};
 
     use super::*;
@@ -131,6 +131,8 @@ mod tests {
             test_samples: 8,
             cluster_restarts: None,
             precision: Precision::F32,
+            ema: None,
+            schedule: Schedule::default(),
             network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         };

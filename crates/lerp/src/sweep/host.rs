@@ -162,7 +162,8 @@ mod tests {
     use candle_core::Tensor;
     use lerp_baseline::Baseline;
     use lerp_core::{
-        Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision, Spec,
+        Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision, Schedule,
+        Spec,
     };
     use lerp_eval::{Better, Metric, Quantity, Subject};
     use lerp_train::{Cell, Run, RunRecord, State};
@@ -219,6 +220,8 @@ mod tests {
             test_samples: 8,
             cluster_restarts: None,
             precision: Precision::F32,
+            ema: None,
+            schedule: Schedule::default(),
             network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         };

@@ -63,6 +63,8 @@ fn plan(
             .map(|given| given.iter().flat_map(|names| names.0.clone()).collect()),
         samples: args.samples,
         learning_rate: args.learning_rate,
+        schedule: args.schedule,
+        ema: args.ema,
         latent: args.latent.clone(),
         depth: args.depth,
         cluster_restarts: args.cluster_restarts,

@@ -92,6 +92,7 @@ pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device
         filter,
         decay: settings.vq_decay,
         epsilon: settings.vq_epsilon,
+        ..Config::default()
     };
     let (beta, hyper) = (config.beta, lerp_core::Hyper::new());
     // A latent of one position, so that the bottleneck has the recorded width.

@@ -112,6 +112,8 @@ pub fn cell(variant: &str) -> Cell {
         test_samples: 64,
         cluster_restarts: None,
         precision: lerp_core::Precision::F32,
+        ema: None,
+        schedule: lerp_core::Schedule::default(),
         network: Network { scales: 3, depth: 4, latent: 4 }.into(),
         hyper: serde_json::from_str("{}").unwrap(),
     }

@@ -1,0 +1,91 @@
+//! Moving averages of parameters.
+
+use candle_core::{Result, Tensor, Var};
+use rayon::prelude::*;
+
+use crate::{At, Place, cpu::with_value_mut, place};
+
+/// Moves averages toward values, in place: `average ← average + w·(value − average)` with
+/// `w = 1 − min(decay, (1 + t)/(10 + t))` after `t` updates, so that the values before the first few hundred leave no trace
+/// (TensorFlow's `ExponentialMovingAverage` with its `num_updates`).
+///
+/// # Shapes
+/// Both of a pair have one shape.
+///
+/// # Errors
+/// If shapes differ, or two tensors share their values.
+pub fn average_steps(pairs: &[(&Var, &Var)], decay: f64, at: At) -> Result<()> {
+    for (average, value) in pairs {
+        if average.dims() != value.dims() {
+            candle_core::bail!("average: {:?} of {:?}", average.dims(), value.dims());
+        }
+    }
+    match at {
+        At::Step(updates) => {
+            let updates = updates as f64;
+            let weight = 1.0 - decay.min((1.0 + updates) / (10.0 + updates));
+            pairs.iter().try_for_each(|(average, value)| by_number(average, value, weight))
+        }
+        At::Clock(clock) => {
+            // The clock has not moved on yet.
+            let updates = (clock.generator().step(0, true)? + 1.0)?;
+            let ramp = ((&updates + 1.0)? / (&updates + 10.0)?)?;
+            // The lesser of the two, without a constant that would have to be sent to the device.
+            let excess = (&ramp - decay)?.relu()?;
+            let weight = (1.0 - (ramp - excess)?)?;
+            pairs.iter().try_for_each(|(average, value)| by_tensor(average, value, &weight))
+        }
+    }
+}
+
+fn by_number(average: &Var, value: &Var, weight: f64) -> Result<()> {
+    if place(average) == Place::Cpu {
+        let weight = weight as f32;
+        return with_value_mut(average, value, |average, value| {
+            let chunks = average.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK));
+            chunks.for_each(|(average, value)| {
+                average.iter_mut().zip(value).for_each(|(a, v)| *a += weight * (v - *a));
+            });
+        });
+    }
+    let way = (value.as_tensor().detach() - average.as_tensor().detach())?;
+    average.set(&(average.as_tensor().detach() + (way * weight)?)?)
+}
+
+/// `weight` `[]`.
+fn by_tensor(average: &Var, value: &Var, weight: &Tensor) -> Result<()> {
+    let way = (value.as_tensor().detach() - average.as_tensor().detach())?;
+    average.set(&(average.as_tensor().detach() + way.broadcast_mul(weight)?)?)
+}
+
+/// Elements a thread takes at a time.
+const CHUNK: usize = 1 << 14;
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::{Form, with_form};
+
+    #[test]
+    fn an_average_follows_as_tensorflows_and_alike_in_both_forms() {
+        let var = |v: f32| Var::from_tensor(&Tensor::full(v, 3, &Device::Cpu).unwrap()).unwrap();
+        let follow = |form| {
+            let average = var(0.0);
+            let mut wanted = 0.0_f64;
+            for step in 1..=300_u64 {
+                let value = var(step as f32);
+                with_form(form, || average_steps(&[(&average, &value)], 0.9, At::Step(step)).unwrap());
+                let keep = 0.9_f64.min((1.0 + step as f64) / (10.0 + step as f64));
+                wanted = keep * wanted + (1.0 - keep) * step as f64;
+            }
+            let got = average.to_vec1::<f32>().unwrap();
+            assert!(got.iter().all(|v| (f64::from(*v) - wanted).abs() < 1e-3), "{got:?} {wanted}");
+        };
+        follow(Form::Fused);
+        follow(Form::Composed);
+        let (average, value) = (var(0.0), Var::zeros(2, candle_core::DType::F32, &Device::Cpu).unwrap());
+        assert!(average_steps(&[(&average, &value)], 0.9, At::Step(1)).is_err());
+    }
+}
