@@ -102,6 +102,16 @@ pub trait Autoencoder: Send {
         Ok(None)
     }
 
+    /// The entries of a codebook as which images are encoded, as indices; none where a variant has no codebook. How many
+    /// different ones test images need is measured at every evaluation.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]` to `[batch, vectors]`, `u32`.
+    fn codes(&self, x: &Tensor, draws: &Draws) -> Result<Option<Tensor>> {
+        let _ = (x, draws);
+        Ok(None)
+    }
+
     /// Called after every group was updated, with what [`Objectives::carry`] put there. It is part of what a GPU records,
     /// and keeps to the rule of [`Autoencoder::objectives`].
     fn after_step(&self, carry: &Carry) -> Result<()> {

@@ -186,6 +186,13 @@ pub static CRITIC_ERROR: Quantity = Quantity::new(
     Neither,
     "Mean absolute difference of the critic's estimates from the true interpolation coefficient, which is at most 1/2.",
 );
+/// How much of a codebook is used.
+pub static CODES_IN_USE: Quantity = Quantity::new(
+    "eval/codes_in_use",
+    "Entries in use",
+    Neither,
+    "Number of entries of the codebook as which some test image is encoded.",
+);
 /// Accuracy of the classifier fitted afterwards.
 pub static PROBE_ACCURACY: Quantity = Quantity::new(
     "final/probe_accuracy",
@@ -290,6 +297,8 @@ pub static OF_CRITIC: [&Quantity; 9] = [
     &CRITIC_ALPHA[7],
     &CRITIC_ERROR,
 ];
+/// What an evaluation measures of a variant with a codebook.
+pub static OF_CODEBOOK: [&Quantity; 1] = [&CODES_IN_USE];
 /// What a classifier fitted to features comes to, at the end of a run on labelled images.
 pub static OF_PROBE: [&Quantity; 7] = [
     &PROBE_ACCURACY,
@@ -306,7 +315,8 @@ pub static OF_CLUSTERS: [&Quantity; 4] =
 
 /// All that this workspace measures.
 pub fn quantities() -> impl Iterator<Item = &'static Quantity> {
-    let all: [&[&Quantity]; 5] = [&ON_LINES, &ON_TEST_IMAGES, &OF_CRITIC, &OF_PROBE, &OF_CLUSTERS];
+    let all: [&[&Quantity]; 6] =
+        [&ON_LINES, &ON_TEST_IMAGES, &OF_CRITIC, &OF_CODEBOOK, &OF_PROBE, &OF_CLUSTERS];
     all.into_iter().flatten().copied()
 }
 

@@ -112,7 +112,8 @@ fn painted(entry: &Entry, text: &str) -> String {
         Some(verdict) => match verdict.relation {
             Relation::Better => "32",
             Relation::Worse => "31",
-            Relation::Same => "36",
+            Relation::Same | Relation::Reached => "36",
+            Relation::NotReached => "33",
             Relation::Incomparable | Relation::Spreadless => "2",
         },
         None if entry.best => "1",

@@ -14,6 +14,15 @@ use crate::{
     text::{MOST_NAMES, few, names, number, numbers, thousands, two_digits},
 };
 
+/// How runs differ from the paper's, in words.
+#[derive(Debug, Clone, Default)]
+pub struct Differences {
+    /// How they were trained: whether they reach the paper's numbers can be said.
+    pub training: Vec<String>,
+    /// What was measured: their numbers are of something else.
+    pub measured: Vec<String>,
+}
+
 /// The configurations that a table or figure shows.
 #[derive(Debug, Clone)]
 pub struct Selection<'a> {
@@ -151,6 +160,12 @@ impl<'a> Selection<'a> {
 
     /// The settings of the runs that are not the paper's, in words; none if all are.
     pub fn differences(&self) -> Vec<String> {
+        let Differences { training, measured } = self.unlike();
+        training.into_iter().chain(measured).collect()
+    }
+
+    /// The same, by whether they are of the training or of what is measured.
+    pub fn unlike(&self) -> Differences {
         let (samples, rate, batch) = (1_u64 << 24, 1e-4, 64);
         let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
         let least = cells().map(|cell| cell.samples).min().unwrap_or(samples);
@@ -173,10 +188,10 @@ impl<'a> Selection<'a> {
         if cells().any(|cell| cell.batch != batch) {
             parts.push(format!("another batch than its {batch}"));
         }
-        parts.extend(self.other_images());
         parts.extend(self.other_networks());
         parts.extend(self.other_hyperparameters());
-        parts
+        let measured = self.other_images().into_iter().chain(self.other_latents()).collect();
+        Differences { training: parts, measured }
     }
 
     /// Numbers of images that are not the paper's, in words.
@@ -197,19 +212,25 @@ impl<'a> Selection<'a> {
         self.runs().filter_map(of_run).collect()
     }
 
-    /// Networks that are not the paper's, in words. On image sets the size of the latent is a choice, which rows of tables
-    /// name.
-    fn other_networks(&self) -> Vec<String> {
-        let protocol = Lines.network();
+    /// The paper's networks on lines.
+    fn on_lines(&self) -> impl Iterator<Item = Network> {
         let lines = self.groups.iter().filter(|group| group.set.is_none());
-        let mut parts: Vec<String> = lines
-            .filter_map(|group| group.cell().network.paper())
-            .find(|network| (network.depth, network.latent) != (protocol.depth, protocol.latent))
-            .map(|Network { depth, latent, .. }| {
-                format!("another network (depth {depth}, {latent} channels of the latent)")
-            })
-            .into_iter()
-            .collect();
+        lines.filter_map(|group| group.cell().network.paper())
+    }
+
+    /// Sizes of latents on lines that are not the paper's, in words; on image sets they are a choice, which rows of tables name.
+    fn other_latents(&self) -> Option<String> {
+        let latent = Lines.network().latent;
+        let other = self.on_lines().find(|network| network.latent != latent)?;
+        Some(format!("{} channels of the latent instead of {latent}", other.latent))
+    }
+
+    /// Networks that are not the paper's, in words.
+    fn other_networks(&self) -> Vec<String> {
+        let depth = Lines.network().depth;
+        let other = self.on_lines().find(|network| network.depth != depth);
+        let mut parts: Vec<String> =
+            other.map(|network| format!("a network of depth {} instead of {depth}", network.depth)).into_iter().collect();
         for group in &self.groups {
             if let Architecture::Own(own) = &group.cell().network {
                 let part = format!("{}'s own network '{}'", group.title(), printable(&own.name));

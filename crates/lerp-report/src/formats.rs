@@ -13,7 +13,7 @@ pub fn markdown(sheet: &Sheet) -> String {
 }
 
 fn markdown_part(part: &Part) -> String {
-    let mut out = format!("**{}.** {}\n\n", part.name, text::markdown(&part.caption));
+    let mut out = format!("**{}.** {}\n\n", part.name, text::markdown(&part.whole_caption()));
     let headings: Vec<String> = part.headings.iter().map(|heading| text::markdown(heading)).collect();
     let _ = writeln!(out, "| {} |", headings.join(" | "));
     let right = part.headings.len() - part.left;
@@ -47,7 +47,8 @@ fn latex_part(part: &Part) -> String {
     let headings = part.headings.iter().enumerate();
     let headings: Vec<String> = headings.map(|(place, text)| latex_heading(text, side(place))).collect();
     // A caption of one sentence; what else there is to say stands below in small type.
-    let (caption, more) = part.caption.split_once(". ").unwrap_or((&part.caption, ""));
+    let whole = part.whole_caption();
+    let (caption, more) = whole.split_once(". ").unwrap_or((&whole, ""));
     let stop = if more.is_empty() { "" } else { "." };
     let float = if part.wide { "table*" } else { "table" };
     let mut out = format!("\\begin{{{float}}}\n\\centering\n");

@@ -109,7 +109,7 @@ impl<'a> Further<'a> {
     }
 
     /// What each quantity is, how its numbers come about, and under which conditions.
-    fn caption(&self, sweep: &Sweep) -> String {
+    fn caption(&self) -> String {
         let mut caption = String::from(
             "Metrics of this study's own, which are not the paper's. Of those of each evaluation the median of the last 20 of \
              256 evaluations of a run (of the same share, at least 3, of fewer), then mean ± standard deviation (divisor n) over \
@@ -120,8 +120,7 @@ impl<'a> Further<'a> {
             caption += " ";
             caption += &sentence;
         }
-        let selection = Selection { groups: sweep.groups.iter().collect() };
-        format!("{caption} {}", selection.conditions())
+        caption
     }
 
     /// A sentence about each quantity.
@@ -235,12 +234,14 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     notes.extend(sweep.not_counted());
     let part = Part {
         name: "Further metrics".into(),
-        caption: table.caption(sweep),
+        caption: table.caption(),
+        conditions: selection.conditions(),
         label: "tab:further",
         wide: true,
         headings: std::iter::once("Configuration".to_owned()).chain(table.headings()).collect(),
         left: 1,
         lines: table.groups.iter().map(line).collect(),
+        folded: Vec::new(),
         notes,
         provenance: Provenance::of(&selection.groups, &command(&sweep.dir, None)).line(),
     };

@@ -100,9 +100,11 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
             drawing => drawing?,
         };
         match drawing {
-            Some(Drawn { caption, mut drawing, shows }) => {
+            Some(drawn_one) => {
+                let whole = drawn_one.whole_caption();
+                let Drawn { caption, mut drawing, shows } = drawn_one;
                 let made = Provenance::of(&shows, &command(dir, Some(&figure.name)));
-                drawing.stamp(&made)?;
+                drawing.stamp(&whole, &made)?;
                 let (folder, file) = (dir.join("figures"), figure.file());
                 make_folder(&folder)?;
                 // Names may have dots, which are no endings.

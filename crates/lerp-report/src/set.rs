@@ -16,6 +16,10 @@ const FIGURES: [(&str, usize, &str); 6] = [
     ("celeba", 256, "11"),
 ];
 
+/// The classes of CIFAR-10 in its order.
+const CIFAR10: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
 /// Bytes of a dataset's name in names of files, which leaves room for the rest.
 const MOST_SLUG: usize = 80;
 
@@ -74,6 +78,16 @@ impl Set {
     /// Values from minus to plus this are from black to white in strips.
     pub fn range(&self) -> f32 {
         if bare(&self.dataset) == "celeba" { 1.2 } else { 1.0 }
+    }
+
+    /// What a class is called: the digit, the word of CIFAR-10, otherwise its number.
+    pub fn class_name(&self, class: u32) -> String {
+        let words: &[&str] = match bare(&self.dataset) {
+            "mnist" | "svhn" => return class.to_string(),
+            "cifar10" => &CIFAR10,
+            _ => &[],
+        };
+        words.get(class as usize).map_or_else(|| format!("class {class}"), |word| (*word).to_owned())
     }
 
     /// The paper's networks on it but for the latent; none of a set that is not the paper's.

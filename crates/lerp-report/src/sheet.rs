@@ -59,6 +59,8 @@ pub struct Part {
     pub name: String,
     /// What it shows.
     pub caption: String,
+    /// The conditions of its runs, which a page says once for all tables and figures; empty where the caption needs none.
+    pub conditions: String,
     /// Its label in LaTeX.
     pub label: &'static str,
     /// Whether it is wider than a column of text.
@@ -69,10 +71,20 @@ pub struct Part {
     pub left: usize,
     /// Its lines.
     pub lines: Vec<Line>,
+    /// Published numbers of datasets that no run is on: a page folds them away, files for people leave them out.
+    pub folded: Vec<Line>,
     /// What stands under it.
     pub notes: Vec<String>,
     /// Where its numbers come from, in a line.
     pub provenance: String,
+}
+
+impl Part {
+    /// The caption that stands by itself.
+    pub fn whole_caption(&self) -> String {
+        let gap = if self.conditions.is_empty() { "" } else { " " };
+        format!("{}{gap}{}", self.caption.trim_end(), self.conditions)
+    }
 }
 
 /// Tables that are read together: a file in each format.

@@ -27,8 +27,9 @@ impl Drawing {
     ///
     /// # Errors
     /// If a name or value cannot be a chunk.
-    pub fn stamp(&mut self, provenance: &Provenance) -> Result<()> {
-        let pairs = provenance.pairs();
+    pub fn stamp(&mut self, caption: &str, provenance: &Provenance) -> Result<()> {
+        let mut pairs = vec![("caption", caption.to_owned())];
+        pairs.extend(provenance.pairs());
         let lines: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         if let Some(end) =
             self.svg.find("<svg").and_then(|start| Some(start + self.svg[start..].find('>')? + 1))

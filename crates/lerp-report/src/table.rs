@@ -164,7 +164,7 @@ impl<'a> Table<'a> {
     }
 
     /// The caption, without "Table 1".
-    pub fn caption(&self, sweep: &Sweep) -> String {
+    pub fn caption(&self) -> String {
         let mut caption = String::from(
             "Interpolation between 256 pairs of test lines; lower is better. Median of the last 20 of 256 evaluations of \
              each run (of the same share, at least 3, of fewer), then mean ± standard deviation (divisor n) over seeds; n=1 has \
@@ -173,7 +173,7 @@ impl<'a> Table<'a> {
         if self.has_near() {
             caption += "≈: not to be told apart from the best (Table 1b). ";
         }
-        caption += &sweep.lines().all_conditions();
+        caption.truncate(caption.trim_end().len());
         caption
     }
 
@@ -216,9 +216,9 @@ pub fn paper(group: &Group, metric: &Metric) -> Entry {
 /// How a number stands to the paper's, if both are there.
 pub fn verdict(group: &Group, metric: &Metric) -> Option<Verdict> {
     let paper = group.paper(metric.of)?;
-    let mut differences = Selection { groups: vec![group] }.differences();
+    let mut differences = Selection { groups: vec![group] }.unlike();
     if *metric.of != MEAN_DISTANCE && draws_black(group) {
-        differences.push("images hardly better than black ones".into());
+        differences.measured.push("images hardly better than black ones".into());
     }
     let ours = group.estimate(metric.of);
     Question { ours, paper, factor: metric.factor, better: Better::Lower, differences: &differences }
@@ -240,9 +240,12 @@ pub fn samples(group: &Group) -> Entry {
 
 /// Where the published numbers of a table come from and how far they are checked.
 pub fn source_note(table: usize) -> String {
+    let confirmed = match table {
+        2 => "; where there is no †, a second source confirms the mean, but not its standard deviation",
+        _ => "",
+    };
     format!(
-        "paper: {}, Table {table}. † transcribed from memory and not yet checked against the paper's PDF; where there is \
-         no †, a second source confirms the mean, but not its standard deviation.",
+        "paper: {}, Table {table}. † transcribed from memory and not yet checked against the paper's PDF{confirmed}.",
         published().source
     )
 }
@@ -254,23 +257,27 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let lines = |rows: Vec<Vec<Entry>>| rows.into_iter().map(|cells| Line { cells, first: false }).collect();
     let main = Part {
         name: "Table 1".into(),
-        caption: table.caption(sweep),
+        caption: table.caption(),
+        conditions: sweep.lines().all_conditions(),
         label: "tab:lines",
         wide: true,
         headings: Table::headings(),
         left: 1,
         lines: lines(table.rows()),
+        folded: Vec::new(),
         notes: table.notes(),
         provenance: provenance.clone(),
     };
     let beside = table.differences().map(|(headings, rows)| Part {
         name: "Table 1b".into(),
         caption: pairs::CAPTION.into(),
+        conditions: String::new(),
         label: "tab:lines-differences",
         wide: true,
         headings,
         left: 1,
         lines: lines(rows),
+        folded: Vec::new(),
         notes: table.fewest().and_then(pairs::coarse_note).into_iter().collect(),
         provenance,
     });

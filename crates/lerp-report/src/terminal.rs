@@ -140,12 +140,12 @@ impl Screen<'_> {
             if selection.groups.is_empty() {
                 continue;
             }
-            // What makes numbers incomparable need not be said twice.
-            let (conditions, incomparable) = match verdict::incomparable(&Table::new([sweep]).verdicts()) {
-                Some(incomparable) => (selection.conditions(), format!(" {incomparable}")),
-                None => (selection.all_conditions(), String::new()),
-            };
-            remarks.push(format!("{name}: {conditions}{incomparable}"));
+            // How conditions differ from the paper's need not be said twice.
+            let reasons: Vec<String> = verdict::reasons(&Table::new([sweep]).verdicts()).collect();
+            let conditions =
+                if reasons.is_empty() { selection.all_conditions() } else { selection.conditions() };
+            remarks.push(format!("{name}: {conditions}"));
+            remarks.extend(reasons.into_iter().map(|reason| format!("{name}: {reason}")));
             remarks.extend(selection.missing().into_iter().map(|sentence| format!("{name}: {sentence}")));
         }
         remarks.push(source_note(1));

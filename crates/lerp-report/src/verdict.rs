@@ -1,10 +1,14 @@
-//! Our number beside the paper's: better, the same, worse, or not to be compared.
+//! Our number beside the paper's.
 //!
-//! The rule: where the runs' conditions are the paper's, the difference of the means against its 95 % interval by Welch's
+//! Under the paper's conditions it is better, the same or worse: the difference of the means against its 95 % interval by Welch's
 //! t. The paper's numbers are of five runs, their standard deviations with divisor n as ours; both are taken to n - 1. A
 //! side without a spread of its own (a single seed of ours, a single run of the paper's) is one more draw with the other
 //! side's spread. Where neither has one there is no verdict. The paper prints two decimals: a difference that rounding
 //! may have made is none.
+//!
+//! After another training (fewer samples, another learning rate) the question is whether the paper's number is reached: it is
+//! if ours would be better or the same by that rule, or, where neither side has a spread, if ours is as good. Where what was
+//! measured is not what the paper measured, nothing can be said.
 
 use std::collections::HashMap;
 
@@ -13,6 +17,7 @@ use polars::prelude::DataType;
 use serde::Serialize;
 
 use crate::{
+    conditions::Differences,
     frame::Value,
     published::Number,
     summary::Estimate,
@@ -32,7 +37,11 @@ pub enum Relation {
     Same,
     /// Ours is worse, beyond the interval.
     Worse,
-    /// The conditions or what was measured differ.
+    /// After another training than the paper's, ours is as good, or the interval holds the paper's.
+    Reached,
+    /// After another training than the paper's, ours is worse, beyond the interval.
+    NotReached,
+    /// What was measured differs.
     Incomparable,
     /// Neither side has a spread.
     Spreadless,
@@ -45,6 +54,8 @@ impl Relation {
             Self::Better => "better",
             Self::Same => "same",
             Self::Worse => "worse",
+            Self::Reached => "reached",
+            Self::NotReached => "not reached",
             Self::Incomparable => "n/c",
             Self::Spreadless => "no spread",
         }
@@ -64,6 +75,8 @@ impl Relation {
             Self::Better => Some(0.0),
             Self::Same => Some(1.0),
             Self::Worse => Some(2.0),
+            Self::Reached => Some(3.0),
+            Self::NotReached => Some(4.0),
             Self::Incomparable | Self::Spreadless => None,
         }
     }
@@ -74,9 +87,9 @@ impl Relation {
 pub struct Verdict {
     /// It.
     pub relation: Relation,
-    /// Why numbers cannot be compared, or the interval of the difference.
+    /// Why numbers cannot be compared; otherwise the interval of the difference, and how the training was another.
     pub reason: String,
-    /// The parts of why they cannot be compared.
+    /// How the training was another, or what of the measurement was.
     #[serde(skip)]
     pub parts: Vec<String>,
 }
@@ -92,26 +105,21 @@ pub struct Question<'a> {
     /// Which numbers are good.
     pub better: Better,
     /// How our conditions differ from the paper's.
-    pub differences: &'a [String],
+    pub differences: &'a Differences,
 }
 
 impl Question<'_> {
     /// The verdict; none where we have no number.
     pub fn verdict(&self) -> Option<Verdict> {
-        let verdict = |relation, reason| Some(Verdict { relation, reason, parts: Vec::new() });
-        let incomparable = |parts: &[String]| {
-            Some(Verdict {
-                relation: Relation::Incomparable,
-                reason: parts.join(", "),
-                parts: parts.to_vec(),
-            })
-        };
+        let Differences { training, measured } = self.differences;
         let (mean, std, n) = match self.ours {
             Estimate::Missing => return None,
-            Estimate::Known { .. } | Estimate::Undefined if !self.differences.is_empty() => {
-                return incomparable(self.differences);
+            Estimate::Known { .. } | Estimate::Undefined if !measured.is_empty() => {
+                return Some(Verdict::new(Relation::Incomparable, None, measured));
             }
-            Estimate::Undefined => return incomparable(&["ours is undefined".into()]),
+            Estimate::Undefined => {
+                return Some(Verdict::new(Relation::Incomparable, None, &["ours is undefined".into()]));
+            }
             Estimate::Known { mean, std, n } => (mean * self.factor, std * self.factor, n),
         };
         let (paper, runs) = match self.paper.std {
@@ -120,9 +128,9 @@ impl Question<'_> {
         };
         let ours = Sample { mean, std, n };
         let theirs = Sample { mean: self.paper.mean, std: paper, n: runs };
-        let Some((low, high)) = welch_interval(ours, theirs) else {
-            return verdict(Relation::Spreadless, "neither side has more than one run".into());
-        };
+        let interval = welch_interval(ours, theirs);
+        let difference = mean - self.paper.mean;
+        let (low, high) = interval.unwrap_or((difference, difference));
         // Half a unit of the last of the paper's decimals.
         let rounding = 0.005;
         let relation = match (low > rounding, high < -rounding) {
@@ -130,10 +138,25 @@ impl Question<'_> {
             (above, _) if above == (self.better == Better::Lower) => Relation::Worse,
             _ => Relation::Better,
         };
-        verdict(
-            relation,
-            format!("ours minus the paper's is from {low:.2} to {high:.2} with 95 % confidence"),
-        )
+        let relation = match (relation, interval) {
+            (Relation::Worse, _) if !training.is_empty() => Relation::NotReached,
+            _ if !training.is_empty() => Relation::Reached,
+            (_, None) => Relation::Spreadless,
+            (relation, Some(_)) => relation,
+        };
+        let reason = if interval.is_some() {
+            format!("ours minus the paper's is from {low:.2} to {high:.2} with 95 % confidence")
+        } else {
+            "neither side has more than one run".to_owned()
+        };
+        Some(Verdict::new(relation, Some(reason), training))
+    }
+}
+
+impl Verdict {
+    fn new(relation: Relation, reason: Option<String>, parts: &[String]) -> Self {
+        let reason = reason.into_iter().chain((!parts.is_empty()).then(|| parts.join(", ")));
+        Self { relation, reason: reason.collect::<Vec<_>>().join("; "), parts: parts.to_vec() }
     }
 }
 
@@ -162,21 +185,23 @@ pub fn values(paper: Option<Number>, factor: f64, verdict: Option<Verdict>) -> V
 
 /// What stands under a table with these verdicts on the rows of these names.
 pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
-    let mut notes = rules(verdicts);
-    notes.extend(incomparable(verdicts));
-    notes
+    rules(verdicts).into_iter().chain(reasons(verdicts)).collect()
 }
 
 /// What the words mean.
 pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
     let mut notes = Vec::new();
     let is = |wanted: &[Relation]| verdicts.iter().any(|(_, verdict)| wanted.contains(&verdict.relation));
+    const INTERVAL: &str = "by the 95 % interval of the difference of the means (Welch's t); the paper's numbers are of 5 runs, \
+                            and a side of a single run is taken to have the other's spread.";
     if is(&[Relation::Better, Relation::Same, Relation::Worse]) {
-        notes.push(
-            "vs paper: the difference of the means against its 95 % interval by Welch's t; the paper's numbers are of 5 \
-             runs, and a side of a single run is taken to have the other's spread."
-                .into(),
-        );
+        notes.push(format!("better, same, worse: under the paper's conditions, {INTERVAL}"));
+    }
+    if is(&[Relation::Reached, Relation::NotReached]) {
+        notes.push(format!(
+            "reached, not reached: after another training than the paper's, whether ours is as good as the paper's number or \
+             not to be told from it, {INTERVAL}"
+        ));
     }
     if is(&[Relation::Spreadless]) {
         notes.push(
@@ -186,12 +211,22 @@ pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
     notes
 }
 
-/// Why rows cannot be compared, if some cannot.
-pub fn incomparable(verdicts: &[(String, Verdict)]) -> Option<String> {
+/// How the training of rows was another than the paper's, and why rows cannot be compared, where that is so.
+pub fn reasons(verdicts: &[(String, Verdict)]) -> impl Iterator<Item = String> {
+    let of = |what: &str, wanted: &[Relation]| {
+        parts(verdicts, |verdict| wanted.contains(&verdict.relation)).map(|parts| format!("{what}: {parts}."))
+    };
+    let training = of("reached, not reached", &[Relation::Reached, Relation::NotReached]);
+    let measured = of("n/c, not comparable with the paper's", &[Relation::Incomparable]);
+    training.into_iter().chain(measured)
+}
+
+/// The parts of the verdicts that are `wanted`: what all rows share, then what each row has of its own; none if there are none.
+fn parts(verdicts: &[(String, Verdict)], wanted: impl Fn(&Verdict) -> bool) -> Option<String> {
     // What each row differs in, over all of its metrics.
     let mut rows: Vec<(&str, Vec<&str>)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
-    for (name, verdict) in verdicts.iter().filter(|(_, v)| v.relation == Relation::Incomparable) {
+    for (name, verdict) in verdicts.iter().filter(|(_, verdict)| wanted(verdict)) {
         let place = *places.entry(name).or_insert(rows.len());
         if place == rows.len() {
             rows.push((name, Vec::new()));
@@ -204,7 +239,7 @@ pub fn incomparable(verdicts: &[(String, Verdict)]) -> Option<String> {
     }
     let (_, first) = rows.first()?;
     // What holds for all that stands in the table need not name them.
-    let all = verdicts.iter().all(|(_, verdict)| verdict.relation == Relation::Incomparable);
+    let all = verdicts.iter().all(|(name, _)| rows.iter().any(|(row, _)| row == name));
     let everywhere = |part: &str| all && rows.iter().all(|(_, parts)| parts.contains(&part));
     let shared: Vec<&str> = first.iter().copied().filter(|part| everywhere(part)).collect();
     let mut own: Vec<(String, Vec<&str>)> = Vec::new();
@@ -224,7 +259,7 @@ pub fn incomparable(verdicts: &[(String, Verdict)]) -> Option<String> {
     let mut sentences = vec![shared.join(", ")];
     sentences.retain(|sentence| !sentence.is_empty());
     sentences.extend(own.iter().map(|(rest, rows)| format!("{}: {rest}", names(rows))));
-    Some(format!("n/c, not comparable with the paper's: {}.", listed(&sentences, MOST_NAMES, "; ")))
+    Some(listed(&sentences, MOST_NAMES, "; "))
 }
 
 #[cfg(test)]
@@ -235,7 +270,7 @@ mod tests {
         ours: Estimate,
         paper: (f64, Option<f64>),
         better: Better,
-        differences: &[String],
+        differences: &Differences,
     ) -> Option<Relation> {
         let paper = Number { mean: paper.0, std: paper.1, mean_checked: true };
         Question { ours, paper, factor: 1e3, better, differences }.verdict().map(|v| v.relation)
@@ -261,10 +296,26 @@ mod tests {
             (Estimate::Undefined, acai, Better::Lower, Some(Relation::Incomparable)),
             (Estimate::Missing, acai, Better::Lower, None),
         ] {
-            assert_eq!(ask(ours, paper, better, &[]), wanted, "{ours:?} {paper:?}");
+            assert_eq!(ask(ours, paper, better, &Differences::default()), wanted, "{ours:?} {paper:?}");
         }
-        let other = ["another learning rate".to_owned()];
-        assert_eq!(ask(known(0.2, 0.0, 1), acai, Better::Lower, &other), Some(Relation::Incomparable));
+        let short = Differences { training: vec!["1 % of the samples".into()], measured: Vec::new() };
+        for (ours, paper, better, wanted) in [
+            (known(0.20, 0.0, 1), acai, Better::Lower, Relation::Reached),
+            // The interval holds the paper's.
+            (known(0.27, 0.0, 1), acai, Better::Lower, Relation::Reached),
+            (known(0.3, 0.02, 2), acai, Better::Lower, Relation::Reached),
+            (known(0.3, 0.0, 1), acai, Better::Lower, Relation::NotReached),
+            (known(0.3, 0.0, 1), acai, Better::Higher, Relation::Reached),
+            // Neither side has a spread.
+            (known(94.0, 0.0, 1), (90.0, None), Better::Higher, Relation::Reached),
+            (known(89.0, 0.0, 1), (90.0, None), Better::Higher, Relation::NotReached),
+            (Estimate::Undefined, acai, Better::Lower, Relation::Incomparable),
+        ] {
+            assert_eq!(ask(ours, paper, better, &short), Some(wanted), "{ours:?} {paper:?}");
+        }
+        let black = Differences { measured: vec!["black images".into()], ..short };
+        let known = known(0.2, 0.0, 1);
+        assert_eq!(ask(known, acai, Better::Lower, &black), Some(Relation::Incomparable));
     }
 
     #[test]
@@ -284,10 +335,21 @@ mod tests {
             notes(&all),
             ["n/c, not comparable with the paper's: 1 % of the samples; B, C: another rate."]
         );
+        let reached = [
+            row("A", Relation::Reached, &[short]),
+            row("A", Relation::NotReached, &[short]),
+            row("B", Relation::NotReached, &[short, "another rate"]),
+            row("B", Relation::Incomparable, &["black images"]),
+        ];
+        assert!(notes(&reached)[0].starts_with("reached, not reached: after another training"));
+        assert_eq!(notes(&reached)[1..], [
+            "reached, not reached: 1 % of the samples; B: another rate.",
+            "n/c, not comparable with the paper's: B: black images."
+        ]);
         let some = [row("A", Relation::Same, &[]), row("B", Relation::Incomparable, &[short])];
         assert_eq!(notes(&some).len(), 2);
         assert!(
-            notes(&some)[0].starts_with("vs paper:")
+            notes(&some)[0].starts_with("better, same, worse:")
                 && notes(&some)[1].ends_with("paper's: B: 1 % of the samples.")
         );
         assert!(notes(&[row("A", Relation::Spreadless, &[])])[0].starts_with("no spread:"));

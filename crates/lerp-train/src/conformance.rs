@@ -156,6 +156,12 @@ impl Subject<'_> {
                 return self.broken(format!("{what} gives {got:?}, its specification says {wanted:?}"));
             }
         }
+        if let Some(codes) = model.codes(&batch.images, &draws)?
+            && (codes.rank() != 2 || codes.dim(0)? != BATCH || codes.dtype() != DType::U32)
+        {
+            let got = (codes.dims(), codes.dtype());
+            return self.broken(format!("codes gives {got:?}, wanted [{BATCH}, vectors] of U32"));
+        }
         let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
         for (what, together, alone) in [
             ("reconstruct", recon, model.reconstruct(&batch.images, &draws)?),

@@ -1,11 +1,13 @@
 //! Evaluation of a model in training: the protocol's numbers at one step, and what they are made of.
 
+use std::collections::HashSet;
+
 use candle_core::Tensor;
 use lerp_core::{Draws, scalar};
 use lerp_data::{Dataset, Part};
 use lerp_eval::{
     LineBank, classifier,
-    quantity::{ON_LINES, ON_TEST_IMAGES},
+    quantity::{CODES_IN_USE, ON_LINES, ON_TEST_IMAGES},
     test_images,
 };
 
@@ -107,7 +109,7 @@ fn between_lines(
     Ok((values, Paths::of_lines(model, &between, &metrics)?))
 }
 
-/// Reconstruction error and classifier accuracy on `samples` test images, or all there are.
+/// Reconstruction error, classifier accuracy and entries of a codebook in use on `samples` test images, or all there are.
 fn test_metrics(
     learner: &Learner,
     dataset: &dyn Dataset,
@@ -118,6 +120,7 @@ fn test_metrics(
     let count = dataset.count(Part::Test)?;
     let samples = count.map_or(samples, |count| count.min(samples));
     let (mut error, mut correct) = (0.0, 0.0);
+    let mut used: Option<HashSet<u32>> = None;
     for (chunk, first) in (0..samples).step_by(CHUNK).enumerate() {
         let size = CHUNK.min(samples - first);
         // Chunks are separate scopes, so that no two share a draw.
@@ -126,6 +129,9 @@ fn test_metrics(
         let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
         let (recon, features) = (recon.detach(), features.detach());
         error += scalar(&(recon - &batch.images)?.sqr()?.mean_all()?)? * size as f64;
+        if let Some(codes) = model.codes(&batch.images, &draws)? {
+            used.get_or_insert_default().extend(codes.flatten_all()?.to_vec1::<u32>()?);
+        }
         if let Some(logits) = learner.classify(&features)? {
             correct += classifier::accuracy(&logits, batch.labels()?)? * size as f64;
         }
@@ -136,5 +142,7 @@ fn test_metrics(
         learner.classifies().then(|| mean(correct)),
         count.is_some().then_some(samples as f64),
     ];
-    Ok(ON_TEST_IMAGES.into_iter().zip(values).filter_map(|(of, value)| Some(of.keyed(value?))).collect())
+    let used = used.map(|used| CODES_IN_USE.keyed(used.len() as f64));
+    let values = ON_TEST_IMAGES.into_iter().zip(values).filter_map(|(of, value)| Some(of.keyed(value?)));
+    Ok(values.chain(used).collect())
 }

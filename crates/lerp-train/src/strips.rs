@@ -47,6 +47,11 @@ pub struct Strips {
     pub images: Tensor,
     /// On image sets: the test images left and right, each `[pairs, height, width, channels]`, `f32` on the CPU.
     pub ends: Option<(Tensor, Tensor)>,
+    /// On labelled image sets: their classes, pair by pair; runs of earlier versions did not save them.
+    pub classes: Option<Vec<[u32; 2]>>,
+    /// On image sets: the mean squared error of the model's own reconstruction of each decoded image, `[pairs, positions]`;
+    /// runs of earlier versions did not measure it.
+    pub errors: Option<Tensor>,
     /// On lines: the true angles of the lines left and right, radians, pair by pair; the first pair is Figure 3's.
     pub angles: Option<Vec<[f32; 2]>>,
 }
@@ -71,21 +76,27 @@ impl Strips {
             };
             let images = Between::new(model, &end(0)?, &end(1)?)?.images()?;
             let angles = LINE_ANGLES.map(|pair| pair.map(|angle| angle as f32)).to_vec();
-            return Ok(Self { images, ends: None, angles: Some(angles) });
+            return Ok(Self { images, ends: None, classes: None, errors: None, angles: Some(angles) });
         }
         let count = dataset.count(Part::Test)?.map_or(FIRST, |count| count.min(FIRST));
         // The same images at each evaluation, so that strips show how the model changes.
         let first = test_images(dataset, 0, count, &draws.at(0).scope("strips"))?;
         let labels = first.labels.map(|labels| labels.to_vec1::<u32>()).transpose()?;
-        let (left, right): (Vec<u32>, Vec<u32>) =
-            pairs(labels.as_deref(), first.images.dim(0)?).into_iter().unzip();
+        let pairs = pairs(labels.as_deref(), first.images.dim(0)?);
+        let class = |place: u32, labels: &[u32]| labels[place as usize];
+        let classes = labels.as_deref().map(|labels| {
+            pairs.iter().map(|(left, right)| [class(*left, labels), class(*right, labels)]).collect()
+        });
+        let (left, right): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
         let choose = |places: Vec<u32>| -> Result<Tensor> {
             Ok(first.images.index_select(&Tensor::new(places, draws.device())?, 0)?)
         };
         let (left, right) = (choose(left)?, choose(right)?);
         let between = Between::new(model, &encode(&left, "left")?, &encode(&right, "right")?)?;
         let ends = (left.to_device(&Device::Cpu)?, right.to_device(&Device::Cpu)?);
-        Ok(Self { images: between.images()?, ends: Some(ends), angles: None })
+        let images = between.images()?;
+        let errors = Some(own_errors(learner, &images, &draws.scope("between"))?);
+        Ok(Self { images, ends: Some(ends), classes, errors, angles: None })
     }
 
     /// The files `interpolation.safetensors` and a preview, `interpolation.png`, by name.
@@ -98,6 +109,11 @@ impl Strips {
             tensors.push(("left", left.to_dtype(DType::F16)?));
             tensors.push(("right", right.to_dtype(DType::F16)?));
         }
+        if let Some(classes) = &self.classes {
+            let shape = (classes.len(), 2);
+            tensors.push(("classes", Tensor::from_slice(classes.as_flattened(), shape, &Device::Cpu)?));
+        }
+        tensors.extend(self.errors.clone().map(|errors| ("errors", errors)));
         if let Some(angles) = &self.angles {
             let shape = (angles.len(), 2);
             tensors.push(("angles", Tensor::from_slice(angles.as_flattened(), shape, &Device::Cpu)?));
@@ -114,7 +130,7 @@ impl Strips {
             images = images.unsqueeze(0)?;
             angles = Some(Tensor::new(&[FIGURE_3_ANGLES.map(|angle| angle as f32)], &Device::Cpu)?);
         }
-        let &[pairs, _, ref one @ ..] = images.dims() else {
+        let &[pairs, positions, ref one @ ..] = images.dims() else {
             return Err(tensors.damaged(&format!("'images' of size {:?}", images.dims())));
         };
         if !matches!(one, [_, _, 1 | 3]) || images.elem_count() == 0 {
@@ -129,13 +145,25 @@ impl Strips {
         if let Some(angles) = angles {
             check("angles", &angles, &[pairs, 2])?;
             let angles = angles.flatten_all()?.to_vec1::<f32>()?.as_chunks::<2>().0.to_vec();
-            return Ok(Some(Self { images, ends: None, angles: Some(angles) }));
+            return Ok(Some(Self { images, ends: None, classes: None, errors: None, angles: Some(angles) }));
         }
         let (left, right) = (tensors.get("left")?, tensors.get("right")?);
         let wanted = [&[pairs], one].concat();
         check("left", &left, &wanted)?;
         check("right", &right, &wanted)?;
-        Ok(Some(Self { images, ends: Some((left, right)), angles: None }))
+        let (classes, errors) = (tensors.find("classes")?, tensors.find("errors")?);
+        if let Some(classes) = &classes {
+            check("classes", classes, &[pairs, 2])?;
+        }
+        if let Some(errors) = &errors {
+            check("errors", errors, &[pairs, positions])?;
+        }
+        let numbers = |classes: Tensor| -> Result<Vec<[u32; 2]>> {
+            let numbers = classes.to_dtype(DType::U32)?.flatten_all()?.to_vec1::<u32>()?;
+            Ok(numbers.as_chunks::<2>().0.to_vec())
+        };
+        let classes = classes.map(numbers).transpose()?;
+        Ok(Some(Self { images, ends: Some((left, right)), classes, errors, angles: None }))
     }
 
     /// A row of images for each pair, -1 black and 1 white, between the originals where there are some.
@@ -164,6 +192,17 @@ impl Strips {
         png(&pixels, size, color, png::Compression::Balanced)
             .map_err(|e| Error::BadCell(format!("cannot make interpolation.png: {e}")))
     }
+}
+
+/// The mean squared error of a model's own reconstruction of images that it has decoded.
+///
+/// # Shapes
+/// `[pairs, positions, height, width, channels]` on the CPU to `[pairs, positions]` there.
+fn own_errors(learner: &Learner, images: &Tensor, draws: &Draws) -> Result<Tensor> {
+    let (pairs, positions, ..) = images.dims5()?;
+    let flat = images.flatten(0, 1)?.to_device(draws.device())?;
+    let error = (learner.model().reconstruct(&flat, draws)?.detach() - &flat)?.sqr()?.flatten_from(1)?;
+    Ok(error.mean(1)?.to_device(&Device::Cpu)?.reshape((pairs, positions))?)
 }
 
 /// A PNG file of pixels, eight bits a channel, of this width and height.
@@ -226,7 +265,13 @@ mod tests {
         assert!(read().is_none());
         let images = steps(&[2, 16, 8, 8, 1]);
         let angles = vec![[0.5, 1.0], [2.0, 3.5]];
-        write_strips(Strips { images: images.clone(), ends: None, angles: Some(angles.clone()) });
+        write_strips(Strips {
+            images: images.clone(),
+            ends: None,
+            classes: None,
+            errors: None,
+            angles: Some(angles.clone()),
+        });
         let strips = read().unwrap();
         // Steps of 1/128 are whole in 16 bits.
         assert_eq!((values(&strips.images), strips.angles), (values(&images), Some(angles)));
@@ -243,8 +288,17 @@ mod tests {
         write(pack(INTERPOLATION, old).unwrap());
         let before = read().unwrap();
         let ends = Some((left.clone(), right.neg().unwrap()));
-        write_strips(Strips { images: images.clone(), ends, angles: None });
+        assert!(before.classes.is_none() && before.errors.is_none());
+        let (classes, errors) = (Some(vec![[1, 5], [3, 3], [9, 0]]), Some(steps(&[3, 16])));
+        write_strips(Strips {
+            images: images.clone(),
+            ends,
+            classes: classes.clone(),
+            errors: errors.clone(),
+            angles: None,
+        });
         let after = read().unwrap();
+        assert_eq!((after.classes.clone(), after.errors.as_ref().map(values)), (classes, errors.as_ref().map(values)));
         assert_eq!(values(&before.images), values(&after.images));
         let ends = |strips: &Strips| strips.ends.clone().map(|(l, r)| (values(&l), values(&r)));
         assert!(ends(&after).is_some() && ends(&before) == ends(&after) && after.angles.is_none());

@@ -92,13 +92,4 @@ impl Codebook {
     pub fn restart(&self, vectors: &Tensor, draws: &Tensor, below: f64) -> Result<()> {
         Ok(restart(&self.averages, vectors, draws, &self.order, below)?)
     }
-
-    /// How many entries are nearest to some vector.
-    ///
-    /// # Shapes
-    /// `indices` `[n]`, `u32`; result `[]`.
-    pub fn in_use(&self, indices: &Tensor) -> Result<Tensor> {
-        let ones = Tensor::ones(indices.dims(), self.order.dtype(), indices.device())?;
-        Ok(self.order.zeros_like()?.index_add(indices, &ones, 0)?.sign()?.sum_all()?)
-    }
 }

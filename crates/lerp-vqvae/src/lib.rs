@@ -169,12 +169,16 @@ impl Autoencoder for VqVae {
             .carry(VECTORS, &quantised.vectors)
             .carry(INDICES, &quantised.indices)
             .term("mse", &mse)
-            .term("commitment", &commitment)
-            .term("codes", &self.codebook.in_use(&quantised.indices)?);
+            .term("commitment", &commitment);
         if self.config.restart > 0.0 {
             return Ok(objectives.carry(RESTART, &draws.uniform(RESTART, 2)?));
         }
         Ok(objectives)
+    }
+
+    fn codes(&self, x: &Tensor, draws: &Draws) -> Result<Option<Tensor>> {
+        let indices = self.bottleneck(&self.encode(x, draws)?)?.quantised.indices;
+        Ok(Some(indices.reshape((x.dim(0)?, self.config.vectors))?))
     }
 
     fn after_step(&self, carry: &Carry) -> Result<()> {

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     Result,
-    conditions::Selection,
     set::Set,
     style::{Look, shade},
     summary::{Group, Spread, Sweep},
@@ -73,14 +72,12 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     };
     let names: Vec<&str> = groups.iter().map(|group| group.label.as_str()).collect();
     let several = groups.iter().any(|group| group.runs.len() > 1);
-    let selection = Selection { groups: groups.clone() };
     let caption = format!(
         "What the critic of {} says over training about images decoded between two {place}: the mean of its estimates of α, \
-         a line for each true value, folded to at most 1/2; dotted, the true values.{}{} {}",
+         a line for each true value, folded to at most 1/2; dotted, the true values.{}{}",
         names.join(", "),
         if several { " Mean over seeds." } else { "" },
         if edge { " Estimates below -0.25 or above 1 are drawn at the edge." } else { "" },
-        selection.all_conditions(),
     );
     let figure = Critic { panels, x, y };
     let (width, height) = figure.size();

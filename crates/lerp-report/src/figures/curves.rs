@@ -2,8 +2,8 @@
 //! reconstruction error on image sets.
 
 use lerp_eval::{
-    Better, Quantity,
-    quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
+    Quantity,
+    quantity::{CLASSIFIER_ACCURACY, CODES_IN_USE, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
 use plotters::prelude::DrawingBackend;
 use unicode_width::UnicodeWidthStr;
@@ -35,14 +35,6 @@ const BELOW: f64 = 56.0;
 const TOP: f64 = 14.0;
 const RIGHT: f64 = 18.0;
 
-/// How many entries of its codebook a VQ-VAE uses: a term of its training step's.
-static CODES_IN_USE: Quantity = Quantity::new(
-    "term/codes",
-    "entries of the codebook in use",
-    Better::Neither,
-    "Entries of the codebook that are nearest to some vector of a training batch.",
-);
-
 /// What is drawn here.
 pub static DRAWN: [&Quantity; 5] =
     [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &RECONSTRUCTION_MSE, &CODES_IN_USE];
@@ -71,10 +63,8 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let caption = format!(
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
          lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
-         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{further}{} \
-         {}",
+         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{further}{}",
         band(&selection),
-        selection.all_conditions(),
     );
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
 }
@@ -108,29 +98,22 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
     };
     let further = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
     let caption = format!(
-        "Learning curves on {} with a latent dimensionality of {}. {what}, on test images at every evaluation.{further}{} {}",
+        "Learning curves on {} with a latent dimensionality of {}. {what}, on test images at every evaluation.{further}{}",
         set.title(),
         set.dims,
         band(&selection),
-        selection.all_conditions(),
     );
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
 }
 
 /// Adds a panel of the entries in use, if runs have a codebook; what the caption says of it.
 fn codebook(selection: &Selection, panels: &mut Vec<Panel>) -> String {
-    let panel = Panel::new(selection, &CODES_IN_USE, &*CODES_IN_USE.title, 1.0, Kind::Around);
+    let panel = Panel::new(selection, &CODES_IN_USE, "entries of the codebook in use", 1.0, Kind::Around);
     if panel.is_empty() {
         return String::new();
     }
     panels.push(panel);
-    format!(" The panel after these: {}", lower_first(&CODES_IN_USE.caption))
-}
-
-/// A sentence as the rest of another.
-fn lower_first(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    " Then entries of the codebook as which some test image is encoded.".into()
 }
 
 /// Adds panels of what runs measure besides Lerpbench's own; what the caption says of these.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Result,
-    conditions::{Selection, model_seeds},
+    conditions::model_seeds,
     summary::{Group, Loaded, Sweep},
 };
 
@@ -52,16 +52,14 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
     };
     let seeds: Vec<(&str, u64)> =
         shown.iter().map(|(group, loaded)| (group.label.as_str(), loaded.run.record.cell.seed)).collect();
-    let selection = Selection { groups: shown.iter().map(|(group, _)| *group).collect() };
     let caption = format!(
         "Figure 3{part}. Interpolation between lines at 5π/7 and 3π/2 (the first and last column are their \
-         reconstructions){under}. Gray from -1, black, to 1, white. Models of seed {}.{} {}",
+         reconstructions){under}. Gray from -1, black, to 1, white. Models of seed {}.{}",
         model_seeds(&seeds),
         unfinished(&shown),
-        selection.all_conditions(),
     );
     let drawing = picture(WHAT, &rows, true)?.draw()?;
-    Ok(Some(Drawn { caption, drawing, shows: selection.groups }))
+    Ok(Some(Drawn { caption, drawing, shows: shown.iter().map(|(group, _)| *group).collect() }))
 }
 
 /// The row of a configuration, and the run it is of.

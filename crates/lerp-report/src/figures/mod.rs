@@ -20,6 +20,7 @@ use lerp_files::file_stem;
 use strips::Form;
 
 use crate::{
+    conditions::Selection,
     Result,
     published::published,
     set::Set,
@@ -46,12 +47,24 @@ pub fn draws(metric: &str) -> bool {
 /// A figure that was drawn.
 #[derive(Debug)]
 pub struct Drawn<'a> {
-    /// What it shows.
+    /// What it shows, without the conditions of the runs.
     pub caption: String,
     /// The drawing.
     pub drawing: Drawing,
     /// The configurations behind it; none behind one that no run decides.
     pub shows: Vec<&'a Group>,
+}
+
+impl Drawn<'_> {
+    /// The caption that stands by itself: what it shows, and the conditions of the runs.
+    pub fn whole_caption(&self) -> String {
+        let selection = Selection { groups: self.shows.clone() };
+        if self.shows.is_empty() {
+            self.caption.clone()
+        } else {
+            format!("{} {}", self.caption, selection.all_conditions())
+        }
+    }
 }
 
 /// What a figure shows.

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     Result,
-    conditions::Selection,
     set::Set,
     style::looks,
     summary::{Group, Loaded, Sweep},
@@ -98,11 +97,9 @@ impl<'a> Pools<'a> {
             [] => String::new(),
             names => format!(" Without saved paths: {}.", names.join(", ")),
         };
-        let selection = Selection { groups: groups.clone() };
         let caption = format!(
-            "{words} Median (line) and quartiles (band).{together}{}{without} {}",
-            unfinished(&shown),
-            selection.all_conditions()
+            "{words} Median (line) and quartiles (band).{together}{}{without}",
+            unfinished(&shown)
         );
         let drawing = Multiples { what, x, columns, rows }.drawing()?;
         Ok(Some(Drawn { caption, drawing, shows: groups }))

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    conditions::{Selection, model_seeds},
+    conditions::model_seeds,
     style::byte,
     summary::{Group, Loaded},
     text::number,
@@ -54,14 +54,12 @@ fn caption(group: &Group, loaded: &Loaded, figure: Option<&str>, count: usize, r
         None => "lines".to_owned(),
         Some(set) => format!("{} with a latent dimensionality of {}", set.title(), set.dims),
     };
-    let selection = Selection { groups: vec![group] };
     format!(
         "{figure}{count} samples of the {} on {place}: latents drawn from N(0, I), decoded. Values from -{range} to {range} \
-         are from black to white. Model of seed {}.{} {}",
+         are from black to white. Model of seed {}.{}",
         group.label,
         model_seeds(&[(group.label.as_str(), loaded.run.record.cell.seed)]),
         unfinished(&[(group, loaded)]),
-        selection.all_conditions(),
         range = number(f64::from((range * 10.0).round()) / 10.0),
     )
 }

@@ -69,11 +69,10 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let several = shows.iter().any(|group| group.done().count() > 1);
     let caption = format!(
         "Training samples a second of each variant, training and evaluation together, of finished runs{}. Device {}, threads \
-         of a run: {}. Runs of a sweep may share the machine. {}",
+         of a run: {}. Runs of a sweep may share the machine.",
         if several { "; mean over seeds, and the range from the slowest to the fastest" } else { "" },
         selection.by(|loaded| Some(loaded.run.record.provenance.device.clone())),
         selection.by(|loaded| Some(loaded.run.record.provenance.threads.to_string())),
-        selection.conditions(),
     );
     let figure = Speed { blocks };
     let drawing = both(&figure, WIDTH as u32, figure.height() as u32)?;

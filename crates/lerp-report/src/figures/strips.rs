@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    conditions::{Selection, model_seeds},
+    conditions::model_seeds,
     set::Set,
     style::byte,
     summary::{Group, Loaded, Sweep},
@@ -95,15 +95,13 @@ fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usi
     let (_, _, first) = &rows[0];
     let other = rows.iter().any(|(.., strips)| (&strips.left, &strips.right) != (&first.left, &first.right));
     let other = if other { " The runs are not of the same test images." } else { "" };
-    let selection = Selection { groups: rows.iter().map(|(group, ..)| *group).collect() };
     format!(
         "{number}Example interpolations on {} with a latent dimensionality of {} for {names} autoencoder{plural}. Left and \
          right the test images, between them the decoded latents; the ones at α = 0 and 1 are their reconstructions. \
-         {choice}{other} Values from -{range} to {range} are from black to white. Models of seed {}.{early} {}",
+         {choice}{other} Values from -{range} to {range} are from black to white. Models of seed {}.{early}",
         set.title(),
         set.dims,
         model_seeds(&seeds),
-        selection.all_conditions(),
     )
 }
 

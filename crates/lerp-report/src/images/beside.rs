@@ -22,12 +22,12 @@ impl Kind {
     /// How a configuration's number stands to the paper's, if both are there.
     pub fn verdict(self, set: &Set, group: &Group) -> Option<Verdict> {
         let paper = group.paper(self.metric())?;
-        let mut differences = Selection { groups: vec![group] }.differences();
-        differences.extend(self.fewer_images(set, group));
+        let mut differences = Selection { groups: vec![group] }.unlike();
+        differences.measured.extend(self.fewer_images(set, group));
         if self == Self::Clusters
             && let Some(restarts) = group.cell().cluster_restarts.filter(|restarts| *restarts != RESTARTS)
         {
-            differences.push(format!(
+            differences.training.push(format!(
                 "{} restarts of k-means instead of {}",
                 thousands(restarts as u64),
                 thousands(RESTARTS as u64)
@@ -84,7 +84,7 @@ impl<'a> Images<'a> {
         let mut notes = verdict::rules(&every);
         for (name, verdicts) in &all {
             let name = if all.len() > 1 { format!("{name}: ") } else { String::new() };
-            notes.extend(verdict::incomparable(verdicts).map(|note| name + &note));
+            notes.extend(verdict::reasons(verdicts).map(|note| format!("{name}{note}")));
         }
         notes
     }
@@ -116,6 +116,7 @@ impl<'a> Images<'a> {
         Some(Part {
             name: format!("{}, differences", self.kind.name()),
             caption: format!("{} In {unit}.", pairs::CAPTION),
+            conditions: String::new(),
             label: match self.kind {
                 Kind::Classifier => "tab:classifier-differences",
                 Kind::Fitted => "tab:fitted-differences",
@@ -126,6 +127,7 @@ impl<'a> Images<'a> {
             headings,
             left: 2,
             lines: lines.flat_map(|(set, all)| self.difference_lines(set, all)).collect(),
+            folded: Vec::new(),
             notes: fewest.and_then(pairs::coarse_note).into_iter().collect(),
             provenance: self.provenance(),
         })

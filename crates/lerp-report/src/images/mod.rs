@@ -224,9 +224,13 @@ impl<'a> Images<'a> {
         if self.has_reference() {
             headings.push("Raw pixels".into());
         }
+        let here = |set: &&Set| self.sweeps.iter().any(|(_, sweep)| sweep.on(set).next().is_some());
+        let lines = |sets: Vec<&Set>| sets.into_iter().flat_map(|set| self.lines(set)).collect();
+        let (ours, absent): (Vec<&Set>, Vec<&Set>) = self.sets.iter().partition(here);
         Part {
             name: self.kind.name().into(),
             caption: self.caption(),
+            conditions: self.conditions(),
             label: match self.kind {
                 Kind::Classifier => "tab:classifier",
                 Kind::Fitted => "tab:fitted",
@@ -236,7 +240,8 @@ impl<'a> Images<'a> {
             wide: true,
             headings,
             left: 2,
-            lines: self.sets.iter().flat_map(|set| self.lines(set)).collect(),
+            lines: lines(ours),
+            folded: lines(absent),
             notes: self.notes(),
             provenance: self.provenance(),
         }

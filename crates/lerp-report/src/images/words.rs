@@ -51,16 +51,17 @@ impl Images<'_> {
         let near = near.map(|(set, group)| self.near(set, group)).any(|mark| !mark.is_empty());
         let near = if near { "; ≈: not to be told apart from it" } else { "" };
         let best = format!("Best of ours in each row in bold{near}.");
-        let selections = self.selections();
-        let conditions: Vec<String> = selections
-            .iter()
-            .map(|selection| {
-                let images = test_images(selection, self.kind.metric());
-                let other = self.other_restarts(selection);
-                format!("{}{images}{other}", selection.all_conditions())
-            })
-            .collect();
-        format!("{what} {best} {}", conditions.join(" "))
+        let of_sweep = |selection: &Selection| {
+            test_images(selection, self.kind.metric()) + &self.other_restarts(selection)
+        };
+        let more: String = self.selections().iter().map(of_sweep).collect();
+        format!("{what} {best}{more}")
+    }
+
+    /// The conditions of the runs, of each sweep by itself.
+    pub(super) fn conditions(&self) -> String {
+        let all: Vec<String> = self.selections().iter().map(Selection::all_conditions).collect();
+        all.join(" ")
     }
 
     /// How often k-means was begun, in words.

@@ -34,6 +34,8 @@ struct View {
     far: f64,
     sprite: Sprite,
     pairs: Vec<String>,
+    /// What a chart of errors is called; empty where there is none.
+    errors: String,
     rows: Vec<Row>,
     about: String,
 }
@@ -68,6 +70,9 @@ struct Row {
     /// The same: its angle, radians.
     #[serde(skip_serializing_if = "Option::is_none")]
     angle: Option<Vec<Vec<f64>>>,
+    /// The same: mean squared error of the model's own reconstruction of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Vec<Vec<f64>>>,
 }
 
 /// The explorer of a sweep; none if no run has an interpolation yet.
@@ -122,7 +127,14 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
         rows.push(truth(&angles, positions, &mut sheet)?);
         names = angles.iter().map(|[a, b]| format!("{} to {}", degrees(*a), degrees(*b))).collect();
     } else {
-        names = (0..pairs).map(|pair| (pair + 1).to_string()).collect();
+        let classes = longest.classes.as_deref().unwrap_or_default();
+        let name = |pair: usize| match (set, classes.get(pair)) {
+            (Some(set), Some([left, right])) => {
+                format!("{} to {}", set.class_name(*left), set.class_name(*right))
+            }
+            _ => (pair + 1).to_string(),
+        };
+        names = (0..pairs).map(name).collect();
         if let Some((left, right)) = &longest.ends {
             for (label, end) in [("Left", left), ("Right", right)] {
                 let y = (0..pairs).map(|pair| sheet.push(&end.get(pair)?.unsqueeze(0)?).map(Some));
@@ -144,6 +156,7 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
             unfinished: status.state != State::Done,
             color: color.clone(),
             y,
+            error: strips.errors.as_ref().map(errors).transpose()?,
             ..Row::default()
         };
         if let Some(bank) = &bank {
@@ -161,7 +174,9 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
                  positions that are measured; the images at 0 and 1 are reconstructions."
             .to_owned(),
         Some(set) => format!(
-            "{}: latents between two test images, decoded; at α = 0 and 1 they are reconstructions.",
+            "{}: latents between two test images, decoded; at α = 0 and 1 they are reconstructions. The chart: how far each \
+             of these images is from what the same model makes of it when it encodes and decodes it once more. What a model \
+             was trained on comes back nearly as it was.",
             set.name()
         ),
     };
@@ -173,6 +188,10 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
         far: crate::table::BLACK / 1.2,
         sprite: Sprite::default(),
         pairs: names,
+        errors: match rows.iter().any(|row| row.error.is_some()) {
+            true => "Mean squared error of the model's own reconstruction of the image".into(),
+            false => String::new(),
+        },
         rows,
         about,
     };
@@ -202,6 +221,12 @@ fn note(loaded: &Loaded) -> String {
         State::Done => format!("seed {}, {samples} samples", cell.seed),
         _ => format!("seed {}, unfinished: {samples} of {} samples", cell.seed, thousands(cell.samples)),
     }
+}
+
+/// Errors by pair and position.
+fn errors(errors: &Tensor) -> lerp_train::Result<Vec<Vec<f64>>> {
+    let values = errors.to_vec2::<f32>()?;
+    Ok(values.into_iter().map(|pair| pair.into_iter().map(|v| rounded(v.into(), 7)).collect()).collect())
 }
 
 fn degrees(radians: f64) -> String {

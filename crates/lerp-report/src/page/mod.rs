@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
+    conditions::Selection,
     sheet::{Line, Sheet},
     summary::{Group, Loaded, Sweep},
     text::{few, thousands},
@@ -56,6 +57,8 @@ pub struct Figures {
 struct Page<'a> {
     name: String,
     states: String,
+    /// The conditions of the runs on lines and on image sets, which tables and figures do not repeat.
+    conditions: Vec<String>,
     sheets: Vec<Tables<'a>>,
     /// Endings and names of the tables' files.
     formats: [(&'a str, &'a str); 4],
@@ -97,6 +100,7 @@ struct Table<'a> {
     headings: &'a [String],
     left: usize,
     lines: &'a [Line],
+    folded: &'a [Line],
     notes: Vec<String>,
     provenance: &'a str,
 }
@@ -116,6 +120,7 @@ impl<'a> Tables<'a> {
                 headings: &part.headings,
                 left: part.left,
                 lines,
+                folded: &part.folded,
                 notes,
                 provenance: &part.provenance,
             }
@@ -190,6 +195,7 @@ pub fn write(
     let page = Page {
         name: sweep.name(),
         states: sweep.states(),
+        conditions: conditions(sweep),
         sheets: sheets.iter().map(Tables::of).collect(),
         formats: [("md", "Markdown"), ("tex", "LaTeX"), ("csv", "CSV"), ("parquet", "Parquet")],
         datasets: !sweep.sets().is_empty(),
@@ -208,6 +214,19 @@ pub fn write(
     };
     let template = environment.get_template("page.html").map_err(Error::draw("index.html"))?;
     Ok(lerp_files::replace(&sweep.dir.join("index.html"), render(&template, page)?.as_bytes())?)
+}
+
+/// The conditions of the runs on lines, and of those on image sets.
+fn conditions(sweep: &Sweep) -> Vec<String> {
+    let images: Vec<&Group> = sweep.groups.iter().filter(|group| group.set.is_some()).collect();
+    let parts = [("Lines", sweep.lines()), ("Image sets", Selection { groups: images })];
+    let several = parts.iter().all(|(_, selection)| !selection.groups.is_empty());
+    let said = parts.into_iter().filter(|(_, selection)| !selection.groups.is_empty());
+    said.map(|(place, selection)| {
+        let place = if several { format!("{place}: ") } else { String::new() };
+        place + &selection.all_conditions()
+    })
+    .collect()
 }
 
 /// The templates; the endings of their names turn on the escaping of text.

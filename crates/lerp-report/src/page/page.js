@@ -87,6 +87,12 @@ if (source) {
     });
   };
 
+  const powers = (low, high) => {
+    const all = [];
+    for (let at = low; at <= high; at++) all.push([10 ** at, at === 0 ? "1" : `10${[..."" + at].map((c) => c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]).join("")}`]);
+    return all;
+  };
+
   const chart = (title, rows, of, { log = false, ticks, label }) => {
     const [width, height, left, right, top, bottom] = [360, 180, 46, 8, 6, 30];
     const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title });
@@ -191,15 +197,16 @@ if (source) {
         for (let at = Math.ceil(low / step) * step; at <= high; at += step) all.push([at, `${at}°`]);
         return all;
       };
-      const powers = (low, high) => {
-        const all = [];
-        for (let at = low; at <= high; at++) all.push([10 ** at, at === 0 ? "1" : `10${[..."" + at].map((c) => c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]).join("")}`]);
-        return all;
-      };
       const distances = (row) => row.distance ? row.distance[p] : [];
       charts.append(...[
         chart("Angle of the nearest line; dashed: the true turn", curved, inDegrees, { ticks: even, label: "α" }),
         chart("Cosine distance to it", curved, distances, { log: true, ticks: powers, label: "α" }),
+      ].filter(Boolean));
+    }
+    if (set.errors) {
+      const known = rows.filter((row) => row.error && row.y[pair()] !== null);
+      charts.append(...[
+        chart(set.errors, known, (row) => row.error[pair()], { log: true, ticks: powers, label: "α" }),
       ].filter(Boolean));
     }
     about.textContent = set.about;
