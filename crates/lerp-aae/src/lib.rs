@@ -18,13 +18,11 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Weight of the adversarial term in the autoencoder's loss.
     pub advweight: f64,
-    /// Steps before that term sets in; the discriminator learns from the first. 0 in the paper.
-    pub advdelay: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { advweight: 1.0, advdelay: 0 }
+        Self { advweight: 1.0 }
     }
 }
 
@@ -54,19 +52,16 @@ pub struct Aae {
     /// The discriminator.
     pub discriminator: Discriminator,
     frozen: Discriminator,
-    config: Config,
+    advweight: f64,
 }
 
 impl Model for Aae {
     const NAME: &'static str = "aae";
     const TITLE: &'static str = "AAE";
     type Config = Config;
-    const LATER: &'static [&'static str] = &["advdelay"];
 
     fn check(config: &Config) -> Result<()> {
-        check_range(Self::NAME, "advweight", config.advweight, 0.0..)?;
-        // Steps that a device's single precision counts.
-        check_range(Self::NAME, "advdelay", config.advdelay as f64, 0.0..=16_777_216.0)
+        check_range(Self::NAME, "advweight", config.advweight, 0.0..)
     }
 
     fn new(config: Config, build: &Build) -> Result<Self> {
@@ -81,7 +76,7 @@ impl Model for Aae {
         let discriminator = Discriminator([layer(0)?, layer(1)?, layer(2)?]);
         drop(builder);
         let frozen = Discriminator(discriminator.0.each_ref().map(Dense::frozen));
-        Ok(Self { coder, discriminator, frozen, config })
+        Ok(Self { coder, discriminator, frozen, advweight: config.advweight })
     }
 }
 
@@ -114,13 +109,7 @@ impl Autoencoder for Aae {
         let z = self.coder.encoder.forward(x)?;
         let mse = mean_squared_error(&self.coder.decoder.forward(&z)?, x)?;
         let fool = binary_cross_entropy(&self.frozen.forward(&z)?, 1.0)?;
-        let mut adversarial = (&fool * self.config.advweight)?;
-        if self.config.advdelay > 0 {
-            // 0 before the step at which it sets in, 1 from then on.
-            let begun = (draws.step_tensor()? - (self.config.advdelay as f64 - 0.5))?.sign()?.relu()?;
-            adversarial = (adversarial * begun.to_dtype(z.dtype())?)?;
-        }
-        let autoencoder = (&mse + adversarial)?;
+        let autoencoder = (&mse + (&fool * self.advweight)?)?;
 
         let prior = draws.normal("prior", z.shape())?;
         let real = binary_cross_entropy(&self.discriminator.forward(&prior)?, 1.0)?;

@@ -89,7 +89,9 @@ impl<M: Model> Variant for Of<M> {
     fn check(&self, hyper: &Hyper) -> Result<Hyper> {
         match (serde_json::to_value(Self::config(hyper)?), serde_json::to_value(M::Config::default())) {
             (Ok(Value::Object(mut table)), Ok(default)) => {
-                table.retain(|key, value| !M::LATER.contains(&key.as_str()) || default.get(key) != Some(value));
+                table.retain(|key, value| {
+                    !M::LATER.contains(&key.as_str()) || default.get(key) != Some(value)
+                });
                 // One order everywhere: a cell's name is a hash of its text.
                 table.sort_keys();
                 refuse_null(M::NAME, &table)?;

@@ -98,9 +98,8 @@ impl FromStr for Schedule {
         };
         for part in parts {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            let number = || {
-                value.trim().parse().map_err(|_| format!("'{part}': wanted a number, as in from=0.7"))
-            };
+            let number =
+                || value.trim().parse().map_err(|_| format!("'{part}': wanted a number, as in from=0.7"));
             match key.trim() {
                 "from" => schedule.from = number()?,
                 "floor" => schedule.floor = number()?,

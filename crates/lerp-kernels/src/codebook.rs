@@ -96,13 +96,7 @@ fn composed(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, eps
 ///
 /// # Errors
 /// If the shapes do not fit together or are empty, or the vectors are a view of the codebook.
-pub fn restart(
-    book: &Codebook,
-    vectors: &Tensor,
-    draws: &Tensor,
-    order: &Tensor,
-    below: f64,
-) -> Result<()> {
+pub fn restart(book: &Codebook, vectors: &Tensor, draws: &Tensor, order: &Tensor, below: f64) -> Result<()> {
     let ((codes, depth), (n, wanted)) = (book.means.dims2()?, vectors.dims2()?);
     if depth != wanted || n == 0 || draws.dims() != [2] || order.dims() != [codes] {
         candle_core::bail!("codebook: vectors {:?} do not fit {codes} entries of {depth}", vectors.dims());
@@ -147,7 +141,7 @@ fn restart_composed(
         (places - (beyond * of as f64)?)?.to_dtype(DType::U32)
     };
     let entries = indices(0, codes)?;
-    let vectors = vectors.detach().index_select(&indices(1, n)?, 0)?;
+    let vectors = vectors.detach().contiguous()?.index_select(&indices(1, n)?, 0)?;
     let count = book.count.as_tensor().detach().index_select(&entries, 0)?;
     let unused = positive(((&count * -1.0)? + below)?)?;
     let used = ((&unused * -1.0)? + 1.0)?;

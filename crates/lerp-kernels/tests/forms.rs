@@ -214,7 +214,8 @@ fn unused_entries_become_vectors_alike_in_both_forms() {
                 let vectors = counted(n).unsqueeze(1).unwrap().expand((n, 3)).unwrap();
                 let draws = tensor(draws.to_vec());
                 with_form(form, || restart(&book, &vectors, &draws, &counted(codes), 0.5)).unwrap();
-                [&book.means, &book.sums, &book.count].map(|v| v.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+                [&book.means, &book.sums, &book.count]
+                    .map(|v| v.flatten_all().unwrap().to_vec1::<f32>().unwrap())
             };
             let [means, sums, count] = run(Form::Fused);
             assert_eq!([means.clone(), sums.clone(), count.clone()], run(Form::Composed), "{codes} {n}");

@@ -229,8 +229,10 @@ impl<'a> Selection<'a> {
     fn other_networks(&self) -> Vec<String> {
         let depth = Lines.network().depth;
         let other = self.on_lines().find(|network| network.depth != depth);
-        let mut parts: Vec<String> =
-            other.map(|network| format!("a network of depth {} instead of {depth}", network.depth)).into_iter().collect();
+        let mut parts: Vec<String> = other
+            .map(|network| format!("a network of depth {} instead of {depth}", network.depth))
+            .into_iter()
+            .collect();
         for group in &self.groups {
             if let Architecture::Own(own) = &group.cell().network {
                 let part = format!("{}'s own network '{}'", group.title(), printable(&own.name));

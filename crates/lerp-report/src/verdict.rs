@@ -342,10 +342,13 @@ mod tests {
             row("B", Relation::Incomparable, &["black images"]),
         ];
         assert!(notes(&reached)[0].starts_with("reached, not reached: after another training"));
-        assert_eq!(notes(&reached)[1..], [
-            "reached, not reached: 1 % of the samples; B: another rate.",
-            "n/c, not comparable with the paper's: B: black images."
-        ]);
+        assert_eq!(
+            notes(&reached)[1..],
+            [
+                "reached, not reached: 1 % of the samples; B: another rate.",
+                "n/c, not comparable with the paper's: B: black images."
+            ]
+        );
         let some = [row("A", Relation::Same, &[]), row("B", Relation::Incomparable, &[short])];
         assert_eq!(notes(&some).len(), 2);
         assert!(

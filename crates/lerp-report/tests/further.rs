@@ -78,7 +78,8 @@ fn metrics_of_ones_own_reach_every_output() {
     let line =
         |of: &str| csv.lines().find(|line| line.starts_with(of)).unwrap_or_else(|| panic!("{of}: {csv}"));
     assert!(
-        line("lines,,acai,ACAI,final/span,Span,,lower,").contains(",1000.5,0.5,2,16777216,0.0001,ACAI,"),
+        line("lines,,acai,ACAI,final/span,Span,,lower,")
+            .contains(",1000.5,0.5,2,16777216,0.0001,constant,,ACAI,"),
         "{csv}"
     );
     assert!(line("lines,,mine,Mine,final/span,Span,,lower,").contains(",NaN,,0,"), "{csv}");

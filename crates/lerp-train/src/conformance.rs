@@ -12,7 +12,9 @@
 use std::{path::Path, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
-use lerp_core::{Architecture, Autoencoder, Build, Draws, Hyper, Network, NetworkKind, Precision, Schedule, Variant};
+use lerp_core::{
+    Architecture, Autoencoder, Build, Draws, Hyper, Network, NetworkKind, Precision, Schedule, Variant,
+};
 use lerp_data::{Batch, Dataset, Lines};
 
 use lerp_files::make_folder;

@@ -3,9 +3,7 @@
 use candle_core::{DType, Device, Module, Tensor, Var, backprop::GradStore};
 use lerp_core::{Autoencoder, Build, Carry, Draws, Group, LearningRate, Loss, ParamStore, Variant};
 use lerp_data::{Batch, Dataset};
-use lerp_kernels::{
-    Adam, At, Clock, Moments, adam_steps, average_steps, gradients, mean_cross_entropy,
-};
+use lerp_kernels::{Adam, At, Clock, Moments, adam_steps, average_steps, gradients, mean_cross_entropy};
 use lerp_nn::Dense;
 
 use crate::{Cell, Error, Result};

@@ -298,7 +298,10 @@ mod tests {
             angles: None,
         });
         let after = read().unwrap();
-        assert_eq!((after.classes.clone(), after.errors.as_ref().map(values)), (classes, errors.as_ref().map(values)));
+        assert_eq!(
+            (after.classes.clone(), after.errors.as_ref().map(values)),
+            (classes, errors.as_ref().map(values))
+        );
         assert_eq!(values(&before.images), values(&after.images));
         let ends = |strips: &Strips| strips.ends.clone().map(|(l, r)| (values(&l), values(&r)));
         assert!(ends(&after).is_some() && ends(&before) == ends(&after) && after.angles.is_none());

@@ -16,6 +16,7 @@ use lerp_eval::{Better, Metric, Quantity, Subject, When, quantities};
 use lerp_train::{Cell, Outcome, Parts, Progress, Provenance, Run, RunRecord, State, measure, train};
 
 static ACAI: Of<lerp_acai::Acai> = Of::new();
+static VQVAE: Of<lerp_vqvae::VqVae> = Of::new();
 
 /// Twelve labelled images of two classes for training, eight for tests.
 struct Shades;
@@ -62,9 +63,13 @@ impl Dataset for Shades {
 
 /// The record of a run of ACAI with four evaluations.
 fn record(dataset: &dyn Dataset) -> RunRecord {
+    record_of(&ACAI, dataset)
+}
+
+fn record_of(variant: &dyn Variant, dataset: &dyn Dataset) -> RunRecord {
     let cell = Cell {
         dataset: dataset.name().into(),
-        variant: "acai".into(),
+        variant: variant.name().into(),
         seed: 0,
         samples: 32,
         batch: 4,
@@ -77,9 +82,9 @@ fn record(dataset: &dyn Dataset) -> RunRecord {
         ema: None,
         schedule: Schedule::default(),
         network: Network { scales: 4, depth: 2, latent: 2 }.into(),
-        hyper: ACAI.check(&Hyper::new()).unwrap(),
+        hyper: variant.check(&Hyper::new()).unwrap(),
     };
-    RunRecord::new(cell, "ACAI", Provenance::unknown())
+    RunRecord::new(cell, variant.title(), Provenance::unknown())
 }
 
 /// Trains `record` until it is done or stopped; its folder.
@@ -91,7 +96,8 @@ fn go(
 ) -> lerp_train::Result<(Outcome, Run)> {
     let dataset: &dyn Dataset = if record.cell.dataset == "shades" { &Shades } else { &Lines };
     let dir = sweep.join(&record.id);
-    let parts = Parts { variant: &ACAI, dataset, device: &Device::Cpu, metrics };
+    let variant: &dyn Variant = if record.cell.variant == "vqvae" { &VQVAE } else { &ACAI };
+    let parts = Parts { variant, dataset, device: &Device::Cpu, metrics };
     let outcome = train(record, &parts, &dir, stop, told)?;
     Ok((outcome, Run::read(&dir)?))
 }
@@ -113,8 +119,9 @@ fn rows(run: &Run, of: impl Fn(&str) -> bool) -> Vec<(u64, String, u64)> {
 fn what_is_measured_is_what_is_declared() {
     let folder = tempfile::tempdir().unwrap();
     let mut measured = BTreeSet::new();
-    for dataset in [&Lines as &dyn Dataset, &Shades] {
-        let run = whole(folder.path(), &record(dataset), &[]);
+    let all: [(&dyn Variant, &dyn Dataset); 3] = [(&ACAI, &Lines), (&ACAI, &Shades), (&VQVAE, &Lines)];
+    for (variant, dataset) in all {
+        let run = whole(folder.path(), &record_of(variant, dataset), &[]);
         measured.extend(rows(&run, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
     }
     let declared: BTreeSet<String> = quantities().map(|quantity| quantity.key.to_string()).collect();

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use candle_core::{DType, Device};
 use lerp_baseline::Baseline;
-use lerp_core::{Build, Draws, Hyper, ImageShape, Network, Of, Variant, scalar};
+use lerp_core::{Build, Draws, Hyper, ImageShape, LearningRate, Network, Of, Variant, scalar};
 use lerp_data::{Batch, Dataset, Error, Lines, Result};
 use lerp_train::{Learner, Mode, Source, Trainer};
 
@@ -58,6 +58,10 @@ impl Dataset for Watched {
 }
 
 fn learner() -> Learner {
+    learner_at(1e-3.into())
+}
+
+fn learner_at(rate: LearningRate) -> Learner {
     let (hyper, device) = (Hyper::new(), Device::Cpu);
     let network = Network { scales: 3, depth: 4, latent: 2 };
     let build = Build {
@@ -68,7 +72,7 @@ fn learner() -> Learner {
         dtype: DType::F32,
         device: &device,
     };
-    Learner::new(Of::<Baseline>::new().build(&build).unwrap(), Lines.classes(), 0, 1e-3).unwrap()
+    Learner::new(Of::<Baseline>::new().build(&build).unwrap(), Lines.classes(), 0, rate).unwrap()
 }
 
 fn trainer(dataset: &dyn Dataset) -> Trainer<'_> {
@@ -171,4 +175,52 @@ fn a_fixed_batch_is_that_of_every_step() {
     trainer.step().unwrap();
     trainer.step().unwrap();
     assert_eq!(bits(trainer.learner()), bits(&plain));
+}
+
+/// All parameters, one after the other.
+fn values(learner: &Learner) -> Vec<f32> {
+    let of = |(_, var): (&str, &candle_core::Var)| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    learner.entries().flat_map(of).collect()
+}
+
+#[test]
+fn averages_follow_the_parameters_and_stand_in_for_them_only_while_they_are_asked_for() {
+    let of = |learner| Trainer::new(learner, Source::Dataset { dataset: &Lines, size: BATCH }, SEED).unwrap();
+    let (mut plain, mut averaging) = (of(learner()), of(learner().averaging(0.4).unwrap()));
+    let mut wanted: Vec<f64> = values(plain.learner()).into_iter().map(f64::from).collect();
+    for step in 1..=6 {
+        plain.step().unwrap();
+        averaging.step().unwrap();
+        let keep = 0.4_f64.min((1.0 + f64::from(step)) / (10.0 + f64::from(step)));
+        let now = values(plain.learner());
+        wanted.iter_mut().zip(&now).for_each(|(w, v)| *w = keep * *w + (1.0 - keep) * f64::from(*v));
+        let averages = averaging.learner().averaged(|learner| Ok(values(learner))).unwrap();
+        assert!(averages.iter().zip(&wanted).all(|(a, w)| (f64::from(*a) - w).abs() < 1e-6), "step {step}");
+        assert_ne!(averages, now);
+        assert!(values(averaging.learner()) == now, "training goes on with the parameters themselves");
+    }
+    assert_eq!(plain.learner().averaged(|learner| Ok(values(learner))).unwrap(), values(plain.learner()));
+}
+
+#[test]
+fn every_step_has_the_learning_rate_of_its_schedule() {
+    // Two steps of warm-up, then a fall over the last two of four.
+    let schedule = "cosine,from=0.5,warmup=2".parse().unwrap();
+    let of = |rate| {
+        let source = Source::Dataset { dataset: &Lines, size: BATCH };
+        let mut trainer = Trainer::new(learner_at(rate), source, SEED).unwrap();
+        let before = values(trainer.learner());
+        trainer.step().unwrap();
+        (before, values(trainer.learner()), trainer)
+    };
+    let (before, constant, _) = of(1e-3.into());
+    let (_, warming, mut trainer) = of(LearningRate { peak: 1e-3, schedule, steps: 4 });
+    let moved = |to: &[f32]| before.iter().zip(to).map(|(a, b)| f64::from(b - a).abs()).sum::<f64>();
+    let share = moved(&warming) / moved(&constant);
+    assert!((share - 0.5).abs() < 1e-3, "{share}");
+    // At its end the learning rate is 0, and nothing moves.
+    (0..3).for_each(|_| trainer.step().unwrap());
+    let end = values(trainer.learner());
+    trainer.step().unwrap();
+    assert!(values(trainer.learner()) == end && end != warming);
 }

@@ -41,7 +41,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { beta: 10.0, codes: 1 << 14, vectors: 10, filter: 512, decay: 0.999, epsilon: 1e-5, restart: 0.0 }
+        Self {
+            beta: 10.0,
+            codes: 1 << 14,
+            vectors: 10,
+            filter: 512,
+            decay: 0.999,
+            epsilon: 1e-5,
+            restart: 0.0,
+        }
     }
 }
 

@@ -54,7 +54,7 @@ pub enum Verb {
 /// What to train.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// A plan that comes with the program: smoke, quick, lines-cpu, mnist-cpu, lines, paper
+    /// A plan that comes with the program: smoke, quick, evening, mnist-cpu, lines, paper
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
     /// A plan of your own, a TOML file of the same form

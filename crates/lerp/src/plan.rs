@@ -27,7 +27,7 @@ pub use network::network_setting;
 pub const PRESETS: [(&str, &str); 6] = [
     ("smoke", include_str!("../presets/smoke.toml")),
     ("quick", include_str!("../presets/quick.toml")),
-    ("lines-cpu", include_str!("../presets/lines-cpu.toml")),
+    ("evening", include_str!("../presets/evening.toml")),
     ("mnist-cpu", include_str!("../presets/mnist-cpu.toml")),
     ("lines", include_str!("../presets/lines.toml")),
     ("paper", include_str!("../presets/paper.toml")),

@@ -57,7 +57,8 @@ impl Clock {
     fn tick(&self, to: u64, set: u32) -> Result<()> {
         let (step, rate) = (address::<i64>(&self.step)?, address::<f32>(&self.rate)?);
         let Adam { beta1, beta2, .. } = self.adam;
-        let LearningRate { peak, schedule: Schedule { decay, warmup, from, floor }, steps } = self.learning_rate;
+        let LearningRate { peak, schedule: Schedule { decay, warmup, from, floor }, steps } =
+            self.learning_rate;
         // A constant rate is one that falls to all of itself.
         let floor = if decay == Decay::Constant { 1.0 } else { floor };
         let (warmup, steps) = (warmup as f64, steps as f64);

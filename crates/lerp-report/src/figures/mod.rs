@@ -20,8 +20,8 @@ use lerp_files::file_stem;
 use strips::Form;
 
 use crate::{
-    conditions::Selection,
     Result,
+    conditions::Selection,
     published::published,
     set::Set,
     style::Drawing,

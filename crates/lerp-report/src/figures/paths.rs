@@ -97,10 +97,8 @@ impl<'a> Pools<'a> {
             [] => String::new(),
             names => format!(" Without saved paths: {}.", names.join(", ")),
         };
-        let caption = format!(
-            "{words} Median (line) and quartiles (band).{together}{}{without}",
-            unfinished(&shown)
-        );
+        let caption =
+            format!("{words} Median (line) and quartiles (band).{together}{}{without}", unfinished(&shown));
         let drawing = Multiples { what, x, columns, rows }.drawing()?;
         Ok(Some(Drawn { caption, drawing, shows: groups }))
     }

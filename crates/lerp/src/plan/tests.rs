@@ -44,6 +44,50 @@ fn fewer_samples_keep_the_number_of_evaluations() {
 }
 
 #[test]
+fn schedules_and_averages_are_settings_of_a_plan() {
+    let plan = |settings: &str| {
+        let text = format!("datasets=['lines']\nvariants=['vae','acai']\nseeds=0\n{settings}");
+        cells_of(&Plan::parse(&text)?)
+    };
+    let all = plan(
+        "schedule='cosine,from=0.5'\nema=0.99\n[variant.acai]\nema=0\nschedule={decay='cosine',floor=0.1,warmup=3}",
+    );
+    let all = all.unwrap();
+    let text = |cell: &Cell| (cell.schedule.to_string(), cell.ema);
+    assert_eq!(text(&all[0]), ("cosine to 0 over the last 50 %".into(), Some(0.99)));
+    assert_eq!(text(&all[1]), ("cosine to 10 % of it, 3 steps of warm-up".into(), None));
+    // What the protocol has is not written, so that cells are called as before there were schedules.
+    let plain = plan("").unwrap();
+    assert_eq!(plain[0].id(), plan("schedule='constant'\nema=0").unwrap()[0].id());
+    assert_ne!(plain[0].id(), all[0].id());
+    for (bad, why) in [
+        ("schedule='linear'", "neither constant nor cosine"),
+        ("schedule={decay='cosine',to=0.1}", "unknown field `to`"),
+        ("schedule={decay='cosine',from=1}", "from must be at least 0 and below 1"),
+        ("schedule=3", "schedule"),
+        ("ema=1", "ema must be above 0 and below 1"),
+    ] {
+        let error = format!("{:#}", plan(bad).unwrap_err());
+        assert!(error.contains(why), "{bad}: {error}");
+    }
+    let given =
+        Overrides { schedule: Some("cosine".parse().unwrap()), ema: Some(0.0), ..Overrides::default() };
+    let over = cells("smoke", &given).unwrap();
+    assert!(over.iter().all(|cell| text(cell) == ("cosine to 0".into(), None)));
+}
+
+#[test]
+fn a_hyperparameter_that_came_later_is_not_written_where_it_is_off() {
+    let of = |set: &str| {
+        let overrides = Overrides { set: vec![set.into()], ..Overrides::default() };
+        cells("lines", &overrides).unwrap().into_iter().find(|cell| cell.variant == "vqvae").unwrap()
+    };
+    assert!(!of("vqvae.restart=0").hyper.contains_key("restart"));
+    assert_eq!(of("vqvae.restart=0").id(), of("vqvae.beta=10").id());
+    assert_eq!(of("vqvae.restart=0.01").hyper["restart"], 0.01);
+}
+
+#[test]
 fn precision_makes_other_cells() {
     let cells = |precision| cells("smoke", &Overrides { precision, ..Overrides::default() }).unwrap();
     let (f32, tf32) = (cells(Precision::F32), cells(Precision::Tf32));
