@@ -5,14 +5,14 @@
 #   docs/gpu-check.sh LERP OUT [MINUTES]
 #
 # LERP: a binary built with --features cuda. OUT: a folder for logs. MINUTES: for all of it (25).
-# STEPS, BATCH, SAMPLES, PRESET, SWEEP: steps of a timing and images of each, samples of the two runs, the preset of runs and
+# STEPS, BATCH, LEARN, PRESET, SWEEP: steps of a timing and images of each, the preset of the two runs and that of the
 # sweep, more arguments of the sweep: for a trial. PARTS: a pattern of the parts to do, such as 'step-*' ('*').
 # TORCH_STEP: a PyTorch script that takes --variant, --dataset, --device, --modes and --steps and prints JSON, to be timed
 # beside. RESULTS: where the sweep goes (results/lines-gpu).
 set -u
 [ $# -ge 2 ] || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
 lerp=$1 out=$2 minutes=${3:-25}
-steps=${STEPS:-500} samples=${SAMPLES:-4194304} results=${RESULTS:-results/lines-gpu}
+steps=${STEPS:-500} results=${RESULTS:-results/lines-gpu}
 batch=${BATCH:-64} preset=${PRESET:-lines}
 mkdir -p "$out" || exit 2
 end=$(($(date +%s) + minutes * 60))
@@ -57,12 +57,12 @@ for variant in dropout denoising vae aae vqvae; do
         --batch "$batch" --json
 done
 
-# 3. Does it learn what the CPU learns? To be set beside results/reference/lines-cpu, which has the same learning rate.
+# 3. Does it learn what the CPU learns? The plan of results/reference/evening, to be set beside it.
 for variant in baseline acai; do
-    part "train-$variant" 420 "$lerp" train --preset "$preset" --variant "$variant" --samples "$samples" --device cuda \
+    part "train-$variant" 420 "$lerp" train --preset "${LEARN:-evening}" --variant "$variant" --device cuda \
         --out "$out/train"
 done
-[ ! -d "$out/train/runs" ] || part compare 60 "$lerp" compare "$out/train" results/reference/lines-cpu
+[ ! -d "$out/train/runs" ] || part compare 60 "$lerp" compare "$out/train" results/reference/evening
 
 # 4. The paper's Table 1, packed as measured, until the time is over; the same command goes on where it was.
 # shellcheck disable=SC2086

@@ -13,7 +13,8 @@ use std::{path::Path, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{
-    Architecture, Autoencoder, Build, Draws, Hyper, Network, NetworkKind, Precision, Schedule, Variant,
+    Architecture, Autoencoder, Build, Decay, Draws, Hyper, LearningRate, Network, NetworkKind, Precision,
+    Schedule, Variant,
 };
 use lerp_data::{Batch, Dataset, Lines};
 
@@ -35,6 +36,10 @@ const SMALL_BATCH: usize = 2;
 
 /// Steps that are taken both recorded and launch by launch.
 const STEPS: usize = 12;
+
+/// What the protocol does without and a run may have: a learning rate that changes, and averaged weights.
+const SCHEDULE: Schedule = Schedule { decay: Decay::Cosine, warmup: 2, from: 0.25, floor: 0.1 };
+const EMA: f64 = 0.9;
 
 /// A rule in words, whether it says anything of the device, and the check.
 type Rule<'a> = (&'static str, bool, &'a dyn Fn() -> Result<()>);
@@ -119,7 +124,8 @@ impl Subject<'_> {
     }
 
     fn learner_on(&self, device: &Device, seed: u64) -> Result<Learner> {
-        Learner::new(self.model_on(device, seed)?, Lines.classes(), seed, 1e-3)
+        let rate = LearningRate { peak: 1e-3, schedule: SCHEDULE, steps: STEPS as u64 };
+        Learner::new(self.model_on(device, seed)?, Lines.classes(), seed, rate)?.averaging(EMA)
     }
 
     fn trainer(&self) -> Result<Trainer<'static>> {
@@ -365,8 +371,8 @@ impl Subject<'_> {
             test_samples: BATCH,
             cluster_restarts: None,
             precision: Precision::F32,
-            ema: None,
-            schedule: Schedule::default(),
+            ema: Some(EMA),
+            schedule: SCHEDULE,
             network: self.network.clone(),
             hyper: self.hyper.clone(),
         }
@@ -462,6 +468,8 @@ fn bits(tensor: &Tensor) -> Result<Vec<u32>> {
     Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
 }
 
+/// All that a checkpoint keeps.
 fn snapshot(learner: &Learner) -> Result<Bits> {
-    learner.entries().map(|(name, var)| Ok((name.to_owned(), bits(var.as_tensor())?))).collect()
+    let entries = learner.entries().map(|(name, var)| (name.to_owned(), var));
+    entries.chain(learner.kept()).map(|(name, var)| Ok((name, bits(var.as_tensor())?))).collect()
 }

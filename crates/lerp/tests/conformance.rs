@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use candle_core::{Device, Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, CRITIC, Carry, Draws, Model, Objectives, Of, ParamStore, Result, Spec,
+    AUTOENCODER, Autoencoder, Build, CRITIC, Carry, Draws, Hyper, Model, Objectives, Of, ParamStore, Result,
+    Spec, Variant,
 };
 use lerp_nn::{Coder, Dense, mean_squared_error};
 use lerp_train::conformance::check;
@@ -142,7 +143,7 @@ fn a_schedule_from_the_step_as_a_tensor_conforms() {
 #[cfg(feature = "cuda")]
 #[test]
 fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor() {
-    use lerp_core::{Hyper, Network, Precision, Variant};
+    use lerp_core::{Network, Precision};
     use lerp_data::{Dataset, Lines};
     use lerp_train::{Learner, Mode, Source, Trainer};
 
@@ -180,4 +181,33 @@ fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor
     assert_ne!(run(&counts, false).0, run(&counts, true).0);
     check(&Of::<Own<BY_TENSOR>>::new(), &device).unwrap();
     lerp_kernels::release(device);
+}
+
+/// A VQ-VAE whose unused entries are restarted unless it is told otherwise.
+struct Restarting(Of<lerp_vqvae::VqVae>);
+
+impl Variant for Restarting {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+    fn title(&self) -> &'static str {
+        self.0.title()
+    }
+    fn check(&self, hyper: &Hyper) -> Result<Hyper> {
+        let mut all = Hyper::new();
+        all.insert("codes".into(), 32.into());
+        all.insert("decay".into(), 0.5.into());
+        all.insert("restart".into(), 0.3.into());
+        all.extend(hyper.clone());
+        self.0.check(&all)
+    }
+    fn build(&self, build: &Build) -> Result<Box<dyn Autoencoder>> {
+        self.0.build(build)
+    }
+}
+
+#[test]
+fn restarts_of_a_codebook_are_resumed_bit_for_bit() {
+    let rules = check(&Restarting(Of::new()), &Device::Cpu).unwrap();
+    assert!(rules.iter().any(|rule| rule.contains("stopped and resumed")), "{rules:?}");
 }
