@@ -18,9 +18,9 @@ pub trait Model: Autoencoder + Sized + 'static {
     /// Its hyperparameters, with the paper's values as default.
     type Config: Default + Serialize + DeserializeOwned;
 
-    /// Hyperparameters that earlier versions did not have. They are not written where they have their default, so that the
-    /// names of cells stay what they were.
-    const LATER: &'static [&'static str] = &[];
+    /// Hyperparameters that are not written where they have their default, because earlier versions did not have them: so the
+    /// names of cells stay what they were. Such a default may never change.
+    const OMITTED_BY_DEFAULT: &'static [&'static str] = &[];
 
     /// The networks that it can be built with, its default first; [`Model::new`] builds the one in [`Build::network`].
     const NETWORKS: &'static [NetworkKind] = &[NetworkKind::PAPER];
@@ -90,7 +90,7 @@ impl<M: Model> Variant for Of<M> {
         match (serde_json::to_value(Self::config(hyper)?), serde_json::to_value(M::Config::default())) {
             (Ok(Value::Object(mut table)), Ok(default)) => {
                 table.retain(|key, value| {
-                    !M::LATER.contains(&key.as_str()) || default.get(key) != Some(value)
+                    !M::OMITTED_BY_DEFAULT.contains(&key.as_str()) || default.get(key) != Some(value)
                 });
                 // One order everywhere: a cell's name is a hash of its text.
                 table.sort_keys();

@@ -56,12 +56,14 @@ impl Schedule {
     }
 }
 
-/// In words, as a caption says it: `cosine to 0 over the last 30 %, 100 steps of warm-up`.
+/// In words, as a caption says it: `cosine to 10 % of its peak over the last 30 % after 100 steps of warm-up`.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.decay {
             Decay::Constant => f.write_str("constant")?,
-            Decay::Cosine if self.floor > 0.0 => write!(f, "cosine to {} % of it", percent(self.floor))?,
+            Decay::Cosine if self.floor > 0.0 => {
+                write!(f, "cosine to {} % of its peak", percent(self.floor))?;
+            }
             Decay::Cosine => f.write_str("cosine to 0")?,
         }
         if self.from > 0.0 {
@@ -69,8 +71,8 @@ impl fmt::Display for Schedule {
         }
         match self.warmup {
             0 => Ok(()),
-            1 => f.write_str(", 1 step of warm-up"),
-            steps => write!(f, ", {steps} steps of warm-up"),
+            1 => f.write_str(" after 1 step of warm-up"),
+            steps => write!(f, " after {steps} steps of warm-up"),
         }
     }
 }
@@ -173,7 +175,10 @@ mod tests {
     #[test]
     fn texts() {
         let schedule: Schedule = "cosine,from=0.7,floor=0.1,warmup=100".parse().unwrap();
-        assert_eq!(schedule.to_string(), "cosine to 10 % of it over the last 30 %, 100 steps of warm-up");
+        assert_eq!(
+            schedule.to_string(),
+            "cosine to 10 % of its peak over the last 30 % after 100 steps of warm-up"
+        );
         assert_eq!(Schedule::default().to_string(), "constant");
         for (bad, why) in [
             ("linear", "neither constant nor cosine"),

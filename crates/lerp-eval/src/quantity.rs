@@ -191,7 +191,7 @@ pub static CODES_IN_USE: Quantity = Quantity::new(
     "eval/codes_in_use",
     "Entries in use",
     Neither,
-    "Number of entries of the codebook as which some test image is encoded.",
+    "Number of different entries of the codebook that the test images are encoded with.",
 );
 /// Accuracy of the classifier fitted afterwards.
 pub static PROBE_ACCURACY: Quantity = Quantity::new(

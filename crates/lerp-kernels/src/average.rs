@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::{At, Place, cpu::with_value_mut, place};
 
 /// Moves averages toward values, in place: `average ← average + w·(value − average)` with
-/// `w = 1 − min(decay, (1 + t)/(10 + t))` after `t` updates, so that the values before the first few hundred leave no trace
+/// `w = max(1 − decay, 9/(10 + t))` after `t` updates, so that the initial values leave no trace after a few hundred updates
 /// (TensorFlow's `ExponentialMovingAverage` with its `num_updates`).
 ///
 /// # Shapes
@@ -20,19 +20,17 @@ pub fn average_steps(pairs: &[(&Var, &Var)], decay: f64, at: At) -> Result<()> {
             candle_core::bail!("average: {:?} of {:?}", average.dims(), value.dims());
         }
     }
+    let least = 1.0 - decay;
     match at {
         At::Step(updates) => {
-            let updates = updates as f64;
-            let weight = 1.0 - decay.min((1.0 + updates) / (10.0 + updates));
+            let weight = least.max(9.0 / (10.0 + updates as f64));
             pairs.iter().try_for_each(|(average, value)| by_number(average, value, weight))
         }
         At::Clock(clock) => {
-            // The clock has not moved on yet.
-            let updates = (clock.generator().step(0, true)? + 1.0)?;
-            let ramp = ((&updates + 1.0)? / (&updates + 10.0)?)?;
-            // The lesser of the two, without a constant that would have to be sent to the device.
-            let excess = (&ramp - decay)?.relu()?;
-            let weight = (1.0 - (ramp - excess)?)?;
+            // The clock has not moved on yet. The greater of two numbers by what one has over the other: no constant has to be
+            // sent to the device for it.
+            let ramp = ((clock.generator().step(0, true)? + 11.0)?.recip()? * 9.0)?;
+            let weight = ((ramp - least)?.relu()? + least)?;
             pairs.iter().try_for_each(|(average, value)| by_tensor(average, value, &weight))
         }
     }

@@ -26,14 +26,9 @@ pub struct Codebook {
 /// # Errors
 /// If the shapes do not fit together or are empty, an index is too large, or the vectors are a view of the codebook.
 pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, epsilon: f64) -> Result<()> {
-    let ((codes, depth), (n, wanted)) = (book.means.dims2()?, vectors.dims2()?);
-    let fits = book.sums.dims() == [codes, depth] && book.count.dims() == [codes] && indices.dims() == [n];
-    if depth != wanted || !fits || depth == 0 || n == 0 {
-        candle_core::bail!(
-            "codebook: vectors {:?} and indices {:?} do not fit {codes} entries of {depth}, or are empty",
-            vectors.dims(),
-            indices.dims()
-        );
+    let (codes, depth) = check(book, vectors)?;
+    if indices.dims() != [vectors.dim(0)?] {
+        candle_core::bail!("codebook: indices {:?} for vectors {:?}", indices.dims(), vectors.dims());
     }
     if place(&book.means) != Place::Cpu {
         return composed(book, vectors, indices, decay, epsilon);
@@ -69,6 +64,19 @@ pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, e
     })
 }
 
+/// Checks that vectors fit a codebook, and gives its number of entries and their size.
+fn check(book: &Codebook, vectors: &Tensor) -> Result<(usize, usize)> {
+    let ((codes, depth), (n, wanted)) = (book.means.dims2()?, vectors.dims2()?);
+    let fits = book.sums.dims() == [codes, depth] && book.count.dims() == [codes];
+    if depth != wanted || !fits || depth == 0 || n == 0 {
+        candle_core::bail!(
+            "codebook: vectors {:?} do not fit {codes} entries of {depth}, or are empty",
+            vectors.dims()
+        );
+    }
+    Ok((codes, depth))
+}
+
 /// [`follow`] from candle's own operations.
 fn composed(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, epsilon: f64) -> Result<()> {
     let (codes, rest) = (book.means.dim(0)?, 1.0 - decay);
@@ -97,9 +105,13 @@ fn composed(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, eps
 /// # Errors
 /// If the shapes do not fit together or are empty, or the vectors are a view of the codebook.
 pub fn restart(book: &Codebook, vectors: &Tensor, draws: &Tensor, order: &Tensor, below: f64) -> Result<()> {
-    let ((codes, depth), (n, wanted)) = (book.means.dims2()?, vectors.dims2()?);
-    if depth != wanted || n == 0 || draws.dims() != [2] || order.dims() != [codes] {
-        candle_core::bail!("codebook: vectors {:?} do not fit {codes} entries of {depth}", vectors.dims());
+    let ((codes, depth), n) = (check(book, vectors)?, vectors.dim(0)?);
+    if draws.dims() != [2] || order.dims() != [codes] {
+        candle_core::bail!(
+            "codebook: draws {:?}, wanted [2]; order {:?}, wanted [{codes}]",
+            draws.dims(),
+            order.dims()
+        );
     }
     let looked = n.min(codes);
     if place(&book.means) != Place::Cpu {

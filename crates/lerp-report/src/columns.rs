@@ -110,10 +110,9 @@ fn painted(entry: &Entry, text: &str) -> String {
     let code = match &entry.verdict {
         _ if text.is_empty() => return String::new(),
         Some(verdict) => match verdict.relation {
-            Relation::Better => "32",
-            Relation::Worse => "31",
-            Relation::Same | Relation::Reached => "36",
-            Relation::NotReached => "33",
+            Relation::Better | Relation::Reached | Relation::NearlyReached => "32",
+            Relation::Worse | Relation::NotReached => "31",
+            Relation::Same => "36",
             Relation::Incomparable | Relation::Spreadless => "2",
         },
         None if entry.best => "1",

@@ -86,7 +86,8 @@ impl<'a> Selection<'a> {
         let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
         let mut parts = String::new();
         if cells().any(|cell| !cell.schedule.is_constant()) {
-            parts += &format!("; its course: {}", self.each(|l| l.run.record.cell.schedule.to_string()));
+            let course = self.each(|l| l.run.record.cell.schedule.to_string());
+            parts += &format!("; learning rate over the run: {course}");
         }
         if cells().any(|cell| cell.ema.is_some()) {
             let decay = |l: &Loaded| l.run.record.cell.ema.map_or_else(|| "none".into(), number);
@@ -219,10 +220,16 @@ impl<'a> Selection<'a> {
     }
 
     /// Sizes of latents on lines that are not the paper's, in words; on image sets they are a choice, which rows of tables name.
-    fn other_latents(&self) -> Option<String> {
-        let latent = Lines.network().latent;
-        let other = self.on_lines().find(|network| network.latent != latent)?;
-        Some(format!("{} channels of the latent instead of {latent}", other.latent))
+    fn other_latents(&self) -> BTreeSet<String> {
+        let of_run = |(group, loaded): (&Group, &Loaded)| {
+            let known = published().order.contains(&group.cell().variant) && group.set.is_none();
+            // The paper's VQ-VAE keeps 4x4 positions of 16 channels, the others 2x2.
+            let paper = if group.cell().variant == "vqvae" { 256 } else { 64 };
+            let ours = loaded.run.record.latent_dims();
+            (known && ours > 0 && ours != paper)
+                .then(|| format!("{}'s latents of {ours} numbers instead of {paper}", group.title()))
+        };
+        self.runs().filter_map(of_run).collect()
     }
 
     /// Networks that are not the paper's, in words.

@@ -100,9 +100,9 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
             drawing => drawing?,
         };
         match drawing {
-            Some(drawn_one) => {
-                let whole = drawn_one.whole_caption();
-                let Drawn { caption, mut drawing, shows } = drawn_one;
+            Some(shown) => {
+                let whole = shown.whole_caption();
+                let Drawn { caption, mut drawing, shows } = shown;
                 let made = Provenance::of(&shows, &command(dir, Some(&figure.name)));
                 drawing.stamp(&whole, &made)?;
                 let (folder, file) = (dir.join("figures"), figure.file());

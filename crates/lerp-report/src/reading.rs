@@ -24,7 +24,7 @@ use crate::{
     published::published,
     set::Set,
     summary::{Final, Group, Loaded, MOST_SHOWN, Sweep, natural},
-    text::listed,
+    text::{listed, number},
 };
 
 /// Runs whose curves are in memory at once.
@@ -250,7 +250,7 @@ fn flat(group: &Group) -> BTreeMap<String, String> {
     if let Ok(serde_json::Value::Object(table)) = serde_json::to_value(&record.cell) {
         for (key, value) in table {
             match value {
-                _ if key == "seed" || key == "dataset" => {}
+                _ if ["seed", "dataset", "schedule", "ema"].contains(&key.as_str()) => {}
                 serde_json::Value::Object(inner) => {
                     for (name, value) in inner {
                         let plain = printable(&name).into_owned();
@@ -265,8 +265,10 @@ fn flat(group: &Group) -> BTreeMap<String, String> {
             }
         }
     }
-    // Records leave out full f32.
+    // Records leave out what the protocol has.
     all.insert("precision".into(), record.cell.precision.to_string());
+    all.insert("schedule".into(), record.cell.schedule.to_string());
+    all.insert("ema".into(), record.cell.ema.map_or_else(|| "none".into(), number));
     if let Some(digest) = &record.provenance.data {
         all.insert("images".into(), digest.chars().take(8).collect());
     }

@@ -22,7 +22,7 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    /// Writes into both formats where it comes from, where programs find it: chunks of text in the PNG, `<metadata>` in the
+    /// Writes into both formats what it shows and where it comes from, where programs find it: chunks of text in the PNG, `<metadata>` in the
     /// SVG.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ const PAPER_RUNS: usize = 5;
 
 /// How our number stands to the paper's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Relation {
     /// Ours is better, beyond the interval.
     Better,
@@ -37,8 +37,10 @@ pub enum Relation {
     Same,
     /// Ours is worse, beyond the interval.
     Worse,
-    /// After another training than the paper's, ours is as good, or the interval holds the paper's.
+    /// After another training than the paper's, ours is as good.
     Reached,
+    /// After another training than the paper's, ours is not as good, but the interval holds the paper's.
+    NearlyReached,
     /// After another training than the paper's, ours is worse, beyond the interval.
     NotReached,
     /// What was measured differs.
@@ -55,6 +57,7 @@ impl Relation {
             Self::Same => "same",
             Self::Worse => "worse",
             Self::Reached => "reached",
+            Self::NearlyReached => "reached ≈",
             Self::NotReached => "not reached",
             Self::Incomparable => "n/c",
             Self::Spreadless => "no spread",
@@ -76,7 +79,8 @@ impl Relation {
             Self::Same => Some(1.0),
             Self::Worse => Some(2.0),
             Self::Reached => Some(3.0),
-            Self::NotReached => Some(4.0),
+            Self::NearlyReached => Some(4.0),
+            Self::NotReached => Some(5.0),
             Self::Incomparable | Self::Spreadless => None,
         }
     }
@@ -138,8 +142,10 @@ impl Question<'_> {
             (above, _) if above == (self.better == Better::Lower) => Relation::Worse,
             _ => Relation::Better,
         };
+        let behind = if self.better == Better::Lower { difference } else { -difference };
         let relation = match (relation, interval) {
             (Relation::Worse, _) if !training.is_empty() => Relation::NotReached,
+            (Relation::Same, _) if !training.is_empty() && behind > rounding => Relation::NearlyReached,
             _ if !training.is_empty() => Relation::Reached,
             (_, None) => Relation::Spreadless,
             (relation, Some(_)) => relation,
@@ -155,7 +161,11 @@ impl Question<'_> {
 
 impl Verdict {
     fn new(relation: Relation, reason: Option<String>, parts: &[String]) -> Self {
-        let reason = reason.into_iter().chain((!parts.is_empty()).then(|| parts.join(", ")));
+        let differs = match relation {
+            Relation::Incomparable => String::new(),
+            _ => "the training differs from the paper's: ".to_owned(),
+        };
+        let reason = reason.into_iter().chain((!parts.is_empty()).then(|| differs + &parts.join(", ")));
         Self { relation, reason: reason.collect::<Vec<_>>().join("; "), parts: parts.to_vec() }
     }
 }
@@ -192,15 +202,16 @@ pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
 pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
     let mut notes = Vec::new();
     let is = |wanted: &[Relation]| verdicts.iter().any(|(_, verdict)| wanted.contains(&verdict.relation));
-    const INTERVAL: &str = "by the 95 % interval of the difference of the means (Welch's t); the paper's numbers are of 5 runs, \
-                            and a side of a single run is taken to have the other's spread.";
+    const INTERVAL: &str = "by the 95 % interval of the difference of the means (Welch's t), in which a side of a single run \
+                            is taken to have the other's spread";
     if is(&[Relation::Better, Relation::Same, Relation::Worse]) {
-        notes.push(format!("better, same, worse: under the paper's conditions, {INTERVAL}"));
+        notes.push(format!("better, same, worse: under the paper's conditions, {INTERVAL}."));
     }
-    if is(&[Relation::Reached, Relation::NotReached]) {
+    if is(&REACHING) {
         notes.push(format!(
-            "reached, not reached: after another training than the paper's, whether ours is as good as the paper's number or \
-             not to be told from it, {INTERVAL}"
+            "reached: after another training than the paper's, our mean is as good as the paper's number; reached ≈: it is not, \
+             but cannot be told from it, {INTERVAL}; not reached: neither. Where neither side has more than one run, the two \
+             numbers alone decide."
         ));
     }
     if is(&[Relation::Spreadless]) {
@@ -211,12 +222,15 @@ pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
     notes
 }
 
+/// The verdicts after another training than the paper's.
+const REACHING: [Relation; 3] = [Relation::Reached, Relation::NearlyReached, Relation::NotReached];
+
 /// How the training of rows was another than the paper's, and why rows cannot be compared, where that is so.
 pub fn reasons(verdicts: &[(String, Verdict)]) -> impl Iterator<Item = String> {
     let of = |what: &str, wanted: &[Relation]| {
         parts(verdicts, |verdict| wanted.contains(&verdict.relation)).map(|parts| format!("{what}: {parts}."))
     };
-    let training = of("reached, not reached", &[Relation::Reached, Relation::NotReached]);
+    let training = of("How the training differs from the paper's", &REACHING);
     let measured = of("n/c, not comparable with the paper's", &[Relation::Incomparable]);
     training.into_iter().chain(measured)
 }
@@ -302,8 +316,8 @@ mod tests {
         for (ours, paper, better, wanted) in [
             (known(0.20, 0.0, 1), acai, Better::Lower, Relation::Reached),
             // The interval holds the paper's.
-            (known(0.27, 0.0, 1), acai, Better::Lower, Relation::Reached),
-            (known(0.3, 0.02, 2), acai, Better::Lower, Relation::Reached),
+            (known(0.27, 0.0, 1), acai, Better::Lower, Relation::NearlyReached),
+            (known(0.3, 0.02, 2), acai, Better::Lower, Relation::NearlyReached),
             (known(0.3, 0.0, 1), acai, Better::Lower, Relation::NotReached),
             (known(0.3, 0.0, 1), acai, Better::Higher, Relation::Reached),
             // Neither side has a spread.
@@ -341,11 +355,11 @@ mod tests {
             row("B", Relation::NotReached, &[short, "another rate"]),
             row("B", Relation::Incomparable, &["black images"]),
         ];
-        assert!(notes(&reached)[0].starts_with("reached, not reached: after another training"));
+        assert!(notes(&reached)[0].starts_with("reached: after another training"));
         assert_eq!(
             notes(&reached)[1..],
             [
-                "reached, not reached: 1 % of the samples; B: another rate.",
+                "How the training differs from the paper's: 1 % of the samples; B: another rate.",
                 "n/c, not comparable with the paper's: B: black images."
             ]
         );

@@ -90,12 +90,13 @@ fn one_seed_has_an_interval_and_several_a_deviation() {
     };
     let baseline = find("mnist,32,baseline,Baseline,eval/classifier_accuracy,");
     let fields: Vec<&str> = baseline.split(',').collect();
-    assert_eq!((fields[5], fields[6], fields[9], fields[12]), ("0.975", "", "1", "10000"));
+    assert_eq!((fields[5], fields[6], fields[9], fields[14]), ("0.975", "", "1", "10000"));
+    assert_eq!(fields[11..14], ["0.0001", "constant", ""]);
     assert!(fields[7].starts_with("0.971") && fields[8].starts_with("0.977"), "{baseline}");
-    assert_eq!(fields[13..17], ["0.949", "0.0014", "false", "better"]);
+    assert_eq!(fields[15..19], ["0.949", "0.0014", "false", "better"]);
     let absent = find("svhn,256,acai,ACAI,");
     assert!(
-        absent.starts_with("svhn,256,acai,ACAI,eval/classifier_accuracy,,,,,0,,,,0.8514,0.002,true,,,"),
+        absent.starts_with("svhn,256,acai,ACAI,eval/classifier_accuracy,,,,,0,,,,,,0.8514,0.002,true,,,"),
         "{absent}"
     );
     let count = |line: &str| line.split(',').count();
@@ -241,6 +242,30 @@ fn numbers_of_images_that_are_not_the_papers_are_told() {
     assert!(cells(line(&table, "MNIST 32 | ours"))[2].starts_with("80.0 [79.2"), "{table}");
 }
 
+/// How often a reader of a page sees conditions; drawings have theirs where programs find them.
+fn said(page: &str) -> usize {
+    let seen =
+        page.split("<metadata>").map(|part| part.split_once("</metadata>").map_or(part, |(_, seen)| seen));
+    seen.map(|part| part.matches("samples a run; ").count()).sum()
+}
+
+#[test]
+fn a_page_of_lines_and_images_says_the_conditions_of_each_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fake(0, 0, 0.9).write(dir.path());
+    let rows = vec![value(1, "eval/mean_distance", 0.005)];
+    Run::on_lines(on_lines("baseline", 0), "Baseline", State::Done, rows).write(dir.path());
+    report(dir.path(), &Options::default()).unwrap();
+    let page = read(&dir, "index.html");
+    for place in [
+        "conditions\">Lines: 16,777,216 samples a run; ",
+        "conditions\">Image sets: 16,777,216 samples a run; ",
+    ] {
+        assert_eq!(page.matches(place).count(), 1, "{place}");
+    }
+    assert_eq!(said(&page), 2);
+}
+
 #[test]
 fn conditions_are_those_of_the_runs_shown() {
     let svhn = |v: usize| Fake {
@@ -270,7 +295,7 @@ fn conditions_are_those_of_the_runs_shown() {
     assert!(caption("curves-svhn-32").contains("1,048,576 samples a run"));
     // The page says conditions once.
     let page = read(&dir, "index.html");
-    assert_eq!(page.matches("samples a run; ").count(), 1);
+    assert_eq!(said(&page), 1);
     assert!(page.contains(
         "<p class=\"soft small conditions\">16,777,216 (MNIST 32, CIFAR-10 256), 1,048,576 (SVHN 32)"
     ));

@@ -182,7 +182,10 @@ fn verdicts_beside_the_papers_numbers() {
     let table = read(&dir, "tables/table2.md");
     let line = row_of(&table, "vs paper");
     assert_eq!(line[2..], ["same", "–", "–", "worse", "–", "–", "not reached"]);
-    assert!(table.contains("- reached, not reached: MNIST 32 ACAI: another learning rate"), "{table}");
+    assert!(
+        table.contains("- How the training differs from the paper's: MNIST 32 ACAI: another learning rate"),
+        "{table}"
+    );
     let table = read(&dir, "tables/table3.md");
     assert_eq!(row_of(&table, "vs paper")[2..], ["same", "–", "–", "no spread", "–", "–", "not reached"]);
     assert!(table.contains("- no spread: neither the paper"), "{table}");
@@ -359,7 +362,7 @@ fn a_terminal_tells_sweeps_apart_in_a_hundred_columns() {
     }
     let painted = compare(&dirs, true).unwrap().0;
     assert!(
-        painted.contains("\u{1b}[31mworse\u{1b}[0m") && painted.contains("\u{1b}[2m0.24\u{1b}[0m"),
+        painted.contains("\u{1b}[31mworse\u{1b}[0m") && painted.contains("\u{1b}[2m0.24†\u{1b}[0m"),
         "{painted}"
     );
     assert!(!text.contains('\u{1b}'));

@@ -162,8 +162,12 @@ impl Cell {
         if let Err(problem) = self.schedule.check() {
             return bad(&format!("schedule: {problem}"));
         }
+        if self.schedule.warmup > self.steps() {
+            let (warmup, steps) = (self.schedule.warmup, self.steps());
+            return bad(&format!("schedule: {warmup} steps of warm-up, and the run has {steps}"));
+        }
         if self.ema.is_some_and(|decay| !(decay > 0.0 && decay < 1.0)) {
-            return bad("ema must be above 0 and below 1");
+            return bad("ema must be above 0 and below 1, or 0 for none");
         }
         if self.eval_every == 0 || self.checkpoint_every == 0 || self.test_samples == 0 {
             return bad("eval_every, checkpoint_every and test_samples must be at least 1");

@@ -106,6 +106,7 @@ pub(crate) fn restore_model(dir: &Path, cell: &Cell, learner: &mut Learner) -> R
         |e: &str| Error::bad_file(path, format!("is cut short or damaged, or of another model ({e})"));
     fill(learner.entries().map(|(n, v)| (n.to_owned(), v.clone())), &bytes, damaged)?;
     learner.set_step(cell.steps());
+    learner.drop_average();
     Ok(())
 }
 

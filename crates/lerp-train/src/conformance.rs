@@ -380,7 +380,7 @@ impl Subject<'_> {
 
     fn resumes(&self, dir: &Path) -> Result<()> {
         let cell = self.cell(5, 5 * BATCH as u64);
-        let run = |name: &str, stop_after: u64| -> Result<Vec<u8>> {
+        let run = |name: &str, stop_after: u64| -> Result<(Vec<u8>, Bits)> {
             let stop = AtomicBool::new(false);
             let record = RunRecord::new(cell.clone(), self.variant.title(), Provenance::unknown());
             make_folder(&dir.join(name))?;
@@ -390,7 +390,9 @@ impl Subject<'_> {
             while stopping.go(&record, &dir)? == Outcome::Interrupted {
                 stop.store(false, std::sync::atomic::Ordering::Relaxed);
             }
-            Ok(Run::read(&dir)?.model()?.unwrap_or_default())
+            let mut learner = Learner::of_cell(&cell, self.variant, &Lines, self.device)?;
+            checkpoint::restore(&dir, &record.id, &mut learner)?;
+            Ok((Run::read(&dir)?.model()?.unwrap_or_default(), snapshot(&learner)?))
         };
         if run("whole", u64::MAX)? != run("resumed", 2)? {
             return self.broken("a run stopped after each step and resumed ends with other parameters");

@@ -152,8 +152,10 @@ impl Learner {
         };
         exchange()?;
         let out = f(self);
-        exchange()?;
-        out
+        let back = exchange();
+        // What went wrong first is what is told.
+        let out = out?;
+        back.map(|()| out)
     }
 
     /// What a checkpoint keeps of each trained tensor besides its value, by name.
@@ -207,6 +209,11 @@ impl Learner {
 
     pub(crate) fn trained(&self) -> &[Trained] {
         &self.trained
+    }
+
+    /// Keeps no averages any more: of a model that was loaded, the parameters are the averages.
+    pub(crate) fn drop_average(&mut self) {
+        self.average = None;
     }
 
     pub(crate) fn set_step(&mut self, step: u64) {

@@ -83,9 +83,8 @@ impl Strips {
         let first = test_images(dataset, 0, count, &draws.at(0).scope("strips"))?;
         let labels = first.labels.map(|labels| labels.to_vec1::<u32>()).transpose()?;
         let pairs = pairs(labels.as_deref(), first.images.dim(0)?);
-        let class = |place: u32, labels: &[u32]| labels[place as usize];
         let classes = labels.as_deref().map(|labels| {
-            pairs.iter().map(|(left, right)| [class(*left, labels), class(*right, labels)]).collect()
+            pairs.iter().map(|(left, right)| [left, right].map(|place| labels[*place as usize])).collect()
         });
         let (left, right): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
         let choose = |places: Vec<u32>| -> Result<Tensor> {

@@ -124,6 +124,10 @@ fn what_is_measured_is_what_is_declared() {
         let run = whole(folder.path(), &record_of(variant, dataset), &[]);
         measured.extend(rows(&run, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
     }
+    // Six images of ten vectors each are encoded with some of 16,384 entries.
+    let of_codebook = whole(folder.path(), &record_of(&VQVAE, &Lines), &[]).metrics().unwrap();
+    let used: Vec<_> = of_codebook.series("eval/codes_in_use").collect();
+    assert!(used.len() == 4 && used.iter().all(|row| (1.0..=60.0).contains(&row.value)), "{used:?}");
     let declared: BTreeSet<String> = quantities().map(|quantity| quantity.key.to_string()).collect();
     assert_eq!(measured, declared);
 }

@@ -94,12 +94,18 @@ impl VqVae {
     /// # Shapes
     /// `wide` `[batch, vectors·D]`.
     pub fn discretise(&self, wide: &Tensor) -> Result<Bottleneck> {
-        let (batch, width) = wide.dims2()?;
-        let vectors = self.config.vectors;
-        let quantised = self.codebook.quantise(&wide.reshape((batch * vectors, width / vectors))?)?;
-        let codes = quantised.straight_through()?.reshape((batch, width))?;
+        let quantised = self.quantise(wide)?;
+        let codes = quantised.straight_through()?.reshape(wide.shape())?;
         let output = self.output.forward(&self.hidden.forward(&codes.relu()?)?.relu()?)?;
         Ok(Bottleneck { quantised, output })
+    }
+}
+
+impl VqVae {
+    /// The projected vectors and their codes; `wide` `[batch, vectors·D]`.
+    fn quantise(&self, wide: &Tensor) -> Result<Quantised> {
+        let ((batch, width), vectors) = (wide.dims2()?, self.config.vectors);
+        self.codebook.quantise(&wide.reshape((batch * vectors, width / vectors))?)
     }
 }
 
@@ -108,7 +114,7 @@ impl Model for VqVae {
     const TITLE: &'static str = "VQ-VAE";
     type Config = Config;
 
-    const LATER: &'static [&'static str] = &["restart"];
+    const OMITTED_BY_DEFAULT: &'static [&'static str] = &["restart"];
 
     fn network(dataset: &str, default: Network) -> Network {
         // The paper's results on lines come from a 4x4 latent for this variant alone.
@@ -185,7 +191,8 @@ impl Autoencoder for VqVae {
     }
 
     fn codes(&self, x: &Tensor, draws: &Draws) -> Result<Option<Tensor>> {
-        let indices = self.bottleneck(&self.encode(x, draws)?)?.quantised.indices;
+        let wide = self.project.forward(&self.encode(x, draws)?.flatten_from(1)?)?;
+        let indices = self.quantise(&wide)?.indices;
         Ok(Some(indices.reshape((x.dim(0)?, self.config.vectors))?))
     }
 

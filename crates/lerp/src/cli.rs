@@ -70,8 +70,8 @@ pub struct PlanArgs {
     /// Learning rate for every variant
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
-    /// Course of the learning rate: constant, or cosine from a share of the run on to a floor, after steps of warm-up
-    /// [example: cosine,from=0.7,floor=0.1,warmup=100]
+    /// The learning rate over the run: constant, or falling along a cosine from a share of the run on, to a floor that is a share
+    /// of the learning rate; either after steps of warm-up [example: cosine,from=0.7,floor=0.1,warmup=100]
     #[arg(long, value_name = "SCHEDULE")]
     pub schedule: Option<Schedule>,
     /// Decay of averaged weights, which are then measured and saved in place of the trained ones; 0 for none [example: 0.999]

@@ -75,18 +75,13 @@ struct Run {
 
 /// A schedule as a text that a command line could give, or as a table.
 fn schedule<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Option<Schedule>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Given {
-        Text(String),
-        Table(toml::Table),
-    }
-    let schedule = match Given::deserialize(given)? {
-        Given::Text(text) => text.parse(),
-        Given::Table(table) => table
+    let schedule = match toml::Value::deserialize(given)? {
+        toml::Value::String(text) => text.parse(),
+        toml::Value::Table(table) => table
             .try_into::<Schedule>()
             .map_err(|error| one_line(&error))
             .and_then(|schedule| schedule.check().map(|()| schedule)),
+        other => Err(format!("wanted a text such as \"cosine,from=0.7\" or a table, not {other}")),
     };
     schedule.map(Some).map_err(|problem| serde::de::Error::custom(format!("schedule: {problem}")))
 }

@@ -183,6 +183,45 @@ fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor
     lerp_kernels::release(device);
 }
 
+/// On a GPU, or an emulated one: its clock has the host's learning rates and weights of averages.
+#[cfg(feature = "cuda")]
+#[test]
+fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
+    use lerp_core::{LearningRate, Network, Precision};
+    use lerp_data::{Batch, Dataset, Lines};
+    use lerp_train::{Learner, Source, Trainer};
+
+    let gpu = match lerp_kernels::cuda::device(0, Precision::F32) {
+        Ok(device) => device,
+        Err(missing) => return eprintln!("SKIPPED: {missing}"),
+    };
+    let averages = |device: &Device| {
+        let network = &Network { scales: 2, depth: 4, latent: 2 }.into();
+        let (image, hyper, dtype) = (Lines.image(), Hyper::new(), candle_core::DType::F32);
+        let build = Build { image, network, hyper: &hyper, seed: 0, dtype, device };
+        let model = Of::<lerp_baseline::Baseline>::new().build(&build).unwrap();
+        let schedule = "cosine,from=0.25,floor=0.1,warmup=3".parse().unwrap();
+        let rate = LearningRate { peak: 1e-3, schedule, steps: 12 };
+        let learner = Learner::new(model, 10, 0, rate).unwrap().averaging(0.6).unwrap();
+        let batch: Batch = Lines.train_batch(4, &Draws::new(0, &Device::Cpu)).unwrap();
+        let mut trainer = Trainer::new(learner, Source::Fixed(batch), 0).unwrap();
+        (0..12).for_each(|_| trainer.step().unwrap());
+        let values = |learner: &Learner| {
+            let of = |(_, var): (&str, &candle_core::Var)| {
+                lerp_core::on_host(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
+            };
+            learner.entries().flat_map(of).collect::<Vec<f64>>()
+        };
+        trainer.learner().averaged(|learner| Ok(values(learner))).unwrap()
+    };
+    let (host, device) = (averages(&Device::Cpu), averages(&gpu));
+    // A wrong learning rate of one step would move them by some 1e-4.
+    let furthest = host.iter().zip(&device).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(furthest < 2e-5, "{furthest}");
+    let rules = check(&Restarting(Of::new()), &gpu).unwrap();
+    assert!(rules.iter().any(|rule| rule.starts_with("recorded steps")), "{rules:?}");
+}
+
 /// A VQ-VAE whose unused entries are restarted unless it is told otherwise.
 struct Restarting(Of<lerp_vqvae::VqVae>);
 

@@ -58,6 +58,7 @@ fn a_finished_run_gets_its_files_again_bit_for_bit() {
     let images = dir.path().join("images");
     squares(&images, 200);
     let name = format!("idx:{}", images.display());
+    // The smoke plan averages the weights of the VAE.
     for (variant, dataset) in [("aae", "lines"), ("vae", name.as_str())] {
         let folder = train(variant, dataset, &dir.path().join(variant));
         let files =

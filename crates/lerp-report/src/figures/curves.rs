@@ -113,7 +113,7 @@ fn codebook(selection: &Selection, panels: &mut Vec<Panel>) -> String {
         return String::new();
     }
     panels.push(panel);
-    " Then entries of the codebook as which some test image is encoded.".into()
+    " Then the number of different entries of the codebook that the test images are encoded with.".into()
 }
 
 /// Adds panels of what runs measure besides Lerpbench's own; what the caption says of these.

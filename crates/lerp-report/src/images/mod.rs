@@ -241,7 +241,7 @@ impl<'a> Images<'a> {
             headings,
             left: 2,
             lines: lines(ours),
-            folded: lines(absent),
+            folded: absent.into_iter().filter_map(|set| self.named_paper_line(set)).collect(),
             notes: self.notes(),
             provenance: self.provenance(),
         }
@@ -304,6 +304,14 @@ impl<'a> Images<'a> {
             line.cells[0] = Entry::plain(set.name());
         }
         lines
+    }
+
+    /// The paper's numbers of a set that no sweep has.
+    fn named_paper_line(&self, set: &Set) -> Option<Line> {
+        let mut line = self.paper_line(set)?;
+        line.first = true;
+        line.cells[0] = Entry::plain(set.name());
+        Some(line)
     }
 
     fn paper_line(&self, set: &Set) -> Option<Line> {

@@ -34,8 +34,6 @@ struct View {
     far: f64,
     sprite: Sprite,
     pairs: Vec<String>,
-    /// What a chart of errors is called; empty where there is none.
-    errors: String,
     rows: Vec<Row>,
     about: String,
 }
@@ -134,7 +132,13 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
             }
             _ => (pair + 1).to_string(),
         };
-        names = (0..pairs).map(name).collect();
+        let mut all: Vec<String> = Vec::new();
+        for pair in 0..pairs {
+            let name = name(pair);
+            let name = if all.contains(&name) { format!("{name} ({})", pair + 1) } else { name };
+            all.push(name);
+        }
+        names = all;
         if let Some((left, right)) = &longest.ends {
             for (label, end) in [("Left", left), ("Right", right)] {
                 let y = (0..pairs).map(|pair| sheet.push(&end.get(pair)?.unsqueeze(0)?).map(Some));
@@ -173,12 +177,18 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
         None => "Distances are cosine distances to the nearest of 10,000 lines, angles are of that line. α moves in the 16 \
                  positions that are measured; the images at 0 and 1 are reconstructions."
             .to_owned(),
-        Some(set) => format!(
-            "{}: latents between two test images, decoded; at α = 0 and 1 they are reconstructions. The chart: how far each \
-             of these images is from what the same model makes of it when it encodes and decodes it once more. What a model \
-             was trained on comes back nearly as it was.",
-            set.name()
-        ),
+        Some(set) => {
+            let errors = if rows.iter().any(|row| row.error.is_some()) {
+                " The chart: how far each of these images is from what the same model makes of it when it encodes and decodes \
+                 it once more. What a model was trained on comes back nearly as it was."
+            } else {
+                ""
+            };
+            format!(
+                "{}: latents between two test images, decoded; at α = 0 and 1 they are reconstructions.{errors}",
+                set.name()
+            )
+        }
     };
     let view = View {
         name: set.map_or_else(|| Lines.title().to_owned(), Set::name),
@@ -188,10 +198,6 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
         far: crate::table::BLACK / 1.2,
         sprite: Sprite::default(),
         pairs: names,
-        errors: match rows.iter().any(|row| row.error.is_some()) {
-            true => "Mean squared error of the model's own reconstruction of the image".into(),
-            false => String::new(),
-        },
         rows,
         about,
     };

@@ -203,10 +203,11 @@ if (source) {
         chart("Cosine distance to it", curved, distances, { log: true, ticks: powers, label: "α" }),
       ].filter(Boolean));
     }
-    if (set.errors) {
-      const known = rows.filter((row) => row.error && row.y[pair()] !== null);
+    const erring = rows.filter((row) => row.error && row.y[pair()] !== null);
+    if (erring.length) {
+      const title = "Mean squared error of the model's own reconstruction of the image";
       charts.append(...[
-        chart(set.errors, known, (row) => row.error[pair()], { log: true, ticks: powers, label: "α" }),
+        chart(title, erring, (row) => row.error[pair()], { log: true, ticks: powers, label: "α" }),
       ].filter(Boolean));
     }
     about.textContent = set.about;

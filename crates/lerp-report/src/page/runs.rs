@@ -136,6 +136,7 @@ fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
     for (key, value) in table {
         let name = key.replace('_', " ");
         match value {
+            _ if key == "schedule" => all.push((name, loaded.run.record.cell.schedule.to_string())),
             serde_json::Value::Object(inner) => {
                 let of = if key == "hyper" { String::new() } else { format!("{name}: ") };
                 all.extend(inner.iter().map(|(key, value)| (format!("{of}{key}"), text(value))));

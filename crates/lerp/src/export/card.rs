@@ -197,10 +197,12 @@ impl About<'_> {
             "vae" => limits.push(
                 "Measured with samples of q(z|x) as latents; the code in PyTorch gives their mean.".into(),
             ),
-            "vqvae" => limits.push(
-                "As in the paper's code, codes that are never used are not restarted: few may be in use."
-                    .into(),
-            ),
+            "vqvae" => limits.push(match cell.hyper.get("restart") {
+                None => "As in the paper's code, codes that are never used are not restarted: few may be in use.".into(),
+                Some(below) => format!(
+                    "Codes whose moving count was below {below} were put back where vectors were; the paper's are not."
+                ),
+            }),
             _ => {}
         }
         format!("* {}\n", limits.join("\n* "))

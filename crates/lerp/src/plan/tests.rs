@@ -55,7 +55,7 @@ fn schedules_and_averages_are_settings_of_a_plan() {
     let all = all.unwrap();
     let text = |cell: &Cell| (cell.schedule.to_string(), cell.ema);
     assert_eq!(text(&all[0]), ("cosine to 0 over the last 50 %".into(), Some(0.99)));
-    assert_eq!(text(&all[1]), ("cosine to 10 % of it, 3 steps of warm-up".into(), None));
+    assert_eq!(text(&all[1]), ("cosine to 10 % of its peak after 3 steps of warm-up".into(), None));
     // What the protocol has is not written, so that cells are called as before there were schedules.
     let plain = plan("").unwrap();
     assert_eq!(plain[0].id(), plan("schedule='constant'\nema=0").unwrap()[0].id());
@@ -64,7 +64,7 @@ fn schedules_and_averages_are_settings_of_a_plan() {
         ("schedule='linear'", "neither constant nor cosine"),
         ("schedule={decay='cosine',to=0.1}", "unknown field `to`"),
         ("schedule={decay='cosine',from=1}", "from must be at least 0 and below 1"),
-        ("schedule=3", "schedule"),
+        ("schedule=3", "schedule: wanted a text such as"),
         ("ema=1", "ema must be above 0 and below 1"),
     ] {
         let error = format!("{:#}", plan(bad).unwrap_err());

@@ -69,8 +69,9 @@ pub fn estimate(
     let seconds = |job: &Job| {
         let cell = &job.record.cell;
         let dataset = shelf.get(&job.dataset).ok()?;
-        // Hyperparameters hardly change the time, and a grid has many.
-        let key = format!("{} {} {} {:?}", job.dataset, cell.variant, cell.batch, cell.network);
+        // Of hyperparameters hardly any but the size of a codebook changes the time, and a grid has many.
+        let codes = cell.hyper.get("codes");
+        let key = format!("{} {} {} {:?} {codes:?}", job.dataset, cell.variant, cell.batch, cell.network);
         let kind = *known.entry(key).or_insert_with(|| {
             match steps::at_once(registry, &*dataset, cell, device, at_once, TIME) {
                 // The slowest: the runs are as many all the time.
