@@ -125,7 +125,8 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
         rows.push(truth(&angles, positions, &mut sheet)?);
         names = angles.iter().map(|[a, b]| format!("{} to {}", degrees(*a), degrees(*b))).collect();
     } else {
-        let classes = longest.classes.as_deref().unwrap_or_default();
+        // Pairs are the same in all runs of a set; those of earlier versions do not know their classes.
+        let classes = all.iter().find_map(|(.., strips)| strips.classes.as_deref()).unwrap_or_default();
         let name = |pair: usize| match (set, classes.get(pair)) {
             (Some(set), Some([left, right])) => {
                 format!("{} to {}", set.class_name(*left), set.class_name(*right))
