@@ -236,7 +236,7 @@ pub fn reasons(verdicts: &[(String, Verdict)]) -> impl Iterator<Item = String> {
 }
 
 /// The parts of the verdicts that are `wanted`: what all rows share, then what each row has of its own; none if there are none.
-fn parts(verdicts: &[(String, Verdict)], wanted: impl Fn(&Verdict) -> bool) -> Option<String> {
+fn parts<'a>(verdicts: &'a [(String, Verdict)], wanted: impl Fn(&Verdict) -> bool) -> Option<String> {
     // What each row differs in, over all of its metrics.
     let mut rows: Vec<(&str, Vec<&str>)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -259,7 +259,13 @@ fn parts(verdicts: &[(String, Verdict)], wanted: impl Fn(&Verdict) -> bool) -> O
     let mut own: Vec<(String, Vec<&str>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for (name, parts) in &rows {
-        let rest: Vec<&str> = parts.iter().copied().filter(|part| !shared.contains(part)).collect();
+        // The row's name need not be said again: `AAE: advweight 0.01`, not `AAE: AAE's advweight 0.01`.
+        let own_words = |part: &&'a str| match part.split_once("'s ") {
+            Some((title, rest)) if name.ends_with(title) => rest,
+            _ => *part,
+        };
+        let rest = parts.iter().filter(|part| !shared.contains(part)).map(own_words);
+        let rest: Vec<&str> = rest.collect();
         let rest = rest.join(", ");
         if rest.is_empty() {
             continue;
@@ -352,14 +358,14 @@ mod tests {
         let reached = [
             row("A", Relation::Reached, &[short]),
             row("A", Relation::NotReached, &[short]),
-            row("B", Relation::NotReached, &[short, "another rate"]),
+            row("B", Relation::NotReached, &[short, "another rate", "B's weight 0.1 instead of 1"]),
             row("B", Relation::Incomparable, &["black images"]),
         ];
         assert!(notes(&reached)[0].starts_with("reached: after another training"));
         assert_eq!(
             notes(&reached)[1..],
             [
-                "How the training differs from the paper's: 1 % of the samples; B: another rate.",
+                "How the training differs from the paper's: 1 % of the samples; B: another rate, weight 0.1 instead of 1.",
                 "n/c, not comparable with the paper's: B: black images."
             ]
         );

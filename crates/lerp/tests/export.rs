@@ -80,6 +80,8 @@ fn tables(folder: &Path, runs: &[Run]) {
         "id",
         "variant",
         "learning_rate",
+        "schedule.decay",
+        "ema",
         "network.depth",
         "hyper.advweight",
         "provenance.git",
@@ -124,6 +126,10 @@ fn model(folder: &Path, run: &Run) {
         assert_eq!((tensor.dims(), numbers(tensor)), (theirs[name].dims(), numbers(&theirs[name])));
         assert!(card.contains(&format!("| `{name}` | {:?} |", tensor.dims())), "{name} is not in the card");
     }
+    // What the smoke plan does unlike the paper.
+    assert_eq!(card.contains("These are averaged weights (decay "), cell.ema.is_some());
+    assert_eq!(card.contains("Course of the learning rate: cosine"), !cell.schedule.is_constant());
+    assert_eq!(card.contains("Codes whose moving count was below 0.01"), cell.variant == "vqvae");
     let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["cell"], serde_json::to_value(cell).unwrap());
     assert_eq!(config["latent"][2], 4);
