@@ -84,16 +84,15 @@ impl<'a> Selection<'a> {
     /// a sentence.
     fn course(&self) -> String {
         let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
-        let mut parts = String::new();
-        if cells().any(|cell| !cell.schedule.is_constant()) {
+        let course = cells().any(|cell| !cell.schedule.is_constant()).then(|| {
             let course = self.each(|l| l.run.record.cell.schedule.to_string());
-            parts += &format!("; learning rate over the run: {course}");
-        }
-        if cells().any(|cell| cell.ema.is_some()) {
-            let decay = |l: &Loaded| l.run.record.cell.ema.map_or_else(|| "none".into(), number);
-            parts += &format!("; decay of averaged weights: {}", self.each(decay));
-        }
-        parts
+            format!("; learning rate over the run: {course}")
+        });
+        let averages = cells().any(|cell| cell.ema.is_some()).then(|| {
+            let decay = self.each(|l| l.run.record.cell.ema.map_or_else(|| "none".into(), number));
+            format!("; decay of averaged weights: {decay}")
+        });
+        course.into_iter().chain(averages).collect()
     }
 
     /// [`Self::conditions`], and how they differ from the paper's, if they do.

@@ -198,12 +198,14 @@ pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
     rules(verdicts).into_iter().chain(reasons(verdicts)).collect()
 }
 
+/// How a difference is judged, in words.
+const INTERVAL: &str = "by the 95 % interval of the difference of the means (Welch's t), in which a side of a single run \
+                            is taken to have the other's spread";
+
 /// What the words mean.
 pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
     let mut notes = Vec::new();
     let is = |wanted: &[Relation]| verdicts.iter().any(|(_, verdict)| wanted.contains(&verdict.relation));
-    const INTERVAL: &str = "by the 95 % interval of the difference of the means (Welch's t), in which a side of a single run \
-                            is taken to have the other's spread";
     if is(&[Relation::Better, Relation::Same, Relation::Worse]) {
         notes.push(format!("better, same, worse: under the paper's conditions, {INTERVAL}."));
     }
