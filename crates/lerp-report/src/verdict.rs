@@ -7,8 +7,9 @@
 //! may have made is none.
 //!
 //! After another training (fewer samples, another learning rate) the question is whether the paper's number is reached: it is
-//! if ours would be better or the same by that rule, or, where neither side has a spread, if ours is as good. Where what was
-//! measured is not what the paper measured, nothing can be said.
+//! if our mean is as good, up to the paper's rounding; nearly, if it is not, but the interval holds the paper's; and not
+//! otherwise. Where neither side has a spread, the means alone decide. Where what was measured is not what the paper measured,
+//! nothing can be said.
 
 use std::collections::HashMap;
 

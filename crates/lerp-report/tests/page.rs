@@ -52,7 +52,7 @@ fn browser() -> Option<Browser> {
 
 fn texts(browser: &mut Browser, column: usize) -> Vec<String> {
     let cells = format!(
-        "[...document.querySelectorAll('#table1 tbody tr')].map((r) => r.cells[{column}].textContent)"
+        "[...document.querySelector('#table1 table').tBodies[0].rows].map((r) => r.cells[{column}].textContent)"
     );
     serde_json::from_value(browser.value(&cells)).unwrap()
 }
