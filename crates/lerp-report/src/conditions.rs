@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use lerp_core::{Architecture, Network};
 use lerp_data::{Dataset, Lines};
 use lerp_files::printable;
-use lerp_train::State;
+use lerp_train::{Cell, State};
+use polars::prelude::DataType;
 
 use crate::{
+    frame::Value,
     published::published,
     set::Set,
     summary::{Group, Loaded, Sweep},
@@ -21,6 +23,24 @@ pub struct Differences {
     pub training: Vec<String>,
     /// What was measured: their numbers are of something else.
     pub measured: Vec<String>,
+}
+
+/// Columns of how runs were trained, in files of numbers.
+pub const COLUMNS: [(&str, DataType); 4] = [
+    ("samples", DataType::Int64),
+    ("learning_rate", DataType::Float64),
+    ("schedule", DataType::String),
+    ("ema", DataType::Float64),
+];
+
+/// The columns of [`COLUMNS`].
+pub fn values(cell: &Cell) -> [(&'static str, Value); 4] {
+    [
+        ("samples", cell.samples.into()),
+        ("learning_rate", cell.learning_rate.into()),
+        ("schedule", cell.schedule.to_string().into()),
+        ("ema", cell.ema.into()),
+    ]
 }
 
 /// The configurations that a table or figure shows.

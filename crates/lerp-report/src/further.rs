@@ -4,7 +4,7 @@ use lerp_eval::{Better, Quantity};
 use polars::prelude::DataType;
 
 use crate::{
-    conditions::Selection,
+    conditions::{self, Selection},
     frame::{Frame, Value},
     pairs::{self, NEAR, Standings},
     provenance::{Provenance, command},
@@ -108,7 +108,7 @@ impl<'a> Further<'a> {
         Entry { best, ..Entry::number(text, mean) }
     }
 
-    /// What each quantity is, how its numbers come about, and under which conditions.
+    /// What each quantity is, and how its numbers come about.
     fn caption(&self) -> String {
         let mut caption = String::from(
             "Metrics of this study's own, which are not the paper's. Of those of each evaluation the median of the last 20 of \
@@ -177,11 +177,8 @@ impl<'a> Further<'a> {
             ("mean", DataType::Float64),
             ("std", DataType::Float64),
             ("seeds", DataType::Int64),
-            ("samples", DataType::Int64),
-            ("learning_rate", DataType::Float64),
-            ("schedule", DataType::String),
-            ("ema", DataType::Float64),
         ];
+        columns.extend(conditions::COLUMNS);
         columns.extend(pairs::COLUMNS);
         let mut frame = Frame::new(&columns);
         for (_, group) in &self.groups {
@@ -207,11 +204,8 @@ impl<'a> Further<'a> {
                     ("mean", mean),
                     ("std", std),
                     ("seeds", seeds.into()),
-                    ("samples", cell.samples.into()),
-                    ("learning_rate", cell.learning_rate.into()),
-                    ("schedule", cell.schedule.to_string().into()),
-                    ("ema", cell.ema.into()),
                 ];
+                row.extend(conditions::values(cell));
                 row.extend(self.standings(quantity, group).map(|all| all.values(group)).unwrap_or_default());
                 frame.push(row, Some(&provenance));
             }

@@ -83,7 +83,7 @@ impl Part {
     /// The caption that stands by itself.
     pub fn whole_caption(&self) -> String {
         let gap = if self.conditions.is_empty() { "" } else { " " };
-        format!("{}{gap}{}", self.caption.trim_end(), self.conditions)
+        format!("{}{gap}{}", self.caption, self.conditions)
     }
 }
 

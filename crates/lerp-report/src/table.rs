@@ -10,7 +10,7 @@ use lerp_eval::{
 use polars::prelude::DataType;
 
 use crate::{
-    conditions::Selection,
+    conditions::{self, Selection},
     frame::{Frame, Value},
     pairs::{self, NEAR, Standing, Standings},
     provenance::{Provenance, command},
@@ -168,12 +168,11 @@ impl<'a> Table<'a> {
         let mut caption = String::from(
             "Interpolation between 256 pairs of test lines; lower is better. Median of the last 20 of 256 evaluations of \
              each run (of the same share, at least 3, of fewer), then mean ± standard deviation (divisor n) over seeds; n=1 has \
-             none. Best mean distance and smoothness in bold. ",
+             none. Best mean distance and smoothness in bold.",
         );
         if self.has_near() {
-            caption += "≈: not to be told apart from the best (Table 1b). ";
+            caption += " ≈: not to be told apart from the best (Table 1b).";
         }
-        caption.truncate(caption.trim_end().len());
         caption
     }
 
@@ -348,11 +347,8 @@ impl Table<'_> {
             ("mean", DataType::Float64),
             ("std", DataType::Float64),
             ("seeds", DataType::Int64),
-            ("samples", DataType::Int64),
-            ("learning_rate", DataType::Float64),
-            ("schedule", DataType::String),
-            ("ema", DataType::Float64),
         ];
+        columns.extend(conditions::COLUMNS);
         columns.extend(verdict::COLUMNS);
         columns.extend(pairs::COLUMNS);
         let mut frame = Frame::new(&columns);
@@ -368,11 +364,8 @@ impl Table<'_> {
                     ("mean", mean),
                     ("std", std),
                     ("seeds", seeds.into()),
-                    ("samples", cell.samples.into()),
-                    ("learning_rate", cell.learning_rate.into()),
-                    ("schedule", cell.schedule.to_string().into()),
-                    ("ema", cell.ema.into()),
                 ];
+                row.extend(conditions::values(cell));
                 row.extend(verdict::values(group.paper(metric.of), metric.factor, verdict(group, metric)));
                 row.extend(self.standings(metric).map(|all| all.values(group)).unwrap_or_default());
                 frame.push(row, Some(&provenance));

@@ -256,7 +256,7 @@ fn parts<'a>(verdicts: &'a [(String, Verdict)], wanted: impl Fn(&Verdict) -> boo
     }
     let (_, first) = rows.first()?;
     // What holds for all that stands in the table need not name them.
-    let all = verdicts.iter().all(|(name, _)| rows.iter().any(|(row, _)| row == name));
+    let all = verdicts.iter().all(|(name, _)| places.contains_key(name.as_str()));
     let everywhere = |part: &str| all && rows.iter().all(|(_, parts)| parts.contains(&part));
     let shared: Vec<&str> = first.iter().copied().filter(|part| everywhere(part)).collect();
     let mut own: Vec<(String, Vec<&str>)> = Vec::new();

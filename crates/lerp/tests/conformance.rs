@@ -139,23 +139,31 @@ fn a_schedule_from_the_step_as_a_tensor_conforms() {
     assert!(fifth[1] > 0.0 && later[1] == 0.0, "the critic every fifth step: {fifth:?} {later:?}");
 }
 
+/// A learner of a small model on lines.
+#[cfg(feature = "cuda")]
+fn on_lines(variant: &dyn Variant, device: &Device, rate: lerp_core::LearningRate) -> lerp_train::Learner {
+    use lerp_data::Dataset;
+
+    let network = &lerp_core::Network { scales: 2, depth: 4, latent: 2 }.into();
+    let (image, hyper, dtype) = (lerp_data::Lines.image(), Hyper::new(), candle_core::DType::F32);
+    let build = Build { image, network, hyper: &hyper, seed: 0, dtype, device };
+    lerp_train::Learner::new(variant.build(&build).unwrap(), 10, 0, rate).unwrap()
+}
+
 /// On a GPU, or an emulated one: `crates/lerp-kernels/emulator`.
 #[cfg(feature = "cuda")]
 #[test]
 fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor() {
-    use lerp_core::{Network, Precision};
-    use lerp_data::{Dataset, Lines};
-    use lerp_train::{Learner, Mode, Source, Trainer};
+    use lerp_core::Precision;
+    use lerp_data::Lines;
+    use lerp_train::{Mode, Source, Trainer};
 
     let device = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
         Err(missing) => return eprintln!("SKIPPED: {missing}"),
     };
     let run = |variant: &dyn Variant, record: bool| {
-        let network = &Network { scales: 2, depth: 4, latent: 2 }.into();
-        let (image, hyper, dtype) = (Lines.image(), Hyper::new(), candle_core::DType::F32);
-        let build = Build { image, network, hyper: &hyper, seed: 0, dtype, device: &device };
-        let learner = Learner::new(variant.build(&build).unwrap(), 10, 0, 1e-3).unwrap();
+        let learner = on_lines(variant, &device, 1e-3.into());
         let mut trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: 4 }, 0).unwrap();
         if !record {
             trainer = trainer.unrecorded();
@@ -187,7 +195,7 @@ fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor
 #[cfg(feature = "cuda")]
 #[test]
 fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
-    use lerp_core::{LearningRate, Network, Precision};
+    use lerp_core::{LearningRate, Precision};
     use lerp_data::{Batch, Dataset, Lines};
     use lerp_train::{Learner, Source, Trainer};
 
@@ -196,13 +204,10 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
         Err(missing) => return eprintln!("SKIPPED: {missing}"),
     };
     let averages = |device: &Device| {
-        let network = &Network { scales: 2, depth: 4, latent: 2 }.into();
-        let (image, hyper, dtype) = (Lines.image(), Hyper::new(), candle_core::DType::F32);
-        let build = Build { image, network, hyper: &hyper, seed: 0, dtype, device };
-        let model = Of::<lerp_baseline::Baseline>::new().build(&build).unwrap();
         let schedule = "cosine,from=0.25,floor=0.1,warmup=3".parse().unwrap();
         let rate = LearningRate { peak: 1e-3, schedule, steps: 12 };
-        let learner = Learner::new(model, 10, 0, rate).unwrap().averaging(0.6).unwrap();
+        let baseline = Of::<lerp_baseline::Baseline>::new();
+        let learner = on_lines(&baseline, device, rate).averaging(0.6).unwrap();
         let batch: Batch = Lines.train_batch(4, &Draws::new(0, &Device::Cpu)).unwrap();
         let mut trainer = Trainer::new(learner, Source::Fixed(batch), 0).unwrap();
         (0..12).for_each(|_| trainer.step().unwrap());
@@ -220,6 +225,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
     assert!(furthest < 2e-5, "{furthest}");
     let rules = check(&Restarting(Of::new()), &gpu).unwrap();
     assert!(rules.iter().any(|rule| rule.starts_with("recorded steps")), "{rules:?}");
+    lerp_kernels::release(gpu);
 }
 
 /// A VQ-VAE whose unused entries are restarted unless it is told otherwise.

@@ -156,11 +156,7 @@ impl<'a> Images<'a> {
                 lines.push(line("seeds in common", &|standing| pairs::seeds([standing])));
             }
         }
-        if let Some(line) = lines.first_mut() {
-            line.first = true;
-            line.cells[0] = Entry::plain(set.name());
-        }
-        lines
+        super::headed(set, lines)
     }
 
     /// A note where no two configurations can be compared for want of seeds.

@@ -12,6 +12,7 @@ use polars::prelude::DataType;
 
 use super::{Images, Kind, interval, tested};
 use crate::{
+    conditions,
     frame::{Frame, Value},
     pairs,
     provenance::{Provenance, command},
@@ -50,12 +51,9 @@ pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
         ("low", DataType::Float64),
         ("high", DataType::Float64),
         ("seeds", DataType::Int64),
-        ("samples", DataType::Int64),
-        ("learning_rate", DataType::Float64),
-        ("schedule", DataType::String),
-        ("ema", DataType::Float64),
-        ("test_images", DataType::Int64),
     ];
+    columns.extend(conditions::COLUMNS);
+    columns.push(("test_images", DataType::Int64));
     columns.extend(verdict::COLUMNS);
     columns.extend(pairs::COLUMNS);
     let mut frame = Frame::new(&columns);
@@ -104,12 +102,9 @@ fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: 
             ("low", range.map(|(low, _)| low).into()),
             ("high", range.map(|(_, high)| high).into()),
             ("seeds", seeds.into()),
-            ("samples", cell.samples.into()),
-            ("learning_rate", cell.learning_rate.into()),
-            ("schedule", cell.schedule.to_string().into()),
-            ("ema", cell.ema.into()),
-            ("test_images", images.map(|images| images as u64).into()),
         ]);
+        row.extend(conditions::values(cell));
+        row.push(("test_images", images.map(|images| images as u64).into()));
         if main {
             row.extend(verdict::values(group.paper(metric), 100.0, kind.verdict(set, group)));
             row.extend(table.standings(set).map(|all| all.values(group)).unwrap_or_default());

@@ -160,6 +160,15 @@ pub struct Images<'a> {
     brief: bool,
 }
 
+/// The lines of a set, the first of which names it.
+fn headed(set: &Set, mut lines: Vec<Line>) -> Vec<Line> {
+    if let Some(line) = lines.first_mut() {
+        line.first = true;
+        line.cells[0] = Entry::plain(set.name());
+    }
+    lines
+}
+
 impl<'a> Images<'a> {
     /// The table of `sweeps`; none if they have nothing for it. With `brief` as a terminal has room for.
     pub fn new(kind: Kind, sweeps: Vec<(String, &'a Sweep)>, brief: bool) -> Option<Self> {
@@ -241,7 +250,10 @@ impl<'a> Images<'a> {
             headings,
             left: 2,
             lines: lines(ours),
-            folded: absent.into_iter().filter_map(|set| self.named_paper_line(set)).collect(),
+            folded: absent
+                .into_iter()
+                .flat_map(|set| headed(set, self.paper_line(set).into_iter().collect()))
+                .collect(),
             notes: self.notes(),
             provenance: self.provenance(),
         }
@@ -299,19 +311,7 @@ impl<'a> Images<'a> {
         lines.extend(self.paper_line(set));
         lines.extend(verdicts);
         lines.extend(information);
-        if let Some(line) = lines.first_mut() {
-            line.first = true;
-            line.cells[0] = Entry::plain(set.name());
-        }
-        lines
-    }
-
-    /// The paper's numbers of a set that no sweep has.
-    fn named_paper_line(&self, set: &Set) -> Option<Line> {
-        let mut line = self.paper_line(set)?;
-        line.first = true;
-        line.cells[0] = Entry::plain(set.name());
-        Some(line)
+        headed(set, lines)
     }
 
     fn paper_line(&self, set: &Set) -> Option<Line> {

@@ -133,13 +133,12 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
             }
             _ => (pair + 1).to_string(),
         };
-        let mut all: Vec<String> = Vec::new();
+        let mut unlike: Vec<String> = Vec::new();
         for pair in 0..pairs {
             let name = name(pair);
-            let name = if all.contains(&name) { format!("{name} ({})", pair + 1) } else { name };
-            all.push(name);
+            unlike.push(if unlike.contains(&name) { format!("{name} ({})", pair + 1) } else { name });
         }
-        names = all;
+        names = unlike;
         if let Some((left, right)) = &longest.ends {
             for (label, end) in [("Left", left), ("Right", right)] {
                 let y = (0..pairs).map(|pair| sheet.push(&end.get(pair)?.unsqueeze(0)?).map(Some));

@@ -165,7 +165,7 @@ pub(super) struct Symbol {
     address: AtomicPtr<c_void>,
     name: *const c_char,
     /// Place in [`LIBRARIES`].
-    library: u32,
+    origin: u32,
     /// [`STATUS`], [`NOTHING`] or [`TEXT`].
     answer: u32,
 }
@@ -173,7 +173,7 @@ pub(super) struct Symbol {
 /// Where a function's first call goes. Also before `main`, as candle's kernels register themselves. Nothing is locked
 /// here: of threads that come at once, each does the whole work, with the same result.
 pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
-    let library = &LIBRARIES[symbol.library as usize];
+    let library = &LIBRARIES[symbol.origin as usize];
     let mut address = ptr::null_mut();
     if let Some(handle) = library.handle() {
         // SAFETY: the handle is never closed, and the name ends in 0.
