@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lerp_core::{Architecture, Network};
 use lerp_data::{Dataset, Lines};
 use lerp_files::printable;
-use lerp_train::{Cell, State};
+use lerp_train::{Cell, Origin, State};
 use polars::prelude::DataType;
 
 use crate::{
@@ -35,10 +35,11 @@ pub const COLUMNS: [(&str, DataType); 4] = [
 
 /// The columns of [`COLUMNS`].
 pub fn values(cell: &Cell) -> [(&'static str, Value); 4] {
+    let here = cell.origin.is_trained();
     [
-        ("samples", cell.samples.into()),
-        ("learning_rate", cell.learning_rate.into()),
-        ("schedule", cell.schedule.to_string().into()),
+        ("samples", (cell.samples > 0).then_some(cell.samples).into()),
+        ("learning_rate", here.then_some(cell.learning_rate).into()),
+        ("schedule", here.then(|| cell.schedule.to_string()).into()),
         ("ema", cell.ema.into()),
     ]
 }
@@ -87,17 +88,60 @@ impl<'a> Selection<'a> {
     pub fn conditions(&self) -> String {
         let seeds: BTreeSet<u64> = self.runs().map(|(_, l)| l.run.record.cell.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
+        let trained = if self.runs().any(|(_, l)| l.run.record.cell.origin.is_trained()) {
+            format!(
+                "batch {}; learning rate {}{}; ",
+                self.trained(|cell| cell.batch.to_string()),
+                self.trained(|cell| number(cell.learning_rate)),
+                self.course(),
+            )
+        } else {
+            String::new()
+        };
         format!(
-            "{} samples a run; seed{} {}; batch {}; learning rate {}{}; device {}; revision {}.",
-            self.each(|l| thousands(l.run.record.cell.samples)),
+            "{} samples a run; seed{} {}; {trained}device {}; revision {}.{}",
+            self.each(|l| samples(&l.run.record.cell)),
             if seeds.len() == 1 { "" } else { "s" },
             numbers(&seeds),
-            self.each(|l| l.run.record.cell.batch.to_string()),
-            self.each(|l| number(l.run.record.cell.learning_rate)),
-            self.course(),
             self.each(|l| printable(&l.run.record.provenance.device).into_owned()),
             self.each(|l| printable(&l.run.record.provenance.git).into_owned()),
+            self.elsewhere().map(|sentence| format!(" {sentence}")).unwrap_or_default(),
         )
+    }
+
+    /// A sentence about models that were trained elsewhere, if there are any: with what, and what of them cannot be measured.
+    pub fn elsewhere(&self) -> Option<String> {
+        let with = |group: &&Group| {
+            let mut with: Vec<String> =
+                group.runs.iter().filter_map(|l| l.run.record.elsewhere.as_ref()?.trained_with()).collect();
+            with.dedup();
+            let with = printable(&with.join(", ")).into_owned();
+            if with.is_empty() { group.name() } else { format!("{} with {with}", group.name()) }
+        };
+        let of = |wanted: fn(&Origin) -> bool| -> Vec<String> {
+            self.groups.iter().filter(|group| wanted(&group.cell().origin)).map(with).collect()
+        };
+        let scored = of(|origin| *origin == Origin::Scored);
+        let imported = of(|origin| matches!(origin, Origin::Imported { .. }));
+        let curves = "so there are no curves of it";
+        let scored = (!scored.is_empty()).then(|| {
+            // Of lines no table has a classifier.
+            let sets = self.groups.iter().any(|g| g.cell().origin == Origin::Scored && g.set.is_some());
+            let beside = if sets { ", and no classifier was trained beside it (–)" } else { "" };
+            format!("Trained elsewhere, and measured by answers to one task: {}; {curves}{beside}.", names(&scored))
+        });
+        let imported = (!imported.is_empty())
+            .then(|| format!("Trained elsewhere, and imported: {}; {curves}.", names(&imported)));
+        let all: Vec<String> = scored.into_iter().chain(imported).collect();
+        (!all.is_empty()).then(|| all.join(" "))
+    }
+
+    /// A setting of the training, of the runs that were trained here.
+    fn trained(&self, of: impl Fn(&Cell) -> String) -> String {
+        self.by(|loaded| {
+            let cell = &loaded.run.record.cell;
+            cell.origin.is_trained().then(|| of(cell))
+        })
     }
 
     /// The course of the learning rate and averaged weights, if any run has another than the paper's, as the end of a part of
@@ -105,11 +149,11 @@ impl<'a> Selection<'a> {
     fn course(&self) -> String {
         let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
         let course = cells().any(|cell| !cell.schedule.is_constant()).then(|| {
-            let course = self.each(|l| l.run.record.cell.schedule.to_string());
+            let course = self.trained(|cell| cell.schedule.to_string());
             format!("; learning rate over the run: {course}")
         });
         let averages = cells().any(|cell| cell.ema.is_some()).then(|| {
-            let decay = self.each(|l| l.run.record.cell.ema.map_or_else(|| "none".into(), number));
+            let decay = self.trained(|cell| cell.ema.map_or_else(|| "none".into(), number));
             format!("; decay of averaged weights: {decay}")
         });
         course.into_iter().chain(averages).collect()
@@ -184,8 +228,14 @@ impl<'a> Selection<'a> {
         training.into_iter().chain(measured).collect()
     }
 
-    /// The same, by whether they are of the training or of what is measured.
+    /// The same, by whether they are of the training or of what is measured. Of models that were trained elsewhere nothing is
+    /// said: they are not the paper's.
     pub fn unlike(&self) -> Differences {
+        let trained = |group: &&&Group| group.cell().origin.is_trained();
+        Selection { groups: self.groups.iter().filter(trained).copied().collect() }.unlike_of_trained()
+    }
+
+    fn unlike_of_trained(&self) -> Differences {
         let (samples, rate, batch) = (1_u64 << 24, 1e-4, 64);
         let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
         let least = cells().map(|cell| cell.samples).min().unwrap_or(samples);
@@ -325,6 +375,11 @@ impl<'a> Selection<'a> {
         let sentences = self.runs().filter_map(sentence).collect();
         few(sentences, "runs that are not in the numbers")
     }
+}
+
+/// How many samples a cell's runs are trained on, in words.
+pub fn samples(cell: &Cell) -> String {
+    if cell.samples > 0 { thousands(cell.samples) } else { "not told".into() }
 }
 
 /// Whose seed a picture is of: the seed, or each with its label where they differ.

@@ -358,6 +358,12 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
     let real = |name: &str, of: &dyn Fn(&Loaded) -> f64| {
         Column::new(name.into(), rows.iter().map(|(l, _)| of(l)).collect::<Vec<_>>())
     };
+    // Of a model that was trained elsewhere it is not known.
+    let trained = |name: &str, of: &dyn Fn(&Cell) -> f64| {
+        let cells = rows.iter().map(|(l, _)| &l.run.record.cell);
+        let known = cells.map(|cell| cell.origin.is_trained().then(|| of(cell)));
+        Column::new(name.into(), known.collect::<Vec<Option<f64>>>())
+    };
     let columns = vec![
         text("id", &|l| l.run.record.id.clone()),
         text("dataset", &|l| l.run.record.cell.dataset.clone()),
@@ -368,7 +374,7 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
         whole("samples_planned", &|l| l.run.record.cell.samples as i64),
         whole("samples_done", &|l| l.run.status.samples as i64),
         text("state", &|l| format!("{:?}", l.run.status.state).to_lowercase()),
-        real("learning_rate", &|l| l.run.record.cell.learning_rate),
+        trained("learning_rate", &|cell| cell.learning_rate),
         text("schedule", &|l| l.run.record.cell.schedule.to_string()),
         Column::new("ema".into(), rows.iter().map(|(l, _)| l.run.record.cell.ema).collect::<Vec<_>>()),
         text("hyper", &|l| serde_json::to_string(&l.run.record.cell.hyper).unwrap_or_default()),

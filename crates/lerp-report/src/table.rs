@@ -233,8 +233,10 @@ pub fn seeds(group: &Group) -> Entry {
 
 /// How many samples its runs train on.
 pub fn samples(group: &Group) -> Entry {
-    let samples = group.cell().samples;
-    Entry::number(thousands(samples), samples as f64)
+    match group.cell().samples {
+        0 => Entry::plain("–"),
+        samples => Entry::number(thousands(samples), samples as f64),
+    }
 }
 
 /// Where the published numbers of a table come from and how far they are checked.

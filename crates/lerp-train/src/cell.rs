@@ -9,7 +9,7 @@ use lerp_eval::{Metric, Quantity, check_recorded, recorded};
 use lerp_files::is_word;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Elsewhere, Error, Origin, Result};
 
 /// Most restarts of k-means: a hundred times the protocol's.
 pub const MOST_RESTARTS: usize = 100_000;
@@ -51,6 +51,9 @@ pub struct Cell {
     /// How the learning rate changes over the run. A constant one, the protocol's, is not written.
     #[serde(default, skip_serializing_if = "Schedule::is_constant")]
     pub schedule: Schedule,
+    /// Where the model was trained. By the run itself is not written.
+    #[serde(default, skip_serializing_if = "Origin::is_trained")]
+    pub origin: Origin,
     /// Encoder and decoder.
     pub network: Architecture,
     /// Hyperparameters of the variant, checked and completed.
@@ -112,6 +115,14 @@ impl Cell {
         name.chars().skip(name.chars().count().saturating_sub(MOST)).collect()
     }
 
+    /// The variant that builds the model: of an imported one not that which tables name.
+    pub fn builder(&self) -> &str {
+        match &self.origin {
+            Origin::Imported { variant } => variant,
+            Origin::Trained | Origin::Scored => &self.variant,
+        }
+    }
+
     /// The learning rate of every step.
     pub fn rate(&self) -> LearningRate {
         LearningRate { peak: self.learning_rate, schedule: self.schedule, steps: self.steps() }
@@ -119,7 +130,7 @@ impl Cell {
 
     /// Steps of the whole run.
     pub fn steps(&self) -> u64 {
-        self.samples.div_ceil(self.batch as u64)
+        self.samples.div_ceil(self.batch.max(1) as u64)
     }
 
     /// Samples seen after `step` steps: the run's own number at its end.
@@ -129,12 +140,12 @@ impl Cell {
 
     /// Steps between evaluations.
     pub fn eval_steps(&self) -> u64 {
-        (self.eval_every / self.batch as u64).max(1)
+        (self.eval_every / self.batch.max(1) as u64).max(1)
     }
 
     /// Steps between checkpoints.
     pub fn checkpoint_steps(&self) -> u64 {
-        (self.checkpoint_every / self.batch as u64).max(1)
+        (self.checkpoint_every / self.batch.max(1) as u64).max(1)
     }
 
     /// Checks the numbers that no variant or dataset checks.
@@ -144,32 +155,35 @@ impl Cell {
     pub fn check(&self) -> Result<()> {
         let bad =
             |problem: &str| Err(Error::BadCell(format!("{} on {}: {problem}", self.variant, self.dataset)));
-        if self.samples == 0 {
+        // Of a model from elsewhere, 0 is what nobody said.
+        let here = self.origin.is_trained();
+        if self.samples == 0 && here {
             return bad("samples is 0; train on at least 1");
         }
         if self.samples > 1 << 50 {
             return bad("samples may be at most 2^50");
         }
-        if !(2..=1 << 16).contains(&self.batch) {
+        if !(2..=1 << 16).contains(&self.batch) && (here || self.batch != 0) {
             return bad("batch must be at least 2 and at most 65536");
         }
         if let Err(error) = self.network.check() {
             return bad(&error.to_string());
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+        let rate = self.learning_rate;
+        if !(rate > 0.0 && rate.is_finite()) && (here || rate.to_bits() != 0) {
             return bad("learning_rate must be above 0");
         }
         if let Err(problem) = self.schedule.check() {
             return bad(&format!("schedule: {problem}"));
         }
-        if self.schedule.warmup > self.steps() {
+        if self.schedule.warmup > self.steps() && here {
             let (warmup, steps) = (self.schedule.warmup, self.steps());
             return bad(&format!("schedule: {warmup} steps of warm-up, and the run has {steps}"));
         }
         if self.ema.is_some_and(|decay| !(decay > 0.0 && decay < 1.0)) {
             return bad("ema must be above 0 and below 1, or 0 for none");
         }
-        if self.eval_every == 0 || self.checkpoint_every == 0 || self.test_samples == 0 {
+        if (self.eval_every == 0 || self.checkpoint_every == 0) && here || self.test_samples == 0 {
             return bad("eval_every, checkpoint_every and test_samples must be at least 1");
         }
         if self.test_samples > 1 << 20 {
@@ -242,7 +256,10 @@ pub struct RunRecord {
     /// Sizes of latents and features, as the model was built; none before it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<LatentShape>,
-    /// Where it was made.
+    /// Of a model that was trained elsewhere: what is known of it besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Elsewhere>,
+    /// Where it was made; of a model that was trained elsewhere, where it was measured.
     pub provenance: Provenance,
     /// What metrics of one's own measure in it, so that every report knows how to read it. Two runs may differ in it and be the
     /// same otherwise.
@@ -263,6 +280,7 @@ impl RunRecord {
             digests: true,
             dataset_title: None,
             shape: None,
+            elsewhere: None,
             provenance,
             quantities: Vec::new(),
         }
@@ -400,6 +418,7 @@ mod tests {
             precision,
             ema: None,
             schedule: Schedule::default(),
+            origin: Origin::default(),
             network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         }

@@ -110,6 +110,35 @@ pub(crate) fn restore_model(dir: &Path, cell: &Cell, learner: &mut Learner) -> R
     Ok(())
 }
 
+/// Reads parameters and buffers of a file from elsewhere, whose bytes are `model`, into the learner of a cell of the same
+/// model, which is then at the end of that cell's run.
+///
+/// # Errors
+/// If the file is no safetensors file or does not fit the model (nothing is changed then), or holds a number that is not
+/// finite.
+pub(crate) fn import_model(path: &Path, model: &[u8], cell: &Cell, learner: &mut Learner) -> Result<()> {
+    let unfit = |e: &str| {
+        Error::bad_file(
+            path,
+            format!(
+                "is not a model of {} on {} of this size ({e}); kernels are [height, width, in, out] and dense weights \
+                 [in, out], as `save` of lerp_torch.py writes them",
+                cell.builder(),
+                cell.dataset
+            ),
+        )
+    };
+    fill(learner.entries().map(|(n, v)| (n.to_owned(), v.clone())), model, unfit)?;
+    for (name, var) in learner.entries() {
+        if !scalar(&var.as_tensor().detach().abs()?.sum_all()?)?.is_finite() {
+            return Err(Error::bad_file(path, format!("holds numbers that are not finite, in {name}")));
+        }
+    }
+    learner.set_step(cell.steps());
+    learner.drop_average();
+    Ok(())
+}
+
 /// Sets `vars` to the tensors of their names in a safetensors file; all or none.
 fn fill(
     vars: impl Iterator<Item = (String, Var)>,

@@ -373,6 +373,7 @@ impl Subject<'_> {
             precision: Precision::F32,
             ema: Some(EMA),
             schedule: SCHEDULE,
+            origin: crate::Origin::default(),
             network: self.network.clone(),
             hyper: self.hyper.clone(),
         }

@@ -11,7 +11,7 @@ use lerp_eval::{
     test_images,
 };
 
-use crate::{Learner, Paths, Result, Run, Strips, digests::RunFiles, paths::Between, samples};
+use crate::{Learner, Paths, Profile, Result, Run, Strips, digests::RunFiles, paths::Between, samples};
 
 /// Pairs of lines that an evaluation interpolates between.
 pub const EVALUATED_PAIRS: usize = 256;
@@ -92,11 +92,28 @@ fn between_lines(
     draws: &Draws,
 ) -> Result<(Vec<(String, f64)>, Paths)> {
     let model = learner.model();
-    let lines = dataset.test_batch(2 * EVALUATED_PAIRS, draws)?.images;
+    let lines = tested_lines(dataset, draws)?;
     let latents = model.encode(&lines, draws)?.detach();
     let (left, right) =
         (latents.narrow(0, 0, EVALUATED_PAIRS)?, latents.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?);
     let between = Between::new(model, &left, &right)?;
+    of_lines(bank, &between, between.critic(model)?)
+}
+
+/// The lines of an evaluation: those left, then those right.
+///
+/// # Shapes
+/// `[2 * EVALUATED_PAIRS, 32, 32, 1]`.
+pub(crate) fn tested_lines(dataset: &dyn Dataset, draws: &Draws) -> Result<Tensor> {
+    Ok(dataset.test_batch(2 * EVALUATED_PAIRS, draws)?.images)
+}
+
+/// The line metrics of interpolations, by key, and what these were like.
+pub(crate) fn of_lines(
+    bank: &LineBank,
+    between: &Between,
+    critic: Option<Profile>,
+) -> Result<(Vec<(String, f64)>, Paths)> {
     let metrics = bank.evaluate(&between.images()?)?;
     let values = [
         metrics.mean_distance(),
@@ -106,7 +123,7 @@ fn between_lines(
         metrics.valid_fraction(),
     ];
     let values = ON_LINES.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect();
-    Ok((values, Paths::of_lines(model, &between, &metrics)?))
+    Ok((values, Paths::of_lines(between, &metrics, critic)?))
 }
 
 /// Reconstruction error, classifier accuracy and entries of a codebook in use on `samples` test images, or all there are.
@@ -118,17 +135,14 @@ fn test_metrics(
 ) -> Result<Vec<(String, f64)>> {
     let model = learner.model();
     let count = dataset.count(Part::Test)?;
-    let samples = count.map_or(samples, |count| count.min(samples));
+    let samples = tested(dataset, samples)?;
     let (mut error, mut correct) = (0.0, 0.0);
     let mut used: Option<HashSet<u32>> = None;
-    for (chunk, first) in (0..samples).step_by(CHUNK).enumerate() {
-        let size = CHUNK.min(samples - first);
-        // Chunks are separate scopes, so that no two share a draw.
-        let draws = draws.scope(&chunk.to_string());
+    for (first, size, draws) in chunks(samples, draws) {
         let batch = test_images(dataset, first, size, &draws)?;
         let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
         let (recon, features) = (recon.detach(), features.detach());
-        error += scalar(&(recon - &batch.images)?.sqr()?.mean_all()?)? * size as f64;
+        error += squared_error(&recon, &batch.images)? * size as f64;
         if let Some(codes) = model.codes(&batch.images, &draws)? {
             used.get_or_insert_default().extend(codes.flatten_all()?.to_vec1::<u32>()?);
         }
@@ -145,4 +159,25 @@ fn test_metrics(
     let used = used.map(|used| CODES_IN_USE.keyed(used.len() as f64));
     let values = ON_TEST_IMAGES.into_iter().zip(values).filter_map(|(of, value)| Some(of.keyed(value?)));
     Ok(values.chain(used).collect())
+}
+
+/// Images that an evaluation reconstructs: `samples`, or all there are.
+pub(crate) fn tested(dataset: &dyn Dataset, samples: usize) -> Result<usize> {
+    Ok(dataset.count(Part::Test)?.map_or(samples, |count| count.min(samples)))
+}
+
+/// The chunks of `samples` test images: the first image of each, how many it has, and its draws. These are separate scopes, so
+/// that no two chunks share a draw.
+pub(crate) fn chunks(samples: usize, draws: &Draws) -> impl Iterator<Item = (usize, usize, Draws)> {
+    (0..samples).step_by(CHUNK).enumerate().map(move |(chunk, first)| {
+        (first, CHUNK.min(samples - first), draws.scope(&chunk.to_string()))
+    })
+}
+
+/// The mean squared error of a chunk's reconstructions.
+///
+/// # Shapes
+/// Two of `[images, height, width, channels]`.
+pub(crate) fn squared_error(recon: &Tensor, images: &Tensor) -> Result<f64> {
+    Ok(scalar(&(recon - images)?.sqr()?.mean_all()?)?)
 }

@@ -7,6 +7,7 @@
 //! * [`Cell`], [`Run`]: what a run is and how it is read back: its metrics, [`Strips`], [`Paths`] and samples, and, while a
 //!   worker is on it, what it does ([`Live`]).
 //! * [`measure`]: a finished run once more.
+//! * [`Task`], [`Answered`], [`import`]: models that were trained elsewhere.
 //! * [`conformance`]: what every variant must satisfy.
 //! * [`events`]: the file format of TensorBoard.
 
@@ -23,6 +24,8 @@ mod learner;
 mod live;
 mod measure;
 mod metrics;
+mod origin;
+mod outside;
 mod paths;
 mod rundir;
 mod samples;
@@ -39,6 +42,10 @@ pub use learner::{Gradients, Learner};
 pub use live::{Live, Phase};
 pub use measure::measure;
 pub use metrics::{Metrics, Row};
+pub use origin::{Elsewhere, Origin};
+pub use outside::{
+    Answered, Format, Imported, Named, Task, import, is_there, training_images, write_arrays, write_run,
+};
 pub use paths::{POSITIONS, Paths, Profile};
 pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
 pub use strips::{FIGURE_3_ANGLES, Strips, png};

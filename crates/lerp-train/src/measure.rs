@@ -6,7 +6,7 @@ use lerp_core::Draws;
 use lerp_data::{Dataset, Lines};
 use lerp_eval::{LineBank, Subject, When, check_metrics, measured};
 
-use crate::{Evaluation, Learner, Parts, Result, Run, checkpoint, evaluate::evaluate, worth};
+use crate::{Cell, Evaluation, Learner, Parts, Result, Run, checkpoint, evaluate::evaluate, worth};
 
 /// Evaluates a finished run's model once more: as at its last evaluation, and with `restarts` of k-means, where latents
 /// are clustered, in place of the run's own.
@@ -16,14 +16,25 @@ use crate::{Evaluation, Learner, Parts, Result, Run, checkpoint, evaluate::evalu
 /// became true.
 pub fn measure(run: &Run, parts: &Parts, restarts: Option<usize>, stop: &AtomicBool) -> Result<Evaluation> {
     let cell = &run.record.cell;
-    let Parts { variant, dataset, device, metrics } = *parts;
-    check_metrics(metrics)?;
-    let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
+    let mut learner = Learner::of_cell(cell, parts.variant, parts.dataset, parts.device)?;
     checkpoint::restore_model(&run.dir, cell, &mut learner)?;
+    measure_learner(&learner, cell, parts, restarts, stop)
+}
+
+/// [`measure`] of a model in memory, which is at the end of the run of `cell`.
+pub(crate) fn measure_learner(
+    learner: &Learner,
+    cell: &Cell,
+    parts: &Parts,
+    restarts: Option<usize>,
+    stop: &AtomicBool,
+) -> Result<Evaluation> {
+    let Parts { dataset, device, metrics, .. } = *parts;
+    check_metrics(metrics)?;
     let draws = Draws::new(cell.seed, device);
     let at = |scope: &str| draws.scope(scope).at(learner.step());
     let bank = bank(dataset);
-    let mut evaluation = evaluate(&learner, dataset, bank.as_ref(), cell.test_samples, &at("eval"))?;
+    let mut evaluation = evaluate(learner, dataset, bank.as_ref(), cell.test_samples, &at("eval"))?;
     let own = |when, scope: &str, values: &mut Vec<(String, f64)>| -> Result<()> {
         for metric in metrics.iter().filter(|metric| metric.when() == when) {
             if stop.load(Ordering::Relaxed) {
@@ -37,7 +48,7 @@ pub fn measure(run: &Run, parts: &Parts, restarts: Option<usize>, stop: &AtomicB
     own(When::EachEvaluation, "eval", &mut evaluation.metrics)?;
     if let Some(own) = cell.cluster_restarts {
         let restarts = restarts.unwrap_or(own);
-        evaluation.metrics.extend(worth::of_model(&learner, dataset, restarts, &at("final"), stop)?);
+        evaluation.metrics.extend(worth::of_model(learner, dataset, restarts, &at("final"), stop)?);
     }
     own(When::AtTheEnd, "final", &mut evaluation.metrics)?;
     Ok(evaluation)

@@ -20,7 +20,7 @@ use crate::{
 /// Images of one interpolation, both ends included.
 pub const POSITIONS: usize = 16;
 /// Pairs of test images, where they are no lines.
-const IMAGE_PAIRS: usize = 64;
+pub(crate) const IMAGE_PAIRS: usize = 64;
 /// Pairs for whose images a critic is asked: all that lines have would make an evaluation half as long again.
 const CRITIC_PAIRS: usize = 64;
 
@@ -41,7 +41,7 @@ pub struct Paths {
     pub critic: Option<Profile>,
 }
 
-/// The latents between pairs, and what is known of them.
+/// The latents between pairs and their images, by a model of ours or from elsewhere.
 pub(crate) struct Between {
     /// By position, `[pairs, h, w, c]`.
     latents: Vec<Tensor>,
@@ -60,6 +60,17 @@ impl Between {
         Ok(Self { latents, images })
     }
 
+    /// What somebody else says of them.
+    ///
+    /// # Shapes
+    /// `latents` `[pairs, positions, ...]`, `images` `[pairs, positions, height, width, channels]`.
+    pub fn answered(latents: &Tensor, images: &Tensor) -> Result<Self> {
+        let by_position = |all: &Tensor| -> Result<Vec<Tensor>> {
+            (0..POSITIONS).map(|i| Ok(all.narrow(1, i, 1)?.squeeze(1)?)).collect()
+        };
+        Ok(Self { latents: by_position(latents)?, images: by_position(images)? })
+    }
+
     /// The decoded images.
     ///
     /// # Shapes
@@ -71,7 +82,7 @@ impl Between {
     }
 
     /// The critic's estimates for the decoded images of the first [`CRITIC_PAIRS`] pairs, if there is a critic.
-    fn critic(&self, model: &dyn Autoencoder) -> Result<Option<Profile>> {
+    pub fn critic(&self, model: &dyn Autoencoder) -> Result<Option<Profile>> {
         let mut estimates = Vec::with_capacity(POSITIONS);
         for images in &self.images {
             let images = images.narrow(0, 0, images.dim(0)?.min(CRITIC_PAIRS))?;
@@ -103,11 +114,11 @@ fn profile(by_position: &[Tensor]) -> Result<Profile> {
 }
 
 impl Paths {
-    /// Of interpolations between lines, whose metrics are known.
+    /// Of interpolations between lines, whose metrics are known, and those of a critic if there is one.
     pub(crate) fn of_lines(
-        model: &dyn Autoencoder,
         between: &Between,
         metrics: &LineMetrics,
+        critic: Option<Profile>,
     ) -> Result<Self> {
         let profile = |values: &[f64]| -> Profile {
             values.as_chunks::<POSITIONS>().0.iter().map(|row| row.map(|v| v as f32)).collect()
@@ -116,8 +127,13 @@ impl Paths {
             norm: norms(&between.latents)?,
             distance: Some(profile(&metrics.distance)),
             angle: Some(profile(&metrics.closest_angle)),
-            critic: between.critic(model)?,
+            critic,
         })
+    }
+
+    /// Of interpolations between images of which only the latents are looked at.
+    pub(crate) fn of_latents(between: &Between) -> Result<Self> {
+        Ok(Self { norm: norms(&between.latents)?, distance: None, angle: None, critic: None })
     }
 
     /// Of interpolations between the first test images and as many after them; these are decoded for a critic alone.

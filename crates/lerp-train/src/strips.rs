@@ -56,27 +56,27 @@ pub struct Strips {
     pub angles: Option<Vec<[f32; 2]>>,
 }
 
-impl Strips {
-    /// Interpolates between fixed pairs: of lines those of Figure 3 and some more, of images those of Figures 6 to 11.
+/// What interpolations to look at lie between.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    /// The images left and right, each `[pairs, height, width, channels]`, on the draws' device.
+    pub images: [Tensor; 2],
+    /// On labelled image sets: their classes.
+    classes: Option<Vec<[u32; 2]>>,
+    /// On lines: their angles.
+    angles: Option<Vec<[f32; 2]>>,
+}
+
+impl Ends {
+    /// Fixed pairs: of lines those of Figure 3 and some more, of images those of Figures 6 to 11.
     ///
     /// # Errors
     /// If the images cannot be read or the tensor library fails.
-    pub(crate) fn make(learner: &Learner, dataset: &dyn Dataset, draws: &Draws) -> Result<Self> {
-        let model = learner.model();
-        let encode = |images: &Tensor, end: &str| -> Result<Tensor> {
-            Ok(model.encode(images, &draws.scope(end))?.detach())
-        };
+    pub fn of(dataset: &dyn Dataset, draws: &Draws) -> Result<Self> {
         if dataset.name() == Lines::NAME {
-            // Left and right of one pair, then of the next.
-            let lines = Lines::images(LINE_ANGLES.as_flattened(), draws.device())?;
-            let latents = model.encode(&lines, draws)?.detach();
-            let end = |end: usize| {
-                let places: Vec<u32> = (0..LINE_ANGLES.len()).map(|pair| (2 * pair + end) as u32).collect();
-                latents.index_select(&Tensor::new(places, draws.device())?, 0)
-            };
-            let images = Between::new(model, &end(0)?, &end(1)?)?.images()?;
+            let end = |end: usize| Lines::images(&LINE_ANGLES.map(|pair| pair[end]), draws.device());
             let angles = LINE_ANGLES.map(|pair| pair.map(|angle| angle as f32)).to_vec();
-            return Ok(Self { images, ends: None, classes: None, errors: None, angles: Some(angles) });
+            return Ok(Self { images: [end(0)?, end(1)?], classes: None, angles: Some(angles) });
         }
         let count = dataset.count(Part::Test)?.map_or(FIRST, |count| count.min(FIRST));
         // The same images at each evaluation, so that strips show how the model changes.
@@ -87,15 +87,52 @@ impl Strips {
             pairs.iter().map(|(left, right)| [left, right].map(|place| labels[*place as usize])).collect()
         });
         let (left, right): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
-        let choose = |places: Vec<u32>| -> Result<Tensor> {
-            Ok(first.images.index_select(&Tensor::new(places, draws.device())?, 0)?)
+        let choose = |places: Vec<u32>| first.images.index_select(&Tensor::new(places, draws.device())?, 0);
+        Ok(Self { images: [choose(left)?, choose(right)?], classes, angles: None })
+    }
+}
+
+impl Strips {
+    /// Interpolates between the pairs of [`Ends`].
+    ///
+    /// # Errors
+    /// If the images cannot be read or the tensor library fails.
+    pub(crate) fn make(learner: &Learner, dataset: &dyn Dataset, draws: &Draws) -> Result<Self> {
+        let model = learner.model();
+        let ends = Ends::of(dataset, draws)?;
+        let [left, right] = &ends.images;
+        if ends.angles.is_some() {
+            // Left and right of one pair, then of the next.
+            let lines = Tensor::stack(&[left, right], 1)?.flatten(0, 1)?;
+            let latents = model.encode(&lines, draws)?.detach();
+            let end = |end: usize| {
+                let places: Vec<u32> = (0..LINE_ANGLES.len()).map(|pair| (2 * pair + end) as u32).collect();
+                latents.index_select(&Tensor::new(places, draws.device())?, 0)
+            };
+            let images = Between::new(model, &end(0)?, &end(1)?)?.images()?;
+            return Self::between(ends, images, None);
+        }
+        let encode = |images: &Tensor, end: &str| -> Result<Tensor> {
+            Ok(model.encode(images, &draws.scope(end))?.detach())
         };
-        let (left, right) = (choose(left)?, choose(right)?);
-        let between = Between::new(model, &encode(&left, "left")?, &encode(&right, "right")?)?;
-        let ends = (left.to_device(&Device::Cpu)?, right.to_device(&Device::Cpu)?);
-        let images = between.images()?;
-        let errors = Some(own_errors(learner, &images, &draws.scope("between"))?);
-        Ok(Self { images, ends: Some(ends), classes, errors, angles: None })
+        let images = Between::new(model, &encode(left, "left")?, &encode(right, "right")?)?.images()?;
+        let flat = images.flatten(0, 1)?.to_device(draws.device())?;
+        let again = learner.model().reconstruct(&flat, &draws.scope("between"))?.detach();
+        let errors = own_errors(&images, &again)?;
+        Self::between(ends, images, Some(errors))
+    }
+
+    /// The images between `ends`, and on image sets the errors of their own reconstructions.
+    ///
+    /// # Shapes
+    /// `images` `[pairs, positions, height, width, channels]`, `errors` `[pairs, positions]`, on the CPU.
+    pub(crate) fn between(ends: Ends, images: Tensor, errors: Option<Tensor>) -> Result<Self> {
+        let Ends { images: [left, right], classes, angles } = ends;
+        let ends = match angles {
+            Some(_) => None,
+            None => Some((left.to_device(&Device::Cpu)?, right.to_device(&Device::Cpu)?)),
+        };
+        Ok(Self { images, ends, classes, errors, angles })
     }
 
     /// The files `interpolation.safetensors` and a preview, `interpolation.png`, by name.
@@ -193,14 +230,15 @@ impl Strips {
     }
 }
 
-/// The mean squared error of a model's own reconstruction of images that it has decoded.
+/// The mean squared error of a model's own reconstructions, `again`, of images that it has decoded.
 ///
 /// # Shapes
-/// `[pairs, positions, height, width, channels]` on the CPU to `[pairs, positions]` there.
-fn own_errors(learner: &Learner, images: &Tensor, draws: &Draws) -> Result<Tensor> {
+/// `images` `[pairs, positions, height, width, channels]` on the CPU, `again` `[pairs * positions, height, width, channels]`
+/// anywhere, to `[pairs, positions]` on the CPU.
+pub(crate) fn own_errors(images: &Tensor, again: &Tensor) -> Result<Tensor> {
     let (pairs, positions, ..) = images.dims5()?;
-    let flat = images.flatten(0, 1)?.to_device(draws.device())?;
-    let error = (learner.model().reconstruct(&flat, draws)?.detach() - &flat)?.sqr()?.flatten_from(1)?;
+    let flat = images.flatten(0, 1)?.to_device(again.device())?;
+    let error = (again - flat)?.sqr()?.flatten_from(1)?;
     Ok(error.mean(1)?.to_device(&Device::Cpu)?.reshape((pairs, positions))?)
 }
 

@@ -200,14 +200,14 @@ pub fn mark_failed(dir: &Path, record: &RunRecord, reason: &str) -> Result<()> {
 }
 
 /// A run's record as a file.
-fn packed(record: &RunRecord) -> Result<(&'static str, Vec<u8>)> {
+pub(crate) fn packed(record: &RunRecord) -> Result<(&'static str, Vec<u8>)> {
     let text = toml::to_string(record)
         .map_err(|e| Error::bad_file(Path::new(RUN), format!("cannot be made: {e}")))?;
     Ok((RUN, text.into_bytes()))
 }
 
 /// How far a run is, as a file.
-fn status(
+pub(crate) fn status(
     state: State,
     samples: u64,
     wall_s: f64,

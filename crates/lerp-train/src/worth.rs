@@ -16,7 +16,7 @@ use crate::{Error, Learner, Result, evaluate::CHUNK};
 pub const MOST_TRAINING: usize = 60_000;
 
 /// What features are worth to a single-layer classifier fitted to them, by key.
-fn probe([train, test]: [&Labelled; 2], stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
+fn probe([train, test]: [&Encoded; 2], stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
     let options = probe::Options { stop: Some(stop), ..probe::Options::default() };
     let fitted = probe::fit((&train.features, &train.labels), (&test.features, &test.labels), &options)?;
     let values = [
@@ -31,11 +31,15 @@ fn probe([train, test]: [&Labelled; 2], stop: &AtomicBool) -> Result<Vec<(String
     Ok(OF_PROBE.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
 }
 
-/// Features of images with their labels.
-struct Labelled {
-    /// `[images, width]`, on the CPU.
-    features: Tensor,
-    labels: Vec<u32>,
+
+/// What a model makes of the images of a part.
+pub(crate) struct Encoded {
+    /// What the classifier sees, `[images, width]`, on the CPU.
+    pub features: Tensor,
+    /// Flattened latents, `[images, numbers]`, on the CPU.
+    pub latents: Tensor,
+    /// Classes.
+    pub labels: Vec<u32>,
 }
 
 /// Measures a trained model: the features for the classifier, the latents for k-means with `restarts` restarts, both of
@@ -50,7 +54,7 @@ pub(crate) fn of_model(
     draws: &Draws,
     stop: &AtomicBool,
 ) -> Result<Vec<(String, f64)>> {
-    let encode = |part: Part, name: &str| -> Result<(Labelled, Tensor)> {
+    let encode = |part: Part, name: &str| -> Result<Encoded> {
         let (mut features, mut latents, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         let draws = draws.scope(name);
         each_chunk(dataset, part, draws.device(), stop, |chunk, images, of_chunk| {
@@ -62,25 +66,36 @@ pub(crate) fn of_model(
             labels.extend(of_chunk);
             Ok(())
         })?;
-        Ok((Labelled { features: Tensor::cat(&features, 0)?, labels }, Tensor::cat(&latents, 0)?))
+        Ok(Encoded { features: Tensor::cat(&features, 0)?, latents: Tensor::cat(&latents, 0)?, labels })
     };
-    let (train, train_latents) = encode(Part::Train, "train")?;
-    let (test, test_latents) = encode(Part::Test, "test")?;
-    let mut measures = probe([&train, &test], stop)?;
-    let (train, test) = ((&train_latents, &*train.labels), (&test_latents, &*test.labels));
-    measures.extend(clusters(train, test, restarts, draws, stop)?);
+    let (train, test) = (encode(Part::Train, "train")?, encode(Part::Test, "test")?);
+    of_encoded([train, test], restarts, draws, stop)
+}
+
+/// Measures what a model makes of the training and the test part.
+///
+/// # Errors
+/// If latents are not finite, or `stop` became true.
+pub(crate) fn of_encoded(
+    parts: [Encoded; 2],
+    restarts: usize,
+    draws: &Draws,
+    stop: &AtomicBool,
+) -> Result<Vec<(String, f64)>> {
+    let [train, test] = &parts;
+    let mut measures = probe([train, test], stop)?;
+    measures.extend(clusters([train, test], restarts, draws, stop)?);
     Ok(measures)
 }
 
 /// How well clusters of latents agree with classes, by key.
 fn clusters(
-    train: (&Tensor, &[u32]),
-    test: (&Tensor, &[u32]),
+    [train, test]: [&Encoded; 2],
     restarts: usize,
     draws: &Draws,
     stop: &AtomicBool,
 ) -> Result<Vec<(String, f64)>> {
-    let mut classes = train.1.to_vec();
+    let mut classes = train.labels.clone();
     classes.sort_unstable();
     classes.dedup();
     let options = clustering::Options {
@@ -89,6 +104,7 @@ fn clusters(
         stop: Some(stop),
         ..clustering::Options::default()
     };
+    let [train, test] = [train, test].map(|part| (&part.latents, &*part.labels));
     let found = clustering::evaluate(train, test, &options, &draws.scope("clusters"))?;
     let values = [found.test_accuracy, found.train_accuracy, found.test_information, found.inertia];
     Ok(OF_CLUSTERS.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
@@ -99,21 +115,43 @@ fn clusters(
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
 pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
-    let read = |part: Part| -> Result<Labelled> {
-        let (mut features, mut labels) = (Vec::new(), Vec::new());
-        each_chunk(dataset, part, &Device::Cpu, stop, |_, images, of_chunk| {
-            features.push(images.flatten_from(1)?);
-            labels.extend(of_chunk);
-            Ok(())
-        })?;
-        Ok(Labelled { features: Tensor::cat(&features, 0)?, labels })
+    let read = |part: Part| -> Result<Encoded> {
+        let (images, labels) = all(dataset, part, stop)?;
+        let pixels = images.flatten_from(1)?;
+        Ok(Encoded { features: pixels.clone(), latents: pixels, labels })
     };
-    let (train, test) = (read(Part::Train)?, read(Part::Test)?);
-    let mut measures = probe([&train, &test], stop)?;
     let draws = Draws::new(0, &Device::Cpu).scope("pixels");
-    let (train, test) = ((&train.features, &*train.labels), (&test.features, &*test.labels));
-    measures.extend(clusters(train, test, restarts, &draws, stop)?);
-    Ok(measures)
+    of_encoded([read(Part::Train)?, read(Part::Test)?], restarts, &draws, stop)
+}
+
+/// The images of a part, [`MOST_TRAINING`] of the training part, with their labels.
+///
+/// # Shapes
+/// `[images, height, width, channels]`, on the CPU.
+///
+/// # Errors
+/// If the images have no labels or cannot be read, or `stop` became true.
+pub(crate) fn all(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Result<(Tensor, Vec<u32>)> {
+    let (mut all, mut labels) = (Vec::new(), Vec::new());
+    each_chunk(dataset, part, &Device::Cpu, stop, |_, images, of_chunk| {
+        all.push(images.clone());
+        labels.extend(of_chunk);
+        Ok(())
+    })?;
+    Ok((Tensor::cat(&all, 0)?, labels))
+}
+
+/// The classes of the same images.
+///
+/// # Errors
+/// As [`all`].
+pub(crate) fn labels(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Result<Vec<u32>> {
+    let mut labels = Vec::new();
+    each_chunk(dataset, part, &Device::Cpu, stop, |_, _, of_chunk| {
+        labels.extend(of_chunk);
+        Ok(())
+    })?;
+    Ok(labels)
 }
 
 /// Goes through a part's images, [`MOST_TRAINING`] of the training part, a chunk at a time: its number, images and labels.

@@ -77,6 +77,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
         precision: Precision::F32,
         ema: None,
         schedule: Schedule::default(),
+        origin: lerp_train::Origin::default(),
         network: Network { scales: 4, depth: 2, latent: 2 }.into(),
         hyper: Hyper::new(),
     };

@@ -18,6 +18,7 @@ fn cell(seed: u64) -> Cell {
         precision: lerp_core::Precision::F32,
         ema: None,
         schedule: lerp_core::Schedule::default(),
+        origin: lerp_train::Origin::default(),
         dataset: "lines".into(),
         variant: "baseline".into(),
         seed,

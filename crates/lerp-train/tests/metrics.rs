@@ -81,6 +81,7 @@ fn record_of(variant: &dyn Variant, dataset: &dyn Dataset) -> RunRecord {
         precision: Precision::F32,
         ema: None,
         schedule: Schedule::default(),
+        origin: lerp_train::Origin::default(),
         network: Network { scales: 4, depth: 2, latent: 2 }.into(),
         hyper: variant.check(&Hyper::new()).unwrap(),
     };

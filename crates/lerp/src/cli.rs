@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use lerp_core::Schedule;
 use lerp_data::{is_own, split_option};
 
-use crate::{device::Choice, registry::unknown};
+use crate::{device::Choice, plan::PROTOCOL_BATCH, registry::unknown};
 
 /// How well do autoencoders interpolate?
 #[derive(Debug, Parser)]
@@ -34,6 +34,10 @@ pub enum Verb {
     Compare(CompareArgs),
     /// Write a sweep for other programs: TensorBoard, CSV, models with cards that load in candle and PyTorch
     Export(ExportArgs),
+    /// Score a model that was trained elsewhere, by its answers to a task; `prepare` makes a task
+    Score(ScoreArgs),
+    /// Import the weights of a variant that were trained elsewhere, and measure them as a run
+    Import(ImportArgs),
     /// Compare this build with the golden values; one line a check, exit 1 on a miss
     Verify(VerifyArgs),
     /// Measure speed
@@ -271,6 +275,115 @@ pub struct ExportArgs {
     /// Only these seeds: 0..5 (0 to 4), 3 or 0,2,7
     #[arg(long, value_name = "SEEDS", allow_hyphen_values = true)]
     pub seeds: Option<String>,
+}
+
+/// `score`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct ScoreArgs {
+    /// Instead of scoring.
+    #[command(subcommand)]
+    pub verb: Option<ScoreVerb>,
+    /// What to score.
+    #[command(flatten)]
+    pub scored: Option<ScoredArgs>,
+}
+
+/// What `score` does besides.
+#[derive(Debug, Subcommand)]
+pub enum ScoreVerb {
+    /// Write the folder of a task: images, what is wanted of them, and a Python file that answers it
+    Prepare(PrepareArgs),
+}
+
+/// `score`, of answers.
+#[derive(Debug, Args)]
+pub struct ScoredArgs {
+    /// Folders of answered tasks, one for each seed
+    #[arg(required = true, value_name = "TASK")]
+    pub tasks: Vec<PathBuf>,
+    /// The model's name in tables
+    #[arg(long)]
+    pub name: String,
+    /// Folder of the sweep that it is to stand in
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The task's own images, where they are in another place here [example: images:NEW/PLACE]
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+}
+
+/// `score prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// lines, mnist, svhn, cifar10, celeba, or your own images
+    #[arg(long, value_name = "NAME", required_unless_present = "like")]
+    pub dataset: Option<String>,
+    /// Folder of the task, a new one
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seed of the lines and of the clusters; each seed of a model has a task of its own [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The task of a run's own last evaluation, for its exported model: results/SWEEP/runs/CELL
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "seed"])]
+    pub like: Option<PathBuf>,
+    /// Also write this many images to train on, as a run of this seed sees them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub training: usize,
+    /// Images a step of that run
+    #[arg(long, value_name = "N", default_value_t = PROTOCOL_BATCH)]
+    pub batch: usize,
+    /// Restarts of k-means on labelled images [default: the paper's 1000, or the run's]
+    #[arg(long, value_name = "N")]
+    pub cluster_restarts: Option<usize>,
+    /// Of arrays: npy, safetensors or both
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "npy,safetensors")]
+    pub format: Vec<String>,
+    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// model.safetensors as `export --to models` writes it, or its folder
+    pub model: PathBuf,
+    /// Folder of the sweep that it is to stand in
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The model's name in tables [default: the variant's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The variant, where there is no config.json beside the model; then with --dataset, and whatever is not the protocol's of
+    /// --latent, --depth and --set
+    #[arg(long, value_name = "NAME")]
+    pub variant: Option<String>,
+    /// The dataset, if it is not that of config.json
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// The seed of the training, if it is not that of config.json [default without one: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Channels of the latent
+    #[arg(long, value_name = "N")]
+    pub latent: Option<usize>,
+    /// Channels of the encoder's first layer
+    #[arg(long, value_name = "N")]
+    pub depth: Option<usize>,
+    /// A hyperparameter [example: vqvae.codes=1024]
+    #[arg(long, value_name = "VARIANT.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// auto, cpu, cuda, cuda:0,1 or metal
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Choice,
 }
 
 /// `verify`.

@@ -7,10 +7,12 @@ mod cli;
 mod data;
 mod device;
 mod export;
+mod import;
 mod plan;
 mod provenance;
 mod registry;
 mod say;
+mod score;
 mod shelf;
 mod sweep;
 pub mod verify;
@@ -29,7 +31,7 @@ use lerp_core::Precision;
 use lerp_data::{is_own, split_option};
 use lerp_kernels::Form;
 use lerp_report::Outcome;
-use lerp_train::{MOST_RESTARTS, Parts, Run, RunLock, State};
+use lerp_train::{MOST_RESTARTS, Origin, Parts, Run, RunLock, State};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
@@ -116,6 +118,8 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             Ok(tell(&outcome))
         }
         Verb::Export(args) => export::export(registry, &args),
+        Verb::Score(args) => score::score(registry, &args),
+        Verb::Import(args) => import::import(registry, &args),
         Verb::Verify(args) => verify(&args),
         Verb::Bench(Bench::Step(args)) => bench::step(registry, &args),
         Verb::Bench(Bench::Ops(args)) => bench::ops(registry, &args),
@@ -180,6 +184,9 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
     if run.status.state != State::Done {
         bail!("{} is not finished; train it first", args.dir.display());
     }
+    if cell.origin == Origin::Scored {
+        bail!("{} has no model: it was scored by its answers to a task; score these again", args.dir.display());
+    }
     if let Some(restarts) = args.cluster_restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
         bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
     }
@@ -205,7 +212,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         warn(&format!("the images of {dataset} here are not those that it was trained on"));
     }
     let parts = Parts {
-        variant: registry.find(&cell.variant)?,
+        variant: registry.find(cell.builder())?,
         dataset: &*shelf.get(&dataset)?,
         device: &device::open(&args.device.names()?.remove(0), cell.precision)?,
         metrics: registry.metrics(),
@@ -230,7 +237,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
 }
 
 /// The images of a run, `then`, in the place where they are `now`; how they are split is as it was, unless that is said, too.
-fn moved(then: &str, now: &str) -> String {
+pub(crate) fn moved(then: &str, now: &str) -> String {
     match (split_option(then).1, split_option(now).1) {
         (Some(option), None) => format!("{now}?{option}"),
         _ => now.to_owned(),

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use lerp_core::{Architecture, Hyper, Precision, Schedule};
 use lerp_data::{Dataset, Lines, Part, protocols, split_option};
-use lerp_train::{Cell, MOST_RESTARTS};
+use lerp_train::{Cell, MOST_RESTARTS, Origin, Task};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -487,9 +487,29 @@ fn cell(
         // A part of a plan says with 0 that it wants none where the plan's others have them.
         ema: first(runs, |run| run.ema).filter(|decay| *decay != 0.0),
         schedule: first(runs, |run| run.schedule).unwrap_or_default(),
+        origin: Origin::Trained,
         network,
         hyper,
     }
+}
+
+/// What the protocol asks a model about a dataset at an evaluation: of lines those of step 0.
+///
+/// # Errors
+/// If there is no such dataset, or it cannot be read.
+pub fn protocol_task(shelf: &Shelf, dataset: &str, seed: u64) -> Result<Task> {
+    let name = absolute(dataset);
+    let data = shelf.digest(&name)?;
+    let dataset = shelf.get(&name)?;
+    let finite = finite(&*dataset);
+    Ok(Task {
+        dataset: name,
+        data,
+        seed,
+        step: 0,
+        test_samples: if finite { PROTOCOL_TEST_IMAGES } else { PROTOCOL_TEST },
+        cluster_restarts: (finite && dataset.classes() > 0).then_some(PROTOCOL_RESTARTS),
+    })
 }
 
 /// Seeds from `3`, `0..5` (0 to 4) or `0,2,7`.

@@ -51,7 +51,7 @@ const MOST: f64 = 1.5;
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let selection = Selection { groups: sweep.shown(None) };
+    let selection = trained(sweep, None);
     let mut panels = vec![
         Panel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic),
         Panel::new(&selection, &MEAN_SMOOTHNESS, "mean smoothness", 1.0, Kind::FromZero { most: MOST }),
@@ -74,7 +74,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
-    let selection = Selection { groups: sweep.shown(Some(set)) };
+    let selection = trained(sweep, Some(set));
     let accuracy =
         Panel::new(&selection, &CLASSIFIER_ACCURACY, "classifier accuracy, %", 100.0, Kind::Percent);
     let error = Panel::new(
@@ -104,6 +104,13 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
         band(&selection),
     );
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
+}
+
+/// The configurations that were trained here: of others there are no curves.
+fn trained<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Selection<'a> {
+    let mut groups = sweep.shown(set);
+    groups.retain(|group| group.cell().origin.is_trained());
+    Selection { groups }
 }
 
 /// Adds a panel of the entries in use, if runs have a codebook; what the caption says of it.

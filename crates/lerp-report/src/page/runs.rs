@@ -7,7 +7,7 @@ use std::{
 
 use lerp_data::{Dataset, Lines};
 use lerp_eval::When;
-use lerp_train::{Metrics, State};
+use lerp_train::{Elsewhere, Metrics, Origin, State};
 use serde::Serialize;
 
 use super::chart::{brief, chart};
@@ -41,6 +41,8 @@ pub struct Row {
     minutes: String,
     rate: String,
     learning_rate: String,
+    /// Whether it was trained here.
+    trained: bool,
     device: String,
     threads: usize,
     git: String,
@@ -78,6 +80,10 @@ impl Row {
         let (record, status) = (&loaded.run.record, &loaded.run.status);
         let (cell, provenance) = (&record.cell, &record.provenance);
         let rate = if status.wall_s > 0.0 { status.samples as f64 / status.wall_s } else { 0.0 };
+        let here = cell.origin.is_trained();
+        let known = here || status.samples > 0;
+        // Of a model that was trained elsewhere it is not known.
+        let measured = |text: String| if here { text } else { "–".into() };
         let dataset = group.set.as_ref().map_or_else(|| Lines.title().to_owned(), Set::name);
         Self {
             id: record.id.clone(),
@@ -87,11 +93,12 @@ impl Row {
             seed: cell.seed,
             state: format!("{:?}", status.state).to_lowercase(),
             samples: status.samples,
-            samples_text: thousands(status.samples),
+            samples_text: if known { thousands(status.samples) } else { "–".into() },
             planned: thousands(cell.samples),
-            minutes: format!("{:.1}", status.wall_s / 60.0),
-            rate: format!("{rate:.0}"),
-            learning_rate: number(cell.learning_rate),
+            minutes: measured(format!("{:.1}", status.wall_s / 60.0)),
+            rate: measured(format!("{rate:.0}")),
+            learning_rate: measured(number(cell.learning_rate)),
+            trained: cell.origin.is_trained(),
             device: provenance.device.clone(),
             threads: provenance.threads,
             git: provenance.git.clone(),
@@ -132,11 +139,15 @@ fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
         serde_json::Value::Number(n) => n.as_u64().map_or_else(|| n.to_string(), thousands),
         other => other.to_string(),
     };
+    let cell = &loaded.run.record.cell;
     let mut all = Vec::new();
     for (key, value) in table {
         let name = key.replace('_', " ");
         match value {
-            _ if key == "schedule" => all.push((name, loaded.run.record.cell.schedule.to_string())),
+            // Of a model from elsewhere 0 is what nobody said, and a network is none of ours.
+            _ if !cell.origin.is_trained() && value == 0.0 || value == 0 => {}
+            _ if cell.origin == Origin::Scored && key == "network" => {}
+            _ if key == "schedule" => all.push((name, cell.schedule.to_string())),
             serde_json::Value::Object(inner) => {
                 let of = if key == "hyper" { String::new() } else { format!("{name}: ") };
                 all.extend(inner.iter().map(|(key, value)| (format!("{of}{key}"), text(value))));
@@ -154,8 +165,13 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
         format!("{} for training, {} for tests", thousands(train as u64), thousands(test as u64))
     });
     let data = made.data.clone().unwrap_or_else(|| "drawn anew from the seed".into());
+    let elsewhere = record.elsewhere.as_ref();
     let all = [
         ("run", Some(record.id.clone())),
+        ("trained with", elsewhere.and_then(Elsewhere::trained_with)),
+        ("task", elsewhere.and_then(|known| known.task.clone())),
+        ("answers or weights, SHA-256", elsewhere.map(|known| known.digest.clone())),
+        ("notes", elsewhere.and_then(|known| known.notes.clone())),
         ("software", Some(format!("Lerpbench {}, candle {}", made.version, made.candle))),
         ("revision", Some(made.git.clone())),
         ("device", Some(format!("{}, {}", made.device, crate::text::count(made.threads, "thread")))),

@@ -91,6 +91,7 @@ impl Fake {
             precision: lerp_core::Precision::F32,
             ema: None,
             schedule: lerp_core::Schedule::default(),
+            origin: lerp_train::Origin::default(),
             network: Network { scales: 3, depth: self.depth, latent: self.channels }.into(),
             hyper: self.hyper.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
         };

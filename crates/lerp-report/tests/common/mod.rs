@@ -43,6 +43,7 @@ pub fn on_lines(variant: &str, seed: u64) -> Cell {
         precision: Precision::F32,
         ema: None,
         schedule: Schedule::default(),
+        origin: lerp_train::Origin::default(),
         network: Network { scales: if variant == "vqvae" { 3 } else { 4 }, depth: 16, latent: 16 }.into(),
         hyper: Hyper::new(),
     }

@@ -9,6 +9,8 @@ Images and latents are NCHW here, as everywhere in PyTorch. In the files they ar
 [height, width, in, out], so `load` transposes. Where a latent is flattened, its order is (height, width, channel), as the
 rows of dense layers expect it. Names of parameters are the file's.
 
+    save(model, "OTHER FOLDER")                # after fine-tuning: `lerp import` measures it as a run
+
     python lerp_torch.py [FOLDER]              # compares the outputs with those in check.safetensors
 
 Needs torch and safetensors.
@@ -21,7 +23,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 # Largest deviation allowed, as a share of the largest value. Both programs compute in 32 bits and sum up to a few
@@ -195,6 +197,22 @@ def load(folder="."):
     tensors = load_file(folder / "model.safetensors")
     model.load_state_dict({name: transposed(name, tensor) for name, tensor in tensors.items()})
     return model.eval()
+
+
+def reversed_layout(name, tensor):
+    """From PyTorch's layout to the file's."""
+    if name.endswith(".weight"):
+        return tensor.permute(2, 3, 1, 0).contiguous() if tensor.dim() == 4 else tensor.T.contiguous()
+    return tensor.contiguous()
+
+
+def save(model, folder):
+    """Writes a model, for example after fine-tuning, as `load` and `lerp import` read it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: reversed_layout(name, tensor.detach().cpu()) for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(model.config, indent=2) + "\n", encoding="utf-8")
 
 
 @torch.no_grad()

@@ -18,6 +18,8 @@ use lerp_train::{Metrics, Run, Runs, runs_in};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use config::FORMAT as MODEL_FORMAT;
+
 use crate::{
     cli::ExportArgs,
     plan::seeds,

@@ -49,6 +49,8 @@ struct Public {
 impl Public {
     fn of(record: &RunRecord) -> Self {
         let (mut cell, mut provenance) = (record.cell.clone(), record.provenance.clone());
+        // Whoever reads the file builds the model by the variant.
+        record.cell.builder().clone_into(&mut cell.variant);
         let mut id = record.id.clone();
         if let Some((_, place)) = record.cell.dataset.split_once(':') {
             let (place, option) = split_option(place);
@@ -86,7 +88,7 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
     let run = &loaded.run;
     let public = Public::of(&run.record);
     let cell = &run.record.cell;
-    let variant = registry.find(&cell.variant)?;
+    let variant = registry.find(cell.builder())?;
     let bytes = run.model()?.with_context(|| format!("it has no {MODEL}"))?;
     let tensors = load_buffer(&bytes, &Device::Cpu)
         .map_err(|e| anyhow::anyhow!("{} is cut short or damaged ({e})", run.dir.join(MODEL).display()))?;

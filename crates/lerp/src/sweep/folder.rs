@@ -11,7 +11,6 @@ use lerp_train::{Error, RunLock, runs_in};
 use serde::Serialize;
 
 use crate::{
-    plan::Plan,
     provenance::{CANDLE, GIT, VERSION, now},
 };
 
@@ -140,7 +139,7 @@ impl Folder {
     pub fn record(
         &self,
         always: bool,
-        plan: &Plan,
+        about: &str,
         command: &str,
         devices: &[String],
         cells: &[String],
@@ -150,7 +149,7 @@ impl Folder {
         }
         let record = Record {
             format: FORMAT,
-            about: &plan.about,
+            about,
             command,
             started: now(),
             version: VERSION,

@@ -222,6 +222,7 @@ mod tests {
             precision: Precision::F32,
             ema: None,
             schedule: Schedule::default(),
+            origin: lerp_train::Origin::Trained,
             network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         };

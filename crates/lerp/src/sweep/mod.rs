@@ -33,12 +33,11 @@ use crate::{
     shelf::Shelf,
 };
 use display::Display;
-use folder::Folder;
 use queue::Queue;
 use survey::{Common, Job, Survey};
 
 pub use display::duration;
-pub use folder::{FORMAT, RECORD};
+pub use folder::{FORMAT, Folder, RECORD};
 pub use host::worker;
 
 /// The plan that the arguments describe, and the folder it goes to.
@@ -107,7 +106,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         warn(&format!("left out: {name}: {reason}"));
     }
     let ids: Vec<String> = jobs.iter().map(|job| job.record.id.clone()).collect();
-    folder.record(!missing.is_empty(), &plan, &common.command, &devices, &ids)?;
+    folder.record(!missing.is_empty(), &plan.about, &common.command, &devices, &ids)?;
     if missing.is_empty() && blocked.is_empty() {
         let all = if jobs.len() == 1 { "the run".into() } else { format!("all {} runs", jobs.len()) };
         let verb = if jobs.len() == 1 { "is" } else { "are" };
@@ -281,7 +280,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let Job { record, dataset, .. } = &survey.jobs[0];
     let (id, dir) = (&record.id, folder.runs().join(&record.id));
     let devices = std::slice::from_ref(&device_name);
-    folder.record(false, &plan, &common.command, devices, std::slice::from_ref(id))?;
+    folder.record(false, &plan.about, &common.command, devices, std::slice::from_ref(id))?;
     let mut display = Display::new(std::iter::once((id.clone(), record.cell.samples)), &[1.0]);
     display.started(0);
     let stop = stop_flag()?;
@@ -312,7 +311,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
 }
 
 /// A flag that the first Ctrl-C (or termination signal) raises; the second ends the process.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
@@ -325,7 +324,7 @@ fn stop_flag() -> Result<Arc<AtomicBool>> {
 }
 
 /// This process's arguments as a command that a user types.
-fn command_line() -> String {
+pub fn command_line() -> String {
     let mut arguments = std::env::args_os().map(|argument| {
         let text = argument.to_string_lossy().into_owned();
         let plain = |c: char| c.is_alphanumeric() || "-_./=:,".contains(c);

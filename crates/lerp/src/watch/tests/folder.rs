@@ -114,6 +114,7 @@ pub fn cell(variant: &str) -> Cell {
         precision: lerp_core::Precision::F32,
         ema: None,
         schedule: lerp_core::Schedule::default(),
+        origin: lerp_train::Origin::default(),
         network: Network { scales: 3, depth: 4, latent: 4 }.into(),
         hyper: serde_json::from_str("{}").unwrap(),
     }

@@ -1,0 +1,155 @@
+//! Measuring a model by its answers.
+
+use std::{path::Path, sync::atomic::AtomicBool};
+
+use candle_core::Tensor;
+use lerp_core::{Architecture, Hyper, LatentShape, OwnNetwork, Precision, Schedule};
+use lerp_data::{Dataset, Part};
+use lerp_eval::quantity::{EVALUATED_IMAGES, RECONSTRUCTION_MSE};
+
+use super::{
+    answers::{Answers, Record},
+    task::{
+        BETWEEN, DECODED, Description, FIGURE, FIGURE_AGAIN, LATENTS, TEST, TEST_FEATURES, TRAIN, TRAIN_FEATURES, Task,
+    },
+};
+use crate::{
+    Cell, Error, Evaluation, Origin, Paths, Provenance, Result, RunRecord, Strips,
+    evaluate::{CHUNK, of_lines, squared_error},
+    measure::bank,
+    paths::Between,
+    strips::own_errors,
+    worth::{self, Encoded},
+};
+
+/// What answers to a task are, before they are measured.
+#[derive(Debug)]
+pub struct Answered {
+    description: Description,
+    record: Record,
+    answers: Answers,
+    /// The images that were to be reconstructed, or more.
+    test: Tensor,
+}
+
+impl Answered {
+    /// Reads and checks the answers in the folder of a task. `dataset` is the task's, and its images have the digest `data`.
+    ///
+    /// # Errors
+    /// If the task is another than this version would pose on these images, or the answers are not what is wanted; the error
+    /// says what is the likely cause.
+    pub fn read(folder: &Path, dataset: &dyn Dataset, data: Option<&str>) -> Result<Self> {
+        let description = Task::read_description(folder)?;
+        let task = &description.task;
+        let record = Record::read(folder)?;
+        if task.data.as_deref() != data {
+            let problem = format!("is about other images than those of {} here", dataset.name());
+            return Err(Error::bad_file(folder, problem));
+        }
+        let images = task.images(dataset)?;
+        let here = task.described(dataset, &images, "")?;
+        if here.digest != description.digest {
+            return Err(Error::bad_file(
+                folder,
+                "is not the task that this version poses on this machine: it was changed, or prepared by another version; \
+                 prepare it anew, answer it, and score that",
+            ));
+        }
+        if record.task != description.digest {
+            return Err(Error::bad_file(
+                folder,
+                "holds answers to another task (its record.json names another); run lerp_task.py of this folder",
+            ));
+        }
+        let wanted = task.wanted(&images, dataset.image());
+        let answers = Answers::read(folder, &wanted, &images)?;
+        let test = images.into_iter().find(|(name, _)| *name == TEST).map(|(_, images)| images);
+        let test = test.ok_or_else(|| Error::BadCell(format!("{} has no test images", dataset.name())))?;
+        Ok(Self { description, record, answers, test })
+    }
+
+    /// The cell of a model of this name.
+    fn cell(&self, name: &str) -> Cell {
+        let task = &self.description.task;
+        Cell {
+            dataset: task.dataset.clone(),
+            variant: Origin::Scored.variant(name),
+            seed: self.record.seed.unwrap_or(task.seed),
+            samples: self.record.samples.unwrap_or(0),
+            batch: 0,
+            learning_rate: 0.0,
+            eval_every: 0,
+            checkpoint_every: 0,
+            test_samples: task.test_samples,
+            cluster_restarts: task.cluster_restarts,
+            precision: Precision::F32,
+            ema: None,
+            schedule: Schedule::default(),
+            origin: Origin::Scored,
+            network: Architecture::Own(OwnNetwork { name: "outside".into(), settings: Hyper::new() }),
+            hyper: Hyper::new(),
+        }
+    }
+
+    /// The record of a run of the model, which tables call `name`.
+    ///
+    /// # Errors
+    /// If its latents cannot be told.
+    pub fn record(&self, name: &str, provenance: Provenance) -> Result<RunRecord> {
+        let elsewhere = self.record.elsewhere(self.answers.digest.clone());
+        let device = elsewhere.device.clone().unwrap_or_else(|| "not told".into());
+        let latent = self.answers.get(LATENTS, BETWEEN)?.dims()[2..].to_vec();
+        let mut shape = LatentShape::new(latent);
+        if let Some(features) = self.answers.find(LATENTS, TRAIN_FEATURES) {
+            shape.features = features.dims()[1..].iter().product();
+        }
+        let title = format!("{name}{}", Origin::Scored.mark());
+        Ok(RunRecord {
+            shape: Some(shape),
+            elsewhere: Some(elsewhere),
+            ..RunRecord::new(self.cell(name), &title, Provenance { device, ..provenance })
+        })
+    }
+
+    /// Measures the model as one of ours is measured at the end of its run.
+    ///
+    /// # Errors
+    /// If images cannot be read, or `stop` became true.
+    pub fn measure(&self, dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Evaluation> {
+        let task = &self.description.task;
+        let get = |file: &str, name: &str| self.answers.get(file, name);
+        let between = Between::answered(get(LATENTS, BETWEEN)?, get(DECODED, BETWEEN)?)?;
+        let (mut metrics, paths) = match bank(dataset) {
+            Some(bank) => of_lines(&bank, &between, None)?,
+            None => (Vec::new(), Paths::of_latents(&between)?),
+        };
+        let decoded = get(DECODED, TEST)?;
+        let tested = decoded.dim(0)?;
+        let mut error = 0.0;
+        for first in (0..tested).step_by(CHUNK) {
+            let size = CHUNK.min(tested - first);
+            error += squared_error(&decoded.narrow(0, first, size)?, &self.test.narrow(0, first, size)?)? * size as f64;
+        }
+        metrics.push(RECONSTRUCTION_MSE.keyed(error / tested as f64));
+        if dataset.count(Part::Test)?.is_some() {
+            metrics.push(EVALUATED_IMAGES.keyed(tested as f64));
+        }
+        let figure = get(DECODED, FIGURE)?.clone();
+        let again = self.answers.find(DECODED, FIGURE_AGAIN);
+        let errors = again.map(|again| own_errors(&figure, &again.flatten(0, 1)?)).transpose()?;
+        let strips = Strips::between(task.ends(dataset)?, figure, errors)?;
+        if let Some(restarts) = task.cluster_restarts {
+            let encoded = |part: Part, latents: &str, features: &str| -> Result<Encoded> {
+                let flat = |x: &Tensor| x.flatten_from(1);
+                let latents = get(LATENTS, latents)?;
+                let features = self.answers.find(LATENTS, features).unwrap_or(latents);
+                let labels = worth::labels(dataset, part, stop)?;
+                Ok(Encoded { features: flat(features)?, latents: flat(latents)?, labels })
+            };
+            let parts =
+                [encoded(Part::Train, TRAIN, TRAIN_FEATURES)?, encoded(Part::Test, TEST, TEST_FEATURES)?];
+            metrics.extend(worth::of_encoded(parts, restarts, &task.draws("final"), stop)?);
+        }
+        Ok(Evaluation { metrics, strips, paths, samples: None })
+    }
+}

@@ -1,0 +1,354 @@
+//! What a model that was trained elsewhere is asked.
+
+use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
+
+use candle_core::{DType, Device, Tensor};
+use lerp_core::{Draws, ImageShape};
+use lerp_data::{Dataset, Lines, Part};
+use lerp_eval::{test_images, test_pairs};
+use safetensors::View;
+use serde::{Deserialize, Serialize};
+
+use super::npy;
+use crate::{
+    Cell, EVALUATED_PAIRS, Error, POSITIONS, Result,
+    evaluate::{chunks, tested, tested_lines},
+    paths::IMAGE_PAIRS,
+    strips::Ends,
+    worth,
+};
+
+/// The form of a task's files.
+const FORMAT: &str = "lerp task 1";
+
+/// A task's description among its files.
+pub(crate) const DESCRIPTION: &str = "task.json";
+
+/// Most bytes of a description or record.
+pub(crate) const SMALL: u64 = 1 << 20;
+
+/// Which images a model is asked about: all that decides them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// SHA-256 of its images; none where they are drawn.
+    pub data: Option<String>,
+    /// Seed of drawn lines, and of clusters.
+    pub seed: u64,
+    /// The step of the evaluation whose draws these are: lines are drawn anew at every evaluation.
+    pub step: u64,
+    /// Images to reconstruct: this many lines; of an image set all, if it has no more than these.
+    pub test_samples: usize,
+    /// Restarts of k-means, on labelled image sets.
+    pub cluster_restarts: Option<usize>,
+}
+
+/// Whether, and as what, arrays are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An `.npy` file for each array.
+    Npy,
+    /// All arrays in one safetensors file.
+    Safetensors,
+}
+
+/// An array by name.
+pub type Named = (&'static str, Tensor);
+
+/// `task.json`: a task with what others need to know of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Description {
+    format: String,
+    /// Version of the software that wrote it.
+    version: String,
+    title: String,
+    /// What a record has to repeat: SHA-256 of everything else that decides the images.
+    pub digest: String,
+    pub task: Task,
+    /// Height, width and channels.
+    image: [usize; 3],
+    /// The layout of images, in words.
+    layout: String,
+    /// Least and greatest value of images.
+    range: [f32; 2],
+    /// Positions of an interpolation; number `i` is at α = `i` / 15.
+    positions: usize,
+    /// The arrays that are asked about.
+    images: BTreeMap<String, Array>,
+    /// The arrays that are wanted.
+    answers: Vec<Wanted>,
+}
+
+/// An array as a description tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Array {
+    shape: Vec<usize>,
+    /// Of its numbers, `f32`, little-endian, in C order.
+    sha256: String,
+}
+
+/// An array that is wanted as an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wanted {
+    /// `decoded` or `latents`: the file, or folder of `.npy` files, that it is in.
+    pub file: String,
+    /// Its name there.
+    pub name: String,
+    /// Its sizes but those of a latent, which every model chooses.
+    pub shape: Vec<usize>,
+    /// Whether a model may leave it out.
+    pub optional: bool,
+}
+
+impl Wanted {
+    /// Whether it is of images; otherwise of latents.
+    pub fn images(&self) -> bool {
+        self.file == DECODED
+    }
+}
+
+/// Files of answers: images, and latents.
+pub(crate) const DECODED: &str = "decoded";
+pub(crate) const LATENTS: &str = "latents";
+
+/// Arrays of images.
+pub(crate) const LEFT: &str = "left";
+pub(crate) const RIGHT: &str = "right";
+const FIGURE_LEFT: &str = "figure_left";
+const FIGURE_RIGHT: &str = "figure_right";
+pub(crate) const TEST: &str = "test";
+pub(crate) const TRAIN: &str = "train";
+
+/// Arrays of answers besides.
+pub(crate) const BETWEEN: &str = "between";
+pub(crate) const FIGURE: &str = "figure";
+pub(crate) const FIGURE_AGAIN: &str = "figure_again";
+pub(crate) const TRAIN_FEATURES: &str = "train_features";
+pub(crate) const TEST_FEATURES: &str = "test_features";
+
+impl Task {
+    /// The task whose images are those of the last evaluation of a run of `cell`, which was trained on the images `data`.
+    pub fn like(cell: &Cell, data: Option<String>) -> Self {
+        Self {
+            dataset: cell.dataset.clone(),
+            data,
+            seed: cell.seed,
+            step: cell.steps(),
+            test_samples: cell.test_samples,
+            cluster_restarts: cell.cluster_restarts,
+        }
+    }
+
+    /// Whether it is about lines.
+    pub(crate) fn on_lines(&self) -> bool {
+        self.dataset == Lines::NAME
+    }
+
+    /// Its draws in the scope of an evaluation, or of what is measured at the end of a run.
+    pub(crate) fn draws(&self, scope: &str) -> Draws {
+        Draws::new(self.seed, &Device::Cpu).scope(scope).at(self.step)
+    }
+
+    /// What its interpolations to look at lie between.
+    pub(crate) fn ends(&self, dataset: &dyn Dataset) -> Result<Ends> {
+        Ends::of(dataset, &self.draws("eval").scope("figure"))
+    }
+
+    /// The images that a model is asked about, by name.
+    ///
+    /// # Shapes
+    /// `[images, height, width, channels]`, `f32` in [-1, 1], on the CPU.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn images(&self, dataset: &dyn Dataset) -> Result<Vec<Named>> {
+        let draws = self.draws("eval");
+        let [left, right] = if self.on_lines() {
+            let lines = tested_lines(dataset, &draws)?;
+            [lines.narrow(0, 0, EVALUATED_PAIRS)?, lines.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?]
+        } else {
+            test_pairs(dataset, IMAGE_PAIRS, &draws.scope("paths"))?
+        };
+        let [figure_left, figure_right] = self.ends(dataset)?.images;
+        let mut images =
+            vec![(LEFT, left), (RIGHT, right), (FIGURE_LEFT, figure_left), (FIGURE_RIGHT, figure_right)];
+        let stop = AtomicBool::new(false);
+        if self.cluster_restarts.is_some() {
+            images.push((TEST, worth::all(dataset, Part::Test, &stop)?.0));
+            images.push((TRAIN, worth::all(dataset, Part::Train, &stop)?.0));
+        } else {
+            let samples = tested(dataset, self.test_samples)?;
+            let chunk = |(first, size, draws): (usize, usize, Draws)| {
+                Ok(test_images(dataset, first, size, &draws)?.images)
+            };
+            let chunks = chunks(samples, &draws.scope("test")).map(chunk).collect::<Result<Vec<_>>>()?;
+            images.push((TEST, Tensor::cat(&chunks, 0)?));
+        }
+        Ok(images)
+    }
+
+    /// The answers that `images` want.
+    pub(crate) fn wanted(&self, images: &[Named], shape: ImageShape) -> Vec<Wanted> {
+        let count = |name: &str| {
+            images.iter().find(|(known, _)| *known == name).and_then(|(_, images)| images.dims().first().copied())
+        };
+        let ImageShape { height, width, channels } = shape;
+        let decoded = |name: &str, lead: &[usize]| Wanted {
+            file: DECODED.into(),
+            name: name.into(),
+            shape: [lead, &[height, width, channels]].concat(),
+            optional: false,
+        };
+        let latents = |name: &str, lead: &[usize], optional| Wanted {
+            file: LATENTS.into(),
+            name: name.into(),
+            shape: lead.to_vec(),
+            optional,
+        };
+        let [pairs, figures, test] = [LEFT, FIGURE_LEFT, TEST].map(|name| count(name).unwrap_or(0));
+        let mut wanted = vec![
+            decoded(BETWEEN, &[pairs, POSITIONS]),
+            decoded(FIGURE, &[figures, POSITIONS]),
+            decoded(TEST, &[test.min(self.test_samples)]),
+            latents(BETWEEN, &[pairs, POSITIONS], false),
+        ];
+        if !self.on_lines() {
+            wanted.push(decoded(FIGURE_AGAIN, &[figures, POSITIONS]));
+        }
+        if let Some(train) = count(TRAIN) {
+            for (name, count) in [(TRAIN, train), (TEST, test)] {
+                wanted.push(latents(name, &[count], false));
+            }
+            for (name, count) in [(TRAIN_FEATURES, train), (TEST_FEATURES, test)] {
+                wanted.push(latents(name, &[count], true));
+            }
+        }
+        wanted
+    }
+
+    /// Its description, which is of the program of this `version`.
+    ///
+    /// # Errors
+    /// If the images cannot be told.
+    pub(crate) fn described(
+        &self,
+        dataset: &dyn Dataset,
+        images: &[Named],
+        version: &str,
+    ) -> Result<Description> {
+        let shape = dataset.image();
+        let arrays = images.iter().map(|(name, images)| {
+            let sha256 = lerp_files::digest(&View::data(images));
+            ((*name).to_owned(), Array { shape: images.dims().to_vec(), sha256 })
+        });
+        let arrays: BTreeMap<String, Array> = arrays.collect();
+        let decides = serde_json::to_vec(&(FORMAT, self, &arrays))
+            .map_err(|e| Error::bad_file(Path::new(DESCRIPTION), format!("cannot be made: {e}")))?;
+        Ok(Description {
+            format: FORMAT.into(),
+            version: version.into(),
+            title: dataset.title().into(),
+            digest: lerp_files::digest(&decides),
+            task: self.clone(),
+            image: [shape.height, shape.width, shape.channels],
+            layout: "channels last: [images, height, width, channels]; channels first is x.transpose(0, 3, 1, 2)".into(),
+            range: [-1.0, 1.0],
+            positions: POSITIONS,
+            answers: self.wanted(images, shape),
+            images: arrays,
+        })
+    }
+
+    /// Writes its description and images into a folder.
+    ///
+    /// # Errors
+    /// If they cannot be read or written.
+    pub fn write(&self, dataset: &dyn Dataset, formats: &[Format], folder: &Path, version: &str) -> Result<()> {
+        let images = self.images(dataset)?;
+        let description = self.described(dataset, &images, version)?;
+        write_arrays(&images, "images", formats, folder)?;
+        lerp_files::replace(&folder.join(DESCRIPTION), &crate::files::json(DESCRIPTION, &description)?)?;
+        Ok(())
+    }
+
+    /// The description in the folder of a task.
+    ///
+    /// # Errors
+    /// If there is none that can be read.
+    pub(crate) fn read_description(folder: &Path) -> Result<Description> {
+        let path = folder.join(DESCRIPTION);
+        let text = match lerp_files::read_to_string(&path, SMALL) {
+            Err(error) if error.is_not_found() => {
+                return Err(Error::bad_file(
+                    folder,
+                    format!("has no {DESCRIPTION}; give a folder that `lerp score prepare` has written"),
+                ));
+            }
+            text => text?,
+        };
+        let format = serde_json::from_str::<serde_json::Value>(&text).ok();
+        let format = format.as_ref().and_then(|value| value.get("format")?.as_str());
+        if let Some(format) = format.filter(|format| *format != FORMAT) {
+            let problem = format!("is of the form '{format}', and this version reads '{FORMAT}'; prepare it anew");
+            return Err(Error::bad_file(&path, problem));
+        }
+        serde_json::from_str(&text)
+            .map_err(|e| Error::bad_file(&path, format!("is damaged ({e}); prepare the task anew")))
+    }
+
+    /// The task in a folder.
+    ///
+    /// # Errors
+    /// If there is none that can be read.
+    pub fn read(folder: &Path) -> Result<Self> {
+        Ok(Self::read_description(folder)?.task)
+    }
+}
+
+/// Images to train on as a run of this `seed` sees them, `batch` a step, the first `count` of them, and their classes if they
+/// have some.
+///
+/// # Shapes
+/// `training` `[count, height, width, channels]`, `f32`; `training_labels` `[count]`, `i64`.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn training_images(dataset: &dyn Dataset, seed: u64, batch: usize, count: usize) -> Result<Vec<Named>> {
+    let draws = Draws::new(seed, &Device::Cpu).scope("data");
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    for step in 0..count.div_ceil(batch) {
+        let read = dataset.train_batch(batch, &draws.at(step as u64))?;
+        let size = batch.min(count - step * batch);
+        images.push(read.images.narrow(0, 0, size)?);
+        if let Some(classes) = read.labels {
+            labels.push(classes.narrow(0, 0, size)?.to_dtype(DType::I64)?);
+        }
+    }
+    let mut named = vec![("training", Tensor::cat(&images, 0)?)];
+    if !labels.is_empty() {
+        named.push(("training_labels", Tensor::cat(&labels, 0)?));
+    }
+    Ok(named)
+}
+
+/// Writes arrays into a folder: as `NAME/ARRAY.npy` each, as `NAME.safetensors` all.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn write_arrays(arrays: &[Named], name: &str, formats: &[Format], folder: &Path) -> Result<()> {
+    if formats.contains(&Format::Npy) {
+        let within = folder.join(name);
+        fs::create_dir_all(&within).map_err(lerp_files::Error::at("create", &within))?;
+        for (array, tensor) in arrays {
+            lerp_files::replace_unsynced(&within.join(format!("{array}.npy")), &npy::bytes(tensor))?;
+        }
+    }
+    if formats.contains(&Format::Safetensors) {
+        let path = folder.join(format!("{name}.safetensors"));
+        let views = arrays.iter().map(|(array, tensor)| (*array, tensor));
+        safetensors::serialize_to_file(views, None, &path)
+            .map_err(|e| Error::bad_file(&path, format!("cannot be written: {e}")))?;
+    }
+    Ok(())
+}

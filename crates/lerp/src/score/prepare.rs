@@ -1,0 +1,147 @@
+//! `lerp score prepare`: the folder of a task, to be answered elsewhere.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use lerp_train::{Format, MOST_RESTARTS, Run, Task, training_images, write_arrays};
+
+use crate::{
+    cli::PrepareArgs,
+    plan::protocol_task,
+    provenance::VERSION,
+    registry::{Registry, unknown},
+    say::say,
+    shelf::Shelf,
+};
+
+/// What answers a task in Python.
+const ANSWER: &str = include_str!("lerp_task.py");
+
+/// Formats of arrays by name.
+const FORMATS: [(&str, Format); 2] = [("npy", Format::Npy), ("safetensors", Format::Safetensors)];
+
+/// Images to train on of which more do not fit into memory.
+const MOST_TRAINING: usize = 1 << 24;
+
+/// Writes the folder of a task.
+///
+/// # Errors
+/// If there is something in its place, or the dataset cannot be read.
+pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
+    let formats = formats(&args.format)?;
+    if args.training > MOST_TRAINING {
+        bail!("--training {}: give at most {MOST_TRAINING}", args.training);
+    }
+    if !(1..=1 << 16).contains(&args.batch) {
+        bail!("--batch {}: give at least 1 and at most 65536", args.batch);
+    }
+    check_empty(&args.out)?;
+    let shelf = Shelf::new(registry, args.data.as_deref());
+    let task = task(&shelf, args)?;
+    let dataset = shelf.get(&task.dataset)?;
+    // Whole or not at all: what is not finished has another name.
+    let beside = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(beside).with_context(|| format!("cannot create {}", beside.display()))?;
+    let draft = Draft::new(beside)?;
+    task.write(&*dataset, &formats, &draft.0, VERSION)?;
+    if args.training > 0 {
+        let images = training_images(&*dataset, task.seed, args.batch, args.training)?;
+        write_arrays(&images, "training", &formats, &draft.0)?;
+    }
+    lerp_files::replace(&draft.0.join("lerp_task.py"), ANSWER.as_bytes())?;
+    lerp_files::replace(&draft.0.join("README.md"), readme(&task, args.training).as_bytes())?;
+    // Where there is an empty folder, not every system puts another in its place.
+    let _ = fs::remove_dir(&args.out);
+    fs::rename(&draft.0, &args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
+    say(&format!(
+        "Task: {}. Answer it with `python {} MODEL.py` (its first lines say how), then `lerp score {} --name NAME --out SWEEP`.",
+        args.out.display(),
+        args.out.join("lerp_task.py").display(),
+        args.out.display()
+    ));
+    Ok(())
+}
+
+/// The task that is asked for.
+fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
+    if let Some(restarts) = args.cluster_restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
+        bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
+    }
+    let mut task = if let Some(dir) = &args.like {
+        let record = Run::read(dir)?.record;
+        let task = Task::like(&record.cell, record.provenance.data.clone());
+        if shelf.digest(&task.dataset)? != task.data {
+            bail!("the images of {} here are not those of {}", task.dataset, dir.display());
+        }
+        task
+    } else {
+        let name = args.dataset.as_deref().unwrap_or_default();
+        protocol_task(shelf, name, args.seed.unwrap_or(0))?
+    };
+    if let Some(restarts) = args.cluster_restarts {
+        task.cluster_restarts = task.cluster_restarts.map(|_| restarts);
+    }
+    Ok(task)
+}
+
+/// Formats by their names.
+fn formats(names: &[String]) -> Result<Vec<Format>> {
+    let known = FORMATS.map(|(name, _)| name);
+    let find = |name: &String| match FORMATS.iter().find(|(known, _)| known == name) {
+        Some((_, format)) => Ok(*format),
+        None => bail!("--format: {}", unknown("format", name, &known)),
+    };
+    names.iter().map(find).collect()
+}
+
+/// Refuses a place where something is.
+fn check_empty(out: &Path) -> Result<()> {
+    if out.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let empty = out.is_dir() && fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+    if !empty {
+        bail!("{} is there already; give --out a new folder", out.display());
+    }
+    Ok(())
+}
+
+/// A folder that is removed with all in it, unless it got another name.
+struct Draft(PathBuf);
+
+impl Draft {
+    fn new(beside: &Path) -> Result<Self> {
+        let path = beside.join(format!(".lerp-task-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Three lines for whoever opens the folder.
+fn readme(task: &Task, training: usize) -> String {
+    let train = match training {
+        0 => String::new(),
+        n => format!(
+            " `training/` has {n} images to train on, in the order in which a run of seed {} sees them.",
+            task.seed
+        ),
+    };
+    format!(
+        "A task of Lerpbench ({}, seed {}): images for an autoencoder to encode, and to interpolate between. Images are \
+         [n, height, width, channels], float32 in [-1, 1], as `.npy` and in one safetensors file; task.json lists them and the \
+         answers.{train}\n\
+         Answer it with `python lerp_task.py MODEL.py`, where MODEL.py has `encode(images)` and `decode(latents)` (needs NumPy; \
+         its first lines say more), which writes decoded.safetensors, latents.safetensors and record.json here.\n\
+         Then `lerp score FOLDER --name \"My AE\" --out results/quick` measures the answers and puts them beside the others.\n",
+        task.dataset, task.seed
+    )
+}
