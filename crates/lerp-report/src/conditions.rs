@@ -128,7 +128,10 @@ impl<'a> Selection<'a> {
             // Of lines no table has a classifier.
             let sets = self.groups.iter().any(|g| g.cell().origin == Origin::Scored && g.set.is_some());
             let beside = if sets { ", and no classifier was trained beside it (–)" } else { "" };
-            format!("Trained elsewhere, and measured by answers to one task: {}; {curves}{beside}.", names(&scored))
+            format!(
+                "Trained elsewhere, and measured by answers to one task: {}; {curves}{beside}.",
+                names(&scored)
+            )
         });
         let imported = (!imported.is_empty())
             .then(|| format!("Trained elsewhere, and imported: {}; {curves}.", names(&imported)));

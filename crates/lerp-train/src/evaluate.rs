@@ -169,9 +169,10 @@ pub(crate) fn tested(dataset: &dyn Dataset, samples: usize) -> Result<usize> {
 /// The chunks of `samples` test images: the first image of each, how many it has, and its draws. These are separate scopes, so
 /// that no two chunks share a draw.
 pub(crate) fn chunks(samples: usize, draws: &Draws) -> impl Iterator<Item = (usize, usize, Draws)> {
-    (0..samples).step_by(CHUNK).enumerate().map(move |(chunk, first)| {
-        (first, CHUNK.min(samples - first), draws.scope(&chunk.to_string()))
-    })
+    (0..samples)
+        .step_by(CHUNK)
+        .enumerate()
+        .map(move |(chunk, first)| (first, CHUNK.min(samples - first), draws.scope(&chunk.to_string())))
 }
 
 /// The mean squared error of a chunk's reconstructions.

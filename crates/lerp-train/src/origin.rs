@@ -72,7 +72,8 @@ pub struct Elsewhere {
 impl Elsewhere {
     /// What it was trained with, in words; none where nobody said.
     pub fn trained_with(&self) -> Option<String> {
-        let parts: Vec<&str> = [&self.framework, &self.version].into_iter().flatten().map(String::as_str).collect();
+        let parts: Vec<&str> =
+            [&self.framework, &self.version].into_iter().flatten().map(String::as_str).collect();
         (!parts.is_empty()).then(|| parts.join(" "))
     }
 }
@@ -85,7 +86,9 @@ mod tests {
     fn models_from_elsewhere_are_no_variants_of_ours() {
         let imported = Origin::Imported { variant: "acai".into() };
         assert_eq!(imported.variant("ACAI"), "imported-acai");
-        for (name, variant) in [("My AE", "outside-my-ae"), ("acai", "outside-acai"), ("β-VAE (4.0)", "outside-β-vae-4-0")] {
+        for (name, variant) in
+            [("My AE", "outside-my-ae"), ("acai", "outside-acai"), ("β-VAE (4.0)", "outside-β-vae-4-0")]
+        {
             assert_eq!(Origin::Scored.variant(name), variant);
             assert!(lerp_files::is_word(variant));
         }

@@ -31,7 +31,6 @@ fn probe([train, test]: [&Encoded; 2], stop: &AtomicBool) -> Result<Vec<(String,
     Ok(OF_PROBE.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
 }
 
-
 /// What a model makes of the images of a part.
 pub(crate) struct Encoded {
     /// What the classifier sees, `[images, width]`, on the CPU.

@@ -37,7 +37,8 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     let model = lerp_files::read(&path, MOST_MODEL)?;
     let shelf = Shelf::new(registry, args.data.as_deref());
     let config = path.with_file_name(CONFIG);
-    let cell = if config.exists() { described(args, &config)? } else { by_arguments(registry, &shelf, args)? };
+    let cell =
+        if config.exists() { described(args, &config)? } else { by_arguments(registry, &shelf, args)? };
     let variant = registry.find(&cell.variant)?;
     let hyper = variant.check(&cell.hyper)?;
     let name = check_name(args.name.as_deref().unwrap_or(variant.title()))?;

@@ -185,7 +185,10 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         bail!("{} is not finished; train it first", args.dir.display());
     }
     if cell.origin == Origin::Scored {
-        bail!("{} has no model: it was scored by its answers to a task; score these again", args.dir.display());
+        bail!(
+            "{} has no model: it was scored by its answers to a task; score these again",
+            args.dir.display()
+        );
     }
     if let Some(restarts) = args.cluster_restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
         bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");

@@ -7,10 +7,10 @@ mod common;
 #[path = "../examples/load_model.rs"]
 mod load_model;
 
-use std::{collections::BTreeMap, env, fs, io::Write, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use candle_core::{Device, Tensor, safetensors::load};
-use common::{parts, run, runs, squares};
+use common::{parts, python, run, runs, squares};
 use lerp_train::{Row, Run};
 use serde_json::Value;
 
@@ -145,17 +145,7 @@ fn model(folder: &Path, run: &Run) {
 
 /// Loads the models in PyTorch, if there is one.
 fn in_torch(models: &Path) {
-    let python = env::var_os("LERP_PYTHON").unwrap_or_else(|| "python3".into());
-    let has = Command::new(&python).args(["-c", "import torch, safetensors.torch"]).output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        // Past the capture of a passing test's output.
-        let _ = writeln!(
-            std::io::stderr(),
-            "skipped: models in PyTorch: {} has no torch and safetensors; set LERP_PYTHON",
-            python.display()
-        );
-        return;
-    }
+    let Some(python) = python("torch", "import torch, safetensors.torch") else { return };
     let check = |folder: &Path| {
         parts(&Command::new(&python).arg("lerp_torch.py").current_dir(folder).output().unwrap())
     };

@@ -58,7 +58,10 @@ impl Record {
         let bad = |problem: String| Error::bad_file(&path, problem);
         let text = match lerp_files::read_to_string(&path, SMALL) {
             Err(error) if error.is_not_found() => {
-                return Err(bad("is missing: the task is not answered yet; lerp_task.py writes it with the answers".into()));
+                return Err(bad(
+                    "is missing: the task is not answered yet; lerp_task.py writes it with the answers"
+                        .into(),
+                ));
             }
             text => text?,
         };
@@ -66,7 +69,8 @@ impl Record {
             let known = "task, framework, version, device, notes, samples, seed";
             bad(format!("is not the record of a model ({}); it may have: {known}", printable(&e.to_string())))
         })?;
-        let short = [("framework", &record.framework), ("version", &record.version), ("device", &record.device)];
+        let short =
+            [("framework", &record.framework), ("version", &record.version), ("device", &record.device)];
         let short = short.map(|(name, text)| (name, text, LONGEST));
         for (name, text, most) in short.into_iter().chain([("notes", &record.notes, LONGEST_NOTES)]) {
             if text.as_ref().is_some_and(|text| text.chars().count() > most) {
@@ -128,7 +132,11 @@ impl Answers {
                 let bad = |problem: String| Error::bad_file(&place, format!("('{}') {problem}", wanted.name));
                 check_shape(&array, wanted).map_err(bad)?;
                 check_values(&array, wanted).map_err(bad)?;
-                digests.push((file, wanted.name.clone(), lerp_files::digest(&safetensors::View::data(&array))));
+                digests.push((
+                    file,
+                    wanted.name.clone(),
+                    lerp_files::digest(&safetensors::View::data(&array)),
+                ));
                 arrays.insert((wanted.file.clone(), wanted.name.clone()), array);
             }
         }
@@ -160,7 +168,9 @@ impl Answers {
         };
         // A model that has learned nothing is about as near one way as the other.
         let much = |nearer: f64, given: f64| nearer < 0.5 * given;
-        let bad = |name: &str, problem: &str| Err(Error::bad_file(folder, format!("has answers, '{name}', {problem}")));
+        let bad = |name: &str, problem: &str| {
+            Err(Error::bad_file(folder, format!("has answers, '{name}', {problem}")))
+        };
         let decoded = self.get(DECODED, TEST)?;
         if let Some(images) = asked(TEST) {
             let images = images.narrow(0, 0, decoded.dim(0)?)?;
@@ -176,7 +186,10 @@ impl Answers {
             let (first, last) = (at(0)?, at(POSITIONS - 1)?);
             let given = error(&first, left)? + error(&last, right)?;
             if much(error(&first, right)? + error(&last, left)?, given) {
-                return bad(BETWEEN, "that go from right to left; position 0 is the image left, position 15 the image right");
+                return bad(
+                    BETWEEN,
+                    "that go from right to left; position 0 is the image left, position 15 the image right",
+                );
             }
         }
         Ok(())
@@ -207,8 +220,9 @@ impl Source {
             }
             bytes => bytes?,
         };
-        let tensors = load_buffer(&bytes, &Device::Cpu)
-            .map_err(|e| Error::bad_file(&path, format!("is no safetensors file, or damaged ({e}); write it again")))?;
+        let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|e| {
+            Error::bad_file(&path, format!("is no safetensors file, or damaged ({e}); write it again"))
+        })?;
         Ok(Self { path, tensors: Some(tensors) })
     }
 
@@ -285,7 +299,10 @@ fn check_values(array: &Tensor, wanted: &Wanted) -> std::result::Result<(), Stri
     if let Some(place) = values.iter().position(|value| !value.is_finite()) {
         let each: usize = array.dims()[1..].iter().product();
         let (count, first) = (values.iter().filter(|value| !value.is_finite()).count(), place / each.max(1));
-        return Err(format!("holds {} numbers that are not finite, the first in number {first} of its first axis", count));
+        return Err(format!(
+            "holds {} numbers that are not finite, the first in number {first} of its first axis",
+            count
+        ));
     }
     if !wanted.images() {
         return Ok(());
@@ -297,7 +314,9 @@ fn check_values(array: &Tensor, wanted: &Wanted) -> std::result::Result<(), Stri
         return Err(format!("{range}: these seem to be bytes; write x / 127.5 - 1"));
     }
     if most > FAR || least < -FAR {
-        return Err(format!("{range}: scale the images that the model is trained on to [-1, 1], and decode to that"));
+        return Err(format!(
+            "{range}: scale the images that the model is trained on to [-1, 1], and decode to that"
+        ));
     }
     if least >= 0.0 && most > 0.0 {
         return Err(format!("{range}: these seem to be in [0, 1]; write 2 * x - 1"));

@@ -54,9 +54,11 @@ pub fn tensor(path: &Path, bytes: &[u8]) -> Result<Tensor> {
         "<f8" => (DType::F64, 8),
         "<f2" => (DType::F16, 2),
         kind if kind.contains('O') => {
-            return Err(bad("holds Python objects, which are not read (they are pickled); write an array of \
+            return Err(bad(
+                "holds Python objects, which are not read (they are pickled); write an array of \
                             numbers of one shape: np.asarray(x, dtype=np.float32)"
-                .into()));
+                    .into(),
+            ));
         }
         kind => {
             return Err(bad(format!(
@@ -68,7 +70,10 @@ pub fn tensor(path: &Path, bytes: &[u8]) -> Result<Tensor> {
     let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
     let wanted = count.and_then(|count| count.checked_mul(size));
     if wanted != Some(data.len()) {
-        return Err(bad(format!("is cut short or damaged: {} bytes for an array {shape:?} of '{kind}'", data.len())));
+        return Err(bad(format!(
+            "is cut short or damaged: {} bytes for an array {shape:?} of '{kind}'",
+            data.len()
+        )));
     }
     Ok(Tensor::from_raw_buffer(data, dtype, &shape, &Device::Cpu)?.to_dtype(DType::F32)?)
 }

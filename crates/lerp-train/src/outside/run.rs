@@ -3,7 +3,8 @@
 use std::{path::Path, sync::atomic::AtomicBool};
 
 use crate::{
-    Elsewhere, Error, Evaluation, Learner, Metrics, Parts, Result, Row, Run, RunLock, RunRecord, State, checkpoint,
+    Elsewhere, Error, Evaluation, Learner, Metrics, Parts, Result, Row, Run, RunLock, RunRecord, State,
+    checkpoint,
     digests::RunFiles,
     files::{METRICS, MODEL, RUN},
     measure::measure_learner,

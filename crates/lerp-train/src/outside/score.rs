@@ -10,7 +10,8 @@ use lerp_eval::quantity::{EVALUATED_IMAGES, RECONSTRUCTION_MSE};
 use super::{
     answers::{Answers, Record},
     task::{
-        BETWEEN, DECODED, Description, FIGURE, FIGURE_AGAIN, LATENTS, TEST, TEST_FEATURES, TRAIN, TRAIN_FEATURES, Task,
+        BETWEEN, DECODED, Description, FIGURE, FIGURE_AGAIN, LATENTS, TEST, TEST_FEATURES, TRAIN,
+        TRAIN_FEATURES, Task,
     },
 };
 use crate::{
@@ -128,7 +129,8 @@ impl Answered {
         let mut error = 0.0;
         for first in (0..tested).step_by(CHUNK) {
             let size = CHUNK.min(tested - first);
-            error += squared_error(&decoded.narrow(0, first, size)?, &self.test.narrow(0, first, size)?)? * size as f64;
+            error += squared_error(&decoded.narrow(0, first, size)?, &self.test.narrow(0, first, size)?)?
+                * size as f64;
         }
         metrics.push(RECONSTRUCTION_MSE.keyed(error / tested as f64));
         if dataset.count(Part::Test)?.is_some() {

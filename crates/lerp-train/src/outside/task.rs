@@ -191,7 +191,10 @@ impl Task {
     /// The answers that `images` want.
     pub(crate) fn wanted(&self, images: &[Named], shape: ImageShape) -> Vec<Wanted> {
         let count = |name: &str| {
-            images.iter().find(|(known, _)| *known == name).and_then(|(_, images)| images.dims().first().copied())
+            images
+                .iter()
+                .find(|(known, _)| *known == name)
+                .and_then(|(_, images)| images.dims().first().copied())
         };
         let ImageShape { height, width, channels } = shape;
         let decoded = |name: &str, lead: &[usize]| Wanted {
@@ -252,7 +255,9 @@ impl Task {
             digest: lerp_files::digest(&decides),
             task: self.clone(),
             image: [shape.height, shape.width, shape.channels],
-            layout: "channels last: [images, height, width, channels]; channels first is x.transpose(0, 3, 1, 2)".into(),
+            layout:
+                "channels last: [images, height, width, channels]; channels first is x.transpose(0, 3, 1, 2)"
+                    .into(),
             range: [-1.0, 1.0],
             positions: POSITIONS,
             answers: self.wanted(images, shape),
@@ -264,7 +269,13 @@ impl Task {
     ///
     /// # Errors
     /// If they cannot be read or written.
-    pub fn write(&self, dataset: &dyn Dataset, formats: &[Format], folder: &Path, version: &str) -> Result<()> {
+    pub fn write(
+        &self,
+        dataset: &dyn Dataset,
+        formats: &[Format],
+        folder: &Path,
+        version: &str,
+    ) -> Result<()> {
         let images = self.images(dataset)?;
         let description = self.described(dataset, &images, version)?;
         write_arrays(&images, "images", formats, folder)?;
@@ -290,7 +301,8 @@ impl Task {
         let format = serde_json::from_str::<serde_json::Value>(&text).ok();
         let format = format.as_ref().and_then(|value| value.get("format")?.as_str());
         if let Some(format) = format.filter(|format| *format != FORMAT) {
-            let problem = format!("is of the form '{format}', and this version reads '{FORMAT}'; prepare it anew");
+            let problem =
+                format!("is of the form '{format}', and this version reads '{FORMAT}'; prepare it anew");
             return Err(Error::bad_file(&path, problem));
         }
         serde_json::from_str(&text)

@@ -56,7 +56,8 @@ fn scored(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
     let mut seen: HashMap<String, &Path> = HashMap::new();
     for task in &args.tasks {
         let posed = Task::read(task)?;
-        let dataset = args.dataset.as_deref().map_or_else(|| posed.dataset.clone(), |now| moved(&posed.dataset, now));
+        let dataset =
+            args.dataset.as_deref().map_or_else(|| posed.dataset.clone(), |now| moved(&posed.dataset, now));
         let images = shelf.images(&dataset)?;
         let dataset = shelf.get(&dataset)?;
         let answered = Answered::read(task, &*dataset, images.as_ref().map(|(digest, _)| digest.as_str()))?;

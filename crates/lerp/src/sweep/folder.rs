@@ -10,9 +10,7 @@ use lerp_files::{Lock, is_folder, is_leftover, make_folder};
 use lerp_train::{Error, RunLock, runs_in};
 use serde::Serialize;
 
-use crate::{
-    provenance::{CANDLE, GIT, VERSION, now},
-};
+use crate::provenance::{CANDLE, GIT, VERSION, now};
 
 /// The record of a sweep.
 pub const RECORD: &str = "sweep.toml";

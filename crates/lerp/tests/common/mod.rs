@@ -80,3 +80,27 @@ pub fn squares(folder: &Path, n: u32) {
         idx(&folder.join(format!("{part}-labels-idx1-ubyte")), &[n], labels);
     }
 }
+
+/// A Python that can run `imports`; none where there is none, which is said, unless the environment variable `LERP_REQUIRE`
+/// has `what` among the names that it lists.
+pub fn python(what: &str, imports: &str) -> Option<std::ffi::OsString> {
+    use std::{env, io::Write};
+    let python = env::var_os("LERP_PYTHON").unwrap_or_else(|| "python3".into());
+    let has = Command::new(&python).args(["-c", imports]).output();
+    if has.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    let required = env::var("LERP_REQUIRE").unwrap_or_default();
+    assert!(
+        !required.split(',').any(|name| name == what),
+        "LERP_REQUIRE wants {what}, which {} lacks",
+        python.display()
+    );
+    // Past the capture of a passing test's output.
+    let _ = writeln!(
+        std::io::stderr(),
+        "skipped, for want of {what}: {} cannot `{imports}`; set LERP_PYTHON",
+        python.display()
+    );
+    None
+}

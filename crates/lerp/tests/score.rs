@@ -1,0 +1,563 @@
+//! Models that were trained elsewhere: tasks, answers to them, and imported weights.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[allow(dead_code)]
+#[path = "../examples/load_model.rs"]
+mod load_model;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use candle_core::{
+    Device, Tensor,
+    safetensors::{load, save},
+};
+use common::{lerp, parts, python, run, runs, squares};
+use lerp_core::{Autoencoder, Draws};
+use lerp_data::{Dataset, Lines};
+use lerp_train::{Cell, Origin, Run};
+use serde_json::{Value, json};
+
+type Arrays = HashMap<String, Tensor>;
+
+/// The final values of a run, by name.
+fn values(run: &Run) -> HashMap<String, f64> {
+    run.metrics().unwrap().0.into_iter().map(|row| (row.metric, row.value)).collect()
+}
+
+/// What `lerp eval` finds.
+fn evaluated(run: &Path) -> HashMap<String, f64> {
+    let (code, text, errors) = parts(&common::run("eval --json", &[run]));
+    assert_eq!(code, 0, "{errors}");
+    let values: HashMap<String, Option<f64>> = serde_json::from_str(&text).unwrap();
+    values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect()
+}
+
+/// The only run in a sweep's folder that was scored or imported.
+fn foreign(sweep: &Path) -> Run {
+    let all = runs(sweep).into_iter().map(|dir| Run::read(&dir).unwrap());
+    let mut foreign: Vec<Run> = all.filter(|run| !run.record.cell.origin.is_trained()).collect();
+    assert_eq!(foreign.len(), 1);
+    foreign.remove(0)
+}
+
+/// The same numbers to the bit, or both undefined.
+fn assert_same(ours: &HashMap<String, f64>, theirs: &HashMap<String, f64>) {
+    let bits = |values: &HashMap<String, f64>| -> BTreeMap<String, Option<u64>> {
+        let defined = |value: f64| (!value.is_nan()).then(|| value.to_bits());
+        values.iter().map(|(name, value)| (name.clone(), defined(*value))).collect()
+    };
+    assert_eq!(bits(ours), bits(theirs));
+}
+
+fn succeed(line: &str, paths: &[&Path]) -> String {
+    let (code, text, errors) = parts(&run(line, paths));
+    assert_eq!(code, 0, "{line}: {errors}{text}");
+    text
+}
+
+/// Writes answers and their record into the folder of a task.
+fn write(task: &Path, decoded: &Arrays, latents: &Arrays, record: &Value) {
+    save(decoded, task.join("decoded.safetensors")).unwrap();
+    save(latents, task.join("latents.safetensors")).unwrap();
+    let description: Value = serde_json::from_slice(&fs::read(task.join("task.json")).unwrap()).unwrap();
+    let mut all = json!({ "task": description["digest"] });
+    all.as_object_mut().unwrap().extend(record.as_object().unwrap().clone());
+    fs::write(task.join("record.json"), all.to_string()).unwrap();
+}
+
+/// The answers of a model, that of an evaluation of `cell`, whose draws a variant may need to encode.
+fn answer(task: &Path, model: &dyn Autoencoder, cell: &Cell) {
+    let images = load(task.join("images.safetensors"), &Device::Cpu).unwrap();
+    let draws = Draws::new(cell.seed, &Device::Cpu).scope("eval").at(cell.steps());
+    let between = |left: &Tensor, right: &Tensor| {
+        let mixed = |i: usize| model.mix(left, right, i as f64 / 15.0).unwrap();
+        let latents: Vec<Tensor> = (0..16).map(mixed).collect();
+        let images: Vec<Tensor> = latents.iter().map(|z| model.decode(z).unwrap().detach()).collect();
+        [latents, images].map(|all| Tensor::stack(&all, 1).unwrap())
+    };
+    // Left and right at once, as in an evaluation.
+    let lines = Tensor::cat(&[&images["left"], &images["right"]], 0).unwrap();
+    let z = model.encode(&lines, &draws).unwrap().detach();
+    let [latents, decoded] = between(&z.narrow(0, 0, 256).unwrap(), &z.narrow(0, 256, 256).unwrap());
+    let figure = draws.scope("figure");
+    let ends = ["figure_left", "figure_right"].map(|name| model.encode(&images[name], &figure).unwrap());
+    let test = &images["test"];
+    let chunks = (0..test.dim(0).unwrap()).step_by(256).enumerate().map(|(chunk, first)| {
+        let size = 256.min(test.dim(0).unwrap() - first);
+        let draws = draws.scope("test").scope(&chunk.to_string());
+        model.reconstruct(&test.narrow(0, first, size).unwrap(), &draws).unwrap().detach()
+    });
+    let test = Tensor::cat(&chunks.collect::<Vec<_>>(), 0).unwrap();
+    let [_, figure] = between(&ends[0].detach(), &ends[1].detach());
+    let named = |pairs: Vec<(&str, Tensor)>| pairs.into_iter().map(|(n, t)| (n.to_owned(), t)).collect();
+    let decoded = named(vec![("between", decoded), ("figure", figure), ("test", test)]);
+    write(task, &decoded, &named(vec![("between", latents)]), &json!({ "framework": "candle" }));
+}
+
+#[test]
+fn answers_of_our_own_models_give_the_numbers_of_their_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    succeed("sweep --preset smoke --samples 512 --out", &[&out]);
+    succeed("export --to models", &[&out]);
+    let found = runs(&out);
+    assert_eq!(found.len(), 7);
+    for (i, run) in found.iter().enumerate() {
+        let id = run.file_name().unwrap();
+        let (task, scored) = (dir.path().join(format!("task{i}")), dir.path().join(format!("scored{i}")));
+        succeed("score prepare --out", &[&task, Path::new("--like"), run]);
+        let model = load_model::load(&out.join("export/models").join(id), &Device::Cpu).unwrap();
+        let cell = Run::read(run).unwrap().record.cell;
+        answer(&task, &*model, &cell);
+        succeed("score --name again --out", &[&scored, &task]);
+        let (theirs, ours) = (evaluated(run), values(&foreign(&scored)));
+        for (name, value) in &ours {
+            let wanted = theirs[name];
+            let near = (value - wanted).abs() <= 1e-6 || value.is_nan() && wanted.is_nan();
+            assert!(near, "{}: {name} is {value}, wanted {wanted}", cell.variant);
+        }
+        assert_eq!(ours.len(), 6, "{ours:?}");
+        let [a, b] = [Run::read(run).unwrap(), foreign(&scored)].map(|run| run.paths().unwrap().unwrap());
+        assert_eq!((a.norm, a.angle), (b.norm, b.angle));
+    }
+}
+
+#[test]
+fn exported_models_in_torch_give_the_numbers_of_their_runs() {
+    const MODEL: &str = "import sys, torch\nFOLDER = sys.argv[1].rsplit('/', 1)[0]\nsys.path.insert(0, FOLDER)\n\
+                         from lerp_torch import load, save\nmodel, CHANNELS_FIRST = load(FOLDER), True\n\
+                         RECORD = {'framework': 'PyTorch', 'version': torch.__version__}\n\
+                         @torch.no_grad()\ndef encode(x): return model.encode(torch.from_numpy(x))\n\
+                         @torch.no_grad()\ndef decode(z): return model.decode(torch.from_numpy(z))\n\
+                         @torch.no_grad()\ndef features(x): return model.features(torch.from_numpy(x))\n";
+    let Some(python) = python("torch", "import numpy, torch, safetensors.torch") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (images, out) = (dir.path().join("squares"), dir.path().join("out"));
+    squares(&images, 500);
+    let name = format!("idx:{}", images.display());
+    // The benchmark draws a sample of the VAE's latents, and its module in PyTorch gives their mean.
+    let line = "sweep --preset smoke --variants baseline,aae,vqvae,acai --cluster-restarts 3 --datasets";
+    succeed(line, &[Path::new(&format!("lines,{name}")), Path::new("--out"), &out]);
+    succeed("export --to models", &[&out]);
+    for (i, run) in runs(&out).iter().enumerate() {
+        let record = Run::read(run).unwrap().record;
+        let (task, scored) = (dir.path().join(format!("task{i}")), dir.path().join(format!("scored{i}")));
+        succeed("score prepare --out", &[&task, Path::new("--like"), run]);
+        let models: Vec<PathBuf> =
+            fs::read_dir(out.join("export/models")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let hash = record.id.rsplit('-').next().unwrap();
+        let model = models.iter().find(|folder| folder.to_string_lossy().ends_with(hash)).unwrap();
+        fs::write(model.join("answers.py"), MODEL).unwrap();
+        let answered =
+            Command::new(&python).arg(task.join("lerp_task.py")).arg(model.join("answers.py")).output();
+        let (code, text, errors) = parts(&answered.unwrap());
+        assert_eq!(code, 0, "{errors}{text}");
+        succeed("score --name again --out", &[&scored, &task]);
+        let (theirs, ours) = (evaluated(run), values(&foreign(&scored)));
+        let near = |name: &str, tolerance: f64| {
+            let (ours, theirs) = (ours[name], theirs[name]);
+            assert!((ours - theirs).abs() <= tolerance, "{}: {name} is {ours}, wanted {theirs}", record.id);
+        };
+        near("eval/reconstruction_mse", 1e-5);
+        if record.cell.dataset == Lines::NAME {
+            near("eval/mean_distance", 1e-6);
+        } else {
+            near("final/probe_accuracy", 1e-3);
+        }
+        // A model that PyTorch saves is the same one, and imported it is measured as it was.
+        if i == 0 {
+            let saved = dir.path().join("saved");
+            let script =
+                format!("import answers; answers.save(answers.model, {:?})", saved.display().to_string());
+            let mut command = Command::new(&python);
+            command
+                .arg("-c")
+                .arg(format!("import sys; sys.argv[1:] = [{:?}]\n{script}", model.join("answers.py")));
+            let (code, text, errors) = parts(&command.current_dir(model).output().unwrap());
+            assert_eq!(code, 0, "{errors}{text}");
+            let dataset = format!("--dataset={}", record.cell.dataset);
+            succeed(
+                "import",
+                &[&saved, Path::new(&dataset), Path::new("--out"), &dir.path().join("imported")],
+            );
+            assert_same(&values(&foreign(&dir.path().join("imported"))), &theirs);
+        }
+    }
+}
+
+#[test]
+fn numpy_alone_goes_the_whole_way() {
+    let Some(python) = python("numpy", "import numpy") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    succeed("sweep --preset smoke --samples 128 --variants baseline --out", &[&out]);
+    let tasks = [0, 1].map(|seed| dir.path().join(format!("task{seed}")));
+    for (seed, task) in tasks.iter().enumerate() {
+        succeed(&format!("score prepare --dataset lines --training 512 --seed {seed} --out"), &[task]);
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/numpy/pca.py");
+        let answered = Command::new(&python).arg(task.join("lerp_task.py")).arg(example).output().unwrap();
+        assert_eq!(parts(&answered).0, 0, "{}", parts(&answered).2);
+        assert!(parts(&answered).1.starts_with("answered: lerp score"));
+    }
+    let text = succeed("score --name P~C~A --out", &[&out, &tasks[0], &tasks[1]]);
+    assert!(text.contains("P~C~A (outside)") && text.contains("with NumPy"), "{text}");
+    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    let table = read("tables/table1.md");
+    let row = table.lines().find(|line| line.starts_with("| P~C~A")).unwrap();
+    assert!(row.contains("n=2") && row.contains("512") && row.contains("±"), "{row}");
+    let csv = read("tables/table1.csv");
+    assert!(csv.lines().any(|line| line.contains("P~C~A (outside)")), "{csv}");
+    let page = read("index.html");
+    for part in ["P~C~A (outside)", "Trained elsewhere", "NumPy"] {
+        assert!(page.contains(part), "{part} is not on the page");
+    }
+    assert!(read("figures/figure3.svg").contains("(outside)"));
+    assert!(!read("figures/curves.svg").contains(">P~C~A"));
+    assert!(succeed("compare", &[&out]).contains("P~C~A (outside)"));
+    assert!(succeed("watch --once", &[&out]).contains("outside-p-c-a"));
+    succeed("export --to csv,tensorboard", &[&out]);
+    assert!(read("export/csv/runs.csv").contains("outside-p-c-a"));
+    // A linear decoder cross-fades.
+    let run = Run::read(&runs(&out)[1]).unwrap();
+    assert_eq!((run.record.cell.origin.clone(), run.record.cell.samples), (Origin::Scored, 512));
+    let found = values(&run);
+    assert!(found["eval/mean_distance"] < 0.02 && found["eval/mean_smoothness"] > 0.5, "{found:?}");
+    assert!(
+        succeed("score --name P~C~A --out", &[&out, &tasks[0]]).contains("are in"),
+        "the same once more is nothing new"
+    );
+    let (code, _, errors) = parts(&common::run("eval", &[&run.dir]));
+    assert!(code == 2 && errors.contains("has no model: it was scored"), "{errors}");
+    // Its sweep goes on as if it were not there.
+    let again = succeed("sweep --preset smoke --samples 128 --variants baseline --out", &[&out]);
+    assert!(again.contains("Nothing to do: the run in"), "{again}");
+}
+
+/// Answers that are as good as can be, but for what is between: the images themselves, mixed.
+fn blend(task: &Path) -> (Arrays, Arrays) {
+    let images = load(task.join("images.safetensors"), &Device::Cpu).unwrap();
+    let between = |left: &str, right: &str| {
+        let at = |i: usize| {
+            let t = i as f64 / 15.0;
+            ((&images[left] * (1.0 - t)).unwrap() + (&images[right] * t).unwrap()).unwrap()
+        };
+        Tensor::stack(&(0..16).map(at).collect::<Vec<_>>(), 1).unwrap()
+    };
+    let (pairs, figure) = (between("left", "right"), between("figure_left", "figure_right"));
+    let latents = HashMap::from([("between".to_owned(), pairs.flatten_from(2).unwrap())]);
+    let test = images["test"].clone();
+    let decoded =
+        HashMap::from([("between".into(), pairs), ("figure".into(), figure), ("test".into(), test)]);
+    (decoded, latents)
+}
+
+#[test]
+fn bad_answers_are_a_sentence_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (task, out) = (dir.path().join("task"), dir.path().join("out"));
+    succeed("score prepare --dataset lines --format safetensors --out", &[&task]);
+    let fails = |wanted: &str| {
+        let (code, text, errors) = parts(&run("score --name x --out", &[&out, &task]));
+        assert_eq!((code, errors.lines().count()), (2, 1), "{errors}{text}");
+        assert!(errors.contains(wanted), "{wanted}: {errors}");
+        assert!(!out.exists(), "nothing may be written");
+    };
+    fails("record.json is missing: the task is not answered yet");
+    let (decoded, latents) = blend(&task);
+    let no_record = json!({});
+    let shape = |x: &Tensor, dims: &[usize]| x.reshape(dims).unwrap();
+    let first = |x: &Tensor, axis: usize, n: usize| x.narrow(axis, 0, n).unwrap().contiguous().unwrap();
+    let spoiled = |x: &Tensor, value: f32| {
+        let mut values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        values[2000] = value;
+        Tensor::from_vec(values, x.dims(), &Device::Cpu).unwrap()
+    };
+    type Change<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
+    let cases: Vec<(&str, Change, &str)> = vec![
+        (
+            "test",
+            Box::new(|x| shape(x, &[5000, 1, 32, 32])),
+            "'test') is [5000, 1, 32, 32], wanted [5000, 32, 32, 1]: channels come first",
+        ),
+        ("test", Box::new(|x| x.squeeze(3).unwrap()), "the axis of the one channel is missing"),
+        ("test", Box::new(|x| first(x, 0, 100)), "these are 100 of 5000; answer all of them"),
+        (
+            "between",
+            Box::new(|x| x.transpose(0, 1).unwrap().contiguous().unwrap()),
+            "positions come before pairs",
+        ),
+        ("between", Box::new(|x| shape(x, &[4096, 32, 32, 1])), "pairs and positions are one axis"),
+        ("between", Box::new(|x| first(x, 1, 15)), "is [256, 15, 32, 32, 1], wanted [256, 16, 32, 32, 1]"),
+        (
+            "between",
+            Box::new(|x| {
+                Tensor::cat(&(0..16).rev().map(|i| x.narrow(1, i, 1).unwrap()).collect::<Vec<_>>(), 1)
+                    .unwrap()
+            }),
+            "go from right to left",
+        ),
+        (
+            "test",
+            Box::new(|x| ((x + 1.0).unwrap() * 0.5).unwrap()),
+            "holds values from 0.000 to 1.000, wanted [-1, 1]: these seem to be in [0, 1]; write 2 * x - 1",
+        ),
+        ("test", Box::new(|x| ((x + 1.0).unwrap() * 127.5).unwrap()), "these seem to be bytes"),
+        ("test", Box::new(|x| (x * 100.0).unwrap()), "scale the images"),
+        (
+            "test",
+            Box::new(|x| x.transpose(1, 2).unwrap().contiguous().unwrap()),
+            "height and width are exchanged",
+        ),
+        (
+            "figure",
+            Box::new(|x| spoiled(x, f32::NAN)),
+            "holds 1 numbers that are not finite, the first in number 0 of",
+        ),
+        ("figure", Box::new(|x| x.to_dtype(candle_core::DType::U8).unwrap()), "numbers of type u8"),
+    ];
+    for (name, change, wanted) in &cases {
+        let mut decoded = decoded.clone();
+        decoded.insert((*name).into(), change(&decoded[*name]));
+        write(&task, &decoded, &latents, &no_record);
+        fails(wanted);
+    }
+    let mut fewer = decoded.clone();
+    fewer.remove("figure");
+    write(&task, &fewer, &latents, &no_record);
+    fails("decoded.safetensors holds no 'figure'");
+    let flat =
+        HashMap::from([("between".to_owned(), first(&latents["between"].flatten_from(1).unwrap(), 1, 16))]);
+    write(&task, &decoded, &flat, &no_record);
+    fails("is [256, 16], wanted [256, 16, ...] and then the sizes of a latent");
+    write(&task, &decoded, &latents, &json!({ "task": "of another" }));
+    fails("holds answers to another task");
+    write(&task, &decoded, &latents, &json!({ "colour": "red" }));
+    fails("unknown field `colour`");
+    write(&task, &decoded, &latents, &json!({ "framework": "x".repeat(300) }));
+    fails("'framework' of more than 200 letters");
+    fs::write(task.join("decoded.safetensors"), "half of it").unwrap();
+    write(&task, &decoded, &latents, &no_record);
+    let whole = fs::read(task.join("decoded.safetensors")).unwrap();
+    fs::write(task.join("decoded.safetensors"), &whole[..whole.len() / 2]).unwrap();
+    fails("is no safetensors file, or damaged");
+    // Arrays of NumPy in their place, one of which is an object.
+    fs::remove_file(task.join("decoded.safetensors")).unwrap();
+    fails("is missing, and there is no folder decoded of .npy files");
+    fs::create_dir(task.join("decoded")).unwrap();
+    let header = "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n";
+    let mut object = b"\x93NUMPY\x01\x00".to_vec();
+    object.extend((header.len() as u16).to_le_bytes());
+    object.extend(header.as_bytes());
+    object.extend(b"cos\nsystem\n(S'touch pickled'\ntR.");
+    fs::write(task.join("decoded/between.npy"), object).unwrap();
+    fails("between.npy holds Python objects, which are not read");
+    fs::remove_dir_all(task.join("decoded")).unwrap();
+    write(&task, &decoded, &latents, &no_record);
+    // A task of other images, of another version, or of none.
+    let path = task.join("task.json");
+    let whole = fs::read_to_string(&path).unwrap();
+    for (from, to, wanted) in [
+        ("\"seed\": 0", "\"seed\": 1", "is not the task that this version poses"),
+        ("lerp task 1", "lerp task 7", "is of the form 'lerp task 7', and this version reads 'lerp task 1'"),
+        ("\"lines\"", "\"lanes\"", "there is no dataset 'lanes'"),
+        ("\"task\"", "\"tusk\"", "is damaged (missing field `task`"),
+    ] {
+        assert!(whole.contains(from), "{whole}");
+        fs::write(&path, whole.replacen(from, to, 1)).unwrap();
+        fails(wanted);
+    }
+    fs::write(&path, &whole).unwrap();
+    for (line, wanted) in [
+        ("score --out", "--name"),
+        ("score --name  --out", "a value is required"),
+        ("score prepare --dataset lines --out", "is there already; give --out a new folder"),
+        ("score prepare --dataset lines --format zip --out", "no format 'zip'"),
+        ("score prepare --out", "--dataset"),
+    ] {
+        let (code, _, errors) = parts(&run(line, &[&task]));
+        assert!(code == 2 && errors.contains(wanted) && errors.lines().count() == 1, "{line}: {errors}");
+    }
+    // As they should be, they are scored; another model of this name and seed is refused.
+    succeed("score --name x --out", &[&out, &task]);
+    let found = values(&foreign(&out));
+    assert_eq!(found["eval/reconstruction_mse"], 0.0);
+    let mut other = decoded.clone();
+    other.insert("test".into(), (&decoded["test"] * 0.5).unwrap());
+    write(&task, &other, &latents, &no_record);
+    let (code, _, errors) = parts(&run("score --name x --out", &[&out, &task]));
+    assert!(code == 2 && errors.contains("is the run of another model of this name and seed"), "{errors}");
+    let (code, _, errors) = parts(&run("score --name y --out", &[&dir.path().join("new"), &task, &task]));
+    assert!(code == 2 && errors.contains("are both of seed 0"), "{errors}");
+}
+
+#[test]
+fn arrays_of_numpy_do_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let (task, out) = (dir.path().join("task"), dir.path().join("out"));
+    succeed("score prepare --dataset lines --out", &[&task]);
+    // The images of a task are written as such arrays, too.
+    let (mut decoded, latents) = blend(&task);
+    write(&task, &decoded, &latents, &json!({ "seed": 7 }));
+    decoded.remove("test");
+    save(&decoded, task.join("decoded.safetensors")).unwrap();
+    let (code, _, errors) = parts(&run("score --name x --out", &[&out, &task]));
+    assert!(code == 2 && errors.contains("holds no 'test'"), "{errors}");
+    fs::remove_file(task.join("decoded.safetensors")).unwrap();
+    fs::create_dir(task.join("decoded")).unwrap();
+    fs::copy(task.join("images/test.npy"), task.join("decoded/test.npy")).unwrap();
+    for name in ["between", "figure"] {
+        let values = decoded[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let shape: Vec<String> = decoded[name].dims().iter().map(ToString::to_string).collect();
+        let header =
+            format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}\n", shape.join(", "));
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.into_bytes());
+        bytes.extend(values.into_iter().flat_map(f32::to_le_bytes));
+        fs::write(task.join(format!("decoded/{name}.npy")), bytes).unwrap();
+    }
+    succeed("score --name x --out", &[&out, &task]);
+    let run = foreign(&out);
+    assert_eq!(run.record.cell.seed, 7);
+    assert_eq!(values(&run)["eval/reconstruction_mse"], 0.0);
+}
+
+#[test]
+fn training_images_are_those_of_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let task = dir.path().join("task");
+    succeed("score prepare --dataset lines --seed 3 --training 100 --batch 32 --out", &[&task]);
+    let arrays = load(task.join("training.safetensors"), &Device::Cpu).unwrap();
+    let draws = Draws::new(3, &Device::Cpu).scope("data");
+    let bits = |x: &Tensor| -> Vec<u32> {
+        x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    };
+    for (step, size) in [(0, 32), (1, 32), (2, 32), (3, 4)] {
+        let batch = Lines.train_batch(32, &draws.at(step)).unwrap();
+        let first = 32 * step as usize;
+        let written = arrays["training"].narrow(0, first, size).unwrap();
+        assert_eq!(bits(&written), bits(&batch.images.narrow(0, 0, size).unwrap()));
+        let labels = batch.labels.unwrap().to_vec1::<u32>().unwrap();
+        let written = arrays["training_labels"].narrow(0, first, size).unwrap().to_vec1::<i64>().unwrap();
+        assert!(written.iter().zip(&labels).all(|(a, b)| *a == i64::from(*b)));
+    }
+    let npy = fs::read(task.join("training/training.npy")).unwrap();
+    let header = npy.len() - 100 * 32 * 32 * 4;
+    let numbers: Vec<u32> =
+        npy[header..].chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
+    assert_eq!(numbers, bits(&arrays["training"]));
+}
+
+#[test]
+fn images_are_classified_and_clustered_from_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, out, task) = (dir.path().join("squares"), dir.path().join("out"), dir.path().join("task"));
+    squares(&images, 300);
+    let name = format!("idx:{}", images.display());
+    let prepare = format!("score prepare --cluster-restarts 3 --dataset {name} --out");
+    succeed(&prepare, &[&task]);
+    let arrays = load(task.join("images.safetensors"), &Device::Cpu).unwrap();
+    let (mut decoded, mut latents) = blend(&task);
+    decoded.insert("figure_again".into(), decoded["figure"].clone());
+    for part in ["train", "test"] {
+        latents.insert(part.into(), arrays[part].flatten_from(1).unwrap());
+    }
+    write(&task, &decoded, &latents, &json!({}));
+    succeed("score --name pixels --out", &[&out, &task]);
+    let run = foreign(&out);
+    let found = values(&run);
+    // What pixels are worth is what a sweep finds for them.
+    assert_eq!(found["final/probe_accuracy"], 1.0);
+    assert_eq!((found["final/train_images"], found["final/test_images"]), (300.0, 150.0));
+    assert!(found["final/cluster_accuracy"] >= 0.2 && !found.contains_key("eval/mean_distance"));
+    let strips = run.strips().unwrap().unwrap();
+    assert_eq!((strips.images.dims(), strips.classes.unwrap().len()), (&[4, 16, 32, 32, 1][..], 4));
+    assert_eq!(strips.errors.unwrap().max_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+    let read = |name: &str| fs::read_to_string(out.join("tables").join(name)).unwrap();
+    let classified = read("table2.md");
+    assert!(classified.contains("no classifier was trained beside it (–)"), "{classified}");
+    assert!(read("table3.md").contains("pixels (outside)") && read("table4.md").contains("pixels (outside)"));
+    // Other images in the place of these.
+    squares(&images, 250);
+    let (code, _, errors) = parts(&common::run("score --name more --out", &[&dir.path().join("no"), &task]));
+    assert!(code == 2 && errors.contains("is about other images than those of"), "{errors}");
+    // These are in another place now.
+    let moved = dir.path().join("moved");
+    squares(&moved, 300);
+    let dataset = format!("--dataset=idx:{}", moved.display());
+    succeed("score --name moved --out", &[&out, &task, Path::new(&dataset)]);
+}
+
+#[test]
+fn exported_weights_come_back_as_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    succeed("sweep --preset smoke --samples 512 --variants acai,vae --out", &[&out]);
+    succeed("export --to models", &[&out]);
+    let trained = runs(&out);
+    for run in &trained {
+        let model = out.join("export/models").join(run.file_name().unwrap());
+        let text = succeed("import", &[&model, Path::new("--out"), &out]);
+        assert!(text.contains("(imported)"), "{text}");
+    }
+    for run in &trained {
+        let variant = Run::read(run).unwrap().record.cell.variant;
+        let all = runs(&out).into_iter().map(|dir| Run::read(&dir).unwrap());
+        let mut imported =
+            all.filter(|run| run.record.cell.origin == Origin::Imported { variant: variant.clone() });
+        let imported = imported.next().unwrap();
+        assert_same(&values(&imported), &evaluated(run));
+        assert_same(&evaluated(&imported.dir), &evaluated(run));
+    }
+    let model = out.join("export/models").join(trained[0].file_name().unwrap());
+    let again = succeed("import", &[&model, Path::new("--out"), &out]);
+    assert!(again.contains("Nothing to do"), "{again}");
+    // Without a description, the arguments say what it is.
+    let bare = dir.path().join("bare.safetensors");
+    fs::copy(model.join("model.safetensors"), &bare).unwrap();
+    let new = dir.path().join("new");
+    let line = "import --variant acai --dataset lines --latent 4 --depth 4 --name Mine --out";
+    succeed(line, &[&new, &bare]);
+    let run = foreign(&new);
+    assert_eq!((run.record.title.as_str(), run.record.cell.samples), ("Mine (imported)", 0));
+    assert!(run.has_model());
+    succeed("export --to models", &[&new]);
+    let fails = |line: &str, path: &Path, wanted: &str| {
+        let (code, text, errors) = parts(&common::run(line, &[&dir.path().join("no"), path]));
+        assert!(code == 2 && errors.lines().count() == 1 && errors.contains(wanted), "{errors}{text}");
+        assert!(!dir.path().join("no").exists());
+    };
+    fails("import --out", &bare, "say with --variant and --dataset what it is");
+    fails(
+        "import --variant baseline --dataset lines --latent 8 --depth 4 --out",
+        &bare,
+        "is not a model of baseline on lines",
+    );
+    fails("import --variant vae --out", &model, "says that it is acai");
+    fails("import --depth 3 --out", &model, "says what the model is; leave them out");
+    let mut tensors = load(&bare, &Device::Cpu).unwrap();
+    let name = "enc.conv0.weight".to_owned();
+    tensors.insert(name.clone(), (&tensors[&name] * f64::INFINITY).unwrap());
+    save(&tensors, &bare).unwrap();
+    fails(
+        "import --variant acai --dataset lines --latent 4 --depth 4 --out",
+        &bare,
+        "not finite, in enc.conv0.weight",
+    );
+    fs::write(&bare, "no tensors").unwrap();
+    fails(
+        "import --variant acai --dataset lines --latent 4 --depth 4 --out",
+        &bare,
+        "is not a model of acai on lines",
+    );
+    let (code, _, errors) =
+        parts(&lerp().args(["import", "nowhere.safetensors", "--out", "no"]).output().unwrap());
+    assert!(code == 2 && errors.contains("cannot read nowhere.safetensors"), "{errors}");
+}
