@@ -1,7 +1,7 @@
 """A small convolutional autoencoder in PyTorch, trained for a minute on the benchmark's lines, and ready to be scored.
 
-    cargo xtask score prepare --dataset lines --training 32768 --batch 64 --out task
     pip install numpy torch
+    cargo xtask score prepare --dataset lines --training 32768 --out task
     python task/lerp_task.py examples/pytorch/lines_autoencoder.py
     cargo xtask score task --name "Conv AE" --out results/quick
 """
@@ -13,57 +13,52 @@ import numpy as np
 import torch
 from torch import nn
 
-STEPS, BATCH, LATENT = 1024, 64, 64  # As many numbers as the latents of the seven on lines.
-
-# The folder of the task, whose lerp_task.py runs this file.
-TASK = Path(sys.argv[0]).resolve().parent
-CHANNELS_FIRST = True  # encode and decode take and give [n, channels, height, width], as PyTorch does.
+STEPS, BATCH, LATENT, SEED = 2048, 64, 64, 0  # As many numbers in a latent as the seven have on lines.
+TASK = Path(sys.argv[0]).resolve().parent  # The folder of the task, whose lerp_task.py runs this file.
 
 
 def block(inputs, outputs, resize):
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.LeakyReLU(0.2), resize)
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2), resize)
 
 
-class Autoencoder(nn.Module):
-    def __init__(self):
-        super().__init__()
-        widths = [1, 16, 32, 64]
-        down = [block(a, b, nn.AvgPool2d(2)) for a, b in zip(widths, widths[1:])]
-        up = [block(b, a, nn.Upsample(scale_factor=2)) for a, b in zip([16, *widths[1:]], widths[1:])][::-1]
-        self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(64 * 4 * 4, LATENT))
-        start = [nn.Linear(LATENT, 64 * 4 * 4), nn.Unflatten(1, (64, 4, 4))]
-        self.decoder = nn.Sequential(*start, *up, nn.Conv2d(16, 1, 3, padding=1))
-
-    def forward(self, x):
-        return self.decoder(self.encoder(x))
+def down(inputs, outputs):
+    return block(inputs, outputs, nn.AvgPool2d(2))
 
 
-def trained(seed=0):
-    torch.manual_seed(seed)
-    model = Autoencoder().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    images = torch.from_numpy(np.load(TASK / "training" / "training.npy")).permute(0, 3, 1, 2)
-    for step in range(STEPS):
-        first = step * BATCH % len(images)
-        x = images[first : first + BATCH]
-        loss = nn.functional.mse_loss(model(x), x)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if step % 256 == 255:
-            print(f"step {step + 1}: loss {loss.item():.5f}")
-    return model.eval()
+def up(inputs, outputs):
+    return block(inputs, outputs, nn.Upsample(scale_factor=2))
 
 
-model = trained()
-RECORD = {"framework": "PyTorch", "version": torch.__version__, "device": "cpu", "samples": STEPS * BATCH, "seed": 0}
+torch.manual_seed(SEED)
+flat, square = nn.Linear(1024, LATENT), nn.Linear(LATENT, 1024)
+encoder = nn.Sequential(down(1, 16), down(16, 32), down(32, 64), nn.Flatten(), flat)
+last = nn.Conv2d(16, 1, 3, padding=1)
+decoder = nn.Sequential(square, nn.Unflatten(1, (64, 4, 4)), up(64, 32), up(32, 16), up(16, 16), last)
+model = nn.Sequential(encoder, decoder)
+optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+images = torch.from_numpy(np.load(TASK / "training" / "training.npy")).permute(0, 3, 1, 2)
+for step in range(STEPS):
+    x = images[step * BATCH % len(images) :][:BATCH]
+    loss = nn.functional.mse_loss(model(x), x)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    schedule.step()
+model.eval()
+print(f"loss {loss.item():.5f}")
+
+# What lerp_task.py asks of a model. PyTorch's images are [n, channels, height, width].
+CHANNELS_FIRST = True
+RECORD = {"framework": "PyTorch", "version": torch.__version__, "device": "cpu", "samples": STEPS * BATCH, "seed": SEED}
 
 
 @torch.no_grad()
 def encode(images):
-    return model.encoder(torch.from_numpy(images))
+    return encoder(torch.from_numpy(images))
 
 
 @torch.no_grad()
 def decode(latents):
-    return model.decoder(torch.from_numpy(latents))
+    return decoder(torch.from_numpy(latents))

@@ -68,7 +68,7 @@ pub(crate) fn of_model(
         Ok(Encoded { features: Tensor::cat(&features, 0)?, latents: Tensor::cat(&latents, 0)?, labels })
     };
     let (train, test) = (encode(Part::Train, "train")?, encode(Part::Test, "test")?);
-    of_encoded([train, test], restarts, draws, stop)
+    of_encoded([&train, &test], restarts, draws, stop)
 }
 
 /// Measures what a model makes of the training and the test part.
@@ -76,12 +76,11 @@ pub(crate) fn of_model(
 /// # Errors
 /// If latents are not finite, or `stop` became true.
 pub(crate) fn of_encoded(
-    parts: [Encoded; 2],
+    [train, test]: [&Encoded; 2],
     restarts: usize,
     draws: &Draws,
     stop: &AtomicBool,
 ) -> Result<Vec<(String, f64)>> {
-    let [train, test] = &parts;
     let mut measures = probe([train, test], stop)?;
     measures.extend(clusters([train, test], restarts, draws, stop)?);
     Ok(measures)
@@ -120,7 +119,7 @@ pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> R
         Ok(Encoded { features: pixels.clone(), latents: pixels, labels })
     };
     let draws = Draws::new(0, &Device::Cpu).scope("pixels");
-    of_encoded([read(Part::Train)?, read(Part::Test)?], restarts, &draws, stop)
+    of_encoded([&read(Part::Train)?, &read(Part::Test)?], restarts, &draws, stop)
 }
 
 /// The images of a part, [`MOST_TRAINING`] of the training part, with their labels.

@@ -258,6 +258,9 @@ fn blend(task: &Path) -> (Arrays, Arrays) {
     (decoded, latents)
 }
 
+/// How an array is spoiled.
+type Change<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
+
 #[test]
 fn bad_answers_are_a_sentence_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
@@ -279,7 +282,6 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
         values[2000] = value;
         Tensor::from_vec(values, x.dims(), &Device::Cpu).unwrap()
     };
-    type Change<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
     let cases: Vec<(&str, Change, &str)> = vec![
         (
             "test",

@@ -300,8 +300,7 @@ fn check_values(array: &Tensor, wanted: &Wanted) -> std::result::Result<(), Stri
         let each: usize = array.dims()[1..].iter().product();
         let (count, first) = (values.iter().filter(|value| !value.is_finite()).count(), place / each.max(1));
         return Err(format!(
-            "holds {} numbers that are not finite, the first in number {first} of its first axis",
-            count
+            "holds {count} numbers that are not finite, the first in number {first} of its first axis"
         ));
     }
     if !wanted.images() {

@@ -1,4 +1,4 @@
-//! Arrays in NumPy's format (`.npy`, versions 1 to 3), of numbers alone: nothing is ever unpickled.
+//! Arrays in `NumPy`'s format (`.npy`, versions 1 to 3), of numbers alone: nothing is ever unpickled.
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ const MOST_DIMENSIONS: usize = 16;
 /// Any; `f32` or `i64`.
 pub fn bytes(tensor: &Tensor) -> Vec<u8> {
     let kind = if tensor.dtype() == DType::I64 { "<i8" } else { "<f4" };
-    let sizes: String = tensor.dims().iter().map(|size| format!("{size}, ")).collect();
-    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({}), }}", sizes.trim_end());
+    let sizes: Vec<String> = tensor.dims().iter().map(ToString::to_string).collect();
+    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({},), }}", sizes.join(", "));
     // Together with its line end, the header ends at a multiple of 64 bytes.
     let padded = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
     let mut out = MAGIC.to_vec();

@@ -95,5 +95,5 @@ pub fn write_run(
     written.push(status(State::Done, cell.samples, 0.0, None)?);
     let mut files = RunFiles::open(dir, &record.id)?;
     files.write(&written)?;
-    Ok(files.settle()?)
+    files.settle()
 }

@@ -148,9 +148,9 @@ impl Answered {
                 let labels = worth::labels(dataset, part, stop)?;
                 Ok(Encoded { features: flat(features)?, latents: flat(latents)?, labels })
             };
-            let parts =
-                [encoded(Part::Train, TRAIN, TRAIN_FEATURES)?, encoded(Part::Test, TEST, TEST_FEATURES)?];
-            metrics.extend(worth::of_encoded(parts, restarts, &task.draws("final"), stop)?);
+            let train = encoded(Part::Train, TRAIN, TRAIN_FEATURES)?;
+            let test = encoded(Part::Test, TEST, TEST_FEATURES)?;
+            metrics.extend(worth::of_encoded([&train, &test], restarts, &task.draws("final"), stop)?);
         }
         Ok(Evaluation { metrics, strips, paths, samples: None })
     }

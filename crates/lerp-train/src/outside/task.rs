@@ -359,8 +359,9 @@ pub fn write_arrays(arrays: &[Named], name: &str, formats: &[Format], folder: &P
     if formats.contains(&Format::Safetensors) {
         let path = folder.join(format!("{name}.safetensors"));
         let views = arrays.iter().map(|(array, tensor)| (*array, tensor));
-        safetensors::serialize_to_file(views, None, &path)
-            .map_err(|e| Error::bad_file(&path, format!("cannot be written: {e}")))?;
+        let bytes = safetensors::serialize(views, None)
+            .map_err(|e| Error::bad_file(&path, format!("cannot be made: {e}")))?;
+        lerp_files::replace_unsynced(&path, &bytes)?;
     }
     Ok(())
 }
