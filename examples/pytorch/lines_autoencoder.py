@@ -22,19 +22,12 @@ def block(inputs, outputs, resize):
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2), resize)
 
 
-def down(inputs, outputs):
-    return block(inputs, outputs, nn.AvgPool2d(2))
-
-
-def up(inputs, outputs):
-    return block(inputs, outputs, nn.Upsample(scale_factor=2))
-
-
 torch.manual_seed(SEED)
-flat, square = nn.Linear(1024, LATENT), nn.Linear(LATENT, 1024)
-encoder = nn.Sequential(down(1, 16), down(16, 32), down(32, 64), nn.Flatten(), flat)
-last = nn.Conv2d(16, 1, 3, padding=1)
-decoder = nn.Sequential(square, nn.Unflatten(1, (64, 4, 4)), up(64, 32), up(32, 16), up(16, 16), last)
+down = [block(a, b, nn.AvgPool2d(2)) for a, b in [(1, 16), (16, 32), (32, 64)]]
+up = [block(a, b, nn.Upsample(scale_factor=2)) for a, b in [(64, 32), (32, 16), (16, 16)]]
+encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(1024, LATENT))
+start = [nn.Linear(LATENT, 1024), nn.Unflatten(1, (64, 4, 4))]
+decoder = nn.Sequential(*start, *up, nn.Conv2d(16, 1, 3, padding=1))
 model = nn.Sequential(encoder, decoder)
 optimizer = torch.optim.Adam(model.parameters(), 2e-3)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)

@@ -37,7 +37,7 @@ pub const COLUMNS: [(&str, DataType); 4] = [
 pub fn values(cell: &Cell) -> [(&'static str, Value); 4] {
     let here = cell.origin.is_trained();
     [
-        ("samples", (cell.samples > 0).then_some(cell.samples).into()),
+        ("samples", cell.known_samples().into()),
         ("learning_rate", here.then_some(cell.learning_rate).into()),
         ("schedule", here.then(|| cell.schedule.to_string()).into()),
         ("ema", cell.ema.into()),
@@ -88,25 +88,25 @@ impl<'a> Selection<'a> {
     pub fn conditions(&self) -> String {
         let seeds: BTreeSet<u64> = self.runs().map(|(_, l)| l.run.record.cell.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
-        let trained = if self.runs().any(|(_, l)| l.run.record.cell.origin.is_trained()) {
-            format!(
-                "batch {}; learning rate {}{}; ",
-                self.trained(|cell| cell.batch.to_string()),
-                self.trained(|cell| number(cell.learning_rate)),
-                self.course(),
-            )
-        } else {
-            String::new()
-        };
-        format!(
-            "{} samples a run; seed{} {}; {trained}device {}; revision {}.{}",
-            self.each(|l| samples(&l.run.record.cell)),
-            if seeds.len() == 1 { "" } else { "s" },
-            numbers(&seeds),
-            self.each(|l| printable(&l.run.record.provenance.device).into_owned()),
-            self.each(|l| printable(&l.run.record.provenance.git).into_owned()),
-            self.elsewhere().map(|sentence| format!(" {sentence}")).unwrap_or_default(),
-        )
+        let mut parts = Vec::new();
+        if self.runs().any(|(_, l)| l.run.record.cell.known_samples().is_some()) {
+            let samples = self.by(|l| l.run.record.cell.known_samples().map(thousands));
+            parts.push(format!("{samples} samples a run"));
+        }
+        parts.push(format!("seed{} {}", if seeds.len() == 1 { "" } else { "s" }, numbers(&seeds)));
+        if self.runs().any(|(_, l)| l.run.record.cell.origin.is_trained()) {
+            parts.push(format!("batch {}", self.trained(|l| l.run.record.cell.batch.to_string())));
+            let rate = self.trained(|l| number(l.run.record.cell.learning_rate));
+            parts.push(format!("learning rate {rate}{}", self.course()));
+            let device = self.trained(|l| printable(&l.run.record.provenance.device).into_owned());
+            parts.push(format!("device {device}"));
+        }
+        parts.push(format!(
+            "revision {}.",
+            self.each(|l| printable(&l.run.record.provenance.git).into_owned())
+        ));
+        let elsewhere = self.elsewhere().map(|sentence| format!(" {sentence}"));
+        parts.join("; ") + &elsewhere.unwrap_or_default()
     }
 
     /// A sentence about models that were trained elsewhere, if there are any: with what, and what of them cannot be measured.
@@ -129,22 +129,20 @@ impl<'a> Selection<'a> {
             let sets = self.groups.iter().any(|g| g.cell().origin == Origin::Scored && g.set.is_some());
             let beside = if sets { ", and no classifier was trained beside it (–)" } else { "" };
             format!(
-                "Trained elsewhere, and measured by answers to one task: {}; {curves}{beside}.",
+                "Trained elsewhere, and measured once, by answers to a task: {}; {curves}{beside}.",
                 names(&scored)
             )
         });
-        let imported = (!imported.is_empty())
-            .then(|| format!("Trained elsewhere, and imported: {}; {curves}.", names(&imported)));
+        let imported = (!imported.is_empty()).then(|| {
+            format!("Trained elsewhere, imported, and measured once: {}; {curves}.", names(&imported))
+        });
         let all: Vec<String> = scored.into_iter().chain(imported).collect();
         (!all.is_empty()).then(|| all.join(" "))
     }
 
     /// A setting of the training, of the runs that were trained here.
-    fn trained(&self, of: impl Fn(&Cell) -> String) -> String {
-        self.by(|loaded| {
-            let cell = &loaded.run.record.cell;
-            cell.origin.is_trained().then(|| of(cell))
-        })
+    fn trained(&self, of: impl Fn(&Loaded) -> String) -> String {
+        self.by(|loaded| loaded.run.record.cell.origin.is_trained().then(|| of(loaded)))
     }
 
     /// The course of the learning rate and averaged weights, if any run has another than the paper's, as the end of a part of
@@ -152,11 +150,11 @@ impl<'a> Selection<'a> {
     fn course(&self) -> String {
         let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
         let course = cells().any(|cell| !cell.schedule.is_constant()).then(|| {
-            let course = self.trained(|cell| cell.schedule.to_string());
+            let course = self.trained(|l| l.run.record.cell.schedule.to_string());
             format!("; learning rate over the run: {course}")
         });
         let averages = cells().any(|cell| cell.ema.is_some()).then(|| {
-            let decay = self.trained(|cell| cell.ema.map_or_else(|| "none".into(), number));
+            let decay = self.trained(|l| l.run.record.cell.ema.map_or_else(|| "none".into(), number));
             format!("; decay of averaged weights: {decay}")
         });
         course.into_iter().chain(averages).collect()
@@ -378,11 +376,6 @@ impl<'a> Selection<'a> {
         let sentences = self.runs().filter_map(sentence).collect();
         few(sentences, "runs that are not in the numbers")
     }
-}
-
-/// How many samples a cell's runs are trained on, in words.
-pub fn samples(cell: &Cell) -> String {
-    if cell.samples > 0 { thousands(cell.samples) } else { "not told".into() }
 }
 
 /// Whose seed a picture is of: the seed, or each with its label where they differ.

@@ -358,11 +358,11 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
     let real = |name: &str, of: &dyn Fn(&Loaded) -> f64| {
         Column::new(name.into(), rows.iter().map(|(l, _)| of(l)).collect::<Vec<_>>())
     };
-    // Of a model that was trained elsewhere it is not known.
-    let trained = |name: &str, of: &dyn Fn(&Cell) -> f64| {
-        let cells = rows.iter().map(|(l, _)| &l.run.record.cell);
-        let known = cells.map(|cell| cell.origin.is_trained().then(|| of(cell)));
-        Column::new(name.into(), known.collect::<Vec<Option<f64>>>())
+    // Of a model that was trained elsewhere little is known.
+    let trained = rows.iter().map(|(l, _)| Some(&l.run.record.cell).filter(|cell| cell.origin.is_trained()));
+    let known = |name: &str, of: &dyn Fn(&Loaded) -> u64| {
+        let known = |l: &Loaded| l.run.record.cell.known_samples().map(|_| of(l) as i64);
+        Column::new(name.into(), rows.iter().map(|(l, _)| known(l)).collect::<Vec<_>>())
     };
     let columns = vec![
         text("id", &|l| l.run.record.id.clone()),
@@ -371,11 +371,17 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
         text("variant", &|l| l.run.record.cell.variant.clone()),
         text("title", &|l| l.run.record.title.clone()),
         whole("seed", &|l| l.run.record.cell.seed as i64),
-        whole("samples_planned", &|l| l.run.record.cell.samples as i64),
-        whole("samples_done", &|l| l.run.status.samples as i64),
+        known("samples_planned", &|l| l.run.record.cell.samples),
+        known("samples_done", &|l| l.run.status.samples),
         text("state", &|l| format!("{:?}", l.run.status.state).to_lowercase()),
-        trained("learning_rate", &|cell| cell.learning_rate),
-        text("schedule", &|l| l.run.record.cell.schedule.to_string()),
+        Column::new(
+            "learning_rate".into(),
+            trained.clone().map(|cell| Some(cell?.learning_rate)).collect::<Vec<_>>(),
+        ),
+        Column::new(
+            "schedule".into(),
+            trained.map(|cell| Some(cell?.schedule.to_string())).collect::<Vec<_>>(),
+        ),
         Column::new("ema".into(), rows.iter().map(|(l, _)| l.run.record.cell.ema).collect::<Vec<_>>()),
         text("hyper", &|l| serde_json::to_string(&l.run.record.cell.hyper).unwrap_or_default()),
         text("device", &|l| l.run.record.provenance.device.clone()),

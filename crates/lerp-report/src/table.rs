@@ -233,10 +233,8 @@ pub fn seeds(group: &Group) -> Entry {
 
 /// How many samples its runs train on.
 pub fn samples(group: &Group) -> Entry {
-    match group.cell().samples {
-        0 => Entry::plain("–"),
-        samples => Entry::number(thousands(samples), samples as f64),
-    }
+    let known = group.cell().known_samples();
+    known.map_or_else(|| Entry::plain("–"), |samples| Entry::number(thousands(samples), samples as f64))
 }
 
 /// Where the published numbers of a table come from and how far they are checked.

@@ -123,6 +123,13 @@ impl Cell {
         }
     }
 
+    /// Samples that the model is trained on, where that is known: of an imported one what its description says is what it was
+    /// trained on before.
+    pub fn known_samples(&self) -> Option<u64> {
+        let known = self.samples > 0 && !matches!(self.origin, Origin::Imported { .. });
+        known.then_some(self.samples)
+    }
+
     /// The learning rate of every step.
     pub fn rate(&self) -> LearningRate {
         LearningRate { peak: self.learning_rate, schedule: self.schedule, steps: self.steps() }

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, Tensor, Var, safetensors::load_buffer};
-use lerp_core::scalar;
+use lerp_core::{on_host, scalar};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
@@ -128,9 +128,16 @@ pub(crate) fn import_model(path: &Path, model: &[u8], cell: &Cell, learner: &mut
             ),
         )
     };
+    SafeTensors::deserialize(model).map_err(|e| {
+        Error::bad_file(
+            path,
+            format!("is no safetensors file, or cut short or damaged ({e}); write it again"),
+        )
+    })?;
     fill(learner.entries().map(|(n, v)| (n.to_owned(), v.clone())), model, unfit)?;
     for (name, var) in learner.entries() {
-        if !scalar(&var.as_tensor().detach().abs()?.sum_all()?)?.is_finite() {
+        // In 64 bits no sum of finite numbers overflows.
+        if !scalar(&on_host(&var.as_tensor().detach())?.abs()?.sum_all()?)?.is_finite() {
             return Err(Error::bad_file(path, format!("holds numbers that are not finite, in {name}")));
         }
     }

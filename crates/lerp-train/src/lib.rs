@@ -44,7 +44,7 @@ pub use measure::measure;
 pub use metrics::{Metrics, Row};
 pub use origin::{Elsewhere, Origin};
 pub use outside::{
-    Answered, Format, Imported, Named, Task, import, is_there, training_images, write_arrays, write_run,
+    Answered, Format, Imported, Named, Task, import, is_among, training_images, write_arrays, write_run,
 };
 pub use paths::{POSITIONS, Paths, Profile};
 pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};

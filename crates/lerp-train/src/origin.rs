@@ -31,12 +31,15 @@ impl Origin {
         let plain: String =
             name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
         let parts = plain.split('-').filter(|part| !part.is_empty());
-        let word = self.mark().trim_matches([' ', '(', ')']);
-        std::iter::once(word).chain(parts).collect::<Vec<_>>().join("-")
+        let first = match self {
+            Self::Trained => None,
+            Self::Imported { .. } => Some("imported"),
+            Self::Scored => Some("outside"),
+        };
+        first.into_iter().chain(parts).collect::<Vec<_>>().join("-")
     }
 
     /// What stands behind the name of such a model in tables and figures.
-    ///
     pub fn mark(&self) -> &'static str {
         match self {
             Self::Trained => "",
@@ -67,6 +70,10 @@ pub struct Elsewhere {
     pub task: Option<String>,
     /// SHA-256 of the answers, or of the imported file, in hexadecimal.
     pub digest: String,
+    /// SHA-256 of the answers about images that are the same in every task of a dataset, whatever its seed: two models that
+    /// were trained apart differ in them. None of an imported model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<String>,
 }
 
 impl Elsewhere {

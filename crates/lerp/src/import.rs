@@ -3,21 +3,22 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Cell, Elsewhere, Origin, Parts, RunRecord, is_there, write_run};
+use lerp_data::is_own;
+use lerp_train::{Cell, Elsewhere, Imported, Origin, Parts, RunRecord, is_among};
 use serde_json::Value;
 
 use crate::{
     cli::ImportArgs,
     device,
     export::MODEL_FORMAT,
+    moved,
     plan::{Overrides, Plan},
     provenance::provenance,
     registry::Registry,
-    report_and_show,
     say::{say, warn},
-    score::{check_name, tell},
+    score::{Measured, Publisher, check_name},
     shelf::Shelf,
-    sweep::{Folder, command_line, stop_flag},
+    sweep::{command_line, stop_flag},
 };
 
 /// The names of a model's files.
@@ -44,7 +45,7 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     let name = check_name(args.name.as_deref().unwrap_or(variant.title()))?;
     let origin = Origin::Imported { variant: cell.variant.clone() };
     let cell = Cell { variant: origin.variant(name), origin, hyper, ..cell };
-    let folder = Folder::check(&args.out, None)?;
+    let publisher = Publisher::check(&args.out)?;
     let device_name = args.device.names()?.remove(0);
     let images = shelf.images(&cell.dataset)?;
     let threads = rayon::current_num_threads();
@@ -52,9 +53,8 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     let title = format!("{name}{}", cell.origin.mark());
     let elsewhere = Elsewhere { digest: lerp_files::digest(&model), ..Elsewhere::default() };
     let record = RunRecord { elsewhere: Some(elsewhere), ..RunRecord::new(cell, &title, made) };
-    let dir = folder.runs().join(&record.id);
-    if is_there(&dir, &record)? {
-        say(&format!("Nothing to do: this model is in {} already.", dir.display()));
+    if is_among(&publisher.runs, &record)? {
+        say(&format!("Nothing to do: this model is in {} already.", args.out.display()));
         return Ok(true);
     }
     let parts = Parts {
@@ -65,16 +65,8 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     };
     let stop = stop_flag()?;
     let imported = lerp_train::import(&record, &parts, (&path, &model), &stop)?;
-    folder.notice.iter().for_each(|sentence| warn(sentence));
-    folder.create()?;
-    let ids = std::slice::from_ref(&record.id);
-    folder.record(false, "models that were trained elsewhere", &command_line(), &[], ids)?;
-    write_run(&dir, &imported.record, &imported.evaluation, Some(imported.model))?;
-    tell(&imported.record, &imported.evaluation);
-    say(&format!("Run: {}", dir.display()));
-    let whole = report_and_show(&args.out)?;
-    say(&format!("Tables, figures and the page: {}", args.out.join("index.html").display()));
-    Ok(whole)
+    let Imported { record, evaluation, model } = imported;
+    publisher.publish(vec![Measured { record: &record, evaluation: &evaluation, model: Some(model) }])
 }
 
 /// The cell of the model that `config` describes.
@@ -96,7 +88,15 @@ fn described(args: &ImportArgs, config: &Path) -> Result<Cell> {
     }
     cell.seed = args.seed.unwrap_or(cell.seed);
     if let Some(dataset) = &args.dataset {
-        cell.dataset.clone_from(dataset);
+        let now = moved(&cell.dataset, dataset);
+        if now != cell.dataset && !is_own(&now) {
+            warn(&format!(
+                "{} says that it was trained on {}, and it is measured on {now}",
+                config.display(),
+                cell.dataset
+            ));
+        }
+        cell.dataset = now;
     }
     Ok(cell)
 }
@@ -104,6 +104,9 @@ fn described(args: &ImportArgs, config: &Path) -> Result<Cell> {
 /// The cell of a model without a description: the protocol's, but for what the arguments say. Nothing is known of its training.
 fn by_arguments(registry: &Registry, shelf: &Shelf, args: &ImportArgs) -> Result<Cell> {
     let (Some(variant), Some(dataset)) = (&args.variant, &args.dataset) else {
+        if args.model.join("run.toml").exists() {
+            bail!("{0} is a run; export its model first: lerp export {0} --to models", args.model.display());
+        }
         bail!(
             "there is no {CONFIG} beside {}; say with --variant and --dataset what it is",
             args.model.display()

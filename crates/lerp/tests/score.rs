@@ -204,7 +204,7 @@ fn numpy_alone_goes_the_whole_way() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/numpy/pca.py");
         let answered = Command::new(&python).arg(task.join("lerp_task.py")).arg(example).output().unwrap();
         assert_eq!(parts(&answered).0, 0, "{}", parts(&answered).2);
-        assert!(parts(&answered).1.starts_with("answered: lerp score"));
+        assert!(parts(&answered).1.starts_with("answered; now: cargo xtask score"));
     }
     let text = succeed("score --name P~C~A --out", &[&out, &tasks[0], &tasks[1]]);
     assert!(text.contains("P~C~A (outside)") && text.contains("with NumPy"), "{text}");
@@ -238,6 +238,82 @@ fn numpy_alone_goes_the_whole_way() {
     // Its sweep goes on as if it were not there.
     let again = succeed("sweep --preset smoke --samples 128 --variants baseline --out", &[&out]);
     assert!(again.contains("Nothing to do: the run in"), "{again}");
+}
+
+#[test]
+fn mistakes_in_a_model_in_python_are_a_sentence() {
+    let Some(python) = python("numpy", "import numpy") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (task, model) = (dir.path().join("a task"), dir.path().join("model.py"));
+    succeed("score prepare --dataset lines --format npy --out", &[&task]);
+    let answer = |text: &str| {
+        fs::write(&model, text).unwrap();
+        parts(&Command::new(&python).arg(task.join("lerp_task.py")).arg(&model).output().unwrap())
+    };
+    const ENCODE: &str = "import numpy as np\ndef encode(x): return x.reshape(len(x), -1)\n";
+    const DECODE: &str = "def decode(z): return z.reshape(-1, 32, 32, 1)\n";
+    for (text, wanted) in [
+        ("", "has no function encode"),
+        (ENCODE, "has no function decode"),
+        (
+            "def encode(x): return x, x\ndef decode(z): return z\n",
+            "encode(...) returned a tuple, wanted one array",
+        ),
+        (
+            "def encode(x): return x[:3]\ndef decode(z): return z\n",
+            "encode(...) returned an array [3, 32, 32, 1] for 256",
+        ),
+        ("def encode(x): return x * 1j\ndef decode(z): return z\n", "returned numbers of type complex64"),
+        (
+            "def encode(x): return x * float('nan')\ndef decode(z): return z\n",
+            "encode(...) returned numbers that are not finite",
+        ),
+        (
+            &format!("{ENCODE}def decode(z): return z.reshape(-1, 1, 32, 32)\n"),
+            "images [1, 32, 32], wanted [32, 32, 1]; set CHANNELS_FIRST = True",
+        ),
+        (
+            &format!("{ENCODE}def decode(z): return z\n"),
+            "decode(...) returned images [1024], wanted [32, 32, 1]",
+        ),
+        (
+            &format!("{ENCODE}{DECODE}def mix(a, b, t): return a[:, :7]\n"),
+            "mix(...) returned latents [256, 7] between two of [256, 1024]",
+        ),
+        (
+            &format!("{ENCODE}{DECODE}RECORD = {{'epochs': 3}}\n"),
+            "a record has no 'epochs'; it may have framework",
+        ),
+        (
+            &format!("{ENCODE}{DECODE}RECORD = {{'samples': -1}}\n"),
+            "the record's 'samples' is -1, wanted a whole number",
+        ),
+        (&format!("{ENCODE}{DECODE}RECORD = {{'folder': '/'}}\n"), "a record has no 'folder'"),
+    ] {
+        let (code, out, errors) = answer(text);
+        assert!(
+            code == 1 && errors.starts_with("error: ") && errors.lines().count() == 1,
+            "{wanted}: {errors}{out}"
+        );
+        assert!(errors.contains(wanted), "{wanted}: {errors}");
+        assert!(!task.join("record.json").exists() && !task.join("decoded.safetensors").exists());
+    }
+    // A function may change what it gets.
+    let spoil = "def encode(x):\n    z = x.reshape(len(x), -1)\n    y = z + 0\n    z *= 7\n    return y\n\
+                 def decode(z):\n    y = z.reshape(-1, 32, 32, 1) + 0\n    z *= 7\n    return y\n\
+                 RECORD = {'samples': 1e3, 'version': 2.5}\n";
+    let (code, _, errors) = answer(spoil);
+    assert_eq!(code, 0, "{errors}");
+    let out = dir.path().join("out");
+    succeed("score --name x --out", &[&out, &task]);
+    let run = foreign(&out);
+    assert_eq!(values(&run)["eval/reconstruction_mse"], 0.0);
+    let norms = run.paths().unwrap().unwrap().norm;
+    assert!(norms.iter().all(|row| row[0] < 32.1), "a norm of 1,024 numbers in [-1, 1]: {:?}", norms[0]);
+    assert_eq!(
+        (run.record.cell.samples, run.record.elsewhere.unwrap().version.as_deref()),
+        (1000, Some("2.5"))
+    );
 }
 
 /// Answers that are as good as can be, but for what is between: the images themselves, mixed.
@@ -370,6 +446,9 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
         ("lerp task 1", "lerp task 7", "is of the form 'lerp task 7', and this version reads 'lerp task 1'"),
         ("\"lines\"", "\"lanes\"", "there is no dataset 'lanes'"),
         ("\"task\"", "\"tusk\"", "is damaged (missing field `task`"),
+        ("\"test_samples\": 5000", "\"test_samples\": 0", "asks about 0 test images"),
+        ("\"test_samples\": 5000", "\"test_samples\": 1000000000000", "asks about 1000000000000 test images"),
+        ("\"cluster_restarts\": null", "\"cluster_restarts\": 3", "wants clusters of lines"),
     ] {
         assert!(whole.contains(from), "{whole}");
         fs::write(&path, whole.replacen(from, to, 1)).unwrap();
@@ -394,9 +473,37 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     other.insert("test".into(), (&decoded["test"] * 0.5).unwrap());
     write(&task, &other, &latents, &no_record);
     let (code, _, errors) = parts(&run("score --name x --out", &[&out, &task]));
-    assert!(code == 2 && errors.contains("is the run of another model of this name and seed"), "{errors}");
-    let (code, _, errors) = parts(&run("score --name y --out", &[&dir.path().join("new"), &task, &task]));
-    assert!(code == 2 && errors.contains("are both of seed 0"), "{errors}");
+    assert!(
+        code == 2 && errors.contains("is the run of another model, or of the same by another record"),
+        "{errors}"
+    );
+    let refused = |line: &str, paths: &[&Path], wanted: &str| {
+        let (code, _, errors) = parts(&run(line, paths));
+        assert!(code == 2 && errors.contains(wanted) && errors.lines().count() == 1, "{wanted}: {errors}");
+    };
+    let new = dir.path().join("new");
+    refused("score --name y --out", &[&new, &task, &task], "are both of seed 0");
+    refused("score --name X! --out", &[&out, &task], "differs in no letter or digit");
+    refused("score --name ... --out", &[&out, &task], "letters or digits among them");
+    // Nor does it stand beside itself with other samples, or as another seed.
+    write(&task, &decoded, &latents, &json!({ "samples": 5 }));
+    refused("score --name x --out", &[&out, &task], "of this name and seed");
+    write(&task, &decoded, &latents, &json!({ "seed": 1 }));
+    refused("score --name x --out", &[&out, &task], "every seed is a training of its own");
+    // What its owner says of it may change.
+    write(&task, &decoded, &latents, &json!({ "framework": "<b>|\u{1b}[31m\nred" }));
+    succeed("score --name x --out", &[&out, &task]);
+    let told = foreign(&out).record.elsewhere.unwrap().framework.unwrap();
+    assert_eq!(told, r"<b>|\u{1b}[31m\nred");
+    let page = fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(!page.contains("<b>|") && page.contains("&lt;b&gt;"), "what a stranger says is text");
+    assert!(page.contains("<dt>seed</dt><dd>0</dd>") && !page.contains("<dt>batch</dt>"));
+    let like = [out.join("runs").join(foreign(&out).record.id), dir.path().join("liked")];
+    refused(
+        "score prepare --like",
+        &[&like[0], Path::new("--out"), &like[1]],
+        "give --like a run that has a model",
+    );
 }
 
 #[test]
@@ -531,6 +638,19 @@ fn exported_weights_come_back_as_a_run() {
     assert_eq!((run.record.title.as_str(), run.record.cell.samples), ("Mine (imported)", 0));
     assert!(run.has_model());
     succeed("export --to models", &[&new]);
+    let exported = new.join("export/models").join(&run.record.id);
+    assert!(exported.join("lerp_torch.py").exists());
+    let card = fs::read_to_string(exported.join("README.md")).unwrap();
+    assert!(
+        card.contains("Trained elsewhere, and measured with [Lerpbench]")
+            && !card.contains("averaged weights"),
+        "{card}"
+    );
+    // What comes back from there is the same model once more.
+    assert!(
+        succeed("import --name Mine", &[&exported, Path::new("--out"), &dir.path().join("newer")])
+            .contains("Mine (imported)")
+    );
     let fails = |line: &str, path: &Path, wanted: &str| {
         let (code, text, errors) = parts(&common::run(line, &[&dir.path().join("no"), path]));
         assert!(code == 2 && errors.lines().count() == 1 && errors.contains(wanted), "{errors}{text}");
@@ -553,12 +673,22 @@ fn exported_weights_come_back_as_a_run() {
         &bare,
         "not finite, in enc.conv0.weight",
     );
+    tensors.insert(name.clone(), Tensor::full(3e38_f32, tensors[&name].dims(), &Device::Cpu).unwrap());
+    save(&tensors, &bare).unwrap();
+    let line = "import --variant acai --dataset lines --latent 4 --depth 4 --out";
+    fails(line, &bare, "decodes images that are not finite");
+    fails("import --out", &trained[0], "is a run; export its model first");
+    let config = fs::read_to_string(model.join("config.json")).unwrap();
+    let other = |from: &str, to: &str| {
+        assert!(config.contains(from), "{config}");
+        fs::write(model.join("config.json"), config.replace(from, to)).unwrap();
+    };
+    other("\"test_samples\": 256", "\"cluster_restarts\": 5, \"test_samples\": 256");
+    fails("import --out", &model, "wants clusters of lines");
+    other("lerp model 2", "lerp model 9");
+    fails("import --out", &model, "does not describe a model of ours");
     fs::write(&bare, "no tensors").unwrap();
-    fails(
-        "import --variant acai --dataset lines --latent 4 --depth 4 --out",
-        &bare,
-        "is not a model of acai on lines",
-    );
+    fails(line, &bare, "is no safetensors file, or cut short or damaged");
     let (code, _, errors) =
         parts(&lerp().args(["import", "nowhere.safetensors", "--out", "no"]).output().unwrap());
     assert!(code == 2 && errors.contains("cannot read nowhere.safetensors"), "{errors}");

@@ -224,7 +224,7 @@ fn note(loaded: &Loaded) -> String {
     let (cell, status) = (&loaded.run.record.cell, &loaded.run.status);
     let samples = thousands(status.samples);
     match status.state {
-        State::Done if status.samples == 0 => format!("seed {}", cell.seed),
+        State::Done if cell.known_samples().is_none() => format!("seed {}", cell.seed),
         State::Done => format!("seed {}, {samples} samples", cell.seed),
         _ => format!("seed {}, unfinished: {samples} of {} samples", cell.seed, thousands(cell.samples)),
     }

@@ -44,7 +44,7 @@ pub struct Row {
     /// Whether it was trained here.
     trained: bool,
     device: String,
-    threads: usize,
+    threads: String,
     git: String,
     started: String,
 }
@@ -81,7 +81,7 @@ impl Row {
         let (cell, provenance) = (&record.cell, &record.provenance);
         let rate = if status.wall_s > 0.0 { status.samples as f64 / status.wall_s } else { 0.0 };
         let here = cell.origin.is_trained();
-        let known = here || status.samples > 0;
+        let known = status.samples > 0 && cell.known_samples().is_some();
         // Of a model that was trained elsewhere it is not known.
         let measured = |text: String| if here { text } else { "–".into() };
         let dataset = group.set.as_ref().map_or_else(|| Lines.title().to_owned(), Set::name);
@@ -92,15 +92,15 @@ impl Row {
             variant: group.label.clone(),
             seed: cell.seed,
             state: format!("{:?}", status.state).to_lowercase(),
-            samples: status.samples,
-            samples_text: if known { thousands(status.samples) } else { "–".into() },
+            samples: if known { status.samples } else { 0 },
+            samples_text: if known || here { thousands(status.samples) } else { "–".into() },
             planned: thousands(cell.samples),
             minutes: measured(format!("{:.1}", status.wall_s / 60.0)),
             rate: measured(format!("{rate:.0}")),
             learning_rate: measured(number(cell.learning_rate)),
             trained: cell.origin.is_trained(),
-            device: provenance.device.clone(),
-            threads: provenance.threads,
+            device: measured(provenance.device.clone()),
+            threads: measured(provenance.threads.to_string()),
             git: provenance.git.clone(),
             started: provenance.started.clone(),
         }
@@ -145,7 +145,7 @@ fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
         let name = key.replace('_', " ");
         match value {
             // Of a model from elsewhere 0 is what nobody said, and a network is none of ours.
-            _ if !cell.origin.is_trained() && value == 0.0 || value == 0 => {}
+            value if !cell.origin.is_trained() && key != "seed" && value.as_f64() == Some(0.0) => {}
             _ if cell.origin == Origin::Scored && key == "network" => {}
             _ if key == "schedule" => all.push((name, cell.schedule.to_string())),
             serde_json::Value::Object(inner) => {
@@ -166,6 +166,7 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
     });
     let data = made.data.clone().unwrap_or_else(|| "drawn anew from the seed".into());
     let elsewhere = record.elsewhere.as_ref();
+    let device = if elsewhere.is_some() { "measured on" } else { "device" };
     let all = [
         ("run", Some(record.id.clone())),
         ("trained with", elsewhere.and_then(Elsewhere::trained_with)),
@@ -174,7 +175,8 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
         ("notes", elsewhere.and_then(|known| known.notes.clone())),
         ("software", Some(format!("Lerpbench {}, candle {}", made.version, made.candle))),
         ("revision", Some(made.git.clone())),
-        ("device", Some(format!("{}, {}", made.device, crate::text::count(made.threads, "thread")))),
+        ("trained on", elsewhere.and_then(|known| known.device.clone())),
+        (device, Some(format!("{}, {}", made.device, crate::text::count(made.threads, "thread")))),
         ("data, SHA-256", Some(data)),
         ("images", images),
         ("started (UTC)", Some(made.started.clone())),

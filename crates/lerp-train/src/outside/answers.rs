@@ -83,8 +83,8 @@ impl Record {
         Ok(record)
     }
 
-    /// What a run keeps of it, with the digest of the answers.
-    pub fn elsewhere(&self, digest: String) -> Elsewhere {
+    /// What a run keeps of it, with the digests of all answers, and of those about the figures' images.
+    pub fn elsewhere(&self, digest: String, figures: String) -> Elsewhere {
         // In one line, for what a terminal or page shows of it.
         let line = |text: &Option<String>| {
             text.as_ref().map(|text| printable(text.trim()).into_owned()).filter(|text| !text.is_empty())
@@ -96,6 +96,7 @@ impl Record {
             notes: line(&self.notes),
             task: Some(self.task.clone()),
             digest,
+            figures: Some(figures),
         }
     }
 }

@@ -7,6 +7,6 @@ mod run;
 mod score;
 mod task;
 
-pub use run::{Imported, import, is_there, write_run};
+pub use run::{Imported, import, is_among, write_run};
 pub use score::Answered;
 pub use task::{Format, Named, Task, training_images, write_arrays};

@@ -43,6 +43,8 @@ pub fn tensor(path: &Path, bytes: &[u8]) -> Result<Tensor> {
         bad("is no .npy file (pickles and archives are not read); write it with np.save".into())
     })?;
     let (text, data) = header;
+    // Other programs than NumPy may quote otherwise.
+    let text = &text.replace('"', "'");
     let damaged = |what: &str| bad(format!("has a damaged header ({what}); write it with np.save"));
     let kind = quoted(text, "descr").ok_or_else(|| damaged("no type"))?;
     let Some(order) = value(text, "fortran_order") else { return Err(damaged("no order")) };
@@ -145,6 +147,12 @@ mod tests {
         }
         let double = read(&file("'<f8'", "False", "(1,)", &2.5_f64.to_le_bytes())).unwrap();
         assert_eq!(double.to_vec1::<f32>().unwrap(), [2.5]);
+        let quoted = String::from_utf8(file("'<f4'", "False", "(0,)", &[])[10..].to_vec()).unwrap();
+        let quoted = quoted.replace('\'', "\"");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((quoted.len() as u16).to_le_bytes());
+        bytes.extend(quoted.into_bytes());
+        assert_eq!(read(&bytes).unwrap().dims(), [0]);
     }
 
     #[test]

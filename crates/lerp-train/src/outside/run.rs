@@ -2,9 +2,11 @@
 
 use std::{path::Path, sync::atomic::AtomicBool};
 
+use lerp_eval::quantity::RECONSTRUCTION_MSE;
+
+use super::task::check_restarts;
 use crate::{
-    Elsewhere, Error, Evaluation, Learner, Metrics, Parts, Result, Row, Run, RunLock, RunRecord, State,
-    checkpoint,
+    Error, Evaluation, Learner, Metrics, Parts, Result, Row, Run, RunLock, RunRecord, State, checkpoint,
     digests::RunFiles,
     files::{METRICS, MODEL, RUN},
     measure::measure_learner,
@@ -35,34 +37,64 @@ pub fn import(
 ) -> Result<Imported> {
     let cell = &record.cell;
     cell.check()?;
+    check_restarts(cell.cluster_restarts, parts.dataset)
+        .map_err(|problem| Error::BadCell(format!("{} {problem}", cell.builder())))?;
     let mut learner = Learner::of_cell(cell, parts.variant, parts.dataset, parts.device)?;
     checkpoint::import_model(path, model, cell, &mut learner)?;
     let evaluation = measure_learner(&learner, cell, parts, None, stop)?;
+    let error = evaluation.metrics.iter().find(|(name, _)| *name == RECONSTRUCTION_MSE.key);
+    if error.is_some_and(|(_, error)| !error.is_finite()) {
+        return Err(Error::bad_file(path, "decodes images that are not finite"));
+    }
     let mut record = record.clone().with_quantities(parts.metrics);
     record.shape = Some(learner.model().spec().shape.clone());
-    record.elsewhere.get_or_insert_with(Elsewhere::default).digest = lerp_files::digest(model);
     Ok(Imported { model: checkpoint::save_model(cell, &learner)?, record, evaluation })
 }
 
-/// Whether the folder `dir` has the run of this record already.
+/// Whether the run of this record is among `runs` already, which are those of the folder that it is to stand in.
 ///
 /// # Errors
-/// If it has another model's: a name and a seed stand for one model.
-pub fn is_there(dir: &Path, record: &RunRecord) -> Result<bool> {
-    if !dir.join(RUN).exists() {
-        return Ok(false);
+/// If it cannot stand beside them: a name stands for one kind of model, a name and a seed for one model, and a model for one
+/// seed.
+pub fn is_among(runs: &[Run], record: &RunRecord) -> Result<bool> {
+    let here = |run: &&Run| {
+        let (ours, theirs) = (&run.record.cell, &record.cell);
+        ours.variant == theirs.variant
+            && (ours.dataset == theirs.dataset || run.record.provenance.data == record.provenance.data)
+    };
+    let ours = record.elsewhere.clone().unwrap_or_default();
+    for run in runs.iter().filter(here) {
+        let there = &run.record;
+        let theirs = there.elsewhere.clone().unwrap_or_default();
+        if there.title != record.title {
+            let (name, other) = (&record.title, &there.title);
+            let problem = format!(
+                "is the run of {other}, from which {name} differs in no letter or digit; give it another --name"
+            );
+            return Err(Error::bad_file(&run.dir, problem));
+        }
+        if there.cell.seed != record.cell.seed {
+            if ours.figures.is_some() && ours.figures == theirs.figures {
+                let problem = format!(
+                    "is the run of this very model (it answers alike) as seed {}; every seed is a training of its own",
+                    there.cell.seed
+                );
+                return Err(Error::bad_file(&run.dir, problem));
+            }
+            continue;
+        }
+        if there.id == record.id && ours.digest == theirs.digest {
+            // What the owner says of it may have changed.
+            return Ok(run.status.state == State::Done && ours == theirs);
+        }
+        let problem = format!(
+            "is the run of another model, or of the same by another record, of this name and seed ({}, seed {}); give this one \
+             another --name or seed, or delete that folder",
+            there.title, there.cell.seed
+        );
+        return Err(Error::bad_file(&run.dir, problem));
     }
-    let there = Run::read(dir)?;
-    let digest = |record: &RunRecord| record.elsewhere.as_ref().map(|known| known.digest.clone());
-    if digest(&there.record) == digest(record) {
-        return Ok(there.status.state == State::Done);
-    }
-    let problem = format!(
-        "is the run of another model of this name and seed ({}, seed {}); give this one another --name or seed, or delete that \
-         folder",
-        there.record.title, there.record.cell.seed
-    );
-    Err(Error::bad_file(dir, problem))
+    Ok(false)
 }
 
 /// Writes the complete run of a model that was trained elsewhere into `dir`, which is named after the record's id: what was

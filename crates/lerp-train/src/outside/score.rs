@@ -6,12 +6,13 @@ use candle_core::Tensor;
 use lerp_core::{Architecture, Hyper, LatentShape, OwnNetwork, Precision, Schedule};
 use lerp_data::{Dataset, Part};
 use lerp_eval::quantity::{EVALUATED_IMAGES, RECONSTRUCTION_MSE};
+use safetensors::View;
 
 use super::{
     answers::{Answers, Record},
     task::{
-        BETWEEN, DECODED, Description, FIGURE, FIGURE_AGAIN, LATENTS, TEST, TEST_FEATURES, TRAIN,
-        TRAIN_FEATURES, Task,
+        BETWEEN, DECODED, DESCRIPTION, Description, FIGURE, FIGURE_AGAIN, LATENTS, TEST, TEST_FEATURES,
+        TRAIN, TRAIN_FEATURES, Task,
     },
 };
 use crate::{
@@ -39,15 +40,16 @@ impl Answered {
     /// # Errors
     /// If the task is another than this version would pose on these images, or the answers are not what is wanted; the error
     /// says what is the likely cause.
-    pub fn read(folder: &Path, dataset: &dyn Dataset, data: Option<&str>) -> Result<Self> {
+    pub fn read(folder: &Path, dataset: &dyn Dataset, data: Option<&str>, stop: &AtomicBool) -> Result<Self> {
         let description = Task::read_description(folder)?;
         let task = &description.task;
+        task.check(dataset).map_err(|problem| Error::bad_file(&folder.join(DESCRIPTION), problem))?;
         let record = Record::read(folder)?;
         if task.data.as_deref() != data {
             let problem = format!("is about other images than those of {} here", dataset.name());
             return Err(Error::bad_file(folder, problem));
         }
-        let images = task.images(dataset)?;
+        let images = task.images(dataset, stop)?;
         let here = task.described(dataset, &images, "")?;
         if here.digest != description.digest {
             return Err(Error::bad_file(
@@ -97,8 +99,8 @@ impl Answered {
     /// # Errors
     /// If its latents cannot be told.
     pub fn record(&self, name: &str, provenance: Provenance) -> Result<RunRecord> {
-        let elsewhere = self.record.elsewhere(self.answers.digest.clone());
-        let device = elsewhere.device.clone().unwrap_or_else(|| "not told".into());
+        let figures = lerp_files::digest(&View::data(self.answers.get(DECODED, FIGURE)?));
+        let elsewhere = self.record.elsewhere(self.answers.digest.clone(), figures);
         let latent = self.answers.get(LATENTS, BETWEEN)?.dims()[2..].to_vec();
         let mut shape = LatentShape::new(latent);
         if let Some(features) = self.answers.find(LATENTS, TRAIN_FEATURES) {
@@ -108,7 +110,7 @@ impl Answered {
         Ok(RunRecord {
             shape: Some(shape),
             elsewhere: Some(elsewhere),
-            ..RunRecord::new(self.cell(name), &title, Provenance { device, ..provenance })
+            ..RunRecord::new(self.cell(name), &title, provenance)
         })
     }
 

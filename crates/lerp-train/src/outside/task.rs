@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::npy;
 use crate::{
-    Cell, EVALUATED_PAIRS, Error, POSITIONS, Result,
+    Cell, EVALUATED_PAIRS, Error, MOST_RESTARTS, POSITIONS, Result,
     evaluate::{chunks, tested, tested_lines},
     paths::IMAGE_PAIRS,
     strips::Ends,
@@ -155,14 +155,25 @@ impl Task {
         Ends::of(dataset, &self.draws("eval").scope("figure"))
     }
 
+    /// Checks that it can be about `dataset`.
+    ///
+    /// # Errors
+    /// The first thing in it that no task has, as the end of a sentence about its file.
+    pub(crate) fn check(&self, dataset: &dyn Dataset) -> std::result::Result<(), String> {
+        if !(1..=1 << 20).contains(&self.test_samples) {
+            return Err(format!("asks about {} test images; 1 to 2^20 can be", self.test_samples));
+        }
+        check_restarts(self.cluster_restarts, dataset)
+    }
+
     /// The images that a model is asked about, by name.
     ///
     /// # Shapes
     /// `[images, height, width, channels]`, `f32` in [-1, 1], on the CPU.
     ///
     /// # Errors
-    /// If they cannot be read.
-    pub fn images(&self, dataset: &dyn Dataset) -> Result<Vec<Named>> {
+    /// If they cannot be read, or `stop` became true.
+    pub fn images(&self, dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<Named>> {
         let draws = self.draws("eval");
         let [left, right] = if self.on_lines() {
             let lines = tested_lines(dataset, &draws)?;
@@ -173,10 +184,9 @@ impl Task {
         let [figure_left, figure_right] = self.ends(dataset)?.images;
         let mut images =
             vec![(LEFT, left), (RIGHT, right), (FIGURE_LEFT, figure_left), (FIGURE_RIGHT, figure_right)];
-        let stop = AtomicBool::new(false);
         if self.cluster_restarts.is_some() {
-            images.push((TEST, worth::all(dataset, Part::Test, &stop)?.0));
-            images.push((TRAIN, worth::all(dataset, Part::Train, &stop)?.0));
+            images.push((TEST, worth::all(dataset, Part::Test, stop)?.0));
+            images.push((TRAIN, worth::all(dataset, Part::Train, stop)?.0));
         } else {
             let samples = tested(dataset, self.test_samples)?;
             let chunk = |(first, size, draws): (usize, usize, Draws)| {
@@ -275,8 +285,9 @@ impl Task {
         formats: &[Format],
         folder: &Path,
         version: &str,
+        stop: &AtomicBool,
     ) -> Result<()> {
-        let images = self.images(dataset)?;
+        let images = self.images(dataset, stop)?;
         let description = self.described(dataset, &images, version)?;
         write_arrays(&images, "images", formats, folder)?;
         lerp_files::replace(&folder.join(DESCRIPTION), &crate::files::json(DESCRIPTION, &description)?)?;
@@ -315,6 +326,27 @@ impl Task {
     /// If there is none that can be read.
     pub fn read(folder: &Path) -> Result<Self> {
         Ok(Self::read_description(folder)?.task)
+    }
+}
+
+/// Checks that latents of `dataset` can be clustered, if they are to be, `restarts` times.
+///
+/// # Errors
+/// The problem, as the end of a sentence.
+pub(crate) fn check_restarts(
+    restarts: Option<usize>,
+    dataset: &dyn Dataset,
+) -> std::result::Result<(), String> {
+    let counted = matches!(dataset.count(Part::Train), Ok(Some(1..)));
+    match restarts {
+        Some(_) if !counted || dataset.classes() == 0 => Err(format!(
+            "wants clusters of {}, whose images are not counted or have no classes",
+            dataset.name()
+        )),
+        Some(restarts) if !(1..=MOST_RESTARTS).contains(&restarts) => {
+            Err(format!("wants {restarts} restarts of k-means; 1 to {MOST_RESTARTS} can be"))
+        }
+        _ => Ok(()),
     }
 }
 

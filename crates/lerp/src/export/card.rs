@@ -122,11 +122,12 @@ impl About<'_> {
         );
         format!(
             "{about}\n\nImages are {height}x{width}x{channels} with values in [-1, 1], latents {sizes} ({} numbers). \
-             Interpolations are decoded mixtures of two latents.\n\nTrained with [Lerpbench]({}), which measures how well \
+             Interpolations are decoded mixtures of two latents.\n\n{} with [Lerpbench]({}), which measures how well \
              autoencoders interpolate, after D. Berthelot, C. Raffel, A. Roy and I. Goodfellow, \"Understanding and \
              Improving Interpolation in Autoencoders via an Adversarial Regularizer\", ICLR 2019, \
              [arXiv:1807.07543](https://arxiv.org/abs/1807.07543).\n",
             self.config.latent.iter().product::<usize>(),
+            if self.trained() { "Trained" } else { "Trained elsewhere, and measured" },
             env!("CARGO_PKG_REPOSITORY"),
         )
     }
@@ -141,19 +142,38 @@ impl About<'_> {
         let cell = self.config.cell;
         let row = |(name, value, n): (&str, f64, usize)| format!("| {name} | {} | {n} |\n", short(value));
         let rows: String = self.finals().into_iter().map(row).collect();
+        let when = if self.trained() {
+            format!(
+                "After {} samples, seed {}, on {device}: the median of the last evaluations of this one run; what begins \
+                 with `final/` was measured once, at its end.",
+                thousands(self.loaded.run.status.samples),
+                cell.seed
+            )
+        } else {
+            format!(
+                "Of the imported weights, on {device}: one evaluation, with the draws of seed {}.",
+                cell.seed
+            )
+        };
         format!(
-            "After {} samples, seed {}, on {device}: the median of the last evaluations of this one run; what begins with \
-             `final/` was measured once, at its end. On lines a \
-             distance is the cosine distance of a decoded image to the nearest true line. NaN is what is undefined.\n\n\
-             | metric | final value | evaluations |\n|---|---:|---:|\n{rows}",
-            thousands(self.loaded.run.status.samples),
-            cell.seed,
+            "{when} On lines a distance is the cosine distance of a decoded image to the nearest true line. NaN is what is undefined.\n\n\
+             | metric | final value | evaluations |\n|---|---:|---:|\n{rows}"
         )
     }
 
-    fn limits(&self) -> String {
+    /// Whether the run itself trained the model.
+    fn trained(&self) -> bool {
+        self.config.cell.origin.is_trained()
+    }
+
+    /// How the training was another than the paper's.
+    fn limits_of_training(&self) -> Vec<String> {
         let cell = self.config.cell;
         let (samples, rate, batch) = PAPER;
+        if !self.trained() {
+            let known = "Trained elsewhere: `config.json` says what its owner knows of that, and nobody has checked it.";
+            return vec![known.to_owned()];
+        }
         let mut limits = vec!["One run of one seed; the paper's numbers are of five.".to_owned()];
         if cell.samples < samples {
             limits.push(format!(
@@ -179,6 +199,12 @@ impl About<'_> {
         if cell.batch != batch {
             limits.push(format!("Batch {} instead of the paper's {batch}.", cell.batch));
         }
+        limits
+    }
+
+    fn limits(&self) -> String {
+        let cell = self.config.cell;
+        let mut limits = self.limits_of_training();
         for (name, paper) in &self.protocol {
             if let Some(ours) = cell.hyper.get(name).filter(|ours| ours.as_f64() != paper.as_f64()) {
                 limits.push(format!("{name} is {ours} instead of the default {paper}."));

@@ -53,8 +53,8 @@ pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
     if wanted("models") && with.is_empty() {
         warn_of_all(&left_out);
         bail!(
-            "no finished run in {} has a model (published results come without them); train them here, or leave models \
-             out of --to",
+            "no finished run in {} has a model (published results come without them, and so do models that were scored \
+             from outside); train them here, or leave models out of --to",
             args.dir.display()
         );
     }

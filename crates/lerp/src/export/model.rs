@@ -124,7 +124,7 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
         config: &config,
         protocol: variant.check(&lerp_core::Hyper::new()).unwrap_or_default(),
         parameters: parameters(model.params(), &tensors),
-        in_torch: seven().iter().any(|known| known.name() == cell.variant),
+        in_torch: seven().iter().any(|known| known.name() == cell.builder()),
         critic: check.contains_key("critic"),
     };
     // One entry of metadata: the library writes several in random order, and equal models give equal files.

@@ -17,13 +17,17 @@ Then, in the folder of the task or from anywhere:
     python lerp_task.py model.py
 
 or, in a program of your own, `lerp_task.answer(encode, decode, framework="PyTorch", samples=131072)`.
-Needs NumPy and nothing else. Arrays of PyTorch and JAX may be returned as they are.
+Needs NumPy and nothing else. Arrays of PyTorch and JAX may be returned as they are. Your functions may change what they
+get: these are copies.
 """
 
 import hashlib
+import importlib.machinery
 import importlib.util
 import json
+import numbers
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,29 +35,38 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 
+# What a record may have, and of which type.
+RECORD = {"framework": str, "version": str, "device": str, "notes": str, "samples": int, "seed": int}
+
+
+class Mistake(Exception):
+    """What a model's owner can mend, in a sentence."""
+
 
 class Task:
     """The images of a task, and what is wanted of them."""
 
     def __init__(self, folder=HERE):
         self.folder = Path(folder)
-        self.description = json.loads((self.folder / "task.json").read_text(encoding="utf-8"))
-        self.positions = self.description["positions"]
-        self.wanted = {(answer["file"], answer["name"]) for answer in self.description["answers"]}
+        path = self.folder / "task.json"
+        if not path.exists():
+            raise Mistake(f"{self.folder} is no task: it has no task.json; `lerp score prepare` makes one")
+        self.description = json.loads(path.read_text(encoding="utf-8"))
+        self.positions, self.image = self.description["positions"], self.description["image"]
+        self.wanted = {(answer["file"], answer["name"]): answer["shape"] for answer in self.description["answers"]}
 
     def images(self, name):
-        """The images `name`, [n, height, width, channels], float32 in [-1, 1]; none if the task has none of that name."""
-        known = self.description["images"].get(name)
-        if known is None:
-            return None
-        one = self.folder / "images" / f"{name}.npy"
+        """The images `name`, [n, height, width, channels], float32 in [-1, 1]."""
+        one, all_in_one = self.folder / "images" / f"{name}.npy", self.folder / "images.safetensors"
         if one.exists():
             array = np.load(one, allow_pickle=False)
+        elif all_in_one.exists():
+            array = read_safetensors(all_in_one, name)
         else:
-            array = read_safetensors(self.folder / "images.safetensors", name)
+            raise Mistake(f"{self.folder} has lost its images; prepare the task anew")
         array = np.ascontiguousarray(array, dtype="<f4")
-        if hashlib.sha256(array.tobytes()).hexdigest() != known["sha256"]:
-            raise ValueError(f"{self.folder}: the images '{name}' were changed or damaged; prepare the task anew")
+        if hashlib.sha256(array.tobytes()).hexdigest() != self.description["images"][name]["sha256"]:
+            raise Mistake(f"{self.folder}: the images '{name}' were changed or damaged; prepare the task anew")
         return array
 
 
@@ -88,32 +101,54 @@ def linear(a, b, t):
 
 
 def as_array(x, what, count):
-    """What a model's function returned, as float32."""
-    for step in ("detach", "cpu", "numpy"):
-        x = getattr(x, step)() if hasattr(x, step) else x
+    """What a model's function returned for `count` inputs, as float32."""
+    if isinstance(x, (tuple, list, dict)):
+        raise Mistake(f"{what} returned a {type(x).__name__}, wanted one array (of a VAE the mean, or a draw)")
+    if hasattr(x, "detach"):  # A tensor of PyTorch, of any precision, on any device.
+        x = x.detach().cpu().float().numpy()
     x = np.asarray(x)
-    if x.dtype == object or not np.issubdtype(x.dtype, np.number):
-        raise ValueError(f"{what} returned {x.dtype}, wanted an array of numbers")
+    if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
+        raise Mistake(f"{what} returned numbers of type {x.dtype}, wanted floating-point numbers")
     if x.ndim < 2 or len(x) != count:
-        raise ValueError(f"{what} returned an array {list(x.shape)} for {count} inputs, wanted [{count}, ...]")
+        raise Mistake(f"{what} returned an array {list(x.shape)} for {count} inputs, wanted [{count}, ...]")
+    with np.errstate(over="ignore"):
+        x = np.array(x, dtype="<f4", order="C")
     if not np.isfinite(x).all():
-        raise ValueError(f"{what} returned numbers that are not finite")
-    return np.ascontiguousarray(x, dtype="<f4")
+        raise Mistake(f"{what} returned numbers that are not finite")
+    return x
 
 
 class Model:
     """The functions of a model, called on a few inputs at a time, with channels last."""
 
-    def __init__(self, encode, decode, mix=None, features=None, channels_first=False, batch=256):
-        self.functions = {"encode": encode, "decode": decode, "features": features}
+    def __init__(self, task, encode, decode, mix=None, features=None, channels_first=False, batch=256):
+        self.image, self.functions = task.image, {"encode": encode, "decode": decode, "features": features}
         self.mix, self.channels_first, self.batch = mix or linear, channels_first, batch
 
     def call(self, name, inputs):
+        """A function of the model, `batch` inputs at a time. It gets copies, which it may change."""
         function, outputs = self.functions[name], []
         for first in range(0, len(inputs), self.batch):
-            some = inputs[first : first + self.batch]
-            outputs.append(as_array(function(some), f"{name}(...)", len(some)))
+            some = inputs[first : first + self.batch].copy()
+            output = as_array(function(some), f"{name}(...)", len(some))
+            if name == "decode":
+                output = self.last(output)
+            if outputs and output.shape[1:] != outputs[0].shape[1:]:
+                shapes = f"{list(outputs[0].shape[1:])} and {list(output.shape[1:])}"
+                raise Mistake(f"{name}(...) returned arrays of two shapes, [n, ...] of {shapes}")
+            outputs.append(output)
         return np.concatenate(outputs)
+
+    def last(self, images):
+        """Decoded images with their channels last."""
+        height, width, channels = self.image
+        first = [channels, height, width]
+        wanted = first if self.channels_first else self.image
+        if list(images.shape[1:]) != wanted:
+            other = self.image if self.channels_first else first
+            turned = f"; set CHANNELS_FIRST = {not self.channels_first}" if list(images.shape[1:]) == other else ""
+            raise Mistake(f"decode(...) returned images {list(images.shape[1:])}, wanted {wanted}{turned}")
+        return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self.channels_first else images
 
     def turned(self, images):
         """Images as the model's functions take them."""
@@ -126,41 +161,59 @@ class Model:
         return self.call("features", self.turned(images))
 
     def decode(self, latents):
-        images = self.call("decode", latents)
-        return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self.channels_first else images
+        return self.call("decode", latents)
 
     def between(self, left, right, positions):
         """Latents between those of images left and right, and their images, [n, positions, ...] each."""
         a, b = self.encode(left), self.encode(right)
-        steps = [i / (positions - 1) for i in range(positions)]
-        latents = [as_array(self.mix(a, b, t), "mix(...)", len(a)) for t in steps]
-        images = [self.decode(latent) for latent in latents]
-        return np.stack(latents, 1), np.stack(images, 1)
+        latents = []
+        for i in range(positions):
+            mixed = as_array(self.mix(a.copy(), b.copy(), i / (positions - 1)), "mix(...)", len(a))
+            if mixed.shape != a.shape:
+                raise Mistake(f"mix(...) returned latents {list(mixed.shape)} between two of {list(a.shape)}")
+            latents.append(mixed)
+        return np.stack(latents, 1), np.stack([self.decode(latent) for latent in latents], 1)
+
+
+def checked(record):
+    """A record as it is written."""
+    clean = {}
+    for name, value in record.items():
+        if name not in RECORD:
+            raise Mistake(f"a record has no '{name}'; it may have {', '.join(RECORD)}")
+        if RECORD[name] is str:
+            clean[name] = str(value)
+        elif isinstance(value, numbers.Real) and value == int(value) and value >= 0:
+            clean[name] = int(value)
+        else:
+            raise Mistake(f"the record's '{name}' is {value!r}, wanted a whole number, not negative")
+    return clean
 
 
 def answer(encode, decode, mix=None, features=None, *, folder=HERE, channels_first=False, batch=256, **record):
     """Answers the task in `folder`; `record` may have framework, version, device, samples, seed and notes.
 
-    `encode` gets images and `decode` latents, at most `batch` at a time.
+    `encode`, `features` and `decode` get at most `batch` images or latents at a time, `mix` all latents of the pairs.
     """
-    task = Task(folder)
-    model = Model(encode, decode, mix, features, channels_first, batch)
+    record, task = checked(record), Task(folder)
+    model = Model(task, encode, decode, mix, features, channels_first, batch)
     decoded, latents = {}, {}
     latents["between"], decoded["between"] = model.between(task.images("left"), task.images("right"), task.positions)
     ends = task.images("figure_left"), task.images("figure_right")
     _, decoded["figure"] = model.between(*ends, task.positions)
     if ("decoded", "figure_again") in task.wanted:
-        flat = decoded["figure"].reshape(-1, *decoded["figure"].shape[2:])
+        flat = decoded["figure"].reshape(-1, *task.image)
         decoded["figure_again"] = model.decode(model.encode(flat)).reshape(decoded["figure"].shape)
     test = task.images("test")
     codes = model.encode(test)
-    shape = next(a["shape"] for a in task.description["answers"] if (a["file"], a["name"]) == ("decoded", "test"))
-    decoded["test"] = model.decode(codes[: shape[0]])
+    decoded["test"] = model.decode(codes[: task.wanted["decoded", "test"][0]])
     if ("latents", "train") in task.wanted:
         train = task.images("train")
         latents["test"], latents["train"] = codes, model.encode(train)
         if features is not None:
             latents["test_features"], latents["train_features"] = model.features(test), model.features(train)
+    elif features is not None:
+        print("note: this task has no classes, so features(...) is not asked")
     # The record last: whoever finds it finds all answers.
     record_path = task.folder / "record.json"
     record_path.unlink(missing_ok=True)
@@ -168,18 +221,25 @@ def answer(encode, decode, mix=None, features=None, *, folder=HERE, channels_fir
     write_safetensors(task.folder / "latents.safetensors", latents)
     text = json.dumps({"task": task.description["digest"], **record}, indent=2)
     record_path.write_text(text + "\n", encoding="utf-8")
-    print(f"answered: lerp score {task.folder} --name NAME --out results/quick")
+    folder = shlex.quote(str(task.folder))
+    print(f"answered; now: cargo xtask score {folder} --name NAME --out SWEEP (or lerp score ...)")
 
 
 def main(path):
     """Answers the task beside this file with the model in the Python file `path`."""
-    sys.path.insert(0, str(Path(path).resolve().parent))
-    spec = importlib.util.spec_from_file_location("model", path)
+    path = Path(path)
+    if not path.is_file():
+        raise Mistake(f"there is no file {path}; give one with encode(images) and decode(latents)")
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_loader("model", importlib.machinery.SourceFileLoader("model", str(path)))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    optional = {name: getattr(module, name, None) for name in ("mix", "features")}
-    record = getattr(module, "RECORD", {})
-    answer(module.encode, module.decode, **optional, channels_first=getattr(module, "CHANNELS_FIRST", False), **record)
+    for name in ("encode", "decode"):
+        if not callable(getattr(module, name, None)):
+            raise Mistake(f"{path} has no function {name}")
+    functions = {name: getattr(module, name, None) for name in ("encode", "decode", "mix", "features")}
+    record = checked(getattr(module, "RECORD", {}))
+    answer(**functions, channels_first=getattr(module, "CHANNELS_FIRST", False), **record)
 
 
 if __name__ == "__main__":
@@ -187,5 +247,5 @@ if __name__ == "__main__":
         sys.exit("usage: python lerp_task.py MODEL.py, a file with encode(images) and decode(latents)")
     try:
         main(sys.argv[1])
-    except (ValueError, AttributeError) as error:
-        sys.exit(f"error: {error}")
+    except Mistake as mistake:
+        sys.exit(f"error: {mistake}")

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Result, bail};
 use lerp_core::Precision;
 use lerp_files::printable;
-use lerp_train::{Answered, Evaluation, RunRecord, Task, is_there, write_run};
+use lerp_train::{Answered, Evaluation, Run, RunRecord, Task, is_among, runs_in, write_run};
 
 use crate::{
     cli::{ScoreArgs, ScoreVerb, ScoredArgs},
@@ -41,61 +41,107 @@ pub fn score(registry: &Registry, args: &ScoreArgs) -> Result<bool> {
 /// If it is none.
 pub fn check_name(name: &str) -> Result<&str> {
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > LONGEST_NAME || printable(name) != name {
-        bail!("--name: give the model a name of 1 to {LONGEST_NAME} letters that can be printed");
+    let plain = name.chars().any(char::is_alphanumeric) && printable(name) == name;
+    if !plain || name.chars().count() > LONGEST_NAME {
+        bail!(
+            "--name: give the model a name of up to {LONGEST_NAME} characters that can be printed, letters or digits among \
+             them"
+        );
     }
     Ok(name)
 }
 
 fn scored(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
     let name = check_name(&args.name)?;
-    let folder = Folder::check(&args.out, None)?;
+    let publisher = Publisher::check(&args.out)?;
     let shelf = Shelf::new(registry, args.data.as_deref());
     let stop = stop_flag()?;
-    let mut runs: Vec<(RunRecord, Option<Evaluation>)> = Vec::new();
-    let mut seen: HashMap<String, &Path> = HashMap::new();
+    let mut scored: Vec<(RunRecord, Evaluation)> = Vec::new();
+    let mut seen: HashMap<u64, &Path> = HashMap::new();
+    let mut figures: HashMap<Option<String>, &Path> = HashMap::new();
     for task in &args.tasks {
         let posed = Task::read(task)?;
         let dataset =
             args.dataset.as_deref().map_or_else(|| posed.dataset.clone(), |now| moved(&posed.dataset, now));
         let images = shelf.images(&dataset)?;
         let dataset = shelf.get(&dataset)?;
-        let answered = Answered::read(task, &*dataset, images.as_ref().map(|(digest, _)| digest.as_str()))?;
+        let digest = images.as_ref().map(|(digest, _)| digest.as_str());
+        let answered = Answered::read(task, &*dataset, digest, &stop)?;
         let made = provenance(("cpu", Precision::F32), rayon::current_num_threads(), images, command_line());
         let record = answered.record(name, made)?;
-        if let Some(other) = seen.insert(record.id.clone(), task) {
+        let shown = |other: &Path| format!("{} and {}", other.display(), task.display());
+        if let Some(other) = seen.insert(record.cell.seed, task) {
             bail!(
-                "{} and {} are both of seed {}; prepare each task with a seed of its own, or say the seed of the training in \
-                 the record",
-                other.display(),
-                task.display(),
+                "{} are both of seed {}; prepare each task with a seed of its own, or say the seed of the training in the \
+                 record",
+                shown(other),
                 record.cell.seed
             );
         }
-        let evaluation = if is_there(&folder.runs().join(&record.id), &record)? {
+        let alike = record.elsewhere.as_ref().and_then(|known| known.figures.clone());
+        if let Some(other) = figures.insert(alike, task) {
+            bail!(
+                "{} have answers of one and the same model; every seed is a training of its own",
+                shown(other)
+            );
+        }
+        if is_among(&publisher.runs, &record)? {
             say(&format!("{}: these answers are in {} already", task.display(), args.out.display()));
-            None
         } else {
-            Some(answered.measure(&*dataset, &stop)?)
-        };
-        runs.push((record, evaluation));
+            let evaluation = answered.measure(&*dataset, &stop)?;
+            scored.push((record, evaluation));
+        }
     }
-    folder.notice.iter().for_each(|sentence| warn(sentence));
-    folder.create()?;
-    let ids: Vec<String> = runs.iter().map(|(record, _)| record.id.clone()).collect();
-    folder.record(false, "models that were trained elsewhere", &command_line(), &[], &ids)?;
-    for (record, evaluation) in &runs {
-        let Some(evaluation) = evaluation else { continue };
-        write_run(&folder.runs().join(&record.id), record, evaluation, None)?;
-        tell(record, evaluation);
+    let runs = scored.iter().map(|(record, evaluation)| Measured { record, evaluation, model: None });
+    publisher.publish(runs.collect())
+}
+
+/// A run of a model that was trained elsewhere.
+pub struct Measured<'a> {
+    pub record: &'a RunRecord,
+    pub evaluation: &'a Evaluation,
+    /// Its model, if it is known.
+    pub model: Option<Vec<u8>>,
+}
+
+/// The folder of a sweep in which models that were trained elsewhere are to stand.
+pub struct Publisher<'a> {
+    out: &'a Path,
+    folder: Folder,
+    /// The runs that are there.
+    pub runs: Vec<Run>,
+}
+
+impl<'a> Publisher<'a> {
+    /// Reads the folder `out`, and creates nothing.
+    ///
+    /// # Errors
+    /// If it is not a sweep's.
+    pub fn check(out: &'a Path) -> Result<Self> {
+        Ok(Self { out, folder: Folder::check(out, None)?, runs: runs_in(out)?.runs })
     }
-    let whole = report_and_show(&args.out)?;
-    say(&format!("Tables, figures and the page: {}", args.out.join("index.html").display()));
-    Ok(whole)
+
+    /// Writes the runs and draws the report; false if something of that is left out.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn publish(&self, measured: Vec<Measured>) -> Result<bool> {
+        self.folder.notice.iter().for_each(|sentence| warn(sentence));
+        self.folder.create()?;
+        let ids: Vec<String> = measured.iter().map(|run| run.record.id.clone()).collect();
+        self.folder.record(false, "models that were trained elsewhere", &command_line(), &[], &ids)?;
+        for Measured { record, evaluation, model } in measured {
+            write_run(&self.folder.runs().join(&record.id), record, evaluation, model)?;
+            tell(record, evaluation);
+        }
+        let whole = report_and_show(self.out)?;
+        say(&format!("Tables, figures and the page: {}", self.out.join("index.html").display()));
+        Ok(whole)
+    }
 }
 
 /// Says what was measured, a line for each number.
-pub fn tell(record: &RunRecord, evaluation: &Evaluation) {
+fn tell(record: &RunRecord, evaluation: &Evaluation) {
     say(&format!("{}, seed {}:", record.title, record.cell.seed));
     for (name, value) in &evaluation.metrics {
         say(&format!("  {name:<30} {value}"));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Format, MOST_RESTARTS, Run, Task, training_images, write_arrays};
+use lerp_train::{Format, MOST_RESTARTS, Origin, Run, Task, training_images, write_arrays};
 
 use crate::{
     cli::PrepareArgs,
@@ -15,6 +15,7 @@ use crate::{
     registry::{Registry, unknown},
     say::say,
     shelf::Shelf,
+    sweep::stop_flag,
 };
 
 /// What answers a task in Python.
@@ -46,7 +47,8 @@ pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
     let beside = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(beside).with_context(|| format!("cannot create {}", beside.display()))?;
     let draft = Draft::new(beside)?;
-    task.write(&*dataset, &formats, &draft.0, VERSION)?;
+    let stop = stop_flag()?;
+    task.write(&*dataset, &formats, &draft.0, VERSION, &stop)?;
     if args.training > 0 {
         let images = training_images(&*dataset, task.seed, args.batch, args.training)?;
         write_arrays(&images, "training", &formats, &draft.0)?;
@@ -72,6 +74,12 @@ fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
     }
     let mut task = if let Some(dir) = &args.like {
         let record = Run::read(dir)?.record;
+        if record.cell.origin == Origin::Scored {
+            bail!(
+                "{} was scored by its answers to a task; give --like a run that has a model",
+                dir.display()
+            );
+        }
         let task = Task::like(&record.cell, record.provenance.data.clone());
         if shelf.digest(&task.dataset)? != task.data {
             bail!("the images of {} here are not those of {}", task.dataset, dir.display());
@@ -137,10 +145,10 @@ fn readme(task: &Task, training: usize) -> String {
     };
     format!(
         "A task of Lerpbench ({}, seed {}): images for an autoencoder to encode, and to interpolate between. Images are \
-         [n, height, width, channels], float32 in [-1, 1], as `.npy` and in one safetensors file; task.json lists them and the \
+         [n, height, width, channels], float32 in [-1, 1], as `.npy` or in one safetensors file; task.json lists them and the \
          answers.{train}\n\
-         Answer it with `python lerp_task.py MODEL.py`, where MODEL.py has `encode(images)` and `decode(latents)` (needs NumPy; \
-         its first lines say more), which writes decoded.safetensors, latents.safetensors and record.json here.\n\
+         Answer it with `python lerp_task.py MODEL.py`, where MODEL.py has `encode(images)` and `decode(latents)`, \
+         and `CHANNELS_FIRST = True` if these take and give [n, channels, height, width] (needs NumPy; its first lines say more), which writes decoded.safetensors, latents.safetensors and record.json here.\n\
          Then `lerp score FOLDER --name \"My AE\" --out results/quick` measures the answers and puts them beside the others.\n",
         task.dataset, task.seed
     )
