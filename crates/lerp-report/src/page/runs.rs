@@ -147,6 +147,13 @@ fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
             // Of a model from elsewhere 0 is what nobody said, and a network is none of ours.
             value if !cell.origin.is_trained() && key != "seed" && value.as_f64() == Some(0.0) => {}
             _ if cell.origin == Origin::Scored && key == "network" => {}
+            _ if key == "origin" => {
+                let origin = match &cell.origin {
+                    Origin::Imported { variant } => format!("a model of {variant}, imported"),
+                    Origin::Scored | Origin::Trained => "answers to a task".into(),
+                };
+                all.push((name, origin));
+            }
             _ if key == "schedule" => all.push((name, cell.schedule.to_string())),
             serde_json::Value::Object(inner) => {
                 let of = if key == "hyper" { String::new() } else { format!("{name}: ") };

@@ -3,6 +3,8 @@
 // Every test binary uses a part of this.
 #![allow(dead_code)]
 
+pub mod outside;
+
 use std::{
     fs,
     path::{Path, PathBuf},
