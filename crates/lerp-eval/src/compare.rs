@@ -16,7 +16,7 @@ pub struct Sample {
 
 impl Sample {
     /// Variance with divisor n - 1; none of a single value.
-    fn variance(self) -> Option<f64> {
+    pub(crate) fn variance(self) -> Option<f64> {
         (self.n > 1).then(|| self.std.powi(2) * self.n as f64 / (self.n - 1) as f64)
     }
 }
@@ -26,27 +26,48 @@ impl Sample {
 ///
 /// A sample of a single value is taken to have the other's variance; none if both are.
 pub fn welch_interval(a: Sample, b: Sample) -> Option<(f64, f64)> {
-    let (first, second) = (a.variance().or(b.variance())?, b.variance().or(a.variance())?);
-    let (first, second) = (first / a.n as f64, second / b.n as f64);
-    let error = (first + second).sqrt();
-    let degrees = match (a.n, b.n) {
-        (1, n) | (n, 1) => (n - 1) as f64,
-        (n, m) if error > 0.0 => {
-            (first + second).powi(2) / (first.powi(2) / (n - 1) as f64 + second.powi(2) / (m - 1) as f64)
-        }
-        // No spread at all: the difference is certain, whatever the quantile.
-        _ => 1.0,
-    };
-    let (difference, half) = (a.mean - b.mean, student_quantile(degrees) * error);
-    Some((difference - half, difference + half))
+    let Difference { mean, error, degrees } = Difference::of(a, b)?;
+    let half = student_quantile(degrees) * error;
+    Some((mean - half, mean + half))
 }
+
+/// A difference of two means.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Difference {
+    /// It.
+    pub mean: f64,
+    /// Its standard error.
+    pub error: f64,
+    /// Degrees of freedom of that.
+    pub degrees: f64,
+}
+
+impl Difference {
+    /// That of `a.mean - b.mean`, by the rules of [`welch_interval`].
+    pub fn of(a: Sample, b: Sample) -> Option<Self> {
+        let (first, second) = (a.variance().or(b.variance())?, b.variance().or(a.variance())?);
+        let (first, second) = (first / a.n as f64, second / b.n as f64);
+        let error = (first + second).sqrt();
+        let degrees = match (a.n, b.n) {
+            (1, n) | (n, 1) => (n - 1) as f64,
+            (n, m) if error > 0.0 => {
+                (first + second).powi(2) / (first.powi(2) / (n - 1) as f64 + second.powi(2) / (m - 1) as f64)
+            }
+            // No spread at all: the difference is certain, whatever the quantile.
+            _ => 1.0,
+        };
+        Some(Self { mean: a.mean - b.mean, error, degrees })
+    }
+}
+
+/// Degrees of freedom beyond which statrs loses digits: at a million it is wrong by 0.006 %, and on the other side of the normal
+/// distribution's.
+pub(crate) const MOST_DEGREES: f64 = 1e4;
 
 /// 97.5 % of Student's t distribution with so many degrees of freedom, whole or not, lie below. More than 10,000 count as
 /// 10,000, which makes the quantile 0.012 % too large at most.
 pub fn student_quantile(degrees: f64) -> f64 {
-    // Beyond, statrs loses digits: at a million degrees it is wrong by 0.006 %, and on the other side of the normal one's.
-    const MOST: f64 = 1e4;
-    StudentsT::new(0.0, 1.0, degrees.min(MOST)).map_or(f64::NAN, |t| t.inverse_cdf(0.975))
+    StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES)).map_or(f64::NAN, |t| t.inverse_cdf(0.975))
 }
 
 /// What resampling says of a mean of differences.

@@ -10,6 +10,8 @@
 //! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table;
 //!   [`wilson_interval`]: how far an accuracy may be trusted; [`welch_interval`] and [`paired_bootstrap`]: the difference of
 //!   two means.
+//! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_to_tell`]: tests of claims about means.
+//! * [`Way`]: what the metrics on lines can come to, without a model.
 //! * [`Metric`]: a measurement of one's own, of a [`Subject`].
 //! * [`quantity`]: what each of these numbers is called, in files and by people.
 //!
@@ -21,12 +23,14 @@ pub mod classifier;
 pub mod clustering;
 mod compare;
 mod error;
+mod hypothesis;
 pub mod interpolation;
 mod lines;
 mod metric;
 mod minimise;
 pub mod probe;
 pub mod quantity;
+mod reference;
 mod rows;
 mod stats;
 
@@ -34,10 +38,12 @@ pub use angles::{smoothness, unwrap};
 pub use bank::{LineBank, Nearest};
 pub use compare::{Bootstrap, Sample, paired_bootstrap, student_quantile, welch_interval};
 pub use error::{Error, Result};
+pub use hypothesis::{below_p, holm, lower_p, seeds_to_tell};
 pub use lines::LineMetrics;
 pub use metric::{
     Interpolated, Metric, Subject, Tested, check_metrics, check_recorded, measured, recorded, test_images,
     test_pairs,
 };
 pub use quantity::{Better, Quantity, When, quantities};
+pub use reference::Way;
 pub use stats::{final_count, final_value, mean_std, median, wilson_interval};

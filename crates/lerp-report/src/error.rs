@@ -35,6 +35,14 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// Claims of one's own that cannot be tested.
+    #[error("{} is left out: {problem}", .path.display())]
+    BadClaims {
+        /// Their file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A figure for which no run has data.
     #[error("figure '{name}' cannot be drawn: no run in {} {missing}", .dir.display())]
     NoData {

@@ -5,6 +5,7 @@
 //! under the table.
 
 mod aggregate;
+mod claims;
 mod columns;
 mod conditions;
 mod error;
@@ -19,6 +20,7 @@ mod pixels;
 mod provenance;
 mod published;
 mod reading;
+mod references;
 mod set;
 mod sheet;
 mod style;
@@ -128,7 +130,12 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         replace(&dir.join("summary.parquet"), &sweep.parquet()?)?;
         let folder = dir.join("tables");
         make_folder(&folder)?;
-        let mut sheets: Vec<Sheet> = table::sheet(&sweep).into_iter().collect();
+        let mut sheets: Vec<Sheet> = Vec::new();
+        match claims::sheet(&sweep) {
+            Ok(sheet) => sheets.extend(sheet),
+            Err(error) => failed.push(format!("{error}.")),
+        }
+        sheets.extend(table::sheet(&sweep));
         sheets.extend(images::sheets(&sweep));
         sheets.extend(further::sheet(&sweep));
         for sheet in &mut sheets {

@@ -11,7 +11,7 @@ pub struct Entry {
     pub text: String,
     /// Whether it is the best of those that it is compared with.
     pub best: bool,
-    /// Whether it is the paper's.
+    /// Whether it is no run's of ours: the paper's, or what a number can be.
     pub paper: bool,
     /// What a column is sorted by; none for text.
     pub sort: Option<f64>,
@@ -30,7 +30,7 @@ impl Entry {
         Self { sort: value.into().filter(|value| value.is_finite()), ..Self::plain(text) }
     }
 
-    /// One of the paper's.
+    /// One of the paper's, or of no run.
     pub fn paper(text: impl Into<String>, value: impl Into<Option<f64>>) -> Self {
         Self { paper: true, ..Self::number(text, value) }
     }

@@ -1,7 +1,7 @@
 //! Table 1: what its cells, caption and notes say; `formats`, `page` and `terminal` set it.
 
 use lerp_eval::{
-    Better, Quantity,
+    Better, Quantity, Way,
     quantity::{
         CLASSIFIER_ACCURACY, DETOUR, MEAN_DISTANCE, MEAN_SMOOTHNESS, MEAN_SMOOTHNESS_VALID,
         RECONSTRUCTION_MSE, VALID_FRACTION,
@@ -15,6 +15,7 @@ use crate::{
     pairs::{self, NEAR, Standing, Standings},
     provenance::{Provenance, command},
     published::published,
+    references::{LineScores, references},
     sheet::{Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Sweep},
     text::{count, few, fixed, names, thousands},
@@ -137,6 +138,22 @@ impl<'a> Table<'a> {
         self.groups.iter().map(row).collect()
     }
 
+    /// Rows of what numbers can come to without a model, as wide as [`Table::rows`].
+    pub fn references() -> Vec<Vec<Entry>> {
+        let row = |(way, scores): &(Way, LineScores)| {
+            let mut row = vec![Entry::paper(way.title(), None)];
+            for metric in METRICS.iter().filter(|m| m.column) {
+                row.push(reference(scores, metric));
+                if metric.published {
+                    row.extend([Entry::plain("–"), Entry::plain("–")]);
+                }
+            }
+            row.extend([Entry::plain("–"), Entry::plain("–")]);
+            row
+        };
+        references().iter().map(row).collect()
+    }
+
     /// The value of a metric. Equal printed values are equally good; the only row is not the best of anything.
     pub fn entry(&self, group: &Group, metric: &Metric) -> Entry {
         let value = |v: f64| fixed(v * metric.factor, metric.decimals);
@@ -178,7 +195,7 @@ impl<'a> Table<'a> {
 
     /// What stands under the table.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = vec![source_note(1)];
+        let mut notes = vec![source_note(1), REFERENCES.to_owned()];
         notes.extend(verdict::notes(&self.verdicts()));
         notes.extend(self.too_few_note());
         let black: Vec<&str> =
@@ -205,6 +222,27 @@ impl<'a> Table<'a> {
         notes
     }
 }
+
+/// What a way between lines comes to in a metric, a dash where it has none.
+pub fn reference(scores: &LineScores, metric: &Metric) -> Entry {
+    let value = score(scores, metric.of).map(|value| value * metric.factor);
+    Entry::paper(value.map_or("–".into(), |value| fixed(value, metric.decimals)), value)
+}
+
+/// The score that is a metric.
+fn score(scores: &LineScores, metric: &Quantity) -> Option<f64> {
+    match metric {
+        metric if *metric == MEAN_DISTANCE => Some(scores.distance),
+        metric if *metric == MEAN_SMOOTHNESS => Some(scores.smoothness),
+        metric if *metric == DETOUR => Some(scores.detour),
+        _ => None,
+    }
+}
+
+/// What the rows of references are.
+pub const REFERENCES: &str = "The last three rows are no models, and show what a number can be, over 256 pairs: pixel blend, the pixels of \
+    the two lines, mixed, which is all that a linear decoder can do; perfect circle, true lines of latents on a circle, mixed \
+    linearly, the smoothest that such latents can be; perfect path, true lines that turn evenly.";
 
 /// The paper's number beside ours.
 pub fn paper(group: &Group, metric: &Metric) -> Entry {
@@ -262,7 +300,7 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
         wide: true,
         headings: Table::headings(),
         left: 1,
-        lines: lines(table.rows()),
+        lines: lines(table.rows().into_iter().chain(Table::references()).collect()),
         folded: Vec::new(),
         notes: table.notes(),
         provenance: provenance.clone(),
@@ -369,6 +407,18 @@ impl Table<'_> {
                 row.extend(verdict::values(group.paper(metric.of), metric.factor, verdict(group, metric)));
                 row.extend(self.standings(metric).map(|all| all.values(group)).unwrap_or_default());
                 frame.push(row, Some(&provenance));
+            }
+        }
+        for (way, scores) in references() {
+            for metric in &METRICS {
+                let Some(value) = score(scores, metric.of) else { continue };
+                let row = vec![
+                    ("variant", "reference".into()),
+                    ("label", way.title().into()),
+                    ("metric", metric.of.name().into()),
+                    ("mean", value.into()),
+                ];
+                frame.push(row, None);
             }
         }
         frame

@@ -10,9 +10,10 @@ use crate::{
     images::{Images, Kind},
     pairs,
     published::published,
+    references::references,
     sheet::{Entry, Line},
     summary::{Group, Sweep},
-    table::{METRICS, Metric, Table, paper, samples, seeds, source_note, verdict},
+    table::{METRICS, Metric, REFERENCES, Table, paper, reference, samples, seeds, source_note, verdict},
     verdict,
 };
 
@@ -121,7 +122,16 @@ impl Screen<'_> {
             cells.extend([seeds(group), samples(group)]);
             Line { cells, first: false }
         };
-        let lines: Vec<Line> = table.groups.iter().map(line).collect();
+        let mut lines: Vec<Line> = table.groups.iter().map(line).collect();
+        lines.extend(references().iter().map(|(way, scores)| {
+            let mut cells = vec![Entry::paper(way.title(), None)];
+            cells.extend(several.then(|| Entry::plain("–")));
+            for metric in metrics() {
+                cells.extend([reference(scores, metric), Entry::plain("–"), Entry::plain("–")]);
+            }
+            cells.extend([Entry::plain("–"), Entry::plain("–")]);
+            Line { cells, first: false }
+        }));
         let beside = table.differences().map(|(headings, rows)| {
             let rows = rows.into_iter().zip(&table.groups).map(|(row, (sweep, group))| {
                 let cells = row_name(self, sweep, group).into_iter().chain(row.into_iter().skip(1)).collect();
@@ -148,7 +158,7 @@ impl Screen<'_> {
             remarks.extend(reasons.into_iter().map(|reason| format!("{name}: {reason}")));
             remarks.extend(selection.missing().into_iter().map(|sentence| format!("{name}: {sentence}")));
         }
-        remarks.push(source_note(1));
+        remarks.extend([source_note(1), REFERENCES.to_owned()]);
         self.say(remarks);
         if let Some((headings, lines)) = beside {
             self.table("Table 1b: differences from the best", &headings, left, &lines);

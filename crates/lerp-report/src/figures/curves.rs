@@ -2,7 +2,7 @@
 //! reconstruction error on image sets.
 
 use lerp_eval::{
-    Quantity,
+    Quantity, Way,
     quantity::{CLASSIFIER_ACCURACY, CODES_IN_USE, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
 use plotters::prelude::DrawingBackend;
@@ -18,8 +18,9 @@ use crate::{
     conditions::Selection,
     further::{further, named},
     images::of_one_class,
+    references::{LineScores, references},
     set::Set,
-    style::{Drawing, Look, fit, looks},
+    style::{Drawing, INK, Look, fit, looks},
     summary::{Group, Sweep},
 };
 
@@ -53,8 +54,13 @@ const MOST: f64 = 1.5;
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let selection = trained(sweep, None);
     let mut panels = vec![
-        Panel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic),
-        Panel::new(&selection, &MEAN_SMOOTHNESS, "mean smoothness", 1.0, Kind::FromZero { most: MOST }),
+        Panel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic).beside(
+            Way::Blend,
+            |scores| scores.distance,
+            1e3,
+        ),
+        Panel::new(&selection, &MEAN_SMOOTHNESS, "mean smoothness", 1.0, Kind::FromZero { most: MOST })
+            .beside(Way::Circle, |scores| scores.smoothness, 1.0),
     ];
     if panels[0].is_empty() {
         return Ok(None);
@@ -62,7 +68,8 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let further = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
     let caption = format!(
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
-         lines, at every evaluation; lower is better for both. A model that draws only black is at 30.7 ×10⁻³ and \
+         lines, at every evaluation; lower is better for both. Dashed: left what blended pixels have, right what true lines have \
+         whose latents lie on a circle (Table 1). A model that draws only black is at 30.7 ×10⁻³ and \
          has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{further}{}",
         band(&selection),
     );
@@ -179,6 +186,8 @@ struct Panel {
     title: String,
     kind: Kind,
     curves: Vec<Curve>,
+    /// A value to compare with, which no run has measured.
+    reference: Option<f64>,
 }
 
 impl Panel {
@@ -190,7 +199,13 @@ impl Panel {
         kind: Kind,
     ) -> Self {
         let curves = selection.groups.iter().map(|group| Curve::of(group, metric, factor)).collect();
-        Self { title: title.into(), kind, curves }
+        Self { title: title.into(), kind, curves, reference: None }
+    }
+
+    /// The same with a dashed line at what a way between two lines comes to.
+    fn beside(self, way: Way, of: fn(&LineScores) -> f64, factor: f64) -> Self {
+        let known = references().iter().find(|(known, _)| *known == way);
+        Self { reference: known.map(|(_, scores)| of(scores) * factor), ..self }
     }
 
     fn is_empty(&self) -> bool {
@@ -311,6 +326,15 @@ impl Draw for Curves {
             let plot = Plot { place, x: &self.samples, y: &y };
             plot.axes(canvas, true, true)?;
             plot.titles(canvas, 28.0, 60.0)?;
+            if let Some(value) = panel.reference.filter(|value| y.shows(*value)) {
+                let (_, height) = plot.at(0.0, value);
+                canvas.line(
+                    &[(place.left, height), (place.left + place.width, height)],
+                    INK,
+                    1.0,
+                    Some((5, 4)),
+                )?;
+            }
             let curves = || panel.curves.iter().zip(self.legend.iter().map(|(_, look)| look));
             for (curve, look) in curves().filter(|(curve, _)| curve.seeds > 1) {
                 for piece in pieces(&curve.points) {

@@ -72,6 +72,11 @@ impl Axis {
         Self { title: title.into(), shown: 0.0..most.max(1.0) * 1.02, logarithmic: false, ticks }
     }
 
+    /// Whether a value is on the axis.
+    pub fn shows(&self, value: f64) -> bool {
+        self.shown.contains(&value)
+    }
+
     /// How far along the axis a value is, from 0 to 1: what is not on it is at its ends.
     fn share(&self, value: f64) -> f64 {
         let place = |v: f64| if self.logarithmic { v.max(f64::MIN_POSITIVE).log10() } else { v };

@@ -1,0 +1,124 @@
+//! What the metrics of interpolations between lines can come to: three ways between two lines that no model has made.
+
+use std::f64::consts::{PI, TAU};
+
+use candle_core::{Device, Tensor};
+use lerp_core::Draws;
+use lerp_data::{Lines, draw_line};
+
+use crate::{LineBank, LineMetrics, Result};
+
+/// Pairs of lines, as many as an evaluation has.
+const PAIRS: usize = 256;
+/// Images of an interpolation, both ends included.
+const POSITIONS: usize = 16;
+
+/// A way between two lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Their pixels, mixed: what a linear decoder shows.
+    Blend,
+    /// True lines of latents that lie on a circle, at the line's angle, and are mixed linearly: the mixture runs along a chord,
+    /// and the line turns as that does, seen from the middle. As good as a linear mixture of a circle can be.
+    Circle,
+    /// True lines that turn by the same amount at every step, the shorter way: as good as an interpolation can be.
+    Path,
+}
+
+impl Way {
+    /// All, the worst first.
+    pub const ALL: [Self; 3] = [Self::Blend, Self::Circle, Self::Path];
+
+    /// Its name in tables.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Blend => "pixel blend",
+            Self::Circle => "perfect circle",
+            Self::Path => "perfect path",
+        }
+    }
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Blend => "blend",
+            Self::Circle => "circle",
+            Self::Path => "path",
+        }
+    }
+
+    /// The images between two lines at these angles, one after the other.
+    fn images(self, [from, to]: [f64; 2]) -> Vec<f64> {
+        let line = |angle: f64| draw_line(angle, Lines::SIDE, Lines::SIDE, Lines::LINE_WIDTH);
+        let at = |position: usize| position as f64 / (POSITIONS - 1) as f64;
+        let (first, last) = (line(from), line(to));
+        let turn = (to - from + PI).rem_euclid(TAU) - PI;
+        let image = |t: f64| match self {
+            Self::Blend => first.iter().zip(&last).map(|(a, b)| (1.0 - t) * a + t * b).collect(),
+            Self::Circle => {
+                let mixed = |of: fn(f64) -> f64| (1.0 - t) * of(from) + t * of(to);
+                line(mixed(f64::sin).atan2(mixed(f64::cos)).rem_euclid(TAU))
+            }
+            Self::Path => line((from + t * turn).rem_euclid(TAU)),
+        };
+        (0..POSITIONS).flat_map(|position| image(at(position))).collect()
+    }
+
+    /// The line metrics of 256 pairs of lines, always the same ones, at angles drawn uniformly.
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn metrics(self, bank: &LineBank) -> Result<LineMetrics> {
+        let draws = Draws::new(0, &Device::Cpu).scope("reference");
+        let angles: Vec<f64> = draws.uniforms_f64("angle", 2 * PAIRS).iter().map(|u| u * TAU).collect();
+        let pairs = angles.as_chunks::<2>().0.iter();
+        let pixels: Vec<f32> = pairs.flat_map(|pair| self.images(*pair)).map(|v| v as f32).collect();
+        let shape = (PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE);
+        bank.evaluate(&Tensor::from_vec(pixels, shape, &Device::Cpu)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoothness;
+
+    /// Steps of an integral.
+    const STEPS: usize = 100_000;
+
+    /// The angles along the chord of a circle between two latents that are `apart`, radians.
+    fn chord(apart: f64) -> Vec<f64> {
+        let at = |i: usize| {
+            let t = i as f64 / (POSITIONS - 1) as f64;
+            (t * apart.sin()).atan2(1.0 - t + t * apart.cos())
+        };
+        (0..POSITIONS).map(at).collect()
+    }
+
+    #[test]
+    fn the_best_smoothness_of_a_circle_is_known() {
+        // The longest of 15 steps along a chord is the middle one, which turns by 2 atan(tan(Δ/2) / 15).
+        let expected = |apart: f64| 2.0 * ((apart / 2.0).tan() / 15.0).atan() / apart - 1.0 / 15.0;
+        for apart in [0.1, 1.0, 2.0, 3.0] {
+            assert!((smoothness(&chord(apart)) - expected(apart)).abs() < 1e-12, "{apart}");
+        }
+        // Uniform angles are uniformly far apart, in (0, π).
+        let mean: f64 = (0..STEPS).map(|i| expected((i as f64 + 0.5) / STEPS as f64 * PI)).sum();
+        assert!((mean / STEPS as f64 - 0.0766).abs() < 5e-5, "{}", mean / STEPS as f64);
+    }
+
+    #[test]
+    fn ways_are_as_good_as_they_are_called() {
+        let bank = LineBank::default();
+        let [blend, circle, path] = Way::ALL.map(|way| way.metrics(&bank).unwrap());
+        // The 256 pairs are a sample: the standard error of a smoothness is 0.006.
+        assert!((circle.mean_smoothness() - 0.0766).abs() < 0.02, "{}", circle.mean_smoothness());
+        // Of pairs that are hardly apart, the 10,000 angles of the bank are coarse steps.
+        assert!(path.mean_smoothness() < 5e-3 && path.mean_detour() < 1e-3, "{}", path.mean_smoothness());
+        // True lines are as near to the bank as its 10,000 angles allow.
+        assert!(path.mean_distance() < 1e-6 && circle.mean_distance() < 1e-6, "{}", path.mean_distance());
+        // A blend jumps once, and is no line in the middle.
+        assert!(blend.mean_smoothness() > 0.8 && blend.mean_distance() > 5e-3, "{}", blend.mean_distance());
+        assert_eq!(blend.interpolations, 256);
+    }
+}
