@@ -1,22 +1,23 @@
 //! Tests of hypotheses about means over seeds: p-values, their correction, and how many seeds would decide.
 
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::{
     Sample,
     compare::{Difference, MOST_DEGREES},
 };
 
-/// The probability of a difference as low as `a.mean - b.mean - beyond`, or lower, if the true one is `beyond`: small where `a`
-/// lies below `b + beyond` by more than chance. Welch's t; a sample of a single value is taken to have the other's variance.
-/// None if both are.
-pub fn lower_p(a: Sample, b: Sample, beyond: f64) -> Option<f64> {
+/// The probability of a difference of means as low as `a.mean - b.mean`, or lower, if there is none in truth: small where `a`
+/// lies below `b` by more than chance. By Welch's t. None where a side is a single value, or no value differs from another.
+pub fn lower_p(a: Sample, b: Sample) -> Option<f64> {
+    a.variance()?;
+    b.variance()?;
     let Difference { mean, error, degrees } = Difference::of(a, b)?;
-    student(mean - beyond, error, degrees)
+    student(mean, error, degrees)
 }
 
-/// The same of the mean of one sample and a known number: small where `a` lies below `number` by more than chance. None of a
-/// single value.
+/// The probability of a mean as low as that of `a`, or lower, if it is `number` in truth: small where `a` lies below `number` by
+/// more than chance. By Student's t. None of a single value, or where no value differs from another.
 pub fn below_p(a: Sample, number: f64) -> Option<f64> {
     let error = (a.variance()? / a.n as f64).sqrt();
     student(a.mean - number, error, (a.n - 1) as f64)
@@ -24,16 +25,8 @@ pub fn below_p(a: Sample, number: f64) -> Option<f64> {
 
 /// The share of Student's t distribution below `difference / error`.
 fn student(difference: f64, error: f64, degrees: f64) -> Option<f64> {
-    if error > 0.0 {
-        let t = StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES)).ok()?;
-        return Some(t.cdf(difference / error));
-    }
-    // No spread at all: the difference is certain.
-    Some(match difference {
-        d if d < 0.0 => 0.0,
-        d if d > 0.0 => 1.0,
-        _ => 0.5,
-    })
+    let t = StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES)).ok()?;
+    (error > 0.0).then(|| t.cdf(difference / error))
 }
 
 /// P-values of a family of tests, each corrected for there being several (Holm, "A simple sequentially rejective multiple test
@@ -49,17 +42,24 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// How many seeds of each side would tell a difference of this size at the level `alpha`, two-sided, four times in five, if
-/// means and spreads stay as they are. None if nothing is known of the spread or there is no difference.
+/// Seeds beyond which nobody asks.
+const MOST_SEEDS: u64 = 10_000;
+
+/// About how many seeds of each side tell a difference of this size at the level `alpha`, two-sided, four times in five, if means
+/// and spreads are what they seem. None if a side is a single value, there is no difference, or it takes more than 10,000.
 ///
-/// By the normal distribution, with a seed more for Student's.
+/// By Welch's t with so many seeds; its noncentral distribution is taken to be the central one, shifted.
 pub fn seeds_to_tell(a: Sample, b: Sample, alpha: f64) -> Option<u64> {
-    let (first, second) = (a.variance().or(b.variance())?, b.variance().or(a.variance())?);
-    let difference = a.mean - b.mean;
-    let normal = Normal::new(0.0, 1.0).ok()?;
-    let z = normal.inverse_cdf(1.0 - alpha / 2.0) + normal.inverse_cdf(0.8);
-    let seeds = z.powi(2) * (first + second) / difference.powi(2);
-    seeds.is_finite().then(|| (seeds.ceil() as u64 + 1).max(3))
+    let (first, second) = (a.variance()?, b.variance()?);
+    let difference = (a.mean - b.mean).abs();
+    let enough = |seeds: &u64| {
+        let n = *seeds as f64;
+        let error = ((first + second) / n).sqrt();
+        let degrees = (n - 1.0) * (first + second).powi(2) / (first.powi(2) + second.powi(2));
+        StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES))
+            .is_ok_and(|t| t.cdf(difference / error - t.inverse_cdf(1.0 - alpha / 2.0)) >= 0.8)
+    };
+    (difference > 0.0 && first + second > 0.0).then(|| (3..=MOST_SEEDS).find(enough)).flatten()
 }
 
 #[cfg(test)]
@@ -77,25 +77,26 @@ mod tests {
     fn p_values_are_scipys() {
         // scipy.stats.ttest_ind([1.1, 1.3, 1.0], [1.4, 1.9, 1.5, 1.7], equal_var=False, alternative="less")
         let (a, b) = (sample(&[1.1, 1.3, 1.0]), sample(&[1.4, 1.9, 1.5, 1.7]));
-        let p = lower_p(a, b, 0.0).unwrap();
+        let p = lower_p(a, b).unwrap();
         assert!((p - 0.008_928_365_949_915_841).abs() < 1e-12, "{p}");
-        assert!((lower_p(b, a, 0.0).unwrap() - (1.0 - p)).abs() < 1e-12);
-        assert!((lower_p(a, b, 0.25).unwrap() - 0.001_686_667_551_792_907_1).abs() < 1e-12);
+        assert!((lower_p(b, a).unwrap() - (1.0 - p)).abs() < 1e-12);
         // scipy.stats.ttest_1samp([1.1, 1.3, 1.0], 1.4, alternative="less")
         let p = below_p(a, 1.4).unwrap();
         assert!((p - 0.047_089_186_342_161_79).abs() < 1e-12, "{p}");
     }
 
     #[test]
-    fn what_has_no_spread_is_certain_and_single_values_say_nothing() {
+    fn without_a_spread_there_is_no_test() {
         let one = |mean| Sample { mean, std: 0.0, n: 1 };
         let still = |mean| Sample { mean, std: 0.0, n: 3 };
-        assert_eq!((lower_p(one(1.0), one(2.0), 0.0), below_p(one(1.0), 2.0)), (None, None));
-        assert_eq!((lower_p(still(1.0), still(2.0), 0.0), below_p(still(1.0), 2.0)), (Some(0.0), Some(0.0)));
-        assert_eq!((lower_p(still(2.0), still(2.0), 0.0), below_p(still(3.0), 2.0)), (Some(0.5), Some(1.0)));
-        assert_eq!(seeds_to_tell(one(1.0), one(2.0), 0.05), None);
-        assert_eq!(seeds_to_tell(still(2.0), still(2.0), 0.05), None);
-        assert_eq!(seeds_to_tell(still(1.0), still(2.0), 0.05), Some(3));
+        let spread = Sample { mean: 2.0, std: 0.1, n: 3 };
+        for (a, b) in [(one(1.0), one(2.0)), (one(1.0), spread), (spread, one(1.0)), (still(1.0), still(2.0))]
+        {
+            assert_eq!((lower_p(a, b), seeds_to_tell(a, b, 0.05)), (None, None));
+        }
+        assert_eq!((below_p(one(1.0), 2.0), below_p(still(1.0), 2.0)), (None, None));
+        assert!(lower_p(still(1.0), spread).is_some());
+        assert_eq!(seeds_to_tell(spread, spread, 0.05), None);
     }
 
     #[test]
@@ -110,9 +111,13 @@ mod tests {
     }
 
     #[test]
-    fn half_a_deviation_needs_many_seeds() {
-        // Two normal samples, half a standard deviation apart: 63 a side by the normal distribution.
+    fn seeds_are_as_many_as_tables_of_power_say() {
+        // statsmodels.stats.power.TTestIndPower().solve_power(effect, alpha=0.05, power=0.8): 63.77, 16.71 and 5.09 a side.
         let side = |mean| Sample { mean, std: (9.0_f64 / 10.0).sqrt(), n: 10 };
-        assert_eq!(seeds_to_tell(side(0.0), side(0.5), 0.05), Some(64));
+        for (effect, seeds) in [(0.5, 64), (1.0, 17), (2.0, 6)] {
+            let found = seeds_to_tell(side(0.0), side(effect), 0.05).unwrap();
+            assert!(found.abs_diff(seeds) <= 1, "{effect}: {found}");
+        }
+        assert_eq!(seeds_to_tell(side(0.0), side(1e-6), 0.05), None);
     }
 }

@@ -11,6 +11,7 @@
 //!   [`wilson_interval`]: how far an accuracy may be trusted; [`welch_interval`] and [`paired_bootstrap`]: the difference of
 //!   two means.
 //! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_to_tell`]: tests of claims about means.
+//! * [`rank`]: ranks over several tables, and whether they differ by more than chance.
 //! * [`Way`]: what the metrics on lines can come to, without a model.
 //! * [`Metric`]: a measurement of one's own, of a [`Subject`].
 //! * [`quantity`]: what each of these numbers is called, in files and by people.
@@ -30,6 +31,7 @@ mod metric;
 mod minimise;
 pub mod probe;
 pub mod quantity;
+mod ranks;
 mod reference;
 mod rows;
 mod stats;
@@ -45,5 +47,6 @@ pub use metric::{
     test_pairs,
 };
 pub use quantity::{Better, Quantity, When, quantities};
+pub use ranks::{Ranking, rank};
 pub use reference::Way;
 pub use stats::{final_count, final_value, mean_std, median, wilson_interval};

@@ -19,6 +19,7 @@ mod pairs;
 mod pixels;
 mod provenance;
 mod published;
+mod ranks;
 mod reading;
 mod references;
 mod set;
@@ -41,12 +42,15 @@ use provenance::{Provenance, command};
 use sheet::Sheet;
 use summary::Sweep;
 
+/// Names of tables that a sweep may have at one time and not at another.
+const OPTIONAL: [&str; 2] = ["claims", "ranks"];
+
 /// What to draw.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// This figure only. On lines `2` (`2a` to `2f`), `3` (`3a` to `3g`), `5`, `curves`, `paths`, `turns`, `norms`,
     /// `critic`, `samples-aae`; on image sets `4`, `6` to `11`, `strips-cifar10-256`, `curves-mnist-32`,
-    /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `speed`.
+    /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `ranks`, `speed`.
     pub figure: Option<String>,
     /// The tables for a terminal besides, as [`compare`] makes them with this as `color`: very many runs are not to be read
     /// twice.
@@ -131,13 +135,19 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         let folder = dir.join("tables");
         make_folder(&folder)?;
         let mut sheets: Vec<Sheet> = Vec::new();
-        match claims::sheet(&sweep) {
-            Ok(sheet) => sheets.extend(sheet),
-            Err(error) => failed.push(format!("{error}.")),
-        }
+        let (claims, problem) = claims::sheet(&sweep);
+        sheets.extend(claims);
+        failed.extend(problem.map(|problem| format!("{problem}.")));
         sheets.extend(table::sheet(&sweep));
         sheets.extend(images::sheets(&sweep));
+        sheets.extend(ranks::Ranks::new(&sweep).map(|ranks| ranks.sheet(&sweep)));
         sheets.extend(further::sheet(&sweep));
+        // What earlier runs had and these have not is not left as if it were theirs.
+        for id in OPTIONAL.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
+            for ending in ["md", "tex", "csv", "parquet"] {
+                let _ = std::fs::remove_file(folder.join(id).with_extension(ending));
+            }
+        }
         for sheet in &mut sheets {
             let file = folder.join(sheet.id);
             let (markdown, latex) = (formats::markdown(sheet), formats::latex(sheet));

@@ -229,7 +229,7 @@ pub fn reference(scores: &LineScores, metric: &Metric) -> Entry {
     Entry::paper(value.map_or("–".into(), |value| fixed(value, metric.decimals)), value)
 }
 
-/// The score that is a metric.
+/// A way's score by the metric's name; none where it has none.
 fn score(scores: &LineScores, metric: &Quantity) -> Option<f64> {
     match metric {
         metric if *metric == MEAN_DISTANCE => Some(scores.distance),
@@ -241,8 +241,8 @@ fn score(scores: &LineScores, metric: &Quantity) -> Option<f64> {
 
 /// What the rows of references are.
 pub const REFERENCES: &str = "The last three rows are no models, and show what a number can be, over 256 pairs: pixel blend, the pixels of \
-    the two lines, mixed, which is all that a linear decoder can do; perfect circle, true lines of latents on a circle, mixed \
-    linearly, the smoothest that such latents can be; perfect path, true lines that turn evenly.";
+    the two lines, mixed, which is what a linear decoder does; perfect circle, true lines of latents that lie on a circle and are \
+    mixed linearly, by a decoder that looks at a latent's direction alone; perfect path, true lines that turn evenly.";
 
 /// The paper's number beside ours.
 pub fn paper(group: &Group, metric: &Metric) -> Entry {

@@ -42,11 +42,23 @@ fn claim(dir: &tempfile::TempDir, id: &str) -> std::collections::HashMap<String,
     names.iter().map(|name| (*name).to_owned()).zip(fields).collect()
 }
 
+/// The paper's variants but ACAI, all far from lines and uneven.
+fn others(sweep: &Path, seeds: usize) {
+    let titles = ["Baseline", "Dropout", "Denoising", "AAE", "VQ-VAE"];
+    for (i, (variant, title)) in
+        ["baseline", "dropout", "denoising", "aae", "vqvae"].into_iter().zip(titles).enumerate()
+    {
+        let noise = |seed: usize| 0.1 * seed as f64;
+        let distances: Vec<f64> = (0..seeds).map(|seed| 5.8 + i as f64 + noise(seed)).collect();
+        let smoothness: Vec<f64> = (0..seeds).map(|seed| 0.4 + 0.05 * i as f64 + 0.1 * noise(seed)).collect();
+        lines(sweep, (variant, title), &distances, &smoothness);
+    }
+}
+
 #[test]
 fn claims_are_supported_contradicted_or_undecided() {
     let dir = tempfile::tempdir().unwrap();
-    // Of 7 ×10⁻³, blended pixels have 6.9.
-    lines(dir.path(), ("baseline", "Baseline"), &[6.9, 7.0, 7.1, 7.0], &[0.40, 0.45, 0.42, 0.43]);
+    others(dir.path(), 4);
     lines(dir.path(), ("vae", "VAE"), &[1.0, 1.2, 1.1, 1.1], &[0.05, 0.06, 0.05, 0.06]);
     lines(dir.path(), ("acai", "ACAI"), &[0.2, 0.3, 0.25, 0.25], &[0.10, 0.11, 0.10, 0.10]);
     let outcome = report(dir.path(), &Options::default()).unwrap();
@@ -61,18 +73,20 @@ fn claims_are_supported_contradicted_or_undecided() {
     // The VAE turns more evenly here.
     let smoothness = claim(&dir, "acai-smoothness");
     assert_eq!((smoothness["verdict"].as_str(), smoothness["against"].as_str()), ("contradicted", "VAE"));
-    let fade = claim(&dir, "baseline-cross-fade");
-    assert_eq!((fade["verdict"].as_str(), fade["against"].as_str()), ("supported", "pixel blend"));
-    // Three tests of one family: each is corrected, the largest by no more than itself.
-    for row in [&distance, &smoothness, &fade] {
+    // Blended pixels are at 6.3 ×10⁻³ and turn at 0.9: Baseline's 5.95 is near, and its 0.4 is not.
+    let (far, even) =
+        (claim(&dir, "baseline-cross-fade-distance"), claim(&dir, "baseline-cross-fade-smoothness"));
+    assert_eq!((far["verdict"].as_str(), even["verdict"].as_str()), ("supported", "contradicted"));
+    assert!(far["against"].starts_with("pixel blend ± 1.5"), "{}", far["against"]);
+    // Four tests of one family: each is corrected, by no more than their number.
+    for row in [&distance, &smoothness, &far, &even] {
         let (p, corrected) = (number(row, "p"), number(row, "p_corrected"));
-        assert!(corrected >= p && corrected <= 3.0 * p + 1e-15, "{p} {corrected}");
+        assert!(corrected >= p && corrected <= 4.0 * p + 1e-15, "{p} {corrected}");
     }
     let text = read(&dir, "tables/claims.md");
     for part in [
-        "| ACAI's interpolations lie nearest to true lines | **supported** | Lines | VAE | −0.85 [",
-        "**supported**",
-        "Not tested, for no runs are here that could: ACAI's latents are worth most",
+        "| ACAI's interpolations lie nearest to true lines | **supported** |  | section 3.2, Table 1 | Lines | VAE | −0.85 [",
+        "Not tested here: ACAI's latents are worth most to a classifier (no run on what it is about);",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -85,37 +99,36 @@ fn claims_are_supported_contradicted_or_undecided() {
     assert!(table.contains("| perfect path | 0.00 | – | – | 0.00 |"), "{table}");
     let csv = read(&dir, "tables/table1.csv");
     assert!(
-        csv.lines().any(|line| line.starts_with("reference,perfect circle,mean_smoothness,0.0")),
+        csv.lines().any(|line| line.starts_with("reference,perfect circle,mean_smoothness,0.07")),
         "{csv}"
     );
 }
 
 #[test]
-fn few_seeds_decide_nothing_and_say_what_it_takes() {
+fn what_is_missing_or_not_spread_decides_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    lines(dir.path(), ("baseline", "Baseline"), &[3.0], &[0.4]);
-    lines(dir.path(), ("acai", "ACAI"), &[0.2], &[0.1]);
-    report(dir.path(), &Options::default()).unwrap();
-    for id in ["acai-distance", "acai-smoothness", "baseline-cross-fade"] {
-        let row = claim(&dir, id);
-        assert_eq!(
-            (row["verdict"].as_str(), row["p"].as_str(), row["seeds_needed"].as_str()),
-            ("undecided", "", "")
-        );
-    }
-    assert!(read(&dir, "tables/claims.md").contains("| at least 3 seeds |"));
-    // Two seeds that overlap.
-    lines(dir.path(), ("baseline", "Baseline"), &[3.0, 0.1], &[0.4, 0.1]);
-    lines(dir.path(), ("acai", "ACAI"), &[0.2, 1.3], &[0.1, 0.2]);
-    report(dir.path(), &Options::default()).unwrap();
-    let row = claim(&dir, "acai-distance");
+    let acai = |distances: &[f64]| {
+        lines(dir.path(), ("acai", "ACAI"), distances, &vec![0.1; distances.len()]);
+        report(dir.path(), &Options::default()).unwrap();
+        claim(&dir, "acai-distance")
+    };
+    others(dir.path(), 3);
+    // Nobody knows of the VAE, which may be better.
+    let row = acai(&[0.2, 0.3, 0.25]);
     assert_eq!(row["verdict"], "undecided");
+    assert!(row["p_corrected"].parse::<f64>().unwrap() < 0.01);
+    assert!(read(&dir, "tables/claims.md").contains("| undecided | a number of VAE |"));
+    // A single seed of it says too little, however far away it is.
+    lines(dir.path(), ("vae", "VAE"), &[9.0], &[0.5]);
+    let row = acai(&[0.2, 0.3, 0.25]);
+    assert_eq!((row["verdict"].as_str(), row["p"].as_str(), row["seeds"].as_str()), ("undecided", "", "1"));
+    assert!(read(&dir, "tables/claims.md").contains("| undecided | seeds: at least 3 |"));
+    // Two that overlap ask for more seeds than there are.
+    lines(dir.path(), ("vae", "VAE"), &[3.0, 0.1, 0.4], &[0.5; 3]);
+    let row = acai(&[0.2, 1.3, 0.25]);
     let seeds: u64 = row["seeds_needed"].parse().unwrap();
-    assert!(seeds > 10, "{seeds}");
-    assert!(
-        read(&dir, "tables/claims.md")
-            .contains(&format!("{seeds} seeds, to be supported if means and spreads stay"))
-    );
+    assert!(row["verdict"] == "undecided" && seeds > 10, "{seeds}");
+    assert!(read(&dir, "tables/claims.md").contains(&format!("| about {seeds} seeds, to be supported |")));
 }
 
 #[test]
@@ -136,7 +149,8 @@ fn latents_are_tested_on_each_set_and_size() {
     let of = |id: &str| text.lines().filter(|line| line.starts_with(id)).collect::<Vec<_>>();
     let (classifier, clusters) = (of("acai-classifier,"), of("acai-clusters,"));
     assert_eq!((classifier.len(), clusters.len()), (2, 2), "{text}");
-    assert!(classifier.iter().all(|line| line.contains(",supported,")), "{classifier:?}");
+    // It is not known of the five others that they are worse; that one is better is enough to contradict.
+    assert!(classifier.iter().all(|line| line.contains(",undecided,")), "{classifier:?}");
     assert!(clusters.iter().all(|line| line.contains(",contradicted,")), "{clusters:?}");
 }
 
@@ -154,15 +168,25 @@ fn claims_of_ones_own_stand_beside_the_papers() {
     assert_eq!((row["verdict"].as_str(), row["against"].as_str()), ("supported", "ACAI"));
     // The paper's are about its own variants: ACAI has no rival here.
     assert!(!read(&dir, "tables/claims.csv").contains("acai-distance"));
+    assert!(
+        read(&dir, "tables/claims.md").contains("lie nearest to true lines (nothing to compare it with)")
+    );
     let page = read(&dir, "index.html");
     assert!(page.contains("Mine, &lt;b&gt;bold") && !page.contains("<b>bold"));
     // One that cannot be tested is named, and the rest is drawn.
     fs::write(&own, text.replace("mean_distance", "beauty")).unwrap();
     let outcome = report(dir.path(), &Options::default()).unwrap();
     assert_eq!(outcome.left_out.len(), 1);
-    assert!(
-        outcome.left_out[0].contains("claims.toml is left out: the claim 'mine' is about 'eval/beauty'"),
-        "{:?}",
-        outcome.left_out
-    );
+    let named = "claims.toml is left out: the claim 'mine' is about 'eval/beauty'";
+    assert!(outcome.left_out[0].contains(named), "{:?}", outcome.left_out);
+    // No claim is left that was tested before, and the paper's are, where they can be.
+    assert!(!dir.path().join("tables/claims.csv").exists());
+    lines(dir.path(), ("vae", "VAE"), &[1.0, 1.2, 1.1], &[0.05, 0.06, 0.05]);
+    assert_eq!(report(dir.path(), &Options::default()).unwrap().left_out.len(), 1);
+    assert_eq!(claim(&dir, "acai-distance")["against"], "VAE");
+    // One's own are not corrected together with the paper's, whatever their family is called.
+    let before = claim(&dir, "acai-distance")["p_corrected"].clone();
+    fs::write(&own, text.replace("family = 'mine'", "family = 'lines'")).unwrap();
+    report(dir.path(), &Options::default()).unwrap();
+    assert_eq!(claim(&dir, "acai-distance")["p_corrected"], before);
 }

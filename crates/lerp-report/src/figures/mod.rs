@@ -9,6 +9,7 @@ mod multiples;
 mod paths;
 mod picture;
 mod plot;
+mod ranks;
 mod rows;
 mod samples;
 mod source;
@@ -23,6 +24,7 @@ use crate::{
     Result,
     conditions::Selection,
     published::published,
+    ranks::Ranks,
     set::Set,
     style::Drawing,
     summary::{Group, Sweep},
@@ -89,6 +91,8 @@ enum Shows<'a> {
     Norms(Option<Set>),
     /// Estimates of the critic, on lines or an image set.
     Critic(Option<Set>),
+    /// Average ranks over tables.
+    Ranks,
     /// Samples a second.
     Speed,
 }
@@ -148,6 +152,9 @@ impl<'a> Figure<'a> {
         all.extend(each("norms", &Shows::Norms));
         all.extend(each("critic", &Shows::Critic));
         all.extend(samples);
+        if Ranks::new(sweep).is_some() {
+            all.push(Self::new("ranks", Shows::Ranks));
+        }
         all.push(Self::new("speed", Shows::Speed));
         all
     }
@@ -171,7 +178,7 @@ impl<'a> Figure<'a> {
     /// A sentence about configurations that it leaves out because they are too many.
     fn not_shown(&self, sweep: &Sweep) -> String {
         match &self.shows {
-            Shows::Cases(_) | Shows::Samples(..) => String::new(),
+            Shows::Cases(_) | Shows::Samples(..) | Shows::Ranks => String::new(),
             Shows::Lines(_) | Shows::LinesCurves | Shows::Paths | Shows::Turns => sweep.not_shown(None),
             Shows::Strips(set, _) | Shows::Curves(set) => sweep.not_shown(Some(set)),
             Shows::Norms(set) | Shows::Critic(set) => sweep.not_shown(set.as_ref()),
@@ -194,6 +201,7 @@ impl<'a> Figure<'a> {
             Shows::Turns => paths::pace(sweep),
             Shows::Norms(set) => paths::norms(sweep, set.as_ref()),
             Shows::Critic(set) => critic::draw(sweep, set.as_ref()),
+            Shows::Ranks => ranks::draw(sweep),
             Shows::Speed => speed::draw(sweep),
         }
     }
@@ -219,6 +227,7 @@ impl<'a> Figure<'a> {
                 set.as_ref().map_or("lines".into(), Set::name),
                 CRITIC_ALPHA[0].key
             ),
+            Shows::Ranks => "is among ten variants or fewer that all tables have".into(),
             Shows::Speed => "is finished".into(),
         }
     }

@@ -1,0 +1,224 @@
+//! Claims as files state them.
+
+use std::{path::Path, sync::OnceLock};
+
+use lerp_eval::{
+    Better, Quantity, Way, quantities,
+    quantity::{MEAN_DISTANCE, MEAN_SMOOTHNESS},
+};
+use lerp_files::printable;
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// Claims of one's own, in a sweep's folder.
+const OWN: &str = "claims.toml";
+
+/// Most bytes of them.
+const MOST: u64 = 1 << 20;
+
+/// A file of claims.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    claim: Vec<Stated>,
+}
+
+/// A claim as a file states it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stated {
+    id: String,
+    says: String,
+    #[serde(default)]
+    place: String,
+    family: String,
+    metric: String,
+    variant: String,
+    on: Option<Place>,
+    test: TestName,
+    reference: Option<String>,
+    within: Option<f64>,
+}
+
+/// Where a claim is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    Lines,
+    ImageSets,
+}
+
+/// How a claim is tested, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum TestName {
+    Best,
+    Near,
+}
+
+/// A claim, and the test of it.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Its name in files.
+    pub id: String,
+    /// What is claimed, a sentence without its end.
+    pub says: String,
+    /// Where it is claimed.
+    pub place: String,
+    /// The claims that it is corrected together with; those of one's own are not corrected together with the paper's.
+    pub family: String,
+    /// What is compared.
+    pub metric: Quantity,
+    /// The variant that it is about.
+    pub variant: String,
+    /// Where it is tested; none for wherever its metric is measured.
+    pub on: Option<Place>,
+    pub test: Test,
+    /// Whether it is one of the paper's, which are about the paper's variants.
+    pub papers: bool,
+}
+
+/// How a claim is tested.
+#[derive(Debug, Clone, Copy)]
+pub enum Test {
+    /// The variant has the best mean of all that it is compared with.
+    Best,
+    /// The variant's mean is no further from a reference on lines than a share of that.
+    Near {
+        /// The reference.
+        way: Way,
+        /// The share.
+        within: f64,
+    },
+}
+
+/// The paper's claims.
+///
+/// # Panics
+/// If the file in this crate is not of its form, which a test excludes.
+#[allow(clippy::expect_used)]
+pub fn of_the_paper() -> &'static [Claim] {
+    static ONCE: OnceLock<Vec<Claim>> = OnceLock::new();
+    ONCE.get_or_init(|| read(include_str!("paper.toml"), true).expect("paper.toml is of its form"))
+}
+
+/// The claims of a file, checked.
+fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
+    let file: File = toml::from_str(text).map_err(|e| {
+        let line = e.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let line = line.map_or_else(String::new, |line| format!("line {line}: "));
+        line + &e.message().trim().replace('\n', "; ")
+    })?;
+    // The paper's file is read while nobody has its claims yet.
+    let others: &[Claim] = if papers { &[] } else { of_the_paper() };
+    let mut claims: Vec<Claim> = Vec::new();
+    for stated in file.claim {
+        let bad = |problem: String| Err(format!("the claim '{}' {problem}", stated.id));
+        let Stated { id, says, family, variant, .. } = &stated;
+        if [id, says, family, variant].iter().any(|text| text.trim().is_empty()) {
+            return bad("needs a text for id, says, family and variant".into());
+        }
+        if claims.iter().chain(others).any(|claim| claim.id == *id) {
+            return bad("is there twice; give each an id of its own".into());
+        }
+        let Some(metric) = quantities().find(|quantity| quantity.key == stated.metric).cloned() else {
+            return bad(format!("is about '{}', which nobody measures", stated.metric));
+        };
+        let test = match (stated.test, stated.reference.as_deref(), stated.within) {
+            (TestName::Best, None, None) if metric.better == Better::Neither => {
+                return bad(format!(
+                    "wants the best of '{}', of which neither more nor less is better",
+                    metric.key
+                ));
+            }
+            (TestName::Best, None, None) => Test::Best,
+            (TestName::Best, ..) => return bad("is of 'best', which has no 'reference' or 'within'".into()),
+            (TestName::Near, Some(reference), Some(within)) if within > 0.0 && within <= 1.0 => {
+                let Some(way) = Way::ALL.into_iter().find(|way| way.name() == reference) else {
+                    let all = Way::ALL.map(Way::name).join(", ");
+                    return bad(format!("has no reference '{reference}'; there are: {all}"));
+                };
+                if metric != MEAN_DISTANCE && metric != MEAN_SMOOTHNESS {
+                    let (distance, smoothness) = (&MEAN_DISTANCE.key, &MEAN_SMOOTHNESS.key);
+                    return bad(format!(
+                        "compares '{}' with a reference; only {distance} and {smoothness} have some",
+                        metric.key
+                    ));
+                }
+                Test::Near { way, within }
+            }
+            (TestName::Near, ..) => {
+                return bad("is of 'near': give it a 'reference' and 'within', above 0 and up to 1".into());
+            }
+        };
+        let Stated { id, says, place, family, variant, on, .. } = stated;
+        claims.push(Claim { id, says, place, family, metric, variant, on, test, papers });
+    }
+    Ok(claims)
+}
+
+/// The claims of one's own in the folder of a sweep.
+pub fn own(dir: &Path) -> Result<Vec<Claim>> {
+    let path = dir.join(OWN);
+    let text = match lerp_files::read_to_string(&path, MOST) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        text => text?,
+    };
+    read(&text, false).map_err(|problem| Error::BadClaims { path, problem: printable(&problem).into_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::published::published;
+
+    #[test]
+    fn the_papers_claims_are_of_their_form() {
+        let claims = of_the_paper();
+        assert!(claims.len() >= 5);
+        let mut ids: Vec<&str> = claims.iter().map(|claim| claim.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), claims.len());
+        assert!(claims.iter().all(|claim| published().order.contains(&claim.variant)));
+    }
+
+    #[test]
+    fn claims_that_cannot_be_tested_are_named() {
+        let claim = |more: &str| {
+            let text = format!("[[claim]]\nid = 'x'\nsays = 'x'\nfamily = 'f'\nvariant = 'mine'\n{more}");
+            read(&text, false).unwrap_err()
+        };
+        let near = "test = 'near'\nmetric = 'eval/mean_distance'\n";
+        for (more, wanted) in [
+            ("test = 'best'\nmetric = 'eval/beauty'", "is about 'eval/beauty', which nobody measures"),
+            ("test = 'worst'\nmetric = 'eval/mean_distance'", "line 6: unknown variant `worst`"),
+            ("test = 'best'", "missing field `metric`"),
+            ("test = 'best'\nmetric = 'eval/mean_distance'\nplcae = 'x'", "line 8: unknown field `plcae`"),
+            ("test = 'best'\nmetric = 'eval/mean_distance'\nwithin = 0.5", "has no 'reference' or 'within'"),
+            ("test = 'best'\nmetric = 'final/probe_iterations'", "neither more nor less is better"),
+            (
+                &format!("{near}reference = 'square'\nwithin = 1.0"),
+                "has no reference 'square'; there are: blend, circle, path",
+            ),
+            (&format!("{near}reference = 'blend'\nwithin = 0.0"), "'within', above 0 and up to 1"),
+            (&format!("{near}reference = 'blend'"), "'within', above 0 and up to 1"),
+            (
+                "test = 'near'\nmetric = 'eval/detour'\nreference = 'blend'\nwithin = 0.1",
+                "only eval/mean_distance",
+            ),
+        ] {
+            assert!(claim(more).contains(wanted), "{}", claim(more));
+        }
+        let twice = "[[claim]]\nid = 'x'\nsays = 'x'\nfamily = 'f'\nvariant = 'm'\ntest = 'best'\nmetric = 'eval/mean_distance'\n";
+        assert!(read(&twice.repeat(2), false).unwrap_err().contains("is there twice"));
+        assert!(
+            read(&twice.replace("'x'", "'acai-distance'"), false).unwrap_err().contains("is there twice")
+        );
+        assert!(
+            read(&twice.replace("says = 'x'", "says = ' '"), false).unwrap_err().contains("needs a text")
+        );
+    }
+}

@@ -1,0 +1,460 @@
+//! What the paper claims, tested on the runs of a sweep.
+
+mod file;
+
+use std::collections::BTreeMap;
+
+use lerp_eval::{
+    Better, Quantity, Sample, Way, below_p, holm, lower_p, quantity::MEAN_DISTANCE, seeds_to_tell,
+    student_quantile, welch_interval,
+};
+use lerp_files::printable;
+use polars::prelude::DataType;
+
+use file::{Claim, Place, Test, of_the_paper};
+
+use crate::{
+    Error,
+    conditions::Selection,
+    frame::{Frame, Value},
+    provenance::{Provenance, command},
+    published::published,
+    references::references,
+    set::Set,
+    sheet::{Entry, Line, Part, Sheet},
+    summary::{Estimate, Group, Sweep},
+    text::{fixed, listed, names, number, two_digits},
+};
+
+/// The level at which a claim is decided.
+const ALPHA: f64 = 0.05;
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Supported,
+    Contradicted,
+    Undecided,
+}
+
+impl Word {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Supported => "supported",
+            Self::Contradicted => "contradicted",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// A claim, tested in one place.
+struct Tested<'a> {
+    claim: &'a Claim,
+    /// The image set; none on lines.
+    set: Option<&'a Set>,
+    /// What the variant is compared with: of several, what it is hardest to be better than.
+    against: String,
+    /// The variant's mean minus that, as in files.
+    difference: f64,
+    /// The 95 % interval of the difference, if the spread of the seeds is known.
+    interval: Option<(f64, f64)>,
+    /// The two-sided probability of what was found if the claim were on the edge of being true; none where a spread is not known.
+    p: Option<f64>,
+    /// The same, corrected for the family.
+    corrected: Option<f64>,
+    /// Whether what was found speaks for the claim.
+    speaks_for: bool,
+    /// The fewest seeds behind one of the means.
+    seeds: usize,
+    /// Variants without which the claim cannot be supported, and that have no number here.
+    missing: Vec<String>,
+    /// The pairs of means that have to be told apart, to say how many seeds it takes.
+    sides: Vec<(Sample, Sample)>,
+    /// The seeds that it takes, about.
+    needed: Option<u64>,
+    /// The configurations that are compared.
+    groups: Vec<&'a Group>,
+}
+
+impl Tested<'_> {
+    fn word(&self) -> Word {
+        match (self.corrected.is_some_and(|p| p < ALPHA), self.speaks_for) {
+            (true, true) if self.missing.is_empty() => Word::Supported,
+            (true, false) => Word::Contradicted,
+            _ => Word::Undecided,
+        }
+    }
+
+    /// What it would take to decide.
+    fn takes(&self) -> String {
+        if self.word() != Word::Undecided {
+            return String::new();
+        }
+        let missing = (self.speaks_for && !self.missing.is_empty())
+            .then(|| format!("a number of {}", names(&self.missing)));
+        let seeds = match self.needed {
+            _ if self.corrected.is_some_and(|p| p < ALPHA) => None,
+            _ if self.seeds < 2 => Some("seeds: at least 3".to_owned()),
+            Some(seeds) => {
+                let end = if self.speaks_for { "supported" } else { "contradicted" };
+                Some(format!("about {seeds} seeds, to be {end}"))
+            }
+            None => Some("more seeds than can be told".to_owned()),
+        };
+        missing.into_iter().chain(seeds).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Where it was tested.
+    fn on(&self) -> String {
+        self.set.map_or_else(|| "Lines".into(), Set::name)
+    }
+}
+
+/// A configuration's mean over its seeds, where the metric is defined.
+fn sample(group: &Group, metric: &Quantity) -> Option<Sample> {
+    match group.estimate(metric) {
+        Estimate::Known { mean, std, n } => Some(Sample { mean, std, n }),
+        _ => None,
+    }
+}
+
+/// A claim in one place, where these configurations are compared.
+///
+/// # Errors
+/// Why it cannot be tested there, in words.
+fn test<'a>(
+    claim: &'a Claim,
+    set: Option<&'a Set>,
+    groups: &[&'a Group],
+) -> std::result::Result<Tested<'a>, &'static str> {
+    let ours: Vec<&Group> =
+        groups.iter().copied().filter(|group| group.cell().variant == claim.variant).collect();
+    let group = match ours[..] {
+        [group] => group,
+        [] => return Err("no run of its variant"),
+        _ => return Err("several configurations of its variant"),
+    };
+    let a = sample(group, &claim.metric).ok_or("no number of its variant")?;
+    match claim.test {
+        Test::Best => best(claim, set, (group, a), groups),
+        Test::Near { way, within } => near(claim, set, (group, a), way, within),
+    }
+}
+
+/// Whether a configuration's mean, `a`, is the best of all.
+fn best<'a>(
+    claim: &'a Claim,
+    set: Option<&'a Set>,
+    (group, a): (&'a Group, Sample),
+    groups: &[&'a Group],
+) -> std::result::Result<Tested<'a>, &'static str> {
+    // The lower the better.
+    let higher = claim.metric.better == Better::Higher;
+    let turned = |s: Sample| if higher { Sample { mean: -s.mean, ..s } } else { s };
+    let others: Vec<&Group> =
+        groups.iter().copied().filter(|rival| rival.cell().variant != claim.variant).collect();
+    let rivals: Vec<(&Group, Sample)> =
+        others.iter().filter_map(|rival| Some((*rival, sample(rival, &claim.metric)?))).collect();
+    // Whoever is not here, or has no number, may be better.
+    let mut missing: Vec<String> = others
+        .iter()
+        .filter(|rival| sample(rival, &claim.metric).is_none())
+        .map(|rival| rival.label.clone())
+        .collect();
+    if claim.papers {
+        let here = |variant: &String| groups.iter().any(|group| group.cell().variant == *variant);
+        let all = published().order.iter().zip(&published().titles);
+        missing.extend(all.filter(|(variant, _)| !here(variant)).map(|(_, title)| title.clone()));
+    }
+    let below = |b: &Sample| lower_p(turned(a), turned(*b));
+    let speaks_for = rivals.iter().all(|(_, b)| turned(a).mean < turned(*b).mean);
+    // All must be worse, so the highest probability counts. Against the claim one that is better is enough, of as many as there are.
+    let known: Option<Vec<f64>> = rivals.iter().map(|(_, b)| below(b)).collect();
+    let highest = known.as_ref().and_then(|known| known.iter().copied().reduce(f64::max));
+    let p = highest.map(|p| if speaks_for { p } else { (1.0 - p) * rivals.len() as f64 });
+    // What is hardest to be better than: by probability where all are known, else by mean.
+    let hard = |(_, b): &&(&Group, Sample)| known.as_ref().and_then(|_| below(b)).unwrap_or(-turned(*b).mean);
+    let (rival, b) =
+        rivals.iter().max_by(|x, y| hard(x).total_cmp(&hard(y))).ok_or("nothing to compare it with")?;
+    let sides = if speaks_for { rivals.iter().map(|(_, b)| (a, *b)).collect() } else { vec![(a, *b)] };
+    Ok(Tested {
+        claim,
+        set,
+        against: rival.label.clone(),
+        difference: a.mean - b.mean,
+        interval: p.and_then(|_| welch_interval(a, *b)),
+        p: p.map(|p| (2.0 * p).min(1.0)),
+        corrected: None,
+        speaks_for,
+        seeds: rivals.iter().map(|(_, b)| b.n).fold(a.n, usize::min),
+        missing,
+        sides,
+        needed: None,
+        groups: rivals.iter().map(|(rival, _)| *rival).chain([group]).collect(),
+    })
+}
+
+/// Whether a configuration's mean, `a`, is within a share of a reference.
+fn near<'a>(
+    claim: &'a Claim,
+    set: Option<&'a Set>,
+    (group, a): (&'a Group, Sample),
+    way: Way,
+    within: f64,
+) -> std::result::Result<Tested<'a>, &'static str> {
+    let scores = references().iter().find(|(known, _)| *known == way).map(|(_, scores)| scores);
+    let scores = scores.filter(|_| set.is_none()).ok_or("references are of lines alone")?;
+    let value = if claim.metric == MEAN_DISTANCE { scores.distance } else { scores.smoothness };
+    let (least, most) = (value * (1.0 - within), value * (1.0 + within));
+    let speaks_for = (least..=most).contains(&a.mean);
+    // Inside, the mean must be told from both ends, and the higher probability counts; outside, from the nearer one.
+    let outside =
+        below_p(a, most).zip(below_p(a, least)).map(|(below, not_above)| below.max(1.0 - not_above));
+    let p = outside.map(|p| if speaks_for { p } else { 1.0 - p });
+    let (factor, unit, decimals) = unit(&claim.metric);
+    let degrees = (a.n.max(2) - 1) as f64;
+    let half = student_quantile(degrees) * a.std / degrees.sqrt();
+    let difference = a.mean - value;
+    let edge = Sample { mean: if a.mean > value { most } else { least }, std: 0.0, n: a.n };
+    Ok(Tested {
+        claim,
+        set,
+        against: format!("{} ± {}{unit}", way.title(), fixed(within * value * factor, decimals)),
+        difference,
+        interval: p.map(|_| (difference - half, difference + half)),
+        p: p.map(|p| (2.0 * p).min(1.0)),
+        corrected: None,
+        speaks_for,
+        seeds: a.n,
+        missing: Vec::new(),
+        sides: vec![(a, edge)],
+        needed: None,
+        groups: vec![group],
+    })
+}
+
+/// The claims' sheet, and why claims of one's own cannot be read; no sheet where nothing can be tested.
+pub fn sheet(sweep: &Sweep) -> (Option<Sheet>, Option<Error>) {
+    let (own, problem) = match file::own(&sweep.dir) {
+        Ok(own) => (own, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    (of(sweep, &own), problem)
+}
+
+fn of(sweep: &Sweep, own: &[Claim]) -> Option<Sheet> {
+    let paper: Vec<&Group> =
+        sweep.groups.iter().filter(|group| published().order.contains(&group.cell().variant)).collect();
+    let all: Vec<&Group> = sweep.groups.iter().collect();
+    let mut tested: Vec<Tested> = Vec::new();
+    let mut untested: Vec<String> = Vec::new();
+    let sets = sweep.sets();
+    for claim in of_the_paper().iter().chain(own) {
+        let groups = if claim.papers { &paper } else { &all };
+        let lines = (claim.on != Some(Place::ImageSets)).then_some(None);
+        let images = sets.iter().filter(|_| claim.on != Some(Place::Lines)).map(|set| Some(*set));
+        let (mut here, mut reason) = (Vec::new(), "no run on what it is about");
+        for set in lines.into_iter().chain(images) {
+            let in_place: Vec<&Group> =
+                groups.iter().copied().filter(|group| group.set.as_ref() == set).collect();
+            match test(claim, set, &in_place) {
+                Ok(tested) => here.push(tested),
+                Err(_) if in_place.is_empty() => {}
+                Err(why) => reason = why,
+            }
+        }
+        if here.is_empty() {
+            untested.push(format!("{} ({reason})", printable(&claim.says)));
+        }
+        tested.extend(here);
+    }
+    if tested.is_empty() {
+        return None;
+    }
+    correct(&mut tested);
+    let mut groups: Vec<&Group> = Vec::new();
+    for group in tested.iter().flat_map(|tested| &tested.groups) {
+        if !groups.iter().any(|known| std::ptr::eq(*known, *group)) {
+            groups.push(group);
+        }
+    }
+    let provenance = Provenance::of(&groups, &command(&sweep.dir, None));
+    let data = data(&tested, &provenance);
+    let headings = ["Claim", "These runs", "It takes", "Where", "On", "Against", "Difference", "p", "Seeds"];
+    let part = Part {
+        name: "Claims".into(),
+        caption: caption(),
+        conditions: Selection { groups }.all_conditions(),
+        label: "tab:claims",
+        wide: true,
+        headings: headings.map(String::from).to_vec(),
+        left: 6,
+        lines: tested.iter().map(line).collect(),
+        folded: Vec::new(),
+        notes: notes(&tested, &untested),
+        provenance: provenance.line(),
+    };
+    Some(Sheet { id: "claims", title: "Claims", parts: vec![part], data })
+}
+
+/// Corrects the p-values of each family, and says how many seeds would decide.
+fn correct(tested: &mut [Tested]) {
+    let mut families: BTreeMap<(bool, String), Vec<usize>> = BTreeMap::new();
+    for (place, tested) in tested.iter().enumerate() {
+        families.entry((tested.claim.papers, tested.claim.family.clone())).or_default().push(place);
+    }
+    for places in families.values() {
+        let known: Vec<usize> = places.iter().copied().filter(|place| tested[*place].p.is_some()).collect();
+        let p: Vec<f64> = known.iter().filter_map(|place| tested[*place].p).collect();
+        for (place, p) in known.iter().zip(holm(&p)) {
+            tested[*place].corrected = Some(p);
+        }
+        for place in places {
+            // Against a claim any of several may speak, which is as many chances.
+            let chances = places.len()
+                * if tested[*place].speaks_for { 1 } else { tested[*place].groups.len() - 1 }.max(1);
+            let seeds =
+                tested[*place].sides.iter().map(|(a, b)| seeds_to_tell(*a, *b, ALPHA / chances as f64));
+            let most: Option<Vec<u64>> = seeds.collect();
+            // As many as there are did not do.
+            let more = tested[*place].seeds as u64 + 1;
+            tested[*place].needed = most.and_then(|most| most.into_iter().max()).map(|seeds| seeds.max(more));
+        }
+    }
+}
+
+/// What a difference is multiplied by to be printed, and its unit.
+fn unit(metric: &Quantity) -> (f64, &'static str, usize) {
+    match metric {
+        metric if *metric == MEAN_DISTANCE => (1e3, " ×10⁻³", 2),
+        metric if metric.key.ends_with("accuracy") => (100.0, " points", 1),
+        _ => (1.0, "", 2),
+    }
+}
+
+fn line(tested: &Tested) -> Line {
+    let (factor, unit, decimals) = unit(&tested.claim.metric);
+    let signed = |v: f64| {
+        let size = fixed((v * factor).abs(), decimals);
+        let zero = size.chars().all(|c| matches!(c, '0' | '.'));
+        let sign = if zero {
+            ""
+        } else if v > 0.0 {
+            "+"
+        } else {
+            "−"
+        };
+        format!("{sign}{size}")
+    };
+    let interval = tested.interval.map(|(low, high)| format!(" [{}, {}]", signed(low), signed(high)));
+    let word = tested.word();
+    let p = tested
+        .corrected
+        .map_or_else(|| "–".to_owned(), |p| if p < 0.001 { "< 0.001".into() } else { number(two_digits(p)) });
+    let cells = vec![
+        Entry::plain(printable(&tested.claim.says)),
+        Entry { best: word != Word::Undecided, ..Entry::plain(word.name()) },
+        Entry::plain(tested.takes()),
+        Entry::plain(printable(&tested.claim.place)),
+        Entry::plain(tested.on()),
+        Entry::plain(tested.against.clone()),
+        Entry::number(
+            format!("{}{}{unit}", signed(tested.difference), interval.unwrap_or_default()),
+            tested.difference * factor,
+        ),
+        Entry::number(p, tested.corrected),
+        Entry::number(tested.seeds.to_string(), tested.seeds as f64),
+    ];
+    Line { cells, first: false }
+}
+
+fn caption() -> String {
+    format!(
+        "Claims, tested on these runs, after their training. Difference: the variant's mean over seeds minus that of what it is \
+         compared with (of several, what is hardest to be better than), with its 95 % interval by Student's t (Welch). p: \
+         two-sided, corrected within a family of claims (Holm); for a claim of being within a reference ± an allowance, p is that \
+         of being inside or outside. supported, contradicted: p is below {ALPHA}; undecided: it is not, there is one seed, or a \
+         variant is missing. It takes: about so many seeds of each to decide, four times in five, if means and spreads are what \
+         they seem."
+    )
+}
+
+/// What stands under the table.
+fn notes(tested: &[Tested], untested: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if tested.iter().any(|tested| tested.claim.papers) {
+        notes.push(
+            "The paper's claims are put in our words, and allowances are ours; places in the paper are given from memory and not yet \
+             checked against its PDF. One that is contradicted here may hold after the paper's training."
+                .to_owned(),
+        );
+    }
+    let mut undefined: Vec<String> = Vec::new();
+    for (tested, group) in tested.iter().flat_map(|tested| tested.groups.iter().map(move |g| (tested, *g))) {
+        let metric = &tested.claim.metric;
+        let (done, known) = (group.done().count(), sample(group, metric).map_or(0, |sample| sample.n));
+        if known < done {
+            let sentence = format!(
+                "{}: {} is undefined in {} of {done} runs.",
+                group.name(),
+                metric.title,
+                done - known
+            );
+            if !undefined.contains(&sentence) {
+                undefined.push(sentence);
+            }
+        }
+    }
+    notes.extend(undefined);
+    if !untested.is_empty() {
+        notes.push(format!("Not tested here: {}.", listed(untested, 10, "; ")));
+    }
+    notes
+}
+
+fn data(tested: &[Tested], provenance: &Provenance) -> Frame {
+    let mut frame = Frame::new(&[
+        ("claim", DataType::String),
+        ("says", DataType::String),
+        ("place", DataType::String),
+        ("family", DataType::String),
+        ("papers", DataType::Boolean),
+        ("dataset", DataType::String),
+        ("latent_dims", DataType::Int64),
+        ("metric", DataType::String),
+        ("variant", DataType::String),
+        ("against", DataType::String),
+        ("difference", DataType::Float64),
+        ("low", DataType::Float64),
+        ("high", DataType::Float64),
+        ("p", DataType::Float64),
+        ("p_corrected", DataType::Float64),
+        ("seeds", DataType::Int64),
+        ("verdict", DataType::String),
+        ("seeds_needed", DataType::Int64),
+    ]);
+    for tested in tested {
+        let row: Vec<(&'static str, Value)> = vec![
+            ("claim", printable(&tested.claim.id).into_owned().into()),
+            ("says", printable(&tested.claim.says).into_owned().into()),
+            ("place", printable(&tested.claim.place).into_owned().into()),
+            ("family", printable(&tested.claim.family).into_owned().into()),
+            ("papers", tested.claim.papers.into()),
+            ("dataset", tested.set.map_or("lines", |set| &set.dataset).into()),
+            ("latent_dims", tested.set.map(|set| set.dims).into()),
+            ("metric", tested.claim.metric.name().into()),
+            ("variant", printable(&tested.claim.variant).into_owned().into()),
+            ("against", tested.against.clone().into()),
+            ("difference", tested.difference.into()),
+            ("low", tested.interval.map(|(low, _)| low).into()),
+            ("high", tested.interval.map(|(_, high)| high).into()),
+            ("p", tested.p.into()),
+            ("p_corrected", tested.corrected.into()),
+            ("seeds", tested.seeds.into()),
+            ("verdict", tested.word().name().into()),
+            ("seeds_needed", tested.needed.into()),
+        ];
+        frame.push(row, Some(provenance));
+    }
+    frame
+}

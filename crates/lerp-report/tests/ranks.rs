@@ -1,0 +1,48 @@
+//! Ranks over several tables.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{
+    images::{Fake, fake},
+    read,
+};
+use lerp_report::{Options, report};
+
+#[test]
+fn variants_are_ranked_over_all_tables_that_have_them() {
+    let dir = tempfile::tempdir().unwrap();
+    // Baseline, VAE and ACAI, the better the further on, but for the error of reconstructions.
+    for (place, variant) in [0, 3, 6].into_iter().enumerate() {
+        for channels in [2, 16] {
+            let accuracy = 0.9 + 0.02 * place as f64;
+            let run = Fake { channels, ..fake(variant, 0, accuracy) };
+            let run = run.with("final/probe_accuracy", accuracy).with("final/cluster_accuracy", accuracy);
+            run.with("eval/reconstruction_mse", 0.01 + 0.001 * place as f64).write(dir.path());
+        }
+    }
+    // One that is on one of the two only is not ranked, and takes no column away.
+    Fake { channels: 2, ..fake(1, 0, 0.99) }.write(dir.path());
+    report(dir.path(), &Options::default()).unwrap();
+    let text = read(&dir, "tables/ranks.md");
+    let row = |title: &str| -> Vec<String> {
+        let line = text.lines().find(|line| line.starts_with(&format!("| {title} |"))).unwrap_or_default();
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    // Three columns of four are won on each of two sizes.
+    assert_eq!(row("ACAI")[1..6], ["1.50", "1", "1", "1", "3"]);
+    assert_eq!(row("Baseline")[1..6], ["2.50", "3", "3", "3", "1"]);
+    assert!(row("Dropout").is_empty() || row("Dropout").len() == 1, "{text}");
+    assert!(text.contains("Ranks over 8 columns of Table 2, Table 2b, Table 3, Table 4"), "{text}");
+    // scipy.stats.friedmanchisquare of these ranks; Demšar's critical value for three, 2.343, by sqrt(3 * 4 / (6 * 8)).
+    assert!(
+        text.contains("(Friedman's test, p = 0.14)") && text.contains("differ by less than 1.17"),
+        "{text}"
+    );
+    let csv = read(&dir, "tables/ranks.csv");
+    assert_eq!(csv.lines().count(), 1 + 3 * 8);
+    let svg = read(&dir, "figures/ranks.svg");
+    assert!(svg.contains("CD = 1.17") && svg.contains("ACAI (1.50)"));
+    assert!(read(&dir, "index.html").contains("<section id=\"ranks\">"));
+}
