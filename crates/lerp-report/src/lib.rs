@@ -8,6 +8,7 @@ mod aggregate;
 mod claims;
 mod columns;
 mod conditions;
+mod cost;
 mod error;
 mod figures;
 mod formats;
@@ -50,7 +51,8 @@ const OPTIONAL: [&str; 2] = ["claims", "ranks"];
 pub struct Options {
     /// This figure only. On lines `2` (`2a` to `2f`), `3` (`3a` to `3g`), `5`, `curves`, `paths`, `turns`, `norms`,
     /// `critic`, `samples-aae`; on image sets `4`, `6` to `11`, `strips-cifar10-256`, `curves-mnist-32`,
-    /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `ranks`, `speed`.
+    /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `ranks`,
+    /// `cost`, `cost-mnist-32`, `speed`.
     pub figure: Option<String>,
     /// The tables for a terminal besides, as [`compare`] makes them with this as `color`: very many runs are not to be read
     /// twice.
@@ -142,6 +144,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         sheets.extend(images::sheets(&sweep));
         sheets.extend(ranks::Ranks::new(&sweep).map(|ranks| ranks.sheet(&sweep)));
         sheets.extend(further::sheet(&sweep));
+        sheets.extend(cost::sheet(&sweep));
         // What earlier runs had and these have not is not left as if it were theirs.
         for id in OPTIONAL.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
             for ending in ["md", "tex", "csv", "parquet"] {

@@ -1,4 +1,4 @@
-//! Ranks over several tables.
+//! Ranks over several tables, and what runs cost.
 
 #![allow(clippy::unwrap_used)]
 
@@ -45,4 +45,20 @@ fn variants_are_ranked_over_all_tables_that_have_them() {
     let svg = read(&dir, "figures/ranks.svg");
     assert!(svg.contains("CD = 1.17") && svg.contains("ACAI (1.50)"));
     assert!(read(&dir, "index.html").contains("<section id=\"ranks\">"));
+}
+
+#[test]
+fn what_runs_cost_is_a_table_and_a_figure() {
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 0..2 {
+        fake(0, seed, 0.9).write(dir.path());
+    }
+    report(dir.path(), &Options::default()).unwrap();
+    // A minute for 2^24 samples, and 123.4 million bytes, each time.
+    let text = read(&dir, "tables/cost.md");
+    let row = "| MNIST 32 | Baseline | 1.0 ± 0.0 | 2.8e5 ± 0 | 123 ± 0 | 1 | 2 |";
+    assert!(text.contains(row), "{text}");
+    let csv = read(&dir, "tables/cost.csv");
+    assert!(csv.lines().any(|line| line.contains(",peak_memory_bytes,123400000")), "{csv}");
+    assert!(read(&dir, "figures/cost-mnist-32.svg").contains("minutes"));
 }

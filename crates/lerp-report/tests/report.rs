@@ -196,7 +196,7 @@ fn the_page_needs_nothing_else_and_figures_are_pictures() {
     for loading in ["<script src", "@import", "url(http", "url(\"", "src=\"http", "href=\"http", "fetch("] {
         assert!(!page.contains(loading), "{loading}");
     }
-    assert_eq!(page.matches("<figure id=").count(), 4, "figures 2 and 3, curves, speed");
+    assert_eq!(page.matches("<figure id=").count(), 5, "figures 2 and 3, curves, cost, speed");
     assert!(page.contains("2 runs: 2 finished") && page.contains("lerp sweep --out &lt;here&gt;"), "{page}");
     for name in ["figure3", "curves"] {
         let svg = read(&dir, &format!("figures/{name}.svg"));

@@ -402,6 +402,10 @@ pub struct Status {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The most memory of the host that it had at a time, bytes, where that is known: on Linux, of a run that has a process of
+    /// its own. Like the seconds, it differs between equal runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod files;
 mod learner;
 mod live;
 mod measure;
+mod memory;
 mod metrics;
 mod origin;
 mod outside;

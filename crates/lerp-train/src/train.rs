@@ -26,6 +26,7 @@ use crate::{
     files::{CHECKPOINT, EVENTS, METRICS, MODEL, RUN, STATUS, json},
     live::Beacon,
     measure::bank,
+    memory::Memory,
     worth,
 };
 
@@ -120,9 +121,10 @@ pub fn train(
     remove_leftovers(dir, Duration::ZERO);
     let beacon = Beacon::new(dir);
     let begun = dir.join(RUN).exists();
-    let mut stored = None;
+    let (mut stored, mut peak) = (None, None);
     if begun {
         let run = Run::read(dir)?;
+        peak = run.status.peak_memory;
         let (then, now) = (&run.record.provenance.data, &record.provenance.data);
         if run.record.cell == record.cell && then.is_some() && then != now {
             let problem = format!(
@@ -161,7 +163,8 @@ pub fn train(
     if !begun {
         files.write(&[status(State::Running, 0, 0.0, None)?, packed(&named)?])?;
     }
-    let mut session = match Session::open(record, parts, files) {
+    let memory = Memory::begin(peak);
+    let mut session = match Session::open(record, parts, files, memory) {
         Ok(session) => session,
         Err(error) => {
             let _ = mark_failed(dir, record, &error.to_string());
@@ -175,9 +178,8 @@ pub fn train(
     }
     let outcome = session.run(stop, &beacon, progress);
     if let Err(error) = &outcome {
-        let (samples, wall_s) = (session.samples(), session.wall_s());
         // If the disk is full this fails too; the first error is the one to tell.
-        let failed = status(State::Failed, samples, wall_s, Some(error.to_string()));
+        let failed = session.status(State::Failed, Some(error.to_string()));
         let _ = failed.and_then(|status| session.files.write(&[status]));
     }
     outcome
@@ -206,14 +208,14 @@ pub(crate) fn packed(record: &RunRecord) -> Result<(&'static str, Vec<u8>)> {
     Ok((RUN, text.into_bytes()))
 }
 
-/// How far a run is, as a file.
+/// How far a run is, as a file, of which nothing is known of its memory.
 pub(crate) fn status(
     state: State,
     samples: u64,
     wall_s: f64,
     reason: Option<String>,
 ) -> Result<(&'static str, Vec<u8>)> {
-    Ok((STATUS, json(STATUS, &Status { state, samples, wall_s, reason })?))
+    Ok((STATUS, json(STATUS, &Status { state, samples, wall_s, reason, peak_memory: None })?))
 }
 
 /// A run in memory.
@@ -232,10 +234,11 @@ struct Session<'a> {
     events: Events,
     started: Instant,
     wall_before: f64,
+    memory: Memory,
 }
 
 impl<'a> Session<'a> {
-    fn open(record: &'a RunRecord, parts: &Parts<'a>, files: RunFiles) -> Result<Self> {
+    fn open(record: &'a RunRecord, parts: &Parts<'a>, files: RunFiles, memory: Memory) -> Result<Self> {
         let Parts { variant, dataset, device, metrics: own } = *parts;
         let RunRecord { id, cell, .. } = record;
         let dir = files.dir();
@@ -272,7 +275,14 @@ impl<'a> Session<'a> {
             events,
             started: Instant::now(),
             wall_before,
+            memory,
         })
+    }
+
+    /// How far it is, as a file.
+    fn status(&self, state: State, reason: Option<String>) -> Result<(&'static str, Vec<u8>)> {
+        let (samples, wall_s, peak_memory) = (self.samples(), self.wall_s(), self.memory.peak());
+        Ok((STATUS, json(STATUS, &Status { state, samples, wall_s, reason, peak_memory })?))
     }
 
     fn step(&self) -> u64 {
@@ -296,7 +306,8 @@ impl<'a> Session<'a> {
         let mut live = Live::training(self.samples());
         beacon.tell(live.clone());
         progress(&Progress::Started { samples: self.samples() });
-        self.files.write(&[status(State::Running, self.samples(), self.wall_s(), None)?])?;
+        let running = self.status(State::Running, None)?;
+        self.files.write(&[running])?;
         let steps = self.cell.steps();
         let mut reported = (Instant::now(), self.samples());
         while self.step() < steps {
@@ -341,7 +352,8 @@ impl<'a> Session<'a> {
             return self.interrupted(progress);
         }
         self.files.adopt(EVENTS)?;
-        self.files.write(&[status(State::Done, self.samples(), self.wall_s(), None)?])?;
+        let done = self.status(State::Done, None)?;
+        self.files.write(&[done])?;
         // What the files may have been before is of no interest any more.
         self.files.settle()?;
         progress(&Progress::Done);
@@ -369,21 +381,21 @@ impl<'a> Session<'a> {
             }
             Ok(evaluation)
         })?;
-        let (metrics, wall_s) = self.record(losses.iter().chain(&evaluation.metrics))?;
+        let metrics = self.record(losses.iter().chain(&evaluation.metrics))?;
         let mut files = vec![metrics];
         files.extend(evaluation.files()?);
-        files.push(status(State::Running, self.samples(), wall_s, None)?);
+        files.push(self.status(State::Running, None)?);
         self.files.write(&files)?;
         let mut metrics = evaluation.metrics;
         metrics.retain(|(_, value)| value.is_finite());
         Ok(metrics)
     }
 
-    /// Adds values to the metrics, at this step; their file, and the time of it.
+    /// Adds values to the metrics, at this step; their file.
     fn record<'v>(
         &mut self,
         values: impl Iterator<Item = &'v (String, f64)>,
-    ) -> Result<((&'static str, Vec<u8>), f64)> {
+    ) -> Result<(&'static str, Vec<u8>)> {
         let (step, samples, wall_s) = (self.step(), self.samples(), self.wall_s());
         let row = |(metric, value): &(String, f64)| Row {
             step,
@@ -395,7 +407,7 @@ impl<'a> Session<'a> {
         let rows: Vec<Row> = values.map(row).collect();
         self.events.append(&rows)?;
         self.metrics.0.extend(rows);
-        Ok(((METRICS, self.metrics.parquet()?), wall_s))
+        Ok((METRICS, self.metrics.parquet()?))
     }
 
     /// Measures once, at the end of the run, what the latents of labelled images are worth, and what metrics besides ours say
@@ -447,7 +459,7 @@ impl<'a> Session<'a> {
         mut metrics: Vec<(String, f64)>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<()> {
-        let (file, _) = self.record(metrics.iter())?;
+        let file = self.record(metrics.iter())?;
         self.files.write(&[file])?;
         metrics.retain(|(_, value)| value.is_finite());
         progress(&Progress::Evaluated { samples: self.samples(), metrics });
@@ -457,7 +469,7 @@ impl<'a> Session<'a> {
     /// Writes a checkpoint; the metrics up to here were written before it.
     fn save(&mut self, state: State) -> Result<()> {
         let checkpoint = checkpoint::save(self.id, self.cell, self.trainer.learner(), self.wall_s())?;
-        let status = status(state, self.samples(), self.wall_s(), None)?;
+        let status = self.status(state, None)?;
         self.files.write(&[(CHECKPOINT, checkpoint), status])
     }
 }

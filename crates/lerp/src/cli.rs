@@ -245,7 +245,7 @@ pub struct WatchArgs {
 pub struct ReportArgs {
     /// Folder of the sweep
     pub dir: PathBuf,
-    /// Only this figure: 2 to 11, 2a, 3g, curves, paths, turns, norms, critic, ranks, speed; curves-mnist-32 and the like
+    /// Only this figure: 2 to 11, 2a, 3g, curves, paths, turns, norms, critic, ranks, cost, speed; curves-mnist-32 and the like
     #[arg(long, value_name = "NAME")]
     pub figure: Option<String>,
 }

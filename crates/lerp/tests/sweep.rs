@@ -276,3 +276,16 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         assert!(errors.contains(message) && errors.lines().count() == 1, "{line}: {errors}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_says_how_much_memory_it_took() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = "sweep --preset smoke --samples 128 --variants baseline --out";
+    assert_eq!(parts(&run(line, &[dir.path()])).0, 0);
+    let status = lerp_train::Run::read(&runs(dir.path())[0]).unwrap().status;
+    let peak = status.peak_memory.unwrap();
+    assert!((10_000_000..10_000_000_000).contains(&peak), "{peak}");
+    let table = fs::read_to_string(dir.path().join("tables/cost.md")).unwrap();
+    assert!(!table.contains("| – |"), "{table}");
+}

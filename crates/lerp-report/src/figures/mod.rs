@@ -2,6 +2,7 @@
 
 mod canvas;
 mod cases;
+mod cost;
 mod critic;
 mod curves;
 mod figure3;
@@ -93,6 +94,8 @@ enum Shows<'a> {
     Critic(Option<Set>),
     /// Average ranks over tables.
     Ranks,
+    /// Quality against time, on lines or an image set.
+    Cost(Option<Set>),
     /// Samples a second.
     Speed,
 }
@@ -155,6 +158,7 @@ impl<'a> Figure<'a> {
         if Ranks::new(sweep).is_some() {
             all.push(Self::new("ranks", Shows::Ranks));
         }
+        all.extend(each("cost", &Shows::Cost));
         all.push(Self::new("speed", Shows::Speed));
         all
     }
@@ -181,7 +185,7 @@ impl<'a> Figure<'a> {
             Shows::Cases(_) | Shows::Samples(..) | Shows::Ranks => String::new(),
             Shows::Lines(_) | Shows::LinesCurves | Shows::Paths | Shows::Turns => sweep.not_shown(None),
             Shows::Strips(set, _) | Shows::Curves(set) => sweep.not_shown(Some(set)),
-            Shows::Norms(set) | Shows::Critic(set) => sweep.not_shown(set.as_ref()),
+            Shows::Norms(set) | Shows::Critic(set) | Shows::Cost(set) => sweep.not_shown(set.as_ref()),
             Shows::Speed => {
                 let sets = sweep.sets().into_iter().map(Some).chain([None]);
                 sets.map(|set| sweep.not_shown(set)).find(|said| !said.is_empty()).unwrap_or_default()
@@ -202,6 +206,7 @@ impl<'a> Figure<'a> {
             Shows::Norms(set) => paths::norms(sweep, set.as_ref()),
             Shows::Critic(set) => critic::draw(sweep, set.as_ref()),
             Shows::Ranks => ranks::draw(sweep),
+            Shows::Cost(set) => cost::draw(sweep, set.as_ref()),
             Shows::Speed => speed::draw(sweep),
         }
     }
@@ -228,7 +233,8 @@ impl<'a> Figure<'a> {
                 CRITIC_ALPHA[0].key
             ),
             Shows::Ranks => "is among ten variants or fewer that all tables have".into(),
-            Shows::Speed => "is finished".into(),
+            Shows::Cost(None) | Shows::Speed => "is finished".into(),
+            Shows::Cost(Some(set)) => format!("on {} has a fitted classifier", set.name()),
         }
     }
 }

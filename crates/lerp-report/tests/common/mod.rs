@@ -70,7 +70,13 @@ impl Run<'_> {
             ..Provenance::unknown()
         };
         let reason = (self.state == State::Failed).then(|| "loss <b>became</b> 50 % NaN".to_owned());
-        let status = Status { state: self.state, samples: self.samples, wall_s: 60.0, reason };
+        let status = Status {
+            state: self.state,
+            samples: self.samples,
+            wall_s: 60.0,
+            reason,
+            peak_memory: Some(123_400_000),
+        };
         let record = RunRecord { digests: false, ..RunRecord::new(self.cell, self.title, provenance) };
         let dir = sweep.join("runs").join(&record.id);
         fs::create_dir_all(&dir).unwrap();

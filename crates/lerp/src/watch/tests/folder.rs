@@ -59,7 +59,7 @@ impl Folder {
         fs::write(dir.join("run.toml"), toml::to_string(&record).unwrap()).unwrap();
         let reason =
             (state == State::Failed).then(|| "loss/autoencoder became NaN; lower the learning rate".into());
-        let status = Status { state, samples, wall_s: samples as f64 / 100.0, reason };
+        let status = Status { state, samples, wall_s: samples as f64 / 100.0, reason, peak_memory: None };
         fs::write(dir.join("status.json"), serde_json::to_string(&status).unwrap()).unwrap();
         let log: Vec<String> = (0..40).map(|i| format!("log line {i}")).collect();
         fs::write(dir.join("log.txt"), log.join("\n")).unwrap();

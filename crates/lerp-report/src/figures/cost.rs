@@ -1,0 +1,131 @@
+//! Quality against time: a point for each finished run.
+
+use lerp_eval::{
+    Quantity,
+    quantity::{MEAN_DISTANCE, PROBE_ACCURACY},
+};
+use plotters::prelude::DrawingBackend;
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    Drawn,
+    canvas::{Canvas, Draw, Side, both},
+    plot::{Axis, LETTERS, Place, Plot},
+};
+use crate::{
+    Result,
+    set::Set,
+    style::{LONGEST, Look, fit, looks},
+    summary::{Group, Sweep},
+};
+
+/// The plot, and room for numbers and titles of axes.
+const PLOT: (f64, f64) = (440.0, 330.0);
+const LEFT: f64 = 84.0;
+const TOP: f64 = 14.0;
+const BELOW: f64 = 56.0;
+/// Height of a line of the legend.
+const LINE: f64 = 24.0;
+
+/// Draws the points on lines or on an image set; none if no run is finished there.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
+    let (metric, title, factor): (&Quantity, _, _) = match set {
+        None => (&MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3),
+        Some(_) => (&PROBE_ACCURACY, "fitted classifier's accuracy, %", 100.0),
+    };
+    let mut groups = sweep.shown(set);
+    groups.retain(|group| group.cell().origin.is_trained() && !points(group, metric, factor).is_empty());
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let series = groups.iter().zip(looks(&groups)).map(|(group, look)| Series {
+        label: group.label.clone(),
+        look,
+        points: points(group, metric, factor),
+    });
+    let series: Vec<Series> = series.collect();
+    let all = || series.iter().flat_map(|series| &series.points);
+    let longest = all().map(|point| point.0).fold(0.0, f64::max);
+    let y = if set.is_none() {
+        Axis::logarithmic(all().map(|point| point.1), title)
+    } else {
+        let (low, high) =
+            all().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p.1), high.max(p.1)));
+        let room = ((high - low) * 0.08).max(0.5);
+        Axis::linear((low - room).max(0.0)..(high + room).min(100.0), 6, title)
+    };
+    let x = Axis::linear(0.0..longest * 1.06, 6, "minutes");
+    let (what, good) = match set {
+        None => ("Mean distance of interpolations between lines (logarithmic)".to_owned(), "lower"),
+        Some(set) => (
+            format!(
+                "Accuracy of the fitted classifier on {} with a latent dimensionality of {}",
+                set.title(),
+                set.dims
+            ),
+            "higher",
+        ),
+    };
+    let caption = format!(
+        "{what} against the minutes that a run took, training and evaluation together; {good} and further to the left is better. A \
+         point for each finished run. Runs of a sweep may have shared the machine."
+    );
+    let figure = Points { series, x, y };
+    let drawing = both(&figure, figure.width() as u32, (PLOT.1 + TOP + BELOW) as u32)?;
+    Ok(Some(Drawn { caption, drawing, shows: groups }))
+}
+
+/// Minutes and final value of the finished runs of a configuration.
+fn points(group: &Group, metric: &Quantity, factor: f64) -> Vec<(f64, f64)> {
+    let point = |loaded: &crate::summary::Loaded| {
+        let value = loaded.final_value(&metric.key).filter(|value| value.is_finite())?;
+        let minutes = loaded.run.status.wall_s / 60.0;
+        (minutes > 0.0).then_some((minutes, value * factor))
+    };
+    group.done().filter_map(point).collect()
+}
+
+struct Series {
+    label: String,
+    look: Look,
+    /// Minutes and values.
+    points: Vec<(f64, f64)>,
+}
+
+struct Points {
+    series: Vec<Series>,
+    x: Axis,
+    y: Axis,
+}
+
+impl Points {
+    fn width(&self) -> f64 {
+        let longest = self.series.iter().map(|series| series.label.width()).max().unwrap_or(0);
+        LEFT + PLOT.0 + 60.0 + 9.2 * longest.min(LONGEST) as f64
+    }
+}
+
+impl Draw for Points {
+    fn what(&self) -> &'static str {
+        "quality against time"
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+        let place = Place { left: LEFT, top: TOP, width: PLOT.0, height: PLOT.1 };
+        let plot = Plot { place, x: &self.x, y: &self.y };
+        plot.axes(canvas, true, true)?;
+        plot.titles(canvas, 28.0, 60.0)?;
+        for (i, series) in self.series.iter().enumerate() {
+            for (x, y) in &series.points {
+                canvas.marker(&series.look, plot.at(*x, *y))?;
+            }
+            let at = (LEFT + PLOT.0 + 26.0, TOP + 12.0 + LINE * i as f64);
+            canvas.marker(&series.look, at)?;
+            canvas.text(&series.label, LETTERS * fit(&series.label), (at.0 + 14.0, at.1), Side::Right)?;
+        }
+        Ok(())
+    }
+}
