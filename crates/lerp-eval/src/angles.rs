@@ -49,7 +49,7 @@ pub fn unwrap(angles: &[f64]) -> Vec<f64> {
 }
 
 /// The angle in `[-π, π)` that differs by a multiple of 2π.
-fn wrap(angle: f64) -> f64 {
+pub(crate) fn wrap(angle: f64) -> f64 {
     (angle + PI).rem_euclid(TAU) - PI
 }
 

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Lines, draw_line};
 
-use crate::{LineBank, LineMetrics, Result};
+use crate::{LineBank, LineMetrics, Result, angles::wrap};
 
 /// Pairs of lines, as many as an evaluation has.
 const PAIRS: usize = 256;
@@ -52,7 +52,7 @@ impl Way {
         let line = |angle: f64| draw_line(angle, Lines::SIDE, Lines::SIDE, Lines::LINE_WIDTH);
         let at = |position: usize| position as f64 / (POSITIONS - 1) as f64;
         let (first, last) = (line(from), line(to));
-        let turn = (to - from + PI).rem_euclid(TAU) - PI;
+        let turn = wrap(to - from);
         let image = |t: f64| match self {
             Self::Blend => first.iter().zip(&last).map(|(a, b)| (1.0 - t) * a + t * b).collect(),
             Self::Circle => {

@@ -29,12 +29,7 @@ struct Cost {
 /// All costs, in the order of columns.
 const COSTS: [Cost; 3] = [
     Cost { name: "seconds", heading: "Minutes", decimals: 1, of: |l| Some(l.run.status.wall_s) },
-    Cost {
-        name: "samples_per_second",
-        heading: "Samples a second",
-        decimals: 0,
-        of: |l| Some(samples_per_second(l)),
-    },
+    Cost { name: "samples_per_second", heading: "Samples a second", decimals: 0, of: Loaded::rate },
     Cost {
         name: "peak_memory_bytes",
         heading: "Peak memory, MB",
@@ -60,10 +55,6 @@ impl Cost {
         let (mean, std) = mean_std(&values);
         (!values.is_empty()).then_some((mean, std, values.len()))
     }
-}
-
-fn samples_per_second(loaded: &Loaded) -> f64 {
-    loaded.run.status.samples as f64 / loaded.run.status.wall_s
 }
 
 /// The table of costs of the finished runs; none if there are none that were trained here.

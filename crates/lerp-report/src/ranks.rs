@@ -10,7 +10,7 @@ use crate::{
     provenance::{Provenance, command},
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
-    summary::{Group, Sweep},
+    summary::{Group, Sweep, distinct},
     table::METRICS,
     text::{fixed, listed, number, two_digits},
 };
@@ -106,13 +106,7 @@ impl<'a> Ranks<'a> {
 
     /// All configurations in it.
     pub fn groups(&self) -> Vec<&'a Group> {
-        let mut groups: Vec<&Group> = Vec::new();
-        for group in self.variants.iter().flat_map(|(_, groups)| groups) {
-            if !groups.iter().any(|known| std::ptr::eq(*known, *group)) {
-                groups.push(group);
-            }
-        }
-        groups
+        distinct(self.variants.iter().flat_map(|(_, groups)| groups.iter().copied()))
     }
 
     /// How far apart the ranks are, in sentences.

@@ -64,6 +64,12 @@ impl Loaded {
         self.find(metric).map(|found| found.value)
     }
 
+    /// Samples a second, training and evaluation together; none before there are any.
+    pub fn rate(&self) -> Option<f64> {
+        let rate = self.run.status.samples as f64 / self.run.status.wall_s;
+        Some(rate).filter(|rate| *rate > 0.0 && rate.is_finite())
+    }
+
     /// Reads a file of the run. One that is damaged is as one that is not there, and is remembered.
     pub fn look<T>(&self, read: impl FnOnce(&Run) -> lerp_train::Result<Option<T>>) -> Option<T> {
         read(&self.run).unwrap_or_else(|error| {
@@ -144,6 +150,17 @@ pub struct Group {
     pub further: Vec<Quantity>,
     /// Of a group that is shown, the metrics that figures draw, by samples.
     pub curves: BTreeMap<Arc<str>, BTreeMap<u64, Spread>>,
+}
+
+/// Each of these configurations once, in the order in which they come first.
+pub fn distinct<'a>(groups: impl IntoIterator<Item = &'a Group>) -> Vec<&'a Group> {
+    let mut all: Vec<&Group> = Vec::new();
+    for group in groups {
+        if !all.iter().any(|known| std::ptr::eq(*known, group)) {
+            all.push(group);
+        }
+    }
+    all
 }
 
 /// A number in a table.

@@ -31,7 +31,7 @@ use lerp_core::Precision;
 use lerp_data::{is_own, split_option};
 use lerp_kernels::Form;
 use lerp_report::Outcome;
-use lerp_train::{MOST_RESTARTS, Origin, Parts, Run, RunLock, State};
+use lerp_train::{Origin, Parts, Run, RunLock, State};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
@@ -190,9 +190,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
             args.dir.display()
         );
     }
-    if let Some(restarts) = args.cluster_restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
-        bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
-    }
+    plan::check_restarts(args.cluster_restarts)?;
     let _lock = args.write.then(|| RunLock::take(&args.dir)).transpose()?;
     let shelf = Shelf::new(registry, args.data.as_deref());
     let dataset =

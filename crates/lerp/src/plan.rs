@@ -277,9 +277,7 @@ impl Plan {
             self.sizes.insert("depth".into(), depth.into());
         }
         if let Some(restarts) = overrides.cluster_restarts {
-            if !(1..=MOST_RESTARTS).contains(&restarts) {
-                bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
-            }
+            check_restarts(Some(restarts))?;
             self.runs().for_each(|run| run.cluster_restarts = None);
             self.run.cluster_restarts = Some(restarts);
         }
@@ -490,6 +488,17 @@ fn cell(
         origin: Origin::Trained,
         network,
         hyper,
+    }
+}
+
+/// Checks what a command line says of restarts of k-means.
+///
+/// # Errors
+/// If it is out of range.
+pub fn check_restarts(restarts: Option<usize>) -> Result<()> {
+    match restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
+        Some(restarts) => bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}"),
+        None => Ok(()),
     }
 }
 

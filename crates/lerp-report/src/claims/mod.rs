@@ -22,7 +22,7 @@ use crate::{
     references::references,
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
-    summary::{Estimate, Group, Sweep},
+    summary::{Estimate, Group, Sweep, distinct},
     text::{fixed, listed, names, number, two_digits},
 };
 
@@ -272,12 +272,7 @@ fn of(sweep: &Sweep, own: &[Claim]) -> Option<Sheet> {
         return None;
     }
     correct(&mut tested);
-    let mut groups: Vec<&Group> = Vec::new();
-    for group in tested.iter().flat_map(|tested| &tested.groups) {
-        if !groups.iter().any(|known| std::ptr::eq(*known, *group)) {
-            groups.push(group);
-        }
-    }
+    let groups = distinct(tested.iter().flat_map(|tested| tested.groups.iter().copied()));
     let provenance = Provenance::of(&groups, &command(&sweep.dir, None));
     let data = data(&tested, &provenance);
     let headings = ["Claim", "These runs", "It takes", "Where", "On", "Against", "Difference", "p", "Seeds"];

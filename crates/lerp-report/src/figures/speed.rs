@@ -12,7 +12,7 @@ use crate::{
     Result,
     conditions::Selection,
     style::{INK, LONGEST, Look, fit, looks},
-    summary::{Group, Sweep},
+    summary::{Group, Loaded, Sweep},
 };
 
 const WIDTH: f64 = 480.0;
@@ -37,8 +37,7 @@ struct Block {
 
 /// Samples a second over the finished runs of a configuration; none if there are none.
 fn rates(group: &Group) -> Option<[f64; 3]> {
-    let of = group.done().map(|loaded| loaded.run.status.samples as f64 / loaded.run.status.wall_s);
-    let rates: Vec<f64> = of.filter(|rate| *rate > 0.0 && rate.is_finite()).collect();
+    let rates: Vec<f64> = group.done().filter_map(Loaded::rate).collect();
     let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
     let most = rates.iter().copied().fold(0.0, f64::max);
     (!rates.is_empty()).then(|| [least, rates.iter().sum::<f64>() / rates.len() as f64, most])

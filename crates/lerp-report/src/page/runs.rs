@@ -79,7 +79,7 @@ impl Row {
     pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
         let (record, status) = (&loaded.run.record, &loaded.run.status);
         let (cell, provenance) = (&record.cell, &record.provenance);
-        let rate = if status.wall_s > 0.0 { status.samples as f64 / status.wall_s } else { 0.0 };
+        let rate = loaded.rate().unwrap_or(0.0);
         let here = cell.origin.is_trained();
         let known = status.samples > 0 && cell.known_samples().is_some();
         // Of a model that was trained elsewhere it is not known.

@@ -6,7 +6,6 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
-use lerp_core::scalar;
 use lerp_files::printable;
 use serde::Deserialize;
 
@@ -14,7 +13,7 @@ use super::{
     npy,
     task::{BETWEEN, DECODED, LATENTS, LEFT, Named, RIGHT, SMALL, TEST, Wanted},
 };
-use crate::{Elsewhere, Error, POSITIONS, Result};
+use crate::{Elsewhere, Error, POSITIONS, Result, evaluate::squared_error};
 
 /// The record of a model, among its answers.
 pub(crate) const RECORD: &str = "record.json";
@@ -164,9 +163,6 @@ impl Answers {
     /// Finds images that would be much nearer to those that were asked about if they were turned.
     fn check_likeness(&self, folder: &Path, images: &[Named]) -> Result<()> {
         let asked = |name: &str| images.iter().find(|(known, _)| *known == name).map(|(_, images)| images);
-        let error = |ours: &Tensor, theirs: &Tensor| -> Result<f64> {
-            Ok(scalar(&(ours - theirs)?.sqr()?.mean_all()?)?)
-        };
         // A model that has learned nothing is about as near one way as the other.
         let much = |nearer: f64, given: f64| nearer < 0.5 * given;
         let bad = |name: &str, problem: &str| {
@@ -176,8 +172,10 @@ impl Answers {
         if let Some(images) = asked(TEST) {
             let images = images.narrow(0, 0, decoded.dim(0)?)?;
             let (_, height, width, _) = images.dims4()?;
-            let given = error(decoded, &images)?;
-            if height == width && much(error(&decoded.transpose(1, 2)?.contiguous()?, &images)?, given) {
+            let given = squared_error(decoded, &images)?;
+            if height == width
+                && much(squared_error(&decoded.transpose(1, 2)?.contiguous()?, &images)?, given)
+            {
                 return bad(TEST, "in which height and width are exchanged; write x.swapaxes(-3, -2)");
             }
         }
@@ -185,8 +183,8 @@ impl Answers {
         if let (Some(left), Some(right)) = (asked(LEFT), asked(RIGHT)) {
             let at = |position: usize| -> Result<Tensor> { Ok(between.narrow(1, position, 1)?.squeeze(1)?) };
             let (first, last) = (at(0)?, at(POSITIONS - 1)?);
-            let given = error(&first, left)? + error(&last, right)?;
-            if much(error(&first, right)? + error(&last, left)?, given) {
+            let given = squared_error(&first, left)? + squared_error(&last, right)?;
+            if much(squared_error(&first, right)? + squared_error(&last, left)?, given) {
                 return bad(
                     BETWEEN,
                     "that go from right to left; position 0 is the image left, position 15 the image right",

@@ -6,11 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Format, MOST_RESTARTS, Origin, Run, Task, training_images, write_arrays};
+use lerp_train::{Format, Origin, Run, Task, training_images, write_arrays};
 
 use crate::{
     cli::PrepareArgs,
-    plan::protocol_task,
+    plan::{check_restarts, protocol_task},
     provenance::VERSION,
     registry::{Registry, unknown},
     say::say,
@@ -69,9 +69,7 @@ pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
 
 /// The task that is asked for.
 fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
-    if let Some(restarts) = args.cluster_restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
-        bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}");
-    }
+    check_restarts(args.cluster_restarts)?;
     let mut task = if let Some(dir) = &args.like {
         let record = Run::read(dir)?.record;
         if record.cell.origin == Origin::Scored {
