@@ -160,7 +160,7 @@ fn enumerate(rest: &[f64], left: usize, (sum, weight): (f64, f64), sums: &mut Ve
 }
 
 /// The first value at which more than `share` of the weight is passed.
-fn quantile<'a>(sorted: impl Iterator<Item = &'a (f64, f64)>, share: f64) -> f64 {
+pub(crate) fn quantile<'a>(sorted: impl Iterator<Item = &'a (f64, f64)>, share: f64) -> f64 {
     let (mut passed, mut last) = (0.0, f64::NAN);
     for (mean, weight) in sorted {
         passed += weight;

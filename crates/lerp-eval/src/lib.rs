@@ -12,13 +12,17 @@
 //!   two means.
 //! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_to_tell`]: tests of claims about means.
 //! * [`rank`]: ranks over several tables, and whether they differ by more than chance.
+//! * [`spearman`] and [`spearman_within`]: whether two quantities rise and fall together.
+//! * [`kernel_distance`] and [`Neighbourhoods`]: how far features are from those of real data, and which lie among them.
 //! * [`Way`]: what the metrics on lines can come to, without a model.
+//! * [`Judged`]: what a classifier makes of interpolations between images of which no truth is known.
 //! * [`Metric`]: a measurement of one's own, of a [`Subject`].
 //! * [`quantity`]: what each of these numbers is called, in files and by people.
 //!
 //! This crate touches no file and holds no parameters.
 
 mod angles;
+mod association;
 mod bank;
 pub mod classifier;
 pub mod clustering;
@@ -26,9 +30,12 @@ mod compare;
 mod error;
 mod hypothesis;
 pub mod interpolation;
+mod judged;
+mod kernel;
 mod lines;
 mod metric;
 mod minimise;
+mod neighbours;
 pub mod probe;
 pub mod quantity;
 mod ranks;
@@ -37,15 +44,19 @@ mod rows;
 mod stats;
 
 pub use angles::{smoothness, unwrap};
+pub use association::{Association, spearman, spearman_within};
 pub use bank::{LineBank, Nearest};
 pub use compare::{Bootstrap, Sample, paired_bootstrap, student_quantile, welch_interval};
 pub use error::{Error, Result};
 pub use hypothesis::{below_p, holm, lower_p, seeds_to_tell};
+pub use judged::{Between, Judged, POSITIONS, Reading, Real, Realism, STEPS};
+pub use kernel::{KernelDistance, kernel_distance};
 pub use lines::LineMetrics;
 pub use metric::{
     Interpolated, Metric, Subject, Tested, check_metrics, check_recorded, measured, recorded, test_images,
     test_pairs,
 };
+pub use neighbours::Neighbourhoods;
 pub use quantity::{Better, Quantity, When, quantities};
 pub use ranks::{Ranking, rank};
 pub use reference::Way;

@@ -271,6 +271,79 @@ pub static CLUSTER_INERTIA: Quantity = Quantity::new(
     "Mean squared distance of whitened training latents to the centre of their cluster.",
 );
 
+/// Realism of the middle of interpolations.
+pub static JUDGED_DISTANCE: Quantity = Quantity::new(
+    "eval/judged_distance",
+    "Kernel distance",
+    Lower,
+    "Kernel distance (KID) of the images decoded in the middle of interpolations, α from 1/4 to 3/4, to test images, in a judge's \
+     features.",
+);
+/// How exactly it is known.
+pub static JUDGED_DISTANCE_ERROR: Quantity = Quantity::new(
+    "eval/judged_distance_error",
+    "Kernel distance, error",
+    Neither,
+    "Standard error of the kernel distance of the middle of interpolations, over interpolations and test images.",
+);
+/// Realism of reconstructions.
+pub static JUDGED_ENDS: Quantity = Quantity::new(
+    "eval/judged_ends_distance",
+    "Kernel distance of reconstructions",
+    Lower,
+    "Kernel distance (KID) of the reconstructions at the ends of interpolations to test images, in a judge's features.",
+);
+/// How exactly it is known.
+pub static JUDGED_ENDS_ERROR: Quantity = Quantity::new(
+    "eval/judged_ends_distance_error",
+    "Kernel distance of reconstructions, error",
+    Neither,
+    "Standard error of the kernel distance of reconstructions, over interpolations and test images.",
+);
+/// Share of realistic images in the middle of interpolations.
+pub static JUDGED_PRECISION: Quantity = Quantity::new(
+    "eval/judged_precision",
+    "Precision",
+    Higher,
+    "Share of the images in the middle of interpolations, α from 1/4 to 3/4, that lie in the neighbourhood of a test image, from 0 \
+     to 1.",
+);
+/// Share of realistic reconstructions.
+pub static JUDGED_ENDS_PRECISION: Quantity = Quantity::new(
+    "eval/judged_ends_precision",
+    "Precision of reconstructions",
+    Higher,
+    "Share of the reconstructions at the ends of interpolations that lie in the neighbourhood of a test image, from 0 to 1.",
+);
+/// How unevenly decoded images change.
+pub static JUDGED_SMOOTHNESS: Quantity = Quantity::new(
+    "eval/judged_smoothness",
+    "Smoothness in features",
+    Lower,
+    "The longest of the 15 steps of an interpolation through a judge's features as a share of its whole way, less 1/15.",
+);
+/// How much farther they go than they must.
+pub static JUDGED_DETOUR: Quantity = Quantity::new(
+    "eval/judged_detour",
+    "Detour in features",
+    Lower,
+    "How much longer the way of an interpolation through a judge's features is than the straight one, as a share of that.",
+);
+/// How many images stay in the class of both ends.
+pub static JUDGED_PURITY: Quantity = Quantity::new(
+    "eval/judged_purity",
+    "Purity within a class",
+    Higher,
+    "Between two test images of a class, the share of images that a judge calls that class with a probability above 0.9.",
+);
+/// How many images are of the class of one of the ends.
+pub static JUDGED_PURITY_BETWEEN: Quantity = Quantity::new(
+    "eval/judged_purity_between",
+    "Purity between classes",
+    Higher,
+    "Between test images of two classes, the share of images that a judge calls either with a probability above 0.9.",
+);
+
 const fn estimate(key: &'static str, title: &'static str) -> Quantity {
     Quantity::new(
         key,
@@ -313,10 +386,24 @@ pub static OF_PROBE: [&Quantity; 7] = [
 pub static OF_CLUSTERS: [&Quantity; 4] =
     [&CLUSTER_ACCURACY, &CLUSTER_ACCURACY_TRAIN, &CLUSTER_INFORMATION, &CLUSTER_INERTIA];
 
+/// What a judge makes of interpolations: on lines at every evaluation, on other images at the last one of a run.
+pub static BY_JUDGE: [&Quantity; 10] = [
+    &JUDGED_DISTANCE,
+    &JUDGED_DISTANCE_ERROR,
+    &JUDGED_ENDS,
+    &JUDGED_ENDS_ERROR,
+    &JUDGED_PRECISION,
+    &JUDGED_ENDS_PRECISION,
+    &JUDGED_SMOOTHNESS,
+    &JUDGED_DETOUR,
+    &JUDGED_PURITY,
+    &JUDGED_PURITY_BETWEEN,
+];
+
 /// All that this workspace measures.
 pub fn quantities() -> impl Iterator<Item = &'static Quantity> {
-    let all: [&[&Quantity]; 6] =
-        [&ON_LINES, &ON_TEST_IMAGES, &OF_CRITIC, &OF_CODEBOOK, &OF_PROBE, &OF_CLUSTERS];
+    let all: [&[&Quantity]; 7] =
+        [&ON_LINES, &ON_TEST_IMAGES, &OF_CRITIC, &OF_CODEBOOK, &OF_PROBE, &OF_CLUSTERS, &BY_JUDGE];
     all.into_iter().flatten().copied()
 }
 

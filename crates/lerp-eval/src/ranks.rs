@@ -46,10 +46,17 @@ pub fn rank(tables: &[Vec<f64>]) -> Option<Ranking> {
 }
 
 /// Ranks of values, 1 for the lowest; equal ones share the mean of theirs.
-fn shared_ranks(values: &[f64]) -> Vec<f64> {
-    let below = |value: f64| values.iter().filter(|other| **other < value).count() as f64;
-    let equal = |value: f64| values.iter().filter(|other| **other == value).count() as f64;
-    values.iter().map(|value| below(*value) + f64::midpoint(equal(*value), 1.0)).collect()
+pub(crate) fn shared_ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let (mut ranks, mut below) = (vec![0.0; values.len()], 0);
+    for equal in order.chunk_by(|a, b| values[*a] == values[*b]) {
+        for i in equal {
+            ranks[*i] = below as f64 + f64::midpoint(equal.len() as f64, 1.0);
+        }
+        below += equal.len();
+    }
+    ranks
 }
 
 /// The sum of t^3 - t over groups of t equal values: t^2 - 1 for each value of a group.

@@ -6,12 +6,10 @@ use candle_core::{Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Lines, draw_line};
 
-use crate::{LineBank, LineMetrics, Result, angles::wrap};
+use crate::{LineBank, LineMetrics, POSITIONS, Result, angles::wrap};
 
 /// Pairs of lines, as many as an evaluation has.
 const PAIRS: usize = 256;
-/// Images of an interpolation, both ends included.
-const POSITIONS: usize = 16;
 
 /// A way between two lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,19 +62,32 @@ impl Way {
         (0..POSITIONS).flat_map(|position| image(at(position))).collect()
     }
 
-    /// The line metrics of 256 pairs of lines, always the same ones: the first at an angle drawn uniformly, the second a turn
-    /// further, of which the pairs have 256 at equal steps from -π to π. So a mean over them is nearly that over all pairs.
+    /// The images between 256 pairs of lines, always the same ones: the first at an angle drawn uniformly, the second a turn
+    /// further, of which the pairs have 256 at equal steps from -π to π. So a mean over them is nearly that over all pairs. The
+    /// pairs' angles, radians, come first.
+    ///
+    /// # Shapes
+    /// `[256, 16, 32, 32, 1]`, `f32` on the CPU.
     ///
     /// # Errors
     /// If the tensor library fails.
-    pub fn metrics(self, bank: &LineBank) -> Result<LineMetrics> {
+    pub fn interpolations(self) -> Result<(Vec<[f64; 2]>, Tensor)> {
         let draws = Draws::new(0, &Device::Cpu).scope("reference");
         let firsts = draws.uniforms_f64("angle", PAIRS).into_iter().map(|u| u * TAU);
         let turn = |pair: usize| (pair as f64 + 0.5) / PAIRS as f64 * TAU - PI;
         let pairs = firsts.enumerate().map(|(pair, from)| [from, (from + turn(pair)).rem_euclid(TAU)]);
-        let pixels: Vec<f32> = pairs.flat_map(|pair| self.images(pair)).map(|v| v as f32).collect();
-        let shape = (PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE);
-        bank.evaluate(&Tensor::from_vec(pixels, shape, &Device::Cpu)?)
+        let pairs: Vec<[f64; 2]> = pairs.collect();
+        let pixels: Vec<f32> = pairs.iter().flat_map(|pair| self.images(*pair)).map(|v| v as f32).collect();
+        let shape = (PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE, 1);
+        Ok((pairs, Tensor::from_vec(pixels, shape, &Device::Cpu)?))
+    }
+
+    /// The line metrics of [`Way::interpolations`].
+    ///
+    /// # Errors
+    /// If the tensor library fails.
+    pub fn metrics(self, bank: &LineBank) -> Result<LineMetrics> {
+        bank.evaluate(&self.interpolations()?.1)
     }
 }
 

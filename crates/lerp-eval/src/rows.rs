@@ -88,3 +88,46 @@ impl Rows {
         mean
     }
 }
+
+/// A matrix of finite numbers on the host, as `f64`, one example a row.
+#[derive(Debug, Clone)]
+pub(crate) struct Features {
+    /// The numbers, row after row.
+    pub values: Vec<f64>,
+    /// Numbers in a row.
+    pub width: usize,
+}
+
+impl Features {
+    /// `tensor` `[rows, width]`, of any floating type and on any device.
+    ///
+    /// # Errors
+    /// If it is no matrix, has fewer than `least` rows or no column, or a number is not finite.
+    pub(crate) fn new(what: &'static str, tensor: &Tensor, least: usize) -> Result<Self> {
+        let width = match tensor.dims() {
+            [rows, width] if *rows >= least && *width > 0 => *width,
+            given => {
+                let wanted = format!("[rows, width], of which there are at least {least} and 1");
+                return Err(Error::Shape { what, wanted, given: given.to_vec() });
+            }
+        };
+        let values: Vec<f64> = lerp_core::on_host(tensor)?.flatten_all()?.to_vec1()?;
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(place) => Err(Error::NotFinite { what, row: place / width }),
+            None => Ok(Self { values, width }),
+        }
+    }
+
+    /// Refuses another width than `width`.
+    pub(crate) fn check_width(&self, what: &'static str, width: usize) -> Result<()> {
+        if self.width == width {
+            return Ok(());
+        }
+        let wanted = format!("[rows, {width}], as wide as what they are compared to");
+        Err(Error::Shape { what, wanted, given: vec![self.len(), self.width] })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+}

@@ -413,7 +413,13 @@ struct StopAfter<'a> {
 impl StopAfter<'_> {
     fn go(&self, record: &RunRecord, dir: &Path) -> Result<Outcome> {
         let dataset = Counting { left: self.steps.into(), stop: self.stop };
-        let parts = Parts { variant: self.variant, dataset: &dataset, device: self.device, metrics: &[] };
+        let parts = Parts {
+            variant: self.variant,
+            dataset: &dataset,
+            device: self.device,
+            metrics: &[],
+            judge: None,
+        };
         train(record, &parts, dir, self.stop, &mut |_: &Progress| {})
     }
 }

@@ -4,14 +4,17 @@ use std::collections::HashSet;
 
 use candle_core::Tensor;
 use lerp_core::{Draws, scalar};
-use lerp_data::{Dataset, Part};
+use lerp_data::{Batch, Dataset, Part};
 use lerp_eval::{
-    LineBank, classifier,
-    quantity::{CODES_IN_USE, ON_LINES, ON_TEST_IMAGES},
+    Judged, LineBank, classifier,
+    quantity::{BY_JUDGE, CODES_IN_USE, ON_LINES, ON_TEST_IMAGES},
     test_images,
 };
 
-use crate::{Learner, Paths, Profile, Result, Run, Strips, digests::RunFiles, paths::Between, samples};
+use crate::{
+    Judge, Learner, Paths, Profile, Result, Row, Run, Strips, Verdicts, digests::RunFiles, files::METRICS,
+    paths::Between, samples,
+};
 
 /// Pairs of lines that an evaluation interpolates between.
 pub const EVALUATED_PAIRS: usize = 256;
@@ -27,27 +30,54 @@ pub struct Evaluation {
     pub strips: Strips,
     /// What the measured interpolations were like along the way.
     pub paths: Paths,
+    /// What a judge made of the interpolations, if one was asked.
+    pub verdicts: Option<Verdicts>,
     /// Decoded draws from the prior of a variant that has one, `[samples, height, width, channels]`, `f32` on the CPU.
     pub samples: Option<Tensor>,
 }
 
 impl Evaluation {
-    /// Writes all but the metrics into the folder of a run that is locked; the names of the files.
+    /// Writes all but the metrics, and of these those of a judge, into the folder of a run that is locked; the names of the files.
     ///
     /// # Errors
     /// If they cannot be written.
     pub fn write(&self, run: &Run) -> Result<Vec<&'static str>> {
-        let files = self.files()?;
+        let mut files = self.files()?;
+        files.extend(self.judged_metrics(run)?);
         let mut folder = RunFiles::open(&run.dir, &run.record.id)?;
         folder.write(&files)?;
         folder.settle()?;
         Ok(files.into_iter().map(|(name, _)| name).collect())
     }
 
+    /// The metrics of a run with those of a judge as of its last evaluation, as a file, if that changes them.
+    fn judged_metrics(&self, run: &Run) -> Result<Option<(&'static str, Vec<u8>)>> {
+        let mut metrics = run.metrics()?;
+        let Some(last) = metrics.0.last().cloned() else { return Ok(None) };
+        let by_judge = |key: &str| BY_JUDGE.iter().any(|of| of.key == key);
+        let judged: Vec<Row> = self
+            .metrics
+            .iter()
+            .filter(|(key, _)| by_judge(key))
+            .map(|(key, value)| Row { metric: key.clone(), value: *value, ..last.clone() })
+            .collect();
+        let known = |new: &Row| {
+            let same = |row: &Row| row.step == new.step && row.metric == new.metric;
+            metrics.0.iter().any(|row| same(row) && row.value.to_bits() == new.value.to_bits())
+        };
+        if judged.iter().all(known) {
+            return Ok(None);
+        }
+        metrics.0.retain(|row| row.step != last.step || !by_judge(&row.metric));
+        metrics.0.extend(judged);
+        Ok(Some((METRICS, metrics.parquet()?)))
+    }
+
     /// All but the metrics as files by name.
     pub(crate) fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let mut files: Vec<_> = self.strips.files()?.into();
         files.push(self.paths.file()?);
+        files.extend(self.verdicts.as_ref().map(Verdicts::file).transpose()?);
         if let Some(samples) = &self.samples {
             files.push(samples::file(samples)?);
         }
@@ -55,10 +85,19 @@ impl Evaluation {
     }
 }
 
+/// What interpolations are measured with.
+#[derive(Clone, Copy, Default)]
+pub struct Yardsticks<'a> {
+    /// The true lines, on lines.
+    pub bank: Option<&'a LineBank>,
+    /// A judge of the dataset.
+    pub judge: Option<&'a Judge>,
+}
+
 /// Evaluates a model.
 ///
-/// `draws` is at the step and in the evaluation's scope. With a `bank`, the line metrics; test lines are drawn anew at
-/// every evaluation. Reconstruction error and, where there are labels, classifier accuracy are of `test_samples` other
+/// `draws` is at the step and in the evaluation's scope. With a bank, the line metrics; test lines are drawn anew at
+/// every evaluation. A judge is asked of the same interpolations, or of those between its own pairs of test images. Reconstruction error and, where there are labels, classifier accuracy are of `test_samples` other
 /// lines, or of the first `test_samples` test images.
 ///
 /// # Errors
@@ -66,46 +105,68 @@ impl Evaluation {
 pub fn evaluate(
     learner: &Learner,
     dataset: &dyn Dataset,
-    bank: Option<&LineBank>,
+    with: Yardsticks,
     test_samples: usize,
     draws: &Draws,
 ) -> Result<Evaluation> {
-    let (mut values, paths) = match bank {
-        Some(bank) => between_lines(learner, dataset, bank, draws)?,
-        None => (Vec::new(), Paths::of_images(learner, dataset, &draws.scope("paths"))?),
+    let (mut values, paths, judged) = if let Some(bank) = with.bank {
+        between_lines(learner, dataset, (bank, with.judge), draws)?
+    } else {
+        let judged = match with.judge {
+            Some(judge) => judge.judge_model(learner, dataset, &draws.scope("judged"))?,
+            None => None,
+        };
+        (Vec::new(), Paths::of_images(learner, dataset, &draws.scope("paths"))?, judged)
     };
     values.extend(test_metrics(learner, dataset, test_samples, &draws.scope("test"))?);
     values.extend(paths.critic_metrics());
-    Ok(Evaluation {
-        metrics: values,
-        strips: Strips::make(learner, dataset, &draws.scope("figure"))?,
-        samples: samples::make(learner, &draws.scope("samples"))?,
-        paths,
-    })
+    values.extend(judged.iter().flat_map(Judged::values));
+    let strips = Strips::make(learner, dataset, &draws.scope("figure"))?;
+    let verdicts = match (with.judge, judged) {
+        (Some(judge), Some(judged)) => Some(Verdicts::new(judge, judged, &strips)?),
+        _ => None,
+    };
+    let samples = samples::make(learner, &draws.scope("samples"))?;
+    Ok(Evaluation { metrics: values, strips, samples, paths, verdicts })
 }
 
 /// Mean distance, smoothness and detour of interpolations between 256 pairs of test lines, and what these were like.
 fn between_lines(
     learner: &Learner,
     dataset: &dyn Dataset,
-    bank: &LineBank,
+    (bank, judge): (&LineBank, Option<&Judge>),
     draws: &Draws,
-) -> Result<(Vec<(String, f64)>, Paths)> {
+) -> Result<(Vec<(String, f64)>, Paths, Option<Judged>)> {
     let model = learner.model();
     let lines = tested_lines(dataset, draws)?;
-    let latents = model.encode(&lines, draws)?.detach();
+    let latents = model.encode(&lines.images, draws)?.detach();
     let (left, right) =
         (latents.narrow(0, 0, EVALUATED_PAIRS)?, latents.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?);
     let between = Between::new(model, &left, &right)?;
-    of_lines(bank, &between, between.critic(model)?)
+    let (values, paths) = of_lines(bank, &between, between.critic(model)?)?;
+    Ok((
+        values,
+        paths,
+        judge.map(|judge| judged_lines(judge, dataset, &between, &lines)).transpose()?.flatten(),
+    ))
 }
 
-/// The lines of an evaluation: those left, then those right.
-///
-/// # Shapes
-/// `[2 * EVALUATED_PAIRS, 32, 32, 1]`.
-pub(crate) fn tested_lines(dataset: &dyn Dataset, draws: &Draws) -> Result<Tensor> {
-    Ok(dataset.test_batch(2 * EVALUATED_PAIRS, draws)?.images)
+/// What a judge makes of the interpolations between lines, left and right.
+pub(crate) fn judged_lines(
+    judge: &Judge,
+    dataset: &dyn Dataset,
+    between: &Between,
+    lines: &Batch,
+) -> Result<Option<Judged>> {
+    let labels = lines.labels()?.to_vec1::<u32>()?;
+    let (left, right) = labels.split_at(EVALUATED_PAIRS);
+    let classes = left.iter().zip(right).map(|(left, right)| [*left, *right]).collect();
+    judge.judge(dataset, &between.images()?, Some(classes))
+}
+
+/// The lines of an evaluation: [`EVALUATED_PAIRS`] left, then as many right.
+pub(crate) fn tested_lines(dataset: &dyn Dataset, draws: &Draws) -> Result<Batch> {
+    Ok(dataset.test_batch(2 * EVALUATED_PAIRS, draws)?)
 }
 
 /// The line metrics of interpolations, by key, and what these were like.

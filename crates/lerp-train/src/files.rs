@@ -14,6 +14,7 @@ pub(crate) const MODEL: &str = "model.safetensors";
 pub(crate) const INTERPOLATION: &str = "interpolation.safetensors";
 pub(crate) const PREVIEW: &str = "interpolation.png";
 pub(crate) const PATHS: &str = "paths.safetensors";
+pub(crate) const JUDGED: &str = "judged.safetensors";
 pub(crate) const SAMPLES: &str = "samples.safetensors";
 pub(crate) const EVENTS: &str = "events.out.tfevents.0.lerp";
 pub(crate) const PROGRESS: &str = "progress.json";
@@ -21,7 +22,7 @@ pub(crate) const PROGRESS: &str = "progress.json";
 /// The files whose digests a run keeps. The others are no results: the log, which whoever runs a worker writes; the news of
 /// its worker; the lock.
 pub(crate) const LISTED: &[&str] =
-    &[RUN, STATUS, METRICS, CHECKPOINT, MODEL, INTERPOLATION, PREVIEW, PATHS, SAMPLES, EVENTS];
+    &[RUN, STATUS, METRICS, CHECKPOINT, MODEL, INTERPOLATION, PREVIEW, PATHS, JUDGED, SAMPLES, EVENTS];
 
 /// A value as the text of the JSON file `name`.
 pub(crate) fn json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>> {

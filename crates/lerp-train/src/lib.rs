@@ -7,6 +7,7 @@
 //! * [`Cell`], [`Run`]: what a run is and how it is read back: its metrics, [`Strips`], [`Paths`] and samples, and, while a
 //!   worker is on it, what it does ([`Live`]).
 //! * [`measure`]: a finished run once more.
+//! * [`Judge`]: a network that says how real decoded images are, and of what.
 //! * [`Task`], [`Answered`], [`import`]: models that were trained elsewhere.
 //! * [`conformance`]: what every variant must satisfy.
 //! * [`events`]: the file format of TensorBoard.
@@ -20,6 +21,7 @@ mod error;
 mod evaluate;
 pub mod events;
 mod files;
+mod judge;
 mod learner;
 mod live;
 mod measure;
@@ -38,8 +40,10 @@ mod worth;
 
 pub use cell::{Cell, MOST_RESTARTS, Provenance, RunRecord, State, Status};
 pub use error::{Error, Result};
-pub use evaluate::{EVALUATED_PAIRS, Evaluation, evaluate};
+pub use evaluate::{EVALUATED_PAIRS, Evaluation, Yardsticks, evaluate};
+pub use judge::{JUDGE_SAMPLES, Judge, JudgeRecord, Lesson, MOST_JUDGE_SAMPLES, Reference, Values, Verdicts};
 pub use learner::{Gradients, Learner};
+pub use lerp_eval::POSITIONS;
 pub use live::{Live, Phase};
 pub use measure::measure;
 pub use metrics::{Metrics, Row};
@@ -47,7 +51,7 @@ pub use origin::{Elsewhere, Origin};
 pub use outside::{
     Answered, Format, Imported, Named, Task, import, is_among, training_images, write_arrays, write_run,
 };
-pub use paths::{POSITIONS, Paths, Profile};
+pub use paths::{Paths, Profile};
 pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
 pub use strips::{FIGURE_3_ANGLES, Strips, png};
 pub use train::{Outcome, Parts, Progress, mark_failed, train};

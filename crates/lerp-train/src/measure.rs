@@ -6,7 +6,9 @@ use lerp_core::Draws;
 use lerp_data::{Dataset, Lines};
 use lerp_eval::{LineBank, Subject, When, check_metrics, measured};
 
-use crate::{Cell, Evaluation, Learner, Parts, Result, Run, checkpoint, evaluate::evaluate, worth};
+use crate::{
+    Cell, Evaluation, Learner, Parts, Result, Run, Yardsticks, checkpoint, evaluate::evaluate, worth,
+};
 
 /// Evaluates a finished run's model once more: as at its last evaluation, and with `restarts` of k-means, where latents
 /// are clustered, in place of the run's own.
@@ -29,12 +31,13 @@ pub(crate) fn measure_learner(
     restarts: Option<usize>,
     stop: &AtomicBool,
 ) -> Result<Evaluation> {
-    let Parts { dataset, device, metrics, .. } = *parts;
+    let Parts { dataset, device, metrics, judge, .. } = *parts;
     check_metrics(metrics)?;
     let draws = Draws::new(cell.seed, device);
     let at = |scope: &str| draws.scope(scope).at(learner.step());
     let bank = bank(dataset);
-    let mut evaluation = evaluate(learner, dataset, bank.as_ref(), cell.test_samples, &at("eval"))?;
+    let with = Yardsticks { bank: bank.as_ref(), judge };
+    let mut evaluation = evaluate(learner, dataset, with, cell.test_samples, &at("eval"))?;
     let own = |when, scope: &str, values: &mut Vec<(String, f64)>| -> Result<()> {
         for metric in metrics.iter().filter(|metric| metric.when() == when) {
             if stop.load(Ordering::Relaxed) {

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use lerp_core::{Autoencoder, Draws};
 use lerp_data::Dataset;
 use lerp_eval::{
-    LineMetrics,
+    LineMetrics, POSITIONS,
     quantity::{CRITIC_ALPHA, OF_CRITIC},
     test_pairs,
 };
@@ -17,8 +17,6 @@ use crate::{
     tensors::{Tensors, pack},
 };
 
-/// Images of one interpolation, both ends included.
-pub const POSITIONS: usize = 16;
 /// Pairs of test images, where they are no lines.
 pub(crate) const IMAGE_PAIRS: usize = 64;
 /// Pairs for whose images a critic is asked: all that lines have would make an evaluation half as long again.

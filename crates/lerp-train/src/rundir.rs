@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Error, Live, Metrics, Paths, Result, RunRecord, State, Status, Strips,
+    Error, Live, Metrics, Paths, Result, RunRecord, State, Status, Strips, Verdicts,
     digests::{self, Kept, REDO, SMALL},
     files::{METRICS, MODEL, PREVIEW, PROGRESS, RUN, STATUS},
     samples,
@@ -135,6 +135,14 @@ impl Run {
     /// If their file is damaged.
     pub fn paths(&self) -> Result<Option<Paths>> {
         Paths::read(&self.dir)
+    }
+
+    /// What a judge made of the interpolations of its last evaluation; none if none was asked.
+    ///
+    /// # Errors
+    /// If their file is damaged.
+    pub fn verdicts(&self) -> Result<Option<Verdicts>> {
+        Verdicts::read(&self.dir)
     }
 
     /// Its decoded draws from the prior; none before the first evaluation, of variants without a prior, and of runs that

@@ -18,8 +18,8 @@ use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cell, Error, Learner, Live, Metrics, Phase, Result, Row, Run, RunLock, RunRecord, Source, State, Status,
-    Trainer, checkpoint,
+    Cell, Error, Judge, Learner, Live, Metrics, Phase, Result, Row, Run, RunLock, RunRecord, Source, State,
+    Status, Trainer, Yardsticks, checkpoint,
     digests::RunFiles,
     evaluate::evaluate,
     events::Events,
@@ -94,6 +94,8 @@ pub struct Parts<'a> {
     pub device: &'a Device,
     /// Metrics besides ours, which change nothing else in the run.
     pub metrics: &'a [&'a dyn Metric],
+    /// The judge of the dataset, if there is one, which changes nothing else either.
+    pub judge: Option<&'a Judge>,
 }
 
 /// Trains the cell of `record` in `dir`, which is named after the record's id, or goes on with it from its last checkpoint.
@@ -225,6 +227,7 @@ struct Session<'a> {
     dataset: &'a dyn Dataset,
     /// Metrics besides ours.
     own: &'a [&'a dyn Metric],
+    judge: Option<&'a Judge>,
     files: RunFiles,
     trainer: Trainer<'a>,
     /// On lines.
@@ -239,7 +242,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn open(record: &'a RunRecord, parts: &Parts<'a>, files: RunFiles, memory: Memory) -> Result<Self> {
-        let Parts { variant, dataset, device, metrics: own } = *parts;
+        let Parts { variant, dataset, device, metrics: own, judge } = *parts;
         let RunRecord { id, cell, .. } = record;
         let dir = files.dir();
         let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
@@ -267,6 +270,7 @@ impl<'a> Session<'a> {
             cell,
             dataset,
             own,
+            judge,
             files,
             trainer,
             bank: bank(dataset),
@@ -372,8 +376,12 @@ impl<'a> Session<'a> {
         let losses = self.trainer.losses()?;
         let draws = self.draws.scope("eval").at(self.step());
         let test_samples = self.cell.test_samples;
+        let bank = self.bank.as_ref();
+        // On lines at every evaluation, so that its score can be compared with the truth.
+        let judge = self.judge.filter(|_| bank.is_some() || self.step() == self.cell.steps());
+        let with = Yardsticks { bank, judge };
         let evaluation = self.trainer.learner().averaged(|learner| {
-            let mut evaluation = evaluate(learner, self.dataset, self.bank.as_ref(), test_samples, &draws)?;
+            let mut evaluation = evaluate(learner, self.dataset, with, test_samples, &draws)?;
             for metric in self.own.iter().filter(|metric| metric.when() == When::EachEvaluation) {
                 let about = (learner.model(), self.dataset);
                 let measured = measured(*metric, &Subject::of(*metric, about, &draws, test_samples));

@@ -89,7 +89,13 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
     let mut go = || {
         train(
             &record,
-            &Parts { variant: &Of::<Breaks>::new(), dataset: &dataset, device: &Device::Cpu, metrics: &[] },
+            &Parts {
+                variant: &Of::<Breaks>::new(),
+                dataset: &dataset,
+                device: &Device::Cpu,
+                metrics: &[],
+                judge: None,
+            },
             &dir,
             &AtomicBool::new(false),
             &mut |progress| {

@@ -43,7 +43,7 @@ fn trained(sweep: &Path, seed: u64) -> PathBuf {
     fs::create_dir_all(sweep.join("runs")).unwrap();
     let dir = sweep.join("runs").join(&record.id);
     let stop = AtomicBool::new(false);
-    let parts = Parts { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[] };
+    let parts = Parts { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
     let outcome = train(&record, &parts, &dir, &stop, &mut |_| {}).unwrap();
     assert_eq!(outcome, Outcome::Done);
     dir

@@ -98,7 +98,7 @@ fn go(
     let dataset: &dyn Dataset = if record.cell.dataset == "shades" { &Shades } else { &Lines };
     let dir = sweep.join(&record.id);
     let variant: &dyn Variant = if record.cell.variant == "vqvae" { &VQVAE } else { &ACAI };
-    let parts = Parts { variant, dataset, device: &Device::Cpu, metrics };
+    let parts = Parts { variant, dataset, device: &Device::Cpu, metrics, judge: None };
     let outcome = train(record, &parts, &dir, stop, told)?;
     Ok((outcome, Run::read(&dir)?))
 }
@@ -236,7 +236,7 @@ fn metrics_of_ones_own_are_resumed_bit_for_bit_and_change_nothing_else() {
         assert_eq!(asked, [8, 2, 2], "none is measured twice");
 
         // A finished run once more.
-        let parts = Parts { variant: &ACAI, dataset, device: &Device::Cpu, metrics: &metrics };
+        let parts = Parts { variant: &ACAI, dataset, device: &Device::Cpu, metrics: &metrics, judge: None };
         stop.store(false, Ordering::Relaxed);
         let again = measure(&with, &parts, None, &AtomicBool::new(false)).unwrap().metrics;
         let last = |key: &str| rows(&with, |known| known == key).last().unwrap().2;

@@ -90,6 +90,10 @@ pub struct PlanArgs {
     /// Restarts of k-means at the end of a run on labelled images [the paper's: 1000]
     #[arg(long, value_name = "N")]
     pub cluster_restarts: Option<usize>,
+    /// Samples to train the judge of each dataset on, once a sweep, which then says how real decoded images are; 0 for no judge
+    /// [default: 131072]
+    #[arg(long, value_name = "N")]
+    pub judge: Option<u64>,
     /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -210,12 +214,17 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     /// Folder of the run: results/SWEEP/runs/CELL
     pub dir: PathBuf,
-    /// Also write its interpolations, paths and samples again, as for a run that an older version made; its metrics stay
+    /// Also write its interpolations, paths and samples again, as for a run that an older version made; of its metrics only those
+    /// of a judge are written
     #[arg(long)]
     pub write: bool,
     /// Restarts of k-means on labelled images [default: the run's own]
     #[arg(long, value_name = "N")]
     pub cluster_restarts: Option<usize>,
+    /// Samples to train the dataset's judge on, if the run's sweep has none of this kind; 0 to ask no judge [default: that of the
+    /// sweep; with --write, if it has none, one of 131072]
+    #[arg(long, value_name = "N")]
+    pub judge: Option<u64>,
     /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

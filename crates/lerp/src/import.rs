@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lerp_data::is_own;
-use lerp_train::{Cell, Elsewhere, Imported, Origin, Parts, RunRecord, is_among};
+use lerp_train::{Cell, Elsewhere, Imported, Judge, Origin, Parts, RunRecord, is_among};
 use serde_json::Value;
 
 use crate::{
@@ -57,11 +57,14 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
         say(&format!("Nothing to do: this model is in {} already.", args.out.display()));
         return Ok(true);
     }
+    let dataset = shelf.get(&record.cell.dataset)?;
+    let judge = Judge::find(&args.out, &*dataset, record.provenance.data.as_deref(), None)?;
     let parts = Parts {
         variant,
-        dataset: &*shelf.get(&record.cell.dataset)?,
+        dataset: &*dataset,
         device: &device::open(&device_name, record.cell.precision)?,
         metrics: registry.metrics(),
+        judge: judge.as_ref(),
     };
     let stop = stop_flag()?;
     let imported = lerp_train::import(&record, &parts, (&path, &model), &stop)?;

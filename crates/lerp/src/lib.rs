@@ -25,13 +25,13 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lerp_core::Precision;
 use lerp_data::{is_own, split_option};
 use lerp_kernels::Form;
 use lerp_report::Outcome;
-use lerp_train::{Origin, Parts, Run, RunLock, State};
+use lerp_train::{JUDGE_SAMPLES, Judge, Origin, Parts, Run, RunLock, State};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
@@ -191,6 +191,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         );
     }
     plan::check_restarts(args.cluster_restarts)?;
+    plan::check_judge(args.judge)?;
     let _lock = args.write.then(|| RunLock::take(&args.dir)).transpose()?;
     let shelf = Shelf::new(registry, args.data.as_deref());
     let dataset =
@@ -212,11 +213,13 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         }
         warn(&format!("the images of {dataset} here are not those that it was trained on"));
     }
+    let judge = judge(args, &shelf, &dataset, here.as_deref())?;
     let parts = Parts {
         variant: registry.find(cell.builder())?,
         dataset: &*shelf.get(&dataset)?,
         device: &device::open(&args.device.names()?.remove(0), cell.precision)?,
         metrics: registry.metrics(),
+        judge: judge.as_ref(),
     };
     let evaluation = lerp_train::measure(&run, &parts, args.cluster_restarts, &AtomicBool::new(false))?;
     if args.write {
@@ -235,6 +238,31 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The judge for a run to be measured with: that of its sweep, or one that is trained for it.
+fn judge(args: &EvalArgs, shelf: &Shelf, name: &str, data: Option<&str>) -> Result<Option<Judge>> {
+    let dataset = shelf.get(name)?;
+    let none = args.judge == Some(0) || (args.judge.is_none() && !args.write);
+    let run = args.dir.canonicalize().with_context(|| format!("cannot read {}", args.dir.display()))?;
+    // A run stands in results/SWEEP/runs.
+    let runs = run.parent().filter(|runs| runs.file_name().is_some_and(|name| name == "runs"));
+    let sweep = runs.and_then(Path::parent).filter(|sweep| sweep.join("sweep.toml").exists());
+    if args.judge != Some(0)
+        && let Some(sweep) = sweep
+        && let Some(judge) = Judge::find(sweep, &*dataset, data, args.judge)?
+    {
+        return Ok(Some(judge));
+    }
+    if none || !Judge::fits(&*dataset)? {
+        return Ok(None);
+    }
+    let samples = args.judge.unwrap_or(JUDGE_SAMPLES);
+    let judge = sweep::teach(shelf, name, samples, &AtomicBool::new(false))?;
+    if let (Some(judge), Some(sweep), true) = (&judge, sweep, args.write) {
+        judge.keep(sweep)?;
+    }
+    Ok(judge)
 }
 
 /// The images of a run, `then`, in the place where they are `now`; how they are split is as it was, unless that is said, too.

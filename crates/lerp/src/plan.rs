@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use lerp_core::{Architecture, Hyper, Precision, Schedule};
 use lerp_data::{Dataset, Lines, Part, protocols, split_option};
-use lerp_train::{Cell, MOST_RESTARTS, Origin, Task};
+use lerp_train::{Cell, JUDGE_SAMPLES, MOST_JUDGE_SAMPLES, MOST_RESTARTS, Origin, Task};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,6 +42,8 @@ pub struct Plan {
     datasets: Vec<String>,
     variants: Vec<String>,
     seeds: Seeds,
+    /// Samples that the judge of each dataset is trained on; 0 for none.
+    judge: Option<u64>,
     #[serde(flatten)]
     run: Run,
     #[serde(default)]
@@ -158,6 +160,8 @@ pub struct Overrides {
     pub latent: Option<Vec<usize>>,
     /// This many channels at full resolution for every variant and dataset.
     pub depth: Option<usize>,
+    /// This many samples to train judges on; 0 for none.
+    pub judge: Option<u64>,
     /// This many restarts of k-means.
     pub cluster_restarts: Option<usize>,
     /// `VARIANT.KEY=VALUE`: a hyperparameter.
@@ -224,7 +228,7 @@ impl Plan {
     fn parse(text: &str) -> Result<Self> {
         let table: toml::Table = toml::from_str(text)
             .map_err(|e: toml::de::Error| anyhow::anyhow!("not TOML{}: {}", place(text, &e), one_line(&e)))?;
-        let own = ["about", "datasets", "variants", "seeds", "variant", "dataset"];
+        let own = ["about", "datasets", "variants", "seeds", "judge", "variant", "dataset"];
         check_keys(&table, "", &[&own[..], &RUN_KEYS].concat())?;
         for kind in ["variant", "dataset"] {
             for (name, value) in table.get(kind).and_then(toml::Value::as_table).into_iter().flatten() {
@@ -281,6 +285,10 @@ impl Plan {
             self.runs().for_each(|run| run.cluster_restarts = None);
             self.run.cluster_restarts = Some(restarts);
         }
+        if overrides.judge.is_some() {
+            self.judge = overrides.judge;
+        }
+        check_judge(self.judge)?;
         if let Some(samples) = overrides.samples {
             if samples == 0 {
                 bail!("--samples 0 trains nothing; give at least 1");
@@ -314,6 +322,11 @@ impl Plan {
             self.variant.entry(variant.into()).or_default().hyper.insert(key.into(), value);
         }
         Ok(())
+    }
+
+    /// Samples that the judge of each dataset is trained on; none if there are to be no judges.
+    pub fn judge(&self) -> Option<u64> {
+        Some(self.judge.unwrap_or(JUDGE_SAMPLES)).filter(|samples| *samples > 0)
     }
 
     fn runs(&mut self) -> impl Iterator<Item = &mut Run> {
@@ -488,6 +501,18 @@ fn cell(
         origin: Origin::Trained,
         network,
         hyper,
+    }
+}
+
+/// Checks samples to train a judge on.
+pub fn check_judge(samples: Option<u64>) -> Result<()> {
+    match samples {
+        Some(samples @ MOST_JUDGE_SAMPLES..) => {
+            bail!(
+                "judge must be a number of samples below {MOST_JUDGE_SAMPLES}, or 0 for no judge, not {samples}"
+            )
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,10 @@ use std::{path::Path, sync::atomic::AtomicBool};
 use candle_core::Tensor;
 use lerp_core::{Architecture, Hyper, LatentShape, OwnNetwork, Precision, Schedule};
 use lerp_data::{Dataset, Part};
-use lerp_eval::quantity::{EVALUATED_IMAGES, RECONSTRUCTION_MSE};
+use lerp_eval::{
+    Judged,
+    quantity::{EVALUATED_IMAGES, RECONSTRUCTION_MSE},
+};
 use safetensors::View;
 
 use super::{
@@ -16,8 +19,8 @@ use super::{
     },
 };
 use crate::{
-    Cell, Error, Evaluation, Origin, Paths, Provenance, Result, RunRecord, Strips,
-    evaluate::{CHUNK, of_lines, squared_error},
+    Cell, Error, Evaluation, Judge, Origin, Paths, Provenance, Result, RunRecord, Strips, Verdicts,
+    evaluate::{CHUNK, judged_lines, of_lines, squared_error},
     measure::bank,
     paths::Between,
     strips::own_errors,
@@ -114,16 +117,28 @@ impl Answered {
         })
     }
 
-    /// Measures the model as one of ours is measured at the end of its run.
+    /// Measures the model as one of ours is measured at the end of its run. A judge is asked on lines alone: on images it asks for
+    /// interpolations between its own pairs, which are in no task.
     ///
     /// # Errors
     /// If images cannot be read, or `stop` became true.
-    pub fn measure(&self, dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Evaluation> {
+    pub fn measure(
+        &self,
+        dataset: &dyn Dataset,
+        judge: Option<&Judge>,
+        stop: &AtomicBool,
+    ) -> Result<Evaluation> {
         let task = &self.description.task;
         let get = |file: &str, name: &str| self.answers.get(file, name);
         let between = Between::answered(get(LATENTS, BETWEEN)?, get(DECODED, BETWEEN)?)?;
+        let mut judged = None;
         let (mut metrics, paths) = match bank(dataset) {
-            Some(bank) => of_lines(&bank, &between, None)?,
+            Some(bank) => {
+                let lines = task.lines(dataset)?;
+                judged =
+                    judge.map(|judge| judged_lines(judge, dataset, &between, &lines)).transpose()?.flatten();
+                of_lines(&bank, &between, None)?
+            }
             None => (Vec::new(), Paths::of_latents(&between)?),
         };
         let decoded = get(DECODED, TEST)?;
@@ -154,6 +169,11 @@ impl Answered {
             let test = encoded(Part::Test, TEST, TEST_FEATURES)?;
             metrics.extend(worth::of_encoded([&train, &test], restarts, &task.draws("final"), stop)?);
         }
-        Ok(Evaluation { metrics, strips, paths, samples: None })
+        metrics.extend(judged.iter().flat_map(Judged::values));
+        let verdicts = match (judge, judged) {
+            (Some(judge), Some(judged)) => Some(Verdicts::new(judge, judged, &strips)?),
+            _ => None,
+        };
+        Ok(Evaluation { metrics, strips, paths, verdicts, samples: None })
     }
 }

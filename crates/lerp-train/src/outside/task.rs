@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Draws, ImageShape};
-use lerp_data::{Dataset, Lines, Part};
+use lerp_data::{Batch, Dataset, Lines, Part};
 use lerp_eval::{test_images, test_pairs};
 use safetensors::View;
 use serde::{Deserialize, Serialize};
@@ -166,6 +166,11 @@ impl Task {
         check_restarts(self.cluster_restarts, dataset)
     }
 
+    /// The lines of a task on lines: those left, then as many right.
+    pub(super) fn lines(&self, dataset: &dyn Dataset) -> Result<Batch> {
+        tested_lines(dataset, &self.draws("eval"))
+    }
+
     /// The images that a model is asked about, by name.
     ///
     /// # Shapes
@@ -176,7 +181,7 @@ impl Task {
     pub fn images(&self, dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<Named>> {
         let draws = self.draws("eval");
         let [left, right] = if self.on_lines() {
-            let lines = tested_lines(dataset, &draws)?;
+            let lines = self.lines(dataset)?.images;
             [lines.narrow(0, 0, EVALUATED_PAIRS)?, lines.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?]
         } else {
             test_pairs(dataset, IMAGE_PAIRS, &draws.scope("paths"))?

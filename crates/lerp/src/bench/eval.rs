@@ -6,7 +6,7 @@ use anyhow::Result;
 use lerp_core::Draws;
 use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
-use lerp_train::{EVALUATED_PAIRS, POSITIONS, Source, Trainer, evaluate};
+use lerp_train::{EVALUATED_PAIRS, POSITIONS, Source, Trainer, Yardsticks, evaluate};
 
 use super::{learner, timed};
 use crate::{
@@ -44,11 +44,12 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let started = Instant::now();
     let bank = LineBank::default();
     let drawing = started.elapsed().as_secs_f64();
+    let with = Yardsticks { bank: Some(&bank), judge: None };
     let (mut whole, mut compared) = (Vec::new(), Vec::new());
     for i in 0..TIMED {
         let draws = draws.scope("eval").at(i as u64);
         let started = Instant::now();
-        evaluate(trainer.learner(), &Lines, Some(&bank), PROTOCOL_TEST, &draws)?;
+        evaluate(trainer.learner(), &Lines, with, PROTOCOL_TEST, &draws)?;
         whole.push(started.elapsed().as_secs_f64());
         let images = Lines.test_batch(EVALUATED_PAIRS * POSITIONS, &draws)?.images;
         let images = images.reshape((EVALUATED_PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE))?;

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Result, bail};
 use lerp_core::Precision;
 use lerp_files::printable;
-use lerp_train::{Answered, Evaluation, Run, RunRecord, Task, is_among, runs_in, write_run};
+use lerp_train::{Answered, Evaluation, Judge, Run, RunRecord, Task, is_among, runs_in, write_run};
 
 use crate::{
     cli::{ScoreArgs, ScoreVerb, ScoredArgs},
@@ -88,7 +88,8 @@ fn scored(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
         if is_among(&publisher.runs, &record)? {
             say(&format!("{}: these answers are in {} already", task.display(), args.out.display()));
         } else {
-            let evaluation = answered.measure(&*dataset, &stop)?;
+            let judge = Judge::find(&args.out, &*dataset, record.provenance.data.as_deref(), None)?;
+            let evaluation = answered.measure(&*dataset, judge.as_ref(), &stop)?;
             scored.push((record, evaluation));
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use candle_core::Device;
 use lerp_data::{Dataset, Part};
-use lerp_train::{Cell, EVALUATED_PAIRS, Learner, MOST_TRAINING, POSITIONS};
+use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MOST_TRAINING, POSITIONS};
 
 use super::{steps, survey::Job};
 use crate::{registry::Registry, shelf::Shelf};
@@ -37,6 +37,14 @@ pub fn pixels(dataset: &dyn Dataset, restarts: usize, threads: usize) -> f64 {
     fits(seen(dataset), image.height * image.width * image.channels, restarts, threads)
 }
 
+/// Seconds that the training of a dataset's judge on `samples` takes, on all threads, with what is measured with it then.
+pub fn judge(dataset: &dyn Dataset, samples: u64) -> f64 {
+    /// Images that a judge reads once it is trained, about: test images, those compared with, and mixtures of pixels.
+    const READ: f64 = 20_000.0;
+    let second = Judge::seconds_per_sample(dataset).unwrap_or(0.0);
+    second * (samples as f64 + READ * FORWARD)
+}
+
 /// What cells of one kind have in common.
 #[derive(Clone, Copy)]
 struct Kind {
@@ -44,6 +52,8 @@ struct Kind {
     step: f64,
     /// Numbers in a latent that will be clustered.
     latent: usize,
+    /// Seconds in which a judge reads an image.
+    read: f64,
 }
 
 /// Numbers in a latent of the cell's model, as it is built.
@@ -53,7 +63,16 @@ fn latent_dims(registry: &Registry, dataset: &dyn Dataset, cell: &Cell) -> Optio
     Some(learner.model().spec().shape.dims())
 }
 
+/// Seconds in which a judge reads an image on so many threads.
+fn read(dataset: &dyn Dataset, threads: usize) -> f64 {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let sample = pool.map(|pool| pool.install(|| Judge::seconds_per_sample(dataset).unwrap_or(0.0)));
+    sample.unwrap_or(0.0) * FORWARD
+}
+
 /// Seconds that each run still takes when so many run `at_once` on so many threads each.
+///
+/// With a judge, that is trained on `judge` samples, runs ask it.
 ///
 /// None for a cell that cannot take a step; why, in a sentence for each kind of such cells, is told beside.
 pub fn estimate(
@@ -62,6 +81,7 @@ pub fn estimate(
     jobs: &[Job],
     device: &str,
     at_once: (usize, usize),
+    judge: Option<u64>,
 ) -> (Vec<Option<f64>>, Vec<String>) {
     let threads = at_once.1;
     let mut known: HashMap<String, Option<Kind>> = HashMap::new();
@@ -79,7 +99,11 @@ pub fn estimate(
                     let step = steps.into_iter().fold(0.0, f64::max);
                     let latent =
                         cell.cluster_restarts.map_or(Some(0), |_| latent_dims(registry, &*dataset, cell));
-                    latent.map(|latent| Kind { step, latent })
+                    let read = match judge {
+                        Some(_) => read(&*dataset, threads),
+                        None => 0.0,
+                    };
+                    latent.map(|latent| Kind { step, latent, read })
                 }
                 Err(error) => {
                     let error = format!("{error:#}");
@@ -92,7 +116,7 @@ pub fn estimate(
                 }
             }
         });
-        let Kind { step, latent } = kind?;
+        let Kind { step, latent, read } = kind?;
         let count = |part| dataset.count(part).ok().flatten();
         let pass = step * FORWARD / cell.batch as f64;
         let passes = match count(Part::Test) {
@@ -100,12 +124,19 @@ pub fn estimate(
             Some(count) => cell.test_samples.min(count) as f64,
         };
         let evaluations = cell.steps().div_ceil(cell.eval_steps());
+        // On lines a judge reads the interpolations of every evaluation, on images those of the last one, which are decoded for it.
+        let between = (EVALUATED_PAIRS * POSITIONS) as f64;
+        let judged = match count(Part::Test) {
+            None => between * read * evaluations as f64,
+            Some(_) if read > 0.0 => between * (read + pass * DECODER),
+            Some(_) => 0.0,
+        };
         let left = 1.0 - (job.samples as f64 / cell.samples as f64).min(1.0);
         let worth = cell.cluster_restarts.map_or(0.0, |restarts| {
             let (train, test) = (seen(&*dataset), count(Part::Test).unwrap_or(0));
             (train + test) as f64 * pass + fits(train, latent, restarts, threads)
         });
-        Some(left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth)
+        Some(left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth + judged)
     };
     let seconds = jobs.iter().map(seconds).collect();
     (seconds, failures)
@@ -145,7 +176,7 @@ mod tests {
         let jobs = [cell("vae", 0), cell("gone", 0), cell("gone", 1)].map(job);
         let registry = Registry::default();
         let shelf = Shelf::new(&registry, None);
-        let (seconds, failures) = estimate(&registry, &shelf, &jobs, "cpu", (1, 1));
+        let (seconds, failures) = estimate(&registry, &shelf, &jobs, "cpu", (1, 1), None);
         assert!(seconds[0].is_some_and(|seconds| seconds > 0.0));
         assert_eq!(seconds[1..], [None, None]);
         let [sentence] = &failures[..] else { panic!("{failures:?}") };

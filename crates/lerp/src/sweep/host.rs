@@ -16,7 +16,10 @@ use anyhow::{Context, Result, anyhow};
 use lerp_data::Dataset;
 use lerp_train::{Parts, Progress, mark_failed};
 
-use super::worker::{LOG, News, Order, log};
+use super::{
+    judges,
+    worker::{LOG, News, Order, log},
+};
 use crate::{cli::WorkerArgs, device, registry::Registry};
 
 /// `lerp worker`.
@@ -127,7 +130,10 @@ impl<'a, W: Write + Send> Host<'a, W> {
             // A stream of its own, too.
             let device = device::open(self.device, cell.precision)?;
             let metrics = self.registry.metrics();
-            let parts = Parts { variant, dataset: &*dataset, device: &device, metrics };
+            let sweep = self.runs.parent().unwrap_or(self.runs);
+            let judge = judges::find(sweep, &*dataset, &order.record, order.judge)?;
+            let judge = judge.as_ref();
+            let parts = Parts { variant, dataset: &*dataset, device: &device, metrics, judge };
             let trained = lerp_train::train(&order.record, &parts, dir, &self.stop, &mut *tell);
             lerp_kernels::release(device);
             Ok(trained.map(drop)?)
@@ -228,7 +234,7 @@ mod tests {
         };
         let provenance = provenance(("cpu", Precision::F32), 1, None, String::new());
         let record = RunRecord::new(cell, variant, provenance);
-        serde_json::to_string(&Order { index, record, dataset: None }).unwrap() + "\n"
+        serde_json::to_string(&Order { index, record, dataset: None, judge: None }).unwrap() + "\n"
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod display;
 mod estimate;
 mod folder;
 mod host;
+mod judges;
 mod packing;
 mod pixels;
 mod queue;
@@ -39,6 +40,7 @@ use survey::{Common, Job, Survey};
 pub use display::duration;
 pub use folder::{FORMAT, Folder, RECORD};
 pub use host::worker;
+pub use judges::teach;
 
 /// The plan that the arguments describe, and the folder it goes to.
 fn plan(
@@ -66,6 +68,7 @@ fn plan(
         ema: args.ema,
         latent: args.latent.clone(),
         depth: args.depth,
+        judge: args.judge,
         cluster_restarts: args.cluster_restarts,
         set: args.set.clone(),
         precision: args.device.precision(args.full_f32)?,
@@ -137,7 +140,8 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         ));
         say("Timing a few steps of each kind of run");
         let beside = (at_once.div_ceil(devices.len()), share);
-        let (seconds, failures) = estimate::estimate(registry, &shelf, &missing, &devices[0], beside);
+        let (seconds, failures) =
+            estimate::estimate(registry, &shelf, &missing, &devices[0], beside, plan.judge());
         for sentence in &failures {
             warn(sentence);
         }
@@ -149,11 +153,24 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         if pixels > 0.0 {
             say(&format!("  and {} for raw pixels, at the end", display::duration(pixels)));
         }
+        let mut teaching = 0.0;
+        for name in judges::missing(&shelf, &out, &missing, plan.judge())? {
+            teaching += estimate::judge(&*shelf.get(&name)?, plan.judge().unwrap_or_default());
+        }
+        if teaching > 0.0 {
+            say(&format!("  and {} for judges of decoded images, before", display::duration(teaching)));
+        }
+        let judged = judges::provide(&shelf, &out, &missing, plan.judge(), &stop)?;
         shelf.clear();
         let seats = packing::seats(&devices, at_once, packed);
         // What cannot be timed begins last.
         let seconds: Vec<f64> = seconds.into_iter().map(Option::unwrap_or_default).collect();
-        (failed, interrupted) = Queue::new(&common, (&out, share), &missing, &seconds, seats).run(&stop);
+        if judged {
+            let queue = Queue::new(&common, (&out, share), &missing, &seconds, seats);
+            (failed, interrupted) = queue.with_judges(plan.judge()).run(&stop);
+        } else {
+            interrupted = true;
+        }
     }
     // Nothing that was trained is lost for what goes wrong from here on.
     let pixels = pixels::references(&shelf, &out, &jobs, &stop);
@@ -281,15 +298,22 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let (id, dir) = (&record.id, folder.runs().join(&record.id));
     let devices = std::slice::from_ref(&device_name);
     folder.record(false, &plan.about, &common.command, devices, std::slice::from_ref(id))?;
+    let stop = stop_flag()?;
+    let job = &survey.jobs[..1];
+    if !survey.missing.is_empty() && !judges::provide(&shelf, &out, job, plan.judge(), &stop)? {
+        say("Stopped. The same command goes on from here.");
+        return Ok(false);
+    }
+    let judge = judges::find(&out, &*shelf.get(dataset)?, record, plan.judge())?;
     let mut display = Display::new(std::iter::once((id.clone(), record.cell.samples)), &[1.0]);
     display.started(0);
-    let stop = stop_flag()?;
     let mut begun = false;
     let parts = Parts {
         variant: registry.find(&record.cell.variant)?,
         dataset: &*shelf.get(dataset)?,
         device: &device::open(&device_name, record.cell.precision)?,
         metrics: registry.metrics(),
+        judge: judge.as_ref(),
     };
     let outcome = lerp_train::train(record, &parts, &dir, &stop, &mut |progress: &Progress| {
         begun = true;

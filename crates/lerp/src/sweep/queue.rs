@@ -54,6 +54,8 @@ pub struct Queue<'a> {
     seats: Vec<Seat>,
     display: Display,
     failed: Vec<(String, String)>,
+    /// Samples that the judges were trained on, if runs are to ask them.
+    judge: Option<u64>,
 }
 
 impl<'a> Queue<'a> {
@@ -75,7 +77,22 @@ impl<'a> Queue<'a> {
         }
         let runs = jobs.iter().map(|job| (job.record.id.clone(), job.record.cell.samples));
         let display = Display::new(runs, seconds);
-        Self { common, out, threads, jobs, waiting: waiting.into(), seats, display, failed: Vec::new() }
+        Self {
+            common,
+            out,
+            threads,
+            jobs,
+            waiting: waiting.into(),
+            seats,
+            display,
+            failed: Vec::new(),
+            judge: None,
+        }
+    }
+
+    /// The same, with runs that ask the judges which were trained on so many samples.
+    pub fn with_judges(self, samples: Option<u64>) -> Self {
+        Self { judge: samples, ..self }
     }
 
     /// Trains until nothing waits and nothing runs, or until `stop`. The cells that failed, with their reasons, and whether
@@ -141,7 +158,8 @@ impl<'a> Queue<'a> {
         let device = self.seats[place].device.clone();
         let record = self.record(index, &device)?;
         let now = &self.jobs[index].dataset;
-        let order = Order { index, dataset: (*now != record.cell.dataset).then(|| now.clone()), record };
+        let dataset = (*now != record.cell.dataset).then(|| now.clone());
+        let order = Order { index, dataset, judge: self.judge, record };
         let own_log = self.dir(index).join(LOG);
         // An earlier worker's words are of no interest now.
         let _ = fs::remove_file(&own_log);

@@ -1,0 +1,336 @@
+//! Whether two quantities rise and fall together: Spearman's rank correlation.
+
+use candle_core::Device;
+use lerp_core::Draws;
+use rayon::prelude::*;
+
+use crate::{compare::quantile, ranks::shared_ranks};
+
+/// Up to so many orders all are counted, those of eight points; of more, some are drawn.
+const EXACT: f64 = 40_320.0;
+/// Orders, and resamples, that are drawn.
+const DRAWN: u64 = 10_000;
+/// Fewer points have no interval.
+const LEAST_RESAMPLED: usize = 5;
+/// Points beyond which nobody asks.
+const MOST_POINTS: f64 = 100_000.0;
+
+/// Points: a value of each of two quantities.
+type Points = Vec<(f64, f64)>;
+
+/// A rank correlation; see [`spearman`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Association {
+    /// The correlation of ranks, from -1, where one falls as the other rises, to 1, where both rise together.
+    pub rho: f64,
+    /// The probability of a correlation as far from 0, or further, if the two have nothing to do with each other.
+    pub p: f64,
+    /// Lower and upper end of the 95 % interval of `rho`; none of fewer than five points.
+    pub interval: Option<(f64, f64)>,
+    /// Points it was computed from.
+    pub points: usize,
+    /// About how many points, in as many groups, tell a correlation of this size from 0 at 5 %, two-sided, four times in five.
+    /// None if it is 0, or it takes more than 100,000.
+    pub to_tell: Option<usize>,
+}
+
+/// Spearman's rank correlation of the first and the second value of points ("The proof and measurement of association between two
+/// things", 1904). Equal values share the mean of their ranks. A point with a value that is not finite is left out; None if
+/// fewer than three points remain, or all their first or all their second values are equal. It is the same every time.
+///
+/// The two-sided p-value is by permutation: of all orders that the second values can be in, the share of those with a correlation
+/// at least as large in size. From nine points on it is of 10,000 orders that are drawn, the one found counted among them, so it
+/// is never below 1/10,001 (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
+///
+/// The interval is the percentile bootstrap's, of 10,000 resamples of points, ranked anew (Efron and Tibshirani, "An Introduction
+/// to the Bootstrap", 1993, chapter 13); those in which all first or all second values are equal are skipped. Of few points
+/// it is too narrow, and of a perfect order a single number.
+///
+/// The number of points that would tell is by Fisher's z with a variance of 1.06 / (n - 3) (Fieller, Hartley and Pearson, "Tests for
+/// rank correlation coefficients. I", 1957).
+pub fn spearman(points: &[(f64, f64)]) -> Option<Association> {
+    spearman_within(&[points.to_vec()])
+}
+
+/// [`spearman`] of points in groups, such as evaluations of several datasets, that are not comparable with each other: whether the
+/// two rise and fall together within groups.
+///
+/// Ranks are taken within each group, as a share of its points, less their mean, and correlated over all groups: of groups of equal
+/// size, without ties, `rho` is the mean of theirs; of others, larger ones count for more. Orders are those within each
+/// group, all counted if there are no more than the 40,320 of eight points in one group; resamples are drawn within each group.
+/// A group in which all first or all second values are equal says nothing, and is left out, also of a resample.
+pub fn spearman_within(groups: &[Vec<(f64, f64)>]) -> Option<Association> {
+    let finite = |group: &Points| -> Points {
+        group.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect()
+    };
+    let groups: Vec<Points> = groups.iter().map(finite).filter(|group| Ranks::of(group).is_some()).collect();
+    let points = groups.iter().map(Vec::len).sum();
+    if points < 3 {
+        return None;
+    }
+    let ranks: Vec<Ranks> = groups.iter().filter_map(|group| Ranks::of(group)).collect();
+    let rho = correlation(&ranks)?;
+    Some(Association {
+        rho,
+        p: permuted(&ranks),
+        interval: (points >= LEAST_RESAMPLED).then(|| resampled(&groups)).flatten(),
+        points,
+        to_tell: to_tell(rho, groups.len()),
+    })
+}
+
+/// The ranks of a group's values on both sides, as shares of its size, less their mean.
+struct Ranks {
+    first: Vec<f64>,
+    second: Vec<f64>,
+}
+
+impl Ranks {
+    /// None if all values of a side are equal.
+    fn of(group: &[(f64, f64)]) -> Option<Self> {
+        let n = group.len() as f64;
+        let side = |of: fn(&(f64, f64)) -> f64| -> Vec<f64> {
+            let ranks = shared_ranks(&group.iter().map(of).collect::<Vec<_>>());
+            ranks.into_iter().map(|rank| (rank - f64::midpoint(n, 1.0)) / n).collect()
+        };
+        let ranks = Self { first: side(|point| point.0), second: side(|point| point.1) };
+        let differ = |ranks: &[f64]| ranks.iter().any(|rank| *rank != 0.0);
+        (differ(&ranks.first) && differ(&ranks.second)).then_some(ranks)
+    }
+}
+
+/// The correlation over all groups; None of no group.
+fn correlation(groups: &[Ranks]) -> Option<f64> {
+    let product = |of: fn(&Ranks) -> f64| groups.iter().map(of).sum::<f64>();
+    let both = product(|ranks| dot(&ranks.first, &ranks.second));
+    let squares =
+        product(|ranks| dot(&ranks.first, &ranks.first)) * product(|ranks| dot(&ranks.second, &ranks.second));
+    (squares > 0.0).then(|| (both / squares.sqrt()).clamp(-1.0, 1.0))
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The share of orders of the second ranks, within groups, whose correlation is at least as large in size as that of the order
+/// found. An order changes the sum of products only.
+fn permuted(groups: &[Ranks]) -> f64 {
+    let found: f64 = groups.iter().map(|ranks| dot(&ranks.first, &ranks.second)).sum();
+    let points: usize = groups.iter().map(|ranks| ranks.first.len()).sum();
+    // Sums that are equal but for rounding are equal; ranks are no larger than 1/2.
+    let least = found.abs() - 1e-12 * points as f64;
+    let orders: f64 = groups.iter().flat_map(|ranks| (1..=ranks.first.len()).map(|i| i as f64)).product();
+    if orders <= EXACT {
+        let mut all = vec![0.0];
+        for Ranks { first, second } in groups {
+            let mut sums = Vec::new();
+            enumerate(first, &mut second.clone(), 0.0, &mut sums);
+            all = all.iter().flat_map(|before| sums.iter().map(move |sum| before + sum)).collect();
+        }
+        return all.iter().filter(|sum| sum.abs() >= least).count() as f64 / all.len() as f64;
+    }
+    let draws = Draws::new(0, &Device::Cpu);
+    let drawn = |i: u64| {
+        let mut keys = draws.at(i).words("orders", points).into_iter();
+        let of_group = |Ranks { first, second }: &Ranks| {
+            let mut order: Vec<(u32, f64)> = keys.by_ref().zip(second.iter().copied()).collect();
+            order.sort_by_key(|(key, _)| *key);
+            first.iter().zip(&order).map(|(a, (_, b))| a * b).sum::<f64>()
+        };
+        groups.iter().map(of_group).sum::<f64>()
+    };
+    let as_far = (0..DRAWN).into_par_iter().filter(|i| drawn(*i).abs() >= least).count();
+    (as_far + 1) as f64 / (DRAWN + 1) as f64
+}
+
+/// The sums of products of `first` with every order of `second`, each added to `sum`.
+fn enumerate(first: &[f64], second: &mut [f64], sum: f64, sums: &mut Vec<f64>) {
+    let Some((value, rest)) = first.split_first() else {
+        sums.push(sum);
+        return;
+    };
+    for i in 0..second.len() {
+        second.swap(0, i);
+        let sum = sum + value * second[0];
+        enumerate(rest, &mut second[1..], sum, sums);
+        second.swap(0, i);
+    }
+}
+
+/// The 95 % percentile interval over resamples of points within groups; None if no resample has a correlation.
+fn resampled(groups: &[Points]) -> Option<(f64, f64)> {
+    let draws = Draws::new(0, &Device::Cpu);
+    let points = groups.iter().map(Vec::len).sum();
+    let drawn = |i: u64| {
+        let mut picks = draws.at(i).uniforms_f64("points", points).into_iter();
+        let of_group = |group: &Points| {
+            let pick = |u: f64| group[((u * group.len() as f64) as usize).min(group.len() - 1)];
+            Ranks::of(&picks.by_ref().take(group.len()).map(pick).collect::<Points>())
+        };
+        correlation(&groups.iter().filter_map(of_group).collect::<Vec<_>>())
+    };
+    let mut found: Vec<(f64, f64)> =
+        (0..DRAWN).into_par_iter().filter_map(|i| drawn(i).map(|rho| (rho, 1.0))).collect();
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let share = 0.025 * found.len() as f64;
+    (!found.is_empty()).then(|| (quantile(found.iter(), share), quantile(found.iter().rev(), share)))
+}
+
+/// How many points tell `rho` from 0; every group but the first costs one more, for its own mean.
+fn to_tell(rho: f64, groups: usize) -> Option<usize> {
+    // 97.5 % and 80 % of the standard normal distribution lie below.
+    let away = (1.96 + 0.8416) / rho.abs().atanh();
+    let points = (1.06 * away.powi(2) + (groups + 2) as f64).ceil().max(4.0);
+    (rho != 0.0 && points <= MOST_POINTS).then_some(points as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::PI;
+
+    use super::*;
+
+    /// `n` pairs of normal values with a correlation of `r`, in truth.
+    fn normal(seed: u64, n: usize, r: f64) -> Points {
+        let draws = Draws::new(seed, &Device::Cpu);
+        let [a, b] = ["a", "b"].map(|stream| draws.normals(stream, n).into_iter().map(f64::from));
+        a.zip(b).map(|(a, b)| (a, r * a + (1.0 - r * r).sqrt() * b)).collect()
+    }
+
+    fn zip(a: &[f64], b: &[f64]) -> Points {
+        a.iter().copied().zip(b.iter().copied()).collect()
+    }
+
+    #[test]
+    fn correlations_and_their_p_values_are_scipys() {
+        // scipy.stats.spearmanr(x, y).statistic                                        # SciPy 1.17
+        // scipy.stats.permutation_test((x,), lambda x: abs(scipy.stats.spearmanr(x, y).statistic),
+        //     permutation_type="pairings", n_resamples=50_000, alternative="greater").pvalue
+        let x = [1.2, 0.4, 3.1, 2.2, 5.0, 2.9, 0.1];
+        let found = spearman(&zip(&x, &[0.3, 0.5, 0.9, 0.2, 1.4, 1.1, 0.4])).unwrap();
+        assert!((found.rho - 0.642_857_142_857_143).abs() < 1e-12, "{found:?}");
+        assert!((found.p - 0.138_888_888_888_888_9).abs() < 1e-12, "{found:?}");
+        // With ties on both sides.
+        let x = [1.0, 2.0, 2.0, 3.0, 5.0, 4.0, 4.0];
+        let found = spearman(&zip(&x, &[0.1, 0.1, 0.1, 0.5, 0.4, 0.9, 0.2])).unwrap();
+        assert!((found.rho - 0.735_980_072_193_987_3).abs() < 1e-12, "{found:?}");
+        assert!((found.p - 0.085_714_285_714_285_71).abs() < 1e-12, "{found:?}");
+    }
+
+    #[test]
+    fn drawn_orders_are_nearly_all_of_them() {
+        // x = np.arange(20.); y = x + 18 * np.sin(x * x); scipy.stats.spearmanr(x, y), and permutation_test as above with
+        // n_resamples=40_000, whose p-value was 0.1471; that by Student's t is 0.1484.
+        let points: Points = (0..20).map(f64::from).map(|i| (i, i + 18.0 * (i * i).sin())).collect();
+        let found = spearman(&points).unwrap();
+        assert!((found.rho - 0.335_338_345_864_661_66).abs() < 1e-12, "{found:?}");
+        assert!((found.p - 0.1475).abs() < 0.011, "{found:?}");
+        assert_eq!(spearman(&points), Some(found), "the same every time");
+    }
+
+    #[test]
+    fn order_is_all_that_counts() {
+        let rising: Points = (1..=6).map(f64::from).map(|i| (i, i.exp())).collect();
+        let found = spearman(&rising).unwrap();
+        // Of 6! orders two are perfect.
+        assert_eq!((found.rho, found.p), (1.0, 2.0 / 720.0));
+        assert_eq!((found.interval, found.points, found.to_tell), (Some((1.0, 1.0)), 6, Some(4)));
+        let falling: Points = (1..=30).map(f64::from).map(|i| (i, -i)).collect();
+        let found = spearman(&falling).unwrap();
+        assert_eq!((found.rho, found.p, found.to_tell), (-1.0, 1.0 / 10_001.0, Some(4)));
+        // Of a correlation of 0 every order is as far from it.
+        let none = spearman(&zip(&[1.0, 2.0, 3.0], &[1.0, 2.0, 1.0])).unwrap();
+        assert_eq!((none.rho, none.p, none.interval, none.to_tell), (0.0, 1.0, None, None));
+    }
+
+    #[test]
+    fn points_that_would_be_enough() {
+        // 3 + 1.06 * (2.8016 / atanh(0.5))^2 = 30.57, and 3 + 1.06 * (2.8016 / atanh(0.1))^2 = 829.4
+        assert_eq!((to_tell(0.5, 1), to_tell(-0.5, 1), to_tell(0.1, 1)), (Some(31), Some(31), Some(830)));
+        assert_eq!(to_tell(0.5, 4), Some(34));
+        assert_eq!((to_tell(0.009, 1), to_tell(0.0, 1)), (None, None));
+    }
+
+    #[test]
+    fn what_has_no_correlation() {
+        assert_eq!(spearman(&[]), None);
+        assert_eq!(spearman(&[(1.0, 2.0), (2.0, 3.0)]), None);
+        assert_eq!(spearman(&zip(&[1.0, 2.0, 3.0], &[5.0; 3])), None);
+        assert_eq!(spearman(&zip(&[-0.0, 0.0, 0.0], &[1.0, 2.0, 3.0])), None);
+        let gaps = zip(&[1.0, f64::NAN, 2.0, 9.0, 3.0], &[1.0, 2.0, 3.0, f64::INFINITY, 2.0]);
+        assert_eq!(spearman(&gaps), spearman(&zip(&[1.0, 2.0, 3.0], &[1.0, 3.0, 2.0])));
+        assert_eq!(spearman(&gaps[..4]), None);
+        assert_eq!(spearman_within(&[]), None);
+        assert_eq!(spearman_within(&[vec![(1.0, 1.0)], vec![(2.0, 2.0)], vec![(3.0, 3.0)]]), None);
+    }
+
+    #[test]
+    fn levels_of_groups_do_not_matter() {
+        // Falling within groups, rising over all.
+        let group =
+            |level: f64| zip(&[level + 1.0, level + 2.0, level + 3.0], &[level, level - 1.0, level - 2.0]);
+        let groups = [group(0.0), group(100.0), group(200.0)];
+        assert!(spearman(&groups.concat()).unwrap().rho > 0.5);
+        let found = spearman_within(&groups).unwrap();
+        // Of 6^3 orders within groups two are perfect.
+        assert_eq!((found.rho, found.p, found.points, found.to_tell), (-1.0, 2.0 / 216.0, 9, Some(5)));
+        assert_eq!(found.interval, Some((-1.0, -1.0)));
+        // The mean of 1, 0.5 and -0.5, and the orders that are as far from 0, counted by hand.
+        let groups = [[1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [3.0, 1.0, 2.0]].map(|b| zip(&[1.0, 2.0, 3.0], &b));
+        let found = spearman_within(&groups).unwrap();
+        let each = [1.0, 0.5, 0.5, -0.5, -0.5, -1.0];
+        let sums = (0..216).map(|i| each[i / 36] + each[i / 6 % 6] + each[i % 6]);
+        let far = sums.filter(|sum: &f64| sum.abs() >= 1.0).count();
+        assert!((found.rho - 1.0 / 3.0).abs() < 1e-12, "{found:?}");
+        assert!((found.p - far as f64 / 216.0).abs() < 1e-12, "{found:?}");
+        // A group that says nothing changes nothing.
+        let more = [&groups[..], &[zip(&[1.0, 2.0, 3.0], &[4.0; 3]), vec![(1.0, 2.0)]]].concat();
+        assert_eq!(spearman_within(&more), Some(found));
+    }
+
+    #[test]
+    fn of_independent_values_p_is_uniform() {
+        for sizes in [&[14][..], &[8, 6]] {
+            let p = |seed| {
+                let points = normal(seed, 14, 0.0);
+                let mut rest = &points[..];
+                let ranks = sizes.iter().map(|size| {
+                    let (group, others) = rest.split_at(*size);
+                    rest = others;
+                    Ranks::of(group).unwrap()
+                });
+                permuted(&ranks.collect::<Vec<_>>())
+            };
+            let all: Vec<f64> = (0..200).map(p).collect();
+            let below = |level: f64| all.iter().filter(|p| **p < level).count();
+            assert!((2..16).contains(&below(0.05)), "{}", below(0.05));
+            assert!((80..120).contains(&below(0.5)), "{}", below(0.5));
+        }
+    }
+
+    #[test]
+    fn intervals_contain_the_truth() {
+        // Spearman's of normal values with Pearson's correlation r.
+        let truth = 6.0 / PI * (0.6_f64 / 2.0).asin();
+        let contains = |seed: &u64| {
+            let found = spearman(&normal(*seed, 40, 0.6)).unwrap();
+            let (low, high) = found.interval.unwrap();
+            assert!(low < found.rho && found.rho < high, "{found:?}");
+            low <= truth && truth <= high
+        };
+        let right = (0..100).filter(contains).count();
+        assert!(right >= 88, "{right} of 100");
+    }
+
+    #[test]
+    fn threads_do_not_matter() {
+        let groups = [normal(1, 20, 0.3), normal(2, 30, 0.3)];
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| spearman_within(&groups).unwrap())
+        };
+        let one = run(1);
+        assert_eq!(one, run(2));
+        assert_eq!(one, run(3));
+    }
+}

@@ -1,0 +1,111 @@
+//! What a judge is taught.
+
+use candle_core::Tensor;
+use lerp_core::Draws;
+use lerp_data::{Batch, Dataset};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// What a judge was taught to tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lesson {
+    /// The classes of labelled images.
+    Classes,
+    /// Images without labels from their distorted selves.
+    Distortions,
+}
+
+/// What happens to images without labels.
+const DISTORTIONS: [&str; 5] = ["real", "blended", "blurred", "noisy", "patched"];
+/// Standard deviation of noise, where pixels are from -1 to 1.
+const NOISE: f64 = 0.2;
+
+impl Lesson {
+    /// That for a dataset: its classes, if it has any.
+    pub fn of(dataset: &dyn Dataset) -> Self {
+        if dataset.classes() > 0 { Self::Classes } else { Self::Distortions }
+    }
+
+    /// How many things are to be told apart.
+    pub(super) fn classes(self, dataset: &dyn Dataset) -> usize {
+        if self == Self::Classes { dataset.classes() } else { DISTORTIONS.len() }
+    }
+
+    /// The judge's word for a class: `class 3`, or `blurred`.
+    pub fn word(self, class: u32) -> String {
+        let distortion = DISTORTIONS.get(class as usize).filter(|_| self == Self::Distortions);
+        distortion.map_or_else(|| format!("class {class}"), |word| (*word).to_owned())
+    }
+
+    /// Images to tell apart, and what they are.
+    ///
+    /// # Shapes
+    /// `[batch, height, width, channels]`, and `[batch]`, `u32`.
+    pub(super) fn pose(self, batch: &Batch, draws: &Draws) -> Result<[Tensor; 2]> {
+        let images = &batch.images;
+        if self == Self::Classes {
+            return Ok([images.clone(), batch.labels()?.clone()]);
+        }
+        let (count, _, width, _) = images.dims4()?;
+        let kinds: Vec<u32> =
+            draws.words("kind", count).into_iter().map(|word| word % DISTORTIONS.len() as u32).collect();
+        let other = images.roll(1, 0)?;
+        let share = draws.uniform("share", (count, 1, 1, 1))?.affine(0.5, 0.25)?;
+        let blended = (images + (&other - images)?.broadcast_mul(&share)?)?;
+        let shifted = [images.roll(1, 1)?, images.roll(-1, 1)?, images.roll(1, 2)?, images.roll(-1, 2)?];
+        let sum = shifted.iter().try_fold(images.clone(), |sum, shifted| sum + shifted)?;
+        let blurred = (sum / (shifted.len() + 1) as f64)?;
+        let noisy = (images + (draws.normal("noise", images.shape())? * NOISE)?)?;
+        let half = width / 2;
+        let patched = Tensor::cat(&[images.narrow(2, 0, half)?, other.narrow(2, half, width - half)?], 2)?;
+        let mut posed = images.zeros_like()?;
+        for (kind, distorted) in [images, &blended, &blurred, &noisy, &patched].into_iter().enumerate() {
+            let chosen: Vec<f32> = kinds.iter().map(|of| f32::from(u8::from(*of as usize == kind))).collect();
+            let chosen = Tensor::from_vec(chosen, (count, 1, 1, 1), images.device())?;
+            posed = (posed + distorted.broadcast_mul(&chosen)?)?;
+        }
+        Ok([posed, Tensor::from_vec(kinds, count, images.device())?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn distortions_are_what_they_are_called() {
+        let draws = Draws::new(3, &Device::Cpu);
+        let images = draws.uniform("images", (64, 6, 5, 3)).unwrap();
+        let batch = Batch { images: images.clone(), labels: None };
+        let [posed, kinds] = Lesson::Distortions.pose(&batch, &draws).unwrap();
+        let kinds = kinds.to_vec1::<u32>().unwrap();
+        let pixels =
+            |x: &Tensor, i: usize| x.get(i).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let spread = |v: &[f32]| {
+            let mean = v.iter().sum::<f32>() / v.len() as f32;
+            v.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / v.len() as f32
+        };
+        for (i, kind) in kinds.iter().enumerate() {
+            let (before, after, other) =
+                (pixels(&images, i), pixels(&posed, i), pixels(&images, (i + 63) % 64));
+            let same = before.iter().zip(&after).filter(|(a, b)| (*a - *b).abs() < 1e-6).count();
+            match Lesson::Distortions.word(*kind).as_str() {
+                "real" => assert_eq!(same, 90),
+                // Two of five columns stay.
+                "patched" => assert_eq!(same, 36),
+                "blended" => {
+                    let t = (after[0] - before[0]) / (other[0] - before[0]);
+                    assert!((0.25..0.75).contains(&t), "{t}");
+                }
+                "blurred" => assert!(spread(&after) < 0.5 * spread(&before)),
+                _ => assert!(spread(&after) > spread(&before)),
+            }
+        }
+        assert!((0..5).all(|kind| kinds.contains(&kind)), "{kinds:?}");
+        assert_eq!(Lesson::Classes.word(7), "class 7");
+    }
+}

@@ -1,0 +1,194 @@
+//! The images that a judge looks at: pairs to interpolate between, and others to compare with.
+
+use candle_core::{Device, Tensor};
+use lerp_core::Draws;
+use lerp_data::{Dataset, Part, Permutation};
+use lerp_eval::test_images;
+
+use crate::{Result, evaluate::CHUNK};
+
+/// Pairs of test images, half of them of one class.
+const PAIRS: usize = 256;
+/// Most real images that others are compared with.
+const REAL: usize = 4096;
+/// Images that are drawn to choose pairs from, where images are drawn.
+const DRAWN: usize = 2048;
+/// Pairs without which there is no score.
+const FEWEST_PAIRS: usize = 2;
+
+/// Test images, chosen by a fixed seed.
+pub(super) struct Material {
+    /// The images left and right, each `[pairs, height, width, channels]`, `f32` on the CPU.
+    pub ends: [Tensor; 2],
+    /// Their classes, where they have any.
+    pub classes: Option<Vec<[u32; 2]>>,
+    /// Others, of which none is in a pair, `[images, height, width, channels]`.
+    pub real: Tensor,
+}
+
+/// Pairs that a test part of so many images has; none if these are too few for a score.
+pub(super) fn pairs_of(count: Option<usize>) -> Option<usize> {
+    let pairs = count.map_or(PAIRS, |count| PAIRS.min(count / 4));
+    (pairs >= FEWEST_PAIRS).then_some(pairs)
+}
+
+impl Material {
+    /// That of a dataset: at most a half of its test images in pairs, at most 4,096 of the others. None if it has too few.
+    ///
+    /// # Errors
+    /// If images cannot be read.
+    pub fn of(dataset: &dyn Dataset) -> Result<Option<Self>> {
+        let count = dataset.count(Part::Test)?;
+        let Some(wanted) = pairs_of(count) else { return Ok(None) };
+        let draws = draws().scope("material");
+        let candidates = count.unwrap_or(DRAWN);
+        let labels = labels(dataset, candidates, &draws)?;
+        let shuffled = Permutation::new(candidates as u64, &draws);
+        let order: Vec<usize> = (0..candidates as u64).map(|place| shuffled.of(place) as usize).collect();
+        let pairs = pair(&order, labels.as_deref(), wanted);
+        let classes = labels.map(|labels| pairs.iter().map(|pair| pair.map(|place| labels[place])).collect());
+        let end = |end: usize| {
+            let places: Vec<usize> = pairs.iter().map(|pair| pair[end]).collect();
+            gather(dataset, candidates, &places, &draws)
+        };
+        let ends = [end(0)?, end(1)?];
+        let real = if count.is_some() {
+            let mut free = vec![true; candidates];
+            pairs.as_flattened().iter().for_each(|place| free[*place] = false);
+            let others: Vec<usize> = order.into_iter().filter(|place| free[*place]).take(REAL).collect();
+            gather(dataset, candidates, &others, &draws)?
+        } else {
+            let others: Vec<usize> = (0..REAL).collect();
+            gather(dataset, REAL, &others, &draws.scope("real"))?
+        };
+        Ok(Some(Self { ends, classes, real }))
+    }
+}
+
+/// The draws of everything that has to do with a judge: always the same ones.
+pub(super) fn draws() -> Draws {
+    Draws::new(0, &Device::Cpu).scope("judge")
+}
+
+/// The test images from the first to `count`, a chunk at a time, or as many that are drawn: the place of each chunk's first, and
+/// the chunk.
+pub(super) fn each(
+    dataset: &dyn Dataset,
+    count: usize,
+    draws: &Draws,
+    mut then: impl FnMut(usize, lerp_data::Batch) -> Result<()>,
+) -> Result<()> {
+    (0..count).step_by(CHUNK).try_for_each(|first| {
+        let draws = draws.scope("chunk").at(first as u64);
+        then(first, test_images(dataset, first, CHUNK.min(count - first), &draws)?)
+    })
+}
+
+fn labels(dataset: &dyn Dataset, count: usize, draws: &Draws) -> Result<Option<Vec<u32>>> {
+    if dataset.classes() == 0 {
+        return Ok(None);
+    }
+    let mut labels = Vec::with_capacity(count);
+    each(dataset, count, draws, |_, batch| {
+        labels.extend(batch.labels()?.to_vec1::<u32>()?);
+        Ok(())
+    })?;
+    Ok(Some(labels))
+}
+
+/// The images in these places, in this order.
+fn gather(dataset: &dyn Dataset, count: usize, places: &[usize], draws: &Draws) -> Result<Tensor> {
+    let mut sorted: Vec<(usize, usize)> =
+        places.iter().enumerate().map(|(order, place)| (*place, order)).collect();
+    sorted.sort_unstable();
+    let mut rest = &sorted[..];
+    let mut found = Vec::new();
+    each(dataset, count, draws, |first, batch| {
+        let here = rest.partition_point(|(place, _)| *place < first + CHUNK);
+        if here > 0 {
+            let at: Vec<u32> = rest[..here].iter().map(|(place, _)| (place - first) as u32).collect();
+            found.push(batch.images.index_select(&Tensor::new(at, batch.images.device())?, 0)?);
+            rest = &rest[here..];
+        }
+        Ok(())
+    })?;
+    let mut back = vec![0_u32; places.len()];
+    for (row, (_, order)) in sorted.iter().enumerate() {
+        back[*order] = row as u32;
+    }
+    let found = Tensor::cat(&found, 0)?;
+    Ok(found.index_select(&Tensor::new(back, found.device())?, 0)?)
+}
+
+/// So many pairs of places, in their order: the first half of one class, the others of two, as far as there are such. Without
+/// labels one after the other.
+fn pair(order: &[usize], labels: Option<&[u32]>, wanted: usize) -> Vec<[usize; 2]> {
+    let Some(labels) = labels else {
+        return order.as_chunks::<2>().0.iter().take(wanted).copied().collect();
+    };
+    let mut pairs: Vec<[usize; 2]> = Vec::with_capacity(wanted);
+    let mut left: Vec<usize> = Vec::new();
+    // Of every class the place that waits for another one.
+    let mut waiting: Vec<Option<usize>> =
+        vec![None; labels.iter().max().map_or(0, |most| *most as usize + 1)];
+    for place in order {
+        let before = &mut waiting[labels[*place] as usize];
+        match before.take() {
+            Some(other) if pairs.len() < wanted / 2 => pairs.push([other, *place]),
+            other => {
+                left.extend(other);
+                *before = Some(*place);
+            }
+        }
+    }
+    left.extend(waiting.into_iter().flatten());
+    let mut free = vec![false; labels.len()];
+    left.iter().for_each(|place| free[*place] = true);
+    let mut first: Option<usize> = None;
+    let mut put_off: Vec<usize> = Vec::new();
+    for place in order.iter().filter(|place| free[**place]) {
+        if pairs.len() == wanted {
+            break;
+        }
+        match first {
+            None => first = Some(*place),
+            Some(other) if labels[other] != labels[*place] => {
+                pairs.push([other, *place]);
+                first = put_off.pop();
+            }
+            // All that wait are of one class.
+            Some(_) => put_off.push(*place),
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn half_of_the_pairs_are_of_one_class_and_no_image_is_in_two() {
+        let labels: Vec<u32> = (0..1000).map(|place| place * place % 7).collect();
+        let order: Vec<usize> = (0..1000).map(|place| place * 387 % 1000).collect();
+        let pairs = pair(&order, Some(&labels), 256);
+        assert_eq!(pairs.len(), 256);
+        assert_eq!(pairs.as_flattened().iter().collect::<HashSet<_>>().len(), 512);
+        assert!(pairs[..128].iter().all(|[a, b]| labels[*a] == labels[*b]));
+        assert!(pairs[128..].iter().all(|[a, b]| labels[*a] != labels[*b]));
+        // Of one class only, there are no others.
+        let alike = pair(&order, Some(&vec![3; 1000]), 256);
+        assert_eq!(alike.len(), 128);
+        assert_eq!(pair(&order, None, 3), [[0, 387], [774, 161], [548, 935]]);
+    }
+
+    #[test]
+    fn test_parts_of_any_size() {
+        assert_eq!(
+            [None, Some(10_000), Some(100), Some(8), Some(7)].map(pairs_of),
+            [Some(256), Some(256), Some(25), Some(2), None]
+        );
+    }
+}
