@@ -3,11 +3,7 @@
 
 use candle_core::Tensor;
 
-use crate::{
-    Error, KernelDistance, Neighbourhoods, Result, kernel_distance,
-    quantity::{BY_JUDGE, Quantity},
-    rows::Rows,
-};
+use crate::{Error, KernelDistance, Neighbourhoods, Result, kernel_distance, quantity::BY_JUDGE, rows::Rows};
 
 /// Images of an interpolation, both ends included; image `i` is at α = `i` / 15.
 pub const POSITIONS: usize = 16;
@@ -197,9 +193,9 @@ impl Judged {
             purity(Between::OneClass),
             purity(Between::TwoClasses),
         ];
-        let named = BY_JUDGE.into_iter().zip(values);
-        let measured = |(_, value): &(&Quantity, f64)| self.ends.is_some() || !value.is_nan();
-        named.filter(measured).map(|(of, value)| of.keyed(value)).collect()
+        // The last two are of classes.
+        let known = if self.ends.is_some() { values.len() } else { values.len() - 2 };
+        BY_JUDGE.into_iter().zip(values).take(known).map(|(of, value)| of.keyed(value)).collect()
     }
 }
 

@@ -15,6 +15,7 @@ mod formats;
 mod frame;
 mod further;
 mod images;
+mod judged;
 mod page;
 mod pairs;
 mod pixels;
@@ -30,6 +31,7 @@ mod summary;
 mod table;
 mod terminal;
 pub mod text;
+mod usefulness;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -44,14 +46,14 @@ use sheet::Sheet;
 use summary::Sweep;
 
 /// Names of tables that a sweep may have at one time and not at another.
-const OPTIONAL: [&str; 2] = ["claims", "ranks"];
+const OPTIONAL: [&str; 4] = ["claims", "ranks", "table5", "usefulness"];
 
 /// What to draw.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// This figure only. On lines `2` (`2a` to `2f`), `3` (`3a` to `3g`), `5`, `curves`, `paths`, `turns`, `norms`,
     /// `critic`, `samples-aae`; on image sets `4`, `6` to `11`, `strips-cifar10-256`, `curves-mnist-32`,
-    /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `ranks`,
+    /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `judged`, `judged-mnist-32`, `usefulness`, `ranks`,
     /// `cost`, `cost-mnist-32`, `speed`.
     pub figure: Option<String>,
     /// The tables for a terminal besides, as [`compare`] makes them with this as `color`: very many runs are not to be read
@@ -142,6 +144,8 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         failed.extend(problem.map(|problem| format!("{problem}.")));
         sheets.extend(table::sheet(&sweep));
         sheets.extend(images::sheets(&sweep));
+        sheets.extend(judged::sheet(&sweep));
+        sheets.extend(usefulness::sheet(&sweep));
         sheets.extend(ranks::Ranks::new(&sweep).map(|ranks| ranks.sheet(&sweep)));
         sheets.extend(further::sheet(&sweep));
         sheets.extend(cost::sheet(&sweep));

@@ -13,7 +13,7 @@ use std::{
 use lerp_data::{Lines, is_own};
 use lerp_eval::{Quantity, final_value, quantities};
 use lerp_files::printable;
-use lerp_train::{Cell, Metrics, Run, RunRecord, runs_in};
+use lerp_train::{Cell, JudgeRecord, Metrics, Run, RunRecord, runs_in};
 use rayon::prelude::*;
 
 use crate::{
@@ -73,27 +73,40 @@ impl Sweep {
         }
         aggregate(&mut groups).map_err(Error::draw("the means over seeds"))?;
         left_out.extend(damaged);
-        let mut pixels = BTreeMap::new();
+        let (mut pixels, mut judges) = (BTreeMap::new(), BTreeMap::new());
         for (dataset, other_names) in &datasets.names {
-            for name in std::iter::once(dataset).chain(other_names) {
-                match PixelReference::read(dir, name) {
-                    Ok(Some(reference)) => {
-                        pixels.entry(dataset.clone()).or_insert(reference);
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        let sentence = format!("Raw pixels are left out: {error}.");
-                        let sentence = printable(&sentence).into_owned();
-                        if !left_out.contains(&sentence) {
-                            left_out.push(sentence);
-                        }
-                    }
+            let names = || std::iter::once(dataset).chain(other_names);
+            let reference =
+                kept("Raw pixels are", names(), |name| PixelReference::read(dir, name), &mut left_out);
+            pixels.extend(reference.map(|reference| (dataset.clone(), reference)));
+            let judge = kept("A judge is", names(), |name| JudgeRecord::read(dir, name), &mut left_out);
+            judges.extend(judge.map(|judge| (dataset.clone(), judge)));
+        }
+        let waiting = planned.into_iter().filter(|id| !begun.contains(id)).collect();
+        Ok(Self { dir: dir.to_owned(), groups, pixels, judges, waiting, unread: left_out, unchecked })
+    }
+}
+
+/// What a sweep keeps of a dataset under the first of its names that has something; what cannot be read is told.
+fn kept<'n, T, E: std::fmt::Display>(
+    what: &str,
+    names: impl Iterator<Item = &'n String>,
+    read: impl Fn(&str) -> std::result::Result<Option<T>, E>,
+    left_out: &mut Vec<String>,
+) -> Option<T> {
+    let mut first = None;
+    for name in names {
+        match read(name) {
+            Ok(found) => first = first.or(found),
+            Err(error) => {
+                let sentence = printable(&format!("{what} left out: {error}.")).into_owned();
+                if !left_out.contains(&sentence) {
+                    left_out.push(sentence);
                 }
             }
         }
-        let waiting = planned.into_iter().filter(|id| !begun.contains(id)).collect();
-        Ok(Self { dir: dir.to_owned(), groups, pixels, waiting, unread: left_out, unchecked })
     }
+    first
 }
 
 /// The datasets of a sweep. A user's own images are told by their digest: a folder that was moved is the same dataset under

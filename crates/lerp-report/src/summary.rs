@@ -7,9 +7,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use lerp_data::Lines;
 use lerp_eval::Quantity;
 use lerp_files::printable;
-use lerp_train::{Cell, Run, State};
+use lerp_train::{Cell, JudgeRecord, Run, State};
 use polars::prelude::{Column, DataFrame, ParquetWriter, PolarsResult};
 
 use crate::{
@@ -248,6 +249,8 @@ pub struct Sweep {
     pub groups: Vec<Group>,
     /// The references of raw pixels, by dataset.
     pub pixels: BTreeMap<String, PixelReference>,
+    /// The records of judges, by dataset.
+    pub judges: BTreeMap<String, JudgeRecord>,
     /// Names of planned cells that have not begun.
     pub waiting: Vec<String>,
     /// A sentence about each run or file that could not be read.
@@ -266,6 +269,11 @@ impl Sweep {
     pub fn name(&self) -> String {
         let path = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The record of the judge of an image set, or of that of lines, if there is one.
+    pub fn judge(&self, set: Option<&Set>) -> Option<&JudgeRecord> {
+        self.judges.get(set.map_or(Lines::NAME, |set| &set.dataset))
     }
 
     /// The configurations on lines.

@@ -190,3 +190,61 @@ fn claims_of_ones_own_stand_beside_the_papers() {
     report(dir.path(), &Options::default()).unwrap();
     assert_eq!(claim(&dir, "acai-distance")["p_corrected"], before);
 }
+
+/// The seven on MNIST with latents of 32 and 256: kernel distances, and accuracies that fall as these rise, or rise with them.
+fn judged(sweep: &Path, against: bool) {
+    for channels in [2, 16] {
+        for variant in 0..7 {
+            let place = variant as f64;
+            let accuracy = 0.5 + 0.05 * if against { place } else { 6.0 - place } + 0.01 * channels as f64;
+            let distance = 0.4 + place * channels as f64;
+            Fake { channels, ..fake(variant, 0, 0.9) }
+                .with("eval/judged_distance", distance)
+                .with("eval/judged_distance_error", 0.1)
+                .with("final/probe_accuracy", accuracy)
+                .with("final/cluster_accuracy", if channels == 2 { accuracy } else { 0.9 - accuracy })
+                .write(sweep);
+        }
+    }
+}
+
+#[test]
+fn interpolation_and_usefulness_are_ranked_within_each_set() {
+    for (against, verdict, rho) in [(false, "supported", "1"), (true, "contradicted", "-1")] {
+        let dir = tempfile::tempdir().unwrap();
+        judged(dir.path(), against);
+        report(dir.path(), &Options::default()).unwrap();
+        let row = claim(&dir, "interpolation-classifier");
+        assert_eq!((row["verdict"].as_str(), row["dataset"].as_str()), (verdict, "all"));
+        let difference: f64 = row["difference"].parse().unwrap();
+        assert!((difference - rho.parse::<f64>().unwrap()).abs() < 1e-12, "{difference}");
+        // With latents of 256 clusters go the other way: together they say nothing.
+        let row = claim(&dir, "interpolation-clusters");
+        assert_eq!((row["verdict"].as_str(), row["variant"].as_str()), ("undecided", ""));
+        assert!(row["p"].parse::<f64>().unwrap() > 0.5, "{row:?}");
+        let table = read(&dir, "tables/usefulness.md");
+        assert!(table.contains("all, each ranked by itself") && table.contains("(n=14)"), "{table}");
+        let csv = read(&dir, "tables/usefulness.csv");
+        let first = csv.lines().find(|line| line.starts_with("mnist,32,judged_distance,")).unwrap();
+        // Of seven in perfect order, two of 5,040 permutations are as extreme.
+        assert!(first.contains(",variants,") && first.contains(&(2.0_f64 / 5040.0).to_string()), "{first}");
+        let table = read(&dir, "tables/table5.md");
+        assert!(table.contains("| MNIST 256 | kernel distance, middle | **0.40 ± 0.20** |"), "{table}");
+        assert!(dir.path().join("figures/usefulness.svg").exists());
+    }
+}
+
+#[test]
+fn a_claim_to_come_second_passes_over_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    for (variant, accuracy) in [0.70, 0.71, 0.90, 0.80, 0.72, 0.73, 0.95].into_iter().enumerate() {
+        for seed in 0..3 {
+            fake(variant, seed, accuracy + 1e-3 * seed as f64).write(dir.path());
+        }
+    }
+    report(dir.path(), &Options::default()).unwrap();
+    let (denoising, vae) = (claim(&dir, "denoising-classifier-second"), claim(&dir, "vae-classifier-second"));
+    assert_eq!((denoising["verdict"].as_str(), denoising["against"].as_str()), ("supported", "VAE"));
+    assert_eq!((vae["verdict"].as_str(), vae["against"].as_str()), ("contradicted", "Denoising"));
+    assert_eq!(claim(&dir, "acai-classifier")["verdict"], "supported");
+}

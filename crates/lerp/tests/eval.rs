@@ -79,7 +79,7 @@ fn a_finished_run_gets_its_files_again_bit_for_bit() {
         assert!(code == 0 && text.contains("eval/reconstruction_mse"), "{text}");
         assert!(old.paths().is_err(), "written without being asked to");
 
-        let (code, text, errors) = parts(&run("eval --json --write", &[&folder]));
+        let (code, text, errors) = parts(&run("eval --json --write --judge 0", &[&folder]));
         assert_eq!((code, errors.lines().count()), (0, 1), "{errors}");
         assert!(errors.contains(&files.join(", ")), "{errors}");
         serde_json::from_str::<serde_json::Map<_, _>>(&text).unwrap();

@@ -9,7 +9,10 @@ use lerp_eval::{
 use lerp_files::printable;
 use serde::Deserialize;
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    usefulness::{is_a_pair, pairs_in_words},
+};
 
 /// Claims of one's own, in a sweep's folder.
 const OWN: &str = "claims.toml";
@@ -35,7 +38,11 @@ struct Stated {
     place: String,
     family: String,
     metric: String,
+    #[serde(default)]
     variant: String,
+    #[serde(default)]
+    except: Vec<String>,
+    with: Option<String>,
     on: Option<Place>,
     test: TestName,
     reference: Option<String>,
@@ -56,6 +63,7 @@ pub enum Place {
 enum TestName {
     Best,
     Near,
+    Together,
 }
 
 /// A claim, and the test of it.
@@ -71,8 +79,10 @@ pub struct Claim {
     pub family: String,
     /// What is compared.
     pub metric: Quantity,
-    /// The variant that it is about.
+    /// The variant that it is about; empty if it is about all.
     pub variant: String,
+    /// Variants that it is not compared with: of a claim to come second, the first.
+    pub except: Vec<String>,
     /// Where it is tested; none for wherever its metric is measured.
     pub on: Option<Place>,
     pub test: Test,
@@ -81,7 +91,7 @@ pub struct Claim {
 }
 
 /// How a claim is tested.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Test {
     /// The variant has the best mean of all that it is compared with.
     Best,
@@ -92,6 +102,8 @@ pub enum Test {
         /// The share.
         within: f64,
     },
+    /// Variants that are good by the metric are good by this one, too, on all image sets together.
+    Together(Quantity),
 }
 
 /// The paper's claims.
@@ -117,13 +129,24 @@ fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
     for stated in file.claim {
         let bad = |problem: String| Err(format!("the claim '{}' {problem}", stated.id));
         let Stated { id, says, family, variant, .. } = &stated;
-        if [id, says, family, variant].iter().any(|text| text.trim().is_empty()) {
+        let about_all = stated.test == TestName::Together;
+        let texts = [id, says, family].into_iter().chain((!about_all).then_some(variant));
+        if texts.into_iter().any(|text| text.trim().is_empty()) {
             return bad("needs a text for id, says, family and variant".into());
+        }
+        if about_all != stated.with.is_some() || (about_all && !variant.is_empty()) {
+            return bad(
+                "needs 'with', another metric, and no variant if it is of 'together', and only then".into()
+            );
+        }
+        if stated.test != TestName::Best && !stated.except.is_empty() {
+            return bad("leaves variants out by 'except', which only 'best' does".into());
         }
         if claims.iter().chain(others).any(|claim| claim.id == *id) {
             return bad("is there twice; give each an id of its own".into());
         }
-        let Some(metric) = quantities().find(|quantity| quantity.key == stated.metric).cloned() else {
+        let known = |key: &str| quantities().find(|quantity| quantity.key == key).cloned();
+        let Some(metric) = known(&stated.metric) else {
             return bad(format!("is about '{}', which nobody measures", stated.metric));
         };
         let test = match (stated.test, stated.reference.as_deref(), stated.within) {
@@ -149,12 +172,28 @@ fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
                 }
                 Test::Near { way, within }
             }
+            (TestName::Together, None, None) => {
+                let with = stated.with.as_deref().unwrap_or_default();
+                match known(with).filter(|with| is_a_pair(&metric, with)) {
+                    Some(with) => Test::Together(with),
+                    None => {
+                        return bad(format!(
+                            "correlates '{}' with '{with}'; the table of usefulness has {}",
+                            metric.key,
+                            pairs_in_words()
+                        ));
+                    }
+                }
+            }
+            (TestName::Together, ..) => {
+                return bad("is of 'together', which has no 'reference' or 'within'".into());
+            }
             (TestName::Near, ..) => {
                 return bad("is of 'near': give it a 'reference' and 'within', above 0 and up to 1".into());
             }
         };
-        let Stated { id, says, place, family, variant, on, .. } = stated;
-        claims.push(Claim { id, says, place, family, metric, variant, on, test, papers });
+        let Stated { id, says, place, family, variant, except, on, .. } = stated;
+        claims.push(Claim { id, says, place, family, metric, variant, except, on, test, papers });
     }
     Ok(claims)
 }
@@ -182,7 +221,13 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), claims.len());
-        assert!(claims.iter().all(|claim| published().order.contains(&claim.variant)));
+        let about_all = |claim: &Claim| matches!(claim.test, Test::Together(_)) && claim.variant.is_empty();
+        let named = |claim: &Claim| published().order.contains(&claim.variant);
+        assert!(claims.iter().all(|claim| about_all(claim) != named(claim)));
+        let excepted = claims.iter().flat_map(|claim| &claim.except);
+        assert!(
+            excepted.clone().count() > 0 && excepted.into_iter().all(|name| published().order.contains(name))
+        );
     }
 
     #[test]
@@ -205,6 +250,10 @@ mod tests {
             ),
             (&format!("{near}reference = 'blend'\nwithin = 0.0"), "'within', above 0 and up to 1"),
             (&format!("{near}reference = 'blend'"), "'within', above 0 and up to 1"),
+            (
+                "test = 'best'\nmetric = 'eval/detour'\nwith = 'final/probe_accuracy'",
+                "no variant if it is of 'together'",
+            ),
             (
                 "test = 'near'\nmetric = 'eval/detour'\nreference = 'blend'\nwithin = 0.1",
                 "only eval/mean_distance",

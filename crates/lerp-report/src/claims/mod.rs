@@ -24,6 +24,7 @@ use crate::{
     sheet::{Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Sweep, distinct},
     text::{fixed, listed, names, number, two_digits},
+    usefulness::{Pairs, pooled},
 };
 
 /// The level at which a claim is decided.
@@ -72,6 +73,8 @@ struct Tested<'a> {
     sides: Vec<(Sample, Sample)>,
     /// The seeds that it takes, about.
     needed: Option<u64>,
+    /// Of a correlation over all image sets, the variants that it takes, about.
+    correlated: Option<Option<usize>>,
     /// The configurations that are compared.
     groups: Vec<&'a Group>,
 }
@@ -90,6 +93,12 @@ impl Tested<'_> {
         if self.word() != Word::Undecided {
             return String::new();
         }
+        if let Some(needed) = self.correlated {
+            return needed.map_or_else(
+                || "more variants than can be told".into(),
+                |needed| format!("about {needed} variants and sizes of latents"),
+            );
+        }
         let missing = (self.speaks_for && !self.missing.is_empty())
             .then(|| format!("a number of {}", names(&self.missing)));
         let seeds = match self.needed {
@@ -104,8 +113,16 @@ impl Tested<'_> {
         missing.into_iter().chain(seeds).collect::<Vec<_>>().join("; ")
     }
 
+    /// The name of its dataset in files; `all` of several.
+    fn dataset(&self) -> &str {
+        if self.correlated.is_some() { "all" } else { self.set.map_or("lines", |set| &set.dataset) }
+    }
+
     /// Where it was tested.
     fn on(&self) -> String {
+        if self.correlated.is_some() {
+            return "All image sets".into();
+        }
         self.set.map_or_else(|| "Lines".into(), Set::name)
     }
 }
@@ -138,7 +155,43 @@ fn test<'a>(
     match claim.test {
         Test::Best => best(claim, set, (group, a), groups),
         Test::Near { way, within } => near(claim, set, (group, a), way, within),
+        Test::Together(_) => Err("it is about all image sets together"),
     }
+}
+
+/// Whether a claim's variant is compared with this one.
+fn is_rival(claim: &Claim, variant: &String) -> bool {
+    *variant != claim.variant && !claim.except.contains(variant)
+}
+
+/// Whether variants that are good by the claim's metric are good by `with`, too, on all image sets together.
+fn together<'a>(
+    claim: &'a Claim,
+    sweep: &'a Sweep,
+    with: &Quantity,
+) -> std::result::Result<Tested<'a>, &'static str> {
+    let ours = |group: &Group| !claim.papers || published().order.contains(&group.cell().variant);
+    let all: Vec<Pairs> = Pairs::all(sweep).into_iter().map(|pairs| pairs.keep(ours)).collect();
+    let found = pooled(&all, &claim.metric, with).ok_or("no three variants have both numbers")?;
+    let here = all.iter().filter(|pairs| *pairs.x == claim.metric && pairs.y == with);
+    let points = here.flat_map(|pairs| &pairs.groups);
+    let seeds = points.clone().map(|points| points.points.len()).min().unwrap_or(0);
+    Ok(Tested {
+        claim,
+        set: None,
+        against: format!("no rank correlation, over {} points", found.points),
+        difference: found.rho,
+        interval: found.interval,
+        p: Some(found.p),
+        corrected: None,
+        speaks_for: found.rho > 0.0,
+        seeds,
+        missing: Vec::new(),
+        sides: Vec::new(),
+        needed: None,
+        correlated: Some(found.to_tell),
+        groups: distinct(points.map(|points| points.group)),
+    })
 }
 
 /// Whether a configuration's mean, `a`, is the best of all.
@@ -152,7 +205,7 @@ fn best<'a>(
     let higher = claim.metric.better == Better::Higher;
     let turned = |s: Sample| if higher { Sample { mean: -s.mean, ..s } } else { s };
     let others: Vec<&Group> =
-        groups.iter().copied().filter(|rival| rival.cell().variant != claim.variant).collect();
+        groups.iter().copied().filter(|rival| is_rival(claim, &rival.cell().variant)).collect();
     let rivals: Vec<(&Group, Sample)> =
         others.iter().filter_map(|rival| Some((*rival, sample(rival, &claim.metric)?))).collect();
     // Whoever is not here, or has no number, may be better.
@@ -164,7 +217,8 @@ fn best<'a>(
     if claim.papers {
         let here = |variant: &String| groups.iter().any(|group| group.cell().variant == *variant);
         let all = published().order.iter().zip(&published().titles);
-        missing.extend(all.filter(|(variant, _)| !here(variant)).map(|(_, title)| title.clone()));
+        let absent = all.filter(|(variant, _)| is_rival(claim, variant) && !here(variant));
+        missing.extend(absent.map(|(_, title)| title.clone()));
     }
     let below = |b: &Sample| lower_p(turned(a), turned(*b));
     let speaks_for = rivals.iter().all(|(_, b)| turned(a).mean < turned(*b).mean);
@@ -190,6 +244,7 @@ fn best<'a>(
         missing,
         sides,
         needed: None,
+        correlated: None,
         groups: rivals.iter().map(|(rival, _)| *rival).chain([group]).collect(),
     })
 }
@@ -229,6 +284,7 @@ fn near<'a>(
         missing: Vec::new(),
         sides: vec![(a, edge)],
         needed: None,
+        correlated: None,
         groups: vec![group],
     })
 }
@@ -254,6 +310,13 @@ fn of(sweep: &Sweep, own: &[Claim]) -> Option<Sheet> {
         let lines = (claim.on != Some(Place::ImageSets)).then_some(None);
         let images = sets.iter().filter(|_| claim.on != Some(Place::Lines)).map(|set| Some(*set));
         let (mut here, mut reason) = (Vec::new(), "no run on what it is about");
+        if let Test::Together(with) = &claim.test {
+            match together(claim, sweep, with) {
+                Ok(found) => tested.push(found),
+                Err(why) => untested.push(format!("{} ({why})", printable(&claim.says))),
+            }
+            continue;
+        }
         for set in lines.into_iter().chain(images) {
             let in_place: Vec<&Group> =
                 groups.iter().copied().filter(|group| group.set.as_ref() == set).collect();
@@ -328,7 +391,8 @@ fn unit(metric: &Quantity) -> (f64, &'static str, usize) {
 }
 
 fn line(tested: &Tested) -> Line {
-    let (factor, unit, decimals) = unit(&tested.claim.metric);
+    let (factor, unit, decimals) =
+        if tested.correlated.is_some() { (1.0, "", 2) } else { unit(&tested.claim.metric) };
     let signed = |v: f64| {
         let size = fixed((v * factor).abs(), decimals);
         let zero = size.chars().all(|c| matches!(c, '0' | '.'));
@@ -368,7 +432,8 @@ fn caption() -> String {
         "Claims, tested on these runs, after their training. Difference: the variant's mean over seeds minus that of what it is \
          compared with (of several, what is hardest to be better than), with its 95 % interval by Student's t (Welch). p: \
          two-sided, corrected within a family of claims (Holm); for a claim of being within a reference ± an allowance, p is that \
-         of being inside or outside. supported, contradicted: p is below {ALPHA}; undecided: it is not, there is one seed, or a \
+         of being inside or outside; for a claim that two things go together, the difference is Spearman's rank correlation over variants, ranked \
+         within each image set, with a bootstrap interval and a permutation test. supported, contradicted: p is below {ALPHA}; undecided: it is not, there is one seed, or a \
          variant is missing. It takes: about so many seeds of each to decide, four times in five, if means and spreads are what \
          they seem."
     )
@@ -435,7 +500,7 @@ fn data(tested: &[Tested], provenance: &Provenance) -> Frame {
             ("place", printable(&tested.claim.place).into_owned().into()),
             ("family", printable(&tested.claim.family).into_owned().into()),
             ("papers", tested.claim.papers.into()),
-            ("dataset", tested.set.map_or("lines", |set| &set.dataset).into()),
+            ("dataset", tested.dataset().into()),
             ("latent_dims", tested.set.map(|set| set.dims).into()),
             ("metric", tested.claim.metric.name().into()),
             ("variant", printable(&tested.claim.variant).into_owned().into()),

@@ -6,6 +6,7 @@ mod cost;
 mod critic;
 mod curves;
 mod figure3;
+mod judged;
 mod multiples;
 mod paths;
 mod picture;
@@ -16,6 +17,7 @@ mod samples;
 mod source;
 mod speed;
 mod strips;
+mod usefulness;
 
 use lerp_eval::{Quantity, quantity::CRITIC_ALPHA};
 use lerp_files::file_stem;
@@ -92,6 +94,10 @@ enum Shows<'a> {
     Norms(Option<Set>),
     /// Estimates of the critic, on lines or an image set.
     Critic(Option<Set>),
+    /// What a judge makes of interpolations, on lines or an image set.
+    Judged(Option<Set>),
+    /// Usefulness of latents against interpolation.
+    Usefulness,
     /// Average ranks over tables.
     Ranks,
     /// Quality against time, on lines or an image set.
@@ -154,7 +160,11 @@ impl<'a> Figure<'a> {
         }
         all.extend(each("norms", &Shows::Norms));
         all.extend(each("critic", &Shows::Critic));
+        all.extend(each("judged", &Shows::Judged));
         all.extend(samples);
+        if crate::usefulness::Pairs::all(sweep).iter().any(|found| found.drawn()) {
+            all.push(Self::new("usefulness", Shows::Usefulness));
+        }
         if Ranks::new(sweep).is_some() {
             all.push(Self::new("ranks", Shows::Ranks));
         }
@@ -182,10 +192,12 @@ impl<'a> Figure<'a> {
     /// A sentence about configurations that it leaves out because they are too many.
     fn not_shown(&self, sweep: &Sweep) -> String {
         match &self.shows {
-            Shows::Cases(_) | Shows::Samples(..) | Shows::Ranks => String::new(),
+            Shows::Cases(_) | Shows::Samples(..) | Shows::Ranks | Shows::Usefulness => String::new(),
             Shows::Lines(_) | Shows::LinesCurves | Shows::Paths | Shows::Turns => sweep.not_shown(None),
             Shows::Strips(set, _) | Shows::Curves(set) => sweep.not_shown(Some(set)),
-            Shows::Norms(set) | Shows::Critic(set) | Shows::Cost(set) => sweep.not_shown(set.as_ref()),
+            Shows::Norms(set) | Shows::Critic(set) | Shows::Judged(set) | Shows::Cost(set) => {
+                sweep.not_shown(set.as_ref())
+            }
             Shows::Speed => {
                 let sets = sweep.sets().into_iter().map(Some).chain([None]);
                 sets.map(|set| sweep.not_shown(set)).find(|said| !said.is_empty()).unwrap_or_default()
@@ -205,6 +217,8 @@ impl<'a> Figure<'a> {
             Shows::Turns => paths::pace(sweep),
             Shows::Norms(set) => paths::norms(sweep, set.as_ref()),
             Shows::Critic(set) => critic::draw(sweep, set.as_ref()),
+            Shows::Judged(set) => judged::draw(sweep, set.as_ref()),
+            Shows::Usefulness => usefulness::draw(sweep),
             Shows::Ranks => ranks::draw(sweep),
             Shows::Cost(set) => cost::draw(sweep, set.as_ref()),
             Shows::Speed => speed::draw(sweep),
@@ -232,6 +246,10 @@ impl<'a> Figure<'a> {
                 set.as_ref().map_or("lines".into(), Set::name),
                 CRITIC_ALPHA[0].key
             ),
+            Shows::Judged(set) => {
+                format!("on {} was seen by a judge{upgrade}", set.as_ref().map_or("lines".into(), Set::name))
+            }
+            Shows::Usefulness => "was both judged and measured for what its latents are worth".into(),
             Shows::Ranks => "is among ten variants or fewer that all tables have".into(),
             Shows::Cost(None) | Shows::Speed => "is finished".into(),
             Shows::Cost(Some(set)) => format!("on {} has a fitted classifier", set.name()),

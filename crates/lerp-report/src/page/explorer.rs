@@ -6,11 +6,12 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{Device, Tensor};
 use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
-use lerp_train::{FIGURE_3_ANGLES, Run, State, Strips};
+use lerp_train::{FIGURE_3_ANGLES, JudgeRecord, Run, State, Strips};
 use serde::Serialize;
 
 use crate::{
     Result,
+    judged::word,
     set::Set,
     style::{byte, hex, looks},
     summary::{Group, Loaded, Sweep},
@@ -68,6 +69,9 @@ struct Row {
     /// The same: its angle, radians.
     #[serde(skip_serializing_if = "Option::is_none")]
     angle: Option<Vec<Vec<f64>>>,
+    /// The same: what a judge calls the image, and how sure it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    word: Option<Vec<Vec<String>>>,
     /// The same: mean squared error of the model's own reconstruction of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Vec<Vec<f64>>>,
@@ -82,7 +86,7 @@ pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
     let lines = (None, sweep.shown(None));
     let images = sweep.sets().into_iter().map(|set| (Some(set), sweep.shown(Some(set))));
     for (set, groups) in [lines].into_iter().chain(images) {
-        if let Some((mut view, sheet)) = view(set, &groups)? {
+        if let Some((mut view, sheet)) = view(set, sweep.judge(set), &groups)? {
             view.about += &sweep.not_shown(set);
             view.sprite = sheet.sprite()?;
             sets.push(view);
@@ -98,7 +102,11 @@ fn strips(group: &Group) -> Option<(&Loaded, Strips)> {
 }
 
 /// What there is to see of one dataset and size of latents, but for the sprite.
-fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View, SpriteSheet)>> {
+fn view(
+    set: Option<&Set>,
+    judge: Option<&JudgeRecord>,
+    groups: &[&Group],
+) -> lerp_train::Result<Option<(View, SpriteSheet)>> {
     let mut all = Vec::new();
     for (group, look) in groups.iter().zip(looks(groups)) {
         if let Some((loaded, strips)) = strips(group) {
@@ -161,6 +169,7 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
             color: color.clone(),
             y,
             error: strips.errors.as_ref().map(errors).transpose()?,
+            word: judge.and_then(|judge| words(loaded, judge, set)),
             ..Row::default()
         };
         if let Some(bank) = &bank {
@@ -190,6 +199,12 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
             )
         }
     };
+    let judged = if rows.iter().any(|row| row.word.is_some()) {
+        " Last under an image: what the judge of Table 5 calls it, and how sure it is."
+    } else {
+        ""
+    };
+    let about = about + judged;
     let view = View {
         name: set.map_or_else(|| Lines.title().to_owned(), Set::name),
         width,
@@ -202,6 +217,15 @@ fn view(set: Option<&Set>, groups: &[&Group]) -> lerp_train::Result<Option<(View
         about,
     };
     Ok(Some((view, sheet)))
+}
+
+/// What the sweep's judge calls each image, and how sure it is, in percent; none if another judge was asked.
+fn words(loaded: &Loaded, judge: &JudgeRecord, set: Option<&Set>) -> Option<Vec<Vec<String>>> {
+    let verdicts = loaded.look(Run::verdicts).filter(|verdicts| verdicts.judge == judge.weights)?;
+    let text = |(class, probability): &(u32, f32)| {
+        format!("{}, {:.0} %", word(judge, set, *class), probability * 100.0)
+    };
+    Some(verdicts.strips.iter().map(|row| row.iter().map(text).collect()).collect())
 }
 
 /// The true lines between the ends of each pair, turning at an even pace the short way round.

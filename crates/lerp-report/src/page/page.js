@@ -160,6 +160,7 @@ if (source) {
       } else if (row.truth) {
         words.push("", degrees((row.angle[p][i] + 4 * Math.PI) % (2 * Math.PI)));
       }
+      if (here !== null && row.word?.[p]) words[lines.length - 1] = row.word[p][i];
       lines.forEach((line, n) => { line.textContent = words[n] ?? ""; });
       image.setAttribute("aria-label", [row.label, `α ${(i / last).toFixed(2)}`, ...words].filter(Boolean).join(", "));
     }
@@ -170,11 +171,13 @@ if (source) {
     const url = `url(${set.sprite.src})`;
     const rows = set.rows.filter((row) => row.truth || row.still || !hidden.has(row.label));
     const measured = rows.some((row) => row.distance);
+    const judged = rows.some((row) => row.word);
     tiles.replaceChildren();
     views = rows.map((row) => {
       const image = element("div", { class: "image", role: "img" });
       image.style.backgroundImage = url;
-      const lines = measured ? [element("span", {}), element("span", {})] : [];
+      const spans = (measured ? 2 : 0) + (judged ? 1 : 0);
+      const lines = Array.from({ length: spans }, () => element("span", {}));
       const state = row.unfinished ? [element("em", {}, row.note)] : [];
       const tile = element("div", { class: "tile", style: `--color:${row.color}` },
         image, element("b", {}, row.label), ...lines, ...state);

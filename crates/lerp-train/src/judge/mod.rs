@@ -282,3 +282,6 @@ fn accuracy(network: &Classifier, lesson: Lesson, dataset: &dyn Dataset) -> Resu
 
 /// Values by key.
 pub type Values = BTreeMap<String, f64>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! What a judge makes of interpolations along the way: how real images are, how far they move, of what class they are.
+
+use lerp_eval::{
+    KernelDistance, POSITIONS, STEPS,
+    quantity::{JUDGED_DISTANCE, JUDGED_PRECISION},
+};
+use lerp_train::Verdicts;
+
+use super::{
+    Drawn,
+    multiples::{Cell, Multiples, Row},
+    plot::{Axis, Band, quartiles},
+};
+use crate::{
+    Result,
+    judged::verdicts,
+    set::Set,
+    style::looks,
+    summary::{Group, Sweep},
+};
+
+/// Kernel distances below this are not told apart.
+const FLOOR: f64 = 0.1;
+/// Probability from which on an image is clearly of a class.
+const CLEARLY: f32 = 0.9;
+/// 97.5 % of the standard normal distribution lie below.
+const Z: f64 = 1.96;
+
+/// Draws the curves on lines or on an image set; none if no run was judged.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
+    let judged: Vec<(&Group, Vec<Verdicts>)> =
+        sweep.shown(set).into_iter().map(|group| (group, verdicts(group))).collect();
+    let judged: Vec<_> = judged.into_iter().filter(|(_, verdicts)| !verdicts.is_empty()).collect();
+    if judged.is_empty() {
+        return Ok(None);
+    }
+    let groups: Vec<&Group> = judged.iter().map(|(group, _)| *group).collect();
+    let of = |row: fn(&[Verdicts]) -> Vec<(f64, [f64; 3])>| -> Vec<Cell> {
+        let cell = |(_, verdicts): &(&Group, Vec<Verdicts>)| {
+            let points = row(verdicts);
+            let note = points.is_empty().then_some("no classes");
+            Cell { pieces: vec![points], note, corner: None }
+        };
+        judged.iter().map(cell).collect()
+    };
+    let references = sweep.judge(set).map(|judge| &judge.references[..]).unwrap_or_default();
+    let floor = |key: &str| {
+        let real = references.iter().find(|reference| reference.title == "test images")?;
+        real.values.get(key).copied()
+    };
+    let level = |value: Option<f64>| value.map(|v| vec![(0.0, v), (1.0, v)]).unwrap_or_default();
+    let distances = of(distances);
+    let drawn: Vec<f64> =
+        distances.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(|(_, v)| *v).collect();
+    let mut rows = vec![
+        Row {
+            y: Axis::logarithmic(drawn.into_iter(), "kernel distance\nto real images"),
+            ideal: level(floor(&JUDGED_DISTANCE.key).map(|value| value.max(FLOOR))),
+            cells: distances,
+        },
+        Row {
+            y: Axis::linear(0.0..104.0, 4, "near a real\nimage, %"),
+            ideal: level(floor(&JUDGED_PRECISION.key).map(|value| value * 100.0)),
+            cells: of(precision),
+        },
+    ];
+    let steps = of(steps);
+    let most =
+        steps.iter().flat_map(|cell| cell.pieces.iter().flatten()).map(|(_, v)| v[2]).fold(0.0, f64::max);
+    rows.push(Row {
+        y: Axis::linear(0.0..(most * 1.1).clamp(0.1, 1.0), 4, "one step, share\nof the way"),
+        ideal: level(Some(1.0 / STEPS as f64)),
+        cells: steps,
+    });
+    let purity = of(purity);
+    if purity.iter().any(|cell| cell.note.is_none()) {
+        rows.push(Row {
+            y: Axis::linear(0.0..104.0, 4, "class of\nan end, %"),
+            ideal: Vec::new(),
+            cells: purity,
+        });
+    }
+    let columns = groups.iter().map(|group| group.label.clone()).zip(looks(&groups)).collect();
+    let place = match set {
+        None => "test lines".to_owned(),
+        Some(set) => format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims),
+    };
+    let caption = format!(
+        "What a judge makes of the images along interpolations between two {place}. From the top: kernel distance to real images \
+         (logarithmic, from {FLOOR} on), with its 95 % interval; share of images in the neighbourhood of a real one; one of 15 steps \
+         through the judge's features as a share of the way, median and quartiles over pairs; share of images that are called the class \
+         of an end with a probability above 0.9. Dashed: other test images; for steps, an even pace. Runs that differ in the seed alone \
+         are taken together."
+    );
+    let x = Axis::numbered(0.0..1.0, &[0.0, 0.5, 1.0], "α, position between the two ends");
+    let drawing = Multiples { what: "judged interpolations", x, columns, rows }.drawing()?;
+    Ok(Some(Drawn { caption, drawing, shows: groups }))
+}
+
+fn alpha(position: usize) -> f64 {
+    position as f64 / STEPS as f64
+}
+
+/// Kernel distance and its interval, mean over runs.
+fn distances(verdicts: &[Verdicts]) -> Vec<Band> {
+    let at = |position: usize| {
+        let of = |of: fn(&KernelDistance) -> f64| {
+            let values = verdicts.iter().map(|verdicts| of(&verdicts.judged.distances[position]));
+            values.sum::<f64>() / verdicts.len() as f64
+        };
+        let (value, half) = (of(|distance| distance.value), Z * of(|distance| distance.error));
+        (alpha(position), [value - half, value, value + half].map(|value| value.max(FLOOR)))
+    };
+    (0..POSITIONS).map(at).collect()
+}
+
+/// A share of all interpolations, in percent, with its 95 % interval.
+fn share(yes: usize, of: usize) -> [f64; 3] {
+    let share = yes as f64 / of.max(1) as f64;
+    let (low, high) = lerp_eval::wilson_interval(share, of.max(1)).unwrap_or((share, share));
+    [low, share, high].map(|value| value * 100.0)
+}
+
+/// Share of images near a real one.
+fn precision(verdicts: &[Verdicts]) -> Vec<Band> {
+    let inside = || verdicts.iter().flat_map(|verdicts| &verdicts.judged.inside);
+    let at = |i: usize| (alpha(i), share(inside().filter(|row| row[i]).count(), inside().count()));
+    (0..POSITIONS).map(at).collect()
+}
+
+/// Steps as shares of the way, halfway between positions.
+fn steps(verdicts: &[Verdicts]) -> Vec<Band> {
+    let shares = |row: &[f32; STEPS]| {
+        let whole: f32 = row.iter().sum();
+        row.map(|step| f64::from(step / whole))
+    };
+    let ways: Vec<[f64; STEPS]> =
+        verdicts.iter().flat_map(|verdicts| &verdicts.judged.steps).map(shares).collect();
+    let ways: Vec<_> = ways.into_iter().filter(|way| way[0].is_finite()).collect();
+    let at = |i: usize| Some(((i as f64 + 0.5) / STEPS as f64, quartiles(ways.iter().map(|way| way[i]))?));
+    (0..STEPS).filter_map(at).collect()
+}
+
+/// Share of images that are clearly of a class of the ends; none without labels.
+fn purity(verdicts: &[Verdicts]) -> Vec<Band> {
+    let clear = |position: usize| {
+        verdicts
+            .iter()
+            .filter_map(|verdicts| verdicts.judged.ends.as_ref().zip(Some(&verdicts.judged)))
+            .flat_map(move |(ends, judged)| {
+                let images = judged.words.iter().zip(&judged.probabilities);
+                ends.iter().zip(images).map(move |(ends, (words, probabilities))| {
+                    ends.contains(&words[position]) && probabilities[position] > CLEARLY
+                })
+            })
+    };
+    let at = |i: usize| {
+        let all = clear(i).count();
+        (all > 0).then(|| (alpha(i), share(clear(i).filter(|yes| *yes).count(), all)))
+    };
+    (0..POSITIONS).filter_map(at).collect()
+}

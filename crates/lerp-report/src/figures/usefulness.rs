@@ -1,0 +1,141 @@
+//! Usefulness of latents against interpolation: a point for each finished run.
+
+use plotters::prelude::DrawingBackend;
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    Drawn,
+    canvas::{Canvas, Draw, Side, both},
+    plot::{Axis, LETTERS, Place, Plot},
+};
+use crate::{
+    Result,
+    set::Set,
+    style::{LONGEST, Look, fit, looks},
+    summary::{Group, Sweep, distinct},
+    usefulness::{Of, Pairs},
+};
+
+/// A panel, and room for numbers and titles of axes.
+const PANEL: (f64, f64) = (330.0, 230.0);
+const LEFT: f64 = 84.0;
+const ABOVE: f64 = 36.0;
+const BELOW: f64 = 62.0;
+/// Height of a line of the legend.
+const LINE: f64 = 24.0;
+/// Panels beside one another.
+const BESIDE: usize = 2;
+/// Most panels.
+const MOST: usize = 16;
+
+/// Draws the points; none if no image set has three configurations with both numbers.
+///
+/// # Errors
+/// If the figure cannot be drawn.
+pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
+    let pairs: Vec<Pairs> = Pairs::all(sweep).into_iter().filter(Pairs::drawn).take(MOST).collect();
+    let groups = distinct(pairs.iter().flat_map(|pairs| pairs.groups.iter().map(|points| points.group)));
+    // Configurations on several sets look alike if they are of one variant.
+    let mut legend: Vec<&Group> = Vec::new();
+    for group in &groups {
+        if !legend.iter().any(|known| known.label == group.label) {
+            legend.push(group);
+        }
+    }
+    if legend.is_empty() {
+        return Ok(None);
+    }
+    let all = looks(&legend);
+    let look = |group: &Group| {
+        let place = legend.iter().position(|known| known.label == group.label).unwrap_or(0);
+        all[place]
+    };
+    let panels = pairs.iter().map(|pairs| {
+        let points: Vec<(Look, f64, f64)> = pairs
+            .groups
+            .iter()
+            .flat_map(|of| of.points.iter().map(|point| (look(of.group), point.0, point.1 * 100.0)))
+            .collect();
+        let (x, factor) = match pairs.of {
+            Of::Itself => ("kernel distance of interpolations".to_owned(), 1.0),
+            Of::Lines => ("mean distance on lines, ×10⁻³".to_owned(), 1e3),
+        };
+        let points: Vec<_> = points.into_iter().map(|(look, x, y)| (look, x * factor, y)).collect();
+        let y = if pairs.y.name().starts_with("probe") { "classifier, %" } else { "clusters, %" };
+        Panel {
+            heading: pairs.set.map(Set::name).unwrap_or_default(),
+            x: around(points.iter().map(|p| p.1), &x),
+            y: around(points.iter().map(|p| p.2), y),
+            points,
+        }
+    });
+    let panels: Vec<Panel> = panels.collect();
+    let legend = legend.iter().map(|group| group.label.clone()).zip(all).collect();
+    let figure = Figure { panels, legend };
+    let drawing = both(&figure, figure.width() as u32, figure.height() as u32)?;
+    let caption = "Usefulness of latents against interpolation, a point for each finished run: accuracy of the classifier fitted to \
+                   features (left) and of clusters (right), on test images, against the kernel distance of the same model's \
+                   interpolations to real images (Table 5), or the mean distance of the variant's interpolations on lines (Table 1). If \
+                   better interpolation goes with more useful latents, points lie from the top left to the bottom right."
+        .to_owned();
+    Ok(Some(Drawn { caption, drawing, shows: groups }))
+}
+
+/// An axis around values.
+fn around(values: impl Iterator<Item = f64>, title: &str) -> Axis {
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let room = ((high - low) * 0.08).max(1e-3 * high.abs()).max(1e-6);
+    Axis::linear(low - room..high + room, 5, title)
+}
+
+struct Panel {
+    heading: String,
+    x: Axis,
+    y: Axis,
+    points: Vec<(Look, f64, f64)>,
+}
+
+struct Figure {
+    panels: Vec<Panel>,
+    legend: Vec<(String, Look)>,
+}
+
+impl Figure {
+    fn width(&self) -> f64 {
+        let longest = self.legend.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
+        (LEFT + PANEL.0) * BESIDE as f64 + 60.0 + 9.2 * longest.min(LONGEST) as f64
+    }
+
+    fn height(&self) -> f64 {
+        let rows = self.panels.len().div_ceil(BESIDE) as f64;
+        ((ABOVE + PANEL.1 + BELOW) * rows).max(ABOVE + LINE * self.legend.len() as f64 + 12.0)
+    }
+}
+
+impl Draw for Figure {
+    fn what(&self) -> &'static str {
+        "usefulness against interpolation"
+    }
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+        for (i, panel) in self.panels.iter().enumerate() {
+            let left = LEFT + (LEFT + PANEL.0) * (i % BESIDE) as f64;
+            let top = ABOVE + (ABOVE + PANEL.1 + BELOW) * (i / BESIDE) as f64;
+            let place = Place { left, top, width: PANEL.0, height: PANEL.1 };
+            let plot = Plot { place, x: &panel.x, y: &panel.y };
+            plot.axes(canvas, true, true)?;
+            plot.titles(canvas, 28.0, 60.0)?;
+            canvas.text(&panel.heading, LETTERS, (left + PANEL.0 / 2.0, top - 8.0), Side::Above)?;
+            for (look, x, y) in &panel.points {
+                canvas.marker(look, plot.at(*x, *y))?;
+            }
+        }
+        for (i, (label, look)) in self.legend.iter().enumerate() {
+            let at = ((LEFT + PANEL.0) * BESIDE as f64 + 26.0, ABOVE + 12.0 + LINE * i as f64);
+            canvas.marker(look, at)?;
+            canvas.text(label, LETTERS * fit(label), (at.0 + 14.0, at.1), Side::Right)?;
+        }
+        Ok(())
+    }
+}
