@@ -10,8 +10,8 @@ use crate::{compare::quantile, ranks::shared_ranks};
 const EXACT: f64 = 40_320.0;
 /// Orders, and resamples, that are drawn.
 const DRAWN: u64 = 10_000;
-/// Fewer points have no interval.
-const LEAST_RESAMPLED: usize = 5;
+/// Fewer points have no interval: it would be far too narrow.
+const LEAST_RESAMPLED: usize = 10;
 /// Points beyond which nobody asks.
 const MOST_POINTS: f64 = 100_000.0;
 
@@ -25,11 +25,11 @@ pub struct Association {
     pub rho: f64,
     /// The probability of a correlation as far from 0, or further, if the two have nothing to do with each other.
     pub p: f64,
-    /// Lower and upper end of the 95 % interval of `rho`; none of fewer than five points.
+    /// Lower and upper end of the 95 % interval of `rho`; none of fewer than ten points.
     pub interval: Option<(f64, f64)>,
     /// Points it was computed from.
     pub points: usize,
-    /// About how many points, in as many groups, tell a correlation of this size from 0 at 5 %, two-sided, four times in five.
+    /// About how many points, more than these, tell a correlation of this size from 0 at 5 %, two-sided, four times in five.
     /// None if it is 0, or it takes more than 100,000.
     pub to_tell: Option<usize>,
 }
@@ -49,37 +49,51 @@ pub struct Association {
 /// The number of points that would tell is by Fisher's z with a variance of 1.06 / (n - 3) (Fieller, Hartley and Pearson, "Tests for
 /// rank correlation coefficients. I", 1957).
 pub fn spearman(points: &[(f64, f64)]) -> Option<Association> {
-    spearman_within(&[points.to_vec()])
-}
-
-/// [`spearman`] of points in groups, such as evaluations of several datasets, that are not comparable with each other: whether the
-/// two rise and fall together within groups.
-///
-/// Ranks are taken within each group, as a share of its points, less their mean, and correlated over all groups: of groups of equal
-/// size, without ties, `rho` is the mean of theirs; of others, larger ones count for more. Orders are those within each
-/// group, all counted if there are no more than the 40,320 of eight points in one group; resamples are drawn within each group.
-/// A group in which all first or all second values are equal says nothing, and is left out, also of a resample.
-pub fn spearman_within(groups: &[Vec<(f64, f64)>]) -> Option<Association> {
-    let finite = |group: &Points| -> Points {
-        group.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect()
-    };
-    let groups: Vec<Points> = groups.iter().map(finite).filter(|group| Ranks::of(group).is_some()).collect();
-    let points = groups.iter().map(Vec::len).sum();
-    if points < 3 {
+    let points = finite(points);
+    if points.len() < 3 {
         return None;
     }
-    let ranks: Vec<Ranks> = groups.iter().filter_map(|group| Ranks::of(group)).collect();
-    let rho = correlation(&ranks)?;
+    let ranks = Ranks::of(&points)?;
+    let rho = ranks.correlation();
     Some(Association {
         rho,
         p: permuted(&ranks),
-        interval: (points >= LEAST_RESAMPLED).then(|| resampled(&groups)).flatten(),
-        points,
-        to_tell: to_tell(rho, groups.len()),
+        interval: (points.len() >= LEAST_RESAMPLED).then(|| resampled(&points)).flatten(),
+        points: points.len(),
+        to_tell: to_tell(rho, points.len()),
     })
 }
 
-/// The ranks of a group's values on both sides, as shares of its size, less their mean.
+/// The correlation of [`spearman`] alone, for points that are not independent of each other, of which it says nothing more.
+pub fn rank_correlation(points: &[(f64, f64)]) -> Option<f64> {
+    let points = finite(points);
+    if points.len() < 3 { None } else { Some(Ranks::of(&points)?.correlation()) }
+}
+
+/// One point for each of several candidates that were measured in several groups, such as variants on several datasets, whose
+/// values are not comparable with each other: its mean rank among the candidates of each group, on both sides, the lowest value
+/// first. [`spearman`] of these says whether the two go together over all groups, and counts candidates, not measurements, which
+/// are not independent of each other.
+///
+/// # Panics
+/// If groups differ in length: each has a point for every candidate, in one order.
+pub fn within_groups(groups: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let candidates = groups.first().map_or(0, Vec::len);
+    assert!(groups.iter().all(|group| group.len() == candidates), "a group lacks a candidate");
+    let side = |of: fn(&(f64, f64)) -> f64| -> Vec<f64> {
+        let ranks: Vec<Vec<f64>> =
+            groups.iter().map(|group| shared_ranks(&group.iter().map(of).collect::<Vec<_>>())).collect();
+        let mean = |i: usize| ranks.iter().map(|ranks| ranks[i]).sum::<f64>() / ranks.len() as f64;
+        (0..candidates).map(mean).collect()
+    };
+    side(|point| point.0).into_iter().zip(side(|point| point.1)).collect()
+}
+
+fn finite(points: &[(f64, f64)]) -> Points {
+    points.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect()
+}
+
+/// The ranks of values on both sides, less their mean.
 struct Ranks {
     first: Vec<f64>,
     second: Vec<f64>,
@@ -87,57 +101,44 @@ struct Ranks {
 
 impl Ranks {
     /// None if all values of a side are equal.
-    fn of(group: &[(f64, f64)]) -> Option<Self> {
-        let n = group.len() as f64;
+    fn of(points: &[(f64, f64)]) -> Option<Self> {
+        let mean = f64::midpoint(points.len() as f64, 1.0);
         let side = |of: fn(&(f64, f64)) -> f64| -> Vec<f64> {
-            let ranks = shared_ranks(&group.iter().map(of).collect::<Vec<_>>());
-            ranks.into_iter().map(|rank| (rank - f64::midpoint(n, 1.0)) / n).collect()
+            let values: Vec<f64> = points.iter().map(of).collect();
+            shared_ranks(&values).into_iter().map(|rank| rank - mean).collect()
         };
         let ranks = Self { first: side(|point| point.0), second: side(|point| point.1) };
         let differ = |ranks: &[f64]| ranks.iter().any(|rank| *rank != 0.0);
         (differ(&ranks.first) && differ(&ranks.second)).then_some(ranks)
     }
-}
 
-/// The correlation over all groups; None of no group.
-fn correlation(groups: &[Ranks]) -> Option<f64> {
-    let product = |of: fn(&Ranks) -> f64| groups.iter().map(of).sum::<f64>();
-    let both = product(|ranks| dot(&ranks.first, &ranks.second));
-    let squares =
-        product(|ranks| dot(&ranks.first, &ranks.first)) * product(|ranks| dot(&ranks.second, &ranks.second));
-    (squares > 0.0).then(|| (both / squares.sqrt()).clamp(-1.0, 1.0))
+    fn correlation(&self) -> f64 {
+        let squares = dot(&self.first, &self.first) * dot(&self.second, &self.second);
+        (dot(&self.first, &self.second) / squares.sqrt()).clamp(-1.0, 1.0)
+    }
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The share of orders of the second ranks, within groups, whose correlation is at least as large in size as that of the order
-/// found. An order changes the sum of products only.
-fn permuted(groups: &[Ranks]) -> f64 {
-    let found: f64 = groups.iter().map(|ranks| dot(&ranks.first, &ranks.second)).sum();
-    let points: usize = groups.iter().map(|ranks| ranks.first.len()).sum();
-    // Sums that are equal but for rounding are equal; ranks are no larger than 1/2.
-    let least = found.abs() - 1e-12 * points as f64;
-    let orders: f64 = groups.iter().flat_map(|ranks| (1..=ranks.first.len()).map(|i| i as f64)).product();
-    if orders <= EXACT {
-        let mut all = vec![0.0];
-        for Ranks { first, second } in groups {
-            let mut sums = Vec::new();
-            enumerate(first, &mut second.clone(), 0.0, &mut sums);
-            all = all.iter().flat_map(|before| sums.iter().map(move |sum| before + sum)).collect();
-        }
-        return all.iter().filter(|sum| sum.abs() >= least).count() as f64 / all.len() as f64;
+/// The share of orders of the second ranks whose correlation is at least as large in size as that of the order found. An order
+/// changes the sum of products only.
+fn permuted(Ranks { first, second }: &Ranks) -> f64 {
+    let points = first.len();
+    // Sums that are equal but for rounding are equal.
+    let least = dot(first, second).abs() - 1e-12 * (points as f64).powi(3);
+    if (1..=points).map(|i| i as f64).product::<f64>() <= EXACT {
+        let mut sums = Vec::new();
+        enumerate(first, &mut second.clone(), 0.0, &mut sums);
+        return sums.iter().filter(|sum| sum.abs() >= least).count() as f64 / sums.len() as f64;
     }
     let draws = Draws::new(0, &Device::Cpu);
     let drawn = |i: u64| {
-        let mut keys = draws.at(i).words("orders", points).into_iter();
-        let of_group = |Ranks { first, second }: &Ranks| {
-            let mut order: Vec<(u32, f64)> = keys.by_ref().zip(second.iter().copied()).collect();
-            order.sort_by_key(|(key, _)| *key);
-            first.iter().zip(&order).map(|(a, (_, b))| a * b).sum::<f64>()
-        };
-        groups.iter().map(of_group).sum::<f64>()
+        let keys = draws.at(i).words("orders", points).into_iter();
+        let mut order: Vec<(u32, f64)> = keys.zip(second.iter().copied()).collect();
+        order.sort_by_key(|(key, _)| *key);
+        first.iter().zip(&order).map(|(a, (_, b))| a * b).sum::<f64>()
     };
     let as_far = (0..DRAWN).into_par_iter().filter(|i| drawn(*i).abs() >= least).count();
     (as_far + 1) as f64 / (DRAWN + 1) as f64
@@ -157,17 +158,14 @@ fn enumerate(first: &[f64], second: &mut [f64], sum: f64, sums: &mut Vec<f64>) {
     }
 }
 
-/// The 95 % percentile interval over resamples of points within groups; None if no resample has a correlation.
-fn resampled(groups: &[Points]) -> Option<(f64, f64)> {
+/// The 95 % percentile interval over resamples of points; None if no resample has a correlation.
+fn resampled(points: &Points) -> Option<(f64, f64)> {
     let draws = Draws::new(0, &Device::Cpu);
-    let points = groups.iter().map(Vec::len).sum();
+    let count = points.len();
     let drawn = |i: u64| {
-        let mut picks = draws.at(i).uniforms_f64("points", points).into_iter();
-        let of_group = |group: &Points| {
-            let pick = |u: f64| group[((u * group.len() as f64) as usize).min(group.len() - 1)];
-            Ranks::of(&picks.by_ref().take(group.len()).map(pick).collect::<Points>())
-        };
-        correlation(&groups.iter().filter_map(of_group).collect::<Vec<_>>())
+        let pick = |u: f64| points[((u * count as f64) as usize).min(count - 1)];
+        let picks = draws.at(i).uniforms_f64("points", count).into_iter().map(pick);
+        Ranks::of(&picks.collect::<Points>()).map(|ranks| ranks.correlation())
     };
     let mut found: Vec<(f64, f64)> =
         (0..DRAWN).into_par_iter().filter_map(|i| drawn(i).map(|rho| (rho, 1.0))).collect();
@@ -176,11 +174,12 @@ fn resampled(groups: &[Points]) -> Option<(f64, f64)> {
     (!found.is_empty()).then(|| (quantile(found.iter(), share), quantile(found.iter().rev(), share)))
 }
 
-/// How many points tell `rho` from 0; every group but the first costs one more, for its own mean.
-fn to_tell(rho: f64, groups: usize) -> Option<usize> {
+/// How many points tell `rho` from 0: more than the `known` ones, and no fewer than five, since of four even a perfect order is
+/// not told from chance.
+fn to_tell(rho: f64, known: usize) -> Option<usize> {
     // 97.5 % and 80 % of the standard normal distribution lie below.
     let away = (1.96 + 0.8416) / rho.abs().atanh();
-    let points = (1.06 * away.powi(2) + (groups + 2) as f64).ceil().max(4.0);
+    let points = (1.06 * away.powi(2) + 3.0).ceil().max(5.0).max((known + 1) as f64);
     (rho != 0.0 && points <= MOST_POINTS).then_some(points as usize)
 }
 
@@ -234,10 +233,10 @@ mod tests {
         let found = spearman(&rising).unwrap();
         // Of 6! orders two are perfect.
         assert_eq!((found.rho, found.p), (1.0, 2.0 / 720.0));
-        assert_eq!((found.interval, found.points, found.to_tell), (Some((1.0, 1.0)), 6, Some(4)));
+        assert_eq!((found.interval, found.points, found.to_tell), (None, 6, Some(7)));
         let falling: Points = (1..=30).map(f64::from).map(|i| (i, -i)).collect();
         let found = spearman(&falling).unwrap();
-        assert_eq!((found.rho, found.p, found.to_tell), (-1.0, 1.0 / 10_001.0, Some(4)));
+        assert_eq!((found.rho, found.p, found.to_tell), (-1.0, 1.0 / 10_001.0, Some(31)));
         // Of a correlation of 0 every order is as far from it.
         let none = spearman(&zip(&[1.0, 2.0, 3.0], &[1.0, 2.0, 1.0])).unwrap();
         assert_eq!((none.rho, none.p, none.interval, none.to_tell), (0.0, 1.0, None, None));
@@ -246,9 +245,10 @@ mod tests {
     #[test]
     fn points_that_would_be_enough() {
         // 3 + 1.06 * (2.8016 / atanh(0.5))^2 = 30.57, and 3 + 1.06 * (2.8016 / atanh(0.1))^2 = 829.4
-        assert_eq!((to_tell(0.5, 1), to_tell(-0.5, 1), to_tell(0.1, 1)), (Some(31), Some(31), Some(830)));
-        assert_eq!(to_tell(0.5, 4), Some(34));
-        assert_eq!((to_tell(0.009, 1), to_tell(0.0, 1)), (None, None));
+        assert_eq!((to_tell(0.5, 7), to_tell(-0.5, 7), to_tell(0.1, 7)), (Some(31), Some(31), Some(830)));
+        // As many as there are did not do, and four never do.
+        assert_eq!((to_tell(0.5, 40), to_tell(0.99, 3)), (Some(41), Some(5)));
+        assert_eq!((to_tell(0.009, 7), to_tell(0.0, 7)), (None, None));
     }
 
     #[test]
@@ -260,52 +260,32 @@ mod tests {
         let gaps = zip(&[1.0, f64::NAN, 2.0, 9.0, 3.0], &[1.0, 2.0, 3.0, f64::INFINITY, 2.0]);
         assert_eq!(spearman(&gaps), spearman(&zip(&[1.0, 2.0, 3.0], &[1.0, 3.0, 2.0])));
         assert_eq!(spearman(&gaps[..4]), None);
-        assert_eq!(spearman_within(&[]), None);
-        assert_eq!(spearman_within(&[vec![(1.0, 1.0)], vec![(2.0, 2.0)], vec![(3.0, 3.0)]]), None);
+        assert_eq!(rank_correlation(&gaps), Some(0.5));
+        assert_eq!(rank_correlation(&gaps[..2]), None);
     }
 
     #[test]
-    fn levels_of_groups_do_not_matter() {
+    fn candidates_of_several_groups_are_counted_once() {
         // Falling within groups, rising over all.
         let group =
-            |level: f64| zip(&[level + 1.0, level + 2.0, level + 3.0], &[level, level - 1.0, level - 2.0]);
+            |level: f64| -> Points { (0..4).map(f64::from).map(|i| (level + i, level - i)).collect() };
         let groups = [group(0.0), group(100.0), group(200.0)];
         assert!(spearman(&groups.concat()).unwrap().rho > 0.5);
-        let found = spearman_within(&groups).unwrap();
-        // Of 6^3 orders within groups two are perfect.
-        assert_eq!((found.rho, found.p, found.points, found.to_tell), (-1.0, 2.0 / 216.0, 9, Some(5)));
-        assert_eq!(found.interval, Some((-1.0, -1.0)));
-        // The mean of 1, 0.5 and -0.5, and the orders that are as far from 0, counted by hand.
-        let groups = [[1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [3.0, 1.0, 2.0]].map(|b| zip(&[1.0, 2.0, 3.0], &b));
-        let found = spearman_within(&groups).unwrap();
-        let each = [1.0, 0.5, 0.5, -0.5, -0.5, -1.0];
-        let sums = (0..216).map(|i| each[i / 36] + each[i / 6 % 6] + each[i % 6]);
-        let far = sums.filter(|sum: &f64| sum.abs() >= 1.0).count();
-        assert!((found.rho - 1.0 / 3.0).abs() < 1e-12, "{found:?}");
-        assert!((found.p - far as f64 / 216.0).abs() < 1e-12, "{found:?}");
-        // A group that says nothing changes nothing.
-        let more = [&groups[..], &[zip(&[1.0, 2.0, 3.0], &[4.0; 3]), vec![(1.0, 2.0)]]].concat();
-        assert_eq!(spearman_within(&more), Some(found));
+        let found = spearman(&within_groups(&groups)).unwrap();
+        // Of 4! orders of four candidates two are perfect, however often these were measured.
+        assert_eq!((found.rho, found.p, found.points), (-1.0, 2.0 / 24.0, 4));
+        let mixed = [zip(&[1.0, 2.0, 3.0], &[1.0, 3.0, 2.0]), zip(&[5.0, 9.0, 7.0], &[0.1, 0.2, 0.2])];
+        assert_eq!(within_groups(&mixed), [(1.0, 1.0), (2.5, 2.75), (2.5, 2.25)]);
+        assert!(within_groups(&[]).is_empty());
     }
 
     #[test]
     fn of_independent_values_p_is_uniform() {
-        for sizes in [&[14][..], &[8, 6]] {
-            let p = |seed| {
-                let points = normal(seed, 14, 0.0);
-                let mut rest = &points[..];
-                let ranks = sizes.iter().map(|size| {
-                    let (group, others) = rest.split_at(*size);
-                    rest = others;
-                    Ranks::of(group).unwrap()
-                });
-                permuted(&ranks.collect::<Vec<_>>())
-            };
-            let all: Vec<f64> = (0..200).map(p).collect();
-            let below = |level: f64| all.iter().filter(|p| **p < level).count();
-            assert!((2..16).contains(&below(0.05)), "{}", below(0.05));
-            assert!((80..120).contains(&below(0.5)), "{}", below(0.5));
-        }
+        let p = |seed| permuted(&Ranks::of(&normal(seed, 14, 0.0)).unwrap());
+        let all: Vec<f64> = (0..200).map(p).collect();
+        let below = |level: f64| all.iter().filter(|p| **p < level).count();
+        assert!((2..16).contains(&below(0.05)), "{}", below(0.05));
+        assert!((80..120).contains(&below(0.5)), "{}", below(0.5));
     }
 
     #[test]
@@ -324,10 +304,10 @@ mod tests {
 
     #[test]
     fn threads_do_not_matter() {
-        let groups = [normal(1, 20, 0.3), normal(2, 30, 0.3)];
+        let points = normal(1, 20, 0.3);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| spearman_within(&groups).unwrap())
+            pool.install(|| spearman(&points).unwrap())
         };
         let one = run(1);
         assert_eq!(one, run(2));

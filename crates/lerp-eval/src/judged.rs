@@ -3,16 +3,18 @@
 
 use candle_core::Tensor;
 
-use crate::{Error, KernelDistance, Neighbourhoods, Result, kernel_distance, quantity::BY_JUDGE, rows::Rows};
+use crate::{Error, KernelDistance, KernelReference, Neighbourhoods, Result, quantity::BY_JUDGE, rows::Rows};
 
 /// Images of an interpolation, both ends included; image `i` is at α = `i` / 15.
 pub const POSITIONS: usize = 16;
 /// Steps between them.
 pub const STEPS: usize = POSITIONS - 1;
 /// The images in the middle of an interpolation, with α from 4/15 to 11/15: those of the grid from 1/4 to 3/4.
-const MIDDLE: std::ops::Range<usize> = 4..12;
-/// Probability from which on an image is clearly of a class.
-const CLEARLY: f32 = 0.9;
+pub const MIDDLE: [usize; 8] = [4, 5, 6, 7, 8, 9, 10, 11];
+/// The images at the ends of an interpolation: reconstructions.
+pub const ENDS: [usize; 2] = [0, STEPS];
+/// Probability above which an image is clearly of a class.
+pub const CLEARLY: f32 = 0.9;
 /// Neighbours that a real image's neighbourhood reaches to, as in the paper of the metric.
 const NEIGHBOURS: usize = 3;
 
@@ -30,7 +32,7 @@ pub struct Reading {
 /// The real images that others are compared with.
 #[derive(Debug, Clone)]
 pub struct Real {
-    features: Tensor,
+    reference: KernelReference,
     neighbourhoods: Neighbourhoods,
 }
 
@@ -39,10 +41,10 @@ impl Real {
     /// A judge's features of real images, `[images, width]`.
     ///
     /// # Errors
-    /// If there are fewer than five images, or a feature is not finite.
-    pub fn new(features: Tensor) -> Result<Self> {
-        let neighbourhoods = Neighbourhoods::of(&features, NEIGHBOURS)?;
-        Ok(Self { features, neighbourhoods })
+    /// If there are fewer than four images, or a feature is not finite.
+    pub fn new(features: &Tensor) -> Result<Self> {
+        let neighbourhoods = Neighbourhoods::of(features, NEIGHBOURS)?;
+        Ok(Self { reference: KernelReference::new(features)?, neighbourhoods })
     }
 
     /// How far images, of which every `block` ones belong together, lie from these.
@@ -54,7 +56,7 @@ impl Real {
     /// If there are fewer than two blocks, or a feature is not finite.
     pub fn realism(&self, features: &Tensor, block: usize) -> Result<Realism> {
         let inside = self.neighbourhoods.contains(features)?;
-        let distance = kernel_distance(features, &self.features, block)?;
+        let distance = self.reference.distance(features, block)?;
         Ok(Realism { distance, precision: share(inside.iter().copied()) })
     }
 }
@@ -130,7 +132,7 @@ impl Judged {
         };
         let realism = |places: &[usize]| real.realism(&at(places)?, places.len());
         let distances: Vec<KernelDistance> = (0..POSITIONS)
-            .map(|position| kernel_distance(&at(&[position])?, &real.features, 1))
+            .map(|position| real.reference.distance(&at(&[position])?, 1))
             .collect::<Result<_>>()?;
         Ok(Some(Self {
             words: chunks(&reading.words),
@@ -140,8 +142,8 @@ impl Judged {
             straight,
             ends,
             distances: std::array::from_fn(|position| distances[position]),
-            middle: realism(&MIDDLE.collect::<Vec<_>>())?,
-            reconstructions: realism(&[0, STEPS])?,
+            middle: realism(&MIDDLE)?,
+            reconstructions: realism(&ENDS)?,
         }))
     }
 
@@ -164,12 +166,17 @@ impl Judged {
         self.steps.iter().zip(&self.straight).map(of).collect()
     }
 
+    /// Precision of each interpolation: the share of its images at these positions in the neighbourhood of a real one.
+    pub fn precision(&self, positions: &[usize]) -> Vec<f64> {
+        self.inside.iter().map(|row| share(positions.iter().map(|position| row[*position]))).collect()
+    }
+
     /// Class purity of each interpolation between two images of one class, or of two: the share of its images that the judge
     /// finds to be of that class, or of one of the two, with a probability above 0.9. Empty without labels.
-    pub fn purity(&self, between: Between) -> Vec<f64> {
+    pub fn purity(&self, kind: PairKind) -> Vec<f64> {
         let wanted = |pair: usize| -> Option<[u32; 2]> {
             let ends = self.ends.as_ref()?[pair];
-            ((ends[0] == ends[1]) == (between == Between::OneClass)).then_some(ends)
+            ((ends[0] == ends[1]) == (kind == PairKind::OneClass)).then_some(ends)
         };
         let clear = |pair: usize, ends: [u32; 2]| {
             let images = self.words[pair].iter().zip(&self.probabilities[pair]);
@@ -180,7 +187,7 @@ impl Judged {
 
     /// The numbers of a run, by key; those of classes only where there are labels.
     pub fn values(&self) -> Vec<(String, f64)> {
-        let purity = |between| mean(&self.purity(between));
+        let purity = |kind| mean(&self.purity(kind));
         let values = [
             self.middle.distance.value,
             self.middle.distance.error,
@@ -190,8 +197,8 @@ impl Judged {
             self.reconstructions.precision,
             mean(&self.smoothness()),
             mean(&self.detour()),
-            purity(Between::OneClass),
-            purity(Between::TwoClasses),
+            purity(PairKind::OneClass),
+            purity(PairKind::TwoClasses),
         ];
         // The last two are of classes.
         let known = if self.ends.is_some() { values.len() } else { values.len() - 2 };
@@ -201,7 +208,7 @@ impl Judged {
 
 /// Which interpolations a class purity is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Between {
+pub enum PairKind {
     /// Those between two images of one class.
     OneClass,
     /// Those between images of two classes.
@@ -253,7 +260,7 @@ mod tests {
     /// Real images: those on the line from (0, 0) to (1, 0).
     fn real() -> Real {
         let points: Vec<f32> = (0..101_u8).flat_map(|i| [f32::from(i) / 100.0, 0.0]).collect();
-        Real::new(Tensor::from_vec(points, (101, 2), &Device::Cpu).unwrap()).unwrap()
+        Real::new(&Tensor::from_vec(points, (101, 2), &Device::Cpu).unwrap()).unwrap()
     }
 
     fn at(i: usize) -> f32 {
@@ -276,9 +283,9 @@ mod tests {
         assert!(detour[0].abs() < 1e-6 && detour[1].abs() < 1e-6 && detour[2] > 10.0, "{detour:?}");
         assert!(detour[3].is_nan());
         // Images up to 0.1 and from 0.9 on are clearly of a class: at 0, 1/15, 14/15 and 1.
-        let purity = judged.purity(Between::TwoClasses);
+        let purity = judged.purity(PairKind::TwoClasses);
         assert_eq!(purity, [4.0 / 16.0, 1.0, 4.0 / 16.0]);
-        assert_eq!(judged.purity(Between::OneClass), [1.0]);
+        assert_eq!(judged.purity(PairKind::OneClass), [1.0]);
         // Those beside the line are at the odd positions from 1 to 13.
         let inside = |pair: usize| judged.inside[pair].iter().filter(|yes| **yes).count();
         assert_eq!([inside(0), inside(1), inside(2), inside(3)], [16, 16, 9, 16]);

@@ -43,44 +43,77 @@ pub struct KernelDistance {
 /// # Errors
 /// If shapes do not fit, there are fewer than two blocks of x or two rows of y, or one holds NaN or infinity.
 pub fn kernel_distance(x: &Tensor, y: &Tensor, block: usize) -> Result<KernelDistance> {
-    if block == 0 {
-        return Err(Error::Range { what: "the number of rows in a block", wanted: "at least 1", given: 0.0 });
-    }
-    match x.dims() {
-        [rows, _] if rows % block == 0 && *rows >= 2 * block => {}
-        given => {
-            let wanted = format!("[blocks * {block}, width] with at least 2 blocks");
-            return Err(Error::Shape { what: X, wanted, given: given.to_vec() });
-        }
-    }
-    let (x, y) = (Features::new(X, x, 2)?, Features::new(Y, y, 2)?);
-    y.check_width(Y, x.width)?;
-    let (rows, others) = (x.len(), y.len());
-    let of_block = |row: usize| row / block * block..(row / block + 1) * block;
-    let by_block = |sums: Vec<f64>| sums.chunks(block).map(|sums| sums.iter().sum()).collect();
-    let x_x: Vec<f64> = by_block(sums(&x, &x, of_block)?);
-    let x_y: Vec<f64> = by_block(sums(&x, &y, |_| 0..0)?);
-    let y_y = sums(&y, &y, |row| row..row + 1)?;
-    let y_x = sums(&y, &x, |_| 0..0)?;
-    let [sum_x, sum_y, sum_both] = [&x_x, &y_y, &x_y].map(|sums| sums.iter().sum::<f64>());
+    KernelReference::new(y)?.distance(x, block)
+}
 
-    let mean = |sum: f64, first: usize, second: usize| sum / (first as f64 * second as f64);
-    let (in_x, in_y) = (mean(sum_x, rows, rows - block), mean(sum_y, others, others - 1));
-    let value = in_x + in_y - 2.0 * mean(sum_both, rows, others);
-    let enough = rows > 2 * block && others > 2;
-    let error = enough.then(|| {
-        // What is left out has its pairs with the rest in both orders.
-        let left = rows - block;
-        let without_block = x_x.iter().zip(&x_y).map(|(own, both)| {
-            mean(sum_x - 2.0 * own, left, left - block) + in_y - 2.0 * mean(sum_both - both, left, others)
+/// Features that several others are compared with: what of the kernel distance depends on them alone is computed once.
+#[derive(Debug, Clone)]
+pub struct KernelReference {
+    y: Features,
+    /// For each row, the sum of the kernel over all others.
+    y_y: Vec<f64>,
+}
+
+impl KernelReference {
+    /// # Shapes
+    /// `y` `[rows, width]`.
+    ///
+    /// # Errors
+    /// If there are fewer than two rows, or one holds NaN or infinity.
+    pub fn new(y: &Tensor) -> Result<Self> {
+        let y = Features::new(Y, y, 2)?;
+        let y_y = sums(&y, &y, |row| row..row + 1)?;
+        Ok(Self { y, y_y })
+    }
+
+    /// [`kernel_distance`] to these.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn distance(&self, x: &Tensor, block: usize) -> Result<KernelDistance> {
+        if block == 0 {
+            return Err(Error::Range {
+                what: "the number of rows in a block",
+                wanted: "at least 1",
+                given: 0.0,
+            });
+        }
+        match x.dims() {
+            [rows, _] if rows % block == 0 && *rows >= 2 * block => {}
+            given => {
+                let wanted = format!("[blocks * {block}, width] with at least 2 blocks");
+                return Err(Error::Shape { what: X, wanted, given: given.to_vec() });
+            }
+        }
+        let (x, y) = (Features::new(X, x, 2)?, &self.y);
+        y.check_width(Y, x.width)?;
+        let (rows, others) = (x.len(), y.len());
+        let of_block = |row: usize| row / block * block..(row / block + 1) * block;
+        let by_block = |sums: Vec<f64>| sums.chunks(block).map(|sums| sums.iter().sum()).collect();
+        let x_x: Vec<f64> = by_block(sums(&x, &x, of_block)?);
+        let x_y: Vec<f64> = by_block(sums(&x, y, |_| 0..0)?);
+        let y_x = sums(y, &x, |_| 0..0)?;
+        let [sum_x, sum_y, sum_both] = [&x_x, &self.y_y, &x_y].map(|sums| sums.iter().sum::<f64>());
+
+        let mean = |sum: f64, first: usize, second: usize| sum / (first as f64 * second as f64);
+        let (in_x, in_y) = (mean(sum_x, rows, rows - block), mean(sum_y, others, others - 1));
+        let value = in_x + in_y - 2.0 * mean(sum_both, rows, others);
+        let enough = rows > 2 * block && others > 2;
+        let error = enough.then(|| {
+            // What is left out has its pairs with the rest in both orders.
+            let left = rows - block;
+            let without_block = x_x.iter().zip(&x_y).map(|(own, both)| {
+                mean(sum_x - 2.0 * own, left, left - block) + in_y - 2.0 * mean(sum_both - both, left, others)
+            });
+            let left = others - 1;
+            let without_row = self.y_y.iter().zip(&y_x).map(|(own, both)| {
+                in_x + mean(sum_y - 2.0 * own, left, left - 1) - 2.0 * mean(sum_both - both, rows, left)
+            });
+            (jackknife(&without_block.collect::<Vec<_>>()) + jackknife(&without_row.collect::<Vec<_>>()))
+                .sqrt()
         });
-        let left = others - 1;
-        let without_row = y_y.iter().zip(&y_x).map(|(own, both)| {
-            in_x + mean(sum_y - 2.0 * own, left, left - 1) - 2.0 * mean(sum_both - both, rows, left)
-        });
-        (jackknife(&without_block.collect::<Vec<_>>()) + jackknife(&without_row.collect::<Vec<_>>())).sqrt()
-    });
-    Ok(KernelDistance { value, error: error.unwrap_or(f64::NAN) })
+        Ok(KernelDistance { value, error: error.unwrap_or(f64::NAN) })
+    }
 }
 
 /// The variance of an estimate, given what it would be without each of the things it was made of (Efron and Tibshirani, "An
@@ -247,7 +280,7 @@ mod tests {
         assert!(fails(&x, &y.narrow(0, 0, 1).unwrap(), 1).contains("at least 2 and 1, but [1, 8]"));
         assert!(fails(&x, &y.narrow(1, 0, 7).unwrap(), 1).contains("[rows, 8], as wide as"));
         let nan = tensor(vec![0.0, 1.0, 2.0, f64::NAN], 2);
-        assert!(fails(&nan, &nan, 1).contains("features x must be finite, but row 1"));
+        assert!(fails(&nan, &y, 1).contains("features x must be finite, but row 1"));
         let two = x.narrow(0, 0, 10).unwrap();
         let found = kernel_distance(&two, &y, 5).unwrap();
         assert!(found.value.is_finite() && found.error.is_nan(), "{found:?}");

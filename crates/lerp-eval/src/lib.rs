@@ -12,7 +12,7 @@
 //!   two means.
 //! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_to_tell`]: tests of claims about means.
 //! * [`rank`]: ranks over several tables, and whether they differ by more than chance.
-//! * [`spearman`] and [`spearman_within`]: whether two quantities rise and fall together.
+//! * [`spearman`] and [`within_groups`]: whether two quantities rise and fall together.
 //! * [`kernel_distance`] and [`Neighbourhoods`]: how far features are from those of real data, and which lie among them.
 //! * [`Way`]: what the metrics on lines can come to, without a model.
 //! * [`Judged`]: what a classifier makes of interpolations between images of which no truth is known.
@@ -44,13 +44,13 @@ mod rows;
 mod stats;
 
 pub use angles::{smoothness, unwrap};
-pub use association::{Association, spearman, spearman_within};
+pub use association::{Association, rank_correlation, spearman, within_groups};
 pub use bank::{LineBank, Nearest};
 pub use compare::{Bootstrap, Sample, paired_bootstrap, student_quantile, welch_interval};
 pub use error::{Error, Result};
 pub use hypothesis::{below_p, holm, lower_p, seeds_to_tell};
-pub use judged::{Between, Judged, POSITIONS, Reading, Real, Realism, STEPS};
-pub use kernel::{KernelDistance, kernel_distance};
+pub use judged::{CLEARLY, ENDS, Judged, MIDDLE, POSITIONS, PairKind, Reading, Real, Realism, STEPS};
+pub use kernel::{KernelDistance, KernelReference, kernel_distance};
 pub use lines::LineMetrics;
 pub use metric::{
     Interpolated, Metric, Subject, Tested, check_metrics, check_recorded, measured, recorded, test_images,

@@ -1,16 +1,15 @@
 //! Table 5: what judges make of interpolations, on lines and on image sets.
 
-use std::ops::Range;
-
 use lerp_eval::{
-    Better, Between, Judged, Quantity, mean_std,
+    ENDS, Judged, KernelDistance, MIDDLE, PairKind, Quantity, mean_std,
     quantity::{
-        JUDGED_DETOUR, JUDGED_DISTANCE, JUDGED_DISTANCE_ERROR, JUDGED_ENDS, JUDGED_ENDS_ERROR,
-        JUDGED_ENDS_PRECISION, JUDGED_PRECISION, JUDGED_PURITY, JUDGED_PURITY_BETWEEN, JUDGED_SMOOTHNESS,
+        JUDGED_DETOUR, JUDGED_DISTANCE, JUDGED_ENDS, JUDGED_ENDS_PRECISION, JUDGED_PRECISION, JUDGED_PURITY,
+        JUDGED_PURITY_BETWEEN, JUDGED_SMOOTHNESS,
     },
     student_quantile,
 };
-use lerp_train::{JudgeRecord, Lesson, Run, Verdicts};
+use lerp_files::printable;
+use lerp_train::{JudgeRecord, Run, Target, Verdicts};
 use polars::prelude::DataType;
 
 use crate::{
@@ -20,17 +19,17 @@ use crate::{
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
     summary::{Group, Loaded, Sweep},
-    text::{fixed, listed, thousands},
+    text::{fixed, listed, minus, thousands},
 };
 
 /// 97.5 % of the standard normal distribution lie below.
 const Z: f64 = 1.96;
 
-/// How the interval of a measure comes about.
-enum Spread {
-    /// From a standard error that is measured beside it.
-    Error(&'static Quantity),
-    /// From the values of interpolations.
+/// What a run's number comes from.
+enum Source {
+    /// A distance, with its standard error.
+    Distance(fn(&Judged) -> KernelDistance),
+    /// The values of interpolations, of which it is the mean.
     Pairs(fn(&Judged) -> Vec<f64>),
 }
 
@@ -42,26 +41,23 @@ pub struct Measure {
     /// What a value is multiplied by.
     factor: f64,
     decimals: usize,
-    spread: Spread,
-}
-
-/// Positions in the middle of an interpolation.
-const MIDDLE: Range<usize> = 4..12;
-
-/// Share of an interpolation's images in these places that lie in the neighbourhood of a real one.
-fn inside(judged: &Judged, places: &[usize]) -> Vec<f64> {
-    let share =
-        |row: &[bool; 16]| places.iter().filter(|place| row[**place]).count() as f64 / places.len() as f64;
-    judged.inside.iter().map(share).collect()
+    source: Source,
+    /// Whether the best of a row is worth pointing out.
+    ranked: bool,
 }
 
 const fn measure(
     of: &'static Quantity,
     heading: &'static str,
     (factor, decimals): (f64, usize),
-    spread: Spread,
+    source: Source,
 ) -> Measure {
-    Measure { of, heading, factor, decimals, spread }
+    Measure { of, heading, factor, decimals, source, ranked: true }
+}
+
+/// One of which nothing follows alone.
+const fn beside(measure: Measure) -> Measure {
+    Measure { ranked: false, ..measure }
 }
 
 const PLAIN: (f64, usize) = (1.0, 2);
@@ -70,105 +66,140 @@ const PERCENT: (f64, usize) = (100.0, 1);
 
 /// All rows, in order.
 pub static MEASURES: [Measure; 8] = [
-    measure(&JUDGED_DISTANCE, "kernel distance, middle", PLAIN, Spread::Error(&JUDGED_DISTANCE_ERROR)),
-    measure(&JUDGED_ENDS, "kernel distance, reconstructions", PLAIN, Spread::Error(&JUDGED_ENDS_ERROR)),
+    measure(&JUDGED_DISTANCE, "kernel distance, middle", PLAIN, Source::Distance(|of| of.middle.distance)),
     measure(
-        &JUDGED_PRECISION,
-        "precision, middle, %",
-        PERCENT,
-        Spread::Pairs(|judged| inside(judged, &MIDDLE.collect::<Vec<_>>())),
+        &JUDGED_ENDS,
+        "kernel distance, reconstructions",
+        PLAIN,
+        Source::Distance(|of| of.reconstructions.distance),
     ),
+    measure(&JUDGED_PRECISION, "precision, middle, %", PERCENT, Source::Pairs(|of| of.precision(&MIDDLE))),
     measure(
         &JUDGED_ENDS_PRECISION,
         "precision, reconstructions, %",
         PERCENT,
-        Spread::Pairs(|judged| inside(judged, &[0, 15])),
+        Source::Pairs(|of| of.precision(&ENDS)),
     ),
-    measure(&JUDGED_SMOOTHNESS, "smoothness", FINE, Spread::Pairs(Judged::smoothness)),
-    measure(&JUDGED_DETOUR, "detour", PLAIN, Spread::Pairs(Judged::detour)),
+    beside(measure(&JUDGED_SMOOTHNESS, "smoothness in features", FINE, Source::Pairs(Judged::smoothness))),
+    beside(measure(&JUDGED_DETOUR, "detour in features", PLAIN, Source::Pairs(Judged::detour))),
     measure(
         &JUDGED_PURITY,
         "purity within a class, %",
         PERCENT,
-        Spread::Pairs(|judged| judged.purity(Between::OneClass)),
+        Source::Pairs(|of| of.purity(PairKind::OneClass)),
     ),
     measure(
         &JUDGED_PURITY_BETWEEN,
         "purity between classes, %",
         PERCENT,
-        Spread::Pairs(|judged| judged.purity(Between::TwoClasses)),
+        Source::Pairs(|of| of.purity(PairKind::TwoClasses)),
     ),
 ];
 
+/// A configuration's number.
+struct Known {
+    mean: f64,
+    /// Standard deviation over seeds, with divisor n.
+    std: f64,
+    seeds: usize,
+    /// Half of the 95 % interval of the mean over pairs, for these very models.
+    half: Option<f64>,
+}
+
 impl Measure {
     fn text(&self, value: f64) -> String {
-        let text = fixed(value * self.factor, self.decimals);
-        text.strip_prefix('-').map(|size| format!("−{size}")).unwrap_or(text)
+        minus(&fixed(value * self.factor, self.decimals))
     }
 
-    /// Half of the 95 % interval of a configuration's mean over pairs, for these very models.
-    fn half(&self, group: &Group, verdicts: &[Verdicts]) -> Option<f64> {
-        let half = match self.spread {
-            Spread::Error(error) => Z * group.estimate(error).mean()?,
-            Spread::Pairs(of) => {
-                let runs: Vec<Vec<f64>> = verdicts.iter().map(|verdicts| of(&verdicts.judged)).collect();
-                // On images all runs are asked about the same pairs; on lines each evaluation draws its own.
-                let same = group.set.is_some() && runs.iter().all(|run| run.len() == runs[0].len());
-                let values: Vec<f64> = if same {
-                    let pairs = runs.first().map_or(0, Vec::len);
-                    (0..pairs)
-                        .map(|i| runs.iter().map(|run| run[i]).sum::<f64>() / runs.len() as f64)
-                        .collect()
+    /// Whether it is in the table of a place. Between lines of two classes a line must turn through others.
+    fn is_of(&self, set: Option<&Set>) -> bool {
+        set.is_some() || *self.of != JUDGED_PURITY_BETWEEN
+    }
+
+    /// What it comes to over the runs of a configuration; none where it is undefined. On images (`same_pairs`) all runs are measured
+    /// on the same pairs; on lines each on its own.
+    fn over(&self, verdicts: &[Verdicts], same_pairs: bool) -> Option<Known> {
+        let judged = || verdicts.iter().map(|verdicts| &verdicts.judged);
+        let defined = |values: Vec<f64>| values.into_iter().filter(|v| v.is_finite()).collect::<Vec<f64>>();
+        let (values, half) = match self.source {
+            Source::Distance(of) => {
+                let n = verdicts.len() as f64;
+                let errors = judged().map(|judged| of(judged).error);
+                let error = if same_pairs {
+                    errors.sum::<f64>() / n
                 } else {
-                    runs.concat()
+                    errors.map(|e| e * e).sum::<f64>().sqrt() / n
                 };
-                let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
-                let degrees = (values.len().max(2) - 1) as f64;
-                student_quantile(degrees) * mean_std(&values).1 / degrees.sqrt()
+                (judged().map(|judged| of(judged).value).collect(), Z * error)
+            }
+            Source::Pairs(of) => {
+                let runs: Vec<Vec<f64>> = judged().map(of).collect();
+                let pairs = runs.first().map_or(0, Vec::len);
+                let mean = |i: usize| runs.iter().map(|run| run[i]).sum::<f64>() / runs.len() as f64;
+                let same = same_pairs && runs.iter().all(|run| run.len() == pairs);
+                let all = defined(if same { (0..pairs).map(mean).collect() } else { runs.concat() });
+                let degrees = (all.len().max(2) - 1) as f64;
+                let half = student_quantile(degrees) * mean_std(&all).1 / degrees.sqrt();
+                (runs.into_iter().map(|run| mean_std(&defined(run)).0).collect(), half)
             }
         };
-        Some(half).filter(|half| half.is_finite())
+        let values = defined(values);
+        let (mean, std) = mean_std(&values);
+        let half = Some(half).filter(|half| half.is_finite());
+        mean.is_finite().then_some(Known { mean, std, seeds: values.len(), half })
     }
 }
 
-/// The verdicts of a configuration's finished runs.
+/// What judges made of a configuration's finished runs. Of runs that another judge measured than that of the sweep there is nothing.
 pub fn verdicts(group: &Group) -> Vec<Verdicts> {
-    group.done().filter_map(|loaded| loaded.look(Run::verdicts)).collect()
+    let judged = |loaded: &&Loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_some();
+    group.done().filter(judged).filter_map(|loaded| loaded.look(Run::verdicts)).collect()
 }
 
 /// The judge's word for an image, as its dataset's classes are called.
 pub fn word(judge: &JudgeRecord, set: Option<&Set>, class: u32) -> String {
     match set {
-        Some(set) if judge.lesson == Lesson::Classes => set.class_name(class),
-        _ => judge.lesson.word(class),
+        Some(set) if judge.target == Target::Classes => set.class_name(class),
+        _ => judge.target.word(class),
     }
-}
-
-/// Where runs have been judged: on lines, or on an image set with one size of latents.
-fn places(sweep: &Sweep) -> Vec<Option<&Set>> {
-    let judged = |set: &Option<&Set>| on(sweep, *set).any(|group| group.has(&JUDGED_DISTANCE));
-    std::iter::once(None).chain(sweep.sets().into_iter().map(Some)).filter(judged).collect()
 }
 
 fn on<'a>(sweep: &'a Sweep, set: Option<&Set>) -> impl Iterator<Item = &'a Group> {
     sweep.groups.iter().filter(move |group| group.set.as_ref() == set)
 }
 
+/// A place, lines or an image set with one size of latents, and the configurations that were judged there.
+struct Place<'a> {
+    set: Option<&'a Set>,
+    judge: Option<&'a JudgeRecord>,
+    groups: Vec<(&'a Group, Vec<Verdicts>)>,
+}
+
+impl Place<'_> {
+    fn name(&self) -> String {
+        self.set.map_or_else(|| "Lines".into(), Set::name)
+    }
+}
+
 /// Table 5; none if no run was judged.
 pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
-    let places = places(sweep);
-    if places.is_empty() {
-        return None;
-    }
-    let groups: Vec<&Group> = places.iter().flat_map(|set| on(sweep, *set)).collect();
+    let places = std::iter::once(None).chain(sweep.sets().into_iter().map(Some)).map(|set| {
+        let judged = on(sweep, set).filter(|group| group.has(&JUDGED_DISTANCE));
+        let groups =
+            judged.map(|group| (group, verdicts(group))).filter(|(_, verdicts)| !verdicts.is_empty());
+        Place { set, judge: sweep.judge(set), groups: groups.collect() }
+    });
+    let places: Vec<Place> = places.filter(|place| !place.groups.is_empty()).collect();
+    let groups: Vec<&Group> =
+        places.iter().flat_map(|place| place.groups.iter().map(|(group, _)| *group)).collect();
     let mut labels: Vec<&str> = Vec::new();
-    for group in groups.iter().filter(|group| group.has(&JUDGED_DISTANCE)) {
+    for group in groups.iter().filter(|group| group.shown) {
         if !labels.contains(&group.label.as_str()) {
             labels.push(&group.label);
         }
     }
     let mut titles: Vec<&str> = Vec::new();
-    for reference in places.iter().filter_map(|set| sweep.judge(*set)).flat_map(|judge| &judge.references) {
+    for reference in places.iter().filter_map(|place| place.judge).flat_map(|judge| &judge.references) {
         if !titles.contains(&reference.title.as_str()) {
             titles.push(&reference.title);
         }
@@ -176,21 +207,15 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     // Last what is as real as can be.
     titles.sort_by_key(|title| *title == "test images");
     let mut headings = vec!["Dataset, latent".to_owned(), String::new()];
-    headings.extend(labels.iter().chain(&titles).map(|text| (*text).to_owned()));
-    let provenance = Provenance::of(&groups, &command(&sweep.dir, None));
-    let (mut lines, mut notes) = (Vec::new(), Vec::new());
+    headings.extend(labels.iter().chain(&titles).map(|text| printable(text).into_owned()));
     let mut data = Frame::new(&COLUMNS);
-    for set in places {
-        let judge = sweep.judge(set);
-        let here: Vec<(&Group, Vec<Verdicts>)> =
-            on(sweep, set).map(|group| (group, verdicts(group))).collect();
-        lines.extend(of_place(set, judge, &here, (&labels, &titles)));
-        notes.extend(notes_of(set, judge, &here));
-        here.iter().for_each(|(group, verdicts)| rows(&mut data, set, group, verdicts, sweep));
+    for place in &places {
+        rows(&mut data, place, sweep);
     }
+    let lines = places.iter().flat_map(|place| of_place(place, (&labels, &titles))).collect();
     let part = Part {
         name: "Table 5".into(),
-        caption: caption(&groups),
+        caption: caption(&places),
         conditions: Selection { groups: groups.clone() }.all_conditions(),
         label: "tab:judged",
         wide: true,
@@ -198,44 +223,49 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
         left: 2,
         lines,
         folded: Vec::new(),
-        notes,
-        provenance: provenance.line(),
+        notes: notes(sweep, &places),
+        provenance: Provenance::of(&groups, &command(&sweep.dir, None)).line(),
     };
-    Some(Sheet { id: "table5", title: "Table 5", parts: vec![part], data })
+    (!groups.is_empty()).then(|| Sheet { id: "table5", title: "Table 5", parts: vec![part], data })
 }
 
 /// The lines of a place: one for each measure that anybody has.
-fn of_place(
-    set: Option<&Set>,
-    judge: Option<&JudgeRecord>,
-    here: &[(&Group, Vec<Verdicts>)],
-    (labels, titles): (&[&str], &[&str]),
-) -> Vec<Line> {
+fn of_place(place: &Place, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
     let mut lines = Vec::new();
-    for measure in MEASURES.iter().filter(|measure| here.iter().any(|(group, _)| group.has(measure.of))) {
-        let means = || here.iter().filter_map(|(group, _)| group.estimate(measure.of).mean());
-        let best =
-            means().reduce(|best, mean| if measure.of.better.prefers(mean, best) { mean } else { best });
-        let name =
-            if lines.is_empty() { set.map_or_else(|| "Lines".into(), Set::name) } else { String::new() };
+    for measure in MEASURES.iter().filter(|measure| measure.is_of(place.set)) {
+        let known: Vec<(&str, Known)> = place
+            .groups
+            .iter()
+            .filter_map(|(group, verdicts)| {
+                Some((group.label.as_str(), measure.over(verdicts, place.set.is_some())?))
+            })
+            .collect();
+        let better = |a: &&(&str, Known), b: &&(&str, Known)| {
+            let order = a.1.mean.total_cmp(&b.1.mean);
+            if measure.of.better.prefers(1.0, 0.0) { order } else { order.reverse() }
+        };
+        let Some((_, best)) = known.iter().max_by(better) else { continue };
+        // What cannot be told from the best is as good.
+        let is_best = |one: &Known| {
+            let apart = one.half.unwrap_or(0.0).hypot(best.half.unwrap_or(0.0));
+            measure.ranked && known.len() > 1 && (one.mean - best.mean).abs() <= apart
+        };
+        let name = if lines.is_empty() { place.name() } else { String::new() };
         let mut cells = vec![Entry::plain(name), Entry::plain(measure.heading)];
         for label in labels {
-            let own = here.iter().find(|(group, _)| group.label == *label);
-            let mean = own.and_then(|(group, _)| group.estimate(measure.of).mean());
-            cells.push(match (own, mean) {
-                (Some((group, verdicts)), Some(mean)) => {
-                    let half = measure.half(group, verdicts);
-                    let half = half.map(|half| format!(" ± {}", measure.text(half))).unwrap_or_default();
-                    let best = best == Some(mean) && measure.of.better != Better::Neither;
-                    Entry { best, ..Entry::number(measure.text(mean) + &half, mean * measure.factor) }
+            cells.push(match known.iter().find(|(known, _)| known == label) {
+                Some((_, one)) => {
+                    let half = one.half.map(|half| format!(" ± {}", measure.text(half))).unwrap_or_default();
+                    let entry = Entry::number(measure.text(one.mean) + &half, one.mean * measure.factor);
+                    Entry { best: is_best(one), ..entry }
                 }
-                _ => Entry::plain("–"),
+                None => Entry::plain("–"),
             });
         }
         for title in titles {
-            let known = judge.and_then(|judge| judge.references.iter().find(|known| known.title == *title));
-            let value = known.and_then(|known| known.values.get(&*measure.of.key));
-            cells.push(match value {
+            let reference =
+                place.judge.and_then(|judge| judge.references.iter().find(|of| of.title == *title));
+            cells.push(match reference.and_then(|reference| reference.values.get(&*measure.of.key)) {
                 Some(value) => Entry::paper(measure.text(*value), *value * measure.factor),
                 None => Entry::plain("–"),
             });
@@ -245,62 +275,68 @@ fn of_place(
     lines
 }
 
-fn caption(groups: &[&Group]) -> String {
-    let seeds = if groups.iter().any(|group| group.done().count() > 1) {
-        " Means over seeds; the spread of seeds is in the CSV file."
+fn caption(places: &[Place]) -> String {
+    let pairs = places.iter().flat_map(|place| &place.groups).flat_map(|(_, verdicts)| verdicts);
+    let mut pairs: Vec<usize> = pairs.map(|verdicts| verdicts.judged.words.len()).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let pairs: Vec<String> = pairs.iter().map(ToString::to_string).collect();
+    let groups = || places.iter().flat_map(|place| &place.groups);
+    let seeds = if groups().any(|(_, verdicts)| verdicts.len() > 1) {
+        " Means over seeds, whose spread is in the CSV file."
     } else {
         ""
     };
     format!(
-        "What a judge makes of interpolations between 256 pairs of test images, on image sets half of them of one class: a small \
-         classifier of real images, whose penultimate layer is the space of features. Kernel distance (KID) to other test images, of the \
-         images decoded in the middle (α from 1/4 to 3/4) and of reconstructions (α = 0 and 1), which tells blur from bad mixing; 0 is \
-         as real as real ones. Precision: the share within the neighbourhood of a test image (Kynkäänniemi et al., 2019). Smoothness: \
-         the longest of 15 steps through the features as a share of the way, less 1/15. Detour: the way over the straight one, less 1. \
-         Purity: the share of images that the judge calls the class of both ends, or of one of them, with a probability above 0.9. \
-         ± half of the 95 % interval over pairs, for these very models.{seeds} Distances compare within a dataset alone. Of smoothness and \
-         detour alone nothing follows: a blend of pixels is smooth and straight, and not real. Best of ours in each row in bold. Not in \
-         the paper."
+        "What a judge, a small network trained on real images, makes of interpolations between {} pairs of test images, in the features of its \
+         penultimate layer. Kernel distance (KID) to other test images, of the images decoded in the middle (α from 4/15 to 11/15) and \
+         of reconstructions (α = 0 and 1), which tells blur from bad mixing; the column of test images shows what real ones come \
+         to. Precision: the share within the neighbourhood of a test image (Kynkäänniemi et al., 2019). Smoothness: the longest of 15 \
+         steps through the features as a share of the way, less 1/15. Detour: the way over the straight one, less 1. Purity: the share \
+         of images that the judge calls the class of both ends, or of one of them, with a probability above 0.9. ± half of the 95 % \
+         interval over pairs, for these very models; it says nothing of another training.{seeds} In bold the best of ours and what \
+         these intervals do not tell from it. Numbers compare within a dataset alone. Only the kernel distance tells a blend of pixels \
+         from real images everywhere: a blend is smooth and, on MNIST, precise and pure. Not in the paper.",
+        pairs.join(" or ")
     )
 }
 
-/// What is to be known of a place's judge.
-fn notes_of(set: Option<&Set>, judge: Option<&JudgeRecord>, here: &[(&Group, Vec<Verdicts>)]) -> Vec<String> {
-    let place = set.map_or_else(|| "Lines".into(), Set::name);
-    let mut notes = Vec::new();
-    match judge {
-        Some(judge) => notes.push(format!(
-            "{place}: the judge was trained on {} samples and tells {} % of {} test images right.",
-            thousands(judge.samples),
-            fixed(judge.accuracy * 100.0, 1),
-            thousands(judge.tested as u64)
-        )),
-        None => notes.push(format!("{place}: the record of the judge is not in the sweep's folder.")),
-    }
-    let other = |verdicts: &Verdicts| judge.is_some_and(|judge| judge.weights != verdicts.judge);
-    let others: Vec<&str> = here
-        .iter()
-        .filter(|(_, verdicts)| verdicts.iter().any(other))
-        .map(|(group, _)| group.label.as_str())
-        .collect();
-    if !others.is_empty() {
-        notes.push(format!(
-            "{place}: measured by another judge than that of the sweep, so not to be compared: {}; `lerp eval RUN --write` measures a \
-             run again.",
-            listed(&others, 10, ", ")
-        ));
-    }
-    let without = |loaded: &&Loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_none();
-    let without: Vec<&str> = here
-        .iter()
-        .filter(|(group, _)| group.done().any(|loaded| without(&loaded)))
-        .map(|(group, _)| group.label.as_str())
-        .collect();
-    if !without.is_empty() {
-        notes.push(format!(
-            "{place}: not all finished runs were judged of {}; `lerp eval RUN --write` does, where a run has its model.",
-            listed(&without, 10, ", ")
-        ));
+/// What is to be known of the judges, and who was not measured.
+fn notes(sweep: &Sweep, places: &[Place]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for place in places {
+        let dataset = place.set.map_or("Lines", Set::title);
+        let note = match place.judge {
+            Some(judge) => {
+                let of = match judge.target {
+                    Target::Classes => "",
+                    Target::Distortions => ", distorted or not,",
+                };
+                format!(
+                    "{dataset}: the judge was trained on {} samples and tells {} % of {} test images{of} right.",
+                    thousands(judge.samples),
+                    fixed(judge.accuracy * 100.0, 1),
+                    thousands(judge.tested as u64)
+                )
+            }
+            None => format!("{dataset}: the record of the judge is not in the sweep's folder."),
+        };
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+        let lacks = |loaded: &Loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_none();
+        let without: Vec<&str> = on(sweep, place.set)
+            .filter(|group| group.done().any(lacks))
+            .map(|group| group.label.as_str())
+            .collect();
+        if !without.is_empty() {
+            notes.push(format!(
+                "{}: of {}, not all finished runs were judged; lerp eval RUN --write does, where a run has its model.",
+                place.name(),
+                listed(&without, 10, ", ")
+            ));
+        }
+        notes.extend(Some(sweep.not_shown(place.set)).filter(|said| !said.is_empty()));
     }
     notes
 }
@@ -319,24 +355,24 @@ const COLUMNS: [(&str, DataType); 10] = [
     ("high", DataType::Float64),
 ];
 
-fn rows(data: &mut Frame, set: Option<&Set>, group: &Group, verdicts: &[Verdicts], sweep: &Sweep) {
-    let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
-    for measure in &MEASURES {
-        let Some(center) = group.estimate(measure.of).mean() else { continue };
-        let (mean, std, seeds) = group.estimate(measure.of).values();
-        let half = measure.half(group, verdicts);
-        let row: Vec<(&'static str, Value)> = vec![
-            ("dataset", set.map_or("lines", |set| &set.dataset).into()),
-            ("latent_dims", set.map(|set| set.dims).into()),
-            ("variant", group.cell().variant.clone().into()),
-            ("label", group.label.clone().into()),
-            ("metric", measure.of.name().into()),
-            ("mean", mean),
-            ("std", std),
-            ("seeds", seeds.into()),
-            ("low", half.map(|half| center - half).into()),
-            ("high", half.map(|half| center + half).into()),
-        ];
-        data.push(row, Some(&provenance));
+fn rows(data: &mut Frame, place: &Place, sweep: &Sweep) {
+    for (group, verdicts) in &place.groups {
+        let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
+        for measure in &MEASURES {
+            let Some(known) = measure.over(verdicts, place.set.is_some()) else { continue };
+            let row: Vec<(&'static str, Value)> = vec![
+                ("dataset", place.set.map_or("lines", |set| &set.dataset).into()),
+                ("latent_dims", place.set.map(|set| set.dims).into()),
+                ("variant", group.cell().variant.clone().into()),
+                ("label", group.label.clone().into()),
+                ("metric", measure.of.name().into()),
+                ("mean", known.mean.into()),
+                ("std", (known.seeds > 1).then_some(known.std).into()),
+                ("seeds", known.seeds.into()),
+                ("low", known.half.map(|half| known.mean - half).into()),
+                ("high", known.half.map(|half| known.mean + half).into()),
+            ];
+            data.push(row, Some(&provenance));
+        }
     }
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use lerp_data::{Lines, is_own};
-use lerp_eval::{Quantity, final_value, quantities};
+use lerp_eval::{
+    Quantity, final_value, quantities,
+    quantity::{BY_JUDGE, JUDGED_DISTANCE},
+};
 use lerp_files::printable;
 use lerp_train::{Cell, JudgeRecord, Metrics, Run, RunRecord, runs_in};
 use rayon::prelude::*;
@@ -24,7 +27,7 @@ use crate::{
     published::published,
     set::Set,
     summary::{Final, Group, Loaded, MOST_SHOWN, Sweep, natural},
-    text::{listed, number},
+    text::{few, listed, number},
 };
 
 /// Runs whose curves are in memory at once.
@@ -71,20 +74,55 @@ impl Sweep {
                 cells => Error::NotBegun { dir: dir.to_owned(), cells },
             });
         }
+        let (pixels, judges) = of_datasets(dir, &datasets, &mut left_out);
+        left_out.extend(drop_other_judges(&mut groups, &judges));
         aggregate(&mut groups).map_err(Error::draw("the means over seeds"))?;
         left_out.extend(damaged);
-        let (mut pixels, mut judges) = (BTreeMap::new(), BTreeMap::new());
-        for (dataset, other_names) in &datasets.names {
-            let names = || std::iter::once(dataset).chain(other_names);
-            let reference =
-                kept("Raw pixels are", names(), |name| PixelReference::read(dir, name), &mut left_out);
-            pixels.extend(reference.map(|reference| (dataset.clone(), reference)));
-            let judge = kept("A judge is", names(), |name| JudgeRecord::read(dir, name), &mut left_out);
-            judges.extend(judge.map(|judge| (dataset.clone(), judge)));
-        }
         let waiting = planned.into_iter().filter(|id| !begun.contains(id)).collect();
         Ok(Self { dir: dir.to_owned(), groups, pixels, judges, waiting, unread: left_out, unchecked })
     }
+}
+
+/// What a sweep keeps of its datasets: what raw pixels are worth, and the records of judges.
+type OfDatasets = (BTreeMap<String, PixelReference>, BTreeMap<String, JudgeRecord>);
+
+fn of_datasets(dir: &Path, datasets: &Datasets, left_out: &mut Vec<String>) -> OfDatasets {
+    let (mut pixels, mut judges) = (BTreeMap::new(), BTreeMap::new());
+    for (dataset, other_names) in &datasets.names {
+        let names = || std::iter::once(dataset).chain(other_names);
+        let reference = kept("Raw pixels are", names(), |name| PixelReference::read(dir, name), left_out);
+        pixels.extend(reference.map(|reference| (dataset.clone(), reference)));
+        let judge = kept("A judge is", names(), |name| JudgeRecord::read(dir, name), left_out);
+        judges.extend(judge.map(|judge| (dataset.clone(), judge)));
+    }
+    (pixels, judges)
+}
+
+/// Takes out what other judges than that of the sweep made of runs, or, if its record is lost, than that of the first run: numbers
+/// of two judges cannot be compared. A sentence about each such run.
+fn drop_other_judges(groups: &mut [Group], judges: &BTreeMap<String, JudgeRecord>) -> Vec<String> {
+    let mut first: BTreeMap<String, String> =
+        judges.iter().map(|(dataset, judge)| (dataset.clone(), judge.weights.clone())).collect();
+    let mut sentences = Vec::new();
+    for group in groups {
+        let dataset = group.set.as_ref().map_or(Lines::NAME, |set| &set.dataset).to_owned();
+        for loaded in
+            group.runs.iter_mut().filter(|loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_some())
+        {
+            // Without the file nobody can tell.
+            let Some(judge) = loaded.look(Run::verdicts).map(|verdicts| verdicts.judge) else { continue };
+            if *first.entry(dataset.clone()).or_insert_with(|| judge.clone()) == judge {
+                continue;
+            }
+            loaded.finals.retain(|found| !BY_JUDGE.iter().any(|of| *of.key == *found.name));
+            sentences.push(format!(
+                "What a judge made of {} is left out: it was another judge than that of the sweep; lerp eval RUN --write measures the \
+                 run again.",
+                loaded.run.record.id
+            ));
+        }
+    }
+    few(sentences, "runs that another judge measured")
 }
 
 /// What a sweep keeps of a dataset under the first of its names that has something; what cannot be read is told.

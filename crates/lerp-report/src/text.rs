@@ -10,6 +10,22 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     if value.abs() < 1e5 { format!("{value:.decimals$}") } else { format!("{value:.1e}") }
 }
 
+/// A printed number with a minus sign in place of a hyphen, and none before a zero.
+pub fn minus(text: &str) -> String {
+    match text.strip_prefix('-') {
+        Some(size) if size.chars().all(|c| matches!(c, '0' | '.')) => size.to_owned(),
+        Some(size) => format!("−{size}"),
+        None => text.to_owned(),
+    }
+}
+
+/// The same with a plus sign before what is above zero.
+pub fn signed(text: &str) -> String {
+    let text = minus(text);
+    let above = !text.starts_with('−') && text.chars().any(|c| !matches!(c, '0' | '.'));
+    if above { format!("+{text}") } else { text }
+}
+
 /// A value with the decimals of a number like `scale` of four significant digits, or in powers of ten where that would be
 /// unreadable.
 pub fn significant(value: f64, scale: f64) -> String {

@@ -1,15 +1,17 @@
 //! Do better interpolations go with more useful latents (the paper's section 5)? And does a judge's score on lines measure what it
 //! claims? Rank correlations over variants and over runs.
 
+use std::collections::HashMap;
+
 use lerp_eval::{
     Association, Better, Quantity,
     quantity::{
         CLUSTER_ACCURACY, DETOUR, JUDGED_DETOUR, JUDGED_DISTANCE, JUDGED_PRECISION, JUDGED_SMOOTHNESS,
         MEAN_DISTANCE, MEAN_SMOOTHNESS, PROBE_ACCURACY,
     },
-    spearman, spearman_within,
+    rank_correlation, spearman, within_groups,
 };
-use lerp_train::Run;
+use lerp_train::{Row, Run};
 use polars::prelude::DataType;
 
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
     summary::{Group, Loaded, Sweep, distinct},
-    text::{fixed, number, thousands, two_digits},
+    text::{fixed, number, signed, thousands, two_digits},
 };
 
 /// Where the interpolation of a pair of quantities is measured.
@@ -79,21 +81,24 @@ impl<'a> Pairs<'a> {
         y: &'static Quantity,
     ) -> Self {
         let value = |loaded: &Loaded, of: &Quantity| loaded.final_value(&of.key).filter(|v| v.is_finite());
-        // Which of several configurations on lines is meant, nobody can tell.
-        let on_lines = |group: &Group| {
-            let mut own = sweep.on_lines().filter(|other| other.cell().variant == group.cell().variant);
-            let (first, others) = (own.next()?, own.next());
-            first.estimate(x).mean().filter(|_| others.is_none())
+        // Which of several configurations of a variant is meant, nobody can tell.
+        let only = |variant: &str, set: Option<&Set>| {
+            let here = |group: &&Group| group.set.as_ref() == set && group.cell().variant == variant;
+            let mut own = sweep.groups.iter().filter(here);
+            let (first, others) = (own.next(), own.next());
+            first.filter(|_| others.is_none())
         };
         let points = |group: &'a Group| {
-            let lines = (of == Of::Lines).then(|| on_lines(group)).flatten();
+            let lines = only(&group.cell().variant, None).filter(|_| of == Of::Lines);
+            let lines = lines.and_then(|lines| lines.estimate(x).mean());
             let point = |loaded: &Loaded| {
                 let x = if of == Of::Lines { lines } else { value(loaded, x) };
                 Some((x?, value(loaded, y)?))
             };
             Points { group, points: group.done().filter_map(point).collect() }
         };
-        let groups = sweep.groups.iter().filter(|group| group.set.as_ref() == set).map(points);
+        let alone = |group: &&Group| only(&group.cell().variant, set).is_some();
+        let groups = sweep.groups.iter().filter(|group| group.set.as_ref() == set).filter(alone).map(points);
         Self { set, x, of, y, groups: groups.filter(|found| !found.points.is_empty()).collect() }
     }
 
@@ -133,34 +138,37 @@ impl<'a> Pairs<'a> {
         (good(self.x, x), good(self.y, y))
     }
 
-    /// Means over seeds, the more the better.
-    pub fn variants(&self) -> Vec<(f64, f64)> {
-        let mean = |points: &Points| {
-            let n = points.points.len() as f64;
-            let sum = points.points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
-            self.good((sum.0 / n, sum.1 / n))
-        };
-        self.groups.iter().map(mean).collect()
+    /// A configuration's mean over seeds, the more the better.
+    fn mean(&self, points: &Points) -> (f64, f64) {
+        let n = points.points.len() as f64;
+        let sum = points.points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
+        self.good((sum.0 / n, sum.1 / n))
     }
 
-    /// Every run, the more the better.
-    fn runs(&self) -> Vec<(f64, f64)> {
-        self.groups.iter().flat_map(|points| &points.points).map(|point| self.good(*point)).collect()
+    fn variants(&self) -> Vec<(f64, f64)> {
+        self.groups.iter().map(|points| self.mean(points)).collect()
     }
 
-    /// Every evaluation of every run, the more the better.
-    fn evaluations(&self) -> Vec<(f64, f64)> {
+    /// The correlation over every run, where these are more than variants.
+    fn over_runs(&self) -> Option<(f64, usize)> {
+        let runs = self.groups.iter().flat_map(|points| &points.points).map(|point| self.good(*point));
+        let runs: Vec<(f64, f64)> = runs.collect();
+        Some((rank_correlation(&runs)?, runs.len())).filter(|_| runs.len() > self.groups.len())
+    }
+
+    /// The correlation over every evaluation of every run.
+    fn over_evaluations(&self) -> Option<(f64, usize)> {
         let of = |loaded: &Loaded| {
             let metrics = loaded.look(|run: &Run| run.metrics().map(Some)).unwrap_or_default();
-            let other: Vec<(u64, f64)> =
+            let other: HashMap<u64, f64> =
                 metrics.series(&self.y.key).map(|row| (row.step, row.value)).collect();
-            let both = |row: &lerp_train::Row| {
-                let (_, y) = other.iter().find(|(step, _)| *step == row.step)?;
-                Some(self.good((row.value, *y)))
-            };
-            metrics.series(&self.x.key).filter_map(both).collect::<Vec<_>>()
+            let both = |row: &Row| Some(self.good((row.value, *other.get(&row.step)?)));
+            let points = metrics.series(&self.x.key).filter_map(both);
+            points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect::<Vec<_>>()
         };
-        self.groups.iter().flat_map(|points| points.group.done()).flat_map(of).collect()
+        let all: Vec<(f64, f64)> =
+            self.groups.iter().flat_map(|points| points.group.done()).flat_map(of).collect();
+        Some((rank_correlation(&all)?, all.len()))
     }
 
     /// What it is called in the table.
@@ -170,11 +178,38 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// Pairs of quantities over all image sets, which are not comparable with each other: correlated within each.
-pub fn pooled(all: &[Pairs], x: &Quantity, y: &Quantity) -> Option<Association> {
-    let groups: Vec<Vec<(f64, f64)>> =
-        all.iter().filter(|pairs| pairs.x == x && pairs.y == y).map(Pairs::variants).collect();
-    if groups.len() > 1 { spearman_within(&groups) } else { spearman(groups.first()?) }
+/// Two quantities over all image sets together: of the variants that are in all of them, their mean ranks.
+pub struct Pooled<'a> {
+    pub found: Association,
+    /// All configurations in it.
+    pub groups: Vec<&'a Group>,
+    /// How many image sets and sizes of latents there are.
+    pub sets: usize,
+}
+
+impl<'a> Pooled<'a> {
+    /// Of `x` and `y` among `all`; none where there are not three variants.
+    pub fn of(all: &[Pairs<'a>], x: &Quantity, y: &Quantity) -> Option<Self> {
+        let all: Vec<&Pairs> = all.iter().filter(|pairs| pairs.x == x && pairs.y == y).collect();
+        let of = |pairs: &Pairs<'a>, variant: &str| -> Option<(&'a Group, (f64, f64))> {
+            let points = pairs.groups.iter().find(|points| points.group.cell().variant == variant)?;
+            Some((points.group, pairs.mean(points)))
+        };
+        let variants = all.first()?.groups.iter().map(|points| points.group.cell().variant.as_str());
+        let everywhere = |variant: &&str| all.iter().all(|pairs| of(pairs, variant).is_some());
+        let variants: Vec<&str> = variants.filter(everywhere).collect();
+        let found: Vec<Vec<(&Group, (f64, f64))>> = all
+            .iter()
+            .map(|pairs| variants.iter().filter_map(|variant| of(pairs, variant)).collect())
+            .collect();
+        let values: Vec<Vec<(f64, f64)>> =
+            found.iter().map(|set| set.iter().map(|(_, value)| *value).collect()).collect();
+        Some(Self {
+            found: spearman(&within_groups(&values))?,
+            groups: distinct(found.into_iter().flatten().map(|(group, _)| group)),
+            sets: all.len(),
+        })
+    }
 }
 
 /// Whether the table of usefulness correlates these two.
@@ -199,14 +234,12 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let mut data = Frame::new(&COLUMNS);
     let mut parts = Vec::new();
     if !all.is_empty() {
-        let mut lines: Vec<Line> = all.iter().map(|pairs| line(pairs, None, &mut data)).collect();
-        if sweep.sets().len() > 1 {
-            lines.extend(pooled_lines(&all, &mut data));
-        }
+        let mut lines: Vec<Line> = all.iter().map(|pairs| line(sweep, pairs, &mut data)).collect();
+        lines.extend(pooled_lines(sweep, &all, &mut data));
         parts.push(part(sweep, &all, lines, ("Usefulness", "tab:usefulness"), USEFUL));
     }
     if !scores.is_empty() {
-        let lines = scores.iter().map(|pairs| line(pairs, Some(pairs.evaluations()), &mut data)).collect();
+        let lines = scores.iter().map(|pairs| line(sweep, pairs, &mut data)).collect();
         parts.push(part(sweep, &scores, lines, ("The score on lines", "tab:score"), SCORED));
     }
     Some(Sheet { id: "usefulness", title: "Usefulness and interpolation", parts, data })
@@ -215,9 +248,10 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
 const USEFUL: &str = "Do better interpolations go with more useful latents? Spearman's rank correlation of how good a variant's \
     interpolation is and how useful its latents are: +1 where the best is the best, −1 where it is the worst. Interpolation: Table 5's \
     scores on the same images, or Table 1's of the same variant on lines; usefulness: the fitted classifier (Table 2b) and clusters \
-    (Table 3). Over variants (means over seeds) with the 95 % bootstrap interval and the p-value of all permutations, or 10,000; over \
-    runs, which are not independent of each other, without p. It takes: about so many variants to tell such a correlation from none, \
-    four times in five. P-values are not corrected for being several.";
+    (Table 3). Over variants (means over seeds) with a permutation test, and from ten on a bootstrap interval; over all image sets by \
+    the variants' mean ranks; over runs, which are not independent of each other, without a test. It takes: about so many variants to tell \
+    such a correlation from none, four times in five. P-values are not corrected for being several. A variant with several configurations \
+    is left out.";
 const SCORED: &str = "Does a judge's score measure what it claims? On lines the truth is known: Spearman's rank correlation of the \
     score and the true metric, both turned so that more is better, over variants (means over seeds), over runs, and over all evaluations of \
     all runs. Points of one run are not independent, so only variants have a p-value.";
@@ -250,29 +284,22 @@ fn part(
     }
 }
 
-fn signed(rho: f64) -> String {
-    let size = fixed(rho.abs(), 2);
-    match size.as_str() {
-        "0.00" => size,
-        _ if rho < 0.0 => format!("−{size}"),
-        _ => format!("+{size}"),
-    }
-}
-
 fn with_interval(found: &Association) -> Entry {
-    let interval =
-        found.interval.map(|(low, high)| format!(" [{}, {}]", signed(low), signed(high))).unwrap_or_default();
-    Entry::number(format!("{}{interval} (n={})", signed(found.rho), found.points), found.rho)
+    let rho = |value: f64| signed(&fixed(value, 2));
+    let interval = found.interval.map(|(low, high)| format!(" [{}, {}]", rho(low), rho(high)));
+    Entry::number(
+        format!("{}{} (n={})", rho(found.rho), interval.unwrap_or_default(), found.points),
+        found.rho,
+    )
 }
 
 fn dash() -> Entry {
     Entry::plain("–")
 }
 
-/// How sure it is, in words.
 fn p(found: &Association) -> Entry {
     let text = if found.p < 0.001 { "< 0.001".to_owned() } else { number(two_digits(found.p)) };
-    Entry { best: found.p < 0.05, ..Entry::number(text, found.p) }
+    Entry::number(text, found.p)
 }
 
 fn takes(found: &Association) -> Entry {
@@ -283,26 +310,31 @@ fn takes(found: &Association) -> Entry {
     }
 }
 
-fn line(pairs: &Pairs, evaluations: Option<Vec<(f64, f64)>>, data: &mut Frame) -> Line {
+fn alone((rho, points): (f64, usize)) -> Entry {
+    Entry::number(format!("{} (n={})", signed(&fixed(rho, 2)), thousands(points as u64)), rho)
+}
+
+fn line(sweep: &Sweep, pairs: &Pairs, data: &mut Frame) -> Line {
     let place = pairs.set.map_or_else(|| "Lines".into(), Set::name);
-    let (variants, runs) = (pairs.variants(), pairs.runs());
-    let over = spearman(&variants);
-    let of_runs = if runs.len() > variants.len() { spearman(&runs) } else { None };
-    let alone = |found: Association| {
-        Entry::number(format!("{} (n={})", signed(found.rho), thousands(found.points as u64)), found.rho)
+    let (over, runs) = (spearman(&pairs.variants()), pairs.over_runs());
+    // What a score is worth on lines has evaluations in place of what it takes.
+    let evaluations = if pairs.set.is_none() { pairs.over_evaluations() } else { None };
+    let last = match pairs.set {
+        None => evaluations.map_or_else(dash, alone),
+        Some(_) => over.as_ref().map_or_else(dash, takes),
     };
-    let last = match &evaluations {
-        Some(points) => spearman(points).map_or_else(dash, alone),
-        None => over.as_ref().map_or_else(dash, takes),
+    let groups: Vec<&Group> = pairs.groups.iter().map(|points| points.group).collect();
+    let provenance = Provenance::of(&groups, &command(&sweep.dir, None));
+    let dataset = pairs.set.map_or("lines", |set| &set.dataset);
+    let mut push = |over: &'static str, found: Over| {
+        let named = (dataset, pairs.set.map(|set| set.dims));
+        data.push(row(named, (pairs.x, pairs.of, pairs.y), over, found), Some(&provenance));
     };
-    row(data, pairs.set, (pairs.x.name(), pairs.of, pairs.y.name()), [("variants", over), ("runs", of_runs)]);
-    if let Some(points) = evaluations {
-        row(
-            data,
-            pairs.set,
-            (pairs.x.name(), pairs.of, pairs.y.name()),
-            [("evaluations", spearman(&points))],
-        );
+    let tested = over.map(|found| ("variants", Over::Tested(found)));
+    let runs_alone = runs.map(|found| ("runs", Over::Alone(found)));
+    let evaluations_alone = evaluations.map(|found| ("evaluations", Over::Alone(found)));
+    for (over, found) in tested.into_iter().chain(runs_alone).chain(evaluations_alone) {
+        push(over, found);
     }
     let cells = vec![
         Entry::plain(place),
@@ -310,22 +342,23 @@ fn line(pairs: &Pairs, evaluations: Option<Vec<(f64, f64)>>, data: &mut Frame) -
         Entry::plain(pairs.y.title.to_lowercase()),
         over.as_ref().map_or_else(dash, with_interval),
         over.as_ref().map_or_else(dash, p),
-        of_runs.map_or_else(dash, alone),
+        runs.map_or_else(dash, alone),
         last,
     ];
     Line { cells, first: false }
 }
 
-/// The same over all image sets, ranked within each.
-fn pooled_lines(all: &[Pairs], data: &mut Frame) -> Vec<Line> {
+/// The same over all image sets, where there are several.
+fn pooled_lines(sweep: &Sweep, all: &[Pairs], data: &mut Frame) -> Vec<Line> {
     let mut lines = Vec::new();
     for (x, of) in INTERPOLATION {
         for y in USEFULNESS {
-            let Some(found) = pooled(all, x, y) else { continue };
-            row(data, None, (x.name(), of, y.name()), [("variants_within_sets", Some(found))]);
+            let Some(Pooled { found, groups, sets: 2.. }) = Pooled::of(all, x, y) else { continue };
+            let provenance = Provenance::of(&groups, &command(&sweep.dir, None));
+            data.push(row(("all", None), (x, of, y), "variants", Over::Tested(found)), Some(&provenance));
             let named = all.iter().find(|pairs| pairs.x == x).map(Pairs::interpolation).unwrap_or_default();
             let cells = vec![
-                Entry::plain("all, each ranked by itself"),
+                Entry::plain("all, by mean ranks"),
                 Entry::plain(named),
                 Entry::plain(y.title.to_lowercase()),
                 with_interval(&found),
@@ -337,6 +370,13 @@ fn pooled_lines(all: &[Pairs], data: &mut Frame) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// A correlation, with or without a test.
+#[derive(Debug, Clone, Copy)]
+enum Over {
+    Tested(Association),
+    Alone((f64, usize)),
 }
 
 const COLUMNS: [(&str, DataType); 12] = [
@@ -354,29 +394,29 @@ const COLUMNS: [(&str, DataType); 12] = [
     ("to_tell", DataType::Int64),
 ];
 
-fn row<const N: usize>(
-    data: &mut Frame,
-    set: Option<&Set>,
-    (x, of, y): (&str, Of, &str),
-    found: [(&'static str, Option<Association>); N],
-) {
-    for (over, found) in found {
-        let Some(found) = found else { continue };
-        let certain = over.starts_with("variants");
-        let known: Vec<(&'static str, Value)> = vec![
-            ("dataset", set.map_or("lines", |set| &set.dataset).into()),
-            ("latent_dims", set.map(|set| set.dims).into()),
-            ("interpolation", x.to_owned().into()),
-            ("interpolation_on", if of == Of::Lines { "lines" } else { "the same images" }.into()),
-            ("usefulness", y.to_owned().into()),
-            ("over", over.into()),
-            ("rho", found.rho.into()),
-            ("low", found.interval.filter(|_| certain).map(|(low, _)| low).into()),
-            ("high", found.interval.filter(|_| certain).map(|(_, high)| high).into()),
-            ("p", Some(found.p).filter(|_| certain).into()),
-            ("points", found.points.into()),
-            ("to_tell", found.to_tell.filter(|_| certain).into()),
-        ];
-        data.push(known, None);
-    }
+fn row(
+    (dataset, dims): (&str, Option<usize>),
+    (x, of, y): (&Quantity, Of, &Quantity),
+    over: &'static str,
+    found: Over,
+) -> Vec<(&'static str, Value)> {
+    let (rho, points, tested) = match found {
+        Over::Tested(found) => (found.rho, found.points, Some(found)),
+        Over::Alone((rho, points)) => (rho, points, None),
+    };
+    let interval = tested.and_then(|found| found.interval);
+    vec![
+        ("dataset", dataset.to_owned().into()),
+        ("latent_dims", dims.into()),
+        ("interpolation", x.name().to_owned().into()),
+        ("interpolation_on", if of == Of::Lines { "lines" } else { "the same images" }.into()),
+        ("usefulness", y.name().to_owned().into()),
+        ("over", over.into()),
+        ("rho", rho.into()),
+        ("low", interval.map(|(low, _)| low).into()),
+        ("high", interval.map(|(_, high)| high).into()),
+        ("p", tested.map(|found| found.p).into()),
+        ("points", points.into()),
+        ("to_tell", tested.and_then(|found| found.to_tell).into()),
+    ]
 }

@@ -197,12 +197,12 @@ fn judged(sweep: &Path, against: bool) {
         for variant in 0..7 {
             let place = variant as f64;
             let accuracy = 0.5 + 0.05 * if against { place } else { 6.0 - place } + 0.01 * channels as f64;
-            let distance = 0.4 + place * channels as f64;
+            let (distance, clusters) = (0.4 + place * channels as f64, (3 * variant % 7) as f64);
             Fake { channels, ..fake(variant, 0, 0.9) }
                 .with("eval/judged_distance", distance)
                 .with("eval/judged_distance_error", 0.1)
                 .with("final/probe_accuracy", accuracy)
-                .with("final/cluster_accuracy", if channels == 2 { accuracy } else { 0.9 - accuracy })
+                .with("final/cluster_accuracy", if channels == 2 { accuracy } else { 0.5 + 0.01 * clusters })
                 .write(sweep);
         }
     }
@@ -218,18 +218,17 @@ fn interpolation_and_usefulness_are_ranked_within_each_set() {
         assert_eq!((row["verdict"].as_str(), row["dataset"].as_str()), (verdict, "all"));
         let difference: f64 = row["difference"].parse().unwrap();
         assert!((difference - rho.parse::<f64>().unwrap()).abs() < 1e-12, "{difference}");
-        // With latents of 256 clusters go the other way: together they say nothing.
+        assert_eq!(row["against"], "no rank correlation, over 7 variants");
+        // With latents of 256 clusters go any way: by mean ranks over both sets the correlation is 0.64.
         let row = claim(&dir, "interpolation-clusters");
-        assert_eq!((row["verdict"].as_str(), row["variant"].as_str()), ("undecided", ""));
-        assert!(row["p"].parse::<f64>().unwrap() > 0.5, "{row:?}");
+        let rho: f64 = row["difference"].parse().unwrap();
+        assert!(against || (row["verdict"] == "undecided" && (rho - 0.642_857).abs() < 1e-6), "{row:?}");
         let table = read(&dir, "tables/usefulness.md");
-        assert!(table.contains("all, each ranked by itself") && table.contains("(n=14)"), "{table}");
+        assert!(table.contains("all, by mean ranks") && table.contains("(n=7)"), "{table}");
         let csv = read(&dir, "tables/usefulness.csv");
         let first = csv.lines().find(|line| line.starts_with("mnist,32,judged_distance,")).unwrap();
         // Of seven in perfect order, two of 5,040 permutations are as extreme.
         assert!(first.contains(",variants,") && first.contains(&(2.0_f64 / 5040.0).to_string()), "{first}");
-        let table = read(&dir, "tables/table5.md");
-        assert!(table.contains("| MNIST 256 | kernel distance, middle | **0.40 ± 0.20** |"), "{table}");
         assert!(dir.path().join("figures/usefulness.svg").exists());
     }
 }

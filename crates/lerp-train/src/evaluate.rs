@@ -68,7 +68,10 @@ impl Evaluation {
         if judged.iter().all(known) {
             return Ok(None);
         }
-        metrics.0.retain(|row| row.step != last.step || !by_judge(&row.metric));
+        // What another judge said of earlier evaluations cannot stand beside this.
+        let before = run.verdicts().ok().flatten().map(|verdicts| verdicts.judge);
+        let same = before == self.verdicts.as_ref().map(|verdicts| verdicts.judge.clone());
+        metrics.0.retain(|row| !by_judge(&row.metric) || (same && row.step != last.step));
         metrics.0.extend(judged);
         Ok(Some((METRICS, metrics.parquet()?)))
     }
@@ -130,13 +133,16 @@ pub fn evaluate(
     Ok(Evaluation { metrics: values, strips, samples, paths, verdicts })
 }
 
+/// Metrics of interpolations between lines by key, what these were like, and what a judge makes of them.
+type OnLines = (Vec<(String, f64)>, Paths, Option<Judged>);
+
 /// Mean distance, smoothness and detour of interpolations between 256 pairs of test lines, and what these were like.
 fn between_lines(
     learner: &Learner,
     dataset: &dyn Dataset,
     (bank, judge): (&LineBank, Option<&Judge>),
     draws: &Draws,
-) -> Result<(Vec<(String, f64)>, Paths, Option<Judged>)> {
+) -> Result<OnLines> {
     let model = learner.model();
     let lines = tested_lines(dataset, draws)?;
     let latents = model.encode(&lines.images, draws)?.detach();

@@ -41,7 +41,7 @@ mod worth;
 pub use cell::{Cell, MOST_RESTARTS, Provenance, RunRecord, State, Status};
 pub use error::{Error, Result};
 pub use evaluate::{EVALUATED_PAIRS, Evaluation, Yardsticks, evaluate};
-pub use judge::{JUDGE_SAMPLES, Judge, JudgeRecord, Lesson, MOST_JUDGE_SAMPLES, Reference, Values, Verdicts};
+pub use judge::{JUDGE_SAMPLES, Judge, JudgeRecord, MOST_JUDGE_SAMPLES, Reference, Target, Values, Verdicts};
 pub use learner::{Gradients, Learner};
 pub use lerp_eval::POSITIONS;
 pub use live::{Live, Phase};

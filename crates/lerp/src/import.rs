@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lerp_data::is_own;
-use lerp_train::{Cell, Elsewhere, Imported, Judge, Origin, Parts, RunRecord, is_among};
+use lerp_train::{Cell, Elsewhere, Imported, Origin, Parts, RunRecord, is_among};
 use serde_json::Value;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     say::{say, warn},
     score::{Measured, Publisher, check_name},
     shelf::Shelf,
-    sweep::{command_line, stop_flag},
+    sweep::{command_line, judges_of, stop_flag},
 };
 
 /// The names of a model's files.
@@ -58,7 +58,7 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
         return Ok(true);
     }
     let dataset = shelf.get(&record.cell.dataset)?;
-    let judge = Judge::find(&args.out, &*dataset, record.provenance.data.as_deref(), None)?;
+    let judge = judges_of(&args.out, &*dataset, &record);
     let parts = Parts {
         variant,
         dataset: &*dataset,

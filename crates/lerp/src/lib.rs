@@ -213,7 +213,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         }
         warn(&format!("the images of {dataset} here are not those that it was trained on"));
     }
-    let judge = judge(args, &shelf, &dataset, here.as_deref())?;
+    let judge = judge(args, &shelf, (&dataset, &cell.dataset), here.as_deref())?;
     let parts = Parts {
         variant: registry.find(cell.builder())?,
         dataset: &*shelf.get(&dataset)?,
@@ -241,7 +241,12 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
 }
 
 /// The judge for a run to be measured with: that of its sweep, or one that is trained for it.
-fn judge(args: &EvalArgs, shelf: &Shelf, name: &str, data: Option<&str>) -> Result<Option<Judge>> {
+fn judge(
+    args: &EvalArgs,
+    shelf: &Shelf,
+    (name, recorded): (&str, &str),
+    data: Option<&str>,
+) -> Result<Option<Judge>> {
     let dataset = shelf.get(name)?;
     let none = args.judge == Some(0) || (args.judge.is_none() && !args.write);
     let run = args.dir.canonicalize().with_context(|| format!("cannot read {}", args.dir.display()))?;
@@ -250,7 +255,7 @@ fn judge(args: &EvalArgs, shelf: &Shelf, name: &str, data: Option<&str>) -> Resu
     let sweep = runs.and_then(Path::parent).filter(|sweep| sweep.join("sweep.toml").exists());
     if args.judge != Some(0)
         && let Some(sweep) = sweep
-        && let Some(judge) = Judge::find(sweep, &*dataset, data, args.judge)?
+        && let Some(judge) = Judge::find(sweep, &*dataset, (recorded, data), args.judge)?
     {
         return Ok(Some(judge));
     }
@@ -258,7 +263,7 @@ fn judge(args: &EvalArgs, shelf: &Shelf, name: &str, data: Option<&str>) -> Resu
         return Ok(None);
     }
     let samples = args.judge.unwrap_or(JUDGE_SAMPLES);
-    let judge = sweep::teach(shelf, name, samples, &AtomicBool::new(false))?;
+    let judge = sweep::train_judge(shelf, (name, recorded), samples, &AtomicBool::new(false))?;
     if let (Some(judge), Some(sweep), true) = (&judge, sweep, args.write) {
         judge.keep(sweep)?;
     }

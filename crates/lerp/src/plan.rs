@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use lerp_core::{Architecture, Hyper, Precision, Schedule};
 use lerp_data::{Dataset, Lines, Part, protocols, split_option};
-use lerp_train::{Cell, JUDGE_SAMPLES, MOST_JUDGE_SAMPLES, MOST_RESTARTS, Origin, Task};
+use lerp_train::{Cell, MOST_JUDGE_SAMPLES, MOST_RESTARTS, Origin, Task};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -324,9 +324,14 @@ impl Plan {
         Ok(())
     }
 
-    /// Samples that the judge of each dataset is trained on; none if there are to be no judges.
+    /// Samples that the judge of each dataset is to be trained on; 0 for no judge, none if nobody has said.
     pub fn judge(&self) -> Option<u64> {
-        Some(self.judge.unwrap_or(JUDGE_SAMPLES)).filter(|samples| *samples > 0)
+        self.judge
+    }
+
+    /// Whether judges measure runs.
+    pub fn is_judged(&self) -> bool {
+        self.judge != Some(0)
     }
 
     fn runs(&mut self) -> impl Iterator<Item = &mut Run> {

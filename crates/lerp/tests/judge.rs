@@ -7,7 +7,7 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{lerp, parts, run, runs, squares, unfinished};
-use lerp_train::{JudgeRecord, Lesson, Metrics, POSITIONS, Run};
+use lerp_train::{JudgeRecord, Metrics, POSITIONS, Run, Target};
 
 /// A sweep with small judges on lines and on images in `images`.
 fn sweep(images: &Path, out: &Path, judge: &str) -> (String, String) {
@@ -36,7 +36,7 @@ fn runs_are_judged_and_a_report_tells() {
     assert_eq!(errors.matches("Training the judge of").count(), 2, "{errors}");
     let name = format!("idx:{}", images.canonicalize().unwrap().display());
     let judges = ["lines", &name].map(|name| JudgeRecord::read(&out, name).unwrap().unwrap());
-    assert!(judges.iter().all(|judge| judge.lesson == Lesson::Classes && judge.samples == 4096));
+    assert!(judges.iter().all(|judge| judge.target == Target::Classes && judge.samples == 4096));
     assert!(judges[1].accuracy > 0.9 && judges[1].tested == 150, "{:?}", judges[1]);
     for dir in runs(&out) {
         let run = Run::read(&dir).unwrap();
@@ -72,7 +72,9 @@ fn runs_are_judged_and_a_report_tells() {
     let before: Vec<_> = runs(&out).iter().map(|dir| metrics(dir)).collect();
     let files: Vec<_> =
         runs(&out).iter().map(|dir| fs::read(dir.join("judged.safetensors")).unwrap()).collect();
-    runs(&out).iter().for_each(|dir| unfinished(dir));
+    for dir in runs(&out) {
+        unfinished(&dir);
+    }
     let (_, errors) = sweep(&images, &out, "4096");
     assert!(!errors.contains("Training the judge"), "{errors}");
     for (i, dir) in runs(&out).iter().enumerate() {

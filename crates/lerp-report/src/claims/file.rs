@@ -139,6 +139,9 @@ fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
                 "needs 'with', another metric, and no variant if it is of 'together', and only then".into()
             );
         }
+        if about_all && stated.on.is_some() {
+            return bad("is of 'together', which is about all image sets, so it has no 'on'".into());
+        }
         if stated.test != TestName::Best && !stated.except.is_empty() {
             return bad("leaves variants out by 'except', which only 'best' does".into());
         }

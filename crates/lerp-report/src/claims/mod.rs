@@ -23,8 +23,8 @@ use crate::{
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Sweep, distinct},
-    text::{fixed, listed, names, number, two_digits},
-    usefulness::{Pairs, pooled},
+    text::{fixed, listed, names, number, signed, two_digits},
+    usefulness::{Pairs, Pooled},
 };
 
 /// The level at which a claim is decided.
@@ -73,8 +73,8 @@ struct Tested<'a> {
     sides: Vec<(Sample, Sample)>,
     /// The seeds that it takes, about.
     needed: Option<u64>,
-    /// Of a correlation over all image sets, the variants that it takes, about.
-    correlated: Option<Option<usize>>,
+    /// Whether it is a correlation over all image sets, for which variants are needed in place of seeds.
+    correlated: bool,
     /// The configurations that are compared.
     groups: Vec<&'a Group>,
 }
@@ -93,11 +93,13 @@ impl Tested<'_> {
         if self.word() != Word::Undecided {
             return String::new();
         }
-        if let Some(needed) = self.correlated {
-            return needed.map_or_else(
+        if self.correlated {
+            let needed = self.needed.map_or_else(
                 || "more variants than can be told".into(),
-                |needed| format!("about {needed} variants and sizes of latents"),
+                |needed| format!("about {needed} variants"),
             );
+            let missing = (!self.missing.is_empty()).then(|| format!("a number of {}", names(&self.missing)));
+            return missing.into_iter().chain([needed]).collect::<Vec<_>>().join("; ");
         }
         let missing = (self.speaks_for && !self.missing.is_empty())
             .then(|| format!("a number of {}", names(&self.missing)));
@@ -115,12 +117,12 @@ impl Tested<'_> {
 
     /// The name of its dataset in files; `all` of several.
     fn dataset(&self) -> &str {
-        if self.correlated.is_some() { "all" } else { self.set.map_or("lines", |set| &set.dataset) }
+        if self.correlated { "all" } else { self.set.map_or("lines", |set| &set.dataset) }
     }
 
     /// Where it was tested.
     fn on(&self) -> String {
-        if self.correlated.is_some() {
+        if self.correlated {
             return "All image sets".into();
         }
         self.set.map_or_else(|| "Lines".into(), Set::name)
@@ -172,25 +174,27 @@ fn together<'a>(
 ) -> std::result::Result<Tested<'a>, &'static str> {
     let ours = |group: &Group| !claim.papers || published().order.contains(&group.cell().variant);
     let all: Vec<Pairs> = Pairs::all(sweep).into_iter().map(|pairs| pairs.keep(ours)).collect();
-    let found = pooled(&all, &claim.metric, with).ok_or("no three variants have both numbers")?;
-    let here = all.iter().filter(|pairs| *pairs.x == claim.metric && pairs.y == with);
-    let points = here.flat_map(|pairs| &pairs.groups);
-    let seeds = points.clone().map(|points| points.points.len()).min().unwrap_or(0);
+    let Pooled { found, groups, sets: _ } = Pooled::of(&all, &claim.metric, with)
+        .ok_or("no three variants have both numbers on every image set")?;
+    let seeds = groups.iter().map(|group| group.done().count()).min().unwrap_or(0);
+    let here = |variant: &String| groups.iter().any(|group| group.cell().variant == *variant);
+    let absent = published().order.iter().zip(&published().titles).filter(|(variant, _)| !here(variant));
+    let missing = absent.filter(|_| claim.papers).map(|(_, title)| title.clone()).collect();
     Ok(Tested {
         claim,
         set: None,
-        against: format!("no rank correlation, over {} points", found.points),
+        against: format!("no rank correlation, over {} variants", found.points),
         difference: found.rho,
         interval: found.interval,
         p: Some(found.p),
         corrected: None,
         speaks_for: found.rho > 0.0,
         seeds,
-        missing: Vec::new(),
+        missing,
         sides: Vec::new(),
-        needed: None,
-        correlated: Some(found.to_tell),
-        groups: distinct(points.map(|points| points.group)),
+        needed: found.to_tell.map(|variants| variants as u64),
+        correlated: true,
+        groups,
     })
 }
 
@@ -244,7 +248,7 @@ fn best<'a>(
         missing,
         sides,
         needed: None,
-        correlated: None,
+        correlated: false,
         groups: rivals.iter().map(|(rival, _)| *rival).chain([group]).collect(),
     })
 }
@@ -284,7 +288,7 @@ fn near<'a>(
         missing: Vec::new(),
         sides: vec![(a, edge)],
         needed: None,
-        correlated: None,
+        correlated: false,
         groups: vec![group],
     })
 }
@@ -367,7 +371,8 @@ fn correct(tested: &mut [Tested]) {
         for (place, p) in known.iter().zip(holm(&p)) {
             tested[*place].corrected = Some(p);
         }
-        for place in places {
+        let seeded: Vec<usize> = places.iter().copied().filter(|place| !tested[*place].correlated).collect();
+        for place in &seeded {
             // Against a claim any of several may speak, which is as many chances.
             let chances = places.len()
                 * if tested[*place].speaks_for { 1 } else { tested[*place].groups.len() - 1 }.max(1);
@@ -391,20 +396,8 @@ fn unit(metric: &Quantity) -> (f64, &'static str, usize) {
 }
 
 fn line(tested: &Tested) -> Line {
-    let (factor, unit, decimals) =
-        if tested.correlated.is_some() { (1.0, "", 2) } else { unit(&tested.claim.metric) };
-    let signed = |v: f64| {
-        let size = fixed((v * factor).abs(), decimals);
-        let zero = size.chars().all(|c| matches!(c, '0' | '.'));
-        let sign = if zero {
-            ""
-        } else if v > 0.0 {
-            "+"
-        } else {
-            "−"
-        };
-        format!("{sign}{size}")
-    };
+    let (factor, unit, decimals) = if tested.correlated { (1.0, "", 2) } else { unit(&tested.claim.metric) };
+    let signed = |v: f64| signed(&fixed(v * factor, decimals));
     let interval = tested.interval.map(|(low, high)| format!(" [{}, {}]", signed(low), signed(high)));
     let word = tested.word();
     let p = tested
@@ -432,8 +425,8 @@ fn caption() -> String {
         "Claims, tested on these runs, after their training. Difference: the variant's mean over seeds minus that of what it is \
          compared with (of several, what is hardest to be better than), with its 95 % interval by Student's t (Welch). p: \
          two-sided, corrected within a family of claims (Holm); for a claim of being within a reference ± an allowance, p is that \
-         of being inside or outside; for a claim that two things go together, the difference is Spearman's rank correlation over variants, ranked \
-         within each image set, with a bootstrap interval and a permutation test. supported, contradicted: p is below {ALPHA}; undecided: it is not, there is one seed, or a \
+         of being inside or outside; for a claim that two things go together, the difference is Spearman's rank correlation of the variants' mean ranks over \
+         all image sets, and p that of a permutation test: it counts variants, not seeds, and one seed of each will do. supported, contradicted: p is below {ALPHA}; undecided: it is not, there is one seed, or a \
          variant is missing. It takes: about so many seeds of each to decide, four times in five, if means and spreads are what \
          they seem."
     )

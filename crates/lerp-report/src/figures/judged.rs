@@ -1,7 +1,7 @@
 //! What a judge makes of interpolations along the way: how real images are, how far they move, of what class they are.
 
 use lerp_eval::{
-    KernelDistance, POSITIONS, STEPS,
+    CLEARLY, KernelDistance, POSITIONS, Quantity, STEPS,
     quantity::{JUDGED_DISTANCE, JUDGED_PRECISION},
 };
 use lerp_train::Verdicts;
@@ -19,10 +19,8 @@ use crate::{
     summary::{Group, Sweep},
 };
 
-/// Kernel distances below this are not told apart.
-const FLOOR: f64 = 0.1;
-/// Probability from which on an image is clearly of a class.
-const CLEARLY: f32 = 0.9;
+/// Kernel distances further than this from real images than a blend of pixels is are drawn at the top.
+const MOST_BLENDS: f64 = 2.0;
 /// 97.5 % of the standard normal distribution lie below.
 const Z: f64 = 1.96;
 
@@ -38,45 +36,52 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
         return Ok(None);
     }
     let groups: Vec<&Group> = judged.iter().map(|(group, _)| *group).collect();
-    let of = |row: fn(&[Verdicts]) -> Vec<(f64, [f64; 3])>| -> Vec<Cell> {
+    // On images all runs are measured on the same pairs.
+    let same_pairs = set.is_some();
+    let of = |row: fn(&[Verdicts], bool) -> Vec<Band>, note: &'static str| -> Vec<Cell> {
         let cell = |(_, verdicts): &(&Group, Vec<Verdicts>)| {
-            let points = row(verdicts);
-            let note = points.is_empty().then_some("no classes");
+            let points = row(verdicts, same_pairs);
+            let note = points.is_empty().then_some(note);
             Cell { pieces: vec![points], note, corner: None }
         };
         judged.iter().map(cell).collect()
     };
     let references = sweep.judge(set).map(|judge| &judge.references[..]).unwrap_or_default();
-    let floor = |key: &str| {
-        let real = references.iter().find(|reference| reference.title == "test images")?;
-        real.values.get(key).copied()
+    let known = |title: &str, of: &Quantity| {
+        let reference = references.iter().find(|reference| reference.title == title)?;
+        reference.values.get(&*of.key).copied()
     };
     let level = |value: Option<f64>| value.map(|v| vec![(0.0, v), (1.0, v)]).unwrap_or_default();
-    let distances = of(distances);
-    let drawn: Vec<f64> =
-        distances.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(|(_, v)| *v).collect();
+    let highest = |cells: &[Cell], least: f64| {
+        let drawn = cells.iter().flat_map(|cell| cell.pieces.iter().flatten());
+        drawn.map(|(_, v)| v[2]).filter(|v| v.is_finite()).fold(least, f64::max)
+    };
+    let distances = of(distances, "undefined");
+    let blend = known("pixel blend", &JUDGED_DISTANCE);
+    let top = highest(&distances, blend.unwrap_or(0.0));
+    let top = blend.map_or(top, |blend| top.min(MOST_BLENDS * blend)).max(1e-3) * 1.05;
+    let steps = of(steps, "images do not change");
+    let longest = highest(&steps, 0.0);
     let mut rows = vec![
         Row {
-            y: Axis::logarithmic(drawn.into_iter(), "kernel distance\nto real images"),
-            ideal: level(floor(&JUDGED_DISTANCE.key).map(|value| value.max(FLOOR))),
+            y: Axis::linear(-0.1 * top..top, 5, "kernel distance\nto real images"),
+            ideal: level(known("test images", &JUDGED_DISTANCE)),
             cells: distances,
         },
         Row {
             y: Axis::linear(0.0..104.0, 4, "near a real\nimage, %"),
-            ideal: level(floor(&JUDGED_PRECISION.key).map(|value| value * 100.0)),
-            cells: of(precision),
+            ideal: level(known("test images", &JUDGED_PRECISION).map(|value| value * 100.0)),
+            cells: of(precision, "undefined"),
+        },
+        Row {
+            y: Axis::linear(0.0..(longest * 1.1).clamp(0.1, 1.0), 4, "one step, share\nof the way"),
+            ideal: level(Some(1.0 / STEPS as f64)),
+            cells: steps,
         },
     ];
-    let steps = of(steps);
-    let most =
-        steps.iter().flat_map(|cell| cell.pieces.iter().flatten()).map(|(_, v)| v[2]).fold(0.0, f64::max);
-    rows.push(Row {
-        y: Axis::linear(0.0..(most * 1.1).clamp(0.1, 1.0), 4, "one step, share\nof the way"),
-        ideal: level(Some(1.0 / STEPS as f64)),
-        cells: steps,
-    });
-    let purity = of(purity);
-    if purity.iter().any(|cell| cell.note.is_none()) {
+    // Between lines of two classes a line must turn through others.
+    let purity = of(purity, "no classes");
+    if same_pairs && purity.iter().any(|cell| cell.note.is_none()) {
         rows.push(Row {
             y: Axis::linear(0.0..104.0, 4, "class of\nan end, %"),
             ideal: Vec::new(),
@@ -88,12 +93,17 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
         None => "test lines".to_owned(),
         Some(set) => format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims),
     };
+    let classes = if rows.len() > 3 {
+        "; share of images that are called the class of an end with a probability above 0.9, with its 95 % interval"
+    } else {
+        ""
+    };
     let caption = format!(
-        "What a judge makes of the images along interpolations between two {place}. From the top: kernel distance to real images \
-         (logarithmic, from {FLOOR} on), with its 95 % interval; share of images in the neighbourhood of a real one; one of 15 steps \
-         through the judge's features as a share of the way, median and quartiles over pairs; share of images that are called the class \
-         of an end with a probability above 0.9. Dashed: other test images; for steps, an even pace. Runs that differ in the seed alone \
-         are taken together."
+        "What a judge makes of the images along interpolations between two {place}. From the top: kernel distance to real images, mean \
+         over runs, with its 95 % interval (beyond twice that of a blend of pixels at the top); share of images in the neighbourhood of a \
+         real one, with its 95 % interval over pairs (Wilson); one of 15 steps through the judge's features as a share of the way, \
+         median and quartiles over pairs{classes}. Dashed: other test images; for steps, an even pace. Runs that differ in the seed \
+         alone are taken together."
     );
     let x = Axis::numbered(0.0..1.0, &[0.0, 0.5, 1.0], "α, position between the two ends");
     let drawing = Multiples { what: "judged interpolations", x, columns, rows }.drawing()?;
@@ -105,34 +115,40 @@ fn alpha(position: usize) -> f64 {
 }
 
 /// Kernel distance and its interval, mean over runs.
-fn distances(verdicts: &[Verdicts]) -> Vec<Band> {
+fn distances(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
     let at = |position: usize| {
         let of = |of: fn(&KernelDistance) -> f64| {
             let values = verdicts.iter().map(|verdicts| of(&verdicts.judged.distances[position]));
             values.sum::<f64>() / verdicts.len() as f64
         };
         let (value, half) = (of(|distance| distance.value), Z * of(|distance| distance.error));
-        (alpha(position), [value - half, value, value + half].map(|value| value.max(FLOOR)))
+        (alpha(position), [value - half, value, value + half])
     };
-    (0..POSITIONS).map(at).collect()
+    (0..POSITIONS).map(at).filter(|(_, values)| values.iter().all(|v| v.is_finite())).collect()
 }
 
-/// A share of all interpolations, in percent, with its 95 % interval.
-fn share(yes: usize, of: usize) -> [f64; 3] {
+/// A share of all interpolations, in percent, with its 95 % interval, which counts pairs that several runs have in common once.
+fn share(yes: usize, of: usize, times: usize) -> [f64; 3] {
     let share = yes as f64 / of.max(1) as f64;
-    let (low, high) = lerp_eval::wilson_interval(share, of.max(1)).unwrap_or((share, share));
+    let (low, high) = lerp_eval::wilson_interval(share, (of / times).max(1)).unwrap_or((share, share));
     [low, share, high].map(|value| value * 100.0)
 }
 
+/// How often each pair is there.
+fn times(verdicts: &[Verdicts], same_pairs: bool) -> usize {
+    if same_pairs { verdicts.len().max(1) } else { 1 }
+}
+
 /// Share of images near a real one.
-fn precision(verdicts: &[Verdicts]) -> Vec<Band> {
+fn precision(verdicts: &[Verdicts], same_pairs: bool) -> Vec<Band> {
     let inside = || verdicts.iter().flat_map(|verdicts| &verdicts.judged.inside);
-    let at = |i: usize| (alpha(i), share(inside().filter(|row| row[i]).count(), inside().count()));
+    let times = times(verdicts, same_pairs);
+    let at = |i: usize| (alpha(i), share(inside().filter(|row| row[i]).count(), inside().count(), times));
     (0..POSITIONS).map(at).collect()
 }
 
 /// Steps as shares of the way, halfway between positions.
-fn steps(verdicts: &[Verdicts]) -> Vec<Band> {
+fn steps(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
     let shares = |row: &[f32; STEPS]| {
         let whole: f32 = row.iter().sum();
         row.map(|step| f64::from(step / whole))
@@ -145,21 +161,20 @@ fn steps(verdicts: &[Verdicts]) -> Vec<Band> {
 }
 
 /// Share of images that are clearly of a class of the ends; none without labels.
-fn purity(verdicts: &[Verdicts]) -> Vec<Band> {
+fn purity(verdicts: &[Verdicts], same_pairs: bool) -> Vec<Band> {
+    let labelled = || verdicts.iter().filter_map(|of| Some((of.judged.ends.as_ref()?, &of.judged)));
     let clear = |position: usize| {
-        verdicts
-            .iter()
-            .filter_map(|verdicts| verdicts.judged.ends.as_ref().zip(Some(&verdicts.judged)))
-            .flat_map(move |(ends, judged)| {
-                let images = judged.words.iter().zip(&judged.probabilities);
-                ends.iter().zip(images).map(move |(ends, (words, probabilities))| {
-                    ends.contains(&words[position]) && probabilities[position] > CLEARLY
-                })
+        labelled().flat_map(move |(ends, judged)| {
+            let images = judged.words.iter().zip(&judged.probabilities);
+            ends.iter().zip(images).map(move |(ends, (words, probabilities))| {
+                ends.contains(&words[position]) && probabilities[position] > CLEARLY
             })
+        })
     };
+    let times = times(verdicts, same_pairs);
     let at = |i: usize| {
         let all = clear(i).count();
-        (all > 0).then(|| (alpha(i), share(clear(i).filter(|yes| *yes).count(), all)))
+        (all > 0).then(|| (alpha(i), share(clear(i).filter(|yes| *yes).count(), all, times)))
     };
     (0..POSITIONS).filter_map(at).collect()
 }

@@ -162,7 +162,7 @@ impl<'a> Figure<'a> {
         all.extend(each("critic", &Shows::Critic));
         all.extend(each("judged", &Shows::Judged));
         all.extend(samples);
-        if crate::usefulness::Pairs::all(sweep).iter().any(|found| found.drawn()) {
+        if crate::usefulness::Pairs::all(sweep).iter().any(crate::usefulness::Pairs::drawn) {
             all.push(Self::new("usefulness", Shows::Usefulness));
         }
         if Ranks::new(sweep).is_some() {

@@ -33,7 +33,13 @@ const MOST: usize = 16;
 /// # Errors
 /// If the figure cannot be drawn.
 pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let pairs: Vec<Pairs> = Pairs::all(sweep).into_iter().filter(Pairs::drawn).take(MOST).collect();
+    let all: Vec<Pairs> = Pairs::all(sweep).into_iter().filter(Pairs::drawn).collect();
+    let cut = if all.len() > MOST {
+        format!(" These are the first {MOST} of {} panels.", all.len())
+    } else {
+        String::new()
+    };
+    let pairs: Vec<Pairs> = all.into_iter().take(MOST).map(|pairs| pairs.keep(|group| group.shown)).collect();
     let groups = distinct(pairs.iter().flat_map(|pairs| pairs.groups.iter().map(|points| points.group)));
     // Configurations on several sets look alike if they are of one variant.
     let mut legend: Vec<&Group> = Vec::new();
@@ -74,10 +80,11 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let figure = Figure { panels, legend };
     let drawing = both(&figure, figure.width() as u32, figure.height() as u32)?;
     let caption = "Usefulness of latents against interpolation, a point for each finished run: accuracy of the classifier fitted to \
-                   features (left) and of clusters (right), on test images, against the kernel distance of the same model's \
+                   features and of clusters, on test images, against the kernel distance of the same model's \
                    interpolations to real images (Table 5), or the mean distance of the variant's interpolations on lines (Table 1). If \
                    better interpolation goes with more useful latents, points lie from the top left to the bottom right."
-        .to_owned();
+        .to_owned()
+        + &cut;
     Ok(Some(Drawn { caption, drawing, shows: groups }))
 }
 

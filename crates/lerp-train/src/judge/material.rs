@@ -22,9 +22,10 @@ pub(super) struct Material {
     pub ends: [Tensor; 2],
     /// Their classes, where they have any.
     pub classes: Option<Vec<[u32; 2]>>,
-    /// Others, of which none is in a pair, `[images, height, width, channels]`.
-    pub real: Tensor,
 }
+
+/// The pairs of a dataset, and others, of which none is in a pair, `[images, height, width, channels]`.
+pub(super) type Chosen = (Material, Tensor);
 
 /// Pairs that a test part of so many images has; none if these are too few for a score.
 pub(super) fn pairs_of(count: Option<usize>) -> Option<usize> {
@@ -37,7 +38,7 @@ impl Material {
     ///
     /// # Errors
     /// If images cannot be read.
-    pub fn of(dataset: &dyn Dataset) -> Result<Option<Self>> {
+    pub fn of(dataset: &dyn Dataset) -> Result<Option<Chosen>> {
         let count = dataset.count(Part::Test)?;
         let Some(wanted) = pairs_of(count) else { return Ok(None) };
         let draws = draws().scope("material");
@@ -46,6 +47,9 @@ impl Material {
         let shuffled = Permutation::new(candidates as u64, &draws);
         let order: Vec<usize> = (0..candidates as u64).map(|place| shuffled.of(place) as usize).collect();
         let pairs = pair(&order, labels.as_deref(), wanted);
+        if pairs.len() < FEWEST_PAIRS {
+            return Ok(None);
+        }
         let classes = labels.map(|labels| pairs.iter().map(|pair| pair.map(|place| labels[place])).collect());
         let end = |end: usize| {
             let places: Vec<usize> = pairs.iter().map(|pair| pair[end]).collect();
@@ -61,7 +65,7 @@ impl Material {
             let others: Vec<usize> = (0..REAL).collect();
             gather(dataset, REAL, &others, &draws.scope("real"))?
         };
-        Ok(Some(Self { ends, classes, real }))
+        Ok(Some((Self { ends, classes }, real)))
     }
 }
 
@@ -120,8 +124,8 @@ fn gather(dataset: &dyn Dataset, count: usize, places: &[usize], draws: &Draws) 
     Ok(found.index_select(&Tensor::new(back, found.device())?, 0)?)
 }
 
-/// So many pairs of places, in their order: the first half of one class, the others of two, as far as there are such. Without
-/// labels one after the other.
+/// So many pairs of places, in their order: the first half of one class, the others of two, or, where these give out, of one as
+/// well. Without labels one after the other.
 fn pair(order: &[usize], labels: Option<&[u32]>, wanted: usize) -> Vec<[usize; 2]> {
     let Some(labels) = labels else {
         return order.as_chunks::<2>().0.iter().take(wanted).copied().collect();
@@ -143,7 +147,9 @@ fn pair(order: &[usize], labels: Option<&[u32]>, wanted: usize) -> Vec<[usize; 2
     }
     left.extend(waiting.into_iter().flatten());
     let mut free = vec![false; labels.len()];
-    left.iter().for_each(|place| free[*place] = true);
+    for place in left {
+        free[place] = true;
+    }
     let mut first: Option<usize> = None;
     let mut put_off: Vec<usize> = Vec::new();
     for place in order.iter().filter(|place| free[**place]) {
@@ -160,6 +166,9 @@ fn pair(order: &[usize], labels: Option<&[u32]>, wanted: usize) -> Vec<[usize; 2
             Some(_) => put_off.push(*place),
         }
     }
+    let rest: Vec<usize> = first.into_iter().chain(put_off).collect();
+    let missing = wanted - pairs.len();
+    pairs.extend(rest.as_chunks::<2>().0.iter().take(missing));
     pairs
 }
 
@@ -178,9 +187,10 @@ mod tests {
         assert_eq!(pairs.as_flattened().iter().collect::<HashSet<_>>().len(), 512);
         assert!(pairs[..128].iter().all(|[a, b]| labels[*a] == labels[*b]));
         assert!(pairs[128..].iter().all(|[a, b]| labels[*a] != labels[*b]));
-        // Of one class only, there are no others.
+        // Of one class only, all are of that.
         let alike = pair(&order, Some(&vec![3; 1000]), 256);
-        assert_eq!(alike.len(), 128);
+        assert_eq!(alike.len(), 256);
+        assert_eq!(alike.as_flattened().iter().collect::<HashSet<_>>().len(), 512);
         assert_eq!(pair(&order, None, 3), [[0, 387], [774, 161], [548, 935]]);
     }
 

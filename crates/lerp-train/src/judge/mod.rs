@@ -3,10 +3,10 @@
 //! It is trained once, by a recipe and draws that never change, and kept in the folder of a sweep, so that all runs there are
 //! measured by the same one. It lives on the CPU, on whatever device runs are trained.
 
-mod lesson;
 mod material;
 mod network;
 mod record;
+mod target;
 mod verdicts;
 
 use std::{
@@ -32,8 +32,8 @@ use crate::{Learner, Result, evaluate::CHUNK, paths::Between};
 use material::{Material, draws, each, pairs_of};
 use network::{Classifier, most_probable};
 
-pub use lesson::Lesson;
 pub use record::{JudgeRecord, Reference};
+pub use target::Target;
 pub use verdicts::Verdicts;
 
 /// Samples that a judge is trained on.
@@ -57,7 +57,7 @@ pub struct Judge {
 
 /// Real images as a judge sees them, and pairs of others.
 struct Seen {
-    material: Material,
+    pairs: Material,
     real: Real,
 }
 
@@ -71,13 +71,14 @@ impl Judge {
     }
 
     /// Trains one on `samples` training images: Adam, batches of 64, a learning rate of 0.001 that falls along a cosine. Then
-    /// measures it, and what can be said with it of images that no model made. `data` is the digest of the images.
+    /// measures it, and what can be said with it of images that no model made. Records call the dataset `name`; `data` is the
+    /// digest of its images.
     ///
     /// # Errors
     /// If images cannot be read, or `stop` became true.
     pub fn train(
         dataset: &dyn Dataset,
-        data: Option<String>,
+        (name, data): (&str, Option<String>),
         samples: u64,
         stop: &AtomicBool,
     ) -> Result<Self> {
@@ -89,13 +90,13 @@ impl Judge {
             }
             training.step(step)?;
         }
-        let Training { network, lesson, .. } = training;
-        let (accuracy, tested) = accuracy(&network, lesson, dataset)?;
+        let Training { network, target, .. } = training;
+        let (accuracy, tested) = accuracy(&network, target, dataset)?;
         let record = JudgeRecord {
             format: record::FORMAT.into(),
-            dataset: dataset.name().into(),
+            dataset: name.into(),
             data,
-            lesson,
+            target,
             samples,
             accuracy,
             tested,
@@ -156,7 +157,7 @@ impl Judge {
     ) -> Result<Option<Judged>> {
         let Some(seen) = self.seen(dataset)? else { return Ok(None) };
         // Only a judge of classes knows the classes of the ends.
-        let classes = classes.filter(|_| self.record.lesson == Lesson::Classes);
+        let classes = classes.filter(|_| self.record.target == Target::Classes);
         Ok(Judged::new(&self.read(&images.flatten(0, 1)?)?, classes, &seen.real)?)
     }
 
@@ -173,18 +174,18 @@ impl Judge {
             let images = images.to_device(draws.device())?;
             Ok(model.encode(&images, &draws.scope(end))?.detach())
         };
-        let [left, right] = &seen.material.ends;
+        let [left, right] = &seen.pairs.ends;
         let between = Between::new(model, &encode(left, "left")?, &encode(right, "right")?)?;
-        self.judge(dataset, &between.images()?, seen.material.classes.clone())
+        self.judge(dataset, &between.images()?, seen.pairs.classes.clone())
     }
 
     /// The real images, seen once.
     fn seen(&self, dataset: &dyn Dataset) -> Result<Option<Arc<Seen>>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.is_none() {
-            let Some(material) = Material::of(dataset)? else { return Ok(None) };
-            let real = Real::new(self.read(&material.real)?.features)?;
-            *seen = Some(Arc::new(Seen { material, real }));
+            let Some((pairs, real)) = Material::of(dataset)? else { return Ok(None) };
+            let real = Real::new(&self.read(&real)?.features)?;
+            *seen = Some(Arc::new(Seen { pairs, real }));
         }
         Ok(seen.clone())
     }
@@ -193,7 +194,7 @@ impl Judge {
     /// also of those between which the best there is was drawn.
     fn references(&self, dataset: &dyn Dataset) -> Result<Vec<Reference>> {
         let Some(seen) = self.seen(dataset)? else { return Ok(Vec::new()) };
-        let ends = Tensor::cat(&seen.material.ends, 0)?;
+        let ends = Tensor::cat(&seen.pairs.ends, 0)?;
         let floor = seen.real.realism(&self.read(&ends)?.features, 1)?;
         let floor = [
             JUDGED_DISTANCE.keyed(floor.distance.value),
@@ -217,9 +218,9 @@ impl Judge {
                 references.extend(judged(way.title(), &images, Some(classes))?);
             }
         } else {
-            let [left, right] = &seen.material.ends;
+            let [left, right] = &seen.pairs.ends;
             let blend = interpolation::linear(left, right, POSITIONS)?.transpose(0, 1)?.contiguous()?;
-            references.extend(judged(Way::Blend.title(), &blend, seen.material.classes.clone())?);
+            references.extend(judged(Way::Blend.title(), &blend, seen.pairs.classes.clone())?);
         }
         Ok(references)
     }
@@ -228,7 +229,7 @@ impl Judge {
 /// A judge in training.
 struct Training<'a> {
     dataset: &'a dyn Dataset,
-    lesson: Lesson,
+    target: Target,
     network: Classifier,
     rate: LearningRate,
     /// Adam's two moments of each parameter.
@@ -237,20 +238,20 @@ struct Training<'a> {
 
 impl<'a> Training<'a> {
     fn new(dataset: &'a dyn Dataset, steps: u64) -> Result<Self> {
-        let lesson = Lesson::of(dataset);
-        let network = Classifier::new(dataset.image(), lesson.classes(dataset))?;
+        let target = Target::of(dataset);
+        let network = Classifier::new(dataset.image(), target.classes(dataset))?;
         let schedule = Schedule { decay: Decay::Cosine, ..Schedule::default() };
         let rate = LearningRate { peak: RATE, schedule, steps };
         let zeros = |param: &Param| Var::from_tensor(&param.var.as_tensor().zeros_like()?);
         let both = |param: &Param| Ok([zeros(param)?, zeros(param)?]);
         let moments = network.store.params().iter().map(both).collect::<Result<_>>()?;
-        Ok(Self { dataset, lesson, network, rate, moments })
+        Ok(Self { dataset, target, network, rate, moments })
     }
 
     fn step(&self, step: u64) -> Result<()> {
         let draws = draws().scope("train").at(step);
         let batch = self.dataset.train_batch(BATCH, &draws)?;
-        let [images, labels] = self.lesson.pose(&batch, &draws)?;
+        let [images, labels] = self.target.examples(&batch, &draws)?;
         let [_, logits] = self.network.forward(&images)?;
         let mut store = gradients(&mean_cross_entropy(&logits, &labels)?)?;
         let params = self.network.store.params();
@@ -267,12 +268,12 @@ impl<'a> Training<'a> {
 }
 
 /// The share of test images that a network tells right, and how many these are.
-fn accuracy(network: &Classifier, lesson: Lesson, dataset: &dyn Dataset) -> Result<(f64, usize)> {
+fn accuracy(network: &Classifier, target: Target, dataset: &dyn Dataset) -> Result<(f64, usize)> {
     let tested = dataset.count(Part::Test)?.map_or(TESTED, |count| count.min(TESTED));
     let draws = draws().scope("test");
     let mut correct = 0.0;
     each(dataset, tested, &draws, |first, batch| {
-        let [images, labels] = lesson.pose(&batch, &draws.scope("lesson").at(first as u64))?;
+        let [images, labels] = target.examples(&batch, &draws.scope("distortion").at(first as u64))?;
         let [_, logits] = network.forward(&images)?;
         correct += classifier::accuracy(&logits.detach(), &labels)? * images.dim(0)? as f64;
         Ok(())

@@ -1,4 +1,5 @@
-//! A judge in the folder of a sweep: `judges/<dataset>.toml` and `judges/<dataset>.safetensors`.
+//! A judge in the folder of a sweep: `judges/<dataset>.toml`, and its weights in a file whose name ends in their digest, so that
+//! whoever reads the record finds the weights that it speaks of, also while another judge takes its place.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use lerp_data::Dataset;
 use lerp_files::{file_stem, make_folder};
 use serde::{Deserialize, Serialize};
 
-use super::{Classifier, Judge, Lesson, Values};
+use super::{Classifier, Judge, Target, Values};
 use crate::{Error, Result};
 
 /// The format of the record, and the recipe by which the judge was trained.
@@ -17,7 +18,7 @@ const FOLDER: &str = "judges";
 const MOST_NAME: usize = 120;
 /// Most bytes of a record, and of weights.
 const MOST_RECORD: u64 = 1 << 16;
-const MOST_WEIGHTS: u64 = 1 << 28;
+const MOST_WEIGHTS: u64 = 1 << 32;
 
 /// What a judge is known by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,8 +29,8 @@ pub struct JudgeRecord {
     /// SHA-256 of its images and labels; none where they are drawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// What the judge was taught to tell apart.
-    pub lesson: Lesson,
+    /// What the judge was trained to tell apart.
+    pub target: Target,
     /// Samples that it was trained on.
     pub samples: u64,
     /// Share of test images that it tells right.
@@ -62,7 +63,7 @@ impl JudgeRecord {
         if folder.is_symlink() {
             return Err(Error::bad_file(&folder, "is a symbolic link, which is not followed"));
         }
-        let path = path(sweep, dataset, "toml");
+        let path = path(sweep, dataset);
         let text = match lerp_files::read_to_string(&path, MOST_RECORD) {
             Err(error) if error.is_not_found() => return Ok(None),
             text => text?,
@@ -81,24 +82,24 @@ impl JudgeRecord {
 }
 
 impl Judge {
-    /// The judge of a dataset whose images have the digest `data`, from the folder of a sweep; none if there is none that was
-    /// trained on these images, and, where that is given, on so many `samples`.
+    /// The judge of a dataset, which records call `name` and whose images have the digest `data`, from the folder of a sweep; none
+    /// if there is none that was trained on these images, and, where that is given, on so many `samples`.
     ///
     /// # Errors
     /// If its files cannot be read or are damaged.
     pub fn find(
         sweep: &Path,
         dataset: &dyn Dataset,
-        data: Option<&str>,
+        (name, data): (&str, Option<&str>),
         samples: Option<u64>,
     ) -> Result<Option<Self>> {
-        let Some(record) = JudgeRecord::read(sweep, dataset.name())? else { return Ok(None) };
-        let lesson = Lesson::of(dataset);
-        let other = record.data.as_deref() != data || record.lesson != lesson;
+        let Some(record) = JudgeRecord::read(sweep, name)? else { return Ok(None) };
+        let target = Target::of(dataset);
+        let other = record.data.as_deref() != data || record.target != target;
         if other || samples.is_some_and(|samples| samples != record.samples) {
             return Ok(None);
         }
-        let path = path(sweep, dataset.name(), "safetensors");
+        let path = weights(sweep, &record);
         let bytes = lerp_files::read(&path, MOST_WEIGHTS)?;
         let damaged = |why: &str| {
             Error::bad_file(&path, format!("is damaged ({why}); delete it and the record beside it"))
@@ -106,7 +107,7 @@ impl Judge {
         if lerp_files::digest(&bytes) != record.weights {
             return Err(damaged("the record has another digest"));
         }
-        let network = Classifier::new(dataset.image(), lesson.classes(dataset))?;
+        let network = Classifier::new(dataset.image(), target.classes(dataset))?;
         let tensors = load_buffer(&bytes, &Device::Cpu)?;
         for param in network.store.params() {
             let tensor = tensors.get(&param.name).ok_or_else(|| damaged(&format!("no '{}'", param.name)))?;
@@ -122,17 +123,25 @@ impl Judge {
     pub fn keep(&self, sweep: &Path) -> Result<()> {
         make_folder(&sweep.join(FOLDER))?;
         let dataset = &self.record.dataset;
-        let path = |ending| path(sweep, dataset, ending);
+        let path = path(sweep, dataset);
         // First what the record speaks of.
-        lerp_files::replace(&path("safetensors"), &packed(&self.network)?)?;
+        lerp_files::replace(&weights(sweep, &self.record), &packed(&self.network)?)?;
         let record = toml::to_string(&self.record)
-            .map_err(|error| Error::bad_file(&path("toml"), format!("cannot be made: {error}")))?;
-        Ok(lerp_files::replace(&path("toml"), record.as_bytes())?)
+            .map_err(|error| Error::bad_file(&path, format!("cannot be made: {error}")))?;
+        Ok(lerp_files::replace(&path, record.as_bytes())?)
     }
 }
 
-fn path(sweep: &Path, dataset: &str, ending: &str) -> PathBuf {
-    sweep.join(FOLDER).join(format!("{}.{ending}", file_stem(dataset, MOST_NAME)))
+/// Where a judge's record is.
+fn path(sweep: &Path, dataset: &str) -> PathBuf {
+    sweep.join(FOLDER).join(format!("{}.toml", file_stem(dataset, MOST_NAME)))
+}
+
+/// Where the weights are that a record speaks of.
+fn weights(sweep: &Path, record: &JudgeRecord) -> PathBuf {
+    let digest: String = record.weights.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+    let stem = file_stem(&record.dataset, MOST_NAME);
+    sweep.join(FOLDER).join(format!("{stem}-{digest}.safetensors"))
 }
 
 /// The weights as a file.

@@ -34,12 +34,12 @@ impl Dataset for Unlabelled {
     }
 }
 
-const NEVER: AtomicBool = AtomicBool::new(false);
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A judge of lines, which is trained long enough for its score to be sure of what it says here.
 fn of_lines() -> &'static Judge {
     static ONCE: OnceLock<Judge> = OnceLock::new();
-    ONCE.get_or_init(|| Judge::train(&Lines, None, 16_384, &NEVER).unwrap())
+    ONCE.get_or_init(|| Judge::train(&Lines, ("lines", None), 16_384, &NEVER).unwrap())
 }
 
 /// What a judge says of interpolations that no model made: true lines that turn, true lines along a chord, a jump halfway,
@@ -78,16 +78,19 @@ fn made_up_interpolations_are_ordered_as_the_truth_orders_them() {
 }
 
 #[test]
-fn a_judge_without_labels_tells_blends_from_lines() {
-    let judge = Judge::train(&Unlabelled, None, 16_384, &NEVER).unwrap();
+fn a_judge_without_labels_tells_blends_from_lines_though_it_was_shown_none() {
+    let judge = Judge::train(&Unlabelled, ("unlabelled", None), 16_384, &NEVER).unwrap();
     let record = judge.record();
-    assert!(record.lesson == Lesson::Distortions && record.accuracy > 0.8, "{record:?}");
+    assert!(record.target == Target::Distortions && record.accuracy > 0.8, "{record:?}");
     let made_up = made_up(&judge, &Unlabelled);
     let all = |key: &str| made_up.each_ref().map(|values| values[key]);
     let [path, circle, _, blurred, blend] = all("eval/judged_distance");
     let error = all("eval/judged_distance_error");
     assert!(path.abs() < 4.0 * error[0] && circle.abs() < 4.0 * error[1], "{made_up:?}");
     assert!(blurred > 3.0 * error[3] && blend > 3.0 * error[4], "{made_up:?}");
+    let [path, circle, abrupt, blurred, blend] = all("eval/judged_precision");
+    assert!([path, circle, abrupt].iter().all(|real| *real > 0.9), "{made_up:?}");
+    assert!(blurred < 0.5 && blend < 0.5, "{made_up:?}");
     assert!(made_up.iter().all(|values| !values.contains_key("eval/judged_purity")));
 }
 
@@ -95,17 +98,17 @@ fn a_judge_without_labels_tells_blends_from_lines() {
 fn a_judge_that_was_kept_says_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let judge = of_lines();
-    assert!(Judge::find(dir.path(), &Lines, None, None).unwrap().is_none());
+    assert!(Judge::find(dir.path(), &Lines, ("lines", None), None).unwrap().is_none());
     judge.keep(dir.path()).unwrap();
-    let again = Judge::find(dir.path(), &Lines, None, Some(16_384)).unwrap().unwrap();
+    let again = Judge::find(dir.path(), &Lines, ("lines", None), Some(16_384)).unwrap().unwrap();
     assert_eq!(again.record(), judge.record());
     assert_eq!(JudgeRecord::read(dir.path(), "lines").unwrap().as_ref(), Some(judge.record()));
     let images = Way::Blend.interpolations().unwrap().1;
     let says = |judge: &Judge| judge.judge(&Lines, &images, None).unwrap().unwrap();
     assert_eq!(says(&again), says(judge));
     // Of other images, or trained for longer, it is another.
-    assert!(Judge::find(dir.path(), &Lines, Some("abc"), None).unwrap().is_none());
-    assert!(Judge::find(dir.path(), &Lines, None, Some(32_768)).unwrap().is_none());
+    assert!(Judge::find(dir.path(), &Lines, ("lines", Some("abc")), None).unwrap().is_none());
+    assert!(Judge::find(dir.path(), &Lines, ("lines", None), Some(32_768)).unwrap().is_none());
 
     let verdicts = Verdicts {
         judge: judge.record().weights.clone(),
@@ -124,15 +127,16 @@ fn a_judge_that_was_kept_says_the_same() {
     assert_eq!(read.judged.smoothness(), verdicts.judged.smoothness());
     assert!((read.judged.middle.distance.value - verdicts.judged.middle.distance.value).abs() < 1e-3);
 
-    let weights = dir.path().join("judges/lines.safetensors");
+    let weights = format!("judges/lines-{}.safetensors", &judge.record().weights[..12]);
+    let weights = dir.path().join(weights);
     let mut bytes = std::fs::read(&weights).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     std::fs::write(&weights, bytes).unwrap();
-    let message = Judge::find(dir.path(), &Lines, None, None).err().unwrap().to_string();
+    let message = Judge::find(dir.path(), &Lines, ("lines", None), None).err().unwrap().to_string();
     assert!(message.contains("delete it and the record beside it"), "{message}");
     std::fs::write(dir.path().join("judges/lines.toml"), "format = 'lerp judge 9'").unwrap();
-    let message = Judge::find(dir.path(), &Lines, None, None).err().unwrap().to_string();
+    let message = Judge::find(dir.path(), &Lines, ("lines", None), None).err().unwrap().to_string();
     assert!(message.contains("judges/lines.toml") && message.contains("delete it"), "{message}");
 }
 
@@ -140,7 +144,7 @@ fn a_judge_that_was_kept_says_the_same() {
 fn threads_do_not_matter() {
     let trained = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| Judge::train(&Lines, None, 512, &NEVER).unwrap().record().clone())
+        pool.install(|| Judge::train(&Lines, ("lines", None), 512, &NEVER).unwrap().record().clone())
     };
     assert_eq!(trained(1), trained(3));
 }

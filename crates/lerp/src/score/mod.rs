@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Result, bail};
 use lerp_core::Precision;
 use lerp_files::printable;
-use lerp_train::{Answered, Evaluation, Judge, Run, RunRecord, Task, is_among, runs_in, write_run};
+use lerp_train::{Answered, Evaluation, Run, RunRecord, Task, is_among, runs_in, write_run};
 
 use crate::{
     cli::{ScoreArgs, ScoreVerb, ScoredArgs},
@@ -17,7 +17,7 @@ use crate::{
     report_and_show,
     say::{say, warn},
     shelf::Shelf,
-    sweep::{Folder, command_line, stop_flag},
+    sweep::{Folder, command_line, judges_of, stop_flag},
 };
 
 /// Letters that the name of a model may have.
@@ -88,7 +88,7 @@ fn scored(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
         if is_among(&publisher.runs, &record)? {
             say(&format!("{}: these answers are in {} already", task.display(), args.out.display()));
         } else {
-            let judge = Judge::find(&args.out, &*dataset, record.provenance.data.as_deref(), None)?;
+            let judge = judges_of(&args.out, &*dataset, &record);
             let evaluation = answered.measure(&*dataset, judge.as_ref(), &stop)?;
             scored.push((record, evaluation));
         }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use candle_core::Device;
-use lerp_data::{Dataset, Part};
+use lerp_data::{Dataset, Lines, Part};
 use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MOST_TRAINING, POSITIONS};
 
 use super::{steps, survey::Job};
@@ -72,7 +72,7 @@ fn read(dataset: &dyn Dataset, threads: usize) -> f64 {
 
 /// Seconds that each run still takes when so many run `at_once` on so many threads each.
 ///
-/// With a judge, that is trained on `judge` samples, runs ask it.
+/// If runs are `judged`, that is counted.
 ///
 /// None for a cell that cannot take a step; why, in a sentence for each kind of such cells, is told beside.
 pub fn estimate(
@@ -81,7 +81,7 @@ pub fn estimate(
     jobs: &[Job],
     device: &str,
     at_once: (usize, usize),
-    judge: Option<u64>,
+    judged: bool,
 ) -> (Vec<Option<f64>>, Vec<String>) {
     let threads = at_once.1;
     let mut known: HashMap<String, Option<Kind>> = HashMap::new();
@@ -99,10 +99,7 @@ pub fn estimate(
                     let step = steps.into_iter().fold(0.0, f64::max);
                     let latent =
                         cell.cluster_restarts.map_or(Some(0), |_| latent_dims(registry, &*dataset, cell));
-                    let read = match judge {
-                        Some(_) => read(&*dataset, threads),
-                        None => 0.0,
-                    };
+                    let read = if judged { read(&*dataset, threads) } else { 0.0 };
                     latent.map(|latent| Kind { step, latent, read })
                 }
                 Err(error) => {
@@ -126,17 +123,20 @@ pub fn estimate(
         let evaluations = cell.steps().div_ceil(cell.eval_steps());
         // On lines a judge reads the interpolations of every evaluation, on images those of the last one, which are decoded for it.
         let between = (EVALUATED_PAIRS * POSITIONS) as f64;
-        let judged = match count(Part::Test) {
-            None => between * read * evaluations as f64,
-            Some(_) if read > 0.0 => between * (read + pass * DECODER),
-            Some(_) => 0.0,
+        let judging = if dataset.name() == Lines::NAME {
+            between * read * evaluations as f64
+        } else if read > 0.0 {
+            between * (read + pass * DECODER)
+        } else {
+            0.0
         };
         let left = 1.0 - (job.samples as f64 / cell.samples as f64).min(1.0);
         let worth = cell.cluster_restarts.map_or(0.0, |restarts| {
             let (train, test) = (seen(&*dataset), count(Part::Test).unwrap_or(0));
             (train + test) as f64 * pass + fits(train, latent, restarts, threads)
         });
-        Some(left * (step * cell.steps() as f64 + pass * passes * evaluations as f64) + worth + judged)
+        let training = step * cell.steps() as f64 + pass * passes * evaluations as f64;
+        Some(left * (training + judging) + worth)
     };
     let seconds = jobs.iter().map(seconds).collect();
     (seconds, failures)
@@ -176,7 +176,7 @@ mod tests {
         let jobs = [cell("vae", 0), cell("gone", 0), cell("gone", 1)].map(job);
         let registry = Registry::default();
         let shelf = Shelf::new(&registry, None);
-        let (seconds, failures) = estimate(&registry, &shelf, &jobs, "cpu", (1, 1), None);
+        let (seconds, failures) = estimate(&registry, &shelf, &jobs, "cpu", (1, 1), false);
         assert!(seconds[0].is_some_and(|seconds| seconds > 0.0));
         assert_eq!(seconds[1..], [None, None]);
         let [sentence] = &failures[..] else { panic!("{failures:?}") };

@@ -131,7 +131,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
             let device = device::open(self.device, cell.precision)?;
             let metrics = self.registry.metrics();
             let sweep = self.runs.parent().unwrap_or(self.runs);
-            let judge = judges::find(sweep, &*dataset, &order.record, order.judge)?;
+            let judge = if order.judged { judges::find(sweep, &*dataset, &order.record) } else { None };
             let judge = judge.as_ref();
             let parts = Parts { variant, dataset: &*dataset, device: &device, metrics, judge };
             let trained = lerp_train::train(&order.record, &parts, dir, &self.stop, &mut *tell);
@@ -234,7 +234,7 @@ mod tests {
         };
         let provenance = provenance(("cpu", Precision::F32), 1, None, String::new());
         let record = RunRecord::new(cell, variant, provenance);
-        serde_json::to_string(&Order { index, record, dataset: None, judge: None }).unwrap() + "\n"
+        serde_json::to_string(&Order { index, record, dataset: None, judged: false }).unwrap() + "\n"
     }
 
     #[test]

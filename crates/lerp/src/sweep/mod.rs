@@ -40,7 +40,7 @@ use survey::{Common, Job, Survey};
 pub use display::duration;
 pub use folder::{FORMAT, Folder, RECORD};
 pub use host::worker;
-pub use judges::teach;
+pub use judges::{find as judges_of, train as train_judge};
 
 /// The plan that the arguments describe, and the folder it goes to.
 fn plan(
@@ -141,7 +141,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         say("Timing a few steps of each kind of run");
         let beside = (at_once.div_ceil(devices.len()), share);
         let (seconds, failures) =
-            estimate::estimate(registry, &shelf, &missing, &devices[0], beside, plan.judge());
+            estimate::estimate(registry, &shelf, &missing, &devices[0], beside, plan.is_judged());
         for sentence in &failures {
             warn(sentence);
         }
@@ -153,21 +153,22 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         if pixels > 0.0 {
             say(&format!("  and {} for raw pixels, at the end", display::duration(pixels)));
         }
-        let mut teaching = 0.0;
-        for name in judges::missing(&shelf, &out, &missing, plan.judge())? {
-            teaching += estimate::judge(&*shelf.get(&name)?, plan.judge().unwrap_or_default());
+        let wanted = judges::missing(&shelf, &out, &missing, plan.judge());
+        let mut judging = 0.0;
+        for wanted in &wanted {
+            judging += estimate::judge(&*shelf.get(&wanted.dataset)?, wanted.samples);
         }
-        if teaching > 0.0 {
-            say(&format!("  and {} for judges of decoded images, before", display::duration(teaching)));
+        if judging > 0.0 {
+            say(&format!("  and {} for judges of decoded images, before", display::duration(judging)));
         }
-        let judged = judges::provide(&shelf, &out, &missing, plan.judge(), &stop)?;
+        let judged = judges::provide(&shelf, &out, &wanted, &stop);
         shelf.clear();
         let seats = packing::seats(&devices, at_once, packed);
         // What cannot be timed begins last.
         let seconds: Vec<f64> = seconds.into_iter().map(Option::unwrap_or_default).collect();
         if judged {
             let queue = Queue::new(&common, (&out, share), &missing, &seconds, seats);
-            (failed, interrupted) = queue.with_judges(plan.judge()).run(&stop);
+            (failed, interrupted) = queue.judged(plan.is_judged()).run(&stop);
         } else {
             interrupted = true;
         }
@@ -299,12 +300,13 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let devices = std::slice::from_ref(&device_name);
     folder.record(false, &plan.about, &common.command, devices, std::slice::from_ref(id))?;
     let stop = stop_flag()?;
-    let job = &survey.jobs[..1];
-    if !survey.missing.is_empty() && !judges::provide(&shelf, &out, job, plan.judge(), &stop)? {
+    let wanted = judges::missing(&shelf, &out, &survey.missing, plan.judge());
+    if !judges::provide(&shelf, &out, &wanted, &stop) {
         say("Stopped. The same command goes on from here.");
         return Ok(false);
     }
-    let judge = judges::find(&out, &*shelf.get(dataset)?, record, plan.judge())?;
+    let judged = !survey.missing.is_empty() && plan.is_judged();
+    let judge = if judged { judges::find(&out, &*shelf.get(dataset)?, record) } else { None };
     let mut display = Display::new(std::iter::once((id.clone(), record.cell.samples)), &[1.0]);
     display.started(0);
     let mut begun = false;

@@ -54,8 +54,8 @@ pub struct Queue<'a> {
     seats: Vec<Seat>,
     display: Display,
     failed: Vec<(String, String)>,
-    /// Samples that the judges were trained on, if runs are to ask them.
-    judge: Option<u64>,
+    /// Whether judges measure runs.
+    judged: bool,
 }
 
 impl<'a> Queue<'a> {
@@ -86,13 +86,13 @@ impl<'a> Queue<'a> {
             seats,
             display,
             failed: Vec::new(),
-            judge: None,
+            judged: false,
         }
     }
 
-    /// The same, with runs that ask the judges which were trained on so many samples.
-    pub fn with_judges(self, samples: Option<u64>) -> Self {
-        Self { judge: samples, ..self }
+    /// The same; whether the sweep's judges measure its runs.
+    pub fn judged(self, judged: bool) -> Self {
+        Self { judged, ..self }
     }
 
     /// Trains until nothing waits and nothing runs, or until `stop`. The cells that failed, with their reasons, and whether
@@ -159,7 +159,7 @@ impl<'a> Queue<'a> {
         let record = self.record(index, &device)?;
         let now = &self.jobs[index].dataset;
         let dataset = (*now != record.cell.dataset).then(|| now.clone());
-        let order = Order { index, dataset, judge: self.judge, record };
+        let order = Order { index, dataset, judged: self.judged, record };
         let own_log = self.dir(index).join(LOG);
         // An earlier worker's words are of no interest now.
         let _ = fs::remove_file(&own_log);

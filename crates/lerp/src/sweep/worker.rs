@@ -30,9 +30,9 @@ pub struct Order {
     /// What its dataset is called now, if not as in the record: the images of a run that goes on may have moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
-    /// Samples that the judge was trained on which the run is to ask, if it is to ask one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judge: Option<u64>,
+    /// Whether the sweep's judge of the dataset measures it, if there is one.
+    #[serde(default)]
+    pub judged: bool,
 }
 
 /// What a worker says of one of its runs; [`Progress::Done`], [`Progress::Interrupted`] or [`Progress::Failed`] comes last.
