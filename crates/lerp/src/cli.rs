@@ -1,10 +1,15 @@
 //! The command line.
 
-use std::{path::PathBuf, str::FromStr};
+mod shares;
+
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use lerp_core::Schedule;
 use lerp_data::{is_own, split_option};
+
+use shares::time;
+pub use shares::{MergeArgs, Shard};
 
 use crate::{device::Choice, plan::PROTOCOL_BATCH, registry::unknown};
 
@@ -26,6 +31,8 @@ pub enum Verb {
     Train(TrainArgs),
     /// Measure the model of a finished run once more, or with more restarts of k-means
     Eval(EvalArgs),
+    /// Bring the sweeps of several machines together in one folder, and report; runs that are there twice must be equal
+    Merge(MergeArgs),
     /// Watch a sweep on the terminal: its cells, curves and images, from its files alone
     Watch(WatchArgs),
     /// Draw tables, figures and the page from what is in a sweep's folder
@@ -190,6 +197,23 @@ pub struct SweepArgs {
     /// second together, which is measured first
     #[arg(long, value_name = "N", default_value = "auto")]
     pub jobs: Jobs,
+    /// Only a share of the cells, for one of several machines: 2/8 is the second of eight, always the same cells; `lerp merge` brings
+    /// the folders together [default folder: results/<preset>-2-of-8]
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Print the cells, what each is expected to take and where it would run, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Longest time that a cell may take in this sweep [example: 90min, 2h, 45s]; it then stops with a checkpoint, and the next
+    /// sweep goes on
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub time_limit: Option<Duration>,
+    /// Begin no more cells once so many have failed
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<NonZeroUsize>,
+    /// Train a cell that failed again, from its last checkpoint, at most so many times
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub retry: usize,
     /// On a CPU, too, one process for all runs, as on a GPU; for tests
     #[arg(long, hide = true)]
     pub pack: bool,

@@ -8,6 +8,7 @@ mod data;
 mod device;
 mod export;
 mod import;
+mod merge;
 mod plan;
 mod provenance;
 mod registry;
@@ -101,6 +102,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Train(args) => sweep::train(registry, &args),
         Verb::Worker(args) => sweep::worker(registry, &args),
         Verb::Eval(args) => eval(registry, &args),
+        Verb::Merge(args) => merge::merge(&args),
         Verb::Watch(args) => watch::watch(&args),
         Verb::Report(args) => {
             let whole = report(&args.dir, args.figure.clone())?;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use lerp_core::{Architecture, Hyper, Precision, Schedule};
 use lerp_data::{Dataset, Lines, Part, protocols, split_option};
-use lerp_train::{Cell, MOST_JUDGE_SAMPLES, MOST_RESTARTS, Origin, Task};
+use lerp_train::{Cell, Origin, Task};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,6 +21,7 @@ use crate::{
 
 use network::{Fitting, NetworkPlan, networks};
 
+pub use checks::{check_judge, check_restarts};
 pub use network::network_setting;
 
 /// Presets by name.
@@ -509,29 +510,6 @@ fn cell(
     }
 }
 
-/// Checks samples to train a judge on.
-pub fn check_judge(samples: Option<u64>) -> Result<()> {
-    match samples {
-        Some(samples @ MOST_JUDGE_SAMPLES..) => {
-            bail!(
-                "judge must be a number of samples below {MOST_JUDGE_SAMPLES}, or 0 for no judge, not {samples}"
-            )
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Checks what a command line says of restarts of k-means.
-///
-/// # Errors
-/// If it is out of range.
-pub fn check_restarts(restarts: Option<usize>) -> Result<()> {
-    match restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
-        Some(restarts) => bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}"),
-        None => Ok(()),
-    }
-}
-
 /// What the protocol asks a model about a dataset at an evaluation: of lines those of step 0.
 ///
 /// # Errors
@@ -612,6 +590,7 @@ fn check_keys(table: &toml::Table, prefix: &str, known: &[&str]) -> Result<()> {
     Ok(())
 }
 
+mod checks;
 mod network;
 #[cfg(test)]
 mod tests;

@@ -22,7 +22,7 @@ pub const FORMAT: &str = "lerp sweep 1";
 const MOST: u64 = 1 << 26;
 
 /// The folders below that of a sweep.
-const FOLDERS: [&str; 4] = ["runs", "pixels", "tables", "figures"];
+const FOLDERS: [&str; 5] = ["runs", "judges", "pixels", "tables", "figures"];
 
 /// `sweep.toml`: what is being trained, with what.
 #[derive(Serialize)]
@@ -185,7 +185,7 @@ fn leftover(entry: &DirEntry) -> bool {
         // An empty one: `check` has looked.
         RECORD => true,
         "runs" => entries(&path).is_ok_and(|runs| runs.iter().all(|run| is_folder(&run.path()))),
-        "pixels" => entries(&path).is_ok_and(|entries| entries.is_empty()),
+        "judges" | "pixels" => entries(&path).is_ok_and(|entries| entries.is_empty()),
         name => is_file && (temporary(name) || host_log(name)),
     }
 }

@@ -3,13 +3,14 @@
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Write},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -134,9 +135,35 @@ impl<'a, W: Write + Send> Host<'a, W> {
             let judge = if order.judged { judges::find(sweep, &*dataset, &order.record) } else { None };
             let judge = judge.as_ref();
             let parts = Parts { variant, dataset: &*dataset, device: &device, metrics, judge };
-            let trained = lerp_train::train(&order.record, &parts, dir, &self.stop, &mut *tell);
+            let trained = self.within(order.time_limit, |stop| {
+                lerp_train::train(&order.record, &parts, dir, stop, &mut *tell)
+            });
             lerp_kernels::release(device);
             Ok(trained.map(drop)?)
+        })
+    }
+
+    /// What `train` comes to with a flag that is raised when all runs are to stop, or when its time is up.
+    fn within<T>(&self, limit: Option<f64>, train: impl FnOnce(&AtomicBool) -> T) -> T {
+        /// How often the clock is looked at.
+        const EVERY: Duration = Duration::from_millis(50);
+        let Some(limit) = limit else { return train(&self.stop) };
+        let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let started = Instant::now();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    if self.stop.load(Ordering::Relaxed) || started.elapsed().as_secs_f64() >= limit {
+                        stop.store(true, Ordering::Relaxed);
+                        break;
+                    }
+                    thread::sleep(EVERY);
+                }
+            });
+            let trained = catch_unwind(AssertUnwindSafe(|| train(&stop)));
+            // Also after a panic, or the clock would be looked at for ever.
+            over.store(true, Ordering::Relaxed);
+            trained.unwrap_or_else(|panic| resume_unwind(panic))
         })
     }
 
@@ -234,7 +261,9 @@ mod tests {
         };
         let provenance = provenance(("cpu", Precision::F32), 1, None, String::new());
         let record = RunRecord::new(cell, variant, provenance);
-        serde_json::to_string(&Order { index, record, dataset: None, judged: false }).unwrap() + "\n"
+        serde_json::to_string(&Order { index, record, dataset: None, judged: false, time_limit: None })
+            .unwrap()
+            + "\n"
     }
 
     #[test]

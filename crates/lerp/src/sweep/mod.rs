@@ -1,6 +1,7 @@
 //! `lerp sweep`: every missing cell of a plan, in worker processes, then the report.
 
 mod display;
+mod dry;
 mod estimate;
 mod folder;
 mod host;
@@ -26,7 +27,7 @@ use anyhow::{Context, Result, bail};
 use lerp_train::{Error, Outcome, Parts, Progress, runs_in};
 
 use crate::{
-    cli::{Jobs, PlanArgs, SweepArgs, TrainArgs},
+    cli::{Jobs, PlanArgs, Shard, SweepArgs, TrainArgs},
     device,
     plan::{Overrides, Plan},
     registry::Registry,
@@ -34,7 +35,7 @@ use crate::{
     shelf::Shelf,
 };
 use display::Display;
-use queue::Queue;
+use queue::{Queue, Terms};
 use survey::{Common, Job, Survey};
 
 pub use display::duration;
@@ -89,18 +90,35 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     if args.plan.datasets.is_none() {
         plan.leave_out_absent(&shelf).iter().for_each(|sentence| say(sentence));
     }
-    let cells = plan.cells(registry, &shelf)?;
+    let mut cells = plan.cells(registry, &shelf)?;
+    let out = match (args.shard, &args.plan.out) {
+        (Some(Shard { index, of }), None) => {
+            let name = out.file_name().unwrap_or_default().to_string_lossy();
+            out.with_file_name(format!("{name}-{}-of-{of}", index + 1))
+        }
+        _ => out,
+    };
+    if let Some(shard) = args.shard {
+        let all = cells.len();
+        cells = shard.of(cells);
+        if cells.is_empty() {
+            bail!("--shard {}/{}: the plan has only {}", shard.index + 1, shard.of, count(all, "cell"));
+        }
+    }
     let devices = args.plan.device.names()?;
     // Images that cannot be read are told before anything is written.
     for cell in &cells {
         shelf.images(&cell.dataset)?;
     }
     let folder = Folder::check(&out, args.plan.config.as_deref())?;
+    let common = Common { registry, shelf: &shelf, command: command_line() };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if args.dry_run {
+        return dry::run(&common, &plan, &cells, (&out, &devices, threads), args);
+    }
     folder.create()?;
     let _lock = folder.lock()?;
 
-    let common = Common { registry, shelf: &shelf, command: command_line() };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let Survey { jobs, missing, blocked, left_out, warnings } =
         Survey::new(&common, &cells, &runs_in(&out)?, &devices[0], threads)?;
     folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
@@ -167,8 +185,14 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         // What cannot be timed begins last.
         let seconds: Vec<f64> = seconds.into_iter().map(Option::unwrap_or_default).collect();
         if judged {
-            let queue = Queue::new(&common, (&out, share), &missing, &seconds, seats);
-            (failed, interrupted) = queue.judged(plan.is_judged()).run(&stop);
+            let terms = Terms {
+                judged: plan.is_judged(),
+                time_limit: args.time_limit,
+                max_failures: args.max_failures,
+                retry: args.retry,
+            };
+            let queue = Queue::new(&common, (&out, share), &missing, &seconds, seats, terms);
+            (failed, interrupted) = queue.run(&stop);
         } else {
             interrupted = true;
         }

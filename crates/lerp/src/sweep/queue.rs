@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fs,
     io::Write,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -54,8 +55,24 @@ pub struct Queue<'a> {
     seats: Vec<Seat>,
     display: Display,
     failed: Vec<(String, String)>,
-    /// Whether judges measure runs.
-    judged: bool,
+    terms: Terms,
+    /// How often each cell has failed.
+    failures: Vec<usize>,
+    /// Whether cells were stopped at their time limit.
+    out_of_time: bool,
+}
+
+/// How runs are trained, and when a sweep gives up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    /// Whether the sweep's judges measure its runs.
+    pub judged: bool,
+    /// Longest time that a cell may take.
+    pub time_limit: Option<Duration>,
+    /// Failed cells after which no more begin.
+    pub max_failures: Option<NonZeroUsize>,
+    /// How often a cell that failed is trained again.
+    pub retry: usize,
 }
 
 impl<'a> Queue<'a> {
@@ -67,6 +84,7 @@ impl<'a> Queue<'a> {
         jobs: &'a [Job],
         seconds: &[f64],
         seats: Vec<(String, usize)>,
+        terms: Terms,
     ) -> Self {
         let seat = |(device, runs)| Seat { device, runs, worker: None, running: Vec::new() };
         let seats: Vec<Seat> = seats.into_iter().map(seat).collect();
@@ -86,13 +104,10 @@ impl<'a> Queue<'a> {
             seats,
             display,
             failed: Vec::new(),
-            judged: false,
+            terms,
+            failures: vec![0; jobs.len()],
+            out_of_time: false,
         }
-    }
-
-    /// The same; whether the sweep's judges measure its runs.
-    pub fn judged(self, judged: bool) -> Self {
-        Self { judged, ..self }
     }
 
     /// Trains until nothing waits and nothing runs, or until `stop`. The cells that failed, with their reasons, and whether
@@ -122,7 +137,7 @@ impl<'a> Queue<'a> {
             }
         }
         self.display.finish();
-        (self.failed, stopping)
+        (self.failed, stopping || self.out_of_time)
     }
 
     /// Gives what waits to free seats, the emptiest first, and closes workers that have nothing more to do.
@@ -159,7 +174,9 @@ impl<'a> Queue<'a> {
         let record = self.record(index, &device)?;
         let now = &self.jobs[index].dataset;
         let dataset = (*now != record.cell.dataset).then(|| now.clone());
-        let order = Order { index, dataset, judged: self.judged, record };
+        let Terms { judged, time_limit, .. } = self.terms;
+        let time_limit = time_limit.map(|limit| limit.as_secs_f64());
+        let order = Order { index, record, dataset, judged, time_limit };
         let own_log = self.dir(index).join(LOG);
         // An earlier worker's words are of no interest now.
         let _ = fs::remove_file(&own_log);
@@ -191,7 +208,10 @@ impl<'a> Queue<'a> {
         }
         match progress {
             Progress::Done => self.display.done(index),
-            Progress::Interrupted { .. } => self.display.interrupted(index),
+            Progress::Interrupted { .. } => {
+                self.out_of_time |= self.terms.time_limit.is_some();
+                self.display.interrupted(index);
+            }
             Progress::Failed { reason } => self.fail(index, reason),
             progress => self.display.progress(index, &progress),
         }
@@ -227,8 +247,23 @@ impl<'a> Queue<'a> {
     }
 
     fn fail(&mut self, index: usize, reason: String) {
+        self.failures[index] += 1;
+        let (tried, Terms { retry, max_failures, .. }) = (self.failures[index], self.terms);
+        if tried <= retry {
+            let id = &self.jobs[index].record.id;
+            self.display.note(&format!("again     {id} ({tried} of {retry}): {reason}"));
+            self.waiting.push_back(index);
+            return;
+        }
         self.display.failed(index, &reason);
         self.failed.push((self.jobs[index].record.id.clone(), reason));
+        if max_failures.is_some_and(|most| self.failed.len() >= most.get()) && !self.waiting.is_empty() {
+            self.display.note(&format!(
+                "No more cells begin: {} failed, which is the most that --max-failures allows.",
+                self.failed.len()
+            ));
+            self.waiting.clear();
+        }
     }
 
     fn dir(&self, index: usize) -> PathBuf {

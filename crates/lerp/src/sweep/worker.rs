@@ -33,6 +33,9 @@ pub struct Order {
     /// Whether the sweep's judge of the dataset measures it, if there is one.
     #[serde(default)]
     pub judged: bool,
+    /// Seconds after which the run stops with a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<f64>,
 }
 
 /// What a worker says of one of its runs; [`Progress::Done`], [`Progress::Interrupted`] or [`Progress::Failed`] comes last.

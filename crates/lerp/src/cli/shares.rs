@@ -1,0 +1,64 @@
+//! Shares of a plan, and what brings them together.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use clap::Args;
+
+/// A share of the cells of a plan: `I/N`, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 0.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        /// More machines than anybody has.
+        const MOST: usize = 100_000;
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((i, n)) if (1..=n).contains(&i) && n <= MOST => Ok(Self { index: i - 1, of: n }),
+            _ => Err(format!("wanted I/N with I from 1 to N, such as 2/8, and N at most {MOST}")),
+        }
+    }
+}
+
+impl Shard {
+    /// The cells of this share: every `of`-th, and in each round of as many one further, so that no share gets the same variant of
+    /// every seed. Which these are depends on the plan alone.
+    pub fn of<T>(self, cells: Vec<T>) -> Vec<T> {
+        let ours = |place: usize| (place + place / self.of) % self.of == self.index;
+        cells.into_iter().enumerate().filter(|(place, _)| ours(*place)).map(|(_, cell)| cell).collect()
+    }
+}
+
+/// A time such as `90min`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = match unit.trim() {
+        "s" => 1.0,
+        "min" | "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err("wanted a number and s, min, h or d, such as 90min".into()),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * unit).filter(|s| *s > 0.0);
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "wanted a number above 0 before the unit, such as 90min".into())
+}
+
+/// `merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// Folders of sweeps
+    #[arg(required = true)]
+    pub dirs: Vec<PathBuf>,
+    /// Folder of the sweep that they become: a new one, or one that has runs already
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}

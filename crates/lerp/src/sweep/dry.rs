@@ -1,0 +1,80 @@
+//! `lerp sweep --dry-run`: what a sweep would do, without doing it.
+
+use std::path::Path;
+
+use anyhow::Result;
+use lerp_train::{Cell, runs_in};
+
+use super::{
+    default_jobs, display, estimate, judges,
+    survey::{Common, Survey},
+};
+use crate::{
+    cli::{Jobs, SweepArgs},
+    plan::Plan,
+    say::{say, warn},
+};
+
+/// Prints the cells of a plan in the folder `out`: what is done, what each of the others is expected to take, and where it
+/// would run. Writes nothing. Returns whether nothing stands in the way.
+///
+/// # Errors
+/// If images or the folder cannot be read.
+pub fn run(
+    common: &Common,
+    plan: &Plan,
+    cells: &[Cell],
+    (out, devices, threads): (&Path, &[String], usize),
+    args: &SweepArgs,
+) -> Result<bool> {
+    let Survey { jobs, missing, blocked, warnings, .. } =
+        Survey::new(common, cells, &runs_in(out)?, &devices[0], threads)?;
+    let told = |sentences: &[String]| {
+        for sentence in sentences {
+            warn(sentence);
+        }
+    };
+    told(&warnings);
+    let packed = devices[0].starts_with("cuda") || args.pack;
+    let at_once = match args.jobs {
+        Jobs::Number(number) => number,
+        Jobs::Auto => default_jobs(devices, threads),
+    };
+    let at_once = at_once.min(missing.len()).max(1);
+    let beside = (at_once.div_ceil(devices.len()), (threads / at_once).max(1));
+    let (seconds, failures) =
+        estimate::estimate(common.registry, common.shelf, &missing, &devices[0], beside, plan.is_judged());
+    told(&failures);
+    let place = devices.join(" or ");
+    let width = jobs.iter().map(|job| job.record.id.len()).max().unwrap_or(0);
+    for job in &jobs {
+        let id = &job.record.id;
+        let state = if let Some((_, reason)) = blocked.iter().find(|(blocked, _)| blocked == id) {
+            format!("stands in the way: {reason}")
+        } else if let Some(at) = missing.iter().position(|other| other.record.id == *id) {
+            let takes = seconds[at].map_or("unknown".into(), display::duration);
+            match job.samples {
+                0 => format!("{takes} on {place}"),
+                samples => format!("{takes} on {place}, from {samples} samples on"),
+            }
+        } else {
+            "done".to_owned()
+        };
+        say(&format!("{id:<width$}  {state}"));
+    }
+    for judges::Wanted { dataset, samples, .. } in judges::missing(common.shelf, out, &missing, plan.judge())
+    {
+        let takes = estimate::judge(&*common.shelf.get(&dataset)?, samples);
+        say(&format!("judge of {dataset}: {} on this machine", display::duration(takes)));
+    }
+    let sum: f64 = seconds.iter().flatten().sum();
+    let more = if packed && args.jobs == Jobs::Auto { ", more where the GPU has room" } else { "" };
+    say(&format!(
+        "{} of {} to train into {}, {at_once} at a time{more}: {}. Nothing was written.",
+        missing.len(),
+        super::count(jobs.len(), "run"),
+        out.display(),
+        display::duration(sum / at_once as f64)
+    ));
+    Ok(blocked.is_empty())
+}
