@@ -201,11 +201,11 @@ pub struct SweepArgs {
     /// the folders together [default folder: results/<preset>-2-of-8]
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Print the cells, what each is expected to take and where it would run, and write nothing
+    /// Print the cells, what each is expected to take and where it would run, and write nothing into the folder
     #[arg(long)]
     pub dry_run: bool,
-    /// Longest time that a cell may take in this sweep [example: 90min, 2h, 45s]; it then stops with a checkpoint, and the next
-    /// sweep goes on
+    /// Longest time that a cell trains in this sweep, at each try [example: 90min, 2h, 45s]; it then stops with a checkpoint, and the
+    /// next sweep goes on
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub time_limit: Option<Duration>,
     /// Begin no more cells once so many have failed

@@ -1,4 +1,4 @@
-//! `lerp merge`: the sweeps of several machines in one folder.
+//! `lerp merge`: the sweeps of several machines in one new folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,69 +7,72 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use lerp_eval::quantity::BY_JUDGE;
 use lerp_files::{digest, make_folder};
-use lerp_train::{Metrics, Run, State, runs_in};
+use lerp_train::{Error, Metrics, Run, RunLock, State, runs_in};
 
 use crate::{
     cli::MergeArgs,
     report,
     say::{say, warn},
-    sweep::{Folder, command_line},
+    sweep::{Folder, command_line, planned},
 };
 
-/// Where runs are copied before they take their place.
-const DRAFTS: &str = "merging";
 /// Files of a run that are of the moment.
 const PASSING: [&str; 2] = [".lock", "progress.json"];
 /// Folders with a file for each dataset.
 const OF_DATASETS: [&str; 2] = ["judges", "pixels"];
 /// Most bytes of a file in those.
-const MOST: u64 = 1 << 28;
+const MOST: u64 = 1 << 32;
 
-/// A run, and where it is.
-struct Found {
-    run: Run,
-    /// Whether it is in the folder that all go to.
-    there: bool,
-}
-
-/// Copies the runs of all folders into one, and reports. Returns whether nothing was left out.
+/// Copies the runs of all folders into a new one, and reports. The folders stay as they are. Returns whether nothing was left out.
 ///
 /// # Errors
-/// If folders cannot be read, two runs of one cell are not equal, or the folder cannot be written; nothing is written in the
-/// first two cases.
+/// If a folder cannot be read, two runs of one cell are not equal, or the new folder is there already or cannot be written; nothing
+/// is written in the first three cases.
 pub fn merge(args: &MergeArgs) -> Result<bool> {
-    let folder = Folder::check(&args.out, None)?;
-    let mut best: BTreeMap<String, Found> = BTreeMap::new();
-    let mut unlike: Vec<String> = Vec::new();
+    let out = &args.out;
+    if out.symlink_metadata().is_ok() {
+        bail!(
+            "{} is there already; give --out a new folder (what was merged before may be merged again)",
+            out.display()
+        );
+    }
+    let (mut best, mut cells, mut unlike) = (BTreeMap::<String, Run>::new(), BTreeSet::new(), Vec::new());
     let mut whole = true;
-    let there = args.out.exists().then(|| args.out.canonicalize()).transpose()?;
-    let dirs = args.dirs.iter().map(|dir| (dir, false));
-    for (dir, own) in there.iter().map(|dir| (dir, true)).chain(dirs) {
-        let place = dir.canonicalize().with_context(|| format!("cannot read {}", dir.display()))?;
-        if !own && Some(&place) == there.as_ref() {
-            bail!("{} is the folder that all go to; name it with --out alone", dir.display());
-        }
+    for dir in &args.dirs {
         let found = runs_in(dir)?;
-        if !own && found.runs.is_empty() && found.left_out.is_empty() {
+        if found.runs.is_empty() && found.left_out.is_empty() {
             bail!("{} holds no runs of a sweep", dir.display());
         }
+        cells.extend(planned(dir));
         for out in &found.left_out {
             warn(&format!("{}: {out}", dir.display()));
             whole = false;
         }
         for run in found.runs {
             let identity = run.record.identity();
-            let found = Found { run, there: own };
             match best.remove(&identity) {
                 None => {
-                    best.insert(identity, found);
+                    best.insert(identity, run);
                 }
                 Some(known) => {
-                    unlike.extend(difference(&known.run, &found.run)?);
-                    best.insert(identity, further(known, found));
+                    unlike.extend(difference(&known, &run)?);
+                    best.insert(identity, further(known, run));
                 }
             }
+        }
+    }
+    let mut names: BTreeMap<&str, &Run> = BTreeMap::new();
+    for run in best.values() {
+        // The same path may have other images on another machine.
+        if let Some(other) = names.insert(&run.record.id, run) {
+            unlike.push(format!(
+                "{} ({} and {} are of other images)",
+                run.record.id,
+                other.dir.display(),
+                run.dir.display()
+            ));
         }
     }
     if !unlike.is_empty() {
@@ -79,83 +82,97 @@ pub fn merge(args: &MergeArgs) -> Result<bool> {
             unlike.join("; ")
         );
     }
+    let folder = Folder::check(out, None)?;
     folder.create()?;
     let _lock = folder.lock()?;
-    // What an earlier merge left that was killed.
-    let drafts = args.out.join(DRAFTS);
-    if drafts.symlink_metadata().is_ok() {
-        fs::remove_dir_all(&drafts).with_context(|| format!("cannot remove {}", drafts.display()))?;
+    let mut copied = Vec::new();
+    for run in best.values() {
+        match copy(run, &folder.runs()) {
+            Ok(()) => copied.push(run),
+            Err(error) => {
+                warn(&format!("{} is left out: {error:#}", run.dir.display()));
+                whole = false;
+            }
+        }
     }
-    let mut copied = 0;
-    for found in best.values().filter(|found| !found.there) {
-        copy(&found.run, &drafts, &folder.runs())?;
-        copied += 1;
-    }
-    let _ = fs::remove_dir(&drafts);
     for dir in &args.dirs {
-        whole &= of_datasets(dir, &args.out)?;
+        whole &= of_datasets(dir, out)?;
     }
-    let cells: Vec<String> = best.values().map(|found| found.run.record.id.clone()).collect();
-    let devices: BTreeSet<String> =
-        best.values().map(|found| found.run.record.provenance.device.clone()).collect();
+    cells.extend(best.values().map(|run| run.record.id.clone()));
+    let cells: Vec<String> = cells.into_iter().collect();
+    let devices: BTreeSet<String> = copied.iter().map(|run| run.record.provenance.device.clone()).collect();
     let devices: Vec<String> = devices.into_iter().collect();
     folder.record(true, "sweeps of several machines, merged", &command_line(), &devices, &cells)?;
-    say(&format!("{copied} of {} runs were copied into {}", cells.len(), args.out.display()));
-    let reported = report(&args.out, None)?;
-    say(&format!("Tables, figures and the page: {}", args.out.join("index.html").display()));
+    say(&format!("{} of {} runs were copied into {}", copied.len(), best.len(), out.display()));
+    let reported = report(out, None)?;
+    say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
     Ok(reported && whole)
 }
 
-/// The one that is further; of two that are as far, the one that is in place.
-fn further(a: Found, b: Found) -> Found {
-    let far = |found: &Found| (found.run.status.state == State::Done, found.run.status.samples);
+/// The one that is further, or that still has its model; of two that are alike, the first.
+fn further(a: Run, b: Run) -> Run {
+    let far = |run: &Run| (run.status.state == State::Done, run.status.samples, run.has_model());
     if far(&b) > far(&a) { b } else { a }
 }
 
-/// In what two runs of one cell differ, if both are complete; what is equal may differ in its clock alone.
+/// In what two runs of one cell differ, if both are complete; what is equal may differ in its clock and its judge.
 fn difference(a: &Run, b: &Run) -> Result<Option<String>> {
+    let differ = |what: &str| {
+        Some(format!("{} ({} and {} differ in their {what})", a.record.id, a.dir.display(), b.dir.display()))
+    };
+    if a.record.provenance.data != b.record.provenance.data {
+        return Ok(differ("images"));
+    }
     if a.status.state != State::Done || b.status.state != State::Done {
         return Ok(None);
     }
-    let clockless = |run: &Run| -> Result<Vec<(u64, String, u64)>> {
+    let numbers = |run: &Run| -> Result<Vec<(u64, String, u64)>> {
         let Metrics(rows) = run.metrics()?;
-        Ok(rows.into_iter().map(|row| (row.step, row.metric, row.value.to_bits())).collect())
+        let own = rows.into_iter().filter(|row| !BY_JUDGE.iter().any(|of| of.key == row.metric));
+        Ok(own.map(|row| (row.step, row.metric, row.value.to_bits())).collect())
     };
     let model = |run: &Run| -> Result<Option<String>> { Ok(run.model()?.map(|bytes| digest(&bytes))) };
     let (first, second) = (model(a)?, model(b)?);
-    let models = first.is_none() || second.is_none() || first == second;
-    let what = match (models, clockless(a)? == clockless(b)?) {
-        (true, true) => return Ok(None),
-        (false, _) => "models",
-        (true, false) => "metrics",
-    };
-    Ok(Some(format!("{} ({} and {} differ in their {what})", a.record.id, a.dir.display(), b.dir.display())))
+    if first.is_some() && second.is_some() && first != second {
+        return Ok(differ("models"));
+    }
+    Ok(if numbers(a)? == numbers(b)? { None } else { differ("metrics") })
 }
 
-/// Copies a run: first beside the others, then in one move among them.
-fn copy(run: &Run, drafts: &Path, runs: &Path) -> Result<()> {
-    let id = &run.record.id;
-    let draft = drafts.join(id);
-    fs::create_dir_all(&draft).with_context(|| format!("cannot create {}", draft.display()))?;
-    for path in files(&run.dir)? {
+/// Copies a run that nobody is writing. What was copied is read, and compared with its digests; a run that is not whole is removed
+/// again.
+fn copy(run: &Run, runs: &Path) -> Result<()> {
+    let _lock = RunLock::take(&run.dir).map_err(|error| match error {
+        Error::Busy(_) => anyhow::anyhow!("it is being trained; merge once more when it is done"),
+        error => error.into(),
+    })?;
+    let place = runs.join(&run.record.id);
+    let copied = copy_files(&run.dir, &place).and_then(|()| {
+        let copy = Run::read(&place)?;
+        if copy.record.identity() != run.record.identity() || copy.status != run.status {
+            bail!("it has changed meanwhile; merge once more");
+        }
+        // Reading compares with digests.
+        copy.metrics()?;
+        copy.model()?;
+        copy.strips()?;
+        copy.paths()?;
+        copy.verdicts()?;
+        Ok(())
+    });
+    if copied.is_err() {
+        let _ = fs::remove_dir_all(&place);
+    }
+    copied
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    make_folder(to)?;
+    for path in files(from)? {
         let name = path.file_name().unwrap_or_default();
         if !PASSING.iter().any(|passing| name == *passing) {
-            fs::copy(&path, draft.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
+            lerp_files::replace(&to.join(name), &lerp_files::read(&path, u64::MAX)?)?;
         }
-    }
-    // As it was read, it is whole.
-    let copied = Run::read(&draft)?;
-    if copied.record != run.record || copied.status != run.status {
-        bail!("{} changed while it was copied; merge once more when nobody writes there", run.dir.display());
-    }
-    let (place, before) = (runs.join(id), drafts.join(format!("{id}.before")));
-    if place.exists() {
-        // A run of this cell that is not as far.
-        fs::rename(&place, &before).with_context(|| format!("cannot move {}", place.display()))?;
-    }
-    fs::rename(&draft, &place).with_context(|| format!("cannot move {}", draft.display()))?;
-    if before.exists() {
-        fs::remove_dir_all(&before).with_context(|| format!("cannot remove {}", before.display()))?;
     }
     Ok(())
 }
@@ -170,7 +187,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Copies what a sweep keeps of datasets, where there is nothing yet. Whether all that is there twice is equal.
+/// Copies what a sweep keeps of datasets, where there is nothing yet. Whether all judges that are there twice are equal.
 fn of_datasets(dir: &Path, out: &Path) -> Result<bool> {
     let mut equal = true;
     for name in OF_DATASETS {
@@ -187,8 +204,8 @@ fn of_datasets(dir: &Path, out: &Path) -> Result<bool> {
             } else if name == "judges" && lerp_files::read(&place, MOST)? != bytes {
                 equal = false;
                 warn(&format!(
-                    "{} is another judge than that of {}, which stays; runs that it measured are named under Table 5, and `lerp eval \
-                     RUN --write` measures them again",
+                    "{} is another judge than that of {}, which stays; what it made of runs is left out of the report, and `lerp eval RUN \
+                     --write` measures them again",
                     path.display(),
                     place.display()
                 ));

@@ -28,8 +28,7 @@ impl FromStr for Shard {
 }
 
 impl Shard {
-    /// The cells of this share: every `of`-th, and in each round of as many one further, so that no share gets the same variant of
-    /// every seed. Which these are depends on the plan alone.
+    /// The cells of this share: every `of`-th, and in each round of as many one further. Which these are depends on the plan alone.
     pub fn of<T>(self, cells: Vec<T>) -> Vec<T> {
         let ours = |place: usize| (place + place / self.of) % self.of == self.index;
         cells.into_iter().enumerate().filter(|(place, _)| ours(*place)).map(|(_, cell)| cell).collect()
@@ -58,7 +57,7 @@ pub struct MergeArgs {
     /// Folders of sweeps
     #[arg(required = true)]
     pub dirs: Vec<PathBuf>,
-    /// Folder of the sweep that they become: a new one, or one that has runs already
+    /// Folder of the sweep that they become, a new one
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }

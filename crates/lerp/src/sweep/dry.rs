@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Prints the cells of a plan in the folder `out`: what is done, what each of the others is expected to take, and where it
-/// would run. Writes nothing. Returns whether nothing stands in the way.
+/// would run. Writes nothing into the folder. Returns whether nothing stands in the way.
 ///
 /// # Errors
 /// If images or the folder cannot be read.
@@ -67,14 +67,16 @@ pub fn run(
         let takes = estimate::judge(&*common.shelf.get(&dataset)?, samples);
         say(&format!("judge of {dataset}: {} on this machine", display::duration(takes)));
     }
-    let sum: f64 = seconds.iter().flatten().sum();
+    // The longest run may outlast an even share of the work.
+    let even = seconds.iter().flatten().sum::<f64>() / at_once as f64;
+    let work = seconds.iter().flatten().copied().fold(even, f64::max);
     let more = if packed && args.jobs == Jobs::Auto { ", more where the GPU has room" } else { "" };
     say(&format!(
-        "{} of {} to train into {}, {at_once} at a time{more}: {}. Nothing was written.",
+        "{} of {} to train into {}, {at_once} at a time{more}: {}. Nothing was written there.",
         missing.len(),
         super::count(jobs.len(), "run"),
         out.display(),
-        display::duration(sum / at_once as f64)
+        display::duration(work)
     ));
     Ok(blocked.is_empty())
 }

@@ -160,6 +160,14 @@ impl Folder {
     }
 }
 
+/// The cells that the record of a sweep names; none where there is no record that can be read.
+pub fn planned(sweep: &Path) -> Vec<String> {
+    let text = lerp_files::read_to_string(&sweep.join(RECORD), MOST).unwrap_or_default();
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let cells = table.get("cells").and_then(toml::Value::as_array).into_iter().flatten();
+    cells.filter_map(toml::Value::as_str).filter(|cell| lerp_files::is_word(cell)).map(String::from).collect()
+}
+
 /// Whether `text` is that of a [`Record`].
 fn is_record(text: &str) -> bool {
     let table = text.parse::<toml::Table>().ok();

@@ -135,16 +135,26 @@ impl<'a, W: Write + Send> Host<'a, W> {
             let judge = if order.judged { judges::find(sweep, &*dataset, &order.record) } else { None };
             let judge = judge.as_ref();
             let parts = Parts { variant, dataset: &*dataset, device: &device, metrics, judge };
-            let trained = self.within(order.time_limit, |stop| {
-                lerp_train::train(&order.record, &parts, dir, stop, &mut *tell)
+            let measuring = AtomicBool::new(false);
+            let trained = self.within(order.time_limit, &measuring, |stop| {
+                lerp_train::train(&order.record, &parts, dir, stop, &mut |progress| {
+                    measuring.fetch_or(matches!(progress, Progress::Finishing), Ordering::Relaxed);
+                    tell(progress);
+                })
             });
             lerp_kernels::release(device);
             Ok(trained.map(drop)?)
         })
     }
 
-    /// What `train` comes to with a flag that is raised when all runs are to stop, or when its time is up.
-    fn within<T>(&self, limit: Option<f64>, train: impl FnOnce(&AtomicBool) -> T) -> T {
+    /// What `train` comes to with a flag that is raised when all runs are to stop, or when its time is up. What is measured when
+    /// training is over is not cut short by a limit: it would begin anew every time.
+    fn within<T>(
+        &self,
+        limit: Option<f64>,
+        measuring: &AtomicBool,
+        train: impl FnOnce(&AtomicBool) -> T,
+    ) -> T {
         /// How often the clock is looked at.
         const EVERY: Duration = Duration::from_millis(50);
         let Some(limit) = limit else { return train(&self.stop) };
@@ -153,7 +163,8 @@ impl<'a, W: Write + Send> Host<'a, W> {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    if self.stop.load(Ordering::Relaxed) || started.elapsed().as_secs_f64() >= limit {
+                    let late = started.elapsed().as_secs_f64() >= limit && !measuring.load(Ordering::Relaxed);
+                    if self.stop.load(Ordering::Relaxed) || late {
                         stop.store(true, Ordering::Relaxed);
                         break;
                     }

@@ -24,7 +24,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Error, Outcome, Parts, Progress, runs_in};
+use lerp_train::{Error, Outcome, Parts, Progress, Run, State, runs_in};
 
 use crate::{
     cli::{Jobs, PlanArgs, Shard, SweepArgs, TrainArgs},
@@ -39,7 +39,7 @@ use queue::{Queue, Terms};
 use survey::{Common, Job, Survey};
 
 pub use display::duration;
-pub use folder::{FORMAT, Folder, RECORD};
+pub use folder::{FORMAT, Folder, RECORD, planned};
 pub use host::worker;
 pub use judges::{find as judges_of, train as train_judge};
 
@@ -88,7 +88,15 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let (mut plan, out) = plan(registry, &args.plan, overrides, "quick")?;
     let shelf = Shelf::new(registry, args.plan.data.as_deref());
     if args.plan.datasets.is_none() {
-        plan.leave_out_absent(&shelf).iter().for_each(|sentence| say(sentence));
+        let absent = plan.leave_out_absent(&shelf);
+        if let Some(sentence) = absent.first().filter(|_| args.shard.is_some()) {
+            bail!(
+                "{sentence}; a share is cut from the same cells on every machine, so name the datasets with --datasets"
+            );
+        }
+        for sentence in absent {
+            say(&sentence);
+        }
     }
     let mut cells = plan.cells(registry, &shelf)?;
     let out = match (args.shard, &args.plan.out) {
@@ -119,8 +127,10 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     folder.create()?;
     let _lock = folder.lock()?;
 
+    let found = runs_in(&out)?;
+    found.runs.iter().filter(|run| run.status.state == State::Done).for_each(Run::remove_leftovers);
     let Survey { jobs, missing, blocked, left_out, warnings } =
-        Survey::new(&common, &cells, &runs_in(&out)?, &devices[0], threads)?;
+        Survey::new(&common, &cells, &found, &devices[0], threads)?;
     folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
     let unreadable = blocked.iter().map(|(id, reason)| (id, reason));
     for (name, reason) in unreadable.chain(left_out.iter().map(|out| (&out.folder, &out.reason))) {

@@ -60,6 +60,8 @@ pub struct Queue<'a> {
     failures: Vec<usize>,
     /// Whether cells were stopped at their time limit.
     out_of_time: bool,
+    /// Whether no more cells begin: the sweep is to stop, or too many have failed.
+    closed: bool,
 }
 
 /// How runs are trained, and when a sweep gives up.
@@ -107,6 +109,7 @@ impl<'a> Queue<'a> {
             terms,
             failures: vec![0; jobs.len()],
             out_of_time: false,
+            closed: false,
         }
     }
 
@@ -122,6 +125,7 @@ impl<'a> Queue<'a> {
         loop {
             if stop.load(Ordering::Relaxed) && !stopping {
                 stopping = true;
+                self.closed = true;
                 self.waiting.clear();
                 self.display.note("Stopping: every run writes a checkpoint first.");
                 self.seats.iter_mut().filter_map(|seat| seat.worker.as_mut()).for_each(Worker::close);
@@ -249,7 +253,7 @@ impl<'a> Queue<'a> {
     fn fail(&mut self, index: usize, reason: String) {
         self.failures[index] += 1;
         let (tried, Terms { retry, max_failures, .. }) = (self.failures[index], self.terms);
-        if tried <= retry {
+        if tried <= retry && !self.closed {
             let id = &self.jobs[index].record.id;
             self.display.note(&format!("again     {id} ({tried} of {retry}): {reason}"));
             self.waiting.push_back(index);
@@ -257,12 +261,19 @@ impl<'a> Queue<'a> {
         }
         self.display.failed(index, &reason);
         self.failed.push((self.jobs[index].record.id.clone(), reason));
-        if max_failures.is_some_and(|most| self.failed.len() >= most.get()) && !self.waiting.is_empty() {
+        if max_failures.is_some_and(|most| self.failed.len() >= most.get()) && !self.closed {
+            self.closed = true;
             self.display.note(&format!(
                 "No more cells begin: {} failed, which is the most that --max-failures allows.",
                 self.failed.len()
             ));
-            self.waiting.clear();
+            for index in std::mem::take(&mut self.waiting) {
+                // One that waited for another try has failed.
+                if self.failures[index] > 0 {
+                    let reason = "it failed before, and was not tried again".to_owned();
+                    self.failed.push((self.jobs[index].record.id.clone(), reason));
+                }
+            }
         }
     }
 

@@ -114,7 +114,6 @@ impl Survey {
             } else {
                 match run.or(other) {
                     Some(run) if run.status.state == State::Done => {
-                        run.remove_leftovers();
                         if other.is_some() {
                             others.insert(cell.dataset.clone());
                         }
