@@ -13,7 +13,7 @@ use candle_core::{Device, Tensor};
 use lerp_core::{Draws, Hyper, ImageShape, Network, Of, Precision, Schedule, Variant, scalar};
 use lerp_data::{Batch, Dataset, Lines, Part};
 use lerp_eval::{Better, Metric, Quantity, Subject, When, quantities};
-use lerp_train::{Cell, Outcome, Parts, Progress, Provenance, Run, RunRecord, State, measure, train};
+use lerp_train::{Cell, Judge, Outcome, Parts, Progress, Provenance, Run, RunRecord, State, measure, train};
 
 static ACAI: Of<lerp_acai::Acai> = Of::new();
 static VQVAE: Of<lerp_vqvae::VqVae> = Of::new();
@@ -125,6 +125,20 @@ fn what_is_measured_is_what_is_declared() {
         let run = whole(folder.path(), &record_of(variant, dataset), &[]);
         measured.extend(rows(&run, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
     }
+    // What a judge measures.
+    let judge = Judge::train(&Lines, ("lines", None), 256, &AtomicBool::new(false)).unwrap();
+    let record = record_of(&ACAI, &Lines);
+    let parts =
+        Parts { variant: &ACAI, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: Some(&judge) };
+    let dir = folder.path().join("judged").join(&record.id);
+    std::fs::create_dir(folder.path().join("judged")).unwrap();
+    train(&record, &parts, &dir, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let judged = Run::read(&dir).unwrap();
+    measured.extend(rows(&judged, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
+    assert_eq!(judged.metrics().unwrap().series("eval/judged_distance").count(), 4);
+    // A judge changes nothing else.
+    let alone = whole(folder.path(), &record, &[]);
+    assert_eq!(rows(&judged, |key| !key.contains("judged")), rows(&alone, |_| true));
     // Six images of ten vectors each are encoded with some of 16,384 entries.
     let of_codebook = whole(folder.path(), &record_of(&VQVAE, &Lines), &[]).metrics().unwrap();
     let used: Vec<_> = of_codebook.series("eval/codes_in_use").collect();
