@@ -129,7 +129,7 @@ fn absent_images_are_told_and_left_out_of_a_plan_that_has_others() {
     assert!(!out.exists());
 
     let plan = dir.path().join("plan.toml");
-    let text = "datasets = ['lines', 'mnist']\nvariants = ['baseline']\nseeds = 0\nsamples = 128\n\
+    let text = "datasets = ['lines', 'mnist']\nvariants = ['baseline']\nseeds = 0\njudge = 0\nsamples = 128\n\
                 test_samples = 64\n[network]\ndepth = 4\n[dataset.mnist.network]\nlatent = [2, 16]\n";
     fs::write(&plan, text).unwrap();
     let words = ["--data".as_ref(), absent.as_path(), "--out".as_ref(), &out];

@@ -88,7 +88,7 @@ fn packed_runs_have_the_same_numbers_to_the_last_bit() {
 fn a_run_that_fails_leaves_those_beside_it_alone() {
     let dir = tempfile::tempdir().unwrap();
     let plan = dir.path().join("plan.toml");
-    let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\", \"vae\"]\nseeds = \"0..2\"\n\
+    let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\", \"vae\"]\nseeds = \"0..2\"\njudge = 0\n\
                 samples = 256\neval_every = 128\ntest_samples = 64\n[network]\ndepth = 4\nlatent = 4\n\
                 [variant.baseline]\nlearning_rate = 1e30\n";
     fs::write(&plan, text).unwrap();

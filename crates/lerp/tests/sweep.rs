@@ -44,7 +44,7 @@ fn a_second_sweep_trains_only_what_is_missing() {
 fn a_cell_that_fails_does_not_stop_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let plan = dir.path().join("plan.toml");
-    let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\"]\nseeds = \"0\"\nsamples = 256\n\
+    let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\"]\nseeds = \"0\"\njudge = 0\nsamples = 256\n\
                 eval_every = 128\ntest_samples = 64\n[network]\ndepth = 4\nlatent = 4\n\
                 [variant.baseline]\nlearning_rate = 1e30\n";
     fs::write(&plan, text).unwrap();
@@ -173,7 +173,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
 fn a_report_that_fails_after_training_is_told_with_what_else_failed() {
     let dir = tempfile::tempdir().unwrap();
     let plan = dir.path().join("plan.toml");
-    let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\"]\nseeds = \"0\"\nsamples = 256\n\
+    let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\"]\nseeds = \"0\"\njudge = 0\nsamples = 256\n\
                 eval_every = 128\ntest_samples = 64\n[network]\ndepth = 4\nlatent = 4\n\
                 [variant.baseline]\nlearning_rate = 1e30\n";
     fs::write(&plan, text).unwrap();

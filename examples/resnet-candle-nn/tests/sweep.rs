@@ -24,7 +24,7 @@ fn it_conforms() {
 fn it_is_swept_and_tabled_beside_the_seven() {
     let dir = tempfile::tempdir().unwrap();
     let plan = dir.path().join("plan.toml");
-    let text = "datasets = ['lines']\nseeds = 0\nsamples = 128\neval_every = 64\ntest_samples = 64\n\
+    let text = "datasets = ['lines']\nseeds = 0\njudge = 0\nsamples = 128\neval_every = 64\ntest_samples = 64\n\
                 variants = ['baseline', 'dropout', 'denoising', 'vae', 'aae', 'vqvae', 'acai', 'resnet']\n\
                 [network]\ndepth = 4\nlatent = 4\n\
                 [variant.vqvae.hyper]\ncodes = 64\nfilter = 16\n\

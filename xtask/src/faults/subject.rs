@@ -16,6 +16,7 @@ use crate::Result;
 /// evaluations and checkpoints.
 const PLAN: &str = r#"about = "two small cells, to break them"
 datasets = ["lines"]
+judge = 0
 variants = ["baseline", "acai"]
 seeds = [0]
 samples = 384
