@@ -130,20 +130,27 @@ impl Judged {
                 places.iter().map(|i| by_position.narrow(1, *i, 1)).collect::<candle_core::Result<_>>()?;
             Ok(Tensor::cat(&at, 1)?.flatten(0, 1)?.contiguous()?)
         };
-        let realism = |places: &[usize]| real.realism(&at(places)?, places.len());
+        let inside: Vec<[bool; POSITIONS]> = chunks(&real.neighbourhoods.contains(&reading.features)?);
+        let realism = |places: &[usize]| -> Result<Realism> {
+            let distance = real.reference.distance(&at(places)?, places.len())?;
+            let found: Vec<bool> =
+                inside.iter().flat_map(|row| places.iter().map(|position| row[*position])).collect();
+            Ok(Realism { distance, precision: share(found.into_iter()) })
+        };
+        let (middle, reconstructions) = (realism(&MIDDLE)?, realism(&ENDS)?);
         let distances: Vec<KernelDistance> = (0..POSITIONS)
             .map(|position| real.reference.distance(&at(&[position])?, 1))
             .collect::<Result<_>>()?;
         Ok(Some(Self {
             words: chunks(&reading.words),
             probabilities: chunks(&reading.probabilities),
-            inside: chunks(&real.neighbourhoods.contains(&reading.features)?),
+            inside,
             steps,
             straight,
             ends,
             distances: std::array::from_fn(|position| distances[position]),
-            middle: realism(&MIDDLE)?,
-            reconstructions: realism(&ENDS)?,
+            middle,
+            reconstructions,
         }))
     }
 

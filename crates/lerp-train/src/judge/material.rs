@@ -51,19 +51,23 @@ impl Material {
             return Ok(None);
         }
         let classes = labels.map(|labels| pairs.iter().map(|pair| pair.map(|place| labels[place])).collect());
-        let end = |end: usize| {
-            let places: Vec<usize> = pairs.iter().map(|pair| pair[end]).collect();
-            gather(dataset, candidates, &places, &draws)
+        let others: Vec<usize> = match count {
+            None => Vec::new(),
+            Some(_) => {
+                let mut free = vec![true; candidates];
+                pairs.as_flattened().iter().for_each(|place| free[*place] = false);
+                order.into_iter().filter(|place| free[*place]).take(REAL).collect()
+            }
         };
-        let ends = [end(0)?, end(1)?];
+        let end = |end: usize| pairs.iter().map(move |pair| pair[end]);
+        let places: Vec<usize> = end(0).chain(end(1)).chain(others.iter().copied()).collect();
+        // Images are read in order, which takes long where they are in many files: once for all.
+        let images = gather(dataset, candidates, &places, &draws)?;
+        let ends = [images.narrow(0, 0, pairs.len())?, images.narrow(0, pairs.len(), pairs.len())?];
         let real = if count.is_some() {
-            let mut free = vec![true; candidates];
-            pairs.as_flattened().iter().for_each(|place| free[*place] = false);
-            let others: Vec<usize> = order.into_iter().filter(|place| free[*place]).take(REAL).collect();
-            gather(dataset, candidates, &others, &draws)?
+            images.narrow(0, 2 * pairs.len(), others.len())?
         } else {
-            let others: Vec<usize> = (0..REAL).collect();
-            gather(dataset, REAL, &others, &draws.scope("real"))?
+            gather(dataset, REAL, &(0..REAL).collect::<Vec<_>>(), &draws.scope("real"))?
         };
         Ok(Some((Self { ends, classes }, real)))
     }
