@@ -7,7 +7,7 @@
 //! * [`replace`], [`replace_unsynced`], [`Draft`]: a file is as before or as it should be, whenever the machine stops.
 //! * [`read`], [`read_to_string`]: a plain file, up to a limit; [`append`]: a log.
 //! * [`make_folder`], [`is_folder`]: folders that are no links.
-//! * [`Lock`]: held by one process, released however that ends.
+//! * [`Lock`]: held by one process of a machine, released however that ends.
 //! * [`digest`], which is SHA-256, and [`hexadecimal`].
 //! * [`caught`]: a library that panics on a damaged file.
 //! * [`printable`], [`is_word`], [`file_stem`]: text and names from elsewhere.
@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 pub use caught::caught;
 pub use lock::{Lock, Locked};
 pub use plain::{append, is_folder, make_folder, open, read, read_to_string};
-pub use replace::{Draft, STALE, is_leftover, remove_leftovers, replace, replace_unsynced};
+pub use replace::{Draft, STALE, is_leftover, remove_leftovers, replace, replace_unsynced, temporary};
 pub use text::{file_stem, is_word, printable};
 
 /// A file or folder that could not be read or written.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    io::ErrorKind,
     path::Path,
 };
 
@@ -20,6 +21,8 @@ pub enum Locked {
     Ours(Lock),
     /// Another process holds it.
     Busy,
+    /// The file system has no locks, as Lustre without the mount option `flock`.
+    Unsupported,
 }
 
 impl Lock {
@@ -35,6 +38,9 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Locked::Ours(Self { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(Locked::Busy),
+            Err(TryLockError::Error(problem)) if problem.kind() == ErrorKind::Unsupported => {
+                Ok(Locked::Unsupported)
+            }
             Err(TryLockError::Error(problem)) => Err(Error::at("lock", path)(problem)),
         }
     }

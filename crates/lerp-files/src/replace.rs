@@ -57,11 +57,18 @@ impl Draft {
     /// # Errors
     /// If it cannot be created.
     pub fn new(path: &Path) -> Result<Self> {
+        Self::inside(path.parent().unwrap_or(Path::new("")), path)
+    }
+
+    /// A new one for `path`, which is in `folder`, on the same file system, as long as it has not its name: it goes with that
+    /// folder.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn inside(folder: &Path, path: &Path) -> Result<Self> {
         let bad = Error::at("write", path);
         loop {
-            // Keys of hashers come from the system's random numbers.
-            let random = RandomState::new().hash_one(SystemTime::now());
-            let temporary = path.with_file_name(format!(".lerp-{random:0DIGITS$x}.tmp"));
+            let temporary = temporary(folder);
             match File::options().write(true).create_new(true).open(&temporary) {
                 Err(problem) if problem.kind() == ErrorKind::AlreadyExists => {}
                 Err(problem) => return Err(bad(problem)),
@@ -126,28 +133,45 @@ impl Drop for Draft {
     }
 }
 
-/// Whether `name` is that of a temporary file of [`replace`], which a process leaves that is killed in it.
+/// A name in `folder` that nobody has and nobody can foresee, for what is not there yet or about to go; see [`is_leftover`].
+pub fn temporary(folder: &Path) -> PathBuf {
+    // Keys of hashers come from the system's random numbers.
+    let random = RandomState::new().hash_one(SystemTime::now());
+    folder.join(format!(".lerp-{random:0DIGITS$x}.tmp"))
+}
+
+/// Whether `name` is that of a temporary file or folder, which a process leaves that is killed.
 pub fn is_leftover(name: &str) -> bool {
     let middle = name.strip_prefix(".lerp-").and_then(|rest| rest.strip_suffix(".tmp"));
     middle.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Removes from `folder` the temporary files that killed processes left: a living one holds the lock of its file. Where locks
-/// do not tell, those older than `age`, which is [`STALE`] unless nobody else writes there.
+/// do not tell, as of folders, those older than `age`, which is [`STALE`] unless nobody else writes there.
 pub fn remove_leftovers(folder: &Path, age: Duration) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         if !path.file_name().and_then(|name| name.to_str()).is_some_and(is_leftover) {
             continue;
         }
+        let older = |data: Option<&fs::Metadata>, least: Duration| {
+            let old = data.and_then(|data| data.modified().ok()?.elapsed().ok());
+            least.is_zero() || old.is_some_and(|old| old > least)
+        };
+        if crate::is_folder(&path) {
+            if older(path.metadata().ok().as_ref(), age) {
+                let _ = fs::remove_dir_all(&path);
+            }
+            continue;
+        }
         let Ok(file) = crate::open(&path) else { continue };
         let data = file.metadata().ok();
-        let old = data.as_ref().and_then(|data| data.modified().ok()?.elapsed().ok());
-        let older = |least: Duration| least.is_zero() || old.is_some_and(|old| old > least);
         let left = match file.try_lock() {
-            Ok(()) => data.is_some_and(|data| data.len() > 0) || older(age.min(FRESH)),
+            Ok(()) => {
+                data.as_ref().is_some_and(|data| data.len() > 0) || older(data.as_ref(), age.min(FRESH))
+            }
             Err(TryLockError::WouldBlock) => false,
-            Err(TryLockError::Error(_)) => older(age),
+            Err(TryLockError::Error(_)) => older(data.as_ref(), age),
         };
         if left {
             let _ = fs::remove_file(&path);
@@ -176,6 +200,21 @@ mod tests {
         assert!(replace(&dir.path().join("folder"), b"").is_err());
         assert!(replace(&dir.path().join("no/file"), b"").is_err());
         assert_eq!(names(dir.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_draft_goes_with_the_folder_that_it_is_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, path) = (dir.path().join("lease"), dir.path().join("file"));
+        fs::create_dir(&folder).unwrap();
+        let mut draft = Draft::inside(&folder, &path).unwrap();
+        draft.write_all(b"one").unwrap();
+        draft.name(true).unwrap();
+        let draft = Draft::inside(&folder, &path).unwrap();
+        fs::rename(&folder, dir.path().join("taken")).unwrap();
+        assert!(draft.name(false).unwrap_err().is_not_found());
+        assert!(Draft::inside(&folder, &path).unwrap_err().is_not_found());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
     }
 
     #[test]
@@ -233,16 +272,20 @@ mod tests {
         for other in ["notes.tmp", ".lerp-notes.tmp"] {
             make(other, "", true);
         }
+        let folder = dir.path().join(name(5));
+        fs::create_dir(&folder).unwrap();
         let draft = Draft::new(&dir.path().join("file")).unwrap();
         remove_leftovers(dir.path(), STALE);
+        assert!(folder.exists(), "somebody may be about to name it");
         let left = || {
             let mut left = names(dir.path());
-            left.retain(|name| !draft.temporary.ends_with(name));
+            left.retain(|name| !draft.temporary.ends_with(name) && !folder.ends_with(name));
             left.sort();
             left
         };
         assert_eq!(left(), [&fresh, &living, ".lerp-notes.tmp", "notes.tmp"]);
         remove_leftovers(dir.path(), Duration::ZERO);
+        assert!(!folder.exists());
         assert_eq!(left(), [&living, ".lerp-notes.tmp", "notes.tmp"]);
         assert!(draft.temporary.exists(), "it is locked");
         drop(draft);

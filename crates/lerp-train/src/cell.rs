@@ -212,6 +212,12 @@ pub struct Provenance {
     pub git: String,
     /// Device, such as `cpu`.
     pub device: String,
+    /// The machine's processor as it calls itself; empty if it does not say, and of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub processor: String,
+    /// The instruction set that kernels on it use, on which the last bits depend; empty of earlier versions.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instructions: String,
     /// Threads of the worker.
     pub threads: usize,
     /// Version of candle.
@@ -235,6 +241,8 @@ impl Provenance {
             version: String::new(),
             git: String::new(),
             device: "cpu".into(),
+            processor: String::new(),
+            instructions: String::new(),
             threads: 1,
             candle: String::new(),
             data: None,
@@ -242,6 +250,29 @@ impl Provenance {
             started: String::new(),
             command: String::new(),
         }
+    }
+}
+
+/// A later part of a run, that was made by other means than what came before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Samples trained on before.
+    pub from: u64,
+    /// As in [`Provenance`].
+    pub device: String,
+    /// As in [`Provenance`].
+    pub processor: String,
+    /// As in [`Provenance`].
+    pub instructions: String,
+    /// As in [`Provenance`].
+    pub git: String,
+}
+
+impl Part {
+    /// What is made from then on as the provenance says.
+    fn of(made: &Provenance, from: u64) -> Self {
+        let Provenance { device, processor, instructions, git, .. } = made.clone();
+        Self { from, device, processor, instructions, git }
     }
 }
 
@@ -268,6 +299,9 @@ pub struct RunRecord {
     pub elsewhere: Option<Elsewhere>,
     /// Where it was made; of a model that was trained elsewhere, where it was measured.
     pub provenance: Provenance,
+    /// The parts of a run that was stopped and went on elsewhere, but for the first, whose provenance is the run's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<Part>,
     /// What metrics of one's own measure in it, so that every report knows how to read it. Two runs may differ in it and be the
     /// same otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -289,6 +323,7 @@ impl RunRecord {
             shape: None,
             elsewhere: None,
             provenance,
+            later: Vec::new(),
             quantities: Vec::new(),
         }
     }
@@ -303,6 +338,19 @@ impl RunRecord {
             }
         }
         self
+    }
+
+    /// The last part of the run.
+    pub(crate) fn last_part(&self) -> Part {
+        self.later.last().cloned().unwrap_or_else(|| Part::of(&self.provenance, 0))
+    }
+
+    /// Adds the part that is made from `samples` on as the provenance says, if by other means than the last.
+    pub(crate) fn go_on(&mut self, made: &Provenance, samples: u64) {
+        let now = Part::of(made, samples);
+        if now != (Part { from: samples, ..self.last_part() }) {
+            self.later.push(now);
+        }
     }
 
     /// The same record under the cell's other name, [`Cell::other_id`].
@@ -469,6 +517,22 @@ mod tests {
         let mut from_code = record(Precision::F32, "cpu");
         from_code.cell.dataset = "discs".into();
         assert_eq!(read(&from_code, true).shape, None);
+    }
+
+    #[test]
+    fn a_record_keeps_what_made_each_part() {
+        let on = |processor: &str| {
+            let mut record = record(Precision::F32, "cpu");
+            record.provenance.processor = processor.into();
+            record
+        };
+        let mut run = on("old");
+        for (processor, samples) in [("old", 16), ("new", 32), ("new", 40), ("old", 48)] {
+            run.go_on(&on(processor).provenance, samples);
+        }
+        let parts: Vec<_> = run.later.iter().map(|part| (part.from, part.processor.as_str())).collect();
+        assert_eq!(parts, [(32, "new"), (48, "old")]);
+        assert_eq!(read(&run, false), run);
     }
 
     #[test]

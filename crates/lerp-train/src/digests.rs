@@ -5,14 +5,11 @@
 //! has; then the file is replaced; and with the next write the old digest goes. A process that is killed in between leaves
 //! a file of which both digests are known.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, RunLock, lease::Held};
 
 /// The list's name.
 pub(crate) const DIGESTS: &str = "digests.json";
@@ -44,10 +41,11 @@ impl List {
         list.map(Some).map_err(|e| Error::bad_file(&path, format!("is damaged ({e}); {REDO}")))
     }
 
-    fn write(&self, dir: &Path) -> Result<()> {
+    fn write(&self, held: &Held) -> Result<()> {
+        let path = held.dir.join(DIGESTS);
         let text = serde_json::to_string_pretty(self)
-            .map_err(|e| Error::bad_file(&dir.join(DIGESTS), format!("cannot be made: {e}")))?;
-        Ok(lerp_files::replace(&dir.join(DIGESTS), format!("{text}\n").as_bytes())?)
+            .map_err(|e| Error::bad_file(&path, format!("cannot be made: {e}")))?;
+        held.replace(&path, format!("{text}\n").as_bytes())
     }
 }
 
@@ -122,20 +120,22 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The folder of a run, for the one who writes in it.
+/// The folder of a run, for the one who has its lock.
 #[derive(Debug)]
 pub(crate) struct RunFiles {
-    dir: PathBuf,
+    held: Arc<Held>,
     list: List,
 }
 
 impl RunFiles {
-    /// The folder of the run `id`. The files of a run that has no list are taken as they are, and a checkpoint that is lost,
+    /// The folder of the run `id`, which is locked. The files of a run that has no list are taken as they are, and a checkpoint that is lost,
     /// as a user may have removed a damaged one, is forgotten.
     ///
     /// # Errors
     /// If the list is damaged or of another run, or a file cannot be read.
-    pub fn open(dir: &Path, id: &str) -> Result<Self> {
+    pub fn open(lock: &RunLock, id: &str) -> Result<Self> {
+        let held = lock.held();
+        let dir = &held.dir;
         let adopted = kept(dir, id)? == Kept::Nowhere;
         let empty = || List { run: id.to_owned(), files: BTreeMap::new() };
         let before = List::read(dir)?.unwrap_or_else(empty);
@@ -158,20 +158,28 @@ impl RunFiles {
             }
         }
         if list != before {
-            list.write(dir)?;
+            list.write(&held)?;
         }
-        Ok(Self { dir: dir.to_owned(), list })
+        Ok(Self { held, list })
     }
 
     /// The folder.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        &self.held.dir
+    }
+
+    /// Checks that no other process has taken the folder over, as far as is known by now.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if one has.
+    pub fn check(&self) -> Result<()> {
+        if self.held.is_lost() { Err(self.held.loss()) } else { Ok(()) }
     }
 
     /// Replaces files, each entirely or not at all, in this order.
     ///
     /// # Errors
-    /// If one cannot be written; those before it are.
+    /// If one cannot be written, or another process has taken the folder over; those before it are written.
     pub fn write(&mut self, files: &[(&str, Vec<u8>)]) -> Result<()> {
         let digests: Vec<String> = files.iter().map(|(_, bytes)| lerp_files::digest(bytes)).collect();
         for ((name, _), digest) in files.iter().zip(&digests) {
@@ -180,9 +188,9 @@ impl RunFiles {
                 known.push(digest.clone());
             }
         }
-        self.list.write(&self.dir)?;
+        self.list.write(&self.held)?;
         for ((name, bytes), digest) in files.iter().zip(digests) {
-            lerp_files::replace(&self.dir.join(name), bytes)?;
+            self.held.replace(&self.dir().join(name), bytes)?;
             self.list.files.insert((*name).to_owned(), vec![digest]);
         }
         Ok(())
@@ -193,7 +201,7 @@ impl RunFiles {
     /// # Errors
     /// If it cannot be read.
     pub fn adopt(&mut self, name: &str) -> Result<()> {
-        let digest = lerp_files::digest(&lerp_files::read(&self.dir.join(name), LARGE)?);
+        let digest = lerp_files::digest(&lerp_files::read(&self.dir().join(name), LARGE)?);
         self.list.files.insert(name.to_owned(), vec![digest]);
         Ok(())
     }
@@ -203,7 +211,7 @@ impl RunFiles {
     /// # Errors
     /// If it cannot be written.
     pub fn settle(&self) -> Result<()> {
-        self.list.write(&self.dir)
+        self.list.write(&self.held)
     }
 }
 
@@ -223,7 +231,8 @@ mod tests {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [a, b] = dirs.each_ref().map(tempfile::TempDir::path);
         for (dir, text) in [(a, "of a"), (b, "of b")] {
-            let mut files = RunFiles::open(dir, text).unwrap();
+            let lock = RunLock::take(dir).unwrap();
+            let mut files = RunFiles::open(&lock, text).unwrap();
             files.write(&[(METRICS, text.into()), (STATUS, "{}".into())]).unwrap();
             files.settle().unwrap();
         }
@@ -251,17 +260,18 @@ mod tests {
     fn a_kill_between_two_moves_leaves_files_that_are_known() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        let mut files = RunFiles::open(dir, "x").unwrap();
+        let lock = RunLock::take(dir).unwrap();
+        let mut files = RunFiles::open(&lock, "x").unwrap();
         files.write(&[(METRICS, "one".into())]).unwrap();
         // As if the process was killed after the list was written, and before the file was.
         let mut list = List::read(dir).unwrap().unwrap();
         list.files.get_mut(METRICS).unwrap().push(lerp_files::digest(b"two"));
-        list.write(dir).unwrap();
+        list.write(&lock.held()).unwrap();
         assert_eq!(read(dir, METRICS).unwrap().unwrap(), b"one");
         fs::write(dir.join(METRICS), "two").unwrap();
         assert_eq!(read(dir, METRICS).unwrap().unwrap(), b"two");
         // Who goes on knows which it is.
-        let mut files = RunFiles::open(dir, "x").unwrap();
+        let mut files = RunFiles::open(&lock, "x").unwrap();
         files.settle().unwrap();
         assert_eq!(digests(dir, METRICS), 1);
         files.write(&[(METRICS, "three".into())]).unwrap();
@@ -279,7 +289,8 @@ mod tests {
             (kept(dir, "x").unwrap(), read(dir, METRICS).unwrap().unwrap()),
             (Kept::Nowhere, b"old".to_vec())
         );
-        RunFiles::open(dir, "x").unwrap().write(&[(STATUS, "{}".into())]).unwrap();
+        let lock = RunLock::take(dir).unwrap();
+        RunFiles::open(&lock, "x").unwrap().write(&[(STATUS, "{}".into())]).unwrap();
         assert_eq!(
             (kept(dir, "x").unwrap(), read(dir, METRICS).unwrap().unwrap()),
             (Kept::Here, b"old".to_vec())
@@ -290,7 +301,8 @@ mod tests {
     fn a_reader_beside_a_writer_never_sees_damage() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        let mut files = RunFiles::open(dir, "x").unwrap();
+        let lock = RunLock::take(dir).unwrap();
+        let mut files = RunFiles::open(&lock, "x").unwrap();
         files.write(&[(METRICS, vec![0; 100])]).unwrap();
         std::thread::scope(|scope| {
             let writer = scope.spawn(move || {

@@ -19,8 +19,21 @@ pub enum Error {
         problem: String,
     },
     /// A run folder that another process is writing.
-    #[error("{} is being trained by another process; wait for it, or choose another folder", printable(&.0.to_string_lossy()))]
-    Busy(PathBuf),
+    #[error("{} is being trained by {by}; wait for it, or choose another folder", printable(&.dir.to_string_lossy()))]
+    Busy {
+        /// The folder.
+        dir: PathBuf,
+        /// Who that is.
+        by: String,
+    },
+    /// A run folder that another process has taken over, so that this one must not write in it any more.
+    #[error("{} was taken over by {by}, so this process leaves it", printable(&.dir.to_string_lossy()))]
+    Lost {
+        /// The folder.
+        dir: PathBuf,
+        /// Who that is.
+        by: String,
+    },
     /// A cell that cannot be trained.
     #[error("{0}")]
     BadCell(String),

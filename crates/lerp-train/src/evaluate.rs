@@ -12,8 +12,8 @@ use lerp_eval::{
 };
 
 use crate::{
-    Judge, Learner, Paths, Profile, Result, Row, Run, Strips, Verdicts, digests::RunFiles, files::METRICS,
-    paths::Between, samples,
+    Judge, Learner, Paths, Profile, Result, Row, Run, RunLock, Strips, Verdicts, digests::RunFiles,
+    files::METRICS, paths::Between, samples,
 };
 
 /// Pairs of lines that an evaluation interpolates between.
@@ -37,14 +37,14 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Writes all but the metrics, and of these those of a judge, into the folder of a run that is locked; the names of the files.
+    /// Writes all but the metrics, and of these those of a judge, into the folder of a run, of which this is the lock; the names of the files.
     ///
     /// # Errors
     /// If they cannot be written.
-    pub fn write(&self, run: &Run) -> Result<Vec<&'static str>> {
+    pub fn write(&self, run: &Run, lock: &RunLock) -> Result<Vec<&'static str>> {
         let mut files = self.files()?;
         files.extend(self.judged_metrics(run)?);
-        let mut folder = RunFiles::open(&run.dir, &run.record.id)?;
+        let mut folder = RunFiles::open(lock, &run.record.id)?;
         folder.write(&files)?;
         folder.settle()?;
         Ok(files.into_iter().map(|(name, _)| name).collect())
@@ -125,10 +125,7 @@ pub fn evaluate(
     values.extend(paths.critic_metrics());
     values.extend(judged.iter().flat_map(Judged::values));
     let strips = Strips::make(learner, dataset, &draws.scope("figure"))?;
-    let verdicts = match (with.judge, judged) {
-        (Some(judge), Some(judged)) => Some(Verdicts::new(judge, judged, &strips)?),
-        _ => None,
-    };
+    let verdicts = Verdicts::new(with.judge, judged, &strips)?;
     let samples = samples::make(learner, &draws.scope("samples"))?;
     Ok(Evaluation { metrics: values, strips, samples, paths, verdicts })
 }

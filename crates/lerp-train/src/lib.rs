@@ -4,6 +4,7 @@
 //!   same parameters, then every update.
 //! * [`Trainer`]: its steps one after the other, on the host or recorded on a GPU, with batches read ahead.
 //! * [`train`]: a whole run in a directory: data, evaluation, metrics, checkpoints; resumes bit for bit.
+//! * [`RunLock`]: who writes in a run's folder, among the processes of all machines; [`Holder`] says who that is.
 //! * [`Cell`], [`Run`]: what a run is and how it is read back: its metrics, [`Strips`], [`Paths`] and samples, and, while a
 //!   worker is on it, what it does ([`Live`]).
 //! * [`measure`]: a finished run once more.
@@ -23,6 +24,7 @@ pub mod events;
 mod files;
 mod judge;
 mod learner;
+mod lease;
 mod live;
 mod measure;
 mod memory;
@@ -38,11 +40,12 @@ mod train;
 mod trainer;
 mod worth;
 
-pub use cell::{Cell, MOST_RESTARTS, Provenance, RunRecord, State, Status};
+pub use cell::{Cell, MOST_RESTARTS, Part, Provenance, RunRecord, State, Status};
 pub use error::{Error, Result};
 pub use evaluate::{EVALUATED_PAIRS, Evaluation, Yardsticks, evaluate};
 pub use judge::{JUDGE_SAMPLES, Judge, JudgeRecord, MOST_JUDGE_SAMPLES, Reference, Target, Values, Verdicts};
 pub use learner::{Gradients, Learner};
+pub use lease::Holder;
 pub use lerp_eval::POSITIONS;
 pub use live::{Live, Phase};
 pub use measure::measure;

@@ -4,11 +4,13 @@ use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
     fmt, fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use candle_core::Tensor;
 use lerp_files::{Lock, Locked, STALE, is_folder, is_leftover, make_folder, printable, remove_leftovers};
+use lerp_kernels::notice;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 
@@ -16,6 +18,7 @@ use crate::{
     Error, Live, Metrics, Paths, Result, RunRecord, State, Status, Strips, Verdicts,
     digests::{self, Kept, REDO, SMALL},
     files::{METRICS, MODEL, PREVIEW, PROGRESS, RUN, STATUS},
+    lease::{self, Held, LEASE, Lease},
     samples,
 };
 
@@ -274,7 +277,8 @@ impl Runs {
 
 /// Whether a folder holds nothing of a run but what a worker writes before the record.
 fn has_only_beginnings(folder: &Path) -> bool {
-    let beginning = |name: &str| matches!(name, LOCK | "log.txt" | PROGRESS | STATUS | digests::DIGESTS);
+    let beginning =
+        |name: &str| matches!(name, LOCK | LEASE | "log.txt" | PROGRESS | STATUS | digests::DIGESTS);
     let entries = fs::read_dir(folder).map(|entries| entries.filter_map(std::io::Result::ok));
     entries.is_ok_and(|mut entries| {
         entries.all(|entry| {
@@ -291,28 +295,45 @@ fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T> {
     serde_json::from_slice(&bytes).map_err(|e| bad(format!("is damaged ({e})")))
 }
 
-/// A folder that this process alone may write, until this is dropped or the process ends, however it ends.
+/// A folder that this process alone may write, until this is dropped or the process ends, however it ends: by a lock among the
+/// processes of this machine, where the file system has locks, and by a lease among those of all.
 #[derive(Debug)]
 pub struct RunLock {
-    _lock: Lock,
+    // The lease goes first: who gets the lock finds no lease then.
+    lease: Lease,
+    _lock: Option<Lock>,
 }
 
 impl RunLock {
     /// Creates `dir` if need be, in a folder that is there, locks it, and removes what killed processes left in it.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another process has it; otherwise if it cannot be created or written.
+    /// [`Error::Busy`] if another process has it; otherwise if it cannot be created or written. A process that has it loses it to
+    /// the same Slurm job, started again.
     pub fn take(dir: &Path) -> Result<Self> {
         // A user may name a folder by a link to it.
         if !dir.is_dir() {
             make_folder(dir)?;
         }
-        match Lock::take(&dir.join(LOCK))? {
-            Locked::Busy => Err(Error::Busy(dir.to_owned())),
-            Locked::Ours(lock) => {
-                remove_leftovers(dir, STALE);
-                Ok(Self { _lock: lock })
+        let lock = match Lock::take(&dir.join(LOCK))? {
+            Locked::Busy if lease::is_succeeded(dir) => None,
+            Locked::Busy => return Err(lease::busy(dir)),
+            Locked::Unsupported => {
+                notice(&format!(
+                    "{} is on a file system without locks; a lease keeps other processes out",
+                    printable(&dir.to_string_lossy())
+                ));
+                None
             }
-        }
+            Locked::Ours(lock) => Some(lock),
+        };
+        let lease = Lease::take(dir, lock.is_some())?;
+        remove_leftovers(dir, STALE);
+        Ok(Self { lease, _lock: lock })
+    }
+
+    /// What writers need.
+    pub(crate) fn held(&self) -> Arc<Held> {
+        self.lease.held()
     }
 }

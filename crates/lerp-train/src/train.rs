@@ -13,7 +13,7 @@ use lerp_eval::{
     LineBank, Metric, Subject, When, check_metrics, check_recorded, measured, quantity::PROBE_ACCURACY,
     recorded,
 };
-use lerp_files::{make_folder, remove_leftovers};
+use lerp_files::remove_leftovers;
 use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
 
@@ -118,7 +118,7 @@ pub fn train(
     let mut named = record.clone().with_quantities(parts.metrics);
     let folder = dir.file_name().unwrap_or_default().to_string_lossy();
     record.check(&folder).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
-    let _lock = RunLock::take(dir)?;
+    let lock = RunLock::take(dir)?;
     // Nobody else writes here now.
     remove_leftovers(dir, Duration::ZERO);
     let beacon = Beacon::new(dir);
@@ -151,17 +151,26 @@ pub fn train(
             return Ok(Outcome::Done);
         }
         named = run.record.clone().with_quantities(parts.metrics);
-        let (then, now) = (&run.record.provenance.device, &record.provenance.device);
-        if then != now {
+        let (then, now) = (run.record.last_part(), &record.provenance);
+        if then.device != now.device {
             notice(&format!(
-                "{} was begun on {then} and goes on on {now}: not with the same bits",
-                record.id
+                "{} was begun on {} and goes on on {}: not with the same bits",
+                record.id, then.device, now.device
+            ));
+        } else if then.instructions != now.instructions
+            && !then.instructions.is_empty()
+            && now.device == "cpu"
+        {
+            notice(&format!(
+                "{} was begun with {} and goes on with {}: not with the same bits (`--slurm constraint=...` keeps to nodes of one \
+                 kind)",
+                record.id, then.instructions, now.instructions
             ));
         }
         stored = Some(run.record);
     }
     check_recorded(&named.quantities).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
-    let mut files = RunFiles::open(dir, &record.id)?;
+    let mut files = RunFiles::open(&lock, &record.id)?;
     if !begun {
         files.write(&[status(State::Running, 0, 0.0, None)?, packed(&named)?])?;
     }
@@ -169,12 +178,15 @@ pub fn train(
     let mut session = match Session::open(record, parts, files, memory) {
         Ok(session) => session,
         Err(error) => {
-            let _ = mark_failed(dir, record, &error.to_string());
+            let _ = fail(&lock, record, &error.to_string());
             return Err(error);
         }
     };
     // What was built is known only now.
     named.shape = Some(session.trainer.learner().model().spec().shape.clone());
+    if stored.is_some() {
+        named.go_on(&record.provenance, session.samples());
+    }
     if stored.is_none_or(|stored| stored != named) {
         session.files.write(&[packed(&named)?])?;
     }
@@ -190,9 +202,13 @@ pub fn train(
 /// Records a run that could not even begin as failed.
 ///
 /// # Errors
-/// If its folder cannot be written.
+/// If its folder cannot be written, or another process writes in it.
 pub fn mark_failed(dir: &Path, record: &RunRecord, reason: &str) -> Result<()> {
-    make_folder(dir)?;
+    fail(&RunLock::take(dir)?, record, reason)
+}
+
+fn fail(lock: &RunLock, record: &RunRecord, reason: &str) -> Result<()> {
+    let dir = &lock.held().dir;
     let begun = dir.join(RUN).exists();
     let before = if begun { Some(Run::read(dir)?.status) } else { None };
     let (samples, wall_s) = before.map_or((0, 0.0), |status| (status.samples, status.wall_s));
@@ -200,7 +216,7 @@ pub fn mark_failed(dir: &Path, record: &RunRecord, reason: &str) -> Result<()> {
     if !begun {
         files.push(packed(record)?);
     }
-    RunFiles::open(dir, &record.id)?.write(&files)
+    RunFiles::open(lock, &record.id)?.write(&files)
 }
 
 /// A run's record as a file.
@@ -318,6 +334,7 @@ impl<'a> Session<'a> {
             if stop.load(Ordering::Relaxed) {
                 return self.interrupted(progress);
             }
+            self.files.check()?;
             self.trainer.step()?;
             let (step, last) = (self.step(), self.step() == steps);
             let evaluated = last || step.is_multiple_of(self.cell.eval_steps());

@@ -66,6 +66,34 @@ impl Choice {
         }
     }
 
+    /// The same choice for other machines, which do not have what is here: a GPU if they are asked for one, or else a CPU.
+    #[must_use]
+    pub fn elsewhere(&self, has_gpu: bool) -> Self {
+        match self {
+            Self::Auto if has_gpu => Self::Cuda(vec![0]),
+            Self::Auto => Self::Cpu,
+            choice => choice.clone(),
+        }
+    }
+
+    /// Names of the devices on other machines, where this build can use them.
+    ///
+    /// # Errors
+    /// If this build cannot.
+    pub fn names_elsewhere(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Cuda(numbers) if cfg!(feature = "cuda") => {
+                Ok(numbers.iter().map(|n| format!("cuda:{n}")).collect())
+            }
+            Self::Cuda(_) => bail!(
+                "this build has no CUDA, which the tasks are to use; build with --features cuda (`cargo xtask ... --device cuda` \
+                 does), or say --device cpu"
+            ),
+            Self::Metal => bail!("no cluster has Metal; say --device cpu or cuda"),
+            Self::Auto | Self::Cpu => Ok(vec!["cpu".into()]),
+        }
+    }
+
     /// The precision of runs on what this choice means here: TF32 on CUDA devices, unless full `f32` is asked for, and full
     /// `f32` elsewhere.
     ///

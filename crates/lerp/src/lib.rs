@@ -15,6 +15,7 @@ mod registry;
 mod say;
 mod score;
 mod shelf;
+mod slurm;
 mod sweep;
 pub mod verify;
 mod watch;
@@ -101,6 +102,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Sweep(args) => sweep::sweep(registry, &args),
         Verb::Train(args) => sweep::train(registry, &args),
         Verb::Worker(args) => sweep::worker(registry, &args),
+        Verb::Task(args) => slurm::task(registry, &args),
         Verb::Eval(args) => eval(registry, &args),
         Verb::Merge(args) => merge::merge(&args),
         Verb::Watch(args) => watch::watch(&args),
@@ -194,7 +196,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
     }
     plan::check_restarts(args.cluster_restarts)?;
     plan::check_judge(args.judge)?;
-    let _lock = args.write.then(|| RunLock::take(&args.dir)).transpose()?;
+    let lock = args.write.then(|| RunLock::take(&args.dir)).transpose()?;
     let shelf = Shelf::new(registry, args.data.as_deref());
     let dataset =
         args.dataset.as_deref().map_or_else(|| cell.dataset.clone(), |now| moved(&cell.dataset, now));
@@ -224,8 +226,8 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         judge: judge.as_ref(),
     };
     let evaluation = lerp_train::measure(&run, &parts, args.cluster_restarts, &AtomicBool::new(false))?;
-    if args.write {
-        let files = evaluation.write(&run)?;
+    if let Some(lock) = &lock {
+        let files = evaluation.write(&run, lock)?;
         // Not on standard output, which a program may read.
         note(&format!("written again in {}: {}", args.dir.display(), files.join(", ")));
     }

@@ -143,7 +143,7 @@ fn difference(a: &Run, b: &Run) -> Result<Option<String>> {
 /// again.
 fn copy(run: &Run, runs: &Path) -> Result<()> {
     let _lock = RunLock::take(&run.dir).map_err(|error| match error {
-        Error::Busy(_) => anyhow::anyhow!("it is being trained; merge once more when it is done"),
+        Error::Busy { .. } => anyhow::anyhow!("it is being trained; merge once more when it is done"),
         error => error.into(),
     })?;
     let place = runs.join(&run.record.id);

@@ -1,6 +1,6 @@
 //! Where and with what a result was made.
 
-use std::time::SystemTime;
+use std::{sync::OnceLock, time::SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use lerp_core::Precision;
@@ -27,6 +27,8 @@ pub fn provenance(
         version: VERSION.into(),
         git: GIT.into(),
         device: described(device, precision),
+        processor: processor(),
+        instructions: lerp_kernels::cpu::isas().last().map_or_else(String::new, ToString::to_string),
         threads,
         candle: CANDLE.into(),
         data,
@@ -34,6 +36,27 @@ pub fn provenance(
         started: now(),
         command,
     }
+}
+
+/// The processor as it calls itself, where the system tells.
+fn processor() -> String {
+    static PROCESSOR: OnceLock<String> = OnceLock::new();
+    PROCESSOR.get_or_init(ask_processor).clone()
+}
+
+fn ask_processor() -> String {
+    let linux = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    let mac = || {
+        let output = std::process::Command::new("sysctl").args(["-n", "machdep.cpu.brand_string"]).output();
+        output
+            .ok()
+            .and_then(|output| String::from_utf8(output.stdout).ok())
+            .map(|name| name.trim().to_owned())
+    };
+    linux.or_else(mac).unwrap_or_default()
 }
 
 /// The time as RFC 3339 in UTC, to the second.

@@ -340,7 +340,7 @@ impl<'a> Transfer<'a> {
             Ok(Locked::Ours(lock)) => Ok(Some(lock)),
             Ok(Locked::Busy) => Err(HubError::Busy { file: remote.name.clone(), lock: path }),
             // A file system without locks is no reason not to download.
-            Err(_) => Ok(None),
+            Ok(Locked::Unsupported) | Err(_) => Ok(None),
         }
     }
 

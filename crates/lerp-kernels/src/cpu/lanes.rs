@@ -3,7 +3,7 @@
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
 
-use std::{cell::Cell, sync::OnceLock};
+use std::{cell::Cell, fmt, sync::OnceLock};
 
 /// Lanes of a vector: output channels.
 pub(crate) const LANES: usize = 16;
@@ -19,6 +19,17 @@ pub enum Isa {
     Avx512,
     /// 128-bit vectors with fused multiply-add (64-bit Arm).
     Neon,
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "no vector instructions",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+            Self::Neon => "NEON",
+        })
+    }
 }
 
 /// The instruction sets of this machine, best last.

@@ -28,12 +28,17 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// `judged`, and the judge's words for the images of strips.
-    pub(crate) fn new(judge: &Judge, judged: Judged, strips: &Strips) -> Result<Self> {
+    /// `judged`, and the judge's words for the images of strips; none without a judge, or if it made nothing of the images.
+    pub(crate) fn new(
+        judge: Option<&Judge>,
+        judged: Option<Judged>,
+        strips: &Strips,
+    ) -> Result<Option<Self>> {
+        let (Some(judge), Some(judged)) = (judge, judged) else { return Ok(None) };
         let reading = judge.read(&strips.images.flatten(0, 1)?)?;
         let words: Vec<(u32, f32)> = reading.words.into_iter().zip(reading.probabilities).collect();
         let strips = words.as_chunks::<POSITIONS>().0.to_vec();
-        Ok(Self { judge: judge.record().weights.clone(), judged, strips })
+        Ok(Some(Self { judge: judge.record().weights.clone(), judged, strips }))
     }
 
     /// The file `judged.safetensors`, with its name.

@@ -110,7 +110,7 @@ pub fn write_run(
 ) -> Result<()> {
     let folder = dir.file_name().unwrap_or_default().to_string_lossy();
     record.check(&folder).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
-    let _lock = RunLock::take(dir)?;
+    let lock = RunLock::take(dir)?;
     let cell = &record.cell;
     let row = |(metric, value): &(String, f64)| Row {
         step: cell.steps(),
@@ -125,7 +125,7 @@ pub fn write_run(
     written.extend(evaluation.files()?);
     written.push((METRICS, metrics.parquet()?));
     written.push(status(State::Done, cell.samples, 0.0, None)?);
-    let mut files = RunFiles::open(dir, &record.id)?;
+    let mut files = RunFiles::open(&lock, &record.id)?;
     files.write(&written)?;
     files.settle()
 }

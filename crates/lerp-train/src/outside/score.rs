@@ -170,10 +170,7 @@ impl Answered {
             metrics.extend(worth::of_encoded([&train, &test], restarts, &task.draws("final"), stop)?);
         }
         metrics.extend(judged.iter().flat_map(Judged::values));
-        let verdicts = match (judge, judged) {
-            (Some(judge), Some(judged)) => Some(Verdicts::new(judge, judged, &strips)?),
-            _ => None,
-        };
+        let verdicts = Verdicts::new(judge, judged, &strips)?;
         Ok(Evaluation { metrics, strips, paths, verdicts, samples: None })
     }
 }

@@ -235,8 +235,19 @@ impl About<'_> {
     }
 
     fn provenance(&self) -> String {
-        let Provenance { version, git, device, threads, candle, data, images, started, command } =
-            self.config.provenance;
+        let Provenance {
+            version,
+            git,
+            device,
+            processor,
+            instructions,
+            threads,
+            candle,
+            data,
+            images,
+            started,
+            command,
+        } = self.config.provenance;
         let id = self.config.id;
         let mut rows = vec![
             ("run", id.to_owned()),
@@ -248,6 +259,9 @@ impl About<'_> {
             ("seconds of training and evaluation", format!("{:.0}", self.loaded.run.status.wall_s)),
             ("SHA-256 of the images", data.clone().unwrap_or_else(|| "drawn, none".into())),
         ];
+        if !processor.is_empty() {
+            rows.push(("processor", format!("{processor}, {instructions}")));
+        }
         if let Some([train, test]) = images {
             rows.push(("images", format!("{train} to train, {test} to test")));
         }

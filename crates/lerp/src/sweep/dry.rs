@@ -5,10 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use lerp_train::{Cell, runs_in};
 
-use super::{
-    default_jobs, display, estimate, judges,
-    survey::{Common, Survey},
-};
+use super::{Beside, Common, Survey, display, estimate, judges};
 use crate::{
     cli::{Jobs, SweepArgs},
     plan::Plan,
@@ -35,15 +32,11 @@ pub fn run(
         }
     };
     told(&warnings);
-    let packed = devices[0].starts_with("cuda") || args.pack;
-    let at_once = match args.jobs {
-        Jobs::Number(number) => number,
-        Jobs::Auto => default_jobs(devices, threads),
-    };
-    let at_once = at_once.min(missing.len()).max(1);
-    let beside = (at_once.div_ceil(devices.len()), (threads / at_once).max(1));
+    let beside = Beside::guessed(missing.len(), (devices, threads), args.jobs, args.pack);
+    let at_once = beside.at_once;
+    let on_each = beside.on_each(devices);
     let (seconds, failures) =
-        estimate::estimate(common.registry, common.shelf, &missing, &devices[0], beside, plan.is_judged());
+        estimate::estimate(common.registry, common.shelf, &missing, &devices[0], on_each, plan.is_judged());
     told(&failures);
     let place = devices.join(" or ");
     let width = jobs.iter().map(|job| job.record.id.len()).max().unwrap_or(0);
@@ -70,7 +63,7 @@ pub fn run(
     // The longest run may outlast an even share of the work.
     let even = seconds.iter().flatten().sum::<f64>() / at_once as f64;
     let work = seconds.iter().flatten().copied().fold(even, f64::max);
-    let more = if packed && args.jobs == Jobs::Auto { ", more where the GPU has room" } else { "" };
+    let more = if beside.packed && args.jobs == Jobs::Auto { ", more where the GPU has room" } else { "" };
     say(&format!(
         "{} of {} to train into {}, {at_once} at a time{more}: {}. Nothing was written there.",
         missing.len(),

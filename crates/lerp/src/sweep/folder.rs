@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_files::{Lock, is_folder, is_leftover, make_folder};
-use lerp_train::{Error, RunLock, runs_in};
+use lerp_files::{Lock, Locked, STALE, is_folder, is_leftover, make_folder, remove_leftovers};
+use lerp_train::runs_in;
 use serde::Serialize;
 
 use crate::provenance::{CANDLE, GIT, VERSION, now};
@@ -22,7 +22,7 @@ pub const FORMAT: &str = "lerp sweep 1";
 const MOST: u64 = 1 << 26;
 
 /// The folders below that of a sweep.
-const FOLDERS: [&str; 5] = ["runs", "judges", "pixels", "tables", "figures"];
+const FOLDERS: [&str; 6] = ["runs", "judges", "pixels", "tables", "figures", "cluster"];
 
 /// `sweep.toml`: what is being trained, with what.
 #[derive(Serialize)]
@@ -115,14 +115,19 @@ impl Folder {
     ///
     /// # Errors
     /// If another sweep has it, or it cannot be written.
-    pub fn lock(&self) -> Result<RunLock> {
-        RunLock::take(&self.path).map_err(|error| match error {
-            Error::Busy(dir) => anyhow::anyhow!(
+    pub fn lock(&self) -> Result<Option<Lock>> {
+        match Lock::take(&self.path.join(".lock"))? {
+            Locked::Busy => bail!(
                 "another sweep is writing to {}; wait for it, or give --out another folder",
-                dir.display()
+                self.path.display()
             ),
-            other => other.into(),
-        })
+            // Each run has a lease.
+            Locked::Unsupported => Ok(None),
+            Locked::Ours(lock) => {
+                remove_leftovers(&self.path, STALE);
+                Ok(Some(lock))
+            }
+        }
     }
 
     /// Where the runs are.

@@ -24,24 +24,27 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Error, Outcome, Parts, Progress, Run, State, runs_in};
+use lerp_train::{Cell, Error, Outcome, Parts, Progress, Run, State, runs_in};
 
 use crate::{
-    cli::{Jobs, PlanArgs, Shard, SweepArgs, TrainArgs},
+    cli::{Engine, PlanArgs, SbatchOption, Shard, SweepArgs, TrainArgs},
     device,
     plan::{Overrides, Plan},
     registry::Registry,
     say::{say, warn},
     shelf::Shelf,
+    slurm,
 };
 use display::Display;
-use queue::{Queue, Terms};
-use survey::{Common, Job, Survey};
+use queue::Queue;
 
 pub use display::duration;
 pub use folder::{FORMAT, Folder, RECORD, planned};
 pub use host::worker;
 pub use judges::{find as judges_of, train as train_judge};
+pub use packing::Beside;
+pub use queue::Terms;
+pub use survey::{Common, Job, Survey};
 
 /// The plan that the arguments describe, and the folder it goes to.
 fn plan(
@@ -78,48 +81,84 @@ fn plan(
     Ok((plan, args.out.clone().unwrap_or_else(|| Path::new("results").join(name))))
 }
 
+/// The cells of a sweep, and where they go.
+pub struct Cells {
+    /// The cells.
+    pub all: Vec<Cell>,
+    /// Folder of the sweep.
+    pub out: PathBuf,
+    /// Names of the devices.
+    pub devices: Vec<String>,
+}
+
+impl Cells {
+    /// Those of a plan, or of a share of it, that the arguments describe. Images that cannot be read are told here, before
+    /// anything is written.
+    fn new(
+        plan: &mut Plan,
+        out: PathBuf,
+        args: &SweepArgs,
+        shelf: &Shelf,
+        registry: &Registry,
+    ) -> Result<Self> {
+        if args.plan.datasets.is_none() {
+            let absent = plan.leave_out_absent(shelf);
+            if let Some(sentence) = absent.first().filter(|_| args.shard.is_some()) {
+                bail!(
+                    "{sentence}; a share is cut from the same cells on every machine, so name the datasets with --datasets"
+                );
+            }
+            for sentence in absent {
+                say(&sentence);
+            }
+        }
+        let mut all = plan.cells(registry, shelf)?;
+        let out = match (args.shard, &args.plan.out) {
+            (Some(Shard { index, of }), None) => {
+                let name = out.file_name().unwrap_or_default().to_string_lossy();
+                out.with_file_name(format!("{name}-{}-of-{of}", index + 1))
+            }
+            _ => out,
+        };
+        if let Some(shard) = args.shard {
+            let cells = all.len();
+            all = shard.of(all);
+            if all.is_empty() {
+                bail!("--shard {}/{}: the plan has only {}", shard.index + 1, shard.of, count(cells, "cell"));
+            }
+        }
+        let devices = match args.cluster.on {
+            Some(_) => args.plan.device.names_elsewhere()?,
+            None => args.plan.device.names()?,
+        };
+        for cell in &all {
+            shelf.images(&cell.dataset)?;
+        }
+        Ok(Self { all, out, devices })
+    }
+}
+
 /// Trains what is missing and reports. Returns whether every cell is done.
 ///
 /// # Errors
 /// Before anything is written, if the arguments, the plan, the device or the folder will not do.
 pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
+    let mut args = args.clone();
+    if args.cluster.on.is_some() {
+        args.plan.device = args.plan.device.elsewhere(args.cluster.options().any(SbatchOption::is_of_gpus));
+    }
+    let args = &args;
     let overrides =
         Overrides { variants: args.variants.clone(), seeds: args.seeds.clone(), ..Overrides::default() };
     let (mut plan, out) = plan(registry, &args.plan, overrides, "quick")?;
     let shelf = Shelf::new(registry, args.plan.data.as_deref());
-    if args.plan.datasets.is_none() {
-        let absent = plan.leave_out_absent(&shelf);
-        if let Some(sentence) = absent.first().filter(|_| args.shard.is_some()) {
-            bail!(
-                "{sentence}; a share is cut from the same cells on every machine, so name the datasets with --datasets"
-            );
-        }
-        for sentence in absent {
-            say(&sentence);
-        }
-    }
-    let mut cells = plan.cells(registry, &shelf)?;
-    let out = match (args.shard, &args.plan.out) {
-        (Some(Shard { index, of }), None) => {
-            let name = out.file_name().unwrap_or_default().to_string_lossy();
-            out.with_file_name(format!("{name}-{}-of-{of}", index + 1))
-        }
-        _ => out,
-    };
-    if let Some(shard) = args.shard {
-        let all = cells.len();
-        cells = shard.of(cells);
-        if cells.is_empty() {
-            bail!("--shard {}/{}: the plan has only {}", shard.index + 1, shard.of, count(all, "cell"));
-        }
-    }
-    let devices = args.plan.device.names()?;
-    // Images that cannot be read are told before anything is written.
-    for cell in &cells {
-        shelf.images(&cell.dataset)?;
-    }
-    let folder = Folder::check(&out, args.plan.config.as_deref())?;
+    let cells = Cells::new(&mut plan, out, args, &shelf, registry)?;
     let common = Common { registry, shelf: &shelf, command: command_line() };
+    if let Some(Engine::Slurm) = args.cluster.on {
+        return slurm::sweep(&common, &plan, &cells, args);
+    }
+    let Cells { all: cells, out, devices } = cells;
+    let folder = Folder::check(&out, args.plan.config.as_deref())?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     if args.dry_run {
         return dry::run(&common, &plan, &cells, (&out, &devices, threads), args);
@@ -147,39 +186,35 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let mut failed = Vec::new();
     let mut interrupted = false;
     if !missing.is_empty() {
-        let gpu = devices[0].starts_with("cuda");
-        let packed = args.pack || gpu;
-        // On a GPU one thread gives it work while another reads the next batch, and both wait most of the time.
-        let share = |at_once: usize| (threads / at_once).max(if gpu { 2 } else { 1 });
-        let at_once = match args.jobs {
-            Jobs::Number(number) => number,
-            Jobs::Auto if packed => pack(&common, &missing, &devices, share)?,
-            Jobs::Auto => default_jobs(&devices, threads),
-        };
-        let at_once = at_once.min(missing.len());
-        let share = share(at_once);
+        let beside = Beside::measured(&common, &missing, (&devices, threads), args.jobs, args.pack)?;
         say(&format!(
-            "{} of {} to train on {}, {at_once} at a time, {} each, into {}",
+            "{} of {} to train on {}, {} at a time, {} each, into {}",
             missing.len(),
             count(jobs.len(), "run"),
             devices.join(" and "),
-            count(share, "thread"),
+            beside.at_once,
+            count(beside.threads, "thread"),
             out.display()
         ));
         say("Timing a few steps of each kind of run");
-        let beside = (at_once.div_ceil(devices.len()), share);
-        let (seconds, failures) =
-            estimate::estimate(registry, &shelf, &missing, &devices[0], beside, plan.is_judged());
+        let (seconds, failures) = estimate::estimate(
+            registry,
+            &shelf,
+            &missing,
+            &devices[0],
+            beside.on_each(&devices),
+            plan.is_judged(),
+        );
         for sentence in &failures {
             warn(sentence);
         }
-        tell_estimate(&missing, &seconds, at_once, &devices);
+        tell_estimate(&missing, &seconds, beside.at_once, &devices);
         let mut pixels = 0.0;
         for set in pixels::wanted(&shelf, &out, &jobs)?.iter().filter(|set| set.is_to_measure()) {
             pixels += estimate::pixels(&*shelf.get(&set.dataset)?, set.restarts, threads);
         }
         if pixels > 0.0 {
-            say(&format!("  and {} for raw pixels, at the end", display::duration(pixels)));
+            say(&format!("  and {} for raw pixels, at the end", duration(pixels)));
         }
         let wanted = judges::missing(&shelf, &out, &missing, plan.judge());
         let mut judging = 0.0;
@@ -187,11 +222,9 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             judging += estimate::judge(&*shelf.get(&wanted.dataset)?, wanted.samples);
         }
         if judging > 0.0 {
-            say(&format!("  and {} for judges of decoded images, before", display::duration(judging)));
+            say(&format!("  and {} for judges of decoded images, before", duration(judging)));
         }
         let judged = judges::provide(&shelf, &out, &wanted, &stop);
-        shelf.clear();
-        let seats = packing::seats(&devices, at_once, packed);
         // What cannot be timed begins last.
         let seconds: Vec<f64> = seconds.into_iter().map(Option::unwrap_or_default).collect();
         if judged {
@@ -201,8 +234,8 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
                 max_failures: args.max_failures,
                 retry: args.retry,
             };
-            let queue = Queue::new(&common, (&out, share), &missing, &seconds, seats, terms);
-            (failed, interrupted) = queue.run(&stop);
+            let runs = (&missing[..], &seconds[..]);
+            (failed, interrupted) = train_cells(&common, &out, runs, (&devices, &beside), terms, &stop);
         } else {
             interrupted = true;
         }
@@ -233,8 +266,64 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     Ok(whole && pixels.is_ok() && matches!(reported, Ok(true)) && !interrupted)
 }
 
+/// Trains runs, each of which is expected to take so many seconds, in worker processes. Those that failed, with the reasons, and
+/// whether some were stopped.
+pub fn train_cells(
+    common: &Common,
+    out: &Path,
+    (runs, seconds): (&[Job], &[f64]),
+    (devices, beside): (&[String], &Beside),
+    terms: Terms,
+    stop: &AtomicBool,
+) -> (Vec<(String, String)>, bool) {
+    // Workers open datasets of their own.
+    common.shelf.clear();
+    let seats = packing::seats(devices, beside.at_once, beside.packed);
+    Queue::new(common, (out, beside.threads), runs, seconds, seats, terms).run(stop)
+}
+
+/// The seconds that each of `runs` is expected to take on a device of this machine; none where that is not known.
+pub fn estimates(common: &Common, cells: &Cells, runs: &[Job], judged: bool) -> Vec<Option<f64>> {
+    let device = &cells.devices[0];
+    // The machine that submits may have no GPU.
+    if device::open(device, runs.first().map(|job| job.record.cell.precision).unwrap_or_default()).is_err() {
+        return vec![None; runs.len()];
+    }
+    let (seconds, failures) = estimate::estimate(common.registry, common.shelf, runs, device, (1, 1), judged);
+    for sentence in &failures {
+        warn(sentence);
+    }
+    seconds
+}
+
+/// Whether a dataset of `runs` lacks a judge in the sweep `out`.
+pub fn lacks_judges(common: &Common, out: &Path, runs: &[Job], samples: Option<u64>) -> bool {
+    !judges::missing(common.shelf, out, runs, samples).is_empty()
+}
+
+/// Trains the judges that are lacking. Returns false if it was stopped.
+pub fn train_judges(
+    common: &Common,
+    out: &Path,
+    runs: &[Job],
+    samples: Option<u64>,
+    stop: &AtomicBool,
+) -> bool {
+    judges::provide(common.shelf, out, &judges::missing(common.shelf, out, runs, samples), stop)
+}
+
+/// Measures the raw pixels of the image sets of a sweep whose runs are trained. Returns false if it was stopped.
+///
+/// # Errors
+/// If the folder or a dataset cannot be read, or a record not written.
+pub fn references_of(shelf: &Shelf, out: &Path, stop: &AtomicBool) -> Result<bool> {
+    let job = |run: Run| Job { dataset: run.record.cell.dataset.clone(), record: run.record, samples: 0 };
+    let jobs: Vec<Job> = runs_in(out)?.runs.into_iter().map(job).collect();
+    pixels::references(shelf, out, &jobs, stop)
+}
+
 /// A number of things in words.
-fn count(number: usize, thing: &str) -> String {
+pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -254,7 +343,7 @@ fn tell_estimate(jobs: &[Job], seconds: &[Option<f64>], at_once: usize, devices:
     };
     say(&format!(
         "Estimate: {}{unknown} on {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
-        display::duration(work),
+        duration(work),
         devices.join(" and ")
     ));
     let mut by_dataset: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
@@ -265,13 +354,16 @@ fn tell_estimate(jobs: &[Job], seconds: &[Option<f64>], at_once: usize, devices:
     }
     if by_dataset.len() > 1 {
         for (dataset, (runs, seconds)) in by_dataset {
-            say(&format!("  {dataset}: {}, {}", count(runs, "run"), display::duration(seconds)));
+            say(&format!("  {dataset}: {}, {}", count(runs, "run"), duration(seconds)));
         }
     }
 }
 
 /// Tables, figures and the table on the terminal, from what there is by now; whether nothing is left out of them.
-fn finish(out: &Path) -> Result<bool> {
+///
+/// # Errors
+/// If the folder cannot be read or written.
+pub fn finish(out: &Path) -> Result<bool> {
     let Ok(mut runs) = fs::read_dir(out.join("runs")) else { return Ok(true) };
     if !runs.any(|run| run.is_ok_and(|run| run.path().join("metrics.parquet").exists())) {
         return Ok(true);
@@ -279,28 +371,6 @@ fn finish(out: &Path) -> Result<bool> {
     let whole = crate::report_and_show(out)?;
     say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
     Ok(whole)
-}
-
-/// Cells at once where that is not measured: on a CPU one a thread, since one thread a cell wastes the least; else one a
-/// device.
-fn default_jobs(devices: &[String], threads: usize) -> usize {
-    if devices[0] == "cpu" { threads } else { devices.len() }
-}
-
-/// Runs at once on all of `devices`, from steps of the first run on the first device; says what was measured. `share` are
-/// the threads of each of so many.
-fn pack(common: &Common, runs: &[Job], devices: &[String], share: impl Fn(usize) -> usize) -> Result<usize> {
-    let (cell, device) = (&runs[0].record.cell, &devices[0]);
-    let dataset = common.shelf.get(&runs[0].dataset)?;
-    let most = runs.len().div_ceil(devices.len());
-    let (runs, told) = packing::measure(device, most, |runs| {
-        let threads = share(runs * devices.len());
-        let at_once = (runs, threads);
-        let seconds = steps::at_once(common.registry, &*dataset, cell, device, at_once, packing::TIME)?;
-        Ok(seconds.iter().map(|seconds| 1.0 / seconds).sum())
-    });
-    say(&told);
-    Ok(runs * devices.len())
 }
 
 /// `lerp train`: one cell in this process.
@@ -359,7 +429,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
         Ok(Outcome::Done) => display.done(0),
         Ok(Outcome::Interrupted) => display.interrupted(0),
         // A run that never began is bad input, not a failure of the run.
-        Err(error @ (Error::Busy(_) | Error::BadFile { .. } | Error::File(_))) if !begun => {
+        Err(error @ (Error::Busy { .. } | Error::BadFile { .. } | Error::File(_))) if !begun => {
             display.finish();
             bail!("{error}");
         }

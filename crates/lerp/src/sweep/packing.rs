@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::{Common, Job, steps};
+use crate::{cli::Jobs, say::say};
+
 /// Most runs at once on a GPU that `--jobs auto` tries.
 const MOST: usize = 16;
 
@@ -11,14 +14,85 @@ const MOST: usize = 16;
 const GAIN: f64 = 1.1;
 
 /// How long each number of runs is measured.
-pub const TIME: Duration = Duration::from_secs(1);
+const TIME: Duration = Duration::from_secs(1);
+
+/// How runs are trained beside each other.
+pub struct Beside {
+    /// How many at a time, on all devices.
+    pub at_once: usize,
+    /// Threads of each.
+    pub threads: usize,
+    /// Whether a process trains all those on a device.
+    pub packed: bool,
+}
+
+impl Beside {
+    /// As `jobs` says for `runs`, on devices and `threads` of a machine; where it says nothing, on a CPU one a thread, since one
+    /// thread a run wastes the least, and packed as many as do the most steps a second, which is measured and said.
+    ///
+    /// # Errors
+    /// If there is no such dataset.
+    pub fn measured(
+        common: &Common,
+        runs: &[Job],
+        (devices, threads): (&[String], usize),
+        jobs: Jobs,
+        pack: bool,
+    ) -> Result<Self> {
+        Self::new(runs.len(), (devices, threads), jobs, pack, |share| {
+            let (cell, device) = (&runs[0].record.cell, &devices[0]);
+            let dataset = common.shelf.get(&runs[0].dataset)?;
+            let most = runs.len().div_ceil(devices.len());
+            let (at_once, told) = measure(device, most, |runs| {
+                let at_once = (runs, share(runs * devices.len()));
+                let seconds = steps::at_once(common.registry, &*dataset, cell, device, at_once, TIME)?;
+                Ok(seconds.iter().map(|seconds| 1.0 / seconds).sum())
+            });
+            say(&told);
+            Ok(at_once * devices.len())
+        })
+    }
+
+    /// The same without measuring: packed, one on each device.
+    pub fn guessed(runs: usize, (devices, threads): (&[String], usize), jobs: Jobs, pack: bool) -> Self {
+        let guessed = Self::new(runs, (devices, threads), jobs, pack, |_| Ok(devices.len()));
+        guessed.unwrap_or(Self { at_once: 1, threads, packed: pack })
+    }
+
+    /// `packed` says how many run at once where they are packed, from the threads that each of so many has.
+    fn new(
+        runs: usize,
+        (devices, threads): (&[String], usize),
+        jobs: Jobs,
+        pack: bool,
+        packed: impl FnOnce(&dyn Fn(usize) -> usize) -> Result<usize>,
+    ) -> Result<Self> {
+        let gpu = devices[0].starts_with("cuda");
+        // On a GPU one thread gives it work while another reads the next batch, and both wait most of the time.
+        let share = |at_once: usize| (threads / at_once.max(1)).max(if gpu { 2 } else { 1 });
+        let is_packed = pack || gpu;
+        let at_once = match jobs {
+            Jobs::Number(number) => number,
+            Jobs::Auto if is_packed => packed(&share)?,
+            Jobs::Auto if devices[0] == "cpu" => threads,
+            Jobs::Auto => devices.len(),
+        };
+        let at_once = at_once.min(runs).max(1);
+        Ok(Self { at_once, threads: share(at_once), packed: is_packed })
+    }
+
+    /// Runs at once on each device, and the threads of each.
+    pub fn on_each(&self, devices: &[String]) -> (usize, usize) {
+        (self.at_once.div_ceil(devices.len()), self.threads)
+    }
+}
 
 /// Runs at once and the steps a second that they made together.
 type Measured = [(usize, f64)];
 
 /// Measures with `rate` how many of up to `most` runs at once make the most steps a second on `device`; that number, and
 /// a sentence that says it.
-pub fn measure(device: &str, most: usize, mut rate: impl FnMut(usize) -> Result<f64>) -> (usize, String) {
+fn measure(device: &str, most: usize, mut rate: impl FnMut(usize) -> Result<f64>) -> (usize, String) {
     let (mut measured, mut told) = (Vec::new(), Vec::new());
     while let Some(runs) = next(&measured, most.min(MOST)) {
         let plural = if runs == 1 { "run" } else { "runs" };

@@ -10,9 +10,10 @@ use lerp_eval::{
     quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
 use lerp_files::printable;
-use lerp_train::{Live, Metrics, Phase, Run, State};
+use lerp_train::{Holder, Live, Metrics, Phase, Run, State};
 
 use super::{detail::plain, kept::Kept};
+use crate::slurm::Place;
 
 /// Seconds without news after which a run that says it is running may no longer be.
 const PATIENCE: f64 = 30.0;
@@ -28,6 +29,8 @@ const PROGRESS: &str = "progress.json";
 pub enum Stage {
     /// Not begun.
     Waiting,
+    /// In the queue of a cluster.
+    Queued,
     /// In training.
     Running,
     /// Trained; what its latents are worth is measured.
@@ -47,6 +50,7 @@ impl Stage {
     pub fn word(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::Measuring => "measuring",
             Self::Stalled => "stalled?",
@@ -97,6 +101,8 @@ pub struct Cell {
     pub seconds_per_sample: Option<f64>,
     /// Why it failed.
     pub reason: Option<String>,
+    /// On a cluster: its job, its node, and how often it was started again.
+    pub place: Option<String>,
     /// Whether its folder is a link, which is not read.
     link: bool,
     run: Kept<Run>,
@@ -121,6 +127,7 @@ impl Cell {
             rate: None,
             seconds_per_sample: None,
             reason: None,
+            place: None,
             link: false,
             // The status first: it is what changes.
             run: Kept::new(vec![dir.join("status.json"), dir.join("run.toml")]),
@@ -130,8 +137,8 @@ impl Cell {
         }
     }
 
-    /// Reads what changed; `now` in seconds since 1970.
-    pub fn refresh(&mut self, now: f64) {
+    /// Reads what changed; `now` in seconds since 1970. `place` is where it is in the queue of a cluster.
+    pub fn refresh(&mut self, now: f64, place: Option<&Place>) {
         if self.dir.is_symlink() {
             self.link = true;
             return;
@@ -148,7 +155,18 @@ impl Cell {
             }
             _ => self.live.forget(),
         }
+        self.stage = Stage::Waiting;
         self.judge(now);
+        // Who trains it says so in the run's folder, and knows it before the queue is asked again.
+        let holder = if self.stage.is_running() { Holder::of(&self.dir) } else { None };
+        self.place = match (holder.filter(|holder| holder.job.is_some()), place) {
+            (Some(holder), _) => Some(holder.described()),
+            (None, place) => place.map(|place| printable(&place.described()).into_owned()),
+        };
+        let begins = place.is_some_and(|place| place.pending || !self.stage.is_running());
+        if begins && self.stage != Stage::Done {
+            self.stage = Stage::Queued;
+        }
     }
 
     /// From the files to what is shown.

@@ -1,6 +1,6 @@
 //! `lerp watch`: a running sweep on the terminal.
 //!
-//! It reads the files of the sweep's folder and nothing else, writes nothing and locks nothing: any number may watch, and the
+//! It reads the files of the sweep's folder and, where it was submitted to a cluster, asks the queue of that; it writes nothing and locks nothing: any number may watch, and the
 //! sweep does not know. [`sweep`], [`cell`] and [`detail`] read, [`app`] holds what a person chose, `draw` draws it, and
 //! [`terminal`] is the loop around them. What is damaged or goes away while it is watched leaves the last good state.
 
@@ -19,7 +19,7 @@ mod words;
 
 use std::{
     io::IsTerminal,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
@@ -28,6 +28,9 @@ use crate::{cli::WatchArgs, say::say_lines};
 use app::App;
 use palette::Palette;
 use sweep::Sweep;
+
+/// How long one table waits for the queue of a cluster.
+const SQUEUE: Duration = Duration::from_secs(10);
 
 /// Watches until the user quits; one plain table where there is no terminal, and false if a file in it is damaged.
 ///
@@ -38,6 +41,7 @@ pub fn watch(args: &WatchArgs) -> Result<bool> {
     let mut whole = true;
     if args.once || crate::is_dumb() || !std::io::stdout().is_terminal() {
         kept::silence_readers();
+        sweep.patience = SQUEUE;
         sweep.refresh(now());
         whole = !sweep.is_damaged();
         say_lines(plain::snapshot(&sweep).trim_end());

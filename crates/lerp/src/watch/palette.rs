@@ -58,7 +58,7 @@ impl Palette {
     /// The style of a stage's word.
     pub fn stage(self, stage: Stage) -> Style {
         match stage {
-            Stage::Waiting => self.faint(),
+            Stage::Waiting | Stage::Queued => self.faint(),
             Stage::Running | Stage::Measuring => self.text(Color::Cyan),
             Stage::Stalled | Stage::Stopped => self.text(Color::Yellow),
             Stage::Failed => self.text(Color::Red).add_modifier(Modifier::BOLD),

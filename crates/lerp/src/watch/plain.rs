@@ -30,6 +30,7 @@ pub fn snapshot(sweep: &Sweep) -> String {
             (counts.stalled, "stalled?"),
             (counts.failed, "failed"),
             (counts.stopped, "stopped"),
+            (counts.queued, "queued"),
             (counts.waiting, "waiting"),
         ];
         let of: Vec<String> =
@@ -62,6 +63,9 @@ pub fn snapshot(sweep: &Sweep) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
     }
     for cell in &sweep.cells {
+        if let Some(place) = &cell.place {
+            let _ = writeln!(out, "{}: {place}", printable(&cell.id));
+        }
         if let Some(reason) = &cell.reason {
             let _ = writeln!(out, "{}: {reason}", printable(&cell.id));
         }

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -14,7 +15,10 @@ use super::{
     cell::{Cell, Stage},
     kept::Kept,
 };
-use crate::sweep::{FORMAT, RECORD};
+use crate::{
+    slurm::Places,
+    sweep::{FORMAT, RECORD},
+};
 
 /// What a watcher reads of `sweep.toml`.
 #[derive(Debug, Deserialize)]
@@ -49,6 +53,9 @@ pub struct Sweep {
     pub cells: Vec<Cell>,
     dir: PathBuf,
     record: Kept<Record>,
+    places: Places,
+    /// How long it waits for the queue of a cluster.
+    pub patience: Duration,
     gone: bool,
 }
 
@@ -69,6 +76,8 @@ pub struct Counts {
     pub stopped: usize,
     /// Not begun.
     pub waiting: usize,
+    /// In the queue of a cluster.
+    pub queued: usize,
     /// Cells in the folder that the plan has not.
     pub others: usize,
 }
@@ -92,7 +101,15 @@ impl Sweep {
             .file_name()
             .map_or_else(|| shown.clone(), |name| printable(&name.to_string_lossy()).into_owned());
         let record = Kept::new(vec![dir.join(RECORD)]);
-        let mut sweep = Self { name, cells: Vec::new(), dir: dir.to_owned(), record, gone: false };
+        let mut sweep = Self {
+            name,
+            cells: Vec::new(),
+            dir: dir.to_owned(),
+            record,
+            places: Places::of(dir),
+            patience: Duration::ZERO,
+            gone: false,
+        };
         sweep.read_record();
         let runs = is_folder(&dir.join("runs"));
         if let Some(problem) = sweep.record.problem().filter(|_| !runs) {
@@ -149,7 +166,10 @@ impl Sweep {
                 self.cells.push(cell);
             }
         }
-        self.cells.iter_mut().for_each(|cell| cell.refresh(now));
+        self.places.refresh(self.patience);
+        for cell in &mut self.cells {
+            cell.refresh(now, self.places.get(&cell.id));
+        }
     }
 
     fn read_record(&mut self) {
@@ -182,6 +202,7 @@ impl Sweep {
             counts.all += 1;
             *match cell.stage {
                 Stage::Waiting => &mut counts.waiting,
+                Stage::Queued => &mut counts.queued,
                 Stage::Running | Stage::Measuring => &mut counts.running,
                 Stage::Stalled => &mut counts.stalled,
                 Stage::Stopped => &mut counts.stopped,
@@ -242,6 +263,8 @@ impl Sweep {
             "running"
         } else if counts.done + counts.failed == counts.all {
             "finished"
+        } else if counts.queued > 0 {
+            "queued"
         } else if counts.stalled > 0 {
             "stalled?"
         } else {

@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub mod outside;
+#[cfg(target_os = "linux")]
+pub mod slurm;
 
 use std::{
     fs,

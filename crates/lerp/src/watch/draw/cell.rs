@@ -63,7 +63,8 @@ fn heading(cell: &Cell, app: &App, width: usize) -> Line<'static> {
     // Terms are parts of losses.
     let losses = cell.losses().iter().filter_map(|(name, value)| Some((name.strip_prefix("loss/")?, value)));
     let losses = losses.map(|(name, value)| format!("  {name} {}", number(*value)));
-    let rest: String = far.into_iter().chain(losses).collect();
+    let place = cell.place.as_ref().map(|place| format!("  {place}"));
+    let rest: String = place.into_iter().chain(far).chain(losses).collect();
     let (id, word) = (cut(&cell.id, width), cell.stage.word());
     let room = width.saturating_sub(id.chars().count() + word.len() + 2);
     Line::from(vec![

@@ -74,6 +74,7 @@ fn header(app: &App, area: Rect) -> Vec<Line<'static>> {
         (counts.stalled, "stalled?", Color::Yellow),
         (counts.failed, "failed", Color::Red),
         (counts.stopped, "stopped", Color::Yellow),
+        (counts.queued, "queued", Color::Reset),
         (counts.waiting, "waiting", Color::Reset),
     ];
     let mut used = first[0].width();

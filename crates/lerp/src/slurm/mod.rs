@@ -1,0 +1,312 @@
+//! `lerp sweep --on slurm`: the cells of a sweep as tasks of Slurm.
+//!
+//! What is to be trained is settled on the machine that submits and written into `cluster/` of the sweep's folder, with the
+//! program itself; then jobs are submitted, and the command is over: nothing has to stay alive for them. A [`task`] finds its
+//! cells there. Slurm starts tasks again whose node is lost or which were preempted, and tasks ask for that themselves when
+//! their time is up; the lease in each run's folder keeps two of them apart.
+
+mod command;
+mod place;
+mod records;
+mod script;
+mod task;
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use lerp_train::{Run, State, runs_in};
+
+pub use place::{Place, Places};
+pub use task::task;
+
+use crate::{
+    cli::{Jobs, SweepArgs},
+    plan::Plan,
+    provenance::now,
+    say::{note, say, warn},
+    sweep::{Cells, Common, Folder, Job, Survey, count, duration, estimates, lacks_judges},
+};
+use records::{Kind, Planned, Records, Submission};
+use script::Script;
+
+/// Cells of a task on a GPU, where nothing else is said: as many as one can train at once, about.
+const ON_A_GPU: usize = 8;
+
+/// Submits what of the plan is neither done nor queued, or cancels what was submitted.
+///
+/// # Errors
+/// Before anything is submitted, if the folder, the images or Slurm will not do; if Slurm refuses a job, those before it are
+/// submitted and recorded.
+pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> Result<bool> {
+    let out = std::path::absolute(&cells.out).context("cannot find the working directory")?;
+    let records = Records::of(&out);
+    if args.cluster.cancel {
+        return cancel(&records);
+    }
+    let folder = Folder::check(&cells.out, args.plan.config.as_deref())?;
+    let _lock = if args.dry_run {
+        None
+    } else {
+        folder.create()?;
+        folder.lock()?
+    };
+    let found = runs_in(&out)?;
+    let Survey { jobs, missing, blocked, warnings, .. } =
+        Survey::new(common, &cells.all, &found, &cells.devices[0], 1)?;
+    folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
+    for (id, reason) in &blocked {
+        warn(&format!("left out: {id}: {reason}"));
+    }
+    let before = records.jobs()?;
+    let queue = match command::queue() {
+        // Without Slurm nothing is queued that a dry run could know of.
+        Err(error) if args.dry_run => {
+            warn(&format!("{error:#}; what is queued is not known"));
+            Vec::new()
+        }
+        queue => queue?,
+    };
+    let queued = place::places(&records, &before, &queue);
+    let failed: HashSet<&str> = found
+        .runs
+        .iter()
+        .filter(|run| run.status.state == State::Failed)
+        .map(|run| &*run.record.id)
+        .collect();
+    let state = |job: &Job| match queued.get(&job.record.id) {
+        Some(place) => Some(format!("is in the queue: {}", place.described())),
+        None if failed.contains(&*job.record.id) && args.retry == 0 => {
+            Some("failed before; `--retry 1` submits it again".to_owned())
+        }
+        None => None,
+    };
+    let (open, resting): (Vec<Job>, Vec<Job>) = missing.into_iter().partition(|job| state(job).is_none());
+    let size = args.cluster.chunk.map(usize::from).unwrap_or_else(|| match args.jobs {
+        _ if cells.devices[0] == "cpu" => 1,
+        Jobs::Number(number) => number,
+        Jobs::Auto => ON_A_GPU,
+    });
+    let most = match command::max_array_size() {
+        Err(_) if args.dry_run => command::MAX_ARRAY_SIZE,
+        most => most?,
+    };
+    let chunks = open.len().div_ceil(size);
+    let arrays: Vec<(usize, usize)> =
+        (0..chunks).step_by(most).map(|first| (first, most.min(chunks - first))).collect();
+    if args.dry_run {
+        let seconds = estimates(common, cells, &open, plan.is_judged());
+        let resting = resting.iter().map(|job| (&*job.record.id, state(job).unwrap_or_default())).collect();
+        tell(&jobs, &open, &seconds, (size, most), &resting);
+        tell_arrays(&arrays, args);
+        return Ok(blocked.is_empty());
+    }
+    for job in &resting {
+        note(&format!("{} {}", job.record.id, state(job).unwrap_or_default()));
+    }
+    if open.is_empty() {
+        let done = jobs.len() - resting.len() - blocked.len();
+        say(&format!("Nothing to submit: {done} of {} are done.", count(jobs.len(), "run")));
+        return Ok(blocked.is_empty());
+    }
+    let ids: Vec<String> = jobs.iter().map(|job| job.record.id.clone()).collect();
+    folder.record(true, &plan.about, &common.command, &cells.devices, &ids)?;
+    records.create()?;
+    let judges = lacks_judges(common, &cells.out, &open, plan.judge());
+    let planned = |job: &Job| Planned { record: job.record.clone(), dataset: job.dataset.clone() };
+    let submission = Submission {
+        command: common.command.clone(),
+        data: data_folder(common)?,
+        devices: cells.devices.clone(),
+        jobs: match args.jobs {
+            Jobs::Number(number) => Some(number),
+            Jobs::Auto => None,
+        },
+        pack: args.pack,
+        judge: plan.judge(),
+        judged: plan.is_judged(),
+        time_limit: args.time_limit.map(|limit| limit.as_secs_f64()),
+        retry: args.retry,
+        max_failures: args.max_failures.map(usize::from),
+        restarts: args.cluster.restarts,
+        chunks: open.chunks(size).map(|chunk| chunk.iter().map(planned).collect()).collect(),
+    };
+    let number = records.next();
+    records.write(number, &submission)?;
+    let (program, data) = (program(&records)?, submission.data.as_deref());
+    let submitter = Submitter { records: &records, number, args, out: &out, data, program };
+    let mut after = Vec::new();
+    if judges {
+        after.push(submitter.submit(Kind::Judges, None, &[])?);
+    }
+    let mut ids = Vec::new();
+    for (first, tasks) in &arrays {
+        // Tasks of several arrays cannot be counted together, so these follow each other.
+        let previous = ids.last().filter(|_| args.cluster.at_most.is_some());
+        let after = previous.map_or(&after[..], std::slice::from_ref);
+        let id = submitter.submit(Kind::Cells, Some((*first, *tasks)), after)?;
+        ids.push(id);
+    }
+    let report = submitter.submit(Kind::Report, None, &ids)?;
+    say(&format!(
+        "Submitted {} as {} of {} {}, and the report as job {report}, into {}.",
+        count(open.len(), "cell"),
+        count(chunks, "task"),
+        if ids.len() == 1 { "job" } else { "jobs" },
+        ids.join(", "),
+        cells.out.display()
+    ));
+    if let [judges] = &after[..] {
+        say(&format!("Job {judges} trains judges of decoded images before."));
+    }
+    say(&format!(
+        "Nothing of this command goes on running. `watch {}` shows how far it is; the same command submits what is then neither \
+         done nor queued, and with --cancel it cancels everything. Logs: {}",
+        cells.out.display(),
+        records.logs().display()
+    ));
+    Ok(blocked.is_empty())
+}
+
+/// Says what would be submitted.
+fn tell(
+    jobs: &[Job],
+    open: &[Job],
+    seconds: &[Option<f64>],
+    (size, most): (usize, usize),
+    resting: &HashMap<&str, String>,
+) {
+    let width = jobs.iter().map(|job| job.record.id.len()).max().unwrap_or(0);
+    let places: HashMap<&str, usize> =
+        open.iter().enumerate().map(|(place, job)| (&*job.record.id, place)).collect();
+    for job in jobs {
+        let id = &*job.record.id;
+        let what = match (places.get(id), resting.get(id)) {
+            (Some(place), _) => {
+                let takes = seconds.get(*place).copied().flatten().map_or("unknown".into(), duration);
+                let chunk = place / size;
+                format!("{takes} in task {} of array {}", chunk % most, chunk / most + 1)
+            }
+            (None, Some(state)) => state.clone(),
+            (None, None) => "done".to_owned(),
+        };
+        say(&format!("{id:<width$}  {what}"));
+    }
+}
+
+fn tell_arrays(arrays: &[(usize, usize)], args: &SweepArgs) {
+    for (place, (_, tasks)) in arrays.iter().enumerate() {
+        let most = args.cluster.at_most.map_or(String::new(), |most| format!(", {most} at a time at most"));
+        let order = if place > 0 && args.cluster.at_most.is_some() { ", after the one before" } else { "" };
+        say(&format!("array {}: {}{most}{order}", place + 1, count(*tasks, "task")));
+    }
+    say("Nothing was submitted or written.");
+}
+
+/// What the jobs of a submission have in common.
+struct Submitter<'a> {
+    records: &'a Records,
+    number: usize,
+    args: &'a SweepArgs,
+    out: &'a Path,
+    data: Option<&'a Path>,
+    program: PathBuf,
+}
+
+impl Submitter<'_> {
+    /// Writes a script, submits it after the jobs that it has to wait for, and records it; its number.
+    fn submit(&self, kind: Kind, array: Option<(usize, usize)>, after: &[String]) -> Result<String> {
+        let name = self.out.file_name().unwrap_or_default().to_string_lossy();
+        let (name, about, file) = match kind {
+            Kind::Cells => (format!("lerp-{name}"), "Trains a chunk of cells.", "cells"),
+            Kind::Judges => (format!("lerp-judges-{name}"), "Trains judges of decoded images.", "judges"),
+            Kind::Report => (format!("lerp-report-{name}"), "Draws the report.", "report"),
+        };
+        let text = |path: &Path| -> Result<String> {
+            let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
+            text.map(String::from).with_context(|| {
+                format!("{} has a name that no script can hold; give --out another folder", path.display())
+            })
+        };
+        let mut command =
+            vec![text(&self.program)?, "task".to_owned(), text(self.out)?, self.number.to_string()];
+        command.extend((kind != Kind::Cells).then(|| file.to_owned()));
+        let first = array.map_or(0, |(first, _)| first);
+        let script = Script {
+            name: &name,
+            about,
+            options: self.args.cluster.options().collect(),
+            array: array.map(|(_, tasks)| (tasks, self.args.cluster.at_most.map(usize::from))),
+            after,
+            logs: &self.records.logs(),
+            data: self.data,
+            command: &command,
+            first,
+        };
+        let place = if first == 0 { String::new() } else { format!("-from-{first}") };
+        let path = self.records.dir().join(format!("{}-{file}{place}.sh", self.number));
+        lerp_files::replace(&path, script.text().as_bytes())?;
+        let id = command::submit(&path).with_context(|| {
+            format!("{} was not submitted (what was before it is; --cancel ends that)", path.display())
+        })?;
+        self.records.add(records::Job {
+            id: id.clone(),
+            submission: self.number,
+            kind,
+            first,
+            submitted: now(),
+        })?;
+        Ok(id)
+    }
+}
+
+/// This program, in a copy that no later build changes while tasks are queued.
+fn program(records: &Records) -> Result<PathBuf> {
+    let here = std::env::current_exe().context("cannot find this program")?;
+    let linux = Path::new("/proc/self/exe");
+    let bytes = std::fs::read(if linux.exists() { linux } else { &here })
+        .with_context(|| format!("cannot read {}", here.display()))?;
+    let copy = records.dir().join(format!("program-{}", &lerp_files::digest(&bytes)[..12]));
+    if !copy.exists() {
+        lerp_files::replace(&copy, &bytes)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))?;
+        }
+    }
+    Ok(copy)
+}
+
+/// The folder of the image sets, for tasks whose working directory and environment may be others.
+fn data_folder(common: &Common) -> Result<Option<PathBuf>> {
+    let given = common.shelf.data().map(PathBuf::from);
+    let data = given.or_else(|| std::env::var_os(lerp_data::FOLDER_VARIABLE).map(PathBuf::from));
+    Ok(data.filter(|data| !data.as_os_str().is_empty()).map(std::path::absolute).transpose()?)
+}
+
+/// Cancels what was submitted and has not ended.
+fn cancel(records: &Records) -> Result<bool> {
+    let queue = command::queue()?;
+    let jobs = records.jobs()?;
+    let active: Vec<&str> =
+        jobs.iter().map(|job| &*job.id).filter(|id| queue.iter().any(|queued| queued.job == *id)).collect();
+    if active.is_empty() {
+        say("Nothing to cancel: nothing of this folder is queued.");
+        return Ok(true);
+    }
+    command::cancel(&active)?;
+    say(&format!(
+        "Cancelled {} {}. What was running stops with a checkpoint, and the same command without --cancel goes on from there.",
+        if active.len() == 1 { "job" } else { "jobs" },
+        active.join(", ")
+    ));
+    Ok(true)
+}
+
+/// Whether a run that is in the folder is complete.
+fn is_done(runs: &Path, id: &str) -> bool {
+    Run::read(&runs.join(id)).is_ok_and(|run| run.status.state == State::Done)
+}

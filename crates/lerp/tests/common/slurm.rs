@@ -1,0 +1,293 @@
+//! A cluster of three nodes on this machine: Slurm as Debian packages it, started by hand.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::Write,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The nodes, each with two processors.
+pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
+
+pub struct Cluster {
+    dir: tempfile::TempDir,
+    daemons: BTreeMap<String, Child>,
+}
+
+/// A task in the queue.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The number that is its own, as `scontrol` takes it.
+    pub id: String,
+    pub array: String,
+    pub task: Option<usize>,
+    pub restarts: u32,
+    pub state: String,
+    pub node: Option<String>,
+}
+
+impl Cluster {
+    /// Starts one; none where Slurm is not installed, which is said, unless the environment variable `LERP_REQUIRE` lists it.
+    pub fn start() -> Option<Self> {
+        let missing = ["slurmctld", "slurmd", "munged", "sbatch"].into_iter().find(|program| {
+            let found = env::split_paths(&path()).any(|folder| folder.join(program).exists());
+            !found
+        });
+        if let Some(missing) = missing {
+            let required = env::var("LERP_REQUIRE").unwrap_or_default();
+            assert!(
+                !required.split(',').any(|name| name == "slurm"),
+                "LERP_REQUIRE wants slurm: no {missing}"
+            );
+            // Past the capture of a passing test's output.
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped, for want of Slurm: there is no {missing}; install slurm-wlm and munge"
+            );
+            return None;
+        }
+        let mut cluster = Self { dir: tempfile::tempdir().unwrap(), daemons: BTreeMap::new() };
+        cluster.configure();
+        let (key, socket) = (cluster.at("munge.key"), cluster.at("munge.sock"));
+        fs::write(&key, temporary_key()).unwrap();
+        set_mode(&key, 0o400);
+        let dir = cluster.dir.path().to_owned();
+        let mut munged = cluster.command("munged");
+        munged.args(["--foreground", "--force"]);
+        for (option, file) in [
+            ("key-file", "munge.key"),
+            ("socket", "munge.sock"),
+            ("pid-file", "munge.pid"),
+            ("seed-file", "munge.seed"),
+        ] {
+            munged.arg(format!("--{option}={}", dir.join(file).display()));
+        }
+        cluster.daemon("munged", munged);
+        until("munge", || socket.exists());
+        let mut controller = cluster.command("slurmctld");
+        controller.arg("-D");
+        cluster.daemon("slurmctld", controller);
+        for node in NODES {
+            cluster.node(node);
+        }
+        until("the nodes", || {
+            let idle = cluster.ask("sinfo", &["--noheader", "--format=%D %t", "--partition=low"]);
+            idle.contains("3 idle")
+        });
+        Some(cluster)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn configure(&self) {
+        let user = Command::new("id").arg("-un").output().unwrap().stdout;
+        let user = String::from_utf8(user).unwrap().trim().to_owned();
+        let dir = self.dir.path().display();
+        let ports: Vec<u16> = free_ports(4);
+        let mut text = format!(
+            "ClusterName=test\nSlurmctldHost=localhost\nSlurmctldPort={}\nSlurmUser={user}\nSlurmdUser={user}\n\
+             AuthInfo=socket={dir}/munge.sock,cred_expire=5\nStateSaveLocation={dir}/state\n\
+             SlurmdSpoolDir={dir}/spool/%n\nSlurmdPidFile={dir}/%n.pid\nSlurmctldPidFile={dir}/controller.pid\n\
+             ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nJobAcctGatherType=jobacct_gather/none\n\
+             AccountingStorageType=accounting_storage/none\nSelectType=select/cons_tres\n\
+             SelectTypeParameters=CR_CPU\nSlurmdParameters=config_overrides\nReturnToService=2\n\
+             SlurmdTimeout=10\nKillWait=20\nMpiDefault=none\nGresTypes=gpu\n\
+             SchedulerParameters=sched_interval=2,bf_interval=2\n\
+             PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\n",
+            ports[0]
+        );
+        for (node, port) in NODES.into_iter().zip(&ports[1..]) {
+            text += &format!(
+                "NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=2 Gres=gpu:1\n"
+            );
+            fs::create_dir_all(self.at("spool").join(node)).unwrap();
+        }
+        text += "PartitionName=low Nodes=n1,n2,n3 Default=YES MaxTime=INFINITE State=UP PriorityTier=1\n\
+                 PartitionName=high Nodes=n1,n2,n3 MaxTime=INFINITE State=UP PriorityTier=10\n\
+                 PartitionName=gpu Nodes=n3 MaxTime=INFINITE State=UP PriorityTier=1\n";
+        fs::create_dir_all(self.at("state")).unwrap();
+        fs::write(self.at("slurm.conf"), text).unwrap();
+        fs::write(self.at("gres.conf"), "Name=gpu File=/dev/null\n").unwrap();
+        fs::write(self.at("cgroup.conf"), "CgroupPlugin=cgroup/v1\n").unwrap();
+    }
+
+    /// A program in the environment of the cluster.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("SLURM_CONF", self.at("slurm.conf")).env("PATH", path());
+        command
+    }
+
+    fn daemon(&mut self, name: &str, mut command: Command) {
+        let log =
+            fs::File::options().create(true).append(true).open(self.at(&format!("{name}.log"))).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let child = command.spawn().unwrap();
+        self.daemons.insert(name.to_owned(), child);
+    }
+
+    /// Starts the daemon of a node.
+    pub fn node(&mut self, node: &str) {
+        let mut command = self.command("slurmd");
+        command.args(["-D", "-N", node]);
+        self.daemon(node, command);
+    }
+
+    /// Kills the daemon of a node, and nothing that runs on it.
+    pub fn lose_node(&mut self, node: &str) {
+        let mut daemon = self.daemons.remove(node).unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    /// The processes of a task, of its script or beneath.
+    pub fn processes_of(&self, task: &Task) -> Vec<Process> {
+        let variable = format!("SLURM_JOB_ID={}", task.id);
+        processes(|process| self.is_ours(process) && process.has(&variable))
+    }
+
+    /// Kills what watches over a task on its node, and not the task.
+    pub fn lose_watcher(&self, task: &Task) {
+        let watched = self.processes_of(task);
+        let watcher = |process: &Process| watched.iter().any(|watched| watched.parent == process.id);
+        let watchers = processes(|process| process.line.starts_with("slurmstepd: [") && watcher(process));
+        assert_eq!(watchers.len(), 1, "{watched:?}");
+        kill("-KILL", watchers[0].id);
+        until("the watcher's end", || processes(|process| process.id == watchers[0].id).is_empty());
+    }
+
+    fn is_ours(&self, process: &Process) -> bool {
+        process.has(&format!("SLURM_CONF={}", self.at("slurm.conf").display()))
+    }
+
+    /// What a command of Slurm prints.
+    pub fn ask(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.command(program).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same, of one that must not fail.
+    pub fn tell(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.command(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Everything in the queue.
+    pub fn queue(&self) -> Vec<Task> {
+        let format = "--Format=JobID:20,ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:20,NodeList:60";
+        let text = self.ask("squeue", &["--array", "--noheader", format]);
+        let task = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            Task {
+                id: words[0].into(),
+                array: words[1].into(),
+                task: words[2].parse().ok(),
+                restarts: words[3].parse().unwrap(),
+                state: words[4].into(),
+                node: words.get(5).map(ToString::to_string),
+            }
+        };
+        text.lines().map(task).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = fs::read_to_string(self.at("slurmctld.log")).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(60).collect();
+            eprintln!(
+                "the controller's last words:\n{}",
+                last.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
+        }
+        // What still runs of a test that failed, orphans too, and what watches over it.
+        let ours = processes(|process| self.is_ours(process));
+        let watches = |process: &Process| {
+            process.line.starts_with("slurmstepd: [") && ours.iter().any(|ours| ours.parent == process.id)
+        };
+        for process in processes(watches).iter().chain(&ours) {
+            kill("-KILL", process.id);
+        }
+        for (_, mut daemon) in std::mem::take(&mut self.daemons) {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+/// A process of this machine.
+#[derive(Debug, Clone)]
+pub struct Process {
+    pub id: u32,
+    pub parent: u32,
+    /// Its command line.
+    pub line: String,
+}
+
+impl Process {
+    /// Whether a variable of its environment has this value, as in `NAME=VALUE`.
+    pub fn has(&self, variable: &str) -> bool {
+        let environment = fs::read(format!("/proc/{}/environ", self.id)).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes())
+    }
+}
+
+/// The processes that are wanted.
+pub fn processes(wanted: impl Fn(&Process) -> bool) -> Vec<Process> {
+    let read = |entry: fs::DirEntry| {
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+        Some(Process { id, parent, line })
+    };
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| read(entry.ok()?));
+    all.filter(|process| process.id != std::process::id() && wanted(process)).collect()
+}
+
+pub fn kill(signal: &str, process: u32) {
+    let _ = Command::new("kill").args([signal, &process.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// Waits, for a minute and a half at most.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{what}: not in time");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Where Debian has daemons, too.
+fn path() -> std::ffi::OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
+fn free_ports(number: usize) -> Vec<u16> {
+    let listeners: Vec<TcpListener> =
+        (0..number).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+fn temporary_key() -> Vec<u8> {
+    let mut key = vec![0; 1024];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut key).unwrap();
+    key
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}

@@ -1,0 +1,115 @@
+//! Two processes that would write in the folder of one run.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{lerp, parts, run, runs};
+use lerp_train::{Holder, Metrics, Run, State};
+
+const TRAIN: &str = "train --preset smoke --variant vae --samples 8192 --out";
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "{what} takes too long");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal(name: &str, process: &Child) {
+    let status = Command::new("kill").args([name, &process.id().to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+/// `TRAIN` into `out` as the job of a cluster, in its so-and-so-many-th restart.
+fn job(out: &Path, job: &str, restart: &str) -> Command {
+    let mut command = lerp();
+    command.args(TRAIN.split(' ')).arg(out).stderr(Stdio::piped()).stdout(Stdio::piped());
+    command.env("SLURM_JOB_ID", job).env("SLURM_RESTART_COUNT", restart).env("SLURMD_NODENAME", "node-7");
+    command
+}
+
+/// All numbers of a run but the clock's.
+fn numbers(run: &Path) -> Vec<(u64, String, u64)> {
+    let Metrics(rows) = Run::read(run).unwrap().metrics().unwrap();
+    rows.into_iter().map(|row| (row.step, row.metric, row.value.to_bits())).collect()
+}
+
+#[test]
+fn a_job_that_was_started_again_takes_the_run_from_its_orphan() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, out) = (dir.path().join("whole"), dir.path().join("out"));
+    let orphan = job(&out, "7", "0").spawn().unwrap();
+    wait("a checkpoint", || {
+        out.join("runs").exists() && runs(&out)[0].join("checkpoint.safetensors").exists()
+    });
+    // Its node is lost, and it does not know.
+    signal("-STOP", &orphan);
+    let run_dir = runs(&out)[0].clone();
+    let before = Run::read(&run_dir).unwrap().status;
+    assert_eq!(before.state, State::Running);
+    assert_eq!(Holder::of(&run_dir).unwrap().host, "node-7");
+    // Another job waits for a heartbeat, and does not come by the lock.
+    let (code, _, errors) = parts(&job(&out, "8", "3").output().unwrap());
+    assert!(code == 2 && errors.contains("is being trained by job 7 on node-7"), "{errors}");
+    // The job itself, started again, does not wait.
+    let again = job(&out, "7", "1").spawn().unwrap();
+    wait("the lease", || Holder::of(&run_dir).is_some_and(|holder| holder.restart == 1));
+    signal("-CONT", &orphan);
+    let (code, text, errors) = parts(&orphan.wait_with_output().unwrap());
+    assert!(code == 1 && format!("{text}{errors}").contains("was taken over by"), "{errors}{text}");
+    let (code, text, errors) = parts(&again.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{errors}{text}");
+    // With the same numbers as if there had been one.
+    assert_eq!(parts(&run(TRAIN, &[&whole])).0, 0);
+    let whole = &runs(&whole)[0];
+    assert_eq!(numbers(&run_dir), numbers(whole));
+    let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
+    assert_eq!(model(&run_dir), model(whole));
+    assert!(!run_dir.join("lease").exists() && !run_dir.join("progress.json").exists());
+}
+
+/// A library that stands before the system's and answers as a file system without locks does.
+fn without_locks(dir: &Path) -> PathBuf {
+    let (source, library) = (dir.join("none.c"), dir.join("none.so"));
+    fs::write(&source, "#include <errno.h>\nint flock(int f, int o) { errno = ENOSYS; return -1; }\n")
+        .unwrap();
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(compiled.unwrap().success(), "a C compiler is needed to build, too");
+    library
+}
+
+#[test]
+fn without_locks_a_lease_keeps_a_second_process_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (library, out) = (without_locks(dir.path()), dir.path().join("out"));
+    let command = |samples: &str| {
+        let mut command = lerp();
+        let line = format!("sweep --preset smoke --variants vae --samples {samples} --jobs 1 --out");
+        command.args(line.split(' ')).arg(&out).env("LD_PRELOAD", &library);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let mut first = command("400000").spawn().unwrap();
+    wait("the run", || out.join("runs").exists() && runs(&out).iter().any(|run| run.join("lease").exists()));
+    let (code, text, errors) = parts(&command("400000").output().unwrap());
+    assert!(code == 1 && text.contains("is being trained by a process on"), "{errors}{text}");
+    let log = fs::read_to_string(runs(&out)[0].join("log.txt")).unwrap();
+    assert!(log.contains("a file system without locks; a lease keeps other processes out"), "{log}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // Its worker stops by itself, and leaves no lease.
+    wait("the worker's end", || !runs(&out)[0].join("lease").exists());
+    let (code, text, errors) = parts(&command("1024").output().unwrap());
+    assert_eq!(code, 0, "{errors}{text}");
+}
