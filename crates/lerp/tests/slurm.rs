@@ -8,6 +8,7 @@ mod common;
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -59,12 +60,12 @@ impl Sweep<'_> {
     fn run_of(&self, task: &Task) -> PathBuf {
         let list = fs::read_to_string(self.out.join("sweep.toml")).unwrap();
         let record: toml::Table = list.parse().unwrap();
-        let name = record["cells"][task.task.unwrap()].as_str().unwrap();
+        let name = record["cells"][task.place.unwrap()].as_str().unwrap();
         self.out.join("runs").join(name)
     }
 
     fn log(&self, task: &Task) -> String {
-        let name = format!("{}_{}.txt", task.array, task.task.unwrap());
+        let name = format!("{}_{}.txt", task.array, task.place.unwrap());
         fs::read_to_string(self.out.join("cluster/logs").join(name)).unwrap_or_default()
     }
 
@@ -85,7 +86,7 @@ impl Sweep<'_> {
         until("a checkpoint", || run.join("checkpoint.safetensors").exists());
         let workers = self.workers(task);
         assert_eq!(workers.len(), 1, "{task:?}");
-        workers.iter().for_each(|worker| kill("-STOP", worker.id));
+        signal("-STOP", &workers);
         workers
     }
 
@@ -106,22 +107,28 @@ impl Drop for Logs {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-                eprintln!(
-                    "{}:\n{}",
-                    entry.path().display(),
-                    fs::read_to_string(entry.path()).unwrap_or_default()
-                );
+                let said = fs::read_to_string(entry.path()).unwrap_or_default();
+                let _ = writeln!(std::io::stderr(), "{}:\n{said}", entry.path().display());
             }
         }
     }
 }
 
-fn let_go(held: &[Process]) {
-    held.iter().for_each(|process| kill("-CONT", process.id));
+fn signal(name: &str, processes: &[Process]) {
+    for process in processes {
+        kill(name, process.id);
+    }
 }
 
-/// All of a run that is not of a clock or a machine.
-fn results(sweep: &Path) -> BTreeMap<String, (Vec<(u64, String, u64)>, Vec<u8>, Vec<u8>)> {
+fn let_go(held: &[Process]) {
+    signal("-CONT", held);
+}
+
+/// The numbers of a run without its clock's, its model and its pictures.
+type Results = (Vec<(u64, String, u64)>, Vec<u8>, Vec<u8>);
+
+/// All of the runs that is not of a clock or a machine.
+fn results(sweep: &Path) -> BTreeMap<String, Results> {
     let result = |run: &PathBuf| {
         let Metrics(rows) = Run::read(run).unwrap().metrics().unwrap();
         let numbers = rows.into_iter().map(|row| (row.step, row.metric, row.value.to_bits())).collect();
@@ -147,7 +154,7 @@ fn a_sweep_whose_tasks_are_disturbed_in_every_way_ends_as_on_one_machine() {
     let mut tasks = Vec::new();
     until("six running tasks", || {
         tasks = cluster.queue();
-        tasks.retain(|task| task.task.is_some() && task.state == "RUNNING");
+        tasks.retain(|task| task.place.is_some() && task.state == "RUNNING");
         tasks.len() == 6
     });
     let held: Vec<Vec<Process>> = tasks.iter().map(|task| sweep.hold(task)).collect();
@@ -165,7 +172,7 @@ fn a_sweep_whose_tasks_are_disturbed_in_every_way_ends_as_on_one_machine() {
     let lose_watcher = |place: usize| {
         let_go(&held[place]);
         cluster.lose_watcher(&tasks[place]);
-        held[place].iter().for_each(|worker| kill("-STOP", worker.id));
+        signal("-STOP", &held[place]);
     };
 
     // On one node a task is preempted, and the other meets its time limit.
@@ -182,8 +189,8 @@ fn a_sweep_whose_tasks_are_disturbed_in_every_way_ends_as_on_one_machine() {
     // On another, one loses what watches over it, and the other is cancelled.
     let [unwatched, cancelled] = on("n2")[..] else { panic!("{tasks:?}") };
     lose_watcher(unwatched);
-    let Task { array, task, .. } = &tasks[cancelled];
-    cluster.tell("scancel", &[&format!("{array}_{}", task.unwrap())]);
+    let Task { array, place, .. } = &tasks[cancelled];
+    cluster.tell("scancel", &[&format!("{array}_{}", place.unwrap())]);
     let_go(&held[cancelled]);
     let stopped = sweep.run_of(&tasks[cancelled]);
     until("the cancelled one's end", || Run::read(&stopped).unwrap().status.state == State::Interrupted);

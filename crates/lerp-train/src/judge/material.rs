@@ -51,14 +51,12 @@ impl Material {
             return Ok(None);
         }
         let classes = labels.map(|labels| pairs.iter().map(|pair| pair.map(|place| labels[place])).collect());
-        let others: Vec<usize> = match count {
-            None => Vec::new(),
-            Some(_) => {
-                let mut free = vec![true; candidates];
-                pairs.as_flattened().iter().for_each(|place| free[*place] = false);
-                order.into_iter().filter(|place| free[*place]).take(REAL).collect()
-            }
-        };
+        let mut others: Vec<usize> = Vec::new();
+        if count.is_some() {
+            let mut free = vec![true; candidates];
+            pairs.as_flattened().iter().for_each(|place| free[*place] = false);
+            others.extend(order.into_iter().filter(|place| free[*place]).take(REAL));
+        }
         let end = |end: usize| pairs.iter().map(move |pair| pair[end]);
         let places: Vec<usize> = end(0).chain(end(1)).chain(others.iter().copied()).collect();
         // Images are read in order, which takes long where they are in many files: once for all.

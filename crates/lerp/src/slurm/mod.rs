@@ -84,11 +84,12 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         None => None,
     };
     let (open, resting): (Vec<Job>, Vec<Job>) = missing.into_iter().partition(|job| state(job).is_none());
-    let size = args.cluster.chunk.map(usize::from).unwrap_or_else(|| match args.jobs {
-        _ if cells.devices[0] == "cpu" => 1,
-        Jobs::Number(number) => number,
-        Jobs::Auto => ON_A_GPU,
-    });
+    let size = match (args.cluster.chunk, args.jobs) {
+        (Some(size), _) => size.get(),
+        (None, _) if cells.devices[0] == "cpu" => 1,
+        (None, Jobs::Number(number)) => number,
+        (None, Jobs::Auto) => ON_A_GPU,
+    };
     let most = match command::max_array_size() {
         Err(_) if args.dry_run => command::MAX_ARRAY_SIZE,
         most => most?,

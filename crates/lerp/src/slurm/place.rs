@@ -47,13 +47,13 @@ pub struct Places {
     records: Records,
     asked: Option<Instant>,
     answer: Option<Receiver<Vec<Queued>>>,
-    places: HashMap<String, Place>,
+    by_cell: HashMap<String, Place>,
 }
 
 impl Places {
     /// Those of the sweep in `sweep`; nothing is known yet.
     pub fn of(sweep: &Path) -> Self {
-        Self { records: Records::of(sweep), asked: None, answer: None, places: HashMap::new() }
+        Self { records: Records::of(sweep), asked: None, answer: None, by_cell: HashMap::new() }
     }
 
     /// Asks Slurm if that is due, and takes its answer if there is one within `patience`. Where it does not answer, what it said
@@ -73,7 +73,7 @@ impl Places {
         match self.answer.as_ref().map(|answer| answer.recv_timeout(patience)) {
             Some(Ok(queue)) => {
                 self.answer = None;
-                self.places =
+                self.by_cell =
                     self.records.jobs().map(|jobs| places(&self.records, &jobs, &queue)).unwrap_or_default();
             }
             Some(Err(mpsc::RecvTimeoutError::Disconnected)) => self.answer = None,
@@ -83,7 +83,7 @@ impl Places {
 
     /// Where a cell is, if it is in the queue.
     pub fn get(&self, cell: &str) -> Option<&Place> {
-        self.places.get(cell)
+        self.by_cell.get(cell)
     }
 }
 

@@ -174,7 +174,11 @@ impl Records {
 
     /// The number of the next submission, from 1.
     pub fn next(&self) -> usize {
-        (1..).find(|number| !self.path(*number).exists()).unwrap_or(1)
+        let mut number = 1;
+        while self.path(number).exists() {
+            number += 1;
+        }
+        number
     }
 
     fn path(&self, number: usize) -> PathBuf {

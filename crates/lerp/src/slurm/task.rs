@@ -138,7 +138,8 @@ fn train(
     // What failed in an earlier start of the task has been tried often enough.
     let is_open = |planned: &&Planned| {
         let id = &planned.record.id;
-        !is_done(&runs, id) && !(restart > 0 && failed(id))
+        let is_over = is_done(&runs, id) || (restart > 0 && failed(id));
+        !is_over
     };
     let open: Vec<Job> = chunk.iter().filter(is_open).map(job).collect();
     if open.is_empty() {

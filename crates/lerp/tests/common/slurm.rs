@@ -25,7 +25,8 @@ pub struct Task {
     /// The number that is its own, as `scontrol` takes it.
     pub id: String,
     pub array: String,
-    pub task: Option<usize>,
+    /// Its number in the array.
+    pub place: Option<usize>,
     pub restarts: u32,
     pub state: String,
     pub node: Option<String>,
@@ -104,9 +105,8 @@ impl Cluster {
             ports[0]
         );
         for (node, port) in NODES.into_iter().zip(&ports[1..]) {
-            text += &format!(
-                "NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=2 Gres=gpu:1\n"
-            );
+            let of = "NodeHostname=localhost NodeAddr=127.0.0.1 CPUs=2 Gres=gpu:1";
+            text.extend([format!("NodeName={node} {of} Port={port}\n")]);
             fs::create_dir_all(self.at("spool").join(node)).unwrap();
         }
         text += "PartitionName=low Nodes=n1,n2,n3 Default=YES MaxTime=INFINITE State=UP PriorityTier=1\n\
@@ -189,7 +189,7 @@ impl Cluster {
             Task {
                 id: words[0].into(),
                 array: words[1].into(),
-                task: words[2].parse().ok(),
+                place: words[2].parse().ok(),
                 restarts: words[3].parse().unwrap(),
                 state: words[4].into(),
                 node: words.get(5).map(ToString::to_string),
@@ -204,7 +204,8 @@ impl Drop for Cluster {
         if thread::panicking() {
             let log = fs::read_to_string(self.at("slurmctld.log")).unwrap_or_default();
             let last: Vec<&str> = log.lines().rev().take(60).collect();
-            eprintln!(
+            let _ = writeln!(
+                std::io::stderr(),
                 "the controller's last words:\n{}",
                 last.into_iter().rev().collect::<Vec<_>>().join("\n")
             );
