@@ -88,7 +88,7 @@ fn a_finished_run_gets_its_files_again_bit_for_bit() {
 
         let lock = RunLock::take(&folder).unwrap();
         let (code, _, errors) = parts(&run("eval --write", &[&folder]));
-        assert!(code == 2 && errors.contains("by another process"), "{errors}");
+        assert!(code == 2 && errors.contains("is being trained by a process on"), "{errors}");
         drop(lock);
     }
 
