@@ -38,9 +38,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Locked::Ours(Self { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(Locked::Busy),
-            Err(TryLockError::Error(problem)) if problem.kind() == ErrorKind::Unsupported => {
-                Ok(Locked::Unsupported)
-            }
+            Err(TryLockError::Error(problem)) if is_unsupported(&problem) => Ok(Locked::Unsupported),
             Err(TryLockError::Error(problem)) => Err(Error::at("lock", path)(problem)),
         }
     }
@@ -49,6 +47,15 @@ impl Lock {
     pub fn looks_like_one(path: &Path) -> bool {
         read(path, 0).is_ok()
     }
+}
+
+/// Whether a file system has no locks, or none now, as NFS without its daemon.
+fn is_unsupported(problem: &std::io::Error) -> bool {
+    #[cfg(unix)]
+    if problem.raw_os_error() == Some(libc::ENOLCK) {
+        return true;
+    }
+    problem.kind() == ErrorKind::Unsupported
 }
 
 #[cfg(test)]

@@ -196,6 +196,14 @@ impl RunFiles {
         Ok(())
     }
 
+    /// Replaces a file that is to grow by appending, and is not in the list before it is [adopted](Self::adopt).
+    ///
+    /// # Errors
+    /// If it cannot be written, or another process has taken the folder over.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.held.replace(&self.dir().join(name), bytes)
+    }
+
     /// Takes what is in a file that grew by appending as it is; the next write puts it into the list.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::{Result, Row, files::EVENTS};
+use crate::{Result, Row, digests::RunFiles, files::EVENTS};
 
 /// An events file that is being written.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Starts the file of the run in `dir` with the rows that are already known.
-    pub fn create(dir: &Path, rows: &[Row]) -> Result<Self> {
-        let path = dir.join(EVENTS);
+    /// Starts the file of a run with the rows that are already known.
+    pub fn create(files: &RunFiles, rows: &[Row]) -> Result<Self> {
+        let path = files.dir().join(EVENTS);
         let mut bytes = version(now());
         bytes.extend(rows.iter().flat_map(row_record));
-        lerp_files::replace(&path, &bytes)?;
+        files.replace(EVENTS, &bytes)?;
         let file = OpenOptions::new().append(true).open(&path);
         let file = file.map_err(lerp_files::Error::at("write", &path))?;
         Ok(Self { path, file })
@@ -256,12 +256,15 @@ fn record(data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RunLock;
 
     #[test]
     fn records_are_framed_as_tensorboard_reads_them() {
         let dir = tempfile::tempdir().unwrap();
         let row = |samples| Row { step: 1, samples, metric: "m".into(), value: 1.5, wall_s: 0.0 };
-        let mut events = Events::create(dir.path(), &[row(64)]).unwrap();
+        let lock = RunLock::take(dir.path()).unwrap();
+        let files = RunFiles::open(&lock, "x").unwrap();
+        let mut events = Events::create(&files, &[row(64)]).unwrap();
         events.append(&[row(300)]).unwrap();
         let bytes = std::fs::read(dir.path().join("events.out.tfevents.0.lerp")).unwrap();
         let mut records = Vec::new();

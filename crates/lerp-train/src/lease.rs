@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError, Sender},
     },
@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lerp_files::{Draft, is_folder, printable, temporary};
+use lerp_files::{Draft, Lock, is_folder, printable, temporary};
 use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +145,8 @@ fn verdict(
     match holder {
         Some(holder) if ours.succeeds(holder) || unlocked(holder) => Verdict::Take,
         _ if age < OLD => Verdict::Wait,
+        // A process of this very job: Slurm knows of the job, and not of the process.
+        Some(holder) if holder.job == ours.job && holder.restart == ours.restart => Verdict::Take,
         Some(Holder { job: Some(job), restart, .. }) => match runs(job, *restart) {
             Some(true) => Verdict::Leave,
             None if age < VERY_OLD => Verdict::Leave,
@@ -156,8 +158,14 @@ fn verdict(
 
 /// Whether Slurm runs the job in this restart now; none where it cannot be asked.
 fn runs(job: &str, restart: u32) -> Option<bool> {
-    let output = Command::new("squeue")
-        .args(["--noheader", "--jobs", job, "--Format=JobID:20,RestartCnt:12,State:20"])
+    let mut command = Command::new("squeue");
+    // A user's own defaults would hide jobs.
+    let own = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SQUEUE_"));
+    for (name, _) in own {
+        command.env_remove(name);
+    }
+    let output = command
+        .args(["--noheader", "--all", "--jobs", job, "--Format=JobID:20,RestartCnt:12,State:20"])
         .output()
         .ok()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -187,18 +195,20 @@ pub(crate) struct Held {
     /// The folder that is leased.
     pub dir: PathBuf,
     nonce: String,
+    lock: Mutex<Option<Lock>>,
     lost: AtomicBool,
 }
 
 impl Lease {
-    /// Takes the lease of `dir`, if need be from a holder that is gone; waits for as long as that is not known, at most a minute.
+    /// Takes the lease of `dir`, of which this process may have the lock, if need be from a holder that is gone; waits for as long as
+    /// that is not known, at most a minute. The lock is released with it.
     ///
     /// # Errors
     /// [`Error::Busy`] if another process has it, or it cannot be written.
-    pub fn take(dir: &Path, locked: bool) -> Result<Self> {
+    pub fn take(dir: &Path, lock: Option<Lock>) -> Result<Self> {
         /// Between two looks at the lease of somebody who may be gone.
         const LOOK: Duration = Duration::from_millis(500);
-        let ours = Holder::this(locked);
+        let ours = Holder::this(lock.is_some());
         let lease = dir.join(LEASE);
         let mut seen: Option<(Option<Holder>, Instant)> = None;
         while let Some(now) = name(dir, &ours)? {
@@ -210,7 +220,7 @@ impl Lease {
                 return Err(busy(dir));
             }
             match verdict(&ours, there.as_ref(), age, runs) {
-                Verdict::Take => evict(dir, there.as_ref().map(|holder| holder.nonce.as_str())),
+                Verdict::Take => evict(dir, there.as_ref().map(|holder| holder.nonce.as_str()))?,
                 Verdict::Leave => return Err(busy(dir)),
                 Verdict::Wait => {
                     if seen.is_none() {
@@ -225,8 +235,12 @@ impl Lease {
                 }
             }
         }
-        let held =
-            Arc::new(Held { dir: dir.to_owned(), nonce: ours.nonce.clone(), lost: AtomicBool::new(false) });
+        let held = Arc::new(Held {
+            dir: dir.to_owned(),
+            nonce: ours.nonce.clone(),
+            lock: Mutex::new(lock),
+            lost: AtomicBool::new(false),
+        });
         let (ended, end) = mpsc::channel();
         let beating = Arc::clone(&held);
         let beat = move || {
@@ -251,7 +265,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.ended = None;
         let _ = self.heart.take().map(JoinHandle::join);
-        evict(&self.held.dir, Some(&self.held.nonce));
+        // The lease goes first: who gets the lock finds no lease then.
+        let _ = evict(&self.held.dir, Some(&self.held.nonce));
+        self.held.unlock();
     }
 }
 
@@ -273,25 +289,37 @@ impl Held {
 
     fn write(&self, path: &Path, bytes: &[u8], synced: bool) -> Result<()> {
         let lease = self.dir.join(LEASE);
-        let ours = || Holder::read(&lease).is_ok_and(|holder| holder.nonce == self.nonce);
-        let written = Draft::inside(&lease, path).and_then(|mut draft| {
+        let written = || -> Result<()> {
+            let mut draft = Draft::inside(&lease, path)?;
             draft.write_all(bytes).map_err(lerp_files::Error::at("write", path))?;
             // What was written in the folder of somebody else's lease is dropped; and if ours is taken away from here on, the
             // draft goes with it.
-            if ours() { draft.name(synced).map(|()| true) } else { Ok(false) }
-        });
-        match written {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                self.lost.store(true, Ordering::Relaxed);
-                Err(self.loss())
+            if Holder::read(&lease)?.nonce != self.nonce {
+                return Err(self.loss());
             }
-            Err(error) if error.is_not_found() && self.dir.is_dir() && !ours() => {
-                self.lost.store(true, Ordering::Relaxed);
-                Err(self.loss())
-            }
-            Err(error) => Err(error.into()),
+            Ok(draft.name(synced)?)
+        };
+        if self.is_lost() {
+            return Err(self.loss());
         }
+        match written() {
+            Err(Error::Lost { .. }) => {}
+            Err(Error::File(error)) if error.is_not_found() && self.dir.is_dir() => {
+                // It is gone, or there is another one.
+                if Holder::read(&lease).is_ok_and(|holder| holder.nonce == self.nonce) {
+                    return Err(error.into());
+                }
+            }
+            result => return result,
+        }
+        self.lost.store(true, Ordering::Relaxed);
+        // Whoever has it now may end before this process does.
+        self.unlock();
+        Err(self.loss())
+    }
+
+    fn unlock(&self) {
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn beat(&self, holder: &Holder) {
@@ -340,7 +368,7 @@ fn name(dir: &Path, holder: &Holder) -> Result<Option<SystemTime>> {
                 ));
             }
             // It has been given back meanwhile.
-            Some(_) if problem.kind() == ErrorKind::DirectoryNotEmpty => {}
+            Some(_) if matches!(problem.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
             _ => return Err(lerp_files::Error::at("write", &lease)(problem).into()),
         }
     }
@@ -362,17 +390,33 @@ fn age(lease: &Path, now: SystemTime) -> Option<Duration> {
 }
 
 /// Takes the lease of `dir` away that has the nonce, or none that can be read. If it is another one by now, that is given back.
-fn evict(dir: &Path, nonce: Option<&str>) {
+///
+/// # Errors
+/// If it cannot be taken away.
+fn evict(dir: &Path, nonce: Option<&str>) -> Result<()> {
     let (lease, away) = (dir.join(LEASE), temporary(dir));
     let there = Holder::read(&lease).ok();
-    if there.as_ref().map(|holder| holder.nonce.as_str()) != nonce || fs::rename(&lease, &away).is_err() {
-        return;
+    if there.as_ref().map(|holder| holder.nonce.as_str()) != nonce {
+        return Ok(());
+    }
+    match fs::rename(&lease, &away) {
+        Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(()),
+        renamed => renamed.map_err(lerp_files::Error::at("take over", &lease))?,
     }
     let taken = Holder::read(&away).ok();
     if taken.map(|holder| holder.nonce).as_deref() != nonce && fs::rename(&away, &lease).is_ok() {
-        return;
+        return Ok(());
     }
-    let _ = fs::remove_dir_all(&away);
+    // On a network file system its former holder may still find the folder under its old name. Without the nonce it writes
+    // nothing more, and then nothing more comes into the folder.
+    let _ = fs::remove_file(away.join(HOLDER));
+    for _ in 0..100 {
+        match fs::remove_dir_all(&away) {
+            Err(problem) if problem.kind() != ErrorKind::NotFound => thread::sleep(Duration::from_millis(10)),
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -416,6 +460,10 @@ mod tests {
         assert_eq!(asked(&us, &other, very_old, Some(true)), Verdict::Leave);
         assert_eq!(asked(&us, &other, old, None), Verdict::Leave);
         assert_eq!(asked(&us, &other, very_old, None), Verdict::Take);
+        // A process of this job that is gone, where there are no locks.
+        let same = Holder { locked: false, ..holder("m1", Some("7"), 1) };
+        assert_eq!(asked(&unlocked, &same, new, Some(true)), Verdict::Wait);
+        assert_eq!(asked(&unlocked, &same, old, Some(true)), Verdict::Take);
         // One that cannot be read.
         assert_eq!(verdict(&us, None, new, |_, _| None), Verdict::Wait);
         assert_eq!(verdict(&us, None, old, |_, _| None), Verdict::Take);
@@ -425,41 +473,39 @@ mod tests {
     fn one_has_it_and_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let (dir, path) = (dir.path(), dir.path().join("file"));
-        let lease = Lease::take(dir, false).unwrap();
+        let lease = Lease::take(dir, None).unwrap();
         lease.held().replace(&path, b"one").unwrap();
         // It is seen to live, by its heartbeat.
-        assert!(
-            matches!(Lease::take(dir, false), Err(Error::Busy { by, .. }) if by.contains("a process on"))
-        );
+        assert!(matches!(Lease::take(dir, None), Err(Error::Busy { by, .. }) if by.contains("a process on")));
         drop(lease);
         assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
         // One that is gone leaves it to another machine after a while, and to none before.
         leave(dir, &holder("another", None, 0), OLD);
-        let lease = Lease::take(dir, true).unwrap();
+        let lease = Lease::take(dir, None).unwrap();
         assert_eq!(Holder::of(dir).unwrap().nonce, lease.held.nonce);
         drop(lease);
         leave(dir, &holder("another", None, 0), OLD.saturating_sub(Duration::from_secs(2)));
         let begun = std::time::Instant::now();
-        drop(Lease::take(dir, true).unwrap());
+        drop(Lease::take(dir, None).unwrap());
         assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
         fs::write(dir.join(LEASE), "mine").unwrap();
-        assert!(Lease::take(dir, true).unwrap_err().to_string().contains("a link or a file"));
+        assert!(Lease::take(dir, None).unwrap_err().to_string().contains("a link or a file"));
     }
 
     #[test]
     fn who_lost_it_writes_nothing_more() {
         let dir = tempfile::tempdir().unwrap();
         let (dir, path) = (dir.path(), dir.path().join("file"));
-        let first = Lease::take(dir, true).unwrap();
+        let first = Lease::take(dir, None).unwrap();
         first.held().replace(&path, b"of the first").unwrap();
         // A draft that is written before and would be named after the loss.
         let mut draft = Draft::inside(&dir.join(LEASE), &path).unwrap();
         draft.write_all(b"late").unwrap();
-        evict(dir, Some(&first.held.nonce));
+        evict(dir, Some(&first.held.nonce)).unwrap();
         assert!(draft.name(true).unwrap_err().is_not_found());
         assert!(matches!(first.held().replace(&path, b"too late"), Err(Error::Lost { .. })));
         assert!(first.held.is_lost());
-        let second = Lease::take(dir, true).unwrap();
+        let second = Lease::take(dir, None).unwrap();
         let lost = first.held().replace(&path, b"too late").unwrap_err();
         assert!(lost.to_string().contains("was taken over by a process on"), "{lost}");
         first.held().beat(&holder("first", None, 0));
@@ -480,7 +526,7 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let Ok(lease) = Lease::take(dir, false) else { return };
+                    let Ok(lease) = Lease::take(dir, None) else { return };
                     let before: u32 = fs::read_to_string(&counter).unwrap().parse().unwrap();
                     thread::sleep(Duration::from_millis(20));
                     let _ = lease.held().replace(&counter, (before + 1).to_string().as_bytes());

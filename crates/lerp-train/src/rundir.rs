@@ -5,7 +5,8 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use candle_core::Tensor;
@@ -18,7 +19,7 @@ use crate::{
     Error, Live, Metrics, Paths, Result, RunRecord, State, Status, Strips, Verdicts,
     digests::{self, Kept, REDO, SMALL},
     files::{METRICS, MODEL, PREVIEW, PROGRESS, RUN, STATUS},
-    lease::{self, Held, LEASE, Lease},
+    lease::{self, Held, Holder, LEASE, Lease},
     samples,
 };
 
@@ -299,9 +300,7 @@ fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T> {
 /// processes of this machine, where the file system has locks, and by a lease among those of all.
 #[derive(Debug)]
 pub struct RunLock {
-    // The lease goes first: who gets the lock finds no lease then.
     lease: Lease,
-    _lock: Option<Lock>,
 }
 
 impl RunLock {
@@ -315,7 +314,7 @@ impl RunLock {
         if !dir.is_dir() {
             make_folder(dir)?;
         }
-        let lock = match Lock::take(&dir.join(LOCK))? {
+        let lock = match patiently(dir)? {
             Locked::Busy if lease::is_succeeded(dir) => None,
             Locked::Busy => return Err(lease::busy(dir)),
             Locked::Unsupported => {
@@ -327,13 +326,28 @@ impl RunLock {
             }
             Locked::Ours(lock) => Some(lock),
         };
-        let lease = Lease::take(dir, lock.is_some())?;
+        let lease = Lease::take(dir, lock)?;
         remove_leftovers(dir, STALE);
-        Ok(Self { lease, _lock: lock })
+        Ok(Self { lease })
     }
 
     /// What writers need.
     pub(crate) fn held(&self) -> Arc<Held> {
         self.lease.held()
+    }
+}
+
+/// Takes the lock of `dir`. One that is held without a lease is about to be released, by a process that has lost its lease, or
+/// begins.
+fn patiently(dir: &Path) -> Result<Locked> {
+    /// Longer than it takes to notice the loss.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let begun = Instant::now();
+    loop {
+        let locked = Lock::take(&dir.join(LOCK))?;
+        if !matches!(locked, Locked::Busy) || Holder::of(dir).is_some() || begun.elapsed() > PATIENCE {
+            return Ok(locked);
+        }
+        thread::sleep(Duration::from_millis(100));
     }
 }

@@ -162,8 +162,7 @@ pub fn train(
             && now.device == "cpu"
         {
             notice(&format!(
-                "{} was begun with {} and goes on with {}: not with the same bits (`--slurm constraint=...` keeps to nodes of one \
-                 kind)",
+                "{} was begun with {} and goes on with {}: not with the same bits",
                 record.id, then.instructions, now.instructions
             ));
         }
@@ -191,7 +190,9 @@ pub fn train(
         session.files.write(&[packed(&named)?])?;
     }
     let outcome = session.run(stop, &beacon, progress);
-    if let Err(error) = &outcome {
+    if let Err(error) = &outcome
+        && !matches!(error, Error::Lost { .. })
+    {
         // If the disk is full this fails too; the first error is the one to tell.
         let failed = session.status(State::Failed, Some(error.to_string()));
         let _ = failed.and_then(|status| session.files.write(&[status]));
@@ -278,7 +279,7 @@ impl<'a> Session<'a> {
                 return Err(Error::bad_file(&table, problem));
             }
         }
-        let events = Events::create(dir, &metrics.0)?;
+        let events = Events::create(&files, &metrics.0)?;
         let source = Source::Dataset { dataset, size: cell.batch };
         let trainer = Trainer::new(learner, source, cell.seed)?.until(cell.steps());
         Ok(Self {

@@ -66,13 +66,13 @@ impl Choice {
         }
     }
 
-    /// The same choice for other machines, which do not have what is here: a GPU if they are asked for one, or else a CPU.
+    /// The same choice for other machines, which do not have what is here: the GPUs that they are asked for, or else a CPU.
     #[must_use]
-    pub fn elsewhere(&self, has_gpu: bool) -> Self {
-        match self {
-            Self::Auto if has_gpu => Self::Cuda(vec![0]),
-            Self::Auto => Self::Cpu,
-            choice => choice.clone(),
+    pub fn elsewhere(&self, gpus: Option<usize>) -> Self {
+        match (self, gpus) {
+            (Self::Auto, Some(gpus)) => Self::Cuda((0..gpus.max(1)).collect()),
+            (Self::Auto, None) => Self::Cpu,
+            (choice, _) => choice.clone(),
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
 
 use common::{
     parts, run, runs,
-    slurm::{Cluster, Process, Task, kill, until},
+    slurm::{Cluster, NODES, Process, Task, kill, until},
 };
 use lerp_train::{Holder, Metrics, Run, State};
 
@@ -71,7 +71,8 @@ impl Sweep<'_> {
 
     /// The task as it is now in the queue.
     fn now(&self, task: &Task) -> Option<Task> {
-        self.cluster.queue().into_iter().find(|now| now.id == task.id)
+        let is_it = |now: &Task| now.array == task.array && now.place == task.place;
+        self.cluster.queue().into_iter().find(is_it)
     }
 
     /// The processes of a task that train.
@@ -175,37 +176,48 @@ fn a_sweep_whose_tasks_are_disturbed_in_every_way_ends_as_on_one_machine() {
         signal("-STOP", &held[place]);
     };
 
-    // On one node a task is preempted, and the other meets its time limit.
-    let [first, second] = on("n1")[..] else { panic!("{tasks:?}") };
-    cluster.tell("sbatch", &["--partition=high", "--nodelist=n1", "--output=/dev/null", "--wrap=true"]);
-    let mut preempted = None;
-    until("a preempted task", || {
-        let restarted = |place: &usize| sweep.now(&tasks[*place]).is_some_and(|now| now.restarts == 1);
-        preempted = [first, second].into_iter().find(restarted);
-        preempted.is_some()
-    });
-    let limited = if preempted == Some(first) { second } else { first };
-    cluster.tell("scontrol", &["update", &format!("JobId={}", tasks[limited].id), "TimeLimit=1"]);
-    // On another, one loses what watches over it, and the other is cancelled.
-    let [unwatched, cancelled] = on("n2")[..] else { panic!("{tasks:?}") };
-    lose_watcher(unwatched);
-    let Task { array, place, .. } = &tasks[cancelled];
-    cluster.tell("scancel", &[&format!("{array}_{}", place.unwrap())]);
+    // The last task of an array has the array's own number, which must not stand for all of them.
+    let limited = tasks.iter().position(|task| task.id == task.array).unwrap();
+    let first = tasks[limited].node.clone().unwrap();
+    let mut others = NODES.into_iter().filter(|node| *node != first);
+    let (second, third) = (others.next().unwrap(), others.next().unwrap());
+    let cancelled = on(&first).into_iter().find(|place| *place != limited).unwrap();
+    cluster.tell("scontrol", &["update", &format!("JobId={}", tasks[limited].name()), "TimeLimit=1"]);
+    cluster.tell("scancel", &[&tasks[cancelled].name()]);
     let_go(&held[cancelled]);
     let stopped = sweep.run_of(&tasks[cancelled]);
     until("the cancelled one's end", || Run::read(&stopped).unwrap().status.state == State::Interrupted);
-    // The third is lost, with one task's watcher.
-    let [lost, both] = on("n3")[..] else { panic!("{tasks:?}") };
+    // On another node one is preempted, and the other loses what watches over it.
+    let nodelist = format!("--nodelist={second}");
+    cluster.tell("sbatch", &["--partition=high", &nodelist, "--output=/dev/null", "--wrap=true"]);
+    let mut preempted = None;
+    until("a preempted task", || {
+        let restarted = |place: &usize| sweep.now(&tasks[*place]).is_some_and(|now| now.restarts == 1);
+        preempted = on(second).into_iter().find(restarted);
+        preempted.is_some()
+    });
+    let unwatched = on(second).into_iter().find(|place| Some(*place) != preempted).unwrap();
+    lose_watcher(unwatched);
+    // The third node is lost, with one task's watcher.
+    let [lost, both] = on(third)[..] else { panic!("{tasks:?}") };
     lose_watcher(both);
-    cluster.lose_node("n3");
+    cluster.lose_node(third);
     let sweep = Sweep { cluster: &cluster, plan: plan.clone(), out: out.clone() };
 
-    // It is told before its time is up, stops with a checkpoint, and goes back into the queue by itself.
+    // It is told before its time is up, stops with a checkpoint, and goes back into the queue by itself and alone.
     until("the notice of the limit", || sweep.log(&tasks[limited]).contains("Stopping"));
     let_go(&held[limited]);
-    until("the limited one's return", || sweep.log(&tasks[limited]).contains("goes back into the queue"));
-    assert_eq!(sweep.now(&tasks[limited]).map_or(1, |now| now.restarts), 1);
-    cluster.tell("scontrol", &["update", &format!("JobId={}", tasks[limited].id), "TimeLimit=60"]);
+    until("the limited one's return", || sweep.now(&tasks[limited]).is_some_and(|now| now.restarts == 1));
+    assert!(sweep.log(&tasks[limited]).contains("goes back into the queue"));
+    assert!(sweep.now(&tasks[cancelled]).is_none_or(|now| now.restarts == 0), "{:?}", cluster.queue());
+    let restarts = preempted.and_then(|place| sweep.now(&tasks[place])).map_or(1, |now| now.restarts);
+    assert_eq!(restarts, 1, "{:?}", cluster.queue());
+    cluster.tell("scontrol", &["update", &format!("JobId={}", tasks[limited].name()), "TimeLimit=60"]);
+    until("the loss of the node", || {
+        [lost, both].iter().all(|place| sweep.now(&tasks[*place]).is_none_or(|now| now.restarts == 1))
+    });
+    // The daemon of the node with the other one asks what runs there only now and then.
+    cluster.tell("scontrol", &["reconfigure"]);
     // Orphans, which run on while their jobs are started again, lose their runs to these.
     until("the loss of the node", || {
         [lost, both].iter().all(|place| sweep.now(&tasks[*place]).is_none_or(|now| now.restarts == 1))
@@ -224,7 +236,7 @@ fn a_sweep_whose_tasks_are_disturbed_in_every_way_ends_as_on_one_machine() {
         let log = fs::read_to_string(sweep.run_of(task).join("log.txt")).unwrap();
         assert!(log.contains("was taken over by"), "{log}");
     }
-    cluster.node("n3");
+    cluster.node(third);
     let sweep = Sweep { cluster: &cluster, plan, out: out.clone() };
     // What was cancelled is submitted again, and nothing else.
     let told = sweep.lerp("--on slurm");

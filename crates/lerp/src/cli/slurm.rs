@@ -27,7 +27,7 @@ pub struct ClusterArgs {
     /// Cells in a task [default: 1 on a CPU, 8 on a GPU, which trains several at once]
     #[arg(long, value_name = "N", requires = "on")]
     pub chunk: Option<NonZeroUsize>,
-    /// How often a task is queued again when its time is up, with those times that the cluster did so
+    /// Starts of a task, by itself and by the cluster, after which it no longer asks to be queued again when its time is up
     #[arg(long, value_name = "N", requires = "on", default_value_t = 100)]
     pub restarts: u32,
     /// Cancel what was submitted for this folder and has not ended
@@ -52,11 +52,13 @@ pub struct SbatchOption {
 }
 
 impl SbatchOption {
-    /// Whether it asks for GPUs.
-    pub fn is_of_gpus(&self) -> bool {
+    /// The GPUs that it asks for; none if it is of something else.
+    pub fn gpus(&self) -> Option<usize> {
         let value = self.value.as_deref().unwrap_or_default();
-        (matches!(&*self.key, "gres" | "tres-per-task") && value.contains("gpu"))
-            || matches!(&*self.key, "gpus" | "gpus-per-node" | "gpus-per-task" | "gpus-per-socket")
+        let of_gpus = (matches!(&*self.key, "gres" | "tres-per-task") && value.contains("gpu"))
+            || matches!(&*self.key, "gpus" | "gpus-per-node" | "gpus-per-task" | "gpus-per-socket");
+        // As in gpu:a100:2; one, if no number is said.
+        of_gpus.then(|| value.rsplit([':', '=']).next().and_then(|number| number.parse().ok()).unwrap_or(1))
     }
 }
 
@@ -65,12 +67,15 @@ impl SbatchOption {
 pub struct SbatchOptions(pub Vec<SbatchOption>);
 
 /// Options that tell which tasks there are and what becomes of them, or change what a script is.
-const OURS: [&str; 15] = [
+pub const OURS: [&str; 18] = [
     "array",
     "chdir",
+    "clusters",
+    "cluster-constraint",
     "dependency",
     "error",
     "hold",
+    "job-name",
     "no-requeue",
     "open-mode",
     "output",
@@ -113,7 +118,8 @@ fn options(text: &str) -> Result<SbatchOptions, String> {
                  'nodelist=\"n1,n2\"'"
             ));
         }
-        if OURS.contains(&key) {
+        // sbatch takes the beginning of a name for the whole.
+        if OURS.iter().any(|ours| ours.starts_with(key)) {
             return Err(format!("--{key} is set by the sweep itself; leave it out"));
         }
         Ok(SbatchOption { key: key.to_owned(), value })
@@ -165,6 +171,17 @@ mod tests {
     }
 
     #[test]
+    fn gpus_that_are_asked_for() {
+        let gpus = |text: &str| options(text).unwrap().0[0].gpus();
+        assert_eq!(
+            ["gres=gpu:2", "gres=gpu", "gpus=a100:4", "gpus-per-node=3", "tres-per-task=gres/gpu=2"]
+                .map(gpus),
+            [2, 1, 4, 3, 2].map(Some)
+        );
+        assert_eq!(["gres=lustre:1", "time=3", "mem=8G"].map(gpus), [None; 3]);
+    }
+
+    #[test]
     fn options_of_sbatch() {
         let pair = |key: &str, value: &str| (key.to_owned(), (!value.is_empty()).then(|| value.to_owned()));
         assert_eq!(
@@ -177,6 +194,8 @@ mod tests {
         );
         for (bad, wanted) in [
             ("array=0-3", "set by the sweep itself"),
+            ("sig=USR1", "set by the sweep itself"),
+            ("job-name=x", "set by the sweep itself"),
             ("nodelist=n1,N2", "double quotes"),
             ("", "no long option"),
             ("comment=a\nb", "control characters"),

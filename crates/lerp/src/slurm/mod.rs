@@ -17,50 +17,43 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lerp_train::{Run, State, runs_in};
+use lerp_train::{Error, Run, RunLock, State, runs_in};
 
 pub use place::{Place, Places};
 pub use task::task;
 
 use crate::{
-    cli::{Jobs, SweepArgs},
+    cli::{Jobs, OURS, SweepArgs},
     plan::Plan,
     provenance::now,
     say::{note, say, warn},
     sweep::{Cells, Common, Folder, Job, Survey, count, duration, estimates, lacks_judges},
 };
+use command::Queued;
 use records::{Kind, Planned, Records, Submission};
 use script::Script;
 
 /// Cells of a task on a GPU, where nothing else is said: as many as one can train at once, about.
 const ON_A_GPU: usize = 8;
 
-/// Submits what of the plan is neither done nor queued, or cancels what was submitted.
+/// Submits what of the plan is neither done nor queued.
 ///
 /// # Errors
 /// Before anything is submitted, if the folder, the images or Slurm will not do; if Slurm refuses a job, those before it are
 /// submitted and recorded.
 pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> Result<bool> {
-    let out = std::path::absolute(&cells.out).context("cannot find the working directory")?;
+    let out = absolute(&cells.out)?;
     let records = Records::of(&out);
-    if args.cluster.cancel {
-        return cancel(&records);
-    }
     let folder = Folder::check(&cells.out, args.plan.config.as_deref())?;
-    let _lock = if args.dry_run {
+    let _locks = if args.dry_run {
         None
     } else {
         folder.create()?;
-        folder.lock()?
+        let lock = folder.lock()?;
+        records.create()?;
+        Some((lock, submitting(&records)?))
     };
-    let found = runs_in(&out)?;
-    let Survey { jobs, missing, blocked, warnings, .. } =
-        Survey::new(common, &cells.all, &found, &cells.devices[0], 1)?;
-    folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
-    for (id, reason) in &blocked {
-        warn(&format!("left out: {id}: {reason}"));
-    }
-    let before = records.jobs()?;
+    // The queue first: what ends meanwhile is found in the folder, and not taken for lost.
     let queue = match command::queue() {
         // Without Slurm nothing is queued that a dry run could know of.
         Err(error) if args.dry_run => {
@@ -69,6 +62,14 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         }
         queue => queue?,
     };
+    let before = known(&records, &out, &queue, args.dry_run)?;
+    let found = runs_in(&out)?;
+    let Survey { jobs, missing, blocked, warnings, .. } =
+        Survey::new(common, &cells.all, &found, &cells.devices[0], 1)?;
+    folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
+    for (id, reason) in &blocked {
+        warn(&format!("left out: {id}: {reason}"));
+    }
     let queued = place::places(&records, &before, &queue);
     let failed: HashSet<&str> = found
         .runs
@@ -99,9 +100,17 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         (0..chunks).step_by(most).map(|first| (first, most.min(chunks - first))).collect();
     if args.dry_run {
         let seconds = estimates(common, cells, &open, plan.is_judged());
-        let resting = resting.iter().map(|job| (&*job.record.id, state(job).unwrap_or_default())).collect();
-        tell(&jobs, &open, &seconds, (size, most), &resting);
+        let mut states: HashMap<&str, String> =
+            resting.iter().map(|job| (&*job.record.id, state(job).unwrap_or_default())).collect();
+        states.extend(blocked.iter().map(|(id, reason)| (&**id, format!("stands in the way: {reason}"))));
+        tell(&jobs, &open, &seconds, (size, most), &states);
         tell_arrays(&arrays, args);
+        if lacks_judges(common, &cells.out, &open, plan.judge()) {
+            say("and a job before them that trains judges of decoded images");
+        }
+        say(
+            "and a last one that draws the report. Times are those of this machine. Nothing was submitted or written.",
+        );
         return Ok(blocked.is_empty());
     }
     for job in &resting {
@@ -109,12 +118,15 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     }
     if open.is_empty() {
         let done = jobs.len() - resting.len() - blocked.len();
-        say(&format!("Nothing to submit: {done} of {} are done.", count(jobs.len(), "run")));
+        say(&format!(
+            "Nothing to submit: {done} of {} are done. `report {}` draws what there is.",
+            count(jobs.len(), "run"),
+            cells.out.display()
+        ));
         return Ok(blocked.is_empty());
     }
     let ids: Vec<String> = jobs.iter().map(|job| job.record.id.clone()).collect();
     folder.record(true, &plan.about, &common.command, &cells.devices, &ids)?;
-    records.create()?;
     let judges = lacks_judges(common, &cells.out, &open, plan.judge());
     let planned = |job: &Job| Planned { record: job.record.clone(), dataset: job.dataset.clone() };
     let submission = Submission {
@@ -132,15 +144,20 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         retry: args.retry,
         max_failures: args.max_failures.map(usize::from),
         restarts: args.cluster.restarts,
+        failed: failed.iter().map(ToString::to_string).collect(),
         chunks: open.chunks(size).map(|chunk| chunk.iter().map(planned).collect()).collect(),
     };
     let number = records.next();
     records.write(number, &submission)?;
-    let (program, data) = (program(&records)?, submission.data.as_deref());
-    let submitter = Submitter { records: &records, number, args, out: &out, data, program };
+    let submitter = Submitter { records: &records, number, args, out: &out, program: program(&records)? };
     let mut after = Vec::new();
     if judges {
-        after.push(submitter.submit(Kind::Judges, None, &[])?);
+        let training =
+            |job: &&records::Job| job.kind == Kind::Judges && queue.iter().any(|queued| queued.job == job.id);
+        after.push(match before.iter().find(training) {
+            Some(job) => job.id.clone(),
+            None => submitter.submit(Kind::Judges, None, &[])?,
+        });
     }
     let mut ids = Vec::new();
     for (first, tasks) in &arrays {
@@ -203,7 +220,6 @@ fn tell_arrays(arrays: &[(usize, usize)], args: &SweepArgs) {
         let order = if place > 0 && args.cluster.at_most.is_some() { ", after the one before" } else { "" };
         say(&format!("array {}: {}{most}{order}", place + 1, count(*tasks, "task")));
     }
-    say("Nothing was submitted or written.");
 }
 
 /// What the jobs of a submission have in common.
@@ -212,19 +228,19 @@ struct Submitter<'a> {
     number: usize,
     args: &'a SweepArgs,
     out: &'a Path,
-    data: Option<&'a Path>,
     program: PathBuf,
 }
 
 impl Submitter<'_> {
     /// Writes a script, submits it after the jobs that it has to wait for, and records it; its number.
     fn submit(&self, kind: Kind, array: Option<(usize, usize)>, after: &[String]) -> Result<String> {
-        let name = self.out.file_name().unwrap_or_default().to_string_lossy();
-        let (name, about, file) = match kind {
-            Kind::Cells => (format!("lerp-{name}"), "Trains a chunk of cells.", "cells"),
-            Kind::Judges => (format!("lerp-judges-{name}"), "Trains judges of decoded images.", "judges"),
-            Kind::Report => (format!("lerp-report-{name}"), "Draws the report.", "report"),
+        let about = match kind {
+            Kind::Cells => "Trains a chunk of cells.",
+            Kind::Judges => "Trains judges of decoded images.",
+            Kind::Report => "Measures raw pixels and draws the report.",
         };
+        let (file, first) = (kind.word(), array.map_or(0, |(first, _)| first));
+        let name = records::Job::name(self.out, self.number, kind, first);
         let text = |path: &Path| -> Result<String> {
             let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
             text.map(String::from).with_context(|| {
@@ -234,7 +250,6 @@ impl Submitter<'_> {
         let mut command =
             vec![text(&self.program)?, "task".to_owned(), text(self.out)?, self.number.to_string()];
         command.extend((kind != Kind::Cells).then(|| file.to_owned()));
-        let first = array.map_or(0, |(first, _)| first);
         let script = Script {
             name: &name,
             about,
@@ -242,23 +257,26 @@ impl Submitter<'_> {
             array: array.map(|(_, tasks)| (tasks, self.args.cluster.at_most.map(usize::from))),
             after,
             logs: &self.records.logs(),
-            data: self.data,
             command: &command,
             first,
         };
         let place = if first == 0 { String::new() } else { format!("-from-{first}") };
         let path = self.records.dir().join(format!("{}-{file}{place}.sh", self.number));
         lerp_files::replace(&path, script.text().as_bytes())?;
-        let id = command::submit(&path).with_context(|| {
-            format!("{} was not submitted (what was before it is; --cancel ends that)", path.display())
+        let set = OURS.into_iter().chain(self.args.cluster.options().map(|option| &*option.key));
+        let id = command::submit(&path, set).with_context(|| {
+            format!(
+                "{} was not submitted (what was before it is, and --cancel ends that; --chunk makes fewer tasks)",
+                path.display()
+            )
         })?;
-        self.records.add(records::Job {
+        self.records.add([records::Job {
             id: id.clone(),
             submission: self.number,
             kind,
             first,
             submitted: now(),
-        })?;
+        }])?;
         Ok(id)
     }
 }
@@ -272,11 +290,11 @@ fn program(records: &Records) -> Result<PathBuf> {
     let copy = records.dir().join(format!("program-{}", &lerp_files::digest(&bytes)[..12]));
     if !copy.exists() {
         lerp_files::replace(&copy, &bytes)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))?;
-        }
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))?;
     }
     Ok(copy)
 }
@@ -288,10 +306,43 @@ fn data_folder(common: &Common) -> Result<Option<PathBuf>> {
     Ok(data.filter(|data| !data.as_os_str().is_empty()).map(std::path::absolute).transpose()?)
 }
 
-/// Cancels what was submitted and has not ended.
-fn cancel(records: &Records) -> Result<bool> {
+fn absolute(sweep: &Path) -> Result<PathBuf> {
+    std::path::absolute(sweep).context("cannot find the working directory")
+}
+
+/// Keeps other submissions out, on whatever machine they are.
+fn submitting(records: &Records) -> Result<RunLock> {
+    RunLock::take(records.dir()).map_err(|error| match error {
+        Error::Busy { by, .. } => anyhow::anyhow!("{by} is submitting cells of this sweep; wait for it"),
+        error => error.into(),
+    })
+}
+
+/// The jobs that were submitted; those that are in the queue under a name of this sweep and not on record are put on record: the
+/// command that submitted them was killed, or did not get Slurm's answer.
+fn known(records: &Records, out: &Path, queue: &[Queued], dry: bool) -> Result<Vec<records::Job>> {
+    let mut jobs = records.jobs()?;
+    let mut lost: Vec<records::Job> = Vec::new();
+    for queued in queue {
+        let known = jobs.iter().chain(&lost).any(|job| job.id == queued.job);
+        lost.extend(records::Job::named(out, &queued.name, &queued.job).filter(|_| !known));
+    }
+    if !lost.is_empty() && !dry {
+        records.add(lost.clone())?;
+    }
+    jobs.extend(lost);
+    Ok(jobs)
+}
+
+/// Cancels what was submitted for the sweep in `out` and has not ended.
+///
+/// # Errors
+/// If Slurm cannot be asked, or refuses.
+pub fn cancel(out: &Path) -> Result<bool> {
+    let out = absolute(out)?;
+    let records = Records::of(&out);
     let queue = command::queue()?;
-    let jobs = records.jobs()?;
+    let jobs = known(&records, &out, &queue, true)?;
     let active: Vec<&str> =
         jobs.iter().map(|job| &*job.id).filter(|id| queue.iter().any(|queued| queued.job == *id)).collect();
     if active.is_empty() {

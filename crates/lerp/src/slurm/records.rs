@@ -10,7 +10,7 @@ use lerp_files::{is_word, make_folder};
 use lerp_train::RunRecord;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Jobs;
+use crate::{cli::Jobs, provenance::now};
 
 /// The folder.
 const FOLDER: &str = "cluster";
@@ -53,8 +53,10 @@ pub struct Submission {
     pub retry: usize,
     /// Failed cells of the sweep after which no more begin.
     pub max_failures: Option<usize>,
-    /// How often a task is queued again when its time is up.
+    /// Starts of a task after which it does not ask to be queued again.
     pub restarts: u32,
+    /// Cells that had failed before, which are to be tried again.
+    pub failed: Vec<String>,
     /// The cells.
     pub chunks: Vec<Vec<Planned>>,
 }
@@ -81,6 +83,26 @@ pub struct Job {
     pub submitted: String,
 }
 
+impl Job {
+    /// The name that it has in the queue: of the sweep's folder, and of what the job is.
+    pub fn name(sweep: &Path, submission: usize, kind: Kind, first: usize) -> String {
+        let folder = lerp_files::file_stem(&sweep.file_name().unwrap_or_default().to_string_lossy(), 40);
+        let place = &lerp_files::digest(sweep.as_os_str().as_encoded_bytes())[..10];
+        format!("lerp-{folder}-{place}-{submission}-{}-{first}", kind.word())
+    }
+
+    /// The job of the sweep that has this name in the queue.
+    pub fn named(sweep: &Path, name: &str, id: &str) -> Option<Self> {
+        let mut words = name.rsplitn(4, '-');
+        let (first, kind, submission) =
+            (words.next()?.parse().ok()?, words.next()?, words.next()?.parse().ok()?);
+        let kind =
+            [Kind::Judges, Kind::Cells, Kind::Report].into_iter().find(|known| known.word() == kind)?;
+        let is_ours = Self::name(sweep, submission, kind, first) == name;
+        is_ours.then(|| Self { id: id.to_owned(), submission, kind, first, submitted: now() })
+    }
+}
+
 /// What jobs are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -91,6 +113,17 @@ pub enum Kind {
     Cells,
     /// Draws the report.
     Report,
+}
+
+impl Kind {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Judges => "judges",
+            Self::Cells => "cells",
+            Self::Report => "report",
+        }
+    }
 }
 
 /// The list of jobs.
@@ -161,13 +194,13 @@ impl Records {
         }
     }
 
-    /// Adds a job, which from then on counts as submitted.
+    /// Adds jobs, which from then on count as submitted.
     ///
     /// # Errors
     /// If the list cannot be read or written.
-    pub fn add(&self, job: Job) -> Result<()> {
+    pub fn add(&self, new: impl IntoIterator<Item = Job>) -> Result<()> {
         let mut jobs = self.jobs()?;
-        jobs.push(job);
+        jobs.extend(new);
         let text = serde_json::to_string_pretty(&List { format: FORMAT.into(), jobs })?;
         Ok(lerp_files::replace(&self.list(), text.as_bytes())?)
     }
@@ -222,5 +255,21 @@ impl Records {
             });
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_known_by_its_name() {
+        let sweep = Path::new("/data/my results/lines-2");
+        let name = Job::name(sweep, 3, Kind::Cells, 1001);
+        assert!(name.starts_with("lerp-lines-2-") && name.ends_with("-3-cells-1001"), "{name}");
+        let job = Job::named(sweep, &name, "17").unwrap();
+        assert_eq!((&*job.id, job.submission, job.kind, job.first), ("17", 3, Kind::Cells, 1001));
+        assert!(Job::named(Path::new("/data/other/lines-2"), &name, "17").is_none());
+        assert!(Job::named(sweep, "lerp-lines-2", "17").is_none());
     }
 }

@@ -21,8 +21,6 @@ pub struct Script<'a> {
     pub after: &'a [String],
     /// Folder of the logs.
     pub logs: &'a Path,
-    /// Folder of the image sets.
-    pub data: Option<&'a Path>,
     /// The command without its last argument, if it is one of an array.
     pub command: &'a [String],
     /// Of an array: the chunk of its first task.
@@ -39,9 +37,7 @@ impl Script<'_> {
                 value => writeln!(out, "#SBATCH --{key}={}", quoted(value)),
             };
         };
-        if self.options.iter().all(|option| option.key != "job-name") {
-            directive("job-name", self.name);
-        }
+        directive("job-name", self.name);
         for option in &self.options {
             directive(&option.key, option.value.as_deref().unwrap_or_default());
         }
@@ -63,9 +59,11 @@ impl Script<'_> {
         }
         let _ =
             writeln!(out, "\n# Until the program listens, its signals must not end it.\ntrap '' USR1 TERM");
-        if let Some(data) = self.data {
-            let _ = writeln!(out, "export LERP_DATA={}", in_shell(&data.to_string_lossy()));
-        }
+        let _ = writeln!(
+            out,
+            "# Without cgroups a program sees all processors of its node, also those that are not its own.\n\
+             export RAYON_NUM_THREADS=\"${{SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}}\""
+        );
         let words: Vec<String> = self.command.iter().map(|word| in_shell(word)).collect();
         let place = match (self.array, self.first) {
             (None, _) => String::new(),
@@ -128,7 +126,7 @@ mod tests {
     fn a_script_for_an_array() {
         let option = |key: &str, value: &str| SbatchOption { key: key.into(), value: Some(value.into()) };
         let options = [option("partition", "gpu"), option("time", "0:40"), option("comment", "a \"b\"")];
-        let command = ["/my bin/lerp", "task", "/out", "2"].map(String::from);
+        let command = ["/my bin/lerp", "task", "/it's", "2"].map(String::from);
         let text = Script {
             name: "lerp-lines",
             about: "cells",
@@ -136,7 +134,6 @@ mod tests {
             array: Some((1001, Some(8))),
             after: &["12".into(), "13".into()],
             logs: Path::new("/out/100 %/logs"),
-            data: Some(Path::new("/it's")),
             command: &command,
             first: 1001,
         }
@@ -156,8 +153,9 @@ mod tests {
 
 # Until the program listens, its signals must not end it.
 trap '' USR1 TERM
-export LERP_DATA='/it'\''s'
-exec '/my bin/lerp' task /out 2 "$((1001 + SLURM_ARRAY_TASK_ID))"
+# Without cgroups a program sees all processors of its node, also those that are not its own.
+export RAYON_NUM_THREADS="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}"
+exec '/my bin/lerp' task '/it'\''s' 2 "$((1001 + SLURM_ARRAY_TASK_ID))"
 "#;
         assert_eq!(text, wanted);
     }

@@ -145,15 +145,18 @@ impl Cells {
 pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let mut args = args.clone();
     if args.cluster.on.is_some() {
-        args.plan.device = args.plan.device.elsewhere(args.cluster.options().any(SbatchOption::is_of_gpus));
+        args.plan.device = args.plan.device.elsewhere(args.cluster.options().find_map(SbatchOption::gpus));
     }
     let args = &args;
     let overrides =
         Overrides { variants: args.variants.clone(), seeds: args.seeds.clone(), ..Overrides::default() };
     let (mut plan, out) = plan(registry, &args.plan, overrides, "quick")?;
+    if args.cluster.cancel {
+        return slurm::cancel(&out);
+    }
     let shelf = Shelf::new(registry, args.plan.data.as_deref());
     let cells = Cells::new(&mut plan, out, args, &shelf, registry)?;
-    let common = Common { registry, shelf: &shelf, command: command_line() };
+    let common = Common { registry, shelf: &shelf, command: command_line(), task: String::new() };
     if let Some(Engine::Slurm) = args.cluster.on {
         return slurm::sweep(&common, &plan, &cells, args);
     }
@@ -392,7 +395,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let device_name = args.plan.device.names()?.remove(0);
     let folder = Folder::check(&out, args.plan.config.as_deref())?;
     folder.create()?;
-    let common = Common { registry, shelf: &shelf, command: command_line() };
+    let common = Common { registry, shelf: &shelf, command: command_line(), task: String::new() };
     let threads = rayon::current_num_threads();
     let survey = Survey::new(&common, &cells, &runs_in(&out)?, &device_name, threads)?;
     if let Some((_, reason)) = survey.blocked.first() {

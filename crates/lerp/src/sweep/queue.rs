@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Result;
-use lerp_train::{Progress, RunRecord, mark_failed};
+use lerp_train::{Holder, Progress, RunRecord, mark_failed};
 
 use super::{
     display::Display,
@@ -182,8 +182,10 @@ impl<'a> Queue<'a> {
         let time_limit = time_limit.map(|limit| limit.as_secs_f64());
         let order = Order { index, record, dataset, judged, time_limit };
         let own_log = self.dir(index).join(LOG);
-        // An earlier worker's words are of no interest now.
-        let _ = fs::remove_file(&own_log);
+        // An earlier worker's words are of no interest now, but those of one that is at work are, and of a failed try.
+        if self.failures[index] == 0 && Holder::of(&self.dir(index)).is_none() {
+            let _ = fs::remove_file(&own_log);
+        }
         let own_log_file = log(&own_log)?;
         let alone = self.seats[place].runs == 1;
         let mut worker = if let Some(worker) = self.seats[place].worker.take() {
@@ -283,7 +285,7 @@ impl<'a> Queue<'a> {
 
     /// What a worker says that trains several runs.
     fn host_log(&self, device: &str) -> PathBuf {
-        self.out.join(format!("host-{}.log", device.replace(':', "-")))
+        self.out.join(format!("host-{}{}.log", device.replace(':', "-"), self.common.task))
     }
 
     /// The record of a run that begins or goes on now.

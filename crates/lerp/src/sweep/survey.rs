@@ -15,6 +15,8 @@ pub struct Common<'a> {
     pub shelf: &'a Shelf<'a>,
     /// What the user typed.
     pub command: String,
+    /// On a cluster, what tells this task's files apart from those of others.
+    pub task: String,
 }
 
 /// A run of the plan.

@@ -163,8 +163,8 @@ impl Cell {
             (Some(holder), _) => Some(holder.described()),
             (None, place) => place.map(|place| printable(&place.described()).into_owned()),
         };
-        let begins = place.is_some_and(|place| place.pending || !self.stage.is_running());
-        if begins && self.stage != Stage::Done {
+        let resting = matches!(self.stage, Stage::Waiting | Stage::Stopped);
+        if place.is_some_and(|place| place.pending || resting) && self.stage != Stage::Done {
             self.stage = Stage::Queued;
         }
     }

@@ -32,6 +32,13 @@ pub struct Task {
     pub node: Option<String>,
 }
 
+impl Task {
+    /// Its name, as `scontrol` and `scancel` take it.
+    pub fn name(&self) -> String {
+        format!("{}_{}", self.array, self.place.unwrap())
+    }
+}
+
 impl Cluster {
     /// Starts one; none where Slurm is not installed, which is said, unless the environment variable `LERP_REQUIRE` lists it.
     pub fn start() -> Option<Self> {
@@ -99,7 +106,7 @@ impl Cluster {
              ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nJobAcctGatherType=jobacct_gather/none\n\
              AccountingStorageType=accounting_storage/none\nSelectType=select/cons_tres\n\
              SelectTypeParameters=CR_CPU\nSlurmdParameters=config_overrides\nReturnToService=2\n\
-             SlurmdTimeout=10\nKillWait=20\nMpiDefault=none\nGresTypes=gpu\n\
+             SlurmdTimeout=10\nKillWait=5\nMpiDefault=none\nGresTypes=gpu\n\
              SchedulerParameters=sched_interval=2,bf_interval=2\n\
              PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\n",
             ports[0]
@@ -109,7 +116,7 @@ impl Cluster {
             text.extend([format!("NodeName={node} {of} Port={port}\n")]);
             fs::create_dir_all(self.at("spool").join(node)).unwrap();
         }
-        text += "PartitionName=low Nodes=n1,n2,n3 Default=YES MaxTime=INFINITE State=UP PriorityTier=1\n\
+        text += "PartitionName=low Nodes=n1,n2,n3 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=5\n\
                  PartitionName=high Nodes=n1,n2,n3 MaxTime=INFINITE State=UP PriorityTier=10\n\
                  PartitionName=gpu Nodes=n3 MaxTime=INFINITE State=UP PriorityTier=1\n";
         fs::create_dir_all(self.at("state")).unwrap();
