@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn gray_images_lose_their_copies() {
+    fn gray_images_are_reduced_to_one_channel() {
         let shape = ImageShape { height: 1, width: 2, channels: 3 };
         let of = |gray| held(shape, vec![1, 1, 1, 2, 2, 2], None, gray);
         let [a, _] = Images::gray_if_gray([of(true), of(true)]);

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_classes() {
+    fn the_number_of_classes_is_limited() {
         let mut labels = Labels::default();
         for number in 0..MOST_CLASSES as i64 {
             labels.push(Label::Number(number), None).unwrap();

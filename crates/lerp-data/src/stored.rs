@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_the_way_is_not_written_through() {
+    fn a_link_at_the_path_of_a_cache_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache { folder: Some(folder.path().into()), in_memory: 20 };
         let (target, place) = (folder.path().join("precious"), folder.path().join("own-1-2.images"));
