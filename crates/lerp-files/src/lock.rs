@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holds_it_and_the_file_stays_as_it_is() {
+    fn a_lock_is_exclusive_and_its_file_stays_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");
         std::fs::write(&path, "precious").unwrap();

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn words() {
+    fn words_are_recognised() {
         for good in ["acai", "lines-acai-s0-0123abcd", "кошки-vae", "a.b_c"] {
             assert!(is_word(good), "{good}");
         }
