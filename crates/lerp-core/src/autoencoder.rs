@@ -14,8 +14,8 @@ use crate::{
 /// classifier, checkpoints and progress belong to the trainer, so they are the same for every variant.
 ///
 /// # Shapes
-/// `x`: images `[batch, height, width, channels]` in `[-1, 1]`; `z`: latents `[batch, ...]`, features `[batch,
-/// features]`, with the sizes in [`Spec::shape`]. The paper's latents are `[batch, h, w, c]`; those of a
+/// `x`: images `[batch, height, width, channels]` in `[-1, 1]`; `z`: latents `[batch, ...]`, features
+/// `[batch, features]`, with the sizes in [`Spec::shape`]. The paper's latents are `[batch, h, w, c]`; those of a
 /// variant's own network may have any rank.
 pub trait Autoencoder: Send {
     /// The name, shapes and hyperparameters of this model.

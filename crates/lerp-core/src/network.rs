@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::{Error, Hyper, ImageShape, Result, check_hyper, did_you_mean, hyper::refuse_null, nearest};
 
-/// The size of the paper's encoder and decoder (appendix A): `scales` halvings of the image, and `depth <<
-/// scale` channels at each scale.
+/// The size of the paper's encoder and decoder (appendix A): `scales` halvings of the image, and `depth << scale`
+/// channels at each scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {

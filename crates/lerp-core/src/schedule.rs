@@ -57,8 +57,8 @@ impl Schedule {
     }
 }
 
-/// Formats the schedule in words for a caption: `cosine to 10 % of its peak over the last 30 % after 100 steps
-/// of warm-up`.
+/// Formats the schedule in words for a caption:
+/// `cosine to 10 % of its peak over the last 30 % after 100 steps of warm-up`.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.decay {

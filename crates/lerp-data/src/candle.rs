@@ -16,8 +16,8 @@ impl TensorSet {
     /// this crate reads them.
     ///
     /// Some images of `candle-datasets` 0.11.1 are transposed: `vision::cifar::load`, which reads the hub's
-    /// parquet files, exchanges rows and columns (it calls `permute((0, 3, 2, 1))` on images that are `[images,
-    /// height, width, channels]`). `vision::cifar::load_dir` does not.
+    /// parquet files, exchanges rows and columns (it calls `permute((0, 3, 2, 1))` on images that are
+    /// `[images, height, width, channels]`). `vision::cifar::load_dir` does not.
     ///
     /// # Shapes
     /// Images `[images, pixels]`, square and of one channel, or `[images, channels, height, width]`; labels

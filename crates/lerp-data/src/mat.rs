@@ -182,8 +182,8 @@ fn matrix(reader: &mut impl Read, length: u64, arrays: &mut Arrays, each: Each) 
     Ok(())
 }
 
-/// Reads `n` images, and transposes each to `[row, column, channel]`. MATLAB stores `X[row, column, channel,
-/// image]` with the row varying fastest.
+/// Reads `n` images, and transposes each to `[row, column, channel]`. MATLAB stores
+/// `X[row, column, channel, image]` with the row varying fastest.
 fn images(reader: &mut impl Read, n: usize, each: Each) -> Faulty<()> {
     let mut image = [0; STRIDE];
     for first in (0..n).step_by(BLOCK) {

@@ -38,9 +38,9 @@ impl Quantised {
 }
 
 impl Codebook {
-    /// Makes a codebook with the buffers `{name}.means` `[codes, dims]`, initialised uniformly in ±√(3/codes)
-    /// as by TensorFlow's unit scaling, `{name}.ema_count` `[codes]`, zero, and `{name}.ema_means` `[codes,
-    /// dims]`, equal to the means.
+    /// Makes a codebook with the buffers `{name}.means` `[codes, dims]`, initialised uniformly in ±√(3/codes) as
+    /// by TensorFlow's unit scaling, `{name}.ema_count` `[codes]`, zero, and `{name}.ema_means` `[codes, dims]`,
+    /// equal to the means.
     ///
     /// # Errors
     /// Returns an error if a buffer of the same name exists already.
