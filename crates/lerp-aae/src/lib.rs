@@ -1,8 +1,9 @@
 //! The adversarial autoencoder (section 4, "AAE").
 //!
-//! A discriminator `D` tells latents from draws of the prior `N(0, I)`; the encoder learns to be taken for the prior:
-//! autoencoder `min ‖x − d(e(x))‖² + weight·BCE(D(e(x)), 1)`, discriminator `min BCE(D(z), 1) + BCE(D(e(x)), 0)`,
-//! `z ~ N(0, I)`. `D` is dense: 100, 100, 1 units, leaky ReLU.
+//! A discriminator `D` learns to distinguish latents from draws of the prior `N(0, I)`, and the encoder learns
+//! to make them indistinguishable. The autoencoder minimises `‖x − d(e(x))‖² + weight·BCE(D(e(x)), 1)`, the
+//! discriminator `BCE(D(z), 1) + BCE(D(e(x)), 0)` with `z ~ N(0, I)`. `D` has three dense layers of 100, 100
+//! and 1 units, with leaky ReLU between them.
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
@@ -13,10 +14,10 @@ use lerp_kernels::leaky_relu;
 use lerp_nn::{Coder, Dense, binary_cross_entropy, mean_squared_error};
 use serde::{Deserialize, Serialize};
 
-/// Hyperparameters.
+/// The hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Weight of the adversarial term in the autoencoder's loss.
+    /// The weight of the adversarial term in the autoencoder's loss.
     pub advweight: f64,
 }
 
@@ -26,15 +27,15 @@ impl Default for Config {
     }
 }
 
-/// Units of the discriminator's layers.
+/// The numbers of units of the discriminator's layers.
 const UNITS: [usize; 3] = [100, 100, 1];
 
-/// The dense discriminator of latents.
+/// The discriminator, a dense network on latents.
 #[derive(Debug, Clone)]
 pub struct Discriminator([Dense; 3]);
 
 impl Discriminator {
-    /// Logit of being a draw from the prior.
+    /// The logit of the probability that a latent is a draw from the prior.
     ///
     /// # Shapes
     /// `z` `[batch, h, w, c]` to `[batch, 1]`.

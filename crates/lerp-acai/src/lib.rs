@@ -1,14 +1,15 @@
-//! The adversarially constrained autoencoder interpolation (section 3, equations 2 and 3).
+//! ACAI, adversarially constrained autoencoder interpolation (section 3, equations 2 and 3).
 //!
-//! A critic guesses the interpolation coefficient α from a decoded mixture of two latents; the autoencoder makes
-//! mixtures for which it guesses 0:
+//! A critic `c` learns to recover the interpolation coefficient α from a decoded interpolation of two latents,
+//! and the autoencoder learns to make interpolations for which the critic's output is 0. They minimise:
 //!
-//! * autoencoder: `min ‖x − x̂‖² + λ·mean(c(x̂_α)²)`,
-//! * critic: `min mean((c(x̂_α) − α)²) + mean(c(x̂ + γ(x − x̂))²)`,
+//! * autoencoder: `‖x − x̂‖² + λ·mean(c(x̂_α)²)`,
+//! * critic: `mean((c(x̂_α) − α)²) + mean(c(x̂ + γ(x − x̂))²)`,
 //!
-//! with `x̂ = d(e(x))`, `x̂_α = d(α·z_i + (1−α)·z_{B−1−i})`, `α ~ U[0, ½]` per sample. The partner is the *reversed*
-//! batch, and λ's term reaches the encoder through both ends. The critic is an encoder whose output is averaged over
-//! positions and channels.
+//! with `x̂ = d(e(x))`, `x̂_α = d(α·z_i + (1−α)·z_{B−1−i})` and `α ~ U[0, ½]` for each sample. The second
+//! latent of a pair is that of the *reversed* batch, and the gradient of λ's term reaches the encoder through
+//! both latents. The critic is a network like the encoder, whose output is averaged over positions and
+//! channels.
 
 use candle_core::{Module, Tensor, Var, backprop::GradStore};
 use lerp_core::{
@@ -19,12 +20,12 @@ use lerp_kernels::gradients;
 use lerp_nn::{Coder, Encoder, mean_squared_error};
 use serde::{Deserialize, Serialize};
 
-/// Hyperparameters.
+/// The hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Weight λ of the critic's guess in the autoencoder's loss.
+    /// The weight λ of the critic's output in the autoencoder's loss.
     pub advweight: f64,
-    /// Fraction γ of the original in the image on which the critic must guess 0.
+    /// The fraction γ of the original in the image for which the critic's output must be 0.
     pub reg: f64,
 }
 
@@ -42,17 +43,18 @@ pub struct Acai {
     config: Config,
 }
 
-/// Mixtures of the latents of a batch, for the critic.
+/// Interpolations of the latents of a batch, for the critic.
 #[derive(Debug)]
 pub struct Mixture {
-    /// Coefficients α in [0, ½], `[batch]`.
+    /// The interpolation coefficients α in [0, ½], `[batch]`.
     pub alpha: Tensor,
-    /// Mixed latents, `[batch, h, w, c]`.
+    /// The interpolated latents, `[batch, h, w, c]`.
     pub latent: Tensor,
 }
 
 impl Acai {
-    /// Mixes each latent with the one at the same distance from the batch's other end; α is stream `alpha`, folded.
+    /// Interpolates between each latent and that of the reversed batch. The coefficients α are drawn from the
+    /// stream `alpha` of `draws` and folded to [0, ½].
     ///
     /// # Shapes
     /// `z` `[batch, h, w, c]`.
@@ -67,7 +69,7 @@ impl Acai {
         Ok(Mixture { alpha, latent })
     }
 
-    /// The critic's guess of α.
+    /// The critic's estimate of α for each image.
     ///
     /// # Shapes
     /// `x` `[batch, height, width, channels]` to `[batch]`.
@@ -75,7 +77,7 @@ impl Acai {
         mean_per_image(&self.critic.forward(x)?)
     }
 
-    /// The image on which the critic must guess 0: `x̂ + γ(x − x̂)`.
+    /// The images for which the critic's output must be 0: `x̂ + γ(x − x̂)`.
     ///
     /// # Shapes
     /// Two batches of images to a third.
@@ -135,12 +137,13 @@ impl Autoencoder for Acai {
         let batch = x.dim(0)?;
         let z = self.coder.encoder.forward(x)?;
         let Mixture { alpha, latent } = self.mixture(&z, draws)?;
-        // Decoder and critic each see what they see in one pass: on a GPU half the launches, on twice the images.
+        // One forward pass of the decoder, and one of the critic, process all their images: on a GPU this
+        // halves the number of kernel launches.
         let decoded = self.coder.decoder.forward(&Tensor::cat(&[&z, &latent], 0)?)?;
         let (recon, mixed) = (decoded.narrow(0, 0, batch)?, decoded.narrow(0, batch, batch)?);
         let mse = mean_squared_error(&recon, x)?;
 
-        // The images are constant in the critic's loss.
+        // The critic's loss gives no gradient to the autoencoder, so the images are detached.
         let blend = self.blend(x, &recon.detach())?;
         let seen = Var::from_tensor(&Tensor::cat(&[&mixed.detach(), &blend], 0)?)?;
         let guesses = self.guess(&seen)?;
@@ -150,12 +153,12 @@ impl Autoencoder for Acai {
         let error = wrong.sqr()?.mean_all()?;
         let real = guesses.narrow(0, batch, batch)?.sqr()?.mean_all()?;
 
-        let way = self.one_way_back(&seen, &guess, &wrong, &real)?;
-        let toward = (&mse + (&mixed * way.pull)?.sum_all()?)?;
+        let shared = self.shared_backward(&seen, &guess, &wrong, &real)?;
+        let surrogate = (&mse + (&mixed * shared.images)?.sum_all()?)?;
         let mse = mse.detach();
         let autoencoder =
-            Loss::Surrogate { value: (&mse + (&fooled * self.config.advweight)?)?, root: toward };
-        let critic = Loss::Differentiated { value: (&error + &real)?, gradients: way.critic };
+            Loss::Surrogate { value: (&mse + (&fooled * self.config.advweight)?)?, root: surrogate };
+        let critic = Loss::Differentiated { value: (&error + &real)?, gradients: shared.critic };
         Ok(Objectives::new(AUTOENCODER, autoencoder, &z)?
             .loss(CRITIC, critic)
             .term("mse", &mse)
@@ -165,21 +168,29 @@ impl Autoencoder for Acai {
     }
 }
 
-/// What one pass back through the critic gives.
-struct WayBack {
-    /// Gradients of the critic's loss.
+/// The result of one backward pass through the critic for both losses.
+struct SharedGradients {
+    /// The gradients of the critic's loss.
     critic: GradStore,
-    /// Gradient of the autoencoder's loss with respect to the mixed images, constant.
-    pull: Tensor,
+    /// The gradient of the autoencoder's loss with respect to the decoded interpolations, constant.
+    images: Tensor,
 }
 
 impl Acai {
-    /// Both losses see the critic's guesses `c` on the mixtures, and their gradients with respect to the guess on image
-    /// `i` differ by a factor alone: `2(cᵢ − αᵢ)/B` and `2λcᵢ/B`. Images do not meet in the critic, so one pass back with
-    /// the critic's factors gives its own gradients and, after an exchange of factors, the images'.
-    fn one_way_back(&self, seen: &Var, guess: &Tensor, wrong: &Tensor, real: &Tensor) -> Result<WayBack> {
+    /// Computes the gradients of both losses with one backward pass through the critic. Both depend on the
+    /// critic's outputs `c` for the decoded interpolations, and their derivatives with respect to the output
+    /// for image `i` differ only by a factor: `2(cᵢ − αᵢ)/B` and `2λcᵢ/B`. The critic processes each image
+    /// independently, so one backward pass with the critic's factors gives its own gradients and, after the
+    /// factors are exchanged, those of the images.
+    fn shared_backward(
+        &self,
+        seen: &Var,
+        guess: &Tensor,
+        wrong: &Tensor,
+        real: &Tensor,
+    ) -> Result<SharedGradients> {
         let batch = guess.dim(0)? as f64;
-        // A factor of zero could not be exchanged.
+        // The gradient is divided by this factor below, so it must not be zero.
         let tiny = wrong.abs()?.lt(SMALLEST)?;
         let factor = tiny.where_cond(&wrong.ones_like()?.affine(SMALLEST, 0.0)?, wrong)?;
         let root = ((guess * &factor)?.sum_all()? * (2.0 / batch))?;
@@ -188,13 +199,14 @@ impl Acai {
             return Err(candle_core::Error::Msg("the critic does not see the images".into()).into());
         };
         let exchange = ((guess.detach() * self.config.advweight)? / factor)?;
-        let pull =
+        let images =
             gradient.narrow(0, 0, guess.dim(0)?)?.broadcast_mul(&exchange.reshape(((), 1, 1, 1))?)?.detach();
-        Ok(WayBack { critic, pull })
+        Ok(SharedGradients { critic, images })
     }
 }
 
-/// Errors of the critic's guess below this count as this: it is far below the rounding of a gradient.
+/// The least magnitude of an error of the critic's estimate; smaller ones are replaced by it. It is far below
+/// the rounding error of a gradient.
 const SMALLEST: f64 = 1e-7;
 
 #[cfg(test)]
@@ -205,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_way_back_gives_the_gradients_of_two() {
+    fn one_backward_pass_gives_the_gradients_of_both_losses() {
         let device = Device::Cpu;
         let hyper = Of::<Acai>::new().check(&Hyper::new()).unwrap();
         let build = Build {
@@ -221,7 +233,7 @@ mod tests {
         let x = draws.normal("x", (6, 16, 16, 1)).unwrap().to_dtype(DType::F64).unwrap();
         let objectives = model.objectives(&x, &draws).unwrap();
 
-        // The equations as they stand, with a pass for each loss.
+        // The reference computes the losses by the equations, each with a backward pass of its own.
         let z = model.coder.encoder.forward(&x).unwrap();
         let recon = model.coder.decoder.forward(&z).unwrap();
         let mixture = model.mixture(&z, &draws).unwrap();

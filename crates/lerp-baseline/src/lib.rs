@@ -1,6 +1,7 @@
-//! The plain autoencoder: `min ‖x − d(e(x))‖²` (section 2, equation 1), with the mean over pixels.
+//! The plain autoencoder, trained with the reconstruction error alone: `min ‖x − d(e(x))‖²` (section 2,
+//! equation 1), where the squared norm is the mean over pixels.
 //!
-//! Its latent space is whatever reconstruction alone makes of it, so interpolations tend to cross-fade.
+//! Nothing else shapes its latent space, so its interpolations tend to cross-fade.
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
@@ -9,7 +10,7 @@ use lerp_core::{
 use lerp_nn::{Coder, mean_squared_error};
 use serde::{Deserialize, Serialize};
 
-/// Baseline has no hyperparameters of its own.
+/// The hyperparameters: there are none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Config {}
 

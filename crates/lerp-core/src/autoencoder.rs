@@ -1,4 +1,4 @@
-//! The shared trait, and what a variant states through it.
+//! The [`Autoencoder`] trait of all models, and the losses that a variant states through it.
 
 use candle_core::{DType, Device, Tensor, backprop::GradStore};
 
@@ -9,28 +9,28 @@ use crate::{
 
 /// An autoencoder whose interpolations can be measured.
 ///
-/// A variant states its losses in [`Autoencoder::objectives`]; a trainer takes every gradient at the same parameters,
-/// then updates every group, then calls [`Autoencoder::after_step`]. It owns optimisers, classifier, checkpoints and
-/// progress, so that every variant has them.
+/// A variant states its losses in [`Autoencoder::objectives`]. A trainer computes all gradients at the same
+/// parameters, then updates every group of parameters, then calls [`Autoencoder::after_step`]. Optimisers, the
+/// classifier, checkpoints and progress belong to the trainer, so they are the same for every variant.
 ///
 /// # Shapes
-/// `x`: images `[batch, height, width, channels]` in `[-1, 1]`; `z`: latents `[batch, ...]` and features
-/// `[batch, features]` as in [`Spec::shape`]. The paper's latents are `[batch, h, w, c]`; of a network of one's own they
-/// may have any rank.
+/// `x`: images `[batch, height, width, channels]` in `[-1, 1]`; `z`: latents `[batch, ...]`, features
+/// `[batch, features]`, with the sizes in [`Spec::shape`]. The paper's latents are `[batch, h, w, c]`; those of a
+/// variant's own network may have any rank.
 pub trait Autoencoder: Send {
-    /// Names, shapes and hyperparameters of this model.
+    /// The name, shapes and hyperparameters of this model.
     fn spec(&self) -> &Spec;
 
-    /// Its parameters and buffers.
+    /// The parameters and buffers of this model.
     fn params(&self) -> &ParamStore;
 
-    /// The latent that is interpolated and clustered.
+    /// Encodes images to the latents that are interpolated and clustered.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to `[batch, h, w, c]`.
     fn encode(&self, x: &Tensor, draws: &Draws) -> Result<Tensor>;
 
-    /// What the single-layer classifier sees; the flattened latent unless a variant says otherwise.
+    /// The features of images that the single-layer classifier gets. By default they are the flattened latent.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to `[batch, features]`, flattened in (h, w, c) order.
@@ -38,13 +38,13 @@ pub trait Autoencoder: Send {
         Ok(self.encode(x, draws)?.flatten_from(1)?)
     }
 
-    /// The image of a latent, in the range of the training images (not clipped).
+    /// Decodes latents to images, in the range of the training images (not clipped).
     ///
     /// # Shapes
     /// `[batch, h, w, c]` to `[batch, height, width, channels]`.
     fn decode(&self, z: &Tensor) -> Result<Tensor>;
 
-    /// The image of an image.
+    /// Reconstructs images by encoding and decoding them.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to the same.
@@ -52,9 +52,10 @@ pub trait Autoencoder: Send {
         self.decode(&self.encode(x, draws)?)
     }
 
-    /// [`Autoencoder::reconstruct`] and [`Autoencoder::features`] of the same images. A variant in which the two share work
-    /// does that once here, and saves every evaluation a pass through the encoder: by [`through_latent`], where the features
-    /// are the flattened latent. The conformance check compares the results.
+    /// Returns the results of [`Autoencoder::reconstruct`] and [`Autoencoder::features`] for the same images. A
+    /// variant in which the two share work should override this, to save every evaluation a forward pass of the
+    /// encoder: with [`through_latent`] if its features are the flattened latent. The conformance check
+    /// compares the results with those of the two methods.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to the same, and to `[batch, features]`.
@@ -62,7 +63,8 @@ pub trait Autoencoder: Send {
         Ok((self.reconstruct(x, draws)?, self.features(x, draws)?))
     }
 
-    /// The latent a fraction `t` of the way from `a` to `b`: linear unless a variant says otherwise.
+    /// Interpolates between the latents `a` (`t` = 0) and `b` (`t` = 1). By default the interpolation is
+    /// linear.
     ///
     /// # Shapes
     /// Two latents `[batch, h, w, c]` to a third.
@@ -72,18 +74,20 @@ pub trait Autoencoder: Send {
 
     /// The losses of one training step on the batch `x`.
     ///
-    /// They depend on `x`, `draws`, parameters and buffers alone: a GPU records the launches of a step and repeats them
-    /// without calling this again. A counter in the model, or a schedule computed on the host from [`Draws::step`], would
-    /// stand still there and start anew when a run is resumed. [`Draws::step_tensor`] has the number of the step as a tensor,
-    /// from which a schedule is computed ("the critic every fifth step" is its loss times 0 or 1); what must outlive a step is
-    /// a buffer ([`ParamStore`]). The conformance check finds what does not keep to this.
+    /// They may depend only on `x`, `draws`, parameters and buffers. On a GPU the kernel launches of a step are
+    /// captured and replayed without another call of this method, so a counter in the model, or a schedule that
+    /// is computed on the host from [`Draws::step`], would keep its first value; after a resume it would start
+    /// again. A schedule is computed from [`Draws::step_tensor`], the number of the step as a tensor ("the
+    /// critic every fifth step" is its loss times 0 or 1). State that must outlive a step belongs in a buffer
+    /// ([`ParamStore`]). The conformance check finds violations of these rules.
     ///
     /// # Shapes
     /// `x` `[batch, height, width, channels]`; every loss and term is a scalar, `[]`.
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives>;
 
-    /// `count` latents drawn from the prior towards which the latents were trained; none where a variant has no prior.
-    /// Decoded, they are the samples of a generative model (the VAE and the AAE of section 4; Figure 5).
+    /// Draws `count` latents from the prior to which the latents were trained to conform, or returns `None` if
+    /// the variant has no prior. Decoded, they are the samples of a generative model (the VAE and the AAE of
+    /// section 4; Figure 5).
     ///
     /// # Shapes
     /// `[count, h, w, c]`.
@@ -92,8 +96,9 @@ pub trait Autoencoder: Send {
         Ok(None)
     }
 
-    /// A critic's estimate of how far from either end decoded interpolations lie: 0 for the ends, up to 1/2 halfway
-    /// (α of section 3, equation 2); none where a variant has no such critic.
+    /// A critic's estimate of the interpolation coefficient α (section 3, equation 2) of decoded
+    /// interpolations: 0 for the end points, up to 1/2 halfway. Returns `None` if the variant has no such
+    /// critic.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to `[batch]`.
@@ -102,8 +107,8 @@ pub trait Autoencoder: Send {
         Ok(None)
     }
 
-    /// The entries of a codebook as which images are encoded, as indices; none where a variant has no codebook. How many
-    /// different ones test images need is measured at every evaluation.
+    /// The indices of the codebook entries to which images are encoded, or `None` if the variant has no
+    /// codebook. Every evaluation reports how many different entries the test images use.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to `[batch, vectors]`, `u32`.
@@ -112,22 +117,23 @@ pub trait Autoencoder: Send {
         Ok(None)
     }
 
-    /// Called after every group was updated, with what [`Objectives::carry`] put there. It is part of what a GPU records,
-    /// and keeps to the rule of [`Autoencoder::objectives`].
+    /// Called after every group of parameters was updated, with the tensors that the objectives left in
+    /// [`Objectives::carry`]. It is captured with the step on a GPU, and must follow the rules of
+    /// [`Autoencoder::objectives`].
     fn after_step(&self, carry: &Carry) -> Result<()> {
         let _ = carry;
         Ok(())
     }
 }
 
-/// Reconstruction and features of images by one pass through the encoder, of a model whose features are its flattened
-/// latent: for [`Autoencoder::reconstruct_and_features`].
+/// Computes reconstruction and features with one forward pass of the encoder, for a model whose features are
+/// its flattened latent. An implementation of [`Autoencoder::reconstruct_and_features`].
 ///
 /// # Shapes
 /// `x` `[batch, height, width, channels]` to the same, and to `[batch, features]`.
 ///
 /// # Errors
-/// If the model fails.
+/// Returns an error if the encoder or the decoder fails.
 pub fn through_latent(
     model: &(impl Autoencoder + ?Sized),
     x: &Tensor,
@@ -137,29 +143,29 @@ pub fn through_latent(
     Ok((model.decode(&z)?, z.flatten_from(1)?))
 }
 
-/// A scalar loss, `[]`, and how its gradients come about.
+/// A scalar loss, `[]`, and how its gradients are computed.
 #[derive(Debug)]
 pub enum Loss {
-    /// By differentiating the loss itself.
+    /// The gradients are those of this scalar, the loss itself.
     Plain(Tensor),
-    /// By differentiating another scalar, whose value means nothing and whose gradients are the loss's.
+    /// The gradients are those of another scalar, whose value has no meaning.
     Surrogate {
         /// The loss, `[]`.
         value: Tensor,
-        /// What is differentiated, `[]`.
+        /// The scalar that is differentiated, `[]`; its gradients are those of the loss.
         root: Tensor,
     },
-    /// They were taken together with something else that was needed.
+    /// The gradients have already been computed, in a backward pass that was needed for something else, too.
     Differentiated {
         /// The loss, `[]`.
         value: Tensor,
-        /// Its gradients.
+        /// The gradients of the loss.
         gradients: GradStore,
     },
 }
 
 impl Loss {
-    /// The loss.
+    /// The value of the loss.
     ///
     /// # Shapes
     /// `[]`.
@@ -176,12 +182,12 @@ impl From<Tensor> for Loss {
     }
 }
 
-/// Tensors that a step's objectives leave for [`Autoencoder::after_step`], by name.
+/// Tensors that the objectives of a step pass to [`Autoencoder::after_step`], by name.
 #[derive(Debug, Default)]
 pub struct Carry(Vec<(&'static str, Tensor)>);
 
 impl Carry {
-    /// These and one more, detached.
+    /// Adds `tensor`, detached, under the name `name`.
     ///
     /// # Shapes
     /// `tensor` of any shape.
@@ -194,14 +200,14 @@ impl Carry {
     /// The tensor called `name`.
     ///
     /// # Errors
-    /// If the objectives left none of that name.
+    /// Returns an error if the objectives passed no tensor of that name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         let found = self.0.iter().find(|(other, _)| *other == name);
         found.map(|(_, tensor)| tensor).ok_or_else(|| Error::NotCarried(name.to_owned()))
     }
 }
 
-/// A scalar worth recording.
+/// A named part of a loss, to be recorded.
 #[derive(Debug)]
 pub struct Term {
     /// Its name, such as `mse` or `kl`.
@@ -210,21 +216,21 @@ pub struct Term {
     pub value: Tensor,
 }
 
-/// What a variant states for one step.
+/// The losses of one training step, as a variant states them.
 #[derive(Debug)]
 pub struct Objectives {
-    /// Each group's loss, which moves that group only.
+    /// The loss of each group of parameters; it updates that group only.
     pub losses: Vec<(Group, Loss)>,
-    /// Named parts of the losses, for the record.
+    /// Named parts of the losses, which are recorded.
     pub terms: Vec<Term>,
-    /// What the classifier sees, `[batch, features]`, detached.
+    /// The features for the classifier, `[batch, features]`, detached.
     pub features: Tensor,
-    /// What [`Autoencoder::after_step`] gets, computed from the parameters before the step.
+    /// Tensors for [`Autoencoder::after_step`], computed from the parameters before the step.
     pub carry: Carry,
 }
 
 impl Objectives {
-    /// Objectives with the loss of one group and the classifier's view.
+    /// Objectives with the loss of one group, and the features for the classifier.
     ///
     /// # Shapes
     /// `loss` `[]`; `features` of any shape `[batch, ...]`, flattened and detached here.
@@ -244,7 +250,7 @@ impl Objectives {
         self
     }
 
-    /// Leaves a tensor for [`Autoencoder::after_step`].
+    /// Adds a tensor for [`Autoencoder::after_step`].
     ///
     /// # Shapes
     /// `tensor` of any shape, detached here.
@@ -265,25 +271,26 @@ impl Objectives {
     }
 }
 
-/// What a model is built from.
+/// The arguments from which a model is built.
 #[derive(Debug, Clone, Copy)]
 pub struct Build<'a> {
-    /// Shape of the images.
+    /// The shape of the images.
     pub image: ImageShape,
-    /// Encoder and decoder, as [`Variant::network`] or [`NetworkKind::check`] settled them.
+    /// Encoder and decoder, as determined by [`Variant::network`] or [`NetworkKind::check`].
     pub network: &'a Architecture,
-    /// Hyperparameters, as [`Variant::check`] completed them.
+    /// Hyperparameters, as completed by [`Variant::check`].
     pub hyper: &'a Hyper,
-    /// Seed of the initial values.
+    /// The seed of the initial values of the parameters.
     pub seed: u64,
-    /// Type of the parameters: `f32`, or `f64` for gradient checks.
+    /// The data type of the parameters: `f32`, or `f64` for gradient checks.
     pub dtype: DType,
-    /// Where the model lives.
+    /// The device of the parameters.
     pub device: &'a Device,
 }
 
 impl Build<'_> {
-    /// The specification of a model of `variant` that is built from this, with latents and features of these sizes.
+    /// The specification of a model of `variant` built from these arguments, with latents and features of the
+    /// given sizes.
     pub fn spec(&self, variant: &str, shape: LatentShape) -> Spec {
         Spec {
             variant: variant.into(),
@@ -295,34 +302,36 @@ impl Build<'_> {
     }
 }
 
-/// A kind of autoencoder: found by name, configured, built.
+/// A kind of autoencoder that can be found by name, configured and built.
 pub trait Variant: Send + Sync {
-    /// Name on the command line and in files, such as `acai`.
+    /// The name on the command line and in files, such as `acai`.
     fn name(&self) -> &'static str;
 
-    /// Name in tables and figures, such as `ACAI`.
+    /// The name in tables and figures, such as `ACAI`.
     fn title(&self) -> &'static str;
 
-    /// The networks that it can be built with, its default first.
+    /// The networks with which this variant can be built, the default first.
     fn networks(&self) -> &'static [NetworkKind] {
         &[NetworkKind::PAPER]
     }
 
-    /// Sizes of the paper's network on `dataset`, given the dataset's default; only a variant that differs needs this.
+    /// The sizes of the paper's network on `dataset`, given those of the protocol. Only a variant that deviates
+    /// from the protocol overrides this.
     fn network(&self, dataset: &str, default: Network) -> Network {
         let _ = dataset;
         default
     }
 
-    /// Hyperparameters checked and completed with defaults.
+    /// Checks hyperparameters and completes them with defaults.
     ///
     /// # Errors
-    /// An unknown key, by name and with the nearest valid one; a value of the wrong type or out of range.
+    /// Returns an error if a key is unknown (it names the key and the nearest valid one), or a value has the
+    /// wrong type or is out of range.
     fn check(&self, hyper: &Hyper) -> Result<Hyper>;
 
-    /// A model with fresh parameters.
+    /// Builds a model with initial values drawn from the seed.
     ///
     /// # Errors
-    /// If the hyperparameters are not valid or the network does not fit the images.
+    /// Returns an error if the hyperparameters are not valid, or the network does not fit the images.
     fn build(&self, build: &Build) -> Result<Box<dyn Autoencoder>>;
 }

@@ -1,4 +1,4 @@
-//! Parameters for layers of candle-nn: a `VarBuilder` whose tensors are a group's of a [`ParamStore`].
+//! A `VarBuilder` of candle-nn whose tensors are the parameters of one group of a [`ParamStore`].
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,9 +8,10 @@ use candle_nn::{Init, VarBuilder, init::NormalOrUniform, var_builder::SimpleBack
 use crate::{Draws, Group, ParamStore};
 
 impl ParamStore {
-    /// A builder for layers of candle-nn, and ours. What is made through it is a parameter of `group`, named after the
-    /// builder's prefix, in the order in which it is made; a name can be given once. Its initial value is drawn from the
-    /// store's draws, whatever [`Init`] says, in a stream of the parameter's name.
+    /// Returns a builder for layers of candle-nn and of `lerp-nn`. A tensor made with it becomes a parameter of
+    /// `group`, named with the builder's prefix, in the order of creation; each name can be used once. Its
+    /// initial value is distributed as the layer's [`Init`] says, and drawn from the store's draws in a stream
+    /// named after the parameter.
     ///
     /// ```
     /// use candle_core::{DType, Device};
@@ -32,9 +33,9 @@ impl ParamStore {
     }
 }
 
-/// What a [`VarBuilder`] asks for the parameters of a group.
+/// The backend of a [`VarBuilder`] for the parameters of one group.
 struct OfGroup<'a> {
-    /// Behind a lock, because candle-nn's builders are shared and may cross threads.
+    /// The store, in a mutex because candle-nn's builders are shared and may cross threads.
     store: Mutex<&'a mut ParamStore>,
     group: Group,
 }
@@ -50,7 +51,8 @@ impl SimpleBackend for OfGroup<'_> {
                 store.device().location()
             );
         }
-        // candle-nn's batch norm copies these into variables of its own, which no checkpoint would have.
+        // candle-nn's batch norm copies these tensors into variables of its own, which would be in no
+        // checkpoint.
         if name.ends_with("running_mean") || name.ends_with("running_var") {
             candle_core::bail!(
                 "'{name}': batch norm keeps moving averages outside of the model's parameters, so that a resumed run would \
@@ -65,14 +67,16 @@ impl SimpleBackend for OfGroup<'_> {
         candle_core::bail!("parameter '{name}' is wanted without its shape, which a new model needs")
     }
 
-    /// A layer asks this to learn what a file of weights has; of a new model nothing is there before it is made.
+    /// Whether a parameter called `name` has been made. Layers use this to find out what a file of weights
+    /// contains; a new model has nothing until it is made.
     fn contains_tensor(&self, name: &str) -> bool {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         store.entries().any(|(taken, _)| taken == name)
     }
 }
 
-/// The initial value of a parameter: [`Init::var`] with our draws in the place of the device's generator.
+/// Draws the initial value of a parameter: the same distribution as [`Init::var`], with `draws` in place of the
+/// device's random number generator.
 fn draw(draws: &Draws, name: &str, shape: &Shape, init: Init, dtype: DType) -> Result<Tensor> {
     let normal = |mean: f64, deviation: f64| draws.normal(name, shape)?.affine(deviation, mean);
     let uniform = |low: f64, high: f64| draws.uniform(name, shape)?.affine(high - low, low);

@@ -1,9 +1,9 @@
-//! Random numbers without a generator: every draw is a pure function of (seed, stream, step, index).
+//! Random numbers without a stateful generator: every draw is a pure function of (seed, stream, step, index).
 //!
-//! The function is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): key = seed,
-//! counter = (index / 4, step, hash of the stream's name). Nothing random is ever stored, so resuming a run is exact,
-//! and every device sees the same numbers: they are made on the host and moved, or made on the device by a
-//! [`Generator`] that computes the same function.
+//! The function is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) with
+//! the seed as key and (index / 4, step, hash of the stream's name) as counter. No random state is stored, so
+//! resuming a run is exact. All devices get the same numbers: they are made on the host and copied, or made on
+//! the device by a [`Generator`] that computes the same function.
 
 use std::{
     collections::BTreeMap,
@@ -18,50 +18,51 @@ use std::{
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use fnv::FnvHasher;
 
-/// What is drawn.
+/// The distribution and type of a draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Draw {
-    /// [`Draws::uniform`].
+    /// The numbers of [`Draws::uniform`].
     Uniform,
-    /// [`Draws::normal`].
+    /// The numbers of [`Draws::normal`].
     Normal,
-    /// [`Draws::uniform_f64`].
+    /// The numbers of [`Draws::uniform_f64`].
     UniformF64,
 }
 
-/// Where among all random numbers a draw begins.
+/// The key and counter words at which a draw begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The seed: Philox's key.
     pub seed: u64,
-    /// The step: the counter's second and third words.
+    /// The step: the second and third word of the counter.
     pub step: u64,
-    /// Hash of the scoped stream's name: the counter's last word.
+    /// The hash of the scoped stream name: the last word of the counter.
     pub stream: u32,
-    /// Whether a generator that keeps a step of its own takes that instead.
+    /// Whether a generator that counts steps itself uses its own count instead of `step`.
     pub own_step: bool,
 }
 
-/// Makes draws on a device, with the numbers that the host would make: the same bits for uniform ones; normal ones
+/// Makes draws on a device, with the same numbers as the host: uniform draws agree bit for bit, normal draws
 /// may differ in the last place of `f32`.
 pub trait Generator: Debug + Send + Sync {
-    /// The draw `what` at `place`.
+    /// Makes the draw `what` at `place`.
     ///
     /// # Shapes
     /// The result has `shape`; it is `f64` for [`Draw::UniformF64`], otherwise `f32`.
     fn draw(&self, what: Draw, place: Place, shape: &Shape) -> Result<Tensor>;
 
-    /// The number of the step: `step`, or the one that the generator keeps, if it keeps one and `own_step`.
+    /// The number of the step: the generator's own count if it has one and `own_step` is true, otherwise
+    /// `step`.
     ///
     /// # Shapes
     /// `[]`, `f32`.
     fn step(&self, step: u64, own_step: bool) -> Result<Tensor>;
 }
 
-/// A source of draws, fixed to a seed, a step and a scope.
+/// A source of random draws with a fixed seed, step and scope.
 ///
-/// Cheap to clone. Two draws from the same stream of the same source are equal, so a variant that needs two
-/// independent draws names two streams.
+/// It is cheap to clone. Two draws from the same stream of the same source are equal, so a variant that needs
+/// two independent draws names two streams.
 #[derive(Clone, Debug)]
 pub struct Draws {
     seed: u64,
@@ -71,14 +72,14 @@ pub struct Draws {
     dtype: DType,
     replay: Option<Arc<BTreeMap<String, Tensor>>>,
     generator: Option<Arc<dyn Generator>>,
-    /// Whether the generator's own step counts, if it keeps one.
+    /// Whether the generator's own count of steps is used, if it has one.
     own_step: bool,
-    /// Becomes true when the step, or what was made of it, is read on the host.
+    /// Set to true when the step, or a number drawn at it, is read on the host.
     watch: Option<Arc<AtomicBool>>,
 }
 
 impl Draws {
-    /// Draws of `seed` at step 0, as `f32` on `device`.
+    /// Draws with `seed` at step 0, as `f32` on `device`.
     pub fn new(seed: u64, device: &Device) -> Self {
         Self {
             seed,
@@ -93,44 +94,46 @@ impl Draws {
         }
     }
 
-    /// Fixed tensors by stream name in place of random numbers, for comparing with recorded runs.
+    /// Replaces random numbers by fixed tensors, by the name of the stream, to compare with recorded runs.
     pub fn replay(tensors: BTreeMap<String, Tensor>, device: &Device) -> Self {
         Self { replay: Some(Arc::new(tensors)), ..Self::new(0, device) }
     }
 
-    /// The same source at another step: at this one, also if a generator keeps one of its own.
+    /// Returns the same source at step `step`, even if a generator counts steps itself.
     #[must_use]
     pub fn at(&self, step: u64) -> Self {
         Self { step, own_step: false, ..self.clone() }
     }
 
-    /// The same source with `name/` put before every stream, so that training and evaluation never share a draw.
+    /// Returns the same source with the prefix `name/` for every stream, so that training and evaluation never
+    /// share a draw.
     #[must_use]
     pub fn scope(&self, name: &str) -> Self {
         Self { scope: format!("{}{name}/", self.scope), ..self.clone() }
     }
 
-    /// The same source, tensors given as `dtype`.
+    /// Returns the same source with tensors of type `dtype`.
     #[must_use]
     pub fn with_dtype(&self, dtype: DType) -> Self {
         Self { dtype, ..self.clone() }
     }
 
-    /// The same source, tensors made by `generator`, at the step that it keeps, if it keeps one.
+    /// Returns the same source with tensors made by `generator`, at the generator's own step if it counts steps
+    /// itself.
     #[must_use]
     pub fn made_by(&self, generator: Arc<dyn Generator>) -> Self {
         Self { generator: Some(generator), own_step: true, ..self.clone() }
     }
 
-    /// The same source, which, like all that are made from it, notes whether anything that depends on the step was read on
-    /// the host; see [`Draws::read_on_host`].
+    /// Returns the same source with a flag, shared by all sources that are derived from it, that is set when a
+    /// number that depends on the step is read on the host; see [`Draws::read_on_host`].
     #[must_use]
     pub fn watched(&self) -> Self {
         Self { watch: Some(Arc::default()), ..self.clone() }
     }
 
-    /// Whether, since [`Draws::watched`], the number of the step or numbers drawn at it were read on the host: whoever
-    /// repeats recorded work would go on with what they were then.
+    /// Whether the number of the step, or numbers drawn at it, were read on the host since [`Draws::watched`].
+    /// A captured step would keep the values of that time when it is replayed.
     pub fn read_on_host(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.load(Ordering::Relaxed))
     }
@@ -141,25 +144,27 @@ impl Draws {
         }
     }
 
-    /// Whether tensors are made on the device.
+    /// Whether draws are made on the device by a [`Generator`].
     pub fn on_device(&self) -> bool {
         self.generator.is_some()
     }
 
-    /// The device on which tensors are given.
+    /// The device of the tensors that are drawn.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The step at which it stands, on the host: for datasets. A variant takes [`Draws::step_tensor`]: a GPU repeats a
-    /// recorded step without asking the variant again, so a step in which this is read is not recorded and takes longer.
+    /// The number of the step, on the host, for datasets. A variant uses [`Draws::step_tensor`] instead: a GPU
+    /// replays a captured step without calling the variant, so a step in which this is called is not captured
+    /// and takes longer.
     pub fn step(&self) -> u64 {
         self.note();
         self.step
     }
 
-    /// The number of the step, from 0, on the device, in the source's type (`f32` counts exactly up to 2²⁴): what a schedule
-    /// is computed from. It is right in a recorded step too.
+    /// The number of the step, counted from 0, as a tensor on the device in the source's type (`f32` counts
+    /// exactly up to 2²⁴). Learning-rate and loss schedules are computed from it; it is also correct in a
+    /// captured step.
     ///
     /// # Shapes
     /// `[]`.
@@ -172,7 +177,7 @@ impl Draws {
         }
     }
 
-    /// `n` draws of 32 random bits, such as the keys of a permutation, on the host.
+    /// `n` draws of 32 random bits on the host, for example keys of a permutation.
     pub fn words(&self, stream: &str, n: usize) -> Vec<u32> {
         self.note();
         let mut out: Vec<u32> = self.blocks(stream, n).flatten().collect();
@@ -180,7 +185,7 @@ impl Draws {
         out
     }
 
-    /// Uniform draws in `[0, 1)`, multiples of 2⁻²⁴.
+    /// Uniform draws in `[0, 1)`; they are multiples of 2⁻²⁴.
     ///
     /// # Shapes
     /// The result has `shape`; element `i` in row-major order is draw number `i` of the stream.
@@ -188,7 +193,7 @@ impl Draws {
         self.tensor(Draw::Uniform, stream, shape.into(), |n| self.make_uniforms(stream, n))
     }
 
-    /// Uniform draws in `[0, 1)` with 53 random bits each, as `f64` whatever the source's type.
+    /// Uniform draws in `[0, 1)` with 53 random bits each, as `f64` whatever the source's type is.
     ///
     /// # Shapes
     /// `[n]`.
@@ -199,7 +204,8 @@ impl Draws {
         }
     }
 
-    /// Standard normal draws (Box–Muller on pairs of uniform draws, computed in `f64`, rounded to `f32`).
+    /// Standard normal draws, by the Box–Muller method on pairs of uniform draws, computed in `f64` and rounded
+    /// to `f32`.
     ///
     /// # Shapes
     /// The result has `shape`.
@@ -207,19 +213,20 @@ impl Draws {
         self.tensor(Draw::Normal, stream, shape.into(), |n| self.make_normals(stream, n))
     }
 
-    /// `n` uniform draws in `[0, 1)` on the host; equal to [`Draws::uniform`]'s.
+    /// `n` uniform draws in `[0, 1)` on the host, equal to those of [`Draws::uniform`].
     pub fn uniforms(&self, stream: &str, n: usize) -> Vec<f32> {
         self.note();
         self.make_uniforms(stream, n)
     }
 
-    /// `n` uniform draws in `[0, 1)` with 53 random bits each, on the host; equal to [`Draws::uniform_f64`]'s.
+    /// `n` uniform draws in `[0, 1)` with 53 random bits each, on the host, equal to those of
+    /// [`Draws::uniform_f64`].
     pub fn uniforms_f64(&self, stream: &str, n: usize) -> Vec<f64> {
         self.note();
         self.make_uniforms_f64(stream, n)
     }
 
-    /// `n` standard normal draws on the host; equal to [`Draws::normal`]'s.
+    /// `n` standard normal draws on the host, equal to those of [`Draws::normal`].
     pub fn normals(&self, stream: &str, n: usize) -> Vec<f32> {
         self.note();
         self.make_normals(stream, n)
@@ -249,7 +256,7 @@ impl Draws {
         let mut out = Vec::with_capacity(n + 3);
         for [a, b, c, d] in self.blocks(stream, n) {
             for (u, v) in [(a, b), (c, d)] {
-                // u + 1/2 keeps the logarithm's argument above zero.
+                // The added 1/2 keeps the argument of the logarithm above zero.
                 let radius = (-2.0 * ((f64::from(u) + 0.5) / 4_294_967_296.0).ln()).sqrt();
                 let (sin, cos) = (std::f64::consts::TAU * f64::from(v) / 4_294_967_296.0).sin_cos();
                 out.extend([(radius * cos) as f32, (radius * sin) as f32]);
@@ -287,7 +294,7 @@ impl Draws {
         Place { seed: self.seed, step: self.step, stream, own_step: self.own_step }
     }
 
-    /// Blocks of four words, enough for `words` of them.
+    /// Blocks of four random words; as many blocks as `words` words need.
     fn blocks(&self, stream: &str, words: usize) -> impl Iterator<Item = [u32; 4]> {
         let Place { seed, step, stream, .. } = self.place(stream);
         let key = [seed as u32, (seed >> 32) as u32];
@@ -296,7 +303,7 @@ impl Draws {
     }
 }
 
-/// FNV-1a of the scoped name, folded to 32 bits.
+/// The FNV-1a hash of the scoped stream name, folded to 32 bits.
 fn stream_hash(scope: &str, stream: &str) -> u32 {
     let mut hasher = FnvHasher::default();
     hasher.write(scope.as_bytes());
@@ -327,7 +334,7 @@ mod tests {
 
     #[test]
     fn philox_known_answers() {
-        // The three vectors that accompany the paper's own implementation (Random123, kat_vectors).
+        // The three test vectors of the authors' implementation (Random123, `kat_vectors`).
         assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         assert_eq!(
             philox([u32::MAX; 4], [u32::MAX; 2]),
@@ -359,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_of_the_step_on_the_host_is_noted_and_what_stays_on_the_device_is_not() {
+    fn reading_the_step_on_the_host_is_noted_and_using_it_on_the_device_is_not() {
         let draws = || Draws::new(1, &Device::Cpu).at(5).scope("train").watched();
         let on_device: [&dyn Fn(&Draws) -> Tensor; 4] = [
             &|draws| draws.step_tensor().unwrap(),
@@ -381,7 +388,7 @@ mod tests {
         ];
         for draw in on_host {
             let draws = draws();
-            // Also through a source that was made from it.
+            // The flag is also set through a source that was derived from the watched one.
             draw(&draws.scope("inner").at(3));
             assert!(draws.read_on_host());
         }
@@ -390,7 +397,7 @@ mod tests {
         assert!(!unwatched.read_on_host());
     }
 
-    /// Keeps the step 40, and draws nothing but the number of the step.
+    /// A generator whose own step is 40, and whose draws are the number of the step.
     #[derive(Debug)]
     struct Forty;
 
@@ -416,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn moments() {
+    fn draws_have_the_moments_of_their_distributions() {
         let draws = Draws::new(1, &Device::Cpu);
         let n = 200_000;
         let mean = |v: &[f32], f: fn(f64) -> f64| v.iter().map(|&x| f(f64::from(x))).sum::<f64>() / n as f64;

@@ -1,34 +1,34 @@
-//! Errors of the shared vocabulary.
+//! The errors of this crate.
 
-/// What can go wrong while a model is configured, built or evaluated.
+/// An error while a model is configured, built or evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A hyperparameter that the variant does not have, or a setting that a network does not have.
+    /// The variant does not have this hyperparameter, or the network does not have this setting.
     #[error("{variant} has no hyperparameter '{key}'{}; it has: {known}", did_you_mean(.nearest.as_deref()))]
     UnknownKey {
-        /// The variant that was configured.
+        /// The variant or network that was configured.
         variant: String,
-        /// The key that was given.
+        /// The given key.
         key: String,
         /// The valid key closest to it, if one is close.
         nearest: Option<String>,
         /// All valid keys, comma separated.
         known: String,
     },
-    /// A hyperparameter whose value is of the wrong type or out of range.
+    /// The value of a hyperparameter has the wrong type or is out of range.
     #[error("{variant}: hyperparameter '{key}' {problem}")]
     BadValue {
-        /// The variant that was configured.
+        /// The variant or network that was configured.
         variant: String,
-        /// The key whose value is wrong.
+        /// The key of the value.
         key: String,
-        /// What is wrong and what would be right.
+        /// What is wrong with the value, and which values are valid.
         problem: String,
     },
-    /// A network that cannot be built on these images.
+    /// A network is not known, not valid, or does not fit the images. The string is the message.
     #[error("{0}")]
     BadNetwork(String),
-    /// A parameter or buffer that a model lacks, or whose shape differs.
+    /// A parameter or buffer does not exist in the model, exists twice, or has another shape.
     #[error("parameter '{name}': {problem}")]
     BadParameter {
         /// The parameter's name.
@@ -36,7 +36,8 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// A tensor that a model's follow-up to a step wants and its objectives did not leave.
+    /// [`Autoencoder::after_step`](crate::Autoencoder::after_step) needs a tensor of this name that the
+    /// objectives did not pass to it.
     #[error("the objectives of the step carry no '{0}' for what follows it")]
     NotCarried(String),
     /// A failure inside the tensor library.

@@ -1,20 +1,20 @@
-//! Numbers that are read on the host, in `f64`. They come to the CPU before they are cast: not every device knows `f64`
-//! (candle's Metal has no cast to it).
+//! Copies numbers from a device to the host as `f64`. They are moved to the CPU before they are cast, because
+//! not every device supports `f64` (candle's Metal backend has no cast to it).
 
 use candle_core::{DType, Device, Result, Tensor};
 
-/// The values of a tensor as `f64` on the CPU; waits for its device.
+/// Copies a tensor to the CPU as `f64`. Waits for the tensor's device.
 ///
 /// # Shapes
-/// Any; the result has the same.
+/// `tensor` of any shape; the result has the same shape.
 pub fn on_host(tensor: &Tensor) -> Result<Tensor> {
     tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)
 }
 
-/// The number in a tensor; waits for its device.
+/// Returns the number in a scalar tensor. Waits for the tensor's device.
 ///
 /// # Shapes
-/// `[]`.
+/// `tensor` `[]`.
 pub fn scalar(tensor: &Tensor) -> Result<f64> {
     on_host(tensor)?.to_scalar()
 }

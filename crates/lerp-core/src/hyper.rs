@@ -1,4 +1,4 @@
-//! Hyperparameters: given as a table, checked against a typed configuration.
+//! Hyperparameters: a table of values, checked against a typed configuration.
 
 use std::ops::{Bound, RangeBounds};
 
@@ -7,13 +7,14 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// Hyperparameters by name, as a file or a command line gives them.
+/// Hyperparameters by name, as given in a file or on the command line.
 pub type Hyper = Map<String, Value>;
 
-/// Fills `given` up with the defaults of `C` and reads it as a `C`.
+/// Completes `given` with the defaults of `C`, and converts the result to a `C`.
 ///
 /// # Errors
-/// A key that `C` does not have is refused by name, with the nearest valid one; so is a value of the wrong type.
+/// Returns an error if `given` has a key that `C` does not have (it names the nearest valid key), or a value of
+/// the wrong type.
 pub fn check_hyper<C: Default + Serialize + DeserializeOwned>(variant: &str, given: &Hyper) -> Result<C> {
     let bad =
         |key: &str, problem: String| Error::BadValue { variant: variant.into(), key: key.into(), problem };
@@ -30,13 +31,13 @@ pub fn check_hyper<C: Default + Serialize + DeserializeOwned>(variant: &str, giv
                 known: if known.is_empty() { "none".into() } else { known.join(", ") },
             });
         };
-        // An integer is a fine value for a real hyperparameter.
+        // An integer is a valid value of a real hyperparameter.
         *slot = match (&slot, value.as_f64()) {
             (Value::Number(n), Some(f)) if n.is_f64() => Value::from(f),
             _ => value.clone(),
         };
         serde_json::from_value::<C>(Value::Object(table.clone())).map_err(|e| {
-            // The table has no word for a number that is not finite.
+            // JSON has no numbers that are not finite; they become `null`.
             let given = if value.is_null() { "infinite or NaN".into() } else { value.to_string() };
             bad(key, format!("cannot be {given}: {e}"))
         })?;
@@ -44,10 +45,10 @@ pub fn check_hyper<C: Default + Serialize + DeserializeOwned>(variant: &str, giv
     serde_json::from_value(Value::Object(table)).map_err(|e| bad("*", e.to_string()))
 }
 
-/// Refuses a completed table with a value that is none, which a run's record cannot hold.
+/// Refuses a completed table with a `null` value, which the record of a run cannot hold.
 ///
 /// # Errors
-/// The first such key.
+/// Returns an error that names the first such key.
 pub(crate) fn refuse_null(variant: &str, table: &Hyper) -> Result<()> {
     match table.iter().find(|(_, value)| value.is_null()) {
         Some((key, _)) => Err(Error::BadValue {
@@ -64,7 +65,7 @@ pub(crate) fn refuse_null(variant: &str, table: &Hyper) -> Result<()> {
 /// Checks that a hyperparameter is finite and lies in `range`.
 ///
 /// # Errors
-/// If it does not, naming it and the range.
+/// Returns an error if it is not; the error names the key and the range.
 pub fn check_range(variant: &str, key: &str, value: f64, range: impl RangeBounds<f64>) -> Result<()> {
     if value.is_finite() && range.contains(&value) {
         return Ok(());
@@ -84,7 +85,8 @@ pub fn check_range(variant: &str, key: &str, value: f64, range: impl RangeBounds
     Err(Error::BadValue { variant: variant.into(), key: key.into(), problem })
 }
 
-/// The name among `known` closest to `given`, if it is close enough to be what was meant.
+/// The name in `known` with the smallest edit distance to `given`, or `None` if none is close enough to be a
+/// misspelling.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_lowercase();
     known
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn nearest_is_near() {
+    fn nearest_suggests_only_similar_names() {
         let known = ["baseline", "acai", "vqvae"];
         assert_eq!(nearest("ACIA", known), Some("acai"));
         assert_eq!(nearest("vq-vae", known), Some("vqvae"));

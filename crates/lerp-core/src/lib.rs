@@ -1,19 +1,22 @@
-//! What every crate of lerpbench speaks.
+//! The interfaces that all crates of Lerpbench share: models, losses, parameters, random draws and
+//! hyperparameters.
 //!
-//! * [`Autoencoder`]: the shared trait. A variant *states* its losses ([`Objectives`]); a trainer owns everything else.
-//! * [`Variant`]: how a variant is found by name, its hyperparameters checked and a model of it built; [`Model`] and
-//!   [`Of`] make one from a typed configuration.
-//! * [`ParamStore`]: ordered, grouped parameters and buffers; also as a `VarBuilder` for layers of candle-nn.
-//! * [`Architecture`]: which encoder and decoder a model has: the paper's, or a variant's own.
-//! * [`Draws`]: random numbers without state: a pure function of (seed, stream, step, index).
-//! * [`Schedule`]: how the learning rate changes over a run.
-//! * [`scalar`], [`on_host`]: numbers of a device, read on the host.
+//! * [`Autoencoder`]: the trait of every model. A variant *states* its losses ([`Objectives`]); a trainer owns
+//!   everything else.
+//! * [`Variant`]: finds a kind of model by name, checks its hyperparameters and builds it. [`Of`] makes one
+//!   from a [`Model`], which has a typed configuration.
+//! * [`ParamStore`]: the ordered, grouped parameters and buffers of a model; also available as a `VarBuilder`
+//!   for layers of candle-nn.
+//! * [`Architecture`]: the encoder and decoder of a model: the paper's, or a variant's own.
+//! * [`Draws`]: random numbers without state, each a pure function of (seed, stream, step, index).
+//! * [`Schedule`]: the learning-rate schedule of a run.
+//! * [`scalar`], [`on_host`]: copy numbers from a device to the host.
 //!
-//! This crate touches no file and parses no command line.
+//! This crate reads no file and parses no command line.
 //!
 //! # Tensors
-//! Images and latents are channels last, `[batch, height, width, channels]`; pixels lie in `[-1, 1]`. Training is in
-//! `f32`; everything also works in `f64`, which is how gradients are checked by finite differences.
+//! Images and latents are channels last, `[batch, height, width, channels]`; pixels lie in `[-1, 1]`. Models
+//! are trained in `f32`. All of it also works in `f64`, in which gradients are checked by finite differences.
 
 mod autoencoder;
 mod builder;

@@ -1,4 +1,5 @@
-//! From a typed model to a [`Variant`]: checking and completing hyperparameters is the same for all.
+//! Makes a [`Variant`] from a model with a typed configuration, so that hyperparameters are checked and
+//! completed in the same way for all.
 
 use std::marker::PhantomData;
 
@@ -9,38 +10,40 @@ use crate::{
     Autoencoder, Build, Hyper, Network, NetworkKind, Result, Variant, check_hyper, hyper::refuse_null,
 };
 
-/// An autoencoder that is built from a configuration of its own.
+/// An autoencoder with a typed configuration.
 pub trait Model: Autoencoder + Sized + 'static {
     /// Name on the command line and in files, such as `acai`.
     const NAME: &'static str;
     /// Name in tables and figures, such as `ACAI`.
     const TITLE: &'static str;
-    /// Its hyperparameters, with the paper's values as default.
+    /// The type of its hyperparameters, with the paper's values as defaults.
     type Config: Default + Serialize + DeserializeOwned;
 
-    /// Hyperparameters that are not written where they have their default, because earlier versions did not have them: so the
-    /// names of cells stay what they were. Such a default may never change.
+    /// Hyperparameters that are left out of records when they have their default, because earlier versions did
+    /// not have them: the hashes in the names of existing runs stay valid. Such a default may never change.
     const OMITTED_BY_DEFAULT: &'static [&'static str] = &[];
 
-    /// The networks that it can be built with, its default first; [`Model::new`] builds the one in [`Build::network`].
+    /// The networks with which this model can be built, the default first. [`Model::new`] builds the one in
+    /// [`Build::network`].
     const NETWORKS: &'static [NetworkKind] = &[NetworkKind::PAPER];
 
-    /// Sizes of the paper's network on `dataset`; only a model that differs from the protocol's default needs this.
+    /// The sizes of the paper's network on `dataset`, given those of the protocol. Only a model that deviates
+    /// from the protocol overrides this.
     fn network(dataset: &str, default: Network) -> Network {
         let _ = dataset;
         default
     }
 
-    /// Checks ranges.
+    /// Checks that hyperparameters are in range.
     ///
     /// # Errors
-    /// The first value that is out of range; [`check_range`](crate::check_range) makes the error.
+    /// Returns an error for the first value that is out of range; [`check_range`](crate::check_range) makes it.
     fn check(config: &Self::Config) -> Result<()>;
 
-    /// A model with fresh parameters.
+    /// Builds a model with initial values drawn from the seed.
     ///
     /// # Errors
-    /// If the network does not fit the images.
+    /// Returns an error if the network does not fit the images.
     fn new(config: Self::Config, build: &Build) -> Result<Self>;
 }
 
@@ -49,7 +52,7 @@ pub trait Model: Autoencoder + Sized + 'static {
 pub struct Of<M>(PhantomData<fn() -> M>);
 
 impl<M> Of<M> {
-    /// The variant of `M`.
+    /// Creates the variant of `M`.
     pub const fn new() -> Self {
         Self(PhantomData)
     }
@@ -92,7 +95,7 @@ impl<M: Model> Variant for Of<M> {
                 table.retain(|key, value| {
                     !M::OMITTED_BY_DEFAULT.contains(&key.as_str()) || default.get(key) != Some(value)
                 });
-                // One order everywhere: a cell's name is a hash of its text.
+                // Keys are always in the same order, because the name of a run contains a hash of this text.
                 table.sort_keys();
                 refuse_null(M::NAME, &table)?;
                 Ok(table)

@@ -1,33 +1,34 @@
-//! Networks: the paper's encoder and decoder, or a variant's own.
+//! The encoder and decoder of a model: the paper's, or a variant's own.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{Error, Hyper, ImageShape, Result, check_hyper, did_you_mean, hyper::refuse_null, nearest};
 
-/// Size of the paper's encoder and decoder (appendix A: `scales` halvings, `depth << scale` channels).
+/// The size of the paper's encoder and decoder (appendix A): `scales` halvings of the image, and `depth << scale`
+/// channels at each scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// How often the encoder halves the image.
+    /// Number of times the encoder halves the image.
     pub scales: usize,
-    /// Channels at full resolution.
+    /// Number of channels at full resolution.
     pub depth: usize,
-    /// Channels of the latent.
+    /// Number of channels of the latent.
     pub latent: usize,
 }
 
 impl Network {
-    /// Its name in a plan.
+    /// The name in a plan.
     pub const NAME: &'static str = "paper";
 
-    /// Channels of which more are a slip of the keyboard, or a file that somebody made to take all memory.
+    /// The largest number of channels; more are a typing error, or an attempt to exhaust the memory.
     const MOST_CHANNELS: usize = 8192;
 
-    /// Checks the sizes, whatever the images.
+    /// Checks the sizes independently of the images.
     ///
     /// # Errors
-    /// If one is zero or far too large.
+    /// Returns an error if a size is zero or far too large.
     pub fn check(&self) -> Result<()> {
         let Self { scales, depth, latent } = *self;
         if depth == 0 || latent == 0 {
@@ -43,10 +44,10 @@ impl Network {
         Ok(())
     }
 
-    /// Height, width and channels of the latent of images of shape `image`.
+    /// The height, width and channels of the latent of an image of shape `image`.
     ///
     /// # Errors
-    /// If a size is zero or the image cannot be halved `scales` times.
+    /// Returns an error if a size is zero or the image cannot be halved `scales` times.
     pub fn latent_shape(&self, image: ImageShape) -> Result<[usize; 3]> {
         self.check()?;
         let divides = |n: usize| n > 0 && n.is_multiple_of(1 << self.scales);
@@ -63,27 +64,28 @@ impl Network {
     }
 }
 
-/// Which encoder and decoder a model has.
+/// The encoder and decoder of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "Value")]
 pub enum Architecture {
-    /// The paper's.
+    /// The paper's network.
     Paper(Network),
     /// A network of the variant's own.
     Own(OwnNetwork),
 }
 
-/// A network of a variant's own, by name, with its settings.
+/// A network of a variant's own: its name and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OwnNetwork {
-    /// Its name among the variant's networks.
+    /// The name among the variant's networks.
     pub name: String,
-    /// Its settings, as [`NetworkKind::check`] completed them.
+    /// The settings, as completed by [`NetworkKind::check`].
     #[serde(flatten)]
     pub settings: Hyper,
 }
 
-/// What has a name is a variant's own; of anything else the error is that of the paper's network.
+/// A table with a name is a variant's own network. Any other table is read as the paper's network, so that
+/// errors are about that.
 impl TryFrom<Value> for Architecture {
     type Error = serde_json::Error;
 
@@ -102,7 +104,7 @@ impl From<Network> for Architecture {
 }
 
 impl Architecture {
-    /// The paper's; none of a variant's own.
+    /// The sizes of the paper's network, or `None` for a variant's own.
     pub fn paper(&self) -> Option<Network> {
         match self {
             Self::Paper(network) => Some(*network),
@@ -110,10 +112,10 @@ impl Architecture {
         }
     }
 
-    /// The paper's, for a variant that can be built with no other.
+    /// The sizes of the paper's network, for a variant that can be built with no other.
     ///
     /// # Errors
-    /// If it is not the paper's.
+    /// Returns an error if this is a variant's own network.
     pub fn only_paper(&self, variant: &str) -> Result<Network> {
         self.paper().ok_or_else(|| {
             Error::BadNetwork(format!(
@@ -124,10 +126,10 @@ impl Architecture {
         })
     }
 
-    /// The settings of a network of a variant's own as the type from which they come.
+    /// The settings of the variant's own network called `name`, converted to their type.
     ///
     /// # Errors
-    /// If this is another network than `name`, or its settings are not `C`'s.
+    /// Returns an error if this is another network than `name`, or its settings are not those of a `C`.
     pub fn own<C: Default + Serialize + DeserializeOwned>(&self, name: &str) -> Result<C> {
         match self {
             Self::Own(own) if own.name == name => check_hyper(&format!("the network {name}"), &own.settings),
@@ -135,7 +137,7 @@ impl Architecture {
         }
     }
 
-    /// Its name in a plan.
+    /// The name in a plan.
     pub fn name(&self) -> &str {
         match self {
             Self::Paper(_) => Network::NAME,
@@ -143,10 +145,11 @@ impl Architecture {
         }
     }
 
-    /// Checks sizes that no variant checks.
+    /// Checks the sizes of the paper's network, or the name of a variant's own. The latter's settings are
+    /// checked by [`NetworkKind::check`].
     ///
     /// # Errors
-    /// If they are out of range.
+    /// Returns an error if a size is out of range, or the name is empty or that of the paper's network.
     pub fn check(&self) -> Result<()> {
         match self {
             Self::Paper(network) => network.check(),
@@ -157,7 +160,7 @@ impl Architecture {
         }
     }
 
-    /// Brings settings into one order, so that equal networks are equal as texts.
+    /// Sorts the settings by name, so that equal networks have equal texts.
     pub fn sort_keys(&mut self) {
         if let Self::Own(own) = self {
             own.settings.sort_keys();
@@ -165,47 +168,50 @@ impl Architecture {
     }
 }
 
-/// A network that a variant can be built with.
+/// A network with which a variant can be built.
 #[derive(Debug, Clone, Copy)]
 pub struct NetworkKind {
     name: &'static str,
-    /// None of the paper's network, whose default sizes are the dataset's.
+    /// Completes and checks settings; `None` for the paper's network, whose default sizes depend on the
+    /// dataset.
     complete: Option<fn(&str, &Hyper) -> Result<Hyper>>,
 }
 
 impl NetworkKind {
-    /// The paper's.
+    /// The paper's network.
     pub const PAPER: Self = Self { name: Network::NAME, complete: None };
 
-    /// A network called `name` whose settings are a `C`.
+    /// A network called `name` whose settings have the type `C`.
     pub const fn of<C: Default + Serialize + DeserializeOwned>(name: &'static str) -> Self {
         Self { name, complete: Some(complete::<C>) }
     }
 
-    /// Its name in a plan.
+    /// The name in a plan.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Whether it is the paper's.
+    /// Whether this is the paper's network.
     pub fn is_paper(&self) -> bool {
         self.complete.is_none()
     }
 
-    /// The network with `settings`, checked and completed; for the paper's network, with those of `default`.
+    /// Checks `settings` and completes them: those of the paper's network with the sizes in `default`, those of
+    /// others with the defaults of their type.
     ///
     /// # Errors
-    /// A setting that it does not have, by name and with the nearest one; a value of the wrong type.
+    /// Returns an error if the network does not have a setting (the error names the nearest one), or a value
+    /// has the wrong type.
     pub fn check(&self, settings: &Hyper, default: Network) -> Result<Architecture> {
         let Some(complete) = self.complete else { return Ok(Architecture::Paper(paper(settings, default)?)) };
         let settings = complete(self.name, settings)?;
         Ok(Architecture::Own(OwnNetwork { name: self.name.into(), settings }))
     }
 
-    /// The one called `name` among `kinds` of a variant.
+    /// Finds the network called `name` among the networks `kinds` of `variant`.
     ///
     /// # Errors
-    /// If there is none, with the nearest name.
+    /// Returns an error if there is none; the error names the nearest one.
     pub fn find(kinds: &[Self], name: &str, variant: &str) -> Result<Self> {
         let found = kinds.iter().find(|kind| kind.name == name).copied();
         found.ok_or_else(|| {
@@ -219,7 +225,7 @@ impl NetworkKind {
     }
 }
 
-/// Settings completed with the defaults of `C`, in one order.
+/// Completes settings with the defaults of `C`, sorted by name.
 fn complete<C: Default + Serialize + DeserializeOwned>(name: &str, settings: &Hyper) -> Result<Hyper> {
     let of = format!("the network {name}");
     let config: C = check_hyper(&of, settings)?;
@@ -235,9 +241,9 @@ fn complete<C: Default + Serialize + DeserializeOwned>(name: &str, settings: &Hy
     Ok(table)
 }
 
-/// The paper's network with `settings` in the place of the defaults.
+/// The paper's network with the sizes in `settings`, or those of `default` where none is given.
 fn paper(settings: &Hyper, default: Network) -> Result<Network> {
-    /// The paper's sizes, of which a plan gives some.
+    /// The sizes of the paper's network; a plan may give some of them.
     #[derive(Default, Serialize, Deserialize)]
     struct Sizes {
         scales: usize,

@@ -1,40 +1,41 @@
-//! Parameters and buffers, ordered and grouped.
+//! The parameters and buffers of a model, ordered and grouped.
 
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::{Draws, Error, Result};
 
-/// A set of parameters that one loss moves with one optimiser.
+/// A group of parameters, updated with one loss by one optimiser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Group(pub &'static str);
 
-/// The encoder, the decoder and whatever stands between them.
+/// The group of the encoder, the decoder and all layers between them.
 pub const AUTOENCODER: Group = Group("autoencoder");
-/// The adversary: ACAI's critic, the AAE's discriminator.
+/// The group of the adversary: ACAI's critic or the AAE's discriminator.
 pub const CRITIC: Group = Group("critic");
 
-/// A trained tensor.
+/// A trainable tensor.
 #[derive(Debug, Clone)]
 pub struct Param {
-    /// Unique name, such as `enc.conv0.weight`.
+    /// The unique name, such as `enc.conv0.weight`.
     pub name: String,
-    /// The group whose loss moves it.
+    /// The group whose loss updates the parameter.
     pub group: Group,
-    /// Its value.
+    /// The variable that holds the value.
     pub var: Var,
 }
 
-/// A tensor that is state but is not trained by gradient, such as a codebook of moving averages.
+/// A tensor that is part of a model's state but not trained by gradients, such as a codebook of moving
+/// averages.
 #[derive(Debug, Clone)]
 pub struct Buffer {
-    /// Unique name.
+    /// The unique name.
     pub name: String,
-    /// Its value.
+    /// The variable that holds the value.
     pub var: Var,
 }
 
-/// All parameters and buffers of a model, in the order in which they were added: optimisers, checkpoints and sums over
-/// parameters go through them in this order and no other.
+/// All parameters and buffers of a model, in the order in which they were added. Optimisers, checkpoints and
+/// sums over parameters all use this order.
 #[derive(Debug, Clone)]
 pub struct ParamStore {
     params: Vec<Param>,
@@ -44,31 +45,31 @@ pub struct ParamStore {
 }
 
 impl ParamStore {
-    /// An empty store whose initial values are drawn from `seed`, kept as `dtype` on `device`.
+    /// An empty store. Initial values are drawn with `seed` and stored as `dtype` on `device`.
     pub fn new(seed: u64, dtype: DType, device: &Device) -> Self {
         let init = Draws::new(seed, device).scope("init").with_dtype(dtype);
         Self { params: Vec::new(), buffers: Vec::new(), init, dtype }
     }
 
-    /// The draws for initial values; an initialiser names its stream after the parameter.
+    /// The draws for initial values. An initialiser uses a stream named after the parameter.
     pub fn init(&self) -> &Draws {
         &self.init
     }
 
-    /// The type in which values are kept.
+    /// The data type of the values.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The device on which values are kept.
+    /// The device of the values.
     pub fn device(&self) -> &Device {
         self.init.device()
     }
 
-    /// Adds a parameter and returns the tensor that follows its value from now on.
+    /// Adds a parameter, and returns a tensor that shares its storage and so always has its current value.
     ///
     /// # Errors
-    /// If the name is taken.
+    /// Returns an error if the name exists already.
     pub fn add(&mut self, name: &str, group: Group, value: &Tensor) -> Result<Tensor> {
         self.check_new(name)?;
         let var = Var::from_tensor(&value.to_dtype(self.dtype)?)?;
@@ -76,10 +77,10 @@ impl ParamStore {
         Ok(var.as_tensor().clone())
     }
 
-    /// Adds a buffer and returns a handle through which it is read and set.
+    /// Adds a buffer, and returns the variable through which it is read and set.
     ///
     /// # Errors
-    /// If the name is taken.
+    /// Returns an error if the name exists already.
     pub fn add_buffer(&mut self, name: &str, value: &Tensor) -> Result<Var> {
         self.check_new(name)?;
         let var = Var::from_tensor(&value.to_dtype(self.dtype)?)?;
@@ -108,16 +109,17 @@ impl ParamStore {
         groups
     }
 
-    /// Every parameter and buffer by name, in order.
+    /// All parameters and buffers with their names, in order.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Var)> {
         let params = self.params.iter().map(|p| (p.name.as_str(), &p.var));
         params.chain(self.buffers.iter().map(|b| (b.name.as_str(), &b.var)))
     }
 
-    /// Sets the parameter or buffer `name`.
+    /// Sets the value of the parameter or buffer called `name`.
     ///
     /// # Errors
-    /// If there is none of that name, or its shape differs.
+    /// Returns an error if there is no parameter or buffer of that name, or its shape differs from that of
+    /// `value`.
     pub fn set(&self, name: &str, value: &Tensor) -> Result<()> {
         let bad = |problem: String| Error::BadParameter { name: name.into(), problem };
         let var = self.entries().find(|(n, _)| *n == name).map(|(_, v)| v);

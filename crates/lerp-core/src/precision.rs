@@ -1,21 +1,22 @@
-//! How exactly a run multiplies.
+//! The precision of the multiplications in convolutions.
 
 use serde::{Deserialize, Serialize};
 
-/// How exactly convolutions multiply: part of what decides a run's numbers, so runs of two precisions are never averaged.
+/// The precision with which convolutions multiply. It affects the results, so runs of different precisions are
+/// never averaged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Everything in `f32`.
+    /// All operations are in `f32`.
     #[default]
     F32,
-    /// Factors of the products in convolutions are rounded to TF32 (10 bits after the point), on an NVIDIA GPU's tensor
-    /// cores. Sums are in `f32` all the same, and products of matrices in full `f32`.
+    /// The factors of the products in convolutions are rounded to TF32 (10 bits of mantissa), for the tensor
+    /// cores of an NVIDIA GPU. Sums are still in `f32`, and so are products of matrices.
     Tf32,
 }
 
 impl Precision {
-    /// Whether it is full `f32`, which records leave out.
+    /// Whether the precision is full `f32`, which is left out of records.
     #[allow(clippy::trivially_copy_pass_by_ref)]
     pub fn is_f32(&self) -> bool {
         *self == Self::F32

@@ -1,31 +1,32 @@
-//! How the learning rate changes over a run.
+//! Learning-rate schedules.
 
 use std::{f64::consts::PI, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// What happens to the learning rate after its warm-up.
+/// The course of the learning rate after its warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
-    /// It stays as it is: the paper's.
+    /// The learning rate is constant, as in the paper.
     #[default]
     Constant,
-    /// It falls along half a cosine.
+    /// The learning rate falls along half a cosine.
     Cosine,
 }
 
-/// The learning rate of every step as a share of the run's learning rate; by default 1 throughout, as in the paper.
+/// A learning-rate schedule: the factor by which the run's learning rate is multiplied at every step. By
+/// default it is 1 throughout, as in the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Schedule {
-    /// What happens to it after its warm-up.
+    /// The course of the learning rate after its warm-up.
     pub decay: Decay,
-    /// Steps over which it first rises in equal parts.
+    /// Number of steps of linear warm-up.
     pub warmup: u64,
-    /// The share of the run's steps after which it falls.
+    /// The fraction of the run's steps after which the decay begins.
     pub from: f64,
-    /// The share of it that is left at the end of the run.
+    /// The fraction of the learning rate that is left at the end of the run.
     pub floor: f64,
 }
 
@@ -35,10 +36,10 @@ impl Schedule {
         *self == Self::default()
     }
 
-    /// Checks that the numbers are ones.
+    /// Checks that the numbers are in range.
     ///
     /// # Errors
-    /// What is wrong, as a clause: `from must be at least 0 and below 1`.
+    /// Returns what is wrong as a clause, such as `from must be at least 0 and below 1, not 2`.
     pub fn check(&self) -> Result<(), String> {
         if !(0.0..1.0).contains(&self.from) {
             return Err(format!("from must be at least 0 and below 1, not {}", self.from));
@@ -56,7 +57,8 @@ impl Schedule {
     }
 }
 
-/// In words, as a caption says it: `cosine to 10 % of its peak over the last 30 % after 100 steps of warm-up`.
+/// Formats the schedule in words for a caption:
+/// `cosine to 10 % of its peak over the last 30 % after 100 steps of warm-up`.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.decay {
@@ -77,12 +79,12 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// A share in per cent, without the digits that binary fractions leave.
+/// Converts a fraction to per cent, rounded so that the digits of binary fractions do not show.
 fn percent(share: f64) -> f64 {
     (share * 1e6).round() / 1e4
 }
 
-/// As a command line gives it: `cosine`, or `cosine,from=0.7,floor=0.1,warmup=100`.
+/// Parses the form of the command line: `cosine`, or `cosine,from=0.7,floor=0.1,warmup=100`.
 impl FromStr for Schedule {
     type Err = String;
 
@@ -121,23 +123,23 @@ impl FromStr for Schedule {
 /// The learning rate of every step of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LearningRate {
-    /// What the schedule's shares are of.
+    /// The learning rate that the schedule multiplies.
     pub peak: f64,
-    /// Its course.
+    /// The schedule.
     pub schedule: Schedule,
-    /// Steps of the run.
+    /// Number of steps of the run.
     pub steps: u64,
 }
 
 impl From<f64> for LearningRate {
-    /// The same at every step.
+    /// A constant learning rate.
     fn from(peak: f64) -> Self {
         Self { peak, schedule: Schedule::default(), steps: 1 }
     }
 }
 
 impl LearningRate {
-    /// The learning rate of the update after `step` others.
+    /// The learning rate of step number `step`, counted from 0.
     pub fn at(&self, step: u64) -> f64 {
         let Schedule { decay, warmup, from, floor } = self.schedule;
         let rising = if step < warmup { (step + 1) as f64 / warmup as f64 } else { 1.0 };
@@ -157,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_of_the_peak() {
+    fn rates_follow_warm_up_and_decay() {
         let rate = |text: &str| LearningRate { peak: 2.0, schedule: text.parse().unwrap(), steps: 100 };
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
         assert_eq!(LearningRate::from(1e-4).at(7), 1e-4);
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn texts() {
+    fn schedules_are_parsed_and_formatted() {
         let schedule: Schedule = "cosine,from=0.7,floor=0.1,warmup=100".parse().unwrap();
         assert_eq!(
             schedule.to_string(),

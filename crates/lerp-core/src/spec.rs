@@ -1,4 +1,4 @@
-//! What a built model is.
+//! The specification of a built model.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,44 +15,45 @@ pub struct ImageShape {
     pub channels: usize,
 }
 
-/// What a built model is.
+/// The specification of a built model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spec {
-    /// The variant's name, such as `acai`.
+    /// The name of the variant, such as `acai`.
     pub variant: String,
-    /// Shape of its images.
+    /// The shape of the images.
     pub image: ImageShape,
-    /// Its encoder and decoder.
+    /// The encoder and decoder.
     pub network: Architecture,
-    /// Shape and features as built.
+    /// The sizes of latents and features.
     pub shape: LatentShape,
-    /// Every hyperparameter, as checked and completed.
+    /// All hyperparameters, checked and completed with defaults.
     pub hyper: Hyper,
 }
 
 /// The shape of a model's latents and the length of its features, as it was built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatentShape {
-    /// Sizes of one latent, without the batch: `[h, w, c]` of the paper's networks, any rank of one's own.
+    /// The sizes of one latent without the batch dimension: `[h, w, c]` for the paper's networks, any rank for
+    /// a variant's own.
     pub latent: Vec<usize>,
-    /// Length of the vector that the single-layer classifier sees.
+    /// Length of the feature vector for the single-layer classifier.
     pub features: usize,
 }
 
 impl LatentShape {
-    /// That of a model whose features are its flattened latent.
+    /// The sizes of a model whose features are its flattened latent.
     pub fn new(latent: impl Into<Vec<usize>>) -> Self {
         let latent = latent.into();
         let features = latent.iter().product();
         Self { latent, features }
     }
 
-    /// Numbers in one latent; the largest number there is where a record claims more.
+    /// Number of elements in one latent. It saturates at `usize::MAX`, which a damaged record may exceed.
     pub fn dims(&self) -> usize {
         self.latent.iter().fold(1, |dims, size| dims.saturating_mul(*size))
     }
 
-    /// The sizes of `batch` latents.
+    /// The shape of a batch of `batch` latents.
     pub fn batch(&self, batch: usize) -> Vec<usize> {
         [&[batch], &self.latent[..]].concat()
     }

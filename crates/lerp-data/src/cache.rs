@@ -1,4 +1,4 @@
-//! Image sets in the cache that the clients of the Hugging Face hub share. Looking there needs no client.
+//! Finds image sets in the cache that all clients of the Hugging Face hub share. Looking there needs no client.
 
 use std::{
     env, fs,
@@ -11,22 +11,23 @@ use crate::{
     tree::file_name,
 };
 
-/// Where the hub has an image set: a commit, so that it cannot change, and what of it is read.
+/// The location of an image set on the hub: a repository at a fixed commit, whose content cannot change, and
+/// the files of it that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HubSource {
-    /// The dataset's repository, such as `ylecun/mnist`.
+    /// The dataset repository, such as `ylecun/mnist`.
     pub repository: &'static str,
-    /// The commit.
+    /// The commit, as its full hexadecimal hash.
     pub revision: &'static str,
-    /// The folder of its parquet files in the repository.
+    /// The folder in the repository that holds the parquet files.
     pub folder: &'static str,
-    /// The parts that are read; a file's name begins with its part's.
+    /// The dataset parts that are read, such as `train`. A file belongs to the part with which its name begins.
     pub parts: &'static [&'static str],
 }
 
 impl HubSource {
-    /// The parts that `names` does not have whole: a part is in files `part-00000-of-00002.parquet` and on. Empty, if
-    /// nothing is missing.
+    /// Returns the names of the files that are missing from `names`; the list is empty if nothing is missing.
+    /// The files of a part are named `part-00000-of-00002.parquet` and so on.
     pub(crate) fn missing(&self, names: &[String]) -> Vec<String> {
         let mut missing = Vec::new();
         for part in self.parts {
@@ -46,7 +47,7 @@ impl HubSource {
         missing
     }
 
-    /// Whether a file called `name` is read.
+    /// Whether the file called `name` belongs to one of the parts that are read.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.parts.iter().any(|part| is_part(name, part))
     }
@@ -56,24 +57,24 @@ fn is_part(name: &str, part: &str) -> bool {
     name.ends_with(".parquet") && name.strip_prefix(part).is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// A name may claim to be one of any number of files.
+/// The largest number of files per part that is believed: a file name may claim any number behind `-of-`.
 const MOST_FILES: usize = 1000;
 
-/// The folder in which the clients of the Hugging Face hub keep what they downloaded.
+/// The download cache of the Hugging Face hub's clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubCache {
     folder: Option<PathBuf>,
 }
 
 impl HubCache {
-    /// The one in `folder`.
+    /// The cache in `folder`.
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self { folder: Some(folder.into()) }
     }
 
-    /// The user's, by the rules of all these clients: the environment variable `HF_HUB_CACHE`, or else the folder `hub`
-    /// in `HF_HOME`, in `huggingface` in `XDG_CACHE_HOME`, or in `.cache/huggingface` in the home folder; a `~` at the
-    /// beginning is the home folder.
+    /// The user's cache, found by the rules that all clients of the hub follow: the environment variable
+    /// `HF_HUB_CACHE`, or else the folder `hub` in `HF_HOME`, in `huggingface` in `XDG_CACHE_HOME`, or in
+    /// `.cache/huggingface` in the home folder. A `~` at the beginning of a path stands for the home folder.
     pub fn from_env() -> Self {
         let variable = |name| {
             let value = env::var_os(name).filter(|value| !value.is_empty());
@@ -89,23 +90,23 @@ impl HubCache {
         Self { folder }
     }
 
-    /// The folder of the cache; `None`, if there is not even a home folder.
+    /// The folder of the cache. Returns `None` if no variable names one and there is no home folder.
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
     }
 
-    /// The folder of the repository in the cache.
+    /// The cache folder of the repository of `source`.
     pub(crate) fn repository(&self, source: &HubSource) -> Option<PathBuf> {
         let name = format!("datasets--{}", source.repository.replace('/', "--"));
         Some(self.folder.as_ref()?.join(name))
     }
 
-    /// The folder of the image set's files.
+    /// The cache folder that holds the image set's files.
     pub(crate) fn place(&self, source: &HubSource) -> Option<PathBuf> {
         Some(self.repository(source)?.join("snapshots").join(source.revision).join(source.folder))
     }
 
-    /// Names of the files in the image set's folder; links whose target is gone are none.
+    /// The names of the files in the image set's cache folder, without dangling links.
     pub(crate) fn names(&self, source: &HubSource) -> Vec<String> {
         let Some(entries) = self.place(source).and_then(|place| fs::read_dir(place).ok()) else {
             return Vec::new();
@@ -114,10 +115,10 @@ impl HubCache {
         paths.filter(|path| path.is_file()).map(|path| file_name(&path)).collect()
     }
 
-    /// The files of one of the paper's image sets, if they are here.
+    /// Finds the files of one of the paper's image sets. Returns `None` if the cache has none of them.
     ///
     /// # Errors
-    /// If only some of them are.
+    /// Returns an error if the cache has only some of the files.
     pub(crate) fn find(&self, known: &'static Known) -> Result<Option<Files>> {
         let names = self.names(&known.hub);
         let Some(folder) = self.place(&known.hub).filter(|_| names.iter().any(|name| known.hub.wants(name)))
@@ -138,7 +139,8 @@ impl HubCache {
     }
 }
 
-/// `path` with the home folder for a `~` at its beginning, as Python's clients of the hub read their variables.
+/// Replaces a leading `~` in `path` by the home folder, as the hub's Python clients do for their environment
+/// variables.
 fn with_home(path: PathBuf, home: Option<PathBuf>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(inside), Some(home)) if inside.as_os_str().is_empty() => home,
@@ -148,12 +150,12 @@ fn with_home(path: PathBuf, home: Option<PathBuf>) -> PathBuf {
 }
 
 impl ImageSet {
-    /// The folder of its files.
+    /// The folder that holds the image set's files.
     pub fn folder(&self) -> &Path {
         &self.files().folder
     }
 
-    /// Where the hub has it, if its files are from the hub's cache.
+    /// The location on the hub. Returns `None` if the files were not found in the hub's cache.
     pub fn hub(&self) -> Option<HubSource> {
         self.files().hub.copied()
     }

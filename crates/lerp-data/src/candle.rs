@@ -1,23 +1,27 @@
-//! What `candle-datasets` reads, as a dataset of ours (feature `candle-datasets`).
+//! Turns datasets of the crate `candle-datasets` into a [`TensorSet`] (feature `candle-datasets`).
 
 use candle_core::{DType, Tensor};
 use candle_datasets::vision;
 
 use crate::{Error, Result, TensorSet, Tensors};
 
-/// Sides of MNIST and what is made like it, and the black edge that makes them 32 by 32 pixels, as in the paper.
+/// Side of the images of MNIST and its relatives, pixels.
 const SMALL: usize = 28;
 const EDGE: usize = 2;
 
 impl TensorSet {
-    /// The images and labels of `dataset`, which may be anybody's: `[images, pixels]` of square images of one channel, or
-    /// `[images, channels, height, width]`, from 0 to 1. Images of 28 by 28 pixels get a black edge, so that they are of 32 by
-    /// 32. Values that are bytes over 255 are kept as these bytes: MNIST and CIFAR-10 from their original files have the
-    /// digests that they have here.
+    /// Makes a dataset from the images and labels of a `candle-datasets` dataset, whoever made it. Values lie
+    /// between 0 and 1. Images of 28x28 pixels are padded with black to 32x32. Values that are multiples of
+    /// 1/255 are stored as bytes, so MNIST and CIFAR-10 from their original files have the same digest as when
+    /// this crate reads them.
     ///
-    /// Not all that `candle-datasets` 0.11.1 reads is upright: `vision::cifar::load`, which reads the hub's parquet files,
-    /// exchanges rows and columns (`permute((0, 3, 2, 1))` of images that are `[images, height, width, channels]`);
-    /// `vision::cifar::load_dir` does not.
+    /// Some images of `candle-datasets` 0.11.1 are transposed: `vision::cifar::load`, which reads the hub's
+    /// parquet files, exchanges rows and columns (it calls `permute((0, 3, 2, 1))` on images that are
+    /// `[images, height, width, channels]`). `vision::cifar::load_dir` does not.
+    ///
+    /// # Shapes
+    /// Images `[images, pixels]`, square and of one channel, or `[images, channels, height, width]`; labels
+    /// `[images]`.
     ///
     /// ```no_run
     /// # fn main() -> lerp_data::Result<()> {
@@ -28,7 +32,7 @@ impl TensorSet {
     /// ```
     ///
     /// # Errors
-    /// If the images have another shape, or as [`TensorSet::new`].
+    /// Returns an error if the images have another shape, or for the reasons given at [`TensorSet::new`].
     pub fn from_candle(name: &str, dataset: &vision::Dataset) -> Result<Self> {
         let part = |images: &Tensor, labels: &Tensor| {
             Ok::<_, Error>(Tensors { images: channels_last(name, images)?, labels: Some(labels.clone()) })
@@ -39,7 +43,7 @@ impl TensorSet {
     }
 }
 
-/// Images as a [`TensorSet`] has them.
+/// Brings images into the layout `[images, height, width, channels]` of a [`TensorSet`].
 fn channels_last(name: &str, images: &Tensor) -> Result<Tensor> {
     let wrong = || {
         let expected = "images [images, pixels], square ones, or [images, channels, height, width]".into();
@@ -60,7 +64,7 @@ fn channels_last(name: &str, images: &Tensor) -> Result<Tensor> {
         _ => images,
     };
     let values = images.flatten_all()?.to_vec1::<f32>()?;
-    // As near as 32-bit arithmetic comes to a byte over 255.
+    // A value counts as a multiple of 1/255 if it is one up to the rounding of 32-bit arithmetic.
     let byte = |value: f32| {
         let byte = (value * 255.0).round();
         ((0.0..=255.0).contains(&byte) && (value * 255.0 - byte).abs() < 1e-3).then_some(byte as u8)
@@ -68,7 +72,7 @@ fn channels_last(name: &str, images: &Tensor) -> Result<Tensor> {
     if let Some(bytes) = values.iter().map(|&value| byte(value)).collect::<Option<Vec<u8>>>() {
         return Ok(Tensor::from_vec(bytes, images.dims(), &candle_core::Device::Cpu)?);
     }
-    // Resized images overshoot a little.
+    // Bicubic resizing overshoots the range [0, 1] a little.
     if let Some(value) = values.iter().find(|value| !(-0.25..=1.25).contains(*value)) {
         return Err(Error::Tensors {
             name: name.into(),

@@ -1,4 +1,4 @@
-//! What is in an image set: numbers to compare, and pictures to look at.
+//! Reports on image sets: statistics to compare, and a contact sheet to look at.
 
 use std::{
     io::{self, Cursor, Read},
@@ -16,63 +16,64 @@ use crate::{
     tree::{self, file_name},
 };
 
-/// More files than these are summed up in one digest.
+/// The number of files up to which each has a report of its own; more are combined into one digest.
 const MOST_FILES: usize = 16;
 /// Columns of a contact sheet.
 const COLUMNS: usize = 10;
-/// Rows of a contact sheet for images without labels, and the most for any.
+/// Rows of a contact sheet for images without labels.
 const ROWS: usize = 10;
 const MOST_ROWS: usize = 50;
-/// Every pixel is this many pixels wide, with a gap as wide as two of them around each image.
+/// Magnification of the images on a contact sheet; a pixel becomes a square with this side.
 const ZOOM: usize = 2;
 const GAP: usize = 4;
 
-/// What [`check`] found.
+/// The report that [`check`] makes about an image set.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The dataset's name.
     pub name: String,
-    /// The folder of its files.
+    /// The folder that holds its files.
     pub folder: PathBuf,
-    /// Shape of its images.
+    /// The shape of its images.
     pub image: ImageShape,
-    /// Its files.
+    /// The files that were read.
     pub files: Vec<FileReport>,
-    /// The cache files that hold its images, and their bytes; none where they are held in memory.
+    /// The cache files that hold its images, each with its size in bytes; empty if the images are held in
+    /// memory.
     pub cache: Vec<(PathBuf, u64)>,
-    /// What lies in the files or beside them and is not read, a line for each reason.
+    /// What the files or their folders hold that is not read: one line for each reason.
     pub left_out: Vec<String>,
-    /// Names of the classes, in the order of [`PartReport::classes`]; none where there are no labels.
+    /// The names of the classes, in the order of [`PartReport::classes`]; empty if there are no labels.
     pub class_names: Vec<String>,
     /// The training part.
     pub train: PartReport,
     /// The test part.
     pub test: PartReport,
-    /// Whether the test part was held out of the training files.
+    /// Whether the test part is a holdout set taken from the training files.
     pub held_out: bool,
-    /// The last of every so many images is held out, if any is.
+    /// The last of every `every` images is in the holdout set, if there is one.
     pub every: usize,
     /// SHA-256 of all images and labels ([`Dataset::digest`]), in hexadecimal.
     pub digest: String,
 }
 
-/// One file, or the many files of one part.
+/// The size and digest of one file, or of all files of a part that has many.
 #[derive(Debug, Clone)]
 pub struct FileReport {
-    /// Its name; of many, how many there are.
+    /// The file's name, or the number of files.
     pub name: String,
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// SHA-256 in hexadecimal; of many, of one after the other in order.
+    /// SHA-256 in hexadecimal; for several files, that of their concatenation in order.
     pub sha256: String,
 }
 
-/// One part of a dataset.
+/// Statistics of one part of a dataset.
 #[derive(Debug, Clone)]
 pub struct PartReport {
     /// Number of images.
     pub images: usize,
-    /// Number of images of each class; `None` where there are no labels.
+    /// Number of images of each class, or `None` if there are no labels.
     pub classes: Option<Vec<usize>>,
     /// Mean of each channel, on the scale on which black is 0 and white is 1.
     pub means: Vec<f64>,
@@ -80,10 +81,10 @@ pub struct PartReport {
     pub range: (f32, f32),
 }
 
-/// Reads all of an image set.
+/// Reads a whole image set and reports its files, classes and pixel statistics.
 ///
 /// # Errors
-/// If a file cannot be read or holds something else than it should.
+/// Returns an error if a file cannot be read or its content is not what the format or the dataset requires.
 pub fn check(set: &ImageSet) -> Result<Report> {
     let (files, parts) = (set.files(), set.parts()?);
     let mut reports = file_reports(&files.train, "training files")?;
@@ -92,7 +93,7 @@ pub fn check(set: &ImageSet) -> Result<Report> {
     for part in [&parts.train, &parts.test] {
         cache.extend(part.cache_file()?);
     }
-    // Of one file, if images are held out.
+    // Both parts are in the same cache file if the test part is a holdout set.
     cache.dedup();
     Ok(Report {
         name: set.name().into(),
@@ -163,11 +164,11 @@ fn part_report(images: &Images, classes: usize) -> Result<PartReport> {
     Ok(PartReport { images: images.len(), classes: counts, means, range })
 }
 
-/// The first ten training images of each class (of the first fifty classes), a row a class, as the bytes of a PNG file;
-/// the first hundred, where there are no labels.
+/// Draws a contact sheet as a PNG file: one row for each of the first fifty classes, with its first ten
+/// training images; the first hundred training images if there are no labels.
 ///
 /// # Errors
-/// If the images cannot be read.
+/// Returns an error if the images cannot be read.
 pub fn contact_sheet(set: &ImageSet) -> Result<Vec<u8>> {
     let parts = set.parts()?;
     let images = &parts.train;
@@ -197,7 +198,7 @@ pub fn contact_sheet(set: &ImageSet) -> Result<Vec<u8>> {
         }
     }
     let mut bytes = Cursor::new(Vec::new());
-    // As large as its sides say.
+    // The buffer has exactly this size, so `from_raw` cannot return `None`.
     let sheet = RgbImage::from_raw(sheet_width as u32, sheet_height as u32, sheet).unwrap_or_default();
     sheet.write_to(&mut bytes, ImageFormat::Png)?;
     Ok(bytes.into_inner())

@@ -1,4 +1,5 @@
-//! CIFAR-10's binary batches (<https://www.cs.toronto.edu/~kriz/cifar.html>): a label, then red, green and blue planes.
+//! Reads CIFAR-10's binary batches (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of a label byte and
+//! the red, green and blue planes.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use crate::{
 const PLANE: usize = SIDE * SIDE;
 const RECORD: usize = 1 + 3 * PLANE;
 
-/// The images of the file at `path`; appends their labels.
+/// Reads the images of the file at `path`, and appends their labels to `labels`.
 ///
 /// # Shapes
 /// Pixels `[n, 32, 32, 3]`, labels `[n]`.

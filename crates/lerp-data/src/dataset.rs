@@ -1,4 +1,4 @@
-//! What a trainer asks of a dataset.
+//! The [`Dataset`] trait, and how a dataset is found by its name.
 
 use std::{ops::Range, path::Path};
 
@@ -7,15 +7,17 @@ use lerp_core::{Draws, ImageShape, Network};
 
 use crate::{Error, HubCache, ImageSet, Lines, Result};
 
-/// The names that [`dataset`] knows; the user's own images have names such as `images:DIR` besides.
+/// The names of the built-in datasets. [`dataset`] also accepts names of user-supplied images, such as
+/// `images:DIR`.
 pub const DATASETS: &[&str] = &[Lines::NAME, "mnist", "svhn", "cifar10", "celeba"];
 
-/// Images and their classes.
+/// A batch of images and their classes.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Images `[batch, height, width, channels]`, `f32` in `[-1, 1]` (CelebA's overshoot a little, as the paper's).
+    /// Images `[batch, height, width, channels]`, `f32` in `[-1, 1]`. CelebA's values exceed that range a
+    /// little, as in the paper, because its images are resized bicubically and not clipped.
     pub images: Tensor,
-    /// Classes `[batch]`, `u32` below [`Dataset::classes`]; `None` where the images have none.
+    /// Classes `[batch]`, `u32` below [`Dataset::classes`], or `None` if the images have no labels.
     pub labels: Option<Tensor>,
 }
 
@@ -23,17 +25,19 @@ impl Batch {
     /// The classes `[batch]`.
     ///
     /// # Errors
-    /// If the images have none.
+    /// Returns an error if the images have no labels.
     pub fn labels(&self) -> Result<&Tensor> {
         self.labels.as_ref().ok_or(Error::NoLabels)
     }
 }
 
 impl Batch {
-    /// Checks that `size` images of `dataset`, whoever wrote it, are what it says.
+    /// Checks that the batch has `size` images and matches what `dataset` declares; a dataset may be
+    /// implemented outside this crate.
     ///
     /// # Errors
-    /// If their shape or type is another, labels are missing, or one is no class of the dataset's.
+    /// Returns an error if the shape or the type of a tensor differs, labels are missing, or a label is no
+    /// class of the dataset.
     pub fn check(&self, dataset: &dyn Dataset, size: usize) -> Result<()> {
         let wrong =
             |expected: String, found: String| Error::Tensors { name: dataset.name().into(), expected, found };
@@ -60,69 +64,70 @@ impl Batch {
 
 /// A source of images.
 ///
-/// A batch is a pure function of the draws it is given, so a dataset keeps no position and a run can resume at any
-/// step. The draws come in at the step and in the scope of their use; a dataset adds neither.
+/// A batch is a pure function of the draws it is given, so a dataset keeps no position and a run can resume at
+/// any step. The caller sets the step and the scope of the draws; a dataset changes neither.
 pub trait Dataset: Send + Sync {
-    /// Name on the command line and in files, such as `lines`.
+    /// The name on the command line and in files, such as `lines`.
     fn name(&self) -> &str;
 
-    /// Name in tables and figures, such as `Lines`.
+    /// The name in tables and figures, such as `Lines`.
     fn title(&self) -> &str;
 
-    /// Shape of the images.
+    /// The shape of the images.
     fn image(&self) -> ImageShape;
 
-    /// The encoder and decoder that the paper's protocol uses on it.
+    /// The sizes of the encoder and decoder that the paper's protocol uses on this dataset.
     fn network(&self) -> Network;
 
-    /// Number of classes; 0 where the images have no labels.
+    /// Number of classes; 0 if the images have no labels.
     fn classes(&self) -> usize;
 
-    /// Whether [`Dataset::train_batch`] makes its batches on the device, if the draws are made there
-    /// ([`Draws::on_device`]): then nothing is uploaded.
+    /// Whether [`Dataset::train_batch`] makes its batches on the device when the draws are made there
+    /// ([`Draws::on_device`]), so that nothing has to be uploaded.
     fn on_device(&self) -> bool {
         false
     }
 
-    /// `size` images to train on, on the draws' device.
+    /// The training batch of `size` images at the step of `draws`, on the device of `draws`.
     ///
     /// # Shapes
     /// Images `[size, height, width, channels]`, labels `[size]`.
     fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch>;
 
-    /// `size` images to evaluate on, on the draws' device: drawn, or from place `step * size` of a finite test part on,
-    /// in its order and around its end.
+    /// The test batch of `size` images at the step of `draws`, on the device of `draws`. An endless dataset
+    /// draws it; a finite one returns the images from index `step * size` on, in order and continuing at the
+    /// first image after the last one.
     ///
     /// # Shapes
     /// Images `[size, height, width, channels]`, labels `[size]`.
     fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch>;
 
-    /// Number of images of a part; `None` where they are drawn without end.
+    /// Number of images of a part, or `None` if they are drawn without end.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// Returns an error if the images cannot be read.
     fn count(&self, part: Part) -> Result<Option<usize>> {
         let _ = part;
         Ok(None)
     }
 
-    /// The images of a part in places `range`, in their order, for a measurement of all of them.
+    /// The images of a part at the indices `range`, in order: for measurements on a whole part.
     ///
     /// # Shapes
     /// Images `[range, height, width, channels]`, labels `[range]`.
     ///
     /// # Errors
-    /// If there are fewer, or they are drawn without end ([`Dataset::count`]).
+    /// Returns an error if the part has fewer images, or is drawn without end ([`Dataset::count`]).
     fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
         let _ = (part, device);
         Err(Error::OutOfRange { first: range.start, end: range.end, len: 0 })
     }
 
-    /// SHA-256 of all images and labels as they are trained and tested on, in hexadecimal, whatever files they came from;
-    /// `None` where they are drawn.
+    /// SHA-256 in hexadecimal of all images and labels as the model sees them, whatever files they came from,
+    /// or `None` if they are drawn.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// Returns an error if the images cannot be read.
     fn digest(&self) -> Result<Option<String>> {
         Ok(None)
     }
@@ -131,23 +136,24 @@ pub trait Dataset: Send + Sync {
 /// A part of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// What is trained on.
+    /// The training images.
     Train,
-    /// What is tested on.
+    /// The test images.
     Test,
 }
 
-/// The dataset called `name`: one of [`DATASETS`], or the user's own images, `idx:DIR`, `images:DIR` or
+/// Opens the dataset called `name`: one of [`DATASETS`], or user-supplied images as `idx:DIR`, `images:DIR` or
 /// `parquet:FILE_OR_DIR`.
 ///
-/// The paper's image sets are looked for in the sub-folder of their name in `data`, or else in the folder that the
-/// environment variable `LERP_DATA` names; under their original names or as parquet files of the Hugging Face hub. If they
-/// are not there, or there is no such folder, they are looked for in the hub's cache ([`HubCache::from_env`]).
-/// `?test-every=N` behind the name of images without a test part holds every Nth out for it, instead of every tenth.
+/// The paper's image sets are looked for in the sub-folder of their name in `data`, or, if `data` is `None`, in
+/// the folder that the environment variable `LERP_DATA` names, under their original file names or as parquet
+/// files of the Hugging Face hub. If they are not there, or no folder is given, they are looked for in the
+/// hub's cache ([`HubCache::from_env`]). If an image set has no test part, a tenth of its images becomes the
+/// test part; `?test-every=N` behind its name makes that one in N.
 ///
 /// # Errors
-/// If there is none of that name (the error holds the nearest one), or its files are not there; the user's own images
-/// are also read.
+/// Returns an error if no dataset has that name (the error holds the nearest one), or if its files are missing.
+/// User-supplied images are read at once, so an error in their content is returned here, too.
 pub fn dataset(name: &str, data: Option<&Path>) -> Result<Box<dyn Dataset>> {
     if name == Lines::NAME {
         return Ok(Box::new(Lines));
@@ -155,18 +161,19 @@ pub fn dataset(name: &str, data: Option<&Path>) -> Result<Box<dyn Dataset>> {
     Ok(Box::new(image_set(name, data)?))
 }
 
-/// The image set called `name`, by the rules of [`dataset`].
+/// Opens the image set called `name`, by the rules of [`dataset`].
 ///
 /// # Errors
-/// As [`dataset`]; lines are no image set.
+/// Returns an error for the reasons given at [`dataset`], and for `lines`, which is no image set.
 pub fn image_set(name: &str, data: Option<&Path>) -> Result<ImageSet> {
     image_set_in(name, data, &HubCache::from_env())
 }
 
-/// The image set called `name`, by the rules of [`dataset`], with the hub's cache in another place than the user's.
+/// Opens the image set called `name` by the rules of [`dataset`], with the given hub cache instead of the
+/// user's.
 ///
 /// # Errors
-/// As [`image_set`].
+/// Returns an error for the reasons given at [`image_set`].
 pub fn image_set_in(name: &str, data: Option<&Path>, cache: &HubCache) -> Result<ImageSet> {
     ImageSet::open(name, data, cache).unwrap_or_else(|| {
         Err(Error::UnknownDataset {

@@ -1,22 +1,22 @@
-//! Errors of datasets.
+//! The errors of this crate.
 
 use std::{
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
-/// What can go wrong while a dataset is found or read.
+/// An error while a dataset is found or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A name that belongs to no dataset.
+    /// No dataset has this name.
     #[error("there is no dataset '{name}'{}; there is: {}, and your own: {}", did_you_mean(*.nearest), crate::DATASETS.join(", "), OWN)]
     UnknownDataset {
-        /// The name that was given.
+        /// The given name.
         name: String,
         /// The dataset whose name is closest to it, if one is close.
         nearest: Option<&'static str>,
     },
-    /// An image set, and no folder to read it from.
+    /// One of the paper's image sets is not in the hub's cache, and no folder was given to read it from.
     #[error(
         "{name} is not in the hub's cache: `cargo xtask data fetch {name}` downloads it; or name a folder of datasets \
          with --data or LERP_DATA, and put into its sub-folder '{name}' {files}"
@@ -24,64 +24,64 @@ pub enum Error {
     NoFolder {
         /// The dataset.
         name: &'static str,
-        /// The files that it can be read from.
+        /// Names of the files that it can be read from.
         files: &'static str,
     },
-    /// A name of one's own images that names no place.
+    /// The name of user-supplied images lacks the path behind its colon.
     #[error("'{name}': expected a place behind '{kind}:', found nothing")]
     NoPlace {
-        /// The whole name.
+        /// The whole name of the dataset.
         name: String,
-        /// What stands before the colon.
+        /// The part before the colon.
         kind: String,
     },
-    /// A folder of datasets that is none.
+    /// The folder of datasets that was given is not a folder.
     #[error("{from} {} is not a folder", shown(.folder))]
     NoSuchFolder {
-        /// Where it was named: `--data`, or the environment variable.
+        /// What gave the folder: `--data` or the environment variable.
         from: &'static str,
-        /// What was named.
+        /// The given path.
         folder: PathBuf,
     },
-    /// A folder without the files of the dataset.
+    /// The folder of a dataset does not hold its files.
     #[error("{name}: found no images in {}: put there {files}{}", shown(.folder), or_fetch(name))]
     NoFiles {
         /// The dataset.
         name: String,
-        /// Where they were looked for.
+        /// The folder that was searched.
         folder: PathBuf,
-        /// The files that it can be read from.
+        /// Names of the files that it can be read from.
         files: String,
     },
-    /// Some of the files of a dataset in the hub's cache, but not all.
+    /// The hub's cache has only some of the files of a dataset.
     #[error("{name}: {} lacks {first}{}: `cargo xtask data fetch {name}` downloads it", shown(.folder), and_more(*n))]
     Incomplete {
         /// The dataset.
         name: &'static str,
-        /// Where its files are.
+        /// The cache folder that holds the files.
         folder: PathBuf,
-        /// The first file that is missing.
+        /// The name of the first missing file.
         first: String,
-        /// How many files are missing.
+        /// The number of missing files.
         n: usize,
     },
-    /// A file that cannot be read.
+    /// A file cannot be read.
     #[error("cannot read {}: {problem}", shown(.file))]
     Io {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         problem: io::Error,
     },
-    /// A cache file that cannot be written.
+    /// A cache file cannot be written.
     #[error("cannot write the cache file {}: {problem}; name another folder with LERP_CACHE", shown(.file))]
     Cache {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         problem: io::Error,
     },
-    /// A cache file that does not hold what was written.
+    /// An image in a cache file does not match its checksum. The file has been removed.
     #[error(
         "the cache file {} was damaged (image {place} is not as it was written) and has been removed: the same command makes \
          it anew",
@@ -90,59 +90,59 @@ pub enum Error {
     Damaged {
         /// The file.
         file: PathBuf,
-        /// The first image in it that was found damaged.
+        /// The index in the file of the first image that was found damaged.
         place: usize,
     },
-    /// A name of a dataset whose option is none.
+    /// The option at the end of a dataset's name is not valid.
     #[error(
         "{name}: '{option}' is no option of an image set; there is ?test-every=N, N from 2, to hold out every Nth image"
     )]
     BadOption {
-        /// The whole name.
+        /// The whole name of the dataset.
         name: String,
-        /// What stands behind the question mark.
+        /// The part behind the question mark.
         option: String,
     },
-    /// A share to hold out of files that have a test part.
+    /// A holdout share was given for files that have a test part.
     #[error("{name}: these files have a test part, so ?test-every has nothing to do; leave it out")]
     HasTestPart {
-        /// The whole name.
+        /// The whole name of the dataset.
         name: String,
     },
-    /// A file that does not hold what it should.
+    /// The content of a file is not what its format or its dataset requires.
     #[error("{}: expected {expected}, found {found}", shown(.file))]
     Format {
         /// The file.
         file: PathBuf,
-        /// What should be there.
+        /// The expected content.
         expected: String,
-        /// What is there.
+        /// The content that was found.
         found: String,
     },
-    /// Tensors that are no dataset.
+    /// Tensors do not form a valid dataset or batch.
     #[error("dataset {name}: expected {expected}, found {found}")]
     Tensors {
-        /// The dataset's name.
+        /// The name of the dataset.
         name: String,
-        /// What it should be made of.
+        /// The expected tensors or names.
         expected: String,
-        /// What there is.
+        /// What was found instead.
         found: String,
     },
-    /// Classes were asked of images that have none.
+    /// The labels of images without labels were requested.
     #[error("these images have no labels, so nothing can be classified")]
     NoLabels,
-    /// Test images beyond the last.
+    /// A range of images goes beyond the last one.
     #[error("test images {first} to {end} were asked for, but there are {len}")]
     OutOfRange {
-        /// The first that was asked for.
+        /// The first requested index.
         first: usize,
-        /// One beyond the last that was asked for.
+        /// The end of the requested range, exclusive.
         end: usize,
-        /// How many there are.
+        /// Number of images.
         len: usize,
     },
-    /// A contact sheet that could not be packed.
+    /// A contact sheet cannot be encoded as PNG.
     #[error("cannot make the contact sheet")]
     Sheet(#[from] image::ImageError),
     /// A failure inside the tensor library.
@@ -150,7 +150,7 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
 }
 
-/// Forms of the names of the user's own image sets.
+/// The forms that names of user-supplied image sets have.
 const OWN: &str = "idx:DIR, images:DIR, parquet:PATH";
 
 /// Result with this crate's [`Error`].
@@ -160,7 +160,7 @@ fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"))
 }
 
-/// A path, fit for a terminal.
+/// Formats a path for a terminal, with control characters escaped.
 fn shown(path: &Path) -> String {
     lerp_files::printable(&path.to_string_lossy()).into_owned()
 }
@@ -174,7 +174,7 @@ fn and_more(n: usize) -> String {
     if n > 1 { format!(" and {} more", n - 1) } else { String::new() }
 }
 
-/// An [`Error`] that does not know yet in which file it happened.
+/// An [`Error`] to which the path of its file has not been added yet; see [`Fault::at`].
 #[derive(Debug)]
 pub(crate) enum Fault {
     Io(io::Error),
@@ -182,19 +182,20 @@ pub(crate) enum Fault {
         expected: String,
         found: String,
     },
-    /// Nothing wrong, but of a kind or size that is not read: this.
+    /// The image is not damaged, but of a kind or size that is not read. The string is the reason.
     LeftOut(String),
-    /// Of another file, such as the cache file that is written meanwhile.
+    /// An error that already has its file, such as one of the cache file that is written while another file is
+    /// read.
     Elsewhere(Error),
 }
 
 impl Fault {
-    /// Something else than expected.
+    /// A fault in the content of a file: what was expected, and what was found instead.
     pub fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::Format { expected: expected.into(), found: found.into() }
     }
 
-    /// The fault, in `file`.
+    /// Adds the path of the file to the fault.
     pub fn at(self, file: &Path) -> Error {
         match self {
             Self::Io(problem) => Error::Io { file: file.into(), problem },
@@ -211,7 +212,7 @@ impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::new("more bytes", "the end of the file"),
-            // What a decompressor says of bytes that it cannot read.
+            // A decompressor returns these kinds for bytes that it cannot decode.
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
                 Self::new("a sound compressed stream", format!("'{error}'"))
             }
@@ -226,8 +227,8 @@ impl From<Error> for Fault {
     }
 }
 
-/// Reads as many bytes as `bytes` has, which are `what`; where the file or its compressed stream ends too early, the fault
-/// says how many were there.
+/// Fills `bytes` from `reader`. If the file or its compressed stream ends before that, the fault names `what`
+/// was read and how many bytes there were.
 pub(crate) fn fill(
     reader: &mut (impl Read + ?Sized),
     bytes: &mut [u8],
@@ -241,7 +242,8 @@ pub(crate) fn fill(
     Ok(())
 }
 
-/// Reads what there is, up to all of `bytes`, and says how many there were; a compressed stream may be cut anywhere.
+/// Reads until `bytes` is full or the stream ends, and returns the number of bytes read. A compressed stream
+/// that is cut off counts as one that ends.
 pub(crate) fn read_most(
     reader: &mut (impl Read + ?Sized),
     bytes: &mut [u8],
@@ -259,7 +261,8 @@ pub(crate) fn read_most(
     Ok(read)
 }
 
-/// The first or last bytes of a file, for errors: as text where they are.
+/// Formats some bytes of a file for an error message: as text if they are printable ASCII, otherwise in
+/// hexadecimal.
 pub(crate) fn show(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => format!("'{text}'"),

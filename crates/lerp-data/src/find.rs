@@ -1,4 +1,4 @@
-//! Where the files of image sets are.
+//! Finds the files of image sets, and decides in which part of the dataset each file belongs.
 
 use std::path::{Path, PathBuf};
 
@@ -13,16 +13,16 @@ use crate::{
     tree::{self, Folder, LeftOut, extension, file_name, list},
 };
 
-/// An image set of the paper (section B2 of the protocol: networks; B6: images).
+/// One of the paper's image sets (section B2 of the protocol for the network, B6 for the images).
 #[derive(Debug)]
 pub(crate) struct Known {
     pub name: &'static str,
     pub title: &'static str,
     pub channels: usize,
     pub depth: usize,
-    /// Names of the classes, where the files have labels.
+    /// Names of the classes; empty if the images have no labels.
     pub classes: &'static [&'static str],
-    /// What to put where, for errors.
+    /// Names of the files that the set is read from, for error messages.
     pub files: &'static str,
     pub hub: HubSource,
 }
@@ -98,7 +98,7 @@ impl Known {
     }
 }
 
-/// What the paper's protocol says of a dataset, whether its files are here or not (section B2).
+/// The paper's protocol for a dataset (section B2), whether its files are present or not.
 #[derive(Debug, Clone, Copy)]
 pub struct Protocol {
     /// Name on the command line, such as `mnist`.
@@ -107,16 +107,16 @@ pub struct Protocol {
     pub title: &'static str,
     /// Shape of the images.
     pub image: ImageShape,
-    /// Encoder and decoder; the paper has two sizes of latents on image sets, this is the larger on MNIST, SVHN and CelebA
-    /// and the smaller on CIFAR-10.
+    /// Sizes of encoder and decoder. The paper has two latent sizes for image sets; this is the larger one for
+    /// MNIST, SVHN and CelebA, and the smaller one for CIFAR-10.
     pub network: Network,
-    /// Number of classes; 0 where images have no labels.
+    /// Number of classes; 0 if the images have no labels.
     pub classes: usize,
-    /// Its repository on the Hugging Face hub, such as `ylecun/mnist`; none of what is drawn.
+    /// The repository on the Hugging Face hub, such as `ylecun/mnist`, or `None` for a dataset that is drawn.
     pub hub: Option<&'static str>,
 }
 
-/// The paper's datasets in its order.
+/// The paper's datasets, in the order of the paper.
 pub fn protocols() -> impl Iterator<Item = Protocol> {
     let lines = Protocol {
         name: Lines::NAME,
@@ -137,35 +137,37 @@ pub fn protocols() -> impl Iterator<Item = Protocol> {
     std::iter::once(lines).chain(KNOWN.iter().map(of))
 }
 
-/// How files are read.
+/// The format of a dataset's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Images and labels, in turn; with rows and columns exchanged, as EMNIST's are.
+    /// One idx file of images, followed by one of labels if there are any. If `turned`, rows and columns of the
+    /// images are exchanged, as in EMNIST's files.
     Idx {
         turned: bool,
     },
     Cifar,
     Mat,
     Parquet,
-    /// Images without labels.
+    /// Image files without labels.
     Pictures,
-    /// Images below a folder of their class's name.
+    /// Image files below one folder for each class; these are the names of the classes.
     Folders(Vec<String>),
 }
 
-/// The files of a dataset, in the order in which they are read; without test files every tenth image is held out.
+/// The files of a dataset, in the order in which they are read. If `test` is empty, the test part is a holdout
+/// set of the training images.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pub format: Format,
     pub folder: PathBuf,
     pub train: Vec<PathBuf>,
     pub test: Vec<PathBuf>,
-    /// The class of each picture in folders, by its place among the classes; empty for other formats.
+    /// The index of the class of each training file, for [`Format::Folders`]; empty for other formats.
     pub train_classes: Vec<u32>,
     pub test_classes: Vec<u32>,
-    /// What lies there besides and is not read.
+    /// What the folder holds that is not read.
     pub left_out: LeftOut,
-    /// Where they were downloaded from.
+    /// The location on the hub, if the files are in the hub's cache.
     pub hub: Option<&'static HubSource>,
 }
 
@@ -177,8 +179,8 @@ impl Files {
     }
 }
 
-/// The files of one of the paper's image sets: in its sub-folder of `data`, in `data` as an archive is unpacked there, or
-/// else in the hub's cache.
+/// Finds the files of one of the paper's image sets: in its sub-folder of `data`, in `data` itself if an
+/// archive was unpacked there, or else in the hub's cache.
 pub(crate) fn known(known: &'static Known, data: Option<&Path>, cache: &HubCache) -> Result<Files> {
     let folder = data.map(|data| data.join(known.name));
     let in_folder = data.map(|data| in_folder(known, data)).transpose()?.flatten();
@@ -218,7 +220,7 @@ fn in_folder(known: &Known, data: &Path) -> Result<Option<Files>> {
     }
 }
 
-/// The files of the user's own dataset: `kind` is `idx`, `images` or `parquet`.
+/// Finds the files of user-supplied images; `kind` is `idx`, `images` or `parquet`.
 pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
     let mut left_out = LeftOut::default();
     let (found, files) = match kind {
@@ -257,7 +259,7 @@ pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
     Err(Error::NoFiles { name: name.into(), folder: place.into(), files: format!("{files}{hint}") })
 }
 
-/// What is found in the first of `places` that has any.
+/// Returns the files in the first of `places` that has any.
 fn first<'a>(
     places: impl IntoIterator<Item = &'a PathBuf>,
     find: impl Fn(&Path) -> Result<Option<Files>>,
@@ -268,7 +270,8 @@ fn first<'a>(
 fn cifar(folder: &Path) -> Option<Files> {
     let train: Vec<PathBuf> = (1..=5).map(|i| folder.join(format!("data_batch_{i}.bin"))).collect();
     let test = vec![folder.join("test_batch.bin")];
-    // A missing one is named when it is read: a part of the batches is not the dataset.
+    // All batches are listed if one is there: the dataset is not complete without the others, and reading a
+    // missing file is an error that names it.
     let any = train.iter().any(|path| path.is_file());
     any.then(|| Files::new(Format::Cifar, folder, train, test))
 }
@@ -292,12 +295,12 @@ fn pictures(folder: &Path) -> Result<Option<Files>> {
     Ok(Some(files).filter(|files| !files.train.is_empty()))
 }
 
-/// Parquet files in `folder` and below. Where names of files or folders say which part is in them, all must; files of a part
-/// `extra` follow those of the training part; the validation part is the test part where there is no other, and belongs to
-/// neither where there is.
+/// Finds the parquet files in `folder` and below, and sorts them into parts by the words in the names of files
+/// and folders. If one name tells a part, all must. Files of a part `extra` follow those of the training part.
+/// A validation part becomes the test part if there is no other, and is not used if there is one.
 ///
 /// # Errors
-/// If it cannot be told to which part a file belongs: it may be the one to test on.
+/// Returns an error if a file's part is ambiguous: training on it might be training on test images.
 pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
     let mut left_out = LeftOut::default();
     let other = |path: &Path| (extension(path) != "parquet").then_some("no parquet file");
@@ -347,7 +350,7 @@ pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
     }
 }
 
-/// Refuses files that are called neither by parts of a dataset nor by numbers alone: one of them may be a test part.
+/// Refuses files whose names tell no part and differ in more than digits: one of them may be a test part.
 fn one_series(folder: &Path, files: &[PathBuf]) -> Result<()> {
     let series = |path: &Path| -> String {
         let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();
@@ -366,12 +369,13 @@ fn one_series(folder: &Path, files: &[PathBuf]) -> Result<()> {
 
 const OTHER: &str = "no image of a format that is read (PNG, JPEG, WebP, BMP, TIFF, GIF)";
 
-/// Whether a file is called as pictures are.
+/// Whether the extension of a file is that of an image format.
 pub(crate) fn is_picture(path: &Path) -> bool {
     picture::is_extension(&extension(path))
 }
 
-/// Why the file at `path` is no picture; `None` if it is called as pictures are, or its content is a picture's.
+/// Returns the reason why the file at `path` is not read as an image, or `None` if its extension or its content
+/// is that of an image format.
 pub(crate) fn is_no_picture(path: &Path) -> Option<&'static str> {
     if is_picture(path) {
         return None;

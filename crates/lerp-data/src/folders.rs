@@ -1,4 +1,4 @@
-//! Pictures in folders that are called after their classes, and such folders in folders of parts.
+//! Image folders with one sub-folder for each class, optionally inside one folder for each part of the dataset.
 
 use std::path::Path;
 
@@ -10,10 +10,12 @@ use crate::{
     tree::{Folder, LeftOut},
 };
 
-/// Pictures at any depth below a folder of their class's name: in `place`, or in folders of parts there.
+/// Finds the images below the class folders in `place`, or in the folders of parts there, at any depth. Returns
+/// `None` if there are no training images.
 ///
 /// # Errors
-/// If a folder cannot be listed, or it cannot be told which pictures are to be trained on and which are not.
+/// Returns an error if a folder cannot be listed, or the folders do not tell which images are for training and
+/// which for testing.
 pub(crate) fn classes(place: &Path, left_out: &mut LeftOut) -> Result<Option<Files>> {
     let top = Folder::read(place, &is_no_picture, left_out)?.unwrapped();
     let parts = parts(&top)?;
@@ -25,7 +27,8 @@ pub(crate) fn classes(place: &Path, left_out: &mut LeftOut) -> Result<Option<Fil
         None => (&top, None),
         Some(parts) => (&parts.train, parts.test.as_ref()),
     };
-    // Test images are no sub-folder's, so nothing says more about these.
+    // Images beside the class folders belong to no class. If there are no class folders, nothing is read, and
+    // the error message says so instead.
     for folder in [parts.as_ref().map(|_| &top), Some(train), test].into_iter().flatten() {
         for path in folder.files.iter().filter(|_| !train.folders.is_empty()) {
             left_out.add("picture", "in no class's folder", &inside(place, path));
@@ -60,12 +63,13 @@ fn inside(place: &Path, path: &Path) -> String {
 struct Parts {
     train: Folder,
     test: Option<Folder>,
-    /// A validation part beside a test part.
+    /// A validation part beside a test part; it is not used.
     unused: Option<Folder>,
 }
 
-/// The parts that the folders in `top` are; `None`, if they are classes. A folder called `train` may be a class of
-/// vehicles: it is a part, if all folders beside it are parts, too, and its own folders are classes.
+/// Recognises the folders of parts in `top`. Returns `None` if the folders are classes. A folder called `train`
+/// may be a class of vehicles: it is a part if all folders beside it are parts, too, and the images in it are
+/// in sub-folders.
 fn parts(top: &Folder) -> Result<Option<Parts>> {
     let of = |wanted: Option<Role>| -> Vec<&Folder> {
         top.folders.iter().filter(|folder| role::of_folder(&folder.name()) == wanted).collect()
@@ -76,12 +80,13 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
     let refuse = |path: &Path, expected: &str, found: &str| Err(Fault::new(expected, found).at(path));
     let (train, tested) = match (&train[..], tested) {
         ([], None) => return Ok(None),
-        // A class, such as `test` beside `production`.
+        // The folder is a class, such as `test` beside `production`.
         ([], Some(tested)) if !others.is_empty() && !tested.files.is_empty() => return Ok(None),
         ([], Some(tested)) => {
             return refuse(&tested.path, "a folder of training images beside it, such as 'train'", "none");
         }
-        // A part that nobody can tell, such as `train` beside `held_out` with folders of the same names.
+        // The other folder is probably a part with an unknown name, such as `held_out` beside `train` with
+        // sub-folders of the same names.
         ([train], None) if others.iter().any(|other| shares_a_folder(train, other)) => {
             let other = others.iter().find(|other| shares_a_folder(train, other));
             let path = other.map_or(&train.path, |other| &other.path);
@@ -91,7 +96,7 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
                 "the folders of 'train' in it",
             );
         }
-        // A class, such as `train` beside `bus`.
+        // The folder is a class, such as `train` beside `bus`.
         ([_, ..], None) if !others.is_empty() => return Ok(None),
         ([first, second, ..], _) => {
             return refuse(
@@ -118,7 +123,7 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
     let train = Folder::clone(train).unwrapped();
     if train.folders.is_empty() {
         return match tested {
-            // The only class.
+            // The folder is the only class.
             None => Ok(None),
             Some(_) => {
                 refuse(&train.path, "sub-folders called after the classes of their pictures", "pictures")
@@ -132,12 +137,13 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
     Ok(Some(Parts { train, test: tested.map(|folder| folder.clone().unwrapped()), unused }))
 }
 
-/// Whether two folders have sub-folders of one name.
+/// Whether two folders have a sub-folder of the same name.
 fn shares_a_folder(one: &Folder, other: &Folder) -> bool {
     one.folders.iter().any(|folder| other.folders.iter().any(|twin| twin.name() == folder.name()))
 }
 
-/// Refuses folders of parts within a class: all pictures below it would be trained on.
+/// Refuses folders of parts inside a class folder: all images below the class, test images included, would be
+/// trained on.
 fn unmixed(class: &Folder) -> Result<()> {
     let of = |tests: bool| {
         class.folders.iter().find(|folder| match role::of_folder(&folder.name()) {
@@ -161,10 +167,11 @@ fn unmixed(class: &Folder) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Classes, how many images of each are in the two parts, and what is left out.
+    /// The class names, the number of images of each class in the training and the test part, and the lines
+    /// about what is left out.
     type Found = (Vec<String>, [Vec<usize>; 2], Vec<String>);
 
-    /// What the pictures at `paths` become.
+    /// Creates empty image files at `paths`, and returns what [`classes`] makes of them.
     fn read(paths: &[&str]) -> std::result::Result<Found, String> {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("set");

@@ -1,4 +1,5 @@
-//! The idx files of MNIST and its relatives (<http://yann.lecun.com/exdb/mnist>): a magic number, sizes, bytes.
+//! Reads the idx files of MNIST and its relatives (<http://yann.lecun.com/exdb/mnist>): a magic number, the
+//! sizes, and the values.
 
 use std::{
     collections::BTreeMap,
@@ -17,21 +18,22 @@ use crate::{
 };
 
 const LONGEST_SIDE: usize = 4096;
-/// The most that one file may hold: 4 GB as it is and, at 32x32, as it is kept.
+/// The largest number of images in one file; at 32x32 bytes each, that is 4 GB.
 const MOST_IMAGES: usize = 4 << 20;
 const MOST_BYTES: u64 = 4 << 30;
-/// Bytes read at a time.
+/// Number of bytes that are read at a time.
 const BLOCK: usize = 1 << 20;
 
-/// The folders below which torchvision puts files of these forms.
+/// The folders below which torchvision puts idx files.
 const TORCHVISION: [&str; 5] = ["MNIST", "FashionMNIST", "KMNIST", "EMNIST", "QMNIST"];
 
-/// One set's files of images and of labels: of the training part and of the test part.
+/// The files of one image set, by part (0 training, 1 test) and content (0 images, 1 labels).
 #[derive(Default)]
 struct Set([[Option<PathBuf>; 2]; 2]);
 
-/// Which set's file `name` is, and which: `emnist-letters-train-labels-idx1-ubyte.gz` is of the set `emnist-letters`, its
-/// part 0, its labels. MNIST's own files are of a set without a name.
+/// Parses a file name into the image set, the part (0 training, 1 test) and the content (0 images, 1 labels):
+/// `emnist-letters-train-labels-idx1-ubyte.gz` has the labels of the training part of `emnist-letters`. MNIST's
+/// own files belong to a set with an empty name. Returns `None` if the name has another form.
 fn parse(name: &str) -> Option<(String, usize, usize)> {
     let name = name.to_lowercase().replace('.', "-");
     let name = name.strip_suffix("-gz").unwrap_or(&name);
@@ -48,14 +50,14 @@ fn parse(name: &str) -> Option<(String, usize, usize)> {
     Some((set.into(), part, what))
 }
 
-/// The sets in `folder` that have training images; what is no set's comes into `left_out`.
+/// The image sets in `folder` that have training images. Files that belong to no set are added to `left_out`.
 fn sets(folder: &Path, left_out: &mut LeftOut) -> Result<BTreeMap<String, Set>> {
     let mut sets: BTreeMap<String, Set> = BTreeMap::new();
     for path in list(folder, folder, left_out)?.0 {
         let name = file_name(&path);
         match parse(&name) {
             None => left_out.add("file", "no idx file of a training or test part by its name", &name),
-            // An unpacked one goes before a packed one, which follows it.
+            // The unpacked file is preferred to the packed one, which follows it in the sorted list.
             Some((set, part, what)) => _ = sets.entry(set).or_default().0[part][what].get_or_insert(path),
         }
     }
@@ -64,7 +66,7 @@ fn sets(folder: &Path, left_out: &mut LeftOut) -> Result<BTreeMap<String, Set>> 
 }
 
 fn of(folder: &Path, name: &str, Set([train, test]): Set, left_out: LeftOut) -> Files {
-    // EMNIST's files hold every image with rows and columns exchanged.
+    // EMNIST's images are stored with rows and columns exchanged.
     let format = Format::Idx { turned: name.starts_with("emnist") };
     let of = |part: [Option<PathBuf>; 2]| match part {
         [None, _] => Vec::new(),
@@ -73,21 +75,22 @@ fn of(folder: &Path, name: &str, Set([train, test]): Set, left_out: LeftOut) -> 
     Files { left_out, ..Files::new(format, folder, of(train), of(test)) }
 }
 
-/// The files of the set called `name` in `folder`.
+/// The files of the image set called `name` in `folder`, or `None` if it is not there.
 ///
 /// # Errors
-/// If the folder cannot be listed.
+/// Returns an error if the folder cannot be listed.
 pub(crate) fn files(folder: &Path, name: &str) -> Result<Option<Files>> {
     let mut left_out = LeftOut::default();
     let set = sets(folder, &mut left_out)?.remove(name);
     Ok(set.map(|set| of(folder, name, set, left_out)))
 }
 
-/// The files of the only set in `place`, or in the folders that torchvision makes there; or, where `place` is no folder, of
-/// the set that is called as its last part, as in `EMNIST/raw/emnist-letters`.
+/// The files of the only image set in `place`, or in the folders that torchvision makes there. If `place` is no
+/// folder, its last component is the name of an image set, as in `EMNIST/raw/emnist-letters`. Returns `None` if
+/// there is no image set.
 ///
 /// # Errors
-/// If a folder cannot be listed, or there are several sets.
+/// Returns an error if a folder cannot be listed, or there are several image sets.
 pub(crate) fn own(place: &Path) -> Result<Option<Files>> {
     if !place.is_dir() {
         let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -113,11 +116,12 @@ pub(crate) fn own(place: &Path) -> Result<Option<Files>> {
     Ok(found.pop().map(|(folder, name, set, left_out)| of(&folder, &name, set, left_out)))
 }
 
-/// Hands the images of an idx file, gzip or plain, to `each`, many at a time, and says how many there were: smaller ones in
-/// the middle of black, larger ones made smaller; with rows and columns exchanged, if they are `turned`.
+/// Reads the images of an idx file, packed with gzip or not, passes them to `each` in blocks, and returns their
+/// number. Smaller images are padded with black, larger ones are cropped and shrunk. If `turned`, rows and
+/// columns of the stored images are exchanged.
 ///
 /// # Shapes
-/// `[n, 32, 32, 1]`.
+/// Each block is `[n, 32, 32, 1]`.
 pub(crate) fn images(
     path: &Path,
     turned: bool,
@@ -146,8 +150,8 @@ pub(crate) fn images(
     read().map_err(|fault| fault.at(path))
 }
 
-/// The labels of an idx file, gzip or plain, of any kind of numbers; where it has several of each image, the first, which is
-/// the class in QMNIST's.
+/// Reads the labels of an idx file, packed with gzip or not, of any number type. If each image has several
+/// labels, the first one is used; in QMNIST's files that is the class.
 pub(crate) fn labels(path: &Path) -> Result<Vec<i64>> {
     let read = || -> std::result::Result<Vec<i64>, Fault> {
         let (kind, sizes, mut body) =
@@ -167,7 +171,7 @@ pub(crate) fn labels(path: &Path) -> Result<Vec<i64>> {
     read().map_err(|fault| fault.at(path))
 }
 
-/// Bytes of a number of the kind that a magic number names; 0 if it names none.
+/// Size in bytes of the number type `kind` of a magic number; 0 if there is no such type.
 fn width(kind: u8) -> usize {
     match kind {
         8 | 9 => 1,
@@ -189,14 +193,15 @@ fn number(kind: u8, bytes: &[u8]) -> f64 {
     }
 }
 
-/// What follows the sizes.
+/// The values of an idx file, which follow its sizes.
 struct Body {
     reader: Box<dyn Read>,
     sizes: String,
 }
 
 impl Body {
-    /// Hands `n` elements of `size` bytes to `each`, a block at a time: no more is in memory, whatever the header claims.
+    /// Passes `n` elements of `size` bytes to `each` in blocks, so that memory is bounded whatever the header
+    /// claims.
     fn read_all(
         &mut self,
         n: usize,
@@ -221,8 +226,8 @@ impl Body {
     }
 }
 
-/// The kind of numbers in a file whose kind and number of sizes fit, its sizes, and what follows them; `magic` is the number
-/// that most such files begin with.
+/// Opens an idx file, and returns its number type, its sizes and a reader of its values. The type and the
+/// number of sizes must satisfy `fits`; `magic` is the magic number of most such files, for the error message.
 fn open(
     path: &Path,
     magic: u32,
@@ -246,7 +251,7 @@ fn open(
             return Err(Fault::new(format!("images of 1 to {LONGEST_SIDE} pixels a side"), size.to_string()));
         }
     }
-    // A gzip stream can deliver a thousand times its size, so that what it is believed to hold needs an end.
+    // A gzip stream can unpack to a thousand times its size, so the claimed amount needs a limit.
     let bytes = sizes.iter().fold(width(kind) as u64, |product, &size| product.saturating_mul(size as u64));
     if sizes[0] > MOST_IMAGES || bytes > MOST_BYTES {
         let expected = format!("at most {MOST_IMAGES} images, and {MOST_BYTES} bytes of them");

@@ -1,4 +1,4 @@
-//! Images: which of those that were read make a part, and in which order.
+//! The images of one part of a dataset: which of the stored images belong to it, and in which order.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,59 +11,59 @@ use crate::{
     pixels::{Held, Pixels},
 };
 
-/// Which of the images that were read are in a part.
+/// The stored images that belong to a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Places {
+enum Selection {
     All,
-    /// These, in order.
-    These(Arc<[u32]>),
-    /// All but every so manieth.
-    Kept(usize),
-    /// Every so manieth.
-    Out(usize),
+    /// The images at these stored indices, in order.
+    Listed(Arc<[u32]>),
+    /// All but the last of every `n` stored images.
+    AllButEvery(usize),
+    /// The last of every `n` stored images.
+    Every(usize),
 }
 
-/// Images, and their classes if they have any.
+/// Images, and their classes if they are labelled.
 #[derive(Debug, Clone)]
 pub(crate) struct Images {
     pub shape: ImageShape,
     held: Arc<Held>,
-    places: Places,
-    /// Which of its places comes at which index, if not each at its own.
+    selection: Selection,
+    /// The order of the images within the selection, or `None` if it is that of the stored images.
     order: Option<Permutation>,
 }
 
 impl Images {
     pub fn new(held: Held) -> Self {
-        Self { shape: held.shape, held: Arc::new(held), places: Places::All, order: None }
+        Self { shape: held.shape, held: Arc::new(held), selection: Selection::All, order: None }
     }
 
     /// Number of images.
     pub fn len(&self) -> usize {
         let all = self.held.len();
-        match &self.places {
-            Places::All => all,
-            Places::These(places) => places.len(),
-            Places::Kept(every) => all - all / every,
-            Places::Out(every) => all / every,
+        match &self.selection {
+            Selection::All => all,
+            Selection::Listed(places) => places.len(),
+            Selection::AllButEvery(every) => all - all / every,
+            Selection::Every(every) => all / every,
         }
     }
 
-    /// Where image `index` was read.
-    fn place(&self, index: usize) -> usize {
+    /// The stored index of image `index`.
+    fn stored_index(&self, index: usize) -> usize {
         let index = self.order.as_ref().map_or(index, |order| order.of(index as u64) as usize);
-        match &self.places {
-            Places::All => index,
-            Places::These(places) => places[index] as usize,
-            Places::Kept(every) => index + index / (every - 1),
-            Places::Out(every) => index * every + every - 1,
+        match &self.selection {
+            Selection::All => index,
+            Selection::Listed(places) => places[index] as usize,
+            Selection::AllButEvery(every) => index + index / (every - 1),
+            Selection::Every(every) => index * every + every - 1,
         }
     }
 
-    /// The cache file that holds them, and its bytes.
+    /// The cache file that holds the images, with its size in bytes, or `None` if the images are in memory.
     ///
     /// # Errors
-    /// If it cannot be asked.
+    /// Returns an error if the metadata of the file cannot be read.
     pub fn cache_file(&self) -> Result<Option<(PathBuf, u64)>> {
         match &self.held.pixels {
             Pixels::Memory(_) => Ok(None),
@@ -75,15 +75,15 @@ impl Images {
         self.held.labels.is_some()
     }
 
-    /// The classes, in order; none where there are no labels.
+    /// The class of each image, in order; empty if there are no labels.
     pub fn labels(&self) -> impl Iterator<Item = u32> {
         let labels = self.held.labels.as_deref();
-        (0..self.len()).filter_map(move |index| Some(labels?[self.place(index)]))
+        (0..self.len()).filter_map(move |index| Some(labels?[self.stored_index(index)]))
     }
 
-    /// Image `index` as it was read, without the channels that repeat the first.
+    /// The stored values of image `index`, reduced to the first channel if the part is gray.
     fn bytes(&self, index: usize) -> Result<Vec<u8>> {
-        let (place, stride) = (self.place(index), self.held.stride());
+        let (place, stride) = (self.stored_index(index), self.held.stride());
         let bytes = match &self.held.pixels {
             Pixels::Memory(bytes) => bytes[place * stride..(place + 1) * stride].to_vec(),
             Pixels::File(stored) => stored.read(place)?,
@@ -99,12 +99,12 @@ impl Images {
             .collect())
     }
 
-    /// Pixels of image `index`, in `[-1, 1]` save for what resizing overshot.
+    /// The pixels of image `index`, in `[-1, 1]` except where bicubic resizing overshot.
     pub fn image(&self, index: usize) -> Result<Vec<f32>> {
         Ok(self.held.kind.values(&self.bytes(index)?))
     }
 
-    /// The images at `indices`.
+    /// The batch of the images at `indices`.
     ///
     /// # Shapes
     /// Images `[indices, height, width, channels]`, labels `[indices]`.
@@ -116,13 +116,13 @@ impl Images {
         }
         let images = Tensor::from_vec(pixels, (indices.len(), height, width, channels), device)?;
         let labels = self.held.labels.as_ref().map(|labels| {
-            let labels: Vec<u32> = indices.iter().map(|&index| labels[self.place(index)]).collect();
+            let labels: Vec<u32> = indices.iter().map(|&index| labels[self.stored_index(index)]).collect();
             Tensor::from_vec(labels, indices.len(), device)
         });
         Ok(Batch { images, labels: labels.transpose()? })
     }
 
-    /// Feeds shape, number, pixels and labels to a digest.
+    /// Feeds the number and shape of the images, their stored values and their labels to a digest.
     pub fn feed(&self, digest: &mut Sha256) -> Result<()> {
         let ImageShape { height, width, channels } = self.shape;
         digest.update(format!("{} images {height} x {width} x {channels}", self.len()));
@@ -133,30 +133,31 @@ impl Images {
         Ok(())
     }
 
-    /// Splits off the last of every `every` images, for sets that come without a test part; where they have labels, in the
-    /// order of their classes, so that a class of two images or more is in both parts, whatever order its images have.
+    /// Splits the images into a training part and a holdout set, for sets that come without a test part. The
+    /// holdout set has the last of every `every` images. Labelled images are counted in the order of their
+    /// classes, so that every class of two images or more is in both parts, whatever the order of the images.
     pub fn hold_out(self, every: usize) -> (Self, Self) {
         let (kept, out) = match &self.held.labels {
-            None => (Places::Kept(every), Places::Out(every)),
+            None => (Selection::AllButEvery(every), Selection::Every(every)),
             Some(labels) => {
                 let out = stratified(labels, every);
                 let places =
                     |wanted: bool| (0..).zip(&out).filter(move |(_, out)| **out == wanted).map(|(i, _)| i);
-                (Places::These(places(false).collect()), Places::These(places(true).collect()))
+                (Selection::Listed(places(false).collect()), Selection::Listed(places(true).collect()))
             }
         };
-        let out = Self { places: out, ..self.clone() };
-        (Self { places: kept, ..self }, out)
+        let out = Self { selection: out, ..self.clone() };
+        (Self { selection: kept, ..self }, out)
     }
 
-    /// The same images in another order, always the same one: the first so many of a set that is sorted by class become a
-    /// fair sample of it.
+    /// Returns the images in a pseudo-random order that depends on their number alone, so that the first n
+    /// images of a set that is sorted by class are a fair sample of it.
     pub fn shuffled(self) -> Self {
         let draws = Draws::new(0, &Device::Cpu).scope("order of one's own images");
         Self { order: Some(Permutation::new(self.len() as u64, &draws)), ..self }
     }
 
-    /// One channel instead of three, if the three are equal in all of both.
+    /// Reduces both parts to one channel if the three channels of every pixel of both are equal.
     pub fn gray_if_gray(mut parts: [Self; 2]) -> [Self; 2] {
         if parts.iter().all(|part| part.held.gray && part.shape.channels == 3) {
             for part in &mut parts {
@@ -167,8 +168,9 @@ impl Images {
     }
 }
 
-/// Which images are held out: in the order of their classes, and in their own order within a class, the last of every
-/// `every`. A class that this would leave without a test image gives its last one, and an only image is never held out.
+/// Decides for each image whether it is in the holdout set: the last of every `every` images, counted in the
+/// order of the classes and, within a class, in the order of the images. A class that would have no test image
+/// this way gives its last one; the only image of a class is never held out.
 fn stratified(labels: &[u32], every: usize) -> Vec<bool> {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     order.sort_by_key(|&index| labels[index]);
@@ -241,7 +243,8 @@ mod tests {
             held(shape, pixels, Some(labels.to_vec()), false).hold_out(every)
         };
         let count = |part: &Images, class| part.labels().filter(|label| *label == class).count();
-        // Classes in turn, as many as every so manieth image: each tenth image is of the same class.
+        // The classes alternate with a period of ten, so that without stratification every tenth image would be
+        // of the same class.
         let turns: Vec<u32> = (0..100).map(|i| i % 10).collect();
         let mut sorted = turns.clone();
         sorted.sort_unstable();
@@ -264,14 +267,15 @@ mod tests {
                 }
             }
         }
-        // Of a set that is sorted by class as before, every so manieth; and an only image is not held out.
+        // If the images are sorted by class, the holdout set is every n-th image; and the only image of a class
+        // is not held out.
         assert_eq!(stratified(&[0, 0, 0, 1, 1, 1, 1], 2), [false, true, false, true, false, true, false]);
         assert_eq!(stratified(&[0, 1, 2, 2], 2), [false, false, false, true]);
         assert_eq!(stratified(&[0, 1], 2), [false, false]);
     }
 
     #[test]
-    fn gray_images_lose_their_copies() {
+    fn gray_images_are_reduced_to_one_channel() {
         let shape = ImageShape { height: 1, width: 2, channels: 3 };
         let of = |gray| held(shape, vec![1, 1, 1, 2, 2, 2], None, gray);
         let [a, _] = Images::gray_if_gray([of(true), of(true)]);

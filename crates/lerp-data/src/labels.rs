@@ -1,4 +1,4 @@
-//! Labels as they stand in files, and the classes that they make.
+//! The labels in files, and the classes that are made of them.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Fault;
 
-/// Classes that a dataset of one's own may have.
+/// The largest number of classes of a user-supplied dataset.
 pub(crate) const MOST_CLASSES: usize = 10_000;
 
-/// What a file says of an image.
+/// The label of an image, as its file has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Label {
     Number(i64),
     Text(String),
 }
 
-/// What images of one label are.
+/// A class: a label and its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Class {
     pub label: Label,
     pub name: String,
 }
 
-/// The labels of the images of one part, as they come.
+/// Collects the labels of the images of one part.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
-    /// Each label with its number, in the order in which they first came.
+    /// The number of each label; labels are numbered in the order of their first appearance.
     numbers: BTreeMap<Label, u32>,
     names: BTreeMap<Label, String>,
     of_images: Vec<u32>,
 }
 
 impl Labels {
-    /// The label of the next image, and its class's name, where the file has another than the label itself.
+    /// Adds the label of the next image, with the name of its class if the file has one.
     ///
     /// # Errors
-    /// If there are more classes than a dataset may have.
+    /// Returns an error if there are more than [`MOST_CLASSES`] classes.
     pub fn push(&mut self, label: Label, name: Option<&str>) -> Result<(), Fault> {
         let next = self.numbers.len() as u32;
         let number = match self.numbers.get(&label) {
@@ -60,7 +60,7 @@ impl Labels {
         self.of_images.len()
     }
 
-    /// The class of each image as its place among the classes, which are in the order of their labels.
+    /// Returns the index of each image's class, and the classes in the order of their labels.
     pub fn finish(self) -> (Vec<u32>, Vec<Class>) {
         let mut place = vec![0; self.numbers.len()];
         let mut classes = Vec::new();
@@ -76,13 +76,14 @@ impl Labels {
     }
 }
 
-/// `value` as a whole number, if it is one that a `f64` holds exactly.
+/// Converts `value` to an integer. Returns `None` if it is not a whole number of at most 2⁵³ in magnitude, up
+/// to which `f64` is exact.
 pub(crate) fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0).then_some(value as i64)
 }
 
-/// The classes of both parts in the order of their labels, and where each class of a part is among them: labels that do not
-/// begin at 0, or have gaps, make no class without images.
+/// Merges the classes of both parts, in the order of their labels, and returns for each part the index of each
+/// of its classes among them. Labels that do not begin at 0 or have gaps make no class without images.
 pub(crate) fn union(parts: [&[Class]; 2]) -> (Vec<Class>, [Vec<u32>; 2]) {
     let mut all = BTreeMap::new();
     for class in parts.into_iter().flatten() {
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_classes() {
+    fn the_number_of_classes_is_limited() {
         let mut labels = Labels::default();
         for number in 0..MOST_CLASSES as i64 {
             labels.push(Label::Number(number), None).unwrap();

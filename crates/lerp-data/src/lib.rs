@@ -1,17 +1,19 @@
 //! Datasets: the synthetic lines, which are drawn, and image sets, which are read from local files.
 //!
-//! "Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer" (arXiv 1807.07543):
-//! section 3 and figure 2 for lines, images of 32 by 32 pixels that hold one line from the centre outwards, so that the
-//! correct interpolation between two of them is known; section 4 for MNIST, SVHN and CIFAR-10; the appendix for
-//! CelebA.
+//! They are those of "Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer"
+//! (arXiv 1807.07543): the lines of section 3 and figure 2, images of 32x32 pixels with one line from the
+//! centre outwards, between two of which the correct interpolation is known; MNIST, SVHN and CIFAR-10 of
+//! section 4; and CelebA of the appendix.
 //!
-//! * [`Dataset`]: what a trainer asks for; [`dataset`] finds one by name.
-//! * [`Lines`]: the one of the paper's table 1; [`draw_line`] and [`line_label`] make one image and its class.
-//! * [`ImageSet`]: the paper's image sets and the user's own, found by [`image_set`]; [`check`] and [`contact_sheet`]
-//!   tell and show what is in one.
-//! * [`TensorSet`]: images that a program has; with the feature `candle-datasets`, also what that crate reads.
-//! * [`HubCache`]: where image sets are that were downloaded; module `hub`, with the feature of that name, downloads them.
-//!
+//! * [`Dataset`]: the trait through which a trainer reads a dataset; [`dataset`] opens one by name.
+//! * [`Lines`]: the dataset of the paper's Table 1; [`draw_line`] draws one of its images, and [`line_label`]
+//!   computes its class.
+//! * [`ImageSet`]: the paper's image sets and user-supplied ones, opened by [`image_set`]; [`check`] reports
+//!   what a set contains, and [`contact_sheet`] draws some of its images.
+//! * [`TensorSet`]: a dataset made of tensors; with the feature `candle-datasets`, also of that crate's
+//!   datasets.
+//! * [`HubCache`]: the folder of image sets that were downloaded from the Hugging Face hub; the module `hub`,
+//!   with the feature of that name, downloads them.
 //! ```
 //! # fn main() -> lerp_data::Result<()> {
 //! let lines = lerp_data::dataset("lines", None)?;

@@ -1,14 +1,14 @@
-//! One line and its class, as the paper's own code draws and numbers them.
+//! Draws the image of one line and computes its class, as the paper's own code does.
 
 use std::f64::consts::TAU;
 
 /// Draws the line that points from the image's centre in the direction `angle` (radians, anticlockwise from the
 /// right), `line_width` pixels wide (the benchmark's is 2; widths below 1 are not antialiased correctly).
 ///
-/// This is the drawing of the paper's lines (section 3), which decides the benchmark's numbers and is therefore
-/// followed to the last bit, with what is odd about it: the line is `height / 2 - 1` pixels long, its far end is not
-/// weighted by the fraction of a pixel it covers, and it jumps at odd multiples of π/4, where the axis along which it
-/// is drawn changes. Pixels outside the image are left out.
+/// This reproduces the drawing of the paper's lines (section 3), on which the benchmark's numbers depend, bit
+/// for bit, including its peculiarities: the line is `height / 2 - 1` pixels long, its far end is not weighted
+/// by the fraction of a pixel that it covers, and it jumps at odd multiples of π/4, where the axis along which
+/// it is drawn changes. Pixels outside the image are left out.
 ///
 /// # Shapes
 /// `height * width` values in `[-1, 1]`, row by row; the background is -1.
@@ -16,7 +16,7 @@ pub fn draw_line(angle: f64, height: usize, width: usize, line_width: f64) -> Ve
     let (row, column) = (height as f64 * 0.5, width as f64 * 0.5);
     let (end_row, end_column) = (row - (row - 1.0) * angle.sin(), column + (column - 1.0) * angle.cos());
 
-    // (a, b): coordinates along the axis on which the line is longer, and along the other.
+    // (a, b) are the coordinates along the axis on which the line is longer, and along the other axis.
     let along_rows = (end_column - column).abs() < (end_row - row).abs();
     let (mut near, mut far) = ((column, row), (end_column, end_row));
     let (mut a_stride, mut b_stride, mut a_size, mut b_size) = (1, width, width, height);
@@ -51,15 +51,15 @@ pub fn draw_line(angle: f64, height: usize, width: usize, line_width: f64) -> Ve
     image
 }
 
-/// The indices below `size` from `from` to `to`, `to` excluded; the cast of a negative number is 0.
+/// The indices from `from` to `to`, exclusive, clipped to `0..size`. The cast of a negative number is 0.
 fn inside(from: f64, to: f64, size: usize) -> std::ops::Range<usize> {
     from as usize..(to as usize).min(size)
 }
 
-/// The class of the line at `angle` (radians): which tenth of the circle it points into.
+/// The class of the line at `angle` (radians): the tenth of the circle into which it points.
 ///
-/// The formula of the paper's code, `int(10 angle / (2π - 1e-6))`: in `[0, 2π)` it gives 0 to 9, save for the last
-/// 1e-6 radians, which it puts into an eleventh class 10. Angles below zero give 0.
+/// This is the formula of the paper's code, `int(10 angle / (2π - 1e-6))`. For angles in `[0, 2π)` it gives 0
+/// to 9, except for the last 1e-6 radians, which it puts into an eleventh class, 10. Angles below zero give 0.
 pub fn line_label(angle: f64) -> u32 {
     (10.0 * angle / (TAU - 1e-6)) as u32
 }

@@ -1,4 +1,4 @@
-//! The lines dataset.
+//! The synthetic lines dataset of the paper.
 
 use std::f64::consts::TAU;
 
@@ -8,13 +8,13 @@ use lerp_kernels::{draw_lines, line_labels};
 
 use crate::{Batch, Dataset, Result, draw_line, line_label};
 
-/// Lines at angles drawn uniformly from `[0, 2π)`, endless: training and test batches differ in their draws alone, as
-/// in the paper's code, which draws fresh test angles at every evaluation (section 3).
+/// Endless images of lines at angles drawn uniformly from `[0, 2π)`. Training and test batches differ only in
+/// their draws, as in the paper's code, which draws fresh test angles at every evaluation (section 3).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lines;
 
 impl Lines {
-    /// Its name among the datasets.
+    /// The name of the dataset.
     pub const NAME: &'static str = "lines";
     /// Height and width of an image, pixels.
     pub const SIDE: usize = 32;
@@ -22,7 +22,7 @@ impl Lines {
     pub const LINE_WIDTH: f64 = 2.0;
     const CLASSES: u32 = 10;
 
-    /// The images of lines at `angles` (radians).
+    /// Draws the images of lines at `angles` (radians).
     ///
     /// # Shapes
     /// `n` angles to `[n, 32, 32, 1]`, `f32`.
@@ -44,7 +44,8 @@ impl Lines {
             }
         }
         let angles: Vec<f64> = draws.uniforms_f64("angle", size).iter().map(|u| u * TAU).collect();
-        // One draw in six million falls into the formula's eleventh class, for which there is no logit.
+        // One draw in six million falls into the formula's eleventh class, for which the classifier has no
+        // output.
         let labels: Vec<u32> = angles.iter().map(|&a| line_label(a).min(Self::CLASSES - 1)).collect();
         let images = Self::images(&angles, draws.device())?;
         Ok(Batch { images, labels: Some(Tensor::from_vec(labels, size, draws.device())?) })

@@ -1,4 +1,4 @@
-//! From files to images in memory.
+//! Reads files into images and labels, in memory or in a cache file.
 
 use std::{
     io::ErrorKind,
@@ -28,17 +28,17 @@ use crate::{
     tree::{self, LeftOut},
 };
 
-/// Images decoded at a time, so that few are in memory twice.
+/// Number of images that are decoded at a time, so that few are in memory twice.
 const CHUNK: usize = 1024;
 
-/// Training and test images.
+/// The training and the test part of a dataset.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub train: Images,
     pub test: Images,
-    /// Names of the classes; none where there are no labels.
+    /// Names of the classes; empty if there are no labels.
     pub classes: Vec<String>,
-    /// What lies in the files, or beside them, and is not read.
+    /// What the files or their folders hold that is not read.
     pub left_out: LeftOut,
 }
 
@@ -73,10 +73,10 @@ impl Parts {
         images.batch(&range.collect::<Vec<_>>(), device)
     }
 
-    /// SHA-256 of all images and labels, in hexadecimal.
+    /// SHA-256 in hexadecimal of all images and labels.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// Returns an error if the images cannot be read.
     pub fn digest(&self) -> Result<String> {
         let mut digest = Sha256::new();
         self.train.feed(&mut digest)?;
@@ -85,12 +85,12 @@ impl Parts {
     }
 }
 
-/// Reads the files; `known` says what they must hold, if they are a set of the paper. Where there is no test part, the last
-/// of every `every` images makes one, of every class by itself. The user's own images are brought into an order that does not
-/// depend on their classes; the paper's have theirs.
+/// Reads the files of a dataset; `known` says what they must hold, for one of the paper's sets. If there is no
+/// test part, the last of every `every` images, counted class by class, becomes one. User-supplied images are
+/// shuffled, because they may be sorted by class; the paper's keep their order.
 ///
 /// # Errors
-/// If one cannot be read or holds something else.
+/// Returns an error if a file cannot be read, or its content is not what the format or `known` requires.
 pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &Cache) -> Result<Parts> {
     let mut train = part(files, Part::Train, known, cache)?;
     let mut left_out = files.left_out.clone();
@@ -111,7 +111,7 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
             let paths = if train.labels.is_some() { &files.test } else { &files.train };
             return Err(lacking(paths.first().map_or(last, PathBuf::as_path), train.labels.is_some()));
         }
-        // The hub's way of saying that an image has no label.
+        // On the hub, a negative label means that an image has no label.
         let unknown =
             |class: &&Class| matches!(class.label, Label::Number(..0)) && !train.classes.contains(class);
         if let (Some(class), Some(file)) = (test.classes.iter().find(unknown), files.test.last()) {
@@ -136,14 +136,14 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
     Ok(Parts { train: train.shuffled(), test: test.shuffled(), classes, left_out })
 }
 
-/// That there are no images, and what there is instead.
+/// The fault that there are no images, with the lines about what was left out.
 fn none(left_out: &LeftOut, expected: &str) -> Fault {
     let mut found = vec!["none".to_owned()];
     found.extend(left_out.lines());
     Fault::new(expected, found.join("; "))
 }
 
-/// Gives the classes of a part their places among those of both.
+/// Replaces the class indices of one part by those in the merged list of classes.
 fn renumber(part: &mut Held, places: &[u32]) {
     for label in part.labels.iter_mut().flatten() {
         *label = places[*label as usize];
@@ -156,10 +156,10 @@ fn lacking(file: &Path, in_train: bool) -> Error {
     Fault::new(expected, "none").at(file)
 }
 
-/// Whether the files have labels, as far as they say so without being read.
+/// Whether the files have labels, as far as that is known without reading all of them.
 ///
 /// # Errors
-/// If a part has some and the other none, or a file cannot be read.
+/// Returns an error if only one of the two parts has labels, or a file cannot be read.
 pub(crate) fn labelled(files: &Files) -> Result<bool> {
     let of = |paths: &[PathBuf]| -> Result<Option<bool>> {
         let Some(first) = paths.first() else { return Ok(None) };
@@ -231,7 +231,7 @@ fn part(files: &Files, part: Part, known: Option<&Known>, cache: &Cache) -> Resu
     images.finish(labels)
 }
 
-/// The classes of a set of the paper.
+/// The classes of one of the paper's sets.
 fn of_paper(known: Option<&Known>) -> Vec<Class> {
     let names = known.map(|known| known.classes).unwrap_or_default();
     (0..).zip(names).map(|(i, name)| Class { label: Label::Number(i), name: (*name).into() }).collect()
@@ -315,7 +315,7 @@ fn parquet_part(paths: &[PathBuf], known: Option<&Known>, pixels: &mut Collector
         let last = paths.last().map_or(Path::new(""), PathBuf::as_path);
         return Err(Fault::new("a column of labels in all of these files or in none", "it in some").at(last));
     }
-    // CelebA is a dataset without classes, whatever a file of it holds.
+    // CelebA has no classes in this benchmark, even if a file of it has a column of labels.
     let unlabelled = unlabelled || known.is_some_and(|known| known.classes.is_empty());
     let labelled = if known.is_some() { (of_known, of_paper(known)) } else { labels.finish() };
     Ok((!unlabelled).then_some(labelled))
@@ -328,8 +328,8 @@ fn in_row(fault: Fault, row: usize) -> Fault {
     }
 }
 
-/// The class of a label in a parquet file of the paper's sets. The hub's SVHN calls the digit 0 by 0, the original by 10: it
-/// is class 9.
+/// Converts a label in a parquet file of one of the paper's sets to a class index. The hub's SVHN labels the
+/// digit 0 with 0, the original files with 10; it is class 9 here.
 fn class(label: &Label, known: &Known) -> std::result::Result<u32, Fault> {
     let classes = known.classes.len() as i64;
     match label {
@@ -347,7 +347,7 @@ fn class(label: &Label, known: &Known) -> std::result::Result<u32, Fault> {
     }
 }
 
-/// Reads the pictures at `paths`, and says which of them are among the images.
+/// Reads the image files at `paths`, and returns the indices of those that were kept.
 fn pictures(
     folder: &Path,
     paths: &[PathBuf],
@@ -385,9 +385,10 @@ fn pictures(
     Ok(kept)
 }
 
-/// Decodes an image and brings it to the benchmark's size and values, as its dataset wants it (section B6 of the protocol).
+/// Decodes an image and converts it to the size and the stored values of its dataset (section B6 of the
+/// protocol).
 fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Vec<u8>, Fault> {
-    // Sizes that a set of the paper may have, as [width, height].
+    // The image sizes that a set of the paper may have, as [width, height].
     let (sizes, said): (&[[usize; 2]], _) = match known.map(|known| known.name) {
         None => (&[], ""),
         Some("celeba") => (&[[178, 218], [89, 109]], "178x218, or 89x109 for those at half size,"),
@@ -416,7 +417,8 @@ fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Vec<u8>, Fau
     })
 }
 
-/// The middle of a CelebA image, `top` and `left` pixels off each edge, resized as the paper did; not clipped.
+/// Crops `top` and `left` pixels off opposite edges of a CelebA image, and resizes the rest as the paper did.
+/// Values are not clipped.
 fn face(picture: &Picture, top: usize, left: usize) -> Vec<u8> {
     let (height, width) = (picture.height - 2 * top, picture.width - 2 * left);
     let rows = picture.rgb.chunks_exact(3 * picture.width).skip(top).take(height);

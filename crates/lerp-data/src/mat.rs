@@ -1,7 +1,8 @@
-//! SVHN's MATLAB files (<http://ufldl.stanford.edu/housenumbers>, "format 2"): version 5, an array `X` of images and an
-//! array `y` of labels, each usually packed with zlib.
+//! Reads SVHN's MATLAB files (<http://ufldl.stanford.edu/housenumbers>, "format 2"): version 5, with an array
+//! `X` of images and an array `y` of labels, each usually packed with zlib.
 //!
-//! Read as a stream, a block of images at a time: `extra_32x32.mat` is 1.6 GB unpacked.
+//! They are read as a stream, one block of images at a time, because `extra_32x32.mat` has 1.6 GB when
+//! unpacked.
 
 use std::{
     io::{self, BufReader, Read},
@@ -20,22 +21,22 @@ use crate::{
 type Faulty<T> = std::result::Result<T, Fault>;
 
 const STRIDE: usize = SIDE * SIDE * 3;
-/// Images handed on at a time.
+/// Number of images that are passed on at a time.
 const BLOCK: usize = 1024;
 
 const COMPRESSED: u32 = 15;
 const MATRIX: u32 = 14;
 
-/// What of the two arrays was read.
+/// The two arrays, as far as they have been read.
 #[derive(Default)]
 struct Arrays {
-    /// How many images were handed on.
+    /// Number of images that were passed on.
     images: Option<usize>,
     labels: Option<Vec<u32>>,
 }
 
-/// Hands the images of the file at `path` to `each`, many at a time, and gives their classes: the label less one, so that
-/// the digit 0, which the file calls 10, is class 9 (section B6 of the protocol).
+/// Passes the images of the file at `path` to `each` in blocks, and returns their classes: the label minus one,
+/// so that the digit 0, whose label is 10, is class 9 (section B6 of the protocol).
 ///
 /// # Shapes
 /// Pixels `[n, 32, 32, 3]`, labels `[n]`.
@@ -85,29 +86,29 @@ fn arrays(file: &mut impl Read, length: u64, each: Each) -> Faulty<Arrays> {
     Ok(arrays)
 }
 
-/// What a file with another `header` is.
+/// Describes a file whose header is not that of version 5, for an error message.
 fn version(header: &[u8]) -> String {
     if header.starts_with(b"MATLAB 7.3") || header.starts_with(b"\x89HDF") {
         return "version 7.3 (HDF5), where MATLAB's save -v7 writes version 5".into();
     }
     match header {
         [.., b'M', b'I'] if header.len() == 128 => "a big-endian one".into(),
-        // By its format's description: a type below 5000, where version 5 has letters.
+        // Version 4 begins with a type below 5000, where version 5 has letters.
         [a, b, 0, 0, ..] if u16::from_le_bytes([*a, *b]) < 5000 => "version 4, or no MATLAB file".into(),
         _ => format!("{} bytes that begin with {}", header.len(), show(&header[..header.len().min(16)])),
     }
 }
 
-/// Kind and size of the element that follows.
+/// The tag of a data element: its type and its size in bytes.
 struct Tag {
     kind: u32,
     size: u32,
-    /// Content that stands in the tag itself.
+    /// The content of a small element, which is stored in the tag itself.
     small: Option<[u8; 4]>,
 }
 
 impl Tag {
-    /// Reads a tag; `None` at the end of the file, if it `may_end`.
+    /// Reads a tag. Returns `None` at the end of the file, which is an error unless `may_end`.
     fn read(reader: &mut impl Read, may_end: bool) -> Faulty<Option<Self>> {
         let mut bytes = [0; 8];
         if may_end && reader.read(&mut bytes[..1])? == 0 {
@@ -126,7 +127,7 @@ impl Tag {
         Ok(Some(Self { kind, size, small: Some([e, f, g, h]) }))
     }
 
-    /// The content of an element of at most `limit` bytes, with the padding behind it passed over.
+    /// Reads the content of an element of at most `limit` bytes, and skips the padding after it.
     fn content(&self, reader: &mut impl Read, limit: u32, what: &str) -> Faulty<Vec<u8>> {
         if let Some(small) = self.small {
             return Ok(small[..self.size as usize].to_vec());
@@ -148,7 +149,7 @@ fn part(reader: &mut impl Read, limit: u32, what: &str) -> Faulty<Vec<u8>> {
     }
 }
 
-/// Reads an array if it is `X` or `y`.
+/// Reads an array into `arrays` if it is `X` or `y`.
 fn matrix(reader: &mut impl Read, length: u64, arrays: &mut Arrays, each: Each) -> Faulty<()> {
     let _flags = part(reader, 64, "array flags")?;
     let sizes = part(reader, 128, "dimensions")?;
@@ -181,7 +182,8 @@ fn matrix(reader: &mut impl Read, length: u64, arrays: &mut Arrays, each: Each) 
     Ok(())
 }
 
-/// MATLAB stores `X[row, column, channel, image]` with the row running fastest.
+/// Reads `n` images, and transposes each to `[row, column, channel]`. MATLAB stores
+/// `X[row, column, channel, image]` with the row varying fastest.
 fn images(reader: &mut impl Read, n: usize, each: Each) -> Faulty<()> {
     let mut image = [0; STRIDE];
     for first in (0..n).step_by(BLOCK) {
@@ -215,7 +217,8 @@ fn labels(reader: &mut impl Read, tag: &Tag, n: usize, length: u64) -> Faulty<Ve
             format!("{} bytes", tag.size),
         ));
     }
-    // Labels without images of 3072 bytes are no SVHN file; packed ones are still a thousandth of it.
+    // A file has 3,072 bytes of image for each label, so even if it is packed to a thousandth, its labels have
+    // fewer bytes than this.
     let limit = u32::try_from(length.saturating_mul(8) + 4096).unwrap_or(u32::MAX);
     let bytes = tag.content(reader, limit, "labels")?;
     let number = |bytes: &[u8]| match (tag.kind, bytes) {

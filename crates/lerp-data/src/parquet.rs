@@ -1,12 +1,13 @@
-//! Parquet files of images, in the layouts of the Hugging Face hub: a column `image` or `img` of encoded images
-//! (`{bytes, path}` or the bytes themselves) and, where there are any, a column of labels: whole numbers of any kind, truths,
-//! or text.
+//! Reads parquet files of images in the layouts of the Hugging Face hub: a column `image` or `img` of encoded
+//! images (`{bytes, path}` or the bytes themselves), and optionally a column of labels: integers, whole
+//! floating-point numbers, booleans or text.
 //!
-//! Polars unpacks and decodes, but believes what a file says of its sizes: a list, a page or a dictionary that claims
-//! gigabytes is given them, and a request that the system refuses ends the process. So the footer is read first with the
-//! decoder of `polars-parquet-format`, which takes a limit, and the head of every page is compared with its bytes. Polars'
-//! `ParquetReader` has no place for that, and maps the whole file into memory, where a sector that cannot be read is a signal
-//! that ends the process: a row group is read here, and handed to the parts that this reader is made of.
+//! Polars decompresses and decodes, but allocates the sizes that a file claims: a list, a page or a dictionary
+//! that claims gigabytes gets them, and an allocation that fails ends the process. So the footer is first read
+//! with the decoder of `polars-parquet-format`, which has a limit, and the sizes in the header of every page
+//! are compared with the size of its bytes. Polars' `ParquetReader` cannot be extended by such checks, and maps
+//! the whole file into memory, where an unreadable sector raises a signal that ends the process. Therefore this
+//! module reads the row groups itself and hands them to the parts from which that reader is made.
 
 use std::{
     collections::BTreeSet,
@@ -44,26 +45,27 @@ use crate::{
 type Faulty<T> = std::result::Result<T, Fault>;
 
 const MAGIC: &[u8; 4] = b"PAR1";
-/// Beyond this many times its packed size (and [`SLACK`]) a page is not believed.
+/// The largest ratio of the unpacked to the packed size of a page, beyond [`SLACK`], that is believed.
 const RATIO: usize = 64;
-/// The same for all pages of a column in a row group.
+/// The largest such ratio for all pages of a column in a row group together.
 const COLUMN_RATIO: usize = 8;
-/// Bytes that small things may unpack to in any case.
+/// Number of bytes to which a page may always unpack, whatever its ratio.
 const SLACK: usize = 4 << 20;
-/// What decoding metadata may allocate for each of its bytes: a list's elements take one there at least, and are counted as 8.
+/// The number of bytes that decoding metadata may allocate for each byte of it. An element of a list has at
+/// least one byte there, and is counted as 8.
 const METADATA_RATIO: usize = 8;
 
 const IMAGES: [&str; 4] = ["image.bytes", "img.bytes", "image", "img"];
 const LABELS: [&str; 9] =
     ["label", "labels", "fine_label", "fine_labels", "target", "targets", "class", "classes", "y"];
 
-/// Columns that are not read, each with the reason.
+/// The columns that are not read, each as (reason, name).
 pub(crate) type Unread = BTreeSet<(&'static str, String)>;
 
-/// One row group: encoded images, and a label each if the file has any.
+/// The rows of one row group: encoded images, and their labels if the file has any.
 pub(crate) struct Rows {
     images: BinaryChunked,
-    /// Labels, as they stand in the file, and names of their classes where it has some.
+    /// The labels in the file, each with the name of its class if the file has one.
     pub labels: Option<Vec<(Label, Option<String>)>>,
 }
 
@@ -80,7 +82,8 @@ pub(crate) fn has_labels(path: &Path) -> Result<bool> {
     Ok(labels.map_err(|fault| fault.at(path))?.is_some())
 }
 
-/// Hands the row groups of the file at `path` to `each`, in order; columns that are not read come into `unread`.
+/// Passes the row groups of the file at `path` to `each`, in order. Columns that are not read are added to
+/// `unread`.
 pub(crate) fn read(
     path: &Path,
     unread: &mut Unread,
@@ -131,17 +134,17 @@ fn nothing(what: &str, row: usize) -> Fault {
     Fault::new(format!("{what} in every row"), format!("none in row {row}"))
 }
 
-/// The name of a leaf with those of the structures around it, such as `image.bytes`.
+/// The path of a leaf column, such as `image.bytes`.
 fn path_of(leaf: &ColumnDescriptor) -> String {
     leaf.path_in_schema.join(".")
 }
 
-/// The name of the column that a leaf is in.
+/// The name of the top-level column to which a leaf belongs.
 fn root(leaf: &ColumnDescriptor) -> &str {
     leaf.path_in_schema.first().map_or("", |name| name)
 }
 
-/// What a column of labels may hold.
+/// The value of a cell in a column of labels.
 enum Cell {
     Whole(i64),
     Real(f64),
@@ -149,7 +152,7 @@ enum Cell {
     Text(String),
 }
 
-/// What `row` of a column holds, if anything.
+/// Reads the cell of a column in `row`. Returns `None` if it is null.
 fn cell(column: &Series, leaf: &ColumnDescriptor, row: usize) -> Faulty<Option<Cell>> {
     let unsigned = leaf.descriptor.primitive_type.converted_type == Some(PrimitiveConvertedType::Uint32);
     let cell = || {
@@ -176,20 +179,21 @@ fn cell(column: &Series, leaf: &ColumnDescriptor, row: usize) -> Faulty<Option<C
     cell().map_err(|error| sound(&error))?.transpose().map_err(text)
 }
 
-/// The label that a cell holds, and its class's name.
+/// The label in a cell, and the name of its class if the file has one.
 fn meaning(cell: Cell, names: &[String]) -> (Label, Option<String>) {
     let number = match cell {
         Cell::Truth(truth) => return (Label::Number(truth.into()), Some(truth.to_string())),
         Cell::Text(text) => return (Label::Text(text), None),
         Cell::Whole(number) => number,
-        // They are whole, or the column would not be read.
+        // The number is whole: [`Open::labels`] does not choose a column with other numbers.
         Cell::Real(number) => number as i64,
     };
     let name = usize::try_from(number).ok().and_then(|number| names.get(number));
     (Label::Number(number), name.cloned())
 }
 
-/// The images of a row group whose first row is `first`; of a structure, its only field that was read.
+/// The encoded images of a row group whose first row in the file is `first`. If the column is a structure, they
+/// are its only field that was read.
 fn binary(column: Series, first: usize) -> Faulty<BinaryChunked> {
     let inner = match column.struct_() {
         Ok(outer) => outer.fields_as_series().remove(0),
@@ -219,7 +223,7 @@ impl Open {
         self.metadata.schema().columns()
     }
 
-    /// The place of the images among the leaves.
+    /// The index of the leaf column of images, or `None` if there is none.
     fn images(&self) -> Option<usize> {
         let fits = |leaf: &ColumnDescriptor| {
             let kind = leaf.descriptor.primitive_type.physical_type;
@@ -230,8 +234,8 @@ impl Open {
             .find_map(|name| self.leaves().iter().position(|leaf| path_of(leaf) == *name && fits(leaf)))
     }
 
-    /// The place of the column of labels among the leaves: the first of the usual names whose values can be classes. Others of
-    /// these names come into `unread`.
+    /// The index of the leaf column of labels: the first of the usual names whose values can be classes, or
+    /// `None` if there is none. Other columns with such names are added to `unread`.
     fn labels(&mut self, unread: &mut Unread) -> Faulty<Option<usize>> {
         for wanted in LABELS {
             for index in 0..self.leaves().len() {
@@ -254,7 +258,7 @@ impl Open {
         Ok(None)
     }
 
-    /// Whether the numbers in a column, if it holds any, are whole.
+    /// Whether all numbers in a column are whole; true for columns of other types.
     fn whole(&mut self, index: usize) -> Faulty<bool> {
         let kind = self.leaves()[index].descriptor.primitive_type.physical_type;
         if !matches!(kind, PhysicalType::Float | PhysicalType::Double) {
@@ -273,7 +277,8 @@ impl Open {
         Ok(true)
     }
 
-    /// The names of the classes in a column, where the hub's library has noted them.
+    /// The class names of a column of labels, from the metadata that the hub's library `datasets` writes; empty
+    /// if there are none.
     fn names(&self, column: &str) -> Vec<String> {
         let pairs = self.metadata.key_value_metadata().iter().flatten();
         let own = pairs.filter(|pair| pair.key == "huggingface").find_map(|pair| pair.value.as_deref());
@@ -283,11 +288,11 @@ impl Open {
         names.map(|names| names.iter().map(text).collect()).unwrap_or_default()
     }
 
-    /// The values of a leaf in a row group.
+    /// Reads the values of a leaf column in a row group.
     fn column(&mut self, group: usize, leaf: usize) -> Faulty<Series> {
         let group = &self.metadata.row_groups[group];
         let (rows, chunk) = (group.num_rows(), &group.parquet_columns()[leaf]);
-        // Within the file, as the footer was checked.
+        // The range lies within the file, as `believe_footer` has checked.
         let start = start(chunk.data_page_offset(), chunk.dictionary_page_offset());
         let mut bytes = vec![0; chunk.compressed_size() as usize];
         self.file.seek(SeekFrom::Start(start as u64))?;
@@ -309,7 +314,8 @@ impl Open {
     }
 }
 
-/// Whether the values of a leaf can be classes: what they are, and what they stand for, where anything is said.
+/// Whether the values of a leaf column can be classes, by their physical type and, if it is given, their
+/// logical type.
 fn can_be_labels(leaf: &ColumnDescriptor) -> bool {
     use PrimitiveConvertedType as Said;
     let kind = &leaf.descriptor.primitive_type;
@@ -331,7 +337,7 @@ fn can_be_labels(leaf: &ColumnDescriptor) -> bool {
     }
 }
 
-/// A leaf's values as they are stored, within the structure that they are in, if any.
+/// The Arrow field of a leaf's values, wrapped in the structure to which the leaf belongs, if any.
 fn field(leaf: &ColumnDescriptor) -> ArrowField {
     let kind = match leaf.descriptor.primitive_type.physical_type {
         PhysicalType::Boolean => ArrowDataType::Boolean,
@@ -351,12 +357,13 @@ fn field(leaf: &ColumnDescriptor) -> ArrowField {
     ArrowField::new(outer.name.clone(), ArrowDataType::Struct(vec![values]), optional(outer.repetition))
 }
 
-/// Where the bytes of a column begin; some writers give 0 for a dictionary that is not there.
+/// The offset of a column's first page. Some writers give 0 as the offset of a dictionary that does not exist.
 fn start(data: i64, dictionary: Option<i64>) -> i64 {
     dictionary.filter(|&place| place > 0).map_or(data, |place| place.min(data))
 }
 
-/// Compares what the footer says with the file's size before polars makes room for it.
+/// Checks the sizes that the footer claims against the size of the file, before polars allocates memory for
+/// them.
 fn believe_footer(file: &mut (impl Read + Seek), length: u64) -> Faulty<()> {
     let foreign = |found| Fault::new("a parquet file ('PAR1' at its beginning and end)", found);
     if length < 12 {
@@ -381,7 +388,8 @@ fn believe_footer(file: &mut (impl Read + Seek), length: u64) -> Faulty<()> {
     let limit = bytes.len() * METADATA_RATIO;
     let mut bytes = TCompactInputProtocol::new(&bytes[..], limit);
     let footer = decoded(|| FileMetaData::read_from_in_protocol(&mut bytes))?;
-    // An image takes more than 16 bytes; this bounds what is allocated for a file that claims anything.
+    // An encoded image has more than 16 bytes, so this bounds the allocations for a file that claims any number
+    // of rows.
     let rows = footer.row_groups.iter().fold(0_i64, |sum, group| sum.saturating_add(group.num_rows.max(0)));
     if rows as u64 > length / 16 {
         return Err(Fault::new(format!("rows that fit into {length} bytes"), format!("{rows} rows")));
@@ -406,7 +414,8 @@ fn believe_footer(file: &mut (impl Read + Seek), length: u64) -> Faulty<()> {
     Ok(())
 }
 
-/// Compares what the pages of a column say with their bytes before polars makes room for it.
+/// Checks the sizes that the page headers of a column claim against their bytes, before polars allocates memory
+/// for them.
 fn believe_pages(bytes: &[u8], rows: usize, name: &str) -> Faulty<()> {
     let (mut rest, mut seen, mut unpacked) = (bytes, 0, 0);
     while seen < rows {
@@ -425,19 +434,19 @@ fn believe_pages(bytes: &[u8], rows: usize, name: &str) -> Faulty<()> {
         if whole > SLACK + RATIO * packed || unpacked > SLACK + COLUMN_RATIO * bytes.len() {
             return Err(Fault::new("a plausible size of a page", format!("{whole} bytes from {packed}")));
         }
-        // Polars looks at the one that the page's type names; what any of them says must be sound.
+        // Polars uses the header that the type of the page selects; the values in all of them are checked.
         let first = head.data_page_header.as_ref().map(|data| (data.num_values, data.encoding));
         let second = head.data_page_header_v2.as_ref().map(|data| (data.num_values, data.encoding));
         let dictionary = head.dictionary_page_header.as_ref().map(|data| (data.num_values, data.encoding));
         for (_, encoding) in [first, second, dictionary].into_iter().flatten() {
-            // Of the others, lengths are made room for as they are claimed.
+            // For other encodings, polars allocates the lengths that the page claims.
             let read = [Encoding::PLAIN, Encoding::PLAIN_DICTIONARY, Encoding::RLE, Encoding::RLE_DICTIONARY];
             if !read.contains(&encoding) {
                 let found = format!("{}: write the file with another setting", encoding_name(encoding));
                 return Err(Fault::new(format!("plain or dictionary values in column {name}"), found));
             }
         }
-        // A value takes a byte at least.
+        // A dictionary value has at least one byte.
         if let Some((values, _)) = dictionary
             && size(values)? > whole
         {
@@ -469,7 +478,7 @@ fn encoding_name(encoding: Encoding) -> String {
     }
 }
 
-/// Where polars' crates are called on what a file holds: what they say of it, or panic with, is a fault of the file.
+/// Calls polars' crates on the content of a file: their errors and panics become faults of the file.
 fn seam<T, E: Display>(work: impl FnOnce() -> std::result::Result<T, E>) -> Faulty<T> {
     match lerp_files::caught(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| sound(&error)),
@@ -477,7 +486,7 @@ fn seam<T, E: Display>(work: impl FnOnce() -> std::result::Result<T, E>) -> Faul
     }
 }
 
-/// The same for metadata, whose decoder says most in a message of its own.
+/// Like [`seam`], for the decoder of metadata, whose protocol errors carry the message in a field.
 fn decoded<T>(work: impl FnOnce() -> thrift::Result<T>) -> Faulty<T> {
     seam(|| {
         work().map_err(|error| match error {

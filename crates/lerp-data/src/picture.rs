@@ -1,4 +1,4 @@
-//! Pictures in the formats that people have, decoded by the crate `image` and told apart by their content.
+//! Decodes image files in common formats with the crate `image`; the format is recognised by the content.
 
 use std::{
     io::Cursor,
@@ -14,44 +14,45 @@ use crate::error::{Fault, show};
 
 type Result<T> = std::result::Result<T, Fault>;
 
-/// The formats that are read, for sentences.
+/// The formats that are read, for use in a sentence.
 pub(crate) const FORMATS: &str = "PNG, JPEG, WebP, BMP, TIFF or GIF";
 
-/// How names of pictures end.
+/// The file extensions of image formats.
 const EXTENSIONS: [&str; 12] =
     ["png", "apng", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib", "tif", "tiff", "gif"];
 
-/// The most pixels of a picture that is read, 256 megapixels: 768 MB as RGB, and three times as much while a progressive
-/// JPEG image is decoded.
+/// The largest number of pixels of an image that is read, 256 megapixels: 768 MB as RGB, and three times as
+/// much while a progressive JPEG image is decoded.
 const MOST_PIXELS: u64 = 1 << 28;
-/// Pictures of more pixels are decoded one at a time, whatever the number of threads.
+/// Images with more pixels than this are decoded one at a time, whatever the number of threads, to bound
+/// memory.
 const LARGE: u64 = 1 << 25;
-/// Taken by whoever decodes a large one.
+/// The lock that is held while a large image is decoded.
 static TURN: Mutex<()> = Mutex::new(());
-/// Bytes for what a picture holds besides its pixels, such as a colour profile.
+/// Number of bytes allowed for what a file holds besides pixels, such as a colour profile.
 const SLACK: u64 = 64 << 20;
 
-/// A decoded picture.
+/// A decoded image.
 pub(crate) struct Picture {
     pub height: usize,
     pub width: usize,
-    /// `[height, width, 3]`, red first.
+    /// The pixels, `[height, width, 3]`, red first.
     pub rgb: Vec<u8>,
-    /// The turn of a large one, given back with its memory.
+    /// The lock [`TURN`] of a large image, released when its memory is.
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
-/// Whether a file is called as pictures are, by the part of its name behind the last dot, in lower case.
+/// Whether `extension`, in lower case and without the dot, is that of an image format.
 pub(crate) fn is_extension(extension: &str) -> bool {
     EXTENSIONS.contains(&extension)
 }
 
-/// Whether a file that begins with `head` and is not called as pictures are is one: its content says so. Raw files of
-/// cameras, which are TIFF files with a small preview, are none.
+/// Whether the content of a file without an image extension is nevertheless an image, by its first bytes
+/// `head`. Cameras' raw files, which are TIFF files with a small preview, are not.
 pub(crate) fn is_content(head: &[u8], extension: &str) -> bool {
     match format(head) {
         Some(ImageFormat::Tiff) => extension.is_empty(),
-        // Text may begin with 'BM', too: the size of the second header tells.
+        // Text may begin with 'BM', too; only a BMP file has the size of its second header here.
         Some(ImageFormat::Bmp) => {
             matches!(head.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]))
         }
@@ -63,12 +64,13 @@ fn format(bytes: &[u8]) -> Option<ImageFormat> {
     image::guess_format(bytes).ok().filter(ImageFormat::reading_enabled)
 }
 
-/// Decodes a picture to RGB: turned as its camera noted (EXIF), gray repeated, transparency blended onto white, 16 bits made
-/// 8; of several frames the first. `suits` is asked before anything is decoded whether its width and height will do.
+/// Decodes an image to RGB: rotated by its EXIF orientation, gray repeated on three channels, transparency
+/// blended onto white, 16 bits reduced to 8, and only the first of several frames. Before it decodes anything,
+/// it calls `suits` with the width and the height, which may refuse them.
 ///
 /// # Errors
-/// If it is no picture, or damaged; [`Fault::LeftOut`], if it is sound as far as can be told, but of a kind or a size that
-/// is not read.
+/// Returns an error if the bytes are not an image or damaged, and [`Fault::LeftOut`] if the image seems to be
+/// sound but is of a kind or a size that is not read.
 pub(crate) fn decode(bytes: &[u8], suits: impl Fn(usize, usize) -> Result<()>) -> Result<Picture> {
     let Some(format) = format(bytes) else {
         let found = format!("{} bytes that begin with {}", bytes.len(), show(&bytes[..bytes.len().min(4)]));
@@ -150,15 +152,15 @@ fn on_white(image: DynamicImage) -> image::RgbImage {
     rgb
 }
 
-/// Whether a JPEG image ends as such images do: of one that was cut short the decoder would make the rest gray. What its
-/// headers hold, such as a preview with an end of its own, is passed over.
+/// Whether a JPEG image has an end marker; the decoder would fill the missing part of a truncated image with
+/// gray. Headers are skipped, because a preview in them has an end marker of its own.
 fn has_end(bytes: &[u8]) -> bool {
     let mut at = 2;
     while let Some(&[0xff, marker]) = bytes.get(at..at + 2) {
         match (marker, bytes.get(at + 2..at + 4)) {
             (0xff, _) => at += 1,
             (0x01 | 0xd0..=0xd8, _) => at += 2,
-            // The pixels begin.
+            // The scan data begins.
             (0xda, _) | (_, None) => break,
             (_, Some(size)) => at += 2 + usize::from(size[0]) * 256 + usize::from(size[1]),
         }

@@ -1,4 +1,4 @@
-//! Pixels as they were read: in memory or in a cache file, image by image.
+//! Stored pixel values: in memory or in a cache file, image by image.
 
 use std::{
     fs::{self, File},
@@ -10,30 +10,31 @@ use lerp_core::ImageShape;
 
 use crate::{Error, Result, labels::Class, tree::LeftOut};
 
-/// Bytes of a cache file before the pixels.
+/// Size in bytes of the header of a cache file, which precedes the pixels.
 pub(crate) const HEADER: usize = 64;
 
-/// What a stored value stands for.
+/// The encoding of a stored pixel value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A byte `v` for `v * 2 / 255 - 1` (section B6 of the protocol: all image sets).
+    /// One byte `v`, for the value `v * 2 / 255 - 1` (section B6 of the protocol, for all image sets).
     Bytes,
-    /// Two bytes, little-endian, `v` for `v / 16384`: resized images overshoot [-1, 1], by a factor below 1.9, and are not
-    /// clipped. Rounding to it moves a pixel by at most 1/260 of a gray level; half the memory of `f32`.
+    /// A little-endian `i16` `v`, for the value `v / 16384`: resized images exceed [-1, 1], by a factor below
+    /// 1.9, and are not clipped. Rounding moves a pixel by at most 1/260 of a gray level, and it takes half the
+    /// memory of `f32`.
     Fixed,
-    /// Four bytes, little-endian, for the value itself.
+    /// A little-endian `f32`, the value itself.
     Floats,
 }
 
 const FIXED: f32 = 16_384.0;
 
-/// `value` as [`Kind::Fixed`] has it.
+/// Encodes `value` as [`Kind::Fixed`].
 pub(crate) fn fixed(value: f32) -> [u8; 2] {
     ((value * FIXED).round() as i16).to_le_bytes()
 }
 
 impl Kind {
-    /// Bytes of a value.
+    /// Size of a value in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::Bytes => 1,
@@ -54,30 +55,30 @@ impl Kind {
     }
 }
 
-/// Pixels, each image `[height, width, channels]`, one after the other.
+/// The pixels of all images, each `[height, width, channels]`, one after the other.
 #[derive(Debug)]
 pub(crate) enum Pixels {
     Memory(Vec<u8>),
     File(Stored),
 }
 
-/// All that was read of some files.
+/// The images and labels that were read from the files of one part.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub shape: ImageShape,
     pub kind: Kind,
     pub pixels: Pixels,
-    /// The class of each image by its place among `classes`.
+    /// The index in `classes` of each image's class, or `None` if there are no labels.
     pub labels: Option<Vec<u32>>,
     pub classes: Vec<Class>,
     /// Whether the three channels of every pixel are equal.
     pub gray: bool,
-    /// What was found in the files and is not among the images.
+    /// What the files hold that is not among the images.
     pub left_out: LeftOut,
 }
 
 impl Held {
-    /// Bytes of one image.
+    /// Size of one image in bytes.
     pub fn stride(&self) -> usize {
         self.shape.height * self.shape.width * self.shape.channels * self.kind.size()
     }
@@ -90,14 +91,14 @@ impl Held {
     }
 }
 
-/// Pixels in a file.
+/// The pixels in a cache file.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub path: PathBuf,
     pub file: File,
-    /// Bytes of one image.
+    /// Size of one image in bytes.
     pub stride: usize,
-    /// The checksum of each image.
+    /// The CRC-32C of each image.
     pub sums: Vec<u32>,
 }
 
@@ -107,19 +108,20 @@ impl Stored {
         self.sums.len()
     }
 
-    /// Where the file is, and its bytes.
+    /// The path of the file, and its size in bytes.
     ///
     /// # Errors
-    /// If it cannot be asked.
+    /// Returns an error if the metadata of the file cannot be read.
     pub fn file(&self) -> Result<(PathBuf, u64)> {
         let bad = |problem| Error::Io { file: self.path.clone(), problem };
         Ok((self.path.clone(), self.file.metadata().map_err(bad)?.len()))
     }
 
-    /// The pixels of the image in `place`.
+    /// Reads the pixels of the image with index `place`.
     ///
     /// # Errors
-    /// If the file cannot be read, or the pixels are not those that were written; the file is removed then.
+    /// Returns an error if the file cannot be read, or the pixels do not match their checksum; in the latter
+    /// case the file is removed.
     pub fn read(&self, place: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; self.stride];
         read_at(&self.file, &mut bytes, (HEADER + place * self.stride) as u64)

@@ -1,12 +1,14 @@
-//! Cropping, padding and resizing of one image.
+//! Crops, pads and resizes images.
 
-/// Side of every image of the benchmark, pixels.
+/// Height and width of the benchmark's images, pixels.
 pub const SIDE: usize = 32;
 
-/// TensorFlow 1's `resize_bicubic` with `align_corners=False`, which made the paper's CelebA images.
+/// Resizes an image like TensorFlow 1's `resize_bicubic` with `align_corners=False`, which made the paper's
+/// CelebA images.
 ///
-/// Keys' kernel with a = -0.75, sampled at `x * in / out` (no half-pixel centres, no antialiasing), weights from a table of
-/// 1024 steps a pixel, edges repeated. Values overshoot: within 1.9 times the largest of the input.
+/// It uses Keys' kernel with a = -0.75, sampled at `x * in / out` (no half-pixel centres, no antialiasing),
+/// with weights from a table of 1024 steps per pixel and edges repeated. The result can exceed the range of the
+/// input: its magnitude is at most 1.9 times the input's.
 ///
 /// # Shapes
 /// `[height, width, channels]` to `[out, out, channels]`, row by row.
@@ -29,7 +31,7 @@ pub fn bicubic(image: &[f32], [height, width, channels]: [usize; 3], out: usize)
     result
 }
 
-/// The four pixels and weights of each output place.
+/// The indices and weights of the four input pixels for each output pixel.
 fn taps(size: usize, out: usize) -> Vec<([usize; 4], [f32; 4])> {
     const STEPS: f32 = 1024.0;
     let scale = size as f32 / out as f32;
@@ -55,8 +57,8 @@ fn far(x: f32) -> f32 {
     ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A
 }
 
-/// The user's own images: the largest square from the middle, made `out` pixels wide by the mean of what each pixel
-/// covers, so that a large photograph does not alias.
+/// Crops the largest square from the middle of an image, and resizes it by the mean over the area that each
+/// output pixel covers, so that a large photograph does not alias. Used for user-supplied images.
 ///
 /// # Shapes
 /// `[height, width, channels]` to `[out, out, channels]`, row by row.
@@ -67,7 +69,7 @@ pub fn fit(image: &[u8], [height, width, channels]: [usize; 3], out: usize) -> V
         return image.to_vec();
     }
     let spans = spans(side, out);
-    // Columns first, rows after.
+    // Resizes along rows first, and along columns after that.
     let mut narrow = vec![0.0_f32; side * out * channels];
     for y in 0..side {
         for (x, span) in spans.iter().enumerate() {
@@ -90,7 +92,7 @@ pub fn fit(image: &[u8], [height, width, channels]: [usize; 3], out: usize) -> V
     result
 }
 
-/// Pixels that each output pixel covers, and their share in it.
+/// The input pixels that each output pixel covers, each with its share in the mean.
 fn spans(size: usize, out: usize) -> Vec<Vec<(usize, f32)>> {
     let scale = size as f64 / out as f64;
     let span = |place: usize| {
@@ -102,7 +104,8 @@ fn spans(size: usize, out: usize) -> Vec<Vec<(usize, f32)>> {
     (0..out).map(span).collect()
 }
 
-/// A gray image of at most `out` by `out` pixels in the middle of black (0, which is -1 to a model).
+/// Pads a gray image of at most `out` by `out` pixels with black (0, which a model sees as -1), so that it is
+/// in the middle.
 ///
 /// # Shapes
 /// `[height, width]` to `[out, out]`, row by row.
@@ -128,7 +131,8 @@ mod tests {
 
     #[test]
     fn bicubic_by_hand() {
-        // From 4 to 8: odd places lie half-way, where the weights are (-3, 19, 19, -3) / 32; edges repeat.
+        // From 4 to 8 pixels, odd output pixels lie half-way between two, where the weights are (-3, 19, 19,
+        // -3) / 32; edges repeat.
         let row = [0.0_f32, 1.0, 4.0, 9.0];
         let image: Vec<f32> = row.iter().copied().cycle().take(16).collect();
         let out = bicubic(&image, [4, 4, 1], 8);
@@ -151,7 +155,8 @@ mod tests {
 
     #[test]
     fn bicubic_of_celebas_sizes() {
-        // A quarter of a pixel on: Keys' kernel with a = -0.75 gives (-27, 225, 67, -9) / 256 by hand.
+        // At an offset of a quarter of a pixel, Keys' kernel with a = -0.75 has the weights (-27, 225, 67, -9)
+        // / 256, computed by hand.
         let (_, weights) = taps(146, 32)[4];
         assert_eq!((4.0 * 146.0_f32 / 32.0).fract(), 0.25);
         for (found, wanted) in weights.iter().zip([-27.0, 225.0, 67.0, -9.0]) {
@@ -172,12 +177,12 @@ mod tests {
 
     #[test]
     fn fit_takes_the_middle_and_means() {
-        // 2 rows of 6 columns: the middle square is columns 2 and 3.
+        // The image has 2 rows of 6 columns; the middle square is columns 2 and 3.
         let image = [9, 9, 0, 100, 9, 9, 9, 9, 50, 250, 9, 9];
         assert_eq!(fit(&image, [2, 6, 1], 1), [100]);
         assert_eq!(fit(&image, [2, 6, 1], 2), [0, 100, 50, 250]);
         assert_eq!(fit(&image, [2, 6, 1], 4)[..8], [0, 0, 100, 100, 0, 0, 100, 100]);
-        // 3 to 2: each covers one pixel and half of the next.
+        // From 3 to 2 pixels, each output pixel covers one pixel and half of the next.
         let three: Vec<u8> = [0, 60, 120].repeat(3);
         assert_eq!(fit(&three, [3, 3, 1], 2), [20, 100, 20, 100]);
     }

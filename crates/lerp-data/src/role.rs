@@ -1,18 +1,18 @@
-//! Which part of a dataset a file or folder belongs to, by its name.
+//! Recognises by name the part of a dataset to which a file or folder belongs.
 
 use std::path::Path;
 
-/// A part, as names call it.
+/// The part of a dataset that a name tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Train,
-    /// More training images, as SVHN has them.
+    /// Additional training images, such as SVHN's.
     Extra,
     Test,
     Validation,
 }
 
-/// What cannot be told: the words of two parts.
+/// The error that a path has the words of two parts, so its part is ambiguous.
 pub(crate) struct Both;
 
 const TRAIN: [&str; 5] = ["train", "training", "trainset", "traindata", "trn"];
@@ -20,7 +20,7 @@ const TEST: [&str; 9] =
     ["test", "tests", "testing", "testset", "testdata", "tst", "eval", "evaluation", "holdout"];
 const VALIDATION: [&str; 8] =
     ["val", "valid", "validation", "validate", "valset", "dev", "devel", "development"];
-/// Words that say nothing more in the name of a part's folder.
+/// Words that may accompany that of the part in the name of a part's folder.
 const FILLERS: [&str; 12] = [
     "set", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "seg", "part", "split",
 ];
@@ -34,7 +34,8 @@ fn role(word: &str) -> Option<Role> {
     }
 }
 
-/// The words of a name in lower case: letters between other characters, and behind a change to capitals.
+/// Splits a name into words in lower case: at characters that are no letters, and before a capital that follows
+/// a small letter.
 fn words(name: &str) -> Vec<String> {
     let (mut words, mut word, mut small) = (Vec::new(), String::new(), false);
     for c in name.chars() {
@@ -51,8 +52,8 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// The part of a file, by any word in its name or in the names of the folders that `path` goes through; `None`, where no
-/// word is a part's.
+/// The part of a file, by any word in its name or in the names of the folders in `path`. Returns `None` if no
+/// word tells a part.
 pub(crate) fn of_path(path: &Path) -> Result<Option<Role>, Both> {
     let words: Vec<String> =
         path.with_extension("").iter().flat_map(|name| words(&name.to_string_lossy())).collect();
@@ -68,7 +69,8 @@ pub(crate) fn of_path(path: &Path) -> Result<Option<Role>, Both> {
     }
 }
 
-/// The part that a folder is called after: no word in its name says anything else, so that `train station` may be a class.
+/// The part that a folder's name tells. Returns `None` if it has other words, too: `train station` may be a
+/// class.
 pub(crate) fn of_folder(name: &str) -> Option<Role> {
     let mut found = None;
     for word in words(name) {

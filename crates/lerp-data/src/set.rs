@@ -1,4 +1,4 @@
-//! Image sets as datasets.
+//! Datasets of images in files.
 
 use std::{
     ops::Range,
@@ -21,17 +21,19 @@ use crate::{
 /// The environment variable that names the folder of datasets.
 pub const FOLDER_VARIABLE: &str = "LERP_DATA";
 
-/// Without a test part one of so many images is held out for it.
+/// By default, one of this many images is in the holdout set, if there is no test part.
 const TEST_EVERY: usize = 10;
 
-/// Images in files: `mnist`, `svhn`, `cifar10`, `celeba` or the user's own (section B6 of the protocol).
+/// A dataset of images in files: `mnist`, `svhn`, `cifar10`, `celeba` or user-supplied images (section B6 of
+/// the protocol).
 ///
-/// A training batch is the next `size` images of an endless row of epochs, each a permutation of the whole training
-/// part (the reference shuffles within 1024 images only); see [`Dataset`] for what decides it. Where the files have no
-/// test part, every tenth image is held out for it (CelebA; the reference tests on its training images), or every so
-/// manieth as the name says, `images:DIR?test-every=5`; of labelled images every so manieth of each class. The images of
-/// the paper's sets are read when they are first asked for, the user's own at once; and these, which may be sorted by class,
-/// are in an order of their own, always the same.
+/// A training batch is the next `size` images of an endless sequence of epochs, each of which is a permutation
+/// of the whole training part (the reference shuffles only within 1,024 images); [`Dataset`] says what
+/// determines it. If the files have no test part, every tenth image is in a holdout set that takes its place
+/// (for CelebA, the reference tests on its training images). `?test-every=5` at the end of the name makes that
+/// every fifth image. Of labelled images it is every n-th image of each class. The paper's sets are read at
+/// their first use, user-supplied ones at once. The latter may be sorted by class, so they are shuffled, always
+/// in the same way.
 pub struct ImageSet {
     name: String,
     title: String,
@@ -45,8 +47,9 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
-    /// The image set called `name`: one of the paper's, or `idx:DIR`, `images:DIR` or `parquet:FILE_OR_DIR`, with
-    /// `?test-every=N` behind it where the default will not do; `None` if it is no name of an image set.
+    /// Opens the image set called `name`: one of the paper's, or `idx:DIR`, `images:DIR` or
+    /// `parquet:FILE_OR_DIR`, optionally with `?test-every=N` at its end. Returns `None` if `name` is not the
+    /// name of an image set.
     pub(crate) fn open(name: &str, data: Option<&Path>, cache: &HubCache) -> Option<Result<Self>> {
         let (place, option) = split_option(name);
         let known = KNOWN.iter().find(|known| known.name == place);
@@ -73,7 +76,7 @@ impl ImageSet {
         let variable = || std::env::var_os(FOLDER_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
         let given = || Some((PathBuf::from(data?), "--data"));
         let given = given().or_else(|| Some((variable()?, FOLDER_VARIABLE)));
-        // The hub's cache would hide a mistyped one.
+        // A mistyped folder is an error even if the hub's cache has the image set.
         if let Some((folder, from)) = &given
             && !folder.is_dir()
         {
@@ -121,12 +124,12 @@ impl ImageSet {
         &self.files
     }
 
-    /// One of so many images is held out, where there is no test part.
+    /// One of this many images is in the holdout set, if there is no test part.
     pub(crate) fn every(&self) -> usize {
         self.every
     }
 
-    /// The images, which are read at the first call.
+    /// The images and labels, which are read at the first call.
     pub(crate) fn parts(&self) -> Result<Arc<Parts>> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(parts) = &*parts {
@@ -137,7 +140,7 @@ impl ImageSet {
         Ok(loaded)
     }
 
-    /// The images, for a use of which nothing else tells what is not among them.
+    /// The images and labels, for uses that do not report what was left out; a notice does that here.
     fn used(&self) -> Result<Arc<Parts>> {
         let parts = self.parts()?;
         let lines = parts.left_out.lines();
@@ -148,20 +151,20 @@ impl ImageSet {
     }
 }
 
-/// The network for images that the paper does not have: as of its gray set or its colour sets.
+/// The default network for images that are not the paper's: that of the paper's gray set or its colour sets.
 pub(crate) fn usual_network(image: ImageShape) -> Network {
     Network { scales: 3, depth: if image.channels == 1 { 16 } else { 64 }, latent: 16 }
 }
 
-/// Whether a dataset's name is that of the user's own images, which are in files of the user's: known by what is in them,
-/// and not by their place.
+/// Whether `name` is that of user-supplied images in files. Such datasets are identified by their content, not
+/// by the path in their name.
 pub fn is_own(name: &str) -> bool {
     matches!(name.split_once(':'), Some(("idx" | "images" | "parquet", _)))
 }
 
-/// A dataset's name without the option that says how it is split, and that option.
+/// Splits a dataset's name into the part before its option and the option, which determines the holdout set.
 pub fn split_option(name: &str) -> (&str, Option<&str>) {
-    // A folder's name may have a question mark of its own.
+    // The name of a folder may contain a question mark, too.
     let is_option = |text: &str| !is_own(name) || text.starts_with("test-every") || text.contains('=');
     match name.rsplit_once('?') {
         Some((place, option)) if is_option(option) => (place, Some(option)),
@@ -169,7 +172,7 @@ pub fn split_option(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The images of which the last is held out, if `option` says how many.
+/// Parses N from the option `test-every=N`. Returns `None` if there is no option.
 fn held_out(name: &str, option: Option<&str>) -> Result<Option<usize>> {
     let Some(option) = option else { return Ok(None) };
     let every = option.strip_prefix("test-every=").and_then(|n| n.parse().ok()).filter(|n| *n >= 2);
@@ -177,7 +180,7 @@ fn held_out(name: &str, option: Option<&str>) -> Result<Option<usize>> {
     every.map(Some).ok_or_else(bad)
 }
 
-/// The same with its default, if there is anything to hold out of.
+/// Fills in the default of N, and refuses the option if the files have a test part.
 fn check_held_out(name: &str, every: Option<usize>, files: &Files) -> Result<usize> {
     if every.is_some() && !files.test.is_empty() {
         return Err(Error::HasTestPart { name: name.into() });

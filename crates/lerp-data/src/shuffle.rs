@@ -1,15 +1,16 @@
-//! Shuffling without a state.
+//! Stateless shuffling.
 
 use lerp_core::Draws;
 
-/// Rounds of the network; four would do for bits nobody attacks.
+/// Number of rounds of the Feistel network; four would do where there is no attacker.
 const ROUNDS: usize = 8;
 
-/// A permutation of `0..n` that is computed one place at a time.
+/// A pseudo-random permutation of `0..n` whose values are computed one at a time.
 ///
-/// A balanced Feistel network is a permutation of the numbers of an even number of bits, whatever its round function;
-/// walking its cycles until a number below `n` comes (at most four steps on average) makes it one of `0..n` (Black &
-/// Rogaway, "Ciphers with arbitrary finite domains", 2002). The rounds are keyed by draws.
+/// A balanced Feistel network is a permutation of the numbers with an even number of bits, whatever its round
+/// function. Applying it until the result is below `n` (at most four times on average) makes it a permutation
+/// of `0..n` (Black & Rogaway, "Ciphers with arbitrary finite domains", 2002). The keys of the rounds are
+/// drawn.
 #[derive(Debug, Clone)]
 pub struct Permutation {
     n: u64,
@@ -18,16 +19,16 @@ pub struct Permutation {
 }
 
 impl Permutation {
-    /// The permutation of `0..n` that `draws` decide, at their step and in their scope.
+    /// The permutation of `0..n` that `draws` determine, at their step and in their scope.
     pub fn new(n: u64, draws: &Draws) -> Self {
         let bits = u64::BITS - n.saturating_sub(1).leading_zeros();
         Self { n, half: bits.div_ceil(2).clamp(1, 31), keys: draws.words("shuffle", ROUNDS) }
     }
 
-    /// Where `place` goes.
+    /// The value of the permutation at `place`.
     ///
     /// # Panics
-    /// If `place` is not below `n`: there is no answer.
+    /// Panics if `place` is not below `n`.
     pub fn of(&self, place: u64) -> u64 {
         assert!(place < self.n, "place {place} of {}", self.n);
         let mask = (1_u64 << self.half) - 1;
@@ -45,17 +46,18 @@ impl Permutation {
     }
 }
 
-/// `MurmurHash3`'s last step: every bit of the result depends on every bit of `x`.
+/// The finaliser of `MurmurHash3`: every bit of the result depends on every bit of `x`.
 fn mix(mut x: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
     x = (x ^ (x >> 13)).wrapping_mul(0xc2b2_ae35);
     x ^ (x >> 16)
 }
 
-/// The samples of training batch `draws.step()`: consecutive places of an endless row of epochs, each of which holds
-/// every one of `n` samples once, in an order of its own.
+/// The indices of the samples in training batch `draws.step()`: consecutive positions in an endless sequence of
+/// epochs, each of which holds every one of `n` samples once, in its own order.
 ///
-/// A pure function of the draws' seed, scope and step and of `size` and `n`, so a run resumes at any step.
+/// It is a pure function of the seed, scope and step of `draws` and of `size` and `n`, so a run resumes at any
+/// step.
 pub fn epoch_order(n: usize, size: usize, draws: &Draws) -> Vec<usize> {
     if n == 0 {
         return Vec::new();
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn places_are_spread_evenly() {
-        // Where 0 goes, over 4000 epochs, in 10 bins of 400: within five standard deviations (19).
+        // The value at 0 over 4000 epochs, in 10 bins of 400 expected: within five standard deviations (19).
         let mut bins = [0_i32; 10];
         for epoch in 0..4000 {
             bins[(Permutation::new(1000, &draws(3).at(epoch)).of(0) / 100) as usize] += 1;
@@ -135,7 +137,7 @@ mod tests {
             assert_eq!(epoch.iter().copied().collect::<BTreeSet<_>>().len(), n);
         }
         assert_ne!(row[..50], row[50..100]);
-        // Step 23 by itself, as after a resume, and at steps that no run reaches.
+        // Step 23 alone, as after a resume, and steps that no run reaches.
         assert_eq!(epoch_order(n, size, &draws(9).at(23)), steps[23]);
         assert_eq!(epoch_order(n, size, &draws(9).at(u64::MAX)).len(), size);
         assert_eq!(epoch_order(3, 10, &draws(9)).len(), 10, "a batch of several epochs");

@@ -1,11 +1,11 @@
-//! Decoded images in a file, where there are too many to hold in memory.
+//! Cache files of decoded images, for parts that are too large to hold in memory.
 //!
-//! The file is read image by image, so that the system's own page cache decides how much of it is in memory, and processes
-//! that train on the same images share it.
+//! A cache file is read image by image, so that the system's page cache decides how much of it is in memory,
+//! and processes that train on the same images share it.
 //!
-//! A disk may change what was written: every image has a checksum (CRC-32C, which sees any flipped bits of up to 32 in a row,
-//! and costs a microsecond) that is compared whenever it is read, and all else in the file a SHA-256 that is compared when it
-//! is opened.
+//! A disk may corrupt what was written. Every image has a checksum that is compared whenever the image is read
+//! (CRC-32C, which detects all changes within 32 consecutive bits and costs a microsecond), and the rest of the
+//! file has a SHA-256 that is compared when the file is opened.
 
 use std::{
     env, fs,
@@ -30,19 +30,21 @@ use crate::{
 /// The environment variable that names the folder of cache files.
 pub const CACHE_VARIABLE: &str = "LERP_CACHE";
 
-/// Bytes of pixels of one part that each process holds in memory: MNIST's, but not CIFAR-10's 154 MB, which are opened six
-/// times as fast from a cache file, and whose batches of 64 cost some 50 us more from it.
+/// Number of bytes up to which the pixels of one part are held in memory by each process: MNIST's, but not the
+/// 154 MB of CIFAR-10, which open six times as fast from a cache file and whose batches of 64 then take some 50
+/// µs longer.
 const IN_MEMORY: usize = 64 << 20;
 
-/// Digits of each of the two digests in a cache file's name.
+/// Number of hexadecimal digits of each of the two digests in a cache file's name.
 const DIGITS: usize = 16;
-/// Where locks tell nothing: nobody decodes images for so long.
+/// The age from which an unfinished file is taken for abandoned where locks cannot tell: decoding takes less
+/// time.
 const STALE: Duration = Duration::from_hours(24);
 
-/// A file begins with these; another form of it gets another number.
+/// The first bytes of a cache file; the digit is the version of the format.
 const MAGIC: &[u8; 8] = b"lerpimg2";
 
-/// Where cache files go, and which images need one.
+/// The folder of cache files, and the size from which images are stored there.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
     pub folder: Option<PathBuf>,
@@ -50,8 +52,8 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// The folder that `LERP_CACHE` names, or `lerpbench` in the user's folder of caches; where there is neither, all images
-    /// are held in memory.
+    /// The cache in the folder that `LERP_CACHE` names, or in `lerpbench` in the user's folder of caches. If
+    /// there is neither, all images are held in memory.
     pub fn of_user() -> Self {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let of_system = || {
@@ -62,12 +64,14 @@ impl Cache {
         Self { folder: variable(CACHE_VARIABLE).or_else(of_system), in_memory: IN_MEMORY }
     }
 
-    /// The file for the images in `paths`, read as `how`: another one as soon as one of them changes, whose name begins as
-    /// that of the one before, `<dataset>-<digest of the places>-`. Pictures in folders count by their folders: one more is a
-    /// change of the same images.
+    /// The path of the cache file for the images in `paths`, read as `how` says, or `None` if there is no cache
+    /// folder. The name is `<dataset>-<digest of the paths>-<digest of the state>`. The state has sizes and
+    /// times of modification, so a changed file has another cache file whose name begins like that of the old
+    /// one. Of image files the first digest has only the folders, so that an added image changes the state
+    /// alone.
     ///
     /// # Errors
-    /// If one of `paths` cannot be found.
+    /// Returns an error if the metadata of one of `paths` cannot be read.
     pub fn place(&self, how: &str, paths: &[PathBuf]) -> Result<Option<PathBuf>> {
         let Some(folder) = &self.folder else { return Ok(None) };
         let (mut places, mut state) = (Sha256::new(), Sha256::new());
@@ -92,7 +96,7 @@ impl Cache {
     }
 }
 
-/// Removes what the cache file at `place` replaces: those of the same images as they were.
+/// Removes the cache files that the one at `place` replaces: those of the same paths in an earlier state.
 fn remove_replaced(place: &Path) {
     let own = file_name(place);
     let same = own.rfind('-').map_or(own.as_str(), |end| &own[..=end]);
@@ -109,7 +113,8 @@ fn beside(place: &Path) -> Vec<PathBuf> {
     entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
-/// Removes what the version before this one left half-written, under names that `remove_leftovers` does not know.
+/// Removes unfinished files of an earlier version of this program, under names that `remove_leftovers` does not
+/// know.
 fn remove_old_parts(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.filter_map(std::result::Result::ok) {
@@ -120,7 +125,7 @@ fn remove_old_parts(folder: &Path) {
     }
 }
 
-/// Collects the images of one part: in memory, and in a file once they are too many.
+/// Collects the images of one part in memory, and moves them to a cache file when they become too many.
 #[derive(Debug)]
 pub(crate) struct Collector {
     shape: ImageShape,
@@ -130,11 +135,11 @@ pub(crate) struct Collector {
     memory: Vec<u8>,
     file: Option<Spilled>,
     gray: bool,
-    /// What is found and is not among the images.
+    /// What was found that is not among the images.
     pub left_out: LeftOut,
 }
 
-/// What a cache file holds of the images besides pixels and labels.
+/// The part of a cache file that is neither pixels nor labels.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Notes {
     classes: Vec<Class>,
@@ -154,10 +159,10 @@ impl Collector {
         Self { shape, kind, in_memory: cache.in_memory, place, memory, file: None, gray, left_out }
     }
 
-    /// Adds images, whole ones.
+    /// Adds the pixels of one or more whole images.
     ///
     /// # Errors
-    /// If the cache file cannot be written.
+    /// Returns an error if the cache file cannot be written.
     pub fn push(&mut self, pixels: Vec<u8>) -> Result<()> {
         let channel = self.kind.size();
         self.gray = self.gray
@@ -200,10 +205,11 @@ impl Collector {
         write(&mut self.file).map_err(|problem| Error::Cache { file: place.clone(), problem })
     }
 
-    /// All images, with the class of each by its place among `classes`; a cache file gets its name now that it is whole.
+    /// Returns all images; `labels` has the class index of each image and the classes. A cache file is complete
+    /// now and gets its name.
     ///
     /// # Errors
-    /// If the cache file cannot be written.
+    /// Returns an error if the cache file cannot be written.
     pub fn finish(self, labels: Option<(Vec<u32>, Vec<Class>)>) -> Result<Held> {
         let Self { shape, kind, place, memory, file, gray, left_out, .. } = self;
         let (labels, classes) = labels.unzip();
@@ -218,7 +224,7 @@ impl Collector {
             let header = header(shape, kind, sums.len(), labels.is_some(), gray, end.len());
             writer.write_all(&end)?;
             writer.write_all(&digest(&header, &end))?;
-            // It has no bytes left behind a seek.
+            // The buffer is flushed before a seek, so nothing of it is written to the wrong place.
             writer.rewind()?;
             writer.write_all(&header)?;
             let draft = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -234,12 +240,12 @@ impl Collector {
     }
 }
 
-/// Bytes of one image.
+/// Size of one image in bytes.
 fn stride(shape: ImageShape, kind: Kind) -> usize {
     shape.height * shape.width * shape.channels * kind.size()
 }
 
-/// What begins a file of `images` images, behind whose pixels stand `end` bytes and their digest.
+/// The header of a cache file of `images` images, whose pixels are followed by `end` bytes and their digest.
 fn header(
     shape: ImageShape,
     kind: Kind,
@@ -263,15 +269,15 @@ fn digest(header: &[u8], end: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(header).chain_update(end).finalize().into()
 }
 
-/// The images in the cache file at `place`; none if there is none, or it is not whole or of another form, so that it is
-/// made again.
+/// Opens the cache file at `place`. Returns `None` if there is none, or it is incomplete or of another format,
+/// so that it has to be made again.
 ///
 /// # Errors
-/// If it is there and cannot be read.
+/// Returns an error if the file exists and cannot be read.
 pub(crate) fn open(place: &Path, shape: ImageShape, kind: Kind) -> Result<Option<Held>> {
     let bad = |problem| Error::Io { file: place.into(), problem };
     let mut file = match lerp_files::open(place) {
-        // A link, say, which the new file replaces.
+        // The path is not a plain file, for example a link, which the new cache file will replace.
         Err(error) if error.is_not_found() || error.problem.kind() == io::ErrorKind::InvalidInput => {
             return Ok(None);
         }
@@ -352,7 +358,7 @@ mod tests {
         }
         assert_eq!(Images::gray_if_gray([again.clone(), again])[0].shape.channels, 1);
 
-        // A cache that was cut short, or is of another form, is made again.
+        // A cache file that is truncated or of another format is made again.
         assert!(open(&place, SHAPE, Kind::Fixed).unwrap().is_none());
         let bytes = fs::read(&place).unwrap();
         for length in [0, 30, HEADER, bytes.len() - 1] {
@@ -389,7 +395,7 @@ mod tests {
         let stay = [&after, &other_set, &other_file];
         assert!(stay.into_iter().chain(&others).all(|path| path.exists()));
 
-        // Another picture in a folder is a change of the same images.
+        // An additional image in a folder is a change of the same dataset.
         let pictures = ["1.png", "2.png"].map(|name| folder.path().join(name));
         for path in &pictures {
             fs::write(path, "").unwrap();
@@ -428,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_the_way_is_not_written_through() {
+    fn a_link_at_the_path_of_a_cache_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache { folder: Some(folder.path().into()), in_memory: 20 };
         let (target, place) = (folder.path().join("precious"), folder.path().join("own-1-2.images"));

@@ -1,4 +1,4 @@
-//! Images that a program has, as a dataset.
+//! Datasets made of tensors.
 
 use std::{ops::Range, sync::Arc};
 
@@ -15,22 +15,24 @@ use crate::{
     tree::LeftOut,
 };
 
-/// Beyond this, values are not on the scale of a batch; resized images overshoot [-1, 1] a little.
+/// The largest magnitude of a value that is accepted; resized images exceed [-1, 1] a little.
 const LARGEST: f32 = 2.0;
 
-/// The images of one part, and their classes if they have any.
+/// The images of one part, and their labels if they have any.
 #[derive(Debug, Clone)]
 pub struct Tensors {
-    /// `[images, height, width, channels]`: `u8`, of which 0 is -1 and 255 is 1, or floating-point numbers from -1 to 1.
+    /// Images `[images, height, width, channels]`: `u8`, where 0 stands for -1 and 255 for 1, or floating-point
+    /// numbers from -1 to 1.
     pub images: Tensor,
-    /// `[images]`: `u8`, `u32` or `i64`, from 0 on.
+    /// Labels `[images]`: `u8`, `u32` or `i64`, from 0 on.
     pub labels: Option<Tensor>,
 }
 
-/// A dataset from tensors: one that a program draws, or reads with another library.
+/// A dataset made of tensors, which a program draws or reads with another library.
 ///
-/// Its batches are those of [`ImageSet`](crate::ImageSet)s: endless epochs, each a permutation of the training part, and the
-/// test part in its order. Runs are told apart by its name and, when they go on, by [`Dataset::digest`].
+/// Its batches are like those of an [`ImageSet`](crate::ImageSet): endless epochs, each a permutation of the
+/// training part, and the test part in order. Runs on different sets are told apart by the set's name, and a
+/// resumed run compares its [`Dataset::digest`].
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -54,17 +56,18 @@ pub struct TensorSet {
 }
 
 impl TensorSet {
-    /// A dataset called `name` on the command line and in files. Its title is its name, and its network the paper's for its
-    /// number of channels, unless it is given others.
+    /// Makes a dataset called `name` on the command line and in files. By default its title is its name, and
+    /// its network the paper's for its number of channels.
     ///
     /// # Errors
-    /// If the name is that of another dataset or no single word, the parts' images have not one shape, or one has labels and
-    /// the other none; the tensors cannot be read, or their values are not what they should be.
+    /// Returns an error if the name is that of a built-in dataset or not a single word; the parts differ in
+    /// image shape, or only one has labels; a tensor has another shape or type than [`Tensors`] says, or values
+    /// out of range; or it cannot be read.
     pub fn new(name: &str, train: &Tensors, test: &Tensors) -> Result<Self> {
         Self::with_classes(name, train, test, 0)
     }
 
-    /// The same with `classes` classes at least, though the last of them may have no image.
+    /// Like [`TensorSet::new`], with at least `classes` classes, even if the last of them have no image.
     pub(crate) fn with_classes(name: &str, train: &Tensors, test: &Tensors, classes: usize) -> Result<Self> {
         let wrong = |expected: &str, found: String| Error::Tensors {
             name: name.into(),
@@ -117,13 +120,13 @@ impl TensorSet {
         })
     }
 
-    /// The same with another title in tables and figures.
+    /// Returns the dataset with another title in tables and figures.
     #[must_use]
     pub fn titled(self, title: &str) -> Self {
         Self { title: title.into(), ..self }
     }
 
-    /// The same with another network; see [`Dataset::network`].
+    /// Returns the dataset with another network; see [`Dataset::network`].
     #[must_use]
     pub fn with_network(self, network: Network) -> Self {
         Self { network, ..self }
@@ -141,7 +144,7 @@ impl From<candle_core::Error> for Fault {
     }
 }
 
-/// A part as it is kept: on the host, a value after the other.
+/// Copies one part to the host and encodes its values.
 fn held(part: &Tensors) -> std::result::Result<Held, Fault> {
     let Ok((images, height, width, channels)) = part.images.dims4() else {
         return Err(Fault::Wrong(

@@ -1,4 +1,4 @@
-//! Folders that a user names: what is in them, and what of that is not read.
+//! Lists folders that a user names, and records what in them is not read.
 
 use std::{
     fs::{self, File},
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Names that a sentence about many files holds.
+/// The largest number of names in a line about files.
 const NAMED: usize = 3;
-/// Folders in folders; no set of images is nested so deep.
+/// The deepest nesting of folders that is followed.
 const DEEPEST: usize = 64;
 
-/// What lies among the files of a dataset and is not read, so that it can be told.
+/// What is found among the files of a dataset and not read, by reason, for reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeftOut(Vec<Kind>);
 
@@ -26,12 +26,12 @@ struct Kind {
     noun: String,
     why: String,
     count: usize,
-    /// The first few.
+    /// The first few names.
     names: Vec<String>,
 }
 
 impl LeftOut {
-    /// Adds one.
+    /// Adds one item called `name`.
     pub fn add(&mut self, noun: &str, why: &str, name: &str) {
         self.add_all(noun, why, 1, [name.to_owned()]);
     }
@@ -48,7 +48,7 @@ impl LeftOut {
         kind.names.truncate(NAMED);
     }
 
-    /// Adds all of another; a column that is in both is one.
+    /// Adds the items of `other`. A column that is in both counts once.
     pub fn extend(&mut self, other: &Self) {
         for Kind { noun, why, count, names } in &other.0 {
             let same = |kind: &&mut Kind| noun == "column" && kind.noun == *noun && kind.why == *why;
@@ -59,7 +59,7 @@ impl LeftOut {
         }
     }
 
-    /// A line for each reason, such as `2 files (a.txt, b.txt): no images`.
+    /// One line for each reason, such as `2 files (a.txt, b.txt): no images`.
     pub fn lines(&self) -> Vec<String> {
         let line = |Kind { noun, why, count, names }: &Kind| {
             let (plural, more) =
@@ -70,10 +70,10 @@ impl LeftOut {
     }
 }
 
-/// Why a file is not wanted; `None` if it is.
+/// A function that returns the reason why a file is not wanted, or `None` if it is.
 pub(crate) type Unwanted<'a> = &'a dyn Fn(&Path) -> Option<&'static str>;
 
-/// A folder with the wanted files in it and below it; folders without any are not there.
+/// A folder with the wanted files in it and below it; sub-folders without such files are left out.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     pub path: PathBuf,
@@ -84,11 +84,11 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// What is wanted in the folder at `path` and below; nothing, if there is no such folder. Links are followed, but not
-    /// in circles. What else is there comes into `left_out`.
+    /// Reads the folder at `path` and everything below it. The result is empty if there is no such folder.
+    /// Links are followed, but not in circles. What is not wanted is added to `left_out`.
     ///
     /// # Errors
-    /// If a folder cannot be listed for another reason than that it is not the user's.
+    /// Returns an error if a folder cannot be listed, except a sub-folder for which the permission is missing.
     pub fn read(path: &Path, unwanted: Unwanted, left_out: &mut LeftOut) -> Result<Self> {
         Self::below(path, path, unwanted, left_out, &mut Vec::new())
     }
@@ -135,14 +135,15 @@ impl Folder {
         file_name(&self.path)
     }
 
-    /// All files in it and below, those of each folder before those of the folders in it.
+    /// All files in the folder and below it; the files of a folder precede those of its sub-folders.
     pub fn all(&self) -> Vec<PathBuf> {
         let mut all = self.files.clone();
         all.extend(self.folders.iter().flat_map(Self::all));
         all
     }
 
-    /// The same without the folder around it that unpacking an archive left, as in `pets/pets`.
+    /// Descends into the only sub-folder while it has the same name, as unpacking an archive may leave it:
+    /// `pets/pets`.
     pub fn unwrapped(mut self) -> Self {
         while self.files.is_empty()
             && self.folders.len() == 1
@@ -155,11 +156,12 @@ impl Folder {
     }
 }
 
-/// Files and folders in `folder`, each sorted by name; nothing, if there is no such folder. What is hidden, or neither,
-/// comes into `left_out` by its place in `root`.
+/// The files and the folders in `folder`, each sorted by name; both are empty if there is no such folder.
+/// Hidden files and what is neither file nor folder are added to `left_out`, with their paths relative to
+/// `root`.
 ///
 /// # Errors
-/// If the folder cannot be listed for another reason than that it is not the user's.
+/// Returns an error if the folder cannot be listed, except if it is not `root` and the permission is missing.
 pub(crate) fn list(
     root: &Path,
     folder: &Path,
@@ -195,20 +197,20 @@ pub(crate) fn list(
     Ok((files, folders))
 }
 
-/// Opens what is at `path` to read, if it is a file: a pipe would be waited for.
+/// Opens the file at `path` for reading. A pipe is refused, because opening it would block.
 ///
 /// # Errors
-/// If it cannot be opened, or is no file.
+/// Returns an error if `path` cannot be opened, or is not a file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // A user may link to images that lie elsewhere, as the hub's clients do.
+    // Links are resolved first: users link to images elsewhere, and the hub's cache consists of links.
     let path = path.canonicalize()?;
     lerp_files::open(&path).map_err(|error| error.problem)
 }
 
-/// The bytes of the file at `path`.
+/// Reads the whole file at `path`.
 ///
 /// # Errors
-/// If it cannot be read, or is no file.
+/// Returns an error if `path` cannot be read, or is not a file.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
     let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
@@ -220,7 +222,7 @@ pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What stands behind the last dot of its name, in lower case.
+/// The extension of a path in lower case, without the dot; empty if there is none.
 pub(crate) fn extension(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! What `candle-datasets` reads is what is read here: the original files of MNIST and CIFAR-10, pixel for pixel and label for
-//! label.
+//! Datasets of `candle-datasets` equal those of this crate's readers: the original files of MNIST and CIFAR-10,
+//! pixel for pixel and label for label.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,7 +24,7 @@ fn mnist_from_its_original_files_is_the_same() {
         (ours.image(), ours.network(), ours.classes())
     );
     assert_eq!(theirs.digest().unwrap(), ours.digest().unwrap());
-    // A digest may be equal for the wrong reason.
+    // The pixels are compared, too: equal digests might have a common error.
     for (part, n) in [(Part::Train, 12), (Part::Test, 3)] {
         let [theirs, ours] =
             [&theirs as &dyn Dataset, &ours].map(|set| set.range(part, 0..n, &Device::Cpu).unwrap());
@@ -37,11 +37,11 @@ fn mnist_from_its_original_files_is_the_same() {
 
 #[test]
 fn cifar10_from_its_original_files_is_the_same() {
-    // Their reader wants as many images in every file.
+    // The reader of `candle-datasets` requires this number of images in every file.
     const IN_FILE: usize = 10_000;
     let (_keep, folder) = folder();
     let place = folder.join("cifar10");
-    // Upright images that tell their number in blue, the low part of it.
+    // The images are upright, and their blue channel is the low byte of their index.
     let name =
         |batch: usize| if batch == 0 { "test_batch.bin".into() } else { format!("data_batch_{batch}.bin") };
     for batch in 0..6 {
@@ -84,8 +84,8 @@ fn of(images: Tensor, labels: &[u8]) -> vision::Dataset {
 }
 
 #[test]
-fn anybodys_dataset_is_one_of_ours() {
-    // Two channels, four rows, six columns; a value tells where it is.
+fn any_vision_dataset_becomes_a_tensor_set() {
+    // The images have two channels, four rows and six columns; each value is unique.
     let values: Vec<f32> = (0..2 * 2 * 4 * 6).map(|i| i as f32 / 96.0 + 0.001).collect();
     let images = Tensor::from_vec(values.clone(), (2, 2, 4, 6), &Device::Cpu).unwrap();
     let set = TensorSet::from_candle("two-channels", &of(images, &[3, 0])).unwrap();
@@ -106,8 +106,9 @@ fn anybodys_dataset_is_one_of_ours() {
     assert_eq!(text, "dataset short: expected labels [images], found [1] for 2 images");
 }
 
-/// Why `from_candle` warns of their reader of the hub's CIFAR-10: rows are columns in what it gives. It looks into the hub's
-/// cache by the environment, so this test runs itself again with another.
+/// Shows that `candle-datasets`' reader of the hub's CIFAR-10 transposes images, of which `from_candle` warns.
+/// That reader finds the hub's cache by environment variables, so the test runs itself again in a process with
+/// others.
 #[test]
 fn their_cifar10_from_parquet_is_transposed() {
     const AGAIN: &str = "LERP_TEST_TRANSPOSED";
@@ -134,7 +135,7 @@ fn their_cifar10_from_parquet_is_transposed() {
         let rows = theirs.narrow(1, channel, 1).unwrap().reshape((32, 32)).unwrap().to_vec2::<f32>().unwrap();
         rows.iter().map(|row| row.iter().map(|value| (value * 255.0).round() as u8).collect()).collect()
     };
-    // Red grows to the right in the file, and downwards in theirs.
+    // Red increases to the right in the file, and downwards in what `candle-datasets` returns.
     assert_eq!((channel(0)[31][0], channel(0)[0][31]), (248, 0));
     assert_eq!((channel(1)[31][0], channel(1)[0][31]), (0, 248));
 }

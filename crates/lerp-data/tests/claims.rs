@@ -1,5 +1,5 @@
-//! Small files that claim to hold gigabytes are errors, and cost no gigabytes. In a binary of its own, for it measures the
-//! memory of the process.
+//! Small files that claim to hold gigabytes are refused without allocating gigabytes. This test has a binary of
+//! its own, because it measures the memory of the process.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,14 +10,14 @@ use std::fs;
 use common::{Parquet, gzip, idx, jpeg, mat, png, put, upright, zlib};
 use lerp_data::image_set;
 
-/// The most address space this process ever had, MB; 0 where the system does not say.
+/// The peak address space of this process in MB; 0 if the system does not report it.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
-/// `bytes` with `old` replaced by `new`, wherever it stands.
+/// Replaces all occurrences of `old` in `bytes` by `new`.
 fn replace(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let (mut out, mut at, mut found) = (Vec::new(), 0, false);
     while at < bytes.len() {
@@ -35,7 +35,7 @@ fn replace(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn claims_are_not_believed() {
+fn files_that_claim_gigabytes_are_refused_without_allocating_them() {
     let folder = tempfile::tempdir().unwrap();
     let mut before = None;
     let mut refused = |name: &str, file: &str, bytes: &[u8]| {
@@ -47,7 +47,8 @@ fn claims_are_not_believed() {
         };
         let text = error.to_string();
         assert!(text.contains(file) && text.contains("expected"), "{text}");
-        // The first one starts the threads, which take address space of their own.
+        // The baseline is measured after the first file, which starts the threads; these take address space of
+        // their own.
         let before = *before.get_or_insert_with(peak);
         assert!(peak() < before + 700, "{text}: {before} MB before, {} MB after", peak());
         fs::remove_file(path).unwrap();
@@ -55,7 +56,7 @@ fn claims_are_not_believed() {
 
     let tiny = png(178, 218, &vec![9; 178 * 218 * 3]);
     refused("celeba", "0.png", &tiny[..50]);
-    // The header's sum is wrong now, or the size is; either is an error.
+    // Either the checksum of the header or the size is refused.
     refused("celeba", "1.png", &replace(&tiny, &[0, 0, 0, 178, 0, 0, 0, 218], &[0, 1, 0, 0, 0, 1, 0, 0]));
     let face = jpeg(178, 218, |_, _| [9; 3]);
     refused("celeba", "2.jpg", &replace(&face, &[8, 0, 218, 0, 178], &[8, 255, 255, 255, 255]));
@@ -71,7 +72,7 @@ fn claims_are_not_believed() {
     let lie = replace(&honest, &sizes(1), &sizes(n));
     let lie = replace(&lie, &3072_u32.to_le_bytes(), &(n * 3072).to_le_bytes());
     refused("svhn", "train_32x32.mat", &lie);
-    // The same, packed, in an array that claims to be as large as can be.
+    // The same array is packed, in an element that claims the largest possible size.
     let mut packed = lie[..128].to_vec();
     let start = 128 + 64;
     assert_eq!(lie[start..start + 4], 14_u32.to_le_bytes(), "the second array");
@@ -80,7 +81,7 @@ fn claims_are_not_believed() {
     packed.extend(array);
     refused("svhn", "train_32x32.mat", &packed);
 
-    // A page's size as thrift writes it: 300 is (300 << 1) in groups of seven bits.
+    // Encodes a page size as Thrift does: zigzag (300 becomes 300 << 1), in groups of seven bits.
     let varint = |mut value: u64| {
         let mut bytes = Vec::new();
         value <<= 1;
@@ -102,12 +103,12 @@ fn claims_are_not_believed() {
             refused("svhn", "train.parquet", &replace(&file, &old, &new));
         }
     }
-    // A dictionary of two billion values.
+    // The header of a dictionary page claims two billion values.
     let form = Parquet { codec: 1, dictionary: true, group: 9, ..Parquet::default() };
     let file = form.file("image", images, None);
     let head = |values| [vec![0x4c, 0x16], varint(values), vec![0x16, 0]].concat();
     refused("svhn", "train.parquet", &replace(&file, &head(1), &head(i32::MAX as u64)));
-    // Lists and rows in the metadata at the end.
+    // Lists and the number of rows in the metadata claim huge sizes.
     let file = Parquet { group: 9, ..Parquet::default() }.file("image", images, None);
     let many = [0xff, 0xff, 0xff, 0xff, 7];
     let lists = [[0x19, 0xfc, 4], [0x19, 0xfc, 1], [0x19, 0xfc, 2]];
@@ -120,7 +121,7 @@ fn claims_are_not_believed() {
     refused("svhn", "train.parquet", &lie);
 }
 
-/// A parquet file with `old` replaced by `new` in its metadata.
+/// Replaces `old` by `new` in the metadata of a parquet file.
 fn in_metadata(file: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let (rest, tail) = file.split_at(file.len() - 8);
     let size = u32::from_le_bytes(tail[..4].try_into().unwrap()) as usize;

@@ -1,5 +1,5 @@
-//! Downloads, from a server on the loopback that answers as the hub does: what comes is whole and where every client of
-//! the hub looks, and what goes wrong is one sentence, with nothing under a final name.
+//! Downloads from a local server that answers like the hub: downloaded files are complete and in the place
+//! where all clients of the hub look; errors are one sentence, and leave no file under its final name.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,12 +21,14 @@ use lerp_data::{
 };
 use server::{Fault, REVISION, TEST, TRAIN, files_below, id, sha256};
 
-/// MNIST from `cache`, whatever folder of datasets the environment names: the one given here has none.
+/// Opens MNIST from `cache`. The given folder of datasets has none, and replaces the one that the environment
+/// may name.
 fn mnist(cache: &HubCache) -> lerp_data::Result<ImageSet> {
     image_set_in("mnist", Some(Path::new(env!("CARGO_MANIFEST_DIR"))), cache)
 }
 
-/// MNIST of 12 and 3 images. The training file is longer than what a connection holds back.
+/// The repository's files: MNIST with 300 training and 3 test images, and two files that are not read. The
+/// training file is larger than the buffers of a connection.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
     let noise = |seed: usize| -> Vec<u8> { (0..28 * 28).map(|i| (i * i * 7 + seed * i) as u8).collect() };
     let image = |seed| png(28, 28, &noise(seed).iter().flat_map(|&gray| [gray; 3]).collect::<Vec<_>>());
@@ -89,7 +91,7 @@ impl Setting {
         self.repository().join("snapshots").join(REVISION).join(path)
     }
 
-    /// That everything is here, whole, and in the layout of the hub's clients.
+    /// Asserts that all files are complete, and in the layout of the hub's clients.
     fn assert_whole(&self) {
         let files = files();
         for (path, bytes) in &files[..2] {
@@ -113,20 +115,20 @@ impl Setting {
         assert_eq!(set.folder(), self.pointer("mnist"));
     }
 
-    /// That no name promises bytes that are not there.
+    /// Asserts that the repository has only the files `left`, and that the image set cannot be opened.
     fn assert_nothing_final(&self, left: &[String]) {
         assert_eq!(files_below(&self.repository()), left);
         assert!(mnist(&self.hub.cache).is_err());
     }
 }
 
-/// The training file's id in the list.
+/// The id of the training file in the hub's list.
 fn train_id() -> String {
     let bytes = &files()[0].1;
     id(&sha256(bytes), bytes.len())
 }
 
-/// Where the training file is while it comes in.
+/// The path of the training file while it is downloaded.
 fn partial() -> String {
     format!("blobs/{}.incomplete", train_id())
 }
@@ -154,7 +156,7 @@ fn what_is_fetched_is_whole_and_found_and_not_fetched_again() {
     assert_eq!(setting.fetch().unwrap().files, 0);
     assert_eq!(setting.server.asked("/").len(), asked, "what is here costs no request");
 
-    // A file of two is gone: the other one is not asked for.
+    // One of two files is removed; the other one is not requested again.
     fs::remove_file(setting.pointer(TEST)).unwrap();
     let text = mnist(&setting.hub.cache).err().unwrap().to_string();
     assert!(text.contains(" lacks test-*.parquet: `cargo xtask data fetch mnist` downloads it"), "{text}");
@@ -162,7 +164,7 @@ fn what_is_fetched_is_whole_and_found_and_not_fetched_again() {
     assert_eq!(setting.server.asked(&format!("/storage/{TRAIN}")).len(), 1);
     setting.assert_whole();
 
-    // Nor are bytes that another client has put there, under another commit maybe.
+    // A blob that another client has downloaded, perhaps under another commit, is not requested either.
     fs::remove_file(setting.pointer(TRAIN)).unwrap();
     #[cfg(unix)]
     {
@@ -208,7 +210,7 @@ fn what_came_before_a_lasting_cut_is_kept_for_the_next_call() {
     let said = format!("the download of {TRAIN} broke off at {half} of {} bytes (", files()[0].1.len());
     assert!(text.starts_with(&said) && text.ends_with("the same command goes on from there"), "{text}");
     let partial = partial();
-    // The list is in the order of names, so the test part is here.
+    // Files are downloaded in the order of their names, so the test part is complete.
     let left = |setting: &Setting| {
         let mut left = files_below(&setting.repository());
         left.retain(|name| !name.contains(&sha256(&files()[1].1)) && !name.contains(TEST));
@@ -230,7 +232,8 @@ fn a_server_without_ranges_sends_all_of_it_again() {
     let mut setting = Setting::new(Fault::NoRanges);
     setting.fetch().unwrap();
     setting.assert_whole();
-    // From the middle on, which came as all of it, and all of it.
+    // The three requests are the first one, that for the second half (to which the server answered with the
+    // whole file), and that for the whole file.
     assert_eq!(setting.server.asked(&format!("/storage/{TRAIN}")).len(), 3);
 }
 
@@ -257,7 +260,7 @@ fn wrong_bytes_are_removed() {
     assert!(text.starts_with(&format!("{TRAIN} came with more than ")), "{text}");
     assert!(!files_below(&setting.repository()).iter().any(|name| name.contains(&sha256(&files()[0].1))));
 
-    // So are those that an earlier call, or another program, left.
+    // Wrong bytes that an earlier call or another program left are removed as well.
     setting.server.fault(Fault::Nothing);
     fs::write(setting.repository().join(partial()), vec![7; 1000]).unwrap();
     assert!(setting.fault().contains(&wanted));
@@ -294,7 +297,7 @@ fn refusals_and_strange_lists_are_one_sentence() {
 #[test]
 fn without_a_network_it_says_what_to_put_where() {
     let mut setting = Setting::new(Fault::Nothing);
-    // Nobody listens at a port that was just given back.
+    // No process listens at a port that has just been released.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = std::mem::replace(&mut setting.hub.endpoint, format!("http://127.0.0.1:{port}"));
     let text = setting.fault();

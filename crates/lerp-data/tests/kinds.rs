@@ -1,5 +1,5 @@
-//! Image sets as people have them: pictures of many formats in folders of many forms, labels of many kinds, parts that are
-//! called in many ways. What is read is right, what is not read is named, and no test image is trained on.
+//! Image sets of many kinds: image formats, folder layouts, types of labels, and names of parts. All that is
+//! read must be right, all that is not read must be reported, and no test image may be trained on.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,7 +23,7 @@ fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A picture of 32x32 pixels that changes slowly, so that lossy formats keep it.
+/// A smooth image of 32x32 pixels, which lossy formats preserve.
 fn smooth() -> DynamicImage {
     let pixel = |x: u32, y: u32| image::Rgb([(x / 2 * 8) as u8, (y / 2 * 8) as u8, 60]);
     RgbImage::from_fn(32, 32, pixel).into()
@@ -39,7 +39,7 @@ fn refused(kind: &str, place: &Path) -> String {
     text.replace(&format!("{}/", place.display()), "")
 }
 
-/// Images of each class by name, in both parts.
+/// The name of each class, with its number of training and of test images.
 fn counts(report: &Report) -> Vec<(String, usize, usize)> {
     let part = |part: &lerp_data::PartReport| part.classes.clone().unwrap_or_default();
     let counts = part(&report.train).into_iter().zip(part(&report.test));
@@ -95,7 +95,7 @@ fn pictures_of_all_formats_are_read_whatever_they_are_called() {
     ] {
         assert!(said.contains(line), "{said}");
     }
-    // Whoever trains on it hears of it.
+    // A notice reports what is not read when the set is used for training.
     set.train_batch(2, &Draws::new(0, &Device::Cpu)).unwrap();
     let notices = lerp_kernels::noticed();
     assert!(
@@ -105,9 +105,10 @@ fn pictures_of_all_formats_are_read_whatever_they_are_called() {
 }
 
 #[test]
-fn a_camera_that_was_turned_and_what_is_transparent() {
+fn exif_orientation_is_applied_and_transparency_is_white() {
     let (_keep, folder) = folder();
-    // Red above, blue below, as (Y, Cb, Cr); the camera noted that the right side is up.
+    // The image is red above and blue below, given as (Y, Cb, Cr); its EXIF orientation says that it must be
+    // rotated clockwise.
     let plain = jpeg(64, 64, |row, _| if row < 4 { [76, 85, 255] } else { [29, 255, 107] });
     let exif = [&b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"[..]].concat();
     let size = (exif.len() as u16 + 2).to_be_bytes();
@@ -129,16 +130,16 @@ fn a_camera_that_was_turned_and_what_is_transparent() {
     let (clear, plain, turned) = (of(0), of(1), of(2));
     assert_eq!((at(clear, 0, 0), at(clear, 0, 1)), (vec![255; 3], vec![255, 0, 0]));
     assert!(red(&at(plain, 2, 2)) && red(&at(plain, 2, 29)) && !red(&at(plain, 29, 29)));
-    // Turned clockwise: what was above is on the right.
+    // The image was rotated clockwise: its upper half is on the right.
     assert!(red(&at(turned, 2, 29)) && red(&at(turned, 29, 29)) && !red(&at(turned, 2, 2)));
 }
 
 #[test]
-fn photos_of_phones_are_read_and_what_is_larger_is_named() {
+fn large_photos_are_read_and_larger_images_are_reported() {
     let (_keep, folder) = folder();
     let photo = GrayImage::from_fn(6400, 5600, |x, _| image::Luma([if x < 3200 { 0 } else { 255 }]));
     let photo = encoded(&photo.into(), ImageFormat::Png);
-    // 400 megapixels of one bit.
+    // An image of 400 megapixels with one bit each.
     let mut huge = Vec::new();
     let mut encoder = png::Encoder::new(&mut huge, 20_000, 20_000);
     encoder.set_color(png::ColorType::Grayscale);
@@ -253,7 +254,7 @@ fn parquet_files_are_of_the_part_that_their_names_say() {
         let text = refused("parquet", &folder);
         assert!(text.starts_with(said), "{text}");
     }
-    // Where no name says anything, all is one part.
+    // If no name tells a part, all files are one part.
     let (_keep, folder) = folder();
     for i in 0..2 {
         put(&folder.join(format!("{i:04}.parquet")), &file(10));
@@ -318,7 +319,7 @@ fn labels_of_all_kinds_are_classes() {
             }
         }
     }
-    // Nothing that can be a class: that is told.
+    // The only column of labels has values that cannot be classes, which is reported.
     let (_keep, folder) = folder();
     let column = Column::new("label", 5, bytes(&[0.5, 1.0]));
     let place = folder.join("own.parquet");
@@ -343,7 +344,7 @@ fn classes_in_turn_are_in_both_parts() {
 }
 
 #[test]
-fn files_as_torchvision_names_them() {
+fn idx_files_are_found_under_torchvisions_names() {
     let (_keep, folder) = folder();
     let image =
         |i: u8| -> Vec<u8> { (0..28 * 28).map(|p: u32| if p == 3 * 28 + 5 { 200 + i } else { 0 }).collect() };
@@ -401,7 +402,7 @@ fn files_as_torchvision_names_them() {
 }
 
 #[test]
-fn archives_unpacked_where_they_were() {
+fn archives_unpacked_in_the_data_folder_are_found() {
     let (_keep, folder) = folder();
     for i in 1..=5 {
         let path = folder.join(format!("cifar-10-batches-bin/data_batch_{i}.bin"));
@@ -437,7 +438,7 @@ fn no_damaged_picture_is_skipped() {
     }
 }
 
-/// A PNG image of four pixels whose palette has `size` bytes, which should be three times a number of colours.
+/// A PNG image of four pixels whose palette has `size` bytes; a valid size is a multiple of three.
 fn paletted(size: usize) -> Vec<u8> {
     let chunk = |kind: &[u8], body: &[u8]| {
         let mut sum = flate2::Crc::new();
@@ -450,7 +451,7 @@ fn paletted(size: usize) -> Vec<u8> {
     [&b"\x89PNG\r\n\x1a\n"[..], &header, &palette, &pixels, &chunk(b"IEND", &[])].concat()
 }
 
-/// Opens a set of a sound picture and of these bytes: both are images, or something is said of the second.
+/// Opens a set of a sound image and of `bytes`: either both are read, or the second is reported.
 fn read_or_named(bytes: &[u8]) {
     let (_keep, folder) = folder();
     put(&folder.join("a/0.png"), &png(32, 32, &upright(0)));

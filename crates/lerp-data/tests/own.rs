@@ -1,4 +1,5 @@
-//! What is asked for and is not there, and image sets of one's own: which folders are classes and parts, and their order.
+//! Errors about missing image sets; and user-supplied image sets: class folders, parts, and the order of their
+//! images.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +9,7 @@ use common::{Parquet, fault, folder, png, put, test_image, upright, write_mnist}
 use lerp_data::{Dataset, HubCache, Part, check, image_set, image_set_in};
 
 #[test]
-fn what_is_missing_is_said_with_the_files_to_put_there() {
+fn errors_about_missing_files_name_the_files_to_add() {
     let (_keep, folder) = folder();
     for (name, file) in
         [("mnist", "train-images-idx3-ubyte"), ("svhn", "train_32x32.mat"), ("cifar10", "data_batch_1.bin")]
@@ -19,7 +20,7 @@ fn what_is_missing_is_said_with_the_files_to_put_there() {
         assert!(text.ends_with(&format!(", or let `cargo xtask data fetch {name}` download it")), "{text}");
     }
     let without = image_set_in("mnist", None, &HubCache::at(folder.join("hub"))).err();
-    // Where the environment names a folder of datasets, there may be some.
+    // The environment may name a folder of datasets that has MNIST.
     if std::env::var_os(lerp_data::FOLDER_VARIABLE).is_none() {
         let text = without.unwrap().to_string();
         assert!(
@@ -72,7 +73,7 @@ fn sorted_images_of_ones_own_are_mixed_and_stay_with_their_labels() {
 }
 
 #[test]
-fn folders_of_classes() {
+fn class_folders_become_classes() {
     let (_keep, folder) = folder();
     let put = |path: &str, i: usize| put(&folder.join(path), &png(32, 32, &upright(i)));
     let open = |place: &str| image_set(&format!("images:{}", folder.join(place).display()), None);

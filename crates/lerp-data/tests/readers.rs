@@ -1,5 +1,5 @@
-//! Every reader on files that the tests make: right side up, in the right colours, with the right labels; and whatever
-//! the bytes, an error instead of a panic.
+//! Tests of every reader on generated files: images are upright and in the right colours, labels are right, and
+//! any bytes lead to an error instead of a panic.
 
 #![allow(clippy::unwrap_used)]
 
@@ -75,7 +75,7 @@ fn cifar_is_upright() {
 
 #[test]
 fn svhn_from_matlab_is_upright_and_the_digit_0_is_class_9() {
-    // By MATLAB's numbers: whole numbers of 1 to 8 bytes with and without signs, and both kinds of reals.
+    // MATLAB's numbers of types: signed and unsigned integers of 1 to 8 bytes, and both floating-point types.
     for (packed, kind) in [1, 2, 3, 4, 5, 6, 7, 9, 12, 13].map(|kind| (kind % 2 == 1, kind)) {
         let (_keep, folder) = folder();
         let part = |name: &str, first: usize, labels: &[f64]| {
@@ -103,7 +103,7 @@ fn svhn_from_matlab_is_upright_and_the_digit_0_is_class_9() {
 }
 
 #[test]
-fn files_of_more_than_one_block() {
+fn files_of_more_than_one_block_are_read() {
     let (_keep, folder) = folder();
     let n = 1030_usize;
     let images: Vec<Vec<u8>> = (0..n).map(upright).collect();
@@ -155,7 +155,7 @@ fn parquet_files_in_every_form_are_upright() {
 }
 
 #[test]
-fn svhn_from_parquet_with_and_without_labels() {
+fn svhn_is_read_from_parquet_with_and_without_labels() {
     let (_keep, folder) = folder();
     let form = Parquet { codec: 1, group: 100, ..Parquet::default() };
     let images: Vec<Vec<u8>> = (0..20).map(|i| png(32, 32, &upright(i))).collect();
@@ -171,7 +171,7 @@ fn svhn_from_parquet_with_and_without_labels() {
     );
     assert_eq!(check(&set).unwrap().train.classes, None);
 
-    // The hub calls the digit 0 by 0.
+    // The hub's label of the digit 0 is 0.
     let labels: Vec<i64> = (0..20).map(|i| i % 10).collect();
     put(&train, &form.file("image", &images, Some(&labels)));
     put(&folder.join("svhn/test-00000-of-00001.parquet"), &form.file("image", &images, Some(&labels)));
@@ -184,7 +184,8 @@ fn svhn_from_parquet_with_and_without_labels() {
 
 #[test]
 fn celeba_is_cropped_upright_and_rightly_coloured_at_both_sizes() {
-    // Blocks of eight pixels: red above, blue below, and a white strip at the left edge of what the crop leaves.
+    // The image consists of blocks of eight pixels: red above, blue below, and a white strip at the left edge
+    // of the crop.
     for (width, height, left, edge) in [(178, 218, 3, 13), (89, 109, 2, 7)] {
         let (_keep, folder) = folder();
         let colour = |row: usize, column: usize| match (row < edge, column) {
@@ -205,7 +206,7 @@ fn celeba_is_cropped_upright_and_rightly_coloured_at_both_sizes() {
         let (above, below) = (at(4, 20), at(28, 20));
         assert!(above[0] > 240 && above[1] < 15 && above[2] < 15, "{above:?}");
         assert!(below[2] > 240 && below[0] < 15 && below[1] < 15, "{below:?}");
-        // Beside a sharp edge the kernel overshoots, and the values are kept.
+        // The bicubic kernel overshoots beside a sharp edge, and the values are not clipped.
         let report = check(&set).unwrap();
         assert!(report.train.range.0 < -1.02 && report.train.range.1 > 1.02, "{:?}", report.train.range);
         put(&folder.join("celeba/img_align_celeba/000003.jpg"), &jpeg(64, 64, |_, _| [9, 9, 9]));
@@ -218,9 +219,9 @@ fn celeba_is_cropped_upright_and_rightly_coloured_at_both_sizes() {
 }
 
 #[test]
-fn the_users_own_images() {
+fn user_supplied_images_are_read() {
     let (_keep, folder) = folder();
-    // 64x32 pixels, of which the middle square is taken.
+    // The image has 64x32 pixels, of which the middle square is used.
     let wide: Vec<u8> = (0..32)
         .flat_map(|y| {
             (0..64).flat_map(move |x: usize| {
@@ -361,14 +362,14 @@ fn an_epoch_of_batches_holds_every_image_once() {
     }
     assert_ne!(first, second);
     assert_ne!(first, seen(0..3, 6));
-    // Test images come in order, around the end.
+    // Test images come in order, and continue at the first one after the last one.
     let labels =
         |step| set.test_batch(2, &draws.at(step)).unwrap().labels().unwrap().to_vec1::<u32>().unwrap();
     assert_eq!((labels(0), labels(1)), (vec![0, 1], vec![2, 0]));
     assert!(set.range(Part::Test, 2..4, &Device::Cpu).is_err());
 }
 
-/// Opens and reads everything; that it returns is the test.
+/// Opens and reads a set completely; the test is that no call panics.
 fn swallow(name: &str, folder: &Path) {
     if let Ok(set) = image_set(name, Some(folder)) {
         let _ = contact_sheet(&set);
@@ -438,7 +439,7 @@ fn the_hubs_cache_is_looked_into_after_the_folder() {
     let parquet =
         |labels: i64| Parquet { group: 9, ..Parquet::default() }.file("image", &images, Some(&[labels; 3]));
 
-    // Another revision is another dataset.
+    // Files of another revision are not used.
     put(&snapshots.join("0000/cropped_digits/train-00000-of-00001.parquet"), &parquet(1));
     assert!(open("svhn", &empty).err().unwrap().to_string().contains("found no images"));
     for (i, file) in
@@ -461,7 +462,7 @@ fn the_hubs_cache_is_looked_into_after_the_folder() {
     assert_eq!((set.folder(), set.hub().unwrap().repository), (place.as_path(), "ufldl-stanford/svhn"));
     let report = check(&set).unwrap();
     assert_eq!((report.train.images, report.test.images), (9, 3), "train and extra, not valid");
-    // Digits 0, 2, then 1 of the extra part, which comes last; the digit 0 is class 9.
+    // The labels are the digits 0 and 2, then 1 of the extra part, which comes last; the digit 0 is class 9.
     assert_eq!(report.train.classes.unwrap(), [3, 3, 0, 0, 0, 0, 0, 0, 0, 3]);
 
     let own = folder.join("own");

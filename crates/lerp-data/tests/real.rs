@@ -1,4 +1,4 @@
-//! The real image sets, where `LERP_DATA` names a folder of them.
+//! Tests on the real image sets, in the folder that `LERP_DATA` names.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,10 +6,10 @@ use std::{env, io::Write, path::PathBuf};
 
 use lerp_data::{Report, check, contact_sheet, image_set};
 
-/// What is in the dataset; a loud line, if it is not here.
+/// The report of the dataset. Returns `None`, and prints a line, if it is not there.
 fn report(name: &str) -> Option<Report> {
     let skip = |why: &str| {
-        // Past the capture of a passing test's output.
+        // Output of a passing test is captured, except what is written to the stream directly.
         let _ = writeln!(std::io::stderr(), "skipped: real {name}: {why}");
         None
     };
@@ -35,9 +35,9 @@ fn mnist() {
     assert_eq!((report.train.images, report.test.images), (60_000, 10_000));
     let counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949];
     assert_eq!(report.train.classes.unwrap(), counts);
-    // The known mean of 0.1307 over 28x28 pixels, thinned by the padding.
+    // The known mean is 0.1307 over 28x28 pixels; the black padding lowers it.
     near(&report.train.means, &[0.130_66 * 784.0 / 1024.0], 1e-5);
-    // Recorded with runs: whoever changes it makes them another dataset's.
+    // The digest is recorded with every run, so a change of it would make MNIST another dataset.
     assert_eq!(report.digest, "d5b690d4d42d9431f734f271795fdf0b9f7334b4a0a4d73285eba31dc5cbd0fc");
 }
 

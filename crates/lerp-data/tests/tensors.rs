@@ -1,4 +1,4 @@
-//! Datasets from tensors.
+//! Tests of datasets made of tensors.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
 use lerp_data::{Dataset, Part, TensorSet, Tensors};
 
-/// Images of one pixel, each with its number, of `n` classes in turn.
+/// Images of one pixel, whose value is the index of the image; the labels repeat 0 to `n - 1`.
 fn numbered(images: u8, n: u8) -> Tensors {
     let numbers: Vec<u8> = (0..images).collect();
     let labels: Vec<u8> = numbers.iter().map(|i| i % n).collect();
@@ -62,7 +62,7 @@ fn real_numbers_of_any_number_of_channels_stay_as_they_are() {
 }
 
 #[test]
-fn what_is_no_dataset_is_one_sentence() {
+fn invalid_tensors_are_refused_in_one_sentence() {
     let part = |shape: &[usize]| Tensors {
         images: Tensor::zeros(shape, DType::U8, &Device::Cpu).unwrap(),
         labels: None,

@@ -1,7 +1,7 @@
 //! The denoising autoencoder (section 4, "Denoising"): `min ‖x − d(e(x + σε))‖²`, `ε ~ N(0, I)`.
 //!
-//! The noisy image is not clipped; the target is the clean one. Interpolation and classifier see the latent of the
-//! clean image.
+//! The noisy image is not clipped, and the target is the clean image. Interpolation and the classifier use the
+//! latent of the clean image.
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
@@ -11,10 +11,10 @@ use lerp_core::{
 use lerp_nn::{Coder, Encoder, mean_squared_error};
 use serde::{Deserialize, Serialize};
 
-/// Hyperparameters.
+/// The hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Standard deviation σ of the noise, in units of the pixel range [-1, 1].
+    /// The standard deviation σ of the noise, in units of pixel values, which lie in [-1, 1].
     pub noise: f64,
 }
 
@@ -33,7 +33,7 @@ pub struct Denoising {
 }
 
 impl Denoising {
-    /// The image with noise from stream `noise`.
+    /// Adds noise from the stream `noise` of `draws` to images.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to the same.
@@ -82,7 +82,8 @@ impl Autoencoder for Denoising {
         let noisy = self.corrupt(x, draws)?;
         let recon = self.coder.decoder.forward(&self.coder.encoder.forward(&noisy)?)?;
         let loss = mean_squared_error(&recon, x)?;
-        // The classifier's view takes no gradient, so its pass through the encoder keeps nothing for one.
+        // The classifier's features need no gradient, so the frozen encoder computes them and stores nothing
+        // for a backward pass.
         let clean = self.frozen.forward(x)?;
         Ok(Objectives::new(AUTOENCODER, loss.clone(), &clean)?.term("mse", &loss))
     }

@@ -1,7 +1,8 @@
 //! The autoencoder with dropout on its latent (section 4, "Dropout").
 //!
-//! While training, each element of the latent is kept with probability `keep` and divided by it, else set to zero:
-//! `min ‖x − d(m ⊙ e(x) / keep)‖²`, `m ~ Bernoulli(keep)`. Interpolation and classifier see the clean latent.
+//! During training, each element of the latent is kept with probability `keep` and divided by it, or else set
+//! to zero: `min ‖x − d(m ⊙ e(x) / keep)‖²`, `m ~ Bernoulli(keep)`. Interpolation and the classifier use the
+//! latent without dropout.
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
@@ -11,10 +12,11 @@ use lerp_core::{
 use lerp_nn::{Coder, mean_squared_error};
 use serde::{Deserialize, Serialize};
 
-/// Hyperparameters.
+/// The hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Probability with which an element of the latent is kept, in (0, 1]. The paper's CIFAR-10 table used 0.75.
+    /// The probability with which an element of the latent is kept, in [0.01, 1]. The paper's CIFAR-10 table
+    /// used 0.75.
     pub keep: f64,
 }
 
@@ -24,7 +26,7 @@ impl Default for Config {
     }
 }
 
-/// The autoencoder with dropout.
+/// The autoencoder with dropout on its latent.
 #[derive(Debug)]
 pub struct Dropout {
     coder: Coder,
@@ -32,10 +34,11 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// The latent with elements dropped and the rest scaled by `1 / keep`; the draw is stream `dropout`.
+    /// Applies dropout to the latent: sets elements to zero and scales the others by `1 / keep`. Uses the
+    /// stream `dropout` of `draws`.
     ///
     /// # Shapes
-    /// `z` `[batch, h, w, c]` to the same.
+    /// `z` `[batch, h, w, c]` to the same shape.
     pub fn drop(&self, z: &Tensor, draws: &Draws) -> Result<Tensor> {
         let uniform = draws.uniform("dropout", z.shape())?;
         let mask = (uniform + self.keep)?.floor()?;

@@ -1,4 +1,4 @@
-//! Panics of libraries that read files.
+//! Catches panics of libraries that read files.
 
 use std::{
     cell::Cell,
@@ -7,15 +7,15 @@ use std::{
 };
 
 thread_local! {
-    /// Whether a panic of this thread is caught, so that nothing is printed of it.
+    /// Whether a panic of this thread is being caught, so that its message is not printed.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`, which reads what somebody else may have damaged with a library that may panic then; the panic's message is
-/// the error, and nothing is printed of it.
+/// Runs `work`, which calls a library that may panic on a damaged file, and returns the message of a panic as
+/// an error. The message is not printed.
 ///
 /// # Errors
-/// If it panics.
+/// Returns the message of the panic if `work` panics.
 pub fn caught<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,16 +1,18 @@
-//! Files in folders that may come from anybody: replaced whole or not at all, read only where they are plain files, locked
-//! without being changed, and told apart by digests; and text from such files made fit to print.
+//! Safe handling of files in folders of unknown origin: files are replaced atomically, opened only if they are
+//! plain files, locked without being changed, and compared by digests; text from such files is made safe to
+//! print.
 //!
-//! A sweep's folder is copied, sent and unpacked, so nothing in it is believed. A symbolic link in it could point to any
-//! file of the person who reads it: nothing here follows one below the folder that a user named.
+//! The folder of a sweep may be copied, sent and unpacked, so its content is not trusted. A symbolic link in it
+//! could point to any file of the user who reads it, so no function here follows a link below the folder that
+//! the user named.
 //!
-//! * [`replace`], [`replace_unsynced`], [`Draft`]: a file is as before or as it should be, whenever the machine stops.
-//! * [`read`], [`read_to_string`]: a plain file, up to a limit; [`append`]: a log.
-//! * [`make_folder`], [`is_folder`]: folders that are no links.
-//! * [`Lock`]: held by one process of a machine, released however that ends.
-//! * [`digest`], which is SHA-256, and [`hexadecimal`].
-//! * [`caught`]: a library that panics on a damaged file.
-//! * [`printable`], [`is_word`], [`file_stem`]: text and names from elsewhere.
+//! * [`replace`], [`replace_unsynced`], [`Draft`]: replace a file atomically, whenever the machine stops.
+//! * [`read`], [`read_to_string`]: read a plain file up to a size limit; [`append`] opens a log.
+//! * [`make_folder`], [`is_folder`]: folders that are not links.
+//! * [`Lock`]: a file lock, held by one process and released however that process ends.
+//! * [`digest`] (SHA-256), [`hexadecimal`]: digests as text.
+//! * [`caught`]: turns a panic of a library on a damaged file into an error.
+//! * [`printable`], [`is_word`], [`file_stem`]: make text and names of unknown origin safe.
 
 mod caught;
 mod lock;
@@ -28,26 +30,27 @@ pub use plain::{append, is_folder, make_folder, open, read, read_to_string};
 pub use replace::{Draft, STALE, is_leftover, remove_leftovers, replace, replace_unsynced, temporary};
 pub use text::{file_stem, is_word, printable};
 
-/// A file or folder that could not be read or written.
+/// An operation on a file or folder failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {problem}", printable(&.path.to_string_lossy()))]
 pub struct Error {
-    /// What was tried: `read`, `write`, `create`, `lock`.
+    /// The operation: `read`, `write`, `create` or `lock`.
     pub action: &'static str,
-    /// Where.
+    /// The path of the file or folder.
     pub path: PathBuf,
-    /// Why not.
+    /// The error of the operating system.
     pub problem: std::io::Error,
 }
 
 impl Error {
-    /// For `map_err`: the failure to do `action` to `path`.
+    /// Returns a function for `map_err` that adds the operation and the path to an error of the operating
+    /// system.
     pub fn at(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |problem| Self { action, path, problem }
     }
 
-    /// Whether there is no such file.
+    /// Whether the reason is that the file does not exist.
     pub fn is_not_found(&self) -> bool {
         self.problem.kind() == std::io::ErrorKind::NotFound
     }
@@ -56,12 +59,12 @@ impl Error {
 /// Result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// SHA-256 of `bytes`, in hexadecimal.
+/// The SHA-256 of `bytes` in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     hexadecimal(Sha256::digest(bytes))
 }
 
-/// A digest of any kind in hexadecimal, two small digits a byte.
+/// Formats a digest in hexadecimal, with two lower-case digits for each byte.
 pub fn hexadecimal(digest: impl AsRef<[u8]>) -> String {
     use std::fmt::Write;
     digest.as_ref().iter().fold(String::with_capacity(64), |mut text, byte| {

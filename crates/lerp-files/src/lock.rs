@@ -1,4 +1,4 @@
-//! Locks of folders.
+//! File locks.
 
 use std::{
     fs::{File, TryLockError},
@@ -8,29 +8,29 @@ use std::{
 
 use crate::{Error, Result, plain, read};
 
-/// A lock file that this process alone holds, until this is dropped or the process ends, however it ends.
+/// An exclusive file lock, held until this value is dropped or the process ends for any reason.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// What came of an attempt to lock.
+/// The result of an attempt to take a lock.
 #[derive(Debug)]
 pub enum Locked {
-    /// It is ours.
+    /// This process holds the lock now.
     Ours(Lock),
-    /// Another process holds it.
+    /// Another process holds the lock.
     Busy,
-    /// The file system has no locks, as Lustre without the mount option `flock`.
+    /// The file system does not support locks, for example Lustre without the mount option `flock`.
     Unsupported,
 }
 
 impl Lock {
-    /// Takes the lock at `path`; the file is created where there is none, and never changed: what is called like a lock may
-    /// be something else.
+    /// Tries to take the lock at `path` without waiting. The file is created if it does not exist. Its content
+    /// is never changed, because a file with the name of a lock may be something else.
     ///
     /// # Errors
-    /// If it cannot be created or locked, or is not a plain file.
+    /// Returns an error if the file cannot be created or locked, or is not a plain file.
     pub fn take(path: &Path) -> Result<Locked> {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
@@ -43,7 +43,7 @@ impl Lock {
         }
     }
 
-    /// Whether the file at `path` is an empty plain file, as locks are.
+    /// Whether the file at `path` is an empty plain file, as lock files are.
     pub fn looks_like_one(path: &Path) -> bool {
         read(path, 0).is_ok()
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holds_it_and_the_file_stays_as_it_is() {
+    fn a_lock_is_exclusive_and_its_file_stays_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");
         std::fs::write(&path, "precious").unwrap();

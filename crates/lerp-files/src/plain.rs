@@ -1,4 +1,4 @@
-//! Plain files and folders: no links, pipes or devices.
+//! Opens and reads plain files and folders, but no links, pipes or devices.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,17 +8,17 @@ use std::{
 
 use crate::{Error, Result};
 
-/// Opens the plain file at `path` to read.
+/// Opens the plain file at `path` for reading.
 ///
 /// # Errors
-/// If there is none, or something else is there: a link, a folder, a pipe, a device.
+/// Returns an error if the file does not exist, or is a link, a folder, a pipe or a device.
 pub fn open(path: &Path) -> Result<File> {
     let mut options = File::options();
     options.read(true);
     open_with(options, path).map_err(Error::at("read", path))
 }
 
-/// Opens what is at `path`, if it is a plain file, without waiting for the other end of a pipe.
+/// Opens the plain file at `path` with the given options. It does not block if there is a pipe.
 pub fn open_with(mut options: OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
@@ -39,25 +39,27 @@ pub fn open_with(mut options: OpenOptions, path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens the plain file at `path` to write at its end, as several may do; it is created where there is none.
+/// Opens the plain file at `path` for appending, which several processes may do at a time. The file is created
+/// if it does not exist.
 ///
 /// # Errors
-/// If it cannot be opened or created, or something else is there: a link, a folder, a pipe, a device.
+/// Returns an error if the file cannot be opened or created, or is a link, a folder, a pipe or a device.
 pub fn append(path: &Path) -> Result<File> {
     let mut options = File::options();
     options.create(true).append(true);
     open_with(options, path).map_err(Error::at("write", path))
 }
 
-/// Reads the plain file at `path`, if it has at most `most` bytes.
+/// Reads the plain file at `path`, which may have at most `most` bytes.
 ///
 /// # Errors
-/// If there is none, it is larger, or something else is there: a link, a folder, a pipe, a device.
+/// Returns an error if the file does not exist, is larger, or is a link, a folder, a pipe or a device.
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     let file = open(path)?;
     let bad = Error::at("read", path);
     let mut bytes = Vec::new();
-    // A file may grow while it is read, and one of the system's may say that it is empty.
+    // The limit is applied while reading, because a file may grow meanwhile, and files of the kernel may report
+    // a size of zero.
     match file.take(most.saturating_add(1)).read_to_end(&mut bytes) {
         Err(problem) => Err(bad(problem)),
         Ok(read) if read as u64 > most => {
@@ -68,10 +70,10 @@ pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// [`read`], as text.
+/// Reads the plain file at `path` as text; see [`read`].
 ///
 /// # Errors
-/// As [`read`], and if it is not UTF-8.
+/// Returns an error for the reasons given at [`read`], and if the file is not UTF-8.
 pub fn read_to_string(path: &Path, most: u64) -> Result<String> {
     let not_text = |_| io::Error::new(ErrorKind::InvalidData, "it is not text");
     String::from_utf8(read(path, most)?).map_err(not_text).map_err(Error::at("read", path))
@@ -82,10 +84,10 @@ pub fn is_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir())
 }
 
-/// Creates the folder `path`, where there is none, in a folder that is there.
+/// Creates the folder `path` if it does not exist. Its parent folder must exist.
 ///
 /// # Errors
-/// If it cannot be created, or something else is there; a link to a folder is something else.
+/// Returns an error if the folder cannot be created, or `path` is something else, such as a link to a folder.
 pub fn make_folder(path: &Path) -> Result<()> {
     match fs::create_dir(path) {
         Err(problem) if problem.kind() == ErrorKind::AlreadyExists && is_folder(path) => Ok(()),

@@ -1,4 +1,4 @@
-//! Files that are replaced whole.
+//! Replaces files atomically.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -10,28 +10,30 @@ use std::{
 
 use crate::{Error, Result};
 
-/// Hexadecimal digits in the name of a temporary file.
+/// Number of hexadecimal digits in the name of a temporary file.
 const DIGITS: usize = 16;
 
-/// Age at which a temporary file belongs to no process that still writes it, where several may write, and locks do not tell.
+/// The age from which a temporary file is taken for abandoned if several processes may write in its folder and
+/// locks cannot tell.
 pub const STALE: Duration = Duration::from_mins(10);
 
-/// A process that has just created a file may not have locked it yet.
+/// The age up to which an empty temporary file is left alone: its process may not have locked it yet.
 const FRESH: Duration = Duration::from_mins(1);
 
-/// Replaces the file at `path` by `bytes`, entirely or not at all, also if the machine stops halfway. A link at `path` is
-/// replaced, too, and what it points to stays.
+/// Replaces the file at `path` by `bytes`, either completely or not at all, even if the machine stops halfway.
+/// If there is a link at `path`, the link itself is replaced, and its target stays unchanged.
 ///
 /// # Errors
-/// If it cannot be written; the file is as before then.
+/// Returns an error if the file cannot be written; it then stays as it was.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, bytes, true)
 }
 
-/// As [`replace`], but after a loss of power the file may be gone: for what nobody needs then.
+/// Like [`replace`], but without synchronising to disk: after a loss of power the file may be missing. For
+/// files that nobody needs then.
 ///
 /// # Errors
-/// As [`replace`].
+/// Returns an error for the reasons given at [`replace`].
 pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, bytes, false)
 }
@@ -42,8 +44,8 @@ fn write(path: &Path, bytes: &[u8], synced: bool) -> Result<()> {
     draft.name(synced)
 }
 
-/// What becomes the file at a place once it is whole: a temporary file beside it, which others know for a living process's by
-/// its lock, and which is removed where it is not given that name.
+/// An unfinished file: a temporary file that gets its final name when it is complete, and is removed if it is
+/// dropped before. Its lock tells other processes that its writer is alive.
 #[derive(Debug)]
 pub struct Draft {
     file: File,
@@ -52,19 +54,20 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A new one for `path`. Nobody can foresee the name that it has meanwhile, and nothing that is there is opened.
+    /// Creates a draft of the file at `path`, in the same folder. The temporary name is unpredictable, and no
+    /// existing file is opened.
     ///
     /// # Errors
-    /// If it cannot be created.
+    /// Returns an error if the temporary file cannot be created.
     pub fn new(path: &Path) -> Result<Self> {
         Self::inside(path.parent().unwrap_or(Path::new("")), path)
     }
 
-    /// A new one for `path`, which is in `folder`, on the same file system, as long as it has not its name: it goes with that
-    /// folder.
+    /// Creates a draft of the file at `path` whose temporary file is in `folder`, on the same file system. If
+    /// that folder is moved or removed, the draft cannot get its final name any more.
     ///
     /// # Errors
-    /// If it cannot be created.
+    /// Returns an error if the temporary file cannot be created.
     pub fn inside(folder: &Path, path: &Path) -> Result<Self> {
         let bad = Error::at("write", path);
         loop {
@@ -73,9 +76,9 @@ impl Draft {
                 Err(problem) if problem.kind() == ErrorKind::AlreadyExists => {}
                 Err(problem) => return Err(bad(problem)),
                 Ok(file) => match file.try_lock() {
-                    // Whoever removes leftovers was quicker.
+                    // Another process took the file for a leftover and has locked it to remove it.
                     Err(TryLockError::WouldBlock) => {}
-                    // Some file systems have no locks.
+                    // File systems without locks are accepted.
                     Ok(()) | Err(TryLockError::Error(_)) => {
                         return Ok(Self { file, temporary, path: path.into() });
                     }
@@ -84,17 +87,18 @@ impl Draft {
         }
     }
 
-    /// Gives it its name; `synced`, so that both outlive a loss of power.
+    /// Gives the file its final name. If `synced`, content and name survive a loss of power.
     ///
     /// # Errors
-    /// If that fails; what was there is there then.
+    /// Returns an error if that fails; a file that had this name stays unchanged then.
     pub fn name(mut self, synced: bool) -> Result<()> {
         let name = || -> io::Result<()> {
             if synced {
                 self.file.sync_all()?;
             }
             fs::rename(&self.temporary, &self.path)?;
-            // The new name itself, too, must outlive a loss of power; not every system can sync a folder.
+            // The folder is synchronised so that the new name survives a loss of power; not every system can do
+            // that.
             #[cfg(unix)]
             if synced {
                 let folder =
@@ -133,21 +137,22 @@ impl Drop for Draft {
     }
 }
 
-/// A name in `folder` that nobody has and nobody can foresee, for what is not there yet or about to go; see [`is_leftover`].
+/// Returns an unused, unpredictable path in `folder` for a temporary file or folder; see [`is_leftover`].
 pub fn temporary(folder: &Path) -> PathBuf {
-    // Keys of hashers come from the system's random numbers.
+    // The standard library seeds its hashers with the system's random numbers.
     let random = RandomState::new().hash_one(SystemTime::now());
     folder.join(format!(".lerp-{random:0DIGITS$x}.tmp"))
 }
 
-/// Whether `name` is that of a temporary file or folder, which a process leaves that is killed.
+/// Whether `name` is that of a temporary file or folder, which stays behind if its process is killed.
 pub fn is_leftover(name: &str) -> bool {
     let middle = name.strip_prefix(".lerp-").and_then(|rest| rest.strip_suffix(".tmp"));
     middle.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Removes from `folder` the temporary files that killed processes left: a living one holds the lock of its file. Where locks
-/// do not tell, as of folders, those older than `age`, which is [`STALE`] unless nobody else writes there.
+/// Removes temporary files of killed processes from `folder`. The lock of a temporary file tells whether its
+/// process is alive. Where there is no lock, as for folders, those older than `age` are removed; that should be
+/// [`STALE`] unless no other process writes in the folder.
 pub fn remove_leftovers(folder: &Path, age: Duration) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
@@ -262,7 +267,8 @@ mod tests {
             file.set_modified(SystemTime::now() - if old { 2 * STALE } else { Duration::ZERO }).unwrap();
             file
         };
-        // Begun by a process that is gone, old, and just created by one that has not locked it yet.
+        // The files are one begun by a process that is gone, an old one, one just created and not yet locked,
+        // and one of a living process.
         let (begun, old, fresh, living) = (name(1), name(2), name(3), name(4));
         make(&begun, "begun", false);
         make(&old, "", true);

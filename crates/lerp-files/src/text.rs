@@ -1,9 +1,9 @@
-//! Text from files and arguments, made fit to print and to name files.
+//! Makes text from files and arguments safe to print and to use in file names.
 
 use std::borrow::Cow;
 
-/// `text` in one line without anything that a terminal would obey: control characters, line ends, and the marks that turn
-/// the direction of writing are shown as escapes, as in `\n` and `\u{1b}`.
+/// Returns `text` as one line without anything that a terminal would interpret: control characters, line ends
+/// and the marks that change the direction of writing are escaped, as in `\n` and `\u{1b}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let bad = |c: char| {
         c.is_control()
@@ -17,16 +17,17 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
-/// Whether `text` is a plain word, which a name of a variant or of a run's folder is: letters, digits, `.`, `_` and `-` in
-/// any script, not beginning with a dot or a dash, and no longer than names of files may be.
+/// Whether `text` is a single word, as the names of variants and of run folders must be: letters and digits of
+/// any script, `.`, `_` and `-`, not beginning with a dot or a dash, and at most 255 bytes long, the limit of
+/// file names.
 pub fn is_word(text: &str) -> bool {
     let inside = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
     !text.is_empty() && text.len() <= 255 && !text.starts_with(['.', '-']) && text.chars().all(inside)
 }
 
-/// `text` as a part of a file's name of at most `most` bytes (at least 16): other characters than letters, digits, `.` and
-/// `_` become dashes, and of what is too long the end stays. Where that changes the text beyond the case of its letters, a
-/// hash of the whole text follows, so that two texts never have one name.
+/// Converts `text` to a part of a file name of at most `most` bytes (at least 16). Characters other than
+/// letters, digits, `.` and `_` become dashes, and of a text that is too long the end is kept. If this changes
+/// the text, a hash of the whole text is appended, so that different texts have different names.
 pub fn file_stem(text: &str, most: usize) -> String {
     let inside = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let plain: String = text.chars().map(inside).collect();
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn words() {
+    fn words_are_recognised() {
         for good in ["acai", "lines-acai-s0-0123abcd", "кошки-vae", "a.b_c"] {
             assert!(is_word(good), "{good}");
         }

@@ -1,4 +1,5 @@
-//! The encoder and decoder that all variants share (protocol: appendix A of the paper and its code, `lib/layers.py`).
+//! The encoder and decoder that all variants of the paper share (appendix A of the paper and its code,
+//! `lib/layers.py`).
 
 use candle_core::{Module, Tensor};
 use candle_nn::VarBuilder;
@@ -7,8 +8,9 @@ use lerp_kernels::{Activation, chain};
 
 use crate::{Conv, ConvConfig, Resize};
 
-/// 1x1 convolution without activation; per scale two 3x3 convolutions with leaky ReLU and a mean over 2x2 blocks; one
-/// more with leaky ReLU and one without, to the latent's channels.
+/// The encoder: a 1x1 convolution without activation; for each scale two 3x3 convolutions with leaky ReLU and
+/// an average pooling over 2x2 blocks; one more 3x3 convolution with leaky ReLU, and one without activation to
+/// the latent's channels.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     first: Conv,
@@ -17,10 +19,11 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder of images with so many channels; parameters `conv{i}.*` of the builder, numbered in order.
+    /// Makes an encoder of images with `channels` channels. Its parameters are `conv{i}.*` in `builder`,
+    /// numbered in order.
     ///
     /// # Errors
-    /// If a name is taken.
+    /// Returns an error if a parameter of the same name exists already.
     pub fn new(channels: usize, network: Network, builder: &VarBuilder) -> Result<Self> {
         let mut conv = numbered(builder);
         let first = conv(1, [channels, network.depth], Activation::Linear)?;
@@ -42,7 +45,8 @@ impl Encoder {
         Ok(Self { first, scales, last })
     }
 
-    /// The same network with its parameters as constants: gradients pass through it but do not reach it.
+    /// Returns the same network with constant parameters: gradients pass through it to its input, but its
+    /// parameters get none.
     #[must_use]
     pub fn frozen(&self) -> Self {
         Self {
@@ -66,8 +70,8 @@ impl Module for Encoder {
     }
 }
 
-/// Per scale, from the coarsest, two 3x3 convolutions with leaky ReLU and an enlargement by two; one more with leaky
-/// ReLU and one without, to the image's channels.
+/// The decoder: for each scale, from the coarsest, two 3x3 convolutions with leaky ReLU and an upsampling by
+/// two; one more 3x3 convolution with leaky ReLU, and one without activation to the image's channels.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     scales: Vec<[Conv; 2]>,
@@ -75,10 +79,11 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder to images with so many channels; parameters `conv{i}.*` of the builder, numbered in order.
+    /// Makes a decoder to images with `channels` channels. Its parameters are `conv{i}.*` in `builder`,
+    /// numbered in order.
     ///
     /// # Errors
-    /// If a name is taken.
+    /// Returns an error if a parameter of the same name exists already.
     pub fn new(channels: usize, network: Network, builder: &VarBuilder) -> Result<Self> {
         let mut conv = numbered(builder);
         let mut width = network.latent;
@@ -105,7 +110,7 @@ impl Module for Decoder {
     fn forward(&self, z: &Tensor) -> candle_core::Result<Tensor> {
         let mut links = Vec::new();
         for [a, b] in self.scales.iter().chain([&self.last]) {
-            // Each pair but the first sees the enlarged maps of the one before.
+            // The input of each pair of convolutions except the first is upsampled.
             let resize = if links.is_empty() { Resize::None } else { Resize::Up };
             links.extend([a.link(resize), b.link(Resize::None)]);
         }
@@ -113,7 +118,8 @@ impl Module for Decoder {
     }
 }
 
-/// Makes convolutions named `conv0`, `conv1`, ... from a kernel's side, input and output channels and an activation.
+/// Returns a function that makes convolutions named `conv0`, `conv1` and so on. Its arguments are the kernel
+/// size, the input and output channels, and the activation.
 fn numbered(builder: &VarBuilder) -> impl FnMut(usize, [usize; 2], Activation) -> Result<Conv> {
     let mut next = 0;
     move |kernel, [in_channels, out_channels], activation| {
@@ -124,12 +130,13 @@ fn numbered(builder: &VarBuilder) -> impl FnMut(usize, [usize; 2], Activation) -
     }
 }
 
-/// What every variant of the paper has: a specification, its parameters, an encoder (`enc`) and a decoder (`dec`).
+/// The common part of the paper's variants: a specification, parameters, an encoder (`enc`) and a decoder
+/// (`dec`).
 #[derive(Debug)]
 pub struct Coder {
-    /// What this model is.
+    /// The specification of the model.
     pub spec: Spec,
-    /// Parameters; a variant adds its own.
+    /// The parameters; a variant adds its own.
     pub store: ParamStore,
     /// The encoder.
     pub encoder: Encoder,
@@ -139,10 +146,10 @@ pub struct Coder {
 }
 
 impl Coder {
-    /// Encoder and decoder with fresh parameters.
+    /// Makes an encoder and a decoder with initial values drawn from the seed.
     ///
     /// # Errors
-    /// If the network is not the paper's, or does not fit the images.
+    /// Returns an error if the network is not the paper's, or does not fit the images.
     pub fn new(variant: &str, build: &Build) -> Result<Self> {
         let network = build.network.only_paper(variant)?;
         let latent = network.latent_shape(build.image)?;
@@ -156,12 +163,12 @@ impl Coder {
         Ok(Self { spec, store, encoder, decoder, network })
     }
 
-    /// The size of its encoder and decoder.
+    /// The size of the encoder and decoder.
     pub fn network(&self) -> Network {
         self.network
     }
 
-    /// A flat latent in its own shape.
+    /// Reshapes flat latents to the shape of the model's latents.
     ///
     /// # Shapes
     /// `[batch, h·w·c]` to `[batch, h, w, c]`.

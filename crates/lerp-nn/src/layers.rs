@@ -1,35 +1,36 @@
-//! Convolution and dense layers with their initial values, and the way to candle-nn's channels-first layers.
+//! Convolution and dense layers with the paper's initial values, and an adapter for candle-nn's channels-first
+//! layers.
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 use lerp_kernels::{Activation, Link, chain, dense};
 
-/// Sizes of a convolution.
+/// The sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvConfig {
-    /// Sides of the kernels, an odd number.
+    /// Kernel size (height and width), an odd number.
     pub kernel: usize,
-    /// Channels of the input.
+    /// Number of input channels.
     pub in_channels: usize,
-    /// Channels of the output.
+    /// Number of output channels.
     pub out_channels: usize,
 }
 
-/// Whether a layer of a chain changes the image's size.
+/// A change of the image's size by a layer of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resize {
-    /// It keeps it.
+    /// The size stays the same.
     None,
-    /// Its input is enlarged by two, each pixel to a block.
+    /// The input is upsampled by two (nearest neighbour).
     Up,
-    /// Its output is averaged over 2x2 blocks.
+    /// The output is averaged over 2x2 blocks.
     Down,
 }
 
-/// A convolution that keeps the image's size, with bias and activation, channels last.
+/// A convolution with stride 1, "same" padding, bias and activation; channels last.
 ///
-/// candle-nn's `Conv2d` is channels first and begins from Kaiming's uniform distribution; the paper's layers begin from
-/// `N(0, 1/((1 + 0.2²)·fan_in))`.
+/// candle-nn's `Conv2d` is channels first and is initialised from Kaiming's uniform distribution; the paper's
+/// layers are initialised from `N(0, 1/((1 + 0.2²)·fan_in))`.
 #[derive(Debug, Clone)]
 pub struct Conv {
     weight: Tensor,
@@ -38,10 +39,11 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// Parameters `weight` `[kernel, kernel, in, out]` and `bias` `[out]` of the builder.
+    /// Makes a convolution with the parameters `weight` `[kernel, kernel, in, out]` and `bias` `[out]` in
+    /// `builder`.
     ///
     /// # Errors
-    /// If the builder cannot give them: a name is taken.
+    /// Returns an error if a parameter of the same name exists already.
     pub fn new(config: ConvConfig, activation: Activation, builder: &VarBuilder) -> Result<Self> {
         let ConvConfig { kernel, in_channels, out_channels } = config;
         let scale = 1.0 / ((1.0 + 0.2 * 0.2) * (kernel * kernel * in_channels) as f64).sqrt();
@@ -54,7 +56,7 @@ impl Conv {
         })
     }
 
-    /// The layer as a link of a chain.
+    /// Returns the layer as a link of a chain of convolutions.
     pub fn link(&self, resize: Resize) -> Link {
         Link {
             weight: self.weight.clone(),
@@ -65,7 +67,8 @@ impl Conv {
         }
     }
 
-    /// The same layer with its parameters as constants: gradients pass through it but do not reach it.
+    /// Returns the same layer with constant parameters: gradients pass through it to its input, but its
+    /// parameters get none.
     #[must_use]
     pub fn frozen(&self) -> Self {
         Self { weight: self.weight.detach(), bias: self.bias.detach(), activation: self.activation }
@@ -82,8 +85,8 @@ impl Module for Conv {
 
 /// A dense layer `x·weight + bias`.
 ///
-/// candle-nn's `Linear` keeps its weight as `[out, in]`, the reference's code and golden values as `[in, out]`; on a GPU this
-/// one is a single launch.
+/// candle-nn's `Linear` stores its weight as `[out, in]`, the reference's code and the golden values as
+/// `[in, out]`. On a GPU this layer is a single kernel launch.
 #[derive(Debug, Clone)]
 pub struct Dense {
     weight: Tensor,
@@ -91,10 +94,11 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// Parameters `weight` `[inputs, outputs]`, Glorot uniform, and `bias` `[outputs]`, zero, of the builder.
+    /// Makes a dense layer with the parameters `weight` `[inputs, outputs]`, Glorot uniform, and `bias`
+    /// `[outputs]`, zero, in `builder`.
     ///
     /// # Errors
-    /// If the builder cannot give them: a name is taken.
+    /// Returns an error if a parameter of the same name exists already.
     pub fn new(inputs: usize, outputs: usize, builder: &VarBuilder) -> Result<Self> {
         let limit = (6.0 / (inputs + outputs) as f64).sqrt();
         let init = Init::Uniform { lo: -limit, up: limit };
@@ -104,7 +108,8 @@ impl Dense {
         })
     }
 
-    /// The same layer with its parameters as constants: gradients pass through it but do not reach it.
+    /// Returns the same layer with constant parameters: gradients pass through it to its input, but its
+    /// parameters get none.
     #[must_use]
     pub fn frozen(&self) -> Self {
         Self { weight: self.weight.detach(), bias: self.bias.detach() }
@@ -119,14 +124,15 @@ impl Module for Dense {
     }
 }
 
-/// A module that takes and gives maps channels first, as candle-nn's convolutions and norms do, in a network whose maps are
-/// channels last. Wrap whole networks, not single layers: each wrapping transposes twice.
+/// An adapter for a module with channels-first feature maps, such as candle-nn's convolutions and norms, in a
+/// network with channels-last ones. It should wrap whole networks rather than single layers, because each
+/// adapter transposes twice.
 #[derive(Debug, Clone)]
 pub struct ChannelsFirst<M>(pub M);
 
 impl<M: Module> Module for ChannelsFirst<M> {
     /// # Shapes
-    /// `[batch, height, width, channels]` to the module's maps, channels last.
+    /// `[batch, height, width, channels]` to the module's output, channels last.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.permute((0, 3, 1, 2))?.contiguous()?;
         self.0.forward(&x)?.permute((0, 2, 3, 1))?.contiguous()

@@ -1,8 +1,10 @@
-//! Encoder, decoder and dense layers of the protocol, on `lerp-kernels`. All are `candle_nn::Module`s made through a
-//! `VarBuilder`, so that they and candle-nn's own layers go together; [`ChannelsFirst`] turns maps for the latter.
+//! The encoder, decoder, layers and losses of the protocol, built on `lerp-kernels`. All layers are
+//! `candle_nn::Module`s made with a `VarBuilder`, so they can be combined with candle-nn's own;
+//! [`ChannelsFirst`] converts the layout of feature maps for the latter.
 //!
-//! All convolutions start from `N(0, 1/((1 + 0.2²)·fan_in))`, dense layers from Glorot's uniform distribution, biases
-//! from zero, as in the paper's code. Feature maps are flattened in (height, width, channel) order.
+//! The weights of convolutions are initialised from `N(0, 1/((1 + 0.2²)·fan_in))`, those of dense layers from
+//! Glorot's uniform distribution, and biases with zero, as in the paper's code. Feature maps are flattened in
+//! (height, width, channel) order.
 
 mod coder;
 mod layers;

@@ -1,9 +1,9 @@
 //! The variational autoencoder (section 4, "VAE"): `min −E[log p(x|z)] + β·KL(q(z|x) ‖ N(0, I))`.
 //!
-//! The encoder's flattened output `h` goes through two linear layers to the mean μ and the logarithm of the variance of
-//! `q(z|x)`. The decoder gives Bernoulli logits of the image scaled to [0, 1]; sums over pixels and latents are divided
-//! by the batch. As in the reference, interpolation and clustering use a *fresh sample* `z ~ q(z|x)`, not μ, and the
-//! classifier sees `h`.
+//! Two dense layers compute the mean μ and the logarithm of the variance of `q(z|x)` from the encoder's
+//! flattened output `h`. The decoder's output is the Bernoulli logits of the image scaled to [0, 1]. Both terms
+//! are sums over pixels or latents, averaged over the batch. As in the reference, interpolation and clustering
+//! use a *fresh sample* `z ~ q(z|x)`, not μ, and the classifier's features are `h`.
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
@@ -12,10 +12,10 @@ use lerp_core::{
 use lerp_nn::{Coder, Dense, bernoulli_nll};
 use serde::{Deserialize, Serialize};
 
-/// Hyperparameters.
+/// The hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Weight β of the divergence from the prior.
+    /// The weight β of the KL divergence from the prior.
     pub beta: f64,
 }
 
@@ -34,17 +34,17 @@ pub struct Vae {
     beta: f64,
 }
 
-/// The parameters of `q(z|x)`.
+/// The parameters of the posterior `q(z|x)`, a normal distribution with diagonal covariance.
 #[derive(Debug)]
 pub struct Posterior {
-    /// Mean μ, `[batch, h·w·c]`.
+    /// The mean μ, `[batch, h·w·c]`.
     pub mean: Tensor,
-    /// Logarithm of the variance, `[batch, h·w·c]`.
+    /// The logarithm of the variance, `[batch, h·w·c]`.
     pub log_variance: Tensor,
 }
 
 impl Vae {
-    /// `q(z|x)` from the encoder's output.
+    /// Computes `q(z|x)` from the encoder's output.
     ///
     /// # Shapes
     /// `h` `[batch, h, w, c]`.
@@ -53,17 +53,17 @@ impl Vae {
         Ok(Posterior { mean: self.mean.forward(&flat)?, log_variance: self.log_variance.forward(&flat)? })
     }
 
-    /// A sample `μ + ε·exp(½ log σ²)`; the draw ε is stream `vae`.
+    /// Draws a sample `μ + ε·exp(½ log σ²)` of `q`, with ε from the stream `vae` of `draws`.
     ///
     /// # Shapes
-    /// Result `[batch, h, w, c]`.
+    /// The result is `[batch, h, w, c]`.
     pub fn sample(&self, q: &Posterior, draws: &Draws) -> Result<Tensor> {
         let epsilon = draws.normal("vae", q.mean.shape())?;
         let z = (&q.mean + ((&q.log_variance * 0.5)?.exp()? * epsilon)?)?;
         self.coder.unflatten(&z)
     }
 
-    /// The decoder's Bernoulli logits.
+    /// Decodes latents to Bernoulli logits of the image's pixels.
     ///
     /// # Shapes
     /// `z` `[batch, h, w, c]` to `[batch, height, width, channels]`.
@@ -115,7 +115,8 @@ impl Autoencoder for Vae {
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        // 2·sigmoid(l) − 1 in one operation, which candle differentiates, and without the overflow of e^-l in `sigmoid`.
+        // 2·sigmoid(l) − 1 = tanh(l/2) is one operation that candle differentiates, and avoids the overflow of
+        // e^-l in `sigmoid`.
         Ok((self.logits(z)? * 0.5)?.tanh()?)
     }
 

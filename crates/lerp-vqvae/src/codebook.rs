@@ -1,32 +1,33 @@
-//! The codebook: nearest entries, and how entries follow the vectors assigned to them.
+//! The codebook: finds nearest entries, and updates entries by the vectors assigned to them.
 
 use candle_core::Tensor;
 use lerp_core::{ParamStore, Result};
 use lerp_kernels::{Codebook as Averages, follow, nearest, restart};
 
-/// `K` entries of `D` numbers, kept as moving averages of the vectors assigned to them.
+/// A codebook of `K` entries of `D` numbers, which are exponential moving averages of the vectors assigned to
+/// them.
 #[derive(Debug)]
 pub struct Codebook {
     averages: Averages,
-    /// `[codes]`: 0, 1, 2 and so on; constant.
+    /// The constant 0, 1, 2 and so on, `[codes]`.
     order: Tensor,
     decay: f64,
     epsilon: f64,
 }
 
-/// Vectors and the entries nearest to them.
+/// Vectors with their nearest entries.
 #[derive(Debug)]
 pub struct Quantised {
     /// The vectors, `[n, D]`.
     pub vectors: Tensor,
-    /// Their entries, `[n, D]`, constant.
+    /// The nearest entry of each vector, `[n, D]`, constant.
     pub codes: Tensor,
-    /// Index of each entry, `[n]`, `u32`.
+    /// The index of that entry, `[n]`, `u32`.
     pub indices: Tensor,
 }
 
 impl Quantised {
-    /// The entries, with the gradient of the vectors.
+    /// Returns the entries, with the gradient passed on to the vectors (straight-through estimator).
     ///
     /// # Shapes
     /// `[n, D]`.
@@ -37,11 +38,12 @@ impl Quantised {
 }
 
 impl Codebook {
-    /// Buffers `{name}.means` `[codes, dims]`, uniform in ±√(3/codes) as TensorFlow's unit scaling makes them,
-    /// `{name}.ema_count` `[codes]`, zero, and `{name}.ema_means` `[codes, dims]`, equal to the means.
+    /// Makes a codebook with the buffers `{name}.means` `[codes, dims]`, initialised uniformly in ±√(3/codes) as
+    /// by TensorFlow's unit scaling, `{name}.ema_count` `[codes]`, zero, and `{name}.ema_means` `[codes, dims]`,
+    /// equal to the means.
     ///
     /// # Errors
-    /// If a name is taken.
+    /// Returns an error if a buffer of the same name exists already.
     pub fn new(
         store: &mut ParamStore,
         name: &str,
@@ -63,7 +65,7 @@ impl Codebook {
         Ok(Self { averages, order, decay, epsilon })
     }
 
-    /// The nearest entry of each vector, by squared distance.
+    /// Finds the nearest entry of each vector, by squared Euclidean distance.
     ///
     /// # Shapes
     /// `vectors` `[n, D]`.
@@ -74,10 +76,10 @@ impl Codebook {
         Ok(Quantised { vectors: vectors.clone(), codes, indices })
     }
 
-    /// Moves the entries toward the vectors assigned to them ([`follow`]).
+    /// Updates the entries by the vectors assigned to them; see [`follow`].
     ///
-    /// Counts start at zero and are not corrected for it, as in the reference: an entry that is never used is first
-    /// thrown far away, then decays to the zero vector.
+    /// Counts start at zero without bias correction, as in the reference. So the first update throws an entry
+    /// without vectors far away, and it then decays to the zero vector.
     ///
     /// # Shapes
     /// `vectors` `[n, D]` and `indices` `[n]` (`u32`) from before the step.
@@ -85,7 +87,7 @@ impl Codebook {
         Ok(follow(&self.averages, vectors, indices, self.decay, self.epsilon)?)
     }
 
-    /// Puts entries whose moving count is below `below` back where vectors are ([`restart`]).
+    /// Replaces entries whose moving count is below `below` by vectors of the batch; see [`restart`].
     ///
     /// # Shapes
     /// `vectors` `[n, D]` from before the step; `draws` `[2]`, uniform in [0, 1).

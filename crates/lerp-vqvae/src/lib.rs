@@ -1,12 +1,13 @@
-//! The vector-quantised autoencoder (section 4, "VQ-VAE"), with a codebook of moving averages.
+//! The vector-quantised autoencoder (section 4, "VQ-VAE"), with a codebook of exponential moving averages.
 //!
-//! The encoder's flattened output `h` (`D` numbers) is projected to 10 vectors of `D` numbers each; every vector is
-//! replaced by the nearest of the codebook's entries, and two dense layers bring the result back to `D` for the decoder:
-//! `min ‖x − x̂‖² + β·mean((v − sg(code))²)`. Gradients pass the replacement unchanged; the codebook follows by moving
-//! averages ([`Codebook::follow`]).
+//! The encoder's flattened output `h` (`D` numbers) is projected to 10 vectors of `D` numbers each. Every
+//! vector `v` is replaced by the nearest entry of the codebook, and two dense layers reduce the result to the
+//! `D` numbers of the decoder's input: `min ‖x − x̂‖² + β·mean((v − sg(code))²)`, where `sg` stops gradients.
+//! Gradients pass through the replacement unchanged (straight-through estimator); the codebook is updated by
+//! moving averages ([`Codebook::follow`]).
 //!
-//! As in the reference, interpolation uses `h`, *before* projection and quantisation; decoding applies both; the
-//! classifier sees what the decoder sees. On lines the latent is 4x4 (256 numbers), not 2x2.
+//! As in the reference, interpolation uses `h`, *before* projection and quantisation; decoding applies both;
+//! the classifier's features are the decoder's input. On lines the latent is 4x4 (256 numbers), not 2x2.
 
 mod codebook;
 
@@ -20,22 +21,23 @@ use serde::{Deserialize, Serialize};
 
 pub use codebook::{Codebook, Quantised};
 
-/// Hyperparameters.
+/// The hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Weight β of the commitment term.
+    /// The weight β of the commitment term.
     pub beta: f64,
-    /// Entries of the codebook.
+    /// Number of entries of the codebook.
     pub codes: usize,
-    /// Vectors an image is projected to.
+    /// Number of vectors to which the latent of an image is projected.
     pub vectors: usize,
-    /// Units of the hidden layer after quantisation.
+    /// Number of units of the hidden layer after quantisation.
     pub filter: usize,
-    /// Decay of the moving averages.
+    /// The decay of the moving averages.
     pub decay: f64,
-    /// Smooths the counts of the codebook's entries.
+    /// The constant ε that smooths the counts of the codebook's entries.
     pub epsilon: f64,
-    /// Random restarts: an entry whose moving count is below this becomes a vector of the batch. 0 is the paper's: none do.
+    /// The threshold of random restarts: an entry whose moving count is below it becomes a vector of the batch.
+    /// At 0, the paper's value, there are no restarts.
     pub restart: f64,
 }
 
@@ -53,11 +55,11 @@ impl Default for Config {
     }
 }
 
-/// What a step carries to [`VqVae::after_step`]: its vectors `[n, D]` and the indices of their codes, `[n]`.
+/// The name under which a step passes its vectors, `[n, D]`, to [`VqVae::after_step`].
 pub const VECTORS: &str = "vectors";
-/// See [`VECTORS`].
+/// The name under which a step passes the indices of the codes of its vectors, `[n]`, to [`VqVae::after_step`].
 pub const INDICES: &str = "indices";
-/// Draws for random restarts, `[2]`, if there are any.
+/// The name of the draws for random restarts, `[2]`, which are passed only if there are restarts.
 const RESTART: &str = "restart";
 
 /// The vector-quantised autoencoder.
@@ -71,17 +73,17 @@ pub struct VqVae {
     config: Config,
 }
 
-/// What the bottleneck makes of a batch of latents.
+/// The result of the bottleneck for a batch of latents.
 #[derive(Debug)]
 pub struct Bottleneck {
     /// The projected vectors and their codes.
     pub quantised: Quantised,
-    /// What the decoder sees, `[batch, D]`.
+    /// The decoder's input, flattened, `[batch, D]`.
     pub output: Tensor,
 }
 
 impl VqVae {
-    /// Projection, quantisation and the two dense layers after it.
+    /// Applies the projection, the quantisation and the two dense layers after it.
     ///
     /// # Shapes
     /// `h` `[batch, h, w, c]`.
@@ -89,7 +91,7 @@ impl VqVae {
         self.discretise(&self.project.forward(&h.flatten_from(1)?)?)
     }
 
-    /// The bottleneck after its projection.
+    /// Applies the bottleneck without its projection: the quantisation and the two dense layers after it.
     ///
     /// # Shapes
     /// `wide` `[batch, vectors·D]`.
@@ -102,7 +104,7 @@ impl VqVae {
 }
 
 impl VqVae {
-    /// The projected vectors and their codes; `wide` `[batch, vectors·D]`.
+    /// Splits the projected latents `wide` `[batch, vectors·D]` into vectors, and finds their codes.
     fn quantise(&self, wide: &Tensor) -> Result<Quantised> {
         let ((batch, width), vectors) = (wide.dims2()?, self.config.vectors);
         self.codebook.quantise(&wide.reshape((batch * vectors, width / vectors))?)
@@ -117,7 +119,7 @@ impl Model for VqVae {
     const OMITTED_BY_DEFAULT: &'static [&'static str] = &["restart"];
 
     fn network(dataset: &str, default: Network) -> Network {
-        // The paper's results on lines come from a 4x4 latent for this variant alone.
+        // For this variant alone, the paper's results on lines come from a 4x4 latent.
         if dataset == "lines" { Network { scales: 3, ..default } } else { default }
     }
 
@@ -168,7 +170,7 @@ impl Autoencoder for VqVae {
     }
 
     fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
-        // One search of the codebook for both.
+        // Both results need only one search of the codebook.
         let features = self.features(x, draws)?;
         Ok((self.coder.decoder.forward(&self.coder.unflatten(&features)?)?, features))
     }

@@ -1,24 +1,24 @@
-//! What can go wrong with a download, a sentence each.
+//! The errors of downloads.
 
 use std::{io, path::PathBuf};
 
 use crate::find::KNOWN;
 
-/// What can go wrong while an image set is downloaded.
+/// An error while an image set is downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
-    /// A name that the hub has nothing for.
+    /// No image set on the hub has this name.
     #[error("there is no image set '{name}' to download{}; there is: {}", did_you_mean(*.nearest), names().join(", "))]
     Unknown {
-        /// The name that was given.
+        /// The given name.
         name: String,
         /// The image set whose name is closest to it, if one is close.
         nearest: Option<&'static str>,
     },
-    /// No place for the cache.
+    /// There is no folder for the cache.
     #[error("there is no home folder to keep a cache in: name a folder with HF_HUB_CACHE")]
     NoCache,
-    /// The network is not to be used, and the files are not here.
+    /// Files are missing, and the network may not be used.
     #[error(
         "{} lacks {first}, and HF_HUB_OFFLINE forbids to download it: unset it, or {}",
         .folder.display(), by_hand(.name)
@@ -26,54 +26,54 @@ pub enum HubError {
     Offline {
         /// The image set.
         name: &'static str,
-        /// Where its files should be.
+        /// The cache folder of its files.
         folder: PathBuf,
-        /// The first that is missing.
+        /// The name of the first missing file.
         first: String,
     },
-    /// No answer.
+    /// The hub did not answer.
     #[error("cannot reach {url} ({why}): try again, or {}", by_hand(.name))]
     Unreachable {
         /// The image set.
         name: &'static str,
-        /// What was asked for.
+        /// The requested URL.
         url: String,
-        /// Why there was no answer.
+        /// The reason.
         why: String,
     },
-    /// An answer that says no.
+    /// The hub answered with an error status.
     #[error("{url} answers {status}{}", hint(*.status))]
     Refused {
-        /// What was asked for.
+        /// The requested URL.
         url: String,
-        /// The status of the answer.
+        /// The HTTP status.
         status: u16,
     },
-    /// A list of files that is none, or lacks a file.
+    /// The hub's list of files is not valid, or lacks a file.
     #[error("{url}: expected {expected}, found {found}")]
     List {
-        /// Where the list is.
+        /// The URL of the list.
         url: String,
-        /// What should be there.
+        /// The expected content.
         expected: String,
-        /// What is there.
+        /// The content that was found.
         found: String,
     },
-    /// A download that broke off, again and again.
+    /// A download broke off, and further attempts made no progress.
     #[error(
         "the download of {file} broke off at {done} of {bytes} bytes ({why}): the same command goes on from there"
     )]
     Cut {
         /// The file.
         file: String,
-        /// Bytes that are here.
+        /// Number of bytes that have arrived.
         done: u64,
-        /// Bytes that it has.
+        /// Size of the file in bytes.
         bytes: u64,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// Bytes that are not the file's. They have been removed.
+    /// The downloaded bytes do not match the file's id. They have been removed.
     #[error(
         "{file} came with {found}, which is not what {id} stands for in the hub's list, and was removed: run the same command \
          again; if it says so twice, get the file by hand"
@@ -81,25 +81,25 @@ pub enum HubError {
     Wrong {
         /// The file.
         file: String,
-        /// Its id in the list, which is made of its SHA-256 and size.
+        /// The id of the file in the hub's list, which is computed from its SHA-256 and size.
         id: String,
-        /// The SHA-256 that it has, or that it has too many bytes.
+        /// The SHA-256 of the downloaded bytes, or the statement that there are too many of them.
         found: String,
     },
-    /// Someone else is at it.
+    /// Another process is downloading the file.
     #[error("another program is downloading {file}: wait until it is done ({} is locked)", .lock.display())]
     Busy {
         /// The file.
         file: String,
-        /// The lock that it holds.
+        /// The file lock that the other process holds.
         lock: PathBuf,
     },
-    /// A file of the cache that cannot be written or read.
+    /// A file of the cache cannot be written or read.
     #[error("cannot write {}: {problem}", .file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The reason.
         problem: io::Error,
     },
 }
@@ -107,7 +107,7 @@ pub enum HubError {
 /// Result with a [`HubError`].
 pub type Result<T> = std::result::Result<T, HubError>;
 
-/// The image sets that the hub has.
+/// The names of the image sets that can be downloaded.
 pub(super) fn names() -> Vec<&'static str> {
     KNOWN.iter().map(|known| known.name).collect()
 }

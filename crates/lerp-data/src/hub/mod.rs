@@ -1,11 +1,12 @@
-//! Downloads image sets from the Hugging Face hub (feature `hub`), into the cache that all its clients share.
+//! Downloads image sets from the Hugging Face hub (feature `hub`) into the cache that all its clients share.
 //!
-//! Requests, redirects, tokens and TLS are those of `hf-hub`, the client that `candle-datasets` has. What it offers as a
-//! download names a file before anyone can compare its digest, and begins anew where a connection broke, so bytes are taken
-//! from its stream, and put away here. The layout is that of all clients: a file's bytes are in `blobs/<sha256>`, and
-//! `snapshots/<commit>/<path>` is a link to them. While a file comes in, it is `blobs/<id>.incomplete`, by its id in the
-//! hub's list; it gets its name when its SHA-256 is the one that this id is made of. A connection that breaks off is taken
-//! up where it broke, now or by the next call.
+//! `hf-hub`, the client that `candle-datasets` uses, makes the requests, with redirects, tokens and TLS. Its
+//! own downloads give a file its final name before the digest can be compared, and start again when a
+//! connection breaks, so this module takes the bytes from its stream and stores them itself. The layout is that
+//! of all clients: the bytes of a file are in `blobs/<sha256>`, and `snapshots/<commit>/<path>` is a link to
+//! them. An unfinished file is called `blobs/<id>.incomplete`, with its id in the hub's list of files, and gets
+//! its final name when its SHA-256 and size match that id. An interrupted download continues where it broke
+//! off, in the same call or the next one.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), lerp_data::hub::HubError> {
@@ -42,67 +43,68 @@ use crate::{
     tree::file_name,
 };
 
-/// Tries in a row that may bring nothing.
+/// Number of consecutive attempts without any progress after which a download fails.
 const TRIES: u32 = 5;
-/// A server that says nothing for so long says nothing more.
+/// Time without any data after which a connection is given up.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How far a download is.
+/// A progress event of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The files are known.
+    /// The list of files has been read.
     Start {
-        /// How many are missing.
+        /// Number of files that have to be downloaded.
         files: usize,
-        /// Bytes of these.
+        /// Total size of these files in bytes.
         bytes: u64,
     },
-    /// A file begins.
+    /// The download of a file begins.
     File {
-        /// Its path in the repository.
+        /// The path of the file in the repository.
         name: &'a str,
     },
-    /// More is here.
+    /// More data has arrived.
     Bytes {
-        /// Bytes of all missing files that are here by now.
+        /// Number of bytes that have arrived so far, over all files.
         done: u64,
     },
-    /// Nothing more came; there is another try after a pause.
+    /// The connection failed; there will be another attempt after a pause.
     Again {
-        /// Why nothing more came.
+        /// The reason.
         why: &'a str,
     },
 }
 
-/// An image set that is in the cache.
+/// The result of a download: an image set that is in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// Where it came from.
+    /// The location on the hub.
     pub source: HubSource,
-    /// The folder of its files.
+    /// The cache folder that holds the files.
     pub folder: PathBuf,
-    /// How many files were not here before.
+    /// Number of files that were downloaded.
     pub files: usize,
 }
 
-/// The hub, as it is seen from here.
+/// How to reach the hub, and the cache to download to.
 #[derive(Clone)]
 pub struct Hub {
-    /// Its address, such as `https://huggingface.co`.
+    /// The address of the hub, such as `https://huggingface.co`.
     pub endpoint: String,
     /// The cache.
     pub cache: HubCache,
-    /// What proves who asks; without it, what the user has given all clients, if anything. Public data need none.
+    /// The access token, or `None` to use the one that `hf-hub` finds in the user's settings, if any. Public
+    /// data needs none.
     pub token: Option<String>,
-    /// Whether only what is here may be used.
+    /// Whether only the cache may be used, and not the network.
     pub offline: bool,
-    /// The pause after the first try that brought nothing; it doubles with each in a row.
+    /// The pause after the first attempt without progress; it doubles with each consecutive one.
     pub pause: Duration,
 }
 
 impl Hub {
-    /// As the environment says it to all clients of the hub: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`, and
-    /// [`HubCache::from_env`].
+    /// Reads the environment variables of the hub's clients: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`, and
+    /// those of [`HubCache::from_env`].
     pub fn from_env() -> Self {
         let variable = |name| env::var(name).ok().filter(|value| !value.trim().is_empty());
         let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
@@ -116,10 +118,12 @@ impl Hub {
         }
     }
 
-    /// Sees to it that the files of image set `name` are in the cache. Where they are already, nothing is asked of the hub.
+    /// Downloads the files of the image set `name` that are missing from the cache, and reports progress to
+    /// `tell`. No request is made if all files are there.
     ///
     /// # Errors
-    /// If there is no such image set, or its files cannot be had; what of a file has come stays for the next call.
+    /// Returns an error if there is no such image set, or its files cannot be downloaded; the next call
+    /// continues with the bytes that have arrived.
     pub fn fetch(&self, name: &str, tell: &mut dyn FnMut(&Event)) -> Result<Fetched> {
         let Some(known) = KNOWN.iter().find(|known| known.name == name) else {
             return Err(HubError::Unknown {
@@ -154,38 +158,39 @@ impl Hub {
     }
 }
 
-/// A file at the hub.
+/// A file on the hub.
 struct Remote {
-    /// Name in the folder of the image set.
+    /// The name in the folder of the image set.
     name: String,
     bytes: u64,
-    /// The SHA-1 by which git knows the pointer that stands for the file in the repository: see [`pointer`].
+    /// The git SHA-1 of the pointer that stands for the file in the repository; see [`pointer`].
     id: String,
 }
 
 impl Remote {
-    /// Whether this SHA-256, with the size of the file, is what its id is made of.
+    /// Whether `sha256` and the size of the file match its id.
     fn is(&self, sha256: &str) -> bool {
         self.id == pointer(sha256, self.bytes)
     }
 }
 
-/// The id of the pointer that stands in a repository for a file in large file storage. The hub's list has the file's SHA-256,
-/// too, but `hf-hub` 1.0 drops it (it looks for `sha256` where the list says `oid`).
+/// The git id of the pointer that a repository has in the place of a file in large file storage (LFS). The
+/// hub's list also has the SHA-256 of the file, but `hf-hub` 1.0 drops it (it looks for `sha256` where the list
+/// says `oid`).
 fn pointer(sha256: &str, bytes: u64) -> String {
     let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {bytes}\n");
     hexadecimal(Sha1::digest(format!("blob {}\0{text}", text.len())))
 }
 
-/// Where the list of a repository's files is.
+/// The URL of the list of a repository's files.
 fn list_of(endpoint: &str, HubSource { repository, revision, .. }: &HubSource) -> String {
     format!("{endpoint}/api/datasets/{repository}/tree/{revision}")
 }
 
-/// Why a try brought no end.
+/// The reason why an attempt did not finish.
 enum Failure {
     Final(HubError),
-    /// Worth another try: why, and whether this one brought anything.
+    /// Another attempt may succeed; `moved` says whether this one made any progress.
     Again {
         why: String,
         moved: bool,
@@ -198,7 +203,7 @@ impl Failure {
     }
 }
 
-/// A part of a file that is here, and its digest so far.
+/// A partially downloaded file, with the digest of its bytes so far.
 struct Part {
     file: File,
     path: PathBuf,
@@ -210,11 +215,11 @@ struct Transfer<'a> {
     hub: &'a Hub,
     known: &'static Known,
     repository: HFRepository<RepoTypeDataset>,
-    /// It has a thread of its own for nothing: requests are made one after the other.
+    /// A single-threaded runtime: requests are made one after the other.
     runtime: Runtime,
-    /// The repository in the cache.
+    /// The cache folder of the repository.
     place: PathBuf,
-    /// Bytes of the files that are done.
+    /// Number of bytes of the finished files.
     done: u64,
     tell: &'a mut dyn FnMut(&Event),
 }
@@ -232,7 +237,7 @@ impl<'a> Transfer<'a> {
             .endpoint(&hub.endpoint)
             .user_agent(concat!("lerp/", env!("CARGO_PKG_VERSION")))
             .cache_enabled(false)
-            // Tries are counted, and told, here.
+            // Attempts are counted and reported by this module.
             .retry_max_attempts(0);
         if let Some(token) = &hub.token {
             client = client.token(token);
@@ -244,7 +249,7 @@ impl<'a> Transfer<'a> {
         Ok(Self { hub, known, repository: client.dataset(owner, name), runtime, place, done: 0, tell })
     }
 
-    /// The files of the image set.
+    /// Reads the list of the image set's files from the hub.
     fn list(&mut self) -> Result<Vec<Remote>> {
         let HubSource { revision, folder, .. } = self.known.hub;
         let url = list_of(&self.hub.endpoint, &self.known.hub);
@@ -281,7 +286,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Brings a file's bytes into the cache, unless they are there; where they are.
+    /// Downloads a file into the cache, unless it is there, and returns the path of its blob.
     fn file(&mut self, remote: &Remote) -> Result<PathBuf> {
         let HubSource { repository, revision, folder, .. } = self.known.hub;
         let path = format!("{folder}/{}", remote.name);
@@ -330,7 +335,7 @@ impl<'a> Transfer<'a> {
         Ok(blob)
     }
 
-    /// Keeps two processes from writing one file.
+    /// Takes the file lock that keeps two processes from writing the same file.
     fn lock(&self, remote: &Remote) -> Result<Option<Lock>> {
         let name = self.place.file_name().unwrap_or_default();
         let folder = self.place.with_file_name(".locks").join(name);
@@ -339,12 +344,12 @@ impl<'a> Transfer<'a> {
         match Lock::take(&path) {
             Ok(Locked::Ours(lock)) => Ok(Some(lock)),
             Ok(Locked::Busy) => Err(HubError::Busy { file: remote.name.clone(), lock: path }),
-            // A file system without locks is no reason not to download.
+            // Files are downloaded without a lock if the file system has none.
             Ok(Locked::Unsupported) | Err(_) => Ok(None),
         }
     }
 
-    /// Reads what is missing of a file, as far as it comes.
+    /// Reads the missing part of a file until it is complete or the connection fails.
     fn pull(
         &mut self,
         url: &str,
@@ -361,7 +366,8 @@ impl<'a> Transfer<'a> {
         };
         let (length, mut stream) = ask(part.have)?;
         if part.have > 0 && length != Some(remote.bytes - part.have) {
-            // Something else than the rest, such as all of it.
+            // The answer is not the rest of the file, but probably all of it, so the file is read from its
+            // beginning.
             part.restart().map_err(|problem| io(part, problem))?;
             (_, stream) = ask(0)?;
         }
@@ -376,7 +382,7 @@ impl<'a> Transfer<'a> {
                 Ok(Some(Err(error))) => return Err(again(innermost(&error))),
                 Ok(Some(Ok(bytes))) => bytes,
             };
-            // One more than there should be tells enough.
+            // One byte more than expected is enough to recognise a wrong file.
             let most = (remote.bytes + 1).saturating_sub(part.have).min(bytes.len() as u64) as usize;
             part.file.write_all(&bytes[..most]).map_err(|problem| io(part, problem))?;
             part.digest.update(&bytes[..most]);
@@ -388,7 +394,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Waits for an answer.
+    /// Waits for an answer, at most [`PATIENCE`].
     fn wait<T>(
         &self,
         url: &str,
@@ -400,7 +406,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// What an error of the client's means here.
+    /// Decides whether an error of the client is final or worth another attempt.
     fn failure(&self, error: HFError, url: &str) -> Failure {
         let context = match error {
             HFError::Http { context }
@@ -427,7 +433,7 @@ impl<'a> Transfer<'a> {
                     found,
                 });
             }
-            // An address does not get better.
+            // Another attempt with an invalid address would fail in the same way.
             HFError::Request { source, .. } if source.is_builder() => {
                 return Failure::Final(self.unreachable(url, innermost(&source)));
             }
@@ -440,7 +446,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Tries until it is done, or brought nothing for several times.
+    /// Repeats `once` until it succeeds, fails finally, or has made no progress in [`TRIES`] consecutive
+    /// attempts.
     fn persist<T>(
         &mut self,
         mut once: impl FnMut(&mut Self) -> std::result::Result<T, Failure>,
@@ -468,7 +475,8 @@ impl<'a> Transfer<'a> {
 }
 
 impl Part {
-    /// What is in `path`, which may be nothing, of a file of `bytes` bytes.
+    /// Opens the partial file at `path`, or creates it, and computes the digest of its bytes. A file of more
+    /// than `bytes` bytes is emptied.
     fn open(path: PathBuf, bytes: u64) -> io::Result<Self> {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path)?;
         let mut part = Self { file, path, have: 0, digest: Sha256::new() };
@@ -494,8 +502,8 @@ impl Part {
     }
 }
 
-/// The blob that a file would become, if one of its clients has put it there, under another name or commit maybe: what is
-/// called by a digest was compared with it.
+/// Returns the blob of a file if any client of the hub has downloaded it before, even under another name or
+/// commit. The clients name blobs by their digest after checking it.
 fn present(blobs: &Path, remote: &Remote) -> Option<PathBuf> {
     let paths = fs::read_dir(blobs).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
     let whole =
@@ -504,7 +512,7 @@ fn present(blobs: &Path, remote: &Remote) -> Option<PathBuf> {
     paths.into_iter().find(|path| name(path) && whole(path))
 }
 
-/// What is at the bottom of an error, without the addresses that the layers above it repeat.
+/// The message of the innermost source of an error; the outer layers repeat addresses.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
@@ -513,7 +521,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether an answer came and is no JSON.
+/// Whether the error is that an answer is not valid JSON.
 fn is_json(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut error = Some(error);
     while let Some(inner) = error {
@@ -529,12 +537,12 @@ fn silence() -> String {
     format!("nothing for {} s", PATIENCE.as_secs())
 }
 
-/// Makes `pointer` mean `blob`.
+/// Makes `pointer` a link to `blob`.
 fn link(blob: &Path, pointer: &Path) -> io::Result<()> {
     if let Some(folder) = pointer.parent() {
         fs::create_dir_all(folder)?;
     }
-    // A link whose target is gone is in the way.
+    // A dangling link at this path would be in the way.
     if pointer.symlink_metadata().is_ok() {
         fs::remove_file(pointer)?;
     }
@@ -543,18 +551,20 @@ fn link(blob: &Path, pointer: &Path) -> io::Result<()> {
 
 #[cfg(unix)]
 fn point(blob: &Path, pointer: &Path) -> io::Result<()> {
-    // From <repository>/snapshots/<commit>/<folder>/<name>, so that the cache can be moved.
+    // The target is relative to <repository>/snapshots/<commit>/<folder>/<name>, so that the cache can be
+    // moved.
     let name = blob.file_name().unwrap_or_default();
     std::os::unix::fs::symlink(Path::new("../../../blobs").join(name), pointer)
 }
 
-/// Without links for everyone, the hub's clients move the file.
+/// Moves the file to its place. Not every user may create links on such systems, and the hub's clients do the
+/// same.
 #[cfg(not(unix))]
 fn point(blob: &Path, pointer: &Path) -> io::Result<()> {
     fs::rename(blob, pointer)
 }
 
-/// Whether this is the name of a file and no way out of its folder.
+/// Whether `name` consists of characters that cannot lead out of a folder.
 fn plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
@@ -567,7 +577,7 @@ fn is_hexadecimal(digits: &str, n: usize) -> bool {
 mod tests {
     #[test]
     fn a_pointers_id_is_the_one_that_git_gives_it() {
-        // What `git hash-object` says of it.
+        // The expected id is that of `git hash-object`.
         let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(super::pointer(of_abc, 3), "80d7d501c2b256023dc42e46d958b9ac2ec283ee");
     }

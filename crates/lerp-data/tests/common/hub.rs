@@ -1,5 +1,5 @@
-//! A hub on the loopback: the tree of a repository's files, the detour over a relative and an absolute redirect, and bytes
-//! from any place on; with faults to order.
+//! A local server that answers like the hub: the list of a repository's files, a relative and an absolute
+//! redirect, and ranges of bytes; it can simulate faults.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -20,36 +20,36 @@ pub const REVISION: &str = "77f3279092a1c1579b2250db8eafed0ad422088c";
 pub const TRAIN: &str = "mnist/train-00000-of-00001.parquet";
 pub const TEST: &str = "mnist/test-00000-of-00001.parquet";
 
-/// What goes wrong.
+/// The fault that the server simulates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
     #[default]
     Nothing,
-    /// The first answer for the training file breaks off in the middle.
+    /// The connection of the first answer with the training file breaks off in the middle.
     CutOnce,
-    /// Nothing beyond the training file's middle ever comes.
+    /// No answer contains anything beyond the middle of the training file.
     CutAlways,
-    /// The training file's bytes are not those of its digest.
+    /// The bytes of the training file do not match its digest.
     WrongBytes,
-    /// The list says that the training file is shorter than it is.
+    /// The list gives a size for the training file that is too small.
     TooMany,
-    /// The server knows nothing of ranges, and breaks the first answer off.
+    /// The server ignores ranges, and the connection of the first answer breaks off.
     NoRanges,
-    /// The first answer for each path is that the server is busy.
+    /// The first answer for each path is status 503.
     Busy,
-    /// Nothing is here.
+    /// The repository does not exist.
     Absent,
-    /// The list is a page of another server.
+    /// The list is an HTML page.
     NoList,
-    /// The list has no training file.
+    /// The list lacks the training file.
     ShortList,
-    /// The list wants to write elsewhere.
+    /// The list has paths that lead out of the folder.
     BadNames,
     /// The files of the list are not in large file storage.
     NotStored,
 }
 
-/// The server, and what it was asked for.
+/// The server, with a record of its requests.
 pub struct Hub {
     pub endpoint: String,
     state: Arc<Mutex<State>>,
@@ -65,7 +65,7 @@ struct State {
 
 struct Request {
     path: String,
-    /// Whether only the head of the answer is wanted.
+    /// Whether this is a HEAD request.
     head: bool,
     range: Option<String>,
     token: Option<String>,
@@ -79,7 +79,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-/// The id by which git knows what stands for a file of `bytes` bytes in large file storage.
+/// The git id of the pointer that stands for a file of `bytes` bytes in large file storage.
 pub fn id(sha256: &str, bytes: usize) -> String {
     let text = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {bytes}\n");
     hexadecimal(&Sha1::digest(format!("blob {}\0{text}", text.len())))
@@ -95,7 +95,7 @@ impl Hub {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (shared, address) = (Arc::clone(&shared), address.clone());
-                // A client that goes away is no failure of the server's.
+                // A client that disconnects is not an error of the server.
                 thread::spawn(move || serve(&stream.ok()?, &shared, &address));
             }
         });
@@ -106,14 +106,14 @@ impl Hub {
         self.state.lock().unwrap().fault = fault;
     }
 
-    /// Requests for bytes of paths that contain `part`, each with its range.
+    /// The ranges of all requests, except HEAD requests, for paths that contain `part`.
     pub fn asked(&self, part: &str) -> Vec<Option<String>> {
         let state = self.state.lock().unwrap();
         let requests = state.asked.iter().filter(|request| request.path.contains(part) && !request.head);
         requests.map(|request| request.range.clone()).collect()
     }
 
-    /// The tokens that came with any requests for paths that contain `part`.
+    /// The tokens of all requests for paths that contain `part`.
     pub fn tokens(&self, part: &str) -> Vec<Option<String>> {
         let state = self.state.lock().unwrap();
         let requests = state.asked.iter().filter(|request| request.path.contains(part));
@@ -181,7 +181,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> 
         return moved(&format!("/api/resolve-cache/{name}"));
     }
     if let Some(name) = path.strip_prefix("/api/resolve-cache/") {
-        // Another host for the client: the token must not go there.
+        // For the client this is another host, to which it must not send the token.
         return moved(&format!("{}/storage/{name}", address.replace("127.0.0.1", "localhost")));
     }
     let name = path.strip_prefix("/storage/")?;
@@ -216,7 +216,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> 
     answer("206 Partial Content", &headers, length, &body)
 }
 
-/// Every file below `folder` that is no link, by its path in it.
+/// The paths of all files below `folder`, relative to it and sorted.
 pub fn files_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];

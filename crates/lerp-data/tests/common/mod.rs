@@ -1,6 +1,6 @@
 //! Writers of the formats that the tests read.
 
-// Every test binary uses a part of this; helpers are not functions that clippy knows for tests.
+// Every test binary uses only a part of this module, and clippy does not recognise these helpers as test code.
 #![allow(dead_code, clippy::unwrap_used, clippy::needless_for_each)]
 
 use std::{
@@ -16,7 +16,8 @@ use flate2::{
 };
 use lerp_data::{Dataset, HubCache, ImageSet, Part, image_set_in};
 
-/// A 32x32 image in which every place tells where it is: red grows to the right, green downwards, blue is `index`.
+/// A 32x32 image whose pixels encode their position: red increases to the right, green downwards, and blue is
+/// `index`.
 pub fn upright(index: usize) -> Vec<u8> {
     (0..32 * 32).flat_map(|p| [(p % 32 * 8) as u8, (p / 32 * 8) as u8, index as u8]).collect()
 }
@@ -72,7 +73,7 @@ fn element(kind: u32, body: &[u8]) -> Vec<u8> {
 
 fn array(name: &[u8], class: u32, sizes: &[u32], kind: u32, body: &[u8]) -> Vec<u8> {
     let sizes: Vec<u8> = sizes.iter().flat_map(|size| size.to_le_bytes()).collect();
-    // A name of up to four letters stands in its tag.
+    // A name of up to four letters is stored in its tag.
     let mut small = vec![1, 0, name.len() as u8, 0];
     small.extend(name);
     small.resize(8, 0);
@@ -80,7 +81,7 @@ fn array(name: &[u8], class: u32, sizes: &[u32], kind: u32, body: &[u8]) -> Vec<
     element(14, &[element(6, &flags), element(5, &sizes), small, element(kind, body)].concat())
 }
 
-/// A MATLAB file of images `[32, 32, 3]` and labels of a type by MATLAB's number, packed or not.
+/// A MATLAB file of images `[32, 32, 3]` and of labels of the type with MATLAB's number `kind`, packed or not.
 pub fn mat(images: &[Vec<u8>], labels: &[f64], packed: bool, kind: u32) -> Vec<u8> {
     let mut x = Vec::new();
     for image in images {
@@ -103,7 +104,7 @@ pub fn mat(images: &[Vec<u8>], labels: &[f64], packed: bool, kind: u32) -> Vec<u
     let y = array(b"y", 6, &[n, 1], kind, &labels.iter().flat_map(number).collect::<Vec<_>>());
     let mut bytes = vec![b' '; 124];
     bytes.extend([0, 1, b'I', b'M']);
-    // An array that nobody wants, before the others.
+    // The first array is one that is not read.
     for array in [array(b"z", 9, &[1, 3], 2, &[1, 2, 3]), x, y] {
         if packed {
             let packed = zlib(&array);
@@ -116,7 +117,7 @@ pub fn mat(images: &[Vec<u8>], labels: &[f64], packed: bool, kind: u32) -> Vec<u
     bytes
 }
 
-/// A JPEG of blocks of 8x8 equal pixels: colours as (Y, Cb, Cr).
+/// A JPEG image of blocks of 8x8 equal pixels with the given colours as (Y, Cb, Cr).
 pub fn jpeg(width: usize, height: usize, colour: impl Fn(usize, usize) -> [u8; 3]) -> Vec<u8> {
     let segment = |marker: u8, body: &[u8]| {
         let mut bytes = vec![0xff, marker];
@@ -126,11 +127,12 @@ pub fn jpeg(width: usize, height: usize, colour: impl Fn(usize, usize) -> [u8; 3
     };
     let mut bytes = vec![0xff, 0xd8];
     bytes.extend(segment(0xe0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0"));
-    // All steps 8, so that a DC coefficient is 8 (value - 128) / 8.
+    // All quantisation steps are 8, so that a DC coefficient is 8 (value - 128) / 8.
     bytes.extend(segment(0xdb, &[[0].as_slice(), &[8; 64]].concat()));
     let (h, w) = ((height as u16).to_be_bytes(), (width as u16).to_be_bytes());
     bytes.extend(segment(0xc0, &[8, h[0], h[1], w[0], w[1], 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]));
-    // DC: twelve categories, four bits each; AC: one code, '0', for the end of the block.
+    // The Huffman code of DC has twelve categories of four bits each; that of AC has one code, '0', for the end
+    // of the block.
     let mut lengths = [0; 16];
     lengths[3] = 12;
     bytes.extend(segment(0xc4, &[[0].as_slice(), &lengths, &(0..12).collect::<Vec<u8>>()].concat()));
@@ -165,19 +167,19 @@ pub fn jpeg(width: usize, height: usize, colour: impl Fn(usize, usize) -> [u8; 3
     bytes
 }
 
-/// How a test's parquet file is written.
+/// The settings with which a parquet file is written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parquet {
-    /// 0 nothing, 1 snappy, 2 gzip, 6 zstd.
+    /// The compression codec: 0 none, 1 snappy, 2 gzip, 6 zstd.
     pub codec: u8,
     pub dictionary: bool,
     pub second_version: bool,
-    /// Images per row group.
+    /// Number of images per row group.
     pub group: usize,
 }
 
-/// A column of labels as parquet has it: its name, the physical type, what it stands for, and the plain bytes of each row
-/// (of truths, 0 or 1).
+/// A parquet column of labels: its name, its physical type, its logical type, and the plain bytes of each row
+/// (0 or 1 for booleans).
 #[derive(Clone, Debug)]
 pub struct Column {
     pub name: &'static str,
@@ -201,7 +203,7 @@ impl Column {
     }
 }
 
-/// Thrift's compact protocol: fields of a structure by number, in order.
+/// A structure in Thrift's compact protocol; fields are added in the order of their ids.
 #[derive(Default)]
 struct Structure {
     bytes: Vec<u8>,
@@ -251,7 +253,7 @@ impl Structure {
     }
 }
 
-/// A run of `n` times `value` below 256.
+/// A run-length encoded run of `n` times `value`, which is below 256.
 fn run(value: u8, n: usize) -> Vec<u8> {
     [varint((n as u64) << 1), vec![value]].concat()
 }
@@ -266,7 +268,7 @@ impl Parquet {
         }
     }
 
-    /// Pages of one column chunk: plain values, each with its definition level at the top.
+    /// The pages of one column chunk: plain values, all at the definition level `level`.
     fn chunk(self, values: &[Vec<u8>], level: u8, kind: usize) -> Vec<u8> {
         let page = |header: Structure, kind: usize, unpacked: usize, body: &[u8]| {
             let head = Structure::default().int(1, kind).int(2, unpacked).int(3, body.len());
@@ -276,13 +278,13 @@ impl Parquet {
         let n = values.len();
         let (mut bytes, mut data, mut encoding) = (Vec::new(), values.concat(), 0);
         if kind == 0 {
-            // A bit each.
+            // Booleans take one bit each.
             data =
                 data.chunks(8).map(|eight| eight.iter().rev().fold(0, |byte, bit| byte << 1 | bit)).collect();
         } else if self.dictionary {
             let packed = self.pack(&data);
             bytes.extend(page(Structure::default().int(1, n).int(2, 0), 2, data.len(), &packed));
-            // Every value its own entry, its index a run of one.
+            // Every value has its own dictionary entry, and its index is a run of length one.
             encoding = 8;
             data = vec![8];
             (0..n).for_each(|index| data.extend(run(index as u8, 1)));
@@ -295,21 +297,22 @@ impl Parquet {
             bytes.extend(page(header, 3, levels.len() + data.len(), &body));
         } else {
             let data = [(levels.len() as u32).to_le_bytes().to_vec(), levels, data].concat();
-            // Levels are runs, too.
+            // The levels are run-length encoded, too.
             let header = Structure::default().int(1, n).int(2, encoding).int(3, 3).int(4, 3);
             bytes.extend(page(header, 0, data.len(), &self.pack(&data)));
         }
         bytes
     }
 
-    /// A file in the hub's layout: `name{bytes, path}` and, if there are labels, `label`.
+    /// A file in the hub's layout: a column `name{bytes, path}` and, if there are labels, a column `label`.
     pub fn file(self, name: &str, images: &[Vec<u8>], labels: Option<&[i64]>) -> Vec<u8> {
         let columns: Vec<Column> =
             labels.map(|labels| Column::integers("label", labels)).into_iter().collect();
         self.file_of(name, images, &columns, "")
     }
 
-    /// The same with columns of any kind, and what the hub's library notes of them.
+    /// A file in the hub's layout with additional columns of any kind, and the metadata `notes` of the hub's
+    /// library.
     pub fn file_of(self, name: &str, images: &[Vec<u8>], others: &[Column], notes: &str) -> Vec<u8> {
         let mut bytes = b"PAR1".to_vec();
         let mut groups = Vec::new();
@@ -330,7 +333,7 @@ impl Parquet {
             }
             let (mut chunks, start) = (Vec::new(), bytes.len());
             for (chunk, kind, path) in columns {
-                // Encodings: plain values, and runs.
+                // The encodings are plain and run-length.
                 let meta = Structure::default().int(1, kind).field(2, 9, &[0x25, 0, 6]).texts(3, &path);
                 let meta = meta.int(4, self.codec.into()).int(5, images.len());
                 let meta = meta.int(6, chunk.len()).int(7, chunk.len()).int(9, bytes.len());
@@ -363,9 +366,9 @@ impl Parquet {
     }
 }
 
-/// What opening and reading it says, as an error.
+/// Opens and reads an image set, which must fail, and returns the message of the error.
 pub fn fault(name: &str, folder: &Path) -> String {
-    // Not in the user's own cache.
+    // The hub cache is a folder of the test, not the user's.
     let error = match image_set_in(name, Some(folder), &HubCache::at(folder.join("hub"))) {
         Err(error) => error,
         Ok(set) => set.count(Part::Test).unwrap_err(),
@@ -375,7 +378,7 @@ pub fn fault(name: &str, folder: &Path) -> String {
     text.replace(&format!("{}/", folder.display()), "")
 }
 
-/// Test image `index` as bytes, and its label.
+/// The pixels of test image `index` as bytes, and its label.
 pub fn test_image(set: &ImageSet, index: usize) -> (Vec<u8>, Option<u32>) {
     let batch = set.range(Part::Test, index..index + 1, &Device::Cpu).unwrap();
     let values = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
