@@ -1,4 +1,4 @@
-//! With feature `cuda`: compiles the CUDA kernels to PTX, and records the toolkit's version.
+//! With the feature `cuda`, compiles the CUDA kernels to PTX and passes the toolkit's version to the crate.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -15,7 +15,7 @@ mod cuda {
     pub fn build() {
         println!("cargo::rerun-if-changed=src/cuda/kernels.cu");
         let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-        // A multiply and an add are not contracted: the CPU's arithmetic.
+        // Multiply and add are not contracted, so that the arithmetic equals the CPU's.
         let kernels = KernelBuilder::new()
             .source_files(["src/cuda/kernels.cu"])
             .arg("-std=c++17")
@@ -29,8 +29,8 @@ mod cuda {
         println!("cargo::rustc-env=LERP_CUDA_MAJOR={}", version.split('.').next().unwrap_or_default());
     }
 
-    /// The toolkit's version, such as `13.0`: its major part is in the names of the libraries, and no older driver reads its
-    /// kernels.
+    /// Returns the toolkit's version, such as `13.0`. The libraries' file names contain its major part, and drivers
+    /// older than the toolkit cannot load its kernels.
     fn version() -> String {
         let roots = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"].map(env::var_os);
         let named = roots.into_iter().flatten().map(|root| PathBuf::from(root).join("bin/nvcc"));

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: what must hold before anything lands, cheapest first.
+//! `cargo xtask ci`: all checks that a change must pass, cheapest first.
 
 use std::{process::Command, time::Instant};
 
@@ -6,13 +6,13 @@ use std::{process::Command, time::Instant};
 use crate::faults;
 use crate::{Result, cargo, root, run, say, tidy};
 
-/// Runs every check and says how long each took.
+/// Runs every check and prints how long each took.
 pub fn ci() -> Result<()> {
     let started = Instant::now();
     step("format", || run(cargo().args(["fmt", "--all", "--check"])))?;
     step("tidy", tidy::tidy)?;
-    // One profile and one set of features everywhere, so that dependencies are compiled once: those of the download too,
-    // whose tests play the hub on the loopback.
+    // All steps use one profile and one set of features, so that dependencies are compiled once. The features include
+    // downloads, whose tests use a simulated hub on the loopback interface.
     let all = ["--release", "--workspace", "--features", "lerp/hub", "--locked"];
     step("build", || run(cargo().arg("build").args(all).arg("--all-targets")))?;
     step("clippy", || run(cargo().arg("clippy").args(all).args(["--all-targets", "--", "-D", "warnings"])))?;
@@ -20,7 +20,7 @@ pub fn ci() -> Result<()> {
     step("documentation", || {
         run(cargo().arg("doc").args(all).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
     })?;
-    // What people build first.
+    // The default build, without the feature for downloads, is checked as well.
     step("without downloads", || {
         run(cargo().args(["clippy", "--release", "-p", "lerp", "--locked", "--", "-D", "warnings"]))
     })?;
@@ -31,7 +31,7 @@ pub fn ci() -> Result<()> {
     Ok(())
 }
 
-/// The smoke preset, from nothing.
+/// Runs the smoke preset in an empty folder.
 fn smoke() -> Result<()> {
     let out = root().join("target/ci/smoke");
     if out.exists() {
@@ -42,6 +42,7 @@ fn smoke() -> Result<()> {
         .arg(&out))
 }
 
+/// Runs one check and prints its name and duration.
 fn step(name: &str, check: impl FnOnce() -> Result<()>) -> Result<()> {
     let started = Instant::now();
     say(&format!("ci: {name}"));

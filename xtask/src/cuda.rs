@@ -1,4 +1,4 @@
-//! Builds for CUDA: what they need, and `cargo xtask cuda-check`, whether one runs without.
+//! Builds for CUDA: their environment, and `cargo xtask cuda-check`, which tests a build without CUDA libraries.
 
 use std::{
     env,
@@ -12,23 +12,25 @@ use std::{
 
 use crate::{Result, build, cargo, root, run, say};
 
-/// The variables that name the toolkit's folder to the crates that compile and link against it.
+/// The environment variables from which crates that compile and link against CUDA read the toolkit's folder.
 const ROOTS: [&str; 4] = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"];
 
-/// The architecture to compile for where there is no GPU to ask. Newer GPUs run it too.
+/// The compute capability to compile for on a machine without a GPU. Newer GPUs also run its code.
 const OLDEST: &str = "80";
 
-/// How the names of CUDA's libraries begin.
+/// The prefixes of the CUDA libraries' names.
 const LIBRARIES: [&str; 7] = ["cuda.", "cudart.", "nvrtc.", "cublas.", "cublasLt.", "curand.", "cudnn"];
 
-static SAID: Once = Once::new();
+/// Makes sure that the notice about a missing GPU is printed only once.
+static NO_GPU_NOTICE: Once = Once::new();
 
-/// Tells cargo where the toolkit is; an error says in a sentence what is needed.
+/// Sets the variables with which cargo's build scripts find the toolkit. The error is a sentence that says what is
+/// needed.
 pub fn prepare(command: &mut Command) -> Result<()> {
     let named = ROOTS.iter().find_map(|name| env::var_os(name).filter(|root| !root.is_empty()));
     let path = env::var_os("PATH").unwrap_or_default();
     let nvcc = nvcc(named.as_deref().map(Path::new), &path, Path::is_file)?;
-    // One of the crates looks for nvcc only in PATH, and another takes the first there.
+    // Some dependencies look for nvcc only in PATH, and take the first one there.
     let folder = nvcc.parent().unwrap_or(Path::new("")).to_owned();
     let folders = std::iter::once(folder.clone()).chain(env::split_paths(&path));
     command.env("PATH", env::join_paths(folders).map_err(|e| e.to_string())?);
@@ -38,7 +40,7 @@ pub fn prepare(command: &mut Command) -> Result<()> {
         command.env("CUDA_HOME", root);
     }
     if env::var_os("CUDA_COMPUTE_CAP").is_none() && !succeeds(Command::new("nvidia-smi").arg("-L")) {
-        SAID.call_once(|| {
+        NO_GPU_NOTICE.call_once(|| {
             say(&format!(
                 "There is no GPU here to ask for its architecture: compiling for {OLDEST}, which newer ones run \
                  too; set CUDA_COMPUTE_CAP to another"
@@ -49,7 +51,8 @@ pub fn prepare(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The folder in which this compiler's libraries are, also if the compiler is a link to it.
+/// Returns the toolkit's folder, in which this compiler's libraries are; the compiler may be a symbolic link. Returns
+/// `None` if there is no such folder.
 fn toolkit(nvcc: &Path) -> Option<PathBuf> {
     let places = [Some(nvcc.to_owned()), nvcc.canonicalize().ok()];
     let roots = places.into_iter().flatten().filter_map(|nvcc| Some(nvcc.parent()?.parent()?.to_owned()));
@@ -58,7 +61,7 @@ fn toolkit(nvcc: &Path) -> Option<PathBuf> {
     { roots }.find(holds)
 }
 
-/// The compiler: in the folder that a variable names, in `PATH`, or where NVIDIA installs it.
+/// Returns the path of nvcc: in the folder that a variable names, in `PATH`, or where NVIDIA installs it.
 fn nvcc(named: Option<&Path>, path: &OsStr, exists: impl Fn(&Path) -> bool) -> Result<PathBuf> {
     let file = format!("nvcc{}", env::consts::EXE_SUFFIX);
     let folders = named.map(|root| root.join("bin")).into_iter().chain(env::split_paths(path));
@@ -78,8 +81,8 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// A check before a release, on a machine with the toolkit: lints, the tests that need no GPU, and that the program
-/// starts where no CUDA is.
+/// Runs the checks before a release, on a machine with the toolkit: lints, the tests that need no GPU, and whether the
+/// program starts without CUDA.
 pub fn check() -> Result<()> {
     let started = Instant::now();
     let binary = build(Some("cuda"))?;
@@ -94,7 +97,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// A verb of cargo on the crates that know CUDA.
+/// Returns a cargo command for the crates that use CUDA.
 fn with_feature(verb: &str) -> Result<Command> {
     let mut command = cargo();
     command.args([
@@ -113,7 +116,7 @@ fn with_feature(verb: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Fails if the system's loader would look for a CUDA library before the program's first instruction.
+/// Fails if the dynamic loader would look for a CUDA library before the program's first instruction.
 fn needs_no_library(binary: &Path) -> Result<()> {
     let output = Command::new("readelf").args(["-dW", "--dyn-syms"]).arg(binary).output();
     let Ok(Output { stdout, status, .. }) = output else {
@@ -137,7 +140,7 @@ fn needs_no_library(binary: &Path) -> Result<()> {
     ))
 }
 
-/// The CUDA libraries among those that must be there for the program to start.
+/// Returns the CUDA libraries among those that the program needs to start.
 fn needed(readelf: &str) -> Vec<&str> {
     let names = readelf.lines().filter(|line| line.contains("(NEEDED)"));
     let names = names.filter_map(|line| Some(line.split_once('[')?.1.split_once(']')?.0));
@@ -146,14 +149,14 @@ fn needed(readelf: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The CUDA functions that the program takes from a library.
+/// Returns the CUDA functions that the program expects from a library.
 fn undefined(readelf: &str) -> Vec<&str> {
     let symbols = readelf.lines().filter(|line| line.contains(" UND "));
     let names = symbols.filter_map(|line| line.split(" UND ").nth(1)?.trim().split(['@', ' ']).next());
     names.filter(|name| ["cu", "nvrtc", "__cuda"].iter().any(|prefix| name.starts_with(prefix))).collect()
 }
 
-/// Runs the program where no CUDA is.
+/// Runs the program without CUDA libraries. On a machine that has them, the driver's library is hidden.
 fn starts_without(binary: &Path) -> Result<()> {
     let lerp = |device: &str, libraries: Option<&Path>| {
         let mut command = Command::new(binary);
@@ -173,7 +176,7 @@ fn starts_without(binary: &Path) -> Result<()> {
     }
     let mut output = lerp("cuda", None)?;
     if output.status.success() {
-        // A file that is no library, and is found before the driver.
+        // An invalid library file is found before the driver's.
         let folder = root().join("target/cuda/no-driver");
         let hide = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join("libcuda.so.1"), ""));
         hide.map_err(|e| format!("cannot write in {}: {e}", folder.display()))?;
@@ -188,6 +191,7 @@ fn starts_without(binary: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Returns what a program printed to standard error.
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }

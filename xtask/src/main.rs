@@ -1,6 +1,7 @@
-//! `cargo xtask`: builds `lerp` with the features that the device needs and runs it; and the house's own chores.
+//! `cargo xtask`: builds `lerp` with the features that the device needs and runs it, and runs this repository's own
+//! checks.
 //!
-//! Thin on purpose: `ci`, `tidy`, `faults` and `cuda-check` live here, everything else is a verb of `lerp`.
+//! Only the commands `ci`, `tidy`, `faults` and `cuda-check` are implemented here; all others are passed to `lerp`.
 
 mod ci;
 mod cuda;
@@ -14,7 +15,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// The feature that downloads image sets.
+/// The feature for downloading image data sets.
 const HUB: &str = "hub";
 
 type Result<T> = std::result::Result<T, String>;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Builds and runs `lerp`; its exit code is ours.
+/// Builds and runs `lerp`, and exits with its exit code.
 fn lerp(arguments: &[String]) -> ExitCode {
     let binary = match build(feature(arguments)) {
         Ok(binary) => binary,
@@ -56,19 +57,20 @@ fn lerp(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// Runs a command in the place of this process, so that signals and the exit code are its own.
+/// Replaces this process by a command, so that signals and the exit code are its own.
 #[cfg(unix)]
 fn become_command(command: &mut Command) -> std::io::Result<ExitCode> {
     Err(std::os::unix::process::CommandExt::exec(command))
 }
 
-/// Runs a command; its exit code is ours.
+/// Runs a command and returns its exit code.
 #[cfg(not(unix))]
 fn become_command(command: &mut Command) -> std::io::Result<ExitCode> {
     command.status().map(|status| ExitCode::from(status.code().map_or(130, |code| code as u8)))
 }
 
-/// The feature that the command needs: `data fetch` the hub's client, and every other one what `--device` asks for.
+/// Returns the feature that a command needs: the hub's client for `data fetch`, otherwise the one for the device in
+/// `--device`.
 fn feature(arguments: &[String]) -> Option<&'static str> {
     if arguments.starts_with(&["data".to_owned(), "fetch".to_owned()]) {
         return Some(HUB);
@@ -86,13 +88,13 @@ fn feature(arguments: &[String]) -> Option<&'static str> {
     }
 }
 
-/// Builds `lerp` in release; says so only if there is something to build.
+/// Builds `lerp` in release mode and returns the program's path. It prints a message only if the build takes long.
 fn build(feature: Option<&str>) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--release", "--locked", "--package", "lerp"]);
     let target = root().join("target");
-    // Builds with a device's feature have a folder of their own, so that they never rebuild the plain one. The hub's client
-    // wants other features of many crates, which lie side by side with the plain ones.
+    // A build with a device's feature has its own target folder, so that it never causes a rebuild of the plain one.
+    // The hub's client uses other features of many crates, whose builds can share a target folder with the plain ones.
     let target = feature.filter(|f| *f != HUB).map_or(target.clone(), |f| target.join(f));
     if let Some(feature) = feature {
         command.args(["--features", feature]);
@@ -118,20 +120,20 @@ fn build(feature: Option<&str>) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The root of the workspace.
+/// Returns the root of the workspace.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// `cargo` in the root of the workspace.
+/// Returns a `cargo` command in the root of the workspace.
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What is built must be where it is looked for.
+    // The target folder is fixed, because the built program is looked for in it.
     command.current_dir(root()).env("CARGO_TARGET_DIR", root().join("target"));
     command
 }
 
-/// Runs a command; an error names it.
+/// Runs a command; the error contains the command.
 fn run(command: &mut Command) -> Result<()> {
     let words = |command: &Command| {
         let arguments =
@@ -158,7 +160,7 @@ mod tests {
     use super::feature;
 
     #[test]
-    fn a_command_says_which_feature_it_needs() {
+    fn the_arguments_decide_which_feature_is_built() {
         let of = |line: &str| feature(&line.split(' ').map(String::from).collect::<Vec<_>>());
         assert_eq!(of("sweep --preset lines"), None);
         assert_eq!(of("sweep --device cuda:0,1"), Some("cuda"));

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: the house rules that no compiler checks.
+//! `cargo xtask tidy`: the project's rules that no compiler checks.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::{Result, cargo, root, say};
 
-/// Every arrow that may be: a crate, and the crates of ours that it may depend on. Tests may use anything.
+/// All crates of this workspace, each with the workspace crates that it may depend on ("arrows"). Tests may use
+/// anything.
 const ARROWS: &[(&str, &[&str])] = &[
     ("lerp-core", &[]),
     ("lerp-files", &[]),
@@ -29,9 +30,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("own-data-and-metric", EXAMPLE),
     ("xtask", &[]),
 ];
+/// The crates that an autoencoder variant may depend on.
 const VARIANT: &[&str] = &["lerp-core", "lerp-kernels", "lerp-nn"];
-/// What a stranger's crate is written against.
+/// The crates that an example, and so a user's own crate, may depend on.
 const EXAMPLE: &[&str] = &["lerp", "lerp-core", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"];
+/// The crates that the program may depend on.
 const ANYTHING: &[&str] = &[
     "lerp-core",
     "lerp-files",
@@ -50,7 +53,7 @@ const ANYTHING: &[&str] = &[
     "lerp-report",
 ];
 
-/// Dependencies from outside that only some crates may have.
+/// External dependencies that only some crates may have.
 const KEPT_APART: &[(&str, &[&str])] = &[
     ("clap", &["lerp"]),
     ("polars", &["lerp-data", "lerp-train", "lerp-report"]),
@@ -62,16 +65,17 @@ const KEPT_APART: &[(&str, &[&str])] = &[
     ("anyhow", &["lerp"]),
 ];
 
-/// The only crate in which `unsafe` may stand.
+/// The only crate that may contain `unsafe` code.
 const UNSAFE: &str = "lerp-kernels";
 
-/// The only source file in which numbers may be cast to `f64`: it brings them to the CPU first.
+/// The only source file that may cast tensors to `f64`: it moves them to the CPU first, because not every device
+/// supports `f64`.
 const WIDE: &str = "crates/lerp-core/src/host.rs";
 
-/// Lines beyond which a source file is no longer read in one sitting.
+/// The largest allowed number of lines of a source file.
 const LONGEST_FILE: usize = 600;
 
-/// Checks the arrows and the sources; names every fault.
+/// Checks dependencies and sources, and prints every violation.
 pub fn tidy() -> Result<()> {
     let output = cargo().args(["metadata", "--format-version=1", "--no-deps", "--locked"]).output();
     let output = output.map_err(|e| format!("cannot run cargo metadata: {e}"))?;
@@ -91,7 +95,7 @@ pub fn tidy() -> Result<()> {
     Err(format!("tidy: {} to mend", faults.len()))
 }
 
-/// Package names to the names of their dependencies, tests' own left out.
+/// Returns the dependencies of each package by name, without those that only tests use.
 fn dependencies(metadata: &Value) -> BTreeMap<String, Vec<String>> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -102,6 +106,7 @@ fn dependencies(metadata: &Value) -> BTreeMap<String, Vec<String>> {
     list(&metadata["packages"]).iter().map(|package| (text(&package["name"]), of(package))).collect()
 }
 
+/// Returns the dependencies that are not allowed.
 fn arrows(packages: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let mut faults = Vec::new();
     for (package, dependencies) in packages {
@@ -126,7 +131,7 @@ fn arrows(packages: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     faults
 }
 
-/// Walks the Rust sources.
+/// Checks the Rust sources in a folder and its subfolders.
 fn sources(folder: &Path, faults: &mut Vec<String>) -> Result<()> {
     let entries = fs::read_dir(folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
     for entry in entries.filter_map(std::result::Result::ok) {
@@ -145,13 +150,14 @@ fn sources(folder: &Path, faults: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// Returns what is not allowed in one source file; `place` is its path in the workspace.
 fn source(place: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let lines = text.lines().count();
     if lines > LONGEST_FILE {
         faults.push(format!("{place} has {lines} lines; split it ({LONGEST_FILE} at most)"));
     }
-    // Spelt in two parts, so that this file does not name them.
+    // The words are written in two parts, so that this file does not contain them.
     for word in
         [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore"), concat!("FIX", "ME")]
     {
@@ -170,12 +176,12 @@ fn source(place: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// Whether a source file is part of tests alone.
+/// Whether a source file belongs to tests only.
 fn of_tests(place: &str) -> bool {
     place.split('/').any(|part| part == "tests" || part == "tests.rs")
 }
 
-/// Whether a tensor is cast to `f64` by name, however the call is written.
+/// Whether a source casts a tensor to `f64` by name, however the call is formatted.
 fn casts_to_f64(text: &str) -> bool {
     let text: String = text.split_whitespace().collect();
     let mut casts = text.split("to_dtype(").skip(1).filter_map(|rest| rest.split([')', '(']).next());
@@ -187,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_arrow_is_named() {
+    fn a_forbidden_dependency_is_named() {
         let faults = |package: &str, dependency: &str| {
             arrows(&BTreeMap::from([
                 (package.to_owned(), vec![dependency.to_owned()]),
@@ -202,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_checked() {
+    fn forbidden_words_unsafe_code_and_long_files_are_found() {
         assert!(source("crates/lerp-nn/src/lib.rs", "fn main() {}\n").is_empty());
         let word = concat!("todo", "!()");
         assert_eq!(source("a.rs", word).len(), 1);
@@ -213,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn casts_to_f64_are_for_the_host_alone() {
+    fn casts_to_f64_are_only_allowed_in_the_host_module_and_tests() {
         for cast in [
             "x.to_dtype(DType::F64)?",
             "x.to_dtype(candle_core::DType::F64)",

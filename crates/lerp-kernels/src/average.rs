@@ -1,19 +1,20 @@
-//! Moving averages of parameters.
+//! Exponential moving averages of weights.
 
 use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::{At, Place, cpu::with_value_mut, place};
+use crate::{At, Backend, backend, cpu::with_value_mut};
 
-/// Moves averages toward values, in place: `average ← average + w·(value − average)` with
-/// `w = max(1 − decay, 9/(10 + t))` after `t` updates, so that the initial values leave no trace after a few hundred updates
-/// (TensorFlow's `ExponentialMovingAverage` with its `num_updates`).
+/// Updates exponential moving averages in place, given as pairs of average and value:
+/// `average ← average + w·(value − average)` with `w = max(1 − decay, 9/(10 + t))` in update number `t` (from 1), so
+/// that the initial values have no influence after a few hundred updates (TensorFlow's `ExponentialMovingAverage` with
+/// `num_updates`).
 ///
 /// # Shapes
-/// Both of a pair have one shape.
+/// Average and value of a pair have the same shape.
 ///
 /// # Errors
-/// If shapes differ, or two tensors share their values.
+/// If the shapes of a pair differ, or two tensors share their memory.
 pub fn average_steps(pairs: &[(&Var, &Var)], decay: f64, at: At) -> Result<()> {
     for (average, value) in pairs {
         if average.dims() != value.dims() {
@@ -27,8 +28,8 @@ pub fn average_steps(pairs: &[(&Var, &Var)], decay: f64, at: At) -> Result<()> {
             pairs.iter().try_for_each(|(average, value)| by_number(average, value, weight))
         }
         At::Clock(clock) => {
-            // The clock has not moved on yet. The greater of two numbers by what one has over the other: no constant has to be
-            // sent to the device for it.
+            // The clock still shows the previous step. The maximum is computed as `relu(ramp − least) + least`, which
+            // needs no constant to be uploaded to the device.
             let ramp = ((clock.generator().step(0, true)? + 11.0)?.recip()? * 9.0)?;
             let weight = ((ramp - least)?.relu()? + least)?;
             pairs.iter().try_for_each(|(average, value)| by_tensor(average, value, &weight))
@@ -36,8 +37,9 @@ pub fn average_steps(pairs: &[(&Var, &Var)], decay: f64, at: At) -> Result<()> {
     }
 }
 
+/// Updates one average with a weight known on the host.
 fn by_number(average: &Var, value: &Var, weight: f64) -> Result<()> {
-    if place(average) == Place::Cpu {
+    if backend(average) == Backend::Cpu {
         let weight = weight as f32;
         return with_value_mut(average, value, |average, value| {
             let chunks = average.par_chunks_mut(CHUNK).zip(value.par_chunks(CHUNK));
@@ -50,13 +52,13 @@ fn by_number(average: &Var, value: &Var, weight: f64) -> Result<()> {
     average.set(&(average.as_tensor().detach() + (way * weight)?)?)
 }
 
-/// `weight` `[]`.
+/// Updates one average with a weight that is a scalar tensor on the device.
 fn by_tensor(average: &Var, value: &Var, weight: &Tensor) -> Result<()> {
     let way = (value.as_tensor().detach() - average.as_tensor().detach())?;
     average.set(&(average.as_tensor().detach() + way.broadcast_mul(weight)?)?)
 }
 
-/// Elements a thread takes at a time.
+/// Elements that a thread updates at a time.
 const CHUNK: usize = 1 << 14;
 
 #[cfg(test)]
@@ -67,7 +69,7 @@ mod tests {
     use crate::{Form, with_form};
 
     #[test]
-    fn an_average_follows_as_tensorflows_and_alike_in_both_forms() {
+    fn averages_equal_tensorflows_formula_in_both_forms() {
         let var = |v: f32| Var::from_tensor(&Tensor::full(v, 3, &Device::Cpu).unwrap()).unwrap();
         let follow = |form| {
             let average = var(0.0);

@@ -1,27 +1,27 @@
-//! Moving averages of the vectors assigned to a codebook's entries.
+//! Updates of a codebook by moving averages of the vectors assigned to its entries.
 
 use candle_core::{DType, Result, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::{Place, cpu::with_values_mut, place};
+use crate::{Backend, backend, cpu::with_values_mut};
 
 /// The variables of a codebook.
 #[derive(Debug, Clone)]
 pub struct Codebook {
-    /// Entries, `[codes, d]`.
+    /// The entries, `[codes, d]`.
     pub means: Var,
-    /// Moving average of the number of vectors assigned to each, `[codes]`.
+    /// Moving average of the number of vectors assigned to each entry, `[codes]`.
     pub count: Var,
-    /// Moving average of their sums, `[codes, d]`.
+    /// Moving average of the sum of the vectors assigned to each entry, `[codes, d]`.
     pub sums: Var,
 }
 
-/// Moves the entries, in place: with `n` vectors assigned to an entry and `Σ` their sum,
+/// Updates the entries in place. With `n` vectors assigned to an entry and `Σ` their sum,
 /// `count ← decay·count + (1−decay)·n`, `sums ← decay·sums + (1−decay)·Σ`, then
-/// `means ← sums / ((count + ε) / (N + codes·ε) · N)` with `N` the sum of the new counts and `ε` the given epsilon.
+/// `means ← sums / ((count + ε) / (N + codes·ε) · N)`, where `N` is the sum of the new counts and `ε` is `epsilon`.
 ///
 /// # Shapes
-/// `vectors` `[n, d]`; `indices` `[n]`, `u32` below `codes`.
+/// `vectors` `[n, d]`; `indices` `[n]`, `u32` below `codes`: the entry that each vector is assigned to.
 ///
 /// # Errors
 /// If the shapes do not fit together or are empty, an index is too large, or the vectors are a view of the codebook.
@@ -30,7 +30,7 @@ pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, e
     if indices.dims() != [vectors.dim(0)?] {
         candle_core::bail!("codebook: indices {:?} for vectors {:?}", indices.dims(), vectors.dims());
     }
-    if place(&book.means) != Place::Cpu {
+    if backend(&book.means) != Backend::Cpu {
         return composed(book, vectors, indices, decay, epsilon);
     }
     let vectors = vectors.detach().contiguous()?;
@@ -46,7 +46,7 @@ pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, e
         for (count, assigned) in count.iter_mut().zip(&assigned) {
             *count = *count * keep + assigned.len() as f32 * rest;
         }
-        // In one order, whatever the number of threads.
+        // The order of this sum does not depend on the number of threads.
         let total: f32 = count.iter().sum();
         let smoothing = total / (total + codes as f32 * epsilon);
         let rows = means.par_chunks_exact_mut(depth).zip(sums.par_chunks_exact_mut(depth));
@@ -64,7 +64,7 @@ pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, e
     })
 }
 
-/// Checks that vectors fit a codebook, and gives its number of entries and their size.
+/// Checks that vectors fit a codebook; returns its number of entries and their size.
 fn check(book: &Codebook, vectors: &Tensor) -> Result<(usize, usize)> {
     let ((codes, depth), (n, wanted)) = (book.means.dims2()?, vectors.dims2()?);
     let fits = book.sums.dims() == [codes, depth] && book.count.dims() == [codes];
@@ -77,7 +77,7 @@ fn check(book: &Codebook, vectors: &Tensor) -> Result<(usize, usize)> {
     Ok((codes, depth))
 }
 
-/// [`follow`] from candle's own operations.
+/// The composed form of [`follow`].
 fn composed(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, epsilon: f64) -> Result<()> {
     let (codes, rest) = (book.means.dim(0)?, 1.0 - decay);
     let ones = Tensor::ones(indices.dim(0)?, vectors.dtype(), vectors.device())?;
@@ -93,14 +93,15 @@ fn composed(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, eps
     book.sums.set(&sums)
 }
 
-/// Puts entries that are hardly used back where vectors are, in place (random restarts; Jukebox, Dhariwal et al. 2020,
-/// section 3.1): as many entries are looked at as there are vectors, and each whose `count` is below `below` becomes one of
-/// the vectors, with a count of 1 and the vector as its sum. The entries are consecutive ones from a drawn place on, around
-/// the end, and no vector is given twice, so that a whole codebook is filled in `codes / n` steps with different entries.
+/// Replaces rarely used entries by vectors of the batch, in place (random restarts; Jukebox, Dhariwal et al. 2020,
+/// section 3.1). As many entries are checked as there are vectors, and each whose `count` is less than `below` becomes
+/// one of the vectors, with a count of 1 and the vector as its sum. The checked entries are consecutive, from a
+/// randomly drawn one on and wrapping around at the end. No vector is used twice in a call, so that the new entries
+/// differ; filling a whole codebook takes at least `codes / n` calls.
 ///
 /// # Shapes
-/// `vectors` `[n, d]`; `draws` `[2]`, uniform in [0, 1): the first entry and the first vector; `order` `[codes]`:
-/// 0, 1, 2 and so on, in the vectors' type.
+/// `vectors` `[n, d]`; `draws` `[2]`, uniform in [0, 1), which choose the first entry and the first vector; `order`
+/// `[codes]`: 0, 1, 2 and so on, in the vectors' type.
 ///
 /// # Errors
 /// If the shapes do not fit together or are empty, or the vectors are a view of the codebook.
@@ -114,7 +115,7 @@ pub fn restart(book: &Codebook, vectors: &Tensor, draws: &Tensor, order: &Tensor
         );
     }
     let looked = n.min(codes);
-    if place(&book.means) != Place::Cpu {
+    if backend(&book.means) != Backend::Cpu {
         return restart_composed(book, vectors, draws, &order.narrow(0, 0, looked)?, below);
     }
     let first = |draw: f32, of: usize| (draw * of as f32) as usize;
@@ -134,7 +135,7 @@ pub fn restart(book: &Codebook, vectors: &Tensor, draws: &Tensor, order: &Tensor
     })
 }
 
-/// [`restart`] from candle's own operations, with `order` of as many entries as are looked at.
+/// The composed form of [`restart`]; `order` is only as long as the number of entries to check.
 fn restart_composed(
     book: &Codebook,
     vectors: &Tensor,
@@ -143,9 +144,9 @@ fn restart_composed(
     below: f64,
 ) -> Result<()> {
     let ((codes, depth), n, looked) = (book.means.dims2()?, vectors.dim(0)?, order.dim(0)?);
-    // 1 for numbers above zero, otherwise 0; no constant has to be sent to the device for it.
+    // Returns 1 for positive numbers and 0 otherwise, without uploading a constant to the device.
     let positive = |x: Tensor| x.sign()?.relu();
-    // From the drawn place on and around the end.
+    // Returns consecutive indices from the drawn one on, wrapping around at `of`.
     let indices = |draw: usize, of: usize| -> Result<Tensor> {
         let first = (draws.narrow(0, draw, 1)? * of as f64)?.floor()?;
         let places = order.broadcast_add(&first)?;
@@ -157,7 +158,7 @@ fn restart_composed(
     let count = book.count.as_tensor().detach().index_select(&entries, 0)?;
     let unused = positive(((&count * -1.0)? + below)?)?;
     let used = ((&unused * -1.0)? + 1.0)?;
-    // Products with 0 and 1 are exact.
+    // Products with 0 and 1 are exact, so unchanged entries keep their bits.
     let count = ((count * &used)? + &unused)?;
     let (used, unused) = (used.unsqueeze(1)?, unused.unsqueeze(1)?);
     let rows = entries.unsqueeze(1)?.expand((looked, depth))?.contiguous()?;

@@ -1,16 +1,17 @@
-//! Every operation from candle's own, differentiated by candle: correct on any device, in `f32` and `f64`.
+//! The composed form of every operation: candle's own operations, differentiated by candle, correct on any device in
+//! `f32` and `f64`.
 //!
-//! Only operations whose gradients are right in candle 0.11.1 are used (no `conv2d`, `upsample_nearest2d` or
-//! `max_pool2d`).
+//! Only operations whose gradients are correct in candle 0.11.1 are used (`conv2d`, `upsample_nearest2d` and
+//! `max_pool2d` are not among them).
 
 use candle_core::{D, Result, Tensor};
 
 use crate::{Activation, Link};
 
-/// See [`crate::chain`].
+/// The composed form of [`crate::chain`].
 ///
 /// # Shapes
-/// `x` `[batch, height, width, in]`; result as the last link says.
+/// `x` `[batch, height, width, in]`; result as of [`crate::chain`].
 pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     let mut x = x.clone();
     for link in links {
@@ -25,7 +26,7 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     Ok(x)
 }
 
-/// See [`crate::conv2d`]: the k² shifted copies of the image side by side, then one matrix product.
+/// The composed form of [`crate::conv2d`]: the k² shifted copies of the image side by side, then one matrix product.
 ///
 /// # Shapes
 /// `x` `[batch, height, width, in]`, `weight` `[k, k, in, out]`, `bias` `[out]`; result `[batch, height, width, out]`.
@@ -54,7 +55,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation
     y.reshape((batch, height, width, cout))
 }
 
-/// See [`crate::downscale2`].
+/// The composed form of [`crate::downscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, height / 2, width / 2, channels]`.
@@ -63,7 +64,7 @@ pub fn downscale2(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.reshape(&[b, h / 2, 2, w / 2, 2, c])?.sum((2, 4))? * 0.25
 }
 
-/// See [`crate::upscale2`].
+/// The composed form of [`crate::upscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
@@ -73,7 +74,7 @@ pub fn upscale2(x: &Tensor) -> Result<Tensor> {
     blocks.contiguous()?.reshape((b, 2 * h, 2 * w, c))
 }
 
-/// See [`crate::dense`].
+/// The composed form of [`crate::dense`].
 ///
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
@@ -81,35 +82,37 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(weight)?.broadcast_add(bias)
 }
 
-/// See [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also goes back through the largest logit, which cancels only
-/// up to rounding.
+/// The composed form of [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also differentiates through the
+/// largest logit, whose contributions cancel only up to rounding.
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32`; result `[]`.
 pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    // The largest logit is a mere shift, so no gradient need pass through it.
+    // Subtracting the largest logit does not change the result, so no gradient need pass through it.
     let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
     let normaliser = shifted.exp()?.sum(D::Minus1)?.log()?;
     let chosen = shifted.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
     (normaliser - chosen)?.mean_all()
 }
 
-/// See [`crate::leaky_relu`]. candle-nn's has the mean of both slopes as its gradient at zero.
+/// The composed form of [`crate::leaky_relu`]. candle-nn's leaky ReLU has the mean of both slopes as its gradient at
+/// zero.
 ///
 /// # Shapes
-/// Any; the result has the same.
+/// `x` of any shape; the result has the same shape.
 pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
-    // A constant gate, so that the gradient at zero is the reference's (slope) and nothing is compared twice.
+    // The gate is a constant, so that the gradient at zero is `slope`, as in the reference implementation, and values
+    // are compared only once.
     let positive = x.detach().gt(&x.detach().zeros_like()?)?.to_dtype(x.dtype())?;
     x * ((positive * (1.0 - slope))? + slope)?
 }
 
-/// See [`crate::nearest`].
+/// The composed form of [`crate::nearest`].
 ///
 /// # Shapes
 /// `x` `[n, d]`, `table` `[k, d]`; result `[n]`, `u32`.
 pub fn nearest(x: &Tensor, table: &Tensor) -> Result<Tensor> {
-    // ‖x‖² is the same for every row and cannot change which is nearest.
+    // ‖x‖² is the same for every row and cannot change which row is nearest.
     let cross = x.matmul(&table.t()?)?;
     let distances = (cross * -2.0)?.broadcast_add(&table.sqr()?.sum(D::Minus1)?)?;
     distances.argmin(D::Minus1)

@@ -1,14 +1,16 @@
-//! The tensor operations of the benchmark, channels last, each in two forms.
+//! The tensor operations of the benchmark on channels-last tensors, each in up to two forms.
 //!
-//! * *fused*: one custom operation with its own gradient, in a folder per device ([`cpu`], `cuda`), where it pays;
-//! * *composed* ([`composed`]): candle's own operations, differentiated by candle, right on every device and in `f64`.
-//!   It is the fused form's test oracle, and finite differences in `f64` are the oracle of both.
+//! * *fused*: one custom candle operation with its own backward pass, implemented per device ([`cpu`], `cuda`) where
+//!   that is faster;
+//! * *composed* ([`composed`]): a composition of candle's own operations, differentiated by candle, correct on every
+//!   device and in `f64`. It is the test oracle of the fused form, and finite differences in `f64` are the oracle of
+//!   both forms.
 //!
-//! The functions of this module take the fused form where there is one for the tensor's device and type, and the
-//! composed form elsewhere. Both are correct when an input is used more than once. [`with_form`] overrides the choice.
-//! [`gradients`] differentiates a loss made of either.
+//! The functions of this module run the fused form if there is one for the tensor's device and type, and the composed
+//! form otherwise. Both forms give correct gradients when an input is used more than once. [`with_form`] overrides the
+//! choice. [`gradients`] differentiates a loss that contains either form.
 //!
-//! This is the only crate in which `unsafe` may stand.
+//! This is the only crate of the workspace that may contain `unsafe` code.
 
 mod average;
 mod codebook;
@@ -36,24 +38,25 @@ pub use notice::{notice, noticed, on_notice};
 pub use optim::{Adam, At, Moments, adam_step, adam_steps};
 pub use tape::gradients;
 
-/// What follows a convolution's sum. candle-nn's `Activation` has no identity, and many that no chain takes.
+/// The activation function after a convolution's sum and bias. candle-nn's `Activation` has no identity, and has many
+/// functions that [`chain`] does not support.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Activation {
-    /// Nothing.
+    /// The identity.
     Linear,
     /// `max(x, slope·x)`, with a slope in [0, 1): 0.2 in the paper.
     LeakyRelu(f32),
 }
 
 impl Activation {
-    /// Leaky ReLU with the slope of the paper, 0.2.
+    /// Leaky ReLU with the paper's slope, 0.2.
     pub const LEAKY: Self = Self::LeakyRelu(0.2);
 }
 
-/// Which form of an operation runs.
+/// The choice between the two forms of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// The fused form where the device has one.
+    /// The fused form if the device has one, otherwise the composed form.
     Fused,
     /// Always the composed form.
     Composed,
@@ -63,7 +66,7 @@ thread_local! {
     static FORM: Cell<Form> = const { Cell::new(Form::Fused) };
 }
 
-/// The form before, brought back also if `f` panics.
+/// The form that was set before; dropping this restores it, also if the closure panics.
 struct Restore(Form);
 
 impl Drop for Restore {
@@ -72,82 +75,84 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `f` with the given form on this thread; an operation's backward pass takes the form of its forward pass.
+/// Runs `f` with the given form on this thread. The backward pass of an operation uses the form that its forward pass
+/// used.
 pub fn with_form<T>(form: Form, f: impl FnOnce() -> T) -> T {
     let _restore = Restore(FORM.replace(form));
     f()
 }
 
-/// Which form of an operation runs, by its argument.
+/// The implementation that an operation runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Backend {
     Composed,
     Cpu,
     #[cfg(feature = "cuda")]
     Cuda,
 }
 
-fn place(x: &Tensor) -> Place {
+/// Returns the implementation for a tensor's device, its type, and the form set by [`with_form`].
+fn backend(x: &Tensor) -> Backend {
     match x.device() {
-        _ if FORM.get() == Form::Composed || x.dtype() != DType::F32 => Place::Composed,
-        Device::Cpu => Place::Cpu,
+        _ if FORM.get() == Form::Composed || x.dtype() != DType::F32 => Backend::Composed,
+        Device::Cpu => Backend::Cpu,
         #[cfg(feature = "cuda")]
-        Device::Cuda(_) => Place::Cuda,
-        _ => Place::Composed,
+        Device::Cuda(_) => Backend::Cuda,
+        _ => Backend::Composed,
     }
 }
 
-/// A convolution with what stands before and after it.
+/// A convolution of a [`chain`], with its activation and the resizing before and after it.
 #[derive(Debug, Clone)]
 pub struct Link {
     /// Kernels, `[k, k, in, out]` with odd `k`.
     pub weight: Tensor,
     /// Bias, `[out]`.
     pub bias: Tensor,
-    /// What follows the sum.
+    /// The activation after sum and bias.
     pub activation: Activation,
-    /// Whether the input is enlarged by two first ([`upscale2`]).
+    /// Whether the input is first upscaled by two ([`upscale2`]).
     pub upscale: bool,
-    /// Whether the result is averaged over 2x2 blocks ([`downscale2`]).
+    /// Whether the result is averaged over 2x2 blocks afterwards ([`downscale2`]).
     pub downscale: bool,
 }
 
-/// Convolutions one after the other, each with stride 1 and zero padding that keeps the size ("same"), bias and activation.
+/// A sequence of convolutions, each with stride 1, zero padding that keeps the size ("same"), bias and activation.
 ///
 /// # Shapes
-/// `x` `[batch, height, width, in]`; result `[batch, height, width, out]` with the last link's `out`, and sides as
-/// upscaling and downscaling left them.
+/// `x` `[batch, height, width, in]`; result `[batch, height', width', out]`, with the last link's `out` and the sides
+/// after all upscaling and downscaling.
 ///
 /// # Errors
-/// If the shapes do not fit together or are empty, a side to be halved is odd, a slope is not in [0, 1), or there is no
-/// link.
+/// If the shapes do not fit together or are empty, a side to be halved is odd, a slope is not in [0, 1), or `links` is
+/// empty.
 pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     check_chain(x, links)?;
-    match place(x) {
-        Place::Composed => composed::chain(x, links),
-        Place::Cpu => cpu::chain(x, links),
-        // There a chain cannot average and then enlarge between two of its links, so it is cut in such places.
+    match backend(x) {
+        Backend::Composed => composed::chain(x, links),
+        Backend::Cpu => cpu::chain(x, links),
+        // The CUDA kernels cannot downscale and then upscale between two convolutions, so the chain is split there.
         #[cfg(feature = "cuda")]
-        Place::Cuda => links
+        Backend::Cuda => links
             .chunk_by(|before, after| !(before.downscale && after.upscale))
             .try_fold(x.clone(), |x, links| cuda::chain(&x, links)),
     }
 }
 
-/// One convolution: [`chain`] of a single link.
+/// One convolution with stride 1 and "same" padding: a [`chain`] of a single link.
 ///
 /// # Shapes
 /// `x` `[batch, height, width, in]`, `weight` `[k, k, in, out]` with odd `k`, `bias` `[out]`; result
 /// `[batch, height, width, out]`.
 ///
 /// # Errors
-/// As [`chain`].
+/// The same as of [`chain`].
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
     let (weight, bias) = (weight.clone(), bias.clone());
     chain(x, &[Link { weight, bias, activation, upscale: false, downscale: false }])
 }
 
-/// Mean over 2x2 blocks.
+/// Downscaling by two: the mean over 2x2 blocks.
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` with even sides to `[batch, height / 2, width / 2, channels]`.
@@ -159,15 +164,15 @@ pub fn downscale2(x: &Tensor) -> Result<Tensor> {
     if h % 2 != 0 || w % 2 != 0 || x.elem_count() == 0 {
         candle_core::bail!("downscale2: {:?} is empty or has an odd side", x.dims());
     }
-    match place(x) {
-        Place::Composed => composed::downscale2(x),
-        Place::Cpu => cpu::downscale2(x),
+    match backend(x) {
+        Backend::Composed => composed::downscale2(x),
+        Backend::Cpu => cpu::downscale2(x),
         #[cfg(feature = "cuda")]
-        Place::Cuda => cuda::downscale2(x),
+        Backend::Cuda => cuda::downscale2(x),
     }
 }
 
-/// Nearest-neighbour enlargement by two.
+/// Nearest-neighbour upscaling by two.
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
@@ -178,38 +183,38 @@ pub fn upscale2(x: &Tensor) -> Result<Tensor> {
     if x.elem_count() == 0 {
         candle_core::bail!("upscale2: {:?} is empty", x.dims());
     }
-    match place(x) {
-        Place::Composed => composed::upscale2(x),
-        Place::Cpu => cpu::upscale2(x),
+    match backend(x) {
+        Backend::Composed => composed::upscale2(x),
+        Backend::Cpu => cpu::upscale2(x),
         #[cfg(feature = "cuda")]
-        Place::Cuda => cuda::upscale2(x),
+        Backend::Cuda => cuda::upscale2(x),
     }
 }
 
-/// `x·weight + bias`.
+/// A dense layer: `x·weight + bias`.
 ///
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
 pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    match place(x) {
+    match backend(x) {
         #[cfg(feature = "cuda")]
-        Place::Cuda => cuda::dense(x, weight, bias),
-        Place::Cpu => cpu::dense(x, weight, bias),
-        Place::Composed => composed::dense(x, weight, bias),
+        Backend::Cuda => cuda::dense(x, weight, bias),
+        Backend::Cpu => cpu::dense(x, weight, bias),
+        Backend::Composed => composed::dense(x, weight, bias),
     }
 }
 
-/// Mean of the squared difference over all elements.
+/// The squared difference of two tensors, averaged over all elements.
 ///
 /// # Shapes
-/// Two tensors of one shape to `[]`.
+/// Two tensors of the same shape; result `[]`.
 ///
 /// # Errors
 /// If the shapes differ.
 pub fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    match place(a) {
+    match backend(a) {
         #[cfg(feature = "cuda")]
-        Place::Cuda if a.dims() == b.dims() && a.elem_count() > 0 => cuda::mean_squared_error(a, b),
+        Backend::Cuda if a.dims() == b.dims() && a.elem_count() > 0 => cuda::mean_squared_error(a, b),
         _ => candle_nn::loss::mse(a, b),
     }
 }
@@ -230,18 +235,18 @@ pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
             labels.dims()
         );
     }
-    match place(logits) {
+    match backend(logits) {
         #[cfg(feature = "cuda")]
-        Place::Cuda => cuda::mean_cross_entropy(logits, labels),
+        Backend::Cuda => cuda::mean_cross_entropy(logits, labels),
         _ => composed::mean_cross_entropy(logits, labels),
     }
 }
 
-/// Lines drawn on the tensor's device, from the middle at the angles `2π·turn`, in [-1, 1]; none where that device has no
-/// kernel for it.
+/// Draws lines on the tensor's device, from the image's centre at the angles `2π·turn`, with pixel values in [-1, 1].
+/// `thickness` is in pixels. Returns `None` if the device has no kernel for it.
 ///
 /// # Shapes
-/// `turns` `[n]`, `f64`; result `[n, height, width, 1]`.
+/// `turns` `[n]`, `f64`; result `[n, height, width, 1]`, `f32`.
 ///
 /// # Errors
 /// If the launch fails.
@@ -256,7 +261,8 @@ pub fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness: f64) -
     }
 }
 
-/// Classes of lines at the angles `2π·turn`, equal parts of the circle; none where the tensor's device has no kernel for it.
+/// Returns the classes of lines at the angles `2π·turn`: the number of the tenth of the circle, from 0 and at most
+/// `classes - 1`. Returns `None` if the tensor's device has no kernel for it.
 ///
 /// # Shapes
 /// `turns` `[n]`, `f64`; result `[n]`, `u32`.
@@ -274,8 +280,8 @@ pub fn line_labels(turns: &Tensor, classes: u32) -> Result<Option<Tensor>> {
     }
 }
 
-/// The index of the row of `table` that is nearest to each vector by squared distance, the first of equally near ones. No
-/// gradient passes.
+/// The index of the row of `table` that is nearest to each vector by squared distance; of equally near rows, the first.
+/// No gradient passes through it.
 ///
 /// # Shapes
 /// `x` `[n, d]`, `table` `[k, d]`; result `[n]`, `u32`.
@@ -292,26 +298,27 @@ pub fn nearest(x: &Tensor, table: &Tensor) -> Result<Tensor> {
         );
     }
     let (x, table) = (x.detach(), table.detach());
-    if place(&x) == Place::Cpu { cpu::nearest(&x, &table) } else { composed::nearest(&x, &table) }
+    if backend(&x) == Backend::Cpu { cpu::nearest(&x, &table) } else { composed::nearest(&x, &table) }
 }
 
-/// `max(x, slope·x)` for a slope in [0, 1).
+/// Leaky ReLU: `max(x, slope·x)` for a slope in [0, 1).
 ///
 /// # Shapes
-/// Any; the result has the same.
+/// `x` of any shape; the result has the same shape.
 pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
     composed::leaky_relu(x, slope)
 }
 
-/// Keeps candle from starting a second pool of threads, whose waiting threads take the cores from ours by spinning. For
-/// the start of a program: it does nothing once the process has a second thread, since changing the environment beside one
-/// is not safe, or where that cannot be told. `CANDLE_NUM_THREADS` overrides it.
+/// Keeps candle from starting a second thread pool, whose idle threads spin and so compete for cores with rayon's
+/// global pool. To be called at the start of a program: it does nothing if the process already has a second thread,
+/// because changing the environment is then unsafe, or if the number of threads cannot be determined. A value of
+/// `CANDLE_NUM_THREADS` in the environment takes precedence.
 pub fn keep_to_one_pool() {
     const NAME: &str = "CANDLE_NUM_THREADS";
-    // A folder a thread.
+    // The folder has one entry for each thread.
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
     if alone && std::env::var_os(NAME).is_none() {
-        // SAFETY: no other thread can read the environment meanwhile, for there is none.
+        // SAFETY: this is the process's only thread, so no other thread reads the environment at the same time.
         #[allow(unsafe_code)]
         unsafe {
             std::env::set_var(NAME, "1");

@@ -1,4 +1,4 @@
-//! What a build without CUDA has in the place of recorded steps: nothing.
+//! Stand-ins for CUDA graph capture in a build without CUDA: types without values.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use lerp_core::{Generator, LearningRate};
 
 use crate::Adam;
 
-/// See the CUDA build's: the number of the step on the device. Here there is none.
+/// The training step's number, kept on the device; see the CUDA build. This build has no such device, so the type has
+/// no values.
 #[derive(Debug, Clone)]
 pub struct Clock(Never);
 
@@ -15,7 +16,7 @@ pub struct Clock(Never);
 enum Never {}
 
 impl Clock {
-    /// None: this build has no device that keeps a step's number.
+    /// Returns `None`: no device of this build keeps a step's number.
     ///
     /// # Errors
     /// Never.
@@ -23,35 +24,43 @@ impl Clock {
         Ok(None)
     }
 
+    /// Sets the step's number.
+    ///
     /// # Errors
     /// Never.
     pub fn set(&self, _: u64) -> Result<()> {
         match self.0 {}
     }
 
+    /// Increases the step's number by one.
+    ///
     /// # Errors
     /// Never.
     pub fn advance(&self) -> Result<()> {
         match self.0 {}
     }
 
-    /// Draws at the step that the device stands at.
+    /// Returns a generator of draws at the step that the device's clock shows.
     pub fn generator(&self) -> Arc<dyn Generator> {
         match self.0 {}
     }
 }
 
-/// See the CUDA build's: work recorded on a device. Here there is none.
+/// A captured CUDA graph; see the CUDA build. This build has no such device, so the type has no values.
 #[derive(Debug)]
 pub struct Recording(Never);
 
 impl Recording {
+    /// Captures the work of a closure.
+    ///
     /// # Errors
     /// Never.
     pub fn new(clock: &Clock, _: impl FnOnce() -> Result<()>) -> Result<Self> {
         match clock.0 {}
     }
 
+    /// Launches the captured work.
+    ///
     /// # Errors
     /// Never.
     pub fn launch(&self) -> Result<()> {
@@ -59,16 +68,16 @@ impl Recording {
     }
 }
 
-/// None: this build has no device that makes draws.
+/// Returns `None`: no device of this build makes its own random draws.
 pub fn generator(_: &Device) -> Option<Arc<dyn Generator>> {
     None
 }
 
-/// Gives a device back: nothing to do.
+/// Releases a device; in this build there is nothing to release.
 #[allow(clippy::needless_pass_by_value)]
 pub fn release(_: Device) {}
 
-/// Runs `f`, whose small uploads a recording may repeat.
+/// Runs `f` and keeps its small uploads for graph capture; see the CUDA build.
 pub fn preparing<T>(clock: &Clock, _: impl FnOnce() -> T) -> T {
     match clock.0 {}
 }

@@ -1,27 +1,27 @@
-//! What a user should know although nothing failed, such as a slower way taken.
+//! Notices: what a user should know although nothing failed, such as that a slower method is used.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 static LISTENER: OnceLock<fn(&str)> = OnceLock::new();
-static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static ISSUED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Names who hears of notices in this process; the first that is named stays.
+/// Sets the function that receives this process's notices. Only the first call has an effect.
 pub fn on_notice(listener: fn(&str)) {
     let _ = LISTENER.set(listener);
 }
 
-/// Gives notice of something, once.
+/// Issues a notice, unless the same text was issued before in this process.
 pub fn notice(text: &str) {
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if !said.iter().any(|before| before == text) {
-        said.push(text.to_owned());
+    let mut issued = ISSUED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !issued.iter().any(|before| before == text) {
+        issued.push(text.to_owned());
         if let Some(listener) = LISTENER.get() {
             listener(text);
         }
     }
 }
 
-/// All notices so far.
+/// Returns all notices issued so far in this process.
 pub fn noticed() -> Vec<String> {
-    SAID.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    ISSUED.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -1,26 +1,26 @@
-//! Adam, with TensorFlow's placement of epsilon.
+//! The Adam optimizer, with TensorFlow's placement of epsilon.
 //!
-//! It is no `candle_nn::Optimizer`, and candle-nn's `AdamW` cannot stand in for it: that adds epsilon to the root after its bias
-//! correction; counts its steps on the host, where no recorded step asks again; keeps its moments to itself, so that no checkpoint has
-//! them; and takes the gradients of one loss, where a step here has one loss for each group of parameters.
+//! It does not implement `candle_nn::Optimizer`, and candle-nn's `AdamW` cannot replace it, because that optimizer adds
+//! epsilon to the root after the bias correction; counts its steps on the host, which a captured graph does not consult
+//! again; keeps its moments private, so that a checkpoint cannot contain them; and takes the gradients of one loss,
+//! whereas a training step here has one loss for each group of parameters.
 
 use candle_core::{Result, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::{
-    Clock, Place,
+    Backend, Clock, backend,
     cpu::{self, with_values_mut},
-    place,
 };
 
-/// Constants of Adam; the defaults are TensorFlow's and the paper's.
+/// Adam's constants; the defaults are those of TensorFlow and the paper.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adam {
-    /// Decay of the first moment.
+    /// Decay β₁ of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay β₂ of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment, *not* divided by the bias correction.
+    /// The ε that is added to the root of the second moment and is *not* divided by the bias correction.
     pub epsilon: f64,
 }
 
@@ -30,14 +30,14 @@ impl Default for Adam {
     }
 }
 
-/// One Adam step, number `step` (from 1), in place:
+/// One Adam update in place, number `step` (`t` in the formula, from 1), with the learning rate `rate` (`η`):
 /// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - η·√(1-β₂ᵗ)/(1-β₁ᵗ)·m/(√v + ε)`.
 ///
 /// # Shapes
-/// `param`, `grad`, `m` and `v` have one shape.
+/// `param`, `grad`, `m` and `v` have the same shape.
 ///
 /// # Errors
-/// If the shapes differ, or two of the tensors share their values.
+/// If the shapes differ, or two of the tensors share their memory.
 pub fn adam_step(
     param: &Var,
     grad: &Tensor,
@@ -55,7 +55,7 @@ pub fn adam_step(
 pub struct Moments<'a> {
     /// The parameter.
     pub param: &'a Var,
-    /// The loss's gradient with respect to it.
+    /// The gradient of the loss with respect to the parameter.
     pub grad: &'a Tensor,
     /// The first moment.
     pub m: &'a Var,
@@ -63,22 +63,22 @@ pub struct Moments<'a> {
     pub v: &'a Var,
 }
 
-/// Which step of Adam's it is.
+/// The number of an Adam update.
 #[derive(Debug, Clone, Copy)]
 pub enum At<'a> {
-    /// This one, from 1.
+    /// This number, from 1.
     Step(u64),
-    /// The one after as many as a device's clock shows.
+    /// The number that a device's clock shows, plus one.
     Clock(&'a Clock),
 }
 
-/// [`adam_step`] for many parameters, on a GPU in few launches.
+/// The update of [`adam_step`] for many parameters; on a GPU it takes only a few launches.
 ///
 /// # Shapes
-/// As there, for each.
+/// `param`, `grad`, `m` and `v` of each entry have the same shape.
 ///
 /// # Errors
-/// As there.
+/// The same as of [`adam_step`].
 pub fn adam_steps(all: &[Moments], rate: f64, at: At, adam: &Adam) -> Result<()> {
     for Moments { param, grad, m, v } in all {
         if [grad.dims(), m.dims(), v.dims()].iter().any(|d| *d != param.dims()) {
@@ -89,16 +89,16 @@ pub fn adam_steps(all: &[Moments], rate: f64, at: At, adam: &Adam) -> Result<()>
             );
         }
     }
-    // By a clock the device knows the rate.
+    // A clock keeps its own learning rate on the device, and `rate` is then not used.
     let step = if let At::Step(step) = at { step as f64 } else { 1.0 };
     let rate = rate * (1.0 - adam.beta2.powf(step)).sqrt() / (1.0 - adam.beta1.powf(step));
     let Some(first) = all.first() else { return Ok(()) };
     #[cfg(feature = "cuda")]
-    if place(first.param) == Place::Cuda {
+    if backend(first.param) == Backend::Cuda {
         let clock = if let At::Clock(clock) = at { Some(clock) } else { None };
         return crate::cuda::adam_steps(all, rate, adam, clock);
     }
-    let fused = place(first.param) == Place::Cpu;
+    let fused = backend(first.param) == Backend::Cpu;
     all.iter().try_for_each(|moments| one_step(moments, rate, adam, fused))
 }
 
@@ -121,5 +121,5 @@ fn one_step(moments: &Moments, rate: f64, adam: &Adam, fused: bool) -> Result<()
     param.set(&param.as_tensor().sub(&update)?)
 }
 
-/// Elements a thread takes at a time.
+/// Elements that a thread updates at a time.
 const CHUNK: usize = 1 << 14;

@@ -1,19 +1,19 @@
-//! Differentiation of a loss, and the tape on which operations of this crate leave the gradients of parameters.
+//! Differentiation of a loss, and the tape that collects the gradients of parameters from this crate's operations.
 //!
-//! candle goes back from a loss by itself (`Tensor::backward`), calls every custom operation with the gradient of its
-//! result, and takes back the gradients of at most three arguments, each of which it first adds to a tensor of zeros. A
-//! chain of convolutions has some twenty parameters. So its backward pass leaves their whole gradients here, and
-//! [`gradients`] puts them into the store as they are; on a GPU this also saves two launches for each parameter.
+//! candle's `Tensor::backward` calls the backward pass of every custom operation with the gradient of its result, and
+//! accepts the gradients of at most three arguments, each of which it adds to a tensor of zeros. A chain of
+//! convolutions has about twenty parameters. Therefore its backward pass puts their gradients onto this tape, and
+//! [`gradients`] moves them into the gradient store unchanged; on a GPU this also saves two launches per parameter.
 //!
-//! A tape belongs to one call of [`gradients`]. That the operations find it through their thread, and are not handed it, is
-//! because `CustomOp2::bwd` has no argument for it, and because candle 0.11.1 keeps `Tensor::op` to itself, without which
-//! nobody else can go back through a graph of tensors.
+//! A tape belongs to one call of [`gradients`]. Operations find it in a thread-local variable because `CustomOp2::bwd`
+//! has no argument for it, and because candle 0.11.1 keeps `Tensor::op` private, without which no code outside candle
+//! can traverse a graph of tensors.
 
 use std::cell::RefCell;
 
 use candle_core::{Result, Tensor, backprop::GradStore};
 
-/// Parameters and their gradients, in the order in which they were left.
+/// Parameters and their gradients, in the order in which they were put onto the tape.
 #[derive(Default)]
 struct Tape(Vec<(Tensor, Tensor)>);
 
@@ -22,7 +22,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Tape>> = const { RefCell::new(None) };
 }
 
-/// The tape of a surrounding call, which takes its place again also if differentiation fails or panics.
+/// The tape of an enclosing call of [`gradients`]; dropping this restores it, also if differentiation fails or panics.
 struct Outer(Option<Tape>);
 
 impl Drop for Outer {
@@ -31,14 +31,15 @@ impl Drop for Outer {
     }
 }
 
-/// The gradients of a scalar with respect to all variables that it depends on. Losses with convolutions or dense layers of
-/// this crate in them are differentiated by this function; `Tensor::backward` fails on their fused forms.
+/// Returns the gradients of a scalar with respect to all variables that it depends on. A loss that contains this
+/// crate's convolutions or dense layers must be differentiated by this function; `Tensor::backward` fails on their
+/// fused forms.
 ///
 /// # Shapes
 /// `loss` `[]`.
 ///
 /// # Errors
-/// If the tensor library fails.
+/// If candle's backward pass or an addition of gradients fails.
 pub fn gradients(loss: &Tensor) -> Result<GradStore> {
     let outer = Outer(CURRENT.replace(Some(Tape::default())));
     let mut store = loss.backward()?;
@@ -54,14 +55,14 @@ pub fn gradients(loss: &Tensor) -> Result<GradStore> {
     Ok(store)
 }
 
-/// Leaves the whole gradient that an operation has for one of its parameters.
+/// Puts an operation's gradient for one of its parameters onto the tape.
 ///
 /// # Shapes
 /// `gradient` has the shape of `parameter`.
 ///
 /// # Errors
-/// If the loss is not differentiated by [`gradients`].
-pub(crate) fn leave(parameter: &Tensor, gradient: Tensor) -> Result<()> {
+/// If no call of [`gradients`] is running on this thread.
+pub(crate) fn put(parameter: &Tensor, gradient: Tensor) -> Result<()> {
     CURRENT.with_borrow_mut(|tape| match tape {
         Some(tape) => {
             tape.0.push((parameter.clone(), gradient));
@@ -74,7 +75,8 @@ pub(crate) fn leave(parameter: &Tensor, gradient: Tensor) -> Result<()> {
     })
 }
 
-/// Takes what was left for a parameter that is no variable but computed from some, so that candle goes on from there.
+/// Takes the gradient of a parameter that is computed from variables off the tape, so that candle continues the
+/// backward pass from there. Returns `None` if the tape has no gradient for it.
 ///
 /// # Shapes
 /// The result has the shape of `parameter`.
@@ -94,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// The identity, which leaves the gradient of its argument after it has done something else.
+    /// An identity operation whose backward pass calls a function and then puts the argument's gradient onto the tape.
     struct Leaving(Box<dyn Fn() -> Result<()> + Send + Sync>);
 
     impl CustomOp1 for Leaving {
@@ -108,7 +110,7 @@ mod tests {
 
         fn bwd(&self, arg: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
             (self.0)()?;
-            leave(arg, grad.clone())?;
+            put(arg, grad.clone())?;
             Ok(None)
         }
     }
@@ -126,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_counts_like_what_is_returned() {
+    fn gradients_on_the_tape_add_to_those_that_candle_returns() {
         let x = Var::new(&[1.0, 2.0], &Device::Cpu).unwrap();
-        // Met three times, once outside of the operation.
+        // The variable is used three times, once of them outside of the operation.
         let loss = (left(&x).sqr().unwrap().sum_all().unwrap()
             + (left(&x) * 3.0).unwrap().sum_all().unwrap())
         .unwrap();
@@ -139,14 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn a_tape_is_of_one_loss() {
+    fn a_nested_call_has_its_own_tape() {
         let (x, z) = (Var::new(&[1.0, 2.0], &Device::Cpu).unwrap(), Var::new(&[5.0], &Device::Cpu).unwrap());
         let (inner, of) = (left(&z).sum_all().unwrap(), z.clone());
         let within = after(&x, move || {
             assert_eq!(values(&gradients(&inner)?, &of), [1.0]);
             Ok(())
         });
-        // Whether what comes first goes back first or last, something is left before and after the inner loss.
+        // Whatever order candle's backward pass takes, the tape receives a gradient both before and after the inner
+        // loss.
         let loss = (left(&x) + within).unwrap().sum_all().unwrap();
         let loss = (loss + left(&x).sum_all().unwrap()).unwrap();
         let store = gradients(&loss).unwrap();
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_cannot_be_differentiated_leaves_no_tape() {
+    fn a_failed_call_leaves_no_tape_behind() {
         let x = Var::new(&[1.0, 2.0], &Device::Cpu).unwrap();
         let fails = after(&x, || candle_core::bail!("no gradient")).sum_all().unwrap();
         assert!(gradients(&fails).unwrap_err().to_string().contains("no gradient"));

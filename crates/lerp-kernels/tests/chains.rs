@@ -1,4 +1,4 @@
-//! Chains of convolutions, fused against composed and against finite differences in `f64`.
+//! Tests of chains of convolutions: the fused form against the composed form and finite differences in `f64`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,10 +14,11 @@ fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
     Draws::new(5, &Device::Cpu).normal(name, shape).unwrap().to_dtype(dtype).unwrap()
 }
 
-/// Kernel, output channels, leaky, enlarged before, averaged after, trained.
+/// Kernel size, output channels, whether a leaky ReLU follows, whether the input is upscaled, whether the output is
+/// averaged, and whether the parameters are trained.
 type Kind = (usize, usize, bool, bool, bool, bool);
 
-/// A chain on `[batch, side, side, channels]` with its input and parameters, in order.
+/// A chain of convolutions with its input and parameters, in order.
 struct Chain {
     x: Var,
     params: Vec<Var>,
@@ -50,7 +51,8 @@ impl Chain {
         self.params.chunks_exact(2).zip(&self.kinds).map(link).collect()
     }
 
-    /// The output, then the gradients of the input and of every parameter; none where nothing was asked for.
+    /// Returns the output, then the gradients of the input and of every parameter, `None` where no gradient was
+    /// computed.
     fn run(&self, input: bool) -> Vec<Option<Tensor>> {
         let x = if input { self.x.as_tensor().clone() } else { self.x.as_detached_tensor() };
         let y = chain(&x, &self.links()).unwrap();
@@ -76,9 +78,9 @@ fn assert_agree(what: &str, ours: &[Option<Tensor>], oracle: &[Option<Tensor>], 
     }
 }
 
-/// Fused in `f32` on every instruction set against composed in `f64`. Behind a leaky ReLU a value so near zero that `f32`
-/// takes the other side would make a difference that is no fault: chains with many of them are checked linear, or with a
-/// tolerance for it.
+/// Compares the fused form in `f32`, on every instruction set, with the composed form in `f64`. Rounding may move a
+/// value close to zero to the other side of the leaky ReLU's corner, which changes gradients without being an error. So
+/// chains with many such values are tested without activation, or with a larger tolerance.
 fn check(shape: [usize; 4], kinds: &[Kind], input: bool, tolerance: f64) {
     let oracle = Chain::new(shape, kinds, DType::F64).run(input);
     let fused = Chain::new(shape, kinds, DType::F32);
@@ -87,7 +89,7 @@ fn check(shape: [usize; 4], kinds: &[Kind], input: bool, tolerance: f64) {
     });
 }
 
-/// A small encoder and a small decoder as the benchmark has them, with Winograd's forms of both sizes in them.
+/// A small encoder, built like the benchmark's, with narrow and wide layers in Winograd's form.
 const ENCODER: [Kind; 6] = [
     (1, 16, false, false, false, true),
     (3, 16, true, false, false, true),
@@ -96,6 +98,7 @@ const ENCODER: [Kind; 6] = [
     (3, 32, true, false, true, true),
     (3, 2, false, false, false, true),
 ];
+/// A small decoder, built like the benchmark's.
 const DECODER: [Kind; 5] = [
     (3, 32, true, false, false, true),
     (3, 32, true, true, false, true),
@@ -117,11 +120,11 @@ fn encoder_and_decoder_equal_their_composed_form() {
     check([2, 2, 2, 2], &DECODER, true, 1e-3);
 }
 
-/// A leaky ReLU's gate in every form that a convolution takes: whole maps of 2x2, F(2, 3), F(4, 3), enlarged maps, tap by tap,
-/// with a mean behind it and without, and two links that are taken for one. A value at the corner may go either way, which moves
-/// one gradient of many: so the whole is compared, not the largest.
+/// Tests the gradient of the leaky ReLU in every form of convolution: whole images of 2x2, F(2, 3), F(4, 3), upscaled
+/// images and the direct form, with and without a mean after it, and with two merged links. A value at the corner may
+/// fall on either side, which changes one gradient of many, so norms are compared instead of the largest difference.
 #[test]
-fn gates_are_those_of_the_composed_form_in_every_form_of_convolution() {
+fn leaky_relu_gradients_equal_the_composed_form_in_every_form_of_convolution() {
     let leaky = |k, cout, up, down| (k, cout, true, up, down, true);
     let first = (1, 16, false, false, false, true);
     let cases: [([usize; 4], Vec<Kind>); 6] = [
@@ -136,7 +139,7 @@ fn gates_are_those_of_the_composed_form_in_every_form_of_convolution() {
         ),
         ([2, 2, 4, 48], vec![leaky(3, 16, true, true), leaky(3, 32, true, false), leaky(3, 2, true, true)]),
         ([2, 3, 5, 16], vec![leaky(3, 80, true, true), leaky(5, 16, false, false), leaky(3, 48, true, true)]),
-        // Wide ones behind each other.
+        // Consecutive wide layers.
         (
             [2, 8, 8, 16],
             vec![leaky(3, 48, false, false), leaky(3, 64, false, true), leaky(3, 64, false, false)],
@@ -158,7 +161,7 @@ fn gates_are_those_of_the_composed_form_in_every_form_of_convolution() {
 }
 
 #[test]
-fn a_mean_before_an_enlargement() {
+fn a_mean_before_upscaling_equals_the_composed_form() {
     let kinds = [
         (3, 16, false, false, true, true),
         (3, 16, false, true, true, true),
@@ -183,11 +186,11 @@ fn only_what_is_trained_gets_a_gradient() {
     check([2, 8, 8, 1], &all.collect::<Vec<_>>(), true, 2e-5);
 }
 
-/// A 1x1 convolution and the one after it, on both sides of where merging them begins to pay: with few and many channels, whose
-/// number is one less than a vector's too, kernels of 1, 3 and 5, either of the two constant, an input that wants a gradient or not,
-/// and a mean after them.
+/// Tests a 1x1 convolution and the one after it, on both sides of the threshold for merging them: with few and many
+/// channels, also one less than a vector's lanes; kernel sizes 1, 3 and 5; constant parameters in either one; inputs
+/// with and without a gradient; and a mean afterwards.
 #[test]
-fn two_convolutions_taken_for_one_equal_their_composed_form() {
+fn two_merged_convolutions_equal_their_composed_form() {
     for (channels, middle) in [(1, 8), (1, 7), (3, 16), (3, 15), (4, 48), (15, 64), (15, 32), (31, 128)] {
         for (k, outer, down) in [(3, 16, true), (1, 32, false), (5, 16, false), (3, 12, true)] {
             for (first, second) in [(true, true), (true, false), (false, true)] {
@@ -201,7 +204,7 @@ fn two_convolutions_taken_for_one_equal_their_composed_form() {
 }
 
 #[test]
-fn a_computed_weight_in_two_convolutions_taken_for_one() {
+fn a_computed_weight_in_two_merged_convolutions_gets_its_gradient() {
     let run = |form| {
         with_form(form, || {
             let kinds = [(1, 16, false, false, false, true), (3, 16, true, false, false, true)];
@@ -220,7 +223,7 @@ fn a_computed_weight_in_two_convolutions_taken_for_one() {
     }
 }
 
-/// Without a backward pass nothing is kept, and nothing else changes.
+/// Without a backward pass, intermediate values are not kept, but the results are the same.
 #[test]
 fn a_forward_pass_alone_has_the_same_bits() {
     for (shape, kinds) in [([5, 16, 16, 1], &ENCODER[..]), ([5, 4, 4, 2], &DECODER[..])] {
@@ -260,7 +263,7 @@ fn a_chain_that_is_used_twice_gets_both_gradients() {
 }
 
 #[test]
-fn going_back_twice_gives_the_same() {
+fn two_backward_passes_give_the_same_gradients() {
     let chain_of = Chain::new([2, 4, 4, 16], &[(3, 16, true, false, true, true)], DType::F32);
     let weight = chain_of.params[0].as_tensor();
     let loss = || chain(chain_of.x.as_tensor(), &chain_of.links()).unwrap().sqr().unwrap().sum_all().unwrap();
@@ -273,12 +276,12 @@ fn going_back_twice_gives_the_same() {
 }
 
 #[test]
-fn a_weight_in_two_links_and_inputs_that_are_views() {
+fn a_shared_weight_and_transposed_inputs_get_the_composed_forms_gradients() {
     let run = |form| {
         with_form(form, || {
             let chain_of = Chain::new([4, 6, 2, 16], &[(3, 16, false, false, false, true)], DType::F32);
             let link = chain_of.links().remove(0);
-            // Turned round: not contiguous, as is the gradient that comes back.
+            // The input is transposed and so not contiguous, and neither is the gradient of the output.
             let x = chain_of.x.as_tensor().transpose(1, 2).unwrap();
             let weight = Var::from_tensor(&chain_of.params[0].as_tensor().transpose(0, 1).unwrap()).unwrap();
             let turned = weight.as_tensor().transpose(0, 1).unwrap();
@@ -315,7 +318,7 @@ fn a_constant_bias_gets_no_gradient() {
 }
 
 #[test]
-fn a_slope_of_zero() {
+fn a_slope_of_zero_equals_the_composed_form() {
     let run = |form| {
         with_form(form, || {
             let chain_of = Chain::new([2, 8, 8, 16], &[(3, 16, true, false, true, true)], DType::F32);
@@ -332,7 +335,7 @@ fn a_slope_of_zero() {
 
 #[test]
 fn chains_have_the_same_bits_for_any_number_of_threads() {
-    // Narrow and wide layers, both sizes of Winograd's form, and the direct form.
+    // Narrow and wide layers in Winograd's form, and the direct form.
     let wide = [
         (1, 16, false, false, false, true),
         (3, 48, true, false, true, true),
@@ -340,7 +343,7 @@ fn chains_have_the_same_bits_for_any_number_of_threads() {
         (3, 64, true, true, false, true),
         (3, 3, false, false, false, true),
     ];
-    // Whole maps, enlarged maps and a mean behind them, and two links taken for one.
+    // Whole images of 2x2, upscaled images with a mean after them, and two merged links.
     let mixed = [
         (1, 16, false, false, false, true),
         (3, 16, true, false, true, true),
@@ -349,7 +352,8 @@ fn chains_have_the_same_bits_for_any_number_of_threads() {
         (3, 32, true, true, false, true),
         (3, 16, true, true, true, true),
     ];
-    // Channels that are no vectors, on maps so small that a task takes many images.
+    // Numbers of channels that are not a multiple of a vector's lanes, on images so small that a task takes many of
+    // them.
     let small = [(3, 6, true, false, false, true), (3, 5, true, true, true, true)];
     for (shape, kinds) in [
         ([23, 16, 16, 1], &ENCODER[..]),
@@ -421,7 +425,7 @@ fn chains_that_do_not_fit_are_refused() {
     assert!(chain(one.x.as_tensor(), &links).is_err(), "five channels into a kernel of two");
 }
 
-/// Channels: any few, or a multiple of a vector.
+/// A number of channels: any small one, or a multiple of a vector's lanes.
 fn channels() -> impl Strategy<Value = usize> {
     prop_oneof![1_usize..20, (1_usize..4).prop_map(|n| 16 * n)]
 }
@@ -429,7 +433,7 @@ fn channels() -> impl Strategy<Value = usize> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Links of every kind in any order. Linear, so that no rounding decides anything.
+    /// Links of every kind in any order, without activation, so that rounding cannot change the side of a corner.
     #[test]
     fn any_chain_agrees(
         batch in 1_usize..10,
@@ -442,7 +446,7 @@ proptest! {
         ),
         input: bool,
     ) {
-        // A side is halved where it is even.
+        // An image is downscaled only if both sides are even.
         let (mut sides, mut kinds): ([usize; 2], Vec<Kind>) = ([height, width], Vec::new());
         for (k, cout, up, down, trained) in links {
             sides = if up { sides.map(|s| 2 * s) } else { sides };

@@ -1,4 +1,5 @@
-//! Fused against composed on many shapes and every instruction set; composed against finite differences in `f64`.
+//! Tests of the fused form against the composed form, on many shapes and every instruction set, and of the composed
+//! form against finite differences in `f64`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,7 +25,7 @@ fn assert_close(what: &str, a: &Tensor, b: &Tensor, tolerance: f64) {
     assert!(error <= tolerance, "{what}: {error:e} above {tolerance:e}");
 }
 
-/// Output and gradients of `op` with respect to all inputs; the loss weighs every output differently.
+/// Returns the output of `op` and its gradients with respect to all inputs; the loss weights every output differently.
 fn with_gradients(op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -> Vec<Tensor> {
     let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(t).unwrap()).collect();
     let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
@@ -36,8 +37,8 @@ fn with_gradients(op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) -
     all
 }
 
-/// batch, height, width, kernel, input channels, output channels: odd sizes, one channel, batch 1, maps smaller than a
-/// tile, channels that are no multiple of a tile, batches that do not divide into parts.
+/// Batch, height, width, kernel size, input channels and output channels: odd sizes, one channel, batch 1, images
+/// smaller than a tile, channels that are not a multiple of a tile, batches that do not divide into parts.
 const SHAPES: [[usize; 6]; 24] = [
     [1, 1, 1, 1, 1, 1],
     [1, 1, 1, 3, 3, 2],
@@ -55,13 +56,13 @@ const SHAPES: [[usize; 6]; 24] = [
     [3, 5, 4, 3, 16, 3],
     [9, 3, 7, 3, 32, 1],
     [2, 4, 4, 5, 48, 2],
-    // Winograd's form.
+    // Narrow layers in Winograd's form.
     [1, 2, 2, 3, 16, 16],
     [3, 4, 6, 3, 32, 16],
     [7, 2, 8, 3, 16, 48],
     [65, 8, 4, 3, 16, 32],
     [2, 16, 16, 3, 48, 64],
-    // Winograd's form of wide layers.
+    // Wide layers in Winograd's form.
     [65, 8, 8, 3, 64, 80],
     [9, 4, 4, 3, 128, 128],
     [3, 2, 2, 3, 256, 256],
@@ -80,7 +81,7 @@ fn convolution_equals_its_composed_form_on_every_instruction_set() {
             let op = |t: &[Tensor]| conv2d(&t[0], &t[1], &t[2], activation);
             let oracle = with_form(Form::Composed, || with_gradients(&op, &inputs));
             for isa in isas() {
-                // One thread, so that the instruction set forced on this one is used throughout.
+                // A pool of one thread, so that all work is done on the thread for which the instruction set is forced.
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
                 let fused = pool.install(|| with_isa(*isa, || with_gradients(&op, &inputs)));
                 for (what, (a, b)) in ["y", "dx", "dw", "db"].iter().zip(fused.iter().zip(&oracle)) {
@@ -98,7 +99,7 @@ fn a_dense_layer_equals_its_composed_form() {
         normal("w", &[33, 20], DType::F32),
         normal("b", &[20], DType::F32),
     ];
-    // A weight that is a variable, and one that is computed from it.
+    // The weight is a variable with factor 1, and is computed from one with factor 2.
     for factor in [1.0, 2.0] {
         let op = |t: &[Tensor]| {
             let weight = if factor == 1.0 { t[1].clone() } else { (&t[1] * factor)? };
@@ -120,10 +121,10 @@ fn a_dense_layer_equals_its_composed_form() {
 }
 
 #[test]
-fn the_nearest_row_is_the_composed_forms_and_the_first_of_equals() {
+fn the_nearest_row_equals_the_composed_forms_and_is_the_first_of_equal_ones() {
     for [n, k, d] in [[1, 1, 1], [5, 7, 3], [16, 16, 16], [33, 300, 20], [40, 1025, 256]] {
         let (x, table) = (normal("x", &[n, d], DType::F32), normal("t", &[k, d], DType::F32));
-        // Every row twice: the first of the two must win.
+        // Every row occurs twice, and the first of the two must be returned.
         let table = Tensor::cat(&[&table, &table], 0).unwrap();
         let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
         let oracle = with_form(Form::Composed, find);
@@ -135,9 +136,10 @@ fn the_nearest_row_is_the_composed_forms_and_the_first_of_equals() {
     }
 }
 
-/// A codebook in use: most rows far away or zero, a few among the vectors, some of them twice.
+/// Tests a table like a codebook in training: most rows are far away or zero, a few are close to the vectors, and every
+/// row occurs twice.
 #[test]
-fn rows_that_are_left_out_are_not_the_nearest() {
+fn skipping_rows_does_not_change_the_nearest_row() {
     let (n, k, d) = (50, 3000, 12);
     let x = normal("x", &[n, d], DType::F32);
     for far in [0.0, 1e-3, 30.0, 1e6] {
@@ -154,9 +156,9 @@ fn rows_that_are_left_out_are_not_the_nearest() {
     }
 }
 
-/// A row that all but coincides with a vector, where rounding takes the whole distance, and rows that are no rival to it.
+/// Tests a row so close to the vector that its computed distance is only rounding error, among rows that are far away.
 #[test]
-fn a_row_next_to_a_vector_is_found() {
+fn a_row_very_close_to_a_vector_is_found() {
     for d in [256, 1024] {
         for (name, x) in [
             ("constant", Tensor::ones((1, d), DType::F32, &Device::Cpu).unwrap()),
@@ -177,10 +179,10 @@ fn a_row_next_to_a_vector_is_found() {
 }
 
 #[test]
-fn codebooks_follow_alike_in_both_forms() {
+fn codebook_updates_are_equal_in_both_forms() {
     let run = |dtype| {
         let var = |t: Tensor| Var::from_tensor(&t).unwrap();
-        // Enough for several tasks.
+        // The codebook has enough entries for several tasks.
         let means = normal("m", &[300, 5], dtype);
         let book = Codebook {
             count: var(Tensor::zeros(300, dtype, &Device::Cpu).unwrap()),
@@ -198,9 +200,10 @@ fn codebooks_follow_alike_in_both_forms() {
     }
 }
 
-/// More entries than vectors and fewer, from places around both ends; entries are at 100 and counts from 0 to 0.9.
+/// Tests more and fewer entries than vectors, with random starts that wrap around; all entries are 100, and counts are
+/// from 0 to 0.9.
 #[test]
-fn unused_entries_become_vectors_alike_in_both_forms() {
+fn random_restarts_are_equal_in_both_forms() {
     let tensor = |values: Vec<f32>| Tensor::new(values, &Device::Cpu).unwrap();
     let counted = |n: usize| tensor((0..n).map(|i| i as f32).collect());
     for (codes, n) in [(10, 4), (4, 10), (7, 7), (1, 1)] {
@@ -210,7 +213,7 @@ fn unused_entries_become_vectors_alike_in_both_forms() {
                 let far = Tensor::full(100.0_f32, (codes, 3), &Device::Cpu).unwrap();
                 let count = (0..codes).map(|i| (i * 7 % 10) as f32 / 10.0).collect();
                 let book = Codebook { count: var(tensor(count)), sums: var(far.clone()), means: var(far) };
-                // Vector i is i, i, i.
+                // Vector i is (i, i, i).
                 let vectors = counted(n).unsqueeze(1).unwrap().expand((n, 3)).unwrap();
                 let draws = tensor(draws.to_vec());
                 with_form(form, || restart(&book, &vectors, &draws, &counted(codes), 0.5)).unwrap();
@@ -269,7 +272,7 @@ fn resizing_equals_its_composed_form() {
 
 #[test]
 fn results_have_the_same_bits_for_any_number_of_threads() {
-    // The tile's form, Winograd's of a narrow layer and of a wide one.
+    // The direct form, and Winograd's form of a narrow and a wide layer.
     for (cin, cout) in [(16, 20), (16, 32), (80, 64)] {
         same_bits(cin, cout);
     }
@@ -296,7 +299,7 @@ fn same_bits(cin: usize, cout: usize) {
     }
 }
 
-/// Every gradient of the composed form against central differences.
+/// Compares every gradient of an operation with central differences.
 fn assert_differentiates(what: &str, op: &dyn Fn(&[Tensor]) -> Result<Tensor>, inputs: &[Tensor]) {
     let analytic = with_gradients(op, inputs);
     let loss = |inputs: &[Tensor]| -> f64 {
@@ -335,13 +338,13 @@ fn composed_forms_equal_finite_differences_in_f64() {
     assert_differentiates("downscale2", &|t| downscale2(&t[0]), std::slice::from_ref(&x));
     assert_differentiates("upscale2", &|t| upscale2(&t[0]), std::slice::from_ref(&x));
     assert_differentiates("leaky_relu", &|t| leaky_relu(&t[0], 0.2), std::slice::from_ref(&x));
-    // An input that is used twice: candle's own upsampling overwrites one of the two gradients.
+    // The input is used twice, where candle's own upsampling would overwrite one of the two gradients.
     let twice = |t: &[Tensor]| upscale2(&t[0])? + upscale2(&t[0].sqr()?)?;
     assert_differentiates("upscale2 twice", &twice, &[x]);
 }
 
 #[test]
-fn nothing_is_computed_for_constants() {
+fn constants_get_no_gradient() {
     let x = Var::from_tensor(&normal("x", &[2, 4, 4, 3], DType::F32)).unwrap();
     let (w, b) = (normal("w", &[3, 3, 3, 2], DType::F32), normal("b", &[2], DType::F32));
     let loss = conv2d(&x, &w, &b, Activation::LEAKY).unwrap().sum_all().unwrap();
@@ -364,7 +367,7 @@ fn shapes_that_do_not_fit_are_refused() {
 
 #[test]
 fn adam_has_the_same_result_fused_and_composed() {
-    // More than a task takes, and not a multiple of a vector.
+    // More elements than a task processes, and not a multiple of a vector's lanes.
     let n = (1 << 14) + 37;
     let run = |dtype| {
         let var = |name| Var::from_tensor(&normal(name, &[n], dtype)).unwrap();

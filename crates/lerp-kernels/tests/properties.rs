@@ -1,5 +1,5 @@
-//! Fused against composed on random shapes: every fused kernel checks its bounds, so a read or write outside of a slice
-//! panics here or shows as a difference. `chains.rs` does the same for whole chains.
+//! Property tests of the fused form against the composed form on random shapes. Every fused kernel checks its bounds,
+//! so an access outside of a slice panics or shows as a difference. `chains.rs` does the same for whole chains.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ fn normal(name: &str, shape: &[usize]) -> Tensor {
     Draws::new(3, &Device::Cpu).normal(name, shape).unwrap()
 }
 
-/// Output and gradients of `op`; `weights` weigh every output differently.
+/// Returns the output and gradients of `op`; the loss weights every output differently, by `weights`.
 fn with_gradients(
     op: &dyn Fn(&[Tensor]) -> Result<Tensor>,
     inputs: &[Tensor],
@@ -29,7 +29,7 @@ fn with_gradients(
     std::iter::once(y.detach()).chain(all).collect()
 }
 
-/// A number of channels: any small one, or a multiple of a vector.
+/// A number of channels: any small one, or a multiple of a vector's lanes.
 fn channels() -> impl Strategy<Value = usize> {
     prop_oneof![1_usize..20, (1_usize..7).prop_map(|n| 16 * n)]
 }
@@ -54,7 +54,7 @@ proptest! {
         ];
         let activation = if leaky { Activation::LEAKY } else { Activation::Linear };
         let op = |t: &[Tensor]| conv2d(&t[0], &t[1], &t[2], activation);
-        // Outputs so near the corner of the leaky ReLU that rounding decides their side do not count.
+        // Outputs so close to the leaky ReLU's corner that rounding decides their side are excluded from the loss.
         let before = with_form(Form::Composed, || conv2d(&inputs[0], &inputs[1], &inputs[2], Activation::Linear)).unwrap();
         let clear = before.abs().unwrap().gt(1e-3).unwrap().to_dtype(DType::F32).unwrap();
         let weights = (normal("loss", before.dims()) * clear).unwrap();
@@ -84,7 +84,7 @@ proptest! {
     fn the_nearest_row_agrees(n in 1_usize..40, k in 1_usize..300, d in 1_usize..40) {
         let (x, table) = (normal("x", &[n, d]), normal("t", &[k, d]));
         let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
-        // Of two rows that are equally near up to rounding, either will do.
+        // If two rows are equally near up to rounding, either index is correct, so distances are compared.
         let distance = |found: &[u32]| -> Vec<f32> {
             let rows = table.index_select(&Tensor::new(found, &Device::Cpu).unwrap(), 0).unwrap();
             (&x - rows).unwrap().sqr().unwrap().sum(1).unwrap().to_vec1().unwrap()

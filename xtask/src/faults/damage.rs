@@ -1,4 +1,5 @@
-//! Files that are damaged, lost or exchanged: what is shown is as before, or the run is named; and nothing crashes.
+//! Damage to files of a sweep (changed, lost or exchanged). No command may crash, and a report must either show the
+//! same as before or name the damaged run or file.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::Result;
 
-/// What is done to a file.
+/// The kinds of damage to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Damage {
     FlippedBit,
@@ -21,14 +22,14 @@ enum Damage {
     Empty,
     Removed,
     Noise,
-    /// With the same file of the other run.
+    /// Exchanged with the same file of the other run.
     Exchanged,
 }
 
 const ALL: [Damage; 6] =
     [Damage::FlippedBit, Damage::CutShort, Damage::Empty, Damage::Removed, Damage::Noise, Damage::Exchanged];
 
-/// Damages a file; false if there is nothing to do it with.
+/// Damages a file. Returns `false` if this kind of damage is impossible or did not change the file.
 fn damage(path: &Path, twin: Option<&Path>, kind: Damage, random: &mut Random) -> Result<bool> {
     let bytes = read(path)?;
     if bytes.is_empty() {
@@ -63,7 +64,7 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Damage to the files of a finished sweep, each followed by every verb that reads it.
+/// Damages the files of a finished sweep, one at a time, and then runs every command that reads them.
 pub fn finished(
     subject: &Subject,
     reference: &Reference,
@@ -83,7 +84,7 @@ pub fn finished(
     let before = shown(&place)?;
     let runs = runs(&place)?;
     let [run, twin] = &runs[..] else { return Err(format!("{} runs, not two", runs.len())) };
-    // The log and the lock are no results, and whoever runs a worker writes the log.
+    // The log and the file lock hold no results, and any worker process writes to the log.
     let mut files = list(run)?;
     files.retain(|path| path.is_file() && !matches!(&*name(path), "log.txt" | ".lock"));
     files.push(place.join(SWEEP).join("sweep.toml"));
@@ -109,7 +110,7 @@ pub fn finished(
     Ok(tallies)
 }
 
-/// What is wrong after the file `path` was damaged.
+/// Runs all reading commands after the file `path` was damaged. Returns what went wrong, or `None`.
 fn reported(
     subject: &Subject,
     place: &Path,
@@ -139,7 +140,7 @@ fn reported(
     Ok(None)
 }
 
-/// Damage to the files of a run that was stopped halfway: the next sweep ends with the same bits, or names the file.
+/// Damages files of a run that was stopped halfway. The next sweep must end with the same bits or name the file or run.
 pub fn unfinished(
     subject: &Subject,
     reference: &Reference,
@@ -158,7 +159,7 @@ pub fn unfinished(
         let runs = runs(&place)?;
         let run = &runs[random.below(runs.len())];
         let files: Vec<PathBuf> = list(run)?.into_iter().filter(|path| name(path) != "log.txt").collect();
-        // The checkpoint is what a run goes on from.
+        // The checkpoint is damaged in every second try, because a run resumes from it.
         let saved = files.iter().position(|path| name(path) == "checkpoint.safetensors");
         let place_of = saved.filter(|_| try_ % 2 == 0).unwrap_or_else(|| random.below(files.len()));
         let (path, kind) = (&files[place_of], ALL[random.below(5)]);

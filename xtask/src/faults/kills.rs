@@ -1,4 +1,4 @@
-//! Processes that are killed, and disks that are full: the same command goes on and ends with the same bits.
+//! Killed processes and full disks: the same command, run again, must resume and end with the same bits.
 
 use std::{
     collections::BTreeMap,
@@ -13,18 +13,18 @@ use super::{
 };
 use crate::Result;
 
-/// The command that everything is compared with.
+/// The command that trains the sweep.
 pub const TRAIN: &str = "sweep --config plan.toml --out sweep --device cpu --jobs 1";
 
-/// A sweep that nobody disturbed.
+/// A sweep that ran without a fault.
 pub struct Reference {
-    /// Its place.
+    /// The folder that contains the sweep's folder.
     pub place: PathBuf,
-    /// What training decided.
+    /// The results of training, as [`results`] returns them.
     pub results: BTreeMap<String, Vec<u8>>,
 }
 
-/// Trains the sweep that the others are compared with.
+/// Trains the sweep without a fault, with which the others are compared.
 pub fn reference(subject: &Subject) -> Result<Reference> {
     let place = subject.place("reference")?;
     let end = subject.run(&place, TRAIN, None, None)?;
@@ -35,7 +35,7 @@ pub fn reference(subject: &Subject) -> Result<Reference> {
     Ok(Reference { place, results })
 }
 
-/// What is wrong after the command was given once more, undisturbed.
+/// Runs the command again without a fault. Returns what went wrong, or `None`.
 fn resumed(subject: &Subject, reference: &Reference, place: &Path) -> Result<Option<String>> {
     let end = subject.run(place, TRAIN, None, None)?;
     if let Some(crash) = end.crash() {
@@ -52,7 +52,7 @@ fn resumed(subject: &Subject, reference: &Reference, place: &Path) -> Result<Opt
     if let Some((name, _)) = other {
         return Ok(Some(format!("{name} is not what an undisturbed run makes")));
     }
-    // Nothing of what was interrupted stays in the folders of runs.
+    // No temporary files of an interrupted write may remain in the runs' folders.
     for run in runs(place)? {
         let left =
             list(&run)?.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "tmp"));
@@ -63,14 +63,14 @@ fn resumed(subject: &Subject, reference: &Reference, place: &Path) -> Result<Opt
     Ok(None)
 }
 
-/// Which of `calls` calls are tried.
+/// Returns the numbers of the calls to try, of `calls` calls.
 fn places(calls: u64, extent: Extent, random: &mut Random) -> Vec<u64> {
     match extent {
         Extent::Every(every) => {
             (1..=calls).filter(|call| *call <= 5 || call.is_multiple_of(every as u64)).collect()
         }
         Extent::Short => {
-            // The first ones are where a folder is not yet a sweep's.
+            // At the first calls, the folder does not yet contain a sweep.
             let mut places: Vec<u64> =
                 (1..=2).chain((0..2).map(|_| random.below(calls as usize) as u64 + 1)).collect();
             places.dedup();
@@ -79,7 +79,8 @@ fn places(calls: u64, extent: Extent, random: &mut Random) -> Vec<u64> {
     }
 }
 
-/// Kills and full disks at calls that change a file, of the sweep's own process and of its workers.
+/// Kills processes, or makes the disk full, at calls that change a file, in the sweep's own process and in its worker
+/// processes.
 pub fn at_calls(
     subject: &Subject,
     reference: &Reference,
@@ -104,7 +105,8 @@ pub fn at_calls(
                 let killed = who == "sweep" && mode != "full" && end.signal == Some(9);
                 let wrong = match end.crash() {
                     Some(crash) if !killed => Some(crash),
-                    // Whoever lacks space for a result is told so; the last calls need none.
+                    // A sweep may succeed on a full disk only if all its results are complete, because its last calls
+                    // need no space.
                     _ if mode == "full" && end.code == Some(0) => {
                         let whole = results(subject, &place).is_ok_and(|found| found == reference.results);
                         (!whole).then(|| "a full disk went unnoticed".into())
@@ -119,7 +121,7 @@ pub fn at_calls(
     Ok(tallies)
 }
 
-/// Kills of all processes at random moments, up to three in a row.
+/// Kills all processes at random moments, up to three times in a row.
 pub fn at_moments(
     subject: &Subject,
     reference: &Reference,
@@ -140,7 +142,7 @@ pub fn at_moments(
     Ok(tally)
 }
 
-/// A sweep whose first run was stopped halfway, in a new place.
+/// Trains a sweep in a new folder and stops its first run halfway, after a checkpoint. Returns the folder.
 pub fn halfway(subject: &Subject, name: &str) -> Result<PathBuf> {
     let place = subject.place(name)?;
     let calls = subject.calls(&subject.place("calls")?, TRAIN, "worker")?;

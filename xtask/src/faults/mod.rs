@@ -1,7 +1,8 @@
-//! `cargo xtask faults`: breaks sweeps in every way that a machine, a disk or a stranger can, and counts what held.
+//! `cargo xtask faults`: injects faults of machines, disks and damaged files into sweeps, and counts which were
+//! withstood.
 //!
-//! The program is the one that users run. Kills and full disks come from a library that is loaded before the C library
-//! (`shim.c`), so every call that changes a file can be the last one. Linux only.
+//! The tested program is the one that users run. Kills and full disks are injected by a library that is loaded before
+//! the C library (`shim.c`), so they can happen at every call that changes a file. It works on Linux only.
 
 mod damage;
 mod kills;
@@ -16,17 +17,17 @@ use std::{
 use crate::{Result, build, cargo, root, run, say};
 use subject::Subject;
 
-/// How much is tried.
+/// The extent of a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// A sample of each kind, which `ci` can afford.
+    /// A small sample of each kind of fault, for `ci`.
     Short,
-    /// Every so manieth call, and so manieth of the random tries: every one takes more than an hour.
+    /// Every n-th call that changes a file, and one n-th of the random tries; with n = 1 it takes more than an hour.
     Every(usize),
 }
 
 impl Extent {
-    /// How many random tries, of so many in full.
+    /// Returns the number of random tries, given the numbers for a short and a full campaign.
     fn tries(self, short: usize, full: usize) -> usize {
         match self {
             Self::Short => short,
@@ -35,7 +36,7 @@ impl Extent {
     }
 }
 
-/// Tries of one kind and those that did not hold.
+/// The number of tries of one kind of fault, and those that were not withstood.
 struct Tally {
     what: String,
     tried: usize,
@@ -47,18 +48,18 @@ impl Tally {
         Self { what: what.into(), tried: 0, broken: Vec::new() }
     }
 
-    /// Counts a try, and what was wrong with it.
+    /// Counts a try, and records what was wrong with it, if anything.
     fn count(&mut self, name: impl Into<String>, wrong: Option<String>) {
         self.tried += 1;
         self.broken.extend(wrong.map(|wrong| format!("{}: {wrong}", name.into())));
     }
 }
 
-/// Random numbers that a seed decides, so that a try can be repeated.
+/// A random number generator with a seed, so that a try can be repeated.
 struct Random(u64);
 
 impl Random {
-    /// The next one below `bound` (splitmix64).
+    /// Returns the next number below `bound` (splitmix64).
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -68,10 +69,10 @@ impl Random {
     }
 }
 
-/// `cargo xtask faults [--short] [--every N] [--seed N] [--lerp PROGRAM]`.
+/// Runs `cargo xtask faults [--short] [--every N] [--seed N] [--lerp PROGRAM]`.
 ///
 /// # Errors
-/// If something did not hold, or the campaign cannot run here.
+/// If a fault was not withstood, or the campaign cannot run on this machine.
 pub fn faults(arguments: &[String]) -> Result<()> {
     let mut words = arguments.iter();
     let (mut extent, mut seed, mut lerp) = (Extent::Every(1), 1, None);
@@ -97,10 +98,10 @@ pub fn faults(arguments: &[String]) -> Result<()> {
     campaign(extent, seed, &lerp.canonicalize().map_err(|e| format!("{}: {e}", lerp.display()))?)
 }
 
-/// The campaign, on a built program.
+/// Runs the campaign on a built program.
 ///
 /// # Errors
-/// If something did not hold, or the campaign cannot run here.
+/// If a fault was not withstood, or the campaign cannot run on this machine.
 pub fn campaign(extent: Extent, seed: u64, lerp: &Path) -> Result<()> {
     if !cfg!(target_os = "linux") {
         say("faults: SKIPPED, it needs Linux");
@@ -128,7 +129,7 @@ pub fn campaign(extent: Extent, seed: u64, lerp: &Path) -> Result<()> {
     add(damage::finished(&subject, &reference, extent, &mut random)?);
     add(vec![damage::unfinished(&subject, &reference, extent, &mut random)?]);
     add(records::records(&subject, &reference, extent, &mut random)?);
-    // `ci` has run these tests before.
+    // A short campaign leaves these tests out, because `ci` runs them itself.
     if extent != Extent::Short {
         add(vec![readers()]);
     }
@@ -141,7 +142,7 @@ pub fn campaign(extent: Extent, seed: u64, lerp: &Path) -> Result<()> {
     if broken > 0 { Err(format!("{broken} of {tried} faults were not withstood")) } else { Ok(()) }
 }
 
-/// The property tests of the readers of image files, with more cases than `cargo test` takes.
+/// Runs the property tests of the image file readers, with more cases than in `cargo test`.
 fn readers() -> Tally {
     let cases = 4096;
     let mut tally = Tally::new(format!("readers of image files, {cases} damaged ones a property"));

@@ -1,4 +1,4 @@
-//! Records that a stranger wrote: a report of them ends with a sentence, in the time and memory of any other.
+//! Untrusted records: reading them must not crash, hang, print terminal escapes or write files elsewhere.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::Result;
 
-/// What numbers and texts are replaced by.
+/// The values that replace numbers and texts.
 const ODD: [&str; 22] = [
     "0",
     "-1",
@@ -35,7 +35,8 @@ const ODD: [&str; 22] = [
     "[[[[[[[[]]]]]]]]",
 ];
 
-/// Fuzzed records of a run without digests, as of an earlier version: with digests nothing of them would be read.
+/// Fuzzes the records of runs. Their digests are removed, as in runs of an earlier version, because a record with a
+/// wrong digest would not be parsed at all.
 pub fn records(
     subject: &Subject,
     reference: &Reference,
@@ -62,7 +63,7 @@ pub fn records(
             let verb = ["report", "compare"][random.below(2)];
             let end = subject.run(&place, &format!("{verb} {SWEEP}"), None, None)?;
             let escape = end.text.contains('\u{1b}').then(|| "a terminal escape was printed".to_owned());
-            let outside = strange(&place).map(|name| format!("'{name}' was written"));
+            let outside = unexpected_file(&place).map(|name| format!("'{name}' was written"));
             let wrong = end.crash().or(escape).or(outside);
             if wrong.is_some() {
                 let _ = fs::copy(path, place.join(format!("broken-{try_}-{name}")));
@@ -75,7 +76,7 @@ pub fn records(
     Ok(tallies)
 }
 
-/// A text of which a few values are odd ones and a few bytes are others.
+/// Returns a text with up to two values replaced by odd ones, and possibly one byte changed or the end cut off.
 fn fuzzed(text: &str, random: &mut Random) -> Vec<u8> {
     let mut lines: Vec<String> = text.lines().map(String::from).collect();
     for _ in 0..=random.below(2) {
@@ -99,8 +100,8 @@ fn fuzzed(text: &str, random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// Something beside the sweep that this campaign did not put there.
-fn strange(place: &Path) -> Option<String> {
+/// Returns the name of an unexpected file beside the sweep's folder, or `None`.
+fn unexpected_file(place: &Path) -> Option<String> {
     let entries = fs::read_dir(place).ok()?.filter_map(std::io::Result::ok);
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let ours = |name: &str| {

@@ -1,12 +1,13 @@
-/* Loaded before the C library (LD_PRELOAD): counts the calls of a process that change files below a folder, and at one of
- * them kills the process or lets the disk be full. The program under test is the one that users run, unchanged.
+/* A library that is loaded before the C library (LD_PRELOAD). It counts the calls of a process that change files below
+ * a folder, and at one of them kills the process, or pretends from then on that the disk is full. The program under
+ * test is the one that users run, unchanged.
  *
- * FAULT_UNDER  the folder; other files are left alone
- * FAULT_WHO    "worker", "sweep" or another verb of the program: processes of other verbs are left alone
- * FAULT_MODE   "count": nothing happens; "before", "after": kill before or after the call; "torn": write half, then kill;
- *              "full": from this call on there is no space
- * FAULT_AT     which call, from 1
- * FAULT_COUNT  a file that gets the number of calls when the process ends
+ * FAULT_UNDER  the folder; calls for files elsewhere are not affected
+ * FAULT_WHO    "worker", "sweep" or another subcommand of the program; processes of other subcommands are not affected
+ * FAULT_MODE   "count": only count; "before", "after": kill before or after the call; "torn": write half, then kill;
+ *              "full": no space is left, from this call on
+ * FAULT_AT     the number of the call, from 1
+ * FAULT_COUNT  a file to which the number of calls is written when the process ends
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -54,6 +55,7 @@ __attribute__((destructor)) static void end(void) {
     fclose(file);
 }
 
+/* Whether a path is in the folder. */
 static int ours(const char *path) {
     char whole[2 * PATH_MAX];
     if (!active || !path) return 0;
@@ -66,6 +68,7 @@ static int ours(const char *path) {
     return strncmp(path, under, strlen(under)) == 0;
 }
 
+/* Whether an open file is in the folder. */
 static int our_file(int fd) {
     char link[64], path[PATH_MAX];
     if (!active) return 0;
@@ -76,6 +79,7 @@ static int our_file(int fd) {
     return ours(path);
 }
 
+/* What happens at a call: nothing; failure for lack of space; death after the call; death after half of a write. */
 enum { PASS, FULL, LAST, HALF };
 
 static void die(void) {
@@ -83,7 +87,7 @@ static void die(void) {
     for (;;) pause();
 }
 
-/* What this call is to do. */
+/* Counts a call and returns what happens at it; does not return if the process is killed before the call. */
 static int turn(void) {
     long call = atomic_fetch_add(&calls, 1) + 1;
     if (strcmp(mode, "full") == 0) return call >= at ? FULL : PASS;
@@ -103,7 +107,7 @@ ssize_t write(int fd, const void *bytes, size_t size) {
     return written;
 }
 
-/* A call that takes space: `failure` where there is none. */
+/* Defines the body of a function that needs disk space and returns `failure` if there is none. */
 #define SPACE(path, failure, call) \
     int what = ours(path) ? turn() : PASS; \
     if (what == FULL) { errno = ENOSPC; return failure; } \
@@ -111,7 +115,7 @@ ssize_t write(int fd, const void *bytes, size_t size) {
     if (what == LAST || what == HALF) die(); \
     return result
 
-/* A call that takes none. */
+/* Defines the body of a function that needs no disk space. */
 #define FREE(is_ours, call) \
     int what = (is_ours) ? turn() : PASS; \
     __auto_type result = call; \

@@ -1,4 +1,4 @@
-//! The program under test, and sweeps for it.
+//! The program under test, and a sweep for it.
 
 use std::{
     collections::BTreeMap,
@@ -12,8 +12,8 @@ use std::{
 
 use crate::Result;
 
-/// A plan that is trained in a second or two and still passes through every kind of write: two cells, each with several
-/// evaluations and checkpoints.
+/// A plan that trains in a second or two but performs every kind of write: two cells, each with several evaluations and
+/// checkpoints.
 const PLAN: &str = r#"about = "two small cells, to break them"
 datasets = ["lines"]
 judge = 0
@@ -30,25 +30,26 @@ depth = 2
 latent = 2
 "#;
 
-/// Time after which a process is said to hang.
+/// The time after which a process counts as hanging.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The name of a sweep's folder, the same in every scratch folder: tables hold it.
+/// The name of the sweep's folder, which is the same in every scratch folder because tables contain it.
 pub const SWEEP: &str = "sweep";
 
-/// How the program ended.
+/// The result of running the program.
 #[derive(Debug, Clone)]
 pub struct End {
-    /// Exit code; none if a signal ended it, or it hung.
+    /// The exit code; `None` if a signal ended the program, or it hung.
     pub code: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended the program, if one did.
     pub signal: Option<i32>,
-    /// Standard output and standard error.
+    /// Standard output and standard error together.
     pub text: String,
 }
 
 impl End {
-    /// What no user may ever see: a panic, a signal, a process without end.
+    /// Returns a description if the program panicked, was ended by a signal, returned an unexpected exit code or hung;
+    /// otherwise `None`.
     pub fn crash(&self) -> Option<String> {
         let line = self.text.lines().find(|line| line.contains("panicked at"));
         match (self.code, self.signal, line) {
@@ -60,24 +61,24 @@ impl End {
         }
     }
 
-    /// The last thing that it said.
+    /// The last line that is not empty.
     pub fn last_line(&self) -> &str {
         self.text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("(nothing said)")
     }
 }
 
-/// A fault that the library in `shim.c` makes.
+/// A fault that the library in `shim.c` injects.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// The verb of the processes that it is for.
+    /// The subcommand of the processes that the fault affects.
     pub who: &'static str,
-    /// The kind, as in `shim.c`.
+    /// The kind of fault, as in `shim.c`.
     pub mode: &'static str,
-    /// The call at which it happens, from 1.
+    /// The number of the call at which the fault happens, from 1.
     pub at: u64,
 }
 
-/// The program, and a place for its sweeps.
+/// The program and the folder for its sweeps.
 pub struct Subject {
     lerp: PathBuf,
     shim: PathBuf,
@@ -85,7 +86,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Makes the scratch folder anew and compiles the library of faults.
+    /// Recreates the scratch folder and compiles the library that injects faults.
     pub fn new(lerp: &Path, scratch: &Path) -> Result<Self> {
         if scratch.exists() {
             fs::remove_dir_all(scratch).map_err(|e| format!("cannot clear {}: {e}", scratch.display()))?;
@@ -100,7 +101,7 @@ impl Subject {
         Ok(Self { lerp: lerp.to_owned(), shim, scratch })
     }
 
-    /// A folder of this name, with the plan in it and nothing else.
+    /// Recreates a folder with only the plan in it, and returns its path.
     pub fn place(&self, name: &str) -> Result<PathBuf> {
         let place = self.scratch.join(name);
         if place.exists() {
@@ -111,8 +112,8 @@ impl Subject {
         Ok(place)
     }
 
-    /// Runs the program in `place` with the words of `line`, in a group of processes of its own; waits until all of them are
-    /// gone. With `kill_after` the whole group is killed after this time.
+    /// Runs the program in `place` with the arguments in `line`, in its own process group, and waits until all
+    /// processes of the group have ended. With `kill_after`, the whole group is killed after this time.
     pub fn run(
         &self,
         place: &Path,
@@ -135,7 +136,7 @@ impl Subject {
         let (group, started) = (child.id(), Instant::now());
         let mut ended = None;
         let mut hung = false;
-        // Workers outlive the sweep for a moment.
+        // Worker processes may end shortly after the sweep's own process.
         while ended.is_none() || group_lives(group) {
             if ended.is_none() {
                 ended = child.try_wait().map_err(|e| e.to_string())?;
@@ -160,7 +161,8 @@ impl Subject {
         Ok(End { code: ended.and_then(|end| end.code()), signal: ended.and_then(|end| end.signal()), text })
     }
 
-    /// The number of calls that a process of the verb `who` makes while `line` runs; the last such process's.
+    /// Returns the number of calls that a process of the subcommand `who` makes while `line` runs; if there are several
+    /// such processes, that of the last one to end.
     pub fn calls(&self, place: &Path, line: &str, who: &'static str) -> Result<u64> {
         let fault = Fault { who, mode: "count", at: 0 };
         let end = self.run(place, line, Some(&fault), None)?;
@@ -172,12 +174,12 @@ impl Subject {
     }
 }
 
-/// Whether a process of the group lives, other than as a zombie.
+/// Whether a process of the group is alive and not a zombie.
 fn group_lives(group: u32) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return false };
     processes.filter_map(std::io::Result::ok).any(|process| {
         let Ok(stat) = fs::read_to_string(process.path().join("stat")) else { return false };
-        // Behind the name, which may hold anything: state, parent, group.
+        // The fields after the process's name, which may contain any character, are state, parent and group.
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
         fields.first().is_some_and(|state| *state != "Z")
             && fields.get(2).and_then(|field| field.parse().ok()) == Some(group)
@@ -194,7 +196,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a folder with its contents.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).map_err(|e| format!("cannot create {}: {e}", to.display()))?;
     for path in list(from)? {
@@ -208,7 +210,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is in a folder, by name.
+/// Returns the paths of a folder's entries, sorted by name.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?;
     let mut paths: Vec<PathBuf> = entries.filter_map(std::io::Result::ok).map(|entry| entry.path()).collect();
@@ -216,12 +218,13 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The folders of the runs of a sweep.
+/// Returns the folders of the sweep's runs.
 pub fn runs(place: &Path) -> Result<Vec<PathBuf>> {
     list(&place.join(SWEEP).join("runs"))
 }
 
-/// What training decides: every run's model, images and paths, bit for bit, and all numbers but those of the clock.
+/// Returns the results of training, which must be reproducible bit for bit: every run's model, images and paths, and
+/// all metrics except times.
 pub fn results(subject: &Subject, place: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut results = BTreeMap::new();
     for run in runs(place)? {
@@ -238,14 +241,14 @@ pub fn results(subject: &Subject, place: &Path) -> Result<BTreeMap<String, Vec<u
     }
     let text =
         String::from_utf8_lossy(&read(&place.join(SWEEP).join("export/csv/metrics.csv"))?).into_owned();
-    // The last column is the clock's; none of our names has a comma.
+    // The last column is the time. No value contains a comma.
     let without_clock = |line: &str| line.rsplit_once(',').map_or(String::new(), |(rest, _)| rest.to_owned());
     let table: Vec<String> = text.lines().map(without_clock).collect();
     results.insert("metrics".into(), table.join("\n").into_bytes());
     Ok(results)
 }
 
-/// What a report shows: tables and figures, but not the page, which also shows logs.
+/// Returns the tables and figures of a report, but not its page, which also contains logs.
 pub fn shown(place: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut shown = BTreeMap::new();
     for folder in ["tables", "figures"] {

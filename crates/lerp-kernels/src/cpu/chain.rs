@@ -1,10 +1,12 @@
-//! A chain of convolutions forward and back, over slices.
+//! Forward and backward pass of a chain of convolutions, over slices.
 //!
-//! A convolution reads images, with an edge of zeros where it looks beyond them, that the one before it wrote. What stands between
-//! two convolutions happens to outputs before they are written (`epilogue.rs`): in the forward pass bias, leaky ReLU and mean, in the
-//! backward pass the leaky ReLU's gate and the mean's share. So the gradients that one convolution writes are those behind the
-//! activation before it, with the edge that the next one back reads. Of narrow convolutions, the gradients of input and weights are
-//! computed for a few images at a time, while these are in the cache; of a wide one, whose weights alone fill it, for the batch.
+//! A convolution reads images, with a border of zeros ("edge") where its kernel reaches beyond them, that the previous
+//! convolution wrote. The operations between two convolutions are applied to outputs before they are written
+//! (`epilogue.rs`): bias, leaky ReLU and 2x2 mean in the forward pass; the gradients of leaky ReLU and mean in the
+//! backward pass. So the gradients that a convolution's backward pass writes are with respect to the previous
+//! convolution's outputs before the activation ("gated"), and have the border that the next backward convolution reads.
+//! The gradients of input and weights of narrow convolutions are computed for a few images at a time, while these are
+//! in the cache; those of a wide one, whose weights alone fill the cache, for the whole batch.
 #![allow(unsafe_code)]
 
 use std::{mem::MaybeUninit, ops::Range};
@@ -20,26 +22,28 @@ use super::{
 };
 use crate::Activation;
 
-/// Floats that a convolution of a narrow segment reads and writes at a time, inside a second-level cache.
+/// Floats that a convolution of a narrow segment reads and writes at a time, which fit into a second-level cache.
 const CACHE: usize = 1 << 16;
 
-/// Parts in which the weights' gradient of narrow layers is summed: fixed, so that the sum has the same bits for any
-/// number of threads. More than eight threads have nothing to do here: a sweep gives them to other runs.
+/// Parts of the batch over which the weight gradients of narrow layers are summed. The number is fixed, so that the sum
+/// has the same bits for any number of threads. At most eight threads work on a segment; a sweep uses further threads
+/// for other runs.
 const PARTS: usize = 8;
 
-/// What the backward pass needs of the forward pass.
+/// The intermediate values of the forward pass that the backward pass needs.
 #[derive(Debug)]
 pub(super) struct Saved {
-    /// What each convolution read, with its edge.
+    /// The input of each convolution, with its border.
     inputs: Vec<Vec<f32>>,
-    /// What it made, where that was averaged afterwards; empty elsewhere.
+    /// The activated output of each convolution before its 2x2 mean; empty for a convolution without one.
     whole: Vec<Vec<f32>>,
 }
 
-/// A vector of values that a task for each group of images sets.
+/// Returns a vector of images that parallel tasks fill, one task for each `group` of images. A task is given the number
+/// of its first image, and the images' values.
 ///
 /// # Safety
-/// A task must set every value of its images.
+/// `task` must write every value of its images.
 unsafe fn by_groups(
     batch: usize,
     group: usize,
@@ -49,16 +53,17 @@ unsafe fn by_groups(
     let fill = |images: &mut [MaybeUninit<f32>]| {
         images.par_chunks_mut(group * image).enumerate().for_each(|(i, images)| task(i * group, images));
     };
-    // SAFETY: every task sets all of its images.
+    // SAFETY: the tasks cover all images, and every task writes all values of its images.
     unsafe { filled_by(batch * image, fill) }
 }
 
-/// The values of some images from `first` on.
-fn some(values: &[f32], image: usize, first: usize, count: usize) -> &[f32] {
+/// Returns the values of `count` images from `first` on; `image` is the size of one.
+fn images_of(values: &[f32], image: usize, first: usize, count: usize) -> &[f32] {
     &values[first * image..(first + count) * image]
 }
 
-/// What comes into a chain, as its first convolution reads it.
+/// Copies the input of a chain into images with the border, and the channel of ones if there is one, that the first
+/// convolution reads.
 fn enter(first: &Step, batch: usize, x: &[f32]) -> Vec<f32> {
     let Grid { width, .. } = first.incoming();
     let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
@@ -75,12 +80,13 @@ fn enter(first: &Step, batch: usize, x: &[f32]) -> Vec<f32> {
             }
         });
     };
-    // SAFETY: the edge and every row inside it are set.
+    // SAFETY: a task writes the border and every row inside it.
     unsafe { by_groups(batch, first.group(batch), first.input.image(), task) }
 }
 
-/// Convolutions that follow each other. Of narrow ones, all take a few images at a time one after the other, so that what one
-/// writes is in the cache when the next reads it; a wide one, whose weights alone fill the cache, is by itself.
+/// Divides a chain into segments of consecutive convolutions. Narrow ones share a segment, in which a few images at a
+/// time pass through all convolutions, so that a convolution's output is still in the cache when the next one reads it.
+/// A wide convolution, whose weights alone fill the cache, is a segment of its own.
 fn segments(steps: &[Step]) -> Vec<Range<usize>> {
     let mut segments: Vec<Range<usize>> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
@@ -92,7 +98,7 @@ fn segments(steps: &[Step]) -> Vec<Range<usize>> {
     segments
 }
 
-/// Images that a task takes at a time through the convolutions of a segment.
+/// The number of images that a task passes through the convolutions of a segment at a time.
 fn images_at_once(segment: &[Step]) -> usize {
     if !segment[0].narrow() {
         return segment[0].images();
@@ -101,18 +107,19 @@ fn images_at_once(segment: &[Step]) -> usize {
     (CACHE / segment.iter().map(floats).max().unwrap_or(1)).max(1)
 }
 
-/// What a task of the forward pass sets for one convolution.
+/// The memory that a task of the forward pass writes for one convolution.
 struct Outputs<'a> {
-    /// What goes out.
+    /// The output, after the 2x2 mean if there is one.
     next: &'a mut [MaybeUninit<f32>],
-    /// What is averaged, if it is.
+    /// The activated output before the 2x2 mean; empty without one.
     whole: &'a mut [MaybeUninit<f32>],
 }
 
-/// The output of a chain, and what its backward pass needs if there will be one.
+/// Runs the forward pass of a chain. Returns its output, and the values that the backward pass needs if `back` is set.
 ///
 /// # Shapes
-/// `x` `[batch, height, width, channels]`; `params` the weights `[k, k, in, out]` and bias `[out]` of every step.
+/// `x` `[batch, height, width, channels]`; `params` holds the weights `[k, k, in, out]` and bias `[out]` of every step;
+/// the output is `[batch, height', width', out]` of the last step.
 pub(super) fn forward(
     steps: &[Step],
     batch: usize,
@@ -123,10 +130,11 @@ pub(super) fn forward(
     let isa = isa();
     let mut current = enter(&steps[0], batch, x);
     let mut saved = Saved { inputs: Vec::new(), whole: Vec::new() };
-    // No edge: the output of the chain.
+    // The output of the last convolution is the chain's result and has no border.
     let to = |i: usize| steps.get(i + 1).map_or(steps[i].outgoing(), |next| next.input);
     let whole = |i: usize| if steps[i].resize.downscale { steps[i].convolved().image() } else { 0 };
-    // What is not kept for a backward pass is freed when the next has read it.
+    // Without a backward pass each convolution is a segment of its own, so that an input is freed as soon as it was
+    // read.
     let segments = if back { segments(steps) } else { (0..steps.len()).map(|i| i..i + 1).collect() };
     for segment in segments {
         let prepared: Vec<_> = segment.clone().map(|i| steps[i].forward_weights(isa, params[i].0)).collect();
@@ -144,8 +152,12 @@ pub(super) fn forward(
         }
         tasks.into_par_iter().enumerate().for_each(|(task, outputs)| {
             let (at, first) = (task * group, &steps[segment.start]);
-            let mut x: &[f32] =
-                some(&current, first.input.image(), at, outputs[0].next.len() / to(segment.start).image());
+            let mut x: &[f32] = images_of(
+                &current,
+                first.input.image(),
+                at,
+                outputs[0].next.len() / to(segment.start).image(),
+            );
             for ((i, prepared), Outputs { next, whole }) in segment.clone().zip(&prepared).zip(outputs) {
                 let (step, to, bias) = (&steps[i], to(i), params[i].1);
                 clear(next);
@@ -163,12 +175,12 @@ pub(super) fn forward(
                         step.convolve(isa, x, prepared, epilogue, (next, to), work);
                     }
                 });
-                // SAFETY: all of it has been cleared, and then written by a convolution.
+                // SAFETY: all values have been cleared, and then written by a convolution.
                 x = unsafe { next.assume_init_ref() };
             }
         });
         for [next, whole] in made {
-            // SAFETY: the tasks together have set the outputs of all images.
+            // SAFETY: the tasks together have written the outputs of all images.
             let (next, whole) = unsafe { (next.set(), whole.set()) };
             let input = std::mem::replace(&mut current, next);
             if back {
@@ -180,18 +192,19 @@ pub(super) fn forward(
     (current, saved)
 }
 
-/// What the backward pass is taken for.
+/// The gradients that the backward pass computes.
 pub(super) struct Wanted<'a> {
-    /// The gradient of the input.
+    /// Whether the gradient of the chain's input is wanted.
     pub input: bool,
-    /// Those of each step's parameters.
+    /// Whether the gradients of each step's parameters are wanted.
     pub params: &'a [bool],
 }
 
-/// The gradients of input and parameters, as far as wanted, from that of the output `y`.
+/// Runs the backward pass of a chain. Returns the gradients of the input and of each step's parameters, each `None` if
+/// it is not wanted, given the output `y` and its gradient `grad`.
 ///
 /// # Shapes
-/// `grad` and `y` `[batch, height, width, channels]` of the last step; `weights` as in [`forward`].
+/// `grad` and `y` `[batch, height, width, channels]`, those of the last step's output; `weights` as in [`forward`].
 pub(super) fn backward(
     steps: &[Step],
     batch: usize,
@@ -221,24 +234,25 @@ pub(super) fn backward(
     (wanted.input.then_some(gradient), params)
 }
 
-/// The backward pass of a chain.
+/// The state of a chain's backward pass.
 struct Back<'a> {
     steps: &'a [Step],
     batch: usize,
     isa: Isa,
     saved: &'a Saved,
-    /// What the chain made.
+    /// The chain's output.
     y: &'a [f32],
     wanted: &'a Wanted<'a>,
 }
 
 impl<'a> Back<'a> {
-    /// Back through what comes after a convolution in the forward pass, for some images.
+    /// Returns the epilogue that takes gradients back through the mean and activation after convolution `i`, for
+    /// `count` images from `at` on.
     fn behind(&self, i: usize, at: usize, count: usize) -> Epilogue<'a> {
         let step = &self.steps[i];
         let (made, slope) = (step.convolved(), step.slope());
         if step.resize.downscale {
-            let whole = some(&self.saved.whole[i], made.image(), at, count);
+            let whole = images_of(&self.saved.whole[i], made.image(), at, count);
             return Epilogue::Spread { made: (whole, made), slope };
         }
         if step.activation == Activation::Linear {
@@ -248,37 +262,41 @@ impl<'a> Back<'a> {
             Some(next) => (&self.saved.inputs[i + 1][..], next.input),
             None => (self.y, made),
         };
-        Epilogue::Gate { made: (some(values, grid.image(), at, count), grid), slope }
+        Epilogue::Gate { made: (images_of(values, grid.image(), at, count), grid), slope }
     }
 
-    /// Whether the gradient of what comes into a step is wanted by anything.
+    /// Whether the gradient of step `i`'s input is needed, for the chain's input or for the parameters of an earlier
+    /// step.
     fn onward(&self, i: usize) -> bool {
         self.wanted.input || self.wanted.params[..i].contains(&true)
     }
 
-    /// Where the gradients of what comes into a step go: behind the activation of the one before.
+    /// Returns the grid of the gradients that step `i`'s backward pass writes: those of the previous convolution's
+    /// outputs before the activation, or of the chain's input.
     fn to(&self, i: usize) -> Grid {
         if i > 0 { self.steps[i - 1].gated() } else { self.steps[0].incoming() }
     }
 
-    /// The gradients of the last convolution's own outputs.
+    /// Returns the gradients of the last convolution's outputs before the activation, given those of the chain's
+    /// output.
     fn enter(&self, grad: &[f32]) -> Vec<f32> {
         let last = self.steps.len() - 1;
         let (gated, outgoing) = (self.steps[last].gated(), self.steps[last].outgoing());
         let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
             clear(out);
             let count = out.len() / gated.image();
-            let grad = (some(grad, outgoing.image(), at, count), outgoing);
+            let grad = (images_of(grad, outgoing.image(), at, count), outgoing);
             with_scratch(|Scratch { work, .. }| {
                 let offsets = &mut work.room.offsets;
                 finish(self.isa, grad, &mut self.behind(last, at, count), (out, gated), offsets);
             });
         };
-        // SAFETY: the edge and every pixel inside it are set.
+        // SAFETY: a task writes the border and every pixel inside it.
         unsafe { by_groups(self.batch, self.steps[last].group(self.batch), gated.image(), task) }
     }
 
-    /// Sets the gradients of what comes into a step, with an edge, for some images.
+    /// Writes the gradients of step `i`'s input, taken back through the previous step's activation and with a border,
+    /// into `out`, for the images from `at` on.
     fn input_gradient(
         &self,
         i: usize,
@@ -291,13 +309,13 @@ impl<'a> Back<'a> {
         clear(out);
         let count = out.len() / to.image();
         if i > 0 && self.steps[i - 1].resize.downscale {
-            touch(some(&self.saved.whole[i - 1], self.steps[i - 1].convolved().image(), at, count));
+            touch(images_of(&self.saved.whole[i - 1], self.steps[i - 1].convolved().image(), at, count));
         }
         let epilogue = if i > 0 { self.behind(i - 1, at, count) } else { Epilogue::NONE };
         self.steps[i].input_gradient(self.isa, grad, prepared, epilogue, (out, to), work);
     }
 
-    /// The gradients of what comes into a segment, and of the parameters of its steps.
+    /// Returns the gradients of a segment's input, if wanted, and of the parameters of its steps.
     fn segment(
         &self,
         segment: Range<usize>,
@@ -312,14 +330,14 @@ impl<'a> Back<'a> {
         let input = prepared[0].as_ref().map(|prepared| {
             let image = self.to(i).image();
             let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
-                let grad = some(grad, gated.image(), at, out.len() / image);
+                let grad = images_of(grad, gated.image(), at, out.len() / image);
                 touch(grad);
                 if i > 0 && !self.steps[i - 1].resize.downscale {
-                    touch(some(&self.saved.inputs[i], first.input.image(), at, out.len() / image));
+                    touch(images_of(&self.saved.inputs[i], first.input.image(), at, out.len() / image));
                 }
                 with_scratch(|Scratch { work, .. }| self.input_gradient(i, grad, prepared, (at, out), work));
             };
-            // SAFETY: `input_gradient` sets edge and gradients of every image.
+            // SAFETY: `input_gradient` writes the border and the gradients of every image.
             unsafe { by_groups(self.batch, first.group(self.batch), image, task) }
         });
         let params = match first.form {
@@ -331,7 +349,8 @@ impl<'a> Back<'a> {
         (input, vec![params])
     }
 
-    /// A few images at a time through all steps of a segment, in parts of the batch that have sums of their own.
+    /// The backward pass of a narrow segment: a few images at a time pass through all steps. Each part of the batch has
+    /// its own sums, which are added at the end.
     fn part_by_part(
         &self,
         segment: Range<usize>,
@@ -339,7 +358,8 @@ impl<'a> Back<'a> {
         prepared: &[Option<Prepared>],
     ) -> (Option<Vec<f32>>, Vec<Option<ParamGradients>>) {
         let (part, image) = (self.batch.div_ceil(PARTS), self.to(segment.start).image());
-        // Not a matter of threads: a direct form's sums are taken group by group.
+        // The group size must not depend on the number of threads, because the sums of the direct form are accumulated
+        // group by group.
         let group = images_at_once(&self.steps[segment.clone()]).min(part);
         let gated = self.steps[segment.end - 1].gated().image();
         let run = |first: usize, mut out: Option<&mut [MaybeUninit<f32>]>| {
@@ -351,7 +371,7 @@ impl<'a> Back<'a> {
             for at in (first..last).step_by(group) {
                 let count = group.min(last - at);
                 let out = out.as_mut().map(|out| &mut out[(at - first) * image..][..count * image]);
-                let grad = some(grad, gated, at, count);
+                let grad = images_of(grad, gated, at, count);
                 with_scratch(|scratch| {
                     self.through(segment.clone(), (at, count), grad, prepared, out, &mut sums, scratch);
                 });
@@ -366,7 +386,7 @@ impl<'a> Back<'a> {
                     .map(|(i, out)| run(i * part, Some(out)))
                     .collect_into_vec(&mut sums);
             };
-            // SAFETY: the parts cover the batch, and `through` sets edge and gradients of every image.
+            // SAFETY: the parts cover the batch, and `through` writes the border and the gradients of every image.
             Some(unsafe { filled_by(self.batch * image, fill) })
         } else {
             let firsts = 0..self.batch.div_ceil(part);
@@ -385,8 +405,8 @@ impl<'a> Back<'a> {
         (input, params.into_iter().map(|sums| sums.map(|sums| sums.finish(self.isa))).collect())
     }
 
-    /// Some images back through all steps of a segment: sets `out`, the gradients of what comes in, if they are wanted, and adds
-    /// to the sums.
+    /// The backward pass of `count` images from `at` on through all steps of a segment: writes the gradients of the
+    /// segment's input to `out`, if they are wanted, and adds the parameters' gradients to `sums`.
     #[allow(clippy::too_many_arguments)]
     fn through(
         &self,
@@ -402,9 +422,9 @@ impl<'a> Back<'a> {
             let (step, place) = (&self.steps[i], i - segment.start);
             let len = count * step.gated().image();
             let grad = if i + 1 == segment.end { grad } else { current.written(len) };
-            touch(some(&self.saved.inputs[i], step.input.image(), at, count));
+            touch(images_of(&self.saved.inputs[i], step.input.image(), at, count));
             if let Some(sums) = &mut sums[place] {
-                let x = some(&self.saved.inputs[i], step.input.image(), at, count);
+                let x = images_of(&self.saved.inputs[i], step.input.image(), at, count);
                 sums.add(self.isa, (step, x), (grad, step.gated()), work);
             }
             let Some(prepared) = &prepared[place] else { return };
@@ -414,7 +434,7 @@ impl<'a> Back<'a> {
                 }
                 return;
             }
-            // SAFETY: `input_gradient` sets edge and gradients of every image.
+            // SAFETY: `input_gradient` writes the border and the gradients of every image.
             let out = unsafe { overwritten(next.first(count * self.to(i).image())) };
             self.input_gradient(i, grad, prepared, (at, out), work);
             std::mem::swap(current, next);

@@ -1,7 +1,8 @@
-//! Convolution tap by tap, for what no tiling fits: few channels, other kernels, odd sides.
+//! Direct convolution, for shapes that no Winograd tiling fits: few channels, kernels other than 3x3, odd image sizes.
 //!
-//! An implicit matrix product: in an image with an edge of zeros the `k·in` inputs of a row of taps are contiguous, so no
-//! column matrix is built. The inner kernels (`tile.rs`) hold the sums of some pixels or taps in registers.
+//! It is an implicit matrix product: in an image with a border of zeros, the `k·in` inputs of a row of kernel taps are
+//! contiguous, so no matrix of columns is built. The inner kernels (`tile.rs`) keep the sums of several pixels or taps
+//! in registers.
 
 use super::{
     grid::Grid,
@@ -11,7 +12,7 @@ use super::{
     winograd::Row,
 };
 
-/// A convolution with kernels `[k, k, cin, cout]`.
+/// The shape of a direct convolution, with kernels `[k, k, cin, cout]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Direct {
     pub k: usize,
@@ -19,21 +20,23 @@ pub(super) struct Direct {
     pub cout: usize,
 }
 
-/// Weights as the inner kernels read them.
+/// Weights in the layout that the inner kernels read.
 pub(super) enum Taps {
-    /// Of 16 output channels at a time, `[block][tap]`, the last block filled up with zeros.
+    /// Blocks of 16 output channels, `[block][tap]`, the last block padded with zeros.
     Panels(Vec<Vec<Row>>),
-    /// Of every output channel by itself, `[cout][tap]`, where a vector's lanes are better filled with inputs.
+    /// Each output channel by itself, `[cout][tap]`, for convolutions with so few of them that a vector's lanes are
+    /// better filled with inputs.
     Rows(Vec<f32>),
 }
 
 impl Direct {
-    /// The same for the gradient of the first `channels` inputs, in which inputs and outputs change places.
+    /// The convolution that computes the gradient of the first `channels` input channels, in which inputs and outputs
+    /// are exchanged.
     pub fn mirrored(self, channels: usize) -> Self {
         Self { k: self.k, cin: self.cout, cout: channels }
     }
 
-    /// Floats of one row of taps: they are contiguous in an image.
+    /// Floats of one row of kernel taps, which are contiguous in an image.
     fn tap_row(self) -> usize {
         self.k * self.cin
     }
@@ -42,12 +45,12 @@ impl Direct {
         TapRows { row: self.tap_row(), shift }
     }
 
-    /// Whether output channels are so few that a vector's lanes are better filled with inputs.
+    /// Whether there are so few output channels that a vector's lanes are better filled with inputs.
     fn few(self) -> bool {
         self.cout <= 4 && self.cin.is_multiple_of(LANES)
     }
 
-    /// Weights laid out for [`Self::convolve`].
+    /// Returns the weights in the layout for [`Self::convolve`].
     pub fn forward_taps(self, weight: &[f32]) -> Taps {
         let cout = self.cout;
         if self.few() {
@@ -67,8 +70,8 @@ impl Direct {
         Taps::Panels((0..cout).step_by(LANES).map(block).collect())
     }
 
-    /// Weights turned by half a turn, with outputs and the first `channels` inputs exchanged, laid out for [`Self::convolve`] of
-    /// [`Self::mirrored`].
+    /// Returns the kernels rotated by 180°, with outputs and the first `channels` inputs exchanged, in the layout for
+    /// [`Self::convolve`] of [`Self::mirrored`].
     pub fn backward_taps(self, weight: &[f32], channels: usize) -> Taps {
         let taps = self.k * self.k;
         let size = channels * self.cout;
@@ -84,7 +87,7 @@ impl Direct {
         self.mirrored(channels).forward_taps(&turned)
     }
 
-    /// Convolves some images with an edge of half the kernel's side, without bias; `out` has none.
+    /// Convolves images whose border is half the kernel size wide, without bias; `out` has no border.
     pub fn convolve(self, isa: Isa, (x, from): (&[f32], Grid), taps: &Taps, out: &mut [f32]) {
         let cout = self.cout;
         for (at, out) in out.chunks_exact_mut(from.width * cout).enumerate() {
@@ -98,7 +101,7 @@ impl Direct {
                             pixels_by_panel(isa, pixels, panel, (&mut out[channel..], cout));
                             continue;
                         }
-                        // The last channels fill no vector.
+                        // The last block has fewer channels than a vector has lanes.
                         for (p, out) in out.chunks_exact_mut(cout).enumerate() {
                             let one = Pixels { start: start + p * self.cin, count: 1, ..pixels };
                             let mut lanes = [0.0; LANES];
@@ -117,13 +120,13 @@ impl Direct {
         }
     }
 
-    /// Zeros for [`Self::add_weights`].
+    /// Returns sums of zero for [`Self::add_weights`].
     pub fn no_sums(self) -> ParamGradients {
         ParamGradients { weight: vec![0.0; self.k * self.tap_row() * self.cout], bias: vec![0.0; self.cout] }
     }
 
-    /// Adds the gradients of weights and bias of some images `x` with an edge of half the kernel's side and the gradients
-    /// `grad` of their outputs.
+    /// Adds to `sums` the gradients of weights and bias from images `x`, whose border is half the kernel size wide, and
+    /// the gradients `grad` of their outputs.
     pub fn add_weights(
         self,
         isa: Isa,
@@ -134,7 +137,7 @@ impl Direct {
         let (cout, row, step) = (self.cout, self.tap_row(), self.cin);
         let starts = (0..grad.len() / of.image() * of.height)
             .map(|at| at / of.height * from.image() + at % of.height * from.pitch());
-        // The gradients of each row of pixels with the place of their first tap.
+        // The gradients of each row of output pixels, with the index of the row's first tap in `x`.
         let rows = || of.rows(grad).zip(starts.clone());
         if self.few() && row.is_multiple_of(3 * LANES) {
             for (channel, bias) in sums.bias.iter_mut().enumerate() {

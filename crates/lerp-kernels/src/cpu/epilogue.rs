@@ -1,4 +1,5 @@
-//! What happens to the outputs of a convolution: in a tiled one while they are in registers, in a direct one after it.
+//! The operations on a convolution's outputs before they are written: in a tiled convolution while the outputs are in
+//! registers, after a direct convolution in a pass of its own.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -13,28 +14,30 @@ use super::{
     points::MOST,
 };
 
-/// What happens to outputs.
+/// The operations on a convolution's outputs.
 pub(super) enum Epilogue<'a> {
-    /// Forward: plus bias, through a leaky ReLU (of slope 1 where there is none).
+    /// Forward pass: adds the bias and applies a leaky ReLU (with slope 1 where there is none).
     Activate { bias: Option<&'a [f32]>, slope: f32 },
-    /// The same, and the means over 2x2 blocks go elsewhere.
+    /// Forward pass: the same as `Activate`, and the means over 2x2 blocks are written to `means`.
     Average { bias: &'a [f32], slope: f32, means: (&'a mut [MaybeUninit<f32>], Grid) },
-    /// Back through the leaky ReLU that made these values.
+    /// Backward pass of the leaky ReLU whose results are `made`.
     Gate { made: (&'a [f32], Grid), slope: f32 },
-    /// Back through means over 2x2 blocks, each to the four values it was made of, and the leaky ReLU that made these.
+    /// Backward pass of the 2x2 mean, which distributes each gradient to the four values of its block, and of the leaky
+    /// ReLU before it, whose results are `made`.
     Spread { made: (&'a [f32], Grid), slope: f32 },
 }
 
 impl Epilogue<'_> {
-    /// Outputs as they are.
+    /// The epilogue that leaves outputs unchanged.
     pub const NONE: Self = Self::Activate { bias: None, slope: 1.0 };
 
-    /// Pixels that are written for an output, a side.
+    /// The number of pixels per dimension that are written for one output.
     pub fn pixels(&self) -> usize {
         if matches!(self, Self::Spread { .. }) { 2 } else { 1 }
     }
 
-    /// The grid of the other values that a tile reads or writes, and how far apart tiles of `out` outputs a side are there.
+    /// Returns the grid of the second tensor that a tile reads or writes (`means` or `made`), and the distance in its
+    /// pixels between tiles of `out` outputs per dimension. Returns `None` if there is no second tensor.
     pub fn beside(&self, out: usize) -> Option<(Grid, usize)> {
         match self {
             Self::Activate { .. } => None,
@@ -44,18 +47,19 @@ impl Epilogue<'_> {
         }
     }
 
-    /// What [`finish`] and the tiles of a convolution need of it, for rows of `count` tiles of `out` outputs a side that begin at
-    /// `origins` of `to`, and at `beside` of the other values; `channel` is the first of [`LANES`], or of all channels.
+    /// Checks bounds and returns the pointers with which tiles write their outputs. Each row consists of `count` tiles
+    /// of `out` outputs per dimension and begins at an entry of `origins` in `to`, and at one of `beside` in the second
+    /// tensor. `channel` is the first of the [`LANES`] channels that are written, or of all channels.
     ///
     /// # Panics
-    /// If a tile lies outside, or channels differ.
-    pub fn ends<'a>(
+    /// If a tile lies outside its tensor, or numbers of channels differ.
+    pub fn destination<'a>(
         &'a mut self,
         (to, grid): (&'a mut [MaybeUninit<f32>], Grid),
         (origins, beside): (&'a [usize], &'a [usize]),
         (out, count): (usize, usize),
         channel: usize,
-    ) -> Ends<'a> {
+    ) -> Destination<'a> {
         let channels = grid.channels;
         let inside = |len: usize, origins: &[usize], side: usize, grid: Grid| {
             assert_eq!(grid.channels, channels, "channels of one tile differ");
@@ -79,7 +83,7 @@ impl Epilogue<'_> {
         } else {
             assert!(beside.is_empty(), "tiles of other values that there are not");
         }
-        let mut ends = Ends {
+        let mut destination = Destination {
             kind: Kind::Activate,
             side: out,
             count,
@@ -95,30 +99,30 @@ impl Epilogue<'_> {
             made: std::ptr::null(),
             means: std::ptr::null_mut(),
         };
-        ends.kind = match self {
+        destination.kind = match self {
             Self::Activate { bias, slope } => {
-                (ends.bias, ends.slope) = (bias.map(|bias| &bias[channel..]), *slope);
+                (destination.bias, destination.slope) = (bias.map(|bias| &bias[channel..]), *slope);
                 Kind::Activate
             }
             Self::Average { bias, slope, means: (means, _) } => {
-                (ends.bias, ends.slope) = (Some(&bias[channel..]), *slope);
-                ends.means = means[channel..].as_mut_ptr().cast();
+                (destination.bias, destination.slope) = (Some(&bias[channel..]), *slope);
+                destination.means = means[channel..].as_mut_ptr().cast();
                 Kind::Average
             }
             Self::Gate { made: (made, _), slope } => {
-                (ends.made, ends.slope) = (made[channel..].as_ptr(), *slope);
+                (destination.made, destination.slope) = (made[channel..].as_ptr(), *slope);
                 Kind::Gate
             }
             Self::Spread { made: (made, _), slope } => {
-                (ends.made, ends.slope) = (made[channel..].as_ptr(), *slope);
+                (destination.made, destination.slope) = (made[channel..].as_ptr(), *slope);
                 Kind::Spread
             }
         };
-        ends
+        destination
     }
 }
 
-/// Which epilogue.
+/// The kind of an [`Epilogue`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Activate,
@@ -127,15 +131,15 @@ pub(super) enum Kind {
     Spread,
 }
 
-/// Where outputs go and what is done to them, checked: every tile of the origins lies inside.
+/// A checked epilogue: every tile that begins at one of the origins lies inside the tensors.
 #[derive(Clone, Copy)]
-pub(super) struct Ends<'a> {
+pub(super) struct Destination<'a> {
     kind: Kind,
-    /// Outputs of a tile, a side.
+    /// Outputs of a tile per dimension.
     side: usize,
-    /// Tiles from each origin on.
+    /// Tiles in the row that begins at each origin.
     count: usize,
-    /// Channels from the first one on.
+    /// Channels from the first written one to the last.
     left: usize,
     to: *mut f32,
     pitch: usize,
@@ -149,23 +153,24 @@ pub(super) struct Ends<'a> {
     means: *mut f32,
 }
 
-impl Ends<'_> {
+impl Destination<'_> {
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Whether these are single tiles of so many outputs a side, with channels for a vector.
+    /// Whether each origin has a single tile of `side` outputs per dimension, and there are channels for a full vector.
     pub fn fit(&self, side: usize) -> bool {
         self.side == side && self.count == 1 && self.left >= LANES
     }
 
-    /// Where a tile's outputs go.
+    /// Returns where a tile begins.
     ///
     /// # Safety
-    /// `tile` must be below the number of origins.
+    /// `tile` must be less than the number of origins.
     #[inline(always)]
     pub unsafe fn place(&self, tile: usize) -> Place {
-        // SAFETY: there are as many tiles beside, if any, as `Epilogue::ends` has checked.
+        // SAFETY: the caller keeps `tile` in bounds; `beside` is empty or as long as `origins`, as
+        // `Epilogue::destination` has checked.
         unsafe {
             let beside = if self.beside.is_empty() { 0 } else { *self.beside.get_unchecked(tile) };
             Place { to: *self.origins.get_unchecked(tile), beside }
@@ -173,23 +178,30 @@ impl Ends<'_> {
     }
 }
 
-/// Where a tile begins in what is written and in the other values.
+/// The index of a tile's first value in the output, and in the second tensor.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     to: usize,
     beside: usize,
 }
 
-/// One kind of epilogue, in a kernel.
+/// One kind of epilogue, as a type argument of the kernels.
 pub(super) trait Finish {
-    /// Takes the outputs of a tile, `side` a side, in channels from `c` on, to a place.
+    /// Applies the epilogue to the outputs of a tile of `side` outputs per dimension, in channels from `c` on, and
+    /// writes them.
     ///
     /// # Safety
-    /// `ends` must be of this kind, and the place inside.
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize);
+    /// `destination` must be of this kind, and `at` a tile inside its tensors.
+    unsafe fn put<L: Lanes>(
+        values: &[[L; MOST]; MOST],
+        side: usize,
+        destination: &Destination,
+        at: Place,
+        c: usize,
+    );
 }
 
-/// Calls a body with the type of an epilogue as its last generic argument.
+/// Calls a generic function with the type of an epilogue as its last type argument.
 macro_rules! on_epilogue {
     ($kind:expr, $isa:expr, $body:ident[$($own:ty),*]($($argument:ident: $type:ty),* $(,)?)) => {
         match $kind {
@@ -206,76 +218,99 @@ macro_rules! on_epilogue {
 }
 pub(super) use on_epilogue;
 
-/// [`Epilogue::Activate`].
+/// The type for [`Epilogue::Activate`].
 pub(super) struct Activate;
-/// [`Epilogue::Average`].
+/// The type for [`Epilogue::Average`].
 pub(super) struct Average;
-/// [`Epilogue::Gate`].
+/// The type for [`Epilogue::Gate`].
 pub(super) struct Gate;
-/// [`Epilogue::Spread`].
+/// The type for [`Epilogue::Spread`].
 pub(super) struct Spread;
 
+/// Returns the outputs of a tile with bias and leaky ReLU applied.
+///
 /// # Safety
-/// As [`Finish::put`].
+/// As for [`Finish::put`].
 #[inline(always)]
 unsafe fn activated<L: Lanes>(
     values: &[[L; MOST]; MOST],
     side: usize,
-    ends: &Ends,
+    destination: &Destination,
     c: usize,
 ) -> [[L; MOST]; MOST] {
     // SAFETY: the bias has as many values as there are channels.
     unsafe {
         let mut out = *values;
-        let bias = match ends.bias {
+        let bias = match destination.bias {
             Some(bias) => L::load(bias.as_ptr().add(c)),
             None => L::splat(0.0),
         };
         for i in 0..side {
             for j in 0..side {
                 let value = values[i][j].add(bias);
-                out[i][j] = value.max(value.mul(L::splat(ends.slope)));
+                out[i][j] = value.max(value.mul(L::splat(destination.slope)));
             }
         }
         out
     }
 }
 
+/// Writes the outputs of a tile.
+///
 /// # Safety
-/// As [`Finish::put`].
+/// As for [`Finish::put`].
 #[inline(always)]
-unsafe fn write<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
+unsafe fn write<L: Lanes>(
+    values: &[[L; MOST]; MOST],
+    side: usize,
+    destination: &Destination,
+    at: Place,
+    c: usize,
+) {
     // SAFETY: the tile lies inside.
     unsafe {
-        let to = ends.to.add(at.to + c);
+        let to = destination.to.add(at.to + c);
         for i in 0..side {
             for j in 0..side {
-                values[i][j].store(to.add(i * ends.pitch + j * ends.channels));
+                values[i][j].store(to.add(i * destination.pitch + j * destination.channels));
             }
         }
     }
 }
 
-// SAFETY of every block below: the tile lies inside the values, as whoever made `ends` has checked.
+// SAFETY of every block below: the tile lies inside the tensors, as `Epilogue::destination` has checked.
 impl Finish for Activate {
     #[inline(always)]
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
-        unsafe { write(&activated(values, side, ends, c), side, ends, at, c) }
+    unsafe fn put<L: Lanes>(
+        values: &[[L; MOST]; MOST],
+        side: usize,
+        destination: &Destination,
+        at: Place,
+        c: usize,
+    ) {
+        unsafe { write(&activated(values, side, destination, c), side, destination, at, c) }
     }
 }
 
 impl Finish for Average {
     #[inline(always)]
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
+    unsafe fn put<L: Lanes>(
+        values: &[[L; MOST]; MOST],
+        side: usize,
+        destination: &Destination,
+        at: Place,
+        c: usize,
+    ) {
         unsafe {
-            let values = activated(values, side, ends, c);
-            write(&values, side, ends, at, c);
-            let to = ends.means.add(at.beside + c);
+            let values = activated(values, side, destination, c);
+            write(&values, side, destination, at, c);
+            let to = destination.means.add(at.beside + c);
             for i in 0..side / 2 {
                 for j in 0..side / 2 {
                     let (top, bottom) = (&values[2 * i], &values[2 * i + 1]);
                     let sum = top[2 * j].add(top[2 * j + 1]).add(bottom[2 * j]).add(bottom[2 * j + 1]);
-                    sum.mul(L::splat(0.25)).store(to.add(i * ends.beside_pitch + j * ends.channels));
+                    sum.mul(L::splat(0.25))
+                        .store(to.add(i * destination.beside_pitch + j * destination.channels));
                 }
             }
         }
@@ -284,35 +319,47 @@ impl Finish for Average {
 
 impl Finish for Gate {
     #[inline(always)]
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
+    unsafe fn put<L: Lanes>(
+        values: &[[L; MOST]; MOST],
+        side: usize,
+        destination: &Destination,
+        at: Place,
+        c: usize,
+    ) {
         unsafe {
-            let made = ends.made.add(at.beside + c);
+            let made = destination.made.add(at.beside + c);
             let mut out = *values;
             for i in 0..side {
                 for j in 0..side {
-                    let made = L::load(made.add(i * ends.beside_pitch + j * ends.channels));
-                    out[i][j] = values[i][j].mul(made.one_if_positive(L::splat(ends.slope)));
+                    let made = L::load(made.add(i * destination.beside_pitch + j * destination.channels));
+                    out[i][j] = values[i][j].mul(made.one_if_positive(L::splat(destination.slope)));
                 }
             }
-            write(&out, side, ends, at, c);
+            write(&out, side, destination, at, c);
         }
     }
 }
 
 impl Finish for Spread {
     #[inline(always)]
-    unsafe fn put<L: Lanes>(values: &[[L; MOST]; MOST], side: usize, ends: &Ends, at: Place, c: usize) {
+    unsafe fn put<L: Lanes>(
+        values: &[[L; MOST]; MOST],
+        side: usize,
+        destination: &Destination,
+        at: Place,
+        c: usize,
+    ) {
         unsafe {
-            let made = ends.made.add(at.beside + c);
-            let to = ends.to.add(at.to + c);
+            let made = destination.made.add(at.beside + c);
+            let to = destination.to.add(at.to + c);
             for i in 0..side {
                 for j in 0..side {
                     let value = values[i][j].mul(L::splat(0.25));
                     for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                         let (y, x) = (2 * i + y, 2 * j + x);
-                        let made = L::load(made.add(y * ends.beside_pitch + x * ends.channels));
-                        let passed = made.one_if_positive(L::splat(ends.slope));
-                        value.mul(passed).store(to.add(y * ends.pitch + x * ends.channels));
+                        let made = L::load(made.add(y * destination.beside_pitch + x * destination.channels));
+                        let passed = made.one_if_positive(L::splat(destination.slope));
+                        value.mul(passed).store(to.add(y * destination.pitch + x * destination.channels));
                     }
                 }
             }
@@ -320,10 +367,10 @@ impl Finish for Spread {
     }
 }
 
-/// An epilogue by itself, for outputs that have been written, row by row of pixels or of blocks.
+/// Applies an epilogue to outputs that a direct convolution has written, row by row of pixels or of 2x2 blocks.
 ///
 /// # Panics
-/// If shapes differ, or means are wanted of odd sides.
+/// If shapes differ, or sides to be averaged are odd.
 pub(super) fn finish(
     isa: Isa,
     (values, from): (&[f32], Grid),
@@ -343,29 +390,30 @@ pub(super) fn finish(
         tile_origins(images, grid, [down, 1], (step, 0), beside);
         apart.beside = step;
     }
-    let ends = epilogue.ends((out, to), (targets, beside), (side, count), 0);
-    let kind = ends.kind();
-    assert_eq!(ends.channels, from.channels, "channels of one tile differ");
-    // SAFETY: the tiles of both sides lie inside; the instruction set is one of this machine's.
+    let destination = epilogue.destination((out, to), (targets, beside), (side, count), 0);
+    let kind = destination.kind();
+    assert_eq!(destination.channels, from.channels, "channels of one tile differ");
+    // SAFETY: the tiles of both sides lie inside; this machine has the instruction set.
     unsafe {
         if from.channels.is_multiple_of(LANES) {
             on_epilogue!(
                 kind,
                 isa,
-                finish_body[](values: &[f32], origins: &[usize], count: usize, apart: Apart, ends: Ends)
+                finish_body[](values: &[f32], origins: &[usize], count: usize, apart: Apart, destination: Destination)
             );
         } else {
             match kind {
-                Kind::Activate => finish_body::<Single, Activate>(values, origins, count, apart, ends),
-                Kind::Average => finish_body::<Single, Average>(values, origins, count, apart, ends),
-                Kind::Gate => finish_body::<Single, Gate>(values, origins, count, apart, ends),
-                Kind::Spread => finish_body::<Single, Spread>(values, origins, count, apart, ends),
+                Kind::Activate => finish_body::<Single, Activate>(values, origins, count, apart, destination),
+                Kind::Average => finish_body::<Single, Average>(values, origins, count, apart, destination),
+                Kind::Gate => finish_body::<Single, Gate>(values, origins, count, apart, destination),
+                Kind::Spread => finish_body::<Single, Spread>(values, origins, count, apart, destination),
             }
         }
     }
 }
 
-/// Pixels from one tile of a row to the next, and floats from one row of values to the next.
+/// The distances between tiles: in pixels from one tile of a row to the next, for the input, the output and the second
+/// tensor; and `pitch`, in floats from one row of the input to the next.
 #[derive(Clone, Copy)]
 struct Apart {
     from: usize,
@@ -374,37 +422,40 @@ struct Apart {
     pitch: usize,
 }
 
+/// The loop of [`finish`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`finish`] checks.
+/// The arguments must have passed the checks in [`finish`].
 #[inline(always)]
 unsafe fn finish_body<L: Lanes, E: Finish>(
     values: &[f32],
     origins: &[usize],
     count: usize,
     apart: Apart,
-    ends: Ends,
+    destination: Destination,
 ) {
     // SAFETY: the tiles lie inside.
     unsafe {
         for (row, origin) in origins.iter().enumerate() {
-            let first = ends.place(row);
+            let first = destination.place(row);
             for tile in 0..count {
-                let skip = tile * ends.channels;
+                let skip = tile * destination.channels;
                 let at = Place { to: first.to + skip * apart.to, beside: first.beside + skip * apart.beside };
-                for c in (0..ends.channels).step_by(L::WIDTH) {
+                for c in (0..destination.channels).step_by(L::WIDTH) {
                     let from = values.as_ptr().add(origin + skip * apart.from + c);
                     let mut tiles = [[L::splat(0.0); MOST]; MOST];
-                    // Of one pixel or four: the length of the loop is known, so that all stays in registers.
+                    // Tiles of one pixel and of four are separate branches, so that the loop's length is known and all
+                    // values stay in registers.
                     if apart.from == 1 {
                         tiles[0][0] = L::load(from);
-                        E::put(&tiles, 1, &ends, at, c);
+                        E::put(&tiles, 1, &destination, at, c);
                     } else {
                         for i in 0..2 {
                             for j in 0..2 {
-                                tiles[i][j] = L::load(from.add(i * apart.pitch + j * ends.channels));
+                                tiles[i][j] = L::load(from.add(i * apart.pitch + j * destination.channels));
                             }
                         }
-                        E::put(&tiles, 2, &ends, at, c);
+                        E::put(&tiles, 2, &destination, at, c);
                     }
                 }
             }
@@ -416,35 +467,42 @@ unsafe fn finish_body<L: Lanes, E: Finish>(
 mod tests {
     use super::*;
 
-    /// What a tile of 2x2 outputs at these places needs, of images of 4x4 pixels with an edge of one.
-    fn ends(origins: &[usize], beside: &[usize], made: usize, channels: usize, channel: usize) -> bool {
+    /// Builds an epilogue for tiles of 2x2 outputs at these origins, in images of 4x4 pixels with a border of one
+    /// pixel. Returns whether the tiles fit a vector kernel.
+    fn destination(
+        origins: &[usize],
+        beside: &[usize],
+        made: usize,
+        channels: usize,
+        channel: usize,
+    ) -> bool {
         let grid = Grid { height: 4, width: 4, channels, edge: 1 };
         let (made, mut out) = (vec![0.0; made], vec![MaybeUninit::new(0.0); grid.image()]);
         let mut epilogue = Epilogue::Gate { made: (&made, grid), slope: 0.2 };
-        epilogue.ends((&mut out, grid), (origins, beside), (2, 1), channel).fit(2)
+        epilogue.destination((&mut out, grid), (origins, beside), (2, 1), channel).fit(2)
     }
 
     #[test]
     fn tiles_inside_fit() {
-        assert!(ends(&[0, 64], &[0, 64], 36 * 16, 16, 0));
-        assert!(!ends(&[0], &[0], 36 * 20, 20, 16), "four channels are no vector");
+        assert!(destination(&[0, 64], &[0, 64], 36 * 16, 16, 0));
+        assert!(!destination(&[0], &[0], 36 * 20, 20, 16), "four channels are no vector");
     }
 
     #[test]
     #[should_panic(expected = "a tile reaches")]
     fn a_tile_beyond_what_is_written_is_refused() {
-        ends(&[29 * 16], &[0], 36 * 16, 16, 0);
+        destination(&[29 * 16], &[0], 36 * 16, 16, 0);
     }
 
     #[test]
     #[should_panic(expected = "a tile reaches")]
     fn a_tile_beyond_the_other_values_is_refused() {
-        ends(&[0], &[0], 100, 16, 0);
+        destination(&[0], &[0], 100, 16, 0);
     }
 
     #[test]
     #[should_panic(expected = "differ in number")]
     fn fewer_tiles_of_other_values_are_refused() {
-        ends(&[0, 16], &[0], 36 * 16, 16, 0);
+        destination(&[0, 16], &[0], 36 * 16, 16, 0);
     }
 }

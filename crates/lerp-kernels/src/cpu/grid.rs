@@ -1,14 +1,14 @@
-//! Where the pixels of zero-padded channels-last images lie in memory.
+//! The memory layout of zero-padded channels-last images.
 
 use std::mem::MaybeUninit;
 
-/// Images `[height, width, channels]` with an edge of zeros around, one after the other.
+/// The layout of images `[height, width, channels]` with a border of zeros ("edge"), one image after the other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Grid {
     pub height: usize,
     pub width: usize,
     pub channels: usize,
-    /// Width of the edge, in pixels.
+    /// Width of the border, in pixels.
     pub edge: usize,
 }
 
@@ -18,37 +18,37 @@ impl Grid {
         (self.width + 2 * self.edge) * self.channels
     }
 
-    /// Floats of an image with its edge.
+    /// Floats of an image with its border.
     pub fn image(self) -> usize {
         (self.height + 2 * self.edge) * self.pitch()
     }
 
-    /// Floats of a row without its edge.
+    /// Floats of a row without its border.
     pub fn row(self) -> usize {
         self.width * self.channels
     }
 
-    /// Where a pixel lies in its image.
+    /// The index of a pixel's first channel in its image.
     pub fn at(self, y: usize, x: usize) -> usize {
         (y + self.edge) * self.pitch() + (x + self.edge) * self.channels
     }
 
-    /// The same images without an edge.
+    /// The grid of the same images without a border.
     pub fn dense(self) -> Self {
         Self { edge: 0, ..self }
     }
 
-    /// The same images at twice the size.
+    /// The grid of the images at twice the size.
     pub fn doubled(self) -> Self {
         Self { height: 2 * self.height, width: 2 * self.width, ..self }
     }
 
-    /// The same images at half the size.
+    /// The grid of the images at half the size.
     pub fn halved(self) -> Self {
         Self { height: self.height / 2, width: self.width / 2, ..self }
     }
 
-    /// Sets the edges of some images to zero.
+    /// Sets the borders of images to zero.
     pub fn clear_edges(self, images: &mut [MaybeUninit<f32>]) {
         if self.edge == 0 {
             return;
@@ -65,14 +65,14 @@ impl Grid {
         }
     }
 
-    /// The rows of some images without their edges.
+    /// Returns the rows of images, without their borders.
     pub fn rows(self, images: &[f32]) -> impl Iterator<Item = &[f32]> {
         images
             .chunks_exact(self.image())
             .flat_map(move |image| (0..self.height).map(move |y| &image[self.at(y, 0)..][..self.row()]))
     }
 
-    /// Calls `f` with every row of some images, without its edge, and the row's number over all images.
+    /// Calls `f` with every row of images, without its border, and the row's number, counted over all images.
     pub fn each_row(
         self,
         images: &mut [MaybeUninit<f32>],
@@ -87,10 +87,11 @@ impl Grid {
     }
 }
 
-/// Where tiles begin in some images, `step` pixels from one to the next and `before` pixels before their own first one.
+/// Computes the index at which each tile begins: tiles are `step` pixels apart, and a tile begins `before` pixels above
+/// and to the left of its own first pixel.
 ///
 /// # Panics
-/// If that is outside of the images' edge.
+/// If a tile would begin outside of the images' border.
 pub(super) fn tile_origins(
     images: usize,
     grid: Grid,

@@ -1,17 +1,17 @@
-//! Vectors of `f32` on the widest instruction set at hand, and the choice among them.
+//! Vectors of `f32` on this machine's widest instruction set, and the choice of the instruction set.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
 
 use std::{cell::Cell, fmt, sync::OnceLock};
 
-/// Lanes of a vector: output channels.
+/// The number of lanes of a vector. A lane usually holds an output channel.
 pub(crate) const LANES: usize = 16;
 
-/// An instruction set that the inner kernel is compiled for.
+/// An instruction set that the inner kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
-    /// What every machine has; the compiler chooses.
+    /// The target's baseline instructions, chosen by the compiler.
     Portable,
     /// 256-bit vectors with fused multiply-add (x86-64).
     Avx2,
@@ -32,7 +32,7 @@ impl fmt::Display for Isa {
     }
 }
 
-/// The instruction sets of this machine, best last.
+/// Returns this machine's instruction sets, the fastest last.
 pub fn isas() -> &'static [Isa] {
     static FOUND: OnceLock<Vec<Isa>> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -56,7 +56,7 @@ thread_local! {
     static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
 }
 
-/// What was forced before, brought back also if `f` panics.
+/// The previously forced instruction set; dropping this restores it, also if the closure panics.
 struct Restore(Option<Isa>);
 
 impl Drop for Restore {
@@ -65,7 +65,7 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `f` with the operations called on this thread forced onto one instruction set, for tests and measurements.
+/// Runs `f` with one instruction set forced onto the operations called on this thread, for tests and measurements.
 ///
 /// # Panics
 /// If this machine does not have it.
@@ -75,16 +75,16 @@ pub fn with_isa<T>(isa: Isa, f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// The instruction set that operations called on this thread use.
+/// Returns the instruction set of operations called on this thread.
 pub(crate) fn isa() -> Isa {
     FORCED.get().unwrap_or_else(|| isas()[isas().len() - 1])
 }
 
-/// Lanes of `f32`, side by side.
+/// A vector of [`Self::WIDTH`] `f32` lanes.
 ///
-/// The methods are unsafe because they may only run where the instruction set exists.
+/// The methods are unsafe because they may only run where the instruction set exists and pointers are valid.
 pub(crate) trait Lanes: Copy {
-    /// How many.
+    /// The number of lanes.
     const WIDTH: usize;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn splat(value: f32) -> Self;
@@ -92,16 +92,16 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
-    /// 1 where positive, `otherwise` elsewhere.
+    /// 1 in lanes that are positive, `otherwise` in the others.
     unsafe fn one_if_positive(self, otherwise: Self) -> Self;
     /// `self + a·b`.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
     unsafe fn store(self, to: *mut f32);
-    /// The sum of all lanes, in an order that is always the same.
+    /// The sum of all lanes, in a fixed order.
     unsafe fn sum(self) -> f32;
 }
 
-/// Exchanges rows and columns: `to[c][row]` of `from[row][c]`, for [`LANES`] rows.
+/// Transposes [`LANES`] rows: `to[c][row] = from[row][c]`.
 ///
 /// # Panics
 /// If the sizes do not fit together.
@@ -113,7 +113,7 @@ pub(crate) fn transpose(isa: Isa, from: &[f32], to: &mut [f32]) {
         for (row, column) in
             (0..LANES).step_by(8).flat_map(|row| (0..columns).step_by(8).map(move |c| (row, c)))
         {
-            // SAFETY: eight rows of eight values begin at these places; a machine with AVX-512 has AVX2.
+            // SAFETY: eight rows of eight values begin at both pointers; a machine with AVX-512 has AVX2.
             unsafe {
                 let from = from.as_ptr().add(row * columns + column);
                 x86::transpose_8x8(from, columns, to.as_mut_ptr().add(column * LANES + row), LANES);
@@ -127,10 +127,10 @@ pub(crate) fn transpose(isa: Isa, from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// Calls a body that is generic over [`Lanes`] and a number of rows, in the form of an instruction set with vectors of
-/// [`LANES`]; the numbers are the rows for AVX-512, AVX2, NEON and the portable form.
+/// Calls a function that is generic over [`Lanes`] and a number of rows, for an instruction set, with vectors of
+/// [`LANES`] lanes. The four literals are the numbers of rows for AVX-512, AVX2, NEON and the portable form.
 ///
-/// Must stand in an `unsafe` block: the arguments must satisfy the body.
+/// Must be used in an `unsafe` block: the arguments must satisfy the function's requirements.
 macro_rules! on_isa {
     ($isa:expr, $body:ident[$wide:literal, $middle:literal, $neon:literal, $portable:literal]
      ($($argument:ident: $type:ty),* $(,)?)) => {
@@ -144,7 +144,8 @@ macro_rules! on_isa {
 }
 pub(crate) use on_isa;
 
-/// [`on_isa`] with one register a vector, for bodies that hold many vectors at a time; further types are the body's own.
+/// [`on_isa`] with vectors of one register, for functions that keep many vectors at a time; the types in brackets are
+/// the function's further type arguments.
 macro_rules! on_isa_registers {
     ($isa:expr, $body:ident[$($own:ty),*]($($argument:ident: $type:ty),* $(,)?)) => {
         $crate::cpu::lanes::dispatch!(
@@ -158,7 +159,7 @@ macro_rules! on_isa_registers {
 }
 pub(crate) use on_isa_registers;
 
-/// Calls one of four functions, the first two with their instruction set enabled.
+/// Calls one of four functions by instruction set, the first two with their instruction set enabled.
 macro_rules! dispatch {
     ($isa:expr, [$($wide:tt)*] [$($middle:tt)*] [$($neon:tt)*] [$($portable:tt)*]
      ($($argument:ident: $type:ty),*)) => {{
@@ -166,14 +167,14 @@ macro_rules! dispatch {
         #[target_feature(enable = "avx512f")]
         #[allow(clippy::too_many_arguments)]
         unsafe fn wide($($argument: $type),*) {
-            // SAFETY: passed on to the caller.
+            // SAFETY: the requirements are passed on to the caller.
             unsafe { $($wide)*($($argument),*) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         #[allow(clippy::too_many_arguments)]
         unsafe fn middle($($argument: $type),*) {
-            // SAFETY: passed on to the caller.
+            // SAFETY: the requirements are passed on to the caller.
             unsafe { $($middle)*($($argument),*) }
         }
         match $isa {
@@ -189,11 +190,11 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
-/// Two vectors as one.
+/// Two vectors used as one.
 #[derive(Clone, Copy)]
 pub(crate) struct Pair<L>(L, L);
 
-// SAFETY: passed on to the caller.
+// SAFETY: the requirements are passed on to the caller.
 impl<L: Lanes> Lanes for Pair<L> {
     const WIDTH: usize = 2 * L::WIDTH;
     #[inline(always)]
@@ -241,10 +242,10 @@ impl<L: Lanes> Lanes for Pair<L> {
     }
 }
 
-/// Four lanes of whatever the compiler makes of arrays.
+/// Four lanes as an array, which the compiler vectorises with the target's baseline instructions.
 #[derive(Clone, Copy)]
 pub(crate) struct PortableQuarter([f32; 4]);
-/// Sixteen of them.
+/// Sixteen lanes as arrays.
 pub(crate) type Portable = Pair<Pair<PortableQuarter>>;
 
 // SAFETY of every block below: the caller gives WIDTH readable or writable values.
@@ -292,7 +293,7 @@ impl Lanes for PortableQuarter {
     }
 }
 
-/// A single lane, for channels that are no multiple of a vector.
+/// A single lane, for numbers of channels that are not a multiple of a vector's lanes.
 #[derive(Clone, Copy)]
 pub(crate) struct Single(f32);
 
@@ -360,7 +361,7 @@ mod x86 {
         _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_sub_ps,
     };
 
-    /// Eight lanes in a register.
+    /// Eight lanes in a 256-bit register.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2Half(__m256);
 
@@ -416,19 +417,19 @@ mod x86 {
         }
     }
 
-    /// Exchanges rows and columns of 8x8 values; strides are from one row to the next.
+    /// Transposes 8x8 values; strides are in floats from one row to the next.
     ///
     /// # Safety
-    /// AVX2 must exist, and all rows must be readable and writable.
+    /// AVX2 must exist, all rows of `from` must be readable, and those of `to` writable.
     #[target_feature(enable = "avx2")]
     pub(crate) unsafe fn transpose_8x8(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) {
-        // SAFETY: passed on to the caller.
+        // SAFETY: the requirements are passed on to the caller.
         unsafe {
             let mut rows = [_mm256_setzero_ps(); 8];
             for (i, row) in rows.iter_mut().enumerate() {
                 *row = _mm256_loadu_ps(from.add(i * stride));
             }
-            // Pairs of values, then fours, then halves of vectors change places.
+            // Interleaves pairs of values, then groups of four, then halves of vectors.
             let mut pairs = rows;
             for i in (0..8).step_by(2) {
                 pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
@@ -450,6 +451,7 @@ mod x86 {
     }
 
     #[derive(Clone, Copy)]
+    /// Sixteen lanes in a 512-bit register.
     pub(crate) struct Avx512(__m512);
 
     // SAFETY of every block below: the caller runs only where AVX-512 exists and gives LANES values.
@@ -515,7 +517,7 @@ mod neon {
         vmaxq_f32, vmulq_f32, vst1q_f32, vsubq_f32,
     };
 
-    /// Four lanes in a register.
+    /// Four lanes in a 128-bit register.
     #[derive(Clone, Copy)]
     pub(crate) struct NeonQuarter(float32x4_t);
 

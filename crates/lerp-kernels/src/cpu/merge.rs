@@ -1,24 +1,26 @@
-//! A 1x1 convolution without activation and the convolution after it, as one.
+//! Merging of a 1x1 convolution without activation and the convolution after it into one convolution.
 //!
-//! The first takes an image of few channels to many, of which the second then makes its outputs: with kernels `w₀[c, m]` and
-//! `w₁[tap, m, o]` a convolution of the image itself with `Σₘ w₀[c, m]·w₁[tap, m, o]`. The first one's bias is a further
-//! channel, one inside the image and zero around it, with `w₀[c, m] = b₀[m]`, because the second one's edge of zeros has none.
+//! The first maps an image of few channels to many, from which the second computes its outputs. With kernels `w₀[c, m]`
+//! and `w₁[tap, m, o]` this is a convolution of the image itself with `Σₘ w₀[c, m]·w₁[tap, m, o]`. The first one's bias
+//! becomes one more input channel, with value one inside the image and zero in its border, and with `w₀[c, m] = b₀[m]`:
+//! the border of zeros that the second one reads is not offset by the first one's bias.
 
 use super::lanes::LANES;
 use crate::{Activation, Link};
 
-/// Channels of such a pair.
+/// The channel numbers of a merged pair.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Merge {
-    /// Of the image and of ones.
+    /// Channels of the image, and the channel of ones.
     inner: usize,
-    /// Between the two.
+    /// Channels between the two convolutions.
     middle: usize,
-    /// Of the result.
+    /// Channels of the result.
     outer: usize,
 }
 
-/// Gradients of the parameters of such a pair, other than the second bias, which is its own.
+/// The gradients of a merged pair's parameters, except the second bias, whose gradient is that of the merged
+/// convolution's bias.
 pub(super) struct Split {
     pub first_weight: Vec<f32>,
     pub first_bias: Vec<f32>,
@@ -26,8 +28,9 @@ pub(super) struct Split {
 }
 
 impl Merge {
-    /// The first two links of a chain, if merging them saves work. Tiled, the second convolution takes a quarter of the products of
-    /// a direct one; merged it is direct, and pays with at most a quarter of the input channels.
+    /// Returns how to merge the first two links of a chain, or `None` if they cannot be merged or merging saves no
+    /// work. As a Winograd convolution, the second one takes a quarter of a direct one's multiplications; merged, it is
+    /// direct, which pays off with at most a quarter of the input channels.
     pub fn of(links: &[Link]) -> Option<Self> {
         let [first, second, ..] = links else { return None };
         let ([k, .., channels, middle], [.., outer]) = (first.weight.dims(), second.weight.dims()) else {
@@ -42,12 +45,12 @@ impl Merge {
         })
     }
 
-    /// The first kernel and bias, `[inner, middle]`.
+    /// The first kernel with its bias as the last row, `[inner, middle]`.
     fn first(weight: &[f32], bias: &[f32]) -> Vec<f32> {
         [weight, bias].concat()
     }
 
-    /// The kernel of both, `[k, k, inner, outer]`.
+    /// Returns the merged kernel, `[k, k, inner, outer]`.
     pub fn weight(self, (weight, bias): (&[f32], &[f32]), second: &[f32]) -> Vec<f32> {
         let first = Self::first(weight, bias);
         let mut merged = vec![0.0; second.len() / self.middle * self.inner];
@@ -62,7 +65,7 @@ impl Merge {
         merged
     }
 
-    /// The gradients of both kernels and the first bias from that of [`Self::weight`].
+    /// Returns the gradients of both kernels and the first bias, given the gradient of [`Self::weight`].
     pub fn split(self, grad: &[f32], (weight, bias): (&[f32], &[f32]), second: &[f32]) -> Split {
         let first = Self::first(weight, bias);
         let (mut of_first, mut of_second) = (vec![0.0; first.len()], vec![0.0; second.len()]);

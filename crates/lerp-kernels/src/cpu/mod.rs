@@ -1,12 +1,13 @@
-//! Fused forms on the CPU, in `f32`.
+//! The fused forms on the CPU, in `f32`.
 //!
-//! Convolutions run in chains (`chain.rs`), with leaky ReLU, 2x2 mean and enlargement between them and their gradients in
-//! one operation of candle's (`merge.rs` takes its first two for one). A convolution of 3x3 kernels over even or enlarged
-//! sides, with channels in full vectors, is tiled (`winograd.rs`, `wino_tile.rs`, `points.rs`), any other goes tap by tap
-//! (`direct.rs`, `tile.rs`); what comes between two convolutions is done to outputs in registers (`epilogue.rs`).
+//! A chain of convolutions with leaky ReLU, 2x2 mean and upscaling between them is one custom operation of candle, with
+//! one backward pass (`chain.rs`); `merge.rs` replaces the first two convolutions by one where that saves work. A
+//! convolution uses Winograd tiles (`winograd.rs`, `wino_tile.rs`, `points.rs`) if its kernels are 3x3, full tiles
+//! cover the image, and channels fill vectors; any other one is computed directly (`direct.rs`, `tile.rs`). The
+//! operations between two convolutions are applied to outputs that are still in registers (`epilogue.rs`).
 //!
-//! Every sum is taken in an order, or in parts, that depend on the shapes alone, so results have the same bits for any number
-//! of threads.
+//! The order of every sum, or its division into parts, depends on the shapes alone, so results have the same bits for
+//! any number of threads.
 
 mod adam;
 mod chain;
@@ -35,7 +36,8 @@ pub use lanes::{Isa, isas, with_isa};
 pub(crate) use nearest::nearest;
 pub(crate) use ops::{chain, dense, downscale2, upscale2};
 
-/// Multiply-adds a second of this machine's threads in the inner product, from the nearest cache, times two: GFLOP/s.
+/// Measures the speed of the inner matrix product on all threads, with data in the nearest caches, in GFLOP/s (a
+/// multiply-add counts as two operations). Returns the best of three runs.
 pub fn matrix_rate() -> f64 {
     use rayon::prelude::*;
     let (isa, depth, rows) = (lanes::isa(), 256, 2 * wino_tile::ROW_BLOCK);
@@ -59,7 +61,7 @@ pub fn matrix_rate() -> f64 {
     (0..3).map(|_| rate()).fold(0.0, f64::max)
 }
 
-/// The contiguous `f32` values of a storage.
+/// Returns the contiguous `f32` values of a storage.
 pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
         candle_core::bail!("a fused operation was given a tensor that is not contiguous");
@@ -77,7 +79,7 @@ pub(crate) fn with_values<T>(tensors: &[&Tensor], f: impl FnOnce(&[&[f32]]) -> R
     f(&values.collect::<Result<Vec<_>>>()?)
 }
 
-/// Calls `f` with the values of three `f32` variables on the CPU, to be changed, and those of another tensor.
+/// Calls `f` with mutable values of three `f32` variables on the CPU, and the values of another tensor.
 pub(crate) fn with_values_mut(
     vars: [&Var; 3],
     other: &Tensor,
@@ -85,7 +87,8 @@ pub(crate) fn with_values_mut(
 ) -> Result<()> {
     let [a, b, c] = vars;
     refuse_shared([a.as_tensor(), b.as_tensor(), c.as_tensor(), other])?;
-    // candle hands out one tensor's values at a time: the innermost call has them all.
+    // candle gives access to one tensor's values per call, so the calls are nested and the innermost one has all
+    // values.
     with_values(&[other], |other| {
         change(a, |a| {
             change(b, |b| {
@@ -98,7 +101,7 @@ pub(crate) fn with_values_mut(
     })
 }
 
-/// As [`with_values_mut`], of one variable.
+/// Calls `f` with mutable values of one `f32` variable on the CPU, and the values of another tensor.
 pub(crate) fn with_value_mut(var: &Var, other: &Tensor, f: impl FnOnce(&mut [f32], &[f32])) -> Result<()> {
     refuse_shared([var.as_tensor(), other])?;
     with_values(&[other], |other| {
@@ -109,7 +112,8 @@ pub(crate) fn with_value_mut(var: &Var, other: &Tensor, f: impl FnOnce(&mut [f32
     })
 }
 
-/// candle locks values while it hands them out: what is met twice would be waited for without end.
+/// Fails if two of the tensors share their memory: candle locks a tensor's values while they are in use, so locking the
+/// same values twice would deadlock.
 fn refuse_shared<const N: usize>(tensors: [&Tensor; N]) -> Result<()> {
     let guards = tensors.map(|tensor| tensor.storage_and_layout().0);
     let places = guards.each_ref().map(|storage| std::ptr::from_ref::<Storage>(storage));
@@ -119,7 +123,7 @@ fn refuse_shared<const N: usize>(tensors: [&Tensor; N]) -> Result<()> {
     Ok(())
 }
 
-/// Calls `f` with the values of a variable, to be changed.
+/// Calls `f` with the mutable values of a variable.
 fn change(var: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
     struct Change<F>(Cell<Option<F>>);
 

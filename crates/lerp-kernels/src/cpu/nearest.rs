@@ -1,4 +1,4 @@
-//! Which row of a table is nearest to each of many vectors.
+//! The search for the row of a table that is nearest to each of many vectors.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always, clippy::needless_range_loop)]
@@ -13,10 +13,10 @@ use super::{
     wino_tile::{ROW_BLOCK, product},
 };
 
-/// Rows of the table that are compared with all vectors while they are in the cache.
+/// Rows of the table that are compared with all vectors at a time, while they are in the cache.
 const ROWS: usize = 16 * ROW_BLOCK;
 
-/// See [`crate::nearest`].
+/// The fused form of [`crate::nearest`].
 ///
 /// # Shapes
 /// `x` `[n, d]`, `table` `[k, d]`; result `[n]`.
@@ -44,21 +44,22 @@ impl CustomOp2 for Nearest {
     }
 }
 
-/// The best of the rows seen so far, for sixteen vectors.
+/// The nearest row found so far, for each of sixteen vectors.
 #[derive(Clone, Copy)]
 struct Best {
     distance: [f32; LANES],
     index: [u32; LANES],
 }
 
-/// Rows that are tried first, for a first bound.
+/// Rows that are compared first, to get an upper bound of the distance.
 const TRIED: usize = 256;
 
-/// Rounding of a squared distance, in units of the last place for every number of a vector: more than it can be.
+/// An upper bound of the rounding error of a squared distance, in units in the last place per dimension.
 const ROUNDING: f32 = 8.0;
 
-/// The nearest row of each vector. A row whose norm alone says that it is farther from every vector than a row tried
-/// before is not compared: most rows of a codebook are not in use, and far away or all at zero.
+/// Returns the nearest row of each vector. Rows whose norm alone shows that they are farther from every vector than a
+/// row already compared are skipped: in a codebook in training, most rows are unused, and are either far away or all
+/// zero.
 fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
     if table.len() / depth <= 2 * TRIED {
         return compare(x, table, n, depth).1;
@@ -67,7 +68,7 @@ fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
         vectors.par_chunks_exact(depth).map(|v| v.iter().map(|v| v * v).sum::<f32>().sqrt()).collect()
     };
     let (of_x, of_rows) = (norms(x), norms(table));
-    // What is not a number is compared as it stands.
+    // Norms that are not finite give no bounds, so all rows are compared.
     if of_x.iter().chain(&of_rows).any(|norm| !norm.is_finite()) {
         return compare(x, table, n, depth).1;
     }
@@ -80,12 +81,14 @@ fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
     likely.select_nth_unstable_by(TRIED, |a, b| apart(a).total_cmp(&apart(b)));
     let (bounds, tried) = compare(x, &gather(&likely[..TRIED]), n, depth);
     let tried: Vec<usize> = tried.into_iter().map(|i| likely[i as usize]).collect();
-    // `|‖row‖ - ‖x‖|` is at most the distance: a row outside of all these ranges is no vector's nearest.
+    // `|‖row‖ - ‖x‖|` is at most the distance, so a row whose norm is outside of all these ranges is no vector's
+    // nearest.
     let mut ranges: Vec<[f32; 2]> = of_x
         .iter()
         .zip(bounds.iter().zip(&tried))
         .map(|(norm, (bound, row))| {
-            // The bound lacks ‖x‖², and what is left of it when that is added is no more exact than the squares are.
+            // `bound` is the squared distance minus ‖x‖². Adding ‖x‖² may cancel, and the result has the rounding error
+            // of the squares.
             let squares = norm * norm + of_rows[*row] * of_rows[*row];
             let rounding = ROUNDING * depth as f32 * f32::EPSILON;
             let reach = (bound + norm * norm + rounding * squares).max(0.0).sqrt() * (1.0 + rounding);
@@ -115,11 +118,11 @@ fn search(x: &[f32], table: &[f32], n: usize, depth: usize) -> Vec<u32> {
     found.into_iter().map(|i| near[i as usize] as u32).collect()
 }
 
-/// The squared distance of each vector from its nearest row, less its own square, and that row; the first of equally near
-/// ones.
+/// Compares all rows with all vectors. Returns for each vector the squared distance of its nearest row minus the
+/// vector's own square, and the row's index; of equally near rows, the first.
 fn compare(x: &[f32], table: &[f32], n: usize, depth: usize) -> (Vec<f32>, Vec<u32>) {
     let isa = isa();
-    // Vectors side by side, sixteen to a panel, the last one filled up with zeros.
+    // Panels of sixteen vectors side by side, the last one padded with zeros.
     let blocks = n.div_ceil(LANES);
     let mut panels = vec![[0.0; LANES]; blocks * depth];
     for (i, vector) in x.chunks_exact(depth).enumerate() {
@@ -130,7 +133,7 @@ fn compare(x: &[f32], table: &[f32], n: usize, depth: usize) -> (Vec<f32>, Vec<u
     let none = Best { distance: [f32::INFINITY; LANES], index: [0; LANES] };
     let of_chunk = |(chunk, rows): (usize, &[f32])| {
         let count = rows.len() / depth;
-        // ‖x‖² is the same for every row and cannot change which is nearest.
+        // ‖x‖² is the same for every row and cannot change which row is nearest.
         let mut squares: Vec<f32> = rows.chunks_exact(depth).map(|r| r.iter().map(|v| v * v).sum()).collect();
         let mut padded = Vec::new();
         let rows = if count.is_multiple_of(ROW_BLOCK) {
@@ -151,7 +154,7 @@ fn compare(x: &[f32], table: &[f32], n: usize, depth: usize) -> (Vec<f32>, Vec<u
         });
         best
     };
-    // In the order of rows, so that the first of equally near ones wins.
+    // Chunks are merged in the order of rows, so that the first of equally near rows wins.
     let chunks: Vec<Vec<Best>> = table.par_chunks(ROWS * depth).enumerate().map(of_chunk).collect();
     let mut best = vec![none; blocks];
     for chunk in chunks {
@@ -171,9 +174,10 @@ fn compare(x: &[f32], table: &[f32], n: usize, depth: usize) -> (Vec<f32>, Vec<u
     (distances, indices)
 }
 
-/// Compares the rows from `first` on, given their products with sixteen vectors and their squares.
+/// Updates `best` with the rows from `first` on, given their dot products with sixteen vectors (`dots`) and their
+/// squares.
 fn keep_nearer(isa: Isa, dots: &[[f32; LANES]], squares: &[f32], first: u32, best: &mut Best) {
-    // SAFETY: the body is safe; the instruction set is one of this machine's.
+    // SAFETY: the body is safe; this machine has the instruction set.
     unsafe {
         on_isa!(isa, keep_nearer_body[1, 1, 1, 1](
             dots: &[[f32; LANES]], squares: &[f32], first: u32, best: &mut Best,
@@ -181,8 +185,10 @@ fn keep_nearer(isa: Isa, dots: &[[f32; LANES]], squares: &[f32], first: u32, bes
     }
 }
 
+/// The loop of [`keep_nearer`], compiled for one instruction set.
+///
 /// # Safety
-/// The instruction set of `L` must be there: the compiler chooses the vectors itself.
+/// This machine must have the instruction set of `L`; the loop is vectorised by the compiler.
 #[allow(clippy::extra_unused_type_parameters)]
 #[inline(always)]
 unsafe fn keep_nearer_body<L, const R: usize>(

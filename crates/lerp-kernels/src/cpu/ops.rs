@@ -1,4 +1,4 @@
-//! The fused operations as candle sees them, with their gradients.
+//! The fused operations as candle's custom operations, with their backward passes.
 #![allow(unsafe_code)]
 
 use std::{
@@ -21,10 +21,10 @@ use super::{
 };
 use crate::{Link, composed, tape};
 
-/// See [`crate::chain`].
+/// The fused form of [`crate::chain`].
 ///
 /// # Shapes
-/// `x` `[batch, height, width, channels]`; result as the last link says.
+/// `x` `[batch, height, width, channels]`; result as of [`crate::chain`].
 pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     let (_, height, width, channels) = x.dims4()?;
     let mut shape = [height, width, channels];
@@ -53,8 +53,9 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     x.contiguous()?.apply_op2(&hook, op)
 }
 
-/// The argument that stands for all parameters of an operation: candle goes back through it if an argument is trained. The
-/// gradients of parameters are left on the tape; those of parameters that are computed from variables are taken from there.
+/// Returns the argument that represents all parameters of an operation: candle calls an operation's backward pass if
+/// one of its arguments is trained. The gradients of parameters are put onto the tape; [`Computed`] takes those of
+/// parameters that are computed from variables off it.
 fn hook<'a>(params: impl Iterator<Item = &'a Tensor> + Clone) -> Result<Tensor> {
     let none = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
     if !params.clone().any(computed) {
@@ -63,7 +64,7 @@ fn hook<'a>(params: impl Iterator<Item = &'a Tensor> + Clone) -> Result<Tensor> 
     params.filter(|param| computed(param)).try_fold(none, |hook, param| hook.apply_op2(param, Computed))
 }
 
-/// See [`crate::dense`].
+/// The fused form of [`crate::dense`].
 ///
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
@@ -76,10 +77,11 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.apply_op2(&hook(params.iter())?, Dense { params, value: Mutex::new(Some(value)) })
 }
 
-/// A dense layer, whose weights' gradient is left on the tape and not added to zeros.
+/// A dense layer as a candle operation. Its parameters' gradients are put onto the tape, which saves adding them to
+/// zeros.
 struct Dense {
     params: [Tensor; 2],
-    /// The result, until candle asks for it.
+    /// The result, computed beforehand, until candle takes it.
     value: Mutex<Option<Tensor>>,
 }
 
@@ -105,23 +107,24 @@ impl CustomOp2 for Dense {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let [weight, bias] = &self.params;
         if weight.track_op() {
-            tape::leave(weight, x.detach().t()?.matmul(grad)?)?;
+            tape::put(weight, x.detach().t()?.matmul(grad)?)?;
         }
         if bias.track_op() {
-            tape::leave(bias, grad.sum(0)?)?;
+            tape::put(bias, grad.sum(0)?)?;
         }
         let dx = x.track_op().then(|| grad.matmul(&weight.detach().t()?)).transpose()?;
         Ok((dx, computed(hook).then(|| hook.zeros_like()).transpose()?))
     }
 }
 
-/// Whether a tensor is trained but no variable: computed from some. Its gradient must go on through candle.
+/// Whether a tensor is trained but is not a variable itself, being computed from variables. candle must continue the
+/// backward pass from its gradient.
 fn computed(param: &Tensor) -> bool {
     param.track_op() && !param.is_variable()
 }
 
-/// Hangs a computed parameter on the argument that stands for all of them ([`hook`]): candle comes here after the operation has
-/// left the parameter's gradient.
+/// The operation that connects a computed parameter to the argument that represents all parameters ([`hook`]). candle
+/// calls its backward pass after the operation has put the parameter's gradient onto the tape.
 struct Computed;
 
 impl CustomOp2 for Computed {
@@ -144,24 +147,25 @@ impl CustomOp2 for Computed {
     }
 }
 
-/// Convolutions one after the other.
+/// A chain of convolutions as a candle operation.
 struct Chain {
     steps: Vec<Step>,
-    /// How the first step is made of the first two links, if it is.
+    /// How the first two links are merged into the first step; `None` if they are not.
     merge: Option<Merge>,
-    /// Weight and bias of each as they were given, and their values, contiguous and constant.
+    /// Weight and bias of each link as they were given.
     params: Vec<[Tensor; 2]>,
+    /// The same parameters, contiguous and detached.
     values: Vec<[Tensor; 2]>,
-    /// Whether a parameter of a step is trained.
+    /// Whether a parameter of each step is trained.
     wanted: Vec<bool>,
-    /// Whether anything asks for a backward pass.
+    /// Whether there will be a backward pass.
     back: bool,
-    /// What the backward pass needs of the forward pass.
+    /// The values that the forward pass keeps for the backward pass.
     saved: OnceLock<Saved>,
 }
 
 impl Chain {
-    /// Calls `f` with the weights and bias of every step, and the values of other tensors.
+    /// Calls `f` with the weights and bias of every step (merged where two links are), and the values of other tensors.
     fn with_steps<T>(
         &self,
         others: &[&Tensor],
@@ -181,7 +185,7 @@ impl Chain {
         })
     }
 
-    /// The gradients of weights and bias of the links from those of the steps.
+    /// Converts the gradients of the steps' parameters to those of the links' parameters.
     fn of_links(&self, mut gradients: Vec<Option<ParamGradients>>) -> Result<Vec<Option<ParamGradients>>> {
         let Some(merge) = self.merge else { return Ok(gradients) };
         let split = match gradients[0].take() {
@@ -245,7 +249,7 @@ impl CustomOp2 for Chain {
             let Some(ParamGradients { weight, bias }) = gradients else { continue };
             for (param, gradient) in params.iter().zip([weight, bias]) {
                 if param.track_op() {
-                    tape::leave(param, Tensor::from_vec(gradient, param.shape(), &Device::Cpu)?)?;
+                    tape::put(param, Tensor::from_vec(gradient, param.shape(), &Device::Cpu)?)?;
                 }
             }
         }
@@ -254,7 +258,7 @@ impl CustomOp2 for Chain {
     }
 }
 
-/// See [`crate::downscale2`].
+/// The fused form of [`crate::downscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, height / 2, width / 2, channels]`.
@@ -262,7 +266,7 @@ pub fn downscale2(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Downscale { factor: 0.25 })
 }
 
-/// See [`crate::upscale2`].
+/// The fused form of [`crate::upscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
@@ -270,7 +274,7 @@ pub fn upscale2(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Upscale { factor: 1.0 })
 }
 
-/// Sum over 2x2 blocks times a factor.
+/// The operation that sums over 2x2 blocks and multiplies by a factor.
 struct Downscale {
     factor: f32,
 }
@@ -289,7 +293,7 @@ impl CustomOp1 for Downscale {
             let images = out.par_chunks_mut(half.image()).zip(x.par_chunks(grid.image()));
             images.for_each(|(out, x)| resize::sum_blocks((x, grid), self.factor, (out, half)));
         };
-        // SAFETY: the sides are even, so that every output pixel has its block, and is written.
+        // SAFETY: the sides are even, so every output pixel has its block and is written.
         let out = unsafe { filled_by(b * half.image(), fill) };
         Ok((CpuStorage::F32(out), Shape::from((b, h / 2, w / 2, c))))
     }
@@ -299,7 +303,7 @@ impl CustomOp1 for Downscale {
     }
 }
 
-/// Each pixel four times, times a factor.
+/// The operation that repeats each pixel in a 2x2 block and multiplies by a factor.
 struct Upscale {
     factor: f32,
 }
@@ -318,7 +322,7 @@ impl CustomOp1 for Upscale {
             let images = out.par_chunks_mut(double.image()).zip(x.par_chunks(grid.image()));
             images.for_each(|(out, x)| resize::repeat_blocks((x, grid), self.factor, (out, double)));
         };
-        // SAFETY: every input pixel writes its four output pixels, which are all there are.
+        // SAFETY: every input pixel writes its four output pixels, and together these are all output pixels.
         let out = unsafe { filled_by(b * double.image(), fill) };
         Ok((CpuStorage::F32(out), Shape::from((b, 2 * h, 2 * w, c))))
     }

@@ -1,55 +1,56 @@
-//! How a 3x3 convolution is computed in tiles: transforms in one dimension, which tiles apply to columns and rows.
+//! The bilinear forms of tiled 3x3 convolution: transforms in one dimension, which tiles apply to columns and rows.
 //!
-//! In each dimension the pixels under a tile and the kernel are taken to as many *points*, multiplied there, and the products
-//! are taken back to the tile's outputs: a bilinear form of Winograd's kind. Which form fits depends on the map:
+//! In each dimension, the pixels under a tile and the kernel are transformed to the same number of *points*, multiplied
+//! point by point, and the products are transformed back to the tile's outputs (a bilinear form of Winograd's kind).
+//! The image size decides which form is used:
 //!
-//! * [`Four`], F(4, 3): 6 products for 4 outputs. Its points 0, ±3/4, ±3/2, ∞ are those for which every constant of the data's
-//!   transform is exact in `f32` and rounding errors are near the least: half those of the usual points 0, ±1, ±2, ∞
-//!   (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020).
+//! * [`Four`], F(4, 3): 6 products for 4 outputs. With its points 0, ±3/4, ±3/2, ∞ every constant of the data's
+//!   transform is exact in `f32`, and rounding errors are close to the smallest possible: half those of the usual
+//!   points 0, ±1, ±2, ∞ (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020).
 //! * [`Two`], F(2, 3): 4 products for 2 outputs, with the points 0, ±1, ∞.
-//! * [`Whole`]: a map of two pixels, both of whose neighbours outside are zero. With `y₀ = w₁a + w₂b` and `y₁ = w₀a + w₁b`,
-//!   the three products `w₁(a+b)`, `(w₂-w₁)b` and `(w₀-w₁)a` are enough.
-//! * [`Enlarged`]: a map whose pixels are doubled first. With `s = w₀+w₁+w₂`, the two outputs over a pixel `x` between `l` and
-//!   `r` are `s·x + w₀(l-x)` and `s·x + w₂(r-x)`: three products, of which two are of differences. [`Gathered`] is its
-//!   transpose, for the gradient of the small map.
+//! * [`Whole`]: an image of two pixels `a`, `b`, both of whose outer neighbours are zero. With `y₀ = w₁a + w₂b` and
+//!   `y₁ = w₀a + w₁b`, the three products `w₁(a+b)`, `(w₂-w₁)b` and `(w₀-w₁)a` are sufficient.
+//! * [`Enlarged`]: an image that is upscaled by two first. With `s = w₀+w₁+w₂`, the two outputs over a pixel `x`
+//!   between `l` and `r` are `s·x + w₀(l-x)` and `s·x + w₂(r-x)`: three products, two of which are of differences.
+//!   [`Gathered`] is its transpose, for the gradient of the small image.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
 
 use super::lanes::Lanes;
 
-/// The most pixels, points or outputs that a tile has a side. Arrays are as long for every tiling; what is behind its own
-/// numbers is not used, and the compiler drops it.
+/// The largest number of pixels, points or outputs that a tile has per dimension. Arrays have this length for every
+/// tiling; the compiler removes computations of the unused elements.
 pub(super) const MOST: usize = 6;
 
-/// A way to compute tiles of a convolution, in one dimension.
+/// A form of tiled convolution, in one dimension.
 pub(super) trait Tiling {
-    /// Pixels that a tile reads.
+    /// Pixels that a tile reads (its patch).
     const PATCH: usize;
     /// Pixels from one tile's patch to the next.
     const STEP: usize;
-    /// How many pixels before the first of its step the patch begins.
+    /// Pixels of the patch that precede the tile's own first pixel.
     const BEFORE: usize;
-    /// Points that pixels and kernel are taken to.
+    /// Points to which pixels and kernel are transformed.
     const POINTS: usize;
-    /// Points at which there are products to take back: one where products are summed over all points.
+    /// Points whose products are transformed back; 1 if the products are summed over all points.
     const PRODUCTS: usize;
-    /// Outputs.
+    /// Outputs of a tile.
     const OUT: usize;
 
-    /// The points of pixels.
+    /// Transforms pixels to points.
     unsafe fn patch<L: Lanes>(d: [L; MOST]) -> [L; MOST];
-    /// Outputs from products.
+    /// Transforms products to outputs.
     unsafe fn outputs<L: Lanes>(m: [L; MOST]) -> [L; MOST];
-    /// The transpose of [`Self::outputs`]: the points of the gradients of outputs.
+    /// Transforms gradients of outputs to points: the transpose of [`Self::outputs`].
     unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST];
-    /// The points of a kernel.
+    /// Transforms a kernel to points.
     unsafe fn kernel<L: Lanes>(w: [L; 3]) -> [L; MOST];
-    /// The transpose of [`Self::kernel`]: the gradient of a kernel from those of its points.
+    /// Transforms the gradients of a kernel's points to that of the kernel: the transpose of [`Self::kernel`].
     unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3];
 }
 
-/// A [`Tiling`], as a value.
+/// The choice of a [`Tiling`], as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tiled {
     Four,
@@ -90,7 +91,7 @@ macro_rules! with_tiling {
 pub(super) use with_tiling;
 
 impl Tiled {
-    /// Pixels that a tile reads, a side.
+    /// Pixels that a tile reads, per dimension.
     pub fn patch(self) -> usize {
         with_tiling!(self, T => T::PATCH)
     }
@@ -100,7 +101,7 @@ impl Tiled {
         with_tiling!(self, T => T::STEP)
     }
 
-    /// How many pixels before the first of its step a patch begins.
+    /// Pixels of a patch that precede the tile's own first pixel, per dimension.
     pub fn before(self) -> usize {
         with_tiling!(self, T => T::BEFORE)
     }
@@ -110,31 +111,31 @@ impl Tiled {
         with_tiling!(self, T => T::POINTS * T::POINTS)
     }
 
-    /// Points at which there are products to take back.
+    /// Points of a tile whose products are transformed back, in both dimensions.
     pub fn products(self) -> usize {
         with_tiling!(self, T => T::PRODUCTS * T::PRODUCTS)
     }
 
-    /// Outputs of a tile, a side.
+    /// Outputs of a tile, per dimension.
     pub fn out(self) -> usize {
         with_tiling!(self, T => T::OUT)
     }
 }
 
-/// The nearer and the farther pair of F(4, 3), and their squares.
+/// The positive points of F(4, 3) and their squares.
 const A: f32 = 0.75;
 const B: f32 = 1.5;
 const AA: f32 = A * A;
 const BB: f32 = B * B;
 
-/// What divides the points of kernels at these pairs.
+/// The normalising factors of a kernel's points at ±[`A`] and ±[`B`].
 const NEAR: f32 = 1.0 / (2.0 * AA * (AA - BB));
 const FAR: f32 = 1.0 / (2.0 * BB * (BB - AA));
 
-/// F(4, 3).
+/// Winograd's F(4, 3).
 pub(super) struct Four;
 
-// SAFETY of every block below: passed on to the caller.
+// SAFETY of every block below: the requirements are passed on to the caller.
 impl Tiling for Four {
     const PATCH: usize = 6;
     const STEP: usize = 4;
@@ -224,10 +225,10 @@ impl Tiling for Four {
     }
 }
 
-/// F(2, 3).
+/// Winograd's F(2, 3).
 pub(super) struct Two;
 
-// SAFETY of every block below: passed on to the caller.
+// SAFETY of every block below: the requirements are passed on to the caller.
 impl Tiling for Two {
     const PATCH: usize = 4;
     const STEP: usize = 2;
@@ -269,10 +270,10 @@ impl Tiling for Two {
     }
 }
 
-/// A map of two pixels a side.
+/// The form for an image of two pixels per dimension.
 pub(super) struct Whole;
 
-// SAFETY of every block below: passed on to the caller.
+// SAFETY of every block below: the requirements are passed on to the caller.
 impl Tiling for Whole {
     const PATCH: usize = 2;
     const STEP: usize = 2;
@@ -307,10 +308,11 @@ impl Tiling for Whole {
     }
 }
 
-/// A map whose pixels are doubled first: a tile is one pixel of the small map and two outputs of the large one.
+/// The form for an image that is upscaled by two first: a tile is one pixel of the small image and two outputs of the
+/// large one.
 pub(super) struct Enlarged;
 
-// SAFETY of every block below: passed on to the caller.
+// SAFETY of every block below: the requirements are passed on to the caller.
 impl Tiling for Enlarged {
     const PATCH: usize = 3;
     const STEP: usize = 1;
@@ -345,11 +347,11 @@ impl Tiling for Enlarged {
     }
 }
 
-/// The transpose of [`Enlarged`]: a tile is two gradients of the large map with their neighbours, and one of the small map,
-/// over all of whose points products are summed.
+/// The transpose of [`Enlarged`]: a tile is two gradients of the large image with their neighbours, and one of the
+/// small image, for which products are summed over all points.
 pub(super) struct Gathered;
 
-// SAFETY of every block below: passed on to the caller.
+// SAFETY of every block below: the requirements are passed on to the caller.
 impl Tiling for Gathered {
     const PATCH: usize = 4;
     const STEP: usize = 2;

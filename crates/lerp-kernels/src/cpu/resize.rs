@@ -1,10 +1,10 @@
-//! Mean over 2x2 blocks and nearest-neighbour enlargement; each is the other's gradient up to a factor.
+//! 2x2 sums and nearest-neighbour upscaling; each is the other's gradient up to a factor.
 
 use std::mem::MaybeUninit;
 
 use super::grid::Grid;
 
-/// `out = factor · (sum over 2x2 blocks of x)` for some images.
+/// Computes `out = factor · (sum over 2x2 blocks of x)` for a number of images.
 pub(super) fn sum_blocks((x, from): (&[f32], Grid), factor: f32, (out, to): (&mut [MaybeUninit<f32>], Grid)) {
     let channels = to.channels;
     to.each_row(out, |at, out| {
@@ -20,7 +20,7 @@ pub(super) fn sum_blocks((x, from): (&[f32], Grid), factor: f32, (out, to): (&mu
     });
 }
 
-/// `out = factor · x` for some images, each pixel four times.
+/// Computes `out = factor · x` for a number of images, with each pixel repeated in a 2x2 block.
 pub(super) fn repeat_blocks(
     (x, from): (&[f32], Grid),
     factor: f32,

@@ -1,80 +1,81 @@
-//! Memory for results and intermediate values, which is not filled with zeros for the compiler's sake.
+//! Memory for results and intermediate values that is not filled with zeros first.
 #![allow(unsafe_code)]
 
 use std::{cell::Cell, mem::MaybeUninit, slice};
 
 use super::lanes::LANES;
 
-/// A vector of `len` values that `fill` sets: filling it with zeros first would be a tenth of a training step.
+/// Returns a vector of `len` values that `fill` writes. Filling it with zeros first would take a tenth of a training
+/// step.
 ///
 /// # Safety
 /// `fill` must write every value.
 pub(super) unsafe fn filled_by<T: Copy>(len: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
     fill(&mut values.spare_capacity_mut()[..len]);
-    // SAFETY: the capacity is there, and the caller's `fill` has written every value.
+    // SAFETY: the capacity is at least `len`, and the caller's `fill` has written every value.
     unsafe { values.set_len(len) };
     values
 }
 
-/// A vector of values that are set piece by piece; see [`filled_by`].
+/// A vector whose values are written piece by piece; see [`filled_by`].
 pub(super) struct Unset {
     values: Vec<f32>,
     len: usize,
 }
 
 impl Unset {
-    /// Of so many values.
+    /// Allocates memory for `len` values.
     pub fn new(len: usize) -> Self {
         Self { values: Vec::with_capacity(len), len }
     }
 
-    /// The values, to be set.
+    /// The values to be written.
     pub fn values(&mut self) -> &mut [MaybeUninit<f32>] {
         &mut self.values.spare_capacity_mut()[..self.len]
     }
 
-    /// The vector.
+    /// Returns the written vector.
     ///
     /// # Safety
-    /// Every value must have been set.
+    /// Every value must have been written.
     pub unsafe fn set(mut self) -> Vec<f32> {
-        // SAFETY: the capacity is there, and the caller has set every value.
+        // SAFETY: the capacity is at least `len`, and the caller has written every value.
         unsafe { self.values.set_len(self.len) };
         self.values
     }
 }
 
-/// Values that were written before, for whoever writes values without reading them.
+/// Returns initialised values as uninitialised ones, for functions that write values without reading them.
 ///
 /// # Safety
-/// What is written must be written whole: the values are read as such afterwards.
+/// Only initialised values may be written, because they are read as such afterwards.
 pub(super) unsafe fn overwritten(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
-    // SAFETY: a value that may not be written yet lies in memory as one that is; the caller leaves no other kind.
+    // SAFETY: `MaybeUninit<f32>` has the layout of `f32`, and the caller writes initialised values only.
     unsafe { slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
 }
 
-/// A thread's memory for intermediate values, with whatever its last use left in it.
+/// A thread's memory for intermediate values; it keeps the values of its last use.
 #[derive(Default)]
 pub(super) struct Scratch {
     pub work: Work,
-    /// Gradients between two convolutions.
+    /// Gradients between two convolutions, read from one and written to the other.
     pub grads: [Store<f32>; 2],
 }
 
-/// Memory of one convolution and what comes before and after it.
+/// Memory for one convolution and the operations before and after it.
 #[derive(Default)]
 pub(super) struct Work {
     pub room: Room,
-    /// What a direct convolution makes, before its epilogue.
+    /// The output of a direct convolution, before its epilogue.
     pub plain: Store<f32>,
-    /// Sums of a wide layer's points.
+    /// The weight gradient of a wide layer, in the transform domain of Winograd tiles.
     pub sums: Store<[f32; LANES]>,
-    /// Images that were enlarged, or gradients of such that were summed.
+    /// Upscaled images, or sums over 2x2 blocks of their gradients.
     pub resized: Store<f32>,
 }
 
-/// Memory of one convolution.
+/// Memory for one convolution.
 #[derive(Default)]
 pub(super) struct Room {
     pub floats: Store<f32>,
@@ -82,12 +83,12 @@ pub(super) struct Room {
     pub offsets: [Vec<usize>; 3],
 }
 
-/// Memory that grows as it is asked for.
+/// Memory that grows on demand.
 #[derive(Default)]
 pub(super) struct Store<T>(Vec<T>);
 
 impl<T: Copy + Default> Store<T> {
-    /// The first `len` values.
+    /// The first `len` values, writable; the memory grows if it is smaller.
     pub fn first(&mut self, len: usize) -> &mut [T] {
         if self.0.len() < len {
             self.0.resize(len, T::default());
@@ -95,20 +96,20 @@ impl<T: Copy + Default> Store<T> {
         &mut self.0[..len]
     }
 
-    /// The first `len` values, as they were left.
+    /// The first `len` values, as they were last written.
     pub fn written(&self, len: usize) -> &[T] {
         &self.0[..len]
     }
 }
 
-/// Clears what a task is about to write here and there, in the order in which it lies in memory: so it comes into the cache at
-/// many times the rate, and edges are zero.
+/// Sets values to zero in memory order before a task writes them tile by tile. This loads them into the cache much
+/// faster than scattered writes would, and sets the borders of images to zero.
 pub(super) fn clear(values: &mut [MaybeUninit<f32>]) {
     values.fill(MaybeUninit::new(0.0));
 }
 
-/// Reads values in the order in which they lie in memory, from where they come at many times the rate at which a tile here and
-/// a tile there would fetch them; afterwards they are in the cache.
+/// Reads values in memory order before a task reads them tile by tile. This loads them into the cache much faster than
+/// scattered reads would.
 pub(super) fn touch(values: &[f32]) {
     let lines = values.iter().step_by(64 / size_of::<f32>());
     std::hint::black_box(lines.fold(0, |all, value| all ^ value.to_bits()));
@@ -120,7 +121,7 @@ thread_local! {
 
 /// Calls `f` with this thread's own scratch memory.
 pub(super) fn with_scratch<T>(f: impl FnOnce(&mut Scratch) -> T) -> T {
-    // Taken out while in use: should `f` end up here again, it gets memory of its own.
+    // The memory is taken out while in use, so a nested call gets memory of its own.
     let mut scratch = SCRATCH.take().unwrap_or_default();
     let result = f(&mut scratch);
     SCRATCH.set(Some(scratch));

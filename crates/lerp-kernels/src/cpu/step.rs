@@ -1,4 +1,4 @@
-//! One convolution of a chain: what it reads and makes, in which form, forward and back.
+//! One convolution of a chain: its shapes, its form, and its forward and backward pass.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::Activation;
 
-/// Tiles or pixels that a task takes at a time, at least.
+/// The least number of tiles or pixels that a task takes at a time.
 const GROUP: usize = 64;
 
-/// Gradients of one convolution's parameters.
+/// The gradients of one convolution's parameters.
 pub(super) struct ParamGradients {
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
@@ -26,9 +26,10 @@ pub(super) struct ParamGradients {
 /// One convolution of a chain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
-    /// What comes in, with the edge that the convolution reads.
+    /// The grid of the input, with the border that the convolution reads.
     pub input: Grid,
-    /// How many of the input's channels are given; the rest are ones, which [`super::chain::forward`] adds.
+    /// The number of the input's channels that are given; any further channel holds ones, which
+    /// [`super::chain::forward`] adds.
     pub given: usize,
     pub cout: usize,
     pub k: usize,
@@ -37,30 +38,30 @@ pub(super) struct Step {
     pub form: Form,
 }
 
-/// What is resized around a convolution.
+/// The resizing before and after a convolution.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resizing {
-    /// What comes in is enlarged by two first.
+    /// Whether the input is first upscaled by two.
     pub upscale: bool,
-    /// Blocks of 2x2 outputs are averaged.
+    /// Whether the outputs are averaged over 2x2 blocks.
     pub downscale: bool,
 }
 
-/// How a convolution is computed.
+/// The algorithm that computes a convolution.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
     Winograd(Winograd),
     Direct(Direct),
 }
 
-/// Weights as a form reads them.
+/// Weights in the layout that an algorithm reads.
 pub(super) enum Prepared {
     Points(Vec<Row>),
     Taps(Taps),
 }
 
 impl Step {
-    /// A convolution of `[height, width, channels]` with kernels `[k, k, channels, cout]`.
+    /// A convolution of images `[height, width, channels]` with kernels `[k, k, channels, cout]`.
     pub fn new(
         [height, width, channels]: [usize; 3],
         [k, cout]: [usize; 2],
@@ -69,42 +70,43 @@ impl Step {
     ) -> Self {
         let (form, edge) = match Winograd::fitting(k, [height, width], resize, channels, cout) {
             Some(form) => (Form::Winograd(form), form.edge()),
-            // It enlarges images itself, with an edge around the large ones.
+            // For the direct form, upscaled images are made separately, and only these have a border.
             None => (Form::Direct(Direct { k, cin: channels, cout }), if resize.upscale { 0 } else { k / 2 }),
         };
         let input = Grid { height, width, channels, edge };
         Self { input, given: channels, cout, k, activation, resize, form }
     }
 
-    /// The same, computed directly, with a further channel of ones inside the image, whose kernel is a bias that ends at the
-    /// image's edge.
+    /// The same step in the direct form, with one more input channel of ones inside the image, whose kernel acts as a
+    /// bias that is absent in the border.
     pub fn with_ones(self) -> Self {
         let (given, k) = (self.input.channels, self.k);
         let form = Form::Direct(Direct { k, cin: given + 1, cout: self.cout });
         Self { input: Grid { channels: given + 1, edge: k / 2, ..self.input }, given, form, ..self }
     }
 
-    /// What comes in, without what is added to it.
+    /// The grid of the input, without the border and the channel of ones.
     pub fn incoming(&self) -> Grid {
         Grid { channels: self.given, ..self.input.dense() }
     }
 
-    /// What the convolution itself reads, without an edge.
+    /// The grid that the convolution itself reads (after upscaling), without a border.
     fn read(&self) -> Grid {
         if self.resize.upscale { self.input.dense().doubled() } else { self.input.dense() }
     }
 
-    /// What the convolution itself makes.
+    /// The grid of the convolution's output, before averaging.
     pub fn convolved(&self) -> Grid {
         Grid { channels: self.cout, ..self.read() }
     }
 
-    /// What goes out.
+    /// The grid of the step's output, after averaging.
     pub fn outgoing(&self) -> Grid {
         if self.resize.downscale { self.convolved().halved() } else { self.convolved() }
     }
 
-    /// Gradients of what the convolution makes, behind the activation, with the edge that it reads going back.
+    /// The grid of the gradients of the convolution's output before the activation, with the border that the backward
+    /// pass reads.
     pub fn gated(&self) -> Grid {
         let edge = match self.form {
             Form::Winograd(form) => form.mirrored().edge(),
@@ -113,22 +115,24 @@ impl Step {
         Grid { edge, ..self.convolved() }
     }
 
-    /// Height, width and channels of what goes out.
+    /// Height, width and channels of the step's output.
     pub fn out(&self) -> [usize; 3] {
         let Grid { height, width, channels, .. } = self.outgoing();
         [height, width, channels]
     }
 
+    /// The slope of the leaky ReLU; 1 without an activation.
     pub fn slope(&self) -> f32 {
         if let Activation::LeakyRelu(slope) = self.activation { slope } else { 1.0 }
     }
 
-    /// Whether its weights, and the sums of their gradients, leave room for others in a second-level cache.
+    /// Whether the weights and the sums of their gradients are small enough to leave room for other data in a
+    /// second-level cache.
     pub fn narrow(&self) -> bool {
         if let Form::Winograd(form) = self.form { form.narrow() } else { true }
     }
 
-    /// Images with enough tiles or pixels together for a task.
+    /// The number of images that together have enough tiles or pixels for a task.
     pub fn images(&self) -> usize {
         GROUP.div_ceil(match self.form {
             Form::Winograd(form) => form.tiles(self.input),
@@ -136,11 +140,12 @@ impl Step {
         })
     }
 
-    /// Images that a task takes at a time, where it does not matter to the result.
+    /// The number of images that a task takes at a time, where that number does not affect the result's bits.
     pub fn group(&self, batch: usize) -> usize {
         self.images().min(batch.div_ceil(rayon::current_num_threads())).max(1)
     }
 
+    /// Returns the weights in the layout for [`Self::convolve`].
     pub fn forward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
         match self.form {
             Form::Winograd(form) => Prepared::Points(form.forward_kernels(isa, weight)),
@@ -148,6 +153,7 @@ impl Step {
         }
     }
 
+    /// Returns the weights in the layout for [`Self::input_gradient`].
     pub fn backward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
         match self.form {
             Form::Winograd(form) => Prepared::Points(form.backward_kernels(isa, weight)),
@@ -155,21 +161,21 @@ impl Step {
         }
     }
 
-    /// Some images as a direct convolution reads them, with an edge.
+    /// Returns the images that a direct convolution reads: upscaled if the step does so, with a border.
     fn enlarged<'a>(&self, x: &'a [f32], room: &'a mut Store<f32>) -> (&'a [f32], Grid) {
         if !self.resize.upscale {
             return (x, self.input);
         }
         let grid = Grid { edge: self.k / 2, ..self.read() };
         let large = room.first(x.len() / self.input.image() * grid.image());
-        // SAFETY: the edges and every row inside them are written.
+        // SAFETY: the borders and every row inside them are written.
         let out = unsafe { overwritten(large) };
         grid.clear_edges(out);
         repeat_blocks((x, self.input), 1.0, (out, grid));
         (large, grid)
     }
 
-    /// Convolves some images.
+    /// Convolves a number of images and applies an epilogue to the outputs.
     pub fn convolve(
         &self,
         isa: Isa,
@@ -193,7 +199,8 @@ impl Step {
         }
     }
 
-    /// The gradients of what comes in from those behind the activation, for some images.
+    /// Computes the gradients of the input from those of the convolution's output before the activation, for a number
+    /// of images, and applies an epilogue to them.
     pub fn input_gradient(
         &self,
         isa: Isa,
@@ -227,7 +234,7 @@ impl Step {
     }
 }
 
-/// Sums for the gradients of weights and bias.
+/// Running sums of the gradients of weights and bias; for Winograd's form, in the transform domain.
 pub(super) enum Sums {
     Points { form: Winograd, points: Vec<Row>, bias: Vec<Row> },
     Weights { form: Direct, sums: ParamGradients },
@@ -243,6 +250,7 @@ impl Sums {
         }
     }
 
+    /// Adds the gradients from inputs `x` and the gradients `grad` of the outputs before the activation.
     pub fn add(&mut self, isa: Isa, (step, x): (&Step, &[f32]), grad: (&[f32], Grid), work: &mut Work) {
         match self {
             Self::Points { form, points, bias } => {
@@ -254,6 +262,7 @@ impl Sums {
         }
     }
 
+    /// Adds the sums of another part of the batch.
     pub fn plus(mut self, other: Self) -> Self {
         match (&mut self, other) {
             (Self::Points { points, bias, .. }, Self::Points { points: more, bias: too, .. }) => {
@@ -269,6 +278,7 @@ impl Sums {
         self
     }
 
+    /// Returns the gradients of weights and bias.
     pub fn finish(self, isa: Isa) -> ParamGradients {
         match self {
             Self::Points { form, points, bias } => {

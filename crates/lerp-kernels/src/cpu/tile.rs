@@ -1,4 +1,4 @@
-//! The inner kernels of direct convolution: sums of one row of pixels, kept in registers.
+//! The inner kernels of direct convolution: sums over one row of pixels, kept in registers.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -11,17 +11,17 @@ use super::lanes::{Isa, LANES, Lanes, on_isa};
 #[derive(Clone, Copy)]
 pub(crate) struct Pixels<'a> {
     pub values: &'a [f32],
-    /// Where the first tap of the first pixel lies.
+    /// The index in `values` of the first pixel's first tap.
     pub start: usize,
     /// Floats from one pixel to the next.
     pub step: usize,
-    /// How many pixels.
+    /// The number of pixels.
     pub count: usize,
 }
 
 impl Pixels<'_> {
     /// # Panics
-    /// If `rows` rows of `row` taps each, `shift` floats apart, do not lie inside for every pixel.
+    /// If, for some pixel, `rows` rows of `row` floats each, `shift` floats apart, do not lie inside the image.
     fn check(self, (rows, row, shift): (usize, usize, usize)) {
         assert!(self.count > 0 && rows > 0 && row > 0, "a row of no pixels or taps");
         let furthest = self.start + (self.count - 1) * self.step + (rows - 1) * shift + row;
@@ -29,17 +29,19 @@ impl Pixels<'_> {
     }
 }
 
-/// Rows of taps: `row` each, of pixels that are `shift` floats apart.
+/// Rows of kernel taps.
 #[derive(Clone, Copy)]
 pub(crate) struct TapRows {
+    /// Floats of a row of taps.
     pub row: usize,
+    /// Floats from one row of taps to the next, in the image.
     pub shift: usize,
 }
 
-/// `out[p·stride + c] = Σ_d Σ_j x[p, d, j]·panel[d][j][c]` for every pixel `p` and 16 lanes `c`.
+/// Computes `out[p·stride + c] = Σ_d Σ_j x[p, d, j]·panel[d][j][c]` for every pixel `p` and 16 lanes `c`.
 ///
 /// # Panics
-/// If something would be read or written outside.
+/// If a read or write would be out of bounds.
 pub(crate) fn pixels_by_panel(
     isa: Isa,
     x: Pixels,
@@ -49,7 +51,7 @@ pub(crate) fn pixels_by_panel(
     assert!(panel.len().is_multiple_of(taps.row), "rows of taps are not full");
     x.check((panel.len() / taps.row, taps.row, taps.shift));
     assert!((x.count - 1) * stride + LANES <= out.len(), "outputs end before the row");
-    // SAFETY: all reads and writes lie inside, as checked above; the instruction set is one of this machine's (`isas`), which
+    // SAFETY: all reads and writes lie inside, as checked above; this machine has the instruction set (`isas`), which
     // `isa()` and `with_isa` guarantee.
     unsafe {
         on_isa!(isa, pixels_by_panel_body[8, 4, 4, 2](
@@ -58,8 +60,10 @@ pub(crate) fn pixels_by_panel(
     }
 }
 
+/// The loop of [`pixels_by_panel`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`pixels_by_panel`] checks.
+/// The arguments must have passed the checks in [`pixels_by_panel`].
 #[inline(always)]
 unsafe fn pixels_by_panel_body<L: Lanes, const R: usize>(
     x: Pixels,
@@ -83,8 +87,10 @@ unsafe fn pixels_by_panel_body<L: Lanes, const R: usize>(
     }
 }
 
+/// The loop of [`pixels_by_panel`] for `R` pixels at a time.
+///
 /// # Safety
-/// As [`pixels_by_panel`] checks, for `R` pixels from `from` on.
+/// The arguments must have passed the checks in [`pixels_by_panel`], for `R` pixels from `from` on.
 #[inline(always)]
 unsafe fn some_by_panel<L: Lanes, const R: usize>(
     from: *const f32,
@@ -112,11 +118,12 @@ unsafe fn some_by_panel<L: Lanes, const R: usize>(
     }
 }
 
-/// `out[p·stride] = Σ_d Σ_j x[p, d, j]·weights[d][j]` for every pixel `p`, for rows of taps whose length is a multiple of
-/// [`LANES`]: a convolution with few output channels, taken one by one, for which a panel's lanes would be idle.
+/// Computes `out[p·stride] = Σ_d Σ_j x[p, d, j]·weights[d][j]` for every pixel `p`, for rows of taps whose length is a
+/// multiple of [`LANES`]. It is for a convolution with few output channels, taken one by one, for which most lanes of a
+/// panel would be idle.
 ///
 /// # Panics
-/// If something would be read or written outside.
+/// If a read or write would be out of bounds.
 pub(crate) fn pixels_by_taps(
     isa: Isa,
     x: Pixels,
@@ -127,7 +134,7 @@ pub(crate) fn pixels_by_taps(
     assert!(full, "rows of taps are not full");
     x.check((weights.len() / taps.row, taps.row, taps.shift));
     assert!((x.count - 1) * stride < out.len(), "outputs end before the row");
-    // SAFETY: all reads and writes lie inside, as checked above; the instruction set is one of this machine's.
+    // SAFETY: all reads and writes lie inside, as checked above; this machine has the instruction set.
     unsafe {
         on_isa!(isa, pixels_by_taps_body[8, 4, 4, 2](
             x: Pixels, weights: &[f32], taps: TapRows, out: &mut [f32], stride: usize,
@@ -135,8 +142,10 @@ pub(crate) fn pixels_by_taps(
     }
 }
 
+/// The loop of [`pixels_by_taps`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`pixels_by_taps`] checks.
+/// The arguments must have passed the checks in [`pixels_by_taps`].
 #[inline(always)]
 unsafe fn pixels_by_taps_body<L: Lanes, const R: usize>(
     x: Pixels,
@@ -160,8 +169,10 @@ unsafe fn pixels_by_taps_body<L: Lanes, const R: usize>(
     }
 }
 
+/// The loop of [`pixels_by_taps`] for `R` pixels at a time.
+///
 /// # Safety
-/// As [`pixels_by_taps`] checks, for `R` pixels from `from` on.
+/// The arguments must have passed the checks in [`pixels_by_taps`], for `R` pixels from `from` on.
 #[inline(always)]
 unsafe fn some_by_taps<L: Lanes, const R: usize>(
     from: *const f32,
@@ -189,10 +200,11 @@ unsafe fn some_by_taps<L: Lanes, const R: usize>(
     }
 }
 
-/// `sums[t][c] += Σₚ x[p, tap + t]·grad[p·stride + c]`, for a row of taps.
+/// Adds `sums[t][c] += Σₚ x[p, t]·grad[p·stride + c]` for every tap `t` of a row and 16 lanes `c`: the weights'
+/// gradient.
 ///
 /// # Panics
-/// If something would be read outside.
+/// If a read would be out of bounds.
 pub(crate) fn taps_by_pixels(
     isa: Isa,
     x: Pixels,
@@ -201,7 +213,7 @@ pub(crate) fn taps_by_pixels(
 ) {
     x.check((1, sums.len(), 0));
     assert!((x.count - 1) * stride + LANES <= grad.len(), "there are more pixels than gradients");
-    // SAFETY: all reads lie inside, as checked above; the instruction set is one of this machine's.
+    // SAFETY: all reads lie inside, as checked above; this machine has the instruction set.
     unsafe {
         on_isa!(isa, taps_by_pixels_body[6, 6, 6, 6](
             x: Pixels, grad: &[f32], stride: usize, sums: &mut [[f32; LANES]],
@@ -209,8 +221,10 @@ pub(crate) fn taps_by_pixels(
     }
 }
 
+/// The loop of [`taps_by_pixels`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`taps_by_pixels`] checks.
+/// The arguments must have passed the checks in [`taps_by_pixels`].
 #[inline(always)]
 unsafe fn taps_by_pixels_body<L: Lanes, const R: usize>(
     x: Pixels,
@@ -233,8 +247,10 @@ unsafe fn taps_by_pixels_body<L: Lanes, const R: usize>(
     }
 }
 
+/// The loop of [`taps_by_pixels`] for `R` taps at a time.
+///
 /// # Safety
-/// As [`taps_by_pixels`] checks, for `R` taps from `from` on.
+/// The arguments must have passed the checks in [`taps_by_pixels`], for `R` taps from `from` on.
 #[inline(always)]
 unsafe fn some_taps<L: Lanes, const R: usize>(
     from: *const f32,
@@ -261,10 +277,11 @@ unsafe fn some_taps<L: Lanes, const R: usize>(
     }
 }
 
-/// `sums[v] += Σₚ x[p, 16·v ..]·grad[p·stride]` for three vectors `v`: the gradient of taps of one output channel.
+/// Adds `sums[v] += Σₚ x[p, 16·v ..]·grad[p·stride]` for three vectors `v`: the gradient of the taps of one output
+/// channel.
 ///
 /// # Panics
-/// If something would be read outside.
+/// If a read would be out of bounds.
 pub(crate) fn taps_by_one(
     isa: Isa,
     x: Pixels,
@@ -273,7 +290,7 @@ pub(crate) fn taps_by_one(
 ) {
     x.check((1, 3 * LANES, 0));
     assert!((x.count - 1) * stride < grad.len(), "there are more pixels than gradients");
-    // SAFETY: all reads lie inside, as checked above; the instruction set is one of this machine's.
+    // SAFETY: all reads lie inside, as checked above; this machine has the instruction set.
     unsafe {
         on_isa!(isa, taps_by_one_body[3, 3, 3, 3](
             x: Pixels, grad: &[f32], stride: usize, sums: &mut [[f32; LANES]; 3],
@@ -281,8 +298,10 @@ pub(crate) fn taps_by_one(
     }
 }
 
+/// The loop of [`taps_by_one`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`taps_by_one`] checks.
+/// The arguments must have passed the checks in [`taps_by_one`].
 #[inline(always)]
 unsafe fn taps_by_one_body<L: Lanes, const R: usize>(
     x: Pixels,
@@ -309,13 +328,13 @@ unsafe fn taps_by_one_body<L: Lanes, const R: usize>(
     }
 }
 
-/// `sum[c] += Σₚ grad[p·stride + c]` for every 16 lanes `c`.
+/// Adds `sum[c] += Σₚ grad[p·stride + c]` for 16 lanes `c`: the bias's gradient.
 ///
 /// # Panics
-/// If something would be read outside.
+/// If a read would be out of bounds.
 pub(crate) fn sum_pixels(isa: Isa, (grad, stride, count): (&[f32], usize, usize), sum: &mut [f32; LANES]) {
     assert!(count > 0 && (count - 1) * stride + LANES <= grad.len(), "there are more pixels than gradients");
-    // SAFETY: all reads lie inside, as checked above; the instruction set is one of this machine's.
+    // SAFETY: all reads lie inside, as checked above; this machine has the instruction set.
     unsafe {
         on_isa!(isa, sum_pixels_body[1, 1, 1, 1](
             grad: &[f32], stride: usize, count: usize, sum: &mut [f32; LANES],
@@ -323,8 +342,10 @@ pub(crate) fn sum_pixels(isa: Isa, (grad, stride, count): (&[f32], usize, usize)
     }
 }
 
+/// The loop of [`sum_pixels`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`sum_pixels`] checks.
+/// The arguments must have passed the checks in [`sum_pixels`].
 #[inline(always)]
 unsafe fn sum_pixels_body<L: Lanes, const R: usize>(
     grad: &[f32],

@@ -1,6 +1,6 @@
-//! The inner kernels of tiled convolutions: transforms of patches and the matrix products between them.
+//! The inner kernels of tiled convolutions: transforms of tiles, and the matrix products between them.
 //!
-//! A [`Tiling`] says what a tile is, in either dimension (`points.rs`).
+//! A [`Tiling`] defines a tile's size and transforms in each dimension (`points.rs`).
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -10,31 +10,33 @@
 use std::{hint::black_box, mem::MaybeUninit};
 
 use super::{
-    epilogue::{Ends, Finish, on_epilogue},
+    epilogue::{Destination, Finish, on_epilogue},
     lanes::{Isa, LANES, Lanes, on_isa, on_isa_registers},
     points::{Enlarged, Four, Gathered, MOST, Tiled, Tiling, Two, Whole, with_tiling},
 };
 
-/// Rows of a product are a multiple of this: of the tile's rows on every instruction set.
+/// The number of rows of a product is a multiple of this, which is a multiple of the rows that any instruction set
+/// takes at a time.
 pub(super) const ROW_BLOCK: usize = 8;
 
-/// Where sums start.
+/// The initial value of sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// From zero, whatever is there.
+    /// Zero; the memory's previous values are overwritten.
     Zero,
-    /// From what is there.
+    /// The memory's previous values.
     AsIs,
 }
 
-/// Calls a body with a type of vectors and a tiling.
+/// Calls a generic function with a vector type and the type of a tiling.
 macro_rules! on_tiling {
     ($tiled:expr, $isa:expr, $body:ident($($argument:ident: $type:ty),* $(,)?)) => {
         with_tiling!($tiled, T => on_isa_registers!($isa, $body[T]($($argument: $type),*)))
     };
 }
 
-/// Tiles of channels-last images: where each begins, and floats from one row of pixels to the next.
+/// The tiles of channels-last images: the index at which each begins, the floats from one row of pixels to the next,
+/// and the number of channels.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<'a> {
     pub origins: &'a [usize],
@@ -42,7 +44,7 @@ pub(super) struct Tiles<'a> {
     pub channels: usize,
 }
 
-/// Floats (or rows of lanes) from one tile and from one point to the next.
+/// The distances, in floats or rows of lanes, from one tile and from one point to the next.
 #[derive(Clone, Copy)]
 pub(super) struct Strides {
     pub tile: usize,
@@ -50,18 +52,18 @@ pub(super) struct Strides {
 }
 
 impl Strides {
-    /// All tiles of a point together. Not a power of two apart, or all points of a tile would compete for the same few lines
-    /// of the cache; `pad` is a line of it.
+    /// The layout that keeps all tiles of a point together. `pad`, a cache line, keeps the distance of points from
+    /// being a power of two; otherwise all points of a tile would compete for the same few cache lines.
     pub fn by_point(tiles: usize, tile: usize, pad: usize) -> Self {
         Self { tile, point: tiles * tile + pad }
     }
 
-    /// All points of a tile together.
+    /// The layout that keeps all points of a tile together.
     pub fn by_tile(points: usize, channels: usize) -> Self {
         Self { tile: points * channels, point: channels }
     }
 
-    /// Whether so many tiles and points of `width` each fit into `len`.
+    /// Whether this many tiles and points, of `width` values each, fit into `len` values.
     fn fit(self, tiles: usize, points: usize, width: usize, len: usize) -> bool {
         tiles == 0 || (tiles - 1) * self.tile + (points - 1) * self.point + width <= len
     }
@@ -74,30 +76,32 @@ fn check_inside(len: usize, origins: &[usize], side: usize, (pitch, channels): (
     assert!(furthest <= len, "a tile reaches {furthest} of {len}");
 }
 
-/// `out[t] = Σ_c a[t·depth + c]·panel[c]`, for all rows `t`.
+/// Computes the matrix product `out[t] = Σ_c a[t·depth + c]·panel[c]` for all rows `t`.
 ///
 /// # Panics
-/// If the sizes do not fit together, or the rows are no multiple of [`ROW_BLOCK`].
+/// If the sizes do not fit together, or the number of rows is not a multiple of [`ROW_BLOCK`].
 pub(super) fn product(isa: Isa, a: &[f32], panel: &[[f32; LANES]], out: &mut [[f32; LANES]]) {
     assert!(
         out.len().is_multiple_of(ROW_BLOCK) && a.len() == out.len() * panel.len(),
         "product of unequal sizes"
     );
-    // SAFETY: the sizes are checked above; the instruction set is one of this machine's.
+    // SAFETY: the sizes are checked above; this machine has the instruction set.
     unsafe {
         on_isa!(isa, product_body[8, 4, 4, 2](a: &[f32], panel: &[[f32; LANES]], out: &mut [[f32; LANES]]));
     }
 }
 
+/// The loop of [`product`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`product`] checks.
+/// The arguments must have passed the checks in [`product`].
 #[inline(always)]
 unsafe fn product_body<L: Lanes, const R: usize>(
     a: &[f32],
     panel: &[[f32; LANES]],
     out: &mut [[f32; LANES]],
 ) {
-    // SAFETY: rows lie inside `a`, since it is as long as `out` and `panel` say; R divides the number of rows.
+    // SAFETY: rows lie inside `a`, whose length is checked against `out` and `panel`; R divides the number of rows.
     unsafe {
         let depth = panel.len();
         for t in (0..out.len()).step_by(R) {
@@ -116,10 +120,11 @@ unsafe fn product_body<L: Lanes, const R: usize>(
     }
 }
 
-/// `sum[c] = Σ_t a[t·sum.len() + c]·b[t]`: the product of `a`'s transpose with `b`, added to what is there or not.
+/// Computes `sum[c] = Σ_t a[t·sum.len() + c]·b[t]`, the product of `a`'s transpose with `b`, which replaces `sum` or is
+/// added to it.
 ///
 /// # Panics
-/// If the sizes do not fit together, `b` is empty, or the length of `sum` is no multiple of [`LANES`].
+/// If the sizes do not fit together, `b` is empty, or the length of `sum` is not a multiple of [`LANES`].
 pub(super) fn transposed_product(
     isa: Isa,
     a: &[f32],
@@ -131,7 +136,7 @@ pub(super) fn transposed_product(
         !b.is_empty() && sum.len().is_multiple_of(LANES) && a.len() == sum.len() * b.len(),
         "product of unequal sizes"
     );
-    // SAFETY: the sizes are checked above; the instruction set is one of this machine's.
+    // SAFETY: the sizes are checked above; this machine has the instruction set.
     unsafe {
         on_isa!(isa, transposed_product_body[16, 4, 4, 2](
             a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]], start: Start,
@@ -139,8 +144,10 @@ pub(super) fn transposed_product(
     }
 }
 
+/// The loop of [`transposed_product`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`transposed_product`] checks.
+/// The arguments must have passed the checks in [`transposed_product`].
 #[inline(always)]
 unsafe fn transposed_product_body<L: Lanes, const R: usize>(
     a: &[f32],
@@ -174,7 +181,7 @@ unsafe fn transposed_product_body<L: Lanes, const R: usize>(
     }
 }
 
-/// The points of the patches under tiles, for every channel.
+/// Transforms the patches under tiles to points, for every channel.
 ///
 /// # Panics
 /// If a patch lies outside the images, or `out` is too short.
@@ -189,7 +196,7 @@ pub(super) fn patches(
     check_inside(values.len(), origins, tiled.patch(), (pitch, channels));
     assert!(channels.is_multiple_of(LANES), "channels are no vectors");
     assert!(strides.fit(origins.len(), tiled.points(), channels, out.len()), "the patches do not fit");
-    // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
+    // SAFETY: the bounds are checked above; this machine has the instruction set.
     unsafe {
         on_tiling!(
             tiled,
@@ -202,8 +209,10 @@ pub(super) fn patches(
     }
 }
 
+/// The loop of [`patches`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`patches`] checks.
+/// The arguments must have passed the checks in [`patches`].
 #[inline(always)]
 unsafe fn patches_body<L: Lanes, T: Tiling>(
     values: &[f32],
@@ -217,12 +226,13 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
     unsafe {
         for (tile, origin) in origins.iter().enumerate() {
             for c in (0..channels).step_by(L::WIDTH) {
-                // Loops, no closures: what a closure calls is not inlined with the instruction set.
+                // Loops are used instead of closures, because functions that a closure calls are not inlined with the
+                // instruction set.
                 let from = values.as_ptr().add(origin + c);
                 let to = out.as_mut_ptr().add(tile * strides.tile + c);
-                // Six rows of six points do not stay in registers. Two points of each row do, and those that are computed from
-                // each other are taken together; the pixels are loaded again instead. `black_box` keeps the compiler from
-                // sharing the loads between the three, and from spilling them.
+                // Six rows of six points do not fit into registers, but two points of each row do. So pairs of points
+                // that share computations are taken together, and the pixels are loaded again for each pair.
+                // `black_box` keeps the compiler from sharing the loads between the three pairs and spilling them.
                 if T::POINTS == 6 {
                     some_points::<L, T>(
                         from,
@@ -255,10 +265,12 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
     }
 }
 
-/// The points of a patch in some columns.
+/// Transforms a patch to points, in some columns only.
+///
+/// The loop of [`patches`], compiled for one instruction set.
 ///
 /// # Safety
-/// As [`patches`] checks.
+/// The arguments must have passed the checks in [`patches`].
 #[inline(always)]
 unsafe fn some_points<L: Lanes, T: Tiling>(
     from: *const f32,
@@ -292,8 +304,8 @@ unsafe fn some_points<L: Lanes, T: Tiling>(
     }
 }
 
-/// The points of the gradients of tiles' outputs, for 16 channels from `channel` on; strides are in rows of lanes. Adds the
-/// gradients to `sum`.
+/// Transforms the gradients of tiles' outputs to points, for 16 channels from `channel` on, and adds the gradients
+/// themselves to `sum`. Strides are in rows of lanes.
 ///
 /// # Panics
 /// If a tile lies outside the images, or `out` is too short.
@@ -308,7 +320,7 @@ pub(super) fn blocks(
     check_inside(values.len(), origins, tiled.out(), (pitch, channels));
     assert!(channel + LANES <= channels, "channels do not fit");
     assert!(strides.fit(origins.len(), tiled.points(), 1, out.len()), "the blocks do not fit");
-    // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
+    // SAFETY: the bounds are checked above; this machine has the instruction set.
     unsafe {
         let grad = values.as_ptr().add(channel);
         on_tiling!(
@@ -322,8 +334,10 @@ pub(super) fn blocks(
     }
 }
 
+/// The loop of [`blocks`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`blocks`] checks.
+/// The arguments must have passed the checks in [`blocks`].
 #[inline(always)]
 unsafe fn blocks_body<L: Lanes, T: Tiling>(
     grad: *const f32,
@@ -366,34 +380,43 @@ unsafe fn blocks_body<L: Lanes, T: Tiling>(
     }
 }
 
-/// The outputs of tiles from their products, for 16 channels, through an epilogue; strides are in rows of lanes.
+/// Transforms tiles' products to outputs, for 16 channels, and applies an epilogue. Strides are in rows of lanes.
 ///
 /// # Panics
 /// If there are not enough products.
-pub(super) fn outputs(isa: Isa, tiled: Tiled, (products, strides): (&[[f32; LANES]], Strides), ends: Ends) {
-    assert!(ends.fit(tiled.out()), "the outputs do not fit their tiles");
-    let enough = strides.fit(ends.origins.len(), tiled.products(), 1, products.len());
+pub(super) fn outputs(
+    isa: Isa,
+    tiled: Tiled,
+    (products, strides): (&[[f32; LANES]], Strides),
+    destination: Destination,
+) {
+    assert!(destination.fit(tiled.out()), "the outputs do not fit their tiles");
+    let enough = strides.fit(destination.origins.len(), tiled.products(), 1, products.len());
     assert!(enough, "there are not enough products");
-    // SAFETY: there is a product for every tile and point; the tiles lie inside, as `Epilogue::ends` has checked; the
-    // instruction set is one of this machine's.
+    // SAFETY: there is a product for every tile and point; the tiles lie inside, as `Epilogue::destination` has
+    // checked; this machine has the instruction set.
     unsafe {
         with_tiling!(tiled, T => on_epilogue!(
-            ends.kind(), isa, outputs_body[T](products: &[[f32; LANES]], strides: Strides, ends: Ends)
+            destination.kind(),
+            isa,
+            outputs_body[T](products: &[[f32; LANES]], strides: Strides, destination: Destination)
         ));
     }
 }
 
+/// The loop of [`outputs`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`outputs`] checks.
+/// The arguments must have passed the checks in [`outputs`].
 #[inline(always)]
 unsafe fn outputs_body<L: Lanes, T: Tiling, E: Finish>(
     products: &[[f32; LANES]],
     strides: Strides,
-    ends: Ends,
+    destination: Destination,
 ) {
     // SAFETY: every point has a product for each tile.
     unsafe {
-        for tile in 0..ends.origins.len() {
+        for tile in 0..destination.origins.len() {
             for c in (0..LANES).step_by(L::WIDTH) {
                 let from = products.as_ptr().add(tile * strides.tile).cast::<f32>().add(c);
                 let mut down = [[L::splat(0.0); MOST]; MOST];
@@ -412,13 +435,14 @@ unsafe fn outputs_body<L: Lanes, T: Tiling, E: Finish>(
                     }
                     values[i] = T::outputs(row);
                 }
-                E::put(&values, T::OUT, &ends, ends.place(tile), c);
+                E::put(&values, T::OUT, &destination, destination.place(tile), c);
             }
         }
     }
 }
 
-/// The points of 3x3 kernels, 16 output channels from `channel` on: `weights[tap][c][channels]` to `out[point][c]`.
+/// Transforms 3x3 kernels to points, for 16 output channels from `channel` on: `weights[tap][c][channels]` to
+/// `out[point][c]`.
 ///
 /// # Panics
 /// If the sizes do not fit together.
@@ -433,7 +457,7 @@ pub(super) fn kernels(
     let fit = out.len() == tiled.points() * depth && weights.len() == 9 * depth * channels;
     assert!(fit, "kernels of unequal sizes");
     assert!(channel + LANES <= channels, "channels do not fit");
-    // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
+    // SAFETY: the bounds are checked above; this machine has the instruction set.
     unsafe {
         let weights = weights.as_ptr().add(channel);
         on_tiling!(
@@ -446,8 +470,10 @@ pub(super) fn kernels(
     }
 }
 
+/// The loop of [`kernels`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`kernels`] checks.
+/// The arguments must have passed the checks in [`kernels`].
 #[inline(always)]
 unsafe fn kernels_body<L: Lanes, T: Tiling>(
     weights: *const f32,
@@ -455,7 +481,7 @@ unsafe fn kernels_body<L: Lanes, T: Tiling>(
     out: &mut [MaybeUninit<[f32; LANES]>],
     depth: usize,
 ) {
-    // SAFETY: there are nine taps and as many points of `depth` rows each as the tiling has.
+    // SAFETY: there are nine taps, and as many points as the tiling has, of `depth` rows each.
     unsafe {
         for at in 0..depth {
             for c in (0..LANES).step_by(L::WIDTH) {
@@ -479,8 +505,8 @@ unsafe fn kernels_body<L: Lanes, T: Tiling>(
     }
 }
 
-/// The gradients of 3x3 kernels from those of their points, `points[point][c]`, of 16 output channels: `out[tap][c]`, with
-/// `channels` floats from one `c` to the next. The output channels begin at `channel`.
+/// Transforms the gradients of 3x3 kernels' points, `points[point][c]`, to those of the kernels, `out[tap][c]`, for 16
+/// output channels from `channel` on; `channels` is the number of floats from one `c` of `out` to the next.
 ///
 /// # Panics
 /// If the sizes do not fit together.
@@ -495,7 +521,7 @@ pub(super) fn kernels_from_points(
     let fit = points.len() == tiled.points() * depth && out.len() == 9 * depth * channels;
     assert!(fit, "kernels of unequal sizes");
     assert!(channel + LANES <= channels, "channels do not fit");
-    // SAFETY: the bounds are checked above; the instruction set is one of this machine's.
+    // SAFETY: the bounds are checked above; this machine has the instruction set.
     unsafe {
         let out = out.as_mut_ptr().cast::<f32>().add(channel);
         on_tiling!(
@@ -508,8 +534,10 @@ pub(super) fn kernels_from_points(
     }
 }
 
+/// The loop of [`kernels_from_points`], compiled for one instruction set.
+///
 /// # Safety
-/// As [`kernels_from_points`] checks.
+/// The arguments must have passed the checks in [`kernels_from_points`].
 #[inline(always)]
 unsafe fn kernels_from_points_body<L: Lanes, T: Tiling>(
     points: &[[f32; LANES]],
@@ -517,7 +545,7 @@ unsafe fn kernels_from_points_body<L: Lanes, T: Tiling>(
     channels: usize,
     out: *mut f32,
 ) {
-    // SAFETY: there are nine taps and as many points of `depth` rows each as the tiling has.
+    // SAFETY: there are nine taps, and as many points as the tiling has, of `depth` rows each.
     unsafe {
         for at in 0..depth {
             for c in (0..LANES).step_by(L::WIDTH) {

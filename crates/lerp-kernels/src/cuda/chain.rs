@@ -1,8 +1,9 @@
-//! A chain of convolutions as one operation of candle's.
+//! A chain of convolutions as one candle operation.
 //!
-//! Forward, a convolution is cuDNN's and one kernel after it: bias, leaky ReLU, and the mean over 2x2 blocks or the
-//! enlargement that the next one wants. Backward, one kernel takes the gradient through these and sums it for the bias, and
-//! cuDNN spreads it to input and kernels. Convolutions of one pixel are products of matrices.
+//! In the forward pass, each convolution is one call of cuDNN and one kernel after it, for bias, leaky ReLU, and the
+//! 2x2 mean or the upscaling that the next convolution needs. In the backward pass, one kernel takes the gradient back
+//! through these operations and sums it for the bias, and cuDNN computes the gradients of input and kernels.
+//! Convolutions with 1x1 kernels are matrix products.
 
 use std::{
     rc::Rc,
@@ -19,9 +20,9 @@ use super::{
     conv::{self, Plan},
     count, launch, memory, resize, tensor,
 };
-use crate::{Activation, Link, tape::leave};
+use crate::{Activation, Link, tape};
 
-/// What stands between one convolution and the next, as the kernels name it.
+/// The resizing between one convolution and the next, with the constants of `kernels.cu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Between {
     Nothing = 0,
@@ -29,7 +30,8 @@ enum Between {
     Enlarged = 2,
 }
 
-/// One convolution of a chain; sides are those it works on.
+/// One convolution of a chain; `height` and `width` are those of its own input and output, after upscaling and before
+/// averaging.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     height: usize,
@@ -41,10 +43,10 @@ struct Step {
     after: Between,
 }
 
-/// See [`crate::chain`]; no link may average before one that enlarges.
+/// The CUDA form of [`crate::chain`]. No link may downscale if the next one upscales.
 ///
 /// # Shapes
-/// `x` `[batch, height, width, channels]`; result as the last link says.
+/// `x` `[batch, height, width, channels]`; result as of [`crate::chain`].
 pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     if links.iter().any(|link| computed(&link.weight) || computed(&link.bias)) {
         return crate::composed::chain(x, links);
@@ -73,7 +75,7 @@ pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
         }
         cin = cout;
     }
-    // Kinds that cuDNN lacks here show before anything runs.
+    // Algorithms are chosen before anything runs, so that a convolution which cuDNN does not support is found here.
     let device = x.device().as_cuda_device()?;
     let back = x.track_op() || links.iter().any(|link| link.weight.track_op() || link.bias.track_op());
     for step in steps.iter().filter(|step| step.k > 1) {
@@ -88,7 +90,7 @@ pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     run(&x.contiguous()?, (batch, steps, enlarge), params, None)
 }
 
-/// See [`crate::dense`]: a convolution of one pixel over images of one pixel, with an activation.
+/// The CUDA form of [`crate::dense`]: a 1x1 convolution over images of one pixel.
 ///
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
@@ -111,12 +113,14 @@ pub(crate) fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor
     run(&x.contiguous()?, (batch, vec![step], false), params, Some(Shape::from((batch, cout))))
 }
 
+/// Returns cuDNN's plan for a step.
 fn plan(device: &CudaDevice, batch: usize, step: &Step) -> Result<Rc<Plan>> {
     let Step { height, width, cin, cout, k, .. } = *step;
     conv::plan(device, conv::Shape { batch, height, width, cin, cout, k })
 }
 
-/// Runs convolutions on contiguous `x`; the result gets the given shape, if any.
+/// Runs a chain of convolutions on contiguous `x`. The result has the shape `flat`, if given. `enlarge` says whether
+/// the first convolution upscales its input.
 fn run(
     x: &Tensor,
     (batch, steps, enlarge): (usize, Vec<Step>, bool),
@@ -131,26 +135,28 @@ fn run(
     if !back {
         return Ok(tensor(&convolutions.device, out, shape));
     }
-    // candle goes back through an operation if one of its two arguments is trained: the first trained parameter stands for
-    // all, and the gradients of all are left, not returned.
+    // candle calls an operation's backward pass if one of its two arguments is trained, so the first trained parameter
+    // represents all of them. The gradients of all parameters are put onto the tape, not returned.
     let hook = params.iter().flatten().find(|p| p.track_op()).cloned().unwrap_or_else(|| x.detach());
     x.apply_op2(&hook, Chain { convolutions, params, trained, saved, out: Mutex::new(Some((out, shape))) })
 }
 
-/// What going back needs: of each convolution its input and its result before what follows; none where that is the chain's
-/// own result.
+/// The values that the backward pass needs: of each convolution its input, and its activated output before resizing,
+/// which is `None` where that is the chain's own result.
 type Saved = Vec<(Tensor, Option<Tensor>)>;
 
-/// The gradients of each link's weight and bias, where they are wanted.
+/// The gradients of each link's weight and bias, `None` where they are not wanted.
 type OfParams = Vec<Option<[Tensor; 2]>>;
 
+/// The steps and parameters of a chain.
 struct Convolutions {
     device: CudaDevice,
     batch: usize,
     steps: Vec<Step>,
     params: Vec<[Tensor; 2]>,
-    /// Kernels as cuDNN wants them, `[out, k, k, in]`; those of one pixel as they are.
+    /// Kernels in cuDNN's layout, `[out, k, k, in]`; 1x1 kernels unchanged.
     kernels: Vec<Tensor>,
+    /// Whether the first convolution upscales its input.
     enlarge: bool,
 }
 
@@ -184,7 +190,8 @@ impl Convolutions {
         self.batch * step.height * step.width
     }
 
-    /// The result's values and shape, and what going back needs.
+    /// Runs the forward pass. Returns the result's values and shape, and the values that the backward pass needs if
+    /// `back` is set.
     fn forward(&self, x: &Tensor, back: bool) -> Result<(CudaSlice<f32>, Shape, Saved)> {
         let mut x = if self.enlarge { resize::upscale(x, 1.0)? } else { x.clone() };
         let mut saved = Saved::new();
@@ -199,7 +206,7 @@ impl Convolutions {
             };
             let last = i + 1 == self.steps.len();
             let next = self.activate(step, &y, bias, last)?;
-            // Not kept where the chain's own result holds the same values.
+            // The output is not kept if the chain's own result has the same values.
             let kept = (!last || step.after != Between::Nothing).then(|| y.clone());
             if back {
                 saved.push((x, kept));
@@ -213,8 +220,8 @@ impl Convolutions {
         candle_core::bail!("a chain of no convolutions")
     }
 
-    /// Bias and leaky ReLU, and what follows. Where nothing follows the result takes the place of `y` (none is returned), unless
-    /// it is to have memory of its own (`apart`).
+    /// Applies bias, leaky ReLU and resizing to a convolution's output `y`, and returns the result. Without resizing
+    /// the result overwrites `y` and `None` is returned, unless `apart` asks for separate memory.
     fn activate(
         &self,
         step: &Step,
@@ -234,8 +241,8 @@ impl Convolutions {
         let new = new.then(|| memory::<f32>(&self.device, shape.elem_count())).transpose()?;
         let to = new.as_ref().map_or(from, |(_, to)| *to);
         let (device, channels, width, slope) = (&self.device, channels as u32, step.width as u32, step.slope);
-        // SAFETY: y has `n` values and bias one for each channel; what follows has the memory of its shape, and sides to be
-        // halved are even, as `crate::chain` has checked.
+        // SAFETY: y has `n` values and bias one for each channel; the result's memory has its shape's size, and sides
+        // to be halved are even, as `crate::chain` has checked.
         unsafe {
             match step.after {
                 Between::Nothing => {
@@ -265,8 +272,9 @@ impl Convolutions {
         Ok(new.map(|(out, _)| (out, shape)))
     }
 
-    /// The gradient of the input, if wanted, and of the weight and bias of the links that want them, from that of the
-    /// `result`; in the order of their values, but not in their shapes.
+    /// Runs the backward pass from the gradient `grad` of the `result`. Returns the gradient of the input, if `input`
+    /// is set, and those of each link's weight and bias, if `wanted`. Their values are in the right order, but shapes
+    /// may differ.
     fn backward(
         &self,
         saved: &Saved,
@@ -277,7 +285,7 @@ impl Convolutions {
         let mut grad = Some(grad.contiguous()?);
         let mut weights: Vec<Option<Tensor>> = vec![None; self.steps.len()];
         let mut biases = weights.clone();
-        // Gradients as cuDNN leaves them, and parts of sums, with their sizes.
+        // Kernel gradients in cuDNN's layout, and partial sums of bias gradients, each with its rows and columns.
         let (mut turned, mut sums) = (Vec::new(), Vec::new());
         for (i, (step, (x, y))) in self.steps.iter().zip(saved).enumerate().rev() {
             let Some(above) = grad.take() else { break };
@@ -286,7 +294,7 @@ impl Convolutions {
                 let rows = partial.dim(0)?;
                 sums.push((i, (partial, rows, step.cout)));
             }
-            // Below this link somebody still waits for a gradient.
+            // The gradient of this link's input is needed for the chain's input or for an earlier link.
             let go_on = input || wanted[..i].contains(&true);
             if step.k == 1 {
                 let rows = gated.reshape((self.pixels(step), step.cout))?;
@@ -328,14 +336,14 @@ impl Convolutions {
         Ok((dx, params))
     }
 
-    /// The gradient of what follows a convolution taken back to its sum, and, if wanted, parts of that gradient's sums
-    /// over pixels.
+    /// Takes the gradient `above` of a convolution's resized output back through resizing and activation. Returns it
+    /// and, if `sums` is set, partial sums of it over pixels, for the bias.
     ///
     /// # Shapes
-    /// `above` as what follows; the results have the shape of `y`, and `[parts, channels]`.
+    /// `above` has the shape after resizing; the results have the shape of `y`, and `[parts, channels]`.
     fn gate(&self, step: &Step, above: &Tensor, y: &Tensor, sums: bool) -> Result<(Tensor, Option<Tensor>)> {
         let pixels = self.pixels(step);
-        // Some thousand values a block, and no more parts than the sum over them takes in its stride.
+        // A block processes about 4096 values, and there are at most 256 parts, so that adding them stays cheap.
         let parts = (pixels * step.cout).div_ceil(4096).clamp(1, 256).min(pixels);
         let share = pixels.div_ceil(parts);
         let parts = pixels.div_ceil(share);
@@ -344,7 +352,7 @@ impl Convolutions {
         let at = partial.as_ref().map_or(0, |(_, at)| *at);
         let (grad, from) = (address::<f32>(above)?, address::<f32>(y)?);
         let sizes = [pixels, share, step.cout, step.width].map(|v| v as u32);
-        // SAFETY: `above` has the shape that `after` makes of y's; every block leaves a row of `partial`, if there is one.
+        // SAFETY: `above` has y's shape after resizing; every block writes a row of `partial`, if there is one.
         unsafe {
             launch!(
                 &self.device,
@@ -367,7 +375,7 @@ impl Convolutions {
     }
 }
 
-/// Matrices as the kernels take them: as many at a time as fit into a launch's parameters.
+/// A table of matrices, the kernels' parameter; it has as many entries as a launch's parameters can hold.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Matrices {
@@ -377,13 +385,13 @@ struct Matrices {
     cols: [u32; ENTRIES],
 }
 
-/// As in `kernels.cu`.
+/// The number of entries of a table, the same as in `kernels.cu`.
 pub(super) const ENTRIES: usize = 24;
 
-// SAFETY: plain numbers, laid out as the kernels' struct.
+// SAFETY: the struct consists of plain numbers and has the layout of the kernels' struct.
 unsafe impl DeviceRepr for Matrices {}
 
-/// Transposes matrices, given with their rows and columns.
+/// Transposes matrices, each given with its rows and columns.
 fn transpose_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Result<Vec<Tensor>> {
     by_table(
         device,
@@ -391,14 +399,14 @@ fn transpose_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Re
         |rows, cols| vec![cols, rows],
         |table, n, largest| {
             let tiles = largest.div_ceil(1024).clamp(1, 64) as u32;
-            // SAFETY: the table's addresses are of `n` matrices and of memory of their size.
+            // SAFETY: the table has the addresses of `n` matrices, and of memory of the same sizes.
             unsafe { launch!(device, "transpose", [tiles, n], table) }
             Ok(())
         },
     )
 }
 
-/// Sums over the rows of matrices, given with their rows and columns.
+/// Sums over the rows of matrices, each given with its rows and columns.
 fn sum_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Result<Vec<Tensor>> {
     let widest = matrices.iter().map(|(_, _, cols)| *cols).max().unwrap_or(0).div_ceil(32);
     by_table(
@@ -406,15 +414,16 @@ fn sum_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Result<V
         matrices,
         |_, cols| vec![cols],
         |table, n, _| {
-            // SAFETY: the table's addresses are of `n` matrices and of memory for their columns.
+            // SAFETY: the table has the addresses of `n` matrices, and of memory for as many values as they have
+            // columns.
             unsafe { launch!(device, "sum_rows", [widest as u32, n], table) }
             Ok(())
         },
     )
 }
 
-/// Calls `run` with tables of matrices, their number and the elements of the largest; the results have the shapes that
-/// `shape` makes of rows and columns.
+/// Calls `run` with tables of matrices, the number of entries and the elements of the largest matrix. Returns the
+/// results, whose shapes `shape` computes from rows and columns.
 fn by_table(
     device: &CudaDevice,
     matrices: &[(Tensor, usize, usize)],
@@ -439,14 +448,15 @@ fn by_table(
     Ok(results)
 }
 
-/// The chain as candle sees it.
+/// A chain of convolutions as a candle operation.
 struct Chain {
     convolutions: Convolutions,
-    /// Weights and biases as they were given, and which links have trained ones.
+    /// Weights and biases as they were given.
     params: Vec<[Tensor; 2]>,
+    /// Whether a parameter of each link is trained.
     trained: Vec<bool>,
     saved: Saved,
-    /// The result, until candle takes it.
+    /// The result, computed beforehand, until candle takes it.
     out: Mutex<Option<(CudaSlice<f32>, Shape)>>,
 }
 
@@ -466,7 +476,7 @@ impl CustomOp2 for Chain {
         _: &CudaStorage,
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        // What a panic elsewhere leaves behind is whole.
+        // A poisoned lock is no problem, because the value is never partially written.
         let out = self.out.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some((out, shape)) = out else { candle_core::bail!("a chain of convolutions is taken once") };
         Ok((CudaStorage::wrap_cuda_slice(out, self.convolutions.device.clone()), shape))
@@ -485,7 +495,7 @@ impl CustomOp2 for Chain {
             for (parameter, gradient) in params.iter().zip(gradients.into_iter().flatten()) {
                 let gradient = gradient.reshape(parameter.shape())?;
                 if parameter.track_op() {
-                    leave(parameter, gradient)?;
+                    tape::put(parameter, gradient)?;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The number of the step on the device, and random draws that read it there.
+//! The training step's number on the device, and random draws that read it there.
 
 use std::sync::Arc;
 
@@ -8,21 +8,22 @@ use lerp_core::{Decay, Draw, Generator, LearningRate, Place, Schedule};
 use super::{address, blocks, count, launch, memory, tensor};
 use crate::Adam;
 
-/// The number of the training step, kept on the device with Adam's rate for the update after it, so that a step whose
-/// launches were recorded moves on by itself.
+/// The training step's number, kept on the device together with Adam's step size for the next update, so that a
+/// captured graph advances by itself.
 #[derive(Debug, Clone)]
 pub struct Clock {
     device: Device,
-    /// `[1]`, in place of a `u64`.
+    /// The step's number, `[1]`; an `i64` tensor that the kernels use as `u64`.
     step: Tensor,
-    /// `[1]`: `η·√(1-β₂ᵗ)/(1-β₁ᵗ)` of [`crate::adam_step`], `t = step + 1`, with the learning rate `η` of that step.
+    /// Adam's step size `η·√(1-β₂ᵗ)/(1-β₁ᵗ)` of [`crate::adam_step`], `[1]`, with `t = step + 1` and the learning rate
+    /// `η` of that step.
     rate: Tensor,
     learning_rate: LearningRate,
     adam: Adam,
 }
 
 impl Clock {
-    /// A clock at step 0; none for a device that keeps none.
+    /// Creates a clock at step 0. Returns `None` if the device is not a CUDA device.
     ///
     /// # Errors
     /// If the device has no memory left.
@@ -38,7 +39,7 @@ impl Clock {
         Ok(Some(clock))
     }
 
-    /// Sets it to a step: the number of updates done.
+    /// Sets the step's number, which is the number of updates done.
     ///
     /// # Errors
     /// If the launch fails.
@@ -46,7 +47,7 @@ impl Clock {
         self.tick(step, 1)
     }
 
-    /// Moves it on by one.
+    /// Increases the step's number by one.
     ///
     /// # Errors
     /// If the launch fails.
@@ -54,15 +55,17 @@ impl Clock {
         self.tick(0, 0)
     }
 
+    /// Launches the kernel that sets the step to `to`, if `set` is 1, or increases it by one, if `set` is 0, and
+    /// computes the step size.
     fn tick(&self, to: u64, set: u32) -> Result<()> {
         let (step, rate) = (address::<i64>(&self.step)?, address::<f32>(&self.rate)?);
         let Adam { beta1, beta2, .. } = self.adam;
         let LearningRate { peak, schedule: Schedule { decay, warmup, from, floor }, steps } =
             self.learning_rate;
-        // A constant rate is one that falls to all of itself.
+        // A constant learning rate is a decaying one whose floor is the peak.
         let floor = if decay == Decay::Constant { 1.0 } else { floor };
         let (warmup, steps) = (warmup as f64, steps as f64);
-        // SAFETY: both addresses are of one value.
+        // SAFETY: both addresses are those of one value.
         unsafe {
             launch!(
                 self.device()?,
@@ -84,7 +87,8 @@ impl Clock {
         Ok(())
     }
 
-    /// Draws at the step that the clock shows when they are made, and that step.
+    /// Returns a generator whose draws use the step that the clock shows when they are made, and which returns that
+    /// step.
     pub fn generator(&self) -> Arc<dyn Generator> {
         Arc::new(OnDevice { device: self.device.clone(), clock: Some(self.clone()) })
     }
@@ -93,18 +97,18 @@ impl Clock {
         self.device.as_cuda_device()
     }
 
-    /// Where the rate is.
+    /// Returns the device address of the step size.
     pub(super) fn rate(&self) -> Result<u64> {
         address::<f32>(&self.rate)
     }
 }
 
-/// Makes draws on a device; none for a device that has no kernels for it.
+/// Returns a generator of draws on a device, or `None` if the device has no kernels for it.
 pub fn generator(device: &Device) -> Option<Arc<dyn Generator>> {
     device.is_cuda().then(|| Arc::new(OnDevice { device: device.clone(), clock: None }) as Arc<dyn Generator>)
 }
 
-/// Draws made on the device, at the step that is asked for or that the clock shows.
+/// A generator of draws on the device, at the step that is asked for or, with a clock, at the step that it shows.
 #[derive(Debug)]
 struct OnDevice {
     device: Device,
@@ -119,7 +123,7 @@ impl Generator for OnDevice {
         let Place { seed, step, stream, own_step } = place;
         let clock = self.clock.as_ref().filter(|_| own_step);
         let clock = clock.map_or(Ok(0), |clock| address::<i64>(&clock.step))?;
-        // SAFETY: the memory is for `n` values; the clock is one.
+        // SAFETY: the memory has room for `n` values, and the clock's address is null or that of one value.
         unsafe {
             match what {
                 Draw::Uniform => {

@@ -1,4 +1,4 @@
-//! Convolutions by cuDNN, channels last.
+//! Convolutions computed by cuDNN, channels last.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -34,7 +34,7 @@ use lerp_core::Precision;
 use super::{memory, precision, tensor, view};
 use crate::notice;
 
-/// Algorithms in the order of preference. Those with gradients that vary from time to time come last.
+/// Algorithms in the order of preference. Those whose gradients are not deterministic come last.
 const FORWARD: [Algorithm; 2] = [
     Algorithm::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM,
     Algorithm::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM,
@@ -46,7 +46,7 @@ const FILTER: [FilterAlgorithm; 2] = [
     FilterAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0,
 ];
 
-/// What a convolution's plan depends on.
+/// The shape of a convolution, which determines its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Shape {
     pub batch: usize,
@@ -57,11 +57,11 @@ pub(super) struct Shape {
     pub k: usize,
 }
 
-/// One convolution with stride 1 and padding that keeps the size: its descriptors and algorithms. Kernels lie as
-/// `[out, k, k, in]`.
+/// cuDNN's descriptors and algorithms for one convolution with stride 1 and padding that keeps the size. Kernels have
+/// the layout `[out, k, k, in]`.
 ///
-/// The algorithms, each with the bytes it works in, are the first of a fixed list that cuDNN has for the shape: a resumed run
-/// must take the same.
+/// Each algorithm, with the size of its workspace in bytes, is the first of a fixed list that cuDNN supports for the
+/// shape, because a resumed run must use the same algorithms.
 pub(super) struct Plan {
     shape: Shape,
     device: CudaDevice,
@@ -75,11 +75,12 @@ pub(super) struct Plan {
     workspace: Rc<RefCell<Workspaces>>,
 }
 
-/// Memory that cuDNN works in. What was once used is kept: recorded steps go on using it.
+/// The workspaces of cuDNN. A workspace is kept after a larger one replaces it, because captured graphs still use it.
 #[derive(Default)]
 struct Workspaces(Vec<CudaSlice<u8>>);
 
 impl Workspaces {
+    /// Returns a workspace of at least `bytes` bytes, or `None` for 0 bytes.
     fn at_least(&mut self, device: &CudaDevice, bytes: usize) -> Result<Option<&mut CudaSlice<u8>>> {
         if bytes == 0 {
             return Ok(None);
@@ -91,7 +92,7 @@ impl Workspaces {
     }
 }
 
-/// cuDNN on one device and thread, with the plans made so far, all in the device's precision.
+/// A cuDNN handle for one device and thread, with the plans made so far, all in the device's precision.
 struct Engine {
     cudnn: Arc<Cudnn>,
     plans: HashMap<Shape, Rc<Plan>>,
@@ -99,11 +100,11 @@ struct Engine {
 }
 
 thread_local! {
-    // A handle of cuDNN's belongs to a thread.
+    // A cuDNN handle belongs to a thread.
     static ENGINES: RefCell<HashMap<DeviceId, Engine>> = RefCell::default();
 }
 
-/// The plan for a convolution of this shape.
+/// Returns the plan for a convolution of this shape.
 pub(super) fn plan(device: &CudaDevice, shape: Shape) -> Result<Rc<Plan>> {
     ENGINES.with_borrow_mut(|engines| {
         let engine = match engines.entry(device.id()) {
@@ -123,7 +124,7 @@ pub(super) fn plan(device: &CudaDevice, shape: Shape) -> Result<Rc<Plan>> {
     })
 }
 
-/// Lets go of what this thread has of cuDNN on a device.
+/// Drops this thread's cuDNN handle and plans for a device.
 pub(super) fn forget(device: &CudaDevice) {
     let engine = ENGINES.with_borrow_mut(|engines| engines.remove(&device.id()));
     drop(engine);
@@ -159,14 +160,14 @@ impl Plan {
         Ok(Self { shape, device, convolution, x, y, w, forward, data, filter, workspace })
     }
 
-    /// Chooses the algorithms: of the way forward, and, if wanted, of both gradients.
+    /// Chooses the algorithms of the forward pass and, if `back` is set, of both gradients.
     pub fn choose(&self, back: bool) -> Result<()> {
         if self.forward.get().is_none() {
             let op = ConvForward { conv: &self.convolution, x: &self.x, w: &self.w, y: &self.y };
             let mut trial = Trial::new(self)?;
             let found = first_of(FORWARD, |algorithm| {
                 trial.run(op.get_workspace_size(algorithm), |workspace, x, w, y| {
-                    // SAFETY: all three have the shapes that the descriptors say.
+                    // SAFETY: all three have the shapes of the descriptors.
                     unsafe { op.launch(algorithm, workspace, (1.0, 0.0), &*x, &*w, y) }
                 })
             })?;
@@ -177,14 +178,14 @@ impl Plan {
             let op = ConvBackwardData { conv: &self.convolution, dx: &self.x, w: &self.w, dy: &self.y };
             let data = first_of(DATA, |algorithm| {
                 trial.run(op.get_workspace_size(algorithm), |workspace, x, w, y| {
-                    // SAFETY: as above.
+                    // SAFETY: all three have the shapes of the descriptors.
                     unsafe { op.launch(algorithm, workspace, (1.0, 0.0), x, &*w, &*y) }
                 })
             })?;
             let op = ConvBackwardFilter { conv: &self.convolution, x: &self.x, dw: &self.w, dy: &self.y };
             let filter = first_of(FILTER, |algorithm| {
                 trial.run(op.get_workspace_size(algorithm), |workspace, x, w, y| {
-                    // SAFETY: as above.
+                    // SAFETY: all three have the shapes of the descriptors.
                     unsafe { op.launch(algorithm, workspace, (1.0, 0.0), &*x, w, &*y) }
                 })
             })?;
@@ -208,13 +209,13 @@ impl Plan {
             let op = ConvForward { conv: &self.convolution, x: &self.x, w: &self.w, y: &self.y };
             let (algorithm, bytes) = chosen(&self.forward)?;
             let workspace = workspaces.at_least(&self.device, bytes)?;
-            // SAFETY: all three have the shapes that the descriptors say.
+            // SAFETY: all three have the shapes of the descriptors.
             unsafe { op.launch(algorithm, workspace, (1.0, 0.0), x, w, out) }
                 .map_err(failed("a convolution failed"))
         })
     }
 
-    /// The gradient of the input.
+    /// Computes the gradient of the input.
     ///
     /// # Shapes
     /// `dy` `[batch, height, width, out]`, `w` `[out, k, k, in]`; result `[batch, height, width, in]`.
@@ -225,13 +226,13 @@ impl Plan {
             let op = ConvBackwardData { conv: &self.convolution, dx: &self.x, w: &self.w, dy: &self.y };
             let (algorithm, bytes) = chosen(&self.data)?;
             let workspace = workspaces.at_least(&self.device, bytes)?;
-            // SAFETY: as above.
+            // SAFETY: all three have the shapes of the descriptors.
             unsafe { op.launch(algorithm, workspace, (1.0, 0.0), out, w, dy) }
                 .map_err(failed("a convolution's gradient failed"))
         })
     }
 
-    /// The gradient of the kernels.
+    /// Computes the gradient of the kernels.
     ///
     /// # Shapes
     /// `x` `[batch, height, width, in]`, `dy` `[batch, height, width, out]`; result `[out, k, k, in]`.
@@ -241,13 +242,13 @@ impl Plan {
             let op = ConvBackwardFilter { conv: &self.convolution, x: &self.x, dw: &self.w, dy: &self.y };
             let (algorithm, bytes) = chosen(&self.filter)?;
             let workspace = workspaces.at_least(&self.device, bytes)?;
-            // SAFETY: as above.
+            // SAFETY: all three have the shapes of the descriptors.
             unsafe { op.launch(algorithm, workspace, (1.0, 0.0), x, out, dy) }
                 .map_err(failed("a gradient of kernels failed"))
         })
     }
 
-    /// Runs one of the three on two contiguous tensors and memory for a third.
+    /// Runs one of the three operations on two contiguous tensors and newly allocated memory for the result.
     fn run(
         &self,
         shape: (usize, usize, usize, usize),
@@ -268,7 +269,7 @@ impl Plan {
     }
 }
 
-/// Memory on which algorithms are tried.
+/// Memory for trying out algorithms.
 struct Trial {
     device: CudaDevice,
     workspace: Rc<RefCell<Workspaces>>,
@@ -278,7 +279,8 @@ struct Trial {
 }
 
 impl Trial {
-    /// Memory of the right sizes: what cuDNN has no kernel for may show only when it runs.
+    /// Allocates memory of the right sizes. An algorithm must be run to be tested, because a missing kernel may be
+    /// reported only then.
     fn new(plan: &Plan) -> Result<Self> {
         let (device, workspace) = (&plan.device, plan.workspace.clone());
         let Shape { batch, height, width, cin, cout, k } = plan.shape;
@@ -288,7 +290,7 @@ impl Trial {
         Ok(Self { device: device.clone(), workspace, x, w, y })
     }
 
-    /// The size again, if there is one and the operation runs.
+    /// Returns the workspace's `size`, if cuDNN reports one and the operation runs.
     fn run(
         &mut self,
         size: std::result::Result<usize, CudnnError>,
@@ -308,7 +310,7 @@ impl Trial {
     }
 }
 
-/// What was chosen.
+/// Returns the chosen algorithm and the size of its workspace in bytes.
 fn chosen<A: Copy>(algorithm: &OnceCell<(A, usize)>) -> Result<(A, usize)> {
     match algorithm.get() {
         Some(chosen) => Ok(*chosen),
@@ -316,7 +318,7 @@ fn chosen<A: Copy>(algorithm: &OnceCell<(A, usize)>) -> Result<(A, usize)> {
     }
 }
 
-/// The first of some algorithms that works, and the bytes it works in.
+/// Returns the first algorithm that works, and the size of its workspace in bytes.
 fn first_of<A: Copy, const N: usize>(
     algorithms: [A; N],
     mut works: impl FnMut(A) -> Result<usize>,

@@ -1,15 +1,16 @@
-// The small kernels around cuDNN's convolutions and cuBLAS's products. Compiled at build time without contraction of
-// multiply and add, so that the arithmetic is the CPU's. All tensors are contiguous, images channels last.
+// The small kernels around cuDNN's convolutions and cuBLAS's matrix products. They are compiled at build time without
+// contraction of multiply and add, so that the arithmetic equals the CPU's. All tensors are contiguous, images channels
+// last.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
 #define THREADS 256
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS)
-// A thread goes through elements i, i + all threads, ...
+// A grid-stride loop: a thread processes every element whose index is its own modulo the number of all threads.
 #define EACH(i, n) for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += gridDim.x * blockDim.x)
 
-// ---- sums within a block, in one order -------------------------------------------------------------------------------
+// ---- sums within a block, in one order ------------------------------------------------------------------------------
 
 __device__ float block_sum(float value, float *shared) {
     shared[threadIdx.x] = value;
@@ -21,19 +22,19 @@ __device__ float block_sum(float value, float *shared) {
     return shared[0];
 }
 
-// ---- convolutions' surroundings --------------------------------------------------------------------------------------
+// ---- convolutions' surroundings -------------------------------------------------------------------------------------
 
 #define ENTRIES 24
 
-// Matrices to be transposed: [rows, cols] to [cols, rows]. Kernels [k, k, in, out] are [k·k·in, out]; cuDNN wants
-// [out, k, k, in].
+// A table of matrices [rows, cols] with memory for the results. Kernels [k, k, in, out] are matrices [k·k·in, out],
+// whose transposes are the layout that cuDNN needs, [out, k, k, in].
 struct Matrices {
     const float *from[ENTRIES];
     float *to[ENTRIES];
     u32 rows[ENTRIES], cols[ENTRIES];
 };
 
-// One matrix for each y of the grid; a block takes tiles of 32 x 32.
+// Transposes one matrix for each y of the grid; a block processes tiles of 32 x 32 values.
 KERNEL transpose(Matrices m) {
     __shared__ float tile[32][33];
     const float *from = m.from[blockIdx.y];
@@ -52,7 +53,7 @@ KERNEL transpose(Matrices m) {
     }
 }
 
-// A slope of 1 is no activation.
+// Leaky ReLU; with slope 1 it is the identity.
 __device__ float leaky(float x, float slope) { return x > 0.0f ? x : x * slope; }
 
 // out ← leaky(x + bias), where out may be x.
@@ -60,7 +61,8 @@ KERNEL bias_leaky(const float *x, const float *bias, float *out, u32 n, u32 chan
     EACH(i, n) out[i] = leaky(x[i] + bias[i % channels], slope);
 }
 
-// The same in place, and the result's mean over 2x2 blocks; n counts the means, width is that of x.
+// Applies bias and leaky ReLU to x in place, and writes the means over 2x2 blocks of the result to down. n is the
+// number of means, width that of x.
 KERNEL bias_leaky_down(float *x, const float *bias, float *down, u32 n, u32 channels, u32 width, float slope) {
     EACH(i, n) {
         u32 c = i % channels, pixel = i / channels, half = width / 2;
@@ -76,7 +78,8 @@ KERNEL bias_leaky_down(float *x, const float *bias, float *down, u32 n, u32 chan
     }
 }
 
-// The same in place, and the result enlarged by two; n counts the elements of x.
+// Applies bias and leaky ReLU to x in place, and writes the result upscaled by two to up. n is the number of elements
+// of x.
 KERNEL bias_leaky_up(float *x, const float *bias, float *up, u32 n, u32 channels, u32 width, float slope) {
     EACH(i, n) {
         u32 c = i % channels, pixel = i / channels, row = pixel / width, col = pixel % width;
@@ -88,7 +91,7 @@ KERNEL bias_leaky_up(float *x, const float *bias, float *up, u32 n, u32 channels
     }
 }
 
-// Sum over 2x2 blocks times a factor; n counts the results, width is that of the result.
+// Sums over 2x2 blocks and multiplies by a factor. n is the number of results, width that of the result.
 KERNEL downscale(const float *x, float *out, u32 n, u32 channels, u32 width, float factor) {
     EACH(i, n) {
         u32 c = i % channels, pixel = i / channels, row = pixel / width, col = pixel % width;
@@ -98,7 +101,7 @@ KERNEL downscale(const float *x, float *out, u32 n, u32 channels, u32 width, flo
     }
 }
 
-// Each pixel four times, times a factor; n counts the results, width is that of x.
+// Repeats each pixel in a 2x2 block and multiplies by a factor. n is the number of results, width that of x.
 KERNEL upscale(const float *x, float *out, u32 n, u32 channels, u32 width, float factor) {
     EACH(i, n) {
         u32 c = i % channels, pixel = i / channels, row = pixel / (2 * width), col = pixel % (2 * width);
@@ -106,7 +109,7 @@ KERNEL upscale(const float *x, float *out, u32 n, u32 channels, u32 width, float
     }
 }
 
-// How the gradient of what follows lies: as y, or it is that of y's mean over 2x2 blocks, or that of y enlarged by two.
+// The layout of a gradient in `gate`: like y, like y's means over 2x2 blocks, or like y upscaled by two.
 #define PLAIN 0
 #define OF_MEAN 1
 #define OF_ENLARGED 2
@@ -114,15 +117,15 @@ KERNEL upscale(const float *x, float *out, u32 n, u32 channels, u32 width, float
 __device__ float gradient_at(const float *grad, u32 row, u32 c, u32 channels, u32 width, u32 lies) {
     if (lies == PLAIN) return grad[row * channels + c];
     u32 y = row / width, x = row % width;
-    // Rows of all images one below the other: sides to be halved are even.
+    // The rows of all images are numbered consecutively, which is valid because sides to be halved are even.
     if (lies == OF_MEAN) return grad[((y / 2) * (width / 2) + x / 2) * channels + c] * 0.25f;
     const float *at = grad + (y * 4 * width + x * 2) * channels + c;
     u32 below = 2 * width * channels;
     return at[0] + at[channels] + at[below] + at[below + channels];
 }
 
-// Takes the gradient of y = leaky(x + bias) back to x, and sums it for the bias: a block takes `share` pixels and leaves
-// its sums in partial[block, channels] (none if partial is null).
+// Takes the gradient of y = leaky(x + bias) back to x, and sums it for the bias: a block processes `share` pixels and
+// writes its sums to partial[block, channels], unless partial is null.
 KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 pixels, u32 share, u32 channels, u32 width,
             u32 lies, float slope) {
     __shared__ float sums[THREADS];
@@ -130,7 +133,8 @@ KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 p
     u32 abreast = channels < THREADS ? THREADS / channels : 1;
     u32 c = threadIdx.x % channels, lane = threadIdx.x / channels;
     for (u32 first = 0; first < channels; first += THREADS) {
-        // Narrow layers: several pixels abreast. Wide ones: one pixel, and a block of channels after the other.
+        // In narrow layers a block processes several pixels at a time, in wide layers one pixel and one group of
+        // channels after the other.
         if (channels >= THREADS) c = first + threadIdx.x, lane = 0;
         float sum = 0.0f;
         if (lane < abreast && c < channels)
@@ -152,7 +156,8 @@ KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 p
     }
 }
 
-// Sums over the rows of matrices, to be left in to[cols]: one matrix for each y of the grid, 32 columns a block.
+// Sums over the rows of matrices and writes the sums to to[cols]: one matrix for each y of the grid, 32 columns per
+// block.
 KERNEL sum_rows(Matrices m) {
     __shared__ float sums[THREADS];
     u32 rows = m.rows[blockIdx.y], cols = m.cols[blockIdx.y];
@@ -173,9 +178,9 @@ KERNEL sum_rows(Matrices m) {
     }
 }
 
-// ---- losses ----------------------------------------------------------------------------------------------------------
+// ---- losses ---------------------------------------------------------------------------------------------------------
 
-// Each block leaves its sum of (a - b)² in partial[block].
+// Each block writes its sum of (a - b)² to partial[block].
 KERNEL squared_error(const float *a, const float *b, float *partial, u32 n) {
     __shared__ float shared[THREADS];
     float sum = 0.0f;
@@ -187,7 +192,7 @@ KERNEL squared_error(const float *a, const float *b, float *partial, u32 n) {
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// The sum of n values times a factor; one block.
+// Sums n values and multiplies by a factor, in one block.
 KERNEL total(const float *values, float *out, u32 n, float factor) {
     __shared__ float shared[THREADS];
     float sum = 0.0f;
@@ -202,7 +207,8 @@ KERNEL squared_error_back(const float *a, const float *b, const float *grad, flo
     EACH(i, n) out[i] = (a[i] - b[i]) * scale;
 }
 
-// Mean softmax cross entropy of logits [batch, classes] and labels [batch], and its gradient; one block.
+// Computes the mean softmax cross entropy of logits [batch, classes] and labels [batch], and its gradient, in one
+// block. A label that is too large makes the loss NaN.
 KERNEL cross_entropy(const float *logits, const u32 *labels, float *loss, float *gradient, u32 batch, u32 classes) {
     __shared__ float shared[THREADS];
     float sum = 0.0f;
@@ -225,7 +231,7 @@ KERNEL scale(const float *x, const float *factor, float *out, u32 n) {
     EACH(i, n) out[i] = x[i] * factor[0];
 }
 
-// ---- Adam ------------------------------------------------------------------------------------------------------------
+// ---- Adam -----------------------------------------------------------------------------------------------------------
 
 struct Trained {
     float *value[ENTRIES];
@@ -234,7 +240,7 @@ struct Trained {
     u32 n[ENTRIES];
 };
 
-// One parameter for each y of the grid. The step's rate is read from the device where `clock` is not null.
+// Updates one parameter for each y of the grid. If `clock` is not null, the step size is read from the device.
 KERNEL adam(Trained t, const float *clock, float rate, float decay1, float rest1, float decay2, float rest2,
             float epsilon) {
     if (clock) rate = clock[0];
@@ -250,8 +256,9 @@ KERNEL adam(Trained t, const float *clock, float rate, float decay1, float rest1
     }
 }
 
-// Sets the clock to a step (set != 0) or moves it on by one, with Adam's rate for the update after it. The learning rate rises
-// to `peak` over `warmup` steps, and falls along half a cosine to `floor` of it from the share `from` of the run's `steps` on.
+// Sets the clock to a step (set != 0) or advances it by one, and computes Adam's step size for the next update. The
+// learning rate rises to `peak` over `warmup` steps, and falls along half a cosine to the fraction `floor` of it, from
+// the fraction `from` of the run's `steps` on.
 KERNEL tick(u64 *step, float *rate, u64 to, u32 set, double peak, double warmup, double from, double floor, double steps,
             double decay1, double decay2) {
     if (threadIdx.x > 0) return;
@@ -264,9 +271,9 @@ KERNEL tick(u64 *step, float *rate, u64 to, u32 set, double peak, double warmup,
     *rate = (float)(peak * rising * left * sqrt(1.0 - pow(decay2, t)) / (1.0 - pow(decay1, t)));
 }
 
-// ---- random draws ----------------------------------------------------------------------------------------------------
+// ---- random draws ---------------------------------------------------------------------------------------------------
 
-// Philox4x32-10 at (index, step, stream), as lerp-core's.
+// Philox4x32-10 at the counter (index, step, stream), the same as in lerp-core.
 __device__ void philox(u32 index, u64 step, u32 stream, u64 seed, u32 out[4]) {
     u32 c0 = index, c1 = (u32)step, c2 = (u32)(step >> 32), c3 = stream;
     u32 k0 = (u32)seed, k1 = (u32)(seed >> 32);
@@ -282,7 +289,7 @@ __device__ void philox(u32 index, u64 step, u32 stream, u64 seed, u32 out[4]) {
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-// The step is read from the device where `clock` is not null.
+// In the three kernels of draws, the step is read from the device if `clock` is not null.
 KERNEL draw_uniform(float *out, u32 n, u64 seed, u32 stream, u64 step, const u64 *clock) {
     if (clock) step = *clock;
     EACH(block, (n + 3) / 4) {
@@ -320,14 +327,15 @@ KERNEL draw_normal(float *out, u32 n, u64 seed, u32 stream, u64 step, const u64 
     }
 }
 
-// ---- lines -----------------------------------------------------------------------------------------------------------
+// ---- lines ----------------------------------------------------------------------------------------------------------
 
 #define TAU 6.283185307179586
 
-// How far [from, to) lies over b, where both bounds are cut to whole numbers and to the image.
+// Whether b lies in [from, to), with both bounds truncated to integers and `from` limited to the image.
 __device__ bool within(double from, double to, double b) { return b >= trunc(fmax(from, 0.0)) && b < trunc(to); }
 
-// Lines of width `thickness` from the middle at the angles TAU·turn, a pixel a thread; as lerp-data's `draw_line`.
+// Draws lines of width `thickness` pixels from the image's centre at the angles TAU·turn, one pixel per thread; the
+// same as lerp-data's `draw_line`.
 KERNEL draw_lines(const double *turns, float *out, u32 n, u32 height, u32 width, double thickness) {
     EACH(i, n) {
         double angle = turns[i / (height * width)] * TAU;
@@ -358,7 +366,8 @@ KERNEL draw_lines(const double *turns, float *out, u32 n, u32 height, u32 width,
     }
 }
 
-// The classes of lines at the angles TAU·turn: tenths of the circle; as lerp-data's `line_label`.
+// Computes the classes of lines at the angles TAU·turn, which are tenths of the circle; the same as lerp-data's
+// `line_label`.
 KERNEL line_labels(const double *turns, u32 *out, u32 n, u32 classes) {
     EACH(i, n) out[i] = min((u32)(10.0 * (turns[i] * TAU) / (TAU - 1e-6)), classes - 1);
 }

@@ -1,10 +1,10 @@
-//! Lines, drawn on the device.
+//! Lines and their labels, computed on the device.
 
 use candle_core::{Result, Tensor};
 
 use super::{address, blocks, count, launch, memory, tensor};
 
-/// See [`crate::draw_lines`].
+/// The CUDA form of [`crate::draw_lines`].
 ///
 /// # Shapes
 /// `turns` `[n]`, `f64`; result `[n, height, width, 1]`.
@@ -14,7 +14,7 @@ pub(crate) fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness:
     let n = lines * height * width;
     let (out, to) = memory::<f32>(device, n)?;
     let (turns, pixels) = (address::<f64>(turns)?, count(n)?);
-    // SAFETY: the memory is for all pixels, and there is a turn for each image.
+    // SAFETY: the memory has room for all pixels, and there is a turn for each image.
     unsafe {
         launch!(
             device,
@@ -31,7 +31,7 @@ pub(crate) fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness:
     Ok(tensor(device, out, (lines, height, width, 1)))
 }
 
-/// See [`crate::line_labels`].
+/// The CUDA form of [`crate::line_labels`].
 ///
 /// # Shapes
 /// `turns` `[n]`, `f64`; result `[n]`, `u32`.
@@ -40,7 +40,7 @@ pub(crate) fn line_labels(turns: &Tensor, classes: u32) -> Result<Tensor> {
     let n = turns.dims1()?;
     let (out, to) = memory::<u32>(device, n)?;
     let (turns, lines) = (address::<f64>(turns)?, count(n)?);
-    // SAFETY: both have `n` values.
+    // SAFETY: turns and labels have `n` values each.
     unsafe {
         launch!(device, "line_labels", [blocks(n), 1], turns, to, lines, classes);
     }

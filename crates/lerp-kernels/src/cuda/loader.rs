@@ -1,15 +1,15 @@
-//! The CUDA libraries, opened by the first call and not when the program starts.
+//! The CUDA libraries, opened at the first call of one of their functions and not when the program starts.
 //!
-//! candle links its CUDA functions. A program that is linked to the libraries themselves does not start on a machine
-//! without them, not even to say so. So every CUDA function that the program refers to is defined here
-//! (`symbols.rs`): a few instructions that jump to an address in a table. The address is empty at first; the first
-//! call opens the library, looks the function up and writes the address (`jump.rs`). The linker finds all functions
-//! here and needs no library more; `cargo xtask cuda-check` tells if one has come in that is not in the list.
+//! candle links against the CUDA libraries, and a program linked against them does not start on a machine without them,
+//! not even to print an error. So every CUDA function that the program refers to is defined here (`symbols.rs`), as a
+//! few instructions that jump to an address in a table. The address is null at first; the first call opens the library,
+//! looks the function up and stores the address (`jump.rs`). The linker finds all functions here and needs no library.
+//! `cargo xtask cuda-check` reports functions that are missing from the list.
 //!
-//! Without its library a function answers with an error of its own kind. [`load`] says beforehand which one is
+//! Without its library, a function returns an error code of that library. [`load`] reports beforehand which library is
 //! missing.
 //!
-//! On anything but Linux with glibc on x86-64 or 64-bit Arm, the libraries are linked as candle wants them.
+//! On platforms other than Linux with glibc on x86-64 or 64-bit Arm, the libraries are linked in the usual way.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -24,28 +24,28 @@ mod symbols;
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
 mod jump {
-    /// Nothing to open: the program would not have started without the libraries.
+    /// Does nothing: without the libraries the program would not have started.
     pub(super) fn open_all() -> Result<(), String> {
         Ok(())
     }
 }
 
-/// The toolkit's version at build time, such as `13.0`.
+/// The CUDA toolkit's version at build time, such as `13.0`.
 const VERSION: &str = env!("LERP_CUDA_VERSION");
 
 unsafe extern "C" {
     fn cuDriverGetVersion(version: *mut c_int) -> c_int;
 }
 
-/// Opens every library that a computation needs.
+/// Opens all libraries that computations need, and checks the driver's version.
 ///
 /// # Errors
-/// A sentence, without a full stop, that names the first library that is missing, or the driver if it is too old for
-/// this build, and says what to do.
+/// A sentence without a full stop that names the first missing library, or the driver if it is too old for this build,
+/// and says what to do.
 pub fn load() -> Result<(), String> {
     jump::open_all()?;
     let mut version = 0;
-    // SAFETY: the driver writes one number.
+    // SAFETY: the driver writes one number to a valid address.
     let code = unsafe { cuDriverGetVersion(&raw mut version) };
     if code == 0 {
         fits(version, VERSION)
@@ -54,8 +54,8 @@ pub fn load() -> Result<(), String> {
     }
 }
 
-/// Whether a driver that knows CUDA up to `version` (13020 is 13.2) runs what a toolkit of version `built` has built:
-/// the driver compiles kernels for its GPU, and reads none of a later toolkit.
+/// Checks that a driver which supports CUDA up to `version` (13020 is 13.2) can run kernels built by a toolkit of
+/// version `built`. The driver compiles the kernels for its GPU, and cannot read those of a newer toolkit.
 fn fits(version: c_int, built: &str) -> Result<(), String> {
     let known = (version / 1000, version % 1000 / 10);
     let wanted =

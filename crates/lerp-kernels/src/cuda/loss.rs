@@ -1,4 +1,4 @@
-//! Losses, each in one or two launches forward and one back.
+//! Losses, each in one or two launches for the forward pass and one for the backward pass.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,18 +6,18 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, DType, Layout, 
 
 use super::{address, address_in, blocks, count, launch, memory, tensor};
 
-/// Parts in which a sum over a batch is taken.
+/// The largest number of partial sums of a loss.
 const PARTS: usize = 256;
 
-/// See [`crate::mean_squared_error`].
+/// The CUDA form of [`crate::mean_squared_error`].
 ///
 /// # Shapes
-/// Two tensors of one shape to `[]`.
+/// Two tensors of the same shape; result `[]`.
 pub(crate) fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     a.contiguous()?.apply_op2(&b.contiguous()?, SquaredError)
 }
 
-/// See [`crate::mean_cross_entropy`].
+/// The CUDA form of [`crate::mean_cross_entropy`].
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32`; result `[]`.
@@ -26,6 +26,7 @@ pub(crate) fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Ten
     logits.contiguous()?.apply_op1(CrossEntropy { labels, gradient: Mutex::new(None) })
 }
 
+/// Returns the index of a contiguous tensor's first value in its storage.
 fn start(layout: &Layout) -> Result<usize> {
     match layout.contiguous_offsets() {
         Some((start, _)) => Ok(start),
@@ -56,7 +57,7 @@ impl CustomOp2 for SquaredError {
         let (_partial, sums) = memory::<f32>(device, parts)?;
         let (out, to) = memory::<f32>(device, 1)?;
         let (a, b) = (address_in::<f32>(a, start(la)?)?, address_in::<f32>(b, start(lb)?)?);
-        // SAFETY: both have `n` values, and each block leaves one sum.
+        // SAFETY: both tensors have `n` values, and each block writes one partial sum.
         unsafe {
             launch!(device, "squared_error", [parts as u32, 1], a, b, sums, n);
             launch!(device, "total", [1, 1], sums, to, parts as u32, 1.0 / n as f32);
@@ -80,7 +81,7 @@ impl CustomOp2 for SquaredError {
             let (out, to) = memory::<f32>(device, n)?;
             let (a, b, grad) = (address::<f32>(a)?, address::<f32>(b)?, address::<f32>(grad)?);
             let factor = sign * 2.0 / n as f32;
-            // SAFETY: all have `n` values but `grad`, which has one.
+            // SAFETY: all tensors have `n` values, except `grad`, which has one.
             unsafe {
                 launch!(device, "squared_error_back", [blocks(n), 1], a, b, grad, to, n as u32, factor);
             }
@@ -92,7 +93,7 @@ impl CustomOp2 for SquaredError {
 
 struct CrossEntropy {
     labels: Tensor,
-    /// The gradient of the logits, made along with the loss.
+    /// The gradient of the logits, which the kernel computes together with the loss.
     gradient: Mutex<Option<Tensor>>,
 }
 
@@ -110,7 +111,7 @@ impl CustomOp1 for CrossEntropy {
         let (out, to) = memory::<f32>(device, 1)?;
         let (gradient, left) = memory::<f32>(device, count(batch * classes)? as usize)?;
         let (logits, labels) = (address_in::<f32>(logits, start(layout)?)?, address::<u32>(&self.labels)?);
-        // SAFETY: there is a label for each row of logits, and memory for as many gradients.
+        // SAFETY: there is a label for each row of logits, and the gradient's memory has the size of the logits.
         unsafe {
             launch!(device, "cross_entropy", [1, 1], logits, labels, to, left, batch as u32, classes as u32);
         }
@@ -128,7 +129,7 @@ impl CustomOp1 for CrossEntropy {
         let n = gradient.elem_count();
         let (out, to) = memory::<f32>(device, n)?;
         let (from, factor) = (address::<f32>(&gradient)?, address::<f32>(grad)?);
-        // SAFETY: both have `n` values; `grad` has one.
+        // SAFETY: gradient and result have `n` values; `grad` has one.
         unsafe {
             launch!(device, "scale", [blocks(n), 1], from, factor, to, n as u32);
         }

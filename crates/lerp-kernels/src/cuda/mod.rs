@@ -1,11 +1,12 @@
-//! Fused forms on NVIDIA GPUs, in `f32`.
+//! The fused forms on NVIDIA GPUs, in `f32`.
 //!
-//! Convolutions are cuDNN's, channels last (`conv.rs`); products of matrices are cuBLAS's, through candle; all else is small
-//! kernels of our own (`kernels.cu`), which nvcc compiled at build time. A whole training step can be recorded and launched
-//! as one ([`Recording`]), with its number on the device ([`Clock`]).
+//! Convolutions are computed by cuDNN, channels last (`conv.rs`), matrix products by cuBLAS through candle, and
+//! everything else by small kernels of this crate (`kernels.cu`), which nvcc compiles at build time. A whole training
+//! step can be captured as a CUDA graph and launched at once ([`Recording`]); the step's number is then kept on the
+//! device ([`Clock`]).
 //!
-//! Every device opened here has a stream of its own and does everything in it, in order. So candle's bookkeeping of events
-//! is switched off, which a recording could not contain.
+//! Every device opened here has its own stream and does all work on it, in order. So candle's event tracking, which
+//! cannot be part of a graph capture, is switched off.
 #![allow(unsafe_code)]
 
 mod chain;
@@ -46,13 +47,13 @@ mod ptx {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 }
 
-/// Devices whose convolutions may round to TF32.
+/// The devices whose convolutions may round to TF32.
 static TF32: Mutex<Vec<DeviceId>> = Mutex::new(Vec::new());
 
-/// Opens the GPU of this number, with a stream and a precision of its own. One sentence says what is missing.
+/// Opens the GPU of this number, with its own stream and the given precision.
 ///
 /// # Errors
-/// If a library, the driver or the GPU is not there.
+/// A sentence that names what is missing: a library, the driver or the GPU.
 pub fn device(number: usize, precision: Precision) -> std::result::Result<Device, String> {
     load()?;
     let _quiet = quiet();
@@ -63,7 +64,7 @@ pub fn device(number: usize, precision: Precision) -> std::result::Result<Device
     }
     let device = Device::new_cuda_with_stream(number).map_err(|e| first_line(&e))?;
     let cuda = device.as_cuda_device().map_err(|e| first_line(&e))?;
-    // SAFETY: whatever is done with tensors of this device is done in its one stream, in order.
+    // SAFETY: all work on tensors of this device is done on its one stream, in order.
     unsafe { cuda.disable_event_tracking() };
     keep_memory(cuda);
     if precision == Precision::Tf32 {
@@ -72,13 +73,13 @@ pub fn device(number: usize, precision: Precision) -> std::result::Result<Device
     Ok(device)
 }
 
-/// The precision that a device was opened with; full `f32`, if it was not opened here.
+/// Returns the precision that a device was opened with, or full `f32` if it was not opened by [`device`].
 pub fn precision(device: &CudaDevice) -> Precision {
     let rounding = TF32.lock().unwrap_or_else(PoisonError::into_inner);
     if rounding.contains(&device.id()) { Precision::Tf32 } else { Precision::F32 }
 }
 
-/// The name of a GPU, such as `NVIDIA H200`; none if it cannot be asked.
+/// Returns the name of a GPU, such as `NVIDIA H200`, or `None` if the driver cannot be asked.
 pub fn name(number: usize) -> Option<String> {
     load().ok()?;
     result::init().ok()?;
@@ -86,8 +87,8 @@ pub fn name(number: usize) -> Option<String> {
     result::device::get_name(device).ok()
 }
 
-/// Gives a device back, with what this thread has of cuDNN on it. Everything else on the device should be gone: then its
-/// handles are destroyed here, and not while another thread records.
+/// Releases a device, with this thread's cuDNN handle and plans for it. Nothing else should still use the device: then
+/// its handles are destroyed here, and not while another thread captures a graph.
 pub fn release(device: Device) {
     let _quiet = quiet();
     if let Ok(cuda) = device.as_cuda_device() {
@@ -97,18 +98,20 @@ pub fn release(device: Device) {
     drop(device);
 }
 
-/// Held by who records, and by who does what waits for all streams of a GPU (opening a device, destroying handles), which
-/// is an error while one of them is recorded. Not by both on one thread: a recording opens nothing.
+/// Returns the lock that is held during graph capture, and during operations that wait for all streams of a GPU
+/// (opening a device, destroying handles), which are errors while a stream is captured. One thread never needs it for
+/// both, because nothing is opened during a capture.
 fn quiet() -> MutexGuard<'static, ()> {
     static QUIET: Mutex<()> = Mutex::new(());
     QUIET.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps memory that tensors give back for the next ones: by default the driver gives it up whenever it is waited for.
+/// Makes the driver's memory pool keep the memory of dropped tensors for later ones; by default the driver releases it
+/// at every synchronisation.
 fn keep_memory(device: &CudaDevice) {
     let (mut pool, mut all) = (std::ptr::null_mut(), u64::MAX);
     let number = device.cuda_stream().context().cu_device();
-    // SAFETY: the driver writes the pool's handle, then reads one number. If it cannot, memory is slower, no more.
+    // SAFETY: the driver writes the pool's handle, then reads one number. If it fails, allocation is only slower.
     unsafe {
         if sys::cuDeviceGetDefaultMemPool(&raw mut pool, number) == sys::CUresult::CUDA_SUCCESS {
             let what = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
@@ -117,14 +120,15 @@ fn keep_memory(device: &CudaDevice) {
     }
 }
 
+/// Returns the first line of an error's message, without the backtrace.
 fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Threads of a block, in all kernels.
+/// The number of threads of a block, in all kernels.
 const THREADS: u32 = 256;
 
-/// Blocks for a kernel that goes through `n` elements.
+/// Returns the number of blocks for a kernel that loops over `n` elements.
 fn blocks(n: usize) -> u32 {
     n.div_ceil(THREADS as usize).clamp(1, 2048) as u32
 }
@@ -133,11 +137,11 @@ fn config(x: u32, y: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (x, y, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 }
 }
 
-/// Launches a kernel of `kernels.cu` over a grid of `$x` by `$y` blocks. Arguments are passed as they are: their types are
-/// those of the kernel's parameters, addresses are `u64`.
+/// Launches a kernel of `kernels.cu` over a grid of `$x` by `$y` blocks. Arguments are passed unchanged: they must have
+/// the types of the kernel's parameters, and addresses are `u64`.
 ///
 /// # Safety
-/// Addresses must be of memory on this device, large enough for what the kernel does.
+/// Addresses must point to memory on this device that is large enough for the kernel.
 macro_rules! launch {
     ($device:expr, $kernel:literal, [$x:expr, $y:expr], $($argument:expr),+ $(,)?) => {{
         use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
@@ -150,7 +154,7 @@ macro_rules! launch {
 }
 use launch;
 
-/// The contiguous values of a storage.
+/// Returns the contiguous values of a storage.
 fn view<'a, T: CudaDType>(storage: &'a Storage, layout: &Layout) -> Result<CudaView<'a, T>> {
     let Storage::Cuda(storage) = storage else {
         candle_core::bail!("a fused operation was given a tensor of another device");
@@ -161,7 +165,7 @@ fn view<'a, T: CudaDType>(storage: &'a Storage, layout: &Layout) -> Result<CudaV
     Ok(storage.as_cuda_slice::<T>()?.slice(start..end))
 }
 
-/// The address of the first value of a contiguous tensor.
+/// Returns the device address of a contiguous tensor's first value.
 fn address<T: CudaDType>(tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();
     let view = view::<T>(&storage, layout)?;
@@ -169,13 +173,13 @@ fn address<T: CudaDType>(tensor: &Tensor) -> Result<u64> {
     Ok(view.device_ptr(&stream).0)
 }
 
-/// The address of a value of a storage.
+/// Returns the device address of the value at index `start` of a storage.
 fn address_in<T: CudaDType>(storage: &CudaStorage, start: usize) -> Result<u64> {
     let slice = storage.as_cuda_slice::<T>()?.slice(start..);
     Ok(slice.device_ptr(&storage.device.cuda_stream()).0)
 }
 
-/// Memory for a tensor, not yet written, and its address.
+/// Allocates uninitialised memory for `n` values; returns it with its device address.
 fn memory<T: CudaDType + DeviceRepr>(device: &CudaDevice, n: usize) -> Result<(CudaSlice<T>, u64)> {
     // SAFETY: every kernel here writes its whole result before anything reads it.
     let slice = unsafe { device.alloc::<T>(n)? };
@@ -183,18 +187,20 @@ fn memory<T: CudaDType + DeviceRepr>(device: &CudaDevice, n: usize) -> Result<(C
     Ok((slice, address))
 }
 
-/// A tensor of values that a kernel wrote or will have written.
+/// Wraps memory that a kernel has written, or that a launched kernel will have written, as a tensor.
 fn tensor<T: CudaDType>(device: &CudaDevice, slice: CudaSlice<T>, shape: impl Into<Shape>) -> Tensor {
     let storage = CudaStorage::wrap_cuda_slice(slice, device.clone());
     Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
 }
 
-/// Whether a tensor is trained but no variable: computed from some. Its gradient must go on through candle.
+/// Whether a tensor is trained but is not a variable itself, being computed from variables. candle must continue the
+/// backward pass from its gradient.
 fn computed(tensor: &Tensor) -> bool {
     tensor.track_op() && !tensor.is_variable()
 }
 
-/// Refuses more elements than kernels count.
+/// Returns a number of elements as `u32`, or an error if it exceeds `i32::MAX`, so that the kernels' 32-bit index
+/// arithmetic does not overflow.
 fn count(n: usize) -> Result<u32> {
     match i32::try_from(n) {
         Ok(n) => Ok(n as u32),

@@ -1,11 +1,11 @@
-//! Adam over all parameters in a launch or two.
+//! Adam over many parameters in a few launches.
 
 use candle_core::{Result, Tensor, cuda_backend::cudarc::driver::DeviceRepr};
 
 use super::{Clock, address, blocks, chain::ENTRIES, count, launch};
 use crate::{Adam, Moments};
 
-/// Parameters as the kernel takes them.
+/// A table of parameters with their gradients, moments and sizes, the kernel's parameter.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Trained {
@@ -16,10 +16,11 @@ struct Trained {
     n: [u32; ENTRIES],
 }
 
-// SAFETY: plain numbers, laid out as the kernel's struct.
+// SAFETY: the struct consists of plain numbers and has the layout of the kernel's struct.
 unsafe impl DeviceRepr for Trained {}
 
-/// See [`crate::adam_steps`]; the rate is the step's, or the clock's.
+/// The CUDA form of [`crate::adam_steps`]. The step size is the clock's if there is one, otherwise `rate`, which
+/// already includes the bias correction.
 pub(crate) fn adam_steps(all: &[Moments], rate: f64, adam: &Adam, clock: Option<&Clock>) -> Result<()> {
     let clock = clock.map_or(Ok(0), Clock::rate)?;
     let grads = all.iter().map(|one| one.grad.contiguous()).collect::<Result<Vec<Tensor>>>()?;
@@ -39,8 +40,8 @@ pub(crate) fn adam_steps(all: &[Moments], rate: f64, adam: &Adam, clock: Option<
         let constants = [rate, beta1, 1.0 - beta1, beta2, 1.0 - beta2, epsilon].map(|c| c as f32);
         let [rate, decay1, rest1, decay2, rest2, epsilon] = constants;
         let grid = [blocks(largest).min(128), part.len() as u32];
-        // SAFETY: the four tensors of an entry have `n` values each, as `crate::adam_steps` has checked, and no other thread
-        // uses this device's stream.
+        // SAFETY: the four tensors of an entry have `n` values each, as `crate::adam_steps` has checked, and no other
+        // thread uses this device's stream.
         unsafe {
             launch!(
                 part[0].param.device().as_cuda_device()?,

@@ -1,4 +1,4 @@
-//! A training step recorded as a CUDA graph: one launch in place of some hundred.
+//! A training step captured as a CUDA graph, which replaces some hundred launches by one.
 
 use candle_core::{
     Error, Result,
@@ -10,8 +10,8 @@ use candle_core::{
 
 use super::Clock;
 
-/// Work recorded on a device, to be launched again and again, by the thread that recorded it: what [`preparing`] keeps on
-/// the device belongs to the thread.
+/// A captured CUDA graph, which can be launched repeatedly, but only by the thread that captured it: the uploads that
+/// [`preparing`] keeps on the device belong to that thread.
 pub struct Recording {
     graph: CudaGraph,
 }
@@ -22,29 +22,30 @@ impl std::fmt::Debug for Recording {
     }
 }
 
-/// Runs `f` so that its small uploads (sizes and strides for candle's kernels) are kept on the device for a recording of the
-/// same work.
+/// Runs `f` and keeps its small uploads (sizes and strides for candle's kernels) on the device, for a later graph
+/// capture of the same work.
 pub fn preparing<T>(clock: &Clock, f: impl FnOnce() -> T) -> T {
     let _kept = clock.device().map(candle_core::CudaDevice::enable_cuda_graph_htod_cache);
     f()
 }
 
 impl Recording {
-    /// Records what `f` launches on the clock's device, without running it. `f` must have run once within [`preparing`], may
-    /// not read from the device, and must drop every tensor that it makes and none that was there before.
+    /// Captures what `f` launches on the clock's device, without running it. `f` must have run once within
+    /// [`preparing`], may not read from the device, and must drop every tensor that it creates and none that existed
+    /// before.
     ///
     /// # Errors
-    /// If `f` fails, or does what cannot be recorded.
+    /// If `f` fails, or does something that cannot be captured.
     pub fn new(clock: &Clock, f: impl FnOnce() -> Result<()>) -> Result<Self> {
         let device = clock.device()?;
         let stream = device.cuda_stream();
         let _quiet = super::quiet();
         stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).map_err(Error::wrap)?;
         let done = preparing(clock, f);
-        // Also after a failure: the stream must leave the state in which it records.
+        // The capture is ended even if `f` failed, so that the stream can be used again.
         let graph =
             stream.end_capture(CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH);
-        // What was freed where it may not be shows only here.
+        // An error in freeing memory during the capture is only reported here.
         let freed = stream.context().check_err();
         done?;
         freed.map_err(Error::wrap)?;
@@ -54,7 +55,7 @@ impl Recording {
         }
     }
 
-    /// Launches the recorded work; it does not wait for it.
+    /// Launches the captured work, without waiting for it.
     ///
     /// # Errors
     /// If the launch fails.

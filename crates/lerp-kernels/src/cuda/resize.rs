@@ -1,10 +1,10 @@
-//! 2x2 means and enlargement by two.
+//! 2x2 means and nearest-neighbour upscaling by two.
 
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::{address_in, blocks, count, launch, memory};
 
-/// See [`crate::downscale2`].
+/// The CUDA form of [`crate::downscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, height / 2, width / 2, channels]`.
@@ -12,7 +12,7 @@ pub(crate) fn downscale2(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Resize { up: false, factor: 0.25 })
 }
 
-/// See [`crate::upscale2`].
+/// The CUDA form of [`crate::upscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
@@ -20,17 +20,17 @@ pub(crate) fn upscale2(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Resize { up: true, factor: 1.0 })
 }
 
-/// Sum over 2x2 blocks times a factor, without a gradient.
+/// Sums over 2x2 blocks and multiplies by a factor, without a gradient.
 pub(super) fn downscale(x: &Tensor, factor: f32) -> Result<Tensor> {
     x.apply_op1_no_bwd(&Resize { up: false, factor })
 }
 
-/// Each pixel four times, times a factor, without a gradient.
+/// Repeats each pixel in a 2x2 block and multiplies by a factor, without a gradient.
 pub(super) fn upscale(x: &Tensor, factor: f32) -> Result<Tensor> {
     x.apply_op1_no_bwd(&Resize { up: true, factor })
 }
 
-/// One of the two; each is the other's gradient.
+/// Downscaling or upscaling as a candle operation; each is the other's gradient.
 struct Resize {
     up: bool,
     factor: f32,
@@ -58,7 +58,8 @@ impl CustomOp1 for Resize {
         let (out, to) = memory::<f32>(device, shape.elem_count())?;
         let x = address_in::<f32>(x, start)?;
         let grid = blocks(n as usize);
-        // SAFETY: the sides are even where they are halved, as `crate::downscale2` has checked, and the memory is the result's.
+        // SAFETY: sides to be halved are even, as `crate::downscale2` has checked, and the memory has the result's
+        // size.
         unsafe {
             if self.up {
                 launch!(device, "upscale", [grid, 1], x, to, n, c as u32, w as u32, self.factor);

@@ -1,10 +1,10 @@
-//! What more than one test file compares with.
+//! Comparisons that several test files use.
 
 use candle_core::{DType, Tensor};
 use lerp_kernels::cpu::{isas, with_isa};
 
-/// The largest difference as a fraction of the largest value, or of 1, which is what terms are about: a bias's gradient whose
-/// terms cancel is not held to fractions of what is left.
+/// Returns the largest absolute difference divided by the largest value, but by at least 1. That is the size of the
+/// terms of sums: a bias gradient whose terms cancel need not be exact relative to the small remainder.
 pub fn difference(a: &Tensor, b: &Tensor) -> f64 {
     let largest = |t: &Tensor| -> f64 {
         let t = t.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
@@ -13,7 +13,8 @@ pub fn difference(a: &Tensor, b: &Tensor) -> f64 {
     largest(&(a - b).unwrap()) / largest(b).max(1.0)
 }
 
-/// On every instruction set, in a pool of one thread, so that the forced one is used throughout.
+/// Runs a check on every instruction set, in a pool of one thread, so that all work is done on the thread for which the
+/// instruction set is forced.
 pub fn on_every_isa(check: impl Fn(&str) + Sync) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     for isa in isas() {

@@ -1,4 +1,4 @@
-//! The first call of a CUDA function, and the instructions that jump to it.
+//! The lookup at a CUDA function's first call, and the instructions that jump to the function.
 
 use std::{
     env,
@@ -18,23 +18,23 @@ unsafe extern "C" {
     fn dlerror() -> *const c_char;
 }
 
-/// As if the program had been linked to it: its symbols are seen by libraries that are opened later. What it needs
-/// itself is all looked up at once, so that a fault shows then.
+/// `dlopen` flags (`RTLD_GLOBAL | RTLD_NOW`) for opening a library as if the program were linked against it: libraries
+/// opened later see its symbols, and its own symbols are all resolved at once, so that errors appear then.
 const RTLD_GLOBAL_NOW: c_int = 0x100 | 2;
 
 /// A CUDA library.
 struct Library {
-    /// What people call it.
+    /// The name in messages.
     title: &'static str,
-    /// What the system's loader calls it.
+    /// The file name for the dynamic loader.
     file: &'static str,
-    /// What its functions answer without it.
+    /// The function that replaces the library's functions if it is missing.
     refuse: extern "C" fn() -> c_int,
-    /// Its handle: null before it was looked for, [`ABSENT`] if it is not here.
+    /// The library's handle: null before the first search, [`ABSENT`] if the library was not found.
     handle: AtomicPtr<c_void>,
 }
 
-/// A handle that is none.
+/// The sentinel handle of a library that was not found.
 const ABSENT: *mut c_void = ptr::dangling_mut();
 
 impl Library {
@@ -43,7 +43,7 @@ impl Library {
     }
 }
 
-/// Places in [`LIBRARIES`].
+/// Indices into [`LIBRARIES`].
 pub(super) const DRIVER: u32 = 0;
 pub(super) const RUNTIME: u32 = 1;
 pub(super) const NVRTC: u32 = 2;
@@ -52,8 +52,9 @@ pub(super) const BLAS: u32 = 4;
 pub(super) const RAND: u32 = 5;
 pub(super) const DNN: u32 = 6;
 
-/// A library stands after those that it needs: once one was opened from a folder, the system's loader knows it. The
-/// errors are ones that the library's list has, for Rust must never see another.
+/// The libraries, each after those that it depends on: once a dependency was opened from a folder, the dynamic loader
+/// finds it by name. The error codes are values of the library's own error enum, because other values would be
+/// undefined behaviour in cudarc's Rust enums.
 static LIBRARIES: [Library; 7] = [
     // CUDA_ERROR_NO_DEVICE
     Library::new("the NVIDIA driver", "libcuda.so.1", refuse::<100>),
@@ -70,7 +71,8 @@ static LIBRARIES: [Library; 7] = [
     Library::new("cuDNN", "libcudnn.so.9", refuse::<1001>),
 ];
 
-/// What a function answers without its library: the library's error, or null, 0 and nothing at all, or a message.
+/// The kinds of a function's result without its library: an error code ([`STATUS`]); null, 0 or nothing ([`NOTHING`]);
+/// or a message ([`TEXT`]).
 pub(super) const STATUS: u32 = 0;
 pub(super) const NOTHING: u32 = 1;
 pub(super) const TEXT: u32 = 2;
@@ -87,10 +89,11 @@ extern "C" fn text() -> *const c_char {
     c"this CUDA library is not on this machine".as_ptr()
 }
 
-/// Opens every library that a computation needs; an error names the first that is not here.
+/// Opens all libraries that computations need. The error names the first one that is missing.
 pub(super) fn open_all() -> Result<(), String> {
     for (place, library) in (0..).zip(&LIBRARIES) {
-        // Nothing here compiles at run time; where cuDNN does, it finds the NVRTC that was opened, or does without.
+        // NVRTC is optional: this program compiles no kernels at run time, and where cuDNN does, it uses an NVRTC that
+        // was opened, or works without.
         if library.handle().is_some() || place == NVRTC {
             continue;
         }
@@ -105,7 +108,7 @@ pub(super) fn open_all() -> Result<(), String> {
 }
 
 impl Library {
-    /// The library's handle, if it is here.
+    /// Returns the library's handle, or `None` if the library is not installed.
     fn handle(&self) -> Option<*mut c_void> {
         let mut handle = self.handle.load(Acquire);
         if handle.is_null() {
@@ -115,8 +118,9 @@ impl Library {
         (handle != ABSENT).then_some(handle)
     }
 
-    /// Looks for the library: by name, so that `LD_LIBRARY_PATH` and the system's list count, and in the usual
-    /// folders of the toolkit. The error says why one that is there could not be opened.
+    /// Searches the library by name, which respects `LD_LIBRARY_PATH` and the system's configuration, and then in the
+    /// toolkit's usual folders. The error is the reason why an existing file could not be opened, or `None` if there is
+    /// no file.
     fn search(&self) -> Result<*mut c_void, Option<String>> {
         let mut fault = None;
         let named = std::iter::once(PathBuf::from(self.file));
@@ -135,7 +139,7 @@ impl Library {
     }
 }
 
-/// Where a toolkit keeps its libraries.
+/// Returns the folders in which a toolkit keeps its libraries.
 fn folders() -> Vec<PathBuf> {
     let roots = [env::var_os("CUDA_HOME"), env::var_os("CUDA_PATH"), Some("/usr/local/cuda".into())];
     let full = roots.into_iter().flatten().filter(|root| !root.is_empty());
@@ -149,29 +153,30 @@ fn open(path: &Path) -> Result<*mut c_void, String> {
     if !handle.is_null() {
         return Ok(handle);
     }
-    // SAFETY: the message is this thread's, and lives until its next call of the loader.
+    // SAFETY: the message belongs to this thread and lives until its next call of the dynamic loader.
     let reason = unsafe { dlerror() };
     if reason.is_null() {
         return Err("unknown error".into());
     }
-    // SAFETY: as above; it ends in 0.
+    // SAFETY: the message is valid, as above, and ends in 0.
     Err(unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned())
 }
 
-/// A function of the table. The layout is also in `symbol!`.
+/// An entry of the table of functions. The macro `symbol!` relies on its layout.
 #[repr(C)]
 pub(super) struct Symbol {
-    /// Where a call goes; null before the first.
+    /// The address that calls jump to; null before the first call.
     address: AtomicPtr<c_void>,
     name: *const c_char,
-    /// Place in [`LIBRARIES`].
+    /// The library's index in [`LIBRARIES`].
     origin: u32,
-    /// [`STATUS`], [`NOTHING`] or [`TEXT`].
+    /// The kind of result without the library: [`STATUS`], [`NOTHING`] or [`TEXT`].
     answer: u32,
 }
 
-/// Where a function's first call goes. Also before `main`, as candle's kernels register themselves. Nothing is locked
-/// here: of threads that come at once, each does the whole work, with the same result.
+/// Looks a function up at its first call and returns the address to jump to. It may run before `main`, when candle's
+/// kernels register themselves. It takes no lock: of several threads that arrive at once, each does the whole lookup,
+/// with the same result.
 pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
     let library = &LIBRARIES[symbol.origin as usize];
     let mut address = ptr::null_mut();
@@ -190,11 +195,12 @@ pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
     address
 }
 
-/// Defines functions: `LIBRARY ANSWER [names]`. They are hidden, so that the libraries never find ours for their own.
+/// Defines functions, given as `LIBRARY ANSWER [names]`. They are hidden symbols, so that the CUDA libraries do not
+/// bind to them instead of to their own functions.
 macro_rules! symbols {
     ($($library:ident $answer:ident [$($name:ident)*])*) => {
-        // SAFETY: a function here keeps every register that can carry an argument, and the stack. It goes on to the
-        // function of its name, or to one that has no parameters and answers as that one would.
+        // SAFETY: a function here preserves the stack and every register that can carry an argument. It continues at
+        // the library's function of the same name, or at one without parameters that returns a result of the same type.
         std::arch::global_asm!(
             $crate::cuda::loader::jump::first_call!(),
             $crate::cuda::loader::jump::symbol!(),
@@ -217,7 +223,7 @@ macro_rules! symbols {
     };
 }
 
-/// The assembler's macro that makes an entry of the table and the function that jumps through it.
+/// The assembler macro that defines an entry of the table and the function that jumps through it.
 macro_rules! symbol {
     () => {
         concat!(
@@ -263,7 +269,8 @@ macro_rules! go {
     };
 }
 
-/// The load acquires: what another thread's loader has written, the function sees.
+/// The load has acquire semantics, so that the called function sees everything that another thread's dynamic loader
+/// wrote.
 #[cfg(target_arch = "aarch64")]
 macro_rules! go {
     () => {
@@ -277,8 +284,8 @@ macro_rules! go {
     };
 }
 
-/// Keeps the arguments, looks the function up and goes there. r11 holds the entry; the registers are those in which
-/// arguments come, the number of vector registers (rax) and the static chain (r10).
+/// Saves the arguments, looks the function up and jumps to it. r11 holds the table entry. The saved registers are those
+/// that pass arguments, the number of vector registers (rax) and the static chain (r10).
 #[cfg(target_arch = "x86_64")]
 macro_rules! first_call {
     () => {
@@ -338,7 +345,8 @@ macro_rules! first_call {
     };
 }
 
-/// Keeps the arguments, looks the function up and goes there. x16 holds the entry; x8 is where a large result goes.
+/// Saves the arguments, looks the function up and jumps to it. x16 holds the table entry; x8 is the address of a large
+/// result.
 #[cfg(target_arch = "aarch64")]
 macro_rules! first_call {
     () => {
@@ -392,10 +400,12 @@ mod tests {
 
     use super::*;
 
-    /// Says to a test that it is the child: only a process that is started anew sees another `LD_LIBRARY_PATH`.
+    /// The variable that tells a test that it runs in the child process. A child is needed because only a new process
+    /// sees a changed `LD_LIBRARY_PATH`.
     const CHILD: &str = "LERP_LOADER_CHILD";
 
-    // The first has not its own parameters here, but some in every register and on the stack.
+    // `cuLaunchKernelEx` is declared with other parameters than it has, which use every argument register and the
+    // stack.
     unsafe extern "C" {
         #[rustfmt::skip]
         fn cuLaunchKernelEx(
@@ -438,7 +448,7 @@ mod tests {
         fn __cudaRegisterFatBinary(binary: *mut c_void) -> *mut *mut c_void;
     }
 
-    /// All libraries in one; it counts the calls that came with the right arguments.
+    /// A library that replaces all CUDA libraries; its functions check that they receive the right arguments.
     const FAKE: &str = r"
         typedef long long i; typedef double d;
         int cuLaunchKernelEx(i a, i b, i c, i d_, i e, i f, i g, i h, i j, i k,
@@ -455,7 +465,7 @@ mod tests {
         int cuDriverGetVersion(int *version) { *version = 99010; return 0; }
     ";
 
-    /// Runs the test `name` in a process of its own.
+    /// Runs the test `name` in a child process.
     fn child(name: &str, variables: &[(&str, &Path)]) {
         let module = module_path!().split_once("::").unwrap().1;
         let mut command = Command::new(env::current_exe().unwrap());
@@ -469,7 +479,7 @@ mod tests {
         assert!(output.status.success() && text.contains("1 passed"), "{variables:?}: {text}{errors}");
     }
 
-    /// A new folder for this test.
+    /// Creates a folder for a test.
     fn folder(name: &str) -> PathBuf {
         let folder = env::temp_dir().join(format!("lerp-loader-{name}-{}", std::process::id()));
         fs::create_dir_all(folder.join("lib64")).unwrap();
@@ -504,7 +514,7 @@ mod tests {
         let call = || {
             barrier.wait();
             let mut sum = 0.0;
-            // SAFETY: the fakes have these parameters.
+            // SAFETY: the fake library's functions have these parameters.
             unsafe {
                 for _ in 0..2 {
                     #[rustfmt::skip]
@@ -515,7 +525,7 @@ mod tests {
                     assert_eq!(curandGenerateNormal(ptr::null_mut(), &raw mut sum, 4, 0.25, 0.5), 0);
                     assert_eq!(sum, 7.0);
                     assert_eq!(cuInit(17), 17);
-                    // In the library, but not this function.
+                    // The fake library exists, but does not have this function.
                     assert_eq!(cudnnCreate(ptr::null_mut()), 1001);
                 }
             }
@@ -538,7 +548,7 @@ mod tests {
 
     fn refused() {
         let (mut number, mut handle) = (0, ptr::null_mut());
-        // SAFETY: nothing is computed without the libraries.
+        // SAFETY: without the libraries these functions only return a constant.
         unsafe {
             for _ in 0..2 {
                 assert_eq!(cuInit(0), 100);

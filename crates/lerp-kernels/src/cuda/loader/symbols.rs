@@ -1,6 +1,7 @@
-//! The CUDA functions that are defined here: all that cudarc 0.19 refers to in any version of the toolkit, and the
-//! runtime's that candle's kernels call, with its commonest others. Not only those that the program calls: GNU's
-//! linkers want the libraries of functions that no call reaches, too. A name costs some 100 bytes.
+//! The list of CUDA functions that this program defines: all that cudarc 0.19 refers to for any version of the toolkit,
+//! and those of the CUDA runtime that candle's kernels call, with other common ones. It includes functions that the
+//! program never calls, because GNU's linkers also require libraries for references in unreachable code. A name costs
+//! about 100 bytes.
 
 use super::jump::symbols;
 
