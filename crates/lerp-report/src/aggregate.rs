@@ -1,4 +1,4 @@
-//! Seeds aggregated and joined with the paper's numbers, as data frames.
+//! Aggregation of metrics over seeds, joined with the paper's numbers, as data frames.
 
 use std::sync::Arc;
 
@@ -20,21 +20,22 @@ use crate::{
     summary::{Aggregate, Estimate, Group},
 };
 
-/// Columns: the number of a configuration's metric, and a run's final value of it.
+/// The column that numbers the pairs of a configuration and a metric, and the column of a run's final values.
 const CELL: &str = "cell";
 const VALUE: &str = "value";
-/// What the paper's numbers are found by.
+/// The columns that the paper's numbers are joined on.
 const KEYS: [&str; 4] = ["dataset", "latent", "variant", "metric"];
 
-/// Aggregates the finished runs of every configuration.
+/// Computes mean, standard deviation and the paper's number of every metric of every configuration, over its finished
+/// runs.
 ///
 /// # Errors
-/// If the table library refuses it.
+/// Returns an error if the data-frame library fails.
 pub fn aggregate(groups: &mut [Group]) -> PolarsResult<()> {
     let paper = paper()?;
     let (mut places, mut cells, mut values) = (Vec::new(), Vec::<u32>::new(), Vec::<f64>::new());
     for (place, group) in groups.iter().enumerate() {
-        // The paper's number of a configuration is shown before a run of it is finished, too.
+        // The published metrics are included even without a finished run, so that the paper's number is shown.
         let mut names: Vec<Arc<str>> = PUBLISHED.iter().map(|quantity| (*quantity.key).into()).collect();
         names.extend(group.done().flat_map(|loaded| &loaded.finals).map(|found| found.name.clone()));
         names.sort_unstable();
@@ -74,11 +75,12 @@ pub fn aggregate(groups: &mut [Group]) -> PolarsResult<()> {
     Ok(())
 }
 
+/// Returns the options of a left join that keeps the order of rows.
 fn left() -> JoinArgs {
     JoinArgs { maintain_order: MaintainOrderJoin::Left, ..JoinArgs::new(JoinType::Left) }
 }
 
-/// Each cell with what the paper's number is found by; latents of lines have no size.
+/// Returns the join keys of each pair of a configuration and a metric. On lines the latent size is 0.
 fn named(groups: &[Group], places: &[(usize, Arc<str>)]) -> PolarsResult<DataFrame> {
     let text = |of: &dyn Fn(&Group) -> String| -> Vec<String> {
         places.iter().map(|(place, _)| of(&groups[*place])).collect()
@@ -95,14 +97,14 @@ fn named(groups: &[Group], places: &[(usize, Arc<str>)]) -> PolarsResult<DataFra
     DataFrame::new(places.len(), columns)
 }
 
-/// Over the values of each cell: how many runs have measured it and in how many it is defined, their mean and standard
-/// deviation (divisor n).
+/// Computes for each cell the number of runs that measured it, the number of finite values, and the mean and standard
+/// deviation (divisor n) of the finite values.
 ///
-/// polars sums groups of rows anywhere by Kahan's method, and its standard deviation is Welford's: both differ from
-/// [`lerp_eval::mean_std`] in the last bits, which the files of numbers show. Groups of a sorted key are runs of rows, which it
-/// sums one after the other (of 128 values and more in blocks); so there is one sorted key, and the deviation is taken from the
-/// mean.
-// Deprecated in favour of the query engine, whose share of a first build is told in the manifest.
+/// For groups of arbitrary rows, polars sums by Kahan's method and computes standard deviations by Welford's. Both
+/// differ from [`lerp_eval::mean_std`] in the last bits, which would show in the CSV files. Groups of a sorted key are
+/// contiguous, and polars sums them in plain order (in blocks from 128 values on). The data are therefore kept sorted
+/// by one key, and the deviation is computed from the mean.
+// These functions are deprecated in favour of the lazy query engine, whose cost in build time the manifest explains.
 #[allow(deprecated)]
 fn moments(cells: Vec<u32>, values: &[f64]) -> PolarsResult<DataFrame> {
     let measured = by_cell(Column::new(CELL.into(), cells), &Column::new(VALUE.into(), values))?;
@@ -127,17 +129,17 @@ fn moments(cells: Vec<u32>, values: &[f64]) -> PolarsResult<DataFrame> {
     runs.join(&moments, [CELL], [CELL], left(), None)
 }
 
-/// Values by a cell, in whose order they are.
+/// Returns a frame of cells and values, marked as sorted by cell.
 fn by_cell(mut cell: Column, value: &Column) -> PolarsResult<DataFrame> {
     cell = cell.rechunk();
     cell.set_sorted_flag(IsSorted::Ascending);
     DataFrame::new(cell.len(), vec![cell, value.rechunk()])
 }
 
-/// What the paper has numbers of.
+/// The metrics that the paper has numbers of.
 const PUBLISHED: [&Quantity; 4] = [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &CLUSTER_ACCURACY];
 
-/// The paper's numbers by [`KEYS`].
+/// Returns the paper's numbers with the columns of [`KEYS`].
 fn paper() -> PolarsResult<DataFrame> {
     let all = published();
     let mut rows: Vec<(&str, i64, &str, &str, Number)> = Vec::new();
@@ -175,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn means_and_deviations_have_the_bits_that_plain_sums_have() {
+    fn means_and_deviations_are_bit_identical_to_plain_sums() {
         let seeds: [&[f64]; 4] = [
             &[0.1, 0.7, 0.3, 1e-9, 0.2],
             &[f64::NAN, 1.0 / 3.0, f64::INFINITY, 0.1, 0.2, 0.3],

@@ -1,4 +1,4 @@
-//! Tables and text for a terminal, in no more columns than it is sure to have.
+//! Layout of tables and text for a terminal of limited width.
 
 use std::fmt::Write;
 
@@ -10,19 +10,19 @@ use crate::{
     verdict::Relation,
 };
 
-/// Columns of a terminal that fit on any screen.
+/// The width of the output, in terminal columns, which fits on any screen.
 pub const WIDTH: usize = 100;
 
-/// Spaces between columns.
+/// The number of spaces between table columns.
 const GAP: usize = 2;
 
-/// A column of text is broken into lines no shorter than this.
+/// The least width to which a column of text is narrowed.
 const NARROWEST: usize = 12;
 
-/// A table: headings, the number of columns of text at the left, and lines. Long text at the left is broken; columns that
-/// still find no place stand in a table below. With `color` in bold what is best, verdicts in colour.
+/// Formats a table whose first `left` columns hold text. Long text in these is wrapped; columns that still do not fit
+/// are continued in further tables below. With `color`, the best values are bold and verdicts are coloured.
 pub fn table(headings: &[String], left: usize, lines: &[Line], color: bool) -> String {
-    // Text from files must not reach the terminal as commands.
+    // Text from files might contain control sequences, which must not reach the terminal.
     let escaped = |entry: &Entry| Entry { text: printable(&entry.text).into_owned(), ..entry.clone() };
     let lines: Vec<Line> = lines
         .iter()
@@ -39,7 +39,7 @@ pub fn table(headings: &[String], left: usize, lines: &[Line], color: bool) -> S
         let total: usize = widths.iter().sum();
         WIDTH.checked_sub(total + GAP * widths.len().saturating_sub(1))
     };
-    // As narrow as the text at the left may get, the widest first.
+    // Narrows the columns of text, the widest first, until the table fits or they are as narrow as they may be.
     while room(&widths).is_none() {
         let Some(c) = (0..left).filter(|c| widths[*c] > NARROWEST).max_by_key(|c| widths[*c]) else { break };
         widths[c] -= 1;
@@ -67,7 +67,7 @@ pub fn table(headings: &[String], left: usize, lines: &[Line], color: bool) -> S
     }
 }
 
-/// These columns.
+/// Writes the `chosen` columns as one table.
 fn block(
     out: &mut String,
     headings: &[String],
@@ -100,12 +100,12 @@ fn block(
     }
 }
 
-/// Columns of a terminal; escape codes are added later.
+/// Returns the width of text in terminal columns. It is measured before escape codes are added.
 fn width(text: &str) -> usize {
     text.width()
 }
 
-/// With the codes of a terminal.
+/// Adds the escape codes for the bold type or colour of a cell.
 fn painted(entry: &Entry, text: &str) -> String {
     let code = match &entry.verdict {
         _ if text.is_empty() => return String::new(),
@@ -122,7 +122,7 @@ fn painted(entry: &Entry, text: &str) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
-/// Text in lines of at most so many characters, broken at spaces; a word that is longer is cut.
+/// Wraps text into lines of at most `most` columns, breaking at spaces; a longer word is cut.
 pub fn wrap(text: &str, most: usize) -> Vec<String> {
     let most = most.max(1);
     let mut lines = vec![String::new()];
@@ -151,7 +151,8 @@ pub fn wrap(text: &str, most: usize) -> Vec<String> {
     lines
 }
 
-/// Bytes of the beginning of `word` that fill at most so many columns: of one character at least.
+/// Returns the number of bytes of the longest prefix of `word` that fits into `most` columns, but at least one
+/// character.
 fn fitting(word: &str, most: usize) -> usize {
     let mut used = 0;
     let end = word.char_indices().skip(1).find(|(at, _)| {
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_tables_are_broken_and_lose_nothing() {
+    fn wide_tables_are_split_without_losing_cells() {
         let headings = ["Variant", "one", "two"].map(String::from);
         let long = "ACAI (advweight=0.5, learning_rate=0.0001, reg=0.2, samples=16777216, batch=64, eval_every=65536)";
         let text = table(&headings, 1, &lines(&[&[long, "1.5", "2.5"], &["VAE", "3", "4"]]), false);
@@ -202,7 +203,7 @@ mod tests {
             let place = words.windows(2).filter(|pair| *pair == ["column", &i.to_string()]).count();
             assert_eq!(place, 1, "column {i}: {text}");
         }
-        // In each of three tables.
+        // The column of text is repeated in each of the three tables.
         assert_eq!(text.matches("column 0").count(), 3, "{text}");
     }
 }

@@ -13,19 +13,19 @@ use crate::{
     published::published,
     set::Set,
     summary::{Group, Loaded, Sweep},
-    text::{MOST_NAMES, few, names, number, numbers, thousands, two_digits},
+    text::{MAX_NAMES, few, names, number, numbers, thousands, two_digits},
 };
 
-/// How runs differ from the paper's, in words.
+/// How the conditions of runs differ from the paper's, in words.
 #[derive(Debug, Clone, Default)]
 pub struct Differences {
-    /// How they were trained: whether they reach the paper's numbers can be said.
+    /// Differences in training. It can still be said whether such runs reach the paper's numbers.
     pub training: Vec<String>,
-    /// What was measured: their numbers are of something else.
+    /// Differences in what was measured. Numbers of such runs cannot be compared with the paper's.
     pub measured: Vec<String>,
 }
 
-/// Columns of how runs were trained, in files of numbers.
+/// The columns about training in CSV and parquet files.
 pub const COLUMNS: [(&str, DataType); 4] = [
     ("samples", DataType::Int64),
     ("learning_rate", DataType::Float64),
@@ -33,7 +33,8 @@ pub const COLUMNS: [(&str, DataType); 4] = [
     ("ema", DataType::Float64),
 ];
 
-/// The columns of [`COLUMNS`].
+/// Returns a cell's values of the columns in [`COLUMNS`]. What is unknown of a model that was trained elsewhere is
+/// empty.
 pub fn values(cell: &Cell) -> [(&'static str, Value); 4] {
     let here = cell.origin.is_trained();
     [
@@ -47,18 +48,18 @@ pub fn values(cell: &Cell) -> [(&'static str, Value); 4] {
 /// The configurations that a table or figure shows.
 #[derive(Debug, Clone)]
 pub struct Selection<'a> {
-    /// Them, in order.
+    /// The configurations, in the order shown.
     pub groups: Vec<&'a Group>,
 }
 
 impl Sweep {
-    /// The configurations on lines, for words about them.
+    /// Selects the configurations on lines, to describe their conditions.
     pub fn lines(&self) -> Selection<'_> {
         Selection { groups: self.on_lines().collect() }
     }
 }
 
-/// A setting's value in a run, and what may decide it.
+/// A setting's value in a run, with the image set and the variant of the run.
 struct Owned {
     value: String,
     set: String,
@@ -74,17 +75,19 @@ impl Owned {
         self.set.clone()
     }
 
+    /// Returns the image set and the variant.
     fn both(&self) -> String {
         format!("{} {}", self.set, self.title)
     }
 }
 
 impl<'a> Selection<'a> {
+    /// Iterates over all runs with their configurations.
     fn runs(&self) -> impl Iterator<Item = (&'a Group, &'a Loaded)> {
         self.groups.iter().flat_map(|group| group.runs.iter().map(move |loaded| (*group, loaded)))
     }
 
-    /// What is said about the conditions under a table or figure: samples, seeds, rates, device, revision.
+    /// Returns the conditions of the runs: samples, seeds, batch size, learning rate, device and revision.
     pub fn conditions(&self) -> String {
         let seeds: BTreeSet<u64> = self.runs().map(|(_, l)| l.run.record.cell.seed).collect();
         let seeds: Vec<u64> = seeds.into_iter().collect();
@@ -109,7 +112,8 @@ impl<'a> Selection<'a> {
         parts.join("; ") + &elsewhere.unwrap_or_default()
     }
 
-    /// A sentence about models that were trained elsewhere, if there are any: with what, and what of them cannot be measured.
+    /// Returns sentences about models that were not trained here: what they were trained with, and what cannot be
+    /// measured of them. `None` if all models were trained here.
     pub fn elsewhere(&self) -> Option<String> {
         let with = |group: &&Group| {
             let mut with: Vec<String> =
@@ -125,7 +129,7 @@ impl<'a> Selection<'a> {
         let imported = of(|origin| matches!(origin, Origin::Imported { .. }));
         let curves = "so there are no curves of it";
         let scored = (!scored.is_empty()).then(|| {
-            // Of lines no table has a classifier.
+            // No table has a classifier accuracy on lines.
             let sets = self.groups.iter().any(|g| g.cell().origin == Origin::Scored && g.set.is_some());
             let beside = if sets { ", and no classifier was trained beside it (–)" } else { "" };
             format!(
@@ -140,13 +144,13 @@ impl<'a> Selection<'a> {
         (!all.is_empty()).then(|| all.join(" "))
     }
 
-    /// A setting of the training, of the runs that were trained here.
+    /// Formats a training setting of the runs that were trained here.
     fn trained(&self, of: impl Fn(&Loaded) -> String) -> String {
         self.by(|loaded| loaded.run.record.cell.origin.is_trained().then(|| of(loaded)))
     }
 
-    /// The course of the learning rate and averaged weights, if any run has another than the paper's, as the end of a part of
-    /// a sentence.
+    /// Returns the learning-rate schedule and the decay of the exponential moving average of weights as the end of a
+    /// clause. Each is left out if all runs have the paper's, which is a constant rate and no average.
     fn course(&self) -> String {
         let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
         let course = cells().any(|cell| !cell.schedule.is_constant()).then(|| {
@@ -160,19 +164,20 @@ impl<'a> Selection<'a> {
         course.into_iter().chain(averages).collect()
     }
 
-    /// [`Self::conditions`], and how they differ from the paper's, if they do.
+    /// Returns [`Self::conditions`], followed by the differences from the paper's if there are any.
     pub fn all_conditions(&self) -> String {
         let unlike = self.unlike_the_paper().map(|s| format!(" {s}"));
         self.conditions() + &unlike.unwrap_or_default()
     }
 
-    /// A setting that every run has.
+    /// Formats a setting that every run has.
     fn each(&self, of: impl Fn(&Loaded) -> String) -> String {
         self.by(|loaded| Some(of(loaded)))
     }
 
-    /// A setting: its value, or each value with what has it: `0.001 (Baseline, VAE), 0.0003 (ACAI)`. That is variants, and
-    /// over several image sets these sets if they decide it. Runs that have no value are passed over.
+    /// Formats a setting: its value, or each of its values with the runs that have it, as in `0.001 (Baseline, VAE),
+    /// 0.0003 (ACAI)`. The runs are named by variant; by image set if there are several and these alone determine the
+    /// value; or else by both. Runs without a value are skipped.
     pub fn by(&self, of: impl Fn(&Loaded) -> Option<String>) -> String {
         let runs: Vec<Owned> = self
             .runs()
@@ -182,7 +187,7 @@ impl<'a> Selection<'a> {
             })
             .collect();
         let several = runs.iter().any(|run| run.set != runs[0].set);
-        // Whether equal owners always have equal values.
+        // Whether the owner determines the value.
         let decides = |owner: fn(&Owned) -> String| {
             let mut values = BTreeMap::new();
             runs.iter().all(|run| *values.entry(owner(run)).or_insert(&run.value) == &run.value)
@@ -208,29 +213,29 @@ impl<'a> Selection<'a> {
         }
         let texts: Vec<String> = values
             .iter()
-            .take(MOST_NAMES + 1)
+            .take(MAX_NAMES + 1)
             .map(|(value, owners)| format!("{value} ({})", names(owners)))
             .collect();
         match values.len() {
-            n if n > MOST_NAMES => format!("{} and {} more", texts[..MOST_NAMES].join(", "), n - MOST_NAMES),
+            n if n > MAX_NAMES => format!("{} and {} more", texts[..MAX_NAMES].join(", "), n - MAX_NAMES),
             _ => texts.join(", "),
         }
     }
 
-    /// How the runs differ from the paper's, if they do.
+    /// Returns a sentence on how the runs differ from the paper's, or `None` if they do not.
     pub fn unlike_the_paper(&self) -> Option<String> {
         let parts = self.differences();
         (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", names(&parts)))
     }
 
-    /// The settings of the runs that are not the paper's, in words; none if all are.
+    /// Returns all differences from the paper's conditions, in words.
     pub fn differences(&self) -> Vec<String> {
         let Differences { training, measured } = self.unlike();
         training.into_iter().chain(measured).collect()
     }
 
-    /// The same, by whether they are of the training or of what is measured. Of models that were trained elsewhere nothing is
-    /// said: they are not the paper's.
+    /// Returns the differences from the paper's conditions, separated into those of the training and those of the
+    /// measurement. Models that were trained elsewhere are ignored, as the paper's conditions do not apply to them.
     pub fn unlike(&self) -> Differences {
         let trained = |group: &&&Group| group.cell().origin.is_trained();
         Selection { groups: self.groups.iter().filter(trained).copied().collect() }.unlike_of_trained()
@@ -265,7 +270,7 @@ impl<'a> Selection<'a> {
         Differences { training: parts, measured }
     }
 
-    /// Numbers of images that are not the paper's, in words.
+    /// Returns phrases on numbers of images that are not the paper's.
     fn other_images(&self) -> BTreeSet<String> {
         let of_run = |(group, loaded): (&Group, &Loaded)| {
             let set = group.set.as_ref()?;
@@ -283,17 +288,19 @@ impl<'a> Selection<'a> {
         self.runs().filter_map(of_run).collect()
     }
 
-    /// The paper's networks on lines.
+    /// Iterates over the networks of the configurations on lines, skipping those with an architecture of the user's
+    /// own.
     fn on_lines(&self) -> impl Iterator<Item = Network> {
         let lines = self.groups.iter().filter(|group| group.set.is_none());
         lines.filter_map(|group| group.cell().network.paper())
     }
 
-    /// Sizes of latents on lines that are not the paper's, in words; on image sets they are a choice, which rows of tables name.
+    /// Returns phrases on sizes of latents on lines that are not the paper's. On image sets the size is a choice that
+    /// the rows of tables state.
     fn other_latents(&self) -> BTreeSet<String> {
         let of_run = |(group, loaded): (&Group, &Loaded)| {
             let known = published().order.contains(&group.cell().variant) && group.set.is_none();
-            // The paper's VQ-VAE keeps 4x4 positions of 16 channels, the others 2x2.
+            // The paper's VQ-VAE has a latent of 4x4 positions with 16 channels, the other variants 2x2.
             let paper = if group.cell().variant == "vqvae" { 256 } else { 64 };
             let ours = loaded.run.record.latent_dims();
             (known && ours > 0 && ours != paper)
@@ -302,7 +309,7 @@ impl<'a> Selection<'a> {
         self.runs().filter_map(of_run).collect()
     }
 
-    /// Networks that are not the paper's, in words.
+    /// Returns phrases on networks that are not the paper's.
     fn other_networks(&self) -> Vec<String> {
         let depth = Lines.network().depth;
         let other = self.on_lines().find(|network| network.depth != depth);
@@ -339,7 +346,7 @@ impl<'a> Selection<'a> {
         parts
     }
 
-    /// Hyperparameters that are not the paper's, in words.
+    /// Returns phrases on hyperparameters that are not the paper's.
     fn other_hyperparameters(&self) -> BTreeSet<String> {
         let of_run = |(group, loaded): (&Group, &Loaded)| {
             let (cell, title) = (&loaded.run.record.cell, group.title());
@@ -356,7 +363,7 @@ impl<'a> Selection<'a> {
         self.runs().flat_map(of_run).collect()
     }
 
-    /// One sentence for each run that is not in the numbers.
+    /// Returns a sentence for each run that is not in the numbers because it is not finished.
     pub fn missing(&self) -> Vec<String> {
         let sentence = |(group, loaded): (&Group, &Loaded)| {
             let (status, cell) = (&loaded.run.status, &loaded.run.record.cell);
@@ -378,7 +385,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Whose seed a picture is of: the seed, or each with its label where they differ.
+/// Formats the seeds of the models that a picture shows: one seed, or each with its label if they differ.
 pub fn model_seeds(seeds: &[(&str, u64)]) -> String {
     match seeds {
         [(_, first), rest @ ..] if rest.iter().all(|(_, seed)| seed == first) => first.to_string(),

@@ -1,4 +1,4 @@
-//! What runs cost: time, samples a second, memory.
+//! The table of costs: time, throughput and memory of runs.
 
 use lerp_eval::mean_std;
 use polars::prelude::DataType;
@@ -13,20 +13,20 @@ use crate::{
     text::fixed,
 };
 
-/// Bytes of a megabyte.
+/// The bytes of a megabyte.
 const MEGABYTE: f64 = 1e6;
 
-/// Something that a run costs.
+/// A kind of cost.
 struct Cost {
-    /// Its name in files.
+    /// The name in CSV and parquet files.
     name: &'static str,
     heading: &'static str,
     decimals: usize,
-    /// What a run cost; none where that is not known.
+    /// Returns the cost of a run, or `None` if it is not known.
     of: fn(&Loaded) -> Option<f64>,
 }
 
-/// All costs, in the order of columns.
+/// All costs, in the order of the columns.
 const COSTS: [Cost; 3] = [
     Cost { name: "seconds", heading: "Minutes", decimals: 1, of: |l| Some(l.run.status.wall_s) },
     Cost { name: "samples_per_second", heading: "Samples a second", decimals: 0, of: Loaded::rate },
@@ -39,7 +39,7 @@ const COSTS: [Cost; 3] = [
 ];
 
 impl Cost {
-    /// What a value is divided by to be printed.
+    /// Returns the divisor of a value when printed.
     fn unit(&self) -> f64 {
         match self.name {
             "seconds" => 60.0,
@@ -48,7 +48,8 @@ impl Cost {
         }
     }
 
-    /// Mean and standard deviation over the finished runs of a configuration of which it is known, and how many these are.
+    /// Returns the mean, the standard deviation (divisor n) and the number of the finished runs whose cost is known, or
+    /// `None` if there are none.
     fn over(&self, group: &Group) -> Option<(f64, f64, usize)> {
         let values: Vec<f64> =
             group.done().filter_map(self.of).filter(|v| *v > 0.0 && v.is_finite()).collect();
@@ -57,7 +58,7 @@ impl Cost {
     }
 }
 
-/// The table of costs of the finished runs; none if there are none that were trained here.
+/// Returns the table of costs of the finished runs that were trained here, or `None` if there are none.
 pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let groups: Vec<&Group> = sweep
         .groups

@@ -7,7 +7,7 @@ use crate::{
     text,
 };
 
-/// GitHub Markdown.
+/// Formats a sheet as GitHub Markdown.
 pub fn markdown(sheet: &Sheet) -> String {
     sheet.parts.iter().map(markdown_part).collect::<Vec<_>>().join("\n")
 }
@@ -35,7 +35,8 @@ fn markdown_part(part: &Part) -> String {
     out
 }
 
-/// LaTeX floats for the booktabs package, and adjustbox where a table may be too wide.
+/// Formats a sheet as LaTeX floats, which need the booktabs package, and adjustbox if a table may be too wide for its
+/// column.
 pub fn latex(sheet: &Sheet) -> String {
     let adjusted = if sheet.parts.iter().any(|part| part.wide) { " and \\usepackage{adjustbox}" } else { "" };
     let parts: Vec<String> = sheet.parts.iter().map(latex_part).collect();
@@ -46,7 +47,7 @@ fn latex_part(part: &Part) -> String {
     let side = |place| if place < part.left { 'l' } else { 'r' };
     let headings = part.headings.iter().enumerate();
     let headings: Vec<String> = headings.map(|(place, text)| latex_heading(text, side(place))).collect();
-    // A caption of one sentence; what else there is to say stands below in small type.
+    // The caption is the first sentence; the rest of it stands below the table in small type.
     let whole = part.whole_caption();
     let (caption, more) = whole.split_once(". ").unwrap_or((&whole, ""));
     let stop = if more.is_empty() { "" } else { "." };
@@ -85,7 +86,7 @@ fn latex_part(part: &Part) -> String {
     out
 }
 
-/// A heading in LaTeX: two lines where it is long, its unit in the second.
+/// Formats a heading in LaTeX: a long one in two lines, with its unit in the second.
 fn latex_heading(heading: &str, side: char) -> String {
     const LONG: usize = 8;
     let (words, unit) = match heading.strip_suffix(" ×10⁻³") {

@@ -1,4 +1,4 @@
-//! Tables for programs: the same columns as CSV and as parquet.
+//! Tables for programs, with the same columns as CSV and as parquet.
 
 use polars::prelude::{Column, DataFrame, DataType, ParquetWriter};
 
@@ -9,23 +9,23 @@ use crate::{
     text::{csv, number},
 };
 
-/// A value.
+/// A value of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// None: empty in CSV, null in parquet.
+    /// No value: empty in CSV, null in parquet.
     None,
-    /// Words.
+    /// Text.
     Text(String),
-    /// A number; not a number where a metric is undefined.
+    /// A real number; NaN if a metric is undefined.
     Real(f64),
-    /// A count.
+    /// A non-negative integer.
     Whole(u64),
-    /// Yes or no.
+    /// A truth value.
     Flag(bool),
 }
 
 impl Value {
-    /// As a field of a CSV file.
+    /// Formats the value as a field of a CSV file.
     fn field(&self) -> String {
         match self {
             Self::None => String::new(),
@@ -80,8 +80,8 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 }
 
 impl Estimate {
-    /// Mean, standard deviation and number of runs for a file: nothing where no run is finished, not a number where
-    /// undefined.
+    /// Returns the mean, the standard deviation and the number of runs as written to files. The mean is empty if no run
+    /// is finished and NaN if the metric is undefined; the deviation is empty for a single run.
     pub fn values(self) -> (Value, Value, usize) {
         match self {
             Self::Known { mean, n: 1, .. } => (mean.into(), Value::None, 1),
@@ -92,24 +92,24 @@ impl Estimate {
     }
 }
 
-/// Rows by named columns. A row says what it knows; its other columns are empty.
+/// A table with named columns. Columns that a row does not mention are empty in it.
 #[derive(Debug, Clone, Default)]
 pub struct Frame {
     columns: Vec<(&'static str, DataType)>,
     rows: Vec<Vec<Value>>,
 }
 
-/// Columns of [`Provenance`], behind all others.
+/// The columns of [`Provenance`], which follow all others.
 const PROVENANCE: [&str; 8] = ["config", "data", "git", "lerp", "candle", "device", "started", "command"];
 
 impl Frame {
-    /// One without rows: names and types of columns, to which those of the provenance are added.
+    /// Creates a table without rows. The columns of the provenance are added to `columns`.
     pub fn new(columns: &[(&'static str, DataType)]) -> Self {
         let behind = PROVENANCE.map(|name| (name, DataType::String));
         Self { columns: columns.iter().cloned().chain(behind).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row with these columns, those of its provenance, and no others.
+    /// Adds a row with the given values and those of its provenance.
     pub fn push(&mut self, known: Vec<(&'static str, Value)>, provenance: Option<&Provenance>) {
         let mut row = vec![Value::None; self.columns.len()];
         let pairs = provenance.map(Provenance::pairs).unwrap_or_default();
@@ -122,7 +122,7 @@ impl Frame {
         self.rows.push(row);
     }
 
-    /// As CSV.
+    /// Formats the table as CSV.
     pub fn csv(&self) -> String {
         let names = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
         let fields = |row: &Vec<Value>| row.iter().map(Value::field).collect::<Vec<_>>();
@@ -130,10 +130,10 @@ impl Frame {
         lines.map(|line| line.join(",") + "\n").collect()
     }
 
-    /// As parquet.
+    /// Formats the table as parquet.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// Returns an error if the data-frame library fails.
     pub fn parquet(&self) -> Result<Vec<u8>> {
         let columns = self.columns.iter().enumerate().map(|(place, (name, kind))| {
             let values = || self.rows.iter().map(|row| &row[place]);

@@ -1,4 +1,4 @@
-//! The table of metrics of one's own: a row for each configuration, a column for each quantity.
+//! The table of user-defined metrics: a row for each configuration, a column for each metric.
 
 use lerp_eval::{Better, Quantity};
 use polars::prelude::DataType;
@@ -15,18 +15,19 @@ use crate::{
     text::{count, few, significant},
 };
 
-/// Metrics of one's own, of one or more sweeps.
+/// The table of user-defined metrics of one or more sweeps.
 pub struct Further<'a> {
-    /// The rows: sweep and configuration.
+    /// The rows, as pairs of a sweep and a configuration.
     pub groups: Vec<(&'a Sweep, &'a Group)>,
-    /// The columns, and how the rows stand to the best on their dataset.
+    /// The columns: metrics, each with the comparison of the rows with the best one, by dataset.
     columns: Vec<(&'a Quantity, Vec<OnSet<'a>>)>,
 }
 
-/// How configurations on an image set, or on lines, stand.
+/// The comparison of the configurations on one image set, or on lines, with the best of them.
 type OnSet<'a> = (Option<&'a Set>, Standings<'a>);
 
-/// All that `groups` measure besides Lerpbench's own, each once; the first to say what a key means is believed.
+/// Returns the user-defined metrics of `groups`, each once. If runs describe a key differently, the first description
+/// counts.
 pub fn further<'a>(groups: impl IntoIterator<Item = &'a Group>) -> Vec<&'a Quantity> {
     let mut all: Vec<&Quantity> = Vec::new();
     for quantity in groups.into_iter().flat_map(|group| &group.further) {
@@ -37,7 +38,7 @@ pub fn further<'a>(groups: impl IntoIterator<Item = &'a Group>) -> Vec<&'a Quant
     all
 }
 
-/// A quantity's title, with its unit.
+/// Returns a quantity's title, with its unit if it has one.
 pub fn named(quantity: &Quantity) -> String {
     match &*quantity.unit {
         "" => quantity.title.to_string(),
@@ -46,7 +47,7 @@ pub fn named(quantity: &Quantity) -> String {
 }
 
 impl<'a> Further<'a> {
-    /// The table of `sweeps`; none if none of them has such metrics.
+    /// Builds the table of `sweeps`, or returns `None` if they have no user-defined metrics.
     pub fn new(sweeps: impl IntoIterator<Item = &'a Sweep>) -> Option<Self> {
         let groups =
             sweeps.into_iter().flat_map(|sweep| sweep.groups.iter().map(move |group| (sweep, group)));
@@ -70,24 +71,26 @@ impl<'a> Further<'a> {
         (!columns.is_empty()).then_some(Self { groups, columns })
     }
 
-    /// Headings of the columns of numbers.
+    /// Returns the headings of all columns but the first.
     pub fn headings(&self) -> Vec<String> {
         let numbers = self.columns.iter().map(|(quantity, _)| named(quantity));
         numbers.chain(["Seeds".into(), "Samples".into()]).collect()
     }
 
-    /// The numbers of a row.
+    /// Returns the cells of a row, without its name.
     pub fn row(&self, group: &Group) -> Vec<Entry> {
         let entries = self.columns.iter().map(|(quantity, _)| self.entry(quantity, group));
         entries.chain([seeds(group), samples(group)]).collect()
     }
 
+    /// Returns the comparison in `quantity` of the configurations on the same dataset as `group`.
     fn standings(&self, quantity: &Quantity, group: &Group) -> Option<&Standings<'a>> {
         let (_, sets) = self.columns.iter().find(|(known, _)| *known == quantity)?;
         sets.iter().find(|(set, _)| *set == group.set.as_ref()).map(|(_, standings)| standings)
     }
 
-    /// Equal printed values are equally good; the only one on its dataset is not the best of anything.
+    /// Returns the cell of a metric. Values that are equal as printed are equally good; a dataset's only configuration
+    /// is not marked as best.
     fn entry(&self, quantity: &Quantity, group: &Group) -> Entry {
         let Estimate::Known { mean, std, n } = group.estimate(quantity) else {
             let undefined = group.estimate(quantity) == Estimate::Undefined;
@@ -108,7 +111,7 @@ impl<'a> Further<'a> {
         Entry { best, ..Entry::number(text, mean) }
     }
 
-    /// What each quantity is, and how its numbers come about.
+    /// Returns the caption, which describes each metric and how its numbers are computed.
     fn caption(&self) -> String {
         let mut caption = String::from(
             "Metrics of this study's own, which are not the paper's. Of those of each evaluation the median of the last 20 of \
@@ -123,7 +126,7 @@ impl<'a> Further<'a> {
         caption
     }
 
-    /// A sentence about each quantity.
+    /// Returns a sentence about each metric.
     pub fn about(&self) -> Vec<String> {
         let sentence = |(quantity, _): &(&Quantity, _)| {
             let better = match quantity.better.words() {
@@ -135,7 +138,7 @@ impl<'a> Further<'a> {
         self.columns.iter().map(sentence).collect()
     }
 
-    /// What must be known of single rows.
+    /// Returns notes on metrics whose descriptions differ between runs and on undefined values.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for (quantity, _) in &self.columns {
@@ -163,7 +166,7 @@ impl<'a> Further<'a> {
         notes
     }
 
-    /// One row for each configuration and quantity that it measures.
+    /// Returns one row for each configuration and each user-defined metric that it has.
     fn data(&self, sweep: &Sweep) -> Frame {
         let mut columns = vec![
             ("dataset", DataType::String),
@@ -214,7 +217,7 @@ impl<'a> Further<'a> {
     }
 }
 
-/// The table of a sweep; none if its runs measure nothing of their own.
+/// Returns the sheet of a sweep, or `None` if its runs have no user-defined metrics.
 pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let table = Further::new([sweep])?;
     let line = |(_, group): &(&Sweep, &Group)| {

@@ -1,4 +1,4 @@
-//! Table 5: what judges make of interpolations, on lines and on image sets.
+//! Table 5: scores that a judge network gives to interpolations, on lines and on image sets.
 
 use lerp_eval::{
     ENDS, Judged, KernelDistance, MIDDLE, PairKind, Quantity, mean_std,
@@ -22,30 +22,31 @@ use crate::{
     text::{fixed, listed, minus, thousands},
 };
 
-/// 97.5 % of the standard normal distribution lie below.
+/// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.96;
 
-/// What a run's number comes from.
+/// How a run's value and its uncertainty are obtained.
 enum Source {
-    /// A distance, with its standard error.
+    /// A kernel distance, which has a standard error.
     Distance(fn(&Judged) -> KernelDistance),
-    /// The values of interpolations, of which it is the mean.
+    /// The mean of one value for each interpolation.
     Pairs(fn(&Judged) -> Vec<f64>),
 }
 
 /// A row of the table.
 pub struct Measure {
-    /// What it measures.
+    /// The metric.
     pub of: &'static Quantity,
     heading: &'static str,
-    /// What a value is multiplied by.
+    /// The factor that a value is multiplied by when printed.
     factor: f64,
     decimals: usize,
     source: Source,
-    /// Whether the best of a row is worth pointing out.
+    /// Whether the best of a row is marked.
     ranked: bool,
 }
 
+/// Returns a row whose best value is marked.
 const fn measure(
     of: &'static Quantity,
     heading: &'static str,
@@ -55,7 +56,7 @@ const fn measure(
     Measure { of, heading, factor, decimals, source, ranked: true }
 }
 
-/// One of which nothing follows alone.
+/// Returns the same row without marking its best value, for a metric that says little by itself.
 const fn beside(measure: Measure) -> Measure {
     Measure { ranked: false, ..measure }
 }
@@ -64,7 +65,7 @@ const PLAIN: (f64, usize) = (1.0, 2);
 const FINE: (f64, usize) = (1.0, 3);
 const PERCENT: (f64, usize) = (100.0, 1);
 
-/// All rows, in order.
+/// All rows of the table, in order.
 pub static MEASURES: [Measure; 8] = [
     measure(&JUDGED_DISTANCE, "kernel distance, middle", PLAIN, Source::Distance(|of| of.middle.distance)),
     measure(
@@ -96,28 +97,30 @@ pub static MEASURES: [Measure; 8] = [
     ),
 ];
 
-/// A configuration's number.
+/// A configuration's value of one measure.
 struct Known {
     mean: f64,
-    /// Standard deviation over seeds, with divisor n.
+    /// The standard deviation over seeds, with divisor n.
     std: f64,
     seeds: usize,
-    /// Half of the 95 % interval of the mean over pairs, for these very models.
+    /// The half-width of the 95 % interval over pairs, for these particular models.
     half: Option<f64>,
 }
 
 impl Measure {
+    /// Formats a value.
     fn text(&self, value: f64) -> String {
         minus(&fixed(value * self.factor, self.decimals))
     }
 
-    /// Whether it is in the table of a place. Between lines of two classes a line must turn through others.
+    /// Returns whether the measure applies to a place. On lines, purity between classes does not: a line that turns
+    /// from one class to another must pass through the classes between.
     fn is_of(&self, set: Option<&Set>) -> bool {
         set.is_some() || *self.of != JUDGED_PURITY_BETWEEN
     }
 
-    /// What it comes to over the runs of a configuration; none where it is undefined. On images (`same_pairs`) all runs are measured
-    /// on the same pairs; on lines each on its own.
+    /// Computes the measure over the runs of a configuration, or returns `None` if it is undefined. With `same_pairs`,
+    /// as on image sets, all runs are measured on the same pairs; on lines each run has its own.
     fn over(&self, verdicts: &[Verdicts], same_pairs: bool) -> Option<Known> {
         let judged = || verdicts.iter().map(|verdicts| &verdicts.judged);
         let defined = |values: Vec<f64>| values.into_iter().filter(|v| v.is_finite()).collect::<Vec<f64>>();
@@ -150,13 +153,14 @@ impl Measure {
     }
 }
 
-/// What judges made of a configuration's finished runs. Of runs that another judge measured than that of the sweep there is nothing.
+/// Returns the verdicts of a configuration's finished runs. Runs that were measured by another judge than the sweep's
+/// have been stripped of their judged metrics and are skipped.
 pub fn verdicts(group: &Group) -> Vec<Verdicts> {
     let judged = |loaded: &&Loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_some();
     group.done().filter(judged).filter_map(|loaded| loaded.look(Run::verdicts)).collect()
 }
 
-/// The judge's word for an image, as its dataset's classes are called.
+/// Returns the judge's word for a class, by the class names of the dataset.
 pub fn word(judge: &JudgeRecord, set: Option<&Set>, class: u32) -> String {
     match set {
         Some(set) if judge.target == Target::Classes => set.class_name(class),
@@ -164,11 +168,12 @@ pub fn word(judge: &JudgeRecord, set: Option<&Set>, class: u32) -> String {
     }
 }
 
+/// Iterates over the configurations on an image set, or on lines.
 fn on<'a>(sweep: &'a Sweep, set: Option<&Set>) -> impl Iterator<Item = &'a Group> {
     sweep.groups.iter().filter(move |group| group.set.as_ref() == set)
 }
 
-/// A place, lines or an image set with one size of latents, and the configurations that were judged there.
+/// A place: lines, or an image set with one latent size, and the configurations that were judged there.
 struct Place<'a> {
     set: Option<&'a Set>,
     judge: Option<&'a JudgeRecord>,
@@ -181,7 +186,7 @@ impl Place<'_> {
     }
 }
 
-/// Table 5; none if no run was judged.
+/// Returns Table 5, or `None` if no run was judged.
 pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let places = std::iter::once(None).chain(sweep.sets().into_iter().map(Some)).map(|set| {
         let judged = on(sweep, set).filter(|group| group.has(&JUDGED_DISTANCE));
@@ -204,7 +209,7 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
             titles.push(&reference.title);
         }
     }
-    // Last what is as real as can be.
+    // The column of real images comes last.
     titles.sort_by_key(|title| *title == "test images");
     let mut headings = vec!["Dataset, latent".to_owned(), String::new()];
     headings.extend(labels.iter().chain(&titles).map(|text| printable(text).into_owned()));
@@ -229,7 +234,7 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     (!groups.is_empty()).then(|| Sheet { id: "table5", title: "Table 5", parts: vec![part], data })
 }
 
-/// The lines of a place: one for each measure that anybody has.
+/// Returns the lines of a place, one for each measure that any configuration has.
 fn of_place(place: &Place, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
     let mut lines = Vec::new();
     for measure in MEASURES.iter().filter(|measure| measure.is_of(place.set)) {
@@ -245,7 +250,7 @@ fn of_place(place: &Place, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
             if measure.of.better.prefers(1.0, 0.0) { order } else { order.reverse() }
         };
         let Some((_, best)) = known.iter().max_by(better) else { continue };
-        // What cannot be told from the best is as good.
+        // A value that cannot be told apart from the best counts as equally good.
         let is_best = |one: &Known| {
             let apart = one.half.unwrap_or(0.0).hypot(best.half.unwrap_or(0.0));
             measure.ranked && known.len() > 1 && (one.mean - best.mean).abs() <= apart
@@ -301,7 +306,7 @@ fn caption(places: &[Place]) -> String {
     )
 }
 
-/// What is to be known of the judges, and who was not measured.
+/// Returns notes on the judges, and on configurations with runs that were not judged.
 fn notes(sweep: &Sweep, places: &[Place]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     for place in places {
@@ -341,7 +346,7 @@ fn notes(sweep: &Sweep, places: &[Place]) -> Vec<String> {
     notes
 }
 
-/// Columns of the file of numbers.
+/// The columns of the CSV and parquet files.
 const COLUMNS: [(&str, DataType); 10] = [
     ("dataset", DataType::String),
     ("latent_dims", DataType::Int64),
@@ -355,6 +360,7 @@ const COLUMNS: [(&str, DataType); 10] = [
     ("high", DataType::Float64),
 ];
 
+/// Adds a row for each configuration and measure of a place.
 fn rows(data: &mut Frame, place: &Place, sweep: &Sweep) {
     for (group, verdicts) in &place.groups {
         let provenance = Provenance::of(&[group], &command(&sweep.dir, None));

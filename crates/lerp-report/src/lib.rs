@@ -1,8 +1,7 @@
-//! Tables, figures and the page of a sweep, from what its runs have written so far.
+//! Tables, figures and the web page of a sweep, from what its runs have written so far.
 //!
-//! A number in a table is the mean over seeds of each finished run's final value
-//! ([`lerp_eval::final_value`]); runs that differ in anything but the seed are separate rows. What is missing is said
-//! under the table.
+//! A number in a table is the mean over seeds of each finished run's final value ([`lerp_eval::final_value`]). Runs
+//! that differ in anything but the seed are separate rows. Notes under a table state which runs are missing from it.
 
 mod aggregate;
 mod claims;
@@ -45,34 +44,36 @@ use provenance::{Provenance, command};
 use sheet::Sheet;
 use summary::Sweep;
 
-/// Names of tables that a sweep may have at one time and not at another.
+/// Tables that a sweep may lose between two reports. Their files are deleted when the sweep no longer has them.
 const OPTIONAL: [&str; 4] = ["claims", "ranks", "table5", "usefulness"];
 
-/// What to draw.
+/// Options of a report.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// This figure only. On lines `2` (`2a` to `2f`), `3` (`3a` to `3g`), `5`, `curves`, `paths`, `turns`, `norms`,
-    /// `critic`, `samples-aae`; on image sets `4`, `6` to `11`, `strips-cifar10-256`, `curves-mnist-32`,
-    /// `norms-mnist-32`, `critic-mnist-32`, `samples-vae-mnist-32` and the like; `judged`, `judged-mnist-32`, `usefulness`, `ranks`,
+    /// Draws only the figure of this name. On lines: `2` (`2a` to `2f`), `3` (`3a` to `3g`), `5`, `curves`, `paths`,
+    /// `turns`, `norms`, `critic`, `samples-aae`. On image sets: `4`, `6` to `11`, and names that contain the image set
+    /// and the size of its latents, such as `strips-cifar10-256`, `curves-mnist-32`, `norms-mnist-32`,
+    /// `critic-mnist-32` and `samples-vae-mnist-32`. On either: `judged`, `judged-mnist-32`, `usefulness`, `ranks`,
     /// `cost`, `cost-mnist-32`, `speed`.
     pub figure: Option<String>,
-    /// The tables for a terminal besides, as [`compare`] makes them with this as `color`: very many runs are not to be read
-    /// twice.
+    /// Also formats the tables for a terminal, as [`compare`] does with this value as `color`. This avoids reading a
+    /// large sweep twice.
     pub terminal: Option<bool>,
 }
 
-/// What came of reading sweeps.
+/// The result of reading sweeps and writing their report.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// A sentence about each run, file and figure that could not be read or drawn, fit to print.
+    /// A printable sentence about each run, file and figure that could not be read or drawn.
     pub left_out: Vec<String>,
-    /// What a person should know besides, fit to print.
+    /// Further printable notices about the sweeps.
     pub notices: Vec<String>,
-    /// The tables, if they were asked for.
+    /// The tables for a terminal; empty unless [`Options::terminal`] asked for them.
     pub terminal: String,
 }
 
 impl Outcome {
+    /// Collects the notices of `sweeps`, without tables.
     fn of(sweeps: &[Sweep]) -> Self {
         Self {
             left_out: sweeps.iter().flat_map(Sweep::left_out).collect(),
@@ -82,12 +83,12 @@ impl Outcome {
     }
 }
 
-/// Writes `summary.parquet`, `tables/`, `figures/` and `index.html` into the folder of a sweep. Runs and files that cannot
-/// be read are left out and named.
+/// Writes `summary.parquet`, `tables/`, `figures/` and `index.html` into the folder of a sweep. Runs and files that
+/// cannot be read are left out and named in the outcome.
 ///
 /// # Errors
-/// If the folder holds no runs that can be read, a file cannot be written, or a figure was asked for that does not exist
-/// or has no data.
+/// Returns an error if the folder holds no readable runs, if a file cannot be written, or if the requested figure does
+/// not exist or has no data.
 pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
     let sweep = Sweep::read(dir)?;
     let mut figures = Figure::all(&sweep);
@@ -117,7 +118,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
                 drawing.stamp(&whole, &made)?;
                 let (folder, file) = (dir.join("figures"), figure.file());
                 make_folder(&folder)?;
-                // Names may have dots, which are no endings.
+                // `with_extension` would cut a name at a dot, which is no file ending here.
                 replace(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
                 replace(&folder.join(format!("{file}.png")), &drawing.png)?;
                 drawn.push(page::Figure { file, caption, provenance: made.line(), svg: drawing.svg });
@@ -149,7 +150,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         sheets.extend(ranks::Ranks::new(&sweep).map(|ranks| ranks.sheet(&sweep)));
         sheets.extend(further::sheet(&sweep));
         sheets.extend(cost::sheet(&sweep));
-        // What earlier runs had and these have not is not left as if it were theirs.
+        // Files of tables that an earlier report wrote and this one does not would be mistaken for current ones.
         for id in OPTIONAL.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
             for ending in ["md", "tex", "csv", "parquet"] {
                 let _ = std::fs::remove_file(folder.join(id).with_extension(ending));
@@ -162,7 +163,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
                 replace(&file.with_extension(ending), text.as_bytes())?;
             }
             replace(&file.with_extension("parquet"), &sheet.data.parquet()?)?;
-            // The page needs the text alone.
+            // The page needs only the formatted text, so the memory of the numbers is released here.
             sheet.data = frame::Frame::default();
         }
         let made = Provenance::of(&sweep.groups.iter().collect::<Vec<_>>(), &command(dir, None));
@@ -178,11 +179,11 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The tables of one or more sweeps for a terminal, with the paper's numbers beside; `color` allows bold type. Nothing in
-/// it but that is obeyed by a terminal.
+/// Formats the tables of one or more sweeps for a terminal, beside the paper's numbers. `color` allows bold type and
+/// colours; the text contains no other control sequences.
 ///
 /// # Errors
-/// If a folder holds no runs that can be read.
+/// Returns an error if a folder holds no readable runs.
 pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
     let sweeps = dirs.iter().map(|dir| Sweep::read(dir)).collect::<Result<Vec<_>>>()?;
     Ok((terminal::terminal(&sweeps, color), Outcome::of(&sweeps)))
@@ -195,7 +196,7 @@ mod tests {
     use super::{figures, images::Kind, table::METRICS};
 
     #[test]
-    fn every_cell_and_curve_is_measured_by_somebody() {
+    fn every_shown_metric_is_measured() {
         let measured: HashSet<&str> = lerp_eval::quantities().map(|quantity| &*quantity.key).collect();
         let tables =
             METRICS.iter().map(|metric| metric.of).chain(Kind::ALL.into_iter().flat_map(Kind::metrics));

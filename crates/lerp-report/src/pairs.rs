@@ -1,4 +1,4 @@
-//! Is the best really the best? Each configuration against the one with the best mean, seed by seed.
+//! Paired comparison of each configuration with the one that has the best mean, over the seeds that both have finished.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,41 +7,41 @@ use polars::prelude::DataType;
 
 use crate::{frame::Value, sheet::Entry, summary::Group, text::fixed};
 
-/// A configuration beside the best one.
+/// How a configuration compares with the best one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Standing {
-    /// It has no number.
+    /// The configuration has no value.
     Unknown,
-    /// It is the best one.
+    /// The configuration is the best one.
     Best,
-    /// So many seeds have a finished run of both, which is too few.
+    /// Too few seeds have a finished run of both configurations; the field is their number.
     Few(usize),
-    /// The difference.
+    /// The difference from the best is known.
     Beside {
-        /// This one's value minus the best one's, over seeds.
+        /// This configuration's value minus the best one's, over seeds.
         difference: Bootstrap,
-        /// Share of resamples in which this one is better.
+        /// The share of bootstrap resamples in which this configuration is better.
         better: f64,
-        /// Seeds that have a finished run of both.
+        /// The number of seeds that have a finished run of both.
         seeds: usize,
     },
 }
 
-/// Configurations on one dataset, and how they stand in one metric.
+/// The configurations on one dataset, compared in one metric.
 #[derive(Debug, Clone)]
 pub struct Standings<'a> {
     best: Option<&'a Group>,
     all: Vec<(&'a Group, Standing)>,
-    /// Where each configuration, by its address, is in `all`.
+    /// The index into `all` of each configuration, by the address of its group.
     places: HashMap<*const Group, usize>,
 }
 
 impl<'a> Standings<'a> {
-    /// Of `groups`.
+    /// Compares `groups` in `metric`.
     pub fn new(groups: &[&'a Group], metric: &Quantity) -> Self {
         let mut best: Option<(f64, &Group)> = None;
         for group in groups {
-            // Of a count or description none is the best.
+            // Metrics without a better direction, such as counts, have no best value.
             if metric.better != Better::Neither
                 && let Some(mean) = group.estimate(metric).mean()
                 && best.is_none_or(|(known, _)| metric.better.prefers(mean, known))
@@ -56,29 +56,29 @@ impl<'a> Standings<'a> {
         Self { best, all: groups.iter().map(standing).collect(), places: places.collect() }
     }
 
-    /// The best one, if it is one of several that have a number.
+    /// Returns the best configuration, or `None` if fewer than two configurations have a value.
     pub fn best_of_several(&self) -> Option<&'a Group> {
         let known = self.all.iter().filter(|(_, standing)| *standing != Standing::Unknown).count();
         self.best.filter(|_| known > 1)
     }
 
-    /// How a configuration stands.
+    /// Returns how a configuration compares with the best.
     pub fn of(&self, group: &Group) -> Standing {
         let place = self.places.get(&std::ptr::from_ref(group));
         place.map_or(Standing::Unknown, |place| self.all[*place].1)
     }
 
-    /// Whether any difference is known.
+    /// Returns whether any difference is known.
     pub fn any(&self) -> bool {
         self.all.iter().any(|(_, standing)| matches!(standing, Standing::Beside { .. }))
     }
 
-    /// Whether there is a best one and others have too few seeds in common with it.
+    /// Returns whether any configuration has too few seeds in common with the best.
     pub fn too_few(&self) -> bool {
         self.all.iter().any(|(_, standing)| matches!(standing, Standing::Few(_)))
     }
 
-    /// The fewest seeds of a difference that is known.
+    /// Returns the fewest seeds behind any known difference, or `None` if no difference is known.
     pub fn fewest(&self) -> Option<usize> {
         let seeds = |(_, standing): &(&Group, Standing)| match standing {
             Standing::Beside { seeds, .. } => Some(*seeds),
@@ -87,7 +87,7 @@ impl<'a> Standings<'a> {
         self.all.iter().filter_map(seeds).min()
     }
 
-    /// For a file: the columns of [`COLUMNS`].
+    /// Returns a configuration's values of the columns in [`COLUMNS`].
     pub fn values(&self, group: &Group) -> Vec<(&'static str, Value)> {
         let mut values = vec![("best", self.best.map(|best| best.label.clone()).into())];
         match self.of(group) {
@@ -106,7 +106,7 @@ impl<'a> Standings<'a> {
     }
 }
 
-/// Columns that say how a row stands to the best one.
+/// The columns of the CSV and parquet files that compare a row with the best one.
 pub const COLUMNS: [(&str, DataType); 6] = [
     ("best", DataType::String),
     ("minus_best", DataType::Float64),
@@ -116,6 +116,7 @@ pub const COLUMNS: [(&str, DataType); 6] = [
     ("common_seeds", DataType::Int64),
 ];
 
+/// Compares one configuration with the best one.
 fn beside(group: &Group, best: &Group, metric: &Quantity) -> Standing {
     if std::ptr::eq(group, best) {
         return Standing::Best;
@@ -138,12 +139,12 @@ fn beside(group: &Group, best: &Group, metric: &Quantity) -> Standing {
 }
 
 impl Standing {
-    /// Whether it may be as good as the best one.
+    /// Returns whether the configuration cannot be told apart from the best: the interval of the difference contains 0.
     pub fn undecided(self) -> bool {
         matches!(self, Self::Beside { difference, .. } if difference.undecided())
     }
 
-    /// The difference and its interval, in units of which `factor` make one.
+    /// Returns the cell of the difference and its interval, multiplied by `factor`.
     pub fn difference(self, factor: f64, decimals: usize) -> Entry {
         match self {
             Self::Unknown => Entry::plain("–"),
@@ -158,7 +159,7 @@ impl Standing {
         }
     }
 
-    /// The share of resamples in which it is better.
+    /// Returns the cell of the share of resamples in which the configuration is better than the best.
     pub fn share(self) -> Entry {
         match self {
             Self::Beside { better, .. } => {
@@ -175,7 +176,7 @@ impl Standing {
     }
 }
 
-/// How many seeds configurations have in common with the best: one number, or one for each metric where they differ.
+/// Returns the cell of the number of seeds in common with the best: one number, or one for each metric if they differ.
 pub fn seeds(standings: impl IntoIterator<Item = Standing>) -> Entry {
     let of = |standing| match standing {
         Standing::Beside { seeds, .. } | Standing::Few(seeds) => Some(seeds),
@@ -192,10 +193,10 @@ pub fn seeds(standings: impl IntoIterator<Item = Standing>) -> Entry {
     }
 }
 
-/// Stands behind a number that may be as good as the best.
+/// The mark that follows a number which cannot be told apart from the best.
 pub const NEAR: &str = " ≈";
 
-/// A number with its sign, unless it is printed as zero.
+/// Formats a number with its sign, which is omitted if the number is printed as zero.
 fn signed(value: f64, decimals: usize) -> String {
     let text = fixed(value.abs(), decimals);
     match value {
@@ -205,13 +206,13 @@ fn signed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// What a table of differences shows.
+/// The caption of a table of differences.
 pub const CAPTION: &str = "Differences from the best. Each variant's value minus that of the variant with the best mean, \
      over the seeds that both have finished: the mean with its 95 % interval by the paired bootstrap over seeds (percentiles; \
      all resamples are counted up to 10 seeds), and the share of resamples in which the variant is better than the best. ≈: \
      the interval contains 0, so the two cannot be told apart.";
 
-/// What must be said of intervals of so few seeds.
+/// Returns a note on the coarseness of bootstrap intervals over few seeds, or `None` for five seeds or more.
 pub fn coarse_note(fewest: usize) -> Option<String> {
     (fewest < 5).then(|| {
         format!(
@@ -222,7 +223,7 @@ pub fn coarse_note(fewest: usize) -> Option<String> {
     })
 }
 
-/// A note where no two rows can be compared for want of seeds.
+/// Returns a note if some rows have too few seeds in common with the best and no difference is known.
 pub fn too_few_note(tables: &[&Standings]) -> Option<String> {
     let none = !tables.iter().any(|all| all.any()) && tables.iter().any(|all| all.too_few());
     none.then(|| {

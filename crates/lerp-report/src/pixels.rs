@@ -1,4 +1,5 @@
-//! What raw pixels allow: the reference beside the numbers of latents.
+//! The raw-pixel reference: accuracies of a classifier and of clusters on the images themselves, to compare latents
+//! with.
 
 use std::path::Path;
 
@@ -7,62 +8,62 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// The folder of all references.
+/// The folder of all references within a sweep.
 const FOLDER: &str = "pixels";
 
-/// Bytes of a file's name without its ending.
-const MOST_NAME: usize = 120;
+/// The most bytes of a file name without its ending.
+const MAX_NAME_BYTES: usize = 120;
 
-/// Most bytes of a file.
-const MOST_BYTES: u64 = 1 << 16;
+/// The most bytes of a file.
+const MAX_FILE_BYTES: u64 = 1 << 16;
 
-/// `pixels/<dataset>.toml` of a sweep: a single-layer classifier and clusters of the images themselves.
+/// The content of `pixels/<dataset>.toml` in a sweep: how well a single-layer classifier and k-means do on raw pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PixelReference {
-    /// Name of the dataset.
+    /// The name of the dataset.
     pub dataset: String,
-    /// SHA-256 of the images and labels.
+    /// The SHA-256 digest of the images and labels.
     pub data: String,
-    /// Test accuracy of a single-layer classifier fitted to convergence.
+    /// The test accuracy of a single-layer classifier fitted to convergence, from 0 to 1.
     pub probe_accuracy: f64,
-    /// Its accuracy on the training images.
+    /// The classifier's accuracy on the training images, from 0 to 1.
     pub probe_train_accuracy: f64,
-    /// Iterations of the fit.
+    /// The number of iterations of the fit.
     pub probe_iterations: f64,
     /// Whether the fit converged.
     pub probe_converged: bool,
-    /// Number of test images.
+    /// The number of test images.
     pub test_images: f64,
-    /// Number of training images.
+    /// The number of training images.
     pub train_images: f64,
-    /// Accuracy of clusters on the test images.
+    /// The accuracy of clusters on the test images, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_accuracy: Option<f64>,
-    /// Normalised mutual information of clusters and classes of the test images.
+    /// The normalised mutual information of clusters and classes of the test images, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_information: Option<f64>,
-    /// Restarts of k-means.
+    /// The number of k-means restarts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_restarts: Option<f64>,
 }
 
 impl PixelReference {
-    /// Where a sweep keeps the reference of `dataset`, from its folder on.
+    /// Returns the path of the reference of `dataset`, relative to the sweep's folder.
     pub fn path(dataset: &str) -> String {
-        format!("{FOLDER}/{}.toml", file_stem(dataset, MOST_NAME))
+        format!("{FOLDER}/{}.toml", file_stem(dataset, MAX_NAME_BYTES))
     }
 
-    /// Where earlier versions kept it, under a name that several datasets could have.
+    /// Returns the path that earlier versions used, which several datasets could share.
     fn old_path(dataset: &str) -> String {
-        let skipped = dataset.chars().count().saturating_sub(MOST_NAME);
+        let skipped = dataset.chars().count().saturating_sub(MAX_NAME_BYTES);
         let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' };
         format!("{FOLDER}/{}.toml", dataset.chars().skip(skipped).map(plain).collect::<String>())
     }
 
-    /// Reads the reference of `dataset` in the folder of a sweep; none if it was not made.
+    /// Reads the reference of `dataset` from the folder of a sweep, or returns `None` if it was not made.
     ///
     /// # Errors
-    /// If it cannot be read, is damaged, or is another dataset's.
+    /// Returns an error if the file cannot be read, is damaged, or belongs to another dataset.
     pub fn read(sweep: &Path, dataset: &str) -> Result<Option<Self>> {
         let folder = sweep.join(FOLDER);
         if folder.is_symlink() {
@@ -83,9 +84,9 @@ impl PixelReference {
         }
     }
 
-    /// Reads a reference; none if there is no such file.
+    /// Reads a reference, or returns `None` if the file does not exist.
     fn read_file(path: &Path) -> Result<Option<Self>> {
-        let text = match lerp_files::read_to_string(path, MOST_BYTES) {
+        let text = match lerp_files::read_to_string(path, MAX_FILE_BYTES) {
             Err(error) if error.is_not_found() => return Ok(None),
             text => text?,
         };

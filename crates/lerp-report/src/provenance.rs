@@ -1,4 +1,4 @@
-//! Where the numbers behind a table or figure come from, and the command that makes it again.
+//! The provenance of a table or figure: the runs behind its numbers, and the command that makes it again.
 
 use std::{
     collections::BTreeSet,
@@ -16,35 +16,37 @@ use crate::{
     text::count,
 };
 
-/// What a reader needs to tell whether two tables or figures are of the same runs. It says nothing of when it was drawn, so
-/// that drawing it again changes nothing.
+/// Identifies the runs behind a table or figure, so that a reader can tell whether two of them show the same runs. It
+/// does not contain the time of drawing, so that drawing again changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
-    /// Number of runs.
+    /// The number of runs.
     runs: usize,
-    /// Hash of the runs' cells: eight hexadecimal digits.
+    /// A hash of the runs' cells: eight hexadecimal digits.
     config: String,
-    /// Checksum of the data, with the dataset's name where there are several; `drawn` where they are drawn.
+    /// Digests of the data, with the dataset's name if there are several; `drawn` for data drawn from a random
+    /// generator.
     data: String,
-    /// Git revisions of the runs.
+    /// The Git revisions that the runs were made with.
     git: String,
-    /// Versions of this software that trained them.
+    /// The versions of this software that the runs were made with.
     lerp: String,
-    /// Versions of candle.
+    /// The versions of candle.
     candle: String,
-    /// Devices.
+    /// The devices.
     device: String,
     /// The days on which runs were first started.
     dates: String,
-    /// What makes it again.
+    /// The command that makes the table or figure again.
     command: String,
 }
 
-/// Digits of a checksum that tell data apart well enough.
+/// The number of leading digits of a digest that are shown.
 const DIGITS: usize = 12;
 
 impl Provenance {
-    /// Of all runs of `groups`, finished or not; `command` makes the table or figure again.
+    /// Collects the provenance of all runs of `groups`, finished or not. `command` is the command that makes the table
+    /// or figure again.
     pub fn of(groups: &[&Group], command: &str) -> Self {
         let runs: Vec<&Loaded> = groups.iter().flat_map(|group| &group.runs).collect();
         let each = |of: fn(&Loaded) -> &str| {
@@ -69,7 +71,7 @@ impl Provenance {
         }
     }
 
-    /// One line for people.
+    /// Formats the provenance as one line of text.
     pub fn line(&self) -> String {
         if self.runs == 0 {
             return format!("No run is behind it. Made by: {}", self.command);
@@ -88,7 +90,7 @@ impl Provenance {
         )
     }
 
-    /// The same as names and values; those of runs are empty where no run is behind it.
+    /// Returns the provenance as names and values; the values about runs are empty if there are no runs.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         vec![
             ("config", self.config.clone()),
@@ -103,15 +105,15 @@ impl Provenance {
     }
 }
 
-/// The command that draws all of a sweep again, or one figure of it.
+/// Returns the command that makes the report of a sweep again, or one of its figures.
 pub fn command(dir: &Path, figure: Option<&str>) -> String {
     let figure = figure.map(|name| format!(" --figure {}", quoted(name))).unwrap_or_default();
-    // Without a slash at the end.
+    // Collecting the components drops a trailing slash.
     let dir: PathBuf = dir.components().collect();
     format!("cargo xtask report {}{figure}", quoted(&dir.to_string_lossy()))
 }
 
-/// A word of a command, in quotes where a shell would not leave it as it is.
+/// Quotes a word of a command if a shell would change it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -121,16 +123,17 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What comes from a file as it may stand in any format.
+/// Makes text from a file printable, so that it is safe in every format.
 fn shown(text: &str) -> String {
     printable(text).into_owned()
 }
 
+/// Returns the value, or `unknown` if it is blank.
 fn known(value: &str) -> &str {
     if value.trim().is_empty() { "unknown" } else { value }
 }
 
-/// FNV-1a of the sorted ids of cells, which end in hashes of whole cells; empty of no runs.
+/// Returns the FNV-1a hash of the sorted ids of cells, which end in hashes of the whole cells; empty without runs.
 fn config(runs: &[&Loaded]) -> String {
     let ids: BTreeSet<&str> = runs.iter().map(|loaded| loaded.run.record.id.as_str()).collect();
     if ids.is_empty() {
@@ -145,7 +148,7 @@ fn config(runs: &[&Loaded]) -> String {
     format!("{:08x}", (hash ^ (hash >> 32)) as u32)
 }
 
-/// Checksums by dataset.
+/// Returns the digests of the groups' data.
 fn data(groups: &[&Group]) -> String {
     let mut found: Vec<(&str, String)> = Vec::new();
     for group in groups {
@@ -154,7 +157,7 @@ fn data(groups: &[&Group]) -> String {
             let sum = match record.provenance.data.as_deref() {
                 Some(digest) if !digest.is_empty() => digest.chars().take(DIGITS).collect(),
                 _ if record.cell.dataset == Lines::NAME => "drawn".to_owned(),
-                // A dataset that gives no digest of its images.
+                // A dataset defined in code that gives no digest of its images.
                 _ if record.dataset_title.is_some() => "from code".to_owned(),
                 _ => "unknown".to_owned(),
             };
@@ -173,7 +176,7 @@ fn data(groups: &[&Group]) -> String {
     out
 }
 
-/// From the first day to the last.
+/// Returns the first and the last day on which a run was started.
 fn dates(runs: &[&Loaded]) -> String {
     let days: BTreeSet<&str> = runs
         .iter()

@@ -1,4 +1,4 @@
-//! The paper's numbers.
+//! The numbers that the paper published.
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
@@ -10,42 +10,44 @@ use serde::Deserialize;
 
 use crate::set::bare;
 
-/// The paper's numbers, from `published.toml`.
+/// The paper's numbers and settings, read from `published.toml`.
 #[derive(Debug, Deserialize)]
 pub struct Published {
-    /// Where they are printed.
+    /// The citation of the paper.
     pub source: String,
-    /// The paper's order of variants.
+    /// The names of the variants, in the paper's order.
     pub order: Vec<String>,
-    /// Their names in tables.
+    /// The titles of the variants in tables, in the same order.
     pub titles: Vec<String>,
     lines: Lines,
-    /// Table 2.
+    /// The rows of Table 2.
     pub classifier: Vec<Row>,
-    /// Table 3.
+    /// The rows of Table 3.
     pub clustering: Vec<Row>,
+    /// The numbers of training and test images, by dataset.
     images: BTreeMap<String, [usize; 2]>,
+    /// Hyperparameters by variant and name.
     hyper: BTreeMap<String, BTreeMap<String, f64>>,
-    /// What differs on a dataset.
+    /// Hyperparameters that differ on one dataset, by dataset, variant and name.
     hyper_on: BTreeMap<String, BTreeMap<String, BTreeMap<String, f64>>>,
 }
 
-/// The numbers of one image set and size of latents.
+/// The numbers of one image set and latent size.
 #[derive(Debug, Deserialize)]
 pub struct Row {
     /// The image set.
     pub dataset: String,
-    /// Numbers in a latent.
+    /// The latent dimensionality.
     pub dims: usize,
-    /// Mean, and standard deviation if there is one, by variant.
+    /// The mean, and the standard deviation if there is one, by variant.
     values: BTreeMap<String, Vec<f64>>,
-    /// Variants whose mean a second source confirms.
+    /// The variants whose mean is confirmed by a second source.
     #[serde(default)]
     checked: Vec<String>,
 }
 
 impl Row {
-    /// The number of `variant`.
+    /// Returns the number of `variant`, or `None` if the row has none.
     pub fn number(&self, variant: &str) -> Option<Number> {
         let values = self.values.get(variant)?;
         let mean_checked = self.checked.iter().any(|name| name == variant);
@@ -53,6 +55,7 @@ impl Row {
     }
 }
 
+/// Table 1: means and standard deviations on lines, by variant.
 #[derive(Debug, Deserialize)]
 struct Lines {
     mean_distance: BTreeMap<String, [f64; 2]>,
@@ -62,26 +65,26 @@ struct Lines {
 /// A published number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Number {
-    /// Mean over the paper's runs.
+    /// The mean over the paper's runs.
     pub mean: f64,
-    /// Standard deviation over them, where the paper has one.
+    /// The standard deviation over the paper's runs; `None` if the paper gives none.
     pub std: Option<f64>,
-    /// Whether a second source confirms the mean; nothing confirms the deviation.
+    /// Whether a second source confirms the mean. No second source confirms any standard deviation.
     pub mean_checked: bool,
 }
 
 impl Number {
-    /// As it is printed, with a dagger where the mean is unchecked; `brief` without the deviation.
+    /// Formats the number as printed in tables, with a dagger if the mean is unconfirmed. `brief` omits the deviation.
     pub fn text(&self, brief: bool) -> String {
         let std = self.std.filter(|_| !brief).map(|std| format!(" ± {std:.2}")).unwrap_or_default();
         format!("{:.2}{std}{}", self.mean, if self.mean_checked { "" } else { "†" })
     }
 }
 
-/// The file, read once.
+/// Returns the paper's numbers; the file is parsed on the first call only.
 ///
 /// # Panics
-/// If the file in this crate is not of its form, which a test excludes.
+/// Panics if the embedded file is malformed, which a test rules out.
 #[allow(clippy::expect_used)]
 pub fn published() -> &'static Published {
     static ONCE: OnceLock<Published> = OnceLock::new();
@@ -91,7 +94,7 @@ pub fn published() -> &'static Published {
 }
 
 impl Published {
-    /// The number for `metric` (a mean distance in 10⁻³, or a mean smoothness) of `variant` on lines.
+    /// Returns the number for `metric` of `variant` on lines (Table 1). Mean distances are in 10⁻³.
     pub fn lines(&self, metric: &Quantity, variant: &str) -> Option<Number> {
         let all =
             [(&MEAN_DISTANCE, &self.lines.mean_distance), (&MEAN_SMOOTHNESS, &self.lines.mean_smoothness)];
@@ -99,13 +102,13 @@ impl Published {
         values.get(variant).map(|&[mean, std]| Number { mean, std: Some(std), mean_checked: false })
     }
 
-    /// How many training and test images the paper's set called `dataset` has, however it is split here.
+    /// Returns the paper's numbers of training and test images of `dataset`, whatever the split is here.
     pub fn images(&self, dataset: &str) -> Option<[usize; 2]> {
         self.images.get(bare(dataset)).copied()
     }
 
-    /// The paper's hyperparameters of `variant` on `dataset`: name, value, and whether it is for this dataset alone; none of
-    /// a variant that is not the paper's.
+    /// Returns the paper's hyperparameters of `variant` on `dataset`: the name, the value, and whether the value is
+    /// specific to this dataset. Empty for a variant that is not in the paper.
     pub fn hyper(&self, variant: &str, dataset: &str) -> impl Iterator<Item = (&str, f64, bool)> {
         let here = self.hyper_on.get(dataset).and_then(|variants| variants.get(variant));
         self.hyper.get(variant).into_iter().flatten().map(move |(name, value)| {
@@ -114,7 +117,7 @@ impl Published {
         })
     }
 
-    /// The variant's place in the paper's order; others come after.
+    /// Returns the variant's index in the paper's order; all other variants come after.
     pub fn place(&self, variant: &str) -> usize {
         self.order.iter().position(|name| name == variant).unwrap_or(self.order.len())
     }
@@ -125,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_seven_are_there() {
+    fn every_variant_has_published_numbers_on_lines() {
         let published = published();
         assert_eq!(published.order.len(), 7);
         for variant in &published.order {
@@ -147,7 +150,7 @@ mod tests {
         assert_eq!(published.lines(&MEAN_DISTANCE, "mine"), None);
     }
     #[test]
-    fn image_sets_are_there() {
+    fn published_rows_of_image_sets_are_complete() {
         let published = published();
         let rows = |rows: &[Row]| {
             let all = rows.iter().map(|row| {

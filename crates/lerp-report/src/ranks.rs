@@ -1,4 +1,4 @@
-//! Ranks of the variants over all tables that have them, and whether they differ by more than chance.
+//! Average ranks of the variants over all tables, and tests of whether they differ by more than chance (Demšar, 2006).
 
 use lerp_eval::{Better, Quantity, Ranking, rank};
 use polars::prelude::DataType;
@@ -15,39 +15,40 @@ use crate::{
     text::{fixed, listed, number, two_digits},
 };
 
-/// A column of the ranking: a table's numbers on lines or on an image set.
+/// A column of the ranking: a table's metric on lines or on an image set.
 struct Column<'a> {
     metric: &'static Quantity,
-    /// The image set; none on lines.
+    /// The image set; `None` for lines.
     set: Option<&'a Set>,
-    /// The table that has the numbers.
+    /// The name of the table that the numbers are from.
     table: &'static str,
 }
 
 impl Column<'_> {
+    /// Returns the heading of the column.
     fn name(&self) -> String {
         let place = self.set.map_or_else(|| "Lines".into(), Set::name);
         format!("{place}: {}", self.metric.title.to_lowercase())
     }
 
-    /// A configuration's mean, the lower the better.
+    /// Returns a configuration's mean, negated if higher is better, so that lower is always better.
     fn value(&self, group: &Group) -> Option<f64> {
         let mean = group.estimate(self.metric).mean().filter(|mean| mean.is_finite())?;
         Some(if self.metric.better == Better::Higher { -mean } else { mean })
     }
 }
 
-/// The variants that every table has, ranked.
+/// The ranking of the variants that have a number in every column.
 pub struct Ranks<'a> {
-    /// Titles of the variants, and their configurations, the best mean rank first.
+    /// Titles of the variants with their configurations, the best average rank first.
     pub variants: Vec<(String, Vec<&'a Group>)>,
     columns: Vec<Column<'a>>,
-    /// Ranks in the order of `variants`.
+    /// The ranks, in the order of `variants`.
     pub ranking: Ranking,
 }
 
 impl<'a> Ranks<'a> {
-    /// Those of a sweep; none if fewer than two variants are in two tables.
+    /// Ranks the variants of a sweep, or returns `None` if fewer than two variants are in two tables.
     pub fn new(sweep: &'a Sweep) -> Option<Self> {
         let sets = sweep.sets();
         let lines = METRICS.iter().filter(|metric| metric.published);
@@ -59,7 +60,7 @@ impl<'a> Ranks<'a> {
             let set = column.set;
             sweep.groups.iter().filter(move |group| group.set.as_ref() == set).collect()
         };
-        // Which configuration of several is meant, nobody can tell.
+        // A variant with several configurations is left out, since it is not clear which one to rank.
         let value = |column: &Column, variant: &str| -> Option<(&'a Group, f64)> {
             let here = in_place(column);
             let mut own = here.into_iter().filter(|group| group.cell().variant == variant);
@@ -72,7 +73,7 @@ impl<'a> Ranks<'a> {
                 names.push((&group.cell().variant, group.title()));
             }
         }
-        // A table in which hardly anybody has a number leaves itself out rather than everybody else.
+        // A column that only few variants have is dropped; keeping it would exclude all other variants instead.
         let columns: Vec<Column> = lines
             .chain(images)
             .filter(|column| {
@@ -80,7 +81,7 @@ impl<'a> Ranks<'a> {
                 known >= 2 && 2 * known > names.len()
             })
             .collect();
-        // Two columns of one table say too little.
+        // Columns of one table on one dataset are too few to rank over.
         let first = columns.first()?;
         if columns.iter().all(|column| (column.set, column.table) == (first.set, first.table)) {
             return None;
@@ -104,12 +105,12 @@ impl<'a> Ranks<'a> {
         Some(Self { variants: variants.collect(), ranking: rank(&sorted)?, columns })
     }
 
-    /// All configurations in it.
+    /// Returns all configurations that are ranked.
     pub fn groups(&self) -> Vec<&'a Group> {
         distinct(self.variants.iter().flat_map(|(_, groups)| groups.iter().copied()))
     }
 
-    /// How far apart the ranks are, in sentences.
+    /// Returns sentences on Friedman's test and on Nemenyi's critical difference.
     pub fn says(&self) -> String {
         let Ranking { friedman_p, critical_difference, .. } = self.ranking;
         let p = if friedman_p < 0.001 { "below 0.001".to_owned() } else { number(two_digits(friedman_p)) };
@@ -129,7 +130,7 @@ impl<'a> Ranks<'a> {
         friedman + &nemenyi.unwrap_or_default()
     }
 
-    /// The table.
+    /// Returns the table of ranks.
     pub fn sheet(&self, sweep: &Sweep) -> Sheet {
         let groups = self.groups();
         let provenance = Provenance::of(&groups, &command(&sweep.dir, None));

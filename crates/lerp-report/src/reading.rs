@@ -1,8 +1,8 @@
-//! Reading the runs of a sweep: what a table needs of each, and no more.
+//! Reading the runs of a sweep, keeping in memory only what tables and figures need.
 //!
-//! A sweep may have ten thousand runs with a thousand values each. Of a run its record stays in memory, and every metric's
-//! final value; curves stay only where a figure draws them, as what all seeds of a configuration have together. Pages of
-//! runs read theirs again.
+//! A sweep may have ten thousand runs with a thousand values each. Of every run, its record and the final value of each
+//! metric stay in memory. Curves stay in memory only for metrics that a figure draws, reduced to their range and mean
+//! over the seeds of a configuration. The pages of runs read the curves of their run again.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -26,24 +26,24 @@ use crate::{
     pixels::PixelReference,
     published::published,
     set::Set,
-    summary::{Final, Group, Loaded, MOST_SHOWN, Sweep, natural},
+    summary::{Final, Group, Loaded, MAX_SHOWN, Sweep, natural},
     text::{few, listed, number},
 };
 
-/// Runs whose curves are in memory at once.
-const CHUNK: usize = 128;
+/// The number of runs whose curves are in memory at once.
+const RUNS_AT_ONCE: usize = 128;
 
-/// Most bytes of a sweep's record: names of a million cells.
-const LARGEST_RECORD: u64 = 1 << 28;
+/// The most bytes of a sweep's `sweep.toml`, which has room for the names of a million cells.
+const MAX_PLAN_BYTES: u64 = 1 << 28;
 
-/// Reasons that a sentence about a sweep without readable runs has room for.
-const REASONS: usize = 3;
+/// The most reasons listed in the error about a sweep without readable runs.
+const MAX_REASONS: usize = 3;
 
 impl Sweep {
-    /// Reads all runs in `dir`. What cannot be read is left out, and said in [`Sweep::left_out`].
+    /// Reads all runs in `dir`. Runs and files that cannot be read are left out and reported by [`Sweep::left_out`].
     ///
     /// # Errors
-    /// If there are none that can be read.
+    /// Returns an error if no run can be read.
     pub fn read(dir: &Path) -> Result<Self> {
         if !dir.is_dir() {
             return Err(Error::NoFolder(dir.to_owned()));
@@ -67,9 +67,10 @@ impl Sweep {
         }
         if groups.is_empty() {
             return Err(match planned.len() {
-                _ if !left_out.is_empty() => {
-                    Error::NothingReadable { dir: dir.to_owned(), reasons: listed(&left_out, REASONS, " ") }
-                }
+                _ if !left_out.is_empty() => Error::NothingReadable {
+                    dir: dir.to_owned(),
+                    reasons: listed(&left_out, MAX_REASONS, " "),
+                },
                 0 => Error::NoRuns(dir.to_owned()),
                 cells => Error::NotBegun { dir: dir.to_owned(), cells },
             });
@@ -83,9 +84,10 @@ impl Sweep {
     }
 }
 
-/// What a sweep keeps of its datasets: what raw pixels are worth, and the records of judges.
+/// What a sweep stores for each dataset: the raw-pixel references and the records of judges.
 type OfDatasets = (BTreeMap<String, PixelReference>, BTreeMap<String, JudgeRecord>);
 
+/// Reads the raw-pixel reference and the judge's record of every dataset.
 fn of_datasets(dir: &Path, datasets: &Datasets, left_out: &mut Vec<String>) -> OfDatasets {
     let (mut pixels, mut judges) = (BTreeMap::new(), BTreeMap::new());
     for (dataset, other_names) in &datasets.names {
@@ -98,8 +100,9 @@ fn of_datasets(dir: &Path, datasets: &Datasets, left_out: &mut Vec<String>) -> O
     (pixels, judges)
 }
 
-/// Takes out what other judges than that of the sweep made of runs, or, if its record is lost, than that of the first run: numbers
-/// of two judges cannot be compared. A sentence about each such run.
+/// Removes the metrics of runs that were measured by another judge than the sweep's, since numbers of two judges cannot
+/// be compared. If the judge's record is lost, the judge of the first run counts as the sweep's. Returns a sentence
+/// about each affected run.
 fn drop_other_judges(groups: &mut [Group], judges: &BTreeMap<String, JudgeRecord>) -> Vec<String> {
     let mut first: BTreeMap<String, String> =
         judges.iter().map(|(dataset, judge)| (dataset.clone(), judge.weights.clone())).collect();
@@ -109,7 +112,7 @@ fn drop_other_judges(groups: &mut [Group], judges: &BTreeMap<String, JudgeRecord
         for loaded in
             group.runs.iter_mut().filter(|loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_some())
         {
-            // Without the file nobody can tell.
+            // Only the file of verdicts names the judge; without it, the metrics are kept.
             let Some(judge) = loaded.look(Run::verdicts).map(|verdicts| verdicts.judge) else { continue };
             if *first.entry(dataset.clone()).or_insert_with(|| judge.clone()) == judge {
                 continue;
@@ -125,7 +128,8 @@ fn drop_other_judges(groups: &mut [Group], judges: &BTreeMap<String, JudgeRecord
     few(sentences, "runs that another judge measured")
 }
 
-/// What a sweep keeps of a dataset under the first of its names that has something; what cannot be read is told.
+/// Reads what a sweep stores for a dataset, trying each of the dataset's names and returning the first that has
+/// something. Adds a sentence to `left_out` for each file that cannot be read.
 fn kept<'n, T, E: std::fmt::Display>(
     what: &str,
     names: impl Iterator<Item = &'n String>,
@@ -147,12 +151,12 @@ fn kept<'n, T, E: std::fmt::Display>(
     first
 }
 
-/// The datasets of a sweep. A user's own images are told by their digest: a folder that was moved is the same dataset under
-/// another name.
+/// The datasets of a sweep. A user's own images are identified by their digest, so that a folder that was moved counts
+/// as the same dataset under another name.
 struct Datasets {
-    /// By digest, the name that counts: that of the run that began last.
+    /// The canonical name of each digest: that of the run that began last.
     by_digest: HashMap<String, String>,
-    /// Names that count, each with others of the same images.
+    /// The canonical names, each with the other names of the same images.
     names: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -178,26 +182,26 @@ impl Datasets {
         datasets
     }
 
-    /// The name that counts of a run's dataset.
+    /// Returns the canonical name of a run's dataset.
     fn name<'a>(&'a self, record: &'a RunRecord) -> &'a str {
         let known = digest(record).and_then(|digest| self.by_digest.get(digest));
         known.unwrap_or(&record.cell.dataset)
     }
 }
 
-/// The digest of a user's own images; none where the dataset's name says which images these are.
+/// Returns the digest of a user's own images, or `None` if the dataset's name alone identifies the images.
 fn digest(record: &RunRecord) -> Option<&str> {
     record.provenance.data.as_deref().filter(|_| is_own(&record.cell.dataset))
 }
 
-/// Runs by all that decides their numbers but the seed.
+/// Groups runs by everything that decides their numbers except the seed.
 fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
     let all: BTreeSet<String> = datasets.names.keys().cloned().collect();
     let mut groups: BTreeMap<(usize, String, String), Vec<Loaded>> = BTreeMap::new();
     for run in runs {
         let cell = &run.record.cell;
         let seedless = RunRecord { cell: Cell { seed: 0, ..cell.clone() }, ..run.record.clone() }.identity();
-        // Under the name of one of the paper's sets, too, there may be other images.
+        // A dataset with one of the paper's names may hold other images, so the digest is part of the key.
         let seedless = seedless + run.record.provenance.data.as_deref().unwrap_or_default();
         let place = (published().place(&cell.variant), cell.variant.clone(), seedless);
         groups.entry(place).or_default().push(Loaded::new(run));
@@ -207,7 +211,7 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
         let record = &runs[0].run.record;
         let dataset = datasets.name(record);
         let set = (dataset != Lines::NAME).then(|| {
-            // A run whose model could not be built does not say what its latents are.
+            // The record of a run whose model could not be built has a latent size of 0.
             let dims = runs.iter().map(|loaded| loaded.run.record.latent_dims()).max().unwrap_or(0);
             let set = Set::new(dataset, dims, &all);
             record.dataset_title.as_ref().map_or(set.clone(), |title| set.titled(title))
@@ -226,7 +230,8 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<Group> {
     groups.into_values().map(group).collect()
 }
 
-/// What runs measure besides Lerpbench's own, fit to print. A run of an earlier version may have a key that is ours now.
+/// Returns the user-defined metrics of runs, with printable texts. A run of an earlier version may have used a key that
+/// has since become one of Lerpbench's own metrics; such keys are skipped.
 fn further(runs: &[Loaded]) -> Vec<Quantity> {
     let mut all: Vec<Quantity> = Vec::new();
     for quantity in runs.iter().flat_map(|loaded| &loaded.run.record.quantities) {
@@ -244,10 +249,10 @@ fn further(runs: &[Loaded]) -> Vec<Quantity> {
     all
 }
 
-/// Labels groups, puts them in order, and chooses those that figures show.
+/// Labels groups, sorts them, and marks those that figures show.
 fn name(groups: &mut [Group]) {
     label(groups);
-    // By number where a number differs: 9 before 10.
+    // Labels are sorted by the numbers in them, so that 9 precedes 10.
     groups.sort_by(|a, b| {
         let place = |g: &Group| published().place(&g.cell().variant);
         let sets = match (&a.set, &b.set) {
@@ -260,11 +265,12 @@ fn name(groups: &mut [Group]) {
     let mut count = 0;
     for i in 0..groups.len() {
         count = if i > 0 && groups[i].set == groups[i - 1].set { count + 1 } else { 0 };
-        groups[i].shown = count < MOST_SHOWN;
+        groups[i].shown = count < MAX_SHOWN;
     }
 }
 
-/// Names groups: by the variant, and by what differs where a variant has several on lines or one image set.
+/// Labels each group with its variant's title, and with the settings that differ if the variant has several groups on
+/// lines or on one image set.
 fn label(groups: &mut [Group]) {
     let settings: Vec<BTreeMap<String, String>> = groups.iter().map(flat).collect();
     let mut twins: HashMap<(Option<&Set>, &str), Vec<usize>> = HashMap::new();
@@ -273,7 +279,7 @@ fn label(groups: &mut [Group]) {
     }
     let mut tellings = vec![String::new(); groups.len()];
     for twins in twins.into_values() {
-        // How many have each setting, and whether all of these have the same value.
+        // For each setting: how many groups have it, one of its values, and whether all have the same value.
         let mut values: HashMap<&str, (usize, &str, bool)> = HashMap::new();
         for (key, value) in twins.iter().flat_map(|i| &settings[*i]) {
             let known = values.entry(key).or_insert((0, value, true));
@@ -293,8 +299,8 @@ fn label(groups: &mut [Group]) {
     }
 }
 
-/// The settings of a group by name. The seed and the dataset's name are left out; where that may be of several images, their
-/// digest is among them.
+/// Returns the settings of a group by name, without the seed and the dataset's name. The digest of the images is
+/// included, since a dataset's name may stand for several sets of images.
 fn flat(group: &Group) -> BTreeMap<String, String> {
     let record = &group.runs[0].run.record;
     let mut all = BTreeMap::new();
@@ -305,7 +311,7 @@ fn flat(group: &Group) -> BTreeMap<String, String> {
                 serde_json::Value::Object(inner) => {
                     for (name, value) in inner {
                         let plain = printable(&name).into_owned();
-                        // A network's setting and a hyperparameter may have one name.
+                        // A setting of the network and a hyperparameter may have the same name.
                         let name = if all.contains_key(&plain) { format!("{key}.{plain}") } else { plain };
                         all.insert(name, printable(&value.to_string()).into_owned());
                     }
@@ -316,7 +322,7 @@ fn flat(group: &Group) -> BTreeMap<String, String> {
             }
         }
     }
-    // Records leave out what the protocol has.
+    // Records omit settings that have the protocol's default, so they are added here for comparison.
     all.insert("precision".into(), record.cell.precision.to_string());
     all.insert("schedule".into(), record.cell.schedule.to_string());
     all.insert("ema".into(), record.cell.ema.map_or_else(|| "none".into(), number));
@@ -326,10 +332,11 @@ fn flat(group: &Group) -> BTreeMap<String, String> {
     all
 }
 
-/// A metric's values in a run: its name, and samples with the value there.
+/// A metric's values in a run: its name, and pairs of the number of training samples and the value.
 type Series = (Arc<str>, Vec<(u64, f64)>);
 
-/// Reads the metrics of a group's runs, and takes the runs out of it whose metrics cannot be read: a sentence about each.
+/// Reads the metrics of a group's runs and removes the runs whose metrics cannot be read. Returns a sentence about each
+/// removed run.
 fn measure(group: &mut Group, names: &mut HashSet<Arc<str>>) -> Vec<String> {
     let mut left_out = Vec::new();
     let own: HashSet<&str> = group.further.iter().map(|quantity| &*quantity.key).collect();
@@ -337,7 +344,7 @@ fn measure(group: &mut Group, names: &mut HashSet<Arc<str>>) -> Vec<String> {
     let mut kept = Vec::with_capacity(group.runs.len());
     let mut runs = std::mem::take(&mut group.runs).into_iter().peekable();
     while runs.peek().is_some() {
-        let chunk: Vec<Loaded> = runs.by_ref().take(CHUNK).collect();
+        let chunk: Vec<Loaded> = runs.by_ref().take(RUNS_AT_ONCE).collect();
         let measured: Vec<_> = chunk.par_iter().map(|loaded| loaded.run.metrics()).collect();
         for (mut loaded, metrics) in chunk.into_iter().zip(measured) {
             match metrics {
@@ -363,12 +370,13 @@ fn measure(group: &mut Group, names: &mut HashSet<Arc<str>>) -> Vec<String> {
     left_out
 }
 
+/// Reduces a metric's values in a run to its final value.
 fn of_run((name, values): &Series) -> Final {
     let all: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
     Final { name: name.clone(), value: final_value(&all), evaluations: all.len() as u32 }
 }
 
-/// A run's values by metric, in the order of names; every name is in memory once.
+/// Returns a run's values by metric, sorted by name. `names` interns the names, so that each is in memory once.
 fn by_metric(metrics: &Metrics, names: &mut HashSet<Arc<str>>) -> Vec<Series> {
     let mut all: BTreeMap<&str, Vec<(u64, f64)>> = BTreeMap::new();
     for row in &metrics.0 {
@@ -386,8 +394,8 @@ fn by_metric(metrics: &Metrics, names: &mut HashSet<Arc<str>>) -> Vec<Series> {
     all.into_iter().map(named).collect()
 }
 
-/// Names of the cells that the last sweep into a folder planned, none where no sweep has recorded any; and a sentence if the
-/// record is damaged.
+/// Returns the names of the cells that the last sweep into a folder planned, which are none if no sweep recorded a
+/// plan, and a sentence if the recorded plan is damaged.
 fn planned(dir: &Path) -> (Vec<String>, Option<String>) {
     let path = dir.join("sweep.toml");
     let damaged = |problem: String| {
@@ -397,7 +405,7 @@ fn planned(dir: &Path) -> (Vec<String>, Option<String>) {
         );
         (Vec::new(), Some(sentence))
     };
-    let text = match lerp_files::read_to_string(&path, LARGEST_RECORD) {
+    let text = match lerp_files::read_to_string(&path, MAX_PLAN_BYTES) {
         Err(error) if error.is_not_found() => return (Vec::new(), None),
         Err(error) => return damaged(error.to_string()),
         Ok(text) => text,

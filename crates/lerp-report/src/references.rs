@@ -1,27 +1,28 @@
-//! What numbers on lines can come to without a model, beside those of runs.
+//! Scores of reference interpolations between lines, which need no model and show what values the metrics can take.
 
 use std::sync::OnceLock;
 
 use lerp_eval::{LineBank, Way};
 
-/// What a way between lines comes to.
+/// The metrics of a reference interpolation between lines.
 #[derive(Debug, Clone, Copy)]
 pub struct LineScores {
-    /// Mean distance.
+    /// The mean distance.
     pub distance: f64,
-    /// Mean smoothness.
+    /// The mean smoothness.
     pub smoothness: f64,
-    /// Detour.
+    /// The detour.
     pub detour: f64,
 }
 
-/// The ways between two lines that need no model, the worst first, over 256 pairs. They are drawn and measured once.
+/// Returns the reference interpolations with their scores over 256 pairs of lines, the worst first. They are drawn and
+/// measured on the first call only.
 pub fn references() -> &'static [(Way, LineScores)] {
     static ONCE: OnceLock<Vec<(Way, LineScores)>> = OnceLock::new();
     ONCE.get_or_init(|| {
         let bank = LineBank::default();
         let scores = |way: Way| {
-            // The tensor library has nothing to fail on here; without a number there is no row.
+            // A failure of the tensor library is not expected here; if it occurs, the reference has no row.
             let metrics = way.metrics(&bank).ok()?;
             let (distance, smoothness) = (metrics.mean_distance(), metrics.mean_smoothness());
             Some((way, LineScores { distance, smoothness, detour: metrics.mean_detour() }))

@@ -1,4 +1,4 @@
-//! Image sets: their names, the size of their latents, and what the paper's protocol is on them.
+//! Image sets: their names, the size of their latents, and the paper's protocol on them.
 
 use std::{cmp::Ordering, collections::BTreeSet, path::Path};
 
@@ -6,7 +6,8 @@ use lerp_core::Network;
 use lerp_data::{Protocol, protocols, split_option};
 use lerp_files::{file_stem, printable};
 
-/// Latent dimensionalities and numbers of the figures of strips that the paper has.
+/// The image sets and latent dimensionalities for which the paper has a figure of interpolation strips, with its
+/// number.
 const FIGURES: [(&str, usize, &str); 6] = [
     ("mnist", 32, "6"),
     ("mnist", 256, "7"),
@@ -16,71 +17,73 @@ const FIGURES: [(&str, usize, &str); 6] = [
     ("celeba", 256, "11"),
 ];
 
-/// The classes of CIFAR-10 in its order.
+/// The class names of CIFAR-10, by label.
 const CIFAR10: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-/// Bytes of a dataset's name in names of files, which leaves room for the rest.
-const MOST_SLUG: usize = 80;
+/// The most bytes of a dataset's name within a file name, which leaves room for the rest of the file name.
+const MAX_SLUG_BYTES: usize = 80;
 
-/// Letters of a dataset's title.
-const MOST_TITLE: usize = 40;
+/// The most characters of a dataset's title.
+const MAX_TITLE_CHARS: usize = 40;
 
-/// An image set and the size of its latents: a row of a table, a figure of strips.
+/// An image set together with the size of its latents. Each such pair is a row of a table and a figure of strips.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Set {
     /// The dataset's name, such as `mnist` or `images:DIR`.
     pub dataset: String,
-    /// Numbers in a latent.
+    /// The latent dimensionality.
     pub dims: usize,
     title: String,
-    /// The dataset's name in names of files.
+    /// The dataset's name as part of a file name.
     slug: String,
 }
 
 impl Set {
-    /// The set called `dataset` among all the `datasets` of a sweep, which decide how much of a folder's name is needed.
+    /// Creates the set called `dataset`. `datasets` are the names of all datasets of the sweep, which decide how much
+    /// of a folder's path is needed to tell the sets apart.
     pub fn new(dataset: &str, dims: usize, datasets: &BTreeSet<String>) -> Self {
         let (title, slug) = names(dataset);
         let clash = known(dataset).is_none() && datasets.iter().any(|d| d != dataset && names(d).1 == slug);
         let (title, slug) =
-            if clash { (dataset.to_owned(), file_stem(dataset, MOST_SLUG)) } else { (title, slug) };
+            if clash { (dataset.to_owned(), file_stem(dataset, MAX_SLUG_BYTES)) } else { (title, slug) };
         Self { dataset: dataset.to_owned(), dims, title: printable(&title).into_owned(), slug }
     }
 
-    /// The same with the title that a dataset from code gives itself, cut where it is too long for a table.
+    /// Replaces the title by one that a dataset defined in code gives itself, cut to the width that a table has room
+    /// for.
     pub fn titled(self, title: &str) -> Self {
-        let cut: String = title.chars().take(MOST_TITLE).collect();
+        let cut: String = title.chars().take(MAX_TITLE_CHARS).collect();
         Self { title: printable(&cut).into_owned(), ..self }
     }
 
-    /// The dataset's name in text, such as `MNIST`.
+    /// Returns the dataset's name as shown to readers, such as `MNIST`.
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// Dataset and size of latents, such as `MNIST 32`.
+    /// Returns the dataset's title and the latent dimensionality, such as `MNIST 32`.
     pub fn name(&self) -> String {
         format!("{} {}", self.title, self.dims)
     }
 
-    /// The same in names of files, such as `mnist-32`.
+    /// Returns the dataset and the latent dimensionality as part of a file name, such as `mnist-32`.
     pub fn slug(&self) -> String {
         format!("{}-{}", self.slug, self.dims)
     }
 
-    /// The number of its strips among the paper's figures.
+    /// Returns the number of the paper's figure that shows interpolation strips on this set, if there is one.
     pub fn figure(&self) -> Option<&'static str> {
         let of_set = |(name, dims, _): &&(&str, usize, &str)| *name == self.dataset && *dims == self.dims;
         FIGURES.iter().find(of_set).map(|(.., number)| *number)
     }
 
-    /// Values from minus to plus this are from black to white in strips.
+    /// Returns the pixel value that is drawn as white in strips; its negative is drawn as black.
     pub fn range(&self) -> f32 {
         if bare(&self.dataset) == "celeba" { 1.2 } else { 1.0 }
     }
 
-    /// What a class is called: the digit, the word of CIFAR-10, otherwise its number.
+    /// Returns the name of a class: the digit on MNIST and SVHN, the word on CIFAR-10, and `class N` on other sets.
     pub fn class_name(&self, class: u32) -> String {
         let words: &[&str] = match bare(&self.dataset) {
             "mnist" | "svhn" => return class.to_string(),
@@ -90,17 +93,18 @@ impl Set {
         words.get(class as usize).map_or_else(|| format!("class {class}"), |word| (*word).to_owned())
     }
 
-    /// The paper's networks on it but for the latent; none of a set that is not the paper's.
+    /// Returns the paper's network on this dataset, or `None` if the paper does not use it. Its latent size is one of
+    /// those in the paper, not necessarily this set's.
     pub fn network(&self) -> Option<Network> {
         known(&self.dataset).map(|known| known.network)
     }
 
-    /// Whether its images have labels wherever they come from.
+    /// Returns whether the dataset is one of the paper's and has labels.
     pub fn always_labelled(&self) -> bool {
         known(&self.dataset).is_some_and(|known| known.classes > 0)
     }
 
-    /// The paper's sets in its order, then others by name.
+    /// Compares two sets for sorting: the paper's sets in the paper's order first, then the others by name.
     pub fn order(&self, other: &Self) -> Ordering {
         let key = |set: &Self| {
             let place = protocols().position(|known| known.name == bare(&set.dataset)).unwrap_or(usize::MAX);
@@ -110,27 +114,28 @@ impl Set {
     }
 }
 
-/// A dataset's name without the option that says how it is split.
+/// Returns a dataset's name without the option that sets its test split.
 pub fn bare(dataset: &str) -> &str {
     split_option(dataset).0
 }
 
+/// Returns the paper's protocol on a dataset, or `None` if the paper does not use it.
 fn known(dataset: &str) -> Option<Protocol> {
     protocols().find(|known| known.name == bare(dataset))
 }
 
-/// A dataset's name in text and in names of files.
+/// Returns a dataset's title and its name as part of a file name.
 fn names(dataset: &str) -> (String, String) {
     if let Some(known) = known(dataset) {
         return match split_option(dataset).1 {
             None => (known.title.into(), known.name.into()),
-            Some(option) => (format!("{} ({option})", known.title), file_stem(dataset, MOST_SLUG)),
+            Some(option) => (format!("{} ({option})", known.title), file_stem(dataset, MAX_SLUG_BYTES)),
         };
     }
     let place = dataset.split_once(':').map_or(dataset, |(_, place)| place);
     let title = Path::new(place).file_name().map(|name| name.to_string_lossy().into_owned());
     let title = title.unwrap_or_else(|| dataset.to_owned());
-    let slug = file_stem(&title, MOST_SLUG).to_lowercase();
+    let slug = file_stem(&title, MAX_SLUG_BYTES).to_lowercase();
     (title, slug)
 }
 
@@ -139,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_short_where_they_tell_sets_apart() {
+    fn names_are_short_unless_sets_would_clash() {
         let all: BTreeSet<String> =
             ["mnist", "images:/a/cats", "images:/b/cats/", "idx:/c/MNIST", "parquet:dogs.parquet"]
                 .map(String::from)
@@ -150,7 +155,7 @@ mod tests {
         assert_eq!(of("images:/a/cats").name(), "images:/a/cats 32");
         let slug = of("images:/b/cats/").slug();
         assert!(slug.starts_with("images--b-cats-") && slug.ends_with("-32"), "{slug}");
-        // A user's own copy is not the paper's.
+        // A user's own copy of MNIST is not treated as the paper's dataset.
         assert!(of("idx:/c/MNIST").slug().starts_with("idx--c-MNIST-"));
         assert_eq!(of("idx:/c/MNIST").figure(), None);
         assert_eq!(

@@ -1,41 +1,41 @@
-//! What a table says, before it is set in a format.
+//! The content of tables, independent of the format that they are written in.
 
 use serde::Serialize;
 
 use crate::{frame::Frame, verdict::Verdict};
 
-/// A cell.
+/// One cell of a table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// The text.
+    /// The text as printed.
     pub text: String,
-    /// Whether it is the best of those that it is compared with.
+    /// Whether the value is the best among those that it is compared with, which is set in bold.
     pub best: bool,
-    /// Whether it is no run's of ours: the paper's, or what a number can be.
+    /// Whether the value comes from no run of this sweep: a published number or a reference value.
     pub paper: bool,
-    /// What a column is sorted by; none for text.
+    /// The sort key of the cell; `None` for a cell that is sorted by its text.
     pub sort: Option<f64>,
-    /// How our number stands to the paper's, in the cell that says so.
+    /// The comparison of our number with the paper's, in the cell that states it.
     pub verdict: Option<Verdict>,
 }
 
 impl Entry {
-    /// Text.
+    /// Returns a cell with text only.
     pub fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), best: false, paper: false, sort: None, verdict: None }
     }
 
-    /// A number: `text` is how it is printed. One that is not finite is sorted as text.
+    /// Returns a cell with a number, where `text` is the number as printed. A value that is not finite has no sort key.
     pub fn number(text: impl Into<String>, value: impl Into<Option<f64>>) -> Self {
         Self { sort: value.into().filter(|value| value.is_finite()), ..Self::plain(text) }
     }
 
-    /// One of the paper's, or of no run.
+    /// Returns a cell whose number is the paper's or comes from no run.
     pub fn paper(text: impl Into<String>, value: impl Into<Option<f64>>) -> Self {
         Self { paper: true, ..Self::number(text, value) }
     }
 
-    /// A verdict, a dash where there is none.
+    /// Returns a cell with a verdict, or with a dash if there is none.
     pub fn verdict(verdict: Option<Verdict>) -> Self {
         let Some(verdict) = verdict else { return Self::plain("–") };
         let relation = verdict.relation;
@@ -43,60 +43,62 @@ impl Entry {
     }
 }
 
-/// A line of cells.
+/// One line of a table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Line {
-    /// Them, as many as there are headings.
+    /// The cells, one for each heading of the table.
     pub cells: Vec<Entry>,
-    /// Whether a row of several lines begins here.
+    /// Whether this line is the first of a row that spans several lines.
     pub first: bool,
 }
 
-/// A table.
+/// One table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Part {
-    /// Its name, such as `Table 2b`.
+    /// The table's name, such as `Table 2b`.
     pub name: String,
-    /// What it shows.
+    /// The caption without the conditions of the runs.
     pub caption: String,
-    /// The conditions of its runs, which a page says once for all tables and figures; empty where the caption needs none.
+    /// The conditions of the runs, which a page states once for all tables and figures. Empty if the caption needs
+    /// none.
     pub conditions: String,
-    /// Its label in LaTeX.
+    /// The table's LaTeX label.
     pub label: &'static str,
-    /// Whether it is wider than a column of text.
+    /// Whether the table is wider than a column of text.
     pub wide: bool,
-    /// Headings of columns.
+    /// The column headings.
     pub headings: Vec<String>,
-    /// How many columns are text, from the left.
+    /// The number of leading columns that hold text and are aligned to the left.
     pub left: usize,
-    /// Its lines.
+    /// The lines of the table's body.
     pub lines: Vec<Line>,
-    /// Published numbers of datasets that no run is on: a page folds them away, files for people leave them out.
+    /// Published numbers on datasets that no run was trained on. The page folds them away; Markdown and LaTeX files
+    /// omit them.
     pub folded: Vec<Line>,
-    /// What stands under it.
+    /// The notes under the table.
     pub notes: Vec<String>,
-    /// Where its numbers come from, in a line.
+    /// The provenance of the numbers, as one line of text.
     pub provenance: String,
 }
 
 impl Part {
-    /// The caption that stands by itself.
+    /// Returns the caption followed by the conditions of the runs.
     pub fn whole_caption(&self) -> String {
         let gap = if self.conditions.is_empty() { "" } else { " " };
         format!("{}{gap}{}", self.caption, self.conditions)
     }
 }
 
-/// Tables that are read together: a file in each format.
+/// A group of tables that are published together, in one file per format.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sheet {
-    /// Name of the files and anchor on the page.
+    /// The name of the files and the anchor on the page.
     pub id: &'static str,
-    /// Heading on the page.
+    /// The heading on the page.
     pub title: &'static str,
-    /// Its tables.
+    /// The tables.
     pub parts: Vec<Part>,
-    /// All numbers, plain.
+    /// All numbers of the tables without formatting, for the CSV and parquet files.
     #[serde(skip)]
     pub data: Frame,
 }

@@ -1,4 +1,5 @@
-//! One look for all figures: the embedded font, colours that colour-blind readers tell apart, and both file formats.
+//! The common style of all figures: the embedded font, a palette for colour-blind readers, and the encoding of both
+//! file formats.
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -12,21 +13,21 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{Error, Result, provenance::Provenance, published::published, summary::Group, text::in_ascii};
 
-/// A finished figure.
+/// A finished drawing in both file formats.
 #[derive(Debug, Clone)]
 pub struct Drawing {
-    /// As a vector graphic.
+    /// The drawing as a vector graphic.
     pub svg: String,
-    /// The same in pixels, twice as many as the vector graphic's units.
+    /// The drawing as a PNG image, with two pixels for each unit of the vector graphic.
     pub png: Vec<u8>,
 }
 
 impl Drawing {
-    /// Writes into both formats what it shows and where it comes from, where programs find it: chunks of text in the PNG, `<metadata>` in the
-    /// SVG.
+    /// Writes the caption and the provenance into both formats, where programs find them: as text chunks of the PNG and
+    /// as `<metadata>` of the SVG.
     ///
     /// # Errors
-    /// If a name or value cannot be a chunk.
+    /// Returns an error if a name or value cannot be stored in a text chunk.
     pub fn stamp(&mut self, caption: &str, provenance: &Provenance) -> Result<()> {
         let mut pairs = vec![("caption", caption.to_owned())];
         pairs.extend(provenance.pairs());
@@ -40,28 +41,29 @@ impl Drawing {
         for (name, value) in pairs {
             ITXtChunk::new(name, value).encode(&mut chunks).map_err(Error::draw("a PNG image"))?;
         }
-        // Behind the header: a signature of 8 bytes, and 13 of data between a length, a name and a checksum.
+        // The chunks follow the PNG header: a signature of 8 bytes, and a chunk of 13 bytes between a length and name
+        // and a checksum of 4 bytes each.
         let header = 8 + 4 + 4 + 13 + 4;
         self.png.splice(header..header, chunks);
         Ok(())
     }
 }
 
-/// Text in an XML file.
+/// Escapes text for an XML file.
 fn xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Its name.
+/// The name of the embedded font.
 pub const FONT: &str = "DejaVu Sans";
 
-/// Lettering.
+/// The colour of lettering.
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 
-/// Gridlines.
+/// The colour of grid lines.
 pub const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
-/// The palette of Okabe and Ito in the paper's order of variants, without its yellow, which is faint on white.
+/// The palette of Okabe and Ito, by the paper's order of variants, without its yellow, which is faint on white.
 const COLORS: [RGBColor; 7] = [
     RGBColor(0x00, 0x00, 0x00),
     RGBColor(0xe6, 0x9f, 0x00),
@@ -72,22 +74,22 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(0xd5, 0x5e, 0x00),
 ];
 
-/// Variants that are not the paper's.
+/// The colours of variants that are not in the paper.
 const OTHERS: [RGBColor; 3] =
     [RGBColor(0x66, 0x33, 0x99), RGBColor(0x7a, 0x5c, 0x2e), RGBColor(0x80, 0x80, 0x80)];
 
-/// How a configuration's curve looks: told apart by colour and marker, and by dashes where a variant has several configurations.
+/// The style of a configuration's curve. Variants differ in colour and marker, configurations of one variant in dashes.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
-    /// Colour: the variant's.
+    /// The colour of the variant.
     pub color: RGBColor,
-    /// Length of dash and gap; none for a solid line.
+    /// The lengths of dash and gap, in units of the figure; `None` for a solid line.
     pub dash: Option<(u32, u32)>,
-    /// Which marker, 0 to 3.
+    /// The index of the marker, from 0 to 3.
     pub marker: usize,
 }
 
-/// The looks of `groups`, in their order.
+/// Returns the styles of `groups`, in the same order.
 pub fn looks(groups: &[&Group]) -> Vec<Look> {
     const DASHES: [Option<(u32, u32)>; 3] = [None, Some((8, 4)), Some((3, 3))];
     let mut others: Vec<&str> = groups
@@ -95,7 +97,7 @@ pub fn looks(groups: &[&Group]) -> Vec<Look> {
         .map(|group| group.cell().variant.as_str())
         .filter(|variant| published().place(variant) >= COLORS.len())
         .collect();
-    // Groups of one variant stand together.
+    // Groups of one variant are adjacent, so `dedup` removes all repetitions.
     others.dedup();
     let look = |(i, group): (usize, &&Group)| {
         let variant = group.cell().variant.as_str();
@@ -109,7 +111,7 @@ pub fn looks(groups: &[&Group]) -> Vec<Look> {
     groups.iter().enumerate().map(look).collect()
 }
 
-/// A colour as a page writes it: black is the page's own ink, which is light where the page is dark.
+/// Formats a colour for the page's CSS. Black becomes the page's own ink, which is light in dark mode.
 pub fn hex(color: RGBColor) -> String {
     match color {
         RGBColor(0, 0, 0) => "var(--ink)".into(),
@@ -117,10 +119,10 @@ pub fn hex(color: RGBColor) -> String {
     }
 }
 
-/// What a value is compared with.
+/// The colour of reference lines.
 pub const IDEAL: RGBColor = RGBColor(0x77, 0x77, 0x77);
 
-/// The colour of step `i` among `count` of a quantity, from dark to light: a colour-blind reader sees the order.
+/// Returns the colour of step `i` among `count`, from dark to light, so that colour-blind readers also see the order.
 pub fn shade(i: usize, count: usize) -> RGBColor {
     const STOPS: [[f64; 3]; 4] =
         [[0.0, 34.0, 78.0], [87.0, 92.0, 109.0], [165.0, 156.0, 116.0], [214.0, 178.0, 40.0]];
@@ -131,10 +133,10 @@ pub fn shade(i: usize, count: usize) -> RGBColor {
     RGBColor(mixed(0), mixed(1), mixed(2))
 }
 
-/// The embedded font.
+/// The file of the embedded font.
 const GLYPHS: &[u8] = include_bytes!("../assets/DejaVuSans.ttf");
 
-/// `words` in characters that the embedded font has: others are set in letters that come near, as in `Koshki` for `Кошки`.
+/// Replaces characters that the embedded font does not have by transliterations, as in `Koshki` for `Кошки`.
 pub fn in_font(words: &str) -> Cow<'_, str> {
     static FACE: OnceLock<Option<FontRef>> = OnceLock::new();
     let face = FACE.get_or_init(|| FontRef::try_from_slice(GLYPHS).ok());
@@ -146,33 +148,33 @@ pub fn in_font(words: &str) -> Cow<'_, str> {
     Cow::Owned(near.collect::<String>().trim_end().to_owned())
 }
 
-/// The embedded font at a size in units of the SVG.
+/// Returns the embedded font at `size` units of the SVG, on a canvas with `scale` steps for each unit.
 pub fn font(size: f64, scale: u32) -> TextStyle<'static> {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
-        // A font that cannot be read shows when text is drawn with it, as an error.
+        // If the font cannot be read, drawing text with it returns an error, so the failure is not reported here.
         let _ = register_font(FONT, FontStyle::Normal, GLYPHS);
     });
     (FONT, size * f64::from(scale)).into_font().color(&INK)
 }
 
-/// Characters of the longest name that is set in full size.
+/// The width of the longest name that is set in full size, in characters.
 pub const LONGEST: usize = 19;
 
-/// What the size of a name is multiplied by: long ones are set smaller, not cut.
+/// Returns the factor by which a long name is set smaller, so that it need not be cut.
 pub fn fit(name: &str) -> f64 {
     (LONGEST as f64 / name.width().max(1) as f64).min(1.0)
 }
 
-/// A pixel's value as eight bits: from minus `range`, black, to plus `range`, white; NaN is black.
+/// Converts a pixel's value to eight bits: `-range` is black, `range` is white, and NaN is black.
 pub fn byte(value: f32, range: f32) -> u8 {
     (((value + range) / (2.0 * range)).clamp(0.0, 1.0) * 255.0).round() as u8
 }
 
-/// Encodes pixels, eight bits a channel.
+/// Encodes pixels with eight bits per channel as PNG.
 ///
 /// # Errors
-/// If their number does not fit the size.
+/// Returns an error if the number of bytes does not match the size.
 pub fn png(pixels: &[u8], width: u32, height: u32, color: png::ColorType) -> Result<Vec<u8>> {
     lerp_train::png(pixels, [width, height], color, png::Compression::High)
         .map_err(Error::draw("a PNG image"))
@@ -183,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_word_is_left_without_letters() {
+    fn characters_without_glyphs_are_transliterated() {
         assert_eq!(in_font("Baseline α = 0, ×10⁻³ – é"), "Baseline α = 0, ×10⁻³ – é");
         assert_eq!(
             [in_font("Кошки"), in_font("猫 (x=1)"), in_font("ねこ")],

@@ -1,4 +1,5 @@
-//! The runs of a sweep, grouped by configuration, and their final values; [`crate::reading`] reads them.
+//! The runs of a sweep, grouped by configuration, with the final values of their metrics. [`crate::reading`] reads
+//! them.
 
 use std::{
     cmp::Ordering,
@@ -21,57 +22,58 @@ use crate::{
     text::{count, few, listed},
 };
 
-/// Configurations of one image set, or on lines, that figures show.
-pub const MOST_SHOWN: usize = 40;
+/// The most configurations of one image set, or of lines, that figures show.
+pub const MAX_SHOWN: usize = 40;
 
-/// Runs whose rows of `summary.parquet` are in memory at once.
-const ROWS_OF: usize = 1000;
+/// The number of runs whose rows of `summary.parquet` are in memory at once.
+const RUNS_AT_ONCE: usize = 1000;
 
-/// What a metric came to in a run.
+/// The final value of a metric in a run.
 #[derive(Debug, Clone)]
 pub struct Final {
-    /// The metric.
+    /// The metric's key.
     pub name: Arc<str>,
-    /// Its final value; NaN if it is undefined.
+    /// The final value; NaN if it is undefined.
     pub value: f64,
-    /// How often it was measured.
+    /// The number of evaluations that measured it.
     pub evaluations: u32,
 }
 
-/// A run, and what its metrics came to.
+/// A run with the final values of its metrics.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Record and status.
+    /// The run's record and status.
     pub run: Run,
-    /// Of every metric, by name.
+    /// The final value of every metric, sorted by name.
     pub finals: Vec<Final>,
-    /// What of its files could not be read.
+    /// Sentences about files of the run that could not be read.
     problems: Mutex<BTreeSet<String>>,
 }
 
 impl Loaded {
-    /// A run whose metrics are not read yet.
+    /// Wraps a run whose metrics have not been read yet.
     pub fn new(run: Run) -> Self {
         Self { run, finals: Vec::new(), problems: Mutex::default() }
     }
 
-    /// What became of a metric; none if it was never measured.
+    /// Returns the final value of a metric with its details, or `None` if it was never measured.
     fn find(&self, metric: &str) -> Option<&Final> {
         self.finals.binary_search_by(|known| (*known.name).cmp(metric)).ok().map(|place| &self.finals[place])
     }
 
-    /// The run's final value of a metric; none if it was never measured, NaN if it is undefined.
+    /// Returns the final value of a metric: `None` if it was never measured, NaN if it is undefined.
     pub fn final_value(&self, metric: &str) -> Option<f64> {
         self.find(metric).map(|found| found.value)
     }
 
-    /// Samples a second, training and evaluation together; none before there are any.
+    /// Returns the training samples per second, over training and evaluation together, or `None` if no time or no
+    /// samples are recorded.
     pub fn rate(&self) -> Option<f64> {
         let rate = self.run.status.samples as f64 / self.run.status.wall_s;
         Some(rate).filter(|rate| *rate > 0.0 && rate.is_finite())
     }
 
-    /// Reads a file of the run. One that is damaged is as one that is not there, and is remembered.
+    /// Reads a file of the run. A damaged file is treated as missing, and the problem is remembered.
     pub fn look<T>(&self, read: impl FnOnce(&Run) -> lerp_train::Result<Option<T>>) -> Option<T> {
         read(&self.run).unwrap_or_else(|error| {
             self.complain(&error);
@@ -79,7 +81,7 @@ impl Loaded {
         })
     }
 
-    /// Remembers what is wrong with a file of the run.
+    /// Remembers a problem with a file of the run, for [`Sweep::left_out`].
     pub fn complain(&self, problem: &impl std::fmt::Display) {
         let problem = problem.to_string();
         let sentence = format!(
@@ -95,16 +97,16 @@ impl Loaded {
     }
 }
 
-/// Values of several seeds at one point.
+/// The range and sum of the values of several seeds at one point of a curve.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
-    /// The lowest.
+    /// The lowest value.
     pub low: f64,
-    /// The highest.
+    /// The highest value.
     pub high: f64,
-    /// Their sum.
+    /// The sum of the values.
     pub sum: f64,
-    /// How many there are: undefined ones are left out.
+    /// The number of values, without undefined ones.
     pub count: usize,
 }
 
@@ -115,7 +117,7 @@ impl Default for Spread {
 }
 
 impl Spread {
-    /// Adds a seed's value.
+    /// Adds a seed's value unless it is undefined.
     pub fn take(&mut self, value: f64) {
         if value.is_finite() {
             self.low = self.low.min(value);
@@ -125,35 +127,37 @@ impl Spread {
         }
     }
 
-    /// Lowest, mean and highest; none where every seed's is undefined.
+    /// Returns the lowest value, the mean and the highest value, multiplied by `factor`, or `None` if there are no
+    /// values.
     pub fn range(&self, factor: f64) -> Option<[f64; 3]> {
         let mean = self.sum / self.count.max(1) as f64;
         (self.count > 0).then(|| [self.low, mean, self.high].map(|value| value * factor))
     }
 }
 
-/// Runs that differ in the seed alone.
+/// A configuration: the runs that differ only in their seed.
 #[derive(Debug)]
 pub struct Group {
-    /// Name in tables: the variant's, and what tells it from its other configurations.
+    /// The name in tables: the variant's title, and the settings that tell the configuration from the variant's others.
     pub label: String,
-    /// What tells it from the variant's other configurations, such as `learning_rate=0.001`; empty if there are none.
+    /// The settings that tell the configuration from the variant's others, such as `learning_rate=0.001`; empty if the
+    /// variant has no others.
     pub telling: String,
-    /// The image set and the size of its latents; none on lines.
+    /// The image set and the size of its latents; `None` for lines.
     pub set: Option<Set>,
-    /// Its runs, by seed.
+    /// The runs, sorted by seed.
     pub runs: Vec<Loaded>,
-    /// Whether figures show it: of very many on one image set the first.
+    /// Whether figures show the configuration. If an image set or the lines have very many, only the first are shown.
     pub shown: bool,
-    /// What each metric comes to over its finished runs.
+    /// The aggregate of each metric over the finished runs, by key.
     pub aggregates: HashMap<Arc<str>, Aggregate>,
-    /// What its runs measure besides Lerpbench's own, fit to print.
+    /// The user-defined metrics of the runs, with printable texts.
     pub further: Vec<Quantity>,
-    /// Of a group that is shown, the metrics that figures draw, by samples.
+    /// The curves that figures draw, by metric and number of training samples; empty unless `shown`.
     pub curves: BTreeMap<Arc<str>, BTreeMap<u64, Spread>>,
 }
 
-/// Each of these configurations once, in the order in which they come first.
+/// Removes repeated configurations, keeping the order of their first occurrence.
 pub fn distinct<'a>(groups: impl IntoIterator<Item = &'a Group>) -> Vec<&'a Group> {
     let mut all: Vec<&Group> = Vec::new();
     for group in groups {
@@ -164,138 +168,139 @@ pub fn distinct<'a>(groups: impl IntoIterator<Item = &'a Group>) -> Vec<&'a Grou
     all
 }
 
-/// A number in a table.
+/// The value of a metric over the finished runs of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Estimate {
-    /// No run is finished.
+    /// No finished run has measured the metric.
     Missing,
     /// The metric is undefined in every finished run.
     Undefined,
-    /// Mean and standard deviation over `n` finished runs.
+    /// The metric is defined in `n` finished runs.
     Known {
-        /// Mean.
+        /// The mean.
         mean: f64,
-        /// Standard deviation over seeds, with divisor n as in the paper.
+        /// The standard deviation over seeds, with divisor n as in the paper.
         std: f64,
-        /// Number of runs in it.
+        /// The number of runs that it is over.
         n: usize,
     },
 }
 
 impl Estimate {
-    /// The mean, if there is one.
+    /// Returns the mean, or `None` if the metric is missing or undefined.
     pub fn mean(self) -> Option<f64> {
         if let Self::Known { mean, .. } = self { Some(mean) } else { None }
     }
 }
 
-/// What a metric comes to over the finished runs of a configuration, and the paper's number beside it.
+/// The value of a metric over the finished runs of a configuration, with the paper's number.
 #[derive(Debug, Clone, Copy)]
 pub struct Aggregate {
-    /// Ours.
+    /// Our value.
     pub estimate: Estimate,
-    /// The paper's, if it has one.
+    /// The paper's number, if it has one.
     pub paper: Option<Number>,
 }
 
 impl Group {
-    /// The first run's cell: all of them but for the seed.
+    /// Returns the cell of the first run; the other runs' cells differ only in the seed.
     pub fn cell(&self) -> &Cell {
         &self.runs[0].run.record.cell
     }
 
-    /// The variant's name in text.
+    /// Returns the variant's title, in printable characters.
     pub fn title(&self) -> String {
         printable(&self.runs[0].run.record.title).into_owned()
     }
 
-    /// Its name among those of all datasets: the label, on image sets behind the set.
+    /// Returns the name of the configuration among all datasets: the label, preceded by the image set if there is one.
     pub fn name(&self) -> String {
         self.set.as_ref().map(|set| format!("{} ", set.name())).unwrap_or_default() + &self.label
     }
 
-    /// Its finished runs.
+    /// Iterates over the finished runs.
     pub fn done(&self) -> impl Iterator<Item = &Loaded> {
         self.runs.iter().filter(|loaded| loaded.run.status.state == State::Done)
     }
 
-    /// Its runs, by seed, finished ones before others: the first that has something stands for the configuration.
+    /// Iterates over the runs by seed, finished ones first. Figures of a single run show the first of these that has
+    /// the needed file.
     pub fn preferred(&self) -> impl Iterator<Item = &Loaded> {
         self.done().chain(self.runs.iter().filter(|loaded| loaded.run.status.state != State::Done))
     }
 
-    /// Whether any run has ever measured a metric.
+    /// Returns whether any run has measured a metric.
     pub fn has(&self, metric: &Quantity) -> bool {
         self.runs.iter().any(|loaded| loaded.find(&metric.key).is_some())
     }
 
-    /// The paper's number beside a metric, if it has one.
+    /// Returns the paper's number for a metric, if it has one.
     pub fn paper(&self, metric: &Quantity) -> Option<Number> {
         self.aggregates.get(&*metric.key)?.paper
     }
 
-    /// A metric over the finished runs; those in which it is undefined are left out.
+    /// Returns the value of a metric over the finished runs in which it is defined.
     pub fn estimate(&self, metric: &Quantity) -> Estimate {
         self.aggregates.get(&*metric.key).map_or(Estimate::Missing, |known| known.estimate)
     }
 }
 
-/// A sweep as its folder tells it.
+/// A sweep, as read from its folder.
 #[derive(Debug)]
 pub struct Sweep {
-    /// The folder.
+    /// The folder of the sweep.
     pub dir: PathBuf,
-    /// Configurations, on lines, then on image sets; in the paper's order of variants.
+    /// The configurations: on lines first, then on image sets, each in the paper's order of variants.
     pub groups: Vec<Group>,
-    /// The references of raw pixels, by dataset.
+    /// The raw-pixel references, by dataset.
     pub pixels: BTreeMap<String, PixelReference>,
     /// The records of judges, by dataset.
     pub judges: BTreeMap<String, JudgeRecord>,
-    /// Names of planned cells that have not begun.
+    /// The names of planned cells that have not begun.
     pub waiting: Vec<String>,
     /// A sentence about each run or file that could not be read.
     pub unread: Vec<String>,
-    /// A sentence about runs whose files cannot be checked, if there are any.
+    /// A sentence about runs whose files have no digests to check, if there are any.
     pub unchecked: Option<String>,
 }
 
 impl Sweep {
-    /// All runs.
+    /// Iterates over all runs.
     pub fn runs(&self) -> impl Iterator<Item = &Loaded> {
         self.groups.iter().flat_map(|group| &group.runs)
     }
 
-    /// The sweep's name: its folder's.
+    /// Returns the sweep's name, which is that of its folder.
     pub fn name(&self) -> String {
         let path = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
         path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The record of the judge of an image set, or of that of lines, if there is one.
+    /// Returns the record of the judge of an image set, or of lines, if there is one.
     pub fn judge(&self, set: Option<&Set>) -> Option<&JudgeRecord> {
         self.judges.get(set.map_or(Lines::NAME, |set| &set.dataset))
     }
 
-    /// The configurations on lines.
+    /// Iterates over the configurations on lines.
     pub fn on_lines(&self) -> impl Iterator<Item = &Group> {
         self.groups.iter().filter(|group| group.set.is_none())
     }
 
-    /// The image sets, each size of latents by itself, in the paper's order.
+    /// Returns the image sets in the paper's order, one for each latent size.
     pub fn sets(&self) -> Vec<&Set> {
         let mut sets: Vec<&Set> = self.groups.iter().filter_map(|group| group.set.as_ref()).collect();
         sets.dedup();
         sets
     }
 
-    /// The configurations on an image set.
+    /// Iterates over the configurations on an image set.
     pub fn on(&self, set: &Set) -> impl Iterator<Item = &Group> {
         self.groups.iter().filter(move |group| {
             group.set.as_ref().is_some_and(|s| (&s.dataset, s.dims) == (&set.dataset, set.dims))
         })
     }
 
-    /// The configurations on an image set, or on lines, that figures show.
+    /// Returns the configurations on an image set, or on lines, that figures show.
     pub fn shown(&self, set: Option<&Set>) -> Vec<&Group> {
         match set {
             None => self.on_lines().filter(|group| group.shown).collect(),
@@ -303,27 +308,28 @@ impl Sweep {
         }
     }
 
-    /// A sentence about configurations that figures do not show, with a space before it; empty where they show all.
+    /// Returns a sentence about configurations that figures do not show, with a space before it; empty if they show
+    /// all.
     pub fn not_shown(&self, set: Option<&Set>) -> String {
         let all = set.map_or_else(|| self.on_lines().count(), |set| self.on(set).count());
-        if all > MOST_SHOWN {
-            format!(" These are the first {MOST_SHOWN} of {all} configurations.")
+        if all > MAX_SHOWN {
+            format!(" These are the first {MAX_SHOWN} of {all} configurations.")
         } else {
             String::new()
         }
     }
 
-    /// What stands under a table about runs and files that could not be read.
+    /// Returns the notes under a table about runs and files that could not be read.
     pub fn not_counted(&self) -> Vec<String> {
         few(self.unread.clone(), "runs and files")
     }
 
-    /// A sentence about everything that could not be read so far: runs that are not counted, and files of others.
+    /// Returns a sentence about each run or file that could not be read, including files that were read after the runs.
     pub fn left_out(&self) -> Vec<String> {
         self.unread.iter().cloned().chain(self.runs().flat_map(Loaded::problems)).collect()
     }
 
-    /// How many runs are in which state, in words.
+    /// Returns the number of runs in each state, in words.
     pub fn states(&self) -> String {
         let of = |state, word: &str| {
             let n = self.runs().filter(|l| l.run.status.state == state).count();
@@ -340,7 +346,7 @@ impl Sweep {
         format!("{}: {}{}", count(self.runs().count(), "run"), parts.join(", "), waiting.unwrap_or_default())
     }
 
-    /// A sentence about planned cells that have not begun, if there are any.
+    /// Returns a sentence about planned cells that have not begun, or `None` if all have.
     pub fn not_begun(&self) -> Option<String> {
         const NAMED: usize = 5;
         let names = listed(&self.waiting, NAMED, ", ");
@@ -348,17 +354,17 @@ impl Sweep {
             .then(|| format!("Planned and not begun: {names}; sweep again to train them."))
     }
 
-    /// `summary.parquet`: one row for each run and metric.
+    /// Returns the bytes of `summary.parquet`, which has one row for each run and metric.
     pub(crate) fn parquet(&self) -> Result<Vec<u8>> {
         let runs: Vec<&Loaded> = self.runs().collect();
         written(&runs).map_err(Error::draw("summary.parquet"))
     }
 }
 
-/// The rows of `runs` as a parquet file, a thousand runs after the other.
+/// Writes the rows of `runs` as a parquet file, a thousand runs at a time.
 fn written(runs: &[&Loaded]) -> PolarsResult<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut parts = runs.chunks(ROWS_OF);
+    let mut parts = runs.chunks(RUNS_AT_ONCE);
     let first = rows(parts.next().unwrap_or_default())?;
     let mut file = ParquetWriter::new(&mut bytes).batched(first.schema())?;
     file.write_batch(&first)?;
@@ -370,7 +376,7 @@ fn written(runs: &[&Loaded]) -> PolarsResult<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A row for each metric of `runs`.
+/// Returns one row for each metric of each run.
 fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
     let rows: Vec<(&Loaded, &Final)> =
         runs.iter().flat_map(|loaded| loaded.finals.iter().map(move |found| (*loaded, found))).collect();
@@ -383,7 +389,7 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
     let real = |name: &str, of: &dyn Fn(&Loaded) -> f64| {
         Column::new(name.into(), rows.iter().map(|(l, _)| of(l)).collect::<Vec<_>>())
     };
-    // Of a model that was trained elsewhere little is known.
+    // Training settings are unknown for models that were trained elsewhere.
     let trained = rows.iter().map(|(l, _)| Some(&l.run.record.cell).filter(|cell| cell.origin.is_trained()));
     let known = |name: &str, of: &dyn Fn(&Loaded) -> u64| {
         let known = |l: &Loaded| l.run.record.cell.known_samples().map(|_| of(l) as i64);
@@ -422,7 +428,7 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
     DataFrame::new(rows.len(), columns)
 }
 
-/// Order of labels that compares the numbers in them as numbers.
+/// Compares labels, with numbers in them compared as numbers.
 pub fn natural(a: &str, b: &str) -> Ordering {
     let parts = |text: &str| -> Vec<String> {
         text.split(['=', ',', ')']).map(|part| part.trim().to_owned()).collect()

@@ -1,4 +1,5 @@
-//! Table 1: what its cells, caption and notes say; `formats`, `page` and `terminal` set it.
+//! The content of Table 1 and Table 1b: cells, captions and notes. The modules `formats`, `page` and `terminal` format
+//! it.
 
 use lerp_eval::{
     Better, Quantity, Way,
@@ -22,21 +23,21 @@ use crate::{
     verdict::{self, Question, Verdict},
 };
 
-/// A metric of the table.
+/// A metric of Table 1.
 pub struct Metric {
-    /// What it measures.
+    /// The measured quantity.
     pub of: &'static Quantity,
-    /// What a value is multiplied by.
+    /// The factor that a value is multiplied by when printed.
     pub factor: f64,
-    /// Decimals printed.
+    /// The number of decimals printed.
     pub decimals: usize,
-    /// Whether the paper has numbers for it; the lowest is then the best.
+    /// Whether the paper has numbers for the metric. The lowest value of such a metric is the best.
     pub published: bool,
-    /// Whether it is a column; all are in the CSV file.
+    /// Whether the metric is a column of the table. The CSV file has all metrics.
     pub column: bool,
 }
 
-/// All metrics, in the order of columns.
+/// All metrics, in the order of the columns.
 pub static METRICS: [Metric; 7] = [
     metric(&MEAN_DISTANCE, 1e3, 2, true, true),
     metric(&MEAN_SMOOTHNESS, 1.0, 2, true, true),
@@ -48,13 +49,13 @@ pub static METRICS: [Metric; 7] = [
 ];
 
 impl Metric {
-    /// Heading of its column.
+    /// Returns the heading of the metric's column.
     pub fn heading(&self) -> String {
         let unit = if self.factor > 1.0 { " ×10⁻³" } else { "" };
         format!("{}{unit}", self.of.title)
     }
 
-    /// Its heading where room is short.
+    /// Returns a shortened heading, for tables with little room.
     pub fn short(&self) -> String {
         self.heading().replacen("Mean d", "D", 1).replacen("Mean s", "S", 1)
     }
@@ -70,21 +71,22 @@ const fn metric(
     Metric { of, factor, decimals, published, column }
 }
 
-/// Mean distance of an all-black image: a model beyond five sixths of it draws nothing yet.
+/// The mean distance of an all-black image. A model whose mean distance is above five sixths of it is taken to draw no
+/// lines.
 pub const BLACK: f64 = 0.0307;
 
 /// Table 1 of one or more sweeps.
 pub struct Table<'a> {
-    /// The rows: sweep and configuration.
+    /// The rows, as pairs of a sweep and a configuration.
     pub groups: Vec<(&'a Sweep, &'a Group)>,
-    /// How they stand to the best, by metric that the paper has.
+    /// The comparison of the rows with the best one, for each metric that the paper has.
     standings: Vec<(&'static Quantity, Standings<'a>)>,
-    /// The lowest mean of each metric.
+    /// The lowest mean of each metric, in the order of [`METRICS`].
     lowest: Vec<f64>,
 }
 
 impl<'a> Table<'a> {
-    /// The table of `sweeps`, on lines.
+    /// Builds the table of the configurations of `sweeps` on lines.
     pub fn new(sweeps: impl IntoIterator<Item = &'a Sweep>) -> Self {
         let groups = sweeps.into_iter().flat_map(|sweep| sweep.on_lines().map(move |group| (sweep, group)));
         let groups: Vec<(&Sweep, &Group)> = groups.collect();
@@ -98,18 +100,18 @@ impl<'a> Table<'a> {
         Self { standings: standings.collect(), lowest: lowest.collect(), groups }
     }
 
-    /// The lowest mean of a metric.
+    /// Returns the lowest mean of a metric.
     fn lowest(&self, metric: &Metric) -> f64 {
         let place = METRICS.iter().position(|known| known.of == metric.of);
         place.map_or(f64::INFINITY, |place| self.lowest[place])
     }
 
-    /// How rows stand to the best in a metric that the paper has.
+    /// Returns the comparison of the rows with the best one, or `None` for a metric that the paper does not have.
     pub fn standings(&self, metric: &Metric) -> Option<&Standings<'a>> {
         self.standings.iter().find(|(of, _)| *of == metric.of).map(|(_, standings)| standings)
     }
 
-    /// Headings of all columns.
+    /// Returns the headings of all columns.
     pub fn headings() -> Vec<String> {
         let mut headings = vec!["Variant".to_owned()];
         for metric in METRICS.iter().filter(|m| m.column) {
@@ -122,7 +124,7 @@ impl<'a> Table<'a> {
         headings
     }
 
-    /// All rows, the first entry the label.
+    /// Returns all rows; the first cell of each is its label.
     pub fn rows(&self) -> Vec<Vec<Entry>> {
         let row = |(_, group): &(&Sweep, &Group)| {
             let mut row = vec![Entry::plain(group.label.clone())];
@@ -138,7 +140,7 @@ impl<'a> Table<'a> {
         self.groups.iter().map(row).collect()
     }
 
-    /// Rows of what numbers can come to without a model, as wide as [`Table::rows`].
+    /// Returns the rows of the reference interpolations, with as many cells as those of [`Table::rows`].
     pub fn references() -> Vec<Vec<Entry>> {
         let row = |(way, scores): &(Way, LineScores)| {
             let mut row = vec![Entry::paper(way.title(), None)];
@@ -154,7 +156,8 @@ impl<'a> Table<'a> {
         references().iter().map(row).collect()
     }
 
-    /// The value of a metric. Equal printed values are equally good; the only row is not the best of anything.
+    /// Returns the cell of a metric. Values that are equal as printed are equally good; the only row is not marked as
+    /// best.
     pub fn entry(&self, group: &Group, metric: &Metric) -> Entry {
         let value = |v: f64| fixed(v * metric.factor, metric.decimals);
         let estimate = group.estimate(metric.of);
@@ -174,13 +177,13 @@ impl<'a> Table<'a> {
         Entry { best, ..Entry::number(text, estimate.mean().map(|mean| mean * metric.factor)) }
     }
 
-    /// Whether a number is marked as one that may be as good as the best.
+    /// Returns whether any number is marked as not distinguishable from the best.
     fn has_near(&self) -> bool {
         let near = |(_, all): &(&Quantity, Standings)| self.groups.iter().any(|(_, g)| all.of(g).undecided());
         self.standings.iter().any(near)
     }
 
-    /// The caption, without "Table 1".
+    /// Returns the caption, without "Table 1".
     pub fn caption(&self) -> String {
         let mut caption = String::from(
             "Interpolation between 256 pairs of test lines; lower is better. Median of the last 20 of 256 evaluations of \
@@ -193,7 +196,7 @@ impl<'a> Table<'a> {
         caption
     }
 
-    /// What stands under the table.
+    /// Returns the notes under the table.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = vec![source_note(1), REFERENCES.to_owned()];
         notes.extend(verdict::notes(&self.verdicts()));
@@ -223,13 +226,13 @@ impl<'a> Table<'a> {
     }
 }
 
-/// What a way between lines comes to in a metric, a dash where it has none.
+/// Returns the cell of a reference interpolation's value of a metric, or a dash if it has none.
 pub fn reference(scores: &LineScores, metric: &Metric) -> Entry {
     let value = score(scores, metric.of).map(|value| value * metric.factor);
     Entry::paper(value.map_or("–".into(), |value| fixed(value, metric.decimals)), value)
 }
 
-/// A way's score by the metric's name; none where it has none.
+/// Returns a reference interpolation's value of a metric, or `None` if it has none.
 fn score(scores: &LineScores, metric: &Quantity) -> Option<f64> {
     match metric {
         metric if *metric == MEAN_DISTANCE => Some(scores.distance),
@@ -239,18 +242,18 @@ fn score(scores: &LineScores, metric: &Quantity) -> Option<f64> {
     }
 }
 
-/// What the rows of references are.
+/// The note on the rows of reference interpolations.
 pub const REFERENCES: &str = "The last three rows are no models, and show what a number can be, over 256 pairs: pixel blend, the pixels of \
     the two lines, mixed, which is what a linear decoder does; perfect circle, true lines of latents that lie on a circle and are \
     mixed linearly, by a decoder that looks at a latent's direction alone; perfect path, true lines that turn evenly.";
 
-/// The paper's number beside ours.
+/// Returns the cell of the paper's number.
 pub fn paper(group: &Group, metric: &Metric) -> Entry {
     let number = group.paper(metric.of);
     Entry::paper(number.map_or("–".into(), |number| number.text(false)), number.map(|number| number.mean))
 }
 
-/// How a number stands to the paper's, if both are there.
+/// Returns the verdict on a number against the paper's, or `None` if either is missing.
 pub fn verdict(group: &Group, metric: &Metric) -> Option<Verdict> {
     let paper = group.paper(metric.of)?;
     let mut differences = Selection { groups: vec![group] }.unlike();
@@ -262,20 +265,20 @@ pub fn verdict(group: &Group, metric: &Metric) -> Option<Verdict> {
         .verdict()
 }
 
-/// How many seeds are in the numbers of a row.
+/// Returns the cell of the number of finished seeds of a row.
 pub fn seeds(group: &Group) -> Entry {
     let (done, all) = (group.done().count(), group.runs.len());
     let text = if done == all { format!("n={all}") } else { format!("n={done} of {all}") };
     Entry::number(text, done as f64)
 }
 
-/// How many samples its runs train on.
+/// Returns the cell of the number of training samples of a run.
 pub fn samples(group: &Group) -> Entry {
     let known = group.cell().known_samples();
     known.map_or_else(|| Entry::plain("–"), |samples| Entry::number(thousands(samples), samples as f64))
 }
 
-/// Where the published numbers of a table come from and how far they are checked.
+/// Returns the note on the source of a table's published numbers and on how far they have been checked.
 pub fn source_note(table: usize) -> String {
     let confirmed = match table {
         2 => "; where there is no †, a second source confirms the mean, but not its standard deviation",
@@ -287,7 +290,7 @@ pub fn source_note(table: usize) -> String {
     )
 }
 
-/// Table 1 of a sweep, and Table 1b if it has seeds enough; none if nothing is on lines.
+/// Returns the sheet with Table 1, and with Table 1b if there are enough seeds, or `None` if no run is on lines.
 pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let table = Table::new([sweep]);
     let provenance = Provenance::of(&sweep.lines().groups, &command(&sweep.dir, None)).line();
@@ -324,7 +327,7 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
 }
 
 impl Table<'_> {
-    /// All verdicts, with the names of rows.
+    /// Returns all verdicts, each with the label of its row.
     pub fn verdicts(&self) -> Vec<(String, Verdict)> {
         let metrics = || METRICS.iter().filter(|metric| metric.published);
         let of = |(_, group): &(&Sweep, &Group)| {
@@ -335,18 +338,19 @@ impl Table<'_> {
         self.groups.iter().flat_map(of).collect()
     }
 
-    /// The fewest seeds of a difference in Table 1b.
+    /// Returns the fewest seeds behind any difference in Table 1b.
     pub fn fewest(&self) -> Option<usize> {
         self.standings.iter().filter_map(|(_, all)| all.fewest()).min()
     }
 
-    /// A note where no two rows can be compared for want of seeds.
+    /// Returns a note if some rows have too few seeds in common with the best and no difference is known.
     pub fn too_few_note(&self) -> Option<String> {
         let all: Vec<&Standings> = self.standings.iter().map(|(_, all)| all).collect();
         pairs::too_few_note(&all)
     }
 
-    /// Headings and rows of Table 1b: how each row stands to the best; none if no two rows have seeds enough in common.
+    /// Returns the headings and rows of Table 1b, which compares each row with the best, or `None` if no two rows have
+    /// enough seeds in common.
     pub fn differences(&self) -> Option<(Vec<String>, Vec<Vec<Entry>>)> {
         if !self.standings.iter().any(|(_, all)| all.any()) {
             return None;
@@ -374,9 +378,10 @@ impl Table<'_> {
         Some((headings, self.groups.iter().map(row).collect()))
     }
 
-    /// One row for each row and metric: nothing where no run is finished, not a number where undefined.
+    /// Returns one row for each configuration and metric, followed by the reference interpolations. Means are empty
+    /// where no run is finished and NaN where the metric is undefined.
     ///
-    /// Mean distances are not scaled, neither ours nor the paper's.
+    /// Mean distances, ours and the paper's, are not scaled by 10³.
     fn data(&self, sweep: &Sweep) -> Frame {
         let mut columns = vec![
             ("variant", DataType::String),
@@ -425,12 +430,12 @@ impl Table<'_> {
     }
 }
 
-/// Whether the images of a row are hardly better than black ones.
+/// Returns whether the images of a row are hardly closer to lines than black images are.
 fn draws_black(group: &Group) -> bool {
     group.estimate(&MEAN_DISTANCE).mean().is_some_and(|mean| mean > BLACK / 1.2)
 }
 
-/// What a reader of a row must know to not be misled by it.
+/// Returns the notes without which a row's numbers could mislead.
 fn group_notes(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();
     let (label, done) = (&group.label, group.done().count());

@@ -1,4 +1,4 @@
-//! Tables of several sweeps for a terminal.
+//! The tables of one or more sweeps, for a terminal.
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -17,8 +17,8 @@ use crate::{
     verdict,
 };
 
-/// Table 1 if anything is on lines, then those of image sets, each with the differences from the best where there are seeds
-/// enough; `color` allows bold type and colours.
+/// Formats Table 1 if any run is on lines, the tables of image sets, and the user-defined metrics. Tables of
+/// differences from the best follow where there are enough seeds. `color` allows bold type and colours.
 pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
     let names = names(sweeps);
     let mut screen = Screen { sweeps, names: &names, color, out: String::new(), said: Vec::new() };
@@ -46,25 +46,25 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
     screen.out
 }
 
-/// What has been written.
+/// The text written so far, with what is needed to extend it.
 struct Screen<'a> {
     sweeps: &'a [Sweep],
     names: &'a [String],
     color: bool,
     out: String,
-    /// Remarks that need not be said again.
+    /// The remarks that have been written already.
     said: Vec<String>,
 }
 
 impl Screen<'_> {
-    /// A title, and a table below.
+    /// Writes a title with a table below it.
     fn table(&mut self, title: &str, headings: &[String], left: usize, lines: &[Line]) {
         let gap = if self.out.is_empty() { "" } else { "\n" };
         let _ = writeln!(self.out, "{gap}{}\n", wrap(&printable(title), WIDTH).join("\n"));
         self.out += &table(headings, left, lines, self.color);
     }
 
-    /// Remarks that were not said before, each on lines of its own.
+    /// Writes the remarks that have not been written before, each in a paragraph of its own.
     fn say(&mut self, remarks: Vec<String>) {
         let mut gap = "\n";
         for remark in remarks {
@@ -76,19 +76,19 @@ impl Screen<'_> {
         }
     }
 
-    /// The name of a sweep.
+    /// Returns the name of a sweep.
     fn name(&self, sweep: &Sweep) -> String {
         let place = self.sweeps.iter().position(|s| std::ptr::eq(s, sweep)).unwrap_or(0);
         self.names[place].clone()
     }
 
-    /// Table 1, the sweep in its second column if there are several, and Table 1b.
+    /// Writes Table 1 and Table 1b, with the sweep in the second column if there are several.
     fn lines(&mut self) {
         let sweeps = self.sweeps;
         let mut table = Table::new(sweeps);
         let several = sweeps.len() > 1;
         if several {
-            // Those of a name together.
+            // Rows with the same label in several sweeps are put next to each other.
             let mut places: HashMap<&str, usize> = HashMap::new();
             for (place, (_, group)) in table.groups.iter().enumerate() {
                 places.entry(&group.label).or_insert(place);
@@ -150,7 +150,7 @@ impl Screen<'_> {
             if selection.groups.is_empty() {
                 continue;
             }
-            // How conditions differ from the paper's need not be said twice.
+            // The reasons of the verdicts already state how the conditions differ from the paper's.
             let reasons: Vec<String> = verdict::reasons(&Table::new([sweep]).verdicts()).collect();
             let conditions =
                 if reasons.is_empty() { selection.all_conditions() } else { selection.conditions() };
@@ -170,7 +170,8 @@ impl Screen<'_> {
         }
     }
 
-    /// The table of metrics of one's own, the sweep in its second column if there are several; none if there are none.
+    /// Writes the table of user-defined metrics, if there are any, with the sweep in the second column if there are
+    /// several.
     fn further(&mut self) {
         let sweeps = self.sweeps;
         let Some(table) = Further::new(sweeps) else { return };
@@ -192,8 +193,7 @@ impl Screen<'_> {
         self.say(remarks);
     }
 
-    /// One of the tables of image sets, and what was not said under one before: its conditions, and where the paper's numbers
-    /// are from.
+    /// Writes one of the tables of image sets with its conditions and notes.
     fn images(&mut self, images: &Images) {
         let part = images.part();
         let what = match images.kind {
@@ -223,13 +223,13 @@ impl Screen<'_> {
     }
 }
 
-/// The paper's number without its deviation, for which there is no room.
+/// Returns the cell of the paper's number without its deviation, for which there is no room.
 fn brief(group: &Group, metric: &Metric) -> Entry {
     let number = group.paper(metric.of);
     Entry { text: number.map_or("–".into(), |number| number.text(true)), ..paper(group, metric) }
 }
 
-/// Names of the sweeps: their folders', or whole paths where two folders have the same name.
+/// Returns the names of the sweeps: those of their folders, or whole paths if two folders have the same name.
 fn names(sweeps: &[Sweep]) -> Vec<String> {
     let short: Vec<String> = sweeps.iter().map(Sweep::name).collect();
     let path = |i: usize| printable(&sweeps[i].dir.to_string_lossy()).into_owned();

@@ -1,16 +1,16 @@
-//! Numbers and text as they are printed.
+//! Formatting of numbers and text.
 
-/// A number without trailing zeros.
+/// Formats a number with as many digits as needed.
 pub fn number(value: f64) -> String {
     format!("{value}")
 }
 
-/// A value with a fixed number of decimals, or in powers of ten where that would be unreadable.
+/// Formats a value with a fixed number of decimals, or with an exponent from 10⁵ on.
 pub fn fixed(value: f64, decimals: usize) -> String {
     if value.abs() < 1e5 { format!("{value:.decimals$}") } else { format!("{value:.1e}") }
 }
 
-/// A printed number with a minus sign in place of a hyphen, and none before a zero.
+/// Replaces the hyphen of a printed negative number by a minus sign, and drops it before zero.
 pub fn minus(text: &str) -> String {
     match text.strip_prefix('-') {
         Some(size) if size.chars().all(|c| matches!(c, '0' | '.')) => size.to_owned(),
@@ -19,15 +19,15 @@ pub fn minus(text: &str) -> String {
     }
 }
 
-/// The same with a plus sign before what is above zero.
+/// Formats the sign of a printed number as [`minus`] does, and adds a plus sign to positive numbers.
 pub fn signed(text: &str) -> String {
     let text = minus(text);
     let above = !text.starts_with('−') && text.chars().any(|c| !matches!(c, '0' | '.'));
     if above { format!("+{text}") } else { text }
 }
 
-/// A value with the decimals of a number like `scale` of four significant digits, or in powers of ten where that would be
-/// unreadable.
+/// Formats a value with as many decimals as give `scale` four significant digits, or with an exponent if `scale` is
+/// very small or very large.
 pub fn significant(value: f64, scale: f64) -> String {
     let size = scale.abs();
     if size > 0.0 && !(1e-4..1e5).contains(&size) {
@@ -37,7 +37,7 @@ pub fn significant(value: f64, scale: f64) -> String {
     fixed(value, (3.0 - whole).clamp(0.0, 7.0) as usize)
 }
 
-/// A count with separators: 131,072.
+/// Formats a count with thousands separators: `131,072`.
 pub fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut out = String::new();
@@ -50,7 +50,7 @@ pub fn thousands(count: u64) -> String {
     out
 }
 
-/// To two significant digits.
+/// Rounds a positive value to two significant digits.
 pub fn two_digits(value: f64) -> f64 {
     if value <= 0.0 {
         return value;
@@ -59,12 +59,12 @@ pub fn two_digits(value: f64) -> f64 {
     (value * scale).round() / scale
 }
 
-/// `3 runs`, `1 run`.
+/// Formats a count with its noun in the singular or plural: `1 run`, `3 runs`.
 pub fn count(n: usize, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 
-/// `words` in one text, the first `most` of them if there are more.
+/// Joins the first `most` of `words` by `between`, and says how many more there are.
 pub fn listed<T: AsRef<str>>(words: &[T], most: usize, between: &str) -> String {
     let shown: Vec<&str> = words.iter().take(most).map(AsRef::as_ref).collect();
     let more = words.len().saturating_sub(most);
@@ -72,30 +72,30 @@ pub fn listed<T: AsRef<str>>(words: &[T], most: usize, between: &str) -> String 
     shown.join(between) + &more
 }
 
-/// Names that a sentence has room for.
-pub const MOST_NAMES: usize = 24;
+/// The most names in one sentence.
+pub const MAX_NAMES: usize = 24;
 
-/// Sentences of one kind under a table.
-const MOST_SENTENCES: usize = 40;
+/// The most sentences of one kind under a table.
+const MAX_SENTENCES: usize = 40;
 
-/// Names in a sentence.
+/// Joins names by commas, up to the number that a sentence has room for.
 pub fn names<T: AsRef<str>>(names: &[T]) -> String {
-    listed(names, MOST_NAMES, ", ")
+    listed(names, MAX_NAMES, ", ")
 }
 
-/// The first of very many sentences of one kind, and how many more there are of `what`.
+/// Cuts a long list of similar sentences, and ends it with how many more there are; `what` names them in the plural.
 pub fn few(mut sentences: Vec<String>, what: &str) -> Vec<String> {
-    let more = sentences.len().saturating_sub(MOST_SENTENCES);
+    let more = sentences.len().saturating_sub(MAX_SENTENCES);
     if more > 1 {
-        sentences.truncate(MOST_SENTENCES);
+        sentences.truncate(MAX_SENTENCES);
         sentences.push(format!("… and {more} more {what}."));
     }
     sentences
 }
 
-/// Ascending numbers: each, or where these are many the ranges that they make, such as `0 to 2399`.
+/// Formats ascending numbers: each of them, or, if there are many, the ranges that they form, such as `0 to 2399`.
 pub fn numbers(numbers: &[u64]) -> String {
-    if numbers.len() <= MOST_NAMES {
+    if numbers.len() <= MAX_NAMES {
         let all: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         return all.join(", ");
     }
@@ -109,7 +109,7 @@ pub fn numbers(numbers: &[u64]) -> String {
     names(&ranges)
 }
 
-/// Text in a cell of a Markdown table or in a list.
+/// Escapes text for a cell of a Markdown table or for a list item.
 pub fn markdown(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -118,7 +118,7 @@ pub fn markdown(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            // What would be a link; an interval is none.
+            // A bracket that could begin a link is escaped; one that begins an interval within the text is not.
             '[' if out.is_empty() => out += "\\[",
             '(' | ':' | '[' if out.ends_with(']') => {
                 out.push('\\');
@@ -133,14 +133,14 @@ pub fn markdown(text: &str) -> String {
     out
 }
 
-/// `c` in ASCII letters, as near as these come; its number where nothing comes near.
+/// Transliterates a character to ASCII; a character without a transliteration becomes its code point.
 pub fn in_ascii(c: char) -> String {
     let near = deunicode::deunicode_char(c).filter(|near| !near.trim().is_empty());
     near.map_or_else(|| format!("U+{:04X} ", u32::from(c)), str::to_owned)
 }
 
-/// Text for LaTeX. A plain LaTeX stops at characters beyond Latin-1: what is not named here is set in letters that come near,
-/// as in `Koshki` for `Кошки`.
+/// Escapes text for LaTeX. Plain LaTeX stops at characters beyond Latin-1, so those without a command here are
+/// transliterated to ASCII, as in `Koshki` for `Кошки`.
 pub fn latex(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -152,7 +152,7 @@ pub fn latex(text: &str) -> String {
             '>' => out += r"\textgreater{}",
             '|' => out += r"\textbar{}",
             '"' => out += "''",
-            // Behind the end of a line of a table a bracket would begin an argument.
+            // After the `\\` that ends a table row, a bracket would begin an optional argument.
             '[' if out.is_empty() => out += "{[}",
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
                 out.push('\\');
@@ -172,13 +172,13 @@ pub fn latex(text: &str) -> String {
             _ => out += &latex(&in_ascii(c)),
         }
     }
-    // Words that stand for single characters have a space behind them.
+    // Transliterations of single characters end in a space, which is removed at the end of the text.
     let end = if text.ends_with(|c: char| c > 'ÿ') { out.trim_end().len() } else { out.len() };
     out.truncate(end);
     out
 }
 
-/// A field of a CSV file.
+/// Quotes a field of a CSV file if needed.
 pub fn csv(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_many_is_cut() {
+    fn long_lists_are_cut() {
         assert_eq!(numbers(&[0, 1, 5]), "0, 1, 5");
         let many: Vec<u64> = (0..2400).filter(|n| *n != 7).chain([u64::MAX]).collect();
         assert_eq!(numbers(&many), format!("0 to 6, 8 to 2399, {}", u64::MAX));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_format_keeps_its_own_characters_out() {
+    fn special_characters_are_escaped_in_every_format() {
         assert_eq!(latex(r"a_b & 5 % ± † {#$}"), r"a\_b \& 5 \% $\pm$ $^\dagger$ \{\#\$\}");
         assert_eq!(
             latex("\\x^2~<a>|\"é\n漢"),

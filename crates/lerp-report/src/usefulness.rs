@@ -1,5 +1,5 @@
-//! Do better interpolations go with more useful latents (the paper's section 5)? And does a judge's score on lines measure what it
-//! claims? Rank correlations over variants and over runs.
+//! Rank correlations between interpolation quality and the usefulness of latents (the paper's section 5), and between a
+//! judge's scores on lines and the true metrics; over variants and over runs.
 
 use std::collections::HashMap;
 
@@ -24,25 +24,25 @@ use crate::{
     text::{fixed, number, signed, thousands, two_digits},
 };
 
-/// Where the interpolation of a pair of quantities is measured.
+/// Where the interpolation metric of a pair is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
-    /// In the same run.
+    /// In the same run as the other metric.
     Itself,
-    /// By the variant's runs on lines.
+    /// In the runs on lines of the same variant, by their mean.
     Lines,
 }
 
-/// Interpolation, as it is measured on an image set and on lines.
+/// The interpolation metrics, with where each is measured.
 static INTERPOLATION: [(&Quantity, Of); 4] = [
     (&JUDGED_DISTANCE, Of::Itself),
     (&JUDGED_SMOOTHNESS, Of::Itself),
     (&MEAN_DISTANCE, Of::Lines),
     (&MEAN_SMOOTHNESS, Of::Lines),
 ];
-/// Usefulness.
+/// The metrics of usefulness.
 static USEFULNESS: [&Quantity; 2] = [&PROBE_ACCURACY, &CLUSTER_ACCURACY];
-/// A judge's score on lines, and the truth that it stands for.
+/// Pairs of a judge's score on lines and the true metric that it should stand for.
 static SCORES: [(&Quantity, &Quantity); 4] = [
     (&JUDGED_DISTANCE, &MEAN_DISTANCE),
     (&JUDGED_PRECISION, &MEAN_DISTANCE),
@@ -50,30 +50,35 @@ static SCORES: [(&Quantity, &Quantity); 4] = [
     (&JUDGED_DETOUR, &DETOUR),
 ];
 
-/// The runs of a configuration, as points.
+/// The points of one configuration in a scatter plot.
 pub struct Points<'a> {
+    /// The configuration.
     pub group: &'a Group,
     /// A pair of values for each finished run that has both.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Two quantities of the runs of one place.
+/// A pair of metrics, with their values in all runs of one place.
 pub struct Pairs<'a> {
-    /// The image set; none on lines.
+    /// The image set; `None` for lines.
     pub set: Option<&'a Set>,
+    /// The interpolation metric, or the judge's score.
     pub x: &'static Quantity,
+    /// Where the interpolation metric is measured.
     pub of: Of,
+    /// The metric of usefulness, or the true metric.
     pub y: &'static Quantity,
-    /// The configurations that have both.
+    /// The configurations that have both values.
     pub groups: Vec<Points<'a>>,
 }
 
-/// How good a value is: the more the better.
+/// Returns the value, negated if lower is better, so that higher is always better.
 fn good(quantity: &Quantity, value: f64) -> f64 {
     if quantity.better == Better::Lower { -value } else { value }
 }
 
 impl<'a> Pairs<'a> {
+    /// Collects the values of `x` and `y` on `set`.
     fn new(
         sweep: &'a Sweep,
         set: Option<&'a Set>,
@@ -81,7 +86,7 @@ impl<'a> Pairs<'a> {
         y: &'static Quantity,
     ) -> Self {
         let value = |loaded: &Loaded, of: &Quantity| loaded.final_value(&of.key).filter(|v| v.is_finite());
-        // Which of several configurations of a variant is meant, nobody can tell.
+        // A variant with several configurations is left out, since it is not clear which one to use.
         let only = |variant: &str, set: Option<&Set>| {
             let here = |group: &&Group| group.set.as_ref() == set && group.cell().variant == variant;
             let mut own = sweep.groups.iter().filter(here);
@@ -102,7 +107,8 @@ impl<'a> Pairs<'a> {
         Self { set, x, of, y, groups: groups.filter(|found| !found.points.is_empty()).collect() }
     }
 
-    /// All that the question of usefulness is about, in the order of the table.
+    /// Returns all pairs of an interpolation metric and a metric of usefulness that three configurations have, in the
+    /// order of the table.
     pub fn all(sweep: &'a Sweep) -> Vec<Self> {
         let mut all = Vec::new();
         for set in sweep.sets() {
@@ -114,7 +120,7 @@ impl<'a> Pairs<'a> {
         all
     }
 
-    /// Those of a judge's score and the truth.
+    /// Returns the pairs of a judge's score and the true metric on lines that three configurations have.
     fn scores(sweep: &'a Sweep) -> Vec<Self> {
         let mut all: Vec<Self> =
             SCORES.map(|(x, y)| Self::new(sweep, None, (x, Of::Itself), y)).into_iter().collect();
@@ -122,41 +128,43 @@ impl<'a> Pairs<'a> {
         all
     }
 
-    /// Only configurations that `of` holds for.
+    /// Keeps only the configurations for which `of` returns true.
     #[must_use]
     pub fn keep(mut self, of: impl Fn(&Group) -> bool) -> Self {
         self.groups.retain(|points| of(points.group));
         self
     }
 
-    /// Whether the figure of usefulness shows it.
+    /// Returns whether the figure of usefulness shows this pair.
     pub fn drawn(&self) -> bool {
         *self.x == JUDGED_DISTANCE || *self.x == MEAN_DISTANCE
     }
 
+    /// Returns both values, negated where lower is better.
     fn good(&self, (x, y): (f64, f64)) -> (f64, f64) {
         (good(self.x, x), good(self.y, y))
     }
 
-    /// A configuration's mean over seeds, the more the better.
+    /// Returns a configuration's mean over seeds, with signs such that higher is better.
     fn mean(&self, points: &Points) -> (f64, f64) {
         let n = points.points.len() as f64;
         let sum = points.points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
         self.good((sum.0 / n, sum.1 / n))
     }
 
+    /// Returns the mean of each configuration.
     fn variants(&self) -> Vec<(f64, f64)> {
         self.groups.iter().map(|points| self.mean(points)).collect()
     }
 
-    /// The correlation over every run, where these are more than variants.
+    /// Returns the correlation over runs and the number of runs, or `None` if there are no more runs than variants.
     fn over_runs(&self) -> Option<(f64, usize)> {
         let runs = self.groups.iter().flat_map(|points| &points.points).map(|point| self.good(*point));
         let runs: Vec<(f64, f64)> = runs.collect();
         Some((rank_correlation(&runs)?, runs.len())).filter(|_| runs.len() > self.groups.len())
     }
 
-    /// The correlation over every evaluation of every run.
+    /// Returns the correlation over all evaluations of all runs, and their number.
     fn over_evaluations(&self) -> Option<(f64, usize)> {
         let of = |loaded: &Loaded| {
             let metrics = loaded.look(|run: &Run| run.metrics().map(Some)).unwrap_or_default();
@@ -171,24 +179,26 @@ impl<'a> Pairs<'a> {
         Some((rank_correlation(&all)?, all.len()))
     }
 
-    /// What it is called in the table.
+    /// Returns the name of the interpolation metric in the table.
     fn interpolation(&self) -> String {
         let place = if self.of == Of::Lines { "lines: " } else { "" };
         format!("{place}{}", self.x.title.to_lowercase())
     }
 }
 
-/// Two quantities over all image sets together: of the variants that are in all of them, their mean ranks.
+/// The correlation of two metrics over all image sets together, by the mean ranks of the variants that are in every
+/// set.
 pub struct Pooled<'a> {
+    /// The rank correlation.
     pub found: Association,
-    /// All configurations in it.
+    /// The configurations that it is over.
     pub groups: Vec<&'a Group>,
-    /// How many image sets and sizes of latents there are.
+    /// The number of pairs of an image set and a latent size.
     pub sets: usize,
 }
 
 impl<'a> Pooled<'a> {
-    /// Of `x` and `y` among `all`; none where there are not three variants.
+    /// Correlates `x` and `y`, or returns `None` if fewer than three variants have both on every image set.
     pub fn of(all: &[Pairs<'a>], x: &Quantity, y: &Quantity) -> Option<Self> {
         let all: Vec<&Pairs> = all.iter().filter(|pairs| pairs.x == x && pairs.y == y).collect();
         let of = |pairs: &Pairs<'a>, variant: &str| -> Option<(&'a Group, (f64, f64))> {
@@ -212,12 +222,12 @@ impl<'a> Pooled<'a> {
     }
 }
 
-/// Whether the table of usefulness correlates these two.
+/// Returns whether the table of usefulness correlates these two metrics.
 pub fn is_a_pair(x: &Quantity, y: &Quantity) -> bool {
     INTERPOLATION.iter().any(|(known, _)| *known == x) && USEFULNESS.contains(&y)
 }
 
-/// What the table of usefulness correlates.
+/// Returns the keys of the metrics that the table of usefulness correlates, in words.
 pub fn pairs_in_words() -> String {
     let keys = |all: &mut dyn Iterator<Item = &'static Quantity>| {
         all.map(|quantity| &*quantity.key).collect::<Vec<_>>().join(", ")
@@ -225,7 +235,7 @@ pub fn pairs_in_words() -> String {
     format!("{} with {}", keys(&mut INTERPOLATION.iter().map(|(x, _)| *x)), keys(&mut USEFULNESS.into_iter()))
 }
 
-/// The tables; none if there is nothing to correlate.
+/// Returns the tables, or `None` if there is nothing to correlate.
 pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     let (all, scores) = (Pairs::all(sweep), Pairs::scores(sweep));
     if all.is_empty() && scores.is_empty() {
@@ -284,6 +294,7 @@ fn part(
     }
 }
 
+/// Returns the cell of a correlation with its interval.
 fn with_interval(found: &Association) -> Entry {
     let rho = |value: f64| signed(&fixed(value, 2));
     let interval = found.interval.map(|(low, high)| format!(" [{}, {}]", rho(low), rho(high)));
@@ -297,11 +308,13 @@ fn dash() -> Entry {
     Entry::plain("–")
 }
 
+/// Returns the cell of a p-value.
 fn p(found: &Association) -> Entry {
     let text = if found.p < 0.001 { "< 0.001".to_owned() } else { number(two_digits(found.p)) };
     Entry::number(text, found.p)
 }
 
+/// Returns the cell of the number of variants that would show such a correlation to be significant.
 fn takes(found: &Association) -> Entry {
     match found.to_tell {
         _ if found.p < 0.05 => dash(),
@@ -310,6 +323,7 @@ fn takes(found: &Association) -> Entry {
     }
 }
 
+/// Returns the cell of a correlation without a test.
 fn alone((rho, points): (f64, usize)) -> Entry {
     Entry::number(format!("{} (n={})", signed(&fixed(rho, 2)), thousands(points as u64)), rho)
 }
@@ -317,7 +331,8 @@ fn alone((rho, points): (f64, usize)) -> Entry {
 fn line(sweep: &Sweep, pairs: &Pairs, data: &mut Frame) -> Line {
     let place = pairs.set.map_or_else(|| "Lines".into(), Set::name);
     let (over, runs) = (spearman(&pairs.variants()), pairs.over_runs());
-    // What a score is worth on lines has evaluations in place of what it takes.
+    // The table of scores on lines has the correlation over evaluations in its last column, the table of usefulness the
+    // number of variants needed.
     let evaluations = if pairs.set.is_none() { pairs.over_evaluations() } else { None };
     let last = match pairs.set {
         None => evaluations.map_or_else(dash, alone),
@@ -348,7 +363,7 @@ fn line(sweep: &Sweep, pairs: &Pairs, data: &mut Frame) -> Line {
     Line { cells, first: false }
 }
 
-/// The same over all image sets, where there are several.
+/// Returns the lines over all image sets, for the pairs that several sets have.
 fn pooled_lines(sweep: &Sweep, all: &[Pairs], data: &mut Frame) -> Vec<Line> {
     let mut lines = Vec::new();
     for (x, of) in INTERPOLATION {
@@ -372,7 +387,7 @@ fn pooled_lines(sweep: &Sweep, all: &[Pairs], data: &mut Frame) -> Vec<Line> {
     lines
 }
 
-/// A correlation, with or without a test.
+/// A correlation with a significance test, or a correlation and its number of points without one.
 #[derive(Debug, Clone, Copy)]
 enum Over {
     Tested(Association),

@@ -1,15 +1,15 @@
-//! Our number beside the paper's.
+//! The verdict on whether one of our numbers matches the paper's.
 //!
-//! Under the paper's conditions it is better, the same or worse: the difference of the means against its 95 % interval by Welch's
-//! t. The paper's numbers are of five runs, their standard deviations with divisor n as ours; both are taken to n - 1. A
-//! side without a spread of its own (a single seed of ours, a single run of the paper's) is one more draw with the other
-//! side's spread. Where neither has one there is no verdict. The paper prints two decimals: a difference that rounding
-//! may have made is none.
+//! Under the paper's conditions, our number is better, the same or worse, by the 95 % confidence interval of the
+//! difference of the means (Welch's t). The paper's means are over five runs; its standard deviations, like ours, have
+//! divisor n, and both are converted to n - 1. A side without a spread of its own (a single seed of ours, a single run
+//! of the paper's) is treated as one more draw with the other side's spread. If neither side has a spread, there is no
+//! verdict. A difference that the paper's rounding to two decimals can explain counts as none.
 //!
-//! After another training (fewer samples, another learning rate) the question is whether the paper's number is reached: it is
-//! if our mean is as good, up to the paper's rounding; nearly, if it is not, but the interval holds the paper's; and not
-//! otherwise. Where neither side has a spread, the means alone decide. Where what was measured is not what the paper measured,
-//! nothing can be said.
+//! If our training differs (fewer samples, another learning rate), the question is whether the paper's number is
+//! reached. It is reached if our mean is as good, up to the paper's rounding; nearly reached if it is not, but the
+//! interval contains the paper's number; and not reached otherwise. If neither side has a spread, the means alone
+//! decide. If what was measured differs from the paper, the numbers cannot be compared.
 
 use std::collections::HashMap;
 
@@ -22,36 +22,36 @@ use crate::{
     frame::Value,
     published::Number,
     summary::Estimate,
-    text::{MOST_NAMES, listed, names},
+    text::{MAX_NAMES, listed, names},
 };
 
-/// Runs behind each of the paper's means that has a deviation.
+/// The number of runs behind each of the paper's means that has a standard deviation.
 const PAPER_RUNS: usize = 5;
 
-/// How our number stands to the paper's.
+/// How our number compares with the paper's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Relation {
-    /// Ours is better, beyond the interval.
+    /// Ours is better, by more than the interval allows.
     Better,
     /// The difference lies within the interval.
     Same,
-    /// Ours is worse, beyond the interval.
+    /// Ours is worse, by more than the interval allows.
     Worse,
-    /// After another training than the paper's, ours is as good.
+    /// The training differs from the paper's, and ours is as good.
     Reached,
-    /// After another training than the paper's, ours is not as good, but the interval holds the paper's.
+    /// The training differs from the paper's, and ours is not as good, but the interval contains the paper's number.
     NearlyReached,
-    /// After another training than the paper's, ours is worse, beyond the interval.
+    /// The training differs from the paper's, and ours is worse, by more than the interval allows.
     NotReached,
-    /// What was measured differs.
+    /// What was measured differs from the paper.
     Incomparable,
     /// Neither side has a spread.
     Spreadless,
 }
 
 impl Relation {
-    /// The word in tables.
+    /// Returns the verdict as printed in tables.
     pub fn word(self) -> &'static str {
         match self {
             Self::Better => "better",
@@ -65,7 +65,7 @@ impl Relation {
         }
     }
 
-    /// The words in files for programs.
+    /// Returns the verdict as written to CSV and parquet files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Incomparable => "not comparable",
@@ -73,7 +73,7 @@ impl Relation {
         }
     }
 
-    /// A place among verdicts, better first; none where there is nothing to sort by.
+    /// Returns the sort key of the verdict, lower for better; `None` if the verdict does not rank the numbers.
     pub fn rank(self) -> Option<f64> {
         match self {
             Self::Better => Some(0.0),
@@ -87,34 +87,35 @@ impl Relation {
     }
 }
 
-/// A verdict, and why.
+/// A verdict with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// It.
+    /// The verdict.
     pub relation: Relation,
-    /// Why numbers cannot be compared; otherwise the interval of the difference, and how the training was another.
+    /// The reason in words: why the numbers cannot be compared, or else the interval of the difference and how the
+    /// training differs.
     pub reason: String,
-    /// How the training was another, or what of the measurement was.
+    /// The separate differences of the training, or of the measurement if that makes the numbers incomparable.
     #[serde(skip)]
     pub parts: Vec<String>,
 }
 
-/// What is compared.
+/// The two numbers to compare, and the conditions of the comparison.
 pub struct Question<'a> {
     /// Our number.
     pub ours: Estimate,
-    /// The paper's, in its own unit.
+    /// The paper's number, in the paper's unit.
     pub paper: Number,
-    /// What our values are multiplied by to be in the paper's unit.
+    /// The factor that converts our values to the paper's unit.
     pub factor: f64,
-    /// Which numbers are good.
+    /// Whether lower or higher values are better.
     pub better: Better,
     /// How our conditions differ from the paper's.
     pub differences: &'a Differences,
 }
 
 impl Question<'_> {
-    /// The verdict; none where we have no number.
+    /// Returns the verdict, or `None` if we have no number.
     pub fn verdict(&self) -> Option<Verdict> {
         let Differences { training, measured } = self.differences;
         let (mean, std, n) = match self.ours {
@@ -136,7 +137,7 @@ impl Question<'_> {
         let interval = welch_interval(ours, theirs);
         let difference = mean - self.paper.mean;
         let (low, high) = interval.unwrap_or((difference, difference));
-        // Half a unit of the last of the paper's decimals.
+        // Half a unit in the last decimal that the paper prints.
         let rounding = 0.005;
         let relation = match (low > rounding, high < -rounding) {
             (false, false) => Relation::Same,
@@ -171,7 +172,7 @@ impl Verdict {
     }
 }
 
-/// Columns of the paper's number and of the verdict.
+/// The columns of the paper's number and of the verdict in CSV and parquet files.
 pub const COLUMNS: [(&str, DataType); 5] = [
     ("published_mean", DataType::Float64),
     ("published_std", DataType::Float64),
@@ -180,9 +181,9 @@ pub const COLUMNS: [(&str, DataType); 5] = [
     ("verdict_reason", DataType::String),
 ];
 
-/// For a file: the columns of [`COLUMNS`], the paper's number in our unit.
+/// Returns the values of the columns in [`COLUMNS`], with the paper's number converted to our unit.
 pub fn values(paper: Option<Number>, factor: f64, verdict: Option<Verdict>) -> Vec<(&'static str, Value)> {
-    // Rounded, since dividing by a power of ten is not exact.
+    // Dividing by a power of ten is not exact, so the quotient is rounded.
     let unscaled = |v: f64| (v / factor * 1e9).round() / 1e9;
     let (relation, reason) = verdict.map(|v| (v.relation.name(), v.reason)).unzip();
     vec![
@@ -194,16 +195,16 @@ pub fn values(paper: Option<Number>, factor: f64, verdict: Option<Verdict>) -> V
     ]
 }
 
-/// What stands under a table with these verdicts on the rows of these names.
+/// Returns the notes under a table with these verdicts, each given with the name of its row.
 pub fn notes(verdicts: &[(String, Verdict)]) -> Vec<String> {
     rules(verdicts).into_iter().chain(reasons(verdicts)).collect()
 }
 
-/// How a difference is judged, in words.
+/// The explanation of how a difference is judged.
 const INTERVAL: &str = "by the 95 % interval of the difference of the means (Welch's t), in which a side of a single run \
                             is taken to have the other's spread";
 
-/// What the words mean.
+/// Returns notes that explain the verdicts that occur.
 pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
     let mut notes = Vec::new();
     let is = |wanted: &[Relation]| verdicts.iter().any(|(_, verdict)| wanted.contains(&verdict.relation));
@@ -225,10 +226,10 @@ pub fn rules(verdicts: &[(String, Verdict)]) -> Vec<String> {
     notes
 }
 
-/// The verdicts after another training than the paper's.
+/// The verdicts for runs whose training differs from the paper's.
 const REACHING: [Relation; 3] = [Relation::Reached, Relation::NearlyReached, Relation::NotReached];
 
-/// How the training of rows was another than the paper's, and why rows cannot be compared, where that is so.
+/// Returns notes on how the training of rows differs from the paper's, and on why rows cannot be compared.
 pub fn reasons(verdicts: &[(String, Verdict)]) -> impl Iterator<Item = String> {
     let of = |what: &str, wanted: &[Relation]| {
         parts(verdicts, |verdict| wanted.contains(&verdict.relation)).map(|parts| format!("{what}: {parts}."))
@@ -238,9 +239,10 @@ pub fn reasons(verdicts: &[(String, Verdict)]) -> impl Iterator<Item = String> {
     training.into_iter().chain(measured)
 }
 
-/// The parts of the verdicts that are `wanted`: what all rows share, then what each row has of its own; none if there are none.
+/// Combines the differences of the `wanted` verdicts: first those that all rows share, then each row's own. Returns
+/// `None` if no verdict is wanted.
 fn parts<'a>(verdicts: &'a [(String, Verdict)], wanted: impl Fn(&Verdict) -> bool) -> Option<String> {
-    // What each row differs in, over all of its metrics.
+    // The differences of each row, over all of its metrics.
     let mut rows: Vec<(&str, Vec<&str>)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (name, verdict) in verdicts.iter().filter(|(_, verdict)| wanted(verdict)) {
@@ -255,14 +257,14 @@ fn parts<'a>(verdicts: &'a [(String, Verdict)], wanted: impl Fn(&Verdict) -> boo
         }
     }
     let (_, first) = rows.first()?;
-    // What holds for all that stands in the table need not name them.
+    // A difference is stated without row names only if it applies to every row of the table.
     let all = verdicts.iter().all(|(name, _)| places.contains_key(name.as_str()));
     let everywhere = |part: &str| all && rows.iter().all(|(_, parts)| parts.contains(&part));
     let shared: Vec<&str> = first.iter().copied().filter(|part| everywhere(part)).collect();
     let mut own: Vec<(String, Vec<&str>)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for (name, parts) in &rows {
-        // The row's name need not be said again: `AAE: advweight 0.01`, not `AAE: AAE's advweight 0.01`.
+        // The variant's name is not repeated: `AAE: advweight 0.01`, not `AAE: AAE's advweight 0.01`.
         let own_words = |part: &&'a str| match part.split_once("'s ") {
             Some((title, rest)) if name.ends_with(title) => rest,
             _ => *part,
@@ -282,7 +284,7 @@ fn parts<'a>(verdicts: &'a [(String, Verdict)], wanted: impl Fn(&Verdict) -> boo
     let mut sentences = vec![shared.join(", ")];
     sentences.retain(|sentence| !sentence.is_empty());
     sentences.extend(own.iter().map(|(rest, rows)| format!("{}: {rest}", names(rows))));
-    Some(listed(&sentences, MOST_NAMES, "; "))
+    Some(listed(&sentences, MAX_NAMES, "; "))
 }
 
 #[cfg(test)]
@@ -304,15 +306,16 @@ mod tests {
         let known = |mean: f64, std: f64, n| Estimate::Known { mean: mean * 1e-3, std: std * 1e-3, n };
         let acai = (0.24, Some(0.01));
         for (ours, paper, better, wanted) in [
-            // One seed: within 2.776 * 0.01118 * sqrt(1.2) = 0.034 of the paper's mean, plus half of its last digit.
+            // One seed: the tolerance is 2.776 * 0.01118 * sqrt(1.2) = 0.034, plus half a unit of the paper's last
+            // digit.
             (known(0.27, 0.0, 1), acai, Better::Lower, Some(Relation::Same)),
             (known(0.285, 0.0, 1), acai, Better::Lower, Some(Relation::Worse)),
             (known(0.20, 0.0, 1), acai, Better::Lower, Some(Relation::Better)),
             (known(0.20, 0.0, 1), acai, Better::Higher, Some(Relation::Worse)),
-            // Five seeds tell more.
+            // Five seeds give a narrower interval.
             (known(0.27, 0.01, 5), acai, Better::Lower, Some(Relation::Worse)),
             (known(0.25, 0.01, 5), acai, Better::Lower, Some(Relation::Same)),
-            // The paper's Table 3 has one run.
+            // The paper's Table 3 is of single runs.
             (known(94.0, 0.1, 2), (90.0, None), Better::Higher, Some(Relation::Better)),
             (known(94.0, 4.0, 2), (90.0, None), Better::Higher, Some(Relation::Same)),
             (known(94.0, 0.0, 1), (90.0, None), Better::Higher, Some(Relation::Spreadless)),
@@ -324,7 +327,7 @@ mod tests {
         let short = Differences { training: vec!["1 % of the samples".into()], measured: Vec::new() };
         for (ours, paper, better, wanted) in [
             (known(0.20, 0.0, 1), acai, Better::Lower, Relation::Reached),
-            // The interval holds the paper's.
+            // The interval contains the paper's number.
             (known(0.27, 0.0, 1), acai, Better::Lower, Relation::NearlyReached),
             (known(0.3, 0.02, 2), acai, Better::Lower, Relation::NearlyReached),
             (known(0.3, 0.0, 1), acai, Better::Lower, Relation::NotReached),
@@ -342,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_all_rows_share_is_said_once() {
+    fn differences_shared_by_all_rows_are_stated_once() {
         let row = |name: &str, relation, parts: &[&str]| {
             let parts = parts.iter().map(|part| (*part).to_owned()).collect();
             (name.to_owned(), Verdict { relation, reason: String::new(), parts })

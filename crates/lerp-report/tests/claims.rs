@@ -1,4 +1,4 @@
-//! The paper's claims, and those of one's own, on sweeps whose numbers are known.
+//! The paper's claims and the user's, tested on sweeps whose numbers are known.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use common::{
 use lerp_report::{Options, report};
 use lerp_train::State;
 
-/// Finished runs on lines, one for each seed: mean distances in 10⁻³, and smoothness.
+/// Writes finished runs on lines, one for each seed, with mean distances in 10⁻³ and smoothness.
 fn lines(sweep: &Path, (variant, title): (&str, &str), distances: &[f64], smoothness: &[f64]) {
     for (seed, (distance, smooth)) in distances.iter().zip(smoothness).enumerate() {
         let metrics = [("eval/mean_distance", distance * 1e-3), ("eval/mean_smoothness", *smooth)];
@@ -23,14 +23,14 @@ fn lines(sweep: &Path, (variant, title): (&str, &str), distances: &[f64], smooth
     }
 }
 
-/// The columns of a claim in the CSV file, by name.
+/// Returns the row of a claim in the CSV file, by column name.
 fn claim(dir: &tempfile::TempDir, id: &str) -> std::collections::HashMap<String, String> {
     let text = read(dir, "tables/claims.csv");
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').collect();
     let row =
         lines.find(|line| line.starts_with(&format!("{id},"))).unwrap_or_else(|| panic!("{id}: {text}"));
-    // Sentences may have commas, in quotes.
+    // Quoted fields may contain commas.
     let (mut fields, mut quoted) = (vec![String::new()], false);
     for c in row.chars() {
         match c {
@@ -42,7 +42,7 @@ fn claim(dir: &tempfile::TempDir, id: &str) -> std::collections::HashMap<String,
     names.iter().map(|name| (*name).to_owned()).zip(fields).collect()
 }
 
-/// The paper's variants but ACAI, all far from lines and uneven.
+/// Writes the paper's variants except the VAE and ACAI, all far from lines and uneven.
 fn others(sweep: &Path, seeds: usize) {
     let titles = ["Baseline", "Dropout", "Denoising", "AAE", "VQ-VAE"];
     for (i, (variant, title)) in
@@ -78,7 +78,7 @@ fn claims_are_supported_contradicted_or_undecided() {
         (claim(&dir, "baseline-cross-fade-distance"), claim(&dir, "baseline-cross-fade-smoothness"));
     assert_eq!((far["verdict"].as_str(), even["verdict"].as_str()), ("supported", "contradicted"));
     assert!(far["against"].starts_with("pixel blend ± 1.5"), "{}", far["against"]);
-    // Four tests of one family: each is corrected, by no more than their number.
+    // The four tests are of one family, so each p-value is multiplied by at most four.
     for row in [&distance, &smoothness, &far, &even] {
         let (p, corrected) = (number(row, "p"), number(row, "p_corrected"));
         assert!(corrected >= p && corrected <= 4.0 * p + 1e-15, "{p} {corrected}");
@@ -94,7 +94,7 @@ fn claims_are_supported_contradicted_or_undecided() {
     let claims = page.find("<section id=\"claims\">").unwrap();
     assert!(claims < page.find("<section id=\"table1\">").unwrap());
     assert!(read(&dir, "tables/claims.tex").contains("contradicted"));
-    // What numbers can be stands under Table 1.
+    // The reference interpolations are listed below Table 1.
     let table = read(&dir, "tables/table1.md");
     assert!(table.contains("| perfect path | 0.00 | – | – | 0.00 |"), "{table}");
     let csv = read(&dir, "tables/table1.csv");
@@ -105,7 +105,7 @@ fn claims_are_supported_contradicted_or_undecided() {
 }
 
 #[test]
-fn what_is_missing_or_not_spread_decides_nothing() {
+fn claims_stay_undecided_without_all_variants_or_a_spread() {
     let dir = tempfile::tempdir().unwrap();
     let acai = |distances: &[f64]| {
         lines(dir.path(), ("acai", "ACAI"), distances, &vec![0.1; distances.len()]);
@@ -113,17 +113,17 @@ fn what_is_missing_or_not_spread_decides_nothing() {
         claim(&dir, "acai-distance")
     };
     others(dir.path(), 3);
-    // Nobody knows of the VAE, which may be better.
+    // The VAE has no number, and may be better.
     let row = acai(&[0.2, 0.3, 0.25]);
     assert_eq!(row["verdict"], "undecided");
     assert!(row["p_corrected"].parse::<f64>().unwrap() < 0.01);
     assert!(read(&dir, "tables/claims.md").contains("| undecided | a number of VAE |"));
-    // A single seed of it says too little, however far away it is.
+    // A single seed of the VAE has no spread, so it decides nothing however far away it is.
     lines(dir.path(), ("vae", "VAE"), &[9.0], &[0.5]);
     let row = acai(&[0.2, 0.3, 0.25]);
     assert_eq!((row["verdict"].as_str(), row["p"].as_str(), row["seeds"].as_str()), ("undecided", "", "1"));
     assert!(read(&dir, "tables/claims.md").contains("| undecided | seeds: at least 3 |"));
-    // Two that overlap ask for more seeds than there are.
+    // If two variants overlap, more seeds are needed than there are.
     lines(dir.path(), ("vae", "VAE"), &[3.0, 0.1, 0.4], &[0.5; 3]);
     let row = acai(&[0.2, 1.3, 0.25]);
     let seeds: u64 = row["seeds_needed"].parse().unwrap();
@@ -149,13 +149,14 @@ fn latents_are_tested_on_each_set_and_size() {
     let of = |id: &str| text.lines().filter(|line| line.starts_with(id)).collect::<Vec<_>>();
     let (classifier, clusters) = (of("acai-classifier,"), of("acai-clusters,"));
     assert_eq!((classifier.len(), clusters.len()), (2, 2), "{text}");
-    // It is not known of the five others that they are worse; that one is better is enough to contradict.
+    // The five other variants may be better, so the claim cannot be supported; one better variant is enough to
+    // contradict it.
     assert!(classifier.iter().all(|line| line.contains(",undecided,")), "{classifier:?}");
     assert!(clusters.iter().all(|line| line.contains(",contradicted,")), "{clusters:?}");
 }
 
 #[test]
-fn claims_of_ones_own_stand_beside_the_papers() {
+fn user_claims_are_tested_beside_the_papers() {
     let dir = tempfile::tempdir().unwrap();
     lines(dir.path(), ("acai", "ACAI"), &[0.2, 0.3, 0.25], &[0.10, 0.11, 0.10]);
     lines(dir.path(), ("mine", "<b>Mine"), &[0.1, 0.11, 0.1], &[0.10, 0.11, 0.10]);
@@ -166,32 +167,33 @@ fn claims_of_ones_own_stand_beside_the_papers() {
     report(dir.path(), &Options::default()).unwrap();
     let row = claim(&dir, "mine");
     assert_eq!((row["verdict"].as_str(), row["against"].as_str()), ("supported", "ACAI"));
-    // The paper's are about its own variants: ACAI has no rival here.
+    // The paper's claims are compared among the paper's variants only, and ACAI has no rival here.
     assert!(!read(&dir, "tables/claims.csv").contains("acai-distance"));
     assert!(
         read(&dir, "tables/claims.md").contains("lie nearest to true lines (nothing to compare it with)")
     );
     let page = read(&dir, "index.html");
     assert!(page.contains("Mine, &lt;b&gt;bold") && !page.contains("<b>bold"));
-    // One that cannot be tested is named, and the rest is drawn.
+    // A claim that cannot be tested is named, and the rest of the report is written.
     fs::write(&own, text.replace("mean_distance", "beauty")).unwrap();
     let outcome = report(dir.path(), &Options::default()).unwrap();
     assert_eq!(outcome.left_out.len(), 1);
     let named = "claims.toml is left out: the claim 'mine' is about 'eval/beauty'";
     assert!(outcome.left_out[0].contains(named), "{:?}", outcome.left_out);
-    // No claim is left that was tested before, and the paper's are, where they can be.
+    // The earlier table of claims is deleted; the paper's claims are tested again once they can be.
     assert!(!dir.path().join("tables/claims.csv").exists());
     lines(dir.path(), ("vae", "VAE"), &[1.0, 1.2, 1.1], &[0.05, 0.06, 0.05]);
     assert_eq!(report(dir.path(), &Options::default()).unwrap().left_out.len(), 1);
     assert_eq!(claim(&dir, "acai-distance")["against"], "VAE");
-    // One's own are not corrected together with the paper's, whatever their family is called.
+    // The user's claims are not corrected together with the paper's, even under the same family name.
     let before = claim(&dir, "acai-distance")["p_corrected"].clone();
     fs::write(&own, text.replace("family = 'mine'", "family = 'lines'")).unwrap();
     report(dir.path(), &Options::default()).unwrap();
     assert_eq!(claim(&dir, "acai-distance")["p_corrected"], before);
 }
 
-/// The seven on MNIST with latents of 32 and 256: kernel distances, and accuracies that fall as these rise, or rise with them.
+/// Writes the seven variants on MNIST with latents of 32 and 256, with kernel distances, and accuracies that fall as
+/// these rise or, with `against`, rise with them.
 fn judged(sweep: &Path, against: bool) {
     for channels in [2, 16] {
         for variant in 0..7 {
@@ -219,7 +221,8 @@ fn interpolation_and_usefulness_are_ranked_within_each_set() {
         let difference: f64 = row["difference"].parse().unwrap();
         assert!((difference - rho.parse::<f64>().unwrap()).abs() < 1e-12, "{difference}");
         assert_eq!(row["against"], "no rank correlation, over 7 variants");
-        // With latents of 256 clusters go any way: by mean ranks over both sets the correlation is 0.64.
+        // With latents of 256, cluster accuracies are in no particular order: by mean ranks over both sets the
+        // correlation is 0.64.
         let row = claim(&dir, "interpolation-clusters");
         let rho: f64 = row["difference"].parse().unwrap();
         assert!(against || (row["verdict"] == "undecided" && (rho - 0.642_857).abs() < 1e-6), "{row:?}");
@@ -227,14 +230,14 @@ fn interpolation_and_usefulness_are_ranked_within_each_set() {
         assert!(table.contains("all, by mean ranks") && table.contains("(n=7)"), "{table}");
         let csv = read(&dir, "tables/usefulness.csv");
         let first = csv.lines().find(|line| line.starts_with("mnist,32,judged_distance,")).unwrap();
-        // Of seven in perfect order, two of 5,040 permutations are as extreme.
+        // For seven variants in perfect order, two of the 5,040 permutations are as extreme.
         assert!(first.contains(",variants,") && first.contains(&(2.0_f64 / 5040.0).to_string()), "{first}");
         assert!(dir.path().join("figures/usefulness.svg").exists());
     }
 }
 
 #[test]
-fn a_claim_to_come_second_passes_over_the_first() {
+fn a_claim_to_be_second_best_skips_the_best() {
     let dir = tempfile::tempdir().unwrap();
     for (variant, accuracy) in [0.70, 0.71, 0.90, 0.80, 0.72, 0.73, 0.95].into_iter().enumerate() {
         for seed in 0..3 {

@@ -19,7 +19,7 @@ use lerp_train::{Metrics, Row, State};
 const DISTANCE: &str = "eval/mean_distance";
 const SMOOTHNESS: &str = "eval/mean_smoothness";
 
-/// A run on lines.
+/// Writes a run on lines.
 fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, rows: Vec<Row>) -> PathBuf {
     Run::on_lines(on_lines(variant, seed), title, state, rows).write(sweep)
 }
@@ -28,7 +28,7 @@ const BASELINE: (&str, &str) = ("baseline", "Baseline");
 const VAE: (&str, &str) = ("vae", "VAE");
 const ACAI: (&str, &str) = ("acai", "ACAI");
 
-/// Sixteen evaluations of these distances, and a smoothness.
+/// Returns sixteen evaluations with these distances and a smoothness of 0.5.
 fn distances(of: impl Fn(u64) -> f64) -> Vec<Row> {
     (1..=16).flat_map(|i| [value(i, DISTANCE, of(i)), value(i, SMOOTHNESS, 0.5)]).collect()
 }
@@ -44,13 +44,13 @@ fn save(run: &Path, file: &str, tensors: Vec<(&str, Tensor)>) {
     candle_core::safetensors::save(&tensors, run.join(file)).unwrap();
 }
 
-/// A table of 16 positions.
+/// Returns a tensor of `rows` rows and 16 positions.
 fn table(rows: usize, of: impl Fn(usize, usize) -> f64) -> Tensor {
     let values: Vec<f32> = (0..16 * rows).map(|i| of(i / 16, i % 16) as f32).collect();
     Tensor::from_vec(values, (rows, 16), &Device::Cpu).unwrap()
 }
 
-/// Paths of four pairs, of which the first two do not turn and the others turn evenly, the last one backwards.
+/// Saves paths of four pairs: the first two do not turn, the others turn evenly, the last one backwards.
 fn paths(run: &Path) {
     let angle = |pair: usize, i: usize| match pair {
         0 | 1 => 1.0,
@@ -65,6 +65,7 @@ fn paths(run: &Path) {
     save(run, "paths.safetensors", tensors);
 }
 
+/// Writes the report, and returns the caption of a figure on the page.
 fn caption(dir: &tempfile::TempDir, figure: &str) -> String {
     draw(dir, None).unwrap();
     let page = read(dir, "index.html");
@@ -73,7 +74,7 @@ fn caption(dir: &tempfile::TempDir, figure: &str) -> String {
     page[from..from + page[from..].find("</figcaption>").unwrap()].to_owned()
 }
 
-/// Points of the lines of one colour in a figure, line by line: those that are curves, which are two units wide.
+/// Returns the points of each curve of one colour in a figure. Curves are the lines that are two units wide.
 fn curves(dir: &tempfile::TempDir, file: &str, color: &str) -> Vec<Vec<(f64, f64)>> {
     let svg = read(dir, &format!("figures/{file}.svg"));
     let begin = format!("stroke=\"{color}\" stroke-width=\"8\" points=\"");
@@ -86,7 +87,7 @@ fn curves(dir: &tempfile::TempDir, file: &str, color: &str) -> Vec<Vec<(f64, f64
     svg.split(&begin).skip(1).map(points).collect()
 }
 
-/// The picture in a figure, and its width.
+/// Returns the picture embedded in a figure, and its width.
 fn picture(dir: &tempfile::TempDir, file: &str) -> (Vec<u8>, usize) {
     let svg = read(dir, &format!("figures/{file}.svg"));
     let data = svg.split("data:image/png;base64,").nth(1).unwrap().split('"').next().unwrap();
@@ -94,7 +95,7 @@ fn picture(dir: &tempfile::TempDir, file: &str) -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn what_no_run_decides_is_always_there_and_parts_are_drawn_when_asked_for() {
+fn figure_2_needs_no_runs_and_parts_are_drawn_only_on_request() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), BASELINE, 0, State::Running, Vec::new());
     draw(&dir, None).unwrap();
@@ -139,12 +140,12 @@ fn a_figure_without_data_says_what_is_missing() {
         unknown.contains("there are: 2, 2a, 2b, 2c, 2d, 2e, 2f, 3, 3a, 3b, 3c, 3d, 3e, 3f, 3g, 5, curves"),
         "{unknown}"
     );
-    // All that there is can be drawn all the same.
+    // A report still draws all figures that have data.
     draw(&dir, None).unwrap();
 }
 
 #[test]
-fn figure_3_is_of_the_first_pair_of_a_finished_run() {
+fn figure_3_shows_the_first_pair_of_a_finished_run() {
     let dir = tempfile::tempdir().unwrap();
     let full = |value: f32, pairs: usize| Tensor::full(value, (pairs, 16, 32, 32, 1), &Device::Cpu).unwrap();
     let six = Tensor::cat(&[full(1.0, 1), full(-1.0, 5)], 0).unwrap().to_dtype(DType::F16).unwrap();
@@ -189,18 +190,18 @@ fn paths_are_medians_over_the_pairs_that_turn() {
         let on = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
         assert!((x - on.0).abs() <= 1.0 && (y - on.1).abs() <= 1.0, "position {i}: {lines:?}");
     }
-    // Every turn is a fifteenth.
+    // Every turn is a fifteenth of the whole.
     let turns = &curves(&dir, "turns", "#000000")[0];
     assert!(turns.len() == 15 && turns.iter().all(|(_, y)| (y - turns[0].1).abs() <= 1.0), "{turns:?}");
     assert!(caption(&dir, "turns").contains("each of the 15 turns"));
     assert!(read(&dir, "figures/turns.svg").contains("largest 0.07"), "one fifteenth");
-    // Relative to the mean of the ends, 8.5, and of the three pairs that have norms.
+    // Norms are relative to the mean of the ends, 8.5. Three of the pairs have norms.
     assert_eq!(curves(&dir, "norms", "#000000")[0].len(), 16);
     assert!(caption(&dir, "norms").contains("over 4 interpolations"));
 }
 
 #[test]
-fn nothing_but_undefined_values_is_drawn_too() {
+fn figures_of_only_undefined_values_are_drawn() {
     let dir = tempfile::tempdir().unwrap();
     let done = run(dir.path(), BASELINE, 0, State::Done, distances(|_| f64::NAN));
     let nan = || table(3, |_, _| f64::NAN);
@@ -225,7 +226,7 @@ fn nothing_but_undefined_values_is_drawn_too() {
 }
 
 #[test]
-fn curves_have_gaps_and_a_band_over_seeds_alone() {
+fn curves_have_gaps_and_a_band_only_over_several_seeds() {
     let gap = |i: u64| if (6..9).contains(&i) { f64::NAN } else { 0.005 + 1e-4 * i as f64 };
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), BASELINE, 0, State::Done, distances(gap));
@@ -274,7 +275,7 @@ fn the_critic_has_a_line_for_each_true_value() {
 }
 
 #[test]
-fn speed_is_of_finished_runs_and_has_a_range() {
+fn speed_shows_finished_runs_with_a_range() {
     let dir = tempfile::tempdir().unwrap();
     let rows = || distances(|_| 0.005);
     run(dir.path(), BASELINE, 0, State::Done, rows());
@@ -339,7 +340,7 @@ fn image_sets_have_their_own_norms_and_critics() {
     );
     assert!(caption(&dir, "critic-mnist-32").contains("test images of MNIST"));
     assert!(draw(&dir, Some("paths")).unwrap_err().contains("there is no figure 'paths'"));
-    // A run of which nothing was measured yet, on another set.
+    // A run on another latent size that has measured nothing yet.
     let metrics = Metrics::read(&done.join("metrics.parquet")).unwrap();
     assert!(metrics.0.iter().any(|row| row.metric == metric(1)));
     images::Fake { channels: 16, metrics: Vec::new(), state: State::Running, ..images::fake(6, 0, 0.9) }

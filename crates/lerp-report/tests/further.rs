@@ -1,4 +1,4 @@
-//! Metrics of one's own in tables, figures, on the page and the terminal.
+//! User-defined metrics in tables, figures, on the page and in the terminal.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,7 +23,7 @@ const SHARPNESS: Quantity = Quantity::new(
 );
 const SPAN: Quantity = Quantity::new("final/span", "Span", Better::Lower, "How far latents reach.");
 
-/// A finished run on lines with a sharpness at each of 16 evaluations, and a span at its end.
+/// Writes a finished run on lines with a sharpness at each of 16 evaluations and a span at its end.
 fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, sharpness: f64, span: Option<f64>) {
     let mut rows: Vec<_> = (1..=16)
         .flat_map(|i| [value(i, "eval/mean_distance", 0.001), value(i, "eval/sharpness", sharpness)])
@@ -40,13 +40,13 @@ fn row<'a>(table: &'a str, label: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn metrics_of_ones_own_reach_every_output() {
+fn user_defined_metrics_reach_every_output() {
     let dir = tempfile::tempdir().unwrap();
     for (seed, sharpness) in [(0, 0.5), (1, 0.7)] {
         run(dir.path(), ("acai", "ACAI"), seed, sharpness, Some(1000.0 + seed as f64));
         run(dir.path(), ("mine", "Mine"), seed, 0.25, (seed == 1).then_some(f64::NAN));
     }
-    // One that measures nothing of its own.
+    // One run has no metrics of its own.
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", 0.002)).collect();
     Run::on_lines(on_lines("vae", 0), "VAE", State::Done, rows).write(dir.path());
     let outcome = report(dir.path(), &Options::default()).unwrap();
@@ -123,7 +123,7 @@ fn sweeps_with_other_metrics_stand_side_by_side() {
 }
 
 #[test]
-fn a_record_with_what_is_no_quantity_is_not_believed() {
+fn a_record_with_an_invalid_metric_key_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), ("acai", "ACAI"), 0, 0.5, None);
     run(dir.path(), ("acai", "ACAI"), 1, 0.5, None);
@@ -134,7 +134,7 @@ fn a_record_with_what_is_no_quantity_is_not_believed() {
         let outcome = report(dir.path(), &Options::default()).unwrap();
         assert!(outcome.left_out[0].contains("names a quantity as none is"), "{outcome:?}");
     }
-    // One that was a metric of somebody's own before it was one of Lerpbench's.
+    // A key that was user-defined in an earlier version and has since become one of Lerpbench's is accepted.
     fs::write(&bad, text.replace("eval/sharpness", "eval/mean_distance")).unwrap();
     let outcome = report(dir.path(), &Options::default()).unwrap();
     assert!(outcome.left_out.is_empty(), "{outcome:?}");

@@ -17,6 +17,7 @@ use lerp_report::{Options, PixelReference, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
 
+/// Writes a sweep of these runs and its report.
 fn reported(runs: &[Fake]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for run in runs {
@@ -26,7 +27,7 @@ fn reported(runs: &[Fake]) -> tempfile::TempDir {
     dir
 }
 
-/// The line of a table that begins with these cells.
+/// Returns the line of a table that begins with these cells.
 fn line<'a>(table: &'a str, begin: &str) -> &'a str {
     table
         .lines()
@@ -34,12 +35,12 @@ fn line<'a>(table: &'a str, begin: &str) -> &'a str {
         .unwrap_or_else(|| panic!("{begin}: {table}"))
 }
 
-/// The cells of a line.
+/// Returns the cells of a line.
 fn cells(line: &str) -> Vec<&str> {
     line.trim_matches('|').split('|').map(str::trim).collect()
 }
 
-/// The line below the one that begins with these cells.
+/// Returns the cells of the line below the one that begins with these cells.
 fn below<'a>(table: &'a str, begin: &str) -> Vec<&'a str> {
     let first = line(table, begin);
     let mut lines = table.lines().skip_while(|line| *line != first);
@@ -65,7 +66,7 @@ fn one_seed_has_an_interval_and_several_a_deviation() {
     // A row's only number is not the best of anything.
     let ours = cells(line(&table, "MNIST 256 | ours"));
     assert_eq!(ours[5], "99.0 [98.8, 99.2]");
-    // What the sweep does not have is folded away on the page, and no line of the files for people.
+    // Rows that the sweep does not have are folded away on the page and are missing from the Markdown file.
     let page = read(&dir, "index.html");
     let folded = page.split_once("<details>").unwrap().1.split_once("</details>").unwrap().0;
     for row in ["SVHN 32", "SVHN 256", "CIFAR-10 256", "CIFAR-10 1024"] {
@@ -125,14 +126,14 @@ fn clusters_state_their_restarts_and_their_information() {
 }
 
 #[test]
-fn raw_pixels_are_beside_the_classifier_that_was_fitted_afterwards() {
+fn raw_pixels_are_shown_beside_the_fitted_classifier() {
     let dir = tempfile::tempdir().unwrap();
     fake(0, 0, 0.9).with("final/probe_converged", 0.0).write(dir.path());
     Fake { channels: 16, ..fake(0, 0, 0.9) }.write(dir.path());
     fs::create_dir(dir.path().join("pixels")).unwrap();
     let path = dir.path().join(PixelReference::path("mnist"));
     assert!(path.ends_with("pixels/mnist.toml"));
-    // As another program would write it: whole numbers without a point.
+    // Another program may write whole numbers without a decimal point.
     let text = "dataset = \"mnist\"\ndata = \"bbbb\"\nprobe_accuracy = 0.92\nprobe_train_accuracy = 0.93\n\
                 probe_iterations = 5000\nprobe_converged = false\ntest_images = 10000\ntrain_images = 60000\n\
                 cluster_accuracy = 0.55\ncluster_information = 0.5\ncluster_restarts = 10\n";
@@ -168,7 +169,7 @@ fn raw_pixels_are_beside_the_classifier_that_was_fitted_afterwards() {
 }
 
 #[test]
-fn what_has_no_number_says_why() {
+fn cells_without_a_number_state_the_reason() {
     let mut early = fake(5, 0, 0.9);
     early.metrics.clear();
     let dir = reported(&[
@@ -191,7 +192,7 @@ fn what_has_no_number_says_why() {
         "{table}"
     );
     assert!(table.contains("- MNIST 32 AAE: undefined in 1 run and over 1 only."), "{table}");
-    // An accuracy that cannot be has no interval, and does not end the report.
+    // An impossible accuracy has no interval, and does not stop the report.
     assert_eq!(cells(line(&table, "SVHN 32 | ours"))[8], "170.0");
     assert_eq!(cells(line(&read(&dir, "tables/table3.md"), "MNIST 32 | ours"))[5], "undefined");
     assert!(read(&dir, "index.html").contains("loss &lt;b&gt;became"));
@@ -215,11 +216,11 @@ fn configurations_of_a_variant_have_lines_of_their_own() {
         |label: &str| cells(table.lines().find(|l| l.starts_with(&format!("|  | {label} |"))).unwrap());
     assert_eq!(cells_of("ours (advweight=0.25)")[7..], ["–", "**97.0 [96.6, 97.3]**"]);
     assert_eq!(cells_of("ours (advweight=0.5)")[8], "96.0 [95.6, 96.4]");
-    // The same setting in another row has no twin there.
+    // In another row the setting has nothing to be told apart from.
     assert_eq!(cells(line(&table, "MNIST 256 | ours"))[8], "90.0 [89.4, 90.6]");
     assert!(table.contains("ACAI's advweight 0.25 instead of 0.5"), "{table}");
 
-    // Where all differ, no line is left empty.
+    // If all configurations differ, there is no line without settings.
     let both = |v, rate, accuracy| Fake { rate, ..fake(v, 0, accuracy) };
     let dir = reported(&[both(0, 1e-3, 0.9), both(0, 1e-4, 0.8), both(1, 1e-3, 0.7), both(1, 1e-4, 0.6)]);
     let table = read(&dir, "tables/table2.md");
@@ -229,10 +230,10 @@ fn configurations_of_a_variant_have_lines_of_their_own() {
 }
 
 #[test]
-fn numbers_of_images_that_are_not_the_papers_are_told() {
+fn image_counts_other_than_the_papers_are_stated() {
     let few = |v: usize| fake(v, 0, 0.9).with("eval/test_images", 256.0);
     let table = read(&reported(&[few(0)]), "tables/table2.md");
-    // At evaluations fewer were looked at than at the end.
+    // Evaluations used fewer test images than the measurement at the end.
     assert_eq!(cells(line(&table, "MNIST 32 | ours"))[2], "90.0 [85.7, 93.1]");
     assert!(table.contains("Test images: 256.") && !table.contains("training and"), "{table}");
     let dir = reported(&[Fake { images: Some([5_400, 600]), ..fake(0, 0, 0.9) }]);
@@ -242,7 +243,7 @@ fn numbers_of_images_that_are_not_the_papers_are_told() {
     assert!(cells(line(&table, "MNIST 32 | ours"))[2].starts_with("80.0 [79.2"), "{table}");
 }
 
-/// How often a reader of a page sees conditions; drawings have theirs where programs find them.
+/// Counts how often a reader of the page sees conditions, not counting the metadata of drawings.
 fn said(page: &str) -> usize {
     let seen =
         page.split("<metadata>").map(|part| part.split_once("</metadata>").map_or(part, |(_, seen)| seen));
@@ -293,7 +294,7 @@ fn conditions_are_those_of_the_runs_shown() {
     assert!(caption("curves-mnist-32").contains("16,777,216 samples a run; seed 0; batch 64"));
     assert!(!caption("curves-mnist-32").contains("1,048,576"));
     assert!(caption("curves-svhn-32").contains("1,048,576 samples a run"));
-    // The page says conditions once.
+    // The page states the conditions once.
     let page = read(&dir, "index.html");
     assert_eq!(said(&page), 1);
     assert!(page.contains(
@@ -394,7 +395,7 @@ fn a_terminal_has_every_table_and_the_sweep_of_each_line() {
     assert_eq!(text.matches("VAE, seed 0: failed after").count(), 1, "{text}");
 }
 
-/// Writes strips of one value each: `left`, `right`, and `decoded` plus a hundredth for each position.
+/// Saves strips of uniform images: `left`, `right`, and `decoded` plus a hundredth for each position.
 fn strips(run: &Path, channels: usize, left: f32, decoded: f32, right: f32) {
     let side = |value: f32| Tensor::full(value, (4, 32, 32, channels), &Device::Cpu).unwrap();
     let values: Vec<f32> =
@@ -404,7 +405,7 @@ fn strips(run: &Path, channels: usize, left: f32, decoded: f32, right: f32) {
     candle_core::safetensors::save(&tensors, run.join("interpolation.safetensors")).unwrap();
 }
 
-/// The picture in a figure, and its width: gray, or three numbers a pixel.
+/// Returns the picture embedded in a figure, gray or with three channels, and its width.
 fn picture(dir: &tempfile::TempDir, file: &str) -> (Vec<u8>, usize) {
     let svg = read(dir, &format!("figures/{file}.svg"));
     let data = svg.split("data:image/png;base64,").nth(1).unwrap().split('"').next().unwrap();
@@ -425,7 +426,8 @@ fn strips_have_every_image_at_its_place() {
     assert_eq!(width, 18 * 32 + 2 * 2);
     assert_eq!(gray.len() / width, 4 * (2 * 32 + 2) + 3 * 10);
     let at = |x: usize, y: usize| gray[y * width + x];
-    // Left image, white, sixteen decoded ones from a value of 0 on, white, the right image clipped.
+    // From the left: the left test image, white, sixteen decoded images from a value of 0 on, white, and the right test
+    // image, which is clipped.
     assert_eq!([at(0, 0), at(31, 31), at(32, 0), at(33, 31)], [0, 0, 255, 255]);
     for i in 0..16 {
         let gray = (127.5 * (1.0 + 0.01 * i as f32)).round() as u8;
@@ -433,11 +435,11 @@ fn strips_have_every_image_at_its_place() {
     }
     let right = 34 + 16 * 32;
     assert_eq!([at(right, 5), at(right + 1, 5), at(right + 2, 5), at(width - 1, 5)], [255; 4]);
-    // The second variant below, the next pair below that.
+    // The second variant is below the first, and the next pair below both.
     assert_eq!([at(0, 33), at(0, 34), at(40, 40), at(width - 1, 65)], [255, 64, 0, 191]);
     assert_eq!([at(0, 66), at(0, 75), at(0, 76), at(0, 76 + 34)], [255, 255, 0, 64]);
 
-    // The same picture in pixels, four of them for each.
+    // The PNG shows the same picture with 4x4 pixels for each.
     let svg = read(&dir, "figures/figure6.svg");
     let image = &svg[svg.find("<image ").unwrap()..];
     let number = |name: &str| -> usize {
@@ -478,7 +480,7 @@ fn unlabelled_celeba_has_strips_in_colour_and_no_accuracies() {
     let (rgb, width) = picture(&dir, "figure10");
     assert_eq!((width, rgb.len() / 3 / width), (580, 4 * 66 + 30));
     let at = |x: usize| &rgb[3 * x..3 * x + 3];
-    // 1.2 is white here, so 1 is not.
+    // On CelebA, 1.2 is white, so 1 is not.
     assert_eq!([at(0), at(34), at(579)], [[0; 3], [128; 3], [234; 3]]);
     let (rgb, width) = picture(&dir, "figure4");
     assert_eq!((width, rgb.len() / 3 / width), (580, 66));
@@ -487,7 +489,7 @@ fn unlabelled_celeba_has_strips_in_colour_and_no_accuracies() {
         ["figure4", "figure10", "curves-celeba-32"].map(|f| page.find(&format!("id=\"{f}\"")).unwrap());
     assert!(order.is_sorted());
     assert!(page.contains("Values from -1.2 to 1.2") && !page.contains("different classes"));
-    // One panel: there is no accuracy to draw.
+    // There is one panel, since there is no accuracy to draw.
     let width = |name: &str| pixels(fs::read(dir.path().join(name)).unwrap()).1;
     assert_eq!(width("figures/curves-celeba-32.png"), 2 * 480);
 }
@@ -515,7 +517,7 @@ fn figures_of_a_sweep_are_chosen_by_name() {
     let table = read(&dir, "tables/table2.md");
     assert_eq!(below(&table, "my cats 32 | ours")[2..], ["–"; 7]);
 
-    // What is damaged is named.
+    // A damaged file is named.
     let path = other.join("interpolation.safetensors");
     let lone = Tensor::zeros((16, 32, 32, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
     lone.save_safetensors("images", &path).unwrap();

@@ -1,4 +1,4 @@
-//! Sweeps of very many runs.
+//! Reports of sweeps with very many runs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ const SEVEN: [(&str, &str); 7] = [
     ("acai", "ACAI"),
 ];
 
-/// Writes finished runs on lines of the seven with `settings` learning rates and `seeds` seeds.
+/// Writes finished runs on lines of the seven variants, with `settings` learning rates and `seeds` seeds each.
 fn sweep(dir: &Path, settings: u64, seeds: u64) {
     let images = Tensor::zeros((16, 32, 32, 1), DType::F32, &Device::Cpu).unwrap();
     let profile = Tensor::arange(1_f32, 4097.0, &Device::Cpu).unwrap().reshape((256, 16)).unwrap();
@@ -79,7 +79,7 @@ fn bytes(path: PathBuf) -> u64 {
 
 #[test]
 fn thousands_of_runs_make_a_page_that_opens() {
-    // Few configurations of many seeds, and many of few.
+    // One sweep has few configurations of many seeds, the other many configurations of few.
     for (settings, seeds) in [(1, 300), (100, 3)] {
         let dir = tempfile::tempdir().unwrap();
         sweep(dir.path(), settings, seeds);

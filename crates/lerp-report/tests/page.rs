@@ -1,4 +1,4 @@
-//! The page as a reader meets it: in a browser, where there is one.
+//! Tests of the page in a browser; they are skipped where no Chromium is installed.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -14,7 +14,7 @@ use browser::Browser;
 use lerp_report::{Options, report};
 use serde_json::{Value, json};
 
-/// A published sweep, its report written anew: the folder and its page.
+/// Copies a published sweep and writes its report anew. Returns the folder and the page.
 fn page_of(name: &str) -> (tempfile::TempDir, PathBuf) {
     let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results/reference").join(name);
     let dir = tempfile::tempdir().unwrap();
@@ -38,7 +38,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A browser, unless there is none here.
+/// Starts a browser, or returns `None` if none is installed.
 #[allow(clippy::print_stderr)]
 fn browser() -> Option<Browser> {
     let program = browser::find();
@@ -50,6 +50,7 @@ fn browser() -> Option<Browser> {
     program.map(|program| Browser::start(&program))
 }
 
+/// The texts of a column of Table 1.
 fn texts(browser: &mut Browser, column: usize) -> Vec<String> {
     let cells = format!(
         "[...document.querySelector('#table1 table').tBodies[0].rows].map((r) => r.cells[{column}].textContent)"
@@ -57,10 +58,12 @@ fn texts(browser: &mut Browser, column: usize) -> Vec<String> {
     serde_json::from_value(browser.value(&cells)).unwrap()
 }
 
+/// The mean distances in Table 1, in the order shown.
 fn numbers(browser: &mut Browser) -> Vec<f64> {
     texts(browser, 1).iter().map(|text| text.split(' ').next().unwrap().parse().unwrap()).collect()
 }
 
+/// Sets the size of the browser's window, in pixels.
 fn size(browser: &mut Browser, width: u32, height: u32) {
     let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
     browser.ask("Emulation.setDeviceMetricsOverride", &metrics);
@@ -73,7 +76,7 @@ fn tables_sort_and_alpha_moves_the_images() {
     size(&mut browser, 1300, 900);
     browser.open(&page);
 
-    // A click on a heading sorts by it, another one the other way round, a third restores the order.
+    // Clicks on a heading sort in ascending order, then in descending order, and then restore the order.
     let before = numbers(&mut browser);
     let mut up = before.clone();
     up.sort_by(f64::total_cmp);
@@ -87,13 +90,13 @@ fn tables_sort_and_alpha_moves_the_images() {
     assert_eq!(numbers(&mut browser), up);
     browser.click(heading);
     assert_eq!(numbers(&mut browser), before);
-    // The same from the keyboard.
+    // Sorting also works from the keyboard.
     browser.value(&format!("document.querySelector({heading:?}).focus()"));
     browser.key("Enter", 13, "\r");
     up.reverse();
     assert_eq!(numbers(&mut browser), up);
 
-    // Dragging α changes the decoded image, and what is said below it.
+    // Dragging α changes the decoded image and the text below it.
     let tile = ".tile:nth-child(2)";
     let words = |b: &mut Browser| b.value("document.querySelector('.tile:nth-child(2)').innerText");
     let (was, said) = (browser.look(&format!("{tile} .image")), words(&mut browser));
@@ -107,18 +110,18 @@ fn tables_sort_and_alpha_moves_the_images() {
     assert_eq!(browser.value("document.getElementById('shown').textContent"), "1.00");
     assert_ne!(browser.look(&format!("{tile} .image")), was, "the image at α = 1 is another");
     assert_ne!(words(&mut browser), said);
-    // And the arrow keys.
+    // The arrow keys also move α.
     browser.value("document.getElementById('alpha').focus()");
     browser.key("ArrowLeft", 37, "");
     assert_eq!(browser.value("document.getElementById('alpha').value"), "14");
 
-    // A variant that is not wanted goes.
+    // A deselected variant disappears.
     let tiles = "document.querySelectorAll('.tile').length";
     let all = browser.value(tiles).as_u64().unwrap();
     assert_eq!(all, 8, "the seven and the true line");
     browser.click("#chips label:nth-child(1)");
     assert_eq!(browser.value(tiles), all - 1);
-    // Another pair is another true line.
+    // Another pair has another true line.
     let truth = browser.look(".tile:nth-child(1) .image");
     let pairs = browser.value("document.getElementById('pair').options.length").as_u64().unwrap();
     if pairs > 1 {
@@ -151,7 +154,7 @@ fn every_run_has_a_page_of_its_own() {
 }
 
 #[test]
-fn it_fits_a_phone_the_night_and_paper() {
+fn the_page_fits_a_phone_dark_mode_and_print() {
     let Some(mut browser) = browser() else { return };
     let (_dir, page) = page_of("quick");
     size(&mut browser, 390, 844);

@@ -1,4 +1,4 @@
-//! Ranks over several tables, and what runs cost.
+//! The table of ranks and the table of costs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use lerp_report::{Options, report};
 #[test]
 fn variants_are_ranked_over_all_tables_that_have_them() {
     let dir = tempfile::tempdir().unwrap();
-    // Baseline, VAE and ACAI, the better the further on, but for the error of reconstructions.
+    // Baseline, VAE and ACAI, each better than the one before in all metrics except reconstruction error.
     for (place, variant) in [0, 3, 6].into_iter().enumerate() {
         for channels in [2, 16] {
             let accuracy = 0.9 + 0.02 * place as f64;
@@ -22,7 +22,7 @@ fn variants_are_ranked_over_all_tables_that_have_them() {
             run.with("eval/reconstruction_mse", 0.01 + 0.001 * place as f64).write(dir.path());
         }
     }
-    // One that is on one of the two only is not ranked, and takes no column away.
+    // A variant that was run with one latent size only is not ranked, and removes no column.
     Fake { channels: 2, ..fake(1, 0, 0.99) }.write(dir.path());
     report(dir.path(), &Options::default()).unwrap();
     let text = read(&dir, "tables/ranks.md");
@@ -30,7 +30,7 @@ fn variants_are_ranked_over_all_tables_that_have_them() {
         let line = text.lines().find(|line| line.starts_with(&format!("| {title} |"))).unwrap_or_default();
         line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
     };
-    // Three columns of four are won on each of two sizes.
+    // ACAI wins three of the four columns of each latent size.
     assert_eq!(row("ACAI")[1..6], ["1.50", "1", "1", "1", "3"]);
     assert_eq!(row("Baseline")[1..6], ["2.50", "3", "3", "3", "1"]);
     assert!(row("Dropout").is_empty() || row("Dropout").len() == 1, "{text}");
@@ -54,7 +54,7 @@ fn what_runs_cost_is_a_table_and_a_figure() {
         fake(0, seed, 0.9).write(dir.path());
     }
     report(dir.path(), &Options::default()).unwrap();
-    // A minute for 2^24 samples, and 123.4 million bytes, each time.
+    // Each run took a minute for 2^24 samples, and 123.4 million bytes.
     let text = read(&dir, "tables/cost.md");
     let row = "| MNIST 32 | Baseline | 1.0 ± 0.0 | 2.8e5 ± 0 | 123 ± 0 | 1 | 2 |";
     assert!(text.contains(row), "{text}");

@@ -1,4 +1,4 @@
-//! What a stranger's, a damaged or a growing folder may hold, and what a report makes of it.
+//! Reports of folders that are damaged, hostile or still growing.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,8 @@ use common::{
 use lerp_report::{Options, Outcome, compare, report};
 use lerp_train::State;
 
-/// A run on lines with a mean distance in 10⁻³; its folder.
+/// Writes a run on lines with a mean distance in 10⁻³ and returns its folder. A distance of 9 or more makes it a failed
+/// run.
 fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64) -> std::path::PathBuf {
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", distance * 1e-3)).collect();
     let state = if distance < 9.0 { State::Done } else { State::Failed };
@@ -46,7 +47,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn runs_that_cannot_be_believed_are_named_and_not_counted() {
+fn untrustworthy_runs_are_named_and_not_counted() {
     let dir = tempfile::tempdir().unwrap();
     let good: Vec<_> = (0..3).map(|seed| lines(dir.path(), VAE, seed, 3.0)).collect();
     for run in &good {
@@ -57,7 +58,7 @@ fn runs_that_cannot_be_believed_are_named_and_not_counted() {
     let before = row(&read(&dir, "tables/table1.md"), "VAE");
     assert!(before.contains("| **3.00 ± 0.00** |") || before.contains("| 3.00 ± 0.00 |"), "{before}");
 
-    // Each of these had another number, which would show.
+    // Each bad run has another distance, which would change the mean if it were counted.
     let bad: Vec<_> = (10..16).map(|seed| lines(dir.path(), VAE, seed, 7.0)).collect();
     for run in &bad {
         seal(run);
@@ -89,7 +90,7 @@ fn runs_that_cannot_be_believed_are_named_and_not_counted() {
     let (text, outcome) = compare(&[dir.path().to_owned()], false).unwrap();
     assert!(text.contains("copy is left out") && outcome.left_out.len() == 8, "{text}");
 
-    // Nothing is left of a sweep without one run.
+    // A sweep of which no run is readable is an error.
     fs::write(good[0].join("run.toml"), "").unwrap();
     fs::write(good[1].join("run.toml"), "").unwrap();
     let error = report(dir.path(), &Options::default()).unwrap_err().to_string();
@@ -97,7 +98,7 @@ fn runs_that_cannot_be_believed_are_named_and_not_counted() {
 }
 
 #[test]
-fn a_damaged_picture_costs_its_row_and_nothing_else() {
+fn a_damaged_image_file_removes_only_its_row() {
     let dir = tempfile::tempdir().unwrap();
     let (acai, vae) = (lines(dir.path(), ACAI, 0, 1.0), lines(dir.path(), VAE, 0, 2.0));
     fs::write(vae.join("paths.safetensors"), "no tensors").unwrap();
@@ -122,7 +123,7 @@ fn a_damaged_picture_costs_its_row_and_nothing_else() {
 }
 
 #[test]
-fn a_lost_plan_is_no_matter_and_a_damaged_one_is_named() {
+fn a_missing_plan_is_ignored_and_a_damaged_one_is_named() {
     let dir = tempfile::tempdir().unwrap();
     lines(dir.path(), VAE, 0, 3.0);
     assert!(reported(&dir).left_out.is_empty());
@@ -138,7 +139,7 @@ fn a_lost_plan_is_no_matter_and_a_damaged_one_is_named() {
 
 #[test]
 #[cfg(unix)]
-fn no_link_is_followed() {
+fn symbolic_links_are_not_followed() {
     use std::os::unix::fs::symlink;
     let elsewhere = tempfile::tempdir().unwrap();
     let secret = elsewhere.path().join("secret");
@@ -181,14 +182,14 @@ fn no_link_is_followed() {
         !dir.path().join("index.html").is_symlink() && !dir.path().join("tables/table1.csv").is_symlink()
     );
 
-    // A folder of runs that is a link is none.
+    // A symbolic link does not count as the folder of runs.
     let dir = tempfile::tempdir().unwrap();
     symlink(outside, dir.path().join("runs")).unwrap();
     assert!(report(dir.path(), &Options::default()).unwrap_err().to_string().contains("not a folder"));
 }
 
 #[test]
-fn nothing_from_a_file_is_obeyed_by_a_terminal_or_becomes_a_path() {
+fn text_from_files_cannot_control_a_terminal_or_become_a_path() {
     let dir = tempfile::tempdir().unwrap();
     let evil = ("mine", "My\u{1b}[2J\nown\u{202e}");
     lines(dir.path(), evil, 0, 3.0);
@@ -250,7 +251,7 @@ fn names_of_any_script_are_shown_and_told_apart() {
     assert!(
         read(&dir, "figures/figure3.svg").contains("Мой 自") && read(&dir, "index.html").contains("Мой 自")
     );
-    // In the picture there is ink to the left of the second row's images.
+    // The second row's name is drawn in the PNG, to the left of its images.
     let (pixels, width) = common::pixels(fs::read(dir.path().join("figures/figure3.png")).unwrap());
     let rows: Vec<&[u8]> = pixels.chunks_exact(3 * width).collect();
     let dark = rows[rows.len() / 2..].iter().flat_map(|row| &row[..3 * 150]).filter(|v| **v < 128).count();
@@ -268,7 +269,7 @@ fn images_that_moved_are_the_same_set() {
     let table = read(&dir, "tables/table2.md");
     assert_eq!(table.matches("pets 32 |").count(), 2, "in Table 2 and 2b: {table}");
     assert!(table.contains("| pets 32 | ours | 50.00 ± 14.14 |") && !table.contains("dataset="), "{table}");
-    // The same seed twice is one run too many.
+    // A second run of the same seed is left out.
     let twin = at("images:after/pets", 0, 0.9, "aaaa").write(dir.path());
     let record = fs::read_to_string(twin.join("run.toml")).unwrap();
     fs::write(twin.join("run.toml"), record.replace("2020-", "2021-")).unwrap();
@@ -276,7 +277,7 @@ fn images_that_moved_are_the_same_set() {
     assert!(outcome.left_out.len() == 1, "{outcome:?}");
     assert!(read(&dir, "tables/table2.md").contains("| 50.00 ± 14.14 |"));
     fs::remove_dir_all(twin).unwrap();
-    // Other images in the old place are no seeds of these.
+    // Other images in the old folder are another dataset, not further seeds.
     at("images:before/pets", 3, 0.1, "bbbb").write(dir.path());
     assert!(reported(&dir).left_out.is_empty());
     let table = read(&dir, "tables/table2.md");

@@ -1,4 +1,4 @@
-//! Reports of sweeps whose numbers are known.
+//! Reports of sweeps on lines whose numbers are known.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,8 @@ use lerp_train::{Cell, Metrics, Row, State};
 const DISTANCE: &str = "eval/mean_distance";
 const SMOOTHNESS: &str = "eval/mean_smoothness";
 
-/// A run to write: by default finished, with a mean distance of 0.005 and a smoothness of 0.5 at all 16 evaluations.
+/// A run to be written; by default it is finished, with a smoothness of 0.5 and the same mean distance at all 16
+/// evaluations.
 struct Fake {
     variant: &'static str,
     title: &'static str,
@@ -63,7 +64,7 @@ impl Fake {
     }
 }
 
-/// The sweep of these runs, its report written.
+/// Writes a sweep of these runs and its report.
 fn reported(runs: &[Fake]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for run in runs {
@@ -146,7 +147,7 @@ fn the_median_of_the_end_is_the_final_value() {
 }
 
 #[test]
-fn what_is_not_finished_is_said_and_not_counted() {
+fn unfinished_runs_are_stated_and_not_counted() {
     let dir = reported(&[
         Fake { state: State::Failed, ..fake("vae", "VAE", 0, 9.0) },
         Fake { state: State::Interrupted, ..fake("vae", "VAE", 1, 9.0) },
@@ -212,7 +213,7 @@ fn the_page_needs_nothing_else_and_figures_are_pictures() {
 }
 
 #[test]
-fn what_cannot_be_reported_is_refused_in_a_sentence() {
+fn unreportable_sweeps_are_refused_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |options: &Options| report(dir.path(), options).unwrap_err().to_string();
     let figure = |name: &str| Options { figure: Some(name.into()), terminal: None };

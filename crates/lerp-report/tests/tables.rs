@@ -16,7 +16,7 @@ use lerp_report::{Options, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
 
-/// A finished run on lines under the paper's conditions: variant, title, seed, mean distance in 10⁻³ and smoothness.
+/// Writes a finished run on lines under the paper's conditions, with a mean distance in 10⁻³ and a smoothness.
 fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64, smoothness: f64) {
     run(
         sweep,
@@ -50,6 +50,7 @@ const ACAI: (&str, &str) = ("acai", "ACAI");
 const VAE: (&str, &str) = ("vae", "VAE");
 const BASELINE: (&str, &str) = ("baseline", "Baseline");
 
+/// Returns the cells of the row with this label.
 fn row(table: &str, label: &str) -> Vec<String> {
     let begin = format!("| {label} |");
     let line = table.lines().find(|l| l.starts_with(&begin)).unwrap_or_else(|| panic!("{label}: {table}"));
@@ -78,11 +79,11 @@ fn variants_are_compared_with_the_best_seed_by_seed() {
     for (seed, distance) in [(0, 0.20), (1, 0.30), (2, 0.25), (7, 0.26)] {
         lines(dir.path(), ACAI, seed, distance, 0.5);
     }
-    // Worse by 0.9, 1.1 and 1.0 at the seeds in common; seed 5 has no partner.
+    // Worse by 0.9, 1.1 and 1.0 at the seeds in common. Seed 5 has no counterpart.
     for (seed, distance) in [(0, 1.10), (1, 1.40), (2, 1.25), (5, 9.0)] {
         lines(dir.path(), VAE, seed, distance, 0.4);
     }
-    // Sometimes better.
+    // Better than the best at one of three seeds.
     for (seed, distance) in [(0, 0.40), (1, 0.20), (2, 0.35)] {
         lines(dir.path(), BASELINE, seed, distance, 0.45);
     }
@@ -96,7 +97,8 @@ fn variants_are_compared_with_the_best_seed_by_seed() {
     assert_eq!(row(second, "VAE")[1..3], ["+1.00 [+0.90, +1.10]", "0 %"]);
     assert_eq!(row(second, "ACAI")[1..3], ["**best**", "–"]);
     let baseline = row(second, "Baseline");
-    // Differences 0.2, -0.1 and 0.1: of 27 resamples one is of -0.1 alone and three of twice -0.1 and 0.1.
+    // The differences are 0.2, -0.1 and 0.1. Of 27 resamples, one is of -0.1 alone, and three are of -0.1 twice and
+    // 0.1.
     assert_eq!(baseline[1], "+0.07 ≈ [−0.10, +0.20]");
     assert_eq!((baseline[2].as_str(), baseline[5].as_str()), ("20 %", "3"));
     assert_eq!(row(second, "Mine")[1..6], ["too few seeds", "–", "–", "–", "1"]);
@@ -104,7 +106,7 @@ fn variants_are_compared_with_the_best_seed_by_seed() {
         second.contains("of 3 seeds, all differences") && second.contains("in one of 4 cases"),
         "{second}"
     );
-    // Smoothness has a best of its own.
+    // Smoothness has another best variant.
     assert_eq!(
         (row(second, "VAE")[3].as_str(), row(second, "ACAI")[3].as_str()),
         ("**best**", "+0.10 [+0.10, +0.10]")
@@ -143,7 +145,7 @@ fn verdicts_beside_the_papers_numbers() {
         lines(dir.path(), ACAI, seed, distance, 0.10);
     }
     lines(dir.path(), VAE, 0, 5.0, 0.49);
-    // No line to turn: nothing can be said of its smoothness.
+    // Without lines in the images, smoothness cannot be compared.
     lines(dir.path(), ("vqvae", "VQ-VAE"), 0, 30.0, 0.1);
     report(dir.path(), &Options::default()).unwrap();
     let table = read(&dir, "tables/table1.md");
@@ -171,7 +173,7 @@ fn verdicts_beside_the_papers_numbers() {
     );
     assert!(!table.contains("Table 1b"), "{table}");
 
-    // On image sets in a line of its own; the paper's Table 3 has single runs.
+    // On image sets, verdicts are in a line of their own. The paper's Table 3 is of single runs.
     let dir = tempfile::tempdir().unwrap();
     for seed in 0..2 {
         fake(0, seed, 0.949).with("final/cluster_accuracy", 0.8 + 0.01 * seed as f64).write(dir.path());
@@ -200,7 +202,7 @@ fn verdicts_beside_the_papers_numbers() {
     );
 }
 
-/// The line of a table of image sets with this name in its second column.
+/// Returns the cells of the line with this name in the second column of a table of image sets.
 fn row_of(table: &str, name: &str) -> Vec<String> {
     let line = table
         .lines()
@@ -225,7 +227,7 @@ fn image_sets_are_compared_over_seeds_too() {
     assert_eq!(row_of(part, "better")[2], "0 %");
     assert_eq!(row_of(part, "seeds in common")[2], "3");
     let errors = read(&dir, "tables/table4.md");
-    // Equal at every seed: as good as the best, and half of the ties.
+    // Values are equal at every seed, and each tie counts half.
     assert_eq!(row_of(errors.split("differences.**").nth(1).unwrap(), "better")[8], "50 %");
     assert!(read(&dir, "tables/table2.tex").contains("$-$4.67 [$-$6.00, $-$3.00]"));
 }
@@ -237,7 +239,7 @@ fn provenance_is_in_every_table_and_figure() {
     let path = run.write(dir.path());
     Fake { dataset: "svhn", data: "bbbbccccddddeeee", depth: 64, ..fake(0, 0, 0.3) }.write(dir.path());
     lines(dir.path(), BASELINE, 0, 5.0, 0.5);
-    // One that does not know its revision, begun on another day.
+    // One run was started on another day, and its revision is unknown.
     let record = fs::read_to_string(path.join("run.toml")).unwrap();
     let record = record.replace("git = \"abc\"", "git = \"\"").replace("2020-01-01", "2020-02-03");
     fs::write(path.join("run.toml"), record).unwrap();
@@ -288,29 +290,29 @@ fn provenance_is_in_every_table_and_figure() {
 }
 
 #[test]
-fn what_is_missing_is_said_and_nothing_is_divided_by_it() {
+fn missing_values_are_stated_and_never_divided_by() {
     let metrics = [("mean_distance", f64::NAN), ("mean_smoothness", f64::NAN)];
     let sweeps: [&dyn Fn(&Path); 4] = [
-        // No finished run.
+        // No run is finished.
         &|dir| {
             run(dir, ACAI, 0, State::Failed, &[("mean_distance", 1e-3)]);
             run(dir, VAE, 0, State::Interrupted, &[]);
         },
-        // Nothing but undefined numbers, over several seeds.
+        // All values are undefined, over several seeds.
         &|dir| {
             for seed in 0..3 {
                 run(dir, ACAI, seed, State::Done, &metrics);
                 run(dir, VAE, seed, State::Done, &metrics);
             }
         },
-        // Seeds without a partner.
+        // No seed has runs of both variants.
         &|dir| {
             for seed in 0..3 {
                 lines(dir, ACAI, seed, 0.2, 0.1);
                 lines(dir, VAE, seed + 3, 0.3, 0.2);
             }
         },
-        // One seed, one variant.
+        // There is one seed of one variant.
         &|dir| lines(dir, BASELINE, 0, 7.0, 0.4),
     ];
     for (i, write) in sweeps.iter().enumerate() {
@@ -355,7 +357,7 @@ fn a_terminal_tells_sweeps_apart_in_a_hundred_columns() {
     let has = |begin: &str| assert!(squeezed.iter().any(|l| l.starts_with(begin)), "{begin}: {text}");
     has("Variant Sweep Distance");
     has("ACAI two 0.23 ± 0.01 0.24† same 0.10 ± 0.00 0.10†");
-    // Every one is worse by 0.01 at each seed.
+    // The second sweep's ACAI is worse by 0.01 at each seed.
     has("ACAI two +0.01 [+0.01, +0.01] 0 %");
     for table in ["Table 1: ", "Table 1b: ", "Table 2: ", "Table 2, differences", "Table 3: ", "Table 4: "] {
         has(table);

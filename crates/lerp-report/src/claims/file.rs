@@ -1,4 +1,4 @@
-//! Claims as files state them.
+//! Files of claims: the paper's, which is part of this crate, and the user's, in the folder of a sweep.
 
 use std::{path::Path, sync::OnceLock};
 
@@ -14,13 +14,13 @@ use crate::{
     usefulness::{is_a_pair, pairs_in_words},
 };
 
-/// Claims of one's own, in a sweep's folder.
+/// The file of the user's claims in a sweep's folder.
 const OWN: &str = "claims.toml";
 
-/// Most bytes of them.
-const MOST: u64 = 1 << 20;
+/// The most bytes of that file.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// A file of claims.
+/// The content of a file of claims.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -28,7 +28,7 @@ struct File {
     claim: Vec<Stated>,
 }
 
-/// A claim as a file states it.
+/// A claim as written in a file, before it is checked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stated {
@@ -53,11 +53,13 @@ struct Stated {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
+    /// On lines.
     Lines,
+    /// On every image set.
     ImageSets,
 }
 
-/// How a claim is tested, by name.
+/// The name of a test in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum TestName {
@@ -66,27 +68,29 @@ enum TestName {
     Together,
 }
 
-/// A claim, and the test of it.
+/// A checked claim, with its test.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Its name in files.
+    /// The claim's identifier in files.
     pub id: String,
-    /// What is claimed, a sentence without its end.
+    /// The claim as a sentence without its full stop.
     pub says: String,
-    /// Where it is claimed.
+    /// Where it is claimed, such as a section of the paper.
     pub place: String,
-    /// The claims that it is corrected together with; those of one's own are not corrected together with the paper's.
+    /// The family of claims whose p-values are corrected together. The user's claims are never corrected together with
+    /// the paper's.
     pub family: String,
-    /// What is compared.
+    /// The metric that is compared.
     pub metric: Quantity,
-    /// The variant that it is about; empty if it is about all.
+    /// The variant that the claim is about; empty if it is about all.
     pub variant: String,
-    /// Variants that it is not compared with: of a claim to come second, the first.
+    /// Variants that are left out of the comparison. A claim to be second best leaves out the best.
     pub except: Vec<String>,
-    /// Where it is tested; none for wherever its metric is measured.
+    /// Where the claim is tested; `None` for wherever its metric is measured.
     pub on: Option<Place>,
+    /// How the claim is tested.
     pub test: Test,
-    /// Whether it is one of the paper's, which are about the paper's variants.
+    /// Whether it is one of the paper's claims, which concern the paper's variants only.
     pub papers: bool,
 }
 
@@ -95,35 +99,35 @@ pub struct Claim {
 pub enum Test {
     /// The variant has the best mean of all that it is compared with.
     Best,
-    /// The variant's mean is no further from a reference on lines than a share of that.
+    /// The variant's mean is within a relative tolerance of a reference interpolation on lines.
     Near {
-        /// The reference.
+        /// The reference interpolation.
         way: Way,
-        /// The share.
+        /// The tolerance, as a share of the reference's value.
         within: f64,
     },
-    /// Variants that are good by the metric are good by this one, too, on all image sets together.
+    /// Variants that do well by the claim's metric also do well by this one, over all image sets together.
     Together(Quantity),
 }
 
-/// The paper's claims.
+/// Returns the paper's claims; the file is parsed on the first call only.
 ///
 /// # Panics
-/// If the file in this crate is not of its form, which a test excludes.
+/// Panics if the embedded file is malformed, which a test rules out.
 #[allow(clippy::expect_used)]
 pub fn of_the_paper() -> &'static [Claim] {
     static ONCE: OnceLock<Vec<Claim>> = OnceLock::new();
     ONCE.get_or_init(|| read(include_str!("paper.toml"), true).expect("paper.toml is of its form"))
 }
 
-/// The claims of a file, checked.
+/// Parses and checks the claims of a file. `papers` says whether it is the paper's file.
 fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
     let file: File = toml::from_str(text).map_err(|e| {
         let line = e.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let line = line.map_or_else(String::new, |line| format!("line {line}: "));
         line + &e.message().trim().replace('\n', "; ")
     })?;
-    // The paper's file is read while nobody has its claims yet.
+    // `of_the_paper` is initialized by this function, so reading the paper's file must not call it.
     let others: &[Claim] = if papers { &[] } else { of_the_paper() };
     let mut claims: Vec<Claim> = Vec::new();
     for stated in file.claim {
@@ -201,10 +205,10 @@ fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
     Ok(claims)
 }
 
-/// The claims of one's own in the folder of a sweep.
+/// Reads the user's claims from the folder of a sweep; none if it has no such file.
 pub fn own(dir: &Path) -> Result<Vec<Claim>> {
     let path = dir.join(OWN);
-    let text = match lerp_files::read_to_string(&path, MOST) {
+    let text = match lerp_files::read_to_string(&path, MAX_FILE_BYTES) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         text => text?,
     };
@@ -217,7 +221,7 @@ mod tests {
     use crate::published::published;
 
     #[test]
-    fn the_papers_claims_are_of_their_form() {
+    fn the_papers_claims_are_well_formed() {
         let claims = of_the_paper();
         assert!(claims.len() >= 5);
         let mut ids: Vec<&str> = claims.iter().map(|claim| claim.id.as_str()).collect();
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_cannot_be_tested_are_named() {
+    fn malformed_claims_are_rejected_with_a_reason() {
         let claim = |more: &str| {
             let text = format!("[[claim]]\nid = 'x'\nsays = 'x'\nfamily = 'f'\nvariant = 'mine'\n{more}");
             read(&text, false).unwrap_err()

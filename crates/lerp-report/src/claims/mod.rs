@@ -1,4 +1,4 @@
-//! What the paper claims, tested on the runs of a sweep.
+//! Statistical tests of the paper's claims, and of the user's, on the runs of a sweep.
 
 mod file;
 
@@ -27,10 +27,10 @@ use crate::{
     usefulness::{Pairs, Pooled},
 };
 
-/// The level at which a claim is decided.
+/// The significance level at which a claim is decided.
 const ALPHA: f64 = 0.05;
 
-/// What became of a claim.
+/// The outcome of a claim's test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
     Supported,
@@ -48,38 +48,39 @@ impl Word {
     }
 }
 
-/// A claim, tested in one place.
+/// A claim with the result of its test in one place: on lines or on one image set.
 struct Tested<'a> {
     claim: &'a Claim,
-    /// The image set; none on lines.
+    /// The image set; `None` for lines.
     set: Option<&'a Set>,
-    /// What the variant is compared with: of several, what it is hardest to be better than.
+    /// The name of what the variant is compared with; of several rivals, the one that is hardest to beat.
     against: String,
-    /// The variant's mean minus that, as in files.
+    /// The variant's mean minus the rival's, in the unit of files.
     difference: f64,
-    /// The 95 % interval of the difference, if the spread of the seeds is known.
+    /// The 95 % interval of the difference; `None` if the spread over seeds is not known.
     interval: Option<(f64, f64)>,
-    /// The two-sided probability of what was found if the claim were on the edge of being true; none where a spread is not known.
+    /// The two-sided p-value at the boundary of the claim; `None` if a spread is not known.
     p: Option<f64>,
-    /// The same, corrected for the family.
+    /// The p-value corrected for the number of tests in the claim's family (Holm).
     corrected: Option<f64>,
-    /// Whether what was found speaks for the claim.
+    /// Whether the means agree with the claim, whatever their uncertainty.
     speaks_for: bool,
-    /// The fewest seeds behind one of the means.
+    /// The fewest seeds behind any of the compared means.
     seeds: usize,
-    /// Variants without which the claim cannot be supported, and that have no number here.
+    /// Variants that have no number here and without which the claim cannot be supported.
     missing: Vec<String>,
-    /// The pairs of means that have to be told apart, to say how many seeds it takes.
+    /// The pairs of means that must be told apart, to estimate how many seeds that takes.
     sides: Vec<(Sample, Sample)>,
-    /// The seeds that it takes, about.
+    /// The estimated number of seeds, or of variants for a correlation, that would decide the claim.
     needed: Option<u64>,
-    /// Whether it is a correlation over all image sets, for which variants are needed in place of seeds.
+    /// Whether the test is a correlation over all image sets, which more variants rather than more seeds would decide.
     correlated: bool,
     /// The configurations that are compared.
     groups: Vec<&'a Group>,
 }
 
 impl Tested<'_> {
+    /// Returns the outcome at the level [`ALPHA`]. A claim is supported only if no variant is missing.
     fn word(&self) -> Word {
         match (self.corrected.is_some_and(|p| p < ALPHA), self.speaks_for) {
             (true, true) if self.missing.is_empty() => Word::Supported,
@@ -88,7 +89,7 @@ impl Tested<'_> {
         }
     }
 
-    /// What it would take to decide.
+    /// Returns what it would take to decide the claim, in words; empty if it is decided.
     fn takes(&self) -> String {
         if self.word() != Word::Undecided {
             return String::new();
@@ -115,12 +116,12 @@ impl Tested<'_> {
         missing.into_iter().chain(seeds).collect::<Vec<_>>().join("; ")
     }
 
-    /// The name of its dataset in files; `all` of several.
+    /// Returns the dataset's name in files; `all` for a correlation over all image sets.
     fn dataset(&self) -> &str {
         if self.correlated { "all" } else { self.set.map_or("lines", |set| &set.dataset) }
     }
 
-    /// Where it was tested.
+    /// Returns the name of the place where the claim was tested.
     fn on(&self) -> String {
         if self.correlated {
             return "All image sets".into();
@@ -129,7 +130,8 @@ impl Tested<'_> {
     }
 }
 
-/// A configuration's mean over its seeds, where the metric is defined.
+/// Returns a configuration's mean and spread over the seeds in which the metric is defined, or `None` if there are
+/// none.
 fn sample(group: &Group, metric: &Quantity) -> Option<Sample> {
     match group.estimate(metric) {
         Estimate::Known { mean, std, n } => Some(Sample { mean, std, n }),
@@ -137,10 +139,10 @@ fn sample(group: &Group, metric: &Quantity) -> Option<Sample> {
     }
 }
 
-/// A claim in one place, where these configurations are compared.
+/// Tests a claim in one place, where `groups` are compared.
 ///
 /// # Errors
-/// Why it cannot be tested there, in words.
+/// Returns the reason in words if the claim cannot be tested there.
 fn test<'a>(
     claim: &'a Claim,
     set: Option<&'a Set>,
@@ -161,12 +163,12 @@ fn test<'a>(
     }
 }
 
-/// Whether a claim's variant is compared with this one.
+/// Returns whether a claim's variant is compared with `variant`.
 fn is_rival(claim: &Claim, variant: &String) -> bool {
     *variant != claim.variant && !claim.except.contains(variant)
 }
 
-/// Whether variants that are good by the claim's metric are good by `with`, too, on all image sets together.
+/// Tests whether variants that do well by the claim's metric also do well by `with`, over all image sets together.
 fn together<'a>(
     claim: &'a Claim,
     sweep: &'a Sweep,
@@ -198,21 +200,21 @@ fn together<'a>(
     })
 }
 
-/// Whether a configuration's mean, `a`, is the best of all.
+/// Tests whether a configuration's mean, `a`, is the best of all.
 fn best<'a>(
     claim: &'a Claim,
     set: Option<&'a Set>,
     (group, a): (&'a Group, Sample),
     groups: &[&'a Group],
 ) -> std::result::Result<Tested<'a>, &'static str> {
-    // The lower the better.
+    // Means are negated if higher is better, so that lower is always better below.
     let higher = claim.metric.better == Better::Higher;
     let turned = |s: Sample| if higher { Sample { mean: -s.mean, ..s } } else { s };
     let others: Vec<&Group> =
         groups.iter().copied().filter(|rival| is_rival(claim, &rival.cell().variant)).collect();
     let rivals: Vec<(&Group, Sample)> =
         others.iter().filter_map(|rival| Some((*rival, sample(rival, &claim.metric)?))).collect();
-    // Whoever is not here, or has no number, may be better.
+    // A variant without a number might be better than the claim's.
     let mut missing: Vec<String> = others
         .iter()
         .filter(|rival| sample(rival, &claim.metric).is_none())
@@ -226,11 +228,12 @@ fn best<'a>(
     }
     let below = |b: &Sample| lower_p(turned(a), turned(*b));
     let speaks_for = rivals.iter().all(|(_, b)| turned(a).mean < turned(*b).mean);
-    // All must be worse, so the highest probability counts. Against the claim one that is better is enough, of as many as there are.
+    // To support the claim, all rivals must be worse, so the highest p-value counts. To contradict it, one better rival
+    // is enough, so the p-value is multiplied by the number of rivals (Bonferroni).
     let known: Option<Vec<f64>> = rivals.iter().map(|(_, b)| below(b)).collect();
     let highest = known.as_ref().and_then(|known| known.iter().copied().reduce(f64::max));
     let p = highest.map(|p| if speaks_for { p } else { (1.0 - p) * rivals.len() as f64 });
-    // What is hardest to be better than: by probability where all are known, else by mean.
+    // The rival that is hardest to beat: by p-value if all are known, and by mean otherwise.
     let hard = |(_, b): &&(&Group, Sample)| known.as_ref().and_then(|_| below(b)).unwrap_or(-turned(*b).mean);
     let (rival, b) =
         rivals.iter().max_by(|x, y| hard(x).total_cmp(&hard(y))).ok_or("nothing to compare it with")?;
@@ -253,7 +256,7 @@ fn best<'a>(
     })
 }
 
-/// Whether a configuration's mean, `a`, is within a share of a reference.
+/// Tests whether a configuration's mean, `a`, is within a relative tolerance of a reference interpolation.
 fn near<'a>(
     claim: &'a Claim,
     set: Option<&'a Set>,
@@ -266,7 +269,8 @@ fn near<'a>(
     let value = if claim.metric == MEAN_DISTANCE { scores.distance } else { scores.smoothness };
     let (least, most) = (value * (1.0 - within), value * (1.0 + within));
     let speaks_for = (least..=most).contains(&a.mean);
-    // Inside, the mean must be told from both ends, and the higher probability counts; outside, from the nearer one.
+    // Inside the tolerance, the mean must be told from both ends, and the higher p-value counts; outside, from the
+    // nearer end.
     let outside =
         below_p(a, most).zip(below_p(a, least)).map(|(below, not_above)| below.max(1.0 - not_above));
     let p = outside.map(|p| if speaks_for { p } else { 1.0 - p });
@@ -293,7 +297,7 @@ fn near<'a>(
     })
 }
 
-/// The claims' sheet, and why claims of one's own cannot be read; no sheet where nothing can be tested.
+/// Returns the sheet of claims, or `None` if none can be tested, and the error if the user's claims cannot be read.
 pub fn sheet(sweep: &Sweep) -> (Option<Sheet>, Option<Error>) {
     let (own, problem) = match file::own(&sweep.dir) {
         Ok(own) => (own, None),
@@ -302,6 +306,7 @@ pub fn sheet(sweep: &Sweep) -> (Option<Sheet>, Option<Error>) {
     (of(sweep, &own), problem)
 }
 
+/// Tests the paper's claims and the user's, `own`, and returns their sheet.
 fn of(sweep: &Sweep, own: &[Claim]) -> Option<Sheet> {
     let paper: Vec<&Group> =
         sweep.groups.iter().filter(|group| published().order.contains(&group.cell().variant)).collect();
@@ -359,7 +364,7 @@ fn of(sweep: &Sweep, own: &[Claim]) -> Option<Sheet> {
     Some(Sheet { id: "claims", title: "Claims", parts: vec![part], data })
 }
 
-/// Corrects the p-values of each family, and says how many seeds would decide.
+/// Corrects the p-values of each family, and estimates how many seeds would decide each claim.
 fn correct(tested: &mut [Tested]) {
     let mut families: BTreeMap<(bool, String), Vec<usize>> = BTreeMap::new();
     for (place, tested) in tested.iter().enumerate() {
@@ -373,20 +378,20 @@ fn correct(tested: &mut [Tested]) {
         }
         let seeded: Vec<usize> = places.iter().copied().filter(|place| !tested[*place].correlated).collect();
         for place in &seeded {
-            // Against a claim any of several may speak, which is as many chances.
+            // Any one of several rivals can contradict a claim, which multiplies the number of chances.
             let chances = places.len()
                 * if tested[*place].speaks_for { 1 } else { tested[*place].groups.len() - 1 }.max(1);
             let seeds =
                 tested[*place].sides.iter().map(|(a, b)| seeds_to_tell(*a, *b, ALPHA / chances as f64));
             let most: Option<Vec<u64>> = seeds.collect();
-            // As many as there are did not do.
+            // The present number of seeds did not decide the claim, so at least one more is needed.
             let more = tested[*place].seeds as u64 + 1;
             tested[*place].needed = most.and_then(|most| most.into_iter().max()).map(|seeds| seeds.max(more));
         }
     }
 }
 
-/// What a difference is multiplied by to be printed, and its unit.
+/// Returns the factor, the unit and the number of decimals with which a difference is printed.
 fn unit(metric: &Quantity) -> (f64, &'static str, usize) {
     match metric {
         metric if *metric == MEAN_DISTANCE => (1e3, " ×10⁻³", 2),
@@ -432,7 +437,7 @@ fn caption() -> String {
     )
 }
 
-/// What stands under the table.
+/// Returns the notes under the table.
 fn notes(tested: &[Tested], untested: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     if tested.iter().any(|tested| tested.claim.papers) {

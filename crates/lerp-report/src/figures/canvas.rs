@@ -1,4 +1,4 @@
-//! A canvas for figures, measured in units of the SVG, and both file formats.
+//! A canvas for figures that is measured in units of the SVG and writes both file formats.
 
 use std::borrow::Cow;
 
@@ -18,38 +18,39 @@ use crate::{
     style::{Drawing, FONT, Look, font, in_font, png},
 };
 
-/// Steps of the SVG's coordinates in a unit: plotters has whole ones only, in which curves would be stairs.
+/// The steps of the SVG's coordinates in a unit. plotters has integer coordinates only, and whole units would show as
+/// stairs in curves.
 const FINE: u32 = 4;
-/// Pixels of the PNG for one unit.
+/// The pixels of the PNG in a unit.
 const SHARPNESS: u32 = 2;
 
-/// What can be drawn.
+/// A drawing that can be made on a canvas of either format.
 pub trait Draw {
-    /// Whether lines in the PNG have soft edges; pictures of pixels have none.
+    /// Whether the PNG is antialiased. Pictures of pixels must not be.
     const SOFT: bool = true;
 
-    /// What it is called in errors.
+    /// Returns the name of the drawing in error messages.
     fn what(&self) -> &'static str;
 
-    /// Draws it.
+    /// Draws onto `canvas`.
     ///
     /// # Errors
-    /// What the canvas says.
+    /// Returns the errors of the canvas.
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()>;
 }
 
-/// Where a text is from its point.
+/// The position of a text relative to its anchor point.
 #[derive(Debug, Clone, Copy)]
 pub enum Side {
-    /// Ends at the point, halfway up.
+    /// To the left of the point, vertically centred.
     Left,
-    /// Begins at the point, halfway up.
+    /// To the right of the point, vertically centred.
     Right,
-    /// In the middle above it.
+    /// Above the point, horizontally centred.
     Above,
-    /// In the middle below it.
+    /// Below the point, horizontally centred.
     Below,
-    /// Around it.
+    /// Centred on the point.
     Middle,
 }
 
@@ -65,15 +66,15 @@ impl Side {
     }
 }
 
-/// A point, in units from the left and from the top.
+/// A point: its distances from the left and from the top, in units.
 pub type Point = (f64, f64);
 
-/// White paper of either format.
+/// A white canvas of either format.
 pub struct Canvas<'a, DB: DrawingBackend> {
     area: &'a DrawingArea<DB, Shift>,
     scale: u32,
     what: &'static str,
-    /// Whether this is the SVG.
+    /// Whether this is the canvas of the SVG.
     pub vector: bool,
 }
 
@@ -95,7 +96,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         self.area.draw(element).map_err(|e| Error::draw(self.what)(e.to_string()))
     }
 
-    /// A line through `points`; dash and gap, if it has any, in units.
+    /// Draws a line through `points`. `width`, and the lengths of `dash` and gap, are in units.
     pub fn line(
         &self,
         points: &[Point],
@@ -115,19 +116,19 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         }
     }
 
-    /// A filled polygon.
+    /// Draws a filled polygon.
     pub fn polygon(&self, corners: &[Point], color: impl Into<RGBAColor>) -> Result<()> {
         let corners: Vec<(i32, i32)> = corners.iter().map(|p| self.at(*p)).collect();
         self.put(&Polygon::new(corners, ShapeStyle { color: color.into(), filled: true, stroke_width: 0 }))
     }
 
-    /// A filled rectangle.
+    /// Draws a filled rectangle.
     pub fn rectangle(&self, from: Point, to: Point, color: impl Into<RGBAColor>) -> Result<()> {
         let style = ShapeStyle { color: color.into(), filled: true, stroke_width: 0 };
         self.put(&Rectangle::new([self.at(from), self.at(to)], style))
     }
 
-    /// The marker of a look: disc, square, triangle or diamond.
+    /// Draws the marker of a style: disc, square, triangle or diamond.
     pub fn marker(&self, look: &Look, (x, y): Point) -> Result<()> {
         let polygon = |corners: &[Point]| {
             let corners: Vec<Point> = corners.iter().map(|(dx, dy)| (x + dx, y + dy)).collect();
@@ -141,23 +142,24 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         }
     }
 
-    /// Words as this format can show them, and their size: a reader of the SVG has fonts for any, the PNG has ours.
+    /// Returns the words that this format can show, and their size. A viewer of the SVG has fonts for any script; the
+    /// PNG has only the embedded font.
     fn lettered<'w>(&self, words: &'w str, size: f64) -> (Cow<'w, str>, f64) {
         let shown = if self.vector { Cow::Borrowed(words) } else { in_font(words) };
         let room = words.width().max(1) as f64 / shown.width().max(1) as f64;
         (shown, size * room.min(1.0))
     }
 
-    /// Words of a size in units.
+    /// Draws words of a size in units.
     pub fn text(&self, words: &str, size: f64, at: Point, side: Side) -> Result<()> {
         let (words, size) = self.lettered(words, size);
         let style = font(size, self.scale).pos(side.pos());
-        // In pixels plotters counts the room of accents in when it finds the middle.
+        // For bitmaps, plotters includes the height of accents when it centres text vertically.
         let down = if self.vector || matches!(side, Side::Above | Side::Below) { 0.0 } else { 0.1 * size };
         self.area.draw_text(&words, &style, self.at((at.0, at.1 + down))).map_err(Error::draw(self.what))
     }
 
-    /// Words that run upwards, their middle at a point.
+    /// Draws words that run upwards, centred on a point.
     pub fn upright(&self, words: &str, size: f64, at: Point) -> Result<()> {
         let (words, size) = self.lettered(words, size);
         let style = font(size, self.scale)
@@ -170,7 +172,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
 /// Draws `what` in both formats, `width` by `height` units.
 ///
 /// # Errors
-/// If it cannot be drawn.
+/// Returns an error if it cannot be drawn.
 pub fn both<D: Draw>(what: &D, width: u32, height: u32) -> Result<Drawing> {
     let name = what.what();
     let mut svg = String::new();
@@ -179,7 +181,8 @@ pub fn both<D: Draw>(what: &D, width: u32, height: u32) -> Result<Drawing> {
         what.draw(&Canvas { area: &area, scale: FINE, what: name, vector: true })?;
         area.present().map_err(Error::draw(name))?;
     }
-    // The same in units; and names of fonts for readers without ours.
+    // The header is rewritten so that the SVG is measured in units, and fallback fonts are named for viewers without
+    // the embedded one.
     let (_, inside) = svg.split_once('>').unwrap_or_default();
     let inside = inside.trim().trim_end_matches("</svg>").trim_end();
     let inside = inside.replace(&format!("\"{FONT}\""), &format!("\"{FONT}, Verdana, sans-serif\""));
@@ -202,7 +205,7 @@ pub fn both<D: Draw>(what: &D, width: u32, height: u32) -> Result<Drawing> {
     Ok(Drawing { svg, png: png(&pixels, width * SHARPNESS, height * SHARPNESS, png::ColorType::Rgb)? })
 }
 
-/// A picture of half the size: means of four pixels.
+/// Halves the size of a picture by averaging blocks of four pixels.
 fn halved(pixels: &[u8], width: usize) -> Vec<u8> {
     let row = 3 * width;
     let mut out = Vec::with_capacity(pixels.len() / 4);

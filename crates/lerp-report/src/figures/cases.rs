@@ -1,4 +1,4 @@
-//! Figure 2: what interpolations between lines can look like, and what the metrics make of them. No run is behind it.
+//! Figure 2: examples of good and bad interpolations between lines, with their metrics. It does not depend on any run.
 
 use std::f64::consts::{PI, TAU};
 
@@ -17,14 +17,14 @@ use crate::{
 };
 
 const WHAT: &str = "figure 2";
-/// Images of a row.
+/// The number of images in a row.
 const COUNT: usize = 16;
 const SIDE: usize = Lines::SIDE;
 
-/// The order of the lines of Figure 2a: mixed once and for all, as the paper's own order is not known.
+/// The order of the lines in Figure 2a. The paper's own order is not known, so this one was shuffled once.
 const MIXED: [usize; COUNT] = [9, 2, 14, 5, 0, 11, 7, 3, 15, 10, 1, 12, 6, 4, 13, 8];
 
-/// The rows: letter, name, and how the row is made.
+/// The rows: letter, name, and a description.
 const CASES: [(char, &str, &str); 6] = [
     ('a', "Lines", "Lines at 16 angles all around, in a fixed mixed order"),
     ('b', "Correct", "The line turns from 5π/7 to 3π/2 at an even pace"),
@@ -34,15 +34,15 @@ const CASES: [(char, &str, &str); 6] = [
     ('f', "Unrealistic", "The line turns at an even pace, blurred and brightened in between"),
 ];
 
-/// The letters of its rows.
+/// Returns the letters of the rows.
 pub fn letters() -> impl Iterator<Item = char> {
     CASES.iter().map(|(letter, ..)| *letter)
 }
 
-/// All rows with their scores; with `only` a letter, that row by itself.
+/// Draws all rows with their metrics or, with `only`, the row of that letter without metrics.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
     let cases = || CASES.iter().filter(|(letter, ..)| only.is_none_or(|only| only == *letter));
     let strip = |letter: char| Strip::new(COUNT, SIDE, images(letter).into_iter().map(|v| v as f32));
@@ -74,12 +74,12 @@ pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
     Ok(Some(Drawn { caption, drawing: picture.draw()?, shows: Vec::new() }))
 }
 
-/// `COUNT` numbers at equal steps.
+/// Returns `COUNT` numbers at equal steps, including both ends.
 fn linspace(from: f64, to: f64) -> [f64; COUNT] {
     std::array::from_fn(|i| from + (to - from) * i as f64 / (COUNT - 1) as f64)
 }
 
-/// The images of a row, one after the other.
+/// Returns the pixels of the images of a row, image by image.
 fn images(letter: char) -> Vec<f64> {
     let line = |angle: f64| draw_line(angle, SIDE, SIDE, Lines::LINE_WIDTH);
     let lines = |angles: [f64; COUNT]| angles.into_iter().flat_map(line).collect();
@@ -110,7 +110,7 @@ fn images(letter: char) -> Vec<f64> {
     }
 }
 
-/// Mean distance and, where the row is an interpolation, smoothness.
+/// Returns the mean distance of a row and, if the row is an interpolation, its mean smoothness.
 fn scores(letter: char, bank: &LineBank) -> Result<(f64, Option<f64>)> {
     let scored = || -> std::result::Result<(f64, f64), lerp_eval::Error> {
         let images = Tensor::from_vec(images(letter), (1, COUNT, SIDE, SIDE), &Device::Cpu)?;
@@ -121,7 +121,8 @@ fn scores(letter: char, bank: &LineBank) -> Result<(f64, Option<f64>)> {
     Ok((distance, (letter != 'a').then_some(smoothness)))
 }
 
-/// A square image under a Gaussian filter as scipy's: cut off at four deviations, edges reflected.
+/// Applies a Gaussian filter to a square image as scipy does: the kernel is cut off at four standard deviations, and
+/// edges are reflected.
 fn blur(image: &[f64], side: usize, deviation: f64) -> Vec<f64> {
     let radius = (4.0 * deviation + 0.5) as i64;
     if radius == 0 {
@@ -134,7 +135,7 @@ fn blur(image: &[f64], side: usize, deviation: f64) -> Vec<f64> {
         let within = at.rem_euclid(2 * side as i64) as usize;
         within.min(2 * side - 1 - within)
     };
-    // Along one axis, and the result transposed: twice is both axes, the right way around.
+    // Filters along one axis and transposes the result, so that applying it twice filters both axes.
     let along = |image: &[f64]| -> Vec<f64> {
         let value = |line: usize, at: usize| {
             let near = weights.iter().zip(-radius..);
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_are_the_known_ones() {
+    fn scores_match_known_values() {
         let bank = LineBank::default();
         for (letter, distance, smoothness) in [
             ('b', 2.0e-7, 0.0),
@@ -178,7 +179,7 @@ mod tests {
 
     /// Values of `scipy.ndimage.gaussian_filter`.
     #[test]
-    fn blur_is_scipys() {
+    fn blur_matches_scipy() {
         let image: Vec<f64> = (0..16).map(|i| f64::from(i * i % 7)).collect();
         let ours = blur(&image, 4, 1.3);
         for (place, value) in SCIPY {

@@ -1,4 +1,4 @@
-//! Quality against time: a point for each finished run.
+//! The figure of quality against training time, with a point for each finished run.
 
 use lerp_eval::{
     Quantity,
@@ -19,18 +19,18 @@ use crate::{
     summary::{Group, Sweep},
 };
 
-/// The plot, and room for numbers and titles of axes.
+/// The size of the plot, and the margins for numbers and titles of axes.
 const PLOT: (f64, f64) = (440.0, 330.0);
 const LEFT: f64 = 84.0;
 const TOP: f64 = 14.0;
 const BELOW: f64 = 56.0;
-/// Height of a line of the legend.
+/// The height of a line of the legend.
 const LINE: f64 = 24.0;
 
-/// Draws the points on lines or on an image set; none if no run is finished there.
+/// Draws the points on lines or on an image set, or returns `None` if no run is finished there.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
     let (metric, title, factor): (&Quantity, _, _) = match set {
         None => (&MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3),
@@ -78,7 +78,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     Ok(Some(Drawn { caption, drawing, shows: groups }))
 }
 
-/// Minutes and final value of the finished runs of a configuration.
+/// Returns the minutes and the final value of each finished run of a configuration.
 fn points(group: &Group, metric: &Quantity, factor: f64) -> Vec<(f64, f64)> {
     let point = |loaded: &crate::summary::Loaded| {
         let value = loaded.final_value(&metric.key).filter(|value| value.is_finite())?;
@@ -91,7 +91,7 @@ fn points(group: &Group, metric: &Quantity, factor: f64) -> Vec<(f64, f64)> {
 struct Series {
     label: String,
     look: Look,
-    /// Minutes and values.
+    /// The minutes and the value of each run.
     points: Vec<(f64, f64)>,
 }
 

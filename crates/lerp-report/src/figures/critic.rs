@@ -1,4 +1,4 @@
-//! What the critic believes: its estimate of α against the true one, over training.
+//! The figure of the critic's estimates of α against its true values, over training.
 
 use lerp_eval::{Quantity, quantity::CRITIC_ALPHA};
 use plotters::prelude::DrawingBackend;
@@ -16,10 +16,10 @@ use crate::{
     summary::{Group, Spread, Sweep},
 };
 
-/// True values of α there are, and the steps between 0 and 1 that they are counted in.
+/// The number of true values of α, and the steps between 0 and 1 that they are counted in.
 const VALUES: usize = CRITIC_ALPHA.len();
 const STEPS: f64 = 15.0;
-/// A panel with its titles, alone and among several, and how many stand beside one another.
+/// The size of a panel with its titles, alone and among several, and the number of panels next to one another.
 const ALONE: (f64, f64) = (480.0, 390.0);
 const AMONG: (f64, f64) = (345.0, 330.0);
 const BESIDE: usize = 3;
@@ -28,7 +28,7 @@ const LINE: f64 = 17.0;
 /// The estimates of one configuration's critic.
 struct Panel {
     heading: String,
-    /// Pieces of the curve of each true value.
+    /// The unbroken pieces of the curve of each true value.
     curves: Vec<Vec<Vec<Band>>>,
 }
 
@@ -48,10 +48,10 @@ impl Panel {
     }
 }
 
-/// The estimates on lines or on an image set; none if nothing there has a critic whose estimates were measured.
+/// Draws the estimates on lines or on an image set, or returns `None` if no configuration has measured any.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
     let all = sweep.shown(set).into_iter().map(|group| (group, Panel::of(group)));
     let (groups, panels): (Vec<&Group>, Vec<Panel>) =
@@ -92,7 +92,7 @@ struct Critic {
 }
 
 impl Critic {
-    /// A panel with its titles.
+    /// Returns the size of a panel with its titles.
     fn panel(&self) -> (f64, f64) {
         if self.panels.len() == 1 { ALONE } else { AMONG }
     }
@@ -101,7 +101,7 @@ impl Critic {
         if self.panels.len() == 1 { Vec::new() } else { wrapped(&panel.heading, 30) }
     }
 
-    /// Height of all headings.
+    /// Returns the height of the headings.
     fn above(&self) -> f64 {
         let lines = self.panels.iter().map(|panel| self.heading(panel).len()).max().unwrap_or(0);
         LINE * lines as f64 + 24.0

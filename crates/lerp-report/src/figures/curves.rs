@@ -1,4 +1,4 @@
-//! Learning curves against training samples: mean distance and mean smoothness on lines, classifier accuracy and
+//! Learning curves over training samples: mean distance and mean smoothness on lines, classifier accuracy and
 //! reconstruction error on image sets.
 
 use lerp_eval::{
@@ -24,33 +24,33 @@ use crate::{
     summary::{Group, Sweep},
 };
 
-/// Widths of a panel and of the legend beside several.
+/// The widths of a panel and of the legend to the right of several panels.
 const PANEL: f64 = 440.0;
 const LEGEND: f64 = 220.0;
-/// Height of a panel with its titles, and of a line of the legend.
+/// The heights of a panel with its titles and of a line of the legend.
 const HEIGHT: f64 = 400.0;
 const LINE: f64 = 24.0;
-/// Room of a panel: for numbers and titles of axes.
+/// The margins of a panel, for numbers and titles of axes.
 const LEFT: f64 = 76.0;
 const BELOW: f64 = 56.0;
 const TOP: f64 = 14.0;
 const RIGHT: f64 = 18.0;
 
-/// What is drawn here.
+/// The metrics that learning curves show.
 pub static DRAWN: [&Quantity; 5] =
     [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &RECONSTRUCTION_MSE, &CODES_IN_USE];
 
-/// Panels beside one another, and in all.
+/// The number of panels next to one another, and the most panels in all.
 const BESIDE: usize = 2;
-const MOST_PANELS: usize = 10;
+const MAX_PANELS: usize = 10;
 
-/// Where the axis of smoothness ends: no line turns this unevenly, but images that are not lines yet may seem to.
-const MOST: f64 = 1.5;
+/// The end of the axis of smoothness. No line turns so unevenly, but images that are not lines yet may seem to.
+const MAX_SMOOTHNESS: f64 = 1.5;
 
-/// The curves on lines, and what they show; none if nothing has been evaluated yet.
+/// Draws the curves on lines, or returns `None` if nothing has been evaluated yet.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let selection = trained(sweep, None);
     let mut panels = vec![
@@ -59,8 +59,14 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
             |scores| scores.distance,
             1e3,
         ),
-        Panel::new(&selection, &MEAN_SMOOTHNESS, "mean smoothness", 1.0, Kind::FromZero { most: MOST })
-            .beside(Way::Circle, |scores| scores.smoothness, 1.0),
+        Panel::new(
+            &selection,
+            &MEAN_SMOOTHNESS,
+            "mean smoothness",
+            1.0,
+            Kind::FromZero { most: MAX_SMOOTHNESS },
+        )
+        .beside(Way::Circle, |scores| scores.smoothness, 1.0),
     ];
     if panels[0].is_empty() {
         return Ok(None);
@@ -70,16 +76,16 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
          lines, at every evaluation; lower is better for both. Dashed: left what blended pixels have, right what true lines have \
          whose latents lie on a circle (Table 1). A model that draws only black is at 30.7 ×10⁻³ and \
-         has no smoothness. While images are not lines yet, smoothness jumps; values above {MOST} are drawn at the edge.{further}{}",
+         has no smoothness. While images are not lines yet, smoothness jumps; values above {MAX_SMOOTHNESS} are drawn at the edge.{further}{}",
         band(&selection),
     );
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
 }
 
-/// The curves on an image set, and what they show; none if nothing has been evaluated yet.
+/// Draws the curves on an image set, or returns `None` if nothing has been evaluated yet.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
     let selection = trained(sweep, Some(set));
     let accuracy =
@@ -113,14 +119,14 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
 }
 
-/// The configurations that were trained here: of others there are no curves.
+/// Selects the configurations that were trained here; others have no curves.
 fn trained<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Selection<'a> {
     let mut groups = sweep.shown(set);
     groups.retain(|group| group.cell().origin.is_trained());
     Selection { groups }
 }
 
-/// Adds a panel of the entries in use, if runs have a codebook; what the caption says of it.
+/// Adds a panel of the codebook entries in use if runs have a codebook, and returns its part of the caption.
 fn codebook(selection: &Selection, panels: &mut Vec<Panel>) -> String {
     let panel = Panel::new(selection, &CODES_IN_USE, "entries of the codebook in use", 1.0, Kind::Around);
     if panel.is_empty() {
@@ -130,7 +136,7 @@ fn codebook(selection: &Selection, panels: &mut Vec<Panel>) -> String {
     " Then the number of different entries of the codebook that the test images are encoded with.".into()
 }
 
-/// Adds panels of what runs measure besides Lerpbench's own; what the caption says of these.
+/// Adds panels of user-defined metrics, and returns their part of the caption.
 fn own(selection: &Selection, panels: &mut Vec<Panel>) -> String {
     let mut said = String::new();
     for quantity in further(selection.groups.iter().copied()) {
@@ -138,7 +144,7 @@ fn own(selection: &Selection, panels: &mut Vec<Panel>) -> String {
         if panel.is_empty() {
             continue;
         }
-        if panels.len() == MOST_PANELS {
+        if panels.len() == MAX_PANELS {
             return said + " There are more, which the pages of runs show.";
         }
         said += if said.is_empty() { " Then metrics of this study's own: " } else { " " };
@@ -148,7 +154,7 @@ fn own(selection: &Selection, panels: &mut Vec<Panel>) -> String {
     said
 }
 
-/// What is said where a curve is of several seeds.
+/// Returns the sentence of the caption on bands, which curves of several seeds have.
 fn band(selection: &Selection) -> &'static str {
     let several = selection.groups.iter().any(|group| group.runs.len() > 1);
     if several {
@@ -171,22 +177,22 @@ fn draw(selection: &Selection, panels: Vec<Panel>) -> Result<Drawing> {
 /// The kind of a vertical axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
-    /// Around the values, logarithmic.
+    /// A logarithmic axis that covers the values.
     Logarithmic,
-    /// From zero; values above `most` are drawn at it.
+    /// A linear axis from zero; values above `most` are drawn at its end.
     FromZero { most: f64 },
-    /// Around the values, within 0 and 100.
+    /// A linear axis that covers the values, within 0 and 100.
     Percent,
-    /// Around the values.
+    /// A linear axis that covers the values.
     Around,
 }
 
-/// One metric of all configurations.
+/// The curves of one metric, for all configurations.
 struct Panel {
     title: String,
     kind: Kind,
     curves: Vec<Curve>,
-    /// A value to compare with, which no run has measured.
+    /// The value of a dashed reference line.
     reference: Option<f64>,
 }
 
@@ -202,7 +208,7 @@ impl Panel {
         Self { title: title.into(), kind, curves, reference: None }
     }
 
-    /// The same with a dashed line at what a way between two lines comes to.
+    /// Adds a dashed line at the value of a reference interpolation.
     fn beside(self, way: Way, of: fn(&LineScores) -> f64, factor: f64) -> Self {
         let known = references().iter().find(|(known, _)| *known == way);
         Self { reference: known.map(|(_, scores)| of(scores) * factor), ..self }
@@ -212,7 +218,7 @@ impl Panel {
         self.values().next().is_none()
     }
 
-    /// All lowest, mean and highest values.
+    /// Iterates over the lowest, mean and highest values of all points.
     fn values(&self) -> impl Iterator<Item = f64> {
         self.curves.iter().flat_map(|curve| &curve.points).filter_map(|point| point.1).flatten()
     }
@@ -237,16 +243,18 @@ impl Panel {
     }
 }
 
-/// One configuration's curve.
+/// The curve of one configuration.
 #[derive(Debug, Clone)]
 struct Curve {
-    /// Samples, and lowest, mean and highest value over seeds; none where every seed's is undefined.
+    /// The number of samples, and the lowest, mean and highest value over seeds, which are `None` if the metric is
+    /// undefined for every seed.
     points: Vec<(f64, Option<[f64; 3]>)>,
+    /// The most seeds behind any point.
     seeds: usize,
 }
 
 impl Curve {
-    /// A seed whose value is undefined at a point is left out of it.
+    /// Collects the curve of a metric. A seed whose value is undefined at a point is left out of that point.
     fn of(group: &Group, metric: &Quantity, factor: f64) -> Self {
         let curve = group.curves.get(&*metric.key).into_iter().flatten();
         let points: Vec<_> =
@@ -262,7 +270,7 @@ struct Curves {
 }
 
 impl Curves {
-    /// One panel has its legend below, in columns.
+    /// Returns whether the legend is below the panel, as for a single panel.
     fn below(&self) -> bool {
         self.panels.len() < 2
     }
@@ -292,7 +300,7 @@ impl Curves {
         }
     }
 
-    /// The legend, one for all panels.
+    /// Draws the legend, which all panels share.
     fn key<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let columns = self.columns();
         let (left, top) =
@@ -346,7 +354,7 @@ impl Draw for Curves {
                 for piece in &pieces {
                     plot.curve(canvas, piece, look)?;
                 }
-                // A point between two gaps has nothing but its marker.
+                // A point between two gaps has no line, so it always gets a marker.
                 let every = curve.points.len().div_ceil(12).max(1);
                 let marked = pieces.iter().enumerate().flat_map(|(p, piece)| {
                     let lone = piece.len() == 1;

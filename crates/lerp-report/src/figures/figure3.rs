@@ -1,4 +1,4 @@
-//! Figure 3: each variant's interpolation between two lines, under the true one; and each variant's by itself.
+//! Figure 3: each variant's interpolation between two lines, below the true one; and each variant's row by itself.
 
 use lerp_data::draw_line;
 use lerp_train::{FIGURE_3_ANGLES, Run};
@@ -16,11 +16,11 @@ use crate::{
 
 const WHAT: &str = "figure 3";
 
-/// Draws all variants, or the one called `variant` as part `letter` of the figure; none if no run has an interpolation
-/// yet.
+/// Draws all variants or, with `only`, one variant under the letter of its part of the figure. Returns `None` if no run
+/// has saved an interpolation yet.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<Drawn<'a>>> {
     let (mut rows, mut shown) = (Vec::new(), Vec::new());
     let chosen = |group: &&Group| only.is_none_or(|(variant, _)| group.cell().variant == variant);
@@ -30,7 +30,7 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
             shown.push((group, loaded));
         }
     }
-    // Those of another size than the first cannot stand beside it.
+    // Rows of another size than the first do not fit into the picture.
     let size = rows.first().map(|(_, strip): &(String, Strip)| (strip.count, strip.side));
     let fits: Vec<bool> = rows.iter().map(|(_, strip)| Some((strip.count, strip.side)) == size).collect();
     for ((_, loaded), _) in shown.iter().zip(&fits).filter(|(_, fits)| !**fits) {
@@ -62,10 +62,10 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
     Ok(Some(Drawn { caption, drawing, shows: shown.iter().map(|(group, _)| *group).collect() }))
 }
 
-/// The row of a configuration, and the run it is of.
+/// Returns the row of a configuration, and the run that it shows.
 fn drawn(group: &Group) -> Option<(&Loaded, Strip)> {
     group.preferred().find_map(|loaded| {
-        // The first pair is Figure 3's.
+        // The first of the saved pairs is the one of Figure 3.
         let images = loaded.look(Run::interpolation)?;
         let (&[count, side, width, 1], Ok(values)) =
             (images.dims(), images.flatten_all().and_then(|images| images.to_vec1::<f32>()))
@@ -81,7 +81,7 @@ fn drawn(group: &Group) -> Option<(&Loaded, Strip)> {
     })
 }
 
-/// The interpolation that a perfect model would draw: the line turns at an even pace.
+/// Returns the interpolation of a perfect model: the line turns at an even pace.
 fn truth(count: usize, side: usize) -> Strip {
     let angle = |i: usize| {
         let t = i as f64 / (count - 1).max(1) as f64;

@@ -1,4 +1,5 @@
-//! What a judge makes of interpolations along the way: how real images are, how far they move, of what class they are.
+//! The figure of a judge's scores along interpolations: how close images are to real ones, how far each step moves, and
+//! whether images keep the class of an end.
 
 use lerp_eval::{
     CLEARLY, KernelDistance, POSITIONS, Quantity, STEPS,
@@ -19,15 +20,15 @@ use crate::{
     summary::{Group, Sweep},
 };
 
-/// Kernel distances further than this from real images than a blend of pixels is are drawn at the top.
-const MOST_BLENDS: f64 = 2.0;
-/// 97.5 % of the standard normal distribution lie below.
+/// Kernel distances of more than this multiple of a pixel blend's are drawn at the top.
+const MAX_BLENDS: f64 = 2.0;
+/// The 97.5 % quantile of the standard normal distribution.
 const Z: f64 = 1.96;
 
-/// Draws the curves on lines or on an image set; none if no run was judged.
+/// Draws the curves on lines or on an image set, or returns `None` if no run was judged.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
     let judged: Vec<(&Group, Vec<Verdicts>)> =
         sweep.shown(set).into_iter().map(|group| (group, verdicts(group))).collect();
@@ -36,7 +37,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
         return Ok(None);
     }
     let groups: Vec<&Group> = judged.iter().map(|(group, _)| *group).collect();
-    // On images all runs are measured on the same pairs.
+    // On image sets, all runs are measured on the same pairs.
     let same_pairs = set.is_some();
     let of = |row: fn(&[Verdicts], bool) -> Vec<Band>, note: &'static str| -> Vec<Cell> {
         let cell = |(_, verdicts): &(&Group, Vec<Verdicts>)| {
@@ -59,7 +60,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     let distances = of(distances, "undefined");
     let blend = known("pixel blend", &JUDGED_DISTANCE);
     let top = highest(&distances, blend.unwrap_or(0.0));
-    let top = blend.map_or(top, |blend| top.min(MOST_BLENDS * blend)).max(1e-3) * 1.05;
+    let top = blend.map_or(top, |blend| top.min(MAX_BLENDS * blend)).max(1e-3) * 1.05;
     let steps = of(steps, "images do not change");
     let longest = highest(&steps, 0.0);
     let mut rows = vec![
@@ -79,7 +80,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
             cells: steps,
         },
     ];
-    // Between lines of two classes a line must turn through others.
+    // On lines, purity means little: a line that turns from one class to another must pass through the classes between.
     let purity = of(purity, "no classes");
     if same_pairs && purity.iter().any(|cell| cell.note.is_none()) {
         rows.push(Row {
@@ -110,11 +111,12 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     Ok(Some(Drawn { caption, drawing, shows: groups }))
 }
 
+/// Returns the interpolation coefficient α at a position.
 fn alpha(position: usize) -> f64 {
     position as f64 / STEPS as f64
 }
 
-/// Kernel distance and its interval, mean over runs.
+/// Returns the kernel distance with its 95 % interval at each position, as means over runs.
 fn distances(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
     let at = |position: usize| {
         let of = |of: fn(&KernelDistance) -> f64| {
@@ -127,19 +129,20 @@ fn distances(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
     (0..POSITIONS).map(at).filter(|(_, values)| values.iter().all(|v| v.is_finite())).collect()
 }
 
-/// A share of all interpolations, in percent, with its 95 % interval, which counts pairs that several runs have in common once.
+/// Returns a share in percent with its 95 % Wilson interval, in which a pair that is measured in several runs (`times`)
+/// counts once.
 fn share(yes: usize, of: usize, times: usize) -> [f64; 3] {
     let share = yes as f64 / of.max(1) as f64;
     let (low, high) = lerp_eval::wilson_interval(share, (of / times).max(1)).unwrap_or((share, share));
     [low, share, high].map(|value| value * 100.0)
 }
 
-/// How often each pair is there.
+/// Returns the number of runs that each pair is measured in.
 fn times(verdicts: &[Verdicts], same_pairs: bool) -> usize {
     if same_pairs { verdicts.len().max(1) } else { 1 }
 }
 
-/// Share of images near a real one.
+/// Returns the share of images near a real one at each position.
 fn precision(verdicts: &[Verdicts], same_pairs: bool) -> Vec<Band> {
     let inside = || verdicts.iter().flat_map(|verdicts| &verdicts.judged.inside);
     let times = times(verdicts, same_pairs);
@@ -147,7 +150,7 @@ fn precision(verdicts: &[Verdicts], same_pairs: bool) -> Vec<Band> {
     (0..POSITIONS).map(at).collect()
 }
 
-/// Steps as shares of the way, halfway between positions.
+/// Returns the quartiles of each step's share of the way, placed halfway between positions.
 fn steps(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
     let shares = |row: &[f32; STEPS]| {
         let whole: f32 = row.iter().sum();
@@ -160,7 +163,7 @@ fn steps(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
     (0..STEPS).filter_map(at).collect()
 }
 
-/// Share of images that are clearly of a class of the ends; none without labels.
+/// Returns the share of images that are clearly of the class of an end at each position; empty without labels.
 fn purity(verdicts: &[Verdicts], same_pairs: bool) -> Vec<Band> {
     let labelled = || verdicts.iter().filter_map(|of| Some((of.judged.ends.as_ref()?, &of.judged)));
     let clear = |position: usize| {

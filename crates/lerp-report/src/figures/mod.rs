@@ -1,4 +1,4 @@
-//! All figures of a sweep, by name.
+//! The figures of a sweep, by name.
 
 mod canvas;
 mod cases;
@@ -33,35 +33,35 @@ use crate::{
     summary::{Group, Sweep},
 };
 
-/// Bytes of the name of a figure's files without its ending.
-const MOST_FILE: usize = 200;
+/// The most bytes of a figure's file name without its ending.
+const MAX_FILE_NAME_BYTES: usize = 200;
 
-/// Bytes of settings in the name of a figure.
-const MOST_SETTINGS: usize = 80;
+/// The most bytes of settings within the name of a figure.
+const MAX_SETTINGS_BYTES: usize = 80;
 
-/// What figures draw over training.
+/// Returns the metrics that figures draw over training.
 pub fn drawn() -> impl Iterator<Item = &'static Quantity> {
     curves::DRAWN.into_iter().chain(&CRITIC_ALPHA)
 }
 
-/// Whether a figure draws the values of `metric` over training.
+/// Returns whether a figure draws the values of `metric` over training.
 pub fn draws(metric: &str) -> bool {
     drawn().any(|quantity| quantity.key == metric)
 }
 
-/// A figure that was drawn.
+/// A finished figure.
 #[derive(Debug)]
 pub struct Drawn<'a> {
-    /// What it shows, without the conditions of the runs.
+    /// The caption, without the conditions of the runs.
     pub caption: String,
     /// The drawing.
     pub drawing: Drawing,
-    /// The configurations behind it; none behind one that no run decides.
+    /// The configurations that the figure shows; empty if it does not depend on runs.
     pub shows: Vec<&'a Group>,
 }
 
 impl Drawn<'_> {
-    /// The caption that stands by itself: what it shows, and the conditions of the runs.
+    /// Returns the caption, followed by the conditions of the runs.
     pub fn whole_caption(&self) -> String {
         let selection = Selection { groups: self.shows.clone() };
         if self.shows.is_empty() {
@@ -72,45 +72,46 @@ impl Drawn<'_> {
     }
 }
 
-/// What a figure shows.
+/// The kind and the subject of a figure.
 enum Shows<'a> {
-    /// Figure 2, or one row of it.
+    /// Figure 2, or the row with this letter.
     Cases(Option<char>),
-    /// Figure 3, or one variant's row of it.
+    /// Figure 3, or the row of one variant, with its letter.
     Lines(Option<(&'a str, char)>),
-    /// Interpolations between images.
+    /// Strips of interpolations between images.
     Strips(Set, Form),
-    /// Draws from the prior: of a configuration, if there is one; the number is the paper's.
+    /// Samples decoded from the prior, of a configuration if the sweep has one, with the number of the paper's figure
+    /// if it has one.
     Samples(Option<&'a Group>, Option<&'static str>),
     /// Learning curves on lines.
     LinesCurves,
     /// Learning curves on an image set.
     Curves(Set),
-    /// Angle and distance along the way.
+    /// The nearest line's angle and distance along interpolations on lines.
     Paths,
-    /// The pace of turns.
+    /// The size of each turn along interpolations on lines.
     Turns,
-    /// Norms of latents, on lines or an image set.
+    /// Norms of latents along interpolations, on lines or an image set.
     Norms(Option<Set>),
-    /// Estimates of the critic, on lines or an image set.
+    /// The critic's estimates of α over training, on lines or an image set.
     Critic(Option<Set>),
-    /// What a judge makes of interpolations, on lines or an image set.
+    /// A judge's scores along interpolations, on lines or an image set.
     Judged(Option<Set>),
-    /// Usefulness of latents against interpolation.
+    /// The usefulness of latents against the quality of interpolations.
     Usefulness,
-    /// Average ranks over tables.
+    /// The average ranks of the variants over tables.
     Ranks,
-    /// Quality against time, on lines or an image set.
+    /// Quality against training time, on lines or an image set.
     Cost(Option<Set>),
-    /// Samples a second.
+    /// Training samples per second.
     Speed,
 }
 
 /// A figure that a sweep may have.
 pub struct Figure<'a> {
-    /// What it is asked for by.
+    /// The name by which the figure is requested.
     pub name: String,
-    /// Whether it is one row of another, which is drawn when asked for only.
+    /// Whether the figure is one row of another, which is drawn only on request.
     pub part: bool,
     shows: Shows<'a>,
 }
@@ -121,7 +122,7 @@ impl<'a> Figure<'a> {
         Self { name: name.into(), part, shows }
     }
 
-    /// All that a sweep may have: those with a number by number, then the others.
+    /// Returns all figures that a sweep may have: numbered ones by number, then the others.
     pub fn all(sweep: &'a Sweep) -> Vec<Self> {
         let mut all = Vec::new();
         let lines = sweep.on_lines().next().is_some();
@@ -138,7 +139,7 @@ impl<'a> Figure<'a> {
         all.extend(strips(sweep, true));
         let samples = samples(sweep);
         let (five, samples): (Vec<_>, Vec<_>) = samples.into_iter().partition(|figure| figure.name == "5");
-        // After Figure 4, which only sweeps with CelebA have.
+        // Figure 5 follows Figure 4, which only sweeps with CelebA have.
         let place = all.iter().position(|f| f.name.parse().is_ok_and(|n: u32| n > 5)).unwrap_or(all.len());
         all.splice(place..place, five);
         all.extend(strips(sweep, false));
@@ -173,23 +174,27 @@ impl<'a> Figure<'a> {
         all
     }
 
-    /// The name of its files.
+    /// Returns the name of the figure's files, without their ending.
     pub fn file(&self) -> String {
         let numbered = self.name.starts_with(|c: char| c.is_ascii_digit());
-        // Whatever a variant is called, it stays a name in this folder.
-        file_stem(&if numbered { format!("figure{}", self.name) } else { self.name.clone() }, MOST_FILE)
+        // A variant may have any name, so it is made safe as a file name.
+        file_stem(
+            &if numbered { format!("figure{}", self.name) } else { self.name.clone() },
+            MAX_FILE_NAME_BYTES,
+        )
     }
 
-    /// Draws it; none if the data are missing.
+    /// Draws the figure, or returns `None` if its data are missing.
     ///
     /// # Errors
-    /// If the figure cannot be drawn.
+    /// Returns an error if the figure cannot be drawn.
     pub fn draw(&self, sweep: &'a Sweep) -> Result<Option<Drawn<'a>>> {
         let drawn = self.drawn(sweep)?;
         Ok(drawn.map(|drawn| Drawn { caption: drawn.caption + &self.not_shown(sweep), ..drawn }))
     }
 
-    /// A sentence about configurations that it leaves out because they are too many.
+    /// Returns a sentence about configurations that the figure leaves out because there are too many; empty if there
+    /// are none.
     fn not_shown(&self, sweep: &Sweep) -> String {
         match &self.shows {
             Shows::Cases(_) | Shows::Samples(..) | Shows::Ranks | Shows::Usefulness => String::new(),
@@ -205,6 +210,7 @@ impl<'a> Figure<'a> {
         }
     }
 
+    /// Draws the figure, without the sentence about configurations left out.
     fn drawn(&self, sweep: &'a Sweep) -> Result<Option<Drawn<'a>>> {
         match &self.shows {
             Shows::Cases(letter) => cases::draw(*letter),
@@ -225,7 +231,7 @@ impl<'a> Figure<'a> {
         }
     }
 
-    /// What no run has where it cannot be drawn, as the end of a sentence.
+    /// Returns what no run has if the figure cannot be drawn, as the end of a sentence.
     pub fn missing(&self) -> String {
         let upgrade = "; `lerp eval RUN --write` makes it for a finished run that still has its model";
         match &self.shows {
@@ -257,12 +263,12 @@ impl<'a> Figure<'a> {
     }
 }
 
-/// The title of one of the paper's variants.
+/// Returns the title of one of the paper's variants.
 fn title(variant: &str) -> &str {
     published().titles.get(published().place(variant)).map_or(variant, String::as_str)
 }
 
-/// Figures of interpolations between images: those that have a number, by number, or the others.
+/// Returns the figures of interpolation strips: either those with a number in the paper, sorted by it, or the others.
 fn strips<'a>(sweep: &Sweep, numbered: bool) -> Vec<Figure<'a>> {
     let mut strips = Vec::new();
     for set in sweep.sets() {
@@ -280,8 +286,8 @@ fn strips<'a>(sweep: &Sweep, numbered: bool) -> Vec<Figure<'a>> {
     strips
 }
 
-/// Figures of samples: Figure 5 is the VAE's on lines; the others are there where a run has drawn some, and for the
-/// paper's variants with a prior.
+/// Returns the figures of samples. Figure 5 is the VAE's on lines. The others are listed for configurations with saved
+/// samples, and for the paper's variants with a prior.
 fn samples(sweep: &Sweep) -> Vec<Figure<'_>> {
     const WITH_PRIOR: [&str; 2] = ["vae", "aae"];
     let mut all: Vec<Figure> = Vec::new();
@@ -300,7 +306,7 @@ fn samples(sweep: &Sweep) -> Vec<Figure<'_>> {
         } else if !group.telling.is_empty() {
             name = format!(
                 "{name}-{}",
-                file_stem(&group.telling.replace(", ", "-").replace('=', "-"), MOST_SETTINGS)
+                file_stem(&group.telling.replace(", ", "-").replace('=', "-"), MAX_SETTINGS_BYTES)
             );
         }
         all.push(Figure::new(name, Shows::Samples(Some(group), five.then_some("5"))));

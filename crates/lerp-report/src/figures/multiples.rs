@@ -1,4 +1,4 @@
-//! Small multiples: a column for each configuration, rows with an axis in common.
+//! Small multiples: a column of panels for each configuration, and rows that share an axis.
 
 use plotters::prelude::DrawingBackend;
 use unicode_width::UnicodeWidthStr;
@@ -12,57 +12,57 @@ use crate::{
     style::{Drawing, IDEAL, Look},
 };
 
-/// Width of the figure, and columns beside one another.
+/// The width of the figure, and the most columns next to one another.
 const WIDTH: f64 = 1000.0;
 const COLUMNS: usize = 7;
-/// The widest a panel gets.
+/// The greatest width of a panel.
 const WIDEST: f64 = 250.0;
 const HEIGHT: f64 = 140.0;
-/// Room between panels, for numbers and titles of axes, and for a line of a heading.
+/// The gap between panels, the margins for numbers and titles of axes, and the height of a line of a heading.
 const GAP: f64 = 18.0;
 const LEFT: f64 = 96.0;
 const RIGHT: f64 = 14.0;
 const BELOW: f64 = 50.0;
 const LINE: f64 = 18.0;
 
-/// What one configuration has in a row.
+/// The content of one panel.
 #[derive(Debug, Default)]
 pub struct Cell {
-    /// Pieces of its curve, with quartiles.
+    /// The unbroken pieces of the curve, with quartiles.
     pub pieces: Vec<Vec<Band>>,
-    /// What is said in its place.
+    /// A text shown in place of the curve.
     pub note: Option<&'static str>,
-    /// What is said in its corner.
+    /// A text shown in the corner of the panel.
     pub corner: Option<String>,
 }
 
 /// A row of panels.
 pub struct Row {
-    /// The axis that they have in common; its title may have two lines.
+    /// The axis that the panels of the row share; its title may have two lines.
     pub y: Axis,
-    /// What curves are compared with.
+    /// The points of a dashed reference curve.
     pub ideal: Vec<(f64, f64)>,
-    /// One for each column.
+    /// The panels, one for each column.
     pub cells: Vec<Cell>,
 }
 
-/// The figure.
+/// A figure of small multiples.
 pub struct Multiples {
-    /// What it is called in errors.
+    /// The name of the figure in error messages.
     pub what: &'static str,
-    /// The axis that all panels have in common.
+    /// The axis that all panels share.
     pub x: Axis,
-    /// Heading and look of every column.
+    /// The heading and the style of every column.
     pub columns: Vec<(String, Look)>,
     /// The rows, from the top.
     pub rows: Vec<Row>,
 }
 
 impl Multiples {
-    /// The figure.
+    /// Draws the figure.
     ///
     /// # Errors
-    /// If it cannot be drawn.
+    /// Returns an error if the figure cannot be drawn.
     pub fn drawing(&self) -> Result<Drawing> {
         let beside = self.beside();
         let bands = self.columns.len().div_ceil(beside.max(1));
@@ -70,29 +70,29 @@ impl Multiples {
         both(self, width as u32, (self.band() * bands as f64) as u32)
     }
 
-    /// Columns beside one another.
+    /// Returns the number of columns next to one another.
     fn beside(&self) -> usize {
         self.columns.len().clamp(1, COLUMNS)
     }
 
-    /// Width of a panel.
+    /// Returns the width of a panel.
     fn panel(&self) -> f64 {
         let n = self.beside() as f64;
         ((WIDTH - LEFT - RIGHT - GAP * (n - 1.0)) / n).min(WIDEST)
     }
 
-    /// Lines of a heading.
+    /// Returns the lines of a column's heading.
     fn heading(&self, i: usize) -> Vec<String> {
         wrapped(&self.columns[i].0, (self.panel() / (0.6 * LETTERS)) as usize)
     }
 
-    /// Height of all headings.
+    /// Returns the height of the headings.
     fn above(&self) -> f64 {
         let lines = (0..self.columns.len()).map(|i| self.heading(i).len()).max().unwrap_or(1);
         12.0 + LINE * lines as f64
     }
 
-    /// Height of a band of columns beside one another.
+    /// Returns the height of a band: the columns that are next to one another, with their headings.
     fn band(&self) -> f64 {
         self.above() + (HEIGHT + GAP) * self.rows.len() as f64 - GAP + BELOW
     }
@@ -134,7 +134,7 @@ impl Draw for Multiples {
                 }
                 canvas.line(&ideal, IDEAL, 1.25, Some((5, 3)))?;
                 for piece in &cell.pieces {
-                    // A column of its own tells a configuration from the others.
+                    // Columns already tell configurations apart, so curves are not dashed.
                     plot.curve(canvas, piece, &Look { dash: None, ..*look })?;
                 }
                 if let Some(words) = &cell.corner {
@@ -151,7 +151,7 @@ impl Draw for Multiples {
     }
 }
 
-/// Words in lines of at most `most` characters, where spaces allow.
+/// Wraps words into lines of at most `most` characters; a longer word gets a line of its own.
 pub fn wrapped(words: &str, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words.split(' ') {

@@ -1,5 +1,5 @@
-//! Interpolations along the way, over all pairs of the last evaluation: the nearest line's angle and distance, the pace
-//! of its turns, the norm of the latent.
+//! Figures of interpolations by position, over all pairs of the last evaluation: the nearest line's angle and distance,
+//! the size of its turns, and the norm of the latent.
 
 use lerp_eval::unwrap;
 use lerp_train::{Profile, Run};
@@ -17,20 +17,21 @@ use crate::{
     summary::{Group, Loaded, Sweep},
 };
 
-/// Radians; a line that turns less than this does not turn.
+/// The least turn between the two ends, in radians, for which a line counts as turning.
 const SMALLEST_TURN: f64 = 1e-4;
-/// Runs of a configuration that are taken together: of more than these nothing else would be seen.
-const MOST_RUNS: usize = 20;
-/// Below this distances are not told apart, ×10⁻³.
+/// The most runs of a configuration that are pooled; more would not change what is visible.
+const MAX_RUNS: usize = 20;
+/// The least distance that is drawn, in 10⁻³.
 const FLOOR: f64 = 1e-3;
 
 const ALPHA: &str = "α, position between the two ends";
 
-/// The interpolations of one configuration: of all its finished runs, or else of the others.
+/// The interpolations of one configuration: of all its finished runs, or, if there are none, of the first unfinished
+/// run that has saved any.
 struct Pool<'a> {
     group: &'a Group,
     runs: Vec<&'a Loaded>,
-    /// By interpolation, then by position.
+    /// The norm of the latent, by interpolation and position. `distance` and `angle` are indexed alike.
     norm: Vec<Vec<f64>>,
     distance: Vec<Vec<f64>>,
     angle: Vec<Vec<f64>>,
@@ -42,7 +43,7 @@ impl<'a> Pool<'a> {
         let mut pool = Self { group, runs: vec![], norm, distance, angle };
         let finished = group.done().count();
         for (i, loaded) in group.preferred().enumerate() {
-            if pool.runs.len() == MOST_RUNS || (i >= finished && !pool.runs.is_empty()) {
+            if pool.runs.len() == MAX_RUNS || (i >= finished && !pool.runs.is_empty()) {
                 break;
             }
             let Some(paths) = loaded.look(Run::paths) else { continue };
@@ -59,7 +60,7 @@ fn rows(profile: &Profile) -> impl Iterator<Item = Vec<f64>> {
     profile.iter().map(|row| row.iter().copied().map(f64::from).collect())
 }
 
-/// The configurations that have paths, and the names of those that have none.
+/// The configurations that have paths, and the labels of those that have none.
 struct Pools<'a> {
     pools: Vec<Pool<'a>>,
     without: Vec<&'a str>,
@@ -75,7 +76,7 @@ impl<'a> Pools<'a> {
         Self { pools, without }
     }
 
-    /// The figure of these rows, if there is anything to show.
+    /// Draws the figure of these rows, or returns `None` if there are no paths.
     fn draw(self, what: &'static str, x: Axis, rows: Vec<Row>, words: &str) -> Result<Option<Drawn<'a>>> {
         if self.pools.is_empty() {
             return Ok(None);
@@ -85,10 +86,10 @@ impl<'a> Pools<'a> {
         let shown: Vec<(&Group, &Loaded)> =
             self.pools.iter().flat_map(|pool| pool.runs.iter().map(|run| (pool.group, *run))).collect();
         let several = self.pools.iter().any(|pool| pool.runs.len() > 1);
-        let cut = self.pools.iter().any(|pool| pool.group.runs.len() > MOST_RUNS);
+        let cut = self.pools.iter().any(|pool| pool.group.runs.len() > MAX_RUNS);
         let together = match (several, cut) {
             (true, true) => &format!(
-                " Runs that differ in the seed alone are taken together, at most {MOST_RUNS} of them."
+                " Runs that differ in the seed alone are taken together, at most {MAX_RUNS} of them."
             ),
             (true, false) => " Runs that differ in the seed alone are taken together.",
             (false, _) => "",
@@ -103,7 +104,7 @@ impl<'a> Pools<'a> {
         Ok(Some(Drawn { caption, drawing, shows: groups }))
     }
 
-    /// How many interpolations there are of each configuration, in words.
+    /// Returns the number of interpolations of each configuration in words.
     fn count(&self, of: fn(&Pool) -> usize) -> String {
         let counts: Vec<usize> = self.pools.iter().map(of).collect();
         match (counts.iter().min(), counts.iter().max()) {
@@ -114,7 +115,7 @@ impl<'a> Pools<'a> {
     }
 }
 
-/// How far the line has turned at each position, as a share of the whole turn; none if it does not turn.
+/// Returns how far the line has turned at each position, as a share of the whole turn, or `None` if it does not turn.
 fn progress(angles: &[f64]) -> Option<Vec<f64>> {
     let path = unwrap(angles);
     let (first, last) = (*path.first()?, *path.last()?);
@@ -122,18 +123,20 @@ fn progress(angles: &[f64]) -> Option<Vec<f64>> {
     (turn.abs() >= SMALLEST_TURN).then(|| path.iter().map(|angle| (angle - first) / turn).collect())
 }
 
-/// Every turn between two positions, as a share of the whole turn; none if the line does not turn.
+/// Returns the turn between each two neighbouring positions as a share of the whole turn, or `None` if the line does
+/// not turn.
 fn turns(angles: &[f64]) -> Option<Vec<f64>> {
     Some(progress(angles)?.windows(2).map(|w| (w[1] - w[0]).abs()).collect())
 }
 
-/// The norms of a latent's way, relative to the mean of its ends; none if these are zero or not numbers.
+/// Returns the norms of the latent relative to the mean of those at the two ends, or `None` if that mean is zero or not
+/// finite.
 fn relative(norms: &[f64]) -> Option<Vec<f64>> {
     let ends = norms.first()?.midpoint(*norms.last()?);
     (ends > 0.0 && ends.is_finite()).then(|| norms.iter().map(|norm| norm / ends).collect())
 }
 
-/// Median and quartiles by position, at alphas from `first` to `last`.
+/// Returns the median and quartiles at each position, with α from `first` to `last`.
 fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<Band>> {
     let positions = rows.iter().map(Vec::len).min().unwrap_or(0);
     let at = |i: usize| {
@@ -143,7 +146,7 @@ fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<Band>> {
     super::plot::pieces(&(0..positions).map(at).collect::<Vec<_>>())
 }
 
-/// The panels of rows of values, and the lowest and highest value drawn.
+/// Returns a panel for each configuration, and all values drawn in them.
 fn cells(rows: &[Vec<Vec<f64>>], first: f64, last: f64, note: &'static str) -> (Vec<Cell>, Vec<f64>) {
     let cell = |rows: &Vec<Vec<f64>>| {
         let pieces = curve(rows, first, last);
@@ -167,7 +170,7 @@ fn alphas() -> Axis {
     Axis::numbered(0.0..1.0, &[0.0, 0.5, 1.0], ALPHA)
 }
 
-/// Those of a configuration's interpolations that turn, as `of` sees them; and in words how many do not.
+/// Applies `of` to the interpolations that turn, by configuration, and returns a sentence on those that do not.
 fn turning(pools: &Pools, of: fn(&[f64]) -> Option<Vec<f64>>) -> (Vec<Vec<Vec<f64>>>, String) {
     let kept: Vec<Vec<Vec<f64>>> =
         pools.pools.iter().map(|pool| pool.angle.iter().filter_map(|row| of(row)).collect()).collect();
@@ -187,10 +190,10 @@ fn turning(pools: &Pools, of: fn(&[f64]) -> Option<Vec<f64>>) -> (Vec<Vec<Vec<f6
     (kept, words)
 }
 
-/// Angle and distance of the nearest line along the way; none if no run has saved them.
+/// Draws the angle and distance of the nearest line along interpolations, or returns `None` if no run has saved them.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let has = |pool: &Pool| !pool.angle.is_empty() && !pool.distance.is_empty();
     let pools = Pools::read(sweep.shown(None), has);
@@ -202,7 +205,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
         ideal: vec![(0.0, 0.0), (1.0, 1.0)],
         cells: progress,
     };
-    // What is undefined stays so, which it would not by a maximum.
+    // `clamp` keeps NaN, which `max` would replace.
     let thousandths = |pool: &Pool| -> Vec<Vec<f64>> {
         pool.distance
             .iter()
@@ -222,10 +225,10 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     pools.draw("the paths of lines", alphas(), vec![progress, distance], &words)
 }
 
-/// The pace of the line's turns; none if no run has saved it.
+/// Draws the size of each turn of the line, or returns `None` if no run has saved it.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let pools = Pools::read(sweep.shown(None), |pool| !pool.angle.is_empty());
     let (rows, still) = turning(&pools, turns);
@@ -237,7 +240,7 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
         cell.corner =
             quartiles(rows.iter().map(largest)).map(|[_, median, _]| format!("largest {median:.2}"));
     }
-    // Room above for what stands in the corner.
+    // The axis leaves room above for the text in the corner.
     let most = highest(&drawn, 2.0 * even).min(1.0) * 1.15;
     let row = Row {
         y: Axis::linear(0.0..most * 1.05, 5, "one turn, share\nof the whole"),
@@ -254,10 +257,11 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     pools.draw("the pace of lines", alphas(), vec![row], &words)
 }
 
-/// The norm of the latent along the way, on lines or on an image set; none if no run has saved it.
+/// Draws the norm of the latent along interpolations, on lines or on an image set, or returns `None` if no run has
+/// saved it.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn norms<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
     let pools = Pools::read(sweep.shown(set), |pool| !pool.norm.is_empty());
     let rows: Vec<Vec<Vec<f64>>> =
@@ -294,7 +298,7 @@ mod tests {
     #[test]
     fn shares_are_of_the_whole_turn() {
         let half = std::f64::consts::PI;
-        // Across zero, backwards.
+        // The angle decreases and crosses zero.
         let angles = [0.2, 0.1, 2.0 * half - 0.2];
         let near = |ours: &[f64], wanted: &[f64]| ours.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-9);
         assert!(near(&progress(&angles).unwrap(), &[0.0, 0.25, 1.0]));

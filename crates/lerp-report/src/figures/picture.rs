@@ -10,22 +10,22 @@ use crate::{
     style::{Drawing, LONGEST, fit, png},
 };
 
-/// Room above and below the images.
+/// The margins above and below the images.
 const TOP: usize = 34;
 const BOTTOM: usize = 10;
-/// Width of a column of words.
+/// The width of a column of words to the right of the picture.
 const BESIDE: usize = 160;
-/// Size of names.
+/// The size of names.
 const LETTERS: f64 = 18.0;
-/// Size of headings.
+/// The size of headings.
 const HEADINGS: f64 = 14.0;
 
-/// The colours of a picture.
+/// The number of channels of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colors {
-    /// One number a pixel.
+    /// One channel.
     Gray,
-    /// Three.
+    /// Three channels.
     Rgb,
 }
 
@@ -35,15 +35,15 @@ impl Colors {
     }
 }
 
-/// White pixels with images on them.
+/// A white picture onto which images are placed.
 pub struct Picture {
-    /// What it is called in errors.
+    /// The name of the figure in error messages.
     pub what: &'static str,
-    /// Units of the figure for one pixel.
+    /// The units of the figure for one pixel.
     pub zoom: usize,
-    /// Names of rows, and the pixel of their middle from the top.
+    /// The names of rows, each with the distance of the row's middle from the top, in pixels.
     pub rows: Vec<(String, f64)>,
-    /// Headings of columns, and the pixel of their middle from the left.
+    /// The headings of columns, each with the distance of the column's middle from the left, in pixels.
     pub columns: Vec<(String, f64)>,
     /// Columns of words to the right of the picture: a heading, and an entry for each row.
     pub beside: Vec<(String, Vec<String>)>,
@@ -54,13 +54,13 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A white one.
+    /// Creates a white picture.
     pub fn new(what: &'static str, colors: Colors, (width, height): (usize, usize), zoom: usize) -> Self {
         let pixels = vec![255; width * height * colors.channels()];
         Self { what, zoom, rows: vec![], columns: vec![], beside: vec![], colors, width, height, pixels }
     }
 
-    /// Puts an image, whose rows are `width` pixels wide, at a place that has room for it.
+    /// Places an image, whose rows are `width` pixels wide, with its upper left corner at `(x, y)`.
     pub fn put(&mut self, image: &[u8], width: usize, (x, y): (usize, usize)) {
         let channels = self.colors.channels();
         for (i, line) in image.chunks_exact(width * channels).enumerate() {
@@ -69,7 +69,7 @@ impl Picture {
         }
     }
 
-    /// The heading of position `i` among `count`.
+    /// Returns the heading of position `i` among `count`, which is its α.
     pub fn alpha(i: usize, count: usize) -> String {
         match i {
             0 => "α = 0".into(),
@@ -78,37 +78,38 @@ impl Picture {
         }
     }
 
-    /// The figure.
+    /// Draws the figure.
     ///
     /// # Errors
-    /// If it cannot be drawn.
+    /// Returns an error if the figure cannot be drawn.
     pub fn draw(&self) -> Result<Drawing> {
         let width = self.right() + self.beside.len() * BESIDE + BOTTOM;
         let height = self.top() + self.zoom * self.height + BOTTOM;
         let mut drawing = both(self, width as u32, height as u32)?;
-        // plotters writes the pixels of an image one by one; as one picture they are a tenth of that.
+        // plotters would write every pixel of the picture as an element of its own, which takes ten times the space of
+        // one embedded picture.
         drawing.svg =
             drawing.svg.trim_end().trim_end_matches("</svg>").to_owned() + &self.element()? + "</svg>\n";
         Ok(drawing)
     }
 
-    /// Where the picture ends.
+    /// Returns the right edge of the picture, in units.
     fn right(&self) -> usize {
         self.left() + self.zoom * self.width
     }
 
-    /// Room above, where there are headings.
+    /// Returns the margin above the picture, which is larger if there are headings.
     fn top(&self) -> usize {
         if self.columns.is_empty() && self.beside.is_empty() { BOTTOM } else { TOP }
     }
 
-    /// Room for names.
+    /// Returns the width of the margin for names.
     fn left(&self) -> usize {
         let longest = self.rows.iter().map(|(name, _)| name.width()).max();
         longest.map_or(BOTTOM, |longest| 24 + 11 * longest.min(LONGEST))
     }
 
-    /// The picture as an element of an SVG.
+    /// Returns the picture as an element of an SVG.
     fn element(&self) -> Result<String> {
         let color = match self.colors {
             Colors::Gray => png::ColorType::Grayscale,
@@ -150,7 +151,7 @@ impl Draw for Picture {
             }
         }
         if canvas.vector {
-            // The SVG gets the picture as one element.
+            // In the SVG, the picture is embedded as one element.
             return Ok(());
         }
         for (p, pixel) in self.pixels.chunks_exact(self.colors.channels()).enumerate() {

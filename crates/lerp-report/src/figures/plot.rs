@@ -11,15 +11,15 @@ use crate::{
     text::number,
 };
 
-/// Size of titles of axes and legends.
+/// The size of titles of axes and of legends, in units.
 pub const LETTERS: f64 = 15.5;
-/// Size of numbers at axes.
+/// The size of numbers at axes, in units.
 pub const NUMBERS: f64 = 14.0;
 
-/// An axis.
+/// A linear or logarithmic axis.
 #[derive(Debug, Clone)]
 pub struct Axis {
-    /// What it measures, with its unit.
+    /// The title: what the axis measures, with its unit.
     pub title: String,
     shown: Range<f64>,
     logarithmic: bool,
@@ -27,25 +27,25 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// A linear one with about `count` numbers.
+    /// Creates a linear axis with about `count` numbers.
     pub fn linear(shown: Range<f64>, count: usize, title: &str) -> Self {
         let ticks = steps(&shown, count);
         Self { title: title.into(), shown, logarithmic: false, ticks }
     }
 
-    /// A linear one with these numbers.
+    /// Creates a linear axis with these numbers.
     pub fn numbered(shown: Range<f64>, numbers: &[f64], title: &str) -> Self {
         let ticks = numbers.iter().map(|v| (*v, number(*v))).collect();
         Self { title: title.into(), shown, logarithmic: false, ticks }
     }
 
-    /// A logarithmic one around positive `values`; values that are not positive are passed over.
+    /// Creates a logarithmic axis that covers the positive ones of `values`.
     pub fn logarithmic(values: impl Iterator<Item = f64>, title: &str) -> Self {
         let (low, high) = values
             .filter(|v| *v > 0.0 && v.is_finite())
             .fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), v| (low.min(v), high.max(v)));
         let shown = if low.is_finite() { low / 1.2..high * 1.2 } else { 1.0..100.0 };
-        // Few values between the powers of ten where these are many.
+        // The more powers of ten there are, the fewer numbers stand between them.
         let span = shown.end / shown.start;
         let between: &[f64] = match span {
             s if s < 20.0 => &[1.0, 2.0, 3.0, 5.0, 7.0],
@@ -60,7 +60,7 @@ impl Axis {
         Self { title: title.into(), shown, logarithmic: true, ticks }
     }
 
-    /// Training samples, from none to `most`.
+    /// Creates an axis of training samples from 0 to `most`.
     pub fn samples(most: f64, count: usize) -> Self {
         let (unit, title) = match most {
             s if s >= 4e6 => (1e6, "training samples, millions"),
@@ -72,12 +72,12 @@ impl Axis {
         Self { title: title.into(), shown: 0.0..most.max(1.0) * 1.02, logarithmic: false, ticks }
     }
 
-    /// Whether a value is on the axis.
+    /// Returns whether a value is on the axis.
     pub fn shows(&self, value: f64) -> bool {
         self.shown.contains(&value)
     }
 
-    /// How far along the axis a value is, from 0 to 1: what is not on it is at its ends.
+    /// Returns how far along the axis a value is, from 0 to 1. Values beyond the axis are clamped to its ends.
     fn share(&self, value: f64) -> f64 {
         let place = |v: f64| if self.logarithmic { v.max(f64::MIN_POSITIVE).log10() } else { v };
         let (low, high) = (place(self.shown.start), place(self.shown.end));
@@ -85,7 +85,7 @@ impl Axis {
     }
 }
 
-/// Round numbers on a range, about `count` of them.
+/// Returns about `count` round numbers on a range, with their labels.
 fn steps(shown: &Range<f64>, count: usize) -> Vec<(f64, String)> {
     let wanted = (shown.end - shown.start) / count.max(1) as f64;
     if !(wanted > 0.0 && wanted.is_finite()) {
@@ -101,7 +101,7 @@ fn steps(shown: &Range<f64>, count: usize) -> Vec<(f64, String)> {
     (first..=last).map(|i| i as f64 * step).map(|v| (v, format!("{v:.decimals$}"))).collect()
 }
 
-/// A number at a logarithmic axis: plain, or a power of ten.
+/// Formats a number at a logarithmic axis: plain, or as a power of ten.
 fn short(value: f64) -> String {
     let power = value.log10().round() as i32;
     if (-4..5).contains(&power) {
@@ -117,41 +117,41 @@ fn short(value: f64) -> String {
     format!("10{}", power.to_string().chars().map(digit).collect::<String>())
 }
 
-/// Where a plot is: without its numbers and titles.
+/// The rectangle of a plot, without its numbers and titles, in units.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    /// Units from the left.
+    /// The distance from the left.
     pub left: f64,
-    /// Units from the top.
+    /// The distance from the top.
     pub top: f64,
-    /// Units.
+    /// The width.
     pub width: f64,
-    /// Units.
+    /// The height.
     pub height: f64,
 }
 
 /// A pair of axes at a place.
 #[derive(Debug, Clone, Copy)]
 pub struct Plot<'a> {
-    /// Where it is.
+    /// The rectangle of the plot.
     pub place: Place,
-    /// From left to right.
+    /// The horizontal axis.
     pub x: &'a Axis,
-    /// Upwards.
+    /// The vertical axis.
     pub y: &'a Axis,
 }
 
-/// Values below and above a curve at a point, or lowest and highest.
+/// A point of a curve with a band: its horizontal value, and the lower, middle and upper vertical values.
 pub type Band = (f64, [f64; 3]);
 
 impl Plot<'_> {
-    /// The point of a pair of values.
+    /// Returns the point on the canvas of a pair of values.
     pub fn at(&self, x: f64, y: f64) -> Point {
         let Place { left, top, width, height } = self.place;
         (left + width * self.x.share(x), top + height * (1.0 - self.y.share(y)))
     }
 
-    /// Grid and axes; numbers of either axis where wanted.
+    /// Draws the grid and the axes, with numbers at the axes for which `x` and `y` are set.
     pub fn axes<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, x: bool, y: bool) -> Result<()> {
         let Place { left, top, width, height } = self.place;
         let (right, bottom) = (left + width, top + height);
@@ -172,14 +172,14 @@ impl Plot<'_> {
         canvas.line(&[(left, top), (left, bottom), (right, bottom)], INK, 1.0, None)
     }
 
-    /// The titles of the axes, these far from the plot.
+    /// Draws the titles of the axes, `below` and `beside` units away from the plot.
     pub fn titles<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, below: f64, beside: f64) -> Result<()> {
         let Place { left, top, width, height } = self.place;
         canvas.text(&self.x.title, LETTERS, (left + width / 2.0, top + height + below), Side::Below)?;
         self.title_beside(canvas, beside)
     }
 
-    /// The title of the vertical axis, its last line this far from the plot.
+    /// Draws the title of the vertical axis, its last line `beside` units away from the plot.
     pub fn title_beside<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, beside: f64) -> Result<()> {
         let Place { left, top, height, .. } = self.place;
         for (i, line) in self.y.title.lines().rev().enumerate() {
@@ -189,7 +189,7 @@ impl Plot<'_> {
         Ok(())
     }
 
-    /// The band between the lower and the upper values.
+    /// Draws the band between the lower and the upper values.
     pub fn band<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, points: &[Band], look: &Look) -> Result<()> {
         if points.len() < 2 {
             return Ok(());
@@ -199,14 +199,14 @@ impl Plot<'_> {
         canvas.polygon(&lower.chain(upper).collect::<Vec<_>>(), look.color.mix(0.2))
     }
 
-    /// The curve through the middle values.
+    /// Draws the curve through the middle values.
     pub fn curve<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, points: &[Band], look: &Look) -> Result<()> {
         let points: Vec<Point> = points.iter().map(|(x, v)| self.at(*x, v[1])).collect();
         canvas.line(&points, look.color, 2.0, look.dash)
     }
 }
 
-/// The unbroken pieces of a curve that has gaps.
+/// Splits a curve that has gaps into its unbroken pieces.
 pub fn pieces(points: &[(f64, Option<[f64; 3]>)]) -> Vec<Vec<Band>> {
     let parts = points.split(|(_, values)| values.is_none());
     let part =
@@ -214,7 +214,8 @@ pub fn pieces(points: &[(f64, Option<[f64; 3]>)]) -> Vec<Vec<Band>> {
     parts.map(part).filter(|part: &Vec<Band>| !part.is_empty()).collect()
 }
 
-/// Quartiles and median of the finite values, linear between two of them as numpy's; none of none.
+/// Returns the lower quartile, the median and the upper quartile of the finite values, interpolated linearly as numpy
+/// does, or `None` if there are none.
 pub fn quartiles(values: impl Iterator<Item = f64>) -> Option<[f64; 3]> {
     let mut sorted: Vec<f64> = values.filter(|v| v.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn no_values_make_no_axis_fail() {
+    fn axes_without_values_do_not_fail() {
         let places = |axis: &Axis| [f64::NEG_INFINITY, -1.0, 0.0, 1.0, f64::INFINITY].map(|v| axis.share(v));
         for axis in
             [Axis::logarithmic(std::iter::empty(), ""), Axis::samples(0.0, 5), Axis::linear(0.0..1.0, 0, "")]
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn quartiles_are_numpys() {
+    fn quartiles_match_numpy() {
         assert_eq!(quartiles([4.0, 1.0, f64::NAN, 2.0, 3.0].into_iter()), Some([1.75, 2.5, 3.25]));
         assert_eq!(quartiles([7.0].into_iter()), Some([7.0; 3]));
         assert_eq!(quartiles([f64::NAN].into_iter()), None);

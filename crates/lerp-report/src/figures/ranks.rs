@@ -1,5 +1,5 @@
-//! The critical-difference diagram: average ranks of the variants on a line, those that cannot be told apart joined by bars (Demšar,
-//! 2006, figure 1).
+//! The critical-difference diagram: average ranks of the variants on a line, with bars that join those that cannot be
+//! told apart (Demšar, 2006, figure 1).
 
 use plotters::prelude::DrawingBackend;
 
@@ -16,19 +16,19 @@ use crate::{
     text::fixed,
 };
 
-/// Width of the drawing, and room for names on either side of the line.
+/// The width of the drawing, and the margin for names on either side of the line.
 const WIDTH: f64 = 640.0;
 const SIDE: f64 = 170.0;
-/// Where the line of ranks is, and the first of the bars below it; the distance of bars and of names.
+/// The height of the line of ranks, the distance of the first bar below it, and the spacing of bars and of names.
 const AXIS: f64 = 62.0;
 const BARS: f64 = 12.0;
 const BAR: f64 = 9.0;
 const NAME: f64 = 24.0;
 
-/// Draws the diagram; none if fewer than two variants are in two tables, or more than ten.
+/// Draws the diagram, or returns `None` if fewer than two variants are in two tables, or more than ten.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let Some(ranks) = Ranks::new(sweep) else { return Ok(None) };
     let Some(critical) = ranks.ranking.critical_difference else { return Ok(None) };
@@ -45,19 +45,21 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 }
 
 struct Diagram {
-    /// Names of the variants, the best first, and their average ranks.
+    /// The names of the variants, the best first. `mean` has their average ranks.
     names: Vec<String>,
     mean: Vec<f64>,
+    /// The critical difference.
     critical: f64,
 }
 
 impl Diagram {
-    /// Where a rank is.
+    /// Returns the horizontal position of a rank.
     fn x(&self, rank: f64) -> f64 {
         SIDE + (rank - 1.0) / (self.mean.len() as f64 - 1.0) * (WIDTH - 2.0 * SIDE)
     }
 
-    /// First and last of the variants that a bar joins: as many as are within the critical difference, and no bar within another.
+    /// Returns the first and last of the variants that each bar joins: a longest run of variants within the critical
+    /// difference that is not contained in another bar.
     fn bars(&self) -> Vec<(usize, usize)> {
         let last = |first: usize| {
             let near = |i: &usize| self.mean[*i] - self.mean[first] < self.critical;
@@ -73,7 +75,7 @@ impl Diagram {
         bars
     }
 
-    /// Where the first name stands.
+    /// Returns the vertical position of the first name.
     fn names_from(&self) -> f64 {
         AXIS + BARS + BAR * self.bars().len() as f64 + 14.0
     }
@@ -96,7 +98,7 @@ impl Draw for Diagram {
             canvas.line(&[(x, AXIS - 5.0), (x, AXIS)], INK, 1.5, None)?;
             canvas.text(&rank.to_string(), NUMBERS, (x, AXIS - 8.0), Side::Above)?;
         }
-        // The critical difference, drawn to the scale of the line; it may be longer than that.
+        // The critical difference is drawn to the scale of the line, and cut if it is longer than the drawing is wide.
         let (from, to) = (self.x(1.0), self.x(1.0 + self.critical).min(WIDTH - 8.0));
         let label = format!("CD = {}", fixed(self.critical, 2));
         canvas.text(&label, NUMBERS, (from - 8.0, 16.0), Side::Left)?;
@@ -109,7 +111,8 @@ impl Draw for Diagram {
             let ends = [self.x(self.mean[first]) - 4.0, self.x(self.mean[last]) + 4.0];
             canvas.line(&ends.map(|x| (x, y)), INK, 4.0, None)?;
         }
-        // The better half at the left, from the top; the others at the right, from the bottom.
+        // The better half of the names is at the left, from the top down; the others are at the right, from the bottom
+        // up.
         let half = k.div_ceil(2);
         for (i, (name, mean)) in self.names.iter().zip(&self.mean).enumerate() {
             let (row, left) = if i < half { (i, true) } else { (k - 1 - i, false) };

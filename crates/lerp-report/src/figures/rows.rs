@@ -1,34 +1,34 @@
-//! Images of lines in rows.
+//! Pictures of rows of line images.
 
 use super::picture::{Colors, Picture};
 use crate::{Error, Result, style::byte};
 
-/// Pixels between two images.
+/// The number of pixels between two images.
 const GAP: usize = 2;
-/// Units of the figure for one pixel of an image.
+/// The units of the figure for one pixel of an image.
 const ZOOM: usize = 2;
 
 /// The images of one row.
 pub struct Strip {
-    /// Number of images.
+    /// The number of images.
     pub count: usize,
-    /// Height and width of one.
+    /// The height and width of an image.
     pub side: usize,
-    /// Gray values, image by image.
+    /// The gray values, image by image.
     pub gray: Vec<u8>,
 }
 
 impl Strip {
-    /// Images of these values, -1 black and 1 white.
+    /// Creates a row of images from their values, where -1 is black and 1 is white.
     pub fn new(count: usize, side: usize, values: impl Iterator<Item = f32>) -> Self {
         Self { count, side, gray: values.map(|value| byte(value, 1.0)).collect() }
     }
 }
 
-/// Rows of strips with their names, as one picture; with `alphas`, these above the columns.
+/// Arranges rows of images with their names as one picture; `alphas` adds the values of α above the columns.
 ///
 /// # Errors
-/// If strips differ in size.
+/// Returns an error if strips differ in size.
 pub fn picture(what: &'static str, rows: &[(String, Strip)], alphas: bool) -> Result<Picture> {
     let (count, side) = rows.first().map_or((1, 1), |(_, strip)| (strip.count, strip.side));
     let pitch = side + GAP;

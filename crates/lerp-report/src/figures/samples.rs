@@ -1,4 +1,4 @@
-//! Figure 5 and its like: images that a variant with a prior decodes from draws of it.
+//! Figure 5 and similar figures: images that a variant decodes from samples of its prior.
 
 use candle_core::Tensor;
 use lerp_train::Run;
@@ -17,20 +17,20 @@ use crate::{
 };
 
 const WHAT: &str = "samples";
-/// White pixels between images.
+/// The number of white pixels between images.
 const GAP: usize = 2;
-/// Most images of a figure.
-const MOST: usize = 256;
+/// The most images in a figure.
+const MAX_IMAGES: usize = 256;
 
-/// Whether any run of the configuration has drawn samples.
+/// Returns whether any run of the configuration has saved samples.
 pub fn has(group: &Group) -> bool {
     group.runs.iter().any(|loaded| loaded.run.dir.join(SAMPLES).exists())
 }
 
-/// Draws the samples of a configuration; none if it has none.
+/// Draws the samples of a configuration, or returns `None` if it has none.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(group: &'a Group, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
     for loaded in group.preferred() {
         let Some(images) = loaded.look(Run::samples) else { continue };
@@ -64,10 +64,10 @@ fn caption(group: &Group, loaded: &Loaded, figure: Option<&str>, count: usize, r
     )
 }
 
-/// The images in a square, and how many.
+/// Arranges the images in a square, and returns the picture and the number of images.
 fn picture(images: &Tensor, range: f32) -> Result<(Picture, usize)> {
     let (all, height, width, channels) = images.dims4().map_err(Error::draw(WHAT))?;
-    let count = all.min(MOST);
+    let count = all.min(MAX_IMAGES);
     let columns = (1..count).find(|n| n * n >= count).unwrap_or(1);
     let rows = count.div_ceil(columns);
     let side = |n: usize, size: usize| n * (size + GAP) - GAP;

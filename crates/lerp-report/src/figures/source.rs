@@ -1,4 +1,4 @@
-//! Which runs a figure is of.
+//! Helpers that describe the runs behind a figure.
 
 use lerp_train::State;
 
@@ -7,12 +7,12 @@ use crate::{
     text::thousands,
 };
 
-/// The interpolations of the last evaluation, in numbers.
+/// The file of a run with the metrics along the interpolations of its last evaluation.
 pub const PATHS: &str = "paths.safetensors";
-/// Decoded draws from the prior.
+/// The file of a run with decoded samples of the prior.
 pub const SAMPLES: &str = "samples.safetensors";
 
-/// A sentence about those of the runs shown that are not finished, with a space before it; empty if all are.
+/// Returns a sentence about the runs shown that are not finished, with a space before it; empty if all are finished.
 pub fn unfinished(shown: &[(&Group, &Loaded)]) -> String {
     let early: Vec<String> = shown
         .iter()

@@ -1,4 +1,4 @@
-//! How many samples a second each variant trains on.
+//! The figure of training samples per second.
 
 use plotters::prelude::DrawingBackend;
 use unicode_width::UnicodeWidthStr;
@@ -16,13 +16,13 @@ use crate::{
 };
 
 const WIDTH: f64 = 480.0;
-/// Height of a bar with its room, of a set's title, and of numbers and title below.
+/// The heights of a bar with its gap, of the title of a set, and of the axis below.
 const BAR: f64 = 26.0;
 const TITLE: f64 = 30.0;
 const BELOW: f64 = 32.0;
 const RIGHT: f64 = 20.0;
 
-/// A bar: least, mean and most samples a second over runs.
+/// A bar for one configuration: the least, mean and most samples per second over runs.
 struct Bar {
     label: String,
     look: Look,
@@ -35,7 +35,8 @@ struct Block {
     bars: Vec<Bar>,
 }
 
-/// Samples a second over the finished runs of a configuration; none if there are none.
+/// Returns the least, mean and most samples per second over the finished runs of a configuration, or `None` if no speed
+/// is known.
 fn rates(group: &Group) -> Option<[f64; 3]> {
     let rates: Vec<f64> = group.done().filter_map(Loaded::rate).collect();
     let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
@@ -43,10 +44,10 @@ fn rates(group: &Group) -> Option<[f64; 3]> {
     (!rates.is_empty()).then(|| [least, rates.iter().sum::<f64>() / rates.len() as f64, most])
 }
 
-/// Draws the bars; none if no run is finished.
+/// Draws the bars, or returns `None` if no run is finished.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let mut places: Vec<(String, Vec<&Group>)> = vec![("Lines".into(), sweep.shown(None))];
     places.extend(sweep.sets().into_iter().map(|set| (set.name(), sweep.shown(Some(set)))));
@@ -83,6 +84,7 @@ struct Speed {
 }
 
 impl Speed {
+    /// Returns the height of a set's title, which is left out if there is only one set.
     fn titled(&self) -> f64 {
         if self.blocks.len() > 1 { TITLE } else { 10.0 }
     }
@@ -92,7 +94,7 @@ impl Speed {
         self.blocks.iter().map(block).sum::<f64>() + 22.0
     }
 
-    /// Room for names.
+    /// Returns the width of the margin for names.
     fn left(&self) -> f64 {
         let bars = self.blocks.iter().flat_map(|block| &block.bars);
         let longest = bars.map(|bar| bar.label.width()).max().unwrap_or(0);
@@ -114,7 +116,7 @@ impl Draw for Speed {
             }
             top += self.titled();
             let most = block.bars.iter().map(|bar| bar.rates[2]).fold(0.0, f64::max);
-            // Room for the number behind the longest bar.
+            // The axis leaves room for the number after the longest bar.
             let x = Axis::linear(0.0..most * 1.25, 5, "training samples a second");
             let y = Axis::numbered(0.0..1.0, &[], "");
             let height = BAR * block.bars.len() as f64;
@@ -146,5 +148,5 @@ impl Draw for Speed {
     }
 }
 
-/// Around a range that lies on a dark bar.
+/// The outline of a range, which sets it off from a dark bar.
 const WHITE_EDGE: plotters::style::RGBColor = plotters::style::RGBColor(255, 255, 255);

@@ -1,4 +1,5 @@
-//! Figures 4 and 6 to 11: interpolations between test images of an image set, the variants under one another.
+//! Figures 4 and 6 to 11: strips of interpolations between test images of an image set, with the variants below one
+//! another.
 
 use candle_core::Tensor;
 use lerp_eval::quantity::CLASSIFIER_ACCURACY;
@@ -17,26 +18,26 @@ use crate::{
     summary::{Group, Loaded, Sweep},
 };
 
-/// White pixels between test images and decoded ones, and between rows.
+/// The number of white pixels between test images and decoded ones, and between rows.
 const GAP: usize = 2;
-/// White pixels between pairs.
+/// The number of white pixels between pairs.
 const BLOCK: usize = 10;
-/// Units of the figure for one pixel of an image of 32.
+/// The units of the figure for one pixel of an image.
 const ZOOM: usize = 2;
 
-/// What the figure is called, and how many pairs it shows.
+/// The number of the figure, and how many pairs it shows.
 #[derive(Debug, Clone, Copy)]
 pub struct Form {
-    /// Its number among the paper's figures.
+    /// The figure's number in the paper; `None` if the paper does not have it.
     pub number: Option<&'static str>,
-    /// Pairs, if not all.
+    /// The number of pairs shown; `None` for all.
     pub pairs: Option<usize>,
 }
 
-/// Draws the strips of `set`, and says what they show; none if no run has any yet.
+/// Draws the strips of `set`, or returns `None` if no run has saved any yet.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: Form) -> Result<Option<Drawn<'a>>> {
     let mut rows: Vec<(&Group, &Loaded, Strips)> = Vec::new();
     for group in sweep.shown(Some(set)) {
@@ -62,9 +63,9 @@ pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: Form) -> Result<Option<Drawn<
 
 const WHAT: &str = "strips of interpolations";
 
-/// The letter of a row.
+/// Returns the letter of a row.
 fn letter(i: usize) -> String {
-    // Beyond the alphabet rows have numbers.
+    // Rows beyond the alphabet have numbers.
     u8::try_from(i).ok().filter(|i| *i < 26).map_or((i + 1).to_string(), |i| char::from(b'a' + i).to_string())
 }
 
@@ -82,7 +83,8 @@ fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usi
     let shown: Vec<(&Group, &Loaded)> = rows.iter().map(|(group, loaded, _)| (*group, *loaded)).collect();
     let early = unfinished(&shown);
     let classes = rows.iter().any(|(group, ..)| group.has(&CLASSIFIER_ACCURACY));
-    // One's own images may be of one class.
+    // The pairs of a user's own images may all be of one class, so the sentence on classes is only for the paper's
+    // sets.
     let choice = match (pairs, classes && set.always_labelled()) {
         (4, true) => {
             "Four pairs of test images, fixed before training: in the first two both images are of one class, in the last \
@@ -105,7 +107,7 @@ fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usi
     )
 }
 
-/// Sizes of a run's strips.
+/// The dimensions of a run's strips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Size {
     pairs: usize,
@@ -118,15 +120,17 @@ struct Size {
 /// The strips of a run, as bytes.
 struct Strips {
     size: Size,
-    /// Test images, pair by pair.
+    /// The left test images, pair by pair.
     left: Vec<u8>,
+    /// The right test images, pair by pair.
     right: Vec<u8>,
-    /// Decoded latents, pair by pair.
+    /// The decoded images, pair by pair and by position.
     images: Vec<u8>,
 }
 
 impl Strips {
-    /// Those of `run`, values from minus to plus `range` as bytes; none before its first evaluation.
+    /// Reads the strips of `run`, with pixel values from `-range` to `range` mapped to bytes, or returns `None` if it
+    /// has not been evaluated yet.
     fn read(run: &Run, range: f32) -> lerp_train::Result<Option<Self>> {
         let Some(strips) = run.strips()? else { return Ok(None) };
         let (Some((left, right)), &[pairs, positions, height, width, channels]) =
@@ -145,11 +149,11 @@ impl Strips {
     }
 }
 
-/// The rows of the first `pairs` pairs, a block for each.
+/// Arranges the strips of the first `pairs` pairs, in a block of rows for each pair.
 fn picture(rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> Result<Picture> {
     let size = rows[0].2.size;
     let Size { positions, height, width, channels, .. } = size;
-    // Where the parts of a strip begin.
+    // The horizontal positions of the decoded images and of the right test image within a strip.
     let (decoded, right) = (width + GAP, width + GAP + positions * width + GAP);
     let block = rows.len() * (height + GAP) - GAP + BLOCK;
     let whole = (right + width, pairs * block - BLOCK);

@@ -1,4 +1,4 @@
-//! Usefulness of latents against interpolation: a point for each finished run.
+//! The figure of the usefulness of latents against the quality of interpolations, with a point for each finished run.
 
 use plotters::prelude::DrawingBackend;
 use unicode_width::UnicodeWidthStr;
@@ -16,32 +16,33 @@ use crate::{
     usefulness::{Of, Pairs},
 };
 
-/// A panel, and room for numbers and titles of axes.
+/// The size of a panel, and the margins for numbers and titles of axes.
 const PANEL: (f64, f64) = (330.0, 230.0);
 const LEFT: f64 = 84.0;
 const ABOVE: f64 = 36.0;
 const BELOW: f64 = 62.0;
-/// Height of a line of the legend.
+/// The height of a line of the legend.
 const LINE: f64 = 24.0;
-/// Panels beside one another.
+/// The number of panels next to one another.
 const BESIDE: usize = 2;
-/// Most panels.
-const MOST: usize = 16;
+/// The most panels.
+const MAX_PANELS: usize = 16;
 
-/// Draws the points; none if no image set has three configurations with both numbers.
+/// Draws the points, or returns `None` if no image set has three configurations with both numbers.
 ///
 /// # Errors
-/// If the figure cannot be drawn.
+/// Returns an error if the figure cannot be drawn.
 pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let all: Vec<Pairs> = Pairs::all(sweep).into_iter().filter(Pairs::drawn).collect();
-    let cut = if all.len() > MOST {
-        format!(" These are the first {MOST} of {} panels.", all.len())
+    let cut = if all.len() > MAX_PANELS {
+        format!(" These are the first {MAX_PANELS} of {} panels.", all.len())
     } else {
         String::new()
     };
-    let pairs: Vec<Pairs> = all.into_iter().take(MOST).map(|pairs| pairs.keep(|group| group.shown)).collect();
+    let pairs: Vec<Pairs> =
+        all.into_iter().take(MAX_PANELS).map(|pairs| pairs.keep(|group| group.shown)).collect();
     let groups = distinct(pairs.iter().flat_map(|pairs| pairs.groups.iter().map(|points| points.group)));
-    // Configurations on several sets look alike if they are of one variant.
+    // Configurations with the same label on several image sets share a style.
     let mut legend: Vec<&Group> = Vec::new();
     for group in &groups {
         if !legend.iter().any(|known| known.label == group.label) {
@@ -88,7 +89,7 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     Ok(Some(Drawn { caption, drawing, shows: groups }))
 }
 
-/// An axis around values.
+/// Returns a linear axis that covers the values.
 fn around(values: impl Iterator<Item = f64>, title: &str) -> Axis {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));

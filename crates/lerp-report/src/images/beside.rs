@@ -1,4 +1,4 @@
-//! Our numbers on image sets beside the paper's and beside the best of ours.
+//! Comparison of our numbers on image sets with the paper's and with the best of ours.
 
 use super::{Images, Kind, RESTARTS, tested};
 use crate::{
@@ -13,13 +13,13 @@ use crate::{
 };
 
 impl Kind {
-    /// The paper's number, in percent.
+    /// Returns the paper's number for a variant on an image set, in percent; `None` if the paper has none.
     pub fn paper(self, set: &Set, variant: &str) -> Option<Number> {
         let of_set = |row: &&crate::published::Row| (&row.dataset, row.dims) == (&set.dataset, set.dims);
         self.published().iter().find(of_set)?.number(variant)
     }
 
-    /// How a configuration's number stands to the paper's, if both are there.
+    /// Returns the verdict on a configuration's number against the paper's, or `None` if either is missing.
     pub fn verdict(self, set: &Set, group: &Group) -> Option<Verdict> {
         let paper = group.paper(self.metric())?;
         let mut differences = Selection { groups: vec![group] }.unlike();
@@ -38,11 +38,12 @@ impl Kind {
             .verdict()
     }
 
-    /// In words, if the number was measured on a part of the paper's test images.
+    /// Returns a phrase if the number was measured on another number of test images than the paper's, and `None`
+    /// otherwise.
     fn fewer_images(self, set: &Set, group: &Group) -> Option<String> {
         let [_, paper] = published().images(&set.dataset)?;
         let mut known = group.done().filter_map(|loaded| tested(loaded, self.metric()));
-        // Where the images themselves are others that has been said.
+        // If the run's dataset itself has another number of test images, `Selection::unlike` reports that already.
         let said = group.runs.iter().any(|l| l.run.record.provenance.images.is_some_and(|[_, n]| n != paper));
         let images = known.find(|images| *images as usize != paper).filter(|_| !said)?;
         Some(format!(
@@ -55,25 +56,25 @@ impl Kind {
 }
 
 impl<'a> Images<'a> {
-    /// How configurations on an image set stand to the best of them.
+    /// Returns the comparison of the configurations on an image set with the best of them.
     pub fn standings(&self, set: &Set) -> Option<&Standings<'a>> {
         let place = self.sets().iter().position(|known| known == set)?;
         self.standings.get(place)
     }
 
-    /// The standings of all rows.
+    /// Computes the standings of every row, in the order of `sets`.
     pub(super) fn all_standings(&self) -> Vec<Standings<'a>> {
         let on = |set| self.sweeps.iter().flat_map(move |(_, sweep)| sweep.on(set)).collect::<Vec<&Group>>();
         let of = |set| Standings::new(&on(set), self.kind.metric());
         self.sets.iter().map(of).collect()
     }
 
-    /// The mark behind a number that may be as good as the best.
+    /// Returns the mark that follows a number which cannot be told apart from the best, and an empty string for others.
     pub(super) fn near(&self, set: &Set, group: &Group) -> &'static str {
         if self.standings(set).is_some_and(|all| all.of(group).undecided()) { NEAR } else { "" }
     }
 
-    /// What is to be said of the verdicts, of each sweep by itself.
+    /// Returns the notes that explain the verdicts, with the reasons stated separately for each sweep.
     pub(super) fn verdict_notes(&self) -> Vec<String> {
         let of_sweep = |sweep: &'a Sweep| -> Vec<(String, Verdict)> {
             let groups = self.sets.iter().flat_map(|set| sweep.on(set).map(move |group| (set, group)));
@@ -89,7 +90,7 @@ impl<'a> Images<'a> {
         notes
     }
 
-    /// A line of verdicts below the paper's numbers; none if there are none.
+    /// Returns the line of verdicts below the paper's numbers, or `None` if there are no verdicts.
     pub(super) fn verdict_line(&self, set: &Set, sweep: &Sweep, label: &str, telling: &str) -> Option<Line> {
         let label = if label == "ours" { "vs paper".to_owned() } else { format!("{label} vs paper") };
         let mut cells = vec![Entry::plain(""), Entry { paper: true, ..Entry::plain(label) }];
@@ -103,7 +104,7 @@ impl<'a> Images<'a> {
         cells.iter().any(|entry| entry.verdict.is_some()).then_some(Line { cells, first: false })
     }
 
-    /// The table of differences from the best; none if no two configurations have seeds enough in common.
+    /// Returns the table of differences from the best, or `None` if no two configurations have enough seeds in common.
     pub fn differences(&self) -> Option<Part> {
         if !self.standings.iter().any(Standings::any) {
             return None;
@@ -159,18 +160,18 @@ impl<'a> Images<'a> {
         super::headed(set, lines)
     }
 
-    /// A note where no two configurations can be compared for want of seeds.
+    /// Returns a note if no two configurations have enough seeds in common to be compared.
     pub(super) fn too_few_note(&self) -> Option<String> {
         pairs::too_few_note(&self.standings.iter().collect::<Vec<_>>())
     }
 }
 
-/// The configuration of a variant with these settings.
+/// Finds the configuration of `variant` whose distinguishing settings are `telling`.
 fn find<'a>(sweep: &'a Sweep, set: &Set, variant: &str, telling: &str) -> Option<&'a Group> {
     sweep.on(set).find(|group| group.cell().variant == variant && group.telling == telling)
 }
 
-/// An accuracy of the paper's as it is printed, for sorting and text.
+/// Returns the cell for one of the paper's accuracies; `brief` omits the standard deviation.
 pub fn paper_entry(number: Option<Number>, brief: bool) -> Entry {
     Entry::paper(number.map_or("–".into(), |number| number.text(brief)), number.map(|number| number.mean))
 }

@@ -1,4 +1,4 @@
-//! Tables 2 to 4 as plain numbers.
+//! The numbers of Tables 2, 2b, 3 and 4 without formatting, for CSV and parquet files.
 
 use lerp_eval::{
     Quantity,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Kind {
-    /// Metrics in the file, the one of the table first.
+    /// Returns the metrics in the file, starting with the one that the table shows.
     pub fn metrics(self) -> Vec<&'static Quantity> {
         match self {
             Self::Classifier => vec![&CLASSIFIER_ACCURACY],
@@ -37,8 +37,8 @@ impl Kind {
 
 type Known = Vec<(&'static str, Value)>;
 
-/// One row for each row of the table, configuration and metric: nothing where no run is finished, not a number where
-/// undefined, accuracies from 0 to 1, ours and the paper's.
+/// Returns one row for each table row, configuration and metric. Values are empty where no run is finished and NaN
+/// where the metric is undefined. Accuracies, ours and the paper's, are fractions from 0 to 1.
 pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
     let mut columns = vec![
         ("dataset", DataType::String),
@@ -77,6 +77,7 @@ pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
     frame
 }
 
+/// Returns the columns that identify a row.
 fn place(set: &Set, variant: &str, label: &str) -> Known {
     vec![
         ("dataset", set.dataset.clone().into()),
@@ -86,6 +87,7 @@ fn place(set: &Set, variant: &str, label: &str) -> Known {
     ]
 }
 
+/// Adds the rows of one configuration, one for each metric.
 fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: &Sweep) {
     let (kind, cell) = (table.kind, group.cell());
     let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
@@ -113,7 +115,7 @@ fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: 
     }
 }
 
-/// The reference of raw pixels, as if it were a variant.
+/// Adds the rows of the raw-pixel reference, under the variant name `pixels`.
 fn pixels(frame: &mut Frame, kind: Kind, set: &Set, sweep: &Sweep) {
     let Some(pixels) = sweep.pixels.get(&set.dataset) else { return };
     let images = pixels.test_images;

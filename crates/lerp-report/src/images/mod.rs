@@ -1,4 +1,4 @@
-//! Tables 2 to 4, on image sets: what their cells, captions and notes say.
+//! Tables 2, 2b, 3 and 4, on image sets: their cells, captions and notes.
 
 mod beside;
 mod csv;
@@ -26,27 +26,27 @@ use crate::{
     text::fixed,
 };
 
-/// Restarts of k-means in the paper.
+/// The number of k-means restarts in the paper.
 const RESTARTS: usize = 1000;
 
-/// A table.
+/// One of the tables on image sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Table 2: the classifier trained beside the autoencoder.
+    /// Table 2: accuracy of the single-layer classifier trained alongside the autoencoder.
     Classifier,
-    /// Table 2b: the classifier fitted afterwards.
+    /// Table 2b: accuracy of a single-layer classifier fitted after training. The paper has no such table.
     Fitted,
-    /// Table 3: clusters.
+    /// Table 3: accuracy of k-means clusters.
     Clusters,
-    /// Table 4: reconstruction error.
+    /// Table 4: reconstruction error. The paper has no such table.
     Error,
 }
 
 impl Kind {
-    /// All, in order.
+    /// All tables, in the order in which they are shown.
     pub const ALL: [Self; 4] = [Self::Classifier, Self::Fitted, Self::Clusters, Self::Error];
 
-    /// Its name.
+    /// Returns the table's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Classifier => "Table 2",
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// The metric in its cells.
+    /// Returns the metric that the table's cells show.
     pub fn metric(self) -> &'static Quantity {
         match self {
             Self::Classifier => &CLASSIFIER_ACCURACY,
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// The paper's rows.
+    /// Returns the rows that the paper published; empty for the tables that the paper does not have.
     pub fn published(self) -> &'static [Row] {
         match self {
             Self::Classifier => &published().classifier,
@@ -75,20 +75,21 @@ impl Kind {
         }
     }
 
+    /// Returns whether the table shows an accuracy, for which higher is better, rather than an error.
     fn accuracy(self) -> bool {
         self.metric().better == Better::Higher
     }
 
-    /// A value as it is printed.
+    /// Formats a value: accuracies in percent, errors in 10⁻³.
     fn text(self, value: f64, seeds: usize) -> String {
         match self {
             Self::Error => fixed(value * 1e3, 2),
-            // The interval of a single seed is wider than the second decimal.
+            // The 95 % interval of a single seed is wider than the second decimal.
             _ => fixed(value * 100.0, if seeds > 1 { 2 } else { 1 }),
         }
     }
 
-    /// The image sets of a sweep that belong in it.
+    /// Returns the image sets of a sweep that have a row in this table.
     fn sets(self, sweep: &Sweep) -> Vec<Set> {
         let belongs = |set: &&Set| match self {
             Self::Error => true,
@@ -106,7 +107,7 @@ impl Kind {
         sweep.sets().into_iter().filter(belongs).cloned().collect()
     }
 
-    /// The reference of raw pixels.
+    /// Returns the table's metric measured on raw pixels, if the reference has it.
     fn reference(self, pixels: &PixelReference) -> Option<f64> {
         match self {
             Self::Fitted => Some(pixels.probe_accuracy),
@@ -116,21 +117,24 @@ impl Kind {
     }
 }
 
-/// Whether all images of a set are of one class, so that every classifier is right. A classifier of several has a loss.
+/// Returns whether all images of a set belong to one class, so that every classifier is right. This shows in a
+/// classifier loss of exactly zero; with several classes the loss is positive.
 pub fn of_one_class(sweep: &Sweep, set: &Set) -> bool {
     let loss = |loaded: &Loaded| loaded.final_value(&PROBE_LOSS.key);
     let mut losses = sweep.on(set).flat_map(Group::done).filter_map(loss).peekable();
     losses.peek().is_some() && losses.all(|loss| loss == 0.0)
 }
 
-/// On how many test images a metric of a run was measured: at evaluations they may be fewer than at its end.
+/// Returns the number of test images that a metric was measured on. Evaluations during training may use fewer images
+/// than the measurement at the end of the run.
 pub fn tested(loaded: &Loaded, metric: &Quantity) -> Option<f64> {
     let evaluated = When::of(&metric.key) == Some(When::EachEvaluation);
     let at_evaluations = || loaded.final_value(&EVALUATED_IMAGES.key).filter(|_| evaluated);
     at_evaluations().or_else(|| loaded.final_value(&TEST_IMAGES.key)).filter(|images| *images >= 1.0)
 }
 
-/// The 95 % interval of an accuracy of a single run, if the number of test images is known.
+/// Returns the 95 % Wilson interval of the accuracy of a single run, or `None` if there are several runs or the number
+/// of test images is unknown.
 pub fn interval(group: &Group, metric: &Quantity) -> Option<(f64, f64)> {
     let mut known = group.done().filter_map(|loaded| {
         let value = loaded.final_value(&metric.key).filter(|value| value.is_finite())?;
@@ -142,25 +146,26 @@ pub fn interval(group: &Group, metric: &Quantity) -> Option<(f64, f64)> {
     }
 }
 
-/// One of the tables, of one or more sweeps.
+/// One of the tables, with the numbers of one or more sweeps.
 pub struct Images<'a> {
-    /// Which.
+    /// Which table this is.
     pub kind: Kind,
-    /// The sweeps, and what each is called in the second column.
+    /// The sweeps, each with its name in the second column.
     sweeps: Vec<(String, &'a Sweep)>,
-    /// The rows.
+    /// The image sets, one for each row.
     sets: Vec<Set>,
-    /// The columns: variants and their titles.
+    /// The columns, as variant names with their titles.
     variants: Vec<(String, String)>,
-    /// How the configurations of each row stand to the best.
+    /// The comparison of each row's configurations with the best of that row.
     standings: Vec<Standings<'a>>,
-    /// The best mean of each row, and whether it is one of several.
+    /// The best mean of each row, and whether the row has several means.
     winners: Vec<Option<(f64, bool)>>,
-    /// For a terminal: no intervals, no deviations of the paper's, no rows that no sweep has.
+    /// Whether to shorten the table for a terminal: without intervals, without the paper's deviations, and without rows
+    /// that no sweep has.
     brief: bool,
 }
 
-/// The lines of a set, the first of which names it.
+/// Marks the first of a set's lines as the start of a row and writes the set's name into it.
 fn headed(set: &Set, mut lines: Vec<Line>) -> Vec<Line> {
     if let Some(line) = lines.first_mut() {
         line.first = true;
@@ -170,7 +175,8 @@ fn headed(set: &Set, mut lines: Vec<Line>) -> Vec<Line> {
 }
 
 impl<'a> Images<'a> {
-    /// The table of `sweeps`; none if they have nothing for it. With `brief` as a terminal has room for.
+    /// Builds the table of `sweeps`, or returns `None` if they have no image set for it. `brief` shortens it for a
+    /// terminal.
     pub fn new(kind: Kind, sweeps: Vec<(String, &'a Sweep)>, brief: bool) -> Option<Self> {
         let mut ours: Vec<Set> = sweeps.iter().flat_map(|(_, sweep)| kind.sets(sweep)).collect();
         if ours.is_empty() {
@@ -203,17 +209,17 @@ impl<'a> Images<'a> {
         Some(table)
     }
 
-    /// The rows.
+    /// Returns the image sets, one for each row.
     pub fn sets(&self) -> &[Set] {
         &self.sets
     }
 
-    /// The columns: variants and their titles.
+    /// Returns the columns, as variant names with their titles.
     pub fn variants(&self) -> &[(String, String)] {
         &self.variants
     }
 
-    /// All configurations of a sweep that are in the table.
+    /// Returns all configurations of a sweep that are in the table.
     pub fn selection(&self, sweep: &'a Sweep) -> Selection<'a> {
         Selection { groups: self.sets.iter().flat_map(|set| sweep.on(set)).collect() }
     }
@@ -226,7 +232,7 @@ impl<'a> Images<'a> {
         self.selections().into_iter().flat_map(|selection| selection.groups).collect()
     }
 
-    /// The table itself.
+    /// Formats the table.
     pub fn part(&self) -> Part {
         let mut headings = vec!["Dataset, latent".to_owned(), String::new()];
         headings.extend(self.variants.iter().map(|(_, title)| title.clone()));
@@ -259,13 +265,14 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// Where its numbers come from; of several sweeps the first one's command.
+    /// Returns the provenance line. Of several sweeps it names the command that reproduces the first one's report.
     fn provenance(&self) -> String {
         let again = self.sweeps.first().map(|(_, sweep)| command(&sweep.dir, None)).unwrap_or_default();
         Provenance::of(&self.groups(), &again).line()
     }
 
-    /// What tells configurations of variants apart in a row: empty where nothing does.
+    /// Returns the distinct `telling` settings of the configurations in a row; a single empty one if nothing tells the
+    /// configurations of a variant apart.
     fn tellings(&self, sweep: &'a Sweep, set: &Set) -> Vec<&'a str> {
         let mut tellings: Vec<&str> = sweep.on(set).map(|group| group.telling.as_str()).collect();
         tellings.sort_by(|a, b| natural(a, b));
@@ -276,17 +283,19 @@ impl<'a> Images<'a> {
         tellings
     }
 
+    /// Returns whether any row has a raw-pixel reference, which gets a column of its own.
     fn has_reference(&self) -> bool {
         self.sweeps.iter().any(|(_, sweep)| self.sets.iter().any(|set| self.reference(sweep, set).is_some()))
     }
 
+    /// Returns the raw-pixel reference of an image set, and the number of its test images.
     fn reference(&self, sweep: &Sweep, set: &Set) -> Option<(f64, usize)> {
         let pixels = sweep.pixels.get(&set.dataset)?;
         Some((self.kind.reference(pixels)?, pixels.test_images as usize))
     }
 
-    /// The lines of a row: one for each sweep and set of settings that tell configurations of a variant apart, the paper's,
-    /// and the mutual information of clusters.
+    /// Returns the lines of a row: one for each sweep and for each combination of settings that tells a variant's
+    /// configurations apart, then the paper's, the verdicts, and the mutual information of clusters.
     fn lines(&self, set: &Set) -> Vec<Line> {
         let (mut lines, mut verdicts, mut information) = (Vec::new(), Vec::new(), Vec::new());
         for (name, sweep) in &self.sweeps {
@@ -294,7 +303,8 @@ impl<'a> Images<'a> {
                 let label = label(name, telling);
                 verdicts.extend(self.verdict_line(set, sweep, &label, telling));
                 if self.kind == Kind::Clusters && sweep.on(set).any(|group| group.has(&CLUSTER_INFORMATION)) {
-                    // The only line needs no name.
+                    // The label omits "ours", which only tells the line from the paper's: the paper has no mutual
+                    // information.
                     let label = label.strip_prefix("ours").unwrap_or(&label);
                     let label = format!("NMI {}", label.trim_start());
                     information.push(self.line(
@@ -314,6 +324,7 @@ impl<'a> Images<'a> {
         headed(set, lines)
     }
 
+    /// Returns the line of the paper's numbers, or `None` if the paper does not have this table.
     fn paper_line(&self, set: &Set) -> Option<Line> {
         let mut cells = vec![Entry::plain(""), Entry::paper("paper", None)];
         let numbers = self.variants.iter().map(|(variant, _)| self.kind.paper(set, variant));
@@ -324,7 +335,8 @@ impl<'a> Images<'a> {
         (!self.kind.published().is_empty()).then_some(Line { cells, first: false })
     }
 
-    /// A line of a sweep's: of the configurations with these settings, `first` if it is the first of the sweep's.
+    /// Returns one line of a sweep: that of the configurations whose settings are `telling`. `first` marks the first
+    /// line of the sweep, which also states missing runs and the raw-pixel reference.
     fn line(
         &self,
         set: &Set,
@@ -365,7 +377,7 @@ impl<'a> Images<'a> {
         Line { cells, first: false }
     }
 
-    /// A single value and its interval.
+    /// Formats the value of a single run with its interval.
     fn single(&self, value: f64, interval: Option<(f64, f64)>) -> String {
         let percent = |v: f64| fixed(v * 100.0, 1);
         match interval {
@@ -376,7 +388,7 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// The best mean of a row, and whether there are others.
+    /// Returns the best mean of a row, and whether the row has several means.
     fn winner(&self, set: &Set) -> Option<(f64, bool)> {
         let rivals = self.sweeps.iter().flat_map(|(_, sweep)| sweep.on(set));
         let means: Vec<f64> = rivals.filter_map(|g| g.estimate(self.kind.metric()).mean()).collect();
@@ -384,7 +396,8 @@ impl<'a> Images<'a> {
         Some((means.iter().copied().reduce(better)?, means.len() > 1))
     }
 
-    /// A configuration's number; the best of ours in its row in bold, equal printed values being equally good.
+    /// Returns the cell of a configuration's number. The best of ours in its row is in bold; values that are equal as
+    /// printed are equally good.
     fn entry(&self, set: &Set, group: &Group, metric: &Quantity) -> Entry {
         let estimate = group.estimate(metric);
         let text = match estimate {
@@ -409,12 +422,12 @@ impl<'a> Images<'a> {
     }
 }
 
-/// What a line of a sweep's is called: by the settings that tell it from its others.
+/// Returns the label of a sweep's line, with the settings that tell it from the sweep's other lines.
 fn label(name: &str, telling: &str) -> String {
     if telling.is_empty() { name.to_owned() } else { format!("{name} ({telling})") }
 }
 
-/// The mutual information of a configuration's clusters and classes.
+/// Formats the normalised mutual information of a configuration's clusters and classes.
 fn information_text(group: &Group) -> String {
     match group.estimate(&CLUSTER_INFORMATION) {
         Estimate::Missing => "–".into(),
@@ -424,13 +437,13 @@ fn information_text(group: &Group) -> String {
     }
 }
 
-/// What stands in the cell of a configuration without a finished run.
+/// Returns the text in the cell of a configuration without a finished run.
 fn unfinished(group: &Group) -> &'static str {
     let failed = |l: &Loaded| l.run.status.state == lerp_train::State::Failed;
     if group.runs.iter().all(failed) { "failed" } else { "unfinished" }
 }
 
-/// The tables of a sweep on image sets.
+/// Returns the tables of a sweep on image sets.
 pub fn sheets(sweep: &Sweep) -> Vec<Sheet> {
     let tables: Vec<Images> = Kind::ALL
         .into_iter()

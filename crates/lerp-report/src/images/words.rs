@@ -1,4 +1,4 @@
-//! Captions and notes of Tables 2 to 4.
+//! Captions and notes of Tables 2, 2b, 3 and 4.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use crate::{
     published::published,
     summary::{Estimate, Group, Loaded, Sweep},
     table::source_note,
-    text::{MOST_NAMES, count, few, listed, names, numbers, thousands},
+    text::{MAX_NAMES, count, few, listed, names, numbers, thousands},
 };
 
 impl Images<'_> {
-    /// What it shows.
+    /// Returns the caption, without the conditions of the runs.
     pub(super) fn caption(&self) -> String {
         let of_run =
             "median of the last 20 of 256 evaluations of each run (of the same share, at least 3, of fewer)";
@@ -58,20 +58,20 @@ impl Images<'_> {
         format!("{what} {best}{more}")
     }
 
-    /// The conditions of the runs, of each sweep by itself.
+    /// Returns the conditions of the runs in words, stated separately for each sweep.
     pub(super) fn conditions(&self) -> String {
         let all: Vec<String> = self.selections().iter().map(Selection::all_conditions).collect();
         all.join(" ")
     }
 
-    /// How often k-means was begun, in words.
+    /// Returns the number of k-means restarts in words.
     fn restarts(&self) -> String {
         let groups = self.groups();
         let by = Selection { groups }.by(|l| l.run.record.cell.cluster_restarts.map(|n| thousands(n as u64)));
         if by.is_empty() { "restarts not recorded".into() } else { format!("best of {by} restarts") }
     }
 
-    /// A sentence where k-means was not begun as often as in the paper.
+    /// Returns a sentence if the number of k-means restarts is not the paper's, and an empty string otherwise.
     pub fn other_restarts(&self, selection: &Selection) -> String {
         let other = |group: &&Group| group.cell().cluster_restarts.is_some_and(|n| n != RESTARTS);
         if self.kind == Kind::Clusters && selection.groups.iter().any(other) {
@@ -82,7 +82,7 @@ impl Images<'_> {
         }
     }
 
-    /// What stands under it.
+    /// Returns all notes under the table, including those on runs that are not in the numbers.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.remarks();
         for (_, sweep) in &self.sweeps {
@@ -93,7 +93,7 @@ impl Images<'_> {
         notes
     }
 
-    /// The same without the runs that are not in the numbers.
+    /// Returns the notes under the table except those on runs that are not in the numbers.
     pub fn remarks(&self) -> Vec<String> {
         let mut notes = self.source_notes();
         notes.extend(self.verdict_notes());
@@ -128,7 +128,7 @@ impl Images<'_> {
         notes
     }
 
-    /// Where numbers that are not ours come from.
+    /// Returns the notes on the sources of the published numbers.
     fn source_notes(&self) -> Vec<String> {
         match self.kind {
             Kind::Classifier => vec![source_note(2)],
@@ -140,7 +140,7 @@ impl Images<'_> {
         }
     }
 
-    /// Over how many runs means and deviations are.
+    /// Returns a note on how many runs the means and deviations are over, or `None` if no cell has several runs.
     fn seed_note(&self) -> Option<String> {
         let mut counts: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         for group in self.groups() {
@@ -159,7 +159,7 @@ impl Images<'_> {
         Some(format!("Numbers with ± are over n={usual} runs{but}."))
     }
 
-    /// Runs on different files, and what is to be known of the reference of raw pixels.
+    /// Returns notes on runs that used different images, and on the raw-pixel reference.
     fn data_notes(&self, sweep: &Sweep) -> Vec<String> {
         let mut notes = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
@@ -214,13 +214,13 @@ impl Images<'_> {
     }
 }
 
-/// How many test images there were, in words.
+/// Returns a sentence on the number of test images; empty if it is not known.
 fn test_images(selection: &Selection, metric: &Quantity) -> String {
     let by = selection.by(|l| tested(l, metric).map(|images| thousands(images as u64)));
     if by.is_empty() { by } else { format!(" Test images: {by}.") }
 }
 
-/// A sentence on the runs whose fit ended too early.
+/// Returns a sentence on the runs whose classifier fit stopped before it converged, or `None` if all fits converged.
 fn unconverged(groups: &[&Group]) -> Option<String> {
     let of_group = |group: &&Group| {
         let early = |loaded: &&Loaded| loaded.final_value(&PROBE_CONVERGED.key).is_some_and(|v| v < 0.5);
@@ -235,5 +235,5 @@ fn unconverged(groups: &[&Group]) -> Option<String> {
     };
     let early: Vec<String> = groups.iter().filter_map(of_group).collect();
     (!early.is_empty())
-        .then(|| format!("Not converged, so perhaps too low: {}.", listed(&early, MOST_NAMES, "; ")))
+        .then(|| format!("Not converged, so perhaps too low: {}.", listed(&early, MAX_NAMES, "; ")))
 }

@@ -1,10 +1,10 @@
-//! Small curves on the pages of runs, in the page's own colours.
+//! Small curves on the pages of runs, drawn in the page's own colours.
 
 use std::fmt::Write;
 
 use crate::text::{number, thousands, two_digits};
 
-/// Size of a chart, and the room for its lettering.
+/// The size of a chart and the margins for its lettering, in units of the SVG.
 const WIDTH: f64 = 260.0;
 const HEIGHT: f64 = 120.0;
 const LEFT: f64 = 48.0;
@@ -12,11 +12,12 @@ const RIGHT: f64 = 6.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 20.0;
 
-/// Points that such a chart can show; of more, every so many-th is drawn.
-const MOST: usize = 120;
+/// The most points of a curve that a chart can show; longer curves are thinned evenly.
+const MAX_POINTS: usize = 120;
 
-/// An SVG of values over samples, with the extremes on both axes; none if no value is finite. The vertical axis is
-/// logarithmic if `log` and all values are above zero. Curves break where a value is not finite.
+/// Draws values over training samples as SVG, with the extremes labelled on both axes. Returns `None` if no value is
+/// finite. The vertical axis is logarithmic if `log` is set and all values are positive. Curves break where a value is
+/// not finite.
 pub fn chart(points: &[(u64, f64)], log: bool) -> Option<String> {
     let finite = || points.iter().filter(|(_, v)| v.is_finite());
     let low = finite().map(|(_, v)| *v).fold(f64::INFINITY, f64::min);
@@ -33,7 +34,7 @@ pub fn chart(points: &[(u64, f64)], log: bool) -> Option<String> {
 
     let mut path = String::new();
     let mut pen = 'M';
-    let step = points.len().div_ceil(MOST).max(1);
+    let step = points.len().div_ceil(MAX_POINTS).max(1);
     let last = points.len() - 1;
     for (_, (samples, value)) in points.iter().enumerate().filter(|(i, _)| i % step == 0 || *i == last) {
         if value.is_finite() {
@@ -43,7 +44,7 @@ pub fn chart(points: &[(u64, f64)], log: bool) -> Option<String> {
             pen = 'M';
         }
     }
-    // A lone point has no line; a round cap makes it a dot.
+    // A single point has no line; a line of length 0 with round caps makes it a dot.
     if !path.contains('L') {
         path += "h0";
     }
@@ -67,7 +68,7 @@ pub fn chart(points: &[(u64, f64)], log: bool) -> Option<String> {
     Some(svg + "</svg>")
 }
 
-/// A number of two significant digits, short enough for the margin.
+/// Formats a number with two significant digits, short enough for the margin.
 pub fn brief(value: f64) -> String {
     let size = value.abs();
     if size >= 1e4 || (size > 0.0 && size < 1e-3) {
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn curves_are_of_what_is_finite() {
+    fn curves_show_only_finite_values() {
         assert_eq!(chart(&[], false), None);
         assert_eq!(chart(&[(1, f64::NAN)], true), None);
         let one = chart(&[(64, 0.5)], true).unwrap();

@@ -1,4 +1,5 @@
-//! The interpolation explorer: decoded images of all variants as sprites, and on lines what is measured of each.
+//! The data of the interpolation explorer: the decoded images of all variants as sprites, and on lines the metrics of
+//! each image.
 
 use std::f64::consts::TAU;
 
@@ -18,20 +19,20 @@ use crate::{
     text::thousands,
 };
 
-/// What the page's script works with.
+/// The data that the page's script works with.
 #[derive(Debug, Serialize)]
 pub struct Explorer {
     sets: Vec<View>,
 }
 
-/// The images of one dataset and size of latents.
+/// The images of one dataset and latent size.
 #[derive(Debug, Serialize)]
 struct View {
     name: String,
     width: usize,
     height: usize,
     positions: usize,
-    /// Distances above this are no lines.
+    /// The distance above which an image is not taken for a line.
     far: f64,
     sprite: Sprite,
     pairs: Vec<String>,
@@ -39,7 +40,7 @@ struct View {
     about: String,
 }
 
-/// One picture that holds all images of a view.
+/// One picture that contains all images of a view.
 #[derive(Debug, Default, Serialize)]
 struct Sprite {
     width: usize,
@@ -47,40 +48,40 @@ struct Sprite {
     src: String,
 }
 
-/// A row of images for each pair.
+/// A row of images for each pair: of one configuration, of the test images, or of the true interpolation.
 #[derive(Debug, Default, Serialize)]
 struct Row {
     label: String,
     note: String,
-    /// Whether its run is not complete.
+    /// Whether the run is not finished.
     unfinished: bool,
     color: String,
-    /// Whether these are the true images.
+    /// Whether these are the images of the true interpolation.
     truth: bool,
     /// Whether the image is the same at all positions.
     still: bool,
-    /// Pixels from the left of the sprite to the first position.
+    /// The left edge of the first position in the sprite, in pixels.
     x: usize,
-    /// Pixels from its top, by pair; none where a run has fewer pairs than another.
+    /// The upper edge of each pair's row in the sprite, in pixels; `None` if the run has fewer pairs than another.
     y: Vec<Option<usize>>,
-    /// By pair and position: cosine distance to the nearest line; none where undefined.
+    /// By pair and position: the cosine distance to the nearest line; `None` if it is undefined.
     #[serde(skip_serializing_if = "Option::is_none")]
     distance: Option<Vec<Vec<Option<f64>>>>,
-    /// The same: its angle, radians.
+    /// By pair and position: the angle of the nearest line, in radians.
     #[serde(skip_serializing_if = "Option::is_none")]
     angle: Option<Vec<Vec<f64>>>,
-    /// The same: what a judge calls the image, and how sure it is.
+    /// By pair and position: the judge's word for the image, with its probability.
     #[serde(skip_serializing_if = "Option::is_none")]
     word: Option<Vec<Vec<String>>>,
-    /// The same: mean squared error of the model's own reconstruction of it.
+    /// By pair and position: the mean squared error of the model's own reconstruction of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Vec<Vec<f64>>>,
 }
 
-/// The explorer of a sweep; none if no run has an interpolation yet.
+/// Returns the explorer's data, or `None` if no run has saved interpolations yet.
 ///
 /// # Errors
-/// If images are not such as a variant makes.
+/// Returns an error if saved images have unexpected shapes.
 pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
     let mut sets = Vec::new();
     let lines = (None, sweep.shown(None));
@@ -95,13 +96,14 @@ pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
     Ok((!sets.is_empty()).then_some(Explorer { sets }))
 }
 
-/// The interpolations of a configuration: of a finished run rather than one that is not, else of the first by seed.
+/// Returns the saved interpolations of a configuration, preferably of a finished run, and else of the run with the
+/// lowest seed that has them.
 fn strips(group: &Group) -> Option<(&Loaded, Strips)> {
     let read = |loaded| Loaded::look(loaded, Run::strips).filter(|strips| strips.images.rank() == 5);
     group.preferred().find_map(|loaded| Some((loaded, read(loaded)?)))
 }
 
-/// What there is to see of one dataset and size of latents, but for the sprite.
+/// Returns the view of one dataset and latent size, without its sprite, and the sheet that the sprite is made of.
 fn view(
     set: Option<&Set>,
     judge: Option<&JudgeRecord>,
@@ -115,7 +117,7 @@ fn view(
     }
     let Some((.., first)) = all.first() else { return Ok(None) };
     let (_, positions, height, width, channels) = first.images.dims5()?;
-    // Runs with images of another size cannot stand beside these.
+    // Runs whose images have another size do not fit into the sprite.
     all.retain(|(.., strips)| strips.images.dims()[1..] == [positions, height, width, channels]);
     let pairs = all.iter().map(|(.., strips)| strips.images.dims()[0]).max().unwrap_or(0);
     let longest = all.iter().map(|(.., strips)| strips).find(|strips| strips.images.dims()[0] == pairs);
@@ -133,7 +135,7 @@ fn view(
         rows.push(truth(&angles, positions, &mut sheet)?);
         names = angles.iter().map(|[a, b]| format!("{} to {}", degrees(*a), degrees(*b))).collect();
     } else {
-        // Pairs are the same in all runs of a set; those of earlier versions do not know their classes.
+        // All runs of a set have the same pairs. Runs of earlier versions did not save the classes of the images.
         let classes = all.iter().find_map(|(.., strips)| strips.classes.as_deref()).unwrap_or_default();
         let name = |pair: usize| match (set, classes.get(pair)) {
             (Some(set), Some([left, right])) => {
@@ -219,7 +221,8 @@ fn view(
     Ok(Some((view, sheet)))
 }
 
-/// What the sweep's judge calls each image, and how sure it is, in percent; none if another judge was asked.
+/// Returns the word and probability in percent that the sweep's judge gives each image, or `None` if another judge was
+/// used.
 fn words(loaded: &Loaded, judge: &JudgeRecord, set: Option<&Set>) -> Option<Vec<Vec<String>>> {
     let verdicts = loaded.look(Run::verdicts).filter(|verdicts| verdicts.judge == judge.weights)?;
     let text = |(class, probability): &(u32, f32)| {
@@ -228,7 +231,7 @@ fn words(loaded: &Loaded, judge: &JudgeRecord, set: Option<&Set>) -> Option<Vec<
     Some(verdicts.strips.iter().map(|row| row.iter().map(text).collect()).collect())
 }
 
-/// The true lines between the ends of each pair, turning at an even pace the short way round.
+/// Adds the true interpolation between the ends of each pair: lines that turn at an even pace the shorter way round.
 fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> lerp_train::Result<Row> {
     let (mut y, mut all) = (Vec::new(), Vec::new());
     for [left, right] in angles {
@@ -243,7 +246,7 @@ fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> lerp
     Ok(Row { label: "True".into(), color, truth: true, y, angle: Some(all), ..Row::default() })
 }
 
-/// Which run the images are of.
+/// Returns which run the images are of.
 fn note(loaded: &Loaded) -> String {
     let (cell, status) = (&loaded.run.record.cell, &loaded.run.status);
     let samples = thousands(status.samples);
@@ -254,7 +257,7 @@ fn note(loaded: &Loaded) -> String {
     }
 }
 
-/// Errors by pair and position.
+/// Returns the reconstruction errors by pair and position.
 fn errors(errors: &Tensor) -> lerp_train::Result<Vec<Vec<f64>>> {
     let values = errors.to_vec2::<f32>()?;
     Ok(values.into_iter().map(|pair| pair.into_iter().map(|v| rounded(v.into(), 7)).collect()).collect())
@@ -269,7 +272,7 @@ fn rounded(value: f64, decimals: i32) -> f64 {
     (value * unit).round() / unit
 }
 
-/// Rows of images under one another, as bytes.
+/// The pixels of a sprite: rows of images below one another.
 struct SpriteSheet {
     width: usize,
     channels: usize,
@@ -282,10 +285,11 @@ impl SpriteSheet {
         Self { width, channels, range, pixels: Vec::new() }
     }
 
-    /// Adds a row of images, and says how many pixels from the top it is.
+    /// Adds a row of images, and returns its upper edge in pixels.
     ///
     /// # Shapes
-    /// `[positions, height, width, channels]`, `f32`; narrower ones than the sheet are filled with white.
+    /// `images` is `[positions, height, width, channels]`, `f32`. Rows that are narrower than the sheet are padded with
+    /// white.
     fn push(&mut self, images: &Tensor) -> lerp_train::Result<usize> {
         let y = self.pixels.len() / (self.width * self.channels);
         let (positions, _, width, channels) = images.dims4()?;

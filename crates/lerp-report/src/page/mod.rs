@@ -1,4 +1,5 @@
-//! The page of a sweep: one file that needs nothing else. Of very many runs the pages are files of their own beside it.
+//! The web page of a sweep: a single file that loads nothing else. If there are very many runs, each has a page of its
+//! own.
 
 mod chart;
 mod explorer;
@@ -18,73 +19,74 @@ use crate::{
 };
 use runs::{Details, Row};
 
-/// A page is no larger, so that it can be mailed and opens at once.
-const MOST_BYTES: usize = 15_000_000;
+/// The most bytes of the page, so that it can be mailed and opens quickly.
+const MAX_BYTES: usize = 15_000_000;
 
-/// Runs that have their pages, and a row each, in the page of the sweep.
-const MOST_RUNS: usize = 200;
+/// The most runs that are listed, and have their pages, within the sweep's page.
+const MAX_RUNS: usize = 200;
 
-/// Lines of a table that it shows.
-const MOST_LINES: usize = 500;
+/// The most lines of a table that the page shows.
+const MAX_LINES: usize = 500;
 
-/// The folder of runs' pages.
+/// The folder of the separate pages of runs.
 const PAGES: &str = "pages";
 
 /// A figure on the page.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
-    /// Name of its files and anchor on the page.
+    /// The name of the figure's files and of its anchor on the page.
     pub file: String,
-    /// What it shows.
+    /// The caption without the conditions of the runs.
     pub caption: String,
-    /// Where it comes from.
+    /// The provenance, as one line of text.
     pub provenance: String,
-    /// The drawing; empty where it is left out.
+    /// The drawing as SVG; empty if it is left out to keep the page small.
     pub svg: String,
 }
 
 /// The figures of a sweep.
 #[derive(Debug)]
 pub struct Figures {
-    /// Those that have data.
+    /// The figures that have data.
     pub drawn: Vec<Figure>,
-    /// Names of the others, and what they lack.
+    /// The names of the other figures, each with what no run has, as the end of a sentence.
     pub missing: Vec<(String, String)>,
 }
 
-/// All that the page says.
+/// The data of the page's template.
 #[derive(Serialize)]
 struct Page<'a> {
     name: String,
     states: String,
-    /// The conditions of the runs on lines and on image sets, which tables and figures do not repeat.
+    /// The conditions of the runs on lines and on image sets, which the page states once for all tables and figures.
     conditions: Vec<String>,
     sheets: Vec<Tables<'a>>,
-    /// Endings and names of the tables' files.
+    /// The endings and names of the formats of the tables' files.
     formats: [(&'a str, &'a str); 4],
-    /// Whether runs are on anything but lines.
+    /// Whether any run is on an image set.
     datasets: bool,
     figures: Vec<Shown>,
     missing: Vec<(String, String)>,
-    /// What could not be read or drawn, in sentences.
+    /// Sentences about what could not be read or drawn.
     left_out: Vec<String>,
-    /// The list of runs, and how many there are in all.
+    /// The listed runs.
     runs: Vec<Row>,
+    /// The number of all runs.
     count: String,
-    /// Whether pages of runs are files of their own.
+    /// Whether the pages of runs are separate files.
     apart: bool,
-    /// Pages of runs that are in this file.
+    /// The pages of runs that are part of this file.
     pages: Vec<Details>,
-    /// Where the list of runs is, seen from the pages.
+    /// The address of the page with the list of runs, relative to the pages of runs.
     back: &'a str,
-    /// What the explorer's script reads, as JSON.
+    /// The data of the interpolation explorer's script, as JSON.
     explorer: Option<String>,
     provenance: String,
     css: &'a str,
     js: &'a str,
 }
 
-/// The tables of a sheet, as far as a page shows them.
+/// The tables of a sheet, cut to the lines that the page shows.
 #[derive(Serialize)]
 struct Tables<'a> {
     id: &'a str,
@@ -106,13 +108,14 @@ struct Table<'a> {
 }
 
 impl<'a> Tables<'a> {
+    /// Cuts the tables of a sheet to the lines that the page shows.
     fn of(sheet: &'a Sheet) -> Self {
         let parts = sheet.parts.iter().map(|part| {
-            let lines = part.lines.get(..MOST_LINES).unwrap_or(&part.lines);
+            let lines = part.lines.get(..MAX_LINES).unwrap_or(&part.lines);
             let mut notes = part.notes.clone();
             if lines.len() < part.lines.len() {
                 let all = thousands(part.lines.len() as u64);
-                notes.insert(0, format!("The first {MOST_LINES} of {all} lines; the files below have all."));
+                notes.insert(0, format!("The first {MAX_LINES} of {all} lines; the files below have all."));
             }
             Table {
                 name: &part.name,
@@ -129,7 +132,7 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// A figure, and the widths that it is legible in.
+/// A figure with the least and the greatest width in which it is legible, in pixels.
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -145,17 +148,17 @@ impl Shown {
     }
 }
 
-/// The width of a drawing in its own units, which are pixels of a screen; 0 if it does not say.
+/// Returns the width of a drawing in its own units, which are screen pixels; 0 if it does not state its width.
 fn width(svg: &str) -> usize {
     let after = svg.split_once("<svg width=\"").map(|(_, rest)| rest);
     after.and_then(|rest| rest.split('"').next()?.parse().ok()).unwrap_or(0)
 }
 
-/// Writes the page into the folder of the sweep, and those of runs where these are files of their own; `provenance` is the
-/// sweep's. What is left out is added to `failed`, which has what could not be drawn before.
+/// Writes the page into the folder of the sweep, and the separate pages of runs if there are very many. `provenance` is
+/// the sweep's. `failed` has sentences about figures that could not be drawn; what else is left out is added to it.
 ///
 /// # Errors
-/// If a page cannot be made or written.
+/// Returns an error if a page cannot be rendered or written.
 pub fn write(
     sweep: &Sweep,
     sheets: &[Sheet],
@@ -165,7 +168,7 @@ pub fn write(
 ) -> Result<()> {
     let environment = environment().map_err(Error::draw("index.html"))?;
     let explorer = match explorer::explorer(sweep) {
-        // Nothing in it may end the element that it is written into.
+        // No text in the JSON may end the `<script>` element that contains it.
         Ok(Some(explorer)) => {
             let text = serde_json::to_string(&explorer).map_err(Error::draw("index.html"))?;
             Some(text.replace('<', "\\u003c"))
@@ -179,11 +182,11 @@ pub fn write(
     let all: Vec<(&Group, &Loaded)> =
         sweep.groups.iter().flat_map(|group| group.runs.iter().map(move |loaded| (group, loaded))).collect();
     let (mut runs, mut pages) = (Vec::new(), Vec::new());
-    if all.len() > MOST_RUNS {
+    if all.len() > MAX_RUNS {
         apart(sweep, &all, &environment)?;
         let done = |loaded: &Loaded| loaded.run.status.state == lerp_train::State::Done;
         let first = all.iter().filter(|(_, loaded)| !done(loaded));
-        let shown = first.chain(all.iter().filter(|(_, loaded)| done(loaded))).take(MOST_RUNS);
+        let shown = first.chain(all.iter().filter(|(_, loaded)| done(loaded))).take(MAX_RUNS);
         runs.extend(shown.map(|(g, l)| Row::of(g, l, format!("{PAGES}/{}.html", l.run.record.id))));
     } else {
         let href = |loaded: &Loaded| format!("#run-{}", loaded.run.record.id);
@@ -216,7 +219,7 @@ pub fn write(
     Ok(lerp_files::replace(&sweep.dir.join("index.html"), render(&template, page)?.as_bytes())?)
 }
 
-/// The conditions of the runs on lines, and of those on image sets.
+/// Returns the conditions of the runs on lines and of those on image sets.
 fn conditions(sweep: &Sweep) -> Vec<String> {
     let images: Vec<&Group> = sweep.groups.iter().filter(|group| group.set.is_some()).collect();
     let parts = [("Lines", sweep.lines()), ("Image sets", Selection { groups: images })];
@@ -229,7 +232,7 @@ fn conditions(sweep: &Sweep) -> Vec<String> {
     .collect()
 }
 
-/// The templates; the endings of their names turn on the escaping of text.
+/// Loads the templates. Their names end in `.html`, which turns on the escaping of text.
 fn environment() -> std::result::Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     for (name, text) in [
@@ -244,7 +247,7 @@ fn environment() -> std::result::Result<Environment<'static>, minijinja::Error> 
     Ok(environment)
 }
 
-/// A page beside that of the sweep: of a run, or of the list of all.
+/// The data of a separate page: of a run, or of the list of all runs.
 #[derive(Serialize)]
 struct Apart<'a> {
     name: &'a str,
@@ -257,7 +260,7 @@ struct Apart<'a> {
     js: &'a str,
 }
 
-/// Writes a page for each run, and one with the list of all.
+/// Writes a page for each run, and one with the list of all runs.
 fn apart(sweep: &Sweep, all: &[(&Group, &Loaded)], environment: &Environment<'_>) -> Result<()> {
     let folder = sweep.dir.join(PAGES);
     make_folder(&folder)?;
@@ -280,13 +283,13 @@ fn apart(sweep: &Sweep, all: &[(&Group, &Loaded)], environment: &Environment<'_>
     Ok(write("index.html", &page("all.html", None, rows)?)?)
 }
 
-/// The page, without the largest of its drawings as long as it is too large.
+/// Renders the page, leaving out its largest drawings one by one while the page is too large.
 fn render(template: &minijinja::Template<'_, '_>, mut page: Page<'_>) -> Result<String> {
     loop {
         let html = template.render(Value::from(Serde(&page))).map_err(Error::draw("index.html"))?;
         let largest = page.figures.iter_mut().max_by_key(|shown| shown.figure.svg.len());
         match largest {
-            Some(shown) if html.len() > MOST_BYTES && !shown.figure.svg.is_empty() => {
+            Some(shown) if html.len() > MAX_BYTES && !shown.figure.svg.is_empty() => {
                 shown.figure.svg.clear();
             }
             _ => return Ok(html),

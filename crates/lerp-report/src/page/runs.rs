@@ -1,4 +1,4 @@
-//! The list of runs, and a page for each.
+//! The list of runs, and a page for each run.
 
 use std::{
     collections::BTreeSet,
@@ -18,19 +18,19 @@ use crate::{
     text::{number, thousands},
 };
 
-/// Lines of a log that a page shows.
-const LOG: usize = 40;
+/// The number of lines of a log that a page shows.
+const MAX_LOG_LINES: usize = 40;
 
-/// Bytes at the end of a log that these are in.
-const LOG_BYTES: u64 = 1 << 16;
+/// The number of bytes at the end of a log in which these lines are looked for.
+const MAX_LOG_BYTES: u64 = 1 << 16;
 
-/// A run in the list.
+/// A run in the list of runs.
 #[derive(Debug, Serialize)]
 pub struct Row {
     id: String,
-    /// Where its page is.
+    /// The address of the run's page.
     href: String,
-    /// The image set and size of latents; `Lines` on lines.
+    /// The image set and latent size; `Lines` for lines.
     dataset: String,
     variant: String,
     seed: u64,
@@ -41,7 +41,7 @@ pub struct Row {
     minutes: String,
     rate: String,
     learning_rate: String,
-    /// Whether it was trained here.
+    /// Whether the model was trained here.
     trained: bool,
     device: String,
     threads: String,
@@ -49,40 +49,40 @@ pub struct Row {
     started: String,
 }
 
-/// The page of a run.
+/// The content of a run's page.
 #[derive(Debug, Serialize)]
 pub struct Details {
     #[serde(flatten)]
     row: Row,
-    /// Why it failed.
+    /// Why the run failed, as a sentence; empty if it did not.
     reason: String,
     configuration: Vec<(String, String)>,
     provenance: Vec<(String, String)>,
     curves: Vec<Curve>,
-    /// Whether its metrics cannot be read.
+    /// Whether the metrics cannot be read.
     unread: bool,
-    /// The end of the log of a run that is not complete.
+    /// The end of the log; empty for a finished run.
     log: String,
 }
 
-/// A metric over the run.
+/// A metric of a run.
 #[derive(Debug, Serialize)]
 struct Curve {
     name: String,
-    /// Its final value, in words.
+    /// The final value as printed.
     value: String,
     svg: String,
 }
 
 impl Row {
-    /// The row of a run, whose page is at `href`.
+    /// Returns the row of a run whose page is at `href`.
     pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
         let (record, status) = (&loaded.run.record, &loaded.run.status);
         let (cell, provenance) = (&record.cell, &record.provenance);
         let rate = loaded.rate().unwrap_or(0.0);
         let here = cell.origin.is_trained();
         let known = status.samples > 0 && cell.known_samples().is_some();
-        // Of a model that was trained elsewhere it is not known.
+        // These values are unknown for a model that was trained elsewhere.
         let measured = |text: String| if here { text } else { "–".into() };
         let dataset = group.set.as_ref().map_or_else(|| Lines.title().to_owned(), Set::name);
         Self {
@@ -108,7 +108,7 @@ impl Row {
 }
 
 impl Details {
-    /// The page of a run.
+    /// Returns the content of a run's page.
     pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
         let status = &loaded.run.status;
         let metrics = loaded.look(|run| run.metrics().map(Some));
@@ -128,7 +128,7 @@ impl Details {
     }
 }
 
-/// The settings of a run, by name.
+/// Returns the settings of a run, by name.
 fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
     let Ok(serde_json::Value::Object(table)) = serde_json::to_value(&loaded.run.record.cell) else {
         return Vec::new();
@@ -144,7 +144,8 @@ fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
     for (key, value) in table {
         let name = key.replace('_', " ");
         match value {
-            // Of a model from elsewhere 0 is what nobody said, and a network is none of ours.
+            // For a model that was trained elsewhere, 0 stands for an unknown setting, and a scored model has no
+            // network here.
             value if !cell.origin.is_trained() && key != "seed" && value.as_f64() == Some(0.0) => {}
             _ if cell.origin == Origin::Scored && key == "network" => {}
             _ if key == "origin" => {
@@ -165,7 +166,7 @@ fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
     all
 }
 
-/// Where and with what a run was made.
+/// Returns the provenance of a run, by name.
 fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
     let (record, made) = (&loaded.run.record, &loaded.run.record.provenance);
     let images = made.images.map(|[train, test]| {
@@ -192,7 +193,8 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
     all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// Every metric that was measured more than once as a curve; those measured at the end as one value. Losses come last.
+/// Returns the metrics of a run: those measured at every evaluation as curves, then those measured at the end as
+/// values, then the losses.
 fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
     let names: BTreeSet<&str> = metrics.0.iter().map(|row| row.metric.as_str()).collect();
     let place = |name: &str| match When::of(name) {
@@ -221,23 +223,24 @@ fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
     names.into_iter().map(curve).collect()
 }
 
-/// Whether a metric is read on a logarithmic axis: distances and errors fall over decades.
+/// Returns whether a metric has a logarithmic axis: distances, errors and losses fall over orders of magnitude.
 fn log(name: &str) -> bool {
     name.contains("distance") || name.contains("mse") || name.starts_with("loss/")
 }
 
+/// Returns the last lines of a run's log.
 fn end_of_log(loaded: &Loaded) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = lerp_files::open(&loaded.run.dir.join("log.txt")).map_err(|e| e.problem)?;
-        let skipped = file.metadata()?.len().saturating_sub(LOG_BYTES);
+        let skipped = file.metadata()?.len().saturating_sub(MAX_LOG_BYTES);
         file.seek(SeekFrom::Start(skipped))?;
         let mut bytes = Vec::new();
-        file.take(LOG_BYTES).read_to_end(&mut bytes)?;
+        file.take(MAX_LOG_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    // A log that is not there, or is none, says nothing.
+    // A log that is missing or unreadable is treated as empty.
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LOG)..].join("\n")
+    lines[lines.len().saturating_sub(MAX_LOG_LINES)..].join("\n")
 }

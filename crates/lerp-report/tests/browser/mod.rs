@@ -1,4 +1,4 @@
-//! A headless Chromium, spoken to through a pair of pipes.
+//! A headless Chromium, controlled by its remote-debugging protocol over a pair of pipes.
 
 use std::{
     env,
@@ -13,13 +13,13 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// Names under which it may be installed.
+/// The program names under which Chromium may be installed.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// Time after which a browser that hangs is ended.
+/// The time after which the browser is killed, in case it hangs.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// The browser of `LERP_BROWSER`, or the first that is installed.
+/// Returns the program named by `LERP_BROWSER`, or else the first one installed.
 pub fn find() -> Option<PathBuf> {
     if let Some(path) = env::var_os("LERP_BROWSER") {
         return Some(path.into());
@@ -29,25 +29,25 @@ pub fn find() -> Option<PathBuf> {
     all.find(|path| path.is_file())
 }
 
-/// A browser with one page.
+/// A running browser with one page.
 pub struct Browser {
     child: Arc<Mutex<Child>>,
     to: File,
     from: BufReader<File>,
     session: Option<String>,
     sent: u64,
-    /// All that it told without being asked.
+    /// All events that the browser has sent.
     pub events: Vec<Value>,
     _dir: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts it.
+    /// Starts the browser.
     pub fn start(program: &Path) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [to, from, profile] = ["to", "from", "profile"].map(|name| dir.path().join(name));
         assert!(Command::new("mkfifo").args([&to, &from]).status().unwrap().success());
-        // A shell, because it can open files under given numbers.
+        // A shell starts the browser, because it can open files under given descriptor numbers.
         let script = "exec \"$0\" --headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars \
                       --disable-background-networking --disable-component-update --disable-sync \
                       --force-device-scale-factor=1 --remote-debugging-pipe --user-data-dir=\"$3\" \
@@ -120,7 +120,7 @@ impl Browser {
         }
     }
 
-    /// The value of an expression.
+    /// Evaluates a JavaScript expression in the page.
     pub fn value(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.ask("Runtime.evaluate", &asked);
@@ -128,7 +128,7 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// Left, top, width and height of the first element that fits, scrolled into view.
+    /// Scrolls the first element that matches into view, and returns its left, top, width and height in pixels.
     pub fn place(&mut self, selector: &str) -> [f64; 4] {
         let place = self.value(&format!(
             "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{ block: 'center' }}); \
@@ -137,7 +137,7 @@ impl Browser {
         serde_json::from_value(place).unwrap()
     }
 
-    /// Moves the mouse, and with `button` presses or releases it.
+    /// Sends a mouse event; `held` says whether the left button is down.
     pub fn mouse(&mut self, kind: &str, (x, y): (f64, f64), held: bool) {
         let (button, buttons) =
             if kind == "mouseMoved" && !held { ("none", 0) } else { ("left", u8::from(held)) };
@@ -155,7 +155,7 @@ impl Browser {
         self.mouse("mouseReleased", middle, false);
     }
 
-    /// Presses a key, which writes `text`.
+    /// Presses and releases a key that enters `text`.
     pub fn key(&mut self, key: &str, code: u32, text: &str) {
         for kind in ["keyDown", "keyUp"] {
             let text = if kind == "keyDown" { text } else { "" };
@@ -165,10 +165,10 @@ impl Browser {
         }
     }
 
-    /// What an element looks like, as a PNG in base64.
+    /// Takes a screenshot of an element, as a PNG in base64.
     pub fn look(&mut self, selector: &str) -> String {
         self.place(selector);
-        // Relative to the page, not to the window.
+        // The clip is relative to the page, not to the window.
         let clip = self.value(&format!(
             "(() => {{ const r = document.querySelector({selector:?}).getBoundingClientRect(); return {{ x: r.left + \
              scrollX, y: r.top + scrollY, width: r.width, height: r.height, scale: 1 }}; }})()"
@@ -176,7 +176,7 @@ impl Browser {
         self.ask("Page.captureScreenshot", &json!({ "clip": clip }))["data"].as_str().unwrap().to_owned()
     }
 
-    /// Errors and warnings of the page, and addresses that it asked for beyond its own file.
+    /// Returns the page's errors and warnings, and the requests that it made beyond its own file.
     pub fn complaints(&self) -> Vec<String> {
         let complaint = |event: &Value| {
             let params = &event["params"];

@@ -1,4 +1,4 @@
-//! Runs on image sets that were never trained.
+//! Runs on image sets for tests, written without training.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use lerp_train::{Cell, State};
 
 use super::{Run, value};
 
-/// Names and titles of the seven.
+/// The names and titles of the paper's seven variants.
 const SEVEN: [(&str, &str); 7] = [
     ("baseline", "Baseline"),
     ("dropout", "Dropout"),
@@ -18,7 +18,8 @@ const SEVEN: [(&str, &str); 7] = [
     ("acai", "ACAI"),
 ];
 
-/// A run to write: by default finished on MNIST with latents of 32, with these metrics.
+/// A run to be written; by default it is finished, on MNIST with latents of 32, and has the metrics that [`fake`]
+/// lists.
 #[derive(Clone)]
 pub struct Fake {
     pub dataset: &'static str,
@@ -36,6 +37,7 @@ pub struct Fake {
     pub metrics: Vec<(&'static str, f64)>,
 }
 
+/// Returns a finished run on MNIST of the variant with this index, with this classifier accuracy.
 pub fn fake(variant: usize, seed: u64, accuracy: f64) -> Fake {
     Fake {
         dataset: "mnist",
@@ -64,18 +66,21 @@ pub fn fake(variant: usize, seed: u64, accuracy: f64) -> Fake {
 }
 
 impl Fake {
+    /// Replaces or adds a metric.
     pub fn with(mut self, metric: &'static str, value: f64) -> Self {
         self.metrics.retain(|(name, _)| *name != metric);
         self.metrics.push((metric, value));
         self
     }
 
+    /// Removes all metrics that need labels.
     pub fn without_labels(mut self) -> Self {
         self.metrics.retain(|(name, _)| name.contains("mse") || name.contains("images"));
         self.restarts = None;
         self
     }
 
+    /// Writes the run into the folder of a sweep, and returns the run's folder.
     pub fn write(&self, sweep: &Path) -> std::path::PathBuf {
         let cell = Cell {
             dataset: self.dataset.into(),

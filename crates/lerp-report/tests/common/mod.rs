@@ -1,4 +1,4 @@
-//! Runs that were never trained.
+//! Runs for tests, written without training.
 
 #![allow(clippy::unwrap_used, dead_code)]
 
@@ -13,21 +13,21 @@ use lerp_core::{Hyper, Network, Precision, Schedule};
 use lerp_eval::Quantity;
 use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
 
-/// A run to write.
+/// A run to be written.
 pub struct Run<'a> {
     pub cell: Cell,
     pub title: &'a str,
     pub state: State,
-    /// Samples done.
+    /// The number of samples trained on.
     pub samples: u64,
-    /// Digest of its data.
+    /// The digest of the data.
     pub data: Option<&'a str>,
-    /// How many training and test images these are.
+    /// The numbers of training and test images.
     pub images: Option<[usize; 2]>,
     pub rows: Vec<Row>,
 }
 
-/// The cell of a run on lines under the paper's conditions.
+/// Returns the cell of a run on lines under the paper's conditions.
 pub fn on_lines(variant: &str, seed: u64) -> Cell {
     Cell {
         dataset: "lines".into(),
@@ -50,14 +50,14 @@ pub fn on_lines(variant: &str, seed: u64) -> Cell {
 }
 
 impl<'a> Run<'a> {
-    /// One of a cell on lines, which has trained on all of its samples.
+    /// Creates a run on lines that has trained on all of its cell's samples.
     pub fn on_lines(cell: Cell, title: &'a str, state: State, rows: Vec<Row>) -> Self {
         Self { samples: cell.samples, cell, title, state, data: None, images: None, rows }
     }
 }
 
 impl Run<'_> {
-    /// Writes it into the folder of a sweep.
+    /// Writes the run into the folder of a sweep, and returns the run's folder.
     pub fn write(self, sweep: &Path) -> PathBuf {
         let provenance = Provenance {
             version: "1".into(),
@@ -89,7 +89,7 @@ impl Run<'_> {
     }
 }
 
-/// Makes the run in `dir` one that measures these besides Lerpbench's own.
+/// Records in the run in `dir` that it measures these user-defined metrics.
 pub fn measures(dir: &Path, quantities: &[Quantity]) {
     let path = dir.join("run.toml");
     let record: RunRecord = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -97,7 +97,7 @@ pub fn measures(dir: &Path, quantities: &[Quantity]) {
     fs::write(&path, toml::to_string(&record).unwrap()).unwrap();
 }
 
-/// Gives the run in `dir` digests of its files, as versions do that keep these.
+/// Writes digests of the files of the run in `dir`, as current versions do.
 pub fn seal(dir: &Path) {
     let path = dir.join("run.toml");
     let record: RunRecord = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -115,17 +115,17 @@ pub fn seal(dir: &Path) {
     fs::write(dir.join("digests.json"), list.to_string()).unwrap();
 }
 
-/// The `i`th value of a metric.
+/// Returns the value of a metric at the `i`th evaluation.
 pub fn value(i: u64, metric: &str, value: f64) -> Row {
     Row { step: i << 14, samples: i << 20, metric: metric.into(), value, wall_s: i as f64 }
 }
 
-/// A file of a sweep.
+/// Reads a file of a sweep.
 pub fn read(dir: &tempfile::TempDir, file: &str) -> String {
     fs::read_to_string(dir.path().join(file)).unwrap()
 }
 
-/// The pixels of a PNG image, and its width.
+/// Decodes a PNG image, and returns its pixels and its width.
 pub fn pixels(bytes: Vec<u8>) -> (Vec<u8>, usize) {
     let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
