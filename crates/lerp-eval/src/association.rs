@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn random_permutations_approximate_all_permutations() {
         // x = np.arange(20.); y = x + 18 * np.sin(x * x)
-        // scipy.stats.spearmanr(x, y), and permutation_test as above with n_resamples=40_000: its p-value was 0.1471, and
-        // that by Student's t is 0.1484.
+        // scipy.stats.spearmanr(x, y), and permutation_test as above with n_resamples=40_000. The p-value of the
+        // latter is 0.1471, and that of Student's t is 0.1484.
         let points: Points = (0..20).map(f64::from).map(|i| (i, i + 18.0 * (i * i).sin())).collect();
         let found = spearman(&points).unwrap();
         assert!((found.rho - 0.335_338_345_864_661_66).abs() < 1e-12, "{found:?}");

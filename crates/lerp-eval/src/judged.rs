@@ -6,8 +6,8 @@ use candle_core::Tensor;
 
 use crate::{Error, KernelDistance, KernelReference, Neighbourhoods, Result, quantity::BY_JUDGE, rows::Rows};
 
-/// Number of positions of an interpolation, both ends included; position `i` is at the interpolation coefficient α
-/// = `i` / 15.
+/// Number of positions of an interpolation, both ends included. Position `i` is at the interpolation coefficient
+/// `i` / 15.
 pub const POSITIONS: usize = 16;
 /// Number of steps between neighbouring positions.
 pub const STEPS: usize = POSITIONS - 1;

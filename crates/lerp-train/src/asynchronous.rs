@@ -146,7 +146,8 @@ impl Asynchronous {
     }
 
     /// Launches all kernels of a step. Returns whether they depend on values that the host read for this step, so
-    /// that they are valid for this step alone. No tensor allocated here outlives the call.
+    /// that they are valid for this step alone. Apart from `losses`, which the first call allocates, no tensor
+    /// outlives the call.
     fn launch(&mut self, learner: &Learner, feed: &Feed) -> Result<bool> {
         let draws = self.draws.at(learner.step()).made_by(self.clock.generator()).watched();
         let batch = match (&self.input, feed) {
