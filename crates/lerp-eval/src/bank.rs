@@ -12,8 +12,9 @@ const LANES: usize = 16;
 
 /// Lines at evenly spaced angles, to which images are compared (section 3).
 ///
-/// A line image is background (-1) with a few lit pixels. So with `v` a line and `u` an image, `u·v = Σ u (v+1) - Σ
-/// u`, where the first sum has some 45 terms in place of 1024. Everything is computed in `f64`.
+/// A line image is background (-1) with a few lit pixels. So with `v` a line and `u` an image,
+/// `u·v = Σ u (v+1) - Σ u`, where the first sum has some 45 terms in place of 1024. Everything is computed in
+/// `f64`.
 #[derive(Debug, Clone)]
 pub struct LineBank {
     angles: Vec<f64>,

@@ -50,8 +50,8 @@ pub struct Strips {
     /// On labelled image sets: the classes of these images, pair by pair; `None` for runs of earlier versions,
     /// which did not save them.
     pub classes: Option<Vec<[u32; 2]>>,
-    /// On image sets: the mean squared error of the model's own reconstruction of each decoded image, `[pairs,
-    /// positions]`; `None` for runs of earlier versions, which did not measure it.
+    /// On image sets: the mean squared error of the model's own reconstruction of each decoded image,
+    /// `[pairs, positions]`; `None` for runs of earlier versions, which did not measure it.
     pub errors: Option<Tensor>,
     /// On lines: the true angles in radians of the left and right lines, pair by pair; the first pair is Figure
     /// 3's.
@@ -239,8 +239,8 @@ impl Strips {
 /// Returns the mean squared error of a model's own reconstructions, `again`, of images that it has decoded.
 ///
 /// # Shapes
-/// `images` `[pairs, positions, height, width, channels]` on the CPU, `again` `[pairs * positions, height, width,
-/// channels]` on any device; the result is `[pairs, positions]` on the CPU.
+/// `images` `[pairs, positions, height, width, channels]` on the CPU, `again`
+/// `[pairs * positions, height, width, channels]` on any device; the result is `[pairs, positions]` on the CPU.
 pub(crate) fn own_errors(images: &Tensor, again: &Tensor) -> Result<Tensor> {
     let (pairs, positions, ..) = images.dims5()?;
     let flat = images.flatten(0, 1)?.to_device(again.device())?;

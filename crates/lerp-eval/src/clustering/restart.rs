@@ -164,8 +164,8 @@ fn point(points: &Rows, i: usize) -> &[f32] {
     &points.values()[i * points.width()..][..points.width()]
 }
 
-/// Returns the nearest centre of each point, the first of several equally near ones. `products` is `[centres,
-/// points]`.
+/// Returns the nearest centre of each point, the first of several equally near ones. `products` is
+/// `[centres, points]`.
 pub(super) fn nearest(half_squares: &[f32], products: &[f32]) -> Vec<u32> {
     let n = products.len() / half_squares.len();
     // The compared values are half the squared distance, less half the point's squared norm.
