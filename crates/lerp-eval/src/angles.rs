@@ -1,17 +1,17 @@
-//! What a sequence of nearest angles says about an interpolation.
+//! Smoothness and path lengths of a sequence of angles.
 
 use std::f64::consts::{PI, TAU};
 
-/// Radians; an interpolation that goes less far has no smoothness and no detour.
+/// The minimum turn in radians; an interpolation that turns less has neither smoothness nor detour.
 const SMALLEST_TURN: f64 = 1e-4;
 
-/// The smoothness of one interpolation from the angles (radians) of the lines nearest to its images (section 3):
-/// 0 where the line turns by the same amount at every step, `1 - 1/(T-1)` where it turns all at once.
+/// Returns the smoothness of one interpolation, given the angles (radians) of the lines nearest to its images
+/// (section 3): 0 if the line turns by the same angle at every step, `1 - 1/(T-1)` if it turns in one step.
 ///
-/// The angles are unwrapped, and the score is the largest step's share of the way from the first to the last angle,
-/// less the share `1/(T-1)` of an even step. NaN where first and last unwrapped angle differ by less than 1e-4 radians
-/// or there are fewer than two angles. It follows the way taken: going the long way around evenly scores 0 too (see
-/// [`LineMetrics::detour`](crate::LineMetrics::detour)).
+/// The angles are unwrapped, and the score is the largest step's share of the turn from the first to the last
+/// angle, less the share `1/(T-1)` of an even step. It is NaN if the first and the last unwrapped angle differ by
+/// less than 1e-4 radians, or if there are fewer than two angles. An even turn along the longer arc scores 0 too
+/// (see [`LineMetrics::detour`](crate::LineMetrics::detour)).
 pub fn smoothness(angles: &[f64]) -> f64 {
     let path = unwrap(angles);
     let (Some(first), Some(last)) = (path.first(), path.last()) else { return f64::NAN };
@@ -23,23 +23,23 @@ pub fn smoothness(angles: &[f64]) -> f64 {
     largest / total - 1.0 / (path.len() - 1) as f64
 }
 
-/// Radians turned along the way taken, and radians of the shortest way from the first to the last angle; none where
-/// the latter is below 1e-4.
-pub(crate) fn way(angles: &[f64]) -> Option<(f64, f64)> {
+/// Returns the length of the path of angles, and that of the shortest path from the first to the last angle, both
+/// in radians; `None` if the latter is below 1e-4.
+pub(crate) fn path_lengths(angles: &[f64]) -> Option<(f64, f64)> {
     let path = unwrap(angles);
     let turned = path.windows(2).map(|w| (w[1] - w[0]).abs()).sum();
     let shortest = wrap(angles.last()? - angles.first()?).abs();
     (shortest >= SMALLEST_TURN).then_some((turned, shortest))
 }
 
-/// The angles (radians) with multiples of 2π added so that no step is longer than π; the arithmetic is that of numpy's
-/// `unwrap`.
+/// Returns the angles (radians) with multiples of 2π added so that no step is longer than π; the arithmetic equals
+/// that of numpy's `unwrap`.
 pub fn unwrap(angles: &[f64]) -> Vec<f64> {
     let mut shift = 0.0;
     let steps = angles.windows(2).map(|w| {
         let step = w[1] - w[0];
         if step.abs() >= PI || step.is_nan() {
-            // Of the two halves of a full turn numpy keeps the sign that the step had.
+            // For a step of exactly half a turn, numpy keeps the step's sign.
             let wrapped = wrap(step);
             shift += if wrapped == -PI && step > 0.0 { PI } else { wrapped } - step;
         }
@@ -48,7 +48,7 @@ pub fn unwrap(angles: &[f64]) -> Vec<f64> {
     angles.first().copied().into_iter().chain(steps).collect()
 }
 
-/// The angle in `[-π, π)` that differs by a multiple of 2π.
+/// Returns the angle in `[-π, π)` that differs from `angle` (radians) by a multiple of 2π.
 pub(crate) fn wrap(angle: f64) -> f64 {
     (angle + PI).rem_euclid(TAU) - PI
 }
@@ -62,64 +62,65 @@ mod tests {
     }
 
     #[test]
-    fn even_turns_score_zero_either_way_around() {
+    fn even_turns_along_either_arc_score_zero() {
         for (from, to) in [(0.3, 2.0), (6.0, 7.0), (1.0, -1.5), (0.5, 0.5 - 5.0), (2.0, 2.0 + TAU * 1.4)] {
             assert!(smoothness(&line(from, to, 16)).abs() < 1e-12, "{from} to {to}");
         }
     }
 
     #[test]
-    fn an_abrupt_turn_scores_most() {
+    fn a_turn_in_one_step_has_the_worst_score() {
         let angles: Vec<f64> = (0..16).map(|i| if i < 8 { 1.0 } else { 2.5 }).collect();
         assert!((smoothness(&angles) - 14.0 / 15.0).abs() < 1e-12);
     }
 
     #[test]
-    fn turning_everything_changes_nothing() {
+    fn scores_are_invariant_under_rotation() {
         let angles = [0.1, 0.9, 1.1, 2.0, 1.8, 3.3, 4.0];
-        let (turned, shortest) = way(&angles).unwrap();
+        let (turned, shortest) = path_lengths(&angles).unwrap();
         for by in [0.7, 2.0, 3.1, 5.5] {
             let other: Vec<f64> = angles.iter().map(|a| (a + by).rem_euclid(TAU)).collect();
             assert!((smoothness(&angles) - smoothness(&other)).abs() < 1e-12);
-            let (t, s) = way(&other).unwrap();
+            let (t, s) = path_lengths(&other).unwrap();
             assert!((t - turned).abs() < 1e-12 && (s - shortest).abs() < 1e-12);
         }
     }
 
     #[test]
-    fn too_short_ways_have_no_score() {
+    fn too_short_paths_have_no_score() {
         for angles in [&[][..], &[1.0], &[1.0, 1.0], &[1.0, 2.0, 1.000_05], &[1.0, f64::NAN, 2.0]] {
             assert!(smoothness(angles).is_nan(), "{angles:?}");
         }
         for angles in [&[][..], &[1.0], &[1.0, 2.0, 1.0], &[f64::NAN, 2.0]] {
-            assert_eq!(way(angles), None, "{angles:?}");
+            assert_eq!(path_lengths(angles), None, "{angles:?}");
         }
         assert!(smoothness(&[1.0, 1.000_11]).abs() < 1e-12);
     }
 
     #[test]
-    fn the_long_way_is_longer_than_the_short_one() {
-        let (turned, shortest) = way(&line(1.0, 1.0 + 1.5, 16)).unwrap();
+    fn path_lengths_tell_the_longer_arc_from_the_shorter() {
+        let (turned, shortest) = path_lengths(&line(1.0, 1.0 + 1.5, 16)).unwrap();
         assert!((turned - 1.5).abs() < 1e-12 && (shortest - 1.5).abs() < 1e-12);
-        let (turned, shortest) = way(&line(1.0, 1.0 + 1.5 - TAU, 16)).unwrap();
+        let (turned, shortest) = path_lengths(&line(1.0, 1.0 + 1.5 - TAU, 16)).unwrap();
         assert!((turned - (TAU - 1.5)).abs() < 1e-12 && (shortest - 1.5).abs() < 1e-12);
     }
 
     #[test]
-    fn half_turns_keep_their_sign_like_numpys() {
+    fn half_turns_keep_their_sign_as_in_numpy() {
         assert_eq!(unwrap(&[0.0, PI]), [0.0, PI]);
         assert_eq!(unwrap(&[PI, 0.0]), [PI, 0.0]);
         assert_eq!(unwrap(&[0.0, PI + 1.0]), [0.0, PI + 1.0 - TAU]);
     }
 
-    /// A code that lies exactly on a circle, interpolated along chords: no linear interpolation in the plane can do
-    /// better than the floor of about 0.077.
+    /// For latents that lie exactly on a circle, no linear interpolation in the plane is smoother than the known
+    /// minimum of about 0.077.
     #[test]
-    fn chords_of_a_circle_score_their_known_floor() {
+    fn chords_of_a_circle_score_their_known_minimum() {
         let pairs = 20_000;
         let mut scores: Vec<f64> = (0..pairs)
             .map(|i| {
-                // By symmetry only the difference matters; its midpoints of equal parts replace random draws.
+                // By symmetry only the difference of the angles matters; equally spaced differences replace random
+                // draws.
                 let turn = TAU * (f64::from(i) + 0.5) / f64::from(pairs);
                 let at = |j: i32| {
                     let t = f64::from(j) / 15.0;

@@ -1,4 +1,4 @@
-//! Whether two quantities rise and fall together: Spearman's rank correlation.
+//! Spearman's rank correlation of two quantities, with a permutation test and a bootstrap interval.
 
 use candle_core::Device;
 use lerp_core::Draws;
@@ -6,13 +6,14 @@ use rayon::prelude::*;
 
 use crate::{compare::quantile, ranks::shared_ranks};
 
-/// Up to so many orders all are counted, those of eight points; of more, some are drawn.
+/// The maximum number of permutations that are enumerated, which is that of eight points; of more points, random
+/// permutations are drawn.
 const EXACT: f64 = 40_320.0;
-/// Orders, and resamples, that are drawn.
+/// The number of random permutations, and of bootstrap resamples.
 const DRAWN: u64 = 10_000;
-/// Fewer points have no interval: it would be far too narrow.
+/// The minimum number of points for an interval; with fewer it would be far too narrow.
 const LEAST_RESAMPLED: usize = 10;
-/// Points beyond which nobody asks.
+/// The maximum number of points that [`Association::to_tell`] reports.
 const MOST_POINTS: f64 = 100_000.0;
 
 /// Points: a value of each of two quantities.
@@ -21,33 +22,36 @@ type Points = Vec<(f64, f64)>;
 /// A rank correlation; see [`spearman`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Association {
-    /// The correlation of ranks, from -1, where one falls as the other rises, to 1, where both rise together.
+    /// The rank correlation, from -1, where one quantity falls as the other rises, to 1, where both rise together.
     pub rho: f64,
-    /// The probability of a correlation as far from 0, or further, if the two have nothing to do with each other.
+    /// The two-sided p-value: the probability of a correlation at least as far from 0 if the two quantities are
+    /// independent.
     pub p: f64,
-    /// Lower and upper end of the 95 % interval of `rho`; none of fewer than ten points.
+    /// Lower and upper end of the 95 % interval of `rho`; `None` for fewer than ten points.
     pub interval: Option<(f64, f64)>,
-    /// Points it was computed from.
+    /// Number of points that it was computed from.
     pub points: usize,
-    /// About how many points, more than these, tell a correlation of this size from 0 at 5 %, two-sided, four times in five.
-    /// None if it is 0, or it takes more than 100,000.
+    /// Approximate number of points, more than these, at which a correlation of this size differs from 0 at 5 %,
+    /// two-sided, with a power of 80 %. `None` if the correlation is 0, or if it takes more than 100,000 points.
     pub to_tell: Option<usize>,
 }
 
-/// Spearman's rank correlation of the first and the second value of points ("The proof and measurement of association between two
-/// things", 1904). Equal values share the mean of their ranks. A point with a value that is not finite is left out; None if
-/// fewer than three points remain, or all their first or all their second values are equal. It is the same every time.
+/// Returns Spearman's rank correlation of the first and the second values of points ("The proof and measurement of
+/// association between two things", 1904). Equal values share the mean of their ranks. Points with a value that is
+/// not finite are left out. Returns `None` if fewer than three points remain, or if all their first or all their
+/// second values are equal. The result is deterministic.
 ///
-/// The two-sided p-value is by permutation: of all orders that the second values can be in, the share of those with a correlation
-/// at least as large in size. From nine points on it is of 10,000 orders that are drawn, the one found counted among them, so it
-/// is never below 1/10,001 (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
+/// The two-sided p-value is that of a permutation test: the share of permutations of the second values whose
+/// correlation is at least as large in magnitude. From nine points on it is estimated from 10,000 random
+/// permutations, with the observed order counted among them, so it is never below 1/10,001 (Davison and Hinkley,
+/// "Bootstrap Methods and their Application", 1997, section 4.2).
 ///
-/// The interval is the percentile bootstrap's, of 10,000 resamples of points, ranked anew (Efron and Tibshirani, "An Introduction
-/// to the Bootstrap", 1993, chapter 13); those in which all first or all second values are equal are skipped. Of few points
-/// it is too narrow, and of a perfect order a single number.
+/// The interval is the percentile bootstrap's, from 10,000 resamples of points, ranked anew (Efron and Tibshirani,
+/// "An Introduction to the Bootstrap", 1993, chapter 13). Resamples in which all first or all second values are
+/// equal are skipped. For few points the interval is too narrow, and for a perfect order it is a single number.
 ///
-/// The number of points that would tell is by Fisher's z with a variance of 1.06 / (n - 3) (Fieller, Hartley and Pearson, "Tests for
-/// rank correlation coefficients. I", 1957).
+/// [`Association::to_tell`] uses Fisher's z with a variance of 1.06 / (n - 3) (Fieller, Hartley and Pearson, "Tests
+/// for rank correlation coefficients. I", 1957).
 pub fn spearman(points: &[(f64, f64)]) -> Option<Association> {
     let points = finite(points);
     if points.len() < 3 {
@@ -57,26 +61,28 @@ pub fn spearman(points: &[(f64, f64)]) -> Option<Association> {
     let rho = ranks.correlation();
     Some(Association {
         rho,
-        p: permuted(&ranks),
-        interval: (points.len() >= LEAST_RESAMPLED).then(|| resampled(&points)).flatten(),
+        p: permutation_p(&ranks),
+        interval: (points.len() >= LEAST_RESAMPLED).then(|| bootstrap_interval(&points)).flatten(),
         points: points.len(),
         to_tell: to_tell(rho, points.len()),
     })
 }
 
-/// The correlation of [`spearman`] alone, for points that are not independent of each other, of which it says nothing more.
+/// Returns the correlation of [`spearman`] alone, for points that are not independent of each other, for which its
+/// p-value and interval do not hold. Returns `None` as [`spearman`] does.
 pub fn rank_correlation(points: &[(f64, f64)]) -> Option<f64> {
     let points = finite(points);
     if points.len() < 3 { None } else { Some(Ranks::of(&points)?.correlation()) }
 }
 
-/// One point for each of several candidates that were measured in several groups, such as variants on several datasets, whose
-/// values are not comparable with each other: its mean rank among the candidates of each group, on both sides, the lowest value
-/// first. [`spearman`] of these says whether the two go together over all groups, and counts candidates, not measurements, which
-/// are not independent of each other.
+/// Combines groups of measurements into one point for each candidate. Each group, such as a dataset, has a point
+/// for every candidate, such as a variant, and values of different groups are not comparable. A candidate's point
+/// is its mean rank over the groups, on both sides, with rank 1 for the lowest value. [`spearman`] of these points
+/// measures the association over all groups, with the number of candidates as sample size, since measurements of
+/// one candidate are not independent of each other.
 ///
 /// # Panics
-/// If groups differ in length: each has a point for every candidate, in one order.
+/// If groups differ in length: each must have a point for every candidate, in the same order.
 pub fn within_groups(groups: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
     let candidates = groups.first().map_or(0, Vec::len);
     assert!(groups.iter().all(|group| group.len() == candidates), "a group lacks a candidate");
@@ -93,14 +99,14 @@ fn finite(points: &[(f64, f64)]) -> Points {
     points.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect()
 }
 
-/// The ranks of values on both sides, less their mean.
+/// The centred ranks of the first and the second values.
 struct Ranks {
     first: Vec<f64>,
     second: Vec<f64>,
 }
 
 impl Ranks {
-    /// None if all values of a side are equal.
+    /// Ranks the values of points. Returns `None` if all values of a side are equal.
     fn of(points: &[(f64, f64)]) -> Option<Self> {
         let mean = f64::midpoint(points.len() as f64, 1.0);
         let side = |of: fn(&(f64, f64)) -> f64| -> Vec<f64> {
@@ -122,11 +128,11 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The share of orders of the second ranks whose correlation is at least as large in size as that of the order found. An order
-/// changes the sum of products only.
-fn permuted(Ranks { first, second }: &Ranks) -> f64 {
+/// Returns the p-value of the permutation test: the share of permutations of the second ranks whose correlation is
+/// at least as large in magnitude as the observed one. Only the sum of products depends on the permutation.
+fn permutation_p(Ranks { first, second }: &Ranks) -> f64 {
     let points = first.len();
-    // Sums that are equal but for rounding are equal.
+    // The tolerance makes sums that differ only by rounding equal.
     let least = dot(first, second).abs() - 1e-12 * (points as f64).powi(3);
     if (1..=points).map(|i| i as f64).product::<f64>() <= EXACT {
         let mut sums = Vec::new();
@@ -144,7 +150,7 @@ fn permuted(Ranks { first, second }: &Ranks) -> f64 {
     (as_far + 1) as f64 / (DRAWN + 1) as f64
 }
 
-/// The sums of products of `first` with every order of `second`, each added to `sum`.
+/// Appends to `sums` the sum of products of `first` with every permutation of `second`, each added to `sum`.
 fn enumerate(first: &[f64], second: &mut [f64], sum: f64, sums: &mut Vec<f64>) {
     let Some((value, rest)) = first.split_first() else {
         sums.push(sum);
@@ -158,8 +164,8 @@ fn enumerate(first: &[f64], second: &mut [f64], sum: f64, sums: &mut Vec<f64>) {
     }
 }
 
-/// The 95 % percentile interval over resamples of points; None if no resample has a correlation.
-fn resampled(points: &Points) -> Option<(f64, f64)> {
+/// Returns the 95 % percentile interval over resamples of points; `None` if no resample has a correlation.
+fn bootstrap_interval(points: &Points) -> Option<(f64, f64)> {
     let draws = Draws::new(0, &Device::Cpu);
     let count = points.len();
     let drawn = |i: u64| {
@@ -174,10 +180,10 @@ fn resampled(points: &Points) -> Option<(f64, f64)> {
     (!found.is_empty()).then(|| (quantile(found.iter(), share), quantile(found.iter().rev(), share)))
 }
 
-/// How many points tell `rho` from 0: more than the `known` ones, and no fewer than five, since of four even a perfect order is
-/// not told from chance.
+/// Returns the number of points at which `rho` differs from 0: more than the `known` ones, and at least five,
+/// because with four even a perfect order is not significant.
 fn to_tell(rho: f64, known: usize) -> Option<usize> {
-    // 97.5 % and 80 % of the standard normal distribution lie below.
+    // 1.96 and 0.8416 are the 97.5 % and 80 % quantiles of the standard normal distribution.
     let away = (1.96 + 0.8416) / rho.abs().atanh();
     let points = (1.06 * away.powi(2) + 3.0).ceil().max(5.0).max((known + 1) as f64);
     (rho != 0.0 && points <= MOST_POINTS).then_some(points as usize)
@@ -189,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// `n` pairs of normal values with a correlation of `r`, in truth.
+    /// Returns `n` pairs of normal values from a distribution with correlation `r`.
     fn normal(seed: u64, n: usize, r: f64) -> Points {
         let draws = Draws::new(seed, &Device::Cpu);
         let [a, b] = ["a", "b"].map(|stream| draws.normals(stream, n).into_iter().map(f64::from));
@@ -201,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn correlations_and_their_p_values_are_scipys() {
+    fn correlations_and_p_values_equal_scipys() {
         // scipy.stats.spearmanr(x, y).statistic                                        # SciPy 1.17
         // scipy.stats.permutation_test((x,), lambda x: abs(scipy.stats.spearmanr(x, y).statistic),
         //     permutation_type="pairings", n_resamples=50_000, alternative="greater").pvalue
@@ -209,7 +215,7 @@ mod tests {
         let found = spearman(&zip(&x, &[0.3, 0.5, 0.9, 0.2, 1.4, 1.1, 0.4])).unwrap();
         assert!((found.rho - 0.642_857_142_857_143).abs() < 1e-12, "{found:?}");
         assert!((found.p - 0.138_888_888_888_888_9).abs() < 1e-12, "{found:?}");
-        // With ties on both sides.
+        // The second example has ties on both sides.
         let x = [1.0, 2.0, 2.0, 3.0, 5.0, 4.0, 4.0];
         let found = spearman(&zip(&x, &[0.1, 0.1, 0.1, 0.5, 0.4, 0.9, 0.2])).unwrap();
         assert!((found.rho - 0.735_980_072_193_987_3).abs() < 1e-12, "{found:?}");
@@ -217,9 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn drawn_orders_are_nearly_all_of_them() {
-        // x = np.arange(20.); y = x + 18 * np.sin(x * x); scipy.stats.spearmanr(x, y), and permutation_test as above with
-        // n_resamples=40_000, whose p-value was 0.1471; that by Student's t is 0.1484.
+    fn random_permutations_approximate_all_permutations() {
+        // x = np.arange(20.); y = x + 18 * np.sin(x * x)
+        // scipy.stats.spearmanr(x, y), and permutation_test as above with n_resamples=40_000. The p-value of the
+        // latter is 0.1471, and that of Student's t is 0.1484.
         let points: Points = (0..20).map(f64::from).map(|i| (i, i + 18.0 * (i * i).sin())).collect();
         let found = spearman(&points).unwrap();
         assert!((found.rho - 0.335_338_345_864_661_66).abs() < 1e-12, "{found:?}");
@@ -228,31 +235,31 @@ mod tests {
     }
 
     #[test]
-    fn order_is_all_that_counts() {
+    fn correlations_depend_on_ranks_alone() {
         let rising: Points = (1..=6).map(f64::from).map(|i| (i, i.exp())).collect();
         let found = spearman(&rising).unwrap();
-        // Of 6! orders two are perfect.
+        // Two of the 6! permutations are perfect.
         assert_eq!((found.rho, found.p), (1.0, 2.0 / 720.0));
         assert_eq!((found.interval, found.points, found.to_tell), (None, 6, Some(7)));
         let falling: Points = (1..=30).map(f64::from).map(|i| (i, -i)).collect();
         let found = spearman(&falling).unwrap();
         assert_eq!((found.rho, found.p, found.to_tell), (-1.0, 1.0 / 10_001.0, Some(31)));
-        // Of a correlation of 0 every order is as far from it.
+        // With a correlation of 0, every permutation is at least as far from it.
         let none = spearman(&zip(&[1.0, 2.0, 3.0], &[1.0, 2.0, 1.0])).unwrap();
         assert_eq!((none.rho, none.p, none.interval, none.to_tell), (0.0, 1.0, None, None));
     }
 
     #[test]
-    fn points_that_would_be_enough() {
+    fn the_number_of_points_for_significance() {
         // 3 + 1.06 * (2.8016 / atanh(0.5))^2 = 30.57, and 3 + 1.06 * (2.8016 / atanh(0.1))^2 = 829.4
         assert_eq!((to_tell(0.5, 7), to_tell(-0.5, 7), to_tell(0.1, 7)), (Some(31), Some(31), Some(830)));
-        // As many as there are did not do, and four never do.
+        // The result is more than the known points, and at least five.
         assert_eq!((to_tell(0.5, 40), to_tell(0.99, 3)), (Some(41), Some(5)));
         assert_eq!((to_tell(0.009, 7), to_tell(0.0, 7)), (None, None));
     }
 
     #[test]
-    fn what_has_no_correlation() {
+    fn too_few_or_constant_values_have_no_correlation() {
         assert_eq!(spearman(&[]), None);
         assert_eq!(spearman(&[(1.0, 2.0), (2.0, 3.0)]), None);
         assert_eq!(spearman(&zip(&[1.0, 2.0, 3.0], &[5.0; 3])), None);
@@ -266,13 +273,13 @@ mod tests {
 
     #[test]
     fn candidates_of_several_groups_are_counted_once() {
-        // Falling within groups, rising over all.
+        // The values fall within groups and rise over all points.
         let group =
             |level: f64| -> Points { (0..4).map(f64::from).map(|i| (level + i, level - i)).collect() };
         let groups = [group(0.0), group(100.0), group(200.0)];
         assert!(spearman(&groups.concat()).unwrap().rho > 0.5);
         let found = spearman(&within_groups(&groups)).unwrap();
-        // Of 4! orders of four candidates two are perfect, however often these were measured.
+        // Two of the 4! permutations of four candidates are perfect, however often the candidates were measured.
         assert_eq!((found.rho, found.p, found.points), (-1.0, 2.0 / 24.0, 4));
         let mixed = [zip(&[1.0, 2.0, 3.0], &[1.0, 3.0, 2.0]), zip(&[5.0, 9.0, 7.0], &[0.1, 0.2, 0.2])];
         assert_eq!(within_groups(&mixed), [(1.0, 1.0), (2.5, 2.75), (2.5, 2.25)]);
@@ -280,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn of_independent_values_p_is_uniform() {
-        let p = |seed| permuted(&Ranks::of(&normal(seed, 14, 0.0)).unwrap());
+    fn p_values_of_independent_values_are_uniform() {
+        let p = |seed| permutation_p(&Ranks::of(&normal(seed, 14, 0.0)).unwrap());
         let all: Vec<f64> = (0..200).map(p).collect();
         let below = |level: f64| all.iter().filter(|p| **p < level).count();
         assert!((2..16).contains(&below(0.05)), "{}", below(0.05));
@@ -290,7 +297,7 @@ mod tests {
 
     #[test]
     fn intervals_contain_the_truth() {
-        // Spearman's of normal values with Pearson's correlation r.
+        // The true Spearman correlation of normal values with Pearson correlation 0.6.
         let truth = 6.0 / PI * (0.6_f64 / 2.0).asin();
         let contains = |seed: &u64| {
             let found = spearman(&normal(*seed, 40, 0.6)).unwrap();
@@ -303,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_do_not_matter() {
+    fn results_do_not_depend_on_the_number_of_threads() {
         let points = normal(1, 20, 0.3);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

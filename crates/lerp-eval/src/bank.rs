@@ -1,4 +1,4 @@
-//! The nearest of many lines, by cosine distance.
+//! A bank of lines, and the search for the line nearest to an image by cosine distance.
 
 use candle_core::Tensor;
 use lerp_data::{Lines, draw_line};
@@ -7,20 +7,21 @@ use rayon::prelude::*;
 use crate::{Error, LineMetrics, Result};
 
 const PIXELS: usize = Lines::SIDE * Lines::SIDE;
-/// Queries compared at once: one value of each fills the vector registers of the inner loop.
+/// The number of images compared at once: one pixel of each fills the vector registers of the inner loop.
 const LANES: usize = 16;
 
 /// Lines at evenly spaced angles, to which images are compared (section 3).
 ///
-/// A line is background with a few lit pixels, so with `v` a line and `u` an image `u·v = Σ u (v+1) - Σ u`, where the
-/// first sum has some 45 terms in place of 1024. Everything is computed in `f64`.
+/// A line image is background (-1) with a few lit pixels. So with `v` a line and `u` an image,
+/// `u·v = Σ u (v+1) - Σ u`, where the first sum has some 45 terms in place of 1024. Everything is computed in
+/// `f64`.
 #[derive(Debug, Clone)]
 pub struct LineBank {
     angles: Vec<f64>,
-    /// Line `i` has the lit pixels `starts[i]..starts[i + 1]`.
+    /// The lit pixels of line `i` are at `starts[i]..starts[i + 1]` of `pixels` and `lit`.
     starts: Vec<usize>,
     pixels: Vec<u16>,
-    /// `v + 1` of each lit pixel.
+    /// The value of each lit pixel plus 1.
     lit: Vec<f64>,
     inverse_norms: Vec<f64>,
 }
@@ -28,27 +29,27 @@ pub struct LineBank {
 /// The line of a [`LineBank`] that is nearest to an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Nearest {
-    /// Its place in the bank; the first of several equally near ones, and 0 where the distance is NaN.
+    /// Its index in the bank; the first of several equally near ones, and 0 if the distance is NaN.
     pub index: usize,
-    /// Its angle, radians.
+    /// Its angle, in radians.
     pub angle: f64,
     /// Cosine distance, `1 - u·v / (|u| |v|)`, from 0 to 2; NaN for an image that is zero or not finite.
     pub distance: f64,
 }
 
 impl Default for LineBank {
-    /// The paper's 10,000 lines.
+    /// Builds the paper's bank of 10,000 lines.
     fn default() -> Self {
         Self::new(10_000)
     }
 }
 
 impl LineBank {
-    /// `count` lines at angles from 0 to `2π - 2π/count`; a count of 0 is taken as 1.
+    /// Builds a bank of `count` lines at angles from 0 to `2π - 2π/count`; a count of 0 is taken as 1.
     pub fn new(count: usize) -> Self {
         let count = count.max(1);
         let last = std::f64::consts::TAU - std::f64::consts::TAU / count as f64;
-        // Rounded like numpy's linspace, so that angles agree to the last bit.
+        // Rounded as in numpy's linspace, so that angles agree to the last bit.
         let step = last / (count.max(2) - 1) as f64;
         let mut angles: Vec<f64> = (0..count).map(|i| i as f64 * step).collect();
         if count > 1 {
@@ -75,16 +76,16 @@ impl LineBank {
         bank
     }
 
-    /// The angles of the lines, radians.
+    /// Returns the angles of the lines, in radians.
     pub fn angles(&self) -> &[f64] {
         &self.angles
     }
 
-    /// The line nearest to each image.
+    /// Returns the line nearest to each image.
     ///
     /// # Shapes
-    /// `images` of any shape with 1024 elements to each index of the leading axes, `[..., 32, 32]` or
-    /// `[..., 32, 32, 1]`, of any type and on any device; one result an image, in order.
+    /// `images` `[..., 32, 32]` or `[..., 32, 32, 1]`, of any type and on any device; the result has one entry per
+    /// image, in order.
     ///
     /// # Errors
     /// If the images are not 32 by 32 pixels of one channel.
@@ -94,19 +95,20 @@ impl LineBank {
             let wanted = format!("[..., {side}, {side}] or [..., {side}, {side}, 1]");
             return Err(Error::Shape { what: "images of lines", wanted, given: images.dims().to_vec() });
         }
-        // First to the host: some devices know no f64.
+        // Images are moved to the host first, because some devices do not support `f64`.
         let pixels = lerp_core::on_host(images)?.flatten_all()?.to_vec1::<f64>()?;
         let blocks = pixels.par_chunks(LANES * PIXELS).flat_map_iter(|block| self.nearest_of_block(block));
         Ok(blocks.collect())
     }
 
-    /// Mean distance and smoothness of interpolations, and what they are made of.
+    /// Computes the line metrics of interpolations.
     ///
     /// # Shapes
     /// `images` `[interpolations, positions, 32, 32]` or `[interpolations, positions, 32, 32, 1]`.
     ///
     /// # Errors
-    /// If the shape differs from that, there is no interpolation, or it has fewer than two positions.
+    /// If the shape differs from these, there is no interpolation, or an interpolation has fewer than two
+    /// positions.
     pub fn evaluate(&self, images: &Tensor) -> Result<LineMetrics> {
         match images.dims() {
             [n, t, 32, 32] | [n, t, 32, 32, 1] if *n > 0 && *t > 1 => {
@@ -119,9 +121,10 @@ impl LineBank {
         }
     }
 
-    /// The lines nearest to at most [`LANES`] images.
+    /// Returns the lines nearest to at most [`LANES`] images.
     fn nearest_of_block(&self, images: &[f64]) -> Vec<Nearest> {
-        // Transposed: a row holds one pixel of every image. Missing images are zero and dropped at the end.
+        // The images are transposed: a row holds one pixel of every image. Missing images are zero and are dropped
+        // at the end.
         let mut rows = vec![[0.0; LANES]; PIXELS];
         let (mut minus_sum, mut square) = ([0.0; LANES], [0.0; LANES]);
         for (lane, image) in images.chunks_exact(PIXELS).enumerate() {
@@ -144,7 +147,7 @@ impl LineBank {
             }
             let distance: [f64; LANES] =
                 std::array::from_fn(|lane| 1.0 - dot[lane] * (inverse_norm[lane] * inverse_line_norm));
-            // Counted without short cuts, which the compiler turns into vector comparisons.
+            // Counting without short-circuiting lets the compiler use vector comparisons.
             if distance.iter().zip(&smallest).map(|(d, s)| u64::from(d < s)).sum::<u64>() > 0 {
                 for (lane, d) in distance.into_iter().enumerate() {
                     if d < smallest[lane] {
@@ -156,7 +159,7 @@ impl LineBank {
         let result = |lane: usize| Nearest {
             index: index[lane],
             angle: self.angles[index[lane]],
-            // No comparison with NaN holds, so nothing was found for an image that is zero or not finite.
+            // Comparisons with NaN are false, so no line was found for an image that is zero or not finite.
             distance: if smallest[lane].is_finite() { smallest[lane].clamp(0.0, 2.0) } else { f64::NAN },
         };
         (0..images.len() / PIXELS).map(result).collect()

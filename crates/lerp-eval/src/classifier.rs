@@ -1,13 +1,13 @@
-//! Loss, accuracy and learning rate of a classifier of latents (section 4).
+//! Loss, accuracy and learning rate of the single-layer classifier (section 4).
 
 use candle_core::{D, Tensor};
 
 use crate::{Error, Result};
 
-/// Softmax cross entropy of each example, in nats, differentiable with respect to the logits.
+/// Returns the softmax cross entropy of each example, in nats, differentiable with respect to the logits.
 ///
-/// The paper trains its classifier with `smoothing` 0. Otherwise the target `l`, 1 for the class and 0 elsewhere, is
-/// replaced by `l - smoothing (l - 1/classes)`.
+/// `smoothing` is label smoothing, which is 0 in the paper. Otherwise the target `l`, 1 for the class and 0
+/// elsewhere, is replaced by `l - smoothing (l - 1/classes)`.
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32` below `classes`; the result is `[batch]`.
@@ -19,7 +19,7 @@ pub fn per_example(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<T
     if !(0.0..=1.0).contains(&smoothing) {
         return Err(Error::Range { what: "label smoothing", wanted: "from 0 to 1", given: smoothing });
     }
-    // The largest logit is a mere shift, so no gradient need pass through it.
+    // The largest logit is subtracted against overflow. The loss does not depend on it, so it needs no gradient.
     let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
     let normaliser = shifted.exp()?.sum(D::Minus1)?.log()?;
     let chosen = shifted.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
@@ -30,7 +30,7 @@ pub fn per_example(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<T
     Ok((loss - (shifted.sum(D::Minus1)? * (smoothing / classes as f64))?)?)
 }
 
-/// The mean of [`per_example`].
+/// Returns the mean of [`per_example`].
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32` below `classes`; the result is a scalar, `[]`.
@@ -41,8 +41,8 @@ pub fn loss(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> 
     Ok(per_example(logits, labels, smoothing)?.mean_all()?)
 }
 
-/// The fraction of examples whose largest logit is that of their class; the first of several equally large ones
-/// counts as the largest, and NaN is never it.
+/// Returns the share of examples whose largest logit is that of their class. The first of several equally large
+/// logits counts as the largest, and NaN never does.
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32`.
@@ -51,7 +51,7 @@ pub fn loss(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> 
 /// If the shapes do not fit.
 pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<f64> {
     check(logits, labels)?;
-    // Compared on the host: which of equal logits wins must not depend on the device.
+    // Logits are compared on the host, because the choice among equal logits must not depend on the device.
     let logits = lerp_core::on_host(logits)?.to_vec2::<f64>()?;
     let labels = labels.to_vec1::<u32>()?;
     let right =
@@ -59,8 +59,9 @@ pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<f64> {
     Ok(right as f64 / labels.len() as f64)
 }
 
-/// The learning rate after `step` updates of the paper's stand-alone classifier scripts: 1e-4, a tenth of it every
-/// 131,072 steps. The classifier of the paper's table 2 is trained along with the autoencoder, at 1e-4 throughout.
+/// Returns the learning rate after `step` updates in the paper's stand-alone classifier scripts: 1e-4, decaying by
+/// a factor of 10 every 131,072 steps. The classifier of the paper's table 2 is trained jointly with the
+/// autoencoder, at a constant 1e-4.
 pub fn learning_rate(step: u64) -> f64 {
     1e-4 * 0.1_f64.powf(step as f64 / 131_072.0)
 }

@@ -1,49 +1,51 @@
-//! Is one mean really lower than another? Intervals for the difference of two means.
+//! Confidence intervals of the difference of two means.
 
 use lerp_core::Draws;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// A mean, its standard deviation with divisor n, and the number of values behind it.
+/// A sample, summarised by its mean, standard deviation and size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// Mean.
     pub mean: f64,
-    /// Standard deviation with divisor n; of a single value it counts for nothing.
+    /// Standard deviation with divisor n; ignored for a single value.
     pub std: f64,
     /// Number of values.
     pub n: usize,
 }
 
 impl Sample {
-    /// Variance with divisor n - 1; none of a single value.
+    /// Returns the variance with divisor n - 1; `None` for a single value.
     pub(crate) fn variance(self) -> Option<f64> {
         (self.n > 1).then(|| self.std.powi(2) * self.n as f64 / (self.n - 1) as f64)
     }
 }
 
-/// The 95 % interval of `a.mean - b.mean` by Welch's t, for two samples of unlike spread (Welch, "The generalization of
-/// 'Student's' problem when several different population variances are involved", 1947).
+/// Returns the 95 % confidence interval of `a.mean - b.mean` by Welch's t test, for two samples of unequal variance
+/// (Welch, "The generalization of 'Student's' problem when several different population variances are involved",
+/// 1947).
 ///
-/// A sample of a single value is taken to have the other's variance; none if both are.
+/// A sample of a single value is assumed to have the other sample's variance. Returns `None` if both are single
+/// values.
 pub fn welch_interval(a: Sample, b: Sample) -> Option<(f64, f64)> {
     let Difference { mean, error, degrees } = Difference::of(a, b)?;
     let half = student_quantile(degrees) * error;
     Some((mean - half, mean + half))
 }
 
-/// A difference of two means.
+/// A difference of two means with its standard error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Difference {
-    /// It.
+    /// The difference.
     pub mean: f64,
     /// Its standard error.
     pub error: f64,
-    /// Degrees of freedom of that.
+    /// Degrees of freedom of the standard error.
     pub degrees: f64,
 }
 
 impl Difference {
-    /// That of `a.mean - b.mean`, by the rules of [`welch_interval`].
+    /// Returns `a.mean - b.mean`, by the rules of [`welch_interval`].
     pub fn of(a: Sample, b: Sample) -> Option<Self> {
         let (first, second) = (a.variance().or(b.variance())?, b.variance().or(a.variance())?);
         let (first, second) = (first / a.n as f64, second / b.n as f64);
@@ -53,51 +55,52 @@ impl Difference {
             (n, m) if error > 0.0 => {
                 (first + second).powi(2) / (first.powi(2) / (n - 1) as f64 + second.powi(2) / (m - 1) as f64)
             }
-            // No spread at all: the difference is certain, whatever the quantile.
+            // Without any variance the difference is exact, whatever the quantile.
             _ => 1.0,
         };
         Some(Self { mean: a.mean - b.mean, error, degrees })
     }
 }
 
-/// Degrees of freedom beyond which statrs loses digits: at a million it is wrong by 0.006 %, and on the other side of the normal
-/// distribution's.
+/// The maximum number of degrees of freedom that is passed to statrs, which is inaccurate beyond it: at a million
+/// its quantile is off by 0.006 %, on the wrong side of the normal distribution's.
 pub(crate) const MOST_DEGREES: f64 = 1e4;
 
-/// 97.5 % of Student's t distribution with so many degrees of freedom, whole or not, lie below. More than 10,000 count as
-/// 10,000, which makes the quantile 0.012 % too large at most.
+/// Returns the 97.5 % quantile of Student's t distribution with this number of degrees of freedom, which need not
+/// be an integer. Numbers above 10,000 count as 10,000, which makes the quantile too large by at most 0.012 %.
 pub fn student_quantile(degrees: f64) -> f64 {
     StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES)).map_or(f64::NAN, |t| t.inverse_cdf(0.975))
 }
 
-/// What resampling says of a mean of differences.
+/// A bootstrap estimate of a mean of differences.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bootstrap {
     /// The mean.
     pub mean: f64,
     /// Lower end of its 95 % percentile interval.
     pub low: f64,
-    /// Upper end.
+    /// Upper end of this interval.
     pub high: f64,
-    /// The share of resamples with a mean below zero; those at zero count half.
+    /// The share of resamples with a mean below zero; means equal to zero count half.
     pub below: f64,
 }
 
 impl Bootstrap {
-    /// Whether the interval contains zero.
+    /// Returns whether the interval contains zero.
     pub fn undecided(&self) -> bool {
         self.low <= 0.0 && self.high >= 0.0
     }
 }
 
-/// Up to so many values all resamples are counted, 92,378 different ones of ten; of more, some are drawn.
+/// The maximum number of values for which all resamples are enumerated: ten values have 92,378 different ones. For
+/// more values, resamples are drawn at random.
 const EXACT: usize = 10;
-/// Resamples that are drawn.
+/// The number of random resamples.
 const DRAWN: usize = 20_000;
 
-/// The percentile bootstrap of the mean of `differences` (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
-/// chapter 13), of pairs: one difference for each seed that both have. It is the same every time. None of fewer than two
-/// values, or if one is not finite.
+/// Returns the percentile bootstrap of the mean of `differences` (Efron and Tibshirani, "An Introduction to the
+/// Bootstrap", 1993, chapter 13), where each difference is that of a pair, such as two runs with the same seed. The
+/// result is deterministic. Returns `None` for fewer than two values, or if one is not finite.
 pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
     let n = differences.len();
     if n < 2 || differences.iter().any(|d| !d.is_finite()) {
@@ -120,7 +123,7 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
     }
     means.sort_by(|a, b| a.0.total_cmp(&b.0));
     let all: f64 = means.iter().map(|(_, weight)| weight).sum();
-    // Sums that are zero but for rounding are ties.
+    // Means that differ from zero only by rounding count as zero.
     let zero = 1e-12 * differences.iter().fold(0.0, |most: f64, d| most.max(d.abs()));
     let share = |mean: f64| match mean {
         _ if mean.abs() <= zero => 0.5,
@@ -136,8 +139,9 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
     })
 }
 
-/// All multisets of as many of the values as there are, with their sums and how many ordered resamples each stands for, but
-/// for a common factor: 1 / k! for a value taken k times.
+/// Enumerates all multisets of `left` values of `rest`. Appends to `sums` the sum of each one and its weight, which
+/// is proportional to the number of ordered resamples that it stands for: a value taken k times contributes a
+/// factor 1 / k!.
 fn enumerate(rest: &[f64], left: usize, (sum, weight): (f64, f64), sums: &mut Vec<(f64, f64)>) {
     let Some((first, others)) = rest.split_first() else { return };
     if others.is_empty() {
@@ -159,7 +163,7 @@ fn enumerate(rest: &[f64], left: usize, (sum, weight): (f64, f64), sums: &mut Ve
     }
 }
 
-/// The first value at which more than `share` of the weight is passed.
+/// Returns the first value at which the accumulated weight exceeds `share`, which is an absolute weight.
 pub(crate) fn quantile<'a>(sorted: impl Iterator<Item = &'a (f64, f64)>, share: f64) -> f64 {
     let (mut passed, mut last) = (0.0, f64::NAN);
     for (mean, weight) in sorted {
@@ -177,8 +181,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_of_student() {
-        // Any table of the distribution.
+    fn student_quantiles_equal_tables() {
+        // Reference values from tables of the distribution.
         for (degrees, wanted) in
             [(1.0, 12.7062), (2.0, 4.30265), (4.0, 2.77645), (10.0, 2.22814), (30.0, 2.04227), (1e4, 1.96020)]
         {
@@ -187,20 +191,21 @@ mod tests {
         }
         let between = student_quantile(4.5);
         assert!(between < 2.77645 && between > 2.57058, "{between}");
-        // In closed form.
+        // With two degrees of freedom the quantile has a closed form.
         let two = 0.95 * (2.0_f64 / (4.0 * 0.975 * 0.025)).sqrt();
         assert!((student_quantile(2.0) - two).abs() < 1e-12);
         assert_eq!(student_quantile(1e9), student_quantile(1e4));
     }
 
     #[test]
-    fn intervals_of_welch() {
+    fn welch_intervals_equal_known_values() {
         let sample = |mean, std, n| Sample { mean, std, n };
-        // Standard errors 1 and 1 with 4 degrees each: 8 together.
+        // Both means have standard error 1 with 4 degrees of freedom, which combine to 8.
         let (low, high) = welch_interval(sample(3.0, 2.0, 5), sample(1.0, 2.0, 5)).unwrap();
         let half = 2.306_004_135 * 2.0_f64.sqrt();
         assert!((low - (2.0 - half)).abs() < 1e-6 && (high - (2.0 + half)).abs() < 1e-6, "{low} {high}");
-        // One more draw of the other's spread: variance 1.25 * 0.04, times 1 + 1/5.
+        // The single value is assumed to have the other's variance, 1.25 * 0.04; the difference has that times 1 +
+        // 1/5.
         let (low, high) = welch_interval(sample(1.0, 9.0, 1), sample(1.0, 0.2, 5)).unwrap();
         let half = 2.776_445_105 * (0.05_f64 * 1.2).sqrt();
         assert!((high - half).abs() < 1e-6 && (low + half).abs() < 1e-6, "{low} {high}");
@@ -209,18 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn resamples_are_counted_exactly() {
-        // Means -1, 1 and 3 in a quarter, half and quarter of the four resamples.
+    fn resamples_of_few_values_are_enumerated() {
+        // The four resamples have the means -1, 1 and 3 with shares of a quarter, a half and a quarter.
         let two = paired_bootstrap(&[-1.0, 3.0]).unwrap();
         assert_eq!(two, Bootstrap { mean: 1.0, low: -1.0, high: 3.0, below: 0.25 });
         assert!(two.undecided());
         let tied = paired_bootstrap(&[-2.0, 2.0]).unwrap();
         assert_eq!((tied.mean, tied.below), (0.0, 0.5));
-        // Of 3^3 = 27 resamples 1 is all ones and 1 all threes: both within the outer 2.5 % is false.
+        // One of the 3^3 = 27 resamples is all ones and one all threes; each has a share of more than 2.5 %.
         let three = paired_bootstrap(&[1.0, 2.0, 3.0]).unwrap();
         assert_eq!((three.low, three.high, three.below), (1.0, 3.0, 0.0));
         assert!(!three.undecided());
-        // All 5^5 by hand.
+        // All 5^5 ordered resamples are enumerated directly.
         let values = [0.3, -0.2, 0.5, 0.1, -0.7];
         let mut all: Vec<f64> = (0..3125_usize)
             .map(|i| (0..5).map(|place| values[i / 5_usize.pow(place) % 5]).sum::<f64>() / 5.0)
@@ -231,10 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn many_values_are_drawn_and_always_the_same() {
+    fn random_resamples_are_deterministic() {
         let values: Vec<f64> = (0..40).map(|i| f64::from(i % 8) - 3.0).collect();
         let drawn = paired_bootstrap(&values).unwrap();
-        // Standard error of the mean: sqrt(5.25 / 40) = 0.362.
+        // The standard error of the mean is sqrt(5.25 / 40) = 0.362.
         assert!((drawn.mean - 0.5).abs() < 1e-12);
         assert!((drawn.low + 0.21).abs() < 0.05 && (drawn.high - 1.21).abs() < 0.05, "{drawn:?}");
         assert!((drawn.below - 0.08).abs() < 0.03, "{drawn:?}");
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_resampled() {
+    fn too_few_or_undefined_values_are_not_resampled() {
         for values in [&[][..], &[1.0], &[1.0, f64::NAN]] {
             assert_eq!(paired_bootstrap(values), None);
         }

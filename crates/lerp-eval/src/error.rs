@@ -1,57 +1,57 @@
 //! Errors of metrics.
 
-/// What can go wrong while a metric is computed.
+/// An error while a metric is computed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A tensor whose shape does not fit the metric.
+    /// A tensor has the wrong shape.
     #[error("{what} must be {wanted}, but {given:?} was given")]
     Shape {
-        /// The tensor or tensors.
+        /// Name of the tensor or tensors.
         what: &'static str,
-        /// The shape that would be right.
+        /// Description of the expected shape.
         wanted: String,
         /// The shape that was given.
         given: Vec<usize>,
     },
-    /// A number that is out of range.
+    /// A number is out of range.
     #[error("{what} must be {wanted}, but is {given}")]
     Range {
-        /// The number's name.
+        /// Name of the number.
         what: &'static str,
-        /// The range.
+        /// Description of the valid range.
         wanted: &'static str,
         /// The number.
         given: f64,
     },
-    /// NaN or infinity among numbers that a fit needs.
+    /// A tensor holds NaN or infinity.
     #[error("{what} must be finite, but row {row} holds NaN or infinity")]
     NotFinite {
-        /// The tensor.
+        /// Name of the tensor.
         what: &'static str,
-        /// The first such row.
+        /// Index of the first such row.
         row: usize,
     },
-    /// A fit that was asked to stop.
+    /// A computation was stopped on request.
     #[error("stopped on request")]
     Stopped,
-    /// A metric of one's own that cannot be taken.
+    /// A user-defined metric is invalid or failed.
     #[error("the metric '{key}': {problem}")]
     Metric {
-        /// Its key.
+        /// Key of the metric.
         key: String,
-        /// Why not.
+        /// The problem.
         problem: String,
     },
-    /// What a metric of one's own says.
+    /// Any other error of a user-defined metric, with its whole message.
     #[error("{0}")]
     Other(String),
-    /// An error of the shared vocabulary.
+    /// An error of [`lerp_core`].
     #[error(transparent)]
     Core(#[from] lerp_core::Error),
     /// An error of a dataset.
     #[error(transparent)]
     Data(#[from] lerp_data::Error),
-    /// A failure inside the tensor library.
+    /// An error of the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }

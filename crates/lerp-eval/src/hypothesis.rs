@@ -1,4 +1,5 @@
-//! Tests of hypotheses about means over seeds: p-values, their correction, and how many seeds would decide.
+//! Hypothesis tests about means over seeds: p-values, their correction for multiple tests, and the number of seeds
+//! that a test needs.
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -7,8 +8,9 @@ use crate::{
     compare::{Difference, MOST_DEGREES},
 };
 
-/// The probability of a difference of means as low as `a.mean - b.mean`, or lower, if there is none in truth: small where `a`
-/// lies below `b` by more than chance. By Welch's t. None where a side is a single value, or no value differs from another.
+/// Returns the one-sided p-value of Welch's t test of `a` having a lower mean than `b`: the probability of a
+/// difference at most `a.mean - b.mean` if the true means are equal. Returns `None` if a side is a single value, or
+/// if neither side has any variance.
 pub fn lower_p(a: Sample, b: Sample) -> Option<f64> {
     a.variance()?;
     b.variance()?;
@@ -16,21 +18,23 @@ pub fn lower_p(a: Sample, b: Sample) -> Option<f64> {
     student(mean, error, degrees)
 }
 
-/// The probability of a mean as low as that of `a`, or lower, if it is `number` in truth: small where `a` lies below `number` by
-/// more than chance. By Student's t. None of a single value, or where no value differs from another.
+/// Returns the one-sided p-value of Student's t test of `a` having a mean lower than `number`: the probability of a
+/// mean at most `a.mean` if the true mean is `number`. Returns `None` for a single value, or if there is no
+/// variance.
 pub fn below_p(a: Sample, number: f64) -> Option<f64> {
     let error = (a.variance()? / a.n as f64).sqrt();
     student(a.mean - number, error, (a.n - 1) as f64)
 }
 
-/// The share of Student's t distribution below `difference / error`.
+/// Returns the share of Student's t distribution below `difference / error`; `None` if the error is 0.
 fn student(difference: f64, error: f64, degrees: f64) -> Option<f64> {
     let t = StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES)).ok()?;
     (error > 0.0).then(|| t.cdf(difference / error))
 }
 
-/// P-values of a family of tests, each corrected for there being several (Holm, "A simple sequentially rejective multiple test
-/// procedure", 1979), in the same order: the probability that any of the family is called significant by chance is kept.
+/// Returns p-values of a family of tests after Holm's correction ("A simple sequentially rejective multiple test
+/// procedure", 1979), in the same order. It controls the probability that any test of the family is significant by
+/// chance.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
@@ -42,13 +46,15 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// Seeds beyond which nobody asks.
+/// The maximum number of seeds that [`seeds_to_tell`] reports.
 const MOST_SEEDS: u64 = 10_000;
 
-/// About how many seeds of each side tell a difference of this size at the level `alpha`, two-sided, four times in five, if means
-/// and spreads are what they seem. None if a side is a single value, there is no difference, or it takes more than 10,000.
+/// Returns the approximate number of seeds per side at which a difference of this size is significant at the level
+/// `alpha`, two-sided, with a power of 80 %, if the observed means and variances are the true ones. Returns `None`
+/// if a side is a single value, if there is no difference or no variance, or if it takes more than 10,000 seeds.
 ///
-/// By Welch's t with so many seeds; its noncentral distribution is taken to be the central one, shifted.
+/// The power is that of Welch's t test with as many seeds, with the noncentral t distribution approximated by the
+/// shifted central one.
 pub fn seeds_to_tell(a: Sample, b: Sample, alpha: f64) -> Option<u64> {
     let (first, second) = (a.variance()?, b.variance()?);
     let difference = (a.mean - b.mean).abs();
@@ -74,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn p_values_are_scipys() {
+    fn p_values_equal_scipys() {
         // scipy.stats.ttest_ind([1.1, 1.3, 1.0], [1.4, 1.9, 1.5, 1.7], equal_var=False, alternative="less")
         let (a, b) = (sample(&[1.1, 1.3, 1.0]), sample(&[1.4, 1.9, 1.5, 1.7]));
         let p = lower_p(a, b).unwrap();
@@ -100,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn holms_correction_is_the_papers() {
+    fn holms_correction_equals_that_of_statsmodels() {
         // statsmodels.stats.multitest.multipletests([0.01, 0.04, 0.03, 0.005], method="holm")
         let corrected = holm(&[0.01, 0.04, 0.03, 0.005]);
         for (ours, wanted) in corrected.iter().zip([0.03, 0.06, 0.06, 0.02]) {
@@ -111,8 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn seeds_are_as_many_as_tables_of_power_say() {
-        // statsmodels.stats.power.TTestIndPower().solve_power(effect, alpha=0.05, power=0.8): 63.77, 16.71 and 5.09 a side.
+    fn numbers_of_seeds_equal_those_of_statsmodels() {
+        // `statsmodels.stats.power.TTestIndPower().solve_power(effect, alpha=0.05, power=0.8)` gives 63.77, 16.71
+        // and 5.09 per side.
         let side = |mean| Sample { mean, std: (9.0_f64 / 10.0).sqrt(), n: 10 };
         for (effect, seeds) in [(0.5, 64), (1.0, 17), (2.0, 6)] {
             let found = seeds_to_tell(side(0.0), side(effect), 0.05).unwrap();

@@ -1,13 +1,14 @@
-//! The latents between two latents.
+//! Linear and spherical interpolation between latents.
 
 use candle_core::{Device, Tensor};
 
 use crate::{Error, Result};
 
-/// Below this sine of the angle between two latents [`slerp`] is linear: parallel latents span no plane to turn in.
+/// The sine of the angle between two latents below which [`slerp`] is linear: parallel latents span no plane to
+/// turn in.
 const SMALLEST_SINE: f64 = 1e-6;
 
-/// `steps` latents from each `start` to its `end` along the straight line, both ends included (the paper's
+/// Returns `steps` latents from each `start` to its `end` along the straight line, both ends included (the paper's
 /// interpolation, section 2).
 ///
 /// # Shapes
@@ -21,9 +22,9 @@ pub fn linear(start: &Tensor, end: &Tensor, steps: usize) -> Result<Tensor> {
     blend(start, end, steps, &weights)
 }
 
-/// `steps` latents from each `start` to its `end` along the arc between them, both ends included: spherical
+/// Returns `steps` latents from each `start` to its `end` along the arc between them, both ends included: spherical
 /// interpolation with `sin((1-t)ω)/sin(ω)` and `sin(tω)/sin(ω)` as weights, where ω is the angle between the two
-/// flattened latents. The ends are not normalised, so the length changes along with the direction.
+/// flattened latents. The ends are not normalised, so the norm changes along with the direction.
 ///
 /// Pairs with `sin(ω)` below 1e-6, which are parallel, opposite or zero, are interpolated linearly.
 ///
@@ -38,7 +39,7 @@ pub fn slerp(start: &Tensor, end: &Tensor, steps: usize) -> Result<Tensor> {
     let angles: Vec<f64> = a.iter().zip(&b).map(|(a, b)| angle(a, b)).collect();
     let weigh = |t: f64, angle: f64| {
         let sine = angle.sin();
-        // Also where the angle is NaN, as a latent of length zero has it.
+        // The linear branch also covers a NaN angle, which a latent of norm zero gives.
         if sine >= SMALLEST_SINE {
             (((1.0 - t) * angle).sin() / sine, (t * angle).sin() / sine)
         } else {
@@ -83,7 +84,7 @@ fn angle(a: &[f64], b: &[f64]) -> f64 {
     (dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).clamp(-1.0, 1.0).acos()
 }
 
-/// Sums of `start` and `end` with one pair of weights for every step and member of the batch.
+/// Returns weighted sums of `start` and `end`, with one pair of weights for each step and each member of the batch.
 fn blend(start: &Tensor, end: &Tensor, steps: usize, weights: &[(f64, f64)]) -> Result<Tensor> {
     let part = |x: &Tensor, weights: Vec<f64>| -> Result<Tensor> {
         let mut shape = vec![1; x.rank() + 1];

@@ -1,35 +1,38 @@
-//! A score for interpolations between images of which no truth is known: what a *judge*, a network trained on real images, makes
-//! of the decoded images. Not in the paper, which shows strips of such images and leaves the judgement to the reader.
+//! Scores of interpolations between images for which no ground truth is known, computed from the features and
+//! predictions of a *judge*, a network trained on real images. The paper has no such score: it shows strips of
+//! decoded images and leaves the judgement to the reader.
 
 use candle_core::Tensor;
 
 use crate::{Error, KernelDistance, KernelReference, Neighbourhoods, Result, quantity::BY_JUDGE, rows::Rows};
 
-/// Images of an interpolation, both ends included; image `i` is at α = `i` / 15.
+/// Number of positions of an interpolation, both ends included. Position `i` is at the interpolation coefficient
+/// `i` / 15.
 pub const POSITIONS: usize = 16;
-/// Steps between them.
+/// Number of steps between neighbouring positions.
 pub const STEPS: usize = POSITIONS - 1;
-/// The images in the middle of an interpolation, with α from 4/15 to 11/15: those of the grid from 1/4 to 3/4.
+/// The positions in the middle of an interpolation: those with α between 1/4 and 3/4, which are 4/15 to 11/15.
 pub const MIDDLE: [usize; 8] = [4, 5, 6, 7, 8, 9, 10, 11];
-/// The images at the ends of an interpolation: reconstructions.
+/// The positions at the ends of an interpolation, whose decoded images are reconstructions.
 pub const ENDS: [usize; 2] = [0, STEPS];
-/// Probability above which an image is clearly of a class.
+/// The probability above which a predicted class counts for [`Judged::purity`].
 pub const CLEARLY: f32 = 0.9;
-/// Neighbours that a real image's neighbourhood reaches to, as in the paper of the metric.
+/// The number k of neighbours that determines the radius of a real image's neighbourhood; 3 as in the metric's
+/// paper.
 const NEIGHBOURS: usize = 3;
 
-/// What a judge makes of images.
+/// A judge's features and predictions for images.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// Its penultimate layer, `[images, width]`, `f32` on the CPU.
+    /// The output of its penultimate layer, `[images, width]`, `f32` on the CPU.
     pub features: Tensor,
-    /// The class that it finds most probable, by image.
+    /// The most probable class of each image.
     pub words: Vec<u32>,
-    /// How probable it finds that class, by image.
+    /// The probability of that class.
     pub probabilities: Vec<f32>,
 }
 
-/// The real images that others are compared with.
+/// The features of real images that decoded images are compared with.
 #[derive(Debug, Clone)]
 pub struct Real {
     reference: KernelReference,
@@ -37,6 +40,8 @@ pub struct Real {
 }
 
 impl Real {
+    /// Prepares the comparison with real images.
+    ///
     /// # Shapes
     /// A judge's features of real images, `[images, width]`.
     ///
@@ -47,10 +52,11 @@ impl Real {
         Ok(Self { reference: KernelReference::new(features)?, neighbourhoods })
     }
 
-    /// How far images, of which every `block` ones belong together, lie from these.
+    /// Returns the distance of images from the real ones. Each block of `block` consecutive images belongs
+    /// together, such as the images of one interpolation; see [`crate::kernel_distance`].
     ///
     /// # Shapes
-    /// Their features, `[blocks * block, width]`.
+    /// The images' features, `[blocks * block, width]`.
     ///
     /// # Errors
     /// If there are fewer than two blocks, or a feature is not finite.
@@ -61,44 +67,44 @@ impl Real {
     }
 }
 
-/// How near images are to real ones.
+/// The realism of a set of images.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Realism {
     /// Kernel distance to the real images.
     pub distance: KernelDistance,
-    /// Share of the images in the neighbourhood of a real one.
+    /// Share of the images that lie in the neighbourhood of a real one, from 0 to 1.
     pub precision: f64,
 }
 
-/// What a judge makes of the images along interpolations. All tables have a row for each interpolation.
+/// A judge's scores of interpolations. All vectors have an entry for each interpolation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
-    /// The class that the judge finds most probable.
+    /// The class that the judge predicts for each image.
     pub words: Vec<[u32; POSITIONS]>,
-    /// How probable it finds that class.
+    /// The probability of that class.
     pub probabilities: Vec<[f32; POSITIONS]>,
     /// Whether the image lies in the neighbourhood of a real one.
     pub inside: Vec<[bool; POSITIONS]>,
-    /// How far each image is from the one before it, in the space of features.
+    /// Euclidean distance of each image to the one before it, in feature space.
     pub steps: Vec<[f32; STEPS]>,
-    /// How far the last image is from the first one, in the space of features.
+    /// Euclidean distance of the last image to the first one, in feature space.
     pub straight: Vec<f32>,
-    /// The classes of the two images that the interpolation is between, where these have labels.
+    /// The classes of the two images that the interpolation is between; `None` without labels.
     pub ends: Option<Vec<[u32; 2]>>,
-    /// The kernel distance to the real images of all images at a position.
+    /// For each position, the kernel distance of all images at it to the real images.
     pub distances: [KernelDistance; POSITIONS],
-    /// The middle of the interpolations.
+    /// Realism of the images in the [`MIDDLE`] of the interpolations.
     pub middle: Realism,
-    /// Their ends: reconstructions of the two images.
+    /// Realism of the images at the [`ENDS`], which are reconstructions.
     pub reconstructions: Realism,
 }
 
 impl Judged {
-    /// None if a feature is not finite, because the decoded images are not.
+    /// Scores interpolations. Returns `None` if a feature is not finite, because the decoded images are not.
     ///
     /// # Shapes
-    /// The reading of the images of all interpolations, `POSITIONS` of the first, then those of the next; `ends` has as many
-    /// entries as there are interpolations.
+    /// `reading` covers the images of all interpolations, `POSITIONS` of the first one, then those of the next;
+    /// `ends` has an entry for each interpolation.
     ///
     /// # Errors
     /// If there are fewer than two interpolations, or shapes do not fit.
@@ -120,9 +126,9 @@ impl Judged {
         }
         let all: Vec<&[f32]> = rows.iter().collect();
         let (mut steps, mut straight) = (Vec::with_capacity(pairs), Vec::with_capacity(pairs));
-        for way in all.as_chunks::<POSITIONS>().0 {
-            steps.push(std::array::from_fn(|i| apart(way[i], way[i + 1]) as f32));
-            straight.push(apart(way[0], way[STEPS]) as f32);
+        for path in all.as_chunks::<POSITIONS>().0 {
+            steps.push(std::array::from_fn(|i| euclidean_distance(path[i], path[i + 1]) as f32));
+            straight.push(euclidean_distance(path[0], path[STEPS]) as f32);
         }
         let by_position = reading.features.reshape((pairs, POSITIONS, rows.width()))?;
         let at = |places: &[usize]| -> Result<Tensor> {
@@ -154,32 +160,34 @@ impl Judged {
         }))
     }
 
-    /// Smoothness of each interpolation: the paper's definition (section 3) with the way in the space of features in place of the
-    /// angle, the longest of the 15 steps as a share of all less 1/15. NaN of one whose images are all the same to the judge.
+    /// Returns the smoothness of each interpolation: the paper's definition (section 3) with path length in feature
+    /// space in place of the angle, which is the longest of the 15 steps as a share of the path's length, less
+    /// 1/15. NaN for an interpolation whose images all have equal features.
     pub fn smoothness(&self) -> Vec<f64> {
         let of = |steps: &[f32; STEPS]| {
             let longest = steps.iter().copied().fold(0.0, f32::max);
-            f64::from(longest) / whole(steps) - 1.0 / STEPS as f64
+            f64::from(longest) / path_length(steps) - 1.0 / STEPS as f64
         };
         self.steps.iter().map(of).collect()
     }
 
-    /// Detour of each interpolation: how much longer its way through the space of features is than the straight one, as a share of
-    /// that. NaN of one whose two ends are the same to the judge.
+    /// Returns the detour of each interpolation: the length of its path through feature space over the distance of
+    /// its ends, less 1. NaN for an interpolation whose ends have equal features.
     pub fn detour(&self) -> Vec<f64> {
         let of = |(steps, straight): (&[f32; STEPS], &f32)| {
-            if *straight > 0.0 { whole(steps) / f64::from(*straight) - 1.0 } else { f64::NAN }
+            if *straight > 0.0 { path_length(steps) / f64::from(*straight) - 1.0 } else { f64::NAN }
         };
         self.steps.iter().zip(&self.straight).map(of).collect()
     }
 
-    /// Precision of each interpolation: the share of its images at these positions in the neighbourhood of a real one.
+    /// Returns the precision of each interpolation: the share of its images at `positions` that lie in the
+    /// neighbourhood of a real image.
     pub fn precision(&self, positions: &[usize]) -> Vec<f64> {
         self.inside.iter().map(|row| share(positions.iter().map(|position| row[*position]))).collect()
     }
 
-    /// Class purity of each interpolation between two images of one class, or of two: the share of its images that the judge
-    /// finds to be of that class, or of one of the two, with a probability above 0.9. Empty without labels.
+    /// Returns the class purity of each interpolation of this kind: the share of its images for which the judge
+    /// predicts the class of one of the two ends with a probability above 0.9. Empty without labels.
     pub fn purity(&self, kind: PairKind) -> Vec<f64> {
         let wanted = |pair: usize| -> Option<[u32; 2]> {
             let ends = self.ends.as_ref()?[pair];
@@ -192,7 +200,7 @@ impl Judged {
         (0..self.words.len()).filter_map(|pair| Some(clear(pair, wanted(pair)?))).collect()
     }
 
-    /// The numbers of a run, by key; those of classes only where there are labels.
+    /// Returns the metrics of a run, by key; class purities only if there are labels.
     pub fn values(&self) -> Vec<(String, f64)> {
         let purity = |kind| mean(&self.purity(kind));
         let values = [
@@ -207,32 +215,32 @@ impl Judged {
             purity(PairKind::OneClass),
             purity(PairKind::TwoClasses),
         ];
-        // The last two are of classes.
+        // The last two are class purities.
         let known = if self.ends.is_some() { values.len() } else { values.len() - 2 };
         BY_JUDGE.into_iter().zip(values).take(known).map(|(of, value)| of.keyed(value)).collect()
     }
 }
 
-/// Which interpolations a class purity is of.
+/// The interpolations that a class purity is computed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PairKind {
-    /// Those between two images of one class.
+    /// Interpolations between two images of one class.
     OneClass,
-    /// Those between images of two classes.
+    /// Interpolations between images of two classes.
     TwoClasses,
 }
 
-/// The length of a way.
-fn whole(steps: &[f32; STEPS]) -> f64 {
+/// Returns the length of a path with these steps.
+fn path_length(steps: &[f32; STEPS]) -> f64 {
     steps.iter().map(|step| f64::from(*step)).sum()
 }
 
-/// Euclidean distance.
-fn apart(a: &[f32], b: &[f32]) -> f64 {
+/// Returns the Euclidean distance.
+fn euclidean_distance(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The mean of those that are defined; NaN if none is.
+/// Returns the mean of the values that are not NaN; NaN if there is none.
 fn mean(values: &[f64]) -> f64 {
     let defined = || values.iter().filter(|value| !value.is_nan());
     defined().sum::<f64>() / defined().count() as f64
@@ -253,18 +261,19 @@ mod tests {
 
     use super::*;
 
-    /// A judge that sees a way of two numbers as it is, and finds class 0 on the left of 0.5 and class 1 on the right.
-    fn reading(ways: &[[[f32; 2]; POSITIONS]]) -> Reading {
-        let flat: Vec<f32> = ways.as_flattened().as_flattened().to_vec();
-        let places = || ways.as_flattened().iter().map(|point| point[0]);
+    /// The reading of a judge whose features are points of the plane, which are given, and which predicts class 0
+    /// for points left of 0.5 and class 1 for points right of it.
+    fn reading(paths: &[[[f32; 2]; POSITIONS]]) -> Reading {
+        let flat: Vec<f32> = paths.as_flattened().as_flattened().to_vec();
+        let places = || paths.as_flattened().iter().map(|point| point[0]);
         Reading {
-            features: Tensor::from_vec(flat, (ways.len() * POSITIONS, 2), &Device::Cpu).unwrap(),
+            features: Tensor::from_vec(flat, (paths.len() * POSITIONS, 2), &Device::Cpu).unwrap(),
             words: places().map(|x| u32::from(x > 0.5)).collect(),
             probabilities: places().map(|x| 0.5 + (x - 0.5).abs()).collect(),
         }
     }
 
-    /// Real images: those on the line from (0, 0) to (1, 0).
+    /// Real images at points on the line from (0, 0) to (1, 0).
     fn real() -> Real {
         let points: Vec<f32> = (0..101_u8).flat_map(|i| [f32::from(i) / 100.0, 0.0]).collect();
         Real::new(&Tensor::from_vec(points, (101, 2), &Device::Cpu).unwrap()).unwrap()
@@ -275,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn ways_are_measured_as_they_are() {
+    fn known_paths_have_their_known_scores() {
         let even = std::array::from_fn(|i| [at(i), 0.0]);
         let abrupt = std::array::from_fn(|i| [f32::from(u8::from(i > 7)), 0.0]);
         let aside = std::array::from_fn(|i| [at(i), if i % 2 == 1 && i < STEPS { 1.0 } else { 0.0 }]);
@@ -289,11 +298,11 @@ mod tests {
         let detour = judged.detour();
         assert!(detour[0].abs() < 1e-6 && detour[1].abs() < 1e-6 && detour[2] > 10.0, "{detour:?}");
         assert!(detour[3].is_nan());
-        // Images up to 0.1 and from 0.9 on are clearly of a class: at 0, 1/15, 14/15 and 1.
+        // The probability is above 0.9 for images up to 0.1 and from 0.9 on: at 0, 1/15, 14/15 and 1.
         let purity = judged.purity(PairKind::TwoClasses);
         assert_eq!(purity, [4.0 / 16.0, 1.0, 4.0 / 16.0]);
         assert_eq!(judged.purity(PairKind::OneClass), [1.0]);
-        // Those beside the line are at the odd positions from 1 to 13.
+        // The images off the line are at the odd positions from 1 to 13.
         let inside = |pair: usize| judged.inside[pair].iter().filter(|yes| **yes).count();
         assert_eq!([inside(0), inside(1), inside(2), inside(3)], [16, 16, 9, 16]);
         let values = judged.values();
@@ -312,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn wrong_shapes_are_refused() {
         let even: [[f32; 2]; POSITIONS] = std::array::from_fn(|i| [at(i), 0.0]);
         let mut short = reading(&[even, even]);
         short.words.pop();

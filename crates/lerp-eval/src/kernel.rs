@@ -1,4 +1,4 @@
-//! How far apart two sets of features are: the kernel distance, with its standard error.
+//! The kernel distance between two sets of features, with its standard error.
 
 use std::ops::Range;
 
@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use crate::{Error, Result, rows::Features};
 
-/// Rows in one matrix product.
-const TOGETHER: usize = 256;
+/// The number of rows in one matrix product.
+const BATCH_ROWS: usize = 256;
 
 const X: &str = "features x";
 const Y: &str = "features y";
@@ -16,45 +16,50 @@ const Y: &str = "features y";
 /// A kernel distance; see [`kernel_distance`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KernelDistance {
-    /// The squared distance, in the kernel's units: about 0 for two samples of one distribution, and as often below as above.
+    /// The squared distance, in the kernel's units. For two samples of one distribution its expectation is 0, and
+    /// it is as often negative as positive.
     pub value: f64,
-    /// Its standard error. NaN where there are only two blocks of x, or two rows of y.
+    /// Its standard error; NaN if there are only two blocks of x, or two rows of y.
     pub error: f64,
 }
 
-/// The kernel distance of two sets of features, known as KID where a network made them of images: an unbiased estimate of the
-/// squared maximum mean discrepancy with the kernel `k(x, y) = (x·y / width + 1)³` (Bińkowski et al., "Demystifying MMD GANs",
-/// 2018, arXiv 1801.01401, section 4).
+/// Returns the kernel distance of two sets of features, known as KID if the features are a network's: an unbiased
+/// estimate of the squared maximum mean discrepancy with the kernel `k(x, y) = (x·y / width + 1)³` (Bińkowski et
+/// al., "Demystifying MMD GANs", 2018, arXiv 1801.01401, section 4).
 ///
-/// It is the mean of k over pairs of two rows of x, plus that over pairs of two rows of y, less twice that over pairs of one
-/// each. Rows of x come in blocks of `block` consecutive rows that are not independent of each other, such as the images of
-/// one interpolation; pairs within a block are left out, because they are alike for another reason. A `block` of 1 gives the
-/// usual estimate. Rows of y are independent.
+/// The estimate is the mean of k over pairs of two rows of x, plus that over pairs of two rows of y, less twice
+/// that over pairs of one row of each. Rows of x come in blocks of `block` consecutive rows that are not
+/// independent of each other, such as the images of one interpolation. Pairs within a block are left out, because
+/// their similarity says nothing about the distribution. A `block` of 1 gives the usual estimate. Rows of y are
+/// independent.
 ///
-/// The standard error is by the jackknife: it adds the variance of leaving out one block of x at a time to that of leaving out
-/// one row of y at a time. If both samples are of the same distribution, it is somewhat too large.
+/// The standard error is the jackknife's: the variance of leaving out one block of x at a time is added to that of
+/// leaving out one row of y at a time. If both samples are of the same distribution, it is somewhat too large.
 ///
-/// Everything is summed in `f64`, to the same result for any number of threads. For 2048 and 4096 rows of 64 numbers it took
-/// 0.2 s on two cores (AVX2).
+/// All sums are in `f64`, and the result does not depend on the number of threads. For 2048 and 4096 rows of 64
+/// numbers the computation took 0.2 s on two cores (AVX2).
 ///
 /// # Shapes
 /// `x` `[blocks * block, width]` and `y` `[rows, width]`, of any floating type, on any device.
 ///
 /// # Errors
-/// If shapes do not fit, there are fewer than two blocks of x or two rows of y, or one holds NaN or infinity.
+/// If shapes do not fit, there are fewer than two blocks of x or two rows of y, or a row holds NaN or infinity.
 pub fn kernel_distance(x: &Tensor, y: &Tensor, block: usize) -> Result<KernelDistance> {
     KernelReference::new(y)?.distance(x, block)
 }
 
-/// Features that several others are compared with: what of the kernel distance depends on them alone is computed once.
+/// Features that several other sets are compared with; the part of the kernel distance that depends on them alone
+/// is computed once.
 #[derive(Debug, Clone)]
 pub struct KernelReference {
     y: Features,
-    /// For each row, the sum of the kernel over all others.
+    /// For each row, the sum of the kernel over all other rows.
     y_y: Vec<f64>,
 }
 
 impl KernelReference {
+    /// Prepares the comparison with `y`.
+    ///
     /// # Shapes
     /// `y` `[rows, width]`.
     ///
@@ -66,10 +71,10 @@ impl KernelReference {
         Ok(Self { y, y_y })
     }
 
-    /// [`kernel_distance`] to these.
+    /// Returns the [`kernel_distance`] of `x` to these features.
     ///
     /// # Errors
-    /// As there.
+    /// As for [`kernel_distance`].
     pub fn distance(&self, x: &Tensor, block: usize) -> Result<KernelDistance> {
         if block == 0 {
             return Err(Error::Range {
@@ -100,7 +105,7 @@ impl KernelReference {
         let value = in_x + in_y - 2.0 * mean(sum_both, rows, others);
         let enough = rows > 2 * block && others > 2;
         let error = enough.then(|| {
-            // What is left out has its pairs with the rest in both orders.
+            // The sums count each pair of the left-out part with the rest in both orders.
             let left = rows - block;
             let without_block = x_x.iter().zip(&x_y).map(|(own, both)| {
                 mean(sum_x - 2.0 * own, left, left - block) + in_y - 2.0 * mean(sum_both - both, left, others)
@@ -116,15 +121,16 @@ impl KernelReference {
     }
 }
 
-/// The variance of an estimate, given what it would be without each of the things it was made of (Efron and Tibshirani, "An
-/// Introduction to the Bootstrap", 1993, chapter 11).
+/// Returns the jackknife variance of an estimate, given the estimates without each of its parts (Efron and
+/// Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 11).
 fn jackknife(without: &[f64]) -> f64 {
     let n = without.len() as f64;
     let mean = without.iter().sum::<f64>() / n;
     without.iter().map(|value| (value - mean).powi(2)).sum::<f64>() * (n - 1.0) / n
 }
 
-/// For each of `rows`, the sum of the kernel over all of `others` but those at the places `left_out`.
+/// Returns, for each of `rows`, the sum of the kernel over all of `others` except those with indices in
+/// `left_out(row)`.
 fn sums(
     rows: &Features,
     others: &Features,
@@ -134,7 +140,7 @@ fn sums(
     let others = Tensor::from_slice(&others.values, (columns, width), &Device::Cpu)?.t()?;
     let kernel = |product: &f64| (product / width as f64 + 1.0).powi(3);
     let mut sums = Vec::with_capacity(rows.len());
-    for values in rows.values.chunks(TOGETHER * width) {
+    for values in rows.values.chunks(BATCH_ROWS * width) {
         let part = Tensor::from_slice(values, (values.len() / width, width), &Device::Cpu)?;
         let products: Vec<f64> = part.matmul(&others)?.flatten_all()?.to_vec1()?;
         let first = sums.len();
@@ -157,7 +163,7 @@ mod tests {
         Tensor::from_vec(values, (rows, width), &Device::Cpu).unwrap()
     }
 
-    /// Features that any language can make: 400 numbers each, eight in a row.
+    /// Features that are easily reproduced in other languages: 400 numbers each, eight in a row.
     fn made_up() -> (Tensor, Tensor) {
         let numbers = || (0..400).map(f64::from);
         let x = numbers().map(|k| (k * k).sin()).collect();
@@ -175,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_those_of_published_code() {
+    fn values_equal_those_of_published_code() {
         // k = np.arange(400.)
         // x, y = np.sin(k**2).reshape(50, 8), 0.3 + np.cos(k**2 + k).reshape(50, 8)
         // torchmetrics.image.kid.poly_mmd(torch.tensor(x), torch.tensor(y), degree=3, gamma=None, coef=1.0)   # 1.9.0
@@ -184,7 +190,7 @@ mod tests {
         let (x, y) = made_up();
         let found = kernel_distance(&x, &y, 1).unwrap();
         assert!((found.value - 0.426_297_435_482_879).abs() < 1e-12, "{found:?}");
-        // Blocks of five, and the first 40 of y:
+        // The second value is with blocks of five, and with the first 40 rows of y:
         // f = lambda a, b: (a @ b.T / 8 + 1)**3
         // block = np.arange(50) // 5; y = y[:40]
         // (f(x, x)[block[:, None] != block].mean() + f(y, y)[~np.eye(40, dtype=bool)].mean() - 2 * f(x, y).mean())
@@ -193,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_those_of_leaving_out_in_turn() {
+    fn errors_equal_an_explicit_jackknife() {
         let (x, y) = made_up();
         let without = |tensor: &Tensor, from: usize, count: usize| {
             let rest = from + count;
@@ -210,29 +216,30 @@ mod tests {
             let expected = (jackknife(&blocks) + jackknife(&rows)).sqrt();
             assert!((found.error - expected).abs() < 1e-9 * expected, "{block}: {found:?}, {expected}");
         }
-        // The jackknife of a mean is its variance: 5/3 over 4.
+        // The jackknife variance of a mean is its variance: 5/3 over 4.
         let means = [1.0, 2.0, 3.0, 4.0].map(|value| (10.0 - value) / 3.0);
         assert!((jackknife(&means) - 5.0 / 12.0).abs() < 1e-12);
     }
 
-    /// The estimates of many pairs of samples: their mean, its standard error, their deviation, and the mean square of what they
-    /// say their errors are, as a root.
+    /// Simulates estimates of many pairs of samples. Returns their mean, the standard error of the mean, their
+    /// standard deviation, and the root mean square of their estimated standard errors.
     fn simulate(repetitions: u64, of: impl Fn(u64) -> KernelDistance) -> [f64; 4] {
         let found: Vec<KernelDistance> = (0..repetitions).map(of).collect();
         let n = repetitions as f64;
         let mean = found.iter().map(|found| found.value).sum::<f64>() / n;
         let deviation = (found.iter().map(|found| (found.value - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let said = (found.iter().map(|found| found.error.powi(2)).sum::<f64>() / n).sqrt();
-        [mean, deviation / n.sqrt(), deviation, said]
+        let estimated = (found.iter().map(|found| found.error.powi(2)).sum::<f64>() / n).sqrt();
+        [mean, deviation / n.sqrt(), deviation, estimated]
     }
 
     #[test]
-    fn samples_of_one_distribution_are_zero_apart() {
+    fn samples_of_one_distribution_have_expected_distance_zero() {
         let [mean, of_mean, _, _] = simulate(400, |seed| {
             kernel_distance(&normal(seed, "x", 60, 1, 1.0), &normal(seed, "y", 90, 1, 1.0), 1).unwrap()
         });
         assert!(mean.abs() < 3.0 * of_mean, "{mean} ± {of_mean}");
-        // A block's rows share a shift that makes each row's variance 2: without blocks they seem to be further apart.
+        // A block's rows share a shift that makes each row's variance 2. If blocks are ignored, the samples seem to
+        // be further apart.
         let blocks = |block| {
             simulate(400, |seed| {
                 let (x, y) = (normal(seed, "x", 15, 4, 1.0), normal(seed, "y", 90, 1, 2.0_f64.sqrt()));
@@ -246,18 +253,18 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_as_large_as_estimates_differ() {
+    fn estimated_errors_match_the_spread_of_estimates() {
         for block in [1, 4] {
-            let [_, _, deviation, said] = simulate(400, |seed| {
+            let [_, _, deviation, estimated] = simulate(400, |seed| {
                 let (x, y) = (normal(seed, "x", 60, block, 1.0), normal(seed, "y", 90, 1, 1.0));
                 kernel_distance(&(x + 0.7).unwrap(), &y, block).unwrap()
             });
-            assert!((said / deviation - 1.0).abs() < 0.15, "{block}: {said} {deviation}");
+            assert!((estimated / deviation - 1.0).abs() < 0.15, "{block}: {estimated} {deviation}");
         }
     }
 
     #[test]
-    fn threads_do_not_matter() {
+    fn results_do_not_depend_on_the_number_of_threads() {
         let (x, y) = (normal(3, "x", 175, 4, 1.0), normal(3, "y", 600, 1, 1.2));
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -2,24 +2,26 @@
 //!
 //! * [`LineBank`] and [`LineMetrics`]: mean distance and smoothness of interpolations between lines (section 3 of
 //!   "Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer", arXiv 1807.07543),
-//!   and how far they strayed from the shortest way.
-//! * [`interpolation`]: the latents between two latents.
+//!   and their detour relative to the shortest path.
+//! * [`interpolation`]: linear and spherical interpolation between latents.
 //! * [`classifier`]: loss, accuracy and learning rate of the single-layer classifier (section 4).
-//! * [`clustering`]: whitening, k-means, and how well clusters match classes (section 4.2).
-//! * [`probe`]: a single-layer classifier fitted to features that no longer change.
+//! * [`clustering`]: whitening, k-means, and the agreement of clusters with classes (section 4.2).
+//! * [`probe`]: a single-layer classifier fitted to frozen features.
 //! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table;
-//!   [`wilson_interval`]: how far an accuracy may be trusted; [`welch_interval`] and [`paired_bootstrap`]: the difference of
-//!   two means.
-//! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_to_tell`]: tests of claims about means.
-//! * [`rank`]: ranks over several tables, and whether they differ by more than chance.
-//! * [`spearman`] and [`within_groups`]: whether two quantities rise and fall together.
-//! * [`kernel_distance`] and [`Neighbourhoods`]: how far features are from those of real data, and which lie among them.
-//! * [`Way`]: what the metrics on lines can come to, without a model.
-//! * [`Judged`]: what a classifier makes of interpolations between images of which no truth is known.
-//! * [`Metric`]: a measurement of one's own, of a [`Subject`].
-//! * [`quantity`]: what each of these numbers is called, in files and by people.
+//!   [`wilson_interval`]: the confidence interval of an accuracy; [`welch_interval`] and [`paired_bootstrap`]:
+//!   confidence intervals of the difference of two means.
+//! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_to_tell`]: hypothesis tests about means, and their power.
+//! * [`rank`]: mean ranks over several tables, and tests of their differences.
+//! * [`spearman`] and [`within_groups`]: rank correlation of two quantities.
+//! * [`kernel_distance`] and [`Neighbourhoods`]: the kernel distance (KID), and improved precision and recall, of
+//!   features relative to those of real data.
+//! * [`Way`]: reference interpolations between lines that no model made, whose scores show the range of the line
+//!   metrics.
+//! * [`Judged`]: a classifier's scores of interpolations between images for which no ground truth is known.
+//! * [`Metric`]: a user-defined metric, which measures a [`Subject`].
+//! * [`quantity`]: the key, title and description of each of these numbers.
 //!
-//! This crate touches no file and holds no parameters.
+//! This crate reads and writes no files and holds no parameters.
 
 mod angles;
 mod association;

@@ -2,30 +2,32 @@
 
 use crate::{
     Nearest,
-    angles::{smoothness, way},
+    angles::{path_lengths, smoothness},
 };
 
-/// What [`LineBank::evaluate`](crate::LineBank::evaluate) found (section 3).
+/// Line metrics of interpolations, as [`LineBank::evaluate`](crate::LineBank::evaluate) computes them (section 3).
 ///
-/// Read distance and smoothness together: a jump from one end to the other has the best distance, a blur that turns
-/// evenly the best smoothness (figure 2d and 2f).
+/// Distance and smoothness must be read together: a jump from one end to the other has the best distance, and a
+/// blur that turns evenly has the best smoothness (figure 2d and 2f).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineMetrics {
     /// Number of interpolations.
     pub interpolations: usize,
-    /// Images of one interpolation, both ends included.
+    /// Number of images of one interpolation, both ends included.
     pub positions: usize,
-    /// Nearest line of the bank, by image: interpolation after interpolation, `interpolations * positions` of them.
+    /// Index in the bank of the line nearest to each image; `interpolations * positions` entries, one interpolation
+    /// after the other, as in the next two fields.
     pub bank_index: Vec<usize>,
-    /// The nearest line's angle, radians, by image.
+    /// Angle of the line nearest to each image, in radians.
     pub closest_angle: Vec<f64>,
-    /// Cosine distance to the nearest line, by image; NaN for an image that is zero or not finite.
+    /// Cosine distance of each image to the nearest line; NaN for an image that is zero or not finite.
     pub distance: Vec<f64>,
-    /// [`smoothness`](crate::smoothness), by interpolation; NaN where the line does not turn.
+    /// [`smoothness`](crate::smoothness) of each interpolation; NaN if the line does not turn.
     pub smoothness: Vec<f64>,
-    /// How much longer the way taken is than the shortest from the first to the last angle, by interpolation, as a
-    /// fraction of the latter: 0 for the shortest, 1 for twice as far; NaN where the shortest is below 1e-4 radians.
-    /// Not in the paper, whose smoothness does not see an even turn the wrong way around (figure 2e).
+    /// Detour of each interpolation: the length of its path of angles over that of the shortest path from the first
+    /// to the last angle, less 1. It is 0 for the shortest path, 1 for twice its length, and NaN if the shortest
+    /// path is below 1e-4 radians. Not in the paper, whose smoothness does not penalise an even turn along the
+    /// longer arc (figure 2e).
     pub detour: Vec<f64>,
 }
 
@@ -39,40 +41,44 @@ impl LineMetrics {
             bank_index: nearest.iter().map(|n| n.index).collect(),
             distance: nearest.iter().map(|n| n.distance).collect(),
             smoothness: closest_angle.chunks(positions).map(smoothness).collect(),
-            detour: closest_angle.chunks(positions).map(|a| way(a).map_or(f64::NAN, ratio)).collect(),
+            detour: closest_angle
+                .chunks(positions)
+                .map(|a| path_lengths(a).map_or(f64::NAN, ratio))
+                .collect(),
             closest_angle,
         }
     }
 
-    /// The paper's Mean Distance: over all images.
+    /// Returns the paper's Mean Distance: the mean over all images.
     pub fn mean_distance(&self) -> f64 {
         self.distance.iter().sum::<f64>() / self.distance.len() as f64
     }
 
-    /// The paper's Mean Smoothness, as its code computes it: the sum of the valid scores over the number of ALL
-    /// interpolations, so that one that does not turn counts as perfectly smooth; NaN if none is valid.
+    /// Returns the paper's Mean Smoothness, as its code computes it: the sum of the valid scores over the number of
+    /// *all* interpolations, so that an interpolation that does not turn counts as perfectly smooth; NaN if none is
+    /// valid.
     pub fn mean_smoothness(&self) -> f64 {
         self.mean_smoothness_valid() * self.valid_fraction()
     }
 
-    /// The mean smoothness of the interpolations that have one; NaN if none has.
+    /// Returns the mean smoothness of the valid interpolations; NaN if none is valid.
     pub fn mean_smoothness_valid(&self) -> f64 {
         let valid = || self.smoothness.iter().filter(|s| !s.is_nan());
         valid().sum::<f64>() / valid().count() as f64
     }
 
-    /// Detour of all interpolations together: radians turned over radians of the shortest ways, minus one; NaN if
-    /// no interpolation is valid.
+    /// Returns the detour of all interpolations together: the total length of their paths over that of the shortest
+    /// paths, less 1; NaN if no interpolation is valid.
     ///
-    /// A quotient of sums and not a mean of quotients: where the two ends are almost parallel, one step of the bank
-    /// back and forth is already many times the shortest way, and one such pair would decide the mean.
+    /// This is a quotient of sums rather than a mean of quotients: if the two ends are almost parallel, one step of
+    /// the bank back and forth is already many times the shortest path, and one such pair would dominate the mean.
     pub fn mean_detour(&self) -> f64 {
-        let ways = self.closest_angle.chunks(self.positions).filter_map(way);
-        let (turned, shortest) = ways.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let lengths = self.closest_angle.chunks(self.positions).filter_map(path_lengths);
+        let (turned, shortest) = lengths.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         turned / shortest - 1.0
     }
 
-    /// The fraction of interpolations that have a smoothness.
+    /// Returns the share of interpolations that are valid, which means that they have a smoothness.
     pub fn valid_fraction(&self) -> f64 {
         self.smoothness.iter().filter(|s| !s.is_nan()).count() as f64 / self.smoothness.len() as f64
     }
@@ -89,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interpolation_that_does_not_turn_counts_as_zero_in_the_papers_mean_alone() {
+    fn an_interpolation_that_does_not_turn_counts_as_zero_only_in_the_papers_mean() {
         let m = metrics(&[1.0, 1.0, 2.0, 3.0, 3.0, 3.0], 3);
         assert!((m.smoothness[0] - 0.5).abs() < 1e-12 && m.smoothness[1].is_nan());
         assert!((m.mean_smoothness() - 0.25).abs() < 1e-12);
@@ -109,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn detours_are_weighed_by_their_shortest_way() {
+    fn detours_are_weighted_by_the_shortest_path() {
         let m = metrics(&[1.0, 2.0, 1.5, 1.0, 1.1, 1.001], 3);
         assert!((m.detour[0] - 2.0).abs() < 1e-12 && (m.detour[1] - 198.0).abs() < 1e-9, "{:?}", m.detour);
         assert!((m.mean_detour() - (1.699 / 0.501 - 1.0)).abs() < 1e-12);

@@ -1,4 +1,4 @@
-//! Metrics of one's own: tensors in, numbers out.
+//! User-defined metrics: tensors in, numbers out.
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Autoencoder, Draws};
@@ -6,20 +6,20 @@ use lerp_data::{Batch, Dataset, Part};
 
 use crate::{Error, Quantity, Result, When, quantities};
 
-/// Images that go through a model at a time.
+/// The number of images that go through a model at a time.
 const CHUNK: usize = 256;
-/// Most letters of a key without `eval/` or `final/`, of a title, a unit and a caption.
+/// The maximum numbers of characters of a key without its prefix, of a title, a unit and a caption.
 const MOST_KEY: usize = 64;
 const MOST_TITLE: usize = 80;
 const MOST_UNIT: usize = 20;
 const MOST_CAPTION: usize = 600;
-/// Most quantities of a run's own.
+/// The maximum number of user-defined quantities of a run.
 const MOST: usize = 64;
 
-/// A measurement of one's own, which a run takes beside those of this workspace.
+/// A user-defined metric, which a run measures besides the built-in ones.
 ///
-/// Its numbers depend on the model, the images and its own draws alone, so that a run that was stopped and resumed has the same
-/// ones. Where they are not finite they are undefined: tables leave them out.
+/// Its values must depend on the model, the images and its own draws alone, so that a resumed run has the same
+/// ones. Values that are not finite count as undefined, and tables leave them out.
 ///
 /// ```
 /// use lerp_eval::{Better, Metric, Quantity, Result, Subject};
@@ -46,44 +46,45 @@ const MOST: usize = 64;
 /// assert!(lerp_eval::check_metrics(&[&BRIGHTNESS]).is_ok());
 /// ```
 pub trait Metric: Send + Sync {
-    /// What it measures, in the order of its numbers. A key is a word of small letters, digits and `_` that none of ours has;
-    /// files put `eval/` or `final/` before it, as [`Metric::when`] says.
+    /// Returns the quantities that it measures, in the order of its values. A key is a word of small letters,
+    /// digits and `_` that no built-in quantity has; files prefix it with `eval/` or `final/`, as [`Metric::when`]
+    /// says.
     fn quantities(&self) -> &[Quantity];
 
-    /// When it measures.
+    /// Returns when it measures; the default is at each evaluation.
     fn when(&self) -> When {
         When::EachEvaluation
     }
 
-    /// A number for each of [`Metric::quantities`].
+    /// Measures a value for each of [`Metric::quantities`].
     ///
     /// # Errors
-    /// If it cannot measure: the run then fails with the error's sentence. [`Error::Other`] is for a sentence of one's own.
+    /// If it cannot measure; the run then fails with the error's message. [`Error::Other`] takes any message.
     fn measure(&self, of: &Subject<'_>) -> Result<Vec<f64>>;
 }
 
-/// What a metric measures.
+/// The model and the images that a metric measures.
 pub struct Subject<'a> {
     /// The model.
     pub model: &'a dyn Autoencoder,
-    /// The images that it is trained and tested on.
+    /// The dataset that the model is trained and tested on.
     pub dataset: &'a dyn Dataset,
-    /// Draws at the step of the measurement, in a scope of the metric's own: they change no other number.
+    /// Draws at the step of the measurement, in a scope of the metric's own, so that they change no other number.
     pub draws: Draws,
-    /// Most test images that an evaluation of the run measures on.
+    /// Maximum number of test images that an evaluation of the run measures on.
     pub samples: usize,
 }
 
-/// Test images, and what a model makes of them. All tensors are `f32` on the CPU.
+/// Test images with a model's reconstructions and latents. All tensors are `f32` on the CPU.
 #[derive(Debug, Clone)]
 pub struct Tested {
     /// The images, `[images, height, width, channels]`.
     pub images: Tensor,
     /// Their reconstructions, of the same shape, not clipped.
     pub reconstructions: Tensor,
-    /// Their latents, `[images, ...]` as in the model's spec.
+    /// Their latents, `[images, ...]` as in the model's [`lerp_core::Spec`].
     pub latents: Tensor,
-    /// Their classes; none where they have none.
+    /// Their classes; `None` if they have no labels.
     pub labels: Option<Vec<u32>>,
 }
 
@@ -92,14 +93,14 @@ pub struct Tested {
 pub struct Interpolated {
     /// The test images that the interpolations begin and end with, each `[pairs, height, width, channels]`.
     pub ends: [Tensor; 2],
-    /// The latents along the way, `[pairs, positions, ...]`.
+    /// The interpolated latents, `[pairs, positions, ...]`.
     pub latents: Tensor,
-    /// What these decode to, `[pairs, positions, height, width, channels]`, not clipped.
+    /// The images decoded from these latents, `[pairs, positions, height, width, channels]`, not clipped.
     pub images: Tensor,
 }
 
 impl<'a> Subject<'a> {
-    /// That of `metric`, whose draws become a scope of `draws`.
+    /// Returns the subject of `metric`, whose draws are a scope of `draws`.
     pub fn of(
         metric: &dyn Metric,
         (model, dataset): (&'a dyn Autoencoder, &'a dyn Dataset),
@@ -110,8 +111,8 @@ impl<'a> Subject<'a> {
         Self { model, dataset, draws: draws.scope("metric").scope(name), samples }
     }
 
-    /// The first [`Subject::samples`] test images, or as many as there are, or as many that are drawn; with their
-    /// reconstructions and latents.
+    /// Returns the first [`Subject::samples`] test images, or all if there are fewer, or as many generated ones;
+    /// with their reconstructions and latents.
     ///
     /// # Errors
     /// If the images cannot be read, or the model fails.
@@ -141,8 +142,8 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Interpolations between the first `pairs` test images and as many after them, or between as many that are drawn, at
-    /// `positions` from 0 (left) to 1 (right). Of fewer images there are fewer pairs.
+    /// Interpolates between the first `pairs` test images and as many after them, or between as many generated
+    /// ones, at `positions` from 0 (left) to 1 (right). If there are too few images there are fewer pairs.
     ///
     /// # Errors
     /// If the images cannot be read, or the model fails.
@@ -178,10 +179,10 @@ fn on_cpu(x: &Tensor) -> Result<Tensor> {
     Ok(x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
 }
 
-/// `size` test images from place `first` on, or as many that are drawn.
+/// Returns `size` test images from index `first` on, or as many generated ones.
 ///
 /// # Errors
-/// If they cannot be read, or there are fewer.
+/// If the images cannot be read, or there are fewer.
 pub fn test_images(dataset: &dyn Dataset, first: usize, size: usize, draws: &Draws) -> Result<Batch> {
     let batch = match dataset.count(Part::Test)? {
         None => dataset.test_batch(size, draws)?,
@@ -191,14 +192,14 @@ pub fn test_images(dataset: &dyn Dataset, first: usize, size: usize, draws: &Dra
     Ok(batch)
 }
 
-/// Test images left and right: place `i` and place `i + n` of the first `2 n` of them, where `n` is at most `pairs`; an only
-/// image is both.
+/// Returns left and right test images: those with indices `i` and `i + n` of the first `2 n` ones, where `n` is at
+/// most `pairs`; or as many generated ones. If there is only one image, it is both.
 ///
 /// # Shapes
-/// Two of `[n, height, width, channels]`.
+/// Both are `[n, height, width, channels]`.
 ///
 /// # Errors
-/// If they cannot be read.
+/// If the images cannot be read.
 pub fn test_pairs(dataset: &dyn Dataset, pairs: usize, draws: &Draws) -> Result<[Tensor; 2]> {
     let Some(count) = dataset.count(Part::Test)? else {
         let images = dataset.test_batch(2 * pairs, draws)?.images;
@@ -211,7 +212,7 @@ pub fn test_pairs(dataset: &dyn Dataset, pairs: usize, draws: &Draws) -> Result<
     Ok([left.images, right.images])
 }
 
-/// A metric's quantities under the keys that files have: with `eval/` or `final/`.
+/// Returns a metric's quantities under the keys that files use: with `eval/` or `final/`.
 pub fn recorded(metric: &dyn Metric) -> impl Iterator<Item = Quantity> {
     let prefix = metric.when().prefix();
     metric
@@ -220,10 +221,10 @@ pub fn recorded(metric: &dyn Metric) -> impl Iterator<Item = Quantity> {
         .map(move |of| Quantity { key: format!("{prefix}{}", of.key).into(), ..of.clone() })
 }
 
-/// A metric's values by the keys that files have.
+/// Measures a metric and returns its values by the keys that files use.
 ///
 /// # Errors
-/// If it fails, or gives more or fewer values than it has quantities.
+/// If the metric fails, or gives more or fewer values than it has quantities.
 pub fn measured(metric: &dyn Metric, of: &Subject<'_>) -> Result<Vec<(String, f64)>> {
     let key = metric.quantities().first().map(|of| of.key.to_string()).unwrap_or_default();
     let values = metric.measure(of).map_err(|error| match error {
@@ -238,10 +239,10 @@ pub fn measured(metric: &dyn Metric, of: &Subject<'_>) -> Result<Vec<(String, f6
     Ok(recorded(metric).zip(values).map(|(quantity, value)| quantity.keyed(value)).collect())
 }
 
-/// Checks what metrics say of themselves.
+/// Checks the quantities that metrics declare.
 ///
 /// # Errors
-/// The first quantity whose key, title, unit or caption will not do, or whose key another has.
+/// The first quantity whose key, title, unit or caption is invalid, or whose key another quantity has.
 pub fn check_metrics(metrics: &[&dyn Metric]) -> Result<()> {
     let mut all: Vec<Quantity> = Vec::new();
     for metric in metrics {
@@ -264,10 +265,10 @@ pub fn check_metrics(metrics: &[&dyn Metric]) -> Result<()> {
     check_recorded(&all).map_err(|problem| Error::Metric { key: all[0].name().to_owned(), problem })
 }
 
-/// Checks quantities that a file names.
+/// Checks user-defined quantities, such as those that are read from a file.
 ///
 /// # Errors
-/// The first thing in them that none of a run has, in words.
+/// The first problem, in words.
 pub fn check_recorded(recorded: &[Quantity]) -> std::result::Result<(), String> {
     if recorded.len() > MOST {
         return Err(format!("a run has at most {MOST} quantities of its own, not {}", recorded.len()));
@@ -276,7 +277,7 @@ pub fn check_recorded(recorded: &[Quantity]) -> std::result::Result<(), String> 
 }
 
 impl Quantity {
-    /// Checks key and words of one that is not ours.
+    /// Checks the key and the texts of a user-defined quantity.
     fn check(&self) -> std::result::Result<(), String> {
         let name = self.name();
         let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_words_that_will_not_do_are_refused_in_a_sentence() {
+    fn invalid_keys_and_texts_are_refused_with_a_reason() {
         let message = |metrics: &[&dyn Metric]| check_metrics(metrics).unwrap_err().to_string();
         for key in ["", "Sharpness", "a b", "9a", "eval/x", "é"] {
             assert!(message(&[&named(key, "x")]).contains("a key is a word"), "{key}");

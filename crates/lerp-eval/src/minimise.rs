@@ -1,31 +1,33 @@
-//! L-BFGS: the minimum of a smooth convex function.
+//! L-BFGS, a quasi-Newton method for minimising smooth convex functions.
 
 use std::collections::VecDeque;
 
 use crate::Result;
 
-/// Steps whose curvature is remembered (Nocedal, "Updating quasi-Newton matrices with limited storage", 1980).
+/// The number of steps whose curvature is remembered (Nocedal, "Updating quasi-Newton matrices with limited
+/// storage", 1980).
 const MEMORY: usize = 10;
-/// Steps over which the value must keep falling.
+/// The number of steps over which the value must fall by more than the tolerance.
 const PATIENCE: usize = 10;
-/// A value below this need not fall by a part of itself: where the minimum is at infinity it falls for ever.
+/// The minimum value that the relative tolerance applies to: a function with its minimum at infinity would
+/// otherwise decrease forever.
 const SMALL: f64 = 1e-2;
-/// Halvings of a step before it is given up.
+/// The maximum number of halvings of a step in the line search.
 const HALVINGS: usize = 30;
 
-/// Where a minimisation ended.
+/// The result of a minimisation.
 pub(crate) struct Minimum {
     pub(crate) at: Vec<f64>,
     pub(crate) iterations: usize,
-    /// Whether it ended by itself.
+    /// Whether it ended before the maximum number of iterations.
     pub(crate) converged: bool,
 }
 
-/// Minimises `f`, which gives value and gradient, from `at` on, until [`PATIENCE`] steps lower the value by no more than
-/// `tolerance` times itself, or no step lowers it.
+/// Minimises `f`, which returns value and gradient, starting at `at`. The minimisation ends when [`PATIENCE`] steps
+/// lower the value by no more than `tolerance` times the value, or when no step lowers it.
 ///
 /// # Errors
-/// Those of `f`.
+/// If `f` fails.
 pub(crate) fn minimise(
     mut at: Vec<f64>,
     max_iterations: usize,
@@ -38,7 +40,7 @@ pub(crate) fn minimise(
     for iterations in 0..max_iterations {
         let direction = direction(&gradient, &pairs);
         let slope = dot(&gradient, &direction);
-        // Flat, or not a number.
+        // The gradient is zero, or not a number.
         if slope.is_nan() || slope >= 0.0 {
             return Ok(Minimum { at, iterations, converged: true });
         }
@@ -54,7 +56,7 @@ pub(crate) fn minimise(
             step /= 2.0;
         }
         let Some((next, next_value, next_gradient)) = accepted else {
-            // The value's own rounding is all that is left.
+            // Further decreases would be smaller than the rounding errors of the value.
             return Ok(Minimum { at, iterations, converged: true });
         };
         let moved: Vec<f64> = next.iter().zip(&at).map(|(a, b)| a - b).collect();
@@ -77,7 +79,7 @@ pub(crate) fn minimise(
     Ok(Minimum { at, iterations: max_iterations, converged: false })
 }
 
-/// Minus the gradient times an estimate of the inverse curvature: the two loops of L-BFGS.
+/// Returns minus the gradient times an estimate of the inverse Hessian: the two-loop recursion of L-BFGS.
 fn direction(gradient: &[f64], pairs: &VecDeque<(Vec<f64>, Vec<f64>, f64)>) -> Vec<f64> {
     let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut factors = Vec::with_capacity(pairs.len());
@@ -114,8 +116,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stretched_bowl() {
-        // sum of s_i (x_i - i)^2 with s from 1 to 10^4.
+    fn an_ill_conditioned_quadratic_is_minimised() {
+        // The function is the sum of s_i (x_i - i)^2 with s from 1 to 10^4.
         let scales: Vec<f64> = (0..9).map(|i| 10_f64.powf(f64::from(i) / 2.0)).collect();
         let f = |x: &[f64]| {
             let off: Vec<f64> = x.iter().enumerate().map(|(i, x)| x - i as f64).collect();

@@ -1,36 +1,37 @@
-//! Whether features lie where features of real data lie: improved precision and recall.
+//! Improved precision and recall: whether features lie in the region that features of real data cover.
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::{Error, Result, rows::Features};
 
-/// Rows of one tile: one number of each fills the vector registers of the inner loop.
+/// The number of rows in one tile: one number of each row fills the vector registers of the inner loop.
 const LANES: usize = 16;
-/// Rows that are compared to a tile while it is at hand.
-const TOGETHER: usize = 64;
+/// The number of rows that are compared with a tile while it is in the cache.
+const BATCH_ROWS: usize = 64;
 
-/// The region that a sample of real data covers: for every row a ball that reaches to its k-th nearest other row (Kynkäänniemi et
-/// al., "Improved Precision and Recall Metric for Assessing Generative Models", 2019, arXiv 1904.06991, equations 1 and 2).
+/// The region that a sample of real data covers: for every row a ball whose radius is the distance to its k-th
+/// nearest other row (Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models",
+/// 2019, arXiv 1904.06991, equations 1 and 2).
 ///
-/// The share of made rows that lie in the region of real rows is the improved precision; the share of real rows that lie in
-/// the region of made rows is the improved recall.
+/// The share of generated rows that lie in the region of real rows is the improved precision; the share of real
+/// rows that lie in the region of generated rows is the improved recall.
 #[derive(Debug, Clone)]
 pub struct Neighbourhoods {
     tiles: Tiles,
-    /// The square of each ball's radius; of a place in the last tile that no row fills, -1, which nothing is near to.
+    /// The squared radius of each ball; -1 for unused rows of the last tile, so that nothing lies within them.
     squares: Vec<[f64; LANES]>,
 }
 
 impl Neighbourhoods {
-    /// The balls of `real`, each as large as the distance to the `k`-th nearest other row; equal rows are at distance 0. The
-    /// paper takes a `k` of 3.
+    /// Computes the balls of `real`, each with the distance to the `k`-th nearest other row as radius; equal rows
+    /// are at distance 0. The paper's `k` is 3.
     ///
     /// # Shapes
     /// `[rows, width]`, of any floating type, on any device.
     ///
     /// # Errors
-    /// If it is no such matrix, holds NaN or infinity, or has no `k` other rows, or `k` is 0.
+    /// If `real` is not such a matrix, holds NaN or infinity, or does not have `k` other rows, or if `k` is 0.
     pub fn of(real: &Tensor, k: usize) -> Result<Self> {
         let real = Features::new("real features", real, 2)?;
         let rows = real.len();
@@ -41,7 +42,7 @@ impl Neighbourhoods {
         let tiles = Tiles::new(&real);
         let mut squares: Vec<f64> = real
             .values
-            .par_chunks(TOGETHER * real.width)
+            .par_chunks(BATCH_ROWS * real.width)
             .enumerate()
             .flat_map_iter(|(chunk, values)| {
                 let mut of_rows = vec![Vec::with_capacity(rows + LANES); values.len() / real.width];
@@ -52,7 +53,7 @@ impl Neighbourhoods {
                 }
                 of_rows.into_iter().enumerate().map(move |(row, mut distances)| {
                     distances.truncate(rows);
-                    distances.swap_remove(chunk * TOGETHER + row);
+                    distances.swap_remove(chunk * BATCH_ROWS + row);
                     *distances.select_nth_unstable_by(k - 1, f64::total_cmp).1
                 })
             })
@@ -61,14 +62,15 @@ impl Neighbourhoods {
         Ok(Self { tiles, squares: squares.as_chunks().0.to_vec() })
     }
 
-    /// Whether each row of `x` lies within the ball of at least one real row, or on its surface; the same for any number of
-    /// threads. For 4608 rows and 4096 real ones of 64 numbers, making the balls and this took 0.4 s on two cores.
+    /// Returns, for each row of `x`, whether it lies within the ball of at least one real row, or on its surface.
+    /// The result does not depend on the number of threads. For 4608 rows and 4096 real ones of 64 numbers,
+    /// computing the balls and this took 0.4 s on two cores.
     ///
     /// # Shapes
-    /// `[rows, width]` with the width of the real ones; one answer a row.
+    /// `[rows, width]` with the width of the real rows; the result has `rows` entries.
     ///
     /// # Errors
-    /// If it is no such matrix, has no row, or holds NaN or infinity.
+    /// If `x` is not such a matrix, has no row, or holds NaN or infinity.
     pub fn contains(&self, x: &Tensor) -> Result<Vec<bool>> {
         const WHAT: &str = "features";
         let x = Features::new(WHAT, x, 1)?;
@@ -85,20 +87,21 @@ impl Neighbourhoods {
             }
             inside
         };
-        Ok(x.values.par_chunks(TOGETHER * x.width).flat_map_iter(inside).collect())
+        Ok(x.values.par_chunks(BATCH_ROWS * x.width).flat_map_iter(inside).collect())
     }
 }
 
-/// Rows in tiles of as many as there are lanes.
+/// Rows in tiles of `LANES`, transposed.
 #[derive(Debug, Clone)]
 struct Tiles {
-    /// Tile after tile; each has `width` elements, of which one holds the numbers that the tile's rows have in one place.
+    /// The tiles one after the other. Each has `width` elements; element `i` holds the `i`-th number of each row of
+    /// the tile.
     numbers: Vec<[f64; LANES]>,
     width: usize,
 }
 
 impl Tiles {
-    /// The last tile is filled up with zeros.
+    /// Arranges rows in tiles; the last tile is padded with zeros.
     fn new(rows: &Features) -> Self {
         let width = rows.width;
         let mut numbers = vec![[0.0; LANES]; rows.len().div_ceil(LANES) * width];
@@ -116,8 +119,8 @@ impl Tiles {
     }
 }
 
-/// The squared distance of `row` to each row of a tile: of differences, not of products, so that equal rows are exactly 0 apart and
-/// a distance is the same from either end.
+/// Returns the squared distance of `row` to each row of a tile. It is computed from differences, not from products,
+/// so that equal rows are exactly 0 apart and the distance is exactly symmetric.
 fn squared_distances(tile: &[[f64; LANES]], row: &[f64]) -> [f64; LANES] {
     let mut sums = [0.0; LANES];
     for (numbers, value) in tile.iter().zip(row) {
@@ -141,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn precision_is_that_of_published_code() {
+    fn precision_equals_that_of_published_code() {
         // x = np.sin(np.arange(1200.)**2).reshape(300, 4)
         // k = np.arange(400.); y = 1.2 * np.cos(k**2 + k).reshape(100, 4)
-        // prdc.compute_prdc(x, y, nearest_k=3)   # 0.2; it counts the row itself apart, so its k is that of the paper
-        // and for the places, with d = prdc.prdc.compute_pairwise_distance:
+        // prdc.compute_prdc(x, y, nearest_k=3)   # 0.2; its k excludes the row itself, as the paper's
+        // The indices, with d = prdc.prdc.compute_pairwise_distance:
         // r = prdc.prdc.compute_nearest_neighbour_distances(x, 1); np.flatnonzero((d(x, y) < r[:, None]).any(0))
         let x = tensor((0..1200).map(f64::from).map(|k| (k * k).sin()).collect(), 4);
         let y = tensor((0..400).map(f64::from).map(|k| 1.2 * (k * k + k).cos()).collect(), 4);
@@ -157,26 +160,27 @@ mod tests {
             [3, 13, 17, 20, 25, 27, 39, 42, 43, 45, 48, 59, 61, 63, 67, 68, 69, 70, 74, 75, 84, 87, 90, 98];
         assert_eq!(places(&x, &y, 1), first);
         assert_eq!([3, 5].map(|k| places(&x, &y, k).len()), [70, 92]);
-        // Recall: 0.71 and 0.9867 of 300.
+        // The improved recall is 0.71 and 0.9867 of 300 rows.
         assert_eq!([1, 3].map(|k| places(&y, &x, k).len()), [213, 296]);
     }
 
     #[test]
-    fn surfaces_belong_to_balls() {
-        // On a line: the radii of the nearest other are 1, 1, 2 and 4, of the second nearest 3, 2, 3 and 6.
+    fn points_on_the_surface_are_inside_a_ball() {
+        // On a line: the distances to the nearest other point are 1, 1, 2 and 4, to the second nearest 3, 2, 3 and
+        // 6.
         let real = tensor(vec![0.0, 1.0, 3.0, 7.0], 1);
         let x = tensor(vec![-3.5, -3.0, -1.0, 1.9, 5.5, 11.0, 11.5, 13.0, 13.1], 1);
         let inside = |k| Neighbourhoods::of(&real, k).unwrap().contains(&x).unwrap();
         assert_eq!(inside(1), [false, false, true, true, true, true, false, false, false]);
         assert_eq!(inside(2), [false, true, true, true, true, true, true, true, false]);
-        // Balls of equal rows have no radius, and hold what is equal to them.
+        // Balls of equal rows have radius 0, and contain only rows equal to them.
         let equal = Neighbourhoods::of(&tensor(vec![0.1, 0.7, 0.1, 0.7, 0.1, 0.7], 2), 2).unwrap();
         assert_eq!(equal.contains(&tensor(vec![0.1, 0.7, 0.0, 0.0], 2)).unwrap(), [true, false]);
     }
 
     #[test]
     fn every_row_lies_in_the_ball_of_its_kth_neighbour() {
-        // Not a multiple of the rows of a tile, nor of those compared at once.
+        // The number of rows is a multiple neither of `LANES` nor of `BATCH_ROWS`.
         let real = Draws::new(5, &Device::Cpu).normal("real", (333, 7)).unwrap();
         let balls = Neighbourhoods::of(&real, 332).unwrap();
         assert!(balls.contains(&real).unwrap().into_iter().all(|inside| inside));
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_do_not_matter() {
+    fn results_do_not_depend_on_the_number_of_threads() {
         let draws = Draws::new(6, &Device::Cpu);
         let (real, x) = (draws.normal("real", (700, 6)).unwrap(), draws.normal("x", (500, 6)).unwrap());
         let run = |threads| {

@@ -1,8 +1,8 @@
-//! A single-layer classifier fitted to features that no longer change (section 4.1).
+//! A single-layer classifier fitted to frozen features (section 4.1).
 //!
-//! The paper's classifier is trained along with the autoencoder ([`crate::classifier`]). This one is fitted afterwards, to
-//! latents of a finished autoencoder or to raw pixels, until it no longer improves: it tells how well one layer
-//! *can* classify them, whatever the schedule. Nothing restrains the weights, as in the paper.
+//! The paper's classifier is trained jointly with the autoencoder ([`crate::classifier`]). This one is fitted
+//! afterwards to convergence, to latents of a finished autoencoder or to raw pixels. It measures how well one layer
+//! *can* classify them, whatever the learning-rate schedule. The weights are not regularised, as in the paper.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,57 +11,58 @@ use rayon::prelude::*;
 
 use crate::{Error, Result, minimise::minimise, rows::Rows, stats::wilson_interval};
 
-/// Examples in one matrix product; sums of `f32` are not longer than this.
+/// The number of examples in one matrix product, which bounds the length of sums in `f32`.
 const BLOCK: usize = 4096;
 
-/// When a fit is over.
+/// The stopping criteria of a fit.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// Steps of the optimiser, at most.
+    /// Maximum number of optimiser steps.
     pub max_iterations: usize,
-    /// The fit is over when ten steps lower the loss by no more than this part of it (of 0.01 nats, where it is less).
+    /// Relative tolerance: the fit has converged when ten steps lower the loss by no more than this share of it (or
+    /// of 0.01 nats, if the loss is lower).
     pub tolerance: f64,
-    /// Gives up once this is true.
+    /// Stops the fit with [`Error::Stopped`] once this is true.
     pub stop: Option<&'a AtomicBool>,
 }
 
 impl Default for Options<'_> {
-    /// At most 2000 steps, to a part in 10,000.
+    /// At most 2000 steps, with a tolerance of 1e-4.
     fn default() -> Self {
         Self { max_iterations: 2000, tolerance: 1e-4, stop: None }
     }
 }
 
-/// What a fitted single-layer classifier reaches.
+/// The results of a fitted single-layer classifier.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fitted {
-    /// Accuracy on the test examples, from 0 to 1; of equally large logits the first counts.
+    /// Accuracy on the test examples, from 0 to 1; of equally large logits the first is the predicted class.
     pub test_accuracy: f64,
-    /// Its 95 % interval ([`wilson_interval`]).
+    /// Its 95 % confidence interval ([`wilson_interval`]).
     pub test_interval: (f64, f64),
-    /// Accuracy on the training examples.
+    /// Accuracy on the training examples, from 0 to 1.
     pub train_accuracy: f64,
-    /// Mean softmax cross entropy on the training examples, nats.
+    /// Mean softmax cross entropy on the training examples, in nats.
     pub train_loss: f64,
-    /// Steps of the optimiser.
+    /// Number of optimiser steps.
     pub iterations: usize,
-    /// Whether the fit was over before it ran out of steps.
+    /// Whether the fit converged before the maximum number of steps.
     pub converged: bool,
 }
 
-/// Fits softmax regression, `logits = x W + b`, to training examples and counts its right answers.
+/// Fits softmax regression, `logits = x W + b`, to training examples and measures its accuracy.
 ///
-/// Minimises the mean cross entropy by L-BFGS from `W = b = 0`, over features that are shifted and scaled to mean 0 and
-/// variance 1 on the training examples, which changes the way but not the minimum. A feature that is constant there
-/// is left out. Deterministic for any number of threads. A step over 60,000
-/// examples of 784 numbers took 0.15 s on two busy cores (AVX2).
+/// The fit minimises the mean cross entropy by L-BFGS from `W = b = 0`. Features are standardised to mean 0 and
+/// variance 1 on the training examples, which changes the path of the optimiser but not the minimum; a feature that
+/// is constant there is left out. The result does not depend on the number of threads. A step over 60,000 examples
+/// of 784 numbers took 0.15 s on two busy cores (AVX2).
 ///
 /// # Shapes
-/// `train` and `test` `[examples, ...]`, of any floating type, on any device, of one width when flattened; one label an
-/// example. A test label that no training example has is a wrong answer.
+/// `train` and `test` `[examples, ...]`, of any floating type, on any device, of the same width when flattened; one
+/// label per example. A test label that no training example has counts as a wrong answer.
 ///
 /// # Errors
-/// If there are no examples or one holds NaN or infinity, shapes do not fit, or it was asked to stop.
+/// If there are no examples, one holds NaN or infinity, shapes do not fit, or the fit was asked to stop.
 pub fn fit(
     (train, train_labels): (&Tensor, &[u32]),
     (test, test_labels): (&Tensor, &[u32]),
@@ -78,7 +79,7 @@ pub fn fit(
     standardise(&mut train, &mean, &scale);
     standardise(&mut test, &mean, &scale);
 
-    // Classes by their place among the training labels, so that their numbers need not be small.
+    // Classes are numbered by the order of the training labels, so that labels may be any numbers.
     let mut classes = train_labels.to_vec();
     classes.sort_unstable();
     classes.dedup();
@@ -108,7 +109,7 @@ pub fn fit(
     })
 }
 
-/// One over each column's standard deviation, given its mean; 0 where the column is constant.
+/// Returns the reciprocal of each column's standard deviation, given its mean; 0 for a constant column.
 fn inverse_deviations(rows: &Rows, mean: &[f64]) -> Vec<f64> {
     let mut squares = vec![0.0; rows.width()];
     for row in rows.iter() {
@@ -116,7 +117,7 @@ fn inverse_deviations(rows: &Rows, mean: &[f64]) -> Vec<f64> {
             *square += (f64::from(*value) - mean).powi(2);
         }
     }
-    // A constant column's mean is off by a rounding error.
+    // The tolerance allows for the rounding error of a constant column's mean.
     let inverse = |(square, mean): (f64, &f64)| {
         let deviation = (square / rows.len() as f64).sqrt();
         if deviation > 1e-7 * mean.abs() { 1.0 / deviation } else { 0.0 }
@@ -132,14 +133,15 @@ fn standardise(rows: &mut Rows, mean: &[f64], scale: &[f64]) {
     });
 }
 
-/// Features in blocks, `[examples, width]` each, and the place of each example's class.
+/// Features in blocks, `[examples, width]` each, and the index of each example's class; `None` for a class that no
+/// training example has.
 struct Examples {
     blocks: Vec<(Tensor, Vec<Option<usize>>)>,
     count: usize,
     width: usize,
 }
 
-/// What one look at all examples gives.
+/// The results of one forward pass, and optionally one backward pass, over all examples.
 struct Pass {
     loss: f64,
     gradient: Vec<f64>,
@@ -155,7 +157,8 @@ impl Examples {
         Ok(Self { blocks: blocks.collect::<Result<_>>()?, count: rows.len(), width })
     }
 
-    /// Loss, right answers and, if wanted, the gradient at `parameters`: `W` `[width, classes]`, then `b`.
+    /// Computes the loss, the number of right answers and, if `gradient`, the gradient at `parameters`: `W`
+    /// `[width, classes]`, then `b`.
     fn pass(&self, parameters: &[f64], classes: usize, gradient: bool) -> Result<Pass> {
         let (weight, bias) = parameters.split_at(self.width * classes);
         let weight = Tensor::from_iter(weight.iter().map(|w| *w as f32), &Device::Cpu)?;
@@ -192,8 +195,8 @@ impl Examples {
     }
 }
 
-/// Turns an example's logits without bias into probabilities less the truth; returns its loss and whether its largest
-/// logit is that of its class.
+/// Replaces an example's logits, given without bias, by its probabilities less the one-hot target. Returns its
+/// loss, and whether its largest logit is that of its class.
 fn residual(logits: &mut [f32], bias: &[f64], place: Option<usize>) -> (f64, bool) {
     let logit = |i: usize| f64::from(logits[i]) + bias[i];
     let largest = (1..bias.len()).fold(0, |best, i| if logit(i) > logit(best) { i } else { best });
@@ -217,13 +220,13 @@ mod tests {
         Tensor::from_slice(values, (values.len() / width, width), &Device::Cpu).unwrap()
     }
 
-    /// Points whose class is the largest of `classes` random linear functions.
+    /// Points whose class is the index of the largest of `classes` random linear functions.
     fn separable(n: usize, width: usize, classes: usize, stream: &str) -> (Tensor, Vec<u32>) {
         let draws = Draws::new(9, &Device::Cpu);
         let x = draws.normal(stream, (n, width)).unwrap();
         let w = draws.normal("truth", (width, classes)).unwrap();
         let labels = x.matmul(&w).unwrap().argmax(1).unwrap().to_vec1::<u32>().unwrap();
-        // Scales and a shift that standardising has to undo, and a feature that says nothing.
+        // Different scales, which standardisation has to undo, and a constant feature.
         let scales: Vec<f32> = (0..width).map(|i| 10_f32.powi(i as i32 % 7 - 3)).collect();
         let x = x.broadcast_mul(&Tensor::new(scales, &Device::Cpu).unwrap()).unwrap();
         let x = Tensor::cat(
@@ -246,7 +249,8 @@ mod tests {
 
     #[test]
     fn the_optimum_of_one_binary_feature_is_known() {
-        // The feature is 0 or 1; of each value a known share is of class 1, which the fit must reproduce.
+        // The feature is 0 or 1. For each value a known share of examples is of class 1, which the fit must
+        // reproduce.
         let (mut x, mut y) = (Vec::new(), Vec::new());
         for (value, ones, count) in [(0.0, 20, 100), (1.0, 90, 300)] {
             x.extend(std::iter::repeat_n(value, count));
@@ -268,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_do_not_matter() {
+    fn results_do_not_depend_on_the_number_of_threads() {
         let ((train, mut a), (test, b)) = (separable(9000, 30, 4, "train"), separable(500, 30, 4, "test"));
         for label in a.iter_mut().step_by(10) {
             *label = 100;

@@ -1,4 +1,4 @@
-//! What the metrics of interpolations between lines can come to: three ways between two lines that no model has made.
+//! Reference values of the line metrics: three ways of interpolating between two lines without a model.
 
 use std::f64::consts::{PI, TAU};
 
@@ -8,26 +8,27 @@ use lerp_data::{Lines, draw_line};
 
 use crate::{LineBank, LineMetrics, POSITIONS, Result, angles::wrap};
 
-/// Pairs of lines, as many as an evaluation has.
+/// The number of pairs of lines, as in an evaluation.
 const PAIRS: usize = 256;
 
-/// A way between two lines.
+/// A way of interpolating between two lines without a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Their pixels, mixed: what a linear decoder shows.
+    /// A linear mixture of the pixels of both lines, as a linear decoder gives it.
     Blend,
-    /// True lines of latents that lie on a circle, at the line's angle, and are mixed linearly, by a decoder that looks at a latent's
-    /// direction alone: the mixture runs along a chord, and the line turns as that does, seen from the middle.
+    /// True lines, from an ideal autoencoder whose latents lie on a circle at the line's angle, and whose decoder
+    /// depends on the direction of a latent alone. A linear interpolation of latents runs along a chord of the
+    /// circle, and the line turns like that chord as seen from the centre.
     Circle,
-    /// True lines that turn by the same amount at every step, the shorter way: as good as an interpolation can be.
+    /// True lines that turn by the same angle at every step along the shorter arc: the best possible interpolation.
     Path,
 }
 
 impl Way {
-    /// All, the worst first.
+    /// All ways, the worst first.
     pub const ALL: [Self; 3] = [Self::Blend, Self::Circle, Self::Path];
 
-    /// Its name in tables.
+    /// Returns the name in tables.
     pub fn title(self) -> &'static str {
         match self {
             Self::Blend => "pixel blend",
@@ -36,7 +37,7 @@ impl Way {
         }
     }
 
-    /// Its name in files.
+    /// Returns the name in files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Blend => "blend",
@@ -45,7 +46,7 @@ impl Way {
         }
     }
 
-    /// The images between two lines at these angles, one after the other.
+    /// Returns the pixels of the images between two lines at these angles (radians), one image after the other.
     fn images(self, [from, to]: [f64; 2]) -> Vec<f64> {
         let line = |angle: f64| draw_line(angle, Lines::SIDE, Lines::SIDE, Lines::LINE_WIDTH);
         let at = |position: usize| position as f64 / (POSITIONS - 1) as f64;
@@ -62,9 +63,9 @@ impl Way {
         (0..POSITIONS).flat_map(|position| image(at(position))).collect()
     }
 
-    /// The images between 256 pairs of lines, always the same ones: the first at an angle drawn uniformly, the second a turn
-    /// further, of which the pairs have 256 at equal steps from -π to π. So a mean over them is nearly that over all pairs. The
-    /// pairs' angles, radians, come first.
+    /// Returns the images between 256 fixed pairs of lines, preceded by the pairs' angles in radians. The first
+    /// angle of each pair is drawn uniformly. The differences to the second angles take 256 equally spaced values
+    /// from -π to π, so that a mean over the pairs is nearly that over all possible pairs.
     ///
     /// # Shapes
     /// `[256, 16, 32, 32, 1]`, `f32` on the CPU.
@@ -82,7 +83,7 @@ impl Way {
         Ok((pairs, Tensor::from_vec(pixels, shape, &Device::Cpu)?))
     }
 
-    /// The line metrics of [`Way::interpolations`].
+    /// Returns the line metrics of [`Way::interpolations`].
     ///
     /// # Errors
     /// If the tensor library fails.
@@ -96,10 +97,10 @@ mod tests {
     use super::*;
     use crate::smoothness;
 
-    /// Steps of an integral.
+    /// The number of points in a numerical integral.
     const STEPS: usize = 100_000;
 
-    /// The angles along the chord of a circle between two latents that are `apart`, radians.
+    /// Returns the angles along the chord of a circle between two latents whose angles differ by `apart` radians.
     fn chord(apart: f64) -> Vec<f64> {
         let at = |i: usize| {
             let t = i as f64 / (POSITIONS - 1) as f64;
@@ -110,26 +111,26 @@ mod tests {
 
     #[test]
     fn the_best_smoothness_of_a_circle_is_known() {
-        // The longest of 15 steps along a chord is the middle one, which turns by 2 atan(tan(Δ/2) / 15).
+        // The largest of the 15 steps along a chord is the middle one, which turns by 2 atan(tan(Δ/2) / 15).
         let expected = |apart: f64| 2.0 * ((apart / 2.0).tan() / 15.0).atan() / apart - 1.0 / 15.0;
         for apart in [0.1, 1.0, 2.0, 3.0] {
             assert!((smoothness(&chord(apart)) - expected(apart)).abs() < 1e-12, "{apart}");
         }
-        // Uniform angles are uniformly far apart, in (0, π).
+        // The difference of two uniform angles is uniform in (0, π).
         let mean: f64 = (0..STEPS).map(|i| expected((i as f64 + 0.5) / STEPS as f64 * PI)).sum();
         assert!((mean / STEPS as f64 - 0.0766).abs() < 5e-5, "{}", mean / STEPS as f64);
     }
 
     #[test]
-    fn ways_are_as_good_as_they_are_called() {
+    fn references_have_their_known_scores() {
         let bank = LineBank::default();
         let [blend, circle, path] = Way::ALL.map(|way| way.metrics(&bank).unwrap());
         assert!((circle.mean_smoothness() - 0.0766).abs() < 2e-3, "{}", circle.mean_smoothness());
-        // Of pairs that are hardly apart, the 10,000 angles of the bank are coarse steps.
+        // For pairs of nearly equal angles, the 10,000 angles of the bank are coarse steps.
         assert!(path.mean_smoothness() < 5e-3 && path.mean_detour() < 1e-3, "{}", path.mean_smoothness());
         // True lines are as near to the bank as its 10,000 angles allow.
         assert!(path.mean_distance() < 1e-6 && circle.mean_distance() < 1e-6, "{}", path.mean_distance());
-        // A blend jumps once, and is no line in the middle.
+        // A blend's nearest line jumps once, and its images in the middle are no lines.
         assert!(blend.mean_smoothness() > 0.8 && blend.mean_distance() > 5e-3, "{}", blend.mean_distance());
         assert_eq!(blend.interpolations, 256);
     }

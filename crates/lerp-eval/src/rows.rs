@@ -1,10 +1,10 @@
-//! Tensors as matrices with one example a row.
+//! Tensors as matrices on the host with one example per row.
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::{Error, Result};
 
-/// A matrix of finite numbers on the host.
+/// A matrix of finite numbers on the host, as `f32`, one example per row.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows {
     values: Vec<f32>,
@@ -12,7 +12,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// `tensor` `[rows, ...]`, each row flattened.
+    /// Copies a tensor `[rows, ...]`, with each row flattened.
     ///
     /// # Errors
     /// If there is no row, a row is empty, or a number is not finite.
@@ -34,7 +34,7 @@ impl Rows {
         }
     }
 
-    /// Refuses labels that are not one a row.
+    /// Checks that there is one label per row.
     pub(crate) fn check_labels(&self, what: &'static str, labels: &[u32]) -> Result<()> {
         if labels.len() == self.len() {
             return Ok(());
@@ -42,7 +42,7 @@ impl Rows {
         Err(Error::Shape { what, wanted: format!("[{}], one a row", self.len()), given: vec![labels.len()] })
     }
 
-    /// Refuses another width than `width`.
+    /// Checks that the width is `width`.
     pub(crate) fn check_width(&self, what: &'static str, width: usize) -> Result<()> {
         if self.width == width {
             return Ok(());
@@ -63,17 +63,17 @@ impl Rows {
         self.values.chunks_exact(self.width)
     }
 
-    /// The numbers, row after row.
+    /// Returns the numbers, row after row.
     pub(crate) fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The numbers, row after row, to change.
+    /// Returns the numbers, row after row, mutably.
     pub(crate) fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
 
-    /// The mean of each column; summed in `f64` in the order of the rows.
+    /// Returns the mean of each column, summed in `f64` in the order of the rows.
     pub(crate) fn mean(&self) -> Vec<f64> {
         let mut mean = vec![0.0; self.width];
         for row in self.iter() {
@@ -89,20 +89,20 @@ impl Rows {
     }
 }
 
-/// A matrix of finite numbers on the host, as `f64`, one example a row.
+/// A matrix of finite numbers on the host, as `f64`, one example per row.
 #[derive(Debug, Clone)]
 pub(crate) struct Features {
     /// The numbers, row after row.
     pub values: Vec<f64>,
-    /// Numbers in a row.
+    /// Number of columns.
     pub width: usize,
 }
 
 impl Features {
-    /// `tensor` `[rows, width]`, of any floating type and on any device.
+    /// Copies a tensor `[rows, width]`, of any floating type and on any device.
     ///
     /// # Errors
-    /// If it is no matrix, has fewer than `least` rows or no column, or a number is not finite.
+    /// If the tensor is not a matrix, has fewer than `least` rows or no column, or a number is not finite.
     pub(crate) fn new(what: &'static str, tensor: &Tensor, least: usize) -> Result<Self> {
         let width = match tensor.dims() {
             [rows, width] if *rows >= least && *width > 0 => *width,
@@ -118,7 +118,7 @@ impl Features {
         }
     }
 
-    /// Refuses another width than `width`.
+    /// Checks that the width is `width`.
     pub(crate) fn check_width(&self, what: &'static str, width: usize) -> Result<()> {
         if self.width == width {
             return Ok(());

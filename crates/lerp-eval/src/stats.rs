@@ -1,15 +1,15 @@
-//! From a run's evaluations to the number in a table.
+//! Statistics that turn a run's evaluations into the number in a table.
 
 use crate::{Error, Result};
 
-/// Evaluations at the end of a run that its final value is taken from, and those of a whole run of the paper's.
+/// The number of last evaluations in the final value of a run of the paper, and the number of all its evaluations.
 const LAST: usize = 20;
 const ALL: usize = 256;
 
-/// The least evaluations in a final value, where there are as many.
+/// The minimum number of evaluations in a final value, if the run has as many.
 const LEAST: usize = 3;
 
-/// The median; NaN of no values, and NaN if any value is NaN, as numpy's.
+/// Returns the median; NaN for no values or if any value is NaN, as in numpy.
 pub fn median(values: &[f64]) -> f64 {
     if values.is_empty() || values.iter().any(|v| v.is_nan()) {
         return f64::NAN;
@@ -20,18 +20,20 @@ pub fn median(values: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { sorted[middle - 1].midpoint(sorted[middle]) }
 }
 
-/// How many of `evaluations` are in a final value: the last 20 of the paper's 256; of a run with fewer the same share,
-/// and at least three, because over most of a short run the median would be that of its beginning.
+/// Returns how many of a run's `evaluations` are in its final value: the last 20 of the paper's 256. A shorter run
+/// uses the same share, but at least three, because the median over most of a short run would be dominated by its
+/// beginning.
 pub fn final_count(evaluations: usize) -> usize {
     (evaluations * LAST).div_ceil(ALL).clamp(LEAST, LAST).min(evaluations)
 }
 
-/// A run's final value: the median of its last [`final_count`] evaluations.
+/// Returns a run's final value: the median of its last [`final_count`] evaluations.
 pub fn final_value(values: &[f64]) -> f64 {
     median(&values[values.len() - final_count(values.len())..])
 }
 
-/// Mean and population standard deviation (divisor n, as the paper's "±" over runs); NaN of no values.
+/// Returns the mean and the population standard deviation (divisor n, as the paper's "±" over runs); NaN for no
+/// values.
 pub fn mean_std(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
@@ -39,15 +41,14 @@ pub fn mean_std(values: &[f64]) -> (f64, f64) {
     (mean, variance.sqrt())
 }
 
-/// The 95 % Wilson score interval of an `accuracy` measured on `n` examples: the share of right answers, on more
-/// examples of the same kind, that the measurement is compatible with (Wilson, "Probable inference, the law of
-/// succession, and statistical inference", 1927). Unlike accuracy ± 1.96 standard errors it stays within 0 and 1 and
-/// has a width where every answer was right.
+/// Returns the 95 % Wilson score interval of an `accuracy` measured on `n` examples (Wilson, "Probable inference,
+/// the law of succession, and statistical inference", 1927). Unlike accuracy ± 1.96 standard errors, it stays
+/// within 0 and 1, and it has a positive width even if every answer was right.
 ///
 /// # Errors
 /// If `accuracy` lies outside `[0, 1]` or `n` is 0.
 pub fn wilson_interval(accuracy: f64, n: usize) -> Result<(f64, f64)> {
-    /// 97.5 % of the standard normal distribution lie below.
+    /// The 97.5 % quantile of the standard normal distribution.
     const Z: f64 = 1.959_963_984_540_054;
     if !(0.0..=1.0).contains(&accuracy) {
         return Err(Error::Range { what: "an accuracy", wanted: "from 0 to 1", given: accuracy });
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians() {
+    fn medians_equal_known_values() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&[-0.0, f64::INFINITY, 1.0]), 1.0);
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn wilson_intervals() {
+    fn wilson_intervals_equal_published_ones() {
         // Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3.
         for (right, n, lower, upper) in [
             (81, 263, 0.2553, 0.3662),

@@ -1,4 +1,4 @@
-//! Known scores of artificial interpolations, and the time that an evaluation takes.
+//! Known scores of artificial interpolations, and the time of an evaluation.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +25,7 @@ fn ends() -> (Vec<f64>, Vec<f64>) {
     (angles[..PAIRS].to_vec(), angles[PAIRS..].to_vec())
 }
 
-/// 256 interpolations, `path` giving the angle at a fraction between the ends of a pair.
+/// Returns 256 interpolations; `path(a, b, t)` is the angle at the fraction `t` between the ends `a` and `b`.
 fn paths(path: impl Fn(f64, f64, f64) -> f64) -> Tensor {
     let (from, to) = ends();
     let fraction = |i: usize| i as f64 / (POSITIONS - 1) as f64;
@@ -39,7 +39,7 @@ fn paths(path: impl Fn(f64, f64, f64) -> f64) -> Tensor {
     images.reshape((PAIRS, POSITIONS, 32, 32, 1)).unwrap()
 }
 
-/// Evenly along the shorter arc.
+/// Turns evenly along the shorter arc.
 fn oracle(a: f64, b: f64, t: f64) -> f64 {
     a + ((b - a + PI).rem_euclid(TAU) - PI) * t
 }
@@ -58,14 +58,14 @@ fn the_correct_interpolation_scores_best() {
 }
 
 #[test]
-fn the_long_way_around_is_smooth_but_a_detour() {
+fn the_longer_arc_is_smooth_but_a_detour() {
     let long = |a: f64, b: f64, t: f64| {
         let short = (b - a + PI).rem_euclid(TAU) - PI;
         a + (short - TAU * short.signum()) * t
     };
     let m = LineBank::default().evaluate(&paths(long)).unwrap();
     near(m.mean_smoothness(), 0.0, 1e-3);
-    // Short ways are π/2 long on average, long ways 3π/2.
+    // The shorter arc is π/2 long on average, the longer one 3π/2.
     near(m.mean_detour(), 2.0, 0.3);
 }
 
@@ -103,7 +103,7 @@ fn pixel_noise_and_black_images_score_as_known() {
 }
 
 #[test]
-fn turning_by_whole_lines_of_the_bank_keeps_every_score() {
+fn scores_are_invariant_under_rotation_by_whole_lines_of_the_bank() {
     let bank = LineBank::new(360);
     let at = |turn: usize| -> LineMetrics {
         let angles: Vec<f64> = [3, 9, 40, 41, 80, 170, 10, 10, 12, 15, 300, 200]
@@ -123,7 +123,8 @@ fn turning_by_whole_lines_of_the_bank_keeps_every_score() {
     }
 }
 
-/// 4096 images, as many as one evaluation of a run compares, against an exhaustive dense search of some of them.
+/// Compares 4096 images, as many as in one evaluation of a run, and checks some of them against an exhaustive dense
+/// search.
 #[test]
 fn an_evaluation_is_exact_and_its_time_is_printed() {
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! Training steps on a device that keeps the step's number: recorded once, then launched as one.
+//! Training steps on a device that keeps the step number (a GPU): captured once as a graph, which is then launched
+//! as a whole.
 
 use candle_core::{DType, Tensor, TensorId, Var};
 use lerp_core::{Draws, on_host};
@@ -7,64 +8,67 @@ use lerp_kernels::{Clock, Recording, notice, preparing};
 
 use crate::{Learner, Result};
 
-/// Steps that run launch by launch before one is recorded: they load kernels and leave small uploads on the device.
-const BEFORE: u64 = 2;
+/// The number of steps with individual kernel launches before graph capture: they load kernels, and leave small
+/// uploads on the device.
+const EAGER_STEPS: u64 = 2;
 
-/// Steps after which all others are alike: the third is recorded, and the first launch of a recording takes longer.
-pub(crate) const WARM_UP: u64 = BEFORE + 2;
+/// The number of steps after which every step takes equally long: the third step is captured, and the first launch
+/// of a captured graph takes longer.
+pub(crate) const WARM_UP: u64 = EAGER_STEPS + 2;
 
-/// Where the launches of a step take their batch from: the same kind at every step.
+/// The source of a step's batch; of the same kind at every step.
 #[derive(Clone, Copy)]
 pub(crate) enum Feed<'a> {
-    /// A tensor to which this batch is copied before they run.
+    /// A batch, which is copied into a fixed tensor on the device before the kernels run.
     Batch(&'a Batch),
-    /// They draw one of this size themselves.
+    /// A dataset that the kernels themselves draw a batch of this size from.
     Drawn(&'a dyn Dataset, usize),
 }
 
-/// Does steps on a GPU without waiting for them. Draws, losses and the step's number stay on the device; all launches of a
-/// step (batch, forward, backward, updates) are recorded once and launched as one from then on.
+/// Runs training steps on a GPU without waiting for them. Draws, losses and the step number stay on the device. All
+/// kernel launches of a step (batch, forward pass, backward pass, updates) are captured once, and launched as one
+/// graph from then on.
 pub(crate) struct Asynchronous {
     clock: Clock,
     draws: Draws,
-    /// What a recorded step reads its batch from, if that is not drawn on the device.
+    /// The tensors that a captured step reads its batch from; `None` if batches are drawn on the device.
     input: Option<Input>,
     names: Vec<String>,
-    /// `[losses]`
+    /// Losses and terms of the last step, `[losses]`.
     losses: Option<Var>,
     done: u64,
-    way: Way,
+    dispatch: Dispatch,
 }
 
 struct Input {
     images: Var,
     labels: Option<Var>,
-    /// The images that were copied to it last.
+    /// Identifies the images that were copied last.
     holds: TensorId,
 }
 
-enum Way {
-    /// Launch by launch: before the recording, or for good where it failed.
-    Launches {
-        for_good: bool,
+enum Dispatch {
+    /// Kernels are launched one by one: before graph capture, or permanently if it failed or is off.
+    Individual {
+        permanently: bool,
     },
     Recorded(Recording),
 }
 
 impl Asynchronous {
     pub fn new(clock: Clock, draws: Draws) -> Self {
-        let way = Way::Launches { for_good: false };
-        Self { clock, draws, input: None, names: Vec::new(), losses: None, done: 0, way }
+        let dispatch = Dispatch::Individual { permanently: false };
+        Self { clock, draws, input: None, names: Vec::new(), losses: None, done: 0, dispatch }
     }
 
-    /// Before the first step: none is ever recorded.
+    /// Turns graph capture off; to be called before the first step.
     pub fn never_record(&mut self) {
-        self.way = Way::Launches { for_good: true };
+        self.dispatch = Dispatch::Individual { permanently: true };
     }
 
-    /// Whether steps are launched as one by now.
+    /// Returns whether steps are launched as a captured graph by now.
     pub fn recorded(&self) -> bool {
-        matches!(self.way, Way::Recorded(_))
+        matches!(self.dispatch, Dispatch::Recorded(_))
     }
 
     /// Launches the learner's next step and counts it.
@@ -72,7 +76,7 @@ impl Asynchronous {
         if let Feed::Batch(batch) = feed {
             self.copy(batch)?;
         }
-        if self.done == BEFORE && matches!(self.way, Way::Launches { for_good: false }) {
+        if self.done == EAGER_STEPS && matches!(self.dispatch, Dispatch::Individual { permanently: false }) {
             let mut failure = None;
             let clock = self.clock.clone();
             let recording = Recording::new(&clock, || {
@@ -83,25 +87,26 @@ impl Asynchronous {
                 };
                 candle_core::bail!("a step failed")
             });
-            self.way = match recording {
-                Ok(recording) => Way::Recorded(recording),
+            self.dispatch = match recording {
+                Ok(recording) => Dispatch::Recorded(recording),
                 Err(error) => {
                     let error = failure.unwrap_or_else(|| error.to_string());
                     let line = error.lines().next().unwrap_or_default();
                     notice(&format!(
                         "the training step cannot be recorded ({line}); its launches go one by one, slower"
                     ));
-                    Way::Launches { for_good: true }
+                    Dispatch::Individual { permanently: true }
                 }
             };
         }
-        match &self.way {
-            Way::Recorded(recording) => recording.launch()?,
-            // For good: nothing is kept for a recording, and draws that the host makes anew would be kept for ever.
-            Way::Launches { for_good: true } => {
+        match &self.dispatch {
+            Dispatch::Recorded(recording) => recording.launch()?,
+            // Nothing is retained for graph capture here: draws that the host makes anew at each step would be
+            // retained forever.
+            Dispatch::Individual { permanently: true } => {
                 self.launch(learner, feed)?;
             }
-            Way::Launches { for_good: false } => {
+            Dispatch::Individual { permanently: false } => {
                 let clock = self.clock.clone();
                 preparing(&clock, || self.launch(learner, feed))?;
             }
@@ -111,14 +116,14 @@ impl Asynchronous {
         Ok(())
     }
 
-    /// The losses and terms of the last step, by name; waits for it.
+    /// Returns the losses and terms of the last step, by name, after waiting for it.
     pub fn losses(&self) -> Result<Vec<(String, f64)>> {
         let Some(losses) = &self.losses else { return Ok(Vec::new()) };
         let values = on_host(losses)?.to_vec1::<f64>()?;
         Ok(self.names.iter().cloned().zip(values).collect())
     }
 
-    /// Puts a batch where the steps read it, unless it is there already.
+    /// Copies a batch to where the steps read it, unless it is there already.
     fn copy(&mut self, batch: &Batch) -> Result<()> {
         let holds = batch.images.id();
         if self.input.as_ref().is_some_and(|input| input.holds == holds) {
@@ -140,8 +145,9 @@ impl Asynchronous {
         Ok(())
     }
 
-    /// All launches of a step; whether they depend on what was read of the step on the host, and so are of this step alone.
-    /// Nothing outlives it but what was there before.
+    /// Launches all kernels of a step. Returns whether they depend on values that the host read for this step, so
+    /// that they are valid for this step alone. Apart from `losses`, which the first call allocates, no tensor
+    /// outlives the call.
     fn launch(&mut self, learner: &Learner, feed: &Feed) -> Result<bool> {
         let draws = self.draws.at(learner.step()).made_by(self.clock.generator()).watched();
         let batch = match (&self.input, feed) {

@@ -1,4 +1,4 @@
-//! What a run is: the cell of a sweep, and what is recorded beside its results.
+//! The configuration of a run (the cell of a sweep), and its provenance and status.
 
 use std::hash::Hasher;
 
@@ -11,59 +11,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Elsewhere, Error, Origin, Result};
 
-/// Most restarts of k-means: a hundred times the protocol's.
+/// The maximum number of k-means restarts: a hundred times the protocol's.
 pub const MOST_RESTARTS: usize = 100_000;
 
-/// Everything that decides the numbers of a run, except the kind of device and, on image sets, the images themselves
-/// ([`Provenance::data`]).
+/// The configuration of a run: everything that determines its results, except the kind of device and, on image
+/// sets, the images themselves ([`Provenance::data`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// Name of the dataset.
     pub dataset: String,
     /// Name of the variant.
     pub variant: String,
-    /// Seed of initial values, data and noise.
+    /// Seed of the initial parameters, the data and the noise.
     pub seed: u64,
-    /// Training samples in all.
+    /// Total number of training samples.
     pub samples: u64,
-    /// Samples a step.
+    /// Batch size: samples per training step.
     pub batch: usize,
-    /// Adam's learning rate, for every group: the greatest, if there is a schedule.
+    /// Adam's learning rate, the same for every parameter group; with a learning-rate schedule, its peak.
     pub learning_rate: f64,
-    /// Samples between evaluations (2^16 in the protocol).
+    /// Number of training samples between evaluations (2^16 in the protocol).
     pub eval_every: u64,
-    /// Samples between checkpoints.
+    /// Number of training samples between checkpoints.
     pub checkpoint_every: u64,
-    /// Test samples for reconstruction error and classifier accuracy: 5,000 in the protocol on lines; all of an image
-    /// set's, if it has no more than these.
+    /// Number of test samples for reconstruction error and classifier accuracy: 5,000 in the protocol on lines; of
+    /// an image set all images, if it has no more than this.
     pub test_samples: usize,
-    /// Restarts of k-means, where latents are clustered at the end of the run (1,000 in the protocol): on labelled image
-    /// sets.
+    /// Number of k-means restarts (1,000 in the protocol), if latents are clustered at the end of the run: on
+    /// labelled image sets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_restarts: Option<usize>,
-    /// How exactly convolutions multiply. Full `f32` is not written. Versions that kept no digests wrote nothing: of their
-    /// runs the device tells it.
+    /// Precision of the multiplications in convolutions. Full `f32` is not written. Versions without digests wrote
+    /// no precision; that of their runs follows from the device.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
-    /// Decay of the averaged weights that are evaluated and saved in place of the trained ones; none in the protocol.
+    /// Decay of the exponential moving average of weights that is evaluated and saved in place of the trained
+    /// weights; `None` in the protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
-    /// How the learning rate changes over the run. A constant one, the protocol's, is not written.
+    /// Learning-rate schedule. A constant one, which is the protocol's, is not written.
     #[serde(default, skip_serializing_if = "Schedule::is_constant")]
     pub schedule: Schedule,
-    /// Where the model was trained. By the run itself is not written.
+    /// Where the model was trained. A model trained by the run itself, the default, is not written.
     #[serde(default, skip_serializing_if = "Origin::is_trained")]
     pub origin: Origin,
-    /// Encoder and decoder.
+    /// Architecture of encoder and decoder.
     pub network: Architecture,
-    /// Hyperparameters of the variant, checked and completed.
+    /// Hyperparameters of the variant, checked and completed with defaults.
     pub hyper: Hyper,
 }
 
 impl Cell {
-    /// The name of the cell's folder: readable, ending in a hash of the whole cell.
+    /// Returns the name of the cell's folder: readable, and ending in a hash of the whole cell.
     pub fn id(&self) -> String {
-        /// Bytes that leave room for the rest of a file's name.
+        /// The maximum number of bytes of the dataset's part of the name.
         const MOST: usize = 120;
         let name = self.dataset_as_file_name();
         let mut from = name.len().saturating_sub(MOST);
@@ -73,14 +74,14 @@ impl Cell {
         self.id_with(name[from..].trim_start_matches(['-', '.']))
     }
 
-    /// The name of the cell's folder where [`Cell::id`] is taken: by a run of an earlier version, whose name took no account
-    /// of its precision.
+    /// Returns the alternative name of the cell's folder, for when [`Cell::id`] is taken by a run of an earlier
+    /// version, whose name did not depend on its precision.
     pub fn other_id(&self) -> String {
         format!("{}-{}", self.id(), self.precision)
     }
 
-    /// The names that the cell's folder has in this version or had in an earlier one, this version's first. Earlier ones
-    /// took no account of the precision.
+    /// Returns the names that the cell's folder has in this version or had in earlier ones, this version's first.
+    /// In earlier versions the name did not depend on the precision.
     pub(crate) fn ids(&self) -> Vec<String> {
         let mut ids = vec![self.id(), self.other_id(), self.id_with(&self.dataset_as_file_name())];
         if !self.precision.is_f32() {
@@ -97,7 +98,7 @@ impl Cell {
         if dataset.is_empty() { name } else { format!("{dataset}-{name}") }
     }
 
-    /// The cell as a text, equal for equal cells.
+    /// Returns a canonical JSON text of the cell, equal for equal cells.
     fn canonical(&self) -> String {
         let mut canonical = self.clone();
         canonical.hyper.sort_keys();
@@ -105,9 +106,10 @@ impl Cell {
         serde_json::to_string(&canonical).unwrap_or_default()
     }
 
-    /// The dataset's name as a file may be called: one of the user's own is named by its path, of which the end will do.
+    /// Returns the dataset's name reduced to characters that are safe in file names. A user's own dataset is named
+    /// by its path, of which the end is kept.
     fn dataset_as_file_name(&self) -> String {
-        /// Characters that leave room for the rest of a file's name.
+        /// The maximum number of characters of the dataset's part of the name.
         const MOST: usize = 60;
         let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' };
         let name: String = self.dataset.chars().map(plain).collect();
@@ -115,7 +117,8 @@ impl Cell {
         name.chars().skip(name.chars().count().saturating_sub(MOST)).collect()
     }
 
-    /// The variant that builds the model: of an imported one not that which tables name.
+    /// Returns the name of the variant that builds the model. For an imported model this differs from the variant
+    /// that tables name.
     pub fn builder(&self) -> &str {
         match &self.origin {
             Origin::Imported { variant } => variant,
@@ -123,46 +126,46 @@ impl Cell {
         }
     }
 
-    /// Samples that the model is trained on, where that is known: of an imported one what its description says is what it was
-    /// trained on before.
+    /// Returns the number of samples that the model is trained on, if it is known. For an imported model it is not:
+    /// what its description says refers to the training before the import.
     pub fn known_samples(&self) -> Option<u64> {
         let known = self.samples > 0 && !matches!(self.origin, Origin::Imported { .. });
         known.then_some(self.samples)
     }
 
-    /// The learning rate of every step.
+    /// Returns the learning rate as a function of the step.
     pub fn rate(&self) -> LearningRate {
         LearningRate { peak: self.learning_rate, schedule: self.schedule, steps: self.steps() }
     }
 
-    /// Steps of the whole run.
+    /// Returns the number of training steps of the whole run.
     pub fn steps(&self) -> u64 {
         self.samples.div_ceil(self.batch.max(1) as u64)
     }
 
-    /// Samples seen after `step` steps: the run's own number at its end.
+    /// Returns the number of samples seen after `step` steps, at most that of the whole run.
     pub fn samples_at(&self, step: u64) -> u64 {
         (step * self.batch as u64).min(self.samples)
     }
 
-    /// Steps between evaluations.
+    /// Returns the number of steps between evaluations.
     pub fn eval_steps(&self) -> u64 {
         (self.eval_every / self.batch.max(1) as u64).max(1)
     }
 
-    /// Steps between checkpoints.
+    /// Returns the number of steps between checkpoints.
     pub fn checkpoint_steps(&self) -> u64 {
         (self.checkpoint_every / self.batch.max(1) as u64).max(1)
     }
 
-    /// Checks the numbers that no variant or dataset checks.
+    /// Checks the numbers that neither variant nor dataset checks.
     ///
     /// # Errors
-    /// The first one that is out of range.
+    /// [`Error::BadCell`] for the first number that is out of range.
     pub fn check(&self) -> Result<()> {
         let bad =
             |problem: &str| Err(Error::BadCell(format!("{} on {}: {problem}", self.variant, self.dataset)));
-        // Of a model from elsewhere, 0 is what nobody said.
+        // For a model that was trained elsewhere, 0 means unknown.
         let here = self.origin.is_trained();
         if self.samples == 0 && here {
             return bad("samples is 0; train on at least 1");
@@ -203,39 +206,40 @@ impl Cell {
     }
 }
 
-/// Where and with what a run was made.
+/// The provenance of a run: software, hardware and data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Version of this software.
     pub version: String,
-    /// Git revision it was built from, or `unknown`.
+    /// Git revision of this software, or `unknown`.
     pub git: String,
     /// Device, such as `cpu`.
     pub device: String,
-    /// The machine's processor as it calls itself; empty if it does not say, and of earlier versions.
+    /// Name of the machine's processor; empty if the system does not report it, and in runs of earlier versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub processor: String,
-    /// The instruction set that kernels on it use, on which the last bits depend; empty of earlier versions.
+    /// CPU instruction set of the kernels, on which the last bits of results depend; empty in runs of earlier
+    /// versions.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instructions: String,
-    /// Threads of the worker.
+    /// Number of threads of the worker process.
     pub threads: usize,
     /// Version of candle.
     pub candle: String,
-    /// SHA-256 of the images and labels it was trained and tested on; none where they are drawn.
+    /// SHA-256 of the images and labels that the run was trained and tested on; `None` for a generated dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// How many training and test images these are.
+    /// Number of training images and of test images; `None` for a generated dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<[usize; 2]>,
-    /// When the run was first started, RFC 3339, UTC.
+    /// Time at which the run was first started, in RFC 3339 format, UTC.
     pub started: String,
-    /// The command that makes it again.
+    /// Command that reproduces the run.
     pub command: String,
 }
 
 impl Provenance {
-    /// Of a run on one thread of a CPU about which nothing more is known: one that is thrown away.
+    /// Returns the provenance of a temporary run: one CPU thread, and nothing else known.
     pub fn unknown() -> Self {
         Self {
             version: String::new(),
@@ -253,66 +257,68 @@ impl Provenance {
     }
 }
 
-/// A later part of a run, that was made by other means than what came before.
+/// A later part of a run, computed on another device, processor or revision than the part before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// Samples trained on before.
+    /// Number of training samples before this part.
     pub from: u64,
-    /// As in [`Provenance`].
+    /// Device, as in [`Provenance::device`].
     pub device: String,
-    /// As in [`Provenance`].
+    /// Processor, as in [`Provenance::processor`].
     pub processor: String,
-    /// As in [`Provenance`].
+    /// Instruction set, as in [`Provenance::instructions`].
     pub instructions: String,
-    /// As in [`Provenance`].
+    /// Git revision, as in [`Provenance::git`].
     pub git: String,
 }
 
 impl Part {
-    /// What is made from then on as the provenance says.
+    /// Returns the part that begins after `from` samples with the provenance `made`.
     fn of(made: &Provenance, from: u64) -> Self {
         let Provenance { device, processor, instructions, git, .. } = made.clone();
         Self { from, device, processor, instructions, git }
     }
 }
 
-/// `run.toml`: configuration and provenance of a run.
+/// The file `run.toml`: configuration and provenance of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// The cell's [`Cell::id`].
+    /// Name of the run's folder: [`Cell::id`] or another of the cell's names.
     pub id: String,
-    /// The variant's name in tables.
+    /// Name of the variant in tables.
     pub title: String,
-    /// The cell.
+    /// Configuration of the run.
     pub cell: Cell,
-    /// Whether digests of the run's files are kept beside them, which runs of earlier versions do not say; without these the run is damaged.
+    /// Whether the run keeps digests of its files, in which case it is damaged if they are missing. False for runs
+    /// of earlier versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub digests: bool,
-    /// The dataset's name in tables, of one from code: a report knows only the names of others.
+    /// Name of the dataset in tables, for a dataset defined in code; reports know the names of all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset_title: Option<String>,
-    /// Sizes of latents and features, as the model was built; none before it was.
+    /// Sizes of latents and features; `None` until the model is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<LatentShape>,
-    /// Of a model that was trained elsewhere: what is known of it besides.
+    /// For a model that was trained elsewhere: what else is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<Elsewhere>,
-    /// Where it was made; of a model that was trained elsewhere, where it was measured.
+    /// Provenance of the run; for a model that was trained elsewhere, that of its evaluation.
     pub provenance: Provenance,
-    /// The parts of a run that was stopped and went on elsewhere, but for the first, whose provenance is the run's.
+    /// All parts but the first of a run that was resumed with other hardware or software. The provenance of the
+    /// first part is [`RunRecord::provenance`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub later: Vec<Part>,
-    /// What metrics of one's own measure in it, so that every report knows how to read it. Two runs may differ in it and be the
-    /// same otherwise.
+    /// Quantities measured by user-defined metrics, described so that every report can show them. They are not part
+    /// of the run's identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quantities: Vec<Quantity>,
 }
 
-/// Height and width of all images of versions that did not write a run's [`RunRecord::shape`].
+/// Height and width in pixels of all images in versions that did not write [`RunRecord::shape`].
 const SIDE: usize = 32;
 
 impl RunRecord {
-    /// That of a run of `cell` that begins now, of the variant that tables call `title`.
+    /// Returns the record of a new run of `cell`; tables call its variant `title`.
     pub fn new(cell: Cell, title: &str, provenance: Provenance) -> Self {
         Self {
             id: cell.id(),
@@ -328,7 +334,7 @@ impl RunRecord {
         }
     }
 
-    /// The same record with what `metrics` measure in the run.
+    /// Returns the record with the quantities of `metrics` added, or replaced where the key exists.
     #[must_use]
     pub(crate) fn with_quantities(mut self, metrics: &[&dyn Metric]) -> Self {
         for quantity in metrics.iter().flat_map(|metric| recorded(*metric)) {
@@ -340,12 +346,13 @@ impl RunRecord {
         self
     }
 
-    /// The last part of the run.
+    /// Returns the last part of the run.
     pub(crate) fn last_part(&self) -> Part {
         self.later.last().cloned().unwrap_or_else(|| Part::of(&self.provenance, 0))
     }
 
-    /// Adds the part that is made from `samples` on as the provenance says, if by other means than the last.
+    /// Adds a part that begins after `samples` samples with the provenance `made`, if that differs from the last
+    /// part's.
     pub(crate) fn go_on(&mut self, made: &Provenance, samples: u64) {
         let now = Part::of(made, samples);
         if now != (Part { from: samples, ..self.last_part() }) {
@@ -353,21 +360,22 @@ impl RunRecord {
         }
     }
 
-    /// The same record under the cell's other name, [`Cell::other_id`].
+    /// Returns the record under the cell's alternative name, [`Cell::other_id`].
     #[must_use]
     pub fn renamed(self) -> Self {
         Self { id: self.cell.other_id(), ..self }
     }
 
-    /// Numbers in one latent; 0 as long as no model was built.
+    /// Returns the number of elements of one latent; 0 if no model was built yet.
     pub fn latent_dims(&self) -> usize {
         self.shape.as_ref().map_or(0, LatentShape::dims)
     }
 
-    /// Adds what earlier versions did not write. It could not be chosen for a run: before there were digests, a CUDA device
-    /// rounded to TF32, unless its description says otherwise; all networks were the paper's, on images of one size.
+    /// Fills in fields that earlier versions did not write, because they were not configurable: before digests
+    /// existed, CUDA devices rounded to TF32 unless their description says otherwise, and all networks were the
+    /// paper's, on images of one size.
     pub(crate) fn complete(&mut self) {
-        // Then there were no datasets from code.
+        // Those versions had no datasets defined in code.
         let dataset = split_option(&self.cell.dataset).0;
         let known = DATASETS.contains(&dataset) || is_own(dataset);
         if let (None, true, Some(network)) = (&self.shape, known, self.cell.network.paper()) {
@@ -384,10 +392,10 @@ impl RunRecord {
         }
     }
 
-    /// Checks a record that was read from the folder `folder`.
+    /// Checks a record that was read from the folder named `folder`.
     ///
     /// # Errors
-    /// The first thing in it that no run of ours has, as the end of a sentence about the file.
+    /// The first invalid field, as the predicate of a sentence about the file.
     pub(crate) fn check(&self, folder: &str) -> std::result::Result<(), String> {
         const DO: &str = "delete the folder, or give it back its name";
         if !is_word(&self.id) || !is_word(&self.cell.variant) {
@@ -412,8 +420,8 @@ impl RunRecord {
         Ok(())
     }
 
-    /// What is equal in two runs that are the same: everything of the cell, where images are told by their digest and not by
-    /// the folder in which they happen to be.
+    /// Returns a text that is equal for two runs of the same configuration: the whole cell, with a user's own
+    /// images identified by their digest instead of their folder.
     pub fn identity(&self) -> String {
         let mut cell = self.cell.clone();
         if let Some(digest) = self.provenance.data.as_ref().filter(|_| lerp_data::is_own(&self.cell.dataset))
@@ -424,34 +432,34 @@ impl RunRecord {
     }
 }
 
-/// How far a run is.
+/// The state of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// A worker is on it, or was killed.
+    /// A worker process is training it, or was killed.
     Running,
-    /// Stopped on request; goes on from its checkpoint.
+    /// Stopped on request; it can be resumed from its checkpoint.
     Interrupted,
     /// Complete.
     Done,
-    /// Stopped by an error; the reason is beside it.
+    /// Stopped by an error, which [`Status::reason`] gives.
     Failed,
 }
 
-/// `status.json`: how far a run is.
+/// The file `status.json`: the progress of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// Its state.
+    /// State of the run.
     pub state: State,
-    /// Samples trained on by the last checkpoint or the end.
+    /// Number of training samples at the last checkpoint, or at the end.
     pub samples: u64,
-    /// Seconds of training and evaluation so far.
+    /// Time of training and evaluation so far, in seconds.
     pub wall_s: f64,
-    /// Why it failed.
+    /// Reason of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The most memory of the host that it had at a time, bytes, where that is known: on Linux, of a run that has a process of
-    /// its own. Like the seconds, it differs between equal runs.
+    /// Peak host memory in bytes, if known: on Linux, for a run with a process of its own. Like the time, it
+    /// differs between equal runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
 }
@@ -489,7 +497,8 @@ mod tests {
         RunRecord { shape, ..RunRecord::new(cell(precision), "ACAI", provenance) }
     }
 
-    /// The record as it is read from its file; of an earlier version, which wrote neither precision nor digests.
+    /// The record as read from its file, which is written like an earlier version's, without precision and digests,
+    /// if `earlier`.
     fn read(record: &RunRecord, earlier: bool) -> RunRecord {
         let mut written = record.clone();
         if earlier {
@@ -504,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn latents_of_earlier_versions_are_the_papers_networks_on_images_of_one_size() {
+    fn latent_shapes_of_earlier_versions_are_those_of_the_papers_network() {
         let shape = |network: Architecture| {
             let cell = Cell { network, ..cell(Precision::F32) };
             read(&RunRecord { cell, ..record(Precision::F32, "cpu") }, true).shape
@@ -520,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_keeps_what_made_each_part() {
+    fn a_record_keeps_the_provenance_of_each_part() {
         let on = |processor: &str| {
             let mut record = record(Precision::F32, "cpu");
             record.provenance.processor = processor.into();
@@ -536,15 +545,15 @@ mod tests {
     }
 
     #[test]
-    fn precision_is_part_of_a_cell_and_full_f32_is_called_as_before() {
+    fn the_id_depends_on_precision_except_for_full_f32() {
         let (f32, tf32) = (cell(Precision::F32), cell(Precision::Tf32));
-        assert_eq!(f32.id(), "lines-acai-s3-26f414f8", "as in versions that knew no precision");
+        assert_eq!(f32.id(), "lines-acai-s3-26f414f8", "full f32 keeps the id of versions without precision");
         assert!(!serde_json::to_string(&f32).unwrap().contains("precision"));
         assert_ne!(f32.id(), tf32.id());
         for precision in [Precision::F32, Precision::Tf32] {
             let written = record(precision, "cuda:0 (NVIDIA H200, TF32)");
             let read = read(&written, false);
-            assert_eq!(read, written, "what is written is what counts");
+            assert_eq!(read, written, "a record with digests keeps the precision that it states");
             assert_eq!(read.check(&written.id), Ok(()));
         }
         let identity = |precision| record(precision, "cuda:0").identity();
@@ -563,7 +572,7 @@ mod tests {
             let now = record(precision, device);
             let then = read(&now, true);
             assert_eq!(then.cell.precision, precision, "{device}");
-            // It is the same run, under the name that it had.
+            // It is the same run, under its old name.
             assert_eq!(then.identity(), now.identity());
             assert_eq!(then.id, cell(Precision::F32).id());
             assert_eq!(then.check(&then.id), Ok(()));
@@ -571,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn where_an_earlier_run_has_the_name_there_is_another() {
+    fn the_alternative_name_is_valid_and_keeps_the_identity() {
         let other = record(Precision::F32, "cpu").renamed();
         assert_ne!(other.id, cell(Precision::F32).id());
         assert!(is_word(&other.id));

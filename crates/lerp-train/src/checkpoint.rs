@@ -1,5 +1,5 @@
-//! Checkpoints: parameters, buffers, Adam's moments, averaged weights if there are any, and the step, in one safetensors
-//! file.
+//! Checkpoints: parameters, buffers, Adam's moments, the moving average of weights if there is one, and the step,
+//! in one safetensors file.
 
 use std::{collections::HashMap, path::Path};
 
@@ -15,10 +15,11 @@ use crate::{
 
 const FORMAT: &str = "lerp checkpoint 1";
 
-/// The one entry of a file's metadata: the library writes several in random order, and equal runs give equal files.
+/// The key of the only entry of a file's metadata. The library writes several entries in random order, and equal
+/// runs must give equal files.
 const KEY: &str = "lerp";
 
-/// What a checkpoint says about itself.
+/// The header of a checkpoint.
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: String,
@@ -27,10 +28,11 @@ struct Header {
     wall_s: f64,
 }
 
-/// The learner's whole state as a file. Nothing random is in it: draws depend on seed and step alone.
+/// Serialises the whole state of a learner. It contains no random state, because draws depend on seed and step
+/// alone.
 ///
 /// # Errors
-/// If a parameter is not finite (the last good checkpoint is to be kept).
+/// If a parameter is not finite; the last good checkpoint is to be kept then.
 pub(crate) fn save(id: &str, cell: &Cell, learner: &Learner, wall_s: f64) -> Result<Vec<u8>> {
     let mut tensors: Vec<(String, Tensor)> = Vec::new();
     for (name, var) in learner.entries() {
@@ -46,7 +48,7 @@ pub(crate) fn save(id: &str, cell: &Cell, learner: &Learner, wall_s: f64) -> Res
     pack(CHECKPOINT, tensors, &header)
 }
 
-/// The parameters and buffers alone as a file, for use elsewhere.
+/// Serialises the parameters and buffers alone, for use elsewhere.
 pub(crate) fn save_model(cell: &Cell, learner: &Learner) -> Result<Vec<u8>> {
     let tensors = learner.entries().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect();
     pack(MODEL, tensors, cell)
@@ -59,11 +61,12 @@ fn pack(name: &str, tensors: Vec<(String, Tensor)>, header: &impl Serialize) -> 
     safetensors::serialize(tensors, Some(metadata)).map_err(|e| broken(e.to_string()))
 }
 
-/// Reads the checkpoint of the run `id` in `dir` into the learner and returns the seconds that it took until then; none
-/// if there is no checkpoint.
+/// Reads the checkpoint of the run `id` in `dir` into the learner. Returns the seconds of training and evaluation
+/// before the checkpoint, or `None` if there is no checkpoint.
 ///
 /// # Errors
-/// If the file is cut short or damaged, belongs to another cell, or does not fit the model; nothing is changed then.
+/// If the file is cut short or damaged, belongs to another cell, or does not fit the model; the learner is
+/// unchanged then.
 pub(crate) fn restore(dir: &Path, id: &str, learner: &mut Learner) -> Result<Option<f64>> {
     let Some(bytes) = digests::read(dir, CHECKPOINT)? else { return Ok(None) };
     let path = &dir.join(CHECKPOINT);
@@ -92,11 +95,11 @@ pub(crate) fn restore(dir: &Path, id: &str, learner: &mut Learner) -> Result<Opt
     Ok(Some(header.wall_s))
 }
 
-/// Reads parameters and buffers that [`save_model`] packed from the folder of a run into the learner of the same cell, which is then at the end of
-/// its run, without the moments to train on.
+/// Reads the parameters and buffers that [`save_model`] wrote, from the folder of a run into the learner of the
+/// same cell. The learner is then at the end of its run, but has no moments to continue training with.
 ///
 /// # Errors
-/// If the file is not there, cut short or damaged, or does not fit the model; nothing is changed then.
+/// If the file is missing, cut short or damaged, or does not fit the model; the learner is unchanged then.
 pub(crate) fn restore_model(dir: &Path, cell: &Cell, learner: &mut Learner) -> Result<()> {
     let path = &dir.join(MODEL);
     let missing =
@@ -110,12 +113,12 @@ pub(crate) fn restore_model(dir: &Path, cell: &Cell, learner: &mut Learner) -> R
     Ok(())
 }
 
-/// Reads parameters and buffers of a file from elsewhere, whose bytes are `model`, into the learner of a cell of the same
-/// model, which is then at the end of that cell's run.
+/// Reads parameters and buffers from a file that other software wrote, whose bytes are `model`, into the learner of
+/// a cell of the same model. The learner is then at the end of that cell's run.
 ///
 /// # Errors
-/// If the file is no safetensors file or does not fit the model (nothing is changed then), or holds a number that is not
-/// finite.
+/// If the file is no safetensors file or does not fit the model (the learner is unchanged then), or if a number in
+/// it is not finite.
 pub(crate) fn import_model(path: &Path, model: &[u8], cell: &Cell, learner: &mut Learner) -> Result<()> {
     let unfit = |e: &str| {
         Error::bad_file(
@@ -136,7 +139,7 @@ pub(crate) fn import_model(path: &Path, model: &[u8], cell: &Cell, learner: &mut
     })?;
     fill(learner.entries().map(|(n, v)| (n.to_owned(), v.clone())), model, unfit)?;
     for (name, var) in learner.entries() {
-        // In 64 bits no sum of finite numbers overflows.
+        // In `f64` a sum of finite `f32` numbers does not overflow.
         if !scalar(&on_host(&var.as_tensor().detach())?.abs()?.sum_all()?)?.is_finite() {
             return Err(Error::bad_file(path, format!("holds numbers that are not finite, in {name}")));
         }
@@ -146,7 +149,7 @@ pub(crate) fn import_model(path: &Path, model: &[u8], cell: &Cell, learner: &mut
     Ok(())
 }
 
-/// Sets `vars` to the tensors of their names in a safetensors file; all or none.
+/// Sets `vars` to the tensors with their names in a safetensors file; all of them or none.
 fn fill(
     vars: impl Iterator<Item = (String, Var)>,
     bytes: &[u8],

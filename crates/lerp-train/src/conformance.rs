@@ -1,4 +1,4 @@
-//! What every variant must satisfy, a stranger's too.
+//! Conformance checks that every variant must pass, including those defined outside this workspace.
 //!
 //! ```no_run
 //! # fn demo(variant: &dyn lerp_core::Variant) -> lerp_train::Result<()> {
@@ -25,38 +25,41 @@ use crate::{
     Source, Trainer, checkpoint, files::CHECKPOINT, learner::differentiate, train,
 };
 
-/// A small network for lines: two halvings, four channels.
+/// A small network for lines: two scales, four channels.
 const NETWORK: Network = Network { scales: 2, depth: 4, latent: 2 };
 const BATCH: usize = 8;
 
-/// How often objectives are asked for at the same parameters: a counter in a model shows if it counts to less.
-const ASKED: usize = 256;
-/// Images of a batch then.
+/// The number of times that objectives are evaluated at the same parameters: enough to expose a counter inside the
+/// model that acts only after some calls.
+const EVALUATIONS: usize = 256;
+/// The batch size of those evaluations.
 const SMALL_BATCH: usize = 2;
 
-/// Steps that are taken both recorded and launch by launch.
+/// The number of steps compared between graph capture and individual kernel launches.
 const STEPS: usize = 12;
 
-/// What the protocol does without and a run may have: a learning rate that changes, and averaged weights.
+/// Settings that the protocol does not use and a run may have: a learning-rate schedule, and an exponential moving
+/// average of weights.
 const SCHEDULE: Schedule = Schedule { decay: Decay::Cosine, warmup: 2, from: 0.25, floor: 0.1 };
 const EMA: f64 = 0.9;
 
-/// A rule in words, whether it says anything of the device, and the check.
+/// A rule in words, whether it applies to the device, and its check.
 type Rule<'a> = (&'static str, bool, &'a dyn Fn() -> Result<()>);
 
-/// The losses of each step by name.
+/// The losses of each step, by name.
 type Losses = Vec<Vec<(String, f64)>>;
 
-/// Checks all rules on a small model on `device` and returns them, one sentence each, for each network that the variant can
-/// be built with. One of them is for devices that record a step and repeat it.
+/// Checks all rules on a small model on `device`, for each network that the variant can be built with. Returns the
+/// rules, one sentence each. One of them applies only to devices with graph capture.
 ///
 /// # Errors
-/// [`Error::NotConforming`] with the first rule that is broken and how; or whatever the variant itself returns.
+/// [`Error::NotConforming`] with the first rule that is broken and how; or whatever error the variant itself
+/// returns.
 pub fn check(variant: &dyn Variant, device: &Device) -> Result<Vec<String>> {
     let mut passed = Vec::new();
     for kind in variant.networks() {
         let rules = check_network(variant, *kind, device)?;
-        // Where there is no choice there is nothing to tell apart.
+        // The network is named only if there are several.
         let on =
             if variant.networks().len() > 1 { format!(" (network {})", kind.name()) } else { String::new() };
         passed.extend(rules.into_iter().map(|rule| format!("{rule}{on}")));
@@ -64,9 +67,10 @@ pub fn check(variant: &dyn Variant, device: &Device) -> Result<Vec<String>> {
     Ok(passed)
 }
 
-/// Checks all rules on a model with one network; the paper's is a small one, others have their default settings.
+/// Checks all rules on a model with one kind of network: a small one of the paper's kind, other kinds with their
+/// default settings.
 fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> Result<Vec<&'static str>> {
-    // Nobody can foresee its name, and it goes with everything in it, whatever happens here.
+    // The folder has an unpredictable name, and is removed with its content however the checks end.
     let dir = tempfile::Builder::new().prefix("lerp-conformance-").tempdir();
     let dir = dir.map_err(lerp_files::Error::at("create a folder in", &std::env::temp_dir()))?;
     let dir = dir.path();
@@ -94,7 +98,7 @@ fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> R
     rules.map(|(name, _, rule)| rule().map(|()| *name)).collect()
 }
 
-/// Values by name, as bits.
+/// Tensors by name, as the bits of their values.
 type Bits = Vec<(String, Vec<u32>)>;
 
 struct Subject<'a> {
@@ -262,7 +266,7 @@ impl Subject<'_> {
         Ok(())
     }
 
-    /// On the CPU, whatever the device: what a model keeps beside parameters and buffers is on the host.
+    /// Runs on the CPU, whatever the device, because hidden state of a model is on the host.
     fn keeps_nothing(&self) -> Result<()> {
         let (batch, draws) = batch(&Draws::new(7, &Device::Cpu), SMALL_BATCH)?;
         let draws = draws.watched();
@@ -280,7 +284,7 @@ impl Subject<'_> {
             fresh.set(name, value)?;
         }
         let wanted = answers(&fresh, &fresh.gradients(&batch, &draws)?)?;
-        for asked in 1..=ASKED {
+        for asked in 1..=EVALUATIONS {
             let gradients = stepped.gradients(&batch, &draws)?;
             if draws.read_on_host() {
                 return self.broken(
@@ -402,7 +406,7 @@ impl Subject<'_> {
     }
 }
 
-/// Trains until `steps` more steps were begun, then asks the run to stop.
+/// Trains a run and asks it to stop after `steps` more training batches.
 struct StopAfter<'a> {
     variant: &'a dyn Variant,
     device: &'a Device,
@@ -424,7 +428,7 @@ impl StopAfter<'_> {
     }
 }
 
-/// The lines dataset, which asks for a stop when a number of training batches was taken.
+/// The lines dataset, which sets a stop flag once a given number of training batches was drawn.
 struct Counting<'a> {
     left: std::sync::atomic::AtomicU64,
     stop: &'a AtomicBool,
@@ -458,12 +462,12 @@ impl Dataset for Counting<'_> {
     }
 }
 
-/// A training batch and the draws of its step.
+/// Returns a training batch and the draws of its step.
 fn batch(draws: &Draws, size: usize) -> Result<(Batch, Draws)> {
     Ok((Lines.train_batch(size, &draws.scope("data"))?, draws.scope("train")))
 }
 
-/// Losses, terms and gradients.
+/// Returns losses, terms and gradients as bits.
 fn answers(learner: &Learner, gradients: &Gradients) -> Result<Bits> {
     let losses = gradients.losses.iter().map(|(name, value)| Ok((name.clone(), bits(value)?)));
     let grads = learner.names().zip(&gradients.grads).map(|(name, grad)| {
@@ -477,7 +481,7 @@ fn bits(tensor: &Tensor) -> Result<Vec<u32>> {
     Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
 }
 
-/// All that a checkpoint keeps.
+/// Returns everything that a checkpoint stores, as bits.
 fn snapshot(learner: &Learner) -> Result<Bits> {
     let entries = learner.entries().map(|(name, var)| (name.to_owned(), var));
     entries.chain(learner.kept()).map(|(name, var)| Ok((name, bits(var.as_tensor())?))).collect()

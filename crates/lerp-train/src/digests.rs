@@ -1,9 +1,9 @@
-//! `digests.json`: SHA-256 of the files of a run, so that a file that was changed, damaged or exchanged is not read as a
-//! result.
+//! The file `digests.json`: SHA-256 of the files of a run, so that a changed, damaged or exchanged file is not read
+//! as a result.
 //!
-//! Two files cannot be replaced in one move. So a file's coming digest is added to the list first, beside the digest that it
-//! has; then the file is replaced; and with the next write the old digest goes. A process that is killed in between leaves
-//! a file of which both digests are known.
+//! Two files cannot be replaced atomically together. A file's new digest is therefore first added to the list
+//! beside its current digest, then the file is replaced, and the old digest is removed with the next write. If a
+//! process is killed in between, the list contains the digest of the file as it is.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -11,26 +11,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, RunLock, lease::Held};
 
-/// The list's name.
+/// The name of the list of digests.
 pub(crate) const DIGESTS: &str = "digests.json";
 
-/// Most bytes of the list, and of a run's record and status.
+/// The maximum size in bytes of the list, and of a run's record and status.
 pub(crate) const SMALL: u64 = 1 << 20;
 
-/// Most bytes of any other file of a run.
+/// The maximum size in bytes of any other file of a run.
 const LARGE: u64 = 1 << 34;
 
 /// Digests of the files of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct List {
-    /// The run's id.
+    /// Id of the run.
     run: String,
-    /// By name of the file: what it may be, the oldest first; an empty text where there may be none.
+    /// Digests that each file may have, by file name, the oldest first; an empty text means that the file may be
+    /// absent.
     files: BTreeMap<String, Vec<String>>,
 }
 
 impl List {
-    /// That of the run in `dir`; none if there is none.
+    /// Reads the list of the run in `dir`. Returns `None` if the run has no list.
     fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(DIGESTS);
         let text = match lerp_files::read_to_string(&path, SMALL) {
@@ -49,13 +50,13 @@ impl List {
     }
 }
 
-/// What to do about a file without which a run's numbers cannot be told.
+/// Advice about a file without which a run has no results.
 pub(crate) const REDO: &str = "delete the run's folder to redo it";
 
-/// What to do about a file that a report can do without and that a model can make again.
+/// Advice about a file that reports can do without and that can be made again from the model.
 pub(crate) const AGAIN: &str = "where the run still has its model, `lerp eval RUN --write` makes it again";
 
-/// What to do about a damaged file called `name`.
+/// Returns the advice about a damaged file called `name`.
 fn remedy(name: &str) -> &'static str {
     use crate::files::{CHECKPOINT, METRICS, MODEL, RUN, STATUS};
     match name {
@@ -66,19 +67,19 @@ fn remedy(name: &str) -> &'static str {
     }
 }
 
-/// What the list of a run says of its files.
+/// Whether a run has a list of digests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// There is a list, of this run.
+    /// The run has a list.
     Here,
-    /// There is none: the run was made by a version that kept none.
+    /// The run has no list: it was made by a version that kept none.
     Nowhere,
 }
 
-/// Whether the run `id` in `dir` has a list.
+/// Returns whether the run `id` in `dir` has a list.
 ///
 /// # Errors
-/// If the list is damaged or of another run.
+/// If the list is damaged or belongs to another run.
 pub(crate) fn kept(dir: &Path, id: &str) -> Result<Kept> {
     match List::read(dir)? {
         None => Ok(Kept::Nowhere),
@@ -90,10 +91,11 @@ pub(crate) fn kept(dir: &Path, id: &str) -> Result<Kept> {
     }
 }
 
-/// Reads the file `name` of the run in `dir`; none if the run has none. A run may be written meanwhile.
+/// Reads the file `name` of the run in `dir` and checks its digest. Returns `None` if the run has no such file. The
+/// run may be written at the same time.
 ///
 /// # Errors
-/// If it cannot be read, is not what the list of digests says, or is in the list and lost.
+/// If the file cannot be read, has another digest than the list says, or is in the list and missing.
 pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = dir.join(name);
     let mut list = List::read(dir)?;
@@ -111,7 +113,8 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
             Some(_) if digests.is_empty() => "is not in the run's digests.json, so it is not the run's",
             Some(_) => "was changed or damaged after it was written (digests.json has another digest)",
         };
-        // The list is written before the file, so a file that its writer has just replaced is in a newer list.
+        // The list is written before the file, so the digest of a file that was replaced just now is in a newer
+        // list.
         let newer = List::read(dir)?;
         if newer == list {
             return Err(Error::bad_file(&path, format!("{problem}; {}", remedy(name))));
@@ -120,7 +123,7 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The folder of a run, for the one who has its lock.
+/// The files of a run whose lock this process holds.
 #[derive(Debug)]
 pub(crate) struct RunFiles {
     held: Arc<Held>,
@@ -128,11 +131,11 @@ pub(crate) struct RunFiles {
 }
 
 impl RunFiles {
-    /// The folder of the run `id`, which is locked. The files of a run that has no list are taken as they are, and a checkpoint that is lost,
-    /// as a user may have removed a damaged one, is forgotten.
+    /// Opens the folder of the run `id`, whose lock is `lock`. The files of a run without a list are accepted as
+    /// they are. A missing checkpoint is removed from the list, since a user may have deleted a damaged one.
     ///
     /// # Errors
-    /// If the list is damaged or of another run, or a file cannot be read.
+    /// If the list is damaged or belongs to another run, or a file cannot be read.
     pub fn open(lock: &RunLock, id: &str) -> Result<Self> {
         let held = lock.held();
         let dir = &held.dir;
@@ -143,7 +146,7 @@ impl RunFiles {
         for name in crate::files::LISTED {
             let now = match lerp_files::read(&dir.join(name), LARGE) {
                 Err(error) if error.is_not_found() => {
-                    // What else is lost stays in the list, so that its reader is told.
+                    // Any other missing file stays in the list, so that reading it is an error.
                     if *name == crate::files::CHECKPOINT {
                         list.files.remove(*name);
                     }
@@ -152,7 +155,7 @@ impl RunFiles {
                 bytes => lerp_files::digest(&bytes?),
             };
             let digests = list.files.entry((*name).to_owned()).or_default();
-            // Of a file that is none of these, its reader will say so.
+            // A file with an unknown digest is reported when it is read.
             if adopted || digests.contains(&now) {
                 *digests = vec![now];
             }
@@ -163,23 +166,24 @@ impl RunFiles {
         Ok(Self { held, list })
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub fn dir(&self) -> &Path {
         &self.held.dir
     }
 
-    /// Checks that no other process has taken the folder over, as far as is known by now.
+    /// Checks that no other process is known to have taken the folder over.
     ///
     /// # Errors
-    /// [`Error::Lost`] if one has.
+    /// [`Error::Lost`] if another process has.
     pub fn check(&self) -> Result<()> {
         if self.held.is_lost() { Err(self.held.loss()) } else { Ok(()) }
     }
 
-    /// Replaces files, each entirely or not at all, in this order.
+    /// Replaces files in this order, each one atomically.
     ///
     /// # Errors
-    /// If one cannot be written, or another process has taken the folder over; those before it are written.
+    /// If a file cannot be written, or another process has taken the folder over; the files before it are written
+    /// then.
     pub fn write(&mut self, files: &[(&str, Vec<u8>)]) -> Result<()> {
         let digests: Vec<String> = files.iter().map(|(_, bytes)| lerp_files::digest(bytes)).collect();
         for ((name, _), digest) in files.iter().zip(&digests) {
@@ -204,20 +208,21 @@ impl RunFiles {
         self.held.replace(&self.dir().join(name), bytes)
     }
 
-    /// Takes what is in a file that grew by appending as it is; the next write puts it into the list.
+    /// Accepts the current content of a file that was written by appending. Its digest is stored with the next
+    /// write of the list.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the file cannot be read.
     pub fn adopt(&mut self, name: &str) -> Result<()> {
         let digest = lerp_files::digest(&lerp_files::read(&self.dir().join(name), LARGE)?);
         self.list.files.insert(name.to_owned(), vec![digest]);
         Ok(())
     }
 
-    /// Writes the list with what every file is now, and nothing else.
+    /// Writes the list with the current digest of every file, and removes former digests.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the list cannot be written.
     pub fn settle(&self) -> Result<()> {
         self.list.write(&self.held)
     }
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_or_a_file_of_another_run_is_noticed() {
+    fn a_changed_file_or_one_of_another_run_is_refused() {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [a, b] = dirs.each_ref().map(tempfile::TempDir::path);
         for (dir, text) in [(a, "of a"), (b, "of b")] {
@@ -265,20 +270,20 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_between_two_moves_leaves_files_that_are_known() {
+    fn a_kill_between_list_and_file_leaves_valid_files() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let lock = RunLock::take(dir).unwrap();
         let mut files = RunFiles::open(&lock, "x").unwrap();
         files.write(&[(METRICS, "one".into())]).unwrap();
-        // As if the process was killed after the list was written, and before the file was.
+        // Simulates a process that is killed after the list was written and before the file was.
         let mut list = List::read(dir).unwrap().unwrap();
         list.files.get_mut(METRICS).unwrap().push(lerp_files::digest(b"two"));
         list.write(&lock.held()).unwrap();
         assert_eq!(read(dir, METRICS).unwrap().unwrap(), b"one");
         fs::write(dir.join(METRICS), "two").unwrap();
         assert_eq!(read(dir, METRICS).unwrap().unwrap(), b"two");
-        // Who goes on knows which it is.
+        // The next process finds out which digest is the current one.
         let mut files = RunFiles::open(&lock, "x").unwrap();
         files.settle().unwrap();
         assert_eq!(digests(dir, METRICS), 1);
@@ -306,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_beside_a_writer_never_sees_damage() {
+    fn a_concurrent_reader_never_sees_damage() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let lock = RunLock::take(dir).unwrap();

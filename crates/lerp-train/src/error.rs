@@ -4,72 +4,72 @@ use std::path::{Path, PathBuf};
 
 use lerp_files::printable;
 
-/// What can go wrong in a run.
+/// An error of training or of the run directory.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder could not be read or written.
     #[error(transparent)]
     File(#[from] lerp_files::Error),
-    /// A file that is there but is not what it should be.
+    /// A file exists but its content is invalid.
     #[error("{} {problem}", printable(&.path.to_string_lossy()))]
     BadFile {
-        /// Where.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The problem and its remedy, as the predicate of a sentence about the file.
         problem: String,
     },
-    /// A run folder that another process is writing.
+    /// A run folder is being written by another process.
     #[error("{} is being trained by {by}; wait for it, or choose another folder", printable(&.dir.to_string_lossy()))]
     Busy {
         /// The folder.
         dir: PathBuf,
-        /// Who that is.
+        /// Description of the other process.
         by: String,
     },
-    /// A run folder that another process has taken over, so that this one must not write in it any more.
+    /// A run folder was taken over by another process, so that this process must not write in it any more.
     #[error("{} was taken over by {by}, so this process leaves it", printable(&.dir.to_string_lossy()))]
     Lost {
         /// The folder.
         dir: PathBuf,
-        /// Who that is.
+        /// Description of the other process.
         by: String,
     },
-    /// A cell that cannot be trained.
+    /// A cell that cannot be trained, or another invalid request; the text is the whole message.
     #[error("{0}")]
     BadCell(String),
-    /// A loss that is no longer a number.
+    /// A loss or parameter is no longer finite.
     #[error(
         "{loss} became {value} at step {step} ({samples} samples); lower the learning rate or change the weights of the losses"
     )]
     NotFinite {
-        /// The loss.
+        /// Name of the loss or parameter.
         loss: String,
         /// Its value, infinite or not a number.
         value: f64,
-        /// The step at which it was seen, from 1.
+        /// Step at which it was detected, counted from 1.
         step: u64,
-        /// Samples seen by then.
+        /// Number of samples trained on by then.
         samples: u64,
     },
-    /// A dataset that panicked while a batch was read.
+    /// A dataset panicked while a batch was read.
     #[error("{dataset}: the batch of step {step} cannot be read: the reader panicked: {problem}")]
     Unreadable {
-        /// The dataset.
+        /// Name of the dataset.
         dataset: String,
-        /// The step that needs the batch, from 1.
+        /// Step that needs the batch, counted from 1.
         step: u64,
-        /// What the panic says.
+        /// Message of the panic.
         problem: String,
     },
-    /// A variant that breaks a rule of the trait.
+    /// A variant breaks a rule of the trait [`lerp_core::Autoencoder`].
     #[error("{variant} does not conform: {problem}")]
     NotConforming {
-        /// The variant.
+        /// Name of the variant.
         variant: String,
         /// The rule and how it is broken.
         problem: String,
     },
-    /// An error of the shared vocabulary.
+    /// An error of [`lerp_core`].
     #[error(transparent)]
     Core(#[from] lerp_core::Error),
     /// An error of a dataset.
@@ -78,7 +78,7 @@ pub enum Error {
     /// An error of a metric.
     #[error(transparent)]
     Eval(#[from] lerp_eval::Error),
-    /// A failure inside the tensor library.
+    /// An error of the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }

@@ -1,4 +1,5 @@
-//! Evaluation of a model in training: the protocol's numbers at one step, and what they are made of.
+//! Evaluation of a model in training: the protocol's metrics at one step, and the interpolations and images behind
+//! them.
 
 use std::collections::HashSet;
 
@@ -16,31 +17,33 @@ use crate::{
     files::METRICS, paths::Between, samples,
 };
 
-/// Pairs of lines that an evaluation interpolates between.
+/// The number of pairs of lines that an evaluation interpolates between.
 pub const EVALUATED_PAIRS: usize = 256;
-/// Images that go through the model at a time.
+/// The number of images that go through the model at a time.
 pub(crate) const CHUNK: usize = 256;
 
-/// What one evaluation found.
+/// The results of one evaluation.
 #[derive(Debug)]
 pub struct Evaluation {
-    /// Its numbers, by metric name.
+    /// Metric values by key.
     pub metrics: Vec<(String, f64)>,
-    /// Interpolations to look at.
+    /// Interpolations for display.
     pub strips: Strips,
-    /// What the measured interpolations were like along the way.
+    /// Quantities along the measured interpolations, position by position.
     pub paths: Paths,
-    /// What a judge made of the interpolations, if one was asked.
+    /// A judge's scores of the interpolations, if there was a judge.
     pub verdicts: Option<Verdicts>,
-    /// Decoded draws from the prior of a variant that has one, `[samples, height, width, channels]`, `f32` on the CPU.
+    /// Decoded samples from the prior, for a variant that has one, `[samples, height, width, channels]`, `f32` on
+    /// the CPU.
     pub samples: Option<Tensor>,
 }
 
 impl Evaluation {
-    /// Writes all but the metrics, and of these those of a judge, into the folder of a run, of which this is the lock; the names of the files.
+    /// Writes the results into the folder of a run whose lock is `lock`: everything but the metrics, of which only
+    /// those of a judge are written. Returns the names of the files.
     ///
     /// # Errors
-    /// If they cannot be written.
+    /// If the files cannot be written.
     pub fn write(&self, run: &Run, lock: &RunLock) -> Result<Vec<&'static str>> {
         let mut files = self.files()?;
         files.extend(self.judged_metrics(run)?);
@@ -50,7 +53,8 @@ impl Evaluation {
         Ok(files.into_iter().map(|(name, _)| name).collect())
     }
 
-    /// The metrics of a run with those of a judge as of its last evaluation, as a file, if that changes them.
+    /// Returns the metrics file of a run with a judge's metrics added to its last evaluation; `None` if that
+    /// changes nothing.
     fn judged_metrics(&self, run: &Run) -> Result<Option<(&'static str, Vec<u8>)>> {
         let mut metrics = run.metrics()?;
         let Some(last) = metrics.0.last().cloned() else { return Ok(None) };
@@ -68,7 +72,8 @@ impl Evaluation {
         if judged.iter().all(known) {
             return Ok(None);
         }
-        // What another judge said of earlier evaluations cannot stand beside this.
+        // Scores by different judges are not comparable, so another judge's scores of earlier evaluations are
+        // dropped.
         let before = run.verdicts().ok().flatten().map(|verdicts| verdicts.judge);
         let same = before == self.verdicts.as_ref().map(|verdicts| verdicts.judge.clone());
         metrics.0.retain(|row| !by_judge(&row.metric) || (same && row.step != last.step));
@@ -76,7 +81,7 @@ impl Evaluation {
         Ok(Some((METRICS, metrics.parquet()?)))
     }
 
-    /// All but the metrics as files by name.
+    /// Returns the names and bytes of the files of everything but the metrics.
     pub(crate) fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let mut files: Vec<_> = self.strips.files()?.into();
         files.push(self.paths.file()?);
@@ -88,10 +93,10 @@ impl Evaluation {
     }
 }
 
-/// What interpolations are measured with.
+/// What interpolations are compared with.
 #[derive(Clone, Copy, Default)]
 pub struct Yardsticks<'a> {
-    /// The true lines, on lines.
+    /// The bank of true lines; on the lines dataset only.
     pub bank: Option<&'a LineBank>,
     /// A judge of the dataset.
     pub judge: Option<&'a Judge>,
@@ -99,9 +104,10 @@ pub struct Yardsticks<'a> {
 
 /// Evaluates a model.
 ///
-/// `draws` is at the step and in the evaluation's scope. With a bank, the line metrics; test lines are drawn anew at
-/// every evaluation. A judge is asked of the same interpolations, or of those between its own pairs of test images. Reconstruction error and, where there are labels, classifier accuracy are of `test_samples` other
-/// lines, or of the first `test_samples` test images.
+/// `draws` are those of the step, in the scope of the evaluation. With a bank, the line metrics are measured on
+/// test lines that are drawn anew at every evaluation. A judge scores the same interpolations, or, without a bank,
+/// those between its own pairs of test images. Reconstruction error and, where there are labels, classifier
+/// accuracy are measured on `test_samples` other lines, or on the first `test_samples` test images.
 ///
 /// # Errors
 /// If the images are not the bank's or cannot be read, or the tensor library fails.
@@ -130,10 +136,10 @@ pub fn evaluate(
     Ok(Evaluation { metrics: values, strips, samples, paths, verdicts })
 }
 
-/// Metrics of interpolations between lines by key, what these were like, and what a judge makes of them.
+/// Line metrics by key, the paths of the interpolations, and a judge's scores.
 type OnLines = (Vec<(String, f64)>, Paths, Option<Judged>);
 
-/// Mean distance, smoothness and detour of interpolations between 256 pairs of test lines, and what these were like.
+/// Measures interpolations between 256 pairs of test lines: line metrics, paths, and a judge's scores.
 fn between_lines(
     learner: &Learner,
     dataset: &dyn Dataset,
@@ -154,7 +160,7 @@ fn between_lines(
     ))
 }
 
-/// What a judge makes of the interpolations between lines, left and right.
+/// Scores interpolations between lines with a judge; `lines` are all left lines, then all right ones.
 pub(crate) fn judged_lines(
     judge: &Judge,
     dataset: &dyn Dataset,
@@ -167,12 +173,12 @@ pub(crate) fn judged_lines(
     judge.judge(dataset, &between.images()?, Some(classes))
 }
 
-/// The lines of an evaluation: [`EVALUATED_PAIRS`] left, then as many right.
+/// Draws the lines of an evaluation: [`EVALUATED_PAIRS`] left ones, then as many right ones.
 pub(crate) fn tested_lines(dataset: &dyn Dataset, draws: &Draws) -> Result<Batch> {
     Ok(dataset.test_batch(2 * EVALUATED_PAIRS, draws)?)
 }
 
-/// The line metrics of interpolations, by key, and what these were like.
+/// Returns the line metrics of interpolations, by key, and their paths.
 pub(crate) fn of_lines(
     bank: &LineBank,
     between: &Between,
@@ -190,7 +196,8 @@ pub(crate) fn of_lines(
     Ok((values, Paths::of_lines(between, &metrics, critic)?))
 }
 
-/// Reconstruction error, classifier accuracy and entries of a codebook in use on `samples` test images, or all there are.
+/// Measures reconstruction error, classifier accuracy and the number of codebook entries in use on at most
+/// `samples` test images.
 fn test_metrics(
     learner: &Learner,
     dataset: &dyn Dataset,
@@ -225,13 +232,13 @@ fn test_metrics(
     Ok(values.chain(used).collect())
 }
 
-/// Images that an evaluation reconstructs: `samples`, or all there are.
+/// Returns the number of test images that an evaluation reconstructs: `samples`, or all if there are fewer.
 pub(crate) fn tested(dataset: &dyn Dataset, samples: usize) -> Result<usize> {
     Ok(dataset.count(Part::Test)?.map_or(samples, |count| count.min(samples)))
 }
 
-/// The chunks of `samples` test images: the first image of each, how many it has, and its draws. These are separate scopes, so
-/// that no two chunks share a draw.
+/// Returns the chunks of `samples` test images: the index of the chunk's first image, its number of images, and its
+/// draws. Each chunk has its own scope, so that no two chunks share a draw.
 pub(crate) fn chunks(samples: usize, draws: &Draws) -> impl Iterator<Item = (usize, usize, Draws)> {
     (0..samples)
         .step_by(CHUNK)
@@ -239,10 +246,10 @@ pub(crate) fn chunks(samples: usize, draws: &Draws) -> impl Iterator<Item = (usi
         .map(move |(chunk, first)| (first, CHUNK.min(samples - first), draws.scope(&chunk.to_string())))
 }
 
-/// The mean squared error of a chunk's reconstructions.
+/// Returns the mean squared error of reconstructions.
 ///
 /// # Shapes
-/// Two of `[images, height, width, channels]`.
+/// Both are `[images, height, width, channels]`.
 pub(crate) fn squared_error(recon: &Tensor, images: &Tensor) -> Result<f64> {
     Ok(scalar(&(recon - images)?.sqr()?.mean_all()?)?)
 }

@@ -1,8 +1,8 @@
-//! TensorBoard events: the metrics once more, in the file format that TensorBoard reads; and, for exports, text, images
-//! and hyperparameters.
+//! TensorBoard events: the metrics in TensorBoard's file format, and, for exports, text, images and
+//! hyperparameters.
 //!
-//! A file is a sequence of records (length, masked CRC-32C of the length, data, masked CRC-32C of the data); each holds
-//! an `Event` in protocol-buffer encoding, of which only few fields are needed here.
+//! A file is a sequence of records (length, masked CRC-32C of the length, data, masked CRC-32C of the data). The
+//! data of each is an `Event` in protocol-buffer encoding, of which only a few fields are needed here.
 
 use std::{
     fs::{File, OpenOptions},
@@ -23,7 +23,7 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Starts the file of a run with the rows that are already known.
+    /// Creates the file of a run with the rows that exist already.
     pub fn create(files: &RunFiles, rows: &[Row]) -> Result<Self> {
         let path = files.dir().join(EVENTS);
         let mut bytes = version(now());
@@ -41,27 +41,27 @@ impl Events {
     }
 }
 
-/// What an [`Entry`] shows.
+/// The content of an [`Entry`].
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
-    /// A number, kept as `f32`.
+    /// A number, stored as `f32`.
     Scalar(f64),
     /// Markdown.
     Text(&'a str),
     /// A picture.
     Image {
-        /// Pixels.
+        /// Width in pixels.
         width: u32,
-        /// Pixels.
+        /// Height in pixels.
         height: u32,
-        /// 1 for gray, 3 for colour.
+        /// Number of channels: 1 for grayscale, 3 for colour.
         channels: u32,
-        /// The PNG file.
+        /// The bytes of the PNG file.
         png: &'a [u8],
     },
-    /// The beginning of a run with its settings (numbers, texts or truth values), for the tab of hyperparameters.
+    /// The start of a run with its settings (numbers, texts or booleans), for the hyperparameter tab.
     Begin {
-        /// Runs of one group differ in the seed alone.
+        /// The name of the run's group; runs of one group differ in the seed alone.
         group: &'a str,
         /// Settings by name.
         settings: &'a Map<String, Value>,
@@ -73,20 +73,20 @@ pub enum Content<'a> {
     },
 }
 
-/// One thing that TensorBoard shows.
+/// One event for TensorBoard.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    /// Its name; the beginning and the end of a run have names of their own.
+    /// The tag under which it is shown; ignored for the start and the end of a run, which have fixed tags.
     pub tag: &'a str,
-    /// The step, for which we take samples.
+    /// The position on the step axis: the number of training samples.
     pub step: u64,
-    /// When it was, in seconds since 1970.
+    /// The time of the event, in seconds since 1970.
     pub time: f64,
-    /// What it shows.
+    /// The content.
     pub content: Content<'a>,
 }
 
-/// A whole file of events.
+/// Returns the bytes of a whole file of events.
 pub fn file(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = version(entries.first().map_or(0.0, |entry| entry.time));
     bytes.extend(entries.iter().flat_map(Entry::record));
@@ -149,11 +149,11 @@ impl Entry<'_> {
     }
 }
 
-/// Types of a `TensorProto`.
+/// Values of the `dtype` field of a `TensorProto`: `DT_FLOAT` and `DT_STRING`.
 const FLOATS: u64 = 1;
 const STRINGS: u64 = 7;
 
-/// A `TensorProto` of `size` elements, but for the elements.
+/// Returns a `TensorProto` of shape `[size]` without its elements.
 fn tensor(kind: u64, size: u64) -> Vec<u8> {
     let (mut dimension, mut shape, mut tensor) = (Vec::new(), Vec::new(), Vec::new());
     whole(&mut dimension, 1, size);
@@ -163,7 +163,7 @@ fn tensor(kind: u64, size: u64) -> Vec<u8> {
     tensor
 }
 
-/// A `SummaryMetadata` that says which plugin shows a value.
+/// Returns a `SummaryMetadata` that names the plugin that shows a value.
 fn metadata(plugin: &str, content: &[u8]) -> Vec<u8> {
     let (mut data, mut metadata) = (Vec::new(), Vec::new());
     field(&mut data, 1, plugin.as_bytes());
@@ -174,7 +174,8 @@ fn metadata(plugin: &str, content: &[u8]) -> Vec<u8> {
     metadata
 }
 
-/// A record of the plugin of hyperparameters, which is all metadata; the value itself is empty.
+/// Adds a record of the hyperparameter plugin to `value`; all of its content is metadata, and the tensor itself is
+/// empty.
 fn session(value: &mut Vec<u8>, number: u8, info: &[u8]) {
     let mut content = Vec::new();
     field(&mut content, number, info);
@@ -182,7 +183,7 @@ fn session(value: &mut Vec<u8>, number: u8, info: &[u8]) {
     field(value, 9, &metadata("hparams", &content));
 }
 
-/// A `google.protobuf.Value`; what is no number and no truth value is text.
+/// Returns a `google.protobuf.Value`; whatever is neither a number nor a boolean is written as text.
 fn json(setting: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     match (setting, setting.as_f64()) {
@@ -199,14 +200,14 @@ fn row_record(row: &Row) -> Vec<u8> {
     Entry { tag: &row.metric, step: row.samples, time: now(), content }.record()
 }
 
-/// The record that a file begins with.
+/// Returns the first record of a file, which states the format version.
 fn version(time: f64) -> Vec<u8> {
     let mut version = Vec::new();
     field(&mut version, 3, b"brain.Event:2");
     record(&event(time, 0, &version))
 }
 
-/// An `Event`: wall time (field 1), step (field 2; we count samples), then `rest`.
+/// Returns an `Event`: wall time (field 1), step (field 2, here the number of samples), then `rest`.
 fn event(time: f64, step: u64, rest: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     real(&mut bytes, 1, time);
@@ -219,19 +220,19 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
-/// A field that is a whole number.
+/// Appends an integer field (a varint).
 fn whole(out: &mut Vec<u8>, number: u8, value: u64) {
     out.push(number << 3);
     varint(out, value);
 }
 
-/// A field that is a real number of 64 bits.
+/// Appends a 64-bit floating-point field.
 fn real(out: &mut Vec<u8>, number: u8, value: f64) {
     out.push(number << 3 | 1);
     out.extend(value.to_le_bytes());
 }
 
-/// A length-delimited field.
+/// Appends a length-delimited field.
 fn field(out: &mut Vec<u8>, number: u8, data: &[u8]) {
     out.push(number << 3 | 2);
     varint(out, data.len() as u64);
@@ -277,7 +278,7 @@ mod tests {
         }
         assert_eq!(records.len(), 3);
         assert!(records[0].ends_with(b"brain.Event:2"));
-        // step 300 as a varint, then summary { value { tag: "m", simple_value: 1.5 } }
+        // The tail is step 300 as a varint, then `summary { value { tag: "m", simple_value: 1.5 } }`.
         let tail = [&[0x10, 0xac, 0x02, 0x2a, 10, 0x0a, 8, 0x0a, 1, b'm', 0x15][..], &1.5_f32.to_le_bytes()]
             .concat();
         assert!(records[2].ends_with(&tail), "{:?}", records[2]);

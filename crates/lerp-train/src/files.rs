@@ -1,4 +1,4 @@
-//! What the files of a run are called.
+//! The names of the files of a run.
 
 use std::path::Path;
 
@@ -19,12 +19,12 @@ pub(crate) const SAMPLES: &str = "samples.safetensors";
 pub(crate) const EVENTS: &str = "events.out.tfevents.0.lerp";
 pub(crate) const PROGRESS: &str = "progress.json";
 
-/// The files whose digests a run keeps. The others are no results: the log, which whoever runs a worker writes; the news of
-/// its worker; the lock.
+/// The files whose digests a run keeps. The others are no results: the log, which the parent of a worker process
+/// writes, the progress file, the lock and the lease.
 pub(crate) const LISTED: &[&str] =
     &[RUN, STATUS, METRICS, CHECKPOINT, MODEL, INTERPOLATION, PREVIEW, PATHS, JUDGED, SAMPLES, EVENTS];
 
-/// A value as the text of the JSON file `name`.
+/// Returns a value as the text of the JSON file `name`.
 pub(crate) fn json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::bad_file(Path::new(name), format!("cannot be made: {e}")))?;

@@ -1,4 +1,4 @@
-//! A model with its optimisers and the joint classifier: one training step.
+//! One training step of a model with its optimisers and the jointly trained classifier.
 
 use candle_core::{DType, Device, Module, Tensor, Var, backprop::GradStore};
 use lerp_core::{Autoencoder, Build, Carry, Draws, Group, LearningRate, Loss, ParamStore, Variant};
@@ -8,10 +8,10 @@ use lerp_nn::Dense;
 
 use crate::{Cell, Error, Result};
 
-/// The group of the single-layer classifier.
+/// The parameter group of the single-layer classifier.
 const CLASSIFIER: Group = Group("classifier");
 
-/// A trained tensor with Adam's moments.
+/// A trained tensor with Adam's first and second moment.
 #[derive(Debug)]
 pub(crate) struct Trained {
     pub name: String,
@@ -21,7 +21,7 @@ pub(crate) struct Trained {
     pub v: Var,
 }
 
-/// A model being trained.
+/// A model in training, with its optimisers and the jointly trained classifier.
 pub struct Learner {
     model: Box<dyn Autoencoder>,
     classifier: Option<Dense>,
@@ -33,11 +33,11 @@ pub struct Learner {
     step: u64,
 }
 
-/// Moving averages of the trained tensors, for evaluation.
+/// The exponential moving average of weights, for evaluation.
 #[derive(Debug)]
 struct Average {
     decay: f64,
-    /// In the order of the trained tensors.
+    /// The averages, in the order of the trained tensors.
     vars: Vec<Var>,
 }
 
@@ -50,22 +50,23 @@ impl std::fmt::Debug for Learner {
     }
 }
 
-/// Losses and gradients of one step, all at the parameters before it.
+/// Losses and gradients of one step, all computed at the parameters before the step.
 #[derive(Debug)]
 pub struct Gradients {
-    /// Every loss (`loss/<group>`) and term (`term/<name>`), scalars `[]`.
+    /// Every loss (`loss/<group>`) and term (`term/<name>`) by name, each a scalar `[]`.
     pub losses: Vec<(String, Tensor)>,
-    /// The gradient of each trained tensor, in order; none where its group's loss does not depend on it.
+    /// The gradient of each trained tensor, in order; `None` if its group's loss does not depend on it.
     pub grads: Vec<Option<Tensor>>,
-    /// What the model's follow-up gets, as it was in its objectives.
+    /// Data that the model's objectives pass to [`Autoencoder::after_step`].
     pub carry: Carry,
 }
 
 impl Learner {
-    /// A learner at step 0. The classifier has `classes` outputs and starts from `seed`; without classes there is none.
+    /// Creates a learner at step 0. The classifier has `classes` outputs and is initialised with `seed`; with 0
+    /// classes there is no classifier.
     ///
     /// # Errors
-    /// If memory for the moments cannot be had.
+    /// If memory for Adam's moments cannot be allocated.
     pub fn new(
         model: Box<dyn Autoencoder>,
         classes: usize,
@@ -100,10 +101,10 @@ impl Learner {
         })
     }
 
-    /// The learner of a cell, at step 0.
+    /// Creates the learner of a cell, at step 0.
     ///
     /// # Errors
-    /// If the cell's hyperparameters or network do not fit, or memory cannot be had.
+    /// If the cell's hyperparameters or network are invalid, or memory cannot be allocated.
     pub fn of_cell(
         cell: &Cell,
         variant: &dyn Variant,
@@ -125,18 +126,18 @@ impl Learner {
         }
     }
 
-    /// The same learner, which also keeps moving averages of its trained tensors, of this decay ([`average_steps`]).
+    /// Returns the learner with an exponential moving average of weights of this decay ([`average_steps`]).
     ///
     /// # Errors
-    /// If memory for them cannot be had.
+    /// If memory for the averages cannot be allocated.
     pub fn averaging(self, decay: f64) -> Result<Self> {
         let vars = self.trained.iter().map(|trained| Var::from_tensor(&trained.var.as_tensor().copy()?));
         let vars = vars.collect::<candle_core::Result<_>>()?;
         Ok(Self { average: Some(Average { decay, vars }), ..self })
     }
 
-    /// Calls `f` while the trained tensors are their moving averages, if these are kept: what is measured, saved as a model
-    /// and exported. Buffers, such as a codebook, are as they are.
+    /// Calls `f` while the trained tensors hold their moving averages, if the learner keeps them: these weights are
+    /// evaluated, saved as a model and exported. Buffers, such as a codebook, are unchanged.
     ///
     /// # Errors
     /// If `f` fails, or the tensor library does.
@@ -153,12 +154,13 @@ impl Learner {
         exchange()?;
         let out = f(self);
         let back = exchange();
-        // What went wrong first is what is told.
+        // The first error is the one to report.
         let out = out?;
         back.map(|()| out)
     }
 
-    /// What a checkpoint keeps of each trained tensor besides its value, by name.
+    /// Returns, by name, what a checkpoint stores of each trained tensor besides its value: Adam's moments and the
+    /// moving average.
     pub(crate) fn kept(&self) -> impl Iterator<Item = (String, &Var)> {
         let moments = self.trained.iter().flat_map(|Trained { name, m, v, .. }| {
             [(format!("adam.m.{name}"), m), (format!("adam.v.{name}"), v)]
@@ -168,27 +170,28 @@ impl Learner {
         moments.chain(averages)
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn model(&self) -> &dyn Autoencoder {
         &*self.model
     }
 
-    /// Where it is.
+    /// Returns the device of the parameters.
     pub fn device(&self) -> &Device {
         self.model.params().device()
     }
 
-    /// Steps done.
+    /// Returns the number of steps done.
     pub fn step(&self) -> u64 {
         self.step
     }
 
-    /// Names of the trained tensors, in the order of [`Gradients::grads`]; the classifier's are `cls.weight`, `cls.bias`.
+    /// Returns the names of the trained tensors, in the order of [`Gradients::grads`]; the classifier's are
+    /// `cls.weight` and `cls.bias`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.trained.iter().map(|t| t.name.as_str())
     }
 
-    /// The parameter or buffer `name`.
+    /// Returns the parameter or buffer `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<&Var> {
         self.entries().find(|(n, _)| *n == name).map(|(_, var)| var)
     }
@@ -196,13 +199,13 @@ impl Learner {
     /// Sets the parameter or buffer `name`.
     ///
     /// # Errors
-    /// If there is none, or its shape differs.
+    /// If there is no such tensor, or its shape differs.
     pub fn set(&self, name: &str, value: &Tensor) -> Result<()> {
         let store = if name.starts_with("cls.") { &self.classifier_store } else { self.model.params() };
         Ok(store.set(name, value)?)
     }
 
-    /// Parameters and buffers of model and classifier, in order.
+    /// Returns the parameters and buffers of model and classifier, in order.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.model.params().entries().chain(self.classifier_store.entries())
     }
@@ -211,7 +214,7 @@ impl Learner {
         &self.trained
     }
 
-    /// Keeps no averages any more: of a model that was loaded, the parameters are the averages.
+    /// Drops the moving averages: the parameters of a loaded model are already the averages.
     pub(crate) fn drop_average(&mut self) {
         self.average = None;
     }
@@ -220,12 +223,12 @@ impl Learner {
         self.step = step;
     }
 
-    /// Whether there are classes.
+    /// Returns whether there is a classifier.
     pub fn classifies(&self) -> bool {
         self.classifier.is_some()
     }
 
-    /// The classifier's logits; none where there are no classes.
+    /// Returns the classifier's logits; `None` if there is no classifier.
     ///
     /// # Shapes
     /// Features `[batch, features]` to `[batch, classes]`.
@@ -233,13 +236,13 @@ impl Learner {
         Ok(self.classifier.as_ref().map(|classifier| classifier.forward(features)).transpose()?)
     }
 
-    /// All losses of `batch` and every gradient, at the present parameters.
+    /// Computes all losses of `batch` and all gradients at the current parameters.
     ///
     /// # Errors
     /// If the tensor library fails.
     pub fn gradients(&self, batch: &Batch, draws: &Draws) -> Result<Gradients> {
         let objectives = self.model.objectives(&batch.images, draws)?;
-        // Detached here too: the classifier never moves the encoder, whatever a variant returns.
+        // Detached here as well, so that the classifier never trains the encoder, whatever a variant returns.
         let classifier = match self.classify(&objectives.features.detach())? {
             None => None,
             Some(logits) => Some((CLASSIFIER, Loss::from(mean_cross_entropy(&logits, batch.labels()?)?))),
@@ -265,7 +268,7 @@ impl Learner {
         Ok(Gradients { losses, grads, carry: objectives.carry })
     }
 
-    /// Updates every group from `gradients`, then lets the model follow up.
+    /// Updates all parameter groups from `gradients`, then calls the model's [`Autoencoder::after_step`].
     ///
     /// # Errors
     /// If the tensor library fails.
@@ -275,7 +278,8 @@ impl Learner {
         Ok(())
     }
 
-    /// As [`Learner::update`], the step being the one that a device's clock shows; the learner does not count it.
+    /// Updates like [`Learner::update`], with the step number taken from a clock on the device. The learner's own
+    /// step number is unchanged.
     pub(crate) fn update_by(&self, gradients: &Gradients, clock: &Clock) -> Result<()> {
         self.apply(gradients, At::Clock(clock))
     }
@@ -294,7 +298,7 @@ impl Learner {
         Ok(())
     }
 
-    /// A clock for this learner on its device, at its step; none if the device keeps none.
+    /// Returns a clock on the learner's device, set to its step; `None` if the device does not support clocks.
     pub(crate) fn clock(&self) -> Result<Option<Clock>> {
         let clock = Clock::new(self.device(), &self.rate, &self.adam)?;
         if let Some(clock) = &clock {
@@ -304,7 +308,7 @@ impl Learner {
     }
 }
 
-/// The gradients of a loss.
+/// Returns the gradients of a loss.
 ///
 /// # Errors
 /// If the tensor library fails.

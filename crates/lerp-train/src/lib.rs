@@ -1,17 +1,20 @@
-//! Training: the loop, optimisers, evaluation, checkpoints, the run directory and TensorBoard events.
+//! Training: the training loop, optimisers, evaluation, checkpoints, the run directory and TensorBoard events.
 //!
-//! * [`Learner`]: a model with its optimisers and the joint single-layer classifier; one step is every gradient at the
-//!   same parameters, then every update.
-//! * [`Trainer`]: its steps one after the other, on the host or recorded on a GPU, with batches read ahead.
-//! * [`train`]: a whole run in a directory: data, evaluation, metrics, checkpoints; resumes bit for bit.
-//! * [`RunLock`]: who writes in a run's folder, among the processes of all machines; [`Holder`] says who that is.
-//! * [`Cell`], [`Run`]: what a run is and how it is read back: its metrics, [`Strips`], [`Paths`] and samples, and, while a
-//!   worker is on it, what it does ([`Live`]).
-//! * [`measure`]: a finished run once more.
-//! * [`Judge`]: a network that says how real decoded images are, and of what.
-//! * [`Task`], [`Answered`], [`import`]: models that were trained elsewhere.
-//! * [`conformance`]: what every variant must satisfy.
-//! * [`events`]: the file format of TensorBoard.
+//! * [`Learner`]: a model with its optimisers and the jointly trained single-layer classifier. One training step
+//!   computes all gradients at the same parameters, and then applies all updates.
+//! * [`Trainer`]: runs a learner's steps, synchronously on the host or captured as a graph on a GPU, and reads
+//!   batches ahead.
+//! * [`train`]: a whole run in a directory, with data, evaluations, metrics and checkpoints. A resumed run equals
+//!   an uninterrupted one bit for bit.
+//! * [`RunLock`]: exclusive write access to a run's folder, across the processes of all machines; [`Holder`]
+//!   identifies the process that has it.
+//! * [`Cell`], [`Run`]: the configuration of a run, and a run read back from its folder: its metrics, [`Strips`],
+//!   [`Paths`] and samples, and, while a worker process trains it, its progress ([`Live`]).
+//! * [`measure`]: evaluates a finished run again.
+//! * [`Judge`]: a classifier that scores how realistic decoded images are, and predicts their classes.
+//! * [`Task`], [`Answered`], [`import`]: evaluation of models that were trained with other software.
+//! * [`conformance`]: checks that every variant must pass.
+//! * [`events`]: TensorBoard's event file format.
 
 mod asynchronous;
 mod cell;

@@ -1,4 +1,4 @@
-//! `progress.json`: what a worker does at the moment, for whoever watches.
+//! The file `progress.json`: the current progress of a worker process, for programs that watch a run.
 
 use std::{
     fs,
@@ -12,43 +12,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::PROGRESS;
 
-/// Time between two versions of the file.
+/// The time between two updates of the file.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// What a worker does at the moment.
+/// The current progress of a worker process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Live {
-    /// Samples done.
+    /// Number of samples trained on.
     pub samples: u64,
-    /// Samples a second of late, without evaluations and checkpoints; 0 until that is known.
+    /// Recent training speed in samples per second, excluding evaluations and checkpoints; 0 until it is known.
     pub samples_per_s: f64,
-    /// The losses and terms of a late step, by name.
+    /// Losses and terms of a recent step, by name.
     pub losses: Vec<(String, f64)>,
-    /// What it is at.
+    /// Current phase of the run.
     pub phase: Phase,
-    /// When this was written, seconds since 1970. A worker renews it every two seconds, whatever it is at: what is much
-    /// older was left by one that was killed.
+    /// Time of the report, in seconds since 1970. A worker renews it every two seconds in every phase, so a much
+    /// older report was left by a worker that was killed.
     pub at: f64,
 }
 
-/// Parts of a run.
+/// The phases of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Training, with its evaluations.
+    /// Training, including evaluations.
     Training,
-    /// Training is over; what its latents are worth is measured.
+    /// Training is over, and the measurements at the end of the run are taken.
     Finishing,
 }
 
 impl Live {
-    /// At `samples` in training, of which no more is known.
+    /// Returns a report of training at `samples` samples, with speed and losses unknown.
     pub(crate) fn training(samples: u64) -> Self {
         Self { samples, samples_per_s: 0.0, losses: Vec::new(), phase: Phase::Training, at: 0.0 }
     }
 }
 
-/// Keeps the file of a run up to date, from a thread of its own: an evaluation may take minutes. When it goes, the file goes.
+/// Keeps the progress file of a run up to date from a separate thread, because an evaluation may take minutes.
+/// Dropping it removes the file.
 pub(crate) struct Beacon {
     path: PathBuf,
     news: Option<Sender<Live>>,
@@ -56,7 +57,7 @@ pub(crate) struct Beacon {
 }
 
 impl Beacon {
-    /// That of the run in `dir`; a file that a killed worker left is removed.
+    /// Starts the thread for the run in `dir`, after removing a file that a killed worker left.
     pub fn new(dir: &Path) -> Self {
         let path = dir.join(PROGRESS);
         let _ = fs::remove_file(&path);
@@ -68,9 +69,10 @@ impl Beacon {
         Self { path, news: Some(news), writer }
     }
 
-    /// Takes what is in the next version of the file; the first is written at once.
+    /// Sets the content of the file's next update; the first one is written at once.
     pub fn tell(&self, live: Live) {
-        // Without a thread nobody listens. A run does not depend on being watched.
+        // Errors are ignored: if the thread could not be started nobody listens, and a run does not depend on its
+        // progress file.
         let _ = self.news.as_ref().map(|news| news.send(live));
     }
 }
@@ -83,7 +85,7 @@ impl Drop for Beacon {
     }
 }
 
-/// Writes the latest news every two seconds, until there can be no more.
+/// Writes the latest report every two seconds until the sender is dropped.
 fn keep(path: &Path, news: &Receiver<Live>) {
     let Ok(mut latest) = news.recv() else { return };
     loop {
@@ -100,10 +102,10 @@ fn keep(path: &Path, news: &Receiver<Live>) {
     }
 }
 
-/// Replaces the file by rename, without waiting for the disk: after a loss of power nobody needs it.
+/// Replaces the file by renaming, without waiting for the disk: nobody needs it after a loss of power.
 fn write(path: &Path, live: &Live) {
     let Ok(text) = serde_json::to_vec(live) else { return };
-    // A disk that is full fails what the run itself writes, which says so.
+    // On a full disk the run's own writes fail and report it.
     let _ = lerp_files::replace_unsynced(path, &text);
 }
 
@@ -115,7 +117,7 @@ mod tests {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
 
-    /// What is in the file once `wanted` holds.
+    /// Waits until the content of the file satisfies `wanted`, and returns it.
     fn wait(path: &Path, wanted: impl Fn(&Live) -> bool) -> Live {
         let begun = Instant::now();
         loop {
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_renewed_without_news_and_goes_with_its_worker() {
+    fn the_file_is_renewed_without_reports_and_removed_with_its_worker() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(PROGRESS);
         fs::write(&path, "left by a killed one").unwrap();

@@ -1,4 +1,4 @@
-//! The measures of a finished run once more.
+//! Evaluating a finished run again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,12 +10,12 @@ use crate::{
     Cell, Evaluation, Learner, Parts, Result, Run, Yardsticks, checkpoint, evaluate::evaluate, worth,
 };
 
-/// Evaluates a finished run's model once more: as at its last evaluation, and with `restarts` of k-means, where latents
-/// are clustered, in place of the run's own.
+/// Evaluates the model of a finished run again, exactly as at its last evaluation. Where latents are clustered,
+/// `restarts` replaces the run's own number of k-means restarts.
 ///
 /// # Errors
-/// If the run has no model yet, its file is damaged, or the images cannot be read; [`lerp_eval::Error::Stopped`] if `stop`
-/// became true.
+/// If the run has no model yet, its file is damaged, or the images cannot be read; [`lerp_eval::Error::Stopped`] if
+/// `stop` became true.
 pub fn measure(run: &Run, parts: &Parts, restarts: Option<usize>, stop: &AtomicBool) -> Result<Evaluation> {
     let cell = &run.record.cell;
     let mut learner = Learner::of_cell(cell, parts.variant, parts.dataset, parts.device)?;
@@ -23,7 +23,7 @@ pub fn measure(run: &Run, parts: &Parts, restarts: Option<usize>, stop: &AtomicB
     measure_learner(&learner, cell, parts, restarts, stop)
 }
 
-/// [`measure`] of a model in memory, which is at the end of the run of `cell`.
+/// Evaluates like [`measure`] a model in memory that is at the end of the run of `cell`.
 pub(crate) fn measure_learner(
     learner: &Learner,
     cell: &Cell,
@@ -57,7 +57,7 @@ pub(crate) fn measure_learner(
     Ok(evaluation)
 }
 
-/// The lines that interpolations between lines are compared with.
+/// Returns the bank of true lines on the lines dataset, and `None` on others.
 pub(crate) fn bank(dataset: &dyn Dataset) -> Option<LineBank> {
     (dataset.name() == Lines::NAME).then(LineBank::default)
 }

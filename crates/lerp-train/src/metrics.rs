@@ -1,4 +1,4 @@
-//! The metrics of a run: a long table, kept in memory and written as parquet.
+//! The metrics of a run: a table in long format, kept in memory and written as parquet.
 
 use std::{panic::AssertUnwindSafe, path::Path};
 
@@ -9,15 +9,15 @@ use crate::{Error, Result, digests, files::METRICS};
 /// One value of one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Steps done.
+    /// Number of training steps done.
     pub step: u64,
-    /// Samples seen.
+    /// Number of training samples seen.
     pub samples: u64,
-    /// Name, such as `eval/mean_distance`.
+    /// Key of the metric, such as `eval/mean_distance`.
     pub metric: String,
-    /// Value; NaN where it is undefined.
+    /// Value; NaN if it is undefined.
     pub value: f64,
-    /// Seconds of training and evaluation so far; the only column that differs between equal runs.
+    /// Time of training and evaluation so far, in seconds; the only column that differs between equal runs.
     pub wall_s: f64,
 }
 
@@ -26,15 +26,15 @@ pub struct Row {
 pub struct Metrics(pub Vec<Row>);
 
 impl Metrics {
-    /// The values of one metric, in order.
+    /// Returns the values of one metric, in order.
     pub fn series<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = &'a Row> {
         self.0.iter().filter(move |row| row.metric == metric)
     }
 
-    /// As a table with columns `step`, `samples`, `metric`, `value`, `wall_s`.
+    /// Converts the values to a table with columns `step`, `samples`, `metric`, `value`, `wall_s`.
     ///
     /// # Errors
-    /// If the table library refuses it.
+    /// If the table library fails.
     pub fn table(&self) -> polars::prelude::PolarsResult<DataFrame> {
         let rows = &self.0;
         DataFrame::new(
@@ -49,10 +49,10 @@ impl Metrics {
         )
     }
 
-    /// The table as a parquet file.
+    /// Returns the bytes of the table as a parquet file.
     ///
     /// # Errors
-    /// If the table library refuses it.
+    /// If the table library fails.
     pub fn parquet(&self) -> Result<Vec<u8>> {
         let bad = |e: String| Error::bad_file(Path::new(METRICS), format!("cannot be made: {e}"));
         let write = || {
@@ -61,14 +61,15 @@ impl Metrics {
                 self.table().and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table));
             written.map(|_| bytes)
         };
-        // The table library starts threads, and panics where it cannot.
+        // The table library starts threads, and panics if it cannot.
         lerp_files::caught(AssertUnwindSafe(write)).map_err(bad)?.map_err(|e| bad(e.to_string()))
     }
 
-    /// Reads the table of a run back, whose digest is compared first: the table library trusts what it reads.
+    /// Reads the table of a run after checking its digest, because the table library does not validate what it
+    /// reads.
     ///
     /// # Errors
-    /// If there is no such file or it is not such a table.
+    /// If there is no such file, or it is not a table of metrics.
     pub fn read(path: &Path) -> Result<Self> {
         let bad = |e: String| {
             Error::bad_file(path, format!("is not a table of metrics ({e}); delete its run to redo it"))
@@ -76,11 +77,11 @@ impl Metrics {
         let (dir, name) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
         let bytes =
             digests::read(dir, &name.to_string_lossy())?.ok_or_else(|| bad("it is missing".into()))?;
-        // Of a run without digests, a file that was cut short is told from its missing end mark.
+        // In a run without digests, a truncated file is recognised by its missing end mark.
         if bytes.len() < 12 || !bytes.ends_with(b"PAR1") {
             return Err(bad("its end is missing".into()));
         }
-        // Tables are small and many: whoever reads several reads them beside one another.
+        // Tables are small and many, so callers parallelise over tables instead.
         let reader =
             || ParquetReader::new(std::io::Cursor::new(bytes)).read_parallel(ParallelStrategy::None).finish();
         let read = || reader().and_then(|table| Self::from_table(&table));
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_come_back_and_damage_is_named() {
+    fn metrics_survive_a_round_trip_and_damage_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.parquet");
         let row = |step, value| Row { step, samples: step * 64, metric: "eval/a".into(), value, wall_s: 1.5 };

@@ -1,4 +1,4 @@
-//! Where the model of a run was trained, if not by that run.
+//! Where the model of a run was trained: by the run itself or with other software.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,27 +6,28 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// By the run itself, as its cell says.
+    /// The run itself trained the model, as its cell says.
     #[default]
     Trained,
-    /// Elsewhere; its weights were imported. What the cell says of training is what the file said, and 0 where it said nothing.
+    /// The weights of a model that was trained elsewhere were imported. The training settings of the cell are those
+    /// that the file states, and 0 where it states none.
     Imported {
-        /// The variant that builds the model.
+        /// Name of the variant that builds the model.
         variant: String,
     },
-    /// Elsewhere; nothing of it is known but its answers to a task ([`crate::Task`]). What the cell says of training is what
-    /// came with these, and 0 where nothing did.
+    /// The model was trained elsewhere and is known only by its answers to a task ([`crate::Task`]). The training
+    /// settings of the cell are those stated with the answers, and 0 where none are.
     Scored,
 }
 
 impl Origin {
-    /// Whether the run itself trained the model.
+    /// Returns whether the run itself trained the model.
     pub fn is_trained(&self) -> bool {
         *self == Self::Trained
     }
 
-    /// The name among variants of such a model that is called `name`: none of a variant's of ours, so that no published number
-    /// stands beside it.
+    /// Returns the variant name for a model of this origin that is called `name`. It differs from the names of all
+    /// built-in variants, so that no published number is shown beside it.
     pub fn variant(&self, name: &str) -> String {
         let plain: String =
             name.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
@@ -39,7 +40,7 @@ impl Origin {
         first.into_iter().chain(parts).collect::<Vec<_>>().join("-")
     }
 
-    /// What stands behind the name of such a model in tables and figures.
+    /// Returns the suffix of the model's name in tables and figures.
     pub fn mark(&self) -> &'static str {
         match self {
             Self::Trained => "",
@@ -49,35 +50,36 @@ impl Origin {
     }
 }
 
-/// What is known of a model that was trained elsewhere, beside its cell. All but the digests is what its owner says.
+/// What is known of a model that was trained elsewhere, besides its cell. All but the digests is stated by its
+/// owner and not verified.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Elsewhere {
-    /// What it was trained with, such as `PyTorch`.
+    /// Framework that it was trained with, such as `PyTorch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub framework: Option<String>,
-    /// Version of that.
+    /// Version of the framework.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The device that it was trained on.
+    /// Device that it was trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Anything else, in words.
+    /// Free-text notes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
-    /// Digest of the task that was answered; none of an imported model.
+    /// Digest of the task that was answered; `None` for an imported model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
     /// SHA-256 of the answers, or of the imported file, in hexadecimal.
     pub digest: String,
-    /// SHA-256 of the answers about images that are the same in every task of a dataset, whatever its seed: two models that
-    /// were trained apart differ in them. None of an imported model.
+    /// SHA-256 of the answers about images that are the same in every task of a dataset, whatever its seed; it
+    /// differs between two separately trained models. `None` for an imported model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<String>,
 }
 
 impl Elsewhere {
-    /// What it was trained with, in words; none where nobody said.
+    /// Returns framework and version as a text; `None` if neither is stated.
     pub fn trained_with(&self) -> Option<String> {
         let parts: Vec<&str> =
             [&self.framework, &self.version].into_iter().flatten().map(String::as_str).collect();
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn models_from_elsewhere_are_no_variants_of_ours() {
+    fn models_from_elsewhere_never_have_the_name_of_a_built_in_variant() {
         let imported = Origin::Imported { variant: "acai".into() };
         assert_eq!(imported.variant("ACAI"), "imported-acai");
         for (name, variant) in

@@ -1,4 +1,5 @@
-//! What latents and decoded images are like along interpolations.
+//! Quantities measured at every position of interpolations: latent norms, distances to lines, and a critic's
+//! estimates.
 
 use std::path::Path;
 
@@ -17,38 +18,43 @@ use crate::{
     tensors::{Tensors, pack},
 };
 
-/// Pairs of test images, where they are no lines.
+/// The number of pairs of test images on datasets other than lines.
 pub(crate) const IMAGE_PAIRS: usize = 64;
-/// Pairs for whose images a critic is asked: all that lines have would make an evaluation half as long again.
+/// The number of pairs whose decoded images a critic evaluates: all the pairs of lines would make an evaluation
+/// half as long again.
 const CRITIC_PAIRS: usize = 64;
 
-/// A number at every position of every interpolation. Position `i` is at α = `i` / 15, from left to right.
+/// A number at every position of every interpolation. Position `i` is at the interpolation coefficient α = `i` /
+/// 15, from left to right.
 pub type Profile = Vec<[f32; POSITIONS]>;
 
-/// What latents and decoded images are like along the interpolations of an evaluation: between its 256 pairs of test lines,
-/// or between the first 64 test images and the 64 after them, or fewer where there are fewer.
+/// Quantities along the interpolations of an evaluation: between its 256 pairs of test lines, or, on other
+/// datasets, between the first 64 test images and the 64 after them, or fewer where there are fewer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Paths {
     /// L2 norm of the flattened latent.
     pub norm: Profile,
-    /// Of lines: cosine distance of the decoded image to the nearest true line; NaN of one that is zero or not finite.
+    /// On lines: cosine distance of the decoded image to the nearest true line; NaN for an image that is zero or
+    /// not finite.
     pub distance: Option<Profile>,
-    /// Of lines: the nearest true line's angle, radians in [0, 2π).
+    /// On lines: angle of the nearest true line, in radians in [0, 2π).
     pub angle: Option<Profile>,
-    /// Of a variant with a critic: its estimate for the decoded image of min(α, 1 - α); of the first 64 interpolations.
+    /// For a variant with a critic: the critic's estimate of min(α, 1 - α) for the decoded image, on the first 64
+    /// interpolations.
     pub critic: Option<Profile>,
 }
 
-/// The latents between pairs and their images, by a model of ours or from elsewhere.
+/// The latents between pairs, and the images that they decode to, computed by a model of this workspace or read
+/// from the answers of another one.
 pub(crate) struct Between {
-    /// By position, `[pairs, h, w, c]`.
+    /// One tensor for each position, `[pairs, h, w, c]`.
     latents: Vec<Tensor>,
-    /// By position, `[pairs, height, width, channels]`, not clipped, on the model's device.
+    /// One tensor for each position, `[pairs, height, width, channels]`, not clipped, on the model's device.
     images: Vec<Tensor>,
 }
 
 impl Between {
-    /// The latents at [`POSITIONS`] equal steps from `left` to `right`, and their images.
+    /// Interpolates at [`POSITIONS`] equal steps from `left` to `right`, and decodes the latents.
     ///
     /// # Shapes
     /// Two latents `[pairs, h, w, c]`.
@@ -58,7 +64,7 @@ impl Between {
         Ok(Self { latents, images })
     }
 
-    /// What somebody else says of them.
+    /// Takes latents and images that another program computed.
     ///
     /// # Shapes
     /// `latents` `[pairs, positions, ...]`, `images` `[pairs, positions, height, width, channels]`.
@@ -69,7 +75,7 @@ impl Between {
         Ok(Self { latents: by_position(latents)?, images: by_position(images)? })
     }
 
-    /// The decoded images.
+    /// Returns the decoded images.
     ///
     /// # Shapes
     /// `[pairs, positions, height, width, channels]`, `f32` on the CPU.
@@ -79,7 +85,8 @@ impl Between {
         Ok(Tensor::stack(&images, 1)?)
     }
 
-    /// The critic's estimates for the decoded images of the first [`CRITIC_PAIRS`] pairs, if there is a critic.
+    /// Returns the critic's estimates for the decoded images of the first [`CRITIC_PAIRS`] pairs; `None` for a
+    /// model without a critic.
     pub fn critic(&self, model: &dyn Autoencoder) -> Result<Option<Profile>> {
         let mut estimates = Vec::with_capacity(POSITIONS);
         for images in &self.images {
@@ -104,7 +111,7 @@ fn norms(latents: &[Tensor]) -> Result<Profile> {
     profile(&latents.iter().map(norm).collect::<Result<Vec<_>>>()?)
 }
 
-/// From `[pairs]` by position.
+/// Builds a profile from one tensor `[pairs]` for each position.
 fn profile(by_position: &[Tensor]) -> Result<Profile> {
     let table = Tensor::stack(by_position, 1)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
     let values = table.flatten_all()?.to_vec1::<f32>()?;
@@ -112,7 +119,8 @@ fn profile(by_position: &[Tensor]) -> Result<Profile> {
 }
 
 impl Paths {
-    /// Of interpolations between lines, whose metrics are known, and those of a critic if there is one.
+    /// Builds the paths of interpolations between lines from their line metrics and, if there is a critic, its
+    /// estimates.
     pub(crate) fn of_lines(
         between: &Between,
         metrics: &LineMetrics,
@@ -129,12 +137,13 @@ impl Paths {
         })
     }
 
-    /// Of interpolations between images of which only the latents are looked at.
+    /// Builds the paths of interpolations from the norms of their latents alone.
     pub(crate) fn of_latents(between: &Between) -> Result<Self> {
         Ok(Self { norm: norms(&between.latents)?, distance: None, angle: None, critic: None })
     }
 
-    /// Of interpolations between the first test images and as many after them; these are decoded for a critic alone.
+    /// Measures interpolations between the first test images and as many after them. The latents are decoded only
+    /// for a model with a critic.
     ///
     /// # Errors
     /// If the images cannot be read or the tensor library fails.
@@ -153,7 +162,8 @@ impl Paths {
         Ok(Self { norm, distance: None, angle: None, critic })
     }
 
-    /// What a critic's estimates are worth, by key: their mean for every true value, and their mean error.
+    /// Returns a critic's metrics by key: its mean estimate for each true value of min(α, 1 - α), and its mean
+    /// absolute error.
     pub(crate) fn critic_metrics(&self) -> Vec<(String, f64)> {
         let Some(critic) = &self.critic else { return Vec::new() };
         let at = |i: usize| critic.iter().map(move |row| f64::from(row[i]));
@@ -165,10 +175,10 @@ impl Paths {
         OF_CRITIC.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect()
     }
 
-    /// The file `paths.safetensors`, with its name.
+    /// Returns the name and the bytes of the file `paths.safetensors`.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the tensors cannot be serialised.
     pub(crate) fn file(&self) -> Result<(&'static str, Vec<u8>)> {
         let named = [
             ("norm", Some(&self.norm)),
@@ -185,7 +195,7 @@ impl Paths {
         Ok((PATHS, pack(PATHS, tensors)?))
     }
 
-    /// Those of the run in `dir`; none if it has none.
+    /// Reads the paths of the run in `dir`. Returns `None` if the run has none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
         let Some(tensors) = Tensors::read(dir, PATHS)? else { return Ok(None) };
         let rows = |name: &str, tensor: &Tensor| match tensor.dims() {
@@ -217,10 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn critics_are_measured_on_both_sides() {
+    fn critic_metrics_average_both_sides_of_an_interpolation() {
         assert!(paths(None).critic_metrics().is_empty());
         let truth: [f32; POSITIONS] = std::array::from_fn(|i| i.min(15 - i) as f32 / 15.0);
-        // One pair is told right, the other 0.1 too high on the right side alone.
+        // The estimates are exact for one pair, and 0.1 too high on the right side for the other.
         let mut high = truth;
         high[8..].iter_mut().for_each(|v| *v += 0.1);
         let metrics = paths(Some(vec![truth, high])).critic_metrics();
@@ -233,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_come_back_and_damage_is_named() {
+    fn paths_survive_a_round_trip_and_damage_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Paths::read(dir.path()).unwrap(), None);
         let written = paths(Some(vec![[0.5; POSITIONS], [f32::INFINITY; POSITIONS]]));

@@ -1,4 +1,4 @@
-//! The run directory: reading it, locking it, replacing its files atomically.
+//! The run directory: reading it, locking it, and listing the runs of a sweep.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -25,16 +25,17 @@ use crate::{
 
 const LOCK: &str = ".lock";
 
-/// A run as its folder tells it.
+/// A run as read from its folder.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// The folder.
+    /// Path of the folder.
     pub dir: PathBuf,
     /// Configuration and provenance.
     pub record: RunRecord,
-    /// How far it is.
+    /// Status of the run.
     pub status: Status,
-    /// Whether its files have digests, which are compared when they are read; runs of earlier versions have none.
+    /// Whether digests of its files exist, which are compared whenever a file is read; false for runs of earlier
+    /// versions.
     pub checked: bool,
 }
 
@@ -42,7 +43,7 @@ impl Run {
     /// Reads the run in `dir`.
     ///
     /// # Errors
-    /// If a file is missing or damaged, or is not of the run that the folder is named after.
+    /// If a file is missing or damaged, or belongs to another run than the one that the folder is named after.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(RUN);
         let bad = |problem: String| Error::bad_file(&path, problem);
@@ -51,7 +52,7 @@ impl Run {
         let mut record: RunRecord = toml::from_str(&record)
             .map_err(|e| bad(format!("is not the record of a run ({}); {REDO}", e.message())))?;
         record.complete();
-        // A folder may be named by a link, or by a dot.
+        // The path may be a symbolic link, or `.`.
         let folder = dir.canonicalize().map_err(lerp_files::Error::at("read", dir))?;
         record.check(&folder.file_name().unwrap_or_default().to_string_lossy()).map_err(bad)?;
         let checked = digests::kept(dir, &record.id)? == Kept::Here;
@@ -70,7 +71,8 @@ impl Run {
         Ok(Self { dir: dir.to_owned(), record, status, checked })
     }
 
-    /// Removes what a killed worker left in the folder, if nobody writes there; a run that is trained again does so by itself.
+    /// Removes temporary files that a killed worker process left in the folder, if no process holds its lock.
+    /// Training a run again does this by itself.
     pub fn remove_leftovers(&self) {
         let Ok(mut entries) = fs::read_dir(&self.dir) else { return };
         let leftover = |entry: std::io::Result<fs::DirEntry>| {
@@ -83,12 +85,12 @@ impl Run {
         }
     }
 
-    /// Whether the run still has its model, which measurements and exports need.
+    /// Returns whether the run still has its model, which measurements and exports need.
     pub fn has_model(&self) -> bool {
         self.dir.join(MODEL).exists()
     }
 
-    /// The bytes of its model, checked; none before its end.
+    /// Returns the bytes of the run's model after checking its digest; `None` before the end of training.
     ///
     /// # Errors
     /// If the file is damaged.
@@ -96,7 +98,8 @@ impl Run {
         digests::read(&self.dir, MODEL)
     }
 
-    /// The bytes of the picture of its interpolations, checked; none before the first evaluation.
+    /// Returns the bytes of the PNG preview of the run's interpolations after checking its digest; `None` before
+    /// the first evaluation.
     ///
     /// # Errors
     /// If the file is damaged.
@@ -104,7 +107,7 @@ impl Run {
         digests::read(&self.dir, PREVIEW)
     }
 
-    /// Its metrics; none before the first evaluation.
+    /// Returns the run's metrics; the table is empty before the first evaluation.
     ///
     /// # Errors
     /// If the table is damaged.
@@ -113,7 +116,8 @@ impl Run {
         if path.exists() { Metrics::read(&path) } else { Ok(Metrics::default()) }
     }
 
-    /// Its interpolation between the first pair, which on lines is that of Figure 3, if it got that far.
+    /// Returns the interpolation between the run's first pair, which on lines is that of Figure 3; `None` before
+    /// the first evaluation.
     ///
     /// # Shapes
     /// `[positions, height, width, channels]`, `f32`.
@@ -124,7 +128,7 @@ impl Run {
         Ok(self.strips()?.map(|strips| strips.images.get(0)).transpose()?)
     }
 
-    /// Its interpolations to look at; none before the first evaluation.
+    /// Returns the run's interpolations for display; `None` before the first evaluation.
     ///
     /// # Errors
     /// If their file is damaged.
@@ -132,8 +136,8 @@ impl Run {
         Strips::read(&self.dir)
     }
 
-    /// What its latents and decoded images were like along the interpolations of its last evaluation; none before the first,
-    /// and none of runs that older versions made.
+    /// Returns the quantities along the interpolations of the run's last evaluation; `None` before the first
+    /// evaluation, and for runs of older versions.
     ///
     /// # Errors
     /// If their file is damaged.
@@ -141,7 +145,7 @@ impl Run {
         Paths::read(&self.dir)
     }
 
-    /// What a judge made of the interpolations of its last evaluation; none if none was asked.
+    /// Returns a judge's scores of the interpolations of the run's last evaluation; `None` if no judge measured it.
     ///
     /// # Errors
     /// If their file is damaged.
@@ -149,8 +153,8 @@ impl Run {
         Verdicts::read(&self.dir)
     }
 
-    /// Its decoded draws from the prior; none before the first evaluation, of variants without a prior, and of runs that
-    /// older versions made.
+    /// Returns the run's decoded samples from the prior; `None` before the first evaluation, for variants without a
+    /// prior, and for runs of older versions.
     ///
     /// # Shapes
     /// `[samples, height, width, channels]`, `f32`.
@@ -161,33 +165,34 @@ impl Run {
         samples::read(&self.dir)
     }
 
-    /// What a worker last said that it does; none while no worker is on it. A worker that was killed leaves its last word
-    /// behind, which [`Live::at`] tells.
+    /// Returns the progress that a worker process last reported; `None` while no worker trains the run. A killed
+    /// worker leaves its last report behind, which is recognised by its age ([`Live::at`]).
     pub fn progress(&self) -> Option<Live> {
-        // The file may go at any moment, and what is not there or not whole says nothing.
+        // The file may be removed at any moment; a missing or incomplete one means that there is no report.
         serde_json::from_slice(&lerp_files::read(&self.dir.join(PROGRESS), SMALL).ok()?).ok()
     }
 }
 
-/// What there is in a sweep's folder of runs.
+/// The contents of a sweep's folder of runs.
 #[derive(Debug, Clone, Default)]
 pub struct Runs {
-    /// The runs that can be read, by name.
+    /// The valid runs, in order of their folders' names.
     pub runs: Vec<Run>,
-    /// What cannot be read as a run, or is there twice: not counted anywhere.
+    /// Folders that cannot be read as a run, and duplicates of other runs; they are counted nowhere.
     pub left_out: Vec<LeftOut>,
 }
 
-/// Something among the runs that is not counted as one.
+/// A folder among the runs that is not counted as a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Name of its folder.
+    /// Name of the folder.
     pub folder: String,
-    /// Why, and what to do, as a sentence without its end.
+    /// The reason and its remedy, as a sentence without its full stop.
     pub reason: String,
 }
 
-/// The runs in the folder of a sweep. What a killed worker left before it wrote a record is passed over.
+/// Reads the runs in the folder of a sweep. Folders of workers that were killed before they wrote a record are
+/// skipped.
 ///
 /// # Errors
 /// If the folder cannot be listed.
@@ -226,7 +231,7 @@ pub fn runs_in(sweep: &Path) -> Result<Runs> {
 }
 
 impl fmt::Display for LeftOut {
-    /// A whole sentence, fit to print.
+    /// Writes a whole sentence without control characters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (folder, reason) = (printable(&self.folder), printable(&self.reason));
         write!(f, "{folder} is left out: {}.", reason.trim_end_matches('.'))
@@ -234,11 +239,13 @@ impl fmt::Display for LeftOut {
 }
 
 impl Runs {
-    /// Leaves out runs of a cell that has a run already: one of two is a copy, or the same images under another name.
+    /// Leaves out runs of a cell that has another run already: one of the two is a copy, or has the same images
+    /// under another name.
     fn leave_out_twins(&mut self) {
         let mut first: HashMap<String, String> = HashMap::new();
         let left_out = &mut self.left_out;
-        // The one that began first counts, so that no later copy changes a number.
+        // Finished runs come before others, and then the one that started first, so that a later copy changes no
+        // number.
         let mut order: Vec<usize> = (0..self.runs.len()).collect();
         order.sort_by_cached_key(|place| {
             let run = &self.runs[*place];
@@ -266,7 +273,7 @@ impl Runs {
         });
     }
 
-    /// A sentence about runs whose files have no digests, if there are any.
+    /// Returns a sentence about runs whose files have no digests, if there are any.
     pub fn unchecked(&self) -> Option<String> {
         let count = self.runs.iter().filter(|run| !run.checked).count();
         (count > 0).then(|| {
@@ -276,7 +283,7 @@ impl Runs {
     }
 }
 
-/// Whether a folder holds nothing of a run but what a worker writes before the record.
+/// Returns whether a folder holds only files that a worker process writes before the record.
 fn has_only_beginnings(folder: &Path) -> bool {
     let beginning =
         |name: &str| matches!(name, LOCK | LEASE | "log.txt" | PROGRESS | STATUS | digests::DIGESTS);

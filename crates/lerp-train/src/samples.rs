@@ -1,4 +1,4 @@
-//! Decoded draws from the prior of a variant that has one (Figure 5).
+//! Decoded samples from the prior of a variant that has a prior (Figure 5).
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::{
     tensors::{Tensors, pack},
 };
 
-/// Draws.
+/// The number of samples.
 const COUNT: usize = 256;
 
-/// Draws latents from the model's prior and decodes them; none where it has none.
+/// Samples latents from the model's prior and decodes them. Returns `None` for a model without a prior.
 ///
 /// # Shapes
 /// `[COUNT, height, width, channels]`, `f32` on the CPU, not clipped.
@@ -24,12 +24,12 @@ pub(crate) fn make(learner: &Learner, draws: &Draws) -> Result<Option<Tensor>> {
     Ok(Some(images.to_device(&Device::Cpu)?.to_dtype(DType::F32)?))
 }
 
-/// The file that holds them, with its name.
+/// Returns the name and the bytes of the file of samples.
 pub(crate) fn file(images: &Tensor) -> Result<(&'static str, Vec<u8>)> {
     Ok((SAMPLES, pack(SAMPLES, vec![("images", images.to_dtype(DType::F16)?)])?))
 }
 
-/// Those of the run in `dir`.
+/// Reads the samples of the run in `dir`. Returns `None` if the run has none.
 pub(crate) fn read(dir: &Path) -> Result<Option<Tensor>> {
     let Some(tensors) = Tensors::read(dir, SAMPLES)? else { return Ok(None) };
     let images = tensors.get("images")?;

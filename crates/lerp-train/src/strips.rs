@@ -1,4 +1,4 @@
-//! Interpolations to look at: of Figure 3 on lines, of Figures 4 and 6 to 11 on image sets.
+//! Interpolations for display: those of Figure 3 on lines, and of Figures 4 and 6 to 11 on image sets.
 
 use std::{f64::consts::PI, path::Path};
 
@@ -14,61 +14,64 @@ use crate::{
     tensors::{Tensors, pack},
 };
 
-/// Angles of the two lines of Figure 3, in radians.
+/// The angles of the two lines of Figure 3, in radians.
 pub const FIGURE_3_ANGLES: [f64; 2] = [5.0 / 7.0 * PI, 1.5 * PI];
 
-/// Angles of the lines that are interpolated between: Figure 3's, and others that show what Figure 3 does not. The way
-/// between two is the shorter one.
+/// The angles of the pairs of lines, in radians: Figure 3's, and others that cover further cases. The expected
+/// interpolation turns through the shorter arc.
 const LINE_ANGLES: [[f64; 2]; 6] = [
     FIGURE_3_ANGLES,
-    // a short arc
+    // A short arc.
     [PI / 9.0, 5.0 / 18.0 * PI],
-    // a right angle
+    // A right angle.
     [4.0 / 9.0 * PI, 17.0 / 18.0 * PI],
-    // nearly opposite: 175 degrees
+    // Nearly opposite directions, 175 degrees apart.
     [PI / 6.0, 41.0 / 36.0 * PI],
-    // across 0
+    // An arc across angle 0.
     [11.0 / 6.0 * PI, 2.0 / 9.0 * PI],
-    // from diagonal to diagonal, where the drawing of lines jumps from one axis to the other
+    // From one diagonal to the other, where line rasterisation switches from one axis to the other.
     [1.25 * PI, 1.75 * PI],
 ];
 
-/// Test images among which pairs are chosen, and pairs.
+/// The number of test images from which pairs are chosen, and the number of pairs.
 const FIRST: usize = 100;
 const PAIRS: usize = 4;
 
-/// White pixels beside an original, in the preview.
+/// The width of the white gap beside an original image in the preview, in pixels.
 const GAP: usize = 2;
 
-/// Interpolations to look at: the images between pairs, and what they lie between.
+/// Interpolations for display: the images between pairs, and the ends of the pairs.
 #[derive(Debug, Clone)]
 pub struct Strips {
     /// Decoded images, not clipped, `[pairs, positions, height, width, channels]`, `f32` on the CPU.
     pub images: Tensor,
-    /// On image sets: the test images left and right, each `[pairs, height, width, channels]`, `f32` on the CPU.
+    /// On image sets: the left and right test images, each `[pairs, height, width, channels]`, `f32` on the CPU.
     pub ends: Option<(Tensor, Tensor)>,
-    /// On labelled image sets: their classes, pair by pair; runs of earlier versions did not save them.
+    /// On labelled image sets: the classes of these images, pair by pair; `None` for runs of earlier versions,
+    /// which did not save them.
     pub classes: Option<Vec<[u32; 2]>>,
-    /// On image sets: the mean squared error of the model's own reconstruction of each decoded image, `[pairs, positions]`;
-    /// runs of earlier versions did not measure it.
+    /// On image sets: the mean squared error of the model's own reconstruction of each decoded image,
+    /// `[pairs, positions]`; `None` for runs of earlier versions, which did not measure it.
     pub errors: Option<Tensor>,
-    /// On lines: the true angles of the lines left and right, radians, pair by pair; the first pair is Figure 3's.
+    /// On lines: the true angles in radians of the left and right lines, pair by pair; the first pair is Figure
+    /// 3's.
     pub angles: Option<Vec<[f32; 2]>>,
 }
 
-/// What interpolations to look at lie between.
+/// The end points of interpolations for display.
 #[derive(Debug)]
 pub(crate) struct Ends {
-    /// The images left and right, each `[pairs, height, width, channels]`, on the draws' device.
+    /// The left and right images, each `[pairs, height, width, channels]`, on the device of the draws.
     pub images: [Tensor; 2],
-    /// On labelled image sets: their classes.
+    /// On labelled image sets: the classes of the images.
     classes: Option<Vec<[u32; 2]>>,
-    /// On lines: their angles.
+    /// On lines: the angles of the lines, in radians.
     angles: Option<Vec<[f32; 2]>>,
 }
 
 impl Ends {
-    /// Fixed pairs: of lines those of Figure 3 and some more, of images those of Figures 6 to 11.
+    /// Returns the fixed pairs of a dataset: on lines that of Figure 3 and some more, on image sets those of
+    /// Figures 6 to 11.
     ///
     /// # Errors
     /// If the images cannot be read or the tensor library fails.
@@ -79,7 +82,7 @@ impl Ends {
             return Ok(Self { images: [end(0)?, end(1)?], classes: None, angles: Some(angles) });
         }
         let count = dataset.count(Part::Test)?.map_or(FIRST, |count| count.min(FIRST));
-        // The same images at each evaluation, so that strips show how the model changes.
+        // The images are the same at each evaluation, so that strips show how the model changes.
         let first = test_images(dataset, 0, count, &draws.at(0).scope("strips"))?;
         let labels = first.labels.map(|labels| labels.to_vec1::<u32>()).transpose()?;
         let pairs = pairs(labels.as_deref(), first.images.dim(0)?);
@@ -102,7 +105,7 @@ impl Strips {
         let ends = Ends::of(dataset, draws)?;
         let [left, right] = &ends.images;
         if ends.angles.is_some() {
-            // Left and right of one pair, then of the next.
+            // The batch alternates left and right: both lines of one pair, then those of the next.
             let lines = Tensor::stack(&[left, right], 1)?.flatten(0, 1)?;
             let latents = model.encode(&lines, draws)?.detach();
             let end = |end: usize| {
@@ -122,7 +125,8 @@ impl Strips {
         Self::between(ends, images, Some(errors))
     }
 
-    /// The images between `ends`, and on image sets the errors of their own reconstructions.
+    /// Combines `ends` with the images between them and, on image sets, the errors of the images' own
+    /// reconstructions.
     ///
     /// # Shapes
     /// `images` `[pairs, positions, height, width, channels]`, `errors` `[pairs, positions]`, on the CPU.
@@ -135,10 +139,10 @@ impl Strips {
         Ok(Self { images, ends, classes, errors, angles })
     }
 
-    /// The files `interpolation.safetensors` and a preview, `interpolation.png`, by name.
+    /// Returns the names and bytes of the files `interpolation.safetensors` and `interpolation.png`, a preview.
     ///
     /// # Errors
-    /// If they cannot be made.
+    /// If the files cannot be encoded.
     pub(crate) fn files(&self) -> Result<[(&'static str, Vec<u8>); 2]> {
         let mut tensors = vec![("images", self.images.to_dtype(DType::F16)?)];
         if let Some((left, right)) = &self.ends {
@@ -157,8 +161,9 @@ impl Strips {
         Ok([(INTERPOLATION, pack(INTERPOLATION, tensors)?), (PREVIEW, self.preview()?)])
     }
 
-    /// Those of the run in `dir`, in this form or in the one of older versions: `f32` throughout, and on lines the pair of
-    /// Figure 3 alone, without a dimension for pairs and without its angles.
+    /// Reads the interpolations of the run in `dir`, in this format or in that of older versions: `f32` throughout,
+    /// and on lines only the pair of Figure 3, without a dimension for pairs and without its angles. Returns `None`
+    /// if the run has none.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>> {
         let Some(tensors) = Tensors::read(dir, INTERPOLATION)? else { return Ok(None) };
         let (mut images, mut angles) = (tensors.get("images")?, tensors.find("angles")?);
@@ -202,12 +207,13 @@ impl Strips {
         Ok(Some(Self { images, ends: Some((left, right)), classes, errors, angles: None }))
     }
 
-    /// A row of images for each pair, -1 black and 1 white, between the originals where there are some.
+    /// Renders a row of images for each pair, from -1 (black) to 1 (white), between the original images where there
+    /// are any.
     fn preview(&self) -> Result<Vec<u8>> {
         let (pairs, _, height, _, channels) = self.images.dims5()?;
         let mut rows = Vec::with_capacity(pairs);
         for pair in 0..pairs {
-            // [height, positions, width, channels] is a row of images.
+            // Transposed to `[height, positions, width, channels]`, the images form one row.
             let images = self.images.get(pair)?.transpose(0, 1)?.contiguous()?;
             let images = images.flatten(1, 2)?;
             rows.push(match &self.ends {
@@ -230,11 +236,11 @@ impl Strips {
     }
 }
 
-/// The mean squared error of a model's own reconstructions, `again`, of images that it has decoded.
+/// Returns the mean squared error of a model's own reconstructions, `again`, of images that it has decoded.
 ///
 /// # Shapes
-/// `images` `[pairs, positions, height, width, channels]` on the CPU, `again` `[pairs * positions, height, width, channels]`
-/// anywhere, to `[pairs, positions]` on the CPU.
+/// `images` `[pairs, positions, height, width, channels]` on the CPU, `again`
+/// `[pairs * positions, height, width, channels]` on any device; the result is `[pairs, positions]` on the CPU.
 pub(crate) fn own_errors(images: &Tensor, again: &Tensor) -> Result<Tensor> {
     let (pairs, positions, ..) = images.dims5()?;
     let flat = images.flatten(0, 1)?.to_device(again.device())?;
@@ -242,10 +248,10 @@ pub(crate) fn own_errors(images: &Tensor, again: &Tensor) -> Result<Tensor> {
     Ok(error.mean(1)?.to_device(&Device::Cpu)?.reshape((pairs, positions))?)
 }
 
-/// A PNG file of pixels, eight bits a channel, of this width and height.
+/// Encodes pixels, eight bits per channel, as a PNG file of this width and height.
 ///
 /// # Errors
-/// If their number does not fit the size.
+/// If the number of pixels does not fit the size.
 pub fn png(
     pixels: &[u8],
     [width, height]: [u32; 2],
@@ -260,9 +266,10 @@ pub fn png(
     Ok(bytes)
 }
 
-/// The pairs of Figures 6 to 11 among the first `n` test images: image `i` of the first four with, where there are no
-/// labels, image `4 + i`, else with image number `4 + i` of its own class for the first two pairs and of the other
-/// classes for the rest; with the last one there is, in small sets, and with any where all are of one class.
+/// Returns the pairs of Figures 6 to 11 among the first `n` test images, as indices. The left images are the first
+/// four. Without labels, image `i` is paired with image `4 + i`. With labels, it is paired with the image at index
+/// `4 + i` among those of its own class for the first two pairs, and among those of other classes for the rest. In
+/// small sets the last candidate takes its place; if there is no candidate, any image does.
 fn pairs(labels: Option<&[u32]>, n: usize) -> Vec<(u32, u32)> {
     let right = |i: usize| {
         let wanted: Vec<usize> = match labels {
@@ -290,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn strips_come_back_in_both_forms() {
+    fn strips_survive_a_round_trip_in_both_formats() {
         let dir = tempfile::tempdir().unwrap();
         let read = || Strips::read(dir.path()).unwrap();
         let path = dir.path().join(INTERPOLATION);
@@ -310,7 +317,7 @@ mod tests {
             angles: Some(angles.clone()),
         });
         let strips = read().unwrap();
-        // Steps of 1/128 are whole in 16 bits.
+        // Multiples of 1/128 up to 1 are exact in `f16`.
         assert_eq!((values(&strips.images), strips.angles), (values(&images), Some(angles)));
         assert!(strips.ends.is_none() && strips.images.dims() == images.dims());
 
@@ -345,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_named() {
+    fn damage_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(INTERPOLATION);
         let damaged = |wanted: &str| {
@@ -372,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_apart_as_they_should_be() {
+    fn pairs_of_lines_have_the_intended_arcs() {
         let apart = LINE_ANGLES.map(|[left, right]| {
             let turn = (right - left + PI).rem_euclid(2.0 * PI) - PI;
             turn.to_degrees().round()
@@ -382,10 +389,11 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_the_papers() {
+    fn pairs_are_those_of_the_paper() {
         assert_eq!(pairs(None, 100), [(0, 4), (1, 5), (2, 6), (3, 7)]);
         let labels: Vec<u32> = (0..100).map(|i| i % 10).collect();
-        // Class 0 is at 0, 10, ..., class 1 at 1, 11, ...; the others of class 2 are 0, 1, 3, 4, 5, 6, 7.
+        // Class 0 is at 0, 10, ..., class 1 at 1, 11, ...; the first images of other classes than 2 are 0, 1, 3, 4,
+        // 5, 6, 7.
         assert_eq!(pairs(Some(&labels), 100), [(0, 40), (1, 51), (2, 7), (3, 8)]);
         assert_eq!(pairs(Some(&[0, 1, 0]), 3), [(0, 2), (1, 1), (2, 1)]);
         assert_eq!(pairs(Some(&[5]), 1), [(0, 0)]);

@@ -1,4 +1,4 @@
-//! A whole run in a directory.
+//! Training a whole run in a directory.
 
 use std::{
     path::Path,
@@ -30,82 +30,85 @@ use crate::{
     worth,
 };
 
-/// What a run reports while it goes on; a worker prints these as lines of JSON.
+/// A progress report of a run; a worker process prints these as lines of JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Progress {
-    /// Training begins, or goes on after `samples`.
+    /// Training starts, or resumes after `samples` samples.
     Started {
-        /// Samples done before.
+        /// Number of samples trained on before.
         samples: u64,
     },
-    /// Some steps were done.
+    /// Some training steps were done.
     Stepped {
-        /// Samples done.
+        /// Number of samples trained on.
         samples: u64,
-        /// Samples a second since the last report, without evaluations and checkpoints.
+        /// Training speed in samples per second since the last report, excluding evaluations and checkpoints.
         samples_per_s: f64,
-        /// The losses and terms of the last step, by name.
+        /// Losses and terms of the last step, by name.
         losses: Vec<(String, f64)>,
     },
-    /// Training is over; what its latents are worth is measured.
+    /// Training is over, and the measurements at the end of the run begin.
     Finishing,
     /// An evaluation was done.
     Evaluated {
-        /// Samples done.
+        /// Number of samples trained on.
         samples: u64,
-        /// Its numbers, by name; a number that is undefined is left out.
+        /// Metric values by key, without undefined ones.
         metrics: Vec<(String, f64)>,
     },
     /// The run is complete.
     Done,
     /// The run was stopped on request and can be resumed.
     Interrupted {
-        /// Samples done.
+        /// Number of samples trained on.
         samples: u64,
     },
     /// The run stopped with an error.
     Failed {
-        /// Why.
+        /// Reason of the failure.
         reason: String,
     },
 }
 
-/// How a run ended without an error.
+/// The outcome of a call of [`train`] without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Complete.
+    /// The run is complete.
     Done,
-    /// Stopped on request after a checkpoint.
+    /// The run was stopped on request and has a checkpoint.
     Interrupted,
 }
 
-/// Time between two reports of [`Progress::Stepped`].
+/// The minimum time between two reports of [`Progress::Stepped`].
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
-/// What a run is made from, besides its record.
+/// The objects that a run needs besides its record.
 #[derive(Clone, Copy)]
 pub struct Parts<'a> {
-    /// The record's variant.
+    /// The variant that the record names.
     pub variant: &'a dyn Variant,
-    /// The record's dataset.
+    /// The dataset that the record names.
     pub dataset: &'a dyn Dataset,
-    /// Where it runs.
+    /// The device that the run uses.
     pub device: &'a Device,
-    /// Metrics besides ours, which change nothing else in the run.
+    /// User-defined metrics, measured besides the built-in ones; they change no other result of the run.
     pub metrics: &'a [&'a dyn Metric],
-    /// The judge of the dataset, if there is one, which changes nothing else either.
+    /// The judge of the dataset, if there is one; it changes no other result of the run either.
     pub judge: Option<&'a Judge>,
 }
 
-/// Trains the cell of `record` in `dir`, which is named after the record's id, or goes on with it from its last checkpoint.
+/// Trains the cell of `record` in `dir`, whose name must be the record's id, or resumes it from its last
+/// checkpoint.
 ///
-/// The numbers depend on the cell alone: a run that was killed at any moment and resumed ends with the same parameters
-/// and metrics, bit for bit, as one that was not. When `stop` becomes true the run writes a checkpoint and returns.
+/// Results depend on the cell alone: a run that was killed at any moment and resumed ends with the same parameters
+/// and metrics, bit for bit, as an uninterrupted one. When `stop` becomes true, the run writes a checkpoint and
+/// returns.
 ///
 /// # Errors
-/// If the cell is not valid, the folder is busy or not writable, its checkpoint is damaged or another cell's, or a loss
-/// is no longer finite: then the run is marked as failed, and its last checkpoint stays.
+/// If the cell is invalid, the folder is busy or not writable, or its checkpoint is damaged or belongs to another
+/// cell; or if a loss is no longer finite, in which case the run is marked as failed and its last checkpoint is
+/// kept.
 pub fn train(
     record: &RunRecord,
     parts: &Parts,
@@ -119,7 +122,7 @@ pub fn train(
     let folder = dir.file_name().unwrap_or_default().to_string_lossy();
     record.check(&folder).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
     let lock = RunLock::take(dir)?;
-    // Nobody else writes here now.
+    // With the lock held, no other process writes here.
     remove_leftovers(dir, Duration::ZERO);
     let beacon = Beacon::new(dir);
     let begun = dir.join(RUN).exists();
@@ -181,7 +184,7 @@ pub fn train(
             return Err(error);
         }
     };
-    // What was built is known only now.
+    // The shape of the latents is known only once the model is built.
     named.shape = Some(session.trainer.learner().model().spec().shape.clone());
     if stored.is_some() {
         named.go_on(&record.provenance, session.samples());
@@ -193,17 +196,17 @@ pub fn train(
     if let Err(error) = &outcome
         && !matches!(error, Error::Lost { .. })
     {
-        // If the disk is full this fails too; the first error is the one to tell.
+        // If the disk is full this fails too; the first error is the one to report.
         let failed = session.status(State::Failed, Some(error.to_string()));
         let _ = failed.and_then(|status| session.files.write(&[status]));
     }
     outcome
 }
 
-/// Records a run that could not even begin as failed.
+/// Marks a run that could not be started as failed.
 ///
 /// # Errors
-/// If its folder cannot be written, or another process writes in it.
+/// If the folder cannot be written, or another process holds its lock.
 pub fn mark_failed(dir: &Path, record: &RunRecord, reason: &str) -> Result<()> {
     fail(&RunLock::take(dir)?, record, reason)
 }
@@ -220,14 +223,14 @@ fn fail(lock: &RunLock, record: &RunRecord, reason: &str) -> Result<()> {
     RunFiles::open(lock, &record.id)?.write(&files)
 }
 
-/// A run's record as a file.
+/// Returns the name and the bytes of a run's record file.
 pub(crate) fn packed(record: &RunRecord) -> Result<(&'static str, Vec<u8>)> {
     let text = toml::to_string(record)
         .map_err(|e| Error::bad_file(Path::new(RUN), format!("cannot be made: {e}")))?;
     Ok((RUN, text.into_bytes()))
 }
 
-/// How far a run is, as a file, of which nothing is known of its memory.
+/// Returns the name and the bytes of a run's status file, without peak memory.
 pub(crate) fn status(
     state: State,
     samples: u64,
@@ -237,17 +240,17 @@ pub(crate) fn status(
     Ok((STATUS, json(STATUS, &Status { state, samples, wall_s, reason, peak_memory: None })?))
 }
 
-/// A run in memory.
+/// A run that is being trained by this process.
 struct Session<'a> {
     id: &'a str,
     cell: &'a Cell,
     dataset: &'a dyn Dataset,
-    /// Metrics besides ours.
-    own: &'a [&'a dyn Metric],
+    /// User-defined metrics.
+    user_metrics: &'a [&'a dyn Metric],
     judge: Option<&'a Judge>,
     files: RunFiles,
     trainer: Trainer<'a>,
-    /// On lines.
+    /// The bank of true lines; on the lines dataset only.
     bank: Option<LineBank>,
     draws: Draws,
     metrics: Metrics,
@@ -259,14 +262,14 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn open(record: &'a RunRecord, parts: &Parts<'a>, files: RunFiles, memory: Memory) -> Result<Self> {
-        let Parts { variant, dataset, device, metrics: own, judge } = *parts;
+        let Parts { variant, dataset, device, metrics: user_metrics, judge } = *parts;
         let RunRecord { id, cell, .. } = record;
         let dir = files.dir();
         let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
         let (mut metrics, mut wall_before) = (Metrics::default(), 0.0);
         if let Some(wall_s) = checkpoint::restore(dir, id, &mut learner)? {
             wall_before = wall_s;
-            // Rows measured after the checkpoint are measured again, with the same values.
+            // Rows from after the checkpoint will be measured again, with the same values.
             let table = dir.join(METRICS);
             if table.exists() {
                 metrics = Metrics::read(&table)?;
@@ -286,7 +289,7 @@ impl<'a> Session<'a> {
             id,
             cell,
             dataset,
-            own,
+            user_metrics,
             judge,
             files,
             trainer,
@@ -300,7 +303,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// How far it is, as a file.
+    /// Returns the name and the bytes of the status file.
     fn status(&self, state: State, reason: Option<String>) -> Result<(&'static str, Vec<u8>)> {
         let (samples, wall_s, peak_memory) = (self.samples(), self.wall_s(), self.memory.peak());
         Ok((STATUS, json(STATUS, &Status { state, samples, wall_s, reason, peak_memory })?))
@@ -341,7 +344,7 @@ impl<'a> Session<'a> {
             let evaluated = last || step.is_multiple_of(self.cell.eval_steps());
             let saved = !last && step.is_multiple_of(self.cell.checkpoint_steps());
             if evaluated || saved {
-                // Waits for a device: until here is the time of training.
+                // Waits for the device, so that `trained` below marks the end of the training steps.
                 self.trainer.losses()?;
             }
             let trained = Instant::now();
@@ -366,7 +369,7 @@ impl<'a> Session<'a> {
         }
         live.phase = Phase::Finishing;
         beacon.tell(live);
-        // The checkpoint first: it refuses parameters that are not finite.
+        // The checkpoint comes first, because it refuses parameters that are not finite.
         let checkpoint = checkpoint::save(self.id, self.cell, self.trainer.learner(), self.wall_s())?;
         let model = self.trainer.learner().averaged(|learner| checkpoint::save_model(self.cell, learner))?;
         self.files.write(&[(CHECKPOINT, checkpoint), (MODEL, model)])?;
@@ -376,31 +379,32 @@ impl<'a> Session<'a> {
         self.files.adopt(EVENTS)?;
         let done = self.status(State::Done, None)?;
         self.files.write(&[done])?;
-        // What the files may have been before is of no interest any more.
+        // Digests of the files' former contents are no longer needed.
         self.files.settle()?;
         progress(&Progress::Done);
         Ok(Outcome::Done)
     }
 
-    /// Leaves off, with a checkpoint.
+    /// Writes a checkpoint and reports the interruption.
     fn interrupted(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<Outcome> {
         self.save(State::Interrupted)?;
         progress(&Progress::Interrupted { samples: self.samples() });
         Ok(Outcome::Interrupted)
     }
 
-    /// Measures, records and writes what is known at this step.
+    /// Evaluates the model at this step, and writes metrics, files and status. Returns the finite metrics.
     fn evaluate(&mut self) -> Result<Vec<(String, f64)>> {
         let losses = self.trainer.losses()?;
         let draws = self.draws.scope("eval").at(self.step());
         let test_samples = self.cell.test_samples;
         let bank = self.bank.as_ref();
-        // On lines at every evaluation, so that its score can be compared with the truth.
+        // On lines the judge scores every evaluation, so that its scores can be compared with the exact line
+        // metrics.
         let judge = self.judge.filter(|_| bank.is_some() || self.step() == self.cell.steps());
         let with = Yardsticks { bank, judge };
         let evaluation = self.trainer.learner().averaged(|learner| {
             let mut evaluation = evaluate(learner, self.dataset, with, test_samples, &draws)?;
-            for metric in self.own.iter().filter(|metric| metric.when() == When::EachEvaluation) {
+            for metric in self.user_metrics.iter().filter(|metric| metric.when() == When::EachEvaluation) {
                 let about = (learner.model(), self.dataset);
                 let measured = measured(*metric, &Subject::of(*metric, about, &draws, test_samples));
                 evaluation.metrics.extend(measured?);
@@ -417,7 +421,7 @@ impl<'a> Session<'a> {
         Ok(metrics)
     }
 
-    /// Adds values to the metrics, at this step; their file.
+    /// Adds values at this step to the metrics, and returns the name and the bytes of their file.
     fn record<'v>(
         &mut self,
         values: impl Iterator<Item = &'v (String, f64)>,
@@ -436,14 +440,15 @@ impl<'a> Session<'a> {
         Ok((METRICS, self.metrics.parquet()?))
     }
 
-    /// Measures once, at the end of the run, what the latents of labelled images are worth, and what metrics besides ours say
-    /// of it; what was measured before the run was stopped stays. Whether it was not stopped now.
+    /// Takes the measurements at the end of the run: the classifier and the clusters of labelled images, and
+    /// user-defined metrics. Measurements from before an interruption are kept. Returns false if the run was asked
+    /// to stop.
     fn finish(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<bool> {
         let draws = self.draws.scope("final").at(self.step());
         let missing = |session: &Self, key: &str| session.metrics.0.iter().all(|row| row.metric != key);
         let worth = self.cell.cluster_restarts.filter(|_| missing(self, &PROBE_ACCURACY.key));
-        let own: Vec<&dyn Metric> = self
-            .own
+        let user_metrics: Vec<&dyn Metric> = self
+            .user_metrics
             .iter()
             .copied()
             .filter(|metric| {
@@ -451,7 +456,7 @@ impl<'a> Session<'a> {
                     && recorded(*metric).any(|quantity| missing(self, &quantity.key))
             })
             .collect();
-        if worth.is_some() || !own.is_empty() {
+        if worth.is_some() || !user_metrics.is_empty() {
             progress(&Progress::Finishing);
         }
         if let Some(restarts) = worth {
@@ -463,7 +468,7 @@ impl<'a> Session<'a> {
                 metrics => self.finished(metrics?, progress)?,
             }
         }
-        for metric in own {
+        for metric in user_metrics {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
@@ -479,7 +484,7 @@ impl<'a> Session<'a> {
         Ok(true)
     }
 
-    /// Records and tells what was measured at the end.
+    /// Records and reports measurements that are taken at the end.
     fn finished(
         &mut self,
         mut metrics: Vec<(String, f64)>,
@@ -492,7 +497,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Writes a checkpoint; the metrics up to here were written before it.
+    /// Writes a checkpoint; the metrics up to this step were written before.
     fn save(&mut self, state: State) -> Result<()> {
         let checkpoint = checkpoint::save(self.id, self.cell, self.trainer.learner(), self.wall_s())?;
         let status = self.status(state, None)?;

@@ -1,4 +1,4 @@
-//! The loop of training steps: one for a run, for an estimate of its time, for a benchmark and for the checks.
+//! The loop of training steps, shared by runs, time estimates, benchmarks and conformance checks.
 
 use std::panic::AssertUnwindSafe;
 
@@ -12,47 +12,47 @@ use crate::{
     asynchronous::{self, Asynchronous, Feed},
 };
 
-/// Where the batches of a [`Trainer`] come from.
+/// The source of the batches of a [`Trainer`].
 #[derive(Clone)]
 pub enum Source<'a> {
-    /// The training part of a dataset; the next step's batch is read beside the step.
+    /// The training part of a dataset; the next step's batch is read while a step runs.
     Dataset {
         /// The dataset.
         dataset: &'a dyn Dataset,
-        /// Images of a batch.
+        /// The batch size.
         size: usize,
     },
     /// The same batch at every step.
     Fixed(Batch),
 }
 
-/// How a [`Trainer`] does its steps.
+/// How a [`Trainer`] runs its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The calling thread waits for every step, and checks its losses before they move anything.
+    /// The calling thread waits for every step, and checks its losses before any parameter is updated.
     Synchronous,
-    /// A device is given the launches of every step and not waited for.
+    /// The kernels of every step are launched one by one on a device, without waiting for it.
     Launched,
-    /// As [`Mode::Launched`], all launches of a step being recorded and given as one.
+    /// Like [`Mode::Launched`], with all kernels of a step captured as one graph, which is launched as a whole.
     Recorded,
 }
 
-/// Does the training steps of a learner, one after the other.
+/// Runs the training steps of a learner, one after the other.
 ///
-/// The batches and draws of a step are functions of the seed and the step's number alone. The next step's batch is read
-/// beside a step, by another thread of the pool in which the trainer is called; where the pool has one thread, that thread
-/// reads it after its own part of the step. At most one batch is held that no step has used.
+/// Batches and draws of a step are functions of the seed and the step number alone. The next step's batch is read
+/// while a step runs, by another thread of the thread pool in which the trainer is called; if the pool has one
+/// thread, that thread reads it after its own part of the step. At most one unused batch is held.
 ///
-/// On a device that keeps the step's number (a GPU) a step is launched and not waited for: the learner's parameters change
-/// behind its back, in the order of the launches, and reading them waits for what was launched.
+/// On a device that keeps the step number (a GPU) a step is launched and not waited for: the learner's parameters
+/// change asynchronously, in the order of the launches, and reading them waits for everything that was launched.
 pub struct Trainer<'a> {
     learner: Learner,
     source: Source<'a>,
-    /// Of batches, which are read on the host whatever the device.
+    /// The draws of batches, which are read on the host whatever the device.
     data: Draws,
     /// The number of steps after which no batch is needed.
     until: u64,
-    /// What was read beside the last step, and for which step.
+    /// The batch that was read ahead, and the step that it is for.
     ahead: Option<(u64, Result<Batch>)>,
     backend: Backend,
 }
@@ -62,15 +62,15 @@ enum Backend {
     Asynchronous(Box<Asynchronous>),
 }
 
-/// Steps that are done when they return.
+/// Runs each step to its end before it returns.
 struct Synchronous {
     draws: Draws,
-    /// Of the last step.
+    /// Losses and terms of the last step, by name.
     losses: Vec<(String, f64)>,
 }
 
 impl<'a> Trainer<'a> {
-    /// A trainer of a learner, from the learner's step on, with the draws of `seed`.
+    /// Creates a trainer of a learner that continues at the learner's step, with the draws of `seed`.
     ///
     /// # Errors
     /// If the device has no memory left.
@@ -84,13 +84,13 @@ impl<'a> Trainer<'a> {
         Ok(Self { learner, source, data, until: u64::MAX, ahead: None, backend })
     }
 
-    /// The same trainer, which reads no batch ahead for a step beyond the first `steps`.
+    /// Returns the trainer with a limit: it reads no batch ahead for steps beyond the first `steps`.
     #[must_use]
     pub fn until(self, steps: u64) -> Self {
         Self { until: steps, ..self }
     }
 
-    /// The same trainer, which never records a step ([`Mode::Recorded`]).
+    /// Returns the trainer without graph capture ([`Mode::Recorded`]).
     #[must_use]
     pub fn unrecorded(mut self) -> Self {
         if let Backend::Asynchronous(device) = &mut self.backend {
@@ -99,7 +99,8 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// How it does its steps; a device is given some launch by launch before one is recorded.
+    /// Returns how the trainer runs its steps; on a device, some steps are launched kernel by kernel before one is
+    /// captured.
     pub fn mode(&self) -> Mode {
         match &self.backend {
             Backend::Synchronous(_) => Mode::Synchronous,
@@ -108,21 +109,22 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The learner, at the step up to which it was trained.
+    /// Returns the learner, at the step up to which it was trained.
     pub fn learner(&self) -> &Learner {
         &self.learner
     }
 
-    /// Gives the learner back.
+    /// Returns the learner and drops the trainer.
     pub fn into_learner(self) -> Learner {
         self.learner
     }
 
-    /// Does the next step, or launches it.
+    /// Runs the next step, or launches it without waiting.
     ///
     /// # Errors
-    /// If this step's batch cannot be read, a loss is not finite (where steps are waited for; nothing has moved then), or the
-    /// tensor library fails. A step that cannot be recorded is no error: the next ones go launch by launch, with a notice.
+    /// If this step's batch cannot be read, a loss is not finite (in synchronous mode, before any update), or the
+    /// tensor library fails. A step that cannot be captured is no error: further steps are launched kernel by
+    /// kernel, with a notice.
     pub fn step(&mut self) -> Result<()> {
         let Self { learner, source, data, until, ahead, backend } = self;
         let (dataset, size) = match (&*source, &mut *backend) {
@@ -143,16 +145,16 @@ impl<'a> Trainer<'a> {
             return backend.step(learner, &batch);
         }
         rayon::in_place_scope(|scope| {
-            // An error in it is that of the step which needs the batch.
+            // An error in reading ahead is reported by the step that needs the batch.
             scope.spawn(|_| *ahead = Some((next, read(next))));
             backend.step(learner, &batch)
         })
     }
 
-    /// Does the first steps, which take longer than later ones because they make ready what these find, and waits for them.
+    /// Runs the first steps, which take longer than later ones because of one-time set-up, and waits for them.
     ///
     /// # Errors
-    /// As [`Trainer::step`].
+    /// As for [`Trainer::step`].
     pub fn warm_up(&mut self) -> Result<()> {
         let steps = match &self.backend {
             Backend::Synchronous(_) => 1,
@@ -162,7 +164,7 @@ impl<'a> Trainer<'a> {
         self.wait()
     }
 
-    /// The losses and terms of the last step, by name; waits for it.
+    /// Returns the losses and terms of the last step, by name, after waiting for it.
     ///
     /// # Errors
     /// If one of them is not finite, or the device fails.
@@ -179,7 +181,7 @@ impl<'a> Trainer<'a> {
         Ok(losses)
     }
 
-    /// Waits until the device has done all steps.
+    /// Waits until the device has finished all steps.
     ///
     /// # Errors
     /// If the device fails.
@@ -207,13 +209,13 @@ impl Synchronous {
         for (name, loss) in &gradients.losses {
             self.losses.push((name.clone(), scalar(loss)?));
         }
-        // Before they move anything.
+        // Losses are checked before any parameter is updated.
         check(&self.losses, step + 1, batch.images.dim(0)?)?;
         learner.update(&gradients)
     }
 }
 
-/// Refuses losses of step number `step`, from 1, that are not finite.
+/// Checks that the losses of step `step`, counted from 1, are finite.
 fn check(losses: &[(String, f64)], step: u64, size: usize) -> Result<()> {
     match losses.iter().find(|(_, value)| !value.is_finite()) {
         Some((loss, value)) => {
@@ -224,7 +226,8 @@ fn check(losses: &[(String, f64)], step: u64, size: usize) -> Result<()> {
     }
 }
 
-/// The batch of a step. A panic in the dataset is an error too: it may be on another thread than the step's.
+/// Reads the batch of a step. A panic in the dataset becomes an error, because it may happen on another thread than
+/// the step's.
 fn read(dataset: &dyn Dataset, size: usize, draws: &Draws, step: u64) -> Result<Batch> {
     let batch = caught(AssertUnwindSafe(|| dataset.train_batch(size, draws))).map_err(|problem| {
         Error::Unreadable { dataset: dataset.name().to_owned(), step: step + 1, problem }

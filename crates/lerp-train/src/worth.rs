@@ -1,4 +1,5 @@
-//! What the latents of a finished run are worth: a classifier of frozen features, and clusters (section 4).
+//! How well the latents of a finished run represent the classes: a classifier fitted to frozen features, and
+//! clustering (section 4).
 
 use std::sync::atomic::AtomicBool;
 
@@ -12,10 +13,11 @@ use lerp_eval::{
 
 use crate::{Error, Learner, Result, evaluate::CHUNK};
 
-/// Training images that are encoded, from the first on, as in the paper's clustering.
+/// The maximum number of training images that are encoded, counted from the first one, as in the paper's
+/// clustering.
 pub const MOST_TRAINING: usize = 60_000;
 
-/// What features are worth to a single-layer classifier fitted to them, by key.
+/// Fits a single-layer classifier to features and returns its results by key.
 fn probe([train, test]: [&Encoded; 2], stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
     let options = probe::Options { stop: Some(stop), ..probe::Options::default() };
     let fitted = probe::fit((&train.features, &train.labels), (&test.features, &test.labels), &options)?;
@@ -31,18 +33,18 @@ fn probe([train, test]: [&Encoded; 2], stop: &AtomicBool) -> Result<Vec<(String,
     Ok(OF_PROBE.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
 }
 
-/// What a model makes of the images of a part.
+/// A model's features and latents of the images of one part of a dataset.
 pub(crate) struct Encoded {
-    /// What the classifier sees, `[images, width]`, on the CPU.
+    /// The classifier's input, `[images, width]`, on the CPU.
     pub features: Tensor,
     /// Flattened latents, `[images, numbers]`, on the CPU.
     pub latents: Tensor,
-    /// Classes.
+    /// The class of each image.
     pub labels: Vec<u32>,
 }
 
-/// Measures a trained model: the features for the classifier, the latents for k-means with `restarts` restarts, both of
-/// the first [`MOST_TRAINING`] training images and of all test images.
+/// Measures a trained model: fits the classifier to its features, and clusters its latents with k-means with
+/// `restarts` restarts, both on the first [`MOST_TRAINING`] training images and on all test images.
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, latents are not finite, or `stop` became true.
@@ -71,7 +73,7 @@ pub(crate) fn of_model(
     of_encoded([&train, &test], restarts, draws, stop)
 }
 
-/// Measures what a model makes of the training and the test part.
+/// Measures a model's features and latents of the training and the test part.
 ///
 /// # Errors
 /// If latents are not finite, or `stop` became true.
@@ -86,7 +88,7 @@ pub(crate) fn of_encoded(
     Ok(measures)
 }
 
-/// How well clusters of latents agree with classes, by key.
+/// Clusters latents and returns the agreement of the clusters with classes, by key.
 fn clusters(
     [train, test]: [&Encoded; 2],
     restarts: usize,
@@ -108,7 +110,8 @@ fn clusters(
     Ok(OF_CLUSTERS.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
 }
 
-/// What raw pixels are worth, for comparison, by the keys of a model's measures.
+/// Measures raw pixels in place of a model's features and latents, as a baseline; the keys are those of a model's
+/// measurements.
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
@@ -122,7 +125,7 @@ pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> R
     of_encoded([&read(Part::Train)?, &read(Part::Test)?], restarts, &draws, stop)
 }
 
-/// The images of a part, [`MOST_TRAINING`] of the training part, with their labels.
+/// Reads the images of a part with their labels, of the training part at most [`MOST_TRAINING`].
 ///
 /// # Shapes
 /// `[images, height, width, channels]`, on the CPU.
@@ -139,10 +142,10 @@ pub(crate) fn all(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Resul
     Ok((Tensor::cat(&all, 0)?, labels))
 }
 
-/// The classes of the same images.
+/// Reads the labels of the images that [`all`] reads.
 ///
 /// # Errors
-/// As [`all`].
+/// As for [`all`].
 pub(crate) fn labels(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Result<Vec<u32>> {
     let mut labels = Vec::new();
     each_chunk(dataset, part, &Device::Cpu, stop, |_, _, of_chunk| {
@@ -152,7 +155,8 @@ pub(crate) fn labels(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Re
     Ok(labels)
 }
 
-/// Goes through a part's images, [`MOST_TRAINING`] of the training part, a chunk at a time: its number, images and labels.
+/// Calls `then` with each chunk of a part's images, of the training part at most [`MOST_TRAINING`]: the chunk's
+/// number, its images and its labels.
 fn each_chunk(
     dataset: &dyn Dataset,
     part: Part,

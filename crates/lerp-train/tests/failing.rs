@@ -17,7 +17,7 @@ use lerp_nn::{Coder, mean_squared_error};
 use lerp_train::{Cell, Error, Outcome, Parts, Phase, Progress, Provenance, Run, RunRecord, State, train};
 use serde::{Deserialize, Serialize};
 
-/// Steps taken in this process.
+/// The number of steps taken in this process.
 static STEPS: AtomicUsize = AtomicUsize::new(0);
 
 /// A baseline whose loss is NaN once, in the sixth step.
@@ -101,7 +101,8 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
             &mut |progress| {
                 if let Progress::Started { samples } = progress {
                     from.push(*samples);
-                    // Written beside the training, at once; the steps of this run take less time than a look at it.
+                    // The progress file is written by another thread as soon as training starts; without this wait
+                    // the run could finish before the file is seen.
                     let run = || Run::read(&dir).ok()?.progress();
                     live.extend((0..1000).find_map(|_| {
                         std::thread::sleep(Duration::from_millis(10));

@@ -1,4 +1,4 @@
-//! Folders of runs that are not as training left them: copied, renamed, linked, changed.
+//! Folders of runs that were modified after training: copied, renamed, linked, changed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,7 +34,7 @@ fn cell(seed: u64) -> Cell {
     }
 }
 
-/// A sweep with a finished run; the run's folder.
+/// Creates a finished run in a sweep and returns the run's folder.
 fn trained(sweep: &Path, seed: u64) -> PathBuf {
     let variant = Of::<lerp_baseline::Baseline>::new();
     let mut cell = cell(seed);
@@ -57,14 +57,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The one that is left out, with the reason.
+/// Returns the only folder that is left out, with the reason.
 fn left_out(runs: &Runs) -> (&str, &str) {
     let [one] = &runs.left_out[..] else { panic!("{:?}", runs.left_out) };
     (&one.folder, &one.reason)
 }
 
 #[test]
-fn a_copy_is_named_and_not_counted() {
+fn a_copy_is_reported_and_not_counted() {
     let sweep = tempfile::tempdir().unwrap();
     let run = trained(sweep.path(), 0);
     let copied = run.with_extension("bak");
@@ -74,7 +74,7 @@ fn a_copy_is_named_and_not_counted() {
     assert_eq!(runs.runs[0].dir, run);
     let (folder, reason) = left_out(&runs);
     assert!(folder.contains(".bak") && reason.contains("its folder is called"), "{folder} {reason}");
-    // A copy whose record was given another seed has digests of another record.
+    // A copy with another seed in its record no longer matches its digests.
     let text = fs::read_to_string(copied.join("run.toml")).unwrap();
     fs::write(copied.join("run.toml"), text.replace("seed = 0", "seed = 1")).unwrap();
     let runs = runs_in(sweep.path()).unwrap();
@@ -123,10 +123,11 @@ fn links_are_not_followed() {
 }
 
 #[test]
-fn what_no_run_of_ours_says_is_refused_in_a_sentence() {
+fn invalid_records_are_refused_with_a_reason() {
     let sweep = tempfile::tempdir().unwrap();
     let run = trained(sweep.path(), 0);
-    // As an earlier version left it: its files are believed, what they say is not.
+    // Without digests, as in a run of an earlier version, files are accepted unchecked, but their content is still
+    // validated.
     fs::remove_file(run.join("digests.json")).unwrap();
     let text = fs::read_to_string(run.join("run.toml")).unwrap().replace("digests = true\n", "");
     let id = run.file_name().unwrap().to_string_lossy().into_owned();
@@ -151,7 +152,7 @@ fn what_no_run_of_ours_says_is_refused_in_a_sentence() {
 }
 
 #[test]
-fn a_damaged_run_is_named_and_the_others_are_read() {
+fn a_damaged_run_is_reported_and_the_others_are_read() {
     let sweep = tempfile::tempdir().unwrap();
     let (good, bad) = (trained(sweep.path(), 0), trained(sweep.path(), 1));
     for name in ["run.toml", "status.json", "digests.json", "metrics.parquet"] {
@@ -171,15 +172,16 @@ fn a_damaged_run_is_named_and_the_others_are_read() {
         fs::write(bad.join(name), &whole).unwrap();
     }
     assert_eq!(runs_in(sweep.path()).unwrap().runs.len(), 2);
-    // What a worker leaves that is killed before it has written a record is no run yet.
+    // The files of a worker that was killed before it wrote a record are not a run.
     fs::create_dir(sweep.path().join("runs/begun")).unwrap();
     fs::write(sweep.path().join("runs/begun/status.json"), "{}").unwrap();
     assert!(runs_in(sweep.path()).unwrap().left_out.is_empty());
 }
 
-/// Every file of a run, with one bit changed or exchanged with another run's, is refused when it is read.
+/// Every file of a run that was changed by one bit, truncated, or replaced by another run's file is refused when it
+/// is read.
 #[test]
-fn no_file_is_believed_that_is_not_the_runs_own() {
+fn files_that_differ_from_the_runs_digests_are_refused() {
     let sweep = tempfile::tempdir().unwrap();
     let (run, other) = (trained(sweep.path(), 0), trained(sweep.path(), 1));
     let read = || -> Result<(), lerp_train::Error> {

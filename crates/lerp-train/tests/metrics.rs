@@ -1,4 +1,4 @@
-//! What a run measures: exactly what is declared, and what its caller adds.
+//! The metrics of a run: exactly the declared quantities, and those of user-defined metrics.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ use lerp_train::{Cell, Judge, Outcome, Parts, Progress, Provenance, Run, RunReco
 static ACAI: Of<lerp_acai::Acai> = Of::new();
 static VQVAE: Of<lerp_vqvae::VqVae> = Of::new();
 
-/// Twelve labelled images of two classes for training, eight for tests.
+/// Twelve labelled training images of two classes, and eight test images.
 struct Shades;
 
 impl Dataset for Shades {
@@ -88,7 +88,7 @@ fn record_of(variant: &dyn Variant, dataset: &dyn Dataset) -> RunRecord {
     RunRecord::new(cell, variant.title(), Provenance::unknown())
 }
 
-/// Trains `record` until it is done or stopped; its folder.
+/// Trains `record` until it is done or stopped, and returns the outcome and the run.
 fn go(
     sweep: &Path,
     record: &RunRecord,
@@ -109,7 +109,7 @@ fn whole(sweep: &Path, record: &RunRecord, metrics: &[&dyn Metric]) -> Run {
     run
 }
 
-/// Everything but the clock.
+/// Returns the rows whose key satisfies `of`, without their time.
 fn rows(run: &Run, of: impl Fn(&str) -> bool) -> Vec<(u64, String, u64)> {
     let rows = run.metrics().unwrap().0;
     let rows = rows.into_iter().filter(|row| of(&row.metric));
@@ -117,7 +117,7 @@ fn rows(run: &Run, of: impl Fn(&str) -> bool) -> Vec<(u64, String, u64)> {
 }
 
 #[test]
-fn what_is_measured_is_what_is_declared() {
+fn runs_measure_exactly_the_declared_quantities() {
     let folder = tempfile::tempdir().unwrap();
     let mut measured = BTreeSet::new();
     let all: [(&dyn Variant, &dyn Dataset); 3] = [(&ACAI, &Lines), (&ACAI, &Shades), (&VQVAE, &Lines)];
@@ -125,7 +125,7 @@ fn what_is_measured_is_what_is_declared() {
         let run = whole(folder.path(), &record_of(variant, dataset), &[]);
         measured.extend(rows(&run, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
     }
-    // What a judge measures.
+    // A run with a judge measures the judge's quantities too.
     let judge = Judge::train(&Lines, ("lines", None), 256, &AtomicBool::new(false)).unwrap();
     let record = record_of(&ACAI, &Lines);
     let parts =
@@ -136,10 +136,10 @@ fn what_is_measured_is_what_is_declared() {
     let judged = Run::read(&dir).unwrap();
     measured.extend(rows(&judged, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
     assert_eq!(judged.metrics().unwrap().series("eval/judged_distance").count(), 4);
-    // A judge changes nothing else.
+    // A judge changes no other metric.
     let alone = whole(folder.path(), &record, &[]);
     assert_eq!(rows(&judged, |key| !key.contains("judged")), rows(&alone, |_| true));
-    // Six images of ten vectors each are encoded with some of 16,384 entries.
+    // Six images of ten vectors each use at most 60 of the 16,384 codebook entries.
     let of_codebook = whole(folder.path(), &record_of(&VQVAE, &Lines), &[]).metrics().unwrap();
     let used: Vec<_> = of_codebook.series("eval/codes_in_use").collect();
     assert!(used.len() == 4 && used.iter().all(|row| (1.0..=60.0).contains(&row.value)), "{used:?}");
@@ -147,22 +147,22 @@ fn what_is_measured_is_what_is_declared() {
     assert_eq!(measured, declared);
 }
 
-/// Asks for a stop when it has measured, and counts how often it did.
-struct Asking<'a> {
+/// A metric that sets a stop flag when it measures, and counts its measurements.
+struct Counting<'a> {
     quantities: Vec<Quantity>,
     when: When,
     stop: Option<&'a AtomicBool>,
-    asked: AtomicUsize,
+    calls: AtomicUsize,
 }
 
-impl<'a> Asking<'a> {
+impl<'a> Counting<'a> {
     fn new(keys: [&'static str; 2], when: When, stop: Option<&'a AtomicBool>) -> Self {
         let quantity = |key| Quantity::new(key, "Title", Better::Lower, "A caption.").in_unit("px");
-        Self { quantities: keys.map(quantity).into(), when, stop, asked: AtomicUsize::new(0) }
+        Self { quantities: keys.map(quantity).into(), when, stop, calls: AtomicUsize::new(0) }
     }
 }
 
-impl Metric for Asking<'_> {
+impl Metric for Counting<'_> {
     fn quantities(&self) -> &[Quantity] {
         &self.quantities
     }
@@ -170,7 +170,7 @@ impl Metric for Asking<'_> {
         self.when
     }
     fn measure(&self, of: &Subject<'_>) -> lerp_eval::Result<Vec<f64>> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
         if let Some(stop) = self.stop {
             stop.store(true, Ordering::Relaxed);
         }
@@ -189,7 +189,7 @@ impl Metric for Asking<'_> {
 }
 
 #[test]
-fn metrics_of_ones_own_are_resumed_bit_for_bit_and_change_nothing_else() {
+fn user_defined_metrics_are_resumed_bit_for_bit_and_change_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     for dataset in [&Lines as &dyn Dataset, &Shades] {
         let record = record(dataset);
@@ -198,14 +198,14 @@ fn metrics_of_ones_own_are_resumed_bit_for_bit_and_change_nothing_else() {
             std::fs::create_dir(&dir).unwrap();
             dir
         };
-        let each = Asking::new(["each_a", "each_b"], When::EachEvaluation, None);
+        let each = Counting::new(["each_a", "each_b"], When::EachEvaluation, None);
         let stop = AtomicBool::new(false);
-        let first = Asking::new(["first_a", "first_b"], When::AtTheEnd, Some(&stop));
-        let second = Asking::new(["second_a", "second_b"], When::AtTheEnd, None);
+        let first = Counting::new(["first_a", "first_b"], When::AtTheEnd, Some(&stop));
+        let second = Counting::new(["second_a", "second_b"], When::AtTheEnd, None);
         let metrics: [&dyn Metric; 3] = [&each, &first, &second];
 
         let plain = whole(&sweep("plain"), &record, &[]);
-        // Nothing is asked to stop while `first` has a flag of its own.
+        // This run has its own stop flag, so the flag that `first` sets has no effect.
         let with = whole(&sweep("whole"), &record, &metrics);
         let own = |key: &str| ["each", "first", "second"].iter().any(|word| key.contains(word));
         assert_eq!(rows(&plain, |_| true), rows(&with, |key| !own(key)));
@@ -226,7 +226,7 @@ fn metrics_of_ones_own_are_resumed_bit_for_bit_and_change_nothing_else() {
         assert_eq!(with.record.quantities[0].unit, "px");
         assert_eq!((plain.record.id, plain.record.cell), (with.record.id.clone(), with.record.cell.clone()));
 
-        // Stopped in the middle, and once more between the two at the end.
+        // The run is stopped at the second evaluation, and again between the two metrics at the end.
         let dir = sweep("stopped");
         stop.store(false, Ordering::Relaxed);
         let mut evaluated = 0;
@@ -246,10 +246,10 @@ fn metrics_of_ones_own_are_resumed_bit_for_bit_and_change_nothing_else() {
             }
         }
         assert_eq!(outcomes, [Outcome::Interrupted, Outcome::Interrupted, Outcome::Done]);
-        let asked = [&each, &first, &second].map(|metric| metric.asked.load(Ordering::Relaxed));
-        assert_eq!(asked, [8, 2, 2], "none is measured twice");
+        let calls = [&each, &first, &second].map(|metric| metric.calls.load(Ordering::Relaxed));
+        assert_eq!(calls, [8, 2, 2], "no metric measures twice");
 
-        // A finished run once more.
+        // Measuring the finished run again gives the same values.
         let parts = Parts { variant: &ACAI, dataset, device: &Device::Cpu, metrics: &metrics, judge: None };
         stop.store(false, Ordering::Relaxed);
         let again = measure(&with, &parts, None, &AtomicBool::new(false)).unwrap().metrics;
@@ -260,11 +260,11 @@ fn metrics_of_ones_own_are_resumed_bit_for_bit_and_change_nothing_else() {
 }
 
 #[test]
-fn a_run_may_go_on_with_other_metrics() {
+fn a_run_may_be_resumed_with_other_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let record = record(&Lines);
-    let one = Asking::new(["one_a", "one_b"], When::EachEvaluation, None);
-    let other = Asking::new(["other_a", "other_b"], When::EachEvaluation, None);
+    let one = Counting::new(["one_a", "one_b"], When::EachEvaluation, None);
+    let other = Counting::new(["other_a", "other_b"], When::EachEvaluation, None);
     let stop = AtomicBool::new(false);
     let mut tell = |progress: &Progress| {
         stop.fetch_or(matches!(progress, Progress::Evaluated { .. }), Ordering::Relaxed);
@@ -279,7 +279,7 @@ fn a_run_may_go_on_with_other_metrics() {
 }
 
 #[test]
-fn a_metric_that_will_not_do_is_refused_before_anything_is_written() {
+fn an_invalid_metric_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |metrics: &[&dyn Metric]| {
         let stop = AtomicBool::new(false);
@@ -287,14 +287,14 @@ fn a_metric_that_will_not_do_is_refused_before_anything_is_written() {
         assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
         error.to_string()
     };
-    let named = |key| Asking::new([key, "b"], When::EachEvaluation, None);
+    let named = |key| Counting::new([key, "b"], When::EachEvaluation, None);
     let message = refused(&[&named("mean_distance")]);
     assert_eq!(message, "the metric 'mean_distance': the key is one of Lerpbench's own; give it another");
     assert!(refused(&[&named("Sharp ness")]).contains("a key is a word"));
     assert!(refused(&[&named("a"), &named("c")]).contains("two quantities have this key"));
 }
 
-/// One that cannot measure.
+/// A metric that fails.
 struct Fails([Quantity; 1]);
 
 impl Metric for Fails {
@@ -310,7 +310,7 @@ impl Metric for Fails {
 }
 
 #[test]
-fn a_metric_that_fails_fails_its_run_in_a_sentence() {
+fn a_failing_metric_fails_its_run_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let fails = Fails([Quantity::new("sharpness", "Sharpness", Better::Higher, "How sharp.")]);
     for (eval_every, wanted) in [

@@ -1,5 +1,5 @@
-//! The loop of steps: batches are read ahead, each once, none beyond the last step; what goes wrong beside a step is an
-//! error of the step that needs the batch.
+//! The training loop: each batch is read ahead once, none beyond the last step, and an error in reading ahead is
+//! reported by the step that needs the batch.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,14 +14,14 @@ use lerp_train::{Learner, Mode, Source, Trainer};
 const SEED: u64 = 3;
 const BATCH: usize = 4;
 
-/// What the dataset below does at one step.
+/// How the dataset below fails at one step.
 #[derive(Clone, Copy)]
 enum Fault {
     Error,
     Panic,
 }
 
-/// Lines, with the steps that batches were read for.
+/// The lines dataset, which logs the steps that batches were read for.
 #[derive(Default)]
 struct Watched {
     read: Mutex<Vec<u64>>,
@@ -84,7 +84,7 @@ fn bits(learner: &Learner) -> Vec<u32> {
     values.map(f32::to_bits).collect()
 }
 
-/// Calls `f` in pools of one and of two threads.
+/// Calls `f` in thread pools of one and of two threads.
 fn in_pools(f: impl Fn() + Sync) {
     for threads in [1, 2] {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(&f);
@@ -92,7 +92,7 @@ fn in_pools(f: impl Fn() + Sync) {
 }
 
 #[test]
-fn steps_are_those_of_a_plain_loop_and_no_batch_is_read_twice_or_beyond_the_last() {
+fn steps_equal_a_plain_loop_and_no_batch_is_read_twice_or_beyond_the_last() {
     const STEPS: u64 = 5;
     let draws = Draws::new(SEED, &Device::Cpu);
     let (mut plain, mut losses) = (learner(), Vec::new());
@@ -117,12 +117,12 @@ fn steps_are_those_of_a_plain_loop_and_no_batch_is_read_twice_or_beyond_the_last
         assert_eq!(bits(trainer.learner()), parameters);
     };
     in_pools(check);
-    // Also outside of any pool.
+    // The same holds outside of any pool.
     check();
 }
 
 #[test]
-fn a_fault_beside_a_step_is_an_error_of_the_step_that_needs_the_batch() {
+fn a_fault_in_reading_ahead_is_an_error_of_the_step_that_needs_the_batch() {
     in_pools(|| {
         for fault in [Fault::Error, Fault::Panic] {
             let dataset = Watched { fault: Some((2, fault)), ..Watched::default() };
@@ -144,7 +144,7 @@ fn a_fault_beside_a_step_is_an_error_of_the_step_that_needs_the_batch() {
 }
 
 #[test]
-fn a_step_that_fails_is_tried_again_with_its_own_batch() {
+fn a_failed_step_can_be_repeated_with_the_same_batch() {
     let dataset = Watched::default();
     let mut trainer = trainer(&dataset);
     trainer.step().unwrap();
@@ -163,7 +163,7 @@ fn a_step_that_fails_is_tried_again_with_its_own_batch() {
 }
 
 #[test]
-fn a_fixed_batch_is_that_of_every_step() {
+fn a_fixed_batch_is_used_by_every_step() {
     let batch = Lines.train_batch(BATCH, &Draws::new(1, &Device::Cpu)).unwrap();
     let draws = Draws::new(SEED, &Device::Cpu).scope("train");
     let mut plain = learner();
@@ -177,14 +177,14 @@ fn a_fixed_batch_is_that_of_every_step() {
     assert_eq!(bits(trainer.learner()), bits(&plain));
 }
 
-/// All parameters, one after the other.
+/// Returns all parameters and buffers, concatenated.
 fn values(learner: &Learner) -> Vec<f32> {
     let of = |(_, var): (&str, &candle_core::Var)| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     learner.entries().flat_map(of).collect()
 }
 
 #[test]
-fn averages_follow_the_parameters_and_stand_in_for_them_only_while_they_are_asked_for() {
+fn averages_follow_the_parameters_and_replace_them_only_inside_averaged() {
     let of = |learner| Trainer::new(learner, Source::Dataset { dataset: &Lines, size: BATCH }, SEED).unwrap();
     let (mut plain, mut averaging) = (of(learner()), of(learner().averaging(0.4).unwrap()));
     let mut wanted: Vec<f64> = values(plain.learner()).into_iter().map(f64::from).collect();
@@ -204,7 +204,7 @@ fn averages_follow_the_parameters_and_stand_in_for_them_only_while_they_are_aske
 
 #[test]
 fn every_step_has_the_learning_rate_of_its_schedule() {
-    // Two steps of warm-up, then a fall over the last two of four.
+    // Two steps of warm-up, then a decay over the last two of four steps.
     let schedule = "cosine,from=0.5,warmup=2".parse().unwrap();
     let of = |rate| {
         let source = Source::Dataset { dataset: &Lines, size: BATCH };
@@ -218,7 +218,7 @@ fn every_step_has_the_learning_rate_of_its_schedule() {
     let moved = |to: &[f32]| before.iter().zip(to).map(|(a, b)| f64::from(b - a).abs()).sum::<f64>();
     let share = moved(&warming) / moved(&constant);
     assert!((share - 0.5).abs() < 1e-3, "{share}");
-    // At its end the learning rate is 0, and nothing moves.
+    // At the end of the schedule the learning rate is 0, so parameters stay the same.
     (0..3).for_each(|_| trainer.step().unwrap());
     let end = values(trainer.learner());
     trainer.step().unwrap();

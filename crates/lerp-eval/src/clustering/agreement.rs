@@ -1,16 +1,16 @@
-//! How well clusters agree with classes.
+//! The agreement of clusters with classes.
 
 use std::collections::BTreeMap;
 
 use crate::{Error, Result};
 
-/// The share of examples whose cluster is the one matched to their class, clusters and classes being matched one to one
-/// in the way that makes it largest (section 4.2).
+/// Returns the share of examples whose cluster is matched to their class, with clusters and classes matched one to
+/// one so that this share is largest (section 4.2).
 ///
-/// The numbers of clusters and of classes may differ; what is left over on one side matches nothing.
+/// The numbers of clusters and of classes may differ; clusters or classes in excess are matched to nothing.
 ///
 /// # Shapes
-/// `assigned` `[examples]`, cluster numbers; `labels` `[examples]`, class numbers. Any numbers will do.
+/// `assigned` `[examples]`, cluster numbers; `labels` `[examples]`, class numbers. Both may be arbitrary numbers.
 ///
 /// # Errors
 /// If there are no examples or the lengths differ.
@@ -19,8 +19,8 @@ pub fn matched_accuracy(assigned: &[u32], labels: &[u32]) -> Result<f64> {
     Ok(largest_matching(&table) as f64 / assigned.len() as f64)
 }
 
-/// Normalised mutual information of clusters and classes, from 0 to 1: their mutual information over the arithmetic mean
-/// of their entropies; 1 if neither carries any, being one cluster and one class.
+/// Returns the normalised mutual information of clusters and classes, from 0 to 1: their mutual information over
+/// the arithmetic mean of their entropies; 1 if both entropies are 0, with one cluster and one class.
 ///
 /// # Shapes
 /// `assigned` `[examples]`, cluster numbers; `labels` `[examples]`, class numbers.
@@ -49,7 +49,8 @@ pub fn normalised_mutual_information(assigned: &[u32], labels: &[u32]) -> Result
     Ok((information / mean_entropy).clamp(0.0, 1.0))
 }
 
-/// How many examples of each class each cluster has: a row a cluster, a column a class, in ascending order of numbers.
+/// Returns the number of examples of each class in each cluster: a row per cluster and a column per class, both in
+/// ascending order of their numbers.
 fn contingency(assigned: &[u32], labels: &[u32]) -> Result<Vec<Vec<u64>>> {
     if assigned.len() != labels.len() || labels.is_empty() {
         let wanted = format!("[{}], one an example, and at least one", labels.len());
@@ -69,10 +70,11 @@ fn contingency(assigned: &[u32], labels: &[u32]) -> Result<Vec<Vec<u64>>> {
     Ok(table)
 }
 
-/// The largest sum of entries of which no two share a row or a column: the Hungarian method with potentials and shortest
-/// augmenting paths (Kuhn 1955, Munkres 1957; in this form Jonker and Volgenant 1987).
+/// Returns the largest sum of entries of which no two share a row or a column, by the Hungarian method with
+/// potentials and shortest augmenting paths (Kuhn 1955, Munkres 1957; in this form Jonker and Volgenant 1987).
 fn largest_matching(table: &[Vec<u64>]) -> u64 {
-    // Missing rows and columns hold nothing. Index 0 stands for "none", so everything is shifted by one.
+    // The table is padded with zeros to a square. Index 0 is a sentinel for "none", so all indices are shifted by
+    // one.
     let side = table.len().max(table[0].len());
     let gain = |row: usize, column: usize| -> i64 {
         table.get(row - 1).and_then(|r| r.get(column - 1)).map_or(0, |count| *count as i64)
@@ -89,7 +91,7 @@ fn largest_matching(table: &[Vec<u64>]) -> u64 {
             seen[column] = true;
             let (from, mut step, mut next) = (row_of[column], i64::MAX, 0);
             for j in (1..=side).filter(|j| !seen[*j]) {
-                // Costs are gains with their sign turned.
+                // Costs are negative gains.
                 let reduced = -gain(from, j) - row_potential[from] - column_potential[j];
                 if reduced < slack[j] {
                     (slack[j], came_from[j]) = (reduced, column);
@@ -123,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_renaming_of_classes_is_perfect() {
+    fn a_renaming_of_classes_has_perfect_agreement() {
         let labels = [0, 0, 1, 1, 2, 2, 2, 9];
         let renamed: Vec<u32> = labels.iter().map(|l| 700 - 3 * l).collect();
         assert_eq!(matched_accuracy(&renamed, &labels).unwrap(), 1.0);
@@ -132,7 +134,8 @@ mod tests {
 
     #[test]
     fn greedy_matching_is_not_enough() {
-        // Cluster 0 has 5 of class 0 and 4 of class 1, cluster 1 has 4 of class 0: taking 5 first leaves 0, not 8.
+        // Cluster 0 has 5 examples of class 0 and 4 of class 1, and cluster 1 has 4 of class 0. A greedy choice of
+        // the 5 first gives 5 in total, and the best matching 8.
         let assigned = [[0; 9].as_slice(), &[1; 4]].concat();
         let labels = [[0; 5].as_slice(), &[1; 4], &[0; 4]].concat();
         assert_eq!(matched_accuracy(&assigned, &labels).unwrap(), 8.0 / 13.0);
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn clusters_and_classes_may_differ_in_number() {
-        // One cluster matches one class; two clusters of one class match it once.
+        // One cluster matches at most one class, and one class at most one cluster.
         assert_eq!(matched_accuracy(&[4; 6], &[0, 0, 0, 1, 1, 2]).unwrap(), 0.5);
         assert_eq!(matched_accuracy(&[0, 0, 0, 1, 1, 2], &[4; 6]).unwrap(), 0.5);
         assert_eq!(matched_accuracy(&[1, 2, 3], &[7, 7, 7]).unwrap(), 1.0 / 3.0, "three equally good ways");
@@ -149,17 +152,17 @@ mod tests {
     }
 
     #[test]
-    fn mutual_information() {
+    fn mutual_information_equals_known_values() {
         let nmi = |a: &[u32], b: &[u32]| normalised_mutual_information(a, b).unwrap();
         assert_eq!(nmi(&[0, 0, 1, 1], &[0, 1, 0, 1]), 0.0, "independent");
         assert_eq!(nmi(&[3, 3], &[8, 8]), 1.0);
         assert_eq!(nmi(&[3, 3], &[8, 9]), 0.0);
-        // Entropies ln 2 and 3/2 ln 2, information ln 2.
+        // The entropies are ln 2 and 3/2 ln 2, and the mutual information is ln 2.
         assert!((nmi(&[0, 0, 1, 1], &[0, 0, 1, 2]) - 0.8).abs() < 1e-15);
         assert!(normalised_mutual_information(&[0], &[0, 1]).is_err());
     }
 
-    /// The best of all ways, one by one.
+    /// Returns the largest sum by trying all matchings.
     fn brute_force(table: &[Vec<u64>], row: usize, taken: u32) -> u64 {
         if row == table.len() {
             return 0;

@@ -9,27 +9,27 @@ use rayon::prelude::*;
 use super::restart::{Restart, Settings, State, nearest};
 use crate::{Error, Result, rows::Rows};
 
-/// Points whose distances are computed at once.
+/// The number of points in one matrix product.
 const BLOCK: usize = 2048;
 
-/// Centres, of all restarts together, to which distances are computed at once: wide enough for a fast matrix product,
-/// and distances of one block (5 MB) still fit a cache.
+/// The number of centres, of all restarts together, in one matrix product: enough for a fast product, while the
+/// distances of one block (5 MB) still fit in a cache.
 const COLUMNS: usize = 640;
 
-/// How k-means is run; the default is the paper's.
+/// The options of k-means; the defaults are the paper's.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// Number of clusters: 10, that of the classes.
+    /// Number of clusters; default 10, the number of classes.
     pub clusters: usize,
-    /// Restarts, of which the one with the lowest inertia is kept: 1000.
+    /// Number of restarts, of which the one with the lowest inertia is kept; default 1000.
     pub restarts: usize,
-    /// Updates of the centres in one restart, at most: 1000.
+    /// Maximum number of updates of the centres in one restart; default 1000.
     pub max_iterations: usize,
-    /// A restart ends once the centres' squared movements sum to no more than this times the mean variance of the
-    /// coordinates: 1e-4, scikit-learn's default, which the reference code leaves as it is. A restart also ends
-    /// once no point changes its cluster, and only then where this is 0.
+    /// Tolerance: a restart ends once the centres' squared movements sum to no more than this times the mean
+    /// variance of the coordinates. The default 1e-4 is scikit-learn's, which the reference code does not change. A
+    /// restart also ends once no point changes its cluster, and only then if this is 0.
     pub tolerance: f64,
-    /// Gives up once this is true.
+    /// Stops the fit with [`Error::Stopped`] once this is true.
     pub stop: Option<&'a AtomicBool>,
 }
 
@@ -39,23 +39,24 @@ impl Default for Options<'_> {
     }
 }
 
-/// Centres that k-means found (Lloyd's algorithm; section 4.2).
+/// The clusters found by k-means (Lloyd's algorithm; section 4.2).
 ///
-/// Every restart begins at distinct points drawn at random. A cluster that loses all its points takes the point farthest
-/// from its own centre as its only one, as scikit-learn does. Of equally near centres the first counts; of equally good
-/// restarts too. Distances are compared in `f32`, centres and inertia computed in `f64`; the result depends on the
-/// draws, not on the number of threads.
+/// Every restart begins with centres at distinct points drawn at random. A cluster that loses all its points takes
+/// over the point farthest from its own centre, as in scikit-learn. Ties between equally near centres, and between
+/// equally good restarts, go to the first. Distances are compared in `f32`; centres and inertia are computed in
+/// `f64`. The result depends on the draws, but not on the number of threads.
 ///
-/// Restarts run side by side: a block of points meets the centres of up to 64 of them in one matrix product, and the
-/// place of a restart that has ended goes to the next one. For 60,000 points of 256 numbers and 10 clusters an iteration
-/// of one restart takes 7 ms of one core (AVX2), so 1000 restarts take some 3 minutes on two free cores where the points
-/// have clear clusters, and some 13 where they have none and a restart goes on for 200 iterations; both extrapolated from
-/// the processor time of 64 restarts. The points are held twice, in `f32`.
+/// Restarts run concurrently: the products of a block of points with the centres of up to 64 restarts are one
+/// matrix product, and the slot of a restart that has ended goes to the next one. For 60,000 points of 256 numbers
+/// and 10 clusters an iteration of one restart takes 7 ms of one core (AVX2). So 1000 restarts take some 3 minutes
+/// on two free cores if the points have clear clusters, and some 13 minutes if they have none and a restart takes
+/// 200 iterations; both are extrapolated from the processor time of 64 restarts. The points are held twice, in
+/// `f32`.
 #[derive(Debug, Clone)]
 pub struct KMeans {
-    /// The points' mean, taken off before distances are computed, so that these do not cancel.
+    /// The mean of the points, which is subtracted before distances are computed to avoid cancellation.
     mean: Vec<f64>,
-    /// `[clusters, width]`, without the mean.
+    /// The centres less the mean, `[clusters, width]`.
     centres: Vec<f32>,
     assigned: Vec<u32>,
     inertia: f64,
@@ -63,19 +64,20 @@ pub struct KMeans {
 }
 
 impl KMeans {
-    /// The best of many restarts; draws number `step` of the stream `centres` choose the first centres of restart `step`.
+    /// Runs k-means with restarts and keeps the best one. The first centres of restart number `i` come from the
+    /// draws at step `i` of the stream `centres`.
     ///
     /// # Shapes
     /// `points` `[n, ...]`, of any floating type and on any device; each point is flattened.
     ///
     /// # Errors
-    /// If there is no point, one holds NaN or infinity, there are more clusters than points, there is no cluster, restart
-    /// or iteration, the tolerance is negative or not a number, or it was asked to stop.
+    /// If there is no point, one holds NaN or infinity, there are more clusters than points, there is no cluster,
+    /// restart or iteration, the tolerance is negative or NaN, or the fit was asked to stop.
     pub fn fit(points: &Tensor, options: &Options, draws: &Draws) -> Result<Self> {
         let mut points = Rows::new("points to cluster", points)?;
         check(options, points.len())?;
         let mean = points.mean();
-        take_off(&mut points, &mean);
+        subtract_mean(&mut points, &mean);
         let (n, width) = (points.len(), points.width());
         let variance =
             points.values().iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / (n * width) as f64;
@@ -99,7 +101,7 @@ impl KMeans {
                 products(&centres, block, |products| {
                     let of_each = products.par_chunks(products.len() / running.len());
                     running.par_iter_mut().zip(of_each).for_each(|(restart, products)| {
-                        restart.take_in(&points, number * BLOCK, products);
+                        restart.assign_block(&points, number * BLOCK, products);
                     });
                 })?;
             }
@@ -115,7 +117,7 @@ impl KMeans {
             running.extend(waiting.by_ref().take(places - running.len()));
         }
         let Some(best) = best else {
-            // Not to be reached: there is at least one restart, and each ends.
+            // This is unreachable: there is at least one restart, and each one ends.
             return Err(Error::Range { what: "the number of restarts", wanted: "at least 1", given: 0.0 });
         };
         Ok(Self {
@@ -127,7 +129,7 @@ impl KMeans {
         })
     }
 
-    /// Clusters around given centres, for comparing with recorded ones: `points` are assigned, no centre is moved.
+    /// Assigns points to given centres, for comparison with recorded ones; no centre is moved.
     ///
     /// # Shapes
     /// `centres` `[clusters, width]`, `points` `[n, ...]` of the same width when flattened.
@@ -139,14 +141,14 @@ impl KMeans {
         let rows = Rows::new("points to cluster", points)?;
         rows.check_width("points to cluster", centres.width())?;
         let mean = rows.mean();
-        take_off(&mut centres, &mean);
+        subtract_mean(&mut centres, &mean);
         let centres = centres.values().to_vec();
         let mut clusters = Self { mean, centres, assigned: Vec::new(), inertia: 0.0, iterations: 0 };
         (clusters.assigned, clusters.inertia) = clusters.assign(rows)?;
         Ok(clusters)
     }
 
-    /// The centres, in no particular order.
+    /// Returns the centres, in no particular order.
     ///
     /// # Shapes
     /// The result is `[clusters, width]`, `f32`, on the CPU.
@@ -159,25 +161,26 @@ impl KMeans {
         Ok(Tensor::from_vec(values, (self.centres.len() / self.mean.len(), self.mean.len()), &Device::Cpu)?)
     }
 
-    /// The cluster of each point of the fit.
+    /// Returns the cluster of each point of the fit.
     pub fn assigned(&self) -> &[u32] {
         &self.assigned
     }
 
-    /// Sum of squared distances of the points of the fit to their centres.
+    /// Returns the sum of squared distances of the points of the fit to their centres.
     pub fn inertia(&self) -> f64 {
         self.inertia
     }
 
-    /// How often the kept restart updated its centres.
+    /// Returns the number of updates of the centres in the best restart.
     pub fn iterations(&self) -> usize {
         self.iterations
     }
 
-    /// The cluster of each point: that of the nearest centre, of the first of several equally near ones.
+    /// Returns the cluster of each point: that of the nearest centre, or of the first of several equally near ones.
     ///
     /// # Shapes
-    /// `points` `[n, ...]`, as wide as those of the fit when flattened; the result has `n` numbers below `clusters`.
+    /// `points` `[n, ...]`, as wide as those of the fit when flattened; the result has `n` entries below the number
+    /// of clusters.
     ///
     /// # Errors
     /// If there is no point, one holds NaN or infinity, or the width differs.
@@ -185,7 +188,7 @@ impl KMeans {
         Ok(self.assign(Rows::new("points", points)?)?.0)
     }
 
-    /// Sum of squared distances of points to their nearest centres.
+    /// Returns the sum of squared distances of points to their nearest centres.
     ///
     /// # Shapes
     /// `points` `[n, ...]`, as wide as those of the fit when flattened.
@@ -196,11 +199,11 @@ impl KMeans {
         Ok(self.assign(Rows::new("points", points)?)?.1)
     }
 
-    /// The nearest centre of each point, and the sum of squared distances.
+    /// Returns the nearest centre of each point, and the sum of squared distances.
     fn assign(&self, mut points: Rows) -> Result<(Vec<u32>, f64)> {
         let width = self.mean.len();
         points.check_width("points", width)?;
-        take_off(&mut points, &self.mean);
+        subtract_mean(&mut points, &self.mean);
         let mut restart = Restart::new(0, &points, &[]);
         restart.set_centres(self.centres.clone());
         let centres = Tensor::from_slice(&self.centres, (self.centres.len() / width, width), &Device::Cpu)?;
@@ -233,7 +236,7 @@ fn check(options: &Options, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// `k` distinct numbers below `n`, every set equally likely (Floyd's algorithm).
+/// Returns `k` distinct numbers below `n`, with every set equally likely (Floyd's algorithm).
 fn first_centres(k: usize, n: usize, draws: &Draws) -> Vec<usize> {
     let mut chosen = Vec::with_capacity(k);
     for (last, u) in (n - k..n).zip(draws.uniforms_f64("centres", k)) {
@@ -243,7 +246,7 @@ fn first_centres(k: usize, n: usize, draws: &Draws) -> Vec<usize> {
     chosen
 }
 
-fn take_off(rows: &mut Rows, mean: &[f64]) {
+fn subtract_mean(rows: &mut Rows, mean: &[f64]) {
     rows.values_mut().par_chunks_mut(mean.len()).for_each(|row| {
         for (value, mean) in row.iter_mut().zip(mean) {
             *value = (f64::from(*value) - mean) as f32;
@@ -251,7 +254,7 @@ fn take_off(rows: &mut Rows, mean: &[f64]) {
     });
 }
 
-/// The points, transposed, in blocks: `[width, at most BLOCK]` each.
+/// Returns the points, transposed, in blocks `[width, at most BLOCK]`.
 fn blocks(points: &Rows) -> Result<Vec<Tensor>> {
     let width = points.width();
     let block = |values: &[f32]| -> Result<_> {
@@ -260,11 +263,11 @@ fn blocks(points: &Rows) -> Result<Vec<Tensor>> {
     points.values().chunks(BLOCK * width).map(block).collect()
 }
 
-/// Calls `then` with `centres · block`, row after row.
+/// Calls `then` with the elements of `centres · block`, row after row.
 fn products(centres: &Tensor, block: &Tensor, then: impl FnOnce(&[f32])) -> Result<()> {
     let products = centres.matmul(block)?;
     let (storage, _) = products.storage_and_layout();
-    // A matrix product is contiguous from its beginning, and these are on the CPU.
+    // A matrix product is contiguous and has offset 0, and this one is on the CPU.
     if let Storage::Cpu(storage) = &*storage {
         then(storage.as_slice()?);
     }
@@ -292,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_best_of_many_restarts_is_kept() {
-        // Six groups of three on a line; few starts have one point in each.
+        // Six groups of three points on a line; few initial choices have one centre in each group.
         let values: Vec<f32> =
             (0_u8..18).map(|i| f32::from(i / 3) * 10.0 + f32::from(i % 3) - 1.0 + 1e4).collect();
         let x = points(&values, 1);
@@ -313,8 +316,8 @@ mod tests {
     }
 
     #[test]
-    fn threads_do_not_matter() {
-        // More points than a block and more restarts than places.
+    fn results_do_not_depend_on_the_number_of_threads() {
+        // There are more points than in a block, and more restarts than slots.
         let x = draws().normal("points", (2 * BLOCK + 100, 5)).unwrap();
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -332,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_that_is_equally_near_goes_to_the_first() {
+    fn ties_go_to_the_first_centre() {
         let clusters =
             KMeans::around(&points(&[1.0, -1.0, 3.0, 3.0], 1), &points(&[0.0, 2.0, 4.0], 1)).unwrap();
         assert_eq!(clusters.assigned(), [0, 0, 2]);
@@ -341,7 +344,7 @@ mod tests {
 
     #[test]
     fn empty_clusters_take_the_farthest_points() {
-        // Most starts choose equal points, all but the first of which lose everything.
+        // Most initial choices contain equal points; all but the first of these centres lose all their points.
         let mut values = [0.0; 40];
         (values[38], values[39]) = (5.0, 9.0);
         for seed in 0..20 {
@@ -349,7 +352,7 @@ mod tests {
                 KMeans::fit(&points(&values, 1), &options(3, 1), &Draws::new(seed, &Device::Cpu)).unwrap();
             assert_eq!(found.inertia(), 0.0, "seed {seed}");
         }
-        // Nothing to fill them with: it still ends, and well.
+        // Without distinct points to fill empty clusters, the fit still ends with inertia 0.
         let found = KMeans::fit(&points(&[2.0; 6], 1), &options(4, 3), &draws()).unwrap();
         assert_eq!(found.inertia(), 0.0);
         let found = KMeans::fit(&points(&[1.0, 2.0, 3.0], 1), &options(3, 2), &draws()).unwrap();
@@ -357,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn first_centres_are_distinct_and_fair() {
+    fn first_centres_are_distinct_and_uniform() {
         let mut counts = [0; 7];
         for step in 0..3000 {
             let mut chosen = first_centres(3, 7, &draws().at(step));
@@ -368,7 +371,7 @@ mod tests {
                 counts[i] += 1;
             }
         }
-        // 3000 * 3/7, give or take four standard deviations.
+        // The expectation is 3000 * 3/7; the tolerance is about four standard deviations.
         assert!(counts.iter().all(|c| (1286_i32 - c).abs() < 110), "{counts:?}");
         assert_eq!(first_centres(5, 5, &draws()).iter().sum::<usize>(), 10);
     }
@@ -403,7 +406,7 @@ mod tests {
         assert!(fitted.predict(&points(&[0.0, 1.0], 2)).unwrap_err().to_string().contains("[rows, 1]"));
     }
 
-    /// Sum of squared distances to the means of the clusters.
+    /// Returns the sum of squared distances to the means of the clusters.
     fn cost(x: &[f32], width: usize, assigned: &[u32], clusters: u32) -> f64 {
         let mut total = 0.0;
         for cluster in 0..clusters {
@@ -421,8 +424,9 @@ mod tests {
         total
     }
 
-    /// The cost at which plain Lloyd's algorithm ends that begins at the points `starts`; none if a point was about equally
-    /// near to two centres or a cluster was empty, where rounding or a rule of its own decides.
+    /// Returns the final cost of plain Lloyd's algorithm with the points `starts` as first centres. Returns `None`
+    /// if a point was about equally near to two centres or a cluster was empty, because rounding or the treatment
+    /// of empty clusters decides then.
     fn lloyd(x: &[f32], width: usize, starts: &[usize]) -> Option<f64> {
         let points: Vec<Vec<f64>> =
             x.chunks(width).map(|p| p.iter().map(|v| f64::from(*v)).collect()).collect();
@@ -459,11 +463,11 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn no_start_ends_lower(
+        fn no_initial_choice_ends_with_a_lower_cost(
             x in prop::collection::vec(-8_i8..8, 8..=14), clusters in 1_u32..4
         ) {
             let x: Vec<f32> = x[..x.len() / 2 * 2].iter().map(|v| f32::from(*v)).collect();
-            // So many that each of at most 35 starts is among them.
+            // With 1000 restarts, each of the at most 35 initial choices occurs.
             let found = KMeans::fit(
                 &points(&x, 2), &Options { tolerance: 0.0, ..options(clusters as usize, 1000) }, &draws()
             ).unwrap();

@@ -1,7 +1,7 @@
-//! Clustering of latents (section 4.2): whiten, run k-means many times, match clusters to classes.
+//! Clustering of latents (section 4.2): whitening, k-means with many restarts, and matching of clusters to classes.
 //!
-//! [`evaluate`] does all of it; [`Whitening`], [`KMeans`], [`matched_accuracy`] and [`normalised_mutual_information`] are
-//! its parts.
+//! [`evaluate`] combines these parts; [`Whitening`], [`KMeans`], [`matched_accuracy`] and
+//! [`normalised_mutual_information`] are the parts.
 
 mod agreement;
 mod kmeans;
@@ -17,12 +17,13 @@ pub use whitening::Whitening;
 
 use crate::{Result, rows::Rows};
 
-/// How well the clusters of latents agree with classes.
+/// The agreement of the clusters of latents with classes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Agreement {
-    /// Accuracy on the test latents, from 0 to 1, clusters matched to classes on those latents: the paper's number.
+    /// Accuracy on the test latents, from 0 to 1, with clusters matched to classes on those latents: the paper's
+    /// number.
     pub test_accuracy: f64,
-    /// The same on the training latents.
+    /// Accuracy on the training latents, with clusters matched to classes on these.
     pub train_accuracy: f64,
     /// Normalised mutual information on the test latents, from 0 to 1.
     pub test_information: f64,
@@ -33,17 +34,17 @@ pub struct Agreement {
 /// Whitens latents, clusters the training latents and compares the clusters of both with classes (section 4.2).
 ///
 /// # Shapes
-/// `train` and `test` `[latents, ...]`, of one width when flattened; labels one a latent.
+/// `train` and `test` `[latents, ...]`, of the same width when flattened; one label per latent.
 ///
 /// # Errors
-/// If there are no latents or one holds NaN or infinity, shapes do not fit, or the options do not suit the latents.
+/// If there are no latents, one holds NaN or infinity, shapes do not fit, or the options do not suit the latents.
 pub fn evaluate(
     (train, train_labels): (&Tensor, &[u32]),
     (test, test_labels): (&Tensor, &[u32]),
     options: &Options,
     draws: &Draws,
 ) -> Result<Agreement> {
-    // Told before the minutes that k-means takes.
+    // Labels are checked before k-means, which takes minutes.
     Rows::new("training latents", train)?.check_labels("training labels", train_labels)?;
     Rows::new("test latents", test)?.check_labels("test labels", test_labels)?;
     let whitening = Whitening::fit(train)?;
@@ -64,7 +65,8 @@ mod tests {
 
     use super::*;
 
-    /// `per_class` points around each of five corners, stretched by 1000 in one direction, and their classes.
+    /// Returns `per_class` points around each of five corners, stretched by 1000 in one direction, and their
+    /// classes.
     fn corners(per_class: usize, stream: &str) -> (Tensor, Vec<u32>) {
         let corners =
             [[0.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 9.0, 9.0_f32]];
@@ -86,7 +88,7 @@ mod tests {
         let found = evaluate((&train, &train_labels), (&test, &test_labels), &options, &draws).unwrap();
         assert_eq!((found.train_accuracy, found.test_accuracy), (1.0, 1.0));
         assert!((found.test_information - 1.0).abs() < 1e-12);
-        // Whitened, all three directions have a sum of squares of 1, most of it between the clusters.
+        // After whitening, each of the three directions has a sum of squares of 1, most of it between the clusters.
         assert!(found.inertia > 0.01 && found.inertia < 0.5, "{}", found.inertia);
         let wrong = &test_labels[1..];
         assert!(evaluate((&train, &train_labels), (&test, wrong), &options, &draws).is_err());

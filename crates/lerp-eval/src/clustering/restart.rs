@@ -2,20 +2,20 @@
 
 use crate::rows::Rows;
 
-/// The cluster of a point that has none yet.
+/// The sentinel for a point that has no cluster yet.
 const NONE: u32 = u32::MAX;
 
-/// When a restart ends.
+/// The stopping criteria of a restart.
 pub(super) struct Settings {
     pub(super) max_iterations: usize,
-    /// Sum of squared movements of the centres that counts as none.
+    /// The sum of squared movements of the centres at or below which a restart has converged.
     pub(super) stop_below: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Running,
-    /// The centres are final; points are assigned once more.
+    /// The centres are final, and the points are assigned once more.
     Last,
     Ended,
 }
@@ -26,24 +26,24 @@ pub(super) struct Restart {
     pub(super) number: usize,
     pub(super) state: State,
     pub(super) iterations: usize,
-    /// `[clusters, width]`.
+    /// The centres, `[clusters, width]`.
     pub(super) centres: Vec<f32>,
     /// Half the squared norm of each centre.
     pub(super) half_squares: Vec<f32>,
     pub(super) assigned: Vec<u32>,
-    /// Known at the end.
+    /// The sum of squared distances; infinite until the restart has ended.
     pub(super) inertia: f64,
-    /// Points that changed their cluster in this iteration.
+    /// The number of points that changed their cluster in this iteration.
     changed: usize,
-    /// Sum of each cluster's points, `[clusters, width]`; kept up to date by points that come and go, in `f64`, so that
-    /// nothing is lost on the way.
+    /// The sum of each cluster's points, `[clusters, width]`, updated for each point that changes its cluster, in
+    /// `f64` so that rounding errors do not accumulate.
     sums: Vec<f64>,
     counts: Vec<usize>,
     width: usize,
 }
 
 impl Restart {
-    /// A restart whose first centres are the points numbered `first`.
+    /// Creates a restart whose first centres are the points with indices `first`.
     pub(super) fn new(number: usize, points: &Rows, first: &[usize]) -> Self {
         let width = points.width();
         let mut restart = Self {
@@ -69,8 +69,8 @@ impl Restart {
         self.centres = centres;
     }
 
-    /// Assigns the points from number `start` on, given their products with every centre, `[clusters, points]`.
-    pub(super) fn take_in(&mut self, points: &Rows, start: usize, products: &[f32]) {
+    /// Assigns the points from index `start` on, given their products with all centres, `[clusters, points]`.
+    pub(super) fn assign_block(&mut self, points: &Rows, start: usize, products: &[f32]) {
         for (i, cluster) in (start..).zip(nearest(&self.half_squares, products)) {
             if self.assigned[i] != cluster {
                 self.changed += 1;
@@ -79,7 +79,7 @@ impl Restart {
         }
     }
 
-    /// Moves the centres to the means of their points, or finds that the restart is over.
+    /// Moves the centres to the means of their points, or ends the restart.
     pub(super) fn move_centres(&mut self, points: &Rows, settings: &Settings) {
         let changed = std::mem::take(&mut self.changed);
         if self.state == State::Last || changed == 0 {
@@ -103,7 +103,7 @@ impl Restart {
         }
     }
 
-    /// Sum of squared distances of points to the centres of their clusters.
+    /// Returns the sum of squared distances of points to the centres of their clusters.
     pub(super) fn sum_of_squares(&self, points: &Rows) -> f64 {
         (0..points.len()).map(|i| self.distance(points, i)).sum()
     }
@@ -126,14 +126,15 @@ impl Restart {
         self.counts[cluster as usize] += 1;
     }
 
-    /// Gives every empty cluster the point that is farthest from its centre, of those whose cluster keeps another one.
+    /// Gives every empty cluster the point that is farthest from its own centre, among points that are not the only
+    /// one of their cluster.
     fn fill_empty(&mut self, points: &Rows) {
         let empty: Vec<usize> = (0..self.counts.len()).filter(|c| self.counts[*c] == 0).collect();
         if empty.is_empty() {
             return;
         }
         let mut far: Vec<(f64, usize)> = (0..points.len()).map(|i| (self.distance(points, i), i)).collect();
-        // The farthest first; of equally far ones the first.
+        // Sorted by decreasing distance, then by index.
         far.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut far = far.into_iter().map(|(_, i)| i);
         for cluster in empty {
@@ -148,7 +149,7 @@ impl Restart {
 
     fn distance(&self, points: &Rows, i: usize) -> f64 {
         let centre = &self.centres[self.assigned[i] as usize * self.width..][..self.width];
-        // Eight sums, which the compiler turns into vector additions.
+        // Eight partial sums let the compiler use vector additions.
         let mut sums = [0.0; 8];
         for (a, b) in point(points, i).chunks(8).zip(centre.chunks(8)) {
             for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
@@ -163,15 +164,16 @@ fn point(points: &Rows, i: usize) -> &[f32] {
     &points.values()[i * points.width()..][..points.width()]
 }
 
-/// For each point the nearest centre, the first of several equally near ones. `products` is `[centres, points]`.
+/// Returns the nearest centre of each point, the first of several equally near ones. `products` is
+/// `[centres, points]`.
 pub(super) fn nearest(half_squares: &[f32], products: &[f32]) -> Vec<u32> {
     let n = products.len() / half_squares.len();
-    // Half the squared distance, less half the point's squared norm.
+    // The compared values are half the squared distance, less half the point's squared norm.
     let (mut smallest, mut index) = (vec![f32::INFINITY; n], vec![0; n]);
     for (cluster, (half, row)) in half_squares.iter().zip(products.chunks_exact(n)).enumerate() {
         for ((smallest, index), product) in smallest.iter_mut().zip(&mut index).zip(row) {
             let value = half - product;
-            // Both by selection, without a jump: a vector of points at a time.
+            // Branch-free selection lets the compiler process a vector of points at a time.
             let nearer = value < *smallest;
             *smallest = if nearer { value } else { *smallest };
             *index = if nearer { cluster as u32 } else { *index };

@@ -1,4 +1,4 @@
-//! Whitening: every direction of the training latents gets the same spread.
+//! Whitening: scales every direction of the training latents to the same spread.
 
 use candle_core::{DType, Device, Tensor};
 use nalgebra::{DMatrix, SymmetricEigen};
@@ -6,25 +6,25 @@ use rayon::prelude::*;
 
 use crate::{Result, rows::Rows};
 
-/// Added to each singular value, so that a direction without spread is not divided by zero.
+/// Added to each singular value, to avoid division by zero in directions without spread.
 const FLOOR: f64 = 1e-5;
 
-/// A singular value below this part of the largest one is the latents' rounding.
+/// The relative singular value at or below which a direction has no spread but the latents' rounding errors.
 const NO_SPREAD: f64 = 1e-7;
 
-/// Latents taken into one matrix product: their `f64` copy stays small beside the latents.
+/// The number of latents in one matrix product, which keeps their `f64` copy small compared with the latents.
 const BLOCK: usize = 4096;
 
-/// A whitening fitted to training latents (section 4.2; in the reference code, before k-means).
+/// A whitening fitted to training latents (section 4.2; in the reference code, it precedes k-means).
 ///
 /// With `m` the mean of the training latents and `X - m = U S V^T` their singular value decomposition, a latent `x`
-/// becomes `(x - m) V / (S + 1e-5)`. All directions are kept; in those without any spread, of which there are some
-/// where latents are fewer than their numbers, it becomes 0 (the reference code divides by 1e-5 there).
+/// becomes `(x - m) V / (S + 1e-5)`. All directions are kept. In directions without any spread, which exist if
+/// there are fewer latents than dimensions, the result is 0 (the reference code divides by 1e-5 there).
 ///
-/// `S` and `V` come from the eigenvalues of `(X - m)^T (X - m)`, in `f64`: cheaper than the decomposition, and of the
-/// same accuracy for latents in `f32`, because what it loses lies below `1e-8` of the largest singular value and
-/// the latents' own rounding above. 60,000 latents of 1024 numbers took 7 s to fit and 9 s
-/// to apply on two busy cores (AVX2).
+/// `S` and `V` are computed from the eigendecomposition of `(X - m)^T (X - m)` in `f64`. This is cheaper than the
+/// singular value decomposition and as accurate for latents in `f32`, because its errors are below `1e-8` of the
+/// largest singular value, and the latents' own rounding errors are above. 60,000 latents of 1024 numbers took 7 s
+/// to fit and 9 s to apply on two busy cores (AVX2).
 #[derive(Debug, Clone)]
 pub struct Whitening {
     mean: Vec<f64>,
@@ -34,7 +34,7 @@ pub struct Whitening {
 }
 
 impl Whitening {
-    /// The whitening of `train`.
+    /// Fits a whitening to `train`.
     ///
     /// # Shapes
     /// `train` `[latents, ...]`, of any floating type and on any device; each latent is flattened.
@@ -54,16 +54,16 @@ impl Whitening {
         let mut order: Vec<usize> = (0..width).collect();
         order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
 
-        // Rounding may leave the eigenvalue of a direction without spread below zero.
+        // Rounding may make the eigenvalue of a direction without spread negative.
         let singular_values: Vec<f64> = order.iter().map(|i| eigen.eigenvalues[*i].max(0.0).sqrt()).collect();
         let largest = singular_values.first().copied().unwrap_or(0.0);
         let mut projection = vec![0.0; width * width];
         for (column, (from, singular)) in order.iter().zip(&singular_values).enumerate() {
             let axis = eigen.eigenvectors.column(*from);
-            // A direction has no sign of its own; its largest component is made positive.
+            // The sign of an eigenvector is arbitrary; its largest component is made positive.
             let sign = axis[axis.icamax()].signum();
-            // What lies in a direction in which the training latents have no spread says nothing, and divided by the floor
-            // it would drown everything else.
+            // Components in a direction without spread carry no information, and divided by the floor they would
+            // dominate all others.
             let scale = if *singular > NO_SPREAD * largest { 1.0 / (singular + FLOOR) } else { 0.0 };
             for (row, value) in axis.iter().enumerate() {
                 projection[row * width + column] = sign * value * scale;
@@ -73,17 +73,17 @@ impl Whitening {
         Ok(Self { mean, singular_values, projection })
     }
 
-    /// The mean of the training latents.
+    /// Returns the mean of the training latents.
     pub fn mean(&self) -> &[f64] {
         &self.mean
     }
 
-    /// The singular values of the centred training latents, largest first.
+    /// Returns the singular values of the centred training latents, largest first.
     pub fn singular_values(&self) -> &[f64] {
         &self.singular_values
     }
 
-    /// Whitened latents, by the mean and the singular values of the training latents.
+    /// Whitens latents with the mean and the singular values of the training latents.
     ///
     /// # Shapes
     /// `latents` `[n, ...]`, each as wide as the training latents when flattened; the result is `[n, width]`, `f32`, on
@@ -103,7 +103,7 @@ impl Whitening {
     }
 }
 
-/// Rows without their mean, `f64`.
+/// Returns rows less the mean, in `f64`.
 fn centred(rows: &[f32], mean: &[f64]) -> Result<Tensor> {
     let mut out = vec![0.0; rows.len()];
     out.par_chunks_mut(mean.len()).zip(rows.par_chunks(mean.len())).for_each(|(out, row)| {
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// Correlated latents: normal draws, mixed.
+    /// Returns correlated latents: linear mixtures of normal draws.
     fn latents(n: usize, width: usize) -> Tensor {
         let draws = Draws::new(3, &Device::Cpu);
         let mixing = draws.normal("mixing", (width, width)).unwrap();
@@ -147,14 +147,16 @@ mod tests {
     }
 
     #[test]
-    fn known_directions() {
-        // Centred at (1, 2), spread along the axes: singular values sqrt(2 * 9) and sqrt(2 * 1).
+    fn known_singular_values_are_found() {
+        // The latents are centred at (1, 2) and spread along the axes; the singular values are sqrt(18) and
+        // sqrt(2).
+        // * 1).
         let x = Tensor::new(&[[4.0_f32, 2.0], [-2.0, 2.0], [1.0, 3.0], [1.0, 1.0]], &Device::Cpu).unwrap();
         let whitening = Whitening::fit(&x).unwrap();
         assert_eq!(whitening.mean(), [1.0, 2.0]);
         let expected = [18.0_f64.sqrt(), 2.0_f64.sqrt()];
         assert!(whitening.singular_values().iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12));
-        // The training mean and spread serve test latents too.
+        // Test latents are whitened with the training mean and spread.
         let test = Tensor::new(&[[1.0_f32, 5.0]], &Device::Cpu).unwrap();
         let y = whitening.apply(&test).unwrap().to_vec2::<f32>().unwrap();
         assert!(y[0][0].abs() < 1e-6 && (f64::from(y[0][1]) - 3.0 / (expected[1] + FLOOR)).abs() < 1e-6);
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn directions_without_spread_stay_near_zero() {
-        // Fewer latents than directions, and one direction that never changes.
+        // There are fewer latents than directions, and one direction is constant.
         let x = Tensor::cat(&[latents(6, 9), Tensor::ones((6, 1), DType::F32, &Device::Cpu).unwrap()], 1)
             .unwrap();
         let whitening = Whitening::fit(&x).unwrap();

@@ -1,4 +1,5 @@
-//! The images that a judge looks at: pairs to interpolate between, and others to compare with.
+//! The images that a judge scores and compares with: pairs of test images to interpolate between, and real images
+//! disjoint from them.
 
 use candle_core::{Device, Tensor};
 use lerp_core::Draws;
@@ -7,34 +8,36 @@ use lerp_eval::test_images;
 
 use crate::{Result, evaluate::CHUNK};
 
-/// Pairs of test images, half of them of one class.
+/// The maximum number of pairs of test images; half of them are of one class.
 const PAIRS: usize = 256;
-/// Most real images that others are compared with.
+/// The maximum number of real images that decoded images are compared with.
 const REAL: usize = 4096;
-/// Images that are drawn to choose pairs from, where images are drawn.
+/// The number of images generated to choose pairs from, for a dataset whose images are generated.
 const DRAWN: usize = 2048;
-/// Pairs without which there is no score: of two nobody can tell how sure it is.
+/// The minimum number of pairs: with two, the standard error of the score is undefined.
 const FEWEST_PAIRS: usize = 3;
 
-/// Test images, chosen by a fixed seed.
+/// Pairs of test images, chosen with a fixed seed.
 pub(super) struct Material {
-    /// The images left and right, each `[pairs, height, width, channels]`, `f32` on the CPU.
+    /// The left and right images, each `[pairs, height, width, channels]`, `f32` on the CPU.
     pub ends: [Tensor; 2],
-    /// Their classes, where they have any.
+    /// The classes of both images of each pair; `None` for a dataset without labels.
     pub classes: Option<Vec<[u32; 2]>>,
 }
 
-/// The pairs of a dataset, and others, of which none is in a pair, `[images, height, width, channels]`.
+/// The pairs of a dataset, and real images that are in no pair, `[images, height, width, channels]`.
 pub(super) type Chosen = (Material, Tensor);
 
-/// Pairs that a test part of so many images has; none if these are too few for a score.
+/// Returns the number of pairs chosen from `count` test images (`None`: generated images); `None` if there are too
+/// few for a score.
 pub(super) fn pairs_of(count: Option<usize>) -> Option<usize> {
     let pairs = count.map_or(PAIRS, |count| PAIRS.min(count / 4));
     (pairs >= FEWEST_PAIRS).then_some(pairs)
 }
 
 impl Material {
-    /// That of a dataset: at most a half of its test images in pairs, at most 4,096 of the others. None if it has too few.
+    /// Chooses the images of a dataset: at most half of its test images in pairs, and at most 4,096 of the others.
+    /// Returns `None` if the dataset has too few test images.
     ///
     /// # Errors
     /// If images cannot be read.
@@ -59,7 +62,7 @@ impl Material {
         }
         let end = |end: usize| pairs.iter().map(move |pair| pair[end]);
         let places: Vec<usize> = end(0).chain(end(1)).chain(others.iter().copied()).collect();
-        // Images are read in order, which takes long where they are in many files: once for all.
+        // Images are read in order, which is slow where they are in many files; so all are gathered in one pass.
         let images = gather(dataset, candidates, &places, &draws)?;
         let ends = [images.narrow(0, 0, pairs.len())?, images.narrow(0, pairs.len(), pairs.len())?];
         let real = if count.is_some() {
@@ -71,13 +74,13 @@ impl Material {
     }
 }
 
-/// The draws of everything that has to do with a judge: always the same ones.
+/// Returns the random draws of everything about a judge; they are always the same.
 pub(super) fn draws() -> Draws {
     Draws::new(0, &Device::Cpu).scope("judge")
 }
 
-/// The test images from the first to `count`, a chunk at a time, or as many that are drawn: the place of each chunk's first, and
-/// the chunk.
+/// Calls `then` with each chunk of the first `count` test images, or of as many generated ones, and with the index
+/// of the chunk's first image.
 pub(super) fn each(
     dataset: &dyn Dataset,
     count: usize,
@@ -102,7 +105,7 @@ fn labels(dataset: &dyn Dataset, count: usize, draws: &Draws) -> Result<Option<V
     Ok(Some(labels))
 }
 
-/// The images in these places, in this order.
+/// Returns the images at the indices `places`, in that order.
 fn gather(dataset: &dyn Dataset, count: usize, places: &[usize], draws: &Draws) -> Result<Tensor> {
     let mut sorted: Vec<(usize, usize)> =
         places.iter().enumerate().map(|(order, place)| (*place, order)).collect();
@@ -126,15 +129,16 @@ fn gather(dataset: &dyn Dataset, count: usize, places: &[usize], draws: &Draws) 
     Ok(found.index_select(&Tensor::new(back, found.device())?, 0)?)
 }
 
-/// So many pairs of places, in their order: the first half of one class, the others of two, or, where these give out, of one as
-/// well. Without labels one after the other.
+/// Returns at most `wanted` disjoint pairs of indices, taken in `order`: the first half with both images of one
+/// class, the others of two classes, or of one class once no others are left. Without labels, neighbours in `order`
+/// are paired.
 fn pair(order: &[usize], labels: Option<&[u32]>, wanted: usize) -> Vec<[usize; 2]> {
     let Some(labels) = labels else {
         return order.as_chunks::<2>().0.iter().take(wanted).copied().collect();
     };
     let mut pairs: Vec<[usize; 2]> = Vec::with_capacity(wanted);
     let mut left: Vec<usize> = Vec::new();
-    // Of every class the place that waits for another one.
+    // For each class, the index that has no partner yet.
     let mut waiting: Vec<Option<usize>> =
         vec![None; labels.iter().max().map_or(0, |most| *most as usize + 1)];
     for place in order {
@@ -164,7 +168,7 @@ fn pair(order: &[usize], labels: Option<&[u32]>, wanted: usize) -> Vec<[usize; 2
                 pairs.push([other, *place]);
                 first = put_off.pop();
             }
-            // All that wait are of one class.
+            // All indices in `put_off` have the class of `first`.
             Some(_) => put_off.push(*place),
         }
     }
@@ -189,7 +193,7 @@ mod tests {
         assert_eq!(pairs.as_flattened().iter().collect::<HashSet<_>>().len(), 512);
         assert!(pairs[..128].iter().all(|[a, b]| labels[*a] == labels[*b]));
         assert!(pairs[128..].iter().all(|[a, b]| labels[*a] != labels[*b]));
-        // Of one class only, all are of that.
+        // If there is one class only, all pairs are of it.
         let alike = pair(&order, Some(&vec![3; 1000]), 256);
         assert_eq!(alike.len(), 256);
         assert_eq!(alike.as_flattened().iter().collect::<HashSet<_>>().len(), 512);

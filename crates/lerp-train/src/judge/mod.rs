@@ -1,7 +1,8 @@
-//! The judge of a dataset: a small network that was trained on its real images, and what it makes of decoded ones.
+//! A judge: a small classifier trained on the real images of a dataset, and its measurements of decoded images.
 //!
-//! It is trained once, by a recipe and draws that never change, and kept in the folder of a sweep, so that all runs there are
-//! measured by the same one. It lives on the CPU, on whatever device runs are trained.
+//! A judge is trained once, with a fixed recipe and fixed random draws, and kept in the folder of a sweep, so that
+//! all runs of the sweep are measured by the same judge. It runs on the CPU, whatever device the runs are trained
+//! on.
 
 mod material;
 mod network;
@@ -36,43 +37,43 @@ pub use record::{JudgeRecord, Reference};
 pub use target::Target;
 pub use verdicts::Verdicts;
 
-/// Samples that a judge is trained on.
+/// The default number of training samples of a judge.
 pub const JUDGE_SAMPLES: u64 = 131_072;
-/// Most samples that anybody trains one on.
+/// The upper limit on the number of training samples of a judge.
 pub const MOST_JUDGE_SAMPLES: u64 = 1 << 26;
 const BATCH: usize = 64;
-/// Steps that are taken to time one.
+/// The number of training steps that [`Judge::seconds_per_sample`] takes; the first one is not timed.
 const TIMED: u64 = 5;
 const RATE: f64 = 1e-3;
-/// Most test images that a judge's own accuracy is measured on.
+/// The maximum number of test images on which a judge's own accuracy is measured.
 const TESTED: usize = 10_000;
 
-/// A judge, and what it is known by.
+/// A trained judge with its record.
 pub struct Judge {
     record: JudgeRecord,
     network: Classifier,
-    /// What it compares with, once it was needed.
-    seen: Mutex<Option<Arc<Seen>>>,
+    /// The real images that decoded images are compared with; computed when they are first needed.
+    comparison: Mutex<Option<Arc<Comparison>>>,
 }
 
-/// Real images as a judge sees them, and pairs of others.
-struct Seen {
+/// The judge's features of real images, and the pairs of test images, disjoint from these, to interpolate between.
+struct Comparison {
     pairs: Material,
     real: Real,
 }
 
 impl Judge {
-    /// Whether a dataset has images enough for a judge's score.
+    /// Returns whether a dataset has enough test images for a judge's score.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// If the images cannot be counted.
     pub fn fits(dataset: &dyn Dataset) -> Result<bool> {
         Ok(pairs_of(dataset.count(Part::Test)?).is_some())
     }
 
-    /// Trains one on `samples` training images: Adam, batches of 64, a learning rate of 0.001 that falls along a cosine. Then
-    /// measures it, and what can be said with it of images that no model made. Records call the dataset `name`; `data` is the
-    /// digest of its images.
+    /// Trains a judge on `samples` training images with Adam, batches of 64 and a learning rate of 0.001 that
+    /// follows a cosine decay, and measures its accuracy and its reference scores. The record names the dataset
+    /// `name`; `data` is the SHA-256 of the dataset's images.
     ///
     /// # Errors
     /// If images cannot be read, or `stop` became true.
@@ -103,12 +104,12 @@ impl Judge {
             weights: lerp_files::digest(&record::packed(&network)?),
             references: Vec::new(),
         };
-        let mut judge = Self { record, network, seen: Mutex::default() };
+        let mut judge = Self { record, network, comparison: Mutex::default() };
         judge.record.references = judge.references(dataset)?;
         Ok(judge)
     }
 
-    /// Seconds of one sample of its training, on the threads of the caller, from a few steps.
+    /// Returns the training time per sample in seconds on the threads of the caller, measured over a few steps.
     ///
     /// # Errors
     /// If images cannot be read.
@@ -120,32 +121,32 @@ impl Judge {
         Ok(started.elapsed().as_secs_f64() / ((TIMED - 1) * BATCH as u64) as f64)
     }
 
-    /// What it is known by.
+    /// Returns the judge's record.
     pub fn record(&self) -> &JudgeRecord {
         &self.record
     }
 
-    /// What it makes of images.
+    /// Returns the judge's features and predictions for images.
     ///
     /// # Shapes
     /// `[images, height, width, channels]`, on any device.
     pub(crate) fn read(&self, images: &Tensor) -> Result<Reading> {
         let count = images.dim(0)?;
-        let (mut features, mut words, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut features, mut classes, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
         for first in (0..count).step_by(CHUNK) {
             let chunk = images.narrow(0, first, CHUNK.min(count - first))?;
             let chunk = chunk.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
             let [of_chunk, logits] = self.network.forward(&chunk)?;
             features.push(of_chunk.detach());
-            let (word, probability) = most_probable(&logits.detach())?;
-            words.extend(word);
+            let (class, probability) = most_probable(&logits.detach())?;
+            classes.extend(class);
             probabilities.extend(probability);
         }
-        Ok(Reading { features: Tensor::cat(&features, 0)?, words, probabilities })
+        Ok(Reading { features: Tensor::cat(&features, 0)?, words: classes, probabilities })
     }
 
-    /// What it makes of interpolations whose ends are of these classes; none if there are none, too few test images to compare
-    /// with, or decoded images are not finite.
+    /// Scores interpolations, the classes of whose ends are `classes`. Returns `None` if there are too few test
+    /// images to compare with, or if the decoded images are not finite.
     ///
     /// # Shapes
     /// `[pairs, positions, height, width, channels]`.
@@ -155,47 +156,50 @@ impl Judge {
         images: &Tensor,
         classes: Option<Vec<[u32; 2]>>,
     ) -> Result<Option<Judged>> {
-        let Some(seen) = self.seen(dataset)? else { return Ok(None) };
-        // Only a judge of classes knows the classes of the ends.
+        let Some(comparison) = self.comparison(dataset)? else { return Ok(None) };
+        // Only a judge that was trained on classes can be compared with the classes of the ends.
         let classes = classes.filter(|_| self.record.target == Target::Classes);
-        Ok(Judged::new(&self.read(&images.flatten(0, 1)?)?, classes, &seen.real)?)
+        Ok(Judged::new(&self.read(&images.flatten(0, 1)?)?, classes, &comparison.real)?)
     }
 
-    /// What it makes of a model's interpolations between its pairs of test images.
+    /// Scores a model's interpolations between the judge's own pairs of test images. Returns `None` as
+    /// [`Judge::judge`] does.
     pub(crate) fn judge_model(
         &self,
         learner: &Learner,
         dataset: &dyn Dataset,
         draws: &lerp_core::Draws,
     ) -> Result<Option<Judged>> {
-        let Some(seen) = self.seen(dataset)? else { return Ok(None) };
+        let Some(comparison) = self.comparison(dataset)? else { return Ok(None) };
         let model = learner.model();
         let encode = |images: &Tensor, end: &str| -> Result<Tensor> {
             let images = images.to_device(draws.device())?;
             Ok(model.encode(&images, &draws.scope(end))?.detach())
         };
-        let [left, right] = &seen.pairs.ends;
+        let [left, right] = &comparison.pairs.ends;
         let between = Between::new(model, &encode(left, "left")?, &encode(right, "right")?)?;
-        self.judge(dataset, &between.images()?, seen.pairs.classes.clone())
+        self.judge(dataset, &between.images()?, comparison.pairs.classes.clone())
     }
 
-    /// The real images, seen once.
-    fn seen(&self, dataset: &dyn Dataset) -> Result<Option<Arc<Seen>>> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.is_none() {
+    /// Returns the pairs and the features of real images, computing them on the first call; `None` if the dataset
+    /// has too few test images.
+    fn comparison(&self, dataset: &dyn Dataset) -> Result<Option<Arc<Comparison>>> {
+        let mut comparison = self.comparison.lock().unwrap_or_else(PoisonError::into_inner);
+        if comparison.is_none() {
             let Some((pairs, real)) = Material::of(dataset)? else { return Ok(None) };
             let real = Real::new(&self.read(&real)?.features)?;
-            *seen = Some(Arc::new(Seen { pairs, real }));
+            *comparison = Some(Arc::new(Comparison { pairs, real }));
         }
-        Ok(seen.clone())
+        Ok(comparison.clone())
     }
 
-    /// What the score says of images that no model made: of test images beside others, and of the pairs' pixels, mixed; of lines
-    /// also of those between which the best there is was drawn.
+    /// Scores images that no model made, as reference points: the test images of the pairs themselves; and
+    /// interpolations between the pairs by mixing pixels, or, on lines, each [`Way`] of interpolating without a
+    /// model.
     fn references(&self, dataset: &dyn Dataset) -> Result<Vec<Reference>> {
-        let Some(seen) = self.seen(dataset)? else { return Ok(Vec::new()) };
-        let ends = Tensor::cat(&seen.pairs.ends, 0)?;
-        let floor = seen.real.realism(&self.read(&ends)?.features, 1)?;
+        let Some(comparison) = self.comparison(dataset)? else { return Ok(Vec::new()) };
+        let ends = Tensor::cat(&comparison.pairs.ends, 0)?;
+        let floor = comparison.real.realism(&self.read(&ends)?.features, 1)?;
         let floor = [
             JUDGED_DISTANCE.keyed(floor.distance.value),
             JUDGED_DISTANCE_ERROR.keyed(floor.distance.error),
@@ -218,21 +222,21 @@ impl Judge {
                 references.extend(judged(way.title(), &images, Some(classes))?);
             }
         } else {
-            let [left, right] = &seen.pairs.ends;
+            let [left, right] = &comparison.pairs.ends;
             let blend = interpolation::linear(left, right, POSITIONS)?.transpose(0, 1)?.contiguous()?;
-            references.extend(judged(Way::Blend.title(), &blend, seen.pairs.classes.clone())?);
+            references.extend(judged(Way::Blend.title(), &blend, comparison.pairs.classes.clone())?);
         }
         Ok(references)
     }
 }
 
-/// A judge in training.
+/// The state of a judge's training.
 struct Training<'a> {
     dataset: &'a dyn Dataset,
     target: Target,
     network: Classifier,
     rate: LearningRate,
-    /// Adam's two moments of each parameter.
+    /// Adam's first and second moment of each parameter.
     moments: Vec<[Var; 2]>,
 }
 
@@ -267,7 +271,7 @@ impl<'a> Training<'a> {
     }
 }
 
-/// The share of test images that a network tells right, and how many these are.
+/// Returns the classification accuracy of a network on test images, from 0 to 1, and the number of these images.
 fn accuracy(network: &Classifier, target: Target, dataset: &dyn Dataset) -> Result<(f64, usize)> {
     let tested = dataset.count(Part::Test)?.map_or(TESTED, |count| count.min(TESTED));
     let draws = draws().scope("test");
@@ -281,7 +285,7 @@ fn accuracy(network: &Classifier, target: Target, dataset: &dyn Dataset) -> Resu
     Ok((correct / tested.max(1) as f64, tested))
 }
 
-/// Values by key.
+/// Values of quantities by key.
 pub type Values = BTreeMap<String, f64>;
 
 #[cfg(test)]

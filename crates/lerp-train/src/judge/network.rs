@@ -1,4 +1,4 @@
-//! The network of a judge.
+//! The network of a judge: a small convolutional classifier.
 
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::ops::softmax;
@@ -8,17 +8,17 @@ use lerp_nn::{Conv, ConvConfig, Dense, Resize};
 
 use crate::Result;
 
-/// The group of a judge's parameters.
+/// The parameter group of a judge.
 const JUDGE: Group = Group("judge");
-/// Channels of the convolutions, one after the other; the last number is that of all further ones.
+/// Output channels of the convolutions in order; further convolutions have as many as the last one.
 const CHANNELS: [usize; 3] = [16, 32, 64];
-/// Width of the penultimate layer: the space of features.
+/// The width of the penultimate layer, whose output is the feature space of the scores.
 const FEATURES: usize = 64;
-/// Sides that are not halved any more.
+/// The side length, in pixels, at or below which images are not downscaled further.
 const SMALL: usize = 4;
 
-/// 3x3 convolutions with leaky ReLU, each followed by a mean over 2x2 blocks as long as both sides are even and above four; then
-/// two dense layers, with leaky ReLU between them.
+/// A classifier of 3x3 convolutions with leaky ReLU, each followed by 2x2 mean pooling as long as height and width
+/// are even and above four; then two dense layers with leaky ReLU between them.
 pub(super) struct Classifier {
     pub store: ParamStore,
     links: Vec<Link>,
@@ -27,7 +27,7 @@ pub(super) struct Classifier {
 }
 
 impl Classifier {
-    /// One with fresh parameters, which tells `classes` apart.
+    /// Builds a network with freshly initialised parameters that distinguishes `classes` classes.
     ///
     /// # Errors
     /// If the tensor library fails.
@@ -55,7 +55,7 @@ impl Classifier {
         Ok(Self { store, links, hidden, output })
     }
 
-    /// Features and logits.
+    /// Returns the features and the logits of images.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]` to `[batch, 64]` and `[batch, classes]`.
@@ -67,12 +67,12 @@ impl Classifier {
     }
 }
 
-/// The most probable class of each image, and its probability.
+/// Returns the most probable class of each image, and its probability.
 ///
 /// # Shapes
 /// `[images, classes]`.
 pub(super) fn most_probable(logits: &Tensor) -> Result<(Vec<u32>, Vec<f32>)> {
-    let words = logits.argmax(1)?.to_vec1::<u32>()?;
+    let classes = logits.argmax(1)?.to_vec1::<u32>()?;
     let probabilities = softmax(logits, 1)?.max(1)?.to_vec1::<f32>()?;
-    Ok((words, probabilities))
+    Ok((classes, probabilities))
 }

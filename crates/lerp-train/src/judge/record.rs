@@ -1,5 +1,6 @@
-//! A judge in the folder of a sweep: `judges/<dataset>.toml`, and its weights in a file whose name ends in their digest, so that
-//! whoever reads the record finds the weights that it speaks of, also while another judge takes its place.
+//! Reading and writing a judge in the folder of a sweep: its record `judges/<dataset>.toml`, and its weights in a
+//! file whose name contains the beginning of their digest. Whoever reads a record therefore finds the weights that
+//! belong to it, even while another judge replaces it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,53 +12,54 @@ use serde::{Deserialize, Serialize};
 use super::{Classifier, Judge, Target, Values};
 use crate::{Error, Result};
 
-/// The format of the record, and the recipe by which the judge was trained.
+/// The format of the record; it also identifies the recipe by which the judge was trained.
 pub(super) const FORMAT: &str = "lerp judge 1";
 const FOLDER: &str = "judges";
-/// Bytes of a file's name without its ending.
+/// The maximum number of bytes of a file name without its extension.
 const MOST_NAME: usize = 120;
-/// Most bytes of a record, and of weights.
+/// The maximum size in bytes of a record and of a file of weights.
 const MOST_RECORD: u64 = 1 << 16;
 const MOST_WEIGHTS: u64 = 1 << 32;
 
-/// What a judge is known by.
+/// The record of a judge: what it was trained on, how accurate it is, and its reference scores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JudgeRecord {
     pub(super) format: String,
     /// Name of the dataset.
     pub dataset: String,
-    /// SHA-256 of its images and labels; none where they are drawn.
+    /// SHA-256 of the dataset's images and labels; `None` for a generated dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// What the judge was trained to tell apart.
+    /// What the judge was trained to distinguish.
     pub target: Target,
-    /// Samples that it was trained on.
+    /// Number of training samples.
     pub samples: u64,
-    /// Share of test images that it tells right.
+    /// Accuracy on test images, from 0 to 1.
     pub accuracy: f64,
-    /// Number of these.
+    /// Number of test images behind [`JudgeRecord::accuracy`].
     pub tested: usize,
-    /// SHA-256 of the file of its weights: what runs that it measured know it by.
+    /// SHA-256 of the file of weights; runs name the judge that measured them by it.
     pub weights: String,
-    /// What the score says of images that no model made.
+    /// Scores of images that no model made, as reference points.
     #[serde(default)]
     pub references: Vec<Reference>,
 }
 
-/// What the score says of images that no model made.
+/// The scores of one set of images that no model made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
-    /// What they are.
+    /// What the images are, such as `test images`.
     pub title: String,
-    /// Numbers by the keys of a run's.
+    /// Scores, by the same keys as those of a run.
     pub values: Values,
 }
 
 impl JudgeRecord {
-    /// The record of the judge of `dataset` in the folder of a sweep; none if there is none.
+    /// Reads the record of the judge of `dataset` from the folder of a sweep. Returns `None` if there is no such
+    /// record.
     ///
     /// # Errors
-    /// If it cannot be read, is damaged, or is another dataset's.
+    /// If the record cannot be read, is damaged, or belongs to another dataset.
     pub fn read(sweep: &Path, dataset: &str) -> Result<Option<Self>> {
         let folder = sweep.join(FOLDER);
         if folder.is_symlink() {
@@ -82,11 +84,12 @@ impl JudgeRecord {
 }
 
 impl Judge {
-    /// The judge of a dataset, which records call `name` and whose images have the digest `data`, from the folder of a sweep; none
-    /// if there is none that was trained on these images, and, where that is given, on so many `samples`.
+    /// Loads the judge of a dataset from the folder of a sweep. The record names the dataset `name`; `data` is the
+    /// SHA-256 of its images. Returns `None` if no judge was trained on these images, or if `samples` is given and
+    /// the judge was trained on another number of samples.
     ///
     /// # Errors
-    /// If its files cannot be read or are damaged.
+    /// If the judge's files cannot be read or are damaged.
     pub fn find(
         sweep: &Path,
         dataset: &dyn Dataset,
@@ -113,18 +116,18 @@ impl Judge {
             let tensor = tensors.get(&param.name).ok_or_else(|| damaged(&format!("no '{}'", param.name)))?;
             network.store.set(&param.name, tensor)?;
         }
-        Ok(Some(Self { record, network, seen: std::sync::Mutex::default() }))
+        Ok(Some(Self { record, network, comparison: std::sync::Mutex::default() }))
     }
 
-    /// Keeps the judge in the folder of a sweep.
+    /// Writes the judge into the folder of a sweep.
     ///
     /// # Errors
-    /// If its files cannot be written.
+    /// If the files cannot be written.
     pub fn keep(&self, sweep: &Path) -> Result<()> {
         make_folder(&sweep.join(FOLDER))?;
         let dataset = &self.record.dataset;
         let path = path(sweep, dataset);
-        // First what the record speaks of.
+        // The weights go first, so that a record never names weights that do not exist.
         lerp_files::replace(&weights(sweep, &self.record), &packed(&self.network)?)?;
         let record = toml::to_string(&self.record)
             .map_err(|error| Error::bad_file(&path, format!("cannot be made: {error}")))?;
@@ -132,19 +135,19 @@ impl Judge {
     }
 }
 
-/// Where a judge's record is.
+/// Returns the path of a judge's record.
 fn path(sweep: &Path, dataset: &str) -> PathBuf {
     sweep.join(FOLDER).join(format!("{}.toml", file_stem(dataset, MOST_NAME)))
 }
 
-/// Where the weights are that a record speaks of.
+/// Returns the path of the weights that belong to a record.
 fn weights(sweep: &Path, record: &JudgeRecord) -> PathBuf {
     let digest: String = record.weights.chars().filter(char::is_ascii_hexdigit).take(12).collect();
     let stem = file_stem(&record.dataset, MOST_NAME);
     sweep.join(FOLDER).join(format!("{stem}-{digest}.safetensors"))
 }
 
-/// The weights as a file.
+/// Returns the weights as the bytes of a safetensors file.
 pub(super) fn packed(network: &Classifier) -> Result<Vec<u8>> {
     let tensors: Vec<_> =
         network.store.params().iter().map(|p| (p.name.as_str(), p.var.as_tensor().clone())).collect();

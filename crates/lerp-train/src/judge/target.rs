@@ -1,4 +1,4 @@
-//! What a judge is trained to tell apart.
+//! The classification task that a judge is trained on.
 
 use candle_core::Tensor;
 use lerp_core::Draws;
@@ -7,40 +7,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
-/// What a judge was trained to tell apart.
+/// The classification task that a judge was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// The classes of labelled images.
+    /// Classifies labelled images by their labels.
     Classes,
-    /// Images without labels from their distorted selves.
+    /// Distinguishes images without labels from distorted versions of them.
     Distortions,
 }
 
-/// What happens to images without labels. A blend of two is not among them: that a judge knows one without having seen any is what
-/// its score is trusted for.
+/// The distortions of images without labels. Blends of two images are left out on purpose: the score is trusted
+/// because a judge recognises blends without having seen any.
 const DISTORTIONS: [&str; 4] = ["real", "blurred", "noisy", "patched"];
-/// Standard deviation of noise, where pixels are from -1 to 1.
+/// The standard deviation of the noise, for pixels from -1 to 1.
 const NOISE: f64 = 0.2;
 
 impl Target {
-    /// That for a dataset: its classes, if it has several.
+    /// Returns the task for a dataset: its classes if it has several, otherwise distortions.
     pub fn of(dataset: &dyn Dataset) -> Self {
         if dataset.classes() > 1 { Self::Classes } else { Self::Distortions }
     }
 
-    /// How many things are to be told apart.
+    /// Returns the number of classes to distinguish.
     pub(super) fn classes(self, dataset: &dyn Dataset) -> usize {
         if self == Self::Classes { dataset.classes() } else { DISTORTIONS.len() }
     }
 
-    /// What a class is called: `class 3`, or `blurred`.
+    /// Returns the name of a class, such as `class 3` or `blurred`.
     pub fn word(self, class: u32) -> String {
         let distortion = DISTORTIONS.get(class as usize).filter(|_| self == Self::Distortions);
         distortion.map_or_else(|| format!("class {class}"), |word| (*word).to_owned())
     }
 
-    /// Images to tell apart, and what they are.
+    /// Returns training images and their class numbers.
     ///
     /// # Shapes
     /// `[batch, height, width, channels]`, and `[batch]`, `u32`.
@@ -97,7 +97,7 @@ mod tests {
             let same = before.iter().zip(&after).filter(|(a, b)| (*a - *b).abs() < 1e-6).count();
             match Target::Distortions.word(*kind).as_str() {
                 "real" => assert_eq!(same, 90),
-                // Two of five columns stay.
+                // Two of the five columns are kept: 6 * 2 * 3 values.
                 "patched" => assert_eq!(same, 36),
                 "blurred" => assert!(spread(&after) < 0.5 * spread(&before)),
                 _ => assert!(spread(&after) > spread(&before)),

@@ -7,7 +7,7 @@ use lerp_kernels::{downscale2, upscale2};
 
 use super::*;
 
-/// Lines without labels.
+/// The lines dataset without labels.
 struct Unlabelled;
 
 impl Dataset for Unlabelled {
@@ -36,14 +36,14 @@ impl Dataset for Unlabelled {
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
-/// A judge of lines, which is trained long enough for its score to be sure of what it says here.
+/// A judge of lines, trained long enough for its scores to be significant in these tests.
 fn of_lines() -> &'static Judge {
     static ONCE: OnceLock<Judge> = OnceLock::new();
     ONCE.get_or_init(|| Judge::train(&Lines, ("lines", None), 16_384, &NEVER).unwrap())
 }
 
-/// What a judge says of interpolations that no model made: true lines that turn, true lines along a chord, a jump halfway,
-/// true lines that are blurred, and a blend of pixels.
+/// A judge's scores of five interpolations that no model made: true lines that turn evenly, true lines along a
+/// chord of a circle, a jump halfway, blurred true lines, and a blend of pixels.
 fn made_up(judge: &Judge, dataset: &dyn Dataset) -> [BTreeMap<String, f64>; 5] {
     let images = |way: Way| way.interpolations().unwrap().1;
     let path = images(Way::Path);
@@ -64,7 +64,7 @@ fn made_up_interpolations_are_ordered_as_the_truth_orders_them() {
     let all = |key: &str| made_up.each_ref().map(|values| values[key]);
     let [path, circle, abrupt, blurred, blend] = all("eval/judged_distance");
     let error = all("eval/judged_distance_error");
-    // True lines cannot be told from test lines; a blend is further from them than a blur.
+    // True lines are indistinguishable from test lines, and a blend is further from them than a blur.
     for (real, error) in [path, circle, abrupt].into_iter().zip(error) {
         assert!(real.abs() < 4.0 * error, "{made_up:?}");
     }
@@ -72,13 +72,13 @@ fn made_up_interpolations_are_ordered_as_the_truth_orders_them() {
     let [path, circle, abrupt, blurred, blend] = all("eval/judged_precision");
     assert!([path, circle, abrupt].iter().all(|real| *real > 0.9), "{made_up:?}");
     assert!(blurred < 0.9 && blend < 0.5, "{made_up:?}");
-    // Among real images smoothness orders as the truth does: 0, 0.08, 0.93.
+    // Among real images the judged smoothness has the order of the true one: 0, 0.08, 0.93.
     let [path, circle, abrupt, ..] = all("eval/judged_smoothness");
     assert!(path < circle && circle < 0.5 * abrupt && (abrupt - 14.0 / 15.0).abs() < 1e-6, "{made_up:?}");
 }
 
 #[test]
-fn a_judge_without_labels_tells_blends_from_lines_though_it_was_shown_none() {
+fn a_judge_without_labels_distinguishes_blends_from_lines_without_having_seen_any() {
     let judge = Judge::train(&Unlabelled, ("unlabelled", None), 16_384, &NEVER).unwrap();
     let record = judge.record();
     assert!(record.target == Target::Distortions && record.accuracy > 0.8, "{record:?}");
@@ -95,7 +95,7 @@ fn a_judge_without_labels_tells_blends_from_lines_though_it_was_shown_none() {
 }
 
 #[test]
-fn a_judge_that_was_kept_says_the_same() {
+fn a_judge_read_back_gives_the_same_scores() {
     let dir = tempfile::tempdir().unwrap();
     let judge = of_lines();
     assert!(Judge::find(dir.path(), &Lines, ("lines", None), None).unwrap().is_none());
@@ -106,7 +106,7 @@ fn a_judge_that_was_kept_says_the_same() {
     let images = Way::Blend.interpolations().unwrap().1;
     let says = |judge: &Judge| judge.judge(&Lines, &images, None).unwrap().unwrap();
     assert_eq!(says(&again), says(judge));
-    // Of other images, or trained for longer, it is another.
+    // A judge of other images, or one with more training samples, is a different judge.
     assert!(Judge::find(dir.path(), &Lines, ("lines", Some("abc")), None).unwrap().is_none());
     assert!(Judge::find(dir.path(), &Lines, ("lines", None), Some(32_768)).unwrap().is_none());
 
@@ -141,7 +141,7 @@ fn a_judge_that_was_kept_says_the_same() {
 }
 
 #[test]
-fn threads_do_not_matter() {
+fn training_does_not_depend_on_the_number_of_threads() {
     let trained = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| Judge::train(&Lines, ("lines", None), 512, &NEVER).unwrap().record().clone())
@@ -150,7 +150,7 @@ fn threads_do_not_matter() {
 }
 
 #[test]
-fn images_of_any_shape_have_a_network() {
+fn the_network_accepts_images_of_any_shape() {
     for (height, width, channels) in [(32, 32, 1), (64, 64, 3), (28, 20, 3), (5, 7, 1)] {
         let network = Classifier::new(ImageShape { height, width, channels }, 4).unwrap();
         let images = Tensor::zeros((2, height, width, channels), DType::F32, &Device::Cpu).unwrap();

@@ -1,4 +1,4 @@
-//! What a judge made of a run, in the run's folder.
+//! The file `judged.safetensors` of a run: a judge's scores of its interpolations.
 
 use std::path::Path;
 
@@ -13,22 +13,23 @@ use crate::{
 
 use super::Judge;
 
-/// The judge's words for the images of strips, pair by pair: the most probable class and its probability.
-pub type Words = Vec<[(u32, f32); POSITIONS]>;
+/// The judge's predictions for the images of strips, pair by pair: the most probable class and its probability.
+pub type StripPredictions = Vec<[(u32, f32); POSITIONS]>;
 
-/// What a judge made of a run's interpolations.
+/// A judge's scores of a run's interpolations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdicts {
     /// SHA-256 of the judge's weights, in hexadecimal.
     pub judge: String,
-    /// What it made of the interpolations that are measured.
+    /// Scores of the interpolations that the run's metrics are computed on.
     pub judged: Judged,
-    /// What it calls the images of the run's [`Strips`].
-    pub strips: Words,
+    /// The most probable class, and its probability, of each image of the run's [`Strips`].
+    pub strips: StripPredictions,
 }
 
 impl Verdicts {
-    /// `judged`, and the judge's words for the images of strips; none without a judge, or if it made nothing of the images.
+    /// Combines `judged` with the judge's predictions for the images of strips. Returns `None` if there is no judge
+    /// or no score.
     pub(crate) fn new(
         judge: Option<&Judge>,
         judged: Option<Judged>,
@@ -36,15 +37,15 @@ impl Verdicts {
     ) -> Result<Option<Self>> {
         let (Some(judge), Some(judged)) = (judge, judged) else { return Ok(None) };
         let reading = judge.read(&strips.images.flatten(0, 1)?)?;
-        let words: Vec<(u32, f32)> = reading.words.into_iter().zip(reading.probabilities).collect();
-        let strips = words.as_chunks::<POSITIONS>().0.to_vec();
+        let predictions: Vec<(u32, f32)> = reading.words.into_iter().zip(reading.probabilities).collect();
+        let strips = predictions.as_chunks::<POSITIONS>().0.to_vec();
         Ok(Some(Self { judge: judge.record().weights.clone(), judged, strips }))
     }
 
-    /// The file `judged.safetensors`, with its name.
+    /// Returns the name and the bytes of the file `judged.safetensors`.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the tensors cannot be serialised.
     pub(crate) fn file(&self) -> Result<(&'static str, Vec<u8>)> {
         let Judged {
             words,
@@ -65,7 +66,8 @@ impl Verdicts {
             .iter()
             .flat_map(|of| [of.distance.value, of.distance.error, of.precision])
             .collect();
-        let (said, sure): (Vec<u32>, Vec<f32>) = self.strips.as_flattened().iter().copied().unzip();
+        let (strip_classes, strip_probabilities): (Vec<u32>, Vec<f32>) =
+            self.strips.as_flattened().iter().copied().unzip();
         let of_strips = (self.strips.len(), POSITIONS);
         let digest: Vec<u8> = self.judge.bytes().collect();
         let mut tensors = vec![
@@ -76,8 +78,8 @@ impl Verdicts {
             ("straight", Tensor::from_slice(straight, pairs, cpu)?),
             ("distance", Tensor::from_vec(distances, (POSITIONS, 2), cpu)?),
             ("realism", Tensor::from_vec(realism, (2, 3), cpu)?),
-            ("strip_word", Tensor::from_vec(said, of_strips, cpu)?),
-            ("strip_probability", Tensor::from_vec(sure, of_strips, cpu)?),
+            ("strip_word", Tensor::from_vec(strip_classes, of_strips, cpu)?),
+            ("strip_probability", Tensor::from_vec(strip_probabilities, of_strips, cpu)?),
             ("judge", Tensor::from_vec(digest.clone(), digest.len(), cpu)?),
         ];
         if let Some(ends) = ends {
@@ -86,7 +88,7 @@ impl Verdicts {
         Ok((JUDGED, pack(JUDGED, tensors)?))
     }
 
-    /// Those of the run in `dir`; none if no judge has seen it.
+    /// Reads the scores of the run in `dir`. Returns `None` if no judge has measured it.
     ///
     /// # Errors
     /// If the file is damaged.
@@ -101,7 +103,7 @@ impl Verdicts {
             }
             Ok(tensor.flatten_all()?.to_vec1()?)
         };
-        // Classes are small numbers, which an `f32` holds as they are.
+        // Class numbers are small, so `f32` represents them exactly.
         let whole = |values: Vec<f32>| values.into_iter().map(|v| v as u32).collect::<Vec<u32>>();
         let words = whole(values("word", POSITIONS)?);
         let straight = values("straight", 1)?;
@@ -115,13 +117,18 @@ impl Verdicts {
             && steps.len() == pairs * STEPS
             && ends.as_ref().is_none_or(|ends| ends.len() == 2 * pairs);
         let (distances, realism) = (values("distance", 2)?, values("realism", 3)?);
-        let (said, sure) = (whole(values("strip_word", POSITIONS)?), values("strip_probability", POSITIONS)?);
-        if !fits || distances.len() != 2 * POSITIONS || realism.len() != 6 || said.len() != sure.len() {
+        let (strip_classes, strip_probabilities) =
+            (whole(values("strip_word", POSITIONS)?), values("strip_probability", POSITIONS)?);
+        if !fits
+            || distances.len() != 2 * POSITIONS
+            || realism.len() != 6
+            || strip_classes.len() != strip_probabilities.len()
+        {
             return Err(tensors.damaged("its tables differ in length"));
         }
         let distance = |of: &[f32]| KernelDistance { value: of[0].into(), error: of[1].into() };
         let realism_of = |of: &[f32]| Realism { distance: distance(of), precision: f64::from(of[2]) };
-        let strips: Vec<(u32, f32)> = said.into_iter().zip(sure).collect();
+        let strips: Vec<(u32, f32)> = strip_classes.into_iter().zip(strip_probabilities).collect();
         let judge = values("judge", 1)?.into_iter().map(|byte| char::from(byte as u8)).collect();
         let judged = Judged {
             words: words.as_chunks::<POSITIONS>().0.to_vec(),

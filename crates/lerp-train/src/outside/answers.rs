@@ -1,4 +1,4 @@
-//! What a model that was trained elsewhere answers, and whether that can be so.
+//! The answers of a model that was trained elsewhere, and checks of their plausibility.
 
 use std::{
     collections::BTreeMap,
@@ -15,23 +15,23 @@ use super::{
 };
 use crate::{Elsewhere, Error, POSITIONS, Result, evaluate::squared_error};
 
-/// The record of a model, among its answers.
+/// The file name of a model's record, among its answers.
 pub(crate) const RECORD: &str = "record.json";
 
-/// Most bytes of a file of answers.
+/// The maximum size in bytes of a file of answers.
 const LARGE: u64 = 1 << 36;
 
-/// Letters of which more are no name of a framework or device, and of notes.
+/// The maximum numbers of characters of the short texts (framework, version, device), and of the notes.
 const LONGEST: usize = 200;
 const LONGEST_NOTES: usize = 2000;
 
-/// Samples of which more are a slip of the keyboard.
+/// The maximum number of training samples that a record may state.
 const MOST_SAMPLES: u64 = 1 << 50;
 
-/// Values that images in [-1, 1] do not come near, however badly they are decoded.
+/// A magnitude that pixels of images in [-1, 1] never reach, however badly they are decoded.
 const FAR: f64 = 10.0;
 
-/// `record.json`: what a model's owner says of it.
+/// The file `record.json`: what a model's owner states about it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
@@ -41,17 +41,17 @@ pub(crate) struct Record {
     version: Option<String>,
     device: Option<String>,
     notes: Option<String>,
-    /// Samples that it was trained on, if that is told.
+    /// Number of samples that it was trained on, if stated.
     pub samples: Option<u64>,
-    /// Seed of its training, if that is told.
+    /// Seed of its training, if stated.
     pub seed: Option<u64>,
 }
 
 impl Record {
-    /// That of the answers in `folder`.
+    /// Reads the record of the answers in `folder`.
     ///
     /// # Errors
-    /// If there is none, or it is not what it should be.
+    /// If there is no record, or it is invalid.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
         let bad = |problem: String| Error::bad_file(&path, problem);
@@ -82,9 +82,10 @@ impl Record {
         Ok(record)
     }
 
-    /// What a run keeps of it, with the digests of all answers, and of those about the figures' images.
+    /// Returns what a run stores of the record, with the digests of all answers, and of those about the figures'
+    /// images.
     pub fn elsewhere(&self, digest: String, figures: String) -> Elsewhere {
-        // In one line, for what a terminal or page shows of it.
+        // Reduced to one line without control characters, for terminals and pages.
         let line = |text: &Option<String>| {
             text.as_ref().map(|text| printable(text.trim()).into_owned()).filter(|text| !text.is_empty())
         };
@@ -100,19 +101,19 @@ impl Record {
     }
 }
 
-/// Arrays by file and name.
+/// The arrays of a model's answers, by file and name.
 #[derive(Debug)]
 pub(crate) struct Answers {
     arrays: BTreeMap<(String, String), Tensor>,
-    /// SHA-256 of them all.
+    /// SHA-256 of all arrays together.
     pub digest: String,
 }
 
 impl Answers {
-    /// Reads what is `wanted` from the folder of a task, and checks it against the task's `images`.
+    /// Reads the arrays `wanted` from the folder of a task, and checks them against the task's `images`.
     ///
     /// # Errors
-    /// If one is missing, or not what it should be; the error says what is the likely cause.
+    /// If an array is missing or invalid; the error states the likely cause.
     pub fn read(folder: &Path, wanted: &[Wanted], images: &[Named]) -> Result<Self> {
         let mut arrays = BTreeMap::new();
         let mut digests = Vec::new();
@@ -147,23 +148,24 @@ impl Answers {
         Ok(answers)
     }
 
-    /// The array `name` of the file `file`, if it was given.
+    /// Returns the array `name` of the file `file`, if it was given.
     pub fn find(&self, file: &str, name: &str) -> Option<&Tensor> {
         self.arrays.get(&(file.to_owned(), name.to_owned()))
     }
 
-    /// The array `name` of the file `file`.
+    /// Returns the array `name` of the file `file`.
     ///
     /// # Errors
-    /// If it was not wanted.
+    /// If the array was not among those that were wanted.
     pub fn get(&self, file: &str, name: &str) -> Result<&Tensor> {
         self.find(file, name).ok_or_else(|| Error::BadCell(format!("the answers have no {file} {name}")))
     }
 
-    /// Finds images that would be much nearer to those that were asked about if they were turned.
+    /// Detects swapped axes and reversed interpolations: images that would be much nearer to the task's if they
+    /// were transposed or reversed.
     fn check_likeness(&self, folder: &Path, images: &[Named]) -> Result<()> {
         let asked = |name: &str| images.iter().find(|(known, _)| *known == name).map(|(_, images)| images);
-        // A model that has learned nothing is about as near one way as the other.
+        // The factor keeps untrained models from being refused: they are about equally near either way.
         let much = |nearer: f64, given: f64| nearer < 0.5 * given;
         let bad = |name: &str, problem: &str| {
             Err(Error::bad_file(folder, format!("has answers, '{name}', {problem}")))
@@ -195,11 +197,11 @@ impl Answers {
     }
 }
 
-/// The arrays of a file of answers, or of a folder in its place.
+/// The arrays of a safetensors file of answers, or of a folder of `.npy` files in its place.
 struct Source {
-    /// The file or folder.
+    /// Path of the file or folder.
     path: PathBuf,
-    /// None of a folder.
+    /// The file's arrays by name; `None` for a folder.
     tensors: Option<std::collections::HashMap<String, Tensor>>,
 }
 
@@ -225,7 +227,7 @@ impl Source {
         Ok(Self { path, tensors: Some(tensors) })
     }
 
-    /// An array as `f32`, and where it is; none if there is none.
+    /// Returns an array as `f32`, and the path of its file; `None` if there is no such array.
     fn find(&self, name: &str) -> Result<Option<(Tensor, PathBuf)>> {
         let Some(tensors) = &self.tensors else {
             let path = self.path.join(format!("{name}.npy"));
@@ -250,7 +252,7 @@ impl Source {
     }
 }
 
-/// Whether an array has the sizes that are wanted.
+/// Checks the shape of an array; the error states the likely cause of a mismatch.
 fn check_shape(array: &Tensor, wanted: &Wanted) -> std::result::Result<(), String> {
     let (given, want) = (array.dims(), &wanted.shape[..]);
     let fits = if wanted.images() {
@@ -286,13 +288,13 @@ fn check_shape(array: &Tensor, wanted: &Wanted) -> std::result::Result<(), Strin
     Err(format!("{is}: {because}"))
 }
 
-/// The sizes of images whose channels come before height and width.
+/// Returns the channels-first shape of images with the channels-last shape `last`.
 fn channels_first(last: &[usize]) -> Vec<usize> {
     let (lead, image) = last.split_at(last.len() - 3);
     [lead, &[image[2], image[0], image[1]]].concat()
 }
 
-/// Whether an array is finite, and images are in [-1, 1], about.
+/// Checks that an array is finite, and that images are roughly in [-1, 1].
 fn check_values(array: &Tensor, wanted: &Wanted) -> std::result::Result<(), String> {
     let values = array.flatten_all().and_then(|all| all.to_vec1::<f32>()).map_err(|e| e.to_string())?;
     if let Some(place) = values.iter().position(|value| !value.is_finite()) {

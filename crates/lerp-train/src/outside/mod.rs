@@ -1,5 +1,6 @@
-//! Models that were trained elsewhere: a [`Task`] asks one about images, what it answers is checked and measured as if it
-//! were ours ([`Answered`]), and weights of a variant of ours are imported ([`import`]).
+//! Models that were trained elsewhere. A [`Task`] lists images for such a model to encode and decode; its answers
+//! are checked and measured like a model of this workspace ([`Answered`]). Weights of a built-in variant can also
+//! be imported ([`import`]).
 
 mod answers;
 mod npy;

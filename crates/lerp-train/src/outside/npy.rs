@@ -1,4 +1,5 @@
-//! Arrays in `NumPy`'s format (`.npy`, versions 1 to 3), of numbers alone: nothing is ever unpickled.
+//! Arrays in `NumPy`'s format (`.npy`, versions 1 to 3). Only arrays of numbers are read: nothing is ever
+//! unpickled.
 
 use std::path::Path;
 
@@ -9,21 +10,21 @@ use crate::{Error, Result};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Bytes that the header of an array of numbers may have.
+/// The maximum size in bytes of an array's header.
 const LONGEST_HEADER: usize = 1 << 16;
 
-/// Dimensions of which more are no array of images or latents.
+/// The maximum number of dimensions of an array.
 const MOST_DIMENSIONS: usize = 16;
 
-/// An array of numbers as the bytes of a file.
+/// Returns an array of numbers as the bytes of an `.npy` file.
 ///
 /// # Shapes
-/// Any; `f32` or `i64`.
+/// Any shape; `f32` or `i64`.
 pub fn bytes(tensor: &Tensor) -> Vec<u8> {
     let kind = if tensor.dtype() == DType::I64 { "<i8" } else { "<f4" };
     let sizes: Vec<String> = tensor.dims().iter().map(ToString::to_string).collect();
     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({},), }}", sizes.join(", "));
-    // Together with its line end, the header ends at a multiple of 64 bytes.
+    // The header, including its line end, ends at a multiple of 64 bytes.
     let padded = (MAGIC.len() + 4 + header.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
     let mut out = MAGIC.to_vec();
     out.extend([1, 0]);
@@ -33,17 +34,17 @@ pub fn bytes(tensor: &Tensor) -> Vec<u8> {
     out
 }
 
-/// The array of `bytes`, which are those of the file at `path`, as `f32` on the CPU.
+/// Parses `bytes`, the content of the `.npy` file at `path`, and returns the array as `f32` on the CPU.
 ///
 /// # Errors
-/// If they are no array of floating-point numbers in C order.
+/// If they are not an array of floating-point numbers in C order.
 pub fn tensor(path: &Path, bytes: &[u8]) -> Result<Tensor> {
     let bad = |problem: String| Error::bad_file(path, problem);
     let header = bytes.strip_prefix(MAGIC).and_then(split_header).ok_or_else(|| {
         bad("is no .npy file (pickles and archives are not read); write it with np.save".into())
     })?;
     let (text, data) = header;
-    // Other programs than NumPy may quote otherwise.
+    // Programs other than `NumPy` may use double quotes.
     let text = &text.replace('"', "'");
     let damaged = |what: &str| bad(format!("has a damaged header ({what}); write it with np.save"));
     let kind = quoted(text, "descr").ok_or_else(|| damaged("no type"))?;
@@ -80,7 +81,7 @@ pub fn tensor(path: &Path, bytes: &[u8]) -> Result<Tensor> {
     Ok(Tensor::from_raw_buffer(data, dtype, &shape, &Device::Cpu)?.to_dtype(DType::F32)?)
 }
 
-/// The header's text, and what follows it.
+/// Splits the rest of a file, after the magic number, into the header's text and the data.
 fn split_header(rest: &[u8]) -> Option<(&str, &[u8])> {
     let (version, rest) = rest.split_first_chunk::<2>()?;
     let (length, rest) = match version[0] {
@@ -98,13 +99,14 @@ fn split_header(rest: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(header).ok()?, data))
 }
 
-/// What follows a key of the header, which is a Python dictionary.
+/// Returns the text that follows a key in the header, which is a Python dictionary.
 fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let after = header.split_once(&format!("'{key}':"))?.1;
     Some(after.trim_start())
 }
 
-/// The text of a key. That of a type with fields is none, but a list.
+/// Returns the quoted text after a key. The type of a structured array is a list instead, for which a placeholder
+/// is returned.
 fn quoted<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let value = value(header, key)?;
     value.strip_prefix('\'').map_or(Some("of several fields"), |text| Some(text.split_once('\'')?.0))
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_come_back() {
+    fn arrays_survive_a_round_trip() {
         for dims in [&[2, 3][..], &[6], &[1, 2, 3, 1]] {
             let x = Tensor::arange(0_f32, 6.0, &Device::Cpu).unwrap().reshape(dims).unwrap();
             let bytes = bytes(&x);
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_array_of_numbers_is_refused_in_a_sentence() {
+    fn files_that_are_no_arrays_of_numbers_are_refused_with_advice() {
         let one = 1.0_f32.to_le_bytes();
         for (bytes, wanted) in [
             (b"\x80\x04\x95pickle".to_vec(), "x.npy is no .npy file (pickles"),

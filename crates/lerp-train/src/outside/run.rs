@@ -16,19 +16,19 @@ use crate::{
 /// A model whose weights were imported.
 #[derive(Debug)]
 pub struct Imported {
-    /// The run's record.
+    /// Record of the run.
     pub record: RunRecord,
-    /// What was measured of it.
+    /// Results of its evaluation.
     pub evaluation: Evaluation,
-    /// The file `model.safetensors` of the run.
+    /// Bytes of the run's file `model.safetensors`.
     pub model: Vec<u8>,
 }
 
-/// Reads weights from elsewhere, `model`, which are the bytes of the file at `path`, into the model of the record's cell, and
-/// measures that as one of ours is measured at the end of its run.
+/// Imports the weights `model`, which are the bytes of the file at `path`, into the model of the record's cell, and
+/// measures it as a model of this workspace is measured at the end of its run.
 ///
 /// # Errors
-/// If the weights are not those of such a model, images cannot be read, or `stop` became true.
+/// If the weights do not fit the model, images cannot be read, or `stop` became true.
 pub fn import(
     record: &RunRecord,
     parts: &Parts,
@@ -51,11 +51,12 @@ pub fn import(
     Ok(Imported { model: checkpoint::save_model(cell, &learner)?, record, evaluation })
 }
 
-/// Whether the run of this record is among `runs` already, which are those of the folder that it is to stand in.
+/// Returns whether the run of this record is already among `runs`, which are those of the folder that it is to be
+/// written to.
 ///
 /// # Errors
-/// If it cannot stand beside them: a name stands for one kind of model, a name and a seed for one model, and a model for one
-/// seed.
+/// If it conflicts with one of them: a name stands for one kind of model, a name and a seed stand for one model,
+/// and a model has one seed.
 pub fn is_among(runs: &[Run], record: &RunRecord) -> Result<bool> {
     let here = |run: &&Run| {
         let (ours, theirs) = (&run.record.cell, &record.cell);
@@ -84,7 +85,7 @@ pub fn is_among(runs: &[Run], record: &RunRecord) -> Result<bool> {
             continue;
         }
         if there.id == record.id && ours.digest == theirs.digest {
-            // What the owner says of it may have changed.
+            // The statements of the model's owner may have changed.
             return Ok(run.status.state == State::Done && ours == theirs);
         }
         let problem = format!(
@@ -97,8 +98,8 @@ pub fn is_among(runs: &[Run], record: &RunRecord) -> Result<bool> {
     Ok(false)
 }
 
-/// Writes the complete run of a model that was trained elsewhere into `dir`, which is named after the record's id: what was
-/// measured, and the model if it is known.
+/// Writes the complete run of a model that was trained elsewhere into `dir`, which must be named after the record's
+/// id: its results, and its weights if they are known.
 ///
 /// # Errors
 /// If the folder is busy or cannot be written.

@@ -1,4 +1,4 @@
-//! Measuring a model by its answers.
+//! Measuring a model by its answers to a task.
 
 use std::{path::Path, sync::atomic::AtomicBool};
 
@@ -27,22 +27,23 @@ use crate::{
     worth::{self, Encoded},
 };
 
-/// What answers to a task are, before they are measured.
+/// A model's answers to a task, checked but not measured yet.
 #[derive(Debug)]
 pub struct Answered {
     description: Description,
     record: Record,
     answers: Answers,
-    /// The images that were to be reconstructed, or more.
+    /// The test images of the task, which begin with those to reconstruct.
     test: Tensor,
 }
 
 impl Answered {
-    /// Reads and checks the answers in the folder of a task. `dataset` is the task's, and its images have the digest `data`.
+    /// Reads and checks the answers in the folder of a task. `dataset` is the task's dataset, and `data` is the
+    /// SHA-256 of its images.
     ///
     /// # Errors
-    /// If the task is another than this version would pose on these images, or the answers are not what is wanted; the error
-    /// says what is the likely cause.
+    /// If the task differs from the one that this version poses on these images, or the answers are invalid; the
+    /// error states the likely cause.
     pub fn read(folder: &Path, dataset: &dyn Dataset, data: Option<&str>, stop: &AtomicBool) -> Result<Self> {
         let description = Task::read_description(folder)?;
         let task = &description.task;
@@ -74,7 +75,7 @@ impl Answered {
         Ok(Self { description, record, answers, test })
     }
 
-    /// The cell of a model of this name.
+    /// Returns the cell of the model, which is called `name`.
     fn cell(&self, name: &str) -> Cell {
         let task = &self.description.task;
         Cell {
@@ -97,10 +98,10 @@ impl Answered {
         }
     }
 
-    /// The record of a run of the model, which tables call `name`.
+    /// Returns the record of a run of the model, which tables call `name`.
     ///
     /// # Errors
-    /// If its latents cannot be told.
+    /// If an array is missing from the answers.
     pub fn record(&self, name: &str, provenance: Provenance) -> Result<RunRecord> {
         let figures = lerp_files::digest(&View::data(self.answers.get(DECODED, FIGURE)?));
         let elsewhere = self.record.elsewhere(self.answers.digest.clone(), figures);
@@ -117,8 +118,8 @@ impl Answered {
         })
     }
 
-    /// Measures the model as one of ours is measured at the end of its run. A judge is asked on lines alone: on images it asks for
-    /// interpolations between its own pairs, which are in no task.
+    /// Measures the model as a model of this workspace is measured at the end of its run. A judge scores it on
+    /// lines only: on images a judge uses its own pairs, which are not part of the task.
     ///
     /// # Errors
     /// If images cannot be read, or `stop` became true.

@@ -1,4 +1,4 @@
-//! What a model that was trained elsewhere is asked.
+//! The task for a model that was trained elsewhere: the images to encode and decode, and the answers wanted.
 
 use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
 
@@ -18,101 +18,103 @@ use crate::{
     worth,
 };
 
-/// The form of a task's files.
+/// The format of a task's files.
 const FORMAT: &str = "lerp task 1";
 
-/// A task's description among its files.
+/// The file name of a task's description.
 pub(crate) const DESCRIPTION: &str = "task.json";
 
-/// Most bytes of a description or record.
+/// The maximum size in bytes of a description or record.
 pub(crate) const SMALL: u64 = 1 << 20;
 
-/// Which images a model is asked about: all that decides them.
+/// The parameters that determine the images of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     /// Name of the dataset.
     pub dataset: String,
-    /// SHA-256 of its images; none where they are drawn.
+    /// SHA-256 of its images; `None` for a generated dataset.
     pub data: Option<String>,
-    /// Seed of drawn lines, and of clusters.
+    /// Seed of generated lines, and of k-means.
     pub seed: u64,
-    /// The step of the evaluation whose draws these are: lines are drawn anew at every evaluation.
+    /// Step of the evaluation whose draws the task uses; lines are drawn anew at every evaluation.
     pub step: u64,
-    /// Images to reconstruct: this many lines; of an image set all, if it has no more than these.
+    /// Number of images to reconstruct: lines, or images of an image set, of which all are taken if it has no more
+    /// than this.
     pub test_samples: usize,
-    /// Restarts of k-means, on labelled image sets.
+    /// Number of k-means restarts, on labelled image sets.
     pub cluster_restarts: Option<usize>,
 }
 
-/// Whether, and as what, arrays are written.
+/// The file format of arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// An `.npy` file for each array.
+    /// One `.npy` file for each array.
     Npy,
-    /// All arrays in one safetensors file.
+    /// One safetensors file with all arrays.
     Safetensors,
 }
 
-/// An array by name.
+/// An array with its name.
 pub type Named = (&'static str, Tensor);
 
-/// `task.json`: a task with what others need to know of it.
+/// The file `task.json`: a task with everything that another program needs to answer it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Description {
     format: String,
     /// Version of the software that wrote it.
     version: String,
     title: String,
-    /// What a record has to repeat: SHA-256 of everything else that decides the images.
+    /// SHA-256 of everything that determines the images; the record of the answers must repeat it.
     pub digest: String,
     pub task: Task,
-    /// Height, width and channels.
+    /// Height, width and channels of an image.
     image: [usize; 3],
-    /// The layout of images, in words.
+    /// The memory layout of images, in words.
     layout: String,
-    /// Least and greatest value of images.
+    /// Minimum and maximum of pixel values.
     range: [f32; 2],
-    /// Positions of an interpolation; number `i` is at α = `i` / 15.
+    /// Number of positions of an interpolation; position `i` is at the interpolation coefficient α = `i` / 15.
     positions: usize,
-    /// The arrays that are asked about.
+    /// The task's arrays of images, by name.
     images: BTreeMap<String, Array>,
-    /// The arrays that are wanted.
+    /// The arrays that are wanted as answers.
     answers: Vec<Wanted>,
 }
 
-/// An array as a description tells it.
+/// An array as listed in a description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Array {
     shape: Vec<usize>,
-    /// Of its numbers, `f32`, little-endian, in C order.
+    /// SHA-256 of its numbers as little-endian `f32` in C order.
     sha256: String,
 }
 
 /// An array that is wanted as an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wanted {
-    /// `decoded` or `latents`: the file, or folder of `.npy` files, that it is in.
+    /// Name of the file, or of the folder of `.npy` files, that contains it: `decoded` or `latents`.
     pub file: String,
-    /// Its name there.
+    /// Name of the array.
     pub name: String,
-    /// Its sizes but those of a latent, which every model chooses.
+    /// Shape of the array; for latents only the leading dimensions, because every model chooses the shape of its
+    /// latents.
     pub shape: Vec<usize>,
-    /// Whether a model may leave it out.
+    /// Whether the array may be omitted.
     pub optional: bool,
 }
 
 impl Wanted {
-    /// Whether it is of images; otherwise of latents.
+    /// Returns whether the array holds images rather than latents.
     pub fn images(&self) -> bool {
         self.file == DECODED
     }
 }
 
-/// Files of answers: images, and latents.
+/// The names of the files of answers: decoded images, and latents.
 pub(crate) const DECODED: &str = "decoded";
 pub(crate) const LATENTS: &str = "latents";
 
-/// Arrays of images.
+/// The names of a task's arrays of images.
 pub(crate) const LEFT: &str = "left";
 pub(crate) const RIGHT: &str = "right";
 const FIGURE_LEFT: &str = "figure_left";
@@ -120,7 +122,7 @@ const FIGURE_RIGHT: &str = "figure_right";
 pub(crate) const TEST: &str = "test";
 pub(crate) const TRAIN: &str = "train";
 
-/// Arrays of answers besides.
+/// The names of further arrays of answers.
 pub(crate) const BETWEEN: &str = "between";
 pub(crate) const FIGURE: &str = "figure";
 pub(crate) const FIGURE_AGAIN: &str = "figure_again";
@@ -128,7 +130,8 @@ pub(crate) const TRAIN_FEATURES: &str = "train_features";
 pub(crate) const TEST_FEATURES: &str = "test_features";
 
 impl Task {
-    /// The task whose images are those of the last evaluation of a run of `cell`, which was trained on the images `data`.
+    /// Returns the task whose images are those of the last evaluation of a run of `cell`; `data` is the SHA-256 of
+    /// the run's images.
     pub fn like(cell: &Cell, data: Option<String>) -> Self {
         Self {
             dataset: cell.dataset.clone(),
@@ -140,25 +143,26 @@ impl Task {
         }
     }
 
-    /// Whether it is about lines.
+    /// Returns whether the task is on the lines dataset.
     pub(crate) fn on_lines(&self) -> bool {
         self.dataset == Lines::NAME
     }
 
-    /// Its draws in the scope of an evaluation, or of what is measured at the end of a run.
+    /// Returns the draws of an evaluation (scope `eval`) or of the measurements at the end of a run (scope
+    /// `final`).
     pub(crate) fn draws(&self, scope: &str) -> Draws {
         Draws::new(self.seed, &Device::Cpu).scope(scope).at(self.step)
     }
 
-    /// What its interpolations to look at lie between.
+    /// Returns the end points of the interpolations for display.
     pub(crate) fn ends(&self, dataset: &dyn Dataset) -> Result<Ends> {
         Ends::of(dataset, &self.draws("eval").scope("figure"))
     }
 
-    /// Checks that it can be about `dataset`.
+    /// Checks that the task is valid for `dataset`.
     ///
     /// # Errors
-    /// The first thing in it that no task has, as the end of a sentence about its file.
+    /// The first invalid field, as the predicate of a sentence about the file.
     pub(crate) fn check(&self, dataset: &dyn Dataset) -> std::result::Result<(), String> {
         if !(1..=1 << 20).contains(&self.test_samples) {
             return Err(format!("asks about {} test images; 1 to 2^20 can be", self.test_samples));
@@ -166,12 +170,12 @@ impl Task {
         check_restarts(self.cluster_restarts, dataset)
     }
 
-    /// The lines of a task on lines: those left, then as many right.
+    /// Returns the lines of a task on lines: the left ones, then as many right ones.
     pub(super) fn lines(&self, dataset: &dyn Dataset) -> Result<Batch> {
         tested_lines(dataset, &self.draws("eval"))
     }
 
-    /// The images that a model is asked about, by name.
+    /// Returns the images of the task, by name.
     ///
     /// # Shapes
     /// `[images, height, width, channels]`, `f32` in [-1, 1], on the CPU.
@@ -203,7 +207,7 @@ impl Task {
         Ok(images)
     }
 
-    /// The answers that `images` want.
+    /// Returns the answers that are wanted for `images`.
     pub(crate) fn wanted(&self, images: &[Named], shape: ImageShape) -> Vec<Wanted> {
         let count = |name: &str| {
             images
@@ -245,10 +249,10 @@ impl Task {
         wanted
     }
 
-    /// Its description, which is of the program of this `version`.
+    /// Returns the task's description; `version` is the version of this software.
     ///
     /// # Errors
-    /// If the images cannot be told.
+    /// If the digest of the task cannot be computed.
     pub(crate) fn described(
         &self,
         dataset: &dyn Dataset,
@@ -280,7 +284,7 @@ impl Task {
         })
     }
 
-    /// Writes its description and images into a folder.
+    /// Writes the task's description and images into a folder.
     ///
     /// # Errors
     /// If they cannot be read or written.
@@ -299,10 +303,10 @@ impl Task {
         Ok(())
     }
 
-    /// The description in the folder of a task.
+    /// Reads the description in the folder of a task.
     ///
     /// # Errors
-    /// If there is none that can be read.
+    /// If there is no valid description.
     pub(crate) fn read_description(folder: &Path) -> Result<Description> {
         let path = folder.join(DESCRIPTION);
         let text = match lerp_files::read_to_string(&path, SMALL) {
@@ -325,19 +329,19 @@ impl Task {
             .map_err(|e| Error::bad_file(&path, format!("is damaged ({e}); prepare the task anew")))
     }
 
-    /// The task in a folder.
+    /// Reads the task in a folder.
     ///
     /// # Errors
-    /// If there is none that can be read.
+    /// If there is no valid description.
     pub fn read(folder: &Path) -> Result<Self> {
         Ok(Self::read_description(folder)?.task)
     }
 }
 
-/// Checks that latents of `dataset` can be clustered, if they are to be, `restarts` times.
+/// Checks the number of k-means restarts, and that latents of `dataset` can be clustered if `restarts` is given.
 ///
 /// # Errors
-/// The problem, as the end of a sentence.
+/// The problem, as the predicate of a sentence.
 pub(crate) fn check_restarts(
     restarts: Option<usize>,
     dataset: &dyn Dataset,
@@ -355,8 +359,8 @@ pub(crate) fn check_restarts(
     }
 }
 
-/// Images to train on as a run of this `seed` sees them, `batch` a step, the first `count` of them, and their classes if they
-/// have some.
+/// Returns the first `count` training images as a run with this `seed` and batch size sees them, and their classes
+/// if there are labels.
 ///
 /// # Shapes
 /// `training` `[count, height, width, channels]`, `f32`; `training_labels` `[count]`, `i64`.
@@ -381,7 +385,7 @@ pub fn training_images(dataset: &dyn Dataset, seed: u64, batch: usize, count: us
     Ok(named)
 }
 
-/// Writes arrays into a folder: as `NAME/ARRAY.npy` each, as `NAME.safetensors` all.
+/// Writes arrays into a folder: each as `NAME/ARRAY.npy`, or all as `NAME.safetensors`, or both.
 ///
 /// # Errors
 /// If they cannot be written.
