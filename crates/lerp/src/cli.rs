@@ -16,7 +16,7 @@ pub use sweep::{Jobs, SweepArgs};
 
 use crate::{device::Choice, plan::PROTOCOL_BATCH, registry::unknown};
 
-/// How well do autoencoders interpolate?
+/// Train autoencoders and measure how well they interpolate
 #[derive(Debug, Parser)]
 #[command(name = "lerp", version, about, max_term_width = 100)]
 pub struct Cli {
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs() {
+    fn jobs_is_auto_or_a_positive_number() {
         assert_eq!("auto".parse(), Ok(Jobs::Auto));
         assert_eq!("3".parse(), Ok(Jobs::Number(3)));
         for text in ["0", "-1", "many", ""] {

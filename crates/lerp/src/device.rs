@@ -99,7 +99,7 @@ impl Choice {
     /// `f32` elsewhere.
     ///
     /// # Errors
-    /// As [`Choice::names`].
+    /// The errors of [`Choice::names`].
     pub fn precision(&self, full_f32: bool) -> Result<Precision> {
         let cuda = match self {
             Self::Auto => self.names()?[0].starts_with("cuda"),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_round_to_tf32_on_cuda_alone_and_there_unless_they_are_not_to() {
+    fn runs_use_tf32_on_cuda_unless_full_f32_is_asked_for() {
         let precision = |choice: &str, full| choice.parse::<Choice>().unwrap().precision(full).unwrap();
         assert_eq!(precision("cuda:0,1", false), Precision::Tf32);
         assert_eq!(precision("cuda", true), Precision::F32);
@@ -211,7 +211,7 @@ mod tests {
 
     // No machine has 4097 CUDA devices, so that either the driver or the device is missing on every machine.
     #[test]
-    fn what_is_missing_is_one_sentence_that_offers_the_cpu() {
+    fn a_missing_device_is_one_sentence_that_suggests_the_cpu() {
         let error = Choice::Cuda(vec![4096]).names().unwrap_err().to_string();
         assert!(error.ends_with("--device cpu") && error.lines().count() == 1, "{error}");
         if cfg!(feature = "cuda") && open("cuda:0", Precision::F32).is_ok() {

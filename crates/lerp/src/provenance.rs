@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates() {
+    fn times_are_written_in_rfc_3339_and_parsed_again() {
         let text = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(text(0), "1970-01-01T00:00:00Z");
         assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");

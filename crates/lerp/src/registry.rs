@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_once_and_unknown_ones_are_told_with_the_nearest() {
+    fn names_are_unique_and_unknown_names_suggest_the_nearest() {
         let mut registry = Registry::default();
         let add = |registry: &mut Registry, name: &str| {
             let open: Open = Box::new(|| Ok(Box::new(lerp_data::Lines)));

@@ -78,7 +78,7 @@ fn schedules_and_averages_are_settings_of_a_plan() {
 }
 
 #[test]
-fn a_hyperparameter_that_came_later_is_not_written_where_it_is_off() {
+fn a_hyperparameter_of_a_later_version_is_not_written_when_it_is_off() {
     let of = |set: &str| {
         let overrides = Overrides { set: vec![set.into()], ..Overrides::default() };
         cells("lines", &overrides).unwrap().into_iter().find(|cell| cell.variant == "vqvae").unwrap()
@@ -158,7 +158,7 @@ fn of_network(text: &str) -> String {
 }
 
 #[test]
-fn networks_are_settled_by_variant_dataset_and_all() {
+fn network_settings_of_variants_override_those_of_datasets_and_common_ones() {
     let text = "datasets=['lines']\nvariants=['acai','vae']\nseeds='0'\n[network]\ndepth=4\nlatent=[2,8]\n\
                 [variant.vae]\nnetwork={name='paper',depth=8}\n[dataset.lines.network]\nscales=3";
     let of = |cell: &Cell| (cell.variant.clone(), cell.network.clone());

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn doubling_stops_where_it_does_not_pay() {
+    fn doubling_stops_when_it_is_not_worthwhile() {
         let (runs, chosen, told) = asked(100, &[2100.0, 3900.0, 5200.0, 5300.0, 9e9]);
         assert_eq!((&runs[..], chosen), (&[1, 2, 4, 8][..], 4));
         assert_eq!(

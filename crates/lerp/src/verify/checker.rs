@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn measures() {
+    fn each_measure_fails_large_errors_nan_and_other_lengths() {
         use Measure::{Absolute, Exact, Quantile, Relative, RelativePerElement, RelativeToLargest};
         assert!(passes(&[10.5, 0.5], &[10.0, 0.0], RelativeToLargest));
         assert!(!passes(&[12.0, 0.0], &[10.0, 0.0], RelativeToLargest));

@@ -22,7 +22,7 @@ use lerp_kernels::{Form, with_form};
 use checker::Checker;
 use golden::{File, Golden};
 
-/// What to verify, and how.
+/// Options of [`verify`].
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Folder of golden values; `None` for the copy embedded in the program.
