@@ -45,7 +45,7 @@ impl App {
         Self { registry: Registry::default(), mistake: None }
     }
 
-    /// Adds the variant of a model.
+    /// Adds the variant that the model type `M` defines.
     #[must_use]
     pub fn model<M: Model>(self) -> Self {
         self.variant(Of::<M>::new())

@@ -28,7 +28,7 @@ pub struct Cli {
 /// The commands of `lerp`.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Train every cell of a plan that is missing, then draw tables and figures
+    /// Train all cells of a plan that are not trained yet, then draw tables and figures
     Sweep(SweepArgs),
     /// Train one cell of a plan: one variant, one seed
     Train(TrainArgs),
@@ -110,7 +110,7 @@ pub struct PlanArgs {
     /// decoded images are; 0 for no judge [default: 131072]
     #[arg(long, value_name = "N")]
     pub judge: Option<u64>,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Hyperparameter of a variant; a list of values spans a grid [example: acai.advweight=0.3,0.5]
@@ -200,7 +200,7 @@ pub struct EvalArgs {
     /// the sweep's judge; with --write, if the sweep has none, a new one of 131072 samples]
     #[arg(long, value_name = "N")]
     pub judge: Option<u64>,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// New location of the run's image set, if it was moved [example: images:NEW/PLACE]
@@ -294,7 +294,7 @@ pub struct ScoredArgs {
     /// Folder of the sweep that the model is added to
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Location of the task's image set on this machine, if it differs [example: images:NEW/PLACE]
@@ -330,7 +330,7 @@ pub struct PrepareArgs {
     /// File formats of the arrays: npy, safetensors or both
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "npy,safetensors")]
     pub format: Vec<String>,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -365,7 +365,7 @@ pub struct ImportArgs {
     /// Hyperparameter of the variant [example: vqvae.codes=1024]
     #[arg(long, value_name = "VARIANT.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Device: auto, cpu, cuda, cuda:0,1 or metal
@@ -494,7 +494,7 @@ pub enum Data {
 /// Arguments of `lerp data list`.
 #[derive(Debug, Args)]
 pub struct DataListArgs {
-    /// Folder of the datasets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
@@ -511,7 +511,7 @@ pub struct DataFetchArgs {
 pub struct DataCheckArgs {
     /// Image set: mnist, svhn, cifar10, celeba, idx:DIR, images:DIR or parquet:PATH
     pub name: String,
-    /// Folder of the datasets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Write a PNG sheet with the first images of each class

@@ -127,7 +127,7 @@ class Lerp(nn.Module):
         self.cls = nn.Linear(config["features"], config["classes"]) if config["classes"] else None
 
     def encode(self, x):
-        """Returns the latents to interpolate. For a VAE these are means of q(z|x), where the benchmark draws samples."""
+        """Returns the latents to interpolate. For a VAE these are means of q(z|x), where `lerp` draws samples."""
         return self.posterior(x)[0] if self.variant == "vae" else self.enc(x)
 
     def decode(self, z, codes=None):

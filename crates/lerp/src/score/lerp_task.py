@@ -163,7 +163,7 @@ class Model:
         return self.call("decode", latents)
 
     def between(self, left, right, positions):
-        """Returns interpolated latents between images `left` and `right`, and decoded images, each [n, positions, ...]."""
+        """Returns interpolated latents between `left` and `right` and decoded images, each [n, positions, ...]."""
         a, b = self.encode(left), self.encode(right)
         latents = []
         for i in range(positions):

@@ -118,7 +118,7 @@ fn inertia(checker: &mut Checker, file: &File, name: &str, ours: f64) -> Result<
         let above = ours / expected - 1.0;
         if above < 0.0 { -10.0 * above } else { above }
     });
-    // `f64::max` would drop a NaN.
+    // `f64::max` would ignore a NaN.
     let worst = error.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
     checker.record(format!("{} {name}", file.stem), worst, tolerance, "below counts tenfold");
     Ok(())

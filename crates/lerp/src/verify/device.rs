@@ -103,7 +103,7 @@ const CHAINS: &[Case] = &[
     ([5, 16, 16], &[([3, 16], false, false), ([3, 16], false, true), ([3, 32], false, false)]),
 ];
 
-/// Values and gradients of a chain, fused against composed, relative to the largest.
+/// Compares values and gradients of a chain of convolutions, as a fused kernel and composed of candle's operations.
 fn operations(checker: &mut Checker, draws: &Draws, (input, steps): &Case) -> Result<()> {
     let [batch, side, mut channels] = *input;
     let x = Var::from_tensor(&draws.normal("x", (batch, side, side, channels))?)?;
