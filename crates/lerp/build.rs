@@ -14,7 +14,8 @@ fn main() {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let mut revision = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into());
-    // Without refreshing the index, which is watched above: the next build would run this again.
+    // Does not refresh the index, because the index is watched above and a change would run this script again at the
+    // next build.
     if git(&[
         "--no-optional-locks",
         "status",

@@ -4,7 +4,7 @@
     python task/lerp_task.py examples/numpy/pca.py
     cargo xtask score task --name PCA --out results/quick
 
-Decoding is linear, so what is between two images is their blend.
+Decoding is linear, so a decoded interpolation between two images is a pixel blend of their reconstructions.
 """
 
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-COMPONENTS = 64  # As many numbers as the latents of the seven on lines.
+COMPONENTS = 64  # As many as the latent dimensions of the seven variants on lines.
 
 # The folder of the task, whose lerp_task.py runs this file.
 TASK = Path(sys.argv[0]).resolve().parent

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-STEPS, BATCH, LATENT, SEED = 2048, 64, 64, 0  # As many numbers in a latent as the seven have on lines.
+STEPS, BATCH, LATENT, SEED = 2048, 64, 64, 0  # As many latent dimensions as the seven variants on lines.
 TASK = Path(sys.argv[0]).resolve().parent  # The folder of the task, whose lerp_task.py runs this file.
 
 
@@ -42,7 +42,7 @@ for step in range(STEPS):
 model.eval()
 print(f"loss {loss.item():.5f}")
 
-# What lerp_task.py asks of a model. PyTorch's images are [n, channels, height, width].
+# lerp_task.py reads the following names. PyTorch's images are [n, channels, height, width].
 CHANNELS_FIRST = True
 RECORD = {"framework": "PyTorch", "version": torch.__version__, "device": "cpu", "samples": STEPS * BATCH, "seed": SEED}
 

@@ -8,14 +8,14 @@ use candle_core::{DType, Device, Tensor, safetensors};
 use lerp_core::{Architecture, Autoencoder, Build, Hyper, ImageShape};
 use serde_json::Value;
 
-/// The model in `folder`.
+/// Builds the model that `folder` describes and sets its parameters.
 pub fn load(folder: &Path, device: &Device) -> Result<Box<dyn Autoencoder>> {
     let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json"))?)?;
     let (image, cell) = (&config["image"], &config["cell"]);
     let image: ImageShape = serde_json::from_value(image.clone())?;
     let network: Architecture = serde_json::from_value(cell["network"].clone())?;
     let hyper: Hyper = serde_json::from_value(cell["hyper"].clone())?;
-    // A variant of your own is not among the seven: build it in its place.
+    // For a variant of your own, which is not among the seven, call its `build` here instead.
     let variant = lerp::seven().into_iter().find(|variant| cell["variant"] == variant.name());
     let variant = variant.with_context(|| format!("{} is none of the seven", cell["variant"]))?;
     let model = variant.build(&Build {
@@ -33,7 +33,8 @@ pub fn load(folder: &Path, device: &Device) -> Result<Box<dyn Autoencoder>> {
     Ok(model)
 }
 
-/// The largest deviation of decoded images, whose values go from about -1 to 1.
+/// Returns the largest absolute difference between the decoded images and the stored ones. Pixel values range from
+/// about -1 to 1.
 pub fn check(folder: &Path) -> Result<f32> {
     let model = load(folder, &Device::Cpu)?;
     let expected = safetensors::load(folder.join("check.safetensors"), &Device::Cpu)?;

@@ -1,4 +1,4 @@
-//! A binary of one's own.
+//! [`App`]: a `lerp` command extended with a user's own variants, datasets and metrics.
 
 use std::process::ExitCode;
 
@@ -12,8 +12,9 @@ use crate::{
     say::complain,
 };
 
-/// The `lerp` command with variants, datasets and metrics of one's own beside its own. Every verb knows them: sweeps train
-/// them beside the seven, in worker processes of this same binary.
+/// Builder of a `lerp` command that has a user's own variants, datasets and metrics beside the built-in ones. Every
+/// subcommand accepts them: sweeps train them beside the seven variants of the paper, in worker processes of the same
+/// binary.
 ///
 /// ```no_run
 /// use lerp_baseline::Baseline;
@@ -21,14 +22,14 @@ use crate::{
 ///
 /// fn main() -> std::process::ExitCode {
 ///     lerp::App::new()
-///         .model::<Baseline>() // in place of one's own: the seven are there already
+///         .model::<Baseline>() // put your own model here: the paper's seven are already registered
 ///         .dataset("my-lines", || Ok(Box::new(Lines)))
 ///         .main()
 /// }
 /// ```
 pub struct App {
     registry: Registry,
-    /// The first mistake in what was added, told when the program runs.
+    /// The first error among the additions, which is reported when the program runs.
     mistake: Option<anyhow::Error>,
 }
 
@@ -39,28 +40,28 @@ impl Default for App {
 }
 
 impl App {
-    /// The command as it is, with the paper's seven.
+    /// Creates the command with the paper's seven variants and the built-in datasets.
     pub fn new() -> Self {
         Self { registry: Registry::default(), mistake: None }
     }
 
-    /// Adds the variant of a model.
+    /// Adds the variant that the model type `M` defines.
     #[must_use]
     pub fn model<M: Model>(self) -> Self {
         self.variant(Of::<M>::new())
     }
 
-    /// Adds a variant. Its name must be a word that no other variant has.
+    /// Adds a variant. Its name must be a single word that no other variant has.
     #[must_use]
     pub fn variant(self, variant: impl Variant + 'static) -> Self {
-        // It lives as long as the program, as the seven do.
+        // Leaked, because the registry holds variants for the lifetime of the program.
         let variant: &'static dyn Variant = Box::leak(Box::new(variant));
         self.add(|registry| registry.add_variant(variant))
     }
 
-    /// Adds a dataset called `name`, a word that no other dataset has. It is opened where it is used, in each process
-    /// that does; [`Dataset::name`] must be the same name. A run records [`Dataset::digest`], and does not go on with
-    /// other images.
+    /// Adds a dataset called `name`, a single word that no other dataset has. Each process that uses the dataset calls
+    /// `open`; the opened dataset's [`Dataset::name`] must equal `name`. A run records [`Dataset::digest`] and refuses
+    /// to resume on images with another digest.
     #[must_use]
     pub fn dataset(
         self,
@@ -70,7 +71,7 @@ impl App {
         self.add(|registry| registry.add_dataset(name, Box::new(open)))
     }
 
-    /// Adds a metric, which every run of this program takes beside the others.
+    /// Adds a metric, which every evaluation by this program computes beside the built-in ones.
     #[must_use]
     pub fn metric(self, metric: impl Metric + 'static) -> Self {
         let metric: &'static dyn Metric = Box::leak(Box::new(metric));
@@ -84,9 +85,10 @@ impl App {
         self
     }
 
-    /// Runs the command line of this process.
+    /// Parses this process's command line and runs the command.
     ///
-    /// Exit code 0: all went well; 1: something was done but failed (a cell, a check); 2: bad input, nothing was done.
+    /// Returns exit code 0 on success; 1 if a part of the work failed (a cell, a check); 2 on bad input, when nothing
+    /// was done.
     pub fn main(self) -> ExitCode {
         if let Some(mistake) = self.mistake {
             complain(&mistake);

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line, as clap structures whose doc comments are the `--help` text.
 
 mod shares;
 mod slurm;
@@ -16,119 +16,123 @@ pub use sweep::{Jobs, SweepArgs};
 
 use crate::{device::Choice, plan::PROTOCOL_BATCH, registry::unknown};
 
-/// How well do autoencoders interpolate?
+/// Train autoencoders and measure how well they interpolate
 #[derive(Debug, Parser)]
 #[command(name = "lerp", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub verb: Verb,
 }
 
-/// The verbs.
+/// The commands of `lerp`.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Train every cell of a plan that is missing, then draw tables and figures
+    /// Train all cells of a plan that are not trained yet, then draw tables and figures
     Sweep(SweepArgs),
     /// Train one cell of a plan: one variant, one seed
     Train(TrainArgs),
-    /// Measure the model of a finished run once more, or with more restarts of k-means
+    /// Evaluate the model of a finished run again, optionally with another number of k-means restarts
     Eval(EvalArgs),
-    /// Bring the sweeps of several machines together in one folder, and report; runs that are there twice must be equal
+    /// Merge the sweeps of several machines into one new folder and draw the report; runs of the same cell must be
+    /// equal
     Merge(MergeArgs),
-    /// Watch a sweep on the terminal: its cells, curves and images, from its files alone
+    /// Watch a sweep in the terminal: its cells, curves and images, read from the files in its folder
     Watch(WatchArgs),
-    /// Draw tables, figures and the page from what is in a sweep's folder
+    /// Draw the tables, figures and HTML page of a sweep from the files in its folder
     Report(ReportArgs),
-    /// One table of one or more sweeps on the terminal, best value bold, the paper's number beside
+    /// Print one table of one or more sweeps, with the best values in bold and the paper's numbers beside them
     Compare(CompareArgs),
-    /// Write a sweep for other programs: TensorBoard, CSV, models with cards that load in candle and PyTorch
+    /// Export a sweep to TensorBoard logs, CSV tables, or models with model cards that load in candle and PyTorch
     Export(ExportArgs),
-    /// Score a model that was trained elsewhere, by its answers to a task; `prepare` makes a task
+    /// Score a model trained in other software by its answers to a task; `prepare` creates a task
     Score(ScoreArgs),
-    /// Import the weights of a variant that were trained elsewhere, and measure them as a run
+    /// Import weights of a variant that were trained in other software, and evaluate them as a run
     Import(ImportArgs),
-    /// Compare this build with the golden values; one line a check, exit 1 on a miss
+    /// Compare this build with the golden values: one line per check, exit code 1 if any check fails
     Verify(VerifyArgs),
-    /// Measure speed
+    /// Measure the speed of training steps, operations or evaluations
     #[command(subcommand)]
     Bench(Bench),
-    /// Image sets: which are here, and what is in them
+    /// List, download or check image sets
     #[command(subcommand)]
     Data(Data),
-    /// Check that every variant satisfies the rules of the trait
+    /// Check that every variant keeps the contract of the `Autoencoder` trait
     Conformance(ConformanceArgs),
-    /// List variants, datasets and presets
+    /// List variants, datasets, metrics and presets
     List,
-    /// A sweep's worker: trains runs whose records come in on standard input
+    /// Worker process of a sweep: trains the runs whose records arrive on standard input
     #[command(hide = true)]
     Worker(WorkerArgs),
-    /// A part of a sweep on a cluster, which its engine starts
+    /// One task of a sweep on a cluster, started by the cluster's workload manager
     #[command(hide = true)]
     Task(TaskArgs),
 }
 
-/// What to train.
+/// Options that describe a plan: what to train, on which device and into which folder.
 #[derive(Debug, Clone, Args)]
 pub struct PlanArgs {
-    /// A plan that comes with the program: smoke, quick, evening, mnist-cpu, lines, paper
+    /// Built-in plan: smoke, quick, evening, mnist-cpu, lines or paper
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub preset: Option<String>,
-    /// A plan of your own, a TOML file of the same form
+    /// Your own plan: a TOML file in the format of the presets
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// These datasets instead of the plan's; give it once or several times. A name with a comma stands in double quotes:
-    /// --datasets '"images:cats, dogs",mnist'
+    /// Datasets to use instead of the plan's, in one or several such options. Put a name that contains a comma in
+    /// double quotes: --datasets '"images:cats, dogs",mnist'
     #[arg(long, value_name = "A,B", value_parser = datasets)]
     pub datasets: Option<Vec<Datasets>>,
-    /// Samples to train on; evaluations keep their number
+    /// Training samples per run; the number of evaluations stays the same
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub samples: Option<u64>,
-    /// Learning rate for every variant
+    /// Learning rate of every variant
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
-    /// The learning rate over the run: constant, or falling along a cosine from a share of the run on, to a floor that is a share
-    /// of the learning rate; either after steps of warm-up [example: cosine,from=0.7,floor=0.1,warmup=100]
+    /// Learning-rate schedule: constant, or a cosine decay that starts at the fraction `from` of the run and ends at
+    /// the fraction `floor` of the learning rate, both optionally after `warmup` steps of linear warm-up [example:
+    /// cosine,from=0.7,floor=0.1,warmup=100]
     #[arg(long, value_name = "SCHEDULE")]
     pub schedule: Option<Schedule>,
-    /// Decay of averaged weights, which are then measured and saved in place of the trained ones; 0 for none [example: 0.999]
+    /// Decay of an exponential moving average of the weights, which is evaluated and saved in place of the trained
+    /// weights; 0 for no average [example: 0.999]
     #[arg(long, value_name = "DECAY")]
     pub ema: Option<f64>,
-    /// Channels of the latent, a number or a list; on MNIST 2 makes 32 dimensions and 16 makes 256
+    /// Latent channels, a number or a list; on MNIST 2 channels are 32 latent dimensions and 16 are 256
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     pub latent: Option<Vec<usize>>,
-    /// Channels of the encoder's first layer
+    /// Output channels of the encoder's first layer
     #[arg(long, value_name = "N")]
     pub depth: Option<usize>,
-    /// Restarts of k-means at the end of a run on labelled images [the paper's: 1000]
+    /// K-means restarts in the final evaluation of a run on labelled images [the paper's: 1000]
     #[arg(long, value_name = "N")]
     pub cluster_restarts: Option<usize>,
-    /// Samples to train the judge of each dataset on, once a sweep, which then says how real decoded images are; 0 for no judge
-    /// [default: 131072]
+    /// Training samples of each dataset's judge, a classifier trained once per sweep that measures how realistic
+    /// decoded images are; 0 for no judge [default: 131072]
     #[arg(long, value_name = "N")]
     pub judge: Option<u64>,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// A hyperparameter; a list spans a grid [example: acai.advweight=0.3,0.5]
+    /// Hyperparameter of a variant; a list of values spans a grid [example: acai.advweight=0.3,0.5]
     #[arg(long, value_name = "VARIANT.KEY=VALUE")]
     pub set: Vec<String>,
-    /// On a CUDA GPU: convolutions in full f32, instead of TF32; these are other cells, trained beside those
+    /// On a CUDA GPU, compute convolutions in full f32 instead of TF32; runs of the two precisions are different cells
+    /// and may share a folder
     #[arg(long)]
     pub full_f32: bool,
-    /// auto, cpu, cuda, cuda:0,1 or metal
+    /// Device: auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Choice,
-    /// Folder of the sweep [default: results/<preset or name of the file>]
+    /// Folder of the sweep [default: results/<name of the preset or of the plan's file>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
 
-/// Names of datasets: one value of `--datasets`.
+/// The dataset names in one value of `--datasets`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datasets(pub Vec<String>);
 
-/// Names with commas between them; one that has a comma itself is in double quotes.
+/// Splits a value of `--datasets` at its commas; a name that contains a comma is in double quotes.
 fn datasets(text: &str) -> Result<Datasets, String> {
     let (mut names, mut rest) = (Vec::new(), text);
     loop {
@@ -148,10 +152,11 @@ fn datasets(text: &str) -> Result<Datasets, String> {
 }
 
 impl Datasets {
-    /// Checks that what follows a name of one's own images is a name, and not a part of that name behind a comma.
+    /// Checks that every name after a user's own image set is itself a dataset name, and not the rest of a folder name
+    /// that contains a comma.
     ///
     /// # Errors
-    /// If it is not.
+    /// If a name is not one of a dataset; the message shows how to quote it.
     pub fn check(&self, known: &[&str]) -> anyhow::Result<()> {
         let is_name = |name: &str| is_own(name) || known.contains(&split_option(name).0);
         match self.0.windows(2).find(|pair| is_own(&pair[0]) && !is_name(&pair[1])) {
@@ -165,355 +170,361 @@ impl Datasets {
     }
 }
 
-/// `train`.
+/// Arguments of `lerp train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// What to train.
+    /// Options that describe the plan.
     #[command(flatten)]
     pub plan: PlanArgs,
-    /// The variant
+    /// Variant to train
     #[arg(long, value_name = "NAME")]
     pub variant: String,
-    /// The seed
+    /// Random seed of the run
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 }
 
-/// `eval`.
+/// Arguments of `lerp eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
     /// Folder of the run: results/SWEEP/runs/CELL
     pub dir: PathBuf,
-    /// Also write its interpolations, paths and samples again, as for a run that an older version made; of its metrics only those
-    /// of a judge are written
+    /// Also write the run's interpolations, paths and samples again, for example for a run of an older version; of its
+    /// metrics, only those of a judge are written
     #[arg(long)]
     pub write: bool,
-    /// Restarts of k-means on labelled images [default: the run's own]
+    /// K-means restarts on labelled images [default: those of the run]
     #[arg(long, value_name = "N")]
     pub cluster_restarts: Option<usize>,
-    /// Samples to train the dataset's judge on, if the run's sweep has none of this kind; 0 to ask no judge [default: that of the
-    /// sweep; with --write, if it has none, one of 131072]
+    /// Use a judge trained on N samples: the sweep's if it has one, else a newly trained one; 0 for no judge [default:
+    /// the sweep's judge; with --write, if the sweep has none, a new one of 131072 samples]
     #[arg(long, value_name = "N")]
     pub judge: Option<u64>,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The run's own images, where they have moved [example: images:NEW/PLACE]
+    /// New location of the run's image set, if it was moved [example: images:NEW/PLACE]
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// auto, cpu, cuda, cuda:0,1 or metal
+    /// Device: auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Choice,
-    /// Print one line of JSON
+    /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// `watch`.
+/// Arguments of `lerp watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// Folder of the sweep
     pub dir: PathBuf,
-    /// Print one table and end, as where there is no terminal
+    /// Print one table and exit, as when standard output is not a terminal
     #[arg(long)]
     pub once: bool,
 }
 
-/// `report`.
+/// Arguments of `lerp report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Folder of the sweep
     pub dir: PathBuf,
-    /// Only this figure: 2 to 11, 2a, 3g, curves, paths, turns, norms, critic, ranks, cost, speed; curves-mnist-32 and the like
+    /// Draw only this figure: 2 to 11, 2a, 3g, curves, paths, turns, norms, critic, ranks, cost or speed; a name such
+    /// as curves-mnist-32 selects one dataset and latent size
     #[arg(long, value_name = "NAME")]
     pub figure: Option<String>,
 }
 
-/// `compare`.
+/// Arguments of `lerp compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Folders of sweeps
+    /// Folders of the sweeps to compare
     #[arg(required = true)]
     pub dirs: Vec<PathBuf>,
 }
 
-/// `export`.
+/// Arguments of `lerp export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Folder of the sweep, or of one run
+    /// Folder of a sweep or of one run
     pub dir: PathBuf,
-    /// tensorboard, csv or models; several with commas
+    /// Formats to export to: tensorboard, csv or models; separate several with commas
     #[arg(long, value_name = "KIND,KIND", value_delimiter = ',', required = true)]
     pub to: Vec<String>,
     /// Folder of the export [default: DIR/export]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Only these variants
+    /// Export only these variants
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub variants: Option<Vec<String>>,
-    /// Only these seeds: 0..5 (0 to 4), 3 or 0,2,7
+    /// Export only these seeds: 0..5 (0 to 4), 3 or 0,2,7
     #[arg(long, value_name = "SEEDS", allow_hyphen_values = true)]
     pub seeds: Option<String>,
 }
 
-/// `score`.
+/// Arguments of `lerp score`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct ScoreArgs {
-    /// Instead of scoring.
+    /// Subcommand that is run instead of scoring.
     #[command(subcommand)]
     pub verb: Option<ScoreVerb>,
-    /// What to score.
+    /// Options of scoring.
     #[command(flatten)]
     pub scored: Option<ScoredArgs>,
 }
 
-/// What `score` does besides.
+/// Subcommands of `lerp score`.
 #[derive(Debug, Subcommand)]
 pub enum ScoreVerb {
-    /// Write the folder of a task: images, what is wanted of them, and a Python file that answers it
+    /// Create a task folder: images, a description of the answers wanted, and a Python script that computes them with
+    /// your model
     Prepare(PrepareArgs),
 }
 
-/// `score`, of answers.
+/// Arguments of `lerp score` when it scores answered tasks.
 #[derive(Debug, Args)]
 pub struct ScoredArgs {
-    /// Folders of answered tasks, one for each seed
+    /// Folders of answered tasks, one per seed of the model
     #[arg(required = true, value_name = "TASK")]
     pub tasks: Vec<PathBuf>,
-    /// The model's name in tables
+    /// Name of the model in tables
     #[arg(long)]
     pub name: String,
-    /// Folder of the sweep that it is to stand in
+    /// Folder of the sweep that the model is added to
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The task's own images, where they are in another place here [example: images:NEW/PLACE]
+    /// Location of the task's image set on this machine, if it differs [example: images:NEW/PLACE]
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
 }
 
-/// `score prepare`.
+/// Arguments of `lerp score prepare`.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
-    /// lines, mnist, svhn, cifar10, celeba, or your own images
+    /// Dataset: lines, mnist, svhn, cifar10, celeba, or your own images
     #[arg(long, value_name = "NAME", required_unless_present = "like")]
     pub dataset: Option<String>,
-    /// Folder of the task, a new one
+    /// New folder for the task
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Seed of the lines and of the clusters; each seed of a model has a task of its own [default: 0]
+    /// Seed of the drawn lines and of k-means; prepare one task for each seed of your model [default: 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// The task of a run's own last evaluation, for its exported model: results/SWEEP/runs/CELL
+    /// Create the task of the last evaluation of this run, to be answered with its exported model:
+    /// results/SWEEP/runs/CELL
     #[arg(long, value_name = "RUN", conflicts_with_all = ["dataset", "seed"])]
     pub like: Option<PathBuf>,
-    /// Also write this many images to train on, as a run of this seed sees them
+    /// Also write this many training images, in the order in which a run of this seed sees them
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub training: usize,
-    /// Images a step of that run
+    /// Batch size of that run
     #[arg(long, value_name = "N", default_value_t = PROTOCOL_BATCH)]
     pub batch: usize,
-    /// Restarts of k-means on labelled images [default: the paper's 1000, or the run's]
+    /// K-means restarts on labelled images [default: the paper's 1000, or the run's]
     #[arg(long, value_name = "N")]
     pub cluster_restarts: Option<usize>,
-    /// Of arrays: npy, safetensors or both
+    /// File formats of the arrays: npy, safetensors or both
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "npy,safetensors")]
     pub format: Vec<String>,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
 
-/// `import`.
+/// Arguments of `lerp import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// model.safetensors as `export --to models` writes it, or its folder
+    /// A model.safetensors file as `lerp export --to models` writes it, or the folder that contains it
     pub model: PathBuf,
-    /// Folder of the sweep that it is to stand in
+    /// Folder of the sweep that the model is added to
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The model's name in tables [default: the variant's]
+    /// Name of the model in tables [default: the variant's]
     #[arg(long)]
     pub name: Option<String>,
-    /// The variant, where there is no config.json beside the model; then with --dataset, and whatever is not the protocol's of
-    /// --latent, --depth and --set
+    /// Variant, if there is no config.json beside the model; then --dataset is required too, and those of --latent,
+    /// --depth and --set that differ from the paper's protocol
     #[arg(long, value_name = "NAME")]
     pub variant: Option<String>,
-    /// The dataset, if it is not that of config.json
+    /// Dataset, if it differs from the one in config.json
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<String>,
-    /// The seed of the training, if it is not that of config.json [default without one: 0]
+    /// Seed of the training, if it differs from the one in config.json [default without config.json: 0]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Channels of the latent
+    /// Latent channels
     #[arg(long, value_name = "N")]
     pub latent: Option<usize>,
-    /// Channels of the encoder's first layer
+    /// Output channels of the encoder's first layer
     #[arg(long, value_name = "N")]
     pub depth: Option<usize>,
-    /// A hyperparameter [example: vqvae.codes=1024]
+    /// Hyperparameter of the variant [example: vqvae.codes=1024]
     #[arg(long, value_name = "VARIANT.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Folder of the image sets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// auto, cpu, cuda, cuda:0,1 or metal
+    /// Device: auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Choice,
 }
 
-/// `verify`.
+/// Arguments of `lerp verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Golden values of the same layout, instead of the program's own copy
+    /// Folder of golden values in the same layout, instead of the copy built into the program
     #[arg(long, value_name = "DIR")]
     pub golden: Option<PathBuf>,
-    /// auto, cpu, cuda, cuda:0,1 or metal
+    /// Device: auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Choice,
-    /// Use candle's own operations instead of the fused ones
+    /// Use candle's own operations instead of the fused kernels
     #[arg(long)]
     pub composed: bool,
-    /// Only checks whose name contains this
+    /// Print and count only the checks whose name contains this text
     #[arg(long, value_name = "TEXT")]
     pub filter: Option<String>,
-    /// Print misses and the summary only
+    /// Print only the failed checks and the summary
     #[arg(long)]
     pub quiet: bool,
 }
 
-/// `conformance`.
+/// Arguments of `lerp conformance`.
 #[derive(Debug, Args)]
 pub struct ConformanceArgs {
-    /// These variants instead of all
+    /// Check only these variants
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub variants: Option<Vec<String>>,
-    /// auto, cpu, cuda, cuda:0,1 or metal; on a CUDA GPU recorded steps are compared with launched ones, too
+    /// Device: auto, cpu, cuda, cuda:0,1 or metal; on a CUDA GPU, captured steps are also compared with steps launched
+    /// kernel by kernel
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: Choice,
 }
 
-/// `bench`.
+/// Subcommands of `lerp bench`.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
-    /// Time of one training step, the joint classifier included
+    /// Time one training step, including the update of the jointly trained classifier
     Step(BenchStepArgs),
-    /// Every operation of a network, on the CPU: against its composed form and the machine's matrix rate
+    /// Time every operation of a network on the CPU, compared with candle's own operations and with the machine's
+    /// matrix-multiplication rate
     Ops(BenchOpsArgs),
-    /// Time of an evaluation on lines, and its share of training at the paper's cadence
+    /// Time an evaluation on lines, and compute its share of the training time at the paper's evaluation interval
     Eval(BenchEvalArgs),
 }
 
-/// `bench ops`.
+/// Arguments of `lerp bench ops`.
 #[derive(Debug, Args)]
 pub struct BenchOpsArgs {
-    /// The dataset's network and image size
+    /// Dataset whose network and image size are used
     #[arg(long, value_name = "NAME", default_value = "lines")]
     pub dataset: String,
-    /// Images
+    /// Images per batch
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub batch: usize,
 }
 
-/// `bench eval`.
+/// Arguments of `lerp bench eval`.
 #[derive(Debug, Args)]
 pub struct BenchEvalArgs {
-    /// The variant
+    /// Variant to time
     #[arg(long, value_name = "NAME", default_value = "baseline")]
     pub variant: String,
-    /// auto, cpu, cuda, cuda:0,1 or metal
+    /// Device: auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Choice,
-    /// Print one line of JSON
+    /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// `bench step`.
+/// Arguments of `lerp bench step`.
 #[derive(Debug, Args)]
-// Flags of a command line.
+// Each flag of the command line is one bool.
 #[allow(clippy::struct_excessive_bools)]
 pub struct BenchStepArgs {
-    /// The variant
+    /// Variant to time
     #[arg(long, value_name = "NAME", default_value = "baseline")]
     pub variant: String,
-    /// The dataset's network and image size
+    /// Dataset whose network and image size are used
     #[arg(long, value_name = "NAME", default_value = "lines")]
     pub dataset: String,
-    /// Images a step
+    /// Images per batch
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub batch: usize,
-    /// Steps timed, after three that are not
+    /// Number of timed steps, after a few untimed warm-up steps
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub steps: usize,
-    /// auto, cpu, cuda, cuda:0,1 or metal
+    /// Device: auto, cpu, cuda, cuda:0,1 or metal
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Choice,
-    /// Print one line of JSON
+    /// Print the result as one line of JSON
     #[arg(long)]
     pub json: bool,
-    /// On a GPU: launch by launch, instead of a recorded step
+    /// On a CUDA GPU, launch every kernel of a step separately instead of replaying a captured step
     #[arg(long)]
     pub launches: bool,
-    /// On a GPU: convolutions in full f32, instead of TF32
+    /// On a CUDA GPU, compute convolutions in full f32 instead of TF32
     #[arg(long)]
     pub full_f32: bool,
-    /// Use candle's own operations instead of the fused ones
+    /// Use candle's own operations instead of the fused kernels
     #[arg(long)]
     pub composed: bool,
-    /// On a CPU: the instruction set of the fused ones, avx512, avx2, neon or portable [default: the best that is here]
+    /// On a CPU, the instruction set of the fused kernels: avx512, avx2, neon or portable [default: the best of this
+    /// machine]
     #[arg(long, value_name = "NAME", conflicts_with = "composed")]
     pub isa: Option<String>,
 }
 
-/// `data`.
+/// Subcommands of `lerp data`.
 #[derive(Debug, Subcommand)]
 pub enum Data {
-    /// List the datasets and say which are here
+    /// List the datasets and whether their files are on this machine
     List(DataListArgs),
-    /// Download an image set into the cache of the Hugging Face hub, or go on with that
+    /// Download an image set into the Hugging Face hub's cache, or resume an interrupted download
     Fetch(DataFetchArgs),
-    /// Read an image set whole: sizes, classes, digests of the files, pixel means
+    /// Read a whole image set and print its sizes, classes, file digests and pixel means
     Check(DataCheckArgs),
 }
 
-/// `data list`.
+/// Arguments of `lerp data list`.
 #[derive(Debug, Args)]
 pub struct DataListArgs {
-    /// Folder of the datasets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 }
 
-/// `data fetch`.
+/// Arguments of `lerp data fetch`.
 #[derive(Debug, Args)]
 pub struct DataFetchArgs {
-    /// mnist (18 MB), svhn, cifar10 or celeba (11 GB)
+    /// Image set: mnist (18 MB), svhn, cifar10 or celeba (11 GB)
     pub name: String,
 }
 
-/// `data check`.
+/// Arguments of `lerp data check`.
 #[derive(Debug, Args)]
 pub struct DataCheckArgs {
-    /// mnist, svhn, cifar10, celeba, idx:DIR, images:DIR or parquet:PATH
+    /// Image set: mnist, svhn, cifar10, celeba, idx:DIR, images:DIR or parquet:PATH
     pub name: String,
-    /// Folder of the datasets, one sub-folder each [default: the environment variable LERP_DATA]
+    /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Write a PNG of the first images of each class, to look at
+    /// Write a PNG sheet with the first images of each class
     #[arg(long, value_name = "FILE.png")]
     pub sheet: Option<PathBuf>,
 }
 
-/// `worker`.
+/// Arguments of `lerp worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
     /// Folder of the runs
     pub dir: PathBuf,
-    /// The device's name
+    /// Name of the device
     #[arg(long)]
     pub device: String,
 }
@@ -535,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs() {
+    fn jobs_is_auto_or_a_positive_number() {
         assert_eq!("auto".parse(), Ok(Jobs::Auto));
         assert_eq!("3".parse(), Ok(Jobs::Number(3)));
         for text in ["0", "-1", "many", ""] {

@@ -1,4 +1,4 @@
-//! `lerp data`: what image sets there are, and what is in one.
+//! `lerp data`: lists, downloads and checks image sets.
 
 use std::{fs, path::Path};
 
@@ -14,13 +14,13 @@ use crate::{
     say::say,
 };
 
-/// Classes whose numbers of images are shown.
+/// Largest number of classes whose image counts are printed.
 const MOST_CLASSES: usize = 100;
 
-/// Images of a batch of a dataset from code that is looked at.
+/// Batch size at which a dataset from code is checked.
 const CHECKED: usize = 16;
 
-/// Runs the verb.
+/// Runs a subcommand of `lerp data`. Returns `false` if a download failed after it began.
 pub fn data(registry: &Registry, verb: &Data) -> Result<bool> {
     match verb {
         Data::List(args) => list(registry, args),
@@ -30,7 +30,7 @@ pub fn data(registry: &Registry, verb: &Data) -> Result<bool> {
     Ok(true)
 }
 
-/// One line a dataset: its images, its classes and whether and where its files are.
+/// Prints one line per dataset: the shape of its images, its classes, and whether and where its files were found.
 fn list(registry: &Registry, args: &DataListArgs) {
     for name in DATASETS {
         let state = match image_set(name, args.data.as_deref()) {
@@ -59,7 +59,7 @@ fn classes(n: usize) -> String {
     if n == 1 { "1 class".into() } else { format!("{n} classes") }
 }
 
-/// Where its files are.
+/// Describes where the files of an image set are.
 fn origin(set: &ImageSet) -> String {
     let folder = set.folder().display();
     match set.hub() {
@@ -68,7 +68,8 @@ fn origin(set: &ImageSet) -> String {
     }
 }
 
-/// Downloads an image set; a download that fails after it began is no bad input.
+/// Downloads an image set. A download that fails after it began returns `false` rather than an error, because the input
+/// was valid.
 #[cfg(feature = "hub")]
 fn fetch(args: &DataFetchArgs) -> Result<bool> {
     use std::time::Duration;
@@ -88,7 +89,7 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
                 ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
             bar.set_length(bytes);
-            // Drawn only on a terminal.
+            // Progress bars on standard error are drawn only if it is a terminal.
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
             bar.enable_steady_tick(Duration::from_millis(500));
         }
@@ -125,7 +126,7 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
     bail!("{}", no_client(&args.name))
 }
 
-/// What a build that cannot download says.
+/// The error message of a build without the hub's client, which cannot download.
 #[cfg(any(test, not(feature = "hub")))]
 fn no_client(name: &str) -> String {
     format!(
@@ -166,7 +167,7 @@ fn check(registry: &Registry, args: &DataCheckArgs) -> Result<()> {
     for line in &report.left_out {
         say(&format!("not read {line}"));
     }
-    // What a run records, so that two machines can tell whether they train on the same.
+    // Runs record this digest, so that two machines can compare whether they train on the same images.
     say(&format!("images sha256 {}", report.digest));
     if let Some(path) = &args.sheet {
         write(path, &lerp_data::contact_sheet(&set)?)?;
@@ -175,7 +176,7 @@ fn check(registry: &Registry, args: &DataCheckArgs) -> Result<()> {
     Ok(())
 }
 
-/// What a dataset from code says of itself.
+/// Checks a dataset from code and prints its properties.
 fn check_from_code(set: &dyn Dataset) -> Result<()> {
     say(&format!("{} from code", printable(set.name())));
     say(&format!("images   {}", shape(set.image())));
@@ -221,7 +222,7 @@ fn part(name: &str, part: &PartReport, names: &[String]) {
         say("         no labels");
         return;
     };
-    // A number that is its place in the row need not be said.
+    // Class names that merely equal their indices are not printed.
     let plain = names.iter().enumerate().all(|(place, name)| *name == place.to_string());
     let shown: Vec<String> = if plain {
         counts.iter().take(MOST_CLASSES).map(ToString::to_string).collect()

@@ -1,4 +1,4 @@
-//! Which device computes.
+//! The choice of the device that computes.
 
 use anyhow::{Result, bail};
 use candle_core::Device;
@@ -6,17 +6,17 @@ use lerp_core::Precision;
 
 use crate::registry::unknown;
 
-/// What [`Choice`] reads, and `cuda:0,1`.
+/// The device names that [`Choice`] accepts, beside lists such as `cuda:0,1`.
 const KINDS: [&str; 4] = ["auto", "cpu", "cuda", "metal"];
 
-/// A device as the command line names it.
+/// A value of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
-    /// The best that this build and machine have.
+    /// The best device that this build and machine have.
     Auto,
     /// The CPU.
     Cpu,
-    /// These CUDA devices.
+    /// The CUDA devices with these indices.
     Cuda(Vec<usize>),
     /// The first Metal device.
     Metal,
@@ -46,10 +46,10 @@ impl std::str::FromStr for Choice {
 }
 
 impl Choice {
-    /// Names of the devices that this choice means here, such as `cpu` or `cuda:1`.
+    /// Returns the names of the chosen devices on this machine, such as `cpu` or `cuda:1`.
     ///
     /// # Errors
-    /// If this build or machine does not have it; the message says how to get it.
+    /// If this build or machine lacks a chosen device; the message says how to get it.
     pub fn names(&self) -> Result<Vec<String>> {
         match self {
             Self::Auto => {
@@ -66,7 +66,8 @@ impl Choice {
         }
     }
 
-    /// The same choice for other machines, which do not have what is here: the GPUs that they are asked for, or else a CPU.
+    /// Resolves `Auto` for other machines, whose devices cannot be probed from here: to as many CUDA GPUs as are
+    /// requested for them, or to the CPU if none are. Other choices stay as they are.
     #[must_use]
     pub fn elsewhere(&self, gpus: Option<usize>) -> Self {
         match (self, gpus) {
@@ -76,10 +77,10 @@ impl Choice {
         }
     }
 
-    /// Names of the devices on other machines, where this build can use them.
+    /// Returns the names of the chosen devices on other machines, without probing them.
     ///
     /// # Errors
-    /// If this build cannot.
+    /// If this build cannot use such a device.
     pub fn names_elsewhere(&self) -> Result<Vec<String>> {
         match self {
             Self::Cuda(numbers) if cfg!(feature = "cuda") => {
@@ -94,11 +95,11 @@ impl Choice {
         }
     }
 
-    /// The precision of runs on what this choice means here: TF32 on CUDA devices, unless full `f32` is asked for, and full
+    /// Returns the precision of runs on the chosen device: TF32 on CUDA devices unless `full_f32` is set, and full
     /// `f32` elsewhere.
     ///
     /// # Errors
-    /// As [`Choice::names`].
+    /// The errors of [`Choice::names`].
     pub fn precision(&self, full_f32: bool) -> Result<Precision> {
         let cuda = match self {
             Self::Auto => self.names()?[0].starts_with("cuda"),
@@ -109,10 +110,11 @@ impl Choice {
     }
 }
 
-/// Opens a device by name, with a precision of its own where the device has more than one.
+/// Opens a device by name. A CUDA device is opened with the given precision of convolutions; other devices always
+/// compute in full `f32`.
 ///
 /// # Errors
-/// If this build or machine does not have it; the message says how to get it.
+/// If this build or machine lacks the device; the message says how to get it.
 pub fn open(name: &str, precision: Precision) -> Result<Device> {
     let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
     let number = number.parse().unwrap_or(0);
@@ -130,7 +132,7 @@ pub fn open(name: &str, precision: Precision) -> Result<Device> {
     }
 }
 
-/// Which library, driver or device is missing, `lerp-kernels` says.
+/// Opens a CUDA device. The error of `lerp-kernels` names the library, driver or device that is missing.
 #[cfg(feature = "cuda")]
 fn cuda(number: usize, precision: Precision) -> Result<Device> {
     lerp_kernels::cuda::device(number, precision)
@@ -144,8 +146,8 @@ fn cuda(_: usize, _: Precision) -> Result<Device> {
     )
 }
 
-/// A device for the record: a GPU with its model and whether convolutions round to TF32, such as
-/// `cuda:0 (NVIDIA H200, TF32)`.
+/// Describes a device for a run's record. The description of a CUDA device has its model and the precision of
+/// convolutions, for example `cuda:0 (NVIDIA H200, TF32)`.
 pub fn described(name: &str, precision: Precision) -> String {
     let model = match name.strip_prefix("cuda:").map(str::parse) {
         Some(Ok(number)) => model(number),
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_round_to_tf32_on_cuda_alone_and_there_unless_they_are_not_to() {
+    fn runs_use_tf32_on_cuda_unless_full_f32_is_asked_for() {
         let precision = |choice: &str, full| choice.parse::<Choice>().unwrap().precision(full).unwrap();
         assert_eq!(precision("cuda:0,1", false), Precision::Tf32);
         assert_eq!(precision("cuda", true), Precision::F32);
@@ -207,9 +209,9 @@ mod tests {
         assert_eq!(described("cpu", Precision::F32), "cpu");
     }
 
-    /// Whatever is missing, the driver or the device: no machine has as many as this.
+    // No machine has 4097 CUDA devices, so that either the driver or the device is missing on every machine.
     #[test]
-    fn what_is_missing_is_one_sentence_that_offers_the_cpu() {
+    fn a_missing_device_is_one_sentence_that_suggests_the_cpu() {
         let error = Choice::Cuda(vec![4096]).names().unwrap_err().to_string();
         assert!(error.ends_with("--device cpu") && error.lines().count() == 1, "{error}");
         if cfg!(feature = "cuda") && open("cuda:0", Precision::F32).is_ok() {

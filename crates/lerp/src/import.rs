@@ -1,4 +1,4 @@
-//! `lerp import`: weights of a variant of ours that were trained, or trained on, elsewhere.
+//! `lerp import`: imports weights of a known variant that were trained or fine-tuned in other software.
 
 use std::path::Path;
 
@@ -21,18 +21,20 @@ use crate::{
     sweep::{command_line, judges_of, stop_flag},
 };
 
-/// The names of a model's files.
+/// File name of a model's tensors.
 const MODEL: &str = "model.safetensors";
+/// File name of a model's description.
 const CONFIG: &str = "config.json";
 
-/// Most bytes of these.
+/// Largest accepted size of the tensors' file, bytes.
 const MOST_MODEL: u64 = 1 << 34;
+/// Largest accepted size of the description, bytes.
 const MOST_CONFIG: u64 = 1 << 20;
 
-/// Runs the verb; false if something of the report is left out.
+/// Runs `lerp import`. Returns `false` if a part of the report was left out.
 ///
 /// # Errors
-/// If the file is no model of the variant, or the folder will not do; nothing is written then.
+/// If the file is not a model of the variant, or the output folder is unsuitable; in both cases nothing is written.
 pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     let path = if args.model.is_dir() { args.model.join(MODEL) } else { args.model.clone() };
     let model = lerp_files::read(&path, MOST_MODEL)?;
@@ -72,7 +74,7 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     publisher.publish(vec![Measured { record: &record, evaluation: &evaluation, model: Some(model) }])
 }
 
-/// The cell of the model that `config` describes.
+/// Returns the cell that a model's `config.json` describes, with the seed and dataset from the arguments if given.
 fn described(args: &ImportArgs, config: &Path) -> Result<Cell> {
     if args.latent.is_some() || args.depth.is_some() || !args.set.is_empty() {
         bail!("--latent, --depth and --set: {} says what the model is; leave them out", config.display());
@@ -104,7 +106,8 @@ fn described(args: &ImportArgs, config: &Path) -> Result<Cell> {
     Ok(cell)
 }
 
-/// The cell of a model without a description: the protocol's, but for what the arguments say. Nothing is known of its training.
+/// Returns the cell of a model without a description: the paper's protocol, changed by the arguments. The settings of
+/// its training are unknown and set to zero.
 fn by_arguments(registry: &Registry, shelf: &Shelf, args: &ImportArgs) -> Result<Cell> {
     let (Some(variant), Some(dataset)) = (&args.variant, &args.dataset) else {
         if args.model.join("run.toml").exists() {

@@ -1,5 +1,5 @@
-//! The `lerp` command as a library: [`App`] is the command with variants, datasets and metrics of one's own beside those
-//! that it brings.
+//! The `lerp` command as a library. [`App`] builds a `lerp` command with a user's own variants, datasets and metrics
+//! beside the built-in ones.
 
 mod app;
 mod bench;
@@ -43,7 +43,8 @@ use shelf::Shelf;
 pub use app::App;
 pub use registry::{Failure, seven};
 
-/// The system's allocator gives a step's memory back and clears it anew for the next step.
+/// The global allocator. The system's allocator returns the memory of a training step to the kernel, which must clear
+/// it again for the next step; mimalloc keeps it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -61,7 +62,7 @@ fn main(registry: &Registry) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // On a thread of the pool, so that work shared out in it need not wake another one first.
+    // Runs on a thread of the pool, so that parallel work need not first wake up another thread.
     match start_threads().and_then(|()| rayon::scope(|_| run(registry, cli.verb))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -72,9 +73,9 @@ fn main(registry: &Registry) -> ExitCode {
     }
 }
 
-/// Starts the pool of threads that everything shares, as many as the environment says or the machine has cores.
+/// Starts the global thread pool with the number of threads in `RAYON_NUM_THREADS`, or one per core.
 fn start_threads() -> Result<()> {
-    /// Threads of which more are a slip of the keyboard.
+    /// The largest accepted number of threads; larger numbers are taken for typing errors.
     const MOST: usize = 1024;
     const NAME: &str = "RAYON_NUM_THREADS";
     let asked = std::env::var(NAME).ok().and_then(|number| number.parse::<usize>().ok());
@@ -90,7 +91,7 @@ fn start_threads() -> Result<()> {
     })
 }
 
-/// One line of clap's several: the mistake and its tip, without the usage.
+/// Shortens one of clap's multi-line error messages to one line: the mistake and its tip, without the usage.
 fn sentence(text: &str) -> String {
     let text = text.split("\nUsage:").next().unwrap_or(text).split("\nFor more").next().unwrap_or(text);
     let parts: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -155,7 +156,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
 }
 
 fn conformance(registry: &Registry, args: &ConformanceArgs) -> Result<bool> {
-    // As runs are by default.
+    // The default precision of runs on the device.
     let device = device::open(&args.device.names()?.remove(0), args.device.precision(false)?)?;
     let mut passed = true;
     let variants = match &args.variants {
@@ -228,7 +229,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
     let evaluation = lerp_train::measure(&run, &parts, args.cluster_restarts, &AtomicBool::new(false))?;
     if let Some(lock) = &lock {
         let files = evaluation.write(&run, lock)?;
-        // Not on standard output, which a program may read.
+        // On standard error, because a program may read standard output.
         note(&format!("written again in {}: {}", args.dir.display(), files.join(", ")));
     }
     let values = evaluation.metrics;
@@ -244,7 +245,8 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
     Ok(true)
 }
 
-/// The judge for a run to be measured with: that of its sweep, or one that is trained for it.
+/// Returns the judge that measures the run: the judge of its sweep, or a newly trained one. Returns `None` if no judge
+/// is asked for or the dataset has too few images for one.
 fn judge(
     args: &EvalArgs,
     shelf: &Shelf,
@@ -254,7 +256,7 @@ fn judge(
     let dataset = shelf.get(name)?;
     let none = args.judge == Some(0) || (args.judge.is_none() && !args.write);
     let run = args.dir.canonicalize().with_context(|| format!("cannot read {}", args.dir.display()))?;
-    // A run stands in results/SWEEP/runs.
+    // A run's folder is SWEEP/runs/CELL.
     let runs = run.parent().filter(|runs| runs.file_name().is_some_and(|name| name == "runs"));
     let sweep = runs.and_then(Path::parent).filter(|sweep| sweep.join("sweep.toml").exists());
     if args.judge != Some(0)
@@ -274,7 +276,8 @@ fn judge(
     Ok(judge)
 }
 
-/// The images of a run, `then`, in the place where they are `now`; how they are split is as it was, unless that is said, too.
+/// Returns the dataset name `now`, the present location of a run's images, with the split option of the recorded name
+/// `then` unless `now` has an option of its own.
 pub(crate) fn moved(then: &str, now: &str) -> String {
     match (split_option(then).1, split_option(now).1) {
         (Some(option), None) => format!("{now}?{option}"),
@@ -286,7 +289,7 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
     let options = verify::Options {
         golden: args.golden.clone(),
-        // The golden values are of full f32.
+        // The golden values were computed in full f32.
         device: device::open(&name, Precision::F32)?,
         form: if args.composed { Form::Composed } else { Form::Fused },
         filter: args.filter.clone(),
@@ -304,12 +307,13 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
     Ok(summary.failed == 0)
 }
 
-/// Tables, figures and the page of a sweep. What is left out is said; returns whether nothing is.
+/// Draws the tables, figures and HTML page of a sweep, and prints what is left out of them. Returns whether the report
+/// is complete.
 pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<bool> {
     Ok(tell(&lerp_report::report(dir, &lerp_report::Options { figure, terminal: None })?))
 }
 
-/// All of [`report`], and the tables on the terminal. What is left out is said; returns whether nothing is.
+/// Does the same as [`report`], and also prints the tables. Returns whether the report is complete.
 pub(crate) fn report_and_show(dir: &Path) -> Result<bool> {
     let options = lerp_report::Options { figure: None, terminal: Some(shows_bold()) };
     let outcome = lerp_report::report(dir, &options)?;
@@ -318,26 +322,27 @@ pub(crate) fn report_and_show(dir: &Path) -> Result<bool> {
     Ok(whole)
 }
 
-/// Says what is left out; returns whether nothing is.
+/// Prints notices and what is left out of a report. Returns whether nothing is left out.
 fn tell(outcome: &Outcome) -> bool {
     outcome.notices.iter().for_each(|notice| note(&format!("{notice}.")));
     warn_of_all(&outcome.left_out);
     outcome.left_out.is_empty()
 }
 
-/// One table of several sweeps, for a terminal, and what is left out of it.
+/// Returns one table of several sweeps as text, and what is left out of it.
 pub(crate) fn compare(dirs: &[PathBuf]) -> Result<(String, Outcome)> {
     Ok(lerp_report::compare(dirs, shows_bold())?)
 }
 
-/// Whether standard output is a terminal that shows bold type, and may (<https://no-color.org>).
+/// Whether bold type can be printed: standard output is a terminal that supports it, and `NO_COLOR` does not forbid it
+/// (<https://no-color.org>).
 fn shows_bold() -> bool {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
     std::io::stdout().is_terminal() && !plain
 }
 
-/// Whether a terminal, if there is one, only prints lines, as that of an editor does: it cannot move its cursor, or does not
-/// say that it can.
+/// Whether the terminal, if there is one, can only print lines and not move its cursor: `TERM` is `dumb`, or is not set
+/// on Unix.
 pub(crate) fn is_dumb() -> bool {
     std::env::var_os("TERM").map_or(cfg!(unix), |term| term == "dumb")
 }

@@ -1,4 +1,4 @@
-//! The `lerp` command: the paper's seven autoencoders.
+//! The `lerp` command with the paper's seven autoencoders.
 
 use std::process::ExitCode;
 

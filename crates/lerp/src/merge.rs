@@ -1,4 +1,4 @@
-//! `lerp merge`: the sweeps of several machines in one new folder.
+//! `lerp merge`: merges the sweeps of several machines into one new folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,18 +18,19 @@ use crate::{
     sweep::{Folder, command_line, planned},
 };
 
-/// Files of a run that are of the moment.
+/// Temporary files of a run, which are not copied.
 const PASSING: [&str; 2] = [".lock", "progress.json"];
-/// Folders with a file for each dataset.
+/// Folders of a sweep that have one or more files per dataset.
 const OF_DATASETS: [&str; 2] = ["judges", "pixels"];
-/// Most bytes of a file in those.
+/// Largest accepted size of a file in [`OF_DATASETS`], bytes.
 const MOST: u64 = 1 << 32;
 
-/// Copies the runs of all folders into a new one, and reports. The folders stay as they are. Returns whether nothing was left out.
+/// Copies the runs of all given folders into a new folder and draws its report; the given folders stay unchanged.
+/// Returns whether nothing was left out.
 ///
 /// # Errors
-/// If a folder cannot be read, two runs of one cell are not equal, or the new folder is there already or cannot be written; nothing
-/// is written in the first three cases.
+/// If a folder cannot be read, two runs of one cell are not equal, or the new folder already exists or cannot be
+/// written. In the first three cases nothing is written.
 pub fn merge(args: &MergeArgs) -> Result<bool> {
     let out = &args.out;
     if out.symlink_metadata().is_ok() {
@@ -65,7 +66,7 @@ pub fn merge(args: &MergeArgs) -> Result<bool> {
     }
     let mut names: BTreeMap<&str, &Run> = BTreeMap::new();
     for run in best.values() {
-        // The same path may have other images on another machine.
+        // A path may hold different images on different machines.
         if let Some(other) = names.insert(&run.record.id, run) {
             unlike.push(format!(
                 "{} ({} and {} are of other images)",
@@ -109,13 +110,14 @@ pub fn merge(args: &MergeArgs) -> Result<bool> {
     Ok(reported && whole)
 }
 
-/// The one that is further, or that still has its model; of two that are alike, the first.
+/// Returns the run that has progressed further or still has its model; of two equal ones, the first.
 fn further(a: Run, b: Run) -> Run {
     let far = |run: &Run| (run.status.state == State::Done, run.status.samples, run.has_model());
     if far(&b) > far(&a) { b } else { a }
 }
 
-/// In what two runs of one cell differ, if both are complete; what is equal may differ in its clock and its judge.
+/// Describes the difference between two runs of one cell. Returns `None` if they are equal or one is incomplete. Times
+/// and the metrics of judges are not compared.
 fn difference(a: &Run, b: &Run) -> Result<Option<String>> {
     let differ = |what: &str| {
         Some(format!("{} ({} and {} differ in their {what})", a.record.id, a.dir.display(), b.dir.display()))
@@ -139,8 +141,8 @@ fn difference(a: &Run, b: &Run) -> Result<Option<String>> {
     Ok(if numbers(a)? == numbers(b)? { None } else { differ("metrics") })
 }
 
-/// Copies a run that nobody is writing. What was copied is read, and compared with its digests; a run that is not whole is removed
-/// again.
+/// Copies a run that no process is writing. The copy is read back and compared with its digests; an incomplete copy is
+/// removed again.
 fn copy(run: &Run, runs: &Path) -> Result<()> {
     let _lock = RunLock::take(&run.dir).map_err(|error| match error {
         Error::Busy { .. } => anyhow::anyhow!("it is being trained; merge once more when it is done"),
@@ -152,7 +154,7 @@ fn copy(run: &Run, runs: &Path) -> Result<()> {
         if copy.record.identity() != run.record.identity() || copy.status != run.status {
             bail!("it has changed meanwhile; merge once more");
         }
-        // Reading compares with digests.
+        // Each of these reads verifies the file against its recorded digest.
         copy.metrics()?;
         copy.model()?;
         copy.strips()?;
@@ -177,7 +179,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The plain files of a folder, by name; links are not followed.
+/// Returns the regular files in a folder, sorted by name. Symbolic links are left out.
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let entries = entries.with_context(|| format!("cannot read {}", dir.display()))?;
@@ -187,7 +189,8 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Copies what a sweep keeps of datasets, where there is nothing yet. Whether all judges that are there twice are equal.
+/// Copies a sweep's files about datasets that do not exist in `out` yet. Returns `false` if a judge differs from the
+/// one that `out` already has.
 fn of_datasets(dir: &Path, out: &Path) -> Result<bool> {
     let mut equal = true;
     for name in OF_DATASETS {

@@ -1,4 +1,4 @@
-//! From a preset or a user's file to the cells of a sweep.
+//! Plans: reads a preset or a user's file and expands it to the cells of a sweep.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,16 +34,16 @@ pub const PRESETS: [(&str, &str); 6] = [
     ("paper", include_str!("../presets/paper.toml")),
 ];
 
-/// A sweep as a file describes it.
+/// The plan of a sweep, as a TOML file describes it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Plan {
-    /// One sentence for people.
+    /// One sentence that describes the sweep.
     #[serde(default)]
     pub about: String,
     datasets: Vec<String>,
     variants: Vec<String>,
     seeds: Seeds,
-    /// Samples that the judge of each dataset is trained on; 0 for none.
+    /// Training samples of each dataset's judge; 0 for no judge.
     judge: Option<u64>,
     #[serde(flatten)]
     run: Run,
@@ -51,15 +51,15 @@ pub struct Plan {
     variant: BTreeMap<String, VariantPlan>,
     #[serde(default)]
     dataset: BTreeMap<String, DatasetPlan>,
-    /// Sizes of the paper's network that the command line gives, before all others.
+    /// Sizes of the paper's network from the command line, which override all others.
     #[serde(skip)]
     sizes: Hyper,
-    /// The device decides it, and the command line; no plan does.
+    /// Precision of convolutions; set by the device and the command line, not by the file.
     #[serde(skip)]
     precision: Precision,
 }
 
-/// Settings of runs; what is not given is the protocol's.
+/// Settings of runs; a setting that is `None` has the paper's value.
 #[derive(Debug, Clone, Default, Deserialize)]
 struct Run {
     samples: Option<u64>,
@@ -76,7 +76,7 @@ struct Run {
     network: NetworkPlan,
 }
 
-/// A schedule as a text that a command line could give, or as a table.
+/// Deserialises a schedule from the text form of the command line or from a table.
 fn schedule<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Option<Schedule>, D::Error> {
     let schedule = match toml::Value::deserialize(given)? {
         toml::Value::String(text) => text.parse(),
@@ -90,7 +90,8 @@ fn schedule<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Option<Schedul
 }
 
 impl Run {
-    /// Trains on `samples`; evaluations and checkpoints keep their number. What is not given here is as in `common`.
+    /// Sets the training samples and scales the intervals, which keeps the numbers of evaluations and checkpoints.
+    /// Settings that are `None` here are taken from `common`.
     fn scale_to(&mut self, samples: u64, common: &Self) {
         let planned = self.samples.or(common.samples).unwrap_or(PROTOCOL_SAMPLES).max(1);
         let scaled = |cadence: u64| {
@@ -112,17 +113,17 @@ struct VariantPlan {
     hyper: Hyper,
 }
 
-/// What a dataset has of its own; a variant's own settings come before these.
+/// Settings for one dataset; settings of a variant override them.
 #[derive(Debug, Clone, Default, Deserialize)]
 struct DatasetPlan {
     #[serde(flatten)]
     run: Run,
-    /// Hyperparameters of variants on this dataset, before the variants' own.
+    /// Hyperparameters of variants on this dataset; those in the variants' own sections override them.
     #[serde(default)]
     hyper: BTreeMap<String, Hyper>,
 }
 
-/// Seeds as a number, a list of numbers or a text that [`seeds`] reads.
+/// Seeds: in the file a number, a list of numbers, or a text that [`seeds`] parses.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "toml::Value")]
 struct Seeds(Vec<u64>);
@@ -140,47 +141,47 @@ impl TryFrom<toml::Value> for Seeds {
     }
 }
 
-/// What a command line may change in a plan.
+/// Changes that a command line makes to a plan.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// These variants only.
+    /// Variants that replace the plan's.
     pub variants: Option<Vec<String>>,
-    /// These datasets only.
+    /// Datasets that replace the plan's.
     pub datasets: Option<Vec<String>>,
-    /// These seeds, as [`seeds`] reads them.
+    /// Seeds that replace the plan's, in the form that [`seeds`] parses.
     pub seeds: Option<String>,
-    /// This many samples for every variant; evaluations and checkpoints keep their number.
+    /// Training samples of every run; the numbers of evaluations and checkpoints stay the same.
     pub samples: Option<u64>,
-    /// This learning rate for every variant.
+    /// Learning rate of every variant.
     pub learning_rate: Option<f64>,
-    /// This course of the learning rate for every variant.
+    /// Learning-rate schedule of every variant.
     pub schedule: Option<Schedule>,
-    /// Averaged weights of this decay for every variant; 0 is none.
+    /// Decay of the exponential moving average of weights of every variant; 0 for no average.
     pub ema: Option<f64>,
-    /// These channels of the latent for every variant and dataset.
+    /// Latent channels for every variant and dataset; several values span a grid.
     pub latent: Option<Vec<usize>>,
-    /// This many channels at full resolution for every variant and dataset.
+    /// Channels at full resolution for every variant and dataset.
     pub depth: Option<usize>,
-    /// This many samples to train judges on; 0 for none.
+    /// Training samples of judges; 0 for no judge.
     pub judge: Option<u64>,
-    /// This many restarts of k-means.
+    /// Restarts of k-means.
     pub cluster_restarts: Option<usize>,
-    /// `VARIANT.KEY=VALUE`: a hyperparameter.
+    /// Hyperparameters, each as `VARIANT.KEY=VALUE`.
     pub set: Vec<String>,
-    /// How exactly convolutions multiply.
+    /// Precision of convolutions.
     pub precision: Precision,
 }
 
-/// The protocol's numbers (section "Common training"): samples of a run.
+/// Training samples of a run in the paper's protocol.
 const PROTOCOL_SAMPLES: u64 = 1 << 24;
-/// Samples between evaluations.
+/// Training samples between evaluations.
 pub const PROTOCOL_CADENCE: u64 = 1 << 16;
-/// Samples a step.
+/// Batch size, samples.
 pub const PROTOCOL_BATCH: usize = 64;
 const PROTOCOL_RATE: f64 = 1e-4;
-/// Test samples on lines.
+/// Test samples of an evaluation on lines.
 pub const PROTOCOL_TEST: usize = 5_000;
-/// On an image set all, which no more than these can be.
+/// Upper limit of test samples on an image set, large enough for all of them.
 const PROTOCOL_TEST_IMAGES: usize = 1 << 20;
 /// Restarts of k-means.
 const PROTOCOL_RESTARTS: usize = 1_000;
@@ -199,10 +200,10 @@ const RUN_KEYS: [&str; 10] = [
 ];
 
 impl Plan {
-    /// The preset `name`.
+    /// Returns the preset called `name`.
     ///
     /// # Errors
-    /// If there is none, with the nearest name.
+    /// If there is none; the message suggests the nearest name.
     pub fn preset(name: &str) -> Result<Self> {
         let Some((_, text)) = PRESETS.iter().find(|(n, _)| *n == name) else {
             bail!("{}", unknown("preset", name, &PRESETS.map(|(n, _)| n)));
@@ -210,15 +211,15 @@ impl Plan {
         Self::parse(text).with_context(|| format!("preset {name}"))
     }
 
-    /// A user's file, of the same form as a preset.
+    /// Reads a user's file, which has the format of the presets.
     ///
     /// # Errors
-    /// If it cannot be read or is not a plan; the message names the key.
+    /// If it cannot be read or is not a plan; the message names the wrong key.
     pub fn file(path: &Path) -> Result<Self> {
-        /// Bytes that no plan has.
+        /// Size limit of a plan's file, bytes.
         const MOST: u64 = 1 << 20;
         let mut text = String::new();
-        // A shell may give a plan by a pipe, and somebody else a file that never ends.
+        // The size is limited while reading, because a pipe or device has no size and may never end.
         let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
         if read.with_context(|| format!("cannot read {}", path.display()))? as u64 == MOST {
             bail!("{} has more than {MOST} bytes, which no plan has", path.display());
@@ -248,10 +249,10 @@ impl Plan {
         toml::from_str(text).map_err(|e| anyhow::anyhow!("wrong value{}: {}", place(text, &e), one_line(&e)))
     }
 
-    /// Changes the plan as the command line says.
+    /// Applies the changes of a command line.
     ///
     /// # Errors
-    /// If a seed range or setting is not one.
+    /// If a range of seeds, a number or a setting is invalid.
     pub fn apply(&mut self, overrides: &Overrides) -> Result<()> {
         self.precision = overrides.precision;
         if let Some(variants) = &overrides.variants {
@@ -309,7 +310,7 @@ impl Plan {
                     self.variants.join(", ")
                 );
             }
-            // A value, a list in brackets, or a list without them; anything else is text.
+            // The value is parsed as JSON, then as a JSON list without its brackets; anything else is text.
             let value = serde_json::from_str(value)
                 .or_else(|_| serde_json::from_str(&format!("[{value}]")))
                 .unwrap_or_else(|_| Value::from(value));
@@ -325,12 +326,12 @@ impl Plan {
         Ok(())
     }
 
-    /// Samples that the judge of each dataset is to be trained on; 0 for no judge, none if nobody has said.
+    /// Returns the training samples of each dataset's judge: 0 for no judge, `None` if not specified.
     pub fn judge(&self) -> Option<u64> {
         self.judge
     }
 
-    /// Whether judges measure runs.
+    /// Whether judges measure the runs.
     pub fn is_judged(&self) -> bool {
         self.judge != Some(0)
     }
@@ -340,7 +341,7 @@ impl Plan {
         self.variant.values_mut().map(|own| &mut own.run).chain(datasets)
     }
 
-    /// Leaves out those of the paper's image sets whose files are not here, if other datasets are; one sentence for each.
+    /// Removes image sets of the paper whose files are absent, unless no dataset would remain; returns why, for each.
     pub fn leave_out_absent(&mut self, shelf: &Shelf) -> Vec<String> {
         let absent = |name: &String| -> Option<(String, String)> {
             let error = shelf.get(name).err()?;
@@ -363,7 +364,7 @@ impl Plan {
         absent.into_iter().map(|(name, why)| format!("{name} is left out: {why}")).collect()
     }
 
-    /// What a dataset has of its own: under its name as it is written or as it is meant, or without its option.
+    /// Returns the settings for one dataset, found by its name with an absolute path or by that without the option.
     fn of_dataset(&self, name: &str) -> DatasetPlan {
         let (bare, _) = split_option(name);
         let of = |wanted: &str| {
@@ -373,7 +374,7 @@ impl Plan {
         of(name).or_else(|| of(bare)).unwrap_or_default()
     }
 
-    /// Checks what stands under a variant's or a dataset's name, whether this plan uses it or not.
+    /// Checks the settings of all variants and datasets, including those that this plan does not use.
     fn check_own(&self, registry: &Registry) -> Result<()> {
         let of_datasets = self.dataset.iter().flat_map(|(dataset, own)| {
             own.hyper
@@ -409,10 +410,10 @@ impl Plan {
         Ok(())
     }
 
-    /// All cells, seeds outermost, so that an unfinished sweep already has every variant.
+    /// Returns all cells. Seeds vary slowest, so that an unfinished sweep already has every variant.
     ///
     /// # Errors
-    /// An unknown or absent dataset, an unknown variant or hyperparameter; a number out of range; nothing to do.
+    /// If a name is unknown, files are absent, a number is out of range, or no cell remains.
     pub fn cells(&self, registry: &Registry, shelf: &Shelf) -> Result<Vec<Cell>> {
         self.check_own(registry)?;
         let (mut cells, mut known, mut fitting) = (Vec::new(), BTreeSet::new(), Fitting::default());
@@ -453,7 +454,7 @@ impl Plan {
     }
 }
 
-/// The name of a dataset with the path in it made absolute, so that one folder has one name from wherever it is seen.
+/// Makes the path in a dataset's name absolute, so that a folder has the same name from every working directory.
 fn absolute(name: &str) -> String {
     let (bare, option) = split_option(name);
     let Some((kind, place)) = bare.split_once(':').filter(|(_, place)| !place.is_empty()) else {
@@ -465,18 +466,18 @@ fn absolute(name: &str) -> String {
     format!("{kind}:{}{option}", path.display())
 }
 
-/// A setting: of the first of `runs` that has it.
+/// Returns a setting from the first of `runs` that has it.
 fn first<T>(runs: &[&Run], of: impl Fn(&Run) -> Option<T>) -> Option<T> {
     runs.iter().find_map(|run| of(run))
 }
 
-/// Whether a dataset's images can be counted: others, as lines, are drawn without end. Images whose files cannot be read now
-/// are told of later.
+/// Whether a dataset has a finite number of images, unlike lines, which are drawn without end. A dataset that cannot be
+/// counted because of a read error counts as finite; a later step reports the error.
 fn finite(dataset: &dyn Dataset) -> bool {
     dataset.name() != Lines::NAME && !matches!(dataset.count(Part::Test), Ok(None))
 }
 
-/// One cell by its settings; what none of `runs` gives is the protocol's.
+/// Builds one cell. Settings are taken from the first of `runs` that has them, else from the paper's protocol.
 fn cell(
     runs: &[&Run],
     seed: u64,
@@ -501,7 +502,7 @@ fn cell(
         test_samples: first(runs, |run| run.test_samples).unwrap_or(test),
         cluster_restarts: (finite && dataset.classes() > 0).then(restarts),
         precision: Precision::F32,
-        // A part of a plan says with 0 that it wants none where the plan's others have them.
+        // A section of a plan sets 0 to switch off the average that the rest of the plan has.
         ema: first(runs, |run| run.ema).filter(|decay| *decay != 0.0),
         schedule: first(runs, |run| run.schedule).unwrap_or_default(),
         origin: Origin::Trained,
@@ -510,7 +511,7 @@ fn cell(
     }
 }
 
-/// What the protocol asks a model about a dataset at an evaluation: of lines those of step 0.
+/// Returns the task that poses an evaluation of the paper's protocol on a dataset; lines are those drawn at step 0.
 ///
 /// # Errors
 /// If there is no such dataset, or it cannot be read.
@@ -529,10 +530,10 @@ pub fn protocol_task(shelf: &Shelf, dataset: &str, seed: u64) -> Result<Task> {
     })
 }
 
-/// Seeds from `3`, `0..5` (0 to 4) or `0,2,7`.
+/// Parses seeds written as `3`, `0..5` (0 to 4) or `0,2,7`.
 ///
 /// # Errors
-/// If it is none of these, or a range is empty.
+/// If the text has none of these forms, or a range is empty or too long.
 pub fn seeds(text: &str) -> Result<Vec<u64>> {
     let number = |part: &str| part.trim().parse::<i64>().ok().and_then(|n| u64::try_from(n).ok());
     let parsed: Option<Vec<u64>> = if let Some((first, end)) = text.split_once("..") {
@@ -547,10 +548,10 @@ pub fn seeds(text: &str) -> Result<Vec<u64>> {
     parsed.with_context(|| format!("'{text}' is not a range of seeds; write 0..5 (0 to 4), 3 or 0,2,7"))
 }
 
-/// Seeds of a range, so that a slip of the keyboard does not plan a year.
+/// Largest number of seeds in a range, so that a typing error does not plan a year of training.
 const MOST_SEEDS: u64 = 10_000;
 
-/// Where in a file: ` in line 3`.
+/// Returns the place of a parse error in a file, such as ` in line 3`.
 fn place(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
     line.map_or_else(String::new, |line| format!(" in line {line}"))
@@ -560,7 +561,7 @@ fn one_line(error: &toml::de::Error) -> String {
     error.message().trim().replace('\n', "; ")
 }
 
-/// Every combination of the hyperparameters that are given as lists.
+/// Returns one table for every combination of the hyperparameters that are lists.
 pub(crate) fn grid(hyper: &Hyper) -> Vec<Hyper> {
     let mut tables = vec![Hyper::new()];
     for (key, value) in hyper {

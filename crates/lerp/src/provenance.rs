@@ -1,4 +1,4 @@
-//! Where and with what a result was made.
+//! Provenance of results: software versions, machine and data.
 
 use std::{sync::OnceLock, time::SystemTime};
 
@@ -10,12 +10,12 @@ use crate::{device::described, shelf::Images};
 
 /// Version of this software.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Git revision it was built from.
+/// Git revision that this program was built from.
 pub const GIT: &str = env!("LERP_GIT");
-/// Version of candle.
+/// Version of candle that this program was built with.
 pub const CANDLE: &str = env!("LERP_CANDLE");
 
-/// The provenance of something that starts now on a device opened with this precision.
+/// Returns the provenance of a run that starts now, on a device with this precision of convolutions.
 pub fn provenance(
     (device, precision): (&str, Precision),
     threads: usize,
@@ -38,7 +38,7 @@ pub fn provenance(
     }
 }
 
-/// The processor as it calls itself, where the system tells.
+/// Returns the model name of the processor, or an empty string if the system does not provide it.
 fn processor() -> String {
     static PROCESSOR: OnceLock<String> = OnceLock::new();
     PROCESSOR.get_or_init(ask_processor).clone()
@@ -59,7 +59,7 @@ fn ask_processor() -> String {
     linux.or_else(mac).unwrap_or_default()
 }
 
-/// The time as RFC 3339 in UTC, to the second.
+/// Returns the present time in UTC in the format of RFC 3339, rounded down to seconds.
 pub fn now() -> String {
     rfc3339(SystemTime::now())
 }
@@ -68,7 +68,7 @@ fn rfc3339(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Seconds since 1970 of a time that [`now`] wrote; none of any other text.
+/// Converts a time in the format of [`now`] to seconds since 1970. Returns `None` for any other text.
 pub fn unix(text: &str) -> Option<f64> {
     Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp() as f64)
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates() {
+    fn times_are_written_in_rfc_3339_and_parsed_again() {
         let text = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(text(0), "1970-01-01T00:00:00Z");
         assert_eq!(text(951_782_400), "2000-02-29T00:00:00Z");

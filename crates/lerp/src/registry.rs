@@ -1,4 +1,5 @@
-//! What a binary knows by name: the paper's seven variants and its datasets, and whatever a caller adds.
+//! The variants, datasets and metrics that a binary knows by name: the built-in ones and those that a user's program
+//! adds.
 
 use std::path::Path;
 
@@ -18,19 +19,18 @@ static AAE: Of<lerp_aae::Aae> = Of::new();
 static VQVAE: Of<lerp_vqvae::VqVae> = Of::new();
 static ACAI: Of<lerp_acai::Acai> = Of::new();
 
-/// The paper's seven, in its order.
+/// Returns the paper's seven variants, in the paper's order.
 pub fn seven() -> [&'static dyn Variant; 7] {
     [&BASELINE, &DROPOUT, &DENOISING, &VAE, &AAE, &VQVAE, &ACAI]
 }
 
-/// Why a dataset from code cannot be had.
+/// The error of a user's function that opens a dataset.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens a dataset from code.
+/// A user's function that opens a dataset.
 type Open = Box<dyn Fn() -> Result<Box<dyn Dataset>, Failure> + Send + Sync>;
 
-/// What a binary knows by name: the seven variants and those of its own, its own datasets, and metrics
-/// besides ours.
+/// The seven built-in variants, and the variants, datasets and metrics that a user's program adds.
 pub struct Registry {
     variants: Vec<&'static dyn Variant>,
     datasets: Vec<(String, Open)>,
@@ -47,7 +47,7 @@ impl Registry {
     /// Adds a variant.
     ///
     /// # Errors
-    /// If its name is taken, or none that files can have.
+    /// If its name is already taken or cannot be part of a file name, or a hyperparameter's name is reserved.
     pub fn add_variant(&mut self, variant: &'static dyn Variant) -> Result<()> {
         let name = variant.name();
         if !is_word(name) || name.contains('.') {
@@ -65,10 +65,10 @@ impl Registry {
         Ok(())
     }
 
-    /// Adds a dataset, which is opened where it is used.
+    /// Adds a dataset, which is opened by each process that uses it.
     ///
     /// # Errors
-    /// If its name is taken, or none that files can have.
+    /// If its name is already taken or cannot be part of a file name.
     pub fn add_dataset(&mut self, name: &str, open: Open) -> Result<()> {
         if !is_word(name) {
             bail!("a dataset cannot be named '{name}': give it a word of letters, digits, '.', '-' and '_'");
@@ -83,27 +83,27 @@ impl Registry {
     /// Adds a metric.
     ///
     /// # Errors
-    /// If one of its keys is taken, or it says of itself what cannot be printed.
+    /// If one of its keys is already taken, or its texts contain characters that cannot be printed.
     pub fn add_metric(&mut self, metric: &'static dyn Metric) -> Result<()> {
         self.metrics.push(metric);
         let metrics: Vec<&dyn Metric> = self.metrics.iter().map(|metric| *metric as &dyn Metric).collect();
         Ok(lerp_eval::check_metrics(&metrics)?)
     }
 
-    /// The metrics besides ours, which every run takes.
+    /// Returns the metrics that the user's program adds, which every evaluation computes.
     pub fn metrics(&self) -> &[&'static dyn Metric] {
         &self.metrics
     }
 
-    /// All variants, in order.
+    /// Returns all variants: the seven, then the user's in the order in which they were added.
     pub fn all(&self) -> &[&'static dyn Variant] {
         &self.variants
     }
 
-    /// The variant `name`.
+    /// Returns the variant called `name`.
     ///
     /// # Errors
-    /// If there is none, with the nearest name.
+    /// If there is none; the message suggests the nearest name.
     pub fn find(&self, name: &str) -> Result<&'static dyn Variant> {
         if let Some(variant) = self.variants.iter().find(|v| v.name() == name) {
             return Ok(*variant);
@@ -112,20 +112,22 @@ impl Registry {
         bail!("{}", unknown("variant", name, &names));
     }
 
-    /// Names of all datasets but those that are named by where they are.
+    /// Returns the names of all datasets, except image sets that are named by their path.
     pub fn dataset_names(&self) -> impl Iterator<Item = &str> {
         DATASETS.iter().copied().chain(self.datasets_from_code())
     }
 
-    /// Names of the datasets from code.
+    /// Returns the names of the datasets that the user's program adds.
     pub fn datasets_from_code(&self) -> impl Iterator<Item = &str> {
         self.datasets.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The dataset called `name`; the paper's image sets are looked for in the folder `data`, or in that of the environment.
+    /// Opens the dataset called `name`. The paper's image sets are searched in the folder `data`, or if that is `None`
+    /// in the folder of the environment variable `LERP_DATA`.
     ///
     /// # Errors
-    /// If there is none, with the nearest name; if its files are not here, or it cannot be opened.
+    /// If there is none, in which case the message suggests the nearest name; or if its files are absent or it cannot
+    /// be opened.
     pub fn dataset(&self, name: &str, data: Option<&Path>) -> Result<Box<dyn Dataset>> {
         let Some((_, open)) = self.datasets.iter().find(|(own, _)| own == name) else {
             return lerp_data::dataset(name, data).map_err(|error| match error {
@@ -144,7 +146,7 @@ impl Registry {
     }
 }
 
-/// "there is no WHAT 'NAME' (did you mean 'X'?); there are: ..."
+/// Returns the error message "there is no WHAT 'NAME' (did you mean 'X'?); there are: ...".
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let hint =
         nearest(name, known.iter().copied()).map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"));
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_once_and_unknown_ones_are_told_with_the_nearest() {
+    fn names_are_unique_and_unknown_names_suggest_the_nearest() {
         let mut registry = Registry::default();
         let add = |registry: &mut Registry, name: &str| {
             let open: Open = Box::new(|| Ok(Box::new(lerp_data::Lines)));

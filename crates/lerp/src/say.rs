@@ -1,12 +1,12 @@
-//! Output for people, in single lines. What comes from files and arguments may hold anything, so lines are shown without
-//! what a terminal would obey. A reader that has gone away (`lerp verify | head`) is no reason to stop, so errors are
-//! dropped.
+//! Printing of single lines for users. Text from files and arguments may contain control characters, which are escaped
+//! so that a terminal does not obey them. Write errors are ignored, because the program should go on when its reader
+//! has exited (`lerp verify | head`).
 
 use std::io::Write;
 
 use lerp_files::printable;
 
-/// Sentences of one kind that are printed.
+/// Largest number of warnings that [`warn_of_all`] prints.
 const MOST: usize = 20;
 
 /// Prints a line on standard output.
@@ -14,22 +14,22 @@ pub fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", printable(text));
 }
 
-/// Prints lines on standard output as they are; whoever made them has made fit to print what is in them.
+/// Prints lines on standard output as they are; the caller must have escaped what is in them.
 pub fn say_lines(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Prints the error that ends the program.
+/// Prints an error with its causes on standard error, as one line.
 pub fn complain(error: &anyhow::Error) {
     let _ = writeln!(std::io::stderr(), "error: {}", sentence(error));
 }
 
-/// Prints what a person should know, where standard output may be read by a program.
+/// Prints a warning on standard error.
 pub fn warn(text: &str) {
     let _ = writeln!(std::io::stderr(), "warning: {}", printable(text));
 }
 
-/// [`warn`] of each of the sentences, the first of them if they are very many.
+/// Prints each of the sentences as a warning, or only the first [`MOST`] and the number of the others.
 pub fn warn_of_all(sentences: &[String]) {
     sentences.iter().take(MOST).for_each(|sentence| warn(sentence));
     if sentences.len() > MOST {
@@ -37,12 +37,12 @@ pub fn warn_of_all(sentences: &[String]) {
     }
 }
 
-/// Prints what was done besides, where standard output may be read by a program.
+/// Prints a message on standard error, so that a program that reads standard output does not see it.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
-/// An error with its causes, in one line.
+/// Returns an error with its causes as one line without control characters.
 fn sentence(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! Datasets by name, each opened once.
+//! A cache of opened datasets.
 
 use std::{
     cell::RefCell,
@@ -12,10 +12,10 @@ use lerp_data::{Dataset, Part};
 
 use crate::registry::Registry;
 
-/// The digest of a dataset's images, and how many there are to train and test on.
+/// The digest of a dataset's images and its numbers of training and test images.
 pub type Images = (String, [usize; 2]);
 
-/// The datasets of a command, found in one folder.
+/// The datasets of one command, each of which is opened once.
 pub struct Shelf<'a> {
     registry: &'a Registry,
     data: Option<PathBuf>,
@@ -24,20 +24,21 @@ pub struct Shelf<'a> {
 }
 
 impl<'a> Shelf<'a> {
-    /// A shelf of what is in the folder `data`, or in that of the environment.
+    /// Creates a shelf for image sets in the folder `data`, or if that is `None` in the folder of the environment
+    /// variable `LERP_DATA`.
     pub fn new(registry: &'a Registry, data: Option<&Path>) -> Self {
         Self { registry, data: data.map(PathBuf::from), open: RefCell::default(), known: RefCell::default() }
     }
 
-    /// The folder it was given.
+    /// Returns the folder of image sets that was given to [`Shelf::new`].
     pub fn data(&self) -> Option<&Path> {
         self.data.as_deref()
     }
 
-    /// The dataset called `name`.
+    /// Returns the dataset called `name`, which is opened if necessary.
     ///
     /// # Errors
-    /// If there is none, or its files are not here.
+    /// If there is none, or its files are absent.
     pub fn get(&self, name: &str) -> Result<Arc<dyn Dataset>> {
         if let Some(dataset) = self.open.borrow().get(name) {
             return Ok(Arc::clone(dataset));
@@ -47,18 +48,19 @@ impl<'a> Shelf<'a> {
         Ok(dataset)
     }
 
-    /// The digest of the dataset's images, if it has any.
+    /// Returns the digest of the dataset's images. Returns `None` for images that are drawn.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the dataset cannot be read.
     pub fn digest(&self, name: &str) -> Result<Option<String>> {
         Ok(self.images(name)?.map(|(digest, _)| digest))
     }
 
-    /// The digest of the dataset's images and how many there are to train and test on; none of images that are drawn.
+    /// Returns the digest of the dataset's images and the numbers of training and test images. Returns `None` for
+    /// images that are drawn.
     ///
     /// # Errors
-    /// If it cannot be read.
+    /// If the dataset cannot be read.
     pub fn images(&self, name: &str) -> Result<Option<Images>> {
         if let Some(known) = self.known.borrow().get(name) {
             return Ok(known.clone());
@@ -70,7 +72,7 @@ impl<'a> Shelf<'a> {
         Ok(images)
     }
 
-    /// Closes the datasets, whose images may take gigabytes; what is known of them stays.
+    /// Closes the datasets, whose images may take gigabytes of memory. Digests and counts stay cached.
     pub fn clear(&self) {
         self.open.borrow_mut().clear();
     }

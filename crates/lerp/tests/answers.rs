@@ -1,4 +1,4 @@
-//! Answers to a task that cannot be, and mistakes in the models that give them.
+//! Invalid answers to a task, and mistakes in the models that give them.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use common::{
 };
 use serde_json::json;
 
-/// How an array is spoiled.
+/// A function that makes an array invalid.
 type Change<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
 
 #[test]
@@ -104,7 +104,7 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     let whole = fs::read(task.join("decoded.safetensors")).unwrap();
     fs::write(task.join("decoded.safetensors"), &whole[..whole.len() / 2]).unwrap();
     fails("is no safetensors file, or damaged");
-    // Arrays of NumPy in their place, one of which is an object.
+    // NumPy files instead, one of which holds pickled objects.
     fs::remove_file(task.join("decoded.safetensors")).unwrap();
     fails("is missing, and there is no folder decoded of .npy files");
     fs::create_dir(task.join("decoded")).unwrap();
@@ -117,7 +117,7 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     fails("between.npy holds Python objects, which are not read");
     fs::remove_dir_all(task.join("decoded")).unwrap();
     write(&task, &decoded, &latents, &no_record);
-    // A task of other images, of another version, or of none.
+    // A task with other images, of another version, or with invalid fields.
     let path = task.join("task.json");
     let whole = fs::read_to_string(&path).unwrap();
     for (from, to, wanted) in [
@@ -144,7 +144,7 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
         let (code, _, errors) = parts(&run(line, &[&task]));
         assert!(code == 2 && errors.contains(wanted) && errors.lines().count() == 1, "{line}: {errors}");
     }
-    // As they should be, they are scored; another model of this name and seed is refused.
+    // Valid answers are scored; another model of the same name and seed is refused.
     succeed("score --name x --out", &[&out, &task]);
     let found = values(&foreign(&out));
     assert_eq!(found["eval/reconstruction_mse"], 0.0);
@@ -164,12 +164,12 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     refused("score --name y --out", &[&new, &task, &task], "are both of seed 0");
     refused("score --name X! --out", &[&out, &task], "differs in no letter or digit");
     refused("score --name ... --out", &[&out, &task], "letters or digits among them");
-    // Nor does it stand beside itself with other samples, or as another seed.
+    // The same answers are refused with another number of samples or another seed.
     write(&task, &decoded, &latents, &json!({ "samples": 5 }));
     refused("score --name x --out", &[&out, &task], "of this name and seed");
     write(&task, &decoded, &latents, &json!({ "seed": 1 }));
     refused("score --name x --out", &[&out, &task], "every seed is a training of its own");
-    // What its owner says of it may change.
+    // The descriptive fields of the record may change.
     write(&task, &decoded, &latents, &json!({ "framework": "<b>|\u{1b}[31m\nred" }));
     succeed("score --name x --out", &[&out, &task]);
     let told = foreign(&out).record.elsewhere.unwrap().framework.unwrap();
@@ -190,7 +190,7 @@ fn arrays_of_numpy_do_as_well() {
     let dir = tempfile::tempdir().unwrap();
     let (task, out) = (dir.path().join("task"), dir.path().join("out"));
     succeed("score prepare --dataset lines --out", &[&task]);
-    // The images of a task are written as such arrays, too.
+    // The task's images are also written as NumPy files, one of which serves as an answer below.
     let (mut decoded, latents) = blend(&task);
     write(&task, &decoded, &latents, &json!({ "seed": 7 }));
     decoded.remove("test");
@@ -217,8 +217,9 @@ fn arrays_of_numpy_do_as_well() {
     assert_eq!(values(&run)["eval/reconstruction_mse"], 0.0);
 }
 
-/// Functions of a model that does nothing.
+/// Python source of an encoder that only flattens its input.
 const ENCODE: &str = "import numpy as np\ndef encode(x): return x.reshape(len(x), -1)\n";
+/// Python source of the decoder that reverses [`ENCODE`].
 const DECODE: &str = "def decode(z): return z.reshape(-1, 32, 32, 1)\n";
 
 #[test]
@@ -277,7 +278,7 @@ fn mistakes_in_a_model_in_python_are_a_sentence() {
         assert!(errors.contains(wanted), "{wanted}: {errors}");
         assert!(!task.join("record.json").exists() && !task.join("decoded.safetensors").exists());
     }
-    // A function may change what it gets.
+    // The functions of a model may change their arguments in place.
     let spoil = "def encode(x):\n    z = x.reshape(len(x), -1)\n    y = z + 0\n    z *= 7\n    return y\n\
                  def decode(z):\n    y = z.reshape(-1, 32, 32, 1) + 0\n    z *= 7\n    return y\n\
                  RECORD = {'samples': 1e3, 'version': 2.5}\n";

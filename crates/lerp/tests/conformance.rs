@@ -1,5 +1,5 @@
-//! Variants that keep something beside parameters and buffers, or read the step on the host: the conformance check names
-//! them, and a GPU does not record their steps.
+//! Variants that keep state beside parameters and buffers, or read the step number on the host: the conformance check
+//! reports them, and a GPU does not capture their steps.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,20 +14,24 @@ use lerp_nn::{Coder, Dense, mean_squared_error};
 use lerp_train::conformance::check;
 use serde::{Deserialize, Serialize};
 
-/// What decides the losses besides what may.
+/// Kinds of [`Own`], by what its losses depend on beside parameters, images and draws. This one counts its calls.
 const COUNTER: u8 = 0;
+/// Scales the loss by the step number, read on the host.
 const SCHEDULE: u8 = 1;
+/// Counts its calls and trains the critic at every fifth only.
 const EVERY_FIFTH: u8 = 2;
+/// Counts its steps in `after_step` and doubles the loss from the hundredth on.
 const RARELY: u8 = 3;
+/// Scales the loss by a random number drawn on the host.
 const HOST_DRAW: u8 = 4;
-/// A schedule and 'the critic every fifth step' from the step as a tensor.
+/// Scales the loss and trains the critic at every fifth step by the step number as a tensor, which is allowed.
 const BY_TENSOR: u8 = 5;
 
-/// A baseline with a critic of its latents.
+/// A baseline with a critic of its latents and the behaviour that `KIND` selects.
 struct Own<const KIND: u8> {
     coder: Coder,
     critic: Dense,
-    /// Steps seen, which no variant may keep.
+    /// A count of calls or steps, which no variant may keep.
     seen: AtomicU64,
 }
 
@@ -60,7 +64,7 @@ impl<const KIND: u8> Autoencoder for Own<KIND> {
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
         Ok(self.coder.encoder.forward(x)?)
     }
-    // Other than the flattened latent, and nothing else overridden: what is made of it by default follows.
+    // Only the features are overridden, so the default methods that use features must follow this one.
     fn features(&self, x: &Tensor, draws: &Draws) -> Result<Tensor> {
         Ok(self.encode(x, draws)?.flatten_from(1)?.tanh()?)
     }
@@ -76,7 +80,7 @@ impl<const KIND: u8> Autoencoder for Own<KIND> {
             COUNTER => loss = (loss * (1.0 + 0.01 * self.seen.fetch_add(1, Relaxed) as f64))?,
             SCHEDULE => loss = (loss * (draws.step() as f64 / 100.0).min(1.0))?,
             EVERY_FIFTH if !self.seen.fetch_add(1, Relaxed).is_multiple_of(5) => critic = (critic * 0.0)?,
-            // It counts in `after_step`.
+            // This kind counts in `after_step`.
             RARELY if self.seen.load(Relaxed) >= 100 => loss = (loss * 2.0)?,
             HOST_DRAW => loss = (loss * f64::from(draws.uniforms("weight", 1)[0]))?,
             BY_TENSOR => {
@@ -98,7 +102,7 @@ impl<const KIND: u8> Autoencoder for Own<KIND> {
 }
 
 #[test]
-fn what_a_recorded_step_would_keep_is_named() {
+fn hidden_state_and_values_read_on_the_host_do_not_conform() {
     let broken = |variant: &dyn lerp_core::Variant| check(variant, &Device::Cpu).unwrap_err().to_string();
     for (counts, name) in [
         (broken(&Of::<Own<COUNTER>>::new()), "counter"),
@@ -121,7 +125,7 @@ fn what_a_recorded_step_would_keep_is_named() {
 fn a_schedule_from_the_step_as_a_tensor_conforms() {
     let rules = check(&Of::<Own<BY_TENSOR>>::new(), &Device::Cpu).unwrap();
     assert_eq!(rules.len(), 7, "{rules:?}");
-    // It does follow the step.
+    // The losses do depend on the step.
     let network = &lerp_core::Network { scales: 2, depth: 4, latent: 2 }.into();
     let (hyper, device) = (lerp_core::Hyper::new(), Device::Cpu);
     let image = lerp_core::ImageShape { height: 8, width: 8, channels: 1 };
@@ -139,7 +143,7 @@ fn a_schedule_from_the_step_as_a_tensor_conforms() {
     assert!(fifth[1] > 0.0 && later[1] == 0.0, "the critic every fifth step: {fifth:?} {later:?}");
 }
 
-/// A learner of a small model on lines.
+/// Returns a learner of a small model on lines.
 #[cfg(feature = "cuda")]
 fn on_lines(variant: &dyn Variant, device: &Device, rate: lerp_core::LearningRate) -> lerp_train::Learner {
     use lerp_data::Dataset;
@@ -150,10 +154,10 @@ fn on_lines(variant: &dyn Variant, device: &Device, rate: lerp_core::LearningRat
     lerp_train::Learner::new(variant.build(&build).unwrap(), 10, 0, rate).unwrap()
 }
 
-/// On a GPU, or an emulated one: `crates/lerp-kernels/emulator`.
+/// This test needs a GPU or the emulator in `crates/lerp-kernels/emulator`.
 #[cfg(feature = "cuda")]
 #[test]
-fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor() {
+fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() {
     use lerp_core::Precision;
     use lerp_data::Lines;
     use lerp_train::{Mode, Source, Trainer};
@@ -184,14 +188,15 @@ fn a_gpu_records_no_step_that_reads_the_host_and_every_one_that_reads_the_tensor
         assert_eq!(recorded, records, "{}", variant.name());
         assert_eq!(ours, launched, "{}", variant.name());
     }
-    // Nothing shows that a counter was read; comparing does.
+    // Graph capture cannot detect that a host counter was read, but comparing the losses can.
     let counts = Of::<Own<COUNTER>>::new();
     assert_ne!(run(&counts, false).0, run(&counts, true).0);
     check(&Of::<Own<BY_TENSOR>>::new(), &device).unwrap();
     lerp_kernels::release(device);
 }
 
-/// On a GPU, or an emulated one: its clock has the host's learning rates and weights of averages.
+/// This test needs a GPU or its emulator. It compares the learning rates and averaging weights that the GPU computes
+/// itself with the host's.
 #[cfg(feature = "cuda")]
 #[test]
 fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
@@ -220,7 +225,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
         trainer.learner().averaged(|learner| Ok(values(learner))).unwrap()
     };
     let (host, device) = (averages(&Device::Cpu), averages(&gpu));
-    // A wrong learning rate of one step would move them by some 1e-4.
+    // A wrong learning rate in a single step would change the weights by about 1e-4.
     let furthest = host.iter().zip(&device).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(furthest < 2e-5, "{furthest}");
     let rules = check(&Restarting(Of::new()), &gpu).unwrap();
@@ -228,7 +233,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
     lerp_kernels::release(gpu);
 }
 
-/// A VQ-VAE whose unused entries are restarted unless it is told otherwise.
+/// A VQ-VAE that by default restarts unused codebook entries.
 struct Restarting(Of<lerp_vqvae::VqVae>);
 
 impl Variant for Restarting {

@@ -1,4 +1,4 @@
-//! `lerp data` says what is there, shows it, and says what to put where.
+//! Tests of `lerp data`: listing and checking image sets, contact sheets, and messages about missing files.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ fn an_image_set_is_listed_checked_and_shown() {
     let dir = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| {
         let mut lerp = lerp();
-        // Not in the user's own cache.
+        // Keeps the test out of the user's own cache.
         lerp.args(words).arg("--data").arg(dir.path()).env("HF_HUB_CACHE", dir.path().join("hub"));
         parts(&lerp.output().unwrap())
     };
@@ -43,7 +43,7 @@ fn an_image_set_is_listed_checked_and_shown() {
     );
     assert!(fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
 
-    // Broken files and absent ones are one sentence, and exit code 2.
+    // Damaged and absent files are an error of one sentence, with exit code 2.
     fs::write(folder.join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0]).unwrap();
     for (name, said) in
         [("mnist", "train-labels-idx1-ubyte: expected more bytes"), ("svhn", "train_32x32.mat")]
@@ -81,7 +81,7 @@ fn classes_are_told_by_name_and_what_is_not_read_is_counted() {
     let (_, text, _) = parts(&lerp().args(["data", "check", &name]).output().unwrap());
     assert!(text.contains("         1 class: dog"), "{text}");
 
-    // Why a file cannot be read is said once.
+    // The reason why a file cannot be read is printed once.
     fs::create_dir_all(dir.path().join("cifar10")).unwrap();
     fs::write(dir.path().join("cifar10/data_batch_1.bin"), [0; 3073]).unwrap();
     let check = lerp().args(["data", "check", "cifar10", "--data"]).arg(dir.path()).output().unwrap();

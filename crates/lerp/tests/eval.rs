@@ -1,4 +1,4 @@
-//! What an evaluation leaves in a run's folder, and `lerp eval`, which makes it again.
+//! Tests of the files that an evaluation writes into a run's folder, and of `lerp eval`, which writes them again.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use std::{
 use common::{lerp, parts, run, runs, squares};
 use lerp_train::{POSITIONS, Run, RunLock};
 
-/// Trains `variant` for a moment; the folder of the run.
+/// Trains `variant` briefly and returns the folder of the run.
 fn train(variant: &str, dataset: &str, out: &Path) -> PathBuf {
     let line = "train --preset smoke --samples 256 --cluster-restarts 2 --variant";
     let more = [variant, "--datasets", dataset, "--out"];
@@ -22,7 +22,7 @@ fn train(variant: &str, dataset: &str, out: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_run_on_lines_tells_what_its_interpolations_are_like() {
+fn a_run_on_lines_stores_its_interpolations_and_paths() {
     let dir = tempfile::tempdir().unwrap();
     let found = Run::read(&train("acai", "lines", &dir.path().join("acai"))).unwrap();
     let strips = found.strips().unwrap().unwrap();
@@ -38,7 +38,7 @@ fn a_run_on_lines_tells_what_its_interpolations_are_like() {
     assert_eq!(critic.len(), 64);
     assert!(angle.as_flattened().iter().all(|angle| (0.0..std::f32::consts::TAU).contains(angle)));
     assert!(paths.norm.as_flattened().iter().all(|norm| *norm > 0.0));
-    // They are what the metrics of the last evaluation were computed from.
+    // The metrics of the last evaluation were computed from the stored paths.
     let metrics = found.metrics().unwrap();
     let last = |name: &str| metrics.series(name).last().unwrap().value;
     let mean = |values: &mut dyn Iterator<Item = f32>| {
@@ -58,7 +58,7 @@ fn a_finished_run_gets_its_files_again_bit_for_bit() {
     let images = dir.path().join("images");
     squares(&images, 200);
     let name = format!("idx:{}", images.display());
-    // The smoke plan averages the weights of the VAE.
+    // The smoke plan evaluates the VAE with averaged weights.
     for (variant, dataset) in [("aae", "lines"), ("vae", name.as_str())] {
         let folder = train(variant, dataset, &dir.path().join(variant));
         let files =
@@ -69,7 +69,7 @@ fn a_finished_run_gets_its_files_again_bit_for_bit() {
         for name in files {
             fs::remove_file(folder.join(name)).unwrap();
         }
-        // Files that are lost are named, with what makes them again.
+        // The error about a missing file says how to write it again.
         let old = Run::read(&folder).unwrap();
         let lost = [old.strips().err(), old.paths().err(), old.samples().err()];
         assert!(lost.iter().all(|e| e.as_ref().unwrap().to_string().contains("makes it again")), "{lost:?}");
@@ -98,7 +98,7 @@ fn a_finished_run_gets_its_files_again_bit_for_bit() {
         assert!(code == 2 && errors.contains("at most 100000"), "{errors}");
     }
 
-    // Files of other images than the run's own would be mistaken for its own.
+    // Writing files computed from other images is refused, because they would be taken for the run's own.
     squares(&images, 100);
     let (code, _, errors) = parts(&run("eval --write", &[folder]));
     assert!(code == 2 && errors.contains("not those that"), "{errors}");

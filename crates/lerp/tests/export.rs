@@ -1,4 +1,4 @@
-//! Exports as other programs read them.
+//! Tests of exports: their files are read as other programs read them.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,14 +16,14 @@ use serde_json::Value;
 
 const SEVEN: [&str; 7] = ["aae", "acai", "baseline", "denoising", "dropout", "vae", "vqvae"];
 
-/// Trains all variants for a moment.
+/// Trains all variants briefly.
 fn sweep(out: &Path) {
     let (code, text, errors) = parts(&run("sweep --preset smoke --samples 512 --out", &[out]));
     assert_eq!(code, 0, "{errors}{text}");
 }
 
 #[test]
-fn all_kinds_of_a_sweep_hold_what_was_measured() {
+fn every_export_format_contains_the_measured_values() {
     let dir = tempfile::tempdir().unwrap();
     sweep(dir.path());
     let (code, text, errors) = parts(&run("export --to tensorboard,csv,models", &[dir.path()]));
@@ -36,14 +36,14 @@ fn all_kinds_of_a_sweep_hold_what_was_measured() {
         logs(&out.join("tensorboard"), &run);
         model(&out.join("models").join(&run.record.id), &run);
     }
-    // The same once more gives the same files.
+    // Exporting again gives the same files.
     let before = contents(&out);
     assert_eq!(parts(&run("export --to models,csv,tensorboard", &[dir.path()])).0, 0);
     assert!(before == contents(&out), "an export must not depend on when it is made");
     in_torch(&out.join("models"));
 }
 
-/// All files of a folder.
+/// Returns the contents of all files in a folder and its subfolders.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -90,7 +90,7 @@ fn tables(folder: &Path, runs: &[Run]) {
     assert!(wanted.iter().all(|name| heads.contains(name)), "{heads:?}");
 }
 
-/// The records of a file of events.
+/// Checks the TensorBoard event file of a run.
 fn logs(folder: &Path, run: &Run) {
     let (dataset, name) = run.record.id.split_once('-').unwrap();
     let bytes = fs::read(folder.join(dataset).join(name).join("events.out.tfevents.0.lerp")).unwrap();
@@ -101,7 +101,7 @@ fn logs(folder: &Path, run: &Run) {
         rest = &rest[16 + n..];
     }
     let metrics = run.metrics().unwrap();
-    // The version, settings twice, the picture, the end.
+    // Beside the metrics there are the version, two records of settings, the picture and the end.
     assert_eq!(records.len(), metrics.0.len() + 5);
     let holds = |record: &[u8], part: &[u8]| record.windows(part.len()).any(|window| window == part);
     for (row, record) in metrics.0.iter().zip(&records[3..]) {
@@ -126,24 +126,24 @@ fn model(folder: &Path, run: &Run) {
         assert_eq!((tensor.dims(), numbers(tensor)), (theirs[name].dims(), numbers(&theirs[name])));
         assert!(card.contains(&format!("| `{name}` | {:?} |", tensor.dims())), "{name} is not in the card");
     }
-    // What the smoke plan does unlike the paper.
+    // The card lists the differences of the smoke plan from the paper.
     assert_eq!(card.contains("These are averaged weights (decay "), cell.ema.is_some());
     assert_eq!(card.contains("Course of the learning rate: cosine"), !cell.schedule.is_constant());
     assert_eq!(card.contains("Codes whose moving count was below 0.01"), cell.variant == "vqvae");
     let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["cell"], serde_json::to_value(cell).unwrap());
     assert_eq!(config["latent"][2], 4);
-    // Where it was written is nobody's business.
+    // The output folder in the command is private and replaced by an ellipsis.
     let command = "cargo xtask sweep --preset smoke --samples 512 --out …";
     for part in [&run.record.provenance.git, command, "1807.07543", "A short run"] {
         assert!(card.contains(part), "{part} is not in the card");
     }
     assert!(folder.join("lerp_torch.py").exists());
-    // As the card says how to load it here.
+    // The card's example program loads the model.
     assert_eq!(load_model::check(folder).unwrap(), 0.0);
 }
 
-/// Loads the models in PyTorch, if there is one.
+/// Loads the models in PyTorch, if it is installed.
 fn in_torch(models: &Path) {
     let Some(python) = python("torch", "import torch, safetensors.torch") else { return };
     let check = |folder: &Path| {
@@ -160,7 +160,7 @@ fn in_torch(models: &Path) {
     }
     variants.sort();
     assert_eq!(variants, SEVEN);
-    // Another model's outputs are told from its own.
+    // The check detects outputs of another model.
     let of = |variant: &str| {
         let folders = fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path());
         folders.into_iter().find(|f| f.to_string_lossy().contains(&format!("lines-{variant}-"))).unwrap()
@@ -201,7 +201,7 @@ fn tables_keep_what_is_undefined_and_quote_what_has_commas() {
     let row = |value| Row { step: 2, samples: 128, metric: "eval/a, \"b\"".into(), value, wall_s: 1.5 };
     metrics.0.extend([row(f64::NAN), row(f64::NEG_INFINITY), row(1e-300)]);
     std::fs::write(found[0].join("metrics.parquet"), metrics.parquet().unwrap()).unwrap();
-    // As a run of a version without digests.
+    // Makes the run look like one of a version without digests.
     fs::remove_file(found[0].join("digests.json")).unwrap();
     let record = fs::read_to_string(found[0].join("run.toml")).unwrap();
     fs::write(found[0].join("run.toml"), record.replace("digests = true\n", "")).unwrap();
@@ -243,7 +243,7 @@ fn mistakes_are_one_sentence_and_what_has_no_model_is_named() {
     fs::remove_file(&baseline).unwrap();
     let (code, text, _) = parts(&run("export --to models", &[&out]));
     assert!(code == 0 && text.contains("Left out") && text.contains("lines-baseline-s0"), "{text}");
-    // A damaged model is an error of that run alone.
+    // A damaged model does not affect the export of other runs.
     let bytes = fs::read(&dropout).unwrap();
     lerp_files::replace(&dropout, &bytes[..bytes.len() / 2]).unwrap();
     let (code, text, errors) = parts(&run("export --to csv,models", &[&out]));

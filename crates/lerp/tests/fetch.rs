@@ -1,4 +1,5 @@
-//! `lerp data fetch` by the environment that all clients of the hub go by, from a server on the loopback.
+//! Tests of `lerp data fetch` with a local server, selected by the environment variables that all clients of the
+//! Hugging Face hub use.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,7 +23,7 @@ fn hub(fault: Fault) -> Hub {
     Hub::start(fault, &[(TRAIN, file(20)), (TEST, file(5))])
 }
 
-/// `lerp data ...` with the server as the hub, and nothing else of the user's.
+/// Returns the command `lerp data ...` with the server as the hub and without the user's own settings.
 fn data(words: &[&str], server: &Hub, home: &Path) -> Command {
     let mut command = lerp();
     for variable in
@@ -60,7 +61,7 @@ fn an_image_set_is_downloaded_and_then_read() {
     assert_eq!(code, 0, "{errors}");
     assert!(text.contains("train    20 images") && text.contains("test     5 images"), "{text}");
 
-    // Now without the network.
+    // A cached image set needs no network.
     server.fault(Fault::Absent);
     let mut offline = data(&["fetch", "mnist"], &server, dir.path());
     let (code, text, _) = parts(&offline.env("HF_HUB_OFFLINE", "1").output().unwrap());
@@ -68,7 +69,7 @@ fn an_image_set_is_downloaded_and_then_read() {
 }
 
 #[test]
-fn what_fails_is_one_sentence() {
+fn a_failed_download_is_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let server = hub(Fault::WrongBytes);
     let run = |words: &[&str]| parts(&data(words, &server, dir.path()).output().unwrap());

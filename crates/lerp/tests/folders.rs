@@ -1,4 +1,4 @@
-//! The folder of a sweep as it may be found: left by one that was stopped at once, damaged, or a stranger's.
+//! Tests of sweeps into existing folders: with leftovers of a stopped sweep, with damaged runs, or with other files.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ fn sweep(variants: &str, out: &Path) -> (i32, String, String) {
     parts(&run(&format!("{TINY} {variants} --out"), &[out]))
 }
 
-/// The folder of the run of `variant`.
+/// Returns the folder of the run of `variant`.
 fn of(variant: &str, out: &Path) -> PathBuf {
     let part = format!("lines-{variant}-s0-");
     let found =
@@ -30,7 +30,7 @@ fn of(variant: &str, out: &Path) -> PathBuf {
 }
 
 #[test]
-fn what_a_sweep_leaves_that_is_stopped_at_once_is_no_strangers() {
+fn leftovers_of_a_sweep_that_was_stopped_at_once_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("first");
     assert_eq!(sweep("vae", &out).0, 0);
@@ -38,7 +38,7 @@ fn what_a_sweep_leaves_that_is_stopped_at_once_is_no_strangers() {
     let run_log = format!("runs/{id}/log.txt");
     let left: [&[&str]; 5] = [
         &[".lock"],
-        // Of this version, and of earlier ones.
+        // Temporary files of this version and of earlier ones.
         &[".lock", ".lerp-0123456789abcdef.tmp"],
         &[".lock", "sweep.toml.tmp", "runs/"],
         &["sweep.toml", "runs/", "pixels/"],
@@ -60,7 +60,7 @@ fn what_a_sweep_leaves_that_is_stopped_at_once_is_no_strangers() {
         assert_eq!((code, errors.as_str()), (0, ""), "{names:?}: {text}");
         assert_eq!(Run::read(&runs(&out)[0]).unwrap().status.state, State::Done);
     }
-    // Killed at many moments of its first milliseconds.
+    // A sweep that was killed at any moment of its first milliseconds can be repeated.
     for place in 0..12 {
         let out = dir.path().join(format!("killed-{place}"));
         let mut command = lerp();
@@ -111,7 +111,7 @@ fn runs_that_cannot_be_read_are_named_and_the_others_go_on() {
     fs::write(dropout.join("run.toml"), "id = ").unwrap();
     fs::remove_file(denoising.join("status.json")).unwrap();
     fs::remove_file(vae.join("model.safetensors")).unwrap();
-    // A copy is nobody's seed.
+    // A copy of a run must not count as another run.
     let copy = out.join("runs/copy");
     fs::create_dir(&copy).unwrap();
     for entry in fs::read_dir(&vae).unwrap() {
@@ -144,7 +144,7 @@ fn runs_that_cannot_be_read_are_named_and_the_others_go_on() {
     }
     let after = [&baseline, &dropout, &denoising].map(|run| fs::read(run.join("model.safetensors")).unwrap());
     assert!(models == after && fs::read_to_string(baseline.join("status.json")).unwrap().is_empty());
-    // What is told to be done helps.
+    // Deleting the folders, as the messages suggest, solves the problem.
     for run in [&baseline, &dropout, &denoising, &vae, &copy] {
         fs::remove_dir_all(run).unwrap();
     }
@@ -196,7 +196,7 @@ fn links_are_not_followed() {
     let (code, text, _) = sweep("vae", &out);
     assert!(code == 1 && text.contains("is a symbolic link, which is not followed"), "{text}");
     untouched();
-    // Logs are anew each time, and a link in their place goes.
+    // Logs are created anew each time, which replaces symbolic links in their place.
     for pack in ["", "--pack"] {
         let out = fresh(&format!("logs{pack}"));
         let own = out.join("runs").join(&id);

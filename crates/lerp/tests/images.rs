@@ -1,4 +1,4 @@
-//! A sweep over image sets, as a user meets it.
+//! Tests of sweeps over image sets, on the command line.
 
 #![allow(clippy::unwrap_used)]
 
@@ -37,7 +37,7 @@ fn ones_own_images_are_trained_on_and_measured() {
         assert_eq!(metrics.series("eval/classifier_accuracy").count(), 4);
         assert!(last("eval/mean_distance").is_none(), "these are no lines");
         assert_eq!((last("final/train_images"), last("final/test_images")), (Some(300.0), Some(150.0)));
-        // The classes are plain to see, also in a latent that has hardly been trained.
+        // The classes are easy to separate even in the latents of a model that has hardly been trained.
         assert!(last("final/probe_accuracy").unwrap() > 0.9, "{:?}", last("final/probe_accuracy"));
         assert!(last("final/cluster_accuracy").unwrap() >= 0.2);
         let strips = Run::read(&dir).unwrap().strips().unwrap().unwrap();
@@ -51,7 +51,7 @@ fn ones_own_images_are_trained_on_and_measured() {
         let samples = run.samples().unwrap().map(|samples| samples.dims().to_vec());
         let prior = run.record.cell.variant == "vae";
         assert_eq!(samples, prior.then(|| vec![256, 32, 32, 1]));
-        // Measured once more, the same comes out.
+        // Evaluating the run again gives the same values.
         let (code, text, errors) = parts(&common::run("eval --json", &[&dir]));
         assert_eq!(code, 0, "{errors}");
         let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
@@ -59,7 +59,8 @@ fn ones_own_images_are_trained_on_and_measured() {
         for (name, value) in &values {
             assert_eq!(value.as_f64(), last(name), "{name}");
         }
-        // The first two pairs are of one class, the others of two: an image of class 2 lies between the middle columns.
+        // The first two pairs have images of the same class each; the position of the first bright pixel tells the
+        // classes apart.
         let value = |images: &Tensor, pair: usize| -> Vec<f32> {
             images.get(pair).unwrap().flatten_all().unwrap().to_vec1().unwrap()
         };
@@ -71,7 +72,8 @@ fn ones_own_images_are_trained_on_and_measured() {
     assert_eq!(pixels["probe_accuracy"].as_float(), Some(1.0));
     assert_eq!(pixels["dataset"].as_str(), Some(absolute.as_str()));
 
-    // Other images in the same place: complete runs are told from what is here, and a stopped one does not go on.
+    // If the folder holds other images, a warning says that complete runs are of other images, and a stopped run is not
+    // resumed.
     squares(&images, 250);
     let (code, text, errors) =
         parts(&lerp().args(TINY.split_whitespace()).args(more).arg(&out).output().unwrap());
@@ -106,7 +108,7 @@ fn images_without_labels_are_interpolated_and_not_classified() {
     );
     assert_eq!(run.record.cell.cluster_restarts, None);
     assert!(run.dir.join("interpolation.png").exists());
-    // A critic is asked about test images too: 100 of them make 50 pairs.
+    // The critic is evaluated on test images too: 100 images make 50 pairs.
     let paths = run.paths().unwrap().unwrap();
     assert_eq!((paths.norm.len(), paths.critic.unwrap().len()), (50, 50));
     assert_eq!(metrics.series("eval/critic_error").count(), 4);

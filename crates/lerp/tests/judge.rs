@@ -1,4 +1,4 @@
-//! Judges of interpolations, as a user meets them.
+//! Tests of judges of interpolations, on the command line.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use common::{lerp, parts, run, runs, squares, unfinished};
 use lerp_train::{JudgeRecord, Metrics, POSITIONS, Run, Target};
 
-/// A sweep with small judges on lines and on images in `images`.
+/// Runs a sweep with small judges on lines and on the image set in `images`.
 fn sweep(images: &Path, out: &Path, judge: &str) -> (String, String) {
     let name = format!("lines,idx:{}", images.display());
     let line = "sweep --preset smoke --samples 512 --variants baseline,vae,acai --cluster-restarts 2 --judge";
@@ -20,14 +20,14 @@ fn sweep(images: &Path, out: &Path, judge: &str) -> (String, String) {
     (text, errors)
 }
 
-/// The metrics without the clock.
+/// Returns the metrics of a run as bits, without times.
 fn metrics(run: &Path) -> Vec<(u64, String, u64)> {
     let rows = Metrics::read(&run.join("metrics.parquet")).unwrap().0;
     rows.into_iter().map(|row| (row.step, row.metric, row.value.to_bits())).collect()
 }
 
 #[test]
-fn runs_are_judged_and_a_report_tells() {
+fn runs_are_judged_and_the_report_shows_it() {
     let dir = tempfile::tempdir().unwrap();
     let (images, out) = (dir.path().join("squares"), dir.path().join("out"));
     squares(&images, 300);
@@ -44,13 +44,13 @@ fn runs_are_judged_and_a_report_tells() {
         let on_lines = run.record.cell.dataset == "lines";
         let judge = &judges[usize::from(!on_lines)];
         assert_eq!(verdicts.judge, judge.weights);
-        // Of 150 test images a quarter make pairs.
+        // A quarter of the 150 test images form the pairs.
         let pairs = if on_lines { 256 } else { 37 };
         assert_eq!((verdicts.judged.words.len(), verdicts.strips[0].len()), (pairs, POSITIONS));
         assert_eq!(verdicts.strips.len(), run.strips().unwrap().unwrap().images.dims()[0]);
         let ends = verdicts.judged.ends.as_ref().unwrap();
         assert!(ends.iter().any(|[a, b]| a == b) && ends.iter().any(|[a, b]| a != b));
-        // On lines at every evaluation, on images at the last.
+        // Interpolations are judged at every evaluation on lines, and at the last one on image sets.
         let count = run.metrics().unwrap().series("eval/judged_distance").count();
         assert_eq!(count, if on_lines { 4 } else { 1 });
     }
@@ -68,7 +68,7 @@ fn runs_are_judged_and_a_report_tells() {
         assert!(out.join(format!("figures/{figure}.png")).exists(), "{figure}");
     }
 
-    // A run that is interrupted and goes on is judged to the same bits, and no judge is trained again.
+    // A run that was interrupted and resumed gets the same judgements bit for bit, and no judge is trained again.
     let before: Vec<_> = runs(&out).iter().map(|dir| metrics(dir)).collect();
     let files: Vec<_> =
         runs(&out).iter().map(|dir| fs::read(dir.join("judged.safetensors")).unwrap()).collect();
@@ -80,7 +80,7 @@ fn runs_are_judged_and_a_report_tells() {
     for (i, dir) in runs(&out).iter().enumerate() {
         assert_eq!(metrics(dir), before[i]);
         assert_eq!(fs::read(dir.join("judged.safetensors")).unwrap(), files[i]);
-        // So it is by a measurement of the finished run.
+        // Evaluating the finished run gives the same judgements, too.
         let (code, text, errors) = parts(&run("eval --json --write", &[dir]));
         assert!(code == 0 && !errors.contains("metrics.parquet"), "{errors}");
         let values: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -107,7 +107,7 @@ fn older_runs_are_judged_afterwards() {
         let after = metrics(&folder);
         assert_eq!(after[..before.len()], before);
         assert_eq!(after.len(), before.len() + 10);
-        // The sweep has a judge now, which is asked from now on.
+        // The sweep has a judge now, which later evaluations use.
         let (_, text, errors) = parts(&run("eval", &[&folder]));
         assert!(text.contains("judged") && !errors.contains("Training"), "{errors}{text}");
     }

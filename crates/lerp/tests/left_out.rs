@@ -1,4 +1,4 @@
-//! Damaged runs and strangers' folders on the command line: what is left out is named, nothing else suffers.
+//! Tests of damaged runs and untrusted folders: what is left out is named, and everything else is processed.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use std::{fs, path::Path, process::Stdio};
 
 use common::{lerp, parts, run, runs, squares};
 
-/// Trains two variants for a moment.
+/// Trains two variants briefly.
 fn sweep(out: &Path) {
     let line = "sweep --preset smoke --samples 128 --variants baseline,dropout --out";
     let (code, text, errors) = parts(&run(line, &[out]));
@@ -51,7 +51,7 @@ fn what_is_left_out_is_named_and_the_exit_code_says_so() {
         let (code, text, errors) = parts(&run(verb, &[&out]));
         assert_eq!((code, errors.as_str()), (0, ""), "{verb}: {text}");
     }
-    // An argument is printed escaped, too, and in one line.
+    // Control characters and line breaks in an argument are escaped when it is printed.
     let (code, _, errors) = parts(&run("report", &[Path::new("no\u{1b}[2J\nwhere")]));
     assert!(code == 2 && errors.lines().count() == 1 && !errors.contains('\u{1b}'), "{errors}");
 }
@@ -93,14 +93,14 @@ fn an_export_follows_no_link_of_the_sweep() {
         assert!(code == 2 && errors.contains("something else than a folder"), "{kind}: {errors}");
         fs::remove_dir_all(out.join("export")).unwrap();
     }
-    // Neither is the file of a run.
+    // A symbolic link in place of a run's file is not followed either.
     let model = runs(&out)[0].join("model.safetensors");
     fs::rename(&model, elsewhere.path().join("model")).unwrap();
     symlink(elsewhere.path().join("model"), &model).unwrap();
     let (code, _, errors) = parts(&run("export --to models", &[&out]));
     assert!(code == 1 && errors.contains("symbolic link"), "{errors}");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
-    // A user may name any folder, also by a link.
+    // The output folder that the user names may be a symbolic link.
     symlink(elsewhere.path(), dir.path().join("mine")).unwrap();
     let line = format!("export --to csv --out {}", dir.path().join("mine").display());
     assert_eq!(parts(&run(&line, &[&out])).0, 0);

@@ -1,4 +1,4 @@
-//! Image sets whose folder has moved: a run is known by its images.
+//! Tests of image sets whose folder has moved: runs are identified by their images, not by the folder.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use common::{lerp, parts, run, runs, squares, unfinished};
 use lerp_train::{Run, State};
 
-/// A sweep on `images`; what came of it.
+/// Runs a sweep on `images` and returns exit code, standard output and standard error.
 fn sweep(images: &[&Path], seeds: &str, out: &Path) -> (i32, String, String) {
     let line = "sweep --preset smoke --samples 256 --cluster-restarts 2 --variants baseline,vae --seeds";
     let mut command = lerp();
@@ -40,7 +40,7 @@ fn runs_on_images_that_moved_are_found_and_go_on() {
     assert!(text.contains("Nothing to do: all 2 runs"), "{text}");
     assert_eq!(names(&out.join("runs")), found);
 
-    // One that was stopped goes on where it was, and the plan's record names the folders that there are.
+    // A stopped run is resumed, and the record of the sweep names the existing folders of runs.
     unfinished(&runs(&out)[1]);
     fs::remove_file(&model).unwrap();
     let (code, text, errors) = sweep(&[&after.join("pets")], "0..2", &out);
@@ -53,10 +53,10 @@ fn runs_on_images_that_moved_are_found_and_go_on() {
     let planned: BTreeSet<String> =
         record["cells"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect();
     assert_eq!(planned, all);
-    // What raw pixels are worth was not measured again.
+    // The raw pixels are not evaluated again.
     assert!(!text.contains("Raw pixels of"), "{text}");
 
-    // A finished run is measured where its images are now.
+    // A finished run is evaluated with the images in their new folder.
     let folder = &out.join("runs").join(found.first().unwrap());
     let moved = format!("idx:{}", after.join("pets").display());
     let (code, _, errors) = parts(&run("eval", &[folder]));
@@ -79,7 +79,7 @@ fn the_same_images_under_two_names_are_trained_on_once() {
     assert!(errors.contains("are the same images, which are trained on once"), "{errors}");
     assert_eq!(runs(&out).len(), 2);
 
-    // Two names that have changed places: each run stays with its images.
+    // If two folders exchange their names, each run still belongs to its images.
     squares(&b, 150);
     assert_eq!(sweep(&[&b], "0", &out).0, 0);
     let states = || -> Vec<State> { runs(&out).iter().map(|d| Run::read(d).unwrap().status.state).collect() };

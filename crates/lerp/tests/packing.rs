@@ -1,4 +1,5 @@
-//! Several runs in one worker, as on a GPU, against one worker a run; `--pack` packs them on a CPU, too.
+//! Tests that several runs in one worker process, as on a GPU, give the same results as one worker process per run. The
+//! option `--pack` packs runs on a CPU too.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +16,7 @@ use std::{
 use common::{lerp, parts, run, runs, squares};
 use lerp_train::{Metrics, Run, State};
 
-/// The metrics without the clock, as bits.
+/// Returns the metrics of a run as bits, without times.
 fn metrics(dir: &Path) -> Vec<(u64, String, u64)> {
     let rows = Metrics::read(&dir.join("metrics.parquet")).unwrap().0;
     rows.into_iter().map(|row| (row.step, row.metric, row.value.to_bits())).collect()
@@ -35,7 +36,7 @@ fn assert_same(left: &Path, right: &Path) {
     }
 }
 
-/// A sweep with three runs at a time in one worker.
+/// Returns the command of a sweep that trains three runs at a time in one worker process.
 fn three(seeds: &str, out: &Path) -> Command {
     let mut command = lerp();
     let line =
@@ -44,7 +45,7 @@ fn three(seeds: &str, out: &Path) -> Command {
     command
 }
 
-/// The command as a process, once three of its runs train, and what it says from there.
+/// Starts the command and waits until three of its runs are training. Returns the process and the rest of its output.
 fn training(mut command: Command) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -65,7 +66,7 @@ fn states(out: &Path) -> Vec<State> {
 #[test]
 fn packed_runs_have_the_same_numbers_to_the_last_bit() {
     let dir = tempfile::tempdir().unwrap();
-    // Labelled images, too, which the runs of a worker share.
+    // The runs of a worker process share the dataset, so a labelled image set is tested as well.
     let images = dir.path().join("images");
     squares(&images, 300);
     let line = format!(
@@ -104,7 +105,7 @@ fn a_run_that_fails_leaves_those_beside_it_alone() {
 }
 
 #[test]
-fn auto_measures_how_many_pay() {
+fn auto_measures_how_many_runs_are_worthwhile() {
     let dir = tempfile::tempdir().unwrap();
     let line = "sweep --preset smoke --samples 256 --variants baseline,dropout,vae --pack --jobs auto --out";
     let (code, text, errors) = parts(&run(line, &[dir.path()]));
@@ -138,7 +139,7 @@ fn interrupt_writes_a_checkpoint_of_every_run_and_the_next_sweep_goes_on_from_th
     assert_eq!(states(dir.path()), [State::Done; 3]);
 }
 
-/// The processes that `parent` has started.
+/// Returns the identifiers of the child processes of `parent`.
 #[cfg(target_os = "linux")]
 fn children(parent: u32) -> Vec<String> {
     let processes =

@@ -1,4 +1,4 @@
-//! Runs of two precisions in one folder, of which one is of an earlier version.
+//! Tests of runs of two precisions in one folder, one of which was made by an earlier version.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,8 @@ use common::{parts, run, runs};
 
 const SWEEP: &str = "sweep --preset smoke --variants baseline --samples 64 --device cpu --full-f32 --out";
 
-/// Makes a run one that an earlier version made on a GPU in TF32: it kept no digests and named no precision.
+/// Changes a run to look as if an earlier version had made it on a GPU in TF32, without digests and without a recorded
+/// precision.
 fn of_an_earlier_version(run: &Path) {
     fs::remove_file(run.join("digests.json")).unwrap();
     let record = fs::read_to_string(run.join("run.toml")).unwrap();

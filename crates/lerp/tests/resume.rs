@@ -1,4 +1,4 @@
-//! Runs that are killed and resumed, and runs with other numbers of threads, against one that is not.
+//! Tests that runs which are killed and resumed, or use other numbers of threads, give the same results bit for bit.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use std::{
 use common::{lerp, runs, squares};
 use lerp_train::{Metrics, Progress, Run, RunRecord, State};
 
-/// Trains `variant` once, uninterrupted; the folder of the run.
+/// Trains `variant` without interruption and returns the folder of the run.
 fn train(variant: &str, dataset: &str, out: &Path, threads: &str) -> PathBuf {
     let line =
         ["train", "--preset", "smoke", "--samples", "1024", "--cluster-restarts", "5", "--variant", variant];
@@ -31,8 +31,8 @@ fn train(variant: &str, dataset: &str, out: &Path, threads: &str) -> PathBuf {
     runs(out).remove(0)
 }
 
-/// A worker on `record`, whose folder is in `folder`, killed without warning `delay` after its evaluation at `samples`; false
-/// if it ended before.
+/// Starts a worker process on the run `record` in `folder` and kills it `delay` after its evaluation at `samples`.
+/// Returns `false` if the run was complete before.
 fn killed(record: &RunRecord, folder: &Path, samples: u64, delay: Duration) -> bool {
     let mut child = lerp()
         .arg("worker")
@@ -61,7 +61,7 @@ fn killed(record: &RunRecord, folder: &Path, samples: u64, delay: Duration) -> b
     Run::read(&folder.join(&record.id)).unwrap().status.state != State::Done
 }
 
-/// What a run must reproduce besides its metrics; not every variant draws samples.
+/// The files that a run must reproduce beside its metrics. Only some variants write samples.
 const FILES: [&str; 5] = [
     "model.safetensors",
     "interpolation.safetensors",
@@ -70,11 +70,11 @@ const FILES: [&str; 5] = [
     "samples.safetensors",
 ];
 
-/// The metrics without the clock.
+/// Returns the metrics of a run without times.
 fn metrics(dir: &Path) -> Metrics {
     let mut metrics = Metrics::read(&dir.join("metrics.parquet")).unwrap();
     metrics.0.iter_mut().for_each(|row| row.wall_s = 0.0);
-    // NaN is not equal to itself.
+    // NaN is replaced, because it does not equal itself.
     metrics.0.iter_mut().filter(|row| row.value.is_nan()).for_each(|row| row.value = f64::MAX);
     metrics
 }
@@ -89,7 +89,7 @@ fn assert_same(left: &Path, right: &Path) {
     assert!(!left.join("progress.json").exists() && !right.join("progress.json").exists());
 }
 
-/// Kills runs of `variant` at several places and goes on with them, against one that was left alone.
+/// Kills and resumes a run of `variant` at several steps, and compares it with an uninterrupted run.
 fn kill(variant: &str, dataset: &str, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let whole = train(variant, dataset, &dir.path().join("whole"), "2");
@@ -98,11 +98,11 @@ fn kill(variant: &str, dataset: &str, seed: u64) {
     let broken = folder.join(&record.id);
     let mut kills = 0;
     for (i, samples) in [256, 256, 512, 768, 768].into_iter().enumerate() {
-        // Anywhere from within the write of the checkpoint to some steps later.
+        // The delay hits moments between the writing of the checkpoint and a few steps later.
         let delay = Duration::from_millis((seed * (i as u64 + 3) * 7919) % 120);
         if killed(&record, &folder, samples, delay) {
             kills += 1;
-            // Its last word stays, and the next one takes it away.
+            // The progress file of a killed worker stays until the next one deletes it.
             assert!(Run::read(&broken).unwrap().progress().is_some());
         }
     }
@@ -112,11 +112,11 @@ fn kill(variant: &str, dataset: &str, seed: u64) {
 }
 
 #[test]
-fn a_run_killed_at_several_steps_ends_like_one_that_was_not() {
-    // Buffers that move (VQ-VAE) and two groups with draws of their own (ACAI).
+fn a_run_killed_at_several_steps_ends_like_an_uninterrupted_one() {
+    // The VQ-VAE updates buffers in every step; ACAI has two parameter groups and random draws.
     kill("vqvae", "lines", 7);
     kill("acai", "lines", 11);
-    // Batches of a shuffled set, and what is measured at the end.
+    // An image set adds shuffled batches and the final evaluation.
     let dir = tempfile::tempdir().unwrap();
     squares(dir.path(), 400);
     kill("vae", &format!("idx:{}", dir.path().display()), 5);
@@ -124,8 +124,8 @@ fn a_run_killed_at_several_steps_ends_like_one_that_was_not() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    // Convolutions reduce in a fixed number of parts; the matrix products of dense layers (VQ-VAE, AAE) split outputs,
-    // not sums.
+    // Convolutions sum in a fixed number of parts, and matrix products of dense layers (VQ-VAE, AAE) distribute outputs
+    // over threads but never split a sum.
     let dir = tempfile::tempdir().unwrap();
     let images = dir.path().join("images");
     squares(&images, 400);

@@ -1,4 +1,4 @@
-//! Models that were trained elsewhere: tasks, answers to them, and imported weights.
+//! Tests of models that were trained in other software: tasks, their answers, and imported weights.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,7 +27,8 @@ use lerp_data::{Dataset, Lines};
 use lerp_train::{Cell, Origin, Run};
 use serde_json::json;
 
-/// The answers of a model, that of an evaluation of `cell`, whose draws a variant may need to encode.
+/// Writes the answers of a model to a task, computed with the random draws of the last evaluation of `cell`, which some
+/// variants need to encode.
 fn answer(task: &Path, model: &dyn Autoencoder, cell: &Cell) {
     let images = load(task.join("images.safetensors"), &Device::Cpu).unwrap();
     let draws = Draws::new(cell.seed, &Device::Cpu).scope("eval").at(cell.steps());
@@ -37,7 +38,7 @@ fn answer(task: &Path, model: &dyn Autoencoder, cell: &Cell) {
         let images: Vec<Tensor> = latents.iter().map(|z| model.decode(z).unwrap().detach()).collect();
         [latents, images].map(|all| Tensor::stack(&all, 1).unwrap())
     };
-    // Left and right at once, as in an evaluation.
+    // Left and right images are encoded in one batch, as in an evaluation, so that they get the same draws.
     let lines = Tensor::cat(&[&images["left"], &images["right"]], 0).unwrap();
     let z = model.encode(&lines, &draws).unwrap().detach();
     let [latents, decoded] = between(&z.narrow(0, 0, 256).unwrap(), &z.narrow(0, 256, 256).unwrap());
@@ -97,7 +98,7 @@ fn exported_models_in_torch_give_the_numbers_of_their_runs() {
     let (images, out) = (dir.path().join("squares"), dir.path().join("out"));
     squares(&images, 500);
     let name = format!("idx:{}", images.display());
-    // The benchmark draws a sample of the VAE's latents, and its module in PyTorch gives their mean.
+    // The VAE is left out, because the benchmark samples its latents and the PyTorch module returns their mean.
     let line = "sweep --preset smoke --variants baseline,aae,vqvae,acai --cluster-restarts 3 --datasets";
     succeed(line, &[Path::new(&format!("lines,{name}")), Path::new("--out"), &out]);
     succeed("export --to models", &[&out]);
@@ -126,7 +127,7 @@ fn exported_models_in_torch_give_the_numbers_of_their_runs() {
         } else {
             near("final/probe_accuracy", 1e-3);
         }
-        // A model that PyTorch saves is the same one, and imported it is measured as it was.
+        // A model that was saved from PyTorch and imported has the same metrics.
         if i == 0 {
             let saved = dir.path().join("saved");
             let script =
@@ -148,7 +149,7 @@ fn exported_models_in_torch_give_the_numbers_of_their_runs() {
 }
 
 #[test]
-fn numpy_alone_goes_the_whole_way() {
+fn a_numpy_model_answers_a_task_and_appears_in_the_report() {
     let Some(python) = python("numpy", "import numpy") else { return };
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
@@ -179,7 +180,7 @@ fn numpy_alone_goes_the_whole_way() {
     assert!(succeed("watch --once", &[&out]).contains("outside-p-c-a"));
     succeed("export --to csv,tensorboard", &[&out]);
     assert!(read("export/csv/runs.csv").contains("outside-p-c-a"));
-    // A linear decoder cross-fades.
+    // A linear decoder only cross-fades, so interpolations are not smooth.
     let run = Run::read(&runs(&out)[1]).unwrap();
     assert_eq!((run.record.cell.origin.clone(), run.record.cell.samples), (Origin::Scored, 512));
     let found = values(&run);
@@ -190,7 +191,7 @@ fn numpy_alone_goes_the_whole_way() {
     );
     let (code, _, errors) = parts(&common::run("eval", &[&run.dir]));
     assert!(code == 2 && errors.contains("has no model: it was scored"), "{errors}");
-    // Its sweep goes on as if it were not there.
+    // The scored model does not affect later sweeps into the folder.
     let again = succeed("sweep --preset smoke --samples 128 --variants baseline --out", &[&out]);
     assert!(again.contains("Nothing to do: the run in"), "{again}");
 }
@@ -239,7 +240,7 @@ fn images_are_classified_and_clustered_from_answers() {
     succeed("score --name pixels --out", &[&out, &task]);
     let run = foreign(&out);
     let found = values(&run);
-    // What pixels are worth is what a sweep finds for them.
+    // Pixels as latents give the same values as a sweep's evaluation of raw pixels.
     assert_eq!(found["final/probe_accuracy"], 1.0);
     assert_eq!((found["final/train_images"], found["final/test_images"]), (300.0, 150.0));
     assert!(found["final/cluster_accuracy"] >= 0.2 && !found.contains_key("eval/mean_distance"));
@@ -250,11 +251,11 @@ fn images_are_classified_and_clustered_from_answers() {
     let classified = read("table2.md");
     assert!(classified.contains("no classifier was trained beside it (–)"), "{classified}");
     assert!(read("table3.md").contains("pixels (outside)") && read("table4.md").contains("pixels (outside)"));
-    // Other images in the place of these.
+    // The task is refused if the folder holds other images.
     squares(&images, 250);
     let (code, _, errors) = parts(&common::run("score --name more --out", &[&dir.path().join("no"), &task]));
     assert!(code == 2 && errors.contains("is about other images than those of"), "{errors}");
-    // These are in another place now.
+    // The same images in another folder are accepted with --dataset.
     let moved = dir.path().join("moved");
     squares(&moved, 300);
     let dataset = format!("--dataset=idx:{}", moved.display());
@@ -285,7 +286,7 @@ fn exported_weights_come_back_as_a_run() {
     let model = out.join("export/models").join(trained[0].file_name().unwrap());
     let again = succeed("import", &[&model, Path::new("--out"), &out]);
     assert!(again.contains("Nothing to do"), "{again}");
-    // Without a description, the arguments say what it is.
+    // Without config.json, the arguments describe the model.
     let bare = dir.path().join("bare.safetensors");
     fs::copy(model.join("model.safetensors"), &bare).unwrap();
     let new = dir.path().join("new");
@@ -303,7 +304,7 @@ fn exported_weights_come_back_as_a_run() {
             && !card.contains("averaged weights"),
         "{card}"
     );
-    // What comes back from there is the same model once more.
+    // The model can be exported and imported once more.
     assert!(
         succeed("import --name Mine", &[&exported, Path::new("--out"), &dir.path().join("newer")])
             .contains("Mine (imported)")

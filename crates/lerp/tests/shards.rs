@@ -1,4 +1,4 @@
-//! A sweep in shares, their merging, and when a sweep gives up.
+//! Tests of sweeps in shares, of merging, and of the limits at which a sweep stops.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ fn succeed(line: &str, paths: &[&Path]) -> String {
     text
 }
 
-/// The lines of a table, without captions.
+/// Returns the rows of table 1 of a sweep, without its caption.
 fn table(sweep: &Path) -> Vec<String> {
     let text = fs::read_to_string(sweep.join("tables/table1.md")).unwrap();
     text.lines().filter(|line| line.starts_with('|')).map(String::from).collect()
@@ -40,7 +40,7 @@ fn shares_of_two_machines_make_the_tables_of_one() {
     for (i, share) in shares.iter().enumerate() {
         succeed(&format!("{SWEEP} --shard {}/2 --out", i + 1), &[share]);
         assert_eq!(runs(share).len(), 3);
-        // The same share once more is done.
+        // A second sweep of the same share has nothing to do.
         let text = succeed(&format!("{SWEEP} --shard {}/2 --out", i + 1), &[share]);
         assert!(text.contains("Nothing to do"), "{text}");
     }
@@ -54,10 +54,11 @@ fn shares_of_two_machines_make_the_tables_of_one() {
         assert_eq!(model(ours), model(&theirs));
         assert!(!ours.join(".lock").exists());
     }
-    // The plan's own sweep has nothing to do there.
+    // A sweep of the whole plan into the merged folder has nothing to do.
     assert!(succeed(&format!("{SWEEP} --out"), &[&at("both")]).contains("Nothing to do"));
 
-    // One that was interrupted in one place and is complete in another is complete; the folders stay as they are.
+    // A run that is interrupted in one folder and complete in another is complete in the merged folder; the source
+    // folders stay unchanged.
     let half = &runs(&shares[0])[0];
     let name = half.file_name().unwrap().to_owned();
     let whole = at("both").join("runs").join(&name);
@@ -71,13 +72,13 @@ fn shares_of_two_machines_make_the_tables_of_one() {
     assert!(code == 0 && text.contains("6 of 6 runs were copied"), "{errors}{text}");
     let state = |sweep: &str| Run::read(&at(sweep).join("runs").join(&name)).unwrap().status.state;
     assert_eq!([state("again"), state("both")], [State::Done, State::Interrupted]);
-    // One that is being trained is left out.
+    // A run that is being trained is left out.
     let lock = RunLock::take(half).unwrap();
     let (code, text, errors) = merge("busy");
     assert!(code == 1 && text.contains("5 of 6 runs") && errors.contains("being trained"), "{errors}{text}");
     drop(lock);
 
-    // Two that are not equal are named, and nothing is written.
+    // Two unequal runs of one cell are named, and nothing is written.
     succeed(&format!("{SWEEP} --out"), &[&at("both")]);
     let mut metrics = Metrics::read(&half.join("metrics.parquet")).unwrap();
     let before = metrics.clone();
@@ -86,11 +87,11 @@ fn shares_of_two_machines_make_the_tables_of_one() {
     let (code, _, errors) = merge("unlike");
     assert!(code == 2 && errors.contains("differ in their metrics"), "{errors}");
     assert!(errors.contains(&*name.to_string_lossy()) && !at("unlike").exists(), "{errors}");
-    // Clocks may differ.
+    // Runs that differ in times only are equal.
     metrics.0 = before.0.into_iter().map(|row| Row { wall_s: row.wall_s + 1.0, ..row }).collect();
     rewrite(half, "metrics.parquet", &metrics.parquet().unwrap());
     assert_eq!(merge("clocks").0, 0);
-    // A damaged copy is none.
+    // A damaged run is left out.
     fs::write(half.join("paths.safetensors"), "nothing of the kind").unwrap();
     let line = format!("merge {} --out", shares[0].display());
     let (code, text, errors) = parts(&run(&line, &[&at("damaged")]));
@@ -161,7 +162,7 @@ fn a_cell_stops_at_its_time_limit_and_the_next_sweep_goes_on() {
 #[test]
 fn failed_cells_are_tried_again_and_many_end_the_sweep() {
     let dir = tempfile::tempdir().unwrap();
-    // At this rate a loss is no number soon.
+    // With this learning rate the loss soon becomes NaN.
     let line =
         "sweep --preset smoke --variants baseline --seeds 0..4 --samples 512 --learning-rate 1e30 --jobs 1";
     let out = dir.path().join("again");
@@ -169,7 +170,7 @@ fn failed_cells_are_tried_again_and_many_end_the_sweep() {
     assert_eq!(code, 1, "{text}");
     let count = |what: &str| text.lines().filter(|line| line.contains(what)).count();
     assert_eq!((count("again     lines-baseline"), count("No more cells begin: 2 failed")), (4, 1), "{text}");
-    // Two failed twice; two more had failed once when the sweep gave up.
+    // Two cells failed twice; the other two had failed once when the sweep stopped.
     assert_eq!(text.lines().filter(|line| line.starts_with("FAILED lines-baseline")).count(), 4, "{text}");
     assert_eq!(count("was not tried again"), 2, "{text}");
 }

@@ -1,4 +1,4 @@
-//! A sweep on a terminal, and where the system gives no threads.
+//! Tests of sweeps on a terminal and of a system that grants no threads.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -17,9 +17,9 @@ use std::{
 
 use common::{lerp, limited, parts};
 
-/// On a terminal Ctrl-C reaches the workers as it reaches the sweep, at any moment of their lives.
+/// On a terminal Ctrl-C signals the worker processes as well as the sweep, possibly while a worker is starting.
 #[test]
-fn an_interrupt_of_a_worker_that_begins_is_no_failure() {
+fn an_interrupted_starting_worker_is_not_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     for (place, delay) in [0, 1, 2, 4, 6, 8, 10, 13, 16, 20, 25, 30, 40, 60, 100, 150].into_iter().enumerate()
     {
@@ -42,7 +42,8 @@ fn an_interrupt_of_a_worker_that_begins_is_no_failure() {
     }
 }
 
-/// The output of `lerp` on a terminal of a kind; none where no program makes one.
+/// Returns the output of `lerp` on a terminal of the kind `term`. Returns `None` if the program `script`, which
+/// provides a terminal, is missing.
 fn on_terminal(term: &str, line: &str, out: &Path) -> Option<String> {
     let command = format!("'{}' {line} '{}'", env!("CARGO_BIN_EXE_lerp"), out.display());
     let mut script = Command::new("script");
@@ -77,7 +78,7 @@ fn threads_that_cannot_be_started_are_told_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let line = "sweep --preset smoke --samples 64 --variants vae --out";
-    // The stacks of a thousand threads take more than that.
+    // The stacks of a thousand threads exceed this limit of virtual memory.
     for limits in ["export RAYON_NUM_THREADS=100000", "ulimit -v 1500000; export RAYON_NUM_THREADS=1000"] {
         let (code, _, errors) = parts(&limited(limits, line, &[&out]));
         assert_eq!((code, errors.lines().count()), (2, 1), "{limits}: {errors}");

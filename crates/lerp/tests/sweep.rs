@@ -1,4 +1,4 @@
-//! The sweep as a user meets it: what it does twice, at once, interrupted, and with cells that fail.
+//! Tests of `lerp sweep` on the command line: repeated, simultaneous and interrupted sweeps, and failing cells.
 
 #![allow(clippy::unwrap_used)]
 
@@ -119,8 +119,8 @@ fn a_damaged_or_foreign_checkpoint_is_named_and_kept() {
     let [baseline, dropout] = &runs(&out)[..] else { panic!("two runs") };
     let (own, other) = (baseline.join("checkpoint.safetensors"), dropout.join("checkpoint.safetensors"));
     let (cut, others) = (fs::read(&own).unwrap()[..5000].to_vec(), fs::read(&other).unwrap());
-    // What was changed after the run wrote it is told from its digest, and what a fault of a run itself may write from what
-    // is in it.
+    // A file that changed after the run wrote it is detected by its digest. With a matching digest, damage is detected
+    // from the contents.
     for (bytes, known, message) in [
         (&cut, false, "was changed or damaged after it was written"),
         (&cut, true, "is cut short or damaged"),
@@ -139,7 +139,7 @@ fn a_damaged_or_foreign_checkpoint_is_named_and_kept() {
     }
 }
 
-/// A file may not grow beyond some size here, which fails as on a full disk.
+/// A limit on the size of files simulates a full disk.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_told_and_loses_nothing() {
@@ -162,7 +162,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
     let (code, text, errors) = parts(&run(&line, &[]));
     assert_eq!(code, 0, "{text} {errors}");
 
-    // A run that has trained is no bad input.
+    // The failure of a run that began is exit code 1, not bad input.
     let line = "train --preset smoke --samples 256 --variant vae --out";
     let (code, text, errors) = parts(&limited("trap '' XFSZ; ulimit -f 64", line, &[&out]));
     assert_eq!(code, 1, "{text} {errors}");
@@ -178,7 +178,7 @@ fn a_report_that_fails_after_training_is_told_with_what_else_failed() {
                 [variant.baseline]\nlearning_rate = 1e30\n";
     fs::write(&plan, text).unwrap();
     let out = dir.path().join("out");
-    // The page cannot take the place of a folder.
+    // The report cannot be written, because its page cannot replace a folder.
     fs::create_dir_all(&out).unwrap();
     fs::write(out.join("sweep.toml"), "format = \"lerp sweep 1\"\n").unwrap();
     fs::create_dir(out.join("index.html")).unwrap();
@@ -195,7 +195,7 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
     let dir = tempfile::tempdir().unwrap();
     let (out, foreign, file) = (dir.path().join("out"), dir.path().join("foreign"), dir.path().join("file"));
     fs::create_dir(&foreign).unwrap();
-    // Another program's file of the same name.
+    // A file of another program that has the name of a sweep's record.
     fs::write(foreign.join("sweep.toml"), "method = \"grid\"").unwrap();
     fs::write(&file, "mine").unwrap();
     let plan = dir.path().join("plan.toml");
@@ -252,7 +252,7 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
     }
     #[cfg(feature = "cuda")]
     {
-        // No machine has as many devices.
+        // No machine has that many devices.
         let (code, _, errors) = parts(&run("sweep --preset smoke --device cuda:4096 --out", &[&out]));
         assert_eq!(code, 2, "{errors}");
         assert!(errors.trim_end().ends_with("--device cpu") && errors.lines().count() == 1, "{errors}");

@@ -1,4 +1,4 @@
-//! `lerp verify` passes on its own values and notices wrong ones.
+//! Tests that `lerp verify` passes with the program's golden values and detects wrong ones.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +19,7 @@ fn every_golden_value_passes_in_both_forms() {
     }
 }
 
-/// One file of the program's own values, with a change, as a folder of golden values.
+/// Writes a folder of golden values with one file of the program's own, changed by `change`.
 fn golden_of(stem: &str, dir: &Path, change: &dyn Fn(&mut HashMap<String, Tensor>)) {
     let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let manifest = fs::read_to_string(packed.join("manifest.json")).unwrap();
@@ -39,14 +39,14 @@ fn golden(dir: &Path, change: &dyn Fn(&mut HashMap<String, Tensor>)) {
 }
 
 #[test]
-fn every_recorded_result_of_clustering_counts() {
+fn every_golden_value_of_clustering_is_compared() {
     let dir = tempfile::tempdir().unwrap();
     let verify = || parts(&run("verify --device cpu --golden", &[dir.path()]));
     let names = std::cell::RefCell::new(Vec::new());
     golden_of("cluster", dir.path(), &|tensors| names.borrow_mut().extend(tensors.keys().cloned()));
     assert_eq!(verify().0, 0);
     let mut names = names.into_inner();
-    // What goes in, and so is compared by what comes out.
+    // The inputs are checked indirectly through the results.
     names.retain(|name| !["latents", "labels"].iter().any(|part| name.ends_with(part)));
     names.retain(|name| !(name.starts_with("match_") && name.ends_with("assign")));
     assert_eq!(names.len(), 20);
@@ -56,7 +56,8 @@ fn every_recorded_result_of_clustering_counts() {
             let mut values: Vec<f64> =
                 tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
             let largest = values.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
-            // The last one: another cluster, or a number that is off by a hundredth of the largest.
+            // Changes the last element: an integer becomes another cluster, a float is off by a hundredth of the
+            // largest value.
             let last = values.last_mut().unwrap();
             *last = if tensor.dtype() == DType::I64 { (*last + 1.0) % 10.0 } else { *last + largest / 100.0 };
             let changed = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
@@ -98,7 +99,7 @@ fn wrong_missing_unknown_and_damaged_values_are_told() {
     let (code, _, errors) = verify();
     assert_eq!((code, errors.contains("has no tensor 'smoothness'")), (2, true), "{errors}");
 
-    // The program's own copies, as they are among its sources.
+    // The program's own golden values, read as compressed files from the source folder.
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let (code, text, errors) = parts(&run("verify --device cpu --quiet --filter metric_ --golden", &[&own]));
     assert_eq!((code, text.contains(" 0 failed")), (0, true), "{text} {errors}");

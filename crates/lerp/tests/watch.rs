@@ -1,4 +1,4 @@
-//! `lerp watch` beside a sweep that runs, where there is no terminal: one table for scripts.
+//! Tests of `lerp watch` beside a running sweep without a terminal, where it prints one table for scripts.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use common::{lerp, parts, run};
 fn a_running_sweep_is_seen_from_its_files() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("watched");
-    // Nothing has begun yet.
+    // The folder is empty, because the sweep has not begun.
     fs::create_dir(&out).unwrap();
     let (code, text, errors) = parts(&run("watch", &[&out]));
     assert_eq!((code, text.as_str(), errors.as_str()), (0, "watched: nothing has begun yet\n", ""));
@@ -32,7 +32,7 @@ fn a_running_sweep_is_seen_from_its_files() {
         if text.contains("1 running") {
             running = Some(text);
         }
-        // It is not to take the sweep's processor.
+        // The pause leaves the processor to the sweep.
         std::thread::sleep(Duration::from_millis(50));
     }
     let running = running.unwrap();
@@ -42,7 +42,7 @@ fn a_running_sweep_is_seen_from_its_files() {
     let (code, text, errors) = parts(&run("watch", &[&out]));
     assert_eq!((code, errors.as_str()), (0, ""), "{text}");
     assert!(text.starts_with("watched: finished, 100 % of 1 cells (1 done)\n"), "{text}");
-    // State, percent and rate; distance and error are numbers by then.
+    // In a finished sweep the rate, distance, error and accuracy are numbers.
     let cell: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
     assert_eq!((cell[1], cell[2]), ("done", "100"), "{text}");
     for column in [3, 4, 6, 7] {
@@ -51,7 +51,7 @@ fn a_running_sweep_is_seen_from_its_files() {
 }
 
 #[test]
-fn what_is_no_sweep_ends_it_in_a_sentence() {
+fn a_folder_without_a_sweep_is_an_error_of_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("notes.txt"), "mine").unwrap();
     for (path, sentence) in

@@ -1,5 +1,5 @@
-//! An eighth autoencoder beside the paper's seven: noise on the *latent*, so that near latents decode to near images.
-//! The whole variant is in this file; training, resume, metrics, tables and figures come with the `lerp` command.
+//! An eighth autoencoder beside the paper's seven: noise on the *latent* makes near latents decode to similar images.
+//! The whole variant is in this file; the `lerp` command provides training, resuming, metrics, tables and figures.
 
 use std::process::ExitCode;
 

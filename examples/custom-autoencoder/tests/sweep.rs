@@ -1,4 +1,4 @@
-//! The example keeps the rules and is swept and tabled beside the seven.
+//! Tests that the example passes the conformance check and appears in sweeps and tables beside the seven variants.
 
 #![allow(clippy::unwrap_used)]
 

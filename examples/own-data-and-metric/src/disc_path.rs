@@ -1,13 +1,14 @@
-//! A metric from code: does a disc become the other disc on the way, or does it fade out while the other fades in?
+//! A user-defined metric: does a disc turn into the other disc along an interpolation, or does it fade out while the
+//! other fades in?
 
 use lerp_eval::{Better, Metric, Quantity, Result, Subject};
 
-/// How bright and how large discs are on the way from one to another.
+/// Measures the brightness and the area of discs along interpolations.
 pub struct DiscPath;
 
-/// Pairs of test images.
+/// Number of pairs of test images.
 const PAIRS: usize = 64;
-/// Places on the way, both ends left out.
+/// Interpolation coefficients at which images are measured, without the end points.
 const PLACES: [f64; 3] = [0.25, 0.5, 0.75];
 
 static QUANTITIES: [Quantity; 2] = [
@@ -27,7 +28,8 @@ static QUANTITIES: [Quantity; 2] = [
     ),
 ];
 
-/// Brightest pixel and sum of an image's pixels, from 0 (black) to 1 (white).
+/// Returns the brightest pixel and the sum of all pixels of an image, after scaling pixels to the range from 0 (black)
+/// to 1 (white).
 fn light(pixels: &[f32]) -> (f64, f64) {
     let lit = pixels.iter().map(|v| f64::from((v + 1.0) / 2.0).clamp(0.0, 1.0));
     lit.fold((0.0, 0.0), |(brightest, area), v| (f64::max(brightest, v), area + v))

@@ -1,22 +1,23 @@
-//! A dataset from code: white discs of any size anywhere on black, drawn without end.
+//! A user-defined dataset: white discs of random size and position on black, drawn without end.
 
 use candle_core::Tensor;
 use lerp_core::{Draws, ImageShape, Network};
 use lerp_data::{Batch, Dataset, Lines, Result};
 
-/// The discs.
+/// The dataset of discs.
 pub struct Discs;
 
 /// Height and width of an image, pixels.
 const SIDE: usize = 32;
-/// Least and greatest radius, pixels.
+/// Smallest and largest radius of a disc, pixels.
 const RADII: [f32; 2] = [3.0, 8.0];
 
 impl Discs {
-    /// Its name on the command line.
+    /// Name of the dataset on the command line.
     pub const NAME: &'static str = "discs";
 
-    /// A batch is a function of the draws alone: a resumed run sees the images that it would have seen.
+    /// Draws a batch. It depends on the random draws alone, so that a resumed run sees the same images as an
+    /// uninterrupted one.
     fn batch(size: usize, draws: &Draws) -> Result<Batch> {
         let [least, greatest] = RADII;
         let pixels: Vec<f32> = draws
@@ -24,7 +25,7 @@ impl Discs {
             .chunks_exact(3)
             .flat_map(|disc| {
                 let radius = least + disc[0] * (greatest - least);
-                // All of a disc is in the image.
+                // The centre is placed so that the whole disc is in the image.
                 let [x, y] = [disc[1], disc[2]].map(|at| radius + at * (SIDE as f32 - 2.0 * radius));
                 (0..SIDE * SIDE).map(move |i| {
                     let (row, column) = (i / SIDE, i % SIDE);

@@ -1,5 +1,5 @@
-//! The `lerp` command with a dataset and a metric of one's own: the seven are trained on discs, and a table says whether
-//! discs move or fade between two others.
+//! The `lerp` command with a user-defined dataset and metric: the seven variants can be trained on discs, and a table
+//! shows whether interpolated discs move or fade.
 
 mod disc_path;
 mod discs;

@@ -1,4 +1,5 @@
-//! The seven are swept on a dataset from code, a metric from code reaches every table, and runs resume bit for bit.
+//! Tests that the seven variants are swept on a user-defined dataset, that a user-defined metric appears in the tables,
+//! and that runs resume bit for bit.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +18,7 @@ fn run(words: &[&str], out: &Path) -> Output {
     output
 }
 
-/// The only run in a sweep's folder.
+/// Returns the folder of the only run in a sweep's folder.
 fn only_run(out: &Path) -> PathBuf {
     let mut runs = fs::read_dir(out.join("runs")).unwrap().map(|run| run.unwrap().path());
     let first = runs.next().unwrap();
@@ -64,7 +65,7 @@ fn a_run_that_is_killed_goes_on_bit_for_bit() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // After the first checkpoint, and before the end.
+    // The process is killed after the first checkpoint and before the end of the run.
     let started = Instant::now();
     let saved = || {
         let runs = fs::read_dir(broken.join("runs")).ok()?;

@@ -1,4 +1,4 @@
-//! The `lerp` command with a residual autoencoder beside the seven.
+//! The `lerp` command with a residual autoencoder beside the paper's seven variants.
 
 mod resnet;
 

@@ -1,5 +1,6 @@
-//! A residual autoencoder (He et al. 2016, pre-activation blocks) with group norm, of candle-nn's layers only. Its latent is
-//! a vector, not a map: the metrics, strips and tables of the seven serve it as they are.
+//! A residual autoencoder (He et al. 2016, pre-activation blocks) with group normalisation, built from candle-nn's
+//! layers only. Its latent is a vector instead of a feature map; metrics, strips and tables work as for the seven
+//! variants.
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{Conv2d, Conv2dConfig, GroupNorm, Linear, VarBuilder, conv2d, group_norm, linear};
@@ -13,13 +14,14 @@ use serde::{Deserialize, Serialize};
 /// Settings of the network, in a plan's `[variant.resnet.network]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settings {
-    /// Channels at full resolution, a multiple of the groups of the norms; twice as many after each halving.
+    /// Channels at full resolution, a multiple of the number of groups in the normalisation layers; doubled at each
+    /// halving of the resolution.
     pub width: usize,
     /// Residual blocks at each resolution.
     pub blocks: usize,
-    /// Halvings.
+    /// Number of halvings of the resolution.
     pub scales: usize,
-    /// Numbers in a latent.
+    /// Latent dimensions.
     pub latent: usize,
 }
 
@@ -29,14 +31,14 @@ impl Default for Settings {
     }
 }
 
-/// Groups of every norm.
+/// Number of groups of every group normalisation.
 const GROUPS: usize = 4;
 
-/// No hyperparameters: the loss is the reconstruction error.
+/// Hyperparameters: there are none, because the loss is the reconstruction error alone.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Config {}
 
-/// The autoencoder.
+/// The residual autoencoder.
 pub struct ResNet {
     spec: Spec,
     store: ParamStore,
@@ -44,11 +46,11 @@ pub struct ResNet {
     to_latent: Linear,
     from_latent: Linear,
     back: ChannelsFirst<Decoder>,
-    /// Height, width and channels of the smallest map.
+    /// Height, width and channels of the smallest feature map.
     smallest: [usize; 3],
 }
 
-/// `x + conv(act(norm(conv(act(norm(x))))))`.
+/// A residual block: `x + conv(act(norm(conv(act(norm(x))))))`.
 struct Block {
     norms: [GroupNorm; 2],
     convs: [Conv2d; 2],
@@ -74,13 +76,14 @@ fn block(width: usize, builder: &VarBuilder) -> Result<Block> {
     Ok(Block { norms: [norm("norm0")?, norm("norm1")?], convs })
 }
 
-/// What happens at one resolution: residual blocks, and the convolution to or from twice as many channels.
+/// The layers at one resolution: residual blocks, and the convolution to or from twice as many channels.
 struct Scale {
     blocks: Vec<Block>,
     between: Conv2d,
 }
 
-/// Channels first. Its own types in place of candle-nn's `Sequential`, which cannot go to another thread.
+/// The convolutional part of the encoder, with channels first. It is a type of its own because candle-nn's `Sequential`
+/// cannot be sent to another thread.
 struct Encoder {
     stem: Conv2d,
     scales: Vec<Scale>,
@@ -112,7 +115,7 @@ impl Module for Encoder {
     }
 }
 
-/// Channels first.
+/// The convolutional part of the decoder, with channels first.
 struct Decoder {
     scales: Vec<Scale>,
     norm: GroupNorm,
@@ -235,7 +238,7 @@ mod tests {
 
     use super::*;
 
-    /// Every layer's gradient, by finite differences.
+    /// Compares the gradient of every layer with finite differences.
     #[test]
     fn gradients_are_right() {
         let settings: Hyper = [("width", 4), ("scales", 2), ("latent", 3)]

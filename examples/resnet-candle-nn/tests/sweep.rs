@@ -1,4 +1,5 @@
-//! The example keeps the rules, and is swept and tabled beside the seven with a network of its own.
+//! Tests that the example passes the conformance check and, with its own network, appears in sweeps and tables beside
+//! the seven variants.
 
 #![allow(clippy::unwrap_used)]
 
@@ -40,7 +41,7 @@ fn it_is_swept_and_tabled_beside_the_seven() {
     }
     assert_eq!(table.matches("| ResNet").count(), 2, "one row for each size of the latent: {table}");
     assert!(table.contains("ResNet's own network 'resnet'"), "{table}");
-    // The record says what was built, and the same sweep has nothing left to do.
+    // The record has the shape of the built model's latent, and a second sweep has nothing to do.
     let shapes: Vec<String> = std::fs::read_dir(out.join("runs"))
         .unwrap()
         .map(|run| std::fs::read_to_string(run.unwrap().path().join("run.toml")).unwrap())

@@ -1,4 +1,4 @@
-//! `lerp bench eval`: the time of an evaluation, and its share of training.
+//! `lerp bench eval`: times an evaluation and computes its share of the training time.
 
 use std::time::Instant;
 
@@ -17,14 +17,16 @@ use crate::{
     say::say,
 };
 
-/// Training steps that are timed, and evaluations.
+/// Number of timed training steps.
 const TIMED_STEPS: usize = 10;
+/// Number of timed evaluations.
 const TIMED: usize = 3;
 
-/// Time of an evaluation on lines, of the comparison with the 10,000 lines in it, and of the training between two.
+/// Prints the time of an evaluation on lines, of the nearest-line comparison that is part of it, and of the training
+/// between two evaluations, all in seconds.
 ///
 /// # Errors
-/// If the variant or device is not there.
+/// If the variant or the device does not exist.
 pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
     let device = device::open(&name, args.device.precision(false)?)?;

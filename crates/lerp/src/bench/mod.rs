@@ -1,4 +1,4 @@
-//! `lerp bench`: speed.
+//! `lerp bench`: measures the speed of training steps, operations and evaluations.
 
 mod eval;
 mod ops;
@@ -16,21 +16,25 @@ pub use eval::eval;
 pub use ops::ops;
 pub use step::step;
 
-/// Classes of the timed classifier.
+/// Number of classes of the classifier in a timed step.
 const CLASSES: usize = 10;
 
-/// What the time of a step depends on in a dataset.
+/// The properties of a dataset that determine the time of a step.
 #[derive(Debug, Clone)]
 pub struct Timed {
-    /// Its name.
+    /// Name of the dataset.
     pub name: String,
-    /// Shape of its images.
+    /// Shape of the dataset's images.
     pub image: ImageShape,
-    /// The paper's network on it.
+    /// The paper's network for the dataset.
     pub network: Network,
 }
 
-/// That of one of the paper's datasets, whose files need not be here, or of one from code.
+/// Returns the properties of one of the paper's datasets, whose files are not needed, or of a dataset that the
+/// program's own code adds.
+///
+/// # Errors
+/// If there is no such dataset; the message suggests the nearest name.
 pub fn timed(registry: &Registry, name: &str) -> Result<Timed> {
     if registry.datasets_from_code().any(|own| own == name) {
         let dataset = registry.dataset(name, None)?;
@@ -43,14 +47,14 @@ pub fn timed(registry: &Registry, name: &str) -> Result<Timed> {
     Ok(Timed { name: name.into(), image: found.image, network: found.network })
 }
 
-/// A batch of noise in [-1, 1] with labels 0.
+/// Returns a batch of `batch` images of uniform noise in [-1, 1], all with label 0.
 pub fn noise(batch: usize, image: ImageShape, draws: &Draws) -> Result<Batch> {
     let images = draws.uniform("images", (batch, image.height, image.width, image.channels))?;
     let labels = Tensor::zeros(batch, DType::U32, draws.device())?;
     Ok(Batch { images: ((images * 2.0)? - 1.0)?, labels: Some(labels) })
 }
 
-/// A model of `variant` with fresh parameters, as the paper trains it on the dataset.
+/// Builds a learner of `variant` with newly initialised parameters and the paper's settings for the dataset.
 fn learner(registry: &Registry, variant: &str, dataset: &Timed, device: &Device) -> Result<Learner> {
     let variant = registry.find(variant)?;
     let hyper = variant.check(&Hyper::new())?;

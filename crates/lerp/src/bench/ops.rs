@@ -1,4 +1,5 @@
-//! `lerp bench ops`: every operation of a network against its composed form and the machine's matrix rate.
+//! `lerp bench ops`: times every operation of a network on the CPU, as a fused kernel and as a composition of candle's
+//! operations, and compares it with the machine's matrix-multiplication rate.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -13,21 +14,24 @@ use lerp_nn::Coder;
 use super::{Timed, timed};
 use crate::{cli::BenchOpsArgs, registry::Registry, say::say};
 
-/// Repetitions of a fused and of a composed operation.
+/// Number of timed repetitions of a fused kernel.
 const FUSED: usize = 15;
+/// Number of timed repetitions of the same operation composed of candle's operations.
 const COMPOSED: usize = 3;
 
-/// The paper's codebook, and vectors an image.
+/// Number of codes in the timed codebook.
 const CODES: usize = 1 << 14;
+/// Number of vectors per image that are looked up in the codebook.
 const VECTORS: usize = 10;
 
-/// A convolution: side of the map, kernel, input and output channels.
+/// A convolution: side of the feature map, kernel size, input channels and output channels.
 type Layer = (usize, usize, usize, usize);
 
-/// Times of the operations of encoder and decoder, on the CPU.
+/// Prints a table with the times of all operations of the encoder and decoder, the codebook lookup and Adam, on the
+/// CPU.
 ///
 /// # Errors
-/// If the dataset is not there.
+/// If the dataset does not exist or the batch size is out of range.
 pub fn ops(registry: &Registry, args: &BenchOpsArgs) -> Result<bool> {
     let shape = &timed(registry, &args.dataset)?;
     if !(1..=1 << 16).contains(&args.batch) {
@@ -73,7 +77,7 @@ pub fn ops(registry: &Registry, args: &BenchOpsArgs) -> Result<bool> {
     Ok(true)
 }
 
-/// Encoder and decoder, each as the one operation that it is.
+/// Adds the rows of the whole encoder and the whole decoder, each of which runs as one operation.
 fn whole(table: &Table, shape: &Timed, batch: usize) -> Result<()> {
     let (image, network, hyper) = (shape.image, shape.network, Hyper::new());
     let build = Build {
@@ -106,8 +110,9 @@ fn head() {
     ));
 }
 
-/// Lines of the table, one an operation.
+/// Prints the rows of the table, one per operation.
 struct Table {
+    /// The machine's matrix-multiplication rate, GFLOP/s.
     rate: f64,
 }
 
@@ -120,7 +125,8 @@ impl Table {
         format!("{speed:>8.0} {:>6.0}%", 100.0 * speed / self.rate)
     }
 
-    /// An operation forward, and forward and back; `flops` forward, of which going back takes twice as many.
+    /// Prints the row of an operation: its forward pass, and its forward and backward pass together. `flops` counts the
+    /// floating-point operations of the forward pass; the backward pass takes twice as many.
     fn row(&self, name: &str, flops: f64, op: &dyn Fn() -> Result<Tensor>) -> Result<()> {
         let forward = time(FUSED, Form::Fused, &|| op().map(|_| ()))?;
         let back = || Ok(lerp_kernels::gradients(&op()?).map(|_| ())?);
@@ -138,7 +144,7 @@ impl Table {
         Ok(())
     }
 
-    /// An operation that has no backward pass.
+    /// Prints the row of an operation that has no backward pass.
     fn forward(&self, name: &str, flops: f64, op: &dyn Fn() -> Result<()>) -> Result<()> {
         let fused = time(FUSED, Form::Fused, op)?;
         let composed = time(COMPOSED, Form::Composed, op)?;
@@ -156,7 +162,7 @@ impl Table {
     }
 }
 
-/// Median seconds of an operation.
+/// Returns the median time of `times` repetitions of an operation, in seconds, after one untimed repetition.
 fn time(times: usize, form: Form, op: &dyn Fn() -> Result<()>) -> Result<f64> {
     let mut seconds = Vec::new();
     for i in 0..=times {
@@ -169,7 +175,7 @@ fn time(times: usize, form: Form, op: &dyn Fn() -> Result<()>) -> Result<f64> {
     Ok(lerp_eval::median(&seconds))
 }
 
-/// The convolutions of encoder and decoder, each once.
+/// Returns the distinct convolutions of the encoder and decoder.
 fn layers(shape: &Timed) -> BTreeSet<Layer> {
     encoder(shape).into_iter().chain(decoder(shape)).collect()
 }

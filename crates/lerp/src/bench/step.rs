@@ -1,4 +1,4 @@
-//! `lerp bench step`: the time of a training step.
+//! `lerp bench step`: times a training step.
 
 use std::time::Instant;
 
@@ -14,13 +14,14 @@ use lerp_train::{Mode, Source, Trainer};
 use super::{learner, noise, timed};
 use crate::{cli::BenchStepArgs, device, registry::Registry, say::say};
 
-/// Parts in which steps are timed that a GPU is not waited for.
+/// Number of groups into which the timed steps are divided on a device that runs them asynchronously.
 const ROWS: usize = 5;
 
-/// Time of a training step: forward, backward and update of every group, on one batch.
+/// Prints the time of a training step (forward pass, backward pass and parameter update of every parameter group) on
+/// one fixed batch, in milliseconds.
 ///
 /// # Errors
-/// If the variant, dataset or device is not there.
+/// If the variant, dataset or device does not exist, or a number is out of range.
 pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     if args.steps == 0 || !(2..=1 << 16).contains(&args.batch) {
         bail!("--steps must be at least 1, --batch at least 2 and at most 65536");
@@ -58,7 +59,7 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     Ok(true)
 }
 
-/// The instruction set of a name, or this machine's best.
+/// Returns the instruction set called `name`, or this machine's best if `name` is `None`.
 fn instructions(name: Option<&str>) -> Result<Isa> {
     let best = isas()[isas().len() - 1];
     let Some(name) = name else { return Ok(best) };
@@ -78,8 +79,9 @@ fn how(mode: Mode) -> &'static str {
     }
 }
 
-/// Milliseconds of each step; where steps are not waited for, milliseconds a step of some rows of steps, each waited for at
-/// its end, as in training.
+/// Returns times per step in milliseconds. A synchronous trainer gives one time for each step; an asynchronous one
+/// gives the mean step time of each of a few groups, because it waits for the device only at the end of a group, as
+/// training does.
 fn time(mut trainer: Trainer, steps: usize) -> Result<(Vec<f64>, Mode)> {
     trainer.warm_up()?;
     let rows = if trainer.mode() == Mode::Synchronous { steps } else { ROWS.min(steps) };

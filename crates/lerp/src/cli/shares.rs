@@ -1,15 +1,15 @@
-//! Shares of a plan, and what brings them together.
+//! Arguments that split a sweep between machines (`--shard`), limit its time, and merge the parts again.
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 
-/// A share of the cells of a plan: `I/N`, from 1.
+/// A share of the cells of a plan, written `I/N` on the command line with `I` from 1 to `N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
-    /// Which, from 0.
+    /// The share's index, from 0.
     pub index: usize,
-    /// Of how many.
+    /// The number of shares.
     pub of: usize,
 }
 
@@ -17,7 +17,7 @@ impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        /// More machines than anybody has.
+        /// The largest accepted number of shares; larger ones are taken for typing errors.
         const MOST: usize = 100_000;
         let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         match parts {
@@ -28,14 +28,16 @@ impl FromStr for Shard {
 }
 
 impl Shard {
-    /// The cells of this share: every `of`-th, and in each round of as many one further. Which these are depends on the plan alone.
+    /// Returns the cells of this share: one of every `of` consecutive cells, and in each next group of `of` cells the
+    /// one at the previous position. The shift spreads the variants over the shares; the result depends on the plan
+    /// alone.
     pub fn of<T>(self, cells: Vec<T>) -> Vec<T> {
         let ours = |place: usize| (place + place / self.of) % self.of == self.index;
         cells.into_iter().enumerate().filter(|(place, _)| ours(*place)).map(|(_, cell)| cell).collect()
     }
 }
 
-/// A time such as `90min`.
+/// Parses a duration such as `90min`: a positive number with the unit s, min (or m), h or d.
 pub(super) fn time(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -51,13 +53,13 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| "wanted a number above 0 before the unit, such as 90min".into())
 }
 
-/// `merge`.
+/// Arguments of `lerp merge`.
 #[derive(Debug, Args)]
 pub struct MergeArgs {
-    /// Folders of sweeps
+    /// Folders of the sweeps to merge
     #[arg(required = true)]
     pub dirs: Vec<PathBuf>,
-    /// Folder of the sweep that they become, a new one
+    /// New folder for the merged sweep
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }

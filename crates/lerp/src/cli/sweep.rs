@@ -1,4 +1,4 @@
-//! `lerp sweep`.
+//! Arguments of `lerp sweep`.
 
 use std::{num::NonZeroUsize, str::FromStr, time::Duration};
 
@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::{ClusterArgs, PlanArgs, Shard, shares::time};
 
-/// `--jobs`.
+/// The value of `--jobs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jobs {
-    /// What suits the device.
+    /// A number that suits the device.
     Auto,
     /// This many runs at once.
     Number(usize),
@@ -28,43 +28,43 @@ impl FromStr for Jobs {
     }
 }
 
-/// `sweep`.
+/// Arguments of `lerp sweep`.
 #[derive(Debug, Clone, Args)]
 pub struct SweepArgs {
-    /// What to train.
+    /// Options that describe the plan.
     #[command(flatten)]
     pub plan: PlanArgs,
-    /// These variants instead of the plan's
+    /// Variants to train instead of the plan's
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub variants: Option<Vec<String>>,
     /// Seeds: 0..5 (0 to 4), 3 or 0,2,7
     #[arg(long, value_name = "SEEDS", allow_hyphen_values = true)]
     pub seeds: Option<String>,
-    /// Cells trained at once on all devices, or auto: on a CPU one a thread; on a CUDA GPU as many as do the most steps a
-    /// second together, which is measured first
+    /// Number of cells trained at the same time on all devices together, or auto: on a CPU one per thread; on a CUDA
+    /// GPU the number with the highest total steps per second, which is measured first
     #[arg(long, value_name = "N", default_value = "auto")]
     pub jobs: Jobs,
-    /// Only a share of the cells, for one of several machines: 2/8 is the second of eight, always the same cells; `lerp merge` brings
-    /// the folders together [default folder: results/<preset>-2-of-8]
+    /// Train only a share of the cells, for one of several machines: 2/8 is the second of eight shares, which always
+    /// has the same cells; `lerp merge` combines the folders [default folder: results/<preset>-2-of-8]
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Print the cells, what each is expected to take and where it would run, and write nothing into the folder
+    /// Print each cell with its expected training time and device, and write nothing into the folder
     #[arg(long)]
     pub dry_run: bool,
-    /// Longest time that a cell trains in this sweep, at each try [example: 90min, 2h, 45s]; it then stops with a checkpoint, and the
-    /// next sweep goes on
+    /// Longest training time of a cell in this sweep, per attempt; the cell then stops with a checkpoint, and the next
+    /// sweep resumes it [example: 90min, 2h, 45s]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub time_limit: Option<Duration>,
-    /// Begin no more cells once so many have failed
+    /// Start no more cells once N have failed
     #[arg(long, value_name = "N")]
     pub max_failures: Option<NonZeroUsize>,
-    /// Train a cell that failed again, from its last checkpoint, at most so many times
+    /// Retry a failed cell from its last checkpoint at most N times
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub retry: usize,
-    /// On a cluster.
+    /// Options of a sweep on a cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// On a CPU, too, one process for all runs, as on a GPU; for tests
+    /// Train all runs of a device in one process on a CPU too, as on a GPU; for tests
     #[arg(long, hide = true)]
     pub pack: bool,
 }

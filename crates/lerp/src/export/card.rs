@@ -1,4 +1,5 @@
-//! The card of a model: what it is, how good, how it came about, how to load it.
+//! The model card (`README.md`) of an exported model: description, configuration, results, limits, provenance, and how
+//! to load it.
 
 use std::fmt::Write;
 
@@ -15,30 +16,31 @@ use super::{
     flat, plain,
 };
 
-/// The way to load a model in candle: an example of this crate, so that it compiles.
+/// Source of the card's example that loads a model in candle. It is an example program of this crate, so the compiler
+/// checks it.
 const CANDLE: &str = include_str!("../../examples/load_model.rs");
 
-/// What the paper trains on, at what rate, with what batch.
+/// The paper's number of training samples, learning rate and batch size.
 const PAPER: (u64, f64, usize) = (1 << 24, 1e-4, 64);
 
-/// What a card is about.
+/// The contents of a model card.
 pub struct About<'a> {
-    /// The run.
+    /// The run of the model, with its metrics.
     pub loaded: &'a Loaded,
-    /// `config.json`.
+    /// The contents of `config.json`.
     pub config: &'a Config<'a>,
-    /// The variant's hyperparameters in the paper.
+    /// The variant's default hyperparameters.
     pub protocol: Hyper,
-    /// All tensors.
+    /// All tensors of the model.
     pub parameters: Vec<Parameter>,
-    /// Whether `lerp_torch.py` knows the variant.
+    /// Whether `lerp_torch.py` implements the variant.
     pub in_torch: bool,
-    /// Whether the critic's answers are in `check.safetensors`.
+    /// Whether `check.safetensors` has outputs of a critic or discriminator.
     pub critic: bool,
 }
 
 impl About<'_> {
-    /// `README.md`.
+    /// Returns the text of `README.md`.
     pub fn card(&self) -> Result<String> {
         let title = markdown(self.config.title);
         let parts = [
@@ -55,14 +57,15 @@ impl About<'_> {
         Ok(parts.join("\n"))
     }
 
-    /// The dataset's name in text.
+    /// Returns the dataset's title: the paper's name for it, or else the name in the configuration.
     fn dataset(&self) -> String {
         let name = &self.config.cell.dataset;
         let bare = split_option(name).0;
         protocols().find(|known| known.name == bare).map_or_else(|| name.clone(), |known| known.title.into())
     }
 
-    /// Metrics with their final values, in the order in which they were first measured.
+    /// Returns the name, final value and number of evaluations of each metric, in the order in which the metrics were
+    /// first measured.
     fn finals(&self) -> Vec<(&str, f64, usize)> {
         let metrics = &self.loaded.metrics;
         let mut names: Vec<&str> = Vec::new();
@@ -78,10 +81,10 @@ impl About<'_> {
         names.into_iter().map(value).collect()
     }
 
-    /// What the Hugging Face hub reads.
+    /// Returns the YAML front matter that the Hugging Face hub reads.
     fn front(&self) -> Result<String> {
         let cell = &self.config.cell;
-        // JSON's strings are YAML's.
+        // A JSON string is also a valid YAML string.
         let quoted = |text: &str| serde_json::to_string(text);
         let mut text =
             String::from("---\n# There is no licence here: whoever publishes the model chooses one.\n");
@@ -98,7 +101,7 @@ impl About<'_> {
         let (dataset, name) = (quoted(&cell.dataset)?, quoted(&self.dataset())?);
         writeln!(text, "    dataset: {{type: {dataset}, name: {name}}}\n    metrics:")?;
         for (name, value, _) in self.finals() {
-            // What is undefined has no number there, and counts are no metrics.
+            // Undefined values cannot be written as YAML numbers, and counts are not metrics.
             let counts = ["images", "iterations", "converged"].iter().any(|end| name.ends_with(end));
             let measured = When::of(name).is_some();
             if value.is_finite() && measured && !counts {
@@ -161,12 +164,12 @@ impl About<'_> {
         )
     }
 
-    /// Whether the run itself trained the model.
+    /// Whether this run trained the model, rather than scoring or importing one that was trained in other software.
     fn trained(&self) -> bool {
         self.config.cell.origin.is_trained()
     }
 
-    /// How the training was another than the paper's.
+    /// Lists the differences between the training of this model and the paper's.
     fn limits_of_training(&self) -> Vec<String> {
         let cell = self.config.cell;
         let (samples, rate, batch) = PAPER;
@@ -311,7 +314,7 @@ impl About<'_> {
     }
 }
 
-/// What the sizes of a tensor are.
+/// Returns the meaning of a tensor's dimensions, in order.
 fn layout(name: &str, shape: &[usize]) -> &'static str {
     match (name, shape.len()) {
         (_, 4) if name.ends_with(".weight") => "kernel height, kernel width, in, out",
@@ -324,13 +327,13 @@ fn layout(name: &str, shape: &[usize]) -> &'static str {
     }
 }
 
-/// A table of two columns.
+/// Returns a Markdown table with two columns.
 fn table(heads: [&str; 2], rows: impl Iterator<Item = (String, String)>) -> String {
     let rows = rows.map(|(name, value)| format!("| {} | {} |\n", markdown(&name), markdown(&value)));
     format!("| {} | {} |\n|---|---|\n{}", heads[0], heads[1], rows.collect::<String>())
 }
 
-/// Four digits.
+/// Formats a value with four significant digits.
 fn short(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() || value == 0.0 {
@@ -343,7 +346,7 @@ fn short(value: f64) -> String {
     format!("{value:.3e}")
 }
 
-/// What one of the seven is, and its losses.
+/// Returns the description and losses of one of the seven variants, or `None` for any other variant.
 fn about(variant: &str) -> Option<&'static str> {
     Some(match variant {
         "baseline" => "The plain autoencoder (section 2, equation 1): `min ‖x − d(e(x))‖²`.",

@@ -1,44 +1,44 @@
-//! What is told of an exported model beside its tensors.
+//! The description of an exported model, which is written beside its tensors.
 
 use lerp_core::ImageShape;
 use lerp_train::{Cell, Provenance};
 use serde::Serialize;
 
-/// The form of [`Config`]; in the first one, latents were named sizes.
+/// Name and version of the format of [`Config`]. In version 1 the sizes of a latent were a table of named sizes.
 pub const FORMAT: &str = "lerp model 2";
 
-/// `config.json`.
+/// The contents of `config.json`.
 #[derive(Debug, Serialize)]
 pub struct Config<'a> {
-    /// [`FORMAT`].
+    /// The constant [`FORMAT`].
     pub format: &'static str,
-    /// The run's name.
+    /// Identifier of the run.
     pub id: &'a str,
-    /// The variant's name in text.
+    /// Title of the variant, for tables and text.
     pub title: &'a str,
     /// Shape of the images.
     pub image: ImageShape,
-    /// Sizes of a latent.
+    /// Sizes of one latent, for example height, width and channels.
     pub latent: &'a [usize],
-    /// Length of what the classifier sees.
+    /// Number of features that the classifier reads.
     pub features: usize,
-    /// Classes of the classifier; none without one.
+    /// Number of classes of the classifier; `None` if the model has no classifier.
     pub classes: Option<usize>,
-    /// Steps of the training.
+    /// Number of training steps.
     pub step: u64,
-    /// Configuration.
+    /// Configuration of the run.
     pub cell: &'a Cell,
-    /// Where the run was made.
+    /// Machine, software versions and data of the run.
     pub provenance: &'a Provenance,
 }
 
-/// A tensor of the model, for the card.
+/// A tensor of the model, as the model card lists it.
 #[derive(Debug)]
 pub struct Parameter {
-    /// Its name.
+    /// Name of the tensor.
     pub name: String,
-    /// Its shape.
+    /// Shape of the tensor.
     pub shape: Vec<usize>,
-    /// What moves it in training.
+    /// The loss whose gradient updates the tensor in training, in words.
     pub moved_by: String,
 }

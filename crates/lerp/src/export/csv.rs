@@ -1,4 +1,4 @@
-//! `csv`: what was measured and what was run, as two tables.
+//! The export format `csv`: one table of all metric values and one of all runs.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use lerp_report::text::csv as quoted;
 
 use super::{Loaded, flat, plain};
 
-/// Writes `metrics.csv`, a row for each value, and `runs.csv`, a row for each run.
+/// Writes `metrics.csv`, with one row per metric value, and `runs.csv`, with one row per run, into `folder`.
 pub fn write(runs: &[Loaded], folder: &Path) -> Result<()> {
     super::write(folder, "metrics.csv", table_of_values(runs).as_bytes())?;
     super::write(folder, "runs.csv", table_of_runs(runs)?.as_bytes())
@@ -35,7 +35,8 @@ fn table_of_values(runs: &[Loaded]) -> String {
     metrics
 }
 
-/// A column for everything that a record or status of any run has; what a run lacks is empty.
+/// Returns `runs.csv`. It has a column for every field that the record or status of any run has; fields that a run
+/// lacks are empty.
 fn table_of_runs(runs: &[Loaded]) -> Result<String> {
     let mut columns: Vec<String> = Vec::new();
     let mut rows = Vec::new();
@@ -45,7 +46,7 @@ fn table_of_runs(runs: &[Loaded]) -> Result<String> {
         columns.extend(row.keys().filter(|name| !columns.contains(name)).cloned().collect::<Vec<_>>());
         rows.push(row);
     }
-    // Hyperparameters of all variants together, and so the network's and the rest.
+    // Groups the columns by kind, so that for example the hyperparameters of all variants are adjacent.
     let part = |name: &String| {
         let parts = ["cell.network.", "cell.hyper.", "provenance.", "status."];
         parts.iter().position(|part| name.starts_with(part)).map_or(0, |i| i + 1)

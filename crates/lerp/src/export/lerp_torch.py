@@ -1,15 +1,15 @@
-"""An autoencoder trained with Lerpbench, in PyTorch: any of the seven variants.
+"""Loads an autoencoder trained with Lerpbench, any of its seven variants, in PyTorch.
 
     from lerp_torch import load
     model = load("FOLDER")                     # the folder of config.json and model.safetensors
     z = model.encode(x)                        # x: [n, channels, height, width], values in [-1, 1]
     halfway = model.decode(0.5 * (z[:1] + z[1:2]))
 
-Images and latents are NCHW here, as everywhere in PyTorch. In the files they are NHWC and kernels of convolutions are
-[height, width, in, out], so `load` transposes. Where a latent is flattened, its order is (height, width, channel), as the
-rows of dense layers expect it. Names of parameters are the file's.
+Images and latents are NCHW in this module, as usual in PyTorch. In the files they are NHWC, and convolution kernels are
+[height, width, in, out], so `load` transposes them. Flattened latents are in the order (height, width, channel), which
+the rows of dense layers expect. Parameters have the same names as in the file.
 
-    save(model, "OTHER FOLDER")                # after fine-tuning: `lerp import` measures it as a run
+    save(model, "OTHER FOLDER")                # after fine-tuning: `lerp import` evaluates it as a run
 
     python lerp_torch.py [FOLDER]              # compares the outputs with those in check.safetensors
 
@@ -26,8 +26,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-# Largest deviation allowed, as a share of the largest value. Both programs compute in 32 bits and sum up to a few
-# thousand products in their own order, which leaves 1e-6 to 1e-5 after twenty layers.
+# Largest allowed deviation, relative to the largest value. Both programs compute in 32-bit floats and sum up to a few
+# thousand products in different orders, which causes deviations of 1e-6 to 1e-5 after twenty layers.
 TOLERANCE = 1e-4
 
 
@@ -50,7 +50,7 @@ def conv(inputs, outputs, size=3):
 
 
 class Convolutions(nn.Module):
-    """Convolutions called conv0, conv1, ..."""
+    """A module with convolutions named conv0, conv1, ..."""
 
     def __init__(self, layers):
         super().__init__()
@@ -93,7 +93,7 @@ class Decoder(Convolutions):
 
 
 class Lerp(nn.Module):
-    """A model as `config.json` describes it, with fresh parameters; `load` gives the trained one."""
+    """A model as described by `config.json`, with newly initialised parameters; `load` returns the trained model."""
 
     def __init__(self, config):
         super().__init__()
@@ -127,11 +127,11 @@ class Lerp(nn.Module):
         self.cls = nn.Linear(config["features"], config["classes"]) if config["classes"] else None
 
     def encode(self, x):
-        """The latent that is interpolated. Of a VAE the mean of q(z|x); the benchmark draws a sample there."""
+        """Returns the latents to interpolate. For a VAE these are means of q(z|x), where `lerp` draws samples."""
         return self.posterior(x)[0] if self.variant == "vae" else self.enc(x)
 
     def decode(self, z, codes=None):
-        """The image of a latent, not clipped. `codes` are for a VQ-VAE, see `bottleneck`."""
+        """Returns the images of latents, not clipped. `codes` is for a VQ-VAE, see `bottleneck`."""
         if self.variant == "vqvae":
             z = unflatten(self.bottleneck(z, codes), self.latent)
         image = self.dec(z)
@@ -142,39 +142,41 @@ class Lerp(nn.Module):
         return self.decode(self.encode(x))
 
     def posterior(self, x):
-        """Mean of a VAE's q(z|x) in the latent's shape, and the logarithm of its variance."""
+        """Returns the mean and the logarithm of the variance of a VAE's q(z|x), in the shape of latents."""
         h = flatten(self.enc(x))
         return unflatten(self.lat.mu(h), self.latent), unflatten(self.lat.logvar(h), self.latent)
 
     def features(self, x, codes=None):
-        """What the classifier sees, [n, features]."""
+        """Returns the input of the classifier, [n, features]."""
         h = self.enc(x)
         return self.bottleneck(h, codes) if self.variant == "vqvae" else flatten(h)
 
     def classify(self, features):
-        """Logits of the classes, [n, classes]."""
+        """Returns the logits of the classes, [n, classes]."""
         return self.cls(features)
 
     def guess(self, value):
-        """ACAI's critic: the coefficient that it sees in images, [n]. The AAE's discriminator: the logit that latents are
-        draws from the prior, [n]."""
+        """Returns for ACAI the critic's estimates of the interpolation coefficient of images, [n]; for the AAE the
+        discriminator's logits that latents are draws from the prior, [n]."""
         if self.variant == "acai":
             return self.critic(value).mean((1, 2, 3))
         x = leaky(self.critic.dense0(flatten(value)))
         return self.critic.dense2(leaky(self.critic.dense1(x)))[:, 0]
 
     def project(self, z):
-        """A VQ-VAE's vectors of latents, [n, vectors, dims]."""
+        """Returns a VQ-VAE's vectors, projected from latents, [n, vectors, dims]."""
         flat = flatten(z)
         return self.vq.proj(flat).reshape(flat.shape[0], self.vectors, flat.shape[1])
 
     def distances(self, vectors):
-        """Squared distances of vectors to all codes, [n, vectors, codes], in 64 bits: near codes are many."""
+        """Returns the squared distances of vectors to all codes, [n, vectors, codes], in 64-bit floats, because many
+        codes are almost equally near."""
         v, means = vectors.double(), self.vq.means.double()
         return v.square().sum(-1, keepdim=True) - 2 * v @ means.T + means.square().sum(-1)
 
     def bottleneck(self, z, codes=None):
-        """What a VQ-VAE's decoder sees, flat: each vector replaced by the nearest code, or by `codes` [n, vectors]."""
+        """Returns the input of a VQ-VAE's decoder, flattened: each vector is replaced by the nearest code of the
+        codebook, or by the code whose index is in `codes` [n, vectors], before two dense layers."""
         if codes is None:
             codes = self.distances(self.project(z)).argmin(-1)
         quantised = self.vq.means[codes].flatten(1)
@@ -184,14 +186,14 @@ class Lerp(nn.Module):
 
 
 def transposed(name, tensor):
-    """From the file's layout to PyTorch's."""
+    """Converts a tensor from the file's layout to PyTorch's."""
     if name.endswith(".weight"):
         return tensor.permute(3, 2, 0, 1).contiguous() if tensor.dim() == 4 else tensor.T.contiguous()
     return tensor
 
 
 def load(folder="."):
-    """The trained model in `folder`, in evaluation mode."""
+    """Returns the trained model in `folder`, in evaluation mode."""
     folder = Path(folder)
     model = Lerp(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     tensors = load_file(folder / "model.safetensors")
@@ -200,14 +202,14 @@ def load(folder="."):
 
 
 def reversed_layout(name, tensor):
-    """From PyTorch's layout to the file's."""
+    """Converts a tensor from PyTorch's layout to the file's."""
     if name.endswith(".weight"):
         return tensor.permute(2, 3, 1, 0).contiguous() if tensor.dim() == 4 else tensor.T.contiguous()
     return tensor.contiguous()
 
 
 def save(model, folder):
-    """Writes a model, for example after fine-tuning, as `load` and `lerp import` read it."""
+    """Writes a model, for example after fine-tuning, in the format that `load` and `lerp import` read."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: reversed_layout(name, tensor.detach().cpu()) for name, tensor in model.state_dict().items()}
@@ -217,7 +219,7 @@ def save(model, folder):
 
 @torch.no_grad()
 def check(folder="."):
-    """Compares with the outputs of the program that trained the model; the largest deviation, relative."""
+    """Compares the outputs with those of the program that trained the model; returns the largest relative deviation."""
     model, expected = load(folder), load_file(Path(folder) / "check.safetensors")
     nchw = {name: t.permute(0, 3, 1, 2) if t.dim() == 4 else t for name, t in expected.items()}
     x, z = nchw["images"], nchw["z"]
@@ -239,14 +241,15 @@ def check(folder="."):
         ours["vectors"] = model.project(latents)
     deviations = []
     for name, value in ours.items():
-        # The critic's answer is a mean of values that cancel: its scale is that of what it estimates.
+        # The critic's output is a mean of values that cancel, so the error is relative to the scale of its estimate.
         scale = max(nchw[name].abs().max().item(), 1.0 if name == "critic" else 1e-30)
         deviations.append((value - nchw[name]).abs().max().item() / scale)
         print(f"{name:<16} {deviations[-1]:.1e}")
     for name, latent, chosen in [("codes", latents, codes), ("codes_z", z, codes_z)]:
         if chosen is None:
             continue
-        # Two codes may be equally near but for rounding: what was chosen must be as near as the nearest.
+        # Two codes may be equally near up to rounding errors, so the chosen code must only be as near as the nearest
+        # one.
         vectors = model.project(latent)
         distances = model.distances(vectors)
         excess = distances.gather(-1, chosen[..., None])[..., 0] - distances.min(-1).values

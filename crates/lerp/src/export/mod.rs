@@ -1,4 +1,4 @@
-//! `lerp export`: a sweep for other programs: TensorBoard, tables of numbers, models with their cards.
+//! `lerp export`: writes a sweep for other programs, as TensorBoard logs, CSV tables, or models with model cards.
 
 mod card;
 mod config;
@@ -27,16 +27,19 @@ use crate::{
     say::{complain, note, say, warn_of_all},
 };
 
-/// What can be exported.
+/// The export formats.
 const KINDS: [&str; 3] = ["tensorboard", "csv", "models"];
 
-/// A run with its metrics.
+/// A run together with its metrics.
 struct Loaded {
     run: Run,
     metrics: Metrics,
 }
 
-/// Runs the verb; false if a run or a model could not be exported.
+/// Runs `lerp export`. Returns `false` if a run or a model could not be exported.
+///
+/// # Errors
+/// If an argument is invalid, or the folders cannot be read or written.
 pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
     for kind in &args.to {
         if !KINDS.contains(&kind.as_str()) {
@@ -58,7 +61,8 @@ pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
             args.dir.display()
         );
     }
-    // A folder that a user names may be a link; one in the sweep's folder, which may be a stranger's, may not.
+    // An output folder that the user names may be a symbolic link. The default one lies in the sweep's folder, which
+    // may come from somebody else, so there links are refused.
     match &args.out {
         Some(out) => fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?,
         None => make_folder(&out)?,
@@ -102,7 +106,7 @@ pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// The runs that are asked for, and a sentence about each that cannot be read.
+/// Returns the runs that the arguments select, and a sentence about each run that cannot be read.
 fn chosen(args: &ExportArgs) -> Result<(Vec<Loaded>, Vec<String>)> {
     let dir = &args.dir;
     if !dir.is_dir() {
@@ -148,7 +152,7 @@ fn chosen(args: &ExportArgs) -> Result<(Vec<Loaded>, Vec<String>)> {
     Ok((loaded, left_out))
 }
 
-/// Exports do not lie among the runs, where they would be taken for one.
+/// Checks that the output folder is not inside the sweep's `runs` folder, where it would be taken for a run.
 fn check_out(dir: &Path, out: &Path) -> Result<()> {
     if out.exists() && !out.is_dir() {
         bail!("--out {} is a file; give a folder", out.display());
@@ -160,7 +164,7 @@ fn check_out(dir: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A path without links and `..`, as far as it is there.
+/// Resolves symbolic links and `..` in the part of a path that exists.
 fn resolved(path: &Path) -> PathBuf {
     if let Ok(path) = path.canonicalize() {
         return path;
@@ -171,12 +175,12 @@ fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// Writes a file whole into a folder that is there.
+/// Writes a file atomically into an existing folder.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     Ok(lerp_files::replace(&folder.join(name), bytes)?)
 }
 
-/// The values of a record by name; those of a table in it as `network.depth`.
+/// Flattens a record to its values by name; values of nested tables have dotted names such as `network.depth`.
 fn flat(record: &impl Serialize) -> Result<Map<String, Value>> {
     fn collect(prefix: &str, value: Value, into: &mut Map<String, Value>) {
         match value {
@@ -196,7 +200,7 @@ fn flat(record: &impl Serialize) -> Result<Map<String, Value>> {
     Ok(all)
 }
 
-/// A value of a record as text.
+/// Formats a value of a record as plain text.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

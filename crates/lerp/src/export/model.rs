@@ -1,4 +1,5 @@
-//! `models`: a folder for each trained model, with all that it takes to use it elsewhere and to know that it is the same.
+//! The export format `models`: one folder per trained model, with everything needed to load it in other software and to
+//! check that its outputs are the same.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,19 +28,19 @@ use crate::registry::{Registry, seven};
 const MODEL: &str = "model.safetensors";
 const STRIPS: &str = "interpolation.safetensors";
 
-/// The PyTorch module of the seven.
+/// The PyTorch implementation of the seven variants.
 const TORCH: &str = include_str!("lerp_torch.py");
 
-/// Images with which another program checks that it has the same model.
+/// Number of images whose outputs are exported, so that another program can check that it loaded the same model.
 const CHECKED: usize = 8;
 
-/// Whether the run is finished and its folder has the model.
+/// Whether the run is complete and its folder contains the model.
 pub fn is_in(run: &Run) -> bool {
     run.status.state == State::Done && run.dir.join(MODEL).exists()
 }
 
-/// What of a run's record goes out with its model. A user's own images are named by the name of their folder and their
-/// digest: where they are is nobody's business, and neither are the paths in a command.
+/// The part of a run's record that is published with its model. A user's own images are identified by the name of their
+/// folder and their digest; their location and the paths in the command are private and left out.
 struct Public {
     id: String,
     cell: Cell,
@@ -49,12 +50,13 @@ struct Public {
 impl Public {
     fn of(record: &RunRecord) -> Self {
         let (mut cell, mut provenance) = (record.cell.clone(), record.provenance.clone());
-        // Whoever reads the file builds the model by the variant.
+        // A reader of the file builds the model from this name, so it must be the variant's own even for an imported
+        // model.
         record.cell.builder().clone_into(&mut cell.variant);
         let mut id = record.id.clone();
         if let Some((_, place)) = record.cell.dataset.split_once(':') {
             let (place, option) = split_option(place);
-            // Of a path from elsewhere, too, which may have the other kind of slash.
+            // Both kinds of slash, because the path may come from a machine with another operating system.
             let name = place.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
             let option = option.map(|option| format!("?{option}")).unwrap_or_default();
             let digest: String = provenance.data.iter().flat_map(|digest| digest.chars()).take(12).collect();
@@ -67,12 +69,12 @@ impl Public {
     }
 }
 
-/// A command with a word in place of each path and dataset of a user's own in it.
+/// Replaces every path and every user dataset in a command by an ellipsis.
 fn without_paths(command: &str) -> String {
     let local =
         |word: &str| word.contains(['/', '\\', '\'', '~']) || (word.contains(':') && !word.contains("cuda:"));
     let mut words: Vec<&str> = Vec::new();
-    // What is in quotes is one word, whatever is in it.
+    // Quoted arguments contain spaces or special characters and are always replaced.
     for (i, part) in command.split('\'').enumerate() {
         if i % 2 == 1 {
             words.push("…");
@@ -83,7 +85,11 @@ fn without_paths(command: &str) -> String {
     words.join(" ")
 }
 
-/// Writes `model.safetensors`, `config.json`, `README.md`, `check.safetensors` and, of the seven, `lerp_torch.py`.
+/// Writes `model.safetensors`, `config.json`, `README.md`, `check.safetensors` and, for the seven variants,
+/// `lerp_torch.py`.
+///
+/// # Errors
+/// If the model's file is missing, damaged or not of this variant, or a file cannot be written.
 pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> {
     let run = &loaded.run;
     let public = Public::of(&run.record);
@@ -127,7 +133,8 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
         in_torch: seven().iter().any(|known| known.name() == cell.builder()),
         critic: check.contains_key("critic"),
     };
-    // One entry of metadata: the library writes several in random order, and equal models give equal files.
+    // Only one metadata entry, because the library writes several in random order and equal models must give equal
+    // files.
     let metadata = HashMap::from([("lerp".to_owned(), serde_json::to_string(&config)?)]);
     write_file(folder, MODEL, &safetensors::serialize(&tensors, Some(metadata))?)?;
     write_file(folder, "config.json", (serde_json::to_string_pretty(&config)? + "\n").as_bytes())?;
@@ -138,7 +145,7 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
     write_file(folder, "README.md", about.card()?.as_bytes())
 }
 
-/// Sets a model's parameters and buffers.
+/// Sets a model's parameters and buffers to the tensors of the same names.
 fn fill(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     for (name, _) in store.entries() {
         let tensor = tensors
@@ -149,8 +156,11 @@ fn fill(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     Ok(())
 }
 
-/// The images that the check begins with: lines at fixed angles, or the test images that the run's own interpolations
-/// lie between, so that an export needs no dataset.
+/// Returns the input images of the check: lines at fixed angles, or the test images at the ends of the run's stored
+/// interpolations, so that an export needs no dataset.
+///
+/// # Shapes
+/// `[n, height, width, channels]` with `n` at most [`CHECKED`].
 fn images(run: &Run) -> Result<Tensor> {
     if run.record.cell.dataset == Lines::NAME {
         let angles: Vec<f64> = (0..CHECKED).map(|i| (i as f64 + 0.3) * TAU / CHECKED as f64).collect();
@@ -163,7 +173,7 @@ fn images(run: &Run) -> Result<Tensor> {
     Ok(images.narrow(0, 0, CHECKED.min(images.dim(0)?))?)
 }
 
-/// All tensors of the file, in the model's order, then the classifier's.
+/// Lists all tensors of the file: the model's in its own order, then the classifier's.
 fn parameters(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Vec<Parameter> {
     let group = |name: &str| store.params().iter().find(|p| p.name == name).map(|p| p.group.0.to_owned());
     let own: Vec<&str> = store.entries().map(|(name, _)| name).collect();
@@ -179,20 +189,21 @@ fn parameters(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Vec<Par
     own.iter().copied().chain(others).filter_map(parameter).collect()
 }
 
-/// What the outputs of a model are computed from.
+/// The inputs from which a model's check outputs are computed.
 struct Check<'a> {
     build: &'a Build<'a>,
     tensors: &'a BTreeMap<String, Tensor>,
 }
 
 impl Check<'_> {
-    /// `check.safetensors`: `images` and what the model makes of them, `z` and the images `decoded` from it. Nothing in it
-    /// is random but of a variant that draws where the seven do not.
+    /// Returns the tensors of `check.safetensors`: `images` and the model's outputs for them, and latents `z` with the
+    /// images `decoded` from them. The outputs of the seven variants are deterministic; a user's variant may draw
+    /// random numbers.
     fn outputs(&self, model: &dyn Autoencoder, images: &Tensor) -> Result<BTreeMap<&'static str, Tensor>> {
         let draws = Draws::new(0, &Device::Cpu).scope("export");
         let features = model.features(images, &draws)?;
         let mut all = BTreeMap::new();
-        // A VAE's own latents are samples.
+        // `encode` of a VAE draws a sample, so the posterior mean is exported instead.
         let posterior = match self.build_as::<Vae>(model)? {
             Some(vae) => {
                 let h = features.reshape(model.spec().shape.batch(features.dim(0)?))?;
@@ -231,7 +242,8 @@ impl Check<'_> {
         all.into_iter().map(|(name, tensor)| Ok((name, tensor.detach().contiguous()?))).collect()
     }
 
-    /// The model in its own type, for what the trait does not show; none of another variant.
+    /// Rebuilds the model as its concrete type, for outputs that the trait does not have. Returns `None` if the model
+    /// is of another variant.
     fn build_as<M: Model>(&self, model: &dyn Autoencoder) -> Result<Option<M>> {
         if model.spec().variant != M::NAME {
             return Ok(None);

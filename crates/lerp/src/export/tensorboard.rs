@@ -1,4 +1,4 @@
-//! `tensorboard`: a folder of logs in which TensorBoard shows all runs of a sweep.
+//! The export format `tensorboard`: a log folder in which TensorBoard shows all runs of a sweep.
 
 use std::{fmt::Write, path::Path};
 
@@ -12,15 +12,19 @@ use lerp_train::{
 use super::{Loaded, flat, plain};
 use crate::provenance::unix;
 
-/// Writes a run's events: scalars, its settings as hyperparameters and as text, and its last interpolations.
+/// Writes a run's event file: its scalars, its settings as hyperparameters and as text, and its last interpolations.
 ///
-/// Everything stands at the time at which it was measured, so the same run always gives the same file.
+/// Every event has the time of the original measurement, so the same run always gives the same file.
 ///
-/// A picture that cannot be read is left out, and said in the sentence that this gives.
+/// Returns a sentence about the picture of the interpolations if it cannot be read and is left out.
+///
+/// # Errors
+/// If the event file cannot be written.
 pub fn write(loaded: &Loaded, logs: &Path) -> Result<Option<String>> {
     let Loaded { run, metrics } = loaded;
     let (record, cell) = (&run.record, &run.record.cell);
-    // A run that was interrupted went on later, which no file tells; its clock stood still between.
+    // Times are the start time plus the seconds of training. Pauses of an interrupted run are not recorded, so they do
+    // not appear.
     let start = unix(&record.provenance.started).unwrap_or(0.0);
     let (samples, end) = (run.status.samples, start + run.status.wall_s);
     let (settings, text) = (flat(cell)?, settings(record)?);
@@ -54,7 +58,7 @@ pub fn write(loaded: &Loaded, logs: &Path) -> Result<Option<String>> {
     Ok(problem)
 }
 
-/// A run's folder: its dataset's, and in that its variant, seed and hash.
+/// Returns the names of a run's folders: the dataset's, and within it one named by variant, seed and hash.
 fn names(record: &RunRecord) -> (String, String) {
     let cell = &record.cell;
     let (rest, hash) = record.id.rsplit_once('-').unwrap_or((&record.id, ""));
@@ -63,7 +67,7 @@ fn names(record: &RunRecord) -> (String, String) {
     (dataset.to_owned(), format!("{name}-{hash}"))
 }
 
-/// Configuration and provenance as a table in Markdown.
+/// Returns the configuration and provenance of a run as a Markdown table.
 fn settings(record: &RunRecord) -> Result<String> {
     let mut text = String::from("| setting | value |\n|---|---|\n");
     for (name, value) in flat(record)? {
@@ -72,7 +76,7 @@ fn settings(record: &RunRecord) -> Result<String> {
     Ok(text)
 }
 
-/// A PNG file, and the sizes that it states.
+/// A PNG file and the image size from its header, in pixels.
 struct Preview {
     bytes: Vec<u8>,
     width: u32,
@@ -87,9 +91,9 @@ impl Preview {
     }
 }
 
-/// The run's own picture of its last interpolations, if it got that far.
+/// Reads the header of the run's picture of its last interpolations. Returns `None` if the run has no picture yet.
 fn preview(run: &Run, bytes: Option<Vec<u8>>) -> Result<Option<Preview>> {
-    /// Place of a PNG's colour type.
+    /// Byte offset of the colour type in a PNG file.
     const COLOR: usize = 25;
     const RGB: u8 = 2;
     let Some(bytes) = bytes else { return Ok(None) };

@@ -1,9 +1,12 @@
-//! Numbers that a plan and a command line may give.
+//! Range checks of numbers from plans and command lines.
 
 use anyhow::{Result, bail};
 use lerp_train::{MOST_JUDGE_SAMPLES, MOST_RESTARTS};
 
-/// Checks samples to train a judge on.
+/// Checks the number of training samples of a judge.
+///
+/// # Errors
+/// If it is too large.
 pub fn check_judge(samples: Option<u64>) -> Result<()> {
     match samples {
         Some(samples @ MOST_JUDGE_SAMPLES..) => {
@@ -15,7 +18,7 @@ pub fn check_judge(samples: Option<u64>) -> Result<()> {
     }
 }
 
-/// Checks what a command line says of restarts of k-means.
+/// Checks the number of k-means restarts that a command line gives.
 ///
 /// # Errors
 /// If it is out of range.

@@ -1,4 +1,4 @@
-//! Which networks a plan asks for.
+//! The networks that a plan asks for.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,9 @@ use serde_json::Value;
 use super::grid;
 use crate::registry::unknown;
 
-/// `network = "NAME"`, or a table with `name` and settings, of which a list spans a grid. Without a name it is about the
-/// paper's network; under a variant, about the variant's default.
+/// The value of `network` in a plan: a name, or a table of settings with an optional `name`; a setting that is a list
+/// spans a grid. Without a name the settings are for the variant's default network in a variant's section, and for the
+/// paper's network elsewhere.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct NetworkPlan {
@@ -40,13 +41,14 @@ impl TryFrom<Value> for NetworkPlan {
     }
 }
 
-/// What `VARIANT.KEY=VALUE` sets of the variant's network: `network` its name, `network.KEY` a setting.
+/// Returns the network setting that the key of `VARIANT.KEY=VALUE` stands for: `network` sets the name, and
+/// `network.KEY` the setting `KEY`. Returns `None` if the key is a hyperparameter.
 pub fn network_setting(key: &str) -> Option<&str> {
     if key == "network" { Some("name") } else { key.strip_prefix("network.") }
 }
 
 impl NetworkPlan {
-    /// Sets its name or a setting.
+    /// Sets the network's name (key `name`) or a setting.
     pub fn set(&mut self, key: &str, value: Value) {
         match (key, value) {
             ("name", Value::String(name)) => self.name = Some(name),
@@ -56,10 +58,11 @@ impl NetworkPlan {
         }
     }
 
-    /// Checks the settings of a network that stands under no variant: if it has no name, it is the paper's.
+    /// Checks the settings of a network outside a variant's section, which are for the paper's network unless another
+    /// is named.
     ///
     /// # Errors
-    /// A key that the paper's network does not have.
+    /// If the paper's network has no such setting.
     pub fn check_sizes(&self, place: &str) -> Result<()> {
         const SIZES: [&str; 3] = ["scales", "depth", "latent"];
         let paper = self.name.as_deref().is_none_or(|name| name == Network::NAME);
@@ -69,10 +72,10 @@ impl NetworkPlan {
         }
     }
 
-    /// Checks the network that stands under `variant`.
+    /// Checks the network in the section of `variant`.
     ///
     /// # Errors
-    /// A network or setting that it does not have.
+    /// If the variant does not have the network or one of its settings.
     pub fn check_of(&self, variant: &dyn Variant) -> Result<()> {
         let kind = self.kind(variant)?;
         for settings in grid(&self.settings) {
@@ -81,7 +84,7 @@ impl NetworkPlan {
         Ok(())
     }
 
-    /// The network of `variant` that it is about.
+    /// Returns the kind of network of `variant` that these settings are for.
     fn kind(&self, variant: &dyn Variant) -> Result<NetworkKind> {
         let (kinds, name) = (variant.networks(), variant.name());
         match &self.name {
@@ -91,12 +94,12 @@ impl NetworkPlan {
     }
 }
 
-/// The networks of `variant` on `dataset` that the settings ask for, one for each combination of settings that are lists.
-/// The variant's own settings come before the dataset's, and these before those for all; before all of them, `sizes` of the
-/// paper's network.
+/// Returns the networks of `variant` on `dataset`, one for each combination of the settings that are lists. A variant's
+/// settings override the dataset's, which override the common ones; `sizes`, for the paper's network only, overrides
+/// all.
 ///
 /// # Errors
-/// A network or setting that the variant does not have.
+/// If the variant does not have the network or one of its settings.
 pub fn networks(
     [own, of_dataset, common]: [&NetworkPlan; 3],
     sizes: &Hyper,
@@ -122,16 +125,16 @@ pub fn networks(
     grid(&settings).iter().map(|settings| Ok(kind.check(settings, default)?)).collect()
 }
 
-/// Which networks fit which images, each found out once.
+/// Remembers which networks were found to fit which images, so that each combination is checked once.
 #[derive(Default)]
 pub struct Fitting(HashSet<String>);
 
 impl Fitting {
-    /// Checks that a cell's network fits the dataset's images. One of the variant's own is built, on the CPU, because only the
-    /// variant knows.
+    /// Checks that a cell's network fits the dataset's images. A network other than the paper's is built on the CPU,
+    /// because only its variant can tell.
     ///
     /// # Errors
-    /// If it does not.
+    /// If the network does not fit.
     pub fn check(&mut self, variant: &dyn Variant, dataset: &dyn Dataset, cell: &Cell) -> Result<()> {
         let image = dataset.image();
         if let Some(network) = cell.network.paper() {

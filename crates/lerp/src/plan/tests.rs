@@ -1,4 +1,4 @@
-//! Plans: presets, what a command line changes, and mistakes.
+//! Tests of plans: presets, changes by the command line, and error messages.
 
 use lerp_core::Network;
 
@@ -56,7 +56,8 @@ fn schedules_and_averages_are_settings_of_a_plan() {
     let text = |cell: &Cell| (cell.schedule.to_string(), cell.ema);
     assert_eq!(text(&all[0]), ("cosine to 0 over the last 50 %".into(), Some(0.99)));
     assert_eq!(text(&all[1]), ("cosine to 10 % of its peak after 3 steps of warm-up".into(), None));
-    // What the protocol has is not written, so that cells are called as before there were schedules.
+    // Default settings are not written into a cell, so that cells keep the names that they had before schedules
+    // existed.
     let plain = plan("").unwrap();
     assert_eq!(plain[0].id(), plan("schedule='constant'\nema=0").unwrap()[0].id());
     assert_ne!(plain[0].id(), all[0].id());
@@ -77,7 +78,7 @@ fn schedules_and_averages_are_settings_of_a_plan() {
 }
 
 #[test]
-fn a_hyperparameter_that_came_later_is_not_written_where_it_is_off() {
+fn a_hyperparameter_of_a_later_version_is_not_written_when_it_is_off() {
     let of = |set: &str| {
         let overrides = Overrides { set: vec![set.into()], ..Overrides::default() };
         cells("lines", &overrides).unwrap().into_iter().find(|cell| cell.variant == "vqvae").unwrap()
@@ -150,14 +151,14 @@ fn mistakes_are_named() {
     assert!(text.contains("nothing to train"), "{text}");
 }
 
-/// The error of a plan with something about networks.
+/// Returns the error message of a plan that ends with `text`, which describes networks.
 fn of_network(text: &str) -> String {
     let plan = format!("datasets=['lines']\nvariants=['acai']\nseeds='0'\n{text}");
     format!("{:#}", cells_of(&Plan::parse(&plan).unwrap()).unwrap_err())
 }
 
 #[test]
-fn networks_are_settled_by_variant_dataset_and_all() {
+fn network_settings_of_variants_override_those_of_datasets_and_common_ones() {
     let text = "datasets=['lines']\nvariants=['acai','vae']\nseeds='0'\n[network]\ndepth=4\nlatent=[2,8]\n\
                 [variant.vae]\nnetwork={name='paper',depth=8}\n[dataset.lines.network]\nscales=3";
     let of = |cell: &Cell| (cell.variant.clone(), cell.network.clone());

@@ -1,14 +1,14 @@
-"""Answers a task of Lerpbench: encodes its images, decodes what is between them, and writes what `lerp score` measures.
+"""Answers a task of Lerpbench: encodes its images, decodes interpolated latents, and writes results for `lerp score`.
 
-Your model is two functions on NumPy arrays, in a file of your own, say model.py:
+Write two functions of your model on NumPy arrays into a file of your own, for example model.py:
 
     def encode(images): ...         # [n, height, width, channels] in [-1, 1] to latents [n, ...]
     def decode(latents): ...        # latents [n, ...] to images [n, height, width, channels] in [-1, 1]
 
-and if you want to:
+and optionally:
 
-    def mix(a, b, t): ...           # latents a fraction t of the way from a to b; without it (1 - t) * a + t * b
-    def features(images): ...       # what a classifier is to see, [n, ...]; without it the latents
+    def mix(a, b, t): ...           # latents a fraction t of the way from a to b; default: (1 - t) * a + t * b
+    def features(images): ...       # input of a classifier, [n, ...]; default: the latents
     CHANNELS_FIRST = True           # images are [n, channels, height, width] in these functions
     RECORD = {"framework": "PyTorch", "version": "2.9", "device": "...", "samples": 131072, "seed": 0, "notes": "..."}
 
@@ -17,8 +17,7 @@ Then, in the folder of the task or from anywhere:
     python lerp_task.py model.py
 
 or, in a program of your own, `lerp_task.answer(encode, decode, framework="PyTorch", samples=131072)`.
-Needs NumPy and nothing else. Arrays of PyTorch and JAX may be returned as they are. Your functions may change what they
-get: these are copies.
+Needs only NumPy. Your functions may return arrays of PyTorch and JAX, and may change their arguments, which are copies.
 """
 
 import hashlib
@@ -35,16 +34,16 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 
-# What a record may have, and of which type.
+# The allowed fields of a record and their types.
 RECORD = {"framework": str, "version": str, "device": str, "notes": str, "samples": int, "seed": int}
 
 
 class Mistake(Exception):
-    """What a model's owner can mend, in a sentence."""
+    """An error that the owner of the model can correct; its text is one sentence."""
 
 
 class Task:
-    """The images of a task, and what is wanted of them."""
+    """A task: its images and the description of the answers wanted."""
 
     def __init__(self, folder=HERE):
         self.folder = Path(folder)
@@ -56,7 +55,7 @@ class Task:
         self.wanted = {(answer["file"], answer["name"]): answer["shape"] for answer in self.description["answers"]}
 
     def images(self, name):
-        """The images `name`, [n, height, width, channels], float32 in [-1, 1]."""
+        """Returns the images `name`, [n, height, width, channels], float32 in [-1, 1]."""
         one, all_in_one = self.folder / "images" / f"{name}.npy", self.folder / "images.safetensors"
         if one.exists():
             array = np.load(one, allow_pickle=False)
@@ -71,7 +70,7 @@ class Task:
 
 
 def read_safetensors(path, name):
-    """The array `name` of a file in the safetensors format."""
+    """Returns the array `name` of a file in the safetensors format."""
     with open(path, "rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         begin, end = header[name]["data_offsets"]
@@ -80,7 +79,7 @@ def read_safetensors(path, name):
 
 
 def write_safetensors(path, arrays):
-    """Writes arrays of float32 in the safetensors format, under their name at last."""
+    """Writes float32 arrays in the safetensors format, atomically: a temporary file is renamed when it is complete."""
     header, offset = {}, 0
     for name, array in arrays.items():
         header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [offset, offset + array.nbytes]}
@@ -96,12 +95,12 @@ def write_safetensors(path, arrays):
 
 
 def linear(a, b, t):
-    """The latents a fraction `t` of the way from `a` to `b`."""
+    """Returns the latents a fraction `t` of the way from `a` to `b`."""
     return np.float32(1 - t) * a + np.float32(t) * b
 
 
 def as_array(x, what, count):
-    """What a model's function returned for `count` inputs, as float32."""
+    """Converts the result of a model's function for `count` inputs to float32, and checks it."""
     if isinstance(x, (tuple, list, dict)):
         raise Mistake(f"{what} returned a {type(x).__name__}, wanted one array (of a VAE the mean, or a draw)")
     if hasattr(x, "detach"):  # A tensor of PyTorch, of any precision, on any device.
@@ -119,14 +118,14 @@ def as_array(x, what, count):
 
 
 class Model:
-    """The functions of a model, called on a few inputs at a time, with channels last."""
+    """Calls the functions of a model in batches, on images with channels last."""
 
     def __init__(self, task, encode, decode, mix=None, features=None, channels_first=False, batch=256):
         self.image, self.functions = task.image, {"encode": encode, "decode": decode, "features": features}
         self.mix, self.channels_first, self.batch = mix or linear, channels_first, batch
 
     def call(self, name, inputs):
-        """A function of the model, `batch` inputs at a time. It gets copies, which it may change."""
+        """Calls a function of the model on `batch` inputs at a time. It receives copies, which it may change."""
         function, outputs = self.functions[name], []
         for first in range(0, len(inputs), self.batch):
             some = inputs[first : first + self.batch].copy()
@@ -140,7 +139,7 @@ class Model:
         return np.concatenate(outputs)
 
     def last(self, images):
-        """Decoded images with their channels last."""
+        """Converts decoded images to channels last, and checks their shape."""
         height, width, channels = self.image
         first = [channels, height, width]
         wanted = first if self.channels_first else self.image
@@ -151,7 +150,7 @@ class Model:
         return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if self.channels_first else images
 
     def turned(self, images):
-        """Images as the model's functions take them."""
+        """Converts images to the layout that the model's functions expect."""
         return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if self.channels_first else images
 
     def encode(self, images):
@@ -164,7 +163,7 @@ class Model:
         return self.call("decode", latents)
 
     def between(self, left, right, positions):
-        """Latents between those of images left and right, and their images, [n, positions, ...] each."""
+        """Returns interpolated latents between `left` and `right` and decoded images, each [n, positions, ...]."""
         a, b = self.encode(left), self.encode(right)
         latents = []
         for i in range(positions):
@@ -176,7 +175,7 @@ class Model:
 
 
 def checked(record):
-    """A record as it is written."""
+    """Checks a record and returns it in the form in which it is written."""
     clean = {}
     for name, value in record.items():
         if name not in RECORD:
@@ -214,7 +213,7 @@ def answer(encode, decode, mix=None, features=None, *, folder=HERE, channels_fir
             latents["test_features"], latents["train_features"] = model.features(test), model.features(train)
     elif features is not None:
         print("note: this task has no classes, so features(...) is not asked")
-    # The record last: whoever finds it finds all answers.
+    # The record is written last, so that it exists only together with all answers.
     record_path = task.folder / "record.json"
     record_path.unlink(missing_ok=True)
     write_safetensors(task.folder / "decoded.safetensors", decoded)

@@ -1,4 +1,4 @@
-//! `lerp score`: models that were trained elsewhere, measured by their answers to a task.
+//! `lerp score`: evaluates models that were trained in other software by their answers to a task.
 
 mod prepare;
 
@@ -20,13 +20,13 @@ use crate::{
     sweep::{Folder, command_line, judges_of, stop_flag},
 };
 
-/// Letters that the name of a model may have.
+/// Largest length of a model's name, characters.
 const LONGEST_NAME: usize = 60;
 
-/// Runs the verb; false if something of the report is left out.
+/// Runs `lerp score`. Returns `false` if a part of the report was left out.
 ///
 /// # Errors
-/// If a task or its answers will not do; nothing is written then.
+/// If a task or its answers are unsuitable; nothing is written in that case.
 pub fn score(registry: &Registry, args: &ScoreArgs) -> Result<bool> {
     match (&args.verb, &args.scored) {
         (Some(ScoreVerb::Prepare(args)), _) => prepare::prepare(registry, args).map(|()| true),
@@ -35,10 +35,10 @@ pub fn score(registry: &Registry, args: &ScoreArgs) -> Result<bool> {
     }
 }
 
-/// A name that tables can show.
+/// Trims a model's name and checks that tables can show it.
 ///
 /// # Errors
-/// If it is none.
+/// If the name is too long, has no letter or digit, or contains characters that cannot be printed.
 pub fn check_name(name: &str) -> Result<&str> {
     let name = name.trim();
     let plain = name.chars().any(char::is_alphanumeric) && printable(name) == name;
@@ -97,32 +97,34 @@ fn scored(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
     publisher.publish(runs.collect())
 }
 
-/// A run of a model that was trained elsewhere.
+/// An evaluated model that was trained in other software, ready to be written as a run.
 pub struct Measured<'a> {
+    /// The record of the run.
     pub record: &'a RunRecord,
+    /// The results of the evaluation.
     pub evaluation: &'a Evaluation,
-    /// Its model, if it is known.
+    /// The bytes of `model.safetensors`; `None` for a model that was scored by its answers.
     pub model: Option<Vec<u8>>,
 }
 
-/// The folder of a sweep in which models that were trained elsewhere are to stand.
+/// Writes models that were trained in other software into the folder of a sweep.
 pub struct Publisher<'a> {
     out: &'a Path,
     folder: Folder,
-    /// The runs that are there.
+    /// The runs that the folder already has.
     pub runs: Vec<Run>,
 }
 
 impl<'a> Publisher<'a> {
-    /// Reads the folder `out`, and creates nothing.
+    /// Reads the folder `out` without creating anything.
     ///
     /// # Errors
-    /// If it is not a sweep's.
+    /// If the folder exists and is not a sweep's.
     pub fn check(out: &'a Path) -> Result<Self> {
         Ok(Self { out, folder: Folder::check(out, None)?, runs: runs_in(out)?.runs })
     }
 
-    /// Writes the runs and draws the report; false if something of that is left out.
+    /// Writes the runs and draws the report. Returns `false` if a part of the report was left out.
     ///
     /// # Errors
     /// If the folder cannot be written.
@@ -141,7 +143,7 @@ impl<'a> Publisher<'a> {
     }
 }
 
-/// Says what was measured, a line for each number.
+/// Prints the results of an evaluation, one line per metric.
 fn tell(record: &RunRecord, evaluation: &Evaluation) {
     say(&format!("{}, seed {}:", record.title, record.cell.seed));
     for (name, value) in &evaluation.metrics {

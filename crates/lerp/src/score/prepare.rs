@@ -1,4 +1,4 @@
-//! `lerp score prepare`: the folder of a task, to be answered elsewhere.
+//! `lerp score prepare`: creates the folder of a task, to be answered by a model in other software.
 
 use std::{
     fs,
@@ -18,19 +18,19 @@ use crate::{
     sweep::stop_flag,
 };
 
-/// What answers a task in Python.
+/// The Python script that answers a task with a user's model.
 const ANSWER: &str = include_str!("lerp_task.py");
 
-/// Formats of arrays by name.
+/// The file formats of arrays, with their names on the command line.
 const FORMATS: [(&str, Format); 2] = [("npy", Format::Npy), ("safetensors", Format::Safetensors)];
 
-/// Images to train on of which more do not fit into memory.
+/// Largest number of training images; more would not fit into memory.
 const MOST_TRAINING: usize = 1 << 24;
 
-/// Writes the folder of a task.
+/// Creates the folder of a task.
 ///
 /// # Errors
-/// If there is something in its place, or the dataset cannot be read.
+/// If an argument is invalid, the folder exists and is not empty, or the dataset cannot be read.
 pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
     let formats = formats(&args.format)?;
     if args.training > MOST_TRAINING {
@@ -43,7 +43,7 @@ pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
     let shelf = Shelf::new(registry, args.data.as_deref());
     let task = task(&shelf, args)?;
     let dataset = shelf.get(&task.dataset)?;
-    // Whole or not at all: what is not finished has another name.
+    // The folder is written under a temporary name and renamed when it is complete.
     let beside = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(beside).with_context(|| format!("cannot create {}", beside.display()))?;
     let draft = Draft::new(beside)?;
@@ -55,7 +55,7 @@ pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
     }
     lerp_files::replace(&draft.0.join("lerp_task.py"), ANSWER.as_bytes())?;
     lerp_files::replace(&draft.0.join("README.md"), readme(&task, args.training).as_bytes())?;
-    // Where there is an empty folder, not every system puts another in its place.
+    // Not every system renames a folder onto an existing empty one, so an empty one is removed first.
     let _ = fs::remove_dir(&args.out);
     fs::rename(&draft.0, &args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     say(&format!(
@@ -67,7 +67,7 @@ pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
     Ok(())
 }
 
-/// The task that is asked for.
+/// Returns the task that the arguments describe.
 fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
     check_restarts(args.cluster_restarts)?;
     let mut task = if let Some(dir) = &args.like {
@@ -93,7 +93,7 @@ fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
     Ok(task)
 }
 
-/// Formats by their names.
+/// Parses the names of file formats.
 fn formats(names: &[String]) -> Result<Vec<Format>> {
     let known = FORMATS.map(|(name, _)| name);
     let find = |name: &String| match FORMATS.iter().find(|(known, _)| known == name) {
@@ -103,7 +103,7 @@ fn formats(names: &[String]) -> Result<Vec<Format>> {
     names.iter().map(find).collect()
 }
 
-/// Refuses a place where something is.
+/// Checks that the output folder does not exist or is empty.
 fn check_empty(out: &Path) -> Result<()> {
     if out.symlink_metadata().is_err() {
         return Ok(());
@@ -115,7 +115,7 @@ fn check_empty(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A folder that is removed with all in it, unless it got another name.
+/// A temporary folder, which is deleted with its contents when dropped unless it was renamed before.
 struct Draft(PathBuf);
 
 impl Draft {
@@ -132,7 +132,7 @@ impl Drop for Draft {
     }
 }
 
-/// Three lines for whoever opens the folder.
+/// Returns the text of the folder's `README.md`.
 fn readme(task: &Task, training: usize) -> String {
     let train = match training {
         0 => String::new(),

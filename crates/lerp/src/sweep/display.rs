@@ -1,4 +1,5 @@
-//! What a person sees while a sweep runs: a line per running cell and an overall bar on a terminal, plain lines elsewhere.
+//! The progress display of a sweep: a progress bar per running cell and an overall bar on a terminal, plain lines
+//! elsewhere.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +12,13 @@ use lerp_train::Progress;
 
 use crate::say::say;
 
-/// Time between two plain lines of one cell.
+/// Shortest time between two plain lines of one cell.
 const PLAIN_EVERY: Duration = Duration::from_secs(15);
 
-/// Time between two plain lines of the whole sweep.
+/// Shortest time between two plain lines of the whole sweep.
 const OVERALL_EVERY: Duration = Duration::from_mins(1);
 
-/// The progress of a sweep.
+/// The progress display of a sweep.
 pub struct Display {
     bars: MultiProgress,
     overall: ProgressBar,
@@ -31,9 +32,9 @@ struct CellView {
     id: String,
     total: u64,
     samples: u64,
-    /// Samples that an earlier sweep has done.
+    /// Samples that the cell had been trained on when this sweep started it.
     before: u64,
-    /// Seconds expected for the rest.
+    /// Expected seconds of training that remained at the start.
     weight: f64,
     bar: Option<ProgressBar>,
     printed: Option<Instant>,
@@ -42,9 +43,10 @@ struct CellView {
 }
 
 impl Display {
-    /// A display of `runs`, names with samples in all, of which each is expected to take `seconds`.
+    /// Creates a display of `runs`, which are names with total numbers of samples, with the expected seconds of each.
     pub fn new(runs: impl Iterator<Item = (String, u64)>, seconds: &[f64]) -> Self {
-        // Hidden on a terminal that cannot move its cursor (`TERM=dumb`), and where there is none.
+        // The target is hidden on a terminal that cannot move its cursor (`TERM=dumb`) and if standard error is not a
+        // terminal.
         let target = ProgressDrawTarget::stderr_with_hz(5);
         let terminal = !target.is_hidden();
         let bars = MultiProgress::with_draw_target(target);
@@ -71,7 +73,7 @@ impl Display {
         }
     }
 
-    /// A worker was started on the cell at `index`.
+    /// Shows that a worker started the cell at `index`.
     pub fn started(&mut self, index: usize) {
         let cell = &mut self.cells[index];
         if self.terminal {
@@ -86,7 +88,7 @@ impl Display {
         self.update();
     }
 
-    /// News of the cell at `index`.
+    /// Shows progress of the cell at `index`.
     pub fn progress(&mut self, index: usize, progress: &Progress) {
         let cell = &mut self.cells[index];
         match progress {
@@ -148,23 +150,23 @@ impl Display {
         self.update();
     }
 
-    /// The cell at `index` is complete.
+    /// Shows that the cell at `index` is complete.
     pub fn done(&mut self, index: usize) {
         self.cells[index].samples = self.cells[index].total;
         self.end(index, "done", "");
     }
 
-    /// The cell at `index` was stopped on request.
+    /// Shows that the cell at `index` was stopped on request.
     pub fn interrupted(&mut self, index: usize) {
         self.end(index, "stopped", "");
     }
 
-    /// The cell at `index` failed.
+    /// Shows that the cell at `index` failed.
     pub fn failed(&mut self, index: usize, reason: &str) {
         self.end(index, "FAILED", &format!(": {reason}"));
     }
 
-    /// A line above the bars.
+    /// Prints a line above the bars.
     pub fn note(&mut self, line: &str) {
         if self.terminal {
             let _ = self.bars.println(line);
@@ -173,7 +175,7 @@ impl Display {
         }
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub fn finish(&mut self) {
         self.overall.finish_and_clear();
         let _ = self.bars.clear();
@@ -191,7 +193,7 @@ impl Display {
         self.update();
     }
 
-    /// Brings the overall bar up to date; its time left comes from what this sweep itself has done.
+    /// Updates the overall bar. The remaining time is extrapolated from the work that this sweep itself has done.
     fn update(&mut self) {
         let all: f64 = self.cells.iter().map(|c| c.weight).sum();
         let share = |c: &CellView| {
@@ -228,7 +230,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// Seconds for people: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`.
+/// Formats a duration in seconds for reading: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`.
 pub fn duration(seconds: f64) -> String {
     let s = seconds.max(0.0).round() as u64;
     match s {

@@ -1,4 +1,4 @@
-//! `lerp sweep --dry-run`: what a sweep would do, without doing it.
+//! `lerp sweep --dry-run`: prints what a sweep would do without training anything.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::{
     say::{say, warn},
 };
 
-/// Prints the cells of a plan in the folder `out`: what is done, what each of the others is expected to take, and where it
-/// would run. Writes nothing into the folder. Returns whether nothing stands in the way.
+/// Prints the state of every cell of a plan in the folder `out`: whether it is done, or else its expected training time
+/// and device. Writes nothing into the folder. Returns `false` if a run that cannot be read blocks a cell.
 ///
 /// # Errors
 /// If images or the folder cannot be read.
@@ -60,7 +60,7 @@ pub fn run(
         let takes = estimate::judge(&*common.shelf.get(&dataset)?, samples);
         say(&format!("judge of {dataset}: {} on this machine", display::duration(takes)));
     }
-    // The longest run may outlast an even share of the work.
+    // The sweep takes at least as long as its longest run, even if an equal share of the work is shorter.
     let even = seconds.iter().flatten().sum::<f64>() / at_once as f64;
     let work = seconds.iter().flatten().copied().fold(even, f64::max);
     let more = if beside.packed && args.jobs == Jobs::Auto { ", more where the GPU has room" } else { "" };

@@ -1,4 +1,4 @@
-//! How long a sweep will take, from a few measured steps.
+//! Estimates the duration of a sweep from a few timed training steps.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,72 +9,79 @@ use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MOST_TRAINING, POSITIONS
 use super::{steps, survey::Job};
 use crate::{registry::Registry, shelf::Shelf};
 
-/// How long steps are timed, at least.
+/// Shortest total time of the timed steps.
 const TIME: Duration = Duration::from_millis(50);
 
-/// A forward pass as part of a training step, and a decoder as part of a forward pass; about.
+/// Approximate time of a forward pass as a fraction of a training step.
 const FORWARD: f64 = 1.0 / 3.0;
+/// Approximate time of the decoder as a fraction of a forward pass.
 const DECODER: f64 = 0.5;
 
-/// Seconds of one thread for each number of the training latents: to fit the classifier of frozen features, and for one
-/// restart of k-means with ten clusters; about (`docs/performance.md`).
+/// Approximate seconds on one thread to fit the classifier of frozen features, per element of the training latents
+/// (`docs/performance.md`).
 const PROBE: f64 = 4e-6;
+/// Approximate seconds on one thread of one k-means restart with ten clusters, per element of the training latents.
 const CLUSTERS: f64 = 5e-8;
 
-/// Seconds that fits to `count` latents of `width` numbers take on `threads` threads.
+/// Returns the seconds that the classifier and `restarts` of k-means take on `count` latents of `width` dimensions with
+/// `threads` threads.
 fn fits(count: usize, width: usize, restarts: usize, threads: usize) -> f64 {
     (count * width) as f64 * (PROBE + CLUSTERS * restarts as f64) / threads as f64
 }
 
-/// Training images that are looked at when a run is over.
+/// Returns the number of training images that the final evaluation of a run uses.
 fn seen(dataset: &dyn Dataset) -> usize {
     dataset.count(Part::Train).ok().flatten().unwrap_or(0).min(MOST_TRAINING)
 }
 
-/// Seconds that the measurement of a dataset's raw pixels takes on all `threads`.
+/// Returns the seconds that the evaluation of a dataset's raw pixels takes on `threads` threads.
 pub fn pixels(dataset: &dyn Dataset, restarts: usize, threads: usize) -> f64 {
     let image = dataset.image();
     fits(seen(dataset), image.height * image.width * image.channels, restarts, threads)
 }
 
-/// Seconds that the training of a dataset's judge on `samples` takes, on all threads, with what is measured with it then.
+/// Returns the seconds that it takes to train a dataset's judge on `samples` and to compute its reference values, on
+/// all threads.
 pub fn judge(dataset: &dyn Dataset, samples: u64) -> f64 {
-    /// Images that a judge reads once it is trained, about: test images, those compared with, and mixtures of pixels.
+    /// Approximate number of images that a judge classifies after its training: test images, reference images and pixel
+    /// blends.
     const READ: f64 = 20_000.0;
     let second = Judge::seconds_per_sample(dataset).unwrap_or(0.0);
     second * (samples as f64 + READ * FORWARD)
 }
 
-/// What cells of one kind have in common.
+/// Timings shared by all cells of one kind, which differ only in settings that hardly change the time.
 #[derive(Clone, Copy)]
 struct Kind {
-    /// Seconds of a step.
+    /// Seconds per training step.
     step: f64,
-    /// Numbers in a latent that will be clustered.
+    /// Dimensions of the latents that will be clustered; 0 if the runs do not cluster.
     latent: usize,
-    /// Seconds in which a judge reads an image.
+    /// Seconds in which a judge classifies an image; 0 if runs are not judged.
     read: f64,
 }
 
-/// Numbers in a latent of the cell's model, as it is built.
+/// Returns the number of latent dimensions of the cell's model, which is built to find it. Returns `None` if that
+/// fails.
 fn latent_dims(registry: &Registry, dataset: &dyn Dataset, cell: &Cell) -> Option<usize> {
     let variant = registry.find(&cell.variant).ok()?;
     let learner = Learner::of_cell(cell, variant, dataset, &Device::Cpu).ok()?;
     Some(learner.model().spec().shape.dims())
 }
 
-/// Seconds in which a judge reads an image on so many threads.
+/// Returns the seconds in which a judge classifies an image on `threads` threads.
 fn read(dataset: &dyn Dataset, threads: usize) -> f64 {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let sample = pool.map(|pool| pool.install(|| Judge::seconds_per_sample(dataset).unwrap_or(0.0)));
     sample.unwrap_or(0.0) * FORWARD
 }
 
-/// Seconds that each run still takes when so many run `at_once` on so many threads each.
+/// Returns the remaining seconds of each run, and a sentence about each kind of cell that could not be timed.
 ///
-/// If runs are `judged`, that is counted.
+/// `at_once` is the number of runs at the same time and the number of threads of each. If `judged` is set, the time of
+/// the judges' measurements is included.
 ///
-/// None for a cell that cannot take a step; why, in a sentence for each kind of such cells, is told beside.
+/// The time of a cell that could not be timed is `None`.
 pub fn estimate(
     registry: &Registry,
     shelf: &Shelf,
@@ -89,12 +96,13 @@ pub fn estimate(
     let seconds = |job: &Job| {
         let cell = &job.record.cell;
         let dataset = shelf.get(&job.dataset).ok()?;
-        // Of hyperparameters hardly any but the size of a codebook changes the time, and a grid has many.
+        // The codebook size is the only hyperparameter that changes the time much; leaving the others out avoids timing
+        // every cell of a grid.
         let codes = cell.hyper.get("codes");
         let key = format!("{} {} {} {:?} {codes:?}", job.dataset, cell.variant, cell.batch, cell.network);
         let kind = *known.entry(key).or_insert_with(|| {
             match steps::at_once(registry, &*dataset, cell, device, at_once, TIME) {
-                // The slowest: the runs are as many all the time.
+                // The slowest run counts, because the same number of runs shares the device all the time.
                 Ok(steps) => {
                     let step = steps.into_iter().fold(0.0, f64::max);
                     let latent =
@@ -121,7 +129,8 @@ pub fn estimate(
             Some(count) => cell.test_samples.min(count) as f64,
         };
         let evaluations = cell.steps().div_ceil(cell.eval_steps());
-        // On lines a judge reads the interpolations of every evaluation, on images those of the last one, which are decoded for it.
+        // On lines a judge classifies the interpolations of every evaluation; on image sets only those of the last one,
+        // which are decoded for it.
         let between = (EVALUATED_PAIRS * POSITIONS) as f64;
         let judging = if dataset.name() == Lines::NAME {
             between * read * evaluations as f64

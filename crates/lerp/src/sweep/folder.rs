@@ -1,4 +1,5 @@
-//! The folder of a sweep, which may be anybody's: whether a sweep may write there, and its record.
+//! The folder of a sweep: checks that the sweep may write there, and writes its record. The folder is untrusted,
+//! because it may hold anybody's files.
 
 use std::{
     fs::{self, DirEntry},
@@ -12,19 +13,19 @@ use serde::Serialize;
 
 use crate::provenance::{CANDLE, GIT, VERSION, now};
 
-/// The record of a sweep.
+/// File name of a sweep's record.
 pub const RECORD: &str = "sweep.toml";
 
-/// What a [`Record`] says that it is.
+/// Name and version of the format of a [`Record`].
 pub const FORMAT: &str = "lerp sweep 1";
 
-/// More bytes than the record of any sweep has.
+/// Size limit of a record, bytes.
 const MOST: u64 = 1 << 26;
 
-/// The folders below that of a sweep.
+/// The subfolders of a sweep's folder.
 const FOLDERS: [&str; 6] = ["runs", "judges", "pixels", "tables", "figures", "cluster"];
 
-/// `sweep.toml`: what is being trained, with what.
+/// The contents of `sweep.toml`: what is trained, by which software and on which devices.
 #[derive(Serialize)]
 struct Record<'a> {
     format: &'a str,
@@ -38,22 +39,22 @@ struct Record<'a> {
     cells: &'a [String],
 }
 
-/// The folder of a sweep, which may be written.
+/// The folder of a sweep, after it was checked that the sweep may write there.
 pub struct Folder {
     path: PathBuf,
-    /// Whether there is a record of ours.
+    /// Whether the folder has the record of a sweep.
     recorded: bool,
-    /// What a user should know of a record that is not.
+    /// A warning for the user if the folder has runs but no valid record.
     pub notice: Option<String>,
 }
 
 impl Folder {
-    /// Refuses a folder that holds something else than a sweep, or links to something else; creates nothing. What a sweep
-    /// leaves that was stopped at its first writes is no stranger's, and neither is a folder with runs of ours that has
+    /// Checks that `out` does not exist yet or is the folder of a sweep, without creating anything. A folder is also
+    /// accepted if it has only the leftovers of a sweep that was stopped during its first writes, or if it has runs but
     /// lost its record.
     ///
     /// # Errors
-    /// If it is refused or cannot be read.
+    /// If the folder holds other files or symbolic links in place of its subfolders, or cannot be read.
     pub fn check(out: &Path, config: Option<&Path>) -> Result<Self> {
         let mut folder = Self { path: out.to_owned(), recorded: false, notice: None };
         if !out.exists() {
@@ -76,7 +77,7 @@ impl Folder {
             Err(error) if error.is_not_found() => Some(String::new()),
             text => text.ok(),
         };
-        // A plan that has our record's name would be overwritten by it.
+        // Writing the record would overwrite a plan that has the record's file name.
         if config.is_some_and(|config| config.canonicalize().ok() == record.canonicalize().ok())
             && record.exists()
         {
@@ -102,7 +103,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Creates it, with the folder of the runs in it.
+    /// Creates the folder with its subfolder for runs.
     ///
     /// # Errors
     /// If it cannot be created.
@@ -111,17 +112,18 @@ impl Folder {
         Ok(make_folder(&self.runs())?)
     }
 
-    /// Keeps other sweeps out, until the lock is dropped.
+    /// Takes the folder's file lock, which keeps other sweeps out until it is dropped. Returns `None` if the file
+    /// system does not support locks.
     ///
     /// # Errors
-    /// If another sweep has it, or it cannot be written.
+    /// If another sweep holds the lock, or it cannot be written.
     pub fn lock(&self) -> Result<Option<Lock>> {
         match Lock::take(&self.path.join(".lock"))? {
             Locked::Busy => bail!(
                 "another sweep is writing to {}; wait for it, or give --out another folder",
                 self.path.display()
             ),
-            // Each run has a lease.
+            // Without file locks, the lease of each run keeps other processes from writing it.
             Locked::Unsupported => Ok(None),
             Locked::Ours(lock) => {
                 remove_leftovers(&self.path, STALE);
@@ -130,12 +132,12 @@ impl Folder {
         }
     }
 
-    /// Where the runs are.
+    /// Returns the path of the subfolder for runs.
     pub fn runs(&self) -> PathBuf {
         self.path.join("runs")
     }
 
-    /// Writes the record of a sweep that begins; where `always` is not, only if there is none of ours.
+    /// Writes the record of a sweep that starts now. Unless `always` is set, an existing record is kept.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -165,7 +167,7 @@ impl Folder {
     }
 }
 
-/// The cells that the record of a sweep names; none where there is no record that can be read.
+/// Returns the names of the cells in the record of a sweep, or no names if the record cannot be read.
 pub fn planned(sweep: &Path) -> Vec<String> {
     let text = lerp_files::read_to_string(&sweep.join(RECORD), MOST).unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_default();
@@ -173,7 +175,7 @@ pub fn planned(sweep: &Path) -> Vec<String> {
     cells.filter_map(toml::Value::as_str).filter(|cell| lerp_files::is_word(cell)).map(String::from).collect()
 }
 
-/// Whether `text` is that of a [`Record`].
+/// Whether `text` is a valid [`Record`].
 fn is_record(text: &str) -> bool {
     let table = text.parse::<toml::Table>().ok();
     table.is_some_and(|table| table.get("format").and_then(toml::Value::as_str) == Some(FORMAT))
@@ -184,8 +186,8 @@ fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     entries.with_context(|| format!("cannot read {}", folder.display()))
 }
 
-/// Whether a sweep that was stopped at its first writes leaves such a file or folder. Among the runs there is none that has
-/// begun.
+/// Whether a file or folder may be a leftover of a sweep that was stopped during its first writes, before any run
+/// began.
 fn leftover(entry: &DirEntry) -> bool {
     let (path, name) = (entry.path(), entry.file_name());
     let name = name.to_string_lossy();
@@ -195,7 +197,7 @@ fn leftover(entry: &DirEntry) -> bool {
     let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
     match &*name {
         ".lock" => Lock::looks_like_one(&path),
-        // An empty one: `check` has looked.
+        // `check` has made sure that the record is empty.
         RECORD => true,
         "runs" => entries(&path).is_ok_and(|runs| runs.iter().all(|run| is_folder(&run.path()))),
         "judges" | "pixels" => entries(&path).is_ok_and(|entries| entries.is_empty()),

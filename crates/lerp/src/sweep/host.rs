@@ -1,4 +1,5 @@
-//! `lerp worker`: trains the runs that come in on standard input, all at once, each on threads of its own.
+//! `lerp worker`: a worker process, which trains the runs that arrive on standard input at the same time, each on its
+//! own threads.
 
 use std::{
     collections::HashMap,
@@ -23,25 +24,27 @@ use super::{
 };
 use crate::{cli::WorkerArgs, device, registry::Registry};
 
-/// `lerp worker`.
+/// Runs `lerp worker`.
 ///
 /// # Errors
-/// If standard input is not what a sweep sends. A run that fails is news, not an error.
+/// If standard input does not have the format that a sweep sends. The failure of a run is not an error of the worker;
+/// it is reported to the sweep.
 pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
-    // On a terminal Ctrl-C reaches workers too; they stop when the sweep closes their input.
+    // Ctrl-C on a terminal also signals the workers, which ignore it; they stop when the sweep closes their standard
+    // input.
     ctrlc::set_handler(|| ()).context("cannot catch Ctrl-C")?;
     std::fs::create_dir_all(&args.dir).with_context(|| format!("cannot create {}", args.dir.display()))?;
     let host = Host::new(registry, &args.dir, &args.device, std::io::stdout());
     host.serve(BufReader::new(std::io::stdin())).map(|()| true)
 }
 
-/// What the runs of a worker share.
+/// The state that the runs of a worker process share.
 struct Host<'a, W> {
     registry: &'a Registry,
     /// Folder of the runs.
     runs: &'a Path,
     device: &'a str,
-    /// Those in use. A part that is decoded goes into a file that is named after the process, so no two may be.
+    /// The datasets in use. Each is opened once per process, so that runs share its decoded images.
     datasets: Mutex<HashMap<String, Weak<dyn Dataset>>>,
     stop: AtomicBool,
     out: Mutex<W>,
@@ -53,7 +56,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
         Self { registry, runs, device, datasets, stop: AtomicBool::new(false), out: Mutex::new(out) }
     }
 
-    /// Trains what comes in; when no more can come, lets the runs stop and waits for them.
+    /// Starts every run that arrives. When the input ends, stops the runs and waits for them.
     fn serve(&self, input: impl BufRead) -> Result<()> {
         thread::scope(|scope| {
             let take = |line: std::io::Result<String>| -> Result<()> {
@@ -74,15 +77,15 @@ impl<'a, W: Write + Send> Host<'a, W> {
         })
     }
 
-    /// A whole run; whatever happens in it, its last news tells.
+    /// Trains one run to its end. The last message about the run says how it ended.
     fn run(&self, order: &Order) {
         let record = &order.record;
         let dir = self.runs.join(&record.id);
-        // A run that was complete before says nothing.
+        // A run that was already complete reports no progress, so this is the default.
         let mut end = Progress::Done;
         let trained = catch_unwind(AssertUnwindSafe(|| {
             self.train(order, &dir, &mut |progress| match progress {
-                // Not before its folder is free.
+                // The end is reported after the run has released its folder.
                 Progress::Done | Progress::Interrupted { .. } => end = progress.clone(),
                 progress => self.tell(order, true, progress),
             })
@@ -95,12 +98,13 @@ impl<'a, W: Write + Send> Host<'a, W> {
                 let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
                 let reason =
                     format!("the run panicked ({said}); the next sweep goes on from its last checkpoint");
-                // If the disk is full this fails too; the panic is what to tell.
+                // An error here, for example on a full disk, is ignored: the panic is the failure to report.
                 let _ = mark_failed(&dir, record, &reason);
                 reason
             }
         };
-        // A kernel that went wrong takes its process's use of the GPU with it.
+        // A failed CUDA kernel makes the GPU unusable for the whole process, so the device is tested before more runs
+        // are accepted.
         let sound = device::open(self.device, record.cell.precision).is_ok_and(|device| {
             let sound = device.synchronize().is_ok();
             lerp_kernels::release(device);
@@ -109,7 +113,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
         self.failed(order, sound, reason);
     }
 
-    /// Tells that a run failed, to the sweep and in its log.
+    /// Reports that a run failed, to the sweep and in the run's log.
     fn failed(&self, order: &Order, sound: bool, reason: String) {
         let path = self.runs.join(&order.record.id).join(LOG);
         let _ = log(&path).map(|mut log| writeln!(log, "error: {reason}"));
@@ -118,9 +122,10 @@ impl<'a, W: Write + Send> Host<'a, W> {
 
     fn train(&self, order: &Order, dir: &Path, tell: &mut (dyn FnMut(&Progress) + Send)) -> Result<()> {
         let cell = &order.record.cell;
-        // A pool of its own: a thread that waits for a part of this run's work takes up no other run's meanwhile.
+        // Each run has its own thread pool, so that a thread that waits for this run's work does not take up work of
+        // another run.
         let threads = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
-        // So that a panic's message tells whose it is.
+        // The threads are named after the run, so that a panic message identifies it.
         let name = order.record.id.clone();
         let pool = threads.thread_name(move |_| name.clone()).build().map_err(|error| {
             anyhow!("cannot start the threads of the run ({error}); give --jobs a smaller number")
@@ -128,7 +133,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
         pool.install(|| {
             let variant = self.registry.find(&cell.variant)?;
             let dataset = self.dataset(order.dataset.as_ref().unwrap_or(&cell.dataset))?;
-            // A stream of its own, too.
+            // Opening the device gives the run its own CUDA stream.
             let device = device::open(self.device, cell.precision)?;
             let metrics = self.registry.metrics();
             let sweep = self.runs.parent().unwrap_or(self.runs);
@@ -147,15 +152,16 @@ impl<'a, W: Write + Send> Host<'a, W> {
         })
     }
 
-    /// What `train` comes to with a flag that is raised when all runs are to stop, or when its time is up. What is measured when
-    /// training is over is not cut short by a limit: it would begin anew every time.
+    /// Calls `train` with a stop flag that is raised when all runs are to stop or after `limit` seconds, and returns
+    /// its result. The limit does not stop the final evaluation, signalled by `measuring`, which would have to start
+    /// from its beginning at every attempt.
     fn within<T>(
         &self,
         limit: Option<f64>,
         measuring: &AtomicBool,
         train: impl FnOnce(&AtomicBool) -> T,
     ) -> T {
-        /// How often the clock is looked at.
+        /// Interval between two checks of the time.
         const EVERY: Duration = Duration::from_millis(50);
         let Some(limit) = limit else { return train(&self.stop) };
         let (stop, over) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -172,7 +178,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
                 }
             });
             let trained = catch_unwind(AssertUnwindSafe(|| train(&stop)));
-            // Also after a panic, or the clock would be looked at for ever.
+            // Set after a panic too, or the timing thread would never end.
             over.store(true, Ordering::Relaxed);
             trained.unwrap_or_else(|panic| resume_unwind(panic))
         })
@@ -188,8 +194,8 @@ impl<'a, W: Write + Send> Host<'a, W> {
         Ok(dataset)
     }
 
-    /// Sends news of a run. A sweep that is gone has closed this worker's input too, which stops it; that it does not
-    /// listen is no error.
+    /// Sends a message about a run to the sweep. A write error is ignored: if the sweep has ended, the worker's input
+    /// is closed as well, which stops the worker.
     fn tell(&self, order: &Order, sound: bool, progress: &Progress) {
         let news = News { index: order.index, sound, progress: progress.clone() };
         if let Ok(line) = serde_json::to_string(&news) {
@@ -289,7 +295,7 @@ mod tests {
         thread::scope(|scope| {
             let serving =
                 scope.spawn(|| Host::new(&registry, dir.path(), "cpu", out).serve(BufReader::new(input)));
-            // One that would take hours, and one that panics beside it.
+            // One run would take hours, and another panics while it is training.
             orders.write_all(order(7, "baseline", 1 << 30).as_bytes()).unwrap();
             until(&|news| news.index == 7 && matches!(news.progress, Progress::Stepped { .. }));
             orders.write_all(order(8, "panics", 1 << 30).as_bytes()).unwrap();
@@ -297,7 +303,7 @@ mod tests {
             let Progress::Failed { reason } = failed.progress else { panic!("{}", failed.index) };
             assert!(failed.index == 8 && failed.sound, "{reason}");
             assert!(reason.contains("panicked") && reason.contains("the third step"), "{reason}");
-            // It takes more, and does not wait for the first.
+            // The worker accepts another run and does not wait for the first.
             orders.write_all(order(9, "vae", 8).as_bytes()).unwrap();
             until(&|news| news.index == 9 && news.progress == Progress::Done);
             drop(orders);
@@ -315,7 +321,7 @@ mod tests {
         );
     }
 
-    /// The mean of decoded images.
+    /// A metric: the mean pixel value of decoded images.
     struct Brightness([Quantity; 1]);
 
     impl Metric for Brightness {

@@ -1,6 +1,8 @@
-//! The judges of a sweep: one for each dataset, trained before the runs that it measures.
+//! The judges of a sweep: one classifier per dataset that measures how realistic decoded images are, trained before the
+//! runs.
 //!
-//! A judge changes nothing else in a run. So whatever goes wrong with one is told, and runs are trained without it.
+//! A judge has no influence on the other results of a run. An error of a judge is therefore only a warning, and the
+//! runs are trained without it.
 
 use std::{collections::BTreeSet, path::Path, sync::atomic::AtomicBool};
 
@@ -14,19 +16,20 @@ use crate::{
     shelf::Shelf,
 };
 
-/// A dataset that lacks a judge.
+/// A dataset without a suitable judge.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wanted {
-    /// What it is called now.
+    /// The present name of the dataset.
     pub dataset: String,
-    /// What records of runs call it: its folder may have moved since.
+    /// The name of the dataset in the records of runs, which differs if its folder has moved since.
     name: String,
-    /// Samples to train the judge on.
+    /// Training samples of the judge.
     pub samples: u64,
 }
 
-/// The datasets among `jobs` that lack a judge in the sweep `out` and have images enough for one. Without a wish for so many
-/// `samples`, whatever judge there is does; with 0, none is wanted.
+/// Returns the datasets of `jobs` that have enough images for a judge but no suitable judge in the sweep `out`. A judge
+/// is suitable if it was trained on the same images and on `samples` samples; if `samples` is `None`, any number will
+/// do. If it is 0, no judges are wanted.
 pub fn missing(shelf: &Shelf, out: &Path, jobs: &[Job], samples: Option<u64>) -> Vec<Wanted> {
     if samples == Some(0) {
         return Vec::new();
@@ -38,7 +41,7 @@ pub fn missing(shelf: &Shelf, out: &Path, jobs: &[Job], samples: Option<u64>) ->
         if !Judge::fits(&*images)? {
             return Ok(false);
         }
-        // One that cannot be read is made again.
+        // A judge that cannot be read is trained again.
         let found = Judge::find(out, &*images, (name, data.as_deref()), samples).ok().flatten();
         if found.is_none() && JudgeRecord::read(out, name).is_ok_and(|record| record.is_some()) {
             warn(&format!(
@@ -55,7 +58,7 @@ pub fn missing(shelf: &Shelf, out: &Path, jobs: &[Job], samples: Option<u64>) ->
     wanted.map(|(dataset, name)| Wanted { dataset: dataset.clone(), name: name.clone(), samples }).collect()
 }
 
-/// Trains the [`missing`] judges. Returns false if it was stopped.
+/// Trains the [`missing`] judges. Returns `false` if it was stopped.
 pub fn provide(shelf: &Shelf, out: &Path, wanted: &[Wanted], stop: &AtomicBool) -> bool {
     for Wanted { dataset, name, samples } in wanted {
         let trained = train(shelf, (dataset, name), *samples, stop);
@@ -67,12 +70,12 @@ pub fn provide(shelf: &Shelf, out: &Path, wanted: &[Wanted], stop: &AtomicBool) 
     true
 }
 
-/// What came of a judge; what went wrong is told.
+/// Returns the value of `result`, or prints its error as a warning and returns `None`.
 fn told<T>(name: &str, result: Result<T>) -> Option<T> {
     result.map_err(|error| warn(&format!("no judge of {name}, so runs are not judged: {error:#}"))).ok()
 }
 
-/// Trains the judge of a dataset, which is told beside the results. None if it was stopped.
+/// Trains the judge of a dataset and prints its accuracy on standard error. Returns `None` if it was stopped.
 ///
 /// # Errors
 /// If images cannot be read.
@@ -95,7 +98,8 @@ pub fn train(
     }
 }
 
-/// The judge of a run's dataset in the sweep `out`, if the run is to have one; what is wrong with it is told.
+/// Returns the judge of a run's dataset from the sweep `out`. Returns `None` if there is none or it cannot be read,
+/// which is a warning.
 pub fn find(out: &Path, dataset: &dyn Dataset, record: &RunRecord) -> Option<Judge> {
     let name = &record.cell.dataset;
     let found = Judge::find(out, dataset, (name, record.provenance.data.as_deref()), None);

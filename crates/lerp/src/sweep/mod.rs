@@ -1,4 +1,5 @@
-//! `lerp sweep`: every missing cell of a plan, in worker processes, then the report.
+//! `lerp sweep`: trains every missing cell of a plan in worker processes, then draws the report. Also `lerp train`,
+//! which trains one cell in this process.
 
 mod display;
 mod dry;
@@ -46,7 +47,7 @@ pub use packing::Beside;
 pub use queue::Terms;
 pub use survey::{Common, Job, Survey};
 
-/// The plan that the arguments describe, and the folder it goes to.
+/// Returns the plan that the arguments describe, and the folder of its sweep.
 fn plan(
     registry: &Registry,
     args: &PlanArgs,
@@ -81,9 +82,9 @@ fn plan(
     Ok((plan, args.out.clone().unwrap_or_else(|| Path::new("results").join(name))))
 }
 
-/// The cells of a sweep, and where they go.
+/// The cells of a sweep, its folder and its devices.
 pub struct Cells {
-    /// The cells.
+    /// The cells of the plan, or of the share of it that this machine trains.
     pub all: Vec<Cell>,
     /// Folder of the sweep.
     pub out: PathBuf,
@@ -92,8 +93,8 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// Those of a plan, or of a share of it, that the arguments describe. Images that cannot be read are told here, before
-    /// anything is written.
+    /// Expands the plan to its cells, or to those of the share that the arguments select. All images are read here, so
+    /// that an unreadable dataset is an error before anything is written.
     fn new(
         plan: &mut Plan,
         out: PathBuf,
@@ -138,10 +139,10 @@ impl Cells {
     }
 }
 
-/// Trains what is missing and reports. Returns whether every cell is done.
+/// Trains the missing cells and draws the report. Returns whether every cell is done.
 ///
 /// # Errors
-/// Before anything is written, if the arguments, the plan, the device or the folder will not do.
+/// If the arguments, the plan, the device or the folder are unsuitable; nothing is written in these cases.
 pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let mut args = args.clone();
     if args.cluster.on.is_some() {
@@ -228,7 +229,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             say(&format!("  and {} for judges of decoded images, before", duration(judging)));
         }
         let judged = judges::provide(&shelf, &out, &wanted, &stop);
-        // What cannot be timed begins last.
+        // Cells that could not be timed start last.
         let seconds: Vec<f64> = seconds.into_iter().map(Option::unwrap_or_default).collect();
         if judged {
             let terms = Terms {
@@ -243,7 +244,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
             interrupted = true;
         }
     }
-    // Nothing that was trained is lost for what goes wrong from here on.
+    // All trained runs are saved by now, so errors below are reported together at the end.
     let pixels = pixels::references(&shelf, &out, &jobs, &stop);
     let reported = finish(&out);
     for (id, reason) in failed.iter().chain(&blocked) {
@@ -269,8 +270,8 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     Ok(whole && pixels.is_ok() && matches!(reported, Ok(true)) && !interrupted)
 }
 
-/// Trains runs, each of which is expected to take so many seconds, in worker processes. Those that failed, with the reasons, and
-/// whether some were stopped.
+/// Trains runs with their expected seconds in worker processes. Returns the names of the failed runs with the reasons,
+/// and whether any run was stopped.
 pub fn train_cells(
     common: &Common,
     out: &Path,
@@ -279,16 +280,17 @@ pub fn train_cells(
     terms: Terms,
     stop: &AtomicBool,
 ) -> (Vec<(String, String)>, bool) {
-    // Workers open datasets of their own.
+    // The worker processes open the datasets themselves, so this process frees its memory.
     common.shelf.clear();
     let seats = packing::seats(devices, beside.at_once, beside.packed);
     Queue::new(common, (out, beside.threads), runs, seconds, seats, terms).run(stop)
 }
 
-/// The seconds that each of `runs` is expected to take on a device of this machine; none where that is not known.
+/// Returns the expected seconds of each of `runs` on a device of this machine. An entry is `None` if the time cannot be
+/// measured.
 pub fn estimates(common: &Common, cells: &Cells, runs: &[Job], judged: bool) -> Vec<Option<f64>> {
     let device = &cells.devices[0];
-    // The machine that submits may have no GPU.
+    // The machine that submits a sweep to a cluster may have no GPU.
     if device::open(device, runs.first().map(|job| job.record.cell.precision).unwrap_or_default()).is_err() {
         return vec![None; runs.len()];
     }
@@ -299,12 +301,12 @@ pub fn estimates(common: &Common, cells: &Cells, runs: &[Job], judged: bool) -> 
     seconds
 }
 
-/// Whether a dataset of `runs` lacks a judge in the sweep `out`.
+/// Whether a dataset of `runs` has no suitable judge in the sweep `out`.
 pub fn lacks_judges(common: &Common, out: &Path, runs: &[Job], samples: Option<u64>) -> bool {
     !judges::missing(common.shelf, out, runs, samples).is_empty()
 }
 
-/// Trains the judges that are lacking. Returns false if it was stopped.
+/// Trains the missing judges. Returns `false` if it was stopped.
 pub fn train_judges(
     common: &Common,
     out: &Path,
@@ -315,7 +317,8 @@ pub fn train_judges(
     judges::provide(common.shelf, out, &judges::missing(common.shelf, out, runs, samples), stop)
 }
 
-/// Measures the raw pixels of the image sets of a sweep whose runs are trained. Returns false if it was stopped.
+/// Evaluates the raw pixels of the image sets of a sweep from the runs in its folder. Returns `false` if it was
+/// stopped.
 ///
 /// # Errors
 /// If the folder or a dataset cannot be read, or a record not written.
@@ -325,19 +328,19 @@ pub fn references_of(shelf: &Shelf, out: &Path, stop: &AtomicBool) -> Result<boo
     pixels::references(shelf, out, &jobs, stop)
 }
 
-/// A number of things in words.
+/// Formats a count with a singular or plural noun, such as `1 run` or `2 runs`.
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Says how long the runs will take, of which the time is known, and how much of it each dataset.
+/// Prints the expected duration of the runs, in total and by dataset, without the runs whose time is unknown.
 fn tell_estimate(jobs: &[Job], seconds: &[Option<f64>], at_once: usize, devices: &[String]) {
     let known = jobs.iter().zip(seconds).filter_map(|(job, seconds)| seconds.map(|s| (job, s)));
     let known: Vec<(&Job, f64)> = known.collect();
     if known.is_empty() {
         return;
     }
-    // The longest run may outlast an even share of the work.
+    // The sweep takes at least as long as its longest run, even if an equal share of the work is shorter.
     let even = known.iter().map(|(_, seconds)| seconds).sum::<f64>() / at_once as f64;
     let work = known.iter().map(|(_, seconds)| *seconds).fold(even, f64::max);
     let unknown = match jobs.len() - known.len() {
@@ -362,7 +365,8 @@ fn tell_estimate(jobs: &[Job], seconds: &[Option<f64>], at_once: usize, devices:
     }
 }
 
-/// Tables, figures and the table on the terminal, from what there is by now; whether nothing is left out of them.
+/// Draws the report of a sweep's runs so far and prints its tables. Returns whether the report is complete; without any
+/// metrics there is no report, which counts as complete.
 ///
 /// # Errors
 /// If the folder cannot be read or written.
@@ -376,10 +380,10 @@ pub fn finish(out: &Path) -> Result<bool> {
     Ok(whole)
 }
 
-/// `lerp train`: one cell in this process.
+/// Runs `lerp train`: trains one cell in this process. Returns whether the cell is done.
 ///
 /// # Errors
-/// As [`sweep`], and if the run fails.
+/// The errors of [`sweep`], or if the plan has several cells or the run cannot begin.
 pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let overrides = Overrides {
         variants: Some(vec![args.variant.clone()]),
@@ -431,7 +435,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     match &outcome {
         Ok(Outcome::Done) => display.done(0),
         Ok(Outcome::Interrupted) => display.interrupted(0),
-        // A run that never began is bad input, not a failure of the run.
+        // An error before the run began is bad input, not a failure of the run.
         Err(error @ (Error::Busy { .. } | Error::BadFile { .. } | Error::File(_))) if !begun => {
             display.finish();
             bail!("{error}");
@@ -443,7 +447,10 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     Ok(matches!(outcome, Ok(Outcome::Done)))
 }
 
-/// A flag that the first Ctrl-C (or termination signal) raises; the second ends the process.
+/// Returns a flag that the first Ctrl-C or termination signal sets; a second signal ends the process.
+///
+/// # Errors
+/// If the signal handler cannot be installed.
 pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
@@ -456,7 +463,7 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// This process's arguments as a command that a user types.
+/// Returns this process's command line as a user would type it, with quotes where necessary.
 pub fn command_line() -> String {
     let mut arguments = std::env::args_os().map(|argument| {
         let text = argument.to_string_lossy().into_owned();

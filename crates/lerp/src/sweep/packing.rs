@@ -1,4 +1,4 @@
-//! How many runs train at once, and where.
+//! Decides how many runs train at the same time, and on which devices.
 
 use std::time::Duration;
 
@@ -7,28 +7,30 @@ use anyhow::Result;
 use super::{Common, Job, steps};
 use crate::{cli::Jobs, say::say};
 
-/// Most runs at once on a GPU that `--jobs auto` tries.
+/// Largest number of simultaneous runs on a GPU that `--jobs auto` tries.
 const MOST: usize = 16;
 
-/// What twice the runs must bring in steps a second: more of them take more memory, and each is done later.
+/// Factor by which twice as many runs must increase the total steps per second to be worthwhile, because they take more
+/// memory and each run ends later.
 const GAIN: f64 = 1.1;
 
-/// How long each number of runs is measured.
+/// Time for which each number of runs is measured.
 const TIME: Duration = Duration::from_secs(1);
 
-/// How runs are trained beside each other.
+/// How many runs train at the same time, and in which processes.
 pub struct Beside {
-    /// How many at a time, on all devices.
+    /// Number of simultaneous runs on all devices together.
     pub at_once: usize,
-    /// Threads of each.
+    /// Threads of each run.
     pub threads: usize,
-    /// Whether a process trains all those on a device.
+    /// Whether one process trains all runs of a device.
     pub packed: bool,
 }
 
 impl Beside {
-    /// As `jobs` says for `runs`, on devices and `threads` of a machine; where it says nothing, on a CPU one a thread, since one
-    /// thread a run wastes the least, and packed as many as do the most steps a second, which is measured and said.
+    /// Decides how `runs` train on the given devices and `threads` of a machine. With `--jobs auto`, a CPU trains one
+    /// run per thread, which wastes the least time; packed runs are as many as make the most steps per second, which is
+    /// measured and printed.
     ///
     /// # Errors
     /// If there is no such dataset.
@@ -53,13 +55,14 @@ impl Beside {
         })
     }
 
-    /// The same without measuring: packed, one on each device.
+    /// Decides the same as [`Beside::measured`] without measuring: with `--jobs auto`, packed runs are one per device.
     pub fn guessed(runs: usize, (devices, threads): (&[String], usize), jobs: Jobs, pack: bool) -> Self {
         let guessed = Self::new(runs, (devices, threads), jobs, pack, |_| Ok(devices.len()));
         guessed.unwrap_or(Self { at_once: 1, threads, packed: pack })
     }
 
-    /// `packed` says how many run at once where they are packed, from the threads that each of so many has.
+    /// Creates the decision. For packed runs with `--jobs auto`, `packed` returns the number of simultaneous runs; its
+    /// argument maps such a number to the threads of each run.
     fn new(
         runs: usize,
         (devices, threads): (&[String], usize),
@@ -68,7 +71,8 @@ impl Beside {
         packed: impl FnOnce(&dyn Fn(usize) -> usize) -> Result<usize>,
     ) -> Result<Self> {
         let gpu = devices[0].starts_with("cuda");
-        // On a GPU one thread gives it work while another reads the next batch, and both wait most of the time.
+        // A run on a GPU has at least two threads: one launches work on the GPU while the other reads the next batch.
+        // Both are idle most of the time.
         let share = |at_once: usize| (threads / at_once.max(1)).max(if gpu { 2 } else { 1 });
         let is_packed = pack || gpu;
         let at_once = match jobs {
@@ -81,17 +85,17 @@ impl Beside {
         Ok(Self { at_once, threads: share(at_once), packed: is_packed })
     }
 
-    /// Runs at once on each device, and the threads of each.
+    /// Returns the number of simultaneous runs on each device and the threads of each run.
     pub fn on_each(&self, devices: &[String]) -> (usize, usize) {
         (self.at_once.div_ceil(devices.len()), self.threads)
     }
 }
 
-/// Runs at once and the steps a second that they made together.
+/// Measured pairs of the number of simultaneous runs and their total steps per second.
 type Measured = [(usize, f64)];
 
-/// Measures with `rate` how many of up to `most` runs at once make the most steps a second on `device`; that number, and
-/// a sentence that says it.
+/// Finds the number of simultaneous runs, at most `most`, with which `device` makes the most steps per second, as
+/// measured by `rate`. Returns that number and a sentence about the measurements.
 fn measure(device: &str, most: usize, mut rate: impl FnMut(usize) -> Result<f64>) -> (usize, String) {
     let (mut measured, mut told) = (Vec::new(), Vec::new());
     while let Some(runs) = next(&measured, most.min(MOST)) {
@@ -104,7 +108,7 @@ fn measure(device: &str, most: usize, mut rate: impl FnMut(usize) -> Result<f64>
                 told.push(format!("{runs} {plural} {rate:.digits$}{unit}"));
             }
             Err(error) => {
-                // As a rule: the device's memory is full.
+                // The usual cause is that the device's memory is full.
                 let error = error.to_string();
                 let error = error.lines().next().unwrap_or_default();
                 told.push(format!("{runs} {plural} cannot be ({error})"));
@@ -116,7 +120,8 @@ fn measure(device: &str, most: usize, mut rate: impl FnMut(usize) -> Result<f64>
     (chosen, format!("Packing on {device}: {}: {chosen} at a time", told.join(", ")))
 }
 
-/// The number of runs to measure next; none once more do not pay, or there are no more.
+/// Returns the number of runs to measure next. Returns `None` if the last doubling was not worthwhile or `most` was
+/// reached.
 fn next(measured: &Measured, most: usize) -> Option<usize> {
     match measured {
         [] => Some(1),
@@ -124,7 +129,7 @@ fn next(measured: &Measured, most: usize) -> Option<usize> {
     }
 }
 
-/// The number of runs that is worth its while; 1 where nothing could be measured.
+/// Returns the last number of runs that was worthwhile, or 1 if nothing could be measured.
 fn choose(measured: &Measured) -> usize {
     match measured {
         [.., (runs, _), _] if !pays(measured) => *runs,
@@ -133,16 +138,16 @@ fn choose(measured: &Measured) -> usize {
     }
 }
 
-/// Whether the last number measured is better enough than the one before.
+/// Whether the last measured rate exceeds the one before by the factor [`GAIN`].
 fn pays(measured: &Measured) -> bool {
     let [.., (_, before), (_, last)] = measured else { return true };
     *last >= GAIN * before
 }
 
-/// The devices of the workers, and how many runs each worker trains at once.
+/// Returns the device of each worker process and the number of runs that it trains at the same time.
 ///
-/// Packed, each device has one worker: kernels of several processes take turns on a GPU, those of one process can run
-/// beside each other. Otherwise each run has a worker of its own, and a crash loses only that.
+/// Packed runs have one worker process per device, because a GPU runs kernels of one process concurrently but those of
+/// several processes in turns. Otherwise each run has its own worker process, so that a crash loses only that run.
 pub fn seats(devices: &[String], jobs: usize, packed: bool) -> Vec<(String, usize)> {
     if packed {
         let share = |place| jobs / devices.len() + usize::from(place < jobs % devices.len());
@@ -157,7 +162,8 @@ pub fn seats(devices: &[String], jobs: usize, packed: bool) -> Vec<(String, usiz
 mod tests {
     use super::*;
 
-    /// Measures runs whose rates are given, for 1, 2, 4, ... of them; what was asked, and the answer.
+    /// Simulates the measurement with given rates for 1, 2, 4, ... runs. Returns the numbers of runs that were
+    /// measured, the chosen one and the sentence.
     fn asked(most: usize, rates: &[f64]) -> (Vec<usize>, usize, String) {
         let mut asked = Vec::new();
         let (chosen, told) = measure("cuda:0", most, |runs| {
@@ -168,19 +174,19 @@ mod tests {
     }
 
     #[test]
-    fn doubling_stops_where_it_does_not_pay() {
+    fn doubling_stops_when_it_is_not_worthwhile() {
         let (runs, chosen, told) = asked(100, &[2100.0, 3900.0, 5200.0, 5300.0, 9e9]);
         assert_eq!((&runs[..], chosen), (&[1, 2, 4, 8][..], 4));
         assert_eq!(
             told,
             "Packing on cuda:0: 1 run 2100 steps/s, 2 runs 3900, 4 runs 5200, 8 runs 5300: 4 at a time"
         );
-        // Worse than one alone.
+        // Two runs are slower than one alone.
         assert_eq!(
             asked(100, &[30.0, 25.0]),
             (vec![1, 2], 1, "Packing on cuda:0: 1 run 30.0 steps/s, 2 runs 25.0: 1 at a time".into())
         );
-        // Always better: no more than are allowed, and no more than there are.
+        // If every doubling is worthwhile, the limit and the number of runs bound the choice.
         assert_eq!(asked(100, &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0]).0, [1, 2, 4, 8, 16]);
         assert_eq!(asked(100, &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0]).1, 16);
         let (runs, chosen, _) = asked(7, &[1.0, 2.0, 4.0, 7.0, 9.0]);

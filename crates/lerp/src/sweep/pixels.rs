@@ -1,4 +1,4 @@
-//! What raw pixels are worth: the columns of Tables 2b and 3 that latents are compared with.
+//! Reference results of raw pixels (classification and clustering), with which Tables 2b and 3 compare latents.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,29 +21,29 @@ use lerp_train::{Error, of_pixels};
 use super::survey::Job;
 use crate::{say::say, shelf::Shelf};
 
-/// A labelled image set of a sweep that lacks a record.
+/// A labelled image set of a sweep whose reference record is missing.
 pub struct Wanted {
-    /// What it is called now.
+    /// The present name of the image set.
     pub dataset: String,
-    /// The most restarts of k-means that its runs take.
+    /// The largest number of k-means restarts among its runs.
     pub restarts: usize,
-    /// Digest of its images.
+    /// Digest of the images.
     digest: String,
-    /// What it is called in the records of its runs: the folder may have moved since.
+    /// The names of the image set in the records of its runs, which differ if its folder has moved.
     names: BTreeSet<String>,
-    /// The record that it has under another of these names.
+    /// The record that exists under another of these names, if any.
     known: Option<PixelReference>,
 }
 
 impl Wanted {
-    /// Whether its pixels must be measured.
+    /// Whether the pixels must be evaluated, because no record under any name can be copied.
     pub fn is_to_measure(&self) -> bool {
         self.known.is_none()
     }
 }
 
-/// The labelled image sets among `jobs` whose record in `out` is not there, or of other images or fewer restarts of k-means
-/// than the runs'.
+/// Returns the labelled image sets of `jobs` whose record in `out` is missing, is of other images, or has fewer k-means
+/// restarts than the runs.
 ///
 /// # Errors
 /// If a dataset cannot be read.
@@ -52,7 +52,7 @@ pub fn wanted(shelf: &Shelf, out: &Path, jobs: &[Job]) -> Result<Vec<Wanted>> {
     for job in jobs {
         let Some(restarts) = job.record.cell.cluster_restarts else { continue };
         let digest = shelf.digest(&job.dataset)?.unwrap_or_default();
-        // One's own images are one set wherever they are.
+        // A user's own images are identified by their digest, wherever they are stored.
         let key = if lerp_data::is_own(&job.dataset) { &digest } else { &job.dataset };
         let set = sets.entry(key.clone()).or_insert_with(|| Wanted {
             dataset: job.dataset.clone(),
@@ -68,7 +68,7 @@ pub fn wanted(shelf: &Shelf, out: &Path, jobs: &[Job]) -> Result<Vec<Wanted>> {
     for set in &mut sets {
         let Wanted { restarts, digest, names, known, .. } = set;
         names.retain(|name| {
-            // One that cannot be read is made again.
+            // A record that cannot be read is made again.
             let there = PixelReference::read(out, name).ok().flatten().filter(|there| {
                 there.data == *digest && there.cluster_restarts.unwrap_or(0.0) >= *restarts as f64
             });
@@ -81,7 +81,8 @@ pub fn wanted(shelf: &Shelf, out: &Path, jobs: &[Job]) -> Result<Vec<Wanted>> {
     Ok(sets)
 }
 
-/// Measures the pixels of the [`wanted`] sets, into `pixels/<dataset>.toml`. Returns false if it was stopped.
+/// Evaluates the raw pixels of the [`wanted`] image sets and writes `pixels/<dataset>.toml`. Returns `false` if it was
+/// stopped.
 ///
 /// # Errors
 /// If a dataset cannot be read or a record not written.
@@ -112,7 +113,7 @@ pub fn references(shelf: &Shelf, out: &Path, jobs: &[Job], stop: &AtomicBool) ->
     Ok(true)
 }
 
-/// The record of what was measured.
+/// Returns the record of an evaluation of raw pixels.
 fn reference(set: &Wanted, measures: &[(String, f64)]) -> PixelReference {
     let value = |of: &Quantity| {
         let found = measures.iter().find(|(key, _)| *key == of.key);

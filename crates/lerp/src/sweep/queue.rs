@@ -1,4 +1,4 @@
-//! One queue of cells for all workers.
+//! The queue of cells that all worker processes share.
 
 use std::{
     collections::VecDeque,
@@ -24,16 +24,16 @@ use super::{
 };
 use crate::provenance::provenance;
 
-/// How long a signal that has reached a worker takes to reach this process, too, at most.
+/// Longest time from the arrival of a signal at a worker process to its arrival at this process.
 const SIGNAL: Duration = Duration::from_secs(2);
 
-/// A place for workers, one at a time.
+/// A slot for one worker process at a time, on one device.
 struct Seat {
     device: String,
-    /// Runs at once.
+    /// Number of simultaneous runs.
     runs: usize,
     worker: Option<Worker>,
-    /// Cells of the runs that the worker has not ended.
+    /// Indices of the cells whose runs the worker has not ended yet.
     running: Vec<usize>,
 }
 
@@ -43,7 +43,7 @@ impl Seat {
     }
 }
 
-/// Runs, from waiting to their ends.
+/// The runs of a sweep, from waiting to their ends.
 pub struct Queue<'a> {
     common: &'a Common<'a>,
     /// Folder of the sweep.
@@ -56,30 +56,30 @@ pub struct Queue<'a> {
     display: Display,
     failed: Vec<(String, String)>,
     terms: Terms,
-    /// How often each cell has failed.
+    /// Number of failures of each cell.
     failures: Vec<usize>,
-    /// Whether cells were stopped at their time limit.
+    /// Whether a cell was stopped at its time limit.
     out_of_time: bool,
-    /// Whether no more cells begin: the sweep is to stop, or too many have failed.
+    /// Whether no more cells start, because the sweep is stopping or too many cells have failed.
     closed: bool,
 }
 
-/// How runs are trained, and when a sweep gives up.
+/// Conditions under which runs are trained, and limits at which they are stopped.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Terms {
-    /// Whether the sweep's judges measure its runs.
+    /// Whether the sweep's judges measure the runs.
     pub judged: bool,
-    /// Longest time that a cell may take.
+    /// Longest training time of a cell per attempt.
     pub time_limit: Option<Duration>,
-    /// Failed cells after which no more begin.
+    /// Number of failed cells after which no more cells start.
     pub max_failures: Option<NonZeroUsize>,
-    /// How often a cell that failed is trained again.
+    /// Number of times that a failed cell is retried.
     pub retry: usize,
 }
 
 impl<'a> Queue<'a> {
-    /// `jobs` in the sweep `out`, each of which is expected to take `seconds`, for workers on devices with a number of runs
-    /// at once, each of which has so many `threads`.
+    /// Creates a queue of `jobs` in the sweep `out`, with the expected `seconds` of each. `seats` has the device and
+    /// the number of simultaneous runs of each worker process; each run has `threads` threads.
     pub fn new(
         common: &'a Common<'a>,
         (out, threads): (&'a Path, usize),
@@ -92,7 +92,8 @@ impl<'a> Queue<'a> {
         let seats: Vec<Seat> = seats.into_iter().map(seat).collect();
         let mut waiting: Vec<usize> = (0..jobs.len()).collect();
         if seats.iter().map(|seat| seat.runs).sum::<usize>() > 1 {
-            // A long one that began last would run on alone.
+            // The longest runs start first, because a long run that starts last would occupy one seat while the others
+            // are idle.
             waiting.sort_by(|a, b| seconds[*b].total_cmp(&seconds[*a]));
         }
         let runs = jobs.iter().map(|job| (job.record.id.clone(), job.record.cell.samples));
@@ -113,10 +114,10 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Trains until nothing waits and nothing runs, or until `stop`. The cells that failed, with their reasons, and whether
-    /// it was stopped.
+    /// Trains all jobs, or until `stop` is set. Returns the names of the failed cells with the reasons, and whether any
+    /// run was stopped.
     pub fn run(mut self, stop: &AtomicBool) -> (Vec<(String, String)>, bool) {
-        // Those of an earlier sweep.
+        // Removes the workers' logs of an earlier sweep.
         for seat in &self.seats {
             let _ = fs::remove_file(self.host_log(&seat.device));
         }
@@ -144,7 +145,8 @@ impl<'a> Queue<'a> {
         (self.failed, stopping || self.out_of_time)
     }
 
-    /// Gives what waits to free seats, the emptiest first, and closes workers that have nothing more to do.
+    /// Assigns waiting jobs to free seats, those with the fewest runs first, and closes workers that have nothing more
+    /// to do.
     fn hand_out(&mut self, sender: &mpsc::Sender<(usize, Message)>) {
         let free = |seats: &[Seat]| {
             let free = seats.iter().enumerate().filter(|(_, seat)| seat.free());
@@ -158,7 +160,7 @@ impl<'a> Queue<'a> {
                 Err(error) => {
                     let reason = format!("{error:#}");
                     let record = self.record(index, &self.seats[place].device);
-                    // If the disk is full this fails too; the first error is the one to tell.
+                    // An error here, for example on a full disk, is ignored: the first error is the one to report.
                     let _ = record.map(|record| mark_failed(&self.dir(index), &record, &reason));
                     self.fail(index, reason);
                 }
@@ -182,7 +184,8 @@ impl<'a> Queue<'a> {
         let time_limit = time_limit.map(|limit| limit.as_secs_f64());
         let order = Order { index, record, dataset, judged, time_limit };
         let own_log = self.dir(index).join(LOG);
-        // An earlier worker's words are of no interest now, but those of one that is at work are, and of a failed try.
+        // The log of an earlier session is replaced. That of a failed attempt stays, and so does that of another process
+        // which is training the run.
         if self.failures[index] == 0 && Holder::of(&self.dir(index)).is_none() {
             let _ = fs::remove_file(&own_log);
         }
@@ -223,8 +226,8 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// A worker is gone, and with it the runs that it had not ended. Those that did not end because everything is to stop
-    /// have not failed.
+    /// Handles the end of a worker process. Runs that it had not ended have failed, unless the whole sweep is being
+    /// stopped.
     fn ended(&mut self, place: usize, stop: &AtomicBool) {
         let seat = &mut self.seats[place];
         let Some(worker) = seat.worker.take() else { return };
@@ -270,7 +273,7 @@ impl<'a> Queue<'a> {
                 self.failed.len()
             ));
             for index in std::mem::take(&mut self.waiting) {
-                // One that waited for another try has failed.
+                // A cell that waited for another attempt counts as failed.
                 if self.failures[index] > 0 {
                     let reason = "it failed before, and was not tried again".to_owned();
                     self.failed.push((self.jobs[index].record.id.clone(), reason));
@@ -283,12 +286,12 @@ impl<'a> Queue<'a> {
         self.out.join("runs").join(&self.jobs[index].record.id)
     }
 
-    /// What a worker says that trains several runs.
+    /// Returns the path of the log of a worker process that trains several runs.
     fn host_log(&self, device: &str) -> PathBuf {
         self.out.join(format!("host-{}{}.log", device.replace(':', "-"), self.common.task))
     }
 
-    /// The record of a run that begins or goes on now.
+    /// Returns the record of a run that starts or resumes now.
     fn record(&self, index: usize, device: &str) -> Result<RunRecord> {
         let Job { record, dataset, .. } = &self.jobs[index];
         let images = self.common.shelf.images(dataset)?;

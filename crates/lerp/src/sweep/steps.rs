@@ -1,4 +1,5 @@
-//! Training steps of a cell, to time them: how long will a sweep take, and how many runs suit a GPU?
+//! Times training steps of a cell, to estimate the duration of a sweep and to find how many simultaneous runs suit a
+//! GPU.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -18,17 +19,18 @@ use rayon::ThreadPool;
 
 use crate::{device, registry::Registry};
 
-/// Steps that are timed at least.
+/// Smallest number of timed steps.
 const LEAST: u32 = 2;
 
-/// Steps after which a device is waited for, lest its work goes on long after the time is up.
+/// Largest number of steps that are queued on an asynchronous device before waiting for it, so that it does not compute
+/// long after the time is over.
 const AHEAD: u32 = 16;
 
-/// Seconds a step of each of `runs` runs of `cell` at once, measured for `time`. Each has a handle of the device and
-/// `threads` threads of its own; they share memory and caches, as the sweep's runs will.
+/// Returns the seconds per step of each of `runs` simultaneous runs of `cell`, measured for `time`. Each run has its
+/// own handle of the device and `threads` threads; they share memory and caches as the runs of a sweep do.
 ///
 /// # Errors
-/// If one of them cannot take a step.
+/// If one of the runs cannot take a step.
 pub fn at_once(
     registry: &Registry,
     dataset: &dyn Dataset,
@@ -40,7 +42,7 @@ pub fn at_once(
     let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pools = (0..runs).map(|_| pool()).collect::<Result<Vec<_>, _>>();
     let pools = pools.map_err(|error| anyhow!("cannot start threads ({error})"))?;
-    // Opened when all of them are ready, whatever has become of each.
+    // The gate opens when every run is ready to start or has failed.
     let gate = RwLock::new(());
     let (ready, all_ready) = mpsc::channel::<()>();
     let one = |ready: Sender<()>| {
@@ -61,7 +63,8 @@ pub fn at_once(
         };
         let started = pools.iter().map(start).collect::<std::io::Result<Vec<_>>>();
         drop(ready);
-        // Nothing is sent; an error when nobody can send any more.
+        // Nothing is ever sent. `recv` returns an error when every run has dropped its sender, that is when all are
+        // ready.
         let _ = all_ready.recv();
         drop(closed);
         let join = |run: thread::ScopedJoinHandle<_>| run.join().map_err(|_| anyhow!("a step panicked"))?;
@@ -69,7 +72,7 @@ pub fn at_once(
     })
 }
 
-/// A cell's trainer after its first steps, and the device that it is on.
+/// Returns a cell's trainer after its warm-up steps, and its device.
 fn begin<'a>(
     registry: &Registry,
     dataset: &'a dyn Dataset,
@@ -83,7 +86,7 @@ fn begin<'a>(
     Ok((device, trainer))
 }
 
-/// Seconds of a step, from steps that take `time` together.
+/// Returns the mean seconds per step over steps that take at least `time` together.
 fn measure(trainer: &mut Trainer, time: Duration) -> Result<f64> {
     let (started, mut steps) = (Instant::now(), 0);
     while steps < LEAST || started.elapsed() < time {

@@ -1,4 +1,4 @@
-//! Which runs of a plan are in a sweep's folder already.
+//! Compares a plan with the runs that a sweep's folder already has.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -7,34 +7,35 @@ use lerp_train::{Cell, LeftOut, Run, RunRecord, Runs, State};
 
 use crate::{provenance::provenance, registry::Registry, shelf::Shelf};
 
-/// What the runs of a sweep have in common.
+/// What all runs of a sweep share.
 pub struct Common<'a> {
-    /// The variants.
+    /// The known variants, datasets and metrics.
     pub registry: &'a Registry,
-    /// The datasets.
+    /// The opened datasets.
     pub shelf: &'a Shelf<'a>,
-    /// What the user typed.
+    /// The command line of the sweep.
     pub command: String,
     /// On a cluster, what tells this task's files apart from those of others.
     pub task: String,
 }
 
-/// A run of the plan.
+/// A run that the plan asks for.
 #[derive(Clone)]
 pub struct Job {
-    /// Its record: that of the folder, if it has begun there.
+    /// Record of the run; if the run has begun, the one in the folder with a new provenance.
     pub record: RunRecord,
-    /// What its dataset is called now. The images of a run that has begun may have been in another place then.
+    /// Present name of the dataset, which differs from the one in the record if its folder has moved since the run
+    /// began.
     pub dataset: String,
-    /// Samples that it is trained on already.
+    /// Number of samples that the run has been trained on already.
     pub samples: u64,
 }
 
 impl Job {
-    /// That of a cell which has no run yet.
+    /// Creates the job of a cell that has no run yet.
     ///
     /// # Errors
-    /// If there is no such variant, or its images cannot be read.
+    /// If there is no such variant, or the images cannot be read.
     pub fn new(common: &Common, cell: &Cell, device: &str, threads: usize) -> Result<Self> {
         let images = common.shelf.images(&cell.dataset)?;
         let provenance = provenance((device, cell.precision), threads, images, common.command.clone());
@@ -46,7 +47,7 @@ impl Job {
         Ok(Self { record, dataset: cell.dataset.clone(), samples: 0 })
     }
 
-    /// The same, to go on with the run that it has. What it goes on with is of now.
+    /// Makes this job resume an existing run: the record is the run's, but the provenance is the present one.
     fn go_on(&mut self, run: &Run) {
         let provenance = self.record.provenance.clone();
         self.record = RunRecord { provenance, ..run.record.clone() };
@@ -54,24 +55,24 @@ impl Job {
     }
 }
 
-/// What a folder has of a plan.
+/// The state of a plan's runs in a folder.
 #[derive(Default)]
 pub struct Survey {
     /// Every run of the plan.
     pub jobs: Vec<Job>,
-    /// Those of them to train.
+    /// The runs of the plan that must be trained or resumed.
     pub missing: Vec<Job>,
-    /// Runs that can neither be read nor be written, with the reasons.
+    /// Names of the plan's runs whose folders cannot be read and are in the way of training, with the reasons.
     pub blocked: Vec<(String, String)>,
-    /// Everything else among the runs that cannot be read.
+    /// Other folders among the runs that cannot be read.
     pub left_out: Vec<LeftOut>,
-    /// What a user should know, as sentences without their ends.
+    /// Warnings for the user, as sentences without full stops.
     pub warnings: Vec<String>,
 }
 
 impl Survey {
-    /// Looks for the runs of `cells` among those that were `found`: a run is told by everything that decides its numbers,
-    /// which is its images themselves and not the folder in which they happen to be.
+    /// Looks up the runs of `cells` among the runs that were `found`. A run is identified by everything that determines
+    /// its results; of a user's images that is their digest and not their folder.
     ///
     /// # Errors
     /// If there is no such variant, or images cannot be read.
@@ -94,15 +95,16 @@ impl Survey {
                 ));
                 continue;
             }
-            // The paper's sets are told by their names, under which a folder may hold other images.
+            // The identity of the paper's image sets is their name, so it must be checked that the folder holds the
+            // same images.
             let same = |run: &&Run| {
                 let (then, now) = (&run.record.provenance.data, &job.record.provenance.data);
                 then.is_none() || then == now
             };
             let run = by_identity.get(&identity).copied().filter(same);
-            // The folder has the cell's name, and so the run is of other images.
+            // A run with this cell's name but another identity was trained on other images.
             let mut other = by_id.get(job.record.id.as_str()).copied().filter(|_| run.is_none());
-            // Or it is of an earlier version, which named runs of every precision alike.
+            // The exception is a run of an earlier version, which gave runs of both precisions the same name.
             if other.is_some_and(|other| other.record.cell.precision != cell.precision) {
                 job.record = job.record.renamed();
                 other = None;

@@ -1,6 +1,6 @@
-//! A worker as the sweep sees it: a process that trains runs on one device. It gets each run to train as one line of JSON
-//! on standard input and answers with lines of JSON. When its standard input closes, on request or because the sweep was
-//! killed, its runs stop with checkpoints.
+//! The sweep's side of a worker process, which trains runs on one device. The worker receives each run as one line of
+//! JSON on standard input and sends messages as lines of JSON on standard output. When its standard input closes, on
+//! request or because the sweep was killed, its runs write checkpoints and stop.
 
 use std::{
     fs::File,
@@ -17,58 +17,59 @@ use lerp_files::make_folder;
 use lerp_train::{Progress, RunRecord};
 use serde::{Deserialize, Serialize};
 
-/// What a run has to say, in its folder.
+/// File name of the log in a run's folder.
 pub const LOG: &str = "log.txt";
 
-/// A run to train.
+/// A run to train, as the sweep sends it to a worker.
 #[derive(Serialize, Deserialize)]
 pub struct Order {
-    /// Its cell's place in the sweep.
+    /// Index of the run's cell in the sweep.
     pub index: usize,
-    /// What it is. Its folder is called as the run is.
+    /// Record of the run. The run's folder has the name of the run.
     pub record: RunRecord,
-    /// What its dataset is called now, if not as in the record: the images of a run that goes on may have moved.
+    /// Present name of the dataset, if it differs from the record because the images of a resumed run have moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
-    /// Whether the sweep's judge of the dataset measures it, if there is one.
+    /// Whether the sweep's judge of the dataset measures the run, if there is a judge.
     #[serde(default)]
     pub judged: bool,
-    /// Seconds after which the run stops with a checkpoint.
+    /// Seconds of training after which the run stops with a checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<f64>,
 }
 
-/// What a worker says of one of its runs; [`Progress::Done`], [`Progress::Interrupted`] or [`Progress::Failed`] comes last.
+/// A worker's message about one of its runs; the last one is [`Progress::Done`], [`Progress::Interrupted`] or
+/// [`Progress::Failed`].
 #[derive(Serialize, Deserialize)]
 pub struct News {
-    /// Its cell's place in the sweep.
+    /// Index of the run's cell in the sweep.
     pub index: usize,
-    /// False if the worker should get no more runs: one has failed, and its device does not answer.
+    /// `false` if the worker must not get more runs, because a run failed and the device no longer works.
     pub sound: bool,
-    /// The news.
+    /// The progress of the run.
     #[serde(flatten)]
     pub progress: Progress,
 }
 
-/// What a worker's reader sends.
+/// What the thread that reads a worker's output sends to the queue.
 pub enum Message {
-    /// Of one of its runs.
+    /// A message about one of the worker's runs.
     News(News),
-    /// Its output ended, and so will it.
+    /// The worker's standard output ended, so the process is ending.
     Ended,
 }
 
-/// A running worker.
+/// A running worker process.
 pub struct Worker {
     child: Child,
     stdin: Option<ChildStdin>,
-    /// Whether it may get another run.
+    /// Whether the worker may get another run.
     pub open: bool,
 }
 
 impl Worker {
-    /// Starts the worker called `name` on a device, for runs in the folder `runs` with `threads` threads each. What it says
-    /// beside its news goes to `log`.
+    /// Starts worker number `name` on a device, for runs in the folder `runs` with `threads` threads each. The worker's
+    /// standard error is appended to `log`.
     pub fn start(
         name: usize,
         (runs, device, threads): (&Path, &str, usize),
@@ -107,23 +108,23 @@ impl Worker {
         }
     }
 
-    /// Gives it a run to train.
+    /// Sends the worker a run to train.
     pub fn train(&mut self, order: &Order) -> Result<()> {
         let line = format!("{}\n", serde_json::to_string(order)?);
         if let Some(stdin) = &mut self.stdin {
-            // If it has died, its end tells so.
+            // A write error means that the worker has died, which its end will report.
             let _ = stdin.write_all(line.as_bytes());
         }
         Ok(())
     }
 
-    /// Asks it to end: its runs write a checkpoint and stop.
+    /// Asks the worker to end: its runs write checkpoints and stop.
     pub fn close(&mut self) {
         self.open = false;
         self.stdin = None;
     }
 
-    /// Waits for it.
+    /// Waits for the worker to end, and returns how it ended.
     pub fn end(mut self) -> End {
         self.close();
         match self.child.wait() {
@@ -138,12 +139,12 @@ impl Worker {
     }
 }
 
-/// Why runs did not end that a worker had.
+/// Why a worker ended before its runs.
 pub enum End {
-    /// It was asked to stop when it did not listen yet, by a signal that the sweep has had, too, unless it was meant for
-    /// the worker alone.
+    /// A termination signal ended it before it had installed its handler. The sweep receives the same signal, unless
+    /// only the worker was signalled.
     Asked(String),
-    /// Anything else.
+    /// Any other reason.
     Failed(String),
 }
 
@@ -158,13 +159,13 @@ fn asked_to_stop(_: ExitStatus) -> bool {
     false
 }
 
-/// Opens the log in the folder of a run or a sweep to write at its end, as several may do.
+/// Opens the log in the folder of a run or a sweep for appending, since several processes may write it.
 pub fn log(path: &Path) -> Result<File> {
     make_folder(path.parent().unwrap_or(Path::new(".")))?;
     Ok(lerp_files::append(path)?)
 }
 
-/// This program, also after a new build has taken its place in the file system.
+/// Returns the path of this program, which on Linux stays valid after a new build has replaced the file.
 fn this_program() -> std::io::Result<PathBuf> {
     let linux = Path::new("/proc/self/exe");
     if linux.exists() { Ok(linux.into()) } else { std::env::current_exe() }

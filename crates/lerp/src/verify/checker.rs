@@ -1,4 +1,4 @@
-//! Comparisons with the manifest's tolerances.
+//! Comparisons of computed with golden values, within the tolerances of the manifest.
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
@@ -8,18 +8,19 @@ use super::{
     golden::{File, Manifest, Tolerance, to_theirs},
 };
 
-/// How an error is measured.
+/// The measure of an error between computed and expected values.
 #[derive(Debug, Clone, Copy)]
 pub enum Measure {
-    /// Largest difference over the largest expected value.
+    /// Largest absolute difference divided by the largest absolute expected value.
     RelativeToLargest,
-    /// Largest difference.
+    /// Largest absolute difference.
     Absolute,
-    /// Largest difference over the expected value, which counts as at least 1e-3.
+    /// Largest ratio of the absolute difference to the absolute expected value, which counts as at least 1e-3.
     Relative,
-    /// Largest difference over the expected value, where that is above 1e-12.
+    /// Largest ratio of the absolute difference to the absolute expected value, over the elements where the latter is
+    /// above 1e-12.
     RelativePerElement,
-    /// Largest difference, with a part of the elements allowed to be further off.
+    /// Largest absolute difference after leaving out the fraction of elements that may exceed the tolerance.
     Quantile,
     /// Number of elements that differ.
     Exact,
@@ -30,33 +31,33 @@ pub struct Checker<'a> {
     manifest: &'a Manifest,
     filter: Option<&'a str>,
     report: &'a mut dyn FnMut(&Check),
-    /// The count so far.
+    /// The numbers of passed and failed checks so far.
     pub summary: Summary,
 }
 
 impl<'a> Checker<'a> {
-    /// A checker with the tolerances of `manifest`.
+    /// Creates a checker with the tolerances of `manifest`, which reports only checks whose names contain `filter`.
     pub fn new(manifest: &'a Manifest, filter: Option<&'a str>, report: &'a mut dyn FnMut(&Check)) -> Self {
         Self { manifest, filter, report, summary: Summary::default() }
     }
 
-    /// The tolerance for a kind of value.
+    /// Returns the tolerance for a kind of value.
     ///
     /// # Errors
-    /// If the manifest has none.
+    /// If the manifest has no such tolerance.
     pub fn tolerance(&self, kind: &str) -> Result<Tolerance> {
         let found = self.manifest.tolerances.get(kind).copied();
         found.with_context(|| format!("the manifest of the golden values has no tolerance '{kind}'"))
     }
 
-    /// Reports an error that was measured elsewhere.
+    /// Reports a check whose error the caller has computed.
     pub fn record(&mut self, name: String, error: f64, tolerance: f64, note: impl Into<String>) {
-        // Not a number is a miss.
+        // An error that is NaN fails this comparison.
         let passed = error <= tolerance;
         self.put(&Check { name, error, tolerance, passed, note: note.into() });
     }
 
-    /// Reports every tensor of `file` that nothing has compared.
+    /// Reports every tensor of `file` that was not compared as a failed check.
     pub fn nothing_left(&mut self, file: &File) {
         for name in file.unused() {
             let name = format!("{} {name}", file.stem);
@@ -70,8 +71,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Compares our tensor with the recorded `name`, stored whole or as digest, head and samples; nothing happens if it
-    /// is not recorded.
+    /// Compares a computed tensor with the golden tensor `name`, which is stored whole or as a digest, its first
+    /// elements and samples. Does nothing if there is no such golden tensor.
     ///
     /// # Errors
     /// If the tolerance is missing, or the sizes differ.
@@ -103,7 +104,8 @@ impl<'a> Checker<'a> {
         }
         if file.find(&part("digest")).is_some() {
             let expected = file.numbers(&part("digest"))?;
-            // The tensor's own tolerance where it is wider: an exception for some elements is one for their sum.
+            // The tensor's own tolerance applies if it is wider than that of digests, because deviating elements change
+            // their sum as well.
             let kind_tolerance = self.tolerance("*.digest")?.tol;
             let tolerance = match measure {
                 Measure::Quantile => 1e-5,
@@ -115,7 +117,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Compares one number with the recorded `name`; nothing happens if it is not recorded.
+    /// Compares a computed number with the golden value `name`. Does nothing if there is no such value.
     ///
     /// # Errors
     /// If the tolerance is missing.
@@ -140,7 +142,7 @@ impl<'a> Checker<'a> {
             return self.record(name, f64::INFINITY, tolerance.tol, note);
         }
         let pairs = || ours.iter().zip(expected);
-        // `f64::max` would drop a NaN.
+        // `f64::max` would ignore a NaN.
         let largest = |errors: &mut dyn Iterator<Item = f64>| {
             errors.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a })
         };
@@ -149,7 +151,7 @@ impl<'a> Checker<'a> {
             Measure::RelativeToLargest => {
                 let scale = largest(&mut expected.iter().map(|v| v.abs()));
                 let error = largest(&mut pairs().map(absolute));
-                // An expected tensor of zeros leaves nothing to be relative to.
+                // If all expected values are zero, the error is absolute.
                 self.record(name, if scale > 0.0 { error / scale } else { error }, tolerance.tol, "");
             }
             Measure::Absolute => self.record(name, largest(&mut pairs().map(absolute)), tolerance.tol, ""),
@@ -174,7 +176,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The largest error after the allowed part of the elements, none of which may be beyond the hard limit.
+    /// Reports the largest error after leaving out the allowed fraction of elements; no element may exceed the hard
+    /// limit.
     fn quantile(&mut self, name: String, mut errors: Vec<f64>, tolerance: Tolerance) {
         errors.sort_by(|a, b| b.total_cmp(a));
         let worst = errors.first().copied().unwrap_or_default();
@@ -209,7 +212,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Sum, norm, sum of absolute values and projection on cos(k) of numbers.
+/// Returns the digest of a tensor: sum, Euclidean norm, sum of absolute values, and dot product with cos(k) over the
+/// element index k.
 fn digest(values: &[f64]) -> [f64; 4] {
     let sum = |f: &dyn Fn((usize, &f64)) -> f64| values.iter().enumerate().map(f).sum::<f64>();
     [
@@ -220,7 +224,8 @@ fn digest(values: &[f64]) -> [f64; 4] {
     ]
 }
 
-/// Differences of sums over norm times root of the count, and the relative difference of the norm; the largest.
+/// Returns the largest error of a digest: differences of sums relative to the norm times the square root of `count`,
+/// and the relative difference of the norm.
 fn digest_error(ours: &[f64; 4], expected: &[f64], count: usize) -> f64 {
     let [sum, norm, absolute, cosine] = [0, 1, 2, 3].map(|i| expected.get(i).copied().unwrap_or(f64::NAN));
     let norm_or_one = if norm > 0.0 { norm } else { 1.0 };
@@ -250,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn measures() {
+    fn each_measure_fails_large_errors_nan_and_other_lengths() {
         use Measure::{Absolute, Exact, Quantile, Relative, RelativePerElement, RelativeToLargest};
         assert!(passes(&[10.5, 0.5], &[10.0, 0.0], RelativeToLargest));
         assert!(!passes(&[12.0, 0.0], &[10.0, 0.0], RelativeToLargest));

@@ -1,4 +1,4 @@
-//! Whitening, k-means, and matching clusters to classes.
+//! Checks of whitening, k-means, and the matching of clusters to classes.
 
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
@@ -10,15 +10,17 @@ use super::{
     golden::{File, numbers},
 };
 
-/// Kinds of values.
+/// Kind of value in the manifest's tolerances: whitened latents.
 const WHITENED: &str = "cluster whitened";
+/// Kind of value in the manifest's tolerances: inertia of k-means.
 const INERTIA: &str = "cluster inertia";
+/// Kind of value in the manifest's tolerances: accuracy of clusters.
 const ACCURACY: &str = "cluster accuracy";
 
-/// Restarts of the recorded k-means.
+/// Number of restarts of k-means in the golden values.
 const RESTARTS: usize = 50;
 
-/// `cluster`.
+/// Checks the values of the file `cluster`.
 pub fn cluster(checker: &mut Checker, file: &File) -> Result<()> {
     let (train, test) = (file.get("train_latents")?, file.get("test_latents")?);
     let whitening = Whitening::fit(train)?;
@@ -39,7 +41,7 @@ pub fn cluster(checker: &mut Checker, file: &File) -> Result<()> {
     let predicted = found.predict(&our_test)?;
     for (part, ours) in [("train", found.assigned()), ("test", &predicted)] {
         let name = format!("kmeans_{part}_assign");
-        // Clusters have no order of their own: the same ones, whatever their numbers.
+        // Cluster numbers are arbitrary, so assignments are compared after matching the clusters.
         let different = 1.0 - matched_accuracy(ours, &whole(file, &name)?)?;
         checker.record(
             format!("{} {name}", file.stem),
@@ -69,20 +71,21 @@ pub fn cluster(checker: &mut Checker, file: &File) -> Result<()> {
     Ok(())
 }
 
-/// Mean, singular values, whitened latents up to the sign of each column, and their products, which have none.
+/// Checks mean, singular values, whitened latents up to the sign of each column, and Gram matrices of whitened latents,
+/// which do not depend on these signs.
 fn whitened(
     checker: &mut Checker,
     file: &File,
     whitening: &Whitening,
     parts: [(&str, &Tensor); 2],
 ) -> Result<()> {
-    // Single precision limits both recorded ones by their largest entry.
+    // Both were recorded in single precision, whose error is relative to their largest entry.
     for (name, ours) in [("mean", whitening.mean()), ("singular_values", whitening.singular_values())] {
         let ours = Tensor::new(ours, &Device::Cpu)?;
         checker.tensor(file, name, &ours, WHITENED, Measure::RelativeToLargest)?;
     }
     let width = whitening.mean().len();
-    // One sign a column, for both parts.
+    // The sign of a column must be the same for training and test latents.
     let signs = signs(&numbers(parts[0].1)?, &file.numbers("train_whitened")?, width);
     let signs = Tensor::new(signs, &Device::Cpu)?;
     for (part, ours) in parts {
@@ -96,7 +99,7 @@ fn whitened(
     Ok(())
 }
 
-/// What our columns must be multiplied with to point where the recorded ones do.
+/// Returns for each column the factor 1 or -1 that turns our whitened latents into the direction of the golden ones.
 fn signs(ours: &[f64], recorded: &[f64], width: usize) -> Vec<f64> {
     let mut products = vec![0.0; width];
     for (ours, recorded) in ours.chunks(width).zip(recorded.chunks(width)) {
@@ -107,20 +110,21 @@ fn signs(ours: &[f64], recorded: &[f64], width: usize) -> Vec<f64> {
     products.into_iter().map(f64::signum).collect()
 }
 
-/// From 0.01 % below to 0.1 % above the recorded inertia: a lower one would be a better optimum than seven seeds found.
+/// Checks that the inertia is at most the tolerance above the golden one and at most a tenth of the tolerance below it:
+/// a lower inertia would be a better optimum than seven seeds of the reference found.
 fn inertia(checker: &mut Checker, file: &File, name: &str, ours: f64) -> Result<()> {
     let tolerance = checker.tolerance(INERTIA)?.tol;
     let error = file.numbers(name)?.into_iter().map(|expected| {
         let above = ours / expected - 1.0;
         if above < 0.0 { -10.0 * above } else { above }
     });
-    // `f64::max` would drop a NaN.
+    // `f64::max` would ignore a NaN.
     let worst = error.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
     checker.record(format!("{} {name}", file.stem), worst, tolerance, "below counts tenfold");
     Ok(())
 }
 
-/// Each of our centres against the recorded one nearest to it, which no two may share.
+/// Compares each of our cluster centres with the nearest golden centre; no two may have the same nearest one.
 fn centres(checker: &mut Checker, file: &File, found: &KMeans, signs: &[f64]) -> Result<()> {
     let (ours, recorded) = (numbers(&found.centres()?)?, file.numbers("kmeans_centers")?);
     let width = signs.len();
@@ -144,7 +148,7 @@ fn centres(checker: &mut Checker, file: &File, found: &KMeans, signs: &[f64]) ->
     Ok(())
 }
 
-/// Assignments and inertia of the recorded centres, where nothing is random and clusters keep their numbers.
+/// Checks assignments and inertia of the golden centres, which are deterministic and keep the numbers of clusters.
 fn of_recorded_centres(checker: &mut Checker, file: &File) -> Result<()> {
     for part in ["train", "test"] {
         let at = KMeans::around(file.get("kmeans_centers")?, file.get(&format!("{part}_whitened"))?)?;
@@ -156,13 +160,16 @@ fn of_recorded_centres(checker: &mut Checker, file: &File) -> Result<()> {
         checker.record(format!("{} {name}", file.stem), (differing + lengths) as f64, 0.0, note);
         let name = format!("kmeans_{part}_inertia");
         let error = (at.inertia() / file.numbers(&name)?[0] - 1.0).abs();
-        // Below it, too: these are the same centres.
+        // The centres are the same, so an inertia below the golden one is an error too.
         checker.record(format!("{} {name}", file.stem), error, 1e-5, note);
     }
     Ok(())
 }
 
-/// Whole numbers that are not negative.
+/// Returns the values of a tensor as unsigned integers.
+///
+/// # Errors
+/// If a value is not a non-negative integer of 32 bits.
 fn whole(file: &File, name: &str) -> Result<Vec<u32>> {
     let numbers = file.numbers(name)?;
     if let Some(wrong) = numbers.iter().find(|v| v.fract() != 0.0 || **v < 0.0 || **v > f64::from(u32::MAX)) {

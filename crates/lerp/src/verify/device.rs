@@ -1,4 +1,5 @@
-//! What a device does by itself must be what the host does: draws, lines, fused operations, recorded steps.
+//! Checks that an accelerator computes the same as the host: random draws, lines, fused operations and captured
+//! training steps.
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor, Var};
@@ -13,7 +14,7 @@ use lerp_train::{Learner, Mode, Source, Trainer};
 use super::checker::Checker;
 use crate::registry::seven;
 
-/// Checks a device that makes draws and records steps; nothing on another.
+/// Checks a device that generates random draws itself and captures training steps. Does nothing on any other device.
 pub fn device(checker: &mut Checker, device: &Device) -> Result<()> {
     let Some(generator) = generator(device) else { return Ok(()) };
     let host = Draws::new(0x1234_5678_9abc_def0, &Device::Cpu).scope("verify");
@@ -62,7 +63,7 @@ fn draws(checker: &mut Checker, host: &Draws, there: &Draws) -> Result<()> {
     Ok(())
 }
 
-/// How many numbers of type `f32` lie between two.
+/// Returns the distance of two numbers in units in the last place of `f32`.
 fn ulps(a: f32, b: f32) -> f64 {
     let place = |x: f32| {
         let bits = i64::from(x.to_bits() & 0x7fff_ffff);
@@ -85,7 +86,8 @@ fn lines(checker: &mut Checker, host: &Draws, there: &Draws) -> Result<()> {
     Ok(())
 }
 
-/// `[batch, side, in]`, and of each link `[k, out]`, whether it enlarges and averages.
+/// A chain of convolutions: batch size, side and input channels of the images; and for each convolution its kernel size
+/// and output channels, whether an upscaling precedes it, and whether an average pooling follows it.
 type Case = ([usize; 3], &'static [([usize; 2], bool, bool)]);
 
 const CHAINS: &[Case] = &[
@@ -101,7 +103,7 @@ const CHAINS: &[Case] = &[
     ([5, 16, 16], &[([3, 16], false, false), ([3, 16], false, true), ([3, 32], false, false)]),
 ];
 
-/// Values and gradients of a chain, fused against composed, relative to the largest.
+/// Compares values and gradients of a chain of convolutions, as a fused kernel and composed of candle's operations.
 fn operations(checker: &mut Checker, draws: &Draws, (input, steps): &Case) -> Result<()> {
     let [batch, side, mut channels] = *input;
     let x = Var::from_tensor(&draws.normal("x", (batch, side, side, channels))?)?;
@@ -130,7 +132,7 @@ fn operations(checker: &mut Checker, draws: &Draws, (input, steps): &Case) -> Re
     compare(checker, &format!("device chain {input:?}"), &run(Form::Fused)?, &run(Form::Composed)?)
 }
 
-/// Records the largest difference of each pair over the largest value.
+/// Reports for each pair of tensors the largest absolute difference relative to the largest value.
 fn compare(checker: &mut Checker, name: &str, ours: &[Tensor], wanted: &[Tensor]) -> Result<()> {
     let lacking = ours.len().abs_diff(wanted.len());
     checker.record(format!("{name}: values and gradients"), lacking as f64, 0.0, "missing");
@@ -167,7 +169,7 @@ fn losses(checker: &mut Checker, draws: &Draws) -> Result<()> {
     compare(checker, "device losses", &run(Form::Fused)?, &run(Form::Composed)?)
 }
 
-/// Two steps of Adam over more parameters than a launch takes.
+/// Checks two steps of Adam over more parameter tensors than one kernel launch takes.
 fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
     let run = |form| {
         with_form(form, || {
@@ -189,8 +191,8 @@ fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
     compare(checker, "device adam", &run(Form::Fused)?, &run(Form::Composed)?)
 }
 
-/// Steps of a variant on lines, recorded against launch by launch, and against a trainer that takes over half way: the
-/// same bits.
+/// Checks that training steps of a variant on lines have the same bits when they are captured, when they are launched
+/// kernel by kernel, and when another trainer takes over half way.
 fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Result<()> {
     const STEPS: usize = 6;
     let mut hyper = Hyper::new();

@@ -1,4 +1,4 @@
-//! Golden values: where they come from, and their layout.
+//! Golden values: reading of their files, and conversion between their layout and this program's.
 
 use std::{
     cell::RefCell,
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
 use serde::Deserialize;
 
-/// The program's own copy, file by file.
+/// Embeds the golden files with the given stems into the program.
 macro_rules! own {
     ($($stem:literal),* $(,)?) => {
         &[$(($stem, include_bytes!(concat!("../../golden/", $stem, ".safetensors.gz")) as &[u8])),*]
@@ -57,94 +57,94 @@ const OWN: &[(&str, &[u8])] = own![
     "vq_bottleneck",
 ];
 
-/// `manifest.json`, as far as it is used.
+/// The part of `manifest.json` that the checks use.
 #[derive(Debug, Deserialize)]
 pub struct Manifest {
-    /// Networks by name.
+    /// Configurations of networks by name.
     pub configs: BTreeMap<String, Config>,
-    /// Hyperparameters.
+    /// Hyperparameters of the reference runs.
     pub hyper: Settings,
-    /// Training steps recorded.
+    /// Number of recorded training steps.
     pub steps: u64,
     /// Tolerances by kind of value.
     pub tolerances: BTreeMap<String, Tolerance>,
-    /// The files.
+    /// The files of golden values by name.
     pub files: BTreeMap<String, serde_json::Value>,
 }
 
-/// A network and its images.
+/// The configuration of a network and its images.
 #[derive(Debug, Deserialize)]
 pub struct Config {
-    /// Side of the images.
+    /// Height and width of the images, pixels.
     pub hw: usize,
     /// Channels of the images.
     pub colors: usize,
-    /// Halvings.
+    /// Number of halvings of the resolution.
     pub scales: usize,
     /// Channels at full resolution.
     pub depth: usize,
-    /// Channels of the latent.
+    /// Latent channels.
     pub latent: usize,
-    /// Classes.
+    /// Number of classes.
     pub nclass: usize,
 }
 
-/// Hyperparameters of the recorded runs.
+/// Hyperparameters of the reference runs.
 #[derive(Debug, Deserialize)]
 pub struct Settings {
     /// Learning rate.
     pub lr: f64,
-    /// Dropout's probability of keeping.
+    /// Probability that dropout keeps an element.
     pub dropout_keep: f64,
     /// Standard deviation of the denoising noise.
     pub noise_std: f64,
-    /// VAE's β.
+    /// Weight β of the VAE's KL divergence.
     pub vae_beta: f64,
-    /// ACAI's λ.
+    /// Weight λ of ACAI's adversarial regulariser.
     pub advweight: f64,
-    /// ACAI's γ.
+    /// Blending coefficient γ of ACAI's critic regulariser.
     pub reg: f64,
-    /// VQ-VAE's β.
+    /// Weight β of the VQ-VAE's commitment loss.
     pub vq_beta: f64,
-    /// Vectors an image.
+    /// Number of quantised vectors per image of the VQ-VAE.
     pub vq_num_latents: usize,
-    /// Binary logarithm of the number of codes.
+    /// Binary logarithm of the number of codes in the codebook.
     pub vq_z_log_size: u32,
-    /// Units after quantisation.
+    /// Width of the dense layer after quantisation.
     pub vq_filter_size: usize,
-    /// Decay of the moving averages.
+    /// Decay of the codebook's exponential moving averages.
     pub vq_decay: f64,
-    /// Smooths the counts.
+    /// Constant ε that smooths the counts of codes.
     pub vq_epsilon: f64,
 }
 
-/// The largest error that passes.
+/// The tolerance for a kind of value.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Tolerance {
-    /// The error itself.
+    /// Largest error that passes.
     pub tol: f64,
-    /// Part of the elements that may be beyond `tol`.
+    /// Fraction of the elements whose error may exceed `tol`.
     #[serde(default)]
     pub allowed_fraction_above: f64,
-    /// What none may be beyond.
+    /// Error that no element may exceed.
     pub hard_limit: Option<f64>,
-    /// An absolute error that always passes.
+    /// Absolute error that always passes.
     #[serde(default)]
     pub abs_floor: f64,
 }
 
 /// A set of golden values.
 pub struct Golden {
-    /// Its manifest.
+    /// The manifest of the set.
     pub manifest: Manifest,
     folder: Option<PathBuf>,
 }
 
 impl Golden {
-    /// The set in `folder`, or the program's own.
+    /// Opens the set in `folder`, or the one embedded in the program.
     ///
     /// # Errors
-    /// If there is no manifest or it is not one.
+    /// If the manifest is missing or invalid.
     pub fn open(folder: Option<&Path>) -> Result<Self> {
         let (text, at) = match folder {
             None => (OWN_MANIFEST.to_owned(), "the program's own golden values".to_owned()),
@@ -161,7 +161,7 @@ impl Golden {
         Ok(Self { manifest, folder: folder.map(Path::to_owned) })
     }
 
-    /// The file `stem`.safetensors.
+    /// Reads the file `stem.safetensors` or `stem.safetensors.gz`.
     ///
     /// # Errors
     /// If it is missing or damaged.
@@ -189,9 +189,9 @@ impl Golden {
     }
 }
 
-/// The contents of a file that was packed with gzip.
+/// Decompresses a file that was compressed with gzip.
 fn unpack(packed: &[u8], at: &str) -> Result<Vec<u8>> {
-    /// Bytes that no file of golden values has: a small file may unpack to any number.
+    /// Size limit of a decompressed file, bytes, because a small file may decompress to any size.
     const MOST: u64 = 1 << 30;
     let mut bytes = Vec::new();
     let read = flate2::read::GzDecoder::new(packed).take(MOST).read_to_end(&mut bytes);
@@ -199,9 +199,9 @@ fn unpack(packed: &[u8], at: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// One file of golden values, on the CPU, channels first as recorded.
+/// One file of golden values, on the CPU, in the reference's layout with channels first.
 pub struct File {
-    /// Its name without the ending.
+    /// File name without extensions.
     pub stem: String,
     at: String,
     tensors: BTreeMap<String, Tensor>,
@@ -209,39 +209,40 @@ pub struct File {
 }
 
 impl File {
-    /// The tensor `name`, which counts as compared from now on.
+    /// Returns the tensor `name` and marks it as compared. Returns `None` if the file has no such tensor.
     pub fn find(&self, name: &str) -> Option<&Tensor> {
         let tensor = self.tensors.get(name)?;
         self.used.borrow_mut().insert(name.into());
         Some(tensor)
     }
 
-    /// The tensor `name`.
+    /// Returns the tensor `name` and marks it as compared.
     ///
     /// # Errors
-    /// If the file has none.
+    /// If the file has no such tensor.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.find(name).with_context(|| format!("{} has no tensor '{name}'", self.at))
     }
 
-    /// Its numbers in recorded order.
+    /// Returns the values of the tensor `name` in row-major order of the reference's layout.
     pub fn numbers(&self, name: &str) -> Result<Vec<f64>> {
         numbers(self.get(name)?)
     }
 
-    /// Names that begin with `prefix`, without it.
+    /// Returns the names of the tensors whose names begin with `prefix`, with the prefix removed.
     pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         self.tensors.keys().filter_map(move |name| name.strip_prefix(prefix))
     }
 
-    /// Names of tensors that were never asked for.
+    /// Returns the names of the tensors that were never read.
     pub fn unused(&self) -> Vec<String> {
         let used = self.used.borrow();
         self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect()
     }
 }
 
-/// A recorded tensor in this program's layout: images and feature maps channels last, weights `[k, k, cin, cout]`.
+/// Converts a golden tensor to this program's layout: images and feature maps with channels last, convolution weights
+/// as `[k, k, cin, cout]`.
 pub fn to_ours(name: &str, tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor> {
     let tensor = match (tensor.rank(), is_weight(name)) {
         (4, true) => tensor.permute((2, 3, 1, 0))?,
@@ -251,7 +252,7 @@ pub fn to_ours(name: &str, tensor: &Tensor, device: &Device) -> candle_core::Res
     tensor.contiguous()?.to_dtype(DType::F32)?.to_device(device)
 }
 
-/// The numbers of one of our tensors, in the order in which the recorded one has them.
+/// Returns the values of a tensor of this program, in row-major order of the reference's layout.
 pub fn to_theirs(name: &str, tensor: &Tensor) -> Result<Vec<f64>> {
     let tensor = match (tensor.rank(), is_weight(name)) {
         (4, true) => tensor.permute((3, 2, 0, 1))?,
@@ -261,7 +262,7 @@ pub fn to_theirs(name: &str, tensor: &Tensor) -> Result<Vec<f64>> {
     numbers(&tensor)
 }
 
-/// All numbers of a tensor, in row-major order.
+/// Returns all values of a tensor in row-major order.
 pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(lerp_core::on_host(tensor)?.flatten_all()?.to_vec1()?)
 }

@@ -1,4 +1,4 @@
-//! Line drawing, the lines metric, interpolation.
+//! Checks of line drawing, the metrics on lines (mean distance and smoothness), and interpolation.
 
 use std::f64::consts::FRAC_PI_4;
 
@@ -12,14 +12,14 @@ use super::{
     golden::{File, numbers},
 };
 
-/// Images and labels of lines.
+/// Compares drawn lines with the golden images `name`, at the angles in the tensor `angles`.
 fn draw_line_case(checker: &mut Checker, file: &File, [name, angles]: [&str; 2], width: f64) -> Result<()> {
     let tolerance = checker.tolerance("metric_draw_line image")?.tol;
     let (_, side, _) = file.get(name)?.dims3()?;
     let images = file.numbers(name)?;
     for (angle, expected) in file.numbers(angles)?.into_iter().zip(images.chunks(side * side)) {
         let error = |angle: f64| difference(&lerp_data::draw_line(angle, side, side, width), expected);
-        // At odd multiples of π/4 the drawing jumps, and the last bit of sine and cosine chooses the side.
+        // The drawing is discontinuous at odd multiples of π/4, where the last bit of sine and cosine chooses the side.
         let eighths = (angle / FRAC_PI_4).round();
         let jump = eighths as i64 % 2 != 0 && (angle - eighths * FRAC_PI_4).abs() < 1e-15;
         let error = if jump {
@@ -32,7 +32,7 @@ fn draw_line_case(checker: &mut Checker, file: &File, [name, angles]: [&str; 2],
     Ok(())
 }
 
-/// `metric_draw_line`.
+/// Checks the values of the file `metric_draw_line`.
 pub fn draw_line(checker: &mut Checker, file: &File) -> Result<()> {
     for (names, width) in
         [(["image", "angle"], 2.0), (["image_16", "angle_16"], 2.0), (["image_w3", "angle_16"], 3.0)]
@@ -41,7 +41,7 @@ pub fn draw_line(checker: &mut Checker, file: &File) -> Result<()> {
     }
     let labels = file.numbers("label")?;
     let angles = file.numbers("angle")?;
-    // The reference numbers an angle below zero -1, which is no class; ours is 0.
+    // The reference gives an angle below zero the invalid class -1, where this program gives class 0.
     let differing = angles
         .iter()
         .zip(&labels)
@@ -51,7 +51,8 @@ pub fn draw_line(checker: &mut Checker, file: &File) -> Result<()> {
     Ok(())
 }
 
-/// `angle.stepS` and `x.stepS` of a configuration's common file: the images are those lines.
+/// Checks that the golden images `x.stepS` in a configuration's common file are the lines at the golden angles
+/// `angle.stepS`.
 pub fn lines_of_step(checker: &mut Checker, file: &File, step: u64, stem: &str) -> Result<()> {
     let Some(angles) = file.find(&format!("angle.step{step}")) else { return Ok(()) };
     let x = file.get(&format!("x.step{step}"))?;
@@ -59,13 +60,13 @@ pub fn lines_of_step(checker: &mut Checker, file: &File, step: u64, stem: &str) 
     let images = numbers(x)?;
     let mut worst: f64 = 0.0;
     for (angle, expected) in numbers(angles)?.into_iter().zip(images.chunks(side * side)) {
-        // The recorded images are single precision.
+        // The golden images have single precision.
         let ours: Vec<f64> =
             lerp_data::draw_line(angle, side, side, 2.0).iter().map(|v| f64::from(*v as f32)).collect();
         worst = worst.max(difference(&ours, expected));
     }
     let tolerance = checker.tolerance("metric_draw_line image")?.tol;
-    // One unit in the last place of a single near 1.
+    // 1.2e-7 is one unit in the last place of an `f32` near 1.
     checker.record(
         format!("{stem} x.step{step}"),
         worst,
@@ -75,7 +76,7 @@ pub fn lines_of_step(checker: &mut Checker, file: &File, step: u64, stem: &str) 
     Ok(())
 }
 
-/// `metric_line_eval_CASE`.
+/// Checks the values of a file `metric_line_eval_CASE`.
 pub fn line_eval(checker: &mut Checker, file: &File) -> Result<()> {
     let bank = LineBank::default();
     let input = file.get("input")?.to_dtype(DType::F32)?;
@@ -87,7 +88,7 @@ pub fn line_eval(checker: &mut Checker, file: &File) -> Result<()> {
     let tolerance = checker.tolerance("metric_line_eval distance")?.tol;
     checker.record(name("distance"), difference(&found.distance, &distance), tolerance, "");
 
-    // Where two lines are equally near, any of them will do.
+    // If two lines are equally near, either may be chosen.
     let gap = file.numbers("runner_up_gap")?;
     let pixels = numbers(&input)?;
     let (index, angle) = (file.numbers("bank_index")?, file.numbers("closest_angle")?);
@@ -121,7 +122,7 @@ pub fn line_eval(checker: &mut Checker, file: &File) -> Result<()> {
         tolerance,
         "of the recorded angles",
     );
-    // Which of two tied lines is taken changes the score; 0.03 is the reference's own spread.
+    // The choice among tied lines changes the score; 0.03 is the spread of the reference itself.
     let own_tolerance = if ties == 0 { tolerance } else { 0.03 };
     checker.record(
         name("smoothness"),
@@ -142,7 +143,7 @@ pub fn line_eval(checker: &mut Checker, file: &File) -> Result<()> {
     mean("mean_smoothness", found.mean_smoothness(), if ties == 0 { 0.0 } else { 0.05 })
 }
 
-/// `metric_smoothness`.
+/// Checks the values of the file `metric_smoothness`.
 pub fn smoothness(checker: &mut Checker, file: &File) -> Result<()> {
     let positions = file.get("angles")?.dim(1)?;
     let ours: Vec<f64> = file.numbers("angles")?.chunks(positions).map(path_smoothness).collect();
@@ -156,12 +157,14 @@ pub fn smoothness(checker: &mut Checker, file: &File) -> Result<()> {
     Ok(())
 }
 
-/// `interpolation`: `NETWORK.start` and `.end` to `.linear` and `.slerp`.
+/// Checks the values of the file `interpolation`: linear and spherical interpolations (`NETWORK.linear`,
+/// `NETWORK.slerp`) between `NETWORK.start` and `NETWORK.end`.
 pub fn interpolation(checker: &mut Checker, file: &File, device: &Device) -> Result<()> {
     let networks: Vec<String> =
         file.names("").filter_map(|n| n.strip_suffix(".start").map(str::to_owned)).collect();
     for network in networks {
-        // As recorded: the angle between flattened latents does not depend on the layout.
+        // The tensors stay in the reference's layout, because the angle between flattened latents does not depend on
+        // it.
         let get =
             |name: &str| -> Result<_> { Ok(file.get(&format!("{network}.{name}"))?.to_device(device)?) };
         let (start, end) = (get("start")?, get("end")?);
@@ -178,7 +181,7 @@ pub fn interpolation(checker: &mut Checker, file: &File, device: &Device) -> Res
     Ok(())
 }
 
-/// The largest difference; NaN matches NaN and nothing else.
+/// Returns the largest absolute difference; NaN equals NaN and differs infinitely from every number.
 fn difference(ours: &[f64], expected: &[f64]) -> f64 {
     if ours.len() != expected.len() {
         return f64::INFINITY;
@@ -191,7 +194,8 @@ fn difference(ours: &[f64], expected: &[f64]) -> f64 {
     errors.fold(0.0, f64::max)
 }
 
-/// Cosine distance without any of the bank's short cuts.
+/// Returns the cosine distance between an image and the line at `angle`, computed directly without the line bank's
+/// optimisations.
 fn cosine_distance(image: &[f64], angle: f64) -> f64 {
     let line = lerp_data::draw_line(angle, 32, 32, 2.0);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();

@@ -1,7 +1,8 @@
-//! `lerp verify`: this build against the golden values, values that the semantics of the paper's own code produce.
+//! `lerp verify`: compares this build with the golden values, which were computed by a reference with the semantics of
+//! the paper's own code.
 //!
 //! A folder of golden values holds `manifest.json` (configurations, hyperparameters, tolerances, files) and safetensors
-//! files: one a variant and configuration, and one or more for each metric. The program carries a thinned copy; see
+//! files: one per variant and configuration, and one or more for each metric. The program embeds a reduced copy; see
 //! `golden/README.md` beside its sources.
 
 mod checker;
@@ -21,54 +22,55 @@ use lerp_kernels::{Form, with_form};
 use checker::Checker;
 use golden::{File, Golden};
 
-/// What to verify, and how.
+/// Options of [`verify`].
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Folder of golden values; the program's own copy if none.
+    /// Folder of golden values; `None` for the copy embedded in the program.
     pub golden: Option<PathBuf>,
-    /// Where models run, in full `f32`.
+    /// Device on which models run, opened in full `f32`.
     pub device: Device,
-    /// Fused or composed operations.
+    /// Whether operations are fused kernels or composed of candle's operations.
     pub form: Form,
-    /// Only checks whose name contains this.
+    /// Report only checks whose names contain this text.
     pub filter: Option<String>,
 }
 
 /// One comparison.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// File and tensor.
+    /// Names of the file and the tensor.
     pub name: String,
-    /// The error, as the tolerance measures it.
+    /// The error, in the measure of the tolerance.
     pub error: f64,
     /// The largest error that passes.
     pub tolerance: f64,
-    /// Whether it passes.
+    /// Whether the check passed.
     pub passed: bool,
-    /// What is not said by the numbers.
+    /// A remark about the comparison, or an empty string.
     pub note: String,
 }
 
-/// How many comparisons passed.
+/// The numbers of comparisons that passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Passed.
+    /// Number of comparisons that passed.
     pub passed: usize,
-    /// Failed.
+    /// Number of comparisons that failed.
     pub failed: usize,
 }
 
-/// Compares everything and calls `report` after each comparison. A golden value that nothing compares fails.
+/// Compares everything and calls `report` after each comparison. A golden value that is never compared counts as
+/// failed.
 ///
 /// # Errors
-/// If a file is missing, cut short or not of this layout; or a filter matches nothing.
+/// If a file is missing, truncated or has another layout, or if the filter matches no check.
 pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
     let golden = Golden::open(options.golden.as_deref())?;
     let mut checker = Checker::new(&golden.manifest, options.filter.as_deref(), report);
     with_form(options.form, || {
         for name in golden.manifest.files.keys() {
             let stem = name.trim_end_matches(".safetensors");
-            // The commons are read with each variant.
+            // The common file of a configuration is read together with each of its variants.
             if stem.ends_with("_common") {
                 continue;
             }
@@ -101,7 +103,7 @@ fn check_file(checker: &mut Checker, golden: &Golden, file: &File, device: &Devi
             Some((network, variant)) if golden.manifest.configs.contains_key(network) => {
                 models::model(checker, golden, file, network, variant, device)
             }
-            // Every value in it is reported as not compared.
+            // Every value of an unknown file is reported as not compared.
             _ => Ok(()),
         },
     }

@@ -1,4 +1,4 @@
-//! Losses, outputs, gradients and parameters of the seven variants over three steps.
+//! Checks of losses, outputs, gradients and parameters of the seven variants over the recorded training steps.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::registry::Registry;
 
-/// One variant in one configuration.
+/// The check of one variant in one configuration.
 struct Case<'a> {
     file: &'a File,
     common: &'a File,
@@ -30,7 +30,7 @@ struct Case<'a> {
     build: Build<'a>,
 }
 
-/// `NETWORK_VARIANT`.
+/// Checks the values of a file `NETWORK_VARIANT`.
 pub fn model(
     checker: &mut Checker,
     golden: &Golden,
@@ -66,7 +66,7 @@ pub fn model(
     Ok(())
 }
 
-/// The recorded runs' hyperparameters under our names.
+/// Returns the reference runs' hyperparameters of `variant` under this program's names.
 fn hyper(golden: &Golden, variant: &str) -> Hyper {
     let h = &golden.manifest.hyper;
     let value = match variant {
@@ -78,14 +78,15 @@ fn hyper(golden: &Golden, variant: &str) -> Hyper {
             "beta": h.vq_beta, "codes": 1_u64.checked_shl(h.vq_z_log_size).unwrap_or(0), "vectors": h.vq_num_latents,
             "filter": h.vq_filter_size, "decay": h.vq_decay, "epsilon": h.vq_epsilon,
         }),
-        // Baseline has none; the manifest gives none for the AAE, whose default is the reference's.
+        // The baseline has no hyperparameters. The manifest has none for the AAE, whose default equals the reference's
+        // value.
         _ => json!({}),
     };
     value.as_object().cloned().unwrap_or_default()
 }
 
 impl Case<'_> {
-    /// All parameters and buffers before step 0, in our layout.
+    /// Returns all parameters and buffers before step 0, in this program's layout.
     fn initial(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut all = BTreeMap::new();
         for file in [self.common, self.file] {
@@ -97,7 +98,8 @@ impl Case<'_> {
         Ok(all)
     }
 
-    /// A model of the variant's own type at the learner's parameters, for what the trait does not show.
+    /// Builds a model of the variant's concrete type with the learner's parameters, for outputs that the trait does not
+    /// have.
     fn concrete<M: Model>(&self, learner: &Learner) -> Result<M> {
         let model = M::new(check_hyper(M::NAME, self.build.hyper)?, &self.build)?;
         for (name, value) in learner.model().params().entries() {
@@ -114,7 +116,7 @@ impl Case<'_> {
         })
     }
 
-    /// The draws recorded for `step`, under the names of our streams.
+    /// Returns the random draws that the reference recorded at `step`, under the names of this program's streams.
     fn draws(&self, step: u64) -> Result<Draws> {
         let mut streams = BTreeMap::new();
         for (theirs, ours) in [
@@ -135,7 +137,7 @@ impl Case<'_> {
         Ok(Draws::replay(streams, self.build.device))
     }
 
-    /// Everything under `out.`, at the parameters before step 0.
+    /// Compares all outputs under `out.`, computed with the parameters before step 0.
     fn outputs(&self, checker: &mut Checker, learner: &Learner) -> Result<()> {
         let (x, draws, model) = (self.batch(0)?.images, self.draws(0)?, learner.model());
         let h = to_ours("h", self.common.get("h")?, self.build.device)?;
@@ -145,7 +147,7 @@ impl Case<'_> {
             checker.tensor(self.file, &format!("out.{name}"), ours, "out.*", Measure::RelativeToLargest)
         };
         out("interp_latent", &z)?;
-        // A VAE's latent is a sample; what its encoder gives is what its classifier sees.
+        // The VAE's `encode` draws a sample. The encoder's own output is the same as the classifier's input.
         let encoded = if self.variant == "vae" { features.reshape(z.shape())? } else { z.clone() };
         out("encode", &encoded)?;
         out("recon", &model.reconstruct(&x, &draws)?)?;
@@ -205,7 +207,8 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Losses before the update of `step`, gradients of step 0, and parameters after the update.
+    /// Takes a training step and compares the losses before the update, the gradients (at step 0 only), and the
+    /// parameters after the update.
     fn step(&self, checker: &mut Checker, learner: &mut Learner, step: u64) -> Result<()> {
         let (batch, draws) = (self.batch(step)?, self.draws(step)?);
         let gradients = learner.gradients(&batch, &draws)?;
@@ -255,7 +258,7 @@ impl Case<'_> {
         checker.tensor(self.file, &recorded, grad, kind, measure)
     }
 
-    /// `loss.stepS.*`: what the reference reports, from our losses and terms.
+    /// Compares the values `loss.stepS.*` that the reference reports with those computed from our losses and terms.
     fn losses(
         &self,
         checker: &mut Checker,
@@ -283,7 +286,7 @@ impl Case<'_> {
         }
         if let Ok(mse) = find("term/mse") {
             loss("loss_ae", mse)?;
-            // In grey levels.
+            // The reference reports the root mean squared error in grey levels from 0 to 255.
             loss("rmse", mse.sqrt() * 127.5)?;
         }
         match self.variant {
@@ -313,7 +316,7 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Share of latents and draws from the prior that the AAE's discriminator tells right.
+    /// Returns the fraction of latents and draws from the prior that the AAE's discriminator classifies correctly.
     fn adversary_accuracy(&self, learner: &Learner, x: &Tensor, draws: &Draws) -> Result<f64> {
         let aae: Aae = self.concrete(learner)?;
         let z = aae.encode(x, draws)?;
@@ -323,7 +326,8 @@ impl Case<'_> {
         Ok(right as f64 / (latent.len() + prior.len()) as f64)
     }
 
-    /// What variants make of raw draws: dropout's mask, ACAI's folded coefficient.
+    /// Compares values that variants derive from raw draws: dropout's mask, and ACAI's interpolation coefficient α
+    /// folded to [0, 0.5].
     fn folded_draws(&self, checker: &mut Checker, learner: &Learner, draws: &Draws, step: u64) -> Result<()> {
         let batch = self.common.get(&format!("x.step{step}"))?.dim(0)?;
         let shape = &learner.model().spec().shape;

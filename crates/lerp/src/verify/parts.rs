@@ -1,4 +1,4 @@
-//! The single-layer classifier, Adam, and the VQ bottleneck on its own.
+//! Checks of the single-layer classifier, Adam, and the VQ-VAE's bottleneck on its own.
 
 use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor, Var};
@@ -13,10 +13,11 @@ use super::{
     golden::{File, Golden, numbers, to_ours},
 };
 
-/// The kind of most values here.
+/// Kind of most values of this module in the manifest's tolerances.
 const KIND: &str = "classifier / vq_bottleneck";
 
-/// `classifier_adam`.
+/// Checks the values of the file `classifier_adam`: loss and gradients of the classifier, its learning-rate schedule,
+/// and Adam.
 pub fn classifier_and_adam(checker: &mut Checker, file: &File, device: &Device) -> Result<()> {
     for (case, smoothing) in [("plain", 0.0), ("smoothed", 0.1)] {
         let get =
@@ -80,7 +81,8 @@ pub fn classifier_and_adam(checker: &mut Checker, file: &File, device: &Device) 
     Ok(())
 }
 
-/// `vq_bottleneck`: quantisation and what follows it, with its gradient, and the codebook over three steps.
+/// Checks the values of the file `vq_bottleneck`: quantisation and the layers after it, with their gradient, and the
+/// updates of the codebook.
 pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device: &Device) -> Result<()> {
     let (codes, dims) = file.get("means0")?.dims2()?;
     let (wide, filter) = file.get("vch2.weight")?.dims2()?;
@@ -95,7 +97,7 @@ pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device
         ..Config::default()
     };
     let (beta, hyper) = (config.beta, lerp_core::Hyper::new());
-    // A latent of one position, so that the bottleneck has the recorded width.
+    // The latent has a single position, so that the bottleneck has the same width as in the golden values.
     let build = Build {
         image: ImageShape { height: 2, width: 2, channels: 1 },
         network: &Network { scales: 1, depth: 1, latent: dims }.into(),

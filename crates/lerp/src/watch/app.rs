@@ -1,4 +1,4 @@
-//! What a person chose to look at, and what keys change about it.
+//! The state of the interactive view: what the user has selected, and how keys change it.
 
 use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
@@ -12,19 +12,19 @@ use super::{
     sweep::Sweep,
 };
 
-/// Which cells are listed.
+/// The filter that decides which cells are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// All.
+    /// All cells.
     All,
-    /// Those that a worker is on.
+    /// Cells that a worker process is training.
     Running,
-    /// Those that failed.
+    /// Cells that failed.
     Failed,
 }
 
 impl Filter {
-    /// In a word.
+    /// Returns the filter's name.
     pub fn word(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -50,39 +50,39 @@ impl Filter {
     }
 }
 
-/// What is on the screen.
+/// What the screen shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// The table, and the selected cell where there is room for both.
+    /// The table, and below it the selected cell if there is room for both.
     Both,
-    /// The selected cell.
+    /// Only the selected cell.
     Cell,
 }
 
-/// A watcher.
+/// The state of the interactive view of a sweep.
 #[derive(Debug)]
 pub struct App {
-    /// What is watched.
+    /// The sweep that is watched.
     pub sweep: Sweep,
-    /// More about the selected cell.
+    /// Images and log of the selected cell.
     pub detail: Detail,
-    /// Colours that the terminal has.
+    /// Colours that the terminal supports.
     pub palette: Palette,
-    /// Which cells are listed.
+    /// The filter that decides which cells are listed.
     pub filter: Filter,
-    /// Whether curves have a logarithmic axis, where all values are positive.
+    /// Whether curves whose values are all positive have a logarithmic axis.
     pub log_axis: bool,
-    /// What is on the screen.
+    /// What the screen shows.
     pub view: View,
-    /// Whether the keys are explained.
+    /// Whether the list of keys is shown.
     pub help: bool,
-    /// How far the log is scrolled up from its end.
+    /// Number of lines by which the log is scrolled up from its end.
     pub scroll: usize,
-    /// How far it can be, which the last drawing found.
+    /// Largest possible value of `scroll`, which drawing the log computes.
     pub most_scroll: std::cell::Cell<usize>,
-    /// Place in the table.
+    /// Selection and scroll offset of the table.
     pub table: TableState,
-    /// Rows that the table had room for.
+    /// Number of rows of the table that fit on the screen.
     pub page: usize,
     selected: Option<String>,
     chosen: bool,
@@ -92,7 +92,7 @@ pub struct App {
 }
 
 impl App {
-    /// A watcher of `sweep`, which was read.
+    /// Creates the view of `sweep`, which has been read.
     pub fn new(sweep: Sweep, palette: Palette) -> Self {
         Self {
             sweep,
@@ -114,13 +114,14 @@ impl App {
         }
     }
 
-    /// Reads what changed; `now` in seconds since 1970.
+    /// Reads the files that have changed. `now` is in seconds since 1970.
     pub fn refresh(&mut self, now: f64) {
         self.sweep.refresh(now);
         self.look();
     }
 
-    /// Keeps a listed cell selected, and reads more about it. Until a person chooses one, it is one that goes on.
+    /// Keeps one of the listed cells selected, and reads its images and log. Until the user selects a cell, a running
+    /// one is selected.
     fn look(&mut self) {
         let listed = self.listed();
         let running = || listed.iter().position(|cell| cell.stage.is_running());
@@ -128,14 +129,14 @@ impl App {
         let place = match same.filter(|place| self.chosen || listed[*place].stage.is_running()) {
             Some(place) => place,
             None if !self.chosen => running().or(same).unwrap_or(0),
-            // What is in the same place now.
+            // The chosen cell is no longer listed, so the cell in its row is selected.
             None => self.table.selected().unwrap_or(0).min(listed.len().saturating_sub(1)),
         };
         let id = listed.get(place).map(|cell| cell.id.clone());
         self.table.select(id.is_some().then_some(place));
         if let Some(id) = id {
             if self.selected.as_ref() != Some(&id) {
-                // Another cell is another log.
+                // The new cell has another log, so the scroll position is reset.
                 (self.scroll, self.show_log) = (0, None);
             }
             self.selected = Some(id);
@@ -145,41 +146,41 @@ impl App {
         }
     }
 
-    /// The cells that the filter takes.
+    /// Returns the cells that the filter accepts.
     pub fn listed(&self) -> Vec<&Cell> {
         self.sweep.cells.iter().filter(|cell| self.filter.takes(cell)).collect()
     }
 
-    /// The selected cell, if one is listed.
+    /// Returns the selected cell. Returns `None` if no cell is listed.
     pub fn cell(&self) -> Option<&Cell> {
         self.listed().into_iter().find(|cell| Some(&cell.id) == self.selected.as_ref())
     }
 
-    /// The metric whose curve is shown: the one that was chosen, or the first that the cell has.
+    /// Returns the metric whose curve is shown: the user's choice if the cell has it, or else the cell's first metric.
     pub fn metric<'a>(&self, cell: &'a Cell) -> Option<&'a str> {
         let all = cell.metrics();
         let chosen = self.metric.as_deref().and_then(|name| all.iter().find(|other| **other == name));
         chosen.or(all.first()).copied()
     }
 
-    /// Whether the log is shown in place of curves: of a failed cell, unless that was changed.
+    /// Whether the log is shown instead of the curve. By default it is shown for a failed cell.
     pub fn shows_log(&self, cell: &Cell) -> bool {
         self.show_log.unwrap_or(cell.stage == Stage::Failed)
     }
 
-    /// The pair whose strip is shown, of `pairs`.
+    /// Returns the index of the pair, among `pairs`, whose interpolation is shown.
     pub fn pair(&self, pairs: usize) -> usize {
         self.pair % pairs.max(1)
     }
 
-    /// What is wrong with files that were read.
+    /// Returns sentences about files that cannot be read.
     pub fn problems(&self) -> Vec<String> {
         let mut all = self.sweep.problems();
         all.extend(self.detail.problems().map(String::from));
         all
     }
 
-    /// Takes a key; returns whether it ends the watcher.
+    /// Handles a key. Returns whether the key ends the program.
     pub fn key(&mut self, key: KeyEvent) -> bool {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control {
@@ -218,7 +219,7 @@ impl App {
         false
     }
 
-    /// Moves the selection.
+    /// Moves the selection by a number of rows.
     fn go(&mut self, rows: isize) {
         let listed = self.listed();
         let Some(last) = listed.len().checked_sub(1) else { return };
@@ -246,7 +247,7 @@ impl App {
     }
 }
 
-/// The place `by` further on in a ring.
+/// Returns the index `by` after `place`, modulo `all`.
 fn turned(place: usize, by: isize, all: usize) -> usize {
     (place as isize + by).rem_euclid(all.max(1) as isize) as usize
 }

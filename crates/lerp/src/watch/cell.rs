@@ -1,4 +1,4 @@
-//! One cell of a sweep, as the files of its folder tell it.
+//! The state of one cell of a sweep, as read from the files in its folder.
 
 use std::{
     collections::BTreeMap,
@@ -15,29 +15,29 @@ use lerp_train::{Holder, Live, Metrics, Phase, Run, State};
 use super::{detail::plain, kept::Kept};
 use crate::slurm::Place;
 
-/// Seconds without news after which a run that says it is running may no longer be.
+/// Seconds without progress after which a running run is shown as stalled.
 const PATIENCE: f64 = 30.0;
 
-/// Evaluations' time without news after which that holds for a run that gives news only there.
+/// The same limit for a run that reports progress at evaluations only, as a multiple of the time between evaluations.
 const EVALUATIONS: f64 = 3.0;
 
-/// What a worker says while it works.
+/// File in which a worker process reports its progress.
 const PROGRESS: &str = "progress.json";
 
-/// How far a cell is.
+/// The stage of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Not begun.
+    /// Not started.
     Waiting,
     /// In the queue of a cluster.
     Queued,
-    /// In training.
+    /// Being trained.
     Running,
-    /// Trained; what its latents are worth is measured.
+    /// Trained; the final evaluation of its latents is running.
     Measuring,
-    /// Its files say that it is running, but they are old.
+    /// Recorded as running, but its files have not changed for too long.
     Stalled,
-    /// Stopped on request; the next sweep goes on with it.
+    /// Stopped on request; the next sweep resumes it.
     Stopped,
     /// Ended with an error.
     Failed,
@@ -46,7 +46,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// In a word.
+    /// Returns the name of the stage.
     pub fn word(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -60,50 +60,50 @@ impl Stage {
         }
     }
 
-    /// Whether a worker is on it, or was when it last gave news.
+    /// Whether a worker process is training the cell, or was when it last reported progress.
     pub fn is_running(self) -> bool {
         matches!(self, Self::Running | Self::Measuring | Self::Stalled)
     }
 
-    /// Whether this sweep does no more on it.
+    /// Whether the sweep has finished with the cell.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Failed)
     }
 }
 
-/// A metric's values: samples seen, value.
+/// The values of a metric, as pairs of the number of training samples and the value.
 pub type Series = Vec<(f64, f64)>;
 
 /// A cell of a sweep.
 #[derive(Debug)]
 pub struct Cell {
-    /// Its name and its folder's.
+    /// Name of the cell and of its folder.
     pub id: String,
-    /// Its folder.
+    /// Folder of the cell.
     pub dir: PathBuf,
-    /// Whether the sweep's present plan has it.
+    /// Whether the sweep's present plan contains the cell.
     pub planned: bool,
-    /// Dataset.
+    /// Name of the dataset.
     pub dataset: String,
-    /// Variant.
+    /// Name of the variant.
     pub variant: String,
-    /// Seed.
+    /// Random seed, as text.
     pub seed: String,
-    /// How far it is.
+    /// Stage of the cell.
     pub stage: Stage,
-    /// Samples done.
+    /// Number of training samples so far.
     pub samples: u64,
-    /// Samples in all; not known before it begins.
+    /// Total number of training samples; `None` before the run begins.
     pub total: Option<u64>,
-    /// Samples a second: lately of a run that goes on, else in the mean.
+    /// Training samples per second: the recent rate of a running run, else the mean.
     pub rate: Option<f64>,
-    /// Seconds that a sample takes in the mean, evaluations included.
+    /// Mean seconds per training sample, including evaluations.
     pub seconds_per_sample: Option<f64>,
-    /// Why it failed.
+    /// Reason why the run failed.
     pub reason: Option<String>,
-    /// On a cluster: its job, its node, and how often it was started again.
+    /// On a cluster, a description of the job, the node and the number of restarts.
     pub place: Option<String>,
-    /// Whether its folder is a link, which is not read.
+    /// Whether the folder is a symbolic link, which is not followed.
     link: bool,
     run: Kept<Run>,
     metrics: Kept<BTreeMap<String, Series>>,
@@ -111,7 +111,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// The cell called `id` of the sweep in `sweep`; nothing is read yet.
+    /// Creates the cell called `id` of the sweep in the folder `sweep`, without reading any files.
     pub fn new(sweep: &Path, id: &str, planned: bool) -> Self {
         let dir = sweep.join("runs").join(id);
         let (dataset, variant, seed) = parts(id);
@@ -129,7 +129,8 @@ impl Cell {
             reason: None,
             place: None,
             link: false,
-            // The status first: it is what changes.
+            // The status comes first, because `Kept::written` tells the time of the first file and only the status
+            // changes.
             run: Kept::new(vec![dir.join("status.json"), dir.join("run.toml")]),
             metrics: Kept::new(vec![dir.join("metrics.parquet")]),
             live: Kept::new(vec![dir.join(PROGRESS)]),
@@ -137,7 +138,8 @@ impl Cell {
         }
     }
 
-    /// Reads what changed; `now` in seconds since 1970. `place` is where it is in the queue of a cluster.
+    /// Reads the files that have changed. `now` is in seconds since 1970; `place` is the cell's entry in the queue of a
+    /// cluster.
     pub fn refresh(&mut self, now: f64, place: Option<&Place>) {
         if self.dir.is_symlink() {
             self.link = true;
@@ -148,7 +150,7 @@ impl Cell {
         self.metrics.refresh(|| Metrics::read(&self.dir.join("metrics.parquet")).map(|m| series(&m)));
         let path = self.dir.join(PROGRESS);
         match self.run.value() {
-            // It goes with the worker.
+            // The worker process deletes the progress file when it ends, so its absence is no error.
             Some(run) if path.exists() => {
                 let damaged = || format!("{} is damaged", path.display());
                 self.live.refresh(|| run.progress().ok_or_else(damaged));
@@ -157,7 +159,8 @@ impl Cell {
         }
         self.stage = Stage::Waiting;
         self.judge(now);
-        // Who trains it says so in the run's folder, and knows it before the queue is asked again.
+        // The process that trains the run writes its job into the run's folder, which is more recent than the queue's
+        // answer.
         let holder = if self.stage.is_running() { Holder::of(&self.dir) } else { None };
         self.place = match (holder.filter(|holder| holder.job.is_some()), place) {
             (Some(holder), _) => Some(holder.described()),
@@ -169,7 +172,7 @@ impl Cell {
         }
     }
 
-    /// From the files to what is shown.
+    /// Derives what is shown from the files that were read.
     fn judge(&mut self, now: f64) {
         let Some(run) = self.run.value() else { return };
         let (cell, status) = (&run.record.cell, &run.status);
@@ -193,7 +196,7 @@ impl Cell {
             return;
         }
         let Some(live) = self.live.value() else {
-            // A run without such a file gives news at evaluations only.
+            // A run without a progress file changes its files at evaluations only.
             let patience = self.evaluation_s().map_or(PATIENCE, |s| PATIENCE.max(EVALUATIONS * s));
             if self.run.written().is_some_and(|at| now - at > patience) {
                 self.stage = Stage::Stalled;
@@ -205,7 +208,7 @@ impl Cell {
             self.rate = Some(live.samples_per_s);
             self.seconds_per_sample = self.seconds_per_sample.or(Some(1.0 / live.samples_per_s));
         }
-        // The file's own time, too, in case that the clocks of two machines differ.
+        // The file's modification time is used as well, in case the clocks of two machines differ.
         let at = self.live.written().map_or(live.at, |written| written.max(live.at));
         if now - at > PATIENCE {
             self.stage = Stage::Stalled;
@@ -214,23 +217,23 @@ impl Cell {
         }
     }
 
-    /// Its losses of late, while a worker is on it.
+    /// Returns the latest losses, while a worker process is training the cell.
     pub fn losses(&self) -> &[(String, f64)] {
         self.live.value().map_or(&[], |live| &live.losses)
     }
 
-    /// Its configuration and provenance, once it has begun.
+    /// Returns the run. Returns `None` before the run begins.
     pub fn run(&self) -> Option<&Run> {
         self.run.value()
     }
 
-    /// Seconds from one evaluation to the next.
+    /// Returns the seconds between two evaluations, if known.
     fn evaluation_s(&self) -> Option<f64> {
         let every = self.run.value()?.record.cell.eval_every;
         Some(self.seconds_per_sample? * every as f64)
     }
 
-    /// Names of its metrics, the most telling first.
+    /// Returns the names of the cell's metrics, the most important first.
     pub fn metrics(&self) -> Vec<&str> {
         let mut names: Vec<&str> =
             self.metrics.value().into_iter().flat_map(BTreeMap::keys).map(String::as_str).collect();
@@ -246,33 +249,33 @@ impl Cell {
         names
     }
 
-    /// A metric's values that are numbers.
+    /// Returns the finite values of a metric.
     pub fn series(&self, metric: &str) -> &[(f64, f64)] {
         self.metrics.value().and_then(|series| series.get(metric)).map_or(&[], Vec::as_slice)
     }
 
-    /// A metric's last value.
+    /// Returns the last finite value of a metric.
     pub fn last(&self, metric: &str) -> Option<f64> {
         self.series(metric).last().map(|(_, value)| *value)
     }
 
-    /// How much of it is done, 0 to 1.
+    /// Returns the fraction of the training that is done, from 0 to 1.
     pub fn fraction(&self) -> f64 {
         let Some(total) = self.total.filter(|total| *total > 0) else { return 0.0 };
         (self.samples as f64 / total as f64).min(1.0)
     }
 
-    /// The end of its name, which tells apart cells that differ in hyperparameters only.
+    /// Returns the hash at the end of the cell's name, which distinguishes cells that differ in hyperparameters only.
     pub fn hash(&self) -> &str {
         self.id.rsplit('-').next().unwrap_or_default()
     }
 
-    /// Whether its results cannot be read.
+    /// Whether the results of the cell cannot be read.
     pub fn is_damaged(&self) -> bool {
         self.link || self.run.problem().is_some() || self.metrics.problem().is_some()
     }
 
-    /// What is wrong with its files.
+    /// Returns sentences about files of the cell that cannot be read.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         const LINK: &str = "a run's folder is a symbolic link, which is not followed";
         let link = self.link.then_some(LINK);
@@ -280,14 +283,14 @@ impl Cell {
     }
 }
 
-/// Metrics that are shown first.
+/// The metrics that are listed first.
 static FIRST: [&Quantity; 4] = [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &RECONSTRUCTION_MSE, &CLASSIFIER_ACCURACY];
 
-/// By metric; what is not a number is left out.
+/// Groups values by metric, without those that are not finite.
 fn series(metrics: &Metrics) -> BTreeMap<String, Series> {
     let mut all: BTreeMap<String, Series> = BTreeMap::new();
     for row in &metrics.0 {
-        // Looked up first: a table has thousands of rows of a dozen names.
+        // The lookup avoids cloning the name for each of thousands of rows, which have only a dozen different names.
         if !all.contains_key(&row.metric) {
             all.insert(row.metric.clone(), Vec::new());
         }
@@ -300,7 +303,7 @@ fn series(metrics: &Metrics) -> BTreeMap<String, Series> {
     all
 }
 
-/// Dataset, variant and seed of a cell that has not begun, from its name `dataset-variant-s0-hash`.
+/// Parses dataset, variant and seed from the name `dataset-variant-s0-hash` of a cell that has not begun.
 fn parts(id: &str) -> (String, String, String) {
     let mut from_end = id.rsplitn(4, '-');
     let (_hash, seed, variant, dataset) =

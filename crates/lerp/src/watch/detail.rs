@@ -1,4 +1,4 @@
-//! What is read of one cell only: its strips of images, and the end of its log.
+//! Files that are read only for the selected cell: its strips of interpolated images, and the end of its log.
 
 use std::{
     io::{Read, Seek, SeekFrom},
@@ -9,17 +9,17 @@ use lerp_train::Strips;
 
 use super::{cell::Cell, kept::Kept};
 
-/// Bytes at the end of a log that are read.
+/// Largest part of a log that is read, from its end, bytes.
 const LOG: u64 = 64 << 10;
 
-/// Strips of images, in memory as they are drawn.
+/// Strips of interpolated images, in memory.
 #[derive(Debug)]
 pub struct Images {
-    /// Pairs, images between each, and their height, width and channels.
+    /// Numbers of pairs and of images per pair, and height, width and channels of the images.
     pub size: [usize; 5],
-    /// Values, -1 to 1 and beyond.
+    /// Pixel values in row-major order, nominally from -1 to 1.
     pub values: Vec<f32>,
-    /// On lines: the angles that each pair lies between, in radians.
+    /// On lines, the angles of the two end points of each pair, radians.
     pub angles: Option<Vec<[f32; 2]>>,
 }
 
@@ -34,7 +34,7 @@ impl Images {
     }
 }
 
-/// One cell's strips and log.
+/// The strips and the log of one cell.
 #[derive(Debug)]
 pub struct Detail {
     id: String,
@@ -49,7 +49,7 @@ impl Default for Detail {
 }
 
 impl Detail {
-    /// Reads what changed of `cell`, all if it was another before.
+    /// Reads the files of `cell` that have changed, or all of them if another cell was selected before.
     pub fn refresh(&mut self, cell: &Cell) {
         let log = cell.dir.join("log.txt");
         let strips = cell.dir.join("interpolation.safetensors");
@@ -70,23 +70,23 @@ impl Detail {
         self.log.refresh(|| tail(&log));
     }
 
-    /// Its strips, if it got that far.
+    /// Returns the cell's strips. Returns `None` before its first evaluation.
     pub fn images(&self) -> Option<&Images> {
         self.strips.value()
     }
 
-    /// The lines at the end of its log.
+    /// Returns the last lines of the cell's log.
     pub fn log(&self) -> &[String] {
         self.log.value().map_or(&[], Vec::as_slice)
     }
 
-    /// What is wrong with its files.
+    /// Returns sentences about files that cannot be read.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         [self.strips.problem(), self.log.problem()].into_iter().flatten()
     }
 }
 
-/// The last lines of a file, without what would move a terminal's cursor.
+/// Reads the last lines of a file, without characters that would move a terminal's cursor.
 fn tail(path: &Path) -> Result<Vec<String>, String> {
     let mut file = lerp_files::open(path).map_err(|e| e.to_string())?;
     let mut read = || -> std::io::Result<(Vec<u8>, bool)> {
@@ -97,17 +97,17 @@ fn tail(path: &Path) -> Result<Vec<String>, String> {
         Ok((bytes, skipped > 0))
     };
     let (bytes, cut) = read().map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    // The first of a file that was cut is half a line.
+    // If only the end of the file was read, its first line is incomplete and is skipped.
     Ok(String::from_utf8_lossy(&bytes).lines().skip(usize::from(cut)).map(plain).collect())
 }
 
-/// Text in one line, without escape sequences and control characters.
+/// Returns text as one line without escape sequences and control characters.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(c) = characters.next() {
         match c {
-            // ESC [ ... letter: a colour or a movement.
+            // The sequence `ESC [ ... letter` sets a colour or moves the cursor.
             '\u{1b}' => {
                 if characters.clone().next() == Some('[') {
                     characters.by_ref().skip(1).find(|c| ('@'..='~').contains(c));
@@ -119,7 +119,7 @@ pub fn plain(text: &str) -> String {
             c => out.push(c),
         }
     }
-    // What turns the direction of writing is no control character.
+    // Characters that change the direction of writing are not control characters, so they are escaped here.
     lerp_files::printable(&out).into_owned()
 }
 

@@ -1,4 +1,5 @@
-//! What was last read whole from files that others write: read again only when they changed, kept when they are damaged.
+//! A cached value read from files that other processes write. It is read again only when the files have changed, and
+//! kept when they become damaged.
 
 use std::{
     fs,
@@ -8,13 +9,13 @@ use std::{
     time::SystemTime,
 };
 
-/// When a file was last written, and its length; none if it is not there.
+/// Modification time and length of a file; `None` if the file does not exist.
 type Stamp = Option<(SystemTime, u64)>;
 
-/// Readers at work, whose panics are a damaged file's and not ours.
+/// Number of readers at work. Their panics are caused by damaged files and are not printed.
 static READING: AtomicUsize = AtomicUsize::new(0);
 
-/// A value that is read from some files together.
+/// A value that is read from one or several files together.
 #[derive(Debug)]
 pub struct Kept<T> {
     files: Vec<PathBuf>,
@@ -24,33 +25,34 @@ pub struct Kept<T> {
 }
 
 impl<T> Kept<T> {
-    /// The value of `files`, not read yet.
+    /// Creates an empty cache for a value in `files`, without reading them.
     pub fn new(files: Vec<PathBuf>) -> Self {
         Self { files, stamps: None, value: None, problem: None }
     }
 
-    /// The last value that could be read.
+    /// Returns the last value that could be read.
     pub fn value(&self) -> Option<&T> {
         self.value.as_ref()
     }
 
-    /// What is wrong with the files now, in a sentence.
+    /// Returns a sentence about what is wrong with the files at present.
     pub fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
     }
 
-    /// When the first of its files was last written, as seconds since 1970.
+    /// Returns the modification time of the first of the files, in seconds since 1970.
     pub fn written(&self) -> Option<f64> {
         let (time, _) = (*self.stamps.as_ref()?.first()?)?;
         time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
     }
 
-    /// Reads the value if a file changed since the last time; whether it did.
+    /// Calls `read` if a file has changed since the last call. Returns whether one has.
     ///
-    /// Files that are not all there yet have no value. Ones that were there and went, or that cannot be read, leave the last
-    /// value and a problem.
+    /// While a file does not exist yet, there is no value. If a file disappears or cannot be read, the last value is
+    /// kept and a problem is noted.
     pub fn refresh<E: std::fmt::Display>(&mut self, read: impl FnOnce() -> Result<T, E>) -> bool {
-        // Stamps first: what is written while it is read is read again the next time.
+        // The stamps are taken before reading, so that a file that changes during the reading is read again the next
+        // time.
         let stamps: Vec<Stamp> = self.files.iter().map(|file| stamp(file)).collect();
         if self.stamps.as_ref() == Some(&stamps) {
             return false;
@@ -76,7 +78,7 @@ impl<T> Kept<T> {
         true
     }
 
-    /// Forgets everything: the files are gone, as they should be.
+    /// Discards the value, because the files were deleted as expected.
     pub fn forget(&mut self) {
         (self.stamps, self.value, self.problem) = (None, None, None);
     }
@@ -87,7 +89,7 @@ fn stamp(file: &Path) -> Stamp {
     Some((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len()))
 }
 
-/// Reads; a reader that panics over a damaged file has merely failed, without a sentence of its own.
+/// Calls `read` and turns a panic, which a damaged file can cause, into an error without a message (`Err(None)`).
 fn guarded<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, Option<String>> {
     READING.fetch_add(1, Ordering::SeqCst);
     let result = panic::catch_unwind(AssertUnwindSafe(read));
@@ -98,7 +100,7 @@ fn guarded<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, E>) -> Resu
     }
 }
 
-/// From now on panics of readers say nothing, and all others what they said before.
+/// Installs a panic hook that prints nothing for panics of readers and calls the previous hook for all others.
 pub fn silence_readers() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

@@ -1,8 +1,9 @@
-//! `lerp watch`: a running sweep on the terminal.
+//! `lerp watch`: shows a running sweep in the terminal.
 //!
-//! It reads the files of the sweep's folder and, where it was submitted to a cluster, asks the queue of that; it writes nothing and locks nothing: any number may watch, and the
-//! sweep does not know. [`sweep`], [`cell`] and [`detail`] read, [`app`] holds what a person chose, `draw` draws it, and
-//! [`terminal`] is the loop around them. What is damaged or goes away while it is watched leaves the last good state.
+//! It reads the files in the sweep's folder and, if the sweep was submitted to a cluster, asks the cluster's queue. It
+//! writes nothing and takes no locks, so any number of watchers can run without affecting the sweep. [`sweep`],
+//! [`cell`] and [`detail`] read the files, [`app`] holds the user's selection, `draw` draws it, and [`terminal`] is the
+//! event loop. When a file is damaged or deleted, the last valid state stays on the screen.
 
 mod app;
 mod cell;
@@ -29,10 +30,11 @@ use app::App;
 use palette::Palette;
 use sweep::Sweep;
 
-/// How long one table waits for the queue of a cluster.
+/// Longest time that `--once` waits for an answer of a cluster's queue.
 const SQUEUE: Duration = Duration::from_secs(10);
 
-/// Watches until the user quits; one plain table where there is no terminal, and false if a file in it is damaged.
+/// Runs `lerp watch` until the user quits, or prints one plain table if standard output is not a terminal. Returns
+/// `false` if a file that the table needs is damaged.
 ///
 /// # Errors
 /// If there is no sweep in the folder, or the terminal cannot be drawn on.
@@ -51,7 +53,7 @@ pub fn watch(args: &WatchArgs) -> Result<bool> {
     Ok(whole)
 }
 
-/// Seconds since 1970.
+/// Returns the present time in seconds since 1970.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -1,24 +1,24 @@
-//! Colours, as far as the terminal has them.
+//! The colours that a terminal supports.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use super::cell::Stage;
 
-/// How many colours a terminal has.
+/// The set of colours that a terminal supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Palette {
-    /// None, or the user wants none: shades of characters.
+    /// No colours, or the user wants none; images are drawn with shades of characters.
     None,
-    /// The eight old ones, too few for images.
+    /// The eight basic colours, which are too few for images.
     Few,
-    /// 256.
+    /// 256 indexed colours.
     Indexed,
-    /// All.
+    /// All 24-bit colours.
     True,
 }
 
 impl Palette {
-    /// What the environment says of this terminal.
+    /// Returns the palette of this terminal according to environment variables.
     pub fn from_env() -> Self {
         let get = |name: &str| std::env::var(name).unwrap_or_default();
         Self::of(&get("NO_COLOR"), &get("COLORTERM"), &get("TERM"), cfg!(windows))
@@ -36,7 +36,7 @@ impl Palette {
         }
     }
 
-    /// The colour of a pixel; none where there are too few for pictures.
+    /// Returns the colour of a pixel. Returns `None` if the terminal has too few colours for images.
     pub fn pixel(self, [r, g, b]: [u8; 3]) -> Option<Color> {
         match self {
             Self::None | Self::Few => None,
@@ -45,17 +45,17 @@ impl Palette {
         }
     }
 
-    /// Text in `color`, where there is any.
+    /// Returns the style of text in `color`, or plain text without colours.
     pub fn text(self, color: Color) -> Style {
         if self == Self::None { Style::new() } else { Style::new().fg(color) }
     }
 
-    /// Text of less weight.
+    /// Returns the style of less important text.
     pub fn faint(self) -> Style {
         if self == Self::None { Style::new() } else { Style::new().fg(Color::DarkGray) }
     }
 
-    /// The style of a stage's word.
+    /// Returns the style of a stage's name.
     pub fn stage(self, stage: Stage) -> Style {
         match stage {
             Stage::Waiting | Stage::Queued => self.faint(),
@@ -67,7 +67,7 @@ impl Palette {
     }
 }
 
-/// The nearest of the 24 grays and the cube of 6x6x6 colours that terminals with 256 colours have.
+/// Returns the index of the nearest colour of a 256-colour terminal, among its 24 greys and its cube of 6x6x6 colours.
 fn indexed([r, g, b]: [u8; 3]) -> u8 {
     const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
     let distance = |a: [u8; 3]| -> u32 {
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_believed() {
+    fn the_palette_follows_the_environment_of_the_terminal() {
         let of = |no_color, color_term, term| Palette::of(no_color, color_term, term, false);
         assert_eq!(of("", "truecolor", "xterm-256color"), Palette::True);
         assert_eq!(of("", "", "screen-256color"), Palette::Indexed);

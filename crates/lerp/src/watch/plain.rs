@@ -1,4 +1,4 @@
-//! One table of all cells in plain text, for pipes and scripts.
+//! The table of all cells as plain text, for pipes and scripts.
 
 use std::fmt::Write;
 
@@ -14,12 +14,12 @@ use super::{
     words::{duration, number},
 };
 
-/// Headings of the table.
+/// Column headings of the table.
 const HEADINGS: [&str; 8] =
     ["cell", "state", "percent", "samples/s", "distance", "smoothness", "error", "accuracy"];
 
-/// A line on the sweep, a line a cell with `-` for what is not known, the reasons of those that failed, and what is wrong
-/// with the files.
+/// Returns the table as text: a line about the sweep; one line per cell, with `-` for unknown values; the reasons of
+/// failed cells; and the problems with files.
 pub fn snapshot(sweep: &Sweep) -> String {
     let counts = sweep.counts();
     let mut out = format!("{}: {}", sweep.name, sweep.word());
@@ -57,7 +57,7 @@ pub fn snapshot(sweep: &Sweep) -> String {
     for row in &rows {
         let mut line = String::new();
         for (i, (text, width)) in row.iter().zip(widths).enumerate() {
-            // Words stand left, numbers right.
+            // Words are aligned left, numbers right.
             let _ = if i < 2 { write!(line, "{text:<width$}  ") } else { write!(line, "{text:>width$}  ") };
         }
         let _ = writeln!(out, "{}", line.trim_end());

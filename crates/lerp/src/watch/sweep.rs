@@ -1,4 +1,4 @@
-//! A sweep, as the files of its folder tell it.
+//! The state of a sweep, as read from the files in its folder.
 
 use std::{
     collections::BTreeSet,
@@ -20,14 +20,14 @@ use crate::{
     sweep::{FORMAT, RECORD},
 };
 
-/// What a watcher reads of `sweep.toml`.
+/// The part of `sweep.toml` that a watcher reads.
 #[derive(Debug, Deserialize)]
 pub struct Record {
     format: String,
-    /// One sentence for people.
+    /// One sentence that describes the sweep.
     #[serde(default)]
     pub about: String,
-    /// Devices it trains on.
+    /// Devices that the sweep trains on.
     #[serde(default)]
     pub devices: Vec<String>,
     #[serde(default)]
@@ -35,58 +35,58 @@ pub struct Record {
 }
 
 impl Record {
-    /// The planned cells. What is no name of a cell is passed over: names become paths.
+    /// Returns the names of the planned cells. Invalid names are skipped, because names are used as paths.
     fn cells(&self) -> Vec<String> {
         self.cells.iter().filter(|name| is_word(name)).cloned().collect()
     }
 }
 
-/// Most bytes of a sweep's record.
+/// Size limit of a sweep's record, bytes.
 const LARGEST_RECORD: u64 = 1 << 28;
 
-/// A sweep.
+/// The state of a sweep.
 #[derive(Debug)]
 pub struct Sweep {
-    /// The folder's name.
+    /// Name of the folder.
     pub name: String,
-    /// Its cells: those of the plan in its order, then others that are in the folder.
+    /// The cells: those of the plan in its order, then other cells in the folder.
     pub cells: Vec<Cell>,
     dir: PathBuf,
     record: Kept<Record>,
     places: Places,
-    /// How long it waits for the queue of a cluster.
+    /// Longest time to wait for an answer of a cluster's queue.
     pub patience: Duration,
     gone: bool,
 }
 
-/// How many cells of the plan are how far.
+/// Numbers of cells by stage.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// All.
+    /// All cells of the plan.
     pub all: usize,
     /// Complete.
     pub done: usize,
-    /// In training or being measured.
+    /// In training or in the final evaluation.
     pub running: usize,
-    /// Perhaps running no more.
+    /// Recorded as running, but without recent progress.
     pub stalled: usize,
     /// Ended with an error.
     pub failed: usize,
     /// Stopped on request.
     pub stopped: usize,
-    /// Not begun.
+    /// Not started.
     pub waiting: usize,
     /// In the queue of a cluster.
     pub queued: usize,
-    /// Cells in the folder that the plan has not.
+    /// Cells in the folder that are not in the plan.
     pub others: usize,
 }
 
 impl Sweep {
-    /// The sweep in `dir`, or the one that is about to begin in this empty folder.
+    /// Opens the sweep in `dir`, or the one that is about to begin in this empty folder.
     ///
     /// # Errors
-    /// If there is no such folder, or something else is in it.
+    /// If there is no such folder, or it holds other files.
     pub fn open(dir: &Path) -> Result<Self> {
         let shown = printable(&dir.to_string_lossy()).into_owned();
         if !dir.is_dir() {
@@ -115,7 +115,8 @@ impl Sweep {
         if let Some(problem) = sweep.record.problem().filter(|_| !runs) {
             bail!("{problem}; give the folder of a sweep");
         }
-        // The record comes after the lock, by way of a file of its own, and that of a single run after its folder.
+        // A sweep first creates the lock, then writes the record through a temporary file; `lerp train` creates the
+        // folder of its run before the record. These files alone are therefore a sweep that is about to begin.
         let begins = |name: &str| name.starts_with('.') || name.starts_with(RECORD) || name == "runs";
         let mut entries = fs::read_dir(dir).map_err(|e| anyhow::anyhow!("cannot read {shown}: {e}"))?;
         let begins = entries.all(|e| e.is_ok_and(|e| begins(&e.file_name().to_string_lossy())));
@@ -125,7 +126,7 @@ impl Sweep {
         Ok(sweep)
     }
 
-    /// Reads what changed; `now` in seconds since 1970.
+    /// Reads the files that have changed. `now` is in seconds since 1970.
     pub fn refresh(&mut self, now: f64) {
         self.gone = !self.dir.is_dir();
         if self.gone {
@@ -134,7 +135,7 @@ impl Sweep {
         self.read_record();
         let planned: Vec<String> = self.record.value().map(Record::cells).unwrap_or_default();
         let known: BTreeSet<&str> = planned.iter().map(String::as_str).collect();
-        // Folders that cannot be listed now are those that were known before.
+        // If the folder cannot be listed at present, the cells that were known before stay.
         let runs = self.dir.join("runs");
         let listed = if is_folder(&runs) { fs::read_dir(&runs).ok() } else { None };
         let others: Vec<String> = match listed {
@@ -149,7 +150,7 @@ impl Sweep {
                 names
             }
         };
-        // Where the plan is lost, it was of the cells that are there.
+        // If the record is lost, the cells in the folder count as the plan.
         let lost = self.record.value().is_none();
         let wanted: Vec<(&str, bool)> = planned
             .iter()
@@ -186,12 +187,12 @@ impl Sweep {
         });
     }
 
-    /// Its record, once there is one.
+    /// Returns the sweep's record. Returns `None` before it is written.
     pub fn record(&self) -> Option<&Record> {
         self.record.value()
     }
 
-    /// How many cells are how far.
+    /// Counts the cells by stage.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for cell in &self.cells {
@@ -213,7 +214,8 @@ impl Sweep {
         counts
     }
 
-    /// How much of the plan is done, 0 to 1, each cell by the seconds that it takes; a failed one is over.
+    /// Returns the fraction of the plan that is done, from 0 to 1. Cells are weighted by their duration; a failed cell
+    /// counts as done.
     pub fn fraction(&self) -> f64 {
         let (mut done, mut all) = (0.0, 0.0);
         for cell in self.planned() {
@@ -224,7 +226,8 @@ impl Sweep {
         if all > 0.0 { done / all } else { 0.0 }
     }
 
-    /// Seconds until all cells are done, if as many go on at once as do now; none if none does or nothing is known yet.
+    /// Returns the seconds until all cells are done if as many cells run at the same time as do now. Returns `None` if
+    /// no cell is running or a duration is unknown.
     pub fn left(&self) -> Option<f64> {
         let at_once = self.planned().filter(|c| matches!(c.stage, Stage::Running | Stage::Measuring)).count();
         if at_once == 0 {
@@ -236,12 +239,12 @@ impl Sweep {
             sum += left;
             longest = longest.max(left);
         }
-        // The longest may outlast an even share of the work.
+        // The sweep takes at least as long as its longest cell, even if an equal share of the work is shorter.
         Some(longest.max(sum / at_once as f64))
     }
 
-    /// Seconds that a whole cell takes: by its own pace, or else as the mean of its variant on its dataset, of its dataset,
-    /// or of all.
+    /// Returns the seconds that a whole cell takes: from its own rate, or else the mean over cells of its variant and
+    /// dataset, of its dataset, or of all.
     fn seconds(&self, cell: &Cell) -> Option<f64> {
         let own = |cell: &Cell| Some(cell.seconds_per_sample? * cell.total? as f64);
         let mean = |like: &dyn Fn(&Cell) -> bool| {
@@ -254,7 +257,7 @@ impl Sweep {
             .or_else(|| mean(&|_| true))
     }
 
-    /// What the sweep is doing, in a word or two.
+    /// Returns the state of the sweep in one or a few words.
     pub fn word(&self) -> &'static str {
         let counts = self.counts();
         if counts.all == counts.waiting {
@@ -272,12 +275,12 @@ impl Sweep {
         }
     }
 
-    /// Whether its record or the files of a run cannot be read.
+    /// Whether the sweep's record or the files of a run cannot be read.
     pub fn is_damaged(&self) -> bool {
         self.record.problem().is_some() || self.cells.iter().any(Cell::is_damaged)
     }
 
-    /// What is wrong with its files, the most telling first.
+    /// Returns sentences about files that cannot be read, the most important first.
     pub fn problems(&self) -> Vec<String> {
         if self.gone {
             return vec![format!(

@@ -1,4 +1,4 @@
-//! The loop: keys, files, screen.
+//! The event loop: handles keys, reads changed files and draws the screen.
 
 use std::{
     sync::{
@@ -14,26 +14,26 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
 use super::{app::App, draw::draw, kept, now};
 
-/// Time between two looks at the files.
+/// Interval between two checks of the files.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Time in which a signal to stop is heard.
+/// Longest time until a termination signal is noticed.
 const HEAR: Duration = Duration::from_millis(250);
 
-/// Time that the loop has to end after such a signal.
+/// Time that the loop has to end after a termination signal before the process exits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Gives the terminal back, however this ends.
+/// Restores the terminal when dropped.
 struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        // There is nobody left to tell if the terminal is gone.
+        // If the terminal is gone, nobody can see an error, so it is ignored.
         let _ = ratatui::try_restore();
     }
 }
 
-/// Draws until the user quits.
+/// Runs the event loop until the user quits.
 ///
 /// # Errors
 /// If the terminal cannot be used.
@@ -43,14 +43,15 @@ pub fn run(mut app: App) -> Result<()> {
     let flag = stop.clone();
     let end = move || {
         flag.store(true, Ordering::Relaxed);
-        // Where the terminal itself went away, the wait for keys never ends.
+        // If the terminal itself was closed, the wait for keys never ends, so the process exits here.
         thread::sleep(PATIENCE);
         drop(Restore);
         std::process::exit(1);
     };
     ctrlc::set_handler(end).context("cannot catch signals")?;
     let _restore = Restore;
-    // Its hook gives the terminal back before a panic is told; readers' panics are not told at all, so that hook comes last.
+    // The panic hook of ratatui restores the terminal before a panic is printed. The hook that silences readers is
+    // installed later, so that it runs first.
     let mut terminal = ratatui::try_init().context(WHAT)?;
     kept::silence_readers();
     app.refresh(now());
@@ -66,7 +67,8 @@ pub fn run(mut app: App) -> Result<()> {
                 {
                     return Ok(());
                 }
-                // All keys that wait are taken before anything is drawn; a change of size has the same effect.
+                // All waiting keys are handled before the screen is drawn. A change of the terminal's size also redraws
+                // it.
                 if !event::poll(Duration::ZERO).context(WHAT)? {
                     break;
                 }

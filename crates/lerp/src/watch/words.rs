@@ -1,8 +1,8 @@
-//! Numbers and lines of text for people.
+//! Formatting of numbers and text for the screen.
 
 pub use crate::sweep::duration;
 
-/// A number in few characters: three digits or so.
+/// Formats a number with about three significant digits.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
@@ -22,7 +22,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// A count: `960`, `65.5k`, `16.8M`.
+/// Formats a count such as `960`, `65.5k` or `16.8M`.
 pub fn count(value: f64) -> String {
     match value {
         v if v >= 1e6 => format!("{:.1}M", v / 1e6),
@@ -31,7 +31,7 @@ pub fn count(value: f64) -> String {
     }
 }
 
-/// The first `width` characters, the last of which says that there are more.
+/// Cuts text to its first `width` characters, with an ellipsis as the last one if text was cut off.
 pub fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -41,7 +41,8 @@ pub fn cut(text: &str, width: usize) -> String {
     out
 }
 
-/// The last `width` characters, the first of which says that there are more: of a path the end tells most.
+/// Cuts text to its last `width` characters, with an ellipsis as the first one if text was cut off. The end of a path
+/// is its most specific part.
 pub fn cut_front(text: &str, width: usize) -> String {
     let all = text.chars().count();
     if all <= width {
@@ -51,7 +52,7 @@ pub fn cut_front(text: &str, width: usize) -> String {
     (width > 0).then_some('…').into_iter().chain(kept).collect()
 }
 
-/// A line broken into ones of `width`, at spaces where there are any.
+/// Breaks a line into lines of at most `width` characters, at spaces if possible.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = vec![String::new()];
@@ -64,7 +65,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         }
         for c in word.chars() {
             if room == 0 {
-                // A space at a line's end is not seen.
+                // A space at the end of a line is invisible and is dropped.
                 if c == ' ' {
                     continue;
                 }
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn text_fits() {
+    fn text_is_cut_and_wrapped_to_a_width() {
         assert_eq!(
             (cut("abcdef", 4), cut("abc", 4), cut("abc", 0)),
             ("abc…".into(), "abc".into(), String::new())

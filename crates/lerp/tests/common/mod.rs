@@ -1,6 +1,6 @@
-//! The `lerp` command under test.
+//! Helpers that run the `lerp` command under test and prepare its inputs.
 
-// Every test binary uses a part of this.
+// Every test binary uses only some of these functions.
 #![allow(dead_code)]
 
 pub mod outside;
@@ -13,29 +13,30 @@ use std::{
     process::{Command, Output},
 };
 
+/// Returns the `lerp` command.
 pub fn lerp() -> Command {
     Command::new(env!("CARGO_BIN_EXE_lerp"))
 }
 
-/// Runs `lerp` with the words of `line` and then `paths`.
+/// Runs `lerp` with the words of `line` as arguments, followed by `paths`.
 pub fn run(line: &str, paths: &[&Path]) -> Output {
     lerp().args(line.split_whitespace()).args(paths).output().unwrap()
 }
 
-/// Exit code, standard output and standard error.
+/// Returns exit code, standard output and standard error.
 pub fn parts(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
-/// The folders of the runs of a sweep.
+/// Returns the folders of the runs of a sweep, sorted by name.
 pub fn runs(sweep: &Path) -> Vec<PathBuf> {
     let mut runs: Vec<_> = fs::read_dir(sweep.join("runs")).unwrap().map(|e| e.unwrap().path()).collect();
     runs.sort();
     runs
 }
 
-/// Replaces a file of a run and its digest, as if the run had written it.
+/// Replaces a file of a run and its recorded digest, as if the run had written it.
 pub fn rewrite(run: &Path, name: &str, bytes: &[u8]) {
     let list = run.join("digests.json");
     let mut digests: serde_json::Value = serde_json::from_slice(&fs::read(&list).unwrap()).unwrap();
@@ -44,13 +45,13 @@ pub fn rewrite(run: &Path, name: &str, bytes: &[u8]) {
     fs::write(run.join(name), bytes).unwrap();
 }
 
-/// Makes a complete run one that was interrupted at its last checkpoint.
+/// Changes the status of a complete run to interrupted, so that it resumes from its last checkpoint.
 pub fn unfinished(run: &Path) {
     let status = fs::read_to_string(run.join("status.json")).unwrap();
     rewrite(run, "status.json", status.replace("\"done\"", "\"interrupted\"").as_bytes());
 }
 
-/// `lerp` under a shell that has set `limits`, with which the system refuses what it would otherwise give.
+/// Runs `lerp` in a shell after the commands `limits`, which restrict the resources that the system grants.
 #[cfg(unix)]
 pub fn limited(limits: &str, line: &str, paths: &[&Path]) -> Output {
     let mut shell = Command::new("sh");
@@ -58,7 +59,7 @@ pub fn limited(limits: &str, line: &str, paths: &[&Path]) -> Output {
     shell.args(line.split_whitespace()).args(paths).output().unwrap()
 }
 
-/// An idx file.
+/// Writes a file in the IDX format of MNIST.
 pub fn idx(path: &Path, sizes: &[u32], values: impl IntoIterator<Item = u8>) {
     let mut bytes = (0x0800 + sizes.len() as u32).to_be_bytes().to_vec();
     bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
@@ -66,8 +67,8 @@ pub fn idx(path: &Path, sizes: &[u32], values: impl IntoIterator<Item = u8>) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Gray images of 28x28 pixels in five classes, told apart by where a square is; `folder` gets the files of MNIST, `n`
-/// training images and half as many test images.
+/// Writes an image set in the files of MNIST into `folder`: `n` training images and half as many test images, grey,
+/// 28x28 pixels, in five classes that differ in the position of a square.
 pub fn squares(folder: &Path, n: u32) {
     fs::create_dir_all(folder).unwrap();
     let pixel = |image: u32, place: u32| {
@@ -85,8 +86,8 @@ pub fn squares(folder: &Path, n: u32) {
     }
 }
 
-/// A Python that can run `imports`; none where there is none, which is said, unless the environment variable `LERP_REQUIRE`
-/// has `what` among the names that it lists.
+/// Returns a Python interpreter that can run `imports`. If there is none, prints that the test is skipped and returns
+/// `None`, or panics if the environment variable `LERP_REQUIRE` lists `what`.
 pub fn python(what: &str, imports: &str) -> Option<std::ffi::OsString> {
     use std::{env, io::Write};
     let python = env::var_os("LERP_PYTHON").unwrap_or_else(|| "python3".into());
@@ -100,7 +101,7 @@ pub fn python(what: &str, imports: &str) -> Option<std::ffi::OsString> {
         "LERP_REQUIRE wants {what}, which {} lacks",
         python.display()
     );
-    // Past the capture of a passing test's output.
+    // Written directly to standard error, because the output of a passing test is captured otherwise.
     let _ = writeln!(
         std::io::stderr(),
         "skipped, for want of {what}: {} cannot `{imports}`; set LERP_PYTHON",

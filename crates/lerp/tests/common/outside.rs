@@ -1,4 +1,4 @@
-//! Models that were trained elsewhere, for tests of what becomes of them.
+//! Helpers for tests of models that were trained in other software.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,12 +17,12 @@ use super::{parts, run, runs};
 
 pub type Arrays = HashMap<String, Tensor>;
 
-/// The final values of a run, by name.
+/// Returns the final values of a run's metrics by name.
 pub fn values(run: &Run) -> HashMap<String, f64> {
     run.metrics().unwrap().0.into_iter().map(|row| (row.metric, row.value)).collect()
 }
 
-/// What `lerp eval` finds.
+/// Returns the metrics that `lerp eval` prints for a run.
 pub fn evaluated(dir: &Path) -> HashMap<String, f64> {
     let (code, text, errors) = parts(&run("eval --json", &[dir]));
     assert_eq!(code, 0, "{errors}");
@@ -30,7 +30,7 @@ pub fn evaluated(dir: &Path) -> HashMap<String, f64> {
     values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect()
 }
 
-/// The only run in a sweep's folder that was scored or imported.
+/// Returns the only run in a sweep's folder that was scored or imported.
 pub fn foreign(sweep: &Path) -> Run {
     let all = runs(sweep).into_iter().map(|dir| Run::read(&dir).unwrap());
     let mut foreign: Vec<Run> = all.filter(|run| !run.record.cell.origin.is_trained()).collect();
@@ -38,7 +38,7 @@ pub fn foreign(sweep: &Path) -> Run {
     foreign.remove(0)
 }
 
-/// The same numbers to the bit, or both undefined.
+/// Asserts that two sets of metrics are equal bit for bit; NaN equals NaN.
 pub fn assert_same(ours: &HashMap<String, f64>, theirs: &HashMap<String, f64>) {
     let bits = |values: &HashMap<String, f64>| -> BTreeMap<String, Option<u64>> {
         let defined = |value: f64| (!value.is_nan()).then(|| value.to_bits());
@@ -63,7 +63,8 @@ pub fn write(task: &Path, decoded: &Arrays, latents: &Arrays, record: &Value) {
     fs::write(task.join("record.json"), all.to_string()).unwrap();
 }
 
-/// Answers that are as good as can be, but for what is between: the images themselves, mixed.
+/// Returns decoded images and latents of a model whose latents are the images themselves: reconstructions are perfect,
+/// and interpolations are pixel blends.
 pub fn blend(task: &Path) -> (Arrays, Arrays) {
     let images = load(task.join("images.safetensors"), &Device::Cpu).unwrap();
     let between = |left: &str, right: &str| {

@@ -1,4 +1,4 @@
-//! The selected cell: curves, log, images.
+//! Draws the selected cell: its curve or log, and its images.
 
 use ratatui::{
     Frame,
@@ -19,15 +19,16 @@ use super::{
     strip,
 };
 
-/// Rows that a curve needs at least.
+/// Smallest height of a curve, rows.
 const CURVE: u16 = 5;
 
-/// Draws it.
+/// Draws the selected cell.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     let Some(cell) = app.cell() else { return };
     let [title, main] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     frame.render_widget(Paragraph::new(heading(cell, app, title.width as usize)), title);
-    // The strip gets up to half of the room, the rest has what is left.
+    // The strip of images gets at most a third of the height below a log. Below a curve it gets at most half of the
+    // height, or all that three times the smallest curve leaves, if that is more.
     let room = main.height.saturating_sub(1);
     let most = if app.shows_log(cell) { room / 3 } else { (room / 2).max(room.saturating_sub(3 * CURVE)) };
     let strip = app.detail.images().and_then(|images| {
@@ -49,18 +50,18 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     }
 }
 
-/// A line with a title.
+/// Returns a horizontal line with a title.
 fn section<'a>(title: &str, app: &App) -> Block<'a> {
     let title = Line::styled(format!(" {title} "), Style::new().fg(Color::Reset));
     Block::new().borders(Borders::TOP).border_style(app.palette.faint()).title(title)
 }
 
-/// The cell's name, how far it is, and what its losses are.
+/// Returns the heading of a cell: its name, stage, progress and losses.
 fn heading(cell: &Cell, app: &App, width: usize) -> Line<'static> {
     let far = cell
         .total
         .map(|total| format!("  {} of {} samples", count(cell.samples as f64), count(total as f64)));
-    // Terms are parts of losses.
+    // Only losses are shown; terms are parts of them.
     let losses = cell.losses().iter().filter_map(|(name, value)| Some((name.strip_prefix("loss/")?, value)));
     let losses = losses.map(|(name, value)| format!("  {name} {}", number(*value)));
     let place = cell.place.as_ref().map(|place| format!("  {place}"));
@@ -75,12 +76,12 @@ fn heading(cell: &Cell, app: &App, width: usize) -> Line<'static> {
     ])
 }
 
-/// Which pair a strip lies between.
+/// Returns the title of a strip, which says between which pair of images it interpolates.
 fn pair_title(cell: &Cell, images: &Images, pair: usize) -> String {
     let on_lines = cell.dataset == lerp_data::Lines::NAME;
     let angles = match &images.angles {
         Some(angles) => angles.get(pair).map(|pair| pair.map(f64::from)),
-        // Before there were several, it was this one.
+        // Files of earlier versions have one pair only, whose angles are fixed.
         None => on_lines.then_some(lerp_train::FIGURE_3_ANGLES),
     };
     let which = match images.size[0] {
@@ -92,7 +93,7 @@ fn pair_title(cell: &Cell, images: &Images, pair: usize) -> String {
     })
 }
 
-/// The curve of the chosen metric.
+/// Draws the curve of the selected metric.
 fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
     let names = cell.metrics();
     let Some(metric) = app.metric(cell) else {
@@ -112,7 +113,7 @@ fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
     let block = section(&cut(&title, (area.width as usize).saturating_sub(4)), app);
     let points: Vec<(f64, f64)> =
         series.iter().map(|(x, y)| (*x, if log { y.log10() } else { *y })).collect();
-    // Axes need more room than a number.
+    // If there is no room for axes, only the title with the last value is drawn.
     if points.is_empty() || area.height < CURVE || area.width < 30 {
         frame.render_widget(block, area);
         return;
@@ -125,7 +126,7 @@ fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
     }
     let end =
         cell.total.map_or(0.0, |total| total as f64).max(points.last().map_or(1.0, |(x, _)| *x)).max(1.0);
-    // Few points are seen by themselves only.
+    // A single point makes no line, so it is drawn as a dot.
     let few = points.len() < 2;
     let dataset = Dataset::default()
         .marker(if few { Marker::Dot } else { Marker::Braille })
@@ -142,7 +143,7 @@ fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
     frame.render_widget(chart, area);
 }
 
-/// From the least to the greatest, or around the only one.
+/// Returns the smallest and the largest value, or an interval around them if they are equal.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
@@ -153,7 +154,7 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     (low - room, high + room)
 }
 
-/// Why the cell failed, and the end of its log.
+/// Draws the reason of a failure and the end of the cell's log.
 fn log(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
     let width = area.width as usize;
     let reason = cell

@@ -1,4 +1,4 @@
-//! From a watcher to a screen.
+//! Draws the interactive view on the screen.
 
 mod cell;
 mod strip;
@@ -18,13 +18,13 @@ use super::{
     words::{cut, duration},
 };
 
-/// Rows between header and keys below which there is room for the table or for the cell, but not for both.
+/// Smallest height, in rows, at which the table and the selected cell are both drawn.
 const BOTH: u16 = 13;
 
-/// Rows from which there is room for a sentence about the sweep.
+/// Smallest height of the screen, in rows, at which the sentence about the sweep is drawn.
 const ABOUT: u16 = 28;
 
-/// Draws all.
+/// Draws the whole screen.
 pub fn draw(frame: &mut Frame, app: &mut App) {
     let area = frame.area();
     let problems = app.problems();
@@ -42,7 +42,7 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
     } else if main.height < BOTH {
         table::draw(frame, main, app);
     } else {
-        // All cells, if they leave the greater part to the one that is selected.
+        // The table shows all cells if they fit into two fifths of the height.
         let wanted = 1 + app.listed().len().clamp(3, 1000) as u16;
         let height = wanted.min(main.height * 2 / 5).max(4);
         let [upper, lower] = Layout::vertical([Constraint::Length(height), Constraint::Min(1)]).areas(main);
@@ -62,7 +62,8 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
     }
 }
 
-/// Name, counts, devices; overall progress and time left; what the sweep is about, if there is room.
+/// Returns the header: name, counts and devices; overall progress and remaining time; and a sentence about the sweep if
+/// there is room.
 fn header(app: &App, area: Rect) -> Vec<Line<'static>> {
     let (sweep, palette, width) = (&app.sweep, app.palette, area.width as usize);
     let counts = sweep.counts();
@@ -118,13 +119,13 @@ fn header(app: &App, area: Rect) -> Vec<Line<'static>> {
     lines
 }
 
-/// A bar of `width` characters: what is done, and the rest.
+/// Returns the filled and the empty part of a bar of `width` characters.
 fn bar(fraction: f64, width: usize) -> [String; 2] {
     let full = ((fraction * width as f64).floor() as usize).min(width);
     ["━".repeat(full), "─".repeat(width - full)]
 }
 
-/// The most needed keys.
+/// Returns the line with the most important keys.
 fn keys(app: &App) -> String {
     let keys = [
         "? help".to_owned(),

@@ -1,10 +1,11 @@
-//! Strips of images in half-block characters: two pixels a character, the upper in its colour, the lower behind it.
+//! Draws strips of images with half-block characters: each character shows two pixels, the upper one in its foreground
+//! colour and the lower one in its background colour.
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
 use super::super::{detail::Images, palette::Palette};
 
-/// How a strip is laid out: rows of images, and columns and rows of pixels of each.
+/// The layout of a strip: the number of rows of images, and the width and height of each image in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
     rows: usize,
@@ -12,11 +13,12 @@ pub struct Form {
     height: usize,
 }
 
-/// Empty columns and rows of characters between images.
+/// Width of the gap between images, in characters.
 const GAP: usize = 1;
 
 impl Form {
-    /// The form in which images are largest on `width` by `height` characters; none if they would be too small to see.
+    /// Returns the layout with the largest images on `width` by `height` characters. Returns `None` if they would be
+    /// too small to recognise.
     pub fn new(images: &Images, width: usize, height: usize) -> Option<Self> {
         let [_, positions, tall, wide, _] = images.size;
         let mut best: Option<Self> = None;
@@ -24,7 +26,7 @@ impl Form {
             let across = positions.div_ceil(rows);
             let room = (width + GAP).checked_div(across).unwrap_or(0).saturating_sub(GAP);
             let lines = (height + GAP).checked_div(rows).unwrap_or(0).saturating_sub(GAP);
-            // Whole pixels; the shape stays.
+            // Images are at most as large as the originals and keep their aspect ratio.
             let by_height = 2 * lines * wide / tall.max(1);
             let columns = room.min(by_height).min(wide);
             let form =
@@ -36,13 +38,13 @@ impl Form {
         best
     }
 
-    /// Rows of characters that it takes.
+    /// Returns the height of the strip in rows of characters.
     pub fn lines(self) -> usize {
         self.rows * (self.height.div_ceil(2) + GAP) - GAP
     }
 }
 
-/// Draws the strip of a pair into the upper left of `area`.
+/// Draws the strip of a pair into the upper left corner of `area`.
 pub fn draw(images: &Images, pair: usize, form: Form, palette: Palette, area: Rect, buffer: &mut Buffer) {
     let positions = images.size[1];
     let across = positions.div_ceil(form.rows);
@@ -68,7 +70,7 @@ pub fn draw(images: &Images, pair: usize, form: Form, palette: Palette, area: Re
     }
 }
 
-/// The character of two pixels.
+/// Returns the character and style of two pixels.
 fn character(palette: Palette, upper: [u8; 3], lower: Option<[u8; 3]>) -> (&'static str, Style) {
     if let Some(color) = palette.pixel(upper) {
         let style = Style::new().fg(color);
@@ -76,11 +78,12 @@ fn character(palette: Palette, upper: [u8; 3], lower: Option<[u8; 3]>) -> (&'sta
     }
     let light = |[r, g, b]: [u8; 3]| 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b);
     let mean = lower.map_or(light(upper), |lower| f32::midpoint(light(upper), light(lower)));
-    // By its root, so that the mean of a thin line and its surroundings is not lost.
+    // Without colours the brightness selects a shade. Its square root keeps thin lines visible, whose mean with their
+    // surroundings is dark.
     ([" ", "░", "▒", "▓", "█"][((mean / 255.0).sqrt() * 4.0).round() as usize], Style::new())
 }
 
-/// The mean of the whole pixels that one of the strip stands for.
+/// Returns the mean colour of the image's pixels that one pixel of the strip covers.
 fn mean(images: &Images, pair: usize, position: usize, form: Form, (x, y): (usize, usize)) -> [u8; 3] {
     let [_, positions, tall, wide, channels] = images.size;
     let part = |place: usize, all: usize, of: usize| {
@@ -95,7 +98,7 @@ fn mean(images: &Images, pair: usize, position: usize, form: Form, (x, y): (usiz
         for column in columns.clone() {
             let pixel = ((image + row) * wide + column) * channels;
             for (channel, sum) in sums.iter_mut().enumerate() {
-                // One channel is gray.
+                // An image with fewer than three channels is grey.
                 let channel = if channels < 3 { 0 } else { channel };
                 *sum += images.values.get(pixel + channel).copied().unwrap_or(-1.0).clamp(-1.0, 1.0);
             }
@@ -111,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// One pair of two images of 4x4: the first black, the second white on the left.
+    /// Returns one pair of two images of 4x4 pixels: the first black, the second with a white left half.
     fn images() -> Images {
         let second = (0..16).map(|i| if i % 4 < 2 { 1.0 } else { -1.0 });
         let values = std::iter::repeat_n(-1.0, 16).chain(second).collect();
@@ -140,7 +143,7 @@ mod tests {
         assert_eq!(buffer[(0, 0)].fg, Color::Rgb(0, 0, 0));
         assert_eq!((buffer[(5, 1)].symbol(), buffer[(5, 1)].bg), ("▀", Color::Rgb(255, 255, 255)));
         assert_eq!(buffer[(7, 0)].fg, Color::Rgb(0, 0, 0));
-        // Three columns of four: the last stands for two.
+        // Three columns show four columns of pixels, so the last one is the mean of two.
         let three = Form { rows: 1, width: 3, height: 4 };
         assert_eq!((0..3).map(|x| mean(&images, 0, 1, three, (x, 0))[0]).collect::<Vec<_>>(), [255, 255, 0]);
         let one = Form { rows: 1, width: 1, height: 1 };

@@ -1,4 +1,4 @@
-//! The table of cells.
+//! Draws the table of cells.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use super::{
     bar,
 };
 
-/// What a column shows.
+/// The quantity that a column shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Dataset,
@@ -42,17 +42,17 @@ enum What {
     Accuracy,
 }
 
-/// A column.
+/// A column of the table.
 struct Column {
     what: What,
     heading: &'static str,
     width: usize,
 }
 
-/// Widest bar.
+/// Largest width of the progress bar, characters.
 const BAR: usize = 40;
 
-/// Draws the table, the selected cell in sight.
+/// Draws the table, scrolled so that the selected cell is visible.
 pub fn draw(frame: &mut Frame, area: Rect, app: &mut App) {
     app.page = (area.height as usize).saturating_sub(1).max(1);
     let listed = app.listed();
@@ -91,7 +91,8 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &mut App) {
     frame.render_stateful_widget(table, area, &mut app.table);
 }
 
-/// The columns for which there is room, the most needed first; what all cells have in common is left out.
+/// Chooses the columns that fit into `room` characters, by importance. A column with the same dataset in all rows is
+/// left out.
 fn columns(cells: &[Cell], room: usize) -> Vec<Column> {
     let widest =
         |text: &dyn Fn(&Cell) -> usize, most: usize| cells.iter().map(text).max().unwrap_or(0).min(most);
@@ -99,7 +100,7 @@ fn columns(cells: &[Cell], room: usize) -> Vec<Column> {
     let key = |cell: &Cell| (cell.dataset.clone(), cell.variant.clone(), cell.seed.clone());
     let clash = cells.iter().map(key).collect::<BTreeSet<_>>().len() < cells.len();
     let lines = cells.iter().any(|cell| cell.dataset == lerp_data::Lines::NAME);
-    // In the order of need, with the place in the table.
+    // The columns in the order of importance, each with its position in the table.
     let mut wanted = vec![
         (1, What::Variant, "variant", widest(&|cell| cell.variant.chars().count(), 16).max(7)),
         (4, What::State, "state", 9),
@@ -132,7 +133,7 @@ fn columns(cells: &[Cell], room: usize) -> Vec<Column> {
     let mut left = room;
     let mut chosen = Vec::new();
     for (i, (place, what, heading, width)) in wanted.into_iter().enumerate() {
-        // The first ones stay, as narrow as need be.
+        // The first three columns are always shown, even if the terminal is too narrow for them.
         if i < 3 || width < left {
             left = left.saturating_sub(width + 1);
             chosen.push((place, Column { what, heading, width }));
@@ -185,7 +186,7 @@ fn entry(cell: &Cell, column: &Column, palette: Palette) -> Entry<'static> {
     Entry::new(if column.what.is_number() { text.right_aligned() } else { text })
 }
 
-/// Seconds until a cell that goes on is done.
+/// Returns the seconds until a running cell is done. Returns `None` for other cells.
 fn left(cell: &Cell) -> Option<f64> {
     let seconds = cell.seconds_per_sample? * cell.total? as f64 * (1.0 - cell.fraction());
     (cell.stage == Stage::Running).then_some(seconds)

@@ -1,4 +1,4 @@
-//! A made-up folder of a sweep.
+//! A synthetic folder of a sweep.
 
 use std::{
     fs,
@@ -13,26 +13,26 @@ use tempfile::TempDir;
 
 use super::super::{app::App, draw::draw, now, palette::Palette, sweep::Sweep};
 
-/// Samples of every cell.
+/// Total training samples of every cell.
 pub const SAMPLES: u64 = 16_384;
 
-/// The folder, deleted when this is dropped.
+/// A folder of a sweep, which is deleted when this is dropped.
 pub struct Folder {
     dir: TempDir,
 }
 
 impl Folder {
-    /// An empty one.
+    /// Creates an empty folder.
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Where it is.
+    /// Returns the path of the sweep's folder.
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("quick")
     }
 
-    /// Writes `sweep.toml` with the cells of these variants.
+    /// Writes `sweep.toml` with one cell per variant.
     pub fn plan(self, variants: &[&str]) -> Self {
         let cells: Vec<String> = variants.iter().map(|variant| cell(variant).id()).collect();
         let text = format!(
@@ -43,12 +43,12 @@ impl Folder {
         self
     }
 
-    /// The folder of a variant's cell.
+    /// Returns the folder of a variant's cell.
     pub fn run(&self, variant: &str) -> PathBuf {
         self.path().join("runs").join(cell(variant).id())
     }
 
-    /// Writes a run that is as far as `samples`, with metrics, images and a log if it got anywhere.
+    /// Writes a run that has been trained on `samples`, with a log, and with metrics and images if `samples` is not 0.
     pub fn with(self, variant: &str, state: State, samples: u64) -> Self {
         let dir = self.run(variant);
         fs::create_dir_all(&dir).unwrap();
@@ -70,7 +70,7 @@ impl Folder {
         self
     }
 
-    /// Writes what a worker of a variant's cell says, `age` seconds ago.
+    /// Writes the progress file of a variant's cell as a worker wrote it `age` seconds ago.
     pub fn live(self, variant: &str, samples: u64, age: f64) -> Self {
         let at = now() - age;
         let text = format!(
@@ -83,14 +83,14 @@ impl Folder {
         self
     }
 
-    /// Reads it.
+    /// Opens and reads the sweep.
     pub fn sweep(&self) -> Sweep {
         let mut sweep = Sweep::open(&self.path()).unwrap();
         sweep.refresh(now());
         sweep
     }
 
-    /// A watcher of it.
+    /// Returns an interactive view of the sweep.
     pub fn app(&self) -> App {
         let mut app = App::new(self.sweep(), Palette::True);
         app.refresh(now());
@@ -98,7 +98,7 @@ impl Folder {
     }
 }
 
-/// A cell on lines.
+/// Returns a cell on lines.
 pub fn cell(variant: &str) -> Cell {
     Cell {
         dataset: "lines".into(),
@@ -120,7 +120,7 @@ pub fn cell(variant: &str) -> Cell {
     }
 }
 
-/// Values that fall, one every 1024 samples, and one that is not a number.
+/// Returns decreasing values of four metrics, one every 1024 samples, and a fifth metric that is always NaN.
 fn metrics(samples: u64) -> Metrics {
     let row = |n: u64, metric: &str, value: f64| Row {
         step: n * 16,
@@ -141,7 +141,7 @@ fn metrics(samples: u64) -> Metrics {
     Metrics(values.collect())
 }
 
-/// One pair of the old form: sixteen images that grow lighter.
+/// Writes one pair in the format of earlier versions: sixteen images of increasing brightness.
 fn images(dir: &Path) {
     let values: Vec<f32> = (0..16 * 32 * 32).map(|i| (i / 1024) as f32 / 7.5 - 1.0).collect();
     let images = Tensor::from_vec(values, (16, 32, 32, 1), &Device::Cpu).unwrap();
@@ -149,7 +149,7 @@ fn images(dir: &Path) {
     fs::write(dir.join("interpolation.safetensors"), bytes).unwrap();
 }
 
-/// The screen of `width` by `height`, without colours.
+/// Returns the text on a screen of `width` by `height` characters, without colours.
 pub fn screen(app: &mut App, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, app)).unwrap();

@@ -1,4 +1,4 @@
-//! A watcher over folders of sweeps that are made up.
+//! Tests of the watcher on synthetic folders of sweeps.
 
 mod folder;
 mod reading;

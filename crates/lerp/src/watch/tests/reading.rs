@@ -1,4 +1,4 @@
-//! Files to states.
+//! Tests of reading: from the files of a sweep to its state.
 
 use std::fs;
 
@@ -35,19 +35,19 @@ fn every_state_is_told_from_the_files() {
     assert!(sweep.cells[3].reason.as_ref().unwrap().contains("lower the learning rate"));
     assert_eq!((sweep.cells[5].variant.as_str(), sweep.cells[5].seed.as_str()), ("acai", "0"));
     assert_eq!(sweep.cells[0].metrics()[..2], ["eval/mean_distance", "eval/mean_smoothness"]);
-    // Undefined values are no points of a curve.
+    // Undefined values are not points of a curve.
     assert!(
         sweep.cells[0].metrics().contains(&"eval/detour") && sweep.cells[0].series("eval/detour").is_empty()
     );
-    // Forty seconds later nobody has said anything.
+    // After forty seconds without progress the run counts as stalled.
     sweep.refresh(now() + 40.0);
     assert_eq!(stages(&sweep)[1], Stage::Stalled);
     assert!(sweep.problems().is_empty(), "{:?}", sweep.problems());
 }
 
 #[test]
-fn a_run_that_says_nothing_between_evaluations_is_given_their_time() {
-    // An evaluation takes 1024 samples at 100 a second.
+fn a_run_without_a_progress_file_stalls_after_three_evaluation_intervals() {
+    // There are 1024 samples between evaluations, at 100 samples per second.
     let folder = Folder::new().plan(&["vae"]).with("vae", State::Running, HALF);
     let mut sweep = folder.sweep();
     assert_eq!(stages(&sweep), [Stage::Running]);
@@ -66,7 +66,7 @@ fn progress_and_time_left_come_from_the_files() {
         .live("dropout", HALF, 0.0);
     let sweep = folder.sweep();
     assert!((sweep.fraction() - 0.5).abs() < 1e-9);
-    // 1.5 cells of 163.84 s, one at a time.
+    // One and a half cells of 163.84 s remain, which run one at a time.
     assert!((sweep.left().unwrap() - 1.5 * 163.84).abs() < 1e-6, "{:?}", sweep.left());
     let sweep = Folder::new().plan(&["baseline"]).sweep();
     assert_eq!((sweep.fraction(), sweep.left(), sweep.word()), (0.0, None, "nothing has begun yet"));
@@ -79,7 +79,7 @@ fn damage_leaves_the_last_good_state() {
     let mut sweep = folder.sweep();
     let dir = folder.run("baseline");
     let table = fs::read(dir.join("metrics.parquet")).unwrap();
-    // A file with both ends and nothing sensible between makes the table's reader give up in its own way.
+    // A Parquet file with valid ends and invalid contents between them makes its reader panic.
     let mut broken = table.clone();
     let middle = 8..table.len() - 8;
     broken[middle].iter_mut().for_each(|byte| *byte = byte.wrapping_mul(31).wrapping_add(7));
@@ -110,11 +110,11 @@ fn damage_leaves_the_last_good_state() {
 }
 
 #[test]
-fn what_is_no_sweep_is_refused_in_a_sentence() {
+fn a_folder_without_a_sweep_is_refused_in_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let error = |path: &std::path::Path| Sweep::open(path).unwrap_err().to_string();
     assert!(error(&dir.path().join("nowhere")).contains("does not exist; give the folder of a sweep"));
-    // Nothing has begun yet, or is just about to.
+    // An empty folder, or one with the first files of a sweep, is accepted.
     assert!(Sweep::open(dir.path()).is_ok());
     fs::write(dir.path().join(".lock"), "").unwrap();
     fs::write(dir.path().join("sweep.toml.tmp"), "format = ").unwrap();

@@ -1,4 +1,4 @@
-//! States to screens.
+//! Tests of drawing: from the state of a sweep to the screen.
 
 use std::fs;
 
@@ -42,7 +42,7 @@ fn a_running_sweep_on_a_wide_terminal() {
     for word in ["variant", "seed", "state", "samples/s", "distance", "smooth", "error", "accuracy", "left"] {
         assert!(lines[3].contains(word), "{}", lines[3]);
     }
-    // What goes on is selected at first.
+    // A running cell is selected at first.
     let aae = lines[6];
     assert!(aae.starts_with("▶ aae") && aae.contains("running") && aae.contains("56"), "{aae}");
     assert!(aae.contains("1.25e-3") && aae.contains("250"), "{aae}");
@@ -69,7 +69,7 @@ fn images_are_in_true_colours_and_in_shades_without_any() {
         buffer.content().iter().flat_map(|cell| [cell.fg, cell.bg]).collect::<Vec<_>>()
     };
     let all = colors(&mut app);
-    // The first image is black, the last white, and one is in between.
+    // The first image is black, the last one white, and one in between has the value 136.
     for value in [0, 255, 136] {
         assert!(all.contains(&Color::Rgb(value, value, value)), "{value}");
     }
@@ -107,7 +107,7 @@ fn a_failed_cell_shows_its_reason_and_the_end_of_its_log() {
 }
 
 #[test]
-fn what_goes_on_is_followed_until_a_person_chooses() {
+fn a_running_cell_is_selected_until_the_user_chooses() {
     let folder = running().with("aae", State::Done, SAMPLES).with("acai", State::Running, HALF);
     fs::remove_file(folder.run("aae").join("progress.json")).unwrap();
     let variant = |app: &App| app.cell().unwrap().variant.clone();
