@@ -51,7 +51,8 @@ fn a_job_that_was_started_again_takes_the_run_from_its_orphan() {
     let (whole, out) = (dir.path().join("whole"), dir.path().join("out"));
     let orphan = job(&out, "7", "0").spawn().unwrap();
     wait("a checkpoint", || {
-        out.join("runs").exists() && runs(&out)[0].join("checkpoint.safetensors").exists()
+        out.join("runs").exists()
+            && runs(&out).first().is_some_and(|run| run.join("checkpoint.safetensors").exists())
     });
     // Its node is lost, and it does not know.
     signal("-STOP", &orphan);
