@@ -154,7 +154,7 @@ fn on_lines(variant: &dyn Variant, device: &Device, rate: lerp_core::LearningRat
     lerp_train::Learner::new(variant.build(&build).unwrap(), 10, 0, rate).unwrap()
 }
 
-/// This test needs a GPU or the emulator in `crates/lerp-kernels/emulator`.
+/// This test needs a GPU or the emulator in `tools/cuda-emulator`.
 #[cfg(feature = "cuda")]
 #[test]
 fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() {
