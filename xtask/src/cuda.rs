@@ -1,5 +1,5 @@
-//! Builds for CUDA: their environment, and `cargo xtask cuda-check`, which tests a build without CUDA libraries, or with
-//! `--emulated` on the emulated device in `tools/cuda-emulator`.
+//! Builds for CUDA: their environment, and `cargo xtask cuda-check`, which tests a build without CUDA libraries, or
+//! with `--emulated` on the emulated device in `tools/cuda-emulator`.
 
 use std::{
     env,

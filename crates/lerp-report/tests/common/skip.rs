@@ -2,8 +2,8 @@
 
 use std::{env, fs, io::Write, thread};
 
-/// Says that a test is skipped for want of `what`, or fails it if `what` is in the environment variable `LERP_REQUIRE`, a
-/// comma-separated list. The line goes to standard error, and to the end of the file that `LERP_SKIPPED` names.
+/// Says that a test is skipped for want of `what`, or fails it if the environment variable `LERP_REQUIRE`, a list with
+/// commas, contains `what`. The line goes to standard error, and to the end of the file that `LERP_SKIPPED` names.
 pub fn skip(what: &str, why: &str) {
     let thread = thread::current();
     // The test harness names the thread of a test after it.
