@@ -44,8 +44,9 @@ use provenance::{Provenance, command};
 use sheet::Sheet;
 use summary::Sweep;
 
-/// Tables that a sweep may lose between two reports. Their files are deleted when the sweep no longer has them.
-const OPTIONAL: [&str; 4] = ["claims", "ranks", "table5", "usefulness"];
+/// The names of all tables' files. Those that a report does not write are deleted, since they stem from an earlier one.
+const SHEETS: [&str; 10] =
+    ["claims", "table1", "table2", "table3", "table4", "table5", "usefulness", "ranks", "further", "cost"];
 
 /// Options of a report.
 #[derive(Debug, Clone, Default)]
@@ -151,7 +152,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         sheets.extend(further::sheet(&sweep));
         sheets.extend(cost::sheet(&sweep));
         // Files of tables that an earlier report wrote and this one does not would be mistaken for current ones.
-        for id in OPTIONAL.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
+        for id in SHEETS.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
             for ending in ["md", "tex", "csv", "parquet"] {
                 let _ = std::fs::remove_file(folder.join(id).with_extension(ending));
             }
