@@ -122,7 +122,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
                 // `with_extension` would cut a name at a dot, which is no file ending here.
                 replace(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
                 replace(&folder.join(format!("{file}.png")), &drawing.png)?;
-                drawn.push(page::Figure { file, caption, provenance: made.line(), svg: drawing.svg });
+                drawn.push(page::PageFigure { file, caption, provenance: made.line(), svg: drawing.svg });
             }
             None if options.figure.is_some() => {
                 let unread = sweep.left_out();
@@ -194,13 +194,15 @@ pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{figures, images::Kind, table::METRICS};
+    use super::{figures, images::ImageTable, table::METRICS};
 
     #[test]
     fn every_shown_metric_is_measured() {
         let measured: HashSet<&str> = lerp_eval::quantities().map(|quantity| &*quantity.key).collect();
-        let tables =
-            METRICS.iter().map(|metric| metric.of).chain(Kind::ALL.into_iter().flat_map(Kind::metrics));
+        let tables = METRICS
+            .iter()
+            .map(|metric| metric.of)
+            .chain(ImageTable::ALL.into_iter().flat_map(ImageTable::metrics));
         let shown: Vec<&str> = tables.chain(figures::drawn()).map(|quantity| &*quantity.key).collect();
         assert!(shown.len() > 20, "{shown:?}");
         for key in shown {

@@ -21,9 +21,9 @@ pub struct Published {
     pub titles: Vec<String>,
     lines: Lines,
     /// The rows of Table 2.
-    pub classifier: Vec<Row>,
+    pub classifier: Vec<PublishedRow>,
     /// The rows of Table 3.
-    pub clustering: Vec<Row>,
+    pub clustering: Vec<PublishedRow>,
     /// The numbers of training and test images, by dataset.
     images: BTreeMap<String, [usize; 2]>,
     /// Hyperparameters by variant and name.
@@ -34,7 +34,7 @@ pub struct Published {
 
 /// The numbers of one image set and latent size.
 #[derive(Debug, Deserialize)]
-pub struct Row {
+pub struct PublishedRow {
     /// The image set.
     pub dataset: String,
     /// The latent dimensionality.
@@ -46,7 +46,7 @@ pub struct Row {
     checked: Vec<String>,
 }
 
-impl Row {
+impl PublishedRow {
     /// Returns the number of `variant`, or `None` if the row has none.
     pub fn number(&self, variant: &str) -> Option<Number> {
         let values = self.values.get(variant)?;
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn published_rows_of_image_sets_are_complete() {
         let published = published();
-        let rows = |rows: &[Row]| {
+        let rows = |rows: &[PublishedRow]| {
             let all = rows.iter().map(|row| {
                 assert!(published.order.iter().all(|variant| row.number(variant).is_some()));
                 format!("{} {}", row.dataset, row.dims)
@@ -164,7 +164,7 @@ mod tests {
             "mnist 32, mnist 256, svhn 32, svhn 256, cifar10 256, cifar10 1024"
         );
         assert_eq!(rows(&published.clustering), "mnist 32, mnist 256, svhn 32, svhn 256");
-        let text = |row: &Row, variant: &str| row.number(variant).unwrap().text(false);
+        let text = |row: &PublishedRow, variant: &str| row.number(variant).unwrap().text(false);
         assert_eq!(text(&published.classifier[3], "acai"), "85.14 ± 0.20");
         assert_eq!(text(&published.classifier[3], "vqvae"), "44.94 ± 20.42†");
         assert_eq!(published.classifier[3].number("vqvae").unwrap().text(true), "44.94†");

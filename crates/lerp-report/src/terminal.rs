@@ -7,7 +7,7 @@ use lerp_files::printable;
 use crate::{
     columns::{WIDTH, table, wrap},
     further::Further,
-    images::{Images, Kind},
+    images::{ImageTable, Images},
     pairs,
     published::published,
     references::references,
@@ -26,7 +26,7 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
         screen.lines();
     }
     let mut missing = Vec::<String>::new();
-    for kind in Kind::ALL {
+    for kind in ImageTable::ALL {
         let named = sweeps
             .iter()
             .zip(&names)
@@ -197,10 +197,10 @@ impl Screen<'_> {
     fn images(&mut self, images: &Images) {
         let part = images.part();
         let what = match images.kind {
-            Kind::Classifier => "accuracy of the single-layer classifier, %",
-            Kind::Fitted => "accuracy of a single-layer classifier fitted afterwards, %",
-            Kind::Clusters => "accuracy of clusters, %",
-            Kind::Error => "mean squared error of reconstructions, ×10⁻³",
+            ImageTable::Classifier => "accuracy of the single-layer classifier, %",
+            ImageTable::Fitted => "accuracy of a single-layer classifier fitted afterwards, %",
+            ImageTable::Clusters => "accuracy of clusters, %",
+            ImageTable::Error => "mean squared error of reconstructions, ×10⁻³",
         };
         self.table(&format!("{}: {what}", part.name), &part.headings, part.left, &part.lines);
         let mut remarks = Vec::new();

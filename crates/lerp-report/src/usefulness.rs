@@ -51,7 +51,7 @@ static SCORES: [(&Quantity, &Quantity); 4] = [
 ];
 
 /// The points of one configuration in a scatter plot.
-pub struct Points<'a> {
+pub struct GroupPoints<'a> {
     /// The configuration.
     pub group: &'a Group,
     /// A pair of values for each finished run that has both.
@@ -69,7 +69,7 @@ pub struct Pairs<'a> {
     /// The metric of usefulness, or the true metric.
     pub y: &'static Quantity,
     /// The configurations that have both values.
-    pub groups: Vec<Points<'a>>,
+    pub groups: Vec<GroupPoints<'a>>,
 }
 
 /// Returns the value, negated if lower is better, so that higher is always better.
@@ -100,7 +100,7 @@ impl<'a> Pairs<'a> {
                 let x = if of == Of::Lines { lines } else { value(loaded, x) };
                 Some((x?, value(loaded, y)?))
             };
-            Points { group, points: group.done().filter_map(point).collect() }
+            GroupPoints { group, points: group.done().filter_map(point).collect() }
         };
         let alone = |group: &&Group| only(&group.cell().variant, set).is_some();
         let groups = sweep.groups.iter().filter(|group| group.set.as_ref() == set).filter(alone).map(points);
@@ -146,7 +146,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// Returns a configuration's mean over seeds, with signs such that higher is better.
-    fn mean(&self, points: &Points) -> (f64, f64) {
+    fn mean(&self, points: &GroupPoints) -> (f64, f64) {
         let n = points.points.len() as f64;
         let sum = points.points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
         self.good((sum.0 / n, sum.1 / n))

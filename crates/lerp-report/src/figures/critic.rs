@@ -26,13 +26,13 @@ const BESIDE: usize = 3;
 const LINE: f64 = 17.0;
 
 /// The estimates of one configuration's critic.
-struct Panel {
+struct CriticPanel {
     heading: String,
     /// The unbroken pieces of the curve of each true value.
     curves: Vec<Vec<Vec<Band>>>,
 }
 
-impl Panel {
+impl CriticPanel {
     fn of(group: &Group) -> Self {
         let curve = |metric: &Quantity| {
             let curve = group.curves.get(&*metric.key).into_iter().flatten();
@@ -53,13 +53,13 @@ impl Panel {
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
-    let all = sweep.shown(set).into_iter().map(|group| (group, Panel::of(group)));
-    let (groups, panels): (Vec<&Group>, Vec<Panel>) =
+    let all = sweep.shown(set).into_iter().map(|group| (group, CriticPanel::of(group)));
+    let (groups, panels): (Vec<&Group>, Vec<CriticPanel>) =
         all.filter(|(_, panel)| panel.points().next().is_some()).unzip();
     if groups.is_empty() {
         return Ok(None);
     }
-    let values = || panels.iter().flat_map(Panel::points);
+    let values = || panels.iter().flat_map(CriticPanel::points);
     let samples = values().map(|point| point.0).fold(1.0, f64::max);
     let low = values().map(|point| point.1[1]).fold(0.0, f64::min).max(-0.25);
     let high = values().map(|point| point.1[1]).fold(7.0 / STEPS, f64::max).min(1.0);
@@ -86,7 +86,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
 }
 
 struct Critic {
-    panels: Vec<Panel>,
+    panels: Vec<CriticPanel>,
     x: Axis,
     y: Axis,
 }
@@ -97,7 +97,7 @@ impl Critic {
         if self.panels.len() == 1 { ALONE } else { AMONG }
     }
 
-    fn heading(&self, panel: &Panel) -> Vec<String> {
+    fn heading(&self, panel: &CriticPanel) -> Vec<String> {
         if self.panels.len() == 1 { Vec::new() } else { wrapped(&panel.heading, 30) }
     }
 

@@ -9,7 +9,7 @@ use lerp_train::Verdicts;
 
 use super::{
     Drawn,
-    multiples::{Cell, Multiples, Row},
+    multiples::{Cell, GridRow, Multiples},
     plot::{Axis, Band, quartiles},
 };
 use crate::{
@@ -64,17 +64,17 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     let steps = of(steps, "images do not change");
     let longest = highest(&steps, 0.0);
     let mut rows = vec![
-        Row {
+        GridRow {
             y: Axis::linear(-0.1 * top..top, 5, "kernel distance\nto real images"),
             ideal: level(known("test images", &JUDGED_DISTANCE)),
             cells: distances,
         },
-        Row {
+        GridRow {
             y: Axis::linear(0.0..104.0, 4, "near a real\nimage, %"),
             ideal: level(known("test images", &JUDGED_PRECISION).map(|value| value * 100.0)),
             cells: of(precision, "undefined"),
         },
-        Row {
+        GridRow {
             y: Axis::linear(0.0..(longest * 1.1).clamp(0.1, 1.0), 4, "one step, share\nof the way"),
             ideal: level(Some(1.0 / STEPS as f64)),
             cells: steps,
@@ -83,7 +83,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     // On lines, purity means little: a line that turns from one class to another must pass through the classes between.
     let purity = of(purity, "no classes");
     if same_pairs && purity.iter().any(|cell| cell.note.is_none()) {
-        rows.push(Row {
+        rows.push(GridRow {
             y: Axis::linear(0.0..104.0, 4, "class of\nan end, %"),
             ideal: Vec::new(),
             cells: purity,

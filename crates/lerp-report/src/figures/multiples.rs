@@ -37,7 +37,7 @@ pub struct Cell {
 }
 
 /// A row of panels.
-pub struct Row {
+pub struct GridRow {
     /// The axis that the panels of the row share; its title may have two lines.
     pub y: Axis,
     /// The points of a dashed reference curve.
@@ -55,7 +55,7 @@ pub struct Multiples {
     /// The heading and the style of every column.
     pub columns: Vec<(String, Look)>,
     /// The rows, from the top.
-    pub rows: Vec<Row>,
+    pub rows: Vec<GridRow>,
 }
 
 impl Multiples {

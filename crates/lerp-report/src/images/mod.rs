@@ -19,7 +19,7 @@ use crate::{
     pairs::Standings,
     pixels::PixelReference,
     provenance::{Provenance, command},
-    published::{Row, published},
+    published::{PublishedRow, published},
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Loaded, Sweep, natural},
@@ -31,7 +31,7 @@ const RESTARTS: usize = 1000;
 
 /// One of the tables on image sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ImageTable {
     /// Table 2: accuracy of the single-layer classifier trained alongside the autoencoder.
     Classifier,
     /// Table 2b: accuracy of a single-layer classifier fitted after training. The paper has no such table.
@@ -42,7 +42,7 @@ pub enum Kind {
     Error,
 }
 
-impl Kind {
+impl ImageTable {
     /// All tables, in the order in which they are shown.
     pub const ALL: [Self; 4] = [Self::Classifier, Self::Fitted, Self::Clusters, Self::Error];
 
@@ -67,7 +67,7 @@ impl Kind {
     }
 
     /// Returns the rows that the paper published; empty for the tables that the paper does not have.
-    pub fn published(self) -> &'static [Row] {
+    pub fn published(self) -> &'static [PublishedRow] {
         match self {
             Self::Classifier => &published().classifier,
             Self::Clusters => &published().clustering,
@@ -149,7 +149,7 @@ pub fn interval(group: &Group, metric: &Quantity) -> Option<(f64, f64)> {
 /// One of the tables, with the numbers of one or more sweeps.
 pub struct Images<'a> {
     /// Which table this is.
-    pub kind: Kind,
+    pub kind: ImageTable,
     /// The sweeps, each with its name in the second column.
     sweeps: Vec<(String, &'a Sweep)>,
     /// The image sets, one for each row.
@@ -177,7 +177,7 @@ fn headed(set: &Set, mut lines: Vec<Line>) -> Vec<Line> {
 impl<'a> Images<'a> {
     /// Builds the table of `sweeps`, or returns `None` if they have no image set for it. `brief` shortens it for a
     /// terminal.
-    pub fn new(kind: Kind, sweeps: Vec<(String, &'a Sweep)>, brief: bool) -> Option<Self> {
+    pub fn new(kind: ImageTable, sweeps: Vec<(String, &'a Sweep)>, brief: bool) -> Option<Self> {
         let mut ours: Vec<Set> = sweeps.iter().flat_map(|(_, sweep)| kind.sets(sweep)).collect();
         if ours.is_empty() {
             return None;
@@ -247,10 +247,10 @@ impl<'a> Images<'a> {
             caption: self.caption(),
             conditions: self.conditions(),
             label: match self.kind {
-                Kind::Classifier => "tab:classifier",
-                Kind::Fitted => "tab:fitted",
-                Kind::Clusters => "tab:clusters",
-                Kind::Error => "tab:reconstruction",
+                ImageTable::Classifier => "tab:classifier",
+                ImageTable::Fitted => "tab:fitted",
+                ImageTable::Clusters => "tab:clusters",
+                ImageTable::Error => "tab:reconstruction",
             },
             wide: true,
             headings,
@@ -302,7 +302,9 @@ impl<'a> Images<'a> {
             for (i, telling) in self.tellings(sweep, set).into_iter().enumerate() {
                 let label = label(name, telling);
                 verdicts.extend(self.verdict_line(set, sweep, &label, telling));
-                if self.kind == Kind::Clusters && sweep.on(set).any(|group| group.has(&CLUSTER_INFORMATION)) {
+                if self.kind == ImageTable::Clusters
+                    && sweep.on(set).any(|group| group.has(&CLUSTER_INFORMATION))
+                {
                     // The label omits "ours", which only tells the line from the paper's: the paper has no mutual
                     // information.
                     let label = label.strip_prefix("ours").unwrap_or(&label);
@@ -445,25 +447,25 @@ fn unfinished(group: &Group) -> &'static str {
 
 /// Returns the tables of a sweep on image sets.
 pub fn sheets(sweep: &Sweep) -> Vec<Sheet> {
-    let tables: Vec<Images> = Kind::ALL
+    let tables: Vec<Images> = ImageTable::ALL
         .into_iter()
         .filter_map(|kind| Images::new(kind, vec![("ours".into(), sweep)], false))
         .collect();
-    let sheet = |id, title, kinds: &[Kind]| {
+    let sheet = |id, title, kinds: &[ImageTable]| {
         let chosen: Vec<&Images> = tables.iter().filter(|table| kinds.contains(&table.kind)).collect();
         let parts: Vec<Part> = chosen
             .iter()
             .filter(|table| {
-                table.kind != Kind::Fitted || table.groups().iter().any(|g| g.has(&PROBE_ACCURACY))
+                table.kind != ImageTable::Fitted || table.groups().iter().any(|g| g.has(&PROBE_ACCURACY))
             })
             .flat_map(|table| std::iter::once(table.part()).chain(table.differences()))
             .collect();
         (!parts.is_empty()).then(|| Sheet { id, title, parts, data: csv::data(&chosen, sweep) })
     };
     [
-        sheet("table2", "Table 2", &[Kind::Classifier, Kind::Fitted]),
-        sheet("table3", "Table 3", &[Kind::Clusters]),
-        sheet("table4", "Table 4", &[Kind::Error]),
+        sheet("table2", "Table 2", &[ImageTable::Classifier, ImageTable::Fitted]),
+        sheet("table3", "Table 3", &[ImageTable::Clusters]),
+        sheet("table4", "Table 4", &[ImageTable::Error]),
     ]
     .into_iter()
     .flatten()

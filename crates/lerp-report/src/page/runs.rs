@@ -26,7 +26,7 @@ const MAX_LOG_BYTES: u64 = 1 << 16;
 
 /// A run in the list of runs.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct RunRow {
     id: String,
     /// The address of the run's page.
     href: String,
@@ -53,7 +53,7 @@ pub struct Row {
 #[derive(Debug, Serialize)]
 pub struct Details {
     #[serde(flatten)]
-    row: Row,
+    row: RunRow,
     /// Why the run failed, as a sentence; empty if it did not.
     reason: String,
     configuration: Vec<(String, String)>,
@@ -74,7 +74,7 @@ struct Curve {
     svg: String,
 }
 
-impl Row {
+impl RunRow {
     /// Returns the row of a run whose page is at `href`.
     pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
         let (record, status) = (&loaded.run.record, &loaded.run.status);
@@ -113,7 +113,7 @@ impl Details {
         let status = &loaded.run.status;
         let metrics = loaded.look(|run| run.metrics().map(Some));
         Self {
-            row: Row::of(group, loaded, href),
+            row: RunRow::of(group, loaded, href),
             reason: match (status.state, &status.reason) {
                 (State::Failed, Some(reason)) => format!("It failed: {}.", reason.trim_end_matches('.')),
                 (State::Failed, None) => "It failed, and no reason is recorded.".into(),
