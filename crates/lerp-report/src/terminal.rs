@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Write};
 use lerp_files::printable;
 
 use crate::{
-    columns::{WIDTH, table, wrap},
+    columns::{WIDTH, table},
     further::Further,
     images::{ImageTable, Images},
     pairs,
@@ -14,6 +14,7 @@ use crate::{
     sheet::{Entry, Line},
     summary::{Group, Sweep},
     table::{METRICS, Metric, REFERENCES, Table, paper, reference, samples, seeds, source_note, verdict},
+    text::{LongWords, wrap},
     verdict,
 };
 
@@ -60,7 +61,7 @@ impl Screen<'_> {
     /// Writes a title with a table below it.
     fn table(&mut self, title: &str, headings: &[String], left: usize, lines: &[Line]) {
         let gap = if self.out.is_empty() { "" } else { "\n" };
-        let _ = writeln!(self.out, "{gap}{}\n", wrap(&printable(title), WIDTH).join("\n"));
+        let _ = writeln!(self.out, "{gap}{}\n", wrap(&printable(title), WIDTH, LongWords::Cut).join("\n"));
         self.out += &table(headings, left, lines, self.color);
     }
 
@@ -69,7 +70,11 @@ impl Screen<'_> {
         let mut gap = "\n";
         for remark in remarks {
             if !self.said.contains(&remark) {
-                let _ = writeln!(self.out, "{gap}{}", wrap(&printable(&remark), WIDTH).join("\n"));
+                let _ = writeln!(
+                    self.out,
+                    "{gap}{}",
+                    wrap(&printable(&remark), WIDTH, LongWords::Cut).join("\n")
+                );
                 gap = "";
                 self.said.push(remark);
             }

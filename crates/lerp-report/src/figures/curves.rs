@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Place, Plot, pieces},
+    plot::{Axis, LETTERS, Numbered, Place, Plot, pieces},
 };
 use crate::{
     Result,
@@ -336,7 +336,7 @@ impl Draw for Curves {
             };
             let y = panel.axis();
             let plot = Plot { place, x: &self.samples, y: &y };
-            plot.axes(canvas, true, true)?;
+            plot.axes(canvas, Numbered::BOTH)?;
             plot.titles(canvas, 28.0, 60.0)?;
             if let Some(value) = panel.reference.filter(|value| y.shows(*value)) {
                 let (_, height) = plot.at(0.0, value);
@@ -364,8 +364,8 @@ impl Draw for Curves {
                     let lone = piece.len() == 1;
                     piece.iter().enumerate().filter(move |(i, _)| lone || (i + p).is_multiple_of(every))
                 });
-                for (_, (x, values)) in marked {
-                    canvas.marker(look, plot.at(*x, values[1]))?;
+                for (_, point) in marked {
+                    canvas.marker(look, plot.at(point.x, point.middle))?;
                 }
             }
         }

@@ -7,7 +7,7 @@ use lerp_train::{Profile, Run};
 use super::{
     Drawn,
     multiples::{Cell, GridRow, Multiples},
-    plot::{Axis, Band, quartiles},
+    plot::{Axis, BandPoint, quartiles},
     source::unfinished,
 };
 use crate::{
@@ -137,7 +137,7 @@ fn relative(norms: &[f64]) -> Option<Vec<f64>> {
 }
 
 /// Returns the median and quartiles at each position, with α from `first` to `last`.
-fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<Band>> {
+fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<BandPoint>> {
     let positions = rows.iter().map(Vec::len).min().unwrap_or(0);
     let at = |i: usize| {
         let alpha = first + (last - first) * i as f64 / positions.saturating_sub(1).max(1) as f64;
@@ -154,7 +154,8 @@ fn cells(rows: &[Vec<Vec<f64>>], first: f64, last: f64, note: &'static str) -> (
         Cell { pieces, note, corner: None }
     };
     let cells: Vec<Cell> = rows.iter().map(cell).collect();
-    let drawn = cells.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(|(_, v)| *v).collect();
+    let drawn =
+        cells.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(BandPoint::values).collect();
     (cells, drawn)
 }
 

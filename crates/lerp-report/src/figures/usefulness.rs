@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Place, Plot},
+    plot::{Axis, LETTERS, Numbered, Place, Plot},
 };
 use crate::{
     Result,
@@ -132,7 +132,7 @@ impl Draw for Scatter {
             let top = ABOVE + (ABOVE + PANEL.1 + BELOW) * (i / BESIDE) as f64;
             let place = Place { left, top, width: PANEL.0, height: PANEL.1 };
             let plot = Plot { place, x: &panel.x, y: &panel.y };
-            plot.axes(canvas, true, true)?;
+            plot.axes(canvas, Numbered::BOTH)?;
             plot.titles(canvas, 28.0, 60.0)?;
             canvas.text(&panel.heading, LETTERS, (left + PANEL.0 / 2.0, top - 8.0), Side::Above)?;
             for (look, x, y) in &panel.points {
