@@ -11,7 +11,7 @@ use crate::{
     pairs,
     published::published,
     references::references,
-    sheet::{Entry, Line},
+    sheet::{Detail, Entry, Line},
     summary::{Group, Sweep},
     table::{METRICS, Metric, REFERENCES, Table, paper, reference, samples, seeds, source_note, verdict},
     text::{LongWords, wrap},
@@ -32,7 +32,7 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
             .iter()
             .zip(&names)
             .map(|(sweep, name)| (if sweeps.len() > 1 { name.clone() } else { "ours".to_owned() }, sweep));
-        let Some(images) = Images::new(kind, named.collect(), true) else { continue };
+        let Some(images) = Images::new(kind, named.collect(), Detail::Brief) else { continue };
         screen.images(&images);
         for (sweep, name) in sweeps.iter().zip(&names) {
             let sentences = images.selection(sweep).missing();
@@ -231,7 +231,7 @@ impl Screen<'_> {
 /// Returns the cell of the paper's number without its deviation, for which there is no room.
 fn brief(group: &Group, metric: &Metric) -> Entry {
     let number = group.paper(metric.of);
-    Entry { text: number.map_or("–".into(), |number| number.text(true)), ..paper(group, metric) }
+    Entry { text: number.map_or("–".into(), |number| number.text(Detail::Brief)), ..paper(group, metric) }
 }
 
 /// Returns the names of the sweeps: those of their folders, or whole paths if two folders have the same name.

@@ -6,7 +6,7 @@ use crate::{
     pairs::{self, NEAR, Standings},
     published::{Number, published},
     set::Set,
-    sheet::{Entry, Line, Part},
+    sheet::{Detail, Entry, Line, Part},
     summary::{Group, Sweep},
     text::thousands,
     verdict::{self, Question, Verdict},
@@ -172,7 +172,7 @@ fn find<'a>(sweep: &'a Sweep, set: &Set, variant: &str, telling: &str) -> Option
     sweep.on(set).find(|group| group.cell().variant == variant && group.telling == telling)
 }
 
-/// Returns the cell for one of the paper's accuracies; `brief` omits the standard deviation.
-pub fn paper_entry(number: Option<Number>, brief: bool) -> Entry {
-    Entry::paper(number.map_or("–".into(), |number| number.text(brief)), number.map(|number| number.mean))
+/// Returns the cell for one of the paper's accuracies.
+pub fn paper_entry(number: Option<Number>, detail: Detail) -> Entry {
+    Entry::paper(number.map_or("–".into(), |number| number.text(detail)), number.map(|number| number.mean))
 }
