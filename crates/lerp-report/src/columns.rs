@@ -61,7 +61,7 @@ pub fn table(headings: &[String], left: usize, lines: &[Line], color: bool) -> S
             out.push('\n');
         }
         from += chosen.len() - text.len();
-        block(&mut out, &Block { headings, lines, chosen: &chosen, widths: &widths, left, color });
+        block(&mut out, &ColumnBlock { headings, lines, chosen: &chosen, widths: &widths, left, color });
         if from >= headings.len() || chosen.len() == left {
             return out;
         }
@@ -69,7 +69,7 @@ pub fn table(headings: &[String], left: usize, lines: &[Line], color: bool) -> S
 }
 
 /// Some columns of a table, which fit next to one another.
-struct Block<'a> {
+struct ColumnBlock<'a> {
     /// The headings of all columns of the table.
     headings: &'a [String],
     lines: &'a [Line],
@@ -83,8 +83,8 @@ struct Block<'a> {
 }
 
 /// Writes the chosen columns as one table.
-fn block(out: &mut String, block: &Block) {
-    let Block { headings, lines, chosen, widths, left, color } = *block;
+fn block(out: &mut String, block: &ColumnBlock) {
+    let ColumnBlock { headings, lines, chosen, widths, left, color } = *block;
     let heading: Vec<Entry> = headings.iter().map(Entry::plain).collect();
     let rows = std::iter::once(&heading).chain(lines.iter().map(|line| &line.cells));
     for (i, cells) in rows.enumerate() {

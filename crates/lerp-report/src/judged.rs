@@ -188,13 +188,13 @@ fn on<'a>(sweep: &'a Sweep, set: Option<&Set>) -> impl Iterator<Item = &'a Group
 }
 
 /// A place: lines, or an image set with one latent size, and the configurations that were judged there.
-struct Place<'a> {
+struct JudgedPlace<'a> {
     set: Option<&'a Set>,
     judge: Option<&'a JudgeRecord>,
     groups: Vec<(&'a Group, Vec<Verdicts>)>,
 }
 
-impl Place<'_> {
+impl JudgedPlace<'_> {
     fn name(&self) -> String {
         self.set.map_or_else(|| "Lines".into(), Set::name)
     }
@@ -206,9 +206,9 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
         let judged = on(sweep, set).filter(|group| group.has(&JUDGED_DISTANCE));
         let groups =
             judged.map(|group| (group, verdicts(group))).filter(|(_, verdicts)| !verdicts.is_empty());
-        Place { set, judge: sweep.judge(set), groups: groups.collect() }
+        JudgedPlace { set, judge: sweep.judge(set), groups: groups.collect() }
     });
-    let places: Vec<Place> = places.filter(|place| !place.groups.is_empty()).collect();
+    let places: Vec<JudgedPlace> = places.filter(|place| !place.groups.is_empty()).collect();
     let groups: Vec<&Group> =
         places.iter().flat_map(|place| place.groups.iter().map(|(group, _)| *group)).collect();
     let mut labels: Vec<&str> = Vec::new();
@@ -249,7 +249,7 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
 }
 
 /// Returns the lines of a place, one for each measure that any configuration has.
-fn of_place(place: &Place, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
+fn of_place(place: &JudgedPlace, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
     let mut lines = Vec::new();
     for measure in MEASURES.iter().filter(|measure| measure.is_of(place.set)) {
         let known: Vec<(&str, Known)> = place
@@ -294,7 +294,7 @@ fn of_place(place: &Place, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
     lines
 }
 
-fn caption(places: &[Place]) -> String {
+fn caption(places: &[JudgedPlace]) -> String {
     let pairs = places.iter().flat_map(|place| &place.groups).flat_map(|(_, verdicts)| verdicts);
     let mut pairs: Vec<usize> = pairs.map(|verdicts| verdicts.judged.words.len()).collect();
     pairs.sort_unstable();
@@ -321,7 +321,7 @@ fn caption(places: &[Place]) -> String {
 }
 
 /// Returns notes on the judges, and on configurations with runs that were not judged.
-fn notes(sweep: &Sweep, places: &[Place]) -> Vec<String> {
+fn notes(sweep: &Sweep, places: &[JudgedPlace]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     for place in places {
         let dataset = place.set.map_or("Lines", Set::title);
@@ -375,7 +375,7 @@ const COLUMNS: [(&str, DataType); 10] = [
 ];
 
 /// Adds a row for each configuration and measure of a place.
-fn rows(data: &mut Frame, place: &Place, sweep: &Sweep) {
+fn rows(data: &mut Frame, place: &JudgedPlace, sweep: &Sweep) {
     for (group, verdicts) in &place.groups {
         let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
         for measure in &MEASURES {

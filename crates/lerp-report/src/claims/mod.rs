@@ -11,7 +11,7 @@ use lerp_eval::{
 use lerp_files::printable;
 use polars::prelude::DataType;
 
-use file::{Claim, Place, Test, of_the_paper};
+use file::{Claim, ClaimPlace, Test, of_the_paper};
 
 use crate::{
     Error,
@@ -340,8 +340,8 @@ fn of(sweep: &Sweep, own: &[Claim]) -> Option<Sheet> {
     let sets = sweep.sets();
     for claim in of_the_paper().iter().chain(own) {
         let groups = if claim.papers { &paper } else { &all };
-        let lines = (claim.on != Some(Place::ImageSets)).then_some(None);
-        let images = sets.iter().filter(|_| claim.on != Some(Place::Lines)).map(|set| Some(*set));
+        let lines = (claim.on != Some(ClaimPlace::ImageSets)).then_some(None);
+        let images = sets.iter().filter(|_| claim.on != Some(ClaimPlace::Lines)).map(|set| Some(*set));
         let (mut here, mut reason) = (Vec::new(), "no run on what it is about");
         if let Test::Together(with) = &claim.test {
             match together(claim, sweep, with) {

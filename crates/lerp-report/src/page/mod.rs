@@ -91,12 +91,12 @@ struct Page<'a> {
 struct Tables<'a> {
     id: &'a str,
     title: &'a str,
-    parts: Vec<Table<'a>>,
+    parts: Vec<PageTable<'a>>,
 }
 
 /// A table of a sheet.
 #[derive(Serialize)]
-struct Table<'a> {
+struct PageTable<'a> {
     name: &'a str,
     caption: &'a str,
     headings: &'a [String],
@@ -117,7 +117,7 @@ impl<'a> Tables<'a> {
                 let all = thousands(part.lines.len() as u64);
                 notes.insert(0, format!("The first {MAX_LINES} of {all} lines; the files below have all."));
             }
-            Table {
+            PageTable {
                 name: &part.name,
                 caption: &part.caption,
                 headings: &part.headings,

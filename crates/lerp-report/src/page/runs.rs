@@ -58,7 +58,7 @@ pub struct Details {
     reason: String,
     configuration: Vec<(String, String)>,
     provenance: Vec<(String, String)>,
-    curves: Vec<Curve>,
+    curves: Vec<RunCurve>,
     /// Whether the metrics cannot be read.
     unread: bool,
     /// The end of the log; empty for a finished run.
@@ -67,7 +67,7 @@ pub struct Details {
 
 /// A metric of a run.
 #[derive(Debug, Serialize)]
-struct Curve {
+struct RunCurve {
     name: String,
     /// The final value as printed.
     value: String,
@@ -195,7 +195,7 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
 
 /// Returns the metrics of a run: those measured at every evaluation as curves, then those measured at the end as
 /// values, then the losses.
-fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
+fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<RunCurve> {
     let names: BTreeSet<&str> = metrics.0.iter().map(|row| row.metric.as_str()).collect();
     let place = |name: &str| match When::of(name) {
         Some(When::EachEvaluation) => 0,
@@ -218,7 +218,7 @@ fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
         let own = group.further.iter().find(|quantity| quantity.key == name);
         let short = own
             .map_or_else(|| name.trim_start_matches(When::EachEvaluation.prefix()).replace('_', " "), named);
-        Curve { name: short, value, svg }
+        RunCurve { name: short, value, svg }
     };
     names.into_iter().map(curve).collect()
 }
