@@ -119,8 +119,8 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// Returns an error if the part has fewer images, or is drawn without end ([`Dataset::count`]).
     fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
-        let _ = (part, device);
-        Err(Error::OutOfRange { first: range.start, end: range.end, len: 0 })
+        let _ = device;
+        Err(Error::OutOfRange { part, first: range.start, end: range.end, len: 0 })
     }
 
     /// SHA-256 in hexadecimal of all images and labels as the model sees them, whatever files they came from,

@@ -44,8 +44,9 @@ use provenance::{Provenance, command};
 use sheet::Sheet;
 use summary::Sweep;
 
-/// Tables that a sweep may lose between two reports. Their files are deleted when the sweep no longer has them.
-const OPTIONAL: [&str; 4] = ["claims", "ranks", "table5", "usefulness"];
+/// The names of all tables' files. Those that a report does not write are deleted, since they stem from an earlier one.
+const SHEETS: [&str; 10] =
+    ["claims", "table1", "table2", "table3", "table4", "table5", "usefulness", "ranks", "further", "cost"];
 
 /// Options of a report.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +122,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
                 // `with_extension` would cut a name at a dot, which is no file ending here.
                 replace(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
                 replace(&folder.join(format!("{file}.png")), &drawing.png)?;
-                drawn.push(page::Figure { file, caption, provenance: made.line(), svg: drawing.svg });
+                drawn.push(page::PageFigure { file, caption, provenance: made.line(), svg: drawing.svg });
             }
             None if options.figure.is_some() => {
                 let unread = sweep.left_out();
@@ -151,7 +152,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         sheets.extend(further::sheet(&sweep));
         sheets.extend(cost::sheet(&sweep));
         // Files of tables that an earlier report wrote and this one does not would be mistaken for current ones.
-        for id in OPTIONAL.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
+        for id in SHEETS.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
             for ending in ["md", "tex", "csv", "parquet"] {
                 let _ = std::fs::remove_file(folder.join(id).with_extension(ending));
             }
@@ -193,13 +194,15 @@ pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{figures, images::Kind, table::METRICS};
+    use super::{figures, images::ImageTable, table::METRICS};
 
     #[test]
     fn every_shown_metric_is_measured() {
         let measured: HashSet<&str> = lerp_eval::quantities().map(|quantity| &*quantity.key).collect();
-        let tables =
-            METRICS.iter().map(|metric| metric.of).chain(Kind::ALL.into_iter().flat_map(Kind::metrics));
+        let tables = METRICS
+            .iter()
+            .map(|metric| metric.of)
+            .chain(ImageTable::ALL.into_iter().flat_map(ImageTable::metrics));
         let shown: Vec<&str> = tables.chain(figures::drawn()).map(|quantity| &*quantity.key).collect();
         assert!(shown.len() > 20, "{shown:?}");
         for key in shown {
