@@ -19,7 +19,7 @@
 //! This crate reads no file and parses no command line.
 //!
 //! # The other crates
-//! They all depend on this one:
+//! These crates depend on this one:
 //!
 //! * `lerp-kernels` and `lerp-nn` have the operations and the layers from which the paper's networks are built.
 //! * `lerp-baseline`, `lerp-dropout`, `lerp-denoising`, `lerp-vae`, `lerp-aae`, `lerp-vqvae` and `lerp-acai` are the
