@@ -90,6 +90,23 @@ impl Outcome {
 /// # Errors
 /// Returns an error if the folder holds no readable runs, if a file cannot be written, or if the requested figure does
 /// not exist or has no data.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use lerp_report::{Options, report};
+///
+/// let sweep = Path::new("results/quick");
+/// let outcome = report(sweep, &Options::default())?;
+/// for sentence in outcome.left_out.iter().chain(&outcome.notices) {
+///     println!("{sentence}");
+/// }
+///
+/// // Only Figure 3.
+/// report(sweep, &Options { figure: Some("3".into()), ..Options::default() })?;
+/// # Ok::<(), lerp_report::Error>(())
+/// ```
 pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
     let sweep = Sweep::read(dir)?;
     let mut figures = Figure::all(&sweep);
@@ -185,6 +202,16 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
 ///
 /// # Errors
 /// Returns an error if a folder holds no readable runs.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::PathBuf;
+///
+/// let sweeps = [PathBuf::from("results/quick"), PathBuf::from("results/evening")];
+/// let (tables, _outcome) = lerp_report::compare(&sweeps, false)?;
+/// println!("{tables}");
+/// # Ok::<(), lerp_report::Error>(())
+/// ```
 pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
     let sweeps = dirs.iter().map(|dir| Sweep::read(dir)).collect::<Result<Vec<_>>>()?;
     Ok((terminal::terminal(&sweeps, color), Outcome::of(&sweeps)))
