@@ -1,14 +1,19 @@
 //! `cargo xtask ci`: all checks that a change must pass, cheapest first.
 
-use std::{process::Command, time::Instant};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path, process::Command, time::Instant};
 
 #[cfg(unix)]
 use crate::faults;
 use crate::{Result, cargo, root, run, say, tidy};
 
-/// Runs every check and prints how long each took.
+/// The file to which each skipped test appends a line.
+const SKIPPED: &str = "target/ci/skipped.txt";
+
+/// Runs every check, and prints how long each took and which tests were skipped.
 pub fn ci() -> Result<()> {
     let started = Instant::now();
+    let skipped = root().join(SKIPPED);
+    clear(&skipped)?;
     step("format", || run(cargo().args(["fmt", "--all", "--check"])))?;
     step("tidy", tidy::tidy)?;
     // All steps use one profile and one set of features, so that dependencies are compiled once. The features include
@@ -16,7 +21,7 @@ pub fn ci() -> Result<()> {
     let all = ["--release", "--workspace", "--features", "lerp/hub", "--locked"];
     step("build", || run(cargo().arg("build").args(all).arg("--all-targets")))?;
     step("clippy", || run(cargo().arg("clippy").args(all).args(["--all-targets", "--", "-D", "warnings"])))?;
-    step("tests", || run(cargo().arg("test").args(all)))?;
+    step("tests", || run(cargo().arg("test").args(all).env("LERP_SKIPPED", &skipped)))?;
     step("documentation", || {
         run(cargo().arg("doc").args(all).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
     })?;
@@ -27,7 +32,38 @@ pub fn ci() -> Result<()> {
     step("smoke sweep", smoke)?;
     #[cfg(unix)]
     step("faults", || faults::campaign(faults::Extent::Short, 1, &root().join("target/release/lerp")))?;
+    tell_skipped(&skipped)?;
     say(&format!("ci: everything passed in {} s", started.elapsed().as_secs()));
+    Ok(())
+}
+
+/// Removes the list of skipped tests of an earlier run, and creates its folder.
+fn clear(skipped: &Path) -> Result<()> {
+    if let Err(error) = fs::remove_file(skipped)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(format!("cannot remove {}: {error}", skipped.display()));
+    }
+    let folder = root().join("target/ci");
+    fs::create_dir_all(&folder).map_err(|e| format!("cannot create {}: {e}", folder.display()))
+}
+
+/// Prints how many tests were skipped, and why each was.
+fn tell_skipped(skipped: &Path) -> Result<()> {
+    let text = match fs::read_to_string(skipped) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(format!("cannot read {}: {error}", skipped.display())),
+    };
+    let lines: BTreeSet<&str> = text.lines().collect();
+    match lines.len() {
+        0 => say("ci: no test was skipped"),
+        1 => say("ci: 1 test was skipped"),
+        number => say(&format!("ci: {number} tests were skipped")),
+    }
+    for line in lines {
+        say(line);
+    }
     Ok(())
 }
 
@@ -35,7 +71,7 @@ pub fn ci() -> Result<()> {
 fn smoke() -> Result<()> {
     let out = root().join("target/ci/smoke");
     if out.exists() {
-        std::fs::remove_dir_all(&out).map_err(|e| format!("cannot clear {}: {e}", out.display()))?;
+        fs::remove_dir_all(&out).map_err(|e| format!("cannot clear {}: {e}", out.display()))?;
     }
     run(Command::new(root().join("target/release/lerp"))
         .args(["sweep", "--preset", "smoke", "--out"])

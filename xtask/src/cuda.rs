@@ -1,11 +1,13 @@
-//! Builds for CUDA: their environment, and `cargo xtask cuda-check`, which tests a build without CUDA libraries.
+//! Builds for CUDA: their environment, and `cargo xtask cuda-check`, which tests a build without CUDA libraries, or
+//! with `--emulated` on the emulated device in `tools/cuda-emulator`.
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::Once,
     time::Instant,
 };
@@ -21,13 +23,20 @@ const OLDEST: &str = "80";
 /// The prefixes of the CUDA libraries' names.
 const LIBRARIES: [&str; 7] = ["cuda.", "cudart.", "nvrtc.", "cublas.", "cublasLt.", "curand.", "cudnn"];
 
+/// The folder of the CUDA emulator.
+const EMULATOR: &str = "tools/cuda-emulator";
+
+/// The emulator's switches that only print more. They are removed, so that every line which the emulator prints for
+/// another reason is a complaint.
+const VERBOSE: [&str; 3] = ["EMU_VERBOSE", "EMU_TRACE", "EMU_STATS"];
+
 /// Makes sure that the notice about a missing GPU is printed only once.
 static NO_GPU_NOTICE: Once = Once::new();
 
 /// Sets the variables with which cargo's build scripts find the toolkit. The error is a sentence that says what is
 /// needed.
 pub fn prepare(command: &mut Command) -> Result<()> {
-    let named = ROOTS.iter().find_map(|name| env::var_os(name).filter(|root| !root.is_empty()));
+    let named = named_toolkit();
     let path = env::var_os("PATH").unwrap_or_default();
     let nvcc = nvcc(named.as_deref().map(Path::new), &path, Path::is_file)?;
     // Some dependencies look for nvcc only in PATH, and take the first one there.
@@ -49,6 +58,11 @@ pub fn prepare(command: &mut Command) -> Result<()> {
         command.env("CUDA_COMPUTE_CAP", OLDEST);
     }
     Ok(())
+}
+
+/// Returns the toolkit's folder if an environment variable names it.
+fn named_toolkit() -> Option<OsString> {
+    ROOTS.iter().find_map(|name| env::var_os(name).filter(|root| !root.is_empty()))
 }
 
 /// Returns the toolkit's folder, in which this compiler's libraries are; the compiler may be a symbolic link. Returns
@@ -82,10 +96,25 @@ fn succeeds(command: &mut Command) -> bool {
 }
 
 /// Runs the checks before a release, on a machine with the toolkit: lints, the tests that need no GPU, and whether the
-/// program starts without CUDA.
-pub fn check() -> Result<()> {
+/// program starts without CUDA. With `--emulated` it runs the program on the emulated device instead.
+pub fn check(arguments: &[String]) -> Result<()> {
+    let on_emulator = match arguments {
+        [] => false,
+        [word] if word == "--emulated" => true,
+        words => {
+            return Err(format!("cuda-check has no argument '{}'; there is --emulated", words.join(" ")));
+        }
+    };
     let started = Instant::now();
+    if on_emulator && !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err("the CUDA emulator runs on Linux on x86-64 only; leave --emulated out".into());
+    }
     let binary = build(Some("cuda"))?;
+    if on_emulator {
+        emulated(&binary)?;
+        say(&format!("cuda-check --emulated: everything passed in {} s", started.elapsed().as_secs()));
+        return Ok(());
+    }
     needs_no_library(&binary)?;
     starts_without(&binary)?;
     let deny = ["--all-targets", "--", "-D", "warnings"];
@@ -191,6 +220,82 @@ fn starts_without(binary: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Builds and tests the CUDA emulator, and runs `lerp verify` and `lerp conformance` on it.
+fn emulated(binary: &Path) -> Result<()> {
+    for (name, failure) in [
+        ("build.sh", "the CUDA emulator cannot be built; the lines above say what is missing"),
+        ("test.sh", "the CUDA emulator fails its own tests; the lines above say which"),
+    ] {
+        say(&format!("cuda-check: {EMULATOR}/{name}"));
+        run(&mut script(name)?).map_err(|error| format!("{failure} ({error})"))?;
+    }
+    for (line, failure) in [
+        (
+            "verify --device cuda --quiet",
+            "`lerp verify` fails on the emulated device; its lines above say where",
+        ),
+        (
+            "conformance --device cuda",
+            "`lerp conformance` fails on the emulated device; its lines above say where",
+        ),
+    ] {
+        runs_emulated(binary, line, failure)?;
+    }
+    Ok(())
+}
+
+/// Returns the command that runs a script of the emulator.
+fn script(name: &str) -> Result<Command> {
+    let mut command = Command::new("bash");
+    command.arg(root().join(EMULATOR).join(name)).current_dir(root());
+    prepare(&mut command)?;
+    // The scripts read only `CUDA_HOME`, but the toolkit may be named by another variable.
+    if let Some(named) = named_toolkit() {
+        command.env("CUDA_HOME", named);
+    }
+    Ok(command)
+}
+
+/// Runs the program with the arguments in `line` on the emulated device. The error is `failure` if the program fails;
+/// it is also an error if the emulator complains, because a GPU may let the same mistake pass in silence.
+fn runs_emulated(binary: &Path, line: &str, failure: &str) -> Result<()> {
+    say(&format!("cuda-check: lerp {line}, on the emulated device"));
+    let mut command = Command::new(binary);
+    command.args(line.split(' ')).current_dir(root());
+    command.env("LD_LIBRARY_PATH", root().join("target/emulator/lib"));
+    for name in VERBOSE {
+        command.env_remove(name);
+    }
+    let cannot = |error: std::io::Error| format!("cannot run {}: {error}", binary.display());
+    let mut child = command.stderr(Stdio::piped()).spawn().map_err(cannot)?;
+    let mut complaints = 0;
+    if let Some(errors) = child.stderr.take() {
+        for bytes in BufReader::new(errors).split(b'\n') {
+            let bytes = bytes.map_err(cannot)?;
+            let text = String::from_utf8_lossy(&bytes);
+            complaints += usize::from(is_complaint(&text));
+            say(&text);
+        }
+    }
+    let status = child.wait().map_err(cannot)?;
+    if !status.success() {
+        return Err(format!("{failure} ({status})"));
+    }
+    if complaints > 0 {
+        return Err(format!(
+            "the emulator complained {complaints} times about `lerp {line}`; the lines above that begin with EMU: say \
+             what is wrong"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a line is the emulator's and names a mistake. It also prints a summary of each capture, and warnings.
+fn is_complaint(line: &str) -> bool {
+    let harmless = ["capture ended", "warning:"];
+    line.strip_prefix("EMU: ").is_some_and(|text| !harmless.iter().any(|prefix| text.starts_with(prefix)))
+}
+
 /// Returns what a program printed to standard error.
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
@@ -212,6 +317,15 @@ mod tests {
         assert_eq!(find(Some(named), &all[2..]), Ok(all[2].into()));
         let error = find(Some(named), &[]).unwrap_err();
         assert!(error.contains("no nvcc in CUDA_HOME/bin") && error.lines().count() == 1, "{error}");
+    }
+
+    #[test]
+    fn summaries_and_warnings_of_the_emulator_are_no_complaints() {
+        assert!(is_complaint("EMU: cuMemFree: 0x7f is not a live device allocation (freed before)"));
+        for line in ["EMU: capture ended: 3 nodes", "EMU: warning: cuMemAllocAsync of 0 bytes", "3459 passed"]
+        {
+            assert!(!is_complaint(line), "{line}");
+        }
     }
 
     #[test]

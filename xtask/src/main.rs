@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("ci") => ci::ci(),
         Some("tidy") => tidy::tidy(),
-        Some("cuda-check") => cuda::check(),
+        Some("cuda-check") => cuda::check(&arguments[1..]),
         #[cfg(unix)]
         Some("faults") => faults::faults(&arguments[1..]),
         _ => return lerp(&arguments),

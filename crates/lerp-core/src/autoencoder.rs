@@ -17,6 +17,84 @@ use crate::{
 /// `x`: images `[batch, height, width, channels]` in `[-1, 1]`; `z`: latents `[batch, ...]`, features
 /// `[batch, features]`, with the sizes in [`Spec::shape`]. The paper's latents are `[batch, h, w, c]`; those of a
 /// variant's own network may have any rank.
+///
+/// # Examples
+/// A linear autoencoder: one dense layer from the pixels to the latent, and one back.
+///
+/// ```
+/// use candle_core::{DType, Device, Module, Tensor};
+/// use lerp_core::{
+///     AUTOENCODER, Autoencoder, Build, Draws, Hyper, ImageShape, LatentShape, Network, Objectives, ParamStore,
+///     Result, Spec,
+/// };
+///
+/// struct Linear {
+///     spec: Spec,
+///     store: ParamStore,
+///     encoder: candle_nn::Linear,
+///     decoder: candle_nn::Linear,
+/// }
+///
+/// impl Linear {
+///     fn new(build: &Build) -> Result<Self> {
+///         let ImageShape { height, width, channels } = build.image;
+///         let pixels = height * width * channels;
+///         let latent = build.network.only_paper("linear")?.latent;
+///         let mut store = ParamStore::new(build.seed, build.dtype, build.device);
+///         let builder = store.builder(AUTOENCODER);
+///         let encoder = candle_nn::linear(pixels, latent, builder.pp("enc"))?;
+///         let decoder = candle_nn::linear(latent, pixels, builder.pp("dec"))?;
+///         drop(builder);
+///         let spec = build.spec("linear", LatentShape::new([latent]));
+///         Ok(Self { spec, store, encoder, decoder })
+///     }
+/// }
+///
+/// impl Autoencoder for Linear {
+///     fn spec(&self) -> &Spec {
+///         &self.spec
+///     }
+///     fn params(&self) -> &ParamStore {
+///         &self.store
+///     }
+///     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
+///         Ok(self.encoder.forward(&x.flatten_from(1)?)?)
+///     }
+///     fn decode(&self, z: &Tensor) -> Result<Tensor> {
+///         let ImageShape { height, width, channels } = self.spec.image;
+///         Ok(self.decoder.forward(z)?.reshape((z.dim(0)?, height, width, channels))?)
+///     }
+///     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
+///         let z = self.encode(x, draws)?;
+///         let loss = candle_nn::loss::mse(&self.decode(&z)?, x)?;
+///         Ok(Objectives::new(AUTOENCODER, loss.clone(), &z)?.term("mse", &loss))
+///     }
+/// }
+///
+/// let build = Build {
+///     image: ImageShape { height: 4, width: 4, channels: 1 },
+///     network: &Network { scales: 1, depth: 1, latent: 2 }.into(),
+///     hyper: &Hyper::new(),
+///     seed: 0,
+///     dtype: DType::F32,
+///     device: &Device::Cpu,
+/// };
+/// let model = Linear::new(&build)?;
+/// let draws = Draws::new(1, &Device::Cpu);
+/// let x = draws.uniform("pixels", (3, 4, 4, 1))?;
+///
+/// let z = model.encode(&x, &draws)?;
+/// assert_eq!(z.dims(), [3, 2]);
+/// let halfway = model.mix(&z.narrow(0, 0, 1)?, &z.narrow(0, 1, 1)?, 0.5)?;
+/// assert_eq!(model.decode(&halfway)?.dims(), [1, 4, 4, 1]);
+///
+/// let objectives = model.objectives(&x, &draws)?;
+/// let gradients = objectives.losses[0].1.value().backward()?;
+/// for param in model.params().params() {
+///     assert!(gradients.get(param.var.as_tensor()).is_some(), "{}", param.name);
+/// }
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 pub trait Autoencoder: Send {
     /// The name, shapes and hyperparameters of this model.
     fn spec(&self) -> &Spec;
@@ -183,6 +261,17 @@ impl From<Tensor> for Loss {
 }
 
 /// Tensors that the objectives of a step pass to [`Autoencoder::after_step`], by name.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_core::Carry;
+///
+/// let codes = Tensor::new(&[3_u32, 1], &Device::Cpu)?;
+/// let carry = Carry::default().with("codes", &codes);
+/// assert_eq!(carry.get("codes")?.dims(), [2]);
+/// assert!(carry.get("distances").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Carry(Vec<(&'static str, Tensor)>);
 
@@ -302,7 +391,8 @@ impl Build<'_> {
     }
 }
 
-/// A kind of autoencoder that can be found by name, configured and built.
+/// A kind of autoencoder that can be found by name, configured and built. [`Of`](crate::Of) makes one from a
+/// [`Model`](crate::Model), whose documentation has an example.
 pub trait Variant: Send + Sync {
     /// The name on the command line and in files, such as `acai`.
     fn name(&self) -> &'static str;

@@ -63,6 +63,21 @@ pub trait Generator: Debug + Send + Sync {
 ///
 /// It is cheap to clone. Two draws from the same stream of the same source are equal, so a variant that needs
 /// two independent draws names two streams.
+///
+/// ```
+/// use candle_core::Device;
+/// use lerp_core::Draws;
+///
+/// let draws = Draws::new(7, &Device::Cpu).scope("train").at(3);
+/// let noise = draws.normal("noise", (2, 4))?;
+/// assert_eq!(noise.dims(), [2, 4]);
+///
+/// // A draw depends on seed, scope, step, stream and index, and on nothing else.
+/// assert_eq!(draws.uniforms("mask", 5), draws.uniforms("mask", 5));
+/// assert_ne!(draws.uniforms("mask", 5), draws.at(4).uniforms("mask", 5));
+/// assert_ne!(draws.uniforms("mask", 5), draws.uniforms("angle", 5));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Draws {
     seed: u64,

@@ -15,6 +15,15 @@ pub fn on_host(tensor: &Tensor) -> Result<Tensor> {
 ///
 /// # Shapes
 /// `tensor` `[]`.
+///
+/// # Examples
+/// ```
+/// use candle_core::{Device, Tensor};
+///
+/// let loss = Tensor::new(0.5_f32, &Device::Cpu)?;
+/// assert_eq!(lerp_core::scalar(&loss)?, 0.5);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn scalar(tensor: &Tensor) -> Result<f64> {
     on_host(tensor)?.to_scalar()
 }

@@ -7,7 +7,13 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// Hyperparameters by name, as given in a file or on the command line.
+/// Hyperparameters by name, as given in a file or on the command line. [`check_hyper`] converts them to a type.
+///
+/// ```
+/// let mut hyper = lerp_core::Hyper::new();
+/// hyper.insert("beta".into(), serde_json::json!(0.5));
+/// assert_eq!(hyper["beta"], 0.5);
+/// ```
 pub type Hyper = Map<String, Value>;
 
 /// Completes `given` with the defaults of `C`, and converts the result to a `C`.
@@ -15,6 +21,32 @@ pub type Hyper = Map<String, Value>;
 /// # Errors
 /// Returns an error if `given` has a key that `C` does not have (it names the nearest valid key), or a value of
 /// the wrong type.
+///
+/// # Examples
+/// ```
+/// use lerp_core::{Hyper, check_hyper};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Config {
+///     beta: f64,
+///     layers: usize,
+/// }
+///
+/// impl Default for Config {
+///     fn default() -> Self {
+///         Self { beta: 1.0, layers: 3 }
+///     }
+/// }
+///
+/// let given: Hyper = serde_json::from_str(r#"{"beta": 2}"#)?;
+/// assert_eq!(check_hyper::<Config>("my-vae", &given)?, Config { beta: 2.0, layers: 3 });
+///
+/// let misspelt: Hyper = serde_json::from_str(r#"{"betta": 2}"#)?;
+/// let error = check_hyper::<Config>("my-vae", &misspelt).unwrap_err();
+/// assert!(error.to_string().contains("did you mean 'beta'?"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn check_hyper<C: Default + Serialize + DeserializeOwned>(variant: &str, given: &Hyper) -> Result<C> {
     let bad =
         |key: &str, problem: String| Error::BadValue { variant: variant.into(), key: key.into(), problem };
@@ -66,6 +98,15 @@ pub(crate) fn refuse_null(variant: &str, table: &Hyper) -> Result<()> {
 ///
 /// # Errors
 /// Returns an error if it is not; the error names the key and the range.
+///
+/// # Examples
+/// ```
+/// use lerp_core::check_range;
+///
+/// assert!(check_range("dropout", "keep", 0.5, 0.1..=1.0).is_ok());
+/// let error = check_range("dropout", "keep", 2.0, 0.1..=1.0).unwrap_err().to_string();
+/// assert_eq!(error, "dropout: hyperparameter 'keep' is 2, but must be at least 0.1 and at most 1");
+/// ```
 pub fn check_range(variant: &str, key: &str, value: f64, range: impl RangeBounds<f64>) -> Result<()> {
     if value.is_finite() && range.contains(&value) {
         return Ok(());
@@ -87,6 +128,11 @@ pub fn check_range(variant: &str, key: &str, value: f64, range: impl RangeBounds
 
 /// The name in `known` with the smallest edit distance to `given`, or `None` if none is close enough to be a
 /// misspelling.
+///
+/// ```
+/// assert_eq!(lerp_core::nearest("ACIA", ["baseline", "acai", "vqvae"]), Some("acai"));
+/// assert_eq!(lerp_core::nearest("gan", ["baseline", "acai", "vqvae"]), None);
+/// ```
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let given = given.to_lowercase();
     known

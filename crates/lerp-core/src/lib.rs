@@ -1,6 +1,10 @@
 //! The interfaces that all crates of Lerpbench share: models, losses, parameters, random draws and
 //! hyperparameters.
 //!
+//! Lerpbench measures how well autoencoders interpolate. It trains autoencoders on one benchmark, decodes latents
+//! between those of two images, scores the resulting images, and draws tables and figures. This crate says what an
+//! autoencoder is to the rest of the software:
+//!
 //! * [`Autoencoder`]: the trait of every model. A variant *states* its losses ([`Objectives`]); a trainer owns
 //!   everything else.
 //! * [`Variant`]: finds a kind of model by name, checks its hyperparameters and builds it. [`Of`] makes one
@@ -13,6 +17,30 @@
 //! * [`scalar`], [`on_host`]: copy numbers from a device to the host.
 //!
 //! This crate reads no file and parses no command line.
+//!
+//! # The other crates
+//! These crates depend on this one:
+//!
+//! * `lerp-kernels` and `lerp-nn` have the operations and the layers from which the paper's networks are built.
+//! * `lerp-baseline`, `lerp-dropout`, `lerp-denoising`, `lerp-vae`, `lerp-aae`, `lerp-vqvae` and `lerp-acai` are the
+//!   paper's seven variants.
+//! * `lerp-data` has the datasets, `lerp-eval` the metrics, `lerp-train` the training of runs in folders, and
+//!   `lerp-report` the tables and figures.
+//! * `lerp` is the command. Its `App` adds variants, datasets and metrics of one's own.
+//!
+//! # How a model is used
+//! 1. [`Variant::check`] completes the hyperparameters, and [`Variant::build`] makes the model. Its initial
+//!    parameters are drawn from the seed.
+//! 2. At each training step, [`Autoencoder::objectives`] states one loss for each [`Group`] of parameters. The trainer
+//!    computes all gradients at the same parameters, updates every group, and calls [`Autoencoder::after_step`].
+//! 3. At each evaluation, test images are encoded, their latents are mixed ([`Autoencoder::mix`]), and the mixtures are
+//!    decoded. The metrics see only these images and latents.
+//!
+//! # A variant of one's own
+//! Implement [`Model`] and [`Autoencoder`]; the documentation of both has a small example. `lerp::App::model` adds the
+//! variant to the command, and `lerp conformance` checks that it keeps the rules of
+//! [`objectives`](Autoencoder::objectives). A dataset of one's own implements `lerp_data::Dataset`, and a metric
+//! `lerp_eval::Metric`.
 //!
 //! # Tensors
 //! Images and latents are channels last, `[batch, height, width, channels]`; pixels lie in `[-1, 1]`. Models

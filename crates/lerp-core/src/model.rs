@@ -11,6 +11,114 @@ use crate::{
 };
 
 /// An autoencoder with a typed configuration.
+///
+/// # Examples
+/// A linear autoencoder whose latents are drawn towards zero. Its implementation of [`Autoencoder`], which is not
+/// shown here, is like the one in the documentation of that trait.
+///
+/// ```
+/// use lerp_core::{Build, Hyper, Model, Of, Result, Variant, check_range};
+/// # use candle_core::{DType, Device, Module, Tensor};
+/// # use lerp_core::{
+/// #     AUTOENCODER, Autoencoder, Draws, ImageShape, LatentShape, Network, Objectives, ParamStore, Spec,
+/// # };
+///
+/// /// The hyperparameters, each with a default.
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Config {
+///     /// The weight of the mean square of the latents in the loss.
+///     shrinkage: f64,
+/// }
+///
+/// impl Default for Config {
+///     fn default() -> Self {
+///         Self { shrinkage: 0.01 }
+///     }
+/// }
+///
+/// struct Shrinking {
+///     config: Config,
+///     // Specification, parameters and layers.
+/// #     spec: Spec,
+/// #     store: ParamStore,
+/// #     encoder: candle_nn::Linear,
+/// #     decoder: candle_nn::Linear,
+/// }
+/// #
+/// # impl Autoencoder for Shrinking {
+/// #     fn spec(&self) -> &Spec {
+/// #         &self.spec
+/// #     }
+/// #     fn params(&self) -> &ParamStore {
+/// #         &self.store
+/// #     }
+/// #     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
+/// #         Ok(self.encoder.forward(&x.flatten_from(1)?)?)
+/// #     }
+/// #     fn decode(&self, z: &Tensor) -> Result<Tensor> {
+/// #         let ImageShape { height, width, channels } = self.spec.image;
+/// #         Ok(self.decoder.forward(z)?.reshape((z.dim(0)?, height, width, channels))?)
+/// #     }
+/// #     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
+/// #         let z = self.encode(x, draws)?;
+/// #         let error = candle_nn::loss::mse(&self.decode(&z)?, x)?;
+/// #         let loss = (&error + (z.sqr()?.mean_all()? * self.config.shrinkage)?)?;
+/// #         Ok(Objectives::new(AUTOENCODER, loss, &z)?.term("mse", &error))
+/// #     }
+/// # }
+/// #
+/// # impl Shrinking {
+/// #     fn with(config: Config, build: &Build) -> Result<Self> {
+/// #         let ImageShape { height, width, channels } = build.image;
+/// #         let pixels = height * width * channels;
+/// #         let latent = build.network.only_paper(Self::NAME)?.latent;
+/// #         let mut store = ParamStore::new(build.seed, build.dtype, build.device);
+/// #         let builder = store.builder(AUTOENCODER);
+/// #         let encoder = candle_nn::linear(pixels, latent, builder.pp("enc"))?;
+/// #         let decoder = candle_nn::linear(latent, pixels, builder.pp("dec"))?;
+/// #         drop(builder);
+/// #         let spec = build.spec(Self::NAME, LatentShape::new([latent]));
+/// #         Ok(Self { config, spec, store, encoder, decoder })
+/// #     }
+/// # }
+///
+/// impl Model for Shrinking {
+///     const NAME: &'static str = "shrinking";
+///     const TITLE: &'static str = "Shrinking";
+///     type Config = Config;
+///
+///     fn check(config: &Config) -> Result<()> {
+///         check_range(Self::NAME, "shrinkage", config.shrinkage, 0.0..)
+///     }
+///
+///     fn new(config: Config, build: &Build) -> Result<Self> {
+///         // Makes the layers with the builder of a `ParamStore`.
+///         Self::with(config, build)
+///     }
+/// }
+///
+/// let variant = Of::<Shrinking>::new();
+/// let hyper = variant.check(&Hyper::new())?;
+/// assert_eq!(hyper["shrinkage"], 0.01, "defaults are filled in");
+///
+/// let negative: Hyper = serde_json::from_str(r#"{"shrinkage": -1}"#)?;
+/// let error = variant.check(&negative).unwrap_err().to_string();
+/// assert_eq!(error, "shrinking: hyperparameter 'shrinkage' is -1, but must be at least 0");
+/// #
+/// # let build = Build {
+/// #     image: ImageShape { height: 4, width: 4, channels: 1 },
+/// #     network: &Network { scales: 1, depth: 1, latent: 2 }.into(),
+/// #     hyper: &hyper,
+/// #     seed: 0,
+/// #     dtype: DType::F32,
+/// #     device: &Device::Cpu,
+/// # };
+/// # let model = variant.build(&build)?;
+/// # assert_eq!(model.spec().shape.latent, [2]);
+/// # let x = Tensor::zeros((3, 4, 4, 1), DType::F32, &Device::Cpu)?;
+/// # assert_eq!(model.objectives(&x, &Draws::new(0, &Device::Cpu))?.terms.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Model: Autoencoder + Sized + 'static {
     /// Name on the command line and in files, such as `acai`.
     const NAME: &'static str;

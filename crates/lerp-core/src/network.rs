@@ -7,6 +7,18 @@ use crate::{Error, Hyper, ImageShape, Result, check_hyper, did_you_mean, hyper::
 
 /// The size of the paper's encoder and decoder (appendix A): `scales` halvings of the image, and `depth << scale`
 /// channels at each scale.
+///
+/// ```
+/// use lerp_core::{ImageShape, Network};
+///
+/// let network = Network { scales: 4, depth: 16, latent: 16 };
+/// let image = ImageShape { height: 32, width: 32, channels: 1 };
+/// assert_eq!(network.latent_shape(image)?, [2, 2, 16]);
+///
+/// let error = Network { scales: 6, ..network }.latent_shape(image).unwrap_err();
+/// assert_eq!(error.to_string(), "a 32x32 image cannot be halved 6 times");
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
@@ -65,6 +77,32 @@ impl Network {
 }
 
 /// The encoder and decoder of a model.
+///
+/// ```
+/// use lerp_core::{Architecture, Hyper, Network, NetworkKind};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// The settings of a network of a variant's own, with defaults.
+/// #[derive(Serialize, Deserialize)]
+/// struct Settings {
+///     width: usize,
+/// }
+///
+/// impl Default for Settings {
+///     fn default() -> Self {
+///         Self { width: 8 }
+///     }
+/// }
+///
+/// let paper = Network { scales: 4, depth: 16, latent: 16 };
+/// assert_eq!(Architecture::from(paper).name(), "paper");
+///
+/// let own = NetworkKind::of::<Settings>("resnet").check(&Hyper::new(), paper)?;
+/// assert_eq!(own.name(), "resnet");
+/// assert_eq!(own.own::<Settings>("resnet")?.width, 8);
+/// assert!(own.only_paper("my-variant").is_err());
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "Value")]
 pub enum Architecture {

@@ -36,6 +36,28 @@ pub struct Buffer {
 
 /// All parameters and buffers of a model, in the order in which they were added. Optimisers, checkpoints and
 /// sums over parameters all use this order.
+///
+/// Layers make their parameters through [`ParamStore::builder`]. Tensors without a layer are added one by one:
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use lerp_core::{AUTOENCODER, ParamStore};
+///
+/// let mut store = ParamStore::new(7, DType::F32, &Device::Cpu);
+/// let start = store.init().normal("scale", 3)?;
+/// let scale = store.add("scale", AUTOENCODER, &start)?;
+/// let mean = store.add_buffer("mean", &start.zeros_like()?)?;
+/// assert_eq!(mean.dims(), [3]);
+///
+/// // The tensor shares the storage of the parameter, and so has its new value.
+/// store.set("scale", &start.ones_like()?)?;
+/// assert_eq!(scale.to_vec1::<f32>()?, [1.0; 3]);
+///
+/// let names: Vec<&str> = store.entries().map(|(name, _)| name).collect();
+/// assert_eq!(names, ["scale", "mean"]);
+/// assert_eq!(store.groups(), [AUTOENCODER]);
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ParamStore {
     params: Vec<Param>,

@@ -17,6 +17,17 @@ pub enum Decay {
 
 /// A learning-rate schedule: the factor by which the run's learning rate is multiplied at every step. By
 /// default it is 1 throughout, as in the paper.
+///
+/// ```
+/// use lerp_core::{LearningRate, Schedule};
+///
+/// let schedule: Schedule = "cosine,from=0.5,floor=0.1,warmup=10".parse()?;
+/// let rate = LearningRate { peak: 1.0, schedule, steps: 1000 };
+/// assert_eq!(rate.at(0), 0.1); // the first of ten steps of warm-up
+/// assert_eq!(rate.at(500), 1.0); // the decay begins after half of the steps
+/// assert!((rate.at(1000) - 0.1).abs() < 1e-12); // a tenth is left at the end
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Schedule {
@@ -121,6 +132,11 @@ impl FromStr for Schedule {
 }
 
 /// The learning rate of every step of a run.
+///
+/// ```
+/// let constant = lerp_core::LearningRate::from(1e-4);
+/// assert_eq!(constant.at(0), constant.at(1_000_000));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LearningRate {
     /// The learning rate that the schedule multiplies.

@@ -31,6 +31,12 @@ pub struct Spec {
 }
 
 /// The shape of a model's latents and the length of its features, as it was built.
+///
+/// ```
+/// let shape = lerp_core::LatentShape::new([2, 2, 16]);
+/// assert_eq!((shape.dims(), shape.features), (64, 64));
+/// assert_eq!(shape.batch(8), [8, 2, 2, 16]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatentShape {
     /// The sizes of one latent without the batch dimension: `[h, w, c]` for the paper's networks, any rank for

@@ -66,6 +66,55 @@ impl Batch {
 ///
 /// A batch is a pure function of the draws it is given, so a dataset keeps no position and a run can resume at
 /// any step. The caller sets the step and the scope of the draws; a dataset changes neither.
+///
+/// # Examples
+/// A dataset of one's own, whose images are drawn without end:
+///
+/// ```
+/// use candle_core::Device;
+/// use lerp_core::{Draws, ImageShape, Network};
+/// use lerp_data::{Batch, Dataset, Result};
+///
+/// /// Images of one random brightness each.
+/// struct Greys;
+///
+/// impl Greys {
+///     fn batch(size: usize, draws: &Draws) -> Result<Batch> {
+///         let greys = draws.uniform("grey", (size, 1, 1, 1))?.affine(2.0, -1.0)?;
+///         let images = greys.broadcast_as((size, 32, 32, 1))?.contiguous()?;
+///         Ok(Batch { images, labels: None })
+///     }
+/// }
+///
+/// impl Dataset for Greys {
+///     fn name(&self) -> &str {
+///         "greys"
+///     }
+///     fn title(&self) -> &str {
+///         "Greys"
+///     }
+///     fn image(&self) -> ImageShape {
+///         ImageShape { height: 32, width: 32, channels: 1 }
+///     }
+///     fn network(&self) -> Network {
+///         Network { scales: 4, depth: 16, latent: 16 }
+///     }
+///     fn classes(&self) -> usize {
+///         0 // The images have no labels.
+///     }
+///     fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
+///         Self::batch(size, draws)
+///     }
+///     fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
+///         Self::batch(size, draws)
+///     }
+/// }
+///
+/// let draws = Draws::new(1, &Device::Cpu).scope("train").at(7);
+/// let batch = Greys.train_batch(16, &draws)?;
+/// batch.check(&Greys, 16)?;
+/// # Ok::<(), lerp_data::Error>(())
+/// ```
 pub trait Dataset: Send + Sync {
     /// The name on the command line and in files, such as `lines`.
     fn name(&self) -> &str;
@@ -119,8 +168,8 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// Returns an error if the part has fewer images, or is drawn without end ([`Dataset::count`]).
     fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
-        let _ = (part, device);
-        Err(Error::OutOfRange { first: range.start, end: range.end, len: 0 })
+        let _ = device;
+        Err(Error::OutOfRange { part, first: range.start, end: range.end, len: 0 })
     }
 
     /// SHA-256 in hexadecimal of all images and labels as the model sees them, whatever files they came from,

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::Part;
+
 /// An error while a dataset is found or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -133,13 +135,15 @@ pub enum Error {
     #[error("these images have no labels, so nothing can be classified")]
     NoLabels,
     /// A range of images goes beyond the last one.
-    #[error("test images {first} to {end} were asked for, but there are {len}")]
+    #[error("{} images {first} to {end} were asked for, but there are {len}", adjective(*.part))]
     OutOfRange {
+        /// The part of the dataset.
+        part: Part,
         /// The first requested index.
         first: usize,
         /// The end of the requested range, exclusive.
         end: usize,
-        /// Number of images.
+        /// Number of images of the part.
         len: usize,
     },
     /// A contact sheet cannot be encoded as PNG.
@@ -158,6 +162,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"))
+}
+
+/// The word before `images` that names a part of a dataset.
+fn adjective(part: Part) -> &'static str {
+    match part {
+        Part::Train => "training",
+        Part::Test => "test",
+    }
 }
 
 /// Formats a path for a terminal, with control characters escaped.
@@ -267,5 +279,17 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => format!("'{text}'"),
         _ => format!("{bytes:02x?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_beyond_the_last_image_names_the_part() {
+        let text = |part| Error::OutOfRange { part, first: 2, end: 9, len: 5 }.to_string();
+        assert_eq!(text(Part::Train), "training images 2 to 9 were asked for, but there are 5");
+        assert_eq!(text(Part::Test), "test images 2 to 9 were asked for, but there are 5");
     }
 }

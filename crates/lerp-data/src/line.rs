@@ -12,6 +12,13 @@ use std::f64::consts::TAU;
 ///
 /// # Shapes
 /// `height * width` values in `[-1, 1]`, row by row; the background is -1.
+///
+/// # Examples
+/// ```
+/// // A line to the right is 15 pixels long and 2 pixels wide.
+/// let image = lerp_data::draw_line(0.0, 32, 32, 2.0);
+/// assert_eq!(image.iter().filter(|pixel| **pixel > -1.0).count(), 30);
+/// ```
 pub fn draw_line(angle: f64, height: usize, width: usize, line_width: f64) -> Vec<f64> {
     let (row, column) = (height as f64 * 0.5, width as f64 * 0.5);
     let (end_row, end_column) = (row - (row - 1.0) * angle.sin(), column + (column - 1.0) * angle.cos());

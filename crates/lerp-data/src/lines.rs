@@ -10,6 +10,21 @@ use crate::{Batch, Dataset, Result, draw_line, line_label};
 
 /// Endless images of lines at angles drawn uniformly from `[0, 2π)`. Training and test batches differ only in
 /// their draws, as in the paper's code, which draws fresh test angles at every evaluation (section 3).
+///
+/// ```
+/// use candle_core::Device;
+/// use lerp_core::Draws;
+/// use lerp_data::{Dataset, Lines};
+///
+/// let batch = Lines.train_batch(4, &Draws::new(1, &Device::Cpu))?;
+/// assert_eq!(batch.images.dims(), [4, 32, 32, 1]);
+/// assert_eq!(batch.labels()?.dims(), [4]);
+///
+/// // Lines at given angles, in radians.
+/// let turning = Lines::images(&[0.0, 0.1, 0.2], &Device::Cpu)?;
+/// assert_eq!(turning.dims(), [3, 32, 32, 1]);
+/// # Ok::<(), lerp_data::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lines;
 

@@ -68,7 +68,7 @@ impl Parts {
         let images = self.get(part);
         let len = images.len();
         if range.end > len || range.start > range.end {
-            return Err(Error::OutOfRange { first: range.start, end: range.end, len });
+            return Err(Error::OutOfRange { part, first: range.start, end: range.end, len });
         }
         images.batch(&range.collect::<Vec<_>>(), device)
     }

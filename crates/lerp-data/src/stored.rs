@@ -113,18 +113,6 @@ fn beside(place: &Path) -> Vec<PathBuf> {
     entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
-/// Removes unfinished files of an earlier version of this program, under names that `remove_leftovers` does not
-/// know.
-fn remove_old_parts(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.filter_map(std::result::Result::ok) {
-        let old = || entry.metadata().ok()?.modified().ok()?.elapsed().ok().filter(|age| *age > STALE);
-        if entry.path().extension().is_some_and(|end| end == "part") && old().is_some() {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
 /// Collects the images of one part in memory, and moves them to a cache file when they become too many.
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -189,9 +177,7 @@ impl Collector {
         let write = |file: &mut Option<Spilled>| -> io::Result<()> {
             if file.is_none() {
                 fs::create_dir_all(place.parent().unwrap_or(Path::new(".")))?;
-                let folder = place.parent().unwrap_or(Path::new("."));
-                remove_leftovers(folder, STALE);
-                remove_old_parts(folder);
+                remove_leftovers(place.parent().unwrap_or(Path::new(".")), STALE);
                 let writer = BufWriter::new(Draft::new(place).map_err(|error| error.problem)?);
                 let spilled = file.insert(Spilled { writer, sums: Vec::new() });
                 spilled.writer.write_all(&[0; HEADER])?;
@@ -389,6 +375,9 @@ mod tests {
         let others = ["film.77.part", "own-x-y.images"].map(|name| cached.join(name));
         for other in &others {
             fs::write(other, "").unwrap();
+            // Another program's file stays however old it is, since the folder may be a shared one.
+            let file = fs::File::options().write(true).open(other).unwrap();
+            file.set_modified(std::time::SystemTime::now() - 2 * STALE).unwrap();
         }
         let after = make("own x", &sources[0], "12");
         assert!(!before.exists() && !killed.exists());

@@ -12,6 +12,14 @@ const SMALLEST_TURN: f64 = 1e-4;
 /// angle, less the share `1/(T-1)` of an even step. It is NaN if the first and the last unwrapped angle differ by
 /// less than 1e-4 radians, or if there are fewer than two angles. An even turn along the longer arc scores 0 too
 /// (see [`LineMetrics::detour`](crate::LineMetrics::detour)).
+///
+/// ```
+/// use lerp_eval::smoothness;
+///
+/// assert_eq!(smoothness(&[0.0, 1.0, 2.0]), 0.0); // the same angle at every step
+/// assert_eq!(smoothness(&[0.0, 0.0, 2.0]), 0.5); // the whole turn in one of two steps
+/// assert!(smoothness(&[1.0, 1.0, 1.0]).is_nan()); // no turn
+/// ```
 pub fn smoothness(angles: &[f64]) -> f64 {
     let path = unwrap(angles);
     let (Some(first), Some(last)) = (path.first(), path.last()) else { return f64::NAN };
@@ -34,6 +42,11 @@ pub(crate) fn path_lengths(angles: &[f64]) -> Option<(f64, f64)> {
 
 /// Returns the angles (radians) with multiples of 2π added so that no step is longer than π; the arithmetic equals
 /// that of numpy's `unwrap`.
+///
+/// ```
+/// let path = lerp_eval::unwrap(&[3.0, -3.0]);
+/// assert!((path[1] - (std::f64::consts::TAU - 3.0)).abs() < 1e-12);
+/// ```
 pub fn unwrap(angles: &[f64]) -> Vec<f64> {
     let mut shift = 0.0;
     let steps = angles.windows(2).map(|w| {

@@ -52,6 +52,13 @@ pub struct Association {
 ///
 /// [`Association::to_tell`] uses Fisher's z with a variance of 1.06 / (n - 3) (Fieller, Hartley and Pearson, "Tests
 /// for rank correlation coefficients. I", 1957).
+///
+/// ```
+/// let points = [(1.0, 10.0), (2.0, 30.0), (3.0, 20.0), (4.0, 40.0)];
+/// let found = lerp_eval::spearman(&points).expect("four different points have a correlation");
+/// assert!((found.rho - 0.8).abs() < 1e-12);
+/// assert!((found.p - 1.0 / 3.0).abs() < 1e-12, "8 of the 24 orders are at least as far from 0");
+/// ```
 pub fn spearman(points: &[(f64, f64)]) -> Option<Association> {
     let points = finite(points);
     if points.len() < 3 {

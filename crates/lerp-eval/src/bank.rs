@@ -15,6 +15,19 @@ const LANES: usize = 16;
 /// A line image is background (-1) with a few lit pixels. So with `v` a line and `u` an image,
 /// `u·v = Σ u (v+1) - Σ u`, where the first sum has some 45 terms in place of 1024. Everything is computed in
 /// `f64`.
+///
+/// ```
+/// use candle_core::Device;
+/// use lerp_data::Lines;
+/// use lerp_eval::LineBank;
+///
+/// // Two interpolations of three images each, in which the line turns by the same angle at both steps.
+/// let images = Lines::images(&[0.0, 0.5, 1.0, 3.0, 3.2, 3.4], &Device::Cpu)?;
+/// let metrics = LineBank::new(1_000).evaluate(&images.reshape((2, 3, 32, 32))?)?;
+/// assert!(metrics.mean_distance() < 1e-3, "each image is a line");
+/// assert!(metrics.mean_smoothness() < 0.1, "the lines turn evenly");
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct LineBank {
     angles: Vec<f64>,

@@ -16,6 +16,19 @@ const SMALLEST_SINE: f64 = 1e-6;
 ///
 /// # Errors
 /// If the shapes differ, or there are fewer than two steps.
+///
+/// # Examples
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_eval::interpolation::linear;
+///
+/// let start = Tensor::new(&[[0_f32, 2.0]], &Device::Cpu)?;
+/// let end = Tensor::new(&[[4_f32, 0.0]], &Device::Cpu)?;
+/// let path = linear(&start, &end, 5)?;
+/// assert_eq!(path.dims(), [5, 1, 2]);
+/// assert_eq!(path.get(2)?.to_vec2::<f32>()?, [[2.0, 1.0]]);
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 pub fn linear(start: &Tensor, end: &Tensor, steps: usize) -> Result<Tensor> {
     let batch = check(start, end, steps)?;
     let weights: Vec<_> = fractions(steps).flat_map(|t| std::iter::repeat_n((1.0 - t, t), batch)).collect();
@@ -33,6 +46,19 @@ pub fn linear(start: &Tensor, end: &Tensor, steps: usize) -> Result<Tensor> {
 ///
 /// # Errors
 /// If the shapes differ, or there are fewer than two steps.
+///
+/// # Examples
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_eval::interpolation::slerp;
+///
+/// let start = Tensor::new(&[[1_f32, 0.0]], &Device::Cpu)?;
+/// let end = Tensor::new(&[[0_f32, 1.0]], &Device::Cpu)?;
+/// let halfway = slerp(&start, &end, 3)?.get(1)?;
+/// let norm = lerp_core::scalar(&halfway.sqr()?.sum_all()?)?.sqrt();
+/// assert!((norm - 1.0).abs() < 1e-6, "the arc stays on the circle");
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 pub fn slerp(start: &Tensor, end: &Tensor, steps: usize) -> Result<Tensor> {
     check(start, end, steps)?;
     let (a, b) = (rows(start)?, rows(end)?);

@@ -44,6 +44,20 @@ pub struct KernelDistance {
 ///
 /// # Errors
 /// If shapes do not fit, there are fewer than two blocks of x or two rows of y, or a row holds NaN or infinity.
+///
+/// # Examples
+/// ```
+/// use candle_core::Device;
+/// use lerp_core::Draws;
+/// use lerp_eval::kernel_distance;
+///
+/// let draws = Draws::new(1, &Device::Cpu);
+/// let (x, y) = (draws.normal("x", (200, 4))?, draws.normal("y", (200, 4))?);
+/// let same = kernel_distance(&x, &y, 1)?;
+/// let shifted = kernel_distance(&(x + 1.0)?, &y, 1)?;
+/// assert!(same.value.abs() < 1.0 && shifted.value > 2.0, "{same:?} {shifted:?}");
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 pub fn kernel_distance(x: &Tensor, y: &Tensor, block: usize) -> Result<KernelDistance> {
     KernelReference::new(y)?.distance(x, block)
 }

@@ -63,6 +63,20 @@ pub struct Fitted {
 ///
 /// # Errors
 /// If there are no examples, one holds NaN or infinity, shapes do not fit, or the fit was asked to stop.
+///
+/// # Examples
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_eval::probe::{Options, fit};
+///
+/// // The only feature of an example is its class.
+/// let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
+/// let features: Vec<f32> = labels.iter().map(|label| *label as f32).collect();
+/// let features = Tensor::from_vec(features, (40, 1), &Device::Cpu)?;
+/// let fitted = fit((&features, &labels), (&features, &labels), &Options::default())?;
+/// assert_eq!((fitted.train_accuracy, fitted.test_accuracy), (1.0, 1.0));
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 pub fn fit(
     (train, train_labels): (&Tensor, &[u32]),
     (test, test_labels): (&Tensor, &[u32]),

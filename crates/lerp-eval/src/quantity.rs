@@ -143,7 +143,7 @@ pub static DETOUR: Quantity = Quantity::new(
     "eval/detour",
     "Detour",
     Lower,
-    "How far the nearest lines turn along an interpolation, as a multiple of the shortest way from one end to the other.",
+    "How much longer the path of the nearest lines' angles is than the shortest one from one end to the other, as a share of that.",
 );
 /// The share of interpolations along which the nearest line turns.
 pub static VALID_FRACTION: Quantity = Quantity::new(
@@ -273,7 +273,7 @@ pub static CLUSTER_INERTIA: Quantity = Quantity::new(
     "final/cluster_inertia",
     "Inertia of clusters",
     Neither,
-    "Mean squared distance of whitened training latents to the centre of their cluster.",
+    "Sum of the squared distances of whitened training latents to the centres of their clusters.",
 );
 
 /// Kernel distance to test images of the images in the middle of interpolations.

@@ -23,6 +23,13 @@ pub struct Ranking {
 
 /// Ranks candidates; each table has a value for each candidate, and lower values are better. Returns `None` if
 /// there are fewer than two candidates or tables, if a value is NaN, or if tables differ in length.
+///
+/// ```
+/// // Two tables with the values of three candidates each.
+/// let tables = [vec![0.1, 0.3, 0.2], vec![0.5, 0.7, 0.7]];
+/// let ranking = lerp_eval::rank(&tables).expect("the tables are complete");
+/// assert_eq!(ranking.mean, [1.0, 2.75, 2.25]);
+/// ```
 pub fn rank(tables: &[Vec<f64>]) -> Option<Ranking> {
     let candidates = tables.first()?.len();
     let whole = |table: &Vec<f64>| table.len() == candidates && table.iter().all(|value| !value.is_nan());

@@ -28,6 +28,15 @@ pub fn final_count(evaluations: usize) -> usize {
 }
 
 /// Returns a run's final value: the median of its last [`final_count`] evaluations.
+///
+/// ```
+/// use lerp_eval::{final_value, mean_std};
+///
+/// // Of a short run, the last three evaluations count.
+/// let runs = [final_value(&[9.0, 5.0, 1.0, 2.0, 3.0]), final_value(&[9.0, 8.0, 6.0, 4.0, 2.0])];
+/// assert_eq!(runs, [2.0, 4.0]);
+/// assert_eq!(mean_std(&runs), (3.0, 1.0));
+/// ```
 pub fn final_value(values: &[f64]) -> f64 {
     median(&values[values.len() - final_count(values.len())..])
 }

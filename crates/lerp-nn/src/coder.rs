@@ -132,6 +132,29 @@ fn numbered(builder: &VarBuilder) -> impl FnMut(usize, [usize; 2], Activation) -
 
 /// The common part of the paper's variants: a specification, parameters, an encoder (`enc`) and a decoder
 /// (`dec`).
+///
+/// ```
+/// use candle_core::{DType, Device, Module};
+/// use lerp_core::{Build, Draws, Hyper, ImageShape, Network};
+/// use lerp_nn::{Coder, mean_squared_error};
+///
+/// let build = Build {
+///     image: ImageShape { height: 32, width: 32, channels: 1 },
+///     network: &Network { scales: 4, depth: 4, latent: 2 }.into(),
+///     hyper: &Hyper::new(),
+///     seed: 0,
+///     dtype: DType::F32,
+///     device: &Device::Cpu,
+/// };
+/// let coder = Coder::new("my-variant", &build)?;
+/// let x = Draws::new(1, &Device::Cpu).uniform("images", (3, 32, 32, 1))?;
+/// let z = coder.encoder.forward(&x)?;
+/// assert_eq!(z.dims(), [3, 2, 2, 2]);
+/// let decoded = coder.decoder.forward(&z)?;
+/// assert_eq!(decoded.dims(), x.dims());
+/// assert_eq!(mean_squared_error(&decoded, &x)?.rank(), 0);
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Coder {
     /// The specification of the model.

@@ -31,6 +31,20 @@ pub enum Resize {
 ///
 /// candle-nn's `Conv2d` is channels first and is initialised from Kaiming's uniform distribution; the paper's
 /// layers are initialised from `N(0, 1/((1 + 0.2²)·fan_in))`.
+///
+/// ```
+/// use candle_core::{DType, Device, Module, Tensor};
+/// use lerp_core::{AUTOENCODER, ParamStore};
+/// use lerp_kernels::Activation;
+/// use lerp_nn::{Conv, ConvConfig};
+///
+/// let mut store = ParamStore::new(0, DType::F32, &Device::Cpu);
+/// let config = ConvConfig { kernel: 3, in_channels: 1, out_channels: 8 };
+/// let conv = Conv::new(config, Activation::LEAKY, &store.builder(AUTOENCODER).pp("conv0"))?;
+/// let images = Tensor::zeros((2, 16, 16, 1), DType::F32, &Device::Cpu)?;
+/// assert_eq!(conv.forward(&images)?.dims(), [2, 16, 16, 8]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Conv {
     weight: Tensor,
@@ -87,6 +101,20 @@ impl Module for Conv {
 ///
 /// candle-nn's `Linear` stores its weight as `[out, in]`, the reference's code and the golden values as
 /// `[in, out]`. On a GPU this layer is a single kernel launch.
+///
+/// ```
+/// use candle_core::{DType, Device, Module, Tensor};
+/// use lerp_core::{CRITIC, ParamStore};
+/// use lerp_nn::Dense;
+///
+/// let mut store = ParamStore::new(0, DType::F32, &Device::Cpu);
+/// let dense = Dense::new(64, 10, &store.builder(CRITIC).pp("dense"))?;
+/// let features = Tensor::zeros((2, 64), DType::F32, &Device::Cpu)?;
+/// assert_eq!(dense.forward(&features)?.dims(), [2, 10]);
+/// let names: Vec<&str> = store.params().iter().map(|param| param.name.as_str()).collect();
+/// assert_eq!(names, ["dense.weight", "dense.bias"]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Dense {
     weight: Tensor,

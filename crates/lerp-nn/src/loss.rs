@@ -8,6 +8,17 @@ use lerp_core::Result;
 ///
 /// # Shapes
 /// Two tensors of one shape to `[]`.
+///
+/// # Examples
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_nn::mean_squared_error;
+///
+/// let a = Tensor::new(&[1_f32, 2.0], &Device::Cpu)?;
+/// let b = Tensor::new(&[1_f32, 4.0], &Device::Cpu)?;
+/// assert_eq!(lerp_core::scalar(&mean_squared_error(&a, &b)?)?, 2.0);
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 pub fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(lerp_kernels::mean_squared_error(a, b)?)
 }
@@ -27,6 +38,17 @@ pub fn bernoulli_nll(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 ///
 /// # Shapes
 /// `logits` of any shape, `label` 0 or 1, to `[]`.
+///
+/// # Examples
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use lerp_nn::binary_cross_entropy;
+///
+/// let undecided = Tensor::zeros(4, DType::F32, &Device::Cpu)?;
+/// let loss = lerp_core::scalar(&binary_cross_entropy(&undecided, 1.0)?)?;
+/// assert!((loss - 2_f64.ln()).abs() < 1e-6);
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 pub fn binary_cross_entropy(logits: &Tensor, label: f64) -> Result<Tensor> {
     let targets = logits.zeros_like()?.affine(0.0, label)?;
     Ok(bernoulli_nll(logits, &targets)?.mean_all()?)

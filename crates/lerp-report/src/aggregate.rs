@@ -16,7 +16,7 @@ use polars::{
 };
 
 use crate::{
-    published::{Number, Row, published},
+    published::{Number, PublishedRow, published},
     summary::{Aggregate, Estimate, Group},
 };
 
@@ -150,7 +150,7 @@ fn paper() -> PolarsResult<DataFrame> {
                     .map(|number| (Lines::NAME, 0, &**variant, &*quantity.key, number)),
             );
         }
-        let tables: [(&Quantity, &[Row]); 2] =
+        let tables: [(&Quantity, &[PublishedRow]); 2] =
             [(&CLASSIFIER_ACCURACY, &all.classifier), (&CLUSTER_ACCURACY, &all.clustering)];
         for (quantity, table) in tables {
             rows.extend(table.iter().filter_map(|row| {

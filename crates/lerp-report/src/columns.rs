@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use lerp_files::printable;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
     sheet::{Entry, Line},
+    text::{LongWords, wrap},
     verdict::Relation,
 };
 
@@ -60,27 +61,39 @@ pub fn table(headings: &[String], left: usize, lines: &[Line], color: bool) -> S
             out.push('\n');
         }
         from += chosen.len() - text.len();
-        block(&mut out, headings, (&chosen, &widths, left), lines, color);
+        block(&mut out, &ColumnBlock { headings, lines, chosen: &chosen, widths: &widths, left, color });
         if from >= headings.len() || chosen.len() == left {
             return out;
         }
     }
 }
 
-/// Writes the `chosen` columns as one table.
-fn block(
-    out: &mut String,
-    headings: &[String],
-    (chosen, widths, left): (&[usize], &[usize], usize),
-    lines: &[Line],
+/// Some columns of a table, which fit next to one another.
+struct ColumnBlock<'a> {
+    /// The headings of all columns of the table.
+    headings: &'a [String],
+    lines: &'a [Line],
+    /// The numbers of the columns that are written.
+    chosen: &'a [usize],
+    /// The width of each column of the table.
+    widths: &'a [usize],
+    /// The number of leading columns that hold text, which is wrapped and aligned to the left.
+    left: usize,
     color: bool,
-) {
+}
+
+/// Writes the chosen columns as one table.
+fn block(out: &mut String, block: &ColumnBlock) {
+    let ColumnBlock { headings, lines, chosen, widths, left, color } = *block;
     let heading: Vec<Entry> = headings.iter().map(Entry::plain).collect();
     let rows = std::iter::once(&heading).chain(lines.iter().map(|line| &line.cells));
     for (i, cells) in rows.enumerate() {
         let broken: Vec<Vec<String>> = chosen
             .iter()
-            .map(|c| if *c < left { wrap(&cells[*c].text, widths[*c]) } else { vec![cells[*c].text.clone()] })
+            .map(|c| {
+                let text = &cells[*c].text;
+                if *c < left { wrap(text, widths[*c], LongWords::Cut) } else { vec![text.clone()] }
+            })
             .collect();
         for k in 0..broken.iter().map(Vec::len).max().unwrap_or(0) {
             let mut line = String::new();
@@ -122,47 +135,6 @@ fn painted(entry: &Entry, text: &str) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
-/// Wraps text into lines of at most `most` columns, breaking at spaces; a longer word is cut.
-pub fn wrap(text: &str, most: usize) -> Vec<String> {
-    let most = most.max(1);
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let mut word = word;
-        loop {
-            let line = lines.last_mut().map_or("", |line| line.as_str());
-            let (used, gap) = (width(line), usize::from(!line.is_empty()));
-            if used + gap + width(word) <= most {
-                if let Some(line) = lines.last_mut() {
-                    *line += if gap == 1 { " " } else { "" };
-                    *line += word;
-                }
-                break;
-            }
-            if used == 0 {
-                let (first, rest) = word.split_at(fitting(word, most));
-                if let Some(line) = lines.last_mut() {
-                    *line += first;
-                }
-                word = rest;
-            }
-            lines.push(String::new());
-        }
-    }
-    lines
-}
-
-/// Returns the number of bytes of the longest prefix of `word` that fits into `most` columns, but at least one
-/// character.
-fn fitting(word: &str, most: usize) -> usize {
-    let mut used = 0;
-    let end = word.char_indices().skip(1).find(|(at, _)| {
-        let before = word[..*at].chars().next_back().and_then(UnicodeWidthChar::width);
-        used += before.unwrap_or(0);
-        used + word[*at..].chars().next().and_then(UnicodeWidthChar::width).unwrap_or(0) > most
-    });
-    end.map_or(word.len(), |(at, _)| at)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,16 +142,6 @@ mod tests {
     fn lines(rows: &[&[&str]]) -> Vec<Line> {
         let cells = |row: &&[&str]| row.iter().map(|text| Entry::plain(*text)).collect();
         rows.iter().map(|row| Line { cells: cells(row), first: false }).collect()
-    }
-
-    #[test]
-    fn text_is_broken_at_spaces() {
-        assert_eq!(wrap("a bc def", 4), ["a bc", "def"]);
-        assert_eq!(wrap("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
-        assert_eq!(wrap("", 4), [""]);
-        assert_eq!(wrap("ab", 0), ["a", "b"]);
-        assert_eq!(wrap("猫犬 鳥", 4), ["猫犬", "鳥"]);
-        assert_eq!(wrap("猫犬鳥", 5), ["猫犬", "鳥"]);
     }
 
     #[test]

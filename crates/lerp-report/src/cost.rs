@@ -1,5 +1,6 @@
 //! The table of costs: time, throughput and memory of runs.
 
+use lerp_data::Lines;
 use lerp_eval::mean_std;
 use polars::prelude::DataType;
 
@@ -128,7 +129,7 @@ fn data(groups: &[&Group], dir: &std::path::Path) -> Frame {
         for cost in &COSTS {
             let Some((mean, std, seeds)) = cost.over(group) else { continue };
             let row: Vec<(&'static str, Value)> = vec![
-                ("dataset", group.cell().dataset.clone().into()),
+                ("dataset", group.set.as_ref().map_or(Lines::NAME, |set| &set.dataset).into()),
                 ("latent_dims", group.set.as_ref().map(|set| set.dims).into()),
                 ("variant", group.cell().variant.clone().into()),
                 ("label", group.label.clone().into()),

@@ -23,7 +23,23 @@ use crate::{
 };
 
 /// The 97.5 % quantile of the standard normal distribution.
-const Z: f64 = 1.96;
+pub const NORMAL_QUANTILE: f64 = 1.96;
+
+/// Whether the runs of a configuration are measured on the same pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// All runs are measured on the same pairs, as on image sets.
+    Shared,
+    /// Each run has pairs of its own, as on lines.
+    Own,
+}
+
+impl Pairing {
+    /// Returns how runs on an image set, or on lines, are measured.
+    pub fn on(set: Option<&Set>) -> Self {
+        if set.is_some() { Self::Shared } else { Self::Own }
+    }
+}
 
 /// How a run's value and its uncertainty are obtained.
 enum Source {
@@ -119,27 +135,25 @@ impl Measure {
         set.is_some() || *self.of != JUDGED_PURITY_BETWEEN
     }
 
-    /// Computes the measure over the runs of a configuration, or returns `None` if it is undefined. With `same_pairs`,
-    /// as on image sets, all runs are measured on the same pairs; on lines each run has its own.
-    fn over(&self, verdicts: &[Verdicts], same_pairs: bool) -> Option<Known> {
+    /// Computes the measure over the runs of a configuration, or returns `None` if it is undefined.
+    fn over(&self, verdicts: &[Verdicts], pairing: Pairing) -> Option<Known> {
         let judged = || verdicts.iter().map(|verdicts| &verdicts.judged);
         let defined = |values: Vec<f64>| values.into_iter().filter(|v| v.is_finite()).collect::<Vec<f64>>();
         let (values, half) = match self.source {
             Source::Distance(of) => {
                 let n = verdicts.len() as f64;
                 let errors = judged().map(|judged| of(judged).error);
-                let error = if same_pairs {
-                    errors.sum::<f64>() / n
-                } else {
-                    errors.map(|e| e * e).sum::<f64>().sqrt() / n
+                let error = match pairing {
+                    Pairing::Shared => errors.sum::<f64>() / n,
+                    Pairing::Own => errors.map(|e| e * e).sum::<f64>().sqrt() / n,
                 };
-                (judged().map(|judged| of(judged).value).collect(), Z * error)
+                (judged().map(|judged| of(judged).value).collect(), NORMAL_QUANTILE * error)
             }
             Source::Pairs(of) => {
                 let runs: Vec<Vec<f64>> = judged().map(of).collect();
                 let pairs = runs.first().map_or(0, Vec::len);
                 let mean = |i: usize| runs.iter().map(|run| run[i]).sum::<f64>() / runs.len() as f64;
-                let same = same_pairs && runs.iter().all(|run| run.len() == pairs);
+                let same = pairing == Pairing::Shared && runs.iter().all(|run| run.len() == pairs);
                 let all = defined(if same { (0..pairs).map(mean).collect() } else { runs.concat() });
                 let degrees = (all.len().max(2) - 1) as f64;
                 let half = student_quantile(degrees) * mean_std(&all).1 / degrees.sqrt();
@@ -174,13 +188,13 @@ fn on<'a>(sweep: &'a Sweep, set: Option<&Set>) -> impl Iterator<Item = &'a Group
 }
 
 /// A place: lines, or an image set with one latent size, and the configurations that were judged there.
-struct Place<'a> {
+struct JudgedPlace<'a> {
     set: Option<&'a Set>,
     judge: Option<&'a JudgeRecord>,
     groups: Vec<(&'a Group, Vec<Verdicts>)>,
 }
 
-impl Place<'_> {
+impl JudgedPlace<'_> {
     fn name(&self) -> String {
         self.set.map_or_else(|| "Lines".into(), Set::name)
     }
@@ -192,9 +206,9 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
         let judged = on(sweep, set).filter(|group| group.has(&JUDGED_DISTANCE));
         let groups =
             judged.map(|group| (group, verdicts(group))).filter(|(_, verdicts)| !verdicts.is_empty());
-        Place { set, judge: sweep.judge(set), groups: groups.collect() }
+        JudgedPlace { set, judge: sweep.judge(set), groups: groups.collect() }
     });
-    let places: Vec<Place> = places.filter(|place| !place.groups.is_empty()).collect();
+    let places: Vec<JudgedPlace> = places.filter(|place| !place.groups.is_empty()).collect();
     let groups: Vec<&Group> =
         places.iter().flat_map(|place| place.groups.iter().map(|(group, _)| *group)).collect();
     let mut labels: Vec<&str> = Vec::new();
@@ -235,14 +249,14 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
 }
 
 /// Returns the lines of a place, one for each measure that any configuration has.
-fn of_place(place: &Place, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
+fn of_place(place: &JudgedPlace, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
     let mut lines = Vec::new();
     for measure in MEASURES.iter().filter(|measure| measure.is_of(place.set)) {
         let known: Vec<(&str, Known)> = place
             .groups
             .iter()
             .filter_map(|(group, verdicts)| {
-                Some((group.label.as_str(), measure.over(verdicts, place.set.is_some())?))
+                Some((group.label.as_str(), measure.over(verdicts, Pairing::on(place.set))?))
             })
             .collect();
         let better = |a: &&(&str, Known), b: &&(&str, Known)| {
@@ -280,7 +294,7 @@ fn of_place(place: &Place, (labels, titles): (&[&str], &[&str])) -> Vec<Line> {
     lines
 }
 
-fn caption(places: &[Place]) -> String {
+fn caption(places: &[JudgedPlace]) -> String {
     let pairs = places.iter().flat_map(|place| &place.groups).flat_map(|(_, verdicts)| verdicts);
     let mut pairs: Vec<usize> = pairs.map(|verdicts| verdicts.judged.words.len()).collect();
     pairs.sort_unstable();
@@ -307,7 +321,7 @@ fn caption(places: &[Place]) -> String {
 }
 
 /// Returns notes on the judges, and on configurations with runs that were not judged.
-fn notes(sweep: &Sweep, places: &[Place]) -> Vec<String> {
+fn notes(sweep: &Sweep, places: &[JudgedPlace]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     for place in places {
         let dataset = place.set.map_or("Lines", Set::title);
@@ -361,11 +375,11 @@ const COLUMNS: [(&str, DataType); 10] = [
 ];
 
 /// Adds a row for each configuration and measure of a place.
-fn rows(data: &mut Frame, place: &Place, sweep: &Sweep) {
+fn rows(data: &mut Frame, place: &JudgedPlace, sweep: &Sweep) {
     for (group, verdicts) in &place.groups {
         let provenance = Provenance::of(&[group], &command(&sweep.dir, None));
         for measure in &MEASURES {
-            let Some(known) = measure.over(verdicts, place.set.is_some()) else { continue };
+            let Some(known) = measure.over(verdicts, Pairing::on(place.set)) else { continue };
             let row: Vec<(&'static str, Value)> = vec![
                 ("dataset", place.set.map_or("lines", |set| &set.dataset).into()),
                 ("latent_dims", place.set.map(|set| set.dims).into()),

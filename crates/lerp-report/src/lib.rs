@@ -44,8 +44,9 @@ use provenance::{Provenance, command};
 use sheet::Sheet;
 use summary::Sweep;
 
-/// Tables that a sweep may lose between two reports. Their files are deleted when the sweep no longer has them.
-const OPTIONAL: [&str; 4] = ["claims", "ranks", "table5", "usefulness"];
+/// The names of all tables' files. Those that a report does not write are deleted, since they stem from an earlier one.
+const SHEETS: [&str; 10] =
+    ["claims", "table1", "table2", "table3", "table4", "table5", "usefulness", "ranks", "further", "cost"];
 
 /// Options of a report.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +90,23 @@ impl Outcome {
 /// # Errors
 /// Returns an error if the folder holds no readable runs, if a file cannot be written, or if the requested figure does
 /// not exist or has no data.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::Path;
+///
+/// use lerp_report::{Options, report};
+///
+/// let sweep = Path::new("results/quick");
+/// let outcome = report(sweep, &Options::default())?;
+/// for sentence in outcome.left_out.iter().chain(&outcome.notices) {
+///     println!("{sentence}");
+/// }
+///
+/// // Only Figure 3.
+/// report(sweep, &Options { figure: Some("3".into()), ..Options::default() })?;
+/// # Ok::<(), lerp_report::Error>(())
+/// ```
 pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
     let sweep = Sweep::read(dir)?;
     let mut figures = Figure::all(&sweep);
@@ -121,7 +139,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
                 // `with_extension` would cut a name at a dot, which is no file ending here.
                 replace(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
                 replace(&folder.join(format!("{file}.png")), &drawing.png)?;
-                drawn.push(page::Figure { file, caption, provenance: made.line(), svg: drawing.svg });
+                drawn.push(page::PageFigure { file, caption, provenance: made.line(), svg: drawing.svg });
             }
             None if options.figure.is_some() => {
                 let unread = sweep.left_out();
@@ -151,7 +169,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         sheets.extend(further::sheet(&sweep));
         sheets.extend(cost::sheet(&sweep));
         // Files of tables that an earlier report wrote and this one does not would be mistaken for current ones.
-        for id in OPTIONAL.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
+        for id in SHEETS.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
             for ending in ["md", "tex", "csv", "parquet"] {
                 let _ = std::fs::remove_file(folder.join(id).with_extension(ending));
             }
@@ -184,6 +202,16 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
 ///
 /// # Errors
 /// Returns an error if a folder holds no readable runs.
+///
+/// # Examples
+/// ```no_run
+/// use std::path::PathBuf;
+///
+/// let sweeps = [PathBuf::from("results/quick"), PathBuf::from("results/evening")];
+/// let (tables, _outcome) = lerp_report::compare(&sweeps, false)?;
+/// println!("{tables}");
+/// # Ok::<(), lerp_report::Error>(())
+/// ```
 pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
     let sweeps = dirs.iter().map(|dir| Sweep::read(dir)).collect::<Result<Vec<_>>>()?;
     Ok((terminal::terminal(&sweeps, color), Outcome::of(&sweeps)))
@@ -193,13 +221,15 @@ pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
 mod tests {
     use std::collections::HashSet;
 
-    use super::{figures, images::Kind, table::METRICS};
+    use super::{figures, images::ImageTable, table::METRICS};
 
     #[test]
     fn every_shown_metric_is_measured() {
         let measured: HashSet<&str> = lerp_eval::quantities().map(|quantity| &*quantity.key).collect();
-        let tables =
-            METRICS.iter().map(|metric| metric.of).chain(Kind::ALL.into_iter().flat_map(Kind::metrics));
+        let tables = METRICS
+            .iter()
+            .map(|metric| metric.of)
+            .chain(ImageTable::ALL.into_iter().flat_map(ImageTable::metrics));
         let shown: Vec<&str> = tables.chain(figures::drawn()).map(|quantity| &*quantity.key).collect();
         assert!(shown.len() > 20, "{shown:?}");
         for key in shown {

@@ -8,7 +8,7 @@ use lerp_eval::{
 };
 use serde::Deserialize;
 
-use crate::set::bare;
+use crate::{set::bare, sheet::Detail};
 
 /// The paper's numbers and settings, read from `published.toml`.
 #[derive(Debug, Deserialize)]
@@ -21,9 +21,9 @@ pub struct Published {
     pub titles: Vec<String>,
     lines: Lines,
     /// The rows of Table 2.
-    pub classifier: Vec<Row>,
+    pub classifier: Vec<PublishedRow>,
     /// The rows of Table 3.
-    pub clustering: Vec<Row>,
+    pub clustering: Vec<PublishedRow>,
     /// The numbers of training and test images, by dataset.
     images: BTreeMap<String, [usize; 2]>,
     /// Hyperparameters by variant and name.
@@ -34,7 +34,7 @@ pub struct Published {
 
 /// The numbers of one image set and latent size.
 #[derive(Debug, Deserialize)]
-pub struct Row {
+pub struct PublishedRow {
     /// The image set.
     pub dataset: String,
     /// The latent dimensionality.
@@ -46,7 +46,7 @@ pub struct Row {
     checked: Vec<String>,
 }
 
-impl Row {
+impl PublishedRow {
     /// Returns the number of `variant`, or `None` if the row has none.
     pub fn number(&self, variant: &str) -> Option<Number> {
         let values = self.values.get(variant)?;
@@ -74,9 +74,10 @@ pub struct Number {
 }
 
 impl Number {
-    /// Formats the number as printed in tables, with a dagger if the mean is unconfirmed. `brief` omits the deviation.
-    pub fn text(&self, brief: bool) -> String {
-        let std = self.std.filter(|_| !brief).map(|std| format!(" ± {std:.2}")).unwrap_or_default();
+    /// Formats the number as printed in tables, with a dagger if the mean is unconfirmed.
+    pub fn text(&self, detail: Detail) -> String {
+        let std =
+            self.std.filter(|_| detail == Detail::Full).map(|std| format!(" ± {std:.2}")).unwrap_or_default();
         format!("{:.2}{std}{}", self.mean, if self.mean_checked { "" } else { "†" })
     }
 }
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn published_rows_of_image_sets_are_complete() {
         let published = published();
-        let rows = |rows: &[Row]| {
+        let rows = |rows: &[PublishedRow]| {
             let all = rows.iter().map(|row| {
                 assert!(published.order.iter().all(|variant| row.number(variant).is_some()));
                 format!("{} {}", row.dataset, row.dims)
@@ -164,10 +165,10 @@ mod tests {
             "mnist 32, mnist 256, svhn 32, svhn 256, cifar10 256, cifar10 1024"
         );
         assert_eq!(rows(&published.clustering), "mnist 32, mnist 256, svhn 32, svhn 256");
-        let text = |row: &Row, variant: &str| row.number(variant).unwrap().text(false);
+        let text = |row: &PublishedRow, variant: &str| row.number(variant).unwrap().text(Detail::Full);
         assert_eq!(text(&published.classifier[3], "acai"), "85.14 ± 0.20");
         assert_eq!(text(&published.classifier[3], "vqvae"), "44.94 ± 20.42†");
-        assert_eq!(published.classifier[3].number("vqvae").unwrap().text(true), "44.94†");
+        assert_eq!(published.classifier[3].number("vqvae").unwrap().text(Detail::Brief), "44.94†");
         assert_eq!(text(&published.clustering[1], "vqvae"), "96.80†");
         assert!(published.clustering[0].number("mine").is_none());
         let keep = |dataset: &str| published.hyper("dropout", dataset).collect::<Vec<_>>();

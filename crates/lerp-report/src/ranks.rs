@@ -6,7 +6,7 @@ use polars::prelude::DataType;
 use crate::{
     conditions::Selection,
     frame::{Frame, Value},
-    images::Kind,
+    images::ImageTable,
     provenance::{Provenance, command},
     set::Set,
     sheet::{Entry, Line, Part, Sheet},
@@ -54,7 +54,7 @@ impl<'a> Ranks<'a> {
         let lines = METRICS.iter().filter(|metric| metric.published);
         let lines = lines.map(|metric| Column { metric: metric.of, set: None, table: "Table 1" });
         let images = sets.iter().flat_map(|set| {
-            Kind::ALL.map(|kind| Column { metric: kind.metric(), set: Some(*set), table: kind.name() })
+            ImageTable::ALL.map(|kind| Column { metric: kind.metric(), set: Some(*set), table: kind.name() })
         });
         let in_place = |column: &Column| -> Vec<&'a Group> {
             let set = column.set;

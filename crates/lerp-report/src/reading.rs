@@ -75,7 +75,7 @@ impl Sweep {
                 cells => Error::NotBegun { dir: dir.to_owned(), cells },
             });
         }
-        let (pixels, judges) = of_datasets(dir, &datasets, &mut left_out);
+        let OfDatasets { pixels, judges } = of_datasets(dir, &datasets, &mut left_out);
         left_out.extend(drop_other_judges(&mut groups, &judges));
         aggregate(&mut groups).map_err(Error::draw("the means over seeds"))?;
         left_out.extend(damaged);
@@ -84,20 +84,26 @@ impl Sweep {
     }
 }
 
-/// What a sweep stores for each dataset: the raw-pixel references and the records of judges.
-type OfDatasets = (BTreeMap<String, PixelReference>, BTreeMap<String, JudgeRecord>);
+/// What a sweep stores for each dataset.
+#[derive(Default)]
+struct OfDatasets {
+    /// The raw-pixel references.
+    pixels: BTreeMap<String, PixelReference>,
+    /// The records of judges.
+    judges: BTreeMap<String, JudgeRecord>,
+}
 
 /// Reads the raw-pixel reference and the judge's record of every dataset.
 fn of_datasets(dir: &Path, datasets: &Datasets, left_out: &mut Vec<String>) -> OfDatasets {
-    let (mut pixels, mut judges) = (BTreeMap::new(), BTreeMap::new());
+    let mut all = OfDatasets::default();
     for (dataset, other_names) in &datasets.names {
         let names = || std::iter::once(dataset).chain(other_names);
         let reference = kept("Raw pixels are", names(), |name| PixelReference::read(dir, name), left_out);
-        pixels.extend(reference.map(|reference| (dataset.clone(), reference)));
+        all.pixels.extend(reference.map(|reference| (dataset.clone(), reference)));
         let judge = kept("A judge is", names(), |name| JudgeRecord::read(dir, name), left_out);
-        judges.extend(judge.map(|judge| (dataset.clone(), judge)));
+        all.judges.extend(judge.map(|judge| (dataset.clone(), judge)));
     }
-    (pixels, judges)
+    all
 }
 
 /// Removes the metrics of runs that were measured by another judge than the sweep's, since numbers of two judges cannot

@@ -4,6 +4,15 @@ use serde::Serialize;
 
 use crate::{frame::Frame, verdict::Verdict};
 
+/// How much of a number a table shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// The number with its deviation or interval.
+    Full,
+    /// The number alone, for tables with little room.
+    Brief,
+}
+
 /// One cell of a table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {

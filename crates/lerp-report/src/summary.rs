@@ -428,19 +428,75 @@ fn rows(runs: &[&Loaded]) -> PolarsResult<DataFrame> {
     DataFrame::new(rows.len(), columns)
 }
 
-/// Compares labels, with numbers in them compared as numbers.
-pub fn natural(a: &str, b: &str) -> Ordering {
-    let parts = |text: &str| -> Vec<String> {
-        text.split(['=', ',', ')']).map(|part| part.trim().to_owned()).collect()
-    };
-    for (x, y) in parts(a).iter().zip(&parts(b)) {
-        let order = match (x.parse::<f64>(), y.parse::<f64>()) {
-            (Ok(x), Ok(y)) => x.total_cmp(&y),
-            _ => x.cmp(y),
-        };
-        if order != Ordering::Equal {
-            return order;
+/// A part of a label as a sort key. Numbers come before text.
+#[derive(Debug, Clone, Copy)]
+enum LabelPart<'a> {
+    Number(f64),
+    Text(&'a str),
+}
+
+impl<'a> LabelPart<'a> {
+    /// Splits a label at the punctuation around names and values.
+    fn all(label: &'a str) -> Vec<Self> {
+        label.split(['=', ',', ')']).map(|part| Self::of(part.trim())).collect()
+    }
+
+    /// Returns the key of one part. A hexadecimal digest such as `1e123456` also parses as a number. It has neither a
+    /// point nor a sign, which settings with an exponent, such as `1e-5`, do have.
+    fn of(text: &'a str) -> Self {
+        let plain = text.contains(['.', '-']) || text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<f64>() {
+            Ok(number) if plain && number.is_finite() => Self::Number(number),
+            _ => Self::Text(text),
         }
     }
-    a.cmp(b)
+
+    /// Compares two parts in a total order.
+    fn order(self, other: Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(x), Self::Number(y)) => x.total_cmp(&y),
+            (Self::Text(x), Self::Text(y)) => x.cmp(y),
+            (Self::Number(_), Self::Text(_)) => Ordering::Less,
+            (Self::Text(_), Self::Number(_)) => Ordering::Greater,
+        }
+    }
+}
+
+/// Compares labels in a total order, with numbers in them compared as numbers.
+pub fn natural(a: &str, b: &str) -> Ordering {
+    let (left, right) = (LabelPart::all(a), LabelPart::all(b));
+    let first_difference =
+        left.iter().zip(&right).map(|(x, y)| x.order(*y)).find(|order| *order != Ordering::Equal);
+    first_difference.unwrap_or_else(|| left.len().cmp(&right.len()).then_with(|| a.cmp(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_sorted_by_the_numbers_in_them() {
+        let mut labels = ["ACAI (rate=10)", "ACAI (rate=1e-5)", "ACAI (rate=9)", "ACAI", "ACAI (rate=0.5)"];
+        labels.sort_by(|a, b| natural(a, b));
+        let wanted = ["ACAI", "ACAI (rate=1e-5)", "ACAI (rate=0.5)", "ACAI (rate=9)", "ACAI (rate=10)"];
+        assert_eq!(labels, wanted);
+    }
+
+    #[test]
+    fn the_order_of_labels_is_total() {
+        let values =
+            ["9a000000", "10000000", "1e123456", "1e000012", "2", "2.0", "0x", "inf", "-1", "", "2, 3"];
+        let labels: Vec<String> = values.iter().map(|value| format!("VAE (images={value})")).collect();
+        for a in &labels {
+            for b in &labels {
+                assert_eq!(natural(a, b), natural(b, a).reverse(), "{a} {b}");
+                assert_eq!(natural(a, b) == Ordering::Equal, a == b, "{a} {b}");
+                for c in &labels {
+                    let descends = natural(a, b).is_gt() || natural(b, c).is_gt();
+                    assert!(descends || natural(a, c).is_le(), "{a} {b} {c}");
+                }
+            }
+        }
+        assert_eq!(natural("VAE (images=1e123456)", "VAE (images=10000000)"), Ordering::Greater);
+    }
 }

@@ -17,7 +17,7 @@ use crate::{
     provenance::{Provenance, command},
     published::published,
     references::{LineScores, references},
-    sheet::{Entry, Line, Part, Sheet},
+    sheet::{Detail, Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Sweep},
     text::{count, few, fixed, names, thousands},
     verdict::{self, Question, Verdict},
@@ -39,13 +39,13 @@ pub struct Metric {
 
 /// All metrics, in the order of the columns.
 pub static METRICS: [Metric; 7] = [
-    metric(&MEAN_DISTANCE, 1e3, 2, true, true),
-    metric(&MEAN_SMOOTHNESS, 1.0, 2, true, true),
-    metric(&DETOUR, 1.0, 2, false, true),
-    metric(&RECONSTRUCTION_MSE, 1.0, 4, false, true),
-    metric(&MEAN_SMOOTHNESS_VALID, 1.0, 2, false, false),
-    metric(&VALID_FRACTION, 1.0, 2, false, false),
-    metric(&CLASSIFIER_ACCURACY, 1.0, 3, false, false),
+    Metric { of: &MEAN_DISTANCE, factor: 1e3, decimals: 2, published: true, column: true },
+    Metric { of: &MEAN_SMOOTHNESS, factor: 1.0, decimals: 2, published: true, column: true },
+    Metric { of: &DETOUR, factor: 1.0, decimals: 2, published: false, column: true },
+    Metric { of: &RECONSTRUCTION_MSE, factor: 1.0, decimals: 4, published: false, column: true },
+    Metric { of: &MEAN_SMOOTHNESS_VALID, factor: 1.0, decimals: 2, published: false, column: false },
+    Metric { of: &VALID_FRACTION, factor: 1.0, decimals: 2, published: false, column: false },
+    Metric { of: &CLASSIFIER_ACCURACY, factor: 1.0, decimals: 3, published: false, column: false },
 ];
 
 impl Metric {
@@ -59,16 +59,6 @@ impl Metric {
     pub fn short(&self) -> String {
         self.heading().replacen("Mean d", "D", 1).replacen("Mean s", "S", 1)
     }
-}
-
-const fn metric(
-    of: &'static Quantity,
-    factor: f64,
-    decimals: usize,
-    published: bool,
-    column: bool,
-) -> Metric {
-    Metric { of, factor, decimals, published, column }
 }
 
 /// The mean distance of an all-black image. A model whose mean distance is above five sixths of it is taken to draw no
@@ -250,7 +240,10 @@ pub const REFERENCES: &str = "The last three rows are no models, and show what a
 /// Returns the cell of the paper's number.
 pub fn paper(group: &Group, metric: &Metric) -> Entry {
     let number = group.paper(metric.of);
-    Entry::paper(number.map_or("–".into(), |number| number.text(false)), number.map(|number| number.mean))
+    Entry::paper(
+        number.map_or("–".into(), |number| number.text(Detail::Full)),
+        number.map(|number| number.mean),
+    )
 }
 
 /// Returns the verdict on a number against the paper's, or `None` if either is missing.

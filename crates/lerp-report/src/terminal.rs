@@ -5,15 +5,16 @@ use std::{collections::HashMap, fmt::Write};
 use lerp_files::printable;
 
 use crate::{
-    columns::{WIDTH, table, wrap},
+    columns::{WIDTH, table},
     further::Further,
-    images::{Images, Kind},
+    images::{ImageTable, Images},
     pairs,
     published::published,
     references::references,
-    sheet::{Entry, Line},
+    sheet::{Detail, Entry, Line},
     summary::{Group, Sweep},
     table::{METRICS, Metric, REFERENCES, Table, paper, reference, samples, seeds, source_note, verdict},
+    text::{LongWords, wrap},
     verdict,
 };
 
@@ -26,12 +27,12 @@ pub fn terminal(sweeps: &[Sweep], color: bool) -> String {
         screen.lines();
     }
     let mut missing = Vec::<String>::new();
-    for kind in Kind::ALL {
+    for kind in ImageTable::ALL {
         let named = sweeps
             .iter()
             .zip(&names)
             .map(|(sweep, name)| (if sweeps.len() > 1 { name.clone() } else { "ours".to_owned() }, sweep));
-        let Some(images) = Images::new(kind, named.collect(), true) else { continue };
+        let Some(images) = Images::new(kind, named.collect(), Detail::Brief) else { continue };
         screen.images(&images);
         for (sweep, name) in sweeps.iter().zip(&names) {
             let sentences = images.selection(sweep).missing();
@@ -60,7 +61,7 @@ impl Screen<'_> {
     /// Writes a title with a table below it.
     fn table(&mut self, title: &str, headings: &[String], left: usize, lines: &[Line]) {
         let gap = if self.out.is_empty() { "" } else { "\n" };
-        let _ = writeln!(self.out, "{gap}{}\n", wrap(&printable(title), WIDTH).join("\n"));
+        let _ = writeln!(self.out, "{gap}{}\n", wrap(&printable(title), WIDTH, LongWords::Cut).join("\n"));
         self.out += &table(headings, left, lines, self.color);
     }
 
@@ -69,7 +70,11 @@ impl Screen<'_> {
         let mut gap = "\n";
         for remark in remarks {
             if !self.said.contains(&remark) {
-                let _ = writeln!(self.out, "{gap}{}", wrap(&printable(&remark), WIDTH).join("\n"));
+                let _ = writeln!(
+                    self.out,
+                    "{gap}{}",
+                    wrap(&printable(&remark), WIDTH, LongWords::Cut).join("\n")
+                );
                 gap = "";
                 self.said.push(remark);
             }
@@ -197,10 +202,10 @@ impl Screen<'_> {
     fn images(&mut self, images: &Images) {
         let part = images.part();
         let what = match images.kind {
-            Kind::Classifier => "accuracy of the single-layer classifier, %",
-            Kind::Fitted => "accuracy of a single-layer classifier fitted afterwards, %",
-            Kind::Clusters => "accuracy of clusters, %",
-            Kind::Error => "mean squared error of reconstructions, ×10⁻³",
+            ImageTable::Classifier => "accuracy of the single-layer classifier, %",
+            ImageTable::Fitted => "accuracy of a single-layer classifier fitted afterwards, %",
+            ImageTable::Clusters => "accuracy of clusters, %",
+            ImageTable::Error => "mean squared error of reconstructions, ×10⁻³",
         };
         self.table(&format!("{}: {what}", part.name), &part.headings, part.left, &part.lines);
         let mut remarks = Vec::new();
@@ -226,7 +231,7 @@ impl Screen<'_> {
 /// Returns the cell of the paper's number without its deviation, for which there is no room.
 fn brief(group: &Group, metric: &Metric) -> Entry {
     let number = group.paper(metric.of);
-    Entry { text: number.map_or("–".into(), |number| number.text(true)), ..paper(group, metric) }
+    Entry { text: number.map_or("–".into(), |number| number.text(Detail::Brief)), ..paper(group, metric) }
 }
 
 /// Returns the names of the sweeps: those of their folders, or whole paths if two folders have the same name.

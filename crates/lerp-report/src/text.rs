@@ -1,5 +1,7 @@
 //! Formatting of numbers and text.
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 /// Formats a number with as many digits as needed.
 pub fn number(value: f64) -> String {
     format!("{value}")
@@ -187,9 +189,73 @@ pub fn csv(text: &str) -> String {
     }
 }
 
+/// What is done with words that are longer than a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LongWords {
+    /// They are cut, so that no line is too long.
+    Cut,
+    /// They get a line of their own, which is too long.
+    Keep,
+}
+
+/// Wraps text into lines of at most `most` terminal columns, breaking at spaces.
+pub(crate) fn wrap(text: &str, most: usize, long: LongWords) -> Vec<String> {
+    let most = most.max(1);
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let mut word = word;
+        loop {
+            let line = lines.last_mut().map_or("", |line| line.as_str());
+            let (used, gap) = (line.width(), usize::from(!line.is_empty()));
+            if used + gap + word.width() <= most || (used == 0 && long == LongWords::Keep) {
+                if let Some(line) = lines.last_mut() {
+                    *line += if gap == 1 { " " } else { "" };
+                    *line += word;
+                }
+                break;
+            }
+            if used == 0 {
+                let (first, rest) = word.split_at(fitting(word, most));
+                if let Some(line) = lines.last_mut() {
+                    *line += first;
+                }
+                word = rest;
+            }
+            lines.push(String::new());
+        }
+    }
+    lines
+}
+
+/// Returns the number of bytes of the longest prefix of `word` that fits into `most` columns, but at least one
+/// character.
+fn fitting(word: &str, most: usize) -> usize {
+    let mut used = 0;
+    let end = word.char_indices().skip(1).find(|(at, _)| {
+        let before = word[..*at].chars().next_back().and_then(UnicodeWidthChar::width);
+        used += before.unwrap_or(0);
+        used + word[*at..].chars().next().and_then(UnicodeWidthChar::width).unwrap_or(0) > most
+    });
+    end.map_or(word.len(), |(at, _)| at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_broken_at_spaces() {
+        let cut = |text, most| wrap(text, most, LongWords::Cut);
+        assert_eq!(cut("a bc def", 4), ["a bc", "def"]);
+        assert_eq!(cut("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
+        assert_eq!(cut("", 4), [""]);
+        assert_eq!(cut("ab", 0), ["a", "b"]);
+        assert_eq!(cut("猫犬 鳥", 4), ["猫犬", "鳥"]);
+        assert_eq!(cut("猫犬鳥", 5), ["猫犬", "鳥"]);
+        let keep = |text| wrap(text, 14, LongWords::Keep);
+        assert_eq!(keep("ACAI (advweight=0.5, latent=16)"), ["ACAI", "(advweight=0.5,", "latent=16)"]);
+        assert_eq!(keep("ACAI (beta=1)"), ["ACAI (beta=1)"]);
+    }
 
     #[test]
     fn numbers_are_short() {

@@ -33,12 +33,19 @@ pub enum Of {
     Lines,
 }
 
-/// The interpolation metrics, with where each is measured.
-static INTERPOLATION: [(&Quantity, Of); 4] = [
-    (&JUDGED_DISTANCE, Of::Itself),
-    (&JUDGED_SMOOTHNESS, Of::Itself),
-    (&MEAN_DISTANCE, Of::Lines),
-    (&MEAN_SMOOTHNESS, Of::Lines),
+/// An interpolation metric, with where it is measured.
+#[derive(Debug, Clone, Copy)]
+struct Interpolation {
+    metric: &'static Quantity,
+    of: Of,
+}
+
+/// The interpolation metrics.
+static INTERPOLATION: [Interpolation; 4] = [
+    Interpolation { metric: &JUDGED_DISTANCE, of: Of::Itself },
+    Interpolation { metric: &JUDGED_SMOOTHNESS, of: Of::Itself },
+    Interpolation { metric: &MEAN_DISTANCE, of: Of::Lines },
+    Interpolation { metric: &MEAN_SMOOTHNESS, of: Of::Lines },
 ];
 /// The metrics of usefulness.
 static USEFULNESS: [&Quantity; 2] = [&PROBE_ACCURACY, &CLUSTER_ACCURACY];
@@ -51,7 +58,7 @@ static SCORES: [(&Quantity, &Quantity); 4] = [
 ];
 
 /// The points of one configuration in a scatter plot.
-pub struct Points<'a> {
+pub struct GroupPoints<'a> {
     /// The configuration.
     pub group: &'a Group,
     /// A pair of values for each finished run that has both.
@@ -69,7 +76,7 @@ pub struct Pairs<'a> {
     /// The metric of usefulness, or the true metric.
     pub y: &'static Quantity,
     /// The configurations that have both values.
-    pub groups: Vec<Points<'a>>,
+    pub groups: Vec<GroupPoints<'a>>,
 }
 
 /// Returns the value, negated if lower is better, so that higher is always better.
@@ -78,13 +85,14 @@ fn good(quantity: &Quantity, value: f64) -> f64 {
 }
 
 impl<'a> Pairs<'a> {
-    /// Collects the values of `x` and `y` on `set`.
+    /// Collects the values of an interpolation metric and of `y` on `set`.
     fn new(
         sweep: &'a Sweep,
         set: Option<&'a Set>,
-        (x, of): (&'static Quantity, Of),
+        interpolation: Interpolation,
         y: &'static Quantity,
     ) -> Self {
+        let Interpolation { metric: x, of } = interpolation;
         let value = |loaded: &Loaded, of: &Quantity| loaded.final_value(&of.key).filter(|v| v.is_finite());
         // A variant with several configurations is left out, since it is not clear which one to use.
         let only = |variant: &str, set: Option<&Set>| {
@@ -100,7 +108,7 @@ impl<'a> Pairs<'a> {
                 let x = if of == Of::Lines { lines } else { value(loaded, x) };
                 Some((x?, value(loaded, y)?))
             };
-            Points { group, points: group.done().filter_map(point).collect() }
+            GroupPoints { group, points: group.done().filter_map(point).collect() }
         };
         let alone = |group: &&Group| only(&group.cell().variant, set).is_some();
         let groups = sweep.groups.iter().filter(|group| group.set.as_ref() == set).filter(alone).map(points);
@@ -122,8 +130,8 @@ impl<'a> Pairs<'a> {
 
     /// Returns the pairs of a judge's score and the true metric on lines that three configurations have.
     fn scores(sweep: &'a Sweep) -> Vec<Self> {
-        let mut all: Vec<Self> =
-            SCORES.map(|(x, y)| Self::new(sweep, None, (x, Of::Itself), y)).into_iter().collect();
+        let pair = |(x, y)| Self::new(sweep, None, Interpolation { metric: x, of: Of::Itself }, y);
+        let mut all: Vec<Self> = SCORES.map(pair).into_iter().collect();
         all.retain(|pairs| pairs.groups.len() > 2);
         all
     }
@@ -146,7 +154,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// Returns a configuration's mean over seeds, with signs such that higher is better.
-    fn mean(&self, points: &Points) -> (f64, f64) {
+    fn mean(&self, points: &GroupPoints) -> (f64, f64) {
         let n = points.points.len() as f64;
         let sum = points.points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
         self.good((sum.0 / n, sum.1 / n))
@@ -157,15 +165,16 @@ impl<'a> Pairs<'a> {
         self.groups.iter().map(|points| self.mean(points)).collect()
     }
 
-    /// Returns the correlation over runs and the number of runs, or `None` if there are no more runs than variants.
-    fn over_runs(&self) -> Option<(f64, usize)> {
+    /// Returns the correlation over runs, or `None` if there are no more runs than variants.
+    fn over_runs(&self) -> Option<Untested> {
         let runs = self.groups.iter().flat_map(|points| &points.points).map(|point| self.good(*point));
         let runs: Vec<(f64, f64)> = runs.collect();
-        Some((rank_correlation(&runs)?, runs.len())).filter(|_| runs.len() > self.groups.len())
+        Some(Untested { rho: rank_correlation(&runs)?, points: runs.len() })
+            .filter(|found| found.points > self.groups.len())
     }
 
-    /// Returns the correlation over all evaluations of all runs, and their number.
-    fn over_evaluations(&self) -> Option<(f64, usize)> {
+    /// Returns the correlation over all evaluations of all runs.
+    fn over_evaluations(&self) -> Option<Untested> {
         let of = |loaded: &Loaded| {
             let metrics = loaded.look(|run: &Run| run.metrics().map(Some)).unwrap_or_default();
             let other: HashMap<u64, f64> =
@@ -176,7 +185,7 @@ impl<'a> Pairs<'a> {
         };
         let all: Vec<(f64, f64)> =
             self.groups.iter().flat_map(|points| points.group.done()).flat_map(of).collect();
-        Some((rank_correlation(&all)?, all.len()))
+        Some(Untested { rho: rank_correlation(&all)?, points: all.len() })
     }
 
     /// Returns the name of the interpolation metric in the table.
@@ -224,7 +233,7 @@ impl<'a> Pooled<'a> {
 
 /// Returns whether the table of usefulness correlates these two metrics.
 pub fn is_a_pair(x: &Quantity, y: &Quantity) -> bool {
-    INTERPOLATION.iter().any(|(known, _)| *known == x) && USEFULNESS.contains(&y)
+    INTERPOLATION.iter().any(|known| known.metric == x) && USEFULNESS.contains(&y)
 }
 
 /// Returns the keys of the metrics that the table of usefulness correlates, in words.
@@ -232,7 +241,11 @@ pub fn pairs_in_words() -> String {
     let keys = |all: &mut dyn Iterator<Item = &'static Quantity>| {
         all.map(|quantity| &*quantity.key).collect::<Vec<_>>().join(", ")
     };
-    format!("{} with {}", keys(&mut INTERPOLATION.iter().map(|(x, _)| *x)), keys(&mut USEFULNESS.into_iter()))
+    format!(
+        "{} with {}",
+        keys(&mut INTERPOLATION.iter().map(|known| known.metric)),
+        keys(&mut USEFULNESS.into_iter())
+    )
 }
 
 /// Returns the tables, or `None` if there is nothing to correlate.
@@ -246,33 +259,43 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     if !all.is_empty() {
         let mut lines: Vec<Line> = all.iter().map(|pairs| line(sweep, pairs, &mut data)).collect();
         lines.extend(pooled_lines(sweep, &all, &mut data));
-        parts.push(part(sweep, &all, lines, ("Usefulness", "tab:usefulness"), USEFUL));
+        parts.push(part(sweep, &all, lines, &USEFUL));
     }
     if !scores.is_empty() {
         let lines = scores.iter().map(|pairs| line(sweep, pairs, &mut data)).collect();
-        parts.push(part(sweep, &scores, lines, ("The score on lines", "tab:score"), SCORED));
+        parts.push(part(sweep, &scores, lines, &SCORED));
     }
     Some(Sheet { id: "usefulness", title: "Usefulness and interpolation", parts, data })
 }
 
-const USEFUL: &str = "Do better interpolations go with more useful latents? Spearman's rank correlation of how good a variant's \
+/// The fixed texts of a table.
+struct PartText {
+    name: &'static str,
+    /// The LaTeX label.
+    label: &'static str,
+    caption: &'static str,
+}
+
+const USEFUL: PartText = PartText {
+    name: "Usefulness",
+    label: "tab:usefulness",
+    caption: "Do better interpolations go with more useful latents? Spearman's rank correlation of how good a variant's \
     interpolation is and how useful its latents are: +1 where the best is the best, −1 where it is the worst. Interpolation: Table 5's \
     scores on the same images, or Table 1's of the same variant on lines; usefulness: the fitted classifier (Table 2b) and clusters \
     (Table 3). Over variants (means over seeds) with a permutation test, and from ten on a bootstrap interval; over all image sets by \
     the variants' mean ranks; over runs, which are not independent of each other, without a test. It takes: about so many variants to tell \
     such a correlation from none, four times in five. P-values are not corrected for being several. A variant with several configurations \
-    is left out.";
-const SCORED: &str = "Does a judge's score measure what it claims? On lines the truth is known: Spearman's rank correlation of the \
+    is left out.",
+};
+const SCORED: PartText = PartText {
+    name: "The score on lines",
+    label: "tab:score",
+    caption: "Does a judge's score measure what it claims? On lines the truth is known: Spearman's rank correlation of the \
     score and the true metric, both turned so that more is better, over variants (means over seeds), over runs, and over all evaluations of \
-    all runs. Points of one run are not independent, so only variants have a p-value.";
+    all runs. Points of one run are not independent, so only variants have a p-value.",
+};
 
-fn part(
-    sweep: &Sweep,
-    pairs: &[Pairs],
-    lines: Vec<Line>,
-    (name, label): (&str, &'static str),
-    caption: &str,
-) -> Part {
+fn part(sweep: &Sweep, pairs: &[Pairs], lines: Vec<Line>, text: &PartText) -> Part {
     let groups = distinct(pairs.iter().flat_map(|pairs| pairs.groups.iter().map(|points| points.group)));
     let provenance = Provenance::of(&groups, &command(&sweep.dir, None));
     let on_lines = pairs.iter().all(|pairs| pairs.set.is_none());
@@ -280,10 +303,10 @@ fn part(
     let last = if on_lines { "Over evaluations" } else { "It takes" };
     let headings = ["Dataset, latent", x, y, "Over variants", "p", "Over runs", last];
     Part {
-        name: name.into(),
-        caption: caption.into(),
+        name: text.name.into(),
+        caption: text.caption.into(),
         conditions: Selection { groups }.all_conditions(),
-        label,
+        label: text.label,
         wide: true,
         headings: headings.map(String::from).to_vec(),
         left: 3,
@@ -324,7 +347,8 @@ fn takes(found: &Association) -> Entry {
 }
 
 /// Returns the cell of a correlation without a test.
-fn alone((rho, points): (f64, usize)) -> Entry {
+fn alone(found: Untested) -> Entry {
+    let Untested { rho, points } = found;
     Entry::number(format!("{} (n={})", signed(&fixed(rho, 2)), thousands(points as u64)), rho)
 }
 
@@ -342,8 +366,16 @@ fn line(sweep: &Sweep, pairs: &Pairs, data: &mut Frame) -> Line {
     let provenance = Provenance::of(&groups, &command(&sweep.dir, None));
     let dataset = pairs.set.map_or("lines", |set| &set.dataset);
     let mut push = |over: &'static str, found: Over| {
-        let named = (dataset, pairs.set.map(|set| set.dims));
-        data.push(row(named, (pairs.x, pairs.of, pairs.y), over, found), Some(&provenance));
+        let correlation = Correlation {
+            dataset,
+            dims: pairs.set.map(|set| set.dims),
+            x: pairs.x,
+            of: pairs.of,
+            y: pairs.y,
+            over,
+            found,
+        };
+        data.push(correlation.row(), Some(&provenance));
     };
     let tested = over.map(|found| ("variants", Over::Tested(found)));
     let runs_alone = runs.map(|found| ("runs", Over::Alone(found)));
@@ -366,11 +398,20 @@ fn line(sweep: &Sweep, pairs: &Pairs, data: &mut Frame) -> Line {
 /// Returns the lines over all image sets, for the pairs that several sets have.
 fn pooled_lines(sweep: &Sweep, all: &[Pairs], data: &mut Frame) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (x, of) in INTERPOLATION {
+    for Interpolation { metric: x, of } in INTERPOLATION {
         for y in USEFULNESS {
             let Some(Pooled { found, groups, sets: 2.. }) = Pooled::of(all, x, y) else { continue };
             let provenance = Provenance::of(&groups, &command(&sweep.dir, None));
-            data.push(row(("all", None), (x, of, y), "variants", Over::Tested(found)), Some(&provenance));
+            let correlation = Correlation {
+                dataset: "all",
+                dims: None,
+                x,
+                of,
+                y,
+                over: "variants",
+                found: Over::Tested(found),
+            };
+            data.push(correlation.row(), Some(&provenance));
             let named = all.iter().find(|pairs| pairs.x == x).map(Pairs::interpolation).unwrap_or_default();
             let cells = vec![
                 Entry::plain("all, by mean ranks"),
@@ -387,11 +428,19 @@ fn pooled_lines(sweep: &Sweep, all: &[Pairs], data: &mut Frame) -> Vec<Line> {
     lines
 }
 
-/// A correlation with a significance test, or a correlation and its number of points without one.
+/// A rank correlation without a significance test.
+#[derive(Debug, Clone, Copy)]
+struct Untested {
+    rho: f64,
+    /// The number of points that it is over.
+    points: usize,
+}
+
+/// A correlation with a significance test, or one without.
 #[derive(Debug, Clone, Copy)]
 enum Over {
     Tested(Association),
-    Alone((f64, usize)),
+    Alone(Untested),
 }
 
 const COLUMNS: [(&str, DataType); 12] = [
@@ -409,29 +458,43 @@ const COLUMNS: [(&str, DataType); 12] = [
     ("to_tell", DataType::Int64),
 ];
 
-fn row(
-    (dataset, dims): (&str, Option<usize>),
-    (x, of, y): (&Quantity, Of, &Quantity),
+/// A row of the CSV and parquet files.
+struct Correlation<'a> {
+    dataset: &'a str,
+    /// The latent dimensionality; `None` for lines and for all image sets together.
+    dims: Option<usize>,
+    /// The interpolation metric, or the judge's score.
+    x: &'a Quantity,
+    /// Where the interpolation metric is measured.
+    of: Of,
+    /// The metric of usefulness, or the true metric.
+    y: &'a Quantity,
+    /// What the points are that the correlation is over.
     over: &'static str,
     found: Over,
-) -> Vec<(&'static str, Value)> {
-    let (rho, points, tested) = match found {
-        Over::Tested(found) => (found.rho, found.points, Some(found)),
-        Over::Alone((rho, points)) => (rho, points, None),
-    };
-    let interval = tested.and_then(|found| found.interval);
-    vec![
-        ("dataset", dataset.to_owned().into()),
-        ("latent_dims", dims.into()),
-        ("interpolation", x.name().to_owned().into()),
-        ("interpolation_on", if of == Of::Lines { "lines" } else { "the same images" }.into()),
-        ("usefulness", y.name().to_owned().into()),
-        ("over", over.into()),
-        ("rho", rho.into()),
-        ("low", interval.map(|(low, _)| low).into()),
-        ("high", interval.map(|(_, high)| high).into()),
-        ("p", tested.map(|found| found.p).into()),
-        ("points", points.into()),
-        ("to_tell", tested.and_then(|found| found.to_tell).into()),
-    ]
+}
+
+impl Correlation<'_> {
+    /// Returns the values of the columns in [`COLUMNS`].
+    fn row(&self) -> Vec<(&'static str, Value)> {
+        let (rho, points, tested) = match self.found {
+            Over::Tested(found) => (found.rho, found.points, Some(found)),
+            Over::Alone(Untested { rho, points }) => (rho, points, None),
+        };
+        let interval = tested.and_then(|found| found.interval);
+        vec![
+            ("dataset", self.dataset.to_owned().into()),
+            ("latent_dims", self.dims.into()),
+            ("interpolation", self.x.name().to_owned().into()),
+            ("interpolation_on", if self.of == Of::Lines { "lines" } else { "the same images" }.into()),
+            ("usefulness", self.y.name().to_owned().into()),
+            ("over", self.over.into()),
+            ("rho", rho.into()),
+            ("low", interval.map(|(low, _)| low).into()),
+            ("high", interval.map(|(_, high)| high).into()),
+            ("p", tested.map(|found| found.p).into()),
+            ("points", points.into()),
+            ("to_tell", tested.and_then(|found| found.to_tell).into()),
+        ]
+    }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::{
     collections::HashMap,
@@ -131,8 +133,7 @@ fn pages_of_runs_are_not_written_through_a_link() {
 #[test]
 fn twelve_thousand_runs_to_measure() {
     let Some(folder) = std::env::var_os("LERP_MANY").map(PathBuf::from) else {
-        eprintln!("skipped: twelve thousand runs to measure: LERP_MANY names no folder for them");
-        return;
+        return skip::skip("many", "LERP_MANY names no folder for the runs, which only serve to measure");
     };
     let settings = std::env::var("LERP_MANY_SETTINGS").map_or(1, |text| text.parse().unwrap());
     sweep(&folder, settings, 1_715 / settings);

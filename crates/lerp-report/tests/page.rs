@@ -1,9 +1,11 @@
-//! Tests of the page in a browser; they are skipped where no Chromium is installed.
+//! Tests of the page in a browser. They are skipped where no Chromium is installed.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::{
     fs,
@@ -38,14 +40,11 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Starts a browser, or returns `None` if none is installed.
-#[allow(clippy::print_stderr)]
+/// Starts a browser. If none is installed, the test is skipped and the result is `None`.
 fn browser() -> Option<Browser> {
     let program = browser::find();
     if program.is_none() {
-        eprintln!(
-            "skipped: no Chromium here; install one, or name it in LERP_BROWSER, to test the page in it"
-        );
+        skip::skip("chromium", "there is no Chromium in PATH; install one, or name it in LERP_BROWSER");
     }
     program.map(|program| Browser::start(&program))
 }

@@ -285,6 +285,23 @@ fn images_that_moved_are_the_same_set() {
 }
 
 #[test]
+fn costs_are_listed_under_the_name_that_all_tables_use_for_moved_images() {
+    let dir = tempfile::tempdir().unwrap();
+    // Both began at the same time, so the last of the names in alphabetical order counts.
+    for (seed, dataset) in ["images:after/pets", "images:before/pets"].into_iter().enumerate() {
+        Fake { dataset, ..fake(0, seed as u64, 0.5) }.write(dir.path());
+    }
+    reported(&dir);
+    for file in ["tables/cost.csv", "tables/table2.csv"] {
+        let table = read(&dir, file);
+        assert!(
+            table.contains("\nimages:before/pets,") && !table.contains("\nimages:after/pets,"),
+            "{table}"
+        );
+    }
+}
+
+#[test]
 fn a_set_of_one_class_has_no_tables_of_accuracies() {
     let dir = tempfile::tempdir().unwrap();
     let one = |loss| Fake { dataset: "images:x/cats", ..fake(0, 0, 1.0) }.with("final/probe_loss", loss);

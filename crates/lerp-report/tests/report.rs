@@ -213,6 +213,27 @@ fn the_page_needs_nothing_else_and_figures_are_pictures() {
 }
 
 #[test]
+fn files_of_tables_that_a_sweep_has_no_more_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    fake("baseline", "Baseline", 0, 1e-3).write(dir.path());
+    let tables = dir.path().join("tables");
+    fs::create_dir_all(&tables).unwrap();
+    let stale = ["table2.md", "table3.tex", "table4.csv", "further.parquet", "ranks.md"];
+    let others = ["table6.md", "table2.txt", "mine.csv"];
+    for file in stale.iter().chain(&others) {
+        fs::write(tables.join(file), "old").unwrap();
+    }
+    report(dir.path(), &Options::default()).unwrap();
+    for file in stale {
+        assert!(!tables.join(file).exists(), "{file}");
+    }
+    for file in others {
+        assert_eq!(read(&dir, &format!("tables/{file}")), "old", "{file}");
+    }
+    assert!(tables.join("table1.md").exists() && tables.join("cost.md").exists());
+}
+
+#[test]
 fn unreportable_sweeps_are_refused_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let refused = |options: &Options| report(dir.path(), options).unwrap_err().to_string();

@@ -15,7 +15,7 @@ use crate::{Elsewhere, Error, Origin, Result};
 pub const MOST_RESTARTS: usize = 100_000;
 
 /// The configuration of a run: everything that determines its results, except the kind of device and, on image
-/// sets, the images themselves ([`Provenance::data`]).
+/// sets, the images themselves ([`Provenance::data`]). The documentation of this crate begins with an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// Name of the dataset.

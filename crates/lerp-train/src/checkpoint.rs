@@ -38,7 +38,8 @@ pub(crate) fn save(id: &str, cell: &Cell, learner: &Learner, wall_s: f64) -> Res
     for (name, var) in learner.entries() {
         let sum = scalar(&var.as_tensor().detach().abs()?.sum_all()?)?;
         if !sum.is_finite() {
-            let (step, samples) = (learner.step(), cell.samples_at(learner.step()));
+            let step = learner.step();
+            let samples = step * cell.batch as u64;
             return Err(Error::NotFinite { loss: format!("parameter {name}"), value: sum, step, samples });
         }
         tensors.push((name.to_owned(), var.as_tensor().clone()));

@@ -48,7 +48,7 @@ pub enum Error {
         value: f64,
         /// Step at which it was detected, counted from 1.
         step: u64,
-        /// Number of samples trained on by then.
+        /// Number of training samples seen by the end of that step, including those of the step itself.
         samples: u64,
     },
     /// A dataset panicked while a batch was read.

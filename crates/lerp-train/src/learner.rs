@@ -22,6 +22,37 @@ pub(crate) struct Trained {
 }
 
 /// A model in training, with its optimisers and the jointly trained classifier.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use lerp_baseline::Baseline;
+/// use lerp_core::{Build, Draws, Hyper, Network, Of, Variant, scalar};
+/// use lerp_data::{Dataset, Lines};
+/// use lerp_train::Learner;
+///
+/// let build = Build {
+///     image: Lines.image(),
+///     network: &Network { scales: 3, depth: 4, latent: 2 }.into(),
+///     hyper: &Hyper::new(),
+///     seed: 0,
+///     dtype: DType::F32,
+///     device: &Device::Cpu,
+/// };
+/// let model = Of::<Baseline>::new().build(&build)?;
+/// let mut learner = Learner::new(model, Lines.classes(), 0, 1e-3_f64)?;
+///
+/// // One training step: all gradients at the same parameters, then all updates.
+/// let draws = Draws::new(0, &Device::Cpu);
+/// let batch = Lines.train_batch(4, &draws.scope("data"))?;
+/// let gradients = learner.gradients(&batch, &draws.scope("train"))?;
+/// learner.update(&gradients)?;
+/// assert_eq!(learner.step(), 1);
+///
+/// let (name, loss) = &gradients.losses[0];
+/// assert_eq!(name, "loss/autoencoder");
+/// assert!(scalar(loss)? > 0.0);
+/// # Ok::<(), lerp_train::Error>(())
+/// ```
 pub struct Learner {
     model: Box<dyn Autoencoder>,
     classifier: Option<Dense>,

@@ -15,6 +15,40 @@
 //! * [`Task`], [`Answered`], [`import`]: evaluation of models that were trained with other software.
 //! * [`conformance`]: checks that every variant must pass.
 //! * [`events`]: TensorBoard's event file format.
+//!
+//! # A run
+//! A [`Cell`] is all that determines the results of a run, and a [`RunRecord`] names the run's folder after it.
+//! [`train()`] trains the run there, and [`Run::read`] reads it back.
+//!
+//! ```
+//! use lerp_core::{Hyper, Network, Precision, Schedule};
+//! use lerp_train::{Cell, Origin, Provenance, RunRecord};
+//!
+//! let cell = Cell {
+//!     dataset: "lines".into(),
+//!     variant: "baseline".into(),
+//!     seed: 0,
+//!     samples: 65_536,
+//!     batch: 64,
+//!     learning_rate: 1e-4,
+//!     eval_every: 16_384,
+//!     checkpoint_every: 16_384,
+//!     test_samples: 5_000,
+//!     cluster_restarts: None,
+//!     precision: Precision::F32,
+//!     ema: None,
+//!     schedule: Schedule::default(),
+//!     origin: Origin::default(),
+//!     network: Network { scales: 4, depth: 16, latent: 16 }.into(),
+//!     hyper: Hyper::new(),
+//! };
+//! cell.check()?;
+//! assert_eq!((cell.steps(), cell.eval_steps()), (1024, 256));
+//!
+//! let record = RunRecord::new(cell, "Baseline", Provenance::unknown());
+//! assert!(record.id.starts_with("lines-baseline-s0-"));
+//! # Ok::<(), lerp_train::Error>(())
+//! ```
 
 mod asynchronous;
 mod cell;

@@ -22,6 +22,15 @@ pub struct Row {
 }
 
 /// All values of a run, in the order in which they were measured.
+///
+/// ```
+/// use lerp_train::{Metrics, Row};
+///
+/// let row = |step, metric: &str, value| Row { step, samples: 64 * step, metric: metric.into(), value, wall_s: 0.0 };
+/// let metrics = Metrics(vec![row(1, "loss/autoencoder", 0.5), row(1, "term/mse", 0.4), row(2, "term/mse", 0.3)]);
+/// let values: Vec<f64> = metrics.series("term/mse").map(|row| row.value).collect();
+/// assert_eq!(values, [0.4, 0.3]);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics(pub Vec<Row>);
 

@@ -26,6 +26,20 @@ use crate::{
 const LOCK: &str = ".lock";
 
 /// A run as read from its folder.
+///
+/// ```no_run
+/// use std::path::Path;
+///
+/// use lerp_train::Run;
+///
+/// let run = Run::read(Path::new("results/quick/runs/lines-acai-s0-0123abcd"))?;
+/// println!("{} on {}: {:?}", run.record.title, run.record.cell.dataset, run.status.state);
+/// let metrics = run.metrics()?;
+/// for row in metrics.series("eval/mean_distance") {
+///     println!("{} samples: {}", row.samples, row.value);
+/// }
+/// # Ok::<(), lerp_train::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Run {
     /// Path of the folder.
@@ -196,6 +210,17 @@ pub struct LeftOut {
 ///
 /// # Errors
 /// If the folder cannot be listed.
+///
+/// # Examples
+/// ```
+/// let sweep = tempfile::tempdir()?;
+/// let found = lerp_train::runs_in(sweep.path())?;
+/// assert!(found.runs.is_empty(), "nothing was trained here yet");
+/// for left_out in &found.left_out {
+///     println!("{left_out}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn runs_in(sweep: &Path) -> Result<Runs> {
     let dir = sweep.join("runs");
     let mut found = Runs::default();

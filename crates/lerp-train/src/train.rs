@@ -109,6 +109,28 @@ pub struct Parts<'a> {
 /// If the cell is invalid, the folder is busy or not writable, or its checkpoint is damaged or belongs to another
 /// cell; or if a loss is no longer finite, in which case the run is marked as failed and its last checkpoint is
 /// kept.
+///
+/// # Examples
+/// ```no_run
+/// use std::{path::Path, sync::atomic::AtomicBool};
+///
+/// use candle_core::Device;
+/// use lerp_baseline::Baseline;
+/// use lerp_core::Of;
+/// use lerp_data::Lines;
+/// use lerp_train::{Outcome, Parts, Progress, RunRecord, train};
+///
+/// /// Trains a run of the plain autoencoder on lines in a folder of `runs`, which exists.
+/// fn go(record: &RunRecord, runs: &Path) -> lerp_train::Result<Outcome> {
+///     let variant = Of::<Baseline>::new();
+///     let parts =
+///         Parts { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
+///     let stop = AtomicBool::new(false);
+///     train(record, &parts, &runs.join(&record.id), &stop, &mut |progress: &Progress| {
+///         println!("{progress:?}");
+///     })
+/// }
+/// ```
 pub fn train(
     record: &RunRecord,
     parts: &Parts,

@@ -215,11 +215,11 @@ impl Synchronous {
     }
 }
 
-/// Checks that the losses of step `step`, counted from 1, are finite.
+/// Checks that the losses of step `step`, counted from 1, are finite. Every step so far had a batch of `size` images.
 fn check(losses: &[(String, f64)], step: u64, size: usize) -> Result<()> {
     match losses.iter().find(|(_, value)| !value.is_finite()) {
         Some((loss, value)) => {
-            let samples = (step - 1) * size as u64;
+            let samples = step * size as u64;
             Err(Error::NotFinite { loss: loss.clone(), value: *value, step, samples })
         }
         None => Ok(()),

@@ -152,7 +152,7 @@ fn a_failed_step_can_be_repeated_with_the_same_batch() {
     let value = trainer.learner().get(&weight).unwrap().as_tensor().copy().unwrap();
     trainer.learner().set(&weight, &(&value * f64::NAN).unwrap()).unwrap();
     let error = trainer.step().unwrap_err().to_string();
-    assert!(error.contains("at step 2 (4 samples)"), "{error}");
+    assert!(error.contains("at step 2 (8 samples)"), "{error}");
     trainer.learner().set(&weight, &value).unwrap();
     trainer.step().unwrap();
     let whole = Watched::default();

@@ -1,5 +1,45 @@
-//! The `lerp` command as a library. [`App`] builds a `lerp` command with a user's own variants, datasets and metrics
-//! beside the built-in ones.
+//! The `lerp` command as a library: how well do autoencoders interpolate? [`App`] builds a `lerp` command with a user's
+//! own variants, datasets and metrics beside the built-in ones.
+//!
+//! Lerpbench trains seven autoencoders on the same benchmark, decodes latents between those of two images, scores the
+//! resulting images, and draws the tables and figures of Berthelot, Raffel, Roy and Goodfellow, "Understanding and
+//! Improving Interpolation in Autoencoders via an Adversarial Regularizer" (arXiv 1807.07543).
+//!
+//! # The crates
+//! | crate | what it is for |
+//! |---|---|
+//! | [`lerp_core`] | the interfaces that all share: autoencoders, parameters, random draws, hyperparameters |
+//! | [`lerp_files`] | safe reading and replacing of files, locks, digests |
+//! | [`lerp_kernels`] | the operations of the paper's networks, with fused forms for CPU and CUDA |
+//! | [`lerp_nn`] | layers, the paper's encoder and decoder, losses |
+//! | [`lerp_baseline`], [`lerp_dropout`], [`lerp_denoising`], [`lerp_vae`] | a variant of the paper each |
+//! | [`lerp_aae`], [`lerp_vqvae`], [`lerp_acai`] | a variant of the paper each |
+//! | [`lerp_data`] | datasets: drawn lines, image sets in local files, tensors |
+//! | [`lerp_eval`] | metrics of interpolations, clusters and classifiers of latents, statistical tests |
+//! | [`lerp_train`] | training and evaluation of a run in a folder, checkpoints, the conformance check |
+//! | [`lerp_report`] | tables, figures and the web page of a sweep |
+//! | `lerp` | this crate: the command, its plans and worker processes |
+//!
+//! # How a run goes
+//! 1. A plan (a preset or a TOML file, changed by options of the command line) lists variants, datasets,
+//!    hyperparameters and seeds. Each combination is a cell of the sweep ([`lerp_train::Cell`]), and a worker process
+//!    trains it in a folder of its own.
+//! 2. The worker builds the variant's model ([`lerp_core::Variant`]). At each training step the model states its losses
+//!    on a batch; the trainer computes all gradients at the same parameters, and then updates every group of them.
+//! 3. At each evaluation the test images are reconstructed and interpolated, and the metrics are written. A run that
+//!    was stopped goes on at its last checkpoint, with the same results bit for bit ([`lerp_train::train()`]).
+//! 4. The report takes means over seeds, and writes tables, figures and `index.html` ([`lerp_report::report`]).
+//!
+//! # Where to start
+//! | you have | implement | add it by | example in the repository |
+//! |---|---|---|---|
+//! | a loss | [`lerp_core::Model`] and [`lerp_core::Autoencoder`] | [`App::model`] | `examples/custom-autoencoder` |
+//! | a network | the same, with [`lerp_core::NetworkKind`] | [`App::model`] | `examples/resnet-candle-nn` |
+//! | a dataset | [`lerp_data::Dataset`] | [`App::dataset`] | `examples/own-data-and-metric` |
+//! | a metric | [`lerp_eval::Metric`] | [`App::metric`] | `examples/own-data-and-metric` |
+//!
+//! The repository's `docs/extending.md` describes all four. Images in a folder and models that were trained with other
+//! software need no Rust: see `data/README.md` and `docs/score.md`.
 
 mod app;
 mod bench;

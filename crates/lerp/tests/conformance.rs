@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "cuda")]
+mod common;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use candle_core::{Device, Module, Tensor};
@@ -154,7 +157,7 @@ fn on_lines(variant: &dyn Variant, device: &Device, rate: lerp_core::LearningRat
     lerp_train::Learner::new(variant.build(&build).unwrap(), 10, 0, rate).unwrap()
 }
 
-/// This test needs a GPU or the emulator in `crates/lerp-kernels/emulator`.
+/// This test needs a GPU or the emulator in `tools/cuda-emulator`.
 #[cfg(feature = "cuda")]
 #[test]
 fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() {
@@ -164,7 +167,7 @@ fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() 
 
     let device = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
-        Err(missing) => return eprintln!("SKIPPED: {missing}"),
+        Err(missing) => return common::skip("cuda", &missing),
     };
     let run = |variant: &dyn Variant, record: bool| {
         let learner = on_lines(variant, &device, 1e-3.into());
@@ -206,7 +209,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
 
     let gpu = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
-        Err(missing) => return eprintln!("SKIPPED: {missing}"),
+        Err(missing) => return common::skip("cuda", &missing),
     };
     let averages = |device: &Device| {
         let schedule = "cosine,from=0.25,floor=0.1,warmup=3".parse().unwrap();

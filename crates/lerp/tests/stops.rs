@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use common::{lerp, limited, parts};
+use common::{lerp, limited, parts, skip};
 
 /// On a terminal Ctrl-C signals the worker processes as well as the sweep, possibly while a worker is starting.
 #[test]
@@ -42,13 +42,19 @@ fn an_interrupted_starting_worker_is_not_a_failure() {
     }
 }
 
-/// Returns the output of `lerp` on a terminal of the kind `term`. Returns `None` if the program `script`, which
-/// provides a terminal, is missing.
+/// Returns the output of `lerp` on a terminal of the kind `term`. If the program `script`, which provides a terminal,
+/// is missing, the test is skipped and the result is `None`.
 fn on_terminal(term: &str, line: &str, out: &Path) -> Option<String> {
     let command = format!("'{}' {line} '{}'", env!("CARGO_BIN_EXE_lerp"), out.display());
     let mut script = Command::new("script");
     script.args(["-q", "-e", "-c", &command, "/dev/null"]).env("TERM", term).env_remove("NO_COLOR");
-    let output = script.stdin(Stdio::null()).output().ok()?;
+    let output = match script.stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(error) => {
+            skip("script", &format!("the program `script`, which makes a terminal, does not run: {error}"));
+            return None;
+        }
+    };
     assert!(output.status.success(), "{output:?}");
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -57,10 +63,7 @@ fn on_terminal(term: &str, line: &str, out: &Path) -> Option<String> {
 fn a_dumb_terminal_gets_the_lines_that_a_pipe_gets() {
     let dir = tempfile::tempdir().unwrap();
     let line = "sweep --preset smoke --samples 128 --variants vae --out";
-    let Some(text) = on_terminal("xterm", line, &dir.path().join("xterm")) else {
-        eprintln!("SKIPPED: there is no `script`, which makes a terminal");
-        return;
-    };
+    let Some(text) = on_terminal("xterm", line, &dir.path().join("xterm")) else { return };
     assert!(text.contains('\u{1b}') && !text.contains("] start "), "{text}");
     let out = dir.path().join("dumb");
     let text = on_terminal("dumb", line, &out).unwrap();

@@ -257,8 +257,9 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         assert_eq!(code, 2, "{errors}");
         assert!(errors.trim_end().ends_with("--device cpu") && errors.lines().count() == 1, "{errors}");
         if lerp_kernels::cuda::device(0, lerp_core::Precision::F32).is_ok() {
-            eprintln!(
-                "SKIPPED: this machine has a CUDA device, so that nobody sees what is said without one"
+            common::skip(
+                "no-cuda",
+                "this machine has a CUDA device, so what is said without one is not seen",
             );
         } else {
             let (code, _, errors) = parts(&run("sweep --preset smoke --device cuda --out", &[&out]));

@@ -104,7 +104,7 @@ pub fn faults(arguments: &[String]) -> Result<()> {
 /// If a fault was not withstood, or the campaign cannot run on this machine.
 pub fn campaign(extent: Extent, seed: u64, lerp: &Path) -> Result<()> {
     if !cfg!(target_os = "linux") {
-        say("faults: SKIPPED, it needs Linux");
+        say("skipped: faults needs Linux");
         return Ok(());
     }
     let started = Instant::now();

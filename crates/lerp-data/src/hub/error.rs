@@ -94,10 +94,12 @@ pub enum HubError {
         /// The file lock that the other process holds.
         lock: PathBuf,
     },
-    /// A file of the cache cannot be written or read.
-    #[error("cannot write {}: {problem}", .file.display())]
+    /// A file or folder of the cache cannot be read or changed.
+    #[error("cannot {action} {}: {problem}", .file.display())]
     Io {
-        /// The file.
+        /// What failed, as a verb: `open`, `write`, `remove` and the like.
+        action: &'static str,
+        /// The file or folder.
         file: PathBuf,
         /// The reason.
         problem: io::Error,
@@ -126,5 +128,17 @@ fn hint(status: u16) -> &'static str {
         401 | 403 => ": it may be that HF_TOKEN is wrong, or missing",
         404 => ": is HF_ENDPOINT the address of a hub?",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_file_says_what_failed() {
+        let error =
+            HubError::Io { action: "open", file: "blob".into(), problem: io::ErrorKind::NotFound.into() };
+        assert!(error.to_string().starts_with("cannot open blob: "), "{error}");
     }
 }

@@ -151,8 +151,12 @@ impl Hub {
         (transfer.tell)(&Event::Start { files: remotes.len(), bytes });
         for remote in &remotes {
             let blob = transfer.file(remote)?;
-            link(&blob, &folder.join(&remote.name))
-                .map_err(|problem| HubError::Io { file: folder.join(&remote.name), problem })?;
+            let pointer = folder.join(&remote.name);
+            link(&blob, &pointer).map_err(|problem| HubError::Io {
+                action: "write",
+                file: pointer,
+                problem,
+            })?;
         }
         Ok(Fetched { source, folder, files: remotes.len() })
     }
@@ -291,18 +295,18 @@ impl<'a> Transfer<'a> {
         let HubSource { repository, revision, folder, .. } = self.known.hub;
         let path = format!("{folder}/{}", remote.name);
         (self.tell)(&Event::File { name: &path });
-        let io = |file: &Path| {
+        let io = |action: &'static str, file: &Path| {
             let file = file.to_path_buf();
-            move |problem| HubError::Io { file, problem }
+            move |problem| HubError::Io { action, file, problem }
         };
         let _lock = self.lock(remote)?;
         let blobs = self.place.join("blobs");
         let blob = if let Some(blob) = present(&blobs, remote) {
             blob
         } else {
-            fs::create_dir_all(&blobs).map_err(io(&blobs))?;
+            fs::create_dir_all(&blobs).map_err(io("create", &blobs))?;
             let partial = blobs.join(format!("{}.incomplete", remote.id));
-            let mut part = Part::open(partial.clone(), remote.bytes).map_err(io(&partial))?;
+            let mut part = Part::open(partial.clone(), remote.bytes).map_err(io("open", &partial))?;
             let url = format!("{}/datasets/{repository}/resolve/{revision}/{path}", self.hub.endpoint);
             if part.have < remote.bytes {
                 let (file, bytes) = (path.clone(), remote.bytes);
@@ -317,7 +321,7 @@ impl<'a> Transfer<'a> {
             }
             let sha256 = hexadecimal(part.digest.finalize());
             if part.have > remote.bytes || !remote.is(&sha256) {
-                fs::remove_file(&partial).map_err(io(&partial))?;
+                fs::remove_file(&partial).map_err(io("remove", &partial))?;
                 let more = part.have > remote.bytes;
                 let found = if more {
                     format!("more than {} bytes", remote.bytes)
@@ -327,7 +331,7 @@ impl<'a> Transfer<'a> {
                 return Err(HubError::Wrong { file: path, id: remote.id.clone(), found });
             }
             let blob = blobs.join(sha256);
-            part.file.sync_all().and_then(|()| fs::rename(&partial, &blob)).map_err(io(&blob))?;
+            part.file.sync_all().and_then(|()| fs::rename(&partial, &blob)).map_err(io("write", &blob))?;
             blob
         };
         self.done += remote.bytes;
@@ -340,7 +344,11 @@ impl<'a> Transfer<'a> {
         let name = self.place.file_name().unwrap_or_default();
         let folder = self.place.with_file_name(".locks").join(name);
         let path = folder.join(format!("{}.lock", remote.id));
-        fs::create_dir_all(&folder).map_err(|problem| HubError::Io { file: folder, problem })?;
+        fs::create_dir_all(&folder).map_err(|problem| HubError::Io {
+            action: "create",
+            file: folder,
+            problem,
+        })?;
         match Lock::take(&path) {
             Ok(Locked::Ours(lock)) => Ok(Some(lock)),
             Ok(Locked::Busy) => Err(HubError::Busy { file: remote.name.clone(), lock: path }),
@@ -358,7 +366,9 @@ impl<'a> Transfer<'a> {
         part: &mut Part,
     ) -> std::result::Result<(), Failure> {
         let before = part.have;
-        let io = |part: &Part, problem| Failure::Final(HubError::Io { file: part.path.clone(), problem });
+        let io = |action: &'static str, part: &Part, problem| {
+            Failure::Final(HubError::Io { action, file: part.path.clone(), problem })
+        };
         let ask = |from: u64| {
             let request =
                 self.repository.download_file_stream().filename(path).revision(self.known.hub.revision);
@@ -368,7 +378,7 @@ impl<'a> Transfer<'a> {
         if part.have > 0 && length != Some(remote.bytes - part.have) {
             // The answer is not the rest of the file, but probably all of it, so the file is read from its
             // beginning.
-            part.restart().map_err(|problem| io(part, problem))?;
+            part.restart().map_err(|problem| io("empty", part, problem))?;
             (_, stream) = ask(0)?;
         }
         loop {
@@ -384,7 +394,7 @@ impl<'a> Transfer<'a> {
             };
             // One byte more than expected is enough to recognise a wrong file.
             let most = (remote.bytes + 1).saturating_sub(part.have).min(bytes.len() as u64) as usize;
-            part.file.write_all(&bytes[..most]).map_err(|problem| io(part, problem))?;
+            part.file.write_all(&bytes[..most]).map_err(|problem| io("write", part, problem))?;
             part.digest.update(&bytes[..most]);
             part.have += most as u64;
             if part.have > remote.bytes {

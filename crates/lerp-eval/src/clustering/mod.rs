@@ -38,6 +38,25 @@ pub struct Agreement {
 ///
 /// # Errors
 /// If there are no latents, one holds NaN or infinity, shapes do not fit, or the options do not suit the latents.
+///
+/// # Examples
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_core::Draws;
+/// use lerp_eval::clustering::{Options, evaluate};
+///
+/// // Two classes of twenty latents each, far apart.
+/// let draws = Draws::new(1, &Device::Cpu);
+/// let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
+/// let centres: Vec<f32> = labels.iter().flat_map(|label| [*label as f32 * 30.0, 0.0]).collect();
+/// let centres = Tensor::from_vec(centres, (40, 2), &Device::Cpu)?;
+/// let latents = (centres + draws.normal("noise", (40, 2))?)?;
+///
+/// let options = Options { clusters: 2, restarts: 20, ..Options::default() };
+/// let found = evaluate((&latents, &labels), (&latents, &labels), &options, &draws)?;
+/// assert_eq!(found.test_accuracy, 1.0);
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 pub fn evaluate(
     (train, train_labels): (&Tensor, &[u32]),
     (test, test_labels): (&Tensor, &[u32]),

@@ -9,6 +9,15 @@
 //! Without its library, a function returns an error code of that library. [`load`] reports beforehand which library is
 //! missing.
 //!
+//! This loader can go when both crates that link against CUDA stop doing so. candle-core 0.11.1 takes cudarc with the
+//! feature `dynamic-linking`; with `dynamic-loading` instead, cudarc opens each library itself at its first use. No
+//! other crate can choose that, because cudarc's build script refuses both features together. candle-kernels 0.11.1
+//! links `libcudart` (`cargo:rustc-link-lib=dylib=cudart` in its build script) for its quantized and mixture-of-experts
+//! kernels, which are not used here; it would have to link `libcudart_static`, or to make these kernels optional. Then
+//! `jump.rs` and `symbols.rs` are deleted, and [`load`] asks cudarc which library is missing (`is_culib_present`) and
+//! still checks the driver's version. On a newer candle, `readelf -d` on a build without these two files says whether
+//! that is so: it must list no CUDA library as `NEEDED`.
+//!
 //! On platforms other than Linux with glibc on x86-64 or 64-bit Arm, the libraries are linked in the usual way.
 #![allow(unsafe_code)]
 
@@ -16,6 +25,13 @@ use std::ffi::c_int;
 
 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod jump;
+#[cfg(all(
+    test,
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod skip;
 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod symbols;
 #[cfg(not(all(

@@ -43,7 +43,7 @@ struct Stated {
     #[serde(default)]
     except: Vec<String>,
     with: Option<String>,
-    on: Option<Place>,
+    on: Option<ClaimPlace>,
     test: TestName,
     reference: Option<String>,
     within: Option<f64>,
@@ -52,7 +52,7 @@ struct Stated {
 /// Where a claim is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub enum ClaimPlace {
     /// On lines.
     Lines,
     /// On every image set.
@@ -87,7 +87,7 @@ pub struct Claim {
     /// Variants that are left out of the comparison. A claim to be second best leaves out the best.
     pub except: Vec<String>,
     /// Where the claim is tested; `None` for wherever its metric is measured.
-    pub on: Option<Place>,
+    pub on: Option<ClaimPlace>,
     /// How the claim is tested.
     pub test: Test,
     /// Whether it is one of the paper's claims, which concern the paper's variants only.

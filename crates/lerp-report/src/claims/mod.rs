@@ -11,7 +11,7 @@ use lerp_eval::{
 use lerp_files::printable;
 use polars::prelude::DataType;
 
-use file::{Claim, Place, Test, of_the_paper};
+use file::{Claim, ClaimPlace, Test, of_the_paper};
 
 use crate::{
     Error,
@@ -77,6 +77,35 @@ struct Tested<'a> {
     correlated: bool,
     /// The configurations that are compared.
     groups: Vec<&'a Group>,
+}
+
+/// A configuration with its mean and spread over seeds.
+#[derive(Clone, Copy)]
+struct Compared<'a> {
+    group: &'a Group,
+    sample: Sample,
+}
+
+impl<'a> Tested<'a> {
+    /// Returns a result without numbers, to which a test adds what it finds.
+    fn empty(claim: &'a Claim, set: Option<&'a Set>) -> Self {
+        Self {
+            claim,
+            set,
+            against: String::new(),
+            difference: 0.0,
+            interval: None,
+            p: None,
+            corrected: None,
+            speaks_for: false,
+            seeds: 0,
+            missing: Vec::new(),
+            sides: Vec::new(),
+            needed: None,
+            correlated: false,
+            groups: Vec::new(),
+        }
+    }
 }
 
 impl Tested<'_> {
@@ -155,10 +184,11 @@ fn test<'a>(
         [] => return Err("no run of its variant"),
         _ => return Err("several configurations of its variant"),
     };
-    let a = sample(group, &claim.metric).ok_or("no number of its variant")?;
+    let sample = sample(group, &claim.metric).ok_or("no number of its variant")?;
+    let ours = Compared { group, sample };
     match claim.test {
-        Test::Best => best(claim, set, (group, a), groups),
-        Test::Near { way, within } => near(claim, set, (group, a), way, within),
+        Test::Best => best(claim, set, ours, groups),
+        Test::Near { way, within } => near(claim, set, ours, way, within),
         Test::Together(_) => Err("it is about all image sets together"),
     }
 }
@@ -183,37 +213,35 @@ fn together<'a>(
     let absent = published().order.iter().zip(&published().titles).filter(|(variant, _)| !here(variant));
     let missing = absent.filter(|_| claim.papers).map(|(_, title)| title.clone()).collect();
     Ok(Tested {
-        claim,
-        set: None,
         against: format!("no rank correlation, over {} variants", found.points),
         difference: found.rho,
         interval: found.interval,
         p: Some(found.p),
-        corrected: None,
         speaks_for: found.rho > 0.0,
         seeds,
         missing,
-        sides: Vec::new(),
         needed: found.to_tell.map(|variants| variants as u64),
         correlated: true,
         groups,
+        ..Tested::empty(claim, None)
     })
 }
 
-/// Tests whether a configuration's mean, `a`, is the best of all.
+/// Tests whether a configuration's mean is the best of all.
 fn best<'a>(
     claim: &'a Claim,
     set: Option<&'a Set>,
-    (group, a): (&'a Group, Sample),
+    ours: Compared<'a>,
     groups: &[&'a Group],
 ) -> std::result::Result<Tested<'a>, &'static str> {
     // Means are negated if higher is better, so that lower is always better below.
     let higher = claim.metric.better == Better::Higher;
+    let a = ours.sample;
     let turned = |s: Sample| if higher { Sample { mean: -s.mean, ..s } } else { s };
     let others: Vec<&Group> =
         groups.iter().copied().filter(|rival| is_rival(claim, &rival.cell().variant)).collect();
-    let rivals: Vec<(&Group, Sample)> =
-        others.iter().filter_map(|rival| Some((*rival, sample(rival, &claim.metric)?))).collect();
+    let rival = |group: &&'a Group| Some(Compared { group: *group, sample: sample(group, &claim.metric)? });
+    let rivals: Vec<Compared> = others.iter().filter_map(rival).collect();
     // A variant without a number might be better than the claim's.
     let mut missing: Vec<String> = others
         .iter()
@@ -226,44 +254,44 @@ fn best<'a>(
         let absent = all.filter(|(variant, _)| is_rival(claim, variant) && !here(variant));
         missing.extend(absent.map(|(_, title)| title.clone()));
     }
-    let below = |b: &Sample| lower_p(turned(a), turned(*b));
-    let speaks_for = rivals.iter().all(|(_, b)| turned(a).mean < turned(*b).mean);
+    let below = |rival: &Compared| lower_p(turned(a), turned(rival.sample));
+    let speaks_for = rivals.iter().all(|rival| turned(a).mean < turned(rival.sample).mean);
     // To support the claim, all rivals must be worse, so the highest p-value counts. To contradict it, one better rival
     // is enough, so the p-value is multiplied by the number of rivals (Bonferroni).
-    let known: Option<Vec<f64>> = rivals.iter().map(|(_, b)| below(b)).collect();
+    let known: Option<Vec<f64>> = rivals.iter().map(below).collect();
     let highest = known.as_ref().and_then(|known| known.iter().copied().reduce(f64::max));
     let p = highest.map(|p| if speaks_for { p } else { (1.0 - p) * rivals.len() as f64 });
     // The rival that is hardest to beat: by p-value if all are known, and by mean otherwise.
-    let hard = |(_, b): &&(&Group, Sample)| known.as_ref().and_then(|_| below(b)).unwrap_or(-turned(*b).mean);
-    let (rival, b) =
+    let hard =
+        |rival: &Compared| known.as_ref().and_then(|_| below(rival)).unwrap_or(-turned(rival.sample).mean);
+    let hardest =
         rivals.iter().max_by(|x, y| hard(x).total_cmp(&hard(y))).ok_or("nothing to compare it with")?;
-    let sides = if speaks_for { rivals.iter().map(|(_, b)| (a, *b)).collect() } else { vec![(a, *b)] };
+    let b = hardest.sample;
+    let sides =
+        if speaks_for { rivals.iter().map(|rival| (a, rival.sample)).collect() } else { vec![(a, b)] };
     Ok(Tested {
-        claim,
-        set,
-        against: rival.label.clone(),
+        against: hardest.group.label.clone(),
         difference: a.mean - b.mean,
-        interval: p.and_then(|_| welch_interval(a, *b)),
+        interval: p.and_then(|_| welch_interval(a, b)),
         p: p.map(|p| (2.0 * p).min(1.0)),
-        corrected: None,
         speaks_for,
-        seeds: rivals.iter().map(|(_, b)| b.n).fold(a.n, usize::min),
+        seeds: rivals.iter().map(|rival| rival.sample.n).fold(a.n, usize::min),
         missing,
         sides,
-        needed: None,
-        correlated: false,
-        groups: rivals.iter().map(|(rival, _)| *rival).chain([group]).collect(),
+        groups: rivals.iter().map(|rival| rival.group).chain([ours.group]).collect(),
+        ..Tested::empty(claim, set)
     })
 }
 
-/// Tests whether a configuration's mean, `a`, is within a relative tolerance of a reference interpolation.
+/// Tests whether a configuration's mean is within a relative tolerance of a reference interpolation.
 fn near<'a>(
     claim: &'a Claim,
     set: Option<&'a Set>,
-    (group, a): (&'a Group, Sample),
+    ours: Compared<'a>,
     way: Way,
     within: f64,
 ) -> std::result::Result<Tested<'a>, &'static str> {
+    let a = ours.sample;
     let scores = references().iter().find(|(known, _)| *known == way).map(|(_, scores)| scores);
     let scores = scores.filter(|_| set.is_none()).ok_or("references are of lines alone")?;
     let value = if claim.metric == MEAN_DISTANCE { scores.distance } else { scores.smoothness };
@@ -274,26 +302,22 @@ fn near<'a>(
     let outside =
         below_p(a, most).zip(below_p(a, least)).map(|(below, not_above)| below.max(1.0 - not_above));
     let p = outside.map(|p| if speaks_for { p } else { 1.0 - p });
-    let (factor, unit, decimals) = unit(&claim.metric);
+    let unit = Unit::of(&claim.metric);
     let degrees = (a.n.max(2) - 1) as f64;
     let half = student_quantile(degrees) * a.std / degrees.sqrt();
     let difference = a.mean - value;
     let edge = Sample { mean: if a.mean > value { most } else { least }, std: 0.0, n: a.n };
+    let allowance = fixed(within * value * unit.factor, unit.decimals);
     Ok(Tested {
-        claim,
-        set,
-        against: format!("{} ± {}{unit}", way.title(), fixed(within * value * factor, decimals)),
+        against: format!("{} ± {allowance}{}", way.title(), unit.name),
         difference,
         interval: p.map(|_| (difference - half, difference + half)),
         p: p.map(|p| (2.0 * p).min(1.0)),
-        corrected: None,
         speaks_for,
         seeds: a.n,
-        missing: Vec::new(),
         sides: vec![(a, edge)],
-        needed: None,
-        correlated: false,
-        groups: vec![group],
+        groups: vec![ours.group],
+        ..Tested::empty(claim, set)
     })
 }
 
@@ -316,8 +340,8 @@ fn of(sweep: &Sweep, own: &[Claim]) -> Option<Sheet> {
     let sets = sweep.sets();
     for claim in of_the_paper().iter().chain(own) {
         let groups = if claim.papers { &paper } else { &all };
-        let lines = (claim.on != Some(Place::ImageSets)).then_some(None);
-        let images = sets.iter().filter(|_| claim.on != Some(Place::Lines)).map(|set| Some(*set));
+        let lines = (claim.on != Some(ClaimPlace::ImageSets)).then_some(None);
+        let images = sets.iter().filter(|_| claim.on != Some(ClaimPlace::Lines)).map(|set| Some(*set));
         let (mut here, mut reason) = (Vec::new(), "no run on what it is about");
         if let Test::Together(with) = &claim.test {
             match together(claim, sweep, with) {
@@ -391,17 +415,34 @@ fn correct(tested: &mut [Tested]) {
     }
 }
 
-/// Returns the factor, the unit and the number of decimals with which a difference is printed.
-fn unit(metric: &Quantity) -> (f64, &'static str, usize) {
-    match metric {
-        metric if *metric == MEAN_DISTANCE => (1e3, " ×10⁻³", 2),
-        metric if metric.key.ends_with("accuracy") => (100.0, " points", 1),
-        _ => (1.0, "", 2),
+/// The unit in which a difference is printed.
+struct Unit {
+    /// The factor that the difference is multiplied by.
+    factor: f64,
+    /// The name, with a space before it unless it is empty.
+    name: &'static str,
+    decimals: usize,
+}
+
+impl Unit {
+    /// The unit of numbers without one.
+    const PLAIN: Self = Self { factor: 1.0, name: "", decimals: 2 };
+
+    /// Returns the unit of a metric.
+    fn of(metric: &Quantity) -> Self {
+        match metric {
+            metric if *metric == MEAN_DISTANCE => Self { factor: 1e3, name: " ×10⁻³", decimals: 2 },
+            metric if metric.key.ends_with("accuracy") => {
+                Self { factor: 100.0, name: " points", decimals: 1 }
+            }
+            _ => Self::PLAIN,
+        }
     }
 }
 
 fn line(tested: &Tested) -> Line {
-    let (factor, unit, decimals) = if tested.correlated { (1.0, "", 2) } else { unit(&tested.claim.metric) };
+    let Unit { factor, name: unit, decimals } =
+        if tested.correlated { Unit::PLAIN } else { Unit::of(&tested.claim.metric) };
     let signed = |v: f64| signed(&fixed(v * factor, decimals));
     let interval = tested.interval.map(|(low, high)| format!(" [{}, {}]", signed(low), signed(high)));
     let word = tested.word();

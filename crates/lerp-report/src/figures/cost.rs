@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Place, Plot},
+    plot::{Axis, LETTERS, Numbered, Place, Plot},
 };
 use crate::{
     Result,
@@ -73,7 +73,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
         "{what} against the minutes that a run took, training and evaluation together; {good} and further to the left is better. A \
          point for each finished run. Runs of a sweep may have shared the machine."
     );
-    let figure = Points { series, x, y };
+    let figure = CostScatter { series, x, y };
     let drawing = both(&figure, figure.width() as u32, (PLOT.1 + TOP + BELOW) as u32)?;
     Ok(Some(Drawn { caption, drawing, shows: groups }))
 }
@@ -95,20 +95,20 @@ struct Series {
     points: Vec<(f64, f64)>,
 }
 
-struct Points {
+struct CostScatter {
     series: Vec<Series>,
     x: Axis,
     y: Axis,
 }
 
-impl Points {
+impl CostScatter {
     fn width(&self) -> f64 {
         let longest = self.series.iter().map(|series| series.label.width()).max().unwrap_or(0);
         LEFT + PLOT.0 + 60.0 + 9.2 * longest.min(LONGEST) as f64
     }
 }
 
-impl Draw for Points {
+impl Draw for CostScatter {
     fn what(&self) -> &'static str {
         "quality against time"
     }
@@ -116,7 +116,7 @@ impl Draw for Points {
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let place = Place { left: LEFT, top: TOP, width: PLOT.0, height: PLOT.1 };
         let plot = Plot { place, x: &self.x, y: &self.y };
-        plot.axes(canvas, true, true)?;
+        plot.axes(canvas, Numbered::BOTH)?;
         plot.titles(canvas, 28.0, 60.0)?;
         for (i, series) in self.series.iter().enumerate() {
             for (x, y) in &series.points {

@@ -6,14 +6,14 @@ use plotters::prelude::DrawingBackend;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    multiples::wrapped,
-    plot::{Axis, Band, LETTERS, NUMBERS, Place, Plot, pieces},
+    plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Place, Plot, pieces},
 };
 use crate::{
     Result,
     set::Set,
     style::{Look, shade},
     summary::{Group, Spread, Sweep},
+    text::{LongWords, wrap},
 };
 
 /// The number of true values of α, and the steps between 0 and 1 that they are counted in.
@@ -26,13 +26,13 @@ const BESIDE: usize = 3;
 const LINE: f64 = 17.0;
 
 /// The estimates of one configuration's critic.
-struct Panel {
+struct CriticPanel {
     heading: String,
     /// The unbroken pieces of the curve of each true value.
-    curves: Vec<Vec<Vec<Band>>>,
+    curves: Vec<Vec<Vec<BandPoint>>>,
 }
 
-impl Panel {
+impl CriticPanel {
     fn of(group: &Group) -> Self {
         let curve = |metric: &Quantity| {
             let curve = group.curves.get(&*metric.key).into_iter().flatten();
@@ -43,7 +43,7 @@ impl Panel {
         Self { heading: group.label.clone(), curves: CRITIC_ALPHA.iter().map(curve).collect() }
     }
 
-    fn points(&self) -> impl Iterator<Item = &Band> {
+    fn points(&self) -> impl Iterator<Item = &BandPoint> {
         self.curves.iter().flatten().flatten()
     }
 }
@@ -53,17 +53,17 @@ impl Panel {
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
-    let all = sweep.shown(set).into_iter().map(|group| (group, Panel::of(group)));
-    let (groups, panels): (Vec<&Group>, Vec<Panel>) =
+    let all = sweep.shown(set).into_iter().map(|group| (group, CriticPanel::of(group)));
+    let (groups, panels): (Vec<&Group>, Vec<CriticPanel>) =
         all.filter(|(_, panel)| panel.points().next().is_some()).unzip();
     if groups.is_empty() {
         return Ok(None);
     }
-    let values = || panels.iter().flat_map(Panel::points);
-    let samples = values().map(|point| point.0).fold(1.0, f64::max);
-    let low = values().map(|point| point.1[1]).fold(0.0, f64::min).max(-0.25);
-    let high = values().map(|point| point.1[1]).fold(7.0 / STEPS, f64::max).min(1.0);
-    let edge = values().any(|point| !(-0.25..=1.0).contains(&point.1[1]));
+    let values = || panels.iter().flat_map(CriticPanel::points);
+    let samples = values().map(|point| point.x).fold(1.0, f64::max);
+    let low = values().map(|point| point.middle).fold(0.0, f64::min).max(-0.25);
+    let high = values().map(|point| point.middle).fold(7.0 / STEPS, f64::max).min(1.0);
+    let edge = values().any(|point| !(-0.25..=1.0).contains(&point.middle));
     let x = Axis::samples(samples, if groups.len() == 1 { 6 } else { 4 });
     let y = Axis::linear(low - 0.03..high + 0.03, 6, "estimate of α");
     let place = match set {
@@ -86,7 +86,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
 }
 
 struct Critic {
-    panels: Vec<Panel>,
+    panels: Vec<CriticPanel>,
     x: Axis,
     y: Axis,
 }
@@ -97,8 +97,8 @@ impl Critic {
         if self.panels.len() == 1 { ALONE } else { AMONG }
     }
 
-    fn heading(&self, panel: &Panel) -> Vec<String> {
-        if self.panels.len() == 1 { Vec::new() } else { wrapped(&panel.heading, 30) }
+    fn heading(&self, panel: &CriticPanel) -> Vec<String> {
+        if self.panels.len() == 1 { Vec::new() } else { wrap(&panel.heading, 30, LongWords::Keep) }
     }
 
     /// Returns the height of the headings.
@@ -131,7 +131,7 @@ impl Draw for Critic {
                 let at = (left.midpoint(right), top - 10.0 - LINE * line as f64);
                 canvas.text(words, LETTERS, at, Side::Above)?;
             }
-            plot.axes(canvas, true, true)?;
+            plot.axes(canvas, Numbered::BOTH)?;
             plot.titles(canvas, 30.0, 54.0)?;
             canvas.text("true α", NUMBERS, (right + 8.0, top - 8.0), Side::Right)?;
             for (i, curves) in panel.curves.iter().enumerate() {
@@ -143,8 +143,8 @@ impl Draw for Critic {
                 canvas.text(&label, NUMBERS, (right + 8.0, y), Side::Right)?;
                 for piece in curves {
                     plot.curve(canvas, piece, &look)?;
-                    if let [(x, values)] = piece.as_slice() {
-                        canvas.marker(&look, plot.at(*x, values[1]))?;
+                    if let [point] = piece.as_slice() {
+                        canvas.marker(&look, plot.at(point.x, point.middle))?;
                     }
                 }
             }

@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Place, Plot, pieces},
+    plot::{Axis, LETTERS, Numbered, Place, Plot, pieces},
 };
 use crate::{
     Result,
@@ -54,17 +54,14 @@ const MAX_SMOOTHNESS: f64 = 1.5;
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let selection = trained(sweep, None);
     let mut panels = vec![
-        Panel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, Kind::Logarithmic).beside(
-            Way::Blend,
-            |scores| scores.distance,
-            1e3,
-        ),
-        Panel::new(
+        CurvesPanel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, AxisKind::Logarithmic)
+            .beside(Way::Blend, |scores| scores.distance, 1e3),
+        CurvesPanel::new(
             &selection,
             &MEAN_SMOOTHNESS,
             "mean smoothness",
             1.0,
-            Kind::FromZero { most: MAX_SMOOTHNESS },
+            AxisKind::FromZero { most: MAX_SMOOTHNESS },
         )
         .beside(Way::Circle, |scores| scores.smoothness, 1.0),
     ];
@@ -88,25 +85,31 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 /// Returns an error if the figure cannot be drawn.
 pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
     let selection = trained(sweep, Some(set));
-    let accuracy =
-        Panel::new(&selection, &CLASSIFIER_ACCURACY, "classifier accuracy, %", 100.0, Kind::Percent);
-    let error = Panel::new(
+    let accuracy = CurvesPanel::new(
+        &selection,
+        &CLASSIFIER_ACCURACY,
+        "classifier accuracy, %",
+        100.0,
+        AxisKind::Percent,
+    );
+    let error = CurvesPanel::new(
         &selection,
         &RECONSTRUCTION_MSE,
         "reconstruction error (MSE), ×10⁻³",
         1e3,
-        Kind::Logarithmic,
+        AxisKind::Logarithmic,
     );
-    let mut panels: Vec<Panel> = [accuracy, error].into_iter().filter(|panel| !panel.is_empty()).collect();
+    let mut panels: Vec<CurvesPanel> =
+        [accuracy, error].into_iter().filter(|panel| !panel.is_empty()).collect();
     if of_one_class(sweep, set) {
-        panels.retain(|panel| panel.kind != Kind::Percent);
+        panels.retain(|panel| panel.kind != AxisKind::Percent);
     }
     let accuracy = "Accuracy of the single-layer classifier trained beside (higher is better)";
     let error = "mean squared error of reconstructions (logarithmic; lower is better)";
     let what = match panels.as_slice() {
         [] => return Ok(None),
         [_, _] => format!("{accuracy}, left, and {error}, right"),
-        [panel] if panel.kind == Kind::Percent => accuracy.to_owned(),
+        [panel] if panel.kind == AxisKind::Percent => accuracy.to_owned(),
         _ => error.replacen('m', "M", 1),
     };
     let further = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
@@ -127,8 +130,9 @@ fn trained<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Selection<'a> {
 }
 
 /// Adds a panel of the codebook entries in use if runs have a codebook, and returns its part of the caption.
-fn codebook(selection: &Selection, panels: &mut Vec<Panel>) -> String {
-    let panel = Panel::new(selection, &CODES_IN_USE, "entries of the codebook in use", 1.0, Kind::Around);
+fn codebook(selection: &Selection, panels: &mut Vec<CurvesPanel>) -> String {
+    let panel =
+        CurvesPanel::new(selection, &CODES_IN_USE, "entries of the codebook in use", 1.0, AxisKind::Around);
     if panel.is_empty() {
         return String::new();
     }
@@ -137,10 +141,10 @@ fn codebook(selection: &Selection, panels: &mut Vec<Panel>) -> String {
 }
 
 /// Adds panels of user-defined metrics, and returns their part of the caption.
-fn own(selection: &Selection, panels: &mut Vec<Panel>) -> String {
+fn own(selection: &Selection, panels: &mut Vec<CurvesPanel>) -> String {
     let mut said = String::new();
     for quantity in further(selection.groups.iter().copied()) {
-        let panel = Panel::new(selection, quantity, named(quantity), 1.0, Kind::Around);
+        let panel = CurvesPanel::new(selection, quantity, named(quantity), 1.0, AxisKind::Around);
         if panel.is_empty() {
             continue;
         }
@@ -164,7 +168,7 @@ fn band(selection: &Selection) -> &'static str {
     }
 }
 
-fn draw(selection: &Selection, panels: Vec<Panel>) -> Result<Drawing> {
+fn draw(selection: &Selection, panels: Vec<CurvesPanel>) -> Result<Drawing> {
     let groups = &selection.groups;
     let legend: Vec<(String, Look)> =
         groups.iter().map(|group| group.label.clone()).zip(looks(groups)).collect();
@@ -176,7 +180,7 @@ fn draw(selection: &Selection, panels: Vec<Panel>) -> Result<Drawing> {
 
 /// The kind of a vertical axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
+enum AxisKind {
     /// A logarithmic axis that covers the values.
     Logarithmic,
     /// A linear axis from zero; values above `most` are drawn at its end.
@@ -188,21 +192,21 @@ enum Kind {
 }
 
 /// The curves of one metric, for all configurations.
-struct Panel {
+struct CurvesPanel {
     title: String,
-    kind: Kind,
+    kind: AxisKind,
     curves: Vec<Curve>,
     /// The value of a dashed reference line.
     reference: Option<f64>,
 }
 
-impl Panel {
+impl CurvesPanel {
     fn new(
         selection: &Selection,
         metric: &Quantity,
         title: impl Into<String>,
         factor: f64,
-        kind: Kind,
+        kind: AxisKind,
     ) -> Self {
         let curves = selection.groups.iter().map(|group| Curve::of(group, metric, factor)).collect();
         Self { title: title.into(), kind, curves, reference: None }
@@ -226,15 +230,15 @@ impl Panel {
     fn axis(&self) -> Axis {
         let high = self.values().fold(f64::NEG_INFINITY, f64::max);
         match self.kind {
-            Kind::Logarithmic => Axis::logarithmic(self.values(), &self.title),
-            Kind::FromZero { most } => Axis::linear(0.0..high.max(0.5).min(most) * 1.04, 7, &self.title),
-            Kind::Percent => {
+            AxisKind::Logarithmic => Axis::logarithmic(self.values(), &self.title),
+            AxisKind::FromZero { most } => Axis::linear(0.0..high.max(0.5).min(most) * 1.04, 7, &self.title),
+            AxisKind::Percent => {
                 let low = self.values().fold(f64::INFINITY, f64::min);
                 let room = ((high - low) * 0.06).max(0.5);
                 let shown = (low - room).clamp(0.0, 99.0)..(high + room).clamp(1.0, 100.0);
                 Axis::linear(shown, 7, &self.title)
             }
-            Kind::Around => {
+            AxisKind::Around => {
                 let low = self.values().fold(f64::INFINITY, f64::min);
                 let room = if high > low { (high - low) * 0.06 } else { low.abs().max(1.0) * 0.06 };
                 Axis::linear(low - room..high + room, 7, &self.title)
@@ -264,7 +268,7 @@ impl Curve {
 }
 
 struct Curves {
-    panels: Vec<Panel>,
+    panels: Vec<CurvesPanel>,
     legend: Vec<(String, Look)>,
     samples: Axis,
 }
@@ -332,7 +336,7 @@ impl Draw for Curves {
             };
             let y = panel.axis();
             let plot = Plot { place, x: &self.samples, y: &y };
-            plot.axes(canvas, true, true)?;
+            plot.axes(canvas, Numbered::BOTH)?;
             plot.titles(canvas, 28.0, 60.0)?;
             if let Some(value) = panel.reference.filter(|value| y.shows(*value)) {
                 let (_, height) = plot.at(0.0, value);
@@ -360,8 +364,8 @@ impl Draw for Curves {
                     let lone = piece.len() == 1;
                     piece.iter().enumerate().filter(move |(i, _)| lone || (i + p).is_multiple_of(every))
                 });
-                for (_, (x, values)) in marked {
-                    canvas.marker(look, plot.at(*x, values[1]))?;
+                for (_, point) in marked {
+                    canvas.marker(look, plot.at(point.x, point.middle))?;
                 }
             }
         }

@@ -9,12 +9,12 @@ use lerp_train::Verdicts;
 
 use super::{
     Drawn,
-    multiples::{Cell, Multiples, Row},
-    plot::{Axis, Band, quartiles},
+    multiples::{Cell, GridRow, Multiples},
+    plot::{Axis, BandPoint, quartiles},
 };
 use crate::{
     Result,
-    judged::verdicts,
+    judged::{NORMAL_QUANTILE, Pairing, verdicts},
     set::Set,
     style::looks,
     summary::{Group, Sweep},
@@ -22,8 +22,6 @@ use crate::{
 
 /// Kernel distances of more than this multiple of a pixel blend's are drawn at the top.
 const MAX_BLENDS: f64 = 2.0;
-/// The 97.5 % quantile of the standard normal distribution.
-const Z: f64 = 1.96;
 
 /// Draws the curves on lines or on an image set, or returns `None` if no run was judged.
 ///
@@ -37,11 +35,10 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
         return Ok(None);
     }
     let groups: Vec<&Group> = judged.iter().map(|(group, _)| *group).collect();
-    // On image sets, all runs are measured on the same pairs.
-    let same_pairs = set.is_some();
-    let of = |row: fn(&[Verdicts], bool) -> Vec<Band>, note: &'static str| -> Vec<Cell> {
+    let pairing = Pairing::on(set);
+    let of = |row: fn(&[Verdicts], Pairing) -> Vec<BandPoint>, note: &'static str| -> Vec<Cell> {
         let cell = |(_, verdicts): &(&Group, Vec<Verdicts>)| {
-            let points = row(verdicts, same_pairs);
+            let points = row(verdicts, pairing);
             let note = points.is_empty().then_some(note);
             Cell { pieces: vec![points], note, corner: None }
         };
@@ -55,7 +52,7 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     let level = |value: Option<f64>| value.map(|v| vec![(0.0, v), (1.0, v)]).unwrap_or_default();
     let highest = |cells: &[Cell], least: f64| {
         let drawn = cells.iter().flat_map(|cell| cell.pieces.iter().flatten());
-        drawn.map(|(_, v)| v[2]).filter(|v| v.is_finite()).fold(least, f64::max)
+        drawn.map(|point| point.high).filter(|v| v.is_finite()).fold(least, f64::max)
     };
     let distances = of(distances, "undefined");
     let blend = known("pixel blend", &JUDGED_DISTANCE);
@@ -64,17 +61,17 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     let steps = of(steps, "images do not change");
     let longest = highest(&steps, 0.0);
     let mut rows = vec![
-        Row {
+        GridRow {
             y: Axis::linear(-0.1 * top..top, 5, "kernel distance\nto real images"),
             ideal: level(known("test images", &JUDGED_DISTANCE)),
             cells: distances,
         },
-        Row {
+        GridRow {
             y: Axis::linear(0.0..104.0, 4, "near a real\nimage, %"),
             ideal: level(known("test images", &JUDGED_PRECISION).map(|value| value * 100.0)),
             cells: of(precision, "undefined"),
         },
-        Row {
+        GridRow {
             y: Axis::linear(0.0..(longest * 1.1).clamp(0.1, 1.0), 4, "one step, share\nof the way"),
             ideal: level(Some(1.0 / STEPS as f64)),
             cells: steps,
@@ -82,8 +79,8 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     ];
     // On lines, purity means little: a line that turns from one class to another must pass through the classes between.
     let purity = of(purity, "no classes");
-    if same_pairs && purity.iter().any(|cell| cell.note.is_none()) {
-        rows.push(Row {
+    if set.is_some() && purity.iter().any(|cell| cell.note.is_none()) {
+        rows.push(GridRow {
             y: Axis::linear(0.0..104.0, 4, "class of\nan end, %"),
             ideal: Vec::new(),
             cells: purity,
@@ -117,16 +114,16 @@ fn alpha(position: usize) -> f64 {
 }
 
 /// Returns the kernel distance with its 95 % interval at each position, as means over runs.
-fn distances(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
+fn distances(verdicts: &[Verdicts], _: Pairing) -> Vec<BandPoint> {
     let at = |position: usize| {
         let of = |of: fn(&KernelDistance) -> f64| {
             let values = verdicts.iter().map(|verdicts| of(&verdicts.judged.distances[position]));
             values.sum::<f64>() / verdicts.len() as f64
         };
-        let (value, half) = (of(|distance| distance.value), Z * of(|distance| distance.error));
-        (alpha(position), [value - half, value, value + half])
+        let (value, half) = (of(|distance| distance.value), NORMAL_QUANTILE * of(|distance| distance.error));
+        BandPoint::new(alpha(position), [value - half, value, value + half])
     };
-    (0..POSITIONS).map(at).filter(|(_, values)| values.iter().all(|v| v.is_finite())).collect()
+    (0..POSITIONS).map(at).filter(|point| point.values().iter().all(|v| v.is_finite())).collect()
 }
 
 /// Returns a share in percent with its 95 % Wilson interval, in which a pair that is measured in several runs (`times`)
@@ -138,20 +135,25 @@ fn share(yes: usize, of: usize, times: usize) -> [f64; 3] {
 }
 
 /// Returns the number of runs that each pair is measured in.
-fn times(verdicts: &[Verdicts], same_pairs: bool) -> usize {
-    if same_pairs { verdicts.len().max(1) } else { 1 }
+fn times(verdicts: &[Verdicts], pairing: Pairing) -> usize {
+    match pairing {
+        Pairing::Shared => verdicts.len().max(1),
+        Pairing::Own => 1,
+    }
 }
 
 /// Returns the share of images near a real one at each position.
-fn precision(verdicts: &[Verdicts], same_pairs: bool) -> Vec<Band> {
+fn precision(verdicts: &[Verdicts], pairing: Pairing) -> Vec<BandPoint> {
     let inside = || verdicts.iter().flat_map(|verdicts| &verdicts.judged.inside);
-    let times = times(verdicts, same_pairs);
-    let at = |i: usize| (alpha(i), share(inside().filter(|row| row[i]).count(), inside().count(), times));
+    let times = times(verdicts, pairing);
+    let at = |i: usize| {
+        BandPoint::new(alpha(i), share(inside().filter(|row| row[i]).count(), inside().count(), times))
+    };
     (0..POSITIONS).map(at).collect()
 }
 
 /// Returns the quartiles of each step's share of the way, placed halfway between positions.
-fn steps(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
+fn steps(verdicts: &[Verdicts], _: Pairing) -> Vec<BandPoint> {
     let shares = |row: &[f32; STEPS]| {
         let whole: f32 = row.iter().sum();
         row.map(|step| f64::from(step / whole))
@@ -159,12 +161,15 @@ fn steps(verdicts: &[Verdicts], _: bool) -> Vec<Band> {
     let ways: Vec<[f64; STEPS]> =
         verdicts.iter().flat_map(|verdicts| &verdicts.judged.steps).map(shares).collect();
     let ways: Vec<_> = ways.into_iter().filter(|way| way[0].is_finite()).collect();
-    let at = |i: usize| Some(((i as f64 + 0.5) / STEPS as f64, quartiles(ways.iter().map(|way| way[i]))?));
+    let at = |i: usize| {
+        let halfway = (i as f64 + 0.5) / STEPS as f64;
+        Some(BandPoint::new(halfway, quartiles(ways.iter().map(|way| way[i]))?))
+    };
     (0..STEPS).filter_map(at).collect()
 }
 
 /// Returns the share of images that are clearly of the class of an end at each position; empty without labels.
-fn purity(verdicts: &[Verdicts], same_pairs: bool) -> Vec<Band> {
+fn purity(verdicts: &[Verdicts], pairing: Pairing) -> Vec<BandPoint> {
     let labelled = || verdicts.iter().filter_map(|of| Some((of.judged.ends.as_ref()?, &of.judged)));
     let clear = |position: usize| {
         labelled().flat_map(move |(ends, judged)| {
@@ -174,10 +179,11 @@ fn purity(verdicts: &[Verdicts], same_pairs: bool) -> Vec<Band> {
             })
         })
     };
-    let times = times(verdicts, same_pairs);
+    let times = times(verdicts, pairing);
     let at = |i: usize| {
         let all = clear(i).count();
-        (all > 0).then(|| (alpha(i), share(clear(i).filter(|yes| *yes).count(), all, times)))
+        let yes = clear(i).filter(|yes| *yes).count();
+        (all > 0).then(|| BandPoint::new(alpha(i), share(yes, all, times)))
     };
     (0..POSITIONS).filter_map(at).collect()
 }

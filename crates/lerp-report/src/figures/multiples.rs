@@ -1,15 +1,15 @@
 //! Small multiples: a column of panels for each configuration, and rows that share an axis.
 
 use plotters::prelude::DrawingBackend;
-use unicode_width::UnicodeWidthStr;
 
 use super::{
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, Band, LETTERS, NUMBERS, Place, Plot},
+    plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Place, Plot},
 };
 use crate::{
     Result,
     style::{Drawing, IDEAL, Look},
+    text::{LongWords, wrap},
 };
 
 /// The width of the figure, and the most columns next to one another.
@@ -29,7 +29,7 @@ const LINE: f64 = 18.0;
 #[derive(Debug, Default)]
 pub struct Cell {
     /// The unbroken pieces of the curve, with quartiles.
-    pub pieces: Vec<Vec<Band>>,
+    pub pieces: Vec<Vec<BandPoint>>,
     /// A text shown in place of the curve.
     pub note: Option<&'static str>,
     /// A text shown in the corner of the panel.
@@ -37,7 +37,7 @@ pub struct Cell {
 }
 
 /// A row of panels.
-pub struct Row {
+pub struct GridRow {
     /// The axis that the panels of the row share; its title may have two lines.
     pub y: Axis,
     /// The points of a dashed reference curve.
@@ -55,7 +55,7 @@ pub struct Multiples {
     /// The heading and the style of every column.
     pub columns: Vec<(String, Look)>,
     /// The rows, from the top.
-    pub rows: Vec<Row>,
+    pub rows: Vec<GridRow>,
 }
 
 impl Multiples {
@@ -83,7 +83,7 @@ impl Multiples {
 
     /// Returns the lines of a column's heading.
     fn heading(&self, i: usize) -> Vec<String> {
-        wrapped(&self.columns[i].0, (self.panel() / (0.6 * LETTERS)) as usize)
+        wrap(&self.columns[i].0, (self.panel() / (0.6 * LETTERS)) as usize, LongWords::Keep)
     }
 
     /// Returns the height of the headings.
@@ -118,7 +118,7 @@ impl Draw for Multiples {
                 let place = Place { left, top, width: self.panel(), height: HEIGHT };
                 let plot = Plot { place, x: &self.x, y: &row.y };
                 let last = r + 1 == self.rows.len();
-                plot.axes(canvas, last, column == 0)?;
+                plot.axes(canvas, Numbered { x: last, y: column == 0 })?;
                 if column == 0 {
                     plot.title_beside(canvas, 56.0)?;
                 }
@@ -148,31 +148,5 @@ impl Draw for Multiples {
             }
         }
         Ok(())
-    }
-}
-
-/// Wraps words into lines of at most `most` characters; a longer word gets a line of its own.
-pub fn wrapped(words: &str, most: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in words.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.width() + 1 + word.width() <= most => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headings_are_wrapped() {
-        assert_eq!(wrapped("ACAI (advweight=0.5, latent=16)", 14), ["ACAI", "(advweight=0.5,", "latent=16)"]);
-        assert_eq!(wrapped("ACAI (beta=1)", 14), ["ACAI (beta=1)"]);
     }
 }

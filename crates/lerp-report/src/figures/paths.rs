@@ -6,8 +6,8 @@ use lerp_train::{Profile, Run};
 
 use super::{
     Drawn,
-    multiples::{Cell, Multiples, Row},
-    plot::{Axis, Band, quartiles},
+    multiples::{Cell, GridRow, Multiples},
+    plot::{Axis, BandPoint, quartiles},
     source::unfinished,
 };
 use crate::{
@@ -77,7 +77,7 @@ impl<'a> Pools<'a> {
     }
 
     /// Draws the figure of these rows, or returns `None` if there are no paths.
-    fn draw(self, what: &'static str, x: Axis, rows: Vec<Row>, words: &str) -> Result<Option<Drawn<'a>>> {
+    fn draw(self, what: &'static str, x: Axis, rows: Vec<GridRow>, words: &str) -> Result<Option<Drawn<'a>>> {
         if self.pools.is_empty() {
             return Ok(None);
         }
@@ -137,7 +137,7 @@ fn relative(norms: &[f64]) -> Option<Vec<f64>> {
 }
 
 /// Returns the median and quartiles at each position, with α from `first` to `last`.
-fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<Band>> {
+fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<BandPoint>> {
     let positions = rows.iter().map(Vec::len).min().unwrap_or(0);
     let at = |i: usize| {
         let alpha = first + (last - first) * i as f64 / positions.saturating_sub(1).max(1) as f64;
@@ -154,7 +154,8 @@ fn cells(rows: &[Vec<Vec<f64>>], first: f64, last: f64, note: &'static str) -> (
         Cell { pieces, note, corner: None }
     };
     let cells: Vec<Cell> = rows.iter().map(cell).collect();
-    let drawn = cells.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(|(_, v)| *v).collect();
+    let drawn =
+        cells.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(BandPoint::values).collect();
     (cells, drawn)
 }
 
@@ -200,7 +201,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let (angles, still) = turning(&pools, progress);
     let (progress, drawn) = cells(&angles, 0.0, 1.0, "no line turns");
     let shown = lowest(&drawn, -0.05).max(-0.5)..highest(&drawn, 1.05).min(1.5);
-    let progress = Row {
+    let progress = GridRow {
         y: Axis::numbered(shown, &[0.0, 0.5, 1.0], "angle,\nshare of the turn"),
         ideal: vec![(0.0, 0.0), (1.0, 1.0)],
         cells: progress,
@@ -215,7 +216,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let (distance, drawn) =
         cells(&pools.pools.iter().map(thousandths).collect::<Vec<_>>(), 0.0, 1.0, "undefined");
     let y = Axis::logarithmic(drawn.into_iter(), "distance to\na line, ×10⁻³");
-    let distance = Row { y, ideal: Vec::new(), cells: distance };
+    let distance = GridRow { y, ideal: Vec::new(), cells: distance };
     let words = format!(
         "The nearest true line along the interpolation between two test lines, over {} interpolations of the last \
          evaluation. Above, how far its angle has turned, as a share of the turn from first to last; dashed, an even \
@@ -242,7 +243,7 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     }
     // The axis leaves room above for the text in the corner.
     let most = highest(&drawn, 2.0 * even).min(1.0) * 1.15;
-    let row = Row {
+    let row = GridRow {
         y: Axis::linear(0.0..most * 1.05, 5, "one turn, share\nof the whole"),
         ideal: vec![(0.0, even), (1.0, even)],
         cells,
@@ -272,7 +273,7 @@ pub fn norms<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>
         let alpha = f64::from(i) / 40.0;
         (alpha, alpha.hypot(1.0 - alpha))
     };
-    let row = Row {
+    let row = GridRow {
         y: Axis::linear(shown, 5, "norm, relative\nto the ends"),
         ideal: (0..=40).map(right_angle).collect(),
         cells,

@@ -141,8 +141,44 @@ pub struct Plot<'a> {
     pub y: &'a Axis,
 }
 
-/// A point of a curve with a band: its horizontal value, and the lower, middle and upper vertical values.
-pub type Band = (f64, [f64; 3]);
+/// The axes of a plot that have numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbered {
+    /// Whether the horizontal axis has numbers.
+    pub x: bool,
+    /// Whether the vertical axis has numbers.
+    pub y: bool,
+}
+
+impl Numbered {
+    /// Numbers at both axes.
+    pub const BOTH: Self = Self { x: true, y: true };
+}
+
+/// A point of a curve with a band.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BandPoint {
+    /// The horizontal value.
+    pub x: f64,
+    /// The vertical value of the lower edge of the band.
+    pub low: f64,
+    /// The vertical value of the curve.
+    pub middle: f64,
+    /// The vertical value of the upper edge of the band.
+    pub high: f64,
+}
+
+impl BandPoint {
+    /// Creates a point from its horizontal value and its vertical values in ascending order.
+    pub fn new(x: f64, [low, middle, high]: [f64; 3]) -> Self {
+        Self { x, low, middle, high }
+    }
+
+    /// Returns the vertical values in ascending order.
+    pub fn values(&self) -> [f64; 3] {
+        [self.low, self.middle, self.high]
+    }
+}
 
 impl Plot<'_> {
     /// Returns the point on the canvas of a pair of values.
@@ -151,21 +187,21 @@ impl Plot<'_> {
         (left + width * self.x.share(x), top + height * (1.0 - self.y.share(y)))
     }
 
-    /// Draws the grid and the axes, with numbers at the axes for which `x` and `y` are set.
-    pub fn axes<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, x: bool, y: bool) -> Result<()> {
+    /// Draws the grid and the axes, with numbers at those that are `numbered`.
+    pub fn axes<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, numbered: Numbered) -> Result<()> {
         let Place { left, top, width, height } = self.place;
         let (right, bottom) = (left + width, top + height);
         for (value, label) in &self.y.ticks {
             let (_, at) = self.at(0.0, *value);
             canvas.line(&[(left, at), (right, at)], GRID, 1.0, None)?;
-            if y {
+            if numbered.y {
                 canvas.text(label, NUMBERS, (left - 6.0, at), Side::Left)?;
             }
         }
         for (value, label) in &self.x.ticks {
             let (at, _) = self.at(*value, 0.0);
             canvas.line(&[(at, top), (at, bottom)], GRID, 1.0, None)?;
-            if x {
+            if numbered.x {
                 canvas.text(label, NUMBERS, (at, bottom + 6.0), Side::Below)?;
             }
         }
@@ -190,28 +226,39 @@ impl Plot<'_> {
     }
 
     /// Draws the band between the lower and the upper values.
-    pub fn band<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, points: &[Band], look: &Look) -> Result<()> {
+    pub fn band<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        points: &[BandPoint],
+        look: &Look,
+    ) -> Result<()> {
         if points.len() < 2 {
             return Ok(());
         }
-        let lower = points.iter().map(|(x, v)| self.at(*x, v[0]));
-        let upper = points.iter().rev().map(|(x, v)| self.at(*x, v[2]));
+        let lower = points.iter().map(|point| self.at(point.x, point.low));
+        let upper = points.iter().rev().map(|point| self.at(point.x, point.high));
         canvas.polygon(&lower.chain(upper).collect::<Vec<_>>(), look.color.mix(0.2))
     }
 
     /// Draws the curve through the middle values.
-    pub fn curve<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, points: &[Band], look: &Look) -> Result<()> {
-        let points: Vec<Point> = points.iter().map(|(x, v)| self.at(*x, v[1])).collect();
+    pub fn curve<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<DB>,
+        points: &[BandPoint],
+        look: &Look,
+    ) -> Result<()> {
+        let points: Vec<Point> = points.iter().map(|point| self.at(point.x, point.middle)).collect();
         canvas.line(&points, look.color, 2.0, look.dash)
     }
 }
 
 /// Splits a curve that has gaps into its unbroken pieces.
-pub fn pieces(points: &[(f64, Option<[f64; 3]>)]) -> Vec<Vec<Band>> {
+pub fn pieces(points: &[(f64, Option<[f64; 3]>)]) -> Vec<Vec<BandPoint>> {
     let parts = points.split(|(_, values)| values.is_none());
-    let part =
-        |part: &[(f64, Option<[f64; 3]>)]| part.iter().filter_map(|(x, v)| Some((*x, (*v)?))).collect();
-    parts.map(part).filter(|part: &Vec<Band>| !part.is_empty()).collect()
+    let part = |part: &[(f64, Option<[f64; 3]>)]| {
+        part.iter().filter_map(|(x, values)| Some(BandPoint::new(*x, (*values)?))).collect()
+    };
+    parts.map(part).filter(|part: &Vec<BandPoint>| !part.is_empty()).collect()
 }
 
 /// Returns the lower quartile, the median and the upper quartile of the finite values, interpolated linearly as numpy

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, NUMBERS, Place, Plot},
+    plot::{Axis, LETTERS, NUMBERS, Numbered, Place, Plot},
 };
 use crate::{
     Result,
@@ -122,7 +122,7 @@ impl Draw for Speed {
             let height = BAR * block.bars.len() as f64;
             let place = Place { left, top, width: WIDTH - left - RIGHT, height };
             let plot = Plot { place, x: &x, y: &y };
-            plot.axes(canvas, true, false)?;
+            plot.axes(canvas, Numbered { x: true, y: false })?;
             for (i, bar) in block.bars.iter().enumerate() {
                 let middle = top + BAR * (i as f64 + 0.5);
                 let [least, mean, most] = bar.rates.map(|rate| plot.at(rate, 0.0).0);

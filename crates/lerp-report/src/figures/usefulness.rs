@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Place, Plot},
+    plot::{Axis, LETTERS, Numbered, Place, Plot},
 };
 use crate::{
     Result,
@@ -69,16 +69,16 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
         };
         let points: Vec<_> = points.into_iter().map(|(look, x, y)| (look, x * factor, y)).collect();
         let y = if pairs.y.name().starts_with("probe") { "classifier, %" } else { "clusters, %" };
-        Panel {
+        ScatterPanel {
             heading: pairs.set.map(Set::name).unwrap_or_default(),
             x: around(points.iter().map(|p| p.1), &x),
             y: around(points.iter().map(|p| p.2), y),
             points,
         }
     });
-    let panels: Vec<Panel> = panels.collect();
+    let panels: Vec<ScatterPanel> = panels.collect();
     let legend = legend.iter().map(|group| group.label.clone()).zip(all).collect();
-    let figure = Figure { panels, legend };
+    let figure = Scatter { panels, legend };
     let drawing = both(&figure, figure.width() as u32, figure.height() as u32)?;
     let caption = "Usefulness of latents against interpolation, a point for each finished run: accuracy of the classifier fitted to \
                    features and of clusters, on test images, against the kernel distance of the same model's \
@@ -97,19 +97,19 @@ fn around(values: impl Iterator<Item = f64>, title: &str) -> Axis {
     Axis::linear(low - room..high + room, 5, title)
 }
 
-struct Panel {
+struct ScatterPanel {
     heading: String,
     x: Axis,
     y: Axis,
     points: Vec<(Look, f64, f64)>,
 }
 
-struct Figure {
-    panels: Vec<Panel>,
+struct Scatter {
+    panels: Vec<ScatterPanel>,
     legend: Vec<(String, Look)>,
 }
 
-impl Figure {
+impl Scatter {
     fn width(&self) -> f64 {
         let longest = self.legend.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
         (LEFT + PANEL.0) * BESIDE as f64 + 60.0 + 9.2 * longest.min(LONGEST) as f64
@@ -121,7 +121,7 @@ impl Figure {
     }
 }
 
-impl Draw for Figure {
+impl Draw for Scatter {
     fn what(&self) -> &'static str {
         "usefulness against interpolation"
     }
@@ -132,7 +132,7 @@ impl Draw for Figure {
             let top = ABOVE + (ABOVE + PANEL.1 + BELOW) * (i / BESIDE) as f64;
             let place = Place { left, top, width: PANEL.0, height: PANEL.1 };
             let plot = Plot { place, x: &panel.x, y: &panel.y };
-            plot.axes(canvas, true, true)?;
+            plot.axes(canvas, Numbered::BOTH)?;
             plot.titles(canvas, 28.0, 60.0)?;
             canvas.text(&panel.heading, LETTERS, (left + PANEL.0 / 2.0, top - 8.0), Side::Above)?;
             for (look, x, y) in &panel.points {

@@ -1,21 +1,22 @@
 //! Comparison of our numbers on image sets with the paper's and with the best of ours.
 
-use super::{Images, Kind, RESTARTS, tested};
+use super::{ImageTable, Images, RESTARTS, tested};
 use crate::{
     conditions::Selection,
     pairs::{self, NEAR, Standings},
     published::{Number, published},
     set::Set,
-    sheet::{Entry, Line, Part},
+    sheet::{Detail, Entry, Line, Part},
     summary::{Group, Sweep},
     text::thousands,
     verdict::{self, Question, Verdict},
 };
 
-impl Kind {
+impl ImageTable {
     /// Returns the paper's number for a variant on an image set, in percent; `None` if the paper has none.
     pub fn paper(self, set: &Set, variant: &str) -> Option<Number> {
-        let of_set = |row: &&crate::published::Row| (&row.dataset, row.dims) == (&set.dataset, set.dims);
+        let of_set =
+            |row: &&crate::published::PublishedRow| (&row.dataset, row.dims) == (&set.dataset, set.dims);
         self.published().iter().find(of_set)?.number(variant)
     }
 
@@ -119,10 +120,10 @@ impl<'a> Images<'a> {
             caption: format!("{} In {unit}.", pairs::CAPTION),
             conditions: String::new(),
             label: match self.kind {
-                Kind::Classifier => "tab:classifier-differences",
-                Kind::Fitted => "tab:fitted-differences",
-                Kind::Clusters => "tab:clusters-differences",
-                Kind::Error => "tab:reconstruction-differences",
+                ImageTable::Classifier => "tab:classifier-differences",
+                ImageTable::Fitted => "tab:fitted-differences",
+                ImageTable::Clusters => "tab:clusters-differences",
+                ImageTable::Error => "tab:reconstruction-differences",
             },
             wide: true,
             headings,
@@ -171,7 +172,7 @@ fn find<'a>(sweep: &'a Sweep, set: &Set, variant: &str, telling: &str) -> Option
     sweep.on(set).find(|group| group.cell().variant == variant && group.telling == telling)
 }
 
-/// Returns the cell for one of the paper's accuracies; `brief` omits the standard deviation.
-pub fn paper_entry(number: Option<Number>, brief: bool) -> Entry {
-    Entry::paper(number.map_or("–".into(), |number| number.text(brief)), number.map(|number| number.mean))
+/// Returns the cell for one of the paper's accuracies.
+pub fn paper_entry(number: Option<Number>, detail: Detail) -> Entry {
+    Entry::paper(number.map_or("–".into(), |number| number.text(detail)), number.map(|number| number.mean))
 }

@@ -10,7 +10,7 @@ use lerp_eval::{
 };
 use polars::prelude::DataType;
 
-use super::{Images, Kind, interval, tested};
+use super::{ImageTable, Images, interval, tested};
 use crate::{
     conditions,
     frame::{Frame, Value},
@@ -21,7 +21,7 @@ use crate::{
     verdict,
 };
 
-impl Kind {
+impl ImageTable {
     /// Returns the metrics in the file, starting with the one that the table shows.
     pub fn metrics(self) -> Vec<&'static Quantity> {
         match self {
@@ -95,7 +95,7 @@ fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: 
     for metric in kind.metrics() {
         let main = metric == kind.metric();
         let (mean, std, seeds) = group.estimate(metric).values();
-        let range = main.then(|| interval(group, metric)).flatten().filter(|_| kind != Kind::Error);
+        let range = main.then(|| interval(group, metric)).flatten().filter(|_| kind != ImageTable::Error);
         let mut row = place(set, &cell.variant, &group.label);
         row.extend([
             ("metric", (*metric.key).into()),
@@ -116,7 +116,7 @@ fn of_group(frame: &mut Frame, table: &Images, set: &Set, group: &Group, sweep: 
 }
 
 /// Adds the rows of the raw-pixel reference, under the variant name `pixels`.
-fn pixels(frame: &mut Frame, kind: Kind, set: &Set, sweep: &Sweep) {
+fn pixels(frame: &mut Frame, kind: ImageTable, set: &Set, sweep: &Sweep) {
     let Some(pixels) = sweep.pixels.get(&set.dataset) else { return };
     let images = pixels.test_images;
     let mut line = |metric: &Quantity, value: Option<f64>, accuracy: bool| {
@@ -136,16 +136,16 @@ fn pixels(frame: &mut Frame, kind: Kind, set: &Set, sweep: &Sweep) {
         }
     };
     match kind {
-        Kind::Fitted => {
+        ImageTable::Fitted => {
             line(&PROBE_ACCURACY, Some(pixels.probe_accuracy), true);
             line(&PROBE_TRAIN_ACCURACY, Some(pixels.probe_train_accuracy), false);
             line(&PROBE_ITERATIONS, Some(pixels.probe_iterations), false);
             line(&PROBE_CONVERGED, Some(f64::from(u8::from(pixels.probe_converged))), false);
         }
-        Kind::Clusters => {
+        ImageTable::Clusters => {
             line(&CLUSTER_ACCURACY, pixels.cluster_accuracy, true);
             line(&CLUSTER_INFORMATION, pixels.cluster_information, false);
         }
-        Kind::Classifier | Kind::Error => {}
+        ImageTable::Classifier | ImageTable::Error => {}
     }
 }

@@ -19,9 +19,9 @@ use crate::{
     pairs::Standings,
     pixels::PixelReference,
     provenance::{Provenance, command},
-    published::{Row, published},
+    published::{PublishedRow, published},
     set::Set,
-    sheet::{Entry, Line, Part, Sheet},
+    sheet::{Detail, Entry, Line, Part, Sheet},
     summary::{Estimate, Group, Loaded, Sweep, natural},
     text::fixed,
 };
@@ -31,7 +31,7 @@ const RESTARTS: usize = 1000;
 
 /// One of the tables on image sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ImageTable {
     /// Table 2: accuracy of the single-layer classifier trained alongside the autoencoder.
     Classifier,
     /// Table 2b: accuracy of a single-layer classifier fitted after training. The paper has no such table.
@@ -42,7 +42,7 @@ pub enum Kind {
     Error,
 }
 
-impl Kind {
+impl ImageTable {
     /// All tables, in the order in which they are shown.
     pub const ALL: [Self; 4] = [Self::Classifier, Self::Fitted, Self::Clusters, Self::Error];
 
@@ -67,7 +67,7 @@ impl Kind {
     }
 
     /// Returns the rows that the paper published; empty for the tables that the paper does not have.
-    pub fn published(self) -> &'static [Row] {
+    pub fn published(self) -> &'static [PublishedRow] {
         match self {
             Self::Classifier => &published().classifier,
             Self::Clusters => &published().clustering,
@@ -149,7 +149,7 @@ pub fn interval(group: &Group, metric: &Quantity) -> Option<(f64, f64)> {
 /// One of the tables, with the numbers of one or more sweeps.
 pub struct Images<'a> {
     /// Which table this is.
-    pub kind: Kind,
+    pub kind: ImageTable,
     /// The sweeps, each with its name in the second column.
     sweeps: Vec<(String, &'a Sweep)>,
     /// The image sets, one for each row.
@@ -160,9 +160,18 @@ pub struct Images<'a> {
     standings: Vec<Standings<'a>>,
     /// The best mean of each row, and whether the row has several means.
     winners: Vec<Option<(f64, bool)>>,
-    /// Whether to shorten the table for a terminal: without intervals, without the paper's deviations, and without rows
-    /// that no sweep has.
-    brief: bool,
+    /// How much the table shows. A brief one, for a terminal, has no intervals, no deviations of the paper's, and no
+    /// rows that no sweep has.
+    detail: Detail,
+}
+
+/// Which configurations of a sweep a line shows.
+#[derive(Clone, Copy)]
+struct LineOf<'t> {
+    /// The settings that tell the configurations from others of their variants.
+    telling: &'t str,
+    /// Whether this is the first line of the sweep, which also states missing runs and the raw-pixel reference.
+    first: bool,
 }
 
 /// Marks the first of a set's lines as the start of a row and writes the set's name into it.
@@ -175,9 +184,8 @@ fn headed(set: &Set, mut lines: Vec<Line>) -> Vec<Line> {
 }
 
 impl<'a> Images<'a> {
-    /// Builds the table of `sweeps`, or returns `None` if they have no image set for it. `brief` shortens it for a
-    /// terminal.
-    pub fn new(kind: Kind, sweeps: Vec<(String, &'a Sweep)>, brief: bool) -> Option<Self> {
+    /// Builds the table of `sweeps`, or returns `None` if they have no image set for it.
+    pub fn new(kind: ImageTable, sweeps: Vec<(String, &'a Sweep)>, detail: Detail) -> Option<Self> {
         let mut ours: Vec<Set> = sweeps.iter().flat_map(|(_, sweep)| kind.sets(sweep)).collect();
         if ours.is_empty() {
             return None;
@@ -185,7 +193,7 @@ impl<'a> Images<'a> {
         let datasets = ours.iter().map(|set| set.dataset.clone()).collect();
         let mut sets: Vec<Set> =
             kind.published().iter().map(|row| Set::new(&row.dataset, row.dims, &datasets)).collect();
-        if brief {
+        if detail == Detail::Brief {
             sets.retain(|set| ours.contains(set));
         }
         ours.retain(|set| !sets.contains(set));
@@ -203,7 +211,7 @@ impl<'a> Images<'a> {
             }
         }
         let (standings, winners) = (Vec::new(), Vec::new());
-        let mut table = Self { kind, sweeps, sets, variants, standings, winners, brief };
+        let mut table = Self { kind, sweeps, sets, variants, standings, winners, detail };
         table.standings = table.all_standings();
         table.winners = table.sets.iter().map(|set| table.winner(set)).collect();
         Some(table)
@@ -247,10 +255,10 @@ impl<'a> Images<'a> {
             caption: self.caption(),
             conditions: self.conditions(),
             label: match self.kind {
-                Kind::Classifier => "tab:classifier",
-                Kind::Fitted => "tab:fitted",
-                Kind::Clusters => "tab:clusters",
-                Kind::Error => "tab:reconstruction",
+                ImageTable::Classifier => "tab:classifier",
+                ImageTable::Fitted => "tab:fitted",
+                ImageTable::Clusters => "tab:clusters",
+                ImageTable::Error => "tab:reconstruction",
             },
             wide: true,
             headings,
@@ -301,8 +309,11 @@ impl<'a> Images<'a> {
         for (name, sweep) in &self.sweeps {
             for (i, telling) in self.tellings(sweep, set).into_iter().enumerate() {
                 let label = label(name, telling);
+                let of = LineOf { telling, first: i == 0 };
                 verdicts.extend(self.verdict_line(set, sweep, &label, telling));
-                if self.kind == Kind::Clusters && sweep.on(set).any(|group| group.has(&CLUSTER_INFORMATION)) {
+                if self.kind == ImageTable::Clusters
+                    && sweep.on(set).any(|group| group.has(&CLUSTER_INFORMATION))
+                {
                     // The label omits "ours", which only tells the line from the paper's: the paper has no mutual
                     // information.
                     let label = label.strip_prefix("ours").unwrap_or(&label);
@@ -311,11 +322,11 @@ impl<'a> Images<'a> {
                         set,
                         sweep,
                         label.trim_end().into(),
-                        (i == 0, telling),
+                        of,
                         &CLUSTER_INFORMATION,
                     ));
                 }
-                lines.push(self.line(set, sweep, label, (i == 0, telling), self.kind.metric()));
+                lines.push(self.line(set, sweep, label, of, self.kind.metric()));
             }
         }
         lines.extend(self.paper_line(set));
@@ -328,21 +339,20 @@ impl<'a> Images<'a> {
     fn paper_line(&self, set: &Set) -> Option<Line> {
         let mut cells = vec![Entry::plain(""), Entry::paper("paper", None)];
         let numbers = self.variants.iter().map(|(variant, _)| self.kind.paper(set, variant));
-        cells.extend(numbers.map(|number| paper_entry(number, self.brief)));
+        cells.extend(numbers.map(|number| paper_entry(number, self.detail)));
         if self.has_reference() {
             cells.push(Entry::paper("–", None));
         }
         (!self.kind.published().is_empty()).then_some(Line { cells, first: false })
     }
 
-    /// Returns one line of a sweep: that of the configurations whose settings are `telling`. `first` marks the first
-    /// line of the sweep, which also states missing runs and the raw-pixel reference.
+    /// Returns one line of a sweep.
     fn line(
         &self,
         set: &Set,
         sweep: &Sweep,
         label: String,
-        (first, telling): (bool, &str),
+        LineOf { telling, first }: LineOf,
         metric: &Quantity,
     ) -> Line {
         let information = *metric == CLUSTER_INFORMATION;
@@ -381,7 +391,7 @@ impl<'a> Images<'a> {
     fn single(&self, value: f64, interval: Option<(f64, f64)>) -> String {
         let percent = |v: f64| fixed(v * 100.0, 1);
         match interval {
-            Some((low, high)) if !self.brief => {
+            Some((low, high)) if self.detail == Detail::Full => {
                 format!("{} [{}, {}]", self.kind.text(value, 1), percent(low), percent(high))
             }
             _ => self.kind.text(value, 1),
@@ -445,25 +455,25 @@ fn unfinished(group: &Group) -> &'static str {
 
 /// Returns the tables of a sweep on image sets.
 pub fn sheets(sweep: &Sweep) -> Vec<Sheet> {
-    let tables: Vec<Images> = Kind::ALL
+    let tables: Vec<Images> = ImageTable::ALL
         .into_iter()
-        .filter_map(|kind| Images::new(kind, vec![("ours".into(), sweep)], false))
+        .filter_map(|kind| Images::new(kind, vec![("ours".into(), sweep)], Detail::Full))
         .collect();
-    let sheet = |id, title, kinds: &[Kind]| {
+    let sheet = |id, title, kinds: &[ImageTable]| {
         let chosen: Vec<&Images> = tables.iter().filter(|table| kinds.contains(&table.kind)).collect();
         let parts: Vec<Part> = chosen
             .iter()
             .filter(|table| {
-                table.kind != Kind::Fitted || table.groups().iter().any(|g| g.has(&PROBE_ACCURACY))
+                table.kind != ImageTable::Fitted || table.groups().iter().any(|g| g.has(&PROBE_ACCURACY))
             })
             .flat_map(|table| std::iter::once(table.part()).chain(table.differences()))
             .collect();
         (!parts.is_empty()).then(|| Sheet { id, title, parts, data: csv::data(&chosen, sweep) })
     };
     [
-        sheet("table2", "Table 2", &[Kind::Classifier, Kind::Fitted]),
-        sheet("table3", "Table 3", &[Kind::Clusters]),
-        sheet("table4", "Table 4", &[Kind::Error]),
+        sheet("table2", "Table 2", &[ImageTable::Classifier, ImageTable::Fitted]),
+        sheet("table3", "Table 3", &[ImageTable::Clusters]),
+        sheet("table4", "Table 4", &[ImageTable::Error]),
     ]
     .into_iter()
     .flatten()

@@ -7,7 +7,7 @@ use lerp_eval::{
     quantity::{PROBE_CONVERGED, PROBE_ITERATIONS},
 };
 
-use super::{Images, Kind, RESTARTS, of_one_class, tested};
+use super::{ImageTable, Images, RESTARTS, of_one_class, tested};
 use crate::{
     conditions::Selection,
     published::published,
@@ -24,25 +24,25 @@ impl Images<'_> {
         let numbers = "One seed: the value with its 95 % Wilson interval, which is for the choice of test images and not of \
                        seeds; several: mean ± standard deviation (divisor n) over them.";
         let what = match self.kind {
-            Kind::Classifier => format!(
+            ImageTable::Classifier => format!(
                 "Accuracy of a single-layer classifier on the test images, in %; higher is better. It sees the latents \
                  (VAE, VQ-VAE: the features that the paper gives it) and is trained beside the autoencoder, which learns \
                  nothing from it: {of_run}. {numbers}"
             ),
-            Kind::Fitted => format!(
+            ImageTable::Fitted => format!(
                 "Accuracy of a single-layer classifier on the test images, in %, fitted after training to features that no \
                  longer change, until ten steps lower its loss by no more than a part in 10,000 or there were 2,000 of them; \
                  higher is better. Not in the paper: without it, an accuracy in Table 2 may be that of a classifier that \
                  has not caught up. {numbers}"
             ),
-            Kind::Clusters => format!(
+            ImageTable::Clusters => format!(
                 "Accuracy of clusters on the test images, in %; higher is better. k-means, with as many clusters as \
                  classes, on whitened latents of training images, {}; each cluster is given the class that makes the \
                  most of the test images right. NMI: normalised mutual information of clusters and classes, from 0 to 1. \
                  {numbers}",
                 self.restarts()
             ),
-            Kind::Error => format!(
+            ImageTable::Error => format!(
                 "Mean squared error of reconstructions of test images (values from -1 to 1), ×10⁻³; lower is better: \
                  {of_run}. Several seeds: mean ± standard deviation (divisor n) over them. Not in the paper."
             ),
@@ -74,7 +74,7 @@ impl Images<'_> {
     /// Returns a sentence if the number of k-means restarts is not the paper's, and an empty string otherwise.
     pub fn other_restarts(&self, selection: &Selection) -> String {
         let other = |group: &&Group| group.cell().cluster_restarts.is_some_and(|n| n != RESTARTS);
-        if self.kind == Kind::Clusters && selection.groups.iter().any(other) {
+        if self.kind == ImageTable::Clusters && selection.groups.iter().any(other) {
             let by = selection.by(|l| l.run.record.cell.cluster_restarts.map(|n| thousands(n as u64)));
             format!(" Restarts of k-means: {by} instead of the paper's {}.", thousands(RESTARTS as u64))
         } else {
@@ -110,12 +110,12 @@ impl Images<'_> {
             }
         }
         notes.extend(few(undefined, "such configurations"));
-        if self.kind == Kind::Fitted {
+        if self.kind == ImageTable::Fitted {
             notes.extend(unconverged(&self.groups()));
         }
         for (_, sweep) in &self.sweeps {
             notes.extend(self.data_notes(sweep));
-            if self.kind == Kind::Error {
+            if self.kind == ImageTable::Error {
                 notes.extend(self.sets.iter().filter(|set| of_one_class(sweep, set)).map(|set| {
                     format!(
                         "{}: all images are of one class, so that every classifier and clustering is right: Tables 2 and 3 \
@@ -131,12 +131,12 @@ impl Images<'_> {
     /// Returns the notes on the sources of the published numbers.
     fn source_notes(&self) -> Vec<String> {
         match self.kind {
-            Kind::Classifier => vec![source_note(2)],
-            Kind::Clusters => vec![format!(
+            ImageTable::Classifier => vec![source_note(2)],
+            ImageTable::Clusters => vec![format!(
                 "paper: {}, Table 3, one run each. † transcribed from memory and not yet checked against the paper's PDF.",
                 published().source
             )],
-            Kind::Fitted | Kind::Error => Vec::new(),
+            ImageTable::Fitted | ImageTable::Error => Vec::new(),
         }
     }
 
@@ -195,14 +195,14 @@ impl Images<'_> {
                     short(&pixels.data)
                 ));
             }
-            if self.kind == Kind::Fitted && !pixels.probe_converged {
+            if self.kind == ImageTable::Fitted && !pixels.probe_converged {
                 notes.push(format!(
                     "{}: the classifier of raw pixels had not converged after {} iterations.",
                     set.title(),
                     thousands(pixels.probe_iterations as u64)
                 ));
             }
-            if let (Kind::Clusters, Some(restarts)) = (self.kind, pixels.cluster_restarts) {
+            if let (ImageTable::Clusters, Some(restarts)) = (self.kind, pixels.cluster_restarts) {
                 notes.push(format!(
                     "{}: clusters of raw pixels, best of {} restarts.",
                     set.title(),

@@ -36,7 +36,7 @@ struct View {
     far: f64,
     sprite: Sprite,
     pairs: Vec<String>,
-    rows: Vec<Row>,
+    rows: Vec<ExplorerRow>,
     about: String,
 }
 
@@ -50,7 +50,7 @@ struct Sprite {
 
 /// A row of images for each pair: of one configuration, of the test images, or of the true interpolation.
 #[derive(Debug, Default, Serialize)]
-struct Row {
+struct ExplorerRow {
     label: String,
     note: String,
     /// Whether the run is not finished.
@@ -154,7 +154,13 @@ fn view(
                 let y = (0..pairs).map(|pair| sheet.push(&end.get(pair)?.unsqueeze(0)?).map(Some));
                 let y = y.collect::<lerp_train::Result<_>>()?;
                 let label = format!("{label} test image");
-                rows.push(Row { label, color: "var(--line)".into(), still: true, y, ..Row::default() });
+                rows.push(ExplorerRow {
+                    label,
+                    color: "var(--line)".into(),
+                    still: true,
+                    y,
+                    ..ExplorerRow::default()
+                });
             }
         }
     }
@@ -164,7 +170,7 @@ fn view(
         let y =
             (0..pairs).map(|pair| (pair < own).then(|| sheet.push(&strips.images.get(pair)?)).transpose());
         let y = y.collect::<lerp_train::Result<_>>()?;
-        let mut row = Row {
+        let mut row = ExplorerRow {
             label: group.label.clone(),
             note: note(loaded),
             unfinished: status.state != State::Done,
@@ -172,7 +178,7 @@ fn view(
             y,
             error: strips.errors.as_ref().map(errors).transpose()?,
             word: judge.and_then(|judge| words(loaded, judge, set)),
-            ..Row::default()
+            ..ExplorerRow::default()
         };
         if let Some(bank) = &bank {
             let nearest = bank.nearest(&strips.images)?;
@@ -232,7 +238,7 @@ fn words(loaded: &Loaded, judge: &JudgeRecord, set: Option<&Set>) -> Option<Vec<
 }
 
 /// Adds the true interpolation between the ends of each pair: lines that turn at an even pace the shorter way round.
-fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> lerp_train::Result<Row> {
+fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> lerp_train::Result<ExplorerRow> {
     let (mut y, mut all) = (Vec::new(), Vec::new());
     for [left, right] in angles {
         let turn = (right - left + TAU / 2.0).rem_euclid(TAU) - TAU / 2.0;
@@ -243,7 +249,14 @@ fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> lerp
         all.push(turned.into_iter().map(|angle| rounded(angle, 4)).collect());
     }
     let color = "var(--soft)".into();
-    Ok(Row { label: "True".into(), color, truth: true, y, angle: Some(all), ..Row::default() })
+    Ok(ExplorerRow {
+        label: "True".into(),
+        color,
+        truth: true,
+        y,
+        angle: Some(all),
+        ..ExplorerRow::default()
+    })
 }
 
 /// Returns which run the images are of.

@@ -17,7 +17,7 @@ use crate::{
     summary::{Group, Loaded, Sweep},
     text::{few, thousands},
 };
-use runs::{Details, Row};
+use runs::{Details, RunRow};
 
 /// The most bytes of the page, so that it can be mailed and opens quickly.
 const MAX_BYTES: usize = 15_000_000;
@@ -33,7 +33,7 @@ const PAGES: &str = "pages";
 
 /// A figure on the page.
 #[derive(Debug, Clone, Serialize)]
-pub struct Figure {
+pub struct PageFigure {
     /// The name of the figure's files and of its anchor on the page.
     pub file: String,
     /// The caption without the conditions of the runs.
@@ -48,7 +48,7 @@ pub struct Figure {
 #[derive(Debug)]
 pub struct Figures {
     /// The figures that have data.
-    pub drawn: Vec<Figure>,
+    pub drawn: Vec<PageFigure>,
     /// The names of the other figures, each with what no run has, as the end of a sentence.
     pub missing: Vec<(String, String)>,
 }
@@ -70,7 +70,7 @@ struct Page<'a> {
     /// Sentences about what could not be read or drawn.
     left_out: Vec<String>,
     /// The listed runs.
-    runs: Vec<Row>,
+    runs: Vec<RunRow>,
     /// The number of all runs.
     count: String,
     /// Whether the pages of runs are separate files.
@@ -91,12 +91,12 @@ struct Page<'a> {
 struct Tables<'a> {
     id: &'a str,
     title: &'a str,
-    parts: Vec<Table<'a>>,
+    parts: Vec<PageTable<'a>>,
 }
 
 /// A table of a sheet.
 #[derive(Serialize)]
-struct Table<'a> {
+struct PageTable<'a> {
     name: &'a str,
     caption: &'a str,
     headings: &'a [String],
@@ -117,7 +117,7 @@ impl<'a> Tables<'a> {
                 let all = thousands(part.lines.len() as u64);
                 notes.insert(0, format!("The first {MAX_LINES} of {all} lines; the files below have all."));
             }
-            Table {
+            PageTable {
                 name: &part.name,
                 caption: &part.caption,
                 headings: &part.headings,
@@ -136,13 +136,13 @@ impl<'a> Tables<'a> {
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
-    figure: Figure,
+    figure: PageFigure,
     least: usize,
     most: usize,
 }
 
 impl Shown {
-    fn new(figure: Figure) -> Self {
+    fn new(figure: PageFigure) -> Self {
         let width = width(&figure.svg);
         Self { figure, least: (width * 5 / 9).min(700), most: width * 5 / 4 }
     }
@@ -187,10 +187,10 @@ pub fn write(
         let done = |loaded: &Loaded| loaded.run.status.state == lerp_train::State::Done;
         let first = all.iter().filter(|(_, loaded)| !done(loaded));
         let shown = first.chain(all.iter().filter(|(_, loaded)| done(loaded))).take(MAX_RUNS);
-        runs.extend(shown.map(|(g, l)| Row::of(g, l, format!("{PAGES}/{}.html", l.run.record.id))));
+        runs.extend(shown.map(|(g, l)| RunRow::of(g, l, format!("{PAGES}/{}.html", l.run.record.id))));
     } else {
         let href = |loaded: &Loaded| format!("#run-{}", loaded.run.record.id);
-        runs.extend(all.iter().map(|(group, loaded)| Row::of(group, loaded, href(loaded))));
+        runs.extend(all.iter().map(|(group, loaded)| RunRow::of(group, loaded, href(loaded))));
         pages.extend(all.iter().map(|(group, loaded)| Details::of(group, loaded, href(loaded))));
     }
     let left_out =
@@ -255,7 +255,7 @@ struct Apart<'a> {
     back: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<Details>,
-    runs: Vec<Row>,
+    runs: Vec<RunRow>,
     count: String,
     js: &'a str,
 }
@@ -268,7 +268,7 @@ fn apart(sweep: &Sweep, all: &[(&Group, &Loaded)], environment: &Environment<'_>
     let write = |name: &str, text: &str| replace_unsynced(&folder.join(name), text.as_bytes());
     write("style.css", css)?;
     let (name, datasets) = (sweep.name(), !sweep.sets().is_empty());
-    let page = |template: &str, run: Option<Details>, runs: Vec<Row>| -> Result<String> {
+    let page = |template: &str, run: Option<Details>, runs: Vec<RunRow>| -> Result<String> {
         let (back, count) = ("../index.html", thousands(all.len() as u64));
         let page = Apart { name: &name, datasets, back, run, runs, count, js: include_str!("page.js") };
         let made = environment.get_template(template).and_then(|t| t.render(Value::from(Serde(&page))));
@@ -279,7 +279,7 @@ fn apart(sweep: &Sweep, all: &[(&Group, &Loaded)], environment: &Environment<'_>
         let text = page("alone.html", Some(Details::of(group, loaded, href(loaded))), Vec::new())?;
         Ok(write(&href(loaded), &text)?)
     })?;
-    let rows = all.iter().map(|(group, loaded)| Row::of(group, loaded, href(loaded))).collect();
+    let rows = all.iter().map(|(group, loaded)| RunRow::of(group, loaded, href(loaded))).collect();
     Ok(write("index.html", &page("all.html", None, rows)?)?)
 }
 

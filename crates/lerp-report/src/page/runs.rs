@@ -26,7 +26,7 @@ const MAX_LOG_BYTES: u64 = 1 << 16;
 
 /// A run in the list of runs.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct RunRow {
     id: String,
     /// The address of the run's page.
     href: String,
@@ -53,12 +53,12 @@ pub struct Row {
 #[derive(Debug, Serialize)]
 pub struct Details {
     #[serde(flatten)]
-    row: Row,
+    row: RunRow,
     /// Why the run failed, as a sentence; empty if it did not.
     reason: String,
     configuration: Vec<(String, String)>,
     provenance: Vec<(String, String)>,
-    curves: Vec<Curve>,
+    curves: Vec<RunCurve>,
     /// Whether the metrics cannot be read.
     unread: bool,
     /// The end of the log; empty for a finished run.
@@ -67,14 +67,14 @@ pub struct Details {
 
 /// A metric of a run.
 #[derive(Debug, Serialize)]
-struct Curve {
+struct RunCurve {
     name: String,
     /// The final value as printed.
     value: String,
     svg: String,
 }
 
-impl Row {
+impl RunRow {
     /// Returns the row of a run whose page is at `href`.
     pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
         let (record, status) = (&loaded.run.record, &loaded.run.status);
@@ -113,7 +113,7 @@ impl Details {
         let status = &loaded.run.status;
         let metrics = loaded.look(|run| run.metrics().map(Some));
         Self {
-            row: Row::of(group, loaded, href),
+            row: RunRow::of(group, loaded, href),
             reason: match (status.state, &status.reason) {
                 (State::Failed, Some(reason)) => format!("It failed: {}.", reason.trim_end_matches('.')),
                 (State::Failed, None) => "It failed, and no reason is recorded.".into(),
@@ -195,7 +195,7 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
 
 /// Returns the metrics of a run: those measured at every evaluation as curves, then those measured at the end as
 /// values, then the losses.
-fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
+fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<RunCurve> {
     let names: BTreeSet<&str> = metrics.0.iter().map(|row| row.metric.as_str()).collect();
     let place = |name: &str| match When::of(name) {
         Some(When::EachEvaluation) => 0,
@@ -218,7 +218,7 @@ fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<Curve> {
         let own = group.further.iter().find(|quantity| quantity.key == name);
         let short = own
             .map_or_else(|| name.trim_start_matches(When::EachEvaluation.prefix()).replace('_', " "), named);
-        Curve { name: short, value, svg }
+        RunCurve { name: short, value, svg }
     };
     names.into_iter().map(curve).collect()
 }

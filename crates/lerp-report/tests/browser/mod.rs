@@ -49,7 +49,7 @@ impl Browser {
         assert!(Command::new("mkfifo").args([&to, &from]).status().unwrap().success());
         // A shell starts the browser, because it can open files under given descriptor numbers.
         let script = "exec \"$0\" --headless --no-sandbox --disable-gpu --no-first-run --hide-scrollbars \
-                      --disable-background-networking --disable-component-update --disable-sync \
+                      --disable-dev-shm-usage --disable-background-networking --disable-component-update --disable-sync \
                       --force-device-scale-factor=1 --remote-debugging-pipe --user-data-dir=\"$3\" \
                       3<\"$1\" 4>\"$2\"";
         let child = Command::new("sh")

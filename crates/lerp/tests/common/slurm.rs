@@ -40,23 +40,14 @@ impl Task {
 }
 
 impl Cluster {
-    /// Starts one; none where Slurm is not installed, which is said, unless the environment variable `LERP_REQUIRE` lists it.
+    /// Starts one. Where Slurm is not installed, the test is skipped and the result is `None`.
     pub fn start() -> Option<Self> {
         let missing = ["slurmctld", "slurmd", "munged", "sbatch"].into_iter().find(|program| {
             let found = env::split_paths(&path()).any(|folder| folder.join(program).exists());
             !found
         });
         if let Some(missing) = missing {
-            let required = env::var("LERP_REQUIRE").unwrap_or_default();
-            assert!(
-                !required.split(',').any(|name| name == "slurm"),
-                "LERP_REQUIRE wants slurm: no {missing}"
-            );
-            // Past the capture of a passing test's output.
-            let _ = writeln!(
-                std::io::stderr(),
-                "skipped, for want of Slurm: there is no {missing}; install slurm-wlm and munge"
-            );
+            super::skip("slurm", &format!("there is no {missing}; install slurm-wlm and munge"));
             return None;
         }
         let mut cluster = Self { dir: tempfile::tempdir().unwrap(), daemons: BTreeMap::new() };

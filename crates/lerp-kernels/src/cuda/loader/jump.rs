@@ -398,6 +398,7 @@ pub(super) use {first_call, go, symbol, symbols};
 mod tests {
     use std::{fs, process::Command, sync::Barrier, thread};
 
+    use super::super::skip::skip;
     use super::*;
 
     /// The variable that tells a test that it runs in the child process. A child is needed because only a new process
@@ -495,9 +496,12 @@ mod tests {
         let (source, folder) = (root.join("fake.c"), root.join("lib64"));
         fs::write(&source, FAKE).unwrap();
         let library = folder.join(LIBRARIES[0].file);
-        let compiled =
-            Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).status();
-        assert!(compiled.unwrap().success());
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]);
+        match compiler.status() {
+            Ok(status) => assert!(status.success(), "cc: {status}"),
+            Err(error) => return skip("cc", &format!("the C compiler `cc` does not run: {error}")),
+        }
         for other in &LIBRARIES[1..] {
             fs::copy(&library, folder.join(other.file)).unwrap();
         }
@@ -540,8 +544,7 @@ mod tests {
             return refused();
         }
         if let Some(here) = LIBRARIES.iter().find(|library| library.search().is_ok()) {
-            eprintln!("skipped: this machine has {}", here.file);
-            return;
+            return skip("no-cuda", &format!("this machine has {}", here.file));
         }
         child("without_a_library_its_functions_answer_an_error", &[]);
     }

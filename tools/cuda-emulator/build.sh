@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# build.sh            builds the emulated device, candle's kernels and the kernels of this crate (about 2 minutes)
+# build.sh            builds the emulated device, candle's kernels and those of lerp-kernels (about 2 minutes)
 # build.sh FILE.cu... builds only these kernel files again
 #
 # Needs CUDA_HOME (a CUDA toolkit 12.4 or later with the headers of cuDNN 9: only include/ and bin/nvcc --version are
 # used), g++ for x86-64 and python3. Writes only to target/emulator in the workspace.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../../.." && pwd)
+root=$(cd "$here/../.." && pwd)
 target=$root/target/emulator
 build=$target/build
 lib=$target/lib
-own_kernels=$(cd "$here/../src/cuda" && pwd)/kernels.cu
+own_kernels=$root/crates/lerp-kernels/src/cuda/kernels.cu
 
 fail() { echo "build.sh: $*" >&2; exit 1; }
 

@@ -70,10 +70,7 @@ void sgemm(int M, int N, int K, const float *A, long as0, long as1, const float 
 struct cublasContext {
     CUstream s;
     cublasPointerMode_t pm;
-    cublasMath_t math;
     CUcontext ctx;
-    void *ws;
-    size_t wsn;
 };
 
 API cublasStatus_t cublasCreate_v2(cublasHandle_t *h) {
@@ -85,7 +82,7 @@ API cublasStatus_t cublasCreate_v2(cublasHandle_t *h) {
     }
     if (not_during_capture("cublasCreate"))
         return CUBLAS_STATUS_ALLOC_FAILED;
-    *h = new cublasContext{nullptr, CUBLAS_POINTER_MODE_HOST, CUBLAS_DEFAULT_MATH, c, nullptr, 0};
+    *h = new cublasContext{nullptr, CUBLAS_POINTER_MODE_HOST, c};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -99,11 +96,6 @@ API cublasStatus_t cublasSetStream_v2(cublasHandle_t h, cudaStream_t s) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
-API cublasStatus_t cublasGetStream_v2(cublasHandle_t h, cudaStream_t *s) {
-    *s = (cudaStream_t)h->s;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
 API cublasStatus_t cublasSetPointerMode_v2(cublasHandle_t h, cublasPointerMode_t m) {
     h->pm = m;
     return CUBLAS_STATUS_SUCCESS;
@@ -113,37 +105,6 @@ API cublasStatus_t cublasGetPointerMode_v2(cublasHandle_t h, cublasPointerMode_t
     *m = h->pm;
     return CUBLAS_STATUS_SUCCESS;
 }
-
-API cublasStatus_t cublasSetMathMode(cublasHandle_t h, cublasMath_t m) {
-    h->math = m;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-API cublasStatus_t cublasGetMathMode(cublasHandle_t h, cublasMath_t *m) {
-    *m = h->math;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-API cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t h, void *w, size_t n) {
-    if (w && n && !range_ok(w, n, "cublasSetWorkspace"))
-        return CUBLAS_STATUS_INVALID_VALUE;
-    h->ws = w;
-    h->wsn = n;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-API cublasStatus_t cublasGetVersion_v2(cublasHandle_t, int *v) {
-    *v = CUBLAS_VERSION;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-API cublasStatus_t cublasSetAtomicsMode(cublasHandle_t, cublasAtomicsMode_t) { return CUBLAS_STATUS_SUCCESS; }
-
-API const char *cublasGetStatusName(cublasStatus_t s) {
-    return s == CUBLAS_STATUS_SUCCESS ? "CUBLAS_STATUS_SUCCESS" : "CUBLAS_STATUS_ERROR";
-}
-
-API const char *cublasGetStatusString(cublasStatus_t s) { return cublasGetStatusName(s); }
 
 static size_t extent(bool t, int rows, int cols, int ld) {
     int r = t ? cols : rows, c = t ? rows : cols;

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # stubs.sh OBJECT...: prints C source with a stub for each CUDA function that the program refers to (the list in
-# ../src/cuda/loader/symbols.rs) and that the given object files do not define. A stub prints its name and aborts.
+# crates/lerp-kernels/src/cuda/loader/symbols.rs) and that the given object files do not define. A stub prints its name
+# and aborts.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-symbols=$here/../src/cuda/loader/symbols.rs
+symbols=$here/../../crates/lerp-kernels/src/cuda/loader/symbols.rs
 have=$(nm --defined-only "$@" | awk '$2 == "T" { print $3 }' | LC_ALL=C sort -u)
 # the names stand in lists: a line that ends in '[' opens one, a line that starts with ']' closes it
 lists='/\[[[:space:]]*$/ { on = 1; next } /^[[:space:]]*\]/ { on = 0 } on { for (i = 1; i <= NF; i++) print $i }'

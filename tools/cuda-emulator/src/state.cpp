@@ -16,7 +16,6 @@ std::deque<uintptr_t> quarantine_order;
 size_t quarantine_bytes = 0, live_bytes = 0, peak_bytes = 0;
 bool initialised = false;
 thread_local CUctx_st *current_context = nullptr;
-thread_local CUstreamCaptureMode thread_capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 

@@ -58,11 +58,6 @@ API const char *cudnnGetErrorString(cudnnStatus_t s) {
     }
 }
 
-API void cudnnGetLastErrorString(char *m, size_t n) {
-    if (n)
-        m[0] = 0;
-}
-
 API cudnnStatus_t cudnnCreate(cudnnHandle_t *h) {
     CUcontext c;
     cuCtxGetCurrent(&c);
@@ -83,11 +78,6 @@ API cudnnStatus_t cudnnDestroy(cudnnHandle_t h) {
 
 API cudnnStatus_t cudnnSetStream(cudnnHandle_t h, cudaStream_t s) {
     h->s = (CUstream)s;
-    return CUDNN_STATUS_SUCCESS;
-}
-
-API cudnnStatus_t cudnnGetStream(cudnnHandle_t h, cudaStream_t *s) {
-    *s = (cudaStream_t)h->s;
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -138,13 +128,6 @@ API cudnnStatus_t cudnnSetTensorNdDescriptor(cudnnTensorDescriptor_t o, cudnnDat
     if (nb != 4)
         NOS("cudnnSetTensorNdDescriptor: %d dimensions are not emulated", nb);
     return cudnnSetTensor4dDescriptorEx(o, t, d[0], d[1], d[2], d[3], s[0], s[1], s[2], s[3]);
-}
-
-API cudnnStatus_t cudnnSetTensorNdDescriptorEx(cudnnTensorDescriptor_t o, cudnnTensorFormat_t f, cudnnDataType_t t,
-                                               int nb, const int *d) {
-    if (nb != 4)
-        NOS("cudnnSetTensorNdDescriptorEx: %d dimensions are not emulated", nb);
-    return cudnnSetTensor4dDescriptor(o, f, t, d[0], d[1], d[2], d[3]);
 }
 
 API cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t *d) {
@@ -214,11 +197,6 @@ API cudnnStatus_t cudnnSetConvolutionNdDescriptor(cudnnConvolutionDescriptor_t o
 
 API cudnnStatus_t cudnnSetConvolutionMathType(cudnnConvolutionDescriptor_t o, cudnnMathType_t m) {
     o->math = m;
-    return CUDNN_STATUS_SUCCESS;
-}
-
-API cudnnStatus_t cudnnGetConvolutionMathType(cudnnConvolutionDescriptor_t o, cudnnMathType_t *m) {
-    *m = o->math;
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -434,21 +412,6 @@ template <class P> static void fill(P *p, int want, int *got, std::vector<int> i
         p[i].determinism = CUDNN_DETERMINISTIC;
         p[i].mathType = c->math;
     }
-}
-
-API cudnnStatus_t cudnnGetConvolutionForwardAlgorithmMaxCount(cudnnHandle_t, int *n) {
-    *n = 8;
-    return CUDNN_STATUS_SUCCESS;
-}
-
-API cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithmMaxCount(cudnnHandle_t, int *n) {
-    *n = 6;
-    return CUDNN_STATUS_SUCCESS;
-}
-
-API cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithmMaxCount(cudnnHandle_t, int *n) {
-    *n = 7;
-    return CUDNN_STATUS_SUCCESS;
 }
 
 API cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t h, const cudnnTensorDescriptor_t x,

@@ -5,11 +5,6 @@
 // instantiated with auto-free). Each end of a capture is told with its counts; EMU_VERBOSE=1 adds the kernels.
 #include "internal.h"
 
-API CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *m) {
-    std::swap(*m, thread_capture_mode);
-    return CUDA_SUCCESS;
-}
-
 API CUresult cuStreamBeginCapture_v2(CUstream s, CUstreamCaptureMode mode) {
     if (is_legacy(s)) {
         report_error("cuStreamBeginCapture on the legacy default stream");
@@ -131,25 +126,6 @@ API CUresult cuStreamIsCapturing(CUstream s, CUstreamCaptureStatus *st) {
     return CUDA_SUCCESS;
 }
 
-API CUresult cuStreamGetCaptureInfo_v3(CUstream s, CUstreamCaptureStatus *st, cuuint64_t *id, CUgraph *g,
-                                       const CUgraphNode **d, const CUgraphEdgeData **e, size_t *n) {
-    CUresult r = cuStreamIsCapturing(s, st);
-    if (r)
-        return r;
-    CUstream_st *o = resolve(s);
-    if (id)
-        *id = o->cap ? o->cap->id : 0;
-    if (g)
-        *g = nullptr;
-    if (d)
-        *d = nullptr;
-    if (e)
-        *e = nullptr;
-    if (n)
-        *n = 0;
-    return CUDA_SUCCESS;
-}
-
 // graphs
 
 API CUresult cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long long flags) {
@@ -254,28 +230,5 @@ API CUresult cuGraphGetNodes(CUgraph g, CUgraphNode *nodes, size_t *n) {
             nodes[i] = i < v.size() ? (CUgraphNode)&v[i] : nullptr;
     }
     *n = nodes ? std::min(*n, v.size()) : v.size();
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuGraphNodeGetType(CUgraphNode n, CUgraphNodeType *t) {
-    switch (((Node *)n)->kind) {
-    case NODE_MEMCPY:
-        *t = CU_GRAPH_NODE_TYPE_MEMCPY;
-        break;
-    case NODE_MEMSET:
-        *t = CU_GRAPH_NODE_TYPE_MEMSET;
-        break;
-    case NODE_ALLOC:
-        *t = CU_GRAPH_NODE_TYPE_MEM_ALLOC;
-        break;
-    case NODE_FREE:
-        *t = CU_GRAPH_NODE_TYPE_MEM_FREE;
-        break;
-    case NODE_HOST:
-        *t = CU_GRAPH_NODE_TYPE_HOST;
-        break;
-    default:
-        *t = CU_GRAPH_NODE_TYPE_KERNEL;
-    }
     return CUDA_SUCCESS;
 }

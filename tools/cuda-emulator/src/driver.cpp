@@ -52,12 +52,6 @@ API CUresult cuDeviceTotalMem_v2(size_t *n, CUdevice) {
     return CUDA_SUCCESS;
 }
 
-API CUresult cuDeviceComputeCapability(int *a, int *b, CUdevice) {
-    *a = 9;
-    *b = 0;
-    return CUDA_SUCCESS;
-}
-
 API CUresult cuDeviceGetAttribute(int *v, CUdevice_attribute a, CUdevice d) {
     if (d < 0 || d >= device_count())
         return CUDA_ERROR_INVALID_DEVICE;
@@ -153,14 +147,6 @@ API CUresult cuDevicePrimaryCtxRetain(CUcontext *c, CUdevice d) {
 
 API CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) { return CUDA_SUCCESS; }
 
-API CUresult cuDevicePrimaryCtxGetState(CUdevice d, unsigned *f, int *a) {
-    *f = 0;
-    *a = primary_contexts[d] != nullptr;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuDevicePrimaryCtxSetFlags_v2(CUdevice, unsigned) { return CUDA_SUCCESS; }
-
 #if CUDA_VERSION >= 12050
 API CUresult cuCtxCreate_v4(CUcontext *c, CUctxCreateParams *, unsigned, CUdevice d) {
     NEED_INIT;
@@ -182,23 +168,7 @@ API CUresult cuCtxGetCurrent(CUcontext *c) {
     return CUDA_SUCCESS;
 }
 
-API CUresult cuCtxGetDevice(CUdevice *d) {
-    NEED_CTX;
-    *d = current_context->dev;
-    return CUDA_SUCCESS;
-}
-
 API CUresult cuCtxSetFlags(unsigned) { return CUDA_SUCCESS; }
-
-API CUresult cuCtxGetFlags(unsigned *f) {
-    *f = 0;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuCtxGetApiVersion(CUcontext, unsigned *v) {
-    *v = CUDA_VERSION;
-    return CUDA_SUCCESS;
-}
 
 API CUresult cuCtxGetStreamPriorityRange(int *a, int *b) {
     *a = 0;
@@ -223,13 +193,6 @@ API CUresult cuCtxSetCacheConfig(CUfunc_cache) { return CUDA_SUCCESS; }
 API CUresult cuProfilerStart() { return CUDA_SUCCESS; }
 
 API CUresult cuProfilerStop() { return CUDA_SUCCESS; }
-
-API CUresult cuDeviceCanAccessPeer(int *v, CUdevice, CUdevice) {
-    *v = 1;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuCtxEnablePeerAccess(CUcontext, unsigned) { return CUDA_SUCCESS; }
 
 #define ERROR(code, text) {code, #code, text}
 
@@ -353,11 +316,6 @@ API int curandSetPseudoRandomGeneratorSeed(void *, unsigned long long) { return 
 API int curandSetGeneratorOffset(void *, unsigned long long) { return 0; }
 
 API int curandSetStream(void *, void *) { return 0; }
-
-API int curandGetVersion(int *v) {
-    *v = 10400;
-    return 0;
-}
 
 API int nvrtcVersion(int *a, int *b) {
     *a = CUDA_VERSION / 1000;

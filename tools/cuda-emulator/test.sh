@@ -2,7 +2,7 @@
 # test.sh: tests of the emulated device itself (after build.sh; needs CUDA_HOME with a working nvcc).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-target=$(cd "$here/../../.." && pwd)/target/emulator
+target=$(cd "$here/../.." && pwd)/target/emulator
 [ -e "$target/lib/libemu.so" ] || { echo "test.sh: call build.sh first" >&2; exit 1; }
 : "${CUDA_HOME:?test.sh: set CUDA_HOME to a CUDA toolkit}"
 mkdir -p "$target/test/kernels"

@@ -61,7 +61,6 @@ struct CUstream_st {
     bool nonblocking;
     std::shared_ptr<Capture> cap; // the capture that the stream takes part in
     bool joined_unwaited = false; // forked into a capture, with work that the origin has not waited for
-    int prio = 0;
     bool special = false; // a default stream
 };
 
@@ -156,7 +155,6 @@ extern size_t quarantine_bytes, live_bytes, peak_bytes;
 
 extern bool initialised; // cuInit was called
 extern thread_local CUctx_st *current_context;
-extern thread_local CUstreamCaptureMode thread_capture_mode;
 
 #define NEED_INIT                                                                                                      \
     if (!initialised) {                                                                                                \

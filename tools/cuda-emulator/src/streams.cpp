@@ -74,11 +74,9 @@ CUresult check_stream(CUstream s, CUstream_st **o, const char *fn) {
 CUresult not_during_capture(const char *fn) {
     std::lock_guard<std::mutex> l(object_mutex);
     CUresult r = CUDA_SUCCESS;
-    if (thread_capture_mode == CU_STREAM_CAPTURE_MODE_RELAXED)
-        return r;
     for (auto &c : captures) {
         bool own = c->thread == std::this_thread::get_id() && c->mode != CU_STREAM_CAPTURE_MODE_RELAXED;
-        bool glob = c->mode == CU_STREAM_CAPTURE_MODE_GLOBAL && thread_capture_mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+        bool glob = c->mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
         if (own || glob) {
             report_error("%s is not permitted while %s captures", fn,
                          own ? "this thread" : "another thread (global mode)");
@@ -122,12 +120,7 @@ API CUresult cuStreamCreate(CUstream *s, unsigned flags) {
     return CUDA_SUCCESS;
 }
 
-API CUresult cuStreamCreateWithPriority(CUstream *s, unsigned flags, int prio) {
-    CUresult r = cuStreamCreate(s, flags);
-    if (!r)
-        (*s)->prio = prio;
-    return r;
-}
+API CUresult cuStreamCreateWithPriority(CUstream *s, unsigned flags, int) { return cuStreamCreate(s, flags); }
 
 API CUresult cuStreamDestroy_v2(CUstream s) {
     CUstream_st *o;
@@ -152,31 +145,6 @@ API CUresult cuStreamSynchronize(CUstream s) {
         return r;
     if (o->cap)
         return unsupported(o, __func__);
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuStreamQuery(CUstream s) {
-    CUstream_st *o;
-    CUresult r = check_stream(s, &o, __func__);
-    if (r)
-        return r;
-    if (o->cap)
-        return unsupported(o, __func__);
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuStreamGetCtx(CUstream s, CUcontext *c) {
-    *c = resolve(s)->ctx;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuStreamGetFlags(CUstream s, unsigned *f) {
-    *f = resolve(s)->nonblocking;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuStreamGetPriority(CUstream s, int *p) {
-    *p = resolve(s)->prio;
     return CUDA_SUCCESS;
 }
 

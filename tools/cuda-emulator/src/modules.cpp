@@ -174,10 +174,6 @@ API CUresult cuModuleLoadData(CUmodule *m, const void *image) {
     return CUDA_SUCCESS;
 }
 
-API CUresult cuModuleLoadDataEx(CUmodule *m, const void *image, unsigned, CUjit_option *, void **) {
-    return cuModuleLoadData(m, image);
-}
-
 API CUresult cuModuleLoad(CUmodule *m, const char *f) {
     FILE *F = fopen(f, "rb");
     if (!F)
@@ -280,16 +276,6 @@ API CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) {
 }
 
 API CUresult cuFuncSetCacheConfig(CUfunction, CUfunc_cache) { return CUDA_SUCCESS; }
-
-API CUresult cuFuncGetName(const char **n, CUfunction f) {
-    *n = f->name.c_str();
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuFuncGetModule(CUmodule *m, CUfunction f) {
-    *m = f->mod;
-    return CUDA_SUCCESS;
-}
 
 API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *n, CUfunction, int bs, size_t, unsigned) {
     *n = std::max(1, 2048 / std::max(1, bs));

@@ -219,10 +219,6 @@ API CUresult cuMemAllocAsync(CUdeviceptr *p, size_t n, CUstream s) {
     return CUDA_SUCCESS;
 }
 
-API CUresult cuMemAllocFromPoolAsync(CUdeviceptr *p, size_t n, CUmemoryPool, CUstream s) {
-    return cuMemAllocAsync(p, n, s);
-}
-
 API CUresult cuMemFreeAsync(CUdeviceptr p, CUstream s) {
     CUstream_st *o;
     CUresult r = check_stream(s, &o, __func__);
@@ -291,8 +287,6 @@ API CUresult cuMemHostAlloc(void **p, size_t n, unsigned) {
     return *p ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-API CUresult cuMemAllocHost_v2(void **p, size_t n) { return cuMemHostAlloc(p, n, 0); }
-
 API CUresult cuMemFreeHost(void *p) {
     CUresult r = not_during_capture(__func__);
     if (r)
@@ -307,35 +301,12 @@ API CUresult cuMemFreeHost(void *p) {
     return CUDA_SUCCESS;
 }
 
-API CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *d, void *p, unsigned) {
-    *d = (CUdeviceptr)p;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuMemHostRegister_v2(void *, size_t, unsigned) { return CUDA_SUCCESS; }
-
-API CUresult cuMemHostUnregister(void *) { return CUDA_SUCCESS; }
-
 API CUresult cuMemGetInfo_v2(size_t *f, size_t *t) {
     NEED_CTX;
     *t = DEVICE_BYTES;
     *f = DEVICE_BYTES - std::min(DEVICE_BYTES, (size_t)live_bytes);
     return CUDA_SUCCESS;
 }
-
-API CUresult cuMemGetAddressRange_v2(CUdeviceptr *b, size_t *n, CUdeviceptr p) {
-    std::lock_guard<std::mutex> l(memory_mutex);
-    auto it = find_in(live_memory, p);
-    if (it == live_memory.end())
-        return CUDA_ERROR_NOT_FOUND;
-    if (b)
-        *b = it->first;
-    if (n)
-        *n = it->second.bytes;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuMemAdvise_v2(CUdeviceptr, size_t, CUmem_advise, CUmemLocation) { return CUDA_SUCCESS; }
 
 API CUresult cuMemPrefetchAsync_v2(CUdeviceptr, size_t, CUmemLocation, unsigned, CUstream) { return CUDA_SUCCESS; }
 
@@ -351,21 +322,12 @@ API CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *p, CUdevice d) {
     return CUDA_SUCCESS;
 }
 
-API CUresult cuDeviceGetMemPool(CUmemoryPool *p, CUdevice d) {
-    *p = &default_pools[d];
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuDeviceSetMemPool(CUdevice, CUmemoryPool) { return CUDA_SUCCESS; }
-
 API CUresult cuMemPoolCreate(CUmemoryPool *p, const CUmemPoolProps *) {
     *p = new CUmemPoolHandle_st{};
     return CUDA_SUCCESS;
 }
 
 API CUresult cuMemPoolDestroy(CUmemoryPool) { return CUDA_SUCCESS; }
-
-API CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
 
 API CUresult cuMemPoolSetAttribute(CUmemoryPool p, CUmemPool_attribute a, void *v) {
     if (a == CU_MEMPOOL_ATTR_RELEASE_THRESHOLD)
@@ -388,41 +350,6 @@ API CUresult cuMemPoolGetAttribute(CUmemoryPool p, CUmemPool_attribute a, void *
         break;
     default:
         *(int *)v = 1;
-    }
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuDeviceGraphMemTrim(CUdevice) { return CUDA_SUCCESS; }
-
-API CUresult cuDeviceGetGraphMemAttribute(CUdevice, CUgraphMem_attribute, void *v) {
-    size_t n = 0;
-    std::lock_guard<std::mutex> l(memory_mutex);
-    for (auto &a : live_memory)
-        if (a.second.graph)
-            n += a.second.bytes;
-    *(cuuint64_t *)v = n;
-    return CUDA_SUCCESS;
-}
-
-API CUresult cuDeviceSetGraphMemAttribute(CUdevice, CUgraphMem_attribute, void *) { return CUDA_SUCCESS; }
-
-API CUresult cuPointerGetAttribute(void *d, CUpointer_attribute a, CUdeviceptr p) {
-    std::lock_guard<std::mutex> l(memory_mutex);
-    auto it = find_in(live_memory, p);
-    if (it == live_memory.end())
-        return CUDA_ERROR_INVALID_VALUE;
-    switch (a) {
-    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-        *(int *)d = it->second.pinned ? CU_MEMORYTYPE_HOST : CU_MEMORYTYPE_DEVICE;
-        break;
-    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-        *(CUdeviceptr *)d = p;
-        break;
-    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-        *(int *)d = it->second.dev;
-        break;
-    default:
-        return CUDA_ERROR_NOT_SUPPORTED;
     }
     return CUDA_SUCCESS;
 }
@@ -466,12 +393,6 @@ static CUresult copy(CUstream s, void *d, const void *src, size_t n, bool cd, bo
     });
 }
 
-#define SYNC_COPY                                                                                                      \
-    CUresult r = not_during_capture(__func__);                                                                         \
-    if (r)                                                                                                             \
-        return r;                                                                                                      \
-    NEED_CTX
-
 API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr d, const void *s, size_t n, CUstream st) {
     return copy(st, (void *)d, s, n, 1, 0, __func__);
 }
@@ -488,51 +409,14 @@ API CUresult cuMemcpyPeerAsync(CUdeviceptr d, CUcontext, CUdeviceptr s, CUcontex
     return copy(st, (void *)d, (void *)s, n, 1, 1, __func__);
 }
 
-API CUresult cuMemcpyHtoD_v2(CUdeviceptr d, const void *s, size_t n) {
-    SYNC_COPY;
-    return copy(0, (void *)d, s, n, 1, 0, __func__);
-}
-
-API CUresult cuMemcpyDtoH_v2(void *d, CUdeviceptr s, size_t n) {
-    SYNC_COPY;
-    return copy(0, d, (void *)s, n, 0, 1, __func__);
-}
-
-API CUresult cuMemcpyDtoD_v2(CUdeviceptr d, CUdeviceptr s, size_t n) {
-    SYNC_COPY;
-    return copy(0, (void *)d, (void *)s, n, 1, 1, __func__);
-}
-
-template <class T> static CUresult set(CUstream st, CUdeviceptr d, T v, size_t n, const char *fn) {
+API CUresult cuMemsetD8Async(CUdeviceptr d, unsigned char v, size_t n, CUstream st) {
     if (n == 0)
         return CUDA_SUCCESS;
-    string name = fn;
-    return submit(st, NODE_MEMSET, fn, [=] {
-        if (!range_ok((void *)d, n * sizeof(T), name.c_str()))
+    string name = __func__;
+    return submit(st, NODE_MEMSET, __func__, [=] {
+        if (!range_ok((void *)d, n, name.c_str()))
             return CUDA_ERROR_INVALID_VALUE;
-        std::fill((T *)d, (T *)d + n, v);
+        memset((void *)d, v, n);
         return CUDA_SUCCESS;
     });
-}
-
-API CUresult cuMemsetD8Async(CUdeviceptr d, unsigned char v, size_t n, CUstream s) {
-    return set<unsigned char>(s, d, v, n, __func__);
-}
-
-API CUresult cuMemsetD16Async(CUdeviceptr d, unsigned short v, size_t n, CUstream s) {
-    return set<unsigned short>(s, d, v, n, __func__);
-}
-
-API CUresult cuMemsetD32Async(CUdeviceptr d, unsigned v, size_t n, CUstream s) {
-    return set<unsigned>(s, d, v, n, __func__);
-}
-
-API CUresult cuMemsetD8_v2(CUdeviceptr d, unsigned char v, size_t n) {
-    SYNC_COPY;
-    return set<unsigned char>(0, d, v, n, __func__);
-}
-
-API CUresult cuMemsetD32_v2(CUdeviceptr d, unsigned v, size_t n) {
-    SYNC_COPY;
-    return set<unsigned>(0, d, v, n, __func__);
 }
