@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// The kind of cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Engine {
-    /// The workload manager Slurm
+    /// The workload manager Slurm.
     Slurm,
 }
 

@@ -77,9 +77,8 @@ impl Script<'_> {
         out
     }
 
-    /// Returns how long before its time limit the task is warned: a quarter of the limit, at least five seconds and at
-    /// most
-    /// [`LONGEST_NOTICE`]. If the limit is not known, it is warned that long before it.
+    /// Returns how long before its time limit the task is warned: [`LONGEST_NOTICE`], or a quarter of the limit if that
+    /// is shorter, but at least five seconds. If the limit is not known, it counts as long.
     fn notice(&self) -> Duration {
         let limit = self.options.iter().find(|option| option.key == "time").and_then(|o| o.value.as_deref());
         limit
