@@ -176,7 +176,7 @@ impl RunFiles {
     /// # Errors
     /// [`Error::Lost`] if another process has.
     pub fn check(&self) -> Result<()> {
-        if self.held.is_lost() { Err(self.held.loss()) } else { Ok(()) }
+        if self.held.is_lost() { Err(self.held.lost_error()) } else { Ok(()) }
     }
 
     /// Replaces files in this order, each one atomically.

@@ -1,13 +1,17 @@
-//! The lease of a folder: which process may write in it, on whichever machine that process is.
+//! The lease of a folder, which says which process may write in it. It also holds between the processes of several
+//! machines.
 //!
-//! Locks of files hold between processes of one machine at best: network file systems may have none, or keep them to
-//! themselves. So whoever writes in a folder also has the folder `lease` in it, which is made elsewhere and then named, as one
-//! process alone can. It says who that is ([`Holder`]), and its holder writes it anew every few seconds. Who finds it old, and
-//! its job gone from the queue of Slurm, takes it away and makes one of its own; so does a job that Slurm has started again,
-//! whatever its first process still does on a node that Slurm has lost.
+//! File locks hold between the processes of one machine at best: a network file system may not support them, or may
+//! apply them on each machine separately. Therefore the process that writes in a folder also owns a subfolder called
+//! `lease`. It creates that folder under a temporary name and then renames it, which succeeds for only one process. A
+//! file in it describes the process ([`Holder`]), and the process rewrites this file every few seconds as a heartbeat.
+//! A process that finds a lease whose heartbeat has stopped, and whose job is no longer in Slurm's queue, removes it
+//! and creates its own. A job that Slurm has restarted takes over the lease of its earlier start at once, because that
+//! process may still be running on a node that Slurm has lost.
 //!
-//! That one loses: files are written in the folder `lease` and renamed from there, after its nonce was read once more. What was
-//! taken away is deleted, and with it every draft of the former holder.
+//! The former holder can no longer write. Every file is first written inside the folder `lease`, then the nonce in the
+//! lease is read again, and only then is the file renamed to its place. Taking over a lease deletes the folder, and
+//! with it every unfinished file of the former holder.
 
 use std::{
     fs,
@@ -30,45 +34,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, digests::SMALL};
 
-/// The folder.
+/// Name of the subfolder that is the lease.
 pub(crate) const LEASE: &str = "lease";
 
-/// The file in it.
+/// Name of the file in the lease that describes its holder.
 const HOLDER: &str = "holder.json";
 
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// Age of the last heartbeat at which nobody may be there any more.
-const OLD: Duration = Duration::from_mins(1);
+/// Time without a heartbeat after which the holder may be gone.
+const STALE_AFTER: Duration = Duration::from_mins(1);
 
-/// The same where Slurm cannot be asked about the holder's job.
-const VERY_OLD: Duration = Duration::from_mins(10);
+/// Time without a heartbeat after which a holder that is a Slurm job counts as gone although Slurm cannot be asked
+/// about it.
+const STALE_AFTER_WITHOUT_SLURM: Duration = Duration::from_mins(10);
 
-/// Who writes in a folder.
+/// The process that writes in a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The machine's name; under Slurm the node's.
+    /// Name of the machine; under Slurm the name of the node.
     pub host: String,
-    /// What tells machines of one name apart, and one machine before and after it was started again.
+    /// Identifier of the machine since it was last booted: it differs between machines of the same name, and changes
+    /// when a machine is rebooted.
     machine: String,
-    /// The Slurm job, if it is one: that of the task, in an array.
+    /// Number of the Slurm job, or `None` outside Slurm. Each task of an array is a job with its own number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
-    /// How often Slurm has started that job again.
+    /// Number of times that Slurm has restarted the job.
     #[serde(default)]
     pub restart: u32,
-    /// Whether the holder has a lock of the folder, too, which tells other processes of its machine that it lives.
+    /// Whether the holder also has the folder's file lock. Other processes of its machine can then tell by the lock
+    /// whether it is alive.
     locked: bool,
-    /// Nobody else's.
+    /// Random text that no other holder has.
     nonce: String,
-    /// Heartbeats so far.
+    /// Number of heartbeats so far.
     beats: u64,
 }
 
 impl Holder {
-    /// This process.
-    fn this(locked: bool) -> Self {
+    /// Describes this process.
+    fn this_process(locked: bool) -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let host = machine_name();
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned());
@@ -83,7 +90,7 @@ impl Holder {
         }
     }
 
-    /// Reads that of the folder `dir`, if somebody has it.
+    /// Reads the holder of the folder `dir`. Returns `None` if the folder has no lease or the lease cannot be read.
     pub fn of(dir: &Path) -> Option<Self> {
         Self::read(&dir.join(LEASE)).ok()
     }
@@ -94,7 +101,7 @@ impl Holder {
         serde_json::from_str(&text).map_err(|e| Error::bad_file(&path, format!("is damaged ({e})")))
     }
 
-    /// In words, for people.
+    /// Describes the holder for messages, for example `job 7 on node-3, restart 1`.
     pub fn described(&self) -> String {
         let host = printable(&self.host);
         match (&self.job, self.restart) {
@@ -106,9 +113,9 @@ impl Holder {
         }
     }
 
-    /// Whether Slurm has started the job of `older` again, and this is it.
-    fn succeeds(&self, older: &Self) -> bool {
-        self.job.is_some() && self.job == older.job && self.restart > older.restart
+    /// Whether this is a later start of the same Slurm job as `other`.
+    fn is_later_start_of(&self, other: &Self) -> bool {
+        self.job.is_some() && self.job == other.job && self.restart > other.restart
     }
 }
 
@@ -121,47 +128,48 @@ fn machine_name() -> String {
     name.unwrap_or_else(|| "another machine".into())
 }
 
-/// What is to become of a lease that is there.
+/// What to do about a lease that another process has created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// Its holder is gone.
-    Take,
-    /// Its holder lives.
-    Leave,
-    /// That is not known yet.
+enum Decision {
+    /// The holder is gone: remove its lease.
+    TakeOver,
+    /// The holder is alive: give up.
+    GiveUp,
+    /// It is not known yet whether the holder is alive: look again later.
     Wait,
 }
 
-/// What `ours` is to do about a lease of which `holder` is known, if it can be read, and that was renewed `age` ago. `runs`
-/// asks Slurm whether it runs a job of that number in its so-and-so-many-th restart.
-fn verdict(
+/// Decides what the process `ours` does about an existing lease that was last renewed `age` ago. The `holder` is `None`
+/// if it cannot be read. The function `is_running` asks Slurm whether it is running the job with this number in this
+/// restart; it returns `None` if Slurm cannot be asked.
+fn decide(
     ours: &Holder,
     holder: Option<&Holder>,
     age: Duration,
-    runs: impl Fn(&str, u32) -> Option<bool>,
-) -> Verdict {
-    // It has a lock, if its holder had one: then its holder is gone.
-    let unlocked = |holder: &Holder| ours.locked && holder.locked && holder.machine == ours.machine;
+    is_running: impl Fn(&str, u32) -> Option<bool>,
+) -> Decision {
+    // The holder had the file lock, and this process on the same machine has it now, so the holder is gone.
+    let has_lost_its_lock = |holder: &Holder| ours.locked && holder.locked && holder.machine == ours.machine;
     match holder {
-        Some(holder) if ours.succeeds(holder) || unlocked(holder) => Verdict::Take,
-        _ if age < OLD => Verdict::Wait,
-        // A process of this very job: Slurm knows of the job, and not of the process.
-        Some(holder) if holder.job == ours.job && holder.restart == ours.restart => Verdict::Take,
-        Some(Holder { job: Some(job), restart, .. }) => match runs(job, *restart) {
-            Some(true) => Verdict::Leave,
-            None if age < VERY_OLD => Verdict::Leave,
-            _ => Verdict::Take,
+        Some(holder) if ours.is_later_start_of(holder) || has_lost_its_lock(holder) => Decision::TakeOver,
+        _ if age < STALE_AFTER => Decision::Wait,
+        // The holder is a process of this process's own job, and Slurm knows only whether the job is running.
+        Some(holder) if holder.job == ours.job && holder.restart == ours.restart => Decision::TakeOver,
+        Some(Holder { job: Some(job), restart, .. }) => match is_running(job, *restart) {
+            Some(true) => Decision::GiveUp,
+            None if age < STALE_AFTER_WITHOUT_SLURM => Decision::GiveUp,
+            _ => Decision::TakeOver,
         },
-        _ => Verdict::Take,
+        _ => Decision::TakeOver,
     }
 }
 
-/// Whether Slurm runs the job in this restart now; none where it cannot be asked.
-fn runs(job: &str, restart: u32) -> Option<bool> {
+/// Asks Slurm whether it is running the job in this restart now. Returns `None` if it cannot be asked.
+fn is_running_in_slurm(job: &str, restart: u32) -> Option<bool> {
     let mut command = Command::new("squeue");
-    // A user's own defaults would hide jobs.
-    let own = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SQUEUE_"));
-    for (name, _) in own {
+    // The user's own defaults for squeue could hide jobs.
+    let defaults = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SQUEUE_"));
+    for (name, _) in defaults {
         command.env_remove(name);
     }
     let output = command
@@ -172,27 +180,28 @@ fn runs(job: &str, restart: u32) -> Option<bool> {
     if !output.status.success() {
         return text(&output.stderr).contains("Invalid job id").then_some(false);
     }
-    let is_it = |line: &str| {
+    let is_running = |line: &str| {
         let mut words = line.split_whitespace();
         words.next() == Some(job)
             && words.next().and_then(|count| count.parse().ok()) == Some(restart)
             && words.next().is_some_and(|state| state != "PENDING")
     };
-    Some(text(&output.stdout).lines().any(is_it))
+    Some(text(&output.stdout).lines().any(is_running))
 }
 
-/// A lease that this process has, until this is dropped or it is taken away.
+/// A lease that this process has. It lasts until this value is dropped or another process takes the lease over.
 #[derive(Debug)]
 pub(crate) struct Lease {
     held: Arc<Held>,
-    ended: Option<Sender<()>>,
-    heart: Option<JoinHandle<()>>,
+    /// Dropping this sender ends the thread of the heartbeat.
+    stop_heartbeat: Option<Sender<()>>,
+    heartbeat: Option<JoinHandle<()>>,
 }
 
-/// What those share who write under a lease.
+/// The part of a lease that is shared by everything that writes under it.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// The folder that is leased.
+    /// The folder that the lease is for.
     pub dir: PathBuf,
     nonce: String,
     lock: Mutex<Option<Lock>>,
@@ -200,38 +209,43 @@ pub(crate) struct Held {
 }
 
 impl Lease {
-    /// Takes the lease of `dir`, of which this process may have the lock, if need be from a holder that is gone; waits for as long as
-    /// that is not known, at most a minute. The lock is released with it.
+    /// Takes the lease of the folder `dir`. If another process has it and is gone, its lease is taken over; if that is
+    /// not known yet, this waits for at most about a minute. If this process has the folder's file lock, the lease
+    /// keeps the lock and releases it at its own end.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another process has it, or it cannot be written.
+    /// [`Error::Busy`] if another process has the lease; otherwise if the lease cannot be written.
     pub fn take(dir: &Path, lock: Option<Lock>) -> Result<Self> {
-        /// Between two looks at the lease of somebody who may be gone.
-        const LOOK: Duration = Duration::from_millis(500);
-        let ours = Holder::this(lock.is_some());
+        /// Time between two looks at the lease of a process that may be gone.
+        const LOOK_AGAIN: Duration = Duration::from_millis(500);
+        let ours = Holder::this_process(lock.is_some());
         let lease = dir.join(LEASE);
-        let mut seen: Option<(Option<Holder>, Instant)> = None;
-        while let Some(now) = name(dir, &ours)? {
-            let there = Holder::read(&lease).ok();
+        let mut first_look: Option<(Option<Holder>, Instant)> = None;
+        while let Some(now) = try_acquire(dir, &ours)? {
+            let holder = Holder::read(&lease).ok();
             let Some(age) = age(&lease, now) else { continue };
-            // It may be dated in the future, by a clock that was set back.
-            let age = seen.as_ref().map_or(age, |(_, since)| age.max(since.elapsed()));
-            if seen.as_ref().is_some_and(|(seen, _)| *seen != there) {
-                return Err(busy(dir));
+            // The heartbeat may have a time in the future, if a clock was set back. So the time that this process has
+            // been waiting counts as well.
+            let age = first_look.as_ref().map_or(age, |(_, since)| age.max(since.elapsed()));
+            // A heartbeat or a new holder: some process is alive.
+            if first_look.as_ref().is_some_and(|(seen, _)| *seen != holder) {
+                return Err(busy_error(dir));
             }
-            match verdict(&ours, there.as_ref(), age, runs) {
-                Verdict::Take => evict(dir, there.as_ref().map(|holder| holder.nonce.as_str()))?,
-                Verdict::Leave => return Err(busy(dir)),
-                Verdict::Wait => {
-                    if seen.is_none() {
-                        let who = there.as_ref().map_or("somebody".into(), Holder::described);
+            match decide(&ours, holder.as_ref(), age, is_running_in_slurm) {
+                Decision::TakeOver => {
+                    remove_lease(dir, holder.as_ref().map(|holder| holder.nonce.as_str()))?;
+                }
+                Decision::GiveUp => return Err(busy_error(dir)),
+                Decision::Wait => {
+                    if first_look.is_none() {
+                        let who = holder.as_ref().map_or("another process".into(), Holder::described);
                         notice(&format!(
-                            "{} was left by {who}, or is being trained there; waiting to see, a minute at most",
+                            "{} has a lease of {who}, which may have ended; waiting at most a minute for its heartbeat",
                             printable(&dir.to_string_lossy())
                         ));
-                        seen = Some((there, Instant::now()));
+                        first_look = Some((holder, Instant::now()));
                     }
-                    thread::sleep(LOOK);
+                    thread::sleep(LOOK_AGAIN);
                 }
             }
         }
@@ -241,21 +255,22 @@ impl Lease {
             lock: Mutex::new(lock),
             lost: AtomicBool::new(false),
         });
-        let (ended, end) = mpsc::channel();
-        let beating = Arc::clone(&held);
-        let beat = move || {
+        let (stop_heartbeat, stopped) = mpsc::channel();
+        let renewed = Arc::clone(&held);
+        let renew = move || {
             let mut holder = ours;
-            while end.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
                 holder.beats += 1;
-                beating.beat(&holder);
+                renewed.write_heartbeat(&holder);
             }
         };
-        // Without a thread the lease grows old, and can be lost only then.
-        let heart = thread::Builder::new().name("lease".into()).spawn(beat).ok();
-        Ok(Self { held, ended: Some(ended), heart })
+        // If the thread cannot be started, the lease still holds until it is stale, and is lost only if another process
+        // then wants it.
+        let heartbeat = thread::Builder::new().name("lease".into()).spawn(renew).ok();
+        Ok(Self { held, stop_heartbeat: Some(stop_heartbeat), heartbeat })
     }
 
-    /// What writers need.
+    /// Returns what is needed to write files under the lease.
     pub fn held(&self) -> Arc<Held> {
         Arc::clone(&self.held)
     }
@@ -263,26 +278,26 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.ended = None;
-        let _ = self.heart.take().map(JoinHandle::join);
-        // The lease goes first: who gets the lock finds no lease then.
-        let _ = evict(&self.held.dir, Some(&self.held.nonce));
-        self.held.unlock();
+        self.stop_heartbeat = None;
+        let _ = self.heartbeat.take().map(JoinHandle::join);
+        // The lease is removed before the lock is released, so that the next process to get the lock finds no lease.
+        let _ = remove_lease(&self.held.dir, Some(&self.held.nonce));
+        self.held.release_lock();
     }
 }
 
 impl Held {
-    /// Whether it was taken away, as far as is known by now; a heartbeat or a write finds out.
+    /// Whether the lease is known to be lost to another process. A loss is noticed at the next heartbeat or write.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// The error of a lease that was taken away.
-    pub fn loss(&self) -> Error {
-        Error::Lost { dir: self.dir.clone(), by: who(&self.dir) }
+    /// Returns the error that says that the lease was lost to another process.
+    pub fn lost_error(&self) -> Error {
+        Error::Lost { dir: self.dir.clone(), by: describe_holder(&self.dir) }
     }
 
-    /// Replaces a file of the folder, as [`lerp_files::replace`] does, unless the lease was taken away.
+    /// Replaces a file of the folder atomically, as [`lerp_files::replace`] does, but only if the lease is not lost.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         self.write(path, bytes, true)
     }
@@ -292,20 +307,20 @@ impl Held {
         let written = || -> Result<()> {
             let mut draft = Draft::inside(&lease, path)?;
             draft.write_all(bytes).map_err(lerp_files::Error::at("write", path))?;
-            // What was written in the folder of somebody else's lease is dropped; and if ours is taken away from here on, the
-            // draft goes with it.
+            // If the folder is another process's lease by now, the draft is dropped. If our lease is taken over after
+            // this check, its folder is deleted together with the draft.
             if Holder::read(&lease)?.nonce != self.nonce {
-                return Err(self.loss());
+                return Err(self.lost_error());
             }
             Ok(draft.name(synced)?)
         };
         if self.is_lost() {
-            return Err(self.loss());
+            return Err(self.lost_error());
         }
         match written() {
             Err(Error::Lost { .. }) => {}
             Err(Error::File(error)) if error.is_not_found() && self.dir.is_dir() => {
-                // It is gone, or there is another one.
+                // Either the lease is gone or replaced by another one, or the missing file has another cause.
                 if Holder::read(&lease).is_ok_and(|holder| holder.nonce == self.nonce) {
                     return Err(error.into());
                 }
@@ -313,52 +328,54 @@ impl Held {
             result => return result,
         }
         self.lost.store(true, Ordering::Relaxed);
-        // Whoever has it now may end before this process does.
-        self.unlock();
-        Err(self.loss())
+        // The new holder may end before this process does, so the lock must not be held until then.
+        self.release_lock();
+        Err(self.lost_error())
     }
 
-    fn unlock(&self) {
+    fn release_lock(&self) {
         *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn beat(&self, holder: &Holder) {
+    fn write_heartbeat(&self, holder: &Holder) {
         let Ok(text) = serde_json::to_vec_pretty(holder) else { return };
-        // A disk that is full fails what the run itself writes, which says so.
+        // Errors such as a full disk are ignored here, because the run's own writes report them.
         let _ = self.write(&self.dir.join(LEASE).join(HOLDER), &text, false);
     }
 }
 
-/// The error of a folder that another process writes in.
-pub(crate) fn busy(dir: &Path) -> Error {
-    Error::Busy { dir: dir.to_owned(), by: who(dir) }
+/// Returns the error that says that another process writes in the folder `dir`.
+pub(crate) fn busy_error(dir: &Path) -> Error {
+    Error::Busy { dir: dir.to_owned(), by: describe_holder(dir) }
 }
 
-/// Whether whoever writes in `dir` is this Slurm job as it was before it was started again.
-pub(crate) fn is_succeeded(dir: &Path) -> bool {
-    Holder::of(dir).is_some_and(|holder| Holder::this(false).succeeds(&holder))
+/// Whether the folder's lease belongs to an earlier start of the Slurm job that this process is.
+pub(crate) fn is_held_by_earlier_start(dir: &Path) -> bool {
+    Holder::of(dir).is_some_and(|holder| Holder::this_process(false).is_later_start_of(&holder))
 }
 
-fn who(dir: &Path) -> String {
+fn describe_holder(dir: &Path) -> String {
     Holder::of(dir).map_or("another process".into(), |holder| holder.described())
 }
 
-/// Gives `holder` the lease of `dir`. If somebody has it, the time at which it was asked, by the clock of the file system; none
-/// if it is ours now.
-fn name(dir: &Path, holder: &Holder) -> Result<Option<SystemTime>> {
+/// Tries to create the lease of `dir` for `holder`. Returns `None` on success. If there is a lease already, returns the
+/// present time by the clock of the file system.
+fn try_acquire(dir: &Path, holder: &Holder) -> Result<Option<SystemTime>> {
     let lease = dir.join(LEASE);
     loop {
-        // Made whole and then named: a folder can be given the name of none that has something in it.
+        // The draft is complete before it is renamed. Renaming it fails if there is a lease already, because a folder
+        // cannot replace another one that is not empty.
         let draft = temporary(dir);
-        let named = make(&draft, holder).map(|now| (now, fs::rename(&draft, &lease)));
-        let (problem, now) = match named {
+        let renamed = write_draft(&draft, holder).map(|now| (now, fs::rename(&draft, &lease)));
+        let (problem, now) = match renamed {
             Ok((_, Ok(()))) => return Ok(None),
             Ok((now, Err(problem))) => (problem, Some(now)),
             Err(problem) => (problem, None),
         };
         let _ = fs::remove_dir_all(&draft);
         match now {
-            // Whoever has the folder clears it of what others have left in it, and of this.
+            // The holder removes leftovers of other processes from the folder, and has removed this draft too. Try
+            // again.
             _ if problem.kind() == ErrorKind::NotFound && dir.is_dir() => {}
             Some(now) if is_folder(&lease) => return Ok(Some(now)),
             Some(_) if lease.symlink_metadata().is_ok() => {
@@ -367,48 +384,50 @@ fn name(dir: &Path, holder: &Holder) -> Result<Option<SystemTime>> {
                     "is a link or a file, where a run has a folder; remove it",
                 ));
             }
-            // It has been given back meanwhile.
+            // There was a lease, and its holder has removed it meanwhile. Try again.
             Some(_) if matches!(problem.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {}
             _ => return Err(lerp_files::Error::at("write", &lease)(problem).into()),
         }
     }
 }
 
-/// Makes the folder of a lease; the time at which that was, by the clock of the file system.
-fn make(folder: &Path, holder: &Holder) -> std::io::Result<SystemTime> {
+/// Creates the folder of a lease under a temporary name. Returns the time at which it was written, by the clock of the
+/// file system.
+fn write_draft(folder: &Path, holder: &Holder) -> std::io::Result<SystemTime> {
     fs::create_dir(folder)?;
     let path = folder.join(HOLDER);
     fs::write(&path, serde_json::to_vec_pretty(holder)?)?;
     fs::metadata(&path)?.modified()
 }
 
-/// How long before `now` a lease was last renewed, by the clock of the file system, which all machines share; none if it is
-/// gone.
+/// Returns how long before `now` a lease was last renewed, or `None` if there is no lease any more. Both times are by
+/// the clock of the file system, which all machines share.
 fn age(lease: &Path, now: SystemTime) -> Option<Duration> {
     let last = fs::metadata(lease.join(HOLDER)).or_else(|_| fs::metadata(lease)).ok()?.modified().ok()?;
     Some(now.duration_since(last).unwrap_or_default())
 }
 
-/// Takes the lease of `dir` away that has the nonce, or none that can be read. If it is another one by now, that is given back.
+/// Removes the lease of `dir` if it has this nonce; with `None`, removes a lease that cannot be read. If it turns out
+/// that another lease was moved away instead, that one is moved back.
 ///
 /// # Errors
-/// If it cannot be taken away.
-fn evict(dir: &Path, nonce: Option<&str>) -> Result<()> {
+/// If the lease cannot be moved away.
+fn remove_lease(dir: &Path, nonce: Option<&str>) -> Result<()> {
     let (lease, away) = (dir.join(LEASE), temporary(dir));
-    let there = Holder::read(&lease).ok();
-    if there.as_ref().map(|holder| holder.nonce.as_str()) != nonce {
+    let holder = Holder::read(&lease).ok();
+    if holder.as_ref().map(|holder| holder.nonce.as_str()) != nonce {
         return Ok(());
     }
     match fs::rename(&lease, &away) {
         Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(()),
         renamed => renamed.map_err(lerp_files::Error::at("take over", &lease))?,
     }
-    let taken = Holder::read(&away).ok();
-    if taken.map(|holder| holder.nonce).as_deref() != nonce && fs::rename(&away, &lease).is_ok() {
+    let moved = Holder::read(&away).ok();
+    if moved.map(|holder| holder.nonce).as_deref() != nonce && fs::rename(&away, &lease).is_ok() {
         return Ok(());
     }
-    // On a network file system its former holder may still find the folder under its old name. Without the nonce it writes
-    // nothing more, and then nothing more comes into the folder.
+    // On a network file system the former holder may still find the folder under its old name and create files in it.
+    // Without the file that has the nonce it stops doing so, and the folder can then be emptied and removed.
     let _ = fs::remove_file(away.join(HOLDER));
     for _ in 0..100 {
         match fs::remove_dir_all(&away) {
@@ -425,67 +444,71 @@ mod tests {
 
     fn holder(machine: &str, job: Option<&str>, restart: u32) -> Holder {
         let job = job.map(String::from);
-        Holder { machine: machine.into(), job, restart, ..Holder::this(true) }
+        Holder { machine: machine.into(), job, restart, ..Holder::this_process(true) }
     }
 
-    /// As another process would have left its lease, some time ago.
-    fn leave(dir: &Path, holder: &Holder, ago: Duration) {
+    /// Creates the lease of a process that wrote its last heartbeat some time ago.
+    fn leave_lease(dir: &Path, holder: &Holder, ago: Duration) {
         let lease = dir.join(LEASE);
-        make(&lease, holder).unwrap();
+        write_draft(&lease, holder).unwrap();
         let file = fs::File::options().write(true).open(lease.join(HOLDER)).unwrap();
         file.set_modified(SystemTime::now() - ago).unwrap();
     }
 
     #[test]
-    fn who_may_take_a_lease() {
-        let asked = |ours: &Holder, theirs: &Holder, age: Duration, answer: Option<bool>| {
-            verdict(ours, Some(theirs), age, |_, _| answer)
+    fn a_lease_is_taken_over_only_from_a_holder_that_is_gone() {
+        // The last argument is Slurm's answer to the question whether it is running the holder's job.
+        let decided = |ours: &Holder, theirs: &Holder, age: Duration, answer: Option<bool>| {
+            decide(ours, Some(theirs), age, |_, _| answer)
         };
-        let (new, old, very_old) = (Duration::from_secs(1), OLD, VERY_OLD);
+        let (new, old, very_old) = (Duration::from_secs(1), STALE_AFTER, STALE_AFTER_WITHOUT_SLURM);
         let us = holder("m1", Some("7"), 1);
-        // The lock of one machine tells, and that of another does not.
-        assert_eq!(asked(&us, &holder("m1", None, 0), new, None), Verdict::Take);
-        assert_eq!(asked(&us, &holder("m2", None, 0), new, None), Verdict::Wait);
-        assert_eq!(asked(&us, &holder("m2", None, 0), old, None), Verdict::Take);
+        // A file lock tells about processes of the same machine, but not about those of another one.
+        assert_eq!(decided(&us, &holder("m1", None, 0), new, None), Decision::TakeOver);
+        assert_eq!(decided(&us, &holder("m2", None, 0), new, None), Decision::Wait);
+        assert_eq!(decided(&us, &holder("m2", None, 0), old, None), Decision::TakeOver);
         let unlocked = Holder { locked: false, ..us.clone() };
-        assert_eq!(asked(&unlocked, &holder("m1", None, 0), new, None), Verdict::Wait);
-        assert_eq!(asked(&us, &Holder { locked: false, ..holder("m1", None, 0) }, new, None), Verdict::Wait);
-        // The same job, started again, before it and after it.
-        assert_eq!(asked(&us, &holder("m2", Some("7"), 0), new, Some(true)), Verdict::Take);
-        assert_eq!(asked(&us, &holder("m2", Some("7"), 2), new, Some(true)), Verdict::Wait);
-        // Another job: as Slurm says, if it can be asked.
+        assert_eq!(decided(&unlocked, &holder("m1", None, 0), new, None), Decision::Wait);
+        assert_eq!(
+            decided(&us, &Holder { locked: false, ..holder("m1", None, 0) }, new, None),
+            Decision::Wait
+        );
+        // An earlier and a later start of the same job.
+        assert_eq!(decided(&us, &holder("m2", Some("7"), 0), new, Some(true)), Decision::TakeOver);
+        assert_eq!(decided(&us, &holder("m2", Some("7"), 2), new, Some(true)), Decision::Wait);
+        // Another job: Slurm's answer decides, if there is one.
         let other = holder("m2", Some("8"), 0);
-        assert_eq!(asked(&us, &other, new, Some(false)), Verdict::Wait);
-        assert_eq!(asked(&us, &other, old, Some(false)), Verdict::Take);
-        assert_eq!(asked(&us, &other, very_old, Some(true)), Verdict::Leave);
-        assert_eq!(asked(&us, &other, old, None), Verdict::Leave);
-        assert_eq!(asked(&us, &other, very_old, None), Verdict::Take);
-        // A process of this job that is gone, where there are no locks.
+        assert_eq!(decided(&us, &other, new, Some(false)), Decision::Wait);
+        assert_eq!(decided(&us, &other, old, Some(false)), Decision::TakeOver);
+        assert_eq!(decided(&us, &other, very_old, Some(true)), Decision::GiveUp);
+        assert_eq!(decided(&us, &other, old, None), Decision::GiveUp);
+        assert_eq!(decided(&us, &other, very_old, None), Decision::TakeOver);
+        // Another process of the same start of this job, on a file system without locks.
         let same = Holder { locked: false, ..holder("m1", Some("7"), 1) };
-        assert_eq!(asked(&unlocked, &same, new, Some(true)), Verdict::Wait);
-        assert_eq!(asked(&unlocked, &same, old, Some(true)), Verdict::Take);
-        // One that cannot be read.
-        assert_eq!(verdict(&us, None, new, |_, _| None), Verdict::Wait);
-        assert_eq!(verdict(&us, None, old, |_, _| None), Verdict::Take);
+        assert_eq!(decided(&unlocked, &same, new, Some(true)), Decision::Wait);
+        assert_eq!(decided(&unlocked, &same, old, Some(true)), Decision::TakeOver);
+        // A holder that cannot be read.
+        assert_eq!(decide(&us, None, new, |_, _| None), Decision::Wait);
+        assert_eq!(decide(&us, None, old, |_, _| None), Decision::TakeOver);
     }
 
     #[test]
-    fn one_has_it_and_leaves_nothing_behind() {
+    fn one_process_has_the_lease_and_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let (dir, path) = (dir.path(), dir.path().join("file"));
         let lease = Lease::take(dir, None).unwrap();
         lease.held().replace(&path, b"one").unwrap();
-        // It is seen to live, by its heartbeat.
+        // The heartbeat shows that the holder is alive.
         assert!(matches!(Lease::take(dir, None), Err(Error::Busy { by, .. }) if by.contains("a process on")));
         drop(lease);
         assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
-        // One that is gone leaves it to another machine after a while, and to none before.
-        leave(dir, &holder("another", None, 0), OLD);
+        // The lease of a holder that is gone is taken over once it is stale, and not before.
+        leave_lease(dir, &holder("another", None, 0), STALE_AFTER);
         let lease = Lease::take(dir, None).unwrap();
         assert_eq!(Holder::of(dir).unwrap().nonce, lease.held.nonce);
         drop(lease);
-        leave(dir, &holder("another", None, 0), OLD.saturating_sub(Duration::from_secs(2)));
-        let begun = std::time::Instant::now();
+        leave_lease(dir, &holder("another", None, 0), STALE_AFTER.saturating_sub(Duration::from_secs(2)));
+        let begun = Instant::now();
         drop(Lease::take(dir, None).unwrap());
         assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
         fs::write(dir.join(LEASE), "mine").unwrap();
@@ -493,22 +516,22 @@ mod tests {
     }
 
     #[test]
-    fn who_lost_it_writes_nothing_more() {
+    fn a_process_that_lost_its_lease_writes_nothing_more() {
         let dir = tempfile::tempdir().unwrap();
         let (dir, path) = (dir.path(), dir.path().join("file"));
         let first = Lease::take(dir, None).unwrap();
         first.held().replace(&path, b"of the first").unwrap();
-        // A draft that is written before and would be named after the loss.
+        // A draft that is begun before the loss cannot get its final name after it.
         let mut draft = Draft::inside(&dir.join(LEASE), &path).unwrap();
         draft.write_all(b"late").unwrap();
-        evict(dir, Some(&first.held.nonce)).unwrap();
+        remove_lease(dir, Some(&first.held.nonce)).unwrap();
         assert!(draft.name(true).unwrap_err().is_not_found());
         assert!(matches!(first.held().replace(&path, b"too late"), Err(Error::Lost { .. })));
         assert!(first.held.is_lost());
         let second = Lease::take(dir, None).unwrap();
         let lost = first.held().replace(&path, b"too late").unwrap_err();
         assert!(lost.to_string().contains("was taken over by a process on"), "{lost}");
-        first.held().beat(&holder("first", None, 0));
+        first.held().write_heartbeat(&holder("first", None, 0));
         drop(first);
         second.held().replace(&path, b"of the second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"of the second");
@@ -517,10 +540,10 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_find_it_old_one_gets_it() {
+    fn only_one_of_many_processes_takes_over_a_stale_lease() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        leave(dir, &holder("another", None, 0), OLD);
+        leave_lease(dir, &holder("another", None, 0), STALE_AFTER);
         let counter = dir.join("counter");
         fs::write(&counter, "0").unwrap();
         thread::scope(|scope| {
@@ -530,7 +553,7 @@ mod tests {
                     let before: u32 = fs::read_to_string(&counter).unwrap().parse().unwrap();
                     thread::sleep(Duration::from_millis(20));
                     let _ = lease.held().replace(&counter, (before + 1).to_string().as_bytes());
-                    // Long enough that the others see it live.
+                    // The lease is held long enough for the others to see its heartbeat.
                     thread::sleep(Duration::from_secs(8));
                 });
             }

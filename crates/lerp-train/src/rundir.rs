@@ -328,27 +328,29 @@ fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T> {
     serde_json::from_slice(&bytes).map_err(|e| bad(format!("is damaged ({e})")))
 }
 
-/// A folder that this process alone may write, until this is dropped or the process ends, however it ends: by a lock among the
-/// processes of this machine, where the file system has locks, and by a lease among those of all.
+/// The exclusive right to write in a folder. It lasts until this value is dropped or the process ends, for whatever
+/// reason. A file lock keeps out other processes of this machine, if the file system supports locks; a lease keeps out
+/// the processes of all machines.
 #[derive(Debug)]
 pub struct RunLock {
     lease: Lease,
 }
 
 impl RunLock {
-    /// Creates `dir` if need be, in a folder that is there, locks it, and removes what killed processes left in it.
+    /// Locks the folder `dir`, and removes temporary files that killed processes left in it. The folder is created if
+    /// it does not exist, but its parent folder must exist. If an earlier start of this Slurm job holds the folder,
+    /// that process loses it to this one.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another process has it; otherwise if it cannot be created or written. A process that has it loses it to
-    /// the same Slurm job, started again.
+    /// [`Error::Busy`] if another process holds the folder; otherwise if the folder cannot be created or written.
     pub fn take(dir: &Path) -> Result<Self> {
-        // A user may name a folder by a link to it.
+        // A link to a folder is accepted, because the user may have given one.
         if !dir.is_dir() {
             make_folder(dir)?;
         }
-        let lock = match patiently(dir)? {
-            Locked::Busy if lease::is_succeeded(dir) => None,
-            Locked::Busy => return Err(lease::busy(dir)),
+        let lock = match take_lock(dir)? {
+            Locked::Busy if lease::is_held_by_earlier_start(dir) => None,
+            Locked::Busy => return Err(lease::busy_error(dir)),
             Locked::Unsupported => {
                 notice(&format!(
                     "{} is on a file system without locks; a lease keeps other processes out",
@@ -363,16 +365,17 @@ impl RunLock {
         Ok(Self { lease })
     }
 
-    /// What writers need.
+    /// Returns what is needed to write files in the folder.
     pub(crate) fn held(&self) -> Arc<Held> {
         self.lease.held()
     }
 }
 
-/// Takes the lock of `dir`. One that is held without a lease is about to be released, by a process that has lost its lease, or
-/// begins.
-fn patiently(dir: &Path) -> Result<Locked> {
-    /// Longer than it takes to notice the loss.
+/// Takes the file lock of `dir`. If another process has the lock but there is no lease, this waits a while: that
+/// process has either lost its lease and is about to release the lock, or it has only just taken the lock and is about
+/// to create its lease.
+fn take_lock(dir: &Path) -> Result<Locked> {
+    /// The longest wait, which is longer than a process takes to notice that it has lost its lease.
     const PATIENCE: Duration = Duration::from_secs(10);
     let begun = Instant::now();
     loop {

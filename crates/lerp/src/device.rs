@@ -114,10 +114,14 @@ impl Choice {
 /// compute in full `f32`.
 ///
 /// # Errors
-/// If this build or machine lacks the device; the message says how to get it.
+/// If the name is not that of a device, or this build or machine lacks the device; the message says how to get it.
 pub fn open(name: &str, precision: Precision) -> Result<Device> {
     let (kind, number) = name.split_once(':').unwrap_or((name, "0"));
-    let number = number.parse().unwrap_or(0);
+    let Ok(number) = number.parse::<usize>() else {
+        bail!(
+            "there is no device '{name}', because '{number}' is not a number; there are: cpu, cuda:0, metal"
+        );
+    };
     match kind {
         "cpu" => Ok(Device::Cpu),
         "cuda" => cuda(number, precision),
@@ -187,6 +191,19 @@ mod tests {
             assert_eq!(error, format!("'{wrong}' is not a list of devices; write cuda:0,1"));
         }
         assert!("cud".parse::<Choice>().unwrap_err().contains("did you mean 'cuda'"));
+    }
+
+    #[test]
+    fn a_device_whose_index_is_not_a_number_is_not_opened() {
+        for wrong in ["cuda:x", "cuda:", "cuda:-1", "cuda:0,1", "cpu:x"] {
+            let error = open(wrong, Precision::F32).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("there is no device '{wrong}'")), "{error}");
+            assert!(
+                error.ends_with("there are: cpu, cuda:0, metal") && error.lines().count() == 1,
+                "{error}"
+            );
+        }
+        assert!(open("cpu", Precision::F32).is_ok());
     }
 
     #[test]

@@ -173,12 +173,13 @@ pub struct Overrides {
 }
 
 /// Training samples of a run in the paper's protocol.
-const PROTOCOL_SAMPLES: u64 = 1 << 24;
+pub const PROTOCOL_SAMPLES: u64 = 1 << 24;
 /// Training samples between evaluations.
 pub const PROTOCOL_CADENCE: u64 = 1 << 16;
 /// Batch size, samples.
 pub const PROTOCOL_BATCH: usize = 64;
-const PROTOCOL_RATE: f64 = 1e-4;
+/// Learning rate.
+pub const PROTOCOL_RATE: f64 = 1e-4;
 /// Test samples of an evaluation on lines.
 pub const PROTOCOL_TEST: usize = 5_000;
 /// Upper limit of test samples on an image set, large enough for all of them.

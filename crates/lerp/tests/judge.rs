@@ -115,7 +115,7 @@ fn older_runs_are_judged_afterwards() {
     assert!(code == 0 && out.join("tables/table5.md").exists(), "{errors}");
     let folder = &runs(&out)[0];
     let (code, _, errors) = parts(&run("eval --judge 99999999999", &[folder]));
-    assert!(code == 2 && errors.contains("a number of samples below"), "{errors}");
+    assert!(code == 2 && errors.contains("at most 67108864 training samples"), "{errors}");
     fs::write(out.join("judges/lines.toml"), "nothing").unwrap();
     let (code, _, errors) = parts(&run("report", &[&out]));
     assert!(code == 1 && errors.contains("A judge is left out"), "{errors}");

@@ -1,4 +1,4 @@
-//! Two processes that would write in the folder of one run.
+//! Two processes try to write in the folder of the same run.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -18,6 +18,7 @@ use lerp_train::{Holder, Metrics, Run, State};
 
 const TRAIN: &str = "train --preset smoke --variant vae --samples 8192 --out";
 
+/// Waits until `done` returns `true`, for at most a minute.
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
@@ -31,7 +32,7 @@ fn signal(name: &str, process: &Child) {
     assert!(status.unwrap().success());
 }
 
-/// `TRAIN` into `out` as the job of a cluster, in its so-and-so-many-th restart.
+/// Returns the command [`TRAIN`] with the output folder `out`, in the environment of a Slurm job after some restarts.
 fn job(out: &Path, job: &str, restart: &str) -> Command {
     let mut command = lerp();
     command.args(TRAIN.split(' ')).arg(out).stderr(Stdio::piped()).stdout(Stdio::piped());
@@ -39,14 +40,14 @@ fn job(out: &Path, job: &str, restart: &str) -> Command {
     command
 }
 
-/// All numbers of a run but the clock's.
+/// Returns the metrics of a run as bits.
 fn numbers(run: &Path) -> Vec<(u64, String, u64)> {
     let Metrics(rows) = Run::read(run).unwrap().metrics().unwrap();
     rows.into_iter().map(|row| (row.step, row.metric, row.value.to_bits())).collect()
 }
 
 #[test]
-fn a_job_that_was_started_again_takes_the_run_from_its_orphan() {
+fn a_restarted_job_takes_the_run_over_from_its_orphan() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, out) = (dir.path().join("whole"), dir.path().join("out"));
     let orphan = job(&out, "7", "0").spawn().unwrap();
@@ -54,24 +55,24 @@ fn a_job_that_was_started_again_takes_the_run_from_its_orphan() {
         out.join("runs").exists()
             && runs(&out).first().is_some_and(|run| run.join("checkpoint.safetensors").exists())
     });
-    // Its node is lost, and it does not know.
+    // The paused process stands for one on a lost node: it does not know that its job was restarted.
     signal("-STOP", &orphan);
     let run_dir = runs(&out)[0].clone();
     let before = Run::read(&run_dir).unwrap().status;
     assert_eq!(before.state, State::Running);
     assert_eq!(Holder::of(&run_dir).unwrap().host, "node-7");
-    // Another job waits for a heartbeat, and does not come by the lock.
+    // Another job does not get the run, because the first one holds the lock.
     let (code, _, errors) = parts(&job(&out, "8", "3").output().unwrap());
     assert!(code == 2 && errors.contains("is being trained by job 7 on node-7"), "{errors}");
-    // The job itself, started again, does not wait.
-    let again = job(&out, "7", "1").spawn().unwrap();
+    // A restart of the same job takes the run over without waiting.
+    let restarted = job(&out, "7", "1").spawn().unwrap();
     wait("the lease", || Holder::of(&run_dir).is_some_and(|holder| holder.restart == 1));
     signal("-CONT", &orphan);
     let (code, text, errors) = parts(&orphan.wait_with_output().unwrap());
     assert!(code == 1 && format!("{text}{errors}").contains("was taken over by"), "{errors}{text}");
-    let (code, text, errors) = parts(&again.wait_with_output().unwrap());
+    let (code, text, errors) = parts(&restarted.wait_with_output().unwrap());
     assert_eq!(code, 0, "{errors}{text}");
-    // With the same numbers as if there had been one.
+    // The results are the same as those of an undisturbed run.
     assert_eq!(parts(&run(TRAIN, &[&whole])).0, 0);
     let whole = &runs(&whole)[0];
     assert_eq!(numbers(&run_dir), numbers(whole));
@@ -116,7 +117,7 @@ fn without_locks_a_lease_keeps_a_second_process_out() {
     assert!(log.contains("a file system without locks; a lease keeps other processes out"), "{log}");
     first.kill().unwrap();
     first.wait().unwrap();
-    // Its worker stops by itself, and leaves no lease.
+    // The worker process of the killed sweep stops by itself and removes its lease.
     wait("the worker's end", || !runs(&out)[0].join("lease").exists());
     let (code, text, errors) = parts(&command("1024").output().unwrap());
     assert_eq!(code, 0, "{errors}{text}");

@@ -240,7 +240,7 @@ fn best<'a>(
     let turned = |s: Sample| if higher { Sample { mean: -s.mean, ..s } } else { s };
     let others: Vec<&Group> =
         groups.iter().copied().filter(|rival| is_rival(claim, &rival.cell().variant)).collect();
-    let rival = |group: &&'a Group| Some(Compared { group: *group, sample: sample(group, &claim.metric)? });
+    let rival = |group: &&'a Group| Some(Compared { group, sample: sample(group, &claim.metric)? });
     let rivals: Vec<Compared> = others.iter().filter_map(rival).collect();
     // A variant without a number might be better than the claim's.
     let mut missing: Vec<String> = others

@@ -39,7 +39,7 @@ pub use verdicts::Verdicts;
 
 /// The default number of training samples of a judge.
 pub const JUDGE_SAMPLES: u64 = 131_072;
-/// The upper limit on the number of training samples of a judge.
+/// The largest number of training samples of a judge.
 pub const MOST_JUDGE_SAMPLES: u64 = 1 << 26;
 const BATCH: usize = 64;
 /// The number of training steps that [`Judge::seconds_per_sample`] takes; the first one is not timed.

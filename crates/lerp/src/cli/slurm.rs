@@ -1,73 +1,76 @@
-//! A sweep on a cluster.
+//! Arguments of sweeps on a cluster.
 
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 
-/// What gives cells to nodes.
+/// The kind of cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Engine {
-    /// The workload manager of most clusters.
+    /// The workload manager Slurm.
     Slurm,
 }
 
-/// Where the cells of a sweep are trained, if not here.
+/// Arguments of `lerp sweep` for training on a cluster.
 #[derive(Debug, Clone, Args)]
 pub struct ClusterArgs {
-    /// Submit the cells to a cluster and return, instead of training them here (docs/cluster.md)
+    /// Submit the cells to a cluster and return, instead of training them on this machine (docs/cluster.md)
     #[arg(long, value_name = "ENGINE", conflicts_with = "shard")]
     pub on: Option<Engine>,
-    /// Options of sbatch for the tasks; give it once or several times, a value with a comma in double quotes
-    /// [example: partition=gpu,gres=gpu:1,time=4:00:00]
-    #[arg(long, value_name = "KEY=VALUE,..", value_parser = options, requires = "on")]
+    /// Long options of sbatch for all submitted jobs; may be given several times. A value with a comma must be in
+    /// double quotes [example: partition=gpu,gres=gpu:1,time=4:00:00]
+    #[arg(long, value_name = "KEY=VALUE,..", value_parser = parse_options, requires = "on")]
     pub slurm: Vec<SbatchOptions>,
-    /// At most so many tasks at a time
+    /// Run at most N tasks at a time
     #[arg(long, value_name = "N", requires = "on")]
     pub at_most: Option<NonZeroUsize>,
-    /// Cells in a task [default: 1 on a CPU, 8 on a GPU, which trains several at once]
+    /// Cells per task [default: 1 on a CPU; on a GPU, which trains several at once, the number given with --jobs or
+    /// else 8]
     #[arg(long, value_name = "N", requires = "on")]
     pub chunk: Option<NonZeroUsize>,
-    /// Starts of a task, by itself and by the cluster, after which it no longer asks to be queued again when its time is up
+    /// Restarts of a task, by its own request or by the cluster, after which it no longer asks to be queued again when
+    /// its time is up
     #[arg(long, value_name = "N", requires = "on", default_value_t = 100)]
     pub restarts: u32,
-    /// Cancel what was submitted for this folder and has not ended
+    /// Cancel the jobs that were submitted for this folder and have not ended, instead of submitting any
     #[arg(long, requires = "on", conflicts_with = "dry_run")]
     pub cancel: bool,
 }
 
 impl ClusterArgs {
-    /// The options of sbatch.
+    /// Returns the options of sbatch from all uses of `--slurm`.
     pub fn options(&self) -> impl Iterator<Item = &SbatchOption> {
         self.slurm.iter().flat_map(|options| &options.0)
     }
 }
 
-/// An option of sbatch, as in `--KEY=VALUE` or `--KEY`.
+/// A long option of sbatch: `--KEY=VALUE` or `--KEY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SbatchOption {
-    /// Its long name.
+    /// Name of the option, without dashes.
     pub key: String,
-    /// Its value, if it takes one.
+    /// Value of the option, if it has one.
     pub value: Option<String>,
 }
 
 impl SbatchOption {
-    /// The GPUs that it asks for; none if it is of something else.
+    /// Returns the number of GPUs that the option requests, or `None` if the option is not about GPUs.
     pub fn gpus(&self) -> Option<usize> {
         let value = self.value.as_deref().unwrap_or_default();
         let of_gpus = (matches!(&*self.key, "gres" | "tres-per-task") && value.contains("gpu"))
             || matches!(&*self.key, "gpus" | "gpus-per-node" | "gpus-per-task" | "gpus-per-socket");
-        // As in gpu:a100:2; one, if no number is said.
+        // The number comes last, as in gpu:a100:2; without a number, one GPU is requested.
         of_gpus.then(|| value.rsplit([':', '=']).next().and_then(|number| number.parse().ok()).unwrap_or(1))
     }
 }
 
-/// One value of `--slurm`.
+/// The options in one value of `--slurm`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SbatchOptions(pub Vec<SbatchOption>);
 
-/// Options that tell which tasks there are and what becomes of them, or change what a script is.
-pub const OURS: [&str; 18] = [
+/// Options that users may not give: those that the sweep sets itself, and those that would change which jobs are
+/// submitted or how `sbatch` answers.
+pub const RESERVED_OPTIONS: [&str; 18] = [
     "array",
     "chdir",
     "clusters",
@@ -88,13 +91,14 @@ pub const OURS: [&str; 18] = [
     "wrap",
 ];
 
-fn options(text: &str) -> Result<SbatchOptions, String> {
-    let (mut pieces, mut quoted) = (vec![String::new()], false);
+/// Parses a value of `--slurm`: options separated by commas outside double quotes.
+fn parse_options(text: &str) -> Result<SbatchOptions, String> {
+    let (mut pieces, mut in_quotes) = (vec![String::new()], false);
     for c in text.chars() {
         match c {
-            '"' => quoted = !quoted,
-            ',' if !quoted => pieces.push(String::new()),
-            c if c.is_control() => return Err("an option of sbatch has no control characters".into()),
+            '"' => in_quotes = !in_quotes,
+            ',' if !in_quotes => pieces.push(String::new()),
+            c if c.is_control() => return Err("an option of sbatch cannot have control characters".into()),
             c => {
                 if let Some(piece) = pieces.last_mut() {
                     piece.push(c);
@@ -102,8 +106,8 @@ fn options(text: &str) -> Result<SbatchOptions, String> {
             }
         }
     }
-    if quoted {
-        return Err("a double quote has no second one".into());
+    if in_quotes {
+        return Err("a double quote is not closed; add the second one".into());
     }
     let option = |piece: &String| {
         let (key, value) = match piece.split_once('=') {
@@ -114,12 +118,12 @@ fn options(text: &str) -> Result<SbatchOptions, String> {
         let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if key.is_empty() || !key.starts_with(|c: char| c.is_ascii_lowercase()) || !key.chars().all(is_name) {
             return Err(format!(
-                "'{key}' is no long option of sbatch; write KEY=VALUE, and a value with a comma in double quotes, such as \
+                "'{key}' is not a long option of sbatch; write KEY=VALUE, and a value with a comma in double quotes, such as \
                  'nodelist=\"n1,n2\"'"
             ));
         }
-        // sbatch takes the beginning of a name for the whole.
-        if OURS.iter().any(|ours| ours.starts_with(key)) {
+        // sbatch also accepts the beginning of an option's name.
+        if RESERVED_OPTIONS.iter().any(|reserved| reserved.starts_with(key)) {
             return Err(format!("--{key} is set by the sweep itself; leave it out"));
         }
         Ok(SbatchOption { key: key.to_owned(), value })
@@ -127,14 +131,14 @@ fn options(text: &str) -> Result<SbatchOptions, String> {
     pieces.iter().map(option).collect::<Result<_, _>>().map(SbatchOptions)
 }
 
-/// What a task of a submission does.
+/// The work of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Trains the judges that the sweep lacks.
+    /// Trains the missing judges of the sweep.
     Judges,
-    /// Trains the cells of a chunk, by its place.
+    /// Trains the cells of the chunk with this index.
     Chunk(usize),
-    /// Measures raw pixels and draws the report.
+    /// Evaluates raw pixels and draws the report.
     Report,
 }
 
@@ -145,12 +149,15 @@ impl FromStr for Work {
         match text {
             "judges" => Ok(Self::Judges),
             "report" => Ok(Self::Report),
-            place => place.parse().map(Self::Chunk).map_err(|_| "wanted judges, report or a number".into()),
+            index => index
+                .parse()
+                .map(Self::Chunk)
+                .map_err(|_| "give judges, report or the number of a chunk".into()),
         }
     }
 }
 
-/// `task`.
+/// Arguments of `lerp task`.
 #[derive(Debug, Args)]
 pub struct TaskArgs {
     /// Folder of the sweep.
@@ -167,12 +174,12 @@ mod tests {
 
     fn read(text: &str) -> Result<Vec<(String, Option<String>)>, String> {
         let pairs = |SbatchOptions(all)| all.into_iter().map(|o: SbatchOption| (o.key, o.value)).collect();
-        options(text).map(pairs)
+        parse_options(text).map(pairs)
     }
 
     #[test]
-    fn gpus_that_are_asked_for() {
-        let gpus = |text: &str| options(text).unwrap().0[0].gpus();
+    fn requested_gpus_are_counted() {
+        let gpus = |text: &str| parse_options(text).unwrap().0[0].gpus();
         assert_eq!(
             ["gres=gpu:2", "gres=gpu", "gpus=a100:4", "gpus-per-node=3", "tres-per-task=gres/gpu=2"]
                 .map(gpus),
@@ -182,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_sbatch() {
+    fn options_of_sbatch_are_parsed() {
         let pair = |key: &str, value: &str| (key.to_owned(), (!value.is_empty()).then(|| value.to_owned()));
         assert_eq!(
             read("partition=gpu,gres=gpu:1,time=4:00:00"),
@@ -197,9 +204,9 @@ mod tests {
             ("sig=USR1", "set by the sweep itself"),
             ("job-name=x", "set by the sweep itself"),
             ("nodelist=n1,N2", "double quotes"),
-            ("", "no long option"),
+            ("", "not a long option"),
             ("comment=a\nb", "control characters"),
-            ("comment=\"a", "no second one"),
+            ("comment=\"a", "not closed"),
         ] {
             assert!(read(bad).is_err_and(|told| told.contains(wanted)), "{bad}");
         }

@@ -13,15 +13,15 @@ use lerp_train::Provenance;
 use super::{
     Loaded,
     config::{Config, Parameter},
-    flat, plain,
+    flat,
+    model::CHECKED,
+    plain,
 };
+use crate::plan::{PROTOCOL_BATCH, PROTOCOL_RATE, PROTOCOL_SAMPLES};
 
 /// Source of the card's example that loads a model in candle. It is an example program of this crate, so the compiler
 /// checks it.
 const CANDLE: &str = include_str!("../../examples/load_model.rs");
-
-/// The paper's number of training samples, learning rate and batch size.
-const PAPER: (u64, f64, usize) = (1 << 24, 1e-4, 64);
 
 /// The contents of a model card.
 pub struct About<'a> {
@@ -172,23 +172,24 @@ impl About<'_> {
     /// Lists the differences between the training of this model and the paper's.
     fn limits_of_training(&self) -> Vec<String> {
         let cell = self.config.cell;
-        let (samples, rate, batch) = PAPER;
         if !self.trained() {
             let known = "Trained elsewhere: `config.json` says what its owner knows of that, and nobody has checked it.";
             return vec![known.to_owned()];
         }
         let mut limits = vec!["One run of one seed; the paper's numbers are of five.".to_owned()];
-        if cell.samples < samples {
+        if cell.samples < PROTOCOL_SAMPLES {
             limits.push(format!(
                 "A short run: {} samples are {} % of the paper's {}.",
                 thousands(cell.samples),
-                number(two_digits(100.0 * cell.samples as f64 / samples as f64)),
-                thousands(samples)
+                number(two_digits(100.0 * cell.samples as f64 / PROTOCOL_SAMPLES as f64)),
+                thousands(PROTOCOL_SAMPLES)
             ));
         }
-        if (cell.learning_rate - rate).abs() > 1e-12 {
-            limits
-                .push(format!("Learning rate {} instead of the paper's {rate}.", number(cell.learning_rate)));
+        if (cell.learning_rate - PROTOCOL_RATE).abs() > 1e-12 {
+            limits.push(format!(
+                "Learning rate {} instead of the paper's {PROTOCOL_RATE}.",
+                number(cell.learning_rate)
+            ));
         }
         if !cell.schedule.is_constant() {
             limits.push(format!("Course of the learning rate: {}; the paper's is constant.", cell.schedule));
@@ -199,8 +200,8 @@ impl About<'_> {
                 number(decay)
             ));
         }
-        if cell.batch != batch {
-            limits.push(format!("Batch {} instead of the paper's {batch}.", cell.batch));
+        if cell.batch != PROTOCOL_BATCH {
+            limits.push(format!("Batch {} instead of the paper's {PROTOCOL_BATCH}.", cell.batch));
         }
         limits
     }
@@ -296,7 +297,7 @@ impl About<'_> {
              features, reconstructions), and fixed latents `z` with their images `decoded`, in the layout of the \
              parameters. Nothing in it is random: of a VAE's latents it has the mean and the logarithm of the \
              variance.\n",
-            self.config.provenance.git, CANDLE, 8
+            self.config.provenance.git, CANDLE, CHECKED
         )
     }
 

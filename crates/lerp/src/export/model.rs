@@ -32,7 +32,7 @@ const STRIPS: &str = "interpolation.safetensors";
 const TORCH: &str = include_str!("lerp_torch.py");
 
 /// Number of images whose outputs are exported, so that another program can check that it loaded the same model.
-const CHECKED: usize = 8;
+pub(super) const CHECKED: usize = 8;
 
 /// Whether the run is complete and its folder contains the model.
 pub fn is_in(run: &Run) -> bool {

@@ -6,15 +6,13 @@ use lerp_train::{MOST_JUDGE_SAMPLES, MOST_RESTARTS};
 /// Checks the number of training samples of a judge.
 ///
 /// # Errors
-/// If it is too large.
+/// If it is above [`MOST_JUDGE_SAMPLES`].
 pub fn check_judge(samples: Option<u64>) -> Result<()> {
-    match samples {
-        Some(samples @ MOST_JUDGE_SAMPLES..) => {
-            bail!(
-                "judge must be a number of samples below {MOST_JUDGE_SAMPLES}, or 0 for no judge, not {samples}"
-            )
+    match samples.filter(|samples| *samples > MOST_JUDGE_SAMPLES) {
+        Some(samples) => {
+            bail!("judge {samples}: give at most {MOST_JUDGE_SAMPLES} training samples, or 0 for no judge")
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -26,5 +24,19 @@ pub fn check_restarts(restarts: Option<usize>) -> Result<()> {
     match restarts.filter(|restarts| !(1..=MOST_RESTARTS).contains(restarts)) {
         Some(restarts) => bail!("--cluster-restarts {restarts}: give at least 1 and at most {MOST_RESTARTS}"),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_judge_takes_at_most_the_largest_number_of_samples() {
+        for samples in [None, Some(0), Some(MOST_JUDGE_SAMPLES)] {
+            assert!(check_judge(samples).is_ok(), "{samples:?}");
+        }
+        let error = check_judge(Some(MOST_JUDGE_SAMPLES + 1)).unwrap_err().to_string();
+        assert!(error.contains("give at most 67108864 training samples"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What Slurm's commands are asked, and what they answer. `sacct` is not among them: many clusters keep no accounts.
+//! Calls of Slurm's commands. `sacct` is not among them, because many clusters keep no accounts.
 
 use std::{
     io::ErrorKind,
@@ -11,39 +11,39 @@ use anyhow::{Context, Result, bail};
 use super::records::Job;
 use crate::say::note;
 
-/// The greatest number of an array's task is below this, unless the cluster says otherwise.
-pub const MAX_ARRAY_SIZE: usize = 1001;
+/// Slurm's default of `MaxArraySize`: the numbers of an array's tasks are below this.
+pub const DEFAULT_MAX_ARRAY_SIZE: usize = 1001;
 
-/// A task in Slurm's queue, or a job that is no array.
+/// A task of an array in Slurm's queue, or a job that is not an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queued {
-    /// The number of its job, that of the array if it is one.
+pub struct QueuedTask {
+    /// Number of the job; for a task of an array, the number of the array.
     pub job: String,
-    /// Its number in the array.
+    /// Number of the task in the array; `None` if the job is not an array.
     pub task: Option<usize>,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u32,
-    /// Slurm's word: `PENDING`, `RUNNING` and others.
+    /// Slurm's name of the state, such as `PENDING` or `RUNNING`.
     pub state: String,
-    /// Its name.
+    /// Name of the job.
     pub name: String,
-    /// The node that it runs on.
+    /// The node or nodes that it runs on; `None` if it is not running.
     pub node: Option<String>,
 }
 
-impl Queued {
-    /// Whether it waits for a node.
+impl QueuedTask {
+    /// Whether it is waiting for a node.
     pub fn is_pending(&self) -> bool {
         self.state == "PENDING"
     }
 
-    /// The place of its chunk in the job's submission, if the task is this job's.
+    /// Returns the index of the task's chunk in its submission, if it is a task of `job`.
     pub fn chunk(&self, job: &Job) -> Option<usize> {
-        (self.job == job.id).then_some(job.first + self.task?)
+        (self.job == job.id).then_some(job.first_chunk + self.task?)
     }
 
-    /// From a line of `squeue` with [`FORMAT`].
-    fn read(line: &str) -> Option<Self> {
+    /// Parses a line that `squeue` prints with [`FORMAT`].
+    fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let (job, task, restarts, state) = (words.next()?, words.next()?, words.next()?, words.next()?);
         let name = words.next()?.to_owned();
@@ -58,52 +58,53 @@ impl Queued {
     }
 }
 
-/// Fields of `squeue`, of which the last may be empty.
+/// The fields that `squeue` prints. The last one may be empty.
 const FORMAT: &str = "--Format=ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:20,Name:120,NodeList:200";
 
-/// Everything of this user that is in the queue.
+/// Returns all jobs and tasks of this user that are in the queue.
 ///
 /// # Errors
 /// If Slurm cannot be asked.
-pub fn queue() -> Result<Vec<Queued>> {
+pub fn queue() -> Result<Vec<QueuedTask>> {
     let mut command = Command::new("squeue");
-    forget(&mut command, |name| name.starts_with("SQUEUE_"));
+    remove_variables(&mut command, |name| name.starts_with("SQUEUE_"));
     let text = run(command.args(["--me", "--all", "--array", "--noheader", FORMAT]))?;
-    Ok(text.lines().filter_map(Queued::read).collect())
+    Ok(text.lines().filter_map(QueuedTask::parse).collect())
 }
 
-/// The tasks that an array can have on this cluster.
+/// Returns the largest number of tasks that an array may have on this cluster.
 ///
 /// # Errors
-/// If Slurm cannot be asked.
+/// If Slurm cannot be asked, or the cluster allows no arrays.
 pub fn max_array_size() -> Result<usize> {
     match array_limit(&run(Command::new("scontrol").args(["show", "config"]))?) {
-        0 => bail!("this cluster has no arrays of jobs (its MaxArraySize or max_array_tasks is 0)"),
+        0 => bail!("this cluster allows no arrays of jobs (its MaxArraySize or max_array_tasks is 0)"),
         size => Ok(size),
     }
 }
 
-/// The tasks that an array can have, from the configuration of a cluster.
+/// Returns the largest number of tasks of an array, given the output of `scontrol show config`.
 fn array_limit(config: &str) -> usize {
     let value = |key: &str| {
         let line = config.lines().find_map(|line| line.trim().strip_prefix(key));
         line.map(|rest| rest.trim_start_matches([' ', '=']).trim())
     };
-    let size = value("MaxArraySize").and_then(|size| size.parse().ok()).unwrap_or(MAX_ARRAY_SIZE);
+    let size = value("MaxArraySize").and_then(|size| size.parse().ok()).unwrap_or(DEFAULT_MAX_ARRAY_SIZE);
     let parameters = value("SchedulerParameters").unwrap_or_default();
     let tasks = parameters.split(',').find_map(|parameter| parameter.strip_prefix("max_array_tasks="));
     tasks.and_then(|tasks| tasks.parse().ok()).map_or(size, |tasks: usize| size.min(tasks))
 }
 
-/// Submits a script that sets these options, of which none from the environment takes the place; the job's number.
+/// Submits a script whose directives set these options, and returns the number of the job. `sbatch` would prefer values
+/// from its environment to the script's directives, so the variables of these options are removed.
 ///
 /// # Errors
-/// If Slurm refuses it, with its reason.
+/// If Slurm refuses the job; the message has its reason.
 pub fn submit<'a>(script: &Path, options: impl Iterator<Item = &'a str>) -> Result<String> {
     let mut command = Command::new("sbatch");
     let set: Vec<String> = options.map(|key| key.replace('-', "_").to_uppercase()).collect();
-    forget(&mut command, |name| {
-        // What the job of this process, if it is one, was told of itself.
+    remove_variables(&mut command, |name| {
+        // If this process is itself part of a job, the new job must not inherit what Slurm says about that one.
         let own = ["SLURM_RESTART_COUNT", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"].contains(&name)
             || name.starts_with("SLURM_ARRAY_");
         let option = name.strip_prefix("SBATCH_").map(|name| match name {
@@ -114,10 +115,10 @@ pub fn submit<'a>(script: &Path, options: impl Iterator<Item = &'a str>) -> Resu
         own || option.is_some_and(|option| set.iter().any(|set| set == option))
     });
     let text = run(command.arg("--parsable").arg(script))?;
-    // JOB;CLUSTER, where there are several.
+    // Where there are several clusters, the answer is JOB;CLUSTER.
     let id = text.lines().last().and_then(|line| line.split(';').next()).unwrap_or_default().trim();
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
-        bail!("sbatch did not say which job it made, but '{}'", text.trim());
+        bail!("sbatch printed '{}' instead of the number of a job", text.trim());
     }
     Ok(id.to_owned())
 }
@@ -125,21 +126,21 @@ pub fn submit<'a>(script: &Path, options: impl Iterator<Item = &'a str>) -> Resu
 /// Cancels jobs.
 ///
 /// # Errors
-/// If Slurm refuses that.
+/// If Slurm refuses to cancel them.
 pub fn cancel(jobs: &[&str]) -> Result<()> {
     run(Command::new("scancel").args(jobs)).map(drop)
 }
 
-/// Queues a task again, which ends it.
+/// Puts a running task back into the queue. Slurm ends the running task first.
 ///
 /// # Errors
-/// If Slurm refuses that.
+/// If Slurm refuses to do so.
 pub fn requeue(job: &str) -> Result<()> {
     run(Command::new("scontrol").args(["requeue", job])).map(drop)
 }
 
-/// Takes variables out of the environment of a command.
-fn forget(command: &mut Command, unwanted: impl Fn(&str) -> bool) {
+/// Removes the unwanted variables from the environment of a command.
+fn remove_variables(command: &mut Command, unwanted: impl Fn(&str) -> bool) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(&unwanted) {
             command.env_remove(name);
@@ -147,23 +148,24 @@ fn forget(command: &mut Command, unwanted: impl Fn(&str) -> bool) {
     }
 }
 
-/// What a command prints.
+/// Runs a command and returns its output. Warnings that the command prints are passed on to the user.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let Output { status, stdout, stderr } = command.output().map_err(|problem| match problem.kind() {
         ErrorKind::NotFound => {
-            anyhow::anyhow!("{name} is not here; submit on a machine that has Slurm's commands")
+            anyhow::anyhow!("{name} was not found; use a machine that has Slurm's commands")
         }
         _ => anyhow::anyhow!("{name} cannot be started: {problem}"),
     })?;
-    let text =
-        |bytes: Vec<u8>| String::from_utf8(bytes).with_context(|| format!("{name} does not answer in text"));
-    let said = text(stderr).unwrap_or_default();
-    let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let text = |bytes: Vec<u8>| {
+        String::from_utf8(bytes).with_context(|| format!("the output of {name} is not text"))
+    };
+    let errors = text(stderr).unwrap_or_default();
+    let errors: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if !status.success() {
-        bail!("{name} refused: {}", said.join("; "));
+        bail!("{name} refused: {}", errors.join("; "));
     }
-    for line in said {
+    for line in errors {
         note(&format!("{name}: {line}"));
     }
     text(stdout)
@@ -174,25 +176,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_squeue() {
+    fn lines_of_squeue_are_parsed() {
         let pending = "7                   12          0           PENDING             lerp-x             ";
         let running =
             "7                   3           2           RUNNING             lerp-x       n1          ";
         let single = "9                   N/A         0           COMPLETING          other    n[1-2]";
-        let read = |line| Queued::read(line).unwrap();
+        let read = |line| QueuedTask::parse(line).unwrap();
         let (job, state, name) = ("7".into(), "PENDING".into(), "lerp-x".into());
-        let task = Queued { job, task: Some(12), restarts: 0, state, name, node: None };
+        let task = QueuedTask { job, task: Some(12), restarts: 0, state, name, node: None };
         assert_eq!(read(pending), task);
         assert!(task.is_pending() && !read(running).is_pending());
         assert_eq!((read(running).restarts, read(running).node.as_deref()), (2, Some("n1")));
         assert_eq!((read(single).task, read(single).node.as_deref()), (None, Some("n[1-2]")));
-        assert_eq!(Queued::read("slurm_load_jobs error"), None);
+        assert_eq!(QueuedTask::parse("slurm_load_jobs error"), None);
     }
 
     #[test]
     fn arrays_are_as_long_as_the_cluster_allows() {
         assert_eq!(array_limit("MaxArraySize            = 4001\nSchedulerParameters     = (null)\n"), 4001);
         let limited = "MaxArraySize = 1001\nSchedulerParameters = bf_interval=3,max_array_tasks=50,x\n";
-        assert_eq!((array_limit(limited), array_limit("")), (50, MAX_ARRAY_SIZE));
+        assert_eq!((array_limit(limited), array_limit("")), (50, DEFAULT_MAX_ARRAY_SIZE));
     }
 }

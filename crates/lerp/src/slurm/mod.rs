@@ -1,12 +1,13 @@
-//! `lerp sweep --on slurm`: the cells of a sweep as tasks of Slurm.
+//! `lerp sweep --on slurm`: trains the cells of a sweep as tasks of Slurm.
 //!
-//! What is to be trained is settled on the machine that submits and written into `cluster/` of the sweep's folder, with the
-//! program itself; then jobs are submitted, and the command is over: nothing has to stay alive for them. A [`task`] finds its
-//! cells there. Slurm starts tasks again whose node is lost or which were preempted, and tasks ask for that themselves when
-//! their time is up; the lease in each run's folder keeps two of them apart.
+//! The machine that submits decides what is to be trained. It writes that into the subfolder `cluster` of the sweep,
+//! together with a copy of this program, and submits the jobs. Then the command ends, and no process has to stay alive
+//! on that machine. Each [`task`] reads its cells from the subfolder. Slurm restarts tasks that were preempted or whose
+//! node was lost, and a task asks for a restart itself when its time is nearly up. The lease in each run's folder keeps
+//! two processes from training the same run.
 
 mod command;
-mod place;
+mod queue_view;
 mod records;
 mod script;
 mod task;
@@ -19,28 +20,29 @@ use std::{
 use anyhow::{Context, Result};
 use lerp_train::{Error, Run, RunLock, State, runs_in};
 
-pub use place::{Place, Places};
+pub use queue_view::{QueueView, QueuedCell};
 pub use task::task;
 
 use crate::{
-    cli::{Jobs, OURS, SweepArgs},
+    cli::{Jobs, RESERVED_OPTIONS, SweepArgs},
     plan::Plan,
     provenance::now,
     say::{note, say, warn},
     sweep::{Cells, Common, Folder, Job, Survey, count, duration, estimates, lacks_judges},
 };
-use command::Queued;
-use records::{Kind, Planned, Records, Submission};
+use command::QueuedTask;
+use records::{Kind, PlannedCell, Records, Submission};
 use script::Script;
 
-/// Cells of a task on a GPU, where nothing else is said: as many as one can train at once, about.
-const ON_A_GPU: usize = 8;
+/// Default number of cells per task on a GPU: about as many as one GPU trains at once.
+const CELLS_PER_GPU_TASK: usize = 8;
 
-/// Submits what of the plan is neither done nor queued.
+/// Submits the cells of the plan that are neither done nor queued. Returns `false` if runs that cannot be read block
+/// some of the cells.
 ///
 /// # Errors
-/// Before anything is submitted, if the folder, the images or Slurm will not do; if Slurm refuses a job, those before it are
-/// submitted and recorded.
+/// If the folder, the images or Slurm are unsuitable; nothing is submitted then. If Slurm refuses a job, the jobs
+/// before it have been submitted and recorded.
 pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> Result<bool> {
     let out = absolute(&cells.out)?;
     let records = Records::of(&out);
@@ -51,18 +53,19 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         folder.create()?;
         let lock = folder.lock()?;
         records.create()?;
-        Some((lock, submitting(&records)?))
+        Some((lock, lock_submission(&records)?))
     };
-    // The queue first: what ends meanwhile is found in the folder, and not taken for lost.
+    // The queue is read before the runs. A run that ends between the two is then found as complete in the folder, and
+    // not submitted again because it is no longer in the queue.
     let queue = match command::queue() {
-        // Without Slurm nothing is queued that a dry run could know of.
+        // A dry run also works without Slurm; nothing counts as queued then.
         Err(error) if args.dry_run => {
-            warn(&format!("{error:#}; what is queued is not known"));
+            warn(&format!("{error:#}; it is not known which cells are queued"));
             Vec::new()
         }
         queue => queue?,
     };
-    let before = known(&records, &out, &queue, args.dry_run)?;
+    let earlier_jobs = recorded_jobs(&records, &out, &queue, args.dry_run)?;
     let found = runs_in(&out)?;
     let Survey { jobs, missing, blocked, warnings, .. } =
         Survey::new(common, &cells.all, &found, &cells.devices[0], 1)?;
@@ -70,56 +73,62 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     for (id, reason) in &blocked {
         warn(&format!("left out: {id}: {reason}"));
     }
-    let queued = place::places(&records, &before, &queue);
+    let queued = queue_view::queued_cells(&records, &earlier_jobs, &queue);
     let failed: HashSet<&str> = found
         .runs
         .iter()
         .filter(|run| run.status.state == State::Failed)
         .map(|run| &*run.record.id)
         .collect();
-    let state = |job: &Job| match queued.get(&job.record.id) {
-        Some(place) => Some(format!("is in the queue: {}", place.described())),
+    // The reason why a missing cell is not submitted now, if there is one.
+    let reason_to_skip = |job: &Job| match queued.get(&job.record.id) {
+        Some(cell) => Some(format!("is in the queue: {}", cell.described())),
         None if failed.contains(&*job.record.id) && args.retry == 0 => {
             Some("failed before; `--retry 1` submits it again".to_owned())
         }
         None => None,
     };
-    let (open, resting): (Vec<Job>, Vec<Job>) = missing.into_iter().partition(|job| state(job).is_none());
-    let size = match (args.cluster.chunk, args.jobs) {
+    let (to_submit, skipped): (Vec<Job>, Vec<Job>) =
+        missing.into_iter().partition(|job| reason_to_skip(job).is_none());
+    let chunk_size = match (args.cluster.chunk, args.jobs) {
         (Some(size), _) => size.get(),
         (None, _) if cells.devices[0] == "cpu" => 1,
         (None, Jobs::Number(number)) => number,
-        (None, Jobs::Auto) => ON_A_GPU,
+        (None, Jobs::Auto) => CELLS_PER_GPU_TASK,
     };
-    let most = match command::max_array_size() {
-        Err(_) if args.dry_run => command::MAX_ARRAY_SIZE,
-        most => most?,
+    let max_array_size = match command::max_array_size() {
+        Err(_) if args.dry_run => command::DEFAULT_MAX_ARRAY_SIZE,
+        size => size?,
     };
-    let chunks = open.len().div_ceil(size);
-    let arrays: Vec<(usize, usize)> =
-        (0..chunks).step_by(most).map(|first| (first, most.min(chunks - first))).collect();
+    let chunks = to_submit.len().div_ceil(chunk_size);
+    // Of each array, the index of its first chunk and the number of its tasks.
+    let arrays: Vec<(usize, usize)> = (0..chunks)
+        .step_by(max_array_size)
+        .map(|first_chunk| (first_chunk, max_array_size.min(chunks - first_chunk)))
+        .collect();
     if args.dry_run {
-        let seconds = estimates(common, cells, &open, plan.is_judged());
-        let mut states: HashMap<&str, String> =
-            resting.iter().map(|job| (&*job.record.id, state(job).unwrap_or_default())).collect();
-        states.extend(blocked.iter().map(|(id, reason)| (&**id, format!("stands in the way: {reason}"))));
-        tell(&jobs, &open, &seconds, (size, most), &states);
-        tell_arrays(&arrays, args);
-        if lacks_judges(common, &cells.out, &open, plan.judge()) {
-            say("and a job before them that trains judges of decoded images");
+        let seconds = estimates(common, cells, &to_submit, plan.is_judged());
+        let mut not_submitted: HashMap<&str, String> =
+            skipped.iter().map(|job| (&*job.record.id, reason_to_skip(job).unwrap_or_default())).collect();
+        not_submitted
+            .extend(blocked.iter().map(|(id, reason)| (&**id, format!("stands in the way: {reason}"))));
+        print_plan(&jobs, &to_submit, &seconds, (chunk_size, max_array_size), &not_submitted);
+        print_arrays(&arrays, args);
+        if lacks_judges(common, &cells.out, &to_submit, plan.judge()) {
+            say("One more job before them trains judges of decoded images.");
         }
         say(
-            "and a last one that draws the report. Times are those of this machine. Nothing was submitted or written.",
+            "A last job draws the report. The times are those of this machine. Nothing was submitted or written.",
         );
         return Ok(blocked.is_empty());
     }
-    for job in &resting {
-        note(&format!("{} {}", job.record.id, state(job).unwrap_or_default()));
+    for job in &skipped {
+        note(&format!("{} {}", job.record.id, reason_to_skip(job).unwrap_or_default()));
     }
-    if open.is_empty() {
-        let done = jobs.len() - resting.len() - blocked.len();
+    if to_submit.is_empty() {
+        let done = jobs.len() - skipped.len() - blocked.len();
         say(&format!(
-            "Nothing to submit: {done} of {} are done. `report {}` draws what there is.",
+            "Nothing to submit: {done} of {} are done. `lerp report {}` draws the report of the finished runs.",
             count(jobs.len(), "run"),
             cells.out.display()
         ));
@@ -127,8 +136,8 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     }
     let ids: Vec<String> = jobs.iter().map(|job| job.record.id.clone()).collect();
     folder.record(true, &plan.about, &common.command, &cells.devices, &ids)?;
-    let judges = lacks_judges(common, &cells.out, &open, plan.judge());
-    let planned = |job: &Job| Planned { record: job.record.clone(), dataset: job.dataset.clone() };
+    let judges_are_missing = lacks_judges(common, &cells.out, &to_submit, plan.judge());
+    let planned_cell = |job: &Job| PlannedCell { record: job.record.clone(), dataset: job.dataset.clone() };
     let submission = Submission {
         command: common.command.clone(),
         data: data_folder(common)?,
@@ -145,111 +154,123 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         max_failures: args.max_failures.map(usize::from),
         restarts: args.cluster.restarts,
         failed: failed.iter().map(ToString::to_string).collect(),
-        chunks: open.chunks(size).map(|chunk| chunk.iter().map(planned).collect()).collect(),
+        chunks: to_submit.chunks(chunk_size).map(|chunk| chunk.iter().map(planned_cell).collect()).collect(),
     };
-    let number = records.next();
+    let number = records.next_number();
     records.write(number, &submission)?;
-    let submitter = Submitter { records: &records, number, args, out: &out, program: program(&records)? };
-    let mut after = Vec::new();
-    if judges {
-        let training =
+    let submitter =
+        Submitter { records: &records, number, args, out: &out, program: copy_program(&records)? };
+    let mut judge_jobs = Vec::new();
+    if judges_are_missing {
+        let trains_judges =
             |job: &&records::Job| job.kind == Kind::Judges && queue.iter().any(|queued| queued.job == job.id);
-        after.push(match before.iter().find(training) {
+        judge_jobs.push(match earlier_jobs.iter().find(trains_judges) {
             Some(job) => job.id.clone(),
             None => submitter.submit(Kind::Judges, None, &[])?,
         });
     }
-    let mut ids = Vec::new();
-    for (first, tasks) in &arrays {
-        // Tasks of several arrays cannot be counted together, so these follow each other.
-        let previous = ids.last().filter(|_| args.cluster.at_most.is_some());
-        let after = previous.map_or(&after[..], std::slice::from_ref);
-        let id = submitter.submit(Kind::Cells, Some((*first, *tasks)), after)?;
-        ids.push(id);
+    let mut array_ids = Vec::new();
+    for array in &arrays {
+        // Slurm limits the number of running tasks of each array only, so under a limit the arrays run one after
+        // another.
+        let previous = array_ids.last().filter(|_| args.cluster.at_most.is_some());
+        let after = previous.map_or(&judge_jobs[..], std::slice::from_ref);
+        let id = submitter.submit(Kind::Cells, Some(*array), after)?;
+        array_ids.push(id);
     }
-    let report = submitter.submit(Kind::Report, None, &ids)?;
+    let report = submitter.submit(Kind::Report, None, &array_ids)?;
     say(&format!(
         "Submitted {} as {} of {} {}, and the report as job {report}, into {}.",
-        count(open.len(), "cell"),
+        count(to_submit.len(), "cell"),
         count(chunks, "task"),
-        if ids.len() == 1 { "job" } else { "jobs" },
-        ids.join(", "),
+        if array_ids.len() == 1 { "job" } else { "jobs" },
+        array_ids.join(", "),
         cells.out.display()
     ));
-    if let [judges] = &after[..] {
-        say(&format!("Job {judges} trains judges of decoded images before."));
+    if let [judges] = &judge_jobs[..] {
+        say(&format!("Before them, job {judges} trains judges of decoded images."));
     }
     say(&format!(
-        "Nothing of this command goes on running. `watch {}` shows how far it is; the same command submits what is then neither \
-         done nor queued, and with --cancel it cancels everything. Logs: {}",
+        "This command leaves no process running here. `lerp watch {}` shows the progress. The same command submits the cells \
+         that are then neither done nor queued; with --cancel it cancels all jobs. Logs: {}",
         cells.out.display(),
         records.logs().display()
     ));
     Ok(blocked.is_empty())
 }
 
-/// Says what would be submitted.
-fn tell(
+/// Prints for each run of the plan its expected time and its task, or the reason why it would not be submitted.
+fn print_plan(
     jobs: &[Job],
-    open: &[Job],
+    to_submit: &[Job],
     seconds: &[Option<f64>],
-    (size, most): (usize, usize),
-    resting: &HashMap<&str, String>,
+    (chunk_size, max_array_size): (usize, usize),
+    not_submitted: &HashMap<&str, String>,
 ) {
     let width = jobs.iter().map(|job| job.record.id.len()).max().unwrap_or(0);
-    let places: HashMap<&str, usize> =
-        open.iter().enumerate().map(|(place, job)| (&*job.record.id, place)).collect();
+    let indices: HashMap<&str, usize> =
+        to_submit.iter().enumerate().map(|(index, job)| (&*job.record.id, index)).collect();
     for job in jobs {
         let id = &*job.record.id;
-        let what = match (places.get(id), resting.get(id)) {
-            (Some(place), _) => {
-                let takes = seconds.get(*place).copied().flatten().map_or("unknown".into(), duration);
-                let chunk = place / size;
-                format!("{takes} in task {} of array {}", chunk % most, chunk / most + 1)
+        let state = match (indices.get(id), not_submitted.get(id)) {
+            (Some(index), _) => {
+                let takes = seconds.get(*index).copied().flatten().map_or("unknown".into(), duration);
+                let chunk = index / chunk_size;
+                let (task, array) = (chunk % max_array_size, chunk / max_array_size + 1);
+                format!("{takes} in task {task} of array {array}")
             }
-            (None, Some(state)) => state.clone(),
+            (None, Some(reason)) => reason.clone(),
             (None, None) => "done".to_owned(),
         };
-        say(&format!("{id:<width$}  {what}"));
+        say(&format!("{id:<width$}  {state}"));
     }
 }
 
-fn tell_arrays(arrays: &[(usize, usize)], args: &SweepArgs) {
-    for (place, (_, tasks)) in arrays.iter().enumerate() {
-        let most = args.cluster.at_most.map_or(String::new(), |most| format!(", {most} at a time at most"));
-        let order = if place > 0 && args.cluster.at_most.is_some() { ", after the one before" } else { "" };
-        say(&format!("array {}: {}{most}{order}", place + 1, count(*tasks, "task")));
+/// Prints the number of tasks of each array.
+fn print_arrays(arrays: &[(usize, usize)], args: &SweepArgs) {
+    for (index, (_, tasks)) in arrays.iter().enumerate() {
+        let limit = args.cluster.at_most.map_or(String::new(), |most| format!(", {most} at a time at most"));
+        let order = if index > 0 && args.cluster.at_most.is_some() { ", after the one before" } else { "" };
+        say(&format!("array {}: {}{limit}{order}", index + 1, count(*tasks, "task")));
     }
 }
 
-/// What the jobs of a submission have in common.
+/// Submits the jobs of one submission.
 struct Submitter<'a> {
     records: &'a Records,
+    /// Number of the submission.
     number: usize,
     args: &'a SweepArgs,
+    /// Folder of the sweep, as an absolute path.
     out: &'a Path,
+    /// The copy of this program that the tasks run.
     program: PathBuf,
 }
 
 impl Submitter<'_> {
-    /// Writes a script, submits it after the jobs that it has to wait for, and records it; its number.
+    /// Writes the script of a job, submits it and records it. The job starts when the jobs `after` have ended. The
+    /// `array` is the index of its first chunk and the number of its tasks. Returns the number of the job.
     fn submit(&self, kind: Kind, array: Option<(usize, usize)>, after: &[String]) -> Result<String> {
         let about = match kind {
             Kind::Cells => "Trains a chunk of cells.",
             Kind::Judges => "Trains judges of decoded images.",
-            Kind::Report => "Measures raw pixels and draws the report.",
+            Kind::Report => "Evaluates raw pixels and draws the report.",
         };
-        let (file, first) = (kind.word(), array.map_or(0, |(first, _)| first));
-        let name = records::Job::name(self.out, self.number, kind, first);
+        let first_chunk = array.map_or(0, |(first_chunk, _)| first_chunk);
+        let name = records::Job::name(self.out, self.number, kind, first_chunk);
         let text = |path: &Path| -> Result<String> {
             let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
             text.map(String::from).with_context(|| {
-                format!("{} has a name that no script can hold; give --out another folder", path.display())
+                format!(
+                    "the name of {} cannot be written in a script; give --out another folder",
+                    path.display()
+                )
             })
         };
         let mut command =
             vec![text(&self.program)?, "task".to_owned(), text(self.out)?, self.number.to_string()];
-        command.extend((kind != Kind::Cells).then(|| file.to_owned()));
+        // In an array, the script adds the index of the chunk.
+        command.extend((kind != Kind::Cells).then(|| kind.word().to_owned()));
         let script = Script {
             name: &name,
             about,
@@ -258,15 +279,16 @@ impl Submitter<'_> {
             after,
             logs: &self.records.logs(),
             command: &command,
-            first,
+            first_chunk,
         };
-        let place = if first == 0 { String::new() } else { format!("-from-{first}") };
-        let path = self.records.dir().join(format!("{}-{file}{place}.sh", self.number));
+        let from = if first_chunk == 0 { String::new() } else { format!("-from-{first_chunk}") };
+        let path = self.records.dir().join(format!("{}-{}{from}.sh", self.number, kind.word()));
         lerp_files::replace(&path, script.text().as_bytes())?;
-        let set = OURS.into_iter().chain(self.args.cluster.options().map(|option| &*option.key));
-        let id = command::submit(&path, set).with_context(|| {
+        let given = self.args.cluster.options().map(|option| &*option.key);
+        let options = RESERVED_OPTIONS.into_iter().chain(given);
+        let id = command::submit(&path, options).with_context(|| {
             format!(
-                "{} was not submitted (what was before it is, and --cancel ends that; --chunk makes fewer tasks)",
+                "{} was not submitted (the jobs before it were, and --cancel cancels them; a larger --chunk makes fewer tasks)",
                 path.display()
             )
         })?;
@@ -274,16 +296,17 @@ impl Submitter<'_> {
             id: id.clone(),
             submission: self.number,
             kind,
-            first,
+            first_chunk,
             submitted: now(),
         }])?;
         Ok(id)
     }
 }
 
-/// This program, in a copy that no later build changes while tasks are queued.
-fn program(records: &Records) -> Result<PathBuf> {
-    let here = std::env::current_exe().context("cannot find this program")?;
+/// Copies this program into the records, so that no later build changes it while tasks are queued. Returns the path of
+/// the copy.
+fn copy_program(records: &Records) -> Result<PathBuf> {
+    let here = std::env::current_exe().context("cannot find the file of this program")?;
     let linux = Path::new("/proc/self/exe");
     let bytes = std::fs::read(if linux.exists() { linux } else { &here })
         .with_context(|| format!("cannot read {}", here.display()))?;
@@ -299,7 +322,8 @@ fn program(records: &Records) -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// The folder of the image sets, for tasks whose working directory and environment may be others.
+/// Returns the absolute path of the folder of the image sets, because a task may have another working directory and
+/// environment. Returns `None` if no folder is set.
 fn data_folder(common: &Common) -> Result<Option<PathBuf>> {
     let given = common.shelf.data().map(PathBuf::from);
     let data = given.or_else(|| std::env::var_os(lerp_data::FOLDER_VARIABLE).map(PathBuf::from));
@@ -310,55 +334,63 @@ fn absolute(sweep: &Path) -> Result<PathBuf> {
     std::path::absolute(sweep).context("cannot find the working directory")
 }
 
-/// Keeps other submissions out, on whatever machine they are.
-fn submitting(records: &Records) -> Result<RunLock> {
+/// Locks the records, so that no other process on any machine submits jobs for this sweep at the same time.
+fn lock_submission(records: &Records) -> Result<RunLock> {
     RunLock::take(records.dir()).map_err(|error| match error {
-        Error::Busy { by, .. } => anyhow::anyhow!("{by} is submitting cells of this sweep; wait for it"),
+        Error::Busy { by, .. } => {
+            anyhow::anyhow!("{by} is submitting cells of this sweep; wait until it has ended")
+        }
         error => error.into(),
     })
 }
 
-/// The jobs that were submitted; those that are in the queue under a name of this sweep and not on record are put on record: the
-/// command that submitted them was killed, or did not get Slurm's answer.
-fn known(records: &Records, out: &Path, queue: &[Queued], dry: bool) -> Result<Vec<records::Job>> {
+/// Returns the jobs that were submitted for the sweep. The queue may have jobs of the sweep that are not recorded,
+/// because the command that submitted them was killed or did not get Slurm's answer. They are recognised by their
+/// names, and recorded unless `read_only` is set.
+fn recorded_jobs(
+    records: &Records,
+    out: &Path,
+    queue: &[QueuedTask],
+    read_only: bool,
+) -> Result<Vec<records::Job>> {
     let mut jobs = records.jobs()?;
-    let mut lost: Vec<records::Job> = Vec::new();
+    let mut unrecorded: Vec<records::Job> = Vec::new();
     for queued in queue {
-        let known = jobs.iter().chain(&lost).any(|job| job.id == queued.job);
-        lost.extend(records::Job::named(out, &queued.name, &queued.job).filter(|_| !known));
+        let is_known = jobs.iter().chain(&unrecorded).any(|job| job.id == queued.job);
+        unrecorded.extend(records::Job::from_name(out, &queued.name, &queued.job).filter(|_| !is_known));
     }
-    if !lost.is_empty() && !dry {
-        records.add(lost.clone())?;
+    if !unrecorded.is_empty() && !read_only {
+        records.add(unrecorded.clone())?;
     }
-    jobs.extend(lost);
+    jobs.extend(unrecorded);
     Ok(jobs)
 }
 
-/// Cancels what was submitted for the sweep in `out` and has not ended.
+/// Cancels the jobs of the sweep in `out` that have not ended.
 ///
 /// # Errors
-/// If Slurm cannot be asked, or refuses.
+/// If Slurm cannot be asked or refuses to cancel them, or the records are damaged.
 pub fn cancel(out: &Path) -> Result<bool> {
     let out = absolute(out)?;
     let records = Records::of(&out);
     let queue = command::queue()?;
-    let jobs = known(&records, &out, &queue, true)?;
+    let jobs = recorded_jobs(&records, &out, &queue, true)?;
     let active: Vec<&str> =
         jobs.iter().map(|job| &*job.id).filter(|id| queue.iter().any(|queued| queued.job == *id)).collect();
     if active.is_empty() {
-        say("Nothing to cancel: nothing of this folder is queued.");
+        say("Nothing to cancel: no job of this folder is queued.");
         return Ok(true);
     }
     command::cancel(&active)?;
     say(&format!(
-        "Cancelled {} {}. What was running stops with a checkpoint, and the same command without --cancel goes on from there.",
+        "Cancelled {} {}. Running cells stop with a checkpoint, and the same command without --cancel resumes them.",
         if active.len() == 1 { "job" } else { "jobs" },
         active.join(", ")
     ));
     Ok(true)
 }
 
-/// Whether a run that is in the folder is complete.
+/// Whether the run called `id` in the folder `runs` exists and is complete.
 fn is_done(runs: &Path, id: &str) -> bool {
     Run::read(&runs.join(id)).is_ok_and(|run| run.status.state == State::Done)
 }

@@ -1,4 +1,4 @@
-//! `cluster/` in the folder of a sweep: what was submitted, with everything that a task needs.
+//! The subfolder `cluster` of a sweep: the records of what was submitted, with everything that a task needs.
 
 use std::{
     collections::HashMap,
@@ -12,111 +12,113 @@ use serde::{Deserialize, Serialize};
 
 use crate::{cli::Jobs, provenance::now};
 
-/// The folder.
+/// Name of the subfolder.
 const FOLDER: &str = "cluster";
 
-/// What the list of jobs says that it is.
+/// Name and version of the format of the list of jobs.
 const FORMAT: &str = "lerp cluster 1";
 
-/// More bytes than any of the files has.
-const MOST: u64 = 1 << 28;
+/// Size limit of a file, bytes.
+const LARGEST_FILE: u64 = 1 << 28;
 
-/// A cell to train.
+/// A cell that a task is to train.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Planned {
-    /// Its record, with the digest of the images that were there when it was submitted.
+pub struct PlannedCell {
+    /// Record of the run, with the digest of the images on the machine that submitted it.
     pub record: RunRecord,
-    /// What its dataset is called now.
+    /// Present name of the dataset, which differs from the one in the record if the dataset's folder has moved.
     pub dataset: String,
 }
 
-/// What was submitted at a time: cells in chunks, each of which a task trains, and how.
+/// One submission: the cells in chunks, each of which one task trains, and the settings of the training.
 #[derive(Serialize, Deserialize)]
 pub struct Submission {
-    /// What the user typed.
+    /// Command line of the sweep.
     pub command: String,
-    /// Folder of the image sets.
+    /// Folder of the image sets, if there is one.
     pub data: Option<PathBuf>,
-    /// Devices of a task.
+    /// Names of the devices of a task.
     pub devices: Vec<String>,
-    /// Runs at once in a task; as suits its devices if none is said.
+    /// Number of simultaneous runs in a task; `None` for a number that suits its devices.
     pub jobs: Option<usize>,
     /// Whether one process trains all runs of a task.
     pub pack: bool,
-    /// Samples that judges are trained on, if that was said; 0 for no judges.
+    /// Training samples of judges: 0 for no judges, `None` if not specified.
     pub judge: Option<u64>,
-    /// Whether judges measure runs.
+    /// Whether judges measure the runs.
     pub judged: bool,
-    /// Seconds that a cell may train at a time.
+    /// Time limit of the training of a cell, seconds.
     pub time_limit: Option<f64>,
-    /// How often a cell that failed is trained again.
+    /// Number of times that a task tries a failed cell again.
     pub retry: usize,
-    /// Failed cells of the sweep after which no more begin.
+    /// Number of new failures in the sweep at which tasks start no more cells.
     pub max_failures: Option<usize>,
-    /// Starts of a task after which it does not ask to be queued again.
+    /// Number of restarts of a task after which it no longer asks to be queued again.
     pub restarts: u32,
-    /// Cells that had failed before, which are to be tried again.
+    /// Names of the cells that had failed before the submission. They are tried again, and do not count as new
+    /// failures.
     pub failed: Vec<String>,
-    /// The cells.
-    pub chunks: Vec<Vec<Planned>>,
+    /// The cells, in chunks.
+    pub chunks: Vec<Vec<PlannedCell>>,
 }
 
 impl Submission {
-    /// The number of runs at once.
+    /// Returns the number of simultaneous runs in a task.
     pub fn jobs(&self) -> Jobs {
         self.jobs.map_or(Jobs::Auto, Jobs::Number)
     }
 }
 
-/// A job that Slurm has taken.
+/// A job that Slurm has accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
-    /// Its number, that of the array if it is one.
+    /// Number of the job or of the array.
     pub id: String,
-    /// The submission that it belongs to.
+    /// Number of the submission that the job belongs to.
     pub submission: usize,
-    /// What it is for.
+    /// Purpose of the job.
     pub kind: Kind,
-    /// Of an array: the chunk of its first task.
-    pub first: usize,
-    /// When it was submitted, RFC 3339, UTC.
+    /// Of an array: index of the first task's chunk in the submission. Otherwise 0.
+    #[serde(rename = "first")]
+    pub first_chunk: usize,
+    /// Time of the submission, RFC 3339, UTC.
     pub submitted: String,
 }
 
 impl Job {
-    /// The name that it has in the queue: of the sweep's folder, and of what the job is.
-    pub fn name(sweep: &Path, submission: usize, kind: Kind, first: usize) -> String {
+    /// Returns the name of a job in the queue, which identifies the sweep's folder and the job.
+    pub fn name(sweep: &Path, submission: usize, kind: Kind, first_chunk: usize) -> String {
         let folder = lerp_files::file_stem(&sweep.file_name().unwrap_or_default().to_string_lossy(), 40);
-        let place = &lerp_files::digest(sweep.as_os_str().as_encoded_bytes())[..10];
-        format!("lerp-{folder}-{place}-{submission}-{}-{first}", kind.word())
+        let digest = &lerp_files::digest(sweep.as_os_str().as_encoded_bytes())[..10];
+        format!("lerp-{folder}-{digest}-{submission}-{}-{first_chunk}", kind.word())
     }
 
-    /// The job of the sweep that has this name in the queue.
-    pub fn named(sweep: &Path, name: &str, id: &str) -> Option<Self> {
+    /// Returns the job that has this name in the queue, or `None` if it is not a job of this sweep.
+    pub fn from_name(sweep: &Path, name: &str, id: &str) -> Option<Self> {
         let mut words = name.rsplitn(4, '-');
-        let (first, kind, submission) =
+        let (first_chunk, kind, submission) =
             (words.next()?.parse().ok()?, words.next()?, words.next()?.parse().ok()?);
         let kind =
             [Kind::Judges, Kind::Cells, Kind::Report].into_iter().find(|known| known.word() == kind)?;
-        let is_ours = Self::name(sweep, submission, kind, first) == name;
-        is_ours.then(|| Self { id: id.to_owned(), submission, kind, first, submitted: now() })
+        let is_ours = Self::name(sweep, submission, kind, first_chunk) == name;
+        is_ours.then(|| Self { id: id.to_owned(), submission, kind, first_chunk, submitted: now() })
     }
 }
 
-/// What jobs are for.
+/// The purpose of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Trains judges.
+    /// Trains the judges.
     Judges,
-    /// An array, each task of which trains a chunk.
+    /// An array of tasks, each of which trains a chunk of cells.
     Cells,
-    /// Draws the report.
+    /// Evaluates raw pixels and draws the report.
     Report,
 }
 
 impl Kind {
-    /// In a word.
+    /// Returns the name of the purpose.
     pub fn word(self) -> &'static str {
         match self {
             Self::Judges => "judges",
@@ -126,75 +128,75 @@ impl Kind {
     }
 }
 
-/// The list of jobs.
+/// The contents of the file that lists the jobs.
 #[derive(Serialize, Deserialize)]
 struct List {
     format: String,
     jobs: Vec<Job>,
 }
 
-/// The folder `cluster` of a sweep.
+/// The subfolder `cluster` of a sweep.
 #[derive(Debug)]
 pub struct Records {
     dir: PathBuf,
 }
 
 impl Records {
-    /// That of the sweep in `sweep`.
+    /// Returns the records of the sweep in the folder `sweep`, without reading or creating anything.
     pub fn of(sweep: &Path) -> Self {
         Self { dir: sweep.join(FOLDER) }
     }
 
-    /// The folder.
+    /// Returns the path of the subfolder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The list's file.
-    pub fn list(&self) -> PathBuf {
+    /// Returns the path of the list of jobs.
+    pub fn job_list(&self) -> PathBuf {
         self.dir.join("jobs.json")
     }
 
-    /// Makes the folder.
+    /// Creates the subfolder and its folder of logs, if they do not exist.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If they cannot be created.
     pub fn create(&self) -> Result<()> {
         make_folder(&self.dir)?;
         Ok(make_folder(&self.logs())?)
     }
 
-    /// Where tasks say what they do.
+    /// Returns the path of the folder in which Slurm writes the output of tasks.
     pub fn logs(&self) -> PathBuf {
         self.dir.join("logs")
     }
 
-    /// The jobs of all submissions; none if nothing was submitted.
+    /// Returns the jobs of all submissions. The result is empty if nothing was submitted.
     ///
     /// # Errors
     /// If the list is damaged.
     pub fn jobs(&self) -> Result<Vec<Job>> {
-        let path = self.list();
-        let text = match lerp_files::read_to_string(&path, MOST) {
+        let path = self.job_list();
+        let text = match lerp_files::read_to_string(&path, LARGEST_FILE) {
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
             text => text?,
         };
         let damaged = || {
             format!(
-                "{} is damaged; delete it, and cancel with scancel what is still queued of this sweep",
+                "{} is damaged; delete it, and cancel this sweep's queued jobs with scancel",
                 path.display()
             )
         };
         let list: List = serde_json::from_str(&text).with_context(damaged)?;
-        let plain = |job: &Job| job.id.bytes().all(|b| b.is_ascii_digit()) && !job.id.is_empty();
-        if list.format == FORMAT && list.jobs.iter().all(plain) {
+        let has_number = |job: &Job| job.id.bytes().all(|b| b.is_ascii_digit()) && !job.id.is_empty();
+        if list.format == FORMAT && list.jobs.iter().all(has_number) {
             Ok(list.jobs)
         } else {
             anyhow::bail!(damaged())
         }
     }
 
-    /// Adds jobs, which from then on count as submitted.
+    /// Adds jobs to the list. From then on they count as submitted.
     ///
     /// # Errors
     /// If the list cannot be read or written.
@@ -202,11 +204,11 @@ impl Records {
         let mut jobs = self.jobs()?;
         jobs.extend(new);
         let text = serde_json::to_string_pretty(&List { format: FORMAT.into(), jobs })?;
-        Ok(lerp_files::replace(&self.list(), text.as_bytes())?)
+        Ok(lerp_files::replace(&self.job_list(), text.as_bytes())?)
     }
 
-    /// The number of the next submission, from 1.
-    pub fn next(&self) -> usize {
+    /// Returns the number of the next submission. Submissions are numbered from 1.
+    pub fn next_number(&self) -> usize {
         let mut number = 1;
         while self.path(number).exists() {
             number += 1;
@@ -232,25 +234,26 @@ impl Records {
     /// If it is not there or damaged.
     pub fn read(&self, number: usize) -> Result<Submission> {
         let path = self.path(number);
-        let text = lerp_files::read_to_string(&path, MOST)?;
+        let text = lerp_files::read_to_string(&path, LARGEST_FILE)?;
         let submission: Submission =
             serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))?;
-        // Names become paths.
+        // The names are used as paths, so they must be plain words.
         let mut names = submission.chunks.iter().flatten().map(|planned| &planned.record.id);
         match names.find(|id| !is_word(id)) {
-            Some(id) => anyhow::bail!("{} is damaged: it names a run '{id}'", path.display()),
+            Some(id) => anyhow::bail!("{} is damaged: '{id}' is not the name of a run", path.display()),
             None => Ok(submission),
         }
     }
 
-    /// The names of the cells in the chunks of every submission that the jobs belong to. What cannot be read has none.
+    /// Returns the names of the cells in every chunk of the submissions that the jobs belong to, by the number of the
+    /// submission. A submission that cannot be read has no chunks.
     pub fn chunks(&self, jobs: &[Job]) -> HashMap<usize, Vec<Vec<String>>> {
         let mut all = HashMap::new();
         for job in jobs {
             all.entry(job.submission).or_insert_with(|| {
                 let chunks = self.read(job.submission).map(|submission| submission.chunks);
                 let names =
-                    |chunk: Vec<Planned>| chunk.into_iter().map(|planned| planned.record.id).collect();
+                    |chunk: Vec<PlannedCell>| chunk.into_iter().map(|planned| planned.record.id).collect();
                 chunks.unwrap_or_default().into_iter().map(names).collect()
             });
         }
@@ -263,13 +266,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_known_by_its_name() {
+    fn a_job_is_recognised_by_its_name() {
         let sweep = Path::new("/data/my results/lines-2");
         let name = Job::name(sweep, 3, Kind::Cells, 1001);
         assert!(name.starts_with("lerp-lines-2-") && name.ends_with("-3-cells-1001"), "{name}");
-        let job = Job::named(sweep, &name, "17").unwrap();
-        assert_eq!((&*job.id, job.submission, job.kind, job.first), ("17", 3, Kind::Cells, 1001));
-        assert!(Job::named(Path::new("/data/other/lines-2"), &name, "17").is_none());
-        assert!(Job::named(sweep, "lerp-lines-2", "17").is_none());
+        let job = Job::from_name(sweep, &name, "17").unwrap();
+        assert_eq!((&*job.id, job.submission, job.kind, job.first_chunk), ("17", 3, Kind::Cells, 1001));
+        assert!(Job::from_name(Path::new("/data/other/lines-2"), &name, "17").is_none());
+        assert!(Job::from_name(sweep, "lerp-lines-2", "17").is_none());
     }
 }

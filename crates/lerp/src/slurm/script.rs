@@ -1,34 +1,34 @@
-//! The scripts that are given to `sbatch`.
+//! The batch scripts that are submitted with `sbatch`.
 
 use std::{fmt::Write, path::Path, time::Duration};
 
 use crate::cli::SbatchOption;
 
-/// Time before a task's limit at which it is told, if its limit is long or not known.
-const NOTICE: Duration = Duration::from_mins(2);
+/// The longest time before its time limit at which a task is warned.
+const LONGEST_NOTICE: Duration = Duration::from_mins(2);
 
-/// What a script is made from. Paths are absolute.
+/// The contents of a batch script. Paths are absolute.
 pub struct Script<'a> {
-    /// The job's name.
+    /// Name of the job.
     pub name: &'a str,
-    /// What it is for.
+    /// Description of the job, for a comment in the script.
     pub about: &'a str,
-    /// The user's options, which Slurm checks.
+    /// The user's options. They are not checked here, because Slurm does that.
     pub options: Vec<&'a SbatchOption>,
-    /// Of an array: its tasks, and how many of them may run at a time.
+    /// Of an array: the number of its tasks, and how many of them may run at a time.
     pub array: Option<(usize, Option<usize>)>,
-    /// Jobs that must have ended before, however they do.
+    /// Numbers of the jobs that must end before this one starts, whether or not they succeed.
     pub after: &'a [String],
-    /// Folder of the logs.
+    /// Folder for the output of the job.
     pub logs: &'a Path,
-    /// The command without its last argument, if it is one of an array.
+    /// The command; of an array, without the last argument, which is the index of the task's chunk.
     pub command: &'a [String],
-    /// Of an array: the chunk of its first task.
-    pub first: usize,
+    /// Of an array: index of the first task's chunk in the submission.
+    pub first_chunk: usize,
 }
 
 impl Script<'_> {
-    /// The text.
+    /// Returns the text of the script.
     pub fn text(&self) -> String {
         let mut out = format!("#!/bin/sh\n# {}\n", self.about.replace('\n', " "));
         let mut directive = |key: &str, value: &str| {
@@ -41,7 +41,7 @@ impl Script<'_> {
         for option in &self.options {
             directive(&option.key, option.value.as_deref().unwrap_or_default());
         }
-        // What a name of a file means for Slurm begins with %.
+        // In names of files, Slurm replaces patterns such as %j; %% stands for the character itself.
         let logs = self.logs.to_string_lossy().replace('%', "%%");
         match self.array {
             Some((tasks, at_most)) => {
@@ -57,32 +57,38 @@ impl Script<'_> {
         if !self.after.is_empty() {
             directive("dependency", &format!("afterany:{}", self.after.join(":")));
         }
-        let _ =
-            writeln!(out, "\n# Until the program listens, its signals must not end it.\ntrap '' USR1 TERM");
         let _ = writeln!(
             out,
-            "# Without cgroups a program sees all processors of its node, also those that are not its own.\n\
+            "\n# These signals must not end the job before the program handles them.\ntrap '' USR1 TERM"
+        );
+        let _ = writeln!(
+            out,
+            "# Without cgroups a program sees all processors of its node, including those of other jobs.\n\
              export RAYON_NUM_THREADS=\"${{SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}}\""
         );
         let words: Vec<String> = self.command.iter().map(|word| in_shell(word)).collect();
-        let place = match (self.array, self.first) {
+        let chunk = match (self.array, self.first_chunk) {
             (None, _) => String::new(),
             (Some(_), 0) => " \"$SLURM_ARRAY_TASK_ID\"".to_owned(),
-            (Some(_), first) => format!(" \"$(({first} + SLURM_ARRAY_TASK_ID))\""),
+            (Some(_), first_chunk) => format!(" \"$(({first_chunk} + SLURM_ARRAY_TASK_ID))\""),
         };
-        // The program takes the shell's place, so that signals for the script reach it.
-        let _ = writeln!(out, "exec {}{place}", words.join(" "));
+        // The program replaces the shell, so that signals that Slurm sends to the script reach the program.
+        let _ = writeln!(out, "exec {}{chunk}", words.join(" "));
         out
     }
 
-    /// How long before its limit a task is told.
+    /// Returns how long before its time limit the task is warned: [`LONGEST_NOTICE`], or a quarter of the limit if that
+    /// is shorter, but at least five seconds. If the limit is not known, it counts as long.
     fn notice(&self) -> Duration {
         let limit = self.options.iter().find(|option| option.key == "time").and_then(|o| o.value.as_deref());
-        limit.and_then(limit_of).map_or(NOTICE, |limit| NOTICE.min(limit / 4).max(Duration::from_secs(5)))
+        limit
+            .and_then(limit_of)
+            .map_or(LONGEST_NOTICE, |limit| LONGEST_NOTICE.min(limit / 4).max(Duration::from_secs(5)))
     }
 }
 
-/// A time limit as Slurm reads it: minutes, minutes:seconds, hours:minutes:seconds, days-hours and so on.
+/// Parses a time limit as Slurm does: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes
+/// or days-hours:minutes:seconds. Returns `None` for a limit of zero, which means no limit, and for other text.
 fn limit_of(text: &str) -> Option<Duration> {
     let (days, rest) = match text.split_once('-') {
         Some((days, rest)) => (Some(days.parse::<u64>().ok()?), rest),
@@ -100,7 +106,7 @@ fn limit_of(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(days.unwrap_or(0) * 86_400 + seconds)).filter(|limit| !limit.is_zero())
 }
 
-/// A value for a line that `sbatch` reads.
+/// Quotes a value for a directive in a script, as `sbatch` expects it.
 fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@%=+[]".contains(c);
     if value.chars().all(plain) {
@@ -109,7 +115,7 @@ fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// A word for a shell.
+/// Quotes a word for the shell.
 fn in_shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -135,7 +141,7 @@ mod tests {
             after: &["12".into(), "13".into()],
             logs: Path::new("/out/100 %/logs"),
             command: &command,
-            first: 1001,
+            first_chunk: 1001,
         }
         .text();
         let wanted = r#"#!/bin/sh
@@ -151,9 +157,9 @@ mod tests {
 #SBATCH --signal=B:USR1@10
 #SBATCH --dependency=afterany:12:13
 
-# Until the program listens, its signals must not end it.
+# These signals must not end the job before the program handles them.
 trap '' USR1 TERM
-# Without cgroups a program sees all processors of its node, also those that are not its own.
+# Without cgroups a program sees all processors of its node, including those of other jobs.
 export RAYON_NUM_THREADS="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}"
 exec '/my bin/lerp' task '/it'\''s' 2 "$((1001 + SLURM_ARRAY_TASK_ID))"
 "#;
@@ -161,7 +167,7 @@ exec '/my bin/lerp' task '/it'\''s' 2 "$((1001 + SLURM_ARRAY_TASK_ID))"
     }
 
     #[test]
-    fn limits_as_slurm_reads_them() {
+    fn time_limits_are_parsed_as_slurm_does() {
         let seconds = |text| limit_of(text).map(|limit| limit.as_secs());
         assert_eq!(
             ["30", "1:30", "2:00:00", "1-0", "1-2:30", "1-00:00:01"].map(seconds),

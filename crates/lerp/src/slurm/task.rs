@@ -1,8 +1,9 @@
-//! `lerp task`: what Slurm starts.
+//! `lerp task`: the command that Slurm runs in a job.
 //!
-//! Signals say how a task ends. `USR1` comes some minutes before its time is up: its runs stop with checkpoints, and it asks to
-//! be queued again. `TERM` comes when it is preempted or cancelled, which cannot be told apart: its runs stop with checkpoints,
-//! and it waits to be ended. Some versions of Slurm queue a preempted job again only if it has not ended by itself.
+//! Signals tell a task that it must end. `USR1` arrives up to two minutes before its time limit: its runs stop with
+//! checkpoints, and it asks Slurm to queue it again. `TERM` arrives when it is preempted or cancelled; the task cannot
+//! tell which. Its runs stop with checkpoints, and it waits until Slurm ends it, because some versions of Slurm queue a
+//! preempted job again only if it has not ended by itself.
 
 use std::{
     path::Path,
@@ -19,7 +20,7 @@ use lerp_train::{Run, State};
 
 use super::{
     command, is_done,
-    records::{Planned, Records, Submission},
+    records::{PlannedCell, Records, Submission},
 };
 use crate::{
     cli::{TaskArgs, Work},
@@ -30,14 +31,14 @@ use crate::{
     sweep::{Beside, Common, Job, Terms, finish, planned, references_of, train_cells, train_judges},
 };
 
-/// What signals have said.
+/// Flags that are set when signals arrive.
 struct Signals {
-    /// Everything is to stop.
+    /// The task must stop, for any reason.
     stop: Arc<AtomicBool>,
-    /// The task's time is nearly up.
-    late: Arc<AtomicBool>,
-    /// The task is preempted or cancelled.
-    ended: Arc<AtomicBool>,
+    /// The time limit of the task is near.
+    limit_is_near: Arc<AtomicBool>,
+    /// The task was preempted or cancelled, or Slurm is ending it for another reason.
+    is_being_ended: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -47,32 +48,33 @@ impl Signals {
             consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
             flag,
         };
-        let signals = Self { stop: Arc::default(), late: Arc::default(), ended: Arc::default() };
+        let signals =
+            Self { stop: Arc::default(), limit_is_near: Arc::default(), is_being_ended: Arc::default() };
         let registered = || -> std::io::Result<()> {
             for signal in [SIGUSR1, SIGTERM, SIGINT, SIGHUP] {
                 flag::register(signal, signals.stop.clone())?;
             }
-            flag::register(SIGTERM, signals.ended.clone())?;
-            flag::register(SIGUSR1, signals.late.clone()).map(drop)
+            flag::register(SIGTERM, signals.is_being_ended.clone())?;
+            flag::register(SIGUSR1, signals.limit_is_near.clone()).map(drop)
         };
-        registered().context("cannot listen to signals")?;
+        registered().context("cannot install the handlers of signals")?;
         Ok(signals)
     }
 
     #[cfg(not(unix))]
     fn listen() -> Result<Self> {
-        bail!("this system has no signals, by which Slurm speaks to its tasks")
+        bail!("this system has no signals, which a task of Slurm needs; run it on Linux")
     }
 
-    fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
+    fn is_being_ended(&self) -> bool {
+        self.is_being_ended.load(Ordering::Relaxed)
     }
 }
 
-/// `lerp task`. Returns whether everything that it is for is done.
+/// Runs `lerp task`. Returns whether all of its work is done.
 ///
 /// # Errors
-/// If its submission cannot be read, or the node lacks the device or the images.
+/// If the submission cannot be read, or this node lacks the device or the images.
 pub fn task(registry: &Registry, args: &TaskArgs) -> Result<bool> {
     let signals = Signals::listen()?;
     let submission = Records::of(&args.dir).read(args.submission)?;
@@ -94,37 +96,39 @@ pub fn task(registry: &Registry, args: &TaskArgs) -> Result<bool> {
             measured? && reported
         }
         Work::Judges => {
-            let cells: Vec<Job> = submission.chunks.iter().flatten().map(job).collect();
+            let cells: Vec<Job> = submission.chunks.iter().flatten().map(job_of).collect();
             train_judges(&common, &args.dir, &cells, submission.judge, &signals.stop)
         }
-        Work::Chunk(place) => {
-            let chunk = submission.chunks.get(place);
-            let chunk = chunk.with_context(|| format!("the submission has no chunk {place}"))?;
-            train(&common, &args.dir, &submission, chunk, restart, &signals)?
+        Work::Chunk(index) => {
+            let chunk = submission.chunks.get(index);
+            let chunk = chunk.with_context(|| format!("the submission has no chunk {index}"))?;
+            train_chunk(&common, &args.dir, &submission, chunk, restart, &signals)?
         }
     };
     if done {
         return Ok(true);
     }
-    if !signals.has_ended() && signals.late.load(Ordering::Relaxed) {
+    if !signals.is_being_ended() && signals.limit_is_near.load(Ordering::Relaxed) {
         match args.work {
-            Work::Chunk(_) => again(submission.restarts, restart, &signals)?,
+            Work::Chunk(_) => requeue_this_task(submission.restarts, restart, &signals)?,
             Work::Judges | Work::Report => {
-                say("The time is up, and what was begun is lost; give --slurm a longer time.");
+                say(
+                    "The time is up, and this task has no checkpoints; submit it again with a longer time in --slurm.",
+                );
             }
         }
     }
-    if signals.has_ended() {
-        say("Waiting for the end.");
-        wait(KILLED, || false);
+    if signals.is_being_ended() {
+        say("Waiting until Slurm ends this task.");
+        wait(LONGEST_GRACE, || false);
     }
     Ok(false)
 }
 
-/// Longer than a preempted task is left alone.
-const KILLED: Duration = Duration::from_mins(15);
+/// How long a task that was preempted or cancelled waits until Slurm ends it, longer than Slurm takes.
+const LONGEST_GRACE: Duration = Duration::from_mins(15);
 
-/// Waits so long, or until `over`.
+/// Waits for the given time, or until `over` returns `true`.
 fn wait(time: Duration, over: impl Fn() -> bool) {
     let begun = Instant::now();
     while begun.elapsed() < time && !over() {
@@ -132,18 +136,22 @@ fn wait(time: Duration, over: impl Fn() -> bool) {
     }
 }
 
-/// Asks Slurm to queue this task again, which ends it.
-fn again(most: u32, restart: u32, signals: &Signals) -> Result<()> {
-    /// Times that Slurm is asked: all tasks of an array may ask at the same moment.
+/// Asks Slurm to put this task back into the queue, which also ends it. Does not ask if the task was restarted `most`
+/// times already.
+fn requeue_this_task(most: u32, restart: u32, signals: &Signals) -> Result<()> {
+    /// The largest number of attempts. Slurm may be overloaded, because all tasks of an array may ask at the same
+    /// moment.
     const TRIES: u32 = 20;
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    // One task of an array has the number of the array, by which all would be queued again.
+    // The task is named ARRAY_TASK, because its own job number may be the number of the array, which means all tasks.
     let task = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID"));
-    let task = task.map(|(array, task)| format!("{array}_{task}")).context("this is no task of an array")?;
+    let task = task
+        .map(|(array, task)| format!("{array}_{task}"))
+        .context("this job is not a task of an array, so it cannot be queued again")?;
     if restart >= most {
         say(&format!(
-            "The time is up, and the task was started again {restart} times, which is the most that --restarts allows; the same \
-             sweep command submits it anew."
+            "The time is up. The task was restarted {restart} times already, and --restarts allows {most}. Run the same sweep \
+             command to submit its cells again."
         ));
         return Ok(());
     }
@@ -152,27 +160,27 @@ fn again(most: u32, restart: u32, signals: &Signals) -> Result<()> {
         match command::requeue(&task) {
             Ok(()) => break,
             Err(error) if attempt == TRIES => return Err(error),
-            Err(error) => say(&format!("{error:#}; once more")),
+            Err(error) => say(&format!("{error:#}; trying again")),
         }
-        // Not all at the same moment again.
-        let apart = u64::from(std::process::id() % 10) + 1;
-        wait(Duration::from_secs(apart), || signals.has_ended());
+        // The pauses differ between tasks, so that they do not all ask at the same moment again.
+        let pause = u64::from(std::process::id() % 10) + 1;
+        wait(Duration::from_secs(pause), || signals.is_being_ended());
     }
-    // Slurm ends it, and would not like it to end before.
-    wait(Duration::from_mins(1), || signals.has_ended());
+    // Slurm ends the task now. The task must not end by itself before that.
+    wait(Duration::from_mins(1), || signals.is_being_ended());
     Ok(())
 }
 
-fn job(planned: &Planned) -> Job {
-    Job { record: planned.record.clone(), dataset: planned.dataset.clone(), samples: 0 }
+fn job_of(cell: &PlannedCell) -> Job {
+    Job { record: cell.record.clone(), dataset: cell.dataset.clone(), samples: 0 }
 }
 
-/// Trains what of a chunk is not done. Returns whether all of it is then.
-fn train(
+/// Trains the cells of a chunk that are not done. Returns whether all of them are done then.
+fn train_chunk(
     common: &Common,
     dir: &Path,
     submission: &Submission,
-    chunk: &[Planned],
+    chunk: &[PlannedCell],
     restart: u32,
     signals: &Signals,
 ) -> Result<bool> {
@@ -182,28 +190,27 @@ fn train(
         let is_new = |id: &&String| !submission.failed.contains(id) && failed(id);
         let failures = planned(dir).iter().filter(is_new).count();
         if failures >= most {
-            say(&format!("No more cells begin: {failures} failed, and --max-failures allows {most}."));
+            say(&format!("No more cells are started: {failures} failed, and --max-failures is {most}."));
             return Ok(false);
         }
     }
-    // What failed in an earlier start of the task has been tried often enough.
-    let is_open = |planned: &&Planned| {
-        let id = &planned.record.id;
-        let tried = restart > 0 && failed(id) && !submission.failed.contains(id);
-        let is_over = is_done(&runs, id) || tried;
-        !is_over
+    // A cell that failed in an earlier start of this task was already tried as often as --retry allows.
+    let is_open = |cell: &&PlannedCell| {
+        let id = &cell.record.id;
+        let has_failed = restart > 0 && failed(id) && !submission.failed.contains(id);
+        !is_done(&runs, id) && !has_failed
     };
-    let open: Vec<Job> = chunk.iter().filter(is_open).map(job).collect();
+    let open: Vec<Job> = chunk.iter().filter(is_open).map(job_of).collect();
     if open.is_empty() {
-        say("Nothing to do: the cells of this task are done.");
-        return Ok(chunk.iter().all(|planned| is_done(&runs, &planned.record.id)));
+        say("Nothing to do: the cells of this task are done or have failed.");
+        return Ok(chunk.iter().all(|cell| is_done(&runs, &cell.record.id)));
     }
     for Job { record, dataset, .. } in &open {
         let here = common.shelf.digest(dataset)?;
         if here != record.provenance.data {
             bail!(
-                "the images of {dataset} on this node are not those on the machine that submitted {}; put the same ones there, or \
-                 give --data a folder that both see",
+                "the images of {dataset} on this node differ from those on the machine that submitted {}; copy the same images to \
+                 both, or give --data a folder that both can read",
                 record.id
             );
         }
@@ -212,7 +219,12 @@ fn train(
     let threads = rayon::current_num_threads();
     let devices = &submission.devices;
     let beside = Beside::measured(common, &open, (devices, threads), submission.jobs(), submission.pack)?;
-    note(&format!("{} cells, {} at a time, {} threads each", open.len(), beside.at_once, beside.threads));
+    note(&format!(
+        "{} cells to train, {} at a time, {} threads each",
+        open.len(),
+        beside.at_once,
+        beside.threads
+    ));
     let terms = Terms {
         judged: submission.judged,
         time_limit: submission.time_limit.map(Duration::from_secs_f64),
@@ -225,5 +237,5 @@ fn train(
     for (id, reason) in &failed {
         say(&format!("FAILED {id}: {reason}"));
     }
-    Ok(failed.is_empty() && !interrupted && chunk.iter().all(|planned| is_done(&runs, &planned.record.id)))
+    Ok(failed.is_empty() && !interrupted && chunk.iter().all(|cell| is_done(&runs, &cell.record.id)))
 }

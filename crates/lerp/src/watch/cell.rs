@@ -13,7 +13,7 @@ use lerp_files::printable;
 use lerp_train::{Holder, Live, Metrics, Phase, Run, State};
 
 use super::{detail::plain, kept::Kept};
-use crate::slurm::Place;
+use crate::slurm::QueuedCell;
 
 /// Seconds without progress after which a running run is shown as stalled.
 const PATIENCE: f64 = 30.0;
@@ -138,9 +138,9 @@ impl Cell {
         }
     }
 
-    /// Reads the files that have changed. `now` is in seconds since 1970; `place` is the cell's entry in the queue of a
+    /// Reads the files that have changed. `now` is in seconds since 1970; `queued` is the cell's entry in the queue of a
     /// cluster.
-    pub fn refresh(&mut self, now: f64, place: Option<&Place>) {
+    pub fn refresh(&mut self, now: f64, queued: Option<&QueuedCell>) {
         if self.dir.is_symlink() {
             self.link = true;
             return;
@@ -162,12 +162,12 @@ impl Cell {
         // The process that trains the run writes its job into the run's folder, which is more recent than the queue's
         // answer.
         let holder = if self.stage.is_running() { Holder::of(&self.dir) } else { None };
-        self.place = match (holder.filter(|holder| holder.job.is_some()), place) {
+        self.place = match (holder.filter(|holder| holder.job.is_some()), queued) {
             (Some(holder), _) => Some(holder.described()),
-            (None, place) => place.map(|place| printable(&place.described()).into_owned()),
+            (None, queued) => queued.map(|queued| printable(&queued.described()).into_owned()),
         };
         let resting = matches!(self.stage, Stage::Waiting | Stage::Stopped);
-        if place.is_some_and(|place| place.pending || resting) && self.stage != Stage::Done {
+        if queued.is_some_and(|queued| queued.pending || resting) && self.stage != Stage::Done {
             self.stage = Stage::Queued;
         }
     }

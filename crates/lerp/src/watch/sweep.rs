@@ -16,7 +16,7 @@ use super::{
     kept::Kept,
 };
 use crate::{
-    slurm::Places,
+    slurm::QueueView,
     sweep::{FORMAT, RECORD},
 };
 
@@ -53,7 +53,7 @@ pub struct Sweep {
     pub cells: Vec<Cell>,
     dir: PathBuf,
     record: Kept<Record>,
-    places: Places,
+    queue: QueueView,
     /// Longest time to wait for an answer of a cluster's queue.
     pub patience: Duration,
     gone: bool,
@@ -106,7 +106,7 @@ impl Sweep {
             cells: Vec::new(),
             dir: dir.to_owned(),
             record,
-            places: Places::of(dir),
+            queue: QueueView::of(dir),
             patience: Duration::ZERO,
             gone: false,
         };
@@ -167,9 +167,9 @@ impl Sweep {
                 self.cells.push(cell);
             }
         }
-        self.places.refresh(self.patience);
+        self.queue.refresh(self.patience);
         for cell in &mut self.cells {
-            cell.refresh(now, self.places.get(&cell.id));
+            cell.refresh(now, self.queue.get(&cell.id));
         }
     }
 

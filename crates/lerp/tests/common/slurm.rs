@@ -1,4 +1,4 @@
-//! A cluster of three nodes on this machine: Slurm as Debian packages it, started by hand.
+//! A Slurm cluster of three nodes on this machine, from Debian's packages and without their services.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,7 @@ use std::{
 /// The nodes, each with two processors.
 pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
+/// A running cluster. Its daemons end when it is dropped.
 pub struct Cluster {
     dir: tempfile::TempDir,
     daemons: BTreeMap<String, Child>,
@@ -22,20 +23,21 @@ pub struct Cluster {
 /// A task in the queue.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// The number that is its own, as `scontrol` takes it.
+    /// Job number of the task itself.
     pub id: String,
+    /// Job number of the array; of a job that is not an array, its own number.
     pub array: String,
-    /// Its number in the array.
-    pub place: Option<usize>,
+    /// Number of the task in the array.
+    pub index: Option<usize>,
     pub restarts: u32,
     pub state: String,
     pub node: Option<String>,
 }
 
 impl Task {
-    /// Its name, as `scontrol` and `scancel` take it.
+    /// Returns the name of the task as `scontrol` and `scancel` expect it.
     pub fn name(&self) -> String {
-        format!("{}_{}", self.array, self.place.unwrap())
+        format!("{}_{}", self.array, self.index.unwrap())
     }
 }
 
@@ -72,7 +74,7 @@ impl Cluster {
         controller.arg("-D");
         cluster.daemon("slurmctld", controller);
         for node in NODES {
-            cluster.node(node);
+            cluster.start_node(node);
         }
         until("the nodes", || {
             let idle = cluster.ask("sinfo", &["--noheader", "--format=%D %t", "--partition=low"]);
@@ -81,10 +83,12 @@ impl Cluster {
         Some(cluster)
     }
 
+    /// Returns the path of a file in the folder of the cluster.
     fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
+    /// Writes the configuration of the cluster.
     fn configure(&self) {
         let user = Command::new("id").arg("-un").output().unwrap().stdout;
         let user = String::from_utf8(user).unwrap().trim().to_owned();
@@ -116,13 +120,14 @@ impl Cluster {
         fs::write(self.at("cgroup.conf"), "CgroupPlugin=cgroup/v1\n").unwrap();
     }
 
-    /// A program in the environment of the cluster.
+    /// Returns a command in the environment of the cluster.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env("SLURM_CONF", self.at("slurm.conf")).env("PATH", path());
         command
     }
 
+    /// Starts a daemon whose output goes to a log.
     fn daemon(&mut self, name: &str, mut command: Command) {
         let log =
             fs::File::options().create(true).append(true).open(self.at(&format!("{name}.log"))).unwrap();
@@ -132,27 +137,27 @@ impl Cluster {
     }
 
     /// Starts the daemon of a node.
-    pub fn node(&mut self, node: &str) {
+    pub fn start_node(&mut self, node: &str) {
         let mut command = self.command("slurmd");
         command.args(["-D", "-N", node]);
         self.daemon(node, command);
     }
 
-    /// Kills the daemon of a node, and nothing that runs on it.
-    pub fn lose_node(&mut self, node: &str) {
+    /// Kills the daemon of a node, but none of the tasks on it.
+    pub fn kill_node(&mut self, node: &str) {
         let mut daemon = self.daemons.remove(node).unwrap();
         daemon.kill().unwrap();
         daemon.wait().unwrap();
     }
 
-    /// The processes of a task, of its script or beneath.
+    /// Returns the processes of a task: its script and all that it started.
     pub fn processes_of(&self, task: &Task) -> Vec<Process> {
         let variable = format!("SLURM_JOB_ID={}", task.id);
         processes(|process| self.is_ours(process) && process.has(&variable))
     }
 
-    /// Kills what watches over a task on its node, and not the task.
-    pub fn lose_watcher(&self, task: &Task) {
+    /// Kills the process that watches over a task on its node (`slurmstepd`), but not the task.
+    pub fn kill_watcher(&self, task: &Task) {
         let watched = self.processes_of(task);
         let watcher = |process: &Process| watched.iter().any(|watched| watched.parent == process.id);
         let watchers = processes(|process| process.line.starts_with("slurmstepd: [") && watcher(process));
@@ -161,24 +166,25 @@ impl Cluster {
         until("the watcher's end", || processes(|process| process.id == watchers[0].id).is_empty());
     }
 
+    /// Whether a process belongs to this cluster.
     fn is_ours(&self, process: &Process) -> bool {
         process.has(&format!("SLURM_CONF={}", self.at("slurm.conf").display()))
     }
 
-    /// What a command of Slurm prints.
+    /// Returns the output of one of Slurm's commands, whether or not it fails.
     pub fn ask(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.command(program).args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// The same, of one that must not fail.
-    pub fn tell(&self, program: &str, arguments: &[&str]) -> String {
+    /// Returns the output of one of Slurm's commands, and panics if it fails.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.command(program).args(arguments).output().unwrap();
         assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Everything in the queue.
+    /// Returns all tasks and jobs in the queue.
     pub fn queue(&self) -> Vec<Task> {
         let format = "--Format=JobID:20,ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:20,NodeList:60";
         let text = self.ask("squeue", &["--array", "--noheader", format]);
@@ -187,7 +193,7 @@ impl Cluster {
             Task {
                 id: words[0].into(),
                 array: words[1].into(),
-                place: words[2].parse().ok(),
+                index: words[2].parse().ok(),
                 restarts: words[3].parse().unwrap(),
                 state: words[4].into(),
                 node: words.get(5).map(ToString::to_string),
@@ -204,11 +210,11 @@ impl Drop for Cluster {
             let last: Vec<&str> = log.lines().rev().take(60).collect();
             let _ = writeln!(
                 std::io::stderr(),
-                "the controller's last words:\n{}",
+                "the end of the controller's log:\n{}",
                 last.into_iter().rev().collect::<Vec<_>>().join("\n")
             );
         }
-        // What still runs of a test that failed, orphans too, and what watches over it.
+        // After a failed test, tasks, orphans and the processes that watch over them may still be running.
         let ours = processes(|process| self.is_ours(process));
         let watches = |process: &Process| {
             process.line.starts_with("slurmstepd: [") && ours.iter().any(|ours| ours.parent == process.id)
@@ -228,19 +234,19 @@ impl Drop for Cluster {
 pub struct Process {
     pub id: u32,
     pub parent: u32,
-    /// Its command line.
+    /// The command line.
     pub line: String,
 }
 
 impl Process {
-    /// Whether a variable of its environment has this value, as in `NAME=VALUE`.
+    /// Whether the environment of the process has this variable and value, given as `NAME=VALUE`.
     pub fn has(&self, variable: &str) -> bool {
         let environment = fs::read(format!("/proc/{}/environ", self.id)).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes())
     }
 }
 
-/// The processes that are wanted.
+/// Returns the wanted processes of this machine, without the current one.
 pub fn processes(wanted: impl Fn(&Process) -> bool) -> Vec<Process> {
     let read = |entry: fs::DirEntry| {
         let id: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -254,32 +260,35 @@ pub fn processes(wanted: impl Fn(&Process) -> bool) -> Vec<Process> {
     all.filter(|process| process.id != std::process::id() && wanted(process)).collect()
 }
 
+/// Sends a signal to a process. Errors are ignored, because the process may have ended.
 pub fn kill(signal: &str, process: u32) {
     let _ = Command::new("kill").args([signal, &process.to_string()]).stderr(Stdio::null()).status();
 }
 
-/// Waits, for a minute and a half at most.
+/// Waits until `done` returns `true`, for at most a minute and a half.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(90), "{what}: not in time");
+        assert!(begun.elapsed() < Duration::from_secs(90), "{what} takes too long");
         thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// Where Debian has daemons, too.
+/// Returns the search path of programs, including the folders in which Debian installs daemons.
 fn path() -> std::ffi::OsString {
     let mut path = env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/sbin:/sbin");
     path
 }
 
+/// Returns ports that are free now.
 fn free_ports(number: usize) -> Vec<u16> {
     let listeners: Vec<TcpListener> =
         (0..number).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
+/// Returns a random key for munge.
 fn temporary_key() -> Vec<u8> {
     let mut key = vec![0; 1024];
     std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut key).unwrap();

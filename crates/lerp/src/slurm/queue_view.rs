@@ -1,4 +1,4 @@
-//! Where the cells of a sweep are, for whoever watches: its records, and Slurm's queue every half minute.
+//! The cells of a sweep that are in Slurm's queue. `lerp watch` shows them, and asks Slurm every half minute.
 
 use std::{
     collections::HashMap,
@@ -9,28 +9,28 @@ use std::{
 };
 
 use super::{
-    command::{self, Queued},
+    command::{self, QueuedTask},
     records::{Job, Kind, Records},
 };
 
-/// Time between two questions: a queue is everybody's, and slow when it is long.
-const EVERY: Duration = Duration::from_secs(30);
+/// Time between two calls of `squeue`. All users of the cluster share its queue, and listing a long queue is slow.
+const INTERVAL: Duration = Duration::from_secs(30);
 
-/// A cell in the queue.
+/// A cell whose task is in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Its task, as Slurm names it: `JOB_TASK`.
+pub struct QueuedCell {
+    /// The task as Slurm names it: `JOB_TASK`.
     pub task: String,
-    /// Whether it waits for a node.
+    /// Whether the task is waiting for a node.
     pub pending: bool,
-    /// The node that it runs on.
+    /// The node that the task runs on; `None` if it is not running.
     pub node: Option<String>,
-    /// How often the task was started again.
+    /// Number of restarts of the task.
     pub restarts: u32,
 }
 
-impl Place {
-    /// In words.
+impl QueuedCell {
+    /// Describes the task in words, for example `job 7_3 on node-2, restart 1`.
     pub fn described(&self) -> String {
         let node = self.node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
         let restarts = match self.restarts {
@@ -41,28 +41,30 @@ impl Place {
     }
 }
 
-/// The cells of a sweep that are in the queue.
+/// A view of the queue that knows which cells of one sweep are in it.
 #[derive(Debug)]
-pub struct Places {
+pub struct QueueView {
     records: Records,
+    /// When Slurm was last asked.
     asked: Option<Instant>,
-    answer: Option<Receiver<Vec<Queued>>>,
-    by_cell: HashMap<String, Place>,
+    /// Receives the answer while Slurm is being asked.
+    answer: Option<Receiver<Vec<QueuedTask>>>,
+    by_cell: HashMap<String, QueuedCell>,
 }
 
-impl Places {
-    /// Those of the sweep in `sweep`; nothing is known yet.
+impl QueueView {
+    /// Creates an empty view for the sweep in the folder `sweep`, without asking Slurm.
     pub fn of(sweep: &Path) -> Self {
         Self { records: Records::of(sweep), asked: None, answer: None, by_cell: HashMap::new() }
     }
 
-    /// Asks Slurm if that is due, and takes its answer if there is one within `patience`. Where it does not answer, what it said
-    /// last stays.
+    /// Asks Slurm if the last call is long enough ago, and takes its answer if that arrives within `patience`. If Slurm
+    /// does not answer, the view stays as it was. If nothing was ever submitted for the sweep, Slurm is not asked.
     pub fn refresh(&mut self, patience: Duration) {
-        if !self.records.list().exists() {
+        if !self.records.job_list().exists() {
             return;
         }
-        if self.answer.is_none() && self.asked.is_none_or(|asked| asked.elapsed() >= EVERY) {
+        if self.answer.is_none() && self.asked.is_none_or(|asked| asked.elapsed() >= INTERVAL) {
             let (sender, receiver) = mpsc::channel();
             let ask = move || {
                 let _ = command::queue().map(|queue| sender.send(queue));
@@ -73,39 +75,40 @@ impl Places {
         match self.answer.as_ref().map(|answer| answer.recv_timeout(patience)) {
             Some(Ok(queue)) => {
                 self.answer = None;
+                let jobs = self.records.jobs();
                 self.by_cell =
-                    self.records.jobs().map(|jobs| places(&self.records, &jobs, &queue)).unwrap_or_default();
+                    jobs.map(|jobs| queued_cells(&self.records, &jobs, &queue)).unwrap_or_default();
             }
             Some(Err(mpsc::RecvTimeoutError::Disconnected)) => self.answer = None,
             Some(Err(mpsc::RecvTimeoutError::Timeout)) | None => {}
         }
     }
 
-    /// Where a cell is, if it is in the queue.
-    pub fn get(&self, cell: &str) -> Option<&Place> {
+    /// Returns the task of a cell, or `None` if the cell is not in the queue.
+    pub fn get(&self, cell: &str) -> Option<&QueuedCell> {
         self.by_cell.get(cell)
     }
 }
 
-/// The cells of tasks that are in the queue.
-pub fn places(records: &Records, jobs: &[Job], queue: &[Queued]) -> HashMap<String, Place> {
+/// Returns the cells whose tasks are in the queue, by name. Only tasks of the given jobs count.
+pub fn queued_cells(records: &Records, jobs: &[Job], queue: &[QueuedTask]) -> HashMap<String, QueuedCell> {
     let is_active = |job: &&Job| job.kind == Kind::Cells && queue.iter().any(|queued| queued.job == job.id);
     let active: Vec<Job> = jobs.iter().filter(is_active).cloned().collect();
     let chunks = records.chunks(&active);
-    let mut places = HashMap::new();
+    let mut cells = HashMap::new();
     for job in &active {
         for queued in queue {
-            let chunk = queued.chunk(job).and_then(|place| chunks[&job.submission].get(place));
+            let chunk = queued.chunk(job).and_then(|index| chunks[&job.submission].get(index));
             for id in chunk.into_iter().flatten() {
-                let place = Place {
+                let cell = QueuedCell {
                     task: format!("{}_{}", job.id, queued.task.unwrap_or_default()),
                     pending: queued.is_pending(),
                     node: queued.node.clone(),
                     restarts: queued.restarts,
                 };
-                places.insert(id.clone(), place);
+                cells.insert(id.clone(), cell);
             }
         }
     }
-    places
+    cells
 }
