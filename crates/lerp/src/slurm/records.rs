@@ -51,7 +51,7 @@ pub struct Submission {
     pub time_limit: Option<f64>,
     /// Number of times that a task tries a failed cell again.
     pub retry: usize,
-    /// Number of new failures in the sweep at which tasks start no more cells.
+    /// Number of new failures in the sweep at which a starting task trains nothing.
     pub max_failures: Option<usize>,
     /// Number of restarts of a task after which it no longer asks to be queued again.
     pub restarts: u32,
