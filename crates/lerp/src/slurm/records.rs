@@ -55,8 +55,8 @@ pub struct Submission {
     pub max_failures: Option<usize>,
     /// Number of restarts of a task after which it no longer asks to be queued again.
     pub restarts: u32,
-    /// Names of the cells that had failed before the submission. They are tried again, and do not count as new
-    /// failures.
+    /// Names of the cells that had failed before the submission. These failures neither count as new ones nor keep a
+    /// task from training the cell.
     pub failed: Vec<String>,
     /// The cells, in chunks.
     pub chunks: Vec<Vec<PlannedCell>>,
