@@ -51,12 +51,12 @@ pub struct Submission {
     pub time_limit: Option<f64>,
     /// Number of times that a task tries a failed cell again.
     pub retry: usize,
-    /// Number of new failures in the sweep at which tasks start no more cells.
+    /// Number of new failures in the sweep at which a starting task trains nothing.
     pub max_failures: Option<usize>,
     /// Number of restarts of a task after which it no longer asks to be queued again.
     pub restarts: u32,
-    /// Names of the cells that had failed before the submission. They are tried again, and do not count as new
-    /// failures.
+    /// Names of the cells that had failed before the submission. These failures neither count as new ones nor keep a
+    /// task from training the cell.
     pub failed: Vec<String>,
     /// The cells, in chunks.
     pub chunks: Vec<Vec<PlannedCell>>,
