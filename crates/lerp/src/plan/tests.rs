@@ -29,6 +29,15 @@ fn the_lines_preset_is_the_protocol() {
     }
 }
 
+/// The id of a cell is a hash of its JSON, which depends on how numbers such as 1e-5 are written.
+#[test]
+fn cells_of_presets_keep_the_ids_of_published_runs() {
+    for (preset, id) in [("quick", "lines-vqvae-s0-4499ce57"), ("quick", "lines-acai-s0-5917c9bd")] {
+        let cells = cells(preset, &Overrides::default()).unwrap();
+        assert!(cells.iter().any(|cell| cell.id() == id), "{id}: {:?}", cells.iter().map(Cell::id));
+    }
+}
+
 #[test]
 fn fewer_samples_keep_the_number_of_evaluations() {
     let overrides = Overrides { samples: Some(1 << 20), ..Overrides::default() };
