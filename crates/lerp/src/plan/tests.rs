@@ -34,7 +34,11 @@ fn the_lines_preset_is_the_protocol() {
 fn cells_of_presets_keep_the_ids_of_published_runs() {
     for (preset, id) in [("quick", "lines-vqvae-s0-4499ce57"), ("quick", "lines-acai-s0-5917c9bd")] {
         let cells = cells(preset, &Overrides::default()).unwrap();
-        assert!(cells.iter().any(|cell| cell.id() == id), "{id}: {:?}", cells.iter().map(Cell::id));
+        assert!(
+            cells.iter().any(|cell| cell.id() == id),
+            "{id}: {:?}",
+            cells.iter().map(Cell::id).collect::<Vec<_>>()
+        );
     }
 }
 
