@@ -168,7 +168,10 @@ fn decide(
 fn is_running_in_slurm(job: &str, restart: u32) -> Option<bool> {
     let mut command = Command::new("squeue");
     // The user's own defaults for squeue could hide jobs.
-    let defaults = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SQUEUE_"));
+    let defaults = std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        name.starts_with("SQUEUE_") || name == "SLURM_CLUSTERS"
+    });
     for (name, _) in defaults {
         command.env_remove(name);
     }
@@ -302,6 +305,12 @@ impl Held {
         self.write(path, bytes, true)
     }
 
+    /// Replaces a file as [`Held::replace`] does, but without waiting for the disk: after a loss of power the file may be
+    /// gone.
+    pub fn replace_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.write(path, bytes, false)
+    }
+
     fn write(&self, path: &Path, bytes: &[u8], synced: bool) -> Result<()> {
         let lease = self.dir.join(LEASE);
         let written = || -> Result<()> {
@@ -319,7 +328,12 @@ impl Held {
         }
         match written() {
             Err(Error::Lost { .. }) => {}
-            Err(Error::File(error)) if error.is_not_found() && self.dir.is_dir() => {
+            Err(Error::File(error))
+                if matches!(
+                    error.problem.kind(),
+                    ErrorKind::NotFound | ErrorKind::StaleNetworkFileHandle
+                ) && self.dir.is_dir() =>
+            {
                 // Either the lease is gone or replaced by another one, or the missing file has another cause.
                 if Holder::read(&lease).is_ok_and(|holder| holder.nonce == self.nonce) {
                     return Err(error.into());
@@ -340,7 +354,7 @@ impl Held {
     fn write_heartbeat(&self, holder: &Holder) {
         let Ok(text) = serde_json::to_vec_pretty(holder) else { return };
         // Errors such as a full disk are ignored here, because the run's own writes report them.
-        let _ = self.write(&self.dir.join(LEASE).join(HOLDER), &text, false);
+        let _ = self.replace_unsynced(&self.dir.join(LEASE).join(HOLDER), &text);
     }
 }
 

@@ -3,14 +3,17 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::PROGRESS;
+use crate::{files::PROGRESS, lease::Held};
 
 /// The time between two updates of the file.
 const EVERY: Duration = Duration::from_secs(2);
@@ -51,22 +54,23 @@ impl Live {
 /// Keeps the progress file of a run up to date from a separate thread, because an evaluation may take minutes.
 /// Dropping it removes the file.
 pub(crate) struct Beacon {
+    held: Arc<Held>,
     path: PathBuf,
     news: Option<Sender<Live>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Beacon {
-    /// Starts the thread for the run in `dir`, after removing a file that a killed worker left.
-    pub fn new(dir: &Path) -> Self {
-        let path = dir.join(PROGRESS);
+    /// Starts the thread for the run whose folder is held, after removing a file that a killed worker left.
+    pub fn new(held: Arc<Held>) -> Self {
+        let path = held.dir.join(PROGRESS);
         let _ = fs::remove_file(&path);
         let (news, receiver) = mpsc::channel();
         let writer = {
-            let path = path.clone();
-            thread::Builder::new().name("progress".into()).spawn(move || keep(&path, &receiver)).ok()
+            let (held, path) = (Arc::clone(&held), path.clone());
+            thread::Builder::new().name("progress".into()).spawn(move || keep(&held, &path, &receiver)).ok()
         };
-        Self { path, news: Some(news), writer }
+        Self { held, path, news: Some(news), writer }
     }
 
     /// Sets the content of the file's next update; the first one is written at once.
@@ -81,16 +85,19 @@ impl Drop for Beacon {
     fn drop(&mut self) {
         self.news = None;
         let _ = self.writer.take().map(JoinHandle::join);
-        let _ = fs::remove_file(&self.path);
+        // Another process that has taken the run over writes its own.
+        if !self.held.is_lost() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
 /// Writes the latest report every two seconds until the sender is dropped.
-fn keep(path: &Path, news: &Receiver<Live>) {
+fn keep(held: &Held, path: &Path, news: &Receiver<Live>) {
     let Ok(mut latest) = news.recv() else { return };
     loop {
         latest.at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-        write(path, &latest);
+        write(held, path, &latest);
         let due = Instant::now() + EVERY;
         loop {
             match news.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -103,15 +110,16 @@ fn keep(path: &Path, news: &Receiver<Live>) {
 }
 
 /// Replaces the file by renaming, without waiting for the disk: nobody needs it after a loss of power.
-fn write(path: &Path, live: &Live) {
+fn write(held: &Held, path: &Path, live: &Live) {
     let Ok(text) = serde_json::to_vec(live) else { return };
     // On a full disk the run's own writes fail and report it.
-    let _ = lerp_files::replace_unsynced(path, &text);
+    let _ = held.replace_unsynced(path, &text);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RunLock;
 
     fn read(path: &Path) -> Option<Live> {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
@@ -134,7 +142,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(PROGRESS);
         fs::write(&path, "left by a killed one").unwrap();
-        let beacon = Beacon::new(dir.path());
+        let lock = RunLock::take(dir.path()).unwrap();
+        let beacon = Beacon::new(lock.held());
         assert!(!path.exists());
         beacon.tell(Live::training(64));
         let first = wait(&path, |live| live.samples == 64);
@@ -148,6 +157,6 @@ mod tests {
         let third = wait(&path, |live| live.at > second.at);
         assert_eq!(third.losses, second.losses);
         drop(beacon);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(!path.exists());
     }
 }

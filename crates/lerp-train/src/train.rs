@@ -146,7 +146,7 @@ pub fn train(
     let lock = RunLock::take(dir)?;
     // With the lock held, no other process writes here.
     remove_leftovers(dir, Duration::ZERO);
-    let beacon = Beacon::new(dir);
+    let beacon = Beacon::new(lock.held());
     let begun = dir.join(RUN).exists();
     let (mut stored, mut peak) = (None, None);
     if begun {

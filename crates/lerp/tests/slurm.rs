@@ -10,6 +10,7 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use common::{
@@ -290,6 +291,13 @@ fn a_dry_run_splits_tasks_into_arrays_of_the_allowed_size() {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     assert!(!text.contains("task 1001 of") && !out.exists());
+    // A submission that cannot ask Slurm leaves a folder that a sweep still takes.
+    for _ in 0..2 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lerp"));
+        command.args(["sweep", "--preset", "smoke", "--on", "slurm", "--out"]).arg(&out).env("PATH", "");
+        let (code, _, errors) = parts(&command.output().unwrap());
+        assert!(code == 2 && errors.contains("squeue"), "{errors}");
+    }
     for (line, wanted) in [
         ("sweep --preset smoke --on slurm --slurm array=3 --out", "set by the sweep itself"),
         ("sweep --preset smoke --on slurm --device cuda --out", "no CUDA"),

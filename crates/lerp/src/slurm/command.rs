@@ -37,9 +37,15 @@ impl QueuedTask {
         self.state == "PENDING"
     }
 
+    /// Whether it is a task of `job`, or that job itself. Another cluster may have given the number to a job that is not a
+    /// sweep's.
+    pub fn is_of(&self, job: &Job) -> bool {
+        self.job == job.id && self.name.starts_with(NAME_PREFIX)
+    }
+
     /// Returns the index of the task's chunk in its submission, if it is a task of `job`.
     pub fn chunk(&self, job: &Job) -> Option<usize> {
-        (self.job == job.id).then_some(job.first_chunk + self.task?)
+        self.is_of(job).then_some(job.first_chunk + self.task?)
     }
 
     /// Parses a line that `squeue` prints with [`FORMAT`].
@@ -58,6 +64,12 @@ impl QueuedTask {
     }
 }
 
+/// The beginning of the names of all jobs of sweeps.
+pub const NAME_PREFIX: &str = "lerp-";
+
+/// The variable by which Slurm's commands turn to other clusters, whose jobs this program does not follow.
+const CLUSTERS: &str = "SLURM_CLUSTERS";
+
 /// The fields that `squeue` prints. The last one may be empty.
 const FORMAT: &str = "--Format=ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:20,Name:120,NodeList:200";
 
@@ -67,7 +79,7 @@ const FORMAT: &str = "--Format=ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:
 /// If Slurm cannot be asked.
 pub fn queue() -> Result<Vec<QueuedTask>> {
     let mut command = Command::new("squeue");
-    remove_variables(&mut command, |name| name.starts_with("SQUEUE_"));
+    remove_variables(&mut command, |name| name.starts_with("SQUEUE_") || name == CLUSTERS);
     let text = run(command.args(["--me", "--all", "--array", "--noheader", FORMAT]))?;
     Ok(text.lines().filter_map(QueuedTask::parse).collect())
 }
@@ -77,7 +89,9 @@ pub fn queue() -> Result<Vec<QueuedTask>> {
 /// # Errors
 /// If Slurm cannot be asked, or the cluster allows no arrays.
 pub fn max_array_size() -> Result<usize> {
-    match array_limit(&run(Command::new("scontrol").args(["show", "config"]))?) {
+    let mut command = Command::new("scontrol");
+    remove_variables(&mut command, |name| name == CLUSTERS);
+    match array_limit(&run(command.args(["show", "config"]))?) {
         0 => bail!("this cluster allows no arrays of jobs (its MaxArraySize or max_array_tasks is 0)"),
         size => Ok(size),
     }
@@ -106,11 +120,17 @@ pub fn submit<'a>(script: &Path, options: impl Iterator<Item = &'a str>) -> Resu
     remove_variables(&mut command, |name| {
         // If this process is itself part of a job, the new job must not inherit what Slurm says about that one.
         let own = ["SLURM_RESTART_COUNT", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"].contains(&name)
-            || name.starts_with("SLURM_ARRAY_");
-        let option = name.strip_prefix("SBATCH_").map(|name| match name {
+            || name.starts_with("SLURM_ARRAY_")
+            || name == CLUSTERS;
+        let option = name.strip_prefix("SBATCH_").or((name == "SLURM_HINT").then_some("HINT"));
+        let option = option.map(|option| match option {
             "ARRAY_INX" => "ARRAY",
             "TIMELIMIT" => "TIME",
-            name => name,
+            "MEM_PER_NODE" => "MEM",
+            "REQ_SWITCH" | "WAIT4SWITCH" => "SWITCHES",
+            "CPU_FREQ_REQ" => "CPU_FREQ",
+            "BURST_BUFFER" => "BB",
+            option => option,
         });
         own || option.is_some_and(|option| set.iter().any(|set| set == option))
     });
@@ -128,7 +148,9 @@ pub fn submit<'a>(script: &Path, options: impl Iterator<Item = &'a str>) -> Resu
 /// # Errors
 /// If Slurm refuses to cancel them.
 pub fn cancel(jobs: &[&str]) -> Result<()> {
-    run(Command::new("scancel").args(jobs)).map(drop)
+    let mut command = Command::new("scancel");
+    remove_variables(&mut command, |name| name.starts_with("SCANCEL_") || name == CLUSTERS);
+    run(command.args(jobs)).map(drop)
 }
 
 /// Puts a running task back into the queue. Slurm ends the running task first.
@@ -136,7 +158,9 @@ pub fn cancel(jobs: &[&str]) -> Result<()> {
 /// # Errors
 /// If Slurm refuses to do so.
 pub fn requeue(job: &str) -> Result<()> {
-    run(Command::new("scontrol").args(["requeue", job])).map(drop)
+    let mut command = Command::new("scontrol");
+    remove_variables(&mut command, |name| name == CLUSTERS);
+    run(command.args(["requeue", job])).map(drop)
 }
 
 /// Removes the unwanted variables from the environment of a command.

@@ -160,21 +160,22 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     records.write(number, &submission)?;
     let submitter =
         Submitter { records: &records, number, args, out: &out, program: copy_program(&records)? };
-    let mut judge_jobs = Vec::new();
+    let mut before_cells = Vec::new();
     if judges_are_missing {
-        let trains_judges =
-            |job: &&records::Job| job.kind == Kind::Judges && queue.iter().any(|queued| queued.job == job.id);
-        judge_jobs.push(match earlier_jobs.iter().find(trains_judges) {
-            Some(job) => job.id.clone(),
-            None => submitter.submit(Kind::Judges, None, &[])?,
-        });
+        // Earlier jobs may train some of the judges, but perhaps not all. The new job trains only those that are missing
+        // when it starts.
+        let earlier = queued_ids(&earlier_jobs, Kind::Judges, &queue);
+        before_cells.push(submitter.submit(Kind::Judges, None, &earlier)?);
+    }
+    if args.cluster.at_most.is_some() {
+        before_cells.extend(queued_ids(&earlier_jobs, Kind::Cells, &queue));
     }
     let mut array_ids = Vec::new();
     for array in &arrays {
         // Slurm limits the number of running tasks of each array only, so under a limit the arrays run one after
         // another.
         let previous = array_ids.last().filter(|_| args.cluster.at_most.is_some());
-        let after = previous.map_or(&judge_jobs[..], std::slice::from_ref);
+        let after = previous.map_or(&before_cells[..], std::slice::from_ref);
         let id = submitter.submit(Kind::Cells, Some(*array), after)?;
         array_ids.push(id);
     }
@@ -187,7 +188,7 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         array_ids.join(", "),
         cells.out.display()
     ));
-    if let [judges] = &judge_jobs[..] {
+    if let [judges] = &before_cells[..] {
         say(&format!("Before them, job {judges} trains judges of decoded images."));
     }
     say(&format!(
@@ -366,6 +367,12 @@ fn recorded_jobs(
     Ok(jobs)
 }
 
+/// Returns the numbers of the jobs of a kind that are in the queue.
+fn queued_ids(jobs: &[records::Job], kind: Kind, queue: &[QueuedTask]) -> Vec<String> {
+    let is_queued = |job: &&records::Job| job.kind == kind && queue.iter().any(|queued| queued.is_of(job));
+    jobs.iter().filter(is_queued).map(|job| job.id.clone()).collect()
+}
+
 /// Cancels the jobs of the sweep in `out` that have not ended.
 ///
 /// # Errors
@@ -375,8 +382,8 @@ pub fn cancel(out: &Path) -> Result<bool> {
     let records = Records::of(&out);
     let queue = command::queue()?;
     let jobs = recorded_jobs(&records, &out, &queue, true)?;
-    let active: Vec<&str> =
-        jobs.iter().map(|job| &*job.id).filter(|id| queue.iter().any(|queued| queued.job == *id)).collect();
+    let is_active = |job: &&records::Job| queue.iter().any(|queued| queued.is_of(job));
+    let active: Vec<&str> = jobs.iter().filter(is_active).map(|job| &*job.id).collect();
     if active.is_empty() {
         say("Nothing to cancel: no job of this folder is queued.");
         return Ok(true);

@@ -10,6 +10,7 @@ use lerp_files::{is_word, make_folder};
 use lerp_train::RunRecord;
 use serde::{Deserialize, Serialize};
 
+use super::command::NAME_PREFIX;
 use crate::{cli::Jobs, provenance::now};
 
 /// Name of the subfolder.
@@ -90,7 +91,7 @@ impl Job {
     pub fn name(sweep: &Path, submission: usize, kind: Kind, first_chunk: usize) -> String {
         let folder = lerp_files::file_stem(&sweep.file_name().unwrap_or_default().to_string_lossy(), 40);
         let digest = &lerp_files::digest(sweep.as_os_str().as_encoded_bytes())[..10];
-        format!("lerp-{folder}-{digest}-{submission}-{}-{first_chunk}", kind.word())
+        format!("{NAME_PREFIX}{folder}-{digest}-{submission}-{}-{first_chunk}", kind.word())
     }
 
     /// Returns the job that has this name in the queue, or `None` if it is not a job of this sweep.

@@ -80,7 +80,9 @@ impl Script<'_> {
     /// Returns how long before its time limit the task is warned: [`LONGEST_NOTICE`], or a quarter of the limit if that
     /// is shorter, but at least five seconds. If the limit is not known, it counts as long.
     fn notice(&self) -> Duration {
-        let limit = self.options.iter().find(|option| option.key == "time").and_then(|o| o.value.as_deref());
+        // sbatch takes the last of several.
+        let limit =
+            self.options.iter().rev().find(|option| option.key == "time").and_then(|o| o.value.as_deref());
         limit
             .and_then(limit_of)
             .map_or(LONGEST_NOTICE, |limit| LONGEST_NOTICE.min(limit / 4).max(Duration::from_secs(5)))

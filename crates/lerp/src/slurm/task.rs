@@ -157,6 +157,10 @@ fn requeue_this_task(most: u32, restart: u32, signals: &Signals) -> Result<()> {
     }
     say("The time is up; the task goes back into the queue.");
     for attempt in 1..=TRIES {
+        // A task that is cancelled meanwhile must not come back.
+        if signals.is_being_ended() {
+            return Ok(());
+        }
         match command::requeue(&task) {
             Ok(()) => break,
             Err(error) if attempt == TRIES => return Err(error),

@@ -200,6 +200,14 @@ fn leftover(entry: &DirEntry) -> bool {
         // `check` has made sure that the record is empty.
         RECORD => true,
         "runs" => entries(&path).is_ok_and(|runs| runs.iter().all(|run| is_folder(&run.path()))),
+        // A submission that could not ask Slurm.
+        "cluster" => entries(&path).is_ok_and(|entries| {
+            entries.iter().all(|entry| {
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                matches!(&*name, ".lock" | "lease" | "logs") || is_leftover(&name)
+            })
+        }),
         "judges" | "pixels" => entries(&path).is_ok_and(|entries| entries.is_empty()),
         name => is_file && (temporary(name) || host_log(name)),
     }

@@ -146,7 +146,8 @@ impl Cells {
 pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let mut args = args.clone();
     if args.cluster.on.is_some() {
-        args.plan.device = args.plan.device.elsewhere(args.cluster.options().find_map(SbatchOption::gpus));
+        args.plan.device =
+            args.plan.device.elsewhere(args.cluster.options().filter_map(SbatchOption::gpus).last());
     }
     let args = &args;
     let overrides =
