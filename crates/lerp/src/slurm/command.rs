@@ -31,6 +31,11 @@ pub struct QueuedTask {
     pub node: Option<String>,
 }
 
+/// Whether the job, or a task of it, is in the queue.
+pub fn is_queued(job: &Job, queue: &[QueuedTask]) -> bool {
+    queue.iter().any(|queued| queued.is_of(job))
+}
+
 impl QueuedTask {
     /// Whether it is waiting for a node.
     pub fn is_pending(&self) -> bool {
@@ -67,9 +72,6 @@ impl QueuedTask {
 /// The beginning of the names of all jobs of sweeps.
 pub const NAME_PREFIX: &str = "lerp-";
 
-/// The variable by which Slurm's commands turn to other clusters, whose jobs this program does not follow.
-const CLUSTERS: &str = "SLURM_CLUSTERS";
-
 /// The fields that `squeue` prints. The last one may be empty.
 const FORMAT: &str = "--Format=ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:20,Name:120,NodeList:200";
 
@@ -78,8 +80,8 @@ const FORMAT: &str = "--Format=ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:
 /// # Errors
 /// If Slurm cannot be asked.
 pub fn queue() -> Result<Vec<QueuedTask>> {
-    let mut command = Command::new("squeue");
-    remove_variables(&mut command, |name| name.starts_with("SQUEUE_") || name == CLUSTERS);
+    let mut command = on_this_cluster("squeue");
+    remove_variables(&mut command, |name| name.starts_with("SQUEUE_"));
     let text = run(command.args(["--me", "--all", "--array", "--noheader", FORMAT]))?;
     Ok(text.lines().filter_map(QueuedTask::parse).collect())
 }
@@ -89,9 +91,7 @@ pub fn queue() -> Result<Vec<QueuedTask>> {
 /// # Errors
 /// If Slurm cannot be asked, or the cluster allows no arrays.
 pub fn max_array_size() -> Result<usize> {
-    let mut command = Command::new("scontrol");
-    remove_variables(&mut command, |name| name == CLUSTERS);
-    match array_limit(&run(command.args(["show", "config"]))?) {
+    match array_limit(&run(on_this_cluster("scontrol").args(["show", "config"]))?) {
         0 => bail!("this cluster allows no arrays of jobs (its MaxArraySize or max_array_tasks is 0)"),
         size => Ok(size),
     }
@@ -115,13 +115,12 @@ fn array_limit(config: &str) -> usize {
 /// # Errors
 /// If Slurm refuses the job; the message has its reason.
 pub fn submit<'a>(script: &Path, options: impl Iterator<Item = &'a str>) -> Result<String> {
-    let mut command = Command::new("sbatch");
+    let mut command = on_this_cluster("sbatch");
     let set: Vec<String> = options.map(|key| key.replace('-', "_").to_uppercase()).collect();
     remove_variables(&mut command, |name| {
         // If this process is itself part of a job, the new job must not inherit what Slurm says about that one.
         let own = ["SLURM_RESTART_COUNT", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"].contains(&name)
-            || name.starts_with("SLURM_ARRAY_")
-            || name == CLUSTERS;
+            || name.starts_with("SLURM_ARRAY_");
         let option = name.strip_prefix("SBATCH_").or((name == "SLURM_HINT").then_some("HINT"));
         let option = option.map(|option| match option {
             "ARRAY_INX" => "ARRAY",
@@ -148,8 +147,8 @@ pub fn submit<'a>(script: &Path, options: impl Iterator<Item = &'a str>) -> Resu
 /// # Errors
 /// If Slurm refuses to cancel them.
 pub fn cancel(jobs: &[&str]) -> Result<()> {
-    let mut command = Command::new("scancel");
-    remove_variables(&mut command, |name| name.starts_with("SCANCEL_") || name == CLUSTERS);
+    let mut command = on_this_cluster("scancel");
+    remove_variables(&mut command, |name| name.starts_with("SCANCEL_"));
     run(command.args(jobs)).map(drop)
 }
 
@@ -158,9 +157,14 @@ pub fn cancel(jobs: &[&str]) -> Result<()> {
 /// # Errors
 /// If Slurm refuses to do so.
 pub fn requeue(job: &str) -> Result<()> {
-    let mut command = Command::new("scontrol");
-    remove_variables(&mut command, |name| name == CLUSTERS);
-    run(command.args(["requeue", job])).map(drop)
+    run(on_this_cluster("scontrol").args(["requeue", job])).map(drop)
+}
+
+/// A command of Slurm without the variable by which it turns to other clusters, whose jobs this program does not follow.
+fn on_this_cluster(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_remove("SLURM_CLUSTERS");
+    command
 }
 
 /// Removes the unwanted variables from the environment of a command.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lerp_train::{Error, Run, RunLock, State, runs_in};
+use lerp_train::{Error, RunLock, State, runs_in};
 
 pub use queue_view::{QueueView, QueuedCell};
 pub use task::task;
@@ -369,8 +369,10 @@ fn recorded_jobs(
 
 /// Returns the numbers of the jobs of a kind that are in the queue.
 fn queued_ids(jobs: &[records::Job], kind: Kind, queue: &[QueuedTask]) -> Vec<String> {
-    let is_queued = |job: &&records::Job| job.kind == kind && queue.iter().any(|queued| queued.is_of(job));
-    jobs.iter().filter(is_queued).map(|job| job.id.clone()).collect()
+    jobs.iter()
+        .filter(|job| job.kind == kind && command::is_queued(job, queue))
+        .map(|job| job.id.clone())
+        .collect()
 }
 
 /// Cancels the jobs of the sweep in `out` that have not ended.
@@ -382,8 +384,8 @@ pub fn cancel(out: &Path) -> Result<bool> {
     let records = Records::of(&out);
     let queue = command::queue()?;
     let jobs = recorded_jobs(&records, &out, &queue, true)?;
-    let is_active = |job: &&records::Job| queue.iter().any(|queued| queued.is_of(job));
-    let active: Vec<&str> = jobs.iter().filter(is_active).map(|job| &*job.id).collect();
+    let active: Vec<&str> =
+        jobs.iter().filter(|job| command::is_queued(job, &queue)).map(|job| &*job.id).collect();
     if active.is_empty() {
         say("Nothing to cancel: no job of this folder is queued.");
         return Ok(true);
@@ -395,9 +397,4 @@ pub fn cancel(out: &Path) -> Result<bool> {
         active.join(", ")
     ));
     Ok(true)
-}
-
-/// Whether the run called `id` in the folder `runs` exists and is complete.
-fn is_done(runs: &Path, id: &str) -> bool {
-    Run::read(&runs.join(id)).is_ok_and(|run| run.status.state == State::Done)
 }

@@ -92,7 +92,7 @@ impl QueueView {
 
 /// Returns the cells whose tasks are in the queue, by name. Only tasks of the given jobs count.
 pub fn queued_cells(records: &Records, jobs: &[Job], queue: &[QueuedTask]) -> HashMap<String, QueuedCell> {
-    let is_active = |job: &&Job| job.kind == Kind::Cells && queue.iter().any(|queued| queued.is_of(job));
+    let is_active = |job: &&Job| job.kind == Kind::Cells && command::is_queued(job, queue);
     let active: Vec<Job> = jobs.iter().filter(is_active).cloned().collect();
     let chunks = records.chunks(&active);
     let mut cells = HashMap::new();

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use lerp_train::{Run, State};
 
 use super::{
-    command, is_done,
+    command,
     records::{PlannedCell, Records, Submission},
 };
 use crate::{
@@ -189,9 +189,10 @@ fn train_chunk(
     signals: &Signals,
 ) -> Result<bool> {
     let runs = dir.join("runs");
-    let failed = |id: &str| Run::read(&runs.join(id)).is_ok_and(|run| run.status.state == State::Failed);
+    let state = |id: &str| Run::read(&runs.join(id)).ok().map(|run| run.status.state);
+    let are_done = || chunk.iter().all(|cell| state(&cell.record.id) == Some(State::Done));
     if let Some(most) = submission.max_failures {
-        let is_new = |id: &&String| !submission.failed.contains(id) && failed(id);
+        let is_new = |id: &&String| !submission.failed.contains(id) && state(id) == Some(State::Failed);
         let failures = planned(dir).iter().filter(is_new).count();
         if failures >= most {
             say(&format!("No more cells are started: {failures} failed, and --max-failures is {most}."));
@@ -201,13 +202,16 @@ fn train_chunk(
     // A cell that failed in an earlier start of this task was already tried as often as --retry allows.
     let is_open = |cell: &&PlannedCell| {
         let id = &cell.record.id;
-        let has_failed = restart > 0 && failed(id) && !submission.failed.contains(id);
-        !is_done(&runs, id) && !has_failed
+        match state(id) {
+            Some(State::Done) => false,
+            Some(State::Failed) => restart == 0 || submission.failed.contains(id),
+            _ => true,
+        }
     };
     let open: Vec<Job> = chunk.iter().filter(is_open).map(job_of).collect();
     if open.is_empty() {
         say("Nothing to do: the cells of this task are done or have failed.");
-        return Ok(chunk.iter().all(|cell| is_done(&runs, &cell.record.id)));
+        return Ok(are_done());
     }
     for Job { record, dataset, .. } in &open {
         let here = common.shelf.digest(dataset)?;
@@ -241,5 +245,5 @@ fn train_chunk(
     for (id, reason) in &failed {
         say(&format!("FAILED {id}: {reason}"));
     }
-    Ok(failed.is_empty() && !interrupted && chunk.iter().all(|cell| is_done(&runs, &cell.record.id)))
+    Ok(failed.is_empty() && !interrupted && are_done())
 }
