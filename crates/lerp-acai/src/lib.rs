@@ -212,14 +212,14 @@ const SMALLEST: f64 = 1e-7;
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
-    use lerp_core::{Hyper, ImageShape, Network, Of, Variant, check_hyper};
+    use lerp_core::{Hyper, ImageShape, ModelVariant, Network, Variant, check_hyper};
 
     use super::*;
 
     #[test]
     fn one_backward_pass_gives_the_gradients_of_both_losses() {
         let device = Device::Cpu;
-        let hyper = Of::<Acai>::new().check(&Hyper::new()).unwrap();
+        let hyper = ModelVariant::<Acai>::new().check(&Hyper::new()).unwrap();
         let build = Build {
             image: ImageShape { height: 16, width: 16, channels: 1 },
             network: &Network { scales: 3, depth: 3, latent: 2 }.into(),

@@ -391,7 +391,7 @@ impl Build<'_> {
     }
 }
 
-/// A kind of autoencoder that can be found by name, configured and built. [`Of`](crate::Of) makes one from a
+/// A kind of autoencoder that can be found by name, configured and built. [`ModelVariant`](crate::ModelVariant) makes one from a
 /// [`Model`](crate::Model), whose documentation has an example.
 pub trait Variant: Send + Sync {
     /// The name on the command line and in files, such as `acai`.

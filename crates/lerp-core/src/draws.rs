@@ -31,7 +31,7 @@ pub enum Draw {
 
 /// The key and counter words at which a draw begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct DrawPosition {
     /// The seed: Philox's key.
     pub seed: u64,
     /// The step: the second and third word of the counter.
@@ -49,7 +49,7 @@ pub trait Generator: Debug + Send + Sync {
     ///
     /// # Shapes
     /// The result has `shape`; it is `f64` for [`Draw::UniformF64`], otherwise `f32`.
-    fn draw(&self, what: Draw, place: Place, shape: &Shape) -> Result<Tensor>;
+    fn draw(&self, what: Draw, place: DrawPosition, shape: &Shape) -> Result<Tensor>;
 
     /// The number of the step: the generator's own count if it has one and `own_step` is true, otherwise
     /// `step`.
@@ -304,14 +304,14 @@ impl Draws {
         tensor.to_dtype(self.dtype)
     }
 
-    fn place(&self, stream: &str) -> Place {
+    fn place(&self, stream: &str) -> DrawPosition {
         let stream = stream_hash(&self.scope, stream);
-        Place { seed: self.seed, step: self.step, stream, own_step: self.own_step }
+        DrawPosition { seed: self.seed, step: self.step, stream, own_step: self.own_step }
     }
 
     /// Blocks of four random words; as many blocks as `words` words need.
     fn blocks(&self, stream: &str, words: usize) -> impl Iterator<Item = [u32; 4]> {
-        let Place { seed, step, stream, .. } = self.place(stream);
+        let DrawPosition { seed, step, stream, .. } = self.place(stream);
         let key = [seed as u32, (seed >> 32) as u32];
         let step = [step as u32, (step >> 32) as u32];
         (0..words.div_ceil(4)).map(move |block| philox([block as u32, step[0], step[1], stream], key))
@@ -417,7 +417,7 @@ mod tests {
     struct Forty;
 
     impl Generator for Forty {
-        fn draw(&self, _: Draw, place: Place, shape: &Shape) -> Result<Tensor> {
+        fn draw(&self, _: Draw, place: DrawPosition, shape: &Shape) -> Result<Tensor> {
             self.step(place.step, place.own_step)?.broadcast_as(shape)
         }
         fn step(&self, step: u64, own_step: bool) -> Result<Tensor> {

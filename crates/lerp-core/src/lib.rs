@@ -7,7 +7,7 @@
 //!
 //! * [`Autoencoder`]: the trait of every model. A variant *states* its losses ([`Objectives`]); a trainer owns
 //!   everything else.
-//! * [`Variant`]: finds a kind of model by name, checks its hyperparameters and builds it. [`Of`] makes one
+//! * [`Variant`]: finds a kind of model by name, checks its hyperparameters and builds it. [`ModelVariant`] makes one
 //!   from a [`Model`], which has a typed configuration.
 //! * [`ParamStore`]: the ordered, grouped parameters and buffers of a model; also available as a `VarBuilder`
 //!   for layers of candle-nn.
@@ -60,12 +60,12 @@ mod schedule;
 mod spec;
 
 pub use autoencoder::{Autoencoder, Build, Carry, Loss, Objectives, Term, Variant, through_latent};
-pub use draws::{Draw, Draws, Generator, Place};
+pub use draws::{Draw, DrawPosition, Draws, Generator};
 use error::did_you_mean;
 pub use error::{Error, Result};
 pub use host::{on_host, scalar};
 pub use hyper::{Hyper, check_hyper, check_range, nearest};
-pub use model::{Model, Of};
+pub use model::{Model, ModelVariant};
 pub use network::{Architecture, Network, NetworkKind, OwnNetwork};
 pub use params::{AUTOENCODER, Buffer, CRITIC, Group, Param, ParamStore};
 pub use precision::Precision;

@@ -17,7 +17,7 @@ use crate::{
 /// shown here, is like the one in the documentation of that trait.
 ///
 /// ```
-/// use lerp_core::{Build, Hyper, Model, Of, Result, Variant, check_range};
+/// use lerp_core::{Build, Hyper, Model, ModelVariant, Result, Variant, check_range};
 /// # use candle_core::{DType, Device, Module, Tensor};
 /// # use lerp_core::{
 /// #     AUTOENCODER, Autoencoder, Draws, ImageShape, LatentShape, Network, Objectives, ParamStore, Spec,
@@ -97,7 +97,7 @@ use crate::{
 ///     }
 /// }
 ///
-/// let variant = Of::<Shrinking>::new();
+/// let variant = ModelVariant::<Shrinking>::new();
 /// let hyper = variant.check(&Hyper::new())?;
 /// assert_eq!(hyper["shrinkage"], 0.01, "defaults are filled in");
 ///
@@ -157,22 +157,22 @@ pub trait Model: Autoencoder + Sized + 'static {
 
 /// The [`Variant`] of a [`Model`].
 #[derive(Debug)]
-pub struct Of<M>(PhantomData<fn() -> M>);
+pub struct ModelVariant<M>(PhantomData<fn() -> M>);
 
-impl<M> Of<M> {
+impl<M> ModelVariant<M> {
     /// Creates the variant of `M`.
     pub const fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-impl<M> Default for Of<M> {
+impl<M> Default for ModelVariant<M> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<M: Model> Of<M> {
+impl<M: Model> ModelVariant<M> {
     fn config(hyper: &Hyper) -> Result<M::Config> {
         let config = check_hyper(M::NAME, hyper)?;
         M::check(&config)?;
@@ -180,7 +180,7 @@ impl<M: Model> Of<M> {
     }
 }
 
-impl<M: Model> Variant for Of<M> {
+impl<M: Model> Variant for ModelVariant<M> {
     fn name(&self) -> &'static str {
         M::NAME
     }

@@ -155,7 +155,7 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     /// Returns an error if the images cannot be read.
-    fn count(&self, part: Part) -> Result<Option<usize>> {
+    fn count(&self, part: Split) -> Result<Option<usize>> {
         let _ = part;
         Ok(None)
     }
@@ -167,7 +167,7 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     /// Returns an error if the part has fewer images, or is drawn without end ([`Dataset::count`]).
-    fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
+    fn range(&self, part: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
         let _ = device;
         Err(Error::OutOfRange { part, first: range.start, end: range.end, len: 0 })
     }
@@ -184,7 +184,7 @@ pub trait Dataset: Send + Sync {
 
 /// A part of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum Split {
     /// The training images.
     Train,
     /// The test images.
@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn lines_need_no_files() {
         assert_eq!(dataset("lines", None).unwrap().name(), "lines");
-        assert_eq!(dataset("lines", None).unwrap().count(Part::Test).unwrap(), None);
-        assert!(dataset("lines", None).unwrap().range(Part::Test, 0..1, &Device::Cpu).is_err());
+        assert_eq!(dataset("lines", None).unwrap().count(Split::Test).unwrap(), None);
+        assert!(dataset("lines", None).unwrap().range(Split::Test, 0..1, &Device::Cpu).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::Part;
+use crate::Split;
 
 /// An error while a dataset is found or read.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +138,7 @@ pub enum Error {
     #[error("{} images {first} to {end} were asked for, but there are {len}", adjective(*.part))]
     OutOfRange {
         /// The part of the dataset.
-        part: Part,
+        part: Split,
         /// The first requested index.
         first: usize,
         /// The end of the requested range, exclusive.
@@ -165,10 +165,10 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 }
 
 /// The word before `images` that names a part of a dataset.
-fn adjective(part: Part) -> &'static str {
+fn adjective(part: Split) -> &'static str {
     match part {
-        Part::Train => "training",
-        Part::Test => "test",
+        Split::Train => "training",
+        Split::Test => "test",
     }
 }
 
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn a_range_beyond_the_last_image_names_the_part() {
         let text = |part| Error::OutOfRange { part, first: 2, end: 9, len: 5 }.to_string();
-        assert_eq!(text(Part::Train), "training images 2 to 9 were asked for, but there are 5");
-        assert_eq!(text(Part::Test), "test images 2 to 9 were asked for, but there are 5");
+        assert_eq!(text(Split::Train), "training images 2 to 9 were asked for, but there are 5");
+        assert_eq!(text(Split::Test), "test images 2 to 9 were asked for, but there are 5");
     }
 }

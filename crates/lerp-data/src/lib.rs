@@ -55,7 +55,7 @@ mod tree;
 
 pub use cache::{HubCache, HubSource};
 pub use check::{FileReport, PartReport, Report, check, contact_sheet};
-pub use dataset::{Batch, DATASETS, Dataset, Part, dataset, image_set, image_set_in};
+pub use dataset::{Batch, DATASETS, Dataset, Split, dataset, image_set, image_set_in};
 pub use error::{Error, Result};
 pub use find::{Protocol, protocols};
 pub use line::{draw_line, line_label};

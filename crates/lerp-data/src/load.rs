@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Batch, Error, Part, Result, cifar,
+    Batch, Error, Result, Split, cifar,
     error::Fault,
     find::{Files, Format, Known},
     idx,
@@ -33,7 +33,7 @@ const CHUNK: usize = 1024;
 
 /// The training and the test part of a dataset.
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub(crate) struct Loaded {
     pub train: Images,
     pub test: Images,
     /// Names of the classes; empty if there are no labels.
@@ -42,11 +42,11 @@ pub(crate) struct Parts {
     pub left_out: LeftOut,
 }
 
-impl Parts {
-    pub fn get(&self, part: Part) -> &Images {
+impl Loaded {
+    pub fn get(&self, part: Split) -> &Images {
         match part {
-            Part::Train => &self.train,
-            Part::Test => &self.test,
+            Split::Train => &self.train,
+            Split::Test => &self.test,
         }
     }
 
@@ -64,7 +64,7 @@ impl Parts {
     }
 
     /// See [`Dataset::range`](crate::Dataset::range).
-    pub fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
+    pub fn range(&self, part: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
         let images = self.get(part);
         let len = images.len();
         if range.end > len || range.start > range.end {
@@ -91,8 +91,8 @@ impl Parts {
 ///
 /// # Errors
 /// Returns an error if a file cannot be read, or its content is not what the format or `known` requires.
-pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &Cache) -> Result<Parts> {
-    let mut train = part(files, Part::Train, known, cache)?;
+pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &Cache) -> Result<Loaded> {
+    let mut train = part(files, Split::Train, known, cache)?;
     let mut left_out = files.left_out.clone();
     left_out.extend(&train.left_out);
     let last = files.train.last().map_or(files.folder.as_path(), PathBuf::as_path);
@@ -105,7 +105,7 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
         let (train, test) = Images::new(train).hold_out(every);
         (train, test, classes)
     } else {
-        let mut test = part(files, Part::Test, known, cache)?;
+        let mut test = part(files, Split::Test, known, cache)?;
         left_out.extend(&test.left_out);
         if test.len() > 0 && train.labels.is_some() != test.labels.is_some() {
             let paths = if train.labels.is_some() { &files.test } else { &files.train };
@@ -130,10 +130,10 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
     }
     let classes = classes.into_iter().map(|class| class.name).collect();
     if known.is_some() {
-        return Ok(Parts { train, test, classes, left_out });
+        return Ok(Loaded { train, test, classes, left_out });
     }
     let [train, test] = Images::gray_if_gray([train, test]);
-    Ok(Parts { train: train.shuffled(), test: test.shuffled(), classes, left_out })
+    Ok(Loaded { train: train.shuffled(), test: test.shuffled(), classes, left_out })
 }
 
 /// The fault that there are no images, with the lines about what was left out.
@@ -180,11 +180,11 @@ pub(crate) fn labelled(files: &Files) -> Result<bool> {
     }
 }
 
-fn part(files: &Files, part: Part, known: Option<&Known>, cache: &Cache) -> Result<Held> {
+fn part(files: &Files, part: Split, known: Option<&Known>, cache: &Cache) -> Result<Held> {
     let format = &files.format;
     let (paths, classes) = match part {
-        Part::Train => (&files.train, &files.train_classes),
-        Part::Test => (&files.test, &files.test_classes),
+        Split::Train => (&files.train, &files.train_classes),
+        Split::Test => (&files.test, &files.test_classes),
     };
     let channels = match (format, known) {
         (Format::Idx { .. }, _) => 1,

@@ -11,9 +11,9 @@ use lerp_core::{Draws, ImageShape, Network};
 use lerp_files::printable;
 
 use crate::{
-    Batch, Dataset, Error, HubCache, Part, Result,
+    Batch, Dataset, Error, HubCache, Result, Split,
     find::{Files, KNOWN, Known, known, own},
-    load::{Parts, labelled, load},
+    load::{Loaded, labelled, load},
     stored::Cache,
     tree::file_name,
 };
@@ -43,7 +43,7 @@ pub struct ImageSet {
     classes: usize,
     files: Files,
     every: usize,
-    parts: Mutex<Option<Arc<Parts>>>,
+    parts: Mutex<Option<Arc<Loaded>>>,
 }
 
 impl ImageSet {
@@ -130,7 +130,7 @@ impl ImageSet {
     }
 
     /// The images and labels, which are read at the first call.
-    pub(crate) fn parts(&self) -> Result<Arc<Parts>> {
+    pub(crate) fn parts(&self) -> Result<Arc<Loaded>> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(parts) = &*parts {
             return Ok(Arc::clone(parts));
@@ -141,7 +141,7 @@ impl ImageSet {
     }
 
     /// The images and labels, for uses that do not report what was left out; a notice does that here.
-    fn used(&self) -> Result<Arc<Parts>> {
+    fn used(&self) -> Result<Arc<Loaded>> {
         let parts = self.parts()?;
         let lines = parts.left_out.lines();
         if !lines.is_empty() {
@@ -217,11 +217,11 @@ impl Dataset for ImageSet {
         self.used()?.test_batch(size, draws)
     }
 
-    fn count(&self, part: Part) -> Result<Option<usize>> {
+    fn count(&self, part: Split) -> Result<Option<usize>> {
         Ok(Some(self.used()?.get(part).len()))
     }
 
-    fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
+    fn range(&self, part: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
         self.used()?.range(part, range, device)
     }
 

@@ -6,10 +6,10 @@ use candle_core::{DType, Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
 
 use crate::{
-    Batch, Dataset, Error, Part, Result,
+    Batch, Dataset, Error, Result, Split,
     images::Images,
     labels::{Class, Label, MOST_CLASSES},
-    load::Parts,
+    load::Loaded,
     pixels::{Held, Kind, Pixels},
     set::usual_network,
     tree::LeftOut,
@@ -36,13 +36,13 @@ pub struct Tensors {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use lerp_data::{Dataset, Part, TensorSet, Tensors};
+/// use lerp_data::{Dataset, Split, TensorSet, Tensors};
 ///
 /// # fn main() -> lerp_data::Result<()> {
 /// let images = |n| Tensor::zeros((n, 32, 32, 3), candle_core::DType::U8, &Device::Cpu);
 /// let part = |n| Ok::<_, lerp_data::Error>(Tensors { images: images(n)?, labels: None });
 /// let nights = TensorSet::new("nights", &part(100)?, &part(10)?)?.titled("Starless nights");
-/// assert_eq!(nights.count(Part::Test)?, Some(10));
+/// assert_eq!(nights.count(Split::Test)?, Some(10));
 /// # Ok(())
 /// # }
 /// ```
@@ -52,7 +52,7 @@ pub struct TensorSet {
     title: String,
     image: ImageShape,
     network: Network,
-    parts: Arc<Parts>,
+    parts: Arc<Loaded>,
 }
 
 impl TensorSet {
@@ -111,7 +111,7 @@ impl TensorSet {
             title: name.into(),
             image,
             network: usual_network(image),
-            parts: Arc::new(Parts {
+            parts: Arc::new(Loaded {
                 train: Images::new(train),
                 test: Images::new(test),
                 classes: all.into_iter().map(|class| class.name).collect(),
@@ -223,11 +223,11 @@ impl Dataset for TensorSet {
         self.parts.test_batch(size, draws)
     }
 
-    fn count(&self, part: Part) -> Result<Option<usize>> {
+    fn count(&self, part: Split) -> Result<Option<usize>> {
         Ok(Some(self.parts.get(part).len()))
     }
 
-    fn range(&self, part: Part, range: Range<usize>, device: &Device) -> Result<Batch> {
+    fn range(&self, part: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
         self.parts.range(part, range, device)
     }
 

@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use candle_datasets::vision::{self, cifar, mnist};
 use common::{Parquet, cifar_record, folder, png, put, upright, write_mnist};
 use lerp_core::ImageShape;
-use lerp_data::{Dataset, Part, TensorSet, image_set};
+use lerp_data::{Dataset, Split, TensorSet, image_set};
 
 #[test]
 fn mnist_from_its_original_files_is_the_same() {
@@ -25,7 +25,7 @@ fn mnist_from_its_original_files_is_the_same() {
     );
     assert_eq!(theirs.digest().unwrap(), ours.digest().unwrap());
     // The pixels are compared, too: equal digests might have a common error.
-    for (part, n) in [(Part::Train, 12), (Part::Test, 3)] {
+    for (part, n) in [(Split::Train, 12), (Split::Test, 3)] {
         let [theirs, ours] =
             [&theirs as &dyn Dataset, &ours].map(|set| set.range(part, 0..n, &Device::Cpu).unwrap());
         let pixels = |images: &Tensor| images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -51,8 +51,8 @@ fn cifar10_from_its_original_files_is_the_same() {
     let theirs = cifar::load_dir(&place).unwrap();
     let ours = image_set("cifar10", Some(&folder)).unwrap();
     for (part, images, labels) in [
-        (Part::Train, &theirs.train_images, &theirs.train_labels),
-        (Part::Test, &theirs.test_images, &theirs.test_labels),
+        (Split::Train, &theirs.train_images, &theirs.train_labels),
+        (Split::Test, &theirs.test_images, &theirs.test_labels),
     ] {
         let n = images.dims()[0];
         assert_eq!(ours.count(part).unwrap(), Some(n));
@@ -91,7 +91,7 @@ fn any_vision_dataset_becomes_a_tensor_set() {
     let set = TensorSet::from_candle("two-channels", &of(images, &[3, 0])).unwrap();
     assert_eq!(set.image(), ImageShape { height: 4, width: 6, channels: 2 });
     assert_eq!(set.classes(), 5, "as many as it says, though there are images of two");
-    let batch = set.range(Part::Test, 1..2, &Device::Cpu).unwrap();
+    let batch = set.range(Split::Test, 1..2, &Device::Cpu).unwrap();
     let pixel = batch.images.squeeze(0).unwrap().narrow(0, 2, 1).unwrap().narrow(1, 3, 1).unwrap();
     let wanted = [0, 1].map(|channel| values[((2 + channel) * 4 + 2) * 6 + 3] * 2.0 - 1.0);
     assert_eq!(pixel.flatten_all().unwrap().to_vec1::<f32>().unwrap(), wanted);

@@ -15,7 +15,7 @@ use std::{
 
 use common::{Parquet, png};
 use lerp_data::{
-    Dataset, HubCache, ImageSet, Part,
+    Dataset, HubCache, ImageSet, Split,
     hub::{Event, Fetched, Hub, HubError},
     image_set_in,
 };
@@ -109,7 +109,7 @@ impl Setting {
         assert_eq!(files_below(&self.repository()), wanted);
 
         let set = mnist(&self.hub.cache).unwrap();
-        assert_eq!((set.count(Part::Test).unwrap(), set.classes()), (Some(3), 10));
+        assert_eq!((set.count(Split::Test).unwrap(), set.classes()), (Some(3), 10));
         let source = set.hub().unwrap();
         assert_eq!((source.repository, source.revision), ("ylecun/mnist", REVISION));
         assert_eq!(set.folder(), self.pointer("mnist"));

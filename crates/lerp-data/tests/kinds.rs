@@ -13,7 +13,7 @@ use candle_core::Device;
 use common::{Column, Parquet, cifar_record, fault, folder, gzip, idx, jpeg, png, put, test_image, upright};
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use lerp_core::Draws;
-use lerp_data::{Dataset, ImageSet, Part, Report, check, image_set};
+use lerp_data::{Dataset, ImageSet, Report, Split, check, image_set};
 use proptest::prelude::*;
 use spoil::{spoil, spoiled};
 
@@ -77,7 +77,7 @@ fn pictures_of_all_formats_are_read_whatever_they_are_called() {
     let report = check(&set).unwrap();
     assert_eq!(three(&counts(&report)), [("bird", 1, 0), ("cat", 1, 2), ("dog", 3, 3)]);
     let wanted = image.to_rgb8().into_raw();
-    for part in [Part::Train, Part::Test] {
+    for part in [Split::Train, Split::Test] {
         let n = set.count(part).unwrap().unwrap();
         let batch = set.range(part, 0..n, &Device::Cpu).unwrap().images.flatten_all().unwrap();
         let batch = batch.to_vec1::<f32>().unwrap();
@@ -398,7 +398,7 @@ fn idx_files_are_found_under_torchvisions_names() {
     assert!(spot(&set, 3, 5) >= 200, "only EMNIST's are exchanged");
 
     write(&folder.join("data/MNIST/raw"), "", "t10k");
-    assert_eq!(image_set("mnist", Some(&folder.join("data"))).unwrap().count(Part::Test).unwrap(), Some(2));
+    assert_eq!(image_set("mnist", Some(&folder.join("data"))).unwrap().count(Split::Test).unwrap(), Some(2));
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn archives_unpacked_in_the_data_folder_are_found() {
         for i in 0..10 {
             put(&data.join(place).join(format!("{i:06}.jpg")), &jpeg(178, 218, |_, _| [100, 128, 128]));
         }
-        assert_eq!(image_set("celeba", Some(&data)).unwrap().count(Part::Test).unwrap(), Some(1));
+        assert_eq!(image_set("celeba", Some(&data)).unwrap().count(Split::Test).unwrap(), Some(1));
     }
 }
 

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Parquet, fault, folder, png, put, test_image, upright, write_mnist};
-use lerp_data::{Dataset, HubCache, Part, check, image_set, image_set_in};
+use lerp_data::{Dataset, HubCache, Split, check, image_set, image_set_in};
 
 #[test]
 fn errors_about_missing_files_name_the_files_to_add() {
@@ -61,7 +61,7 @@ fn sorted_images_of_ones_own_are_mixed_and_stay_with_their_labels() {
     }
     let name = format!("images:{}?test-every=2", folder.join("sorted").display());
     let set = image_set(&name, None).unwrap();
-    assert_eq!((set.count(Part::Train).unwrap(), set.count(Part::Test).unwrap()), (Some(50), Some(50)));
+    assert_eq!((set.count(Split::Train).unwrap(), set.count(Split::Test).unwrap()), (Some(50), Some(50)));
     let first: Vec<_> = (0..20).map(|i| test_image(&set, i)).collect();
     let count = |class| first.iter().filter(|(_, label)| *label == Some(class)).count();
     assert!((0..4).all(|class| count(class) > 0), "{:?}", [0, 1, 2, 3].map(count));
@@ -96,7 +96,7 @@ fn class_folders_become_classes() {
     assert_eq!((report.train.images, report.test.images, report.held_out), (6, 2, false));
     assert!(open("what?dir?test-every=3").err().unwrap().to_string().contains("have a test part"));
     put("what?dir/test/dog/0.png", 9);
-    assert_eq!(open("what?dir").unwrap().count(Part::Test).unwrap(), Some(1), "test goes before val");
+    assert_eq!(open("what?dir").unwrap().count(Split::Test).unwrap(), Some(1), "test goes before val");
     put("what?dir/test/bird/0.png", 9);
     let text = open("what?dir").err().unwrap().to_string();
     assert!(text.ends_with("expected a class that the training part has, found 'bird'"), "{text}");

@@ -14,7 +14,7 @@ use common::{
     Parquet, cifar_record, fault, folder, gzip, idx, jpeg, mat, png, put, test_image, upright, write_mnist,
 };
 use lerp_core::{Draws, ImageShape};
-use lerp_data::{Dataset, HubCache, ImageSet, Part, check, contact_sheet, image_set, image_set_in};
+use lerp_data::{Dataset, HubCache, ImageSet, Split, check, contact_sheet, image_set, image_set_in};
 use proptest::prelude::*;
 use spoil::{spoil, spoiled};
 
@@ -31,14 +31,14 @@ fn mnist_is_padded_and_upright_packed_or_not() {
         assert_eq!((set.name(), set.title(), set.classes()), ("mnist", "MNIST", 10));
         assert_eq!(set.image(), ImageShape { height: 32, width: 32, channels: 1 });
         assert_eq!(set.network().latent_shape(set.image()).unwrap(), [4, 4, 16]);
-        assert_eq!(set.count(Part::Test).unwrap(), Some(3));
+        assert_eq!(set.count(Split::Test).unwrap(), Some(3));
         let (image, label) = test_image(&set, 2);
         assert_eq!(label, Some(2));
         assert_eq!(image[(3 + 2) * 32 + 5 + 2], 102, "row 3, column 5 of 28");
         assert_eq!(image[29 * 32 + 4], 27, "the last row");
         assert!(image[..64].iter().chain(&image[30 * 32..]).all(|v| *v == 0), "black above and below");
         assert!(image.chunks(32).all(|row| row[..2] == [0, 0] && row[30..] == [0, 0]), "black at the sides");
-        let batch = set.range(Part::Test, 0..1, &Device::Cpu).unwrap().images.flatten_all().unwrap();
+        let batch = set.range(Split::Test, 0..1, &Device::Cpu).unwrap().images.flatten_all().unwrap();
         assert_eq!(batch.to_vec1::<f32>().unwrap()[0], -1.0);
     }
 }
@@ -112,7 +112,7 @@ fn files_of_more_than_one_block_are_read() {
         put(&folder.join(format!("svhn/{part}_32x32.mat")), &mat(&images, &labels, true, 2));
     }
     let set = open("svhn", &folder);
-    assert_eq!(set.count(Part::Test).unwrap(), Some(n));
+    assert_eq!(set.count(Split::Test).unwrap(), Some(n));
     for i in [0, 1023, 1024, n - 1] {
         assert_eq!(test_image(&set, i), (upright(i), Some(i as u32 % 10)), "image {i}");
     }
@@ -124,7 +124,7 @@ fn files_of_more_than_one_block_are_read() {
     put(&path, &idx(&[n, 28, 28], &pixels));
     put(&folder.join("mnist/t10k-labels-idx1-ubyte"), &idx(&[n], &vec![3; n as usize]));
     let set = open("mnist", &folder);
-    assert_eq!(set.count(Part::Test).unwrap(), Some(1400));
+    assert_eq!(set.count(Split::Test).unwrap(), Some(1400));
     for i in [0, 1336, 1337, 1338, 1399] {
         assert_eq!(test_image(&set, i).0[16 * 32 + 16], (i % 251) as u8, "image {i}");
     }
@@ -198,7 +198,7 @@ fn celeba_is_cropped_upright_and_rightly_coloured_at_both_sizes() {
             put(&path, &jpeg(width, height, colour));
         }
         let set = open("celeba", &folder);
-        assert_eq!((set.classes(), set.count(Part::Test).unwrap()), (0, Some(1)));
+        assert_eq!((set.classes(), set.count(Split::Test).unwrap()), (0, Some(1)));
         let (image, label) = test_image(&set, 0);
         let at = |row: usize, column: usize| &image[(row * 32 + column) * 3..][..3];
         assert_eq!(label, None);
@@ -252,7 +252,7 @@ fn user_supplied_images_are_read() {
 
     let open = |option: &str| image_set(&format!("{name}?{option}"), None);
     let set = open("test-every=4").unwrap();
-    assert_eq!((set.count(Part::Train).unwrap(), set.count(Part::Test).unwrap()), (Some(15), Some(5)));
+    assert_eq!((set.count(Split::Train).unwrap(), set.count(Split::Test).unwrap()), (Some(15), Some(5)));
     assert_eq!(set.name(), format!("{name}?test-every=4"));
     for wrong in ["test-every=1", "test-every=x", "test-every", "every=4"] {
         let text = open(wrong).err().unwrap().to_string();
@@ -366,7 +366,7 @@ fn an_epoch_of_batches_holds_every_image_once() {
     let labels =
         |step| set.test_batch(2, &draws.at(step)).unwrap().labels().unwrap().to_vec1::<u32>().unwrap();
     assert_eq!((labels(0), labels(1)), (vec![0, 1], vec![2, 0]));
-    assert!(set.range(Part::Test, 2..4, &Device::Cpu).is_err());
+    assert!(set.range(Split::Test, 2..4, &Device::Cpu).is_err());
 }
 
 /// Opens and reads a set completely; the test is that no call panics.

@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
-use lerp_data::{Dataset, Part, TensorSet, Tensors};
+use lerp_data::{Dataset, Split, TensorSet, Tensors};
 
 /// Images of one pixel, whose value is the index of the image; the labels repeat 0 to `n - 1`.
 fn numbered(images: u8, n: u8) -> Tensors {
@@ -23,7 +23,7 @@ fn bytes(images: &Tensor) -> Vec<u8> {
 fn batches_are_epochs_of_the_training_part_and_the_test_part_in_order() {
     let set = TensorSet::new("numbers", &numbered(12, 3), &numbered(5, 3)).unwrap();
     assert_eq!((set.name(), set.title(), set.classes()), ("numbers", "numbers", 3));
-    assert_eq!((set.count(Part::Train).unwrap(), set.count(Part::Test).unwrap()), (Some(12), Some(5)));
+    assert_eq!((set.count(Split::Train).unwrap(), set.count(Split::Test).unwrap()), (Some(12), Some(5)));
     let draws = |step| Draws::new(5, &Device::Cpu).scope("data").at(step);
     let mut seen = Vec::new();
     for step in 0..3 {
@@ -36,8 +36,8 @@ fn batches_are_epochs_of_the_training_part_and_the_test_part_in_order() {
     seen.sort_unstable();
     assert_eq!(seen, (0..12).collect::<Vec<_>>(), "every image once in an epoch");
     assert_eq!(bytes(&set.test_batch(3, &draws(1)).unwrap().images), [3, 4, 0]);
-    assert_eq!(bytes(&set.range(Part::Test, 1..3, &Device::Cpu).unwrap().images), [1, 2]);
-    assert!(set.range(Part::Test, 3..6, &Device::Cpu).is_err());
+    assert_eq!(bytes(&set.range(Split::Test, 1..3, &Device::Cpu).unwrap().images), [1, 2]);
+    assert!(set.range(Split::Test, 3..6, &Device::Cpu).is_err());
     let again = TensorSet::new("others", &numbered(12, 3), &numbered(5, 3)).unwrap();
     assert_eq!(set.digest().unwrap(), again.digest().unwrap());
     let other = TensorSet::new("others", &numbered(12, 3), &numbered(5, 2)).unwrap();
@@ -54,7 +54,7 @@ fn real_numbers_of_any_number_of_channels_stay_as_they_are() {
     let set = set.titled("Five channels").with_network(network);
     assert_eq!((set.title(), set.network(), set.classes()), ("Five channels", network, 0));
     assert_eq!(set.image(), ImageShape { height: 3, width: 2, channels: 5 });
-    for part in [Part::Train, Part::Test] {
+    for part in [Split::Train, Split::Test] {
         let batch = set.range(part, 0..2, &Device::Cpu).unwrap();
         assert_eq!(batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap(), values);
         assert!(batch.labels.is_none());

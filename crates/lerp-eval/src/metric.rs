@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Autoencoder, Draws};
-use lerp_data::{Batch, Dataset, Part};
+use lerp_data::{Batch, Dataset, Split};
 
 use crate::{Error, Quantity, Result, When, quantities};
 
@@ -117,7 +117,7 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// If the images cannot be read, or the model fails.
     pub fn test(&self) -> Result<Tested> {
-        let count = self.dataset.count(Part::Test)?;
+        let count = self.dataset.count(Split::Test)?;
         let samples = count.map_or(self.samples, |count| count.min(self.samples));
         let (mut images, mut reconstructions, mut latents) = (Vec::new(), Vec::new(), Vec::new());
         let mut labels = Some(Vec::new());
@@ -184,9 +184,9 @@ fn on_cpu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// If the images cannot be read, or there are fewer.
 pub fn test_images(dataset: &dyn Dataset, first: usize, size: usize, draws: &Draws) -> Result<Batch> {
-    let batch = match dataset.count(Part::Test)? {
+    let batch = match dataset.count(Split::Test)? {
         None => dataset.test_batch(size, draws)?,
-        Some(_) => dataset.range(Part::Test, first..first + size, draws.device())?,
+        Some(_) => dataset.range(Split::Test, first..first + size, draws.device())?,
     };
     batch.check(dataset, size)?;
     Ok(batch)
@@ -201,14 +201,14 @@ pub fn test_images(dataset: &dyn Dataset, first: usize, size: usize, draws: &Dra
 /// # Errors
 /// If the images cannot be read.
 pub fn test_pairs(dataset: &dyn Dataset, pairs: usize, draws: &Draws) -> Result<[Tensor; 2]> {
-    let Some(count) = dataset.count(Part::Test)? else {
+    let Some(count) = dataset.count(Split::Test)? else {
         let images = dataset.test_batch(2 * pairs, draws)?.images;
         return Ok([images.narrow(0, 0, pairs)?, images.narrow(0, pairs, pairs)?]);
     };
     let n = (count / 2).clamp(1, pairs.max(1));
     let end = count.min(2 * n);
-    let left = dataset.range(Part::Test, 0..n, draws.device())?;
-    let right = dataset.range(Part::Test, end - n..end, draws.device())?;
+    let left = dataset.range(Split::Test, 0..n, draws.device())?;
+    let right = dataset.range(Split::Test, end - n..end, draws.device())?;
     Ok([left.images, right.images])
 }
 

@@ -6,11 +6,11 @@ use candle_core::{Device, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lerp_core::Draws;
 use lerp_kernels::{
-    Activation, Adam, Form, Link, adam_step, chain, conv2d, downscale2, gradients, nearest, upscale2,
-    with_form,
+    Activation, Adam, Kernels, Link, adam_step, chain, conv2d, downscale2, gradients, nearest, upscale2,
+    with_kernels,
 };
 
-const FORMS: [(&str, Form); 2] = [("fused", Form::Fused), ("composed", Form::Composed)];
+const FORMS: [(&str, Kernels); 2] = [("fused", Kernels::Fused), ("composed", Kernels::Composed)];
 
 fn normal(name: &str, shape: &[usize]) -> Tensor {
     Draws::new(0, &Device::Cpu).normal(name, shape).unwrap()
@@ -28,7 +28,7 @@ fn convolution(c: &mut Criterion) {
             let id = BenchmarkId::new(name, format!("{side}x{side} {cin}->{cout}"));
             group.bench_function(id, |bench| {
                 bench.iter(|| {
-                    gradients(&with_form(form, || conv2d(&x, &w, &b, Activation::LEAKY)).unwrap()).unwrap()
+                    gradients(&with_kernels(form, || conv2d(&x, &w, &b, Activation::LEAKY)).unwrap()).unwrap()
                 });
             });
         }
@@ -57,7 +57,7 @@ fn chains(c: &mut Criterion) {
     ];
     for (name, form) in FORMS {
         group.bench_function(BenchmarkId::new(name, "1->16->16->16, mean"), |bench| {
-            bench.iter(|| gradients(&with_form(form, || chain(&x, &links)).unwrap()).unwrap());
+            bench.iter(|| gradients(&with_kernels(form, || chain(&x, &links)).unwrap()).unwrap());
         });
     }
     let [p, m, v, g] = ["p", "m", "v", "g"].map(|name| var(name, &[941_457]));
@@ -65,7 +65,7 @@ fn chains(c: &mut Criterion) {
     for (name, form) in FORMS {
         group.bench_function(BenchmarkId::new(name, "Adam"), |bench| {
             bench.iter(|| {
-                with_form(form, || adam_step(&p, &g, &m, &v, 1e-4, 1, &Adam::default())).unwrap();
+                with_kernels(form, || adam_step(&p, &g, &m, &v, 1e-4, 1, &Adam::default())).unwrap();
             });
         });
     }
@@ -79,13 +79,13 @@ fn others(c: &mut Criterion) {
     let (vectors, table) = (normal("v", &[640, 256]), normal("t", &[16_384, 256]));
     for (name, form) in FORMS {
         group.bench_function(BenchmarkId::new(name, "downscale2"), |bench| {
-            bench.iter(|| with_form(form, || downscale2(&x)).unwrap());
+            bench.iter(|| with_kernels(form, || downscale2(&x)).unwrap());
         });
         group.bench_function(BenchmarkId::new(name, "upscale2"), |bench| {
-            bench.iter(|| with_form(form, || upscale2(&x)).unwrap());
+            bench.iter(|| with_kernels(form, || upscale2(&x)).unwrap());
         });
         group.bench_function(BenchmarkId::new(name, "nearest of 16384"), |bench| {
-            bench.iter(|| with_form(form, || nearest(&vectors, &table)).unwrap());
+            bench.iter(|| with_kernels(form, || nearest(&vectors, &table)).unwrap());
         });
     }
     group.finish();

@@ -66,7 +66,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::{Form, with_form};
+    use crate::{Kernels, with_kernels};
 
     #[test]
     fn averages_equal_tensorflows_formula_in_both_forms() {
@@ -76,15 +76,15 @@ mod tests {
             let mut wanted = 0.0_f64;
             for step in 1..=300_u64 {
                 let value = var(step as f32);
-                with_form(form, || average_steps(&[(&average, &value)], 0.9, At::Step(step)).unwrap());
+                with_kernels(form, || average_steps(&[(&average, &value)], 0.9, At::Step(step)).unwrap());
                 let keep = 0.9_f64.min((1.0 + step as f64) / (10.0 + step as f64));
                 wanted = keep * wanted + (1.0 - keep) * step as f64;
             }
             let got = average.to_vec1::<f32>().unwrap();
             assert!(got.iter().all(|v| (f64::from(*v) - wanted).abs() < 1e-3), "{got:?} {wanted}");
         };
-        follow(Form::Fused);
-        follow(Form::Composed);
+        follow(Kernels::Fused);
+        follow(Kernels::Composed);
         let (average, value) = (var(0.0), Var::zeros(2, candle_core::DType::F32, &Device::Cpu).unwrap());
         assert!(average_steps(&[(&average, &value)], 0.9, At::Step(1)).is_err());
     }

@@ -7,7 +7,7 @@ use crate::{Backend, backend, cpu::with_values_mut};
 
 /// The variables of a codebook.
 #[derive(Debug, Clone)]
-pub struct Codebook {
+pub struct CodebookAverages {
     /// The entries, `[codes, d]`.
     pub means: Var,
     /// Moving average of the number of vectors assigned to each entry, `[codes]`.
@@ -25,7 +25,13 @@ pub struct Codebook {
 ///
 /// # Errors
 /// If the shapes do not fit together or are empty, an index is too large, or the vectors are a view of the codebook.
-pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, epsilon: f64) -> Result<()> {
+pub fn follow(
+    book: &CodebookAverages,
+    vectors: &Tensor,
+    indices: &Tensor,
+    decay: f64,
+    epsilon: f64,
+) -> Result<()> {
     let (codes, depth) = check(book, vectors)?;
     if indices.dims() != [vectors.dim(0)?] {
         candle_core::bail!("codebook: indices {:?} for vectors {:?}", indices.dims(), vectors.dims());
@@ -65,7 +71,7 @@ pub fn follow(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, e
 }
 
 /// Checks that vectors fit a codebook; returns its number of entries and their size.
-fn check(book: &Codebook, vectors: &Tensor) -> Result<(usize, usize)> {
+fn check(book: &CodebookAverages, vectors: &Tensor) -> Result<(usize, usize)> {
     let ((codes, depth), (n, wanted)) = (book.means.dims2()?, vectors.dims2()?);
     let fits = book.sums.dims() == [codes, depth] && book.count.dims() == [codes];
     if depth != wanted || !fits || depth == 0 || n == 0 {
@@ -78,7 +84,13 @@ fn check(book: &Codebook, vectors: &Tensor) -> Result<(usize, usize)> {
 }
 
 /// The composed form of [`follow`].
-fn composed(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, epsilon: f64) -> Result<()> {
+fn composed(
+    book: &CodebookAverages,
+    vectors: &Tensor,
+    indices: &Tensor,
+    decay: f64,
+    epsilon: f64,
+) -> Result<()> {
     let (codes, rest) = (book.means.dim(0)?, 1.0 - decay);
     let ones = Tensor::ones(indices.dim(0)?, vectors.dtype(), vectors.device())?;
     let assigned = book.count.zeros_like()?.index_add(indices, &ones, 0)?;
@@ -105,7 +117,13 @@ fn composed(book: &Codebook, vectors: &Tensor, indices: &Tensor, decay: f64, eps
 ///
 /// # Errors
 /// If the shapes do not fit together or are empty, or the vectors are a view of the codebook.
-pub fn restart(book: &Codebook, vectors: &Tensor, draws: &Tensor, order: &Tensor, below: f64) -> Result<()> {
+pub fn restart(
+    book: &CodebookAverages,
+    vectors: &Tensor,
+    draws: &Tensor,
+    order: &Tensor,
+    below: f64,
+) -> Result<()> {
     let ((codes, depth), n) = (check(book, vectors)?, vectors.dim(0)?);
     if draws.dims() != [2] || order.dims() != [codes] {
         candle_core::bail!(
@@ -137,7 +155,7 @@ pub fn restart(book: &Codebook, vectors: &Tensor, draws: &Tensor, order: &Tensor
 
 /// The composed form of [`restart`]; `order` is only as long as the number of entries to check.
 fn restart_composed(
-    book: &Codebook,
+    book: &CodebookAverages,
     vectors: &Tensor,
     draws: &Tensor,
     order: &Tensor,

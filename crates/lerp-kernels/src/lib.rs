@@ -7,7 +7,7 @@
 //!   both forms.
 //!
 //! The functions of this module run the fused form if there is one for the tensor's device and type, and the composed
-//! form otherwise. Both forms give correct gradients when an input is used more than once. [`with_form`] overrides the
+//! form otherwise. Both forms give correct gradients when an input is used more than once. [`with_kernels`] overrides the
 //! choice. [`gradients`] differentiates a loss that contains either form.
 //!
 //! This is the only crate of the workspace that may contain `unsafe` code.
@@ -29,7 +29,7 @@ use std::cell::Cell;
 use candle_core::{DType, Device, Result, Tensor};
 
 pub use average::average_steps;
-pub use codebook::{Codebook, follow, restart};
+pub use codebook::{CodebookAverages, follow, restart};
 #[cfg(feature = "cuda")]
 pub use cuda::{Clock, Recording, generator, preparing, release};
 #[cfg(not(feature = "cuda"))]
@@ -55,7 +55,7 @@ impl Activation {
 
 /// The choice between the two forms of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Kernels {
     /// The fused form if the device has one, otherwise the composed form.
     Fused,
     /// Always the composed form.
@@ -63,11 +63,11 @@ pub enum Form {
 }
 
 thread_local! {
-    static FORM: Cell<Form> = const { Cell::new(Form::Fused) };
+    static FORM: Cell<Kernels> = const { Cell::new(Kernels::Fused) };
 }
 
 /// The form that was set before; dropping this restores it, also if the closure panics.
-struct Restore(Form);
+struct Restore(Kernels);
 
 impl Drop for Restore {
     fn drop(&mut self) {
@@ -77,7 +77,7 @@ impl Drop for Restore {
 
 /// Runs `f` with the given form on this thread. The backward pass of an operation uses the form that its forward pass
 /// used.
-pub fn with_form<T>(form: Form, f: impl FnOnce() -> T) -> T {
+pub fn with_kernels<T>(form: Kernels, f: impl FnOnce() -> T) -> T {
     let _restore = Restore(FORM.replace(form));
     f()
 }
@@ -91,10 +91,10 @@ enum Backend {
     Cuda,
 }
 
-/// Returns the implementation for a tensor's device, its type, and the form set by [`with_form`].
+/// Returns the implementation for a tensor's device, its type, and the form set by [`with_kernels`].
 fn backend(x: &Tensor) -> Backend {
     match x.device() {
-        _ if FORM.get() == Form::Composed || x.dtype() != DType::F32 => Backend::Composed,
+        _ if FORM.get() == Kernels::Composed || x.dtype() != DType::F32 => Backend::Composed,
         Device::Cpu => Backend::Cpu,
         #[cfg(feature = "cuda")]
         Device::Cuda(_) => Backend::Cuda,

@@ -7,7 +7,7 @@ mod common;
 use candle_core::{DType, Device, Tensor, Var};
 use common::{difference, on_every_isa};
 use lerp_core::Draws;
-use lerp_kernels::{Activation, Form, Link, chain, gradients, with_form};
+use lerp_kernels::{Activation, Kernels, Link, chain, gradients, with_kernels};
 use proptest::prelude::*;
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -206,7 +206,7 @@ fn two_merged_convolutions_equal_their_composed_form() {
 #[test]
 fn a_computed_weight_in_two_merged_convolutions_gets_its_gradient() {
     let run = |form| {
-        with_form(form, || {
+        with_kernels(form, || {
             let kinds = [(1, 16, false, false, false, true), (3, 16, true, false, false, true)];
             let chain_of = Chain::new([2, 4, 4, 1], &kinds, DType::F32);
             let mut links = chain_of.links();
@@ -218,7 +218,7 @@ fn a_computed_weight_in_two_merged_convolutions_gets_its_gradient() {
             all.collect::<Vec<_>>()
         })
     };
-    for (fused, composed) in run(Form::Fused).iter().zip(&run(Form::Composed)) {
+    for (fused, composed) in run(Kernels::Fused).iter().zip(&run(Kernels::Composed)) {
         assert!(difference(fused, composed) < 2e-5);
     }
 }
@@ -243,11 +243,11 @@ fn a_forward_pass_alone_has_the_same_bits() {
 
 #[test]
 fn a_chain_that_is_used_twice_gets_both_gradients() {
-    for form in [Form::Fused, Form::Composed] {
+    for form in [Kernels::Fused, Kernels::Composed] {
         let chain_of = Chain::new([2, 4, 4, 16], &[(3, 16, false, false, false, true)], DType::F32);
         let weight = chain_of.params[0].as_tensor();
         let run = |times: usize| {
-            with_form(form, || {
+            with_kernels(form, || {
                 let links = chain_of.links();
                 let y = chain(chain_of.x.as_tensor(), &links).unwrap();
                 let y = if times == 2 {
@@ -269,7 +269,7 @@ fn two_backward_passes_give_the_same_gradients() {
     let loss = || chain(chain_of.x.as_tensor(), &chain_of.links()).unwrap().sqr().unwrap().sum_all().unwrap();
     let once = loss();
     let gradient = || gradients(&once).unwrap().get(weight).unwrap().clone();
-    let oracle = with_form(Form::Composed, || gradients(&loss()).unwrap().get(weight).unwrap().clone());
+    let oracle = with_kernels(Kernels::Composed, || gradients(&loss()).unwrap().get(weight).unwrap().clone());
     for _ in 0..2 {
         assert!(difference(&gradient(), &oracle) < 2e-5);
     }
@@ -278,7 +278,7 @@ fn two_backward_passes_give_the_same_gradients() {
 #[test]
 fn a_shared_weight_and_transposed_inputs_get_the_composed_forms_gradients() {
     let run = |form| {
-        with_form(form, || {
+        with_kernels(form, || {
             let chain_of = Chain::new([4, 6, 2, 16], &[(3, 16, false, false, false, true)], DType::F32);
             let link = chain_of.links().remove(0);
             // The input is transposed and so not contiguous, and neither is the gradient of the output.
@@ -298,15 +298,15 @@ fn a_shared_weight_and_transposed_inputs_get_the_composed_forms_gradients() {
             .map(|t| grads.get(t).unwrap().contiguous().unwrap())
         })
     };
-    for (fused, composed) in run(Form::Fused).iter().zip(&run(Form::Composed)) {
+    for (fused, composed) in run(Kernels::Fused).iter().zip(&run(Kernels::Composed)) {
         assert!(difference(fused, composed) < 2e-5);
     }
 }
 
 #[test]
 fn a_constant_bias_gets_no_gradient() {
-    for form in [Form::Fused, Form::Composed] {
-        with_form(form, || {
+    for form in [Kernels::Fused, Kernels::Composed] {
+        with_kernels(form, || {
             let chain_of = Chain::new([2, 4, 4, 16], &[(3, 16, false, false, false, true)], DType::F32);
             let bias = chain_of.params[1].as_detached_tensor();
             let link = Link { bias: bias.clone(), ..chain_of.links().remove(0) };
@@ -320,7 +320,7 @@ fn a_constant_bias_gets_no_gradient() {
 #[test]
 fn a_slope_of_zero_equals_the_composed_form() {
     let run = |form| {
-        with_form(form, || {
+        with_kernels(form, || {
             let chain_of = Chain::new([2, 8, 8, 16], &[(3, 16, true, false, true, true)], DType::F32);
             let link = Link { activation: Activation::LeakyRelu(0.0), ..chain_of.links().remove(0) };
             let y = chain(chain_of.x.as_tensor(), &[link]).unwrap();
@@ -328,7 +328,7 @@ fn a_slope_of_zero_equals_the_composed_form() {
             [y.detach(), grads.get(chain_of.x.as_tensor()).unwrap().clone()]
         })
     };
-    for (fused, composed) in run(Form::Fused).iter().zip(&run(Form::Composed)) {
+    for (fused, composed) in run(Kernels::Fused).iter().zip(&run(Kernels::Composed)) {
         assert!(difference(fused, composed) < 2e-5);
     }
 }

@@ -6,9 +6,9 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lerp_core::Draws;
 use lerp_kernels::{
-    Activation, Adam, Codebook, Form, adam_step, composed, conv2d,
+    Activation, Adam, CodebookAverages, Kernels, adam_step, composed, conv2d,
     cpu::{isas, with_isa},
-    dense, downscale2, follow, gradients, leaky_relu, nearest, restart, upscale2, with_form,
+    dense, downscale2, follow, gradients, leaky_relu, nearest, restart, upscale2, with_kernels,
 };
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -79,7 +79,7 @@ fn convolution_equals_its_composed_form_on_every_instruction_set() {
         ];
         for activation in [Activation::Linear, Activation::LEAKY] {
             let op = |t: &[Tensor]| conv2d(&t[0], &t[1], &t[2], activation);
-            let oracle = with_form(Form::Composed, || with_gradients(&op, &inputs));
+            let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &inputs));
             for isa in isas() {
                 // A pool of one thread, so that all work is done on the thread for which the instruction set is forced.
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -105,7 +105,7 @@ fn a_dense_layer_equals_its_composed_form() {
             let weight = if factor == 1.0 { t[1].clone() } else { (&t[1] * factor)? };
             dense(&t[0], &weight, &t[2])
         };
-        let oracle = with_form(Form::Composed, || with_gradients(&op, &inputs));
+        let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &inputs));
         for (what, (a, b)) in
             ["y", "dx", "dw", "db"].iter().zip(with_gradients(&op, &inputs).iter().zip(&oracle))
         {
@@ -127,7 +127,7 @@ fn the_nearest_row_equals_the_composed_forms_and_is_the_first_of_equal_ones() {
         // Every row occurs twice, and the first of the two must be returned.
         let table = Tensor::cat(&[&table, &table], 0).unwrap();
         let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
-        let oracle = with_form(Form::Composed, find);
+        let oracle = with_kernels(Kernels::Composed, find);
         assert!(oracle.iter().all(|i| (*i as usize) < k));
         for isa in isas() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -148,7 +148,7 @@ fn skipping_rows_does_not_change_the_nearest_row() {
         let table = normal("t", &[k, d], DType::F32).broadcast_mul(&scales).unwrap();
         let table = Tensor::cat(&[&table, &table], 0).unwrap();
         let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
-        let oracle = with_form(Form::Composed, find);
+        let oracle = with_kernels(Kernels::Composed, find);
         for isa in isas() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
             assert_eq!(pool.install(|| with_isa(*isa, find)), oracle, "others at {far}, {isa:?}");
@@ -184,7 +184,7 @@ fn codebook_updates_are_equal_in_both_forms() {
         let var = |t: Tensor| Var::from_tensor(&t).unwrap();
         // The codebook has enough entries for several tasks.
         let means = normal("m", &[300, 5], dtype);
-        let book = Codebook {
+        let book = CodebookAverages {
             count: var(Tensor::zeros(300, dtype, &Device::Cpu).unwrap()),
             sums: var(means.clone()),
             means: var(means),
@@ -212,16 +212,17 @@ fn random_restarts_are_equal_in_both_forms() {
                 let var = |t: Tensor| Var::from_tensor(&t).unwrap();
                 let far = Tensor::full(100.0_f32, (codes, 3), &Device::Cpu).unwrap();
                 let count = (0..codes).map(|i| (i * 7 % 10) as f32 / 10.0).collect();
-                let book = Codebook { count: var(tensor(count)), sums: var(far.clone()), means: var(far) };
+                let book =
+                    CodebookAverages { count: var(tensor(count)), sums: var(far.clone()), means: var(far) };
                 // Vector i is (i, i, i).
                 let vectors = counted(n).unsqueeze(1).unwrap().expand((n, 3)).unwrap();
                 let draws = tensor(draws.to_vec());
-                with_form(form, || restart(&book, &vectors, &draws, &counted(codes), 0.5)).unwrap();
+                with_kernels(form, || restart(&book, &vectors, &draws, &counted(codes), 0.5)).unwrap();
                 [&book.means, &book.sums, &book.count]
                     .map(|v| v.flatten_all().unwrap().to_vec1::<f32>().unwrap())
             };
-            let [means, sums, count] = run(Form::Fused);
-            assert_eq!([means.clone(), sums.clone(), count.clone()], run(Form::Composed), "{codes} {n}");
+            let [means, sums, count] = run(Kernels::Fused);
+            assert_eq!([means.clone(), sums.clone(), count.clone()], run(Kernels::Composed), "{codes} {n}");
             let (entry, vector) = ((draws[0] * codes as f32) as usize, (draws[1] * n as f32) as usize);
             let looked = n.min(codes);
             for i in 0..codes {
@@ -242,7 +243,7 @@ fn random_restarts_are_equal_in_both_forms() {
 #[test]
 fn a_codebook_refuses_what_does_not_fit() {
     let zeros = |shape: &[usize]| Var::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    let book = Codebook { means: zeros(&[4, 2]), count: zeros(&[4]), sums: zeros(&[4, 2]) };
+    let book = CodebookAverages { means: zeros(&[4, 2]), count: zeros(&[4]), sums: zeros(&[4, 2]) };
     let vectors = normal("v", &[2, 2], DType::F32);
     let indices = |values: &[u32]| Tensor::new(values, &Device::Cpu).unwrap();
     assert!(follow(&book, &vectors, &indices(&[0, 3]), 0.9, 1e-5).is_ok());
@@ -262,7 +263,7 @@ fn resizing_equals_its_composed_form() {
         let x = [normal("x", &[b, h, w, c], DType::F32)];
         for op in [downscale2, upscale2] {
             let op = |t: &[Tensor]| op(&t[0]);
-            let oracle = with_form(Form::Composed, || with_gradients(&op, &x));
+            let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &x));
             for (a, b) in with_gradients(&op, &x).iter().zip(&oracle) {
                 assert_close("resize", a, b, 1e-6);
             }

@@ -64,7 +64,7 @@ pub struct Options {
 
 /// The result of reading sweeps and writing their report.
 #[derive(Debug, Clone, Default)]
-pub struct Outcome {
+pub struct ReportOutcome {
     /// A printable sentence about each run, file and figure that could not be read or drawn.
     pub left_out: Vec<String>,
     /// Further printable notices about the sweeps.
@@ -73,7 +73,7 @@ pub struct Outcome {
     pub terminal: String,
 }
 
-impl Outcome {
+impl ReportOutcome {
     /// Collects the notices of `sweeps`, without tables.
     fn of(sweeps: &[Sweep]) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Outcome {
 /// report(sweep, &Options { figure: Some("3".into()), ..Options::default() })?;
 /// # Ok::<(), lerp_report::Error>(())
 /// ```
-pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
+pub fn report(dir: &Path, options: &Options) -> Result<ReportOutcome> {
     let sweep = Sweep::read(dir)?;
     let mut figures = Figure::all(&sweep);
     if let Some(name) = &options.figure {
@@ -189,7 +189,7 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
         page::write(&sweep, &sheets, figures, made.line(), &mut failed)?;
     }
     let sweeps = [sweep];
-    let mut outcome = Outcome::of(&sweeps);
+    let mut outcome = ReportOutcome::of(&sweeps);
     outcome.left_out.extend(failed);
     if let Some(color) = options.terminal {
         outcome.terminal = terminal::terminal(&sweeps, color);
@@ -212,9 +212,9 @@ pub fn report(dir: &Path, options: &Options) -> Result<Outcome> {
 /// println!("{tables}");
 /// # Ok::<(), lerp_report::Error>(())
 /// ```
-pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, Outcome)> {
+pub fn compare(dirs: &[PathBuf], color: bool) -> Result<(String, ReportOutcome)> {
     let sweeps = dirs.iter().map(|dir| Sweep::read(dir)).collect::<Result<Vec<_>>>()?;
-    Ok((terminal::terminal(&sweeps, color), Outcome::of(&sweeps)))
+    Ok((terminal::terminal(&sweeps, color), ReportOutcome::of(&sweeps)))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::{
 
 /// Where the interpolation metric of a pair is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Of {
+pub enum MeasuredOn {
     /// In the same run as the other metric.
     Itself,
     /// In the runs on lines of the same variant, by their mean.
@@ -37,15 +37,15 @@ pub enum Of {
 #[derive(Debug, Clone, Copy)]
 struct Interpolation {
     metric: &'static Quantity,
-    of: Of,
+    of: MeasuredOn,
 }
 
 /// The interpolation metrics.
 static INTERPOLATION: [Interpolation; 4] = [
-    Interpolation { metric: &JUDGED_DISTANCE, of: Of::Itself },
-    Interpolation { metric: &JUDGED_SMOOTHNESS, of: Of::Itself },
-    Interpolation { metric: &MEAN_DISTANCE, of: Of::Lines },
-    Interpolation { metric: &MEAN_SMOOTHNESS, of: Of::Lines },
+    Interpolation { metric: &JUDGED_DISTANCE, of: MeasuredOn::Itself },
+    Interpolation { metric: &JUDGED_SMOOTHNESS, of: MeasuredOn::Itself },
+    Interpolation { metric: &MEAN_DISTANCE, of: MeasuredOn::Lines },
+    Interpolation { metric: &MEAN_SMOOTHNESS, of: MeasuredOn::Lines },
 ];
 /// The metrics of usefulness.
 static USEFULNESS: [&Quantity; 2] = [&PROBE_ACCURACY, &CLUSTER_ACCURACY];
@@ -72,7 +72,7 @@ pub struct Pairs<'a> {
     /// The interpolation metric, or the judge's score.
     pub x: &'static Quantity,
     /// Where the interpolation metric is measured.
-    pub of: Of,
+    pub of: MeasuredOn,
     /// The metric of usefulness, or the true metric.
     pub y: &'static Quantity,
     /// The configurations that have both values.
@@ -102,10 +102,10 @@ impl<'a> Pairs<'a> {
             first.filter(|_| others.is_none())
         };
         let points = |group: &'a Group| {
-            let lines = only(&group.cell().variant, None).filter(|_| of == Of::Lines);
+            let lines = only(&group.cell().variant, None).filter(|_| of == MeasuredOn::Lines);
             let lines = lines.and_then(|lines| lines.estimate(x).mean());
             let point = |loaded: &Loaded| {
-                let x = if of == Of::Lines { lines } else { value(loaded, x) };
+                let x = if of == MeasuredOn::Lines { lines } else { value(loaded, x) };
                 Some((x?, value(loaded, y)?))
             };
             GroupPoints { group, points: group.done().filter_map(point).collect() }
@@ -130,7 +130,7 @@ impl<'a> Pairs<'a> {
 
     /// Returns the pairs of a judge's score and the true metric on lines that three configurations have.
     fn scores(sweep: &'a Sweep) -> Vec<Self> {
-        let pair = |(x, y)| Self::new(sweep, None, Interpolation { metric: x, of: Of::Itself }, y);
+        let pair = |(x, y)| Self::new(sweep, None, Interpolation { metric: x, of: MeasuredOn::Itself }, y);
         let mut all: Vec<Self> = SCORES.map(pair).into_iter().collect();
         all.retain(|pairs| pairs.groups.len() > 2);
         all
@@ -190,7 +190,7 @@ impl<'a> Pairs<'a> {
 
     /// Returns the name of the interpolation metric in the table.
     fn interpolation(&self) -> String {
-        let place = if self.of == Of::Lines { "lines: " } else { "" };
+        let place = if self.of == MeasuredOn::Lines { "lines: " } else { "" };
         format!("{place}{}", self.x.title.to_lowercase())
     }
 }
@@ -466,7 +466,7 @@ struct Correlation<'a> {
     /// The interpolation metric, or the judge's score.
     x: &'a Quantity,
     /// Where the interpolation metric is measured.
-    of: Of,
+    of: MeasuredOn,
     /// The metric of usefulness, or the true metric.
     y: &'a Quantity,
     /// What the points are that the correlation is over.
@@ -486,7 +486,10 @@ impl Correlation<'_> {
             ("dataset", self.dataset.to_owned().into()),
             ("latent_dims", self.dims.into()),
             ("interpolation", self.x.name().to_owned().into()),
-            ("interpolation_on", if self.of == Of::Lines { "lines" } else { "the same images" }.into()),
+            (
+                "interpolation_on",
+                if self.of == MeasuredOn::Lines { "lines" } else { "the same images" }.into(),
+            ),
             ("usefulness", self.y.name().to_owned().into()),
             ("over", self.over.into()),
             ("rho", rho.into()),

@@ -12,7 +12,7 @@ use common::{
     images::{Fake, fake},
     on_lines, read, seal, value,
 };
-use lerp_report::{Options, Outcome, compare, report};
+use lerp_report::{Options, ReportOutcome, compare, report};
 use lerp_train::State;
 
 /// Writes a run on lines with a mean distance in 10⁻³ and returns its folder. A distance of 9 or more makes it a failed
@@ -29,7 +29,7 @@ fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64)
 const VAE: (&str, &str) = ("vae", "VAE");
 const ACAI: (&str, &str) = ("acai", "ACAI");
 
-fn reported(dir: &tempfile::TempDir) -> Outcome {
+fn reported(dir: &tempfile::TempDir) -> ReportOutcome {
     report(dir.path(), &Options::default()).unwrap()
 }
 

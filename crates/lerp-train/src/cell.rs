@@ -259,7 +259,7 @@ impl Provenance {
 
 /// A later part of a run, computed on another device, processor or revision than the part before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct Segment {
     /// Number of training samples before this part.
     pub from: u64,
     /// Device, as in [`Provenance::device`].
@@ -272,7 +272,7 @@ pub struct Part {
     pub git: String,
 }
 
-impl Part {
+impl Segment {
     /// Returns the part that begins after `from` samples with the provenance `made`.
     fn of(made: &Provenance, from: u64) -> Self {
         let Provenance { device, processor, instructions, git, .. } = made.clone();
@@ -307,7 +307,7 @@ pub struct RunRecord {
     /// All parts but the first of a run that was resumed with other hardware or software. The provenance of the
     /// first part is [`RunRecord::provenance`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub later: Vec<Part>,
+    pub later: Vec<Segment>,
     /// Quantities measured by user-defined metrics, described so that every report can show them. They are not part
     /// of the run's identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -347,15 +347,15 @@ impl RunRecord {
     }
 
     /// Returns the last part of the run.
-    pub(crate) fn last_part(&self) -> Part {
-        self.later.last().cloned().unwrap_or_else(|| Part::of(&self.provenance, 0))
+    pub(crate) fn last_part(&self) -> Segment {
+        self.later.last().cloned().unwrap_or_else(|| Segment::of(&self.provenance, 0))
     }
 
     /// Adds a part that begins after `samples` samples with the provenance `made`, if that differs from the last
     /// part's.
     pub(crate) fn go_on(&mut self, made: &Provenance, samples: u64) {
-        let now = Part::of(made, samples);
-        if now != (Part { from: samples, ..self.last_part() }) {
+        let now = Segment::of(made, samples);
+        if now != (Segment { from: samples, ..self.last_part() }) {
             self.later.push(now);
         }
     }

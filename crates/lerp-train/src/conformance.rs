@@ -21,8 +21,8 @@ use lerp_data::{Batch, Dataset, Lines};
 use lerp_files::make_folder;
 
 use crate::{
-    Cell, Error, Gradients, Learner, Mode, Outcome, Parts, Progress, Provenance, Result, Run, RunRecord,
-    Source, Trainer, checkpoint, files::CHECKPOINT, learner::differentiate, train,
+    Cell, Error, Gradients, Learner, Mode, Progress, Provenance, Result, Run, RunInputs, RunRecord, Source,
+    TrainOutcome, Trainer, checkpoint, files::CHECKPOINT, learner::differentiate, train,
 };
 
 /// A small network for lines: two scales, four channels.
@@ -392,7 +392,7 @@ impl Subject<'_> {
             let dir = dir.join(name).join(&record.id);
             let stopping =
                 StopAfter { variant: self.variant, device: self.device, steps: stop_after, stop: &stop };
-            while stopping.go(&record, &dir)? == Outcome::Interrupted {
+            while stopping.go(&record, &dir)? == TrainOutcome::Interrupted {
                 stop.store(false, std::sync::atomic::Ordering::Relaxed);
             }
             let mut learner = Learner::of_cell(&cell, self.variant, &Lines, self.device)?;
@@ -415,9 +415,9 @@ struct StopAfter<'a> {
 }
 
 impl StopAfter<'_> {
-    fn go(&self, record: &RunRecord, dir: &Path) -> Result<Outcome> {
+    fn go(&self, record: &RunRecord, dir: &Path) -> Result<TrainOutcome> {
         let dataset = Counting { left: self.steps.into(), stop: self.stop };
-        let parts = Parts {
+        let parts = RunInputs {
             variant: self.variant,
             dataset: &dataset,
             device: self.device,

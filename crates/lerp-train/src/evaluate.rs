@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use candle_core::Tensor;
 use lerp_core::{Draws, scalar};
-use lerp_data::{Batch, Dataset, Part};
+use lerp_data::{Batch, Dataset, Split};
 use lerp_eval::{
     Judged, LineBank, classifier,
     quantity::{BY_JUDGE, CODES_IN_USE, ON_LINES, ON_TEST_IMAGES},
@@ -205,7 +205,7 @@ fn test_metrics(
     draws: &Draws,
 ) -> Result<Vec<(String, f64)>> {
     let model = learner.model();
-    let count = dataset.count(Part::Test)?;
+    let count = dataset.count(Split::Test)?;
     let samples = tested(dataset, samples)?;
     let (mut error, mut correct) = (0.0, 0.0);
     let mut used: Option<HashSet<u32>> = None;
@@ -234,7 +234,7 @@ fn test_metrics(
 
 /// Returns the number of test images that an evaluation reconstructs: `samples`, or all if there are fewer.
 pub(crate) fn tested(dataset: &dyn Dataset, samples: usize) -> Result<usize> {
-    Ok(dataset.count(Part::Test)?.map_or(samples, |count| count.min(samples)))
+    Ok(dataset.count(Split::Test)?.map_or(samples, |count| count.min(samples)))
 }
 
 /// Returns the chunks of `samples` test images: the index of the chunk's first image, its number of images, and its

@@ -26,7 +26,7 @@ pub(crate) struct Trained {
 /// ```
 /// use candle_core::{DType, Device};
 /// use lerp_baseline::Baseline;
-/// use lerp_core::{Build, Draws, Hyper, Network, Of, Variant, scalar};
+/// use lerp_core::{Build, Draws, Hyper, Network, ModelVariant, Variant, scalar};
 /// use lerp_data::{Dataset, Lines};
 /// use lerp_train::Learner;
 ///
@@ -38,7 +38,7 @@ pub(crate) struct Trained {
 ///     dtype: DType::F32,
 ///     device: &Device::Cpu,
 /// };
-/// let model = Of::<Baseline>::new().build(&build)?;
+/// let model = ModelVariant::<Baseline>::new().build(&build)?;
 /// let mut learner = Learner::new(model, Lines.classes(), 0, 1e-3_f64)?;
 ///
 /// // One training step: all gradients at the same parameters, then all updates.

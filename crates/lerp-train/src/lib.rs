@@ -77,7 +77,7 @@ mod train;
 mod trainer;
 mod worth;
 
-pub use cell::{Cell, MOST_RESTARTS, Part, Provenance, RunRecord, State, Status};
+pub use cell::{Cell, MOST_RESTARTS, Provenance, RunRecord, Segment, State, Status};
 pub use error::{Error, Result};
 pub use evaluate::{EVALUATED_PAIRS, Evaluation, Yardsticks, evaluate};
 pub use judge::{JUDGE_SAMPLES, Judge, JudgeRecord, MOST_JUDGE_SAMPLES, Reference, Target, Values, Verdicts};
@@ -94,6 +94,6 @@ pub use outside::{
 pub use paths::{Paths, Profile};
 pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
 pub use strips::{FIGURE_3_ANGLES, Strips, png};
-pub use train::{Outcome, Parts, Progress, mark_failed, train};
+pub use train::{Progress, RunInputs, TrainOutcome, mark_failed, train};
 pub use trainer::{Mode, Source, Trainer};
 pub use worth::{MOST_TRAINING, of_pixels};

@@ -7,7 +7,7 @@ use lerp_data::{Dataset, Lines};
 use lerp_eval::{LineBank, Subject, When, check_metrics, measured};
 
 use crate::{
-    Cell, Evaluation, Learner, Parts, Result, Run, Yardsticks, checkpoint, evaluate::evaluate, worth,
+    Cell, Evaluation, Learner, Result, Run, RunInputs, Yardsticks, checkpoint, evaluate::evaluate, worth,
 };
 
 /// Evaluates the model of a finished run again, exactly as at its last evaluation. Where latents are clustered,
@@ -16,7 +16,12 @@ use crate::{
 /// # Errors
 /// If the run has no model yet, its file is damaged, or the images cannot be read; [`lerp_eval::Error::Stopped`] if
 /// `stop` became true.
-pub fn measure(run: &Run, parts: &Parts, restarts: Option<usize>, stop: &AtomicBool) -> Result<Evaluation> {
+pub fn measure(
+    run: &Run,
+    parts: &RunInputs,
+    restarts: Option<usize>,
+    stop: &AtomicBool,
+) -> Result<Evaluation> {
     let cell = &run.record.cell;
     let mut learner = Learner::of_cell(cell, parts.variant, parts.dataset, parts.device)?;
     checkpoint::restore_model(&run.dir, cell, &mut learner)?;
@@ -27,11 +32,11 @@ pub fn measure(run: &Run, parts: &Parts, restarts: Option<usize>, stop: &AtomicB
 pub(crate) fn measure_learner(
     learner: &Learner,
     cell: &Cell,
-    parts: &Parts,
+    parts: &RunInputs,
     restarts: Option<usize>,
     stop: &AtomicBool,
 ) -> Result<Evaluation> {
-    let Parts { dataset, device, metrics, judge, .. } = *parts;
+    let RunInputs { dataset, device, metrics, judge, .. } = *parts;
     check_metrics(metrics)?;
     let draws = Draws::new(cell.seed, device);
     let at = |scope: &str| draws.scope(scope).at(learner.step());

@@ -4,7 +4,7 @@ use std::{f64::consts::PI, path::Path};
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::Draws;
-use lerp_data::{Dataset, Lines, Part};
+use lerp_data::{Dataset, Lines, Split};
 use lerp_eval::test_images;
 
 use crate::{
@@ -81,7 +81,7 @@ impl Ends {
             let angles = LINE_ANGLES.map(|pair| pair.map(|angle| angle as f32)).to_vec();
             return Ok(Self { images: [end(0)?, end(1)?], classes: None, angles: Some(angles) });
         }
-        let count = dataset.count(Part::Test)?.map_or(FIRST, |count| count.min(FIRST));
+        let count = dataset.count(Split::Test)?.map_or(FIRST, |count| count.min(FIRST));
         // The images are the same at each evaluation, so that strips show how the model changes.
         let first = test_images(dataset, 0, count, &draws.at(0).scope("strips"))?;
         let labels = first.labels.map(|labels| labels.to_vec1::<u32>()).transpose()?;

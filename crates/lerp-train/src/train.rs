@@ -73,7 +73,7 @@ pub enum Progress {
 
 /// The outcome of a call of [`train`] without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TrainOutcome {
     /// The run is complete.
     Done,
     /// The run was stopped on request and has a checkpoint.
@@ -85,7 +85,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 /// The objects that a run needs besides its record.
 #[derive(Clone, Copy)]
-pub struct Parts<'a> {
+pub struct RunInputs<'a> {
     /// The variant that the record names.
     pub variant: &'a dyn Variant,
     /// The dataset that the record names.
@@ -118,13 +118,13 @@ pub struct Parts<'a> {
 /// use lerp_baseline::Baseline;
 /// use lerp_core::Of;
 /// use lerp_data::Lines;
-/// use lerp_train::{Outcome, Parts, Progress, RunRecord, train};
+/// use lerp_train::{TrainOutcome, RunInputs, Progress, RunRecord, train};
 ///
 /// /// Trains a run of the plain autoencoder on lines in a folder of `runs`, which exists.
-/// fn go(record: &RunRecord, runs: &Path) -> lerp_train::Result<Outcome> {
-///     let variant = Of::<Baseline>::new();
+/// fn go(record: &RunRecord, runs: &Path) -> lerp_train::Result<TrainOutcome> {
+///     let variant = ModelVariant::<Baseline>::new();
 ///     let parts =
-///         Parts { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
+///         RunInputs { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
 ///     let stop = AtomicBool::new(false);
 ///     train(record, &parts, &runs.join(&record.id), &stop, &mut |progress: &Progress| {
 ///         println!("{progress:?}");
@@ -133,11 +133,11 @@ pub struct Parts<'a> {
 /// ```
 pub fn train(
     record: &RunRecord,
-    parts: &Parts,
+    parts: &RunInputs,
     dir: &Path,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Outcome> {
+) -> Result<TrainOutcome> {
     record.cell.check()?;
     check_metrics(parts.metrics)?;
     let mut named = record.clone().with_quantities(parts.metrics);
@@ -173,7 +173,7 @@ pub fn train(
             return Err(Error::bad_file(&dir.join(RUN), problem));
         }
         if run.status.state == State::Done {
-            return Ok(Outcome::Done);
+            return Ok(TrainOutcome::Done);
         }
         named = run.record.clone().with_quantities(parts.metrics);
         let (then, now) = (run.record.last_part(), &record.provenance);
@@ -283,8 +283,8 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn open(record: &'a RunRecord, parts: &Parts<'a>, files: RunFiles, memory: Memory) -> Result<Self> {
-        let Parts { variant, dataset, device, metrics: user_metrics, judge } = *parts;
+    fn open(record: &'a RunRecord, parts: &RunInputs<'a>, files: RunFiles, memory: Memory) -> Result<Self> {
+        let RunInputs { variant, dataset, device, metrics: user_metrics, judge } = *parts;
         let RunRecord { id, cell, .. } = record;
         let dir = files.dir();
         let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
@@ -348,7 +348,7 @@ impl<'a> Session<'a> {
         stop: &AtomicBool,
         beacon: &Beacon,
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Outcome> {
+    ) -> Result<TrainOutcome> {
         let mut live = Live::training(self.samples());
         beacon.tell(live.clone());
         progress(&Progress::Started { samples: self.samples() });
@@ -404,14 +404,14 @@ impl<'a> Session<'a> {
         // Digests of the files' former contents are no longer needed.
         self.files.settle()?;
         progress(&Progress::Done);
-        Ok(Outcome::Done)
+        Ok(TrainOutcome::Done)
     }
 
     /// Writes a checkpoint and reports the interruption.
-    fn interrupted(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<Outcome> {
+    fn interrupted(&mut self, progress: &mut dyn FnMut(&Progress)) -> Result<TrainOutcome> {
         self.save(State::Interrupted)?;
         progress(&Progress::Interrupted { samples: self.samples() });
-        Ok(Outcome::Interrupted)
+        Ok(TrainOutcome::Interrupted)
     }
 
     /// Evaluates the model at this step, and writes metrics, files and status. Returns the finite metrics.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::{Device, Tensor};
 use lerp_core::Draws;
-use lerp_data::{Dataset, Part};
+use lerp_data::{Dataset, Split};
 use lerp_eval::{
     clustering, probe,
     quantity::{OF_CLUSTERS, OF_PROBE},
@@ -55,7 +55,7 @@ pub(crate) fn of_model(
     draws: &Draws,
     stop: &AtomicBool,
 ) -> Result<Vec<(String, f64)>> {
-    let encode = |part: Part, name: &str| -> Result<Encoded> {
+    let encode = |part: Split, name: &str| -> Result<Encoded> {
         let (mut features, mut latents, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         let draws = draws.scope(name);
         each_chunk(dataset, part, draws.device(), stop, |chunk, images, of_chunk| {
@@ -69,7 +69,7 @@ pub(crate) fn of_model(
         })?;
         Ok(Encoded { features: Tensor::cat(&features, 0)?, latents: Tensor::cat(&latents, 0)?, labels })
     };
-    let (train, test) = (encode(Part::Train, "train")?, encode(Part::Test, "test")?);
+    let (train, test) = (encode(Split::Train, "train")?, encode(Split::Test, "test")?);
     of_encoded([&train, &test], restarts, draws, stop)
 }
 
@@ -116,13 +116,13 @@ fn clusters(
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
 pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
-    let read = |part: Part| -> Result<Encoded> {
+    let read = |part: Split| -> Result<Encoded> {
         let (images, labels) = all(dataset, part, stop)?;
         let pixels = images.flatten_from(1)?;
         Ok(Encoded { features: pixels.clone(), latents: pixels, labels })
     };
     let draws = Draws::new(0, &Device::Cpu).scope("pixels");
-    of_encoded([&read(Part::Train)?, &read(Part::Test)?], restarts, &draws, stop)
+    of_encoded([&read(Split::Train)?, &read(Split::Test)?], restarts, &draws, stop)
 }
 
 /// Reads the images of a part with their labels, of the training part at most [`MOST_TRAINING`].
@@ -132,7 +132,7 @@ pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> R
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
-pub(crate) fn all(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Result<(Tensor, Vec<u32>)> {
+pub(crate) fn all(dataset: &dyn Dataset, part: Split, stop: &AtomicBool) -> Result<(Tensor, Vec<u32>)> {
     let (mut all, mut labels) = (Vec::new(), Vec::new());
     each_chunk(dataset, part, &Device::Cpu, stop, |_, images, of_chunk| {
         all.push(images.clone());
@@ -146,7 +146,7 @@ pub(crate) fn all(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Resul
 ///
 /// # Errors
 /// As for [`all`].
-pub(crate) fn labels(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Result<Vec<u32>> {
+pub(crate) fn labels(dataset: &dyn Dataset, part: Split, stop: &AtomicBool) -> Result<Vec<u32>> {
     let mut labels = Vec::new();
     each_chunk(dataset, part, &Device::Cpu, stop, |_, _, of_chunk| {
         labels.extend(of_chunk);
@@ -159,13 +159,13 @@ pub(crate) fn labels(dataset: &dyn Dataset, part: Part, stop: &AtomicBool) -> Re
 /// number, its images and its labels.
 fn each_chunk(
     dataset: &dyn Dataset,
-    part: Part,
+    part: Split,
     device: &Device,
     stop: &AtomicBool,
     mut then: impl FnMut(usize, &Tensor, Vec<u32>) -> Result<()>,
 ) -> Result<()> {
     let all = dataset.count(part)?.unwrap_or(0);
-    let count = if part == Part::Train { all.min(MOST_TRAINING) } else { all };
+    let count = if part == Split::Train { all.min(MOST_TRAINING) } else { all };
     for (chunk, first) in (0..count).step_by(CHUNK).enumerate() {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::Eval(lerp_eval::Error::Stopped));

@@ -9,12 +9,14 @@ use std::{
 
 use candle_core::{Device, Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision,
-    Result, Schedule, Spec,
+    AUTOENCODER, Autoencoder, Build, Draws, Hyper, Model, ModelVariant, Network, Objectives, ParamStore,
+    Precision, Result, Schedule, Spec,
 };
 use lerp_data::Lines;
 use lerp_nn::{Coder, mean_squared_error};
-use lerp_train::{Cell, Error, Outcome, Parts, Phase, Progress, Provenance, Run, RunRecord, State, train};
+use lerp_train::{
+    Cell, Error, Phase, Progress, Provenance, Run, RunInputs, RunRecord, State, TrainOutcome, train,
+};
 use serde::{Deserialize, Serialize};
 
 /// The number of steps taken in this process.
@@ -89,8 +91,8 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
     let mut go = || {
         train(
             &record,
-            &Parts {
-                variant: &Of::<Breaks>::new(),
+            &RunInputs {
+                variant: &ModelVariant::<Breaks>::new(),
                 dataset: &dataset,
                 device: &Device::Cpu,
                 metrics: &[],
@@ -119,7 +121,7 @@ fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
     assert!(failed.reason.unwrap().contains("loss/autoencoder"));
     assert!(!dir.join("progress.json").exists());
 
-    assert_eq!(go().unwrap(), Outcome::Done);
+    assert_eq!(go().unwrap(), TrainOutcome::Done);
     assert_eq!(Run::read(&dir).unwrap().status.state, State::Done);
     assert_eq!(from, [0, 16], "goes on from the checkpoint of step 4");
     let live: Vec<_> = live.iter().map(|live| (live.samples, live.phase)).collect();

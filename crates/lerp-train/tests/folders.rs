@@ -9,9 +9,9 @@ use std::{
 };
 
 use candle_core::Device;
-use lerp_core::{Hyper, Network, Of};
+use lerp_core::{Hyper, ModelVariant, Network};
 use lerp_data::Lines;
-use lerp_train::{Cell, Outcome, Parts, Provenance, Run, RunRecord, Runs, runs_in, train};
+use lerp_train::{Cell, Provenance, Run, RunInputs, RunRecord, Runs, TrainOutcome, runs_in, train};
 
 fn cell(seed: u64) -> Cell {
     Cell {
@@ -36,16 +36,17 @@ fn cell(seed: u64) -> Cell {
 
 /// Creates a finished run in a sweep and returns the run's folder.
 fn trained(sweep: &Path, seed: u64) -> PathBuf {
-    let variant = Of::<lerp_baseline::Baseline>::new();
+    let variant = ModelVariant::<lerp_baseline::Baseline>::new();
     let mut cell = cell(seed);
     cell.hyper = lerp_core::Variant::check(&variant, &Hyper::new()).unwrap();
     let record = RunRecord::new(cell, "Baseline", Provenance::unknown());
     fs::create_dir_all(sweep.join("runs")).unwrap();
     let dir = sweep.join("runs").join(&record.id);
     let stop = AtomicBool::new(false);
-    let parts = Parts { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
+    let parts =
+        RunInputs { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
     let outcome = train(&record, &parts, &dir, &stop, &mut |_| {}).unwrap();
-    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(outcome, TrainOutcome::Done);
     dir
 }
 

@@ -10,13 +10,15 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use lerp_core::{Draws, Hyper, ImageShape, Network, Of, Precision, Schedule, Variant, scalar};
-use lerp_data::{Batch, Dataset, Lines, Part};
+use lerp_core::{Draws, Hyper, ImageShape, ModelVariant, Network, Precision, Schedule, Variant, scalar};
+use lerp_data::{Batch, Dataset, Lines, Split};
 use lerp_eval::{Better, Metric, Quantity, Subject, When, quantities};
-use lerp_train::{Cell, Judge, Outcome, Parts, Progress, Provenance, Run, RunRecord, State, measure, train};
+use lerp_train::{
+    Cell, Judge, Progress, Provenance, Run, RunInputs, RunRecord, State, TrainOutcome, measure, train,
+};
 
-static ACAI: Of<lerp_acai::Acai> = Of::new();
-static VQVAE: Of<lerp_vqvae::VqVae> = Of::new();
+static ACAI: ModelVariant<lerp_acai::Acai> = ModelVariant::new();
+static VQVAE: ModelVariant<lerp_vqvae::VqVae> = ModelVariant::new();
 
 /// Twelve labelled training images of two classes, and eight test images.
 struct Shades;
@@ -38,15 +40,15 @@ impl Dataset for Shades {
         2
     }
     fn train_batch(&self, size: usize, draws: &Draws) -> lerp_data::Result<Batch> {
-        self.range(Part::Train, 0..size, draws.device())
+        self.range(Split::Train, 0..size, draws.device())
     }
     fn test_batch(&self, size: usize, draws: &Draws) -> lerp_data::Result<Batch> {
-        self.range(Part::Test, 0..size, draws.device())
+        self.range(Split::Test, 0..size, draws.device())
     }
-    fn count(&self, part: Part) -> lerp_data::Result<Option<usize>> {
-        Ok(Some(if part == Part::Train { 12 } else { 8 }))
+    fn count(&self, part: Split) -> lerp_data::Result<Option<usize>> {
+        Ok(Some(if part == Split::Train { 12 } else { 8 }))
     }
-    fn range(&self, _: Part, range: Range<usize>, device: &Device) -> lerp_data::Result<Batch> {
+    fn range(&self, _: Split, range: Range<usize>, device: &Device) -> lerp_data::Result<Batch> {
         let labels: Vec<u32> = range.map(|place| place as u32 % 2).collect();
         let shape = self.image();
         let pixels = shape.height * shape.width * shape.channels;
@@ -94,18 +96,18 @@ fn go(
     record: &RunRecord,
     metrics: &[&dyn Metric],
     (stop, told): (&AtomicBool, &mut dyn FnMut(&Progress)),
-) -> lerp_train::Result<(Outcome, Run)> {
+) -> lerp_train::Result<(TrainOutcome, Run)> {
     let dataset: &dyn Dataset = if record.cell.dataset == "shades" { &Shades } else { &Lines };
     let dir = sweep.join(&record.id);
     let variant: &dyn Variant = if record.cell.variant == "vqvae" { &VQVAE } else { &ACAI };
-    let parts = Parts { variant, dataset, device: &Device::Cpu, metrics, judge: None };
+    let parts = RunInputs { variant, dataset, device: &Device::Cpu, metrics, judge: None };
     let outcome = train(record, &parts, &dir, stop, told)?;
     Ok((outcome, Run::read(&dir)?))
 }
 
 fn whole(sweep: &Path, record: &RunRecord, metrics: &[&dyn Metric]) -> Run {
     let (outcome, run) = go(sweep, record, metrics, (&AtomicBool::new(false), &mut |_| {})).unwrap();
-    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(outcome, TrainOutcome::Done);
     run
 }
 
@@ -128,8 +130,13 @@ fn runs_measure_exactly_the_declared_quantities() {
     // A run with a judge measures the judge's quantities too.
     let judge = Judge::train(&Lines, ("lines", None), 256, &AtomicBool::new(false)).unwrap();
     let record = record_of(&ACAI, &Lines);
-    let parts =
-        Parts { variant: &ACAI, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: Some(&judge) };
+    let parts = RunInputs {
+        variant: &ACAI,
+        dataset: &Lines,
+        device: &Device::Cpu,
+        metrics: &[],
+        judge: Some(&judge),
+    };
     let dir = folder.path().join("judged").join(&record.id);
     std::fs::create_dir(folder.path().join("judged")).unwrap();
     train(&record, &parts, &dir, &AtomicBool::new(false), &mut |_| {}).unwrap();
@@ -231,7 +238,7 @@ fn user_defined_metrics_are_resumed_bit_for_bit_and_change_nothing_else() {
         stop.store(false, Ordering::Relaxed);
         let mut evaluated = 0;
         let mut outcomes = Vec::new();
-        while outcomes.last() != Some(&Outcome::Done) {
+        while outcomes.last() != Some(&TrainOutcome::Done) {
             stop.store(false, Ordering::Relaxed);
             let mut tell = |progress: &Progress| {
                 evaluated += usize::from(matches!(progress, Progress::Evaluated { .. }));
@@ -240,17 +247,18 @@ fn user_defined_metrics_are_resumed_bit_for_bit_and_change_nothing_else() {
             let (outcome, run) = go(&dir, &record, &metrics, (&stop, &mut tell)).unwrap();
             outcomes.push(outcome);
             evaluated += 1;
-            if outcome == Outcome::Done {
+            if outcome == TrainOutcome::Done {
                 assert_eq!(rows(&run, |_| true), rows(&with, |_| true));
                 assert_eq!(run.record.quantities, with.record.quantities);
             }
         }
-        assert_eq!(outcomes, [Outcome::Interrupted, Outcome::Interrupted, Outcome::Done]);
+        assert_eq!(outcomes, [TrainOutcome::Interrupted, TrainOutcome::Interrupted, TrainOutcome::Done]);
         let calls = [&each, &first, &second].map(|metric| metric.calls.load(Ordering::Relaxed));
         assert_eq!(calls, [8, 2, 2], "no metric measures twice");
 
         // Measuring the finished run again gives the same values.
-        let parts = Parts { variant: &ACAI, dataset, device: &Device::Cpu, metrics: &metrics, judge: None };
+        let parts =
+            RunInputs { variant: &ACAI, dataset, device: &Device::Cpu, metrics: &metrics, judge: None };
         stop.store(false, Ordering::Relaxed);
         let again = measure(&with, &parts, None, &AtomicBool::new(false)).unwrap().metrics;
         let last = |key: &str| rows(&with, |known| known == key).last().unwrap().2;
@@ -270,7 +278,7 @@ fn a_run_may_be_resumed_with_other_metrics() {
         stop.fetch_or(matches!(progress, Progress::Evaluated { .. }), Ordering::Relaxed);
     };
     let (outcome, _) = go(folder.path(), &record, &[&one], (&stop, &mut tell)).unwrap();
-    assert_eq!(outcome, Outcome::Interrupted);
+    assert_eq!(outcome, TrainOutcome::Interrupted);
     let run = whole(folder.path(), &record, &[&other]);
     let keys: Vec<&str> = run.record.quantities.iter().map(|quantity| &*quantity.key).collect();
     assert_eq!(keys, ["eval/one_a", "eval/one_b", "eval/other_a", "eval/other_b"]);

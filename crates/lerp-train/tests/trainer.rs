@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use candle_core::{DType, Device};
 use lerp_baseline::Baseline;
-use lerp_core::{Build, Draws, Hyper, ImageShape, LearningRate, Network, Of, Variant, scalar};
+use lerp_core::{Build, Draws, Hyper, ImageShape, LearningRate, ModelVariant, Network, Variant, scalar};
 use lerp_data::{Batch, Dataset, Error, Lines, Result};
 use lerp_train::{Learner, Mode, Source, Trainer};
 
@@ -72,7 +72,7 @@ fn learner_at(rate: LearningRate) -> Learner {
         dtype: DType::F32,
         device: &device,
     };
-    Learner::new(Of::<Baseline>::new().build(&build).unwrap(), Lines.classes(), 0, rate).unwrap()
+    Learner::new(ModelVariant::<Baseline>::new().build(&build).unwrap(), Lines.classes(), 0, rate).unwrap()
 }
 
 fn trainer(dataset: &dyn Dataset) -> Trainer<'_> {

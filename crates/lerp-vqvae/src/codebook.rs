@@ -2,13 +2,13 @@
 
 use candle_core::Tensor;
 use lerp_core::{ParamStore, Result};
-use lerp_kernels::{Codebook as Averages, follow, nearest, restart};
+use lerp_kernels::{CodebookAverages, follow, nearest, restart};
 
 /// A codebook of `K` entries of `D` numbers, which are exponential moving averages of the vectors assigned to
 /// them.
 #[derive(Debug)]
 pub struct Codebook {
-    averages: Averages,
+    averages: CodebookAverages,
     /// The constant 0, 1, 2 and so on, `[codes]`.
     order: Tensor,
     decay: f64,
@@ -56,7 +56,7 @@ impl Codebook {
         let means_name = format!("{name}.means");
         let means = store.init().uniform(&means_name, (codes, dims))?.affine(2.0 * limit, -limit)?;
         let count = Tensor::zeros(codes, store.dtype(), store.device())?;
-        let averages = Averages {
+        let averages = CodebookAverages {
             count: store.add_buffer(&format!("{name}.ema_count"), &count)?,
             sums: store.add_buffer(&format!("{name}.ema_means"), &means)?,
             means: store.add_buffer(&means_name, &means)?,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use lerp_core::{Model, Of, Variant};
+use lerp_core::{Model, ModelVariant, Variant};
 use lerp_data::Dataset;
 use lerp_eval::Metric;
 
@@ -133,7 +133,7 @@ impl App {
     /// Adds the variant that the model type `M` defines.
     #[must_use]
     pub fn model<M: Model>(self) -> Self {
-        self.variant(Of::<M>::new())
+        self.variant(ModelVariant::<M>::new())
     }
 
     /// Adds a variant. Its name must be a single word that no other variant has.

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use lerp_core::{Draws, ImageShape};
-use lerp_data::{Batch, DATASETS, Dataset, ImageSet, Lines, Part, PartReport, image_set};
+use lerp_data::{Batch, DATASETS, Dataset, ImageSet, Lines, PartReport, Split, image_set};
 use lerp_files::printable;
 
 use crate::{
@@ -180,7 +180,7 @@ fn check(registry: &Registry, args: &DataCheckArgs) -> Result<()> {
 fn check_from_code(set: &dyn Dataset) -> Result<()> {
     say(&format!("{} from code", printable(set.name())));
     say(&format!("images   {}", shape(set.image())));
-    for (name, part) in [("train", Part::Train), ("test", Part::Test)] {
+    for (name, part) in [("train", Split::Train), ("test", Split::Test)] {
         let images = set.count(part)?.map_or_else(|| "drawn without end".into(), |n| format!("{n} images"));
         say(&format!("{name:<8} {images}"));
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lerp_data::is_own;
-use lerp_train::{Cell, Elsewhere, Imported, Origin, Parts, RunRecord, is_among};
+use lerp_train::{Cell, Elsewhere, Imported, Origin, RunInputs, RunRecord, is_among};
 use serde_json::Value;
 
 use crate::{
@@ -61,7 +61,7 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     }
     let dataset = shelf.get(&record.cell.dataset)?;
     let judge = judges_of(&args.out, &*dataset, &record);
-    let parts = Parts {
+    let parts = RunInputs {
         variant,
         dataset: &*dataset,
         device: &device::open(&device_name, record.cell.precision)?,

@@ -71,9 +71,9 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lerp_core::Precision;
 use lerp_data::{is_own, split_option};
-use lerp_kernels::Form;
-use lerp_report::Outcome;
-use lerp_train::{JUDGE_SAMPLES, Judge, Origin, Parts, Run, RunLock, State};
+use lerp_kernels::Kernels;
+use lerp_report::ReportOutcome;
+use lerp_train::{JUDGE_SAMPLES, Judge, Origin, Run, RunInputs, RunLock, State};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
 use registry::Registry;
@@ -259,7 +259,7 @@ fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         warn(&format!("the images of {dataset} here are not those that it was trained on"));
     }
     let judge = judge(args, &shelf, (&dataset, &cell.dataset), here.as_deref())?;
-    let parts = Parts {
+    let parts = RunInputs {
         variant: registry.find(cell.builder())?,
         dataset: &*shelf.get(&dataset)?,
         device: &device::open(&args.device.names()?.remove(0), cell.precision)?,
@@ -331,7 +331,7 @@ fn verify(args: &VerifyArgs) -> Result<bool> {
         golden: args.golden.clone(),
         // The golden values were computed in full f32.
         device: device::open(&name, Precision::F32)?,
-        form: if args.composed { Form::Composed } else { Form::Fused },
+        form: if args.composed { Kernels::Composed } else { Kernels::Fused },
         filter: args.filter.clone(),
     };
     let summary = verify::verify(&options, &mut |check| {
@@ -363,14 +363,14 @@ pub(crate) fn report_and_show(dir: &Path) -> Result<bool> {
 }
 
 /// Prints notices and what is left out of a report. Returns whether nothing is left out.
-fn tell(outcome: &Outcome) -> bool {
+fn tell(outcome: &ReportOutcome) -> bool {
     outcome.notices.iter().for_each(|notice| note(&format!("{notice}.")));
     warn_of_all(&outcome.left_out);
     outcome.left_out.is_empty()
 }
 
 /// Returns one table of several sweeps as text, and what is left out of it.
-pub(crate) fn compare(dirs: &[PathBuf]) -> Result<(String, Outcome)> {
+pub(crate) fn compare(dirs: &[PathBuf]) -> Result<(String, ReportOutcome)> {
     Ok(lerp_report::compare(dirs, shows_bold())?)
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Architecture, Hyper, Precision, Schedule};
-use lerp_data::{Dataset, Lines, Part, protocols, split_option};
+use lerp_data::{Dataset, Lines, Split, protocols, split_option};
 use lerp_train::{Cell, Origin, Task};
 use serde::Deserialize;
 use serde_json::Value;
@@ -475,7 +475,7 @@ fn first<T>(runs: &[&Run], of: impl Fn(&Run) -> Option<T>) -> Option<T> {
 /// Whether a dataset has a finite number of images, unlike lines, which are drawn without end. A dataset that cannot be
 /// counted because of a read error counts as finite; a later step reports the error.
 fn finite(dataset: &dyn Dataset) -> bool {
-    dataset.name() != Lines::NAME && !matches!(dataset.count(Part::Test), Ok(None))
+    dataset.name() != Lines::NAME && !matches!(dataset.count(Split::Test), Ok(None))
 }
 
 /// Builds one cell. Settings are taken from the first of `runs` that has them, else from the paper's protocol.

@@ -4,20 +4,20 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use lerp_core::{Hyper, Of, Variant, nearest};
+use lerp_core::{Hyper, ModelVariant, Variant, nearest};
 use lerp_data::{DATASETS, Dataset};
 use lerp_eval::Metric;
 use lerp_files::{is_word, printable};
 
 use crate::plan::network_setting;
 
-static BASELINE: Of<lerp_baseline::Baseline> = Of::new();
-static DROPOUT: Of<lerp_dropout::Dropout> = Of::new();
-static DENOISING: Of<lerp_denoising::Denoising> = Of::new();
-static VAE: Of<lerp_vae::Vae> = Of::new();
-static AAE: Of<lerp_aae::Aae> = Of::new();
-static VQVAE: Of<lerp_vqvae::VqVae> = Of::new();
-static ACAI: Of<lerp_acai::Acai> = Of::new();
+static BASELINE: ModelVariant<lerp_baseline::Baseline> = ModelVariant::new();
+static DROPOUT: ModelVariant<lerp_dropout::Dropout> = ModelVariant::new();
+static DENOISING: ModelVariant<lerp_denoising::Denoising> = ModelVariant::new();
+static VAE: ModelVariant<lerp_vae::Vae> = ModelVariant::new();
+static AAE: ModelVariant<lerp_aae::Aae> = ModelVariant::new();
+static VQVAE: ModelVariant<lerp_vqvae::VqVae> = ModelVariant::new();
+static ACAI: ModelVariant<lerp_acai::Acai> = ModelVariant::new();
 
 /// Returns the paper's seven variants, in the paper's order.
 pub fn seven() -> [&'static dyn Variant; 7] {

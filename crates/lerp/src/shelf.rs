@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use lerp_data::{Dataset, Part};
+use lerp_data::{Dataset, Split};
 
 use crate::registry::Registry;
 
@@ -66,7 +66,7 @@ impl<'a> Shelf<'a> {
             return Ok(known.clone());
         }
         let dataset = self.get(name)?;
-        let counts = [dataset.count(Part::Train)?.unwrap_or(0), dataset.count(Part::Test)?.unwrap_or(0)];
+        let counts = [dataset.count(Split::Train)?.unwrap_or(0), dataset.count(Split::Test)?.unwrap_or(0)];
         let images = dataset.digest()?.map(|digest| (digest, counts));
         self.known.borrow_mut().insert(name.to_owned(), images.clone());
         Ok(images)

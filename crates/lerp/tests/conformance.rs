@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use candle_core::{Device, Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, CRITIC, Carry, Draws, Hyper, Model, Objectives, Of, ParamStore, Result,
-    Spec, Variant,
+    AUTOENCODER, Autoencoder, Build, CRITIC, Carry, Draws, Hyper, Model, ModelVariant, Objectives,
+    ParamStore, Result, Spec, Variant,
 };
 use lerp_nn::{Coder, Dense, mean_squared_error};
 use lerp_train::conformance::check;
@@ -108,16 +108,16 @@ impl<const KIND: u8> Autoencoder for Own<KIND> {
 fn hidden_state_and_values_read_on_the_host_do_not_conform() {
     let broken = |variant: &dyn lerp_core::Variant| check(variant, &Device::Cpu).unwrap_err().to_string();
     for (counts, name) in [
-        (broken(&Of::<Own<COUNTER>>::new()), "counter"),
-        (broken(&Of::<Own<EVERY_FIFTH>>::new()), "every-fifth"),
-        (broken(&Of::<Own<RARELY>>::new()), "rarely"),
+        (broken(&ModelVariant::<Own<COUNTER>>::new()), "counter"),
+        (broken(&ModelVariant::<Own<EVERY_FIFTH>>::new()), "every-fifth"),
+        (broken(&ModelVariant::<Own<RARELY>>::new()), "rarely"),
     ] {
         assert!(counts.starts_with(&format!("{name} does not conform: ")), "{counts}");
         assert!(counts.contains("beside parameters and buffers (a counter?)"), "{counts}");
     }
     for (reads, name) in [
-        (broken(&Of::<Own<SCHEDULE>>::new()), "schedule"),
-        (broken(&Of::<Own<HOST_DRAW>>::new()), "host-draw"),
+        (broken(&ModelVariant::<Own<SCHEDULE>>::new()), "schedule"),
+        (broken(&ModelVariant::<Own<HOST_DRAW>>::new()), "host-draw"),
     ] {
         assert!(reads.starts_with(&format!("{name} does not conform: ")), "{reads}");
         assert!(reads.contains("on the host") && reads.contains("Draws::step_tensor"), "{reads}");
@@ -126,7 +126,7 @@ fn hidden_state_and_values_read_on_the_host_do_not_conform() {
 
 #[test]
 fn a_schedule_from_the_step_as_a_tensor_conforms() {
-    let rules = check(&Of::<Own<BY_TENSOR>>::new(), &Device::Cpu).unwrap();
+    let rules = check(&ModelVariant::<Own<BY_TENSOR>>::new(), &Device::Cpu).unwrap();
     assert_eq!(rules.len(), 7, "{rules:?}");
     // The losses do depend on the step.
     let network = &lerp_core::Network { scales: 2, depth: 4, latent: 2 }.into();
@@ -183,18 +183,18 @@ fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() 
         (losses, trainer.mode() == Mode::Recorded)
     };
     for (variant, records) in [
-        (&Of::<Own<SCHEDULE>>::new() as &dyn Variant, false),
-        (&Of::<Own<HOST_DRAW>>::new(), false),
-        (&Of::<Own<BY_TENSOR>>::new(), true),
+        (&ModelVariant::<Own<SCHEDULE>>::new() as &dyn Variant, false),
+        (&ModelVariant::<Own<HOST_DRAW>>::new(), false),
+        (&ModelVariant::<Own<BY_TENSOR>>::new(), true),
     ] {
         let ((launched, _), (ours, recorded)) = (run(variant, false), run(variant, true));
         assert_eq!(recorded, records, "{}", variant.name());
         assert_eq!(ours, launched, "{}", variant.name());
     }
     // Graph capture cannot detect that a host counter was read, but comparing the losses can.
-    let counts = Of::<Own<COUNTER>>::new();
+    let counts = ModelVariant::<Own<COUNTER>>::new();
     assert_ne!(run(&counts, false).0, run(&counts, true).0);
-    check(&Of::<Own<BY_TENSOR>>::new(), &device).unwrap();
+    check(&ModelVariant::<Own<BY_TENSOR>>::new(), &device).unwrap();
     lerp_kernels::release(device);
 }
 
@@ -214,7 +214,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
     let averages = |device: &Device| {
         let schedule = "cosine,from=0.25,floor=0.1,warmup=3".parse().unwrap();
         let rate = LearningRate { peak: 1e-3, schedule, steps: 12 };
-        let baseline = Of::<lerp_baseline::Baseline>::new();
+        let baseline = ModelVariant::<lerp_baseline::Baseline>::new();
         let learner = on_lines(&baseline, device, rate).averaging(0.6).unwrap();
         let batch: Batch = Lines.train_batch(4, &Draws::new(0, &Device::Cpu)).unwrap();
         let mut trainer = Trainer::new(learner, Source::Fixed(batch), 0).unwrap();
@@ -231,13 +231,13 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
     // A wrong learning rate in a single step would change the weights by about 1e-4.
     let furthest = host.iter().zip(&device).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(furthest < 2e-5, "{furthest}");
-    let rules = check(&Restarting(Of::new()), &gpu).unwrap();
+    let rules = check(&Restarting(ModelVariant::new()), &gpu).unwrap();
     assert!(rules.iter().any(|rule| rule.starts_with("recorded steps")), "{rules:?}");
     lerp_kernels::release(gpu);
 }
 
 /// A VQ-VAE that by default restarts unused codebook entries.
-struct Restarting(Of<lerp_vqvae::VqVae>);
+struct Restarting(ModelVariant<lerp_vqvae::VqVae>);
 
 impl Variant for Restarting {
     fn name(&self) -> &'static str {
@@ -261,6 +261,6 @@ impl Variant for Restarting {
 
 #[test]
 fn restarts_of_a_codebook_are_resumed_bit_for_bit() {
-    let rules = check(&Restarting(Of::new()), &Device::Cpu).unwrap();
+    let rules = check(&Restarting(ModelVariant::new()), &Device::Cpu).unwrap();
     assert!(rules.iter().any(|rule| rule.contains("stopped and resumed")), "{rules:?}");
 }

@@ -208,7 +208,7 @@ impl Failure {
 }
 
 /// A partially downloaded file, with the digest of its bytes so far.
-struct Part {
+struct PartialFile {
     file: File,
     path: PathBuf,
     have: u64,
@@ -306,7 +306,7 @@ impl<'a> Transfer<'a> {
         } else {
             fs::create_dir_all(&blobs).map_err(io("create", &blobs))?;
             let partial = blobs.join(format!("{}.incomplete", remote.id));
-            let mut part = Part::open(partial.clone(), remote.bytes).map_err(io("open", &partial))?;
+            let mut part = PartialFile::open(partial.clone(), remote.bytes).map_err(io("open", &partial))?;
             let url = format!("{}/datasets/{repository}/resolve/{revision}/{path}", self.hub.endpoint);
             if part.have < remote.bytes {
                 let (file, bytes) = (path.clone(), remote.bytes);
@@ -363,10 +363,10 @@ impl<'a> Transfer<'a> {
         url: &str,
         path: &str,
         remote: &Remote,
-        part: &mut Part,
+        part: &mut PartialFile,
     ) -> std::result::Result<(), Failure> {
         let before = part.have;
-        let io = |action: &'static str, part: &Part, problem| {
+        let io = |action: &'static str, part: &PartialFile, problem| {
             Failure::Final(HubError::Io { action, file: part.path.clone(), problem })
         };
         let ask = |from: u64| {
@@ -484,7 +484,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-impl Part {
+impl PartialFile {
     /// Opens the partial file at `path`, or creates it, and computes the digest of its bytes. A file of more
     /// than `bytes` bytes is emptied.
     fn open(path: PathBuf, bytes: u64) -> io::Result<Self> {

@@ -14,7 +14,7 @@ use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
-use lerp_data::{Dataset, HubCache, ImageSet, Part, image_set_in};
+use lerp_data::{Dataset, HubCache, ImageSet, Split, image_set_in};
 
 /// A 32x32 image whose pixels encode their position: red increases to the right, green downwards, and blue is
 /// `index`.
@@ -371,7 +371,7 @@ pub fn fault(name: &str, folder: &Path) -> String {
     // The hub cache is a folder of the test, not the user's.
     let error = match image_set_in(name, Some(folder), &HubCache::at(folder.join("hub"))) {
         Err(error) => error,
-        Ok(set) => set.count(Part::Test).unwrap_err(),
+        Ok(set) => set.count(Split::Test).unwrap_err(),
     };
     let text = error.to_string();
     assert!(!text.contains('\n') && text.len() < 900, "one sentence: {text}");
@@ -380,7 +380,7 @@ pub fn fault(name: &str, folder: &Path) -> String {
 
 /// The pixels of test image `index` as bytes, and its label.
 pub fn test_image(set: &ImageSet, index: usize) -> (Vec<u8>, Option<u32>) {
-    let batch = set.range(Part::Test, index..index + 1, &Device::Cpu).unwrap();
+    let batch = set.range(Split::Test, index..index + 1, &Device::Cpu).unwrap();
     let values = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let bytes = values.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
     (bytes, batch.labels.map(|labels| labels.to_vec1::<u32>().unwrap()[0]))

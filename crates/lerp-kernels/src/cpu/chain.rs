@@ -18,7 +18,7 @@ use super::{
     grid::Grid,
     lanes::{Isa, isa},
     scratch::{Scratch, Unset, Work, clear, filled_by, overwritten, touch, with_scratch},
-    step::{Form, ParamGradients, Prepared, Step, Sums},
+    step::{Algorithm, ParamGradients, Prepared, Step, Sums},
 };
 use crate::Activation;
 
@@ -341,7 +341,7 @@ impl<'a> Back<'a> {
             unsafe { by_groups(self.batch, first.group(self.batch), image, task) }
         });
         let params = match first.form {
-            Form::Winograd(form) if self.wanted.params[i] => {
+            Algorithm::Winograd(form) if self.wanted.params[i] => {
                 Some(form.sum_weights(self.isa, (&self.saved.inputs[i], first.input), (grad, gated)))
             }
             _ => None,

@@ -168,19 +168,19 @@ impl Destination<'_> {
     /// # Safety
     /// `tile` must be less than the number of origins.
     #[inline(always)]
-    pub unsafe fn place(&self, tile: usize) -> Place {
+    pub unsafe fn place(&self, tile: usize) -> TileStart {
         // SAFETY: the caller keeps `tile` in bounds; `beside` is empty or as long as `origins`, as
         // `Epilogue::destination` has checked.
         unsafe {
             let beside = if self.beside.is_empty() { 0 } else { *self.beside.get_unchecked(tile) };
-            Place { to: *self.origins.get_unchecked(tile), beside }
+            TileStart { to: *self.origins.get_unchecked(tile), beside }
         }
     }
 }
 
 /// The index of a tile's first value in the output, and in the second tensor.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct TileStart {
     to: usize,
     beside: usize,
 }
@@ -196,7 +196,7 @@ pub(super) trait Finish {
         values: &[[L; MOST]; MOST],
         side: usize,
         destination: &Destination,
-        at: Place,
+        at: TileStart,
         c: usize,
     );
 }
@@ -264,7 +264,7 @@ unsafe fn write<L: Lanes>(
     values: &[[L; MOST]; MOST],
     side: usize,
     destination: &Destination,
-    at: Place,
+    at: TileStart,
     c: usize,
 ) {
     // SAFETY: the tile lies inside.
@@ -285,7 +285,7 @@ impl Finish for Activate {
         values: &[[L; MOST]; MOST],
         side: usize,
         destination: &Destination,
-        at: Place,
+        at: TileStart,
         c: usize,
     ) {
         unsafe { write(&activated(values, side, destination, c), side, destination, at, c) }
@@ -298,7 +298,7 @@ impl Finish for Average {
         values: &[[L; MOST]; MOST],
         side: usize,
         destination: &Destination,
-        at: Place,
+        at: TileStart,
         c: usize,
     ) {
         unsafe {
@@ -323,7 +323,7 @@ impl Finish for Gate {
         values: &[[L; MOST]; MOST],
         side: usize,
         destination: &Destination,
-        at: Place,
+        at: TileStart,
         c: usize,
     ) {
         unsafe {
@@ -346,7 +346,7 @@ impl Finish for Spread {
         values: &[[L; MOST]; MOST],
         side: usize,
         destination: &Destination,
-        at: Place,
+        at: TileStart,
         c: usize,
     ) {
         unsafe {
@@ -440,7 +440,8 @@ unsafe fn finish_body<L: Lanes, E: Finish>(
             let first = destination.place(row);
             for tile in 0..count {
                 let skip = tile * destination.channels;
-                let at = Place { to: first.to + skip * apart.to, beside: first.beside + skip * apart.beside };
+                let at =
+                    TileStart { to: first.to + skip * apart.to, beside: first.beside + skip * apart.beside };
                 for c in (0..destination.channels).step_by(L::WIDTH) {
                     let from = values.as_ptr().add(origin + skip * apart.from + c);
                     let mut tiles = [[L::splat(0.0); MOST]; MOST];

@@ -35,7 +35,7 @@ pub(super) struct Step {
     pub k: usize,
     pub activation: Activation,
     pub resize: Resizing,
-    pub form: Form,
+    pub form: Algorithm,
 }
 
 /// The resizing before and after a convolution.
@@ -49,7 +49,7 @@ pub(super) struct Resizing {
 
 /// The algorithm that computes a convolution.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Form {
+pub(super) enum Algorithm {
     Winograd(Winograd),
     Direct(Direct),
 }
@@ -69,9 +69,11 @@ impl Step {
         resize: Resizing,
     ) -> Self {
         let (form, edge) = match Winograd::fitting(k, [height, width], resize, channels, cout) {
-            Some(form) => (Form::Winograd(form), form.edge()),
+            Some(form) => (Algorithm::Winograd(form), form.edge()),
             // For the direct form, upscaled images are made separately, and only these have a border.
-            None => (Form::Direct(Direct { k, cin: channels, cout }), if resize.upscale { 0 } else { k / 2 }),
+            None => {
+                (Algorithm::Direct(Direct { k, cin: channels, cout }), if resize.upscale { 0 } else { k / 2 })
+            }
         };
         let input = Grid { height, width, channels, edge };
         Self { input, given: channels, cout, k, activation, resize, form }
@@ -81,7 +83,7 @@ impl Step {
     /// bias that is absent in the border.
     pub fn with_ones(self) -> Self {
         let (given, k) = (self.input.channels, self.k);
-        let form = Form::Direct(Direct { k, cin: given + 1, cout: self.cout });
+        let form = Algorithm::Direct(Direct { k, cin: given + 1, cout: self.cout });
         Self { input: Grid { channels: given + 1, edge: k / 2, ..self.input }, given, form, ..self }
     }
 
@@ -109,8 +111,8 @@ impl Step {
     /// pass reads.
     pub fn gated(&self) -> Grid {
         let edge = match self.form {
-            Form::Winograd(form) => form.mirrored().edge(),
-            Form::Direct(_) => self.k / 2,
+            Algorithm::Winograd(form) => form.mirrored().edge(),
+            Algorithm::Direct(_) => self.k / 2,
         };
         Grid { edge, ..self.convolved() }
     }
@@ -129,14 +131,14 @@ impl Step {
     /// Whether the weights and the sums of their gradients are small enough to leave room for other data in a
     /// second-level cache.
     pub fn narrow(&self) -> bool {
-        if let Form::Winograd(form) = self.form { form.narrow() } else { true }
+        if let Algorithm::Winograd(form) = self.form { form.narrow() } else { true }
     }
 
     /// The number of images that together have enough tiles or pixels for a task.
     pub fn images(&self) -> usize {
         GROUP.div_ceil(match self.form {
-            Form::Winograd(form) => form.tiles(self.input),
-            Form::Direct(_) => self.read().height * self.read().width,
+            Algorithm::Winograd(form) => form.tiles(self.input),
+            Algorithm::Direct(_) => self.read().height * self.read().width,
         })
     }
 
@@ -148,16 +150,16 @@ impl Step {
     /// Returns the weights in the layout for [`Self::convolve`].
     pub fn forward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
         match self.form {
-            Form::Winograd(form) => Prepared::Points(form.forward_kernels(isa, weight)),
-            Form::Direct(form) => Prepared::Taps(form.forward_taps(weight)),
+            Algorithm::Winograd(form) => Prepared::Points(form.forward_kernels(isa, weight)),
+            Algorithm::Direct(form) => Prepared::Taps(form.forward_taps(weight)),
         }
     }
 
     /// Returns the weights in the layout for [`Self::input_gradient`].
     pub fn backward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
         match self.form {
-            Form::Winograd(form) => Prepared::Points(form.backward_kernels(isa, weight)),
-            Form::Direct(form) => Prepared::Taps(form.backward_taps(weight, self.given)),
+            Algorithm::Winograd(form) => Prepared::Points(form.backward_kernels(isa, weight)),
+            Algorithm::Direct(form) => Prepared::Taps(form.backward_taps(weight, self.given)),
         }
     }
 
@@ -186,10 +188,10 @@ impl Step {
         Work { room, plain, resized, .. }: &mut Work,
     ) {
         match (self.form, prepared) {
-            (Form::Winograd(form), Prepared::Points(points)) => {
+            (Algorithm::Winograd(form), Prepared::Points(points)) => {
                 form.convolve(isa, (x, self.input), points, epilogue, (out, to), room);
             }
-            (Form::Direct(form), Prepared::Taps(taps)) => {
+            (Algorithm::Direct(form), Prepared::Taps(taps)) => {
                 let made = self.convolved();
                 let plain = plain.first(x.len() / self.input.image() * made.image());
                 form.convolve(isa, self.enlarged(x, resized), taps, plain);
@@ -211,10 +213,10 @@ impl Step {
         Work { room, plain, resized, .. }: &mut Work,
     ) {
         match (self.form, prepared) {
-            (Form::Winograd(form), Prepared::Points(points)) => {
+            (Algorithm::Winograd(form), Prepared::Points(points)) => {
                 form.mirrored().convolve(isa, (grad, self.gated()), points, epilogue, (out, to), room);
             }
-            (Form::Direct(form), Prepared::Taps(taps)) => {
+            (Algorithm::Direct(form), Prepared::Taps(taps)) => {
                 let read = Grid { channels: self.given, ..self.read() };
                 let images = grad.len() / self.gated().image();
                 let plain = plain.first(images * read.image());
@@ -241,12 +243,12 @@ pub(super) enum Sums {
 }
 
 impl Sums {
-    pub fn new(form: Form) -> Self {
+    pub fn new(form: Algorithm) -> Self {
         match form {
-            Form::Winograd(form) => {
+            Algorithm::Winograd(form) => {
                 Self::Points { form, points: form.no_sums(), bias: vec![[0.0; LANES]; form.cout / LANES] }
             }
-            Form::Direct(form) => Self::Weights { form, sums: form.no_sums() },
+            Algorithm::Direct(form) => Self::Weights { form, sums: form.no_sums() },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Tensor};
-use lerp_core::{Decay, Draw, Generator, LearningRate, Place, Schedule};
+use lerp_core::{Decay, Draw, DrawPosition, Generator, LearningRate, Schedule};
 
 use super::{address, blocks, count, launch, memory, tensor};
 use crate::Adam;
@@ -116,11 +116,11 @@ struct OnDevice {
 }
 
 impl Generator for OnDevice {
-    fn draw(&self, what: Draw, place: Place, shape: &Shape) -> Result<Tensor> {
+    fn draw(&self, what: Draw, place: DrawPosition, shape: &Shape) -> Result<Tensor> {
         let device = self.device.as_cuda_device()?;
         let elements = shape.elem_count();
         let n = count(elements)?;
-        let Place { seed, step, stream, own_step } = place;
+        let DrawPosition { seed, step, stream, own_step } = place;
         let clock = self.clock.as_ref().filter(|_| own_step);
         let clock = clock.map_or(Ok(0), |clock| address::<i64>(&clock.step))?;
         // SAFETY: the memory has room for `n` values, and the clock's address is null or that of one value.

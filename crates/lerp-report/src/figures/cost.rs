@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Numbered, Place, Plot},
+    plot::{Axis, LETTERS, Numbered, Plot, PlotArea},
 };
 use crate::{
     Result,
@@ -114,7 +114,7 @@ impl Draw for CostScatter {
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
-        let place = Place { left: LEFT, top: TOP, width: PLOT.0, height: PLOT.1 };
+        let place = PlotArea { left: LEFT, top: TOP, width: PLOT.0, height: PLOT.1 };
         let plot = Plot { place, x: &self.x, y: &self.y };
         plot.axes(canvas, Numbered::BOTH)?;
         plot.titles(canvas, 28.0, 60.0)?;

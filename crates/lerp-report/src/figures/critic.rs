@@ -6,7 +6,7 @@ use plotters::prelude::DrawingBackend;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Place, Plot, pieces},
+    plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Plot, PlotArea, pieces},
 };
 use crate::{
     Result,
@@ -125,7 +125,7 @@ impl Draw for Critic {
             let (column, row) = ((p % BESIDE) as f64, (p / BESIDE) as f64);
             let top = row * (height + self.above()) + self.above();
             let (left, right) = (column * width + 70.0, column * width + width - 56.0);
-            let place = Place { left, top, width: right - left, height: height - 58.0 };
+            let place = PlotArea { left, top, width: right - left, height: height - 58.0 };
             let plot = Plot { place, x: &self.x, y: &self.y };
             for (line, words) in self.heading(panel).iter().rev().enumerate() {
                 let at = (left.midpoint(right), top - 10.0 - LINE * line as f64);

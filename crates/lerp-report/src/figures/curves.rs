@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Numbered, Place, Plot, pieces},
+    plot::{Axis, LETTERS, Numbered, Plot, PlotArea, pieces},
 };
 use crate::{
     Result,
@@ -328,7 +328,7 @@ impl Draw for Curves {
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         for (i, panel) in self.panels.iter().enumerate() {
             let wide = if self.below() { self.width() } else { PANEL };
-            let place = Place {
+            let place = PlotArea {
                 left: PANEL * (i % BESIDE) as f64 + LEFT,
                 top: HEIGHT * (i / BESIDE) as f64 + TOP,
                 width: wide - LEFT - RIGHT,

@@ -21,7 +21,7 @@ mod usefulness;
 
 use lerp_eval::{Quantity, quantity::CRITIC_ALPHA};
 use lerp_files::file_stem;
-use strips::Form;
+use strips::StripsOptions;
 
 use crate::{
     Result,
@@ -79,7 +79,7 @@ enum Shows<'a> {
     /// Figure 3, or the row of one variant, with its letter.
     Lines(Option<(&'a str, char)>),
     /// Strips of interpolations between images.
-    Strips(Set, Form),
+    Strips(Set, StripsOptions),
     /// Samples decoded from the prior, of a configuration if the sweep has one, with the number of the paper's figure
     /// if it has one.
     Samples(Option<&'a Group>, Option<&'static str>),
@@ -274,11 +274,11 @@ fn strips<'a>(sweep: &Sweep, numbered: bool) -> Vec<Figure<'a>> {
     for set in sweep.sets() {
         let number = set.figure();
         if (set.dataset.as_str(), set.dims) == ("celeba", 32) {
-            let form = Form { number: Some("4"), pairs: Some(1) };
+            let form = StripsOptions { number: Some("4"), pairs: Some(1) };
             strips.push(Figure::new("4", Shows::Strips(set.clone(), form)));
         }
         let name = number.map_or_else(|| format!("strips-{}", set.slug()), String::from);
-        strips.push(Figure::new(name, Shows::Strips(set.clone(), Form { number, pairs: None })));
+        strips.push(Figure::new(name, Shows::Strips(set.clone(), StripsOptions { number, pairs: None })));
     }
     let number = |figure: &Figure| figure.name.parse::<usize>().ok();
     strips.retain(|figure| number(figure).is_some() == numbered);

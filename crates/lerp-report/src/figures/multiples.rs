@@ -4,7 +4,7 @@ use plotters::prelude::DrawingBackend;
 
 use super::{
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Place, Plot},
+    plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Plot, PlotArea},
 };
 use crate::{
     Result,
@@ -115,7 +115,7 @@ impl Draw for Multiples {
             }
             for (r, row) in self.rows.iter().enumerate() {
                 let top = top + self.above() + r as f64 * (HEIGHT + GAP);
-                let place = Place { left, top, width: self.panel(), height: HEIGHT };
+                let place = PlotArea { left, top, width: self.panel(), height: HEIGHT };
                 let plot = Plot { place, x: &self.x, y: &row.y };
                 let last = r + 1 == self.rows.len();
                 plot.axes(canvas, Numbered { x: last, y: column == 0 })?;

@@ -119,7 +119,7 @@ fn short(value: f64) -> String {
 
 /// The rectangle of a plot, without its numbers and titles, in units.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct PlotArea {
     /// The distance from the left.
     pub left: f64,
     /// The distance from the top.
@@ -134,7 +134,7 @@ pub struct Place {
 #[derive(Debug, Clone, Copy)]
 pub struct Plot<'a> {
     /// The rectangle of the plot.
-    pub place: Place,
+    pub place: PlotArea,
     /// The horizontal axis.
     pub x: &'a Axis,
     /// The vertical axis.
@@ -183,13 +183,13 @@ impl BandPoint {
 impl Plot<'_> {
     /// Returns the point on the canvas of a pair of values.
     pub fn at(&self, x: f64, y: f64) -> Point {
-        let Place { left, top, width, height } = self.place;
+        let PlotArea { left, top, width, height } = self.place;
         (left + width * self.x.share(x), top + height * (1.0 - self.y.share(y)))
     }
 
     /// Draws the grid and the axes, with numbers at those that are `numbered`.
     pub fn axes<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, numbered: Numbered) -> Result<()> {
-        let Place { left, top, width, height } = self.place;
+        let PlotArea { left, top, width, height } = self.place;
         let (right, bottom) = (left + width, top + height);
         for (value, label) in &self.y.ticks {
             let (_, at) = self.at(0.0, *value);
@@ -210,14 +210,14 @@ impl Plot<'_> {
 
     /// Draws the titles of the axes, `below` and `beside` units away from the plot.
     pub fn titles<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, below: f64, beside: f64) -> Result<()> {
-        let Place { left, top, width, height } = self.place;
+        let PlotArea { left, top, width, height } = self.place;
         canvas.text(&self.x.title, LETTERS, (left + width / 2.0, top + height + below), Side::Below)?;
         self.title_beside(canvas, beside)
     }
 
     /// Draws the title of the vertical axis, its last line `beside` units away from the plot.
     pub fn title_beside<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, beside: f64) -> Result<()> {
-        let Place { left, top, height, .. } = self.place;
+        let PlotArea { left, top, height, .. } = self.place;
         for (i, line) in self.y.title.lines().rev().enumerate() {
             let x = left - beside - 16.0 * i as f64;
             canvas.upright(line, LETTERS, (x, top + height / 2.0))?;

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, NUMBERS, Numbered, Place, Plot},
+    plot::{Axis, LETTERS, NUMBERS, Numbered, Plot, PlotArea},
 };
 use crate::{
     Result,
@@ -120,7 +120,7 @@ impl Draw for Speed {
             let x = Axis::linear(0.0..most * 1.25, 5, "training samples a second");
             let y = Axis::numbered(0.0..1.0, &[], "");
             let height = BAR * block.bars.len() as f64;
-            let place = Place { left, top, width: WIDTH - left - RIGHT, height };
+            let place = PlotArea { left, top, width: WIDTH - left - RIGHT, height };
             let plot = Plot { place, x: &x, y: &y };
             plot.axes(canvas, Numbered { x: true, y: false })?;
             for (i, bar) in block.bars.iter().enumerate() {

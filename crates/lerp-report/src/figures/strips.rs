@@ -27,7 +27,7 @@ const ZOOM: usize = 2;
 
 /// The number of the figure, and how many pairs it shows.
 #[derive(Debug, Clone, Copy)]
-pub struct Form {
+pub struct StripsOptions {
     /// The figure's number in the paper; `None` if the paper does not have it.
     pub number: Option<&'static str>,
     /// The number of pairs shown; `None` for all.
@@ -38,7 +38,7 @@ pub struct Form {
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: Form) -> Result<Option<Drawn<'a>>> {
+pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: StripsOptions) -> Result<Option<Drawn<'a>>> {
     let mut rows: Vec<(&Group, &Loaded, Strips)> = Vec::new();
     for group in sweep.shown(Some(set)) {
         let read = |loaded: &'a Loaded| Some((loaded, loaded.look(|run| Strips::read(run, set.range()))?));
@@ -69,7 +69,7 @@ fn letter(i: usize) -> String {
     u8::try_from(i).ok().filter(|i| *i < 26).map_or((i + 1).to_string(), |i| char::from(b'a' + i).to_string())
 }
 
-fn caption(set: &Set, form: Form, rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> String {
+fn caption(set: &Set, form: StripsOptions, rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> String {
     let number = form.number.map(|number| format!("Figure {number}. ")).unwrap_or_default();
     let names: Vec<String> =
         rows.iter().enumerate().map(|(i, (group, ..))| format!("({}) {}", letter(i), group.label)).collect();

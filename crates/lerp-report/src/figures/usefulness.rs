@@ -6,14 +6,14 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Numbered, Place, Plot},
+    plot::{Axis, LETTERS, Numbered, Plot, PlotArea},
 };
 use crate::{
     Result,
     set::Set,
     style::{LONGEST, Look, fit, looks},
     summary::{Group, Sweep, distinct},
-    usefulness::{Of, Pairs},
+    usefulness::{MeasuredOn, Pairs},
 };
 
 /// The size of a panel, and the margins for numbers and titles of axes.
@@ -64,8 +64,8 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
             .flat_map(|of| of.points.iter().map(|point| (look(of.group), point.0, point.1 * 100.0)))
             .collect();
         let (x, factor) = match pairs.of {
-            Of::Itself => ("kernel distance of interpolations".to_owned(), 1.0),
-            Of::Lines => ("mean distance on lines, ×10⁻³".to_owned(), 1e3),
+            MeasuredOn::Itself => ("kernel distance of interpolations".to_owned(), 1.0),
+            MeasuredOn::Lines => ("mean distance on lines, ×10⁻³".to_owned(), 1e3),
         };
         let points: Vec<_> = points.into_iter().map(|(look, x, y)| (look, x * factor, y)).collect();
         let y = if pairs.y.name().starts_with("probe") { "classifier, %" } else { "clusters, %" };
@@ -130,7 +130,7 @@ impl Draw for Scatter {
         for (i, panel) in self.panels.iter().enumerate() {
             let left = LEFT + (LEFT + PANEL.0) * (i % BESIDE) as f64;
             let top = ABOVE + (ABOVE + PANEL.1 + BELOW) * (i / BESIDE) as f64;
-            let place = Place { left, top, width: PANEL.0, height: PANEL.1 };
+            let place = PlotArea { left, top, width: PANEL.0, height: PANEL.1 };
             let plot = Plot { place, x: &panel.x, y: &panel.y };
             plot.axes(canvas, Numbered::BOTH)?;
             plot.titles(canvas, 28.0, 60.0)?;

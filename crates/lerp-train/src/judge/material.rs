@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor};
 use lerp_core::Draws;
-use lerp_data::{Dataset, Part, Permutation};
+use lerp_data::{Dataset, Permutation, Split};
 use lerp_eval::test_images;
 
 use crate::{Result, evaluate::CHUNK};
@@ -42,7 +42,7 @@ impl Material {
     /// # Errors
     /// If images cannot be read.
     pub fn of(dataset: &dyn Dataset) -> Result<Option<Chosen>> {
-        let count = dataset.count(Part::Test)?;
+        let count = dataset.count(Split::Test)?;
         let Some(wanted) = pairs_of(count) else { return Ok(None) };
         let draws = draws().scope("material");
         let candidates = count.unwrap_or(DRAWN);

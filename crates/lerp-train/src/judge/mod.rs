@@ -22,7 +22,7 @@ use std::{
 
 use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Decay, LearningRate, Param, Schedule};
-use lerp_data::{Dataset, Lines, Part, line_label};
+use lerp_data::{Dataset, Lines, Split, line_label};
 use lerp_eval::{
     Judged, POSITIONS, Reading, Real, Way, classifier, interpolation,
     quantity::{JUDGED_DISTANCE, JUDGED_DISTANCE_ERROR, JUDGED_PRECISION},
@@ -68,7 +68,7 @@ impl Judge {
     /// # Errors
     /// If the images cannot be counted.
     pub fn fits(dataset: &dyn Dataset) -> Result<bool> {
-        Ok(pairs_of(dataset.count(Part::Test)?).is_some())
+        Ok(pairs_of(dataset.count(Split::Test)?).is_some())
     }
 
     /// Trains a judge on `samples` training images with Adam, batches of 64 and a learning rate of 0.001 that
@@ -273,7 +273,7 @@ impl<'a> Training<'a> {
 
 /// Returns the classification accuracy of a network on test images, from 0 to 1, and the number of these images.
 fn accuracy(network: &Classifier, target: Target, dataset: &dyn Dataset) -> Result<(f64, usize)> {
-    let tested = dataset.count(Part::Test)?.map_or(TESTED, |count| count.min(TESTED));
+    let tested = dataset.count(Split::Test)?.map_or(TESTED, |count| count.min(TESTED));
     let draws = draws().scope("test");
     let mut correct = 0.0;
     each(dataset, tested, &draws, |first, batch| {

@@ -6,7 +6,7 @@ use lerp_eval::quantity::RECONSTRUCTION_MSE;
 
 use super::task::check_restarts;
 use crate::{
-    Error, Evaluation, Learner, Metrics, Parts, Result, Row, Run, RunLock, RunRecord, State, checkpoint,
+    Error, Evaluation, Learner, Metrics, Result, Row, Run, RunInputs, RunLock, RunRecord, State, checkpoint,
     digests::RunFiles,
     files::{METRICS, MODEL, RUN},
     measure::measure_learner,
@@ -31,7 +31,7 @@ pub struct Imported {
 /// If the weights do not fit the model, images cannot be read, or `stop` became true.
 pub fn import(
     record: &RunRecord,
-    parts: &Parts,
+    parts: &RunInputs,
     (path, model): (&Path, &[u8]),
     stop: &AtomicBool,
 ) -> Result<Imported> {

@@ -4,7 +4,7 @@ use std::{path::Path, sync::atomic::AtomicBool};
 
 use candle_core::Tensor;
 use lerp_core::{Architecture, Hyper, LatentShape, OwnNetwork, Precision, Schedule};
-use lerp_data::{Dataset, Part};
+use lerp_data::{Dataset, Split};
 use lerp_eval::{
     Judged,
     quantity::{EVALUATED_IMAGES, RECONSTRUCTION_MSE},
@@ -151,7 +151,7 @@ impl Answered {
                 * size as f64;
         }
         metrics.push(RECONSTRUCTION_MSE.keyed(error / tested as f64));
-        if dataset.count(Part::Test)?.is_some() {
+        if dataset.count(Split::Test)?.is_some() {
             metrics.push(EVALUATED_IMAGES.keyed(tested as f64));
         }
         let figure = get(DECODED, FIGURE)?.clone();
@@ -159,15 +159,15 @@ impl Answered {
         let errors = again.map(|again| own_errors(&figure, &again.flatten(0, 1)?)).transpose()?;
         let strips = Strips::between(task.ends(dataset)?, figure, errors)?;
         if let Some(restarts) = task.cluster_restarts {
-            let encoded = |part: Part, latents: &str, features: &str| -> Result<Encoded> {
+            let encoded = |part: Split, latents: &str, features: &str| -> Result<Encoded> {
                 let flat = |x: &Tensor| x.flatten_from(1);
                 let latents = get(LATENTS, latents)?;
                 let features = self.answers.find(LATENTS, features).unwrap_or(latents);
                 let labels = worth::labels(dataset, part, stop)?;
                 Ok(Encoded { features: flat(features)?, latents: flat(latents)?, labels })
             };
-            let train = encoded(Part::Train, TRAIN, TRAIN_FEATURES)?;
-            let test = encoded(Part::Test, TEST, TEST_FEATURES)?;
+            let train = encoded(Split::Train, TRAIN, TRAIN_FEATURES)?;
+            let test = encoded(Split::Test, TEST, TEST_FEATURES)?;
             metrics.extend(worth::of_encoded([&train, &test], restarts, &task.draws("final"), stop)?);
         }
         metrics.extend(judged.iter().flat_map(Judged::values));

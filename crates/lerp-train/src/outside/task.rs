@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Draws, ImageShape};
-use lerp_data::{Batch, Dataset, Lines, Part};
+use lerp_data::{Batch, Dataset, Lines, Split};
 use lerp_eval::{test_images, test_pairs};
 use safetensors::View;
 use serde::{Deserialize, Serialize};
@@ -194,8 +194,8 @@ impl Task {
         let mut images =
             vec![(LEFT, left), (RIGHT, right), (FIGURE_LEFT, figure_left), (FIGURE_RIGHT, figure_right)];
         if self.cluster_restarts.is_some() {
-            images.push((TEST, worth::all(dataset, Part::Test, stop)?.0));
-            images.push((TRAIN, worth::all(dataset, Part::Train, stop)?.0));
+            images.push((TEST, worth::all(dataset, Split::Test, stop)?.0));
+            images.push((TRAIN, worth::all(dataset, Split::Train, stop)?.0));
         } else {
             let samples = tested(dataset, self.test_samples)?;
             let chunk = |(first, size, draws): (usize, usize, Draws)| {
@@ -346,7 +346,7 @@ pub(crate) fn check_restarts(
     restarts: Option<usize>,
     dataset: &dyn Dataset,
 ) -> std::result::Result<(), String> {
-    let counted = matches!(dataset.count(Part::Train), Ok(Some(1..)));
+    let counted = matches!(dataset.count(Split::Train), Ok(Some(1..)));
     match restarts {
         Some(_) if !counted || dataset.classes() == 0 => Err(format!(
             "wants clusters of {}, whose images are not counted or have no classes",

@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Module, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper};
 use lerp_kernels::{
-    Activation, Adam, Form, adam_step, conv2d, cpu::matrix_rate, downscale2, nearest, upscale2, with_form,
+    Activation, Adam, Kernels, adam_step, conv2d, cpu::matrix_rate, downscale2, nearest, upscale2,
+    with_kernels,
 };
 use lerp_nn::Coder;
 
@@ -128,10 +129,10 @@ impl Table {
     /// Prints the row of an operation: its forward pass, and its forward and backward pass together. `flops` counts the
     /// floating-point operations of the forward pass; the backward pass takes twice as many.
     fn row(&self, name: &str, flops: f64, op: &dyn Fn() -> Result<Tensor>) -> Result<()> {
-        let forward = time(FUSED, Form::Fused, &|| op().map(|_| ()))?;
+        let forward = time(FUSED, Kernels::Fused, &|| op().map(|_| ()))?;
         let back = || Ok(lerp_kernels::gradients(&op()?).map(|_| ())?);
-        let both = time(FUSED, Form::Fused, &back)?;
-        let composed = time(COMPOSED, Form::Composed, &back)?;
+        let both = time(FUSED, Kernels::Fused, &back)?;
+        let composed = time(COMPOSED, Kernels::Composed, &back)?;
         say(&format!(
             "{name:<24} {:>6.2} ms {} {:>6.2} ms {} {:>7.1} ms {:>6.1}x",
             forward * 1e3,
@@ -146,8 +147,8 @@ impl Table {
 
     /// Prints the row of an operation that has no backward pass.
     fn forward(&self, name: &str, flops: f64, op: &dyn Fn() -> Result<()>) -> Result<()> {
-        let fused = time(FUSED, Form::Fused, op)?;
-        let composed = time(COMPOSED, Form::Composed, op)?;
+        let fused = time(FUSED, Kernels::Fused, op)?;
+        let composed = time(COMPOSED, Kernels::Composed, op)?;
         say(&format!(
             "{name:<24} {:>6.2} ms {} {:>9} {:>8} {:>7} {:>7.1} ms {:>6.1}x",
             fused * 1e3,
@@ -163,11 +164,11 @@ impl Table {
 }
 
 /// Returns the median time of `times` repetitions of an operation, in seconds, after one untimed repetition.
-fn time(times: usize, form: Form, op: &dyn Fn() -> Result<()>) -> Result<f64> {
+fn time(times: usize, form: Kernels, op: &dyn Fn() -> Result<()>) -> Result<f64> {
     let mut seconds = Vec::new();
     for i in 0..=times {
         let started = Instant::now();
-        with_form(form, op)?;
+        with_kernels(form, op)?;
         if i > 0 {
             seconds.push(started.elapsed().as_secs_f64());
         }

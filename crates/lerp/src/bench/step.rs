@@ -5,9 +5,9 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use lerp_core::{Draws, Precision};
 use lerp_kernels::{
-    Form,
+    Kernels,
     cpu::{Isa, isas, with_isa},
-    with_form,
+    with_kernels,
 };
 use lerp_train::{Mode, Source, Trainer};
 
@@ -31,12 +31,12 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     let precision = args.device.precision(args.full_f32)?;
     let device = device::open(&name, precision)?;
     let learner = learner(registry, &args.variant, &dataset, &device)?;
-    let form = if args.composed { Form::Composed } else { Form::Fused };
+    let form = if args.composed { Kernels::Composed } else { Kernels::Fused };
     let batch = noise(args.batch, dataset.image, &Draws::new(0, &device))?;
     let trainer = Trainer::new(learner, Source::Fixed(batch), 0)?;
     let trainer = if args.launches { trainer.unrecorded() } else { trainer };
     let isa = instructions(args.isa.as_deref())?;
-    let (times, mode) = with_isa(isa, || with_form(form, || time(trainer, args.steps)))?;
+    let (times, mode) = with_isa(isa, || with_kernels(form, || time(trainer, args.steps)))?;
     let median = lerp_eval::median(&times);
     if args.json {
         let line = serde_json::json!({

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use candle_core::Device;
-use lerp_data::{Dataset, Lines, Part};
+use lerp_data::{Dataset, Lines, Split};
 use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MOST_TRAINING, POSITIONS};
 
 use super::{steps, survey::Job};
@@ -31,7 +31,7 @@ fn fits(count: usize, width: usize, restarts: usize, threads: usize) -> f64 {
 
 /// Returns the number of training images that the final evaluation of a run uses.
 fn seen(dataset: &dyn Dataset) -> usize {
-    dataset.count(Part::Train).ok().flatten().unwrap_or(0).min(MOST_TRAINING)
+    dataset.count(Split::Train).ok().flatten().unwrap_or(0).min(MOST_TRAINING)
 }
 
 /// Returns the seconds that the evaluation of a dataset's raw pixels takes on `threads` threads.
@@ -124,7 +124,7 @@ pub fn estimate(
         let Kind { step, latent, read } = kind?;
         let count = |part| dataset.count(part).ok().flatten();
         let pass = step * FORWARD / cell.batch as f64;
-        let passes = match count(Part::Test) {
+        let passes = match count(Split::Test) {
             None => (EVALUATED_PAIRS * POSITIONS) as f64 * DECODER + cell.test_samples as f64,
             Some(count) => cell.test_samples.min(count) as f64,
         };
@@ -141,7 +141,7 @@ pub fn estimate(
         };
         let left = 1.0 - (job.samples as f64 / cell.samples as f64).min(1.0);
         let worth = cell.cluster_restarts.map_or(0.0, |restarts| {
-            let (train, test) = (seen(&*dataset), count(Part::Test).unwrap_or(0));
+            let (train, test) = (seen(&*dataset), count(Split::Test).unwrap_or(0));
             (train + test) as f64 * pass + fits(train, latent, restarts, threads)
         });
         let training = step * cell.steps() as f64 + pass * passes * evaluations as f64;

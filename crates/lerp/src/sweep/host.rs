@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use lerp_data::Dataset;
-use lerp_train::{Parts, Progress, mark_failed};
+use lerp_train::{Progress, RunInputs, mark_failed};
 
 use super::{
     judges,
@@ -139,7 +139,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
             let sweep = self.runs.parent().unwrap_or(self.runs);
             let judge = if order.judged { judges::find(sweep, &*dataset, &order.record) } else { None };
             let judge = judge.as_ref();
-            let parts = Parts { variant, dataset: &*dataset, device: &device, metrics, judge };
+            let parts = RunInputs { variant, dataset: &*dataset, device: &device, metrics, judge };
             let measuring = AtomicBool::new(false);
             let trained = self.within(order.time_limit, &measuring, |stop| {
                 lerp_train::train(&order.record, &parts, dir, stop, &mut |progress| {
@@ -212,8 +212,8 @@ mod tests {
     use candle_core::Tensor;
     use lerp_baseline::Baseline;
     use lerp_core::{
-        Autoencoder, Build, Draws, Hyper, Model, Network, Objectives, Of, ParamStore, Precision, Schedule,
-        Spec,
+        Autoencoder, Build, Draws, Hyper, Model, ModelVariant, Network, Objectives, ParamStore, Precision,
+        Schedule, Spec,
     };
     use lerp_eval::{Better, Metric, Quantity, Subject};
     use lerp_train::{Cell, Run, RunRecord, State};
@@ -255,7 +255,7 @@ mod tests {
         }
     }
 
-    static PANICS: Of<Panics> = Of::new();
+    static PANICS: ModelVariant<Panics> = ModelVariant::new();
 
     fn order(index: usize, variant: &str, samples: u64) -> String {
         let cell = Cell {

@@ -25,7 +25,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Cell, Error, Outcome, Parts, Progress, Run, State, runs_in};
+use lerp_train::{Cell, Error, Progress, Run, RunInputs, State, TrainOutcome, runs_in};
 
 use crate::{
     cli::{Engine, PlanArgs, SbatchOption, Shard, SweepArgs, TrainArgs},
@@ -422,7 +422,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     let mut display = Display::new(std::iter::once((id.clone(), record.cell.samples)), &[1.0]);
     display.started(0);
     let mut begun = false;
-    let parts = Parts {
+    let parts = RunInputs {
         variant: registry.find(&record.cell.variant)?,
         dataset: &*shelf.get(dataset)?,
         device: &device::open(&device_name, record.cell.precision)?,
@@ -434,8 +434,8 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
         display.progress(0, progress);
     });
     match &outcome {
-        Ok(Outcome::Done) => display.done(0),
-        Ok(Outcome::Interrupted) => display.interrupted(0),
+        Ok(TrainOutcome::Done) => display.done(0),
+        Ok(TrainOutcome::Interrupted) => display.interrupted(0),
         // An error before the run began is bad input, not a failure of the run.
         Err(error @ (Error::Busy { .. } | Error::BadFile { .. } | Error::File(_))) if !begun => {
             display.finish();
@@ -445,7 +445,7 @@ pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
     }
     display.finish();
     say(&format!("Run: {}", dir.display()));
-    Ok(matches!(outcome, Ok(Outcome::Done)))
+    Ok(matches!(outcome, Ok(TrainOutcome::Done)))
 }
 
 /// Returns a flag that the first Ctrl-C or termination signal sets; a second signal ends the process.

@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper, ImageShape, Network, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_kernels::{
-    Activation, Adam, At, Form, Link, Moments, adam_steps, chain, dense, generator, gradients,
-    mean_cross_entropy, mean_squared_error, with_form,
+    Activation, Adam, At, Kernels, Link, Moments, adam_steps, chain, dense, generator, gradients,
+    mean_cross_entropy, mean_squared_error, with_kernels,
 };
 use lerp_train::{Learner, Mode, Source, Trainer};
 
@@ -120,7 +120,7 @@ fn operations(checker: &mut Checker, draws: &Draws, (input, steps): &Case) -> Re
         channels = *out;
     }
     let run = |form| {
-        with_form(form, || {
+        with_kernels(form, || {
             let y = chain(&x, &links)?;
             let pull = draws.normal("pull", y.shape())?;
             let grads = gradients(&(&y * pull)?.sum_all()?)?;
@@ -129,7 +129,7 @@ fn operations(checker: &mut Checker, draws: &Draws, (input, steps): &Case) -> Re
             anyhow::Ok(all)
         })
     };
-    compare(checker, &format!("device chain {input:?}"), &run(Form::Fused)?, &run(Form::Composed)?)
+    compare(checker, &format!("device chain {input:?}"), &run(Kernels::Fused)?, &run(Kernels::Composed)?)
 }
 
 /// Reports for each pair of tensors the largest absolute difference relative to the largest value.
@@ -157,7 +157,7 @@ fn losses(checker: &mut Checker, draws: &Draws) -> Result<()> {
     let bias = Var::from_tensor(&draws.normal("bias", 10)?)?;
     let labels = (draws.uniform("labels", 300)? * 10.0)?.to_dtype(DType::U32)?;
     let run = |form| {
-        with_form(form, || {
+        with_kernels(form, || {
             let error = mean_squared_error(&a, &b)?;
             let entropy = mean_cross_entropy(&dense(&features, &weight, &bias)?, &labels)?;
             let grads = gradients(&((&error * 3.0)? + (&entropy * 2.0)?)?)?;
@@ -166,13 +166,13 @@ fn losses(checker: &mut Checker, draws: &Draws) -> Result<()> {
             anyhow::Ok(all)
         })
     };
-    compare(checker, "device losses", &run(Form::Fused)?, &run(Form::Composed)?)
+    compare(checker, "device losses", &run(Kernels::Fused)?, &run(Kernels::Composed)?)
 }
 
 /// Checks two steps of Adam over more parameter tensors than one kernel launch takes.
 fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
     let run = |form| {
-        with_form(form, || {
+        with_kernels(form, || {
             let mut all = Vec::new();
             for i in 0..30 {
                 let value = |name: &str| draws.normal(&format!("{name}{i}"), (i + 1, 37));
@@ -188,7 +188,7 @@ fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
             anyhow::Ok(all.iter().map(|(param, ..)| param.as_detached_tensor()).collect::<Vec<_>>())
         })
     };
-    compare(checker, "device adam", &run(Form::Fused)?, &run(Form::Composed)?)
+    compare(checker, "device adam", &run(Kernels::Fused)?, &run(Kernels::Composed)?)
 }
 
 /// Checks that training steps of a variant on lines have the same bits when they are captured, when they are launched

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use candle_core::Device;
-use lerp_kernels::{Form, with_form};
+use lerp_kernels::{Kernels, with_kernels};
 
 use checker::Checker;
 use golden::{File, Golden};
@@ -30,7 +30,7 @@ pub struct Options {
     /// Device on which models run, opened in full `f32`.
     pub device: Device,
     /// Whether operations are fused kernels or composed of candle's operations.
-    pub form: Form,
+    pub form: Kernels,
     /// Report only checks whose names contain this text.
     pub filter: Option<String>,
 }
@@ -67,7 +67,7 @@ pub struct Summary {
 pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
     let golden = Golden::open(options.golden.as_deref())?;
     let mut checker = Checker::new(&golden.manifest, options.filter.as_deref(), report);
-    with_form(options.form, || {
+    with_kernels(options.form, || {
         for name in golden.manifest.files.keys() {
             let stem = name.trim_end_matches(".safetensors");
             // The common file of a configuration is read together with each of its variants.

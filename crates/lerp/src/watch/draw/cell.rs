@@ -32,7 +32,7 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     let room = main.height.saturating_sub(1);
     let most = if app.shows_log(cell) { room / 3 } else { (room / 2).max(room.saturating_sub(3 * CURVE)) };
     let strip = app.detail.images().and_then(|images| {
-        let form = strip::Form::new(images, main.width as usize, most as usize)?;
+        let form = strip::StripLayout::new(images, main.width as usize, most as usize)?;
         Some((images, form))
     });
     let height = strip.map_or(0, |(_, form)| form.lines() as u16 + 1);

@@ -7,7 +7,7 @@ use super::super::{detail::Images, palette::Palette};
 
 /// The layout of a strip: the number of rows of images, and the width and height of each image in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Form {
+pub struct StripLayout {
     rows: usize,
     width: usize,
     height: usize,
@@ -16,7 +16,7 @@ pub struct Form {
 /// Width of the gap between images, in characters.
 const GAP: usize = 1;
 
-impl Form {
+impl StripLayout {
     /// Returns the layout with the largest images on `width` by `height` characters. Returns `None` if they would be
     /// too small to recognise.
     pub fn new(images: &Images, width: usize, height: usize) -> Option<Self> {
@@ -45,7 +45,14 @@ impl Form {
 }
 
 /// Draws the strip of a pair into the upper left corner of `area`.
-pub fn draw(images: &Images, pair: usize, form: Form, palette: Palette, area: Rect, buffer: &mut Buffer) {
+pub fn draw(
+    images: &Images,
+    pair: usize,
+    form: StripLayout,
+    palette: Palette,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
     let positions = images.size[1];
     let across = positions.div_ceil(form.rows);
     let lines = form.height.div_ceil(2);
@@ -84,7 +91,7 @@ fn character(palette: Palette, upper: [u8; 3], lower: Option<[u8; 3]>) -> (&'sta
 }
 
 /// Returns the mean colour of the image's pixels that one pixel of the strip covers.
-fn mean(images: &Images, pair: usize, position: usize, form: Form, (x, y): (usize, usize)) -> [u8; 3] {
+fn mean(images: &Images, pair: usize, position: usize, form: StripLayout, (x, y): (usize, usize)) -> [u8; 3] {
     let [_, positions, tall, wide, channels] = images.size;
     let part = |place: usize, all: usize, of: usize| {
         let first = place * of / all;
@@ -124,12 +131,12 @@ mod tests {
     #[test]
     fn images_are_as_large_as_fits() {
         let lines = Images { size: [1, 16, 32, 32, 1], values: Vec::new(), angles: None };
-        assert_eq!(Form::new(&lines, 118, 9), Some(Form { rows: 2, width: 8, height: 8 }));
-        assert_eq!(Form::new(&lines, 118, 4), Some(Form { rows: 1, width: 6, height: 6 }));
-        assert_eq!(Form::new(&lines, 1000, 100), Some(Form { rows: 1, width: 32, height: 32 }));
-        assert_eq!(Form::new(&lines, 20, 2), None);
-        assert_eq!(Form::new(&lines, 0, 0), None);
-        assert_eq!(Form::new(&lines, 118, 9).unwrap().lines(), 9);
+        assert_eq!(StripLayout::new(&lines, 118, 9), Some(StripLayout { rows: 2, width: 8, height: 8 }));
+        assert_eq!(StripLayout::new(&lines, 118, 4), Some(StripLayout { rows: 1, width: 6, height: 6 }));
+        assert_eq!(StripLayout::new(&lines, 1000, 100), Some(StripLayout { rows: 1, width: 32, height: 32 }));
+        assert_eq!(StripLayout::new(&lines, 20, 2), None);
+        assert_eq!(StripLayout::new(&lines, 0, 0), None);
+        assert_eq!(StripLayout::new(&lines, 118, 9).unwrap().lines(), 9);
     }
 
     #[test]
@@ -137,16 +144,16 @@ mod tests {
         let images = images();
         let area = Rect::new(0, 0, 9, 2);
         let mut buffer = Buffer::empty(area);
-        let full = Form::new(&images, 9, 2).unwrap();
-        assert_eq!(full, Form { rows: 1, width: 4, height: 4 });
+        let full = StripLayout::new(&images, 9, 2).unwrap();
+        assert_eq!(full, StripLayout { rows: 1, width: 4, height: 4 });
         draw(&images, 0, full, Palette::True, area, &mut buffer);
         assert_eq!(buffer[(0, 0)].fg, Color::Rgb(0, 0, 0));
         assert_eq!((buffer[(5, 1)].symbol(), buffer[(5, 1)].bg), ("▀", Color::Rgb(255, 255, 255)));
         assert_eq!(buffer[(7, 0)].fg, Color::Rgb(0, 0, 0));
         // Three columns show four columns of pixels, so the last one is the mean of two.
-        let three = Form { rows: 1, width: 3, height: 4 };
+        let three = StripLayout { rows: 1, width: 3, height: 4 };
         assert_eq!((0..3).map(|x| mean(&images, 0, 1, three, (x, 0))[0]).collect::<Vec<_>>(), [255, 255, 0]);
-        let one = Form { rows: 1, width: 1, height: 1 };
+        let one = StripLayout { rows: 1, width: 1, height: 1 };
         assert_eq!(mean(&images, 0, 1, one, (0, 0)), [128; 3]);
         let mut buffer = Buffer::empty(area);
         draw(&images, 0, full, Palette::None, area, &mut buffer);
