@@ -18,7 +18,7 @@ pub fn ci() -> Result<()> {
     step("tidy", tidy::tidy)?;
     // All steps use one profile and one set of features, so that dependencies are compiled once. The features include
     // downloads, whose tests use a simulated hub on the loopback interface.
-    let all = ["--release", "--workspace", "--features", "lerp/hub", "--locked"];
+    let all = ["--release", "--workspace", "--features", "lerpbench/hub", "--locked"];
     step("build", || run(cargo().arg("build").args(all).arg("--all-targets")))?;
     step("clippy", || run(cargo().arg("clippy").args(all).args(["--all-targets", "--", "-D", "warnings"])))?;
     step("tests", || run(cargo().arg("test").args(all).env("LERP_SKIPPED", &skipped)))?;
@@ -27,7 +27,7 @@ pub fn ci() -> Result<()> {
     })?;
     // The default build, without the feature for downloads, is checked as well.
     step("without downloads", || {
-        run(cargo().args(["clippy", "--release", "-p", "lerp", "--locked", "--", "-D", "warnings"]))
+        run(cargo().args(["clippy", "--release", "-p", "lerpbench", "--locked", "--", "-D", "warnings"]))
     })?;
     step("smoke sweep", smoke)?;
     #[cfg(unix)]

@@ -134,11 +134,11 @@ fn with_feature(verb: &str) -> Result<Command> {
         "--release",
         "--locked",
         "-p",
-        "lerp",
+        "lerpbench",
         "-p",
         "lerp-kernels",
         "--features",
-        "lerp/cuda",
+        "lerpbench/cuda",
     ]);
     command.arg("--target-dir").arg(root().join("target/cuda"));
     prepare(&mut command)?;

@@ -91,7 +91,7 @@ fn feature(arguments: &[String]) -> Option<&'static str> {
 /// Builds `lerp` in release mode and returns the program's path. It prints a message only if the build takes long.
 fn build(feature: Option<&str>) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--release", "--locked", "--package", "lerp"]);
+    command.args(["build", "--release", "--locked", "--package", "lerpbench"]);
     let target = root().join("target");
     // A build with a device's feature has its own target folder, so that it never causes a rebuild of the plain one.
     // The hub's client uses other features of many crates, whose builds can share a target folder with the plain ones.

@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lerp-eval", &["lerp-core", "lerp-data"]),
     ("lerp-train", &["lerp-core", "lerp-files", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"]),
     ("lerp-report", &["lerp-core", "lerp-files", "lerp-data", "lerp-eval", "lerp-train"]),
-    ("lerp", ANYTHING),
+    ("lerpbench", ANYTHING),
     ("custom-autoencoder", EXAMPLE),
     ("resnet-candle-nn", EXAMPLE),
     ("own-data-and-metric", EXAMPLE),
@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// The crates that an autoencoder variant may depend on.
 const VARIANT: &[&str] = &["lerp-core", "lerp-kernels", "lerp-nn"];
 /// The crates that an example, and so a user's own crate, may depend on.
-const EXAMPLE: &[&str] = &["lerp", "lerp-core", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"];
+const EXAMPLE: &[&str] = &["lerpbench", "lerp-core", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"];
 /// The crates that the program may depend on.
 const ANYTHING: &[&str] = &[
     "lerp-core",
@@ -55,14 +55,14 @@ const ANYTHING: &[&str] = &[
 
 /// External dependencies that only some crates may have.
 const KEPT_APART: &[(&str, &[&str])] = &[
-    ("clap", &["lerp"]),
+    ("clap", &["lerpbench"]),
     ("polars", &["lerp-data", "lerp-train", "lerp-report"]),
     ("polars-parquet", &["lerp-data"]),
     ("plotters", &["lerp-report"]),
     ("candle-datasets", &["lerp-data"]),
     ("hf-hub", &["lerp-data"]),
-    ("ratatui", &["lerp"]),
-    ("anyhow", &["lerp"]),
+    ("ratatui", &["lerpbench"]),
+    ("anyhow", &["lerpbench"]),
 ];
 
 /// The only crate that may contain `unsafe` code.

@@ -1,5 +1,5 @@
 //! Loads a model that `lerp export --to models` wrote, and compares it with the outputs beside it:
-//! `cargo run --release -p lerp --example load_model -- FOLDER`
+//! `cargo run --release -p lerpbench --example load_model -- FOLDER`
 
 use std::{fs, path::Path};
 

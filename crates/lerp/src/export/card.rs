@@ -290,8 +290,8 @@ impl About<'_> {
         };
         let critic = if self.critic { ", the critic's answers" } else { "" };
         format!(
-            "## Load it in candle\n\nIn Lerpbench's workspace (`cargo run --release -p lerp --example load_model -- \
-             FOLDER`), or anywhere with `lerp` and `lerp-core` as dependencies (the run's revision is {}):\n\n```rust\n{}```\n\n\
+            "## Load it in candle\n\nIn Lerpbench's workspace (`cargo run --release -p lerpbench --example load_model -- \
+             FOLDER`), or anywhere with `lerpbench` and `lerp-core` as dependencies (the run's revision is {}):\n\n```rust\n{}```\n\n\
              ## Load it in PyTorch\n\n{torch}\n\
              ## Check it\n\n`check.safetensors` has {} images and what this model makes of them (latents{critic}, \
              features, reconstructions), and fixed latents `z` with their images `decoded`, in the layout of the \
