@@ -9,32 +9,54 @@ use crate::{Result, cargo, root, run, say, tidy};
 /// The file to which each skipped test appends a line.
 const SKIPPED: &str = "target/ci/skipped.txt";
 
-/// Runs every check, and prints how long each took and which tests were skipped.
-pub fn ci() -> Result<()> {
+/// Runs every check, or of `checks` and `tests` the half that the arguments name, and prints how long each took and
+/// which tests were skipped.
+pub fn ci(arguments: &[String]) -> Result<()> {
     let started = Instant::now();
-    let skipped = root().join(SKIPPED);
-    clear(&skipped)?;
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => checks().and_then(|()| tests())?,
+        ["checks"] => checks()?,
+        ["tests"] => tests()?,
+        _ => {
+            return Err(format!(
+                "ci has no argument '{}'; there are `checks`, which need nothing but Rust and a C compiler, and `tests`",
+                words.join(" ")
+            ));
+        }
+    }
+    say(&format!("ci: everything passed in {} s", started.elapsed().as_secs()));
+    Ok(())
+}
+
+/// The options of all cargo commands here. One profile and one set of features, so that dependencies are compiled once.
+/// The features include downloads, whose tests use a simulated hub on the loopback interface.
+const ALL: [&str; 5] = ["--release", "--workspace", "--features", "lerpbench/hub", "--locked"];
+
+/// Checks what the compiler and its tools can check, and builds everything.
+fn checks() -> Result<()> {
     step("format", || run(cargo().args(["fmt", "--all", "--check"])))?;
     step("tidy", tidy::tidy)?;
-    // All steps use one profile and one set of features, so that dependencies are compiled once. The features include
-    // downloads, whose tests use a simulated hub on the loopback interface.
-    let all = ["--release", "--workspace", "--features", "lerpbench/hub", "--locked"];
-    step("build", || run(cargo().arg("build").args(all).arg("--all-targets")))?;
-    step("clippy", || run(cargo().arg("clippy").args(all).args(["--all-targets", "--", "-D", "warnings"])))?;
-    step("tests", || run(cargo().arg("test").args(all).env("LERP_SKIPPED", &skipped)))?;
+    step("build", || run(cargo().arg("build").args(ALL).arg("--all-targets")))?;
+    step("clippy", || run(cargo().arg("clippy").args(ALL).args(["--all-targets", "--", "-D", "warnings"])))?;
     step("documentation", || {
-        run(cargo().arg("doc").args(all).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
+        run(cargo().arg("doc").args(ALL).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     // The default build, without the feature for downloads, is checked as well.
     step("without downloads", || {
         run(cargo().args(["clippy", "--release", "-p", "lerpbench", "--locked", "--", "-D", "warnings"]))
-    })?;
+    })
+}
+
+/// Runs the tests, a small sweep, and a short campaign of faults.
+fn tests() -> Result<()> {
+    let skipped = root().join(SKIPPED);
+    clear(&skipped)?;
+    step("tests", || run(cargo().arg("test").args(ALL).env("LERP_SKIPPED", &skipped)))?;
     step("smoke sweep", smoke)?;
     #[cfg(unix)]
     step("faults", || faults::campaign(faults::Extent::Short, 1, &root().join("target/release/lerp")))?;
-    tell_skipped(&skipped)?;
-    say(&format!("ci: everything passed in {} s", started.elapsed().as_secs()));
-    Ok(())
+    tell_skipped(&skipped)
 }
 
 /// Removes the list of skipped tests of an earlier run, and creates its folder.

@@ -23,7 +23,7 @@ type Result<T> = std::result::Result<T, String>;
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let result = match arguments.first().map(String::as_str) {
-        Some("ci") => ci::ci(),
+        Some("ci") => ci::ci(&arguments[1..]),
         Some("tidy") => tidy::tidy(),
         Some("cuda-check") => cuda::check(&arguments[1..]),
         #[cfg(unix)]
