@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::{Result, cargo, root, say};
 
-/// All crates of this workspace, each with the workspace crates that it may depend on ("arrows"). Tests may use
-/// anything.
-const ARROWS: &[(&str, &[&str])] = &[
+/// All crates of this workspace, each with the workspace crates that it may depend on. Tests may use anything.
+const ALLOWED_DEPENDENCIES: &[(&str, &[&str])] = &[
     ("lerp-core", &[]),
     ("lerp-files", &[]),
+    ("lerp-cluster", &["lerp-files"]),
     ("lerp-kernels", &["lerp-core"]),
     ("lerp-nn", &["lerp-core", "lerp-kernels"]),
     ("lerp-baseline", VARIANT),
@@ -22,8 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lerp-acai", VARIANT),
     ("lerp-data", &["lerp-core", "lerp-files", "lerp-kernels"]),
     ("lerp-eval", &["lerp-core", "lerp-data"]),
-    ("lerp-train", &["lerp-core", "lerp-files", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"]),
+    (
+        "lerp-train",
+        &["lerp-core", "lerp-files", "lerp-cluster", "lerp-kernels", "lerp-nn", "lerp-data", "lerp-eval"],
+    ),
     ("lerp-report", &["lerp-core", "lerp-files", "lerp-data", "lerp-eval", "lerp-train"]),
+    ("lerp-watch", &["lerp-files", "lerp-cluster", "lerp-data", "lerp-eval", "lerp-train"]),
     ("lerpbench", ANYTHING),
     ("custom-autoencoder", EXAMPLE),
     ("resnet-candle-nn", EXAMPLE),
@@ -38,6 +42,7 @@ const EXAMPLE: &[&str] = &["lerpbench", "lerp-core", "lerp-kernels", "lerp-nn", 
 const ANYTHING: &[&str] = &[
     "lerp-core",
     "lerp-files",
+    "lerp-cluster",
     "lerp-kernels",
     "lerp-nn",
     "lerp-baseline",
@@ -51,17 +56,18 @@ const ANYTHING: &[&str] = &[
     "lerp-eval",
     "lerp-train",
     "lerp-report",
+    "lerp-watch",
 ];
 
 /// External dependencies that only some crates may have.
-const KEPT_APART: &[(&str, &[&str])] = &[
+const RESTRICTED: &[(&str, &[&str])] = &[
     ("clap", &["lerpbench"]),
     ("polars", &["lerp-data", "lerp-train", "lerp-report"]),
     ("polars-parquet", &["lerp-data"]),
     ("plotters", &["lerp-report"]),
     ("candle-datasets", &["lerp-data"]),
     ("hf-hub", &["lerp-data"]),
-    ("ratatui", &["lerpbench"]),
+    ("ratatui", &["lerp-watch"]),
     ("anyhow", &["lerpbench"]),
 ];
 
@@ -83,10 +89,10 @@ pub fn tidy() -> Result<()> {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     let metadata = serde_json::from_slice(&output.stdout).map_err(|e| format!("cargo metadata: {e}"))?;
-    let mut faults = arrows(&dependencies(&metadata));
+    let mut faults = forbidden_dependencies(&dependencies(&metadata));
     sources(root(), &mut faults)?;
     if faults.is_empty() {
-        say("tidy: every arrow and source is in order");
+        say("tidy: all dependencies and sources are in order");
         return Ok(());
     }
     for fault in &faults {
@@ -107,20 +113,20 @@ fn dependencies(metadata: &Value) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Returns the dependencies that are not allowed.
-fn arrows(packages: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+fn forbidden_dependencies(packages: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let mut faults = Vec::new();
     for (package, dependencies) in packages {
-        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| name == package) else {
-            faults.push(format!("{package} is not in the list of arrows (xtask/src/tidy.rs)"));
+        let Some((_, allowed)) = ALLOWED_DEPENDENCIES.iter().find(|(name, _)| name == package) else {
+            faults.push(format!("{package} is not in the list of allowed dependencies (xtask/src/tidy.rs)"));
             continue;
         };
         for dependency in dependencies {
             if packages.contains_key(dependency) && !allowed.contains(&dependency.as_str()) {
                 faults.push(format!(
-                    "{package} may not depend on {dependency}: arrows point one way (ARCHITECTURE.md)"
+                    "{package} may not depend on {dependency}; ARCHITECTURE.md says which crates it may depend on"
                 ));
             }
-            if let Some((_, users)) = KEPT_APART.iter().find(|(name, _)| name == dependency)
+            if let Some((_, users)) = RESTRICTED.iter().find(|(name, _)| name == dependency)
                 && !users.contains(&package.as_str())
             {
                 faults
@@ -195,7 +201,7 @@ mod tests {
     #[test]
     fn a_forbidden_dependency_is_named() {
         let faults = |package: &str, dependency: &str| {
-            arrows(&BTreeMap::from([
+            forbidden_dependencies(&BTreeMap::from([
                 (package.to_owned(), vec![dependency.to_owned()]),
                 ("lerp-core".to_owned(), Vec::new()),
                 ("lerp-train".to_owned(), Vec::new()),

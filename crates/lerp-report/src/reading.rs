@@ -403,7 +403,7 @@ fn by_metric(metrics: &Metrics, names: &mut HashSet<Arc<str>>) -> Vec<Series> {
 /// Returns the names of the cells that the last sweep into a folder planned, which are none if no sweep recorded a
 /// plan, and a sentence if the recorded plan is damaged.
 fn planned(dir: &Path) -> (Vec<String>, Option<String>) {
-    let path = dir.join("sweep.toml");
+    let path = dir.join(lerp_train::SWEEP_RECORD);
     let damaged = |problem: String| {
         let sentence = format!(
             "The plan of the sweep is not known: {}; sweep again to write it anew.",

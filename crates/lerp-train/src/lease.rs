@@ -164,34 +164,6 @@ fn decide(
     }
 }
 
-/// Asks Slurm whether it is running the job in this restart now. Returns `None` if it cannot be asked.
-fn is_running_in_slurm(job: &str, restart: u32) -> Option<bool> {
-    let mut command = Command::new("squeue");
-    // The user's own defaults for squeue could hide jobs.
-    let defaults = std::env::vars_os().filter(|(name, _)| {
-        let name = name.to_string_lossy();
-        name.starts_with("SQUEUE_") || name == "SLURM_CLUSTERS"
-    });
-    for (name, _) in defaults {
-        command.env_remove(name);
-    }
-    let output = command
-        .args(["--noheader", "--all", "--jobs", job, "--Format=JobID:20,RestartCnt:12,State:20"])
-        .output()
-        .ok()?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if !output.status.success() {
-        return text(&output.stderr).contains("Invalid job id").then_some(false);
-    }
-    let is_running = |line: &str| {
-        let mut words = line.split_whitespace();
-        words.next() == Some(job)
-            && words.next().and_then(|count| count.parse().ok()) == Some(restart)
-            && words.next().is_some_and(|state| state != "PENDING")
-    };
-    Some(text(&output.stdout).lines().any(is_running))
-}
-
 /// A lease that this process has. It lasts until this value is dropped or another process takes the lease over.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -234,7 +206,7 @@ impl Lease {
             if first_look.as_ref().is_some_and(|(seen, _)| *seen != holder) {
                 return Err(busy_error(dir));
             }
-            match decide(&ours, holder.as_ref(), age, is_running_in_slurm) {
+            match decide(&ours, holder.as_ref(), age, lerp_cluster::is_running) {
                 Decision::TakeOver => {
                     remove_lease(dir, holder.as_ref().map(|holder| holder.nonce.as_str()))?;
                 }

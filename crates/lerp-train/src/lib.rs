@@ -15,6 +15,7 @@
 //! * [`Task`], [`Answered`], [`import`]: evaluation of models that were trained with other software.
 //! * [`conformance`]: checks that every variant must pass.
 //! * [`events`]: TensorBoard's event file format.
+//! * [`SWEEP_RECORD`], [`SWEEP_FORMAT`]: name and format of the record of a sweep; [`text`]: values as text for users.
 //!
 //! # A run
 //! A [`Cell`] is all that determines the results of a run, and a [`RunRecord`] names the run's folder after it.
@@ -72,7 +73,9 @@ mod paths;
 mod rundir;
 mod samples;
 mod strips;
+mod sweep;
 mod tensors;
+pub mod text;
 mod train;
 mod trainer;
 mod worth;
@@ -94,6 +97,7 @@ pub use outside::{
 pub use paths::{Paths, Profile};
 pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
 pub use strips::{FIGURE_3_ANGLES, Strips, png};
+pub use sweep::{SWEEP_FORMAT, SWEEP_RECORD};
 pub use train::{Progress, RunInputs, TrainOutcome, mark_failed, train};
 pub use trainer::{Mode, Source, Trainer};
 pub use worth::{MOST_TRAINING, of_pixels};

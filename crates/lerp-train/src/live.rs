@@ -53,14 +53,14 @@ impl Live {
 
 /// Keeps the progress file of a run up to date from a separate thread, because an evaluation may take minutes.
 /// Dropping it removes the file.
-pub(crate) struct Beacon {
+pub(crate) struct ProgressWriter {
     held: Arc<Held>,
     path: PathBuf,
     news: Option<Sender<Live>>,
     writer: Option<JoinHandle<()>>,
 }
 
-impl Beacon {
+impl ProgressWriter {
     /// Starts the thread for the run whose folder is held, after removing a file that a killed worker left.
     pub fn new(held: Arc<Held>) -> Self {
         let path = held.dir.join(PROGRESS);
@@ -81,7 +81,7 @@ impl Beacon {
     }
 }
 
-impl Drop for Beacon {
+impl Drop for ProgressWriter {
     fn drop(&mut self) {
         self.news = None;
         let _ = self.writer.take().map(JoinHandle::join);
@@ -143,20 +143,20 @@ mod tests {
         let path = dir.path().join(PROGRESS);
         fs::write(&path, "left by a killed one").unwrap();
         let lock = RunLock::take(dir.path()).unwrap();
-        let beacon = Beacon::new(lock.held());
+        let progress_writer = ProgressWriter::new(lock.held());
         assert!(!path.exists());
-        beacon.tell(Live::training(64));
+        progress_writer.tell(Live::training(64));
         let first = wait(&path, |live| live.samples == 64);
         assert_eq!(Live { at: 0.0, ..first.clone() }, Live::training(64));
         let losses = vec![("loss/autoencoder".to_owned(), 0.5)];
-        beacon.tell(Live { losses, phase: Phase::Finishing, ..Live::training(128) });
+        progress_writer.tell(Live { losses, phase: Phase::Finishing, ..Live::training(128) });
         let second = wait(&path, |live| live.samples == 128);
         assert!(second.at >= first.at + 1.9, "{} and {}", first.at, second.at);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(r#""losses":[["loss/autoencoder",0.5]],"phase":"finishing","at":"#), "{text}");
         let third = wait(&path, |live| live.at > second.at);
         assert_eq!(third.losses, second.losses);
-        drop(beacon);
+        drop(progress_writer);
         assert!(!path.exists());
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     evaluate::evaluate,
     events::Events,
     files::{CHECKPOINT, EVENTS, METRICS, MODEL, RUN, STATUS, json},
-    live::Beacon,
+    live::ProgressWriter,
     measure::bank,
     memory::Memory,
     worth,
@@ -146,7 +146,7 @@ pub fn train(
     let lock = RunLock::take(dir)?;
     // With the lock held, no other process writes here.
     remove_leftovers(dir, Duration::ZERO);
-    let beacon = Beacon::new(lock.held());
+    let progress_writer = ProgressWriter::new(lock.held());
     let begun = dir.join(RUN).exists();
     let (mut stored, mut peak) = (None, None);
     if begun {
@@ -214,7 +214,7 @@ pub fn train(
     if stored.is_none_or(|stored| stored != named) {
         session.files.write(&[packed(&named)?])?;
     }
-    let outcome = session.run(stop, &beacon, progress);
+    let outcome = session.run(stop, &progress_writer, progress);
     if let Err(error) = &outcome
         && !matches!(error, Error::Lost { .. })
     {
@@ -346,11 +346,11 @@ impl<'a> Session<'a> {
     fn run(
         &mut self,
         stop: &AtomicBool,
-        beacon: &Beacon,
+        progress_writer: &ProgressWriter,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<TrainOutcome> {
         let mut live = Live::training(self.samples());
-        beacon.tell(live.clone());
+        progress_writer.tell(live.clone());
         progress(&Progress::Started { samples: self.samples() });
         let running = self.status(State::Running, None)?;
         self.files.write(&[running])?;
@@ -384,13 +384,13 @@ impl<'a> Session<'a> {
                 let samples = self.samples();
                 let samples_per_s = (samples - reported.1) as f64 / elapsed.as_secs_f64().max(1e-9);
                 live = Live { samples, samples_per_s, losses: losses.clone(), ..live };
-                beacon.tell(live.clone());
+                progress_writer.tell(live.clone());
                 progress(&Progress::Stepped { samples, samples_per_s, losses });
                 reported = (Instant::now(), samples);
             }
         }
         live.phase = Phase::Finishing;
-        beacon.tell(live);
+        progress_writer.tell(live);
         // The checkpoint comes first, because it refuses parameters that are not finite.
         let checkpoint = checkpoint::save(self.id, self.cell, self.trainer.learner(), self.wall_s())?;
         let model = self.trainer.learner().averaged(|learner| checkpoint::save_model(self.cell, learner))?;

@@ -11,7 +11,7 @@ use lerp_core::Schedule;
 use lerp_data::{is_own, split_option};
 
 pub use shares::{MergeArgs, Shard};
-pub use slurm::{ClusterArgs, Engine, RESERVED_OPTIONS, SbatchOption, TaskArgs, Work};
+pub use slurm::{ClusterArgs, Engine, RESERVED_OPTIONS, TaskArgs, Work};
 pub use sweep::{Jobs, SweepArgs};
 
 use crate::{device::Choice, plan::PROTOCOL_BATCH, registry::unknown};

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`lerp_core`] | the interfaces that all share: autoencoders, parameters, random draws, hyperparameters |
 //! | [`lerp_files`] | safe reading and replacing of files, locks, digests |
+//! | [`lerp_cluster`] | Slurm: its queue and commands, the records of what was submitted |
 //! | [`lerp_kernels`] | the operations of the paper's networks, with fused forms for CPU and CUDA |
 //! | [`lerp_nn`] | layers, the paper's encoder and decoder, losses |
 //! | [`lerp_baseline`], [`lerp_dropout`], [`lerp_denoising`], [`lerp_vae`] | a variant of the paper each |
@@ -18,6 +19,7 @@
 //! | [`lerp_eval`] | metrics of interpolations, clusters and classifiers of latents, statistical tests |
 //! | [`lerp_train`] | training and evaluation of a run in a folder, checkpoints, the conformance check |
 //! | [`lerp_report`] | tables, figures and the web page of a sweep |
+//! | [`lerp_watch`] | a running sweep in the terminal |
 //! | `lerp` | this crate: the command, its plans and worker processes |
 //!
 //! # How a run goes
@@ -58,7 +60,6 @@ mod shelf;
 mod slurm;
 mod sweep;
 pub mod verify;
-mod watch;
 
 use std::{
     io::IsTerminal,
@@ -73,9 +74,9 @@ use lerp_core::Precision;
 use lerp_data::{is_own, split_option};
 use lerp_kernels::Kernels;
 use lerp_report::ReportOutcome;
-use lerp_train::{JUDGE_SAMPLES, Judge, Origin, Run, RunInputs, RunLock, State};
+use lerp_train::{JUDGE_SAMPLES, Judge, Origin, Run, RunInputs, RunLock, SWEEP_RECORD, State};
 
-use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
+use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs, WatchArgs};
 use registry::Registry;
 use say::{complain, note, say, say_lines, warn, warn_of_all};
 use shelf::Shelf;
@@ -91,6 +92,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main(registry: &Registry) -> ExitCode {
     lerp_kernels::keep_to_one_pool();
     lerp_kernels::on_notice(warn);
+    lerp_cluster::on_warning(note);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -146,7 +148,7 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
         Verb::Task(args) => slurm::task(registry, &args),
         Verb::Eval(args) => eval(registry, &args),
         Verb::Merge(args) => merge::merge(&args),
-        Verb::Watch(args) => watch::watch(&args),
+        Verb::Watch(args) => watch(&args),
         Verb::Report(args) => {
             let whole = report(&args.dir, args.figure.clone())?;
             match args.figure {
@@ -221,7 +223,7 @@ fn conformance(registry: &Registry, args: &ConformanceArgs) -> Result<bool> {
 }
 
 fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
-    if args.dir.join("sweep.toml").exists() {
+    if args.dir.join(SWEEP_RECORD).exists() {
         bail!("{} is a sweep; give one of the folders in its runs", args.dir.display());
     }
     let run = Run::read(&args.dir)?;
@@ -298,7 +300,7 @@ fn judge(
     let run = args.dir.canonicalize().with_context(|| format!("cannot read {}", args.dir.display()))?;
     // A run's folder is SWEEP/runs/CELL.
     let runs = run.parent().filter(|runs| runs.file_name().is_some_and(|name| name == "runs"));
-    let sweep = runs.and_then(Path::parent).filter(|sweep| sweep.join("sweep.toml").exists());
+    let sweep = runs.and_then(Path::parent).filter(|sweep| sweep.join(SWEEP_RECORD).exists());
     if args.judge != Some(0)
         && let Some(sweep) = sweep
         && let Some(judge) = Judge::find(sweep, &*dataset, (recorded, data), args.judge)?
@@ -323,6 +325,18 @@ pub(crate) fn moved(then: &str, now: &str) -> String {
         (Some(option), None) => format!("{now}?{option}"),
         _ => now.to_owned(),
     }
+}
+
+/// Shows a sweep until the user quits, or prints one table if that is asked for or nothing can be drawn on standard
+/// output. Returns `false` if a file that the table needs is damaged.
+fn watch(args: &WatchArgs) -> Result<bool> {
+    if args.once || is_dumb() || !std::io::stdout().is_terminal() {
+        let snapshot = lerp_watch::snapshot(&args.dir)?;
+        say_lines(snapshot.table.trim_end());
+        return Ok(!snapshot.is_damaged);
+    }
+    lerp_watch::watch(&args.dir)?;
+    Ok(true)
 }
 
 fn verify(args: &VerifyArgs) -> Result<bool> {
@@ -383,6 +397,6 @@ fn shows_bold() -> bool {
 
 /// Whether the terminal, if there is one, can only print lines and not move its cursor: `TERM` is `dumb`, or is not set
 /// on Unix.
-pub(crate) fn is_dumb() -> bool {
+fn is_dumb() -> bool {
     std::env::var_os("TERM").map_or(cfg!(unix), |term| term == "dumb")
 }

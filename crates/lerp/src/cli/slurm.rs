@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
+use lerp_cluster::SbatchOption;
 
 /// The kind of cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,26 +42,6 @@ impl ClusterArgs {
     /// Returns the options of sbatch from all uses of `--slurm`.
     pub fn options(&self) -> impl Iterator<Item = &SbatchOption> {
         self.slurm.iter().flat_map(|options| &options.0)
-    }
-}
-
-/// A long option of sbatch: `--KEY=VALUE` or `--KEY`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SbatchOption {
-    /// Name of the option, without dashes.
-    pub key: String,
-    /// Value of the option, if it has one.
-    pub value: Option<String>,
-}
-
-impl SbatchOption {
-    /// Returns the number of GPUs that the option requests, or `None` if the option is not about GPUs.
-    pub fn gpus(&self) -> Option<usize> {
-        let value = self.value.as_deref().unwrap_or_default();
-        let of_gpus = (matches!(&*self.key, "gres" | "tres-per-task") && value.contains("gpu"))
-            || matches!(&*self.key, "gpus" | "gpus-per-node" | "gpus-per-task" | "gpus-per-socket");
-        // The number comes last, as in gpu:a100:2; without a number, one GPU is requested.
-        of_gpus.then(|| value.rsplit([':', '=']).next().and_then(|number| number.parse().ok()).unwrap_or(1))
     }
 }
 

@@ -6,10 +6,7 @@
 //! node was lost, and a task asks for a restart itself when its time is nearly up. The lease in each run's folder keeps
 //! two processes from training the same run.
 
-mod command;
-mod queue_view;
-mod records;
-mod script;
+mod submission;
 mod task;
 
 use std::{
@@ -18,9 +15,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use lerp_train::{Error, RunLock, State, runs_in};
+use lerp_cluster::{
+    DEFAULT_MAX_ARRAY_SIZE, JobKind, QueuedTask, Records, Script, SubmittedJob, TaskArray, is_queued,
+    max_array_size, queued_cells,
+};
+use lerp_train::{Error, RunLock, State, runs_in, text::duration};
 
-pub use queue_view::{QueueView, QueuedCell};
 pub use task::task;
 
 use crate::{
@@ -28,11 +28,9 @@ use crate::{
     plan::Plan,
     provenance::now,
     say::{note, say, warn},
-    sweep::{Cells, Common, Folder, Job, Survey, count, duration, estimates, lacks_judges},
+    sweep::{Cells, Common, Folder, Job, Survey, count, estimates, lacks_judges},
 };
-use command::QueuedTask;
-use records::{Kind, PlannedCell, Records, Submission};
-use script::Script;
+use submission::{PlannedCell, Submission};
 
 /// Default number of cells per task on a GPU: about as many as one GPU trains at once.
 const CELLS_PER_GPU_TASK: usize = 8;
@@ -57,10 +55,10 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     };
     // The queue is read before the runs. A run that ends between the two is then found as complete in the folder, and
     // not submitted again because it is no longer in the queue.
-    let queue = match command::queue() {
+    let queue = match lerp_cluster::queue() {
         // A dry run also works without Slurm; nothing counts as queued then.
         Err(error) if args.dry_run => {
-            warn(&format!("{error:#}; it is not known which cells are queued"));
+            warn(&format!("{error}; it is not known which cells are queued"));
             Vec::new()
         }
         queue => queue?,
@@ -73,7 +71,7 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     for (id, reason) in &blocked {
         warn(&format!("left out: {id}: {reason}"));
     }
-    let queued = queue_view::queued_cells(&records, &earlier_jobs, &queue);
+    let queued = queued_cells(&records, &earlier_jobs, &queue);
     let failed: HashSet<&str> = found
         .runs
         .iter()
@@ -96,15 +94,14 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         (None, Jobs::Number(number)) => number,
         (None, Jobs::Auto) => CELLS_PER_GPU_TASK,
     };
-    let max_array_size = match command::max_array_size() {
-        Err(_) if args.dry_run => command::DEFAULT_MAX_ARRAY_SIZE,
+    let most_tasks = match max_array_size() {
+        Err(_) if args.dry_run => DEFAULT_MAX_ARRAY_SIZE,
         size => size?,
     };
     let chunks = to_submit.len().div_ceil(chunk_size);
-    // Of each array, the index of its first chunk and the number of its tasks.
-    let arrays: Vec<(usize, usize)> = (0..chunks)
-        .step_by(max_array_size)
-        .map(|first_chunk| (first_chunk, max_array_size.min(chunks - first_chunk)))
+    let arrays: Vec<TaskArray> = (0..chunks)
+        .step_by(most_tasks)
+        .map(|first_chunk| TaskArray { first_chunk, tasks: most_tasks.min(chunks - first_chunk) })
         .collect();
     if args.dry_run {
         let seconds = estimates(common, cells, &to_submit, plan.is_judged());
@@ -112,7 +109,8 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
             skipped.iter().map(|job| (&*job.record.id, reason_to_skip(job).unwrap_or_default())).collect();
         not_submitted
             .extend(blocked.iter().map(|(id, reason)| (&**id, format!("stands in the way: {reason}"))));
-        print_plan(&jobs, &to_submit, &seconds, (chunk_size, max_array_size), &not_submitted);
+        let sizes = Sizes { chunk: chunk_size, array: most_tasks };
+        print_plan(&jobs, &to_submit, &seconds, sizes, &not_submitted);
         print_arrays(&arrays, args);
         if lacks_judges(common, &cells.out, &to_submit, plan.judge()) {
             say("One more job before them trains judges of decoded images.");
@@ -164,11 +162,11 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     if judges_are_missing {
         // Earlier jobs may train some of the judges, but perhaps not all. The new job trains only those that are missing
         // when it starts.
-        let earlier = queued_ids(&earlier_jobs, Kind::Judges, &queue);
-        before_cells.push(submitter.submit(Kind::Judges, None, &earlier)?);
+        let earlier = queued_ids(&earlier_jobs, JobKind::Judges, &queue);
+        before_cells.push(submitter.submit(JobKind::Judges, None, &earlier)?);
     }
     if args.cluster.at_most.is_some() {
-        before_cells.extend(queued_ids(&earlier_jobs, Kind::Cells, &queue));
+        before_cells.extend(queued_ids(&earlier_jobs, JobKind::Cells, &queue));
     }
     let mut array_ids = Vec::new();
     for array in &arrays {
@@ -176,10 +174,10 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         // another.
         let previous = array_ids.last().filter(|_| args.cluster.at_most.is_some());
         let after = previous.map_or(&before_cells[..], std::slice::from_ref);
-        let id = submitter.submit(Kind::Cells, Some(*array), after)?;
+        let id = submitter.submit(JobKind::Cells, Some(*array), after)?;
         array_ids.push(id);
     }
-    let report = submitter.submit(Kind::Report, None, &array_ids)?;
+    let report = submitter.submit(JobKind::Report, None, &array_ids)?;
     say(&format!(
         "Submitted {} as {} of {} {}, and the report as job {report}, into {}.",
         count(to_submit.len(), "cell"),
@@ -200,12 +198,21 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     Ok(blocked.is_empty())
 }
 
+/// How the cells of a submission are divided.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Number of cells in a chunk, which one task trains.
+    chunk: usize,
+    /// Largest number of tasks in an array.
+    array: usize,
+}
+
 /// Prints for each run of the plan its expected time and its task, or the reason why it would not be submitted.
 fn print_plan(
     jobs: &[Job],
     to_submit: &[Job],
     seconds: &[Option<f64>],
-    (chunk_size, max_array_size): (usize, usize),
+    sizes: Sizes,
     not_submitted: &HashMap<&str, String>,
 ) {
     let width = jobs.iter().map(|job| job.record.id.len()).max().unwrap_or(0);
@@ -216,8 +223,8 @@ fn print_plan(
         let state = match (indices.get(id), not_submitted.get(id)) {
             (Some(index), _) => {
                 let takes = seconds.get(*index).copied().flatten().map_or("unknown".into(), duration);
-                let chunk = index / chunk_size;
-                let (task, array) = (chunk % max_array_size, chunk / max_array_size + 1);
+                let chunk = index / sizes.chunk;
+                let (task, array) = (chunk % sizes.array, chunk / sizes.array + 1);
                 format!("{takes} in task {task} of array {array}")
             }
             (None, Some(reason)) => reason.clone(),
@@ -228,8 +235,8 @@ fn print_plan(
 }
 
 /// Prints the number of tasks of each array.
-fn print_arrays(arrays: &[(usize, usize)], args: &SweepArgs) {
-    for (index, (_, tasks)) in arrays.iter().enumerate() {
+fn print_arrays(arrays: &[TaskArray], args: &SweepArgs) {
+    for (index, TaskArray { tasks, .. }) in arrays.iter().enumerate() {
         let limit = args.cluster.at_most.map_or(String::new(), |most| format!(", {most} at a time at most"));
         let order = if index > 0 && args.cluster.at_most.is_some() { ", after the one before" } else { "" };
         say(&format!("array {}: {}{limit}{order}", index + 1, count(*tasks, "task")));
@@ -249,16 +256,16 @@ struct Submitter<'a> {
 }
 
 impl Submitter<'_> {
-    /// Writes the script of a job, submits it and records it. The job starts when the jobs `after` have ended. The
-    /// `array` is the index of its first chunk and the number of its tasks. Returns the number of the job.
-    fn submit(&self, kind: Kind, array: Option<(usize, usize)>, after: &[String]) -> Result<String> {
+    /// Writes the script of a job, submits it and records it. The job starts when the jobs `after` have ended.
+    /// Returns the number of the job.
+    fn submit(&self, kind: JobKind, array: Option<TaskArray>, after: &[String]) -> Result<String> {
         let about = match kind {
-            Kind::Cells => "Trains a chunk of cells.",
-            Kind::Judges => "Trains judges of decoded images.",
-            Kind::Report => "Evaluates raw pixels and draws the report.",
+            JobKind::Cells => "Trains a chunk of cells.",
+            JobKind::Judges => "Trains judges of decoded images.",
+            JobKind::Report => "Evaluates raw pixels and draws the report.",
         };
-        let first_chunk = array.map_or(0, |(first_chunk, _)| first_chunk);
-        let name = records::Job::name(self.out, self.number, kind, first_chunk);
+        let first_chunk = array.map_or(0, |array| array.first_chunk);
+        let name = SubmittedJob::name(self.out, self.number, kind, first_chunk);
         let text = |path: &Path| -> Result<String> {
             let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
             text.map(String::from).with_context(|| {
@@ -271,29 +278,29 @@ impl Submitter<'_> {
         let mut command =
             vec![text(&self.program)?, "task".to_owned(), text(self.out)?, self.number.to_string()];
         // In an array, the script adds the index of the chunk.
-        command.extend((kind != Kind::Cells).then(|| kind.word().to_owned()));
+        command.extend((kind != JobKind::Cells).then(|| kind.name().to_owned()));
         let script = Script {
             name: &name,
             about,
             options: self.args.cluster.options().collect(),
-            array: array.map(|(_, tasks)| (tasks, self.args.cluster.at_most.map(usize::from))),
+            array,
+            at_most: self.args.cluster.at_most.map(usize::from),
             after,
             logs: &self.records.logs(),
             command: &command,
-            first_chunk,
         };
         let from = if first_chunk == 0 { String::new() } else { format!("-from-{first_chunk}") };
-        let path = self.records.dir().join(format!("{}-{}{from}.sh", self.number, kind.word()));
+        let path = self.records.dir().join(format!("{}-{}{from}.sh", self.number, kind.name()));
         lerp_files::replace(&path, script.text().as_bytes())?;
         let given = self.args.cluster.options().map(|option| &*option.key);
         let options = RESERVED_OPTIONS.into_iter().chain(given);
-        let id = command::submit(&path, options).with_context(|| {
+        let id = lerp_cluster::submit(&path, options).with_context(|| {
             format!(
                 "{} was not submitted (the jobs before it were, and --cancel cancels them; a larger --chunk makes fewer tasks)",
                 path.display()
             )
         })?;
-        self.records.add([records::Job {
+        self.records.add([SubmittedJob {
             id: id.clone(),
             submission: self.number,
             kind,
@@ -353,12 +360,12 @@ fn recorded_jobs(
     out: &Path,
     queue: &[QueuedTask],
     read_only: bool,
-) -> Result<Vec<records::Job>> {
+) -> Result<Vec<SubmittedJob>> {
     let mut jobs = records.jobs()?;
-    let mut unrecorded: Vec<records::Job> = Vec::new();
+    let mut unrecorded: Vec<SubmittedJob> = Vec::new();
     for queued in queue {
         let is_known = jobs.iter().chain(&unrecorded).any(|job| job.id == queued.job);
-        unrecorded.extend(records::Job::from_name(out, &queued.name, &queued.job).filter(|_| !is_known));
+        unrecorded.extend(SubmittedJob::of_task(out, queued, now).filter(|_| !is_known));
     }
     if !unrecorded.is_empty() && !read_only {
         records.add(unrecorded.clone())?;
@@ -368,11 +375,8 @@ fn recorded_jobs(
 }
 
 /// Returns the numbers of the jobs of a kind that are in the queue.
-fn queued_ids(jobs: &[records::Job], kind: Kind, queue: &[QueuedTask]) -> Vec<String> {
-    jobs.iter()
-        .filter(|job| job.kind == kind && command::is_queued(job, queue))
-        .map(|job| job.id.clone())
-        .collect()
+fn queued_ids(jobs: &[SubmittedJob], kind: JobKind, queue: &[QueuedTask]) -> Vec<String> {
+    jobs.iter().filter(|job| job.kind == kind && is_queued(job, queue)).map(|job| job.id.clone()).collect()
 }
 
 /// Cancels the jobs of the sweep in `out` that have not ended.
@@ -382,15 +386,14 @@ fn queued_ids(jobs: &[records::Job], kind: Kind, queue: &[QueuedTask]) -> Vec<St
 pub fn cancel(out: &Path) -> Result<bool> {
     let out = absolute(out)?;
     let records = Records::of(&out);
-    let queue = command::queue()?;
+    let queue = lerp_cluster::queue()?;
     let jobs = recorded_jobs(&records, &out, &queue, true)?;
-    let active: Vec<&str> =
-        jobs.iter().filter(|job| command::is_queued(job, &queue)).map(|job| &*job.id).collect();
+    let active: Vec<&str> = jobs.iter().filter(|job| is_queued(job, &queue)).map(|job| &*job.id).collect();
     if active.is_empty() {
         say("Nothing to cancel: no job of this folder is queued.");
         return Ok(true);
     }
-    command::cancel(&active)?;
+    lerp_cluster::cancel(&active)?;
     say(&format!(
         "Cancelled {} {}. Running cells stop with a checkpoint, and the same command without --cancel resumes them.",
         if active.len() == 1 { "job" } else { "jobs" },

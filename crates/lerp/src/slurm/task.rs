@@ -16,12 +16,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use lerp_cluster::{Records, requeue};
 use lerp_train::{Run, State};
 
-use super::{
-    command,
-    records::{PlannedCell, Records, Submission},
-};
+use super::submission::{PlannedCell, Submission};
 use crate::{
     cli::{TaskArgs, Work},
     device,
@@ -77,7 +75,7 @@ impl Signals {
 /// If the submission cannot be read, or this node lacks the device or the images.
 pub fn task(registry: &Registry, args: &TaskArgs) -> Result<bool> {
     let signals = Signals::listen()?;
-    let submission = Records::of(&args.dir).read(args.submission)?;
+    let submission: Submission = Records::of(&args.dir).read(args.submission)?;
     let shelf = Shelf::new(registry, submission.data.as_deref());
     let job_id = std::env::var("SLURM_JOB_ID").unwrap_or_default();
     let common = Common {
@@ -161,10 +159,10 @@ fn requeue_this_task(most: u32, restart: u32, signals: &Signals) -> Result<()> {
         if signals.is_being_ended() {
             return Ok(());
         }
-        match command::requeue(&task) {
+        match requeue(&task) {
             Ok(()) => break,
-            Err(error) if attempt == TRIES => return Err(error),
-            Err(error) => say(&format!("{error:#}; trying again")),
+            Err(error) if attempt == TRIES => return Err(error.into()),
+            Err(error) => say(&format!("{error}; trying again")),
         }
         // The pauses differ between tasks, so that they do not all ask at the same moment again.
         let pause = u64::from(std::process::id() % 10) + 1;

@@ -8,7 +8,7 @@ use lerp_eval::{
     Quantity,
     quantity::{CLASSIFIER_ACCURACY, CLUSTER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
-use lerp_train::Progress;
+use lerp_train::{Progress, text::duration};
 
 use crate::say::say;
 
@@ -228,15 +228,4 @@ fn percent(cell: &CellView) -> f64 {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-/// Formats a duration in seconds for reading: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`.
-pub fn duration(seconds: f64) -> String {
-    let s = seconds.max(0.0).round() as u64;
-    match s {
-        0..120 => format!("{s} s"),
-        120..7_200 => format!("{} min", (s + 30) / 60),
-        7_200..172_800 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
-        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
-    }
 }

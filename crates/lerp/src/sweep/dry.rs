@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lerp_train::{Cell, runs_in};
+use lerp_train::{Cell, runs_in, text::duration};
 
-use super::{Beside, Common, Survey, display, estimate, judges};
+use super::{Beside, Common, Survey, estimate, judges};
 use crate::{
     cli::{Jobs, SweepArgs},
     plan::Plan,
@@ -45,7 +45,7 @@ pub fn run(
         let state = if let Some((_, reason)) = blocked.iter().find(|(blocked, _)| blocked == id) {
             format!("stands in the way: {reason}")
         } else if let Some(at) = missing.iter().position(|other| other.record.id == *id) {
-            let takes = seconds[at].map_or("unknown".into(), display::duration);
+            let takes = seconds[at].map_or("unknown".into(), duration);
             match job.samples {
                 0 => format!("{takes} on {place}"),
                 samples => format!("{takes} on {place}, from {samples} samples on"),
@@ -58,7 +58,7 @@ pub fn run(
     for judges::Wanted { dataset, samples, .. } in judges::missing(common.shelf, out, &missing, plan.judge())
     {
         let takes = estimate::judge(&*common.shelf.get(&dataset)?, samples);
-        say(&format!("judge of {dataset}: {} on this machine", display::duration(takes)));
+        say(&format!("judge of {dataset}: {} on this machine", duration(takes)));
     }
     // The sweep takes at least as long as its longest run, even if an equal share of the work is shorter.
     let even = seconds.iter().flatten().sum::<f64>() / at_once as f64;
@@ -69,7 +69,7 @@ pub fn run(
         missing.len(),
         super::count(jobs.len(), "run"),
         out.display(),
-        display::duration(work)
+        duration(work)
     ));
     Ok(blocked.is_empty())
 }

@@ -8,16 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_files::{Lock, Locked, STALE, is_folder, is_leftover, make_folder, remove_leftovers};
-use lerp_train::runs_in;
+use lerp_train::{SWEEP_FORMAT, SWEEP_RECORD, runs_in};
 use serde::Serialize;
 
 use crate::provenance::{CANDLE, GIT, VERSION, now};
-
-/// File name of a sweep's record.
-pub const RECORD: &str = "sweep.toml";
-
-/// Name and version of the format of a [`Record`].
-pub const FORMAT: &str = "lerp sweep 1";
 
 /// Size limit of a record, bytes.
 const MOST: u64 = 1 << 26;
@@ -72,7 +66,7 @@ impl Folder {
                 );
             }
         }
-        let record = out.join(RECORD);
+        let record = out.join(SWEEP_RECORD);
         let text = match lerp_files::read_to_string(&record, MOST) {
             Err(error) if error.is_not_found() => Some(String::new()),
             text => text.ok(),
@@ -97,7 +91,7 @@ impl Folder {
             ));
         } else if !absent || !found.left_out.is_empty() || !entries(out)?.iter().all(leftover) {
             bail!(
-                "{shown} is not empty and not a sweep's (it has no {RECORD} of ours); give --out another folder"
+                "{shown} is not empty and not a sweep's (it has no {SWEEP_RECORD} of ours); give --out another folder"
             );
         }
         Ok(folder)
@@ -153,7 +147,7 @@ impl Folder {
             return Ok(());
         }
         let record = Record {
-            format: FORMAT,
+            format: SWEEP_FORMAT,
             about,
             command,
             started: now(),
@@ -163,13 +157,13 @@ impl Folder {
             devices,
             cells,
         };
-        Ok(lerp_files::replace(&self.path.join(RECORD), toml::to_string(&record)?.as_bytes())?)
+        Ok(lerp_files::replace(&self.path.join(SWEEP_RECORD), toml::to_string(&record)?.as_bytes())?)
     }
 }
 
 /// Returns the names of the cells in the record of a sweep, or no names if the record cannot be read.
 pub fn planned(sweep: &Path) -> Vec<String> {
-    let text = lerp_files::read_to_string(&sweep.join(RECORD), MOST).unwrap_or_default();
+    let text = lerp_files::read_to_string(&sweep.join(SWEEP_RECORD), MOST).unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_default();
     let cells = table.get("cells").and_then(toml::Value::as_array).into_iter().flatten();
     cells.filter_map(toml::Value::as_str).filter(|cell| lerp_files::is_word(cell)).map(String::from).collect()
@@ -178,7 +172,7 @@ pub fn planned(sweep: &Path) -> Vec<String> {
 /// Whether `text` is a valid [`Record`].
 fn is_record(text: &str) -> bool {
     let table = text.parse::<toml::Table>().ok();
-    table.is_some_and(|table| table.get("format").and_then(toml::Value::as_str) == Some(FORMAT))
+    table.is_some_and(|table| table.get("format").and_then(toml::Value::as_str) == Some(SWEEP_FORMAT))
 }
 
 fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
@@ -198,7 +192,7 @@ fn leftover(entry: &DirEntry) -> bool {
     match &*name {
         ".lock" => Lock::looks_like_one(&path),
         // `check` has made sure that the record is empty.
-        RECORD => true,
+        SWEEP_RECORD => true,
         "runs" => entries(&path).is_ok_and(|runs| runs.iter().all(|run| is_folder(&run.path()))),
         // A submission that could not ask Slurm.
         "cluster" => entries(&path).is_ok_and(|entries| {

@@ -25,10 +25,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Cell, Error, Progress, Run, RunInputs, State, TrainOutcome, runs_in};
+use lerp_cluster::SbatchOption;
+use lerp_train::{Cell, Error, Progress, Run, RunInputs, State, TrainOutcome, runs_in, text::duration};
 
 use crate::{
-    cli::{Engine, PlanArgs, SbatchOption, Shard, SweepArgs, TrainArgs},
+    cli::{Engine, PlanArgs, Shard, SweepArgs, TrainArgs},
     device,
     plan::{Overrides, Plan},
     registry::Registry,
@@ -39,8 +40,7 @@ use crate::{
 use display::Display;
 use queue::Queue;
 
-pub use display::duration;
-pub use folder::{FORMAT, Folder, RECORD, planned};
+pub use folder::{Folder, planned};
 pub use host::worker;
 pub use judges::{find as judges_of, train as train_judge};
 pub use packing::Beside;

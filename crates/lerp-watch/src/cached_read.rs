@@ -17,14 +17,14 @@ static READING: AtomicUsize = AtomicUsize::new(0);
 
 /// A value that is read from one or several files together.
 #[derive(Debug)]
-pub struct Kept<T> {
+pub struct CachedRead<T> {
     files: Vec<PathBuf>,
     stamps: Option<Vec<Stamp>>,
     value: Option<T>,
     problem: Option<String>,
 }
 
-impl<T> Kept<T> {
+impl<T> CachedRead<T> {
     /// Creates an empty cache for a value in `files`, without reading them.
     pub fn new(files: Vec<PathBuf>) -> Self {
         Self { files, stamps: None, value: None, problem: None }
@@ -41,7 +41,7 @@ impl<T> Kept<T> {
     }
 
     /// Returns the modification time of the first of the files, in seconds since 1970.
-    pub fn written(&self) -> Option<f64> {
+    pub fn modified(&self) -> Option<f64> {
         let (time, _) = (*self.stamps.as_ref()?.first()?)?;
         time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
     }
@@ -79,7 +79,7 @@ impl<T> Kept<T> {
     }
 
     /// Discards the value, because the files were deleted as expected.
-    pub fn forget(&mut self) {
+    pub fn clear(&mut self) {
         (self.stamps, self.value, self.problem) = (None, None, None);
     }
 }
@@ -101,7 +101,7 @@ fn guarded<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, E>) -> Resu
 }
 
 /// Installs a panic hook that prints nothing for panics of readers and calls the previous hook for all others.
-pub fn silence_readers() {
+pub fn silence_panics_of_readers() {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         if READING.load(Ordering::SeqCst) == 0 {
@@ -124,24 +124,24 @@ mod tests {
     fn the_last_good_value_outlives_damage_and_is_read_only_when_the_file_changed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("number");
-        let mut kept = Kept::new(vec![path.clone()]);
-        assert!(kept.refresh(|| read(&path)));
-        assert_eq!((kept.value(), kept.problem()), (None, None));
+        let mut number = CachedRead::new(vec![path.clone()]);
+        assert!(number.refresh(|| read(&path)));
+        assert_eq!((number.value(), number.problem()), (None, None));
         fs::write(&path, "12").unwrap();
-        assert!(kept.refresh(|| read(&path)));
-        assert_eq!(kept.value(), Some(&12));
-        assert!(!kept.refresh(|| -> Result<u32, String> { unreachable!("nothing changed") }));
+        assert!(number.refresh(|| read(&path)));
+        assert_eq!(number.value(), Some(&12));
+        assert!(!number.refresh(|| -> Result<u32, String> { unreachable!("nothing changed") }));
         fs::write(&path, "12x").unwrap();
-        kept.refresh(|| read(&path));
-        assert_eq!((kept.value(), kept.problem()), (Some(&12), Some("12x is no number")));
+        number.refresh(|| read(&path));
+        assert_eq!((number.value(), number.problem()), (Some(&12), Some("12x is no number")));
         fs::write(&path, "worst").unwrap();
-        kept.refresh(|| read(&path));
-        assert!(kept.value() == Some(&12) && kept.problem().unwrap().ends_with("number is damaged"));
+        number.refresh(|| read(&path));
+        assert!(number.value() == Some(&12) && number.problem().unwrap().ends_with("number is damaged"));
         fs::remove_file(&path).unwrap();
-        kept.refresh(|| read(&path));
-        assert!(kept.value() == Some(&12) && kept.problem().unwrap().contains("is gone"));
+        number.refresh(|| read(&path));
+        assert!(number.value() == Some(&12) && number.problem().unwrap().contains("is gone"));
         fs::write(&path, "1300").unwrap();
-        kept.refresh(|| read(&path));
-        assert_eq!((kept.value(), kept.problem()), (Some(&1300), None));
+        number.refresh(|| read(&path));
+        assert_eq!((number.value(), number.problem()), (Some(&1300), None));
     }
 }

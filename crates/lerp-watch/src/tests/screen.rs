@@ -10,15 +10,13 @@ use ratatui::{
     style::Color,
 };
 
-use super::{
-    super::{app::App, draw::draw, now, palette::Palette, sweep::Sweep},
-    folder::{Folder, SAMPLES, cell, screen},
-};
+use super::folder::{Folder, SAMPLES, cell, screen};
+use crate::{app::App, draw::draw, now, palette::Palette, sweep_view::SweepView};
 
 const HALF: u64 = SAMPLES / 2;
 
 fn press(app: &mut App, code: KeyCode) -> bool {
-    app.key(KeyEvent::new(code, KeyModifiers::NONE))
+    app.handle_key(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
 fn running() -> Folder {
@@ -156,8 +154,8 @@ fn keys_choose_cells_metrics_and_filters() {
     assert!(!press(&mut app, KeyCode::Char('x')));
     assert!(!screen(&mut app, 80, 24).contains("quit; the sweep goes on"));
     assert!(press(&mut app, KeyCode::Char('q')) && press(&mut app, KeyCode::Esc));
-    assert!(app.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
-    assert!(!app.key(KeyEvent::new(KeyCode::Char('l'), KeyModifiers::CONTROL)));
+    assert!(app.handle_key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)));
+    assert!(!app.handle_key(KeyEvent::new(KeyCode::Char('l'), KeyModifiers::CONTROL)));
 }
 
 #[test]
@@ -213,7 +211,7 @@ fn every_size_can_be_drawn() {
     let apps = [
         running().app(),
         Folder::new().plan(&["vae"]).app(),
-        App::new(Sweep::open(empty.path()).unwrap(), Palette::Few),
+        App::new(SweepView::open(empty.path()).unwrap(), Palette::Few),
     ];
     for mut app in apps {
         for key in ['x', '\n', '?', 'o'] {

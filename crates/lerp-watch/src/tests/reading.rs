@@ -4,14 +4,12 @@ use std::fs;
 
 use lerp_train::State;
 
-use super::{
-    super::{cell::Stage, now, plain::snapshot, sweep::Sweep},
-    folder::{Folder, SAMPLES, cell},
-};
+use super::folder::{Folder, SAMPLES, cell};
+use crate::{cell_view::Stage, now, plain_table::plain_table, sweep_view::SweepView};
 
 const HALF: u64 = SAMPLES / 2;
 
-fn stages(sweep: &Sweep) -> Vec<Stage> {
+fn stages(sweep: &SweepView) -> Vec<Stage> {
     sweep.cells.iter().map(|cell| cell.stage).collect()
 }
 
@@ -67,9 +65,9 @@ fn progress_and_time_left_come_from_the_files() {
     let sweep = folder.sweep();
     assert!((sweep.fraction() - 0.5).abs() < 1e-9);
     // One and a half cells of 163.84 s remain, which run one at a time.
-    assert!((sweep.left().unwrap() - 1.5 * 163.84).abs() < 1e-6, "{:?}", sweep.left());
+    assert!((sweep.seconds_left().unwrap() - 1.5 * 163.84).abs() < 1e-6, "{:?}", sweep.seconds_left());
     let sweep = Folder::new().plan(&["baseline"]).sweep();
-    assert_eq!((sweep.fraction(), sweep.left(), sweep.word()), (0.0, None, "nothing has begun yet"));
+    assert_eq!((sweep.fraction(), sweep.seconds_left(), sweep.state()), (0.0, None, "nothing has begun yet"));
 }
 
 #[test]
@@ -112,15 +110,15 @@ fn damage_leaves_the_last_good_state() {
 #[test]
 fn a_folder_without_a_sweep_is_refused_in_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
-    let error = |path: &std::path::Path| Sweep::open(path).unwrap_err().to_string();
+    let error = |path: &std::path::Path| SweepView::open(path).unwrap_err().to_string();
     assert!(error(&dir.path().join("nowhere")).contains("does not exist; give the folder of a sweep"));
     // An empty folder, or one with the first files of a sweep, is accepted.
-    assert!(Sweep::open(dir.path()).is_ok());
+    assert!(SweepView::open(dir.path()).is_ok());
     fs::write(dir.path().join(".lock"), "").unwrap();
     fs::write(dir.path().join("sweep.toml.tmp"), "format = ").unwrap();
-    let mut sweep = Sweep::open(dir.path()).unwrap();
+    let mut sweep = SweepView::open(dir.path()).unwrap();
     sweep.refresh(now());
-    assert!(snapshot(&sweep).ends_with(": nothing has begun yet\n"));
+    assert!(plain_table(&sweep).ends_with(": nothing has begun yet\n"));
     fs::write(dir.path().join("notes.txt"), "mine").unwrap();
     assert!(error(dir.path()).contains("holds no sweep"));
     assert!(error(&dir.path().join("notes.txt")).contains("is no folder"));
@@ -140,7 +138,7 @@ fn a_plan_that_changes_keeps_what_is_known() {
     let mut sweep = folder.sweep();
     let folder = folder.plan(&["acai", "vae"]);
     sweep.refresh(now());
-    let ids = |sweep: &Sweep| {
+    let ids = |sweep: &SweepView| {
         sweep.cells.iter().map(|cell| (cell.variant.clone(), cell.planned)).collect::<Vec<_>>()
     };
     assert_eq!(ids(&sweep), [("acai".into(), true), ("vae".into(), true), ("baseline".into(), false)]);
@@ -156,7 +154,7 @@ fn a_snapshot_is_a_table_for_scripts() {
         .plan(&["baseline", "vae", "acai"])
         .with("baseline", State::Done, SAMPLES)
         .with("vae", State::Failed, 4096);
-    let text = snapshot(&folder.sweep());
+    let text = plain_table(&folder.sweep());
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "quick: stopped, 66 % of 3 cells (1 done, 1 failed, 1 waiting)");
     let words = |line: &str| line.split_whitespace().map(String::from).collect::<Vec<_>>();
@@ -184,13 +182,13 @@ fn nothing_in_a_folder_is_obeyed_or_followed() {
     let mut sweep = folder.sweep();
     assert_eq!(sweep.cells.len(), 2, "what is no name of a cell is none");
     let bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
-    assert!(!snapshot(&sweep).contains(bad), "{:?}", snapshot(&sweep));
+    assert!(!plain_table(&sweep).contains(bad), "{:?}", plain_table(&sweep));
     assert!(!sweep.record().unwrap().about.contains(bad));
 
     fs::write(&plan, "\u{1b}[2J").unwrap();
     sweep.refresh(now());
-    assert!(sweep.is_damaged() && snapshot(&sweep).contains("sweep.toml is not the record of a sweep"));
-    assert!(Sweep::open(&folder.path()).is_ok(), "its runs are there");
+    assert!(sweep.is_damaged() && plain_table(&sweep).contains("sweep.toml is not the record of a sweep"));
+    assert!(SweepView::open(&folder.path()).is_ok(), "its runs are there");
     fs::remove_file(&plan).unwrap();
     let sweep = folder.sweep();
     assert!(!sweep.is_damaged());
@@ -206,9 +204,13 @@ fn links_are_not_followed() {
     symlink(elsewhere.run("baseline"), folder.run("baseline")).unwrap();
     let sweep = folder.sweep();
     assert_eq!(stages(&sweep), [Stage::Waiting, Stage::Done]);
-    assert!(sweep.is_damaged() && snapshot(&sweep).contains("symbolic link"), "{}", snapshot(&sweep));
+    assert!(sweep.is_damaged() && plain_table(&sweep).contains("symbolic link"), "{}", plain_table(&sweep));
     fs::remove_file(folder.path().join("sweep.toml")).unwrap();
     symlink(elsewhere.path().join("sweep.toml"), folder.path().join("sweep.toml")).unwrap();
     let sweep = folder.sweep();
-    assert!(sweep.record().is_none() && snapshot(&sweep).contains("symbolic link"), "{}", snapshot(&sweep));
+    assert!(
+        sweep.record().is_none() && plain_table(&sweep).contains("symbolic link"),
+        "{}",
+        plain_table(&sweep)
+    );
 }

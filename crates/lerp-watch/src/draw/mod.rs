@@ -1,9 +1,10 @@
 //! Draws the interactive view on the screen.
 
-mod cell;
+mod selected;
 mod strip;
 mod table;
 
+use lerp_train::text::duration;
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},
@@ -12,17 +13,17 @@ use ratatui::{
     widgets::{Block, Clear, Paragraph},
 };
 
-use super::{
+use crate::{
     app::{App, View},
     palette::Palette,
-    words::{cut, duration},
+    text::cut,
 };
 
 /// Smallest height, in rows, at which the table and the selected cell are both drawn.
-const BOTH: u16 = 13;
+const BOTH_HEIGHT: u16 = 13;
 
 /// Smallest height of the screen, in rows, at which the sentence about the sweep is drawn.
-const ABOUT: u16 = 28;
+const ABOUT_HEIGHT: u16 = 28;
 
 /// Draws the whole screen.
 pub fn draw(frame: &mut Frame, app: &mut App) {
@@ -38,8 +39,8 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
     let [top, main, problem, bottom] = Layout::vertical(rows).areas(area);
     frame.render_widget(Paragraph::new(header), top);
     if app.view == View::Cell {
-        cell::draw(frame, main, app);
-    } else if main.height < BOTH {
+        selected::draw(frame, main, app);
+    } else if main.height < BOTH_HEIGHT {
         table::draw(frame, main, app);
     } else {
         // The table shows all cells if they fit into two fifths of the height.
@@ -47,7 +48,7 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
         let height = wanted.min(main.height * 2 / 5).max(4);
         let [upper, lower] = Layout::vertical([Constraint::Length(height), Constraint::Min(1)]).areas(main);
         table::draw(frame, upper, app);
-        cell::draw(frame, lower, app);
+        selected::draw(frame, lower, app);
     }
     if let Some(first) = problems.first() {
         let more =
@@ -57,7 +58,7 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
         frame.render_widget(Paragraph::new(line).style(app.palette.text(Color::Yellow)), problem);
     }
     frame.render_widget(Paragraph::new(keys(app)).style(app.palette.faint()), bottom);
-    if app.help {
+    if app.shows_help {
         help(frame, area, app.palette);
     }
 }
@@ -102,7 +103,8 @@ fn header(app: &App, area: Rect) -> Vec<Line<'static>> {
     }
 
     let fraction = sweep.fraction();
-    let left = sweep.left().map_or_else(|| sweep.word().into(), |left| format!("{} left", duration(left)));
+    let left =
+        sweep.seconds_left().map_or_else(|| sweep.state().into(), |left| format!("{} left", duration(left)));
     let end = format!(" {:>3.0} %  {left}", (100.0 * fraction).floor());
     let [full, rest] = bar(fraction, width.saturating_sub(end.chars().count()));
     let mut lines = vec![
@@ -113,7 +115,7 @@ fn header(app: &App, area: Rect) -> Vec<Line<'static>> {
             Span::raw(end),
         ]),
     ];
-    if let Some(record) = record.filter(|record| area.height >= ABOUT && !record.about.is_empty()) {
+    if let Some(record) = record.filter(|record| area.height >= ABOUT_HEIGHT && !record.about.is_empty()) {
         lines.push(Line::styled(cut(&record.about, width), palette.faint()));
     }
     lines
@@ -131,7 +133,7 @@ fn keys(app: &App) -> String {
         "? help".to_owned(),
         "q quit".into(),
         "↑↓ cell".into(),
-        format!("f: {}", app.filter.word()),
+        format!("f: {}", app.filter.name()),
         "Tab metric".into(),
         "l log axis".into(),
         "o log".into(),

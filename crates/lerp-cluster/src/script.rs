@@ -2,12 +2,40 @@
 
 use std::{fmt::Write, path::Path, time::Duration};
 
-use crate::cli::SbatchOption;
-
 /// The longest time before its time limit at which a task is warned.
 const LONGEST_NOTICE: Duration = Duration::from_mins(2);
 
+/// A long option of sbatch: `--KEY=VALUE` or `--KEY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SbatchOption {
+    /// Name of the option, without dashes.
+    pub key: String,
+    /// Value of the option, if it has one.
+    pub value: Option<String>,
+}
+
+impl SbatchOption {
+    /// Returns the number of GPUs that the option requests, or `None` if the option is not about GPUs.
+    pub fn gpus(&self) -> Option<usize> {
+        let value = self.value.as_deref().unwrap_or_default();
+        let of_gpus = (matches!(&*self.key, "gres" | "tres-per-task") && value.contains("gpu"))
+            || matches!(&*self.key, "gpus" | "gpus-per-node" | "gpus-per-task" | "gpus-per-socket");
+        // The number comes last, as in gpu:a100:2; without a number, one GPU is requested.
+        of_gpus.then(|| value.rsplit([':', '=']).next().and_then(|number| number.parse().ok()).unwrap_or(1))
+    }
+}
+
+/// The tasks of an array, each of which trains a chunk of a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskArray {
+    /// Index of the first task's chunk in the submission.
+    pub first_chunk: usize,
+    /// Number of tasks.
+    pub tasks: usize,
+}
+
 /// The contents of a batch script. Paths are absolute.
+#[derive(Debug)]
 pub struct Script<'a> {
     /// Name of the job.
     pub name: &'a str,
@@ -15,16 +43,16 @@ pub struct Script<'a> {
     pub about: &'a str,
     /// The user's options. They are not checked here, because Slurm does that.
     pub options: Vec<&'a SbatchOption>,
-    /// Of an array: the number of its tasks, and how many of them may run at a time.
-    pub array: Option<(usize, Option<usize>)>,
+    /// The tasks, if the job is an array.
+    pub array: Option<TaskArray>,
+    /// Of an array: the largest number of tasks that run at a time.
+    pub at_most: Option<usize>,
     /// Numbers of the jobs that must end before this one starts, whether or not they succeed.
     pub after: &'a [String],
     /// Folder for the output of the job.
     pub logs: &'a Path,
     /// The command; of an array, without the last argument, which is the index of the task's chunk.
     pub command: &'a [String],
-    /// Of an array: index of the first task's chunk in the submission.
-    pub first_chunk: usize,
 }
 
 impl Script<'_> {
@@ -44,8 +72,8 @@ impl Script<'_> {
         // In names of files, Slurm replaces patterns such as %j; %% stands for the character itself.
         let logs = self.logs.to_string_lossy().replace('%', "%%");
         match self.array {
-            Some((tasks, at_most)) => {
-                let at_most = at_most.map_or(String::new(), |most| format!("%{most}"));
+            Some(TaskArray { tasks, .. }) => {
+                let at_most = self.at_most.map_or(String::new(), |most| format!("%{most}"));
                 directive("array", &format!("0-{}{at_most}", tasks - 1));
                 directive("output", &format!("{logs}/%A_%a.txt"));
             }
@@ -67,10 +95,10 @@ impl Script<'_> {
              export RAYON_NUM_THREADS=\"${{SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}}\""
         );
         let words: Vec<String> = self.command.iter().map(|word| in_shell(word)).collect();
-        let chunk = match (self.array, self.first_chunk) {
-            (None, _) => String::new(),
-            (Some(_), 0) => " \"$SLURM_ARRAY_TASK_ID\"".to_owned(),
-            (Some(_), first_chunk) => format!(" \"$(({first_chunk} + SLURM_ARRAY_TASK_ID))\""),
+        let chunk = match self.array {
+            None => String::new(),
+            Some(TaskArray { first_chunk: 0, .. }) => " \"$SLURM_ARRAY_TASK_ID\"".to_owned(),
+            Some(TaskArray { first_chunk, .. }) => format!(" \"$(({first_chunk} + SLURM_ARRAY_TASK_ID))\""),
         };
         // The program replaces the shell, so that signals that Slurm sends to the script reach the program.
         let _ = writeln!(out, "exec {}{chunk}", words.join(" "));
@@ -139,11 +167,11 @@ mod tests {
             name: "lerp-lines",
             about: "cells",
             options: options.iter().collect(),
-            array: Some((1001, Some(8))),
+            array: Some(TaskArray { first_chunk: 1001, tasks: 1001 }),
+            at_most: Some(8),
             after: &["12".into(), "13".into()],
             logs: Path::new("/out/100 %/logs"),
             command: &command,
-            first_chunk: 1001,
         }
         .text();
         let wanted = r#"#!/bin/sh

@@ -7,12 +7,9 @@ use lerp_eval::{
     quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
 use lerp_files::printable;
+use lerp_train::text::duration;
 
-use super::{
-    cell::Cell,
-    sweep::Sweep,
-    words::{duration, number},
-};
+use crate::{cell_view::CellView, sweep_view::SweepView, text::number};
 
 /// Column headings of the table.
 const HEADINGS: [&str; 8] =
@@ -20,9 +17,9 @@ const HEADINGS: [&str; 8] =
 
 /// Returns the table as text: a line about the sweep; one line per cell, with `-` for unknown values; the reasons of
 /// failed cells; and the problems with files.
-pub fn snapshot(sweep: &Sweep) -> String {
+pub fn plain_table(sweep: &SweepView) -> String {
     let counts = sweep.counts();
-    let mut out = format!("{}: {}", sweep.name, sweep.word());
+    let mut out = format!("{}: {}", sweep.name, sweep.state());
     if counts.all > 0 {
         let of = [
             (counts.done, "done"),
@@ -43,7 +40,7 @@ pub fn snapshot(sweep: &Sweep) -> String {
             of.join(", ")
         );
     }
-    if let Some(left) = sweep.left() {
+    if let Some(left) = sweep.seconds_left() {
         let _ = write!(out, ", {} left", duration(left));
     }
     out.push('\n');
@@ -63,8 +60,8 @@ pub fn snapshot(sweep: &Sweep) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
     }
     for cell in &sweep.cells {
-        if let Some(place) = &cell.place {
-            let _ = writeln!(out, "{}: {place}", printable(&cell.id));
+        if let Some(job) = &cell.cluster_job {
+            let _ = writeln!(out, "{}: {job}", printable(&cell.id));
         }
         if let Some(reason) = &cell.reason {
             let _ = writeln!(out, "{}: {reason}", printable(&cell.id));
@@ -76,11 +73,11 @@ pub fn snapshot(sweep: &Sweep) -> String {
     out
 }
 
-fn row(cell: &Cell) -> [String; HEADINGS.len()] {
+fn row(cell: &CellView) -> [String; HEADINGS.len()] {
     let last = |metric: &Quantity| cell.last(&metric.key).map_or_else(|| "-".into(), number);
     [
         printable(&cell.id).into_owned(),
-        cell.stage.word().into(),
+        cell.stage.name().into(),
         format!("{:.0}", (100.0 * cell.fraction()).floor()),
         cell.rate.map_or_else(|| "-".into(), |rate| format!("{rate:.0}")),
         last(&MEAN_DISTANCE),

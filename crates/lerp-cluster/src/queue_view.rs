@@ -1,4 +1,4 @@
-//! The cells of a sweep that are in Slurm's queue. `lerp watch` shows them, and asks Slurm every half minute.
+//! The cells of a sweep that are in Slurm's queue.
 
 use std::{
     collections::HashMap,
@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    command::{self, QueuedTask},
-    records::{Job, Kind, Records},
-};
+use crate::{JobKind, QueuedTask, Records, SubmittedJob, is_queued, queue};
 
 /// Time between two calls of `squeue`. All users of the cluster share its queue, and listing a long queue is slow.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -41,7 +38,8 @@ impl QueuedCell {
     }
 }
 
-/// A view of the queue that knows which cells of one sweep are in it.
+/// A view of the queue that knows which cells of one sweep are in it. It asks Slurm at most every half minute, in a
+/// thread of its own.
 #[derive(Debug)]
 pub struct QueueView {
     records: Records,
@@ -58,21 +56,21 @@ impl QueueView {
         Self { records: Records::of(sweep), asked: None, answer: None, by_cell: HashMap::new() }
     }
 
-    /// Asks Slurm if the last call is long enough ago, and takes its answer if that arrives within `patience`. If Slurm
+    /// Asks Slurm if the last call is long enough ago, and takes its answer if that arrives within `timeout`. If Slurm
     /// does not answer, the view stays as it was. If nothing was ever submitted for the sweep, Slurm is not asked.
-    pub fn refresh(&mut self, patience: Duration) {
+    pub fn refresh(&mut self, timeout: Duration) {
         if !self.records.job_list().exists() {
             return;
         }
         if self.answer.is_none() && self.asked.is_none_or(|asked| asked.elapsed() >= INTERVAL) {
             let (sender, receiver) = mpsc::channel();
             let ask = move || {
-                let _ = command::queue().map(|queue| sender.send(queue));
+                let _ = queue().map(|queue| sender.send(queue));
             };
             self.asked = Some(Instant::now());
             self.answer = thread::Builder::new().name("squeue".into()).spawn(ask).ok().map(|_| receiver);
         }
-        match self.answer.as_ref().map(|answer| answer.recv_timeout(patience)) {
+        match self.answer.as_ref().map(|answer| answer.recv_timeout(timeout)) {
             Some(Ok(queue)) => {
                 self.answer = None;
                 let jobs = self.records.jobs();
@@ -91,9 +89,13 @@ impl QueueView {
 }
 
 /// Returns the cells whose tasks are in the queue, by name. Only tasks of the given jobs count.
-pub fn queued_cells(records: &Records, jobs: &[Job], queue: &[QueuedTask]) -> HashMap<String, QueuedCell> {
-    let is_active = |job: &&Job| job.kind == Kind::Cells && command::is_queued(job, queue);
-    let active: Vec<Job> = jobs.iter().filter(is_active).cloned().collect();
+pub fn queued_cells(
+    records: &Records,
+    jobs: &[SubmittedJob],
+    queue: &[QueuedTask],
+) -> HashMap<String, QueuedCell> {
+    let is_active = |job: &&SubmittedJob| job.kind == JobKind::Cells && is_queued(job, queue);
+    let active: Vec<SubmittedJob> = jobs.iter().filter(is_active).cloned().collect();
     let chunks = records.chunks(&active);
     let mut cells = HashMap::new();
     for job in &active {

@@ -9,19 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
-use super::{app::App, draw::draw, kept, now};
+use crate::{Error, Result, app::App, cached_read, draw::draw, now};
 
 /// Interval between two checks of the files.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest time until a termination signal is noticed.
-const HEAR: Duration = Duration::from_millis(250);
+const SIGNAL_LATENCY: Duration = Duration::from_millis(250);
 
 /// Time that the loop has to end after a termination signal before the process exits.
-const PATIENCE: Duration = Duration::from_secs(2);
+const EXIT_GRACE: Duration = Duration::from_secs(2);
 
 /// Restores the terminal when dropped.
 struct Restore;
@@ -38,45 +37,44 @@ impl Drop for Restore {
 /// # Errors
 /// If the terminal cannot be used.
 pub fn run(mut app: App) -> Result<()> {
-    const WHAT: &str = "cannot draw on this terminal (--once prints a table)";
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     let end = move || {
         flag.store(true, Ordering::Relaxed);
         // If the terminal itself was closed, the wait for keys never ends, so the process exits here.
-        thread::sleep(PATIENCE);
+        thread::sleep(EXIT_GRACE);
         drop(Restore);
         std::process::exit(1);
     };
-    ctrlc::set_handler(end).context("cannot catch signals")?;
+    ctrlc::set_handler(end).map_err(Error::Signals)?;
     let _restore = Restore;
     // The panic hook of ratatui restores the terminal before a panic is printed. The hook that silences readers is
     // installed later, so that it runs first.
-    let mut terminal = ratatui::try_init().context(WHAT)?;
-    kept::silence_readers();
+    let mut terminal = ratatui::try_init().map_err(Error::Terminal)?;
+    cached_read::silence_panics_of_readers();
     app.refresh(now());
-    let mut looked = Instant::now();
+    let mut last_check = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        terminal.draw(|frame| draw(frame, &mut app)).context(WHAT)?;
+        terminal.draw(|frame| draw(frame, &mut app)).map_err(Error::Terminal)?;
         loop {
-            let wait = LOOK.saturating_sub(looked.elapsed());
-            if event::poll(wait.min(HEAR)).context(WHAT)? {
-                if let Event::Key(key) = event::read().context(WHAT)?
+            let wait = CHECK_INTERVAL.saturating_sub(last_check.elapsed());
+            if event::poll(wait.min(SIGNAL_LATENCY)).map_err(Error::Terminal)? {
+                if let Event::Key(key) = event::read().map_err(Error::Terminal)?
                     && key.kind != KeyEventKind::Release
-                    && app.key(key)
+                    && app.handle_key(key)
                 {
                     return Ok(());
                 }
                 // All waiting keys are handled before the screen is drawn. A change of the terminal's size also redraws
                 // it.
-                if !event::poll(Duration::ZERO).context(WHAT)? {
+                if !event::poll(Duration::ZERO).map_err(Error::Terminal)? {
                     break;
                 }
             } else if stop.load(Ordering::Relaxed) {
                 break;
-            } else if looked.elapsed() >= LOOK {
+            } else if last_check.elapsed() >= CHECK_INTERVAL {
                 app.refresh(now());
-                looked = Instant::now();
+                last_check = Instant::now();
                 break;
             }
         }

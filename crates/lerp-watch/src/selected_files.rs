@@ -7,28 +7,37 @@ use std::{
 
 use lerp_train::Strips;
 
-use super::{cell::Cell, kept::Kept};
+use crate::{cached_read::CachedRead, cell_view::CellView, text::plain_line};
 
 /// Largest part of a log that is read, from its end, bytes.
-const LOG: u64 = 64 << 10;
+const LOG_BYTES: u64 = 64 << 10;
 
 /// Strips of interpolated images, in memory.
 #[derive(Debug)]
-pub struct Images {
-    /// Numbers of pairs and of images per pair, and height, width and channels of the images.
-    pub size: [usize; 5],
+pub struct StripImages {
+    /// Number of pairs, each of which has a strip.
+    pub pairs: usize,
+    /// Number of images in a strip.
+    pub positions: usize,
+    /// Height of an image, pixels.
+    pub height: usize,
+    /// Width of an image, pixels.
+    pub width: usize,
+    /// Number of channels of an image.
+    pub channels: usize,
     /// Pixel values in row-major order, nominally from -1 to 1.
     pub values: Vec<f32>,
     /// On lines, the angles of the two end points of each pair, radians.
     pub angles: Option<Vec<[f32; 2]>>,
 }
 
-impl Images {
+impl StripImages {
     fn new(strips: &Strips) -> Result<Self, String> {
         let read = || -> candle_core::Result<Self> {
-            let size = strips.images.dims5()?;
+            let (pairs, positions, height, width, channels) = strips.images.dims5()?;
             let values = strips.images.flatten_all()?.to_vec1()?;
-            Ok(Self { size: size.into(), values, angles: strips.angles.clone() })
+            let angles = strips.angles.clone();
+            Ok(Self { pairs, positions, height, width, channels, values, angles })
         };
         read().map_err(|e| e.to_string())
     }
@@ -36,33 +45,33 @@ impl Images {
 
 /// The strips and the log of one cell.
 #[derive(Debug)]
-pub struct Detail {
+pub struct SelectedFiles {
     id: String,
-    strips: Kept<Images>,
-    log: Kept<Vec<String>>,
+    strips: CachedRead<StripImages>,
+    log: CachedRead<Vec<String>>,
 }
 
-impl Default for Detail {
+impl Default for SelectedFiles {
     fn default() -> Self {
-        Self { id: String::new(), strips: Kept::new(Vec::new()), log: Kept::new(Vec::new()) }
+        Self { id: String::new(), strips: CachedRead::new(Vec::new()), log: CachedRead::new(Vec::new()) }
     }
 }
 
-impl Detail {
+impl SelectedFiles {
     /// Reads the files of `cell` that have changed, or all of them if another cell was selected before.
-    pub fn refresh(&mut self, cell: &Cell) {
+    pub fn refresh(&mut self, cell: &CellView) {
         let log = cell.dir.join("log.txt");
         let strips = cell.dir.join("interpolation.safetensors");
         if self.id != cell.id {
             *self = Self {
                 id: cell.id.clone(),
-                strips: Kept::new(vec![strips]),
-                log: Kept::new(vec![log.clone()]),
+                strips: CachedRead::new(vec![strips]),
+                log: CachedRead::new(vec![log.clone()]),
             };
         }
         if let Some(run) = cell.run() {
             self.strips.refresh(|| match run.strips() {
-                Ok(Some(strips)) => Images::new(&strips),
+                Ok(Some(strips)) => StripImages::new(&strips),
                 Ok(None) => Err("the strip of images is gone".into()),
                 Err(error) => Err(error.to_string()),
             });
@@ -71,7 +80,7 @@ impl Detail {
     }
 
     /// Returns the cell's strips. Returns `None` before its first evaluation.
-    pub fn images(&self) -> Option<&Images> {
+    pub fn images(&self) -> Option<&StripImages> {
         self.strips.value()
     }
 
@@ -90,47 +99,20 @@ impl Detail {
 fn tail(path: &Path) -> Result<Vec<String>, String> {
     let mut file = lerp_files::open(path).map_err(|e| e.to_string())?;
     let mut read = || -> std::io::Result<(Vec<u8>, bool)> {
-        let skipped = file.metadata()?.len().saturating_sub(LOG);
+        let skipped = file.metadata()?.len().saturating_sub(LOG_BYTES);
         file.seek(SeekFrom::Start(skipped))?;
         let mut bytes = Vec::new();
-        Read::by_ref(&mut file).take(LOG).read_to_end(&mut bytes)?;
+        Read::by_ref(&mut file).take(LOG_BYTES).read_to_end(&mut bytes)?;
         Ok((bytes, skipped > 0))
     };
     let (bytes, cut) = read().map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     // If only the end of the file was read, its first line is incomplete and is skipped.
-    Ok(String::from_utf8_lossy(&bytes).lines().skip(usize::from(cut)).map(plain).collect())
-}
-
-/// Returns text as one line without escape sequences and control characters.
-pub fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            // The sequence `ESC [ ... letter` sets a colour or moves the cursor.
-            '\u{1b}' => {
-                if characters.clone().next() == Some('[') {
-                    characters.by_ref().skip(1).find(|c| ('@'..='~').contains(c));
-                }
-            }
-            '\t' => out.push_str("    "),
-            '\n' => out.push(' '),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    // Characters that change the direction of writing are not control characters, so they are escaped here.
-    lerp_files::printable(&out).into_owned()
+    Ok(String::from_utf8_lossy(&bytes).lines().skip(usize::from(cut)).map(plain_line).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_log_cannot_move_the_cursor() {
-        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\tand \u{1b}[2Jplain\r\n!"), "red    and plain !");
-    }
 
     #[test]
     fn of_a_long_log_the_end_is_read_in_whole_lines() {

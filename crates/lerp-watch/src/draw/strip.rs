@@ -3,7 +3,7 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 
-use super::super::{detail::Images, palette::Palette};
+use crate::{palette::Palette, selected_files::StripImages};
 
 /// The layout of a strip: the number of rows of images, and the width and height of each image in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +19,8 @@ const GAP: usize = 1;
 impl StripLayout {
     /// Returns the layout with the largest images on `width` by `height` characters. Returns `None` if they would be
     /// too small to recognise.
-    pub fn new(images: &Images, width: usize, height: usize) -> Option<Self> {
-        let [_, positions, tall, wide, _] = images.size;
+    pub fn new(images: &StripImages, width: usize, height: usize) -> Option<Self> {
+        let StripImages { positions, height: tall, width: wide, .. } = *images;
         let mut best: Option<Self> = None;
         for rows in 1..=positions {
             let across = positions.div_ceil(rows);
@@ -29,10 +29,10 @@ impl StripLayout {
             // Images are at most as large as the originals and keep their aspect ratio.
             let by_height = 2 * lines * wide / tall.max(1);
             let columns = room.min(by_height).min(wide);
-            let form =
+            let layout =
                 Self { rows, width: columns, height: (columns * tall).div_ceil(wide.max(1)).min(2 * lines) };
-            if columns > best.map_or(2, |best| best.width) && form.height > 0 {
-                best = Some(form);
+            if columns > best.map_or(2, |best| best.width) && layout.height > 0 {
+                best = Some(layout);
             }
         }
         best
@@ -46,25 +46,26 @@ impl StripLayout {
 
 /// Draws the strip of a pair into the upper left corner of `area`.
 pub fn draw(
-    images: &Images,
+    images: &StripImages,
     pair: usize,
-    form: StripLayout,
+    layout: StripLayout,
     palette: Palette,
     area: Rect,
     buffer: &mut Buffer,
 ) {
-    let positions = images.size[1];
-    let across = positions.div_ceil(form.rows);
-    let lines = form.height.div_ceil(2);
+    let positions = images.positions;
+    let across = positions.div_ceil(layout.rows);
+    let lines = layout.height.div_ceil(2);
     for position in 0..positions {
         let (row, column) = (position / across, position % across);
         for line in 0..lines {
-            for x in 0..form.width {
+            for x in 0..layout.width {
                 let place = (
-                    area.x + (column * (form.width + GAP) + x) as u16,
+                    area.x + (column * (layout.width + GAP) + x) as u16,
                     area.y + (row * (lines + GAP) + line) as u16,
                 );
-                let pixel = |y: usize| (y < form.height).then(|| mean(images, pair, position, form, (x, y)));
+                let pixel =
+                    |y: usize| (y < layout.height).then(|| mean(images, pair, position, layout, (x, y)));
                 let (upper, lower) = (pixel(2 * line), pixel(2 * line + 1));
                 if area.contains(place.into())
                     && let (Some(cell), Some(upper)) = (buffer.cell_mut(place), upper)
@@ -91,13 +92,19 @@ fn character(palette: Palette, upper: [u8; 3], lower: Option<[u8; 3]>) -> (&'sta
 }
 
 /// Returns the mean colour of the image's pixels that one pixel of the strip covers.
-fn mean(images: &Images, pair: usize, position: usize, form: StripLayout, (x, y): (usize, usize)) -> [u8; 3] {
-    let [_, positions, tall, wide, channels] = images.size;
+fn mean(
+    images: &StripImages,
+    pair: usize,
+    position: usize,
+    layout: StripLayout,
+    (x, y): (usize, usize),
+) -> [u8; 3] {
+    let StripImages { positions, height: tall, width: wide, channels, .. } = *images;
     let part = |place: usize, all: usize, of: usize| {
         let first = place * of / all;
         first..((place + 1) * of / all).max(first + 1).min(of)
     };
-    let (rows, columns) = (part(y, form.height, tall), part(x, form.width, wide));
+    let (rows, columns) = (part(y, layout.height, tall), part(x, layout.width, wide));
     let image = (pair * positions + position) * tall;
     let mut sums = [0.0_f32; 3];
     let mut n = 0.0;
@@ -122,15 +129,16 @@ mod tests {
     use super::*;
 
     /// Returns one pair of two images of 4x4 pixels: the first black, the second with a white left half.
-    fn images() -> Images {
+    fn images() -> StripImages {
         let second = (0..16).map(|i| if i % 4 < 2 { 1.0 } else { -1.0 });
         let values = std::iter::repeat_n(-1.0, 16).chain(second).collect();
-        Images { size: [1, 2, 4, 4, 1], values, angles: None }
+        StripImages { pairs: 1, positions: 2, height: 4, width: 4, channels: 1, values, angles: None }
     }
 
     #[test]
     fn images_are_as_large_as_fits() {
-        let lines = Images { size: [1, 16, 32, 32, 1], values: Vec::new(), angles: None };
+        let (height, width, values, angles) = (32, 32, Vec::new(), None);
+        let lines = StripImages { pairs: 1, positions: 16, height, width, channels: 1, values, angles };
         assert_eq!(StripLayout::new(&lines, 118, 9), Some(StripLayout { rows: 2, width: 8, height: 8 }));
         assert_eq!(StripLayout::new(&lines, 118, 4), Some(StripLayout { rows: 1, width: 6, height: 6 }));
         assert_eq!(StripLayout::new(&lines, 1000, 100), Some(StripLayout { rows: 1, width: 32, height: 32 }));

@@ -9,18 +9,16 @@ use ratatui::{
     widgets::{Axis, Block, Borders, Chart, Dataset, GraphType, Paragraph},
 };
 
-use super::{
-    super::{
-        app::App,
-        cell::Cell,
-        detail::Images,
-        words::{count, cut, number, wrap},
-    },
-    strip,
+use super::strip;
+use crate::{
+    app::App,
+    cell_view::CellView,
+    selected_files::StripImages,
+    text::{count, cut, number, plain_line, wrap},
 };
 
 /// Smallest height of a curve, rows.
-const CURVE: u16 = 5;
+const CURVE_HEIGHT: u16 = 5;
 
 /// Draws the selected cell.
 pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
@@ -30,23 +28,24 @@ pub fn draw(frame: &mut Frame, area: Rect, app: &App) {
     // The strip of images gets at most a third of the height below a log. Below a curve it gets at most half of the
     // height, or all that three times the smallest curve leaves, if that is more.
     let room = main.height.saturating_sub(1);
-    let most = if app.shows_log(cell) { room / 3 } else { (room / 2).max(room.saturating_sub(3 * CURVE)) };
-    let strip = app.detail.images().and_then(|images| {
-        let form = strip::StripLayout::new(images, main.width as usize, most as usize)?;
-        Some((images, form))
+    let most =
+        if app.shows_log(cell) { room / 3 } else { (room / 2).max(room.saturating_sub(3 * CURVE_HEIGHT)) };
+    let strip = app.files.images().and_then(|images| {
+        let layout = strip::StripLayout::new(images, main.width as usize, most as usize)?;
+        Some((images, layout))
     });
-    let height = strip.map_or(0, |(_, form)| form.lines() as u16 + 1);
+    let height = strip.map_or(0, |(_, layout)| layout.lines() as u16 + 1);
     let [upper, lower] = Layout::vertical([Constraint::Min(0), Constraint::Length(height)]).areas(main);
     if app.shows_log(cell) {
         log(frame, upper, app, cell);
     } else {
         curve(frame, upper, app, cell);
     }
-    if let Some((images, form)) = strip {
+    if let Some((images, layout)) = strip {
         let [title, images_area] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(lower);
-        let pair = app.pair(images.size[0]);
+        let pair = app.pair(images.pairs);
         frame.render_widget(section(&pair_title(cell, images, pair), app), title);
-        strip::draw(images, pair, form, app.palette, images_area, frame.buffer_mut());
+        strip::draw(images, pair, layout, app.palette, images_area, frame.buffer_mut());
     }
 }
 
@@ -57,34 +56,34 @@ fn section<'a>(title: &str, app: &App) -> Block<'a> {
 }
 
 /// Returns the heading of a cell: its name, stage, progress and losses.
-fn heading(cell: &Cell, app: &App, width: usize) -> Line<'static> {
+fn heading(cell: &CellView, app: &App, width: usize) -> Line<'static> {
     let far = cell
         .total
         .map(|total| format!("  {} of {} samples", count(cell.samples as f64), count(total as f64)));
     // Only losses are shown; terms are parts of them.
     let losses = cell.losses().iter().filter_map(|(name, value)| Some((name.strip_prefix("loss/")?, value)));
     let losses = losses.map(|(name, value)| format!("  {name} {}", number(*value)));
-    let place = cell.place.as_ref().map(|place| format!("  {place}"));
-    let rest: String = place.into_iter().chain(far).chain(losses).collect();
-    let (id, word) = (cut(&cell.id, width), cell.stage.word());
-    let room = width.saturating_sub(id.chars().count() + word.len() + 2);
+    let job = cell.cluster_job.as_ref().map(|job| format!("  {job}"));
+    let rest: String = job.into_iter().chain(far).chain(losses).collect();
+    let (id, stage) = (cut(&cell.id, width), cell.stage.name());
+    let room = width.saturating_sub(id.chars().count() + stage.len() + 2);
     Line::from(vec![
         Span::styled(id, Style::new().add_modifier(Modifier::BOLD)),
         Span::raw("  "),
-        Span::styled(word, app.palette.stage(cell.stage)),
+        Span::styled(stage, app.palette.stage(cell.stage)),
         Span::styled(cut(&rest, room), app.palette.faint()),
     ])
 }
 
 /// Returns the title of a strip, which says between which pair of images it interpolates.
-fn pair_title(cell: &Cell, images: &Images, pair: usize) -> String {
+fn pair_title(cell: &CellView, images: &StripImages, pair: usize) -> String {
     let on_lines = cell.dataset == lerp_data::Lines::NAME;
     let angles = match &images.angles {
         Some(angles) => angles.get(pair).map(|pair| pair.map(f64::from)),
         // Files of earlier versions have one pair only, whose angles are fixed.
         None => on_lines.then_some(lerp_train::FIGURE_3_ANGLES),
     };
-    let which = match images.size[0] {
+    let which = match images.pairs {
         1 => "Interpolation".to_owned(),
         pairs => format!("Interpolation {} of {pairs}", pair + 1),
     };
@@ -94,7 +93,7 @@ fn pair_title(cell: &Cell, images: &Images, pair: usize) -> String {
 }
 
 /// Draws the curve of the selected metric.
-fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
+fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &CellView) {
     let names = cell.metrics();
     let Some(metric) = app.metric(cell) else {
         let text = if cell.total.is_some() { "No evaluation yet." } else { "Not begun." };
@@ -114,7 +113,7 @@ fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
     let points: Vec<(f64, f64)> =
         series.iter().map(|(x, y)| (*x, if log { y.log10() } else { *y })).collect();
     // If there is no room for axes, only the title with the last value is drawn.
-    if points.is_empty() || area.height < CURVE || area.width < 30 {
+    if points.is_empty() || area.height < CURVE_HEIGHT || area.width < 30 {
         frame.render_widget(block, area);
         return;
     }
@@ -155,20 +154,17 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 /// Draws the reason of a failure and the end of the cell's log.
-fn log(frame: &mut Frame, area: Rect, app: &App, cell: &Cell) {
+fn log(frame: &mut Frame, area: Rect, app: &App, cell: &CellView) {
     let width = area.width as usize;
-    let reason = cell
-        .reason
-        .as_deref()
-        .map_or_else(Vec::new, |reason| wrap(&super::super::detail::plain(reason), width));
-    let lines: Vec<String> = app.detail.log().iter().flat_map(|line| wrap(line, width)).collect();
+    let reason = cell.reason.as_deref().map_or_else(Vec::new, |reason| wrap(&plain_line(reason), width));
+    let lines: Vec<String> = app.files.log().iter().flat_map(|line| wrap(line, width)).collect();
     let above = (reason.len() as u16).min(area.height.saturating_sub(2));
     let [upper, lower] = Layout::vertical([Constraint::Length(above), Constraint::Min(0)]).areas(area);
     let reason: Vec<Line> = reason.into_iter().map(Line::raw).collect();
     frame.render_widget(Paragraph::new(reason).style(app.palette.text(Color::Red)), upper);
     let room = (lower.height as usize).saturating_sub(1);
-    app.most_scroll.set(lines.len().saturating_sub(room));
-    let scroll = app.scroll.min(app.most_scroll.get());
+    app.max_scroll.set(lines.len().saturating_sub(room));
+    let scroll = app.scroll.min(app.max_scroll.get());
     let end = lines.len() - scroll;
     let title = match (lines.is_empty(), scroll) {
         (true, _) => "log.txt is empty".to_owned(),

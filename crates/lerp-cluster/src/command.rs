@@ -6,10 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use anyhow::{Context, Result, bail};
-
-use super::records::Job;
-use crate::say::note;
+use crate::{Error, Result, SubmittedJob, warning::warn};
 
 /// Slurm's default of `MaxArraySize`: the numbers of an array's tasks are below this.
 pub const DEFAULT_MAX_ARRAY_SIZE: usize = 1001;
@@ -32,7 +29,7 @@ pub struct QueuedTask {
 }
 
 /// Whether the job, or a task of it, is in the queue.
-pub fn is_queued(job: &Job, queue: &[QueuedTask]) -> bool {
+pub fn is_queued(job: &SubmittedJob, queue: &[QueuedTask]) -> bool {
     queue.iter().any(|queued| queued.is_of(job))
 }
 
@@ -44,16 +41,16 @@ impl QueuedTask {
 
     /// Whether it is a task of `job`, or that job itself. Another cluster may have given the number to a job that is not a
     /// sweep's.
-    pub fn is_of(&self, job: &Job) -> bool {
+    pub fn is_of(&self, job: &SubmittedJob) -> bool {
         self.job == job.id && self.name.starts_with(NAME_PREFIX)
     }
 
     /// Returns the index of the task's chunk in its submission, if it is a task of `job`.
-    pub fn chunk(&self, job: &Job) -> Option<usize> {
+    pub fn chunk(&self, job: &SubmittedJob) -> Option<usize> {
         self.is_of(job).then_some(job.first_chunk + self.task?)
     }
 
-    /// Parses a line that `squeue` prints with [`FORMAT`].
+    /// Parses a line that `squeue` prints with [`QUEUE_FIELDS`].
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let (job, task, restarts, state) = (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -70,20 +67,49 @@ impl QueuedTask {
 }
 
 /// The beginning of the names of all jobs of sweeps.
-pub const NAME_PREFIX: &str = "lerp-";
+pub(crate) const NAME_PREFIX: &str = "lerp-";
 
-/// The fields that `squeue` prints. The last one may be empty.
-const FORMAT: &str = "--Format=ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:20,Name:120,NodeList:200";
+/// The fields of the queue that `squeue` prints. The last one may be empty.
+const QUEUE_FIELDS: &str =
+    "--Format=ArrayJobID:20,ArrayTaskID:12,RestartCnt:12,State:20,Name:120,NodeList:200";
 
 /// Returns all jobs and tasks of this user that are in the queue.
 ///
 /// # Errors
 /// If Slurm cannot be asked.
 pub fn queue() -> Result<Vec<QueuedTask>> {
+    let text = run(squeue().args(["--me", "--all", "--array", "--noheader", QUEUE_FIELDS]))?;
+    Ok(text.lines().filter_map(QueuedTask::parse).collect())
+}
+
+/// Asks Slurm whether it is running the job in this restart now. A job that waits in the queue is not running. Returns
+/// `None` if Slurm cannot be asked.
+pub fn is_running(job: &str, restart: u32) -> Option<bool> {
+    let mut command = squeue();
+    let fields = "--Format=JobID:20,RestartCnt:12,State:20";
+    let output = command.args(["--noheader", "--all", "--jobs", job, fields]).output().ok()?;
+    if !output.status.success() {
+        // Slurm forgets a job some minutes after its end.
+        return String::from_utf8_lossy(&output.stderr).contains("Invalid job id").then_some(false);
+    }
+    Some(lists_as_running(&String::from_utf8_lossy(&output.stdout), job, restart))
+}
+
+/// Whether a list of jobs with number, restarts and state has this job in this restart, and not as waiting.
+fn lists_as_running(list: &str, job: &str, restart: u32) -> bool {
+    list.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some(job)
+            && words.next().and_then(|count| count.parse().ok()) == Some(restart)
+            && words.next().is_some_and(|state| state != "PENDING")
+    })
+}
+
+/// Returns the command `squeue` without the user's own defaults, which could hide jobs.
+fn squeue() -> Command {
     let mut command = on_this_cluster("squeue");
     remove_variables(&mut command, |name| name.starts_with("SQUEUE_"));
-    let text = run(command.args(["--me", "--all", "--array", "--noheader", FORMAT]))?;
-    Ok(text.lines().filter_map(QueuedTask::parse).collect())
+    command
 }
 
 /// Returns the largest number of tasks that an array may have on this cluster.
@@ -92,7 +118,7 @@ pub fn queue() -> Result<Vec<QueuedTask>> {
 /// If Slurm cannot be asked, or the cluster allows no arrays.
 pub fn max_array_size() -> Result<usize> {
     match array_limit(&run(on_this_cluster("scontrol").args(["show", "config"]))?) {
-        0 => bail!("this cluster allows no arrays of jobs (its MaxArraySize or max_array_tasks is 0)"),
+        0 => Err(Error::NoArrays),
         size => Ok(size),
     }
 }
@@ -137,7 +163,8 @@ pub fn submit<'a>(script: &Path, options: impl Iterator<Item = &'a str>) -> Resu
     // Where there are several clusters, the answer is JOB;CLUSTER.
     let id = text.lines().last().and_then(|line| line.split(';').next()).unwrap_or_default().trim();
     if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
-        bail!("sbatch printed '{}' instead of the number of a job", text.trim());
+        let problem = format!("sbatch printed '{}' instead of the number of a job", text.trim());
+        return Err(Error::BadOutput { problem });
     }
     Ok(id.to_owned())
 }
@@ -170,31 +197,31 @@ fn on_this_cluster(program: &str) -> Command {
 /// Removes the unwanted variables from the environment of a command.
 fn remove_variables(command: &mut Command, unwanted: impl Fn(&str) -> bool) {
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(&unwanted) {
+        if unwanted(&name.to_string_lossy()) {
             command.env_remove(name);
         }
     }
 }
 
-/// Runs a command and returns its output. Warnings that the command prints are passed on to the user.
+/// Runs a command and returns its output. Warnings that the command prints are passed on to the listener.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let Output { status, stdout, stderr } = command.output().map_err(|problem| match problem.kind() {
-        ErrorKind::NotFound => {
-            anyhow::anyhow!("{name} was not found; use a machine that has Slurm's commands")
-        }
-        _ => anyhow::anyhow!("{name} cannot be started: {problem}"),
+        ErrorKind::NotFound => Error::NotFound { command: name.clone() },
+        _ => Error::NotStarted { command: name.clone(), problem },
     })?;
     let text = |bytes: Vec<u8>| {
-        String::from_utf8(bytes).with_context(|| format!("the output of {name} is not text"))
+        String::from_utf8(bytes).map_err(|error| Error::BadOutput {
+            problem: format!("the output of {name} is not text: {error}"),
+        })
     };
     let errors = text(stderr).unwrap_or_default();
     let errors: Vec<&str> = errors.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if !status.success() {
-        bail!("{name} refused: {}", errors.join("; "));
+        return Err(Error::Refused { reason: errors.join("; "), command: name });
     }
     for line in errors {
-        note(&format!("{name}: {line}"));
+        warn(&format!("{name}: {line}"));
     }
     text(stdout)
 }
@@ -217,6 +244,14 @@ mod tests {
         assert_eq!((read(running).restarts, read(running).node.as_deref()), (2, Some("n1")));
         assert_eq!((read(single).task, read(single).node.as_deref()), (None, Some("n[1-2]")));
         assert_eq!(QueuedTask::parse("slurm_load_jobs error"), None);
+    }
+
+    #[test]
+    fn a_job_is_running_only_in_the_restart_that_is_listed_and_not_pending() {
+        let list =
+            "7                   2           RUNNING             \n8                   0           PENDING\n";
+        let is_running = |job, restart| lists_as_running(list, job, restart);
+        assert!(is_running("7", 2) && !is_running("7", 1) && !is_running("8", 0) && !is_running("9", 0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
 use ratatui::{Terminal, backend::TestBackend};
 use tempfile::TempDir;
 
-use super::super::{app::App, draw::draw, now, palette::Palette, sweep::Sweep};
+use crate::{app::App, draw::draw, now, palette::Palette, sweep_view::SweepView};
 
 /// Total training samples of every cell.
 pub const SAMPLES: u64 = 16_384;
@@ -84,8 +84,8 @@ impl Folder {
     }
 
     /// Opens and reads the sweep.
-    pub fn sweep(&self) -> Sweep {
-        let mut sweep = Sweep::open(&self.path()).unwrap();
+    pub fn sweep(&self) -> SweepView {
+        let mut sweep = SweepView::open(&self.path()).unwrap();
         sweep.refresh(now());
         sweep
     }

@@ -5,11 +5,11 @@ use ratatui::{
     widgets::TableState,
 };
 
-use super::{
-    cell::{Cell, Stage},
-    detail::Detail,
+use crate::{
+    cell_view::{CellView, Stage},
     palette::Palette,
-    sweep::Sweep,
+    selected_files::SelectedFiles,
+    sweep_view::SweepView,
 };
 
 /// The filter that decides which cells are listed.
@@ -25,7 +25,7 @@ pub enum Filter {
 
 impl Filter {
     /// Returns the filter's name.
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Running => "running",
@@ -41,7 +41,7 @@ impl Filter {
         }
     }
 
-    fn takes(self, cell: &Cell) -> bool {
+    fn accepts(self, cell: &CellView) -> bool {
         match self {
             Self::All => true,
             Self::Running => cell.stage.is_running(),
@@ -63,9 +63,9 @@ pub enum View {
 #[derive(Debug)]
 pub struct App {
     /// The sweep that is watched.
-    pub sweep: Sweep,
+    pub sweep: SweepView,
     /// Images and log of the selected cell.
-    pub detail: Detail,
+    pub files: SelectedFiles,
     /// Colours that the terminal supports.
     pub palette: Palette,
     /// The filter that decides which cells are listed.
@@ -75,39 +75,44 @@ pub struct App {
     /// What the screen shows.
     pub view: View,
     /// Whether the list of keys is shown.
-    pub help: bool,
+    pub shows_help: bool,
     /// Number of lines by which the log is scrolled up from its end.
     pub scroll: usize,
     /// Largest possible value of `scroll`, which drawing the log computes.
-    pub most_scroll: std::cell::Cell<usize>,
+    pub max_scroll: std::cell::Cell<usize>,
     /// Selection and scroll offset of the table.
     pub table: TableState,
     /// Number of rows of the table that fit on the screen.
     pub page: usize,
+    /// Name of the selected cell.
     selected: Option<String>,
-    chosen: bool,
+    /// Whether the user has selected a cell.
+    is_chosen: bool,
+    /// The metric that the user has chosen.
     metric: Option<String>,
+    /// Whether the user has asked for the log (true) or the curve (false) of the selected cell.
     show_log: Option<bool>,
+    /// Index of the pair of images, before wrapping around.
     pair: usize,
 }
 
 impl App {
     /// Creates the view of `sweep`, which has been read.
-    pub fn new(sweep: Sweep, palette: Palette) -> Self {
+    pub fn new(sweep: SweepView, palette: Palette) -> Self {
         Self {
             sweep,
-            detail: Detail::default(),
+            files: SelectedFiles::default(),
             palette,
             filter: Filter::All,
             log_axis: false,
             view: View::Both,
-            help: false,
+            shows_help: false,
             scroll: 0,
-            most_scroll: std::cell::Cell::new(0),
+            max_scroll: std::cell::Cell::new(0),
             table: TableState::default(),
             page: 1,
             selected: None,
-            chosen: false,
+            is_chosen: false,
             metric: None,
             show_log: None,
             pair: 0,
@@ -117,23 +122,23 @@ impl App {
     /// Reads the files that have changed. `now` is in seconds since 1970.
     pub fn refresh(&mut self, now: f64) {
         self.sweep.refresh(now);
-        self.look();
+        self.update_selection();
     }
 
     /// Keeps one of the listed cells selected, and reads its images and log. Until the user selects a cell, a running
     /// one is selected.
-    fn look(&mut self) {
+    fn update_selection(&mut self) {
         let listed = self.listed();
         let running = || listed.iter().position(|cell| cell.stage.is_running());
         let same = self.selected.as_ref().and_then(|id| listed.iter().position(|cell| cell.id == *id));
-        let place = match same.filter(|place| self.chosen || listed[*place].stage.is_running()) {
-            Some(place) => place,
-            None if !self.chosen => running().or(same).unwrap_or(0),
+        let index = match same.filter(|index| self.is_chosen || listed[*index].stage.is_running()) {
+            Some(index) => index,
+            None if !self.is_chosen => running().or(same).unwrap_or(0),
             // The chosen cell is no longer listed, so the cell in its row is selected.
             None => self.table.selected().unwrap_or(0).min(listed.len().saturating_sub(1)),
         };
-        let id = listed.get(place).map(|cell| cell.id.clone());
-        self.table.select(id.is_some().then_some(place));
+        let id = listed.get(index).map(|cell| cell.id.clone());
+        self.table.select(id.is_some().then_some(index));
         if let Some(id) = id {
             if self.selected.as_ref() != Some(&id) {
                 // The new cell has another log, so the scroll position is reset.
@@ -142,29 +147,29 @@ impl App {
             self.selected = Some(id);
         }
         if let Some(cell) = self.sweep.cells.iter().find(|cell| Some(&cell.id) == self.selected.as_ref()) {
-            self.detail.refresh(cell);
+            self.files.refresh(cell);
         }
     }
 
     /// Returns the cells that the filter accepts.
-    pub fn listed(&self) -> Vec<&Cell> {
-        self.sweep.cells.iter().filter(|cell| self.filter.takes(cell)).collect()
+    pub fn listed(&self) -> Vec<&CellView> {
+        self.sweep.cells.iter().filter(|cell| self.filter.accepts(cell)).collect()
     }
 
     /// Returns the selected cell. Returns `None` if no cell is listed.
-    pub fn cell(&self) -> Option<&Cell> {
+    pub fn cell(&self) -> Option<&CellView> {
         self.listed().into_iter().find(|cell| Some(&cell.id) == self.selected.as_ref())
     }
 
     /// Returns the metric whose curve is shown: the user's choice if the cell has it, or else the cell's first metric.
-    pub fn metric<'a>(&self, cell: &'a Cell) -> Option<&'a str> {
+    pub fn metric<'a>(&self, cell: &'a CellView) -> Option<&'a str> {
         let all = cell.metrics();
         let chosen = self.metric.as_deref().and_then(|name| all.iter().find(|other| **other == name));
         chosen.or(all.first()).copied()
     }
 
     /// Whether the log is shown instead of the curve. By default it is shown for a failed cell.
-    pub fn shows_log(&self, cell: &Cell) -> bool {
+    pub fn shows_log(&self, cell: &CellView) -> bool {
         self.show_log.unwrap_or(cell.stage == Stage::Failed)
     }
 
@@ -176,12 +181,12 @@ impl App {
     /// Returns sentences about files that cannot be read.
     pub fn problems(&self) -> Vec<String> {
         let mut all = self.sweep.problems();
-        all.extend(self.detail.problems().map(String::from));
+        all.extend(self.files.problems().map(String::from));
         all
     }
 
     /// Handles a key. Returns whether the key ends the program.
-    pub fn key(&mut self, key: KeyEvent) -> bool {
+    pub fn handle_key(&mut self, key: KeyEvent) -> bool {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         if control {
             return key.code == KeyCode::Char('c');
@@ -189,65 +194,65 @@ impl App {
         if matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
             return true;
         }
-        if std::mem::take(&mut self.help) {
+        if std::mem::take(&mut self.shows_help) {
             return false;
         }
         let page = self.page.max(1) as isize;
         match key.code {
-            KeyCode::Up | KeyCode::Char('k') => self.go(-1),
-            KeyCode::Down | KeyCode::Char('j') => self.go(1),
-            KeyCode::PageUp => self.go(-page),
-            KeyCode::PageDown => self.go(page),
-            KeyCode::Home | KeyCode::Char('g') => self.go(isize::MIN),
-            KeyCode::End | KeyCode::Char('G') => self.go(isize::MAX),
-            KeyCode::Tab | KeyCode::Right => self.turn_metric(1),
-            KeyCode::BackTab | KeyCode::Left => self.turn_metric(-1),
+            KeyCode::Up | KeyCode::Char('k') => self.move_selection(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.move_selection(1),
+            KeyCode::PageUp => self.move_selection(-page),
+            KeyCode::PageDown => self.move_selection(page),
+            KeyCode::Home | KeyCode::Char('g') => self.move_selection(isize::MIN),
+            KeyCode::End | KeyCode::Char('G') => self.move_selection(isize::MAX),
+            KeyCode::Tab | KeyCode::Right => self.rotate_metric(1),
+            KeyCode::BackTab | KeyCode::Left => self.rotate_metric(-1),
             KeyCode::Char('f') => self.filter = self.filter.next(),
             KeyCode::Char('l') => self.log_axis = !self.log_axis,
-            KeyCode::Char('n') => self.turn_pair(1),
-            KeyCode::Char('p') => self.turn_pair(-1),
+            KeyCode::Char('n') => self.rotate_pair(1),
+            KeyCode::Char('p') => self.rotate_pair(-1),
             KeyCode::Char('o') => self.show_log = self.cell().map(|cell| !self.shows_log(cell)),
-            KeyCode::Char('K') => self.scroll = (self.scroll + 1).min(self.most_scroll.get()),
+            KeyCode::Char('K') => self.scroll = (self.scroll + 1).min(self.max_scroll.get()),
             KeyCode::Char('J') => self.scroll = self.scroll.saturating_sub(1),
             KeyCode::Enter => {
                 self.view = if self.view == View::Both { View::Cell } else { View::Both };
             }
-            KeyCode::Char('?' | 'h') => self.help = true,
+            KeyCode::Char('?' | 'h') => self.shows_help = true,
             _ => {}
         }
-        self.look();
+        self.update_selection();
         false
     }
 
     /// Moves the selection by a number of rows.
-    fn go(&mut self, rows: isize) {
+    fn move_selection(&mut self, rows: isize) {
         let listed = self.listed();
         let Some(last) = listed.len().checked_sub(1) else { return };
-        let place = self.table.selected().unwrap_or(0).min(last);
-        let place = place.saturating_add_signed(rows).min(last);
-        let id = listed[place].id.clone();
-        self.table.select(Some(place));
-        self.chosen = true;
+        let index = self.table.selected().unwrap_or(0).min(last);
+        let index = index.saturating_add_signed(rows).min(last);
+        let id = listed[index].id.clone();
+        self.table.select(Some(index));
+        self.is_chosen = true;
         if self.selected.as_ref() != Some(&id) {
             (self.scroll, self.show_log) = (0, None);
         }
         self.selected = Some(id);
     }
 
-    fn turn_metric(&mut self, by: isize) {
+    fn rotate_metric(&mut self, by: isize) {
         let Some(cell) = self.cell() else { return };
         let all = cell.metrics();
-        let place = self.metric(cell).and_then(|name| all.iter().position(|other| *other == name));
-        self.metric = place.map(|place| all[turned(place, by, all.len())].to_owned());
+        let index = self.metric(cell).and_then(|name| all.iter().position(|other| *other == name));
+        self.metric = index.map(|index| all[rotated(index, by, all.len())].to_owned());
     }
 
-    fn turn_pair(&mut self, by: isize) {
-        let pairs = self.detail.images().map_or(1, |images| images.size[0]);
-        self.pair = turned(self.pair(pairs), by, pairs);
+    fn rotate_pair(&mut self, by: isize) {
+        let pairs = self.files.images().map_or(1, |images| images.pairs);
+        self.pair = rotated(self.pair(pairs), by, pairs);
     }
 }
 
-/// Returns the index `by` after `place`, modulo `all`.
-fn turned(place: usize, by: isize, all: usize) -> usize {
-    (place as isize + by).rem_euclid(all.max(1) as isize) as usize
+/// Returns the number `by` after `index`, modulo `all`.
+fn rotated(index: usize, by: isize, all: usize) -> usize {
+    (index as isize + by).rem_euclid(all.max(1) as isize) as usize
 }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lerp_cluster::QueuedCell;
 use lerp_eval::{
     Quantity, When,
     quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
@@ -12,14 +13,13 @@ use lerp_eval::{
 use lerp_files::printable;
 use lerp_train::{Holder, Live, Metrics, Phase, Run, State};
 
-use super::{detail::plain, kept::Kept};
-use crate::slurm::QueuedCell;
+use crate::{cached_read::CachedRead, text::plain_line};
 
 /// Seconds without progress after which a running run is shown as stalled.
-const PATIENCE: f64 = 30.0;
+const STALLED_AFTER: f64 = 30.0;
 
 /// The same limit for a run that reports progress at evaluations only, as a multiple of the time between evaluations.
-const EVALUATIONS: f64 = 3.0;
+const STALLED_AFTER_EVALUATIONS: f64 = 3.0;
 
 /// File in which a worker process reports its progress.
 const PROGRESS: &str = "progress.json";
@@ -47,7 +47,7 @@ pub enum Stage {
 
 impl Stage {
     /// Returns the name of the stage.
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Queued => "queued",
@@ -74,9 +74,9 @@ impl Stage {
 /// The values of a metric, as pairs of the number of training samples and the value.
 pub type Series = Vec<(f64, f64)>;
 
-/// A cell of a sweep.
+/// The state of a cell of a sweep.
 #[derive(Debug)]
-pub struct Cell {
+pub struct CellView {
     /// Name of the cell and of its folder.
     pub id: String,
     /// Folder of the cell.
@@ -102,15 +102,15 @@ pub struct Cell {
     /// Reason why the run failed.
     pub reason: Option<String>,
     /// On a cluster, a description of the job, the node and the number of restarts.
-    pub place: Option<String>,
+    pub cluster_job: Option<String>,
     /// Whether the folder is a symbolic link, which is not followed.
-    link: bool,
-    run: Kept<Run>,
-    metrics: Kept<BTreeMap<String, Series>>,
-    live: Kept<Live>,
+    is_link: bool,
+    run: CachedRead<Run>,
+    metrics: CachedRead<BTreeMap<String, Series>>,
+    live: CachedRead<Live>,
 }
 
-impl Cell {
+impl CellView {
     /// Creates the cell called `id` of the sweep in the folder `sweep`, without reading any files.
     pub fn new(sweep: &Path, id: &str, planned: bool) -> Self {
         let dir = sweep.join("runs").join(id);
@@ -127,13 +127,13 @@ impl Cell {
             rate: None,
             seconds_per_sample: None,
             reason: None,
-            place: None,
-            link: false,
-            // The status comes first, because `Kept::written` tells the time of the first file and only the status
+            cluster_job: None,
+            is_link: false,
+            // The status comes first, because `CachedRead::modified` tells the time of the first file and only the status
             // changes.
-            run: Kept::new(vec![dir.join("status.json"), dir.join("run.toml")]),
-            metrics: Kept::new(vec![dir.join("metrics.parquet")]),
-            live: Kept::new(vec![dir.join(PROGRESS)]),
+            run: CachedRead::new(vec![dir.join("status.json"), dir.join("run.toml")]),
+            metrics: CachedRead::new(vec![dir.join("metrics.parquet")]),
+            live: CachedRead::new(vec![dir.join(PROGRESS)]),
             dir,
         }
     }
@@ -142,10 +142,10 @@ impl Cell {
     /// cluster.
     pub fn refresh(&mut self, now: f64, queued: Option<&QueuedCell>) {
         if self.dir.is_symlink() {
-            self.link = true;
+            self.is_link = true;
             return;
         }
-        self.link = false;
+        self.is_link = false;
         self.run.refresh(|| Run::read(&self.dir));
         self.metrics.refresh(|| Metrics::read(&self.dir.join("metrics.parquet")).map(|m| series(&m)));
         let path = self.dir.join(PROGRESS);
@@ -155,14 +155,14 @@ impl Cell {
                 let damaged = || format!("{} is damaged", path.display());
                 self.live.refresh(|| run.progress().ok_or_else(damaged));
             }
-            _ => self.live.forget(),
+            _ => self.live.clear(),
         }
         self.stage = Stage::Waiting;
-        self.judge(now);
+        self.derive_state(now);
         // The process that trains the run writes its job into the run's folder, which is more recent than the queue's
         // answer.
         let holder = if self.stage.is_running() { Holder::of(&self.dir) } else { None };
-        self.place = match (holder.filter(|holder| holder.job.is_some()), queued) {
+        self.cluster_job = match (holder.filter(|holder| holder.job.is_some()), queued) {
             (Some(holder), _) => Some(holder.described()),
             (None, queued) => queued.map(|queued| printable(&queued.described()).into_owned()),
         };
@@ -173,7 +173,7 @@ impl Cell {
     }
 
     /// Derives what is shown from the files that were read.
-    fn judge(&mut self, now: f64) {
+    fn derive_state(&mut self, now: f64) {
         let Some(run) = self.run.value() else { return };
         let (cell, status) = (&run.record.cell, &run.status);
         self.dataset = printable(&cell.dataset).into_owned();
@@ -185,7 +185,7 @@ impl Cell {
             (status.samples > 0 && status.wall_s > 0.0).then(|| status.wall_s / status.samples as f64);
         self.rate = self.seconds_per_sample.map(|seconds| 1.0 / seconds);
         self.reason = (status.state == State::Failed)
-            .then(|| status.reason.as_deref().map_or("it does not say why".into(), plain));
+            .then(|| status.reason.as_deref().map_or("it does not say why".into(), plain_line));
         self.stage = match status.state {
             State::Done => Stage::Done,
             State::Failed => Stage::Failed,
@@ -197,8 +197,10 @@ impl Cell {
         }
         let Some(live) = self.live.value() else {
             // A run without a progress file changes its files at evaluations only.
-            let patience = self.evaluation_s().map_or(PATIENCE, |s| PATIENCE.max(EVALUATIONS * s));
-            if self.run.written().is_some_and(|at| now - at > patience) {
+            let limit = self
+                .evaluation_s()
+                .map_or(STALLED_AFTER, |s| STALLED_AFTER.max(STALLED_AFTER_EVALUATIONS * s));
+            if self.run.modified().is_some_and(|at| now - at > limit) {
                 self.stage = Stage::Stalled;
             }
             return;
@@ -209,8 +211,8 @@ impl Cell {
             self.seconds_per_sample = self.seconds_per_sample.or(Some(1.0 / live.samples_per_s));
         }
         // The file's modification time is used as well, in case the clocks of two machines differ.
-        let at = self.live.written().map_or(live.at, |written| written.max(live.at));
-        if now - at > PATIENCE {
+        let at = self.live.modified().map_or(live.at, |modified| modified.max(live.at));
+        if now - at > STALLED_AFTER {
             self.stage = Stage::Stalled;
         } else if live.phase == Phase::Finishing {
             self.stage = Stage::Measuring;
@@ -243,7 +245,7 @@ impl Cell {
                 Some(When::AtTheEnd) => 1,
                 None => 2,
             };
-            (FIRST.iter().position(|first| first.key == name).unwrap_or(FIRST.len()), kind)
+            (LISTED_FIRST.iter().position(|first| first.key == name).unwrap_or(LISTED_FIRST.len()), kind)
         };
         names.sort_by_key(|name| rank(name));
         names
@@ -272,19 +274,20 @@ impl Cell {
 
     /// Whether the results of the cell cannot be read.
     pub fn is_damaged(&self) -> bool {
-        self.link || self.run.problem().is_some() || self.metrics.problem().is_some()
+        self.is_link || self.run.problem().is_some() || self.metrics.problem().is_some()
     }
 
     /// Returns sentences about files of the cell that cannot be read.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         const LINK: &str = "a run's folder is a symbolic link, which is not followed";
-        let link = self.link.then_some(LINK);
+        let link = self.is_link.then_some(LINK);
         [link, self.run.problem(), self.metrics.problem(), self.live.problem()].into_iter().flatten()
     }
 }
 
 /// The metrics that are listed first.
-static FIRST: [&Quantity; 4] = [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &RECONSTRUCTION_MSE, &CLASSIFIER_ACCURACY];
+static LISTED_FIRST: [&Quantity; 4] =
+    [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &RECONSTRUCTION_MSE, &CLASSIFIER_ACCURACY];
 
 /// Groups values by metric, without those that are not finite.
 fn series(metrics: &Metrics) -> BTreeMap<String, Series> {

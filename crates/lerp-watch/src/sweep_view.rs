@@ -7,22 +7,20 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use lerp_cluster::QueueView;
 use lerp_files::{is_folder, is_word, printable};
+use lerp_train::{SWEEP_FORMAT, SWEEP_RECORD};
 use serde::Deserialize;
 
-use super::{
-    cell::{Cell, Stage},
-    kept::Kept,
-};
 use crate::{
-    slurm::QueueView,
-    sweep::{FORMAT, RECORD},
+    Error, Result,
+    cached_read::CachedRead,
+    cell_view::{CellView, Stage},
 };
 
 /// The part of `sweep.toml` that a watcher reads.
 #[derive(Debug, Deserialize)]
-pub struct Record {
+pub struct SweepRecord {
     format: String,
     /// One sentence that describes the sweep.
     #[serde(default)]
@@ -34,11 +32,16 @@ pub struct Record {
     cells: Vec<String>,
 }
 
-impl Record {
+impl SweepRecord {
     /// Returns the names of the planned cells. Invalid names are skipped, because names are used as paths.
     fn cells(&self) -> Vec<String> {
         self.cells.iter().filter(|name| is_word(name)).cloned().collect()
     }
+}
+
+/// Returns the error that says that a folder is not that of a sweep.
+fn no_sweep<T>(sentence: String) -> Result<T> {
+    Err(Error::NoSweep(sentence))
 }
 
 /// Size limit of a sweep's record, bytes.
@@ -46,17 +49,17 @@ const LARGEST_RECORD: u64 = 1 << 28;
 
 /// The state of a sweep.
 #[derive(Debug)]
-pub struct Sweep {
+pub struct SweepView {
     /// Name of the folder.
     pub name: String,
     /// The cells: those of the plan in its order, then other cells in the folder.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<CellView>,
     dir: PathBuf,
-    record: Kept<Record>,
+    record: CachedRead<SweepRecord>,
     queue: QueueView,
     /// Longest time to wait for an answer of a cluster's queue.
-    pub patience: Duration,
-    gone: bool,
+    pub queue_timeout: Duration,
+    is_gone: bool,
 }
 
 /// Numbers of cells by stage.
@@ -82,7 +85,7 @@ pub struct Counts {
     pub others: usize,
 }
 
-impl Sweep {
+impl SweepView {
     /// Opens the sweep in `dir`, or the one that is about to begin in this empty folder.
     ///
     /// # Errors
@@ -91,49 +94,54 @@ impl Sweep {
         let shown = printable(&dir.to_string_lossy()).into_owned();
         if !dir.is_dir() {
             let what = if dir.exists() { "is no folder" } else { "does not exist" };
-            bail!("{shown} {what}; give the folder of a sweep, such as results/quick");
+            return no_sweep(format!("{shown} {what}; give the folder of a sweep, such as results/quick"));
         }
         if dir.join("run.toml").exists() {
-            bail!("{shown} is one run; give the folder of its sweep, which has {RECORD}");
+            return no_sweep(format!(
+                "{shown} is one run; give the folder of its sweep, which has {SWEEP_RECORD}"
+            ));
         }
         let name = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = name
             .file_name()
             .map_or_else(|| shown.clone(), |name| printable(&name.to_string_lossy()).into_owned());
-        let record = Kept::new(vec![dir.join(RECORD)]);
+        let record = CachedRead::new(vec![dir.join(SWEEP_RECORD)]);
         let mut sweep = Self {
             name,
             cells: Vec::new(),
             dir: dir.to_owned(),
             record,
             queue: QueueView::of(dir),
-            patience: Duration::ZERO,
-            gone: false,
+            queue_timeout: Duration::ZERO,
+            is_gone: false,
         };
         sweep.read_record();
         let runs = is_folder(&dir.join("runs"));
         if let Some(problem) = sweep.record.problem().filter(|_| !runs) {
-            bail!("{problem}; give the folder of a sweep");
+            return no_sweep(format!("{problem}; give the folder of a sweep"));
         }
         // A sweep first creates the lock, then writes the record through a temporary file; `lerp train` creates the
         // folder of its run before the record. These files alone are therefore a sweep that is about to begin.
-        let begins = |name: &str| name.starts_with('.') || name.starts_with(RECORD) || name == "runs";
-        let mut entries = fs::read_dir(dir).map_err(|e| anyhow::anyhow!("cannot read {shown}: {e}"))?;
+        let begins = |name: &str| name.starts_with('.') || name.starts_with(SWEEP_RECORD) || name == "runs";
+        let mut entries =
+            fs::read_dir(dir).map_err(|problem| Error::Unreadable { folder: shown.clone(), problem })?;
         let begins = entries.all(|e| e.is_ok_and(|e| begins(&e.file_name().to_string_lossy())));
         if sweep.record.value().is_none() && !begins && !runs {
-            bail!("{shown} holds no sweep (it has no {RECORD}); give the folder of one");
+            return no_sweep(format!(
+                "{shown} holds no sweep (it has no {SWEEP_RECORD}); give the folder of one"
+            ));
         }
         Ok(sweep)
     }
 
     /// Reads the files that have changed. `now` is in seconds since 1970.
     pub fn refresh(&mut self, now: f64) {
-        self.gone = !self.dir.is_dir();
-        if self.gone {
+        self.is_gone = !self.dir.is_dir();
+        if self.is_gone {
             return;
         }
         self.read_record();
-        let planned: Vec<String> = self.record.value().map(Record::cells).unwrap_or_default();
+        let planned: Vec<String> = self.record.value().map(SweepRecord::cells).unwrap_or_default();
         let known: BTreeSet<&str> = planned.iter().map(String::as_str).collect();
         // If the folder cannot be listed at present, the cells that were known before stay.
         let runs = self.dir.join("runs");
@@ -142,7 +150,7 @@ impl Sweep {
             None => self.cells.iter().filter(|cell| !cell.planned).map(|cell| cell.id.clone()).collect(),
             Some(entries) => {
                 let mut names: Vec<String> = entries
-                    .filter_map(Result::ok)
+                    .filter_map(std::result::Result::ok)
                     .filter(|entry| is_folder(&entry.path()) && entry.path().join("run.toml").exists())
                     .map(|entry| entry.file_name().to_string_lossy().into_owned())
                     .collect();
@@ -162,23 +170,24 @@ impl Sweep {
             for (id, planned) in wanted {
                 let known =
                     before.iter().position(|cell| cell.id == id).map(|place| before.swap_remove(place));
-                let mut cell = known.unwrap_or_else(|| Cell::new(&self.dir, id, planned));
+                let mut cell = known.unwrap_or_else(|| CellView::new(&self.dir, id, planned));
                 cell.planned = planned;
                 self.cells.push(cell);
             }
         }
-        self.queue.refresh(self.patience);
+        self.queue.refresh(self.queue_timeout);
         for cell in &mut self.cells {
             cell.refresh(now, self.queue.get(&cell.id));
         }
     }
 
     fn read_record(&mut self) {
-        let path = self.dir.join(RECORD);
+        let path = self.dir.join(SWEEP_RECORD);
         self.record.refresh(|| {
             let text = lerp_files::read_to_string(&path, LARGEST_RECORD).map_err(|e| e.to_string())?;
-            let record = toml::from_str::<Record>(&text).ok().filter(|record| record.format == FORMAT);
-            let shown = |record: Record| Record {
+            let record =
+                toml::from_str::<SweepRecord>(&text).ok().filter(|record| record.format == SWEEP_FORMAT);
+            let shown = |record: SweepRecord| SweepRecord {
                 about: printable(&record.about).into_owned(),
                 devices: record.devices.iter().map(|name| printable(name).into_owned()).collect(),
                 ..record
@@ -188,7 +197,7 @@ impl Sweep {
     }
 
     /// Returns the sweep's record. Returns `None` before it is written.
-    pub fn record(&self) -> Option<&Record> {
+    pub fn record(&self) -> Option<&SweepRecord> {
         self.record.value()
     }
 
@@ -219,7 +228,7 @@ impl Sweep {
     pub fn fraction(&self) -> f64 {
         let (mut done, mut all) = (0.0, 0.0);
         for cell in self.planned() {
-            let seconds = self.seconds(cell).unwrap_or(1.0);
+            let seconds = self.seconds_of_cell(cell).unwrap_or(1.0);
             all += seconds;
             done += seconds * if cell.stage.is_over() { 1.0 } else { cell.fraction() };
         }
@@ -228,14 +237,14 @@ impl Sweep {
 
     /// Returns the seconds until all cells are done if as many cells run at the same time as do now. Returns `None` if
     /// no cell is running or a duration is unknown.
-    pub fn left(&self) -> Option<f64> {
+    pub fn seconds_left(&self) -> Option<f64> {
         let at_once = self.planned().filter(|c| matches!(c.stage, Stage::Running | Stage::Measuring)).count();
         if at_once == 0 {
             return None;
         }
         let (mut sum, mut longest) = (0.0, 0.0_f64);
         for cell in self.planned().filter(|cell| !cell.stage.is_over()) {
-            let left = self.seconds(cell)? * (1.0 - cell.fraction());
+            let left = self.seconds_of_cell(cell)? * (1.0 - cell.fraction());
             sum += left;
             longest = longest.max(left);
         }
@@ -245,9 +254,9 @@ impl Sweep {
 
     /// Returns the seconds that a whole cell takes: from its own rate, or else the mean over cells of its variant and
     /// dataset, of its dataset, or of all.
-    fn seconds(&self, cell: &Cell) -> Option<f64> {
-        let own = |cell: &Cell| Some(cell.seconds_per_sample? * cell.total? as f64);
-        let mean = |like: &dyn Fn(&Cell) -> bool| {
+    fn seconds_of_cell(&self, cell: &CellView) -> Option<f64> {
+        let own = |cell: &CellView| Some(cell.seconds_per_sample? * cell.total? as f64);
+        let mean = |like: &dyn Fn(&CellView) -> bool| {
             let known: Vec<f64> = self.planned().filter(|other| like(other)).filter_map(own).collect();
             (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
         };
@@ -258,7 +267,7 @@ impl Sweep {
     }
 
     /// Returns the state of the sweep in one or a few words.
-    pub fn word(&self) -> &'static str {
+    pub fn state(&self) -> &'static str {
         let counts = self.counts();
         if counts.all == counts.waiting {
             "nothing has begun yet"
@@ -277,18 +286,18 @@ impl Sweep {
 
     /// Whether the sweep's record or the files of a run cannot be read.
     pub fn is_damaged(&self) -> bool {
-        self.record.problem().is_some() || self.cells.iter().any(Cell::is_damaged)
+        self.record.problem().is_some() || self.cells.iter().any(CellView::is_damaged)
     }
 
     /// Returns sentences about files that cannot be read, the most important first.
     pub fn problems(&self) -> Vec<String> {
-        if self.gone {
+        if self.is_gone {
             return vec![format!(
                 "{} is gone; this is what it last said",
                 printable(&self.dir.to_string_lossy())
             )];
         }
-        let cells = self.cells.iter().flat_map(Cell::problems);
+        let cells = self.cells.iter().flat_map(CellView::problems);
         self.record
             .problem()
             .into_iter()
@@ -297,7 +306,7 @@ impl Sweep {
             .collect()
     }
 
-    fn planned(&self) -> impl Iterator<Item = &Cell> {
+    fn planned(&self) -> impl Iterator<Item = &CellView> {
         self.cells.iter().filter(|cell| cell.planned)
     }
 }

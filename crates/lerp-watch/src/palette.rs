@@ -2,7 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use super::cell::Stage;
+use crate::cell_view::Stage;
 
 /// The set of colours that a terminal supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

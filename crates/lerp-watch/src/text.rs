@@ -1,6 +1,26 @@
 //! Formatting of numbers and text for the screen.
 
-pub use crate::sweep::duration;
+/// Returns text as one line without escape sequences and control characters.
+pub fn plain_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            // The sequence `ESC [ ... letter` sets a colour or moves the cursor.
+            '\u{1b}' => {
+                if characters.clone().next() == Some('[') {
+                    characters.by_ref().skip(1).find(|c| ('@'..='~').contains(c));
+                }
+            }
+            '\t' => out.push_str("    "),
+            '\n' => out.push(' '),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    // Characters that change the direction of writing are not control characters, so they are escaped here.
+    lerp_files::printable(&out).into_owned()
+}
 
 /// Formats a number with about three significant digits.
 pub fn number(value: f64) -> String {
@@ -106,5 +126,10 @@ mod tests {
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("", 3), [""]);
         assert_eq!(wrap("ab", 0), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_log_cannot_move_the_cursor() {
+        assert_eq!(plain_line("\u{1b}[31mred\u{1b}[0m\tand \u{1b}[2Jplain\r\n!"), "red    and plain !");
     }
 }
