@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor, backprop::GradStore};
 
 use crate::{
     Architecture, Draws, Error, Group, Hyper, ImageShape, LatentShape, Network, NetworkKind, ParamStore,
-    Result, Spec,
+    Result, Spec, unknown,
 };
 
 /// An autoencoder whose interpolations can be measured.
@@ -424,4 +424,16 @@ pub trait Variant: Send + Sync {
     /// # Errors
     /// Returns an error if the hyperparameters are not valid, or the network does not fit the images.
     fn build(&self, build: &Build) -> Result<Box<dyn Autoencoder>>;
+}
+
+/// Returns the variant called `name`.
+///
+/// # Errors
+/// If there is none; the message suggests the nearest name.
+pub fn find_variant(variants: &[&'static dyn Variant], name: &str) -> Result<&'static dyn Variant> {
+    let found = variants.iter().copied().find(|variant| variant.name() == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = variants.iter().map(|variant| variant.name()).collect();
+        Error::UnknownVariant(unknown("variant", name, &names))
+    })
 }

@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{Error, Result};
+use crate::{Error, Result, did_you_mean};
 
 /// Hyperparameters by name, as given in a file or on the command line. [`check_hyper`] converts them to a type.
 ///
@@ -144,6 +144,17 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// Returns the message for a name that does not exist: it suggests the [`nearest`] of the known names and lists them.
+///
+/// ```
+/// let message = lerp_core::unknown("variant", "ACIA", &["baseline", "acai"]);
+/// assert_eq!(message, "there is no variant 'ACIA' (did you mean 'acai'?); there are: baseline, acai");
+/// ```
+pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    let hint = did_you_mean(nearest(name, known.iter().copied()));
+    format!("there is no {what} '{name}'{hint}; there are: {}", known.join(", "))
 }
 
 #[cfg(test)]

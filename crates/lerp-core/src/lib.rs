@@ -26,6 +26,7 @@
 //!   paper's seven variants.
 //! * `lerp-data` has the datasets, `lerp-eval` the metrics, `lerp-train` the training of runs in folders, and
 //!   `lerp-report` the tables and figures.
+//! * `lerp-export`, `lerp-verify` and `lerp-bench` have what the commands of these names do.
 //! * `lerp` is the command. Its `App` adds variants, datasets and metrics of one's own.
 //!
 //! # How a model is used
@@ -59,12 +60,14 @@ mod precision;
 mod schedule;
 mod spec;
 
-pub use autoencoder::{Autoencoder, Build, Carry, Loss, Objectives, Term, Variant, through_latent};
+pub use autoencoder::{
+    Autoencoder, Build, Carry, Loss, Objectives, Term, Variant, find_variant, through_latent,
+};
 pub use draws::{Draw, DrawPosition, Draws, Generator};
 use error::did_you_mean;
 pub use error::{Error, Result};
 pub use host::{on_host, scalar};
-pub use hyper::{Hyper, check_hyper, check_range, nearest};
+pub use hyper::{Hyper, check_hyper, check_range, nearest, unknown};
 pub use model::{Model, ModelVariant};
 pub use network::{Architecture, Network, NetworkKind, OwnNetwork};
 pub use params::{AUTOENCODER, Buffer, CRITIC, Group, Param, ParamStore};

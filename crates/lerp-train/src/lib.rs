@@ -70,6 +70,7 @@ mod metrics;
 mod origin;
 mod outside;
 mod paths;
+mod protocol;
 mod rundir;
 mod samples;
 mod strips;
@@ -95,6 +96,10 @@ pub use outside::{
     Answered, Format, Imported, Named, Task, import, is_among, training_images, write_arrays, write_run,
 };
 pub use paths::{Paths, Profile};
+pub use protocol::{
+    PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS, PROTOCOL_SAMPLES, PROTOCOL_TEST,
+    PROTOCOL_TEST_IMAGES,
+};
 pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
 pub use strips::{FIGURE_3_ANGLES, Strips, png};
 pub use sweep::{SWEEP_FORMAT, SWEEP_RECORD};

@@ -7,14 +7,15 @@ mod sweep;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use lerp_core::Schedule;
+use lerp_core::{Schedule, unknown};
 use lerp_data::{is_own, split_option};
+use lerp_train::PROTOCOL_BATCH;
 
 pub use shares::{MergeArgs, Shard};
 pub use slurm::{ClusterArgs, Engine, RESERVED_OPTIONS, TaskArgs, Work};
 pub use sweep::{Jobs, SweepArgs};
 
-use crate::{device::Choice, plan::PROTOCOL_BATCH, registry::unknown};
+use crate::device::Choice;
 
 /// Train autoencoders and measure how well they interpolate
 #[derive(Debug, Parser)]

@@ -2,9 +2,7 @@
 
 use anyhow::{Result, bail};
 use candle_core::Device;
-use lerp_core::Precision;
-
-use crate::registry::unknown;
+use lerp_core::{Precision, unknown};
 
 /// The device names that [`Choice`] accepts, beside lists such as `cuda:0,1`.
 const KINDS: [&str; 4] = ["auto", "cpu", "cuda", "metal"];

@@ -4,14 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lerp_data::is_own;
+use lerp_export::MODEL_FORMAT;
 use lerp_train::{Cell, Elsewhere, Imported, Origin, RunInputs, RunRecord, is_among};
 use serde_json::Value;
 
 use crate::{
     cli::ImportArgs,
-    device,
-    export::MODEL_FORMAT,
-    moved,
+    device, moved,
     plan::{Overrides, Plan},
     provenance::provenance,
     registry::Registry,

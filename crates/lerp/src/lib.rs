@@ -20,6 +20,9 @@
 //! | [`lerp_train`] | training and evaluation of a run in a folder, checkpoints, the conformance check |
 //! | [`lerp_report`] | tables, figures and the web page of a sweep |
 //! | [`lerp_watch`] | a running sweep in the terminal |
+//! | [`lerp_export`] | runs and models for other programs: TensorBoard, CSV, models with cards |
+//! | [`lerp_verify`] | the comparison with golden values, which are in its folder `golden` |
+//! | [`lerp_bench`] | the times of training steps, operations and evaluations |
 //! | `lerp` | this crate: the command, its plans and worker processes |
 //!
 //! # How a run goes
@@ -59,7 +62,6 @@ mod score;
 mod shelf;
 mod slurm;
 mod sweep;
-pub mod verify;
 
 use std::{
     io::IsTerminal,
@@ -341,14 +343,15 @@ fn watch(args: &WatchArgs) -> Result<bool> {
 
 fn verify(args: &VerifyArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
-    let options = verify::Options {
+    let options = lerp_verify::Options {
         golden: args.golden.clone(),
+        variants: &seven(),
         // The golden values were computed in full f32.
         device: device::open(&name, Precision::F32)?,
-        form: if args.composed { Kernels::Composed } else { Kernels::Fused },
+        kernels: if args.composed { Kernels::Composed } else { Kernels::Fused },
         filter: args.filter.clone(),
     };
-    let summary = verify::verify(&options, &mut |check| {
+    let summary = lerp_verify::verify(&options, &mut |check| {
         if !args.quiet || !check.passed {
             let word = if check.passed { "ok  " } else { "MISS" };
             say(&format!(

@@ -8,16 +8,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_core::{Architecture, Hyper, Precision, Schedule};
+use lerp_core::{Architecture, Hyper, Precision, Schedule, unknown};
 use lerp_data::{Dataset, Lines, Split, protocols, split_option};
-use lerp_train::{Cell, Origin, Task};
+use lerp_train::{
+    Cell, Origin, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS, PROTOCOL_SAMPLES,
+    PROTOCOL_TEST, PROTOCOL_TEST_IMAGES, Task,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{
-    registry::{Registry, unknown},
-    shelf::Shelf,
-};
+use crate::{registry::Registry, shelf::Shelf};
 
 use network::{Fitting, NetworkPlan, networks};
 
@@ -171,21 +171,6 @@ pub struct Overrides {
     /// Precision of convolutions.
     pub precision: Precision,
 }
-
-/// Training samples of a run in the paper's protocol.
-pub const PROTOCOL_SAMPLES: u64 = 1 << 24;
-/// Training samples between evaluations.
-pub const PROTOCOL_CADENCE: u64 = 1 << 16;
-/// Batch size, samples.
-pub const PROTOCOL_BATCH: usize = 64;
-/// Learning rate.
-pub const PROTOCOL_RATE: f64 = 1e-4;
-/// Test samples of an evaluation on lines.
-pub const PROTOCOL_TEST: usize = 5_000;
-/// Upper limit of test samples on an image set, large enough for all of them.
-const PROTOCOL_TEST_IMAGES: usize = 1 << 20;
-/// Restarts of k-means.
-const PROTOCOL_RESTARTS: usize = 1_000;
 
 const RUN_KEYS: [&str; 10] = [
     "samples",

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use lerp_core::{Hyper, ModelVariant, Variant, nearest};
+use lerp_core::{Hyper, ModelVariant, Variant, find_variant, unknown};
 use lerp_data::{DATASETS, Dataset};
 use lerp_eval::Metric;
 use lerp_files::{is_word, printable};
@@ -105,11 +105,7 @@ impl Registry {
     /// # Errors
     /// If there is none; the message suggests the nearest name.
     pub fn find(&self, name: &str) -> Result<&'static dyn Variant> {
-        if let Some(variant) = self.variants.iter().find(|v| v.name() == name) {
-            return Ok(*variant);
-        }
-        let names: Vec<&str> = self.variants.iter().map(|v| v.name()).collect();
-        bail!("{}", unknown("variant", name, &names));
+        Ok(find_variant(&self.variants, name)?)
     }
 
     /// Returns the names of all datasets, except image sets that are named by their path.
@@ -144,13 +140,6 @@ impl Registry {
         }
         Ok(dataset)
     }
-}
-
-/// Returns the error message "there is no WHAT 'NAME' (did you mean 'X'?); there are: ...".
-pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    let hint =
-        nearest(name, known.iter().copied()).map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"));
-    format!("there is no {what} '{name}'{hint}; there are: {}", known.join(", "))
 }
 
 #[cfg(test)]

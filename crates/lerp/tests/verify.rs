@@ -21,7 +21,7 @@ fn every_golden_value_passes_in_both_forms() {
 
 /// Writes a folder of golden values with one file of the program's own, changed by `change`.
 fn golden_of(stem: &str, dir: &Path, change: &dyn Fn(&mut HashMap<String, Tensor>)) {
-    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lerp-verify/golden");
     let manifest = fs::read_to_string(packed.join("manifest.json")).unwrap();
     let mut manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
     manifest["files"] = serde_json::json!({ format!("{stem}.safetensors"): {} });
@@ -100,7 +100,7 @@ fn wrong_missing_unknown_and_damaged_values_are_told() {
     assert_eq!((code, errors.contains("has no tensor 'smoothness'")), (2, true), "{errors}");
 
     // The program's own golden values, read as compressed files from the source folder.
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lerp-verify/golden");
     let (code, text, errors) = parts(&run("verify --device cpu --quiet --filter metric_ --golden", &[&own]));
     assert_eq!((code, text.contains(" 0 failed")), (0, true), "{text} {errors}");
 

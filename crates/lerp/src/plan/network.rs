@@ -4,14 +4,13 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use lerp_core::{Architecture, Build, Hyper, Network, NetworkKind, Variant};
+use lerp_core::{Architecture, Build, Hyper, Network, NetworkKind, Variant, unknown};
 use lerp_data::Dataset;
 use lerp_train::Cell;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::grid;
-use crate::registry::unknown;
 
 /// The value of `network` in a plan: a name, or a table of settings with an optional `name`; a setting that is a list
 /// spans a grid. Without a name the settings are for the variant's default network in a variant's section, and for the

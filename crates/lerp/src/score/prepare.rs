@@ -6,13 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use lerp_core::unknown;
 use lerp_train::{Format, Origin, Run, Task, training_images, write_arrays};
 
 use crate::{
     cli::PrepareArgs,
     plan::{check_restarts, protocol_task},
     provenance::VERSION,
-    registry::{Registry, unknown},
+    registry::Registry,
     say::say,
     shelf::Shelf,
     sweep::stop_flag,

@@ -1,13 +1,15 @@
-//! `lerp verify`: compares this build with the golden values, which were computed by a reference with the semantics of
-//! the paper's own code.
+//! Compares this build with golden values, which were computed by a reference with the semantics of the paper's own
+//! code; the command `lerp verify` prints the result. On an accelerator that generates random draws or captures
+//! training steps, these are compared with the host's as well.
 //!
 //! A folder of golden values holds `manifest.json` (configurations, hyperparameters, tolerances, files) and safetensors
-//! files: one per variant and configuration, and one or more for each metric. The program embeds a reduced copy; see
-//! `golden/README.md` beside its sources.
+//! files: one per variant and configuration, and one or more for each metric. The program embeds a reduced copy, the
+//! folder `golden` of this crate; its `README.md` describes the values.
 
+mod accelerator;
 mod checker;
 mod cluster;
-mod device;
+mod error;
 mod golden;
 mod metrics;
 mod models;
@@ -15,22 +17,26 @@ mod parts;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
 use candle_core::Device;
+use lerp_core::Variant;
 use lerp_kernels::{Kernels, with_kernels};
 
 use checker::Checker;
 use golden::{File, Golden};
 
+pub use error::{Error, Result};
+
 /// Options of [`verify`].
-#[derive(Debug, Clone)]
-pub struct Options {
+#[derive(Clone)]
+pub struct Options<'a> {
     /// Folder of golden values; `None` for the copy embedded in the program.
     pub golden: Option<PathBuf>,
+    /// The paper's seven variants, which are compared.
+    pub variants: &'a [&'static dyn Variant],
     /// Device on which models run, opened in full `f32`.
     pub device: Device,
     /// Whether operations are fused kernels or composed of candle's operations.
-    pub form: Kernels,
+    pub kernels: Kernels,
     /// Report only checks whose names contain this text.
     pub filter: Option<String>,
 }
@@ -62,12 +68,32 @@ pub struct Summary {
 /// Compares everything and calls `report` after each comparison. A golden value that is never compared counts as
 /// failed.
 ///
+/// ```
+/// use candle_core::Device;
+/// use lerp_core::Variant;
+/// use lerp_kernels::Kernels;
+/// use lerp_verify::{Options, Result, verify};
+///
+/// /// Returns the names of the failed checks.
+/// fn failures(variants: &[&'static dyn Variant]) -> Result<Vec<String>> {
+///     let (golden, filter) = (None, None);
+///     let options = Options { golden, variants, device: Device::Cpu, kernels: Kernels::Fused, filter };
+///     let mut failed = Vec::new();
+///     verify(&options, &mut |check| {
+///         if !check.passed {
+///             failed.push(check.name.clone());
+///         }
+///     })?;
+///     Ok(failed)
+/// }
+/// ```
+///
 /// # Errors
-/// If a file is missing, truncated or has another layout, or if the filter matches no check.
+/// If a file is missing, truncated or has another layout, if a variant is missing, or if the filter matches no check.
 pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
     let golden = Golden::open(options.golden.as_deref())?;
     let mut checker = Checker::new(&golden.manifest, options.filter.as_deref(), report);
-    with_kernels(options.form, || {
+    with_kernels(options.kernels, || {
         for name in golden.manifest.files.keys() {
             let stem = name.trim_end_matches(".safetensors");
             // The common file of a configuration is read together with each of its variants.
@@ -75,22 +101,22 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summa
                 continue;
             }
             let file = golden.file(stem)?;
-            check_file(&mut checker, &golden, &file, &options.device)?;
-            checker.nothing_left(&file);
+            check_file(&mut checker, &golden, &file, options)?;
+            checker.report_unused(&file);
         }
-        device::device(&mut checker, &options.device)?;
-        anyhow::Ok(())
+        accelerator::accelerator(&mut checker, options)
     })?;
     let summary = checker.summary;
     if let Some(filter) = &options.filter
         && summary == Summary::default()
     {
-        anyhow::bail!("no check's name contains '{filter}'; run without --filter to see the names");
+        return Err(Error::NoCheck(filter.clone()));
     }
     Ok(summary)
 }
 
-fn check_file(checker: &mut Checker, golden: &Golden, file: &File, device: &Device) -> Result<()> {
+fn check_file(checker: &mut Checker, golden: &Golden, file: &File, options: &Options) -> Result<()> {
+    let device = &options.device;
     match file.stem.as_str() {
         "metric_draw_line" => metrics::draw_line(checker, file),
         "metric_smoothness" => metrics::smoothness(checker, file),
@@ -101,7 +127,7 @@ fn check_file(checker: &mut Checker, golden: &Golden, file: &File, device: &Devi
         stem if stem.starts_with("metric_line_eval_") => metrics::line_eval(checker, file),
         stem => match stem.split_once('_') {
             Some((network, variant)) if golden.manifest.configs.contains_key(network) => {
-                models::model(checker, golden, file, network, variant, device)
+                models::model(checker, golden, file, network, variant, options)
             }
             // Every value of an unknown file is reported as not compared.
             _ => Ok(()),

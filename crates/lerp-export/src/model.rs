@@ -7,35 +7,37 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
 use lerp_aae::Aae;
 use lerp_acai::Acai;
-use lerp_core::{Autoencoder, Build, Draws, ImageShape, Model, ParamStore, Spec, check_hyper};
+use lerp_core::{Autoencoder, Build, Draws, ImageShape, Model, ParamStore, Spec, check_hyper, find_variant};
 use lerp_data::{Lines, split_option};
 use lerp_files::file_stem;
 use lerp_train::{Cell, Provenance, Run, RunRecord, State};
 use lerp_vae::Vae;
 use lerp_vqvae::VqVae;
 
-use super::{
-    Loaded, card,
+use crate::{
+    Error, Loaded, Options, Result,
+    card::Card,
     config::{Config, FORMAT, Parameter},
     write as write_file,
 };
-use crate::registry::{Registry, seven};
 
 const MODEL: &str = "model.safetensors";
 const STRIPS: &str = "interpolation.safetensors";
 
-/// The PyTorch implementation of the seven variants.
+/// The PyTorch implementation of the variants [`IN_TORCH`].
 const TORCH: &str = include_str!("lerp_torch.py");
 
+/// The names of the variants that `lerp_torch.py` implements: the paper's seven.
+pub const IN_TORCH: [&str; 7] = ["baseline", "dropout", "denoising", "vae", "aae", "vqvae", "acai"];
+
 /// Number of images whose outputs are exported, so that another program can check that it loaded the same model.
-pub(super) const CHECKED: usize = 8;
+pub const CHECKED_IMAGES: usize = 8;
 
 /// Whether the run is complete and its folder contains the model.
-pub fn is_in(run: &Run) -> bool {
+pub fn has_model(run: &Run) -> bool {
     run.status.state == State::Done && run.dir.join(MODEL).exists()
 }
 
@@ -90,16 +92,18 @@ fn without_paths(command: &str) -> String {
 ///
 /// # Errors
 /// If the model's file is missing, damaged or not of this variant, or a file cannot be written.
-pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> {
+pub fn write(options: &Options, loaded: &Loaded, folder: &Path) -> Result<()> {
     let run = &loaded.run;
     let public = Public::of(&run.record);
     let cell = &run.record.cell;
-    let variant = registry.find(cell.builder())?;
-    let bytes = run.model()?.with_context(|| format!("it has no {MODEL}"))?;
-    let tensors = load_buffer(&bytes, &Device::Cpu)
-        .map_err(|e| anyhow::anyhow!("{} is cut short or damaged ({e})", run.dir.join(MODEL).display()))?;
+    let variant = find_variant(options.variants, cell.builder())?;
+    let bytes = run.model()?.ok_or_else(|| Error::BadRun(format!("it has no {MODEL}")))?;
+    let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|error| {
+        let path = run.dir.join(MODEL);
+        Error::BadRun(format!("{} is cut short or damaged ({error})", path.display()))
+    })?;
     let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
-    let images = images(run)?;
+    let images = check_images(run)?;
     let (_, height, width, channels) = images.dims4()?;
     let build = Build {
         image: ImageShape { height, width, channels },
@@ -110,7 +114,7 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
         device: &Device::Cpu,
     };
     let model = variant.build(&build)?;
-    fill(model.params(), &tensors)?;
+    set_parameters(model.params(), &tensors)?;
     let check = Check { build: &build, tensors: &tensors }.outputs(&*model, &images)?;
     let spec: &Spec = model.spec();
     let config = Config {
@@ -125,13 +129,14 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
         cell: &public.cell,
         provenance: &public.provenance,
     };
-    let about = card::About {
+    let card = Card {
         loaded,
         config: &config,
         protocol: variant.check(&lerp_core::Hyper::new()).unwrap_or_default(),
         parameters: parameters(model.params(), &tensors),
-        in_torch: seven().iter().any(|known| known.name() == cell.builder()),
+        in_torch: IN_TORCH.contains(&cell.builder()),
         critic: check.contains_key("critic"),
+        loading_example: options.loading_example,
     };
     // Only one metadata entry, because the library writes several in random order and equal models must give equal
     // files.
@@ -139,18 +144,18 @@ pub fn write(registry: &Registry, loaded: &Loaded, folder: &Path) -> Result<()> 
     write_file(folder, MODEL, &safetensors::serialize(&tensors, Some(metadata))?)?;
     write_file(folder, "config.json", (serde_json::to_string_pretty(&config)? + "\n").as_bytes())?;
     write_file(folder, "check.safetensors", &safetensors::serialize(&check, None)?)?;
-    if about.in_torch {
+    if card.in_torch {
         write_file(folder, "lerp_torch.py", TORCH.as_bytes())?;
     }
-    write_file(folder, "README.md", about.card()?.as_bytes())
+    write_file(folder, "README.md", card.text()?.as_bytes())
 }
 
 /// Sets a model's parameters and buffers to the tensors of the same names.
-fn fill(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+fn set_parameters(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     for (name, _) in store.entries() {
-        let tensor = tensors
-            .get(name)
-            .with_context(|| format!("{MODEL} has no '{name}', so it is not of this variant or version"))?;
+        let tensor = tensors.get(name).ok_or_else(|| {
+            Error::BadRun(format!("{MODEL} has no '{name}', so it is not of this variant or version"))
+        })?;
         store.set(name, tensor)?;
     }
     Ok(())
@@ -160,17 +165,18 @@ fn fill(store: &ParamStore, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
 /// interpolations, so that an export needs no dataset.
 ///
 /// # Shapes
-/// `[n, height, width, channels]` with `n` at most [`CHECKED`].
-fn images(run: &Run) -> Result<Tensor> {
+/// `[n, height, width, channels]` with `n` at most [`CHECKED_IMAGES`].
+fn check_images(run: &Run) -> Result<Tensor> {
     if run.record.cell.dataset == Lines::NAME {
-        let angles: Vec<f64> = (0..CHECKED).map(|i| (i as f64 + 0.3) * TAU / CHECKED as f64).collect();
+        let angles: Vec<f64> =
+            (0..CHECKED_IMAGES).map(|i| (i as f64 + 0.3) * TAU / CHECKED_IMAGES as f64).collect();
         return Ok(Lines::images(&angles, &Device::Cpu)?);
     }
     let Some((left, right)) = run.strips()?.and_then(|strips| strips.ends) else {
-        bail!("its {STRIPS} has no test images, with which to check the model");
+        return Err(Error::BadRun(format!("its {STRIPS} has no test images, with which to check the model")));
     };
     let images = Tensor::cat(&[left, right], 0)?;
-    Ok(images.narrow(0, 0, CHECKED.min(images.dim(0)?))?)
+    Ok(images.narrow(0, 0, CHECKED_IMAGES.min(images.dim(0)?))?)
 }
 
 /// Lists all tensors of the file: the model's in its own order, then the classifier's.
@@ -249,7 +255,7 @@ impl Check<'_> {
             return Ok(None);
         }
         let own = M::new(check_hyper(M::NAME, self.build.hyper)?, self.build)?;
-        fill(own.params(), self.tensors)?;
+        set_parameters(own.params(), self.tensors)?;
         Ok(Some(own))
     }
 }

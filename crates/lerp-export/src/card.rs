@@ -1,30 +1,22 @@
 //! The model card (`README.md`) of an exported model: description, configuration, results, limits, provenance, and how
 //! to load it.
 
-use std::fmt::Write;
-
-use anyhow::Result;
 use lerp_core::{Hyper, ImageShape};
 use lerp_data::{protocols, split_option};
 use lerp_eval::{When, final_value};
 use lerp_report::text::{count, markdown, number, thousands, two_digits};
-use lerp_train::Provenance;
+use lerp_train::{PROTOCOL_BATCH, PROTOCOL_RATE, PROTOCOL_SAMPLES, Provenance};
 
-use super::{
-    Loaded,
+use crate::{
+    Loaded, Result,
     config::{Config, Parameter},
     flat,
-    model::CHECKED,
+    model::CHECKED_IMAGES,
     plain,
 };
-use crate::plan::{PROTOCOL_BATCH, PROTOCOL_RATE, PROTOCOL_SAMPLES};
-
-/// Source of the card's example that loads a model in candle. It is an example program of this crate, so the compiler
-/// checks it.
-const CANDLE: &str = include_str!("../../examples/load_model.rs");
 
 /// The contents of a model card.
-pub struct About<'a> {
+pub struct Card<'a> {
     /// The run of the model, with its metrics.
     pub loaded: &'a Loaded,
     /// The contents of `config.json`.
@@ -37,16 +29,18 @@ pub struct About<'a> {
     pub in_torch: bool,
     /// Whether `check.safetensors` has outputs of a critic or discriminator.
     pub critic: bool,
+    /// Source of a Rust program that loads the model.
+    pub loading_example: &'a str,
 }
 
-impl About<'_> {
+impl Card<'_> {
     /// Returns the text of `README.md`.
-    pub fn card(&self) -> Result<String> {
+    pub fn text(&self) -> Result<String> {
         let title = markdown(self.config.title);
         let parts = [
-            self.front()?,
+            self.front_matter()?,
             format!("# {title} on {}\n", markdown(&self.dataset())),
-            self.what(),
+            self.description(),
             format!("## Configuration\n\n{}", self.configuration()?),
             format!("## Results\n\n{}", self.results()),
             format!("## Limits\n\n{}", self.limits()),
@@ -66,7 +60,7 @@ impl About<'_> {
 
     /// Returns the name, final value and number of evaluations of each metric, in the order in which the metrics were
     /// first measured.
-    fn finals(&self) -> Vec<(&str, f64, usize)> {
+    fn final_values(&self) -> Vec<(&str, f64, usize)> {
         let metrics = &self.loaded.metrics;
         let mut names: Vec<&str> = Vec::new();
         for row in &metrics.0 {
@@ -82,39 +76,48 @@ impl About<'_> {
     }
 
     /// Returns the YAML front matter that the Hugging Face hub reads.
-    fn front(&self) -> Result<String> {
+    fn front_matter(&self) -> Result<String> {
         let cell = &self.config.cell;
         // A JSON string is also a valid YAML string.
         let quoted = |text: &str| serde_json::to_string(text);
-        let mut text =
-            String::from("---\n# There is no licence here: whoever publishes the model chooses one.\n");
-        text += "library_name: candle\npipeline_tag: image-feature-extraction\n";
-        text +=
-            "tags: [autoencoder, interpolation, representation-learning, lerpbench, \"arxiv:1807.07543\", ";
-        writeln!(text, "{}]", quoted(&cell.variant)?)?;
+        let mut lines = vec![
+            "---".to_owned(),
+            "# There is no licence here: whoever publishes the model chooses one.".into(),
+            "library_name: candle".into(),
+            "pipeline_tag: image-feature-extraction".into(),
+            format!(
+                "tags: [autoencoder, interpolation, representation-learning, lerpbench, \"arxiv:1807.07543\", {}]",
+                quoted(&cell.variant)?
+            ),
+        ];
         let bare = split_option(&cell.dataset).0;
         if let Some(hub) = protocols().find(|known| known.name == bare).and_then(|known| known.hub) {
-            writeln!(text, "datasets: [{hub}]")?;
+            lines.push(format!("datasets: [{hub}]"));
         }
-        writeln!(text, "model-index:\n- name: {}\n  results:", quoted(self.config.id)?)?;
-        text += "  - task: {type: image-feature-extraction, name: Interpolation}\n";
-        let (dataset, name) = (quoted(&cell.dataset)?, quoted(&self.dataset())?);
-        writeln!(text, "    dataset: {{type: {dataset}, name: {name}}}\n    metrics:")?;
-        for (name, value, _) in self.finals() {
+        lines.extend([
+            "model-index:".into(),
+            format!("- name: {}", quoted(self.config.id)?),
+            "  results:".into(),
+            "  - task: {type: image-feature-extraction, name: Interpolation}".into(),
+            format!("    dataset: {{type: {}, name: {}}}", quoted(&cell.dataset)?, quoted(&self.dataset())?),
+            "    metrics:".into(),
+        ]);
+        for (name, value, _) in self.final_values() {
             // Undefined values cannot be written as YAML numbers, and counts are not metrics.
             let counts = ["images", "iterations", "converged"].iter().any(|end| name.ends_with(end));
             let measured = When::of(name).is_some();
             if value.is_finite() && measured && !counts {
-                writeln!(text, "    - {{type: {}, value: {value}}}", quoted(name)?)?;
+                lines.push(format!("    - {{type: {}, value: {value}}}", quoted(name)?));
             }
         }
-        Ok(text + "---\n")
+        lines.extend(["---".into(), String::new()]);
+        Ok(lines.join("\n"))
     }
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         let ImageShape { height, width, channels } = self.config.image;
         let sizes = self.config.latent.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
-        let about = about(&self.config.cell.variant).map_or_else(
+        let about = description_of(&self.config.cell.variant).map_or_else(
             || "It is a variant of its author's own, trained and measured with Lerpbench.".to_owned(),
             |about| {
                 format!(
@@ -143,8 +146,9 @@ impl About<'_> {
     fn results(&self) -> String {
         let Provenance { device, .. } = self.config.provenance;
         let cell = self.config.cell;
-        let row = |(name, value, n): (&str, f64, usize)| format!("| {name} | {} | {n} |\n", short(value));
-        let rows: String = self.finals().into_iter().map(row).collect();
+        let row =
+            |(name, value, n): (&str, f64, usize)| format!("| {name} | {} | {n} |\n", four_digits(value));
+        let rows: String = self.final_values().into_iter().map(row).collect();
         let when = if self.trained() {
             format!(
                 "After {} samples, seed {}, on {device}: the median of the last evaluations of this one run; what begins \
@@ -297,7 +301,7 @@ impl About<'_> {
              features, reconstructions), and fixed latents `z` with their images `decoded`, in the layout of the \
              parameters. Nothing in it is random: of a VAE's latents it has the mean and the logarithm of the \
              variance.\n",
-            self.config.provenance.git, CANDLE, CHECKED
+            self.config.provenance.git, self.loading_example, CHECKED_IMAGES
         )
     }
 
@@ -335,7 +339,7 @@ fn table(heads: [&str; 2], rows: impl Iterator<Item = (String, String)>) -> Stri
 }
 
 /// Formats a value with four significant digits.
-fn short(value: f64) -> String {
+fn four_digits(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() || value == 0.0 {
         return number(value);
@@ -348,7 +352,7 @@ fn short(value: f64) -> String {
 }
 
 /// Returns the description and losses of one of the seven variants, or `None` for any other variant.
-fn about(variant: &str) -> Option<&'static str> {
+fn description_of(variant: &str) -> Option<&'static str> {
     Some(match variant {
         "baseline" => "The plain autoencoder (section 2, equation 1): `min ‖x − d(e(x))‖²`.",
         "dropout" => {
@@ -384,17 +388,17 @@ fn about(variant: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::seven;
+    use crate::model::IN_TORCH;
 
     #[test]
     fn the_seven_are_described() {
-        assert!(seven().iter().all(|variant| about(variant.name()).is_some()));
-        assert!(about("gan").is_none());
+        assert!(IN_TORCH.iter().all(|variant| description_of(variant).is_some()));
+        assert!(description_of("gan").is_none());
     }
 
     #[test]
     fn numbers_have_four_digits() {
-        let texts = [0.0, 0.003_924_68, 131_072.0, 12.3456, 4.2e-7, f64::NAN].map(short);
+        let texts = [0.0, 0.003_924_68, 131_072.0, 12.3456, 4.2e-7, f64::NAN].map(four_digits);
         assert_eq!(texts, ["0", "0.003925", "131072", "12.35", "4.200e-7", "NaN"]);
     }
 }

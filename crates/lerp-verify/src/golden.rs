@@ -8,19 +8,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
 use serde::Deserialize;
 
+use crate::{Error, Result};
+
 /// Embeds the golden files with the given stems into the program.
-macro_rules! own {
+macro_rules! embedded {
     ($($stem:literal),* $(,)?) => {
-        &[$(($stem, include_bytes!(concat!("../../golden/", $stem, ".safetensors.gz")) as &[u8])),*]
+        &[$(($stem, include_bytes!(concat!("../golden/", $stem, ".safetensors.gz")) as &[u8])),*]
     };
 }
 
-const OWN_MANIFEST: &str = include_str!("../../golden/manifest.json");
-const OWN: &[(&str, &[u8])] = own![
+const EMBEDDED_MANIFEST: &str = include_str!("../golden/manifest.json");
+const EMBEDDED: &[(&str, &[u8])] = embedded![
     "classifier_adam",
     "cluster",
     "colour_aae",
@@ -147,17 +148,20 @@ impl Golden {
     /// If the manifest is missing or invalid.
     pub fn open(folder: Option<&Path>) -> Result<Self> {
         let (text, at) = match folder {
-            None => (OWN_MANIFEST.to_owned(), "the program's own golden values".to_owned()),
+            None => (EMBEDDED_MANIFEST.to_owned(), "the program's own golden values".to_owned()),
             Some(folder) => {
                 let path = folder.join("manifest.json");
-                let text = fs::read_to_string(&path).with_context(|| {
-                    format!("cannot read {}; --golden wants a folder with one", path.display())
+                let text = fs::read_to_string(&path).map_err(|error| {
+                    Error::Golden(format!(
+                        "cannot read {}, which a folder of golden values contains: {error}",
+                        path.display()
+                    ))
                 })?;
                 (text, path.display().to_string())
             }
         };
         let manifest = serde_json::from_str(&text)
-            .with_context(|| format!("{at} is not a manifest of golden values"))?;
+            .map_err(|error| Error::Golden(format!("{at} is not a manifest of golden values: {error}")))?;
         Ok(Self { manifest, folder: folder.map(Path::to_owned) })
     }
 
@@ -170,20 +174,19 @@ impl Golden {
             let path = folder.join(format!("{stem}.safetensors"));
             let packed = folder.join(format!("{stem}.safetensors.gz"));
             let path = if path.exists() || !packed.exists() { path } else { packed };
-            let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let at = path.display().to_string();
+            let bytes =
+                fs::read(&path).map_err(|error| Error::Golden(format!("cannot read {at}: {error}")))?;
             (if path.extension().is_some_and(|end| end == "gz") { unpack(&bytes, &at)? } else { bytes }, at)
         } else {
-            let Some((_, packed)) = OWN.iter().find(|(name, _)| *name == stem) else {
-                bail!("the program has no golden values '{stem}'");
+            let Some((_, packed)) = EMBEDDED.iter().find(|(name, _)| *name == stem) else {
+                return Err(Error::Golden(format!("the program has no golden values '{stem}'")));
             };
             (unpack(packed, stem)?, stem.to_owned())
         };
-        let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|e| {
-            anyhow::anyhow!(
-                "{at} is cut short or damaged ({}); copy it again",
-                e.to_string().lines().next().unwrap_or_default()
-            )
+        let tensors = load_buffer(&bytes, &Device::Cpu).map_err(|error| {
+            let error = error.to_string();
+            damaged(&at, error.lines().next().unwrap_or_default())
         })?;
         Ok(File { stem: stem.into(), at, tensors: tensors.into_iter().collect(), used: RefCell::default() })
     }
@@ -195,8 +198,13 @@ fn unpack(packed: &[u8], at: &str) -> Result<Vec<u8>> {
     const MOST: u64 = 1 << 30;
     let mut bytes = Vec::new();
     let read = flate2::read::GzDecoder::new(packed).take(MOST).read_to_end(&mut bytes);
-    read.map_err(|e| anyhow::anyhow!("{at} is cut short or damaged ({e}); copy it again"))?;
+    read.map_err(|error| damaged(at, &error.to_string()))?;
     Ok(bytes)
+}
+
+/// Returns the error of the file `at` whose content is damaged.
+fn damaged(at: &str, problem: &str) -> Error {
+    Error::Golden(format!("{at} is cut short or damaged ({problem}); copy it again"))
 }
 
 /// One file of golden values, on the CPU, in the reference's layout with channels first.
@@ -221,7 +229,7 @@ impl File {
     /// # Errors
     /// If the file has no such tensor.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
-        self.find(name).with_context(|| format!("{} has no tensor '{name}'", self.at))
+        self.find(name).ok_or_else(|| Error::Golden(format!("{} has no tensor '{name}'", self.at)))
     }
 
     /// Returns the values of the tensor `name` in row-major order of the reference's layout.

@@ -1,11 +1,11 @@
 //! Checks of whitening, k-means, and the matching of clusters to classes.
 
-use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use lerp_core::{Draws, on_host};
 use lerp_eval::clustering::{KMeans, Options, Whitening, matched_accuracy};
 
-use super::{
+use crate::{
+    Error, Result,
     checker::{Checker, Measure},
     golden::{File, numbers},
 };
@@ -42,21 +42,21 @@ pub fn cluster(checker: &mut Checker, file: &File) -> Result<()> {
     for (part, ours) in [("train", found.assigned()), ("test", &predicted)] {
         let name = format!("kmeans_{part}_assign");
         // Cluster numbers are arbitrary, so assignments are compared after matching the clusters.
-        let different = 1.0 - matched_accuracy(ours, &whole(file, &name)?)?;
+        let different = 1.0 - matched_accuracy(ours, &integers(file, &name)?)?;
         checker.record(
             format!("{} {name}", file.stem),
             different,
             checker.tolerance(ACCURACY)?.tol,
             "up to the numbering of clusters",
         );
-        let right = matched_accuracy(ours, &whole(file, &format!("{part}_labels"))?)?;
+        let right = matched_accuracy(ours, &integers(file, &format!("{part}_labels"))?)?;
         checker.number(file, &format!("kmeans_{part}_accuracy"), right, ACCURACY, Measure::Absolute)?;
     }
-    of_recorded_centres(checker, file)?;
+    golden_centres(checker, file)?;
 
     let raw = KMeans::fit(train, &options, &draws)?;
     inertia(checker, file, "raw_kmeans_train_inertia", raw.inertia())?;
-    let right = matched_accuracy(&raw.predict(test)?, &whole(file, "test_labels")?)?;
+    let right = matched_accuracy(&raw.predict(test)?, &integers(file, "test_labels")?)?;
     checker.number(file, "raw_kmeans_test_accuracy", right, ACCURACY, Measure::Absolute)?;
 
     let cases: Vec<String> = file
@@ -64,7 +64,7 @@ pub fn cluster(checker: &mut Checker, file: &File) -> Result<()> {
         .filter_map(|name| name.strip_suffix(".accuracy").map(|case| format!("match_{case}")))
         .collect();
     for case in cases {
-        let get = |part: &str| whole(file, &format!("{case}.{part}"));
+        let get = |part: &str| integers(file, &format!("{case}.{part}"));
         let ours = matched_accuracy(&get("assign")?, &get("labels")?)?;
         checker.number(file, &format!("{case}.accuracy"), ours, ACCURACY, Measure::Absolute)?;
     }
@@ -149,11 +149,11 @@ fn centres(checker: &mut Checker, file: &File, found: &KMeans, signs: &[f64]) ->
 }
 
 /// Checks assignments and inertia of the golden centres, which are deterministic and keep the numbers of clusters.
-fn of_recorded_centres(checker: &mut Checker, file: &File) -> Result<()> {
+fn golden_centres(checker: &mut Checker, file: &File) -> Result<()> {
     for part in ["train", "test"] {
         let at = KMeans::around(file.get("kmeans_centers")?, file.get(&format!("{part}_whitened"))?)?;
         let name = format!("kmeans_{part}_assign");
-        let expected = whole(file, &name)?;
+        let expected = integers(file, &name)?;
         let differing = at.assigned().iter().zip(&expected).filter(|(a, b)| a != b).count();
         let lengths = at.assigned().len().abs_diff(expected.len());
         let note = "of the recorded centres";
@@ -170,10 +170,11 @@ fn of_recorded_centres(checker: &mut Checker, file: &File) -> Result<()> {
 ///
 /// # Errors
 /// If a value is not a non-negative integer of 32 bits.
-fn whole(file: &File, name: &str) -> Result<Vec<u32>> {
+fn integers(file: &File, name: &str) -> Result<Vec<u32>> {
     let numbers = file.numbers(name)?;
     if let Some(wrong) = numbers.iter().find(|v| v.fract() != 0.0 || **v < 0.0 || **v > f64::from(u32::MAX)) {
-        bail!("{} {name} holds {wrong}, which is no number of a cluster or class", file.stem);
+        let problem = format!("{} {name} holds {wrong}, which is no number of a cluster or class", file.stem);
+        return Err(Error::Golden(problem));
     }
     Ok(numbers.into_iter().map(|v| v as u32).collect())
 }

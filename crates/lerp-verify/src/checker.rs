@@ -1,10 +1,9 @@
 //! Comparisons of computed with golden values, within the tolerances of the manifest.
 
-use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
 
-use super::{
-    Check, Summary,
+use crate::{
+    Check, Error, Result, Summary,
     golden::{File, Manifest, Tolerance, to_theirs},
 };
 
@@ -47,21 +46,23 @@ impl<'a> Checker<'a> {
     /// If the manifest has no such tolerance.
     pub fn tolerance(&self, kind: &str) -> Result<Tolerance> {
         let found = self.manifest.tolerances.get(kind).copied();
-        found.with_context(|| format!("the manifest of the golden values has no tolerance '{kind}'"))
+        found.ok_or_else(|| {
+            Error::Golden(format!("the manifest of the golden values has no tolerance '{kind}'"))
+        })
     }
 
     /// Reports a check whose error the caller has computed.
     pub fn record(&mut self, name: String, error: f64, tolerance: f64, note: impl Into<String>) {
         // An error that is NaN fails this comparison.
         let passed = error <= tolerance;
-        self.put(&Check { name, error, tolerance, passed, note: note.into() });
+        self.count(&Check { name, error, tolerance, passed, note: note.into() });
     }
 
     /// Reports every tensor of `file` that was not compared as a failed check.
-    pub fn nothing_left(&mut self, file: &File) {
+    pub fn report_unused(&mut self, file: &File) {
         for name in file.unused() {
             let name = format!("{} {name}", file.stem);
-            self.put(&Check {
+            self.count(&Check {
                 name,
                 error: f64::NAN,
                 tolerance: 0.0,
@@ -88,7 +89,12 @@ impl<'a> Checker<'a> {
         let ours = to_theirs(name, ours)?;
         if let Some(whole) = file.find(name) {
             if whole.elem_count() != ours.len() {
-                bail!("{} {name} has {} numbers, ours {}", file.stem, whole.elem_count(), ours.len());
+                return Err(Error::Golden(format!(
+                    "{} {name} has {} numbers, ours {}",
+                    file.stem,
+                    whole.elem_count(),
+                    ours.len()
+                )));
             }
             self.compare(format!("{} {name}", file.stem), &ours, &file.numbers(name)?, tolerance, measure);
         }
@@ -199,7 +205,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn put(&mut self, check: &Check) {
+    fn count(&mut self, check: &Check) {
         if self.filter.is_some_and(|text| !check.name.contains(text)) {
             return;
         }
@@ -247,7 +253,7 @@ mod tests {
         Tolerance { tol: 0.1, allowed_fraction_above: 0.25, hard_limit: Some(5.0), abs_floor: 0.0 };
 
     fn passes(ours: &[f64], expected: &[f64], measure: Measure) -> bool {
-        let manifest: Manifest = serde_json::from_str(include_str!("../../golden/manifest.json")).unwrap();
+        let manifest: Manifest = serde_json::from_str(include_str!("../golden/manifest.json")).unwrap();
         let mut last = None;
         let mut report = |check: &Check| last = Some(check.passed);
         Checker::new(&manifest, None, &mut report).compare(String::new(), ours, expected, TOLERANCE, measure);

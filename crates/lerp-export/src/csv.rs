@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::Result;
 use lerp_report::text::csv as quoted;
 
-use super::{Loaded, flat, plain};
+use crate::{Loaded, Result, flat, plain};
 
 /// Writes `metrics.csv`, with one row per metric value, and `runs.csv`, with one row per run, into `folder`.
 pub fn write(runs: &[Loaded], folder: &Path) -> Result<()> {
-    super::write(folder, "metrics.csv", table_of_values(runs).as_bytes())?;
-    super::write(folder, "runs.csv", table_of_runs(runs)?.as_bytes())
+    crate::write(folder, "metrics.csv", table_of_values(runs).as_bytes())?;
+    crate::write(folder, "runs.csv", table_of_runs(runs)?.as_bytes())
 }
 
 fn table_of_values(runs: &[Loaded]) -> String {

@@ -2,23 +2,34 @@
 
 use std::f64::consts::FRAC_PI_4;
 
-use anyhow::Result;
 use candle_core::{DType, Device};
 use lerp_data::line_label;
 use lerp_eval::{LineBank, interpolation as interpolate, smoothness as path_smoothness};
 
-use super::{
+use crate::{
+    Result,
     checker::Checker,
     golden::{File, numbers},
 };
 
-/// Compares drawn lines with the golden images `name`, at the angles in the tensor `angles`.
-fn draw_line_case(checker: &mut Checker, file: &File, [name, angles]: [&str; 2], width: f64) -> Result<()> {
+/// The golden images of lines of one width.
+struct DrawnLines {
+    /// Name of the tensor with the images.
+    images: &'static str,
+    /// Name of the tensor with the angles.
+    angles: &'static str,
+    /// Width of the lines, pixels.
+    width: f64,
+}
+
+/// Compares drawn lines with the golden images of the same angles.
+fn draw_lines(checker: &mut Checker, file: &File, lines: &DrawnLines) -> Result<()> {
+    let name = lines.images;
     let tolerance = checker.tolerance("metric_draw_line image")?.tol;
     let (_, side, _) = file.get(name)?.dims3()?;
     let images = file.numbers(name)?;
-    for (angle, expected) in file.numbers(angles)?.into_iter().zip(images.chunks(side * side)) {
-        let error = |angle: f64| difference(&lerp_data::draw_line(angle, side, side, width), expected);
+    for (angle, expected) in file.numbers(lines.angles)?.into_iter().zip(images.chunks(side * side)) {
+        let error = |angle: f64| difference(&lerp_data::draw_line(angle, side, side, lines.width), expected);
         // The drawing is discontinuous at odd multiples of π/4, where the last bit of sine and cosine chooses the side.
         let eighths = (angle / FRAC_PI_4).round();
         let jump = eighths as i64 % 2 != 0 && (angle - eighths * FRAC_PI_4).abs() < 1e-15;
@@ -34,10 +45,12 @@ fn draw_line_case(checker: &mut Checker, file: &File, [name, angles]: [&str; 2],
 
 /// Checks the values of the file `metric_draw_line`.
 pub fn draw_line(checker: &mut Checker, file: &File) -> Result<()> {
-    for (names, width) in
-        [(["image", "angle"], 2.0), (["image_16", "angle_16"], 2.0), (["image_w3", "angle_16"], 3.0)]
-    {
-        draw_line_case(checker, file, names, width)?;
+    for lines in [
+        DrawnLines { images: "image", angles: "angle", width: 2.0 },
+        DrawnLines { images: "image_16", angles: "angle_16", width: 2.0 },
+        DrawnLines { images: "image_w3", angles: "angle_16", width: 3.0 },
+    ] {
+        draw_lines(checker, file, &lines)?;
     }
     let labels = file.numbers("label")?;
     let angles = file.numbers("angle")?;

@@ -1,16 +1,17 @@
 //! The export format `tensorboard`: a log folder in which TensorBoard shows all runs of a sweep.
 
-use std::{fmt::Write, path::Path};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use chrono::DateTime;
 use lerp_files::make_folder;
+use lerp_report::text::markdown;
 use lerp_train::{
     Cell, Run, RunRecord, State,
     events::{Content, Entry, file},
 };
+use serde_json::Value;
 
-use super::{Loaded, flat, plain};
-use crate::provenance::unix;
+use crate::{Error, Loaded, Result, flat, plain};
 
 /// Writes a run's event file: its scalars, its settings as hyperparameters and as text, and its last interpolations.
 ///
@@ -25,13 +26,13 @@ pub fn write(loaded: &Loaded, logs: &Path) -> Result<Option<String>> {
     let (record, cell) = (&run.record, &run.record.cell);
     // Times are the start time plus the seconds of training. Pauses of an interrupted run are not recorded, so they do
     // not appear.
-    let start = unix(&record.provenance.started).unwrap_or(0.0);
+    let start = seconds(&record.provenance.started).unwrap_or(0.0);
     let (samples, end) = (run.status.samples, start + run.status.wall_s);
     let (settings, text) = (flat(cell)?, settings(record)?);
     let group = Cell { seed: 0, ..cell.clone() }.id();
-    let (preview, problem) = match run.preview().map_err(Into::into).and_then(|bytes| preview(run, bytes)) {
+    let (preview, problem) = match run.preview().map_err(Error::from).and_then(|bytes| preview(run, bytes)) {
         Ok(preview) => (preview, None),
-        Err(error) => (None, Some(format!("The picture of {} is left out: {error:#}.", record.id))),
+        Err(error) => (None, Some(format!("The picture of {} is left out: {error}.", record.id))),
     };
 
     let at = |tag, step, time, content| Entry { tag, step, time, content };
@@ -54,7 +55,7 @@ pub fn write(loaded: &Loaded, logs: &Path) -> Result<Option<String>> {
     make_folder(&folder)?;
     let folder = folder.join(name);
     make_folder(&folder)?;
-    super::write(&folder, "events.out.tfevents.0.lerp", &file(&entries))?;
+    crate::write(&folder, "events.out.tfevents.0.lerp", &file(&entries))?;
     Ok(problem)
 }
 
@@ -69,11 +70,9 @@ fn names(record: &RunRecord) -> (String, String) {
 
 /// Returns the configuration and provenance of a run as a Markdown table.
 fn settings(record: &RunRecord) -> Result<String> {
-    let mut text = String::from("| setting | value |\n|---|---|\n");
-    for (name, value) in flat(record)? {
-        writeln!(text, "| {name} | {} |", lerp_report::text::markdown(&plain(&value)))?;
-    }
-    Ok(text)
+    let row = |(name, value): (String, Value)| format!("| {name} | {} |\n", markdown(&plain(&value)));
+    let rows: String = flat(record)?.into_iter().map(row).collect();
+    Ok(format!("| setting | value |\n|---|---|\n{rows}"))
 }
 
 /// A PNG file and the image size from its header, in pixels.
@@ -99,9 +98,27 @@ fn preview(run: &Run, bytes: Option<Vec<u8>>) -> Result<Option<Preview>> {
     let Some(bytes) = bytes else { return Ok(None) };
     let number = |first: usize| Some(u32::from_be_bytes(bytes.get(first..first + 4)?.try_into().ok()?));
     let sizes = number(16).zip(number(20)).zip(bytes.get(COLOR));
-    let ((width, height), color) = sizes
-        .filter(|_| bytes.starts_with(b"\x89PNG\r\n\x1a\n"))
-        .with_context(|| format!("{} is no PNG; delete it", run.dir.join("interpolation.png").display()))?;
+    let ((width, height), color) =
+        sizes.filter(|_| bytes.starts_with(b"\x89PNG\r\n\x1a\n")).ok_or_else(|| {
+            let path = run.dir.join("interpolation.png");
+            Error::BadRun(format!("{} is no PNG; delete it", path.display()))
+        })?;
     let channels = if *color == RGB { 3 } else { 1 };
     Ok(Some(Preview { bytes, width, height, channels }))
+}
+
+/// Converts a time in the format of RFC 3339 to seconds since 1970. Returns `None` for any other text.
+fn seconds(time: &str) -> Option<f64> {
+    Some(DateTime::parse_from_rfc3339(time).ok()?.timestamp() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn times_are_read_from_rfc_3339() {
+        assert_eq!(seconds("2024-12-31T23:59:59Z"), Some(1_735_689_599.0));
+        assert_eq!((seconds("yesterday"), seconds("")), (None, None));
+    }
 }

@@ -1,6 +1,5 @@
 //! Checks of the single-layer classifier, Adam, and the VQ-VAE's bottleneck on its own.
 
-use anyhow::Result;
 use candle_core::{D, DType, Device, Tensor, Var};
 use lerp_core::{Autoencoder, Build, Carry, ImageShape, Model, Network};
 use lerp_eval::classifier;
@@ -8,7 +7,8 @@ use lerp_kernels::{Adam, adam_step, dense, gradients};
 use lerp_nn::mean_squared_error;
 use lerp_vqvae::{Config, INDICES, VECTORS, VqVae};
 
-use super::{
+use crate::{
+    Result,
     checker::{Checker, Measure},
     golden::{File, Golden, numbers, to_ours},
 };
@@ -53,21 +53,13 @@ pub fn classifier_and_adam(checker: &mut Checker, file: &File, device: &Device) 
 
     let (start, grads) =
         (to_ours("", file.get("adam.param0")?, device)?, to_ours("", file.get("adam.grads")?, device)?);
-    for rate in ["0.0001", "0.01"] {
+    for rate in [0.0001, 0.01] {
         let steps = |start: &Tensor| -> Result<Tensor> {
             let [param, m, v] = [start, &start.zeros_like()?, &start.zeros_like()?].map(Var::from_tensor);
             let (param, m, v) = (param?, m?, v?);
             let mut after = Vec::new();
             for step in 0..grads.dim(0)? {
-                adam_step(
-                    &param,
-                    &grads.get(step)?,
-                    &m,
-                    &v,
-                    rate.parse()?,
-                    step as u64 + 1,
-                    &Adam::default(),
-                )?;
+                adam_step(&param, &grads.get(step)?, &m, &v, rate, step as u64 + 1, &Adam::default())?;
                 after.push(param.as_tensor().copy()?);
             }
             Ok(Tensor::stack(&after, 0)?)

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Tensor};
 use lerp_aae::Aae;
 use lerp_acai::Acai;
-use lerp_core::{Autoencoder, Build, Draws, Hyper, ImageShape, Model, Network, check_hyper};
+use lerp_core::{Autoencoder, Build, Draws, Hyper, ImageShape, Model, Network, check_hyper, find_variant};
 use lerp_data::Batch;
 use lerp_denoising::Denoising;
 use lerp_dropout::Dropout;
@@ -15,12 +14,12 @@ use lerp_vae::Vae;
 use lerp_vqvae::{INDICES, VqVae};
 use serde_json::json;
 
-use super::{
+use crate::{
+    Error, Options, Result,
     checker::{Checker, Measure},
     golden::{File, Golden, numbers, to_ours},
     metrics::lines_of_step,
 };
-use crate::registry::Registry;
 
 /// The check of one variant in one configuration.
 struct Case<'a> {
@@ -37,11 +36,11 @@ pub fn model(
     file: &File,
     network: &str,
     variant: &str,
-    device: &Device,
+    options: &Options,
 ) -> Result<()> {
     let common = golden.file(&format!("{network}_common"))?;
     let config = &golden.manifest.configs[network];
-    let kind = Registry::default().find(variant)?;
+    let kind = find_variant(options.variants, variant)?;
     let hyper = kind.check(&hyper(golden, variant))?;
     let build = Build {
         image: ImageShape { height: config.hw, width: config.hw, channels: config.colors },
@@ -49,7 +48,7 @@ pub fn model(
         hyper: &hyper,
         seed: 0,
         dtype: DType::F32,
-        device,
+        device: &options.device,
     };
     let case = Case { file, common: &common, variant, build };
     let mut learner = Learner::new(kind.build(&build)?, config.nclass, 0, golden.manifest.hyper.lr)?;
@@ -153,7 +152,8 @@ impl Case<'_> {
         out("recon", &model.reconstruct(&x, &draws)?)?;
         out("decode_h", &model.decode(&h)?)?;
         out("cls_input", &features)?;
-        let logits = learner.classify(&features)?.context("a model without classes")?;
+        let logits =
+            learner.classify(&features)?.ok_or_else(|| Error::missing(self.variant, "classifier"))?;
         out("cls_logits", &logits)?;
         match self.variant {
             "dropout" => {
@@ -270,7 +270,8 @@ impl Case<'_> {
     ) -> Result<()> {
         let find = |name: &str| -> Result<f64> {
             let found = ours.iter().find(|(n, _)| n == name);
-            let (_, tensor) = found.with_context(|| format!("{} states no '{name}'", self.variant))?;
+            let (_, tensor) =
+                found.ok_or_else(|| Error::missing(self.variant, format!("loss or term '{name}'")))?;
             Ok(numbers(tensor)?[0])
         };
         let mut loss = |name: &str, value: f64| {
