@@ -6,7 +6,7 @@ use anyhow::Result;
 use lerp_core::Draws;
 use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
-use lerp_train::{EVALUATED_PAIRS, POSITIONS, Source, Trainer, Yardsticks, evaluate};
+use lerp_train::{BatchSource, EVALUATED_PAIRS, POSITIONS, Scorers, Trainer, evaluate};
 
 use super::{learner, timed};
 use crate::{
@@ -32,7 +32,8 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let device = device::open(&name, args.device.precision(false)?)?;
     let learner = learner(registry, &args.variant, &timed(registry, Lines::NAME)?, &device)?;
     let draws = Draws::new(0, &device);
-    let mut trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: PROTOCOL_BATCH }, 0)?;
+    let mut trainer =
+        Trainer::new(learner, BatchSource::Dataset { dataset: &Lines, size: PROTOCOL_BATCH }, 0)?;
     trainer.warm_up()?;
     let mut steps = Vec::new();
     for _ in 0..TIMED_STEPS {
@@ -46,7 +47,7 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
     let started = Instant::now();
     let bank = LineBank::default();
     let drawing = started.elapsed().as_secs_f64();
-    let with = Yardsticks { bank: Some(&bank), judge: None };
+    let with = Scorers { bank: Some(&bank), judge: None };
     let (mut whole, mut compared) = (Vec::new(), Vec::new());
     for i in 0..TIMED {
         let draws = draws.scope("eval").at(i as u64);

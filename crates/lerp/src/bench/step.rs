@@ -9,7 +9,7 @@ use lerp_kernels::{
     cpu::{Isa, isas, with_isa},
     with_kernels,
 };
-use lerp_train::{Mode, Source, Trainer};
+use lerp_train::{BatchSource, ExecutionMode, Trainer};
 
 use super::{learner, noise, timed};
 use crate::{cli::BenchStepArgs, device, registry::Registry, say::say};
@@ -33,8 +33,8 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     let learner = learner(registry, &args.variant, &dataset, &device)?;
     let form = if args.composed { Kernels::Composed } else { Kernels::Fused };
     let batch = noise(args.batch, dataset.image, &Draws::new(0, &device))?;
-    let trainer = Trainer::new(learner, Source::Fixed(batch), 0)?;
-    let trainer = if args.launches { trainer.unrecorded() } else { trainer };
+    let trainer = Trainer::new(learner, BatchSource::Fixed(batch), 0)?;
+    let trainer = if args.launches { trainer.without_graph_capture() } else { trainer };
     let isa = instructions(args.isa.as_deref())?;
     let (times, mode) = with_isa(isa, || with_kernels(form, || time(trainer, args.steps)))?;
     let median = lerp_eval::median(&times);
@@ -53,7 +53,7 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
             args.variant,
             args.dataset,
             args.batch,
-            if mode == Mode::Synchronous { String::new() } else { format!(" ({})", how(mode)) }
+            if mode == ExecutionMode::Synchronous { String::new() } else { format!(" ({})", how(mode)) }
         ));
     }
     Ok(true)
@@ -71,20 +71,20 @@ fn instructions(name: Option<&str>) -> Result<Isa> {
     Ok(*isa)
 }
 
-fn how(mode: Mode) -> &'static str {
+fn how(mode: ExecutionMode) -> &'static str {
     match mode {
-        Mode::Synchronous => "steps",
-        Mode::Launched => "launch by launch",
-        Mode::Recorded => "recorded",
+        ExecutionMode::Synchronous => "steps",
+        ExecutionMode::Launched => "launch by launch",
+        ExecutionMode::Captured => "recorded",
     }
 }
 
 /// Returns times per step in milliseconds. A synchronous trainer gives one time for each step; an asynchronous one
 /// gives the mean step time of each of a few groups, because it waits for the device only at the end of a group, as
 /// training does.
-fn time(mut trainer: Trainer, steps: usize) -> Result<(Vec<f64>, Mode)> {
+fn time(mut trainer: Trainer, steps: usize) -> Result<(Vec<f64>, ExecutionMode)> {
     trainer.warm_up()?;
-    let rows = if trainer.mode() == Mode::Synchronous { steps } else { ROWS.min(steps) };
+    let rows = if trainer.mode() == ExecutionMode::Synchronous { steps } else { ROWS.min(steps) };
     let mut times = Vec::new();
     for row in 0..rows {
         let steps = steps * (row + 1) / rows - steps * row / rows;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_train::{Format, Origin, Run, Task, training_images, write_arrays};
+use lerp_train::{ArrayFormat, Origin, Run, Task, training_images, write_arrays};
 
 use crate::{
     cli::PrepareArgs,
@@ -22,7 +22,8 @@ use crate::{
 const ANSWER: &str = include_str!("lerp_task.py");
 
 /// The file formats of arrays, with their names on the command line.
-const FORMATS: [(&str, Format); 2] = [("npy", Format::Npy), ("safetensors", Format::Safetensors)];
+const FORMATS: [(&str, ArrayFormat); 2] =
+    [("npy", ArrayFormat::Npy), ("safetensors", ArrayFormat::Safetensors)];
 
 /// Largest number of training images; more would not fit into memory.
 const MOST_TRAINING: usize = 1 << 24;
@@ -94,7 +95,7 @@ fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
 }
 
 /// Parses the names of file formats.
-fn formats(names: &[String]) -> Result<Vec<Format>> {
+fn formats(names: &[String]) -> Result<Vec<ArrayFormat>> {
     let known = FORMATS.map(|(name, _)| name);
     let find = |name: &String| match FORMATS.iter().find(|(known, _)| known == name) {
         Some((_, format)) => Ok(*format),

@@ -9,7 +9,7 @@ use lerp_kernels::{
     Activation, Adam, At, Kernels, Link, Moments, adam_steps, chain, dense, generator, gradients,
     mean_cross_entropy, mean_squared_error, with_kernels,
 };
-use lerp_train::{Learner, Mode, Source, Trainer};
+use lerp_train::{BatchSource, ExecutionMode, Learner, Trainer};
 
 use super::checker::Checker;
 use crate::registry::seven;
@@ -211,8 +211,8 @@ fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Re
             device,
         };
         let make = |learner| -> Result<Trainer> {
-            let trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: 4 }, 7)?;
-            Ok(if record { trainer } else { trainer.unrecorded() })
+            let trainer = Trainer::new(learner, BatchSource::Dataset { dataset: &Lines, size: 4 }, 7)?;
+            Ok(if record { trainer } else { trainer.without_graph_capture() })
         };
         let mut trainer = make(Learner::new(variant.build(&build)?, 10, 7, 1e-3)?)?;
         for step in 0..STEPS {
@@ -228,7 +228,7 @@ fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Re
         for (_, var) in trainer.learner().entries() {
             bits.extend(var.flatten_all()?.to_vec1::<f32>()?.iter().map(|v| u64::from(v.to_bits())));
         }
-        anyhow::Ok((bits, trainer.mode() == Mode::Recorded, finite))
+        anyhow::Ok((bits, trainer.mode() == ExecutionMode::Captured, finite))
     };
     let name = variant.name();
     let (launched, _, finite) = run(false, false)?;

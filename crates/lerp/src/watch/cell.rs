@@ -10,7 +10,7 @@ use lerp_eval::{
     quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
 use lerp_files::printable;
-use lerp_train::{Holder, Live, Metrics, Phase, Run, State};
+use lerp_train::{Holder, LiveProgress, Metrics, Phase, Run, State};
 
 use super::{detail::plain, kept::Kept};
 use crate::slurm::QueuedCell;
@@ -107,7 +107,7 @@ pub struct Cell {
     link: bool,
     run: Kept<Run>,
     metrics: Kept<BTreeMap<String, Series>>,
-    live: Kept<Live>,
+    live: Kept<LiveProgress>,
 }
 
 impl Cell {
