@@ -113,7 +113,8 @@ pub(crate) fn restore_model(dir: &Path, cell: &Cell, learner: &mut Learner) -> R
     Ok(())
 }
 
-/// Reads parameters and buffers from a file that other software wrote into the learner of a cell of the same model. The learner is then at the end of that cell's run.
+/// Reads parameters and buffers from a file that other software wrote into the learner of a cell of the same
+/// model. The learner is then at the end of that cell's run.
 ///
 /// # Errors
 /// If the file is no safetensors file or does not fit the model (the learner is unchanged then), or if a number in

@@ -1,6 +1,6 @@
-//! Models that were trained with other software. A [`Task`] lists images for such a model to encode and decode; its answers
-//! are checked and measured like a model of this workspace ([`TaskAnswers`]). Weights of a built-in variant can also
-//! be imported ([`import`]).
+//! Models that were trained with other software. A [`Task`] lists images for such a model to encode and decode;
+//! its answers are checked and measured like a model of this workspace ([`TaskAnswers`]). Weights of a built-in
+//! variant can also be imported ([`import`]).
 
 mod arrays;
 mod npy;
