@@ -6,8 +6,8 @@ use lerp_core::{Draws, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
 use lerp_train::{
-    EVALUATED_PAIRS, POSITIONS, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_TEST, Source, Trainer, Yardsticks,
-    evaluate,
+    BatchSource, EVALUATED_PAIRS, POSITIONS, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_TEST, Scorers,
+    Trainer, evaluate,
 };
 use serde_json::{Value, json};
 
@@ -83,7 +83,7 @@ pub fn eval(options: &EvalOptions) -> Result<EvalTime> {
     let NamedDevice { name, device } = &options.device;
     let lines = TimedDataset::of(&Lines);
     let draws = Draws::new(0, device);
-    let source = Source::Dataset { dataset: &Lines, size: PROTOCOL_BATCH };
+    let source = BatchSource::Dataset { dataset: &Lines, size: PROTOCOL_BATCH };
     let mut trainer = Trainer::new(learner(options.variant, &lines, device)?, source, 0)?;
     trainer.warm_up()?;
     let mut steps = Vec::new();
@@ -98,7 +98,7 @@ pub fn eval(options: &EvalOptions) -> Result<EvalTime> {
     let started = Instant::now();
     let bank = LineBank::default();
     let drawing = started.elapsed().as_secs_f64();
-    let yardsticks = Yardsticks { bank: Some(&bank), judge: None };
+    let yardsticks = Scorers { bank: Some(&bank), judge: None };
     let (mut whole, mut compared) = (Vec::new(), Vec::new());
     for i in 0..TIMED {
         let draws = draws.scope("eval").at(i as u64);

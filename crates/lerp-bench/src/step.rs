@@ -8,7 +8,7 @@ use lerp_kernels::{
     cpu::{Isa, isas, with_isa},
     with_kernels,
 };
-use lerp_train::{Mode, Source, Trainer};
+use lerp_train::{BatchSource, ExecutionMode, Trainer};
 use serde_json::{Value, json};
 
 use crate::{Error, NamedDevice, Result, TimedDataset, learner, noise};
@@ -56,7 +56,7 @@ pub struct StepTime {
     /// Whether operations were fused kernels or composed of candle's operations.
     pub kernels: Kernels,
     /// How the steps were run.
-    pub mode: Mode,
+    pub mode: ExecutionMode,
     /// Name of the instruction set of the fused kernels, if they ran on the CPU.
     pub instructions: Option<String>,
     /// Median time of a step, milliseconds.
@@ -87,7 +87,7 @@ impl fmt::Display for StepTime {
             "{variant} on {dataset}: {milliseconds:.3} ms a step of {batch}, {per_second:.0} images/s, on {device}"
         )?;
         match self.mode {
-            Mode::Synchronous => Ok(()),
+            ExecutionMode::Synchronous => Ok(()),
             mode => write!(f, " ({})", launch(mode)),
         }
     }
@@ -109,8 +109,8 @@ pub fn step(options: &StepOptions) -> Result<StepTime> {
     let isa = instruction_set(options.instructions.as_deref())?;
     let learner = learner(*variant, dataset, device)?;
     let images = noise(*batch, dataset.image, &Draws::new(0, device))?;
-    let trainer = Trainer::new(learner, Source::Fixed(images), 0)?;
-    let trainer = if options.launch_each_kernel { trainer.unrecorded() } else { trainer };
+    let trainer = Trainer::new(learner, BatchSource::Fixed(images), 0)?;
+    let trainer = if options.launch_each_kernel { trainer.without_graph_capture() } else { trainer };
     let (times, mode) = with_isa(isa, || with_kernels(*kernels, || time(trainer, *steps)))?;
     Ok(StepTime {
         variant: variant.name(),
@@ -143,20 +143,20 @@ fn instructions(isa: Isa) -> String {
 }
 
 /// Returns in words how steps were run.
-fn launch(mode: Mode) -> &'static str {
+fn launch(mode: ExecutionMode) -> &'static str {
     match mode {
-        Mode::Synchronous => "steps",
-        Mode::Launched => "launch by launch",
-        Mode::Recorded => "recorded",
+        ExecutionMode::Synchronous => "steps",
+        ExecutionMode::Launched => "launch by launch",
+        ExecutionMode::Captured => "recorded",
     }
 }
 
 /// Returns times per step in milliseconds. A synchronous trainer gives one time for each step; an asynchronous one
 /// gives the mean step time of each of a few groups, because it waits for the device only at the end of a group, as
 /// training does.
-fn time(mut trainer: Trainer, steps: usize) -> Result<(Vec<f64>, Mode)> {
+fn time(mut trainer: Trainer, steps: usize) -> Result<(Vec<f64>, ExecutionMode)> {
     trainer.warm_up()?;
-    let groups = if trainer.mode() == Mode::Synchronous { steps } else { GROUPS.min(steps) };
+    let groups = if trainer.mode() == ExecutionMode::Synchronous { steps } else { GROUPS.min(steps) };
     let mut times = Vec::new();
     for group in 0..groups {
         let steps = steps * (group + 1) / groups - steps * group / groups;

@@ -9,7 +9,7 @@ use lerp_eval::{
     student_quantile,
 };
 use lerp_files::printable;
-use lerp_train::{JudgeRecord, Run, Target, Verdicts};
+use lerp_train::{JudgeRecord, JudgeScores, JudgeTarget, Run};
 use polars::prelude::DataType;
 
 use crate::{
@@ -136,7 +136,7 @@ impl Measure {
     }
 
     /// Computes the measure over the runs of a configuration, or returns `None` if it is undefined.
-    fn over(&self, verdicts: &[Verdicts], pairing: Pairing) -> Option<Known> {
+    fn over(&self, verdicts: &[JudgeScores], pairing: Pairing) -> Option<Known> {
         let judged = || verdicts.iter().map(|verdicts| &verdicts.judged);
         let defined = |values: Vec<f64>| values.into_iter().filter(|v| v.is_finite()).collect::<Vec<f64>>();
         let (values, half) = match self.source {
@@ -169,16 +169,16 @@ impl Measure {
 
 /// Returns the verdicts of a configuration's finished runs. Runs that were measured by another judge than the sweep's
 /// have been stripped of their judged metrics and are skipped.
-pub fn verdicts(group: &Group) -> Vec<Verdicts> {
+pub fn verdicts(group: &Group) -> Vec<JudgeScores> {
     let judged = |loaded: &&Loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_some();
-    group.done().filter(judged).filter_map(|loaded| loaded.look(Run::verdicts)).collect()
+    group.done().filter(judged).filter_map(|loaded| loaded.look(Run::judge_scores)).collect()
 }
 
 /// Returns the judge's word for a class, by the class names of the dataset.
 pub fn word(judge: &JudgeRecord, set: Option<&Set>, class: u32) -> String {
     match set {
-        Some(set) if judge.target == Target::Classes => set.class_name(class),
-        _ => judge.target.word(class),
+        Some(set) if judge.target == JudgeTarget::Classes => set.class_name(class),
+        _ => judge.target.class_name(class),
     }
 }
 
@@ -191,7 +191,7 @@ fn on<'a>(sweep: &'a Sweep, set: Option<&Set>) -> impl Iterator<Item = &'a Group
 struct JudgedPlace<'a> {
     set: Option<&'a Set>,
     judge: Option<&'a JudgeRecord>,
-    groups: Vec<(&'a Group, Vec<Verdicts>)>,
+    groups: Vec<(&'a Group, Vec<JudgeScores>)>,
 }
 
 impl JudgedPlace<'_> {
@@ -328,8 +328,8 @@ fn notes(sweep: &Sweep, places: &[JudgedPlace]) -> Vec<String> {
         let note = match place.judge {
             Some(judge) => {
                 let of = match judge.target {
-                    Target::Classes => "",
-                    Target::Distortions => ", distorted or not,",
+                    JudgeTarget::Classes => "",
+                    JudgeTarget::Distortions => ", distorted or not,",
                 };
                 format!(
                     "{dataset}: the judge was trained on {} samples and tells {} % of {} test images{of} right.",

@@ -119,7 +119,7 @@ fn drop_other_judges(groups: &mut [Group], judges: &BTreeMap<String, JudgeRecord
             group.runs.iter_mut().filter(|loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_some())
         {
             // Only the file of verdicts names the judge; without it, the metrics are kept.
-            let Some(judge) = loaded.look(Run::verdicts).map(|verdicts| verdicts.judge) else { continue };
+            let Some(judge) = loaded.look(Run::judge_scores).map(|verdicts| verdicts.judge) else { continue };
             if *first.entry(dataset.clone()).or_insert_with(|| judge.clone()) == judge {
                 continue;
             }

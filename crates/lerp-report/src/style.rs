@@ -176,7 +176,7 @@ pub fn byte(value: f32, range: f32) -> u8 {
 /// # Errors
 /// Returns an error if the number of bytes does not match the size.
 pub fn png(pixels: &[u8], width: u32, height: u32, color: png::ColorType) -> Result<Vec<u8>> {
-    lerp_train::png(pixels, [width, height], color, png::Compression::High)
+    lerp_train::encode_png(pixels, [width, height], color, png::Compression::High)
         .map_err(Error::draw("a PNG image"))
 }
 

@@ -11,7 +11,7 @@ use lerp_eval::{
     },
     rank_correlation, spearman, within_groups,
 };
-use lerp_train::{Row, Run};
+use lerp_train::{MetricRow, Run};
 use polars::prelude::DataType;
 
 use crate::{
@@ -179,7 +179,7 @@ impl<'a> Pairs<'a> {
             let metrics = loaded.look(|run: &Run| run.metrics().map(Some)).unwrap_or_default();
             let other: HashMap<u64, f64> =
                 metrics.series(&self.y.key).map(|row| (row.step, row.value)).collect();
-            let both = |row: &Row| Some(self.good((row.value, *other.get(&row.step)?)));
+            let both = |row: &MetricRow| Some(self.good((row.value, *other.get(&row.step)?)));
             let points = metrics.series(&self.x.key).filter_map(both);
             points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect::<Vec<_>>()
         };

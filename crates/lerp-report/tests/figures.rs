@@ -14,13 +14,19 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{DType, Device, Tensor};
 use common::{Run, images, on_lines, pixels, read, value};
 use lerp_report::{Options, report};
-use lerp_train::{Metrics, Row, State};
+use lerp_train::{MetricRow, Metrics, State};
 
 const DISTANCE: &str = "eval/mean_distance";
 const SMOOTHNESS: &str = "eval/mean_smoothness";
 
 /// Writes a run on lines.
-fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, rows: Vec<Row>) -> PathBuf {
+fn run(
+    sweep: &Path,
+    (variant, title): (&str, &str),
+    seed: u64,
+    state: State,
+    rows: Vec<MetricRow>,
+) -> PathBuf {
     Run::on_lines(on_lines(variant, seed), title, state, rows).write(sweep)
 }
 
@@ -29,7 +35,7 @@ const VAE: (&str, &str) = ("vae", "VAE");
 const ACAI: (&str, &str) = ("acai", "ACAI");
 
 /// Returns sixteen evaluations with these distances and a smoothness of 0.5.
-fn distances(of: impl Fn(u64) -> f64) -> Vec<Row> {
+fn distances(of: impl Fn(u64) -> f64) -> Vec<MetricRow> {
     (1..=16).flat_map(|i| [value(i, DISTANCE, of(i)), value(i, SMOOTHNESS, 0.5)]).collect()
 }
 
@@ -211,7 +217,7 @@ fn figures_of_only_undefined_values_are_drawn() {
         vec![("norm", nan()), ("distance", nan()), ("angle", table(3, |_, _| 1.0))],
     );
     run(dir.path(), VAE, 0, State::Failed, Vec::new());
-    let mut rows: Vec<Row> = distances(|i| if i > 3 { f64::INFINITY } else { 1e12 });
+    let mut rows: Vec<MetricRow> = distances(|i| if i > 3 { f64::INFINITY } else { 1e12 });
     rows.extend((0..8).map(|i| value(1, &format!("eval/critic_alpha_{i}"), [f64::NAN, 5.0, 0.1][i % 3])));
     run(dir.path(), ACAI, 0, State::Failed, rows);
     draw(&dir, None).unwrap();

@@ -132,7 +132,7 @@ fn a_record_with_an_invalid_metric_key_is_rejected() {
     for key in ["eval/../x", "sharpness", "eval/"] {
         fs::write(&bad, text.replace("eval/sharpness", key)).unwrap();
         let outcome = report(dir.path(), &Options::default()).unwrap();
-        assert!(outcome.left_out[0].contains("names a quantity as none is"), "{outcome:?}");
+        assert!(outcome.left_out[0].contains("describes a quantity that is not valid"), "{outcome:?}");
     }
     // A key that was user-defined in an earlier version and has since become one of Lerpbench's is accepted.
     fs::write(&bad, text.replace("eval/sharpness", "eval/mean_distance")).unwrap();

@@ -12,7 +12,7 @@ use std::{
 use candle_core::{Device, Tensor};
 use common::{Run, on_lines, pixels, read, value};
 use lerp_report::{Options, compare, report};
-use lerp_train::{Cell, Metrics, Row, State};
+use lerp_train::{Cell, MetricRow, Metrics, State};
 
 const DISTANCE: &str = "eval/mean_distance";
 const SMOOTHNESS: &str = "eval/mean_smoothness";
@@ -133,7 +133,7 @@ fn means_deviations_and_the_best() {
 fn the_median_of_the_end_is_the_final_value() {
     let dir = tempfile::tempdir().unwrap();
     let run = fake("baseline", "Baseline", 0, 0.005).write(dir.path());
-    let values = (0..256_u64).map(|i| Row {
+    let values = (0..256_u64).map(|i| MetricRow {
         step: i,
         samples: i,
         metric: DISTANCE.into(),

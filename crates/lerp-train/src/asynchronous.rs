@@ -44,15 +44,14 @@ struct Input {
     images: Var,
     labels: Option<Var>,
     /// Identifies the images that were copied last.
-    holds: TensorId,
+    copied: TensorId,
 }
 
 enum Dispatch {
     /// Kernels are launched one by one: before graph capture, or permanently if it failed or is off.
-    Individual {
-        permanently: bool,
-    },
-    Recorded(Recording),
+    Individual { permanently: bool },
+    /// The kernels of a step were captured as a graph, which is launched as a whole.
+    Graph(Recording),
 }
 
 impl Asynchronous {
@@ -62,13 +61,13 @@ impl Asynchronous {
     }
 
     /// Turns graph capture off; to be called before the first step.
-    pub fn never_record(&mut self) {
+    pub fn never_capture(&mut self) {
         self.dispatch = Dispatch::Individual { permanently: true };
     }
 
     /// Returns whether steps are launched as a captured graph by now.
-    pub fn recorded(&self) -> bool {
-        matches!(self.dispatch, Dispatch::Recorded(_))
+    pub fn captured(&self) -> bool {
+        matches!(self.dispatch, Dispatch::Graph(_))
     }
 
     /// Launches the learner's next step and counts it.
@@ -88,19 +87,20 @@ impl Asynchronous {
                 candle_core::bail!("a step failed")
             });
             self.dispatch = match recording {
-                Ok(recording) => Dispatch::Recorded(recording),
+                Ok(recording) => Dispatch::Graph(recording),
                 Err(error) => {
                     let error = failure.unwrap_or_else(|| error.to_string());
                     let line = error.lines().next().unwrap_or_default();
                     notice(&format!(
-                        "the training step cannot be recorded ({line}); its launches go one by one, slower"
+                        "the training step cannot be captured as a graph ({line}); its kernels are launched one by one, \
+                         which is slower"
                     ));
                     Dispatch::Individual { permanently: true }
                 }
             };
         }
         match &self.dispatch {
-            Dispatch::Recorded(recording) => recording.launch()?,
+            Dispatch::Graph(recording) => recording.launch()?,
             // Nothing is retained for graph capture here: draws that the host makes anew at each step would be
             // retained forever.
             Dispatch::Individual { permanently: true } => {
@@ -125,8 +125,8 @@ impl Asynchronous {
 
     /// Copies a batch to where the steps read it, unless it is there already.
     fn copy(&mut self, batch: &Batch) -> Result<()> {
-        let holds = batch.images.id();
-        if self.input.as_ref().is_some_and(|input| input.holds == holds) {
+        let copied = batch.images.id();
+        if self.input.as_ref().is_some_and(|input| input.copied == copied) {
             return Ok(());
         }
         let device = self.draws.device();
@@ -137,10 +137,10 @@ impl Asynchronous {
             if let (Some(to), Some(labels)) = (&input.labels, &labels) {
                 to.set(labels)?;
             }
-            input.holds = holds;
+            input.copied = copied;
         } else {
             let labels = labels.as_ref().map(Var::from_tensor).transpose()?;
-            self.input = Some(Input { images: Var::from_tensor(&images)?, labels, holds });
+            self.input = Some(Input { images: Var::from_tensor(&images)?, labels, copied });
         }
         Ok(())
     }

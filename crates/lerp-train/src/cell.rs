@@ -9,10 +9,10 @@ use lerp_eval::{Metric, Quantity, check_recorded, recorded};
 use lerp_files::is_word;
 use serde::{Deserialize, Serialize};
 
-use crate::{Elsewhere, Error, Origin, Result};
+use crate::{Error, ExternalModel, Origin, Result};
 
 /// The maximum number of k-means restarts: a hundred times the protocol's.
-pub const MOST_RESTARTS: usize = 100_000;
+pub const MAX_RESTARTS: usize = 100_000;
 
 /// The configuration of a run: everything that determines its results, except the kind of device and, on image
 /// sets, the images themselves ([`Provenance::data`]). The documentation of this crate begins with an example.
@@ -199,8 +199,8 @@ impl Cell {
         if self.test_samples > 1 << 20 {
             return bad("test_samples may be at most 1048576");
         }
-        if self.cluster_restarts.is_some_and(|restarts| !(1..=MOST_RESTARTS).contains(&restarts)) {
-            return bad(&format!("cluster_restarts must be at least 1 and at most {MOST_RESTARTS}"));
+        if self.cluster_restarts.is_some_and(|restarts| !(1..=MAX_RESTARTS).contains(&restarts)) {
+            return bad(&format!("cluster_restarts must be at least 1 and at most {MAX_RESTARTS}"));
         }
         Ok(())
     }
@@ -257,10 +257,11 @@ impl Provenance {
     }
 }
 
-/// A later part of a run, computed on another device, processor or revision than the part before it.
+/// A segment of a resumed run: what was computed on another device, processor or revision than the segment before
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// Number of training samples before this part.
+    /// Number of training samples before this segment.
     pub from: u64,
     /// Device, as in [`Provenance::device`].
     pub device: String,
@@ -273,7 +274,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Returns the part that begins after `from` samples with the provenance `made`.
+    /// Returns the segment that begins after `from` samples with the provenance `made`.
     fn of(made: &Provenance, from: u64) -> Self {
         let Provenance { device, processor, instructions, git, .. } = made.clone();
         Self { from, device, processor, instructions, git }
@@ -301,11 +302,11 @@ pub struct RunRecord {
     pub shape: Option<LatentShape>,
     /// For a model that was trained elsewhere: what else is known of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub elsewhere: Option<Elsewhere>,
+    pub elsewhere: Option<ExternalModel>,
     /// Provenance of the run; for a model that was trained elsewhere, that of its evaluation.
     pub provenance: Provenance,
-    /// All parts but the first of a run that was resumed with other hardware or software. The provenance of the
-    /// first part is [`RunRecord::provenance`].
+    /// All segments but the first of a run that was resumed with other hardware or software. The provenance of the
+    /// first segment is [`RunRecord::provenance`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub later: Vec<Segment>,
     /// Quantities measured by user-defined metrics, described so that every report can show them. They are not part
@@ -346,16 +347,16 @@ impl RunRecord {
         self
     }
 
-    /// Returns the last part of the run.
-    pub(crate) fn last_part(&self) -> Segment {
+    /// Returns the last segment of the run.
+    pub(crate) fn last_segment(&self) -> Segment {
         self.later.last().cloned().unwrap_or_else(|| Segment::of(&self.provenance, 0))
     }
 
-    /// Adds a part that begins after `samples` samples with the provenance `made`, if that differs from the last
-    /// part's.
-    pub(crate) fn go_on(&mut self, made: &Provenance, samples: u64) {
+    /// Adds a segment that begins after `samples` samples with the provenance `made`, if that differs from the last
+    /// segment's.
+    pub(crate) fn add_segment(&mut self, made: &Provenance, samples: u64) {
         let now = Segment::of(made, samples);
-        if now != (Segment { from: samples, ..self.last_part() }) {
+        if now != (Segment { from: samples, ..self.last_segment() }) {
             self.later.push(now);
         }
     }
@@ -400,7 +401,7 @@ impl RunRecord {
         const DO: &str = "delete the folder, or give it back its name";
         if !is_word(&self.id) || !is_word(&self.cell.variant) {
             return Err(format!(
-                "names a run '{}' or a variant '{}' as none is; {DO}",
+                "has a run name '{}' or a variant name '{}' that is not valid; {DO}",
                 self.id, self.cell.variant
             ));
         }
@@ -409,7 +410,7 @@ impl RunRecord {
         }
         self.cell.check().map_err(|error| format!("is not the record of a run ({error}); {DO}"))?;
         check_recorded(&self.quantities)
-            .map_err(|problem| format!("names a quantity as none is ({problem}); {DO}"))?;
+            .map_err(|problem| format!("describes a quantity that is not valid ({problem}); {DO}"))?;
         if !self.cell.ids().contains(&self.id) {
             return Err(format!(
                 "says {} and describes {}: it was changed, or is another version's; {DO}",
@@ -529,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_keeps_the_provenance_of_each_part() {
+    fn a_record_keeps_the_provenance_of_each_segment() {
         let on = |processor: &str| {
             let mut record = record(Precision::F32, "cpu");
             record.provenance.processor = processor.into();
@@ -537,10 +538,11 @@ mod tests {
         };
         let mut run = on("old");
         for (processor, samples) in [("old", 16), ("new", 32), ("new", 40), ("old", 48)] {
-            run.go_on(&on(processor).provenance, samples);
+            run.add_segment(&on(processor).provenance, samples);
         }
-        let parts: Vec<_> = run.later.iter().map(|part| (part.from, part.processor.as_str())).collect();
-        assert_eq!(parts, [(32, "new"), (48, "old")]);
+        let segments: Vec<_> =
+            run.later.iter().map(|segment| (segment.from, segment.processor.as_str())).collect();
+        assert_eq!(segments, [(32, "new"), (48, "old")]);
         assert_eq!(read(&run, false), run);
     }
 

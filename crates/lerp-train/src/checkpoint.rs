@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cell, Error, Learner, Result, digests,
+    Cell, Error, Learner, ModelFile, Result, digests,
     files::{CHECKPOINT, MODEL},
 };
 
@@ -44,7 +44,7 @@ pub(crate) fn save(id: &str, cell: &Cell, learner: &Learner, wall_s: f64) -> Res
         }
         tensors.push((name.to_owned(), var.as_tensor().clone()));
     }
-    tensors.extend(learner.kept().map(|(name, var)| (name, var.as_tensor().clone())));
+    tensors.extend(learner.optimizer_state().map(|(name, var)| (name, var.as_tensor().clone())));
     let header = Header { format: FORMAT.into(), cell: id.to_owned(), step: learner.step(), wall_s };
     pack(CHECKPOINT, tensors, &header)
 }
@@ -56,10 +56,9 @@ pub(crate) fn save_model(cell: &Cell, learner: &Learner) -> Result<Vec<u8>> {
 }
 
 fn pack(name: &str, tensors: Vec<(String, Tensor)>, header: &impl Serialize) -> Result<Vec<u8>> {
-    let broken = |e: String| Error::bad_file(Path::new(name), format!("cannot be made: {e}"));
-    let header = serde_json::to_string(header).map_err(|e| broken(e.to_string()))?;
+    let header = serde_json::to_string(header).map_err(|e| Error::encoding(name, &e))?;
     let metadata = HashMap::from([(KEY.to_owned(), header)]);
-    safetensors::serialize(tensors, Some(metadata)).map_err(|e| broken(e.to_string()))
+    safetensors::serialize(tensors, Some(metadata)).map_err(|e| Error::encoding(name, &e))
 }
 
 /// Reads the checkpoint of the run `id` in `dir` into the learner. Returns the seconds of training and evaluation
@@ -89,8 +88,8 @@ pub(crate) fn restore(dir: &Path, id: &str, learner: &mut Learner) -> Result<Opt
             format!("belongs to {}, not to {id}; delete it, or choose another folder", header.cell),
         ));
     }
-    let kept = learner.kept().map(|(name, var)| (name, var.clone()));
-    let vars = learner.entries().map(|(n, v)| (n.to_owned(), v.clone())).chain(kept);
+    let state = learner.optimizer_state().map(|(name, var)| (name, var.clone()));
+    let vars = learner.entries().map(|(n, v)| (n.to_owned(), v.clone())).chain(state);
     fill(vars, &bytes, damaged)?;
     learner.set_step(header.step);
     Ok(Some(header.wall_s))
@@ -114,13 +113,14 @@ pub(crate) fn restore_model(dir: &Path, cell: &Cell, learner: &mut Learner) -> R
     Ok(())
 }
 
-/// Reads parameters and buffers from a file that other software wrote, whose bytes are `model`, into the learner of
-/// a cell of the same model. The learner is then at the end of that cell's run.
+/// Reads parameters and buffers from a file that other software wrote into the learner of a cell of the same
+/// model. The learner is then at the end of that cell's run.
 ///
 /// # Errors
 /// If the file is no safetensors file or does not fit the model (the learner is unchanged then), or if a number in
 /// it is not finite.
-pub(crate) fn import_model(path: &Path, model: &[u8], cell: &Cell, learner: &mut Learner) -> Result<()> {
+pub(crate) fn import_model(file: ModelFile, cell: &Cell, learner: &mut Learner) -> Result<()> {
+    let ModelFile { path, bytes } = file;
     let unfit = |e: &str| {
         Error::bad_file(
             path,
@@ -132,13 +132,13 @@ pub(crate) fn import_model(path: &Path, model: &[u8], cell: &Cell, learner: &mut
             ),
         )
     };
-    SafeTensors::deserialize(model).map_err(|e| {
+    SafeTensors::deserialize(bytes).map_err(|e| {
         Error::bad_file(
             path,
             format!("is no safetensors file, or cut short or damaged ({e}); write it again"),
         )
     })?;
-    fill(learner.entries().map(|(n, v)| (n.to_owned(), v.clone())), model, unfit)?;
+    fill(learner.entries().map(|(n, v)| (n.to_owned(), v.clone())), bytes, unfit)?;
     for (name, var) in learner.entries() {
         // In `f64` a sum of finite `f32` numbers does not overflow.
         if !scalar(&on_host(&var.as_tensor().detach())?.abs()?.sum_all()?)?.is_finite() {

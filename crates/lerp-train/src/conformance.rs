@@ -21,8 +21,9 @@ use lerp_data::{Batch, Dataset, Lines};
 use lerp_files::make_folder;
 
 use crate::{
-    Cell, Error, Gradients, Learner, Mode, Progress, Provenance, Result, Run, RunInputs, RunRecord, Source,
-    TrainOutcome, Trainer, checkpoint, files::CHECKPOINT, learner::differentiate, train,
+    BatchSource, Cell, Error, ExecutionMode, Gradients, Learner, Progress, Provenance, Result, Run,
+    RunInputs, RunRecord, TrainOutcome, Trainer, checkpoint, files::CHECKPOINT, learner::differentiate,
+    train,
 };
 
 /// A small network for lines: two scales, four channels.
@@ -43,8 +44,14 @@ const STEPS: usize = 12;
 const SCHEDULE: Schedule = Schedule { decay: Decay::Cosine, warmup: 2, from: 0.25, floor: 0.1 };
 const EMA: f64 = 0.9;
 
-/// A rule in words, whether it applies to the device, and its check.
-type Rule<'a> = (&'static str, bool, &'a dyn Fn() -> Result<()>);
+/// A rule.
+struct Rule<'a> {
+    /// The rule in words.
+    text: &'static str,
+    /// Whether it applies to the device.
+    applies: bool,
+    check: &'a dyn Fn() -> Result<()>,
+}
 
 /// The losses of each step, by name.
 type Losses = Vec<Vec<(String, f64)>>;
@@ -77,25 +84,47 @@ fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> R
     let small = variant.network("conformance", NETWORK);
     let network = kind.check(&Hyper::new(), small)?;
     let subject = Subject { variant, network, hyper: variant.check(&Hyper::new())?, device };
-    let records = subject.trainer()?.mode() != Mode::Synchronous;
-    let rules: [Rule; 8] = [
-        ("shapes are those of its specification", true, &|| subject.shapes()),
-        ("every group has one loss, and no loss computes another group's gradients", true, &|| {
-            subject.groups()
-        }),
-        ("losses and gradients are finite, and equal seeds give equal ones", true, &|| subject.repeats()),
-        ("updating one group leaves the others alone", true, &|| subject.separate_updates()),
-        ("losses and gradients depend on parameters, buffers, batch and draws alone", true, &|| {
-            subject.keeps_nothing()
-        }),
-        ("parameters and buffers are saved and loaded bit for bit", true, &|| subject.saves(dir)),
-        ("recorded steps equal launched ones, bit for bit", records, &|| subject.records()),
-        ("a run that is stopped and resumed equals one that is not, bit for bit", true, &|| {
-            subject.resumes(dir)
-        }),
+    let captures = subject.trainer()?.mode() != ExecutionMode::Synchronous;
+    let rules = [
+        Rule { text: "shapes are those of its specification", applies: true, check: &|| subject.shapes() },
+        Rule {
+            text: "every group has one loss, and no loss computes another group's gradients",
+            applies: true,
+            check: &|| subject.groups(),
+        },
+        Rule {
+            text: "losses and gradients are finite, and equal seeds give equal ones",
+            applies: true,
+            check: &|| subject.repeats(),
+        },
+        Rule {
+            text: "updating one group leaves the others alone",
+            applies: true,
+            check: &|| subject.separate_updates(),
+        },
+        Rule {
+            text: "losses and gradients depend on parameters, buffers, batch and draws alone",
+            applies: true,
+            check: &|| subject.keeps_nothing(),
+        },
+        Rule {
+            text: "parameters and buffers are saved and loaded bit for bit",
+            applies: true,
+            check: &|| subject.saves(dir),
+        },
+        Rule {
+            text: "captured steps equal launched ones, bit for bit",
+            applies: captures,
+            check: &|| subject.captures(),
+        },
+        Rule {
+            text: "a run that is stopped and resumed equals one that is not, bit for bit",
+            applies: true,
+            check: &|| subject.resumes(dir),
+        },
     ];
-    let rules = rules.iter().filter(|(_, applies, _)| *applies);
-    rules.map(|(name, _, rule)| rule().map(|()| *name)).collect()
+    let rules = rules.iter().filter(|rule| rule.applies);
+    rules.map(|rule| (rule.check)().map(|()| rule.text)).collect()
 }
 
 /// Tensors by name, as the bits of their values.
@@ -133,7 +162,7 @@ impl Subject<'_> {
     }
 
     fn trainer(&self) -> Result<Trainer<'static>> {
-        Trainer::new(self.learner(1)?, Source::Dataset { dataset: &Lines, size: BATCH }, 1)
+        Trainer::new(self.learner(1)?, BatchSource::Dataset { dataset: &Lines, size: BATCH }, 1)
     }
 
     fn batch(&self, seed: u64) -> Result<(Batch, Draws)> {
@@ -288,7 +317,7 @@ impl Subject<'_> {
             let gradients = stepped.gradients(&batch, &draws)?;
             if draws.read_on_host() {
                 return self.broken(
-                    "its objectives read the number of the step, or draws, on the host, which a recorded step would keep \
+                    "its objectives read the number of the step, or draws, on the host, which a captured step would keep \
                      as they were; Draws::step_tensor, uniform and normal give tensors that follow the step",
                 );
             }
@@ -298,7 +327,7 @@ impl Subject<'_> {
                     return self.broken(format!(
                         "{name} is another than a fresh model's with the same parameters, buffers, batch and draws, when \
                          it was asked {times}: it keeps something beside parameters and buffers (a counter?), which \
-                         stands still in a recorded step and is not in a checkpoint; Draws::step_tensor has the number \
+                         stands still in a captured step and is not in a checkpoint; Draws::step_tensor has the number \
                          of the step"
                     ));
                 }
@@ -311,11 +340,11 @@ impl Subject<'_> {
         Ok(())
     }
 
-    fn records(&self) -> Result<()> {
-        let run = |record: bool| -> Result<(Losses, Bits)> {
+    fn captures(&self) -> Result<()> {
+        let run = |capture: bool| -> Result<(Losses, Bits)> {
             let mut trainer = self.trainer()?;
-            if !record {
-                trainer = trainer.unrecorded();
+            if !capture {
+                trainer = trainer.without_graph_capture();
             }
             let mut losses = Vec::new();
             for _ in 0..STEPS {
@@ -324,12 +353,12 @@ impl Subject<'_> {
             }
             Ok((losses, snapshot(trainer.learner())?))
         };
-        let ((launched, wanted), (recorded, ours)) = (run(false)?, run(true)?);
-        for (step, (launched, recorded)) in launched.iter().zip(&recorded).enumerate() {
-            for ((name, launched), (_, recorded)) in launched.iter().zip(recorded) {
-                if launched.to_bits() != recorded.to_bits() {
+        let ((launched, wanted), (captured, ours)) = (run(false)?, run(true)?);
+        for (step, (launched, captured)) in launched.iter().zip(&captured).enumerate() {
+            for ((name, launched), (_, captured)) in launched.iter().zip(captured) {
+                if launched.to_bits() != captured.to_bits() {
                     return self.broken(format!(
-                        "{name} of step {step} is {recorded} in a recorded step and {launched} in a launched one: \
+                        "{name} of step {step} is {captured} in a captured step and {launched} in a launched one: \
                          something of the step is computed on the host; Draws::step_tensor has its number on the device"
                     ));
                 }
@@ -338,7 +367,7 @@ impl Subject<'_> {
         for ((name, ours), (_, wanted)) in ours.iter().zip(&wanted) {
             if ours != wanted {
                 return self
-                    .broken(format!("{name} differs after {STEPS} recorded steps from launched ones"));
+                    .broken(format!("{name} differs after {STEPS} captured steps from launched ones"));
             }
         }
         Ok(())
@@ -417,14 +446,14 @@ struct StopAfter<'a> {
 impl StopAfter<'_> {
     fn go(&self, record: &RunRecord, dir: &Path) -> Result<TrainOutcome> {
         let dataset = Counting { left: self.steps.into(), stop: self.stop };
-        let parts = RunInputs {
+        let inputs = RunInputs {
             variant: self.variant,
             dataset: &dataset,
             device: self.device,
             metrics: &[],
             judge: None,
         };
-        train(record, &parts, dir, self.stop, &mut |_: &Progress| {})
+        train(record, &inputs, dir, self.stop, &mut |_: &Progress| {})
     }
 }
 
@@ -484,5 +513,5 @@ fn bits(tensor: &Tensor) -> Result<Vec<u32>> {
 /// Returns everything that a checkpoint stores, as bits.
 fn snapshot(learner: &Learner) -> Result<Bits> {
     let entries = learner.entries().map(|(name, var)| (name.to_owned(), var));
-    entries.chain(learner.kept()).map(|(name, var)| Ok((name, bits(var.as_tensor())?))).collect()
+    entries.chain(learner.optimizer_state()).map(|(name, var)| Ok((name, bits(var.as_tensor())?))).collect()
 }

@@ -44,8 +44,7 @@ impl List {
 
     fn write(&self, held: &Held) -> Result<()> {
         let path = held.dir.join(DIGESTS);
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|e| Error::bad_file(&path, format!("cannot be made: {e}")))?;
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::encoding(DIGESTS, &e))?;
         held.replace(&path, format!("{text}\n").as_bytes())
     }
 }
@@ -67,23 +66,23 @@ fn remedy(name: &str) -> &'static str {
     }
 }
 
-/// Whether a run has a list of digests.
+/// Whether a run has the list of digests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum DigestList {
     /// The run has a list.
-    Here,
+    Present,
     /// The run has no list: it was made by a version that kept none.
-    Nowhere,
+    Absent,
 }
 
-/// Returns whether the run `id` in `dir` has a list.
+/// Returns whether the run `id` in `dir` has the list.
 ///
 /// # Errors
 /// If the list is damaged or belongs to another run.
-pub(crate) fn kept(dir: &Path, id: &str) -> Result<Kept> {
+pub(crate) fn digest_list(dir: &Path, id: &str) -> Result<DigestList> {
     match List::read(dir)? {
-        None => Ok(Kept::Nowhere),
-        Some(list) if list.run == id => Ok(Kept::Here),
+        None => Ok(DigestList::Absent),
+        Some(list) if list.run == id => Ok(DigestList::Present),
         Some(list) => {
             let problem = format!("is of the run {}, not of {id}; {REDO}", list.run);
             Err(Error::bad_file(&dir.join(DIGESTS), problem))
@@ -139,7 +138,7 @@ impl RunFiles {
     pub fn open(lock: &RunLock, id: &str) -> Result<Self> {
         let held = lock.held();
         let dir = &held.dir;
-        let adopted = kept(dir, id)? == Kept::Nowhere;
+        let adopted = digest_list(dir, id)? == DigestList::Absent;
         let empty = || List { run: id.to_owned(), files: BTreeMap::new() };
         let before = List::read(dir)?.unwrap_or_else(empty);
         let mut list = before.clone();
@@ -255,7 +254,7 @@ mod tests {
         assert!(
             read(b, STATUS).unwrap_err().to_string().contains("is missing, though the run has written it")
         );
-        assert!(kept(a, "of b").unwrap_err().to_string().contains("is of the run of a, not of of b"));
+        assert!(digest_list(a, "of b").unwrap_err().to_string().contains("is of the run of a, not of of b"));
         fs::copy(b.join(METRICS), a.join(METRICS)).unwrap();
         let changed = read(a, METRICS).unwrap_err().to_string();
         assert!(
@@ -299,14 +298,14 @@ mod tests {
         let dir = dir.path();
         fs::write(dir.join(METRICS), "old").unwrap();
         assert_eq!(
-            (kept(dir, "x").unwrap(), read(dir, METRICS).unwrap().unwrap()),
-            (Kept::Nowhere, b"old".to_vec())
+            (digest_list(dir, "x").unwrap(), read(dir, METRICS).unwrap().unwrap()),
+            (DigestList::Absent, b"old".to_vec())
         );
         let lock = RunLock::take(dir).unwrap();
         RunFiles::open(&lock, "x").unwrap().write(&[(STATUS, "{}".into())]).unwrap();
         assert_eq!(
-            (kept(dir, "x").unwrap(), read(dir, METRICS).unwrap().unwrap()),
-            (Kept::Here, b"old".to_vec())
+            (digest_list(dir, "x").unwrap(), read(dir, METRICS).unwrap().unwrap()),
+            (DigestList::Present, b"old".to_vec())
         );
     }
 

@@ -34,9 +34,25 @@ pub enum Error {
         /// Description of the other process.
         by: String,
     },
-    /// A cell that cannot be trained, or another invalid request; the text is the whole message.
+    /// A cell is invalid, so that it cannot be trained or measured; the text is the whole message.
     #[error("{0}")]
     BadCell(String),
+    /// The content of a file could not be encoded.
+    #[error("{} cannot be made: {problem}", printable(.file))]
+    Encoding {
+        /// Name or path of the file.
+        file: String,
+        /// Message of the library that encodes it.
+        problem: String,
+    },
+    /// The answers to a task lack an array.
+    #[error("the answers have no array '{array}' in {file}")]
+    MissingAnswer {
+        /// Name of the file without its extension, `decoded` or `latents`.
+        file: String,
+        /// Name of the array.
+        array: String,
+    },
     /// A loss or parameter is no longer finite.
     #[error(
         "{loss} became {value} at step {step} ({samples} samples); lower the learning rate or change the weights of the losses"
@@ -84,6 +100,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn encoding(file: &str, problem: &impl ToString) -> Self {
+        Self::Encoding { file: file.to_owned(), problem: problem.to_string() }
+    }
+
     pub(crate) fn bad_file(path: &Path, problem: impl Into<String>) -> Self {
         Self::BadFile { path: path.to_owned(), problem: problem.into() }
     }

@@ -13,8 +13,8 @@ use lerp_eval::{
 };
 
 use crate::{
-    Judge, Learner, Paths, Profile, Result, Row, Run, RunLock, Strips, Verdicts, digests::RunFiles,
-    files::METRICS, paths::Between, samples,
+    Judge, JudgeScores, Learner, MetricRow, Paths, Profile, Result, Run, RunLock, Strips, digests::RunFiles,
+    files::METRICS, paths::Interpolations, samples,
 };
 
 /// The number of pairs of lines that an evaluation interpolates between.
@@ -32,7 +32,7 @@ pub struct Evaluation {
     /// Quantities along the measured interpolations, position by position.
     pub paths: Paths,
     /// A judge's scores of the interpolations, if there was a judge.
-    pub verdicts: Option<Verdicts>,
+    pub judge_scores: Option<JudgeScores>,
     /// Decoded samples from the prior, for a variant that has one, `[samples, height, width, channels]`, `f32` on
     /// the CPU.
     pub samples: Option<Tensor>,
@@ -59,14 +59,14 @@ impl Evaluation {
         let mut metrics = run.metrics()?;
         let Some(last) = metrics.0.last().cloned() else { return Ok(None) };
         let by_judge = |key: &str| BY_JUDGE.iter().any(|of| of.key == key);
-        let judged: Vec<Row> = self
+        let judged: Vec<MetricRow> = self
             .metrics
             .iter()
             .filter(|(key, _)| by_judge(key))
-            .map(|(key, value)| Row { metric: key.clone(), value: *value, ..last.clone() })
+            .map(|(key, value)| MetricRow { metric: key.clone(), value: *value, ..last.clone() })
             .collect();
-        let known = |new: &Row| {
-            let same = |row: &Row| row.step == new.step && row.metric == new.metric;
+        let known = |new: &MetricRow| {
+            let same = |row: &MetricRow| row.step == new.step && row.metric == new.metric;
             metrics.0.iter().any(|row| same(row) && row.value.to_bits() == new.value.to_bits())
         };
         if judged.iter().all(known) {
@@ -74,8 +74,8 @@ impl Evaluation {
         }
         // Scores by different judges are not comparable, so another judge's scores of earlier evaluations are
         // dropped.
-        let before = run.verdicts().ok().flatten().map(|verdicts| verdicts.judge);
-        let same = before == self.verdicts.as_ref().map(|verdicts| verdicts.judge.clone());
+        let before = run.judge_scores().ok().flatten().map(|judge_scores| judge_scores.judge);
+        let same = before == self.judge_scores.as_ref().map(|judge_scores| judge_scores.judge.clone());
         metrics.0.retain(|row| !by_judge(&row.metric) || (same && row.step != last.step));
         metrics.0.extend(judged);
         Ok(Some((METRICS, metrics.parquet()?)))
@@ -85,7 +85,7 @@ impl Evaluation {
     pub(crate) fn files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
         let mut files: Vec<_> = self.strips.files()?.into();
         files.push(self.paths.file()?);
-        files.extend(self.verdicts.as_ref().map(Verdicts::file).transpose()?);
+        files.extend(self.judge_scores.as_ref().map(JudgeScores::file).transpose()?);
         if let Some(samples) = &self.samples {
             files.push(samples::file(samples)?);
         }
@@ -93,12 +93,12 @@ impl Evaluation {
     }
 }
 
-/// What interpolations are compared with.
+/// What scores interpolations.
 #[derive(Clone, Copy, Default)]
-pub struct Yardsticks<'a> {
-    /// The bank of true lines; on the lines dataset only.
+pub struct Scorers<'a> {
+    /// The bank of true lines that decoded images are compared with; on the lines dataset only.
     pub bank: Option<&'a LineBank>,
-    /// A judge of the dataset.
+    /// A judge of the dataset, which is compared with real images.
     pub judge: Option<&'a Judge>,
 }
 
@@ -114,57 +114,62 @@ pub struct Yardsticks<'a> {
 pub fn evaluate(
     learner: &Learner,
     dataset: &dyn Dataset,
-    with: Yardsticks,
+    scorers: Scorers,
     test_samples: usize,
     draws: &Draws,
 ) -> Result<Evaluation> {
-    let (mut values, paths, judged) = if let Some(bank) = with.bank {
-        between_lines(learner, dataset, (bank, with.judge), draws)?
+    let Scorers { bank, judge } = scorers;
+    let InterpolationScores { metrics: mut values, paths, judged } = if let Some(bank) = bank {
+        score_lines(learner, dataset, bank, judge, draws)?
     } else {
-        let judged = match with.judge {
+        let judged = match judge {
             Some(judge) => judge.judge_model(learner, dataset, &draws.scope("judged"))?,
             None => None,
         };
-        (Vec::new(), Paths::of_images(learner, dataset, &draws.scope("paths"))?, judged)
+        let paths = Paths::of_images(learner, dataset, &draws.scope("paths"))?;
+        InterpolationScores { metrics: Vec::new(), paths, judged }
     };
     values.extend(test_metrics(learner, dataset, test_samples, &draws.scope("test"))?);
     values.extend(paths.critic_metrics());
     values.extend(judged.iter().flat_map(Judged::values));
     let strips = Strips::make(learner, dataset, &draws.scope("figure"))?;
-    let verdicts = Verdicts::new(with.judge, judged, &strips)?;
+    let judge_scores = JudgeScores::new(judge, judged, &strips)?;
     let samples = samples::make(learner, &draws.scope("samples"))?;
-    Ok(Evaluation { metrics: values, strips, samples, paths, verdicts })
+    Ok(Evaluation { metrics: values, strips, samples, paths, judge_scores })
 }
 
-/// Line metrics by key, the paths of the interpolations, and a judge's scores.
-type OnLines = (Vec<(String, f64)>, Paths, Option<Judged>);
+/// The scores of the interpolations of an evaluation.
+struct InterpolationScores {
+    /// The line metrics by key; none on datasets other than lines.
+    metrics: Vec<(String, f64)>,
+    paths: Paths,
+    judged: Option<Judged>,
+}
 
-/// Measures interpolations between 256 pairs of test lines: line metrics, paths, and a judge's scores.
-fn between_lines(
+/// Scores interpolations between 256 pairs of test lines.
+fn score_lines(
     learner: &Learner,
     dataset: &dyn Dataset,
-    (bank, judge): (&LineBank, Option<&Judge>),
+    bank: &LineBank,
+    judge: Option<&Judge>,
     draws: &Draws,
-) -> Result<OnLines> {
+) -> Result<InterpolationScores> {
     let model = learner.model();
     let lines = tested_lines(dataset, draws)?;
     let latents = model.encode(&lines.images, draws)?.detach();
     let (left, right) =
         (latents.narrow(0, 0, EVALUATED_PAIRS)?, latents.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?);
-    let between = Between::new(model, &left, &right)?;
-    let (values, paths) = of_lines(bank, &between, between.critic(model)?)?;
-    Ok((
-        values,
-        paths,
-        judge.map(|judge| judged_lines(judge, dataset, &between, &lines)).transpose()?.flatten(),
-    ))
+    let between = Interpolations::new(model, &left, &right)?;
+    let (metrics, paths) = line_metrics(bank, &between, between.critic(model)?)?;
+    let judged = judge.map(|judge| judge_lines(judge, dataset, &between, &lines)).transpose()?.flatten();
+    Ok(InterpolationScores { metrics, paths, judged })
 }
 
 /// Scores interpolations between lines with a judge; `lines` are all left lines, then all right ones.
-pub(crate) fn judged_lines(
+pub(crate) fn judge_lines(
     judge: &Judge,
     dataset: &dyn Dataset,
-    between: &Between,
+    between: &Interpolations,
     lines: &Batch,
 ) -> Result<Option<Judged>> {
     let labels = lines.labels()?.to_vec1::<u32>()?;
@@ -179,9 +184,9 @@ pub(crate) fn tested_lines(dataset: &dyn Dataset, draws: &Draws) -> Result<Batch
 }
 
 /// Returns the line metrics of interpolations, by key, and their paths.
-pub(crate) fn of_lines(
+pub(crate) fn line_metrics(
     bank: &LineBank,
-    between: &Between,
+    between: &Interpolations,
     critic: Option<Profile>,
 ) -> Result<(Vec<(String, f64)>, Paths)> {
     let metrics = bank.evaluate(&between.images()?)?;
@@ -209,7 +214,7 @@ fn test_metrics(
     let samples = tested(dataset, samples)?;
     let (mut error, mut correct) = (0.0, 0.0);
     let mut used: Option<HashSet<u32>> = None;
-    for (first, size, draws) in chunks(samples, draws) {
+    for Chunk { first, size, draws } in chunks(samples, draws) {
         let batch = test_images(dataset, first, size, &draws)?;
         let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
         let (recon, features) = (recon.detach(), features.detach());
@@ -237,13 +242,23 @@ pub(crate) fn tested(dataset: &dyn Dataset, samples: usize) -> Result<usize> {
     Ok(dataset.count(Split::Test)?.map_or(samples, |count| count.min(samples)))
 }
 
-/// Returns the chunks of `samples` test images: the index of the chunk's first image, its number of images, and its
-/// draws. Each chunk has its own scope, so that no two chunks share a draw.
-pub(crate) fn chunks(samples: usize, draws: &Draws) -> impl Iterator<Item = (usize, usize, Draws)> {
-    (0..samples)
-        .step_by(CHUNK)
-        .enumerate()
-        .map(move |(chunk, first)| (first, CHUNK.min(samples - first), draws.scope(&chunk.to_string())))
+/// Some of the test images of an evaluation, which go through the model at a time.
+pub(crate) struct Chunk {
+    /// Index of the first image.
+    pub first: usize,
+    /// Number of images.
+    pub size: usize,
+    /// The draws of the chunk. Each chunk has its own scope, so that no two chunks share a draw.
+    pub draws: Draws,
+}
+
+/// Splits `samples` test images into chunks.
+pub(crate) fn chunks(samples: usize, draws: &Draws) -> impl Iterator<Item = Chunk> {
+    (0..samples).step_by(CHUNK).enumerate().map(move |(chunk, first)| Chunk {
+        first,
+        size: CHUNK.min(samples - first),
+        draws: draws.scope(&chunk.to_string()),
+    })
 }
 
 /// Returns the mean squared error of reconstructions.

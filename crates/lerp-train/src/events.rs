@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::{Result, Row, digests::RunFiles, files::EVENTS};
+use crate::{MetricRow, Result, digests::RunFiles, files::EVENTS};
 
 /// An events file that is being written.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Events {
 
 impl Events {
     /// Creates the file of a run with the rows that exist already.
-    pub fn create(files: &RunFiles, rows: &[Row]) -> Result<Self> {
+    pub fn create(files: &RunFiles, rows: &[MetricRow]) -> Result<Self> {
         let path = files.dir().join(EVENTS);
         let mut bytes = version(now());
         bytes.extend(rows.iter().flat_map(row_record));
@@ -35,7 +35,7 @@ impl Events {
     }
 
     /// Appends rows.
-    pub fn append(&mut self, rows: &[Row]) -> Result<()> {
+    pub fn append(&mut self, rows: &[MetricRow]) -> Result<()> {
         let bytes: Vec<u8> = rows.iter().flat_map(row_record).collect();
         Ok(self.file.write_all(&bytes).map_err(lerp_files::Error::at("write", &self.path))?)
     }
@@ -195,7 +195,7 @@ fn json(setting: &Value) -> Vec<u8> {
     out
 }
 
-fn row_record(row: &Row) -> Vec<u8> {
+fn row_record(row: &MetricRow) -> Vec<u8> {
     let content = Content::Scalar(row.value);
     Entry { tag: &row.metric, step: row.samples, time: now(), content }.record()
 }
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn records_are_framed_as_tensorboard_reads_them() {
         let dir = tempfile::tempdir().unwrap();
-        let row = |samples| Row { step: 1, samples, metric: "m".into(), value: 1.5, wall_s: 0.0 };
+        let row = |samples| MetricRow { step: 1, samples, metric: "m".into(), value: 1.5, wall_s: 0.0 };
         let lock = RunLock::take(dir.path()).unwrap();
         let files = RunFiles::open(&lock, "x").unwrap();
         let mut events = Events::create(&files, &[row(64)]).unwrap();

@@ -1,7 +1,5 @@
 //! The names of the files of a run.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -26,7 +24,6 @@ pub(crate) const LISTED: &[&str] =
 
 /// Returns a value as the text of the JSON file `name`.
 pub(crate) fn json<T: Serialize>(name: &str, value: &T) -> Result<Vec<u8>> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|e| Error::bad_file(Path::new(name), format!("cannot be made: {e}")))?;
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::encoding(name, &e))?;
     Ok(format!("{text}\n").into_bytes())
 }

@@ -192,7 +192,7 @@ impl Learner {
 
     /// Returns, by name, what a checkpoint stores of each trained tensor besides its value: Adam's moments and the
     /// moving average.
-    pub(crate) fn kept(&self) -> impl Iterator<Item = (String, &Var)> {
+    pub(crate) fn optimizer_state(&self) -> impl Iterator<Item = (String, &Var)> {
         let moments = self.trained.iter().flat_map(|Trained { name, m, v, .. }| {
             [(format!("adam.m.{name}"), m), (format!("adam.v.{name}"), v)]
         });

@@ -40,8 +40,8 @@ pub(crate) const LEASE: &str = "lease";
 /// Name of the file in the lease that describes its holder.
 const HOLDER: &str = "holder.json";
 
-/// Time between two heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Time between two heartbeats; shorter in tests, which wait for some of them.
+const HEARTBEAT: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(5) };
 
 /// Time without a heartbeat after which the holder may be gone.
 const STALE_AFTER: Duration = Duration::from_mins(1);
@@ -540,7 +540,7 @@ mod tests {
                     thread::sleep(Duration::from_millis(20));
                     let _ = lease.held().replace(&counter, (before + 1).to_string().as_bytes());
                     // The lease is held long enough for the others to see its heartbeat.
-                    thread::sleep(Duration::from_secs(8));
+                    thread::sleep(HEARTBEAT + Duration::from_secs(4));
                 });
             }
         });

@@ -9,10 +9,11 @@
 //! * [`RunLock`]: exclusive write access to a run's folder, across the processes of all machines; [`Holder`]
 //!   identifies the process that has it.
 //! * [`Cell`], [`Run`]: the configuration of a run, and a run read back from its folder: its metrics, [`Strips`],
-//!   [`Paths`] and samples, and, while a worker process trains it, its progress ([`Live`]).
-//! * [`measure`]: evaluates a finished run again.
+//!   [`Paths`] and samples, and, while a worker process trains it, its current progress ([`LiveProgress`]).
+//! * [`evaluate`], [`measure`]: evaluate a model in training, and a finished run once more.
 //! * [`Judge`]: a classifier that scores how realistic decoded images are, and predicts their classes.
-//! * [`Task`], [`Answered`], [`import`]: evaluation of models that were trained with other software.
+//! * [`probe_and_cluster_pixels`]: a classifier and clusters of raw pixels, as a baseline for those of latents.
+//! * [`Task`], [`TaskAnswers`], [`import`]: evaluation of models that were trained with other software.
 //! * [`conformance`]: checks that every variant must pass.
 //! * [`events`]: TensorBoard's event file format.
 //! * [`SWEEP_RECORD`], [`SWEEP_FORMAT`]: name and format of the record of a sweep; [`text`]: values as text for users.
@@ -59,19 +60,20 @@ mod digests;
 mod error;
 mod evaluate;
 pub mod events;
+mod external;
 mod files;
 mod judge;
 mod learner;
 mod lease;
-mod live;
 mod measure;
 mod memory;
 mod metrics;
 mod origin;
-mod outside;
 mod paths;
+mod progress_file;
 mod protocol;
-mod rundir;
+mod representation;
+mod run_folder;
 mod samples;
 mod strips;
 mod sweep;
@@ -79,30 +81,33 @@ mod tensors;
 pub mod text;
 mod train;
 mod trainer;
-mod worth;
 
-pub use cell::{Cell, MOST_RESTARTS, Provenance, RunRecord, Segment, State, Status};
+pub use cell::{Cell, MAX_RESTARTS, Provenance, RunRecord, Segment, State, Status};
 pub use error::{Error, Result};
-pub use evaluate::{EVALUATED_PAIRS, Evaluation, Yardsticks, evaluate};
-pub use judge::{JUDGE_SAMPLES, Judge, JudgeRecord, MOST_JUDGE_SAMPLES, Reference, Target, Values, Verdicts};
+pub use evaluate::{EVALUATED_PAIRS, Evaluation, Scorers, evaluate};
+pub use external::{
+    ArrayFormat, ImportedModel, ModelFile, NamedArray, Task, TaskAnswers, contains_run, import,
+    training_images, write_arrays, write_run,
+};
+pub use judge::{
+    DatasetIdentity, JUDGE_SAMPLES, Judge, JudgeRecord, JudgeScores, JudgeTarget, MAX_JUDGE_SAMPLES,
+    ReferenceScores,
+};
 pub use learner::{Gradients, Learner};
 pub use lease::Holder;
 pub use lerp_eval::POSITIONS;
-pub use live::{Live, Phase};
 pub use measure::measure;
-pub use metrics::{Metrics, Row};
-pub use origin::{Elsewhere, Origin};
-pub use outside::{
-    Answered, Format, Imported, Named, Task, import, is_among, training_images, write_arrays, write_run,
-};
+pub use metrics::{MetricRow, Metrics};
+pub use origin::{ExternalModel, Origin};
 pub use paths::{Paths, Profile};
+pub use progress_file::{LiveProgress, Phase};
 pub use protocol::{
     PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS, PROTOCOL_SAMPLES, PROTOCOL_TEST,
     PROTOCOL_TEST_IMAGES,
 };
-pub use rundir::{LeftOut, Run, RunLock, Runs, runs_in};
-pub use strips::{FIGURE_3_ANGLES, Strips, png};
+pub use representation::{MAX_PROBE_IMAGES, probe_and_cluster_pixels};
+pub use run_folder::{LeftOutFolder, Run, RunLock, Runs, runs_in};
+pub use strips::{FIGURE_3_ANGLES, Strips, encode_png};
 pub use sweep::{SWEEP_FORMAT, SWEEP_RECORD};
 pub use train::{Progress, RunInputs, TrainOutcome, mark_failed, train};
-pub use trainer::{Mode, Source, Trainer};
-pub use worth::{MOST_TRAINING, of_pixels};
+pub use trainer::{BatchSource, ExecutionMode, Trainer};

@@ -7,42 +7,44 @@ use lerp_data::{Dataset, Lines};
 use lerp_eval::{LineBank, Subject, When, check_metrics, measured};
 
 use crate::{
-    Cell, Evaluation, Learner, Result, Run, RunInputs, Yardsticks, checkpoint, evaluate::evaluate, worth,
+    Cell, Evaluation, Learner, Result, Run, RunInputs, Scorers, checkpoint, evaluate::evaluate,
+    representation,
 };
 
 /// Evaluates the model of a finished run again, exactly as at its last evaluation. Where latents are clustered,
-/// `restarts` replaces the run's own number of k-means restarts.
+/// `restarts` replaces the run's own number of k-means restarts. The documentation of [`train`](crate::train()) has an
+/// example.
 ///
 /// # Errors
 /// If the run has no model yet, its file is damaged, or the images cannot be read; [`lerp_eval::Error::Stopped`] if
 /// `stop` became true.
 pub fn measure(
     run: &Run,
-    parts: &RunInputs,
+    inputs: &RunInputs,
     restarts: Option<usize>,
     stop: &AtomicBool,
 ) -> Result<Evaluation> {
     let cell = &run.record.cell;
-    let mut learner = Learner::of_cell(cell, parts.variant, parts.dataset, parts.device)?;
+    let mut learner = Learner::of_cell(cell, inputs.variant, inputs.dataset, inputs.device)?;
     checkpoint::restore_model(&run.dir, cell, &mut learner)?;
-    measure_learner(&learner, cell, parts, restarts, stop)
+    measure_learner(&learner, cell, inputs, restarts, stop)
 }
 
 /// Evaluates like [`measure`] a model in memory that is at the end of the run of `cell`.
 pub(crate) fn measure_learner(
     learner: &Learner,
     cell: &Cell,
-    parts: &RunInputs,
+    inputs: &RunInputs,
     restarts: Option<usize>,
     stop: &AtomicBool,
 ) -> Result<Evaluation> {
-    let RunInputs { dataset, device, metrics, judge, .. } = *parts;
+    let RunInputs { dataset, device, metrics, judge, .. } = *inputs;
     check_metrics(metrics)?;
     let draws = Draws::new(cell.seed, device);
     let at = |scope: &str| draws.scope(scope).at(learner.step());
     let bank = bank(dataset);
-    let with = Yardsticks { bank: bank.as_ref(), judge };
-    let mut evaluation = evaluate(learner, dataset, with, cell.test_samples, &at("eval"))?;
+    let scorers = Scorers { bank: bank.as_ref(), judge };
+    let mut evaluation = evaluate(learner, dataset, scorers, cell.test_samples, &at("eval"))?;
     let own = |when, scope: &str, values: &mut Vec<(String, f64)>| -> Result<()> {
         for metric in metrics.iter().filter(|metric| metric.when() == when) {
             if stop.load(Ordering::Relaxed) {
@@ -56,7 +58,13 @@ pub(crate) fn measure_learner(
     own(When::EachEvaluation, "eval", &mut evaluation.metrics)?;
     if let Some(own) = cell.cluster_restarts {
         let restarts = restarts.unwrap_or(own);
-        evaluation.metrics.extend(worth::of_model(learner, dataset, restarts, &at("final"), stop)?);
+        evaluation.metrics.extend(representation::probe_and_cluster_model(
+            learner,
+            dataset,
+            restarts,
+            &at("final"),
+            stop,
+        )?);
     }
     own(When::AtTheEnd, "final", &mut evaluation.metrics)?;
     Ok(evaluation)

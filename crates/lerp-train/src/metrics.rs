@@ -8,7 +8,7 @@ use crate::{Error, Result, digests, files::METRICS};
 
 /// One value of one metric.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct MetricRow {
     /// Number of training steps done.
     pub step: u64,
     /// Number of training samples seen.
@@ -24,19 +24,19 @@ pub struct Row {
 /// All values of a run, in the order in which they were measured.
 ///
 /// ```
-/// use lerp_train::{Metrics, Row};
+/// use lerp_train::{Metrics, MetricRow};
 ///
-/// let row = |step, metric: &str, value| Row { step, samples: 64 * step, metric: metric.into(), value, wall_s: 0.0 };
+/// let row = |step, metric: &str, value| MetricRow { step, samples: 64 * step, metric: metric.into(), value, wall_s: 0.0 };
 /// let metrics = Metrics(vec![row(1, "loss/autoencoder", 0.5), row(1, "term/mse", 0.4), row(2, "term/mse", 0.3)]);
 /// let values: Vec<f64> = metrics.series("term/mse").map(|row| row.value).collect();
 /// assert_eq!(values, [0.4, 0.3]);
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Metrics(pub Vec<Row>);
+pub struct Metrics(pub Vec<MetricRow>);
 
 impl Metrics {
     /// Returns the values of one metric, in order.
-    pub fn series<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = &'a Row> {
+    pub fn series<'a>(&'a self, metric: &'a str) -> impl Iterator<Item = &'a MetricRow> {
         self.0.iter().filter(move |row| row.metric == metric)
     }
 
@@ -63,7 +63,6 @@ impl Metrics {
     /// # Errors
     /// If the table library fails.
     pub fn parquet(&self) -> Result<Vec<u8>> {
-        let bad = |e: String| Error::bad_file(Path::new(METRICS), format!("cannot be made: {e}"));
         let write = || {
             let mut bytes = Vec::new();
             let written =
@@ -71,7 +70,8 @@ impl Metrics {
             written.map(|_| bytes)
         };
         // The table library starts threads, and panics if it cannot.
-        lerp_files::caught(AssertUnwindSafe(write)).map_err(bad)?.map_err(|e| bad(e.to_string()))
+        let bytes = lerp_files::caught(AssertUnwindSafe(write)).map_err(|e| Error::encoding(METRICS, &e))?;
+        bytes.map_err(|e| Error::encoding(METRICS, &e))
     }
 
     /// Reads the table of a run after checking its digest, because the table library does not validate what it
@@ -102,7 +102,7 @@ impl Metrics {
         let (metric, value) = (table.column("metric")?.str()?, table.column("value")?.f64()?);
         let wall_s = table.column("wall_s")?.f64()?;
         let row = |i| {
-            Some(Row {
+            Some(MetricRow {
                 step: step.get(i)? as u64,
                 samples: samples.get(i)? as u64,
                 metric: metric.get(i)?.to_owned(),
@@ -122,7 +122,8 @@ mod tests {
     fn metrics_survive_a_round_trip_and_damage_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.parquet");
-        let row = |step, value| Row { step, samples: step * 64, metric: "eval/a".into(), value, wall_s: 1.5 };
+        let row =
+            |step, value| MetricRow { step, samples: step * 64, metric: "eval/a".into(), value, wall_s: 1.5 };
         let metrics = Metrics(vec![row(1, 0.5), row(2, f64::INFINITY)]);
         std::fs::write(&path, metrics.parquet().unwrap()).unwrap();
         assert_eq!(Metrics::read(&path).unwrap(), metrics);

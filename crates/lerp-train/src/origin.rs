@@ -54,7 +54,7 @@ impl Origin {
 /// owner and not verified.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Elsewhere {
+pub struct ExternalModel {
     /// Framework that it was trained with, such as `PyTorch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub framework: Option<String>,
@@ -78,7 +78,7 @@ pub struct Elsewhere {
     pub figures: Option<String>,
 }
 
-impl Elsewhere {
+impl ExternalModel {
     /// Returns framework and version as a text; `None` if neither is stated.
     pub fn trained_with(&self) -> Option<String> {
         let parts: Vec<&str> =

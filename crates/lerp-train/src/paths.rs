@@ -30,6 +30,7 @@ pub type Profile = Vec<[f32; POSITIONS]>;
 
 /// Quantities along the interpolations of an evaluation: between its 256 pairs of test lines, or, on other
 /// datasets, between the first 64 test images and the 64 after them, or fewer where there are fewer.
+/// [`Run::paths`](crate::Run::paths) reads them, as in the example of [`train`](crate::train()).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Paths {
     /// L2 norm of the flattened latent.
@@ -46,14 +47,14 @@ pub struct Paths {
 
 /// The latents between pairs, and the images that they decode to, computed by a model of this workspace or read
 /// from the answers of another one.
-pub(crate) struct Between {
+pub(crate) struct Interpolations {
     /// One tensor for each position, `[pairs, h, w, c]`.
     latents: Vec<Tensor>,
     /// One tensor for each position, `[pairs, height, width, channels]`, not clipped, on the model's device.
     images: Vec<Tensor>,
 }
 
-impl Between {
+impl Interpolations {
     /// Interpolates at [`POSITIONS`] equal steps from `left` to `right`, and decodes the latents.
     ///
     /// # Shapes
@@ -122,7 +123,7 @@ impl Paths {
     /// Builds the paths of interpolations between lines from their line metrics and, if there is a critic, its
     /// estimates.
     pub(crate) fn of_lines(
-        between: &Between,
+        between: &Interpolations,
         metrics: &LineMetrics,
         critic: Option<Profile>,
     ) -> Result<Self> {
@@ -138,7 +139,7 @@ impl Paths {
     }
 
     /// Builds the paths of interpolations from the norms of their latents alone.
-    pub(crate) fn of_latents(between: &Between) -> Result<Self> {
+    pub(crate) fn of_latents(between: &Interpolations) -> Result<Self> {
         Ok(Self { norm: norms(&between.latents)?, distance: None, angle: None, critic: None })
     }
 
@@ -154,7 +155,7 @@ impl Paths {
         let left = model.encode(&left, &draws.scope("left"))?.detach();
         let right = model.encode(&right, &draws.scope("right"))?.detach();
         let (norm, critic) = if model.coefficient(&first)?.is_some() {
-            let between = Between::new(model, &left, &right)?;
+            let between = Interpolations::new(model, &left, &right)?;
             (norms(&between.latents)?, between.critic(model)?)
         } else {
             (norms(&mixtures(model, &left, &right)?)?, None)

@@ -10,7 +10,7 @@ use lerp_eval::test_images;
 use crate::{
     Error, Learner, Result,
     files::{INTERPOLATION, PREVIEW},
-    paths::Between,
+    paths::Interpolations,
     tensors::{Tensors, pack},
 };
 
@@ -40,7 +40,8 @@ const PAIRS: usize = 4;
 /// The width of the white gap beside an original image in the preview, in pixels.
 const GAP: usize = 2;
 
-/// Interpolations for display: the images between pairs, and the ends of the pairs.
+/// Interpolations for display: the images between pairs, and the ends of the pairs. [`Run::strips`](crate::Run::strips)
+/// reads them, as in the example of [`train`](crate::train()).
 #[derive(Debug, Clone)]
 pub struct Strips {
     /// Decoded images, not clipped, `[pairs, positions, height, width, channels]`, `f32` on the CPU.
@@ -112,13 +113,14 @@ impl Strips {
                 let places: Vec<u32> = (0..LINE_ANGLES.len()).map(|pair| (2 * pair + end) as u32).collect();
                 latents.index_select(&Tensor::new(places, draws.device())?, 0)
             };
-            let images = Between::new(model, &end(0)?, &end(1)?)?.images()?;
+            let images = Interpolations::new(model, &end(0)?, &end(1)?)?.images()?;
             return Self::between(ends, images, None);
         }
         let encode = |images: &Tensor, end: &str| -> Result<Tensor> {
             Ok(model.encode(images, &draws.scope(end))?.detach())
         };
-        let images = Between::new(model, &encode(left, "left")?, &encode(right, "right")?)?.images()?;
+        let images =
+            Interpolations::new(model, &encode(left, "left")?, &encode(right, "right")?)?.images()?;
         let flat = images.flatten(0, 1)?.to_device(draws.device())?;
         let again = learner.model().reconstruct(&flat, &draws.scope("between"))?.detach();
         let errors = own_errors(&images, &again)?;
@@ -231,8 +233,7 @@ impl Strips {
         let pixels: Vec<u8> = rows.flatten_all()?.to_vec1::<f32>()?.into_iter().map(byte).collect();
         let size = [width as u32, height as u32];
         let color = if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale };
-        png(&pixels, size, color, png::Compression::Balanced)
-            .map_err(|e| Error::BadCell(format!("cannot make interpolation.png: {e}")))
+        encode_png(&pixels, size, color, png::Compression::Balanced).map_err(|e| Error::encoding(PREVIEW, &e))
     }
 }
 
@@ -252,7 +253,7 @@ pub(crate) fn own_errors(images: &Tensor, again: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// If the number of pixels does not fit the size.
-pub fn png(
+pub fn encode_png(
     pixels: &[u8],
     [width, height]: [u32; 2],
     color: png::ColorType,

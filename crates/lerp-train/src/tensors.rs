@@ -14,8 +14,7 @@ use crate::{
 
 /// Serialises named tensors as the bytes of the file `name`.
 pub(crate) fn pack(name: &str, tensors: Vec<(&str, Tensor)>) -> Result<Vec<u8>> {
-    safetensors::serialize(tensors, None)
-        .map_err(|e| Error::bad_file(Path::new(name), format!("cannot be made: {e}")))
+    safetensors::serialize(tensors, None).map_err(|e| Error::encoding(name, &e))
 }
 
 /// A file of tensors that was read from a run's folder.

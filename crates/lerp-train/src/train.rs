@@ -18,16 +18,16 @@ use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cell, Error, Judge, Learner, Live, Metrics, Phase, Result, Row, Run, RunLock, RunRecord, Source, State,
-    Status, Trainer, Yardsticks, checkpoint,
+    BatchSource, Cell, Error, Judge, Learner, LiveProgress, MetricRow, Metrics, Phase, Result, Run, RunLock,
+    RunRecord, Scorers, State, Status, Trainer, checkpoint,
     digests::RunFiles,
     evaluate::evaluate,
     events::Events,
     files::{CHECKPOINT, EVENTS, METRICS, MODEL, RUN, STATUS, json},
-    live::ProgressWriter,
     measure::bank,
     memory::Memory,
-    worth,
+    progress_file::ProgressFile,
+    representation,
 };
 
 /// A progress report of a run; a worker process prints these as lines of JSON.
@@ -111,42 +111,80 @@ pub struct RunInputs<'a> {
 /// kept.
 ///
 /// # Examples
-/// ```no_run
-/// use std::{path::Path, sync::atomic::AtomicBool};
+/// A short run is trained, read back and measured once more, with the same results.
+/// ```
+/// use std::sync::atomic::AtomicBool;
 ///
 /// use candle_core::Device;
 /// use lerp_baseline::Baseline;
-/// use lerp_core::Of;
+/// use lerp_core::{Hyper, ModelVariant, Network, Precision, Schedule};
 /// use lerp_data::Lines;
-/// use lerp_train::{TrainOutcome, RunInputs, Progress, RunRecord, train};
+/// use lerp_train::{
+///     Cell, EVALUATED_PAIRS, FIGURE_3_ANGLES, Origin, Provenance, Run, RunInputs, RunRecord, State, TrainOutcome,
+///     measure, train,
+/// };
 ///
-/// /// Trains a run of the plain autoencoder on lines in a folder of `runs`, which exists.
-/// fn go(record: &RunRecord, runs: &Path) -> lerp_train::Result<TrainOutcome> {
-///     let variant = ModelVariant::<Baseline>::new();
-///     let parts =
-///         RunInputs { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
-///     let stop = AtomicBool::new(false);
-///     train(record, &parts, &runs.join(&record.id), &stop, &mut |progress: &Progress| {
-///         println!("{progress:?}");
-///     })
+/// let cell = Cell {
+///     dataset: "lines".into(),
+///     variant: "baseline".into(),
+///     seed: 0,
+///     samples: 8,
+///     batch: 4,
+///     learning_rate: 1e-3,
+///     eval_every: 8,
+///     checkpoint_every: 8,
+///     test_samples: 4,
+///     cluster_restarts: None,
+///     precision: Precision::F32,
+///     ema: None,
+///     schedule: Schedule::default(),
+///     origin: Origin::default(),
+///     network: Network { scales: 4, depth: 2, latent: 2 }.into(),
+///     hyper: Hyper::new(),
+/// };
+/// let record = RunRecord::new(cell, "Baseline", Provenance::unknown());
+/// let variant = ModelVariant::<Baseline>::new();
+/// let inputs =
+///     RunInputs { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
+/// let (runs, never) = (tempfile::tempdir()?, AtomicBool::new(false));
+/// let dir = runs.path().join(&record.id);
+/// let outcome = train(&record, &inputs, &dir, &never, &mut |progress| println!("{progress:?}"))?;
+/// assert_eq!(outcome, TrainOutcome::Done);
+///
+/// let run = Run::read(&dir)?;
+/// assert_eq!((run.status.state, run.status.samples), (State::Done, 8));
+/// // Strips are the interpolations that figures show, the first of them that of Figure 3.
+/// let strips = run.strips()?.unwrap();
+/// assert_eq!(strips.images.dims(), [6, 16, 32, 32, 1]);
+/// assert_eq!(strips.angles.unwrap()[0], FIGURE_3_ANGLES.map(|angle| angle as f32));
+/// // Paths are what was measured along all interpolations of the last evaluation.
+/// let paths = run.paths()?.unwrap();
+/// assert_eq!((paths.norm.len(), paths.distance.unwrap().len()), (EVALUATED_PAIRS, EVALUATED_PAIRS));
+///
+/// let again = measure(&run, &inputs, None, &never)?;
+/// let metrics = run.metrics()?;
+/// for (key, value) in &again.metrics {
+///     let last = metrics.series(key).last().unwrap().value;
+///     assert_eq!(last.to_bits(), value.to_bits(), "{key}");
 /// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn train(
     record: &RunRecord,
-    parts: &RunInputs,
+    inputs: &RunInputs,
     dir: &Path,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<TrainOutcome> {
     record.cell.check()?;
-    check_metrics(parts.metrics)?;
-    let mut named = record.clone().with_quantities(parts.metrics);
+    check_metrics(inputs.metrics)?;
+    let mut named = record.clone().with_quantities(inputs.metrics);
     let folder = dir.file_name().unwrap_or_default().to_string_lossy();
     record.check(&folder).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
     let lock = RunLock::take(dir)?;
     // With the lock held, no other process writes here.
     remove_leftovers(dir, Duration::ZERO);
-    let progress_writer = ProgressWriter::new(lock.held());
+    let progress_file = ProgressFile::new(lock.held());
     let begun = dir.join(RUN).exists();
     let (mut stored, mut peak) = (None, None);
     if begun {
@@ -175,11 +213,11 @@ pub fn train(
         if run.status.state == State::Done {
             return Ok(TrainOutcome::Done);
         }
-        named = run.record.clone().with_quantities(parts.metrics);
-        let (then, now) = (run.record.last_part(), &record.provenance);
+        named = run.record.clone().with_quantities(inputs.metrics);
+        let (then, now) = (run.record.last_segment(), &record.provenance);
         if then.device != now.device {
             notice(&format!(
-                "{} was begun on {} and goes on on {}: not with the same bits",
+                "{} was started on {} and is resumed on {}, so its results are not those of one device bit for bit",
                 record.id, then.device, now.device
             ));
         } else if then.instructions != now.instructions
@@ -187,7 +225,7 @@ pub fn train(
             && now.device == "cpu"
         {
             notice(&format!(
-                "{} was begun with {} and goes on with {}: not with the same bits",
+                "{} was started with {} and is resumed with {}, so its results are not those of one processor bit for bit",
                 record.id, then.instructions, now.instructions
             ));
         }
@@ -199,7 +237,7 @@ pub fn train(
         files.write(&[status(State::Running, 0, 0.0, None)?, packed(&named)?])?;
     }
     let memory = Memory::begin(peak);
-    let mut session = match Session::open(record, parts, files, memory) {
+    let mut session = match Session::open(record, inputs, files, memory) {
         Ok(session) => session,
         Err(error) => {
             let _ = fail(&lock, record, &error.to_string());
@@ -209,12 +247,12 @@ pub fn train(
     // The shape of the latents is known only once the model is built.
     named.shape = Some(session.trainer.learner().model().spec().shape.clone());
     if stored.is_some() {
-        named.go_on(&record.provenance, session.samples());
+        named.add_segment(&record.provenance, session.samples());
     }
     if stored.is_none_or(|stored| stored != named) {
         session.files.write(&[packed(&named)?])?;
     }
-    let outcome = session.run(stop, &progress_writer, progress);
+    let outcome = session.run(stop, &progress_file, progress);
     if let Err(error) = &outcome
         && !matches!(error, Error::Lost { .. })
     {
@@ -247,8 +285,7 @@ fn fail(lock: &RunLock, record: &RunRecord, reason: &str) -> Result<()> {
 
 /// Returns the name and the bytes of a run's record file.
 pub(crate) fn packed(record: &RunRecord) -> Result<(&'static str, Vec<u8>)> {
-    let text = toml::to_string(record)
-        .map_err(|e| Error::bad_file(Path::new(RUN), format!("cannot be made: {e}")))?;
+    let text = toml::to_string(record).map_err(|e| Error::encoding(RUN, &e))?;
     Ok((RUN, text.into_bytes()))
 }
 
@@ -283,8 +320,8 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn open(record: &'a RunRecord, parts: &RunInputs<'a>, files: RunFiles, memory: Memory) -> Result<Self> {
-        let RunInputs { variant, dataset, device, metrics: user_metrics, judge } = *parts;
+    fn open(record: &'a RunRecord, inputs: &RunInputs<'a>, files: RunFiles, memory: Memory) -> Result<Self> {
+        let RunInputs { variant, dataset, device, metrics: user_metrics, judge } = *inputs;
         let RunRecord { id, cell, .. } = record;
         let dir = files.dir();
         let mut learner = Learner::of_cell(cell, variant, dataset, device)?;
@@ -305,7 +342,7 @@ impl<'a> Session<'a> {
             }
         }
         let events = Events::create(&files, &metrics.0)?;
-        let source = Source::Dataset { dataset, size: cell.batch };
+        let source = BatchSource::Dataset { dataset, size: cell.batch };
         let trainer = Trainer::new(learner, source, cell.seed)?.until(cell.steps());
         Ok(Self {
             id,
@@ -346,11 +383,11 @@ impl<'a> Session<'a> {
     fn run(
         &mut self,
         stop: &AtomicBool,
-        progress_writer: &ProgressWriter,
+        progress_file: &ProgressFile,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<TrainOutcome> {
-        let mut live = Live::training(self.samples());
-        progress_writer.tell(live.clone());
+        let mut live = LiveProgress::training(self.samples());
+        progress_file.update(live.clone());
         progress(&Progress::Started { samples: self.samples() });
         let running = self.status(State::Running, None)?;
         self.files.write(&[running])?;
@@ -383,19 +420,19 @@ impl<'a> Session<'a> {
                 let losses = self.trainer.losses()?;
                 let samples = self.samples();
                 let samples_per_s = (samples - reported.1) as f64 / elapsed.as_secs_f64().max(1e-9);
-                live = Live { samples, samples_per_s, losses: losses.clone(), ..live };
-                progress_writer.tell(live.clone());
+                live = LiveProgress { samples, samples_per_s, losses: losses.clone(), ..live };
+                progress_file.update(live.clone());
                 progress(&Progress::Stepped { samples, samples_per_s, losses });
                 reported = (Instant::now(), samples);
             }
         }
         live.phase = Phase::Finishing;
-        progress_writer.tell(live);
+        progress_file.update(live);
         // The checkpoint comes first, because it refuses parameters that are not finite.
         let checkpoint = checkpoint::save(self.id, self.cell, self.trainer.learner(), self.wall_s())?;
         let model = self.trainer.learner().averaged(|learner| checkpoint::save_model(self.cell, learner))?;
         self.files.write(&[(CHECKPOINT, checkpoint), (MODEL, model)])?;
-        if !self.finish(stop, progress)? {
+        if self.finish(stop, progress)? == TrainOutcome::Interrupted {
             return self.interrupted(progress);
         }
         self.files.adopt(EVENTS)?;
@@ -423,9 +460,9 @@ impl<'a> Session<'a> {
         // On lines the judge scores every evaluation, so that its scores can be compared with the exact line
         // metrics.
         let judge = self.judge.filter(|_| bank.is_some() || self.step() == self.cell.steps());
-        let with = Yardsticks { bank, judge };
+        let scorers = Scorers { bank, judge };
         let evaluation = self.trainer.learner().averaged(|learner| {
-            let mut evaluation = evaluate(learner, self.dataset, with, test_samples, &draws)?;
+            let mut evaluation = evaluate(learner, self.dataset, scorers, test_samples, &draws)?;
             for metric in self.user_metrics.iter().filter(|metric| metric.when() == When::EachEvaluation) {
                 let about = (learner.model(), self.dataset);
                 let measured = measured(*metric, &Subject::of(*metric, about, &draws, test_samples));
@@ -449,26 +486,25 @@ impl<'a> Session<'a> {
         values: impl Iterator<Item = &'v (String, f64)>,
     ) -> Result<(&'static str, Vec<u8>)> {
         let (step, samples, wall_s) = (self.step(), self.samples(), self.wall_s());
-        let row = |(metric, value): &(String, f64)| Row {
+        let row = |(metric, value): &(String, f64)| MetricRow {
             step,
             samples,
             metric: metric.clone(),
             value: *value,
             wall_s,
         };
-        let rows: Vec<Row> = values.map(row).collect();
+        let rows: Vec<MetricRow> = values.map(row).collect();
         self.events.append(&rows)?;
         self.metrics.0.extend(rows);
         Ok((METRICS, self.metrics.parquet()?))
     }
 
     /// Takes the measurements at the end of the run: the classifier and the clusters of labelled images, and
-    /// user-defined metrics. Measurements from before an interruption are kept. Returns false if the run was asked
-    /// to stop.
-    fn finish(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<bool> {
+    /// user-defined metrics. Measurements from before an interruption are kept.
+    fn finish(&mut self, stop: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<TrainOutcome> {
         let draws = self.draws.scope("final").at(self.step());
         let missing = |session: &Self, key: &str| session.metrics.0.iter().all(|row| row.metric != key);
-        let worth = self.cell.cluster_restarts.filter(|_| missing(self, &PROBE_ACCURACY.key));
+        let restarts = self.cell.cluster_restarts.filter(|_| missing(self, &PROBE_ACCURACY.key));
         let user_metrics: Vec<&dyn Metric> = self
             .user_metrics
             .iter()
@@ -478,32 +514,32 @@ impl<'a> Session<'a> {
                     && recorded(*metric).any(|quantity| missing(self, &quantity.key))
             })
             .collect();
-        if worth.is_some() || !user_metrics.is_empty() {
+        if restarts.is_some() || !user_metrics.is_empty() {
             progress(&Progress::Finishing);
         }
-        if let Some(restarts) = worth {
-            let learner = self.trainer.learner();
-            let worth =
-                learner.averaged(|learner| worth::of_model(learner, self.dataset, restarts, &draws, stop));
-            match worth {
-                Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
+        if let Some(restarts) = restarts {
+            let measured = self.trainer.learner().averaged(|learner| {
+                representation::probe_and_cluster_model(learner, self.dataset, restarts, &draws, stop)
+            });
+            match measured {
+                Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(TrainOutcome::Interrupted),
                 metrics => self.finished(metrics?, progress)?,
             }
         }
         for metric in user_metrics {
             if stop.load(Ordering::Relaxed) {
-                return Ok(false);
+                return Ok(TrainOutcome::Interrupted);
             }
             let measured = self.trainer.learner().averaged(|learner| {
                 let about = (learner.model(), self.dataset);
                 Ok(measured(metric, &Subject::of(metric, about, &draws, self.cell.test_samples))?)
             });
             match measured {
-                Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
+                Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(TrainOutcome::Interrupted),
                 metrics => self.finished(metrics?, progress)?,
             }
         }
-        Ok(true)
+        Ok(TrainOutcome::Done)
     }
 
     /// Records and reports measurements that are taken at the end.

@@ -14,7 +14,7 @@ use crate::{
 
 /// The source of the batches of a [`Trainer`].
 #[derive(Clone)]
-pub enum Source<'a> {
+pub enum BatchSource<'a> {
     /// The training part of a dataset; the next step's batch is read while a step runs.
     Dataset {
         /// The dataset.
@@ -28,13 +28,14 @@ pub enum Source<'a> {
 
 /// How a [`Trainer`] runs its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum ExecutionMode {
     /// The calling thread waits for every step, and checks its losses before any parameter is updated.
     Synchronous,
     /// The kernels of every step are launched one by one on a device, without waiting for it.
     Launched,
-    /// Like [`Mode::Launched`], with all kernels of a step captured as one graph, which is launched as a whole.
-    Recorded,
+    /// Like [`ExecutionMode::Launched`], with all kernels of a step captured as one graph, which is launched as a
+    /// whole.
+    Captured,
 }
 
 /// Runs the training steps of a learner, one after the other.
@@ -45,9 +46,39 @@ pub enum Mode {
 ///
 /// On a device that keeps the step number (a GPU) a step is launched and not waited for: the learner's parameters
 /// change asynchronously, in the order of the launches, and reading them waits for everything that was launched.
+///
+/// # Examples
+/// ```
+/// use candle_core::{DType, Device};
+/// use lerp_baseline::Baseline;
+/// use lerp_core::{Build, Hyper, ModelVariant, Network, Variant};
+/// use lerp_data::{Dataset, Lines};
+/// use lerp_train::{BatchSource, ExecutionMode, Learner, Trainer};
+///
+/// let build = Build {
+///     image: Lines.image(),
+///     network: &Network { scales: 3, depth: 4, latent: 2 }.into(),
+///     hyper: &Hyper::new(),
+///     seed: 0,
+///     dtype: DType::F32,
+///     device: &Device::Cpu,
+/// };
+/// let model = ModelVariant::<Baseline>::new().build(&build)?;
+/// let learner = Learner::new(model, Lines.classes(), 0, 1e-3_f64)?;
+/// let batches = BatchSource::Dataset { dataset: &Lines, size: 4 };
+/// let mut trainer = Trainer::new(learner, batches, 0)?.until(3);
+/// assert_eq!(trainer.mode(), ExecutionMode::Synchronous);
+/// for _ in 0..3 {
+///     trainer.step()?;
+/// }
+/// let losses = trainer.losses()?;
+/// assert!(losses.iter().any(|(name, loss)| name == "loss/autoencoder" && *loss > 0.0));
+/// assert_eq!(trainer.into_learner().step(), 3);
+/// # Ok::<(), lerp_train::Error>(())
+/// ```
 pub struct Trainer<'a> {
     learner: Learner,
-    source: Source<'a>,
+    source: BatchSource<'a>,
     /// The draws of batches, which are read on the host whatever the device.
     data: Draws,
     /// The number of steps after which no batch is needed.
@@ -74,7 +105,7 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// If the device has no memory left.
-    pub fn new(learner: Learner, source: Source<'a>, seed: u64) -> Result<Self> {
+    pub fn new(learner: Learner, source: BatchSource<'a>, seed: u64) -> Result<Self> {
         let draws = Draws::new(seed, learner.device());
         let backend = match learner.clock()? {
             Some(clock) => Backend::Asynchronous(Box::new(Asynchronous::new(clock, draws))),
@@ -90,22 +121,22 @@ impl<'a> Trainer<'a> {
         Self { until: steps, ..self }
     }
 
-    /// Returns the trainer without graph capture ([`Mode::Recorded`]).
+    /// Returns the trainer without graph capture ([`ExecutionMode::Captured`]).
     #[must_use]
-    pub fn unrecorded(mut self) -> Self {
+    pub fn without_graph_capture(mut self) -> Self {
         if let Backend::Asynchronous(device) = &mut self.backend {
-            device.never_record();
+            device.never_capture();
         }
         self
     }
 
     /// Returns how the trainer runs its steps; on a device, some steps are launched kernel by kernel before one is
     /// captured.
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> ExecutionMode {
         match &self.backend {
-            Backend::Synchronous(_) => Mode::Synchronous,
-            Backend::Asynchronous(device) if device.recorded() => Mode::Recorded,
-            Backend::Asynchronous(_) => Mode::Launched,
+            Backend::Synchronous(_) => ExecutionMode::Synchronous,
+            Backend::Asynchronous(device) if device.captured() => ExecutionMode::Captured,
+            Backend::Asynchronous(_) => ExecutionMode::Launched,
         }
     }
 
@@ -128,11 +159,13 @@ impl<'a> Trainer<'a> {
     pub fn step(&mut self) -> Result<()> {
         let Self { learner, source, data, until, ahead, backend } = self;
         let (dataset, size) = match (&*source, &mut *backend) {
-            (Source::Dataset { dataset, size }, Backend::Asynchronous(device)) if dataset.on_device() => {
+            (BatchSource::Dataset { dataset, size }, Backend::Asynchronous(device))
+                if dataset.on_device() =>
+            {
                 return device.step(learner, &Feed::Drawn(*dataset, *size));
             }
-            (Source::Fixed(batch), backend) => return backend.step(learner, batch),
-            (Source::Dataset { dataset, size }, _) => (*dataset, *size),
+            (BatchSource::Fixed(batch), backend) => return backend.step(learner, batch),
+            (BatchSource::Dataset { dataset, size }, _) => (*dataset, *size),
         };
         let read = |step| read(dataset, size, &data.at(step), step);
         let step = learner.step();
@@ -174,8 +207,8 @@ impl<'a> Trainer<'a> {
             Backend::Asynchronous(device) => device.losses()?,
         };
         let size = match &self.source {
-            Source::Dataset { size, .. } => *size,
-            Source::Fixed(batch) => batch.images.dim(0)?,
+            BatchSource::Dataset { size, .. } => *size,
+            BatchSource::Fixed(batch) => batch.images.dim(0)?,
         };
         check(&losses, self.learner.step(), size)?;
         Ok(losses)

@@ -8,7 +8,7 @@ use lerp_kernels::{
     Activation, Adam, At, Kernels, Link, Moments, adam_steps, chain, dense, generator, gradients,
     mean_cross_entropy, mean_squared_error, with_kernels,
 };
-use lerp_train::{Learner, Mode, Source, Trainer};
+use lerp_train::{BatchSource, ExecutionMode, Learner, Trainer};
 
 use crate::{Error, Options, Result, checker::Checker};
 
@@ -264,8 +264,8 @@ fn steps(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Resul
             device,
         };
         let make = |learner| -> Result<Trainer> {
-            let trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: 4 }, 7)?;
-            Ok(if steps == Steps::Captured { trainer } else { trainer.unrecorded() })
+            let trainer = Trainer::new(learner, BatchSource::Dataset { dataset: &Lines, size: 4 }, 7)?;
+            Ok(if steps == Steps::Captured { trainer } else { trainer.without_graph_capture() })
         };
         let mut trainer = make(Learner::new(variant.build(&build)?, 10, 7, 1e-3)?)?;
         for step in 0..STEPS {
@@ -281,7 +281,7 @@ fn steps(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Resul
         for (_, var) in trainer.learner().entries() {
             bits.extend(var.flatten_all()?.to_vec1::<f32>()?.iter().map(|v| u64::from(v.to_bits())));
         }
-        Ok(Trained { bits, captured: trainer.mode() == Mode::Recorded, finite })
+        Ok(Trained { bits, captured: trainer.mode() == ExecutionMode::Captured, finite })
     };
     let name = variant.name();
     let mut zero = |what: &str, error: f64, note: &str| {

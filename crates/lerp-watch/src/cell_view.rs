@@ -11,7 +11,7 @@ use lerp_eval::{
     quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
 use lerp_files::printable;
-use lerp_train::{Holder, Live, Metrics, Phase, Run, State};
+use lerp_train::{Holder, LiveProgress, Metrics, Phase, Run, State};
 
 use crate::{cached_read::CachedRead, text::plain_line};
 
@@ -107,7 +107,7 @@ pub struct CellView {
     is_link: bool,
     run: CachedRead<Run>,
     metrics: CachedRead<BTreeMap<String, Series>>,
-    live: CachedRead<Live>,
+    live: CachedRead<LiveProgress>,
 }
 
 impl CellView {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use lerp_data::is_own;
 use lerp_export::MODEL_FORMAT;
-use lerp_train::{Cell, Elsewhere, Imported, Origin, RunInputs, RunRecord, is_among};
+use lerp_train::{Cell, ExternalModel, ImportedModel, ModelFile, Origin, RunInputs, RunRecord, contains_run};
 use serde_json::Value;
 
 use crate::{
@@ -52,9 +52,9 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     let threads = rayon::current_num_threads();
     let made = provenance((&device_name, cell.precision), threads, images, command_line());
     let title = format!("{name}{}", cell.origin.mark());
-    let elsewhere = Elsewhere { digest: lerp_files::digest(&model), ..Elsewhere::default() };
+    let elsewhere = ExternalModel { digest: lerp_files::digest(&model), ..ExternalModel::default() };
     let record = RunRecord { elsewhere: Some(elsewhere), ..RunRecord::new(cell, &title, made) };
-    if is_among(&publisher.runs, &record)? {
+    if contains_run(&publisher.runs, &record)? {
         say(&format!("Nothing to do: this model is in {} already.", args.out.display()));
         return Ok(true);
     }
@@ -68,8 +68,8 @@ pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
         judge: judge.as_ref(),
     };
     let stop = stop_flag()?;
-    let imported = lerp_train::import(&record, &parts, (&path, &model), &stop)?;
-    let Imported { record, evaluation, model } = imported;
+    let imported = lerp_train::import(&record, &parts, ModelFile { path: &path, bytes: &model }, &stop)?;
+    let ImportedModel { record, evaluation, model } = imported;
     publisher.publish(vec![Measured { record: &record, evaluation: &evaluation, model: Some(model) }])
 }
 

@@ -76,7 +76,9 @@ use lerp_core::Precision;
 use lerp_data::{is_own, split_option};
 use lerp_kernels::Kernels;
 use lerp_report::ReportOutcome;
-use lerp_train::{JUDGE_SAMPLES, Judge, Origin, Run, RunInputs, RunLock, SWEEP_RECORD, State};
+use lerp_train::{
+    DatasetIdentity, JUDGE_SAMPLES, Judge, Origin, Run, RunInputs, RunLock, SWEEP_RECORD, State,
+};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs, WatchArgs};
 use registry::Registry;
@@ -305,17 +307,18 @@ fn judge(
     let sweep = runs.and_then(Path::parent).filter(|sweep| sweep.join(SWEEP_RECORD).exists());
     if args.judge != Some(0)
         && let Some(sweep) = sweep
-        && let Some(judge) = Judge::find(sweep, &*dataset, (recorded, data), args.judge)?
+        && let Some(judge) =
+            Judge::find(sweep, &*dataset, DatasetIdentity { name: recorded, digest: data }, args.judge)?
     {
         return Ok(Some(judge));
     }
-    if none || !Judge::fits(&*dataset)? {
+    if none || !Judge::has_enough_images(&*dataset)? {
         return Ok(None);
     }
     let samples = args.judge.unwrap_or(JUDGE_SAMPLES);
     let judge = sweep::train_judge(shelf, (name, recorded), samples, &AtomicBool::new(false))?;
     if let (Some(judge), Some(sweep), true) = (&judge, sweep, args.write) {
-        judge.keep(sweep)?;
+        judge.save(sweep)?;
     }
     Ok(judge)
 }

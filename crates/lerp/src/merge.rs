@@ -159,7 +159,7 @@ fn copy(run: &Run, runs: &Path) -> Result<()> {
         copy.model()?;
         copy.strips()?;
         copy.paths()?;
-        copy.verdicts()?;
+        copy.judge_scores()?;
         Ok(())
     });
     if copied.is_err() {

@@ -98,7 +98,7 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     write(&task, &decoded, &latents, &json!({ "colour": "red" }));
     fails("unknown field `colour`");
     write(&task, &decoded, &latents, &json!({ "framework": "x".repeat(300) }));
-    fails("'framework' of more than 200 letters");
+    fails("'framework' of more than 200 characters");
     fs::write(task.join("decoded.safetensors"), "half of it").unwrap();
     write(&task, &decoded, &latents, &no_record);
     let whole = fs::read(task.join("decoded.safetensors")).unwrap();
@@ -122,12 +122,12 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     let whole = fs::read_to_string(&path).unwrap();
     for (from, to, wanted) in [
         ("\"seed\": 0", "\"seed\": 1", "is not the task that this version poses"),
-        ("lerp task 1", "lerp task 7", "is of the form 'lerp task 7', and this version reads 'lerp task 1'"),
+        ("lerp task 1", "lerp task 7", "has the format 'lerp task 7', and this version reads 'lerp task 1'"),
         ("\"lines\"", "\"lanes\"", "there is no dataset 'lanes'"),
         ("\"task\"", "\"tusk\"", "is damaged (missing field `task`"),
-        ("\"test_samples\": 5000", "\"test_samples\": 0", "asks about 0 test images"),
-        ("\"test_samples\": 5000", "\"test_samples\": 1000000000000", "asks about 1000000000000 test images"),
-        ("\"cluster_restarts\": null", "\"cluster_restarts\": 3", "wants clusters of lines"),
+        ("\"test_samples\": 5000", "\"test_samples\": 0", "asks for 0 test images"),
+        ("\"test_samples\": 5000", "\"test_samples\": 1000000000000", "asks for 1000000000000 test images"),
+        ("\"cluster_restarts\": null", "\"cluster_restarts\": 3", "asks for clusters of lines"),
     ] {
         assert!(whole.contains(from), "{whole}");
         fs::write(&path, whole.replacen(from, to, 1)).unwrap();
@@ -152,23 +152,20 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     other.insert("test".into(), (&decoded["test"] * 0.5).unwrap());
     write(&task, &other, &latents, &no_record);
     let (code, _, errors) = parts(&run("score --name x --out", &[&out, &task]));
-    assert!(
-        code == 2 && errors.contains("is the run of another model, or of the same by another record"),
-        "{errors}"
-    );
+    assert!(code == 2 && errors.contains("but of another model or with another record"), "{errors}");
     let refused = |line: &str, paths: &[&Path], wanted: &str| {
         let (code, _, errors) = parts(&run(line, paths));
         assert!(code == 2 && errors.contains(wanted) && errors.lines().count() == 1, "{wanted}: {errors}");
     };
     let new = dir.path().join("new");
     refused("score --name y --out", &[&new, &task, &task], "are both of seed 0");
-    refused("score --name X! --out", &[&out, &task], "differs in no letter or digit");
+    refused("score --name X! --out", &[&out, &task], "has the same letters and digits as");
     refused("score --name ... --out", &[&out, &task], "letters or digits among them");
     // The same answers are refused with another number of samples or another seed.
     write(&task, &decoded, &latents, &json!({ "samples": 5 }));
     refused("score --name x --out", &[&out, &task], "of this name and seed");
     write(&task, &decoded, &latents, &json!({ "seed": 1 }));
-    refused("score --name x --out", &[&out, &task], "every seed is a training of its own");
+    refused("score --name x --out", &[&out, &task], "train a separate model for every seed");
     // The descriptive fields of the record may change.
     write(&task, &decoded, &latents, &json!({ "framework": "<b>|\u{1b}[31m\nred" }));
     succeed("score --name x --out", &[&out, &task]);

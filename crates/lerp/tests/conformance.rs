@@ -163,7 +163,7 @@ fn on_lines(variant: &dyn Variant, device: &Device, rate: lerp_core::LearningRat
 fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() {
     use lerp_core::Precision;
     use lerp_data::Lines;
-    use lerp_train::{Mode, Source, Trainer};
+    use lerp_train::{BatchSource, ExecutionMode, Trainer};
 
     let device = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
@@ -171,16 +171,17 @@ fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() 
     };
     let run = |variant: &dyn Variant, record: bool| {
         let learner = on_lines(variant, &device, 1e-3.into());
-        let mut trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: 4 }, 0).unwrap();
+        let mut trainer =
+            Trainer::new(learner, BatchSource::Dataset { dataset: &Lines, size: 4 }, 0).unwrap();
         if !record {
-            trainer = trainer.unrecorded();
+            trainer = trainer.without_graph_capture();
         }
         let mut losses = Vec::new();
         for _ in 0..8 {
             trainer.step().unwrap();
             losses.push(trainer.losses().unwrap());
         }
-        (losses, trainer.mode() == Mode::Recorded)
+        (losses, trainer.mode() == ExecutionMode::Captured)
     };
     for (variant, records) in [
         (&ModelVariant::<Own<SCHEDULE>>::new() as &dyn Variant, false),
@@ -205,7 +206,7 @@ fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() 
 fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
     use lerp_core::{LearningRate, Precision};
     use lerp_data::{Batch, Dataset, Lines};
-    use lerp_train::{Learner, Source, Trainer};
+    use lerp_train::{BatchSource, Learner, Trainer};
 
     let gpu = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
@@ -217,7 +218,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
         let baseline = ModelVariant::<lerp_baseline::Baseline>::new();
         let learner = on_lines(&baseline, device, rate).averaging(0.6).unwrap();
         let batch: Batch = Lines.train_batch(4, &Draws::new(0, &Device::Cpu)).unwrap();
-        let mut trainer = Trainer::new(learner, Source::Fixed(batch), 0).unwrap();
+        let mut trainer = Trainer::new(learner, BatchSource::Fixed(batch), 0).unwrap();
         (0..12).for_each(|_| trainer.step().unwrap());
         let values = |learner: &Learner| {
             let of = |(_, var): (&str, &candle_core::Var)| {
@@ -232,7 +233,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
     let furthest = host.iter().zip(&device).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     assert!(furthest < 2e-5, "{furthest}");
     let rules = check(&Restarting(ModelVariant::new()), &gpu).unwrap();
-    assert!(rules.iter().any(|rule| rule.starts_with("recorded steps")), "{rules:?}");
+    assert!(rules.iter().any(|rule| rule.starts_with("captured steps")), "{rules:?}");
     lerp_kernels::release(gpu);
 }
 

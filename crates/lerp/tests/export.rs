@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use candle_core::{Device, Tensor, safetensors::load};
 use common::{parts, python, run, runs, squares};
-use lerp_train::{Row, Run};
+use lerp_train::{MetricRow, Run};
 use serde_json::Value;
 
 const SEVEN: [&str; 7] = ["aae", "acai", "baseline", "denoising", "dropout", "vae", "vqvae"];
@@ -198,7 +198,7 @@ fn tables_keep_what_is_undefined_and_quote_what_has_commas() {
     assert_eq!(parts(&run(line, &[dir.path()])).0, 0);
     let found = runs(dir.path());
     let mut metrics = Run::read(&found[0]).unwrap().metrics().unwrap();
-    let row = |value| Row { step: 2, samples: 128, metric: "eval/a, \"b\"".into(), value, wall_s: 1.5 };
+    let row = |value| MetricRow { step: 2, samples: 128, metric: "eval/a, \"b\"".into(), value, wall_s: 1.5 };
     metrics.0.extend([row(f64::NAN), row(f64::NEG_INFINITY), row(1e-300)]);
     std::fs::write(found[0].join("metrics.parquet"), metrics.parquet().unwrap()).unwrap();
     // Makes the run look like one of a version without digests.

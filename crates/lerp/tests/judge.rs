@@ -7,7 +7,7 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{lerp, parts, run, runs, squares, unfinished};
-use lerp_train::{JudgeRecord, Metrics, POSITIONS, Run, Target};
+use lerp_train::{JudgeRecord, JudgeTarget, Metrics, POSITIONS, Run};
 
 /// Runs a sweep with small judges on lines and on the image set in `images`.
 fn sweep(images: &Path, out: &Path, judge: &str) -> (String, String) {
@@ -36,11 +36,11 @@ fn runs_are_judged_and_the_report_shows_it() {
     assert_eq!(errors.matches("Training the judge of").count(), 2, "{errors}");
     let name = format!("idx:{}", images.canonicalize().unwrap().display());
     let judges = ["lines", &name].map(|name| JudgeRecord::read(&out, name).unwrap().unwrap());
-    assert!(judges.iter().all(|judge| judge.target == Target::Classes && judge.samples == 4096));
+    assert!(judges.iter().all(|judge| judge.target == JudgeTarget::Classes && judge.samples == 4096));
     assert!(judges[1].accuracy > 0.9 && judges[1].tested == 150, "{:?}", judges[1]);
     for dir in runs(&out) {
         let run = Run::read(&dir).unwrap();
-        let verdicts = run.verdicts().unwrap().unwrap();
+        let verdicts = run.judge_scores().unwrap().unwrap();
         let on_lines = run.record.cell.dataset == "lines";
         let judge = &judges[usize::from(!on_lines)];
         assert_eq!(verdicts.judge, judge.weights);

@@ -343,7 +343,7 @@ fn exported_weights_come_back_as_a_run() {
         fs::write(model.join("config.json"), config.replace(from, to)).unwrap();
     };
     other("\"test_samples\": 256", "\"cluster_restarts\": 5, \"test_samples\": 256");
-    fails("import --out", &model, "wants clusters of lines");
+    fails("import --out", &model, "asks for clusters of lines");
     other("lerp model 2", "lerp model 9");
     fails("import --out", &model, "does not describe a model of ours");
     fs::write(&bare, "no tensors").unwrap();

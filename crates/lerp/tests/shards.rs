@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{parts, rewrite, run, runs, unfinished};
-use lerp_train::{Metrics, Row, Run, RunLock, State};
+use lerp_train::{MetricRow, Metrics, Run, RunLock, State};
 
 const SWEEP: &str = "sweep --preset smoke --samples 128 --seeds 0..2 --variants baseline,vae,aae";
 
@@ -88,7 +88,7 @@ fn shares_of_two_machines_make_the_tables_of_one() {
     assert!(code == 2 && errors.contains("differ in their metrics"), "{errors}");
     assert!(errors.contains(&*name.to_string_lossy()) && !at("unlike").exists(), "{errors}");
     // Runs that differ in times only are equal.
-    metrics.0 = before.0.into_iter().map(|row| Row { wall_s: row.wall_s + 1.0, ..row }).collect();
+    metrics.0 = before.0.into_iter().map(|row| MetricRow { wall_s: row.wall_s + 1.0, ..row }).collect();
     rewrite(half, "metrics.parquet", &metrics.parquet().unwrap());
     assert_eq!(merge("clocks").0, 0);
     // A damaged run is left out.

@@ -5,7 +5,7 @@ use lerp_eval::{
     CLEARLY, KernelDistance, POSITIONS, Quantity, STEPS,
     quantity::{JUDGED_DISTANCE, JUDGED_PRECISION},
 };
-use lerp_train::Verdicts;
+use lerp_train::JudgeScores;
 
 use super::{
     Drawn,
@@ -28,7 +28,7 @@ const MAX_BLENDS: f64 = 2.0;
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
-    let judged: Vec<(&Group, Vec<Verdicts>)> =
+    let judged: Vec<(&Group, Vec<JudgeScores>)> =
         sweep.shown(set).into_iter().map(|group| (group, verdicts(group))).collect();
     let judged: Vec<_> = judged.into_iter().filter(|(_, verdicts)| !verdicts.is_empty()).collect();
     if judged.is_empty() {
@@ -36,8 +36,8 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     }
     let groups: Vec<&Group> = judged.iter().map(|(group, _)| *group).collect();
     let pairing = Pairing::on(set);
-    let of = |row: fn(&[Verdicts], Pairing) -> Vec<BandPoint>, note: &'static str| -> Vec<Cell> {
-        let cell = |(_, verdicts): &(&Group, Vec<Verdicts>)| {
+    let of = |row: fn(&[JudgeScores], Pairing) -> Vec<BandPoint>, note: &'static str| -> Vec<Cell> {
+        let cell = |(_, verdicts): &(&Group, Vec<JudgeScores>)| {
             let points = row(verdicts, pairing);
             let note = points.is_empty().then_some(note);
             Cell { pieces: vec![points], note, corner: None }
@@ -114,7 +114,7 @@ fn alpha(position: usize) -> f64 {
 }
 
 /// Returns the kernel distance with its 95 % interval at each position, as means over runs.
-fn distances(verdicts: &[Verdicts], _: Pairing) -> Vec<BandPoint> {
+fn distances(verdicts: &[JudgeScores], _: Pairing) -> Vec<BandPoint> {
     let at = |position: usize| {
         let of = |of: fn(&KernelDistance) -> f64| {
             let values = verdicts.iter().map(|verdicts| of(&verdicts.judged.distances[position]));
@@ -135,7 +135,7 @@ fn share(yes: usize, of: usize, times: usize) -> [f64; 3] {
 }
 
 /// Returns the number of runs that each pair is measured in.
-fn times(verdicts: &[Verdicts], pairing: Pairing) -> usize {
+fn times(verdicts: &[JudgeScores], pairing: Pairing) -> usize {
     match pairing {
         Pairing::Shared => verdicts.len().max(1),
         Pairing::Own => 1,
@@ -143,7 +143,7 @@ fn times(verdicts: &[Verdicts], pairing: Pairing) -> usize {
 }
 
 /// Returns the share of images near a real one at each position.
-fn precision(verdicts: &[Verdicts], pairing: Pairing) -> Vec<BandPoint> {
+fn precision(verdicts: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
     let inside = || verdicts.iter().flat_map(|verdicts| &verdicts.judged.inside);
     let times = times(verdicts, pairing);
     let at = |i: usize| {
@@ -153,7 +153,7 @@ fn precision(verdicts: &[Verdicts], pairing: Pairing) -> Vec<BandPoint> {
 }
 
 /// Returns the quartiles of each step's share of the way, placed halfway between positions.
-fn steps(verdicts: &[Verdicts], _: Pairing) -> Vec<BandPoint> {
+fn steps(verdicts: &[JudgeScores], _: Pairing) -> Vec<BandPoint> {
     let shares = |row: &[f32; STEPS]| {
         let whole: f32 = row.iter().sum();
         row.map(|step| f64::from(step / whole))
@@ -169,7 +169,7 @@ fn steps(verdicts: &[Verdicts], _: Pairing) -> Vec<BandPoint> {
 }
 
 /// Returns the share of images that are clearly of the class of an end at each position; empty without labels.
-fn purity(verdicts: &[Verdicts], pairing: Pairing) -> Vec<BandPoint> {
+fn purity(verdicts: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
     let labelled = || verdicts.iter().filter_map(|of| Some((of.judged.ends.as_ref()?, &of.judged)));
     let clear = |position: usize| {
         labelled().flat_map(move |(ends, judged)| {

@@ -230,7 +230,7 @@ fn view(
 /// Returns the word and probability in percent that the sweep's judge gives each image, or `None` if another judge was
 /// used.
 fn words(loaded: &Loaded, judge: &JudgeRecord, set: Option<&Set>) -> Option<Vec<Vec<String>>> {
-    let verdicts = loaded.look(Run::verdicts).filter(|verdicts| verdicts.judge == judge.weights)?;
+    let verdicts = loaded.look(Run::judge_scores).filter(|verdicts| verdicts.judge == judge.weights)?;
     let text = |(class, probability): &(u32, f32)| {
         format!("{}, {:.0} %", word(judge, set, *class), probability * 100.0)
     };

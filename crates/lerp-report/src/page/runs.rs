@@ -7,7 +7,7 @@ use std::{
 
 use lerp_data::{Dataset, Lines};
 use lerp_eval::When;
-use lerp_train::{Elsewhere, Metrics, Origin, State};
+use lerp_train::{ExternalModel, Metrics, Origin, State};
 use serde::Serialize;
 
 use super::chart::{brief, chart};
@@ -177,7 +177,7 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
     let device = if elsewhere.is_some() { "measured on" } else { "device" };
     let all = [
         ("run", Some(record.id.clone())),
-        ("trained with", elsewhere.and_then(Elsewhere::trained_with)),
+        ("trained with", elsewhere.and_then(ExternalModel::trained_with)),
         ("task", elsewhere.and_then(|known| known.task.clone())),
         ("answers or weights, SHA-256", elsewhere.map(|known| known.digest.clone())),
         ("notes", elsewhere.and_then(|known| known.notes.clone())),

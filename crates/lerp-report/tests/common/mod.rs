@@ -11,7 +11,7 @@ use std::{
 
 use lerp_core::{Hyper, Network, Precision, Schedule};
 use lerp_eval::Quantity;
-use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
+use lerp_train::{Cell, MetricRow, Metrics, Provenance, RunRecord, State, Status};
 
 /// A run to be written.
 pub struct Run<'a> {
@@ -24,7 +24,7 @@ pub struct Run<'a> {
     pub data: Option<&'a str>,
     /// The numbers of training and test images.
     pub images: Option<[usize; 2]>,
-    pub rows: Vec<Row>,
+    pub rows: Vec<MetricRow>,
 }
 
 /// Returns the cell of a run on lines under the paper's conditions.
@@ -51,7 +51,7 @@ pub fn on_lines(variant: &str, seed: u64) -> Cell {
 
 impl<'a> Run<'a> {
     /// Creates a run on lines that has trained on all of its cell's samples.
-    pub fn on_lines(cell: Cell, title: &'a str, state: State, rows: Vec<Row>) -> Self {
+    pub fn on_lines(cell: Cell, title: &'a str, state: State, rows: Vec<MetricRow>) -> Self {
         Self { samples: cell.samples, cell, title, state, data: None, images: None, rows }
     }
 }
@@ -116,8 +116,8 @@ pub fn seal(dir: &Path) {
 }
 
 /// Returns the value of a metric at the `i`th evaluation.
-pub fn value(i: u64, metric: &str, value: f64) -> Row {
-    Row { step: i << 14, samples: i << 20, metric: metric.into(), value, wall_s: i as f64 }
+pub fn value(i: u64, metric: &str, value: f64) -> MetricRow {
+    MetricRow { step: i << 14, samples: i << 20, metric: metric.into(), value, wall_s: i as f64 }
 }
 
 /// Reads a file of a sweep.

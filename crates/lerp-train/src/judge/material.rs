@@ -17,16 +17,21 @@ const DRAWN: usize = 2048;
 /// The minimum number of pairs: with two, the standard error of the score is undefined.
 const FEWEST_PAIRS: usize = 3;
 
-/// Pairs of test images, chosen with a fixed seed.
+/// The test images of a dataset that a judge uses, chosen with a fixed seed.
 pub(super) struct Material {
+    /// The pairs to interpolate between.
+    pub pairs: TestPairs,
+    /// Real images that are in no pair, `[images, height, width, channels]`, `f32` on the CPU.
+    pub real: Tensor,
+}
+
+/// Pairs of test images.
+pub(super) struct TestPairs {
     /// The left and right images, each `[pairs, height, width, channels]`, `f32` on the CPU.
     pub ends: [Tensor; 2],
     /// The classes of both images of each pair; `None` for a dataset without labels.
     pub classes: Option<Vec<[u32; 2]>>,
 }
-
-/// The pairs of a dataset, and real images that are in no pair, `[images, height, width, channels]`.
-pub(super) type Chosen = (Material, Tensor);
 
 /// Returns the number of pairs chosen from `count` test images (`None`: generated images); `None` if there are too
 /// few for a score.
@@ -41,7 +46,7 @@ impl Material {
     ///
     /// # Errors
     /// If images cannot be read.
-    pub fn of(dataset: &dyn Dataset) -> Result<Option<Chosen>> {
+    pub fn choose(dataset: &dyn Dataset) -> Result<Option<Self>> {
         let count = dataset.count(Split::Test)?;
         let Some(wanted) = pairs_of(count) else { return Ok(None) };
         let draws = draws().scope("material");
@@ -70,7 +75,7 @@ impl Material {
         } else {
             gather(dataset, REAL, &(0..REAL).collect::<Vec<_>>(), &draws.scope("real"))?
         };
-        Ok(Some((Self { ends, classes }, real)))
+        Ok(Some(Self { pairs: TestPairs { ends, classes }, real }))
     }
 }
 

@@ -7,11 +7,10 @@
 mod material;
 mod network;
 mod record;
+mod scores;
 mod target;
-mod verdicts;
 
 use std::{
-    collections::BTreeMap,
     f64::consts::TAU,
     sync::{
         Arc, Mutex, PoisonError,
@@ -29,18 +28,18 @@ use lerp_eval::{
 };
 use lerp_kernels::{Adam, At, Moments, adam_steps, gradients, mean_cross_entropy};
 
-use crate::{Learner, Result, evaluate::CHUNK, paths::Between};
-use material::{Material, draws, each, pairs_of};
+use crate::{Learner, Result, evaluate::CHUNK, paths::Interpolations};
+use material::{Material, TestPairs, draws, each, pairs_of};
 use network::{Classifier, most_probable};
 
-pub use record::{JudgeRecord, Reference};
-pub use target::Target;
-pub use verdicts::Verdicts;
+pub use record::{JudgeRecord, ReferenceScores};
+pub use scores::JudgeScores;
+pub use target::JudgeTarget;
 
 /// The default number of training samples of a judge.
 pub const JUDGE_SAMPLES: u64 = 131_072;
 /// The largest number of training samples of a judge.
-pub const MOST_JUDGE_SAMPLES: u64 = 1 << 26;
+pub const MAX_JUDGE_SAMPLES: u64 = 1 << 26;
 const BATCH: usize = 64;
 /// The number of training steps that [`Judge::seconds_per_sample`] takes; the first one is not timed.
 const TIMED: u64 = 5;
@@ -48,7 +47,38 @@ const RATE: f64 = 1e-3;
 /// The maximum number of test images on which a judge's own accuracy is measured.
 const TESTED: usize = 10_000;
 
+/// How the records of runs and judges identify a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatasetIdentity<'a> {
+    /// Name of the dataset.
+    pub name: &'a str,
+    /// SHA-256 of the dataset's images and labels; `None` for a generated dataset.
+    pub digest: Option<&'a str>,
+}
+
 /// A trained judge with its record.
+///
+/// # Examples
+/// ```no_run
+/// use std::{path::Path, sync::atomic::AtomicBool};
+///
+/// use lerp_data::Lines;
+/// use lerp_train::{DatasetIdentity, JUDGE_SAMPLES, Judge, JudgeTarget};
+///
+/// // A sweep has one judge for each dataset, so that the scores of its runs can be compared.
+/// let (sweep, lines) = (Path::new("results/quick"), DatasetIdentity { name: "lines", digest: None });
+/// let judge = match Judge::find(sweep, &Lines, lines, None)? {
+///     Some(judge) => judge,
+///     None => {
+///         let judge = Judge::train(&Lines, lines, JUDGE_SAMPLES, &AtomicBool::new(false))?;
+///         judge.save(sweep)?;
+///         judge
+///     }
+/// };
+/// assert_eq!(judge.record().target, JudgeTarget::Classes);
+/// println!("{:.1} % of {} test images", 100.0 * judge.record().accuracy, judge.record().tested);
+/// # Ok::<(), lerp_train::Error>(())
+/// ```
 pub struct Judge {
     record: JudgeRecord,
     network: Classifier,
@@ -58,7 +88,7 @@ pub struct Judge {
 
 /// The judge's features of real images, and the pairs of test images, disjoint from these, to interpolate between.
 struct Comparison {
-    pairs: Material,
+    pairs: TestPairs,
     real: Real,
 }
 
@@ -67,19 +97,18 @@ impl Judge {
     ///
     /// # Errors
     /// If the images cannot be counted.
-    pub fn fits(dataset: &dyn Dataset) -> Result<bool> {
+    pub fn has_enough_images(dataset: &dyn Dataset) -> Result<bool> {
         Ok(pairs_of(dataset.count(Split::Test)?).is_some())
     }
 
     /// Trains a judge on `samples` training images with Adam, batches of 64 and a learning rate of 0.001 that
-    /// follows a cosine decay, and measures its accuracy and its reference scores. The record names the dataset
-    /// `name`; `data` is the SHA-256 of the dataset's images.
+    /// follows a cosine decay, and measures its accuracy and its reference scores.
     ///
     /// # Errors
     /// If images cannot be read, or `stop` became true.
     pub fn train(
         dataset: &dyn Dataset,
-        (name, data): (&str, Option<String>),
+        identity: DatasetIdentity,
         samples: u64,
         stop: &AtomicBool,
     ) -> Result<Self> {
@@ -95,8 +124,8 @@ impl Judge {
         let (accuracy, tested) = accuracy(&network, target, dataset)?;
         let record = JudgeRecord {
             format: record::FORMAT.into(),
-            dataset: name.into(),
-            data,
+            dataset: identity.name.into(),
+            data: identity.digest.map(String::from),
             target,
             samples,
             accuracy,
@@ -158,7 +187,7 @@ impl Judge {
     ) -> Result<Option<Judged>> {
         let Some(comparison) = self.comparison(dataset)? else { return Ok(None) };
         // Only a judge that was trained on classes can be compared with the classes of the ends.
-        let classes = classes.filter(|_| self.record.target == Target::Classes);
+        let classes = classes.filter(|_| self.record.target == JudgeTarget::Classes);
         Ok(Judged::new(&self.read(&images.flatten(0, 1)?)?, classes, &comparison.real)?)
     }
 
@@ -177,7 +206,7 @@ impl Judge {
             Ok(model.encode(&images, &draws.scope(end))?.detach())
         };
         let [left, right] = &comparison.pairs.ends;
-        let between = Between::new(model, &encode(left, "left")?, &encode(right, "right")?)?;
+        let between = Interpolations::new(model, &encode(left, "left")?, &encode(right, "right")?)?;
         self.judge(dataset, &between.images()?, comparison.pairs.classes.clone())
     }
 
@@ -186,7 +215,7 @@ impl Judge {
     fn comparison(&self, dataset: &dyn Dataset) -> Result<Option<Arc<Comparison>>> {
         let mut comparison = self.comparison.lock().unwrap_or_else(PoisonError::into_inner);
         if comparison.is_none() {
-            let Some((pairs, real)) = Material::of(dataset)? else { return Ok(None) };
+            let Some(Material { pairs, real }) = Material::choose(dataset)? else { return Ok(None) };
             let real = Real::new(&self.read(&real)?.features)?;
             *comparison = Some(Arc::new(Comparison { pairs, real }));
         }
@@ -196,7 +225,7 @@ impl Judge {
     /// Scores images that no model made, as reference points: the test images of the pairs themselves; and
     /// interpolations between the pairs by mixing pixels, or, on lines, each [`Way`] of interpolating without a
     /// model.
-    fn references(&self, dataset: &dyn Dataset) -> Result<Vec<Reference>> {
+    fn references(&self, dataset: &dyn Dataset) -> Result<Vec<ReferenceScores>> {
         let Some(comparison) = self.comparison(dataset)? else { return Ok(Vec::new()) };
         let ends = Tensor::cat(&comparison.pairs.ends, 0)?;
         let floor = comparison.real.realism(&self.read(&ends)?.features, 1)?;
@@ -205,12 +234,12 @@ impl Judge {
             JUDGED_DISTANCE_ERROR.keyed(floor.distance.error),
             JUDGED_PRECISION.keyed(floor.precision),
         ];
-        let mut references = vec![Reference { title: "test images".into(), values: floor.into() }];
-        let judged = |title: &str, images: &Tensor, classes| -> Result<Option<Reference>> {
+        let mut references = vec![ReferenceScores { title: "test images".into(), values: floor.into() }];
+        let judged = |title: &str, images: &Tensor, classes| -> Result<Option<ReferenceScores>> {
             let values = self.judge(dataset, images, classes)?.map(|judged| judged.values());
             let finite = |values: Vec<(String, f64)>| {
                 let values = values.into_iter().filter(|(_, value)| value.is_finite()).collect();
-                Reference { title: title.into(), values }
+                ReferenceScores { title: title.into(), values }
             };
             Ok(values.map(finite))
         };
@@ -233,7 +262,7 @@ impl Judge {
 /// The state of a judge's training.
 struct Training<'a> {
     dataset: &'a dyn Dataset,
-    target: Target,
+    target: JudgeTarget,
     network: Classifier,
     rate: LearningRate,
     /// Adam's first and second moment of each parameter.
@@ -242,7 +271,7 @@ struct Training<'a> {
 
 impl<'a> Training<'a> {
     fn new(dataset: &'a dyn Dataset, steps: u64) -> Result<Self> {
-        let target = Target::of(dataset);
+        let target = JudgeTarget::of(dataset);
         let network = Classifier::new(dataset.image(), target.classes(dataset))?;
         let schedule = Schedule { decay: Decay::Cosine, ..Schedule::default() };
         let rate = LearningRate { peak: RATE, schedule, steps };
@@ -272,7 +301,7 @@ impl<'a> Training<'a> {
 }
 
 /// Returns the classification accuracy of a network on test images, from 0 to 1, and the number of these images.
-fn accuracy(network: &Classifier, target: Target, dataset: &dyn Dataset) -> Result<(f64, usize)> {
+fn accuracy(network: &Classifier, target: JudgeTarget, dataset: &dyn Dataset) -> Result<(f64, usize)> {
     let tested = dataset.count(Split::Test)?.map_or(TESTED, |count| count.min(TESTED));
     let draws = draws().scope("test");
     let mut correct = 0.0;
@@ -284,9 +313,6 @@ fn accuracy(network: &Classifier, target: Target, dataset: &dyn Dataset) -> Resu
     })?;
     Ok((correct / tested.max(1) as f64, tested))
 }
-
-/// Values of quantities by key.
-pub type Values = BTreeMap<String, f64>;
 
 #[cfg(test)]
 mod tests;

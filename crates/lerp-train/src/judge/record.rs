@@ -2,24 +2,27 @@
 //! file whose name contains the beginning of their digest. Whoever reads a record therefore finds the weights that
 //! belong to it, even while another judge replaces it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use candle_core::{Device, safetensors::load_buffer};
 use lerp_data::Dataset;
 use lerp_files::{file_stem, make_folder};
 use serde::{Deserialize, Serialize};
 
-use super::{Classifier, Judge, Target, Values};
+use super::{Classifier, DatasetIdentity, Judge, JudgeTarget};
 use crate::{Error, Result};
 
 /// The format of the record; it also identifies the recipe by which the judge was trained.
 pub(super) const FORMAT: &str = "lerp judge 1";
 const FOLDER: &str = "judges";
 /// The maximum number of bytes of a file name without its extension.
-const MOST_NAME: usize = 120;
+const MAX_NAME: usize = 120;
 /// The maximum size in bytes of a record and of a file of weights.
-const MOST_RECORD: u64 = 1 << 16;
-const MOST_WEIGHTS: u64 = 1 << 32;
+const MAX_RECORD: u64 = 1 << 16;
+const MAX_WEIGHTS: u64 = 1 << 32;
 
 /// The record of a judge: what it was trained on, how accurate it is, and its reference scores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +34,7 @@ pub struct JudgeRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// What the judge was trained to distinguish.
-    pub target: Target,
+    pub target: JudgeTarget,
     /// Number of training samples.
     pub samples: u64,
     /// Accuracy on test images, from 0 to 1.
@@ -42,16 +45,16 @@ pub struct JudgeRecord {
     pub weights: String,
     /// Scores of images that no model made, as reference points.
     #[serde(default)]
-    pub references: Vec<Reference>,
+    pub references: Vec<ReferenceScores>,
 }
 
 /// The scores of one set of images that no model made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Reference {
+pub struct ReferenceScores {
     /// What the images are, such as `test images`.
     pub title: String,
     /// Scores, by the same keys as those of a run.
-    pub values: Values,
+    pub values: BTreeMap<String, f64>,
 }
 
 impl JudgeRecord {
@@ -66,7 +69,7 @@ impl JudgeRecord {
             return Err(Error::bad_file(&folder, "is a symbolic link, which is not followed"));
         }
         let path = path(sweep, dataset);
-        let text = match lerp_files::read_to_string(&path, MOST_RECORD) {
+        let text = match lerp_files::read_to_string(&path, MAX_RECORD) {
             Err(error) if error.is_not_found() => return Ok(None),
             text => text?,
         };
@@ -84,26 +87,25 @@ impl JudgeRecord {
 }
 
 impl Judge {
-    /// Loads the judge of a dataset from the folder of a sweep. The record names the dataset `name`; `data` is the
-    /// SHA-256 of its images. Returns `None` if no judge was trained on these images, or if `samples` is given and
-    /// the judge was trained on another number of samples.
+    /// Loads the judge of a dataset from the folder of a sweep. Returns `None` if no judge was trained on these images,
+    /// or if `samples` is given and the judge was trained on another number of samples.
     ///
     /// # Errors
     /// If the judge's files cannot be read or are damaged.
     pub fn find(
         sweep: &Path,
         dataset: &dyn Dataset,
-        (name, data): (&str, Option<&str>),
+        identity: DatasetIdentity,
         samples: Option<u64>,
     ) -> Result<Option<Self>> {
-        let Some(record) = JudgeRecord::read(sweep, name)? else { return Ok(None) };
-        let target = Target::of(dataset);
-        let other = record.data.as_deref() != data || record.target != target;
+        let Some(record) = JudgeRecord::read(sweep, identity.name)? else { return Ok(None) };
+        let target = JudgeTarget::of(dataset);
+        let other = record.data.as_deref() != identity.digest || record.target != target;
         if other || samples.is_some_and(|samples| samples != record.samples) {
             return Ok(None);
         }
         let path = weights(sweep, &record);
-        let bytes = lerp_files::read(&path, MOST_WEIGHTS)?;
+        let bytes = lerp_files::read(&path, MAX_WEIGHTS)?;
         let damaged = |why: &str| {
             Error::bad_file(&path, format!("is damaged ({why}); delete it and the record beside it"))
         };
@@ -123,27 +125,27 @@ impl Judge {
     ///
     /// # Errors
     /// If the files cannot be written.
-    pub fn keep(&self, sweep: &Path) -> Result<()> {
+    pub fn save(&self, sweep: &Path) -> Result<()> {
         make_folder(&sweep.join(FOLDER))?;
         let dataset = &self.record.dataset;
         let path = path(sweep, dataset);
         // The weights go first, so that a record never names weights that do not exist.
         lerp_files::replace(&weights(sweep, &self.record), &packed(&self.network)?)?;
         let record = toml::to_string(&self.record)
-            .map_err(|error| Error::bad_file(&path, format!("cannot be made: {error}")))?;
+            .map_err(|error| Error::encoding(&path.to_string_lossy(), &error))?;
         Ok(lerp_files::replace(&path, record.as_bytes())?)
     }
 }
 
 /// Returns the path of a judge's record.
 fn path(sweep: &Path, dataset: &str) -> PathBuf {
-    sweep.join(FOLDER).join(format!("{}.toml", file_stem(dataset, MOST_NAME)))
+    sweep.join(FOLDER).join(format!("{}.toml", file_stem(dataset, MAX_NAME)))
 }
 
 /// Returns the path of the weights that belong to a record.
 fn weights(sweep: &Path, record: &JudgeRecord) -> PathBuf {
     let digest: String = record.weights.chars().filter(char::is_ascii_hexdigit).take(12).collect();
-    let stem = file_stem(&record.dataset, MOST_NAME);
+    let stem = file_stem(&record.dataset, MAX_NAME);
     sweep.join(FOLDER).join(format!("{stem}-{digest}.safetensors"))
 }
 

@@ -8,9 +8,17 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 
 /// The classification task that a judge was trained on.
+///
+/// ```
+/// use lerp_train::JudgeTarget;
+///
+/// let target = JudgeTarget::of(&lerp_data::Lines);
+/// assert_eq!((target, target.class_name(3).as_str()), (JudgeTarget::Classes, "class 3"));
+/// assert_eq!(JudgeTarget::Distortions.class_name(1), "blurred");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Target {
+pub enum JudgeTarget {
     /// Classifies labelled images by their labels.
     Classes,
     /// Distinguishes images without labels from distorted versions of them.
@@ -23,7 +31,7 @@ const DISTORTIONS: [&str; 4] = ["real", "blurred", "noisy", "patched"];
 /// The standard deviation of the noise, for pixels from -1 to 1.
 const NOISE: f64 = 0.2;
 
-impl Target {
+impl JudgeTarget {
     /// Returns the task for a dataset: its classes if it has several, otherwise distortions.
     pub fn of(dataset: &dyn Dataset) -> Self {
         if dataset.classes() > 1 { Self::Classes } else { Self::Distortions }
@@ -35,9 +43,9 @@ impl Target {
     }
 
     /// Returns the name of a class, such as `class 3` or `blurred`.
-    pub fn word(self, class: u32) -> String {
+    pub fn class_name(self, class: u32) -> String {
         let distortion = DISTORTIONS.get(class as usize).filter(|_| self == Self::Distortions);
-        distortion.map_or_else(|| format!("class {class}"), |word| (*word).to_owned())
+        distortion.map_or_else(|| format!("class {class}"), |name| (*name).to_owned())
     }
 
     /// Returns training images and their class numbers.
@@ -84,7 +92,7 @@ mod tests {
         let draws = Draws::new(3, &Device::Cpu);
         let images = draws.uniform("images", (64, 6, 5, 3)).unwrap();
         let batch = Batch { images: images.clone(), labels: None };
-        let [distorted, kinds] = Target::Distortions.examples(&batch, &draws).unwrap();
+        let [distorted, kinds] = JudgeTarget::Distortions.examples(&batch, &draws).unwrap();
         let kinds = kinds.to_vec1::<u32>().unwrap();
         let pixels =
             |x: &Tensor, i: usize| x.get(i).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -95,7 +103,7 @@ mod tests {
         for (i, kind) in kinds.iter().enumerate() {
             let (before, after) = (pixels(&images, i), pixels(&distorted, i));
             let same = before.iter().zip(&after).filter(|(a, b)| (*a - *b).abs() < 1e-6).count();
-            match Target::Distortions.word(*kind).as_str() {
+            match JudgeTarget::Distortions.class_name(*kind).as_str() {
                 "real" => assert_eq!(same, 90),
                 // Two of the five columns are kept: 6 * 2 * 3 values.
                 "patched" => assert_eq!(same, 36),
@@ -104,6 +112,6 @@ mod tests {
             }
         }
         assert!((0..4).all(|kind| kinds.contains(&kind)), "{kinds:?}");
-        assert_eq!(Target::Classes.word(7), "class 7");
+        assert_eq!(JudgeTarget::Classes.class_name(7), "class 7");
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::OnceLock;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use candle_core::DType;
 use lerp_core::{Draws, ImageShape, Network};
@@ -36,10 +36,12 @@ impl Dataset for Unlabelled {
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
+const LINES: DatasetIdentity = DatasetIdentity { name: "lines", digest: None };
+
 /// A judge of lines, trained long enough for its scores to be significant in these tests.
 fn of_lines() -> &'static Judge {
     static ONCE: OnceLock<Judge> = OnceLock::new();
-    ONCE.get_or_init(|| Judge::train(&Lines, ("lines", None), 16_384, &NEVER).unwrap())
+    ONCE.get_or_init(|| Judge::train(&Lines, LINES, 16_384, &NEVER).unwrap())
 }
 
 /// A judge's scores of five interpolations that no model made: true lines that turn evenly, true lines along a
@@ -79,9 +81,11 @@ fn made_up_interpolations_are_ordered_as_the_truth_orders_them() {
 
 #[test]
 fn a_judge_without_labels_distinguishes_blends_from_lines_without_having_seen_any() {
-    let judge = Judge::train(&Unlabelled, ("unlabelled", None), 16_384, &NEVER).unwrap();
+    let judge =
+        Judge::train(&Unlabelled, DatasetIdentity { name: "unlabelled", digest: None }, 16_384, &NEVER)
+            .unwrap();
     let record = judge.record();
-    assert!(record.target == Target::Distortions && record.accuracy > 0.8, "{record:?}");
+    assert!(record.target == JudgeTarget::Distortions && record.accuracy > 0.8, "{record:?}");
     let made_up = made_up(&judge, &Unlabelled);
     let all = |key: &str| made_up.each_ref().map(|values| values[key]);
     let [path, circle, _, blurred, blend] = all("eval/judged_distance");
@@ -98,34 +102,38 @@ fn a_judge_without_labels_distinguishes_blends_from_lines_without_having_seen_an
 fn a_judge_read_back_gives_the_same_scores() {
     let dir = tempfile::tempdir().unwrap();
     let judge = of_lines();
-    assert!(Judge::find(dir.path(), &Lines, ("lines", None), None).unwrap().is_none());
-    judge.keep(dir.path()).unwrap();
-    let again = Judge::find(dir.path(), &Lines, ("lines", None), Some(16_384)).unwrap().unwrap();
+    assert!(Judge::find(dir.path(), &Lines, LINES, None).unwrap().is_none());
+    judge.save(dir.path()).unwrap();
+    let again = Judge::find(dir.path(), &Lines, LINES, Some(16_384)).unwrap().unwrap();
     assert_eq!(again.record(), judge.record());
     assert_eq!(JudgeRecord::read(dir.path(), "lines").unwrap().as_ref(), Some(judge.record()));
     let images = Way::Blend.interpolations().unwrap().1;
     let says = |judge: &Judge| judge.judge(&Lines, &images, None).unwrap().unwrap();
     assert_eq!(says(&again), says(judge));
     // A judge of other images, or one with more training samples, is a different judge.
-    assert!(Judge::find(dir.path(), &Lines, ("lines", Some("abc")), None).unwrap().is_none());
-    assert!(Judge::find(dir.path(), &Lines, ("lines", None), Some(32_768)).unwrap().is_none());
+    assert!(
+        Judge::find(dir.path(), &Lines, DatasetIdentity { digest: Some("abc"), ..LINES }, None)
+            .unwrap()
+            .is_none()
+    );
+    assert!(Judge::find(dir.path(), &Lines, LINES, Some(32_768)).unwrap().is_none());
 
-    let verdicts = Verdicts {
+    let judge_scores = JudgeScores {
         judge: judge.record().weights.clone(),
         judged: says(judge),
         strips: vec![[(3, 0.5); POSITIONS]],
     };
     let run = dir.path().join("run");
     std::fs::create_dir(&run).unwrap();
-    let (name, bytes) = verdicts.file().unwrap();
+    let (name, bytes) = judge_scores.file().unwrap();
     std::fs::write(run.join(name), bytes).unwrap();
-    let read = Verdicts::read(&run).unwrap().unwrap();
+    let read = JudgeScores::read(&run).unwrap().unwrap();
     assert_eq!(
         (&read.judge, &read.strips, &read.judged.words),
-        (&verdicts.judge, &verdicts.strips, &verdicts.judged.words)
+        (&judge_scores.judge, &judge_scores.strips, &judge_scores.judged.words)
     );
-    assert_eq!(read.judged.smoothness(), verdicts.judged.smoothness());
-    assert!((read.judged.middle.distance.value - verdicts.judged.middle.distance.value).abs() < 1e-3);
+    assert_eq!(read.judged.smoothness(), judge_scores.judged.smoothness());
+    assert!((read.judged.middle.distance.value - judge_scores.judged.middle.distance.value).abs() < 1e-3);
 
     let weights = format!("judges/lines-{}.safetensors", &judge.record().weights[..12]);
     let weights = dir.path().join(weights);
@@ -133,10 +141,10 @@ fn a_judge_read_back_gives_the_same_scores() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     std::fs::write(&weights, bytes).unwrap();
-    let message = Judge::find(dir.path(), &Lines, ("lines", None), None).err().unwrap().to_string();
+    let message = Judge::find(dir.path(), &Lines, LINES, None).err().unwrap().to_string();
     assert!(message.contains("delete it and the record beside it"), "{message}");
     std::fs::write(dir.path().join("judges/lines.toml"), "format = 'lerp judge 9'").unwrap();
-    let message = Judge::find(dir.path(), &Lines, ("lines", None), None).err().unwrap().to_string();
+    let message = Judge::find(dir.path(), &Lines, LINES, None).err().unwrap().to_string();
     assert!(message.contains("judges/lines.toml") && message.contains("delete it"), "{message}");
 }
 
@@ -144,7 +152,7 @@ fn a_judge_read_back_gives_the_same_scores() {
 fn training_does_not_depend_on_the_number_of_threads() {
     let trained = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| Judge::train(&Lines, ("lines", None), 512, &NEVER).unwrap().record().clone())
+        pool.install(|| Judge::train(&Lines, LINES, 512, &NEVER).unwrap().record().clone())
     };
     assert_eq!(trained(1), trained(3));
 }

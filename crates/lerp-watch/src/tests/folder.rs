@@ -7,7 +7,7 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use lerp_core::Network;
-use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
+use lerp_train::{Cell, MetricRow, Metrics, Provenance, RunRecord, State, Status};
 use ratatui::{Terminal, backend::TestBackend};
 use tempfile::TempDir;
 
@@ -122,7 +122,7 @@ pub fn cell(variant: &str) -> Cell {
 
 /// Returns decreasing values of four metrics, one every 1024 samples, and a fifth metric that is always NaN.
 fn metrics(samples: u64) -> Metrics {
-    let row = |n: u64, metric: &str, value: f64| Row {
+    let row = |n: u64, metric: &str, value: f64| MetricRow {
         step: n * 16,
         samples: n * 1024,
         metric: metric.into(),

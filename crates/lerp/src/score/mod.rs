@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path};
 use anyhow::{Result, bail};
 use lerp_core::Precision;
 use lerp_files::printable;
-use lerp_train::{Answered, Evaluation, Run, RunRecord, Task, is_among, runs_in, write_run};
+use lerp_train::{Evaluation, Run, RunRecord, Task, TaskAnswers, contains_run, runs_in, write_run};
 
 use crate::{
     cli::{ScoreArgs, ScoreVerb, ScoredArgs},
@@ -66,7 +66,7 @@ fn scored(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
         let images = shelf.images(&dataset)?;
         let dataset = shelf.get(&dataset)?;
         let digest = images.as_ref().map(|(digest, _)| digest.as_str());
-        let answered = Answered::read(task, &*dataset, digest, &stop)?;
+        let answered = TaskAnswers::read(task, &*dataset, digest, &stop)?;
         let made = provenance(("cpu", Precision::F32), rayon::current_num_threads(), images, command_line());
         let record = answered.record(name, made)?;
         let shown = |other: &Path| format!("{} and {}", other.display(), task.display());
@@ -85,7 +85,7 @@ fn scored(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
                 shown(other)
             );
         }
-        if is_among(&publisher.runs, &record)? {
+        if contains_run(&publisher.runs, &record)? {
             say(&format!("{}: these answers are in {} already", task.display(), args.out.display()));
         } else {
             let judge = judges_of(&args.out, &*dataset, &record);

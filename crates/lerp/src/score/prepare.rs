@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_core::unknown;
-use lerp_train::{Format, Origin, Run, Task, training_images, write_arrays};
+use lerp_train::{ArrayFormat, Origin, Run, Task, training_images, write_arrays};
 
 use crate::{
     cli::PrepareArgs,
@@ -23,10 +23,11 @@ use crate::{
 const ANSWER: &str = include_str!("lerp_task.py");
 
 /// The file formats of arrays, with their names on the command line.
-const FORMATS: [(&str, Format); 2] = [("npy", Format::Npy), ("safetensors", Format::Safetensors)];
+const FORMATS: [(&str, ArrayFormat); 2] =
+    [("npy", ArrayFormat::Npy), ("safetensors", ArrayFormat::Safetensors)];
 
 /// Largest number of training images; more would not fit into memory.
-const MOST_TRAINING: usize = 1 << 24;
+const MAX_PROBE_IMAGES: usize = 1 << 24;
 
 /// Creates the folder of a task.
 ///
@@ -34,8 +35,8 @@ const MOST_TRAINING: usize = 1 << 24;
 /// If an argument is invalid, the folder exists and is not empty, or the dataset cannot be read.
 pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
     let formats = formats(&args.format)?;
-    if args.training > MOST_TRAINING {
-        bail!("--training {}: give at most {MOST_TRAINING}", args.training);
+    if args.training > MAX_PROBE_IMAGES {
+        bail!("--training {}: give at most {MAX_PROBE_IMAGES}", args.training);
     }
     if !(1..=1 << 16).contains(&args.batch) {
         bail!("--batch {}: give at least 1 and at most 65536", args.batch);
@@ -95,7 +96,7 @@ fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
 }
 
 /// Parses the names of file formats.
-fn formats(names: &[String]) -> Result<Vec<Format>> {
+fn formats(names: &[String]) -> Result<Vec<ArrayFormat>> {
     let known = FORMATS.map(|(name, _)| name);
     let find = |name: &String| match FORMATS.iter().find(|(known, _)| known == name) {
         Some((_, format)) => Ok(*format),

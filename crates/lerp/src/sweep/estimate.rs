@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use candle_core::Device;
 use lerp_data::{Dataset, Lines, Split};
-use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MOST_TRAINING, POSITIONS};
+use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MAX_PROBE_IMAGES, POSITIONS};
 
 use super::{steps, survey::Job};
 use crate::{registry::Registry, shelf::Shelf};
@@ -31,7 +31,7 @@ fn fits(count: usize, width: usize, restarts: usize, threads: usize) -> f64 {
 
 /// Returns the number of training images that the final evaluation of a run uses.
 fn seen(dataset: &dyn Dataset) -> usize {
-    dataset.count(Split::Train).ok().flatten().unwrap_or(0).min(MOST_TRAINING)
+    dataset.count(Split::Train).ok().flatten().unwrap_or(0).min(MAX_PROBE_IMAGES)
 }
 
 /// Returns the seconds that the evaluation of a dataset's raw pixels takes on `threads` threads.

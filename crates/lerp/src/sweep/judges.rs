@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::Path, sync::atomic::AtomicBool};
 
 use anyhow::Result;
 use lerp_data::Dataset;
-use lerp_train::{Error, JUDGE_SAMPLES, Judge, JudgeRecord, RunRecord};
+use lerp_train::{DatasetIdentity, Error, JUDGE_SAMPLES, Judge, JudgeRecord, RunRecord};
 
 use super::survey::Job;
 use crate::{
@@ -38,11 +38,13 @@ pub fn missing(shelf: &Shelf, out: &Path, jobs: &[Job], samples: Option<u64>) ->
         jobs.iter().map(|job| (&job.dataset, &job.record.cell.dataset)).collect();
     let lacks = |dataset: &str, name: &str| -> Result<bool> {
         let (images, data) = (shelf.get(dataset)?, shelf.digest(dataset)?);
-        if !Judge::fits(&*images)? {
+        if !Judge::has_enough_images(&*images)? {
             return Ok(false);
         }
         // A judge that cannot be read is trained again.
-        let found = Judge::find(out, &*images, (name, data.as_deref()), samples).ok().flatten();
+        let found = Judge::find(out, &*images, DatasetIdentity { name, digest: data.as_deref() }, samples)
+            .ok()
+            .flatten();
         if found.is_none() && JudgeRecord::read(out, name).is_ok_and(|record| record.is_some()) {
             warn(&format!(
                 "the judge of {name} in {} is of other images, or trained on another number of samples; a new one takes its place, and \
@@ -62,7 +64,7 @@ pub fn missing(shelf: &Shelf, out: &Path, jobs: &[Job], samples: Option<u64>) ->
 pub fn provide(shelf: &Shelf, out: &Path, wanted: &[Wanted], stop: &AtomicBool) -> bool {
     for Wanted { dataset, name, samples } in wanted {
         let trained = train(shelf, (dataset, name), *samples, stop);
-        if let Some(None) = told(name, trained.and_then(|judge| judge.map(|j| Ok(j.keep(out)?)).transpose()))
+        if let Some(None) = told(name, trained.and_then(|judge| judge.map(|j| Ok(j.save(out)?)).transpose()))
         {
             return false;
         }
@@ -87,7 +89,8 @@ pub fn train(
 ) -> Result<Option<Judge>> {
     let images = shelf.get(dataset)?;
     note(&format!("Training the judge of {}, which says how real decoded images are", images.title()));
-    match Judge::train(&*images, (name, shelf.digest(dataset)?), samples, stop) {
+    let digest = shelf.digest(dataset)?;
+    match Judge::train(&*images, DatasetIdentity { name, digest: digest.as_deref() }, samples, stop) {
         Err(Error::Eval(lerp_eval::Error::Stopped)) => Ok(None),
         judge => {
             let judge = judge?;
@@ -102,6 +105,7 @@ pub fn train(
 /// which is a warning.
 pub fn find(out: &Path, dataset: &dyn Dataset, record: &RunRecord) -> Option<Judge> {
     let name = &record.cell.dataset;
-    let found = Judge::find(out, dataset, (name, record.provenance.data.as_deref()), None);
+    let identity = DatasetIdentity { name, digest: record.provenance.data.as_deref() };
+    let found = Judge::find(out, dataset, identity, None);
     told(name, found.map_err(Into::into)).flatten()
 }

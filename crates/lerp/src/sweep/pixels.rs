@@ -16,7 +16,7 @@ use lerp_eval::{
 };
 use lerp_files::make_folder;
 use lerp_report::PixelReference;
-use lerp_train::{Error, of_pixels};
+use lerp_train::{Error, probe_and_cluster_pixels};
 
 use super::survey::Job;
 use crate::{say::say, shelf::Shelf};
@@ -96,7 +96,7 @@ pub fn references(shelf: &Shelf, out: &Path, jobs: &[Job], stop: &AtomicBool) ->
         } else {
             let dataset = &set.dataset;
             say(&format!("Raw pixels of {dataset}: a single-layer classifier and clusters, for comparison"));
-            match of_pixels(&*shelf.get(dataset)?, set.restarts, stop) {
+            match probe_and_cluster_pixels(&*shelf.get(dataset)?, set.restarts, stop) {
                 Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
                 measures => reference(&set, &measures?),
             }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Result, anyhow};
 use candle_core::Device;
 use lerp_data::Dataset;
-use lerp_train::{Cell, Learner, Source, Trainer};
+use lerp_train::{BatchSource, Cell, Learner, Trainer};
 use rayon::ThreadPool;
 
 use crate::{device, registry::Registry};
@@ -81,7 +81,7 @@ fn begin<'a>(
 ) -> Result<(Device, Trainer<'a>)> {
     let device = device::open(device, cell.precision)?;
     let learner = Learner::of_cell(cell, registry.find(&cell.variant)?, dataset, &device)?;
-    let mut trainer = Trainer::new(learner, Source::Dataset { dataset, size: cell.batch }, cell.seed)?;
+    let mut trainer = Trainer::new(learner, BatchSource::Dataset { dataset, size: cell.batch }, cell.seed)?;
     trainer.warm_up()?;
     Ok((device, trainer))
 }

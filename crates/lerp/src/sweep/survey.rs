@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::Result;
-use lerp_train::{Cell, LeftOut, Run, RunRecord, Runs, State};
+use lerp_train::{Cell, LeftOutFolder, Run, RunRecord, Runs, State};
 
 use crate::{provenance::provenance, registry::Registry, shelf::Shelf};
 
@@ -65,7 +65,7 @@ pub struct Survey {
     /// Names of the plan's runs whose folders cannot be read and are in the way of training, with the reasons.
     pub blocked: Vec<(String, String)>,
     /// Other folders among the runs that cannot be read.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<LeftOutFolder>,
     /// Warnings for the user, as sentences without full stops.
     pub warnings: Vec<String>,
 }
@@ -124,7 +124,7 @@ impl Survey {
                         if !run.has_model() && run.checked {
                             let reason =
                                 "model.safetensors is lost; delete the run's folder to train it again";
-                            lost.push(LeftOut { folder: run.record.id.clone(), reason: reason.into() });
+                            lost.push(LeftOutFolder { folder: run.record.id.clone(), reason: reason.into() });
                         } else if !run.has_model() {
                             lean.push(run.record.id.clone());
                         }
@@ -135,7 +135,7 @@ impl Survey {
             survey.jobs.push(job);
         }
         let blocked: HashSet<&str> = survey.blocked.iter().map(|(id, _)| id.as_str()).collect();
-        let others_left_out = |out: &LeftOut| !blocked.contains(out.folder.as_str());
+        let others_left_out = |out: &LeftOutFolder| !blocked.contains(out.folder.as_str());
         survey.left_out =
             found.left_out.iter().filter(|out| others_left_out(out)).cloned().chain(lost).collect();
         survey.warnings.extend(twins);

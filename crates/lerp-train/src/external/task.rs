@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::npy;
 use crate::{
-    Cell, EVALUATED_PAIRS, Error, MOST_RESTARTS, POSITIONS, Result,
-    evaluate::{chunks, tested, tested_lines},
+    Cell, EVALUATED_PAIRS, Error, MAX_RESTARTS, POSITIONS, Result,
+    evaluate::{Chunk, chunks, tested, tested_lines},
     paths::IMAGE_PAIRS,
+    representation,
     strips::Ends,
-    worth,
 };
 
 /// The format of a task's files.
@@ -28,6 +28,29 @@ pub(crate) const DESCRIPTION: &str = "task.json";
 pub(crate) const SMALL: u64 = 1 << 20;
 
 /// The parameters that determine the images of a task.
+///
+/// # Examples
+/// A task is written into a folder, which another program answers and [`TaskAnswers`](crate::TaskAnswers) reads.
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use lerp_data::Lines;
+/// use lerp_train::{ArrayFormat, EVALUATED_PAIRS, Task};
+///
+/// let (dataset, never) = ("lines".to_owned(), AtomicBool::new(false));
+/// let task = Task { dataset, data: None, seed: 0, step: 100, test_samples: 8, cluster_restarts: None };
+/// let folder = tempfile::tempdir()?;
+/// task.write(&Lines, &[ArrayFormat::Safetensors], folder.path(), "1.0", &never)?;
+/// assert!(folder.path().join("images.safetensors").exists());
+/// assert_eq!(Task::read(folder.path())?, task);
+///
+/// // The pairs to interpolate between, the pairs of Figure 3, and the images to reconstruct.
+/// let images = task.images(&Lines, &never)?;
+/// let shapes: Vec<_> = images.iter().map(|images| (images.name, images.array.dims()[0])).collect();
+/// assert_eq!(shapes[..2], [("left", EVALUATED_PAIRS), ("right", EVALUATED_PAIRS)]);
+/// assert_eq!(shapes[2..], [("figure_left", 6), ("figure_right", 6), ("test", 8)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
     /// Name of the dataset.
@@ -47,7 +70,7 @@ pub struct Task {
 
 /// The file format of arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ArrayFormat {
     /// One `.npy` file for each array.
     Npy,
     /// One safetensors file with all arrays.
@@ -55,11 +78,28 @@ pub enum Format {
 }
 
 /// An array with its name.
-pub type Named = (&'static str, Tensor);
+#[derive(Debug, Clone)]
+pub struct NamedArray {
+    /// Name of the array.
+    pub name: &'static str,
+    /// The array.
+    pub array: Tensor,
+}
+
+impl NamedArray {
+    fn new(name: &'static str, array: Tensor) -> Self {
+        Self { name, array }
+    }
+
+    /// Returns the array `name` of `arrays`, if there is one.
+    pub(super) fn find<'a>(arrays: &'a [Self], name: &str) -> Option<&'a Tensor> {
+        arrays.iter().find(|known| known.name == name).map(|known| &known.array)
+    }
+}
 
 /// The file `task.json`: a task with everything that another program needs to answer it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Description {
+pub(crate) struct TaskDescription {
     format: String,
     /// Version of the software that wrote it.
     version: String,
@@ -76,14 +116,14 @@ pub(crate) struct Description {
     /// Number of positions of an interpolation; position `i` is at the interpolation coefficient α = `i` / 15.
     positions: usize,
     /// The task's arrays of images, by name.
-    images: BTreeMap<String, Array>,
+    images: BTreeMap<String, ArrayDescription>,
     /// The arrays that are wanted as answers.
-    answers: Vec<Wanted>,
+    answers: Vec<WantedArray>,
 }
 
 /// An array as listed in a description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Array {
+struct ArrayDescription {
     shape: Vec<usize>,
     /// SHA-256 of its numbers as little-endian `f32` in C order.
     sha256: String,
@@ -91,7 +131,7 @@ struct Array {
 
 /// An array that is wanted as an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Wanted {
+pub(crate) struct WantedArray {
     /// Name of the file, or of the folder of `.npy` files, that contains it: `decoded` or `latents`.
     pub file: String,
     /// Name of the array.
@@ -103,7 +143,7 @@ pub(crate) struct Wanted {
     pub optional: bool,
 }
 
-impl Wanted {
+impl WantedArray {
     /// Returns whether the array holds images rather than latents.
     pub fn images(&self) -> bool {
         self.file == DECODED
@@ -165,7 +205,7 @@ impl Task {
     /// The first invalid field, as the predicate of a sentence about the file.
     pub(crate) fn check(&self, dataset: &dyn Dataset) -> std::result::Result<(), String> {
         if !(1..=1 << 20).contains(&self.test_samples) {
-            return Err(format!("asks about {} test images; 1 to 2^20 can be", self.test_samples));
+            return Err(format!("asks for {} test images; 1 to 2^20 are possible", self.test_samples));
         }
         check_restarts(self.cluster_restarts, dataset)
     }
@@ -182,7 +222,7 @@ impl Task {
     ///
     /// # Errors
     /// If they cannot be read, or `stop` became true.
-    pub fn images(&self, dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<Named>> {
+    pub fn images(&self, dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<NamedArray>> {
         let draws = self.draws("eval");
         let [left, right] = if self.on_lines() {
             let lines = self.lines(dataset)?.images;
@@ -191,38 +231,38 @@ impl Task {
             test_pairs(dataset, IMAGE_PAIRS, &draws.scope("paths"))?
         };
         let [figure_left, figure_right] = self.ends(dataset)?.images;
-        let mut images =
-            vec![(LEFT, left), (RIGHT, right), (FIGURE_LEFT, figure_left), (FIGURE_RIGHT, figure_right)];
+        let mut images = vec![
+            NamedArray::new(LEFT, left),
+            NamedArray::new(RIGHT, right),
+            NamedArray::new(FIGURE_LEFT, figure_left),
+            NamedArray::new(FIGURE_RIGHT, figure_right),
+        ];
         if self.cluster_restarts.is_some() {
-            images.push((TEST, worth::all(dataset, Split::Test, stop)?.0));
-            images.push((TRAIN, worth::all(dataset, Split::Train, stop)?.0));
+            for (name, split) in [(TEST, Split::Test), (TRAIN, Split::Train)] {
+                images.push(NamedArray::new(name, representation::read_split(dataset, split, stop)?.0));
+            }
         } else {
             let samples = tested(dataset, self.test_samples)?;
-            let chunk = |(first, size, draws): (usize, usize, Draws)| {
-                Ok(test_images(dataset, first, size, &draws)?.images)
-            };
+            let chunk =
+                |chunk: Chunk| Ok(test_images(dataset, chunk.first, chunk.size, &chunk.draws)?.images);
             let chunks = chunks(samples, &draws.scope("test")).map(chunk).collect::<Result<Vec<_>>>()?;
-            images.push((TEST, Tensor::cat(&chunks, 0)?));
+            images.push(NamedArray::new(TEST, Tensor::cat(&chunks, 0)?));
         }
         Ok(images)
     }
 
     /// Returns the answers that are wanted for `images`.
-    pub(crate) fn wanted(&self, images: &[Named], shape: ImageShape) -> Vec<Wanted> {
-        let count = |name: &str| {
-            images
-                .iter()
-                .find(|(known, _)| *known == name)
-                .and_then(|(_, images)| images.dims().first().copied())
-        };
+    pub(crate) fn wanted(&self, images: &[NamedArray], shape: ImageShape) -> Vec<WantedArray> {
+        let count =
+            |name: &str| NamedArray::find(images, name).and_then(|images| images.dims().first().copied());
         let ImageShape { height, width, channels } = shape;
-        let decoded = |name: &str, lead: &[usize]| Wanted {
+        let decoded = |name: &str, lead: &[usize]| WantedArray {
             file: DECODED.into(),
             name: name.into(),
             shape: [lead, &[height, width, channels]].concat(),
             optional: false,
         };
-        let latents = |name: &str, lead: &[usize], optional| Wanted {
+        let latents = |name: &str, lead: &[usize], optional| WantedArray {
             file: LATENTS.into(),
             name: name.into(),
             shape: lead.to_vec(),
@@ -256,18 +296,18 @@ impl Task {
     pub(crate) fn described(
         &self,
         dataset: &dyn Dataset,
-        images: &[Named],
+        images: &[NamedArray],
         version: &str,
-    ) -> Result<Description> {
+    ) -> Result<TaskDescription> {
         let shape = dataset.image();
-        let arrays = images.iter().map(|(name, images)| {
-            let sha256 = lerp_files::digest(&View::data(images));
-            ((*name).to_owned(), Array { shape: images.dims().to_vec(), sha256 })
+        let arrays = images.iter().map(|NamedArray { name, array }| {
+            let sha256 = lerp_files::digest(&View::data(array));
+            ((*name).to_owned(), ArrayDescription { shape: array.dims().to_vec(), sha256 })
         });
-        let arrays: BTreeMap<String, Array> = arrays.collect();
-        let decides = serde_json::to_vec(&(FORMAT, self, &arrays))
-            .map_err(|e| Error::bad_file(Path::new(DESCRIPTION), format!("cannot be made: {e}")))?;
-        Ok(Description {
+        let arrays: BTreeMap<String, ArrayDescription> = arrays.collect();
+        let decides =
+            serde_json::to_vec(&(FORMAT, self, &arrays)).map_err(|e| Error::encoding(DESCRIPTION, &e))?;
+        Ok(TaskDescription {
             format: FORMAT.into(),
             version: version.into(),
             title: dataset.title().into(),
@@ -291,7 +331,7 @@ impl Task {
     pub fn write(
         &self,
         dataset: &dyn Dataset,
-        formats: &[Format],
+        formats: &[ArrayFormat],
         folder: &Path,
         version: &str,
         stop: &AtomicBool,
@@ -307,7 +347,7 @@ impl Task {
     ///
     /// # Errors
     /// If there is no valid description.
-    pub(crate) fn read_description(folder: &Path) -> Result<Description> {
+    pub(crate) fn read_description(folder: &Path) -> Result<TaskDescription> {
         let path = folder.join(DESCRIPTION);
         let text = match lerp_files::read_to_string(&path, SMALL) {
             Err(error) if error.is_not_found() => {
@@ -321,8 +361,9 @@ impl Task {
         let format = serde_json::from_str::<serde_json::Value>(&text).ok();
         let format = format.as_ref().and_then(|value| value.get("format")?.as_str());
         if let Some(format) = format.filter(|format| *format != FORMAT) {
-            let problem =
-                format!("is of the form '{format}', and this version reads '{FORMAT}'; prepare it anew");
+            let problem = format!(
+                "has the format '{format}', and this version reads '{FORMAT}'; prepare the task anew"
+            );
             return Err(Error::bad_file(&path, problem));
         }
         serde_json::from_str(&text)
@@ -349,11 +390,11 @@ pub(crate) fn check_restarts(
     let counted = matches!(dataset.count(Split::Train), Ok(Some(1..)));
     match restarts {
         Some(_) if !counted || dataset.classes() == 0 => Err(format!(
-            "wants clusters of {}, whose images are not counted or have no classes",
+            "asks for clusters of {}, which has no labels or no fixed set of images",
             dataset.name()
         )),
-        Some(restarts) if !(1..=MOST_RESTARTS).contains(&restarts) => {
-            Err(format!("wants {restarts} restarts of k-means; 1 to {MOST_RESTARTS} can be"))
+        Some(restarts) if !(1..=MAX_RESTARTS).contains(&restarts) => {
+            Err(format!("asks for {restarts} restarts of k-means; 1 to {MAX_RESTARTS} are possible"))
         }
         _ => Ok(()),
     }
@@ -367,7 +408,12 @@ pub(crate) fn check_restarts(
 ///
 /// # Errors
 /// If they cannot be read.
-pub fn training_images(dataset: &dyn Dataset, seed: u64, batch: usize, count: usize) -> Result<Vec<Named>> {
+pub fn training_images(
+    dataset: &dyn Dataset,
+    seed: u64,
+    batch: usize,
+    count: usize,
+) -> Result<Vec<NamedArray>> {
     let draws = Draws::new(seed, &Device::Cpu).scope("data");
     let (mut images, mut labels) = (Vec::new(), Vec::new());
     for step in 0..count.div_ceil(batch) {
@@ -378,31 +424,30 @@ pub fn training_images(dataset: &dyn Dataset, seed: u64, batch: usize, count: us
             labels.push(classes.narrow(0, 0, size)?.to_dtype(DType::I64)?);
         }
     }
-    let mut named = vec![("training", Tensor::cat(&images, 0)?)];
+    let mut arrays = vec![NamedArray::new("training", Tensor::cat(&images, 0)?)];
     if !labels.is_empty() {
-        named.push(("training_labels", Tensor::cat(&labels, 0)?));
+        arrays.push(NamedArray::new("training_labels", Tensor::cat(&labels, 0)?));
     }
-    Ok(named)
+    Ok(arrays)
 }
 
 /// Writes arrays into a folder: each as `NAME/ARRAY.npy`, or all as `NAME.safetensors`, or both.
 ///
 /// # Errors
 /// If they cannot be written.
-pub fn write_arrays(arrays: &[Named], name: &str, formats: &[Format], folder: &Path) -> Result<()> {
-    if formats.contains(&Format::Npy) {
+pub fn write_arrays(arrays: &[NamedArray], name: &str, formats: &[ArrayFormat], folder: &Path) -> Result<()> {
+    if formats.contains(&ArrayFormat::Npy) {
         let within = folder.join(name);
         fs::create_dir_all(&within).map_err(lerp_files::Error::at("create", &within))?;
-        for (array, tensor) in arrays {
-            lerp_files::replace_unsynced(&within.join(format!("{array}.npy")), &npy::bytes(tensor))?;
+        for NamedArray { name, array } in arrays {
+            lerp_files::replace_unsynced(&within.join(format!("{name}.npy")), &npy::bytes(array))?;
         }
     }
-    if formats.contains(&Format::Safetensors) {
-        let path = folder.join(format!("{name}.safetensors"));
-        let views = arrays.iter().map(|(array, tensor)| (*array, tensor));
-        let bytes = safetensors::serialize(views, None)
-            .map_err(|e| Error::bad_file(&path, format!("cannot be made: {e}")))?;
-        lerp_files::replace_unsynced(&path, &bytes)?;
+    if formats.contains(&ArrayFormat::Safetensors) {
+        let file = format!("{name}.safetensors");
+        let views = arrays.iter().map(|NamedArray { name, array }| (*name, array));
+        let bytes = safetensors::serialize(views, None).map_err(|e| Error::encoding(&file, &e))?;
+        lerp_files::replace_unsynced(&folder.join(file), &bytes)?;
     }
     Ok(())
 }

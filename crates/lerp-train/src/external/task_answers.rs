@@ -12,32 +12,32 @@ use lerp_eval::{
 use safetensors::View;
 
 use super::{
-    answers::{Answers, Record},
+    arrays::{AnswerArrays, AnswerRecord},
     task::{
-        BETWEEN, DECODED, DESCRIPTION, Description, FIGURE, FIGURE_AGAIN, LATENTS, TEST, TEST_FEATURES,
-        TRAIN, TRAIN_FEATURES, Task,
+        BETWEEN, DECODED, DESCRIPTION, FIGURE, FIGURE_AGAIN, LATENTS, NamedArray, TEST, TEST_FEATURES, TRAIN,
+        TRAIN_FEATURES, Task, TaskDescription,
     },
 };
 use crate::{
-    Cell, Error, Evaluation, Judge, Origin, Paths, Provenance, Result, RunRecord, Strips, Verdicts,
-    evaluate::{CHUNK, judged_lines, of_lines, squared_error},
+    Cell, Error, Evaluation, Judge, JudgeScores, Origin, Paths, Provenance, Result, RunRecord, Strips,
+    evaluate::{CHUNK, judge_lines, line_metrics, squared_error},
     measure::bank,
-    paths::Between,
+    paths::Interpolations,
+    representation::{self, Encoded, EncodedSplit},
     strips::own_errors,
-    worth::{self, Encoded},
 };
 
 /// A model's answers to a task, checked but not measured yet.
 #[derive(Debug)]
-pub struct Answered {
-    description: Description,
-    record: Record,
-    answers: Answers,
+pub struct TaskAnswers {
+    description: TaskDescription,
+    record: AnswerRecord,
+    answers: AnswerArrays,
     /// The test images of the task, which begin with those to reconstruct.
     test: Tensor,
 }
 
-impl Answered {
+impl TaskAnswers {
     /// Reads and checks the answers in the folder of a task. `dataset` is the task's dataset, and `data` is the
     /// SHA-256 of its images.
     ///
@@ -48,7 +48,7 @@ impl Answered {
         let description = Task::read_description(folder)?;
         let task = &description.task;
         task.check(dataset).map_err(|problem| Error::bad_file(&folder.join(DESCRIPTION), problem))?;
-        let record = Record::read(folder)?;
+        let record = AnswerRecord::read(folder)?;
         if task.data.as_deref() != data {
             let problem = format!("is about other images than those of {} here", dataset.name());
             return Err(Error::bad_file(folder, problem));
@@ -59,7 +59,7 @@ impl Answered {
             return Err(Error::bad_file(
                 folder,
                 "is not the task that this version poses on this machine: it was changed, or prepared by another version; \
-                 prepare it anew, answer it, and score that",
+                 prepare the task anew, answer it, and score that",
             ));
         }
         if record.task != description.digest {
@@ -69,9 +69,9 @@ impl Answered {
             ));
         }
         let wanted = task.wanted(&images, dataset.image());
-        let answers = Answers::read(folder, &wanted, &images)?;
-        let test = images.into_iter().find(|(name, _)| *name == TEST).map(|(_, images)| images);
-        let test = test.ok_or_else(|| Error::BadCell(format!("{} has no test images", dataset.name())))?;
+        let answers = AnswerArrays::read(folder, &wanted, &images)?;
+        let no_test_images = || Error::bad_file(folder, "is a task without images to reconstruct");
+        let test = NamedArray::find(&images, TEST).cloned().ok_or_else(no_test_images)?;
         Ok(Self { description, record, answers, test })
     }
 
@@ -104,7 +104,7 @@ impl Answered {
     /// If an array is missing from the answers.
     pub fn record(&self, name: &str, provenance: Provenance) -> Result<RunRecord> {
         let figures = lerp_files::digest(&View::data(self.answers.get(DECODED, FIGURE)?));
-        let elsewhere = self.record.elsewhere(self.answers.digest.clone(), figures);
+        let elsewhere = self.record.external_model(self.answers.digest.clone(), figures);
         let latent = self.answers.get(LATENTS, BETWEEN)?.dims()[2..].to_vec();
         let mut shape = LatentShape::new(latent);
         if let Some(features) = self.answers.find(LATENTS, TRAIN_FEATURES) {
@@ -131,14 +131,14 @@ impl Answered {
     ) -> Result<Evaluation> {
         let task = &self.description.task;
         let get = |file: &str, name: &str| self.answers.get(file, name);
-        let between = Between::answered(get(LATENTS, BETWEEN)?, get(DECODED, BETWEEN)?)?;
+        let between = Interpolations::answered(get(LATENTS, BETWEEN)?, get(DECODED, BETWEEN)?)?;
         let mut judged = None;
         let (mut metrics, paths) = match bank(dataset) {
             Some(bank) => {
                 let lines = task.lines(dataset)?;
                 judged =
-                    judge.map(|judge| judged_lines(judge, dataset, &between, &lines)).transpose()?.flatten();
-                of_lines(&bank, &between, None)?
+                    judge.map(|judge| judge_lines(judge, dataset, &between, &lines)).transpose()?.flatten();
+                line_metrics(&bank, &between, None)?
             }
             None => (Vec::new(), Paths::of_latents(&between)?),
         };
@@ -159,19 +159,22 @@ impl Answered {
         let errors = again.map(|again| own_errors(&figure, &again.flatten(0, 1)?)).transpose()?;
         let strips = Strips::between(task.ends(dataset)?, figure, errors)?;
         if let Some(restarts) = task.cluster_restarts {
-            let encoded = |part: Split, latents: &str, features: &str| -> Result<Encoded> {
+            let encoded = |split: Split, latents: &str, features: &str| -> Result<EncodedSplit> {
                 let flat = |x: &Tensor| x.flatten_from(1);
                 let latents = get(LATENTS, latents)?;
                 let features = self.answers.find(LATENTS, features).unwrap_or(latents);
-                let labels = worth::labels(dataset, part, stop)?;
-                Ok(Encoded { features: flat(features)?, latents: flat(latents)?, labels })
+                let labels = representation::read_labels(dataset, split, stop)?;
+                Ok(EncodedSplit { features: flat(features)?, latents: flat(latents)?, labels })
             };
-            let train = encoded(Split::Train, TRAIN, TRAIN_FEATURES)?;
-            let test = encoded(Split::Test, TEST, TEST_FEATURES)?;
-            metrics.extend(worth::of_encoded([&train, &test], restarts, &task.draws("final"), stop)?);
+            let encoded = Encoded {
+                train: encoded(Split::Train, TRAIN, TRAIN_FEATURES)?,
+                test: encoded(Split::Test, TEST, TEST_FEATURES)?,
+            };
+            let draws = task.draws("final");
+            metrics.extend(representation::probe_and_cluster(&encoded, restarts, &draws, stop)?);
         }
         metrics.extend(judged.iter().flat_map(Judged::values));
-        let verdicts = Verdicts::new(judge, judged, &strips)?;
-        Ok(Evaluation { metrics, strips, paths, verdicts, samples: None })
+        let judge_scores = JudgeScores::new(judge, judged, &strips)?;
+        Ok(Evaluation { metrics, strips, paths, judge_scores, samples: None })
     }
 }

@@ -6,16 +6,26 @@ use lerp_eval::quantity::RECONSTRUCTION_MSE;
 
 use super::task::check_restarts;
 use crate::{
-    Error, Evaluation, Learner, Metrics, Result, Row, Run, RunInputs, RunLock, RunRecord, State, checkpoint,
+    Error, Evaluation, Learner, MetricRow, Metrics, Result, Run, RunInputs, RunLock, RunRecord, State,
+    checkpoint,
     digests::RunFiles,
     files::{METRICS, MODEL, RUN},
     measure::measure_learner,
     train::{packed, status},
 };
 
+/// A file of weights that other software wrote.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelFile<'a> {
+    /// Path of the file, for error messages.
+    pub path: &'a Path,
+    /// Content of the file, in the safetensors format.
+    pub bytes: &'a [u8],
+}
+
 /// A model whose weights were imported.
 #[derive(Debug)]
-pub struct Imported {
+pub struct ImportedModel {
     /// Record of the run.
     pub record: RunRecord,
     /// Results of its evaluation.
@@ -24,40 +34,62 @@ pub struct Imported {
     pub model: Vec<u8>,
 }
 
-/// Imports the weights `model`, which are the bytes of the file at `path`, into the model of the record's cell, and
-/// measures it as a model of this workspace is measured at the end of its run.
+/// Imports weights into the model of the record's cell, and measures it as a model of this workspace is measured at
+/// the end of its run.
 ///
 /// # Errors
 /// If the weights do not fit the model, images cannot be read, or `stop` became true.
+///
+/// # Examples
+/// ```no_run
+/// use std::{path::Path, sync::atomic::AtomicBool};
+///
+/// use lerp_train::{ModelFile, Run, RunInputs, RunRecord, import, write_run};
+///
+/// /// Adds a fine-tuned model to the runs of a sweep, unless it is there already.
+/// fn add(record: &RunRecord, inputs: &RunInputs, weights: &Path, sweep: &Path) -> lerp_train::Result<()> {
+///     let runs = lerp_train::runs_in(sweep)?.runs;
+///     if lerp_train::contains_run(&runs, record)? {
+///         return Ok(());
+///     }
+///     let bytes = lerp_files::read(weights, 1 << 30)?;
+///     let file = ModelFile { path: weights, bytes: &bytes };
+///     let imported = import(record, inputs, file, &AtomicBool::new(false))?;
+///     let dir = sweep.join("runs").join(&imported.record.id);
+///     write_run(&dir, &imported.record, &imported.evaluation, Some(imported.model))?;
+///     assert!(Run::read(&dir)?.has_model());
+///     Ok(())
+/// }
+/// ```
 pub fn import(
     record: &RunRecord,
-    parts: &RunInputs,
-    (path, model): (&Path, &[u8]),
+    inputs: &RunInputs,
+    file: ModelFile,
     stop: &AtomicBool,
-) -> Result<Imported> {
+) -> Result<ImportedModel> {
     let cell = &record.cell;
     cell.check()?;
-    check_restarts(cell.cluster_restarts, parts.dataset)
+    check_restarts(cell.cluster_restarts, inputs.dataset)
         .map_err(|problem| Error::BadCell(format!("{} {problem}", cell.builder())))?;
-    let mut learner = Learner::of_cell(cell, parts.variant, parts.dataset, parts.device)?;
-    checkpoint::import_model(path, model, cell, &mut learner)?;
-    let evaluation = measure_learner(&learner, cell, parts, None, stop)?;
+    let mut learner = Learner::of_cell(cell, inputs.variant, inputs.dataset, inputs.device)?;
+    checkpoint::import_model(file, cell, &mut learner)?;
+    let evaluation = measure_learner(&learner, cell, inputs, None, stop)?;
     let error = evaluation.metrics.iter().find(|(name, _)| *name == RECONSTRUCTION_MSE.key);
     if error.is_some_and(|(_, error)| !error.is_finite()) {
-        return Err(Error::bad_file(path, "decodes images that are not finite"));
+        return Err(Error::bad_file(file.path, "decodes images that are not finite"));
     }
-    let mut record = record.clone().with_quantities(parts.metrics);
+    let mut record = record.clone().with_quantities(inputs.metrics);
     record.shape = Some(learner.model().spec().shape.clone());
-    Ok(Imported { model: checkpoint::save_model(cell, &learner)?, record, evaluation })
+    Ok(ImportedModel { model: checkpoint::save_model(cell, &learner)?, record, evaluation })
 }
 
-/// Returns whether the run of this record is already among `runs`, which are those of the folder that it is to be
-/// written to.
+/// Returns whether `runs`, which are those of the folder that the run of this record is to be written to, contain it
+/// already.
 ///
 /// # Errors
 /// If it conflicts with one of them: a name stands for one kind of model, a name and a seed stand for one model,
 /// and a model has one seed.
-pub fn is_among(runs: &[Run], record: &RunRecord) -> Result<bool> {
+pub fn contains_run(runs: &[Run], record: &RunRecord) -> Result<bool> {
     let here = |run: &&Run| {
         let (ours, theirs) = (&run.record.cell, &record.cell);
         ours.variant == theirs.variant
@@ -70,14 +102,14 @@ pub fn is_among(runs: &[Run], record: &RunRecord) -> Result<bool> {
         if there.title != record.title {
             let (name, other) = (&record.title, &there.title);
             let problem = format!(
-                "is the run of {other}, from which {name} differs in no letter or digit; give it another --name"
+                "is a run of '{other}', which has the same letters and digits as '{name}'; give another --name"
             );
             return Err(Error::bad_file(&run.dir, problem));
         }
         if there.cell.seed != record.cell.seed {
             if ours.figures.is_some() && ours.figures == theirs.figures {
                 let problem = format!(
-                    "is the run of this very model (it answers alike) as seed {}; every seed is a training of its own",
+                    "is a run of the same model (its answers are equal) with seed {}; train a separate model for every seed",
                     there.cell.seed
                 );
                 return Err(Error::bad_file(&run.dir, problem));
@@ -89,8 +121,8 @@ pub fn is_among(runs: &[Run], record: &RunRecord) -> Result<bool> {
             return Ok(run.status.state == State::Done && ours == theirs);
         }
         let problem = format!(
-            "is the run of another model, or of the same by another record, of this name and seed ({}, seed {}); give this one \
-             another --name or seed, or delete that folder",
+            "is a run of this name and seed ({}, seed {}), but of another model or with another record; give another --name or \
+             seed, or delete that folder",
             there.title, there.cell.seed
         );
         return Err(Error::bad_file(&run.dir, problem));
@@ -113,7 +145,7 @@ pub fn write_run(
     record.check(&folder).map_err(|problem| Error::bad_file(&dir.join(RUN), problem))?;
     let lock = RunLock::take(dir)?;
     let cell = &record.cell;
-    let row = |(metric, value): &(String, f64)| Row {
+    let row = |(metric, value): &(String, f64)| MetricRow {
         step: cell.steps(),
         samples: cell.samples,
         metric: metric.clone(),

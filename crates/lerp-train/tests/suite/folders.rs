@@ -1,52 +1,52 @@
 //! Folders of runs that were modified after training: copied, renamed, linked, changed.
 
-#![allow(clippy::unwrap_used)]
-
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
+    sync::{OnceLock, atomic::AtomicBool},
 };
 
 use candle_core::Device;
-use lerp_core::{Hyper, ModelVariant, Network};
+use lerp_baseline::Baseline;
+use lerp_core::ModelVariant;
 use lerp_data::Lines;
 use lerp_train::{Cell, Provenance, Run, RunInputs, RunRecord, Runs, TrainOutcome, runs_in, train};
 
+static BASELINE: ModelVariant<Baseline> = ModelVariant::new();
+
 fn cell(seed: u64) -> Cell {
-    Cell {
-        precision: lerp_core::Precision::F32,
-        ema: None,
-        schedule: lerp_core::Schedule::default(),
-        origin: lerp_train::Origin::default(),
-        dataset: "lines".into(),
-        variant: "baseline".into(),
-        seed,
-        samples: 8,
-        batch: 4,
-        learning_rate: 1e-3,
-        eval_every: 4,
-        checkpoint_every: 4,
-        test_samples: 4,
-        cluster_restarts: None,
-        network: Network { scales: 4, depth: 2, latent: 2 }.into(),
-        hyper: Hyper::new(),
-    }
+    Cell { seed, samples: 8, ..crate::cell(&BASELINE, &Lines) }
 }
 
-/// Creates a finished run in a sweep and returns the run's folder.
+/// The files of a finished run, by name.
+type Files = Vec<(OsString, Vec<u8>)>;
+
+/// Creates a finished run in a sweep and returns the run's folder. The run of each seed is trained once and then
+/// copied.
 fn trained(sweep: &Path, seed: u64) -> PathBuf {
-    let variant = ModelVariant::<lerp_baseline::Baseline>::new();
-    let mut cell = cell(seed);
-    cell.hyper = lerp_core::Variant::check(&variant, &Hyper::new()).unwrap();
-    let record = RunRecord::new(cell, "Baseline", Provenance::unknown());
-    fs::create_dir_all(sweep.join("runs")).unwrap();
+    static FILES: [OnceLock<Files>; 2] = [OnceLock::new(), OnceLock::new()];
+    let record = RunRecord::new(cell(seed), "Baseline", Provenance::unknown());
     let dir = sweep.join("runs").join(&record.id);
-    let stop = AtomicBool::new(false);
-    let parts =
-        RunInputs { variant: &variant, dataset: &Lines, device: &Device::Cpu, metrics: &[], judge: None };
-    let outcome = train(&record, &parts, &dir, &stop, &mut |_| {}).unwrap();
-    assert_eq!(outcome, TrainOutcome::Done);
+    let files = FILES[seed as usize].get_or_init(|| {
+        let runs = tempfile::tempdir().unwrap();
+        let dir = runs.path().join(&record.id);
+        let inputs = RunInputs {
+            variant: &BASELINE,
+            dataset: &Lines,
+            device: &Device::Cpu,
+            metrics: &[],
+            judge: None,
+        };
+        let outcome = train(&record, &inputs, &dir, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        assert_eq!(outcome, TrainOutcome::Done);
+        let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+        entries.map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap())).collect()
+    });
+    fs::create_dir_all(&dir).unwrap();
+    for (name, bytes) in files {
+        fs::write(dir.join(name), bytes).unwrap();
+    }
     dir
 }
 
@@ -141,8 +141,8 @@ fn invalid_records_are_refused_with_a_reason() {
         assert!(folder == id && reason.contains("run.toml") && !reason.contains('\n'), "{reason}");
         reason.to_owned()
     };
-    assert!(lie(&format!("id = \"{id}\""), "id = \"../../x\"").contains("as none is"));
-    assert!(lie("variant = \"baseline\"", "variant = \"x/../..\"").contains("as none is"));
+    assert!(lie(&format!("id = \"{id}\""), "id = \"../../x\"").contains("that is not valid"));
+    assert!(lie("variant = \"baseline\"", "variant = \"x/../..\"").contains("that is not valid"));
     assert!(lie("seed = 0", "seed = 1").contains("it was changed"));
     assert!(lie("depth = 2", "depth = 9223372036854775807").contains("network"));
     assert!(lie("latent = 2", "latent = 100000000").contains("network"));

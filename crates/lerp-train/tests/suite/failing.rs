@@ -1,7 +1,5 @@
 //! A run whose loss stops being finite: it is marked as failed, and its last checkpoint is kept and good.
 
-#![allow(clippy::unwrap_used)]
-
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
@@ -9,8 +7,7 @@ use std::{
 
 use candle_core::{Device, Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, Hyper, Model, ModelVariant, Network, Objectives, ParamStore,
-    Precision, Result, Schedule, Spec,
+    AUTOENCODER, Autoencoder, Build, Draws, Model, ModelVariant, Objectives, ParamStore, Result, Spec,
 };
 use lerp_data::Lines;
 use lerp_nn::{Coder, mean_squared_error};
@@ -18,6 +15,8 @@ use lerp_train::{
     Cell, Error, Phase, Progress, Provenance, Run, RunInputs, RunRecord, State, TrainOutcome, train,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::cell;
 
 /// The number of steps taken in this process.
 static STEPS: AtomicUsize = AtomicUsize::new(0);
@@ -65,35 +64,18 @@ impl Autoencoder for Breaks {
 
 #[test]
 fn a_loss_that_is_not_finite_fails_the_run_and_keeps_the_checkpoint() {
-    let cell = Cell {
-        dataset: Lines::NAME.into(),
-        variant: Breaks::NAME.into(),
-        seed: 0,
-        samples: 32,
-        batch: 4,
-        learning_rate: 1e-3,
-        eval_every: 1000,
-        checkpoint_every: 8,
-        test_samples: 8,
-        cluster_restarts: None,
-        precision: Precision::F32,
-        ema: None,
-        schedule: Schedule::default(),
-        origin: lerp_train::Origin::default(),
-        network: Network { scales: 4, depth: 2, latent: 2 }.into(),
-        hyper: Hyper::new(),
-    };
+    let variant = ModelVariant::<Breaks>::new();
+    let cell = Cell { eval_every: 1000, ..cell(&variant, &Lines) };
     let record = RunRecord::new(cell, Breaks::TITLE, Provenance::unknown());
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join(&record.id);
-    let dataset = Lines;
     let (mut from, mut live) = (Vec::new(), Vec::new());
     let mut go = || {
         train(
             &record,
             &RunInputs {
-                variant: &ModelVariant::<Breaks>::new(),
-                dataset: &dataset,
+                variant: &variant,
+                dataset: &Lines,
                 device: &Device::Cpu,
                 metrics: &[],
                 judge: None,

@@ -11,10 +11,10 @@ use crate::{Error, Result};
 const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The maximum size in bytes of an array's header.
-const LONGEST_HEADER: usize = 1 << 16;
+const MAX_HEADER: usize = 1 << 16;
 
 /// The maximum number of dimensions of an array.
-const MOST_DIMENSIONS: usize = 16;
+const MAX_DIMENSIONS: usize = 16;
 
 /// Returns an array of numbers as the bytes of an `.npy` file.
 ///
@@ -95,7 +95,7 @@ fn split_header(rest: &[u8]) -> Option<(&str, &[u8])> {
         }
         _ => return None,
     };
-    let (header, data) = rest.split_at_checked(length).filter(|_| length <= LONGEST_HEADER)?;
+    let (header, data) = rest.split_at_checked(length).filter(|_| length <= MAX_HEADER)?;
     Some((std::str::from_utf8(header).ok()?, data))
 }
 
@@ -116,7 +116,7 @@ fn shape(header: &str) -> Option<Vec<usize>> {
     let sizes = value(header, "shape")?.strip_prefix('(')?.split_once(')')?.0;
     let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
     let sizes: Vec<usize> = sizes.map(|size| size.parse().ok()).collect::<Option<_>>()?;
-    (sizes.len() <= MOST_DIMENSIONS).then_some(sizes)
+    (sizes.len() <= MAX_DIMENSIONS).then_some(sizes)
 }
 
 #[cfg(test)]

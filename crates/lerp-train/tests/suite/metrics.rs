@@ -1,7 +1,5 @@
 //! The metrics of a run: exactly the declared quantities, and those of user-defined metrics.
 
-#![allow(clippy::unwrap_used)]
-
 use std::{
     collections::BTreeSet,
     ops::Range,
@@ -10,12 +8,15 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use lerp_core::{Draws, Hyper, ImageShape, ModelVariant, Network, Precision, Schedule, Variant, scalar};
+use lerp_core::{Draws, ImageShape, ModelVariant, Network, Variant, scalar};
 use lerp_data::{Batch, Dataset, Lines, Split};
 use lerp_eval::{Better, Metric, Quantity, Subject, When, quantities};
 use lerp_train::{
-    Cell, Judge, Progress, Provenance, Run, RunInputs, RunRecord, State, TrainOutcome, measure, train,
+    DatasetIdentity, Judge, Progress, Provenance, Run, RunInputs, RunRecord, State, TrainOutcome, measure,
+    train,
 };
+
+use crate::cell;
 
 static ACAI: ModelVariant<lerp_acai::Acai> = ModelVariant::new();
 static VQVAE: ModelVariant<lerp_vqvae::VqVae> = ModelVariant::new();
@@ -69,25 +70,7 @@ fn record(dataset: &dyn Dataset) -> RunRecord {
 }
 
 fn record_of(variant: &dyn Variant, dataset: &dyn Dataset) -> RunRecord {
-    let cell = Cell {
-        dataset: dataset.name().into(),
-        variant: variant.name().into(),
-        seed: 0,
-        samples: 32,
-        batch: 4,
-        learning_rate: 1e-3,
-        eval_every: 8,
-        checkpoint_every: 8,
-        test_samples: 6,
-        cluster_restarts: (dataset.name() == "shades").then_some(2),
-        precision: Precision::F32,
-        ema: None,
-        schedule: Schedule::default(),
-        origin: lerp_train::Origin::default(),
-        network: Network { scales: 4, depth: 2, latent: 2 }.into(),
-        hyper: variant.check(&Hyper::new()).unwrap(),
-    };
-    RunRecord::new(cell, variant.title(), Provenance::unknown())
+    RunRecord::new(cell(variant, dataset), variant.title(), Provenance::unknown())
 }
 
 /// Trains `record` until it is done or stopped, and returns the outcome and the run.
@@ -95,18 +78,19 @@ fn go(
     sweep: &Path,
     record: &RunRecord,
     metrics: &[&dyn Metric],
-    (stop, told): (&AtomicBool, &mut dyn FnMut(&Progress)),
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(&Progress),
 ) -> lerp_train::Result<(TrainOutcome, Run)> {
     let dataset: &dyn Dataset = if record.cell.dataset == "shades" { &Shades } else { &Lines };
     let dir = sweep.join(&record.id);
     let variant: &dyn Variant = if record.cell.variant == "vqvae" { &VQVAE } else { &ACAI };
-    let parts = RunInputs { variant, dataset, device: &Device::Cpu, metrics, judge: None };
-    let outcome = train(record, &parts, &dir, stop, told)?;
+    let inputs = RunInputs { variant, dataset, device: &Device::Cpu, metrics, judge: None };
+    let outcome = train(record, &inputs, &dir, stop, progress)?;
     Ok((outcome, Run::read(&dir)?))
 }
 
 fn whole(sweep: &Path, record: &RunRecord, metrics: &[&dyn Metric]) -> Run {
-    let (outcome, run) = go(sweep, record, metrics, (&AtomicBool::new(false), &mut |_| {})).unwrap();
+    let (outcome, run) = go(sweep, record, metrics, &AtomicBool::new(false), &mut |_| {}).unwrap();
     assert_eq!(outcome, TrainOutcome::Done);
     run
 }
@@ -128,9 +112,10 @@ fn runs_measure_exactly_the_declared_quantities() {
         measured.extend(rows(&run, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
     }
     // A run with a judge measures the judge's quantities too.
-    let judge = Judge::train(&Lines, ("lines", None), 256, &AtomicBool::new(false)).unwrap();
+    let lines = DatasetIdentity { name: "lines", digest: None };
+    let judge = Judge::train(&Lines, lines, 256, &AtomicBool::new(false)).unwrap();
     let record = record_of(&ACAI, &Lines);
-    let parts = RunInputs {
+    let inputs = RunInputs {
         variant: &ACAI,
         dataset: &Lines,
         device: &Device::Cpu,
@@ -139,7 +124,7 @@ fn runs_measure_exactly_the_declared_quantities() {
     };
     let dir = folder.path().join("judged").join(&record.id);
     std::fs::create_dir(folder.path().join("judged")).unwrap();
-    train(&record, &parts, &dir, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    train(&record, &inputs, &dir, &AtomicBool::new(false), &mut |_| {}).unwrap();
     let judged = Run::read(&dir).unwrap();
     measured.extend(rows(&judged, |key| When::of(key).is_some()).into_iter().map(|(_, key, _)| key));
     assert_eq!(judged.metrics().unwrap().series("eval/judged_distance").count(), 4);
@@ -244,7 +229,7 @@ fn user_defined_metrics_are_resumed_bit_for_bit_and_change_nothing_else() {
                 evaluated += usize::from(matches!(progress, Progress::Evaluated { .. }));
                 stop.fetch_or(evaluated == 2, Ordering::Relaxed);
             };
-            let (outcome, run) = go(&dir, &record, &metrics, (&stop, &mut tell)).unwrap();
+            let (outcome, run) = go(&dir, &record, &metrics, &stop, &mut tell).unwrap();
             outcomes.push(outcome);
             evaluated += 1;
             if outcome == TrainOutcome::Done {
@@ -257,10 +242,10 @@ fn user_defined_metrics_are_resumed_bit_for_bit_and_change_nothing_else() {
         assert_eq!(calls, [8, 2, 2], "no metric measures twice");
 
         // Measuring the finished run again gives the same values.
-        let parts =
+        let inputs =
             RunInputs { variant: &ACAI, dataset, device: &Device::Cpu, metrics: &metrics, judge: None };
         stop.store(false, Ordering::Relaxed);
-        let again = measure(&with, &parts, None, &AtomicBool::new(false)).unwrap().metrics;
+        let again = measure(&with, &inputs, None, &AtomicBool::new(false)).unwrap().metrics;
         let last = |key: &str| rows(&with, |known| known == key).last().unwrap().2;
         assert!(again.iter().all(|(key, value)| value.to_bits() == last(key)), "{again:?}");
         assert_eq!(again.iter().filter(|(key, _)| own(key)).count(), 6);
@@ -277,7 +262,7 @@ fn a_run_may_be_resumed_with_other_metrics() {
     let mut tell = |progress: &Progress| {
         stop.fetch_or(matches!(progress, Progress::Evaluated { .. }), Ordering::Relaxed);
     };
-    let (outcome, _) = go(folder.path(), &record, &[&one], (&stop, &mut tell)).unwrap();
+    let (outcome, _) = go(folder.path(), &record, &[&one], &stop, &mut tell).unwrap();
     assert_eq!(outcome, TrainOutcome::Interrupted);
     let run = whole(folder.path(), &record, &[&other]);
     let keys: Vec<&str> = run.record.quantities.iter().map(|quantity| &*quantity.key).collect();
@@ -291,7 +276,7 @@ fn an_invalid_metric_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |metrics: &[&dyn Metric]| {
         let stop = AtomicBool::new(false);
-        let error = go(folder.path(), &record(&Lines), metrics, (&stop, &mut |_| {})).unwrap_err();
+        let error = go(folder.path(), &record(&Lines), metrics, &stop, &mut |_| {}).unwrap_err();
         assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
         error.to_string()
     };
@@ -329,7 +314,7 @@ fn a_failing_metric_fails_its_run_with_a_reason() {
         cell.eval_every = eval_every;
         let record = RunRecord::new(cell, "ACAI", Provenance::unknown());
         let stop = AtomicBool::new(false);
-        let error = go(folder.path(), &record, &[&fails], (&stop, &mut |_| {})).unwrap_err();
+        let error = go(folder.path(), &record, &[&fails], &stop, &mut |_| {}).unwrap_err();
         assert_eq!(error.to_string(), wanted);
         let status = Run::read(&folder.path().join(&record.id)).unwrap().status;
         assert_eq!((status.state, status.reason.as_deref()), (State::Failed, Some(wanted)));

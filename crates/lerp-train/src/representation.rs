@@ -1,5 +1,5 @@
-//! How well the latents of a finished run represent the classes: a classifier fitted to frozen features, and
-//! clustering (section 4).
+//! How well the latents of a finished run represent the classes: a probe, which is a single-layer classifier fitted to
+//! frozen features, and clusters found by k-means (section 4). Raw pixels are measured in the same way as a baseline.
 
 use std::sync::atomic::AtomicBool;
 
@@ -13,12 +13,12 @@ use lerp_eval::{
 
 use crate::{Error, Learner, Result, evaluate::CHUNK};
 
-/// The maximum number of training images that are encoded, counted from the first one, as in the paper's
-/// clustering.
-pub const MOST_TRAINING: usize = 60_000;
+/// The maximum number of training images that a probe and clusters are fitted to, counted from the first one, as in
+/// the paper's clustering.
+pub const MAX_PROBE_IMAGES: usize = 60_000;
 
 /// Fits a single-layer classifier to features and returns its results by key.
-fn probe([train, test]: [&Encoded; 2], stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
+fn probe(Encoded { train, test }: &Encoded, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
     let options = probe::Options { stop: Some(stop), ..probe::Options::default() };
     let fitted = probe::fit((&train.features, &train.labels), (&test.features, &test.labels), &options)?;
     let values = [
@@ -33,8 +33,14 @@ fn probe([train, test]: [&Encoded; 2], stop: &AtomicBool) -> Result<Vec<(String,
     Ok(OF_PROBE.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
 }
 
-/// A model's features and latents of the images of one part of a dataset.
+/// A model's features and latents of the training and the test split of a dataset.
 pub(crate) struct Encoded {
+    pub train: EncodedSplit,
+    pub test: EncodedSplit,
+}
+
+/// A model's features and latents of the images of one split.
+pub(crate) struct EncodedSplit {
     /// The classifier's input, `[images, width]`, on the CPU.
     pub features: Tensor,
     /// Flattened latents, `[images, numbers]`, on the CPU.
@@ -44,21 +50,21 @@ pub(crate) struct Encoded {
 }
 
 /// Measures a trained model: fits the classifier to its features, and clusters its latents with k-means with
-/// `restarts` restarts, both on the first [`MOST_TRAINING`] training images and on all test images.
+/// `restarts` restarts, both on the first [`MAX_PROBE_IMAGES`] training images and on all test images.
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, latents are not finite, or `stop` became true.
-pub(crate) fn of_model(
+pub(crate) fn probe_and_cluster_model(
     learner: &Learner,
     dataset: &dyn Dataset,
     restarts: usize,
     draws: &Draws,
     stop: &AtomicBool,
 ) -> Result<Vec<(String, f64)>> {
-    let encode = |part: Split, name: &str| -> Result<Encoded> {
+    let encode = |split: Split, name: &str| -> Result<EncodedSplit> {
         let (mut features, mut latents, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         let draws = draws.scope(name);
-        each_chunk(dataset, part, draws.device(), stop, |chunk, images, of_chunk| {
+        each_chunk(dataset, split, draws.device(), stop, |chunk, images, of_chunk| {
             let draws = draws.scope(&chunk.to_string());
             let model = learner.model();
             let flat = |x: Tensor| x.detach().flatten_from(1)?.to_device(&Device::Cpu);
@@ -67,30 +73,30 @@ pub(crate) fn of_model(
             labels.extend(of_chunk);
             Ok(())
         })?;
-        Ok(Encoded { features: Tensor::cat(&features, 0)?, latents: Tensor::cat(&latents, 0)?, labels })
+        Ok(EncodedSplit { features: Tensor::cat(&features, 0)?, latents: Tensor::cat(&latents, 0)?, labels })
     };
-    let (train, test) = (encode(Split::Train, "train")?, encode(Split::Test, "test")?);
-    of_encoded([&train, &test], restarts, draws, stop)
+    let encoded = Encoded { train: encode(Split::Train, "train")?, test: encode(Split::Test, "test")? };
+    probe_and_cluster(&encoded, restarts, draws, stop)
 }
 
-/// Measures a model's features and latents of the training and the test part.
+/// Measures features and latents: fits the classifier to the features, and clusters the latents.
 ///
 /// # Errors
 /// If latents are not finite, or `stop` became true.
-pub(crate) fn of_encoded(
-    [train, test]: [&Encoded; 2],
+pub(crate) fn probe_and_cluster(
+    encoded: &Encoded,
     restarts: usize,
     draws: &Draws,
     stop: &AtomicBool,
 ) -> Result<Vec<(String, f64)>> {
-    let mut measures = probe([train, test], stop)?;
-    measures.extend(clusters([train, test], restarts, draws, stop)?);
+    let mut measures = probe(encoded, stop)?;
+    measures.extend(clusters(encoded, restarts, draws, stop)?);
     Ok(measures)
 }
 
 /// Clusters latents and returns the agreement of the clusters with classes, by key.
 fn clusters(
-    [train, test]: [&Encoded; 2],
+    Encoded { train, test }: &Encoded,
     restarts: usize,
     draws: &Draws,
     stop: &AtomicBool,
@@ -104,7 +110,7 @@ fn clusters(
         stop: Some(stop),
         ..clustering::Options::default()
     };
-    let [train, test] = [train, test].map(|part| (&part.latents, &*part.labels));
+    let [train, test] = [train, test].map(|split| (&split.latents, &*split.labels));
     let found = clustering::evaluate(train, test, &options, &draws.scope("clusters"))?;
     let values = [found.test_accuracy, found.train_accuracy, found.test_information, found.inertia];
     Ok(OF_CLUSTERS.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
@@ -115,62 +121,71 @@ fn clusters(
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
-pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
-    let read = |part: Split| -> Result<Encoded> {
-        let (images, labels) = all(dataset, part, stop)?;
+pub fn probe_and_cluster_pixels(
+    dataset: &dyn Dataset,
+    restarts: usize,
+    stop: &AtomicBool,
+) -> Result<Vec<(String, f64)>> {
+    let read = |split: Split| -> Result<EncodedSplit> {
+        let (images, labels) = read_split(dataset, split, stop)?;
         let pixels = images.flatten_from(1)?;
-        Ok(Encoded { features: pixels.clone(), latents: pixels, labels })
+        Ok(EncodedSplit { features: pixels.clone(), latents: pixels, labels })
     };
     let draws = Draws::new(0, &Device::Cpu).scope("pixels");
-    of_encoded([&read(Split::Train)?, &read(Split::Test)?], restarts, &draws, stop)
+    let pixels = Encoded { train: read(Split::Train)?, test: read(Split::Test)? };
+    probe_and_cluster(&pixels, restarts, &draws, stop)
 }
 
-/// Reads the images of a part with their labels, of the training part at most [`MOST_TRAINING`].
+/// Reads the images of a split with their labels, of the training split at most [`MAX_PROBE_IMAGES`].
 ///
 /// # Shapes
 /// `[images, height, width, channels]`, on the CPU.
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
-pub(crate) fn all(dataset: &dyn Dataset, part: Split, stop: &AtomicBool) -> Result<(Tensor, Vec<u32>)> {
-    let (mut all, mut labels) = (Vec::new(), Vec::new());
-    each_chunk(dataset, part, &Device::Cpu, stop, |_, images, of_chunk| {
-        all.push(images.clone());
+pub(crate) fn read_split(
+    dataset: &dyn Dataset,
+    split: Split,
+    stop: &AtomicBool,
+) -> Result<(Tensor, Vec<u32>)> {
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    each_chunk(dataset, split, &Device::Cpu, stop, |_, chunk, of_chunk| {
+        images.push(chunk.clone());
         labels.extend(of_chunk);
         Ok(())
     })?;
-    Ok((Tensor::cat(&all, 0)?, labels))
+    Ok((Tensor::cat(&images, 0)?, labels))
 }
 
-/// Reads the labels of the images that [`all`] reads.
+/// Reads the labels of the images that [`read_split`] reads.
 ///
 /// # Errors
-/// As for [`all`].
-pub(crate) fn labels(dataset: &dyn Dataset, part: Split, stop: &AtomicBool) -> Result<Vec<u32>> {
+/// As for [`read_split`].
+pub(crate) fn read_labels(dataset: &dyn Dataset, split: Split, stop: &AtomicBool) -> Result<Vec<u32>> {
     let mut labels = Vec::new();
-    each_chunk(dataset, part, &Device::Cpu, stop, |_, _, of_chunk| {
+    each_chunk(dataset, split, &Device::Cpu, stop, |_, _, of_chunk| {
         labels.extend(of_chunk);
         Ok(())
     })?;
     Ok(labels)
 }
 
-/// Calls `then` with each chunk of a part's images, of the training part at most [`MOST_TRAINING`]: the chunk's
+/// Calls `then` with each chunk of a split's images, of the training split at most [`MAX_PROBE_IMAGES`]: the chunk's
 /// number, its images and its labels.
 fn each_chunk(
     dataset: &dyn Dataset,
-    part: Split,
+    split: Split,
     device: &Device,
     stop: &AtomicBool,
     mut then: impl FnMut(usize, &Tensor, Vec<u32>) -> Result<()>,
 ) -> Result<()> {
-    let all = dataset.count(part)?.unwrap_or(0);
-    let count = if part == Split::Train { all.min(MOST_TRAINING) } else { all };
+    let count = dataset.count(split)?.unwrap_or(0);
+    let count = if split == Split::Train { count.min(MAX_PROBE_IMAGES) } else { count };
     for (chunk, first) in (0..count).step_by(CHUNK).enumerate() {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::Eval(lerp_eval::Error::Stopped));
         }
-        let batch = dataset.range(part, first..count.min(first + CHUNK), device)?;
+        let batch = dataset.range(split, first..count.min(first + CHUNK), device)?;
         then(chunk, &batch.images, batch.labels()?.to_vec1()?)?;
     }
     Ok(())

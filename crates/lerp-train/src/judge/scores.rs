@@ -18,7 +18,7 @@ pub type StripPredictions = Vec<[(u32, f32); POSITIONS]>;
 
 /// A judge's scores of a run's interpolations.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Verdicts {
+pub struct JudgeScores {
     /// SHA-256 of the judge's weights, in hexadecimal.
     pub judge: String,
     /// Scores of the interpolations that the run's metrics are computed on.
@@ -27,7 +27,7 @@ pub struct Verdicts {
     pub strips: StripPredictions,
 }
 
-impl Verdicts {
+impl JudgeScores {
     /// Combines `judged` with the judge's predictions for the images of strips. Returns `None` if there is no judge
     /// or no score.
     pub(crate) fn new(

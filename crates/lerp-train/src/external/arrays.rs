@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::{
     npy,
-    task::{BETWEEN, DECODED, LATENTS, LEFT, Named, RIGHT, SMALL, TEST, Wanted},
+    task::{BETWEEN, DECODED, LATENTS, LEFT, NamedArray, RIGHT, SMALL, TEST, WantedArray},
 };
-use crate::{Elsewhere, Error, POSITIONS, Result, evaluate::squared_error};
+use crate::{Error, ExternalModel, POSITIONS, Result, evaluate::squared_error};
 
 /// The file name of a model's record, among its answers.
 pub(crate) const RECORD: &str = "record.json";
@@ -26,7 +26,7 @@ const LONGEST: usize = 200;
 const LONGEST_NOTES: usize = 2000;
 
 /// The maximum number of training samples that a record may state.
-const MOST_SAMPLES: u64 = 1 << 50;
+const MAX_SAMPLES: u64 = 1 << 50;
 
 /// A magnitude that pixels of images in [-1, 1] never reach, however badly they are decoded.
 const FAR: f64 = 10.0;
@@ -34,7 +34,7 @@ const FAR: f64 = 10.0;
 /// The file `record.json`: what a model's owner states about it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Record {
+pub(crate) struct AnswerRecord {
     /// Digest of the task that was answered.
     pub task: String,
     framework: Option<String>,
@@ -47,7 +47,7 @@ pub(crate) struct Record {
     pub seed: Option<u64>,
 }
 
-impl Record {
+impl AnswerRecord {
     /// Reads the record of the answers in `folder`.
     ///
     /// # Errors
@@ -73,23 +73,23 @@ impl Record {
         let short = short.map(|(name, text)| (name, text, LONGEST));
         for (name, text, most) in short.into_iter().chain([("notes", &record.notes, LONGEST_NOTES)]) {
             if text.as_ref().is_some_and(|text| text.chars().count() > most) {
-                return Err(bad(format!("has a '{name}' of more than {most} letters; shorten it")));
+                return Err(bad(format!("has a '{name}' of more than {most} characters; shorten it")));
             }
         }
-        if record.samples.is_some_and(|samples| samples > MOST_SAMPLES) {
-            return Err(bad("says 'samples' of more than 2^50".into()));
+        if record.samples.is_some_and(|samples| samples > MAX_SAMPLES) {
+            return Err(bad("states 'samples' above 2^50".into()));
         }
         Ok(record)
     }
 
     /// Returns what a run stores of the record, with the digests of all answers, and of those about the figures'
     /// images.
-    pub fn elsewhere(&self, digest: String, figures: String) -> Elsewhere {
+    pub fn external_model(&self, digest: String, figures: String) -> ExternalModel {
         // Reduced to one line without control characters, for terminals and pages.
         let line = |text: &Option<String>| {
             text.as_ref().map(|text| printable(text.trim()).into_owned()).filter(|text| !text.is_empty())
         };
-        Elsewhere {
+        ExternalModel {
             framework: line(&self.framework),
             version: line(&self.version),
             device: line(&self.device),
@@ -103,22 +103,22 @@ impl Record {
 
 /// The arrays of a model's answers, by file and name.
 #[derive(Debug)]
-pub(crate) struct Answers {
+pub(crate) struct AnswerArrays {
     arrays: BTreeMap<(String, String), Tensor>,
     /// SHA-256 of all arrays together.
     pub digest: String,
 }
 
-impl Answers {
+impl AnswerArrays {
     /// Reads the arrays `wanted` from the folder of a task, and checks them against the task's `images`.
     ///
     /// # Errors
     /// If an array is missing or invalid; the error states the likely cause.
-    pub fn read(folder: &Path, wanted: &[Wanted], images: &[Named]) -> Result<Self> {
+    pub fn read(folder: &Path, wanted: &[WantedArray], images: &[NamedArray]) -> Result<Self> {
         let mut arrays = BTreeMap::new();
         let mut digests = Vec::new();
         for file in [DECODED, LATENTS] {
-            let source = Source::open(folder, file)?;
+            let source = ArraySource::open(folder, file)?;
             for wanted in wanted.iter().filter(|wanted| wanted.file == file) {
                 let Some((array, place)) = source.find(&wanted.name)? else {
                     if wanted.optional {
@@ -141,8 +141,9 @@ impl Answers {
                 arrays.insert((wanted.file.clone(), wanted.name.clone()), array);
             }
         }
-        let all = serde_json::to_vec(&digests)
-            .map_err(|e| Error::bad_file(folder, format!("cannot be told by a digest: {e}")))?;
+        let all = serde_json::to_vec(&digests).map_err(|e| {
+            Error::bad_file(folder, format!("has answers whose digest cannot be computed: {e}"))
+        })?;
         let answers = Self { arrays, digest: lerp_files::digest(&all) };
         answers.check_likeness(folder, images)?;
         Ok(answers)
@@ -158,13 +159,14 @@ impl Answers {
     /// # Errors
     /// If the array was not among those that were wanted.
     pub fn get(&self, file: &str, name: &str) -> Result<&Tensor> {
-        self.find(file, name).ok_or_else(|| Error::BadCell(format!("the answers have no {file} {name}")))
+        let missing = || Error::MissingAnswer { file: file.to_owned(), array: name.to_owned() };
+        self.find(file, name).ok_or_else(missing)
     }
 
     /// Detects swapped axes and reversed interpolations: images that would be much nearer to the task's if they
     /// were transposed or reversed.
-    fn check_likeness(&self, folder: &Path, images: &[Named]) -> Result<()> {
-        let asked = |name: &str| images.iter().find(|(known, _)| *known == name).map(|(_, images)| images);
+    fn check_likeness(&self, folder: &Path, images: &[NamedArray]) -> Result<()> {
+        let asked = |name: &str| NamedArray::find(images, name);
         // The factor keeps untrained models from being refused: they are about equally near either way.
         let much = |nearer: f64, given: f64| nearer < 0.5 * given;
         let bad = |name: &str, problem: &str| {
@@ -198,14 +200,14 @@ impl Answers {
 }
 
 /// The arrays of a safetensors file of answers, or of a folder of `.npy` files in its place.
-struct Source {
+struct ArraySource {
     /// Path of the file or folder.
     path: PathBuf,
     /// The file's arrays by name; `None` for a folder.
     tensors: Option<std::collections::HashMap<String, Tensor>>,
 }
 
-impl Source {
+impl ArraySource {
     fn open(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(format!("{name}.safetensors"));
         let bytes = match lerp_files::read(&path, LARGE) {
@@ -253,7 +255,7 @@ impl Source {
 }
 
 /// Checks the shape of an array; the error states the likely cause of a mismatch.
-fn check_shape(array: &Tensor, wanted: &Wanted) -> std::result::Result<(), String> {
+fn check_shape(array: &Tensor, wanted: &WantedArray) -> std::result::Result<(), String> {
     let (given, want) = (array.dims(), &wanted.shape[..]);
     let fits = if wanted.images() {
         given == want
@@ -295,7 +297,7 @@ fn channels_first(last: &[usize]) -> Vec<usize> {
 }
 
 /// Checks that an array is finite, and that images are roughly in [-1, 1].
-fn check_values(array: &Tensor, wanted: &Wanted) -> std::result::Result<(), String> {
+fn check_values(array: &Tensor, wanted: &WantedArray) -> std::result::Result<(), String> {
     let values = array.flatten_all().and_then(|all| all.to_vec1::<f32>()).map_err(|e| e.to_string())?;
     if let Some(place) = values.iter().position(|value| !value.is_finite()) {
         let each: usize = array.dims()[1..].iter().product();

@@ -16,8 +16,8 @@ use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Error, Live, Metrics, Paths, Result, RunRecord, State, Status, Strips, Verdicts,
-    digests::{self, Kept, REDO, SMALL},
+    Error, JudgeScores, LiveProgress, Metrics, Paths, Result, RunRecord, State, Status, Strips,
+    digests::{self, DigestList, REDO, SMALL},
     files::{METRICS, MODEL, PREVIEW, PROGRESS, RUN, STATUS},
     lease::{self, Held, Holder, LEASE, Lease},
     samples,
@@ -69,7 +69,7 @@ impl Run {
         // The path may be a symbolic link, or `.`.
         let folder = dir.canonicalize().map_err(lerp_files::Error::at("read", dir))?;
         record.check(&folder.file_name().unwrap_or_default().to_string_lossy()).map_err(bad)?;
-        let checked = digests::kept(dir, &record.id)? == Kept::Here;
+        let checked = digests::digest_list(dir, &record.id)? == DigestList::Present;
         if record.digests && !checked {
             let list = dir.join(digests::DIGESTS);
             return Err(Error::bad_file(
@@ -163,8 +163,8 @@ impl Run {
     ///
     /// # Errors
     /// If their file is damaged.
-    pub fn verdicts(&self) -> Result<Option<Verdicts>> {
-        Verdicts::read(&self.dir)
+    pub fn judge_scores(&self) -> Result<Option<JudgeScores>> {
+        JudgeScores::read(&self.dir)
     }
 
     /// Returns the run's decoded samples from the prior; `None` before the first evaluation, for variants without a
@@ -180,8 +180,8 @@ impl Run {
     }
 
     /// Returns the progress that a worker process last reported; `None` while no worker trains the run. A killed
-    /// worker leaves its last report behind, which is recognised by its age ([`Live::at`]).
-    pub fn progress(&self) -> Option<Live> {
+    /// worker leaves its last report behind, which is recognised by its age ([`LiveProgress::at`]).
+    pub fn progress(&self) -> Option<LiveProgress> {
         // The file may be removed at any moment; a missing or incomplete one means that there is no report.
         serde_json::from_slice(&lerp_files::read(&self.dir.join(PROGRESS), SMALL).ok()?).ok()
     }
@@ -193,12 +193,12 @@ pub struct Runs {
     /// The valid runs, in order of their folders' names.
     pub runs: Vec<Run>,
     /// Folders that cannot be read as a run, and duplicates of other runs; they are counted nowhere.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<LeftOutFolder>,
 }
 
 /// A folder among the runs that is not counted as a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct LeftOutFolder {
     /// Name of the folder.
     pub folder: String,
     /// The reason and its remedy, as a sentence without its full stop.
@@ -239,10 +239,10 @@ pub fn runs_in(sweep: &Path) -> Result<Runs> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if folder.is_symlink() {
             let reason = "it is a symbolic link, which is not followed".to_owned();
-            return Some(Err(LeftOut { folder: name, reason }));
+            return Some(Err(LeftOutFolder { folder: name, reason }));
         }
-        let is_run = folder.is_dir() && !has_only_beginnings(folder);
-        is_run.then(|| Run::read(folder).map_err(|e| LeftOut { folder: name, reason: e.to_string() }))
+        let is_run = folder.is_dir() && !holds_no_run_yet(folder);
+        is_run.then(|| Run::read(folder).map_err(|e| LeftOutFolder { folder: name, reason: e.to_string() }))
     };
     let all: Vec<_> = folders.par_iter().filter_map(read).collect();
     for run in all {
@@ -251,11 +251,11 @@ pub fn runs_in(sweep: &Path) -> Result<Runs> {
             Err(left_out) => found.left_out.push(left_out),
         }
     }
-    found.leave_out_twins();
+    found.leave_out_duplicates();
     Ok(found)
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for LeftOutFolder {
     /// Writes a whole sentence without control characters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (folder, reason) = (printable(&self.folder), printable(&self.reason));
@@ -266,7 +266,7 @@ impl fmt::Display for LeftOut {
 impl Runs {
     /// Leaves out runs of a cell that has another run already: one of the two is a copy, or has the same images
     /// under another name.
-    fn leave_out_twins(&mut self) {
+    fn leave_out_duplicates(&mut self) {
         let mut first: HashMap<String, String> = HashMap::new();
         let left_out = &mut self.left_out;
         // Finished runs come before others, and then the one that started first, so that a later copy changes no
@@ -276,7 +276,7 @@ impl Runs {
             let run = &self.runs[*place];
             (run.status.state != State::Done, run.record.provenance.started.clone(), run.record.id.clone())
         });
-        let mut twins = BTreeSet::new();
+        let mut duplicates = BTreeSet::new();
         for place in order {
             let record = &self.runs[place].record;
             match first.entry(record.identity()) {
@@ -286,15 +286,15 @@ impl Runs {
                 Entry::Occupied(entry) => {
                     let other = entry.get();
                     let reason = format!("it is of the same cell and seed as {other}; delete one of the two");
-                    left_out.push(LeftOut { folder: record.id.clone(), reason });
-                    twins.insert(place);
+                    left_out.push(LeftOutFolder { folder: record.id.clone(), reason });
+                    duplicates.insert(place);
                 }
             }
         }
         let mut place = 0;
         self.runs.retain(|_| {
             place += 1;
-            !twins.contains(&(place - 1))
+            !duplicates.contains(&(place - 1))
         });
     }
 
@@ -309,15 +309,15 @@ impl Runs {
 }
 
 /// Returns whether a folder holds only files that a worker process writes before the record.
-fn has_only_beginnings(folder: &Path) -> bool {
-    let beginning =
+fn holds_no_run_yet(folder: &Path) -> bool {
+    let precedes_record =
         |name: &str| matches!(name, LOCK | LEASE | "log.txt" | PROGRESS | STATUS | digests::DIGESTS);
     let entries = fs::read_dir(folder).map(|entries| entries.filter_map(std::io::Result::ok));
     entries.is_ok_and(|mut entries| {
         entries.all(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            beginning(&name) || is_leftover(&name) || name.ends_with(".tmp")
+            precedes_record(&name) || is_leftover(&name) || name.ends_with(".tmp")
         })
     })
 }
@@ -331,6 +331,20 @@ fn read_json<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<T> {
 /// The exclusive right to write in a folder. It lasts until this value is dropped or the process ends, for whatever
 /// reason. A file lock keeps out other processes of this machine, if the file system supports locks; a lease keeps out
 /// the processes of all machines.
+///
+/// # Examples
+/// ```
+/// use lerp_train::{Error, Holder, RunLock};
+///
+/// let dir = tempfile::tempdir()?;
+/// let lock = RunLock::take(dir.path())?;
+/// println!("held by {}", Holder::of(dir.path()).unwrap().described());
+/// assert!(matches!(RunLock::take(dir.path()), Err(Error::Busy { .. })), "one process writes at a time");
+/// drop(lock);
+/// assert!(Holder::of(dir.path()).is_none());
+/// RunLock::take(dir.path())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct RunLock {
     lease: Lease,

@@ -1,15 +1,13 @@
 //! The training loop: each batch is read ahead once, none beyond the last step, and an error in reading ahead is
 //! reported by the step that needs the batch.
 
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Mutex;
 
 use candle_core::{DType, Device};
 use lerp_baseline::Baseline;
 use lerp_core::{Build, Draws, Hyper, ImageShape, LearningRate, ModelVariant, Network, Variant, scalar};
 use lerp_data::{Batch, Dataset, Error, Lines, Result};
-use lerp_train::{Learner, Mode, Source, Trainer};
+use lerp_train::{BatchSource, ExecutionMode, Learner, Trainer};
 
 const SEED: u64 = 3;
 const BATCH: usize = 4;
@@ -76,7 +74,7 @@ fn learner_at(rate: LearningRate) -> Learner {
 }
 
 fn trainer(dataset: &dyn Dataset) -> Trainer<'_> {
-    Trainer::new(learner(), Source::Dataset { dataset, size: BATCH }, SEED).unwrap()
+    Trainer::new(learner(), BatchSource::Dataset { dataset, size: BATCH }, SEED).unwrap()
 }
 
 fn bits(learner: &Learner) -> Vec<u32> {
@@ -106,7 +104,7 @@ fn steps_equal_a_plain_loop_and_no_batch_is_read_twice_or_beyond_the_last() {
     let check = || {
         let dataset = Watched::default();
         let mut trainer = trainer(&dataset).until(STEPS);
-        assert_eq!(trainer.mode(), Mode::Synchronous);
+        assert_eq!(trainer.mode(), ExecutionMode::Synchronous);
         for step in 0..STEPS {
             trainer.step().unwrap();
             let ahead = (step + 2).min(STEPS);
@@ -171,7 +169,7 @@ fn a_fixed_batch_is_used_by_every_step() {
         let gradients = plain.gradients(&batch, &draws.at(step)).unwrap();
         plain.update(&gradients).unwrap();
     }
-    let mut trainer = Trainer::new(learner(), Source::Fixed(batch), SEED).unwrap();
+    let mut trainer = Trainer::new(learner(), BatchSource::Fixed(batch), SEED).unwrap();
     trainer.step().unwrap();
     trainer.step().unwrap();
     assert_eq!(bits(trainer.learner()), bits(&plain));
@@ -185,7 +183,8 @@ fn values(learner: &Learner) -> Vec<f32> {
 
 #[test]
 fn averages_follow_the_parameters_and_replace_them_only_inside_averaged() {
-    let of = |learner| Trainer::new(learner, Source::Dataset { dataset: &Lines, size: BATCH }, SEED).unwrap();
+    let of =
+        |learner| Trainer::new(learner, BatchSource::Dataset { dataset: &Lines, size: BATCH }, SEED).unwrap();
     let (mut plain, mut averaging) = (of(learner()), of(learner().averaging(0.4).unwrap()));
     let mut wanted: Vec<f64> = values(plain.learner()).into_iter().map(f64::from).collect();
     for step in 1..=6 {
@@ -207,7 +206,7 @@ fn every_step_has_the_learning_rate_of_its_schedule() {
     // Two steps of warm-up, then a decay over the last two of four steps.
     let schedule = "cosine,from=0.5,warmup=2".parse().unwrap();
     let of = |rate| {
-        let source = Source::Dataset { dataset: &Lines, size: BATCH };
+        let source = BatchSource::Dataset { dataset: &Lines, size: BATCH };
         let mut trainer = Trainer::new(learner_at(rate), source, SEED).unwrap();
         let before = values(trainer.learner());
         trainer.step().unwrap();
