@@ -59,7 +59,9 @@ mod precision;
 mod schedule;
 mod spec;
 
-pub use autoencoder::{Autoencoder, Build, Carry, Loss, Objectives, Term, Variant, through_latent};
+pub use autoencoder::{
+    Autoencoder, Build, Carry, GroupLoss, Loss, Objectives, Reconstruction, Term, Variant, through_latent,
+};
 pub use draws::{Draw, DrawPosition, Draws, Generator};
 use error::did_you_mean;
 pub use error::{Error, Result};

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Split};
 use lerp_eval::{
-    clustering, probe,
+    Labelled, clustering, probe,
     quantity::{OF_CLUSTERS, OF_PROBE},
 };
 
@@ -20,7 +20,8 @@ pub const MOST_TRAINING: usize = 60_000;
 /// Fits a single-layer classifier to features and returns its results by key.
 fn probe([train, test]: [&Encoded; 2], stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
     let options = probe::Options { stop: Some(stop), ..probe::Options::default() };
-    let fitted = probe::fit((&train.features, &train.labels), (&test.features, &test.labels), &options)?;
+    let [fit_on, tested_on] = [train, test].map(|of| Labelled { features: &of.features, labels: &of.labels });
+    let fitted = probe::fit(fit_on, tested_on, &options)?;
     let values = [
         fitted.test_accuracy,
         fitted.train_accuracy,
@@ -33,7 +34,7 @@ fn probe([train, test]: [&Encoded; 2], stop: &AtomicBool) -> Result<Vec<(String,
     Ok(OF_PROBE.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
 }
 
-/// A model's features and latents of the images of one part of a dataset.
+/// A model's features and latents of the images of one split of a dataset.
 pub(crate) struct Encoded {
     /// The classifier's input, `[images, width]`, on the CPU.
     pub features: Tensor,
@@ -55,10 +56,10 @@ pub(crate) fn of_model(
     draws: &Draws,
     stop: &AtomicBool,
 ) -> Result<Vec<(String, f64)>> {
-    let encode = |part: Split, name: &str| -> Result<Encoded> {
+    let encode = |split: Split, name: &str| -> Result<Encoded> {
         let (mut features, mut latents, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         let draws = draws.scope(name);
-        each_chunk(dataset, part, draws.device(), stop, |chunk, images, of_chunk| {
+        each_chunk(dataset, split, draws.device(), stop, |chunk, images, of_chunk| {
             let draws = draws.scope(&chunk.to_string());
             let model = learner.model();
             let flat = |x: Tensor| x.detach().flatten_from(1)?.to_device(&Device::Cpu);
@@ -73,7 +74,7 @@ pub(crate) fn of_model(
     of_encoded([&train, &test], restarts, draws, stop)
 }
 
-/// Measures a model's features and latents of the training and the test part.
+/// Measures a model's features and latents of the training and the test split.
 ///
 /// # Errors
 /// If latents are not finite, or `stop` became true.
@@ -104,7 +105,7 @@ fn clusters(
         stop: Some(stop),
         ..clustering::Options::default()
     };
-    let [train, test] = [train, test].map(|part| (&part.latents, &*part.labels));
+    let [train, test] = [train, test].map(|of| Labelled { features: &of.latents, labels: &of.labels });
     let found = clustering::evaluate(train, test, &options, &draws.scope("clusters"))?;
     let values = [found.test_accuracy, found.train_accuracy, found.test_information, found.inertia];
     Ok(OF_CLUSTERS.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())
@@ -116,8 +117,8 @@ fn clusters(
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
 pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
-    let read = |part: Split| -> Result<Encoded> {
-        let (images, labels) = all(dataset, part, stop)?;
+    let read = |split: Split| -> Result<Encoded> {
+        let (images, labels) = all(dataset, split, stop)?;
         let pixels = images.flatten_from(1)?;
         Ok(Encoded { features: pixels.clone(), latents: pixels, labels })
     };
@@ -125,16 +126,16 @@ pub fn of_pixels(dataset: &dyn Dataset, restarts: usize, stop: &AtomicBool) -> R
     of_encoded([&read(Split::Train)?, &read(Split::Test)?], restarts, &draws, stop)
 }
 
-/// Reads the images of a part with their labels, of the training part at most [`MOST_TRAINING`].
+/// Reads the images of a split with their labels, of the training split at most [`MOST_TRAINING`].
 ///
 /// # Shapes
 /// `[images, height, width, channels]`, on the CPU.
 ///
 /// # Errors
 /// If the images have no labels or cannot be read, or `stop` became true.
-pub(crate) fn all(dataset: &dyn Dataset, part: Split, stop: &AtomicBool) -> Result<(Tensor, Vec<u32>)> {
+pub(crate) fn all(dataset: &dyn Dataset, split: Split, stop: &AtomicBool) -> Result<(Tensor, Vec<u32>)> {
     let (mut all, mut labels) = (Vec::new(), Vec::new());
-    each_chunk(dataset, part, &Device::Cpu, stop, |_, images, of_chunk| {
+    each_chunk(dataset, split, &Device::Cpu, stop, |_, images, of_chunk| {
         all.push(images.clone());
         labels.extend(of_chunk);
         Ok(())
@@ -146,31 +147,31 @@ pub(crate) fn all(dataset: &dyn Dataset, part: Split, stop: &AtomicBool) -> Resu
 ///
 /// # Errors
 /// As for [`all`].
-pub(crate) fn labels(dataset: &dyn Dataset, part: Split, stop: &AtomicBool) -> Result<Vec<u32>> {
+pub(crate) fn labels(dataset: &dyn Dataset, split: Split, stop: &AtomicBool) -> Result<Vec<u32>> {
     let mut labels = Vec::new();
-    each_chunk(dataset, part, &Device::Cpu, stop, |_, _, of_chunk| {
+    each_chunk(dataset, split, &Device::Cpu, stop, |_, _, of_chunk| {
         labels.extend(of_chunk);
         Ok(())
     })?;
     Ok(labels)
 }
 
-/// Calls `then` with each chunk of a part's images, of the training part at most [`MOST_TRAINING`]: the chunk's
+/// Calls `then` with each chunk of a split's images, of the training split at most [`MOST_TRAINING`]: the chunk's
 /// number, its images and its labels.
 fn each_chunk(
     dataset: &dyn Dataset,
-    part: Split,
+    split: Split,
     device: &Device,
     stop: &AtomicBool,
     mut then: impl FnMut(usize, &Tensor, Vec<u32>) -> Result<()>,
 ) -> Result<()> {
-    let all = dataset.count(part)?.unwrap_or(0);
-    let count = if part == Split::Train { all.min(MOST_TRAINING) } else { all };
+    let all = dataset.count(split)?.unwrap_or(0);
+    let count = if split == Split::Train { all.min(MOST_TRAINING) } else { all };
     for (chunk, first) in (0..count).step_by(CHUNK).enumerate() {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::Eval(lerp_eval::Error::Stopped));
         }
-        let batch = dataset.range(part, first..count.min(first + CHUNK), device)?;
+        let batch = dataset.range(split, first..count.min(first + CHUNK), device)?;
         then(chunk, &batch.images, batch.labels()?.to_vec1()?)?;
     }
     Ok(())
