@@ -7,8 +7,8 @@
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
-    through_latent,
+    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Model, Objectives, ParamStore, Reconstruction, Result,
+    Spec, check_range, through_latent,
 };
 use lerp_kernels::leaky_relu;
 use lerp_nn::{Coder, Dense, binary_cross_entropy, mean_squared_error};
@@ -102,7 +102,7 @@ impl Autoencoder for Aae {
         Ok(Some(draws.normal("prior", self.coder.spec.shape.batch(count))?))
     }
 
-    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<Reconstruction> {
         through_latent(self, x, draws)
     }
 

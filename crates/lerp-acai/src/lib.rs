@@ -13,8 +13,8 @@
 
 use candle_core::{Module, Tensor, Var, backprop::GradStore};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Loss, Model, Objectives, ParamStore, Result, Spec,
-    check_range, through_latent,
+    AUTOENCODER, Autoencoder, Build, CRITIC, Draws, Loss, Model, Objectives, ParamStore, Reconstruction,
+    Result, Spec, check_range, through_latent,
 };
 use lerp_kernels::gradients;
 use lerp_nn::{Coder, Encoder, mean_squared_error};
@@ -129,7 +129,7 @@ impl Autoencoder for Acai {
         self.guess(images).map(Some)
     }
 
-    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<Reconstruction> {
         through_latent(self, x, draws)
     }
 
@@ -191,8 +191,8 @@ impl Acai {
     ) -> Result<SharedGradients> {
         let batch = guess.dim(0)? as f64;
         // The gradient is divided by this factor below, so it must not be zero.
-        let tiny = wrong.abs()?.lt(SMALLEST)?;
-        let factor = tiny.where_cond(&wrong.ones_like()?.affine(SMALLEST, 0.0)?, wrong)?;
+        let tiny = wrong.abs()?.lt(SMALLEST_ERROR)?;
+        let factor = tiny.where_cond(&wrong.ones_like()?.affine(SMALLEST_ERROR, 0.0)?, wrong)?;
         let root = ((guess * &factor)?.sum_all()? * (2.0 / batch))?;
         let mut critic = gradients(&(root + real)?)?;
         let Some(gradient) = critic.remove(seen.as_tensor()) else {
@@ -207,12 +207,12 @@ impl Acai {
 
 /// The least magnitude of an error of the critic's estimate; smaller ones are replaced by it. It is far below
 /// the rounding error of a gradient.
-const SMALLEST: f64 = 1e-7;
+const SMALLEST_ERROR: f64 = 1e-7;
 
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device};
-    use lerp_core::{Hyper, ImageShape, ModelVariant, Network, Variant, check_hyper};
+    use lerp_core::{GroupLoss, Hyper, ImageShape, ModelVariant, Network, Variant, check_hyper};
 
     use super::*;
 
@@ -246,7 +246,7 @@ mod tests {
         let critic =
             (error.sqr().unwrap().mean_all().unwrap() + real.sqr().unwrap().mean_all().unwrap()).unwrap();
 
-        for ((group, loss), plain) in objectives.losses.into_iter().zip([autoencoder, critic]) {
+        for (GroupLoss { group, loss }, plain) in objectives.losses.into_iter().zip([autoencoder, critic]) {
             let value = |t: &Tensor| t.to_scalar::<f64>().unwrap();
             assert!((value(loss.value()) - value(&plain)).abs() < 1e-12);
             let plain = gradients(&plain).unwrap();

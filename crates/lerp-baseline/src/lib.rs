@@ -5,7 +5,8 @@
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, through_latent,
+    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Reconstruction, Result, Spec,
+    through_latent,
 };
 use lerp_nn::{Coder, mean_squared_error};
 use serde::{Deserialize, Serialize};
@@ -49,7 +50,7 @@ impl Autoencoder for Baseline {
         Ok(self.0.decoder.forward(z)?)
     }
 
-    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<Reconstruction> {
         through_latent(self, x, draws)
     }
 

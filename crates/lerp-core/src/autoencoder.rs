@@ -25,7 +25,7 @@ use crate::{
 /// use candle_core::{DType, Device, Module, Tensor};
 /// use lerp_core::{
 ///     AUTOENCODER, Autoencoder, Build, Draws, Hyper, ImageShape, LatentShape, Network, Objectives, ParamStore,
-///     Result, Spec,
+///     Reconstruction, Result, Spec, through_latent,
 /// };
 ///
 /// struct Linear {
@@ -64,6 +64,9 @@ use crate::{
 ///         let ImageShape { height, width, channels } = self.spec.image;
 ///         Ok(self.decoder.forward(z)?.reshape((z.dim(0)?, height, width, channels))?)
 ///     }
+///     fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<Reconstruction> {
+///         through_latent(self, x, draws) // Encodes once, as the features are the latent.
+///     }
 ///     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
 ///         let z = self.encode(x, draws)?;
 ///         let loss = candle_nn::loss::mse(&self.decode(&z)?, x)?;
@@ -88,8 +91,11 @@ use crate::{
 /// let halfway = model.mix(&z.narrow(0, 0, 1)?, &z.narrow(0, 1, 1)?, 0.5)?;
 /// assert_eq!(model.decode(&halfway)?.dims(), [1, 4, 4, 1]);
 ///
+/// let Reconstruction { images, features } = model.reconstruct_and_features(&x, &draws)?;
+/// assert_eq!((images.dims(), features.dims()), (x.dims(), z.dims()));
+///
 /// let objectives = model.objectives(&x, &draws)?;
-/// let gradients = objectives.losses[0].1.value().backward()?;
+/// let gradients = objectives.losses[0].loss.value().backward()?;
 /// for param in model.params().params() {
 ///     assert!(gradients.get(param.var.as_tensor()).is_some(), "{}", param.name);
 /// }
@@ -136,9 +142,9 @@ pub trait Autoencoder: Send {
     /// compares the results with those of the two methods.
     ///
     /// # Shapes
-    /// `[batch, height, width, channels]` to the same, and to `[batch, features]`.
-    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
-        Ok((self.reconstruct(x, draws)?, self.features(x, draws)?))
+    /// `x` `[batch, height, width, channels]`.
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<Reconstruction> {
+        Ok(Reconstruction { images: self.reconstruct(x, draws)?, features: self.features(x, draws)? })
     }
 
     /// Interpolates between the latents `a` (`t` = 0) and `b` (`t` = 1). By default the interpolation is
@@ -207,8 +213,10 @@ pub trait Autoencoder: Send {
 /// Computes reconstruction and features with one forward pass of the encoder, for a model whose features are
 /// its flattened latent. An implementation of [`Autoencoder::reconstruct_and_features`].
 ///
+/// The example of [`Autoencoder`] uses it.
+///
 /// # Shapes
-/// `x` `[batch, height, width, channels]` to the same, and to `[batch, features]`.
+/// `x` `[batch, height, width, channels]`.
 ///
 /// # Errors
 /// Returns an error if the encoder or the decoder fails.
@@ -216,9 +224,18 @@ pub fn through_latent(
     model: &(impl Autoencoder + ?Sized),
     x: &Tensor,
     draws: &Draws,
-) -> Result<(Tensor, Tensor)> {
+) -> Result<Reconstruction> {
     let z = model.encode(x, draws)?;
-    Ok((model.decode(&z)?, z.flatten_from(1)?))
+    Ok(Reconstruction { images: model.decode(&z)?, features: z.flatten_from(1)? })
+}
+
+/// Reconstructed images, with the features that the classifier gets of the original ones.
+#[derive(Debug, Clone)]
+pub struct Reconstruction {
+    /// The reconstructed images, `[batch, height, width, channels]`.
+    pub images: Tensor,
+    /// The features, `[batch, features]`.
+    pub features: Tensor,
 }
 
 /// A scalar loss, `[]`, and how its gradients are computed.
@@ -305,11 +322,44 @@ pub struct Term {
     pub value: Tensor,
 }
 
+/// The loss of a group of parameters; it updates that group only.
+#[derive(Debug)]
+pub struct GroupLoss {
+    /// The group.
+    pub group: Group,
+    /// Its loss.
+    pub loss: Loss,
+}
+
 /// The losses of one training step, as a variant states them.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use lerp_core::{AUTOENCODER, CRITIC, Loss, Objectives, ParamStore, scalar};
+///
+/// let mut store = ParamStore::new(0, DType::F32, &Device::Cpu);
+/// let weight = store.add("weight", AUTOENCODER, &store.init().normal("weight", 3)?)?;
+/// let slope = store.add("slope", CRITIC, &store.init().normal("slope", 3)?)?;
+///
+/// // Each group has its own loss. The critic's loss must not reach the autoencoder's parameters.
+/// let features = weight.reshape((1, 3))?;
+/// let mse = weight.sqr()?.mean_all()?;
+/// let error = (weight.detach() * &slope)?.sum_all()?.sqr()?;
+/// let objectives =
+///     Objectives::new(AUTOENCODER, mse.clone(), &features)?.loss(CRITIC, error).term("mse", &mse);
+/// assert_eq!(objectives.losses.len(), 2);
+/// assert_eq!(objectives.losses[1].group, CRITIC);
+/// assert_eq!(objectives.features.dims(), [1, 3]);
+///
+/// // A surrogate has the gradients of a loss without its value.
+/// let surrogate = Loss::Surrogate { value: mse.detach(), root: (&mse + 7.0)? };
+/// assert_eq!(scalar(surrogate.value())?, scalar(&mse)?);
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Objectives {
-    /// The loss of each group of parameters; it updates that group only.
-    pub losses: Vec<(Group, Loss)>,
+    /// The loss of each group of parameters.
+    pub losses: Vec<GroupLoss>,
     /// Named parts of the losses, which are recorded.
     pub terms: Vec<Term>,
     /// The features for the classifier, `[batch, features]`, detached.
@@ -325,7 +375,7 @@ impl Objectives {
     /// `loss` `[]`; `features` of any shape `[batch, ...]`, flattened and detached here.
     pub fn new(group: Group, loss: impl Into<Loss>, features: &Tensor) -> Result<Self> {
         let features = features.detach().flatten_from(1)?;
-        let losses = vec![(group, loss.into())];
+        let losses = vec![GroupLoss { group, loss: loss.into() }];
         Ok(Self { losses, terms: Vec::new(), features, carry: Carry::default() })
     }
 
@@ -335,7 +385,7 @@ impl Objectives {
     /// `loss` `[]`.
     #[must_use]
     pub fn loss(mut self, group: Group, loss: impl Into<Loss>) -> Self {
-        self.losses.push((group, loss.into()));
+        self.losses.push(GroupLoss { group, loss: loss.into() });
         self
     }
 
@@ -391,8 +441,8 @@ impl Build<'_> {
     }
 }
 
-/// A kind of autoencoder that can be found by name, configured and built. [`ModelVariant`](crate::ModelVariant) makes one from a
-/// [`Model`](crate::Model), whose documentation has an example.
+/// A kind of autoencoder that can be found by name, configured and built. [`ModelVariant`](crate::ModelVariant) makes
+/// one from a [`Model`](crate::Model), whose documentation has an example.
 pub trait Variant: Send + Sync {
     /// The name on the command line and in files, such as `acai`.
     fn name(&self) -> &'static str;

@@ -45,11 +45,11 @@ pub struct DrawPosition {
 /// Makes draws on a device, with the same numbers as the host: uniform draws agree bit for bit, normal draws
 /// may differ in the last place of `f32`.
 pub trait Generator: Debug + Send + Sync {
-    /// Makes the draw `what` at `place`.
+    /// Makes the draw `what` at `position`.
     ///
     /// # Shapes
     /// The result has `shape`; it is `f64` for [`Draw::UniformF64`], otherwise `f32`.
-    fn draw(&self, what: Draw, place: DrawPosition, shape: &Shape) -> Result<Tensor>;
+    fn draw(&self, what: Draw, position: DrawPosition, shape: &Shape) -> Result<Tensor>;
 
     /// The number of the step: the generator's own count if it has one and `own_step` is true, otherwise
     /// `step`.
@@ -214,7 +214,7 @@ impl Draws {
     /// `[n]`.
     pub fn uniform_f64(&self, stream: &str, n: usize) -> Result<Tensor> {
         match &self.generator {
-            Some(generator) => generator.draw(Draw::UniformF64, self.place(stream), &n.into()),
+            Some(generator) => generator.draw(Draw::UniformF64, self.position(stream), &n.into()),
             None => Tensor::from_vec(self.make_uniforms_f64(stream, n), n, &self.device),
         }
     }
@@ -298,20 +298,20 @@ impl Draws {
             return tensor.to_device(&self.device)?.to_dtype(self.dtype);
         }
         let tensor = match &self.generator {
-            Some(generator) => generator.draw(what, self.place(stream), &shape)?,
+            Some(generator) => generator.draw(what, self.position(stream), &shape)?,
             None => Tensor::from_vec(make(shape.elem_count()), shape, &self.device)?,
         };
         tensor.to_dtype(self.dtype)
     }
 
-    fn place(&self, stream: &str) -> DrawPosition {
+    fn position(&self, stream: &str) -> DrawPosition {
         let stream = stream_hash(&self.scope, stream);
         DrawPosition { seed: self.seed, step: self.step, stream, own_step: self.own_step }
     }
 
     /// Blocks of four random words; as many blocks as `words` words need.
     fn blocks(&self, stream: &str, words: usize) -> impl Iterator<Item = [u32; 4]> {
-        let DrawPosition { seed, step, stream, .. } = self.place(stream);
+        let DrawPosition { seed, step, stream, .. } = self.position(stream);
         let key = [seed as u32, (seed >> 32) as u32];
         let step = [step as u32, (step >> 32) as u32];
         (0..words.div_ceil(4)).map(move |block| philox([block as u32, step[0], step[1], stream], key))

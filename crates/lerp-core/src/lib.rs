@@ -61,7 +61,8 @@ mod schedule;
 mod spec;
 
 pub use autoencoder::{
-    Autoencoder, Build, Carry, Loss, Objectives, Term, Variant, find_variant, through_latent,
+    Autoencoder, Build, Carry, GroupLoss, Loss, Objectives, Reconstruction, Term, Variant, find_variant,
+    through_latent,
 };
 pub use draws::{Draw, DrawPosition, Draws, Generator};
 use error::did_you_mean;

@@ -21,25 +21,25 @@ pub struct HubSource {
     pub revision: &'static str,
     /// The folder in the repository that holds the parquet files.
     pub folder: &'static str,
-    /// The dataset parts that are read, such as `train`. A file belongs to the part with which its name begins.
-    pub parts: &'static [&'static str],
+    /// The dataset splits that are read, such as `train`. A file belongs to the split with which its name begins.
+    pub splits: &'static [&'static str],
 }
 
 impl HubSource {
     /// Returns the names of the files that are missing from `names`; the list is empty if nothing is missing.
-    /// The files of a part are named `part-00000-of-00002.parquet` and so on.
+    /// The files of a split are named `split-00000-of-00002.parquet` and so on.
     pub(crate) fn missing(&self, names: &[String]) -> Vec<String> {
         let mut missing = Vec::new();
-        for part in self.parts {
+        for split in self.splits {
             let of = names
                 .iter()
-                .filter(|name| is_part(name, part))
+                .filter(|name| is_of_split(name, split))
                 .find_map(|name| name.strip_suffix(".parquet")?.rsplit_once("-of-")?.1.parse::<usize>().ok());
             match of {
-                None => missing.push(format!("{part}-*.parquet")),
+                None => missing.push(format!("{split}-*.parquet")),
                 Some(n) => missing.extend(
                     (0..n.min(MOST_FILES))
-                        .map(|i| format!("{part}-{i:05}-of-{n:05}.parquet"))
+                        .map(|i| format!("{split}-{i:05}-of-{n:05}.parquet"))
                         .filter(|name| !names.contains(name)),
                 ),
             }
@@ -47,17 +47,17 @@ impl HubSource {
         missing
     }
 
-    /// Whether the file called `name` belongs to one of the parts that are read.
+    /// Whether the file called `name` belongs to one of the splits that are read.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.parts.iter().any(|part| is_part(name, part))
+        self.splits.iter().any(|split| is_of_split(name, split))
     }
 }
 
-fn is_part(name: &str, part: &str) -> bool {
-    name.ends_with(".parquet") && name.strip_prefix(part).is_some_and(|rest| rest.starts_with('-'))
+fn is_of_split(name: &str, split: &str) -> bool {
+    name.ends_with(".parquet") && name.strip_prefix(split).is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// The largest number of files per part that is believed: a file name may claim any number behind `-of-`.
+/// The largest number of files per split that is believed: a file name may claim any number behind `-of-`.
 const MOST_FILES: usize = 1000;
 
 /// The download cache of the Hugging Face hub's clients.

@@ -6,8 +6,9 @@ use candle_datasets::vision;
 use crate::{Error, Result, TensorSet, Tensors};
 
 /// Side of the images of MNIST and its relatives, pixels.
-const SMALL: usize = 28;
-const EDGE: usize = 2;
+const MNIST_SIDE: usize = 28;
+/// Black pixels that are added to each side of these images.
+const MNIST_PADDING: usize = 2;
 
 impl TensorSet {
     /// Makes a dataset from the images and labels of a `candle-datasets` dataset, whoever made it. Values lie
@@ -34,11 +35,11 @@ impl TensorSet {
     /// # Errors
     /// Returns an error if the images have another shape, or for the reasons given at [`TensorSet::new`].
     pub fn from_candle(name: &str, dataset: &vision::Dataset) -> Result<Self> {
-        let part = |images: &Tensor, labels: &Tensor| {
+        let tensors = |images: &Tensor, labels: &Tensor| {
             Ok::<_, Error>(Tensors { images: channels_last(name, images)?, labels: Some(labels.clone()) })
         };
-        let train = part(&dataset.train_images, &dataset.train_labels)?;
-        let test = part(&dataset.test_images, &dataset.test_labels)?;
+        let train = tensors(&dataset.train_images, &dataset.train_labels)?;
+        let test = tensors(&dataset.test_images, &dataset.test_labels)?;
         Self::with_classes(name, &train, &test, dataset.labels)
     }
 }
@@ -60,7 +61,10 @@ fn channels_last(name: &str, images: &Tensor) -> Result<Tensor> {
     };
     let images = images.to_dtype(DType::F32)?;
     let images = match images.dims4()? {
-        (_, SMALL, SMALL, _) => images.pad_with_zeros(1, EDGE, EDGE)?.pad_with_zeros(2, EDGE, EDGE)?,
+        (_, MNIST_SIDE, MNIST_SIDE, _) => {
+            let rows = images.pad_with_zeros(1, MNIST_PADDING, MNIST_PADDING)?;
+            rows.pad_with_zeros(2, MNIST_PADDING, MNIST_PADDING)?
+        }
         _ => images,
     };
     let values = images.flatten_all()?.to_vec1::<f32>()?;

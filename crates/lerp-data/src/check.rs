@@ -22,9 +22,11 @@ const MOST_FILES: usize = 16;
 const COLUMNS: usize = 10;
 /// Rows of a contact sheet for images without labels.
 const ROWS: usize = 10;
+/// The largest number of rows for images with labels.
 const MOST_ROWS: usize = 50;
 /// Magnification of the images on a contact sheet; a pixel becomes a square with this side.
 const ZOOM: usize = 2;
+/// White pixels between the images.
 const GAP: usize = 4;
 
 /// The report that [`check`] makes about an image set.
@@ -43,21 +45,19 @@ pub struct Report {
     pub cache: Vec<(PathBuf, u64)>,
     /// What the files or their folders hold that is not read: one line for each reason.
     pub left_out: Vec<String>,
-    /// The names of the classes, in the order of [`PartReport::classes`]; empty if there are no labels.
+    /// The names of the classes, in the order of [`SplitReport::classes`]; empty if there are no labels.
     pub class_names: Vec<String>,
-    /// The training part.
-    pub train: PartReport,
-    /// The test part.
-    pub test: PartReport,
-    /// Whether the test part is a holdout set taken from the training files.
-    pub held_out: bool,
-    /// The last of every `every` images is in the holdout set, if there is one.
-    pub every: usize,
+    /// The training split.
+    pub train: SplitReport,
+    /// The test split.
+    pub test: SplitReport,
+    /// If the test split is a holdout set taken from the training files: one of this many images is in it.
+    pub holdout: Option<usize>,
     /// SHA-256 of all images and labels ([`Dataset::digest`]), in hexadecimal.
     pub digest: String,
 }
 
-/// The size and digest of one file, or of all files of a part that has many.
+/// The size and digest of one file, or of all files of a split that has many.
 #[derive(Debug, Clone)]
 pub struct FileReport {
     /// The file's name, or the number of files.
@@ -68,17 +68,19 @@ pub struct FileReport {
     pub sha256: String,
 }
 
-/// Statistics of one part of a dataset.
+/// Statistics of one split of a dataset.
 #[derive(Debug, Clone)]
-pub struct PartReport {
+pub struct SplitReport {
     /// Number of images.
     pub images: usize,
     /// Number of images of each class, or `None` if there are no labels.
     pub classes: Option<Vec<usize>>,
     /// Mean of each channel, on the scale on which black is 0 and white is 1.
     pub means: Vec<f64>,
-    /// Smallest and largest value of a pixel, on the scale of a batch, -1 to 1.
-    pub range: (f32, f32),
+    /// Smallest value of a pixel, on the scale of a batch, -1 to 1.
+    pub min: f32,
+    /// Largest value of a pixel, on the same scale.
+    pub max: f32,
 }
 
 /// Reads a whole image set and reports its files, classes and pixel statistics.
@@ -86,14 +88,14 @@ pub struct PartReport {
 /// # Errors
 /// Returns an error if a file cannot be read or its content is not what the format or the dataset requires.
 pub fn check(set: &ImageSet) -> Result<Report> {
-    let (files, parts) = (set.files(), set.parts()?);
+    let (files, splits) = (set.files(), set.splits()?);
     let mut reports = file_reports(&files.train, "training files")?;
     reports.extend(file_reports(&files.test, "test files")?);
     let mut cache = Vec::new();
-    for part in [&parts.train, &parts.test] {
-        cache.extend(part.cache_file()?);
+    for split in [&splits.train, &splits.test] {
+        cache.extend(split.cache_file()?);
     }
-    // Both parts are in the same cache file if the test part is a holdout set.
+    // Both splits are in the same cache file if the test split is a holdout set.
     cache.dedup();
     Ok(Report {
         name: set.name().into(),
@@ -101,13 +103,12 @@ pub fn check(set: &ImageSet) -> Result<Report> {
         image: set.image(),
         files: reports,
         cache,
-        left_out: parts.left_out.lines(),
-        class_names: parts.classes.clone(),
-        train: part_report(&parts.train, set.classes())?,
-        test: part_report(&parts.test, set.classes())?,
-        held_out: files.test.is_empty(),
-        every: set.every(),
-        digest: parts.digest()?,
+        left_out: splits.left_out.lines(),
+        class_names: splits.classes.clone(),
+        train: split_report(&splits.train, set.classes())?,
+        test: split_report(&splits.test, set.classes())?,
+        holdout: files.test.is_empty().then(|| set.every()),
+        digest: splits.digest()?,
     })
 }
 
@@ -139,14 +140,14 @@ fn feed(digest: &mut Sha256, path: &Path) -> io::Result<u64> {
     }
 }
 
-fn part_report(images: &Images, classes: usize) -> Result<PartReport> {
+fn split_report(images: &Images, classes: usize) -> Result<SplitReport> {
     let channels = images.shape.channels;
-    let (mut sums, mut range) = (vec![0.0_f64; channels], (f32::INFINITY, f32::NEG_INFINITY));
+    let (mut sums, mut min, mut max) = (vec![0.0_f64; channels], f32::INFINITY, f32::NEG_INFINITY);
     for index in 0..images.len() {
         for pixel in images.image(index)?.chunks_exact(channels) {
             for (sum, &value) in sums.iter_mut().zip(pixel) {
                 *sum += f64::from(value);
-                range = (range.0.min(value), range.1.max(value));
+                (min, max) = (min.min(value), max.max(value));
             }
         }
     }
@@ -161,7 +162,7 @@ fn part_report(images: &Images, classes: usize) -> Result<PartReport> {
         counts
     });
     let means = sums.into_iter().map(|sum| (sum / pixels + 1.0) * 0.5).collect();
-    Ok(PartReport { images: images.len(), classes: counts, means, range })
+    Ok(SplitReport { images: images.len(), classes: counts, means, min, max })
 }
 
 /// Draws a contact sheet as a PNG file: one row for each of the first fifty classes, with its first ten
@@ -170,8 +171,8 @@ fn part_report(images: &Images, classes: usize) -> Result<PartReport> {
 /// # Errors
 /// Returns an error if the images cannot be read.
 pub fn contact_sheet(set: &ImageSet) -> Result<Vec<u8>> {
-    let parts = set.parts()?;
-    let images = &parts.train;
+    let splits = set.splits()?;
+    let images = &splits.train;
     let labels: Vec<u32> = images.labels().collect();
     let rows: Vec<Vec<usize>> = if labels.is_empty() {
         (0..ROWS).map(|row| (row * COLUMNS..(row + 1) * COLUMNS).collect()).collect()

@@ -151,25 +151,25 @@ pub trait Dataset: Send + Sync {
     /// Images `[size, height, width, channels]`, labels `[size]`.
     fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch>;
 
-    /// Number of images of a part, or `None` if they are drawn without end.
+    /// Number of images of a split, or `None` if they are drawn without end.
     ///
     /// # Errors
     /// Returns an error if the images cannot be read.
-    fn count(&self, part: Split) -> Result<Option<usize>> {
-        let _ = part;
+    fn count(&self, split: Split) -> Result<Option<usize>> {
+        let _ = split;
         Ok(None)
     }
 
-    /// The images of a part at the indices `range`, in order: for measurements on a whole part.
+    /// The images of a split at the indices `range`, in order: for measurements on a whole split.
     ///
     /// # Shapes
     /// Images `[range, height, width, channels]`, labels `[range]`.
     ///
     /// # Errors
-    /// Returns an error if the part has fewer images, or is drawn without end ([`Dataset::count`]).
-    fn range(&self, part: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
+    /// Returns an error if the split has fewer images, or is drawn without end ([`Dataset::count`]).
+    fn range(&self, split: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
         let _ = device;
-        Err(Error::OutOfRange { part, first: range.start, end: range.end, len: 0 })
+        Err(Error::OutOfRange { split, first: range.start, end: range.end, len: 0 })
     }
 
     /// SHA-256 in hexadecimal of all images and labels as the model sees them, whatever files they came from,
@@ -182,7 +182,7 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// A part of a dataset.
+/// A split of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
     /// The training images.
@@ -197,8 +197,8 @@ pub enum Split {
 /// The paper's image sets are looked for in the sub-folder of their name in `data`, or, if `data` is `None`, in
 /// the folder that the environment variable `LERP_DATA` names, under their original file names or as parquet
 /// files of the Hugging Face hub. If they are not there, or no folder is given, they are looked for in the
-/// hub's cache ([`HubCache::from_env`]). If an image set has no test part, a tenth of its images becomes the
-/// test part; `?test-every=N` behind its name makes that one in N.
+/// hub's cache ([`HubCache::from_env`]). If an image set has no test split, a tenth of its images becomes the
+/// test split; `?test-every=N` behind its name makes that one in N.
 ///
 /// # Errors
 /// Returns an error if no dataset has that name (the error holds the nearest one), or if its files are missing.
@@ -215,7 +215,7 @@ pub fn dataset(name: &str, data: Option<&Path>) -> Result<Box<dyn Dataset>> {
 /// # Errors
 /// Returns an error for the reasons given at [`dataset`], and for `lines`, which is no image set.
 pub fn image_set(name: &str, data: Option<&Path>) -> Result<ImageSet> {
-    image_set_in(name, data, &HubCache::from_env())
+    image_set_with_cache(name, data, &HubCache::from_env())
 }
 
 /// Opens the image set called `name` by the rules of [`dataset`], with the given hub cache instead of the
@@ -223,7 +223,7 @@ pub fn image_set(name: &str, data: Option<&Path>) -> Result<ImageSet> {
 ///
 /// # Errors
 /// Returns an error for the reasons given at [`image_set`].
-pub fn image_set_in(name: &str, data: Option<&Path>, cache: &HubCache) -> Result<ImageSet> {
+pub fn image_set_with_cache(name: &str, data: Option<&Path>, cache: &HubCache) -> Result<ImageSet> {
     ImageSet::open(name, data, cache).unwrap_or_else(|| {
         Err(Error::UnknownDataset {
             name: name.into(),

@@ -105,9 +105,9 @@ pub enum Error {
         /// The part behind the question mark.
         option: String,
     },
-    /// A holdout share was given for files that have a test part.
-    #[error("{name}: these files have a test part, so ?test-every has nothing to do; leave it out")]
-    HasTestPart {
+    /// A holdout share was given for files that have a test split.
+    #[error("{name}: these files have a test split, so ?test-every has nothing to do; leave it out")]
+    HasTestSplit {
         /// The whole name of the dataset.
         name: String,
     },
@@ -135,15 +135,15 @@ pub enum Error {
     #[error("these images have no labels, so nothing can be classified")]
     NoLabels,
     /// A range of images goes beyond the last one.
-    #[error("{} images {first} to {end} were asked for, but there are {len}", adjective(*.part))]
+    #[error("{} images {first} to {end} were asked for, but there are {len}", adjective(*.split))]
     OutOfRange {
-        /// The part of the dataset.
-        part: Split,
+        /// The split of the dataset.
+        split: Split,
         /// The first requested index.
         first: usize,
         /// The end of the requested range, exclusive.
         end: usize,
-        /// Number of images of the part.
+        /// Number of images of the split.
         len: usize,
     },
     /// A contact sheet cannot be encoded as PNG.
@@ -164,9 +164,9 @@ fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |n| format!(" (did you mean '{n}'?)"))
 }
 
-/// The word before `images` that names a part of a dataset.
-fn adjective(part: Split) -> &'static str {
-    match part {
+/// The word before `images` that names a split of a dataset.
+fn adjective(split: Split) -> &'static str {
+    match split {
         Split::Train => "training",
         Split::Test => "test",
     }
@@ -287,8 +287,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_beyond_the_last_image_names_the_part() {
-        let text = |part| Error::OutOfRange { part, first: 2, end: 9, len: 5 }.to_string();
+    fn a_range_beyond_the_last_image_names_the_split() {
+        let text = |split| Error::OutOfRange { split, first: 2, end: 9, len: 5 }.to_string();
         assert_eq!(text(Split::Train), "training images 2 to 9 were asked for, but there are 5");
         assert_eq!(text(Split::Test), "test images 2 to 9 were asked for, but there are 5");
     }

@@ -1,4 +1,4 @@
-//! Finds the files of image sets, and decides in which part of the dataset each file belongs.
+//! Finds the files of image sets, and decides in which split of the dataset each file belongs.
 
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ pub(crate) const KNOWN: [Known; 4] = [
             repository: "ylecun/mnist",
             revision: "77f3279092a1c1579b2250db8eafed0ad422088c",
             folder: "mnist",
-            parts: &["train", "test"],
+            splits: &["train", "test"],
         },
     },
     Known {
@@ -55,7 +55,7 @@ pub(crate) const KNOWN: [Known; 4] = [
             repository: "ufldl-stanford/svhn",
             revision: "f9e1717d73324ebbc1ece84267ccd80d0aca0690",
             folder: "cropped_digits",
-            parts: &["train", "extra", "test"],
+            splits: &["train", "extra", "test"],
         },
     },
     Known {
@@ -69,7 +69,7 @@ pub(crate) const KNOWN: [Known; 4] = [
             repository: "uoft-cs/cifar10",
             revision: "0b2714987fa478483af9968de7c934580d0bb9a2",
             folder: "plain_text",
-            parts: &["train", "test"],
+            splits: &["train", "test"],
         },
     },
     Known {
@@ -83,7 +83,7 @@ pub(crate) const KNOWN: [Known; 4] = [
             repository: "flwrlabs/celeba",
             revision: "2d738f56e0e7f925ea36ae7c808ea925264aacec",
             folder: "img_align+identity+attr",
-            parts: &["train", "test"],
+            splits: &["train", "test"],
         },
     },
 ];
@@ -154,7 +154,7 @@ pub(crate) enum Format {
     Folders(Vec<String>),
 }
 
-/// The files of a dataset, in the order in which they are read. If `test` is empty, the test part is a holdout
+/// The files of a dataset, in the order in which they are read. If `test` is empty, the test split is a holdout
 /// set of the training images.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
@@ -277,7 +277,7 @@ fn cifar(folder: &Path) -> Option<Files> {
 }
 
 fn mat(folder: &Path) -> Option<Files> {
-    let file = |part: &str| Some(folder.join(format!("{part}_32x32.mat"))).filter(|path| path.is_file());
+    let file = |split: &str| Some(folder.join(format!("{split}_32x32.mat"))).filter(|path| path.is_file());
     let mut train = vec![file("train")?];
     train.extend(file("extra"));
     let test = file("test").into_iter().collect();
@@ -295,12 +295,12 @@ fn pictures(folder: &Path) -> Result<Option<Files>> {
     Ok(Some(files).filter(|files| !files.train.is_empty()))
 }
 
-/// Finds the parquet files in `folder` and below, and sorts them into parts by the words in the names of files
-/// and folders. If one name tells a part, all must. Files of a part `extra` follow those of the training part.
-/// A validation part becomes the test part if there is no other, and is not used if there is one.
+/// Finds the parquet files in `folder` and below, and sorts them into splits by the words in the names of files
+/// and folders. If one name tells a split, all must. Files of a split `extra` follow those of the training split.
+/// A validation split becomes the test split if there is no other, and is not used if there is one.
 ///
 /// # Errors
-/// Returns an error if a file's part is ambiguous: training on it might be training on test images.
+/// Returns an error if a file's split is ambiguous: training on it might be training on test images.
 pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
     let mut left_out = LeftOut::default();
     let other = |path: &Path| (extension(path) != "parquet").then_some("no parquet file");
@@ -310,8 +310,8 @@ pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
     for path in all {
         let inside = path.strip_prefix(folder).unwrap_or(&path);
         let role = role::of_path(inside).map_err(|_| {
-            let expected = "a name that tells to which part of the dataset the file belongs";
-            Fault::new(expected, "the words of two parts in it and its folders'").at(&path)
+            let expected = "a name that tells to which split of the dataset the file belongs";
+            Fault::new(expected, "the words of two splits in it and its folders'").at(&path)
         })?;
         match role {
             Some(Role::Train) => train.push(path),
@@ -322,7 +322,7 @@ pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
         }
     }
     train.append(&mut extra);
-    let named = [&train, &test, &validation].iter().any(|part| !part.is_empty());
+    let named = [&train, &test, &validation].iter().any(|split| !split.is_empty());
     if let Some(first) = none.first().filter(|_| named) {
         let expected =
             "'train', 'test' or 'validation' in its name or its folder's, as in those of other files here";
@@ -345,12 +345,12 @@ pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
     }
     match (train.is_empty(), test.first()) {
         (true, None) => Ok(None),
-        (true, Some(test)) => Err(Fault::new("files of a training part beside it", "none").at(test)),
+        (true, Some(test)) => Err(Fault::new("files of a training split beside it", "none").at(test)),
         _ => Ok(Some(Files { left_out, ..Files::new(Format::Parquet, folder, train, test) })),
     }
 }
 
-/// Refuses files whose names tell no part and differ in more than digits: one of them may be a test part.
+/// Refuses files whose names tell no split and differ in more than digits: one of them may be a test split.
 fn one_series(folder: &Path, files: &[PathBuf]) -> Result<()> {
     let series = |path: &Path| -> String {
         let name = path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned();

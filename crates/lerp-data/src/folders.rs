@@ -1,4 +1,4 @@
-//! Image folders with one sub-folder for each class, optionally inside one folder for each part of the dataset.
+//! Image folders with one sub-folder for each class, optionally inside one folder for each split of the dataset.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{
     tree::{Folder, LeftOut},
 };
 
-/// Finds the images below the class folders in `place`, or in the folders of parts there, at any depth. Returns
+/// Finds the images below the class folders in `place`, or in the folders of splits there, at any depth. Returns
 /// `None` if there are no training images.
 ///
 /// # Errors
@@ -18,18 +18,18 @@ use crate::{
 /// which for testing.
 pub(crate) fn classes(place: &Path, left_out: &mut LeftOut) -> Result<Option<Files>> {
     let top = Folder::read(place, &is_no_picture, left_out)?.unwrapped();
-    let parts = parts(&top)?;
-    if let Some(Parts { unused: Some(folder), .. }) = &parts {
+    let splits = splits(&top)?;
+    if let Some(SplitFolders { unused: Some(folder), .. }) = &splits {
         let why = "validation images, which are neither trained nor tested on";
         left_out.add("folder", why, &inside(place, &folder.path));
     }
-    let (train, test) = match &parts {
+    let (train, test) = match &splits {
         None => (&top, None),
-        Some(parts) => (&parts.train, parts.test.as_ref()),
+        Some(splits) => (&splits.train, splits.test.as_ref()),
     };
     // Images beside the class folders belong to no class. If there are no class folders, nothing is read, and
     // the error message says so instead.
-    for folder in [parts.as_ref().map(|_| &top), Some(train), test].into_iter().flatten() {
+    for folder in [splits.as_ref().map(|_| &top), Some(train), test].into_iter().flatten() {
         for path in folder.files.iter().filter(|_| !train.folders.is_empty()) {
             left_out.add("picture", "in no class's folder", &inside(place, path));
         }
@@ -47,7 +47,7 @@ pub(crate) fn classes(place: &Path, left_out: &mut LeftOut) -> Result<Option<Fil
     for folder in test.iter().flat_map(|test| &test.folders) {
         let name = folder.name();
         let class = names.iter().position(|class| *class == name).ok_or_else(|| {
-            Fault::new("a class that the training part has", format!("'{name}'")).at(&folder.path)
+            Fault::new("a class that the training split has", format!("'{name}'")).at(&folder.path)
         })?;
         let pictures = folder.all();
         files.test_classes.extend(pictures.iter().map(|_| class as u32));
@@ -60,17 +60,17 @@ fn inside(place: &Path, path: &Path) -> String {
     path.strip_prefix(place).unwrap_or(path).to_string_lossy().into_owned()
 }
 
-struct Parts {
+struct SplitFolders {
     train: Folder,
     test: Option<Folder>,
-    /// A validation part beside a test part; it is not used.
+    /// A validation split beside a test split; it is not used.
     unused: Option<Folder>,
 }
 
-/// Recognises the folders of parts in `top`. Returns `None` if the folders are classes. A folder called `train`
-/// may be a class of vehicles: it is a part if all folders beside it are parts, too, and the images in it are
+/// Recognises the folders of splits in `top`. Returns `None` if the folders are classes. A folder called `train`
+/// may be a class of vehicles: it is a split if all folders beside it are splits, too, and the images in it are
 /// in sub-folders.
-fn parts(top: &Folder) -> Result<Option<Parts>> {
+fn splits(top: &Folder) -> Result<Option<SplitFolders>> {
     let of = |wanted: Option<Role>| -> Vec<&Folder> {
         top.folders.iter().filter(|folder| role::of_folder(&folder.name()) == wanted).collect()
     };
@@ -85,14 +85,14 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
         ([], Some(tested)) => {
             return refuse(&tested.path, "a folder of training images beside it, such as 'train'", "none");
         }
-        // The other folder is probably a part with an unknown name, such as `held_out` beside `train` with
+        // The other folder is probably a split with an unknown name, such as `held_out` beside `train` with
         // sub-folders of the same names.
         ([train], None) if others.iter().any(|other| shares_a_folder(train, other)) => {
             let other = others.iter().find(|other| shares_a_folder(train, other));
             let path = other.map_or(&train.path, |other| &other.path);
             return refuse(
                 path,
-                "a name that says which part it is, such as 'test'",
+                "a name that says which split it is, such as 'test'",
                 "the folders of 'train' in it",
             );
         }
@@ -117,7 +117,7 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
     }
     for twice in [&test, &validation] {
         if let [first, second, ..] = twice[..] {
-            return refuse(&second.path, "one folder of its part", &format!("'{}' beside it", first.name()));
+            return refuse(&second.path, "one folder of its split", &format!("'{}' beside it", first.name()));
         }
     }
     let train = Folder::clone(train).unwrapped();
@@ -134,7 +134,7 @@ fn parts(top: &Folder) -> Result<Option<Parts>> {
         return Ok(None);
     }
     let unused = test.first().and(validation.first()).map(|folder| (*folder).clone());
-    Ok(Some(Parts { train, test: tested.map(|folder| folder.clone().unwrapped()), unused }))
+    Ok(Some(SplitFolders { train, test: tested.map(|folder| folder.clone().unwrapped()), unused }))
 }
 
 /// Whether two folders have a sub-folder of the same name.
@@ -142,7 +142,7 @@ fn shares_a_folder(one: &Folder, other: &Folder) -> bool {
     one.folders.iter().any(|folder| other.folders.iter().any(|twin| twin.name() == folder.name()))
 }
 
-/// Refuses folders of parts inside a class folder: all images below the class, test images included, would be
+/// Refuses folders of splits inside a class folder: all images below the class, test images included, would be
 /// trained on.
 fn unmixed(class: &Folder) -> Result<()> {
     let of = |tests: bool| {
@@ -156,7 +156,7 @@ fn unmixed(class: &Folder) -> Result<()> {
         let beside = of(false).map_or("pictures".into(), |train| format!("'{}'", train.name()));
         return Err(Error::Format {
             file: test.path.clone(),
-            expected: "parts of a dataset above the folders of classes".into(),
+            expected: "splits of a dataset above the folders of classes".into(),
             found: format!("it and {beside} below '{}'", class.name()),
         });
     }
@@ -167,7 +167,7 @@ fn unmixed(class: &Folder) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// The class names, the number of images of each class in the training and the test part, and the lines
+    /// The class names, the number of images of each class in the training and the test split, and the lines
     /// about what is left out.
     type Found = (Vec<String>, [Vec<usize>; 2], Vec<String>);
 
@@ -233,21 +233,21 @@ mod tests {
             ),
             (&["train/1.png", "test/1.png", "bus/1.png"], "bus: expected a folder of training, test or"),
             (&["train/a/1.png", "training/a/1.png"], "training: expected one folder of training images"),
-            (&["train/a/1.png", "test/a/1.png", "eval/a/1.png"], "test: expected one folder of its part"),
+            (&["train/a/1.png", "test/a/1.png", "eval/a/1.png"], "test: expected one folder of its split"),
             (
                 &["trainA/1.png", "trainB/1.png", "testA/1.png"],
                 "trainB: expected one folder of training images",
             ),
             (&["test/a/1.png", "images/a/1.png"], "test: expected a folder of training images beside it"),
             (&["test/a/1.png", "val/a/1.png"], "test: expected a folder of training images beside it"),
-            (&["data/train/a/1.png", "data/test/a/1.png"], "data/test: expected parts of a dataset above"),
+            (&["data/train/a/1.png", "data/test/a/1.png"], "data/test: expected splits of a dataset above"),
             (
                 &["cat/train/1.png", "cat/test/1.png", "dog/1.png"],
-                "cat/test: expected parts of a dataset above",
+                "cat/test: expected splits of a dataset above",
             ),
             (
                 &["train/a/1.png", "test/b/1.png"],
-                "test/b: expected a class that the training part has, found 'b'",
+                "test/b: expected a class that the training split has, found 'b'",
             ),
         ] {
             let text = names(paths);

@@ -8,9 +8,10 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
+use lerp_core::ImageShape;
 
 use crate::{
-    Result,
+    Result, Split,
     error::{Fault, fill, read_most},
     find::{Files, Format},
     resize::{SIDE, fit, pad},
@@ -22,57 +23,97 @@ const LONGEST_SIDE: usize = 4096;
 const MOST_IMAGES: usize = 4 << 20;
 const MOST_BYTES: u64 = 4 << 30;
 /// Number of bytes that are read at a time.
-const BLOCK: usize = 1 << 20;
+const BYTES_PER_BLOCK: usize = 1 << 20;
 
 /// The folders below which torchvision puts idx files.
 const TORCHVISION: [&str; 5] = ["MNIST", "FashionMNIST", "KMNIST", "EMNIST", "QMNIST"];
 
-/// The files of one image set, by part (0 training, 1 test) and content (0 images, 1 labels).
+/// The idx files of one image set.
 #[derive(Default)]
-struct Set([[Option<PathBuf>; 2]; 2]);
+struct IdxSet {
+    train: IdxSplit,
+    test: IdxSplit,
+}
 
-/// Parses a file name into the image set, the part (0 training, 1 test) and the content (0 images, 1 labels):
-/// `emnist-letters-train-labels-idx1-ubyte.gz` has the labels of the training part of `emnist-letters`. MNIST's
-/// own files belong to a set with an empty name. Returns `None` if the name has another form.
-fn parse(name: &str) -> Option<(String, usize, usize)> {
+/// The idx files of one split of an image set.
+#[derive(Default)]
+struct IdxSplit {
+    images: Option<PathBuf>,
+    labels: Option<PathBuf>,
+}
+
+impl IdxSplit {
+    /// The files in the order in which they are read; none if there are no images.
+    fn files(self) -> Vec<PathBuf> {
+        match self.images {
+            None => Vec::new(),
+            Some(images) => [Some(images), self.labels].into_iter().flatten().collect(),
+        }
+    }
+}
+
+/// What the name of an idx file says about its content.
+#[derive(Debug, PartialEq, Eq)]
+struct IdxName {
+    /// The image set; empty for MNIST's own files.
+    set: String,
+    split: Split,
+    content: Content,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    Images,
+    Labels,
+}
+
+/// Parses the name of an idx file: `emnist-letters-train-labels-idx1-ubyte.gz` has the labels of the training split
+/// of `emnist-letters`. Returns `None` if the name has another form.
+fn parse(name: &str) -> Option<IdxName> {
     let name = name.to_lowercase().replace('.', "-");
     let name = name.strip_suffix("-gz").unwrap_or(&name);
-    let (before, what) = match name.strip_suffix("-images-idx3-ubyte") {
-        Some(before) => (before, 0),
-        None => (&name[..name.rfind("-labels-idx")?], 1),
+    let (before, content) = match name.strip_suffix("-images-idx3-ubyte") {
+        Some(before) => (before, Content::Images),
+        None => (&name[..name.rfind("-labels-idx")?], Content::Labels),
     };
-    let (set, part) = before.rsplit_once('-').unwrap_or(("", before));
-    let part = match part {
-        "train" => 0,
-        "t10k" | "test" => 1,
+    let (set, split) = before.rsplit_once('-').unwrap_or(("", before));
+    let split = match split {
+        "train" => Split::Train,
+        "t10k" | "test" => Split::Test,
         _ => return None,
     };
-    Some((set.into(), part, what))
+    Some(IdxName { set: set.into(), split, content })
 }
 
 /// The image sets in `folder` that have training images. Files that belong to no set are added to `left_out`.
-fn sets(folder: &Path, left_out: &mut LeftOut) -> Result<BTreeMap<String, Set>> {
-    let mut sets: BTreeMap<String, Set> = BTreeMap::new();
+fn sets(folder: &Path, left_out: &mut LeftOut) -> Result<BTreeMap<String, IdxSet>> {
+    let mut sets: BTreeMap<String, IdxSet> = BTreeMap::new();
     for path in list(folder, folder, left_out)?.0 {
         let name = file_name(&path);
-        match parse(&name) {
-            None => left_out.add("file", "no idx file of a training or test part by its name", &name),
-            // The unpacked file is preferred to the packed one, which follows it in the sorted list.
-            Some((set, part, what)) => _ = sets.entry(set).or_default().0[part][what].get_or_insert(path),
-        }
+        let Some(IdxName { set, split, content }) = parse(&name) else {
+            left_out.add("file", "no idx file of a training or test split by its name", &name);
+            continue;
+        };
+        let set = sets.entry(set).or_default();
+        let files = match split {
+            Split::Train => &mut set.train,
+            Split::Test => &mut set.test,
+        };
+        let file = match content {
+            Content::Images => &mut files.images,
+            Content::Labels => &mut files.labels,
+        };
+        // The unpacked file is preferred to the packed one, which follows it in the sorted list.
+        _ = file.get_or_insert(path);
     }
-    sets.retain(|_, set| set.0[0][0].is_some());
+    sets.retain(|_, set| set.train.images.is_some());
     Ok(sets)
 }
 
-fn of(folder: &Path, name: &str, Set([train, test]): Set, left_out: LeftOut) -> Files {
+fn files_of(folder: &Path, name: &str, set: IdxSet, left_out: LeftOut) -> Files {
     // EMNIST's images are stored with rows and columns exchanged.
     let format = Format::Idx { turned: name.starts_with("emnist") };
-    let of = |part: [Option<PathBuf>; 2]| match part {
-        [None, _] => Vec::new(),
-        part => part.into_iter().flatten().collect(),
-    };
-    Files { left_out, ..Files::new(format, folder, of(train), of(test)) }
+    Files { left_out, ..Files::new(format, folder, set.train.files(), set.test.files()) }
 }
 
 /// The files of the image set called `name` in `folder`, or `None` if it is not there.
@@ -82,7 +123,7 @@ fn of(folder: &Path, name: &str, Set([train, test]): Set, left_out: LeftOut) -> 
 pub(crate) fn files(folder: &Path, name: &str) -> Result<Option<Files>> {
     let mut left_out = LeftOut::default();
     let set = sets(folder, &mut left_out)?.remove(name);
-    Ok(set.map(|set| of(folder, name, set, left_out)))
+    Ok(set.map(|set| files_of(folder, name, set, left_out)))
 }
 
 /// The files of the only image set in `place`, or in the folders that torchvision makes there. If `place` is no
@@ -113,7 +154,7 @@ pub(crate) fn own(place: &Path) -> Result<Option<Files>> {
         );
         return Err(Fault::new("the files of one image set", several).at(place));
     }
-    Ok(found.pop().map(|(folder, name, set, left_out)| of(&folder, &name, set, left_out)))
+    Ok(found.pop().map(|(folder, name, set, left_out)| files_of(&folder, &name, set, left_out)))
 }
 
 /// Reads the images of an idx file, packed with gzip or not, passes them to `each` in blocks, and returns their
@@ -141,7 +182,11 @@ pub(crate) fn images(
                 } else {
                     (image, height, width)
                 };
-                if small { pad(image, height, width, SIDE) } else { fit(image, [height, width, 1], SIDE) }
+                if small {
+                    pad(image, height, width, SIDE)
+                } else {
+                    fit(image, ImageShape { height, width, channels: 1 }, SIDE)
+                }
             });
             each(pixels.collect())
         })?;
@@ -208,7 +253,7 @@ impl Body {
         size: usize,
         mut each: impl FnMut(&[u8]) -> Result<()>,
     ) -> std::result::Result<(), Fault> {
-        let per_block = (BLOCK / size).max(1);
+        let per_block = (BYTES_PER_BLOCK / size).max(1);
         let mut buffer = vec![0; size * per_block.min(n)];
         let expected = || format!("{} bytes after the sizes {}", n * size, self.sizes);
         for first in (0..n).step_by(per_block) {
@@ -269,22 +314,22 @@ fn word(reader: &mut dyn Read, what: &str) -> std::result::Result<u32, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::*;
 
     #[test]
-    fn names_tell_the_set_and_the_part() {
-        let of = |name: &str| parse(name).map(|(set, part, what)| format!("{set}:{part}:{what}"));
-        for (name, wanted) in [
-            ("train-images-idx3-ubyte", ":0:0"),
-            ("t10k-labels.idx1-ubyte.gz", ":1:1"),
-            ("emnist-letters-train-images-idx3-ubyte.gz", "emnist-letters:0:0"),
-            ("emnist-byclass-test-labels-idx1-ubyte", "emnist-byclass:1:1"),
-            ("qmnist-test-labels-idx2-int.gz", "qmnist:1:1"),
+    fn names_tell_the_set_and_the_split() {
+        use Content::{Images, Labels};
+        for (name, set, split, content) in [
+            ("train-images-idx3-ubyte", "", Split::Train, Images),
+            ("t10k-labels.idx1-ubyte.gz", "", Split::Test, Labels),
+            ("emnist-letters-train-images-idx3-ubyte.gz", "emnist-letters", Split::Train, Images),
+            ("emnist-byclass-test-labels-idx1-ubyte", "emnist-byclass", Split::Test, Labels),
+            ("qmnist-test-labels-idx2-int.gz", "qmnist", Split::Test, Labels),
         ] {
-            assert_eq!(of(name).as_deref(), Some(wanted), "{name}");
+            assert_eq!(parse(name), Some(IdxName { set: set.into(), split, content }), "{name}");
         }
         for name in ["train.parquet", "qmnist-test50k-images-idx3-ubyte", "xnist-images-idx3-ubyte.xz"] {
-            assert_eq!(of(name), None, "{name}");
+            assert_eq!(parse(name), None, "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The images of one part of a dataset: which of the stored images belong to it, and in which order.
+//! The images of one split of a dataset: which of the stored images belong to it, and in which order.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Batch, Permutation, Result,
-    pixels::{Held, Pixels},
+    pixels::{Pixels, StoredImages},
 };
 
-/// The stored images that belong to a part.
+/// The stored images that belong to a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Selection {
     All,
@@ -27,20 +27,20 @@ enum Selection {
 #[derive(Debug, Clone)]
 pub(crate) struct Images {
     pub shape: ImageShape,
-    held: Arc<Held>,
+    stored: Arc<StoredImages>,
     selection: Selection,
     /// The order of the images within the selection, or `None` if it is that of the stored images.
     order: Option<Permutation>,
 }
 
 impl Images {
-    pub fn new(held: Held) -> Self {
-        Self { shape: held.shape, held: Arc::new(held), selection: Selection::All, order: None }
+    pub fn new(stored: StoredImages) -> Self {
+        Self { shape: stored.shape, stored: Arc::new(stored), selection: Selection::All, order: None }
     }
 
     /// Number of images.
     pub fn len(&self) -> usize {
-        let all = self.held.len();
+        let all = self.stored.len();
         match &self.selection {
             Selection::All => all,
             Selection::Listed(places) => places.len(),
@@ -65,35 +65,35 @@ impl Images {
     /// # Errors
     /// Returns an error if the metadata of the file cannot be read.
     pub fn cache_file(&self) -> Result<Option<(PathBuf, u64)>> {
-        match &self.held.pixels {
+        match &self.stored.pixels {
             Pixels::Memory(_) => Ok(None),
             Pixels::File(stored) => stored.file().map(Some),
         }
     }
 
     pub fn labelled(&self) -> bool {
-        self.held.labels.is_some()
+        self.stored.labels.is_some()
     }
 
     /// The class of each image, in order; empty if there are no labels.
     pub fn labels(&self) -> impl Iterator<Item = u32> {
-        let labels = self.held.labels.as_deref();
+        let labels = self.stored.labels.as_deref();
         (0..self.len()).filter_map(move |index| Some(labels?[self.stored_index(index)]))
     }
 
-    /// The stored values of image `index`, reduced to the first channel if the part is gray.
+    /// The stored values of image `index`, reduced to the first channel if the split is gray.
     fn bytes(&self, index: usize) -> Result<Vec<u8>> {
-        let (place, stride) = (self.stored_index(index), self.held.stride());
-        let bytes = match &self.held.pixels {
+        let (place, stride) = (self.stored_index(index), self.stored.stride());
+        let bytes = match &self.stored.pixels {
             Pixels::Memory(bytes) => bytes[place * stride..(place + 1) * stride].to_vec(),
             Pixels::File(stored) => stored.read(place)?,
         };
-        if self.shape == self.held.shape {
+        if self.shape == self.stored.shape {
             return Ok(bytes);
         }
-        let size = self.held.kind.size();
+        let size = self.stored.encoding.size();
         Ok(bytes
-            .chunks_exact(size * self.held.shape.channels)
+            .chunks_exact(size * self.stored.shape.channels)
             .flat_map(|pixel| &pixel[..size])
             .copied()
             .collect())
@@ -101,7 +101,7 @@ impl Images {
 
     /// The pixels of image `index`, in `[-1, 1]` except where bicubic resizing overshot.
     pub fn image(&self, index: usize) -> Result<Vec<f32>> {
-        Ok(self.held.kind.values(&self.bytes(index)?))
+        Ok(self.stored.encoding.values(&self.bytes(index)?))
     }
 
     /// The batch of the images at `indices`.
@@ -115,7 +115,7 @@ impl Images {
             pixels.extend(self.image(index)?);
         }
         let images = Tensor::from_vec(pixels, (indices.len(), height, width, channels), device)?;
-        let labels = self.held.labels.as_ref().map(|labels| {
+        let labels = self.stored.labels.as_ref().map(|labels| {
             let labels: Vec<u32> = indices.iter().map(|&index| labels[self.stored_index(index)]).collect();
             Tensor::from_vec(labels, indices.len(), device)
         });
@@ -133,11 +133,11 @@ impl Images {
         Ok(())
     }
 
-    /// Splits the images into a training part and a holdout set, for sets that come without a test part. The
+    /// Splits the images into a training split and a holdout set, for sets that come without a test split. The
     /// holdout set has the last of every `every` images. Labelled images are counted in the order of their
-    /// classes, so that every class of two images or more is in both parts, whatever the order of the images.
+    /// classes, so that every class of two images or more is in both splits, whatever the order of the images.
     pub fn hold_out(self, every: usize) -> (Self, Self) {
-        let (kept, out) = match &self.held.labels {
+        let (kept, out) = match &self.stored.labels {
             None => (Selection::AllButEvery(every), Selection::Every(every)),
             Some(labels) => {
                 let out = stratified(labels, every);
@@ -157,14 +157,14 @@ impl Images {
         Self { order: Some(Permutation::new(self.len() as u64, &draws)), ..self }
     }
 
-    /// Reduces both parts to one channel if the three channels of every pixel of both are equal.
-    pub fn gray_if_gray(mut parts: [Self; 2]) -> [Self; 2] {
-        if parts.iter().all(|part| part.held.gray && part.shape.channels == 3) {
-            for part in &mut parts {
-                part.shape.channels = 1;
+    /// Reduces both splits to one channel if the three channels of every pixel of both are equal.
+    pub fn gray_if_gray(mut splits: [Self; 2]) -> [Self; 2] {
+        if splits.iter().all(|split| split.stored.gray && split.shape.channels == 3) {
+            for split in &mut splits {
+                split.shape.channels = 1;
             }
         }
-        parts
+        splits
     }
 }
 
@@ -194,18 +194,26 @@ fn stratified(labels: &[u32], every: usize) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{pixels::Kind, tree::LeftOut};
+    use crate::{pixels::PixelEncoding, tree::LeftOut};
 
-    fn held(shape: ImageShape, pixels: Vec<u8>, labels: Option<Vec<u32>>, gray: bool) -> Images {
+    fn stored(shape: ImageShape, pixels: Vec<u8>, labels: Option<Vec<u32>>, gray: bool) -> Images {
         let (classes, left_out) = (Vec::new(), LeftOut::default());
         let pixels = Pixels::Memory(pixels);
-        Images::new(Held { shape, kind: Kind::Bytes, pixels, labels, classes, gray, left_out })
+        Images::new(StoredImages {
+            shape,
+            encoding: PixelEncoding::Bytes,
+            pixels,
+            labels,
+            classes,
+            gray,
+            left_out,
+        })
     }
 
     fn images(n: u8) -> Images {
         let pixels = (0..n).flat_map(|i| [i, 0, 255, i]).collect();
         let labels = (0..n).map(u32::from).collect();
-        held(ImageShape { height: 2, width: 2, channels: 1 }, pixels, Some(labels), false)
+        stored(ImageShape { height: 2, width: 2, channels: 1 }, pixels, Some(labels), false)
     }
 
     #[test]
@@ -223,10 +231,10 @@ mod tests {
         for (n, every, kept, out) in
             [(25, 10, 23, vec![9.0, 19.0]), (5, 2, 3, vec![1.0, 3.0]), (3, 4, 3, vec![])]
         {
-            let (train, test) = held(shape, (0..n).collect(), None, false).hold_out(every);
+            let (train, test) = stored(shape, (0..n).collect(), None, false).hold_out(every);
             assert_eq!((train.len(), test.len()), (kept, out.len()));
-            let values = |part: &Images| -> Vec<f32> {
-                (0..part.len()).map(|i| ((part.image(i).unwrap()[0] + 1.0) * 127.5).round()).collect()
+            let values = |split: &Images| -> Vec<f32> {
+                (0..split.len()).map(|i| ((split.image(i).unwrap()[0] + 1.0) * 127.5).round()).collect()
             };
             assert_eq!(values(&test), out);
             let mut all = [values(&train), values(&test)].concat();
@@ -240,9 +248,9 @@ mod tests {
         let shape = ImageShape { height: 1, width: 1, channels: 1 };
         let of = |labels: &[u32], every| {
             let pixels = labels.iter().map(|label| *label as u8).collect();
-            held(shape, pixels, Some(labels.to_vec()), false).hold_out(every)
+            stored(shape, pixels, Some(labels.to_vec()), false).hold_out(every)
         };
-        let count = |part: &Images, class| part.labels().filter(|label| *label == class).count();
+        let count = |split: &Images, class| split.labels().filter(|label| *label == class).count();
         // The classes alternate with a period of ten, so that without stratification every tenth image would be
         // of the same class.
         let turns: Vec<u32> = (0..100).map(|i| i % 10).collect();
@@ -260,9 +268,9 @@ mod tests {
                         "one of {every}"
                     );
                 }
-                for part in [&train, &test] {
-                    for (index, label) in part.labels().enumerate() {
-                        assert_eq!(part.image(index).unwrap()[0], label as f32 * 2.0 / 255.0 - 1.0);
+                for split in [&train, &test] {
+                    for (index, label) in split.labels().enumerate() {
+                        assert_eq!(split.image(index).unwrap()[0], label as f32 * 2.0 / 255.0 - 1.0);
                     }
                 }
             }
@@ -277,7 +285,7 @@ mod tests {
     #[test]
     fn gray_images_are_reduced_to_one_channel() {
         let shape = ImageShape { height: 1, width: 2, channels: 3 };
-        let of = |gray| held(shape, vec![1, 1, 1, 2, 2, 2], None, gray);
+        let of = |gray| stored(shape, vec![1, 1, 1, 2, 2, 2], None, gray);
         let [a, _] = Images::gray_if_gray([of(true), of(true)]);
         assert_eq!((a.shape.channels, a.bytes(0).unwrap()), (1, vec![1, 2]));
         let [a, _] = Images::gray_if_gray([of(true), of(false)]);

@@ -23,7 +23,15 @@ pub(crate) struct Class {
     pub name: String,
 }
 
-/// Collects the labels of the images of one part.
+/// The classes of the images of one split.
+#[derive(Debug, Default)]
+pub(crate) struct ClassLabels {
+    /// The index in `classes` of each image's class.
+    pub of_images: Vec<u32>,
+    pub classes: Vec<Class>,
+}
+
+/// Collects the labels of the images of one split.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
     /// The number of each label; labels are numbered in the order of their first appearance.
@@ -60,8 +68,8 @@ impl Labels {
         self.of_images.len()
     }
 
-    /// Returns the index of each image's class, and the classes in the order of their labels.
-    pub fn finish(self) -> (Vec<u32>, Vec<Class>) {
+    /// Returns the classes in the order of their labels, and the class of each image.
+    pub fn finish(self) -> ClassLabels {
         let mut place = vec![0; self.numbers.len()];
         let mut classes = Vec::new();
         for (label, number) in self.numbers {
@@ -72,7 +80,8 @@ impl Labels {
             });
             classes.push(Class { label, name });
         }
-        (self.of_images.into_iter().map(|number| place[number as usize]).collect(), classes)
+        let of_images = self.of_images.into_iter().map(|number| place[number as usize]).collect();
+        ClassLabels { of_images, classes }
     }
 }
 
@@ -82,16 +91,16 @@ pub(crate) fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0).then_some(value as i64)
 }
 
-/// Merges the classes of both parts, in the order of their labels, and returns for each part the index of each
+/// Merges the classes of both splits, in the order of their labels, and returns for each split the index of each
 /// of its classes among them. Labels that do not begin at 0 or have gaps make no class without images.
-pub(crate) fn union(parts: [&[Class]; 2]) -> (Vec<Class>, [Vec<u32>; 2]) {
+pub(crate) fn union(splits: [&[Class]; 2]) -> (Vec<Class>, [Vec<u32>; 2]) {
     let mut all = BTreeMap::new();
-    for class in parts.into_iter().flatten() {
+    for class in splits.into_iter().flatten() {
         all.entry(&class.label).or_insert(class);
     }
     let places: BTreeMap<&Label, u32> = all.keys().copied().zip(0..).collect();
-    let of = |part: &[Class]| part.iter().map(|class| places[&class.label]).collect();
-    let places = parts.map(of);
+    let of = |split: &[Class]| split.iter().map(|class| places[&class.label]).collect();
+    let places = splits.map(of);
     (all.into_values().cloned().collect(), places)
 }
 
@@ -99,7 +108,7 @@ pub(crate) fn union(parts: [&[Class]; 2]) -> (Vec<Class>, [Vec<u32>; 2]) {
 mod tests {
     use super::*;
 
-    fn classes(labels: &[Label]) -> (Vec<u32>, Vec<Class>) {
+    fn classes(labels: &[Label]) -> ClassLabels {
         let mut collected = Labels::default();
         for label in labels {
             collected.push(label.clone(), None).unwrap();
@@ -109,14 +118,14 @@ mod tests {
 
     #[test]
     fn classes_are_in_the_order_of_their_labels_and_none_is_empty() {
-        let (numbers, train) = classes(&[9, 2, 9, -1].map(Label::Number));
-        assert_eq!(numbers, [2, 1, 2, 0]);
-        let (_, test) = classes(&[2, 5].map(Label::Number));
-        let (all, places) = union([&train, &test]);
+        let train = classes(&[9, 2, 9, -1].map(Label::Number));
+        assert_eq!(train.of_images, [2, 1, 2, 0]);
+        let test = classes(&[2, 5].map(Label::Number));
+        let (all, places) = union([&train.classes, &test.classes]);
         assert_eq!(all.iter().map(|class| class.name.as_str()).collect::<Vec<_>>(), ["-1", "2", "5", "9"]);
         assert_eq!(places, [vec![0, 1, 3], vec![1, 2]]);
-        let (numbers, texts) = classes(&["zebra", "ant", "bee"].map(|text| Label::Text(text.into())));
-        assert_eq!((numbers, texts[0].name.as_str()), (vec![2, 0, 1], "ant"));
+        let texts = classes(&["zebra", "ant", "bee"].map(|text| Label::Text(text.into())));
+        assert_eq!((texts.of_images, texts.classes[0].name.as_str()), (vec![2, 0, 1], "ant"));
     }
 
     #[test]

@@ -54,11 +54,11 @@ mod tensors;
 mod tree;
 
 pub use cache::{HubCache, HubSource};
-pub use check::{FileReport, PartReport, Report, check, contact_sheet};
-pub use dataset::{Batch, DATASETS, Dataset, Split, dataset, image_set, image_set_in};
+pub use check::{FileReport, Report, SplitReport, check, contact_sheet};
+pub use dataset::{Batch, DATASETS, Dataset, Split, dataset, image_set, image_set_with_cache};
 pub use error::{Error, Result};
 pub use find::{Protocol, protocols};
-pub use line::{draw_line, line_label};
+pub use line::{LineCanvas, draw_line, line_label};
 pub use lines::Lines;
 pub use set::{FOLDER_VARIABLE, ImageSet, is_own, split_option};
 pub use shuffle::{Permutation, epoch_order};

@@ -2,8 +2,19 @@
 
 use std::f64::consts::TAU;
 
+/// The size of an image of a line, in pixels. The benchmark's is [`Lines::CANVAS`](crate::Lines::CANVAS).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LineCanvas {
+    /// Height of the image.
+    pub height: usize,
+    /// Width of the image.
+    pub width: usize,
+    /// Width of the line; widths below 1 are not antialiased correctly.
+    pub line_width: f64,
+}
+
 /// Draws the line that points from the image's centre in the direction `angle` (radians, anticlockwise from the
-/// right), `line_width` pixels wide (the benchmark's is 2; widths below 1 are not antialiased correctly).
+/// right).
 ///
 /// This reproduces the drawing of the paper's lines (section 3), on which the benchmark's numbers depend, bit
 /// for bit, including its peculiarities: the line is `height / 2 - 1` pixels long, its far end is not weighted
@@ -15,11 +26,14 @@ use std::f64::consts::TAU;
 ///
 /// # Examples
 /// ```
+/// use lerp_data::{Lines, draw_line};
+///
 /// // A line to the right is 15 pixels long and 2 pixels wide.
-/// let image = lerp_data::draw_line(0.0, 32, 32, 2.0);
+/// let image = draw_line(0.0, Lines::CANVAS);
 /// assert_eq!(image.iter().filter(|pixel| **pixel > -1.0).count(), 30);
 /// ```
-pub fn draw_line(angle: f64, height: usize, width: usize, line_width: f64) -> Vec<f64> {
+pub fn draw_line(angle: f64, canvas: LineCanvas) -> Vec<f64> {
+    let LineCanvas { height, width, line_width } = canvas;
     let (row, column) = (height as f64 * 0.5, width as f64 * 0.5);
     let (end_row, end_column) = (row - (row - 1.0) * angle.sin(), column + (column - 1.0) * angle.cos());
 
@@ -74,11 +88,12 @@ pub fn line_label(angle: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Lines;
 
     #[test]
     fn lines_point_right_up_left_and_down() {
         let lit = |angle| {
-            let image = draw_line(angle, 32, 32, 2.0);
+            let image = draw_line(angle, Lines::CANVAS);
             (0..1024).filter(|&p| image[p] > -1.0).map(|p| (p / 32, p % 32)).collect::<Vec<_>>()
         };
         let bounds = |v: &[(usize, usize)]| {
@@ -97,7 +112,7 @@ mod tests {
     #[test]
     fn lit_mass_lies_in_the_known_range() {
         let mass = |i: i32| {
-            draw_line(f64::from(i) * TAU / 5000.0, 32, 32, 2.0).iter().map(|v| (v + 1.0) / 2.0).sum::<f64>()
+            draw_line(f64::from(i) * TAU / 5000.0, Lines::CANVAS).iter().map(|v| (v + 1.0) / 2.0).sum::<f64>()
         };
         let masses: Vec<f64> = (0..5000).map(mass).collect();
         let low = masses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -111,7 +126,7 @@ mod tests {
             [(0, 0, 2.0), (1, 5, 2.0), (2, 2, 2.0), (9, 4, 1e300), (8, 8, f64::NAN)]
         {
             for angle in [0.0, 1.0, f64::NAN, f64::INFINITY, 1e300] {
-                let image = draw_line(angle, height, width, line_width);
+                let image = draw_line(angle, LineCanvas { height, width, line_width });
                 assert_eq!(image.len(), height * width);
                 assert!(image.iter().all(|v| (-1.0..=1.0).contains(v)));
             }

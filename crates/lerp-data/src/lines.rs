@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
 use lerp_kernels::{draw_lines, line_labels};
 
-use crate::{Batch, Dataset, Result, draw_line, line_label};
+use crate::{Batch, Dataset, LineCanvas, Result, draw_line, line_label};
 
 /// Endless images of lines at angles drawn uniformly from `[0, 2π)`. Training and test batches differ only in
 /// their draws, as in the paper's code, which draws fresh test angles at every evaluation (section 3).
@@ -35,6 +35,9 @@ impl Lines {
     pub const SIDE: usize = 32;
     /// Width of a line, pixels.
     pub const LINE_WIDTH: f64 = 2.0;
+    /// The size of an image and of its line.
+    pub const CANVAS: LineCanvas =
+        LineCanvas { height: Self::SIDE, width: Self::SIDE, line_width: Self::LINE_WIDTH };
     const CLASSES: u32 = 10;
 
     /// Draws the images of lines at `angles` (radians).
@@ -42,11 +45,8 @@ impl Lines {
     /// # Shapes
     /// `n` angles to `[n, 32, 32, 1]`, `f32`.
     pub fn images(angles: &[f64], device: &Device) -> Result<Tensor> {
-        let pixels: Vec<f32> = angles
-            .iter()
-            .flat_map(|&angle| draw_line(angle, Self::SIDE, Self::SIDE, Self::LINE_WIDTH))
-            .map(|v| v as f32)
-            .collect();
+        let pixels: Vec<f32> =
+            angles.iter().flat_map(|&angle| draw_line(angle, Self::CANVAS)).map(|v| v as f32).collect();
         Ok(Tensor::from_vec(pixels, (angles.len(), Self::SIDE, Self::SIDE, 1), device)?)
     }
 
@@ -132,7 +132,7 @@ mod tests {
             assert!((150..250).contains(&count), "class {class} has {count} of 2000");
         }
         let last = batch.images.get(1999).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let expected: Vec<f32> = draw_line(angles[1999], 32, 32, 2.0).iter().map(|&v| v as f32).collect();
+        let expected: Vec<f32> = draw_line(angles[1999], Lines::CANVAS).iter().map(|&v| v as f32).collect();
         assert_eq!(last, expected);
     }
 

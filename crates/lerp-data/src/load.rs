@@ -18,10 +18,10 @@ use crate::{
     find::{Files, Format, Known},
     idx,
     images::Images,
-    labels::{Class, Label, Labels, union},
+    labels::{Class, ClassLabels, Label, Labels, union},
     mat, parquet,
     picture::{self, Picture},
-    pixels::{Held, Kind, fixed},
+    pixels::{PixelEncoding, StoredImages, fixed},
     resize::{SIDE, bicubic, fit, pad},
     shuffle::epoch_order,
     stored::{self, Cache, Collector},
@@ -29,11 +29,11 @@ use crate::{
 };
 
 /// Number of images that are decoded at a time, so that few are in memory twice.
-const CHUNK: usize = 1024;
+const DECODED_AT_ONCE: usize = 1024;
 
-/// The training and the test part of a dataset.
+/// The training and the test split of a dataset.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct Splits {
     pub train: Images,
     pub test: Images,
     /// Names of the classes; empty if there are no labels.
@@ -42,9 +42,9 @@ pub(crate) struct Loaded {
     pub left_out: LeftOut,
 }
 
-impl Loaded {
-    pub fn get(&self, part: Split) -> &Images {
-        match part {
+impl Splits {
+    pub fn get(&self, split: Split) -> &Images {
+        match split {
             Split::Train => &self.train,
             Split::Test => &self.test,
         }
@@ -64,11 +64,11 @@ impl Loaded {
     }
 
     /// See [`Dataset::range`](crate::Dataset::range).
-    pub fn range(&self, part: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
-        let images = self.get(part);
+    pub fn range(&self, split: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
+        let images = self.get(split);
         let len = images.len();
         if range.end > len || range.start > range.end {
-            return Err(Error::OutOfRange { part, first: range.start, end: range.end, len });
+            return Err(Error::OutOfRange { split, first: range.start, end: range.end, len });
         }
         images.batch(&range.collect::<Vec<_>>(), device)
     }
@@ -86,13 +86,13 @@ impl Loaded {
 }
 
 /// Reads the files of a dataset; `known` says what they must hold, for one of the paper's sets. If there is no
-/// test part, the last of every `every` images, counted class by class, becomes one. User-supplied images are
+/// test split, the last of every `every` images, counted class by class, becomes one. User-supplied images are
 /// shuffled, because they may be sorted by class; the paper's keep their order.
 ///
 /// # Errors
 /// Returns an error if a file cannot be read, or its content is not what the format or `known` requires.
-pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &Cache) -> Result<Loaded> {
-    let mut train = part(files, Split::Train, known, cache)?;
+pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &Cache) -> Result<Splits> {
+    let mut train = read_split(files, Split::Train, known, cache)?;
     let mut left_out = files.left_out.clone();
     left_out.extend(&train.left_out);
     let last = files.train.last().map_or(files.folder.as_path(), PathBuf::as_path);
@@ -105,17 +105,20 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
         let (train, test) = Images::new(train).hold_out(every);
         (train, test, classes)
     } else {
-        let mut test = part(files, Split::Test, known, cache)?;
+        let mut test = read_split(files, Split::Test, known, cache)?;
         left_out.extend(&test.left_out);
         if test.len() > 0 && train.labels.is_some() != test.labels.is_some() {
-            let paths = if train.labels.is_some() { &files.test } else { &files.train };
-            return Err(lacking(paths.first().map_or(last, PathBuf::as_path), train.labels.is_some()));
+            let (paths, labelled) = match train.labels {
+                Some(_) => (&files.test, Split::Train),
+                None => (&files.train, Split::Test),
+            };
+            return Err(lacks_labels(paths.first().map_or(last, PathBuf::as_path), labelled));
         }
         // On the hub, a negative label means that an image has no label.
         let unknown =
             |class: &&Class| matches!(class.label, Label::Number(..0)) && !train.classes.contains(class);
         if let (Some(class), Some(file)) = (test.classes.iter().find(unknown), files.test.last()) {
-            let expected = "classes that the training part has, or no labels in both parts";
+            let expected = "classes that the training split has, or no labels in both splits";
             return Err(Fault::new(expected, format!("the label {}", class.name)).at(file));
         }
         let (classes, places) = union([&train.classes, &test.classes]);
@@ -130,10 +133,10 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
     }
     let classes = classes.into_iter().map(|class| class.name).collect();
     if known.is_some() {
-        return Ok(Loaded { train, test, classes, left_out });
+        return Ok(Splits { train, test, classes, left_out });
     }
     let [train, test] = Images::gray_if_gray([train, test]);
-    Ok(Loaded { train: train.shuffled(), test: test.shuffled(), classes, left_out })
+    Ok(Splits { train: train.shuffled(), test: test.shuffled(), classes, left_out })
 }
 
 /// The fault that there are no images, with the lines about what was left out.
@@ -143,23 +146,27 @@ fn none(left_out: &LeftOut, expected: &str) -> Fault {
     Fault::new(expected, found.join("; "))
 }
 
-/// Replaces the class indices of one part by those in the merged list of classes.
-fn renumber(part: &mut Held, places: &[u32]) {
-    for label in part.labels.iter_mut().flatten() {
+/// Replaces the class indices of one split by those in the merged list of classes.
+fn renumber(split: &mut StoredImages, places: &[u32]) {
+    for label in split.labels.iter_mut().flatten() {
         *label = places[*label as usize];
     }
 }
 
-fn lacking(file: &Path, in_train: bool) -> Error {
-    let (with, without) = if in_train { ("training", "test") } else { ("test", "training") };
-    let expected = format!("labels in this {without} part, as in the {with} part, or in neither");
+/// The error that `file` has no labels, although the files of the split `labelled` have some.
+fn lacks_labels(file: &Path, labelled: Split) -> Error {
+    let (with, without) = match labelled {
+        Split::Train => ("training", "test"),
+        Split::Test => ("test", "training"),
+    };
+    let expected = format!("labels in this {without} split, as in the {with} split, or in neither");
     Fault::new(expected, "none").at(file)
 }
 
 /// Whether the files have labels, as far as that is known without reading all of them.
 ///
 /// # Errors
-/// Returns an error if only one of the two parts has labels, or a file cannot be read.
+/// Returns an error if only one of the two splits has labels, or a file cannot be read.
 pub(crate) fn labelled(files: &Files) -> Result<bool> {
     let of = |paths: &[PathBuf]| -> Result<Option<bool>> {
         let Some(first) = paths.first() else { return Ok(None) };
@@ -173,16 +180,17 @@ pub(crate) fn labelled(files: &Files) -> Result<bool> {
     let train = of(&files.train)?.unwrap_or_default();
     match of(&files.test)? {
         Some(test) if test != train => {
-            let paths = if train { &files.test } else { &files.train };
-            Err(lacking(&paths[0], train))
+            let (paths, labelled) =
+                if train { (&files.test, Split::Train) } else { (&files.train, Split::Test) };
+            Err(lacks_labels(&paths[0], labelled))
         }
         _ => Ok(train),
     }
 }
 
-fn part(files: &Files, part: Split, known: Option<&Known>, cache: &Cache) -> Result<Held> {
+fn read_split(files: &Files, split: Split, known: Option<&Known>, cache: &Cache) -> Result<StoredImages> {
     let format = &files.format;
-    let (paths, classes) = match part {
+    let (paths, classes) = match split {
         Split::Train => (&files.train, &files.train_classes),
         Split::Test => (&files.test, &files.test_classes),
     };
@@ -192,16 +200,20 @@ fn part(files: &Files, part: Split, known: Option<&Known>, cache: &Cache) -> Res
         (_, None) => 3,
     };
     let shape = ImageShape { height: SIDE, width: SIDE, channels };
-    let kind = if known.is_some_and(|known| known.name == "celeba") { Kind::Fixed } else { Kind::Bytes };
+    let encoding = if known.is_some_and(|known| known.name == "celeba") {
+        PixelEncoding::Fixed
+    } else {
+        PixelEncoding::Bytes
+    };
     let place = cache.place(&format!("{} {format:?}", known.map_or("own", |known| known.name)), paths)?;
     if let Some(place) = &place
-        && let Some(held) = stored::open(place, shape, kind)?
+        && let Some(stored) = stored::open(place, shape, encoding)?
     {
-        return Ok(held);
+        return Ok(stored);
     }
-    let mut images = Collector::new(shape, kind, cache, place);
+    let mut images = Collector::new(shape, encoding, cache, place);
     let labels = match format {
-        Format::Idx { turned } => idx_part(paths, *turned, known, &mut images)?,
+        Format::Idx { turned } => read_idx(paths, *turned, known, &mut images)?,
         Format::Cifar | Format::Mat => {
             let mut labels = Vec::new();
             for path in paths {
@@ -211,9 +223,9 @@ fn part(files: &Files, part: Split, known: Option<&Known>, cache: &Cache) -> Res
                     images.push(cifar::read(path, &mut labels)?)?;
                 }
             }
-            Some((labels, of_paper(known)))
+            Some(ClassLabels { of_images: labels, classes: of_paper(known) })
         }
-        Format::Parquet => parquet_part(paths, known, &mut images)?,
+        Format::Parquet => read_parquet(paths, known, &mut images)?,
         Format::Pictures => {
             pictures(&files.folder, paths, known, &mut images)?;
             None
@@ -237,14 +249,12 @@ fn of_paper(known: Option<&Known>) -> Vec<Class> {
     (0..).zip(names).map(|(i, name)| Class { label: Label::Number(i), name: (*name).into() }).collect()
 }
 
-type Labelled = Option<(Vec<u32>, Vec<Class>)>;
-
-fn idx_part(
+fn read_idx(
     paths: &[PathBuf],
     turned: bool,
     known: Option<&Known>,
     images: &mut Collector,
-) -> Result<Labelled> {
+) -> Result<Option<ClassLabels>> {
     let [file, rest @ ..] = paths else { return Ok(None) };
     let count = idx::images(file, turned, |pixels| images.push(pixels))?;
     let [path] = rest else { return Ok(None) };
@@ -261,13 +271,18 @@ fn idx_part(
         }
         labels.push(Label::Number(*number), None).map_err(|fault| fault.at(path))?;
     }
-    match known {
-        None => Ok(Some(labels.finish())),
-        Some(_) => Ok(Some((numbers.iter().map(|number| *number as u32).collect(), of_paper(known)))),
+    if known.is_none() {
+        return Ok(Some(labels.finish()));
     }
+    let of_images = numbers.iter().map(|number| *number as u32).collect();
+    Ok(Some(ClassLabels { of_images, classes: of_paper(known) }))
 }
 
-fn parquet_part(paths: &[PathBuf], known: Option<&Known>, pixels: &mut Collector) -> Result<Labelled> {
+fn read_parquet(
+    paths: &[PathBuf],
+    known: Option<&Known>,
+    pixels: &mut Collector,
+) -> Result<Option<ClassLabels>> {
     let (mut labels, mut of_known) = (Labels::default(), Vec::new());
     let (mut unlabelled, mut unread) = (false, parquet::Unread::new());
     for path in paths {
@@ -275,8 +290,8 @@ fn parquet_part(paths: &[PathBuf], known: Option<&Known>, pixels: &mut Collector
         parquet::read(path, &mut unread, |rows| {
             let images = rows.images();
             let mut kept = vec![true; images.len()];
-            for (chunk, images) in images.chunks(CHUNK).enumerate() {
-                let place = |place: usize| chunk * CHUNK + place;
+            for (chunk, images) in images.chunks(DECODED_AT_ONCE).enumerate() {
+                let place = |place: usize| chunk * DECODED_AT_ONCE + place;
                 let made = images.par_iter().enumerate().map(|(i, bytes)| match make(bytes, known) {
                     Err(Fault::LeftOut(why)) if known.is_none() => Ok(Err(why)),
                     made => made.map(Ok).map_err(|fault| in_row(fault, first + place(i)).at(path)),
@@ -317,8 +332,11 @@ fn parquet_part(paths: &[PathBuf], known: Option<&Known>, pixels: &mut Collector
     }
     // CelebA has no classes in this benchmark, even if a file of it has a column of labels.
     let unlabelled = unlabelled || known.is_some_and(|known| known.classes.is_empty());
-    let labelled = if known.is_some() { (of_known, of_paper(known)) } else { labels.finish() };
-    Ok((!unlabelled).then_some(labelled))
+    let labels = match known {
+        Some(_) => ClassLabels { of_images: of_known, classes: of_paper(known) },
+        None => labels.finish(),
+    };
+    Ok((!unlabelled).then_some(labels))
 }
 
 fn in_row(fault: Fault, row: usize) -> Fault {
@@ -355,7 +373,7 @@ fn pictures(
     images: &mut Collector,
 ) -> Result<Vec<usize>> {
     let mut kept = Vec::new();
-    for (chunk, paths) in paths.chunks(CHUNK).enumerate() {
+    for (chunk, paths) in paths.chunks(DECODED_AT_ONCE).enumerate() {
         let made = paths.par_iter().map(|path| {
             let made = match tree::read(path) {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -373,7 +391,7 @@ fn pictures(
             match made {
                 Ok(image) => {
                     images.push(image)?;
-                    kept.push(chunk * CHUNK + i);
+                    kept.push(chunk * DECODED_AT_ONCE + i);
                 }
                 Err(why) => {
                     let name = paths[i].strip_prefix(folder).unwrap_or(&paths[i]).to_string_lossy();
@@ -404,10 +422,10 @@ fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Vec<u8>, Fau
     };
     let picture = picture::decode(bytes, suits)?;
     suits(picture.width, picture.height)?;
-    let size = [picture.height, picture.width, 3];
+    let shape = ImageShape { height: picture.height, width: picture.width, channels: 3 };
     Ok(match known.map(|known| known.name) {
-        None => fit(&picture.rgb, size, SIDE),
-        Some("celeba") if size[0] == 218 => face(&picture, 36, 16),
+        None => fit(&picture.rgb, shape, SIDE),
+        Some("celeba") if shape.height == 218 => face(&picture, 36, 16),
         Some("celeba") => face(&picture, 18, 8),
         Some("mnist") => {
             let gray: Vec<u8> = picture.rgb.iter().copied().step_by(3).collect();
@@ -424,5 +442,5 @@ fn face(picture: &Picture, top: usize, left: usize) -> Vec<u8> {
     let rows = picture.rgb.chunks_exact(3 * picture.width).skip(top).take(height);
     let middle = rows.flat_map(|row| &row[3 * left..3 * (left + width)]);
     let middle: Vec<f32> = middle.map(|&v| f32::from(v) * 2.0 / 255.0 - 1.0).collect();
-    bicubic(&middle, [height, width, 3], SIDE).into_iter().flat_map(fixed).collect()
+    bicubic(&middle, ImageShape { height, width, channels: 3 }, SIDE).into_iter().flat_map(fixed).collect()
 }

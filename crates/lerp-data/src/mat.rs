@@ -20,9 +20,9 @@ use crate::{
 
 type Faulty<T> = std::result::Result<T, Fault>;
 
-const STRIDE: usize = SIDE * SIDE * 3;
+const IMAGE_BYTES: usize = SIDE * SIDE * 3;
 /// Number of images that are passed on at a time.
-const BLOCK: usize = 1024;
+const IMAGES_PER_BLOCK: usize = 1024;
 
 const COMPRESSED: u32 = 15;
 const MATRIX: u32 = 14;
@@ -66,16 +66,13 @@ fn arrays(file: &mut impl Read, length: u64, each: Each) -> Faulty<Arrays> {
     }
     let mut arrays = Arrays::default();
     while arrays.images.is_none() || arrays.labels.is_none() {
-        let Some(tag) = Tag::read(file, true)? else { break };
+        let Some(tag) = Tag::read_unless_at_end(file)? else { break };
         let mut element = file.take(u64::from(tag.size));
         match tag.kind {
             COMPRESSED => {
                 let mut unpacked = ZlibDecoder::new(&mut element);
-                match Tag::read(&mut unpacked, false)? {
-                    Some(inner) if inner.kind == MATRIX => {
-                        matrix(&mut unpacked, length, &mut arrays, each)?;
-                    }
-                    _ => {}
+                if Tag::read(&mut unpacked)?.kind == MATRIX {
+                    matrix(&mut unpacked, length, &mut arrays, each)?;
                 }
             }
             MATRIX => matrix(&mut element, length, &mut arrays, each)?,
@@ -108,23 +105,33 @@ struct Tag {
 }
 
 impl Tag {
-    /// Reads a tag. Returns `None` at the end of the file, which is an error unless `may_end`.
-    fn read(reader: &mut impl Read, may_end: bool) -> Faulty<Option<Self>> {
+    /// Reads a tag. The end of the file is an error.
+    fn read(reader: &mut impl Read) -> Faulty<Self> {
         let mut bytes = [0; 8];
-        if may_end && reader.read(&mut bytes[..1])? == 0 {
+        fill(reader, &mut bytes, "an element's kind and size")?;
+        Self::decode(bytes)
+    }
+
+    /// Reads a tag. Returns `None` at the end of the file.
+    fn read_unless_at_end(reader: &mut impl Read) -> Faulty<Option<Self>> {
+        let mut bytes = [0; 8];
+        if reader.read(&mut bytes[..1])? == 0 {
             return Ok(None);
         }
-        fill(reader, &mut bytes[usize::from(may_end)..], "an element's kind and size")?;
-        let [a, b, c, d, e, f, g, h] = bytes;
+        fill(reader, &mut bytes[1..], "an element's kind and size")?;
+        Self::decode(bytes).map(Some)
+    }
+
+    fn decode([a, b, c, d, e, f, g, h]: [u8; 8]) -> Faulty<Self> {
         let (kind, size) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
         if kind >> 16 == 0 {
-            return Ok(Some(Self { kind, size, small: None }));
+            return Ok(Self { kind, size, small: None });
         }
         let (kind, size) = (kind & 0xffff, kind >> 16);
         if size > 4 {
             return Err(Fault::new("at most 4 bytes in a small element", size.to_string()));
         }
-        Ok(Some(Self { kind, size, small: Some([e, f, g, h]) }))
+        Ok(Self { kind, size, small: Some([e, f, g, h]) })
     }
 
     /// Reads the content of an element of at most `limit` bytes, and skips the padding after it.
@@ -142,26 +149,25 @@ impl Tag {
     }
 }
 
-fn part(reader: &mut impl Read, limit: u32, what: &str) -> Faulty<Vec<u8>> {
-    match Tag::read(reader, false)? {
-        Some(tag) => tag.content(reader, limit, what),
-        None => Ok(Vec::new()),
-    }
+/// Reads an element of at most `limit` bytes.
+fn element(reader: &mut impl Read, limit: u32, what: &str) -> Faulty<Vec<u8>> {
+    Tag::read(reader)?.content(reader, limit, what)
 }
 
 /// Reads an array into `arrays` if it is `X` or `y`.
 fn matrix(reader: &mut impl Read, length: u64, arrays: &mut Arrays, each: Each) -> Faulty<()> {
-    let _flags = part(reader, 64, "array flags")?;
-    let sizes = part(reader, 128, "dimensions")?;
+    let _flags = element(reader, 64, "array flags")?;
+    let sizes = element(reader, 128, "dimensions")?;
     let sizes: Vec<usize> =
         sizes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b) as usize).collect();
-    let name = part(reader, 256, "an array's name")?;
-    let tag = Tag::read(reader, false)?;
-    let Some(tag) = tag else { return Ok(()) };
+    let name = element(reader, 256, "an array's name")?;
+    let tag = Tag::read(reader)?;
     match name.as_slice() {
         b"X" => {
             let n = match sizes[..] {
-                [SIDE, SIDE, 3, n] if tag.kind == 2 && tag.size as usize == n.saturating_mul(STRIDE) => n,
+                [SIDE, SIDE, 3, n] if tag.kind == 2 && tag.size as usize == n.saturating_mul(IMAGE_BYTES) => {
+                    n
+                }
                 _ => {
                     let found = format!("{} bytes of type {} as {sizes:?}", tag.size, tag.kind);
                     return Err(Fault::new("bytes (type 2) as [32, 32, 3, n] in the array X", found));
@@ -185,11 +191,11 @@ fn matrix(reader: &mut impl Read, length: u64, arrays: &mut Arrays, each: Each) 
 /// Reads `n` images, and transposes each to `[row, column, channel]`. MATLAB stores
 /// `X[row, column, channel, image]` with the row varying fastest.
 fn images(reader: &mut impl Read, n: usize, each: Each) -> Faulty<()> {
-    let mut image = [0; STRIDE];
-    for first in (0..n).step_by(BLOCK) {
-        let mut pixels = Vec::with_capacity(BLOCK * STRIDE);
-        for index in first..n.min(first + BLOCK) {
-            if read_most(reader, &mut image)? < STRIDE {
+    let mut image = [0; IMAGE_BYTES];
+    for first in (0..n).step_by(IMAGES_PER_BLOCK) {
+        let mut pixels = Vec::with_capacity(IMAGES_PER_BLOCK * IMAGE_BYTES);
+        for index in first..n.min(first + IMAGES_PER_BLOCK) {
+            if read_most(reader, &mut image)? < IMAGE_BYTES {
                 return Err(Fault::new(format!("{n} images"), format!("the end in image {index}")));
             }
             for row in 0..SIDE {

@@ -45,12 +45,12 @@ use crate::{
 type Faulty<T> = std::result::Result<T, Fault>;
 
 const MAGIC: &[u8; 4] = b"PAR1";
-/// The largest ratio of the unpacked to the packed size of a page, beyond [`SLACK`], that is believed.
-const RATIO: usize = 64;
+/// The largest ratio of the unpacked to the packed size of a page, beyond [`PAGE_SLACK`], that is believed.
+const PAGE_RATIO: usize = 64;
 /// The largest such ratio for all pages of a column in a row group together.
 const COLUMN_RATIO: usize = 8;
 /// Number of bytes to which a page may always unpack, whatever its ratio.
-const SLACK: usize = 4 << 20;
+const PAGE_SLACK: usize = 4 << 20;
 /// The number of bytes that decoding metadata may allocate for each byte of it. An element of a list has at
 /// least one byte there, and is counted as 8.
 const METADATA_RATIO: usize = 8;
@@ -215,7 +215,7 @@ impl Open {
         let length = file.metadata()?.len();
         let mut file = BufReader::new(file);
         believe_footer(&mut file, length)?;
-        let metadata = seam(|| read_metadata(&mut file))?;
+        let metadata = guarded(|| read_metadata(&mut file))?;
         Ok(Self { file, metadata })
     }
 
@@ -298,7 +298,7 @@ impl Open {
         self.file.seek(SeekFrom::Start(start as u64))?;
         fill(&mut self.file, &mut bytes, "a column")?;
         believe_pages(&bytes, rows, &path_of(chunk.descriptor()))?;
-        let column = seam(|| {
+        let column = guarded(|| {
             let limit = bytes.len();
             let pages = PageReader::new(Cursor::new(bytes.into()), chunk, Vec::new(), limit);
             let kinds = vec![&chunk.descriptor().descriptor.primitive_type];
@@ -431,7 +431,7 @@ fn believe_pages(bytes: &[u8], rows: usize, name: &str) -> Faulty<()> {
             .get(packed..)
             .ok_or_else(|| Fault::new("pages within their column", format!("a page of {packed} bytes")))?;
         unpacked += whole;
-        if whole > SLACK + RATIO * packed || unpacked > SLACK + COLUMN_RATIO * bytes.len() {
+        if whole > PAGE_SLACK + PAGE_RATIO * packed || unpacked > PAGE_SLACK + COLUMN_RATIO * bytes.len() {
             return Err(Fault::new("a plausible size of a page", format!("{whole} bytes from {packed}")));
         }
         // Polars uses the header that the type of the page selects; the values in all of them are checked.
@@ -479,16 +479,16 @@ fn encoding_name(encoding: Encoding) -> String {
 }
 
 /// Calls polars' crates on the content of a file: their errors and panics become faults of the file.
-fn seam<T, E: Display>(work: impl FnOnce() -> std::result::Result<T, E>) -> Faulty<T> {
+fn guarded<T, E: Display>(work: impl FnOnce() -> std::result::Result<T, E>) -> Faulty<T> {
     match lerp_files::caught(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| sound(&error)),
         Err(panic) => Err(sound(&panic)),
     }
 }
 
-/// Like [`seam`], for the decoder of metadata, whose protocol errors carry the message in a field.
+/// Like [`guarded`], for the decoder of metadata, whose protocol errors carry the message in a field.
 fn decoded<T>(work: impl FnOnce() -> thrift::Result<T>) -> Faulty<T> {
-    seam(|| {
+    guarded(|| {
         work().map_err(|error| match error {
             thrift::Error::Protocol(error) => error.message,
             error => error.to_string(),

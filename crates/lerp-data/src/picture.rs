@@ -26,11 +26,11 @@ const EXTENSIONS: [&str; 12] =
 const MOST_PIXELS: u64 = 1 << 28;
 /// Images with more pixels than this are decoded one at a time, whatever the number of threads, to bound
 /// memory.
-const LARGE: u64 = 1 << 25;
+const LARGE_PIXELS: u64 = 1 << 25;
 /// The lock that is held while a large image is decoded.
-static TURN: Mutex<()> = Mutex::new(());
+static LARGE_IMAGE_LOCK: Mutex<()> = Mutex::new(());
 /// Number of bytes allowed for what a file holds besides pixels, such as a colour profile.
-const SLACK: u64 = 64 << 20;
+const OVERHEAD_BYTES: u64 = 64 << 20;
 
 /// A decoded image.
 pub(crate) struct Picture {
@@ -38,8 +38,8 @@ pub(crate) struct Picture {
     pub width: usize,
     /// The pixels, `[height, width, 3]`, red first.
     pub rgb: Vec<u8>,
-    /// The lock [`TURN`] of a large image, released when its memory is.
-    _turn: Option<MutexGuard<'static, ()>>,
+    /// The lock [`LARGE_IMAGE_LOCK`] of a large image, released when its memory is.
+    _lock: Option<MutexGuard<'static, ()>>,
 }
 
 /// Whether `extension`, in lower case and without the dot, is that of an image format.
@@ -80,7 +80,7 @@ pub(crate) fn decode(bytes: &[u8], suits: impl Fn(usize, usize) -> Result<()>) -
     let decode = || -> std::result::Result<Result<Picture>, ImageError> {
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         let mut limits = Limits::default();
-        limits.max_alloc = Some(SLACK);
+        limits.max_alloc = Some(OVERHEAD_BYTES);
         reader.limits(limits.clone());
         let mut decoder = reader.into_decoder()?;
         let (width, height) = decoder.dimensions();
@@ -98,15 +98,16 @@ pub(crate) fn decode(bytes: &[u8], suits: impl Fn(usize, usize) -> Result<()>) -
         if format == ImageFormat::Jpeg && !has_end(bytes) {
             return Ok(Err(Fault::new("a whole JPEG image", "one that ends early")));
         }
-        let turn = (pixels > LARGE).then(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
-        limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2).saturating_add(SLACK));
+        let lock =
+            (pixels > LARGE_PIXELS).then(|| LARGE_IMAGE_LOCK.lock().unwrap_or_else(PoisonError::into_inner));
+        limits.max_alloc = Some(decoder.total_bytes().saturating_mul(2).saturating_add(OVERHEAD_BYTES));
         decoder.set_limits(limits)?;
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let mut image = DynamicImage::from_decoder(decoder)?;
         image.apply_orientation(orientation);
         let rgb = on_white(image);
         let (height, width) = (rgb.height() as usize, rgb.width() as usize);
-        Ok(Ok(Picture { height, width, rgb: rgb.into_raw(), _turn: turn }))
+        Ok(Ok(Picture { height, width, rgb: rgb.into_raw(), _lock: lock }))
     };
     match lerp_files::caught(AssertUnwindSafe(decode)) {
         Ok(Ok(result)) => result,

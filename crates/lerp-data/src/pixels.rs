@@ -15,7 +15,7 @@ pub(crate) const HEADER: usize = 64;
 
 /// The encoding of a stored pixel value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PixelEncoding {
     /// One byte `v`, for the value `v * 2 / 255 - 1` (section B6 of the protocol, for all image sets).
     Bytes,
     /// A little-endian `i16` `v`, for the value `v / 16384`: resized images exceed [-1, 1], by a factor below
@@ -28,12 +28,12 @@ pub(crate) enum Kind {
 
 const FIXED: f32 = 16_384.0;
 
-/// Encodes `value` as [`Kind::Fixed`].
+/// Encodes `value` as [`PixelEncoding::Fixed`].
 pub(crate) fn fixed(value: f32) -> [u8; 2] {
     ((value * FIXED).round() as i16).to_le_bytes()
 }
 
-impl Kind {
+impl PixelEncoding {
     /// Size of a value in bytes.
     pub fn size(self) -> usize {
         match self {
@@ -59,14 +59,14 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) enum Pixels {
     Memory(Vec<u8>),
-    File(Stored),
+    File(CachedPixels),
 }
 
-/// The images and labels that were read from the files of one part.
+/// The images and labels that were read from the files of one split.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct StoredImages {
     pub shape: ImageShape,
-    pub kind: Kind,
+    pub encoding: PixelEncoding,
     pub pixels: Pixels,
     /// The index in `classes` of each image's class, or `None` if there are no labels.
     pub labels: Option<Vec<u32>>,
@@ -77,10 +77,10 @@ pub(crate) struct Held {
     pub left_out: LeftOut,
 }
 
-impl Held {
+impl StoredImages {
     /// Size of one image in bytes.
     pub fn stride(&self) -> usize {
-        self.shape.height * self.shape.width * self.shape.channels * self.kind.size()
+        self.shape.height * self.shape.width * self.shape.channels * self.encoding.size()
     }
 
     pub fn len(&self) -> usize {
@@ -93,7 +93,7 @@ impl Held {
 
 /// The pixels in a cache file.
 #[derive(Debug)]
-pub(crate) struct Stored {
+pub(crate) struct CachedPixels {
     pub path: PathBuf,
     pub file: File,
     /// Size of one image in bytes.
@@ -102,7 +102,7 @@ pub(crate) struct Stored {
     pub sums: Vec<u32>,
 }
 
-impl Stored {
+impl CachedPixels {
     /// Number of images.
     pub fn len(&self) -> usize {
         self.sums.len()
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn fixed_point_holds_what_resizing_overshoots() {
         for value in [-1.9_f32, -1.0, -0.123_456, 0.0, 0.7, 1.0, 1.9] {
-            assert!((Kind::Fixed.values(&fixed(value))[0] - value).abs() <= 0.5 / FIXED);
+            assert!((PixelEncoding::Fixed.values(&fixed(value))[0] - value).abs() <= 0.5 / FIXED);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Crops, pads and resizes images.
 
+use lerp_core::ImageShape;
+
 /// Height and width of the benchmark's images, pixels.
 pub const SIDE: usize = 32;
 
@@ -12,7 +14,8 @@ pub const SIDE: usize = 32;
 ///
 /// # Shapes
 /// `[height, width, channels]` to `[out, out, channels]`, row by row.
-pub fn bicubic(image: &[f32], [height, width, channels]: [usize; 3], out: usize) -> Vec<f32> {
+pub fn bicubic(image: &[f32], shape: ImageShape, out: usize) -> Vec<f32> {
+    let ImageShape { height, width, channels } = shape;
     let (rows, columns) = (taps(height, out), taps(width, out));
     let mut result = Vec::with_capacity(out * out * channels);
     for (row, row_weights) in &rows {
@@ -62,7 +65,8 @@ fn far(x: f32) -> f32 {
 ///
 /// # Shapes
 /// `[height, width, channels]` to `[out, out, channels]`, row by row.
-pub fn fit(image: &[u8], [height, width, channels]: [usize; 3], out: usize) -> Vec<u8> {
+pub fn fit(image: &[u8], shape: ImageShape, out: usize) -> Vec<u8> {
+    let ImageShape { height, width, channels } = shape;
     let side = height.min(width);
     let (top, left) = ((height - side) / 2, (width - side) / 2);
     if side == out && height == width {
@@ -123,10 +127,14 @@ pub fn pad(image: &[u8], height: usize, width: usize, out: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn shape(height: usize, width: usize, channels: usize) -> ImageShape {
+        ImageShape { height, width, channels }
+    }
+
     #[test]
     fn bicubic_is_the_identity_at_the_same_size() {
         let image: Vec<f32> = (0..32 * 32 * 3).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
-        assert_eq!(bicubic(&image, [32, 32, 3], 32), image);
+        assert_eq!(bicubic(&image, shape(32, 32, 3), 32), image);
     }
 
     #[test]
@@ -135,7 +143,7 @@ mod tests {
         // -3) / 32; edges repeat.
         let row = [0.0_f32, 1.0, 4.0, 9.0];
         let image: Vec<f32> = row.iter().copied().cycle().take(16).collect();
-        let out = bicubic(&image, [4, 4, 1], 8);
+        let out = bicubic(&image, shape(4, 4, 1), 8);
         let expected = [
             0.0,
             (19.0 - 3.0 * 4.0) / 32.0,
@@ -179,12 +187,12 @@ mod tests {
     fn fit_takes_the_middle_and_means() {
         // The image has 2 rows of 6 columns; the middle square is columns 2 and 3.
         let image = [9, 9, 0, 100, 9, 9, 9, 9, 50, 250, 9, 9];
-        assert_eq!(fit(&image, [2, 6, 1], 1), [100]);
-        assert_eq!(fit(&image, [2, 6, 1], 2), [0, 100, 50, 250]);
-        assert_eq!(fit(&image, [2, 6, 1], 4)[..8], [0, 0, 100, 100, 0, 0, 100, 100]);
+        assert_eq!(fit(&image, shape(2, 6, 1), 1), [100]);
+        assert_eq!(fit(&image, shape(2, 6, 1), 2), [0, 100, 50, 250]);
+        assert_eq!(fit(&image, shape(2, 6, 1), 4)[..8], [0, 0, 100, 100, 0, 0, 100, 100]);
         // From 3 to 2 pixels, each output pixel covers one pixel and half of the next.
         let three: Vec<u8> = [0, 60, 120].repeat(3);
-        assert_eq!(fit(&three, [3, 3, 1], 2), [20, 100, 20, 100]);
+        assert_eq!(fit(&three, shape(3, 3, 1), 2), [20, 100, 20, 100]);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Recognises by name the part of a dataset to which a file or folder belongs.
+//! Recognises by name the split of a dataset to which a file or folder belongs.
 
 use std::path::Path;
 
-/// The part of a dataset that a name tells.
+/// The split of a dataset that a name tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Train,
@@ -12,15 +12,15 @@ pub(crate) enum Role {
     Validation,
 }
 
-/// The error that a path has the words of two parts, so its part is ambiguous.
-pub(crate) struct Both;
+/// The error that a path has the words of two splits, so its split is ambiguous.
+pub(crate) struct Ambiguous;
 
 const TRAIN: [&str; 5] = ["train", "training", "trainset", "traindata", "trn"];
 const TEST: [&str; 9] =
     ["test", "tests", "testing", "testset", "testdata", "tst", "eval", "evaluation", "holdout"];
 const VALIDATION: [&str; 8] =
     ["val", "valid", "validation", "validate", "valset", "dev", "devel", "development"];
-/// Words that may accompany that of the part in the name of a part's folder.
+/// Words that may accompany that of the split in the name of a split's folder.
 const FILLERS: [&str; 12] = [
     "set", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "seg", "part", "split",
 ];
@@ -52,9 +52,9 @@ fn words(name: &str) -> Vec<String> {
     words
 }
 
-/// The part of a file, by any word in its name or in the names of the folders in `path`. Returns `None` if no
-/// word tells a part.
-pub(crate) fn of_path(path: &Path) -> Result<Option<Role>, Both> {
+/// The split of a file, by any word in its name or in the names of the folders in `path`. Returns `None` if no
+/// word tells a split.
+pub(crate) fn of_path(path: &Path) -> Result<Option<Role>, Ambiguous> {
     let words: Vec<String> =
         path.with_extension("").iter().flat_map(|name| words(&name.to_string_lossy())).collect();
     let mut roles: Vec<Role> = words.iter().filter_map(|word| role(word)).collect();
@@ -65,11 +65,11 @@ pub(crate) fn of_path(path: &Path) -> Result<Option<Role>, Both> {
         [] | [Role::Train] if extra => Ok(Some(Role::Extra)),
         [] => Ok(None),
         [role] => Ok(Some(role)),
-        _ => Err(Both),
+        _ => Err(Ambiguous),
     }
 }
 
-/// The part that a folder's name tells. Returns `None` if it has other words, too: `train station` may be a
+/// The split that a folder's name tells. Returns `None` if it has other words, too: `train station` may be a
 /// class.
 pub(crate) fn of_folder(name: &str) -> Option<Role> {
     let mut found = None;
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_in_any_place_and_case_tell_a_files_part() {
+    fn words_in_any_place_and_case_tell_a_files_split() {
         let of = |path: &str| of_path(path.as_ref()).unwrap_or(None);
         for (path, role) in [
             ("train-00000-of-00001.parquet", Role::Train),

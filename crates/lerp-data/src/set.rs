@@ -13,7 +13,7 @@ use lerp_files::printable;
 use crate::{
     Batch, Dataset, Error, HubCache, Result, Split,
     find::{Files, KNOWN, Known, known, own},
-    load::{Loaded, labelled, load},
+    load::{Splits, labelled, load},
     stored::Cache,
     tree::file_name,
 };
@@ -21,19 +21,49 @@ use crate::{
 /// The environment variable that names the folder of datasets.
 pub const FOLDER_VARIABLE: &str = "LERP_DATA";
 
-/// By default, one of this many images is in the holdout set, if there is no test part.
+/// By default, one of this many images is in the holdout set, if there is no test split.
 const TEST_EVERY: usize = 10;
 
 /// A dataset of images in files: `mnist`, `svhn`, `cifar10`, `celeba` or user-supplied images (section B6 of
 /// the protocol).
 ///
 /// A training batch is the next `size` images of an endless sequence of epochs, each of which is a permutation
-/// of the whole training part (the reference shuffles only within 1,024 images); [`Dataset`] says what
-/// determines it. If the files have no test part, every tenth image is in a holdout set that takes its place
+/// of the whole training split (the reference shuffles only within 1,024 images); [`Dataset`] says what
+/// determines it. If the files have no test split, every tenth image is in a holdout set that takes its place
 /// (for CelebA, the reference tests on its training images). `?test-every=5` at the end of the name makes that
 /// every fifth image. Of labelled images it is every n-th image of each class. The paper's sets are read at
 /// their first use, user-supplied ones at once. The latter may be sorted by class, so they are shuffled, always
 /// in the same way.
+///
+/// # Examples
+/// ```
+/// use candle_core::Device;
+/// use image::{Rgb, RgbImage};
+/// use lerp_core::Draws;
+/// use lerp_data::{Dataset, Split, check, image_set};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let photos = folder.path().join("photos");
+/// // A folder of images of any size, with one sub-folder for each class.
+/// for class in ["cat", "dog"] {
+///     std::fs::create_dir_all(photos.join(class))?;
+///     for i in 0..10 {
+///         let photo = RgbImage::from_pixel(60, 40, Rgb([20 * i, 0, 99]));
+///         photo.save(photos.join(class).join(format!("{i}.png")))?;
+///     }
+/// }
+/// let set = image_set(&format!("images:{}", photos.display()), None)?;
+/// let batch = set.train_batch(4, &Draws::new(1, &Device::Cpu))?;
+/// assert_eq!(batch.images.dims(), [4, 32, 32, 3]);
+///
+/// // Every tenth image of each class is held out to test on.
+/// assert_eq!((set.count(Split::Train)?, set.count(Split::Test)?), (Some(18), Some(2)));
+/// let report = check(&set)?;
+/// assert_eq!(report.holdout, Some(10));
+/// assert_eq!(report.class_names, ["cat", "dog"]);
+/// assert_eq!(report.train.classes, Some(vec![9, 9]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ImageSet {
     name: String,
     title: String,
@@ -43,7 +73,7 @@ pub struct ImageSet {
     classes: usize,
     files: Files,
     every: usize,
-    parts: Mutex<Option<Arc<Loaded>>>,
+    splits: Mutex<Option<Arc<Splits>>>,
 }
 
 impl ImageSet {
@@ -95,7 +125,7 @@ impl ImageSet {
             classes: if labelled { set.classes.len() } else { 0 },
             files,
             every,
-            parts: Mutex::new(None),
+            splits: Mutex::new(None),
         })
     }
 
@@ -105,18 +135,18 @@ impl ImageSet {
         }
         let files = own(name, kind, place)?;
         let every = check_held_out(name, every, &files)?;
-        let parts = load(&files, None, every, &Cache::of_user())?;
-        let image = parts.train.shape;
+        let splits = load(&files, None, every, &Cache::of_user())?;
+        let image = splits.train.shape;
         Ok(Self {
             name: name.into(),
             title: file_name(place),
             known: None,
             image,
             network: usual_network(image),
-            classes: parts.classes.len(),
+            classes: splits.classes.len(),
             files,
             every,
-            parts: Mutex::new(Some(Arc::new(parts))),
+            splits: Mutex::new(Some(Arc::new(splits))),
         })
     }
 
@@ -124,30 +154,30 @@ impl ImageSet {
         &self.files
     }
 
-    /// One of this many images is in the holdout set, if there is no test part.
+    /// One of this many images is in the holdout set, if there is no test split.
     pub(crate) fn every(&self) -> usize {
         self.every
     }
 
     /// The images and labels, which are read at the first call.
-    pub(crate) fn parts(&self) -> Result<Arc<Loaded>> {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(parts) = &*parts {
-            return Ok(Arc::clone(parts));
+    pub(crate) fn splits(&self) -> Result<Arc<Splits>> {
+        let mut splits = self.splits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(splits) = &*splits {
+            return Ok(Arc::clone(splits));
         }
         let loaded = Arc::new(load(&self.files, self.known, self.every, &Cache::of_user())?);
-        *parts = Some(Arc::clone(&loaded));
+        *splits = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
 
     /// The images and labels, for uses that do not report what was left out; a notice does that here.
-    fn used(&self) -> Result<Arc<Loaded>> {
-        let parts = self.parts()?;
-        let lines = parts.left_out.lines();
+    fn used(&self) -> Result<Arc<Splits>> {
+        let splits = self.splits()?;
+        let lines = splits.left_out.lines();
         if !lines.is_empty() {
             lerp_kernels::notice(&format!("{}: not read: {}", printable(&self.name), lines.join("; ")));
         }
-        Ok(parts)
+        Ok(splits)
     }
 }
 
@@ -180,10 +210,10 @@ fn held_out(name: &str, option: Option<&str>) -> Result<Option<usize>> {
     every.map(Some).ok_or_else(bad)
 }
 
-/// Fills in the default of N, and refuses the option if the files have a test part.
+/// Fills in the default of N, and refuses the option if the files have a test split.
 fn check_held_out(name: &str, every: Option<usize>, files: &Files) -> Result<usize> {
     if every.is_some() && !files.test.is_empty() {
-        return Err(Error::HasTestPart { name: name.into() });
+        return Err(Error::HasTestSplit { name: name.into() });
     }
     Ok(every.unwrap_or(TEST_EVERY))
 }
@@ -217,12 +247,12 @@ impl Dataset for ImageSet {
         self.used()?.test_batch(size, draws)
     }
 
-    fn count(&self, part: Split) -> Result<Option<usize>> {
-        Ok(Some(self.used()?.get(part).len()))
+    fn count(&self, split: Split) -> Result<Option<usize>> {
+        Ok(Some(self.used()?.get(split).len()))
     }
 
-    fn range(&self, part: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
-        self.used()?.range(part, range, device)
+    fn range(&self, split: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
+        self.used()?.range(split, range, device)
     }
 
     fn digest(&self) -> Result<Option<String>> {

@@ -58,6 +58,20 @@ fn mix(mut x: u32) -> u32 {
 ///
 /// It is a pure function of the seed, scope and step of `draws` and of `size` and `n`, so a run resumes at any
 /// step.
+///
+/// ```
+/// use candle_core::Device;
+/// use lerp_core::Draws;
+/// use lerp_data::epoch_order;
+///
+/// let draws = Draws::new(1, &Device::Cpu).scope("train");
+/// // Three batches of four are one epoch of twelve samples.
+/// let mut epoch: Vec<usize> = (0..3).flat_map(|step| epoch_order(12, 4, &draws.at(step))).collect();
+/// epoch.sort_unstable();
+/// assert_eq!(epoch, (0..12).collect::<Vec<_>>());
+/// // A resumed run gets the same batch.
+/// assert_eq!(epoch_order(12, 4, &draws.at(2)), epoch_order(12, 4, &draws.at(2)));
+/// ```
 pub fn epoch_order(n: usize, size: usize, draws: &Draws) -> Vec<usize> {
     if n == 0 {
         return Vec::new();

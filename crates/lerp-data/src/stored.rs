@@ -1,4 +1,4 @@
-//! Cache files of decoded images, for parts that are too large to hold in memory.
+//! Cache files of decoded images, for splits that are too large to hold in memory.
 //!
 //! A cache file is read image by image, so that the system's page cache decides how much of it is in memory,
 //! and processes that train on the same images share it.
@@ -15,22 +15,22 @@ use std::{
 };
 
 use lerp_core::ImageShape;
-use lerp_files::{Draft, hexadecimal, remove_leftovers};
+use lerp_files::{Draft, Durability, hexadecimal, remove_leftovers};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Result,
     find::is_picture,
-    labels::Class,
-    pixels::{HEADER, Held, Kind, Pixels, Stored, read_at},
+    labels::{Class, ClassLabels},
+    pixels::{CachedPixels, HEADER, PixelEncoding, Pixels, StoredImages, read_at},
     tree::{LeftOut, file_name},
 };
 
 /// The environment variable that names the folder of cache files.
 pub const CACHE_VARIABLE: &str = "LERP_CACHE";
 
-/// Number of bytes up to which the pixels of one part are held in memory by each process: MNIST's, but not the
+/// Number of bytes up to which the pixels of one split are stored in memory by each process: MNIST's, but not the
 /// 154 MB of CIFAR-10, which open six times as fast from a cache file and whose batches of 64 then take some 50
 /// µs longer.
 const IN_MEMORY: usize = 64 << 20;
@@ -53,7 +53,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// The cache in the folder that `LERP_CACHE` names, or in `lerpbench` in the user's folder of caches. If
-    /// there is neither, all images are held in memory.
+    /// there is neither, all images are stored in memory.
     pub fn of_user() -> Self {
         let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let of_system = || {
@@ -113,11 +113,11 @@ fn beside(place: &Path) -> Vec<PathBuf> {
     entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
-/// Collects the images of one part in memory, and moves them to a cache file when they become too many.
+/// Collects the images of one split in memory, and moves them to a cache file when they become too many.
 #[derive(Debug)]
 pub(crate) struct Collector {
     shape: ImageShape,
-    kind: Kind,
+    encoding: PixelEncoding,
     in_memory: usize,
     place: Option<PathBuf>,
     memory: Vec<u8>,
@@ -127,24 +127,26 @@ pub(crate) struct Collector {
     pub left_out: LeftOut,
 }
 
-/// The part of a cache file that is neither pixels nor labels.
+/// What a cache file says of its images besides their pixels and labels.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Notes {
+struct Description {
     classes: Vec<Class>,
     left_out: LeftOut,
 }
 
+/// An unfinished cache file.
 #[derive(Debug)]
 struct Spilled {
     writer: BufWriter<Draft>,
+    /// The CRC-32C of each image.
     sums: Vec<u32>,
 }
 
 impl Collector {
-    pub fn new(shape: ImageShape, kind: Kind, cache: &Cache, place: Option<PathBuf>) -> Self {
+    pub fn new(shape: ImageShape, encoding: PixelEncoding, cache: &Cache, place: Option<PathBuf>) -> Self {
         let gray = shape.channels == 3;
         let (memory, left_out) = (Vec::new(), LeftOut::default());
-        Self { shape, kind, in_memory: cache.in_memory, place, memory, file: None, gray, left_out }
+        Self { shape, encoding, in_memory: cache.in_memory, place, memory, file: None, gray, left_out }
     }
 
     /// Adds the pixels of one or more whole images.
@@ -152,7 +154,7 @@ impl Collector {
     /// # Errors
     /// Returns an error if the cache file cannot be written.
     pub fn push(&mut self, pixels: Vec<u8>) -> Result<()> {
-        let channel = self.kind.size();
+        let channel = self.encoding.size();
         self.gray = self.gray
             && pixels
                 .chunks_exact(3 * channel)
@@ -173,7 +175,7 @@ impl Collector {
 
     fn spill(&mut self, pixels: &[u8]) -> Result<()> {
         let Some(place) = &self.place else { return Ok(()) };
-        let stride = stride(self.shape, self.kind);
+        let stride = stride(self.shape, self.encoding);
         let write = |file: &mut Option<Spilled>| -> io::Result<()> {
             if file.is_none() {
                 fs::create_dir_all(place.parent().unwrap_or(Path::new(".")))?;
@@ -191,64 +193,86 @@ impl Collector {
         write(&mut self.file).map_err(|problem| Error::Cache { file: place.clone(), problem })
     }
 
-    /// Returns all images; `labels` has the class index of each image and the classes. A cache file is complete
-    /// now and gets its name.
+    /// Returns all images, with `labels` if they have any. A cache file is complete now and gets its name.
     ///
     /// # Errors
     /// Returns an error if the cache file cannot be written.
-    pub fn finish(self, labels: Option<(Vec<u32>, Vec<Class>)>) -> Result<Held> {
-        let Self { shape, kind, place, memory, file, gray, left_out, .. } = self;
-        let (labels, classes) = labels.unzip();
-        let classes = classes.unwrap_or_default();
+    pub fn finish(self, labels: Option<ClassLabels>) -> Result<StoredImages> {
+        let Self { shape, encoding, place, memory, file, gray, left_out, .. } = self;
+        let (labels, classes) = match labels {
+            Some(ClassLabels { of_images, classes }) => (Some(of_images), classes),
+            None => (None, Vec::new()),
+        };
         let (Some(place), Some(Spilled { mut writer, sums })) = (place, file) else {
-            return Ok(Held { shape, kind, pixels: Pixels::Memory(memory), labels, classes, gray, left_out });
+            let pixels = Pixels::Memory(memory);
+            return Ok(StoredImages { shape, encoding, pixels, labels, classes, gray, left_out });
         };
         let write = || -> io::Result<()> {
             let words = sums.iter().chain(labels.iter().flatten());
             let mut end: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
-            end.extend(serde_json::to_vec(&Notes { classes, left_out })?);
-            let header = header(shape, kind, sums.len(), labels.is_some(), gray, end.len());
+            end.extend(serde_json::to_vec(&Description { classes, left_out })?);
+            let (images, labelled, end_size) = (sums.len(), labels.is_some(), end.len());
+            let header = Header { shape, encoding, images, labelled, gray, end_size }.bytes();
             writer.write_all(&end)?;
             writer.write_all(&digest(&header, &end))?;
             // The buffer is flushed before a seek, so nothing of it is written to the wrong place.
             writer.rewind()?;
             writer.write_all(&header)?;
             let draft = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-            draft.name(true).map_err(|error| error.problem)?;
+            draft.commit(Durability::Synced).map_err(|error| error.problem)?;
             remove_replaced(&place);
             Ok(())
         };
         write().map_err(|problem| Error::Cache { file: place.clone(), problem })?;
-        match open(&place, shape, kind)? {
-            Some(held) => Ok(held),
+        match open(&place, shape, encoding)? {
+            Some(stored) => Ok(stored),
             None => Err(Error::Cache { file: place, problem: io::ErrorKind::InvalidData.into() }),
         }
     }
 }
 
 /// Size of one image in bytes.
-fn stride(shape: ImageShape, kind: Kind) -> usize {
-    shape.height * shape.width * shape.channels * kind.size()
+fn stride(shape: ImageShape, encoding: PixelEncoding) -> usize {
+    shape.height * shape.width * shape.channels * encoding.size()
 }
 
-/// The header of a cache file of `images` images, whose pixels are followed by `end` bytes and their digest.
-fn header(
+/// The header of a cache file.
+struct Header {
     shape: ImageShape,
-    kind: Kind,
+    encoding: PixelEncoding,
+    /// Number of images.
     images: usize,
     labelled: bool,
     gray: bool,
-    end: usize,
-) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
-    header[..8].copy_from_slice(MAGIC);
-    for (i, size) in [shape.height, shape.width, shape.channels, images, end].into_iter().enumerate() {
-        header[8 + 8 * i..16 + 8 * i].copy_from_slice(&(size as u64).to_le_bytes());
+    /// Number of bytes between the pixels and the digest that ends the file.
+    end_size: usize,
+}
+
+impl Header {
+    fn bytes(&self) -> [u8; HEADER] {
+        let Self { shape: ImageShape { height, width, channels }, images, end_size, .. } = *self;
+        let mut bytes = [0; HEADER];
+        bytes[..8].copy_from_slice(MAGIC);
+        for (i, size) in [height, width, channels, images, end_size].into_iter().enumerate() {
+            bytes[8 + 8 * i..16 + 8 * i].copy_from_slice(&(size as u64).to_le_bytes());
+        }
+        bytes[48] = self.encoding.size() as u8;
+        bytes[49] = u8::from(self.labelled);
+        bytes[50] = u8::from(self.gray);
+        bytes
     }
-    header[48] = kind.size() as u8;
-    header[49] = u8::from(labelled);
-    header[50] = u8::from(gray);
-    header
+
+    /// The header of a file of images of this shape and encoding that begins with `bytes`. It may be wrong: only if
+    /// its own bytes equal `bytes`, the file has that form.
+    fn parse(bytes: &[u8; HEADER], shape: ImageShape, encoding: PixelEncoding) -> Self {
+        let size = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(word) as usize
+        };
+        let (images, end_size) = (size(32), size(40));
+        Self { shape, encoding, images, labelled: bytes[49] == 1, gray: bytes[50] == 1, end_size }
+    }
 }
 
 fn digest(header: &[u8], end: &[u8]) -> [u8; 32] {
@@ -260,7 +284,7 @@ fn digest(header: &[u8], end: &[u8]) -> [u8; 32] {
 ///
 /// # Errors
 /// Returns an error if the file exists and cannot be read.
-pub(crate) fn open(place: &Path, shape: ImageShape, kind: Kind) -> Result<Option<Held>> {
+pub(crate) fn open(place: &Path, shape: ImageShape, encoding: PixelEncoding) -> Result<Option<StoredImages>> {
     let bad = |problem| Error::Io { file: place.into(), problem };
     let mut file = match lerp_files::open(place) {
         // The path is not a plain file, for example a link, which the new cache file will replace.
@@ -274,32 +298,28 @@ pub(crate) fn open(place: &Path, shape: ImageShape, kind: Kind) -> Result<Option
     if length < HEADER || file.read_exact(&mut start).is_err() {
         return Ok(None);
     }
-    let size = |at: usize| {
-        let mut word = [0; 8];
-        word.copy_from_slice(&start[at..at + 8]);
-        u64::from_le_bytes(word) as usize
-    };
-    let (images, size_of_end, labelled, gray) = (size(32), size(40), start[49] == 1, start[50] == 1);
-    let (stride, words) = (stride(shape, kind), images.saturating_mul(if labelled { 2 } else { 1 }));
+    let header = Header::parse(&start, shape, encoding);
+    let Header { images, labelled, gray, end_size, .. } = header;
+    let (stride, words) = (stride(shape, encoding), images.saturating_mul(if labelled { 2 } else { 1 }));
     let pixels = images.saturating_mul(stride);
-    let whole = [HEADER, pixels, size_of_end, 32].iter().try_fold(0, |sum: usize, n| sum.checked_add(*n));
-    if whole != Some(length) || size_of_end / 4 < words {
+    let whole = [HEADER, pixels, end_size, 32].iter().try_fold(0, |sum: usize, n| sum.checked_add(*n));
+    if start != header.bytes() || whole != Some(length) || end_size / 4 < words {
         return Ok(None);
     }
-    let mut end = vec![0; size_of_end + 32];
+    let mut end = vec![0; end_size + 32];
     read_at(&file, &mut end, (HEADER + pixels) as u64).map_err(bad)?;
-    let sum = end.split_off(size_of_end);
-    let notes = serde_json::from_slice(&end[4 * words..]);
-    let same_form = start == header(shape, kind, images, labelled, gray, size_of_end);
-    let (true, true, Ok(Notes { classes, left_out })) = (same_form, sum == digest(&start, &end), notes)
-    else {
+    let sum = end.split_off(end_size);
+    if sum != digest(&start, &end) {
+        return Ok(None);
+    }
+    let Ok(Description { classes, left_out }) = serde_json::from_slice(&end[4 * words..]) else {
         return Ok(None);
     };
     let mut sums: Vec<u32> =
         end[..4 * words].as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
     let labels = labelled.then(|| sums.split_off(images));
-    let pixels = Pixels::File(Stored { path: place.into(), file, stride, sums });
-    Ok(Some(Held { shape, kind, pixels, labels, classes, gray, left_out }))
+    let pixels = Pixels::File(CachedPixels { path: place.into(), file, stride, sums });
+    Ok(Some(StoredImages { shape, encoding, pixels, labels, classes, gray, left_out }))
 }
 
 #[cfg(test)]
@@ -310,13 +330,14 @@ mod tests {
     const SHAPE: ImageShape = ImageShape { height: 2, width: 1, channels: 3 };
 
     fn collect(cache: &Cache, place: Option<PathBuf>) -> Images {
-        let mut collector = Collector::new(SHAPE, Kind::Bytes, cache, place);
+        let mut collector = Collector::new(SHAPE, PixelEncoding::Bytes, cache, place);
         for i in 0..10_u8 {
             collector.push(vec![i; 6]).unwrap();
         }
         collector.left_out.add("picture", "too large", "x.png");
         let class = Class { label: Label::Number(3), name: "three".into() };
-        Images::new(collector.finish(Some(((0..10).collect(), vec![class]))).unwrap())
+        let labels = ClassLabels { of_images: (0..10).collect(), classes: vec![class] };
+        Images::new(collector.finish(Some(labels)).unwrap())
     }
 
     #[test]
@@ -334,9 +355,9 @@ mod tests {
             1,
             "nothing half-written is left"
         );
-        let held = open(&place, SHAPE, Kind::Bytes).unwrap().unwrap();
-        assert_eq!((held.classes[0].name.as_str(), held.left_out.lines().len()), ("three", 1));
-        let again = Images::new(held);
+        let stored = open(&place, SHAPE, PixelEncoding::Bytes).unwrap().unwrap();
+        assert_eq!((stored.classes[0].name.as_str(), stored.left_out.lines().len()), ("three", 1));
+        let again = Images::new(stored);
         for images in [&in_file, &again] {
             assert_eq!(images.len(), 10);
             assert!(images.labels().eq(in_memory.labels()));
@@ -345,11 +366,11 @@ mod tests {
         assert_eq!(Images::gray_if_gray([again.clone(), again])[0].shape.channels, 1);
 
         // A cache file that is truncated or of another format is made again.
-        assert!(open(&place, SHAPE, Kind::Fixed).unwrap().is_none());
+        assert!(open(&place, SHAPE, PixelEncoding::Fixed).unwrap().is_none());
         let bytes = fs::read(&place).unwrap();
         for length in [0, 30, HEADER, bytes.len() - 1] {
             fs::write(&place, &bytes[..length]).unwrap();
-            assert!(open(&place, SHAPE, Kind::Bytes).unwrap().is_none(), "cut to {length}");
+            assert!(open(&place, SHAPE, PixelEncoding::Bytes).unwrap().is_none(), "cut to {length}");
         }
         fs::write(&source, "12").unwrap();
         assert_ne!(cache.place("mine", &paths).unwrap().unwrap(), place, "the source has changed");
@@ -407,11 +428,11 @@ mod tests {
                 let mut bytes = good.clone();
                 bytes[byte] ^= 1 << bit;
                 fs::write(&place, &bytes).unwrap();
-                let Some(held) = open(&place, SHAPE, Kind::Bytes).unwrap() else {
+                let Some(stored) = open(&place, SHAPE, PixelEncoding::Bytes).unwrap() else {
                     remade += 1;
                     continue;
                 };
-                let images = Images::new(held);
+                let images = Images::new(stored);
                 let first = (0..10).find_map(|index| images.image(index).err()).unwrap();
                 let text = first.to_string();
                 assert!(text.contains("was damaged") && text.contains("own-1-2.images"), "{text}");
@@ -440,7 +461,7 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         let cache = Cache { folder: Some(file.clone()), in_memory: 5 };
-        let mut collector = Collector::new(SHAPE, Kind::Bytes, &cache, Some(file.join("x.images")));
+        let mut collector = Collector::new(SHAPE, PixelEncoding::Bytes, &cache, Some(file.join("x.images")));
         let text = collector.push(vec![0; 6]).unwrap_err().to_string();
         assert!(text.contains("x.images") && text.contains("LERP_CACHE"), "{text}");
     }

@@ -9,16 +9,16 @@ use crate::{
     Batch, Dataset, Error, Result, Split,
     images::Images,
     labels::{Class, Label, MOST_CLASSES},
-    load::Loaded,
-    pixels::{Held, Kind, Pixels},
+    load::Splits,
+    pixels::{PixelEncoding, Pixels, StoredImages},
     set::usual_network,
     tree::LeftOut,
 };
 
 /// The largest magnitude of a value that is accepted; resized images exceed [-1, 1] a little.
-const LARGEST: f32 = 2.0;
+const LARGEST_VALUE: f32 = 2.0;
 
-/// The images of one part, and their labels if they have any.
+/// The images of one split, and their labels if they have any.
 #[derive(Debug, Clone)]
 pub struct Tensors {
     /// Images `[images, height, width, channels]`: `u8`, where 0 stands for -1 and 255 for 1, or floating-point
@@ -31,7 +31,7 @@ pub struct Tensors {
 /// A dataset made of tensors, which a program draws or reads with another library.
 ///
 /// Its batches are like those of an [`ImageSet`](crate::ImageSet): endless epochs, each a permutation of the
-/// training part, and the test part in order. Runs on different sets are told apart by the set's name, and a
+/// training split, and the test split in order. Runs on different sets are told apart by the set's name, and a
 /// resumed run compares its [`Dataset::digest`].
 ///
 /// ```
@@ -40,8 +40,8 @@ pub struct Tensors {
 ///
 /// # fn main() -> lerp_data::Result<()> {
 /// let images = |n| Tensor::zeros((n, 32, 32, 3), candle_core::DType::U8, &Device::Cpu);
-/// let part = |n| Ok::<_, lerp_data::Error>(Tensors { images: images(n)?, labels: None });
-/// let nights = TensorSet::new("nights", &part(100)?, &part(10)?)?.titled("Starless nights");
+/// let split = |n| Ok::<_, lerp_data::Error>(Tensors { images: images(n)?, labels: None });
+/// let nights = TensorSet::new("nights", &split(100)?, &split(10)?)?.titled("Starless nights");
 /// assert_eq!(nights.count(Split::Test)?, Some(10));
 /// # Ok(())
 /// # }
@@ -52,7 +52,7 @@ pub struct TensorSet {
     title: String,
     image: ImageShape,
     network: Network,
-    parts: Arc<Loaded>,
+    splits: Arc<Splits>,
 }
 
 impl TensorSet {
@@ -60,7 +60,7 @@ impl TensorSet {
     /// its network the paper's for its number of channels.
     ///
     /// # Errors
-    /// Returns an error if the name is that of a built-in dataset or not a single word; the parts differ in
+    /// Returns an error if the name is that of a built-in dataset or not a single word; the splits differ in
     /// image shape, or only one has labels; a tensor has another shape or type than [`Tensors`] says, or values
     /// out of range; or it cannot be read.
     pub fn new(name: &str, train: &Tensors, test: &Tensors) -> Result<Self> {
@@ -80,9 +80,9 @@ impl TensorSet {
                 format!("'{name}'"),
             ));
         }
-        let parts = [held(train), held(test)];
-        let [train, test] = parts.map(|part| {
-            part.map_err(|fault| match fault {
+        let splits = [stored(train), stored(test)];
+        let [train, test] = splits.map(|split| {
+            split.map_err(|fault| match fault {
                 Fault::Wrong(expected, found) => wrong(expected, found),
                 Fault::Tensor(error) => error.into(),
             })
@@ -93,9 +93,9 @@ impl TensorSet {
             let found = format!("{} to train on and {} to test on", shown(train.shape), shown(test.shape));
             return Err(wrong("images of one shape", found));
         }
-        let labels = || [&train, &test].into_iter().filter_map(|part| part.labels.as_ref());
+        let labels = || [&train, &test].into_iter().filter_map(|split| split.labels.as_ref());
         if labels().count() == 1 {
-            return Err(wrong("labels in both parts or in neither", "them in one".into()));
+            return Err(wrong("labels in both splits or in neither", "them in one".into()));
         }
         let most = labels().flatten().max().map_or(0, |&last| last as usize + 1);
         if most > MOST_CLASSES {
@@ -111,7 +111,7 @@ impl TensorSet {
             title: name.into(),
             image,
             network: usual_network(image),
-            parts: Arc::new(Loaded {
+            splits: Arc::new(Splits {
                 train: Images::new(train),
                 test: Images::new(test),
                 classes: all.into_iter().map(|class| class.name).collect(),
@@ -144,32 +144,32 @@ impl From<candle_core::Error> for Fault {
     }
 }
 
-/// Copies one part to the host and encodes its values.
-fn held(part: &Tensors) -> std::result::Result<Held, Fault> {
-    let Ok((images, height, width, channels)) = part.images.dims4() else {
+/// Copies one split to the host and encodes its values.
+fn stored(split: &Tensors) -> std::result::Result<StoredImages, Fault> {
+    let Ok((images, height, width, channels)) = split.images.dims4() else {
         return Err(Fault::Wrong(
             "images [images, height, width, channels]",
-            format!("{:?}", part.images.dims()),
+            format!("{:?}", split.images.dims()),
         ));
     };
-    if part.images.elem_count() == 0 {
-        return Err(Fault::Wrong("at least one image in each part", format!("{:?}", part.images.dims())));
+    if split.images.elem_count() == 0 {
+        return Err(Fault::Wrong("at least one image in each split", format!("{:?}", split.images.dims())));
     }
     let here = |tensor: &Tensor| tensor.detach().to_device(&Device::Cpu);
-    let flat = here(&part.images)?.flatten_all()?;
-    let (kind, pixels) = match flat.dtype() {
-        DType::U8 => (Kind::Bytes, flat.to_vec1::<u8>()?),
+    let flat = here(&split.images)?.flatten_all()?;
+    let (encoding, pixels) = match flat.dtype() {
+        DType::U8 => (PixelEncoding::Bytes, flat.to_vec1::<u8>()?),
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => {
             let values = flat.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            let fits = |value: &f32| (-LARGEST..=LARGEST).contains(value);
+            let fits = |value: &f32| (-LARGEST_VALUE..=LARGEST_VALUE).contains(value);
             if let Some(value) = values.iter().find(|value| !fits(value)) {
                 return Err(Fault::Wrong("values from -1 to 1", value.to_string()));
             }
-            (Kind::Floats, values.into_iter().flat_map(f32::to_le_bytes).collect())
+            (PixelEncoding::Floats, values.into_iter().flat_map(f32::to_le_bytes).collect())
         }
         other => return Err(Fault::Wrong("images of u8 or floating-point numbers", format!("{other:?}"))),
     };
-    let labels = part.labels.as_ref().map(|labels| {
+    let labels = split.labels.as_ref().map(|labels| {
         if labels.dims() != [images] {
             let found = format!("{:?} for {images} images", labels.dims());
             return Err(Fault::Wrong("labels [images]", found));
@@ -183,9 +183,9 @@ fn held(part: &Tensors) -> std::result::Result<Held, Fault> {
         };
         numbers.into_iter().map(one).collect()
     });
-    Ok(Held {
+    Ok(StoredImages {
         shape: ImageShape { height, width, channels },
-        kind,
+        encoding,
         pixels: Pixels::Memory(pixels),
         labels: labels.transpose()?,
         classes: Vec::new(),
@@ -212,26 +212,26 @@ impl Dataset for TensorSet {
     }
 
     fn classes(&self) -> usize {
-        self.parts.classes.len()
+        self.splits.classes.len()
     }
 
     fn train_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
-        self.parts.train_batch(size, draws)
+        self.splits.train_batch(size, draws)
     }
 
     fn test_batch(&self, size: usize, draws: &Draws) -> Result<Batch> {
-        self.parts.test_batch(size, draws)
+        self.splits.test_batch(size, draws)
     }
 
-    fn count(&self, part: Split) -> Result<Option<usize>> {
-        Ok(Some(self.parts.get(part).len()))
+    fn count(&self, split: Split) -> Result<Option<usize>> {
+        Ok(Some(self.splits.get(split).len()))
     }
 
-    fn range(&self, part: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
-        self.parts.range(part, range, device)
+    fn range(&self, split: Split, range: Range<usize>, device: &Device) -> Result<Batch> {
+        self.splits.range(split, range, device)
     }
 
     fn digest(&self) -> Result<Option<String>> {
-        self.parts.digest().map(Some)
+        self.splits.digest().map(Some)
     }
 }

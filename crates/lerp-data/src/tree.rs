@@ -18,10 +18,11 @@ const DEEPEST: usize = 64;
 
 /// What is found among the files of a dataset and not read, by reason, for reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LeftOut(Vec<Kind>);
+pub(crate) struct LeftOut(Vec<Items>);
 
+/// Items that are not read for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Kind {
+struct Items {
     /// `file`, `picture`, `folder` or `column`.
     noun: String,
     why: String,
@@ -37,23 +38,23 @@ impl LeftOut {
     }
 
     fn add_all(&mut self, noun: &str, why: &str, count: usize, names: impl IntoIterator<Item = String>) {
-        let same = self.0.iter().position(|kind| kind.noun == noun && kind.why == why);
+        let same = self.0.iter().position(|items| items.noun == noun && items.why == why);
         let index = same.unwrap_or_else(|| {
-            self.0.push(Kind { noun: noun.into(), why: why.into(), count: 0, names: Vec::new() });
+            self.0.push(Items { noun: noun.into(), why: why.into(), count: 0, names: Vec::new() });
             self.0.len() - 1
         });
-        let kind = &mut self.0[index];
-        kind.count += count;
-        kind.names.extend(names);
-        kind.names.truncate(NAMED);
+        let items = &mut self.0[index];
+        items.count += count;
+        items.names.extend(names);
+        items.names.truncate(NAMED);
     }
 
     /// Adds the items of `other`. A column that is in both counts once.
     pub fn extend(&mut self, other: &Self) {
-        for Kind { noun, why, count, names } in &other.0 {
-            let same = |kind: &&mut Kind| noun == "column" && kind.noun == *noun && kind.why == *why;
+        for Items { noun, why, count, names } in &other.0 {
+            let same = |items: &&mut Items| noun == "column" && items.noun == *noun && items.why == *why;
             match self.0.iter_mut().find(same) {
-                Some(kind) => kind.count = kind.count.max(*count),
+                Some(items) => items.count = items.count.max(*count),
                 None => self.add_all(noun, why, *count, names.iter().cloned()),
             }
         }
@@ -61,7 +62,7 @@ impl LeftOut {
 
     /// One line for each reason, such as `2 files (a.txt, b.txt): no images`.
     pub fn lines(&self) -> Vec<String> {
-        let line = |Kind { noun, why, count, names }: &Kind| {
+        let line = |Items { noun, why, count, names }: &Items| {
             let (plural, more) =
                 (if *count == 1 { "" } else { "s" }, if *count > names.len() { ", ..." } else { "" });
             printable(&format!("{count} {noun}{plural} ({}{more}): {why}", names.join(", "))).into_owned()

@@ -31,13 +31,21 @@ pub fn smoothness(angles: &[f64]) -> f64 {
     largest / total - 1.0 / (path.len() - 1) as f64
 }
 
-/// Returns the length of the path of angles, and that of the shortest path from the first to the last angle, both
-/// in radians; `None` if the latter is below 1e-4.
-pub(crate) fn path_lengths(angles: &[f64]) -> Option<(f64, f64)> {
+/// Lengths of paths of angles, in radians.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct PathLengths {
+    /// The length of a path.
+    pub turned: f64,
+    /// The length of the shortest path from its first to its last angle.
+    pub shortest: f64,
+}
+
+/// Returns the lengths of the path of these angles; `None` if the shortest path is below 1e-4 radians.
+pub(crate) fn path_lengths(angles: &[f64]) -> Option<PathLengths> {
     let path = unwrap(angles);
     let turned = path.windows(2).map(|w| (w[1] - w[0]).abs()).sum();
     let shortest = wrap(angles.last()? - angles.first()?).abs();
-    (shortest >= SMALLEST_TURN).then_some((turned, shortest))
+    (shortest >= SMALLEST_TURN).then_some(PathLengths { turned, shortest })
 }
 
 /// Returns the angles (radians) with multiples of 2π added so that no step is longer than π; the arithmetic equals
@@ -90,12 +98,12 @@ mod tests {
     #[test]
     fn scores_are_invariant_under_rotation() {
         let angles = [0.1, 0.9, 1.1, 2.0, 1.8, 3.3, 4.0];
-        let (turned, shortest) = path_lengths(&angles).unwrap();
+        let PathLengths { turned, shortest } = path_lengths(&angles).unwrap();
         for by in [0.7, 2.0, 3.1, 5.5] {
             let other: Vec<f64> = angles.iter().map(|a| (a + by).rem_euclid(TAU)).collect();
             assert!((smoothness(&angles) - smoothness(&other)).abs() < 1e-12);
-            let (t, s) = path_lengths(&other).unwrap();
-            assert!((t - turned).abs() < 1e-12 && (s - shortest).abs() < 1e-12);
+            let other = path_lengths(&other).unwrap();
+            assert!((other.turned - turned).abs() < 1e-12 && (other.shortest - shortest).abs() < 1e-12);
         }
     }
 
@@ -112,9 +120,9 @@ mod tests {
 
     #[test]
     fn path_lengths_tell_the_longer_arc_from_the_shorter() {
-        let (turned, shortest) = path_lengths(&line(1.0, 1.0 + 1.5, 16)).unwrap();
+        let PathLengths { turned, shortest } = path_lengths(&line(1.0, 1.0 + 1.5, 16)).unwrap();
         assert!((turned - 1.5).abs() < 1e-12 && (shortest - 1.5).abs() < 1e-12);
-        let (turned, shortest) = path_lengths(&line(1.0, 1.0 + 1.5 - TAU, 16)).unwrap();
+        let PathLengths { turned, shortest } = path_lengths(&line(1.0, 1.0 + 1.5 - TAU, 16)).unwrap();
         assert!((turned - (TAU - 1.5)).abs() < 1e-12 && (shortest - 1.5).abs() < 1e-12);
     }
 

@@ -4,16 +4,19 @@ use candle_core::Device;
 use lerp_core::Draws;
 use rayon::prelude::*;
 
-use crate::{compare::quantile, ranks::shared_ranks};
+use crate::{
+    compare::{Weighted, quantile},
+    ranks::shared_ranks,
+};
 
 /// The maximum number of permutations that are enumerated, which is that of eight points; of more points, random
 /// permutations are drawn.
-const EXACT: f64 = 40_320.0;
+const MOST_ENUMERATED: f64 = 40_320.0;
 /// The number of random permutations, and of bootstrap resamples.
-const DRAWN: u64 = 10_000;
+const RANDOM_RESAMPLES: u64 = 10_000;
 /// The minimum number of points for an interval; with fewer it would be far too narrow.
 const LEAST_RESAMPLED: usize = 10;
-/// The maximum number of points that [`Association::to_tell`] reports.
+/// The maximum number of points that [`Association::points_needed`] reports.
 const MOST_POINTS: f64 = 100_000.0;
 
 /// Points: a value of each of two quantities.
@@ -33,7 +36,7 @@ pub struct Association {
     pub points: usize,
     /// Approximate number of points, more than these, at which a correlation of this size differs from 0 at 5 %,
     /// two-sided, with a power of 80 %. `None` if the correlation is 0, or if it takes more than 100,000 points.
-    pub to_tell: Option<usize>,
+    pub points_needed: Option<usize>,
 }
 
 /// Returns Spearman's rank correlation of the first and the second values of points ("The proof and measurement of
@@ -50,8 +53,8 @@ pub struct Association {
 /// "An Introduction to the Bootstrap", 1993, chapter 13). Resamples in which all first or all second values are
 /// equal are skipped. For few points the interval is too narrow, and for a perfect order it is a single number.
 ///
-/// [`Association::to_tell`] uses Fisher's z with a variance of 1.06 / (n - 3) (Fieller, Hartley and Pearson, "Tests
-/// for rank correlation coefficients. I", 1957).
+/// [`Association::points_needed`] uses Fisher's z with a variance of 1.06 / (n - 3) (Fieller, Hartley and Pearson,
+/// "Tests for rank correlation coefficients. I", 1957).
 ///
 /// ```
 /// let points = [(1.0, 10.0), (2.0, 30.0), (3.0, 20.0), (4.0, 40.0)];
@@ -71,7 +74,7 @@ pub fn spearman(points: &[(f64, f64)]) -> Option<Association> {
         p: permutation_p(&ranks),
         interval: (points.len() >= LEAST_RESAMPLED).then(|| bootstrap_interval(&points)).flatten(),
         points: points.len(),
-        to_tell: to_tell(rho, points.len()),
+        points_needed: points_needed(rho, points.len()),
     })
 }
 
@@ -141,7 +144,7 @@ fn permutation_p(Ranks { first, second }: &Ranks) -> f64 {
     let points = first.len();
     // The tolerance makes sums that differ only by rounding equal.
     let least = dot(first, second).abs() - 1e-12 * (points as f64).powi(3);
-    if (1..=points).map(|i| i as f64).product::<f64>() <= EXACT {
+    if (1..=points).map(|i| i as f64).product::<f64>() <= MOST_ENUMERATED {
         let mut sums = Vec::new();
         enumerate(first, &mut second.clone(), 0.0, &mut sums);
         return sums.iter().filter(|sum| sum.abs() >= least).count() as f64 / sums.len() as f64;
@@ -153,8 +156,8 @@ fn permutation_p(Ranks { first, second }: &Ranks) -> f64 {
         order.sort_by_key(|(key, _)| *key);
         first.iter().zip(&order).map(|(a, (_, b))| a * b).sum::<f64>()
     };
-    let as_far = (0..DRAWN).into_par_iter().filter(|i| drawn(*i).abs() >= least).count();
-    (as_far + 1) as f64 / (DRAWN + 1) as f64
+    let as_far = (0..RANDOM_RESAMPLES).into_par_iter().filter(|i| drawn(*i).abs() >= least).count();
+    (as_far + 1) as f64 / (RANDOM_RESAMPLES + 1) as f64
 }
 
 /// Appends to `sums` the sum of products of `first` with every permutation of `second`, each added to `sum`.
@@ -180,16 +183,17 @@ fn bootstrap_interval(points: &Points) -> Option<(f64, f64)> {
         let picks = draws.at(i).uniforms_f64("points", count).into_iter().map(pick);
         Ranks::of(&picks.collect::<Points>()).map(|ranks| ranks.correlation())
     };
-    let mut found: Vec<(f64, f64)> =
-        (0..DRAWN).into_par_iter().filter_map(|i| drawn(i).map(|rho| (rho, 1.0))).collect();
-    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let weighted = |rho: f64| Weighted { value: rho, weight: 1.0 };
+    let mut found: Vec<Weighted> =
+        (0..RANDOM_RESAMPLES).into_par_iter().filter_map(|i| drawn(i).map(weighted)).collect();
+    found.sort_by(|a, b| a.value.total_cmp(&b.value));
     let share = 0.025 * found.len() as f64;
     (!found.is_empty()).then(|| (quantile(found.iter(), share), quantile(found.iter().rev(), share)))
 }
 
 /// Returns the number of points at which `rho` differs from 0: more than the `known` ones, and at least five,
 /// because with four even a perfect order is not significant.
-fn to_tell(rho: f64, known: usize) -> Option<usize> {
+fn points_needed(rho: f64, known: usize) -> Option<usize> {
     // 1.96 and 0.8416 are the 97.5 % and 80 % quantiles of the standard normal distribution.
     let away = (1.96 + 0.8416) / rho.abs().atanh();
     let points = (1.06 * away.powi(2) + 3.0).ceil().max(5.0).max((known + 1) as f64);
@@ -247,22 +251,25 @@ mod tests {
         let found = spearman(&rising).unwrap();
         // Two of the 6! permutations are perfect.
         assert_eq!((found.rho, found.p), (1.0, 2.0 / 720.0));
-        assert_eq!((found.interval, found.points, found.to_tell), (None, 6, Some(7)));
+        assert_eq!((found.interval, found.points, found.points_needed), (None, 6, Some(7)));
         let falling: Points = (1..=30).map(f64::from).map(|i| (i, -i)).collect();
         let found = spearman(&falling).unwrap();
-        assert_eq!((found.rho, found.p, found.to_tell), (-1.0, 1.0 / 10_001.0, Some(31)));
+        assert_eq!((found.rho, found.p, found.points_needed), (-1.0, 1.0 / 10_001.0, Some(31)));
         // With a correlation of 0, every permutation is at least as far from it.
         let none = spearman(&zip(&[1.0, 2.0, 3.0], &[1.0, 2.0, 1.0])).unwrap();
-        assert_eq!((none.rho, none.p, none.interval, none.to_tell), (0.0, 1.0, None, None));
+        assert_eq!((none.rho, none.p, none.interval, none.points_needed), (0.0, 1.0, None, None));
     }
 
     #[test]
     fn the_number_of_points_for_significance() {
         // 3 + 1.06 * (2.8016 / atanh(0.5))^2 = 30.57, and 3 + 1.06 * (2.8016 / atanh(0.1))^2 = 829.4
-        assert_eq!((to_tell(0.5, 7), to_tell(-0.5, 7), to_tell(0.1, 7)), (Some(31), Some(31), Some(830)));
+        assert_eq!(
+            (points_needed(0.5, 7), points_needed(-0.5, 7), points_needed(0.1, 7)),
+            (Some(31), Some(31), Some(830))
+        );
         // The result is more than the known points, and at least five.
-        assert_eq!((to_tell(0.5, 40), to_tell(0.99, 3)), (Some(41), Some(5)));
-        assert_eq!((to_tell(0.009, 7), to_tell(0.0, 7)), (None, None));
+        assert_eq!((points_needed(0.5, 40), points_needed(0.99, 3)), (Some(41), Some(5)));
+        assert_eq!((points_needed(0.009, 7), points_needed(0.0, 7)), (None, None));
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl LineBank {
         if count > 1 {
             angles[count - 1] = last;
         }
-        let draw = |&angle: &f64| draw_line(angle, Lines::SIDE, Lines::SIDE, Lines::LINE_WIDTH);
+        let draw = |&angle: &f64| draw_line(angle, Lines::CANVAS);
         let images: Vec<Vec<f64>> = angles.par_iter().map(draw).collect();
 
         let mut bank = Self {

@@ -49,6 +49,19 @@ pub fn loss(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> 
 ///
 /// # Errors
 /// If the shapes do not fit.
+///
+/// # Examples
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_eval::classifier::{accuracy, per_example};
+///
+/// let logits = Tensor::new(&[[2_f32, 0.0], [0.0, 1.0], [3.0, 1.0]], &Device::Cpu)?;
+/// let labels = Tensor::new(&[0_u32, 1, 1], &Device::Cpu)?;
+/// assert_eq!(accuracy(&logits, &labels)?, 2.0 / 3.0);
+/// let losses = per_example(&logits, &labels, 0.0)?.to_vec1::<f32>()?;
+/// assert!(losses[2] > losses[1], "the wrong answer costs most");
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<f64> {
     check(logits, labels)?;
     // Logits are compared on the host, because the choice among equal logits must not depend on the device.

@@ -4,6 +4,26 @@ use lerp_core::Draws;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// A sample, summarised by its mean, standard deviation and size.
+///
+/// ```
+/// use lerp_eval::{Sample, holm, lower_p, paired_bootstrap, seeds_needed, welch_interval};
+///
+/// // The mean distances of two variants over five seeds.
+/// let ours = Sample { mean: 2.2, std: 0.2, n: 5 };
+/// let theirs = Sample { mean: 3.3, std: 0.3, n: 5 };
+/// let (low, high) = welch_interval(ours, theirs).expect("both samples have several values");
+/// assert!(low < -1.1 && -1.1 < high && high < 0.0);
+///
+/// // Is ours lower? This is one of three tests.
+/// let p = lower_p(ours, theirs).expect("both samples vary");
+/// assert!(p < 0.001);
+/// assert_eq!(holm(&[p, 0.2, 0.9])[0], 3.0 * p);
+/// assert_eq!(seeds_needed(ours, theirs, 0.05), Some(3));
+///
+/// // The differences of runs with the same seed.
+/// let pairs = paired_bootstrap(&[-1.0, -1.3, -0.9, -1.2, -1.1]).expect("finite differences");
+/// assert!(pairs.high < 0.0 && !pairs.undecided());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// Mean.
@@ -92,11 +112,18 @@ impl Bootstrap {
     }
 }
 
+/// A value of a distribution, with a weight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weighted {
+    pub value: f64,
+    pub weight: f64,
+}
+
 /// The maximum number of values for which all resamples are enumerated: ten values have 92,378 different ones. For
 /// more values, resamples are drawn at random.
-const EXACT: usize = 10;
+const MOST_ENUMERATED: usize = 10;
 /// The number of random resamples.
-const DRAWN: usize = 20_000;
+const RANDOM_RESAMPLES: usize = 20_000;
 
 /// Returns the percentile bootstrap of the mean of `differences` (Efron and Tibshirani, "An Introduction to the
 /// Bootstrap", 1993, chapter 13), where each difference is that of a pair, such as two runs with the same seed. The
@@ -107,22 +134,22 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
         return None;
     }
     let mut means = Vec::new();
-    if n <= EXACT {
-        enumerate(differences, n, (0.0, 1.0), &mut means);
-        for (sum, _) in &mut means {
-            *sum /= n as f64;
+    if n <= MOST_ENUMERATED {
+        enumerate(differences, n, Weighted { value: 0.0, weight: 1.0 }, &mut means);
+        for mean in &mut means {
+            mean.value /= n as f64;
         }
     } else {
         let draws = Draws::new(0, &candle_core::Device::Cpu);
-        means.extend((0..DRAWN).map(|i| {
+        means.extend((0..RANDOM_RESAMPLES).map(|i| {
             let picks = draws.at(i as u64).uniforms("bootstrap", n);
             let sum: f64 =
                 picks.iter().map(|u| differences[((f64::from(*u) * n as f64) as usize).min(n - 1)]).sum();
-            (sum / n as f64, 1.0)
+            Weighted { value: sum / n as f64, weight: 1.0 }
         }));
     }
-    means.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let all: f64 = means.iter().map(|(_, weight)| weight).sum();
+    means.sort_by(|a, b| a.value.total_cmp(&b.value));
+    let all: f64 = means.iter().map(|mean| mean.weight).sum();
     // Means that differ from zero only by rounding count as zero.
     let zero = 1e-12 * differences.iter().fold(0.0, |most: f64, d| most.max(d.abs()));
     let share = |mean: f64| match mean {
@@ -130,7 +157,7 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
         _ if mean < 0.0 => 1.0,
         _ => 0.0,
     };
-    let below = means.iter().map(|(mean, weight)| weight * share(*mean));
+    let below = means.iter().map(|mean| mean.weight * share(mean.value));
     Some(Bootstrap {
         mean: differences.iter().sum::<f64>() / n as f64,
         low: quantile(means.iter(), 0.025 * all),
@@ -139,36 +166,34 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
     })
 }
 
-/// Enumerates all multisets of `left` values of `rest`. Appends to `sums` the sum of each one and its weight, which
-/// is proportional to the number of ordered resamples that it stands for: a value taken k times contributes a
-/// factor 1 / k!.
-fn enumerate(rest: &[f64], left: usize, (sum, weight): (f64, f64), sums: &mut Vec<(f64, f64)>) {
+/// Enumerates all multisets of `left` values of `rest`. Appends to `sums` the sum of each one, added to `sum`, with a
+/// weight that is proportional to the number of ordered resamples that it stands for: a value taken k times
+/// contributes a factor 1 / k!.
+fn enumerate(rest: &[f64], left: usize, mut sum: Weighted, sums: &mut Vec<Weighted>) {
     let Some((first, others)) = rest.split_first() else { return };
     if others.is_empty() {
-        let (mut sum, mut weight) = (sum, weight);
         for k in 1..=left {
-            sum += first;
-            weight /= k as f64;
+            sum.value += first;
+            sum.weight /= k as f64;
         }
-        sums.push((sum, weight));
+        sums.push(sum);
         return;
     }
-    let (mut sum, mut weight) = (sum, weight);
     for taken in 0..=left {
         if taken > 0 {
-            sum += first;
-            weight /= taken as f64;
+            sum.value += first;
+            sum.weight /= taken as f64;
         }
-        enumerate(others, left - taken, (sum, weight), sums);
+        enumerate(others, left - taken, sum, sums);
     }
 }
 
 /// Returns the first value at which the accumulated weight exceeds `share`, which is an absolute weight.
-pub(crate) fn quantile<'a>(sorted: impl Iterator<Item = &'a (f64, f64)>, share: f64) -> f64 {
+pub(crate) fn quantile<'a>(sorted: impl Iterator<Item = &'a Weighted>, share: f64) -> f64 {
     let (mut passed, mut last) = (0.0, f64::NAN);
-    for (mean, weight) in sorted {
+    for Weighted { value, weight } in sorted {
         passed += weight;
-        last = *mean;
+        last = *value;
         if passed > share {
             break;
         }

@@ -46,7 +46,7 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// The maximum number of seeds that [`seeds_to_tell`] reports.
+/// The maximum number of seeds that [`seeds_needed`] reports.
 const MOST_SEEDS: u64 = 10_000;
 
 /// Returns the approximate number of seeds per side at which a difference of this size is significant at the level
@@ -55,7 +55,7 @@ const MOST_SEEDS: u64 = 10_000;
 ///
 /// The power is that of Welch's t test with as many seeds, with the noncentral t distribution approximated by the
 /// shifted central one.
-pub fn seeds_to_tell(a: Sample, b: Sample, alpha: f64) -> Option<u64> {
+pub fn seeds_needed(a: Sample, b: Sample, alpha: f64) -> Option<u64> {
     let (first, second) = (a.variance()?, b.variance()?);
     let difference = (a.mean - b.mean).abs();
     let enough = |seeds: &u64| {
@@ -98,11 +98,11 @@ mod tests {
         let spread = Sample { mean: 2.0, std: 0.1, n: 3 };
         for (a, b) in [(one(1.0), one(2.0)), (one(1.0), spread), (spread, one(1.0)), (still(1.0), still(2.0))]
         {
-            assert_eq!((lower_p(a, b), seeds_to_tell(a, b, 0.05)), (None, None));
+            assert_eq!((lower_p(a, b), seeds_needed(a, b, 0.05)), (None, None));
         }
         assert_eq!((below_p(one(1.0), 2.0), below_p(still(1.0), 2.0)), (None, None));
         assert!(lower_p(still(1.0), spread).is_some());
-        assert_eq!(seeds_to_tell(spread, spread, 0.05), None);
+        assert_eq!(seeds_needed(spread, spread, 0.05), None);
     }
 
     #[test]
@@ -122,9 +122,9 @@ mod tests {
         // and 5.09 per side.
         let side = |mean| Sample { mean, std: (9.0_f64 / 10.0).sqrt(), n: 10 };
         for (effect, seeds) in [(0.5, 64), (1.0, 17), (2.0, 6)] {
-            let found = seeds_to_tell(side(0.0), side(effect), 0.05).unwrap();
+            let found = seeds_needed(side(0.0), side(effect), 0.05).unwrap();
             assert!(found.abs_diff(seeds) <= 1, "{effect}: {found}");
         }
-        assert_eq!(seeds_to_tell(side(0.0), side(1e-6), 0.05), None);
+        assert_eq!(seeds_needed(side(0.0), side(1e-6), 0.05), None);
     }
 }

@@ -16,30 +16,30 @@ pub const MIDDLE: [usize; 8] = [4, 5, 6, 7, 8, 9, 10, 11];
 /// The positions at the ends of an interpolation, whose decoded images are reconstructions.
 pub const ENDS: [usize; 2] = [0, STEPS];
 /// The probability above which a predicted class counts for [`Judged::purity`].
-pub const CLEARLY: f32 = 0.9;
+pub const PURITY_THRESHOLD: f32 = 0.9;
 /// The number k of neighbours that determines the radius of a real image's neighbourhood; 3 as in the metric's
 /// paper.
 const NEIGHBOURS: usize = 3;
 
 /// A judge's features and predictions for images.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct JudgeOutput {
     /// The output of its penultimate layer, `[images, width]`, `f32` on the CPU.
     pub features: Tensor,
     /// The most probable class of each image.
-    pub words: Vec<u32>,
+    pub predicted: Vec<u32>,
     /// The probability of that class.
     pub probabilities: Vec<f32>,
 }
 
 /// The features of real images that decoded images are compared with.
 #[derive(Debug, Clone)]
-pub struct Real {
+pub struct RealFeatures {
     reference: KernelReference,
     neighbourhoods: Neighbourhoods,
 }
 
-impl Real {
+impl RealFeatures {
     /// Prepares the comparison with real images.
     ///
     /// # Shapes
@@ -77,10 +77,32 @@ pub struct Realism {
 }
 
 /// A judge's scores of interpolations. All vectors have an entry for each interpolation.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_eval::{JudgeOutput, Judged, POSITIONS, PairKind, RealFeatures};
+///
+/// // A judge with two features, in which real images lie on the line from (0, 0) to (1, 0).
+/// let real: Vec<f32> = (0..50).flat_map(|i| [i as f32 / 49.0, 0.0]).collect();
+/// let real = RealFeatures::new(&Tensor::from_vec(real, (50, 2), &Device::Cpu)?)?;
+///
+/// // Two interpolations along that line, from class 0 to class 1.
+/// let along: Vec<f32> = (0..2 * POSITIONS).map(|i| (i % POSITIONS) as f32 / 15.0).collect();
+/// let features: Vec<f32> = along.iter().flat_map(|x| [*x, 0.0]).collect();
+/// let output = JudgeOutput {
+///     features: Tensor::from_vec(features, (2 * POSITIONS, 2), &Device::Cpu)?,
+///     predicted: along.iter().map(|x| u32::from(*x > 0.5)).collect(),
+///     probabilities: vec![0.95; 2 * POSITIONS],
+/// };
+/// let judged = Judged::new(&output, Some(vec![[0, 1]; 2]), &real)?.expect("finite features");
+/// assert!(judged.smoothness().iter().chain(&judged.detour()).all(|score| score.abs() < 1e-3));
+/// assert_eq!(judged.purity(PairKind::TwoClasses), [1.0, 1.0]);
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
     /// The class that the judge predicts for each image.
-    pub words: Vec<[u32; POSITIONS]>,
+    pub predicted: Vec<[u32; POSITIONS]>,
     /// The probability of that class.
     pub probabilities: Vec<[f32; POSITIONS]>,
     /// Whether the image lies in the neighbourhood of a real one.
@@ -103,21 +125,25 @@ impl Judged {
     /// Scores interpolations. Returns `None` if a feature is not finite, because the decoded images are not.
     ///
     /// # Shapes
-    /// `reading` covers the images of all interpolations, `POSITIONS` of the first one, then those of the next;
+    /// `output` covers the images of all interpolations, `POSITIONS` of the first one, then those of the next;
     /// `ends` has an entry for each interpolation.
     ///
     /// # Errors
     /// If there are fewer than two interpolations, or shapes do not fit.
-    pub fn new(reading: &Reading, ends: Option<Vec<[u32; 2]>>, real: &Real) -> Result<Option<Self>> {
-        let images = reading.words.len();
-        let rows = match Rows::new("a judge's features", &reading.features) {
+    pub fn new(
+        output: &JudgeOutput,
+        ends: Option<Vec<[u32; 2]>>,
+        real: &RealFeatures,
+    ) -> Result<Option<Self>> {
+        let images = output.predicted.len();
+        let rows = match Rows::new("a judge's features", &output.features) {
             Err(Error::NotFinite { .. }) => return Ok(None),
             rows => rows?,
         };
         let pairs = images / POSITIONS;
-        if images != pairs * POSITIONS || rows.len() != images || reading.probabilities.len() != images {
+        if images != pairs * POSITIONS || rows.len() != images || output.probabilities.len() != images {
             let wanted = format!("[{}, width], {POSITIONS} for each interpolation", pairs * POSITIONS);
-            let given = reading.features.dims().to_vec();
+            let given = output.features.dims().to_vec();
             return Err(Error::Shape { what: "a judge's features", wanted, given });
         }
         if let Some(ends) = ends.as_ref().filter(|ends| ends.len() != pairs) {
@@ -130,13 +156,13 @@ impl Judged {
             steps.push(std::array::from_fn(|i| euclidean_distance(path[i], path[i + 1]) as f32));
             straight.push(euclidean_distance(path[0], path[STEPS]) as f32);
         }
-        let by_position = reading.features.reshape((pairs, POSITIONS, rows.width()))?;
+        let by_position = output.features.reshape((pairs, POSITIONS, rows.width()))?;
         let at = |places: &[usize]| -> Result<Tensor> {
             let at: Vec<Tensor> =
                 places.iter().map(|i| by_position.narrow(1, *i, 1)).collect::<candle_core::Result<_>>()?;
             Ok(Tensor::cat(&at, 1)?.flatten(0, 1)?.contiguous()?)
         };
-        let inside: Vec<[bool; POSITIONS]> = chunks(&real.neighbourhoods.contains(&reading.features)?);
+        let inside: Vec<[bool; POSITIONS]> = chunks(&real.neighbourhoods.contains(&output.features)?);
         let realism = |places: &[usize]| -> Result<Realism> {
             let distance = real.reference.distance(&at(places)?, places.len())?;
             let found: Vec<bool> =
@@ -148,8 +174,8 @@ impl Judged {
             .map(|position| real.reference.distance(&at(&[position])?, 1))
             .collect::<Result<_>>()?;
         Ok(Some(Self {
-            words: chunks(&reading.words),
-            probabilities: chunks(&reading.probabilities),
+            predicted: chunks(&output.predicted),
+            probabilities: chunks(&output.probabilities),
             inside,
             steps,
             straight,
@@ -194,10 +220,13 @@ impl Judged {
             ((ends[0] == ends[1]) == (kind == PairKind::OneClass)).then_some(ends)
         };
         let clear = |pair: usize, ends: [u32; 2]| {
-            let images = self.words[pair].iter().zip(&self.probabilities[pair]);
-            share(images.map(move |(word, probability)| ends.contains(word) && *probability > CLEARLY))
+            let images = self.predicted[pair].iter().zip(&self.probabilities[pair]);
+            share(
+                images
+                    .map(move |(class, probability)| ends.contains(class) && *probability > PURITY_THRESHOLD),
+            )
         };
-        (0..self.words.len()).filter_map(|pair| Some(clear(pair, wanted(pair)?))).collect()
+        (0..self.predicted.len()).filter_map(|pair| Some(clear(pair, wanted(pair)?))).collect()
     }
 
     /// Returns the metrics of a run, by key; class purities only if there are labels.
@@ -261,22 +290,22 @@ mod tests {
 
     use super::*;
 
-    /// The reading of a judge whose features are points of the plane, which are given, and which predicts class 0
+    /// The output of a judge whose features are points of the plane, which are given, and which predicts class 0
     /// for points left of 0.5 and class 1 for points right of it.
-    fn reading(paths: &[[[f32; 2]; POSITIONS]]) -> Reading {
+    fn output(paths: &[[[f32; 2]; POSITIONS]]) -> JudgeOutput {
         let flat: Vec<f32> = paths.as_flattened().as_flattened().to_vec();
         let places = || paths.as_flattened().iter().map(|point| point[0]);
-        Reading {
+        JudgeOutput {
             features: Tensor::from_vec(flat, (paths.len() * POSITIONS, 2), &Device::Cpu).unwrap(),
-            words: places().map(|x| u32::from(x > 0.5)).collect(),
+            predicted: places().map(|x| u32::from(x > 0.5)).collect(),
             probabilities: places().map(|x| 0.5 + (x - 0.5).abs()).collect(),
         }
     }
 
     /// Real images at points on the line from (0, 0) to (1, 0).
-    fn real() -> Real {
+    fn real() -> RealFeatures {
         let points: Vec<f32> = (0..101_u8).flat_map(|i| [f32::from(i) / 100.0, 0.0]).collect();
-        Real::new(&Tensor::from_vec(points, (101, 2), &Device::Cpu).unwrap()).unwrap()
+        RealFeatures::new(&Tensor::from_vec(points, (101, 2), &Device::Cpu).unwrap()).unwrap()
     }
 
     fn at(i: usize) -> f32 {
@@ -291,7 +320,7 @@ mod tests {
         let still = [[0.0, 0.0]; POSITIONS];
         let ends = vec![[0, 1], [0, 1], [0, 1], [0, 0]];
         let judged =
-            Judged::new(&reading(&[even, abrupt, aside, still]), Some(ends), &real()).unwrap().unwrap();
+            Judged::new(&output(&[even, abrupt, aside, still]), Some(ends), &real()).unwrap().unwrap();
         let smoothness = judged.smoothness();
         assert!(smoothness[0].abs() < 1e-6 && (smoothness[1] - 14.0 / 15.0).abs() < 1e-6, "{smoothness:?}");
         assert!(smoothness[3].is_nan());
@@ -313,21 +342,21 @@ mod tests {
     #[test]
     fn without_labels_there_is_no_purity_and_images_that_are_not_finite_have_no_score() {
         let even: [[f32; 2]; POSITIONS] = std::array::from_fn(|i| [at(i), 0.0]);
-        let judged = Judged::new(&reading(&[even, even]), None, &real()).unwrap().unwrap();
+        let judged = Judged::new(&output(&[even, even]), None, &real()).unwrap().unwrap();
         assert_eq!(judged.values().len(), BY_JUDGE.len() - 2);
         let mut broken = even;
         broken[3][0] = f32::NAN;
-        assert_eq!(Judged::new(&reading(&[even, broken]), None, &real()).unwrap(), None);
+        assert_eq!(Judged::new(&output(&[even, broken]), None, &real()).unwrap(), None);
     }
 
     #[test]
     fn wrong_shapes_are_refused() {
         let even: [[f32; 2]; POSITIONS] = std::array::from_fn(|i| [at(i), 0.0]);
-        let mut short = reading(&[even, even]);
-        short.words.pop();
+        let mut short = output(&[even, even]);
+        short.predicted.pop();
         assert!(Judged::new(&short, None, &real()).unwrap_err().to_string().contains("16 for each"));
         let message =
-            Judged::new(&reading(&[even, even]), Some(vec![[0, 1]]), &real()).unwrap_err().to_string();
+            Judged::new(&output(&[even, even]), Some(vec![[0, 1]]), &real()).unwrap_err().to_string();
         assert!(message.contains("classes of ends must be [2, 2]"), "{message}");
     }
 }

@@ -10,12 +10,12 @@
 //! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table;
 //!   [`wilson_interval`]: the confidence interval of an accuracy; [`welch_interval`] and [`paired_bootstrap`]:
 //!   confidence intervals of the difference of two means.
-//! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_to_tell`]: hypothesis tests about means, and their power.
+//! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_needed`]: hypothesis tests about means, and their power.
 //! * [`rank`]: mean ranks over several tables, and tests of their differences.
 //! * [`spearman`] and [`within_groups`]: rank correlation of two quantities.
 //! * [`kernel_distance`] and [`Neighbourhoods`]: the kernel distance (KID), and improved precision and recall, of
 //!   features relative to those of real data.
-//! * [`Way`]: reference interpolations between lines that no model made, whose scores show the range of the line
+//! * [`LineReference`]: interpolations between lines that no model made, whose scores show the range of the line
 //!   metrics.
 //! * [`Judged`]: a classifier's scores of interpolations between images for which no ground truth is known.
 //! * [`Metric`]: a user-defined metric, which measures a [`Subject`].
@@ -50,8 +50,10 @@ pub use association::{Association, rank_correlation, spearman, within_groups};
 pub use bank::{LineBank, Nearest};
 pub use compare::{Bootstrap, Sample, paired_bootstrap, student_quantile, welch_interval};
 pub use error::{Error, Result};
-pub use hypothesis::{below_p, holm, lower_p, seeds_to_tell};
-pub use judged::{CLEARLY, ENDS, Judged, MIDDLE, POSITIONS, PairKind, Reading, Real, Realism, STEPS};
+pub use hypothesis::{below_p, holm, lower_p, seeds_needed};
+pub use judged::{
+    ENDS, JudgeOutput, Judged, MIDDLE, POSITIONS, PURITY_THRESHOLD, PairKind, RealFeatures, Realism, STEPS,
+};
 pub use kernel::{KernelDistance, KernelReference, kernel_distance};
 pub use lines::LineMetrics;
 pub use metric::{
@@ -61,5 +63,6 @@ pub use metric::{
 pub use neighbours::Neighbourhoods;
 pub use quantity::{Better, Quantity, When, quantities};
 pub use ranks::{Ranking, rank};
-pub use reference::Way;
+pub use reference::{LineReference, ReferenceImages};
+pub use rows::Labelled;
 pub use stats::{final_count, final_value, mean_std, median, wilson_interval};

@@ -2,7 +2,7 @@
 
 use crate::{
     Nearest,
-    angles::{path_lengths, smoothness},
+    angles::{PathLengths, path_lengths, smoothness},
 };
 
 /// Line metrics of interpolations, as [`LineBank::evaluate`](crate::LineBank::evaluate) computes them (section 3).
@@ -34,7 +34,7 @@ pub struct LineMetrics {
 impl LineMetrics {
     pub(crate) fn new(interpolations: usize, positions: usize, nearest: &[Nearest]) -> Self {
         let closest_angle: Vec<f64> = nearest.iter().map(|n| n.angle).collect();
-        let ratio = |(turned, shortest): (f64, f64)| turned / shortest - 1.0;
+        let ratio = |PathLengths { turned, shortest }: PathLengths| turned / shortest - 1.0;
         Self {
             interpolations,
             positions,
@@ -74,7 +74,8 @@ impl LineMetrics {
     /// the bank back and forth is already many times the shortest path, and one such pair would dominate the mean.
     pub fn mean_detour(&self) -> f64 {
         let lengths = self.closest_angle.chunks(self.positions).filter_map(path_lengths);
-        let (turned, shortest) = lengths.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let (turned, shortest) =
+            lengths.fold((0.0, 0.0), |sum, one| (sum.0 + one.turned, sum.1 + one.shortest));
         turned / shortest - 1.0
     }
 

@@ -7,14 +7,14 @@ use lerp_data::{Batch, Dataset, Split};
 use crate::{Error, Quantity, Result, When, quantities};
 
 /// The number of images that go through a model at a time.
-const CHUNK: usize = 256;
+const IMAGES_AT_A_TIME: usize = 256;
 /// The maximum numbers of characters of a key without its prefix, of a title, a unit and a caption.
 const MOST_KEY: usize = 64;
 const MOST_TITLE: usize = 80;
 const MOST_UNIT: usize = 20;
 const MOST_CAPTION: usize = 600;
 /// The maximum number of user-defined quantities of a run.
-const MOST: usize = 64;
+const MOST_QUANTITIES: usize = 64;
 
 /// A user-defined metric, which a run measures besides the built-in ones.
 ///
@@ -99,16 +99,12 @@ pub struct Interpolated {
     pub images: Tensor,
 }
 
-impl<'a> Subject<'a> {
-    /// Returns the subject of `metric`, whose draws are a scope of `draws`.
-    pub fn of(
-        metric: &dyn Metric,
-        (model, dataset): (&'a dyn Autoencoder, &'a dyn Dataset),
-        draws: &Draws,
-        samples: usize,
-    ) -> Self {
+impl Subject<'_> {
+    /// Returns the same subject with draws in a scope of `metric`'s own.
+    #[must_use]
+    pub fn for_metric(self, metric: &dyn Metric) -> Self {
         let name = metric.quantities().first().map_or("", |quantity| &*quantity.key);
-        Self { model, dataset, draws: draws.scope("metric").scope(name), samples }
+        Self { draws: self.draws.scope("metric").scope(name), ..self }
     }
 
     /// Returns the first [`Subject::samples`] test images, or all if there are fewer, or as many generated ones;
@@ -121,9 +117,9 @@ impl<'a> Subject<'a> {
         let samples = count.map_or(self.samples, |count| count.min(self.samples));
         let (mut images, mut reconstructions, mut latents) = (Vec::new(), Vec::new(), Vec::new());
         let mut labels = Some(Vec::new());
-        for (chunk, first) in (0..samples).step_by(CHUNK).enumerate() {
+        for (chunk, first) in (0..samples).step_by(IMAGES_AT_A_TIME).enumerate() {
             let draws = self.draws.scope(&chunk.to_string());
-            let batch = test_images(self.dataset, first, CHUNK.min(samples - first), &draws)?;
+            let batch = test_images(self.dataset, first, IMAGES_AT_A_TIME.min(samples - first), &draws)?;
             let z = self.model.encode(&batch.images, &draws)?;
             latents.push(on_cpu(&z)?);
             reconstructions.push(on_cpu(&self.model.reconstruct(&batch.images, &draws)?)?);
@@ -151,10 +147,10 @@ impl<'a> Subject<'a> {
         let [left, right] = test_pairs(self.dataset, pairs, &self.draws)?;
         let (mut latents, mut images) = (Vec::new(), Vec::new());
         let pairs = left.dim(0)?;
-        for first in (0..pairs).step_by(CHUNK) {
+        for first in (0..pairs).step_by(IMAGES_AT_A_TIME) {
             let end = |images: &Tensor, name: &str| -> Result<Tensor> {
-                let images = images.narrow(0, first, CHUNK.min(pairs - first))?;
-                let draws = self.draws.scope(name).scope(&(first / CHUNK).to_string());
+                let images = images.narrow(0, first, IMAGES_AT_A_TIME.min(pairs - first))?;
+                let draws = self.draws.scope(name).scope(&(first / IMAGES_AT_A_TIME).to_string());
                 Ok(self.model.encode(&images, &draws)?.detach())
             };
             let (left, right) = (end(&left, "left")?, end(&right, "right")?);
@@ -270,8 +266,11 @@ pub fn check_metrics(metrics: &[&dyn Metric]) -> Result<()> {
 /// # Errors
 /// The first problem, in words.
 pub fn check_recorded(recorded: &[Quantity]) -> std::result::Result<(), String> {
-    if recorded.len() > MOST {
-        return Err(format!("a run has at most {MOST} quantities of its own, not {}", recorded.len()));
+    if recorded.len() > MOST_QUANTITIES {
+        return Err(format!(
+            "a run has at most {MOST_QUANTITIES} quantities of its own, not {}",
+            recorded.len()
+        ));
     }
     recorded.iter().try_for_each(Quantity::check)
 }

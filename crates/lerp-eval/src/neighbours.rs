@@ -16,6 +16,18 @@ const BATCH_ROWS: usize = 64;
 ///
 /// The share of generated rows that lie in the region of real rows is the improved precision; the share of real
 /// rows that lie in the region of generated rows is the improved recall.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_eval::Neighbourhoods;
+///
+/// // Points of a line; their nearest neighbours are at the distances 1, 1 and 2.
+/// let real = Tensor::new(&[[0_f32], [1.0], [3.0]], &Device::Cpu)?;
+/// let generated = Tensor::new(&[[-0.5_f32], [4.5], [6.0]], &Device::Cpu)?;
+/// let inside = Neighbourhoods::of(&real, 1)?.contains(&generated)?;
+/// assert_eq!(inside, [true, true, false]); // a precision of 2/3
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Neighbourhoods {
     tiles: Tiles,

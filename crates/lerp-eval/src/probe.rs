@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use crate::{Error, Result, minimise::minimise, rows::Rows, stats::wilson_interval};
+use crate::{Error, Labelled, Result, minimise::minimise, rows::Rows, stats::wilson_interval};
 
 /// The number of examples in one matrix product, which bounds the length of sums in `f32`.
-const BLOCK: usize = 4096;
+const EXAMPLES_PER_BLOCK: usize = 4096;
 
 /// The stopping criteria of a fit.
 #[derive(Debug, Clone, Copy)]
@@ -58,8 +58,8 @@ pub struct Fitted {
 /// of 784 numbers took 0.15 s on two busy cores (AVX2).
 ///
 /// # Shapes
-/// `train` and `test` `[examples, ...]`, of any floating type, on any device, of the same width when flattened; one
-/// label per example. A test label that no training example has counts as a wrong answer.
+/// The features of `train` and `test` are `[examples, ...]`, of the same width when flattened. A test label that no
+/// training example has counts as a wrong answer.
 ///
 /// # Errors
 /// If there are no examples, one holds NaN or infinity, shapes do not fit, or the fit was asked to stop.
@@ -67,24 +67,22 @@ pub struct Fitted {
 /// # Examples
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use lerp_eval::probe::{Options, fit};
+/// use lerp_eval::{Labelled, probe::{Options, fit}};
 ///
 /// // The only feature of an example is its class.
 /// let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
 /// let features: Vec<f32> = labels.iter().map(|label| *label as f32).collect();
 /// let features = Tensor::from_vec(features, (40, 1), &Device::Cpu)?;
-/// let fitted = fit((&features, &labels), (&features, &labels), &Options::default())?;
+/// let examples = Labelled { features: &features, labels: &labels };
+/// let fitted = fit(examples, examples, &Options::default())?;
 /// assert_eq!((fitted.train_accuracy, fitted.test_accuracy), (1.0, 1.0));
 /// # Ok::<(), lerp_eval::Error>(())
 /// ```
-pub fn fit(
-    (train, train_labels): (&Tensor, &[u32]),
-    (test, test_labels): (&Tensor, &[u32]),
-    options: &Options,
-) -> Result<Fitted> {
+pub fn fit(train: Labelled, test: Labelled, options: &Options) -> Result<Fitted> {
+    let (train_labels, test_labels) = (train.labels, test.labels);
     let stopped = || options.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
-    let mut train = Rows::new("training features", train)?;
-    let mut test = Rows::new("test features", test)?;
+    let mut train = Rows::new("training features", train.features)?;
+    let mut test = Rows::new("test features", test.features)?;
     train.check_labels("training labels", train_labels)?;
     test.check_labels("test labels", test_labels)?;
     test.check_width("test features", train.width())?;
@@ -107,11 +105,11 @@ pub fn fit(
         if stopped() {
             return Err(Error::Stopped);
         }
-        let pass = train.pass(parameters, classes.len(), true)?;
+        let pass = train.pass(parameters, classes.len(), Direction::ForwardAndBackward)?;
         Ok((pass.loss, pass.gradient))
     })?;
-    let (on_train, on_test) =
-        (train.pass(&found.at, classes.len(), false)?, test.pass(&found.at, classes.len(), false)?);
+    let on_train = train.pass(&found.at, classes.len(), Direction::Forward)?;
+    let on_test = test.pass(&found.at, classes.len(), Direction::Forward)?;
     let test_accuracy = on_test.right as f64 / test_labels.len() as f64;
     Ok(Fitted {
         test_accuracy,
@@ -155,25 +153,38 @@ struct Examples {
     width: usize,
 }
 
-/// The results of one forward pass, and optionally one backward pass, over all examples.
+/// What a pass over all examples computes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    /// Loss and accuracy.
+    Forward,
+    /// The gradient, too.
+    ForwardAndBackward,
+}
+
+/// The results of a pass over all examples.
 struct Pass {
     loss: f64,
+    /// The gradient at the parameters; zero after a forward pass alone.
     gradient: Vec<f64>,
+    /// Number of examples whose largest logit is that of their class.
     right: usize,
 }
 
 impl Examples {
     fn new(rows: &Rows, places: &[Option<usize>]) -> Result<Self> {
         let width = rows.width();
-        let blocks = rows.values().chunks(BLOCK * width).zip(places.chunks(BLOCK)).map(|(values, places)| {
-            Ok((Tensor::from_slice(values, (places.len(), width), &Device::Cpu)?, places.to_vec()))
-        });
+        let blocks =
+            rows.values().chunks(EXAMPLES_PER_BLOCK * width).zip(places.chunks(EXAMPLES_PER_BLOCK)).map(
+                |(values, places)| {
+                    Ok((Tensor::from_slice(values, (places.len(), width), &Device::Cpu)?, places.to_vec()))
+                },
+            );
         Ok(Self { blocks: blocks.collect::<Result<_>>()?, count: rows.len(), width })
     }
 
-    /// Computes the loss, the number of right answers and, if `gradient`, the gradient at `parameters`: `W`
-    /// `[width, classes]`, then `b`.
-    fn pass(&self, parameters: &[f64], classes: usize, gradient: bool) -> Result<Pass> {
+    /// Makes a pass with `parameters`: `W` `[width, classes]`, then `b`.
+    fn pass(&self, parameters: &[f64], classes: usize, direction: Direction) -> Result<Pass> {
         let (weight, bias) = parameters.split_at(self.width * classes);
         let weight = Tensor::from_iter(weight.iter().map(|w| *w as f32), &Device::Cpu)?;
         let weight = weight.reshape((self.width, classes))?;
@@ -191,7 +202,7 @@ impl Examples {
                 pass.loss += loss / n;
                 pass.right += usize::from(right);
             }
-            if gradient {
+            if direction == Direction::ForwardAndBackward {
                 let (weights, biases) = pass.gradient.split_at_mut(self.width * classes);
                 for row in logits.chunks_exact(classes) {
                     for (sum, residual) in biases.iter_mut().zip(row) {
@@ -230,6 +241,10 @@ mod tests {
 
     use super::*;
 
+    fn labelled<'a>(features: &'a Tensor, labels: &'a [u32]) -> Labelled<'a> {
+        Labelled { features, labels }
+    }
+
     fn tensor(values: &[f32], width: usize) -> Tensor {
         Tensor::from_slice(values, (values.len() / width, width), &Device::Cpu).unwrap()
     }
@@ -254,7 +269,7 @@ mod tests {
     #[test]
     fn separable_classes_are_separated() {
         let ((train, a), (test, b)) = (separable(6000, 8, 5, "train"), separable(1000, 8, 5, "test"));
-        let fitted = fit((&train, &a), (&test, &b), &Options::default()).unwrap();
+        let fitted = fit(labelled(&train, &a), labelled(&test, &b), &Options::default()).unwrap();
         assert!(fitted.converged && fitted.train_accuracy == 1.0, "{fitted:?}");
         assert!(fitted.test_accuracy > 0.985, "{fitted:?}");
         let (low, high) = fitted.test_interval;
@@ -271,7 +286,8 @@ mod tests {
             y.extend((0..count).map(|i| u32::from(i < ones)));
         }
         let x = tensor(&x, 1);
-        let fitted = fit((&x, &y), (&x, &y), &Options { tolerance: 1e-9, ..Options::default() }).unwrap();
+        let examples = labelled(&x, &y);
+        let fitted = fit(examples, examples, &Options { tolerance: 1e-9, ..Options::default() }).unwrap();
         let entropy = |p: f64| -(p * p.ln() + (1.0 - p) * (1.0 - p).ln());
         let expected = 0.25 * entropy(0.2) + 0.75 * entropy(0.3);
         assert!((fitted.train_loss - expected).abs() < 1e-7, "{} {expected}", fitted.train_loss);
@@ -281,7 +297,8 @@ mod tests {
     #[test]
     fn unseen_classes_are_wrong_and_one_class_is_always_right() {
         let x = tensor(&[0.0, 1.0, 2.0, 3.0], 1);
-        let fitted = fit((&x, &[4, 4, 4, 4]), (&x, &[4, 4, 4, 5]), &Options::default()).unwrap();
+        let (train, test) = (labelled(&x, &[4, 4, 4, 4]), labelled(&x, &[4, 4, 4, 5]));
+        let fitted = fit(train, test, &Options::default()).unwrap();
         assert_eq!((fitted.train_accuracy, fitted.test_accuracy, fitted.train_loss), (1.0, 0.75, 0.0));
     }
 
@@ -293,7 +310,7 @@ mod tests {
         }
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| fit((&train, &a), (&test, &b), &Options::default()).unwrap())
+            pool.install(|| fit(labelled(&train, &a), labelled(&test, &b), &Options::default()).unwrap())
         };
         let one = run(1);
         assert!(one.converged && one.train_loss > 0.1, "{one:?}");
@@ -304,12 +321,12 @@ mod tests {
     #[test]
     fn wrong_arguments_are_refused() {
         let x = tensor(&[0.0, 1.0, 2.0, 3.0], 2);
-        let fails = |a: (&Tensor, &[u32]), b: (&Tensor, &[u32])| {
-            fit(a, b, &Options::default()).unwrap_err().to_string()
-        };
-        assert!(fails((&x, &[0]), (&x, &[0, 1])).contains("training labels must be [2]"));
-        assert!(fails((&x, &[0, 1]), (&tensor(&[0.0; 6], 3), &[0, 1])).contains("[rows, 2]"));
+        let fails =
+            |train: Labelled, test: Labelled| fit(train, test, &Options::default()).unwrap_err().to_string();
+        let two = labelled(&x, &[0, 1]);
+        assert!(fails(labelled(&x, &[0]), two).contains("training labels must be [2]"));
+        assert!(fails(two, labelled(&tensor(&[0.0; 6], 3), &[0, 1])).contains("[rows, 2]"));
         let nan = tensor(&[0.0, 0.0, 0.0, f32::NAN], 2);
-        assert!(fails((&x, &[0, 1]), (&nan, &[0, 1])).contains("row 1 holds NaN"));
+        assert!(fails(two, labelled(&nan, &[0, 1])).contains("row 1 holds NaN"));
     }
 }

@@ -361,7 +361,7 @@ const fn estimate(key: &'static str, title: &'static str) -> Quantity {
 /// The quantities of interpolations between lines.
 pub static ON_LINES: [&Quantity; 5] =
     [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &MEAN_SMOOTHNESS_VALID, &DETOUR, &VALID_FRACTION];
-/// The quantities on test images: the accuracy only of labelled ones, and their number only where the test part is
+/// The quantities on test images: the accuracy only of labelled ones, and their number only where the test split is
 /// finite.
 pub static ON_TEST_IMAGES: [&Quantity; 3] = [&RECONSTRUCTION_MSE, &CLASSIFIER_ACCURACY, &EVALUATED_IMAGES];
 /// The quantities of a variant with a critic.

@@ -1,4 +1,4 @@
-//! Reference values of the line metrics: three ways of interpolating between two lines without a model.
+//! Reference values of the line metrics: three interpolations between two lines that no model makes.
 
 use std::f64::consts::{PI, TAU};
 
@@ -11,9 +11,19 @@ use crate::{LineBank, LineMetrics, POSITIONS, Result, angles::wrap};
 /// The number of pairs of lines, as in an evaluation.
 const PAIRS: usize = 256;
 
-/// A way of interpolating between two lines without a model.
+/// An interpolation between two lines that no model makes, for comparison with those of models.
+///
+/// ```
+/// use lerp_eval::{LineBank, LineReference};
+///
+/// let bank = LineBank::new(500);
+/// let (blend, path) = (LineReference::Blend.metrics(&bank)?, LineReference::Path.metrics(&bank)?);
+/// assert!(path.mean_distance() < 1e-3 && blend.mean_distance() > 5e-3);
+/// assert!(path.mean_smoothness() < blend.mean_smoothness());
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum LineReference {
     /// A linear mixture of the pixels of both lines, as a linear decoder gives it.
     Blend,
     /// True lines, from an ideal autoencoder whose latents lie on a circle at the line's angle, and whose decoder
@@ -24,8 +34,17 @@ pub enum Way {
     Path,
 }
 
-impl Way {
-    /// All ways, the worst first.
+/// The images of a [`LineReference`].
+#[derive(Debug, Clone)]
+pub struct ReferenceImages {
+    /// The angles of the two lines that each interpolation is between, in radians.
+    pub angles: Vec<[f64; 2]>,
+    /// The interpolations, `[256, 16, 32, 32, 1]`, `f32` on the CPU.
+    pub images: Tensor,
+}
+
+impl LineReference {
+    /// All of them, the worst first.
     pub const ALL: [Self; 3] = [Self::Blend, Self::Circle, Self::Path];
 
     /// Returns the name in tables.
@@ -48,7 +67,7 @@ impl Way {
 
     /// Returns the pixels of the images between two lines at these angles (radians), one image after the other.
     fn images(self, [from, to]: [f64; 2]) -> Vec<f64> {
-        let line = |angle: f64| draw_line(angle, Lines::SIDE, Lines::SIDE, Lines::LINE_WIDTH);
+        let line = |angle: f64| draw_line(angle, Lines::CANVAS);
         let at = |position: usize| position as f64 / (POSITIONS - 1) as f64;
         let (first, last) = (line(from), line(to));
         let turn = wrap(to - from);
@@ -63,32 +82,29 @@ impl Way {
         (0..POSITIONS).flat_map(|position| image(at(position))).collect()
     }
 
-    /// Returns the images between 256 fixed pairs of lines, preceded by the pairs' angles in radians. The first
-    /// angle of each pair is drawn uniformly. The differences to the second angles take 256 equally spaced values
-    /// from -π to π, so that a mean over the pairs is nearly that over all possible pairs.
-    ///
-    /// # Shapes
-    /// `[256, 16, 32, 32, 1]`, `f32` on the CPU.
+    /// Returns the images between 256 fixed pairs of lines. The first angle of each pair is drawn uniformly. The
+    /// differences to the second angles take 256 equally spaced values from -π to π, so that a mean over the pairs is
+    /// nearly that over all possible pairs.
     ///
     /// # Errors
     /// If the tensor library fails.
-    pub fn interpolations(self) -> Result<(Vec<[f64; 2]>, Tensor)> {
+    pub fn interpolations(self) -> Result<ReferenceImages> {
         let draws = Draws::new(0, &Device::Cpu).scope("reference");
         let firsts = draws.uniforms_f64("angle", PAIRS).into_iter().map(|u| u * TAU);
         let turn = |pair: usize| (pair as f64 + 0.5) / PAIRS as f64 * TAU - PI;
         let pairs = firsts.enumerate().map(|(pair, from)| [from, (from + turn(pair)).rem_euclid(TAU)]);
-        let pairs: Vec<[f64; 2]> = pairs.collect();
-        let pixels: Vec<f32> = pairs.iter().flat_map(|pair| self.images(*pair)).map(|v| v as f32).collect();
+        let angles: Vec<[f64; 2]> = pairs.collect();
+        let pixels: Vec<f32> = angles.iter().flat_map(|pair| self.images(*pair)).map(|v| v as f32).collect();
         let shape = (PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE, 1);
-        Ok((pairs, Tensor::from_vec(pixels, shape, &Device::Cpu)?))
+        Ok(ReferenceImages { angles, images: Tensor::from_vec(pixels, shape, &Device::Cpu)? })
     }
 
-    /// Returns the line metrics of [`Way::interpolations`].
+    /// Returns the line metrics of [`LineReference::interpolations`].
     ///
     /// # Errors
     /// If the tensor library fails.
     pub fn metrics(self, bank: &LineBank) -> Result<LineMetrics> {
-        bank.evaluate(&self.interpolations()?.1)
+        bank.evaluate(&self.interpolations()?.images)
     }
 }
 
@@ -124,7 +140,7 @@ mod tests {
     #[test]
     fn references_have_their_known_scores() {
         let bank = LineBank::default();
-        let [blend, circle, path] = Way::ALL.map(|way| way.metrics(&bank).unwrap());
+        let [blend, circle, path] = LineReference::ALL.map(|way| way.metrics(&bank).unwrap());
         assert!((circle.mean_smoothness() - 0.0766).abs() < 2e-3, "{}", circle.mean_smoothness());
         // For pairs of nearly equal angles, the 10,000 angles of the bank are coarse steps.
         assert!(path.mean_smoothness() < 5e-3 && path.mean_detour() < 1e-3, "{}", path.mean_smoothness());

@@ -4,6 +4,15 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{Error, Result};
 
+/// Features or latents of images, with the class of each image.
+#[derive(Debug, Clone, Copy)]
+pub struct Labelled<'a> {
+    /// The features, `[images, ...]`, of any floating type, on any device.
+    pub features: &'a Tensor,
+    /// One label for each image.
+    pub labels: &'a [u32],
+}
+
 /// A matrix of finite numbers on the host, as `f32`, one example per row.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows {

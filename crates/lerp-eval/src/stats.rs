@@ -2,12 +2,13 @@
 
 use crate::{Error, Result};
 
-/// The number of last evaluations in the final value of a run of the paper, and the number of all its evaluations.
-const LAST: usize = 20;
-const ALL: usize = 256;
+/// The number of evaluations in the final value of a run of the paper, counted from the last one.
+const FINAL_IN_PAPER: usize = 20;
+/// The number of evaluations of a run of the paper.
+const EVALUATIONS_IN_PAPER: usize = 256;
 
 /// The minimum number of evaluations in a final value, if the run has as many.
-const LEAST: usize = 3;
+const LEAST_FINAL: usize = 3;
 
 /// Returns the median; NaN for no values or if any value is NaN, as in numpy.
 pub fn median(values: &[f64]) -> f64 {
@@ -24,7 +25,8 @@ pub fn median(values: &[f64]) -> f64 {
 /// uses the same share, but at least three, because the median over most of a short run would be dominated by its
 /// beginning.
 pub fn final_count(evaluations: usize) -> usize {
-    (evaluations * LAST).div_ceil(ALL).clamp(LEAST, LAST).min(evaluations)
+    let same_share = (evaluations * FINAL_IN_PAPER).div_ceil(EVALUATIONS_IN_PAPER);
+    same_share.clamp(LEAST_FINAL, FINAL_IN_PAPER).min(evaluations)
 }
 
 /// Returns a run's final value: the median of its last [`final_count`] evaluations.

@@ -4,6 +4,7 @@
 
 use std::{
     f64::consts::{PI, TAU},
+    sync::LazyLock,
     time::Instant,
 };
 
@@ -12,6 +13,8 @@ use lerp_core::Draws;
 use lerp_data::Lines;
 use lerp_eval::{LineBank, LineMetrics, interpolation};
 
+/// The bank of the benchmark, which takes some time to build.
+static BANK: LazyLock<LineBank> = LazyLock::new(LineBank::default);
 const PAIRS: usize = 256;
 const POSITIONS: usize = 16;
 
@@ -50,7 +53,7 @@ fn near(value: f64, expected: f64, tolerance: f64) {
 
 #[test]
 fn the_correct_interpolation_scores_best() {
-    let m = LineBank::default().evaluate(&paths(oracle)).unwrap();
+    let m = BANK.evaluate(&paths(oracle)).unwrap();
     near(m.mean_distance(), 1.7e-7, 0.3e-7);
     near(m.mean_smoothness(), 0.001, 0.001);
     near(m.mean_detour(), 0.0, 1e-9);
@@ -63,7 +66,7 @@ fn the_longer_arc_is_smooth_but_a_detour() {
         let short = (b - a + PI).rem_euclid(TAU) - PI;
         a + (short - TAU * short.signum()) * t
     };
-    let m = LineBank::default().evaluate(&paths(long)).unwrap();
+    let m = BANK.evaluate(&paths(long)).unwrap();
     near(m.mean_smoothness(), 0.0, 1e-3);
     // The shorter arc is π/2 long on average, the longer one 3π/2.
     near(m.mean_detour(), 2.0, 0.3);
@@ -71,7 +74,7 @@ fn the_longer_arc_is_smooth_but_a_detour() {
 
 #[test]
 fn a_jump_scores_best_in_distance_and_worst_in_smoothness() {
-    let m = LineBank::default().evaluate(&paths(|a, b, t| if t < 0.5 { a } else { b })).unwrap();
+    let m = BANK.evaluate(&paths(|a, b, t| if t < 0.5 { a } else { b })).unwrap();
     near(m.mean_distance(), 1.8e-7, 0.6e-7);
     near(m.mean_smoothness(), 0.933, 0.002);
 }
@@ -82,22 +85,21 @@ fn blended_pixels_score_as_published() {
     let image = |angles: &[f64]| Lines::images(angles, &Device::Cpu).unwrap();
     let blend =
         interpolation::linear(&image(&from), &image(&to), POSITIONS).unwrap().transpose(0, 1).unwrap();
-    let m = LineBank::default().evaluate(&blend).unwrap();
+    let m = BANK.evaluate(&blend).unwrap();
     near(m.mean_distance(), 6.3e-3, 0.3e-3);
     near(m.mean_smoothness(), 0.89, 0.02);
 }
 
 #[test]
 fn pixel_noise_and_black_images_score_as_known() {
-    let bank = LineBank::default();
     let images = paths(oracle);
     for (deviation, distance) in [(0.01, 5.1e-5), (0.02, 2.0e-4), (0.05, 1.27e-3)] {
         let noise = (draws().normal("noise", images.shape()).unwrap() * deviation).unwrap();
-        let m = bank.evaluate(&(&images + noise).unwrap()).unwrap();
+        let m = BANK.evaluate(&(&images + noise).unwrap()).unwrap();
         near(m.mean_distance(), distance, 0.03 * distance);
     }
     let black = (images.zeros_like().unwrap() - 1.0).unwrap();
-    let m = bank.evaluate(&black).unwrap();
+    let m = BANK.evaluate(&black).unwrap();
     near(m.mean_distance(), 3.07e-2, 0.01e-2);
     assert!(m.mean_smoothness().is_nan());
 }
@@ -150,7 +152,7 @@ fn an_evaluation_is_exact_and_its_time_is_printed() {
     for i in (0..4096).step_by(173) {
         let image = unit(&pixels.get(i).unwrap().to_vec1::<f32>().unwrap());
         let distances = bank.angles().iter().map(|&angle| {
-            let line = lerp_data::draw_line(angle, 32, 32, 2.0);
+            let line = lerp_data::draw_line(angle, Lines::CANVAS);
             let norm = line.iter().map(|x| x * x).sum::<f64>().sqrt();
             1.0 - line.iter().zip(&image).map(|(a, b)| a * b).sum::<f64>() / norm
         });

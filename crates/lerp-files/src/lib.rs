@@ -27,7 +27,9 @@ use sha2::{Digest, Sha256};
 pub use caught::caught;
 pub use lock::{Lock, Locked};
 pub use plain::{append, is_folder, make_folder, open, read, read_to_string};
-pub use replace::{Draft, STALE, is_leftover, remove_leftovers, replace, replace_unsynced, temporary};
+pub use replace::{
+    Draft, Durability, STALE, is_leftover, remove_leftovers, replace, replace_unsynced, temporary,
+};
 pub use text::{file_stem, is_word, printable};
 
 /// An operation on a file or folder failed.

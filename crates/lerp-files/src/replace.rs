@@ -25,8 +25,33 @@ const FRESH: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 /// Returns an error if the file cannot be written; it then stays as it was.
+///
+/// # Examples
+/// ```
+/// use std::io::Write;
+/// use lerp_files::{Draft, Durability, read_to_string, replace};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// let path = folder.join("settings.toml");
+/// replace(&path, b"seed = 1")?;
+/// replace(&path, b"seed = 2")?;
+/// assert_eq!(read_to_string(&path, 100)?, "seed = 2");
+///
+/// // A larger file is written step by step, and has its name only when it is complete.
+/// let path = folder.join("rows.csv");
+/// let mut draft = Draft::new(&path)?;
+/// writeln!(draft, "step,loss")?;
+/// assert!(!path.exists());
+/// draft.commit(Durability::Synced)?;
+/// assert_eq!(read_to_string(&path, 100)?, "step,loss\n");
+///
+/// // A file that is larger than expected is not read.
+/// assert!(read_to_string(&path, 5).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    write(path, bytes, true)
+    write(path, bytes, Durability::Synced)
 }
 
 /// Like [`replace`], but without synchronising to disk: after a loss of power the file may be missing. For
@@ -35,13 +60,22 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// Returns an error for the reasons given at [`replace`].
 pub fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
-    write(path, bytes, false)
+    write(path, bytes, Durability::Unsynced)
 }
 
-fn write(path: &Path, bytes: &[u8], synced: bool) -> Result<()> {
+fn write(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     let mut draft = Draft::new(path)?;
     draft.write_all(bytes).map_err(Error::at("write", path))?;
-    draft.name(synced)
+    draft.commit(durability)
+}
+
+/// What a new file survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A loss of power: content and name are synchronised to disk.
+    Synced,
+    /// The end of the process, but not a loss of power.
+    Unsynced,
 }
 
 /// An unfinished file: a temporary file that gets its final name when it is complete, and is removed if it is
@@ -87,11 +121,12 @@ impl Draft {
         }
     }
 
-    /// Gives the file its final name. If `synced`, content and name survive a loss of power.
+    /// Gives the file its final name.
     ///
     /// # Errors
     /// Returns an error if that fails; a file that had this name stays unchanged then.
-    pub fn name(mut self, synced: bool) -> Result<()> {
+    pub fn commit(mut self, durability: Durability) -> Result<()> {
+        let synced = durability == Durability::Synced;
         let name = || -> io::Result<()> {
             if synced {
                 self.file.sync_all()?;
@@ -214,10 +249,10 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         let mut draft = Draft::inside(&folder, &path).unwrap();
         draft.write_all(b"one").unwrap();
-        draft.name(true).unwrap();
+        draft.commit(Durability::Synced).unwrap();
         let draft = Draft::inside(&folder, &path).unwrap();
         fs::rename(&folder, dir.path().join("taken")).unwrap();
-        assert!(draft.name(false).unwrap_err().is_not_found());
+        assert!(draft.commit(Durability::Unsynced).unwrap_err().is_not_found());
         assert!(Draft::inside(&folder, &path).unwrap_err().is_not_found());
         assert_eq!(fs::read(&path).unwrap(), b"one");
     }

@@ -28,6 +28,18 @@ pub fn is_word(text: &str) -> bool {
 /// Converts `text` to a part of a file name of at most `most` bytes (at least 16). Characters other than
 /// letters, digits, `.` and `_` become dashes, and of a text that is too long the end is kept. If this changes
 /// the text, a hash of the whole text is appended, so that different texts have different names.
+///
+/// ```
+/// use lerp_files::{file_stem, is_word, printable};
+///
+/// assert_eq!(file_stem("mnist", 60), "mnist");
+/// let (one, other) = (file_stem("images:my pets", 60), file_stem("images:my-pets", 60));
+/// assert!(one.starts_with("images-my-pets-") && one != other);
+/// assert!(is_word(&one) && !is_word("../mnist"));
+///
+/// // Text from a file is escaped before it is printed.
+/// assert_eq!(printable("red\u{1b}[31m"), "red\\u{1b}[31m");
+/// ```
 pub fn file_stem(text: &str, most: usize) -> String {
     let inside = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let plain: String = text.chars().map(inside).collect();

@@ -11,6 +11,29 @@ use crate::{Conv, ConvConfig, Resize};
 /// The encoder: a 1x1 convolution without activation; for each scale two 3x3 convolutions with leaky ReLU and
 /// an average pooling over 2x2 blocks; one more 3x3 convolution with leaky ReLU, and one without activation to
 /// the latent's channels.
+///
+/// ```
+/// use candle_core::{DType, Device, Module, Tensor};
+/// use lerp_core::{AUTOENCODER, Network, ParamStore};
+/// use lerp_nn::{Decoder, Encoder};
+///
+/// let network = Network { scales: 2, depth: 4, latent: 3 };
+/// let mut store = ParamStore::new(0, DType::F32, &Device::Cpu);
+/// let builder = store.builder(AUTOENCODER);
+/// let encoder = Encoder::new(1, network, &builder.pp("enc"))?;
+/// let decoder = Decoder::new(1, network, &builder.pp("dec"))?;
+/// drop(builder);
+///
+/// let images = Tensor::zeros((2, 16, 16, 1), DType::F32, &Device::Cpu)?;
+/// let latents = encoder.forward(&images)?;
+/// assert_eq!(latents.dims(), [2, 4, 4, 3]);
+/// assert_eq!(decoder.forward(&latents)?.dims(), images.dims());
+///
+/// // A frozen copy has the same weights, and passes no gradient to them.
+/// let gradients = encoder.frozen().forward(&images)?.sum_all()?.backward()?;
+/// assert!(store.params().iter().all(|param| gradients.get(param.var.as_tensor()).is_none()));
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Encoder {
     first: Conv,
@@ -26,21 +49,27 @@ impl Encoder {
     /// Returns an error if a parameter of the same name exists already.
     pub fn new(channels: usize, network: Network, builder: &VarBuilder) -> Result<Self> {
         let mut conv = numbered(builder);
-        let first = conv(1, [channels, network.depth], Activation::Linear)?;
+        let first = conv(
+            ConvConfig { kernel: 1, in_channels: channels, out_channels: network.depth },
+            Activation::Linear,
+        )?;
         let mut width = network.depth;
         let mut scales = Vec::new();
         for scale in 0..network.scales {
             let depth = network.depth << scale;
             scales.push([
-                conv(3, [width, depth], Activation::LEAKY)?,
-                conv(3, [depth, depth], Activation::LEAKY)?,
+                conv(ConvConfig { kernel: 3, in_channels: width, out_channels: depth }, Activation::LEAKY)?,
+                conv(ConvConfig { kernel: 3, in_channels: depth, out_channels: depth }, Activation::LEAKY)?,
             ]);
             width = depth;
         }
         let depth = network.depth << network.scales;
         let last = [
-            conv(3, [width, depth], Activation::LEAKY)?,
-            conv(3, [depth, network.latent], Activation::Linear)?,
+            conv(ConvConfig { kernel: 3, in_channels: width, out_channels: depth }, Activation::LEAKY)?,
+            conv(
+                ConvConfig { kernel: 3, in_channels: depth, out_channels: network.latent },
+                Activation::Linear,
+            )?,
         ];
         Ok(Self { first, scales, last })
     }
@@ -71,7 +100,8 @@ impl Module for Encoder {
 }
 
 /// The decoder: for each scale, from the coarsest, two 3x3 convolutions with leaky ReLU and an upsampling by
-/// two; one more 3x3 convolution with leaky ReLU, and one without activation to the image's channels.
+/// two; one more 3x3 convolution with leaky ReLU, and one without activation to the image's channels. [`Encoder`] has an
+/// example.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     scales: Vec<[Conv; 2]>,
@@ -91,14 +121,20 @@ impl Decoder {
         for scale in (0..network.scales).rev() {
             let depth = network.depth << scale;
             scales.push([
-                conv(3, [width, depth], Activation::LEAKY)?,
-                conv(3, [depth, depth], Activation::LEAKY)?,
+                conv(ConvConfig { kernel: 3, in_channels: width, out_channels: depth }, Activation::LEAKY)?,
+                conv(ConvConfig { kernel: 3, in_channels: depth, out_channels: depth }, Activation::LEAKY)?,
             ]);
             width = depth;
         }
         let last = [
-            conv(3, [width, network.depth], Activation::LEAKY)?,
-            conv(3, [network.depth, channels], Activation::Linear)?,
+            conv(
+                ConvConfig { kernel: 3, in_channels: width, out_channels: network.depth },
+                Activation::LEAKY,
+            )?,
+            conv(
+                ConvConfig { kernel: 3, in_channels: network.depth, out_channels: channels },
+                Activation::Linear,
+            )?,
         ];
         Ok(Self { scales, last })
     }
@@ -118,12 +154,10 @@ impl Module for Decoder {
     }
 }
 
-/// Returns a function that makes convolutions named `conv0`, `conv1` and so on. Its arguments are the kernel
-/// size, the input and output channels, and the activation.
-fn numbered(builder: &VarBuilder) -> impl FnMut(usize, [usize; 2], Activation) -> Result<Conv> {
+/// Returns a function that makes convolutions named `conv0`, `conv1` and so on.
+fn numbered(builder: &VarBuilder) -> impl FnMut(ConvConfig, Activation) -> Result<Conv> {
     let mut next = 0;
-    move |kernel, [in_channels, out_channels], activation| {
-        let config = ConvConfig { kernel, in_channels, out_channels };
+    move |config, activation| {
         let conv = Conv::new(config, activation, &builder.pp(format!("conv{next}")))?;
         next += 1;
         Ok(conv)

@@ -155,6 +155,20 @@ impl Module for Dense {
 /// An adapter for a module with channels-first feature maps, such as candle-nn's convolutions and norms, in a
 /// network with channels-last ones. It should wrap whole networks rather than single layers, because each
 /// adapter transposes twice.
+///
+/// ```
+/// use candle_core::{DType, Device, Module, Tensor};
+/// use candle_nn::{Conv2dConfig, conv2d};
+/// use lerp_core::{AUTOENCODER, ParamStore};
+/// use lerp_nn::ChannelsFirst;
+///
+/// let mut store = ParamStore::new(0, DType::F32, &Device::Cpu);
+/// let halving = Conv2dConfig { stride: 2, padding: 1, ..Conv2dConfig::default() };
+/// let conv = conv2d(3, 8, 3, halving, store.builder(AUTOENCODER).pp("conv"))?;
+/// let images = Tensor::zeros((2, 16, 16, 3), DType::F32, &Device::Cpu)?;
+/// assert_eq!(ChannelsFirst(conv).forward(&images)?.dims(), [2, 8, 8, 8]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ChannelsFirst<M>(pub M);
 

@@ -29,6 +29,19 @@ pub fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 ///
 /// # Shapes
 /// Logits, and targets in `[0, 1]` of the same shape, to the same shape.
+///
+/// # Examples
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use lerp_nn::bernoulli_nll;
+///
+/// let logits = Tensor::new(&[0_f32, 200.0, -200.0], &Device::Cpu)?;
+/// let white = logits.ones_like()?;
+/// let nll = bernoulli_nll(&logits, &white)?.to_vec1::<f32>()?;
+/// assert!((nll[0] - 2_f32.ln()).abs() < 1e-6);
+/// assert_eq!(nll[1..], [0.0, 200.0]); // finite, however certain and wrong the logits are
+/// # Ok::<(), lerp_core::Error>(())
+/// ```
 pub fn bernoulli_nll(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let tail = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
     Ok(((logits.relu()? - (logits * targets)?)? + tail)?)

@@ -296,7 +296,7 @@ fn of_place(place: &JudgedPlace, (labels, titles): (&[&str], &[&str])) -> Vec<Li
 
 fn caption(places: &[JudgedPlace]) -> String {
     let pairs = places.iter().flat_map(|place| &place.groups).flat_map(|(_, verdicts)| verdicts);
-    let mut pairs: Vec<usize> = pairs.map(|verdicts| verdicts.judged.words.len()).collect();
+    let mut pairs: Vec<usize> = pairs.map(|verdicts| verdicts.judged.predicted.len()).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let pairs: Vec<String> = pairs.iter().map(ToString::to_string).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use lerp_eval::{LineBank, Way};
+use lerp_eval::{LineBank, LineReference};
 
 /// The metrics of a reference interpolation between lines.
 #[derive(Debug, Clone, Copy)]
@@ -17,16 +17,16 @@ pub struct LineScores {
 
 /// Returns the reference interpolations with their scores over 256 pairs of lines, the worst first. They are drawn and
 /// measured on the first call only.
-pub fn references() -> &'static [(Way, LineScores)] {
-    static ONCE: OnceLock<Vec<(Way, LineScores)>> = OnceLock::new();
+pub fn references() -> &'static [(LineReference, LineScores)] {
+    static ONCE: OnceLock<Vec<(LineReference, LineScores)>> = OnceLock::new();
     ONCE.get_or_init(|| {
         let bank = LineBank::default();
-        let scores = |way: Way| {
+        let scores = |way: LineReference| {
             // A failure of the tensor library is not expected here; if it occurs, the reference has no row.
             let metrics = way.metrics(&bank).ok()?;
             let (distance, smoothness) = (metrics.mean_distance(), metrics.mean_smoothness());
             Some((way, LineScores { distance, smoothness, detour: metrics.mean_detour() }))
         };
-        Way::ALL.into_iter().filter_map(scores).collect()
+        LineReference::ALL.into_iter().filter_map(scores).collect()
     })
 }

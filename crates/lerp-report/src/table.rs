@@ -2,7 +2,7 @@
 //! it.
 
 use lerp_eval::{
-    Better, Quantity, Way,
+    Better, LineReference, Quantity,
     quantity::{
         CLASSIFIER_ACCURACY, DETOUR, MEAN_DISTANCE, MEAN_SMOOTHNESS, MEAN_SMOOTHNESS_VALID,
         RECONSTRUCTION_MSE, VALID_FRACTION,
@@ -132,7 +132,7 @@ impl<'a> Table<'a> {
 
     /// Returns the rows of the reference interpolations, with as many cells as those of [`Table::rows`].
     pub fn references() -> Vec<Vec<Entry>> {
-        let row = |(way, scores): &(Way, LineScores)| {
+        let row = |(way, scores): &(LineReference, LineScores)| {
             let mut row = vec![Entry::paper(way.title(), None)];
             for metric in METRICS.iter().filter(|m| m.column) {
                 row.push(reference(scores, metric));

@@ -339,7 +339,7 @@ fn p(found: &Association) -> Entry {
 
 /// Returns the cell of the number of variants that would show such a correlation to be significant.
 fn takes(found: &Association) -> Entry {
-    match found.to_tell {
+    match found.points_needed {
         _ if found.p < 0.05 => dash(),
         Some(many) => Entry::number(format!("{} variants", thousands(many as u64)), many as f64),
         None => Entry::plain("more than can be told"),
@@ -497,7 +497,7 @@ impl Correlation<'_> {
             ("high", interval.map(|(_, high)| high).into()),
             ("p", tested.map(|found| found.p).into()),
             ("points", points.into()),
-            ("to_tell", tested.and_then(|found| found.to_tell).into()),
+            ("to_tell", tested.and_then(|found| found.points_needed).into()),
         ]
     }
 }

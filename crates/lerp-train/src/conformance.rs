@@ -13,8 +13,8 @@ use std::{path::Path, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{
-    Architecture, Autoencoder, Build, Decay, Draws, Hyper, LearningRate, Network, NetworkKind, Precision,
-    Schedule, Variant,
+    Architecture, Autoencoder, Build, Decay, Draws, GroupLoss, Hyper, LearningRate, Network, NetworkKind,
+    Precision, Reconstruction, Schedule, Variant,
 };
 use lerp_data::{Batch, Dataset, Lines};
 
@@ -203,7 +203,8 @@ impl Subject<'_> {
             let got = (codes.dims(), codes.dtype());
             return self.broken(format!("codes gives {got:?}, wanted [{BATCH}, vectors] of U32"));
         }
-        let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
+        let Reconstruction { images: recon, features } =
+            model.reconstruct_and_features(&batch.images, &draws)?;
         for (what, together, alone) in [
             ("reconstruct", recon, model.reconstruct(&batch.images, &draws)?),
             ("features", features, model.features(&batch.images, &draws)?),
@@ -221,12 +222,12 @@ impl Subject<'_> {
         let objectives = model.objectives(&batch.images, &draws)?;
         let groups = model.params().groups();
         for group in &groups {
-            let losses = objectives.losses.iter().filter(|(of, _)| of == group).count();
+            let losses = objectives.losses.iter().filter(|of| of.group == *group).count();
             if losses != 1 {
                 return self.broken(format!("group '{}' has {losses} losses, wanted 1", group.0));
             }
         }
-        for (of, loss) in objectives.losses {
+        for GroupLoss { group: of, loss } in objectives.losses {
             if !groups.contains(&of) {
                 return self.broken(format!("there is a loss for group '{}', which has no parameters", of.0));
             }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use candle_core::Tensor;
-use lerp_core::{Draws, scalar};
+use lerp_core::{Draws, Reconstruction, scalar};
 use lerp_data::{Batch, Dataset, Split};
 use lerp_eval::{
     Judged, LineBank, classifier,
@@ -216,13 +216,12 @@ fn test_metrics(
     let mut used: Option<HashSet<u32>> = None;
     for Chunk { first, size, draws } in chunks(samples, draws) {
         let batch = test_images(dataset, first, size, &draws)?;
-        let (recon, features) = model.reconstruct_and_features(&batch.images, &draws)?;
-        let (recon, features) = (recon.detach(), features.detach());
-        error += squared_error(&recon, &batch.images)? * size as f64;
+        let Reconstruction { images, features } = model.reconstruct_and_features(&batch.images, &draws)?;
+        error += squared_error(&images.detach(), &batch.images)? * size as f64;
         if let Some(codes) = model.codes(&batch.images, &draws)? {
             used.get_or_insert_default().extend(codes.flatten_all()?.to_vec1::<u32>()?);
         }
-        if let Some(logits) = learner.classify(&features)? {
+        if let Some(logits) = learner.classify(&features.detach())? {
             correct += classifier::accuracy(&logits, batch.labels()?)? * size as f64;
         }
     }

@@ -1,7 +1,9 @@
 //! One training step of a model with its optimisers and the jointly trained classifier.
 
 use candle_core::{DType, Device, Module, Tensor, Var, backprop::GradStore};
-use lerp_core::{Autoencoder, Build, Carry, Draws, Group, LearningRate, Loss, ParamStore, Variant};
+use lerp_core::{
+    Autoencoder, Build, Carry, Draws, Group, GroupLoss, LearningRate, Loss, ParamStore, Variant,
+};
 use lerp_data::{Batch, Dataset};
 use lerp_kernels::{Adam, At, Clock, Moments, adam_steps, average_steps, gradients, mean_cross_entropy};
 use lerp_nn::Dense;
@@ -276,12 +278,15 @@ impl Learner {
         // Detached here as well, so that the classifier never trains the encoder, whatever a variant returns.
         let classifier = match self.classify(&objectives.features.detach())? {
             None => None,
-            Some(logits) => Some((CLASSIFIER, Loss::from(mean_cross_entropy(&logits, batch.labels()?)?))),
+            Some(logits) => {
+                let loss = Loss::from(mean_cross_entropy(&logits, batch.labels()?)?);
+                Some(GroupLoss { group: CLASSIFIER, loss })
+            }
         };
 
         let mut losses = Vec::new();
         let mut grads = vec![None; self.trained.len()];
-        for (group, loss) in objectives.losses.into_iter().chain(classifier) {
+        for GroupLoss { group, loss } in objectives.losses.into_iter().chain(classifier) {
             let name = format!("loss/{}", group.0);
             if losses.iter().any(|(other, _)| *other == name) {
                 let problem = format!("states two losses for the group '{}'", group.0);

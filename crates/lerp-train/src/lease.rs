@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lerp_files::{Draft, Lock, is_folder, printable, temporary};
+use lerp_files::{Draft, Durability, Lock, is_folder, printable, temporary};
 use lerp_kernels::notice;
 use serde::{Deserialize, Serialize};
 
@@ -274,16 +274,16 @@ impl Held {
 
     /// Replaces a file of the folder atomically, as [`lerp_files::replace`] does, but only if the lease is not lost.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        self.write(path, bytes, true)
+        self.write(path, bytes, Durability::Synced)
     }
 
     /// Replaces a file as [`Held::replace`] does, but without waiting for the disk: after a loss of power the file may be
     /// gone.
     pub fn replace_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        self.write(path, bytes, false)
+        self.write(path, bytes, Durability::Unsynced)
     }
 
-    fn write(&self, path: &Path, bytes: &[u8], synced: bool) -> Result<()> {
+    fn write(&self, path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
         let lease = self.dir.join(LEASE);
         let written = || -> Result<()> {
             let mut draft = Draft::inside(&lease, path)?;
@@ -293,7 +293,7 @@ impl Held {
             if Holder::read(&lease)?.nonce != self.nonce {
                 return Err(self.lost_error());
             }
-            Ok(draft.name(synced)?)
+            Ok(draft.commit(durability)?)
         };
         if self.is_lost() {
             return Err(self.lost_error());
@@ -511,7 +511,7 @@ mod tests {
         let mut draft = Draft::inside(&dir.join(LEASE), &path).unwrap();
         draft.write_all(b"late").unwrap();
         remove_lease(dir, Some(&first.held.nonce)).unwrap();
-        assert!(draft.name(true).unwrap_err().is_not_found());
+        assert!(draft.commit(Durability::Synced).unwrap_err().is_not_found());
         assert!(matches!(first.held().replace(&path, b"too late"), Err(Error::Lost { .. })));
         assert!(first.held.is_lost());
         let second = Lease::take(dir, None).unwrap();

@@ -50,8 +50,9 @@ pub(crate) fn measure_learner(
             if stop.load(Ordering::Relaxed) {
                 return Err(lerp_eval::Error::Stopped.into());
             }
-            let about = (learner.model(), dataset);
-            values.extend(measured(*metric, &Subject::of(*metric, about, &at(scope), cell.test_samples))?);
+            let subject =
+                Subject { model: learner.model(), dataset, draws: at(scope), samples: cell.test_samples };
+            values.extend(measured(*metric, &subject.for_metric(*metric))?);
         }
         Ok(())
     };

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Split};
 use lerp_eval::{
-    clustering, probe,
+    Labelled, clustering, probe,
     quantity::{OF_CLUSTERS, OF_PROBE},
 };
 
@@ -20,7 +20,8 @@ pub const MAX_PROBE_IMAGES: usize = 60_000;
 /// Fits a single-layer classifier to features and returns its results by key.
 fn probe(Encoded { train, test }: &Encoded, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
     let options = probe::Options { stop: Some(stop), ..probe::Options::default() };
-    let fitted = probe::fit((&train.features, &train.labels), (&test.features, &test.labels), &options)?;
+    let [fit_on, tested_on] = [train, test].map(|of| Labelled { features: &of.features, labels: &of.labels });
+    let fitted = probe::fit(fit_on, tested_on, &options)?;
     let values = [
         fitted.test_accuracy,
         fitted.train_accuracy,
@@ -110,7 +111,7 @@ fn clusters(
         stop: Some(stop),
         ..clustering::Options::default()
     };
-    let [train, test] = [train, test].map(|split| (&split.latents, &*split.labels));
+    let [train, test] = [train, test].map(|of| Labelled { features: &of.latents, labels: &of.labels });
     let found = clustering::evaluate(train, test, &options, &draws.scope("clusters"))?;
     let values = [found.test_accuracy, found.train_accuracy, found.test_information, found.inertia];
     Ok(OF_CLUSTERS.into_iter().zip(values).map(|(of, value)| of.keyed(value)).collect())

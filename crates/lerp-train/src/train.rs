@@ -464,9 +464,9 @@ impl<'a> Session<'a> {
         let evaluation = self.trainer.learner().averaged(|learner| {
             let mut evaluation = evaluate(learner, self.dataset, scorers, test_samples, &draws)?;
             for metric in self.user_metrics.iter().filter(|metric| metric.when() == When::EachEvaluation) {
-                let about = (learner.model(), self.dataset);
-                let measured = measured(*metric, &Subject::of(*metric, about, &draws, test_samples));
-                evaluation.metrics.extend(measured?);
+                let (model, dataset, draws) = (learner.model(), self.dataset, draws.clone());
+                let subject = Subject { model, dataset, draws, samples: test_samples };
+                evaluation.metrics.extend(measured(*metric, &subject.for_metric(*metric))?);
             }
             Ok(evaluation)
         })?;
@@ -531,8 +531,9 @@ impl<'a> Session<'a> {
                 return Ok(TrainOutcome::Interrupted);
             }
             let measured = self.trainer.learner().averaged(|learner| {
-                let about = (learner.model(), self.dataset);
-                Ok(measured(metric, &Subject::of(metric, about, &draws, self.cell.test_samples))?)
+                let (model, dataset, draws) = (learner.model(), self.dataset, draws.clone());
+                let subject = Subject { model, dataset, draws, samples: self.cell.test_samples };
+                Ok(measured(metric, &subject.for_metric(metric))?)
             });
             match measured {
                 Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(TrainOutcome::Interrupted),

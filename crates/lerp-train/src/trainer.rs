@@ -15,7 +15,7 @@ use crate::{
 /// The source of the batches of a [`Trainer`].
 #[derive(Clone)]
 pub enum BatchSource<'a> {
-    /// The training part of a dataset; the next step's batch is read while a step runs.
+    /// The training split of a dataset; the next step's batch is read while a step runs.
     Dataset {
         /// The dataset.
         dataset: &'a dyn Dataset,

@@ -7,7 +7,8 @@
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
+    AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Reconstruction, Result, Spec,
+    check_range,
 };
 use lerp_nn::{Coder, Dense, bernoulli_nll};
 use serde::{Deserialize, Serialize};
@@ -109,9 +110,10 @@ impl Autoencoder for Vae {
         Ok(self.coder.encoder.forward(x)?.flatten_from(1)?)
     }
 
-    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<Reconstruction> {
         let h = self.coder.encoder.forward(x)?;
-        Ok((self.decode(&self.sample(&self.posterior(&h)?, draws)?)?, h.flatten_from(1)?))
+        let images = self.decode(&self.sample(&self.posterior(&h)?, draws)?)?;
+        Ok(Reconstruction { images, features: h.flatten_from(1)? })
     }
 
     fn decode(&self, z: &Tensor) -> Result<Tensor> {

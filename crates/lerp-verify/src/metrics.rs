@@ -3,7 +3,7 @@
 use std::f64::consts::FRAC_PI_4;
 
 use candle_core::{DType, Device};
-use lerp_data::line_label;
+use lerp_data::{LineCanvas, Lines, line_label};
 use lerp_eval::{LineBank, interpolation as interpolate, smoothness as path_smoothness};
 
 use crate::{
@@ -29,7 +29,8 @@ fn draw_lines(checker: &mut Checker, file: &File, lines: &DrawnLines) -> Result<
     let (_, side, _) = file.get(name)?.dims3()?;
     let images = file.numbers(name)?;
     for (angle, expected) in file.numbers(lines.angles)?.into_iter().zip(images.chunks(side * side)) {
-        let error = |angle: f64| difference(&lerp_data::draw_line(angle, side, side, lines.width), expected);
+        let canvas = LineCanvas { height: side, width: side, line_width: lines.width };
+        let error = |angle: f64| difference(&lerp_data::draw_line(angle, canvas), expected);
         // The drawing is discontinuous at odd multiples of π/4, where the last bit of sine and cosine chooses the side.
         let eighths = (angle / FRAC_PI_4).round();
         let jump = eighths as i64 % 2 != 0 && (angle - eighths * FRAC_PI_4).abs() < 1e-15;
@@ -74,8 +75,9 @@ pub fn lines_of_step(checker: &mut Checker, file: &File, step: u64, stem: &str) 
     let mut worst: f64 = 0.0;
     for (angle, expected) in numbers(angles)?.into_iter().zip(images.chunks(side * side)) {
         // The golden images have single precision.
+        let canvas = LineCanvas { height: side, width: side, line_width: Lines::LINE_WIDTH };
         let ours: Vec<f64> =
-            lerp_data::draw_line(angle, side, side, 2.0).iter().map(|v| f64::from(*v as f32)).collect();
+            lerp_data::draw_line(angle, canvas).iter().map(|v| f64::from(*v as f32)).collect();
         worst = worst.max(difference(&ours, expected));
     }
     let tolerance = checker.tolerance("metric_draw_line image")?.tol;
@@ -210,7 +212,7 @@ fn difference(ours: &[f64], expected: &[f64]) -> f64 {
 /// Returns the cosine distance between an image and the line at `angle`, computed directly without the line bank's
 /// optimisations.
 fn cosine_distance(image: &[f64], angle: f64) -> f64 {
-    let line = lerp_data::draw_line(angle, 32, 32, 2.0);
+    let line = lerp_data::draw_line(angle, Lines::CANVAS);
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
     1.0 - dot(image, &line) / (dot(image, image) * dot(&line, &line)).sqrt()
 }

@@ -15,6 +15,19 @@ pub struct Codebook {
     epsilon: f64,
 }
 
+/// The sizes of a [`Codebook`], and how its entries follow the vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CodebookConfig {
+    /// Number of entries.
+    pub codes: usize,
+    /// Number of numbers of an entry, and of a vector.
+    pub dims: usize,
+    /// The decay of the moving averages.
+    pub decay: f64,
+    /// The constant ε that smooths the counts of the entries.
+    pub epsilon: f64,
+}
+
 /// Vectors with their nearest entries.
 #[derive(Debug)]
 pub struct Quantised {
@@ -38,20 +51,14 @@ impl Quantised {
 }
 
 impl Codebook {
-    /// Makes a codebook with the buffers `{name}.means` `[codes, dims]`, initialised uniformly in ±√(3/codes) as
-    /// by TensorFlow's unit scaling, `{name}.ema_count` `[codes]`, zero, and `{name}.ema_means` `[codes, dims]`,
-    /// equal to the means.
+    /// Makes a codebook whose buffers are in `store`: `{name}.means` `[codes, dims]`, initialised uniformly in
+    /// ±√(3/codes) as by TensorFlow's unit scaling, `{name}.ema_count` `[codes]`, zero, and `{name}.ema_means`
+    /// `[codes, dims]`, equal to the means.
     ///
     /// # Errors
     /// Returns an error if a buffer of the same name exists already.
-    pub fn new(
-        store: &mut ParamStore,
-        name: &str,
-        codes: usize,
-        dims: usize,
-        decay: f64,
-        epsilon: f64,
-    ) -> Result<Self> {
+    pub fn new(name: &str, config: CodebookConfig, store: &mut ParamStore) -> Result<Self> {
+        let CodebookConfig { codes, dims, decay, epsilon } = config;
         let limit = (3.0 / codes as f64).sqrt();
         let means_name = format!("{name}.means");
         let means = store.init().uniform(&means_name, (codes, dims))?.affine(2.0 * limit, -limit)?;

@@ -13,13 +13,13 @@ mod codebook;
 
 use candle_core::{Module, Tensor};
 use lerp_core::{
-    AUTOENCODER, Autoencoder, Build, Carry, Draws, Model, Network, Objectives, ParamStore, Result, Spec,
-    check_range,
+    AUTOENCODER, Autoencoder, Build, Carry, Draws, Model, Network, Objectives, ParamStore, Reconstruction,
+    Result, Spec, check_range,
 };
 use lerp_nn::{Coder, Dense, mean_squared_error};
 use serde::{Deserialize, Serialize};
 
-pub use codebook::{Codebook, Quantised};
+pub use codebook::{Codebook, CodebookConfig, Quantised};
 
 /// The hyperparameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,8 +142,9 @@ impl Model for VqVae {
         let hidden = Dense::new(wide, config.filter, &builder.pp("vch2"))?;
         let output = Dense::new(config.filter, dims, &builder.pp("vcfin"))?;
         drop(builder);
-        let codebook =
-            Codebook::new(&mut coder.store, "vq", config.codes, dims, config.decay, config.epsilon)?;
+        let Config { codes, decay, epsilon, .. } = config;
+        let codebook = CodebookConfig { codes, dims, decay, epsilon };
+        let codebook = Codebook::new("vq", codebook, &mut coder.store)?;
         Ok(Self { coder, project, hidden, output, codebook, config })
     }
 }
@@ -169,10 +170,11 @@ impl Autoencoder for VqVae {
         Ok(self.coder.decoder.forward(&self.coder.unflatten(&self.bottleneck(z)?.output)?)?)
     }
 
-    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<(Tensor, Tensor)> {
+    fn reconstruct_and_features(&self, x: &Tensor, draws: &Draws) -> Result<Reconstruction> {
         // Both results need only one search of the codebook.
         let features = self.features(x, draws)?;
-        Ok((self.coder.decoder.forward(&self.coder.unflatten(&features)?)?, features))
+        let images = self.coder.decoder.forward(&self.coder.unflatten(&features)?)?;
+        Ok(Reconstruction { images, features })
     }
 
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {

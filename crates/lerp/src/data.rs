@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use lerp_core::{Draws, ImageShape};
-use lerp_data::{Batch, DATASETS, Dataset, ImageSet, Lines, PartReport, Split, image_set};
+use lerp_data::{Batch, DATASETS, Dataset, ImageSet, Lines, Split, SplitReport, image_set};
 use lerp_files::printable;
 
 use crate::{
@@ -155,12 +155,11 @@ fn check(registry: &Registry, args: &DataCheckArgs) -> Result<()> {
         say(&format!("cache    {}, {bytes} bytes", path.display()));
     }
     say(&format!("images   {}", shape(report.image)));
-    part("train", &report.train, &report.class_names);
-    part("test", &report.test, &report.class_names);
-    if report.held_out {
+    split("train", &report.train, &report.class_names);
+    split("test", &report.test, &report.class_names);
+    if let Some(every) = report.holdout {
         say(&format!(
-            "         the files have no test part: one of every {} images{} is held out for it",
-            report.every,
+            "         the files have no test split: one of every {every} images{} is held out for it",
             if report.class_names.is_empty() { "" } else { " of a class" }
         ));
     }
@@ -180,8 +179,8 @@ fn check(registry: &Registry, args: &DataCheckArgs) -> Result<()> {
 fn check_from_code(set: &dyn Dataset) -> Result<()> {
     say(&format!("{} from code", printable(set.name())));
     say(&format!("images   {}", shape(set.image())));
-    for (name, part) in [("train", Split::Train), ("test", Split::Test)] {
-        let images = set.count(part)?.map_or_else(|| "drawn without end".into(), |n| format!("{n} images"));
+    for (name, split) in [("train", Split::Train), ("test", Split::Test)] {
+        let images = set.count(split)?.map_or_else(|| "drawn without end".into(), |n| format!("{n} images"));
         say(&format!("{name:<8} {images}"));
     }
     let draws = Draws::new(0, &Device::Cpu);
@@ -210,15 +209,16 @@ fn check_from_code(set: &dyn Dataset) -> Result<()> {
     Ok(())
 }
 
-fn part(name: &str, part: &PartReport, names: &[String]) {
-    let means: Vec<String> = part.means.iter().map(|mean| format!("{mean:.5}")).collect();
-    let (low, high) = part.range;
+fn split(name: &str, split: &SplitReport, names: &[String]) {
+    let means: Vec<String> = split.means.iter().map(|mean| format!("{mean:.5}")).collect();
     say(&format!(
-        "{name:<8} {} images, channel means {} (0 black, 1 white), values {low:.3} to {high:.3}",
-        part.images,
-        means.join(" ")
+        "{name:<8} {} images, channel means {} (0 black, 1 white), values {:.3} to {:.3}",
+        split.images,
+        means.join(" "),
+        split.min,
+        split.max
     ));
-    let Some(counts) = &part.classes else {
+    let Some(counts) = &split.classes else {
         say("         no labels");
         return;
     };

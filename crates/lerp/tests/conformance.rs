@@ -139,7 +139,7 @@ fn a_schedule_from_the_step_as_a_tensor_conforms() {
     let x = draws.uniform("x", (2, 8, 8, 1)).unwrap();
     let losses = |step: u64| {
         let losses = model.objectives(&x, &draws.at(step)).unwrap().losses;
-        losses.iter().map(|(_, loss)| loss.value().to_scalar::<f32>().unwrap()).collect::<Vec<_>>()
+        losses.iter().map(|of| of.loss.value().to_scalar::<f32>().unwrap()).collect::<Vec<_>>()
     };
     let (fifth, later) = (losses(50), losses(101));
     assert!((fifth[0] / later[0] - 0.5).abs() < 1e-6, "half of the schedule: {fifth:?} {later:?}");

@@ -46,7 +46,7 @@ fn runs_are_judged_and_the_report_shows_it() {
         assert_eq!(verdicts.judge, judge.weights);
         // A quarter of the 150 test images form the pairs.
         let pairs = if on_lines { 256 } else { 37 };
-        assert_eq!((verdicts.judged.words.len(), verdicts.strips[0].len()), (pairs, POSITIONS));
+        assert_eq!((verdicts.judged.predicted.len(), verdicts.strips[0].len()), (pairs, POSITIONS));
         assert_eq!(verdicts.strips.len(), run.strips().unwrap().unwrap().images.dims()[0]);
         let ends = verdicts.judged.ends.as_ref().unwrap();
         assert!(ends.iter().any(|[a, b]| a == b) && ends.iter().any(|[a, b]| a != b));

@@ -254,7 +254,7 @@ mod tests {
         let model = ResNet::new(Config {}, &build).unwrap();
         let draws = Draws::new(5, &device).with_dtype(DType::F64);
         let x = draws.normal("x", (2, 8, 4, 2)).unwrap();
-        let loss = || model.objectives(&x, &draws).unwrap().losses[0].1.value().clone();
+        let loss = || model.objectives(&x, &draws).unwrap().losses[0].loss.value().clone();
         let store = gradients(&loss()).unwrap();
         let (mut compared, step) = (0, 1e-5);
         for param in model.params().params() {

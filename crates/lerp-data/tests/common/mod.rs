@@ -14,7 +14,7 @@ use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
-use lerp_data::{Dataset, HubCache, ImageSet, Split, image_set_in};
+use lerp_data::{Dataset, HubCache, ImageSet, Split, image_set_with_cache};
 
 /// A 32x32 image whose pixels encode their position: red increases to the right, green downwards, and blue is
 /// `index`.
@@ -369,7 +369,7 @@ impl Parquet {
 /// Opens and reads an image set, which must fail, and returns the message of the error.
 pub fn fault(name: &str, folder: &Path) -> String {
     // The hub cache is a folder of the test, not the user's.
-    let error = match image_set_in(name, Some(folder), &HubCache::at(folder.join("hub"))) {
+    let error = match image_set_with_cache(name, Some(folder), &HubCache::at(folder.join("hub"))) {
         Err(error) => error,
         Ok(set) => set.count(Split::Test).unwrap_err(),
     };

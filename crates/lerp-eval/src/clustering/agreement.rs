@@ -14,6 +14,17 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// If there are no examples or the lengths differ.
+///
+/// # Examples
+/// ```
+/// use lerp_eval::clustering::{matched_accuracy, normalised_mutual_information};
+///
+/// // Clusters 7 and 2 stand for the classes 0 and 1; one example is in the wrong one.
+/// let (clusters, classes) = ([7, 7, 7, 2], [0, 0, 1, 1]);
+/// assert_eq!(matched_accuracy(&clusters, &classes)?, 0.75);
+/// assert!(normalised_mutual_information(&clusters, &classes)? < 1.0);
+/// # Ok::<(), lerp_eval::Error>(())
+/// ```
 pub fn matched_accuracy(assigned: &[u32], labels: &[u32]) -> Result<f64> {
     let table = contingency(assigned, labels)?;
     Ok(largest_matching(&table) as f64 / assigned.len() as f64)

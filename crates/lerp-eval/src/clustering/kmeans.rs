@@ -10,11 +10,11 @@ use super::restart::{Restart, Settings, State, nearest};
 use crate::{Error, Result, rows::Rows};
 
 /// The number of points in one matrix product.
-const BLOCK: usize = 2048;
+const POINTS_PER_BLOCK: usize = 2048;
 
 /// The number of centres, of all restarts together, in one matrix product: enough for a fast product, while the
 /// distances of one block (5 MB) still fit in a cache.
-const COLUMNS: usize = 640;
+const CENTRES_PER_PRODUCT: usize = 640;
 
 /// The options of k-means; the defaults are the paper's.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,7 @@ impl KMeans {
             Settings { max_iterations: options.max_iterations, stop_below: options.tolerance * variance };
 
         let blocks = blocks(&points)?;
-        let places = (COLUMNS / options.clusters).clamp(1, 64).min(options.restarts);
+        let places = (CENTRES_PER_PRODUCT / options.clusters).clamp(1, 64).min(options.restarts);
         let mut waiting = (0..options.restarts).map(|number| {
             Restart::new(number, &points, &first_centres(options.clusters, n, &draws.at(number as u64)))
         });
@@ -101,7 +101,7 @@ impl KMeans {
                 products(&centres, block, |products| {
                     let of_each = products.par_chunks(products.len() / running.len());
                     running.par_iter_mut().zip(of_each).for_each(|(restart, products)| {
-                        restart.assign_block(&points, number * BLOCK, products);
+                        restart.assign_block(&points, number * POINTS_PER_BLOCK, products);
                     });
                 })?;
             }
@@ -254,13 +254,13 @@ fn subtract_mean(rows: &mut Rows, mean: &[f64]) {
     });
 }
 
-/// Returns the points, transposed, in blocks `[width, at most BLOCK]`.
+/// Returns the points, transposed, in blocks `[width, at most POINTS_PER_BLOCK]`.
 fn blocks(points: &Rows) -> Result<Vec<Tensor>> {
     let width = points.width();
     let block = |values: &[f32]| -> Result<_> {
         Ok(Tensor::from_slice(values, (values.len() / width, width), &Device::Cpu)?.t()?)
     };
-    points.values().chunks(BLOCK * width).map(block).collect()
+    points.values().chunks(POINTS_PER_BLOCK * width).map(block).collect()
 }
 
 /// Calls `then` with the elements of `centres · block`, row after row.
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         // There are more points than in a block, and more restarts than slots.
-        let x = draws().normal("points", (2 * BLOCK + 100, 5)).unwrap();
+        let x = draws().normal("points", (2 * POINTS_PER_BLOCK + 100, 5)).unwrap();
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| KMeans::fit(&x, &options(7, 80), &draws()).unwrap())

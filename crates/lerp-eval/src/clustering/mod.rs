@@ -8,14 +8,13 @@ mod kmeans;
 mod restart;
 mod whitening;
 
-use candle_core::Tensor;
 use lerp_core::Draws;
 
 pub use agreement::{matched_accuracy, normalised_mutual_information};
 pub use kmeans::{KMeans, Options};
 pub use whitening::Whitening;
 
-use crate::{Result, rows::Rows};
+use crate::{Labelled, Result, rows::Rows};
 
 /// The agreement of the clusters of latents with classes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,7 +33,7 @@ pub struct Agreement {
 /// Whitens latents, clusters the training latents and compares the clusters of both with classes (section 4.2).
 ///
 /// # Shapes
-/// `train` and `test` `[latents, ...]`, of the same width when flattened; one label per latent.
+/// The features of `train` and `test` are latents `[latents, ...]`, of the same width when flattened.
 ///
 /// # Errors
 /// If there are no latents, one holds NaN or infinity, shapes do not fit, or the options do not suit the latents.
@@ -43,7 +42,7 @@ pub struct Agreement {
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use lerp_core::Draws;
-/// use lerp_eval::clustering::{Options, evaluate};
+/// use lerp_eval::{Labelled, clustering::{Options, evaluate}};
 ///
 /// // Two classes of twenty latents each, far apart.
 /// let draws = Draws::new(1, &Device::Cpu);
@@ -53,27 +52,23 @@ pub struct Agreement {
 /// let latents = (centres + draws.normal("noise", (40, 2))?)?;
 ///
 /// let options = Options { clusters: 2, restarts: 20, ..Options::default() };
-/// let found = evaluate((&latents, &labels), (&latents, &labels), &options, &draws)?;
+/// let labelled = Labelled { features: &latents, labels: &labels };
+/// let found = evaluate(labelled, labelled, &options, &draws)?;
 /// assert_eq!(found.test_accuracy, 1.0);
 /// # Ok::<(), lerp_eval::Error>(())
 /// ```
-pub fn evaluate(
-    (train, train_labels): (&Tensor, &[u32]),
-    (test, test_labels): (&Tensor, &[u32]),
-    options: &Options,
-    draws: &Draws,
-) -> Result<Agreement> {
+pub fn evaluate(train: Labelled, test: Labelled, options: &Options, draws: &Draws) -> Result<Agreement> {
     // Labels are checked before k-means, which takes minutes.
-    Rows::new("training latents", train)?.check_labels("training labels", train_labels)?;
-    Rows::new("test latents", test)?.check_labels("test labels", test_labels)?;
-    let whitening = Whitening::fit(train)?;
-    let test = whitening.apply(test)?;
-    let clusters = KMeans::fit(&whitening.apply(train)?, options, draws)?;
-    let of_test = clusters.predict(&test)?;
+    Rows::new("training latents", train.features)?.check_labels("training labels", train.labels)?;
+    Rows::new("test latents", test.features)?.check_labels("test labels", test.labels)?;
+    let whitening = Whitening::fit(train.features)?;
+    let whitened_test = whitening.apply(test.features)?;
+    let clusters = KMeans::fit(&whitening.apply(train.features)?, options, draws)?;
+    let of_test = clusters.predict(&whitened_test)?;
     Ok(Agreement {
-        test_accuracy: matched_accuracy(&of_test, test_labels)?,
-        train_accuracy: matched_accuracy(clusters.assigned(), train_labels)?,
-        test_information: normalised_mutual_information(&of_test, test_labels)?,
+        test_accuracy: matched_accuracy(&of_test, test.labels)?,
+        train_accuracy: matched_accuracy(clusters.assigned(), train.labels)?,
+        test_information: normalised_mutual_information(&of_test, test.labels)?,
         inertia: clusters.inertia(),
     })
 }
@@ -104,12 +99,14 @@ mod tests {
         let ((train, train_labels), (test, test_labels)) = (corners(60, "train"), corners(20, "test"));
         let options = Options { clusters: 5, restarts: 20, ..Options::default() };
         let draws = Draws::new(1, &Device::Cpu);
-        let found = evaluate((&train, &train_labels), (&test, &test_labels), &options, &draws).unwrap();
+        let train = Labelled { features: &train, labels: &train_labels };
+        let test = Labelled { features: &test, labels: &test_labels };
+        let found = evaluate(train, test, &options, &draws).unwrap();
         assert_eq!((found.train_accuracy, found.test_accuracy), (1.0, 1.0));
         assert!((found.test_information - 1.0).abs() < 1e-12);
         // After whitening, each of the three directions has a sum of squares of 1, most of it between the clusters.
         assert!(found.inertia > 0.01 && found.inertia < 0.5, "{}", found.inertia);
-        let wrong = &test_labels[1..];
-        assert!(evaluate((&train, &train_labels), (&test, wrong), &options, &draws).is_err());
+        let wrong = Labelled { labels: &test_labels[1..], ..test };
+        assert!(evaluate(train, wrong, &options, &draws).is_err());
     }
 }

@@ -13,7 +13,7 @@ const FLOOR: f64 = 1e-5;
 const NO_SPREAD: f64 = 1e-7;
 
 /// The number of latents in one matrix product, which keeps their `f64` copy small compared with the latents.
-const BLOCK: usize = 4096;
+const ROWS_PER_BLOCK: usize = 4096;
 
 /// A whitening fitted to training latents (section 4.2; in the reference code, it precedes k-means).
 ///
@@ -45,7 +45,7 @@ impl Whitening {
         let train = Rows::new("training latents", train)?;
         let (mean, width) = (train.mean(), train.width());
         let mut gram = Tensor::zeros((width, width), DType::F64, &Device::Cpu)?;
-        for block in train.values().chunks(BLOCK * width) {
+        for block in train.values().chunks(ROWS_PER_BLOCK * width) {
             let centred = centred(block, &mean)?;
             gram = (gram + centred.t()?.matmul(&centred)?)?;
         }
@@ -97,7 +97,7 @@ impl Whitening {
         latents.check_width("latents", width)?;
         let whitened = latents
             .values()
-            .chunks(BLOCK * width)
+            .chunks(ROWS_PER_BLOCK * width)
             .map(|block| Ok(centred(block, &self.mean)?.matmul(&self.projection)?.to_dtype(DType::F32)?));
         Ok(Tensor::cat(&whitened.collect::<Result<Vec<_>>>()?, 0)?)
     }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::OnceLock};
 
 use lerp_eval::{
-    Better, Quantity, Way, quantities,
+    Better, LineReference, Quantity, quantities,
     quantity::{MEAN_DISTANCE, MEAN_SMOOTHNESS},
 };
 use lerp_files::printable;
@@ -102,7 +102,7 @@ pub enum Test {
     /// The variant's mean is within a relative tolerance of a reference interpolation on lines.
     Near {
         /// The reference interpolation.
-        way: Way,
+        way: LineReference,
         /// The tolerance, as a share of the reference's value.
         within: f64,
     },
@@ -166,8 +166,8 @@ fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
             (TestName::Best, None, None) => Test::Best,
             (TestName::Best, ..) => return bad("is of 'best', which has no 'reference' or 'within'".into()),
             (TestName::Near, Some(reference), Some(within)) if within > 0.0 && within <= 1.0 => {
-                let Some(way) = Way::ALL.into_iter().find(|way| way.name() == reference) else {
-                    let all = Way::ALL.map(Way::name).join(", ");
+                let Some(way) = LineReference::ALL.into_iter().find(|way| way.name() == reference) else {
+                    let all = LineReference::ALL.map(LineReference::name).join(", ");
                     return bad(format!("has no reference '{reference}'; there are: {all}"));
                 };
                 if metric != MEAN_DISTANCE && metric != MEAN_SMOOTHNESS {

@@ -5,7 +5,7 @@ mod file;
 use std::collections::BTreeMap;
 
 use lerp_eval::{
-    Better, Quantity, Sample, Way, below_p, holm, lower_p, quantity::MEAN_DISTANCE, seeds_to_tell,
+    Better, LineReference, Quantity, Sample, below_p, holm, lower_p, quantity::MEAN_DISTANCE, seeds_needed,
     student_quantile, welch_interval,
 };
 use lerp_files::printable;
@@ -220,7 +220,7 @@ fn together<'a>(
         speaks_for: found.rho > 0.0,
         seeds,
         missing,
-        needed: found.to_tell.map(|variants| variants as u64),
+        needed: found.points_needed.map(|variants| variants as u64),
         correlated: true,
         groups,
         ..Tested::empty(claim, None)
@@ -288,7 +288,7 @@ fn near<'a>(
     claim: &'a Claim,
     set: Option<&'a Set>,
     ours: Compared<'a>,
-    way: Way,
+    way: LineReference,
     within: f64,
 ) -> std::result::Result<Tested<'a>, &'static str> {
     let a = ours.sample;
@@ -406,7 +406,7 @@ fn correct(tested: &mut [Tested]) {
             let chances = places.len()
                 * if tested[*place].speaks_for { 1 } else { tested[*place].groups.len() - 1 }.max(1);
             let seeds =
-                tested[*place].sides.iter().map(|(a, b)| seeds_to_tell(*a, *b, ALPHA / chances as f64));
+                tested[*place].sides.iter().map(|(a, b)| seeds_needed(*a, *b, ALPHA / chances as f64));
             let most: Option<Vec<u64>> = seeds.collect();
             // The present number of seeds did not decide the claim, so at least one more is needed.
             let more = tested[*place].seeds as u64 + 1;

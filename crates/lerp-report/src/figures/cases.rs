@@ -81,7 +81,7 @@ fn linspace(from: f64, to: f64) -> [f64; COUNT] {
 
 /// Returns the pixels of the images of a row, image by image.
 fn images(letter: char) -> Vec<f64> {
-    let line = |angle: f64| draw_line(angle, SIDE, SIDE, Lines::LINE_WIDTH);
+    let line = |angle: f64| draw_line(angle, Lines::CANVAS);
     let lines = |angles: [f64; COUNT]| angles.into_iter().flat_map(line).collect();
     let [start, end] = FIGURE_3_ANGLES;
     match letter {

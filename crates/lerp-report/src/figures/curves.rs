@@ -2,7 +2,7 @@
 //! reconstruction error on image sets.
 
 use lerp_eval::{
-    Quantity, Way,
+    LineReference, Quantity,
     quantity::{CLASSIFIER_ACCURACY, CODES_IN_USE, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
 use plotters::prelude::DrawingBackend;
@@ -55,7 +55,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let selection = trained(sweep, None);
     let mut panels = vec![
         CurvesPanel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, AxisKind::Logarithmic)
-            .beside(Way::Blend, |scores| scores.distance, 1e3),
+            .beside(LineReference::Blend, |scores| scores.distance, 1e3),
         CurvesPanel::new(
             &selection,
             &MEAN_SMOOTHNESS,
@@ -63,7 +63,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
             1.0,
             AxisKind::FromZero { most: MAX_SMOOTHNESS },
         )
-        .beside(Way::Circle, |scores| scores.smoothness, 1.0),
+        .beside(LineReference::Circle, |scores| scores.smoothness, 1.0),
     ];
     if panels[0].is_empty() {
         return Ok(None);
@@ -213,7 +213,7 @@ impl CurvesPanel {
     }
 
     /// Adds a dashed line at the value of a reference interpolation.
-    fn beside(self, way: Way, of: fn(&LineScores) -> f64, factor: f64) -> Self {
+    fn beside(self, way: LineReference, of: fn(&LineScores) -> f64, factor: f64) -> Self {
         let known = references().iter().find(|(known, _)| *known == way);
         Self { reference: known.map(|(_, scores)| of(scores) * factor), ..self }
     }

@@ -1,6 +1,6 @@
 //! Figure 3: each variant's interpolation between two lines, below the true one; and each variant's row by itself.
 
-use lerp_data::draw_line;
+use lerp_data::{LineCanvas, Lines, draw_line};
 use lerp_train::{FIGURE_3_ANGLES, Run};
 
 use super::{
@@ -87,6 +87,7 @@ fn truth(count: usize, side: usize) -> Strip {
         let t = i as f64 / (count - 1).max(1) as f64;
         FIGURE_3_ANGLES[0] + t * (FIGURE_3_ANGLES[1] - FIGURE_3_ANGLES[0])
     };
-    let lines = (0..count).flat_map(|i| draw_line(angle(i), side, side, 2.0));
+    let canvas = LineCanvas { height: side, width: side, line_width: Lines::LINE_WIDTH };
+    let lines = (0..count).flat_map(|i| draw_line(angle(i), canvas));
     Strip::new(count, side, lines.map(|v| v as f32))
 }

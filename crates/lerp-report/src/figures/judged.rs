@@ -2,7 +2,7 @@
 //! whether images keep the class of an end.
 
 use lerp_eval::{
-    CLEARLY, KernelDistance, POSITIONS, Quantity, STEPS,
+    KernelDistance, POSITIONS, PURITY_THRESHOLD, Quantity, STEPS,
     quantity::{JUDGED_DISTANCE, JUDGED_PRECISION},
 };
 use lerp_train::JudgeScores;
@@ -173,9 +173,9 @@ fn purity(verdicts: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
     let labelled = || verdicts.iter().filter_map(|of| Some((of.judged.ends.as_ref()?, &of.judged)));
     let clear = |position: usize| {
         labelled().flat_map(move |(ends, judged)| {
-            let images = judged.words.iter().zip(&judged.probabilities);
+            let images = judged.predicted.iter().zip(&judged.probabilities);
             ends.iter().zip(images).map(move |(ends, (words, probabilities))| {
-                ends.contains(&words[position]) && probabilities[position] > CLEARLY
+                ends.contains(&words[position]) && probabilities[position] > PURITY_THRESHOLD
             })
         })
     };

@@ -23,7 +23,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Decay, LearningRate, Param, Schedule};
 use lerp_data::{Dataset, Lines, Split, line_label};
 use lerp_eval::{
-    Judged, POSITIONS, Reading, Real, Way, classifier, interpolation,
+    JudgeOutput, Judged, LineReference, POSITIONS, RealFeatures, ReferenceImages, classifier, interpolation,
     quantity::{JUDGED_DISTANCE, JUDGED_DISTANCE_ERROR, JUDGED_PRECISION},
 };
 use lerp_kernels::{Adam, At, Moments, adam_steps, gradients, mean_cross_entropy};
@@ -89,7 +89,7 @@ pub struct Judge {
 /// The judge's features of real images, and the pairs of test images, disjoint from these, to interpolate between.
 struct Comparison {
     pairs: TestPairs,
-    real: Real,
+    real: RealFeatures,
 }
 
 impl Judge {
@@ -159,7 +159,7 @@ impl Judge {
     ///
     /// # Shapes
     /// `[images, height, width, channels]`, on any device.
-    pub(crate) fn read(&self, images: &Tensor) -> Result<Reading> {
+    pub(crate) fn read(&self, images: &Tensor) -> Result<JudgeOutput> {
         let count = images.dim(0)?;
         let (mut features, mut classes, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
         for first in (0..count).step_by(CHUNK) {
@@ -171,7 +171,7 @@ impl Judge {
             classes.extend(class);
             probabilities.extend(probability);
         }
-        Ok(Reading { features: Tensor::cat(&features, 0)?, words: classes, probabilities })
+        Ok(JudgeOutput { features: Tensor::cat(&features, 0)?, predicted: classes, probabilities })
     }
 
     /// Scores interpolations, the classes of whose ends are `classes`. Returns `None` if there are too few test
@@ -216,15 +216,14 @@ impl Judge {
         let mut comparison = self.comparison.lock().unwrap_or_else(PoisonError::into_inner);
         if comparison.is_none() {
             let Some(Material { pairs, real }) = Material::choose(dataset)? else { return Ok(None) };
-            let real = Real::new(&self.read(&real)?.features)?;
+            let real = RealFeatures::new(&self.read(&real)?.features)?;
             *comparison = Some(Arc::new(Comparison { pairs, real }));
         }
         Ok(comparison.clone())
     }
 
     /// Scores images that no model made, as reference points: the test images of the pairs themselves; and
-    /// interpolations between the pairs by mixing pixels, or, on lines, each [`Way`] of interpolating without a
-    /// model.
+    /// interpolations between the pairs by mixing pixels, or, on lines, each [`LineReference`].
     fn references(&self, dataset: &dyn Dataset) -> Result<Vec<ReferenceScores>> {
         let Some(comparison) = self.comparison(dataset)? else { return Ok(Vec::new()) };
         let ends = Tensor::cat(&comparison.pairs.ends, 0)?;
@@ -244,8 +243,8 @@ impl Judge {
             Ok(values.map(finite))
         };
         if dataset.name() == Lines::NAME {
-            for way in Way::ALL {
-                let (angles, images) = way.interpolations()?;
+            for way in LineReference::ALL {
+                let ReferenceImages { angles, images } = way.interpolations()?;
                 let label = |angle: f64| line_label(angle.rem_euclid(TAU)).min(dataset.classes() as u32 - 1);
                 let classes = angles.iter().map(|pair| pair.map(label)).collect();
                 references.extend(judged(way.title(), &images, Some(classes))?);
@@ -253,7 +252,11 @@ impl Judge {
         } else {
             let [left, right] = &comparison.pairs.ends;
             let blend = interpolation::linear(left, right, POSITIONS)?.transpose(0, 1)?.contiguous()?;
-            references.extend(judged(Way::Blend.title(), &blend, comparison.pairs.classes.clone())?);
+            references.extend(judged(
+                LineReference::Blend.title(),
+                &blend,
+                comparison.pairs.classes.clone(),
+            )?);
         }
         Ok(references)
     }

@@ -37,7 +37,7 @@ impl JudgeScores {
     ) -> Result<Option<Self>> {
         let (Some(judge), Some(judged)) = (judge, judged) else { return Ok(None) };
         let reading = judge.read(&strips.images.flatten(0, 1)?)?;
-        let predictions: Vec<(u32, f32)> = reading.words.into_iter().zip(reading.probabilities).collect();
+        let predictions: Vec<(u32, f32)> = reading.predicted.into_iter().zip(reading.probabilities).collect();
         let strips = predictions.as_chunks::<POSITIONS>().0.to_vec();
         Ok(Some(Self { judge: judge.record().weights.clone(), judged, strips }))
     }
@@ -48,7 +48,7 @@ impl JudgeScores {
     /// If the tensors cannot be serialised.
     pub(crate) fn file(&self) -> Result<(&'static str, Vec<u8>)> {
         let Judged {
-            words,
+            predicted,
             probabilities,
             inside,
             steps,
@@ -58,7 +58,7 @@ impl JudgeScores {
             middle,
             reconstructions,
         } = &self.judged;
-        let pairs = words.len();
+        let pairs = predicted.len();
         let cpu = &Device::Cpu;
         let inside: Vec<u8> = inside.as_flattened().iter().map(|yes| u8::from(*yes)).collect();
         let distances: Vec<f64> = distances.iter().flat_map(|of| [of.value, of.error]).collect();
@@ -71,7 +71,7 @@ impl JudgeScores {
         let of_strips = (self.strips.len(), POSITIONS);
         let digest: Vec<u8> = self.judge.bytes().collect();
         let mut tensors = vec![
-            ("word", Tensor::from_slice(words.as_flattened(), (pairs, POSITIONS), cpu)?),
+            ("word", Tensor::from_slice(predicted.as_flattened(), (pairs, POSITIONS), cpu)?),
             ("probability", Tensor::from_slice(probabilities.as_flattened(), (pairs, POSITIONS), cpu)?),
             ("inside", Tensor::from_vec(inside, (pairs, POSITIONS), cpu)?),
             ("step", Tensor::from_slice(steps.as_flattened(), (pairs, STEPS), cpu)?),
@@ -131,7 +131,7 @@ impl JudgeScores {
         let strips: Vec<(u32, f32)> = strip_classes.into_iter().zip(strip_probabilities).collect();
         let judge = values("judge", 1)?.into_iter().map(|byte| char::from(byte as u8)).collect();
         let judged = Judged {
-            words: words.as_chunks::<POSITIONS>().0.to_vec(),
+            predicted: words.as_chunks::<POSITIONS>().0.to_vec(),
             probabilities: probabilities.as_chunks::<POSITIONS>().0.to_vec(),
             inside: inside.as_chunks::<POSITIONS>().0.iter().map(|row| row.map(|v| v > 0.5)).collect(),
             steps: steps.as_chunks::<STEPS>().0.to_vec(),

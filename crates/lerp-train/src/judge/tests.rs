@@ -47,14 +47,14 @@ fn of_lines() -> &'static Judge {
 /// A judge's scores of five interpolations that no model made: true lines that turn evenly, true lines along a
 /// chord of a circle, a jump halfway, blurred true lines, and a blend of pixels.
 fn made_up(judge: &Judge, dataset: &dyn Dataset) -> [BTreeMap<String, f64>; 5] {
-    let images = |way: Way| way.interpolations().unwrap().1;
-    let path = images(Way::Path);
+    let images = |way: LineReference| way.interpolations().unwrap().images;
+    let path = images(LineReference::Path);
     let first = path.narrow(1, 0, 1).unwrap().repeat((1, POSITIONS / 2, 1, 1, 1)).unwrap();
     let last = path.narrow(1, POSITIONS - 1, 1).unwrap().repeat((1, POSITIONS / 2, 1, 1, 1)).unwrap();
     let abrupt = Tensor::cat(&[first, last], 1).unwrap();
     let flat = path.flatten(0, 1).unwrap();
     let blurred = upscale2(&downscale2(&flat).unwrap()).unwrap().reshape(path.shape()).unwrap();
-    [path, images(Way::Circle), abrupt, blurred, images(Way::Blend)]
+    [path, images(LineReference::Circle), abrupt, blurred, images(LineReference::Blend)]
         .map(|images| judge.judge(dataset, &images, None).unwrap().unwrap().values().into_iter().collect())
 }
 
@@ -107,7 +107,7 @@ fn a_judge_read_back_gives_the_same_scores() {
     let again = Judge::find(dir.path(), &Lines, LINES, Some(16_384)).unwrap().unwrap();
     assert_eq!(again.record(), judge.record());
     assert_eq!(JudgeRecord::read(dir.path(), "lines").unwrap().as_ref(), Some(judge.record()));
-    let images = Way::Blend.interpolations().unwrap().1;
+    let images = LineReference::Blend.interpolations().unwrap().images;
     let says = |judge: &Judge| judge.judge(&Lines, &images, None).unwrap().unwrap();
     assert_eq!(says(&again), says(judge));
     // A judge of other images, or one with more training samples, is a different judge.
@@ -129,8 +129,8 @@ fn a_judge_read_back_gives_the_same_scores() {
     std::fs::write(run.join(name), bytes).unwrap();
     let read = JudgeScores::read(&run).unwrap().unwrap();
     assert_eq!(
-        (&read.judge, &read.strips, &read.judged.words),
-        (&judge_scores.judge, &judge_scores.strips, &judge_scores.judged.words)
+        (&read.judge, &read.strips, &read.judged.predicted),
+        (&judge_scores.judge, &judge_scores.strips, &judge_scores.judged.predicted)
     );
     assert_eq!(read.judged.smoothness(), judge_scores.judged.smoothness());
     assert!((read.judged.middle.distance.value - judge_scores.judged.middle.distance.value).abs() < 1e-3);

@@ -1,7 +1,5 @@
 //! Tests of datasets made of tensors.
 
-#![allow(clippy::unwrap_used)]
-
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
 use lerp_data::{Dataset, Split, TensorSet, Tensors};
@@ -54,8 +52,8 @@ fn real_numbers_of_any_number_of_channels_stay_as_they_are() {
     let set = set.titled("Five channels").with_network(network);
     assert_eq!((set.title(), set.network(), set.classes()), ("Five channels", network, 0));
     assert_eq!(set.image(), ImageShape { height: 3, width: 2, channels: 5 });
-    for part in [Split::Train, Split::Test] {
-        let batch = set.range(part, 0..2, &Device::Cpu).unwrap();
+    for split in [Split::Train, Split::Test] {
+        let batch = set.range(split, 0..2, &Device::Cpu).unwrap();
         assert_eq!(batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap(), values);
         assert!(batch.labels.is_none());
     }
@@ -83,9 +81,9 @@ fn invalid_tensors_are_refused_in_one_sentence() {
         ),
         ("idx:x", good(), good(), "of letters, digits, '.', '-' and '_', found 'idx:x'"),
         ("x", part(&[2, 16]), good(), "expected images [images, height, width, channels], found [2, 16]"),
-        ("x", good(), part(&[0, 4, 4, 1]), "expected at least one image in each part, found [0, 4, 4, 1]"),
+        ("x", good(), part(&[0, 4, 4, 1]), "expected at least one image in each split, found [0, 4, 4, 1]"),
         ("x", good(), part(&[2, 4, 4, 3]), "found 4x4x1 to train on and 4x4x3 to test on"),
-        ("x", labelled(&[0, 1]), good(), "expected labels in both parts or in neither, found them in one"),
+        ("x", labelled(&[0, 1]), good(), "expected labels in both splits or in neither, found them in one"),
         ("x", labelled(&[0]), good(), "expected labels [images], found [1] for 2 images"),
         ("x", labelled(&[0, -1]), good(), "expected labels from 0 on, found -1"),
         ("x", labelled(&[0, 10_000]), labelled(&[0, 1]), "expected labels below 10000, found 10000"),

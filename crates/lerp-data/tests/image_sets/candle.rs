@@ -1,15 +1,11 @@
 //! Datasets of `candle-datasets` equal those of this crate's readers: the original files of MNIST and CIFAR-10,
 //! pixel for pixel and label for label.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{env, process::Command};
 
+use crate::common::{Parquet, cifar_record, folder, png, put, upright, write_mnist};
 use candle_core::{Device, Tensor};
 use candle_datasets::vision::{self, cifar, mnist};
-use common::{Parquet, cifar_record, folder, png, put, upright, write_mnist};
 use lerp_core::ImageShape;
 use lerp_data::{Dataset, Split, TensorSet, image_set};
 
@@ -25,9 +21,9 @@ fn mnist_from_its_original_files_is_the_same() {
     );
     assert_eq!(theirs.digest().unwrap(), ours.digest().unwrap());
     // The pixels are compared, too: equal digests might have a common error.
-    for (part, n) in [(Split::Train, 12), (Split::Test, 3)] {
+    for (split, n) in [(Split::Train, 12), (Split::Test, 3)] {
         let [theirs, ours] =
-            [&theirs as &dyn Dataset, &ours].map(|set| set.range(part, 0..n, &Device::Cpu).unwrap());
+            [&theirs as &dyn Dataset, &ours].map(|set| set.range(split, 0..n, &Device::Cpu).unwrap());
         let pixels = |images: &Tensor| images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(pixels(&theirs.images), pixels(&ours.images));
         let labels = |batch: &lerp_data::Batch| batch.labels().unwrap().to_vec1::<u32>().unwrap();
@@ -50,14 +46,14 @@ fn cifar10_from_its_original_files_is_the_same() {
     }
     let theirs = cifar::load_dir(&place).unwrap();
     let ours = image_set("cifar10", Some(&folder)).unwrap();
-    for (part, images, labels) in [
+    for (split, images, labels) in [
         (Split::Train, &theirs.train_images, &theirs.train_labels),
         (Split::Test, &theirs.test_images, &theirs.test_labels),
     ] {
         let n = images.dims()[0];
-        assert_eq!(ours.count(part).unwrap(), Some(n));
+        assert_eq!(ours.count(split).unwrap(), Some(n));
         for first in (0..n).step_by(2000) {
-            let batch = ours.range(part, first..first + 2000, &Device::Cpu).unwrap();
+            let batch = ours.range(split, first..first + 2000, &Device::Cpu).unwrap();
             let theirs = images.narrow(0, first, 2000).unwrap().permute((0, 2, 3, 1)).unwrap();
             let bytes = |images: &Tensor, scale: f32, shift: f32| -> Vec<u8> {
                 let values = images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -124,10 +120,11 @@ fn their_cifar10_from_parquet_is_transposed() {
             put(&file.0, file.1);
         }
         let mut again = Command::new(env::current_exe().unwrap());
-        again.args(["--exact", "their_cifar10_from_parquet_is_transposed"]).env(AGAIN, "1");
+        again.args(["--exact", "candle::their_cifar10_from_parquet_is_transposed"]).env(AGAIN, "1");
         let output =
             again.env("HF_HUB_CACHE", &folder).env("HF_ENDPOINT", "http://127.0.0.1:9").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
         return;
     }
     let theirs = cifar::load().unwrap().test_images;

@@ -1,22 +1,16 @@
 //! Tests of every reader on generated files: images are upright and in the right colours, labels are right, and
 //! any bytes lead to an error instead of a panic.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/spoil.rs"]
-mod spoil;
-
 use std::path::Path;
 
-use candle_core::Device;
-use common::{
+use crate::common::{
     Parquet, cifar_record, fault, folder, gzip, idx, jpeg, mat, png, put, test_image, upright, write_mnist,
 };
+use crate::spoil::{spoil, spoiled};
+use candle_core::Device;
 use lerp_core::{Draws, ImageShape};
-use lerp_data::{Dataset, HubCache, ImageSet, Split, check, contact_sheet, image_set, image_set_in};
+use lerp_data::{Dataset, HubCache, ImageSet, Split, check, contact_sheet, image_set, image_set_with_cache};
 use proptest::prelude::*;
-use spoil::{spoil, spoiled};
 
 fn open(name: &str, folder: &Path) -> ImageSet {
     image_set(name, Some(folder)).unwrap()
@@ -55,7 +49,7 @@ fn cifar_is_upright() {
     let set = open("cifar10", &folder);
     assert_eq!(test_image(&set, 0), (upright(7), Some(9)));
     let report = check(&set).unwrap();
-    assert_eq!((report.train.images, report.test.images, report.held_out), (10, 1, false));
+    assert_eq!((report.train.images, report.test.images, report.holdout), (10, 1, None));
     assert_eq!(report.train.classes.unwrap(), [5, 1, 1, 1, 1, 1, 0, 0, 0, 0]);
     assert_eq!(report.files.len(), 6);
 
@@ -208,7 +202,7 @@ fn celeba_is_cropped_upright_and_rightly_coloured_at_both_sizes() {
         assert!(below[2] > 240 && below[0] < 15 && below[1] < 15, "{below:?}");
         // The bicubic kernel overshoots beside a sharp edge, and the values are not clipped.
         let report = check(&set).unwrap();
-        assert!(report.train.range.0 < -1.02 && report.train.range.1 > 1.02, "{:?}", report.train.range);
+        assert!(report.train.min < -1.02 && report.train.max > 1.02, "{:?}", report.train);
         put(&folder.join("celeba/img_align_celeba/000003.jpg"), &jpeg(64, 64, |_, _| [9, 9, 9]));
         let text = fault("celeba", &folder);
         assert!(
@@ -266,7 +260,7 @@ fn user_supplied_images_are_read() {
     write_mnist(&folder, true);
     let name = format!("idx:{}", folder.join("mnist").display());
     let text = image_set(&format!("{name}?test-every=5"), None).err().unwrap().to_string();
-    assert!(text.contains("have a test part"), "{text}");
+    assert!(text.contains("have a test split"), "{text}");
     let set = image_set(&name, None).unwrap();
     assert_eq!((set.classes(), set.image().channels, set.network().depth), (10, 1, 16));
 
@@ -431,7 +425,7 @@ fn the_hubs_cache_is_looked_into_after_the_folder() {
     let cache = HubCache::at(folder.join("hub"));
     let empty = folder.join("empty");
     std::fs::create_dir(&empty).unwrap();
-    let open = |name: &str, data: &Path| image_set_in(name, Some(data), &cache);
+    let open = |name: &str, data: &Path| image_set_with_cache(name, Some(data), &cache);
     let image = |i: usize| png(32, 32, &upright(i));
     let images: Vec<_> = (0..3).map(image).collect();
     let snapshots = folder.join("hub/datasets--ufldl-stanford--svhn/snapshots");
@@ -462,7 +456,7 @@ fn the_hubs_cache_is_looked_into_after_the_folder() {
     assert_eq!((set.folder(), set.hub().unwrap().repository), (place.as_path(), "ufldl-stanford/svhn"));
     let report = check(&set).unwrap();
     assert_eq!((report.train.images, report.test.images), (9, 3), "train and extra, not valid");
-    // The labels are the digits 0 and 2, then 1 of the extra part, which comes last; the digit 0 is class 9.
+    // The labels are the digits 0 and 2, then 1 of the extra split, which comes last; the digit 0 is class 9.
     assert_eq!(report.train.classes.unwrap(), [3, 3, 0, 0, 0, 0, 0, 0, 0, 3]);
 
     let own = folder.join("own");

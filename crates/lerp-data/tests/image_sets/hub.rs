@@ -1,30 +1,24 @@
 //! Downloads from a local server that answers like the hub: downloaded files are complete and in the place
 //! where all clients of the hub look; errors are one sentence, and leave no file under its final name.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/hub.rs"]
-mod server;
-
 use std::{
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use common::{Parquet, png};
+use crate::common::{Parquet, png};
+use crate::server::{self, Fault, REVISION, TEST, TRAIN, files_below, id, sha256};
 use lerp_data::{
     Dataset, HubCache, ImageSet, Split,
     hub::{Event, Fetched, Hub, HubError},
-    image_set_in,
+    image_set_with_cache,
 };
-use server::{Fault, REVISION, TEST, TRAIN, files_below, id, sha256};
 
 /// Opens MNIST from `cache`. The given folder of datasets has none, and replaces the one that the environment
 /// may name.
 fn mnist(cache: &HubCache) -> lerp_data::Result<ImageSet> {
-    image_set_in("mnist", Some(Path::new(env!("CARGO_MANIFEST_DIR"))), cache)
+    image_set_with_cache("mnist", Some(Path::new(env!("CARGO_MANIFEST_DIR"))), cache)
 }
 
 /// The repository's files: MNIST with 300 training and 3 test images, and two files that are not read. The
@@ -210,7 +204,7 @@ fn what_came_before_a_lasting_cut_is_kept_for_the_next_call() {
     let said = format!("the download of {TRAIN} broke off at {half} of {} bytes (", files()[0].1.len());
     assert!(text.starts_with(&said) && text.ends_with("the same command goes on from there"), "{text}");
     let partial = partial();
-    // Files are downloaded in the order of their names, so the test part is complete.
+    // Files are downloaded in the order of their names, so the test split is complete.
     let left = |setting: &Setting| {
         let mut left = files_below(&setting.repository());
         left.retain(|name| !name.contains(&sha256(&files()[1].1)) && !name.contains(TEST));

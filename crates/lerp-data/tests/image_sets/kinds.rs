@@ -1,21 +1,17 @@
-//! Image sets of many kinds: image formats, folder layouts, types of labels, and names of parts. All that is
+//! Image sets of many kinds: image formats, folder layouts, types of labels, and names of splits. All that is
 //! read must be right, all that is not read must be reported, and no test image may be trained on.
-
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/spoil.rs"]
-mod spoil;
 
 use std::{io::Cursor, path::Path};
 
+use crate::common::{
+    Column, Parquet, cifar_record, fault, folder, gzip, idx, jpeg, png, put, test_image, upright,
+};
+use crate::spoil::{spoil, spoiled};
 use candle_core::Device;
-use common::{Column, Parquet, cifar_record, fault, folder, gzip, idx, jpeg, png, put, test_image, upright};
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use lerp_core::Draws;
 use lerp_data::{Dataset, ImageSet, Report, Split, check, image_set};
 use proptest::prelude::*;
-use spoil::{spoil, spoiled};
 
 fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
@@ -41,7 +37,7 @@ fn refused(kind: &str, place: &Path) -> String {
 
 /// The name of each class, with its number of training and of test images.
 fn counts(report: &Report) -> Vec<(String, usize, usize)> {
-    let part = |part: &lerp_data::PartReport| part.classes.clone().unwrap_or_default();
+    let part = |part: &lerp_data::SplitReport| part.classes.clone().unwrap_or_default();
     let counts = part(&report.train).into_iter().zip(part(&report.test));
     report.class_names.iter().cloned().zip(counts).map(|(name, (train, test))| (name, train, test)).collect()
 }
@@ -77,9 +73,9 @@ fn pictures_of_all_formats_are_read_whatever_they_are_called() {
     let report = check(&set).unwrap();
     assert_eq!(three(&counts(&report)), [("bird", 1, 0), ("cat", 1, 2), ("dog", 3, 3)]);
     let wanted = image.to_rgb8().into_raw();
-    for part in [Split::Train, Split::Test] {
-        let n = set.count(part).unwrap().unwrap();
-        let batch = set.range(part, 0..n, &Device::Cpu).unwrap().images.flatten_all().unwrap();
+    for split in [Split::Train, Split::Test] {
+        let n = set.count(split).unwrap().unwrap();
+        let batch = set.range(split, 0..n, &Device::Cpu).unwrap().images.flatten_all().unwrap();
         let batch = batch.to_vec1::<f32>().unwrap();
         for image in batch.chunks(32 * 32 * 3) {
             let off = |(found, wanted): (&f32, &u8)| ((found + 1.0) * 127.5 - f32::from(*wanted)).abs();
@@ -230,7 +226,7 @@ fn parquet_files_are_of_the_part_that_their_names_say() {
         for set in [open("parquet", &folder.join("own")), image_set("svhn", Some(&folder)).unwrap()] {
             let report = check(&set).unwrap();
             assert_eq!([report.train.images, report.test.images], [train, test], "{paths:?}");
-            assert!(!report.held_out);
+            assert!(report.holdout.is_none());
             let unused = report.left_out.iter().filter(|line| line.contains("validation")).count();
             assert_eq!(unused, paths.len() - 2, "{:?}", report.left_out);
         }
@@ -244,8 +240,8 @@ fn parquet_files_are_of_the_part_that_their_names_say() {
             &["test/0.parquet", "0.parquet", "1.parquet"],
             "0.parquet: expected 'train', 'test' or 'validation' in",
         ),
-        (&["train/test-0.parquet"], "train/test-0.parquet: expected a name that tells to which part"),
-        (&["test/0.parquet"], "test/0.parquet: expected files of a training part beside it, found none"),
+        (&["train/test-0.parquet"], "train/test-0.parquet: expected a name that tells to which split"),
+        (&["test/0.parquet"], "test/0.parquet: expected files of a training split beside it, found none"),
     ] {
         let (_keep, folder) = folder();
         for path in paths {
@@ -254,13 +250,13 @@ fn parquet_files_are_of_the_part_that_their_names_say() {
         let text = refused("parquet", &folder);
         assert!(text.starts_with(said), "{text}");
     }
-    // If no name tells a part, all files are one part.
+    // If no name tells a split, all files are one split.
     let (_keep, folder) = folder();
     for i in 0..2 {
         put(&folder.join(format!("{i:04}.parquet")), &file(10));
     }
     let report = check(&open("parquet", &folder)).unwrap();
-    assert_eq!((report.train.images, report.test.images, report.held_out), (18, 2, true));
+    assert_eq!((report.train.images, report.test.images, report.holdout), (18, 2, Some(10)));
 }
 
 #[test]
@@ -330,7 +326,7 @@ fn labels_of_all_kinds_are_classes() {
 }
 
 #[test]
-fn classes_in_turn_are_in_both_parts() {
+fn classes_in_turn_are_in_both_splits() {
     let (_keep, folder) = folder();
     let labels: Vec<i64> = (0..40).map(|i| i % 10).collect();
     let place = folder.join("turns.parquet");
@@ -446,7 +442,7 @@ fn paletted(size: usize) -> Vec<u8> {
         [&(body.len() as u32).to_be_bytes(), kind, body, &sum.sum().to_be_bytes()].concat()
     };
     let header = chunk(b"IHDR", &[0, 0, 0, 2, 0, 0, 0, 2, 8, 3, 0, 0, 0]);
-    let pixels = chunk(b"IDAT", &common::zlib(&[0, 0, 1, 0, 1, 0]));
+    let pixels = chunk(b"IDAT", &crate::common::zlib(&[0, 0, 1, 0, 1, 0]));
     let palette = chunk(b"PLTE", &vec![7; size]);
     [&b"\x89PNG\r\n\x1a\n"[..], &header, &palette, &pixels, &chunk(b"IEND", &[])].concat()
 }

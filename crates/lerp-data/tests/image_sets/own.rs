@@ -1,12 +1,8 @@
-//! Errors about missing image sets; and user-supplied image sets: class folders, parts, and the order of their
+//! Errors about missing image sets; and user-supplied image sets: class folders, splits, and the order of their
 //! images.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{Parquet, fault, folder, png, put, test_image, upright, write_mnist};
-use lerp_data::{Dataset, HubCache, Split, check, image_set, image_set_in};
+use crate::common::{Parquet, fault, folder, png, put, test_image, upright, write_mnist};
+use lerp_data::{Dataset, HubCache, Split, check, image_set, image_set_with_cache};
 
 #[test]
 fn errors_about_missing_files_name_the_files_to_add() {
@@ -19,7 +15,7 @@ fn errors_about_missing_files_name_the_files_to_add() {
         assert!(text.contains(file) && text.contains(".parquet"), "{text}");
         assert!(text.ends_with(&format!(", or let `cargo xtask data fetch {name}` download it")), "{text}");
     }
-    let without = image_set_in("mnist", None, &HubCache::at(folder.join("hub"))).err();
+    let without = image_set_with_cache("mnist", None, &HubCache::at(folder.join("hub"))).err();
     // The environment may name a folder of datasets that has MNIST.
     if std::env::var_os(lerp_data::FOLDER_VARIABLE).is_none() {
         let text = without.unwrap().to_string();
@@ -93,13 +89,13 @@ fn class_folders_become_classes() {
         "a question mark in a name, and two empty folders"
     );
     let report = check(&set).unwrap();
-    assert_eq!((report.train.images, report.test.images, report.held_out), (6, 2, false));
-    assert!(open("what?dir?test-every=3").err().unwrap().to_string().contains("have a test part"));
+    assert_eq!((report.train.images, report.test.images, report.holdout), (6, 2, None));
+    assert!(open("what?dir?test-every=3").err().unwrap().to_string().contains("have a test split"));
     put("what?dir/test/dog/0.png", 9);
     assert_eq!(open("what?dir").unwrap().count(Split::Test).unwrap(), Some(1), "test goes before val");
     put("what?dir/test/bird/0.png", 9);
     let text = open("what?dir").err().unwrap().to_string();
-    assert!(text.ends_with("expected a class that the training part has, found 'bird'"), "{text}");
+    assert!(text.ends_with("expected a class that the training split has, found 'bird'"), "{text}");
 }
 
 #[test]
