@@ -25,7 +25,10 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{cli::WatchArgs, say::say_lines};
+use crate::{
+    cli::WatchArgs,
+    say::{is_dumb, say_lines},
+};
 use app::App;
 use palette::Palette;
 use sweep::Sweep;
@@ -41,7 +44,7 @@ const SQUEUE: Duration = Duration::from_secs(10);
 pub fn watch(args: &WatchArgs) -> Result<bool> {
     let mut sweep = Sweep::open(&args.dir)?;
     let mut whole = true;
-    if args.once || crate::is_dumb() || !std::io::stdout().is_terminal() {
+    if args.once || is_dumb() || !std::io::stdout().is_terminal() {
         kept::silence_readers();
         sweep.patience = SQUEUE;
         sweep.refresh(now());
