@@ -121,7 +121,7 @@ pub fn check(arguments: &[String]) -> Result<()> {
     run(with_feature("clippy")?.args(deny))?;
     run(with_feature("test")?.args(["--lib", "loader"]))?;
     run(with_feature("test")?.args(["--lib", "device"]))?;
-    run(with_feature("test")?.args(["--test", "sweep", "bad_input"]))?;
+    run(with_feature("test")?.args(["--test", "command", "bad_input"]))?;
     say(&format!("cuda-check: everything passed in {} s", started.elapsed().as_secs()));
     Ok(())
 }

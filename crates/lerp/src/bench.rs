@@ -8,7 +8,7 @@ use lerp_kernels::Kernels;
 
 use crate::{
     cli::{BenchEvalArgs, BenchOpsArgs, BenchStepArgs},
-    device::{self, Choice},
+    device::{self, DeviceChoice},
     registry::Registry,
     say::say,
 };
@@ -57,7 +57,7 @@ pub fn eval(registry: &Registry, args: &BenchEvalArgs) -> Result<bool> {
 }
 
 /// Opens the first of the chosen devices.
-fn open(choice: &Choice, precision: Precision) -> Result<NamedDevice> {
+fn open(choice: &DeviceChoice, precision: Precision) -> Result<NamedDevice> {
     let name = choice.names()?.remove(0);
     let device = device::open(&name, precision)?;
     Ok(NamedDevice { name, device })

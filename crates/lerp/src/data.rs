@@ -95,15 +95,15 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
         }
         Event::File { name } => bar.set_message(name.to_owned()),
         Event::Bytes { done } => bar.set_position(done),
-        Event::Again { why } => bar.suspend(|| say(&format!("nothing came ({why}): trying again"))),
+        Event::Again { why } => bar.suspend(|| say(&format!("the download paused ({why}): trying again"))),
     });
     bar.finish_and_clear();
     match fetched {
         Ok(fetched) => {
-            let new = if fetched.files == 0 { "was here" } else { "is here" };
+            let state = if fetched.files == 0 { "was already here" } else { "was downloaded" };
             let source = fetched.source;
             say(&format!(
-                "{} {new}: {} at {}, in {}",
+                "{} {state}: {} at {}, in {}",
                 args.name,
                 source.repository,
                 source.revision,
@@ -130,8 +130,8 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
 #[cfg(any(test, not(feature = "hub")))]
 fn no_client(name: &str) -> String {
     format!(
-        "this build cannot download: `cargo xtask data fetch {name}` makes one that can (`lerp data list` says which files to \
-         put where by hand)"
+        "this build of lerp cannot download; `cargo xtask data fetch {name}` builds one that can, and `lerp data list` says which \
+         files to put where without it"
     )
 }
 
@@ -192,13 +192,13 @@ fn check_from_code(set: &dyn Dataset) -> Result<()> {
         let pixels = |batch: &Batch| batch.images.flatten_all()?.to_vec1::<f32>();
         if pixels(&first)? != pixels(&again)? {
             bail!(
-                "{}: two training batches of the same draws differ, so that no run could be resumed; make a batch of its draws \
+                "{}: two training batches of the same draws differ, so no run could be resumed; compute a batch from its draws \
                  alone",
                 set.name()
             );
         }
     }
-    say("batches  are what they should be, and a function of their draws");
+    say("batches  have the right shapes and values, and depend on their draws alone");
     match set.classes() {
         0 => say("         no labels"),
         n => say(&format!("         {}", classes(n))),

@@ -4,12 +4,12 @@ use anyhow::{Result, bail};
 use candle_core::Device;
 use lerp_core::{Precision, unknown};
 
-/// The device names that [`Choice`] accepts, beside lists such as `cuda:0,1`.
+/// The device names that [`DeviceChoice`] accepts, beside lists such as `cuda:0,1`.
 const KINDS: [&str; 4] = ["auto", "cpu", "cuda", "metal"];
 
 /// A value of `--device`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
+pub enum DeviceChoice {
     /// The best device that this build and machine have.
     Auto,
     /// The CPU.
@@ -20,7 +20,7 @@ pub enum Choice {
     Metal,
 }
 
-impl std::str::FromStr for Choice {
+impl std::str::FromStr for DeviceChoice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -43,7 +43,7 @@ impl std::str::FromStr for Choice {
     }
 }
 
-impl Choice {
+impl DeviceChoice {
     /// Returns the names of the chosen devices on this machine, such as `cpu` or `cuda:1`.
     ///
     /// # Errors
@@ -86,9 +86,9 @@ impl Choice {
             }
             Self::Cuda(_) => bail!(
                 "this build has no CUDA, which the tasks are to use; build with --features cuda (`cargo xtask ... --device cuda` \
-                 does), or say --device cpu"
+                 does), or give --device cpu"
             ),
-            Self::Metal => bail!("no cluster has Metal; say --device cpu or cuda"),
+            Self::Metal => bail!("tasks on a cluster cannot use Metal; give --device cpu or cuda"),
             Self::Auto | Self::Cpu => Ok(vec!["cpu".into()]),
         }
     }
@@ -97,7 +97,7 @@ impl Choice {
     /// `f32` elsewhere.
     ///
     /// # Errors
-    /// The errors of [`Choice::names`].
+    /// The errors of [`DeviceChoice::names`].
     pub fn precision(&self, full_f32: bool) -> Result<Precision> {
         let cuda = match self {
             Self::Auto => self.names()?[0].starts_with("cuda"),
@@ -182,13 +182,13 @@ mod tests {
 
     #[test]
     fn a_device_is_read_from_its_name() {
-        assert_eq!("cuda".parse(), Ok(Choice::Cuda(vec![0])));
-        assert_eq!("cuda:0,3".parse(), Ok(Choice::Cuda(vec![0, 3])));
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(vec![0])));
+        assert_eq!("cuda:0,3".parse(), Ok(DeviceChoice::Cuda(vec![0, 3])));
         for wrong in ["cuda:", "cuda:x", "cuda:0,", "cuda:all", "cuda:-1"] {
-            let error = wrong.parse::<Choice>().unwrap_err();
+            let error = wrong.parse::<DeviceChoice>().unwrap_err();
             assert_eq!(error, format!("'{wrong}' is not a list of devices; write cuda:0,1"));
         }
-        assert!("cud".parse::<Choice>().unwrap_err().contains("did you mean 'cuda'"));
+        assert!("cud".parse::<DeviceChoice>().unwrap_err().contains("did you mean 'cuda'"));
     }
 
     #[test]
@@ -206,14 +206,14 @@ mod tests {
 
     #[test]
     fn auto_is_always_a_device_that_works() {
-        let names = Choice::Auto.names().unwrap();
+        let names = DeviceChoice::Auto.names().unwrap();
         assert_eq!(names.len(), 1);
         assert!(open(&names[0], Precision::F32).is_ok());
     }
 
     #[test]
     fn runs_use_tf32_on_cuda_unless_full_f32_is_asked_for() {
-        let precision = |choice: &str, full| choice.parse::<Choice>().unwrap().precision(full).unwrap();
+        let precision = |choice: &str, full| choice.parse::<DeviceChoice>().unwrap().precision(full).unwrap();
         assert_eq!(precision("cuda:0,1", false), Precision::Tf32);
         assert_eq!(precision("cuda", true), Precision::F32);
         for full in [false, true] {
@@ -227,7 +227,7 @@ mod tests {
     // No machine has 4097 CUDA devices, so that either the driver or the device is missing on every machine.
     #[test]
     fn a_missing_device_is_one_sentence_that_suggests_the_cpu() {
-        let error = Choice::Cuda(vec![4096]).names().unwrap_err().to_string();
+        let error = DeviceChoice::Cuda(vec![4096]).names().unwrap_err().to_string();
         assert!(error.ends_with("--device cpu") && error.lines().count() == 1, "{error}");
         if cfg!(feature = "cuda") && open("cuda:0", Precision::F32).is_ok() {
             assert!(error.starts_with("there is no CUDA device 4096; this machine has "), "{error}");

@@ -13,16 +13,17 @@ use lerp_train::{Error, Metrics, Run, RunLock, State, runs_in};
 
 use crate::{
     cli::MergeArgs,
+    process::command_line,
     report,
     say::{say, warn},
-    sweep::{Folder, command_line, planned},
+    sweep::{RecordContents, SweepFolder, recorded_cells},
 };
 
 /// Temporary files of a run, which are not copied.
-const PASSING: [&str; 2] = [".lock", "progress.json"];
+const TEMPORARY: [&str; 2] = [".lock", "progress.json"];
 /// Folders of a sweep that have one or more files per dataset.
-const OF_DATASETS: [&str; 2] = ["judges", "pixels"];
-/// Largest accepted size of a file in [`OF_DATASETS`], bytes.
+const DATASET_FOLDERS: [&str; 2] = ["judges", "pixels"];
+/// Largest accepted size of a file in [`DATASET_FOLDERS`], bytes.
 const MOST: u64 = 1 << 32;
 
 /// Copies the runs of all given folders into a new folder and draws its report; the given folders stay unchanged.
@@ -35,21 +36,22 @@ pub fn merge(args: &MergeArgs) -> Result<bool> {
     let out = &args.out;
     if out.symlink_metadata().is_ok() {
         bail!(
-            "{} is there already; give --out a new folder (what was merged before may be merged again)",
+            "{} already exists; give --out a new folder (a merged folder may itself be merged again)",
             out.display()
         );
     }
-    let (mut best, mut cells, mut unlike) = (BTreeMap::<String, Run>::new(), BTreeSet::new(), Vec::new());
-    let mut whole = true;
+    let (mut best, mut cells, mut differences) =
+        (BTreeMap::<String, Run>::new(), BTreeSet::new(), Vec::new());
+    let mut complete = true;
     for dir in &args.dirs {
         let found = runs_in(dir)?;
         if found.runs.is_empty() && found.left_out.is_empty() {
             bail!("{} holds no runs of a sweep", dir.display());
         }
-        cells.extend(planned(dir));
+        cells.extend(recorded_cells(dir));
         for out in &found.left_out {
             warn(&format!("{}: {out}", dir.display()));
-            whole = false;
+            complete = false;
         }
         for run in found.runs {
             let identity = run.record.identity();
@@ -58,7 +60,7 @@ pub fn merge(args: &MergeArgs) -> Result<bool> {
                     best.insert(identity, run);
                 }
                 Some(known) => {
-                    unlike.extend(difference(&known, &run)?);
+                    differences.extend(difference(&known, &run)?);
                     best.insert(identity, further(known, run));
                 }
             }
@@ -68,22 +70,22 @@ pub fn merge(args: &MergeArgs) -> Result<bool> {
     for run in best.values() {
         // A path may hold different images on different machines.
         if let Some(other) = names.insert(&run.record.id, run) {
-            unlike.push(format!(
-                "{} ({} and {} are of other images)",
+            differences.push(format!(
+                "{} ({} and {} were trained on different images)",
                 run.record.id,
                 other.dir.display(),
                 run.dir.display()
             ));
         }
     }
-    if !unlike.is_empty() {
+    if !differences.is_empty() {
         bail!(
-            "these cells are there twice and not equal, so nothing was merged: {}; delete one of each, or train one again on the \
-             other's kind of processor",
-            unlike.join("; ")
+            "nothing was merged, because the runs of these cells differ between the folders: {}; delete one run of each, or train \
+             one of them again on the same kind of processor as the other",
+            differences.join("; ")
         );
     }
-    let folder = Folder::check(out, None)?;
+    let folder = SweepFolder::check(out, None)?;
     folder.create()?;
     let _lock = folder.lock()?;
     let mut copied = Vec::new();
@@ -92,28 +94,32 @@ pub fn merge(args: &MergeArgs) -> Result<bool> {
             Ok(()) => copied.push(run),
             Err(error) => {
                 warn(&format!("{} is left out: {error:#}", run.dir.display()));
-                whole = false;
+                complete = false;
             }
         }
     }
     for dir in &args.dirs {
-        whole &= of_datasets(dir, out)?;
+        complete &= copy_dataset_files(dir, out)?;
     }
     cells.extend(best.values().map(|run| run.record.id.clone()));
     let cells: Vec<String> = cells.into_iter().collect();
     let devices: BTreeSet<String> = copied.iter().map(|run| run.record.provenance.device.clone()).collect();
     let devices: Vec<String> = devices.into_iter().collect();
-    folder.record(true, "sweeps of several machines, merged", &command_line(), &devices, &cells)?;
+    folder.write_record(&RecordContents {
+        about: "sweeps of several machines, merged",
+        command: &command_line(),
+        devices: &devices,
+        cells: &cells,
+    })?;
     say(&format!("{} of {} runs were copied into {}", copied.len(), best.len(), out.display()));
-    let reported = report(out, None)?;
-    say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
-    Ok(reported && whole)
+    let reported = report::draw(out)?;
+    Ok(reported && complete)
 }
 
 /// Returns the run that has progressed further or still has its model; of two equal ones, the first.
 fn further(a: Run, b: Run) -> Run {
-    let far = |run: &Run| (run.status.state == State::Done, run.status.samples, run.has_model());
-    if far(&b) > far(&a) { b } else { a }
+    let progress = |run: &Run| (run.status.state == State::Done, run.status.samples, run.has_model());
+    if progress(&b) > progress(&a) { b } else { a }
 }
 
 /// Describes the difference between two runs of one cell. Returns `None` if they are equal or one is incomplete. Times
@@ -145,14 +151,14 @@ fn difference(a: &Run, b: &Run) -> Result<Option<String>> {
 /// removed again.
 fn copy(run: &Run, runs: &Path) -> Result<()> {
     let _lock = RunLock::take(&run.dir).map_err(|error| match error {
-        Error::Busy { .. } => anyhow::anyhow!("it is being trained; merge once more when it is done"),
+        Error::Busy { .. } => anyhow::anyhow!("it is being trained; merge again when it is done"),
         error => error.into(),
     })?;
     let place = runs.join(&run.record.id);
     let copied = copy_files(&run.dir, &place).and_then(|()| {
         let copy = Run::read(&place)?;
         if copy.record.identity() != run.record.identity() || copy.status != run.status {
-            bail!("it has changed meanwhile; merge once more");
+            bail!("it changed while it was copied; merge again");
         }
         // Each of these reads verifies the file against its recorded digest.
         copy.metrics()?;
@@ -172,7 +178,7 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     make_folder(to)?;
     for path in files(from)? {
         let name = path.file_name().unwrap_or_default();
-        if !PASSING.iter().any(|passing| name == *passing) {
+        if !TEMPORARY.iter().any(|temporary| name == *temporary) {
             lerp_files::replace(&to.join(name), &lerp_files::read(&path, u64::MAX)?)?;
         }
     }
@@ -191,9 +197,9 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
 
 /// Copies a sweep's files about datasets that do not exist in `out` yet. Returns `false` if a judge differs from the
 /// one that `out` already has.
-fn of_datasets(dir: &Path, out: &Path) -> Result<bool> {
+fn copy_dataset_files(dir: &Path, out: &Path) -> Result<bool> {
     let mut equal = true;
-    for name in OF_DATASETS {
+    for name in DATASET_FOLDERS {
         let (from, to) = (dir.join(name), out.join(name));
         if !lerp_files::is_folder(&from) {
             continue;
@@ -207,8 +213,8 @@ fn of_datasets(dir: &Path, out: &Path) -> Result<bool> {
             } else if name == "judges" && lerp_files::read(&place, MOST)? != bytes {
                 equal = false;
                 warn(&format!(
-                    "{} is another judge than that of {}, which stays; what it made of runs is left out of the report, and `lerp eval RUN \
-                     --write` measures them again",
+                    "{} differs from the judge {}, which is kept; measurements by the former are left out of the report, and `lerp eval \
+                     RUN --write` makes them again",
                     path.display(),
                     place.display()
                 ));

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use lerp_core::Precision;
 use lerp_train::Provenance;
 
-use crate::{device::described, shelf::Images};
+use crate::{dataset_cache::Images, device::described};
 
 /// Version of this software.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -15,14 +15,21 @@ pub const GIT: &str = env!("LERP_GIT");
 /// Version of candle that this program was built with.
 pub const CANDLE: &str = env!("LERP_CANDLE");
 
-/// Returns the provenance of a run that starts now, on a device with this precision of convolutions.
-pub fn provenance(
-    (device, precision): (&str, Precision),
-    threads: usize,
-    images: Option<Images>,
-    command: String,
-) -> Provenance {
-    let (data, images) = images.unzip();
+/// Where a run is trained or evaluated.
+#[derive(Debug, Clone, Copy)]
+pub struct Placement<'a> {
+    /// Name of the device.
+    pub device: &'a str,
+    /// Precision of convolutions.
+    pub precision: Precision,
+    /// Number of threads.
+    pub threads: usize,
+}
+
+/// Returns the provenance of a run that starts now by the given command line.
+pub fn provenance(placement: Placement, images: Option<Images>, command: String) -> Provenance {
+    let Placement { device, precision, threads } = placement;
+    let (data, images) = images.map(|images| (images.digest, images.counts)).unzip();
     Provenance {
         version: VERSION.into(),
         git: GIT.into(),

@@ -2,7 +2,7 @@
 //! so that a terminal does not obey them. Write errors are ignored, because the program should go on when its reader
 //! has exited (`lerp verify | head`).
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use lerp_files::printable;
 
@@ -33,13 +33,26 @@ pub fn warn(text: &str) {
 pub fn warn_of_all(sentences: &[String]) {
     sentences.iter().take(MOST).for_each(|sentence| warn(sentence));
     if sentences.len() > MOST {
-        warn(&format!("and {} more such things", sentences.len() - MOST));
+        warn(&format!("and {} more warnings like these", sentences.len() - MOST));
     }
 }
 
 /// Prints a message on standard error, so that a program that reads standard output does not see it.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
+}
+
+/// Whether bold type can be printed: standard output is a terminal that supports it, and `NO_COLOR` does not forbid it
+/// (<https://no-color.org>).
+pub fn shows_bold() -> bool {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !no_color && !is_dumb()
+}
+
+/// Whether the terminal, if there is one, can only print lines and not move its cursor: `TERM` is `dumb`, or is not set
+/// on Unix.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").map_or(cfg!(unix), |term| term == "dumb")
 }
 
 /// Returns an error with its causes as one line without control characters.

@@ -51,7 +51,7 @@ fn an_image_set_is_downloaded_and_then_read() {
     let place = dir.path().join(format!("hub/datasets--ylecun--mnist/snapshots/{REVISION}/mnist"));
     let source = format!("ylecun/mnist at {REVISION}, in {}", place.display());
     assert!(
-        text.starts_with("mnist: 2 files, ") && text.contains(&format!("mnist is here: {source}")),
+        text.starts_with("mnist: 2 files, ") && text.contains(&format!("mnist was downloaded: {source}")),
         "{text}"
     );
 
@@ -65,7 +65,7 @@ fn an_image_set_is_downloaded_and_then_read() {
     server.fault(Fault::Absent);
     let mut offline = data(&["fetch", "mnist"], &server, dir.path());
     let (code, text, _) = parts(&offline.env("HF_HUB_OFFLINE", "1").output().unwrap());
-    assert!(code == 0 && text.contains(&format!("mnist was here: {source}")), "{text}");
+    assert!(code == 0 && text.contains(&format!("mnist was already here: {source}")), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub struct Shard {
     /// The share's index, from 0.
     pub index: usize,
     /// The number of shares.
-    pub of: usize,
+    pub shares: usize,
 }
 
 impl FromStr for Shard {
@@ -21,19 +21,20 @@ impl FromStr for Shard {
         const MOST: usize = 100_000;
         let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         match parts {
-            Some((i, n)) if (1..=n).contains(&i) && n <= MOST => Ok(Self { index: i - 1, of: n }),
-            _ => Err(format!("wanted I/N with I from 1 to N, such as 2/8, and N at most {MOST}")),
+            Some((i, n)) if (1..=n).contains(&i) && n <= MOST => Ok(Self { index: i - 1, shares: n }),
+            _ => Err(format!("give I/N with I from 1 to N, such as 2/8, and N at most {MOST}")),
         }
     }
 }
 
 impl Shard {
-    /// Returns the cells of this share: one of every `of` consecutive cells, and in each next group of `of` cells the
-    /// one at the previous position. The shift spreads the variants over the shares; the result depends on the plan
-    /// alone.
-    pub fn of<T>(self, cells: Vec<T>) -> Vec<T> {
-        let ours = |place: usize| (place + place / self.of) % self.of == self.index;
-        cells.into_iter().enumerate().filter(|(place, _)| ours(*place)).map(|(_, cell)| cell).collect()
+    /// Returns the cells of this share. Of every group of as many consecutive cells as there are shares it has one, in
+    /// each next group the one at the previous position. The shift spreads the variants over the shares; the result
+    /// depends on the plan alone.
+    pub fn select<T>(self, cells: Vec<T>) -> Vec<T> {
+        let is_ours = |position: usize| (position + position / self.shares) % self.shares == self.index;
+        let ours = cells.into_iter().enumerate().filter(|(position, _)| is_ours(*position));
+        ours.map(|(_, cell)| cell).collect()
     }
 }
 
@@ -46,11 +47,11 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
         "min" | "m" => 60.0,
         "h" => 3600.0,
         "d" => 86_400.0,
-        _ => return Err("wanted a number and s, min, h or d, such as 90min".into()),
+        _ => return Err("give a number with the unit s, min, h or d, such as 90min".into()),
     };
     let seconds = number.parse::<f64>().ok().map(|number| number * unit).filter(|s| *s > 0.0);
     let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.ok_or_else(|| "wanted a number above 0 before the unit, such as 90min".into())
+    time.ok_or_else(|| "give a number above 0 before the unit, such as 90min".into())
 }
 
 /// Arguments of `lerp merge`.

@@ -9,9 +9,9 @@ use super::{ClusterArgs, PlanArgs, Shard, shares::time};
 /// The value of `--jobs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jobs {
-    /// A number that suits the device.
+    /// As many runs as suit the device.
     Auto,
-    /// This many runs at once.
+    /// This many runs at the same time.
     Number(usize),
 }
 
@@ -23,7 +23,7 @@ impl FromStr for Jobs {
             _ if text == "auto" => Ok(Self::Auto),
             Ok(0) => Err("--jobs 0 trains nothing; give at least 1".into()),
             Ok(number) => Ok(Self::Number(number)),
-            Err(_) => Err("write auto or a number".into()),
+            Err(_) => Err("give auto or a number of runs, such as 4".into()),
         }
     }
 }
@@ -67,4 +67,18 @@ pub struct SweepArgs {
     /// Train all runs of a device in one process on a CPU too, as on a GPU; for tests
     #[arg(long, hide = true)]
     pub pack: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_is_auto_or_a_positive_number() {
+        assert_eq!("auto".parse(), Ok(Jobs::Auto));
+        assert_eq!("3".parse(), Ok(Jobs::Number(3)));
+        for text in ["0", "-1", "many", ""] {
+            assert!(text.parse::<Jobs>().is_err(), "{text}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::*;
 
 fn cells_of(plan: &Plan) -> Result<Vec<Cell>> {
     let registry = Registry::default();
-    plan.cells(&registry, &Shelf::new(&registry, None))
+    plan.cells(&registry, &DatasetCache::new(&registry, None))
 }
 
 fn cells(preset: &str, overrides: &Overrides) -> Result<Vec<Cell>> {
@@ -78,7 +78,7 @@ fn schedules_and_averages_are_settings_of_a_plan() {
         ("schedule='linear'", "neither constant nor cosine"),
         ("schedule={decay='cosine',to=0.1}", "unknown field `to`"),
         ("schedule={decay='cosine',from=1}", "from must be at least 0 and below 1"),
-        ("schedule=3", "schedule: wanted a text such as"),
+        ("schedule=3", "schedule: give a text such as"),
         ("ema=1", "ema must be above 0 and below 1"),
     ] {
         let error = format!("{:#}", plan(bad).unwrap_err());

@@ -11,13 +11,13 @@ use lerp_train::{Evaluation, Run, RunRecord, Task, TaskAnswers, contains_run, ru
 
 use crate::{
     cli::{ScoreArgs, ScoreVerb, ScoredArgs},
-    moved,
-    provenance::provenance,
-    registry::Registry,
-    report_and_show,
+    dataset_cache::DatasetCache,
+    process::{command_line, stop_flag},
+    provenance::{Placement, provenance},
+    registry::{Registry, with_recorded_option},
+    report,
     say::{say, warn},
-    shelf::Shelf,
-    sweep::{Folder, command_line, judges_of, stop_flag},
+    sweep::{RecordContents, SweepFolder, judge_of},
 };
 
 /// Largest length of a model's name, characters.
@@ -30,8 +30,8 @@ const LONGEST_NAME: usize = 60;
 pub fn score(registry: &Registry, args: &ScoreArgs) -> Result<bool> {
     match (&args.verb, &args.scored) {
         (Some(ScoreVerb::Prepare(args)), _) => prepare::prepare(registry, args).map(|()| true),
-        (None, Some(args)) => scored(registry, args),
-        (None, None) => bail!("give the folders of answered tasks; `lerp score prepare` makes a task"),
+        (None, Some(args)) => score_answers(registry, args),
+        (None, None) => bail!("give the folders of answered tasks; `lerp score prepare` creates a task"),
     }
 }
 
@@ -44,51 +44,51 @@ pub fn check_name(name: &str) -> Result<&str> {
     let plain = name.chars().any(char::is_alphanumeric) && printable(name) == name;
     if !plain || name.chars().count() > LONGEST_NAME {
         bail!(
-            "--name: give the model a name of up to {LONGEST_NAME} characters that can be printed, letters or digits among \
-             them"
+            "--name: give the model a name of at most {LONGEST_NAME} printable characters, with at least one letter or digit"
         );
     }
     Ok(name)
 }
 
-fn scored(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
+/// Measures the answers to tasks and writes them as runs.
+fn score_answers(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
     let name = check_name(&args.name)?;
     let publisher = Publisher::check(&args.out)?;
-    let shelf = Shelf::new(registry, args.data.as_deref());
+    let datasets = DatasetCache::new(registry, args.data.as_deref());
     let stop = stop_flag()?;
     let mut scored: Vec<(RunRecord, Evaluation)> = Vec::new();
     let mut seen: HashMap<u64, &Path> = HashMap::new();
     let mut figures: HashMap<Option<String>, &Path> = HashMap::new();
     for task in &args.tasks {
         let posed = Task::read(task)?;
-        let dataset =
-            args.dataset.as_deref().map_or_else(|| posed.dataset.clone(), |now| moved(&posed.dataset, now));
-        let images = shelf.images(&dataset)?;
-        let dataset = shelf.get(&dataset)?;
-        let digest = images.as_ref().map(|(digest, _)| digest.as_str());
+        let dataset = args
+            .dataset
+            .as_deref()
+            .map_or_else(|| posed.dataset.clone(), |now| with_recorded_option(now, &posed.dataset));
+        let images = datasets.images(&dataset)?;
+        let dataset = datasets.get(&dataset)?;
+        let digest = images.as_ref().map(|images| images.digest.as_str());
         let answered = TaskAnswers::read(task, &*dataset, digest, &stop)?;
-        let made = provenance(("cpu", Precision::F32), rayon::current_num_threads(), images, command_line());
-        let record = answered.record(name, made)?;
+        let threads = rayon::current_num_threads();
+        let placement = Placement { device: "cpu", precision: Precision::F32, threads };
+        let record = answered.record(name, provenance(placement, images, command_line()))?;
         let shown = |other: &Path| format!("{} and {}", other.display(), task.display());
         if let Some(other) = seen.insert(record.cell.seed, task) {
             bail!(
-                "{} are both of seed {}; prepare each task with a seed of its own, or say the seed of the training in the \
-                 record",
+                "{} are both of seed {}; prepare each task with a seed of its own, or give the seed of the training in \
+                 record.json",
                 shown(other),
                 record.cell.seed
             );
         }
         let alike = record.elsewhere.as_ref().and_then(|known| known.figures.clone());
         if let Some(other) = figures.insert(alike, task) {
-            bail!(
-                "{} have answers of one and the same model; every seed is a training of its own",
-                shown(other)
-            );
+            bail!("{} have answers of the same model; train a model of its own for each seed", shown(other));
         }
         if contains_run(&publisher.runs, &record)? {
-            say(&format!("{}: these answers are in {} already", task.display(), args.out.display()));
+            say(&format!("{}: these answers are already in {}", task.display(), args.out.display()));
         } else {
-            let judge = judges_of(&args.out, &*dataset, &record);
+            let judge = judge_of(&args.out, &*dataset, &record);
             let evaluation = answered.measure(&*dataset, judge.as_ref(), &stop)?;
             scored.push((record, evaluation));
         }
@@ -110,7 +110,7 @@ pub struct Measured<'a> {
 /// Writes models that were trained in other software into the folder of a sweep.
 pub struct Publisher<'a> {
     out: &'a Path,
-    folder: Folder,
+    folder: SweepFolder,
     /// The runs that the folder already has.
     pub runs: Vec<Run>,
 }
@@ -121,7 +121,7 @@ impl<'a> Publisher<'a> {
     /// # Errors
     /// If the folder exists and is not a sweep's.
     pub fn check(out: &'a Path) -> Result<Self> {
-        Ok(Self { out, folder: Folder::check(out, None)?, runs: runs_in(out)?.runs })
+        Ok(Self { out, folder: SweepFolder::check(out, None)?, runs: runs_in(out)?.runs })
     }
 
     /// Writes the runs and draws the report. Returns `false` if a part of the report was left out.
@@ -132,14 +132,17 @@ impl<'a> Publisher<'a> {
         self.folder.notice.iter().for_each(|sentence| warn(sentence));
         self.folder.create()?;
         let ids: Vec<String> = measured.iter().map(|run| run.record.id.clone()).collect();
-        self.folder.record(false, "models that were trained elsewhere", &command_line(), &[], &ids)?;
+        self.folder.write_record_if_missing(&RecordContents {
+            about: "models that were trained elsewhere",
+            command: &command_line(),
+            devices: &[],
+            cells: &ids,
+        })?;
         for Measured { record, evaluation, model } in measured {
             write_run(&self.folder.runs().join(&record.id), record, evaluation, model)?;
             tell(record, evaluation);
         }
-        let whole = report_and_show(self.out)?;
-        say(&format!("Tables, figures and the page: {}", self.out.join("index.html").display()));
-        Ok(whole)
+        report::draw_and_print(self.out)
     }
 }
 

@@ -11,12 +11,12 @@ use lerp_train::{ArrayFormat, Origin, Run, Task, training_images, write_arrays};
 
 use crate::{
     cli::PrepareArgs,
+    dataset_cache::DatasetCache,
     plan::{check_restarts, protocol_task},
+    process::stop_flag,
     provenance::VERSION,
     registry::Registry,
     say::say,
-    shelf::Shelf,
-    sweep::stop_flag,
 };
 
 /// The Python script that answers a task with a user's model.
@@ -42,13 +42,13 @@ pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
         bail!("--batch {}: give at least 1 and at most 65536", args.batch);
     }
     check_empty(&args.out)?;
-    let shelf = Shelf::new(registry, args.data.as_deref());
-    let task = task(&shelf, args)?;
-    let dataset = shelf.get(&task.dataset)?;
+    let datasets = DatasetCache::new(registry, args.data.as_deref());
+    let task = task(&datasets, args)?;
+    let dataset = datasets.get(&task.dataset)?;
     // The folder is written under a temporary name and renamed when it is complete.
-    let beside = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(beside).with_context(|| format!("cannot create {}", beside.display()))?;
-    let draft = Draft::new(beside)?;
+    let parent = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    let draft = Draft::new(parent)?;
     let stop = stop_flag()?;
     task.write(&*dataset, &formats, &draft.0, VERSION, &stop)?;
     if args.training > 0 {
@@ -61,7 +61,7 @@ pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
     let _ = fs::remove_dir(&args.out);
     fs::rename(&draft.0, &args.out).with_context(|| format!("cannot create {}", args.out.display()))?;
     say(&format!(
-        "Task: {}. Answer it with `python {} MODEL.py` (its first lines say how), then `lerp score {} --name NAME --out SWEEP`.",
+        "Task: {}. Answer it with `python {} MODEL.py` (the first lines of that script say how), then `lerp score {} --name NAME --out SWEEP`.",
         args.out.display(),
         args.out.join("lerp_task.py").display(),
         args.out.display()
@@ -70,7 +70,7 @@ pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
 }
 
 /// Returns the task that the arguments describe.
-fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
+fn task(datasets: &DatasetCache, args: &PrepareArgs) -> Result<Task> {
     check_restarts(args.cluster_restarts)?;
     let mut task = if let Some(dir) = &args.like {
         let record = Run::read(dir)?.record;
@@ -81,13 +81,17 @@ fn task(shelf: &Shelf, args: &PrepareArgs) -> Result<Task> {
             );
         }
         let task = Task::like(&record.cell, record.provenance.data.clone());
-        if shelf.digest(&task.dataset)? != task.data {
-            bail!("the images of {} here are not those of {}", task.dataset, dir.display());
+        if datasets.digest(&task.dataset)? != task.data {
+            bail!(
+                "the images of {} on this machine are not those that {} was trained on",
+                task.dataset,
+                dir.display()
+            );
         }
         task
     } else {
         let name = args.dataset.as_deref().unwrap_or_default();
-        protocol_task(shelf, name, args.seed.unwrap_or(0))?
+        protocol_task(datasets, name, args.seed.unwrap_or(0))?
     };
     if let Some(restarts) = args.cluster_restarts {
         task.cluster_restarts = task.cluster_restarts.map(|_| restarts);
@@ -112,7 +116,7 @@ fn check_empty(out: &Path) -> Result<()> {
     }
     let empty = out.is_dir() && fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
     if !empty {
-        bail!("{} is there already; give --out a new folder", out.display());
+        bail!("{} exists and is not empty; give --out a new folder", out.display());
     }
     Ok(())
 }
@@ -121,8 +125,8 @@ fn check_empty(out: &Path) -> Result<()> {
 struct Draft(PathBuf);
 
 impl Draft {
-    fn new(beside: &Path) -> Result<Self> {
-        let path = beside.join(format!(".lerp-task-{}", std::process::id()));
+    fn new(parent: &Path) -> Result<Self> {
+        let path = parent.join(format!(".lerp-task-{}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
     }

@@ -19,7 +19,7 @@ use lerp_cluster::{
     DEFAULT_MAX_ARRAY_SIZE, JobKind, QueuedTask, Records, Script, SubmittedJob, TaskArray, is_queued,
     max_array_size, queued_cells,
 };
-use lerp_train::{Error, RunLock, State, runs_in, text::duration};
+use lerp_train::{Error, LeftOutFolder, RunLock, State, runs_in, text::duration};
 
 pub use task::task;
 
@@ -28,12 +28,47 @@ use crate::{
     plan::Plan,
     provenance::now,
     say::{note, say, warn},
-    sweep::{Cells, Common, Folder, Job, Survey, count, estimates, lacks_judges},
+    sweep::{
+        PlannedRun, PlannedSweep, RecordContents, Survey, SweepContext, SweepFolder, count, estimates,
+        lacks_judges,
+    },
 };
 use submission::{PlannedCell, Submission};
 
 /// Default number of cells per task on a GPU: about as many as one GPU trains at once.
 const CELLS_PER_GPU_TASK: usize = 8;
+
+/// How cells are divided into tasks, and tasks into arrays.
+#[derive(Debug, Clone, Copy)]
+struct Division {
+    /// Largest number of cells in a task.
+    chunk_size: usize,
+    /// Largest number of tasks in an array.
+    max_array_size: usize,
+}
+
+impl Division {
+    /// Returns the number of tasks of so many cells.
+    fn tasks(self, cells: usize) -> usize {
+        cells.div_ceil(self.chunk_size)
+    }
+
+    /// Returns the arrays of so many cells.
+    fn arrays(self, cells: usize) -> Vec<TaskArray> {
+        let tasks = self.tasks(cells);
+        (0..tasks)
+            .step_by(self.max_array_size)
+            .map(|first_chunk| TaskArray { first_chunk, tasks: self.max_array_size.min(tasks - first_chunk) })
+            .collect()
+    }
+}
+
+/// Whether a command may write into the records of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadOnly,
+    Write,
+}
 
 /// Submits the cells of the plan that are neither done nor queued. Returns `false` if runs that cannot be read block
 /// some of the cells.
@@ -41,10 +76,10 @@ const CELLS_PER_GPU_TASK: usize = 8;
 /// # Errors
 /// If the folder, the images or Slurm are unsuitable; nothing is submitted then. If Slurm refuses a job, the jobs
 /// before it have been submitted and recorded.
-pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> Result<bool> {
-    let out = absolute(&cells.out)?;
+pub fn sweep(context: &SweepContext, plan: &Plan, sweep: &PlannedSweep, args: &SweepArgs) -> Result<bool> {
+    let out = absolute(&sweep.out)?;
     let records = Records::of(&out);
-    let folder = Folder::check(&cells.out, args.plan.config.as_deref())?;
+    let folder = SweepFolder::check(&sweep.out, args.plan.config.as_deref())?;
     let _locks = if args.dry_run {
         None
     } else {
@@ -63,13 +98,14 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         }
         queue => queue?,
     };
-    let earlier_jobs = recorded_jobs(&records, &out, &queue, args.dry_run)?;
+    let earlier_jobs =
+        recorded_jobs(&records, &out, &queue, if args.dry_run { Access::ReadOnly } else { Access::Write })?;
     let found = runs_in(&out)?;
-    let Survey { jobs, missing, blocked, warnings, .. } =
-        Survey::new(common, &cells.all, &found, &cells.devices[0], 1)?;
+    let Survey { all, missing, blocked, warnings, .. } =
+        Survey::new(context, &sweep.cells, &found, &sweep.devices[0], 1)?;
     folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
-    for (id, reason) in &blocked {
-        warn(&format!("left out: {id}: {reason}"));
+    for LeftOutFolder { folder, reason } in &blocked {
+        warn(&format!("left out: {folder}: {reason}"));
     }
     let queued = queued_cells(&records, &earlier_jobs, &queue);
     let failed: HashSet<&str> = found
@@ -79,40 +115,37 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         .map(|run| &*run.record.id)
         .collect();
     // The reason why a missing cell is not submitted now, if there is one.
-    let reason_to_skip = |job: &Job| match queued.get(&job.record.id) {
+    let reason_to_skip = |run: &PlannedRun| match queued.get(&run.record.id) {
         Some(cell) => Some(format!("is in the queue: {}", cell.described())),
-        None if failed.contains(&*job.record.id) && args.retry == 0 => {
+        None if failed.contains(&*run.record.id) && args.retry == 0 => {
             Some("failed before; `--retry 1` submits it again".to_owned())
         }
         None => None,
     };
-    let (to_submit, skipped): (Vec<Job>, Vec<Job>) =
-        missing.into_iter().partition(|job| reason_to_skip(job).is_none());
+    let (to_submit, skipped): (Vec<PlannedRun>, Vec<PlannedRun>) =
+        missing.into_iter().partition(|run| reason_to_skip(run).is_none());
     let chunk_size = match (args.cluster.chunk, args.jobs) {
         (Some(size), _) => size.get(),
-        (None, _) if cells.devices[0] == "cpu" => 1,
+        (None, _) if sweep.devices[0] == "cpu" => 1,
         (None, Jobs::Number(number)) => number,
         (None, Jobs::Auto) => CELLS_PER_GPU_TASK,
     };
-    let most_tasks = match max_array_size() {
+    let max_array_size = match max_array_size() {
         Err(_) if args.dry_run => DEFAULT_MAX_ARRAY_SIZE,
         size => size?,
     };
-    let chunks = to_submit.len().div_ceil(chunk_size);
-    let arrays: Vec<TaskArray> = (0..chunks)
-        .step_by(most_tasks)
-        .map(|first_chunk| TaskArray { first_chunk, tasks: most_tasks.min(chunks - first_chunk) })
-        .collect();
+    let division = Division { chunk_size, max_array_size };
+    let arrays = division.arrays(to_submit.len());
     if args.dry_run {
-        let seconds = estimates(common, cells, &to_submit, plan.is_judged());
+        let seconds = estimates(context, plan, sweep, &to_submit);
         let mut not_submitted: HashMap<&str, String> =
-            skipped.iter().map(|job| (&*job.record.id, reason_to_skip(job).unwrap_or_default())).collect();
-        not_submitted
-            .extend(blocked.iter().map(|(id, reason)| (&**id, format!("stands in the way: {reason}"))));
-        let sizes = Sizes { chunk: chunk_size, array: most_tasks };
-        print_plan(&jobs, &to_submit, &seconds, sizes, &not_submitted);
+            skipped.iter().map(|run| (&*run.record.id, reason_to_skip(run).unwrap_or_default())).collect();
+        not_submitted.extend(blocked.iter().map(|out| {
+            (&*out.folder, format!("blocked, because its folder cannot be read: {}", out.reason))
+        }));
+        print_plan(&all, &to_submit, &seconds, division, &not_submitted);
         print_arrays(&arrays, args);
-        if lacks_judges(common, &cells.out, &to_submit, plan.judge()) {
+        if lacks_judges(context, &sweep.out, &to_submit, plan.judge()) {
             say("One more job before them trains judges of decoded images.");
         }
         say(
@@ -120,26 +153,32 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
         );
         return Ok(blocked.is_empty());
     }
-    for job in &skipped {
-        note(&format!("{} {}", job.record.id, reason_to_skip(job).unwrap_or_default()));
+    for run in &skipped {
+        note(&format!("{} {}", run.record.id, reason_to_skip(run).unwrap_or_default()));
     }
     if to_submit.is_empty() {
-        let done = jobs.len() - skipped.len() - blocked.len();
+        let done = all.len() - skipped.len() - blocked.len();
         say(&format!(
             "Nothing to submit: {done} of {} are done. `lerp report {}` draws the report of the finished runs.",
-            count(jobs.len(), "run"),
-            cells.out.display()
+            count(all.len(), "run"),
+            sweep.out.display()
         ));
         return Ok(blocked.is_empty());
     }
-    let ids: Vec<String> = jobs.iter().map(|job| job.record.id.clone()).collect();
-    folder.record(true, &plan.about, &common.command, &cells.devices, &ids)?;
-    let judges_are_missing = lacks_judges(common, &cells.out, &to_submit, plan.judge());
-    let planned_cell = |job: &Job| PlannedCell { record: job.record.clone(), dataset: job.dataset.clone() };
+    let ids: Vec<String> = all.iter().map(|run| run.record.id.clone()).collect();
+    folder.write_record(&RecordContents {
+        about: &plan.about,
+        command: &context.command,
+        devices: &sweep.devices,
+        cells: &ids,
+    })?;
+    let judges_are_missing = lacks_judges(context, &sweep.out, &to_submit, plan.judge());
+    let planned_cell =
+        |run: &PlannedRun| PlannedCell { record: run.record.clone(), dataset: run.dataset.clone() };
     let submission = Submission {
-        command: common.command.clone(),
-        data: data_folder(common)?,
-        devices: cells.devices.clone(),
+        command: context.command.clone(),
+        data: data_folder(context)?,
+        devices: sweep.devices.clone(),
         jobs: match args.jobs {
             Jobs::Number(number) => Some(number),
             Jobs::Auto => None,
@@ -181,10 +220,10 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     say(&format!(
         "Submitted {} as {} of {} {}, and the report as job {report}, into {}.",
         count(to_submit.len(), "cell"),
-        count(chunks, "task"),
+        count(division.tasks(to_submit.len()), "task"),
         if array_ids.len() == 1 { "job" } else { "jobs" },
         array_ids.join(", "),
-        cells.out.display()
+        sweep.out.display()
     ));
     if let [judges] = &before_cells[..] {
         say(&format!("Before them, job {judges} trains judges of decoded images."));
@@ -192,39 +231,31 @@ pub fn sweep(common: &Common, plan: &Plan, cells: &Cells, args: &SweepArgs) -> R
     say(&format!(
         "This command leaves no process running here. `lerp watch {}` shows the progress. The same command submits the cells \
          that are then neither done nor queued; with --cancel it cancels all jobs. Logs: {}",
-        cells.out.display(),
+        sweep.out.display(),
         records.logs().display()
     ));
     Ok(blocked.is_empty())
 }
 
-/// How the cells of a submission are divided.
-#[derive(Clone, Copy)]
-struct Sizes {
-    /// Number of cells in a chunk, which one task trains.
-    chunk: usize,
-    /// Largest number of tasks in an array.
-    array: usize,
-}
-
 /// Prints for each run of the plan its expected time and its task, or the reason why it would not be submitted.
 fn print_plan(
-    jobs: &[Job],
-    to_submit: &[Job],
+    runs: &[PlannedRun],
+    to_submit: &[PlannedRun],
     seconds: &[Option<f64>],
-    sizes: Sizes,
+    division: Division,
     not_submitted: &HashMap<&str, String>,
 ) {
-    let width = jobs.iter().map(|job| job.record.id.len()).max().unwrap_or(0);
+    let Division { chunk_size, max_array_size } = division;
+    let width = runs.iter().map(|run| run.record.id.len()).max().unwrap_or(0);
     let indices: HashMap<&str, usize> =
-        to_submit.iter().enumerate().map(|(index, job)| (&*job.record.id, index)).collect();
-    for job in jobs {
-        let id = &*job.record.id;
+        to_submit.iter().enumerate().map(|(index, run)| (&*run.record.id, index)).collect();
+    for run in runs {
+        let id = &*run.record.id;
         let state = match (indices.get(id), not_submitted.get(id)) {
             (Some(index), _) => {
                 let takes = seconds.get(*index).copied().flatten().map_or("unknown".into(), duration);
-                let chunk = index / sizes.chunk;
-                let (task, array) = (chunk % sizes.array, chunk / sizes.array + 1);
+                let chunk = index / chunk_size;
+                let (task, array) = (chunk % max_array_size, chunk / max_array_size + 1);
                 format!("{takes} in task {task} of array {array}")
             }
             (None, Some(reason)) => reason.clone(),
@@ -236,10 +267,10 @@ fn print_plan(
 
 /// Prints the number of tasks of each array.
 fn print_arrays(arrays: &[TaskArray], args: &SweepArgs) {
-    for (index, TaskArray { tasks, .. }) in arrays.iter().enumerate() {
+    for (index, array) in arrays.iter().enumerate() {
         let limit = args.cluster.at_most.map_or(String::new(), |most| format!(", {most} at a time at most"));
         let order = if index > 0 && args.cluster.at_most.is_some() { ", after the one before" } else { "" };
-        say(&format!("array {}: {}{limit}{order}", index + 1, count(*tasks, "task")));
+        say(&format!("array {}: {}{limit}{order}", index + 1, count(array.tasks, "task")));
     }
 }
 
@@ -256,8 +287,8 @@ struct Submitter<'a> {
 }
 
 impl Submitter<'_> {
-    /// Writes the script of a job, submits it and records it. The job starts when the jobs `after` have ended.
-    /// Returns the number of the job.
+    /// Writes the script of a job, submits it and records it. The job starts when the jobs `after` have ended. Returns
+    /// the number of the job.
     fn submit(&self, kind: JobKind, array: Option<TaskArray>, after: &[String]) -> Result<String> {
         let about = match kind {
             JobKind::Cells => "Trains a chunk of cells.",
@@ -332,8 +363,8 @@ fn copy_program(records: &Records) -> Result<PathBuf> {
 
 /// Returns the absolute path of the folder of the image sets, because a task may have another working directory and
 /// environment. Returns `None` if no folder is set.
-fn data_folder(common: &Common) -> Result<Option<PathBuf>> {
-    let given = common.shelf.data().map(PathBuf::from);
+fn data_folder(context: &SweepContext) -> Result<Option<PathBuf>> {
+    let given = context.datasets.data().map(PathBuf::from);
     let data = given.or_else(|| std::env::var_os(lerp_data::FOLDER_VARIABLE).map(PathBuf::from));
     Ok(data.filter(|data| !data.as_os_str().is_empty()).map(std::path::absolute).transpose()?)
 }
@@ -354,12 +385,12 @@ fn lock_submission(records: &Records) -> Result<RunLock> {
 
 /// Returns the jobs that were submitted for the sweep. The queue may have jobs of the sweep that are not recorded,
 /// because the command that submitted them was killed or did not get Slurm's answer. They are recognised by their
-/// names, and recorded unless `read_only` is set.
+/// names, and recorded if `access` allows it.
 fn recorded_jobs(
     records: &Records,
     out: &Path,
     queue: &[QueuedTask],
-    read_only: bool,
+    access: Access,
 ) -> Result<Vec<SubmittedJob>> {
     let mut jobs = records.jobs()?;
     let mut unrecorded: Vec<SubmittedJob> = Vec::new();
@@ -367,7 +398,7 @@ fn recorded_jobs(
         let is_known = jobs.iter().chain(&unrecorded).any(|job| job.id == queued.job);
         unrecorded.extend(SubmittedJob::of_task(out, queued, now).filter(|_| !is_known));
     }
-    if !unrecorded.is_empty() && !read_only {
+    if !unrecorded.is_empty() && access == Access::Write {
         records.add(unrecorded.clone())?;
     }
     jobs.extend(unrecorded);
@@ -387,7 +418,7 @@ pub fn cancel(out: &Path) -> Result<bool> {
     let out = absolute(out)?;
     let records = Records::of(&out);
     let queue = lerp_cluster::queue()?;
-    let jobs = recorded_jobs(&records, &out, &queue, true)?;
+    let jobs = recorded_jobs(&records, &out, &queue, Access::ReadOnly)?;
     let active: Vec<&str> = jobs.iter().filter(|job| is_queued(job, &queue)).map(|job| &*job.id).collect();
     if active.is_empty() {
         say("Nothing to cancel: no job of this folder is queued.");

@@ -22,11 +22,14 @@ use lerp_train::{Run, State};
 use super::submission::{PlannedCell, Submission};
 use crate::{
     cli::{TaskArgs, Work},
+    dataset_cache::DatasetCache,
     device,
     registry::Registry,
     say::{note, say},
-    shelf::Shelf,
-    sweep::{Beside, Common, Job, Terms, finish, planned, references_of, train_cells, train_judges},
+    sweep::{
+        FailedRun, Machine, Packing, PackingOptions, PlannedRun, SweepContext, SweepLimits, Training,
+        TrainingResult, draw_report, measure_pixels, recorded_cells, train_judges, train_runs,
+    },
 };
 
 /// Flags that are set when signals arrive.
@@ -76,31 +79,31 @@ impl Signals {
 pub fn task(registry: &Registry, args: &TaskArgs) -> Result<bool> {
     let signals = Signals::listen()?;
     let submission: Submission = Records::of(&args.dir).read(args.submission)?;
-    let shelf = Shelf::new(registry, submission.data.as_deref());
+    let datasets = DatasetCache::new(registry, submission.data.as_deref());
     let job_id = std::env::var("SLURM_JOB_ID").unwrap_or_default();
-    let common = Common {
+    let context = SweepContext {
         registry,
-        shelf: &shelf,
+        datasets: &datasets,
         command: submission.command.clone(),
-        task: format!("-job-{job_id}"),
+        log_suffix: format!("-job-{job_id}"),
     };
     let node = std::env::var("SLURMD_NODENAME").unwrap_or_else(|_| "this node".into());
     let restart = std::env::var("SLURM_RESTART_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     say(&format!("On {node}, job {job_id}, restart {restart}"));
     let done = match args.work {
         Work::Report => {
-            let measured = references_of(&shelf, &args.dir, &signals.stop);
-            let reported = finish(&args.dir)?;
+            let measured = measure_pixels(&datasets, &args.dir, &signals.stop);
+            let reported = draw_report(&args.dir)?;
             measured? && reported
         }
         Work::Judges => {
-            let cells: Vec<Job> = submission.chunks.iter().flatten().map(job_of).collect();
-            train_judges(&common, &args.dir, &cells, submission.judge, &signals.stop)
+            let runs: Vec<PlannedRun> = submission.chunks.iter().flatten().map(planned_run).collect();
+            train_judges(&context, &args.dir, &runs, submission.judge, &signals.stop)
         }
         Work::Chunk(index) => {
             let chunk = submission.chunks.get(index);
             let chunk = chunk.with_context(|| format!("the submission has no chunk {index}"))?;
-            train_chunk(&common, &args.dir, &submission, chunk, restart, &signals)?
+            train_chunk(&context, &args.dir, &submission, chunk, restart, &signals)?
         }
     };
     if done {
@@ -173,13 +176,13 @@ fn requeue_this_task(most: u32, restart: u32, signals: &Signals) -> Result<()> {
     Ok(())
 }
 
-fn job_of(cell: &PlannedCell) -> Job {
-    Job { record: cell.record.clone(), dataset: cell.dataset.clone(), samples: 0 }
+fn planned_run(cell: &PlannedCell) -> PlannedRun {
+    PlannedRun { record: cell.record.clone(), dataset: cell.dataset.clone(), samples: 0 }
 }
 
 /// Trains the cells of a chunk that are not done. Returns whether all of them are done then.
 fn train_chunk(
-    common: &Common,
+    context: &SweepContext,
     dir: &Path,
     submission: &Submission,
     chunk: &[PlannedCell],
@@ -191,7 +194,7 @@ fn train_chunk(
     let are_done = || chunk.iter().all(|cell| state(&cell.record.id) == Some(State::Done));
     if let Some(most) = submission.max_failures {
         let is_new = |id: &&String| !submission.failed.contains(id) && state(id) == Some(State::Failed);
-        let failures = planned(dir).iter().filter(is_new).count();
+        let failures = recorded_cells(dir).iter().filter(is_new).count();
         if failures >= most {
             say(&format!("No more cells are started: {failures} failed, and --max-failures is {most}."));
             return Ok(false);
@@ -206,13 +209,13 @@ fn train_chunk(
             _ => true,
         }
     };
-    let open: Vec<Job> = chunk.iter().filter(is_open).map(job_of).collect();
+    let open: Vec<PlannedRun> = chunk.iter().filter(is_open).map(planned_run).collect();
     if open.is_empty() {
         say("Nothing to do: the cells of this task are done or have failed.");
         return Ok(are_done());
     }
-    for Job { record, dataset, .. } in &open {
-        let here = common.shelf.digest(dataset)?;
+    for PlannedRun { record, dataset, .. } in &open {
+        let here = context.datasets.digest(dataset)?;
         if here != record.provenance.data {
             bail!(
                 "the images of {dataset} on this node differ from those on the machine that submitted {}; copy the same images to \
@@ -222,26 +225,31 @@ fn train_chunk(
         }
         device::open(&submission.devices[0], record.cell.precision)?;
     }
-    let threads = rayon::current_num_threads();
-    let devices = &submission.devices;
-    let beside = Beside::measured(common, &open, (devices, threads), submission.jobs(), submission.pack)?;
+    let machine = Machine { devices: &submission.devices, threads: rayon::current_num_threads() };
+    let options = PackingOptions { jobs: submission.jobs(), pack: submission.pack };
+    let packing = Packing::measured(context, &open, machine, options)?;
     note(&format!(
         "{} cells to train, {} at a time, {} threads each",
         open.len(),
-        beside.at_once,
-        beside.threads
+        packing.at_once,
+        packing.threads
     ));
-    let terms = Terms {
+    let training = Training {
+        out: dir,
+        runs: &open,
+        seconds: &vec![1.0; open.len()],
+        devices: &submission.devices,
+        packing: &packing,
         judged: submission.judged,
-        time_limit: submission.time_limit.map(Duration::from_secs_f64),
-        max_failures: None,
-        retry: submission.retry,
+        limits: SweepLimits {
+            time_limit: submission.time_limit.map(Duration::from_secs_f64),
+            max_failures: None,
+            retry: submission.retry,
+        },
     };
-    let seconds = vec![1.0; open.len()];
-    let (failed, interrupted) =
-        train_cells(common, dir, (&open, &seconds), (devices, &beside), terms, &signals.stop);
-    for (id, reason) in &failed {
+    let TrainingResult { failed, stopped } = train_runs(context, training, &signals.stop);
+    for FailedRun { id, reason } in &failed {
         say(&format!("FAILED {id}: {reason}"));
     }
-    Ok(failed.is_empty() && !interrupted && are_done())
+    Ok(failed.is_empty() && !stopped && are_done())
 }

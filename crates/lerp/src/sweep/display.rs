@@ -137,7 +137,7 @@ impl Display {
                 };
             }
             Progress::Finishing => {
-                let message = "measuring what the latents are worth";
+                let message = "classifying and clustering the latents";
                 if let Some(bar) = &cell.bar {
                     bar.set_message(message);
                 } else {

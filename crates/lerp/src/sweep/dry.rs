@@ -1,75 +1,77 @@
 //! `lerp sweep --dry-run`: prints what a sweep would do without training anything.
 
-use std::path::Path;
-
 use anyhow::Result;
-use lerp_train::{Cell, runs_in, text::duration};
+use lerp_train::{runs_in, text::duration};
 
-use super::{Beside, Common, Survey, estimate, judges};
+use super::{
+    Machine, Packing, PackingOptions, PlannedSweep, Survey, SweepContext, count, estimate,
+    estimate::TrainingConditions, judges,
+};
 use crate::{
     cli::{Jobs, SweepArgs},
     plan::Plan,
     say::{say, warn},
 };
 
-/// Prints the state of every cell of a plan in the folder `out`: whether it is done, or else its expected training time
-/// and device. Writes nothing into the folder. Returns `false` if a run that cannot be read blocks a cell.
+/// Prints the state of every cell of a plan: whether it is done, or else its expected training time and device. Writes
+/// nothing into the folder of the sweep. Returns `false` if a run that cannot be read blocks a cell.
 ///
 /// # Errors
 /// If images or the folder cannot be read.
 pub fn run(
-    common: &Common,
+    context: &SweepContext,
     plan: &Plan,
-    cells: &[Cell],
-    (out, devices, threads): (&Path, &[String], usize),
+    sweep: &PlannedSweep,
+    machine: Machine,
     args: &SweepArgs,
 ) -> Result<bool> {
-    let Survey { jobs, missing, blocked, warnings, .. } =
-        Survey::new(common, cells, &runs_in(out)?, &devices[0], threads)?;
-    let told = |sentences: &[String]| {
-        for sentence in sentences {
-            warn(sentence);
-        }
+    let PlannedSweep { cells, out, devices } = sweep;
+    let Survey { all, missing, blocked, warnings, .. } =
+        Survey::new(context, cells, &runs_in(out)?, &devices[0], machine.threads)?;
+    for sentence in &warnings {
+        warn(sentence);
+    }
+    let options = PackingOptions { jobs: args.jobs, pack: args.pack };
+    let packing = Packing::guessed(missing.len(), machine, options);
+    let conditions = TrainingConditions {
+        device: &devices[0],
+        concurrency: packing.on_each(devices),
+        judged: plan.is_judged(),
     };
-    told(&warnings);
-    let beside = Beside::guessed(missing.len(), (devices, threads), args.jobs, args.pack);
-    let at_once = beside.at_once;
-    let on_each = beside.on_each(devices);
-    let (seconds, failures) =
-        estimate::estimate(common.registry, common.shelf, &missing, &devices[0], on_each, plan.is_judged());
-    told(&failures);
+    let estimate = estimate::estimate(context.registry, context.datasets, &missing, conditions);
+    for sentence in &estimate.failures {
+        warn(sentence);
+    }
     let place = devices.join(" or ");
-    let width = jobs.iter().map(|job| job.record.id.len()).max().unwrap_or(0);
-    for job in &jobs {
-        let id = &job.record.id;
-        let state = if let Some((_, reason)) = blocked.iter().find(|(blocked, _)| blocked == id) {
-            format!("stands in the way: {reason}")
-        } else if let Some(at) = missing.iter().position(|other| other.record.id == *id) {
-            let takes = seconds[at].map_or("unknown".into(), duration);
-            match job.samples {
+    let width = all.iter().map(|run| run.record.id.len()).max().unwrap_or(0);
+    for run in &all {
+        let id = &run.record.id;
+        let state = if let Some(out) = blocked.iter().find(|out| out.folder == *id) {
+            format!("blocked, because its folder cannot be read: {}", out.reason)
+        } else if let Some(index) = missing.iter().position(|other| other.record.id == *id) {
+            let takes = estimate.seconds[index].map_or("unknown".into(), duration);
+            match run.samples {
                 0 => format!("{takes} on {place}"),
-                samples => format!("{takes} on {place}, from {samples} samples on"),
+                samples => format!("{takes} on {place}, resuming at {samples} samples"),
             }
         } else {
             "done".to_owned()
         };
         say(&format!("{id:<width$}  {state}"));
     }
-    for judges::Wanted { dataset, samples, .. } in judges::missing(common.shelf, out, &missing, plan.judge())
-    {
-        let takes = estimate::judge(&*common.shelf.get(&dataset)?, samples);
+    for missing in judges::missing(context.datasets, out, &missing, plan.judge()) {
+        let dataset = missing.dataset.present;
+        let takes = estimate::judge(&*context.datasets.get(dataset)?, missing.samples);
         say(&format!("judge of {dataset}: {} on this machine", duration(takes)));
     }
-    // The sweep takes at least as long as its longest run, even if an equal share of the work is shorter.
-    let even = seconds.iter().flatten().sum::<f64>() / at_once as f64;
-    let work = seconds.iter().flatten().copied().fold(even, f64::max);
-    let more = if beside.packed && args.jobs == Jobs::Auto { ", more where the GPU has room" } else { "" };
+    let at_once = packing.at_once;
+    let more = if packing.packed && args.jobs == Jobs::Auto { ", more where the GPU has room" } else { "" };
     say(&format!(
         "{} of {} to train into {}, {at_once} at a time{more}: {}. Nothing was written there.",
         missing.len(),
-        super::count(jobs.len(), "run"),
+        count(all.len(), "run"),
         out.display(),
-        duration(work)
+        duration(estimate.total(at_once))
     ));
     Ok(blocked.is_empty())
 }

@@ -1,13 +1,20 @@
 //! Estimates the duration of a sweep from a few timed training steps.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use candle_core::Device;
 use lerp_data::{Dataset, Lines, Split};
-use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MAX_PROBE_IMAGES, POSITIONS};
+use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MAX_PROBE_IMAGES, POSITIONS, text::duration};
 
-use super::{steps, survey::Job};
-use crate::{registry::Registry, shelf::Shelf};
+use super::{
+    count,
+    steps::{self, Concurrency},
+    survey::PlannedRun,
+};
+use crate::{dataset_cache::DatasetCache, registry::Registry, say::say};
 
 /// Shortest total time of the timed steps.
 const TIME: Duration = Duration::from_millis(50);
@@ -25,19 +32,24 @@ const CLUSTERS: f64 = 5e-8;
 
 /// Returns the seconds that the classifier and `restarts` of k-means take on `count` latents of `width` dimensions with
 /// `threads` threads.
-fn fits(count: usize, width: usize, restarts: usize, threads: usize) -> f64 {
+fn fitting_seconds(count: usize, width: usize, restarts: usize, threads: usize) -> f64 {
     (count * width) as f64 * (PROBE + CLUSTERS * restarts as f64) / threads as f64
 }
 
 /// Returns the number of training images that the final evaluation of a run uses.
-fn seen(dataset: &dyn Dataset) -> usize {
+fn training_images_evaluated(dataset: &dyn Dataset) -> usize {
     dataset.count(Split::Train).ok().flatten().unwrap_or(0).min(MAX_PROBE_IMAGES)
 }
 
 /// Returns the seconds that the evaluation of a dataset's raw pixels takes on `threads` threads.
 pub fn pixels(dataset: &dyn Dataset, restarts: usize, threads: usize) -> f64 {
     let image = dataset.image();
-    fits(seen(dataset), image.height * image.width * image.channels, restarts, threads)
+    fitting_seconds(
+        training_images_evaluated(dataset),
+        image.height * image.width * image.channels,
+        restarts,
+        threads,
+    )
 }
 
 /// Returns the seconds that it takes to train a dataset's judge on `samples` and to compute its reference values, on
@@ -58,7 +70,7 @@ struct Kind {
     /// Dimensions of the latents that will be clustered; 0 if the runs do not cluster.
     latent: usize,
     /// Seconds in which a judge classifies an image; 0 if runs are not judged.
-    read: f64,
+    judging: f64,
 }
 
 /// Returns the number of latent dimensions of the cell's model, which is built to find it. Returns `None` if that
@@ -70,45 +82,97 @@ fn latent_dims(registry: &Registry, dataset: &dyn Dataset, cell: &Cell) -> Optio
 }
 
 /// Returns the seconds in which a judge classifies an image on `threads` threads.
-fn read(dataset: &dyn Dataset, threads: usize) -> f64 {
+fn judging_seconds(dataset: &dyn Dataset, threads: usize) -> f64 {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let sample = pool.map(|pool| pool.install(|| Judge::seconds_per_sample(dataset).unwrap_or(0.0)));
     sample.unwrap_or(0.0) * FORWARD
 }
 
-/// Returns the remaining seconds of each run, and a sentence about each kind of cell that could not be timed.
-///
-/// `at_once` is the number of runs at the same time and the number of threads of each. If `judged` is set, the time of
-/// the judges' measurements is included.
-///
-/// The time of a cell that could not be timed is `None`.
+/// How runs are trained while their duration is estimated.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingConditions<'a> {
+    /// Name of the device.
+    pub device: &'a str,
+    /// How many runs train on the device at the same time.
+    pub concurrency: Concurrency,
+    /// Whether judges measure the runs.
+    pub judged: bool,
+}
+
+/// The expected duration of runs.
+pub struct Estimate {
+    /// The remaining seconds of each run; `None` for a run that could not be timed.
+    pub seconds: Vec<Option<f64>>,
+    /// A sentence about each kind of cell that could not be timed.
+    pub failures: Vec<String>,
+}
+
+impl Estimate {
+    /// Returns the expected seconds of the whole sweep with `at_once` simultaneous runs. Runs that could not be timed
+    /// are left out.
+    pub fn total(&self, at_once: usize) -> f64 {
+        let known = || self.seconds.iter().flatten().copied();
+        // The sweep takes at least as long as its longest run, even if an equal share of the work is shorter.
+        known().fold(known().sum::<f64>() / at_once as f64, f64::max)
+    }
+
+    /// Prints the expected duration of `runs`, in total and by dataset.
+    pub fn tell(&self, runs: &[PlannedRun], at_once: usize, devices: &[String]) {
+        let known: Vec<(&PlannedRun, f64)> =
+            runs.iter().zip(&self.seconds).filter_map(|(run, seconds)| Some((run, (*seconds)?))).collect();
+        if known.is_empty() {
+            return;
+        }
+        let unknown = match runs.len() - known.len() {
+            0 => String::new(),
+            unknown => format!(", without {unknown} of unknown length"),
+        };
+        say(&format!(
+            "Estimate: {}{unknown} on {} (from a few steps of each; a run stopped with Ctrl-C resumes where it was)",
+            duration(self.total(at_once)),
+            devices.join(" and ")
+        ));
+        let mut by_dataset: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
+        for (run, seconds) in known {
+            let (number, sum) = by_dataset.entry(&run.dataset).or_default();
+            *number += 1;
+            *sum += seconds / at_once as f64;
+        }
+        if by_dataset.len() > 1 {
+            for (dataset, (number, seconds)) in by_dataset {
+                say(&format!("  {dataset}: {}, {}", count(number, "run"), duration(seconds)));
+            }
+        }
+    }
+}
+
+/// Estimates the remaining duration of each run by timing a few training steps.
 pub fn estimate(
     registry: &Registry,
-    shelf: &Shelf,
-    jobs: &[Job],
-    device: &str,
-    at_once: (usize, usize),
-    judged: bool,
-) -> (Vec<Option<f64>>, Vec<String>) {
-    let threads = at_once.1;
+    datasets: &DatasetCache,
+    runs: &[PlannedRun],
+    conditions: TrainingConditions,
+) -> Estimate {
+    let TrainingConditions { device, concurrency, judged } = conditions;
+    let threads = concurrency.threads;
     let mut known: HashMap<String, Option<Kind>> = HashMap::new();
     let mut failures = Vec::new();
-    let seconds = |job: &Job| {
-        let cell = &job.record.cell;
-        let dataset = shelf.get(&job.dataset).ok()?;
+    let seconds = |run: &PlannedRun| {
+        let cell = &run.record.cell;
+        let dataset = datasets.get(&run.dataset).ok()?;
         // The codebook size is the only hyperparameter that changes the time much; leaving the others out avoids timing
         // every cell of a grid.
         let codes = cell.hyper.get("codes");
-        let key = format!("{} {} {} {:?} {codes:?}", job.dataset, cell.variant, cell.batch, cell.network);
+        let key = format!("{} {} {} {:?} {codes:?}", run.dataset, cell.variant, cell.batch, cell.network);
         let kind = *known.entry(key).or_insert_with(|| {
-            match steps::at_once(registry, &*dataset, cell, device, at_once, TIME) {
+            match steps::seconds_per_step(registry, &*dataset, cell, device, concurrency, TIME) {
                 // The slowest run counts, because the same number of runs shares the device all the time.
                 Ok(steps) => {
                     let step = steps.into_iter().fold(0.0, f64::max);
                     let latent =
                         cell.cluster_restarts.map_or(Some(0), |_| latent_dims(registry, &*dataset, cell));
-                    let read = if judged { read(&*dataset, threads) } else { 0.0 };
-                    latent.map(|latent| Kind { step, latent, read })
+                    let judging = if judged { judging_seconds(&*dataset, threads) } else { 0.0 };
+                    latent.map(|latent| Kind { step, latent, judging })
                 }
                 Err(error) => {
                     let error = format!("{error:#}");
@@ -121,7 +185,7 @@ pub fn estimate(
                 }
             }
         });
-        let Kind { step, latent, read } = kind?;
+        let Kind { step, latent, judging } = kind?;
         let count = |part| dataset.count(part).ok().flatten();
         let pass = step * FORWARD / cell.batch as f64;
         let passes = match count(Split::Test) {
@@ -132,23 +196,23 @@ pub fn estimate(
         // On lines a judge classifies the interpolations of every evaluation; on image sets only those of the last one,
         // which are decoded for it.
         let between = (EVALUATED_PAIRS * POSITIONS) as f64;
-        let judging = if dataset.name() == Lines::NAME {
-            between * read * evaluations as f64
-        } else if read > 0.0 {
-            between * (read + pass * DECODER)
+        let judgements = if dataset.name() == Lines::NAME {
+            between * judging * evaluations as f64
+        } else if judging > 0.0 {
+            between * (judging + pass * DECODER)
         } else {
             0.0
         };
-        let left = 1.0 - (job.samples as f64 / cell.samples as f64).min(1.0);
-        let worth = cell.cluster_restarts.map_or(0.0, |restarts| {
-            let (train, test) = (seen(&*dataset), count(Split::Test).unwrap_or(0));
-            (train + test) as f64 * pass + fits(train, latent, restarts, threads)
+        let left = 1.0 - (run.samples as f64 / cell.samples as f64).min(1.0);
+        let final_evaluation = cell.cluster_restarts.map_or(0.0, |restarts| {
+            let (train, test) = (training_images_evaluated(&*dataset), count(Split::Test).unwrap_or(0));
+            (train + test) as f64 * pass + fitting_seconds(train, latent, restarts, threads)
         });
         let training = step * cell.steps() as f64 + pass * passes * evaluations as f64;
-        Some(left * (training + judging) + worth)
+        Some(left * (training + judgements) + final_evaluation)
     };
-    let seconds = jobs.iter().map(seconds).collect();
-    (seconds, failures)
+    let seconds = runs.iter().map(seconds).collect();
+    Estimate { seconds, failures }
 }
 
 #[cfg(test)]
@@ -178,14 +242,16 @@ mod tests {
             network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         };
-        let job = |cell: Cell| {
+        let run = |cell: Cell| {
             let dataset = cell.dataset.clone();
-            Job { record: RunRecord::new(cell, "", Provenance::unknown()), dataset, samples: 0 }
+            PlannedRun { record: RunRecord::new(cell, "", Provenance::unknown()), dataset, samples: 0 }
         };
-        let jobs = [cell("vae", 0), cell("gone", 0), cell("gone", 1)].map(job);
+        let runs = [cell("vae", 0), cell("gone", 0), cell("gone", 1)].map(run);
         let registry = Registry::default();
-        let shelf = Shelf::new(&registry, None);
-        let (seconds, failures) = estimate(&registry, &shelf, &jobs, "cpu", (1, 1), false);
+        let datasets = DatasetCache::new(&registry, None);
+        let conditions =
+            TrainingConditions { device: "cpu", concurrency: Concurrency::SINGLE, judged: false };
+        let Estimate { seconds, failures } = estimate(&registry, &datasets, &runs, conditions);
         assert!(seconds[0].is_some_and(|seconds| seconds > 0.0));
         assert_eq!(seconds[1..], [None, None]);
         let [sentence] = &failures[..] else { panic!("{failures:?}") };

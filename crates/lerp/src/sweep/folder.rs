@@ -33,8 +33,20 @@ struct Record<'a> {
     cells: &'a [String],
 }
 
+/// What the record of a sweep says, besides the time and the software.
+pub struct RecordContents<'a> {
+    /// One sentence that describes the sweep.
+    pub about: &'a str,
+    /// The command line.
+    pub command: &'a str,
+    /// Names of the devices.
+    pub devices: &'a [String],
+    /// Names of the cells.
+    pub cells: &'a [String],
+}
+
 /// The folder of a sweep, after it was checked that the sweep may write there.
-pub struct Folder {
+pub struct SweepFolder {
     path: PathBuf,
     /// Whether the folder has the record of a sweep.
     recorded: bool,
@@ -42,7 +54,7 @@ pub struct Folder {
     pub notice: Option<String>,
 }
 
-impl Folder {
+impl SweepFolder {
     /// Checks that `out` does not exist yet or is the folder of a sweep, without creating anything. A folder is also
     /// accepted if it has only the leftovers of a sweep that was stopped during its first writes, or if it has runs but
     /// lost its record.
@@ -84,14 +96,14 @@ impl Folder {
         let absent = text.is_some_and(|text| text.is_empty());
         let found = runs_in(out)?;
         if !found.runs.is_empty() {
-            let how = if absent { "is missing" } else { "is damaged, or no record of ours" };
+            let how = if absent { "is missing" } else { "is damaged, or was written by another program" };
             folder.notice = Some(format!(
-                "{} {how}; it is written anew, because there are runs of a sweep in the folder",
+                "{} {how}; a new one is written, because the folder has runs of a sweep",
                 record.display()
             ));
         } else if !absent || !found.left_out.is_empty() || !entries(out)?.iter().all(leftover) {
             bail!(
-                "{shown} is not empty and not a sweep's (it has no {SWEEP_RECORD} of ours); give --out another folder"
+                "{shown} is not empty and is not the folder of a sweep (it has no {SWEEP_RECORD} that `lerp` wrote); give --out another folder"
             );
         }
         Ok(folder)
@@ -131,21 +143,12 @@ impl Folder {
         self.path.join("runs")
     }
 
-    /// Writes the record of a sweep that starts now. Unless `always` is set, an existing record is kept.
+    /// Writes the record of a sweep that starts now, which replaces one that exists.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn record(
-        &self,
-        always: bool,
-        about: &str,
-        command: &str,
-        devices: &[String],
-        cells: &[String],
-    ) -> Result<()> {
-        if self.recorded && !always {
-            return Ok(());
-        }
+    pub fn write_record(&self, contents: &RecordContents) -> Result<()> {
+        let RecordContents { about, command, devices, cells } = *contents;
         let record = Record {
             format: SWEEP_FORMAT,
             about,
@@ -159,10 +162,18 @@ impl Folder {
         };
         Ok(lerp_files::replace(&self.path.join(SWEEP_RECORD), toml::to_string(&record)?.as_bytes())?)
     }
+
+    /// Writes the record of a sweep that starts now, unless the folder has one.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write_record_if_missing(&self, contents: &RecordContents) -> Result<()> {
+        if self.recorded { Ok(()) } else { self.write_record(contents) }
+    }
 }
 
 /// Returns the names of the cells in the record of a sweep, or no names if the record cannot be read.
-pub fn planned(sweep: &Path) -> Vec<String> {
+pub fn recorded_cells(sweep: &Path) -> Vec<String> {
     let text = lerp_files::read_to_string(&sweep.join(SWEEP_RECORD), MOST).unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_default();
     let cells = table.get("cells").and_then(toml::Value::as_array).into_iter().flatten();

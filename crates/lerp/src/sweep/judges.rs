@@ -10,62 +10,84 @@ use anyhow::Result;
 use lerp_data::Dataset;
 use lerp_train::{DatasetIdentity, Error, JUDGE_SAMPLES, Judge, JudgeRecord, RunRecord};
 
-use super::survey::Job;
+use super::survey::PlannedRun;
 use crate::{
+    dataset_cache::DatasetCache,
     say::{note, warn},
-    shelf::Shelf,
 };
 
-/// A dataset without a suitable judge.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wanted {
-    /// The present name of the dataset.
-    pub dataset: String,
-    /// The name of the dataset in the records of runs, which differs if its folder has moved since.
-    name: String,
+/// The names of a dataset, which differ if its folder has moved since runs were trained on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DatasetName<'a> {
+    /// The name by which the dataset is opened now.
+    pub present: &'a str,
+    /// The name in the records of runs and of judges.
+    pub recorded: &'a str,
+}
+
+impl<'a> DatasetName<'a> {
+    /// Returns the names of a run's dataset.
+    fn of(run: &'a PlannedRun) -> Self {
+        Self { present: &run.dataset, recorded: &run.record.cell.dataset }
+    }
+}
+
+/// A judge that a sweep lacks.
+#[derive(Debug, Clone)]
+pub struct MissingJudge<'a> {
+    /// The dataset.
+    pub dataset: DatasetName<'a>,
     /// Training samples of the judge.
     pub samples: u64,
 }
 
-/// Returns the datasets of `jobs` that have enough images for a judge but no suitable judge in the sweep `out`. A judge
-/// is suitable if it was trained on the same images and on `samples` samples; if `samples` is `None`, any number will
-/// do. If it is 0, no judges are wanted.
-pub fn missing(shelf: &Shelf, out: &Path, jobs: &[Job], samples: Option<u64>) -> Vec<Wanted> {
+/// Returns the judges that the sweep `out` lacks: those of datasets of `runs` that have enough images but no suitable
+/// judge. A judge is suitable if it was trained on the same images and on `samples` samples; if `samples` is `None`,
+/// any number will do. If it is 0, the sweep has no judges.
+pub fn missing<'a>(
+    datasets: &DatasetCache,
+    out: &Path,
+    runs: &'a [PlannedRun],
+    samples: Option<u64>,
+) -> Vec<MissingJudge<'a>> {
     if samples == Some(0) {
         return Vec::new();
     }
-    let named: BTreeSet<(&String, &String)> =
-        jobs.iter().map(|job| (&job.dataset, &job.record.cell.dataset)).collect();
-    let lacks = |dataset: &str, name: &str| -> Result<bool> {
-        let (images, data) = (shelf.get(dataset)?, shelf.digest(dataset)?);
+    let names: BTreeSet<DatasetName> = runs.iter().map(DatasetName::of).collect();
+    let lacks = |DatasetName { present, recorded }: DatasetName| -> Result<bool> {
+        let (images, digest) = (datasets.get(present)?, datasets.digest(present)?);
         if !Judge::has_enough_images(&*images)? {
             return Ok(false);
         }
         // A judge that cannot be read is trained again.
-        let found = Judge::find(out, &*images, DatasetIdentity { name, digest: data.as_deref() }, samples)
-            .ok()
-            .flatten();
-        if found.is_none() && JudgeRecord::read(out, name).is_ok_and(|record| record.is_some()) {
+        let found = Judge::find(
+            out,
+            &*images,
+            DatasetIdentity { name: recorded, digest: digest.as_deref() },
+            samples,
+        )
+        .ok()
+        .flatten();
+        if found.is_none() && JudgeRecord::read(out, recorded).is_ok_and(|record| record.is_some()) {
             warn(&format!(
-                "the judge of {name} in {} is of other images, or trained on another number of samples; a new one takes its place, and \
-                 `lerp eval RUN --write` measures runs that it has not seen",
+                "the judge of {recorded} in {} is of other images, or was trained on another number of samples; it is replaced by a \
+                 new one, and `lerp eval RUN --write` measures complete runs by the new one",
                 out.display()
             ));
         }
         Ok(found.is_none())
     };
-    let wanted =
-        named.into_iter().filter(|(dataset, name)| told(name, lacks(dataset, name)).unwrap_or(false));
+    let names = names.into_iter().filter(|name| or_warning(name.recorded, lacks(*name)).unwrap_or(false));
     let samples = samples.unwrap_or(JUDGE_SAMPLES);
-    wanted.map(|(dataset, name)| Wanted { dataset: dataset.clone(), name: name.clone(), samples }).collect()
+    names.map(|dataset| MissingJudge { dataset, samples }).collect()
 }
 
 /// Trains the [`missing`] judges. Returns `false` if it was stopped.
-pub fn provide(shelf: &Shelf, out: &Path, wanted: &[Wanted], stop: &AtomicBool) -> bool {
-    for Wanted { dataset, name, samples } in wanted {
-        let trained = train(shelf, (dataset, name), *samples, stop);
-        if let Some(None) = told(name, trained.and_then(|judge| judge.map(|j| Ok(j.save(out)?)).transpose()))
-        {
+pub fn train_all(datasets: &DatasetCache, out: &Path, missing: &[MissingJudge], stop: &AtomicBool) -> bool {
+    for MissingJudge { dataset, samples } in missing {
+        let trained = train(datasets, *dataset, *samples, stop);
+        let kept = trained.and_then(|judge| judge.map(|judge| Ok(judge.save(out)?)).transpose());
+        if let Some(None) = or_warning(dataset.recorded, kept) {
             return false;
         }
     }
@@ -73,8 +95,12 @@ pub fn provide(shelf: &Shelf, out: &Path, wanted: &[Wanted], stop: &AtomicBool) 
 }
 
 /// Returns the value of `result`, or prints its error as a warning and returns `None`.
-fn told<T>(name: &str, result: Result<T>) -> Option<T> {
-    result.map_err(|error| warn(&format!("no judge of {name}, so runs are not judged: {error:#}"))).ok()
+fn or_warning<T>(name: &str, result: Result<T>) -> Option<T> {
+    result
+        .map_err(|error| {
+            warn(&format!("runs on {name} are not judged, because there is no judge of it: {error:#}"));
+        })
+        .ok()
 }
 
 /// Trains the judge of a dataset and prints its accuracy on standard error. Returns `None` if it was stopped.
@@ -82,20 +108,28 @@ fn told<T>(name: &str, result: Result<T>) -> Option<T> {
 /// # Errors
 /// If images cannot be read.
 pub fn train(
-    shelf: &Shelf,
-    (dataset, name): (&str, &str),
+    datasets: &DatasetCache,
+    dataset: DatasetName,
     samples: u64,
     stop: &AtomicBool,
 ) -> Result<Option<Judge>> {
-    let images = shelf.get(dataset)?;
-    note(&format!("Training the judge of {}, which says how real decoded images are", images.title()));
-    let digest = shelf.digest(dataset)?;
-    match Judge::train(&*images, DatasetIdentity { name, digest: digest.as_deref() }, samples, stop) {
+    let images = datasets.get(dataset.present)?;
+    note(&format!(
+        "Training the judge of {}, a classifier that measures how realistic decoded images are",
+        images.title()
+    ));
+    let digest = datasets.digest(dataset.present)?;
+    match Judge::train(
+        &*images,
+        DatasetIdentity { name: dataset.recorded, digest: digest.as_deref() },
+        samples,
+        stop,
+    ) {
         Err(Error::Eval(lerp_eval::Error::Stopped)) => Ok(None),
         judge => {
             let judge = judge?;
             let share = 100.0 * judge.record().accuracy;
-            note(&format!("  it tells {share:.1} % of {} test images right", judge.record().tested));
+            note(&format!("  it classifies {share:.1} % of {} test images correctly", judge.record().tested));
             Ok(Some(judge))
         }
     }
@@ -107,5 +141,5 @@ pub fn find(out: &Path, dataset: &dyn Dataset, record: &RunRecord) -> Option<Jud
     let name = &record.cell.dataset;
     let identity = DatasetIdentity { name, digest: record.provenance.data.as_deref() };
     let found = Judge::find(out, dataset, identity, None);
-    told(name, found.map_err(Into::into)).flatten()
+    or_warning(name, found.map_err(Into::into)).flatten()
 }

@@ -5,47 +5,52 @@ mod display;
 mod dry;
 mod estimate;
 mod folder;
-mod host;
 mod judges;
 mod packing;
 mod pixels;
 mod queue;
 mod steps;
 mod survey;
+mod train;
 mod worker;
+mod worker_process;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::AtomicBool,
+    thread,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use lerp_cluster::SbatchOption;
-use lerp_train::{Cell, Error, Progress, Run, RunInputs, State, TrainOutcome, runs_in, text::duration};
+use lerp_train::{Cell, LeftOutFolder, Run, State, runs_in, text::duration};
 
 use crate::{
-    cli::{Engine, PlanArgs, Shard, SweepArgs, TrainArgs},
+    cli::{Engine, PlanArgs, Shard, SweepArgs},
+    dataset_cache::DatasetCache,
     device,
     plan::{Overrides, Plan},
+    process::{command_line, stop_flag},
     registry::Registry,
+    report,
     say::{say, warn},
-    shelf::Shelf,
     slurm,
 };
-use display::Display;
+use estimate::TrainingConditions;
 use queue::Queue;
+use steps::Concurrency;
 
-pub use folder::{Folder, planned};
-pub use host::worker;
-pub use judges::{find as judges_of, train as train_judge};
-pub use packing::Beside;
-pub use queue::Terms;
-pub use survey::{Common, Job, Survey};
+pub use folder::{RecordContents, SweepFolder, recorded_cells};
+pub use judges::{DatasetName, find as judge_of, train as train_judge};
+pub use packing::{Machine, Packing, PackingOptions};
+pub use queue::{FailedRun, SweepLimits, Training, TrainingResult};
+pub use survey::{PlannedRun, Survey, SweepContext};
+pub use train::train;
+pub use worker_process::worker;
+
+/// What is printed when a sweep stops before its end.
+const STOPPED: &str = "Stopped. Run the same command again to resume.";
 
 /// Returns the plan that the arguments describe, and the folder of its sweep.
 fn plan(
@@ -83,59 +88,64 @@ fn plan(
 }
 
 /// The cells of a sweep, its folder and its devices.
-pub struct Cells {
+pub struct PlannedSweep {
     /// The cells of the plan, or of the share of it that this machine trains.
-    pub all: Vec<Cell>,
+    pub cells: Vec<Cell>,
     /// Folder of the sweep.
     pub out: PathBuf,
     /// Names of the devices.
     pub devices: Vec<String>,
 }
 
-impl Cells {
+impl PlannedSweep {
     /// Expands the plan to its cells, or to those of the share that the arguments select. All images are read here, so
     /// that an unreadable dataset is an error before anything is written.
     fn new(
         plan: &mut Plan,
         out: PathBuf,
         args: &SweepArgs,
-        shelf: &Shelf,
+        datasets: &DatasetCache,
         registry: &Registry,
     ) -> Result<Self> {
         if args.plan.datasets.is_none() {
-            let absent = plan.leave_out_absent(shelf);
+            let absent = plan.leave_out_absent(datasets);
             if let Some(sentence) = absent.first().filter(|_| args.shard.is_some()) {
                 bail!(
-                    "{sentence}; a share is cut from the same cells on every machine, so name the datasets with --datasets"
+                    "{sentence}; with --shard every machine must have the same datasets, so name them with --datasets"
                 );
             }
             for sentence in absent {
                 say(&sentence);
             }
         }
-        let mut all = plan.cells(registry, shelf)?;
+        let mut cells = plan.cells(registry, datasets)?;
         let out = match (args.shard, &args.plan.out) {
-            (Some(Shard { index, of }), None) => {
+            (Some(Shard { index, shares }), None) => {
                 let name = out.file_name().unwrap_or_default().to_string_lossy();
-                out.with_file_name(format!("{name}-{}-of-{of}", index + 1))
+                out.with_file_name(format!("{name}-{}-of-{shares}", index + 1))
             }
             _ => out,
         };
         if let Some(shard) = args.shard {
-            let cells = all.len();
-            all = shard.of(all);
-            if all.is_empty() {
-                bail!("--shard {}/{}: the plan has only {}", shard.index + 1, shard.of, count(cells, "cell"));
+            let total = cells.len();
+            cells = shard.select(cells);
+            if cells.is_empty() {
+                bail!(
+                    "--shard {}/{}: the plan has only {}",
+                    shard.index + 1,
+                    shard.shares,
+                    count(total, "cell")
+                );
             }
         }
         let devices = match args.cluster.on {
             Some(_) => args.plan.device.names_elsewhere()?,
             None => args.plan.device.names()?,
         };
-        for cell in &all {
-            shelf.images(&cell.dataset)?;
+        for cell in &cells {
+            datasets.images(&cell.dataset)?;
         }
-        Ok(Self { all, out, devices })
+        Ok(Self { cells, out, devices })
     }
 }
 
@@ -156,105 +166,62 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     if args.cluster.cancel {
         return slurm::cancel(&out);
     }
-    let shelf = Shelf::new(registry, args.plan.data.as_deref());
-    let cells = Cells::new(&mut plan, out, args, &shelf, registry)?;
-    let common = Common { registry, shelf: &shelf, command: command_line(), task: String::new() };
+    let datasets = DatasetCache::new(registry, args.plan.data.as_deref());
+    let sweep = PlannedSweep::new(&mut plan, out, args, &datasets, registry)?;
+    let context =
+        SweepContext { registry, datasets: &datasets, command: command_line(), log_suffix: String::new() };
     if let Some(Engine::Slurm) = args.cluster.on {
-        return slurm::sweep(&common, &plan, &cells, args);
+        return slurm::sweep(&context, &plan, &sweep, args);
     }
-    let Cells { all: cells, out, devices } = cells;
-    let folder = Folder::check(&out, args.plan.config.as_deref())?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let PlannedSweep { cells, out, devices } = &sweep;
+    let folder = SweepFolder::check(out, args.plan.config.as_deref())?;
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let machine = Machine { devices, threads };
     if args.dry_run {
-        return dry::run(&common, &plan, &cells, (&out, &devices, threads), args);
+        return dry::run(&context, &plan, &sweep, machine, args);
     }
     folder.create()?;
     let _lock = folder.lock()?;
 
-    let found = runs_in(&out)?;
+    let found = runs_in(out)?;
     found.runs.iter().filter(|run| run.status.state == State::Done).for_each(Run::remove_leftovers);
-    let Survey { jobs, missing, blocked, left_out, warnings } =
-        Survey::new(&common, &cells, &found, &devices[0], threads)?;
+    let Survey { all, missing, blocked, left_out, warnings } =
+        Survey::new(&context, cells, &found, &devices[0], threads)?;
     folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
-    let unreadable = blocked.iter().map(|(id, reason)| (id, reason));
-    for (name, reason) in unreadable.chain(left_out.iter().map(|out| (&out.folder, &out.reason))) {
-        warn(&format!("left out: {name}: {reason}"));
+    for LeftOutFolder { folder, reason } in blocked.iter().chain(&left_out) {
+        warn(&format!("left out: {folder}: {reason}"));
     }
-    let ids: Vec<String> = jobs.iter().map(|job| job.record.id.clone()).collect();
-    folder.record(!missing.is_empty(), &plan.about, &common.command, &devices, &ids)?;
+    let ids: Vec<String> = all.iter().map(|run| run.record.id.clone()).collect();
+    let record = RecordContents { about: &plan.about, command: &context.command, devices, cells: &ids };
+    if missing.is_empty() {
+        folder.write_record_if_missing(&record)?;
+    } else {
+        folder.write_record(&record)?;
+    }
     if missing.is_empty() && blocked.is_empty() {
-        let all = if jobs.len() == 1 { "the run".into() } else { format!("all {} runs", jobs.len()) };
-        let verb = if jobs.len() == 1 { "is" } else { "are" };
-        say(&format!("Nothing to do: {all} in {} {verb} complete.", out.display()));
+        let runs = if all.len() == 1 { "the run".into() } else { format!("all {} runs", all.len()) };
+        let verb = if all.len() == 1 { "is" } else { "are" };
+        say(&format!("Nothing to do: {runs} in {} {verb} complete.", out.display()));
     }
     let stop = stop_flag()?;
-    let mut failed = Vec::new();
-    let mut interrupted = false;
-    if !missing.is_empty() {
-        let beside = Beside::measured(&common, &missing, (&devices, threads), args.jobs, args.pack)?;
-        say(&format!(
-            "{} of {} to train on {}, {} at a time, {} each, into {}",
-            missing.len(),
-            count(jobs.len(), "run"),
-            devices.join(" and "),
-            beside.at_once,
-            count(beside.threads, "thread"),
-            out.display()
-        ));
-        say("Timing a few steps of each kind of run");
-        let (seconds, failures) = estimate::estimate(
-            registry,
-            &shelf,
-            &missing,
-            &devices[0],
-            beside.on_each(&devices),
-            plan.is_judged(),
-        );
-        for sentence in &failures {
-            warn(sentence);
-        }
-        tell_estimate(&missing, &seconds, beside.at_once, &devices);
-        let mut pixels = 0.0;
-        for set in pixels::wanted(&shelf, &out, &jobs)?.iter().filter(|set| set.is_to_measure()) {
-            pixels += estimate::pixels(&*shelf.get(&set.dataset)?, set.restarts, threads);
-        }
-        if pixels > 0.0 {
-            say(&format!("  and {} for raw pixels, at the end", duration(pixels)));
-        }
-        let wanted = judges::missing(&shelf, &out, &missing, plan.judge());
-        let mut judging = 0.0;
-        for wanted in &wanted {
-            judging += estimate::judge(&*shelf.get(&wanted.dataset)?, wanted.samples);
-        }
-        if judging > 0.0 {
-            say(&format!("  and {} for judges of decoded images, before", duration(judging)));
-        }
-        let judged = judges::provide(&shelf, &out, &wanted, &stop);
-        // Cells that could not be timed start last.
-        let seconds: Vec<f64> = seconds.into_iter().map(Option::unwrap_or_default).collect();
-        if judged {
-            let terms = Terms {
-                judged: plan.is_judged(),
-                time_limit: args.time_limit,
-                max_failures: args.max_failures,
-                retry: args.retry,
-            };
-            let runs = (&missing[..], &seconds[..]);
-            (failed, interrupted) = train_cells(&common, &out, runs, (&devices, &beside), terms, &stop);
-        } else {
-            interrupted = true;
-        }
-    }
+    let result = if missing.is_empty() {
+        TrainingResult::default()
+    } else {
+        train_missing(&context, &plan, &sweep, args, Missing { all: &all, runs: &missing }, &stop)?
+    };
     // All trained runs are saved by now, so errors below are reported together at the end.
-    let pixels = pixels::references(&shelf, &out, &jobs, &stop);
-    let reported = finish(&out);
-    for (id, reason) in failed.iter().chain(&blocked) {
-        let log = folder.runs().join(id).join(worker::LOG);
+    let pixels = pixels::measure_missing(&datasets, out, &all, &stop);
+    let reported = draw_report(out);
+    let blocked_runs = blocked
+        .iter()
+        .map(|LeftOutFolder { folder, reason }| FailedRun { id: folder.clone(), reason: reason.clone() });
+    for FailedRun { id, reason } in result.failed.iter().cloned().chain(blocked_runs) {
+        let log = folder.runs().join(&id).join(worker::LOG);
         let log = if log.exists() { format!(" (log: {})", log.display()) } else { String::new() };
         say(&format!("FAILED {id}: {reason}{log}"));
     }
-    for out in &left_out {
-        say(&format!("LEFT OUT {}: {}", out.folder, out.reason));
+    for LeftOutFolder { folder, reason } in &left_out {
+        say(&format!("LEFT OUT {folder}: {reason}"));
     }
     if let Err(error) = &pixels {
         say(&format!("FAILED raw pixels: {error:#}"));
@@ -263,59 +230,136 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         say(&format!("FAILED report: {error:#}"));
         say(&format!("`lerp report {}` draws it again.", out.display()));
     }
-    interrupted |= matches!(pixels, Ok(false));
-    if interrupted {
-        say("Stopped. The same command goes on from here.");
+    let stopped = result.stopped || matches!(pixels, Ok(false));
+    if stopped {
+        say(STOPPED);
     }
-    let whole = failed.is_empty() && blocked.is_empty() && left_out.is_empty();
-    Ok(whole && pixels.is_ok() && matches!(reported, Ok(true)) && !interrupted)
+    let complete = result.failed.is_empty() && blocked.is_empty() && left_out.is_empty();
+    Ok(complete && pixels.is_ok() && matches!(reported, Ok(true)) && !stopped)
 }
 
-/// Trains runs with their expected seconds in worker processes. Returns the names of the failed runs with the reasons,
-/// and whether any run was stopped.
-pub fn train_cells(
-    common: &Common,
-    out: &Path,
-    (runs, seconds): (&[Job], &[f64]),
-    (devices, beside): (&[String], &Beside),
-    terms: Terms,
+/// The runs of a plan that a sweep trains.
+#[derive(Clone, Copy)]
+struct Missing<'a> {
+    /// All runs of the plan.
+    all: &'a [PlannedRun],
+    /// Those that are trained.
+    runs: &'a [PlannedRun],
+}
+
+/// Prints how long the missing runs will take, and trains the missing judges and then the runs.
+///
+/// # Errors
+/// If a dataset or the folder cannot be read.
+fn train_missing(
+    context: &SweepContext,
+    plan: &Plan,
+    sweep: &PlannedSweep,
+    args: &SweepArgs,
+    missing: Missing,
     stop: &AtomicBool,
-) -> (Vec<(String, String)>, bool) {
-    // The worker processes open the datasets themselves, so this process frees its memory.
-    common.shelf.clear();
-    let seats = packing::seats(devices, beside.at_once, beside.packed);
-    Queue::new(common, (out, beside.threads), runs, seconds, seats, terms).run(stop)
+) -> Result<TrainingResult> {
+    let PlannedSweep { out, devices, .. } = sweep;
+    let datasets = context.datasets;
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let options = PackingOptions { jobs: args.jobs, pack: args.pack };
+    let packing = Packing::measured(context, missing.runs, Machine { devices, threads }, options)?;
+    say(&format!(
+        "{} of {} to train on {}, {} at a time, {} each, into {}",
+        missing.runs.len(),
+        count(missing.all.len(), "run"),
+        devices.join(" and "),
+        packing.at_once,
+        count(packing.threads, "thread"),
+        out.display()
+    ));
+    say("Timing a few steps of each kind of run");
+    let conditions = TrainingConditions {
+        device: &devices[0],
+        concurrency: packing.on_each(devices),
+        judged: plan.is_judged(),
+    };
+    let estimate = estimate::estimate(context.registry, datasets, missing.runs, conditions);
+    estimate.failures.iter().for_each(|sentence| warn(sentence));
+    estimate.tell(missing.runs, packing.at_once, devices);
+    let mut seconds_of_pixels = 0.0;
+    for set in pixels::missing(datasets, out, missing.all)?.iter().filter(|set| set.is_to_measure()) {
+        seconds_of_pixels += estimate::pixels(&*datasets.get(&set.dataset)?, set.restarts, threads);
+    }
+    if seconds_of_pixels > 0.0 {
+        say(&format!("  and {} for raw pixels, at the end", duration(seconds_of_pixels)));
+    }
+    let judges = judges::missing(datasets, out, missing.runs, plan.judge());
+    let mut seconds_of_judges = 0.0;
+    for judge in &judges {
+        seconds_of_judges += estimate::judge(&*datasets.get(judge.dataset.present)?, judge.samples);
+    }
+    if seconds_of_judges > 0.0 {
+        say(&format!("  and {} for judges of decoded images, before", duration(seconds_of_judges)));
+    }
+    if !judges::train_all(datasets, out, &judges, stop) {
+        return Ok(TrainingResult { failed: Vec::new(), stopped: true });
+    }
+    // Cells that could not be timed start last.
+    let seconds: Vec<f64> = estimate.seconds.into_iter().map(Option::unwrap_or_default).collect();
+    let training = Training {
+        out,
+        runs: missing.runs,
+        seconds: &seconds,
+        devices,
+        packing: &packing,
+        judged: plan.is_judged(),
+        limits: SweepLimits {
+            time_limit: args.time_limit,
+            max_failures: args.max_failures,
+            retry: args.retry,
+        },
+    };
+    Ok(train_runs(context, training, stop))
 }
 
-/// Returns the expected seconds of each of `runs` on a device of this machine. An entry is `None` if the time cannot be
-/// measured.
-pub fn estimates(common: &Common, cells: &Cells, runs: &[Job], judged: bool) -> Vec<Option<f64>> {
-    let device = &cells.devices[0];
+/// Trains runs in worker processes, or until `stop` is set.
+pub fn train_runs(context: &SweepContext, training: Training, stop: &AtomicBool) -> TrainingResult {
+    // The worker processes open the datasets themselves, so this process frees its memory.
+    context.datasets.clear();
+    Queue::new(context, training).run(stop)
+}
+
+/// Returns the expected seconds of each of `runs` on a device of this machine, one run at a time. An entry is `None` if
+/// the time cannot be measured.
+pub fn estimates(
+    context: &SweepContext,
+    plan: &Plan,
+    sweep: &PlannedSweep,
+    runs: &[PlannedRun],
+) -> Vec<Option<f64>> {
+    let device = &sweep.devices[0];
     // The machine that submits a sweep to a cluster may have no GPU.
-    if device::open(device, runs.first().map(|job| job.record.cell.precision).unwrap_or_default()).is_err() {
+    if device::open(device, runs.first().map(|run| run.record.cell.precision).unwrap_or_default()).is_err() {
         return vec![None; runs.len()];
     }
-    let (seconds, failures) = estimate::estimate(common.registry, common.shelf, runs, device, (1, 1), judged);
-    for sentence in &failures {
-        warn(sentence);
-    }
-    seconds
+    let conditions =
+        TrainingConditions { device, concurrency: Concurrency::SINGLE, judged: plan.is_judged() };
+    let estimate = estimate::estimate(context.registry, context.datasets, runs, conditions);
+    estimate.failures.iter().for_each(|sentence| warn(sentence));
+    estimate.seconds
 }
 
 /// Whether a dataset of `runs` has no suitable judge in the sweep `out`.
-pub fn lacks_judges(common: &Common, out: &Path, runs: &[Job], samples: Option<u64>) -> bool {
-    !judges::missing(common.shelf, out, runs, samples).is_empty()
+pub fn lacks_judges(context: &SweepContext, out: &Path, runs: &[PlannedRun], samples: Option<u64>) -> bool {
+    !judges::missing(context.datasets, out, runs, samples).is_empty()
 }
 
 /// Trains the missing judges. Returns `false` if it was stopped.
 pub fn train_judges(
-    common: &Common,
+    context: &SweepContext,
     out: &Path,
-    runs: &[Job],
+    runs: &[PlannedRun],
     samples: Option<u64>,
     stop: &AtomicBool,
 ) -> bool {
-    judges::provide(common.shelf, out, &judges::missing(common.shelf, out, runs, samples), stop)
+    let missing = judges::missing(context.datasets, out, runs, samples);
+    judges::train_all(context.datasets, out, &missing, stop)
 }
 
 /// Evaluates the raw pixels of the image sets of a sweep from the runs in its folder. Returns `false` if it was
@@ -323,10 +367,11 @@ pub fn train_judges(
 ///
 /// # Errors
 /// If the folder or a dataset cannot be read, or a record not written.
-pub fn references_of(shelf: &Shelf, out: &Path, stop: &AtomicBool) -> Result<bool> {
-    let job = |run: Run| Job { dataset: run.record.cell.dataset.clone(), record: run.record, samples: 0 };
-    let jobs: Vec<Job> = runs_in(out)?.runs.into_iter().map(job).collect();
-    pixels::references(shelf, out, &jobs, stop)
+pub fn measure_pixels(datasets: &DatasetCache, out: &Path, stop: &AtomicBool) -> Result<bool> {
+    let planned =
+        |run: Run| PlannedRun { dataset: run.record.cell.dataset.clone(), record: run.record, samples: 0 };
+    let runs: Vec<PlannedRun> = runs_in(out)?.runs.into_iter().map(planned).collect();
+    pixels::measure_missing(datasets, out, &runs, stop)
 }
 
 /// Formats a count with a singular or plural noun, such as `1 run` or `2 runs`.
@@ -334,146 +379,15 @@ pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Prints the expected duration of the runs, in total and by dataset, without the runs whose time is unknown.
-fn tell_estimate(jobs: &[Job], seconds: &[Option<f64>], at_once: usize, devices: &[String]) {
-    let known = jobs.iter().zip(seconds).filter_map(|(job, seconds)| seconds.map(|s| (job, s)));
-    let known: Vec<(&Job, f64)> = known.collect();
-    if known.is_empty() {
-        return;
-    }
-    // The sweep takes at least as long as its longest run, even if an equal share of the work is shorter.
-    let even = known.iter().map(|(_, seconds)| seconds).sum::<f64>() / at_once as f64;
-    let work = known.iter().map(|(_, seconds)| *seconds).fold(even, f64::max);
-    let unknown = match jobs.len() - known.len() {
-        0 => String::new(),
-        unknown => format!(", without {unknown} of unknown length"),
-    };
-    say(&format!(
-        "Estimate: {}{unknown} on {} (from a few steps of each; a run stopped with Ctrl-C goes on where it was)",
-        duration(work),
-        devices.join(" and ")
-    ));
-    let mut by_dataset: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
-    for (job, seconds) in known {
-        let (runs, sum) = by_dataset.entry(&job.dataset).or_default();
-        *runs += 1;
-        *sum += seconds / at_once as f64;
-    }
-    if by_dataset.len() > 1 {
-        for (dataset, (runs, seconds)) in by_dataset {
-            say(&format!("  {dataset}: {}, {}", count(runs, "run"), duration(seconds)));
-        }
-    }
-}
-
 /// Draws the report of a sweep's runs so far and prints its tables. Returns whether the report is complete; without any
 /// metrics there is no report, which counts as complete.
 ///
 /// # Errors
 /// If the folder cannot be read or written.
-pub fn finish(out: &Path) -> Result<bool> {
+pub fn draw_report(out: &Path) -> Result<bool> {
     let Ok(mut runs) = fs::read_dir(out.join("runs")) else { return Ok(true) };
     if !runs.any(|run| run.is_ok_and(|run| run.path().join("metrics.parquet").exists())) {
         return Ok(true);
     }
-    let whole = crate::report_and_show(out)?;
-    say(&format!("Tables, figures and the page: {}", out.join("index.html").display()));
-    Ok(whole)
-}
-
-/// Runs `lerp train`: trains one cell in this process. Returns whether the cell is done.
-///
-/// # Errors
-/// The errors of [`sweep`], or if the plan has several cells or the run cannot begin.
-pub fn train(registry: &Registry, args: &TrainArgs) -> Result<bool> {
-    let overrides = Overrides {
-        variants: Some(vec![args.variant.clone()]),
-        seeds: Some(args.seed.to_string()),
-        ..Overrides::default()
-    };
-    let (plan, out) = plan(registry, &args.plan, overrides, "quick")?;
-    let shelf = Shelf::new(registry, args.plan.data.as_deref());
-    let cells = plan.cells(registry, &shelf)?;
-    if cells.len() != 1 {
-        bail!("that is {} cells; `lerp sweep` trains several", cells.len());
-    }
-    let device_name = args.plan.device.names()?.remove(0);
-    let folder = Folder::check(&out, args.plan.config.as_deref())?;
-    folder.create()?;
-    let common = Common { registry, shelf: &shelf, command: command_line(), task: String::new() };
-    let threads = rayon::current_num_threads();
-    let survey = Survey::new(&common, &cells, &runs_in(&out)?, &device_name, threads)?;
-    if let Some((_, reason)) = survey.blocked.first() {
-        bail!("{reason}");
-    }
-    folder.notice.iter().for_each(|sentence| warn(sentence));
-    let Job { record, dataset, .. } = &survey.jobs[0];
-    let (id, dir) = (&record.id, folder.runs().join(&record.id));
-    let devices = std::slice::from_ref(&device_name);
-    folder.record(false, &plan.about, &common.command, devices, std::slice::from_ref(id))?;
-    let stop = stop_flag()?;
-    let wanted = judges::missing(&shelf, &out, &survey.missing, plan.judge());
-    if !judges::provide(&shelf, &out, &wanted, &stop) {
-        say("Stopped. The same command goes on from here.");
-        return Ok(false);
-    }
-    let judged = !survey.missing.is_empty() && plan.is_judged();
-    let judge = if judged { judges::find(&out, &*shelf.get(dataset)?, record) } else { None };
-    let mut display = Display::new(std::iter::once((id.clone(), record.cell.samples)), &[1.0]);
-    display.started(0);
-    let mut begun = false;
-    let parts = RunInputs {
-        variant: registry.find(&record.cell.variant)?,
-        dataset: &*shelf.get(dataset)?,
-        device: &device::open(&device_name, record.cell.precision)?,
-        metrics: registry.metrics(),
-        judge: judge.as_ref(),
-    };
-    let outcome = lerp_train::train(record, &parts, &dir, &stop, &mut |progress: &Progress| {
-        begun = true;
-        display.progress(0, progress);
-    });
-    match &outcome {
-        Ok(TrainOutcome::Done) => display.done(0),
-        Ok(TrainOutcome::Interrupted) => display.interrupted(0),
-        // An error before the run began is bad input, not a failure of the run.
-        Err(error @ (Error::Busy { .. } | Error::BadFile { .. } | Error::File(_))) if !begun => {
-            display.finish();
-            bail!("{error}");
-        }
-        Err(error) => display.failed(0, &error.to_string()),
-    }
-    display.finish();
-    say(&format!("Run: {}", dir.display()));
-    Ok(matches!(outcome, Ok(TrainOutcome::Done)))
-}
-
-/// Returns a flag that the first Ctrl-C or termination signal sets; a second signal ends the process.
-///
-/// # Errors
-/// If the signal handler cannot be installed.
-pub fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot catch Ctrl-C")?;
-    Ok(stop)
-}
-
-/// Returns this process's command line as a user would type it, with quotes where necessary.
-pub fn command_line() -> String {
-    let mut arguments = std::env::args_os().map(|argument| {
-        let text = argument.to_string_lossy().into_owned();
-        let plain = |c: char| c.is_alphanumeric() || "-_./=:,".contains(c);
-        let quoted = || format!("'{}'", text.replace('\'', r"'\''"));
-        if !text.is_empty() && text.chars().all(plain) { text } else { quoted() }
-    });
-    let program = arguments.next().unwrap_or_default();
-    let program = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let program = if program == "lerp" { "cargo xtask".into() } else { program };
-    arguments.fold(program, |line, argument| line + " " + &argument)
+    report::draw_and_print(out)
 }

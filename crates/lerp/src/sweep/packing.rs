@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Common, Job, steps};
+use super::{
+    PlannedRun, SweepContext,
+    steps::{self, Concurrency},
+};
 use crate::{cli::Jobs, say::say};
 
 /// Largest number of simultaneous runs on a GPU that `--jobs auto` tries.
@@ -17,8 +20,26 @@ const GAIN: f64 = 1.1;
 /// Time for which each number of runs is measured.
 const TIME: Duration = Duration::from_secs(1);
 
+/// The devices and processor threads that a sweep may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine<'a> {
+    /// Names of the devices; at least one.
+    pub devices: &'a [String],
+    /// Number of threads.
+    pub threads: usize,
+}
+
+/// The options of a command line about simultaneous runs.
+#[derive(Debug, Clone, Copy)]
+pub struct PackingOptions {
+    /// Number of simultaneous runs.
+    pub jobs: Jobs,
+    /// Whether one process trains all runs of a device also if the device is a CPU.
+    pub pack: bool,
+}
+
 /// How many runs train at the same time, and in which processes.
-pub struct Beside {
+pub struct Packing {
     /// Number of simultaneous runs on all devices together.
     pub at_once: usize,
     /// Threads of each run.
@@ -27,67 +48,94 @@ pub struct Beside {
     pub packed: bool,
 }
 
-impl Beside {
-    /// Decides how `runs` train on the given devices and `threads` of a machine. With `--jobs auto`, a CPU trains one
-    /// run per thread, which wastes the least time; packed runs are as many as make the most steps per second, which is
-    /// measured and printed.
+/// The device of a worker process and the number of runs that it trains at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerShare {
+    /// Name of the device.
+    pub device: String,
+    /// Number of simultaneous runs.
+    pub runs: usize,
+}
+
+impl Packing {
+    /// Decides how `runs` train on a machine. With `--jobs auto`, a CPU trains one run per thread, which wastes the
+    /// least time; packed runs are as many as make the most steps per second, which is measured and printed.
     ///
     /// # Errors
     /// If there is no such dataset.
     pub fn measured(
-        common: &Common,
-        runs: &[Job],
-        (devices, threads): (&[String], usize),
-        jobs: Jobs,
-        pack: bool,
+        context: &SweepContext,
+        runs: &[PlannedRun],
+        machine: Machine,
+        options: PackingOptions,
     ) -> Result<Self> {
-        Self::new(runs.len(), (devices, threads), jobs, pack, |share| {
+        let devices = machine.devices;
+        Self::new(runs.len(), machine, options, |threads_of_each| {
             let (cell, device) = (&runs[0].record.cell, &devices[0]);
-            let dataset = common.shelf.get(&runs[0].dataset)?;
+            let dataset = context.datasets.get(&runs[0].dataset)?;
             let most = runs.len().div_ceil(devices.len());
-            let (at_once, told) = measure(device, most, |runs| {
-                let at_once = (runs, share(runs * devices.len()));
-                let seconds = steps::at_once(common.registry, &*dataset, cell, device, at_once, TIME)?;
+            let (on_each, told) = measure(device, most, |runs| {
+                let concurrency = Concurrency { runs, threads: threads_of_each(runs * devices.len()) };
+                let seconds =
+                    steps::seconds_per_step(context.registry, &*dataset, cell, device, concurrency, TIME)?;
                 Ok(seconds.iter().map(|seconds| 1.0 / seconds).sum())
             });
             say(&told);
-            Ok(at_once * devices.len())
+            Ok(on_each * devices.len())
         })
     }
 
-    /// Decides the same as [`Beside::measured`] without measuring: with `--jobs auto`, packed runs are one per device.
-    pub fn guessed(runs: usize, (devices, threads): (&[String], usize), jobs: Jobs, pack: bool) -> Self {
-        let guessed = Self::new(runs, (devices, threads), jobs, pack, |_| Ok(devices.len()));
-        guessed.unwrap_or(Self { at_once: 1, threads, packed: pack })
+    /// Decides the same as [`Packing::measured`] without measuring: with `--jobs auto`, packed runs are one per device.
+    pub fn guessed(runs: usize, machine: Machine, options: PackingOptions) -> Self {
+        let guessed = Self::new(runs, machine, options, |_| Ok(machine.devices.len()));
+        guessed.unwrap_or(Self { at_once: 1, threads: machine.threads, packed: options.pack })
     }
 
-    /// Creates the decision. For packed runs with `--jobs auto`, `packed` returns the number of simultaneous runs; its
-    /// argument maps such a number to the threads of each run.
+    /// Creates the decision. For packed runs with `--jobs auto`, `best_number` returns the number of simultaneous runs;
+    /// its argument is a function from such a number to the threads of each run.
     fn new(
         runs: usize,
-        (devices, threads): (&[String], usize),
-        jobs: Jobs,
-        pack: bool,
-        packed: impl FnOnce(&dyn Fn(usize) -> usize) -> Result<usize>,
+        machine: Machine,
+        options: PackingOptions,
+        best_number: impl FnOnce(&dyn Fn(usize) -> usize) -> Result<usize>,
     ) -> Result<Self> {
+        let Machine { devices, threads } = machine;
         let gpu = devices[0].starts_with("cuda");
         // A run on a GPU has at least two threads: one launches work on the GPU while the other reads the next batch.
         // Both are idle most of the time.
-        let share = |at_once: usize| (threads / at_once.max(1)).max(if gpu { 2 } else { 1 });
-        let is_packed = pack || gpu;
-        let at_once = match jobs {
+        let threads_of_each = |at_once: usize| (threads / at_once.max(1)).max(if gpu { 2 } else { 1 });
+        let packed = options.pack || gpu;
+        let at_once = match options.jobs {
             Jobs::Number(number) => number,
-            Jobs::Auto if is_packed => packed(&share)?,
+            Jobs::Auto if packed => best_number(&threads_of_each)?,
             Jobs::Auto if devices[0] == "cpu" => threads,
             Jobs::Auto => devices.len(),
         };
         let at_once = at_once.min(runs).max(1);
-        Ok(Self { at_once, threads: share(at_once), packed: is_packed })
+        Ok(Self { at_once, threads: threads_of_each(at_once), packed })
     }
 
-    /// Returns the number of simultaneous runs on each device and the threads of each run.
-    pub fn on_each(&self, devices: &[String]) -> (usize, usize) {
-        (self.at_once.div_ceil(devices.len()), self.threads)
+    /// Returns how many runs train at the same time on each of the devices.
+    pub fn on_each(&self, devices: &[String]) -> Concurrency {
+        Concurrency { runs: self.at_once.div_ceil(devices.len()), threads: self.threads }
+    }
+
+    /// Returns the worker processes, with the device of each and the number of runs that it trains at the same time.
+    ///
+    /// Packed runs have one worker process per device, because a GPU runs kernels of one process concurrently but those
+    /// of several processes in turns. Otherwise each run has its own worker process, so that a crash loses only that
+    /// run.
+    pub fn workers(&self, devices: &[String]) -> Vec<WorkerShare> {
+        if !self.packed {
+            let devices = devices.iter().cycle().take(self.at_once);
+            return devices.map(|device| WorkerShare { device: device.clone(), runs: 1 }).collect();
+        }
+        let (even, rest) = (self.at_once / devices.len(), self.at_once % devices.len());
+        let shares = devices.iter().enumerate().map(|(index, device)| WorkerShare {
+            device: device.clone(),
+            runs: even + usize::from(index < rest),
+        });
+        shares.filter(|share| share.runs > 0).collect()
     }
 }
 
@@ -111,7 +159,7 @@ fn measure(device: &str, most: usize, mut rate: impl FnMut(usize) -> Result<f64>
                 // The usual cause is that the device's memory is full.
                 let error = error.to_string();
                 let error = error.lines().next().unwrap_or_default();
-                told.push(format!("{runs} {plural} cannot be ({error})"));
+                told.push(format!("{runs} {plural} do not fit ({error})"));
                 break;
             }
         }
@@ -142,20 +190,6 @@ fn choose(measured: &Measured) -> usize {
 fn pays(measured: &Measured) -> bool {
     let [.., (_, before), (_, last)] = measured else { return true };
     *last >= GAIN * before
-}
-
-/// Returns the device of each worker process and the number of runs that it trains at the same time.
-///
-/// Packed runs have one worker process per device, because a GPU runs kernels of one process concurrently but those of
-/// several processes in turns. Otherwise each run has its own worker process, so that a crash loses only that run.
-pub fn seats(devices: &[String], jobs: usize, packed: bool) -> Vec<(String, usize)> {
-    if packed {
-        let share = |place| jobs / devices.len() + usize::from(place < jobs % devices.len());
-        let seats = devices.iter().enumerate().map(|(place, device)| (device.clone(), share(place)));
-        seats.filter(|(_, runs)| *runs > 0).collect()
-    } else {
-        devices.iter().cycle().take(jobs).map(|device| (device.clone(), 1)).collect()
-    }
 }
 
 #[cfg(test)]
@@ -198,7 +232,7 @@ mod tests {
     fn what_does_not_fit_is_not_chosen() {
         let (runs, chosen, told) = asked(16, &[10.0, 20.0]);
         assert_eq!((&runs[..], chosen), (&[1, 2, 4][..], 2));
-        assert!(told.ends_with("2 runs 20.0, 4 runs cannot be (out of memory): 2 at a time"), "{told}");
+        assert!(told.ends_with("2 runs 20.0, 4 runs do not fit (out of memory): 2 at a time"), "{told}");
         assert_eq!(asked(16, &[]).1, 1);
     }
 
@@ -206,12 +240,14 @@ mod tests {
     fn runs_are_spread_evenly() {
         let devices = ["cuda:0".to_owned(), "cuda:1".to_owned()];
         let counts = |jobs, packed| -> Vec<usize> {
-            seats(&devices, jobs, packed).into_iter().map(|(_, runs)| runs).collect()
+            let packing = Packing { at_once: jobs, threads: 1, packed };
+            packing.workers(&devices).into_iter().map(|share| share.runs).collect()
         };
         assert_eq!(counts(8, true), [4, 4]);
         assert_eq!(counts(5, true), [3, 2]);
         assert_eq!(counts(1, true), [1]);
         assert_eq!(counts(3, false), [1, 1, 1]);
-        assert_eq!(seats(&devices, 3, false)[1].0, "cuda:1");
+        let alone = Packing { at_once: 3, threads: 1, packed: false };
+        assert_eq!(alone.workers(&devices)[1].device, "cuda:1");
     }
 }

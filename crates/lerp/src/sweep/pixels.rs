@@ -18,11 +18,11 @@ use lerp_files::make_folder;
 use lerp_report::PixelReference;
 use lerp_train::{Error, probe_and_cluster_pixels};
 
-use super::survey::Job;
-use crate::{say::say, shelf::Shelf};
+use super::survey::PlannedRun;
+use crate::{dataset_cache::DatasetCache, say::say};
 
 /// A labelled image set of a sweep whose reference record is missing.
-pub struct Wanted {
+pub struct MissingReference {
     /// The present name of the image set.
     pub dataset: String,
     /// The largest number of k-means restarts among its runs.
@@ -35,38 +35,38 @@ pub struct Wanted {
     known: Option<PixelReference>,
 }
 
-impl Wanted {
+impl MissingReference {
     /// Whether the pixels must be evaluated, because no record under any name can be copied.
     pub fn is_to_measure(&self) -> bool {
         self.known.is_none()
     }
 }
 
-/// Returns the labelled image sets of `jobs` whose record in `out` is missing, is of other images, or has fewer k-means
+/// Returns the labelled image sets of `runs` whose record in `out` is missing, is of other images, or has fewer k-means
 /// restarts than the runs.
 ///
 /// # Errors
 /// If a dataset cannot be read.
-pub fn wanted(shelf: &Shelf, out: &Path, jobs: &[Job]) -> Result<Vec<Wanted>> {
-    let mut sets: BTreeMap<String, Wanted> = BTreeMap::new();
-    for job in jobs {
-        let Some(restarts) = job.record.cell.cluster_restarts else { continue };
-        let digest = shelf.digest(&job.dataset)?.unwrap_or_default();
+pub fn missing(datasets: &DatasetCache, out: &Path, runs: &[PlannedRun]) -> Result<Vec<MissingReference>> {
+    let mut sets: BTreeMap<String, MissingReference> = BTreeMap::new();
+    for run in runs {
+        let Some(restarts) = run.record.cell.cluster_restarts else { continue };
+        let digest = datasets.digest(&run.dataset)?.unwrap_or_default();
         // A user's own images are identified by their digest, wherever they are stored.
-        let key = if lerp_data::is_own(&job.dataset) { &digest } else { &job.dataset };
-        let set = sets.entry(key.clone()).or_insert_with(|| Wanted {
-            dataset: job.dataset.clone(),
+        let key = if lerp_data::is_own(&run.dataset) { &digest } else { &run.dataset };
+        let set = sets.entry(key.clone()).or_insert_with(|| MissingReference {
+            dataset: run.dataset.clone(),
             restarts,
             digest,
             names: BTreeSet::new(),
             known: None,
         });
         set.restarts = set.restarts.max(restarts);
-        set.names.insert(job.record.cell.dataset.clone());
+        set.names.insert(run.record.cell.dataset.clone());
     }
-    let mut sets: Vec<Wanted> = sets.into_values().collect();
+    let mut sets: Vec<MissingReference> = sets.into_values().collect();
     for set in &mut sets {
-        let Wanted { restarts, digest, names, known, .. } = set;
+        let MissingReference { restarts, digest, names, known, .. } = set;
         names.retain(|name| {
             // A record that cannot be read is made again.
             let there = PixelReference::read(out, name).ok().flatten().filter(|there| {
@@ -81,13 +81,18 @@ pub fn wanted(shelf: &Shelf, out: &Path, jobs: &[Job]) -> Result<Vec<Wanted>> {
     Ok(sets)
 }
 
-/// Evaluates the raw pixels of the [`wanted`] image sets and writes `pixels/<dataset>.toml`. Returns `false` if it was
+/// Evaluates the raw pixels of the [`missing`] image sets and writes `pixels/<dataset>.toml`. Returns `false` if it was
 /// stopped.
 ///
 /// # Errors
 /// If a dataset cannot be read or a record not written.
-pub fn references(shelf: &Shelf, out: &Path, jobs: &[Job], stop: &AtomicBool) -> Result<bool> {
-    for set in wanted(shelf, out, jobs)? {
+pub fn measure_missing(
+    datasets: &DatasetCache,
+    out: &Path,
+    runs: &[PlannedRun],
+    stop: &AtomicBool,
+) -> Result<bool> {
+    for set in missing(datasets, out, runs)? {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(false);
         }
@@ -95,8 +100,10 @@ pub fn references(shelf: &Shelf, out: &Path, jobs: &[Job], stop: &AtomicBool) ->
             known
         } else {
             let dataset = &set.dataset;
-            say(&format!("Raw pixels of {dataset}: a single-layer classifier and clusters, for comparison"));
-            match probe_and_cluster_pixels(&*shelf.get(dataset)?, set.restarts, stop) {
+            say(&format!(
+                "Raw pixels of {dataset}: fitting a single-layer classifier and clusters, for comparison with latents"
+            ));
+            match probe_and_cluster_pixels(&*datasets.get(dataset)?, set.restarts, stop) {
                 Err(Error::Eval(lerp_eval::Error::Stopped)) => return Ok(false),
                 measures => reference(&set, &measures?),
             }
@@ -114,7 +121,7 @@ pub fn references(shelf: &Shelf, out: &Path, jobs: &[Job], stop: &AtomicBool) ->
 }
 
 /// Returns the record of an evaluation of raw pixels.
-fn reference(set: &Wanted, measures: &[(String, f64)]) -> PixelReference {
+fn reference(set: &MissingReference, measures: &[(String, f64)]) -> PixelReference {
     let value = |of: &Quantity| {
         let found = measures.iter().find(|(key, _)| *key == of.key);
         found.map_or(f64::NAN, |(_, value)| *value)

@@ -19,107 +19,130 @@ use lerp_train::{Holder, Progress, RunRecord, mark_failed};
 
 use super::{
     display::Display,
-    survey::{Common, Job},
-    worker::{End, LOG, Message, News, Order, Worker, log},
+    packing::{Packing, WorkerShare},
+    survey::{PlannedRun, SweepContext},
+    worker::{End, LOG, RunMessage, RunRequest, Worker, WorkerEvent, WorkerSettings, log},
 };
-use crate::provenance::provenance;
+use crate::provenance::{Placement, provenance};
 
 /// Longest time from the arrival of a signal at a worker process to its arrival at this process.
 const SIGNAL: Duration = Duration::from_secs(2);
 
 /// A slot for one worker process at a time, on one device.
-struct Seat {
+struct Slot {
     device: String,
     /// Number of simultaneous runs.
     runs: usize,
     worker: Option<Worker>,
-    /// Indices of the cells whose runs the worker has not ended yet.
+    /// Indices of the runs that the worker has not ended yet.
     running: Vec<usize>,
 }
 
-impl Seat {
-    fn free(&self) -> bool {
-        self.running.len() < self.runs && self.worker.as_ref().is_none_or(|worker| worker.open)
+impl Slot {
+    fn new(share: WorkerShare) -> Self {
+        Self { device: share.device, runs: share.runs, worker: None, running: Vec::new() }
     }
+
+    /// Whether another run can start here.
+    fn is_free(&self) -> bool {
+        self.running.len() < self.runs && self.worker.as_ref().is_none_or(|worker| worker.accepts_runs)
+    }
+}
+
+/// The runs that worker processes train, and how.
+pub struct Training<'a> {
+    /// Folder of the sweep.
+    pub out: &'a Path,
+    /// The runs.
+    pub runs: &'a [PlannedRun],
+    /// The expected seconds of each run; the longest start first.
+    pub seconds: &'a [f64],
+    /// Names of the devices.
+    pub devices: &'a [String],
+    /// How many runs train at the same time, and in which processes.
+    pub packing: &'a Packing,
+    /// Whether the sweep's judges measure the runs.
+    pub judged: bool,
+    /// Limits at which runs are stopped or no longer started.
+    pub limits: SweepLimits,
+}
+
+/// Limits at which runs are stopped or no longer started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SweepLimits {
+    /// Longest training time of a run per attempt.
+    pub time_limit: Option<Duration>,
+    /// Number of failed runs after which no more runs start.
+    pub max_failures: Option<NonZeroUsize>,
+    /// Number of times that a failed run is retried.
+    pub retry: usize,
+}
+
+/// A run that failed.
+#[derive(Debug, Clone)]
+pub struct FailedRun {
+    /// Name of the run.
+    pub id: String,
+    /// Why it failed, as a sentence.
+    pub reason: String,
+}
+
+/// The result of training several runs.
+#[derive(Debug, Default)]
+pub struct TrainingResult {
+    /// The runs that failed.
+    pub failed: Vec<FailedRun>,
+    /// Whether the sweep was stopped, or a run at its time limit.
+    pub stopped: bool,
 }
 
 /// The runs of a sweep, from waiting to their ends.
 pub struct Queue<'a> {
-    common: &'a Common<'a>,
-    /// Folder of the sweep.
-    out: &'a Path,
-    /// Threads of each run.
-    threads: usize,
-    jobs: &'a [Job],
+    context: &'a SweepContext<'a>,
+    training: Training<'a>,
+    /// Indices of the runs that have not started.
     waiting: VecDeque<usize>,
-    seats: Vec<Seat>,
+    slots: Vec<Slot>,
     display: Display,
-    failed: Vec<(String, String)>,
-    terms: Terms,
-    /// Number of failures of each cell.
+    failed: Vec<FailedRun>,
+    /// Number of failures of each run.
     failures: Vec<usize>,
-    /// Whether a cell was stopped at its time limit.
+    /// Whether a run was stopped at its time limit.
     out_of_time: bool,
-    /// Whether no more cells start, because the sweep is stopping or too many cells have failed.
+    /// Whether no more runs start, because the sweep is stopping or too many runs have failed.
     closed: bool,
 }
 
-/// Conditions under which runs are trained, and limits at which they are stopped.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Terms {
-    /// Whether the sweep's judges measure the runs.
-    pub judged: bool,
-    /// Longest training time of a cell per attempt.
-    pub time_limit: Option<Duration>,
-    /// Number of failed cells after which no more cells start.
-    pub max_failures: Option<NonZeroUsize>,
-    /// Number of times that a failed cell is retried.
-    pub retry: usize,
-}
-
 impl<'a> Queue<'a> {
-    /// Creates a queue of `jobs` in the sweep `out`, with the expected `seconds` of each. `seats` has the device and
-    /// the number of simultaneous runs of each worker process; each run has `threads` threads.
-    pub fn new(
-        common: &'a Common<'a>,
-        (out, threads): (&'a Path, usize),
-        jobs: &'a [Job],
-        seconds: &[f64],
-        seats: Vec<(String, usize)>,
-        terms: Terms,
-    ) -> Self {
-        let seat = |(device, runs)| Seat { device, runs, worker: None, running: Vec::new() };
-        let seats: Vec<Seat> = seats.into_iter().map(seat).collect();
-        let mut waiting: Vec<usize> = (0..jobs.len()).collect();
-        if seats.iter().map(|seat| seat.runs).sum::<usize>() > 1 {
-            // The longest runs start first, because a long run that starts last would occupy one seat while the others
+    /// Creates a queue of runs.
+    pub fn new(context: &'a SweepContext<'a>, training: Training<'a>) -> Self {
+        let Training { runs, seconds, .. } = training;
+        let workers = training.packing.workers(training.devices);
+        let mut waiting: Vec<usize> = (0..runs.len()).collect();
+        if workers.iter().map(|worker| worker.runs).sum::<usize>() > 1 {
+            // The longest runs start first, because a long run that starts last would occupy one slot while the others
             // are idle.
             waiting.sort_by(|a, b| seconds[*b].total_cmp(&seconds[*a]));
         }
-        let runs = jobs.iter().map(|job| (job.record.id.clone(), job.record.cell.samples));
-        let display = Display::new(runs, seconds);
+        let names = runs.iter().map(|run| (run.record.id.clone(), run.record.cell.samples));
         Self {
-            common,
-            out,
-            threads,
-            jobs,
+            context,
             waiting: waiting.into(),
-            seats,
-            display,
+            slots: workers.into_iter().map(Slot::new).collect(),
+            display: Display::new(names, seconds),
             failed: Vec::new(),
-            terms,
-            failures: vec![0; jobs.len()],
+            failures: vec![0; runs.len()],
             out_of_time: false,
             closed: false,
+            training,
         }
     }
 
-    /// Trains all jobs, or until `stop` is set. Returns the names of the failed cells with the reasons, and whether any
-    /// run was stopped.
-    pub fn run(mut self, stop: &AtomicBool) -> (Vec<(String, String)>, bool) {
+    /// Trains all runs, or until `stop` is set.
+    pub fn run(mut self, stop: &AtomicBool) -> TrainingResult {
         // Removes the workers' logs of an earlier sweep.
-        for seat in &self.seats {
-            let _ = fs::remove_file(self.host_log(&seat.device));
+        for slot in &self.slots {
+            let _ = fs::remove_file(self.worker_log(&slot.device));
         }
         let (sender, receiver) = mpsc::channel();
         let mut stopping = false;
@@ -129,96 +152,104 @@ impl<'a> Queue<'a> {
                 self.closed = true;
                 self.waiting.clear();
                 self.display.note("Stopping: every run writes a checkpoint first.");
-                self.seats.iter_mut().filter_map(|seat| seat.worker.as_mut()).for_each(Worker::close);
+                self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut()).for_each(Worker::close);
             }
             self.hand_out(&sender);
-            if self.seats.iter().all(|seat| seat.worker.is_none()) {
+            if self.slots.iter().all(|slot| slot.worker.is_none()) {
                 break;
             }
             match receiver.recv_timeout(Duration::from_millis(200)) {
-                Ok((place, Message::News(news))) => self.news(place, news),
-                Ok((place, Message::Ended)) => self.ended(place, stop),
+                Ok(WorkerEvent { slot, message: Some(message) }) => self.handle(slot, message),
+                Ok(WorkerEvent { slot, message: None }) => self.worker_ended(slot, stop),
                 Err(_) => {}
             }
         }
         self.display.finish();
-        (self.failed, stopping || self.out_of_time)
+        TrainingResult { failed: self.failed, stopped: stopping || self.out_of_time }
     }
 
-    /// Assigns waiting jobs to free seats, those with the fewest runs first, and closes workers that have nothing more
+    /// Assigns waiting runs to free slots, those with the fewest runs first, and closes workers that have nothing more
     /// to do.
-    fn hand_out(&mut self, sender: &mpsc::Sender<(usize, Message)>) {
-        let free = |seats: &[Seat]| {
-            let free = seats.iter().enumerate().filter(|(_, seat)| seat.free());
-            free.min_by_key(|(_, seat)| seat.running.len()).map(|(place, _)| place)
+    fn hand_out(&mut self, sender: &mpsc::Sender<WorkerEvent>) {
+        let free = |slots: &[Slot]| {
+            let free = slots.iter().enumerate().filter(|(_, slot)| slot.is_free());
+            free.min_by_key(|(_, slot)| slot.running.len()).map(|(index, _)| index)
         };
-        while let Some(place) = free(&self.seats)
+        while let Some(slot) = free(&self.slots)
             && let Some(index) = self.waiting.pop_front()
         {
-            match self.start(place, index, sender) {
+            match self.start(slot, index, sender) {
                 Ok(()) => self.display.started(index),
                 Err(error) => {
                     let reason = format!("{error:#}");
-                    let record = self.record(index, &self.seats[place].device);
+                    let record = self.record(index, &self.slots[slot].device);
                     // An error here, for example on a full disk, is ignored: the first error is the one to report.
                     let _ = record.map(|record| mark_failed(&self.dir(index), &record, &reason));
                     self.fail(index, reason);
                 }
             }
         }
-        for seat in self.seats.iter_mut().filter(|seat| seat.running.is_empty()) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.running.is_empty()) {
             if let Some(worker) =
-                seat.worker.as_mut().filter(|worker| !worker.open || self.waiting.is_empty())
+                slot.worker.as_mut().filter(|worker| !worker.accepts_runs || self.waiting.is_empty())
             {
                 worker.close();
             }
         }
     }
 
-    fn start(&mut self, place: usize, index: usize, sender: &mpsc::Sender<(usize, Message)>) -> Result<()> {
-        let device = self.seats[place].device.clone();
+    /// Sends the run with this index to the worker of a slot, which is started if there is none.
+    fn start(&mut self, slot: usize, index: usize, sender: &mpsc::Sender<WorkerEvent>) -> Result<()> {
+        let device = self.slots[slot].device.clone();
         let record = self.record(index, &device)?;
-        let now = &self.jobs[index].dataset;
-        let dataset = (*now != record.cell.dataset).then(|| now.clone());
-        let Terms { judged, time_limit, .. } = self.terms;
-        let time_limit = time_limit.map(|limit| limit.as_secs_f64());
-        let order = Order { index, record, dataset, judged, time_limit };
-        let own_log = self.dir(index).join(LOG);
+        let present = &self.training.runs[index].dataset;
+        let dataset = (*present != record.cell.dataset).then(|| present.clone());
+        let time_limit = self.training.limits.time_limit.map(|limit| limit.as_secs_f64());
+        let request = RunRequest { index, record, dataset, judged: self.training.judged, time_limit };
+        let run_log = self.dir(index).join(LOG);
         // The log of an earlier session is replaced. That of a failed attempt stays, and so does that of another process
         // which is training the run.
         if self.failures[index] == 0 && Holder::of(&self.dir(index)).is_none() {
-            let _ = fs::remove_file(&own_log);
+            let _ = fs::remove_file(&run_log);
         }
-        let own_log_file = log(&own_log)?;
-        let alone = self.seats[place].runs == 1;
-        let mut worker = if let Some(worker) = self.seats[place].worker.take() {
+        let run_log = log(&run_log)?;
+        let trains_one_run = self.slots[slot].runs == 1;
+        let mut worker = if let Some(worker) = self.slots[slot].worker.take() {
             worker
         } else {
-            let log = if alone { own_log_file } else { log(&self.host_log(&device))? };
-            let data = self.common.shelf.data();
-            Worker::start(place, (&self.out.join("runs"), &device, self.threads), data, log, sender.clone())?
+            let settings = WorkerSettings {
+                slot,
+                runs: &self.training.out.join("runs"),
+                device: &device,
+                threads: self.training.packing.threads,
+                data: self.context.datasets.data(),
+                log: if trains_one_run { run_log } else { log(&self.worker_log(&device))? },
+            };
+            Worker::start(settings, sender.clone())?
         };
-        let given = worker.train(&order);
-        worker.open &= !alone;
-        let seat = &mut self.seats[place];
-        seat.worker = Some(worker);
-        given.map(|()| seat.running.push(index))
+        let sent = worker.train(&request);
+        worker.accepts_runs &= !trains_one_run;
+        let slot = &mut self.slots[slot];
+        slot.worker = Some(worker);
+        sent.map(|()| slot.running.push(index))
     }
 
-    fn news(&mut self, place: usize, News { index, sound, progress }: News) {
-        let seat = &mut self.seats[place];
-        if !sound && let Some(worker) = &mut seat.worker {
-            worker.open = false;
+    /// Handles a message of the worker in a slot about one of its runs.
+    fn handle(&mut self, slot: usize, message: RunMessage) {
+        let RunMessage { index, device_works, progress } = message;
+        let slot = &mut self.slots[slot];
+        if !device_works && let Some(worker) = &mut slot.worker {
+            worker.accepts_runs = false;
         }
         let ended =
             matches!(progress, Progress::Done | Progress::Interrupted { .. } | Progress::Failed { .. });
         if ended {
-            seat.running.retain(|running| *running != index);
+            slot.running.retain(|running| *running != index);
         }
         match progress {
             Progress::Done => self.display.done(index),
             Progress::Interrupted { .. } => {
-                self.out_of_time |= self.terms.time_limit.is_some();
+                self.out_of_time |= self.training.limits.time_limit.is_some();
                 self.display.interrupted(index);
             }
             Progress::Failed { reason } => self.fail(index, reason),
@@ -228,75 +259,91 @@ impl<'a> Queue<'a> {
 
     /// Handles the end of a worker process. Runs that it had not ended have failed, unless the whole sweep is being
     /// stopped.
-    fn ended(&mut self, place: usize, stop: &AtomicBool) {
-        let seat = &mut self.seats[place];
-        let Some(worker) = seat.worker.take() else { return };
+    fn worker_ended(&mut self, slot: usize, stop: &AtomicBool) {
+        let slot = &mut self.slots[slot];
+        let Some(worker) = slot.worker.take() else { return };
         let stopping = || stop.load(Ordering::Relaxed);
         let reason = match worker.end() {
-            End::Asked(reason) => {
-                let asked = Instant::now();
-                while !stopping() && asked.elapsed() < SIGNAL {
+            End::Signalled(reason) => {
+                let ended = Instant::now();
+                while !stopping() && ended.elapsed() < SIGNAL {
                     thread::sleep(Duration::from_millis(10));
                 }
                 reason
             }
             End::Failed(reason) => reason,
         };
-        let host_log = (seat.runs > 1).then(|| seat.device.clone()).map(|device| self.host_log(&device));
-        for index in std::mem::take(&mut self.seats[place].running) {
+        let running = std::mem::take(&mut slot.running);
+        let device = (slot.runs > 1).then(|| slot.device.clone());
+        let worker_log = device.map(|device| self.worker_log(&device));
+        for index in running {
             if stopping() {
                 self.display.interrupted(index);
                 continue;
             }
-            if let (Some(host_log), Ok(mut log)) = (&host_log, log(&self.dir(index).join(LOG))) {
-                let _ = writeln!(log, "{reason}\nIts last words are in {}.", host_log.display());
+            if let (Some(worker_log), Ok(mut log)) = (&worker_log, log(&self.dir(index).join(LOG))) {
+                let _ = writeln!(
+                    log,
+                    "{reason}\nThe last messages of the worker are in {}.",
+                    worker_log.display()
+                );
             }
             self.fail(index, reason.clone());
         }
     }
 
+    /// Handles the failure of a run, which is tried again if the limits allow it.
     fn fail(&mut self, index: usize, reason: String) {
         self.failures[index] += 1;
-        let (tried, Terms { retry, max_failures, .. }) = (self.failures[index], self.terms);
-        if tried <= retry && !self.closed {
-            let id = &self.jobs[index].record.id;
-            self.display.note(&format!("again     {id} ({tried} of {retry}): {reason}"));
+        let SweepLimits { retry, max_failures, .. } = self.training.limits;
+        let failures = self.failures[index];
+        if failures <= retry && !self.closed {
+            let id = self.id(index);
+            self.display.note(&format!("again     {id} ({failures} of {retry}): {reason}"));
             self.waiting.push_back(index);
             return;
         }
         self.display.failed(index, &reason);
-        self.failed.push((self.jobs[index].record.id.clone(), reason));
+        self.failed.push(FailedRun { id: self.id(index), reason });
         if max_failures.is_some_and(|most| self.failed.len() >= most.get()) && !self.closed {
             self.closed = true;
             self.display.note(&format!(
-                "No more cells begin: {} failed, which is the most that --max-failures allows.",
+                "No more cells are started: {} failed, which is the most that --max-failures allows.",
                 self.failed.len()
             ));
             for index in std::mem::take(&mut self.waiting) {
-                // A cell that waited for another attempt counts as failed.
+                // A run that waited for another attempt counts as failed.
                 if self.failures[index] > 0 {
                     let reason = "it failed before, and was not tried again".to_owned();
-                    self.failed.push((self.jobs[index].record.id.clone(), reason));
+                    self.failed.push(FailedRun { id: self.id(index), reason });
                 }
             }
         }
     }
 
+    /// Returns the name of a run.
+    fn id(&self, index: usize) -> String {
+        self.training.runs[index].record.id.clone()
+    }
+
+    /// Returns the folder of a run.
     fn dir(&self, index: usize) -> PathBuf {
-        self.out.join("runs").join(&self.jobs[index].record.id)
+        self.training.out.join("runs").join(&self.training.runs[index].record.id)
     }
 
     /// Returns the path of the log of a worker process that trains several runs.
-    fn host_log(&self, device: &str) -> PathBuf {
-        self.out.join(format!("host-{}{}.log", device.replace(':', "-"), self.common.task))
+    fn worker_log(&self, device: &str) -> PathBuf {
+        let name = format!("host-{}{}.log", device.replace(':', "-"), self.context.log_suffix);
+        self.training.out.join(name)
     }
 
     /// Returns the record of a run that starts or resumes now.
     fn record(&self, index: usize, device: &str) -> Result<RunRecord> {
-        let Job { record, dataset, .. } = &self.jobs[index];
-        let images = self.common.shelf.images(dataset)?;
-        let device = (device, record.cell.precision);
-        let provenance = provenance(device, self.threads, images, self.common.command.clone());
+        let PlannedRun { record, dataset, .. } = &self.training.runs[index];
+        let images = self.context.datasets.images(dataset)?;
+        let threads = self.training.packing.threads;
+        let placement = Placement { device, precision: record.cell.precision, threads };
+        let provenance = provenance(placement, images, self.context.command.clone());
         Ok(RunRecord { provenance, ..record.clone() })
     }
 }

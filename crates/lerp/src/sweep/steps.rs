@@ -26,19 +26,34 @@ const LEAST: u32 = 2;
 /// long after the time is over.
 const AHEAD: u32 = 16;
 
-/// Returns the seconds per step of each of `runs` simultaneous runs of `cell`, measured for `time`. Each run has its
-/// own handle of the device and `threads` threads; they share memory and caches as the runs of a sweep do.
+/// How many runs train on one device at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Concurrency {
+    /// Number of simultaneous runs.
+    pub runs: usize,
+    /// Threads of each run.
+    pub threads: usize,
+}
+
+impl Concurrency {
+    /// One run with one thread.
+    pub const SINGLE: Self = Self { runs: 1, threads: 1 };
+}
+
+/// Returns the seconds per step of each of several simultaneous runs of `cell`, measured for `time`. Each run has its
+/// own handle of the device and its own threads; they share memory and caches as the runs of a sweep do.
 ///
 /// # Errors
 /// If one of the runs cannot take a step.
-pub fn at_once(
+pub fn seconds_per_step(
     registry: &Registry,
     dataset: &dyn Dataset,
     cell: &Cell,
     device: &str,
-    (runs, threads): (usize, usize),
+    concurrency: Concurrency,
     time: Duration,
 ) -> Result<Vec<f64>> {
+    let Concurrency { runs, threads } = concurrency;
     let pool = || rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pools = (0..runs).map(|_| pool()).collect::<Result<Vec<_>, _>>();
     let pools = pools.map_err(|error| anyhow!("cannot start threads ({error})"))?;

@@ -5,23 +5,28 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use anyhow::Result;
 use lerp_train::{Cell, LeftOutFolder, Run, RunRecord, Runs, State};
 
-use crate::{provenance::provenance, registry::Registry, shelf::Shelf};
+use crate::{
+    dataset_cache::DatasetCache,
+    provenance::{Placement, provenance},
+    registry::Registry,
+};
 
 /// What all runs of a sweep share.
-pub struct Common<'a> {
+pub struct SweepContext<'a> {
     /// The known variants, datasets and metrics.
     pub registry: &'a Registry,
     /// The opened datasets.
-    pub shelf: &'a Shelf<'a>,
+    pub datasets: &'a DatasetCache<'a>,
     /// The command line of the sweep.
     pub command: String,
-    /// On a cluster, what tells this task's files apart from those of others.
-    pub task: String,
+    /// In a task on a cluster, a suffix for the names of log files, so that no other task writes the same file. Empty
+    /// elsewhere.
+    pub log_suffix: String,
 }
 
 /// A run that the plan asks for.
 #[derive(Clone)]
-pub struct Job {
+pub struct PlannedRun {
     /// Record of the run; if the run has begun, the one in the folder with a new provenance.
     pub record: RunRecord,
     /// Present name of the dataset, which differs from the one in the record if its folder has moved since the run
@@ -31,24 +36,25 @@ pub struct Job {
     pub samples: u64,
 }
 
-impl Job {
-    /// Creates the job of a cell that has no run yet.
+impl PlannedRun {
+    /// Creates the planned run of a cell that has no run in the folder yet.
     ///
     /// # Errors
     /// If there is no such variant, or the images cannot be read.
-    pub fn new(common: &Common, cell: &Cell, device: &str, threads: usize) -> Result<Self> {
-        let images = common.shelf.images(&cell.dataset)?;
-        let provenance = provenance((device, cell.precision), threads, images, common.command.clone());
-        let title = common.registry.find(&cell.variant)?.title();
-        let own = common.registry.datasets_from_code().any(|own| own == cell.dataset);
+    pub fn new(context: &SweepContext, cell: &Cell, device: &str, threads: usize) -> Result<Self> {
+        let images = context.datasets.images(&cell.dataset)?;
+        let placement = Placement { device, precision: cell.precision, threads };
+        let provenance = provenance(placement, images, context.command.clone());
+        let title = context.registry.find(&cell.variant)?.title();
+        let own = context.registry.datasets_from_code().any(|own| own == cell.dataset);
         let dataset_title =
-            if own { Some(common.shelf.get(&cell.dataset)?.title().to_owned()) } else { None };
+            if own { Some(context.datasets.get(&cell.dataset)?.title().to_owned()) } else { None };
         let record = RunRecord { dataset_title, ..RunRecord::new(cell.clone(), title, provenance) };
         Ok(Self { record, dataset: cell.dataset.clone(), samples: 0 })
     }
 
-    /// Makes this job resume an existing run: the record is the run's, but the provenance is the present one.
-    fn go_on(&mut self, run: &Run) {
+    /// Makes this an existing run, which is resumed: the record is the run's, but the provenance is the present one.
+    fn resume(&mut self, run: &Run) {
         let provenance = self.record.provenance.clone();
         self.record = RunRecord { provenance, ..run.record.clone() };
         self.samples = run.status.samples;
@@ -59,11 +65,11 @@ impl Job {
 #[derive(Default)]
 pub struct Survey {
     /// Every run of the plan.
-    pub jobs: Vec<Job>,
+    pub all: Vec<PlannedRun>,
     /// The runs of the plan that must be trained or resumed.
-    pub missing: Vec<Job>,
-    /// Names of the plan's runs whose folders cannot be read and are in the way of training, with the reasons.
-    pub blocked: Vec<(String, String)>,
+    pub missing: Vec<PlannedRun>,
+    /// The runs of the plan that cannot be trained, because what is in their folders cannot be read.
+    pub blocked: Vec<LeftOutFolder>,
     /// Other folders among the runs that cannot be read.
     pub left_out: Vec<LeftOutFolder>,
     /// Warnings for the user, as sentences without full stops.
@@ -76,21 +82,27 @@ impl Survey {
     ///
     /// # Errors
     /// If there is no such variant, or images cannot be read.
-    pub fn new(common: &Common, cells: &[Cell], found: &Runs, device: &str, threads: usize) -> Result<Self> {
+    pub fn new(
+        context: &SweepContext,
+        cells: &[Cell],
+        found: &Runs,
+        device: &str,
+        threads: usize,
+    ) -> Result<Self> {
         let by_identity: HashMap<String, &Run> =
             found.runs.iter().map(|run| (run.record.identity(), run)).collect();
         let by_id: HashMap<&str, &Run> = found.runs.iter().map(|run| (run.record.id.as_str(), run)).collect();
         let reasons: HashMap<&str, &str> =
             found.left_out.iter().map(|out| (out.folder.as_str(), out.reason.as_str())).collect();
         let mut survey = Self::default();
-        let (mut known, mut lean, mut lost) = (HashMap::new(), Vec::new(), Vec::new());
-        let (mut twins, mut others) = (BTreeSet::new(), BTreeSet::new());
+        let (mut known, mut without_model, mut lost) = (HashMap::new(), Vec::new(), Vec::new());
+        let (mut duplicates, mut of_other_images) = (BTreeSet::new(), BTreeSet::new());
         for cell in cells {
-            let mut job = Job::new(common, cell, device, threads)?;
-            let identity = job.record.identity();
+            let mut planned = PlannedRun::new(context, cell, device, threads)?;
+            let identity = planned.record.identity();
             if let Some(first) = known.insert(identity.clone(), cell.dataset.clone()) {
-                twins.insert(format!(
-                    "{first} and {} are the same images, which are trained on once",
+                duplicates.insert(format!(
+                    "{first} and {} are the same images; they are trained on only once",
                     cell.dataset
                 ));
                 continue;
@@ -98,54 +110,58 @@ impl Survey {
             // The identity of the paper's image sets is their name, so it must be checked that the folder holds the
             // same images.
             let same = |run: &&Run| {
-                let (then, now) = (&run.record.provenance.data, &job.record.provenance.data);
+                let (then, now) = (&run.record.provenance.data, &planned.record.provenance.data);
                 then.is_none() || then == now
             };
             let run = by_identity.get(&identity).copied().filter(same);
             // A run with this cell's name but another identity was trained on other images.
-            let mut other = by_id.get(job.record.id.as_str()).copied().filter(|_| run.is_none());
+            let mut other = by_id.get(planned.record.id.as_str()).copied().filter(|_| run.is_none());
             // The exception is a run of an earlier version, which gave runs of both precisions the same name.
             if other.is_some_and(|other| other.record.cell.precision != cell.precision) {
-                job.record = job.record.renamed();
+                planned.record = planned.record.renamed();
                 other = None;
             }
-            let id = job.record.id.clone();
+            let id = planned.record.id.clone();
             if let Some(run) = run {
-                job.go_on(run);
+                planned.resume(run);
             }
             if let Some(reason) = reasons.get(id.as_str()).filter(|_| run.is_none()) {
-                survey.blocked.push((id.clone(), (*reason).to_owned()));
+                survey.blocked.push(LeftOutFolder { folder: id, reason: (*reason).to_owned() });
             } else {
                 match run.or(other) {
                     Some(run) if run.status.state == State::Done => {
                         if other.is_some() {
-                            others.insert(cell.dataset.clone());
+                            of_other_images.insert(cell.dataset.clone());
                         }
                         if !run.has_model() && run.checked {
                             let reason =
                                 "model.safetensors is lost; delete the run's folder to train it again";
                             lost.push(LeftOutFolder { folder: run.record.id.clone(), reason: reason.into() });
                         } else if !run.has_model() {
-                            lean.push(run.record.id.clone());
+                            without_model.push(run.record.id.clone());
                         }
                     }
-                    _ => survey.missing.push(job.clone()),
+                    _ => survey.missing.push(planned.clone()),
                 }
             }
-            survey.jobs.push(job);
+            survey.all.push(planned);
         }
-        let blocked: HashSet<&str> = survey.blocked.iter().map(|(id, _)| id.as_str()).collect();
-        let others_left_out = |out: &LeftOutFolder| !blocked.contains(out.folder.as_str());
+        let blocked: HashSet<&str> = survey.blocked.iter().map(|out| out.folder.as_str()).collect();
+        let is_not_blocked = |out: &LeftOutFolder| !blocked.contains(out.folder.as_str());
         survey.left_out =
-            found.left_out.iter().filter(|out| others_left_out(out)).cloned().chain(lost).collect();
-        survey.warnings.extend(twins);
-        survey.warnings.extend(others.into_iter().map(|name| {
-            format!("complete runs are of other images than those of {name} here; delete them to redo them")
+            found.left_out.iter().filter(|out| is_not_blocked(out)).cloned().chain(lost).collect();
+        survey.warnings.extend(duplicates);
+        survey.warnings.extend(of_other_images.into_iter().map(|name| {
+            format!(
+                "the complete runs on {name} were trained on other images than those that are here now; delete the folders of \
+                 these runs to train them again"
+            )
         }));
-        if !lean.is_empty() {
+        if !without_model.is_empty() {
             survey.warnings.push(format!(
-                "complete without a model, which eval and export need: {}; delete their folders to train them again",
-                lean.join(", ")
+                "these runs are complete but have no model, which `lerp eval` and `lerp export` need: {}; delete their folders \
+                 to train them again",
+                without_model.join(", ")
             ));
         }
         Ok(survey)

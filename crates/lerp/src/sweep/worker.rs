@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 /// File name of the log in a run's folder.
 pub const LOG: &str = "log.txt";
 
-/// A run to train, as the sweep sends it to a worker.
+/// The request to train a run, as the sweep sends it to a worker.
 #[derive(Serialize, Deserialize)]
-pub struct Order {
+pub struct RunRequest {
     /// Index of the run's cell in the sweep.
     pub index: usize,
     /// Record of the run. The run's folder has the name of the run.
@@ -41,22 +41,39 @@ pub struct Order {
 /// A worker's message about one of its runs; the last one is [`Progress::Done`], [`Progress::Interrupted`] or
 /// [`Progress::Failed`].
 #[derive(Serialize, Deserialize)]
-pub struct News {
+pub struct RunMessage {
     /// Index of the run's cell in the sweep.
     pub index: usize,
     /// `false` if the worker must not get more runs, because a run failed and the device no longer works.
-    pub sound: bool,
+    pub device_works: bool,
     /// The progress of the run.
     #[serde(flatten)]
     pub progress: Progress,
 }
 
 /// What the thread that reads a worker's output sends to the queue.
-pub enum Message {
-    /// A message about one of the worker's runs.
-    News(News),
-    /// The worker's standard output ended, so the process is ending.
-    Ended,
+pub struct WorkerEvent {
+    /// Index of the worker's slot in the queue.
+    pub slot: usize,
+    /// A message about one of the worker's runs; `None` after the worker's standard output has ended, so that the
+    /// process is ending.
+    pub message: Option<RunMessage>,
+}
+
+/// What a worker process is started with.
+pub struct WorkerSettings<'a> {
+    /// Index of the worker's slot in the queue.
+    pub slot: usize,
+    /// Folder of the runs.
+    pub runs: &'a Path,
+    /// Name of the device.
+    pub device: &'a str,
+    /// Threads of each run.
+    pub threads: usize,
+    /// Folder of the image sets, if one was given on the command line.
+    pub data: Option<&'a Path>,
+    /// The file to which the worker's standard error is appended.
+    pub log: File,
 }
 
 /// A running worker process.
@@ -64,20 +81,14 @@ pub struct Worker {
     child: Child,
     stdin: Option<ChildStdin>,
     /// Whether the worker may get another run.
-    pub open: bool,
+    pub accepts_runs: bool,
 }
 
 impl Worker {
-    /// Starts worker number `name` on a device, for runs in the folder `runs` with `threads` threads each. The worker's
-    /// standard error is appended to `log`.
-    pub fn start(
-        name: usize,
-        (runs, device, threads): (&Path, &str, usize),
-        data: Option<&Path>,
-        log: File,
-        sender: Sender<(usize, Message)>,
-    ) -> Result<Self> {
-        let mut child = Command::new(this_program().context("cannot find this program")?)
+    /// Starts a worker process, whose messages are sent to `sender`.
+    pub fn start(settings: WorkerSettings, sender: Sender<WorkerEvent>) -> Result<Self> {
+        let WorkerSettings { slot, runs, device, threads, data, log } = settings;
+        let mut child = Command::new(this_program().context("cannot find the file of this program")?)
             .arg("worker")
             .arg(runs)
             .args(["--device", device])
@@ -87,30 +98,30 @@ impl Worker {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .context("cannot start a worker")?;
-        let stdin = child.stdin.take().context("a worker has no input")?;
-        let stdout = child.stdout.take().context("a worker has no output")?;
+            .context("cannot start a worker process")?;
+        let stdin = child.stdin.take().context("a worker process has no standard input")?;
+        let stdout = child.stdout.take().context("a worker process has no standard output")?;
         let read = move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Ok(news) = serde_json::from_str(&line) {
-                    let _ = sender.send((name, Message::News(news)));
+                if let Ok(message) = serde_json::from_str(&line) {
+                    let _ = sender.send(WorkerEvent { slot, message: Some(message) });
                 }
             }
-            let _ = sender.send((name, Message::Ended));
+            let _ = sender.send(WorkerEvent { slot, message: None });
         };
-        let worker = Self { child, stdin: Some(stdin), open: true };
+        let worker = Self { child, stdin: Some(stdin), accepts_runs: true };
         match thread::Builder::new().name("reader".into()).spawn(read) {
             Ok(_) => Ok(worker),
             Err(error) => {
                 worker.end();
-                Err(error).context("cannot start a thread that reads a worker's news")
+                Err(error).context("cannot start a thread that reads the messages of a worker process")
             }
         }
     }
 
     /// Sends the worker a run to train.
-    pub fn train(&mut self, order: &Order) -> Result<()> {
-        let line = format!("{}\n", serde_json::to_string(order)?);
+    pub fn train(&mut self, request: &RunRequest) -> Result<()> {
+        let line = format!("{}\n", serde_json::to_string(request)?);
         if let Some(stdin) = &mut self.stdin {
             // A write error means that the worker has died, which its end will report.
             let _ = stdin.write_all(line.as_bytes());
@@ -120,7 +131,7 @@ impl Worker {
 
     /// Asks the worker to end: its runs write checkpoints and stop.
     pub fn close(&mut self) {
-        self.open = false;
+        self.accepts_runs = false;
         self.stdin = None;
     }
 
@@ -130,32 +141,33 @@ impl Worker {
         match self.child.wait() {
             Ok(exit) if exit.success() => End::Failed("the worker ended without finishing".into()),
             Ok(exit) => {
-                let reason =
-                    format!("the worker died ({exit}); the next sweep goes on from its last checkpoint");
-                if asked_to_stop(exit) { End::Asked(reason) } else { End::Failed(reason) }
+                let reason = format!(
+                    "the worker died ({exit}); the next sweep resumes the run from its last checkpoint"
+                );
+                if was_signalled_to_stop(exit) { End::Signalled(reason) } else { End::Failed(reason) }
             }
             Err(error) => End::Failed(format!("cannot wait for the worker: {error}")),
         }
     }
 }
 
-/// Why a worker ended before its runs.
+/// Why a worker ended before its runs, as a sentence.
 pub enum End {
     /// A termination signal ended it before it had installed its handler. The sweep receives the same signal, unless
     /// only the worker was signalled.
-    Asked(String),
+    Signalled(String),
     /// Any other reason.
     Failed(String),
 }
 
 #[cfg(unix)]
-fn asked_to_stop(exit: ExitStatus) -> bool {
+fn was_signalled_to_stop(exit: ExitStatus) -> bool {
     use std::os::unix::process::ExitStatusExt;
     matches!(exit.signal(), Some(libc::SIGINT | libc::SIGTERM | libc::SIGHUP))
 }
 
 #[cfg(not(unix))]
-fn asked_to_stop(_: ExitStatus) -> bool {
+fn was_signalled_to_stop(_: ExitStatus) -> bool {
     false
 }
 

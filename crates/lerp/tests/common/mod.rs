@@ -15,6 +15,8 @@ use std::{
     thread,
 };
 
+use lerp_train::{MetricRow, Metrics, Run};
+
 /// Returns the `lerp` command.
 pub fn lerp() -> Command {
     Command::new(env!("CARGO_BIN_EXE_lerp"))
@@ -23,6 +25,13 @@ pub fn lerp() -> Command {
 /// Runs `lerp` with the words of `line` as arguments, followed by `paths`.
 pub fn run(line: &str, paths: &[&Path]) -> Output {
     lerp().args(line.split_whitespace()).args(paths).output().unwrap()
+}
+
+/// Runs `lerp` as [`run`] does, asserts that it succeeds, and returns its standard output.
+pub fn succeed(line: &str, paths: &[&Path]) -> String {
+    let (code, text, errors) = parts(&run(line, paths));
+    assert_eq!(code, 0, "{line}: {errors}{text}");
+    text
 }
 
 /// Returns exit code, standard output and standard error.
@@ -36,6 +45,45 @@ pub fn runs(sweep: &Path) -> Vec<PathBuf> {
     let mut runs: Vec<_> = fs::read_dir(sweep.join("runs")).unwrap().map(|e| e.unwrap().path()).collect();
     runs.sort();
     runs
+}
+
+/// A value of a metric as bits, which are equal only for the same number; all NaN are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measurement {
+    pub metric: String,
+    pub step: u64,
+    pub samples: u64,
+    pub bits: u64,
+}
+
+/// Returns the metrics of a run without times.
+pub fn measurements(run: &Path) -> Vec<Measurement> {
+    let Metrics(rows) = Run::read(run).unwrap().metrics().unwrap();
+    let measurement = |row: MetricRow| {
+        let value = if row.value.is_nan() { f64::NAN } else { row.value };
+        Measurement { metric: row.metric, step: row.step, samples: row.samples, bits: value.to_bits() }
+    };
+    rows.into_iter().map(measurement).collect()
+}
+
+/// The files that a run must reproduce beside its metrics. Only some variants write samples.
+const FILES: [&str; 5] = [
+    "model.safetensors",
+    "interpolation.safetensors",
+    "interpolation.png",
+    "paths.safetensors",
+    "samples.safetensors",
+];
+
+/// Asserts that two complete runs have the same metrics, model and images bit for bit.
+pub fn assert_same_runs(left: &Path, right: &Path) {
+    for name in FILES {
+        let read = |dir: &Path| fs::read(dir.join(name)).ok();
+        assert!(read(left) == read(right), "{}: {name} differs", left.display());
+        assert!(name.starts_with("samples") || read(left).is_some(), "{}: no {name}", left.display());
+    }
+    assert_eq!(measurements(left), measurements(right));
+    assert!(!left.join("progress.json").exists() && !right.join("progress.json").exists());
 }
 
 /// Replaces a file of a run and its recorded digest, as if the run had written it.

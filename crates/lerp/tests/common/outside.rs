@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{parts, run, runs};
 
+/// Arrays by name.
 pub type Arrays = HashMap<String, Tensor>;
 
 /// Returns the final values of a run's metrics by name.
@@ -39,18 +40,12 @@ pub fn foreign(sweep: &Path) -> Run {
 }
 
 /// Asserts that two sets of metrics are equal bit for bit; NaN equals NaN.
-pub fn assert_same(ours: &HashMap<String, f64>, theirs: &HashMap<String, f64>) {
+pub fn assert_same_values(ours: &HashMap<String, f64>, theirs: &HashMap<String, f64>) {
     let bits = |values: &HashMap<String, f64>| -> BTreeMap<String, Option<u64>> {
         let defined = |value: f64| (!value.is_nan()).then(|| value.to_bits());
         values.iter().map(|(name, value)| (name.clone(), defined(*value))).collect()
     };
     assert_eq!(bits(ours), bits(theirs));
-}
-
-pub fn succeed(line: &str, paths: &[&Path]) -> String {
-    let (code, text, errors) = parts(&run(line, paths));
-    assert_eq!(code, 0, "{line}: {errors}{text}");
-    text
 }
 
 /// Writes answers and their record into the folder of a task.

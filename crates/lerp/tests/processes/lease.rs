@@ -1,10 +1,5 @@
 //! Two processes try to write in the folder of the same run.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{lerp, parts, run, runs, skip};
-use lerp_train::{Holder, Metrics, Run, State};
+use lerp_train::{Holder, Run, State};
+
+use crate::common::{lerp, measurements, parts, runs, skip, succeed};
 
 const TRAIN: &str = "train --preset smoke --variant vae --samples 8192 --out";
 
@@ -38,12 +34,6 @@ fn job(out: &Path, job: &str, restart: &str) -> Command {
     command.args(TRAIN.split(' ')).arg(out).stderr(Stdio::piped()).stdout(Stdio::piped());
     command.env("SLURM_JOB_ID", job).env("SLURM_RESTART_COUNT", restart).env("SLURMD_NODENAME", "node-7");
     command
-}
-
-/// Returns the metrics of a run as bits.
-fn numbers(run: &Path) -> Vec<(u64, String, u64)> {
-    let Metrics(rows) = Run::read(run).unwrap().metrics().unwrap();
-    rows.into_iter().map(|row| (row.step, row.metric, row.value.to_bits())).collect()
 }
 
 #[test]
@@ -73,9 +63,9 @@ fn a_restarted_job_takes_the_run_over_from_its_orphan() {
     let (code, text, errors) = parts(&restarted.wait_with_output().unwrap());
     assert_eq!(code, 0, "{errors}{text}");
     // The results are the same as those of an undisturbed run.
-    assert_eq!(parts(&run(TRAIN, &[&whole])).0, 0);
+    succeed(TRAIN, &[&whole]);
     let whole = &runs(&whole)[0];
-    assert_eq!(numbers(&run_dir), numbers(whole));
+    assert_eq!(measurements(&run_dir), measurements(whole));
     let model = |run: &Path| fs::read(run.join("model.safetensors")).unwrap();
     assert_eq!(model(&run_dir), model(whole));
     assert!(!run_dir.join("lease").exists() && !run_dir.join("progress.json").exists());

@@ -1,17 +1,14 @@
 //! Tests of image sets whose folder has moved: runs are identified by their images, not by the folder.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{collections::BTreeSet, fs, path::Path};
 
-use common::{lerp, parts, run, runs, squares, unfinished};
 use lerp_train::{Run, State};
+
+use crate::common::{lerp, parts, run, runs, squares, unfinished};
 
 /// Runs a sweep on `images` and returns exit code, standard output and standard error.
 fn sweep(images: &[&Path], seeds: &str, out: &Path) -> (i32, String, String) {
-    let line = "sweep --preset smoke --samples 256 --cluster-restarts 2 --variants baseline,vae --seeds";
+    let line = "sweep --preset smoke --samples 128 --cluster-restarts 2 --variants baseline,vae --seeds";
     let mut command = lerp();
     command.args(line.split(' ')).args([seeds, "--out"]).arg(out);
     for images in images {
@@ -60,7 +57,7 @@ fn runs_on_images_that_moved_are_found_and_go_on() {
     let folder = &out.join("runs").join(found.first().unwrap());
     let moved = format!("idx:{}", after.join("pets").display());
     let (code, _, errors) = parts(&run("eval", &[folder]));
-    assert!(code == 2 && errors.contains("say where with --dataset"), "{errors}");
+    assert!(code == 2 && errors.contains("give it with --dataset"), "{errors}");
     let (code, text, errors) = parts(&run(&format!("eval --dataset {moved}"), &[folder]));
     assert_eq!((code, errors.as_str()), (0, ""), "{text}");
     let last = Run::read(folder).unwrap().metrics().unwrap();
@@ -76,7 +73,7 @@ fn the_same_images_under_two_names_are_trained_on_once() {
     squares(&b, 100);
     let (code, text, errors) = sweep(&[&a, &b], "0", &out);
     assert_eq!(code, 0, "{text} {errors}");
-    assert!(errors.contains("are the same images, which are trained on once"), "{errors}");
+    assert!(errors.contains("are the same images; they are trained on only once"), "{errors}");
     assert_eq!(runs(&out).len(), 2);
 
     // If two folders exchange their names, each run still belongs to its images.

@@ -1,11 +1,6 @@
 //! Tests that runs which are killed and resumed, or use other numbers of threads, give the same results bit for bit.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
-    fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::Stdio,
@@ -13,18 +8,28 @@ use std::{
     time::Duration,
 };
 
-use common::{lerp, runs, squares};
-use lerp_train::{Metrics, Progress, Run, RunRecord, State};
+use lerp_train::{Progress, Run, RunRecord, State};
 
-/// Trains `variant` without interruption and returns the folder of the run.
-fn train(variant: &str, dataset: &str, out: &Path, threads: &str) -> PathBuf {
-    let line =
-        ["train", "--preset", "smoke", "--samples", "1024", "--cluster-restarts", "5", "--variant", variant];
+use crate::common::{assert_same_runs, lerp, runs, squares};
+
+/// A short training of one variant.
+#[derive(Clone, Copy)]
+struct Training<'a> {
+    variant: &'a str,
+    dataset: &'a str,
+    samples: u64,
+    threads: usize,
+}
+
+/// Trains without interruption and returns the folder of the run.
+fn train(training: Training, out: &Path) -> PathBuf {
+    let Training { variant, dataset, samples, threads } = training;
+    let samples = samples.to_string();
     let output = lerp()
-        .args(line)
-        .args(["--datasets", dataset, "--out"])
+        .args("train --preset smoke --cluster-restarts 5 --samples".split(' '))
+        .args([samples.as_str(), "--variant", variant, "--datasets", dataset, "--out"])
         .arg(out)
-        .env("RAYON_NUM_THREADS", threads)
+        .env("RAYON_NUM_THREADS", threads.to_string())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -61,38 +66,11 @@ fn killed(record: &RunRecord, folder: &Path, samples: u64, delay: Duration) -> b
     Run::read(&folder.join(&record.id)).unwrap().status.state != State::Done
 }
 
-/// The files that a run must reproduce beside its metrics. Only some variants write samples.
-const FILES: [&str; 5] = [
-    "model.safetensors",
-    "interpolation.safetensors",
-    "interpolation.png",
-    "paths.safetensors",
-    "samples.safetensors",
-];
-
-/// Returns the metrics of a run without times.
-fn metrics(dir: &Path) -> Metrics {
-    let mut metrics = Metrics::read(&dir.join("metrics.parquet")).unwrap();
-    metrics.0.iter_mut().for_each(|row| row.wall_s = 0.0);
-    // NaN is replaced, because it does not equal itself.
-    metrics.0.iter_mut().filter(|row| row.value.is_nan()).for_each(|row| row.value = f64::MAX);
-    metrics
-}
-
-fn assert_same(left: &Path, right: &Path) {
-    for name in FILES {
-        let read = |dir: &Path| fs::read(dir.join(name)).ok();
-        assert!(read(left) == read(right), "{name} differs");
-        assert!(name.starts_with("samples") || read(left).is_some(), "{name} is missing");
-    }
-    assert_eq!(metrics(left), metrics(right));
-    assert!(!left.join("progress.json").exists() && !right.join("progress.json").exists());
-}
-
 /// Kills and resumes a run of `variant` at several steps, and compares it with an uninterrupted run.
 fn kill(variant: &str, dataset: &str, seed: u64) {
     let dir = tempfile::tempdir().unwrap();
-    let whole = train(variant, dataset, &dir.path().join("whole"), "2");
+    let training = Training { variant, dataset, samples: 1024, threads: 2 };
+    let whole = train(training, &dir.path().join("whole"));
     let record = Run::read(&whole).unwrap().record;
     let folder = dir.path().join("broken");
     let broken = folder.join(&record.id);
@@ -108,15 +86,24 @@ fn kill(variant: &str, dataset: &str, seed: u64) {
     }
     assert!(kills >= 3, "{variant}: only {kills} kills hit a running worker");
     while killed(&record, &folder, u64::MAX, Duration::ZERO) {}
-    assert_same(&whole, &broken);
+    assert_same_runs(&whole, &broken);
 }
 
+/// The VQ-VAE updates buffers in every step.
 #[test]
-fn a_run_killed_at_several_steps_ends_like_an_uninterrupted_one() {
-    // The VQ-VAE updates buffers in every step; ACAI has two parameter groups and random draws.
+fn a_killed_run_with_buffers_ends_like_an_uninterrupted_one() {
     kill("vqvae", "lines", 7);
+}
+
+/// ACAI has two parameter groups and random draws.
+#[test]
+fn a_killed_run_with_two_parameter_groups_ends_like_an_uninterrupted_one() {
     kill("acai", "lines", 11);
-    // An image set adds shuffled batches and the final evaluation.
+}
+
+/// An image set adds shuffled batches and the final evaluation.
+#[test]
+fn a_killed_run_on_images_ends_like_an_uninterrupted_one() {
     let dir = tempfile::tempdir().unwrap();
     squares(dir.path(), 400);
     kill("vae", &format!("idx:{}", dir.path().display()), 5);
@@ -132,10 +119,11 @@ fn the_number_of_threads_changes_no_bit() {
     let images = format!("idx:{}", images.display());
     for (variant, dataset) in [("aae", "lines"), ("vqvae", "lines"), ("acai", "lines"), ("baseline", &images)]
     {
-        let one = train(variant, dataset, &dir.path().join(format!("{variant}1")), "1");
-        for threads in ["2", "3"] {
-            let more = train(variant, dataset, &dir.path().join(format!("{variant}{threads}")), threads);
-            assert_same(&one, &more);
-        }
+        let [one, two, three] = [1, 2, 3].map(|threads| {
+            let training = Training { variant, dataset, samples: 128, threads };
+            train(training, &dir.path().join(format!("{variant}{threads}")))
+        });
+        assert_same_runs(&one, &two);
+        assert_same_runs(&one, &three);
     }
 }

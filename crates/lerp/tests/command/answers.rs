@@ -1,17 +1,14 @@
 //! Invalid answers to a task, and mistakes in the models that give them.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{collections::HashMap, fs, path::Path, process::Command};
 
 use candle_core::{Device, Tensor, safetensors::save};
-use common::{
-    outside::{blend, foreign, succeed, values, write},
-    parts, python, run,
-};
 use serde_json::json;
+
+use crate::common::{
+    outside::{blend, foreign, values, write},
+    parts, python, run, succeed,
+};
 
 /// A function that makes an array invalid.
 type Change<'a> = Box<dyn Fn(&Tensor) -> Tensor + 'a>;
@@ -137,7 +134,7 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     for (line, wanted) in [
         ("score --out", "--name"),
         ("score --name  --out", "a value is required"),
-        ("score prepare --dataset lines --out", "is there already; give --out a new folder"),
+        ("score prepare --dataset lines --out", "exists and is not empty; give --out a new folder"),
         ("score prepare --dataset lines --format zip --out", "no format 'zip'"),
         ("score prepare --out", "--dataset"),
     ] {

@@ -1,29 +1,23 @@
 //! Tests of judges of interpolations, on the command line.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{fs, path::Path};
 
-use common::{lerp, parts, run, runs, squares, unfinished};
 use lerp_train::{JudgeRecord, JudgeTarget, Metrics, POSITIONS, Run};
 
-/// Runs a sweep with small judges on lines and on the image set in `images`.
-fn sweep(images: &Path, out: &Path, judge: &str) -> (String, String) {
+use crate::common::{lerp, measurements, parts, run, runs, squares, unfinished};
+
+/// Four evaluations of each of three variants, and small judges.
+const JUDGED: &str = "--samples 512 --variants baseline,vae,acai --judge 4096";
+
+/// Runs a sweep with the given options on lines and on the image set in `images`.
+fn sweep(images: &Path, out: &Path, options: &str) -> (String, String) {
     let name = format!("lines,idx:{}", images.display());
-    let line = "sweep --preset smoke --samples 512 --variants baseline,vae,acai --cluster-restarts 2 --judge";
-    let more = [judge, "--datasets", &name, "--out"];
+    let line = format!("sweep --preset smoke --cluster-restarts 2 {options}");
+    let more = ["--datasets", &name, "--out"];
     let (code, text, errors) =
         parts(&lerp().args(line.split_whitespace()).args(more).arg(out).output().unwrap());
     assert_eq!(code, 0, "{errors}{text}");
     (text, errors)
-}
-
-/// Returns the metrics of a run as bits, without times.
-fn metrics(run: &Path) -> Vec<(u64, String, u64)> {
-    let rows = Metrics::read(&run.join("metrics.parquet")).unwrap().0;
-    rows.into_iter().map(|row| (row.step, row.metric, row.value.to_bits())).collect()
 }
 
 #[test]
@@ -31,7 +25,7 @@ fn runs_are_judged_and_the_report_shows_it() {
     let dir = tempfile::tempdir().unwrap();
     let (images, out) = (dir.path().join("squares"), dir.path().join("out"));
     squares(&images, 300);
-    let (text, errors) = sweep(&images, &out, "4096");
+    let (text, errors) = sweep(&images, &out, JUDGED);
     assert!(text.contains("for judges of decoded images, before"), "{text}");
     assert_eq!(errors.matches("Training the judge of").count(), 2, "{errors}");
     let name = format!("idx:{}", images.canonicalize().unwrap().display());
@@ -69,16 +63,16 @@ fn runs_are_judged_and_the_report_shows_it() {
     }
 
     // A run that was interrupted and resumed gets the same judgements bit for bit, and no judge is trained again.
-    let before: Vec<_> = runs(&out).iter().map(|dir| metrics(dir)).collect();
+    let before: Vec<_> = runs(&out).iter().map(|dir| measurements(dir)).collect();
     let files: Vec<_> =
         runs(&out).iter().map(|dir| fs::read(dir.join("judged.safetensors")).unwrap()).collect();
     for dir in runs(&out) {
         unfinished(&dir);
     }
-    let (_, errors) = sweep(&images, &out, "4096");
+    let (_, errors) = sweep(&images, &out, JUDGED);
     assert!(!errors.contains("Training the judge"), "{errors}");
     for (i, dir) in runs(&out).iter().enumerate() {
-        assert_eq!(metrics(dir), before[i]);
+        assert_eq!(measurements(dir), before[i]);
         assert_eq!(fs::read(dir.join("judged.safetensors")).unwrap(), files[i]);
         // Evaluating the finished run gives the same judgements, too.
         let (code, text, errors) = parts(&run("eval --json --write", &[dir]));
@@ -95,16 +89,16 @@ fn older_runs_are_judged_afterwards() {
     let dir = tempfile::tempdir().unwrap();
     let (images, out) = (dir.path().join("squares"), dir.path().join("out"));
     squares(&images, 200);
-    sweep(&images, &out, "0");
+    sweep(&images, &out, "--samples 64 --variants baseline,vae --judge 0");
     assert!(!out.join("judges").exists() && !out.join("tables/table5.md").exists());
     for folder in runs(&out) {
-        let before = metrics(&folder);
+        let before = measurements(&folder);
         let (code, text, errors) = parts(&run("eval --judge 0", &[&folder]));
         assert!(code == 0 && !text.contains("judged") && errors.is_empty(), "{errors}{text}");
         let (code, text, errors) = parts(&run("eval --write --judge 1024", &[&folder]));
         assert!(code == 0 && text.contains("eval/judged_purity"), "{errors}{text}");
         assert!(errors.contains("judged.safetensors") && errors.contains("metrics.parquet"), "{errors}");
-        let after = metrics(&folder);
+        let after = measurements(&folder);
         assert_eq!(after[..before.len()], before);
         assert_eq!(after.len(), before.len() + 10);
         // The sweep has a judge now, which later evaluations use.

@@ -1,9 +1,5 @@
 //! Tests of `lerp sweep` on the command line: repeated, simultaneous and interrupted sweeps, and failing cells.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -11,12 +7,13 @@ use std::{
     time::Instant,
 };
 
-#[cfg(unix)]
-use common::limited;
-use common::{lerp, parts, rewrite, run, runs, unfinished};
 use lerp_train::{Run, State};
 
-const TINY: &str = "sweep --preset smoke --samples 256 --out";
+#[cfg(unix)]
+use crate::common::limited;
+use crate::common::{lerp, parts, rewrite, run, runs, unfinished};
+
+const TINY: &str = "sweep --preset smoke --samples 64 --out";
 
 #[test]
 fn a_second_sweep_trains_only_what_is_missing() {
@@ -97,7 +94,7 @@ fn interrupt_writes_a_checkpoint_and_the_next_sweep_goes_on_from_it() {
     assert!(killed.success());
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest:?}");
-    assert!(rest.iter().any(|line| line.contains("goes on from here")), "{rest:?}");
+    assert!(rest.iter().any(|line| line.contains("to resume.")), "{rest:?}");
     let run = Run::read(&runs(dir.path())[0]).unwrap();
     assert_eq!(run.status.state, State::Interrupted);
     assert!(run.status.samples > 0 && run.dir.join("checkpoint.safetensors").exists());
@@ -222,7 +219,7 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         (format!("--jobs 0 --out {}", out.display()), "--jobs 0"),
         (format!("--learning-rate 0 --out {}", out.display()), "learning_rate must be above 0"),
         (format!("--device gpu --out {}", out.display()), "there is no device 'gpu'"),
-        (format!("--out {}", foreign.display()), "not a sweep's"),
+        (format!("--out {}", foreign.display()), "is not the folder of a sweep"),
         (format!("--out {}", file.display()), "is a file"),
         (format!("--out {}/under", file.display()), "cannot create"),
         (format!("--config {} --out {}", plan.display(), out.display()), "did you mean 'samples'?"),
@@ -257,7 +254,7 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         assert_eq!(code, 2, "{errors}");
         assert!(errors.trim_end().ends_with("--device cpu") && errors.lines().count() == 1, "{errors}");
         if lerp_kernels::cuda::device(0, lerp_core::Precision::F32).is_ok() {
-            common::skip(
+            crate::common::skip(
                 "no-cuda",
                 "this machine has a CUDA device, so what is said without one is not seen",
             );

@@ -1,11 +1,6 @@
 //! Variants that keep state beside parameters and buffers, or read the step number on the host: the conformance check
 //! reports them, and a GPU does not capture their steps.
 
-#![allow(clippy::unwrap_used)]
-
-#[cfg(feature = "cuda")]
-mod common;
-
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use candle_core::{Device, Module, Tensor};
@@ -167,7 +162,7 @@ fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() 
 
     let device = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
-        Err(missing) => return common::skip("cuda", &missing),
+        Err(missing) => return crate::common::skip("cuda", &missing),
     };
     let run = |variant: &dyn Variant, record: bool| {
         let learner = on_lines(variant, &device, 1e-3.into());
@@ -210,7 +205,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
 
     let gpu = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
-        Err(missing) => return common::skip("cuda", &missing),
+        Err(missing) => return crate::common::skip("cuda", &missing),
     };
     let averages = |device: &Device| {
         let schedule = "cosine,from=0.25,floor=0.1,warmup=3".parse().unwrap();

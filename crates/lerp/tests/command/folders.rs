@@ -1,9 +1,5 @@
 //! Tests of sweeps into existing folders: with leftovers of a stopped sweep, with damaged runs, or with other files.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -12,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use common::{lerp, parts, run, runs};
 use lerp_train::{Run, State};
+
+use crate::common::{lerp, parts, run, runs};
 
 const TINY: &str = "sweep --preset smoke --samples 64 --variants";
 

@@ -1,12 +1,8 @@
 //! Tests of `lerp watch` beside a running sweep without a terminal, where it prints one table for scripts.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{fs, process::Stdio, time::Duration};
 
-use common::{lerp, parts, run};
+use crate::common::{lerp, parts, run};
 
 #[test]
 fn a_running_sweep_is_seen_from_its_files() {

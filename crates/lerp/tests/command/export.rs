@@ -1,33 +1,28 @@
 //! Tests of exports: their files are read as other programs read them.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[allow(dead_code)]
-#[path = "../examples/load_model.rs"]
-mod load_model;
-
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use candle_core::{Device, Tensor, safetensors::load};
-use common::{parts, python, run, runs, squares};
 use lerp_train::{MetricRow, Run};
 use serde_json::Value;
+
+use crate::{
+    common::{parts, python, run, runs, squares, succeed},
+    load_model,
+};
 
 const SEVEN: [&str; 7] = ["aae", "acai", "baseline", "denoising", "dropout", "vae", "vqvae"];
 
 /// Trains all variants briefly.
 fn sweep(out: &Path) {
-    let (code, text, errors) = parts(&run("sweep --preset smoke --samples 512 --out", &[out]));
-    assert_eq!(code, 0, "{errors}{text}");
+    succeed("sweep --preset smoke --samples 128 --out", &[out]);
 }
 
 #[test]
 fn every_export_format_contains_the_measured_values() {
     let dir = tempfile::tempdir().unwrap();
     sweep(dir.path());
-    let (code, text, errors) = parts(&run("export --to tensorboard,csv,models", &[dir.path()]));
-    assert_eq!(code, 0, "{errors}{text}");
+    succeed("export --to tensorboard,csv,models", &[dir.path()]);
     let (out, found) = (dir.path().join("export"), runs(dir.path()));
     assert_eq!(found.len(), 7);
     tables(&out.join("csv"), &found.iter().map(|dir| Run::read(dir).unwrap()).collect::<Vec<_>>());
@@ -38,7 +33,7 @@ fn every_export_format_contains_the_measured_values() {
     }
     // Exporting again gives the same files.
     let before = contents(&out);
-    assert_eq!(parts(&run("export --to models,csv,tensorboard", &[dir.path()])).0, 0);
+    succeed("export --to models,csv,tensorboard", &[dir.path()]);
     assert!(before == contents(&out), "an export must not depend on when it is made");
     in_torch(&out.join("models"));
 }
@@ -134,7 +129,7 @@ fn model(folder: &Path, run: &Run) {
     assert_eq!(config["cell"], serde_json::to_value(cell).unwrap());
     assert_eq!(config["latent"][2], 4);
     // The output folder in the command is private and replaced by an ellipsis.
-    let command = "cargo xtask sweep --preset smoke --samples 512 --out …";
+    let command = "cargo xtask sweep --preset smoke --samples 128 --out …";
     for part in [&run.record.provenance.git, command, "1807.07543", "A short run"] {
         assert!(card.contains(part), "{part} is not in the card");
     }
@@ -177,13 +172,12 @@ fn models_of_image_sets_need_no_images() {
     squares(&images, 60);
     let name = format!("idx:{}", images.display());
     let line = format!(
-        "sweep --preset smoke --samples 128 --cluster-restarts 1 --variants vae --datasets {name} --out"
+        "sweep --preset smoke --samples 64 --cluster-restarts 1 --variants vae --datasets {name} --out"
     );
-    assert_eq!(parts(&run(&line, &[&out])).0, 0);
+    succeed(&line, &[&out]);
     fs::remove_dir_all(&images).unwrap();
     let run_dir = &runs(&out)[0];
-    let (code, text, errors) = parts(&run("export --to models,csv", &[run_dir]));
-    assert_eq!(code, 0, "{errors}{text}");
+    succeed("export --to models,csv", &[run_dir]);
     let folder = run_dir.join("export/models").join(run_dir.file_name().unwrap());
     let check = load(folder.join("check.safetensors"), &Device::Cpu).unwrap();
     assert_eq!((check["images"].dims(), check["latents"].dims()), (&[8, 32, 32, 1][..], &[8, 4, 4, 4][..]));
@@ -195,7 +189,7 @@ fn models_of_image_sets_need_no_images() {
 fn tables_keep_what_is_undefined_and_quote_what_has_commas() {
     let dir = tempfile::tempdir().unwrap();
     let line = "sweep --preset smoke --samples 128 --variants baseline,vae --out";
-    assert_eq!(parts(&run(line, &[dir.path()])).0, 0);
+    succeed(line, &[dir.path()]);
     let found = runs(dir.path());
     let mut metrics = Run::read(&found[0]).unwrap().metrics().unwrap();
     let row = |value| MetricRow { step: 2, samples: 128, metric: "eval/a, \"b\"".into(), value, wall_s: 1.5 };
@@ -205,7 +199,7 @@ fn tables_keep_what_is_undefined_and_quote_what_has_commas() {
     fs::remove_file(found[0].join("digests.json")).unwrap();
     let record = fs::read_to_string(found[0].join("run.toml")).unwrap();
     fs::write(found[0].join("run.toml"), record.replace("digests = true\n", "")).unwrap();
-    assert_eq!(parts(&run("export --variants baseline --seeds 0..2 --to csv", &[dir.path()])).0, 0);
+    succeed("export --variants baseline --seeds 0..2 --to csv", &[dir.path()]);
     let read = |name: &str| fs::read_to_string(dir.path().join("export/csv").join(name)).unwrap();
     let (values, table) = (read("metrics.csv"), read("runs.csv"));
     for value in ["NaN", "-inf", &format!("{}", 1e-300)] {
@@ -220,8 +214,8 @@ fn tables_keep_what_is_undefined_and_quote_what_has_commas() {
 fn mistakes_are_one_sentence_and_what_has_no_model_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let line = "sweep --preset smoke --samples 128 --variants baseline,dropout --out";
-    assert_eq!(parts(&run(line, &[&out])).0, 0);
+    let line = "sweep --preset smoke --samples 64 --variants baseline,dropout --out";
+    succeed(line, &[&out]);
     let fails = |line: &str, part: &str| {
         let (code, text, errors) = parts(&run(line, &[&out]));
         assert_eq!((code, errors.lines().count()), (2, 1), "{errors}{text}");

@@ -12,25 +12,31 @@ use lerp_data::{Dataset, Split};
 
 use crate::registry::Registry;
 
-/// The digest of a dataset's images and its numbers of training and test images.
-pub type Images = (String, [usize; 2]);
+/// The images of a dataset that is read from files or made by a user's program; lines, which are drawn, have none.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// Digest of all images.
+    pub digest: String,
+    /// Numbers of training and test images.
+    pub counts: [usize; 2],
+}
 
 /// The datasets of one command, each of which is opened once.
-pub struct Shelf<'a> {
+pub struct DatasetCache<'a> {
     registry: &'a Registry,
     data: Option<PathBuf>,
     open: RefCell<HashMap<String, Arc<dyn Dataset>>>,
     known: RefCell<HashMap<String, Option<Images>>>,
 }
 
-impl<'a> Shelf<'a> {
-    /// Creates a shelf for image sets in the folder `data`, or if that is `None` in the folder of the environment
-    /// variable `LERP_DATA`.
+impl<'a> DatasetCache<'a> {
+    /// Creates an empty cache for image sets in the folder `data`, or if that is `None` in the folder of the
+    /// environment variable `LERP_DATA`.
     pub fn new(registry: &'a Registry, data: Option<&Path>) -> Self {
         Self { registry, data: data.map(PathBuf::from), open: RefCell::default(), known: RefCell::default() }
     }
 
-    /// Returns the folder of image sets that was given to [`Shelf::new`].
+    /// Returns the folder of image sets that was given to [`DatasetCache::new`].
     pub fn data(&self) -> Option<&Path> {
         self.data.as_deref()
     }
@@ -53,11 +59,10 @@ impl<'a> Shelf<'a> {
     /// # Errors
     /// If the dataset cannot be read.
     pub fn digest(&self, name: &str) -> Result<Option<String>> {
-        Ok(self.images(name)?.map(|(digest, _)| digest))
+        Ok(self.images(name)?.map(|images| images.digest))
     }
 
-    /// Returns the digest of the dataset's images and the numbers of training and test images. Returns `None` for
-    /// images that are drawn.
+    /// Returns the digest and the numbers of the dataset's images. Returns `None` for images that are drawn.
     ///
     /// # Errors
     /// If the dataset cannot be read.
@@ -67,7 +72,7 @@ impl<'a> Shelf<'a> {
         }
         let dataset = self.get(name)?;
         let counts = [dataset.count(Split::Train)?.unwrap_or(0), dataset.count(Split::Test)?.unwrap_or(0)];
-        let images = dataset.digest()?.map(|digest| (digest, counts));
+        let images = dataset.digest()?.map(|digest| Images { digest, counts });
         self.known.borrow_mut().insert(name.to_owned(), images.clone());
         Ok(images)
     }

@@ -1,12 +1,8 @@
 //! Tests of `lerp data`: listing and checking image sets, contact sheets, and messages about missing files.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::fs;
 
-use common::{idx, lerp, parts};
+use crate::common::{idx, lerp, parts};
 
 #[test]
 fn an_image_set_is_listed_checked_and_shown() {

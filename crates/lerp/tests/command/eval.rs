@@ -1,20 +1,17 @@
 //! Tests of the files that an evaluation writes into a run's folder, and of `lerp eval`, which writes them again.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use common::{lerp, parts, run, runs, squares};
 use lerp_train::{POSITIONS, Run, RunLock};
+
+use crate::common::{lerp, parts, run, runs, squares};
 
 /// Trains `variant` briefly and returns the folder of the run.
 fn train(variant: &str, dataset: &str, out: &Path) -> PathBuf {
-    let line = "train --preset smoke --samples 256 --cluster-restarts 2 --variant";
+    let line = "train --preset smoke --samples 128 --cluster-restarts 2 --variant";
     let more = [variant, "--datasets", dataset, "--out"];
     let (code, text, errors) = parts(&lerp().args(line.split(' ')).args(more).arg(out).output().unwrap());
     assert_eq!(code, 0, "{errors}{text}");

@@ -1,12 +1,8 @@
 //! Tests of runs of two precisions in one folder, one of which was made by an earlier version.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{fs, path::Path};
 
-use common::{parts, run, runs};
+use crate::common::{parts, run, runs};
 
 const SWEEP: &str = "sweep --preset smoke --variants baseline --samples 64 --device cpu --full-f32 --out";
 

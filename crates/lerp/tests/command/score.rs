@@ -1,12 +1,5 @@
 //! Tests of models that were trained in other software: tasks, their answers, and imported weights.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[allow(dead_code)]
-#[path = "../examples/load_model.rs"]
-mod load_model;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -17,15 +10,19 @@ use candle_core::{
     Device, Tensor,
     safetensors::{load, save},
 };
-use common::{
-    lerp,
-    outside::{assert_same, blend, evaluated, foreign, succeed, values, write},
-    parts, python, runs, squares,
-};
 use lerp_core::{Autoencoder, Draws};
 use lerp_data::{Dataset, Lines};
 use lerp_train::{Cell, Origin, Run};
 use serde_json::json;
+
+use crate::{
+    common::{
+        lerp,
+        outside::{assert_same_values, blend, evaluated, foreign, values, write},
+        parts, python, runs, squares, succeed,
+    },
+    load_model,
+};
 
 /// Writes the answers of a model to a task, computed with the random draws of the last evaluation of `cell`, which some
 /// variants need to encode.
@@ -61,7 +58,7 @@ fn answer(task: &Path, model: &dyn Autoencoder, cell: &Cell) {
 fn answers_of_our_own_models_give_the_numbers_of_their_runs() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    succeed("sweep --preset smoke --samples 512 --out", &[&out]);
+    succeed("sweep --preset smoke --samples 128 --out", &[&out]);
     succeed("export --to models", &[&out]);
     let found = runs(&out);
     assert_eq!(found.len(), 7);
@@ -144,7 +141,7 @@ fn exported_models_in_torch_give_the_numbers_of_their_runs() {
                 "import",
                 &[&saved, Path::new(&dataset), Path::new("--out"), &dir.path().join("imported")],
             );
-            assert_same(&values(&foreign(&dir.path().join("imported"))), &theirs);
+            assert_same_values(&values(&foreign(&dir.path().join("imported"))), &theirs);
         }
     }
 }
@@ -154,7 +151,7 @@ fn a_numpy_model_answers_a_task_and_appears_in_the_report() {
     let Some(python) = python("numpy", "import numpy") else { return };
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    succeed("sweep --preset smoke --samples 128 --variants baseline --out", &[&out]);
+    succeed("sweep --preset smoke --samples 64 --variants baseline --out", &[&out]);
     let tasks = [0, 1].map(|seed| dir.path().join(format!("task{seed}")));
     for (seed, task) in tasks.iter().enumerate() {
         succeed(&format!("score prepare --dataset lines --training 512 --seed {seed} --out"), &[task]);
@@ -187,13 +184,13 @@ fn a_numpy_model_answers_a_task_and_appears_in_the_report() {
     let found = values(&run);
     assert!(found["eval/mean_distance"] < 0.02 && found["eval/mean_smoothness"] > 0.5, "{found:?}");
     assert!(
-        succeed("score --name P~C~A --out", &[&out, &tasks[0]]).contains("are in"),
+        succeed("score --name P~C~A --out", &[&out, &tasks[0]]).contains("are already in"),
         "the same once more is nothing new"
     );
-    let (code, _, errors) = parts(&common::run("eval", &[&run.dir]));
+    let (code, _, errors) = parts(&crate::common::run("eval", &[&run.dir]));
     assert!(code == 2 && errors.contains("has no model: it was scored"), "{errors}");
     // The scored model does not affect later sweeps into the folder.
-    let again = succeed("sweep --preset smoke --samples 128 --variants baseline --out", &[&out]);
+    let again = succeed("sweep --preset smoke --samples 64 --variants baseline --out", &[&out]);
     assert!(again.contains("Nothing to do: the run in"), "{again}");
 }
 
@@ -254,7 +251,8 @@ fn images_are_classified_and_clustered_from_answers() {
     assert!(read("table3.md").contains("pixels (outside)") && read("table4.md").contains("pixels (outside)"));
     // The task is refused if the folder holds other images.
     squares(&images, 250);
-    let (code, _, errors) = parts(&common::run("score --name more --out", &[&dir.path().join("no"), &task]));
+    let (code, _, errors) =
+        parts(&crate::common::run("score --name more --out", &[&dir.path().join("no"), &task]));
     assert!(code == 2 && errors.contains("is about other images than those of"), "{errors}");
     // The same images in another folder are accepted with --dataset.
     let moved = dir.path().join("moved");
@@ -267,7 +265,7 @@ fn images_are_classified_and_clustered_from_answers() {
 fn exported_weights_come_back_as_a_run() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    succeed("sweep --preset smoke --samples 512 --variants acai,vae --out", &[&out]);
+    succeed("sweep --preset smoke --samples 128 --variants acai,vae --out", &[&out]);
     succeed("export --to models", &[&out]);
     let trained = runs(&out);
     for run in &trained {
@@ -281,8 +279,8 @@ fn exported_weights_come_back_as_a_run() {
         let mut imported =
             all.filter(|run| run.record.cell.origin == Origin::Imported { variant: variant.clone() });
         let imported = imported.next().unwrap();
-        assert_same(&values(&imported), &evaluated(run));
-        assert_same(&evaluated(&imported.dir), &evaluated(run));
+        assert_same_values(&values(&imported), &evaluated(run));
+        assert_same_values(&evaluated(&imported.dir), &evaluated(run));
     }
     let model = out.join("export/models").join(trained[0].file_name().unwrap());
     let again = succeed("import", &[&model, Path::new("--out"), &out]);
@@ -311,18 +309,18 @@ fn exported_weights_come_back_as_a_run() {
             .contains("Mine (imported)")
     );
     let fails = |line: &str, path: &Path, wanted: &str| {
-        let (code, text, errors) = parts(&common::run(line, &[&dir.path().join("no"), path]));
+        let (code, text, errors) = parts(&crate::common::run(line, &[&dir.path().join("no"), path]));
         assert!(code == 2 && errors.lines().count() == 1 && errors.contains(wanted), "{errors}{text}");
         assert!(!dir.path().join("no").exists());
     };
-    fails("import --out", &bare, "say with --variant and --dataset what it is");
+    fails("import --out", &bare, "describe the model with --variant and --dataset");
     fails(
         "import --variant baseline --dataset lines --latent 8 --depth 4 --out",
         &bare,
         "is not a model of baseline on lines",
     );
-    fails("import --variant vae --out", &model, "says that it is acai");
-    fails("import --depth 3 --out", &model, "says what the model is; leave them out");
+    fails("import --variant vae --out", &model, "says that the variant is acai");
+    fails("import --depth 3 --out", &model, "describes the model");
     let mut tensors = load(&bare, &Device::Cpu).unwrap();
     let name = "enc.conv0.weight".to_owned();
     tensors.insert(name.clone(), (&tensors[&name] * f64::INFINITY).unwrap());
@@ -345,7 +343,7 @@ fn exported_weights_come_back_as_a_run() {
     other("\"test_samples\": 256", "\"cluster_restarts\": 5, \"test_samples\": 256");
     fails("import --out", &model, "asks for clusters of lines");
     other("lerp model 2", "lerp model 9");
-    fails("import --out", &model, "does not describe a model of ours");
+    fails("import --out", &model, "was not written by `lerp export`");
     fs::write(&bare, "no tensors").unwrap();
     fails(line, &bare, "is no safetensors file, or cut short or damaged");
     let (code, _, errors) =

@@ -20,7 +20,7 @@ use lerp_train::{Progress, RunInputs, mark_failed};
 
 use super::{
     judges,
-    worker::{LOG, News, Order, log},
+    worker::{LOG, RunMessage, RunRequest, log},
 };
 use crate::{cli::WorkerArgs, device, registry::Registry};
 
@@ -34,12 +34,19 @@ pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
     // input.
     ctrlc::set_handler(|| ()).context("cannot catch Ctrl-C")?;
     std::fs::create_dir_all(&args.dir).with_context(|| format!("cannot create {}", args.dir.display()))?;
-    let host = Host::new(registry, &args.dir, &args.device, std::io::stdout());
-    host.serve(BufReader::new(std::io::stdin())).map(|()| true)
+    let process = WorkerProcess::new(registry, &args.dir, &args.device, std::io::stdout());
+    process.serve(BufReader::new(std::io::stdin())).map(|()| true)
+}
+
+/// Whether the device of a worker process can train more runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DeviceState {
+    Working,
+    Broken,
 }
 
 /// The state that the runs of a worker process share.
-struct Host<'a, W> {
+struct WorkerProcess<'a, W> {
     registry: &'a Registry,
     /// Folder of the runs.
     runs: &'a Path,
@@ -50,7 +57,7 @@ struct Host<'a, W> {
     out: Mutex<W>,
 }
 
-impl<'a, W: Write + Send> Host<'a, W> {
+impl<'a, W: Write + Send> WorkerProcess<'a, W> {
     fn new(registry: &'a Registry, runs: &'a Path, device: &'a str, out: W) -> Self {
         let datasets = Mutex::default();
         Self { registry, runs, device, datasets, stop: AtomicBool::new(false), out: Mutex::new(out) }
@@ -61,13 +68,14 @@ impl<'a, W: Write + Send> Host<'a, W> {
         thread::scope(|scope| {
             let take = |line: std::io::Result<String>| -> Result<()> {
                 let line = line.context("cannot read standard input")?;
-                let order: Order =
-                    serde_json::from_str(&line).context("standard input is not the record of a run")?;
-                let order = Arc::new(order);
-                let own = Arc::clone(&order);
-                let started = thread::Builder::new().spawn_scoped(scope, move || self.run(&own));
+                let request: RunRequest = serde_json::from_str(&line)
+                    .context("standard input does not hold requests to train runs")?;
+                let request = Arc::new(request);
+                let of_thread = Arc::clone(&request);
+                let started = thread::Builder::new().spawn_scoped(scope, move || self.run(&of_thread));
                 if let Err(error) = started {
-                    self.failed(&order, true, format!("cannot start a thread for the run ({error})"));
+                    let reason = format!("cannot start a thread for the run ({error})");
+                    self.failed(&request, DeviceState::Working, reason);
                 }
                 Ok(())
             };
@@ -78,26 +86,26 @@ impl<'a, W: Write + Send> Host<'a, W> {
     }
 
     /// Trains one run to its end. The last message about the run says how it ended.
-    fn run(&self, order: &Order) {
-        let record = &order.record;
+    fn run(&self, request: &RunRequest) {
+        let record = &request.record;
         let dir = self.runs.join(&record.id);
         // A run that was already complete reports no progress, so this is the default.
         let mut end = Progress::Done;
         let trained = catch_unwind(AssertUnwindSafe(|| {
-            self.train(order, &dir, &mut |progress| match progress {
+            self.train(request, &dir, &mut |progress| match progress {
                 // The end is reported after the run has released its folder.
                 Progress::Done | Progress::Interrupted { .. } => end = progress.clone(),
-                progress => self.tell(order, true, progress),
+                progress => self.tell(request, DeviceState::Working, progress),
             })
         }));
         let reason = match trained {
-            Ok(Ok(())) => return self.tell(order, true, &end),
+            Ok(Ok(())) => return self.tell(request, DeviceState::Working, &end),
             Ok(Err(error)) => format!("{error:#}"),
             Err(panic) => {
                 let said = panic.downcast_ref::<String>().map(String::as_str);
                 let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default();
                 let reason =
-                    format!("the run panicked ({said}); the next sweep goes on from its last checkpoint");
+                    format!("the run panicked ({said}); the next sweep resumes it from its last checkpoint");
                 // An error here, for example on a full disk, is ignored: the panic is the failure to report.
                 let _ = mark_failed(&dir, record, &reason);
                 reason
@@ -105,44 +113,50 @@ impl<'a, W: Write + Send> Host<'a, W> {
         };
         // A failed CUDA kernel makes the GPU unusable for the whole process, so the device is tested before more runs
         // are accepted.
-        let sound = device::open(self.device, record.cell.precision).is_ok_and(|device| {
-            let sound = device.synchronize().is_ok();
+        let works = device::open(self.device, record.cell.precision).is_ok_and(|device| {
+            let works = device.synchronize().is_ok();
             lerp_kernels::release(device);
-            sound
+            works
         });
-        self.failed(order, sound, reason);
+        self.failed(request, if works { DeviceState::Working } else { DeviceState::Broken }, reason);
     }
 
     /// Reports that a run failed, to the sweep and in the run's log.
-    fn failed(&self, order: &Order, sound: bool, reason: String) {
-        let path = self.runs.join(&order.record.id).join(LOG);
+    fn failed(&self, request: &RunRequest, device: DeviceState, reason: String) {
+        let path = self.runs.join(&request.record.id).join(LOG);
         let _ = log(&path).map(|mut log| writeln!(log, "error: {reason}"));
-        self.tell(order, sound, &Progress::Failed { reason });
+        self.tell(request, device, &Progress::Failed { reason });
     }
 
-    fn train(&self, order: &Order, dir: &Path, tell: &mut (dyn FnMut(&Progress) + Send)) -> Result<()> {
-        let cell = &order.record.cell;
+    /// Trains a run on a thread pool of its own.
+    fn train(
+        &self,
+        request: &RunRequest,
+        dir: &Path,
+        tell: &mut (dyn FnMut(&Progress) + Send),
+    ) -> Result<()> {
+        let cell = &request.record.cell;
         // Each run has its own thread pool, so that a thread that waits for this run's work does not take up work of
         // another run.
         let threads = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
         // The threads are named after the run, so that a panic message identifies it.
-        let name = order.record.id.clone();
+        let name = request.record.id.clone();
         let pool = threads.thread_name(move |_| name.clone()).build().map_err(|error| {
             anyhow!("cannot start the threads of the run ({error}); give --jobs a smaller number")
         })?;
         pool.install(|| {
             let variant = self.registry.find(&cell.variant)?;
-            let dataset = self.dataset(order.dataset.as_ref().unwrap_or(&cell.dataset))?;
+            let dataset = self.dataset(request.dataset.as_ref().unwrap_or(&cell.dataset))?;
             // Opening the device gives the run its own CUDA stream.
             let device = device::open(self.device, cell.precision)?;
             let metrics = self.registry.metrics();
             let sweep = self.runs.parent().unwrap_or(self.runs);
-            let judge = if order.judged { judges::find(sweep, &*dataset, &order.record) } else { None };
+            let judge = if request.judged { judges::find(sweep, &*dataset, &request.record) } else { None };
             let judge = judge.as_ref();
-            let parts = RunInputs { variant, dataset: &*dataset, device: &device, metrics, judge };
+            let inputs = RunInputs { variant, dataset: &*dataset, device: &device, metrics, judge };
             let measuring = AtomicBool::new(false);
-            let trained = self.within(order.time_limit, &measuring, |stop| {
-                lerp_train::train(&order.record, &parts, dir, stop, &mut |progress| {
+            let trained = self.within(request.time_limit, &measuring, |stop| {
+                lerp_train::train(&request.record, &inputs, dir, stop, &mut |progress| {
                     measuring.fetch_or(matches!(progress, Progress::Finishing), Ordering::Relaxed);
                     tell(progress);
                 })
@@ -184,6 +198,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
         })
     }
 
+    /// Returns the dataset called `name`, which is opened unless another run of the process has it open.
     fn dataset(&self, name: &str) -> Result<Arc<dyn Dataset>> {
         let mut datasets = self.datasets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(dataset) = datasets.get(name).and_then(Weak::upgrade) {
@@ -196,9 +211,10 @@ impl<'a, W: Write + Send> Host<'a, W> {
 
     /// Sends a message about a run to the sweep. A write error is ignored: if the sweep has ended, the worker's input
     /// is closed as well, which stops the worker.
-    fn tell(&self, order: &Order, sound: bool, progress: &Progress) {
-        let news = News { index: order.index, sound, progress: progress.clone() };
-        if let Ok(line) = serde_json::to_string(&news) {
+    fn tell(&self, request: &RunRequest, device: DeviceState, progress: &Progress) {
+        let device_works = device == DeviceState::Working;
+        let message = RunMessage { index: request.index, device_works, progress: progress.clone() };
+        if let Ok(line) = serde_json::to_string(&message) {
             let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
         }
@@ -219,7 +235,7 @@ mod tests {
     use lerp_train::{Cell, Run, RunRecord, State};
 
     use super::*;
-    use crate::provenance::provenance;
+    use crate::provenance::{Placement, provenance};
 
     /// A baseline that panics in its third step.
     struct Panics(Baseline);
@@ -257,7 +273,8 @@ mod tests {
 
     static PANICS: ModelVariant<Panics> = ModelVariant::new();
 
-    fn order(index: usize, variant: &str, samples: u64) -> String {
+    /// Returns the request to train a small model, as a line of JSON.
+    fn request(index: usize, variant: &str, samples: u64) -> String {
         let cell = Cell {
             dataset: "lines".into(),
             variant: variant.into(),
@@ -276,9 +293,13 @@ mod tests {
             network: Network { scales: 4, depth: 2, latent: 2 }.into(),
             hyper: Hyper::new(),
         };
-        let provenance = provenance(("cpu", Precision::F32), 1, None, String::new());
+        let provenance = provenance(
+            Placement { device: "cpu", precision: Precision::F32, threads: 1 },
+            None,
+            String::new(),
+        );
         let record = RunRecord::new(cell, variant, provenance);
-        serde_json::to_string(&Order { index, record, dataset: None, judged: false, time_limit: None })
+        serde_json::to_string(&RunRequest { index, record, dataset: None, judged: false, time_limit: None })
             .unwrap()
             + "\n"
     }
@@ -288,26 +309,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut registry = Registry::default();
         registry.add_variant(&PANICS).unwrap();
-        let (input, mut orders) = io::pipe().unwrap();
-        let (news, out) = io::pipe().unwrap();
-        let mut news = BufReader::new(news).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
-        let mut until = |wanted: &dyn Fn(&News) -> bool| news.find(|news: &News| wanted(news)).unwrap();
+        let (input, mut requests) = io::pipe().unwrap();
+        let (messages, out) = io::pipe().unwrap();
+        let mut messages =
+            BufReader::new(messages).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+        let mut until = |wanted: &dyn Fn(&RunMessage) -> bool| {
+            messages.find(|message: &RunMessage| wanted(message)).unwrap()
+        };
         thread::scope(|scope| {
-            let serving =
-                scope.spawn(|| Host::new(&registry, dir.path(), "cpu", out).serve(BufReader::new(input)));
+            let serving = scope
+                .spawn(|| WorkerProcess::new(&registry, dir.path(), "cpu", out).serve(BufReader::new(input)));
             // One run would take hours, and another panics while it is training.
-            orders.write_all(order(7, "baseline", 1 << 30).as_bytes()).unwrap();
-            until(&|news| news.index == 7 && matches!(news.progress, Progress::Stepped { .. }));
-            orders.write_all(order(8, "panics", 1 << 30).as_bytes()).unwrap();
-            let failed = until(&|news| matches!(news.progress, Progress::Failed { .. }));
+            requests.write_all(request(7, "baseline", 1 << 30).as_bytes()).unwrap();
+            until(&|message| message.index == 7 && matches!(message.progress, Progress::Stepped { .. }));
+            requests.write_all(request(8, "panics", 1 << 30).as_bytes()).unwrap();
+            let failed = until(&|message| matches!(message.progress, Progress::Failed { .. }));
             let Progress::Failed { reason } = failed.progress else { panic!("{}", failed.index) };
-            assert!(failed.index == 8 && failed.sound, "{reason}");
+            assert!(failed.index == 8 && failed.device_works, "{reason}");
             assert!(reason.contains("panicked") && reason.contains("the third step"), "{reason}");
             // The worker accepts another run and does not wait for the first.
-            orders.write_all(order(9, "vae", 8).as_bytes()).unwrap();
-            until(&|news| news.index == 9 && news.progress == Progress::Done);
-            drop(orders);
-            until(&|news| news.index == 7 && matches!(news.progress, Progress::Interrupted { samples: 8.. }));
+            requests.write_all(request(9, "vae", 8).as_bytes()).unwrap();
+            until(&|message| message.index == 9 && message.progress == Progress::Done);
+            drop(requests);
+            until(&|message| {
+                message.index == 7 && matches!(message.progress, Progress::Interrupted { samples: 8.. })
+            });
             serving.join().unwrap().unwrap();
         });
         let state = |variant: &str| {
@@ -341,7 +367,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut registry = Registry::default();
         registry.add_metric(&BRIGHTNESS).unwrap();
-        Host::new(&registry, dir.path(), "cpu", io::sink()).serve(order(0, "vae", 8).as_bytes()).unwrap();
+        WorkerProcess::new(&registry, dir.path(), "cpu", io::sink())
+            .serve(request(0, "vae", 8).as_bytes())
+            .unwrap();
         let folder = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
         let run = Run::read(&folder).unwrap();
         assert_eq!(run.record.quantities, lerp_eval::recorded(&BRIGHTNESS).collect::<Vec<_>>());
@@ -350,14 +378,18 @@ mod tests {
     #[test]
     fn a_worker_whose_device_is_gone_says_so() {
         let dir = tempfile::tempdir().unwrap();
-        let (news, out) = io::pipe().unwrap();
+        let (messages, out) = io::pipe().unwrap();
         let registry = Registry::default();
-        let host = Host::new(&registry, dir.path(), "cuda:4096", out);
-        host.serve(order(3, "vae", 8).as_bytes()).unwrap();
-        drop(host);
-        let lines: Vec<News> =
-            BufReader::new(news).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
-        let [News { index: 3, sound: false, progress: Progress::Failed { reason } }] = &lines[..] else {
+        let worker = WorkerProcess::new(&registry, dir.path(), "cuda:4096", out);
+        worker.serve(request(3, "vae", 8).as_bytes()).unwrap();
+        drop(worker);
+        let lines: Vec<RunMessage> = BufReader::new(messages)
+            .lines()
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect();
+        let [RunMessage { index: 3, device_works: false, progress: Progress::Failed { reason } }] =
+            &lines[..]
+        else {
             panic!("{} lines", lines.len())
         };
         assert!(reason.contains("--device cpu"), "{reason}");

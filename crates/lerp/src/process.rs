@@ -1,0 +1,62 @@
+//! This process: its threads, its command line, and the signals that stop it.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Context, Result, bail};
+
+/// Starts the global thread pool with the number of threads in `RAYON_NUM_THREADS`, or one per core.
+///
+/// # Errors
+/// If the number is too large, or the system does not grant the threads.
+pub fn start_threads() -> Result<()> {
+    /// The largest accepted number of threads; larger numbers are taken for typing errors.
+    const MOST: usize = 1024;
+    const NAME: &str = "RAYON_NUM_THREADS";
+    let asked = std::env::var(NAME).ok().and_then(|number| number.parse::<usize>().ok());
+    if let Some(asked) = asked.filter(|asked| *asked > MOST) {
+        bail!("{NAME} is {asked}; give at most {MOST}");
+    }
+    let started = rayon::ThreadPoolBuilder::new().build_global();
+    started.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot start threads ({error}); raise the limit of threads (ulimit -u) or of memory, or set {NAME} to a \
+             smaller number"
+        )
+    })
+}
+
+/// Returns a flag that the first Ctrl-C or termination signal sets; a second signal ends the process.
+///
+/// # Errors
+/// If the signal handler cannot be installed.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot catch Ctrl-C")?;
+    Ok(stop)
+}
+
+/// Returns this process's command line as a user would type it, with quotes where necessary.
+pub fn command_line() -> String {
+    let mut arguments = std::env::args_os().map(|argument| {
+        let text = argument.to_string_lossy().into_owned();
+        let plain = |c: char| c.is_alphanumeric() || "-_./=:,".contains(c);
+        let quoted = || format!("'{}'", text.replace('\'', r"'\''"));
+        if !text.is_empty() && text.chars().all(plain) { text } else { quoted() }
+    });
+    let program = arguments.next().unwrap_or_default();
+    let program = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let program = if program == "lerp" { "cargo xtask".into() } else { program };
+    arguments.fold(program, |line, argument| line + " " + &argument)
+}
