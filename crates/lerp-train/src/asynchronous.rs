@@ -4,7 +4,7 @@
 use candle_core::{DType, Tensor, TensorId, Var};
 use lerp_core::{Draws, on_host};
 use lerp_data::{Batch, Dataset};
-use lerp_kernels::{Clock, Recording, notice, preparing};
+use lerp_kernels::{CapturedGraph, Clock, notice, prepare_capture};
 
 use crate::{Learner, Result};
 
@@ -52,7 +52,7 @@ enum Dispatch {
     Individual {
         permanently: bool,
     },
-    Recorded(Recording),
+    Captured(CapturedGraph),
 }
 
 impl Asynchronous {
@@ -62,13 +62,13 @@ impl Asynchronous {
     }
 
     /// Turns graph capture off; to be called before the first step.
-    pub fn never_record(&mut self) {
+    pub fn never_capture(&mut self) {
         self.dispatch = Dispatch::Individual { permanently: true };
     }
 
     /// Returns whether steps are launched as a captured graph by now.
-    pub fn recorded(&self) -> bool {
-        matches!(self.dispatch, Dispatch::Recorded(_))
+    pub fn captured(&self) -> bool {
+        matches!(self.dispatch, Dispatch::Captured(_))
     }
 
     /// Launches the learner's next step and counts it.
@@ -79,7 +79,7 @@ impl Asynchronous {
         if self.done == EAGER_STEPS && matches!(self.dispatch, Dispatch::Individual { permanently: false }) {
             let mut failure = None;
             let clock = self.clock.clone();
-            let recording = Recording::new(&clock, || {
+            let graph = CapturedGraph::capture(&clock, || {
                 failure = match self.launch(learner, feed) {
                     Ok(false) => return Ok(()),
                     Ok(true) => Some("it reads the step's number, or draws, on the host".into()),
@@ -87,20 +87,20 @@ impl Asynchronous {
                 };
                 candle_core::bail!("a step failed")
             });
-            self.dispatch = match recording {
-                Ok(recording) => Dispatch::Recorded(recording),
+            self.dispatch = match graph {
+                Ok(graph) => Dispatch::Captured(graph),
                 Err(error) => {
                     let error = failure.unwrap_or_else(|| error.to_string());
                     let line = error.lines().next().unwrap_or_default();
                     notice(&format!(
-                        "the training step cannot be recorded ({line}); its launches go one by one, slower"
+                        "the training step cannot be captured as a graph ({line}); its kernels are launched one by one, which is slower"
                     ));
                     Dispatch::Individual { permanently: true }
                 }
             };
         }
         match &self.dispatch {
-            Dispatch::Recorded(recording) => recording.launch()?,
+            Dispatch::Captured(graph) => graph.launch()?,
             // Nothing is retained for graph capture here: draws that the host makes anew at each step would be
             // retained forever.
             Dispatch::Individual { permanently: true } => {
@@ -108,7 +108,7 @@ impl Asynchronous {
             }
             Dispatch::Individual { permanently: false } => {
                 let clock = self.clock.clone();
-                preparing(&clock, || self.launch(learner, feed))?;
+                prepare_capture(&clock, || self.launch(learner, feed))?;
             }
         }
         self.done += 1;

@@ -77,7 +77,7 @@ fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> R
     let small = variant.network("conformance", NETWORK);
     let network = kind.check(&Hyper::new(), small)?;
     let subject = Subject { variant, network, hyper: variant.check(&Hyper::new())?, device };
-    let records = subject.trainer()?.mode() != Mode::Synchronous;
+    let captures = subject.trainer()?.mode() != Mode::Synchronous;
     let rules: [Rule; 8] = [
         ("shapes are those of its specification", true, &|| subject.shapes()),
         ("every group has one loss, and no loss computes another group's gradients", true, &|| {
@@ -89,7 +89,7 @@ fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> R
             subject.keeps_nothing()
         }),
         ("parameters and buffers are saved and loaded bit for bit", true, &|| subject.saves(dir)),
-        ("recorded steps equal launched ones, bit for bit", records, &|| subject.records()),
+        ("captured steps equal launched ones, bit for bit", captures, &|| subject.captures()),
         ("a run that is stopped and resumed equals one that is not, bit for bit", true, &|| {
             subject.resumes(dir)
         }),
@@ -288,7 +288,7 @@ impl Subject<'_> {
             let gradients = stepped.gradients(&batch, &draws)?;
             if draws.read_on_host() {
                 return self.broken(
-                    "its objectives read the number of the step, or draws, on the host, which a recorded step would keep \
+                    "its objectives read the number of the step, or draws, on the host, which a captured step would keep \
                      as they were; Draws::step_tensor, uniform and normal give tensors that follow the step",
                 );
             }
@@ -298,7 +298,7 @@ impl Subject<'_> {
                     return self.broken(format!(
                         "{name} is another than a fresh model's with the same parameters, buffers, batch and draws, when \
                          it was asked {times}: it keeps something beside parameters and buffers (a counter?), which \
-                         stands still in a recorded step and is not in a checkpoint; Draws::step_tensor has the number \
+                         stands still in a captured step and is not in a checkpoint; Draws::step_tensor has the number \
                          of the step"
                     ));
                 }
@@ -311,11 +311,11 @@ impl Subject<'_> {
         Ok(())
     }
 
-    fn records(&self) -> Result<()> {
-        let run = |record: bool| -> Result<(Losses, Bits)> {
+    fn captures(&self) -> Result<()> {
+        let run = |capture: bool| -> Result<(Losses, Bits)> {
             let mut trainer = self.trainer()?;
-            if !record {
-                trainer = trainer.unrecorded();
+            if !capture {
+                trainer = trainer.without_capture();
             }
             let mut losses = Vec::new();
             for _ in 0..STEPS {
@@ -324,12 +324,12 @@ impl Subject<'_> {
             }
             Ok((losses, snapshot(trainer.learner())?))
         };
-        let ((launched, wanted), (recorded, ours)) = (run(false)?, run(true)?);
-        for (step, (launched, recorded)) in launched.iter().zip(&recorded).enumerate() {
-            for ((name, launched), (_, recorded)) in launched.iter().zip(recorded) {
-                if launched.to_bits() != recorded.to_bits() {
+        let ((launched, wanted), (captured, ours)) = (run(false)?, run(true)?);
+        for (step, (launched, captured)) in launched.iter().zip(&captured).enumerate() {
+            for ((name, launched), (_, captured)) in launched.iter().zip(captured) {
+                if launched.to_bits() != captured.to_bits() {
                     return self.broken(format!(
-                        "{name} of step {step} is {recorded} in a recorded step and {launched} in a launched one: \
+                        "{name} of step {step} is {captured} in a captured step and {launched} in a launched one: \
                          something of the step is computed on the host; Draws::step_tensor has its number on the device"
                     ));
                 }
@@ -338,7 +338,7 @@ impl Subject<'_> {
         for ((name, ours), (_, wanted)) in ours.iter().zip(&wanted) {
             if ours != wanted {
                 return self
-                    .broken(format!("{name} differs after {STEPS} recorded steps from launched ones"));
+                    .broken(format!("{name} differs after {STEPS} captured steps from launched ones"));
             }
         }
         Ok(())

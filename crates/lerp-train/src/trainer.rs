@@ -34,7 +34,7 @@ pub enum Mode {
     /// The kernels of every step are launched one by one on a device, without waiting for it.
     Launched,
     /// Like [`Mode::Launched`], with all kernels of a step captured as one graph, which is launched as a whole.
-    Recorded,
+    Captured,
 }
 
 /// Runs the training steps of a learner, one after the other.
@@ -90,11 +90,11 @@ impl<'a> Trainer<'a> {
         Self { until: steps, ..self }
     }
 
-    /// Returns the trainer without graph capture ([`Mode::Recorded`]).
+    /// Returns the trainer without graph capture ([`Mode::Captured`]).
     #[must_use]
-    pub fn unrecorded(mut self) -> Self {
+    pub fn without_capture(mut self) -> Self {
         if let Backend::Asynchronous(device) = &mut self.backend {
-            device.never_record();
+            device.never_capture();
         }
         self
     }
@@ -104,7 +104,7 @@ impl<'a> Trainer<'a> {
     pub fn mode(&self) -> Mode {
         match &self.backend {
             Backend::Synchronous(_) => Mode::Synchronous,
-            Backend::Asynchronous(device) if device.recorded() => Mode::Recorded,
+            Backend::Asynchronous(device) if device.captured() => Mode::Captured,
             Backend::Asynchronous(_) => Mode::Launched,
         }
     }

@@ -89,7 +89,7 @@ pub use registry::{Failure, seven};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main(registry: &Registry) -> ExitCode {
-    lerp_kernels::keep_to_one_pool();
+    lerp_kernels::disable_candle_thread_pool();
     lerp_kernels::on_notice(warn);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -216,7 +216,7 @@ fn conformance(registry: &Registry, args: &ConformanceArgs) -> Result<bool> {
             }
         }
     }
-    lerp_kernels::release(device);
+    lerp_kernels::release_device(device);
     Ok(passed)
 }
 

@@ -112,13 +112,13 @@ KERNEL upscale(const float *x, float *out, u32 n, u32 channels, u32 width, float
 // The layout of a gradient in `gate`: like y, like y's means over 2x2 blocks, or like y upscaled by two.
 #define PLAIN 0
 #define OF_MEAN 1
-#define OF_ENLARGED 2
+#define OF_UPSCALED 2
 
-__device__ float gradient_at(const float *grad, u32 row, u32 c, u32 channels, u32 width, u32 lies) {
-    if (lies == PLAIN) return grad[row * channels + c];
+__device__ float gradient_at(const float *grad, u32 row, u32 c, u32 channels, u32 width, u32 layout) {
+    if (layout == PLAIN) return grad[row * channels + c];
     u32 y = row / width, x = row % width;
     // The rows of all images are numbered consecutively, which is valid because sides to be halved are even.
-    if (lies == OF_MEAN) return grad[((y / 2) * (width / 2) + x / 2) * channels + c] * 0.25f;
+    if (layout == OF_MEAN) return grad[((y / 2) * (width / 2) + x / 2) * channels + c] * 0.25f;
     const float *at = grad + (y * 4 * width + x * 2) * channels + c;
     u32 below = 2 * width * channels;
     return at[0] + at[channels] + at[below] + at[below + channels];
@@ -127,7 +127,7 @@ __device__ float gradient_at(const float *grad, u32 row, u32 c, u32 channels, u3
 // Takes the gradient of y = leaky(x + bias) back to x, and sums it for the bias: a block processes `share` pixels and
 // writes its sums to partial[block, channels], unless partial is null.
 KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 pixels, u32 share, u32 channels, u32 width,
-            u32 lies, float slope) {
+            u32 layout, float slope) {
     __shared__ float sums[THREADS];
     u32 begin = blockIdx.x * share, end = min(begin + share, pixels);
     u32 abreast = channels < THREADS ? THREADS / channels : 1;
@@ -139,7 +139,7 @@ KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 p
         float sum = 0.0f;
         if (lane < abreast && c < channels)
             for (u32 row = begin + lane; row < end; row += abreast) {
-                float g = gradient_at(grad, row, c, channels, width, lies);
+                float g = gradient_at(grad, row, c, channels, width, layout);
                 g = y[row * channels + c] > 0.0f ? g : g * slope;
                 out[row * channels + c] = g;
                 sum += g;
@@ -331,7 +331,7 @@ KERNEL draw_normal(float *out, u32 n, u64 seed, u32 stream, u64 step, const u64 
 
 #define TAU 6.283185307179586
 
-// Whether b lies in [from, to), with both bounds truncated to integers and `from` limited to the image.
+// Whether b layout in [from, to), with both bounds truncated to integers and `from` limited to the image.
 __device__ bool within(double from, double to, double b) { return b >= trunc(fmax(from, 0.0)) && b < trunc(to); }
 
 // Draws lines of width `thickness` pixels from the image's centre at the angles TAU·turn, one pixel per thread; the

@@ -1,5 +1,8 @@
 //! Comparisons that several test files use.
 
+// Not every test file uses every function.
+#![allow(dead_code)]
+
 use candle_core::{DType, Tensor};
 use lerp_kernels::cpu::{isas, with_isa};
 

@@ -34,7 +34,7 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
     let form = if args.composed { Kernels::Composed } else { Kernels::Fused };
     let batch = noise(args.batch, dataset.image, &Draws::new(0, &device))?;
     let trainer = Trainer::new(learner, Source::Fixed(batch), 0)?;
-    let trainer = if args.launches { trainer.unrecorded() } else { trainer };
+    let trainer = if args.launches { trainer.without_capture() } else { trainer };
     let isa = instructions(args.isa.as_deref())?;
     let (times, mode) = with_isa(isa, || with_kernels(form, || time(trainer, args.steps)))?;
     let median = lerp_eval::median(&times);
@@ -75,7 +75,7 @@ fn how(mode: Mode) -> &'static str {
     match mode {
         Mode::Synchronous => "steps",
         Mode::Launched => "launch by launch",
-        Mode::Recorded => "recorded",
+        Mode::Captured => "captured",
     }
 }
 

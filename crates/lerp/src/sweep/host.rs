@@ -107,7 +107,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
         // are accepted.
         let sound = device::open(self.device, record.cell.precision).is_ok_and(|device| {
             let sound = device.synchronize().is_ok();
-            lerp_kernels::release(device);
+            lerp_kernels::release_device(device);
             sound
         });
         self.failed(order, sound, reason);
@@ -147,7 +147,7 @@ impl<'a, W: Write + Send> Host<'a, W> {
                     tell(progress);
                 })
             });
-            lerp_kernels::release(device);
+            lerp_kernels::release_device(device);
             Ok(trained.map(drop)?)
         })
     }

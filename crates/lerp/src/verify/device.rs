@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper, ImageShape, Network, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_kernels::{
-    Activation, Adam, At, Kernels, Link, Moments, adam_steps, chain, dense, generator, gradients,
+    Activation, Adam, Kernels, Link, Moments, UpdateNumber, adam_steps, chain, dense, generator, gradients,
     mean_cross_entropy, mean_squared_error, with_kernels,
 };
 use lerp_train::{Learner, Mode, Source, Trainer};
@@ -27,7 +27,7 @@ pub fn device(checker: &mut Checker, device: &Device) -> Result<()> {
     losses(checker, &there)?;
     adam(checker, &there)?;
     for variant in seven() {
-        recorded(checker, device, variant)?;
+        captured(checker, device, variant)?;
     }
     let slower = lerp_kernels::noticed();
     let note = slower.first().cloned().unwrap_or_default();
@@ -183,7 +183,7 @@ fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
             let moments: Vec<_> =
                 all.iter().map(|(param, grad, m, v)| Moments { param, grad, m, v }).collect();
             for step in 1..3 {
-                adam_steps(&moments, 1e-2, At::Step(step), &Adam::default())?;
+                adam_steps(&moments, 1e-2, UpdateNumber::Given(step), &Adam::default())?;
             }
             anyhow::Ok(all.iter().map(|(param, ..)| param.as_detached_tensor()).collect::<Vec<_>>())
         })
@@ -193,7 +193,7 @@ fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
 
 /// Checks that training steps of a variant on lines have the same bits when they are captured, when they are launched
 /// kernel by kernel, and when another trainer takes over half way.
-fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Result<()> {
+fn captured(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Result<()> {
     const STEPS: usize = 6;
     let mut hyper = Hyper::new();
     if variant.name() == "vqvae" {
@@ -201,7 +201,7 @@ fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Re
         hyper.insert("filter".into(), 16.into());
     }
     let hyper = variant.check(&hyper)?;
-    let run = |record: bool, change: bool| {
+    let run = |capture: bool, change: bool| {
         let build = Build {
             image: ImageShape { height: Lines::SIDE, width: Lines::SIDE, channels: 1 },
             network: &Network { scales: 3, depth: 4, latent: 2 }.into(),
@@ -212,7 +212,7 @@ fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Re
         };
         let make = |learner| -> Result<Trainer> {
             let trainer = Trainer::new(learner, Source::Dataset { dataset: &Lines, size: 4 }, 7)?;
-            Ok(if record { trainer } else { trainer.unrecorded() })
+            Ok(if capture { trainer } else { trainer.without_capture() })
         };
         let mut trainer = make(Learner::new(variant.build(&build)?, 10, 7, 1e-3)?)?;
         for step in 0..STEPS {
@@ -228,15 +228,15 @@ fn recorded(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Re
         for (_, var) in trainer.learner().entries() {
             bits.extend(var.flatten_all()?.to_vec1::<f32>()?.iter().map(|v| u64::from(v.to_bits())));
         }
-        anyhow::Ok((bits, trainer.mode() == Mode::Recorded, finite))
+        anyhow::Ok((bits, trainer.mode() == Mode::Captured, finite))
     };
     let name = variant.name();
     let (launched, _, finite) = run(false, false)?;
     checker.record(format!("device steps {name}: finite"), f64::from(u8::from(!finite)), 0.0, "");
-    let (once, recorded, _) = run(true, false)?;
-    checker.record(format!("device steps {name}: recorded"), f64::from(u8::from(!recorded)), 0.0, "");
+    let (once, captured, _) = run(true, false)?;
+    checker.record(format!("device steps {name}: captured"), f64::from(u8::from(!captured)), 0.0, "");
     let differ = |other: &[u64]| launched.iter().zip(other).filter(|(a, b)| a != b).count() as f64;
-    checker.record(format!("device steps {name}: recorded as launched"), differ(&once), 0.0, "values differ");
+    checker.record(format!("device steps {name}: captured as launched"), differ(&once), 0.0, "values differ");
     let (changed, ..) = run(false, true)?;
     checker.record(format!("device steps {name}: taken over"), differ(&changed), 0.0, "values differ");
     Ok(())
