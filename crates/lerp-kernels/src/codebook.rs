@@ -52,7 +52,8 @@ impl CodebookAverages {
     /// `vectors` `[n, d]`; `indices` `[n]`, `u32` below `codes`: the entry that each vector is assigned to.
     ///
     /// # Errors
-    /// If the shapes do not fit together or are empty, an index is too large, or the vectors are a view of the codebook.
+    /// If the shapes do not fit together or are empty, an index is too large, or the vectors are a view of the
+    /// codebook.
     pub fn update(&self, vectors: &Tensor, indices: &Tensor, constants: CodebookUpdate) -> Result<()> {
         let Size { codes, depth } = self.check(vectors)?;
         if indices.dims() != [vectors.dim(0)?] {
@@ -97,7 +98,7 @@ impl CodebookAverages {
         })
     }
 
-    /// The composed form of [`Self::update`].
+    /// The composed kernels of [`Self::update`].
     fn composed_update(&self, vectors: &Tensor, indices: &Tensor, constants: CodebookUpdate) -> Result<()> {
         let CodebookUpdate { decay, epsilon } = constants;
         let (codes, rest) = (self.means.dim(0)?, 1.0 - decay);
@@ -116,9 +117,9 @@ impl CodebookAverages {
 
     /// Replaces rarely used entries by vectors of the batch, in place (random restarts; Jukebox, Dhariwal et al. 2020,
     /// section 3.1). As many entries are checked as there are vectors, and each whose `count` is less than
-    /// [`CodebookRestart::min_count`] becomes one of the vectors, with a count of 1 and the vector as its sum. The checked
-    /// entries are consecutive, from a randomly drawn one on and wrapping around at the end. No vector is used twice in a
-    /// call, so that the new entries differ; filling a whole codebook takes at least `codes / n` calls.
+    /// [`CodebookRestart::min_count`] becomes one of the vectors, with a count of 1 and the vector as its sum. The
+    /// checked entries are consecutive, from a randomly drawn one on and wrapping around at the end. No vector is used
+    /// twice in a call, so that the new entries differ; filling a whole codebook takes at least `codes / n` calls.
     ///
     /// # Shapes
     /// `vectors` `[n, d]`.
@@ -159,7 +160,7 @@ impl CodebookAverages {
         })
     }
 
-    /// The composed form of [`Self::restart`]; `order` is only as long as the number of entries to check.
+    /// The composed kernels of [`Self::restart`]; `order` is only as long as the number of entries to check.
     fn composed_restart(&self, vectors: &Tensor, choice: CodebookRestart) -> Result<()> {
         let CodebookRestart { draws, order, min_count } = choice;
         let ((codes, depth), n, checked) = (self.means.dims2()?, vectors.dim(0)?, order.dim(0)?);

@@ -2,23 +2,23 @@
 //!
 //! An operation has up to two implementations:
 //!
-//! * *fused* kernels: one custom candle operation with its own backward pass, implemented for a device ([`cpu`], `cuda`)
-//!   where that is faster;
+//! * *fused* kernels: one custom candle operation with its own backward pass, implemented for a device ([`cpu`],
+//!   `cuda`) where that is faster;
 //! * *composed* kernels ([`composed`]): a composition of candle's own operations, differentiated by candle, correct on
 //!   every device and in `f64`. They are the test oracle of the fused kernels, and finite differences in `f64` are the
 //!   oracle of both.
 //!
 //! | operations | functions |
 //! |---|---|
-//! | convolutions with bias, leaky ReLU and resizing | [`chain`], [`conv2d`], [`downscale2`], [`upscale2`], [`leaky_relu`] |
+//! | convolutions, leaky ReLU, resizing | [`chain`], [`conv2d`], [`downscale2`], [`upscale2`], [`leaky_relu`] |
 //! | dense layers and losses | [`dense`], [`mean_squared_error`], [`mean_cross_entropy`] |
 //! | vector quantisation | [`nearest`], [`CodebookAverages`] |
 //! | training | [`gradients`], [`adam_steps`], [`average_steps`] |
 //! | training steps as CUDA graphs | [`CapturedGraph`], [`Clock`], [`generator`] |
 //!
-//! The functions of this module run the fused kernels if there are any for the tensor's device and type, and the composed
-//! ones otherwise. Both give correct gradients when an input is used more than once. [`with_kernels`] overrides the
-//! choice. [`gradients`] differentiates a loss that contains either.
+//! The functions of this module run the fused kernels if there are any for the tensor's device and type, and the
+//! composed ones otherwise. Both give correct gradients when an input is used more than once. [`with_kernels`]
+//! overrides the choice. [`gradients`] differentiates a loss that contains either.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor, Var};
@@ -343,9 +343,9 @@ pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
 }
 
 /// Keeps candle from starting a thread pool of its own, whose idle threads spin and so compete for cores with rayon's
-/// global pool. It must be called at the start of a program: it does nothing if the process already has a second thread,
-/// because changing the environment is then unsafe, or if the number of threads cannot be determined. A value of
-/// `CANDLE_NUM_THREADS` in the environment takes precedence.
+/// global pool. It must be called at the start of a program: it does nothing if the process already has a second
+/// thread, because changing the environment is then unsafe, or if the number of threads cannot be determined. A value
+/// of `CANDLE_NUM_THREADS` in the environment takes precedence.
 pub fn disable_candle_thread_pool() {
     const NAME: &str = "CANDLE_NUM_THREADS";
     // The folder has one entry for each thread.
@@ -362,14 +362,18 @@ pub fn disable_candle_thread_pool() {
 fn check_chain(x: &Tensor, links: &[Link]) -> Result<()> {
     let (_, mut height, mut width, mut channels) = x.dims4()?;
     if links.is_empty() || x.elem_count() == 0 {
-        candle_core::bail!("chain: {} links over {:?}", links.len(), x.dims());
+        candle_core::bail!(
+            "chain: {} links over an input {:?}; there must be a link, and the input must not be empty",
+            links.len(),
+            x.dims()
+        );
     }
     for Link { weight, bias, activation, upscale, downscale } in links {
         let (kh, kw, cin, cout) = weight.dims4()?;
         if kh != kw || kh % 2 == 0 || cin != channels || bias.dims() != [cout] {
             candle_core::bail!(
-                "convolution: {channels} channels, weight {:?} and bias {:?} do not fit; wanted [k, k, in, out] with odd k, \
-                 and [out]",
+                "convolution: {channels} channels, weight {:?} and bias {:?} do not fit together; the weight must \
+                 be [k, k, in, out] with odd k, and the bias [out]",
                 weight.dims(),
                 bias.dims()
             );

@@ -54,8 +54,10 @@ pub enum UpdateNumber<'a> {
 }
 
 /// One Adam update of parameters in place, with the learning rate `rate` (`η`) and the update's number `t`:
-/// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - η·√(1-β₂ᵗ)/(1-β₁ᵗ)·m/(√v + ε)`. On a GPU it takes only a few
-/// launches, however many parameters there are. A clock has a learning rate of its own, which takes the place of `rate`.
+/// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - η·√(1-β₂ᵗ)/(1-β₁ᵗ)·m/(√v + ε)`.
+///
+/// On a GPU it takes only a few launches, however many parameters there are. A clock has a learning rate of its own,
+/// which takes the place of `rate`.
 ///
 /// # Shapes
 /// `param`, `grad`, `m` and `v` of each entry have the same shape.

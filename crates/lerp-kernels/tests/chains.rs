@@ -1,5 +1,5 @@
-//! Tests of chains of convolutions: the fused kernels against the composed ones, and these against finite differences in
-//! `f64`.
+//! Tests of chains of convolutions: the fused kernels against the composed ones, and these against finite differences
+//! in `f64`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -156,9 +156,10 @@ fn encoder_and_decoder_equal_the_composed_ones() {
     check([2, 2, 2, 2], &DECODER, true, 1e-3);
 }
 
-/// Tests the gradient of the leaky ReLU after every algorithm: Winograd tiles of whole images of 2x2, F(2, 3), F(4, 3) and
-/// upscaled images, and direct convolution, with and without a mean after it, and with two merged links. A value at the corner may
-/// fall on either side, which changes one gradient of many, so norms are compared instead of the largest difference.
+/// Tests the gradient of the leaky ReLU after every algorithm: Winograd tiles of whole images of 2x2, F(2, 3), F(4, 3)
+/// and upscaled images, and direct convolution, with and without a mean after it, and with two merged links. A value at
+/// the corner may fall on either side, which changes one gradient of many, so norms are compared instead of the largest
+/// difference.
 #[test]
 fn leaky_relu_gradients_equal_the_composed_ones_after_every_algorithm() {
     let leaky = |k, cout| conv(k, cout).leaky();

@@ -1,8 +1,8 @@
 //! Direct convolution, for shapes that no Winograd tiling fits: few channels, kernels other than 3x3, odd image sizes.
 //!
 //! It is an implicit matrix product: in an image with a border of zeros, the `k·in` inputs of a row of kernel taps are
-//! contiguous, so no matrix of columns is built. The inner kernels (`direct_kernels.rs`) keep the sums of several pixels or taps
-//! in registers.
+//! contiguous, so no matrix of columns is built. The inner kernels (`direct_kernels.rs`) keep the sums of several
+//! pixels or taps in registers.
 
 use super::{
     direct_kernels::{

@@ -3,14 +3,14 @@
 //!
 //! In each dimension, the pixels under a tile and the kernel are transformed to the same number of *points*, multiplied
 //! point by point, and the products are transformed back to the tile's outputs (a bilinear form of Winograd's kind).
-//! The image size decides which form is used:
+//! The image size decides which tiling is used:
 //!
 //! * [`F43`], F(4, 3): 6 products for 4 outputs. With its points 0, ±3/4, ±3/2, ∞ every constant of the data's
 //!   transform is exact in `f32`, and rounding errors are close to the smallest possible: half those of the usual
 //!   points 0, ±1, ±2, ∞ (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020).
 //! * [`F23`], F(2, 3): 4 products for 2 outputs, with the points 0, ±1, ∞.
-//! * [`TwoPixels`]: an image of two pixels `a` and `b`, both of whose outer neighbours are zero. With `y₀ = w₁a + w₂b` and
-//!   `y₁ = w₀a + w₁b`, the three products `w₁(a+b)`, `(w₂-w₁)b` and `(w₀-w₁)a` are sufficient.
+//! * [`TwoPixels`]: an image of two pixels `a` and `b`, both of whose outer neighbours are zero. With `y₀ = w₁a + w₂b`
+//!   and `y₁ = w₀a + w₁b`, the three products `w₁(a+b)`, `(w₂-w₁)b` and `(w₀-w₁)a` are sufficient.
 //! * [`Upscaled`]: an image that is upscaled by two first. With `s = w₀+w₁+w₂`, the two outputs over a pixel `x`
 //!   between `l` and `r` are `s·x + w₀(l-x)` and `s·x + w₂(r-x)`: three products, two of which are of differences.
 //!   [`UpscaledGradient`] is its transpose, for the gradient with respect to the small image.
@@ -24,7 +24,7 @@ use super::lanes::Lanes;
 /// tiling; the compiler removes computations of the unused elements.
 pub(super) const MOST: usize = 6;
 
-/// A form of tiled convolution, in one dimension.
+/// A tiling: a bilinear form of convolution, in one dimension.
 pub(super) trait Tiling {
     /// Pixels that a tile reads (its patch).
     const PATCH: usize;
@@ -271,7 +271,7 @@ impl Tiling for F23 {
     }
 }
 
-/// The form for an image of two pixels per dimension.
+/// The tiling of an image of two pixels per dimension.
 pub(super) struct TwoPixels;
 
 // SAFETY of every block below: the requirements are passed on to the caller.
@@ -309,7 +309,7 @@ impl Tiling for TwoPixels {
     }
 }
 
-/// The form for an image that is upscaled by two first: a tile is one pixel of the small image and two outputs of the
+/// The tiling of an image that is upscaled by two first: a tile is one pixel of the small image and two outputs of the
 /// large one.
 pub(super) struct Upscaled;
 

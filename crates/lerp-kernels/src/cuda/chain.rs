@@ -290,8 +290,8 @@ impl Convolutions {
         Ok(new.map(|(out, _)| (out, shape)))
     }
 
-    /// Runs the backward pass. Returns the gradient of the input and those of each link's weight and bias, as far as they
-    /// are required. Their values are in the right order, but shapes may differ.
+    /// Runs the backward pass. Returns the gradient of the input and those of each link's weight and bias, as far as
+    /// they are required. Their values are in the right order, but shapes may differ.
     fn backward(
         &self,
         saved: &Saved,

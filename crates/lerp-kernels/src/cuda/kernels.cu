@@ -126,8 +126,8 @@ __device__ float gradient_at(const float *grad, u32 row, u32 c, u32 channels, u3
 
 // Takes the gradient of y = leaky(x + bias) back to x, and sums it for the bias: a block processes `share` pixels and
 // writes its sums to partial[block, channels], unless partial is null.
-KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 pixels, u32 share, u32 channels, u32 width,
-            u32 layout, float slope) {
+KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 pixels, u32 share, u32 channels,
+            u32 width, u32 layout, float slope) {
     __shared__ float sums[THREADS];
     u32 begin = blockIdx.x * share, end = min(begin + share, pixels);
     u32 abreast = channels < THREADS ? THREADS / channels : 1;
@@ -331,7 +331,7 @@ KERNEL draw_normal(float *out, u32 n, u64 seed, u32 stream, u64 step, const u64 
 
 #define TAU 6.283185307179586
 
-// Whether b layout in [from, to), with both bounds truncated to integers and `from` limited to the image.
+// Whether b lies in [from, to), with both bounds truncated to integers and `from` limited to the image.
 __device__ bool within(double from, double to, double b) { return b >= trunc(fmax(from, 0.0)) && b < trunc(to); }
 
 // Draws lines of width `thickness` pixels from the image's centre at the angles TAU·turn, one pixel per thread; the

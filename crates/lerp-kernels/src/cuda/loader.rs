@@ -2,9 +2,9 @@
 //!
 //! candle links against the CUDA libraries, and a program linked against them does not start on a machine without them,
 //! not even to print an error. So every CUDA function that the program refers to is defined here (`symbols.rs`), as a
-//! trampoline: a few instructions that jump to an address in a table. The address is null at first; the first call opens
-//! the library, looks the function up and stores the address (`trampolines.rs`). The linker finds all functions here and
-//! needs no library. `cargo xtask cuda-check` reports functions that are missing from the list.
+//! trampoline: a few instructions that jump to an address in a table. The address is null at first; the first call
+//! opens the library, looks the function up and stores the address (`trampolines.rs`). The linker finds all functions
+//! here and needs no library. `cargo xtask cuda-check` reports functions that are missing from the list.
 //!
 //! Without its library, a function returns an error code of that library. [`load`] reports beforehand which library is
 //! missing.
@@ -13,16 +13,16 @@
 //!
 //! Two changes in candle, both needed, end the need for this loader:
 //!
-//! 1. candle-core takes cudarc with the feature `dynamic-loading` instead of `dynamic-linking`, or lets its users choose.
-//!    Then cudarc opens each library itself at its first use. In 0.11.1 no other crate can choose that, because cudarc's
-//!    build script refuses both features together.
-//! 2. candle-kernels no longer links `libcudart` (`cargo:rustc-link-lib=dylib=cudart` in the build script of 0.11.1): it
-//!    links `libcudart_static`, or makes the quantized and mixture-of-experts kernels optional, which alone need it and
-//!    are not used here.
+//! 1. candle-core takes cudarc with the feature `dynamic-loading` instead of `dynamic-linking`, or lets its users
+//!    choose. Then cudarc opens each library itself at its first use. In 0.11.1 no other crate can choose that, because
+//!    cudarc's build script refuses both features together.
+//! 2. candle-kernels no longer links `libcudart` (`cargo:rustc-link-lib=dylib=cudart` in the build script of 0.11.1):
+//!    it links `libcudart_static`, or makes the quantized and mixture-of-experts kernels optional, which alone need it
+//!    and are not used here.
 //!
-//! Whether a newer candle has both is seen by `readelf -d` on a build without `trampolines.rs` and `symbols.rs`: it must
-//! list no CUDA library as `NEEDED`. Then these two files are deleted, and [`load`] asks cudarc which library is missing
-//! (`is_culib_present`) and still checks the driver's version.
+//! Whether a newer candle has both is seen by `readelf -d` on a build without `trampolines.rs` and `symbols.rs`: it
+//! must list no CUDA library as `NEEDED`. Then these two files are deleted, and [`load`] asks cudarc which library is
+//! missing (`is_culib_present`) and still checks the driver's version.
 //!
 //! # Platforms
 //!
