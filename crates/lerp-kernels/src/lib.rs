@@ -115,6 +115,32 @@ pub fn with_kernels<T>(kernels: Kernels, f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// The direction of a resizing by two; each is the backward pass of the other, up to a factor.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    /// Nearest-neighbour upscaling.
+    Up,
+    /// Sums over 2x2 blocks.
+    Down,
+}
+
+impl Direction {
+    fn reversed(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
+
+    /// The name of the operation.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Up => "upscale2",
+            Self::Down => "downscale2",
+        }
+    }
+}
+
 /// The implementation that an operation runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Backend {

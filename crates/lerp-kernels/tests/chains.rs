@@ -6,7 +6,7 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor, Var};
-use common::{difference, on_every_isa};
+use common::{central_differences, difference, on_every_isa};
 use lerp_core::Draws;
 use lerp_kernels::{Activation, Kernels, Link, chain, gradients, with_kernels};
 use proptest::prelude::*;
@@ -419,23 +419,15 @@ fn composed_chains_equal_finite_differences_in_f64() {
         let y = chain(chain_of.x.as_tensor(), &chain_of.links()).unwrap();
         (&y * normal("loss", y.dims(), y.dtype())).unwrap().sum_all().unwrap().to_scalar().unwrap()
     };
-    let step = 1e-6;
     for (i, var) in std::iter::once(&chain_of.x).chain(&chain_of.params).enumerate() {
         let flat = var.flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let set = |values: &[f64]| {
             var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
         };
-        let numeric: Vec<f64> = (0..flat.len())
-            .map(|j| {
-                let moved = |by: f64| {
-                    let mut values = flat.clone();
-                    values[j] += by;
-                    set(&values);
-                    loss()
-                };
-                (moved(step) - moved(-step)) / (2.0 * step)
-            })
-            .collect();
+        let numeric = central_differences(&flat, |values| {
+            set(values);
+            loss()
+        });
         set(&flat);
         let numeric = Tensor::from_vec(numeric, var.shape(), &Device::Cpu).unwrap();
         let error = difference(analytic[i + 1].as_ref().unwrap(), &numeric);

@@ -6,7 +6,7 @@
 mod common;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use common::on_every_isa;
+use common::{central_differences, on_every_isa};
 use lerp_core::Draws;
 use lerp_kernels::{
     Activation, Adam, CodebookAverages, CodebookRestart, CodebookUpdate, Kernels, Moments, UpdateNumber,
@@ -306,21 +306,13 @@ fn assert_differentiates(what: &str, op: &dyn Fn(&[Tensor]) -> Result<Tensor>, i
         let weights = normal("loss", y.dims(), y.dtype());
         (y * weights).unwrap().sum_all().unwrap().to_scalar().unwrap()
     };
-    let step = 1e-6;
     for (i, input) in inputs.iter().enumerate() {
         let flat = input.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        let numeric: Vec<f64> = (0..flat.len())
-            .map(|j| {
-                let moved = |by: f64| {
-                    let mut values = flat.clone();
-                    values[j] += by;
-                    let mut inputs = inputs.to_vec();
-                    inputs[i] = Tensor::from_vec(values, input.shape(), &Device::Cpu).unwrap();
-                    loss(&inputs)
-                };
-                (moved(step) - moved(-step)) / (2.0 * step)
-            })
-            .collect();
+        let numeric = central_differences(&flat, |values| {
+            let mut inputs = inputs.to_vec();
+            inputs[i] = Tensor::from_slice(values, input.shape(), &Device::Cpu).unwrap();
+            loss(&inputs)
+        });
         let numeric = Tensor::from_vec(numeric, input.shape(), &Device::Cpu).unwrap();
         assert_close(&format!("{what}, input {i}"), &analytic[i + 1], &numeric, 1e-7);
     }

@@ -450,8 +450,8 @@ mod x86 {
         }
     }
 
-    #[derive(Clone, Copy)]
     /// Sixteen lanes in a 512-bit register.
+    #[derive(Clone, Copy)]
     pub(crate) struct Avx512(__m512);
 
     // SAFETY of every block below: the caller runs only where AVX-512 exists and gives LANES values.

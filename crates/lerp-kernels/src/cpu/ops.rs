@@ -20,7 +20,7 @@ use super::{
     with_values,
 };
 use crate::{
-    Link, composed,
+    Direction, Link, composed,
     tape::{self, is_computed},
 };
 
@@ -268,7 +268,7 @@ impl CustomOp2 for Chain {
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, height / 2, width / 2, channels]`.
 pub fn downscale2(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Downscale { factor: 0.25 })
+    x.contiguous()?.apply_op1(Resize { direction: Direction::Down, factor: 0.25 })
 }
 
 /// The fused kernels of [`crate::upscale2`].
@@ -276,69 +276,46 @@ pub fn downscale2(x: &Tensor) -> Result<Tensor> {
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
 pub fn upscale2(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Upscale { factor: 1.0 })
+    x.contiguous()?.apply_op1(Resize { direction: Direction::Up, factor: 1.0 })
 }
 
-/// The operation that sums over 2x2 blocks and multiplies by a factor.
-struct Downscale {
+/// Downscaling or upscaling, and multiplication by a factor, as a candle operation.
+struct Resize {
+    direction: Direction,
     factor: f32,
 }
 
-impl CustomOp1 for Downscale {
+impl CustomOp1 for Resize {
     fn name(&self) -> &'static str {
-        "downscale2"
+        self.direction.name()
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (b, h, w, c) = lx.shape().dims4()?;
+        let (batch, height, width, channels) = lx.shape().dims4()?;
         let x = slice(x, lx)?;
-        let grid = Grid { height: h, width: w, channels: c, edge: 0 };
-        let half = grid.halved();
+        let grid = Grid { height, width, channels, edge: 0 };
+        let resized = match self.direction {
+            Direction::Up => grid.doubled(),
+            Direction::Down => grid.halved(),
+        };
         let fill = |out: &mut [MaybeUninit<f32>]| {
-            let images = out.par_chunks_mut(half.image()).zip(x.par_chunks(grid.image()));
+            let images = out.par_chunks_mut(resized.image()).zip(x.par_chunks(grid.image()));
             images.for_each(|(out, x)| {
-                let (x, out) = (Images { values: x, grid }, ImagesMut { values: out, grid: half });
-                resize::sum_blocks(x, self.factor, out);
+                let (x, out) = (Images { values: x, grid }, ImagesMut { values: out, grid: resized });
+                match self.direction {
+                    Direction::Up => resize::repeat_blocks(x, self.factor, out),
+                    Direction::Down => resize::sum_blocks(x, self.factor, out),
+                }
             });
         };
-        // SAFETY: the sides are even, so every output pixel has its block and is written.
-        let out = unsafe { filled_by(b * half.image(), fill) };
-        Ok((CpuStorage::F32(out), Shape::from((b, h / 2, w / 2, c))))
+        // SAFETY: every output pixel is written. Upscaling writes four of them for each input pixel; downscaling writes
+        // one for each block, and sides are even, so that there is a block for every output pixel.
+        let out = unsafe { filled_by(batch * resized.image(), fill) };
+        Ok((CpuStorage::F32(out), Shape::from((batch, resized.height, resized.width, channels))))
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&Upscale { factor: self.factor })?))
-    }
-}
-
-/// The operation that repeats each pixel in a 2x2 block and multiplies by a factor.
-struct Upscale {
-    factor: f32,
-}
-
-impl CustomOp1 for Upscale {
-    fn name(&self) -> &'static str {
-        "upscale2"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (b, h, w, c) = lx.shape().dims4()?;
-        let x = slice(x, lx)?;
-        let grid = Grid { height: h, width: w, channels: c, edge: 0 };
-        let double = grid.doubled();
-        let fill = |out: &mut [MaybeUninit<f32>]| {
-            let images = out.par_chunks_mut(double.image()).zip(x.par_chunks(grid.image()));
-            images.for_each(|(out, x)| {
-                let (x, out) = (Images { values: x, grid }, ImagesMut { values: out, grid: double });
-                resize::repeat_blocks(x, self.factor, out);
-            });
-        };
-        // SAFETY: every input pixel writes its four output pixels, and together these are all output pixels.
-        let out = unsafe { filled_by(b * double.image(), fill) };
-        Ok((CpuStorage::F32(out), Shape::from((b, 2 * h, 2 * w, c))))
-    }
-
-    fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&Downscale { factor: self.factor })?))
+        let back = Self { direction: self.direction.reversed(), factor: self.factor };
+        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
     }
 }

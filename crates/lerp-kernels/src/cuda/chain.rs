@@ -83,7 +83,7 @@ pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     for step in steps.iter().filter(|step| step.k > 1) {
         if let Err(error) = plan(device, batch, step).and_then(|plan| plan.choose(back)) {
             crate::notice(&format!(
-                "{error}; such convolutions take candle's own operations, which are slower"
+                "{error}; such convolutions are computed by candle's own operations, which are slower"
             ));
             return crate::composed::chain(x, links);
         }

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::{address_in, blocks, count, launch, memory};
+use crate::Direction;
 
 /// The CUDA kernel of [`crate::downscale2`].
 ///
@@ -36,19 +37,9 @@ struct Resize {
     factor: f32,
 }
 
-/// The direction of a [`Resize`].
-#[derive(Clone, Copy)]
-enum Direction {
-    Up,
-    Down,
-}
-
 impl CustomOp1 for Resize {
     fn name(&self) -> &'static str {
-        match self.direction {
-            Direction::Up => "upscale2",
-            Direction::Down => "downscale2",
-        }
+        self.direction.name()
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -84,11 +75,7 @@ impl CustomOp1 for Resize {
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let direction = match self.direction {
-            Direction::Up => Direction::Down,
-            Direction::Down => Direction::Up,
-        };
-        let back = Self { direction, factor: self.factor };
+        let back = Self { direction: self.direction.reversed(), factor: self.factor };
         Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
     }
 }
