@@ -34,12 +34,12 @@ part() {
 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | tee "$out/gpu.txt"
 
-# 1. Is it right? 3,340 golden values in full f32, draws, lines and kernels against the CPU's, recorded steps against
-#    launched ones; then the rules of the trait, which compare recorded steps once more.
+# 1. Is it right? 3,340 golden values in full f32, draws, lines and kernels against the CPU's, captured steps against
+#    launched ones; then the rules of the trait, which compare captured steps once more.
 part verify 240 "$lerp" verify --quiet --device cuda
 part conformance 240 "$lerp" conformance --device cuda
 
-# 2. Is it fast? A step alone, recorded; the same launch by launch, and in full f32; then PyTorch's.
+# 2. Is it fast? A step alone, captured; the same launch by launch, and in full f32; then PyTorch's.
 for dataset in lines svhn; do
     for variant in baseline acai; do
         bench=("$lerp" bench step --device cuda --variant "$variant" --dataset "$dataset" --steps "$steps" --batch "$batch" --json)

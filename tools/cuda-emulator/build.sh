@@ -83,7 +83,7 @@ for name in cuda.so.1 cudart.so.$major cublas.so.$major cublasLt.so.$major nvrtc
 done
 
 echo "the kernels of $(basename "$(dirname "$candle")")"
-# a copy, in which one header of candle's is replaced by the emulator's
+# A copy of candle's kernels, in which the emulator's own header replaces one of candle's.
 rm -rf "$build/candle"
 mkdir -p "$build/candle"
 cp "$candle"/*.cu "$candle"/*.cuh "$build/candle/"

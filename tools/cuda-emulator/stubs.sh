@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 symbols=$here/../../crates/lerp-kernels/src/cuda/loader/symbols.rs
 have=$(nm --defined-only "$@" | awk '$2 == "T" { print $3 }' | LC_ALL=C sort -u)
-# the names stand in lists: a line that ends in '[' opens one, a line that starts with ']' closes it
+# The names are in lists: a line that ends in '[' opens one, and a line that starts with ']' closes it.
 lists='/\[[[:space:]]*$/ { on = 1; next } /^[[:space:]]*\]/ { on = 0 } on { for (i = 1; i <= NF; i++) print $i }'
 all=$(awk "$lists" "$symbols" |
     grep -E '^(cu|nvrtc)[A-Za-z0-9_]+$' | LC_ALL=C sort -u)

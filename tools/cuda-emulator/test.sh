@@ -19,15 +19,15 @@ for order in forward reverse; do
         echo "order $order, strict $strict"
         EMU_KERNELS=$target/test/kernels EMU_ORDER=$order EMU_STRICT=$strict \
             "$target/test/test" "$target/test/test_kernels.ptx" 2> "$target/test/errors.txt"
-        # before the mark: only what the tests of refused calls provoke
+        # Before the mark there may only be the lines that the tests of refused calls provoke.
         if sed '/^---- errors/,$d' "$target/test/errors.txt" | grep '^EMU:' | grep -vE "$harmless"; then
             echo "test.sh: an error where none was expected" >&2
             exit 1
         fi
-        # after it: each mistake
-        for told in "${mistakes[@]}"; do
-            if ! sed '1,/^---- errors/d' "$target/test/errors.txt" | grep "$told" > /dev/null; then
-                echo "test.sh: '$told' was not reported" >&2
+        # After the mark, every mistake must have been reported.
+        for mistake in "${mistakes[@]}"; do
+            if ! sed '1,/^---- errors/d' "$target/test/errors.txt" | grep "$mistake" > /dev/null; then
+                echo "test.sh: '$mistake' was not reported" >&2
                 exit 1
             fi
         done

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, time::Instant};
 use candle_core::{DType, Device, Module, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper};
 use lerp_kernels::{
-    Activation, Adam, Kernels, adam_step, conv2d, cpu::matrix_rate, downscale2, nearest, upscale2,
-    with_kernels,
+    Activation, Adam, Kernels, Moments, UpdateNumber, adam_steps, conv2d, cpu::matrix_rate, downscale2,
+    nearest, upscale2, with_kernels,
 };
 use lerp_nn::Coder;
 
@@ -94,7 +94,8 @@ pub fn ops(options: &OpsOptions, print: &mut dyn FnMut(&str)) -> Result<()> {
     v.set(&v.sqr()?)?;
     let adam = Adam::default();
     table.forward(&format!("Adam, {parameters} parameters"), 0.0, &|| {
-        Ok(adam_step(&p, &gradient, &m, &v, 1e-4, 1, &adam)?)
+        let moments = Moments { param: &p, grad: &gradient, m: &m, v: &v };
+        Ok(adam_steps(&[moments], 1e-4, UpdateNumber::Given(1), &adam)?)
     })
 }
 

@@ -147,7 +147,7 @@ fn launch(mode: ExecutionMode) -> &'static str {
     match mode {
         ExecutionMode::Synchronous => "steps",
         ExecutionMode::Launched => "launch by launch",
-        ExecutionMode::Captured => "recorded",
+        ExecutionMode::Captured => "captured",
     }
 }
 

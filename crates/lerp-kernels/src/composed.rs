@@ -1,4 +1,4 @@
-//! The composed form of every operation: candle's own operations, differentiated by candle, correct on any device in
+//! The composed kernels of every operation: candle's own operations, differentiated by candle, correct on any device in
 //! `f32` and `f64`.
 //!
 //! Only operations whose gradients are correct in candle 0.11.1 are used (`conv2d`, `upsample_nearest2d` and
@@ -8,7 +8,7 @@ use candle_core::{D, Result, Tensor};
 
 use crate::{Activation, Link};
 
-/// The composed form of [`crate::chain`].
+/// The composed kernels of [`crate::chain`].
 ///
 /// # Shapes
 /// `x` `[batch, height, width, in]`; result as of [`crate::chain`].
@@ -26,7 +26,7 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     Ok(x)
 }
 
-/// The composed form of [`crate::conv2d`]: the k² shifted copies of the image side by side, then one matrix product.
+/// The composed kernels of [`crate::conv2d`]: the k² shifted copies of the image side by side, then one matrix product.
 ///
 /// # Shapes
 /// `x` `[batch, height, width, in]`, `weight` `[k, k, in, out]`, `bias` `[out]`; result `[batch, height, width, out]`.
@@ -55,7 +55,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation
     y.reshape((batch, height, width, cout))
 }
 
-/// The composed form of [`crate::downscale2`].
+/// The composed kernels of [`crate::downscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, height / 2, width / 2, channels]`.
@@ -64,7 +64,7 @@ pub fn downscale2(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.reshape(&[b, h / 2, 2, w / 2, 2, c])?.sum((2, 4))? * 0.25
 }
 
-/// The composed form of [`crate::upscale2`].
+/// The composed kernels of [`crate::upscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
@@ -74,7 +74,7 @@ pub fn upscale2(x: &Tensor) -> Result<Tensor> {
     blocks.contiguous()?.reshape((b, 2 * h, 2 * w, c))
 }
 
-/// The composed form of [`crate::dense`].
+/// The composed kernels of [`crate::dense`].
 ///
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
@@ -82,7 +82,7 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(weight)?.broadcast_add(bias)
 }
 
-/// The composed form of [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also differentiates through the
+/// The composed kernels of [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also differentiates through the
 /// largest logit, whose contributions cancel only up to rounding.
 ///
 /// # Shapes
@@ -95,7 +95,7 @@ pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     (normaliser - chosen)?.mean_all()
 }
 
-/// The composed form of [`crate::leaky_relu`]. candle-nn's leaky ReLU has the mean of both slopes as its gradient at
+/// The composed kernels of [`crate::leaky_relu`]. candle-nn's leaky ReLU has the mean of both slopes as its gradient at
 /// zero.
 ///
 /// # Shapes
@@ -107,7 +107,7 @@ pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
     x * ((positive * (1.0 - slope))? + slope)?
 }
 
-/// The composed form of [`crate::nearest`].
+/// The composed kernels of [`crate::nearest`].
 ///
 /// # Shapes
 /// `x` `[n, d]`, `table` `[k, d]`; result `[n]`, `u32`.

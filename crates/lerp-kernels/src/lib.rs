@@ -1,14 +1,47 @@
-//! The tensor operations of the benchmark on channels-last tensors, each in up to two forms.
+//! The tensor operations of the benchmark's networks, on channels-last tensors (`[batch, height, width, channels]`).
 //!
-//! * *fused*: one custom candle operation with its own backward pass, implemented per device ([`cpu`], `cuda`) where
-//!   that is faster;
-//! * *composed* ([`composed`]): a composition of candle's own operations, differentiated by candle, correct on every
-//!   device and in `f64`. It is the test oracle of the fused form, and finite differences in `f64` are the oracle of
-//!   both forms.
+//! An operation has up to two implementations:
 //!
-//! The functions of this module run the fused form if there is one for the tensor's device and type, and the composed
-//! form otherwise. Both forms give correct gradients when an input is used more than once. [`with_kernels`] overrides the
-//! choice. [`gradients`] differentiates a loss that contains either form.
+//! * *fused* kernels: one custom candle operation with its own backward pass, implemented for a device ([`cpu`],
+//!   `cuda`) where that is faster;
+//! * *composed* kernels ([`composed`]): a composition of candle's own operations, differentiated by candle, correct on
+//!   every device and in `f64`. They are the test oracle of the fused kernels, and finite differences in `f64` are the
+//!   oracle of both.
+//!
+//! | operations | functions |
+//! |---|---|
+//! | convolutions, leaky ReLU, resizing | [`chain`], [`conv2d`], [`downscale2`], [`upscale2`], [`leaky_relu`] |
+//! | dense layers and losses | [`dense`], [`mean_squared_error`], [`mean_cross_entropy`] |
+//! | vector quantisation | [`nearest`], [`CodebookAverages`] |
+//! | training | [`gradients`], [`adam_steps`], [`average_steps`] |
+//! | training steps as CUDA graphs | [`CapturedGraph`], [`Clock`], [`generator`] |
+//!
+//! The functions of this module run the fused kernels if there are any for the tensor's device and type, and the
+//! composed ones otherwise. Both give correct gradients when an input is used more than once. [`with_kernels`]
+//! overrides the choice. [`gradients`] differentiates a loss that contains either.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor, Var};
+//! use lerp_kernels::{Activation, Kernels, conv2d, gradients, with_kernels};
+//!
+//! // Two images of 8x8 pixels with 3 channels, and a convolution with 3x3 kernels and 16 output channels.
+//! let x = Tensor::ones((2, 8, 8, 3), DType::F32, &Device::Cpu)?;
+//! let weight = Var::from_tensor(&Tensor::full(0.1_f32, (3, 3, 3, 16), &Device::Cpu)?)?;
+//! let bias = Var::zeros(16, DType::F32, &Device::Cpu)?;
+//!
+//! let y = conv2d(&x, &weight, &bias, Activation::LEAKY)?;
+//! assert_eq!(y.dims(), [2, 8, 8, 16]);
+//!
+//! // Fused operations are differentiated by `gradients`, not by `Tensor::backward`.
+//! let gradient_of_weight = gradients(&y.sqr()?.mean_all()?)?.get(&weight).cloned();
+//! assert_eq!(gradient_of_weight.expect("the loss depends on the weight").dims(), [3, 3, 3, 16]);
+//!
+//! // The composed kernels give the same values up to rounding.
+//! let composed = with_kernels(Kernels::Composed, || conv2d(&x, &weight, &bias, Activation::LEAKY))?;
+//! let largest_difference = (y - composed)?.abs()?.max_all()?.to_scalar::<f32>()?;
+//! assert!(largest_difference < 1e-5);
+//! # Ok::<(), candle_core::Error>(())
+//! ```
 //!
 //! This is the only crate of the workspace that may contain `unsafe` code.
 
@@ -19,7 +52,7 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 #[cfg(not(feature = "cuda"))]
-mod none;
+mod no_cuda;
 mod notice;
 mod optim;
 mod tape;
@@ -28,14 +61,14 @@ use std::cell::Cell;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-pub use average::average_steps;
-pub use codebook::{CodebookAverages, follow, restart};
+pub use average::{AveragedWeight, average_steps};
+pub use codebook::{CodebookAverages, CodebookRestart, CodebookUpdate};
 #[cfg(feature = "cuda")]
-pub use cuda::{Clock, Recording, generator, preparing, release};
+pub use cuda::{CapturedGraph, Clock, generator, prepare_capture, release_device};
 #[cfg(not(feature = "cuda"))]
-pub use none::{Clock, Recording, generator, preparing, release};
+pub use no_cuda::{CapturedGraph, Clock, generator, prepare_capture, release_device};
 pub use notice::{notice, noticed, on_notice};
-pub use optim::{Adam, At, Moments, adam_step, adam_steps};
+pub use optim::{Adam, Moments, UpdateNumber, adam_steps};
 pub use tape::gradients;
 
 /// The activation function after a convolution's sum and bias. candle-nn's `Activation` has no identity, and has many
@@ -53,33 +86,59 @@ impl Activation {
     pub const LEAKY: Self = Self::LeakyRelu(0.2);
 }
 
-/// The choice between the two forms of an operation.
+/// The choice between the two implementations of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
-    /// The fused form if the device has one, otherwise the composed form.
+    /// The fused kernels if the device has them, otherwise the composed ones.
     Fused,
-    /// Always the composed form.
+    /// Always the composed kernels.
     Composed,
 }
 
 thread_local! {
-    static FORM: Cell<Kernels> = const { Cell::new(Kernels::Fused) };
+    static KERNELS: Cell<Kernels> = const { Cell::new(Kernels::Fused) };
 }
 
-/// The form that was set before; dropping this restores it, also if the closure panics.
+/// The choice that was made before; dropping this restores it, also if the closure panics.
 struct Restore(Kernels);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        FORM.set(self.0);
+        KERNELS.set(self.0);
     }
 }
 
-/// Runs `f` with the given form on this thread. The backward pass of an operation uses the form that its forward pass
-/// used.
-pub fn with_kernels<T>(form: Kernels, f: impl FnOnce() -> T) -> T {
-    let _restore = Restore(FORM.replace(form));
+/// Runs `f` with the given kernels on this thread. The backward pass of an operation uses the kernels that its forward
+/// pass used.
+pub fn with_kernels<T>(kernels: Kernels, f: impl FnOnce() -> T) -> T {
+    let _restore = Restore(KERNELS.replace(kernels));
     f()
+}
+
+/// The direction of a resizing by two; each is the backward pass of the other, up to a factor.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    /// Nearest-neighbour upscaling.
+    Up,
+    /// Sums over 2x2 blocks.
+    Down,
+}
+
+impl Direction {
+    fn reversed(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
+
+    /// The name of the operation.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Up => "upscale2",
+            Self::Down => "downscale2",
+        }
+    }
 }
 
 /// The implementation that an operation runs.
@@ -91,10 +150,10 @@ enum Backend {
     Cuda,
 }
 
-/// Returns the implementation for a tensor's device, its type, and the form set by [`with_kernels`].
+/// Returns the implementation for a tensor's device, its type, and the choice made by [`with_kernels`].
 fn backend(x: &Tensor) -> Backend {
     match x.device() {
-        _ if FORM.get() == Kernels::Composed || x.dtype() != DType::F32 => Backend::Composed,
+        _ if KERNELS.get() == Kernels::Composed || x.dtype() != DType::F32 => Backend::Composed,
         Device::Cpu => Backend::Cpu,
         #[cfg(feature = "cuda")]
         Device::Cuda(_) => Backend::Cuda,
@@ -261,8 +320,8 @@ pub fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness: f64) -
     }
 }
 
-/// Returns the classes of lines at the angles `2π·turn`: the number of the tenth of the circle, from 0 and at most
-/// `classes - 1`. Returns `None` if the tensor's device has no kernel for it.
+/// Returns the classes of lines at the angles `2π·turn`: the number of the tenth of the circle that the angle lies in,
+/// from 0 and at most `classes - 1`. Returns `None` if the tensor's device has no kernel for it.
 ///
 /// # Shapes
 /// `turns` `[n]`, `f64`; result `[n]`, `u32`.
@@ -289,8 +348,8 @@ pub fn line_labels(turns: &Tensor, classes: u32) -> Result<Option<Tensor>> {
 /// # Errors
 /// If the shapes do not fit together, or the table is empty.
 pub fn nearest(x: &Tensor, table: &Tensor) -> Result<Tensor> {
-    let ((_, depth), (rows, wanted)) = (x.dims2()?, table.dims2()?);
-    if depth != wanted || rows == 0 || x.elem_count() == 0 {
+    let ((_, depth), (rows, row_length)) = (x.dims2()?, table.dims2()?);
+    if depth != row_length || rows == 0 || x.elem_count() == 0 {
         candle_core::bail!(
             "nearest: vectors {:?} and table {:?} do not fit or are empty",
             x.dims(),
@@ -309,11 +368,11 @@ pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
     composed::leaky_relu(x, slope)
 }
 
-/// Keeps candle from starting a second thread pool, whose idle threads spin and so compete for cores with rayon's
-/// global pool. To be called at the start of a program: it does nothing if the process already has a second thread,
-/// because changing the environment is then unsafe, or if the number of threads cannot be determined. A value of
-/// `CANDLE_NUM_THREADS` in the environment takes precedence.
-pub fn keep_to_one_pool() {
+/// Keeps candle from starting a thread pool of its own, whose idle threads spin and so compete for cores with rayon's
+/// global pool. It must be called at the start of a program: it does nothing if the process already has a second
+/// thread, because changing the environment is then unsafe, or if the number of threads cannot be determined. A value
+/// of `CANDLE_NUM_THREADS` in the environment takes precedence.
+pub fn disable_candle_thread_pool() {
     const NAME: &str = "CANDLE_NUM_THREADS";
     // The folder has one entry for each thread.
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
@@ -329,14 +388,18 @@ pub fn keep_to_one_pool() {
 fn check_chain(x: &Tensor, links: &[Link]) -> Result<()> {
     let (_, mut height, mut width, mut channels) = x.dims4()?;
     if links.is_empty() || x.elem_count() == 0 {
-        candle_core::bail!("chain: {} links over {:?}", links.len(), x.dims());
+        candle_core::bail!(
+            "chain: {} links over an input {:?}; there must be a link, and the input must not be empty",
+            links.len(),
+            x.dims()
+        );
     }
     for Link { weight, bias, activation, upscale, downscale } in links {
         let (kh, kw, cin, cout) = weight.dims4()?;
         if kh != kw || kh % 2 == 0 || cin != channels || bias.dims() != [cout] {
             candle_core::bail!(
-                "convolution: {channels} channels, weight {:?} and bias {:?} do not fit; wanted [k, k, in, out] with odd k, \
-                 and [out]",
+                "convolution: {channels} channels, weight {:?} and bias {:?} do not fit together; the weight must \
+                 be [k, k, in, out] with odd k, and the bias [out]",
                 weight.dims(),
                 bias.dims()
             );

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::{
     Backend, Clock, backend,
-    cpu::{self, with_values_mut},
+    cpu::{self, AdamConstants, with_values_mut},
 };
 
 /// Adam's constants; the defaults are those of TensorFlow and the paper.
@@ -30,26 +30,6 @@ impl Default for Adam {
     }
 }
 
-/// One Adam update in place, number `step` (`t` in the formula, from 1), with the learning rate `rate` (`η`):
-/// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - η·√(1-β₂ᵗ)/(1-β₁ᵗ)·m/(√v + ε)`.
-///
-/// # Shapes
-/// `param`, `grad`, `m` and `v` have the same shape.
-///
-/// # Errors
-/// If the shapes differ, or two of the tensors share their memory.
-pub fn adam_step(
-    param: &Var,
-    grad: &Tensor,
-    m: &Var,
-    v: &Var,
-    rate: f64,
-    step: u64,
-    adam: &Adam,
-) -> Result<()> {
-    adam_steps(&[Moments { param, grad, m, v }], rate, At::Step(step), adam)
-}
-
 /// A parameter, its gradient and its moments.
 #[derive(Debug, Clone, Copy)]
 pub struct Moments<'a> {
@@ -63,23 +43,28 @@ pub struct Moments<'a> {
     pub v: &'a Var,
 }
 
-/// The number of an Adam update.
+/// The number of an update, counted from 1: the `t` in the formulas of [`adam_steps`] and
+/// [`average_steps`](crate::average_steps).
 #[derive(Debug, Clone, Copy)]
-pub enum At<'a> {
-    /// This number, from 1.
-    Step(u64),
-    /// The number that a device's clock shows, plus one.
+pub enum UpdateNumber<'a> {
+    /// A number that the host knows.
+    Given(u64),
+    /// One more than the step that a device's clock shows when the update runs.
     Clock(&'a Clock),
 }
 
-/// The update of [`adam_step`] for many parameters; on a GPU it takes only a few launches.
+/// One Adam update of parameters in place, with the learning rate `rate` (`η`) and the update's number `t`:
+/// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - η·√(1-β₂ᵗ)/(1-β₁ᵗ)·m/(√v + ε)`.
+///
+/// On a GPU it takes only a few launches, however many parameters there are. A clock has a learning rate of its own,
+/// which takes the place of `rate`.
 ///
 /// # Shapes
 /// `param`, `grad`, `m` and `v` of each entry have the same shape.
 ///
 /// # Errors
-/// The same as of [`adam_step`].
-pub fn adam_steps(all: &[Moments], rate: f64, at: At, adam: &Adam) -> Result<()> {
+/// If the shapes of an entry differ, or two of its tensors share their memory.
+pub fn adam_steps(all: &[Moments], rate: f64, number: UpdateNumber, adam: &Adam) -> Result<()> {
     for Moments { param, grad, m, v } in all {
         if [grad.dims(), m.dims(), v.dims()].iter().any(|d| *d != param.dims()) {
             candle_core::bail!(
@@ -90,31 +75,32 @@ pub fn adam_steps(all: &[Moments], rate: f64, at: At, adam: &Adam) -> Result<()>
         }
     }
     // A clock keeps its own learning rate on the device, and `rate` is then not used.
-    let step = if let At::Step(step) = at { step as f64 } else { 1.0 };
-    let rate = rate * (1.0 - adam.beta2.powf(step)).sqrt() / (1.0 - adam.beta1.powf(step));
+    let t = if let UpdateNumber::Given(number) = number { number as f64 } else { 1.0 };
+    let rate = rate * (1.0 - adam.beta2.powf(t)).sqrt() / (1.0 - adam.beta1.powf(t));
     let Some(first) = all.first() else { return Ok(()) };
     #[cfg(feature = "cuda")]
     if backend(first.param) == Backend::Cuda {
-        let clock = if let At::Clock(clock) = at { Some(clock) } else { None };
+        let clock = if let UpdateNumber::Clock(clock) = number { Some(clock) } else { None };
         return crate::cuda::adam_steps(all, rate, adam, clock);
     }
-    let fused = backend(first.param) == Backend::Cpu;
-    all.iter().try_for_each(|moments| one_step(moments, rate, adam, fused))
+    let one_step = if backend(first.param) == Backend::Cpu { fused_step } else { composed_step };
+    all.iter().try_for_each(|moments| one_step(moments, rate, adam))
 }
 
-fn one_step(moments: &Moments, rate: f64, adam: &Adam, fused: bool) -> Result<()> {
-    let Moments { param, grad, m, v } = *moments;
-    if fused {
-        let grad = grad.contiguous()?;
-        let constants = [adam.beta1, 1.0 - adam.beta1, adam.beta2, 1.0 - adam.beta2, rate, adam.epsilon];
-        let constants = constants.map(|v| v as f32);
-        let isa = cpu::isa();
-        return with_values_mut([param, m, v], &grad, |[p, m, v], grad| {
-            let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
-            let all = p.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK)).zip(moments);
-            all.for_each(|((p, g), (m, v))| cpu::adam(isa, [p, m, v], g, constants));
-        });
-    }
+/// Updates one parameter by the fused kernel; `rate` includes the bias correction.
+fn fused_step(&Moments { param, grad, m, v }: &Moments, rate: f64, adam: &Adam) -> Result<()> {
+    let grad = grad.contiguous()?;
+    let constants = AdamConstants::new(rate, adam);
+    let isa = cpu::isa();
+    with_values_mut([param, m, v], &grad, |[p, m, v], grad| {
+        let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+        let all = p.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK)).zip(moments);
+        all.for_each(|((p, g), (m, v))| cpu::adam(isa, [p, m, v], g, constants));
+    })
+}
+
+/// Updates one parameter by candle's operations; `rate` includes the bias correction.
+fn composed_step(&Moments { param, grad, m, v }: &Moments, rate: f64, adam: &Adam) -> Result<()> {
     m.set(&((m.as_tensor() * adam.beta1)? + (grad * (1.0 - adam.beta1))?)?)?;
     v.set(&((v.as_tensor() * adam.beta2)? + (grad.sqr()? * (1.0 - adam.beta2))?)?)?;
     let update = (m.as_tensor() * rate)?.div(&(v.as_tensor().sqrt()? + adam.epsilon)?)?;
@@ -122,4 +108,4 @@ fn one_step(moments: &Moments, rate: f64, adam: &Adam, fused: bool) -> Result<()
 }
 
 /// Elements that a thread updates at a time.
-const CHUNK: usize = 1 << 14;
+pub(crate) const CHUNK: usize = 1 << 14;

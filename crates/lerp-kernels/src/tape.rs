@@ -33,7 +33,7 @@ impl Drop for Outer {
 
 /// Returns the gradients of a scalar with respect to all variables that it depends on. A loss that contains this
 /// crate's convolutions or dense layers must be differentiated by this function; `Tensor::backward` fails on their
-/// fused forms.
+/// fused kernels.
 ///
 /// # Shapes
 /// `loss` `[]`.
@@ -53,6 +53,12 @@ pub fn gradients(loss: &Tensor) -> Result<GradStore> {
         store.insert(&parameter, sum);
     }
     Ok(store)
+}
+
+/// Whether a tensor is trained but is not a variable itself, being computed from variables. candle must continue the
+/// backward pass from its gradient.
+pub(crate) fn is_computed(tensor: &Tensor) -> bool {
+    tensor.track_op() && !tensor.is_variable()
 }
 
 /// Puts an operation's gradient for one of its parameters onto the tape.
@@ -81,11 +87,11 @@ pub(crate) fn put(parameter: &Tensor, gradient: Tensor) -> Result<()> {
 /// # Shapes
 /// The result has the shape of `parameter`.
 pub(crate) fn take(parameter: &Tensor) -> Result<Option<Tensor>> {
-    let left = CURRENT.with_borrow_mut(|tape| match tape {
-        Some(Tape(left)) => left.extract_if(.., |(other, _)| other.id() == parameter.id()).collect(),
+    let found = CURRENT.with_borrow_mut(|tape| match tape {
+        Some(Tape(entries)) => entries.extract_if(.., |(other, _)| other.id() == parameter.id()).collect(),
         None => Vec::new(),
     });
-    let mut gradients = left.into_iter().map(|(_, gradient)| gradient);
+    let mut gradients = found.into_iter().map(|(_, gradient)| gradient);
     let Some(first) = gradients.next() else { return Ok(None) };
     gradients.try_fold(first, |sum, gradient| sum + gradient).map(Some)
 }
@@ -97,11 +103,11 @@ mod tests {
     use super::*;
 
     /// An identity operation whose backward pass calls a function and then puts the argument's gradient onto the tape.
-    struct Leaving(Box<dyn Fn() -> Result<()> + Send + Sync>);
+    struct PutsOnTape(Box<dyn Fn() -> Result<()> + Send + Sync>);
 
-    impl CustomOp1 for Leaving {
+    impl CustomOp1 for PutsOnTape {
         fn name(&self) -> &'static str {
-            "leaving"
+            "puts-on-tape"
         }
 
         fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -115,12 +121,12 @@ mod tests {
         }
     }
 
-    fn after(x: &Var, meanwhile: impl Fn() -> Result<()> + Send + Sync + 'static) -> Tensor {
-        x.as_tensor().apply_op1(Leaving(Box::new(meanwhile))).unwrap()
+    fn with_callback(x: &Var, meanwhile: impl Fn() -> Result<()> + Send + Sync + 'static) -> Tensor {
+        x.as_tensor().apply_op1(PutsOnTape(Box::new(meanwhile))).unwrap()
     }
 
-    fn left(x: &Var) -> Tensor {
-        after(x, || Ok(()))
+    fn put_on_tape(x: &Var) -> Tensor {
+        with_callback(x, || Ok(()))
     }
 
     fn values(store: &GradStore, x: &Var) -> Vec<f64> {
@@ -131,8 +137,8 @@ mod tests {
     fn gradients_on_the_tape_add_to_those_that_candle_returns() {
         let x = Var::new(&[1.0, 2.0], &Device::Cpu).unwrap();
         // The variable is used three times, once of them outside of the operation.
-        let loss = (left(&x).sqr().unwrap().sum_all().unwrap()
-            + (left(&x) * 3.0).unwrap().sum_all().unwrap())
+        let loss = (put_on_tape(&x).sqr().unwrap().sum_all().unwrap()
+            + (put_on_tape(&x) * 3.0).unwrap().sum_all().unwrap())
         .unwrap();
         let loss = (loss + x.sum_all().unwrap()).unwrap();
         assert_eq!(values(&gradients(&loss).unwrap(), &x), [6.0, 8.0]);
@@ -143,15 +149,15 @@ mod tests {
     #[test]
     fn a_nested_call_has_its_own_tape() {
         let (x, z) = (Var::new(&[1.0, 2.0], &Device::Cpu).unwrap(), Var::new(&[5.0], &Device::Cpu).unwrap());
-        let (inner, of) = (left(&z).sum_all().unwrap(), z.clone());
-        let within = after(&x, move || {
+        let (inner, of) = (put_on_tape(&z).sum_all().unwrap(), z.clone());
+        let within = with_callback(&x, move || {
             assert_eq!(values(&gradients(&inner)?, &of), [1.0]);
             Ok(())
         });
         // Whatever order candle's backward pass takes, the tape receives a gradient both before and after the inner
         // loss.
-        let loss = (left(&x) + within).unwrap().sum_all().unwrap();
-        let loss = (loss + left(&x).sum_all().unwrap()).unwrap();
+        let loss = (put_on_tape(&x) + within).unwrap().sum_all().unwrap();
+        let loss = (loss + put_on_tape(&x).sum_all().unwrap()).unwrap();
         let store = gradients(&loss).unwrap();
         assert!(store.get(&z).is_none());
         assert_eq!(values(&store, &x), [3.0, 3.0]);
@@ -160,8 +166,8 @@ mod tests {
     #[test]
     fn a_failed_call_leaves_no_tape_behind() {
         let x = Var::new(&[1.0, 2.0], &Device::Cpu).unwrap();
-        let fails = after(&x, || candle_core::bail!("no gradient")).sum_all().unwrap();
+        let fails = with_callback(&x, || candle_core::bail!("no gradient")).sum_all().unwrap();
         assert!(gradients(&fails).unwrap_err().to_string().contains("no gradient"));
-        assert!(left(&x).sum_all().unwrap().backward().is_err());
+        assert!(put_on_tape(&x).sum_all().unwrap().backward().is_err());
     }
 }

@@ -1,11 +1,12 @@
-//! Tests of chains of convolutions: the fused form against the composed form and finite differences in `f64`.
+//! Tests of chains of convolutions: the fused kernels against the composed ones, and these against finite differences
+//! in `f64`.
 
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use candle_core::{DType, Device, Tensor, Var};
-use common::{difference, on_every_isa};
+use common::{central_differences, difference, on_every_isa};
 use lerp_core::Draws;
 use lerp_kernels::{Activation, Kernels, Link, chain, gradients, with_kernels};
 use proptest::prelude::*;
@@ -14,23 +15,58 @@ fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
     Draws::new(5, &Device::Cpu).normal(name, shape).unwrap().to_dtype(dtype).unwrap()
 }
 
-/// Kernel size, output channels, whether a leaky ReLU follows, whether the input is upscaled, whether the output is
-/// averaged, and whether the parameters are trained.
-type Kind = (usize, usize, bool, bool, bool, bool);
+/// A convolution of a chain under test.
+#[derive(Debug, Clone, Copy)]
+struct Conv {
+    /// Kernel size.
+    k: usize,
+    /// Output channels.
+    cout: usize,
+    activation: Activation,
+    /// Whether the input is upscaled.
+    upscale: bool,
+    /// Whether the output is averaged.
+    downscale: bool,
+    /// Whether the parameters are trained.
+    trained: bool,
+}
+
+/// A trained convolution without activation and resizing.
+const fn conv(k: usize, cout: usize) -> Conv {
+    Conv { k, cout, activation: Activation::Linear, upscale: false, downscale: false, trained: true }
+}
+
+impl Conv {
+    const fn leaky(self) -> Self {
+        Self { activation: Activation::LEAKY, ..self }
+    }
+
+    const fn upscaled(self) -> Self {
+        Self { upscale: true, ..self }
+    }
+
+    const fn averaged(self) -> Self {
+        Self { downscale: true, ..self }
+    }
+
+    const fn trained(self, trained: bool) -> Self {
+        Self { trained, ..self }
+    }
+}
 
 /// A chain of convolutions with its input and parameters, in order.
 struct Chain {
     x: Var,
     params: Vec<Var>,
-    kinds: Vec<Kind>,
+    convs: Vec<Conv>,
 }
 
 impl Chain {
-    fn new([batch, height, width, channels]: [usize; 4], kinds: &[Kind], dtype: DType) -> Self {
+    fn new([batch, height, width, channels]: [usize; 4], convs: &[Conv], dtype: DType) -> Self {
         let var = |t: Tensor| Var::from_tensor(&t).unwrap();
         let mut params = Vec::new();
         let mut cin = channels;
-        for (i, (k, cout, ..)) in kinds.iter().enumerate() {
+        for (i, Conv { k, cout, .. }) in convs.iter().enumerate() {
             let scale = 1.0 / ((k * k * cin) as f64).sqrt();
             let weight = normal(&format!("w{i}"), &[*k, *k, cin, *cout], dtype);
             params.push(var((weight * scale).unwrap()));
@@ -38,17 +74,16 @@ impl Chain {
             cin = *cout;
         }
         let x = var(normal("x", &[batch, height, width, channels], dtype));
-        Self { x, params, kinds: kinds.to_vec() }
+        Self { x, params, convs: convs.to_vec() }
     }
 
     fn links(&self) -> Vec<Link> {
-        let link = |(pair, kind): (&[Var], &Kind)| {
-            let (_, _, leaky, upscale, downscale, trained) = *kind;
+        let link = |(pair, conv): (&[Var], &Conv)| {
+            let Conv { activation, upscale, downscale, trained, .. } = *conv;
             let tensor = |v: &Var| if trained { v.as_tensor().clone() } else { v.as_detached_tensor() };
-            let activation = if leaky { Activation::LEAKY } else { Activation::Linear };
             Link { weight: tensor(&pair[0]), bias: tensor(&pair[1]), activation, upscale, downscale }
         };
-        self.params.chunks_exact(2).zip(&self.kinds).map(link).collect()
+        self.params.chunks_exact(2).zip(&self.convs).map(link).collect()
     }
 
     /// Returns the output, then the gradients of the input and of every parameter, `None` where no gradient was
@@ -78,41 +113,42 @@ fn assert_agree(what: &str, ours: &[Option<Tensor>], oracle: &[Option<Tensor>], 
     }
 }
 
-/// Compares the fused form in `f32`, on every instruction set, with the composed form in `f64`. Rounding may move a
+/// Compares the fused kernels in `f32`, on every instruction set, with the composed ones in `f64`. Rounding may move a
 /// value close to zero to the other side of the leaky ReLU's corner, which changes gradients without being an error. So
 /// chains with many such values are tested without activation, or with a larger tolerance.
-fn check(shape: [usize; 4], kinds: &[Kind], input: bool, tolerance: f64) {
-    let oracle = Chain::new(shape, kinds, DType::F64).run(input);
-    let fused = Chain::new(shape, kinds, DType::F32);
+fn check(shape: [usize; 4], convs: &[Conv], input: bool, tolerance: f64) {
+    let oracle = Chain::new(shape, convs, DType::F64).run(input);
+    let fused = Chain::new(shape, convs, DType::F32);
     on_every_isa(|isa| {
-        assert_agree(&format!("{shape:?} {kinds:?} {isa}"), &fused.run(input), &oracle, tolerance);
+        assert_agree(&format!("{shape:?} {convs:?} {isa}"), &fused.run(input), &oracle, tolerance);
     });
 }
 
-/// A small encoder, built like the benchmark's, with narrow and wide layers in Winograd's form.
-const ENCODER: [Kind; 6] = [
-    (1, 16, false, false, false, true),
-    (3, 16, true, false, false, true),
-    (3, 16, true, false, true, true),
-    (3, 32, true, false, false, true),
-    (3, 32, true, false, true, true),
-    (3, 2, false, false, false, true),
+/// A small encoder, built like the benchmark's, with narrow and wide layers in Winograd tiles.
+const ENCODER: [Conv; 6] = [
+    conv(1, 16),
+    conv(3, 16).leaky(),
+    conv(3, 16).leaky().averaged(),
+    conv(3, 32).leaky(),
+    conv(3, 32).leaky().averaged(),
+    conv(3, 2),
 ];
 /// A small decoder, built like the benchmark's.
-const DECODER: [Kind; 5] = [
-    (3, 32, true, false, false, true),
-    (3, 32, true, true, false, true),
-    (3, 16, true, false, false, true),
-    (3, 16, true, true, false, true),
-    (3, 1, false, false, false, true),
+const DECODER: [Conv; 5] = [
+    conv(3, 32).leaky(),
+    conv(3, 32).leaky().upscaled(),
+    conv(3, 16).leaky(),
+    conv(3, 16).leaky().upscaled(),
+    conv(3, 1),
 ];
 
-fn linear(kinds: &[Kind]) -> Vec<Kind> {
-    kinds.iter().map(|&(k, cout, _, up, down, trained)| (k, cout, false, up, down, trained)).collect()
+/// The same convolutions without activation.
+fn linear(convs: &[Conv]) -> Vec<Conv> {
+    convs.iter().map(|conv| Conv { activation: Activation::Linear, ..*conv }).collect()
 }
 
 #[test]
-fn encoder_and_decoder_equal_their_composed_form() {
+fn encoder_and_decoder_equal_the_composed_ones() {
     check([3, 8, 8, 1], &linear(&ENCODER), true, 2e-5);
     check([3, 2, 2, 2], &linear(&DECODER), true, 2e-5);
     check([9, 16, 8, 3], &linear(&ENCODER), false, 2e-5);
@@ -120,83 +156,81 @@ fn encoder_and_decoder_equal_their_composed_form() {
     check([2, 2, 2, 2], &DECODER, true, 1e-3);
 }
 
-/// Tests the gradient of the leaky ReLU in every form of convolution: whole images of 2x2, F(2, 3), F(4, 3), upscaled
-/// images and the direct form, with and without a mean after it, and with two merged links. A value at the corner may
-/// fall on either side, which changes one gradient of many, so norms are compared instead of the largest difference.
+/// Tests the gradient of the leaky ReLU after every algorithm: Winograd tiles of whole images of 2x2, F(2, 3), F(4, 3)
+/// and upscaled images, and direct convolution, with and without a mean after it, and with two merged links. A value at
+/// the corner may fall on either side, which changes one gradient of many, so norms are compared instead of the largest
+/// difference.
 #[test]
-fn leaky_relu_gradients_equal_the_composed_form_in_every_form_of_convolution() {
-    let leaky = |k, cout, up, down| (k, cout, true, up, down, true);
-    let first = (1, 16, false, false, false, true);
-    let cases: [([usize; 4], Vec<Kind>); 6] = [
+fn leaky_relu_gradients_equal_the_composed_ones_after_every_algorithm() {
+    let leaky = |k, cout| conv(k, cout).leaky();
+    let first = conv(1, 16);
+    let cases: [([usize; 4], Vec<Conv>); 6] = [
+        ([9, 2, 2, 16], vec![leaky(3, 32), leaky(3, 16).averaged(), leaky(3, 16).upscaled()]),
+        ([3, 6, 6, 3], vec![first, leaky(3, 32).averaged(), leaky(3, 16).upscaled()]),
+        ([2, 8, 4, 1], vec![first, leaky(3, 16), leaky(3, 32).averaged(), leaky(3, 5)]),
         (
-            [9, 2, 2, 16],
-            vec![leaky(3, 32, false, false), leaky(3, 16, false, true), leaky(3, 16, true, false)],
+            [2, 2, 4, 48],
+            vec![
+                leaky(3, 16).upscaled().averaged(),
+                leaky(3, 32).upscaled(),
+                leaky(3, 2).upscaled().averaged(),
+            ],
         ),
-        ([3, 6, 6, 3], vec![first, leaky(3, 32, false, true), leaky(3, 16, true, false)]),
         (
-            [2, 8, 4, 1],
-            vec![first, leaky(3, 16, false, false), leaky(3, 32, false, true), leaky(3, 5, false, false)],
+            [2, 3, 5, 16],
+            vec![leaky(3, 80).upscaled().averaged(), leaky(5, 16), leaky(3, 48).upscaled().averaged()],
         ),
-        ([2, 2, 4, 48], vec![leaky(3, 16, true, true), leaky(3, 32, true, false), leaky(3, 2, true, true)]),
-        ([2, 3, 5, 16], vec![leaky(3, 80, true, true), leaky(5, 16, false, false), leaky(3, 48, true, true)]),
         // Consecutive wide layers.
-        (
-            [2, 8, 8, 16],
-            vec![leaky(3, 48, false, false), leaky(3, 64, false, true), leaky(3, 64, false, false)],
-        ),
+        ([2, 8, 8, 16], vec![leaky(3, 48), leaky(3, 64).averaged(), leaky(3, 64)]),
     ];
-    for (shape, kinds) in cases {
-        let oracle = Chain::new(shape, &kinds, DType::F64).run(true);
-        let fused = Chain::new(shape, &kinds, DType::F32);
+    for (shape, convs) in cases {
+        let oracle = Chain::new(shape, &convs, DType::F64).run(true);
+        let fused = Chain::new(shape, &convs, DType::F32);
         on_every_isa(|isa| {
             for (i, (a, b)) in fused.run(true).iter().zip(&oracle).enumerate() {
                 let (a, b) = (a.as_ref().unwrap().to_dtype(DType::F64).unwrap(), b.as_ref().unwrap());
                 let norm =
                     |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
                 let error = norm(&(a - b).unwrap()) / norm(b);
-                assert!(error < 1e-3, "{shape:?} {kinds:?} {isa}, value {i}: {error:e}");
+                assert!(error < 1e-3, "{shape:?} {convs:?} {isa}, value {i}: {error:e}");
             }
         });
     }
 }
 
 #[test]
-fn a_mean_before_upscaling_equals_the_composed_form() {
-    let kinds = [
-        (3, 16, false, false, true, true),
-        (3, 16, false, true, true, true),
-        (3, 5, false, true, false, true),
-    ];
-    check([2, 8, 8, 16], &kinds, true, 2e-5);
+fn a_mean_before_upscaling_equals_the_composed_one() {
+    let convs = [conv(3, 16).averaged(), conv(3, 16).upscaled().averaged(), conv(3, 5).upscaled()];
+    check([2, 8, 8, 16], &convs, true, 2e-5);
 }
 
 #[test]
 fn only_what_is_trained_gets_a_gradient() {
-    let mut kinds = ENCODER;
+    let mut convs = ENCODER;
     for frozen in [0, 2, 3] {
-        kinds[frozen].5 = false;
+        convs[frozen].trained = false;
     }
     for input in [false, true] {
-        check([2, 8, 8, 1], &linear(&kinds), input, 2e-5);
+        check([2, 8, 8, 1], &linear(&convs), input, 2e-5);
     }
-    let all = linear(&ENCODER).into_iter().map(|mut kind| {
-        kind.5 = false;
-        kind
-    });
-    check([2, 8, 8, 1], &all.collect::<Vec<_>>(), true, 2e-5);
+    let frozen = linear(&ENCODER).into_iter().map(|conv| conv.trained(false));
+    check([2, 8, 8, 1], &frozen.collect::<Vec<_>>(), true, 2e-5);
 }
 
 /// Tests a 1x1 convolution and the one after it, on both sides of the threshold for merging them: with few and many
 /// channels, also one less than a vector's lanes; kernel sizes 1, 3 and 5; constant parameters in either one; inputs
 /// with and without a gradient; and a mean afterwards.
 #[test]
-fn two_merged_convolutions_equal_their_composed_form() {
+fn two_merged_convolutions_equal_the_composed_ones() {
     for (channels, middle) in [(1, 8), (1, 7), (3, 16), (3, 15), (4, 48), (15, 64), (15, 32), (31, 128)] {
         for (k, outer, down) in [(3, 16, true), (1, 32, false), (5, 16, false), (3, 12, true)] {
             for (first, second) in [(true, true), (true, false), (false, true)] {
-                let kinds = [(1, middle, false, false, false, first), (k, outer, false, false, down, second)];
+                let convs = [
+                    conv(1, middle).trained(first),
+                    Conv { downscale: down, ..conv(k, outer).trained(second) },
+                ];
                 for input in [false, true] {
-                    check([3, 4, 8, channels], &kinds, input, 2e-5);
+                    check([3, 4, 8, channels], &convs, input, 2e-5);
                 }
             }
         }
@@ -205,10 +239,10 @@ fn two_merged_convolutions_equal_their_composed_form() {
 
 #[test]
 fn a_computed_weight_in_two_merged_convolutions_gets_its_gradient() {
-    let run = |form| {
-        with_kernels(form, || {
-            let kinds = [(1, 16, false, false, false, true), (3, 16, true, false, false, true)];
-            let chain_of = Chain::new([2, 4, 4, 1], &kinds, DType::F32);
+    let run = |kernels| {
+        with_kernels(kernels, || {
+            let convs = [conv(1, 16), conv(3, 16).leaky()];
+            let chain_of = Chain::new([2, 4, 4, 1], &convs, DType::F32);
             let mut links = chain_of.links();
             links[0].weight = (&links[0].weight * 2.0).unwrap();
             let y = chain(chain_of.x.as_tensor(), &links).unwrap();
@@ -226,8 +260,8 @@ fn a_computed_weight_in_two_merged_convolutions_gets_its_gradient() {
 /// Without a backward pass, intermediate values are not kept, but the results are the same.
 #[test]
 fn a_forward_pass_alone_has_the_same_bits() {
-    for (shape, kinds) in [([5, 16, 16, 1], &ENCODER[..]), ([5, 4, 4, 2], &DECODER[..])] {
-        let chain_of = Chain::new(shape, kinds, DType::F32);
+    for (shape, convs) in [([5, 16, 16, 1], &ENCODER[..]), ([5, 4, 4, 2], &DECODER[..])] {
+        let chain_of = Chain::new(shape, convs, DType::F32);
         let links = chain_of.links();
         let constant: Vec<Link> = links
             .iter()
@@ -243,11 +277,11 @@ fn a_forward_pass_alone_has_the_same_bits() {
 
 #[test]
 fn a_chain_that_is_used_twice_gets_both_gradients() {
-    for form in [Kernels::Fused, Kernels::Composed] {
-        let chain_of = Chain::new([2, 4, 4, 16], &[(3, 16, false, false, false, true)], DType::F32);
+    for kernels in [Kernels::Fused, Kernels::Composed] {
+        let chain_of = Chain::new([2, 4, 4, 16], &[conv(3, 16)], DType::F32);
         let weight = chain_of.params[0].as_tensor();
         let run = |times: usize| {
-            with_kernels(form, || {
+            with_kernels(kernels, || {
                 let links = chain_of.links();
                 let y = chain(chain_of.x.as_tensor(), &links).unwrap();
                 let y = if times == 2 {
@@ -264,7 +298,7 @@ fn a_chain_that_is_used_twice_gets_both_gradients() {
 
 #[test]
 fn two_backward_passes_give_the_same_gradients() {
-    let chain_of = Chain::new([2, 4, 4, 16], &[(3, 16, true, false, true, true)], DType::F32);
+    let chain_of = Chain::new([2, 4, 4, 16], &[conv(3, 16).leaky().averaged()], DType::F32);
     let weight = chain_of.params[0].as_tensor();
     let loss = || chain(chain_of.x.as_tensor(), &chain_of.links()).unwrap().sqr().unwrap().sum_all().unwrap();
     let once = loss();
@@ -276,10 +310,10 @@ fn two_backward_passes_give_the_same_gradients() {
 }
 
 #[test]
-fn a_shared_weight_and_transposed_inputs_get_the_composed_forms_gradients() {
-    let run = |form| {
-        with_kernels(form, || {
-            let chain_of = Chain::new([4, 6, 2, 16], &[(3, 16, false, false, false, true)], DType::F32);
+fn a_shared_weight_and_transposed_inputs_get_the_composed_gradients() {
+    let run = |kernels| {
+        with_kernels(kernels, || {
+            let chain_of = Chain::new([4, 6, 2, 16], &[conv(3, 16)], DType::F32);
             let link = chain_of.links().remove(0);
             // The input is transposed and so not contiguous, and neither is the gradient of the output.
             let x = chain_of.x.as_tensor().transpose(1, 2).unwrap();
@@ -305,9 +339,9 @@ fn a_shared_weight_and_transposed_inputs_get_the_composed_forms_gradients() {
 
 #[test]
 fn a_constant_bias_gets_no_gradient() {
-    for form in [Kernels::Fused, Kernels::Composed] {
-        with_kernels(form, || {
-            let chain_of = Chain::new([2, 4, 4, 16], &[(3, 16, false, false, false, true)], DType::F32);
+    for kernels in [Kernels::Fused, Kernels::Composed] {
+        with_kernels(kernels, || {
+            let chain_of = Chain::new([2, 4, 4, 16], &[conv(3, 16)], DType::F32);
             let bias = chain_of.params[1].as_detached_tensor();
             let link = Link { bias: bias.clone(), ..chain_of.links().remove(0) };
             let y = chain(chain_of.x.as_tensor(), &[link]).unwrap();
@@ -318,10 +352,10 @@ fn a_constant_bias_gets_no_gradient() {
 }
 
 #[test]
-fn a_slope_of_zero_equals_the_composed_form() {
-    let run = |form| {
-        with_kernels(form, || {
-            let chain_of = Chain::new([2, 8, 8, 16], &[(3, 16, true, false, true, true)], DType::F32);
+fn a_slope_of_zero_equals_the_composed_one() {
+    let run = |kernels| {
+        with_kernels(kernels, || {
+            let chain_of = Chain::new([2, 8, 8, 16], &[conv(3, 16).leaky().averaged()], DType::F32);
             let link = Link { activation: Activation::LeakyRelu(0.0), ..chain_of.links().remove(0) };
             let y = chain(chain_of.x.as_tensor(), &[link]).unwrap();
             let grads = gradients(&y.sum_all().unwrap()).unwrap();
@@ -335,33 +369,33 @@ fn a_slope_of_zero_equals_the_composed_form() {
 
 #[test]
 fn chains_have_the_same_bits_for_any_number_of_threads() {
-    // Narrow and wide layers in Winograd's form, and the direct form.
+    // Narrow and wide layers in Winograd tiles, and a direct convolution.
     let wide = [
-        (1, 16, false, false, false, true),
-        (3, 48, true, false, true, true),
-        (3, 128, true, false, true, true),
-        (3, 64, true, true, false, true),
-        (3, 3, false, false, false, true),
+        conv(1, 16),
+        conv(3, 48).leaky().averaged(),
+        conv(3, 128).leaky().averaged(),
+        conv(3, 64).leaky().upscaled(),
+        conv(3, 3),
     ];
     // Whole images of 2x2, upscaled images with a mean after them, and two merged links.
     let mixed = [
-        (1, 16, false, false, false, true),
-        (3, 16, true, false, true, true),
-        (3, 32, true, false, true, true),
-        (3, 64, true, false, false, true),
-        (3, 32, true, true, false, true),
-        (3, 16, true, true, true, true),
+        conv(1, 16),
+        conv(3, 16).leaky().averaged(),
+        conv(3, 32).leaky().averaged(),
+        conv(3, 64).leaky(),
+        conv(3, 32).leaky().upscaled(),
+        conv(3, 16).leaky().upscaled().averaged(),
     ];
     // Numbers of channels that are not a multiple of a vector's lanes, on images so small that a task takes many of
     // them.
-    let small = [(3, 6, true, false, false, true), (3, 5, true, true, true, true)];
-    for (shape, kinds) in [
+    let small = [conv(3, 6).leaky(), conv(3, 5).leaky().upscaled().averaged()];
+    for (shape, convs) in [
         ([23, 16, 16, 1], &ENCODER[..]),
         ([23, 16, 16, 1], &wide[..]),
         ([64, 2, 2, 3], &small[..]),
         ([23, 8, 8, 3], &mixed[..]),
     ] {
-        let chain_of = Chain::new(shape, kinds, DType::F32);
+        let chain_of = Chain::new(shape, convs, DType::F32);
         let bits = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let all = pool.install(|| chain_of.run(true)).into_iter().flatten();
@@ -377,32 +411,23 @@ fn chains_have_the_same_bits_for_any_number_of_threads() {
 }
 
 #[test]
-fn the_composed_form_equals_finite_differences_in_f64() {
-    let kinds =
-        [(1, 2, false, false, false, true), (3, 3, true, true, false, true), (3, 2, true, false, true, true)];
-    let chain_of = Chain::new([2, 2, 4, 2], &kinds, DType::F64);
+fn composed_chains_equal_finite_differences_in_f64() {
+    let convs = [conv(1, 2), conv(3, 3).leaky().upscaled(), conv(3, 2).leaky().averaged()];
+    let chain_of = Chain::new([2, 2, 4, 2], &convs, DType::F64);
     let analytic = chain_of.run(true);
     let loss = || -> f64 {
         let y = chain(chain_of.x.as_tensor(), &chain_of.links()).unwrap();
         (&y * normal("loss", y.dims(), y.dtype())).unwrap().sum_all().unwrap().to_scalar().unwrap()
     };
-    let step = 1e-6;
     for (i, var) in std::iter::once(&chain_of.x).chain(&chain_of.params).enumerate() {
         let flat = var.flatten_all().unwrap().to_vec1::<f64>().unwrap();
         let set = |values: &[f64]| {
             var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
         };
-        let numeric: Vec<f64> = (0..flat.len())
-            .map(|j| {
-                let moved = |by: f64| {
-                    let mut values = flat.clone();
-                    values[j] += by;
-                    set(&values);
-                    loss()
-                };
-                (moved(step) - moved(-step)) / (2.0 * step)
-            })
-            .collect();
+        let numeric = central_differences(&flat, |values| {
+            set(values);
+            loss()
+        });
         set(&flat);
         let numeric = Tensor::from_vec(numeric, var.shape(), &Device::Cpu).unwrap();
         let error = difference(analytic[i + 1].as_ref().unwrap(), &numeric);
@@ -412,15 +437,15 @@ fn the_composed_form_equals_finite_differences_in_f64() {
 
 #[test]
 fn chains_that_do_not_fit_are_refused() {
-    let refused = |shape: [usize; 4], kinds: &[Kind]| {
-        let chain_of = Chain::new(shape, kinds, DType::F32);
+    let refused = |shape: [usize; 4], convs: &[Conv]| {
+        let chain_of = Chain::new(shape, convs, DType::F32);
         chain(chain_of.x.as_tensor(), &chain_of.links()).is_err()
     };
     assert!(refused([1, 4, 4, 2], &[]));
-    assert!(refused([1, 3, 4, 2], &[(3, 2, true, false, true, true)]));
-    assert!(!refused([1, 3, 3, 2], &[(3, 2, true, true, true, true)]));
-    let one = Chain::new([1, 4, 4, 2], &[(3, 5, true, false, false, true)], DType::F32);
-    let two = Chain::new([1, 4, 4, 2], &[(3, 2, true, false, false, true)], DType::F32);
+    assert!(refused([1, 3, 4, 2], &[conv(3, 2).leaky().averaged()]));
+    assert!(!refused([1, 3, 3, 2], &[conv(3, 2).leaky().upscaled().averaged()]));
+    let one = Chain::new([1, 4, 4, 2], &[conv(3, 5).leaky()], DType::F32);
+    let two = Chain::new([1, 4, 4, 2], &[conv(3, 2).leaky()], DType::F32);
     let links: Vec<Link> = one.links().into_iter().chain(two.links()).collect();
     assert!(chain(one.x.as_tensor(), &links).is_err(), "five channels into a kernel of two");
 }
@@ -447,14 +472,14 @@ proptest! {
         input: bool,
     ) {
         // An image is downscaled only if both sides are even.
-        let (mut sides, mut kinds): ([usize; 2], Vec<Kind>) = ([height, width], Vec::new());
+        let (mut sides, mut convs): ([usize; 2], Vec<Conv>) = ([height, width], Vec::new());
         for (k, cout, up, down, trained) in links {
             sides = if up { sides.map(|s| 2 * s) } else { sides };
             let down = down && sides.iter().all(|s| s % 2 == 0);
             sides = if down { sides.map(|s| s / 2) } else { sides };
-            kinds.push((k, cout, false, up, down, trained));
+            convs.push(Conv { upscale: up, downscale: down, trained, ..conv(k, cout) });
         }
-        prop_assume!(input || kinds.iter().any(|kind| kind.5));
-        check([batch, height, width, cin], &kinds, input, 1e-4);
+        prop_assume!(input || convs.iter().any(|conv| conv.trained));
+        check([batch, height, width, cin], &convs, input, 1e-4);
     }
 }

@@ -4,7 +4,7 @@
 use candle_core::{DType, Tensor, TensorId, Var};
 use lerp_core::{Draws, on_host};
 use lerp_data::{Batch, Dataset};
-use lerp_kernels::{Clock, Recording, notice, preparing};
+use lerp_kernels::{CapturedGraph, Clock, notice, prepare_capture};
 
 use crate::{Learner, Result};
 
@@ -51,7 +51,7 @@ enum Dispatch {
     /// Kernels are launched one by one: before graph capture, or permanently if it failed or is off.
     Individual { permanently: bool },
     /// The kernels of a step were captured as a graph, which is launched as a whole.
-    Graph(Recording),
+    Captured(CapturedGraph),
 }
 
 impl Asynchronous {
@@ -67,7 +67,7 @@ impl Asynchronous {
 
     /// Returns whether steps are launched as a captured graph by now.
     pub fn captured(&self) -> bool {
-        matches!(self.dispatch, Dispatch::Graph(_))
+        matches!(self.dispatch, Dispatch::Captured(_))
     }
 
     /// Launches the learner's next step and counts it.
@@ -78,7 +78,7 @@ impl Asynchronous {
         if self.done == EAGER_STEPS && matches!(self.dispatch, Dispatch::Individual { permanently: false }) {
             let mut failure = None;
             let clock = self.clock.clone();
-            let recording = Recording::new(&clock, || {
+            let graph = CapturedGraph::capture(&clock, || {
                 failure = match self.launch(learner, feed) {
                     Ok(false) => return Ok(()),
                     Ok(true) => Some("it reads the step's number, or draws, on the host".into()),
@@ -86,8 +86,8 @@ impl Asynchronous {
                 };
                 candle_core::bail!("a step failed")
             });
-            self.dispatch = match recording {
-                Ok(recording) => Dispatch::Graph(recording),
+            self.dispatch = match graph {
+                Ok(graph) => Dispatch::Captured(graph),
                 Err(error) => {
                     let error = failure.unwrap_or_else(|| error.to_string());
                     let line = error.lines().next().unwrap_or_default();
@@ -100,7 +100,7 @@ impl Asynchronous {
             };
         }
         match &self.dispatch {
-            Dispatch::Graph(recording) => recording.launch()?,
+            Dispatch::Captured(graph) => graph.launch()?,
             // Nothing is retained for graph capture here: draws that the host makes anew at each step would be
             // retained forever.
             Dispatch::Individual { permanently: true } => {
@@ -108,7 +108,7 @@ impl Asynchronous {
             }
             Dispatch::Individual { permanently: false } => {
                 let clock = self.clock.clone();
-                preparing(&clock, || self.launch(learner, feed))?;
+                prepare_capture(&clock, || self.launch(learner, feed))?;
             }
         }
         self.done += 1;

@@ -5,7 +5,10 @@ use lerp_core::{
     Autoencoder, Build, Carry, Draws, Group, GroupLoss, LearningRate, Loss, ParamStore, Variant,
 };
 use lerp_data::{Batch, Dataset};
-use lerp_kernels::{Adam, At, Clock, Moments, adam_steps, average_steps, gradients, mean_cross_entropy};
+use lerp_kernels::{
+    Adam, AveragedWeight, Clock, Moments, UpdateNumber, adam_steps, average_steps, gradients,
+    mean_cross_entropy,
+};
 use lerp_nn::Dense;
 
 use crate::{Cell, Error, Result};
@@ -309,7 +312,7 @@ impl Learner {
     /// # Errors
     /// If the tensor library fails.
     pub fn update(&mut self, gradients: &Gradients) -> Result<()> {
-        self.apply(gradients, At::Step(self.step + 1))?;
+        self.apply(gradients, UpdateNumber::Given(self.step + 1))?;
         self.step += 1;
         Ok(())
     }
@@ -317,18 +320,19 @@ impl Learner {
     /// Updates like [`Learner::update`], with the step number taken from a clock on the device. The learner's own
     /// step number is unchanged.
     pub(crate) fn update_by(&self, gradients: &Gradients, clock: &Clock) -> Result<()> {
-        self.apply(gradients, At::Clock(clock))
+        self.apply(gradients, UpdateNumber::Clock(clock))
     }
 
-    fn apply(&self, gradients: &Gradients, at: At) -> Result<()> {
+    fn apply(&self, gradients: &Gradients, number: UpdateNumber) -> Result<()> {
         let trained = self.trained.iter().zip(&gradients.grads);
         let moments = trained.filter_map(|(Trained { var, m, v, .. }, grad)| {
             grad.as_ref().map(|grad| Moments { param: var, grad, m, v })
         });
-        adam_steps(&moments.collect::<Vec<_>>(), self.rate.at(self.step), at, &self.adam)?;
+        adam_steps(&moments.collect::<Vec<_>>(), self.rate.at(self.step), number, &self.adam)?;
         if let Some(Average { decay, vars }) = &self.average {
-            let pairs: Vec<_> = vars.iter().zip(&self.trained).map(|(avg, t)| (avg, &t.var)).collect();
-            average_steps(&pairs, *decay, at)?;
+            let weights = vars.iter().zip(&self.trained);
+            let weights = weights.map(|(average, trained)| AveragedWeight { average, value: &trained.var });
+            average_steps(&weights.collect::<Vec<_>>(), *decay, number)?;
         }
         self.model.after_step(&gradients.carry)?;
         Ok(())

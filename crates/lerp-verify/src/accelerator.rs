@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper, ImageShape, Network, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_kernels::{
-    Activation, Adam, At, Kernels, Link, Moments, adam_steps, chain, dense, generator, gradients,
+    Activation, Adam, Kernels, Link, Moments, UpdateNumber, adam_steps, chain, dense, generator, gradients,
     mean_cross_entropy, mean_squared_error, with_kernels,
 };
 use lerp_train::{BatchSource, ExecutionMode, Learner, Trainer};
@@ -216,7 +216,7 @@ fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
             let moments: Vec<_> =
                 all.iter().map(|(param, grad, m, v)| Moments { param, grad, m, v }).collect();
             for step in 1..3 {
-                adam_steps(&moments, 1e-2, At::Step(step), &Adam::default())?;
+                adam_steps(&moments, 1e-2, UpdateNumber::Given(step), &Adam::default())?;
             }
             Ok::<_, Error>(all.iter().map(|(param, ..)| param.as_detached_tensor()).collect::<Vec<_>>())
         })
@@ -292,8 +292,8 @@ fn steps(checker: &mut Checker, device: &Device, variant: &dyn Variant) -> Resul
         |other: &Trained| launched.bits.iter().zip(&other.bits).filter(|(a, b)| a != b).count() as f64;
     zero("finite", f64::from(u8::from(!launched.finite)), "");
     let captured = run(Steps::Captured)?;
-    zero("recorded", f64::from(u8::from(!captured.captured)), "");
-    zero("recorded as launched", differ(&captured), "values differ");
+    zero("captured", f64::from(u8::from(!captured.captured)), "");
+    zero("captured as launched", differ(&captured), "values differ");
     zero("taken over", differ(&run(Steps::TakenOver)?), "values differ");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Device, Tensor, Var};
 use lerp_core::{Autoencoder, Build, Carry, ImageShape, Model, Network};
 use lerp_eval::classifier;
-use lerp_kernels::{Adam, adam_step, dense, gradients};
+use lerp_kernels::{Adam, Moments, UpdateNumber, adam_steps, dense, gradients};
 use lerp_nn::mean_squared_error;
 use lerp_vqvae::{Config, INDICES, VECTORS, VqVae};
 
@@ -59,7 +59,9 @@ pub fn classifier_and_adam(checker: &mut Checker, file: &File, device: &Device) 
             let (param, m, v) = (param?, m?, v?);
             let mut after = Vec::new();
             for step in 0..grads.dim(0)? {
-                adam_step(&param, &grads.get(step)?, &m, &v, rate, step as u64 + 1, &Adam::default())?;
+                let moments = Moments { param: &param, grad: &grads.get(step)?, m: &m, v: &v };
+                let number = UpdateNumber::Given(step as u64 + 1);
+                adam_steps(&[moments], rate, number, &Adam::default())?;
                 after.push(param.as_tensor().copy()?);
             }
             Ok(Tensor::stack(&after, 0)?)

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use lerp_core::{ParamStore, Result};
-use lerp_kernels::{CodebookAverages, follow, nearest, restart};
+use lerp_kernels::{CodebookAverages, CodebookRestart, CodebookUpdate, nearest};
 
 /// A codebook of `K` entries of `D` numbers, which are exponential moving averages of the vectors assigned to
 /// them.
@@ -83,7 +83,7 @@ impl Codebook {
         Ok(Quantised { vectors: vectors.clone(), codes, indices })
     }
 
-    /// Updates the entries by the vectors assigned to them; see [`follow`].
+    /// Updates the entries by the vectors assigned to them; see [`CodebookAverages::update`].
     ///
     /// Counts start at zero without bias correction, as in the reference. So the first update throws an entry
     /// without vectors far away, and it then decays to the zero vector.
@@ -91,14 +91,17 @@ impl Codebook {
     /// # Shapes
     /// `vectors` `[n, D]` and `indices` `[n]` (`u32`) from before the step.
     pub fn follow(&self, vectors: &Tensor, indices: &Tensor) -> Result<()> {
-        Ok(follow(&self.averages, vectors, indices, self.decay, self.epsilon)?)
+        let constants = CodebookUpdate { decay: self.decay, epsilon: self.epsilon };
+        Ok(self.averages.update(vectors, indices, constants)?)
     }
 
-    /// Replaces entries whose moving count is below `below` by vectors of the batch; see [`restart`].
+    /// Replaces entries whose moving count is below `below` by vectors of the batch; see
+    /// [`CodebookAverages::restart`].
     ///
     /// # Shapes
     /// `vectors` `[n, D]` from before the step; `draws` `[2]`, uniform in [0, 1).
     pub fn restart(&self, vectors: &Tensor, draws: &Tensor, below: f64) -> Result<()> {
-        Ok(restart(&self.averages, vectors, draws, &self.order, below)?)
+        let choice = CodebookRestart { draws, order: &self.order, min_count: below };
+        Ok(self.averages.restart(vectors, choice)?)
     }
 }

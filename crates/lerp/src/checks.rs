@@ -64,6 +64,6 @@ pub fn conformance(registry: &Registry, args: &ConformanceArgs) -> Result<bool> 
             }
         }
     }
-    lerp_kernels::release(device);
+    lerp_kernels::release_device(device);
     Ok(passed)
 }

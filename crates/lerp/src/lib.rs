@@ -87,7 +87,7 @@ pub use registry::{Failure, seven};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main(registry: &Registry) -> ExitCode {
-    lerp_kernels::keep_to_one_pool();
+    lerp_kernels::disable_candle_thread_pool();
     lerp_kernels::on_notice(warn);
     lerp_cluster::on_warning(note);
     let cli = match Cli::try_parse() {

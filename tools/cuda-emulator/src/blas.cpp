@@ -13,7 +13,7 @@ static void gemm_core(int M, int N, int K, const T *A, long as0, long as1, const
                       long cs0, long cs1, T alpha, T beta) {
     if (M <= 0 || N <= 0)
         return;
-    // make the inner dimension (columns) the longer one
+    // Makes the inner dimension (columns) the longer one.
     if (N < 8 && M > N) {
         gemm_core<T>(N, M, K, B, bs1, bs0, A, as1, as0, C, cs1, cs0, alpha, beta);
         return;

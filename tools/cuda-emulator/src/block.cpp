@@ -195,7 +195,7 @@ struct Engine {
         suspend();
     }
 
-    // completes the group of mask m of warp w if all its live lanes have arrived
+    // Completes the group of mask m of warp w if all its live lanes have arrived.
     bool warp_try(unsigned w, unsigned m) {
         unsigned base = w * 32, present = 0;
         for (unsigned l = 0; l < 32; l++) {

@@ -2,7 +2,7 @@
 // runs them in this order.
 // Rules: a capture ends on the stream and (unless relaxed) the thread where it began, valid and with all forked streams
 // joined; memory that the graph allocates and does not free must be freed between launches (or the graph be
-// instantiated with auto-free). Each end of a capture is told with its counts; EMU_VERBOSE=1 adds the kernels.
+// instantiated with auto-free). The end of each capture is reported with its counts; EMU_VERBOSE=1 adds the kernels.
 #include "internal.h"
 
 API CUresult cuStreamBeginCapture_v2(CUstream s, CUstreamCaptureMode mode) {

@@ -1,6 +1,6 @@
 // cuDNN: forward and backward convolutions in two dimensions of 4-d float tensors.
 // Rules: shapes of input, filter and output agree; an NHWC filter only with packed NHWC tensors and algorithms 0 and 1;
-// every algorithm wants a workspace of 4096 bytes, which is overwritten with NaN; operands within live allocations.
+// every algorithm requires a workspace of 4096 bytes, which is overwritten with NaN; operands within live allocations.
 #include "internal.h"
 #include <cudnn.h>
 
@@ -264,7 +264,7 @@ static void run(Dir dir, const cudnnTensorStruct &x, const cudnnFilterStruct &w,
                 const cudnnTensorStruct &y, float *X, float *W, float *Y, float alpha, float beta) {
     int C = x.d[1], H = x.d[2], Wd = x.d[3], K = w.d[0], R = w.d[2], S = w.d[3], P = y.d[2], Q = y.d[3], N = x.d[0],
         RSC = R * S * C, M = P * Q;
-    // the filter as [RSC][K], r-s-c order
+    // The filter as [RSC][K], in the order r, s, c.
     std::vector<float> wt((size_t)RSC * K), dw;
     long ws[4];
     if (w.f == CUDNN_TENSOR_NHWC) {
@@ -312,7 +312,7 @@ static void run(Dir dir, const cudnnTensorStruct &x, const cudnnFilterStruct &w,
                                 d[ch] = e[(long)ch * x.s[1]];
                         }
                 }
-        // output positions are contiguous in p,q when s[2] == Q*s[3]; otherwise go row by row
+        // Output positions are contiguous in p,q when s[2] == Q*s[3]; otherwise they are processed row by row.
         bool flat = y.s[2] == Q * y.s[3];
         for (int p = 0; p < (flat ? 1 : P); p++) {
             int m = flat ? M : Q;
@@ -389,7 +389,7 @@ static cudnnStatus_t launch(const char *fn, Dir dir, cudnnHandle_t h, const void
     return r ? CUDNN_STATUS_EXECUTION_FAILED : CUDNN_STATUS_SUCCESS;
 }
 
-// algorithms an NHWC filter allows
+// The algorithms that an NHWC filter allows.
 static bool algo_ok(Dir d, int a, const cudnnFilterStruct *w) {
     if (w->f == CUDNN_TENSOR_NHWC)
         return d == FWD ? a == CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM ||
@@ -426,7 +426,7 @@ API cudnnStatus_t cudnnGetConvolutionForwardAlgorithm_v7(cudnnHandle_t h, const 
     return s;
 }
 
-// the first of these is marked as not deterministic, as ALGO_0 is on the real library
+// The first of these is marked as not deterministic, like ALGO_0 of the real library.
 
 API cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm_v7(cudnnHandle_t h, const cudnnFilterDescriptor_t w,
                                                               const cudnnTensorDescriptor_t y,

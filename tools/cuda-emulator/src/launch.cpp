@@ -56,7 +56,7 @@ static CUresult run_kernel(CUfunc_st *f, emu_dim g, emu_dim b, unsigned dyn, voi
         std::lock_guard<std::mutex> l(memory_mutex);
         for (auto &a : live_memory)
             if (!canary_ok(a.first, a.second, f->name.c_str()))
-                canary_write(a.first, a.second); // so that it is told once
+                canary_write(a.first, a.second); // so that the damage is reported only once
     }
     return ok ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
 }

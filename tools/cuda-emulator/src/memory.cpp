@@ -185,9 +185,9 @@ API CUresult cuMemAllocAsync(CUdeviceptr *p, size_t n, CUstream s) {
     if (r)
         return r;
     if (n == 0) {
-        static std::atomic<int> told{0};
-        if (!told++)
-            report_note("warning: cuMemAllocAsync of 0 bytes: answered with a null pointer (told once)");
+        static std::atomic<int> reported{0};
+        if (!reported++)
+            report_note("warning: cuMemAllocAsync of 0 bytes: answered with a null pointer (reported once)");
         *p = 0;
         return CUDA_SUCCESS;
     }

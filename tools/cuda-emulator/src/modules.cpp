@@ -1,6 +1,6 @@
 // Modules and functions. A module is PTX text; its .entry names choose the library of host-compiled kernels, in
 // lib/kernels beside the emulator or EMU_KERNELS=DIR, that has the most of them. Rules: every kernel that is looked up
-// is in the PTX and in the host version with the same sizes of parameters; a library older than its source is told;
+// is in the PTX and in the host version with the same sizes of parameters; a library older than its source is reported;
 // modules belong to a context. Fatbins and cubins are not emulated.
 #include "internal.h"
 #include <dirent.h>

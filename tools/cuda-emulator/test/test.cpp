@@ -287,7 +287,7 @@ static void test_graph() {
     printf("graph ok\n");
 }
 
-// each of these calls is a mistake, and is reported
+// Each of these calls is a mistake that must be reported.
 static void test_errors() {
     CUdeviceptr T;
     CUgraph G;

@@ -4,14 +4,45 @@
 #![allow(clippy::inline_always, clippy::extra_unused_type_parameters)]
 
 use super::lanes::{Isa, on_isa};
+use crate::Adam;
 
-/// Updates in place `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - rate·m/(√v + ε)`. The constants are β₁, 1-β₁,
-/// β₂, 1-β₂, rate and ε, in this order.
-pub(crate) fn adam(isa: Isa, [p, m, v]: [&mut [f32]; 3], g: &[f32], constants: [f32; 6]) {
+/// The constants of an update, in the parameters' precision.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AdamConstants {
+    /// The decay β₁ of the first moment.
+    decay1: f32,
+    /// 1 - β₁.
+    rest1: f32,
+    /// The decay β₂ of the second moment.
+    decay2: f32,
+    /// 1 - β₂.
+    rest2: f32,
+    /// The step size, bias correction included.
+    rate: f32,
+    epsilon: f32,
+}
+
+impl AdamConstants {
+    /// The constants of `adam`, with a step size that includes the bias correction.
+    pub fn new(rate: f64, adam: &Adam) -> Self {
+        let Adam { beta1, beta2, epsilon } = *adam;
+        Self {
+            decay1: beta1 as f32,
+            rest1: (1.0 - beta1) as f32,
+            decay2: beta2 as f32,
+            rest2: (1.0 - beta2) as f32,
+            rate: rate as f32,
+            epsilon: epsilon as f32,
+        }
+    }
+}
+
+/// Updates in place `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← p - rate·m/(√v + ε)`.
+pub(crate) fn adam(isa: Isa, [p, m, v]: [&mut [f32]; 3], g: &[f32], constants: AdamConstants) {
     // SAFETY: the body is safe; this machine has the instruction set.
     unsafe {
         on_isa!(isa, adam_body[1, 1, 1, 1](
-            p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], constants: [f32; 6],
+            p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], constants: AdamConstants,
         ));
     }
 }
@@ -26,7 +57,7 @@ unsafe fn adam_body<L, const R: usize>(
     m: &mut [f32],
     v: &mut [f32],
     g: &[f32],
-    [decay1, rest1, decay2, rest2, rate, epsilon]: [f32; 6],
+    AdamConstants { decay1, rest1, decay2, rest2, rate, epsilon }: AdamConstants,
 ) {
     for ((p, g), (m, v)) in p.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
         *m = *m * decay1 + rest1 * g;

@@ -14,11 +14,11 @@ use std::{mem::MaybeUninit, ops::Range};
 use rayon::prelude::*;
 
 use super::{
-    epilogue::{Epilogue, finish},
-    grid::Grid,
+    epilogue::{Epilogue, apply_epilogue},
+    grid::{Grid, Images, ImagesMut},
     lanes::{Isa, isa},
-    scratch::{Scratch, Unset, Work, clear, filled_by, overwritten, touch, with_scratch},
-    step::{Algorithm, ParamGradients, Prepared, Step, Sums},
+    scratch::{Scratch, StepScratch, UninitVec, as_uninit, clear, filled_by, load_into_cache, with_scratch},
+    step::{Algorithm, ParamGradients, Params, Prepared, Step, Sums},
 };
 use crate::Activation;
 
@@ -57,9 +57,20 @@ unsafe fn by_groups(
     unsafe { filled_by(batch * image, fill) }
 }
 
-/// Returns the values of `count` images from `first` on; `image` is the size of one.
-fn images_of(values: &[f32], image: usize, first: usize, count: usize) -> &[f32] {
-    &values[first * image..(first + count) * image]
+/// Consecutive images of the batch.
+#[derive(Debug, Clone, Copy)]
+struct ImageRange {
+    /// The number of the first image.
+    first: usize,
+    count: usize,
+}
+
+impl ImageRange {
+    /// Returns these images of the batch.
+    fn of(self, values: &[f32], grid: Grid) -> Images<'_> {
+        let image = grid.image();
+        Images { values: &values[self.first * image..(self.first + self.count) * image], grid }
+    }
 }
 
 /// Copies the input of a chain into images with the border, and the channel of ones if there is one, that the first
@@ -115,17 +126,27 @@ struct Outputs<'a> {
     whole: &'a mut [MaybeUninit<f32>],
 }
 
-/// Runs the forward pass of a chain. Returns its output, and the values that the backward pass needs if `back` is set.
+/// What a forward pass is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The output alone.
+    Inference,
+    /// The output, and a backward pass afterwards.
+    Training,
+}
+
+/// Runs the forward pass of a chain. Returns its output, and the values that the backward pass needs; these are empty
+/// for [`Purpose::Inference`].
 ///
 /// # Shapes
-/// `x` `[batch, height, width, channels]`; `params` holds the weights `[k, k, in, out]` and bias `[out]` of every step;
-/// the output is `[batch, height', width', out]` of the last step.
+/// `x` `[batch, height, width, channels]`; `params` holds the parameters of every step; the output is
+/// `[batch, height', width', out]` of the last step.
 pub(super) fn forward(
     steps: &[Step],
     batch: usize,
     x: &[f32],
-    params: &[(&[f32], &[f32])],
-    back: bool,
+    params: &[Params],
+    purpose: Purpose,
 ) -> (Vec<f32>, Saved) {
     let isa = isa();
     let mut current = enter(&steps[0], batch, x);
@@ -135,55 +156,56 @@ pub(super) fn forward(
     let whole = |i: usize| if steps[i].resize.downscale { steps[i].convolved().image() } else { 0 };
     // Without a backward pass each convolution is a segment of its own, so that an input is freed as soon as it was
     // read.
-    let segments = if back { segments(steps) } else { (0..steps.len()).map(|i| i..i + 1).collect() };
+    let segments = match purpose {
+        Purpose::Inference => (0..steps.len()).map(|i| i..i + 1).collect(),
+        Purpose::Training => segments(steps),
+    };
     for segment in segments {
-        let prepared: Vec<_> = segment.clone().map(|i| steps[i].forward_weights(isa, params[i].0)).collect();
+        let prepared: Vec<_> =
+            segment.clone().map(|i| steps[i].forward_weights(isa, params[i].weight)).collect();
         let group = images_at_once(&steps[segment.clone()]).min(batch.div_ceil(rayon::current_num_threads()));
-        let mut made: Vec<[Unset; 2]> = segment
+        let mut results: Vec<[UninitVec; 2]> = segment
             .clone()
-            .map(|i| [Unset::new(batch * to(i).image()), Unset::new(batch * whole(i))])
+            .map(|i| [UninitVec::new(batch * to(i).image()), UninitVec::new(batch * whole(i))])
             .collect();
         let mut tasks: Vec<Vec<Outputs>> = (0..batch.div_ceil(group)).map(|_| Vec::new()).collect();
-        for (i, [next, averaged]) in segment.clone().zip(&mut made) {
+        for (i, [next, averaged]) in segment.clone().zip(&mut results) {
             let mut averaged = averaged.values().chunks_mut((group * whole(i)).max(1));
             for (task, next) in tasks.iter_mut().zip(next.values().chunks_mut(group * to(i).image())) {
                 task.push(Outputs { next, whole: averaged.next().unwrap_or_default() });
             }
         }
         tasks.into_par_iter().enumerate().for_each(|(task, outputs)| {
-            let (at, first) = (task * group, &steps[segment.start]);
-            let mut x: &[f32] = images_of(
-                &current,
-                first.input.image(),
-                at,
-                outputs[0].next.len() / to(segment.start).image(),
-            );
+            let count = outputs[0].next.len() / to(segment.start).image();
+            let images = ImageRange { first: task * group, count };
+            let mut x: &[f32] = images.of(&current, steps[segment.start].input).values;
             for ((i, prepared), Outputs { next, whole }) in segment.clone().zip(&prepared).zip(outputs) {
-                let (step, to, bias) = (&steps[i], to(i), params[i].1);
+                let (step, to, bias) = (&steps[i], to(i), params[i].bias);
                 clear(next);
                 clear(whole);
                 if i == segment.start {
-                    touch(x);
+                    load_into_cache(x);
                 }
-                with_scratch(|Scratch { work, .. }| {
+                with_scratch(|scratch| {
                     let slope = step.slope();
-                    if step.resize.downscale {
-                        let epilogue = Epilogue::Average { bias, slope, means: (next, to) };
-                        step.convolve(isa, x, prepared, epilogue, (whole, step.convolved()), work);
+                    let next = ImagesMut { values: &mut *next, grid: to };
+                    let (epilogue, out) = if step.resize.downscale {
+                        let whole = ImagesMut { values: whole, grid: step.convolved() };
+                        (Epilogue::Average { bias, slope, means: next }, whole)
                     } else {
-                        let epilogue = Epilogue::Activate { bias: Some(bias), slope };
-                        step.convolve(isa, x, prepared, epilogue, (next, to), work);
-                    }
+                        (Epilogue::Activate { bias: Some(bias), slope }, next)
+                    };
+                    step.convolve(isa, x, prepared, epilogue, out, &mut scratch.step);
                 });
                 // SAFETY: all values have been cleared, and then written by a convolution.
                 x = unsafe { next.assume_init_ref() };
             }
         });
-        for [next, whole] in made {
+        for [next, whole] in results {
             // SAFETY: the tasks together have written the outputs of all images.
-            let (next, whole) = unsafe { (next.set(), whole.set()) };
+            let (next, whole) = unsafe { (next.assume_init(), whole.assume_init()) };
             let input = std::mem::replace(&mut current, next);
-            if back {
+            if purpose == Purpose::Training {
                 saved.inputs.push(input);
                 saved.whole.push(whole);
             }
@@ -192,83 +214,94 @@ pub(super) fn forward(
     (current, saved)
 }
 
-/// The gradients that the backward pass computes.
-pub(super) struct Wanted<'a> {
-    /// Whether the gradient of the chain's input is wanted.
+/// The gradients that the backward pass must compute.
+pub(super) struct RequiredGradients<'a> {
+    /// Whether the gradient of the chain's input is required.
     pub input: bool,
-    /// Whether the gradients of each step's parameters are wanted.
+    /// Whether the gradients of each step's parameters are required.
     pub params: &'a [bool],
 }
 
+/// The output of a chain and its gradient, `[batch, height, width, channels]`.
+#[derive(Clone, Copy)]
+pub(super) struct ChainOutput<'a> {
+    pub values: &'a [f32],
+    pub grad: &'a [f32],
+}
+
 /// Runs the backward pass of a chain. Returns the gradients of the input and of each step's parameters, each `None` if
-/// it is not wanted, given the output `y` and its gradient `grad`.
+/// it is not required.
 ///
 /// # Shapes
-/// `grad` and `y` `[batch, height, width, channels]`, those of the last step's output; `weights` as in [`forward`].
+/// `output` has the shape of the last step's output; `params` as in [`forward`].
 pub(super) fn backward(
     steps: &[Step],
     batch: usize,
     saved: &Saved,
-    (y, grad): (&[f32], &[f32]),
-    weights: &[&[f32]],
-    wanted: &Wanted,
+    output: ChainOutput,
+    params: &[Params],
+    required: &RequiredGradients,
 ) -> (Option<Vec<f32>>, Vec<Option<ParamGradients>>) {
     let isa = isa();
-    let back = Back { steps, batch, isa, saved, y, wanted };
-    let mut gradient = back.enter(grad);
-    let mut params: Vec<Option<ParamGradients>> = steps.iter().map(|_| None).collect();
+    let pass = BackwardPass { steps, batch, isa, saved, y: output.values, required };
+    let mut gradient = pass.enter(output.grad);
+    let mut of_params: Vec<Option<ParamGradients>> = steps.iter().map(|_| None).collect();
     for segment in segments(steps).into_iter().rev() {
         let prepared: Vec<_> = segment
             .clone()
-            .map(|i| back.onward(i).then(|| steps[i].backward_weights(isa, weights[i])))
+            .map(|i| pass.continues(i).then(|| steps[i].backward_weights(isa, params[i].weight)))
             .collect();
-        let (input, of_params) = back.segment(segment.clone(), &gradient, &prepared);
-        for (param, gradient) in params[segment].iter_mut().zip(of_params) {
+        let (input, of_segment) = pass.segment(segment.clone(), &gradient, &prepared);
+        for (param, gradient) in of_params[segment].iter_mut().zip(of_segment) {
             *param = gradient;
         }
         match input {
             Some(input) => gradient = input,
-            None => return (None, params),
+            None => return (None, of_params),
         }
     }
-    (wanted.input.then_some(gradient), params)
+    (required.input.then_some(gradient), of_params)
 }
 
 /// The state of a chain's backward pass.
-struct Back<'a> {
+struct BackwardPass<'a> {
     steps: &'a [Step],
     batch: usize,
     isa: Isa,
     saved: &'a Saved,
     /// The chain's output.
     y: &'a [f32],
-    wanted: &'a Wanted<'a>,
+    required: &'a RequiredGradients<'a>,
 }
 
-impl<'a> Back<'a> {
-    /// Returns the epilogue that takes gradients back through the mean and activation after convolution `i`, for
-    /// `count` images from `at` on.
-    fn behind(&self, i: usize, at: usize, count: usize) -> Epilogue<'a> {
+impl<'a> BackwardPass<'a> {
+    /// Returns the epilogue that takes gradients of some images back through the mean and activation after convolution
+    /// `i`.
+    fn through_activation(&self, i: usize, images: ImageRange) -> Epilogue<'a> {
         let step = &self.steps[i];
-        let (made, slope) = (step.convolved(), step.slope());
+        let (convolved, slope) = (step.convolved(), step.slope());
         if step.resize.downscale {
-            let whole = images_of(&self.saved.whole[i], made.image(), at, count);
-            return Epilogue::Spread { made: (whole, made), slope };
+            return Epilogue::Spread { activated: images.of(&self.saved.whole[i], convolved), slope };
         }
         if step.activation == Activation::Linear {
             return Epilogue::NONE;
         }
         let (values, grid) = match self.steps.get(i + 1) {
             Some(next) => (&self.saved.inputs[i + 1][..], next.input),
-            None => (self.y, made),
+            None => (self.y, convolved),
         };
-        Epilogue::Gate { made: (images_of(values, grid.image(), at, count), grid), slope }
+        Epilogue::Gate { activated: images.of(values, grid), slope }
+    }
+
+    /// The input of step `i`, with its border, for some images.
+    fn input(&self, i: usize, images: ImageRange) -> Images<'a> {
+        images.of(&self.saved.inputs[i], self.steps[i].input)
     }
 
     /// Whether the gradient of step `i`'s input is needed, for the chain's input or for the parameters of an earlier
     /// step.
-    fn onward(&self, i: usize) -> bool {
-        self.wanted.input || self.wanted.params[..i].contains(&true)
+    fn continues(&self, i: usize) -> bool {
+        self.required.input || self.required.params[..i].contains(&true)
     }
 
     /// Returns the grid of the gradients that step `i`'s backward pass writes: those of the previous convolution's
@@ -282,13 +315,14 @@ impl<'a> Back<'a> {
     fn enter(&self, grad: &[f32]) -> Vec<f32> {
         let last = self.steps.len() - 1;
         let (gated, outgoing) = (self.steps[last].gated(), self.steps[last].outgoing());
-        let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
+        let task = |first: usize, out: &mut [MaybeUninit<f32>]| {
             clear(out);
-            let count = out.len() / gated.image();
-            let grad = (images_of(grad, outgoing.image(), at, count), outgoing);
-            with_scratch(|Scratch { work, .. }| {
-                let offsets = &mut work.room.offsets;
-                finish(self.isa, grad, &mut self.behind(last, at, count), (out, gated), offsets);
+            let images = ImageRange { first, count: out.len() / gated.image() };
+            let mut epilogue = self.through_activation(last, images);
+            let out = ImagesMut { values: out, grid: gated };
+            with_scratch(|scratch| {
+                let origins = &mut scratch.step.tiles.origins;
+                apply_epilogue(self.isa, images.of(grad, outgoing), &mut epilogue, out, origins);
             });
         };
         // SAFETY: a task writes the border and every pixel inside it.
@@ -296,26 +330,31 @@ impl<'a> Back<'a> {
     }
 
     /// Writes the gradients of step `i`'s input, taken back through the previous step's activation and with a border,
-    /// into `out`, for the images from `at` on.
+    /// into `out`, for the images from number `first` on.
     fn input_gradient(
         &self,
         i: usize,
         grad: &[f32],
         prepared: &Prepared,
-        (at, out): (usize, &mut [MaybeUninit<f32>]),
-        work: &mut Work,
+        first: usize,
+        out: &mut [MaybeUninit<f32>],
+        scratch: &mut StepScratch,
     ) {
         let to = self.to(i);
         clear(out);
-        let count = out.len() / to.image();
-        if i > 0 && self.steps[i - 1].resize.downscale {
-            touch(images_of(&self.saved.whole[i - 1], self.steps[i - 1].convolved().image(), at, count));
+        let images = ImageRange { first, count: out.len() / to.image() };
+        let mut epilogue = Epilogue::NONE;
+        if i > 0 {
+            epilogue = self.through_activation(i - 1, images);
+            if let Epilogue::Spread { activated, .. } = &epilogue {
+                load_into_cache(activated.values);
+            }
         }
-        let epilogue = if i > 0 { self.behind(i - 1, at, count) } else { Epilogue::NONE };
-        self.steps[i].input_gradient(self.isa, grad, prepared, epilogue, (out, to), work);
+        let out = ImagesMut { values: out, grid: to };
+        self.steps[i].input_gradient(self.isa, grad, prepared, epilogue, out, scratch);
     }
 
-    /// Returns the gradients of a segment's input, if wanted, and of the parameters of its steps.
+    /// Returns the gradients of a segment's input, if required, and of the parameters of its steps.
     fn segment(
         &self,
         segment: Range<usize>,
@@ -330,19 +369,23 @@ impl<'a> Back<'a> {
         let input = prepared[0].as_ref().map(|prepared| {
             let image = self.to(i).image();
             let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
-                let grad = images_of(grad, gated.image(), at, out.len() / image);
-                touch(grad);
+                let images = ImageRange { first: at, count: out.len() / image };
+                let grad = images.of(grad, gated).values;
+                load_into_cache(grad);
                 if i > 0 && !self.steps[i - 1].resize.downscale {
-                    touch(images_of(&self.saved.inputs[i], first.input.image(), at, out.len() / image));
+                    load_into_cache(self.input(i, images).values);
                 }
-                with_scratch(|Scratch { work, .. }| self.input_gradient(i, grad, prepared, (at, out), work));
+                with_scratch(|scratch| {
+                    self.input_gradient(i, grad, prepared, at, out, &mut scratch.step);
+                });
             };
             // SAFETY: `input_gradient` writes the border and the gradients of every image.
             unsafe { by_groups(self.batch, first.group(self.batch), image, task) }
         });
-        let params = match first.form {
-            Algorithm::Winograd(form) if self.wanted.params[i] => {
-                Some(form.sum_weights(self.isa, (&self.saved.inputs[i], first.input), (grad, gated)))
+        let all = ImageRange { first: 0, count: self.batch };
+        let params = match first.algorithm {
+            Algorithm::Winograd(winograd) if self.required.params[i] => {
+                Some(winograd.sum_weights(self.isa, self.input(i, all), Images { values: grad, grid: gated }))
             }
             _ => None,
         };
@@ -358,22 +401,22 @@ impl<'a> Back<'a> {
         prepared: &[Option<Prepared>],
     ) -> (Option<Vec<f32>>, Vec<Option<ParamGradients>>) {
         let (part, image) = (self.batch.div_ceil(PARTS), self.to(segment.start).image());
-        // The group size must not depend on the number of threads, because the sums of the direct form are accumulated
-        // group by group.
+        // The group size must not depend on the number of threads, because the sums of direct convolutions are
+        // accumulated group by group.
         let group = images_at_once(&self.steps[segment.clone()]).min(part);
-        let gated = self.steps[segment.end - 1].gated().image();
+        let gated = self.steps[segment.end - 1].gated();
         let run = |first: usize, mut out: Option<&mut [MaybeUninit<f32>]>| {
             let mut sums: Vec<Option<Sums>> = segment
                 .clone()
-                .map(|i| self.wanted.params[i].then(|| Sums::new(self.steps[i].form)))
+                .map(|i| self.required.params[i].then(|| Sums::new(self.steps[i].algorithm)))
                 .collect();
             let last = (first + part).min(self.batch);
             for at in (first..last).step_by(group) {
-                let count = group.min(last - at);
-                let out = out.as_mut().map(|out| &mut out[(at - first) * image..][..count * image]);
-                let grad = images_of(grad, gated, at, count);
+                let images = ImageRange { first: at, count: group.min(last - at) };
+                let out = out.as_mut().map(|out| &mut out[(at - first) * image..][..images.count * image]);
+                let grad = images.of(grad, gated).values;
                 with_scratch(|scratch| {
-                    self.through(segment.clone(), (at, count), grad, prepared, out, &mut sums, scratch);
+                    self.through(segment.clone(), images, grad, prepared, out, &mut sums, scratch);
                 });
             }
             sums
@@ -405,38 +448,38 @@ impl<'a> Back<'a> {
         (input, params.into_iter().map(|sums| sums.map(|sums| sums.finish(self.isa))).collect())
     }
 
-    /// The backward pass of `count` images from `at` on through all steps of a segment: writes the gradients of the
-    /// segment's input to `out`, if they are wanted, and adds the parameters' gradients to `sums`.
+    /// The backward pass of some images through all steps of a segment: writes the gradients of the segment's input to
+    /// `out`, if they are required, and adds the parameters' gradients to `sums`.
     #[allow(clippy::too_many_arguments)]
     fn through(
         &self,
         segment: Range<usize>,
-        (at, count): (usize, usize),
+        images: ImageRange,
         grad: &[f32],
         prepared: &[Option<Prepared>],
         mut out: Option<&mut [MaybeUninit<f32>]>,
         sums: &mut [Option<Sums>],
-        Scratch { work, grads: [current, next] }: &mut Scratch,
+        Scratch { step: scratch, grads: [current, next] }: &mut Scratch,
     ) {
+        let ImageRange { first, count } = images;
         for i in segment.clone().rev() {
-            let (step, place) = (&self.steps[i], i - segment.start);
-            let len = count * step.gated().image();
-            let grad = if i + 1 == segment.end { grad } else { current.written(len) };
-            touch(images_of(&self.saved.inputs[i], step.input.image(), at, count));
-            if let Some(sums) = &mut sums[place] {
-                let x = images_of(&self.saved.inputs[i], step.input.image(), at, count);
-                sums.add(self.isa, (step, x), (grad, step.gated()), work);
+            let (step, within) = (&self.steps[i], i - segment.start);
+            let (gated, x) = (step.gated(), self.input(i, images));
+            let grad = if i + 1 == segment.end { grad } else { current.written(count * gated.image()) };
+            load_into_cache(x.values);
+            if let Some(sums) = &mut sums[within] {
+                sums.add(self.isa, step, x, Images { values: grad, grid: gated }, scratch);
             }
-            let Some(prepared) = &prepared[place] else { return };
-            if place == 0 {
+            let Some(prepared) = &prepared[within] else { return };
+            if within == 0 {
                 if let Some(out) = out.take() {
-                    self.input_gradient(i, grad, prepared, (at, out), work);
+                    self.input_gradient(i, grad, prepared, first, out, scratch);
                 }
                 return;
             }
             // SAFETY: `input_gradient` writes the border and the gradients of every image.
-            let out = unsafe { overwritten(next.first(count * self.to(i).image())) };
-            self.input_gradient(i, grad, prepared, (at, out), work);
+            let out = unsafe { as_uninit(next.first(count * self.to(i).image())) };
+            self.input_gradient(i, grad, prepared, first, out, scratch);
             std::mem::swap(current, next);
         }
     }

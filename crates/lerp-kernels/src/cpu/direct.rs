@@ -1,14 +1,17 @@
 //! Direct convolution, for shapes that no Winograd tiling fits: few channels, kernels other than 3x3, odd image sizes.
 //!
 //! It is an implicit matrix product: in an image with a border of zeros, the `k·in` inputs of a row of kernel taps are
-//! contiguous, so no matrix of columns is built. The inner kernels (`tile.rs`) keep the sums of several pixels or taps
-//! in registers.
+//! contiguous, so no matrix of columns is built. The inner kernels (`direct_kernels.rs`) keep the sums of several
+//! pixels or taps in registers.
 
 use super::{
-    grid::Grid,
+    direct_kernels::{
+        ChannelWeights, Panel, Pixels, Strided, StridedMut, TapRows, pixels_by_panel, pixels_by_taps,
+        sum_pixels, taps_by_one, taps_by_pixels,
+    },
+    grid::Images,
     lanes::{Isa, LANES},
     step::ParamGradients,
-    tile::{Pixels, TapRows, pixels_by_panel, pixels_by_taps, sum_pixels, taps_by_one, taps_by_pixels},
     winograd::Row,
 };
 
@@ -41,8 +44,9 @@ impl Direct {
         self.k * self.cin
     }
 
-    fn taps(self, shift: usize) -> TapRows {
-        TapRows { row: self.tap_row(), shift }
+    /// The rows of kernel taps in an image whose rows of pixels are `pitch` floats apart.
+    fn taps(self, pitch: usize) -> TapRows {
+        TapRows { row: self.tap_row(), shift: pitch }
     }
 
     /// Whether there are so few output channels that a vector's lanes are better filled with inputs.
@@ -88,32 +92,36 @@ impl Direct {
     }
 
     /// Convolves images whose border is half the kernel size wide, without bias; `out` has no border.
-    pub fn convolve(self, isa: Isa, (x, from): (&[f32], Grid), taps: &Taps, out: &mut [f32]) {
-        let cout = self.cout;
+    pub fn convolve(self, isa: Isa, x: Images, taps: &Taps, out: &mut [f32]) {
+        let (Images { values: x, grid: from }, cout) = (x, self.cout);
+        let tap_rows = self.taps(from.pitch());
         for (at, out) in out.chunks_exact_mut(from.width * cout).enumerate() {
             let start = at / from.height * from.image() + at % from.height * from.pitch();
             let pixels = Pixels { values: x, start, step: self.cin, count: from.width };
             match taps {
                 Taps::Panels(panels) => {
                     for (block, panel) in panels.iter().enumerate() {
-                        let (panel, channel) = ((&panel[..], self.taps(from.pitch())), block * LANES);
+                        let (panel, channel) = (Panel { lanes: panel, taps: tap_rows }, block * LANES);
                         if channel + LANES <= cout {
-                            pixels_by_panel(isa, pixels, panel, (&mut out[channel..], cout));
+                            let out = StridedMut { values: &mut out[channel..], stride: cout };
+                            pixels_by_panel(isa, pixels, panel, out);
                             continue;
                         }
                         // The last block has fewer channels than a vector has lanes.
                         for (p, out) in out.chunks_exact_mut(cout).enumerate() {
                             let one = Pixels { start: start + p * self.cin, count: 1, ..pixels };
                             let mut lanes = [0.0; LANES];
-                            pixels_by_panel(isa, one, panel, (&mut lanes, LANES));
+                            let to = StridedMut { values: &mut lanes, stride: LANES };
+                            pixels_by_panel(isa, one, panel, to);
                             out[channel..].copy_from_slice(&lanes[..cout - channel]);
                         }
                     }
                 }
                 Taps::Rows(weights) => {
                     for (channel, weights) in weights.chunks_exact(self.k * self.tap_row()).enumerate() {
-                        let weights = (weights, self.taps(from.pitch()));
-                        pixels_by_taps(isa, pixels, weights, (&mut out[channel..], cout));
+                        let weights = ChannelWeights { values: weights, taps: tap_rows };
+                        let out = StridedMut { values: &mut out[channel..], stride: cout };
+                        pixels_by_taps(isa, pixels, weights, out);
                     }
                 }
             }
@@ -127,16 +135,12 @@ impl Direct {
 
     /// Adds to `sums` the gradients of weights and bias from images `x`, whose border is half the kernel size wide, and
     /// the gradients `grad` of their outputs.
-    pub fn add_weights(
-        self,
-        isa: Isa,
-        (x, from): (&[f32], Grid),
-        (grad, of): (&[f32], Grid),
-        sums: &mut ParamGradients,
-    ) {
+    pub fn add_weights(self, isa: Isa, x: Images, grad: Images, sums: &mut ParamGradients) {
         let (cout, row, step) = (self.cout, self.tap_row(), self.cin);
-        let starts = (0..grad.len() / of.image() * of.height)
-            .map(|at| at / of.height * from.image() + at % of.height * from.pitch());
+        let images = grad.count();
+        let (Images { values: x, grid: from }, Images { values: grad, grid: of }) = (x, grad);
+        let starts =
+            (0..images * of.height).map(|at| at / of.height * from.image() + at % of.height * from.pitch());
         // The gradients of each row of output pixels, with the index of the row's first tap in `x`.
         let rows = || of.rows(grad).zip(starts.clone());
         if self.few() && row.is_multiple_of(3 * LANES) {
@@ -149,7 +153,8 @@ impl Direct {
                         for (grad, start) in rows() {
                             let start = start + dy * from.pitch() + tap;
                             let pixels = Pixels { values: x, start, step, count: of.width };
-                            taps_by_one(isa, pixels, (&grad[channel..], cout), &mut vectors);
+                            let grad = Strided { values: &grad[channel..], stride: cout };
+                            taps_by_one(isa, pixels, grad, &mut vectors);
                         }
                         let to = sums.weight[(dy * row + tap) * cout + channel..].iter_mut().step_by(cout);
                         to.zip(vectors.as_flattened()).for_each(|(w, g)| *w += g);
@@ -169,15 +174,15 @@ impl Direct {
                     let start = start + dy * from.pitch();
                     let pixels = Pixels { values: x, start, step, count: of.width };
                     let grad = if width == LANES {
-                        (&grad[channel..], cout)
+                        Strided { values: &grad[channel..], stride: cout }
                     } else {
                         for (to, from) in filled.chunks_exact_mut(LANES).zip(grad.chunks_exact(cout)) {
                             to[..width].copy_from_slice(&from[channel..]);
                         }
-                        (&filled[..], LANES)
+                        Strided { values: &filled, stride: LANES }
                     };
                     if dy == 0 {
-                        sum_pixels(isa, (grad.0, grad.1, of.width), &mut total);
+                        sum_pixels(isa, grad, of.width, &mut total);
                     }
                     taps_by_pixels(isa, pixels, grad, &mut taps);
                 }

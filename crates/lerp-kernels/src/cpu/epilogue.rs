@@ -6,12 +6,11 @@
 // An index loop over a register array is unrolled and inlined with the instruction set; an iterator's closure is not.
 #![allow(clippy::needless_range_loop)]
 
-use std::mem::MaybeUninit;
-
 use super::{
-    grid::{Grid, tile_origins},
+    grid::{Grid, Images, ImagesMut, TileLayout, tile_origins},
     lanes::{Isa, LANES, Lanes, Single, on_isa_registers},
-    points::MOST,
+    scratch::TileOrigins,
+    tiling::MOST,
 };
 
 /// The operations on a convolution's outputs.
@@ -19,12 +18,12 @@ pub(super) enum Epilogue<'a> {
     /// Forward pass: adds the bias and applies a leaky ReLU (with slope 1 where there is none).
     Activate { bias: Option<&'a [f32]>, slope: f32 },
     /// Forward pass: the same as `Activate`, and the means over 2x2 blocks are written to `means`.
-    Average { bias: &'a [f32], slope: f32, means: (&'a mut [MaybeUninit<f32>], Grid) },
-    /// Backward pass of the leaky ReLU whose results are `made`.
-    Gate { made: (&'a [f32], Grid), slope: f32 },
+    Average { bias: &'a [f32], slope: f32, means: ImagesMut<'a> },
+    /// Backward pass of the leaky ReLU whose results are `activated`.
+    Gate { activated: Images<'a>, slope: f32 },
     /// Backward pass of the 2x2 mean, which distributes each gradient to the four values of its block, and of the leaky
-    /// ReLU before it, whose results are `made`.
-    Spread { made: (&'a [f32], Grid), slope: f32 },
+    /// ReLU before it, whose results are `activated`.
+    Spread { activated: Images<'a>, slope: f32 },
 }
 
 impl Epilogue<'_> {
@@ -36,30 +35,31 @@ impl Epilogue<'_> {
         if matches!(self, Self::Spread { .. }) { 2 } else { 1 }
     }
 
-    /// Returns the grid of the second tensor that a tile reads or writes (`means` or `made`), and the distance in its
-    /// pixels between tiles of `out` outputs per dimension. Returns `None` if there is no second tensor.
-    pub fn beside(&self, out: usize) -> Option<(Grid, usize)> {
-        match self {
-            Self::Activate { .. } => None,
-            Self::Average { means: (_, grid), .. } => Some((*grid, out / 2)),
-            Self::Gate { made: (_, grid), .. } => Some((*grid, out)),
-            Self::Spread { made: (_, grid), .. } => Some((*grid, 2 * out)),
-        }
+    /// Returns the second tensor that a tile reads or writes (`means` or `activated`), for tiles of `side` outputs per
+    /// dimension. Returns `None` if there is none.
+    pub fn second(&self, side: usize) -> Option<SecondTensor> {
+        let (grid, len, step) = match self {
+            Self::Activate { .. } => return None,
+            Self::Average { means, .. } => (means.grid, means.values.len(), side / 2),
+            Self::Gate { activated, .. } => (activated.grid, activated.values.len(), side),
+            Self::Spread { activated, .. } => (activated.grid, activated.values.len(), 2 * side),
+        };
+        Some(SecondTensor { grid, len, step })
     }
 
-    /// Checks bounds and returns the pointers with which tiles write their outputs. Each row consists of `count` tiles
-    /// of `out` outputs per dimension and begins at an entry of `origins` in `to`, and at one of `beside` in the second
-    /// tensor. `channel` is the first of the [`LANES`] channels that are written, or of all channels.
+    /// Checks bounds and returns the pointers with which tiles write their outputs. `channel` is the first of the
+    /// [`LANES`] channels that are written, or of all channels.
     ///
     /// # Panics
     /// If a tile lies outside its tensor, or numbers of channels differ.
     pub fn destination<'a>(
         &'a mut self,
-        (to, grid): (&'a mut [MaybeUninit<f32>], Grid),
-        (origins, beside): (&'a [usize], &'a [usize]),
-        (out, count): (usize, usize),
+        out: ImagesMut<'a>,
+        rows: TileRows<'a>,
         channel: usize,
     ) -> Destination<'a> {
+        let ImagesMut { values: to, grid } = out;
+        let TileRows { origins, second_origins, side, count } = rows;
         let channels = grid.channels;
         let inside = |len: usize, origins: &[usize], side: usize, grid: Grid| {
             assert_eq!(grid.channels, channels, "channels of one tile differ");
@@ -71,60 +71,79 @@ impl Epilogue<'_> {
             assert_eq!(bias.len(), channels, "a bias has a value for each channel");
         }
         assert!(channel.is_multiple_of(LANES) && channel < channels, "channels do not fit");
-        inside(to.len(), origins, out * self.pixels(), grid);
-        if let Some((other, step)) = self.beside(out) {
-            assert_eq!(origins.len(), beside.len(), "tiles of one convolution differ in number");
-            let len = match self {
-                Self::Average { means: (means, _), .. } => means.len(),
-                Self::Gate { made: (made, _), .. } | Self::Spread { made: (made, _), .. } => made.len(),
-                Self::Activate { .. } => 0,
-            };
-            inside(len, beside, step, other);
+        inside(to.len(), origins, side * self.pixels(), grid);
+        let second = self.second(side);
+        if let Some(SecondTensor { grid, len, step }) = second {
+            assert_eq!(origins.len(), second_origins.len(), "tiles of one convolution differ in number");
+            inside(len, second_origins, step, grid);
         } else {
-            assert!(beside.is_empty(), "tiles of other values that there are not");
+            assert!(second_origins.is_empty(), "there are tiles of a second tensor, but no such tensor");
         }
         let mut destination = Destination {
-            kind: Kind::Activate,
-            side: out,
+            kind: EpilogueKind::Activate,
+            side,
             count,
             left: channels - channel,
             to: to[channel..].as_mut_ptr().cast(),
             pitch: grid.pitch(),
             channels,
             origins,
-            beside,
-            beside_pitch: self.beside(out).map_or(0, |(grid, _)| grid.pitch()),
+            second_origins,
+            second_pitch: second.map_or(0, |second| second.grid.pitch()),
             bias: None,
             slope: 1.0,
-            made: std::ptr::null(),
+            activated: std::ptr::null(),
             means: std::ptr::null_mut(),
         };
         destination.kind = match self {
             Self::Activate { bias, slope } => {
                 (destination.bias, destination.slope) = (bias.map(|bias| &bias[channel..]), *slope);
-                Kind::Activate
+                EpilogueKind::Activate
             }
-            Self::Average { bias, slope, means: (means, _) } => {
+            Self::Average { bias, slope, means } => {
                 (destination.bias, destination.slope) = (Some(&bias[channel..]), *slope);
-                destination.means = means[channel..].as_mut_ptr().cast();
-                Kind::Average
+                destination.means = means.values[channel..].as_mut_ptr().cast();
+                EpilogueKind::Average
             }
-            Self::Gate { made: (made, _), slope } => {
-                (destination.made, destination.slope) = (made[channel..].as_ptr(), *slope);
-                Kind::Gate
+            Self::Gate { activated, slope } => {
+                (destination.activated, destination.slope) = (activated.values[channel..].as_ptr(), *slope);
+                EpilogueKind::Gate
             }
-            Self::Spread { made: (made, _), slope } => {
-                (destination.made, destination.slope) = (made[channel..].as_ptr(), *slope);
-                Kind::Spread
+            Self::Spread { activated, slope } => {
+                (destination.activated, destination.slope) = (activated.values[channel..].as_ptr(), *slope);
+                EpilogueKind::Spread
             }
         };
         destination
     }
 }
 
+/// The second tensor that the tiles of an [`Epilogue`] read or write.
+#[derive(Clone, Copy)]
+pub(super) struct SecondTensor {
+    pub grid: Grid,
+    /// Floats of the whole tensor.
+    len: usize,
+    /// Pixels of the tensor from one tile to the next.
+    pub step: usize,
+}
+
+/// Rows of tiles that write their outputs.
+#[derive(Clone, Copy)]
+pub(super) struct TileRows<'a> {
+    /// The index in the output at which each row begins.
+    pub origins: &'a [usize],
+    /// The index in the second tensor at which each row begins; empty if there is none.
+    pub second_origins: &'a [usize],
+    /// Outputs of a tile per dimension.
+    pub side: usize,
+    /// Tiles of a row.
+    pub count: usize,
+}
+
 /// The kind of an [`Epilogue`].
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum EpilogueKind {
     Activate,
     Average,
     Gate,
@@ -134,7 +153,7 @@ pub(super) enum Kind {
 /// A checked epilogue: every tile that begins at one of the origins lies inside the tensors.
 #[derive(Clone, Copy)]
 pub(super) struct Destination<'a> {
-    kind: Kind,
+    kind: EpilogueKind,
     /// Outputs of a tile per dimension.
     side: usize,
     /// Tiles in the row that begins at each origin.
@@ -145,16 +164,16 @@ pub(super) struct Destination<'a> {
     pitch: usize,
     channels: usize,
     pub origins: &'a [usize],
-    beside: &'a [usize],
-    beside_pitch: usize,
+    second_origins: &'a [usize],
+    second_pitch: usize,
     bias: Option<&'a [f32]>,
     slope: f32,
-    made: *const f32,
+    activated: *const f32,
     means: *mut f32,
 }
 
 impl Destination<'_> {
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> EpilogueKind {
         self.kind
     }
 
@@ -168,12 +187,13 @@ impl Destination<'_> {
     /// # Safety
     /// `tile` must be less than the number of origins.
     #[inline(always)]
-    pub unsafe fn place(&self, tile: usize) -> TileStart {
-        // SAFETY: the caller keeps `tile` in bounds; `beside` is empty or as long as `origins`, as
+    pub unsafe fn tile_start(&self, tile: usize) -> TileStart {
+        // SAFETY: the caller keeps `tile` in bounds; `second_origins` is empty or as long as `origins`, as
         // `Epilogue::destination` has checked.
         unsafe {
-            let beside = if self.beside.is_empty() { 0 } else { *self.beside.get_unchecked(tile) };
-            TileStart { to: *self.origins.get_unchecked(tile), beside }
+            let second =
+                if self.second_origins.is_empty() { 0 } else { *self.second_origins.get_unchecked(tile) };
+            TileStart { to: *self.origins.get_unchecked(tile), second }
         }
     }
 }
@@ -182,11 +202,11 @@ impl Destination<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct TileStart {
     to: usize,
-    beside: usize,
+    second: usize,
 }
 
 /// One kind of epilogue, as a type argument of the kernels.
-pub(super) trait Finish {
+pub(super) trait TileEpilogue {
     /// Applies the epilogue to the outputs of a tile of `side` outputs per dimension, in channels from `c` on, and
     /// writes them.
     ///
@@ -205,13 +225,13 @@ pub(super) trait Finish {
 macro_rules! on_epilogue {
     ($kind:expr, $isa:expr, $body:ident[$($own:ty),*]($($argument:ident: $type:ty),* $(,)?)) => {
         match $kind {
-            $crate::cpu::epilogue::Kind::Activate =>
+            $crate::cpu::epilogue::EpilogueKind::Activate =>
                 on_isa_registers!($isa, $body[$($own,)* $crate::cpu::epilogue::Activate]($($argument: $type),*)),
-            $crate::cpu::epilogue::Kind::Average =>
+            $crate::cpu::epilogue::EpilogueKind::Average =>
                 on_isa_registers!($isa, $body[$($own,)* $crate::cpu::epilogue::Average]($($argument: $type),*)),
-            $crate::cpu::epilogue::Kind::Gate =>
+            $crate::cpu::epilogue::EpilogueKind::Gate =>
                 on_isa_registers!($isa, $body[$($own,)* $crate::cpu::epilogue::Gate]($($argument: $type),*)),
-            $crate::cpu::epilogue::Kind::Spread =>
+            $crate::cpu::epilogue::EpilogueKind::Spread =>
                 on_isa_registers!($isa, $body[$($own,)* $crate::cpu::epilogue::Spread]($($argument: $type),*)),
         }
     };
@@ -230,9 +250,9 @@ pub(super) struct Spread;
 /// Returns the outputs of a tile with bias and leaky ReLU applied.
 ///
 /// # Safety
-/// As for [`Finish::put`].
+/// As for [`TileEpilogue::put`].
 #[inline(always)]
-unsafe fn activated<L: Lanes>(
+unsafe fn activate<L: Lanes>(
     values: &[[L; MOST]; MOST],
     side: usize,
     destination: &Destination,
@@ -258,7 +278,7 @@ unsafe fn activated<L: Lanes>(
 /// Writes the outputs of a tile.
 ///
 /// # Safety
-/// As for [`Finish::put`].
+/// As for [`TileEpilogue::put`].
 #[inline(always)]
 unsafe fn write<L: Lanes>(
     values: &[[L; MOST]; MOST],
@@ -279,7 +299,7 @@ unsafe fn write<L: Lanes>(
 }
 
 // SAFETY of every block below: the tile lies inside the tensors, as `Epilogue::destination` has checked.
-impl Finish for Activate {
+impl TileEpilogue for Activate {
     #[inline(always)]
     unsafe fn put<L: Lanes>(
         values: &[[L; MOST]; MOST],
@@ -288,11 +308,11 @@ impl Finish for Activate {
         at: TileStart,
         c: usize,
     ) {
-        unsafe { write(&activated(values, side, destination, c), side, destination, at, c) }
+        unsafe { write(&activate(values, side, destination, c), side, destination, at, c) }
     }
 }
 
-impl Finish for Average {
+impl TileEpilogue for Average {
     #[inline(always)]
     unsafe fn put<L: Lanes>(
         values: &[[L; MOST]; MOST],
@@ -302,22 +322,22 @@ impl Finish for Average {
         c: usize,
     ) {
         unsafe {
-            let values = activated(values, side, destination, c);
+            let values = activate(values, side, destination, c);
             write(&values, side, destination, at, c);
-            let to = destination.means.add(at.beside + c);
+            let to = destination.means.add(at.second + c);
             for i in 0..side / 2 {
                 for j in 0..side / 2 {
                     let (top, bottom) = (&values[2 * i], &values[2 * i + 1]);
                     let sum = top[2 * j].add(top[2 * j + 1]).add(bottom[2 * j]).add(bottom[2 * j + 1]);
                     sum.mul(L::splat(0.25))
-                        .store(to.add(i * destination.beside_pitch + j * destination.channels));
+                        .store(to.add(i * destination.second_pitch + j * destination.channels));
                 }
             }
         }
     }
 }
 
-impl Finish for Gate {
+impl TileEpilogue for Gate {
     #[inline(always)]
     unsafe fn put<L: Lanes>(
         values: &[[L; MOST]; MOST],
@@ -327,12 +347,13 @@ impl Finish for Gate {
         c: usize,
     ) {
         unsafe {
-            let made = destination.made.add(at.beside + c);
+            let activated = destination.activated.add(at.second + c);
             let mut out = *values;
             for i in 0..side {
                 for j in 0..side {
-                    let made = L::load(made.add(i * destination.beside_pitch + j * destination.channels));
-                    out[i][j] = values[i][j].mul(made.one_if_positive(L::splat(destination.slope)));
+                    let activated =
+                        L::load(activated.add(i * destination.second_pitch + j * destination.channels));
+                    out[i][j] = values[i][j].mul(activated.one_if_positive(L::splat(destination.slope)));
                 }
             }
             write(&out, side, destination, at, c);
@@ -340,7 +361,7 @@ impl Finish for Gate {
     }
 }
 
-impl Finish for Spread {
+impl TileEpilogue for Spread {
     #[inline(always)]
     unsafe fn put<L: Lanes>(
         values: &[[L; MOST]; MOST],
@@ -350,15 +371,16 @@ impl Finish for Spread {
         c: usize,
     ) {
         unsafe {
-            let made = destination.made.add(at.beside + c);
+            let activated = destination.activated.add(at.second + c);
             let to = destination.to.add(at.to + c);
             for i in 0..side {
                 for j in 0..side {
                     let value = values[i][j].mul(L::splat(0.25));
                     for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                         let (y, x) = (2 * i + y, 2 * j + x);
-                        let made = L::load(made.add(y * destination.beside_pitch + x * destination.channels));
-                        let passed = made.one_if_positive(L::splat(destination.slope));
+                        let activated =
+                            L::load(activated.add(y * destination.second_pitch + x * destination.channels));
+                        let passed = activated.one_if_positive(L::splat(destination.slope));
                         value.mul(passed).store(to.add(y * destination.pitch + x * destination.channels));
                     }
                 }
@@ -371,26 +393,29 @@ impl Finish for Spread {
 ///
 /// # Panics
 /// If shapes differ, or sides to be averaged are odd.
-pub(super) fn finish(
+pub(super) fn apply_epilogue(
     isa: Isa,
-    (values, from): (&[f32], Grid),
+    x: Images,
     epilogue: &mut Epilogue,
-    (out, to): (&mut [MaybeUninit<f32>], Grid),
-    [origins, targets, beside]: &mut [Vec<usize>; 3],
+    out: ImagesMut,
+    TileOrigins { input: origins, output: targets, second }: &mut TileOrigins,
 ) {
-    let images = values.len() / from.image();
+    let (images, Images { values, grid: from }) = (x.count(), x);
     let side = if matches!(epilogue, Epilogue::Average { .. }) { 2 } else { 1 };
     let (down, count) = (from.height / side, from.width / side);
     assert!(from.height.is_multiple_of(side) && from.width.is_multiple_of(side), "blocks of odd sides");
-    tile_origins(images, from, [down, 1], (side, 0), origins);
-    tile_origins(images, to, [down, 1], (side * epilogue.pixels(), 0), targets);
-    beside.clear();
-    let mut apart = Apart { from: side, to: side * epilogue.pixels(), beside: 0, pitch: from.pitch() };
-    if let Some((grid, step)) = epilogue.beside(side) {
-        tile_origins(images, grid, [down, 1], (step, 0), beside);
-        apart.beside = step;
+    // One origin for each row of tiles.
+    let rows = |step| TileLayout { down, across: 1, step, before: 0 };
+    tile_origins(images, from, rows(side), origins);
+    tile_origins(images, out.grid, rows(side * epilogue.pixels()), targets);
+    second.clear();
+    let mut spacing = Spacing { from: side, to: side * epilogue.pixels(), second: 0, pitch: from.pitch() };
+    if let Some(SecondTensor { grid, step, .. }) = epilogue.second(side) {
+        tile_origins(images, grid, rows(step), second);
+        spacing.second = step;
     }
-    let destination = epilogue.destination((out, to), (targets, beside), (side, count), 0);
+    let rows = TileRows { origins: targets, second_origins: second, side, count };
+    let destination = epilogue.destination(out, rows, 0);
     let kind = destination.kind();
     assert_eq!(destination.channels, from.channels, "channels of one tile differ");
     // SAFETY: the tiles of both sides lie inside; this machine has the instruction set.
@@ -399,14 +424,24 @@ pub(super) fn finish(
             on_epilogue!(
                 kind,
                 isa,
-                finish_body[](values: &[f32], origins: &[usize], count: usize, apart: Apart, destination: Destination)
+                rows_body[](
+                    values: &[f32], origins: &[usize], count: usize, spacing: Spacing, destination: Destination,
+                )
             );
         } else {
             match kind {
-                Kind::Activate => finish_body::<Single, Activate>(values, origins, count, apart, destination),
-                Kind::Average => finish_body::<Single, Average>(values, origins, count, apart, destination),
-                Kind::Gate => finish_body::<Single, Gate>(values, origins, count, apart, destination),
-                Kind::Spread => finish_body::<Single, Spread>(values, origins, count, apart, destination),
+                EpilogueKind::Activate => {
+                    rows_body::<Single, Activate>(values, origins, count, spacing, destination);
+                }
+                EpilogueKind::Average => {
+                    rows_body::<Single, Average>(values, origins, count, spacing, destination);
+                }
+                EpilogueKind::Gate => {
+                    rows_body::<Single, Gate>(values, origins, count, spacing, destination);
+                }
+                EpilogueKind::Spread => {
+                    rows_body::<Single, Spread>(values, origins, count, spacing, destination);
+                }
             }
         }
     }
@@ -415,45 +450,47 @@ pub(super) fn finish(
 /// The distances between tiles: in pixels from one tile of a row to the next, for the input, the output and the second
 /// tensor; and `pitch`, in floats from one row of the input to the next.
 #[derive(Clone, Copy)]
-struct Apart {
+struct Spacing {
     from: usize,
     to: usize,
-    beside: usize,
+    second: usize,
     pitch: usize,
 }
 
-/// The loop of [`finish`], compiled for one instruction set.
+/// The loop of [`apply_epilogue`], compiled for one instruction set.
 ///
 /// # Safety
-/// The arguments must have passed the checks in [`finish`].
+/// The arguments must have passed the checks in [`apply_epilogue`].
 #[inline(always)]
-unsafe fn finish_body<L: Lanes, E: Finish>(
+unsafe fn rows_body<L: Lanes, E: TileEpilogue>(
     values: &[f32],
     origins: &[usize],
     count: usize,
-    apart: Apart,
+    spacing: Spacing,
     destination: Destination,
 ) {
     // SAFETY: the tiles lie inside.
     unsafe {
         for (row, origin) in origins.iter().enumerate() {
-            let first = destination.place(row);
+            let first = destination.tile_start(row);
             for tile in 0..count {
                 let skip = tile * destination.channels;
-                let at =
-                    TileStart { to: first.to + skip * apart.to, beside: first.beside + skip * apart.beside };
+                let at = TileStart {
+                    to: first.to + skip * spacing.to,
+                    second: first.second + skip * spacing.second,
+                };
                 for c in (0..destination.channels).step_by(L::WIDTH) {
-                    let from = values.as_ptr().add(origin + skip * apart.from + c);
+                    let from = values.as_ptr().add(origin + skip * spacing.from + c);
                     let mut tiles = [[L::splat(0.0); MOST]; MOST];
                     // Tiles of one pixel and of four are separate branches, so that the loop's length is known and all
                     // values stay in registers.
-                    if apart.from == 1 {
+                    if spacing.from == 1 {
                         tiles[0][0] = L::load(from);
                         E::put(&tiles, 1, &destination, at, c);
                     } else {
                         for i in 0..2 {
                             for j in 0..2 {
-                                tiles[i][j] = L::load(from.add(i * apart.pitch + j * destination.channels));
+                                tiles[i][j] = L::load(from.add(i * spacing.pitch + j * destination.channels));
                             }
                         }
                         E::put(&tiles, 2, &destination, at, c);
@@ -466,21 +503,25 @@ unsafe fn finish_body<L: Lanes, E: Finish>(
 
 #[cfg(test)]
 mod tests {
+    use std::mem::MaybeUninit;
+
     use super::*;
 
     /// Builds an epilogue for tiles of 2x2 outputs at these origins, in images of 4x4 pixels with a border of one
-    /// pixel. Returns whether the tiles fit a vector kernel.
+    /// pixel and a second tensor of `len` values. Returns whether the tiles fit a vector kernel.
     fn destination(
         origins: &[usize],
-        beside: &[usize],
-        made: usize,
+        second_origins: &[usize],
+        len: usize,
         channels: usize,
         channel: usize,
     ) -> bool {
         let grid = Grid { height: 4, width: 4, channels, edge: 1 };
-        let (made, mut out) = (vec![0.0; made], vec![MaybeUninit::new(0.0); grid.image()]);
-        let mut epilogue = Epilogue::Gate { made: (&made, grid), slope: 0.2 };
-        epilogue.destination((&mut out, grid), (origins, beside), (2, 1), channel).fit(2)
+        let (activated, mut out) = (vec![0.0; len], vec![MaybeUninit::new(0.0); grid.image()]);
+        let activated = Images { values: &activated, grid };
+        let mut epilogue = Epilogue::Gate { activated, slope: 0.2 };
+        let rows = TileRows { origins, second_origins, side: 2, count: 1 };
+        epilogue.destination(ImagesMut { values: &mut out, grid }, rows, channel).fit(2)
     }
 
     #[test]

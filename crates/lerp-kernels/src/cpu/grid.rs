@@ -1,4 +1,4 @@
-//! The memory layout of zero-padded channels-last images.
+//! Zero-padded channels-last images and their memory layout.
 
 use std::mem::MaybeUninit;
 
@@ -87,18 +87,57 @@ impl Grid {
     }
 }
 
-/// Computes the index at which each tile begins: tiles are `step` pixels apart, and a tile begins `before` pixels above
-/// and to the left of its own first pixel.
+/// Images to read, with their layout.
+#[derive(Clone, Copy)]
+pub(super) struct Images<'a> {
+    pub values: &'a [f32],
+    pub grid: Grid,
+}
+
+impl Images<'_> {
+    /// The number of images.
+    pub fn count(self) -> usize {
+        self.values.len() / self.grid.image()
+    }
+}
+
+/// Images to write, with their layout.
+pub(super) struct ImagesMut<'a> {
+    pub values: &'a mut [MaybeUninit<f32>],
+    pub grid: Grid,
+}
+
+impl ImagesMut<'_> {
+    /// The number of images.
+    pub fn count(&self) -> usize {
+        self.values.len() / self.grid.image()
+    }
+
+    /// The same images, borrowed for a shorter time.
+    pub fn reborrow(&mut self) -> ImagesMut<'_> {
+        ImagesMut { values: &mut *self.values, grid: self.grid }
+    }
+}
+
+/// The arrangement of tiles in an image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TileLayout {
+    /// Tiles from the top to the bottom.
+    pub down: usize,
+    /// Tiles, or starts of rows of tiles, from left to right.
+    pub across: usize,
+    /// Pixels from one tile to the next.
+    pub step: usize,
+    /// Pixels, above and to the left, from where a tile begins to its own first pixel.
+    pub before: usize,
+}
+
+/// Computes the index at which each tile of a number of images begins.
 ///
 /// # Panics
 /// If a tile would begin outside of the images' border.
-pub(super) fn tile_origins(
-    images: usize,
-    grid: Grid,
-    [down, across]: [usize; 2],
-    (step, before): (usize, usize),
-    origins: &mut Vec<usize>,
-) {
+pub(super) fn tile_origins(images: usize, grid: Grid, layout: TileLayout, origins: &mut Vec<usize>) {
+    let TileLayout { down, across, step, before } = layout;
     assert!(grid.edge >= before, "tiles begin {before} pixels before images with an edge of {}", grid.edge);
     origins.clear();
     for image in 0..images {

@@ -128,7 +128,7 @@ pub(crate) fn transpose(isa: Isa, from: &[f32], to: &mut [f32]) {
 }
 
 /// Calls a function that is generic over [`Lanes`] and a number of rows, for an instruction set, with vectors of
-/// [`LANES`] lanes. The four literals are the numbers of rows for AVX-512, AVX2, NEON and the portable form.
+/// [`LANES`] lanes. The four literals are the numbers of rows for AVX-512, AVX2, NEON and portable code.
 ///
 /// Must be used in an `unsafe` block: the arguments must satisfy the function's requirements.
 macro_rules! on_isa {
@@ -450,8 +450,8 @@ mod x86 {
         }
     }
 
-    #[derive(Clone, Copy)]
     /// Sixteen lanes in a 512-bit register.
+    #[derive(Clone, Copy)]
     pub(crate) struct Avx512(__m512);
 
     // SAFETY of every block below: the caller runs only where AVX-512 exists and gives LANES values.

@@ -5,12 +5,12 @@
 //! becomes one more input channel, with value one inside the image and zero in its border, and with `w₀[c, m] = b₀[m]`:
 //! the border of zeros that the second one reads is not offset by the first one's bias.
 
-use super::lanes::LANES;
+use super::{lanes::LANES, step::Params};
 use crate::{Activation, Link};
 
-/// The channel numbers of a merged pair.
+/// The channel numbers of a merged pair of convolutions.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Merge {
+pub(super) struct MergedPair {
     /// Channels of the image, and the channel of ones.
     inner: usize,
     /// Channels between the two convolutions.
@@ -21,13 +21,13 @@ pub(super) struct Merge {
 
 /// The gradients of a merged pair's parameters, except the second bias, whose gradient is that of the merged
 /// convolution's bias.
-pub(super) struct Split {
+pub(super) struct PairGradients {
     pub first_weight: Vec<f32>,
     pub first_bias: Vec<f32>,
     pub second_weight: Vec<f32>,
 }
 
-impl Merge {
+impl MergedPair {
     /// Returns how to merge the first two links of a chain, or `None` if they cannot be merged or merging saves no
     /// work. As a Winograd convolution, the second one takes a quarter of a direct one's multiplications; merged, it is
     /// direct, which pays off with at most a quarter of the input channels.
@@ -46,13 +46,13 @@ impl Merge {
     }
 
     /// The first kernel with its bias as the last row, `[inner, middle]`.
-    fn first(weight: &[f32], bias: &[f32]) -> Vec<f32> {
-        [weight, bias].concat()
+    fn extended(first: Params) -> Vec<f32> {
+        [first.weight, first.bias].concat()
     }
 
     /// Returns the merged kernel, `[k, k, inner, outer]`.
-    pub fn weight(self, (weight, bias): (&[f32], &[f32]), second: &[f32]) -> Vec<f32> {
-        let first = Self::first(weight, bias);
+    pub fn weight(self, first: Params, second: &[f32]) -> Vec<f32> {
+        let first = Self::extended(first);
         let mut merged = vec![0.0; second.len() / self.middle * self.inner];
         let taps = merged.chunks_exact_mut(self.inner * self.outer);
         for (merged, second) in taps.zip(second.chunks_exact(self.middle * self.outer)) {
@@ -66,8 +66,9 @@ impl Merge {
     }
 
     /// Returns the gradients of both kernels and the first bias, given the gradient of [`Self::weight`].
-    pub fn split(self, grad: &[f32], (weight, bias): (&[f32], &[f32]), second: &[f32]) -> Split {
-        let first = Self::first(weight, bias);
+    pub fn gradients(self, grad: &[f32], first: Params, second: &[f32]) -> PairGradients {
+        let weights = first.weight.len();
+        let first = Self::extended(first);
         let (mut of_first, mut of_second) = (vec![0.0; first.len()], vec![0.0; second.len()]);
         let size = self.middle * self.outer;
         let taps = grad.chunks_exact(self.inner * self.outer).zip(second.chunks_exact(size));
@@ -81,7 +82,7 @@ impl Merge {
                 }
             }
         }
-        let first_bias = of_first.split_off(weight.len());
-        Split { first_weight: of_first, first_bias, second_weight: of_second }
+        let first_bias = of_first.split_off(weights);
+        PairGradients { first_weight: of_first, first_bias, second_weight: of_second }
     }
 }

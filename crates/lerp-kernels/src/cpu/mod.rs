@@ -1,10 +1,11 @@
-//! The fused forms on the CPU, in `f32`.
+//! The fused kernels for the CPU, in `f32`.
 //!
 //! A chain of convolutions with leaky ReLU, 2x2 mean and upscaling between them is one custom operation of candle, with
 //! one backward pass (`chain.rs`); `merge.rs` replaces the first two convolutions by one where that saves work. A
-//! convolution uses Winograd tiles (`winograd.rs`, `wino_tile.rs`, `points.rs`) if its kernels are 3x3, full tiles
-//! cover the image, and channels fill vectors; any other one is computed directly (`direct.rs`, `tile.rs`). The
-//! operations between two convolutions are applied to outputs that are still in registers (`epilogue.rs`).
+//! convolution uses Winograd tiles (`winograd.rs`, `winograd_kernels.rs`, `tiling.rs`) if its kernels are 3x3, full
+//! tiles cover the image, and channels fill vectors; any other one is computed directly (`direct.rs`,
+//! `direct_kernels.rs`). The operations between two convolutions are applied to outputs that are still in registers
+//! (`epilogue.rs`).
 //!
 //! The order of every sum, or its division into parts, depends on the shapes alone, so results have the same bits for
 //! any number of threads.
@@ -12,25 +13,26 @@
 mod adam;
 mod chain;
 mod direct;
+mod direct_kernels;
 mod epilogue;
 mod grid;
 mod lanes;
+mod matrix_product;
 mod merge;
 mod nearest;
 mod ops;
-mod points;
 mod resize;
 mod scratch;
 mod step;
-mod tile;
-mod wino_tile;
+mod tiling;
 mod winograd;
+mod winograd_kernels;
 
 use std::cell::Cell;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, Var};
 
-pub(crate) use adam::adam;
+pub(crate) use adam::{AdamConstants, adam};
 pub(crate) use lanes::isa;
 pub use lanes::{Isa, isas, with_isa};
 pub(crate) use nearest::nearest;
@@ -40,14 +42,14 @@ pub(crate) use ops::{chain, dense, downscale2, upscale2};
 /// multiply-add counts as two operations). Returns the best of three runs.
 pub fn matrix_rate() -> f64 {
     use rayon::prelude::*;
-    let (isa, depth, rows) = (lanes::isa(), 256, 2 * wino_tile::ROW_BLOCK);
+    let (isa, depth, rows) = (lanes::isa(), 256, 2 * matrix_product::ROW_BLOCK);
     let (a, panel) = (vec![1.0; rows * depth], vec![[1.0; lanes::LANES]; depth]);
     let (threads, times) = (rayon::current_num_threads(), 20_000);
     let run = || {
         (0..threads).into_par_iter().for_each(|_| {
             let mut out = vec![[0.0; lanes::LANES]; rows];
             for _ in 0..times {
-                wino_tile::product(isa, &a, std::hint::black_box(&panel), &mut out);
+                matrix_product::product(isa, &a, std::hint::black_box(&panel), &mut out);
             }
             std::hint::black_box(&out);
         });
@@ -116,8 +118,8 @@ pub(crate) fn with_value_mut(var: &Var, other: &Tensor, f: impl FnOnce(&mut [f32
 /// same values twice would deadlock.
 fn refuse_shared<const N: usize>(tensors: [&Tensor; N]) -> Result<()> {
     let guards = tensors.map(|tensor| tensor.storage_and_layout().0);
-    let places = guards.each_ref().map(|storage| std::ptr::from_ref::<Storage>(storage));
-    if (1..places.len()).any(|i| places[..i].contains(&places[i])) {
+    let addresses = guards.each_ref().map(|storage| std::ptr::from_ref::<Storage>(storage));
+    if (1..addresses.len()).any(|i| addresses[..i].contains(&addresses[i])) {
         candle_core::bail!("a fused operation was given two tensors that share their values");
     }
     Ok(())

@@ -8,15 +8,15 @@ use rayon::prelude::*;
 
 use super::{
     lanes::{Isa, LANES, isa, on_isa},
+    matrix_product::{ROW_BLOCK, product},
     scratch::with_scratch,
     slice,
-    wino_tile::{ROW_BLOCK, product},
 };
 
 /// Rows of the table that are compared with all vectors at a time, while they are in the cache.
 const ROWS: usize = 16 * ROW_BLOCK;
 
-/// The fused form of [`crate::nearest`].
+/// The fused kernel of [`crate::nearest`].
 ///
 /// # Shapes
 /// `x` `[n, d]`, `table` `[k, d]`; result `[n]`.
@@ -146,7 +146,7 @@ fn compare(x: &[f32], table: &[f32], n: usize, depth: usize) -> (Vec<f32>, Vec<u
         };
         let mut best = vec![none; blocks];
         with_scratch(|scratch| {
-            let dots = scratch.work.room.rows.first(squares.len());
+            let dots = scratch.step.tiles.rows.first(squares.len());
             for (panel, best) in panels.chunks_exact(depth).zip(&mut best) {
                 product(isa, rows, panel, dots);
                 keep_nearer(isa, dots, &squares, (chunk * ROWS) as u32, best);

@@ -10,32 +10,35 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Resul
 use rayon::prelude::*;
 
 use super::{
-    chain::{self, Saved, Wanted},
-    grid::Grid,
-    merge::Merge,
+    chain::{self, ChainOutput, Purpose, RequiredGradients, Saved},
+    grid::{Grid, Images, ImagesMut},
+    merge::{MergedPair, PairGradients},
     resize,
     scratch::filled_by,
     slice,
-    step::{ParamGradients, Resizing, Step},
+    step::{ParamGradients, Params, Resizing, Step},
     with_values,
 };
-use crate::{Link, composed, tape};
+use crate::{
+    Direction, Link, composed,
+    tape::{self, is_computed},
+};
 
-/// The fused form of [`crate::chain`].
+/// The fused kernels of [`crate::chain`].
 ///
 /// # Shapes
 /// `x` `[batch, height, width, channels]`; result as of [`crate::chain`].
 pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     let (_, height, width, channels) = x.dims4()?;
-    let mut shape = [height, width, channels];
-    let merge = Merge::of(links);
+    let mut grid = Grid { height, width, channels, edge: 0 };
+    let merge = MergedPair::of(links);
     let mut steps = Vec::with_capacity(links.len());
     for (i, link) in links.iter().enumerate().skip(usize::from(merge.is_some())) {
         let (k, _, _, cout) = link.weight.dims4()?;
         let resize = Resizing { upscale: link.upscale, downscale: link.downscale };
-        let step = Step::new(shape, [k, cout], link.activation, resize);
+        let step = Step::new(grid, k, cout, link.activation, resize);
         let step = if i == 1 && merge.is_some() { step.with_ones() } else { step };
-        shape = step.out();
+        grid = step.outgoing();
         steps.push(step);
     }
     let hook = hook(links.iter().flat_map(|link| [&link.weight, &link.bias]))?;
@@ -43,28 +46,29 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     let contiguous =
         |[weight, bias]: &[Tensor; 2]| Ok([weight.detach().contiguous()?, bias.detach().contiguous()?]);
     let values = params.iter().map(contiguous).collect::<Result<_>>()?;
-    let mut wanted: Vec<bool> = params.iter().map(|pair| pair.iter().any(Tensor::track_op)).collect();
+    let mut trained: Vec<bool> = params.iter().map(|pair| pair.iter().any(Tensor::track_op)).collect();
     if merge.is_some() {
-        let first = wanted.remove(0);
-        wanted[0] |= first;
+        let first = trained.remove(0);
+        trained[0] |= first;
     }
-    let back = x.track_op() || wanted.contains(&true);
-    let op = Chain { steps, merge, params, values, wanted, back, saved: OnceLock::new() };
+    let training = x.track_op() || trained.contains(&true);
+    let purpose = if training { Purpose::Training } else { Purpose::Inference };
+    let op = Chain { steps, merge, params, values, trained, purpose, saved: OnceLock::new() };
     x.contiguous()?.apply_op2(&hook, op)
 }
 
 /// Returns the argument that represents all parameters of an operation: candle calls an operation's backward pass if
 /// one of its arguments is trained. The gradients of parameters are put onto the tape; [`Computed`] takes those of
-/// parameters that are computed from variables off it.
+/// parameters that are computed from variables off it again.
 fn hook<'a>(params: impl Iterator<Item = &'a Tensor> + Clone) -> Result<Tensor> {
     let none = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
-    if !params.clone().any(computed) {
+    if !params.clone().any(is_computed) {
         return Ok(params.clone().find(|param| param.track_op()).cloned().unwrap_or(none));
     }
-    params.filter(|param| computed(param)).try_fold(none, |hook, param| hook.apply_op2(param, Computed))
+    params.filter(|param| is_computed(param)).try_fold(none, |hook, param| hook.apply_op2(param, Computed))
 }
 
-/// The fused form of [`crate::dense`].
+/// The fused kernels of [`crate::dense`].
 ///
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
@@ -92,7 +96,9 @@ impl CustomOp2 for Dense {
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         let Some(value) = self.value.lock().ok().and_then(|mut value| value.take()) else {
-            candle_core::bail!("a dense layer goes forward once");
+            candle_core::bail!(
+                "the result of a dense layer was taken before; its forward pass runs only once"
+            );
         };
         let values = with_values(&[&value], |values| Ok(values[0].to_vec()))?;
         Ok((CpuStorage::F32(values), value.shape().clone()))
@@ -113,14 +119,8 @@ impl CustomOp2 for Dense {
             tape::put(bias, grad.sum(0)?)?;
         }
         let dx = x.track_op().then(|| grad.matmul(&weight.detach().t()?)).transpose()?;
-        Ok((dx, computed(hook).then(|| hook.zeros_like()).transpose()?))
+        Ok((dx, is_computed(hook).then(|| hook.zeros_like()).transpose()?))
     }
-}
-
-/// Whether a tensor is trained but is not a variable itself, being computed from variables. candle must continue the
-/// backward pass from its gradient.
-fn computed(param: &Tensor) -> bool {
-    param.track_op() && !param.is_variable()
 }
 
 /// The operation that connects a computed parameter to the argument that represents all parameters ([`hook`]). candle
@@ -151,55 +151,60 @@ impl CustomOp2 for Computed {
 struct Chain {
     steps: Vec<Step>,
     /// How the first two links are merged into the first step; `None` if they are not.
-    merge: Option<Merge>,
+    merge: Option<MergedPair>,
     /// Weight and bias of each link as they were given.
     params: Vec<[Tensor; 2]>,
     /// The same parameters, contiguous and detached.
     values: Vec<[Tensor; 2]>,
     /// Whether a parameter of each step is trained.
-    wanted: Vec<bool>,
-    /// Whether there will be a backward pass.
-    back: bool,
+    trained: Vec<bool>,
+    purpose: Purpose,
     /// The values that the forward pass keeps for the backward pass.
     saved: OnceLock<Saved>,
 }
 
 impl Chain {
-    /// Calls `f` with the weights and bias of every step (merged where two links are), and the values of other tensors.
+    /// Calls `f` with the parameters of every step (merged where two links are), and the values of other tensors.
     fn with_steps<T>(
         &self,
         others: &[&Tensor],
-        f: impl FnOnce(&[(&[f32], &[f32])], &[&[f32]]) -> Result<T>,
+        f: impl FnOnce(&[Params], &[&[f32]]) -> Result<T>,
     ) -> Result<T> {
         let mut tensors = others.to_vec();
         tensors.extend(self.values.iter().flatten());
         with_values(&tensors, |values| {
             let (others, values) = values.split_at(others.len());
-            let mut params: Vec<_> = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-            let merged = self.merge.map(|merge| merge.weight(params[0], params[1].0));
+            let pairs = values.chunks_exact(2);
+            let mut params: Vec<_> = pairs.map(|pair| Params { weight: pair[0], bias: pair[1] }).collect();
+            let merged = self.merge.map(|merge| merge.weight(params[0], params[1].weight));
             if let Some(merged) = &merged {
                 params.remove(0);
-                params[0].0 = merged;
+                params[0].weight = merged;
             }
             f(&params, others)
         })
     }
 
     /// Converts the gradients of the steps' parameters to those of the links' parameters.
-    fn of_links(&self, mut gradients: Vec<Option<ParamGradients>>) -> Result<Vec<Option<ParamGradients>>> {
+    fn gradients_of_links(
+        &self,
+        mut gradients: Vec<Option<ParamGradients>>,
+    ) -> Result<Vec<Option<ParamGradients>>> {
         let Some(merge) = self.merge else { return Ok(gradients) };
-        let split = match gradients[0].take() {
+        let pair = match gradients[0].take() {
             None => None,
             Some(ParamGradients { weight: grad, bias }) => {
                 let [[weight, first_bias], [second, _]] = [&self.values[0], &self.values[1]];
-                let split = with_values(&[weight, first_bias, second], |values| {
-                    Ok(merge.split(&grad, (values[0], values[1]), values[2]))
-                })?;
-                let first = ParamGradients { weight: split.first_weight, bias: split.first_bias };
-                Some((first, ParamGradients { weight: split.second_weight, bias }))
+                let PairGradients { first_weight, first_bias, second_weight } =
+                    with_values(&[weight, first_bias, second], |values| {
+                        let first = Params { weight: values[0], bias: values[1] };
+                        Ok(merge.gradients(&grad, first, values[2]))
+                    })?;
+                let first = ParamGradients { weight: first_weight, bias: first_bias };
+                Some((first, ParamGradients { weight: second_weight, bias }))
             }
         };
-        let (first, second) = split.unzip();
+        let (first, second) = pair.unzip();
         gradients[0] = second;
         gradients.insert(0, first);
         Ok(gradients)
@@ -220,12 +225,12 @@ impl CustomOp2 for Chain {
     ) -> Result<(CpuStorage, Shape)> {
         let (batch, ..) = lx.shape().dims4()?;
         let x = slice(x, lx)?;
-        let (out, saved) =
-            self.with_steps(&[], |params, _| Ok(chain::forward(&self.steps, batch, x, params, self.back)))?;
-        if self.back && self.saved.set(saved).is_err() {
-            candle_core::bail!("a chain of convolutions goes forward once");
+        let (out, saved) = self
+            .with_steps(&[], |params, _| Ok(chain::forward(&self.steps, batch, x, params, self.purpose)))?;
+        if self.purpose == Purpose::Training && self.saved.set(saved).is_err() {
+            candle_core::bail!("the forward pass of a chain of convolutions runs only once");
         }
-        let [height, width, channels] = self.steps[self.steps.len() - 1].out();
+        let Grid { height, width, channels, .. } = self.steps[self.steps.len() - 1].outgoing();
         Ok((CpuStorage::F32(out), Shape::from((batch, height, width, channels))))
     }
 
@@ -238,14 +243,14 @@ impl CustomOp2 for Chain {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (grad, y) = (grad.contiguous()?, y.contiguous()?);
         let Some(saved) = self.saved.get() else {
-            candle_core::bail!("the convolutions go back before they went forward");
+            candle_core::bail!("the backward pass of a chain of convolutions ran before its forward pass");
         };
-        let wanted = Wanted { input: x.track_op(), params: &self.wanted };
-        let (dx, gradients) = self.with_steps(&[&y, &grad], |params, ends| {
-            let weights: Vec<_> = params.iter().map(|(weight, _)| *weight).collect();
-            Ok(chain::backward(&self.steps, x.dim(0)?, saved, (ends[0], ends[1]), &weights, &wanted))
+        let required = RequiredGradients { input: x.track_op(), params: &self.trained };
+        let (dx, gradients) = self.with_steps(&[&y, &grad], |params, values| {
+            let output = ChainOutput { values: values[0], grad: values[1] };
+            Ok(chain::backward(&self.steps, x.dim(0)?, saved, output, params, &required))
         })?;
-        for (params, gradients) in self.params.iter().zip(self.of_links(gradients)?) {
+        for (params, gradients) in self.params.iter().zip(self.gradients_of_links(gradients)?) {
             let Some(ParamGradients { weight, bias }) = gradients else { continue };
             for (param, gradient) in params.iter().zip([weight, bias]) {
                 if param.track_op() {
@@ -254,80 +259,63 @@ impl CustomOp2 for Chain {
             }
         }
         let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), &Device::Cpu)).transpose()?;
-        Ok((dx, computed(hook).then(|| hook.zeros_like()).transpose()?))
+        Ok((dx, is_computed(hook).then(|| hook.zeros_like()).transpose()?))
     }
 }
 
-/// The fused form of [`crate::downscale2`].
+/// The fused kernels of [`crate::downscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, height / 2, width / 2, channels]`.
 pub fn downscale2(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Downscale { factor: 0.25 })
+    x.contiguous()?.apply_op1(Resize { direction: Direction::Down, factor: 0.25 })
 }
 
-/// The fused form of [`crate::upscale2`].
+/// The fused kernels of [`crate::upscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
 pub fn upscale2(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Upscale { factor: 1.0 })
+    x.contiguous()?.apply_op1(Resize { direction: Direction::Up, factor: 1.0 })
 }
 
-/// The operation that sums over 2x2 blocks and multiplies by a factor.
-struct Downscale {
+/// Downscaling or upscaling, and multiplication by a factor, as a candle operation.
+struct Resize {
+    direction: Direction,
     factor: f32,
 }
 
-impl CustomOp1 for Downscale {
+impl CustomOp1 for Resize {
     fn name(&self) -> &'static str {
-        "downscale2"
+        self.direction.name()
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (b, h, w, c) = lx.shape().dims4()?;
+        let (batch, height, width, channels) = lx.shape().dims4()?;
         let x = slice(x, lx)?;
-        let grid = Grid { height: h, width: w, channels: c, edge: 0 };
-        let half = grid.halved();
-        let fill = |out: &mut [MaybeUninit<f32>]| {
-            let images = out.par_chunks_mut(half.image()).zip(x.par_chunks(grid.image()));
-            images.for_each(|(out, x)| resize::sum_blocks((x, grid), self.factor, (out, half)));
+        let grid = Grid { height, width, channels, edge: 0 };
+        let resized = match self.direction {
+            Direction::Up => grid.doubled(),
+            Direction::Down => grid.halved(),
         };
-        // SAFETY: the sides are even, so every output pixel has its block and is written.
-        let out = unsafe { filled_by(b * half.image(), fill) };
-        Ok((CpuStorage::F32(out), Shape::from((b, h / 2, w / 2, c))))
+        let fill = |out: &mut [MaybeUninit<f32>]| {
+            let images = out.par_chunks_mut(resized.image()).zip(x.par_chunks(grid.image()));
+            images.for_each(|(out, x)| {
+                let (x, out) = (Images { values: x, grid }, ImagesMut { values: out, grid: resized });
+                match self.direction {
+                    Direction::Up => resize::repeat_blocks(x, self.factor, out),
+                    Direction::Down => resize::sum_blocks(x, self.factor, out),
+                }
+            });
+        };
+        // SAFETY: every output pixel is written. Upscaling writes four of them for each input pixel; downscaling writes
+        // one for each block, and sides are even, so that there is a block for every output pixel.
+        let out = unsafe { filled_by(batch * resized.image(), fill) };
+        Ok((CpuStorage::F32(out), Shape::from((batch, resized.height, resized.width, channels))))
     }
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&Upscale { factor: self.factor })?))
-    }
-}
-
-/// The operation that repeats each pixel in a 2x2 block and multiplies by a factor.
-struct Upscale {
-    factor: f32,
-}
-
-impl CustomOp1 for Upscale {
-    fn name(&self) -> &'static str {
-        "upscale2"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (b, h, w, c) = lx.shape().dims4()?;
-        let x = slice(x, lx)?;
-        let grid = Grid { height: h, width: w, channels: c, edge: 0 };
-        let double = grid.doubled();
-        let fill = |out: &mut [MaybeUninit<f32>]| {
-            let images = out.par_chunks_mut(double.image()).zip(x.par_chunks(grid.image()));
-            images.for_each(|(out, x)| resize::repeat_blocks((x, grid), self.factor, (out, double)));
-        };
-        // SAFETY: every input pixel writes its four output pixels, and together these are all output pixels.
-        let out = unsafe { filled_by(b * double.image(), fill) };
-        Ok((CpuStorage::F32(out), Shape::from((b, 2 * h, 2 * w, c))))
-    }
-
-    fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&Downscale { factor: self.factor })?))
+        let back = Self { direction: self.direction.reversed(), factor: self.factor };
+        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
     }
 }

@@ -19,12 +19,12 @@ pub(super) unsafe fn filled_by<T: Copy>(len: usize, fill: impl FnOnce(&mut [Mayb
 }
 
 /// A vector whose values are written piece by piece; see [`filled_by`].
-pub(super) struct Unset {
+pub(super) struct UninitVec {
     values: Vec<f32>,
     len: usize,
 }
 
-impl Unset {
+impl UninitVec {
     /// Allocates memory for `len` values.
     pub fn new(len: usize) -> Self {
         Self { values: Vec::with_capacity(len), len }
@@ -39,7 +39,7 @@ impl Unset {
     ///
     /// # Safety
     /// Every value must have been written.
-    pub unsafe fn set(mut self) -> Vec<f32> {
+    pub unsafe fn assume_init(mut self) -> Vec<f32> {
         // SAFETY: the capacity is at least `len`, and the caller has written every value.
         unsafe { self.values.set_len(self.len) };
         self.values
@@ -50,7 +50,7 @@ impl Unset {
 ///
 /// # Safety
 /// Only initialised values may be written, because they are read as such afterwards.
-pub(super) unsafe fn overwritten(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+pub(super) unsafe fn as_uninit(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
     // SAFETY: `MaybeUninit<f32>` has the layout of `f32`, and the caller writes initialised values only.
     unsafe { slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
 }
@@ -58,36 +58,47 @@ pub(super) unsafe fn overwritten(values: &mut [f32]) -> &mut [MaybeUninit<f32>] 
 /// A thread's memory for intermediate values; it keeps the values of its last use.
 #[derive(Default)]
 pub(super) struct Scratch {
-    pub work: Work,
+    pub step: StepScratch,
     /// Gradients between two convolutions, read from one and written to the other.
-    pub grads: [Store<f32>; 2],
+    pub grads: [Buffer<f32>; 2],
 }
 
 /// Memory for one convolution and the operations before and after it.
 #[derive(Default)]
-pub(super) struct Work {
-    pub room: Room,
+pub(super) struct StepScratch {
+    pub tiles: TileScratch,
     /// The output of a direct convolution, before its epilogue.
-    pub plain: Store<f32>,
+    pub plain: Buffer<f32>,
     /// The weight gradient of a wide layer, in the transform domain of Winograd tiles.
-    pub sums: Store<[f32; LANES]>,
+    pub sums: Buffer<[f32; LANES]>,
     /// Upscaled images, or sums over 2x2 blocks of their gradients.
-    pub resized: Store<f32>,
+    pub resized: Buffer<f32>,
 }
 
-/// Memory for one convolution.
+/// Memory for the tiles of one convolution.
 #[derive(Default)]
-pub(super) struct Room {
-    pub floats: Store<f32>,
-    pub rows: Store<[f32; LANES]>,
-    pub offsets: [Vec<usize>; 3],
+pub(super) struct TileScratch {
+    pub floats: Buffer<f32>,
+    pub rows: Buffer<[f32; LANES]>,
+    pub origins: TileOrigins,
+}
+
+/// The index at which each tile begins, in each of the tensors that a tile reads or writes.
+#[derive(Default)]
+pub(super) struct TileOrigins {
+    /// In the convolution's input.
+    pub input: Vec<usize>,
+    /// In the convolution's output, or in its gradient.
+    pub output: Vec<usize>,
+    /// In the second tensor of an epilogue; empty if it has none.
+    pub second: Vec<usize>,
 }
 
 /// Memory that grows on demand.
 #[derive(Default)]
-pub(super) struct Store<T>(Vec<T>);
+pub(super) struct Buffer<T>(Vec<T>);
 
-impl<T: Copy + Default> Store<T> {
+impl<T: Copy + Default> Buffer<T> {
     /// The first `len` values, writable; the memory grows if it is smaller.
     pub fn first(&mut self, len: usize) -> &mut [T] {
         if self.0.len() < len {
@@ -110,7 +121,7 @@ pub(super) fn clear(values: &mut [MaybeUninit<f32>]) {
 
 /// Reads values in memory order before a task reads them tile by tile. This loads them into the cache much faster than
 /// scattered reads would.
-pub(super) fn touch(values: &[f32]) {
+pub(super) fn load_into_cache(values: &[f32]) {
     let lines = values.iter().step_by(64 / size_of::<f32>());
     std::hint::black_box(lines.fold(0, |all, value| all ^ value.to_bits()));
 }

@@ -1,21 +1,28 @@
-//! One convolution of a chain: its shapes, its form, and its forward and backward pass.
+//! One convolution of a chain: its shapes, its algorithm, and its forward and backward pass.
 #![allow(unsafe_code)]
-
-use std::mem::MaybeUninit;
 
 use super::{
     direct::{Direct, Taps},
-    epilogue::{Epilogue, finish},
-    grid::Grid,
-    lanes::{Isa, LANES},
+    epilogue::{Epilogue, apply_epilogue},
+    grid::{Grid, Images, ImagesMut},
+    lanes::Isa,
     resize::{repeat_blocks, sum_blocks},
-    scratch::{Store, Work, overwritten},
-    winograd::{Row, Winograd, add},
+    scratch::{Buffer, StepScratch, as_uninit},
+    winograd::{PointSums, Row, Winograd},
 };
 use crate::Activation;
 
 /// The least number of tiles or pixels that a task takes at a time.
 const GROUP: usize = 64;
+
+/// The values of one convolution's parameters.
+#[derive(Clone, Copy)]
+pub(super) struct Params<'a> {
+    /// `[k, k, in, out]`.
+    pub weight: &'a [f32],
+    /// `[out]`.
+    pub bias: &'a [f32],
+}
 
 /// The gradients of one convolution's parameters.
 pub(super) struct ParamGradients {
@@ -35,7 +42,7 @@ pub(super) struct Step {
     pub k: usize,
     pub activation: Activation,
     pub resize: Resizing,
-    pub form: Algorithm,
+    pub algorithm: Algorithm,
 }
 
 /// The resizing before and after a convolution.
@@ -61,30 +68,25 @@ pub(super) enum Prepared {
 }
 
 impl Step {
-    /// A convolution of images `[height, width, channels]` with kernels `[k, k, channels, cout]`.
-    pub fn new(
-        [height, width, channels]: [usize; 3],
-        [k, cout]: [usize; 2],
-        activation: Activation,
-        resize: Resizing,
-    ) -> Self {
-        let (form, edge) = match Winograd::fitting(k, [height, width], resize, channels, cout) {
-            Some(form) => (Algorithm::Winograd(form), form.edge()),
-            // For the direct form, upscaled images are made separately, and only these have a border.
+    /// A convolution of images of the given shape with kernels `[k, k, channels, cout]`.
+    pub fn new(input: Grid, k: usize, cout: usize, activation: Activation, resize: Resizing) -> Self {
+        let given = input.channels;
+        let (algorithm, edge) = match Winograd::fitting(input, k, cout, resize) {
+            Some(winograd) => (Algorithm::Winograd(winograd), winograd.edge()),
+            // A direct convolution makes upscaled images separately, and only these have a border.
             None => {
-                (Algorithm::Direct(Direct { k, cin: channels, cout }), if resize.upscale { 0 } else { k / 2 })
+                (Algorithm::Direct(Direct { k, cin: given, cout }), if resize.upscale { 0 } else { k / 2 })
             }
         };
-        let input = Grid { height, width, channels, edge };
-        Self { input, given: channels, cout, k, activation, resize, form }
+        Self { input: Grid { edge, ..input }, given, cout, k, activation, resize, algorithm }
     }
 
-    /// The same step in the direct form, with one more input channel of ones inside the image, whose kernel acts as a
-    /// bias that is absent in the border.
+    /// The same step as a direct convolution, with one more input channel of ones inside the image, whose kernel acts
+    /// as a bias that is absent in the border.
     pub fn with_ones(self) -> Self {
         let (given, k) = (self.input.channels, self.k);
-        let form = Algorithm::Direct(Direct { k, cin: given + 1, cout: self.cout });
-        Self { input: Grid { channels: given + 1, edge: k / 2, ..self.input }, given, form, ..self }
+        let algorithm = Algorithm::Direct(Direct { k, cin: given + 1, cout: self.cout });
+        Self { input: Grid { channels: given + 1, edge: k / 2, ..self.input }, given, algorithm, ..self }
     }
 
     /// The grid of the input, without the border and the channel of ones.
@@ -110,17 +112,11 @@ impl Step {
     /// The grid of the gradients of the convolution's output before the activation, with the border that the backward
     /// pass reads.
     pub fn gated(&self) -> Grid {
-        let edge = match self.form {
-            Algorithm::Winograd(form) => form.mirrored().edge(),
+        let edge = match self.algorithm {
+            Algorithm::Winograd(winograd) => winograd.mirrored().edge(),
             Algorithm::Direct(_) => self.k / 2,
         };
         Grid { edge, ..self.convolved() }
-    }
-
-    /// Height, width and channels of the step's output.
-    pub fn out(&self) -> [usize; 3] {
-        let Grid { height, width, channels, .. } = self.outgoing();
-        [height, width, channels]
     }
 
     /// The slope of the leaky ReLU; 1 without an activation.
@@ -131,13 +127,13 @@ impl Step {
     /// Whether the weights and the sums of their gradients are small enough to leave room for other data in a
     /// second-level cache.
     pub fn narrow(&self) -> bool {
-        if let Algorithm::Winograd(form) = self.form { form.narrow() } else { true }
+        if let Algorithm::Winograd(winograd) = self.algorithm { winograd.narrow() } else { true }
     }
 
     /// The number of images that together have enough tiles or pixels for a task.
     pub fn images(&self) -> usize {
-        GROUP.div_ceil(match self.form {
-            Algorithm::Winograd(form) => form.tiles(self.input),
+        GROUP.div_ceil(match self.algorithm {
+            Algorithm::Winograd(winograd) => winograd.tiles(self.input),
             Algorithm::Direct(_) => self.read().height * self.read().width,
         })
     }
@@ -149,55 +145,57 @@ impl Step {
 
     /// Returns the weights in the layout for [`Self::convolve`].
     pub fn forward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
-        match self.form {
-            Algorithm::Winograd(form) => Prepared::Points(form.forward_kernels(isa, weight)),
-            Algorithm::Direct(form) => Prepared::Taps(form.forward_taps(weight)),
+        match self.algorithm {
+            Algorithm::Winograd(winograd) => Prepared::Points(winograd.forward_kernels(isa, weight)),
+            Algorithm::Direct(direct) => Prepared::Taps(direct.forward_taps(weight)),
         }
     }
 
     /// Returns the weights in the layout for [`Self::input_gradient`].
     pub fn backward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
-        match self.form {
-            Algorithm::Winograd(form) => Prepared::Points(form.backward_kernels(isa, weight)),
-            Algorithm::Direct(form) => Prepared::Taps(form.backward_taps(weight, self.given)),
+        match self.algorithm {
+            Algorithm::Winograd(winograd) => Prepared::Points(winograd.backward_kernels(isa, weight)),
+            Algorithm::Direct(direct) => Prepared::Taps(direct.backward_taps(weight, self.given)),
         }
     }
 
     /// Returns the images that a direct convolution reads: upscaled if the step does so, with a border.
-    fn enlarged<'a>(&self, x: &'a [f32], room: &'a mut Store<f32>) -> (&'a [f32], Grid) {
+    fn upscaled<'a>(&self, x: Images<'a>, memory: &'a mut Buffer<f32>) -> Images<'a> {
         if !self.resize.upscale {
-            return (x, self.input);
+            return x;
         }
         let grid = Grid { edge: self.k / 2, ..self.read() };
-        let large = room.first(x.len() / self.input.image() * grid.image());
+        let large = memory.first(x.count() * grid.image());
         // SAFETY: the borders and every row inside them are written.
-        let out = unsafe { overwritten(large) };
+        let out = unsafe { as_uninit(large) };
         grid.clear_edges(out);
-        repeat_blocks((x, self.input), 1.0, (out, grid));
-        (large, grid)
+        repeat_blocks(x, 1.0, ImagesMut { values: out, grid });
+        Images { values: large, grid }
     }
 
-    /// Convolves a number of images and applies an epilogue to the outputs.
+    /// Convolves a number of images, which have the layout [`Self::input`], and applies an epilogue to the outputs.
     pub fn convolve(
         &self,
         isa: Isa,
         x: &[f32],
         prepared: &Prepared,
         mut epilogue: Epilogue,
-        (out, to): (&mut [MaybeUninit<f32>], Grid),
-        Work { room, plain, resized, .. }: &mut Work,
+        out: ImagesMut,
+        StepScratch { tiles, plain, resized, .. }: &mut StepScratch,
     ) {
-        match (self.form, prepared) {
-            (Algorithm::Winograd(form), Prepared::Points(points)) => {
-                form.convolve(isa, (x, self.input), points, epilogue, (out, to), room);
+        let x = Images { values: x, grid: self.input };
+        match (self.algorithm, prepared) {
+            (Algorithm::Winograd(winograd), Prepared::Points(points)) => {
+                winograd.convolve(isa, x, points, epilogue, out, tiles);
             }
-            (Algorithm::Direct(form), Prepared::Taps(taps)) => {
-                let made = self.convolved();
-                let plain = plain.first(x.len() / self.input.image() * made.image());
-                form.convolve(isa, self.enlarged(x, resized), taps, plain);
-                finish(isa, (plain, made), &mut epilogue, (out, to), &mut room.offsets);
+            (Algorithm::Direct(direct), Prepared::Taps(taps)) => {
+                let grid = self.convolved();
+                let plain = plain.first(x.count() * grid.image());
+                direct.convolve(isa, self.upscaled(x, resized), taps, plain);
+                let plain = Images { values: plain, grid };
+                apply_epilogue(isa, plain, &mut epilogue, out, &mut tiles.origins);
             }
-            _ => unreachable!("weights are prepared by the form that reads them"),
+            _ => unreachable!("weights are prepared by the algorithm that reads them"),
         }
     }
 
@@ -209,57 +207,56 @@ impl Step {
         grad: &[f32],
         prepared: &Prepared,
         mut epilogue: Epilogue,
-        (out, to): (&mut [MaybeUninit<f32>], Grid),
-        Work { room, plain, resized, .. }: &mut Work,
+        out: ImagesMut,
+        StepScratch { tiles, plain, resized, .. }: &mut StepScratch,
     ) {
-        match (self.form, prepared) {
-            (Algorithm::Winograd(form), Prepared::Points(points)) => {
-                form.mirrored().convolve(isa, (grad, self.gated()), points, epilogue, (out, to), room);
+        let grad = Images { values: grad, grid: self.gated() };
+        match (self.algorithm, prepared) {
+            (Algorithm::Winograd(winograd), Prepared::Points(points)) => {
+                winograd.mirrored().convolve(isa, grad, points, epilogue, out, tiles);
             }
-            (Algorithm::Direct(form), Prepared::Taps(taps)) => {
-                let read = Grid { channels: self.given, ..self.read() };
-                let images = grad.len() / self.gated().image();
-                let plain = plain.first(images * read.image());
-                form.mirrored(self.given).convolve(isa, (grad, self.gated()), taps, plain);
-                let incoming = self.incoming();
-                let mut values: &[f32] = plain;
+            (Algorithm::Direct(direct), Prepared::Taps(taps)) => {
+                let grid = Grid { channels: self.given, ..self.read() };
+                let images = grad.count();
+                let plain = plain.first(images * grid.image());
+                direct.mirrored(self.given).convolve(isa, grad, taps, plain);
+                let mut dx = Images { values: plain, grid };
                 if self.resize.upscale {
-                    let sums = resized.first(images * incoming.image());
+                    let grid = self.incoming();
+                    let sums = resized.first(images * grid.image());
                     // SAFETY: every sum is written.
-                    sum_blocks((plain, read), 1.0, (unsafe { overwritten(sums) }, incoming));
-                    values = sums;
+                    sum_blocks(dx, 1.0, ImagesMut { values: unsafe { as_uninit(sums) }, grid });
+                    dx = Images { values: sums, grid };
                 }
-                finish(isa, (values, incoming), &mut epilogue, (out, to), &mut room.offsets);
+                apply_epilogue(isa, dx, &mut epilogue, out, &mut tiles.origins);
             }
-            _ => unreachable!("weights are prepared by the form that reads them"),
+            _ => unreachable!("weights are prepared by the algorithm that reads them"),
         }
     }
 }
 
-/// Running sums of the gradients of weights and bias; for Winograd's form, in the transform domain.
+/// Running sums of the gradients of weights and bias, as the algorithm keeps them.
 pub(super) enum Sums {
-    Points { form: Winograd, points: Vec<Row>, bias: Vec<Row> },
-    Weights { form: Direct, sums: ParamGradients },
+    Winograd { algorithm: Winograd, sums: PointSums },
+    Direct { algorithm: Direct, sums: ParamGradients },
 }
 
 impl Sums {
-    pub fn new(form: Algorithm) -> Self {
-        match form {
-            Algorithm::Winograd(form) => {
-                Self::Points { form, points: form.no_sums(), bias: vec![[0.0; LANES]; form.cout / LANES] }
-            }
-            Algorithm::Direct(form) => Self::Weights { form, sums: form.no_sums() },
+    pub fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Winograd(algorithm) => Self::Winograd { algorithm, sums: algorithm.no_sums() },
+            Algorithm::Direct(algorithm) => Self::Direct { algorithm, sums: algorithm.no_sums() },
         }
     }
 
-    /// Adds the gradients from inputs `x` and the gradients `grad` of the outputs before the activation.
-    pub fn add(&mut self, isa: Isa, (step, x): (&Step, &[f32]), grad: (&[f32], Grid), work: &mut Work) {
+    /// Adds the gradients from inputs `x` of a step and the gradients `grad` of its outputs before the activation.
+    pub fn add(&mut self, isa: Isa, step: &Step, x: Images, grad: Images, scratch: &mut StepScratch) {
         match self {
-            Self::Points { form, points, bias } => {
-                form.add_weights(isa, (x, step.input), grad, (points, bias), &mut work.room);
+            Self::Winograd { algorithm, sums } => {
+                algorithm.add_weights(isa, x, grad, sums, &mut scratch.tiles);
             }
-            Self::Weights { form, sums } => {
-                form.add_weights(isa, step.enlarged(x, &mut work.resized), grad, sums);
+            Self::Direct { algorithm, sums } => {
+                algorithm.add_weights(isa, step.upscaled(x, &mut scratch.resized), grad, sums);
             }
         }
     }
@@ -267,15 +264,12 @@ impl Sums {
     /// Adds the sums of another part of the batch.
     pub fn plus(mut self, other: Self) -> Self {
         match (&mut self, other) {
-            (Self::Points { points, bias, .. }, Self::Points { points: more, bias: too, .. }) => {
-                add(points, &more);
-                add(bias, &too);
-            }
-            (Self::Weights { sums, .. }, Self::Weights { sums: more, .. }) => {
+            (Self::Winograd { sums, .. }, Self::Winograd { sums: more, .. }) => sums.add(&more),
+            (Self::Direct { sums, .. }, Self::Direct { sums: more, .. }) => {
                 sums.weight.iter_mut().zip(more.weight).for_each(|(a, b)| *a += b);
                 sums.bias.iter_mut().zip(more.bias).for_each(|(a, b)| *a += b);
             }
-            _ => unreachable!("all parts of a batch have one form"),
+            _ => unreachable!("all parts of a batch use one algorithm"),
         }
         self
     }
@@ -283,10 +277,8 @@ impl Sums {
     /// Returns the gradients of weights and bias.
     pub fn finish(self, isa: Isa) -> ParamGradients {
         match self {
-            Self::Points { form, points, bias } => {
-                ParamGradients { weight: form.weights(isa, &points), bias: bias.into_flattened() }
-            }
-            Self::Weights { sums, .. } => sums,
+            Self::Winograd { algorithm, sums } => algorithm.gradients(isa, sums),
+            Self::Direct { sums, .. } => sums,
         }
     }
 }

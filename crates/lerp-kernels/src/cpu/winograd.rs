@@ -4,7 +4,7 @@
 //! at every point), and the products are transformed back (Lavin and Gray, "Fast Algorithms for Convolutional Neural
 //! Networks", 2016). The gradient of the weights is computed in the same way: points of patches times points of
 //! gradients, summed over tiles. Nine products for four outputs, or 36 for sixteen, are a quarter of the products of
-//! direct convolution; the image size decides which form is used (`points.rs`).
+//! direct convolution; the image size decides which tiling is used (`tiling.rs`).
 
 #![allow(unsafe_code)]
 
@@ -13,15 +13,15 @@ use std::mem::MaybeUninit;
 use rayon::prelude::*;
 
 use super::{
-    epilogue::Epilogue,
-    grid::{Grid, tile_origins},
+    epilogue::{Epilogue, SecondTensor, TileRows},
+    grid::{Grid, Images, ImagesMut, TileLayout, tile_origins},
     lanes::{Isa, LANES, transpose},
-    points::Tiled,
-    scratch::{Room, filled_by, touch, with_scratch},
+    matrix_product::{ROW_BLOCK, Start, product, transposed_product},
+    scratch::{TileOrigins, TileScratch, filled_by, load_into_cache, with_scratch},
     step::{ParamGradients, Resizing},
-    wino_tile::{
-        ROW_BLOCK, Start, Strides, Tiles, blocks, kernels, kernels_from_points, outputs, patches, product,
-        transposed_product,
+    tiling::TilingKind,
+    winograd_kernels::{
+        ChannelBlock, Strides, Tiles, blocks, kernels, kernels_from_points, outputs, patches,
     },
 };
 
@@ -46,48 +46,58 @@ const NARROW: usize = 32 * 32;
 /// A row of lanes.
 pub(super) type Row = [f32; LANES];
 
+/// Running sums of the gradients of weights and bias, those of the weights as points, `[cout / 16][point][cin]`.
+pub(super) struct PointSums {
+    weight: Vec<Row>,
+    bias: Vec<Row>,
+}
+
+impl PointSums {
+    /// Adds the sums of another part of the batch.
+    pub fn add(&mut self, other: &Self) {
+        add(&mut self.weight, &other.weight);
+        add(&mut self.bias, &other.bias);
+    }
+}
+
 /// A convolution in tiles: its tiling and numbers of channels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Winograd {
-    tiled: Tiled,
+    tiling: TilingKind,
     pub cin: usize,
     pub cout: usize,
 }
 
 impl Winograd {
-    /// Returns the form for images of these sides, upscaled by two first or not. Returns `None` unless the kernel is
-    /// 3x3, channels fill vectors, and sides are covered by full tiles.
-    pub fn fitting(
-        k: usize,
-        [height, width]: [usize; 2],
-        resize: Resizing,
-        cin: usize,
-        cout: usize,
-    ) -> Option<Self> {
+    /// Returns the convolution of images of this shape with `cout` kernels of side `k`. Returns `None` unless the
+    /// kernel is 3x3, channels fill vectors, and sides are covered by full tiles.
+    pub fn fitting(input: Grid, k: usize, cout: usize, resize: Resizing) -> Option<Self> {
+        let Grid { height, width, channels: cin, .. } = input;
         let divides = |by: usize| height.is_multiple_of(by) && width.is_multiple_of(by);
         let full = |channels: usize| channels.is_multiple_of(LANES);
         if k != 3 || !full(cin) || !full(cout) {
             return None;
         }
-        let tiled = match [height, width] {
-            _ if resize.upscale => Tiled::Enlarged,
-            [2, 2] => Tiled::Whole,
-            _ if divides(4) => Tiled::Four,
-            _ if divides(2) => Tiled::Two,
+        let tiling = match [height, width] {
+            _ if resize.upscale => TilingKind::Upscaled,
+            [2, 2] => TilingKind::TwoPixels,
+            _ if divides(4) => TilingKind::F43,
+            _ if divides(2) => TilingKind::F23,
             _ => return None,
         };
-        Some(Self { tiled, cin, cout })
+        Some(Self { tiling, cin, cout })
     }
 
     /// The convolution that computes the gradient of the input, in which inputs and outputs are exchanged.
     pub fn mirrored(self) -> Self {
-        let tiled = if self.tiled == Tiled::Enlarged { Tiled::Gathered } else { self.tiled };
-        Self { tiled, cin: self.cout, cout: self.cin }
+        let tiling =
+            if self.tiling == TilingKind::Upscaled { TilingKind::UpscaledGradient } else { self.tiling };
+        Self { tiling, cin: self.cout, cout: self.cin }
     }
 
     /// The width of the border of zeros that the convolution reads, in pixels.
     pub fn edge(self) -> usize {
-        self.tiled.before()
+        self.tiling.before()
     }
 
     /// Whether the layer is narrow, so that every part of a batch can have its own gradient sums.
@@ -96,7 +106,7 @@ impl Winograd {
     }
 
     fn points(self) -> usize {
-        self.tiled.points()
+        self.tiling.points()
     }
 
     /// The number of rows of all kernels' points, and of the sums of their gradients: `[cout / 16][point][cin]`.
@@ -104,19 +114,16 @@ impl Winograd {
         self.cout / LANES * self.points() * self.cin
     }
 
-    /// The numbers of tiles of an image, vertically and horizontally.
-    fn tiles_of(self, grid: Grid) -> [usize; 2] {
-        [grid.height / self.tiled.step(), grid.width / self.tiled.step()]
+    /// The arrangement of the patches that tiles read in an image of this input grid.
+    fn patch_layout(self, input: Grid) -> TileLayout {
+        let (step, before) = (self.tiling.step(), self.tiling.before());
+        TileLayout { down: input.height / step, across: input.width / step, step, before }
     }
 
-    /// The number of tiles of an image.
-    pub fn tiles(self, grid: Grid) -> usize {
-        self.tiles_of(grid).iter().product()
-    }
-
-    /// Computes the index at which each patch begins.
-    fn patch_origins(self, images: usize, grid: Grid, origins: &mut Vec<usize>) {
-        tile_origins(images, grid, self.tiles_of(grid), (self.tiled.step(), self.tiled.before()), origins);
+    /// The number of tiles of an image of this input grid.
+    pub fn tiles(self, input: Grid) -> usize {
+        let TileLayout { down, across, .. } = self.patch_layout(input);
+        down * across
     }
 
     /// The number of tiles that are processed at a time, where a tile has `floats` floats and there are `all` tiles.
@@ -129,7 +136,7 @@ impl Winograd {
     pub fn forward_kernels(self, isa: Isa, weight: &[f32]) -> Vec<Row> {
         let fill = |points: &mut [MaybeUninit<Row>]| {
             points.par_chunks_mut(self.points() * self.cin).enumerate().for_each(|(block, out)| {
-                kernels(isa, self.tiled, weight, (self.cout, block * LANES), out);
+                kernels(isa, self.tiling, weight, self.output_channels(block), out);
             });
         };
         // SAFETY: the chunks cover all points, and `kernels` writes all of a chunk.
@@ -137,11 +144,11 @@ impl Winograd {
     }
 
     /// Returns the points of all kernels for [`Self::mirrored`], with inputs and outputs exchanged,
-    /// `[cin / 16][point][cout]`. The kernels are rotated by 180°, except for an upscaled image, where the transposed
-    /// form uses the same kernels.
+    /// `[cin / 16][point][cout]`. The kernels are rotated by 180°, except for an upscaled image, whose transposed
+    /// tiling uses the same kernels.
     pub fn backward_kernels(self, isa: Isa, weight: &[f32]) -> Vec<Row> {
         let (cin, cout) = (self.cin, self.cout);
-        let turned = self.tiled != Tiled::Enlarged;
+        let turned = self.tiling != TilingKind::Upscaled;
         let block = |exchanged: &mut Vec<f32>, (block, out): (usize, &mut [MaybeUninit<Row>])| {
             exchanged.resize(9 * cout * LANES, 0.0);
             for (tap, to) in exchanged.chunks_exact_mut(cout * LANES).enumerate() {
@@ -149,7 +156,7 @@ impl Winograd {
                 let from = &weight[(tap * cin + block * LANES) * cout..][..LANES * cout];
                 transpose(isa, from, to);
             }
-            kernels(isa, self.tiled, exchanged, (LANES, 0), out);
+            kernels(isa, self.tiling, exchanged, ChannelBlock { first: 0, channels: LANES }, out);
         };
         let fill = |points: &mut [MaybeUninit<Row>]| {
             points.par_chunks_mut(self.points() * cout).enumerate().for_each_init(Vec::new, block);
@@ -162,23 +169,24 @@ impl Winograd {
     pub fn convolve(
         self,
         isa: Isa,
-        (x, from): (&[f32], Grid),
+        x: Images,
         points: &[Row],
         mut epilogue: Epilogue,
-        (out, to): (&mut [MaybeUninit<f32>], Grid),
-        room: &mut Room,
+        mut out: ImagesMut,
+        scratch: &mut TileScratch,
     ) {
-        let images = out.len() / to.image();
-        let [origins, targets, beside] = &mut room.offsets;
-        let (tiles, side) = (self.tiles_of(from), self.tiled.out());
-        self.patch_origins(images, from, origins);
-        tile_origins(images, to, tiles, (side * epilogue.pixels(), 0), targets);
-        beside.clear();
-        if let Some((grid, step)) = epilogue.beside(side) {
-            tile_origins(images, grid, tiles, (step, 0), beside);
+        let (images, side) = (out.count(), self.tiling.out());
+        let TileOrigins { input: origins, output: targets, second } = &mut scratch.origins;
+        let patches_at = self.patch_layout(x.grid);
+        tile_origins(images, x.grid, patches_at, origins);
+        let written_at = |step| TileLayout { step, before: 0, ..patches_at };
+        tile_origins(images, out.grid, written_at(side * epilogue.pixels()), targets);
+        second.clear();
+        if let Some(SecondTensor { grid, step, .. }) = epilogue.second(side) {
+            tile_origins(images, grid, written_at(step), second);
         }
         // There is one product per point, or a single one that sums over all points.
-        let products_at = self.tiled.products();
+        let products_at = self.tiling.products();
         let depth = self.cin * self.points() / products_at;
         let block = Self::block(self.points() * self.cin + products_at * LANES, origins.len());
         let patch_strides = if products_at == 1 {
@@ -188,13 +196,13 @@ impl Winograd {
         };
         let by = Strides::by_point(block, 1, 1);
         let patch_points =
-            room.floats.first((self.points() * patch_strides.point).max(block * patch_strides.tile));
-        let products = room.rows.first(self.cout / LANES * products_at * by.point);
+            scratch.floats.first((self.points() * patch_strides.point).max(block * patch_strides.tile));
+        let products = scratch.rows.first(self.cout / LANES * products_at * by.point);
         for first in (0..origins.len()).step_by(block) {
             let some = first..(first + block).min(origins.len());
             let origins = &origins[some.clone()];
-            let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
-            patches(isa, self.tiled, (x, source), patch_points, patch_strides);
+            let source = self.patches_of(x, origins);
+            patches(isa, self.tiling, source, patch_points, patch_strides);
             // Rows after the last tile hold values of an earlier block; their products are not used.
             let rows = origins.len().next_multiple_of(ROW_BLOCK);
             // One point of all patches stays in the nearest cache for all output channels.
@@ -205,53 +213,65 @@ impl Winograd {
                     product(isa, a, panel, &mut products[(i * products_at + point) * by.point..][..rows]);
                 }
             }
-            let beside = beside.get(some.clone()).unwrap_or_default();
+            let second_origins = second.get(some.clone()).unwrap_or_default();
+            let rows = TileRows { origins: &targets[some], second_origins, side, count: 1 };
             for (i, products) in products.chunks_exact(products_at * by.point).enumerate() {
-                let destination = epilogue.destination(
-                    (&mut *out, to),
-                    (&targets[some.clone()], beside),
-                    (side, 1),
-                    i * LANES,
-                );
-                outputs(isa, self.tiled, (products, by), destination);
+                let destination = epilogue.destination(out.reborrow(), rows, i * LANES);
+                outputs(isa, self.tiling, products, by, destination);
             }
         }
     }
 
-    /// Returns sums of zero for [`Self::add_weights`]: `[cout / 16][point][cin]`.
-    pub fn no_sums(self) -> Vec<Row> {
-        vec![[0.0; LANES]; self.sum_rows()]
+    /// Returns sums of zero for [`Self::add_weights`].
+    pub fn no_sums(self) -> PointSums {
+        PointSums { weight: vec![[0.0; LANES]; self.sum_rows()], bias: vec![[0.0; LANES]; self.cout / LANES] }
+    }
+
+    /// The patches of input images that begin at the given origins.
+    fn patches_of<'a>(self, x: Images<'a>, origins: &'a [usize]) -> Tiles<'a> {
+        Tiles { values: x.values, origins, pitch: x.grid.pitch(), channels: self.cin }
+    }
+
+    /// The tiles of the outputs' gradients that begin at the given origins.
+    fn blocks_of<'a>(self, grad: Images<'a>, origins: &'a [usize]) -> Tiles<'a> {
+        Tiles { values: grad.values, origins, pitch: grad.grid.pitch(), channels: self.cout }
+    }
+
+    /// A block of output channels.
+    fn output_channels(self, block: usize) -> ChannelBlock {
+        ChannelBlock { first: block * LANES, channels: self.cout }
     }
 
     /// Computes the index at which each patch begins in the inputs, and each tile in the gradients of the outputs.
-    fn pairs(self, images: usize, (from, of): (Grid, Grid), [origins, targets, _]: &mut [Vec<usize>; 3]) {
-        self.patch_origins(images, from, origins);
-        tile_origins(images, of, self.tiles_of(from), (self.tiled.out(), 0), targets);
+    fn gradient_origins(self, x: Grid, grad: Images, origins: &mut TileOrigins) {
+        let (images, patches_at) = (grad.count(), self.patch_layout(x));
+        tile_origins(images, x, patches_at, &mut origins.input);
+        let blocks_at = TileLayout { step: self.tiling.out(), before: 0, ..patches_at };
+        tile_origins(images, grad.grid, blocks_at, &mut origins.output);
     }
 
-    /// Adds to the sums the weight gradient, as points, and the bias gradient, from images `x` with a border and the
-    /// gradients `grad` of their outputs.
+    /// Adds to the sums the gradients of weights and bias, from images `x` with a border and the gradients `grad` of
+    /// their outputs.
     pub fn add_weights(
         self,
         isa: Isa,
-        (x, from): (&[f32], Grid),
-        (grad, of): (&[f32], Grid),
-        (sums, bias): (&mut [Row], &mut [Row]),
-        room: &mut Room,
+        x: Images,
+        grad: Images,
+        sums: &mut PointSums,
+        scratch: &mut TileScratch,
     ) {
-        self.pairs(grad.len() / of.image(), (from, of), &mut room.offsets);
-        let [origins, targets, _] = &room.offsets;
+        self.gradient_origins(x.grid, grad, &mut scratch.origins);
+        let TileOrigins { input: origins, output: targets, .. } = &scratch.origins;
         let block = Self::block(self.points() * (self.cin + self.cout), origins.len());
         let (patch_strides, by) = (Strides::by_point(block, self.cin, LANES), Strides::by_point(block, 1, 1));
-        let patch_points = room.floats.first(self.points() * patch_strides.point);
-        let grad_points = room.rows.first(self.points() * by.point);
+        let patch_points = scratch.floats.first(self.points() * patch_strides.point);
+        let grad_points = scratch.rows.first(self.points() * by.point);
         for (origins, targets) in origins.chunks(block).zip(targets.chunks(block)) {
-            let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
-            let target = Tiles { origins: targets, pitch: of.pitch(), channels: self.cout };
-            patches(isa, self.tiled, (x, source), patch_points, patch_strides);
-            let sums = sums.chunks_exact_mut(self.points() * self.cin);
-            for (i, (sums, bias)) in sums.zip(&mut *bias).enumerate() {
-                blocks(isa, self.tiled, (grad, target, i * LANES), (grad_points, by), bias);
+            patches(isa, self.tiling, self.patches_of(x, origins), patch_points, patch_strides);
+            let target = self.blocks_of(grad, targets);
+            let weight = sums.weight.chunks_exact_mut(self.points() * self.cin);
+            for (i, (sums, bias)) in weight.zip(&mut sums.bias).enumerate() {
+                blocks(isa, self.tiling, target, i * LANES, grad_points, by, bias);
                 for (point, sum) in sums.chunks_exact_mut(self.cin).enumerate() {
                     let patch_points =
                         &patch_points[point * patch_strides.point..][..origins.len() * self.cin];
@@ -264,15 +284,10 @@ impl Winograd {
 
     /// Returns the gradients of weights and bias of a wide layer for a whole batch. The transformed patches and
     /// gradients of a round are stored first; then every point is summed by its own task, always in the order of tiles.
-    pub fn sum_weights(
-        self,
-        isa: Isa,
-        (x, from): (&[f32], Grid),
-        (grad, of): (&[f32], Grid),
-    ) -> ParamGradients {
-        let mut offsets = [Vec::new(), Vec::new(), Vec::new()];
-        self.pairs(grad.len() / of.image(), (from, of), &mut offsets);
-        let [origins, targets, _] = offsets;
+    pub fn sum_weights(self, isa: Isa, x: Images, grad: Images) -> ParamGradients {
+        let mut origins = TileOrigins::default();
+        self.gradient_origins(x.grid, grad, &mut origins);
+        let TileOrigins { input: origins, output: targets, .. } = origins;
         let output_blocks = self.cout / LANES;
         let chunk = CHUNK.min(origins.len().div_ceil(CHUNKS));
         let (patch_strides, by) = (Strides::by_point(chunk, self.cin, LANES), Strides::by_point(chunk, 1, 1));
@@ -280,25 +295,24 @@ impl Winograd {
         let round = (ROUND / (floats + rows * LANES)).clamp(1, origins.len().div_ceil(chunk));
         let mut total = vec![[0.0; LANES]; output_blocks];
         let weight = with_scratch(|scratch| {
-            let sums = scratch.work.sums.first(self.sum_rows());
+            let sums = scratch.step.sums.first(self.sum_rows());
             let mut start = Start::Zero;
-            let patch_points = scratch.work.room.floats.first(round * floats);
-            let grad_points = scratch.work.room.rows.first(round * rows);
+            let patch_points = scratch.step.tiles.floats.first(round * floats);
+            let grad_points = scratch.step.tiles.rows.first(round * rows);
             for (origins, targets) in origins.chunks(round * chunk).zip(targets.chunks(round * chunk)) {
                 let tasks = patch_points.par_chunks_mut(floats).zip(grad_points.par_chunks_mut(rows));
                 let tiles = origins.par_chunks(chunk).zip(targets.par_chunks(chunk));
                 let biases: Vec<Vec<Row>> = tasks
                     .zip(tiles)
                     .map(|((patch_points, grad_points), (origins, targets))| {
-                        touch(&x[origins[0]..=origins[origins.len() - 1]]);
-                        touch(&grad[targets[0]..=targets[targets.len() - 1]]);
-                        let source = Tiles { origins, pitch: from.pitch(), channels: self.cin };
-                        let target = Tiles { origins: targets, pitch: of.pitch(), channels: self.cout };
-                        patches(isa, self.tiled, (x, source), patch_points, patch_strides);
+                        load_into_cache(&x.values[origins[0]..=origins[origins.len() - 1]]);
+                        load_into_cache(&grad.values[targets[0]..=targets[targets.len() - 1]]);
+                        patches(isa, self.tiling, self.patches_of(x, origins), patch_points, patch_strides);
+                        let target = self.blocks_of(grad, targets);
                         let mut bias = vec![[0.0; LANES]; output_blocks];
                         let grad_points = grad_points.chunks_exact_mut(self.points() * by.point);
                         for (i, (grad_points, bias)) in grad_points.zip(&mut bias).enumerate() {
-                            blocks(isa, self.tiled, (grad, target, i * LANES), (grad_points, by), bias);
+                            blocks(isa, self.tiling, target, i * LANES, grad_points, by, bias);
                         }
                         bias
                     })
@@ -334,15 +348,20 @@ impl Winograd {
         ParamGradients { weight, bias: total.into_flattened() }
     }
 
+    /// Returns the gradients of weights and bias from their sums.
+    pub fn gradients(self, isa: Isa, sums: PointSums) -> ParamGradients {
+        ParamGradients { weight: self.weights(isa, &sums.weight), bias: sums.bias.into_flattened() }
+    }
+
     /// Returns the gradients of the weights, `[3, 3, in, out]`, from those of their points, `sums`.
     ///
     /// # Panics
     /// If the number of sums does not fit.
-    pub fn weights(self, isa: Isa, sums: &[Row]) -> Vec<f32> {
-        assert_eq!(sums.len(), self.sum_rows(), "sums of another form");
+    fn weights(self, isa: Isa, sums: &[Row]) -> Vec<f32> {
+        assert_eq!(sums.len(), self.sum_rows(), "these are sums of another convolution");
         let fill = |out: &mut [MaybeUninit<f32>]| {
             for (block, sums) in sums.chunks_exact(self.points() * self.cin).enumerate() {
-                kernels_from_points(isa, self.tiled, sums, (self.cout, block * LANES), out);
+                kernels_from_points(isa, self.tiling, sums, self.output_channels(block), out);
             }
         };
         // SAFETY: there is a block for every 16 output channels, and together the blocks make up all weights.
@@ -351,6 +370,6 @@ impl Winograd {
 }
 
 /// Adds rows element by element.
-pub(super) fn add(to: &mut [Row], from: &[Row]) {
+fn add(to: &mut [Row], from: &[Row]) {
     to.as_flattened_mut().iter_mut().zip(from.as_flattened()).for_each(|(a, b)| *a += b);
 }

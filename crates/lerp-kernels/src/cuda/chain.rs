@@ -16,18 +16,21 @@ use candle_core::{
 };
 
 use super::{
-    address, blocks, computed,
+    address, blocks,
     conv::{self, Plan},
     count, launch, memory, resize, tensor,
 };
-use crate::{Activation, Link, tape};
+use crate::{
+    Activation, Link,
+    tape::{self, is_computed},
+};
 
 /// The resizing between one convolution and the next, with the constants of `kernels.cu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Between {
     Nothing = 0,
     Mean = 1,
-    Enlarged = 2,
+    Upscaled = 2,
 }
 
 /// One convolution of a chain; `height` and `width` are those of its own input and output, after upscaling and before
@@ -43,16 +46,15 @@ struct Step {
     after: Between,
 }
 
-/// The CUDA form of [`crate::chain`]. No link may downscale if the next one upscales.
+/// The CUDA kernels of [`crate::chain`]. No link may downscale if the next one upscales.
 ///
 /// # Shapes
 /// `x` `[batch, height, width, channels]`; result as of [`crate::chain`].
 pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
-    if links.iter().any(|link| computed(&link.weight) || computed(&link.bias)) {
+    if links.iter().any(|link| is_computed(&link.weight) || is_computed(&link.bias)) {
         return crate::composed::chain(x, links);
     }
     let (batch, mut height, mut width, mut cin) = x.dims4()?;
-    let enlarge = links[0].upscale;
     let mut steps = Vec::with_capacity(links.len());
     for (i, link) in links.iter().enumerate() {
         let (k, _, _, cout) = link.weight.dims4()?;
@@ -65,11 +67,11 @@ pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
         };
         let after = match (link.downscale, links.get(i + 1)) {
             (true, _) => Between::Mean,
-            (false, Some(next)) if next.upscale => Between::Enlarged,
+            (false, Some(next)) if next.upscale => Between::Upscaled,
             _ => Between::Nothing,
         };
         steps.push(Step { height, width, cin, cout, k, slope, after });
-        count(batch * height * width * cin.max(cout) * if after == Between::Enlarged { 4 } else { 1 })?;
+        count(batch * height * width * cin.max(cout) * if after == Between::Upscaled { 4 } else { 1 })?;
         if link.downscale {
             (height, width) = (height / 2, width / 2);
         }
@@ -81,21 +83,21 @@ pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     for step in steps.iter().filter(|step| step.k > 1) {
         if let Err(error) = plan(device, batch, step).and_then(|plan| plan.choose(back)) {
             crate::notice(&format!(
-                "{error}; such convolutions take candle's own operations, which are slower"
+                "{error}; such convolutions are computed by candle's own operations, which are slower"
             ));
             return crate::composed::chain(x, links);
         }
     }
     let params = links.iter().map(|link| [link.weight.clone(), link.bias.clone()]).collect();
-    run(&x.contiguous()?, (batch, steps, enlarge), params, None)
+    run(&x.contiguous()?, Layers { batch, steps, upscale_first: links[0].upscale }, params, None)
 }
 
-/// The CUDA form of [`crate::dense`]: a 1x1 convolution over images of one pixel.
+/// The CUDA kernels of [`crate::dense`]: a 1x1 convolution over images of one pixel.
 ///
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
 pub(crate) fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    if computed(weight) || computed(bias) {
+    if is_computed(weight) || is_computed(bias) {
         return crate::composed::dense(x, weight, bias);
     }
     let ((batch, cin), (inputs, cout)) = (x.dims2()?, weight.dims2()?);
@@ -110,7 +112,8 @@ pub(crate) fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor
     count(batch * cin.max(cout))?;
     let step = Step { height: 1, width: 1, cin, cout, k: 1, slope: 1.0, after: Between::Nothing };
     let params = vec![[weight.clone(), bias.clone()]];
-    run(&x.contiguous()?, (batch, vec![step], false), params, Some(Shape::from((batch, cout))))
+    let layers = Layers { batch, steps: vec![step], upscale_first: false };
+    run(&x.contiguous()?, layers, params, Some(Shape::from((batch, cout))))
 }
 
 /// Returns cuDNN's plan for a step.
@@ -119,17 +122,19 @@ fn plan(device: &CudaDevice, batch: usize, step: &Step) -> Result<Rc<Plan>> {
     conv::plan(device, conv::Shape { batch, height, width, cin, cout, k })
 }
 
-/// Runs a chain of convolutions on contiguous `x`. The result has the shape `flat`, if given. `enlarge` says whether
-/// the first convolution upscales its input.
-fn run(
-    x: &Tensor,
-    (batch, steps, enlarge): (usize, Vec<Step>, bool),
-    params: Vec<[Tensor; 2]>,
-    flat: Option<Shape>,
-) -> Result<Tensor> {
+/// The sizes of a chain of convolutions.
+struct Layers {
+    batch: usize,
+    steps: Vec<Step>,
+    /// Whether the first convolution upscales its input.
+    upscale_first: bool,
+}
+
+/// Runs a chain of convolutions on contiguous `x`. The result has the shape `flat`, if given.
+fn run(x: &Tensor, layers: Layers, params: Vec<[Tensor; 2]>, flat: Option<Shape>) -> Result<Tensor> {
     let trained: Vec<_> = params.iter().map(|pair| pair.iter().any(Tensor::track_op)).collect();
     let back = x.track_op() || trained.contains(&true);
-    let convolutions = Convolutions::new(x, (batch, steps, enlarge), &params)?;
+    let convolutions = Convolutions::new(x, layers, &params)?;
     let (out, shape, saved) = convolutions.forward(&x.detach(), back)?;
     let shape = flat.unwrap_or(shape);
     if !back {
@@ -145,8 +150,24 @@ fn run(
 /// which is `None` where that is the chain's own result.
 type Saved = Vec<(Tensor, Option<Tensor>)>;
 
-/// The gradients of each link's weight and bias, `None` where they are not wanted.
-type OfParams = Vec<Option<[Tensor; 2]>>;
+/// The gradients of each link's weight and bias, `None` where they are not required.
+type ParamGradients = Vec<Option<[Tensor; 2]>>;
+
+/// A chain's result and its gradient.
+#[derive(Clone, Copy)]
+struct Output<'a> {
+    values: &'a Tensor,
+    grad: &'a Tensor,
+}
+
+/// The gradients that a backward pass must compute.
+#[derive(Clone, Copy)]
+struct Required<'a> {
+    /// Whether the gradient of the chain's input is required.
+    input: bool,
+    /// Whether the gradients of each link's parameters are required.
+    params: &'a [bool],
+}
 
 /// The steps and parameters of a chain.
 struct Convolutions {
@@ -157,15 +178,12 @@ struct Convolutions {
     /// Kernels in cuDNN's layout, `[out, k, k, in]`; 1x1 kernels unchanged.
     kernels: Vec<Tensor>,
     /// Whether the first convolution upscales its input.
-    enlarge: bool,
+    upscale_first: bool,
 }
 
 impl Convolutions {
-    fn new(
-        x: &Tensor,
-        (batch, steps, enlarge): (usize, Vec<Step>, bool),
-        params: &[[Tensor; 2]],
-    ) -> Result<Self> {
+    fn new(x: &Tensor, layers: Layers, params: &[[Tensor; 2]]) -> Result<Self> {
+        let Layers { batch, steps, upscale_first } = layers;
         let device = x.device().as_cuda_device()?.clone();
         let constant =
             |[weight, bias]: &[Tensor; 2]| Ok([weight.detach().contiguous()?, bias.detach().contiguous()?]);
@@ -175,15 +193,15 @@ impl Convolutions {
             .iter()
             .zip(&params)
             .filter(|(step, _)| wide(step))
-            .map(|(s, [w, _])| (w.clone(), s.k * s.k * s.cin, s.cout))
+            .map(|(s, [w, _])| Matrix { values: w.clone(), rows: s.k * s.k * s.cin, cols: s.cout })
             .collect();
-        let mut turned = transpose_all(&device, &matrices)?.into_iter();
+        let mut transposed = transpose_all(&device, &matrices)?.into_iter();
         let kernels = steps.iter().zip(&params).map(|(step, [w, _])| {
-            let turned = if wide(step) { turned.next() } else { None };
-            turned.unwrap_or_else(|| w.clone())
+            let transposed = if wide(step) { transposed.next() } else { None };
+            transposed.unwrap_or_else(|| w.clone())
         });
         let kernels = kernels.collect();
-        Ok(Self { device, batch, steps, params, kernels, enlarge })
+        Ok(Self { device, batch, steps, params, kernels, upscale_first })
     }
 
     fn pixels(&self, step: &Step) -> usize {
@@ -193,7 +211,7 @@ impl Convolutions {
     /// Runs the forward pass. Returns the result's values and shape, and the values that the backward pass needs if
     /// `back` is set.
     fn forward(&self, x: &Tensor, back: bool) -> Result<(CudaSlice<f32>, Shape, Saved)> {
-        let mut x = if self.enlarge { resize::upscale(x, 1.0)? } else { x.clone() };
+        let mut x = if self.upscale_first { resize::upscale(x, 1.0)? } else { x.clone() };
         let mut saved = Saved::new();
         for (i, step) in self.steps.iter().enumerate() {
             let [weight, bias] = &self.params[i];
@@ -221,23 +239,23 @@ impl Convolutions {
     }
 
     /// Applies bias, leaky ReLU and resizing to a convolution's output `y`, and returns the result. Without resizing
-    /// the result overwrites `y` and `None` is returned, unless `apart` asks for separate memory.
+    /// the result overwrites `y` and `None` is returned, unless `separate` asks for separate memory.
     fn activate(
         &self,
         step: &Step,
         y: &Tensor,
         bias: &Tensor,
-        apart: bool,
+        separate: bool,
     ) -> Result<Option<(CudaSlice<f32>, Shape)>> {
         let (from, bias) = (address::<f32>(y)?, address::<f32>(bias)?);
         let n = y.elem_count();
         let (height, width, channels) = match step.after {
             Between::Nothing => (step.height, step.width, step.cout),
             Between::Mean => (step.height / 2, step.width / 2, step.cout),
-            Between::Enlarged => (2 * step.height, 2 * step.width, step.cout),
+            Between::Upscaled => (2 * step.height, 2 * step.width, step.cout),
         };
         let shape = Shape::from((self.batch, height, width, channels));
-        let new = apart || step.after != Between::Nothing;
+        let new = separate || step.after != Between::Nothing;
         let new = new.then(|| memory::<f32>(&self.device, shape.elem_count())).transpose()?;
         let to = new.as_ref().map_or(from, |(_, to)| *to);
         let (device, channels, width, slope) = (&self.device, channels as u32, step.width as u32, step.slope);
@@ -252,7 +270,7 @@ impl Convolutions {
                     let (n, grid) = ((n / 4) as u32, blocks(n / 4));
                     launch!(device, "bias_leaky_down", [grid, 1], from, bias, to, n, channels, width, slope);
                 }
-                Between::Enlarged => {
+                Between::Upscaled => {
                     let grid = blocks(n);
                     launch!(
                         device,
@@ -272,62 +290,62 @@ impl Convolutions {
         Ok(new.map(|(out, _)| (out, shape)))
     }
 
-    /// Runs the backward pass from the gradient `grad` of the `result`. Returns the gradient of the input, if `input`
-    /// is set, and those of each link's weight and bias, if `wanted`. Their values are in the right order, but shapes
-    /// may differ.
+    /// Runs the backward pass. Returns the gradient of the input and those of each link's weight and bias, as far as
+    /// they are required. Their values are in the right order, but shapes may differ.
     fn backward(
         &self,
         saved: &Saved,
-        (result, grad): (&Tensor, &Tensor),
-        wanted: &[bool],
-        input: bool,
-    ) -> Result<(Option<Tensor>, OfParams)> {
-        let mut grad = Some(grad.contiguous()?);
+        output: Output,
+        required: Required,
+    ) -> Result<(Option<Tensor>, ParamGradients)> {
+        let mut grad = Some(output.grad.contiguous()?);
         let mut weights: Vec<Option<Tensor>> = vec![None; self.steps.len()];
         let mut biases = weights.clone();
-        // Kernel gradients in cuDNN's layout, and partial sums of bias gradients, each with its rows and columns.
-        let (mut turned, mut sums) = (Vec::new(), Vec::new());
+        // Kernel gradients in cuDNN's layout, and partial sums of bias gradients, each with the number of its link.
+        let (mut transposed, mut sums) = (Vec::new(), Vec::new());
         for (i, (step, (x, y))) in self.steps.iter().zip(saved).enumerate().rev() {
             let Some(above) = grad.take() else { break };
-            let (gated, partial) = self.gate(step, &above, y.as_ref().unwrap_or(result), wanted[i])?;
+            let y = y.as_ref().unwrap_or(output.values);
+            let (gated, partial) = self.gate(step, &above, y, required.params[i])?;
             if let Some(partial) = partial {
                 let rows = partial.dim(0)?;
-                sums.push((i, (partial, rows, step.cout)));
+                sums.push((i, Matrix { values: partial, rows, cols: step.cout }));
             }
             // The gradient of this link's input is needed for the chain's input or for an earlier link.
-            let go_on = input || wanted[..i].contains(&true);
+            let continues = required.input || required.params[..i].contains(&true);
             if step.k == 1 {
                 let rows = gated.reshape((self.pixels(step), step.cout))?;
-                if wanted[i] {
+                if required.params[i] {
                     let x = x.reshape((self.pixels(step), step.cin))?;
                     weights[i] = Some(x.t()?.matmul(&rows)?);
                 }
-                if go_on {
+                if continues {
                     let weight = self.params[i][0].reshape((step.cin, step.cout))?;
                     grad = Some(rows.matmul(&weight.t()?)?);
                 }
             } else {
                 let plan = plan(&self.device, self.batch, step)?;
-                if wanted[i] {
-                    turned
-                        .push((i, (plan.backward_filter(x, &gated)?, step.cout, step.k * step.k * step.cin)));
+                if required.params[i] {
+                    let values = plan.backward_filter(x, &gated)?;
+                    let cols = step.k * step.k * step.cin;
+                    transposed.push((i, Matrix { values, rows: step.cout, cols }));
                 }
-                if go_on {
+                if continues {
                     grad = Some(plan.backward_data(&gated, &self.kernels[i])?);
                 }
             }
         }
-        let matrices: Vec<_> = turned.iter().map(|(_, matrix)| matrix.clone()).collect();
-        for ((i, _), weight) in turned.iter().zip(transpose_all(&self.device, &matrices)?) {
-            weights[*i] = Some(weight);
+        let (links, matrices): (Vec<usize>, Vec<Matrix>) = transposed.into_iter().unzip();
+        for (i, weight) in links.into_iter().zip(transpose_all(&self.device, &matrices)?) {
+            weights[i] = Some(weight);
         }
-        let matrices: Vec<_> = sums.iter().map(|(_, matrix)| matrix.clone()).collect();
-        for ((i, _), sum) in sums.iter().zip(sum_all(&self.device, &matrices)?) {
-            biases[*i] = Some(sum);
+        let (links, matrices): (Vec<usize>, Vec<Matrix>) = sums.into_iter().unzip();
+        for (i, sum) in links.into_iter().zip(sum_all(&self.device, &matrices)?) {
+            biases[i] = Some(sum);
         }
         let params = weights.into_iter().zip(biases).map(|(w, b)| w.zip(b).map(|(w, b)| [w, b])).collect();
-        let dx = match grad.filter(|_| input) {
-            Some(grad) if self.enlarge => {
+        let dx = match grad.filter(|_| required.input) {
+            Some(grad) if self.upscale_first => {
                 let Step { height, width, cin, .. } = self.steps[0];
                 Some(resize::downscale(&grad.reshape((self.batch, height, width, cin))?, 1.0)?)
             }
@@ -375,7 +393,14 @@ impl Convolutions {
     }
 }
 
-/// A table of matrices, the kernels' parameter; it has as many entries as a launch's parameters can hold.
+/// A matrix, as a tensor of any shape whose values are in the order of rows.
+struct Matrix {
+    values: Tensor,
+    rows: usize,
+    cols: usize,
+}
+
+/// A table of matrices: the kernels' argument. It has as many entries as the arguments of a launch can hold.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Matrices {
@@ -391,8 +416,8 @@ pub(super) const ENTRIES: usize = 24;
 // SAFETY: the struct consists of plain numbers and has the layout of the kernels' struct.
 unsafe impl DeviceRepr for Matrices {}
 
-/// Transposes matrices, each given with its rows and columns.
-fn transpose_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Result<Vec<Tensor>> {
+/// Transposes matrices.
+fn transpose_all(device: &CudaDevice, matrices: &[Matrix]) -> Result<Vec<Tensor>> {
     by_table(
         device,
         matrices,
@@ -406,9 +431,9 @@ fn transpose_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Re
     )
 }
 
-/// Sums over the rows of matrices, each given with its rows and columns.
-fn sum_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Result<Vec<Tensor>> {
-    let widest = matrices.iter().map(|(_, _, cols)| *cols).max().unwrap_or(0).div_ceil(32);
+/// Sums over the rows of matrices.
+fn sum_all(device: &CudaDevice, matrices: &[Matrix]) -> Result<Vec<Tensor>> {
+    let widest = matrices.iter().map(|matrix| matrix.cols).max().unwrap_or(0).div_ceil(32);
     by_table(
         device,
         matrices,
@@ -426,7 +451,7 @@ fn sum_all(device: &CudaDevice, matrices: &[(Tensor, usize, usize)]) -> Result<V
 /// results, whose shapes `shape` computes from rows and columns.
 fn by_table(
     device: &CudaDevice,
-    matrices: &[(Tensor, usize, usize)],
+    matrices: &[Matrix],
     shape: impl Fn(usize, usize) -> Vec<usize>,
     run: impl Fn(Matrices, u32, usize) -> Result<()>,
 ) -> Result<Vec<Tensor>> {
@@ -434,10 +459,10 @@ fn by_table(
     for part in matrices.chunks(ENTRIES) {
         let mut table = Matrices::default();
         let mut largest = 0;
-        for (i, (matrix, rows, cols)) in part.iter().enumerate() {
+        for (i, Matrix { values, rows, cols }) in part.iter().enumerate() {
             let shape = shape(*rows, *cols);
             let (out, to) = memory::<f32>(device, shape.iter().product())?;
-            table.from[i] = address::<f32>(matrix)?;
+            table.from[i] = address::<f32>(values)?;
             table.to[i] = to;
             (table.rows[i], table.cols[i]) = (*rows as u32, *cols as u32);
             largest = largest.max(rows * cols);
@@ -478,7 +503,11 @@ impl CustomOp2 for Chain {
     ) -> Result<(CudaStorage, Shape)> {
         // A poisoned lock is no problem, because the value is never partially written.
         let out = self.out.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((out, shape)) = out else { candle_core::bail!("a chain of convolutions is taken once") };
+        let Some((out, shape)) = out else {
+            candle_core::bail!(
+                "the result of a chain of convolutions was taken before; its forward pass runs only once"
+            )
+        };
         Ok((CudaStorage::wrap_cuda_slice(out, self.convolutions.device.clone()), shape))
     }
 
@@ -489,8 +518,9 @@ impl CustomOp2 for Chain {
         y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let required = Required { input: x.track_op(), params: &self.trained };
         let (dx, gradients) =
-            self.convolutions.backward(&self.saved, (y, grad), &self.trained, x.track_op())?;
+            self.convolutions.backward(&self.saved, Output { values: y, grad }, required)?;
         for (params, gradients) in self.params.iter().zip(gradients) {
             for (parameter, gradient) in params.iter().zip(gradients.into_iter().flatten()) {
                 let gradient = gradient.reshape(parameter.shape())?;

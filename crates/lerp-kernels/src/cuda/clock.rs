@@ -15,11 +15,20 @@ pub struct Clock {
     device: Device,
     /// The step's number, `[1]`; an `i64` tensor that the kernels use as `u64`.
     step: Tensor,
-    /// Adam's step size `η·√(1-β₂ᵗ)/(1-β₁ᵗ)` of [`crate::adam_step`], `[1]`, with `t = step + 1` and the learning rate
+    /// Adam's step size `η·√(1-β₂ᵗ)/(1-β₁ᵗ)` of [`crate::adam_steps`], `[1]`, with `t = step + 1` and the learning rate
     /// `η` of that step.
     rate: Tensor,
     learning_rate: LearningRate,
     adam: Adam,
+}
+
+/// A change of a clock's step.
+#[derive(Clone, Copy)]
+enum Tick {
+    /// The step becomes this number.
+    Set(u64),
+    /// The step increases by one.
+    Advance,
 }
 
 impl Clock {
@@ -44,7 +53,7 @@ impl Clock {
     /// # Errors
     /// If the launch fails.
     pub fn set(&self, step: u64) -> Result<()> {
-        self.tick(step, 1)
+        self.tick(Tick::Set(step))
     }
 
     /// Increases the step's number by one.
@@ -52,12 +61,15 @@ impl Clock {
     /// # Errors
     /// If the launch fails.
     pub fn advance(&self) -> Result<()> {
-        self.tick(0, 0)
+        self.tick(Tick::Advance)
     }
 
-    /// Launches the kernel that sets the step to `to`, if `set` is 1, or increases it by one, if `set` is 0, and
-    /// computes the step size.
-    fn tick(&self, to: u64, set: u32) -> Result<()> {
+    /// Launches the kernel that changes the step and computes the step size.
+    fn tick(&self, tick: Tick) -> Result<()> {
+        let (to, set) = match tick {
+            Tick::Set(step) => (step, 1_u32),
+            Tick::Advance => (0, 0),
+        };
         let (step, rate) = (address::<i64>(&self.step)?, address::<f32>(&self.rate)?);
         let Adam { beta1, beta2, .. } = self.adam;
         let LearningRate { peak, schedule: Schedule { decay, warmup, from, floor }, steps } =
@@ -116,11 +128,11 @@ struct OnDevice {
 }
 
 impl Generator for OnDevice {
-    fn draw(&self, what: Draw, place: DrawPosition, shape: &Shape) -> Result<Tensor> {
+    fn draw(&self, what: Draw, position: DrawPosition, shape: &Shape) -> Result<Tensor> {
         let device = self.device.as_cuda_device()?;
         let elements = shape.elem_count();
         let n = count(elements)?;
-        let DrawPosition { seed, step, stream, own_step } = place;
+        let DrawPosition { seed, step, stream, own_step } = position;
         let clock = self.clock.as_ref().filter(|_| own_step);
         let clock = clock.map_or(Ok(0), |clock| address::<i64>(&clock.step))?;
         // SAFETY: the memory has room for `n` values, and the clock's address is null or that of one value.

@@ -191,8 +191,8 @@ impl Plan {
             })?;
             if data.0 != DATA[0] || filter.0 != FILTER[0] {
                 notice(
-                    "cuDNN has a convolution's gradients only in an order that varies: a resumed run will not have the same \
-                     bits",
+                    "cuDNN can sum the gradients of a convolution only in an order that varies: a resumed run will not \
+                     have the same bits as an uninterrupted one",
                 );
             }
             let _ = (self.data.set(data), self.filter.set(filter));

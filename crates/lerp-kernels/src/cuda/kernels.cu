@@ -112,13 +112,13 @@ KERNEL upscale(const float *x, float *out, u32 n, u32 channels, u32 width, float
 // The layout of a gradient in `gate`: like y, like y's means over 2x2 blocks, or like y upscaled by two.
 #define PLAIN 0
 #define OF_MEAN 1
-#define OF_ENLARGED 2
+#define OF_UPSCALED 2
 
-__device__ float gradient_at(const float *grad, u32 row, u32 c, u32 channels, u32 width, u32 lies) {
-    if (lies == PLAIN) return grad[row * channels + c];
+__device__ float gradient_at(const float *grad, u32 row, u32 c, u32 channels, u32 width, u32 layout) {
+    if (layout == PLAIN) return grad[row * channels + c];
     u32 y = row / width, x = row % width;
     // The rows of all images are numbered consecutively, which is valid because sides to be halved are even.
-    if (lies == OF_MEAN) return grad[((y / 2) * (width / 2) + x / 2) * channels + c] * 0.25f;
+    if (layout == OF_MEAN) return grad[((y / 2) * (width / 2) + x / 2) * channels + c] * 0.25f;
     const float *at = grad + (y * 4 * width + x * 2) * channels + c;
     u32 below = 2 * width * channels;
     return at[0] + at[channels] + at[below] + at[below + channels];
@@ -126,8 +126,8 @@ __device__ float gradient_at(const float *grad, u32 row, u32 c, u32 channels, u3
 
 // Takes the gradient of y = leaky(x + bias) back to x, and sums it for the bias: a block processes `share` pixels and
 // writes its sums to partial[block, channels], unless partial is null.
-KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 pixels, u32 share, u32 channels, u32 width,
-            u32 lies, float slope) {
+KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 pixels, u32 share, u32 channels,
+            u32 width, u32 layout, float slope) {
     __shared__ float sums[THREADS];
     u32 begin = blockIdx.x * share, end = min(begin + share, pixels);
     u32 abreast = channels < THREADS ? THREADS / channels : 1;
@@ -139,7 +139,7 @@ KERNEL gate(const float *grad, const float *y, float *out, float *partial, u32 p
         float sum = 0.0f;
         if (lane < abreast && c < channels)
             for (u32 row = begin + lane; row < end; row += abreast) {
-                float g = gradient_at(grad, row, c, channels, width, lies);
+                float g = gradient_at(grad, row, c, channels, width, layout);
                 g = y[row * channels + c] > 0.0f ? g : g * slope;
                 out[row * channels + c] = g;
                 sum += g;

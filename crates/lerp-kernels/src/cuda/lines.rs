@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::{address, blocks, count, launch, memory, tensor};
 
-/// The CUDA form of [`crate::draw_lines`].
+/// The CUDA kernel of [`crate::draw_lines`].
 ///
 /// # Shapes
 /// `turns` `[n]`, `f64`; result `[n, height, width, 1]`.
@@ -31,7 +31,7 @@ pub(crate) fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness:
     Ok(tensor(device, out, (lines, height, width, 1)))
 }
 
-/// The CUDA form of [`crate::line_labels`].
+/// The CUDA kernel of [`crate::line_labels`].
 ///
 /// # Shapes
 /// `turns` `[n]`, `f64`; result `[n]`, `u32`.

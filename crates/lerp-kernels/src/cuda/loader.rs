@@ -2,29 +2,35 @@
 //!
 //! candle links against the CUDA libraries, and a program linked against them does not start on a machine without them,
 //! not even to print an error. So every CUDA function that the program refers to is defined here (`symbols.rs`), as a
-//! few instructions that jump to an address in a table. The address is null at first; the first call opens the library,
-//! looks the function up and stores the address (`jump.rs`). The linker finds all functions here and needs no library.
-//! `cargo xtask cuda-check` reports functions that are missing from the list.
+//! trampoline: a few instructions that jump to an address in a table. The address is null at first; the first call
+//! opens the library, looks the function up and stores the address (`trampolines.rs`). The linker finds all functions
+//! here and needs no library. `cargo xtask cuda-check` reports functions that are missing from the list.
 //!
 //! Without its library, a function returns an error code of that library. [`load`] reports beforehand which library is
 //! missing.
 //!
-//! This loader can go when both crates that link against CUDA stop doing so. candle-core 0.11.1 takes cudarc with the
-//! feature `dynamic-linking`; with `dynamic-loading` instead, cudarc opens each library itself at its first use. No
-//! other crate can choose that, because cudarc's build script refuses both features together. candle-kernels 0.11.1
-//! links `libcudart` (`cargo:rustc-link-lib=dylib=cudart` in its build script) for its quantized and mixture-of-experts
-//! kernels, which are not used here; it would have to link `libcudart_static`, or to make these kernels optional. Then
-//! `jump.rs` and `symbols.rs` are deleted, and [`load`] asks cudarc which library is missing (`is_culib_present`) and
-//! still checks the driver's version. On a newer candle, `readelf -d` on a build without these two files says whether
-//! that is so: it must list no CUDA library as `NEEDED`.
+//! # When it can be deleted
+//!
+//! Two changes in candle, both needed, end the need for this loader:
+//!
+//! 1. candle-core takes cudarc with the feature `dynamic-loading` instead of `dynamic-linking`, or lets its users
+//!    choose. Then cudarc opens each library itself at its first use. In 0.11.1 no other crate can choose that, because
+//!    cudarc's build script refuses both features together.
+//! 2. candle-kernels no longer links `libcudart` (`cargo:rustc-link-lib=dylib=cudart` in the build script of 0.11.1):
+//!    it links `libcudart_static`, or makes the quantized and mixture-of-experts kernels optional, which alone need it
+//!    and are not used here.
+//!
+//! Whether a newer candle has both is seen by `readelf -d` on a build without `trampolines.rs` and `symbols.rs`: it
+//! must list no CUDA library as `NEEDED`. Then these two files are deleted, and [`load`] asks cudarc which library is
+//! missing (`is_culib_present`) and still checks the driver's version.
+//!
+//! # Platforms
 //!
 //! On platforms other than Linux with glibc on x86-64 or 64-bit Arm, the libraries are linked in the usual way.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
 
-#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
-mod jump;
 #[cfg(all(
     test,
     target_os = "linux",
@@ -34,12 +40,14 @@ mod jump;
 mod skip;
 #[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod symbols;
+#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod trampolines;
 #[cfg(not(all(
     target_os = "linux",
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
-mod jump {
+mod trampolines {
     /// Does nothing: without the libraries the program would not have started.
     pub(super) fn open_all() -> Result<(), String> {
         Ok(())
@@ -59,7 +67,7 @@ unsafe extern "C" {
 /// A sentence without a full stop that names the first missing library, or the driver if it is too old for this build,
 /// and says what to do.
 pub fn load() -> Result<(), String> {
-    jump::open_all()?;
+    trampolines::open_all()?;
     let mut version = 0;
     // SAFETY: the driver writes one number to a valid address.
     let code = unsafe { cuDriverGetVersion(&raw mut version) };
@@ -74,9 +82,9 @@ pub fn load() -> Result<(), String> {
 /// version `built`. The driver compiles the kernels for its GPU, and cannot read those of a newer toolkit.
 fn fits(version: c_int, built: &str) -> Result<(), String> {
     let known = (version / 1000, version % 1000 / 10);
-    let wanted =
+    let needed =
         built.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    if wanted.is_some_and(|wanted: (c_int, c_int)| known >= wanted) {
+    if needed.is_some_and(|needed: (c_int, c_int)| known >= needed) {
         return Ok(());
     }
     Err(format!(

@@ -9,7 +9,7 @@ use super::{address, address_in, blocks, count, launch, memory, tensor};
 /// The largest number of partial sums of a loss.
 const PARTS: usize = 256;
 
-/// The CUDA form of [`crate::mean_squared_error`].
+/// The CUDA kernels of [`crate::mean_squared_error`].
 ///
 /// # Shapes
 /// Two tensors of the same shape; result `[]`.
@@ -17,21 +17,13 @@ pub(crate) fn mean_squared_error(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     a.contiguous()?.apply_op2(&b.contiguous()?, SquaredError)
 }
 
-/// The CUDA form of [`crate::mean_cross_entropy`].
+/// The CUDA kernels of [`crate::mean_cross_entropy`].
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32`; result `[]`.
 pub(crate) fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let labels = labels.to_dtype(DType::U32)?.contiguous()?;
     logits.contiguous()?.apply_op1(CrossEntropy { labels, gradient: Mutex::new(None) })
-}
-
-/// Returns the index of a contiguous tensor's first value in its storage.
-fn start(layout: &Layout) -> Result<usize> {
-    match layout.contiguous_offsets() {
-        Some((start, _)) => Ok(start),
-        None => candle_core::bail!("a fused operation was given a tensor that is not contiguous"),
-    }
 }
 
 struct SquaredError;
@@ -56,7 +48,7 @@ impl CustomOp2 for SquaredError {
         let parts = (n.div_ceil(super::THREADS) as usize).min(PARTS);
         let (_partial, sums) = memory::<f32>(device, parts)?;
         let (out, to) = memory::<f32>(device, 1)?;
-        let (a, b) = (address_in::<f32>(a, start(la)?)?, address_in::<f32>(b, start(lb)?)?);
+        let (a, b) = (address_in::<f32>(a, la)?, address_in::<f32>(b, lb)?);
         // SAFETY: both tensors have `n` values, and each block writes one partial sum.
         unsafe {
             launch!(device, "squared_error", [parts as u32, 1], a, b, sums, n);
@@ -74,8 +66,8 @@ impl CustomOp2 for SquaredError {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let device = a.device().as_cuda_device()?;
         let (n, shape) = (a.elem_count(), a.shape());
-        let of = |wanted: bool, sign: f32| -> Result<Option<Tensor>> {
-            if !wanted {
+        let gradient = |required: bool, sign: f32| -> Result<Option<Tensor>> {
+            if !required {
                 return Ok(None);
             }
             let (out, to) = memory::<f32>(device, n)?;
@@ -87,7 +79,7 @@ impl CustomOp2 for SquaredError {
             }
             Ok(Some(tensor(device, out, shape)))
         };
-        Ok((of(a.track_op(), 1.0)?, of(b.track_op(), -1.0)?))
+        Ok((gradient(a.track_op(), 1.0)?, gradient(b.track_op(), -1.0)?))
     }
 }
 
@@ -110,7 +102,7 @@ impl CustomOp1 for CrossEntropy {
         let (device, (batch, classes)) = (&logits.device, layout.shape().dims2()?);
         let (out, to) = memory::<f32>(device, 1)?;
         let (gradient, left) = memory::<f32>(device, count(batch * classes)? as usize)?;
-        let (logits, labels) = (address_in::<f32>(logits, start(layout)?)?, address::<u32>(&self.labels)?);
+        let (logits, labels) = (address_in::<f32>(logits, layout)?, address::<u32>(&self.labels)?);
         // SAFETY: there is a label for each row of logits, and the gradient's memory has the size of the logits.
         unsafe {
             launch!(device, "cross_entropy", [1, 1], logits, labels, to, left, batch as u32, classes as u32);
@@ -124,7 +116,7 @@ impl CustomOp1 for CrossEntropy {
         let device = logits.device().as_cuda_device()?;
         let gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(gradient) = gradient else {
-            candle_core::bail!("the cross entropy goes back before it went forward");
+            candle_core::bail!("the backward pass of a cross entropy ran before its forward pass");
         };
         let n = gradient.elem_count();
         let (out, to) = memory::<f32>(device, n)?;

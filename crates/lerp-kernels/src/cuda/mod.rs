@@ -1,14 +1,15 @@
-//! The fused forms on NVIDIA GPUs, in `f32`.
+//! The fused kernels for NVIDIA GPUs, in `f32`.
 //!
 //! Convolutions are computed by cuDNN, channels last (`conv.rs`), matrix products by cuBLAS through candle, and
 //! everything else by small kernels of this crate (`kernels.cu`), which nvcc compiles at build time. A whole training
-//! step can be captured as a CUDA graph and launched at once ([`Recording`]); the step's number is then kept on the
+//! step can be captured as a CUDA graph and launched at once ([`CapturedGraph`]); the step's number is then kept on the
 //! device ([`Clock`]).
 //!
 //! Every device opened here has its own stream and does all work on it, in order. So candle's event tracking, which
 //! cannot be part of a graph capture, is switched off.
 #![allow(unsafe_code)]
 
+mod capture;
 mod chain;
 mod clock;
 mod conv;
@@ -16,7 +17,6 @@ mod lines;
 mod loader;
 mod loss;
 mod optim;
-mod record;
 mod resize;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,9 +33,9 @@ use candle_core::{
 };
 use lerp_core::Precision;
 
+pub use capture::{CapturedGraph, prepare_capture};
 pub use clock::{Clock, generator};
 pub use loader::load;
-pub use record::{Recording, preparing};
 
 pub(crate) use chain::{chain, dense};
 pub(crate) use lines::{draw_lines, line_labels};
@@ -56,7 +56,7 @@ static TF32: Mutex<Vec<DeviceId>> = Mutex::new(Vec::new());
 /// A sentence that names what is missing: a library, the driver or the GPU.
 pub fn device(number: usize, precision: Precision) -> std::result::Result<Device, String> {
     load()?;
-    let _quiet = quiet();
+    let _lock = capture_lock();
     let count = CudaContext::device_count().map_err(|e| format!("the NVIDIA driver finds no GPU ({e})"))?;
     if number >= count as usize {
         let plural = if count == 1 { "" } else { "s" };
@@ -89,8 +89,8 @@ pub fn name(number: usize) -> Option<String> {
 
 /// Releases a device, with this thread's cuDNN handle and plans for it. Nothing else should still use the device: then
 /// its handles are destroyed here, and not while another thread captures a graph.
-pub fn release(device: Device) {
-    let _quiet = quiet();
+pub fn release_device(device: Device) {
+    let _lock = capture_lock();
     if let Ok(cuda) = device.as_cuda_device() {
         conv::forget(cuda);
         TF32.lock().unwrap_or_else(PoisonError::into_inner).retain(|id| *id != cuda.id());
@@ -101,9 +101,9 @@ pub fn release(device: Device) {
 /// Returns the lock that is held during graph capture, and during operations that wait for all streams of a GPU
 /// (opening a device, destroying handles), which are errors while a stream is captured. One thread never needs it for
 /// both, because nothing is opened during a capture.
-fn quiet() -> MutexGuard<'static, ()> {
-    static QUIET: Mutex<()> = Mutex::new(());
-    QUIET.lock().unwrap_or_else(PoisonError::into_inner)
+fn capture_lock() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes the driver's memory pool keep the memory of dropped tensors for later ones; by default the driver releases it
@@ -154,14 +154,20 @@ macro_rules! launch {
 }
 use launch;
 
+/// Returns where the values of a contiguous tensor begin and end in its storage.
+fn offsets(layout: &Layout) -> Result<(usize, usize)> {
+    match layout.contiguous_offsets() {
+        Some(offsets) => Ok(offsets),
+        None => candle_core::bail!("a fused operation was given a tensor that is not contiguous"),
+    }
+}
+
 /// Returns the contiguous values of a storage.
 fn view<'a, T: CudaDType>(storage: &'a Storage, layout: &Layout) -> Result<CudaView<'a, T>> {
     let Storage::Cuda(storage) = storage else {
         candle_core::bail!("a fused operation was given a tensor of another device");
     };
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        candle_core::bail!("a fused operation was given a tensor that is not contiguous");
-    };
+    let (start, end) = offsets(layout)?;
     Ok(storage.as_cuda_slice::<T>()?.slice(start..end))
 }
 
@@ -173,8 +179,9 @@ fn address<T: CudaDType>(tensor: &Tensor) -> Result<u64> {
     Ok(view.device_ptr(&stream).0)
 }
 
-/// Returns the device address of the value at index `start` of a storage.
-fn address_in<T: CudaDType>(storage: &CudaStorage, start: usize) -> Result<u64> {
+/// Returns the device address of a contiguous tensor's first value, given its storage and layout.
+fn address_in<T: CudaDType>(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
+    let (start, _) = offsets(layout)?;
     let slice = storage.as_cuda_slice::<T>()?.slice(start..);
     Ok(slice.device_ptr(&storage.device.cuda_stream()).0)
 }
@@ -191,12 +198,6 @@ fn memory<T: CudaDType + DeviceRepr>(device: &CudaDevice, n: usize) -> Result<(C
 fn tensor<T: CudaDType>(device: &CudaDevice, slice: CudaSlice<T>, shape: impl Into<Shape>) -> Tensor {
     let storage = CudaStorage::wrap_cuda_slice(slice, device.clone());
     Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
-}
-
-/// Whether a tensor is trained but is not a variable itself, being computed from variables. candle must continue the
-/// backward pass from its gradient.
-fn computed(tensor: &Tensor) -> bool {
-    tensor.track_op() && !tensor.is_variable()
 }
 
 /// Returns a number of elements as `u32`, or an error if it exceeds `i32::MAX`, so that the kernels' 32-bit index

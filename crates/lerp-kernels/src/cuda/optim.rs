@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor, cuda_backend::cudarc::driver::DeviceRepr};
 use super::{Clock, address, blocks, chain::ENTRIES, count, launch};
 use crate::{Adam, Moments};
 
-/// A table of parameters with their gradients, moments and sizes, the kernel's parameter.
+/// A table of trained parameters with their gradients, moments and sizes: the kernel's argument.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Trained {
@@ -19,7 +19,7 @@ struct Trained {
 // SAFETY: the struct consists of plain numbers and has the layout of the kernel's struct.
 unsafe impl DeviceRepr for Trained {}
 
-/// The CUDA form of [`crate::adam_steps`]. The step size is the clock's if there is one, otherwise `rate`, which
+/// The CUDA kernel of [`crate::adam_steps`]. The step size is the clock's if there is one, otherwise `rate`, which
 /// already includes the bias correction.
 pub(crate) fn adam_steps(all: &[Moments], rate: f64, adam: &Adam, clock: Option<&Clock>) -> Result<()> {
     let clock = clock.map_or(Ok(0), Clock::rate)?;

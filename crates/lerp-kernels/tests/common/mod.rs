@@ -1,4 +1,7 @@
-//! Comparisons that several test files use.
+//! Comparisons and oracles that several test files use.
+
+// Not every test file uses every function.
+#![allow(dead_code)]
 
 use candle_core::{DType, Tensor};
 use lerp_kernels::cpu::{isas, with_isa};
@@ -11,6 +14,17 @@ pub fn difference(a: &Tensor, b: &Tensor) -> f64 {
         t.to_dtype(DType::F64).unwrap().to_scalar().unwrap()
     };
     largest(&(a - b).unwrap()) / largest(b).max(1.0)
+}
+
+/// Returns the gradient of a function at a point, by central differences.
+pub fn central_differences(point: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    const STEP: f64 = 1e-6;
+    let moved = |i: usize, by: f64| {
+        let mut values = point.to_vec();
+        values[i] += by;
+        f(&values)
+    };
+    (0..point.len()).map(|i| (moved(i, STEP) - moved(i, -STEP)) / (2.0 * STEP)).collect()
 }
 
 /// Runs a check on every instruction set, in a pool of one thread, so that all work is done on the thread for which the

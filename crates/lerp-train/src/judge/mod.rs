@@ -26,7 +26,7 @@ use lerp_eval::{
     JudgeOutput, Judged, LineReference, POSITIONS, RealFeatures, ReferenceImages, classifier, interpolation,
     quantity::{JUDGED_DISTANCE, JUDGED_DISTANCE_ERROR, JUDGED_PRECISION},
 };
-use lerp_kernels::{Adam, At, Moments, adam_steps, gradients, mean_cross_entropy};
+use lerp_kernels::{Adam, Moments, UpdateNumber, adam_steps, gradients, mean_cross_entropy};
 
 use crate::{Learner, Result, evaluate::CHUNK, paths::Interpolations};
 use material::{Material, TestPairs, draws, each, pairs_of};
@@ -299,7 +299,8 @@ impl<'a> Training<'a> {
         let all = params.iter().zip(&grads).zip(&self.moments);
         let all: Vec<Moments> =
             all.map(|((param, grad), [m, v])| Moments { param: &param.var, grad, m, v }).collect();
-        Ok(adam_steps(&all, self.rate.at(step), At::Step(step + 1), &Adam::default())?)
+        let number = UpdateNumber::Given(step + 1);
+        Ok(adam_steps(&all, self.rate.at(step), number, &Adam::default())?)
     }
 }
 

@@ -67,7 +67,7 @@ pub fn seconds_per_step(
         let (device, mut trainer) = begun.map_err(|_| anyhow!("a step panicked"))??;
         let measured = measure(&mut trainer, time);
         drop(trainer);
-        lerp_kernels::release(device);
+        lerp_kernels::release_device(device);
         measured
     };
     std::thread::scope(|scope| {

@@ -115,7 +115,7 @@ impl<'a, W: Write + Send> WorkerProcess<'a, W> {
         // are accepted.
         let works = device::open(self.device, record.cell.precision).is_ok_and(|device| {
             let works = device.synchronize().is_ok();
-            lerp_kernels::release(device);
+            lerp_kernels::release_device(device);
             works
         });
         self.failed(request, if works { DeviceState::Working } else { DeviceState::Broken }, reason);
@@ -161,7 +161,7 @@ impl<'a, W: Write + Send> WorkerProcess<'a, W> {
                     tell(progress);
                 })
             });
-            lerp_kernels::release(device);
+            lerp_kernels::release_device(device);
             Ok(trained.map(drop)?)
         })
     }

@@ -164,11 +164,11 @@ fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() 
         Ok(device) => device,
         Err(missing) => return crate::common::skip("cuda", &missing),
     };
-    let run = |variant: &dyn Variant, record: bool| {
+    let run = |variant: &dyn Variant, capture: bool| {
         let learner = on_lines(variant, &device, 1e-3.into());
         let mut trainer =
             Trainer::new(learner, BatchSource::Dataset { dataset: &Lines, size: 4 }, 0).unwrap();
-        if !record {
+        if !capture {
             trainer = trainer.without_graph_capture();
         }
         let mut losses = Vec::new();
@@ -178,20 +178,20 @@ fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() 
         }
         (losses, trainer.mode() == ExecutionMode::Captured)
     };
-    for (variant, records) in [
+    for (variant, captures) in [
         (&ModelVariant::<Own<SCHEDULE>>::new() as &dyn Variant, false),
         (&ModelVariant::<Own<HOST_DRAW>>::new(), false),
         (&ModelVariant::<Own<BY_TENSOR>>::new(), true),
     ] {
-        let ((launched, _), (ours, recorded)) = (run(variant, false), run(variant, true));
-        assert_eq!(recorded, records, "{}", variant.name());
+        let ((launched, _), (ours, captured)) = (run(variant, false), run(variant, true));
+        assert_eq!(captured, captures, "{}", variant.name());
         assert_eq!(ours, launched, "{}", variant.name());
     }
     // Graph capture cannot detect that a host counter was read, but comparing the losses can.
     let counts = ModelVariant::<Own<COUNTER>>::new();
     assert_ne!(run(&counts, false).0, run(&counts, true).0);
     check(&ModelVariant::<Own<BY_TENSOR>>::new(), &device).unwrap();
-    lerp_kernels::release(device);
+    lerp_kernels::release_device(device);
 }
 
 /// This test needs a GPU or its emulator. It compares the learning rates and averaging weights that the GPU computes
@@ -229,7 +229,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
     assert!(furthest < 2e-5, "{furthest}");
     let rules = check(&Restarting(ModelVariant::new()), &gpu).unwrap();
     assert!(rules.iter().any(|rule| rule.starts_with("captured steps")), "{rules:?}");
-    lerp_kernels::release(gpu);
+    lerp_kernels::release_device(gpu);
 }
 
 /// A VQ-VAE that by default restarts unused codebook entries.

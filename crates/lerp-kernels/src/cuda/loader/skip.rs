@@ -1,4 +1,4 @@
-//! Tests that are skipped where something is missing, or present.
+//! Skipping of a test whose requirement this machine does not meet.
 
 use std::{env, fs, io::Write, thread};
 

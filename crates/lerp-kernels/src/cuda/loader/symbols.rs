@@ -3,7 +3,7 @@
 //! program never calls, because GNU's linkers also require libraries for references in unreachable code. A name costs
 //! about 100 bytes.
 
-use super::jump::symbols;
+use super::trampolines::symbols;
 
 symbols! {
     DRIVER STATUS [

@@ -1,18 +1,19 @@
-//! The bilinear forms of tiled 3x3 convolution: transforms in one dimension, which tiles apply to columns and rows.
+//! The bilinear forms of tiled 3x3 convolution: transforms in one dimension, which are applied to the columns and the
+//! rows of a tile.
 //!
 //! In each dimension, the pixels under a tile and the kernel are transformed to the same number of *points*, multiplied
 //! point by point, and the products are transformed back to the tile's outputs (a bilinear form of Winograd's kind).
-//! The image size decides which form is used:
+//! The image size decides which tiling is used:
 //!
-//! * [`Four`], F(4, 3): 6 products for 4 outputs. With its points 0, ±3/4, ±3/2, ∞ every constant of the data's
+//! * [`F43`], F(4, 3): 6 products for 4 outputs. With its points 0, ±3/4, ±3/2, ∞ every constant of the data's
 //!   transform is exact in `f32`, and rounding errors are close to the smallest possible: half those of the usual
 //!   points 0, ±1, ±2, ∞ (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020).
-//! * [`Two`], F(2, 3): 4 products for 2 outputs, with the points 0, ±1, ∞.
-//! * [`Whole`]: an image of two pixels `a`, `b`, both of whose outer neighbours are zero. With `y₀ = w₁a + w₂b` and
-//!   `y₁ = w₀a + w₁b`, the three products `w₁(a+b)`, `(w₂-w₁)b` and `(w₀-w₁)a` are sufficient.
-//! * [`Enlarged`]: an image that is upscaled by two first. With `s = w₀+w₁+w₂`, the two outputs over a pixel `x`
+//! * [`F23`], F(2, 3): 4 products for 2 outputs, with the points 0, ±1, ∞.
+//! * [`TwoPixels`]: an image of two pixels `a` and `b`, both of whose outer neighbours are zero. With `y₀ = w₁a + w₂b`
+//!   and `y₁ = w₀a + w₁b`, the three products `w₁(a+b)`, `(w₂-w₁)b` and `(w₀-w₁)a` are sufficient.
+//! * [`Upscaled`]: an image that is upscaled by two first. With `s = w₀+w₁+w₂`, the two outputs over a pixel `x`
 //!   between `l` and `r` are `s·x + w₀(l-x)` and `s·x + w₂(r-x)`: three products, two of which are of differences.
-//!   [`Gathered`] is its transpose, for the gradient of the small image.
+//!   [`UpscaledGradient`] is its transpose, for the gradient with respect to the small image.
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -23,7 +24,7 @@ use super::lanes::Lanes;
 /// tiling; the compiler removes computations of the unused elements.
 pub(super) const MOST: usize = 6;
 
-/// A form of tiled convolution, in one dimension.
+/// A tiling: a bilinear form of convolution, in one dimension.
 pub(super) trait Tiling {
     /// Pixels that a tile reads (its patch).
     const PATCH: usize;
@@ -52,36 +53,36 @@ pub(super) trait Tiling {
 
 /// The choice of a [`Tiling`], as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tiled {
-    Four,
-    Two,
-    Whole,
-    Enlarged,
-    Gathered,
+pub(super) enum TilingKind {
+    F43,
+    F23,
+    TwoPixels,
+    Upscaled,
+    UpscaledGradient,
 }
 
 /// Evaluates an expression with the type of a tiling.
 macro_rules! with_tiling {
-    ($tiled:expr, $tiling:ident => $value:expr) => {
-        match $tiled {
-            Tiled::Four => {
-                type $tiling = Four;
+    ($kind:expr, $tiling:ident => $value:expr) => {
+        match $kind {
+            TilingKind::F43 => {
+                type $tiling = F43;
                 $value
             }
-            Tiled::Two => {
-                type $tiling = Two;
+            TilingKind::F23 => {
+                type $tiling = F23;
                 $value
             }
-            Tiled::Whole => {
-                type $tiling = Whole;
+            TilingKind::TwoPixels => {
+                type $tiling = TwoPixels;
                 $value
             }
-            Tiled::Enlarged => {
-                type $tiling = Enlarged;
+            TilingKind::Upscaled => {
+                type $tiling = Upscaled;
                 $value
             }
-            Tiled::Gathered => {
-                type $tiling = Gathered;
+            TilingKind::UpscaledGradient => {
+                type $tiling = UpscaledGradient;
                 $value
             }
         }
@@ -90,7 +91,7 @@ macro_rules! with_tiling {
 
 pub(super) use with_tiling;
 
-impl Tiled {
+impl TilingKind {
     /// Pixels that a tile reads, per dimension.
     pub fn patch(self) -> usize {
         with_tiling!(self, T => T::PATCH)
@@ -133,10 +134,10 @@ const NEAR: f32 = 1.0 / (2.0 * AA * (AA - BB));
 const FAR: f32 = 1.0 / (2.0 * BB * (BB - AA));
 
 /// Winograd's F(4, 3).
-pub(super) struct Four;
+pub(super) struct F43;
 
 // SAFETY of every block below: the requirements are passed on to the caller.
-impl Tiling for Four {
+impl Tiling for F43 {
     const PATCH: usize = 6;
     const STEP: usize = 4;
     const BEFORE: usize = 1;
@@ -226,10 +227,10 @@ impl Tiling for Four {
 }
 
 /// Winograd's F(2, 3).
-pub(super) struct Two;
+pub(super) struct F23;
 
 // SAFETY of every block below: the requirements are passed on to the caller.
-impl Tiling for Two {
+impl Tiling for F23 {
     const PATCH: usize = 4;
     const STEP: usize = 2;
     const BEFORE: usize = 1;
@@ -270,11 +271,11 @@ impl Tiling for Two {
     }
 }
 
-/// The form for an image of two pixels per dimension.
-pub(super) struct Whole;
+/// The tiling of an image of two pixels per dimension.
+pub(super) struct TwoPixels;
 
 // SAFETY of every block below: the requirements are passed on to the caller.
-impl Tiling for Whole {
+impl Tiling for TwoPixels {
     const PATCH: usize = 2;
     const STEP: usize = 2;
     const BEFORE: usize = 0;
@@ -308,12 +309,12 @@ impl Tiling for Whole {
     }
 }
 
-/// The form for an image that is upscaled by two first: a tile is one pixel of the small image and two outputs of the
+/// The tiling of an image that is upscaled by two first: a tile is one pixel of the small image and two outputs of the
 /// large one.
-pub(super) struct Enlarged;
+pub(super) struct Upscaled;
 
 // SAFETY of every block below: the requirements are passed on to the caller.
-impl Tiling for Enlarged {
+impl Tiling for Upscaled {
     const PATCH: usize = 3;
     const STEP: usize = 1;
     const BEFORE: usize = 1;
@@ -328,12 +329,12 @@ impl Tiling for Enlarged {
 
     #[inline(always)]
     unsafe fn outputs<L: Lanes>(m: [L; MOST]) -> [L; MOST] {
-        unsafe { Whole::outputs(m) }
+        unsafe { TwoPixels::outputs(m) }
     }
 
     #[inline(always)]
     unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST] {
-        unsafe { Whole::block(g) }
+        unsafe { TwoPixels::block(g) }
     }
 
     #[inline(always)]
@@ -347,12 +348,12 @@ impl Tiling for Enlarged {
     }
 }
 
-/// The transpose of [`Enlarged`]: a tile is two gradients of the large image with their neighbours, and one of the
+/// The transpose of [`Upscaled`]: a tile is two gradients of the large image with their neighbours, and one of the
 /// small image, for which products are summed over all points.
-pub(super) struct Gathered;
+pub(super) struct UpscaledGradient;
 
 // SAFETY of every block below: the requirements are passed on to the caller.
-impl Tiling for Gathered {
+impl Tiling for UpscaledGradient {
     const PATCH: usize = 4;
     const STEP: usize = 2;
     const BEFORE: usize = 1;
@@ -372,16 +373,16 @@ impl Tiling for Gathered {
 
     #[inline(always)]
     unsafe fn block<L: Lanes>(_: [L; MOST]) -> [L; MOST] {
-        unreachable!("the weights' gradient is that of the enlarged form")
+        unreachable!("the gradient of the weights is computed by the tiling of the upscaled image")
     }
 
     #[inline(always)]
     unsafe fn kernel<L: Lanes>(w: [L; 3]) -> [L; MOST] {
-        unsafe { Enlarged::kernel(w) }
+        unsafe { Upscaled::kernel(w) }
     }
 
     #[inline(always)]
     unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3] {
-        unsafe { Enlarged::kernel_gradient(u) }
+        unsafe { Upscaled::kernel_gradient(u) }
     }
 }

@@ -1,6 +1,7 @@
-//! Stand-ins for CUDA graph capture in a build without CUDA: types without values.
+//! Stand-ins for CUDA graph capture in a build without CUDA: types without values, so that the code that uses them
+//! compiles but never runs.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use candle_core::{Device, Result};
 use lerp_core::{Generator, LearningRate};
@@ -10,16 +11,13 @@ use crate::Adam;
 /// The training step's number, kept on the device; see the CUDA build. This build has no such device, so the type has
 /// no values.
 #[derive(Debug, Clone)]
-pub struct Clock(Never);
-
-#[derive(Debug, Clone)]
-enum Never {}
+pub struct Clock(Infallible);
 
 impl Clock {
     /// Returns `None`: no device of this build keeps a step's number.
     ///
     /// # Errors
-    /// Never.
+    /// There are none in this build.
     pub fn new(_: &Device, _: &LearningRate, _: &Adam) -> Result<Option<Self>> {
         Ok(None)
     }
@@ -27,7 +25,7 @@ impl Clock {
     /// Sets the step's number.
     ///
     /// # Errors
-    /// Never.
+    /// This stand-in cannot be called, so there are none.
     pub fn set(&self, _: u64) -> Result<()> {
         match self.0 {}
     }
@@ -35,7 +33,7 @@ impl Clock {
     /// Increases the step's number by one.
     ///
     /// # Errors
-    /// Never.
+    /// This stand-in cannot be called, so there are none.
     pub fn advance(&self) -> Result<()> {
         match self.0 {}
     }
@@ -48,21 +46,21 @@ impl Clock {
 
 /// A captured CUDA graph; see the CUDA build. This build has no such device, so the type has no values.
 #[derive(Debug)]
-pub struct Recording(Never);
+pub struct CapturedGraph(Infallible);
 
-impl Recording {
+impl CapturedGraph {
     /// Captures the work of a closure.
     ///
     /// # Errors
-    /// Never.
-    pub fn new(clock: &Clock, _: impl FnOnce() -> Result<()>) -> Result<Self> {
+    /// This stand-in cannot be called, so there are none.
+    pub fn capture(clock: &Clock, _: impl FnOnce() -> Result<()>) -> Result<Self> {
         match clock.0 {}
     }
 
     /// Launches the captured work.
     ///
     /// # Errors
-    /// Never.
+    /// This stand-in cannot be called, so there are none.
     pub fn launch(&self) -> Result<()> {
         match self.0 {}
     }
@@ -75,9 +73,9 @@ pub fn generator(_: &Device) -> Option<Arc<dyn Generator>> {
 
 /// Releases a device; in this build there is nothing to release.
 #[allow(clippy::needless_pass_by_value)]
-pub fn release(_: Device) {}
+pub fn release_device(_: Device) {}
 
-/// Runs `f` and keeps its small uploads for graph capture; see the CUDA build.
-pub fn preparing<T>(clock: &Clock, _: impl FnOnce() -> T) -> T {
+/// Runs a closure and keeps its small uploads for graph capture; see the CUDA build.
+pub fn prepare_capture<T>(clock: &Clock, _: impl FnOnce() -> T) -> T {
     match clock.0 {}
 }

@@ -1,6 +1,6 @@
-//! The inner kernels of tiled convolutions: transforms of tiles, and the matrix products between them.
+//! The inner kernels of tiled convolutions: the transforms of tiles and kernels.
 //!
-//! A [`Tiling`] defines a tile's size and transforms in each dimension (`points.rs`).
+//! A [`Tiling`] defines a tile's size and transforms in each dimension (`tiling.rs`).
 #![allow(unsafe_code)]
 // A body must be inlined into the function that enables its instructions.
 #![allow(clippy::inline_always)]
@@ -10,38 +10,55 @@
 use std::{hint::black_box, mem::MaybeUninit};
 
 use super::{
-    epilogue::{Destination, Finish, on_epilogue},
-    lanes::{Isa, LANES, Lanes, on_isa, on_isa_registers},
-    points::{Enlarged, Four, Gathered, MOST, Tiled, Tiling, Two, Whole, with_tiling},
+    epilogue::{Destination, TileEpilogue, on_epilogue},
+    lanes::{Isa, LANES, Lanes, on_isa_registers},
+    tiling::{F23, F43, MOST, Tiling, TilingKind, TwoPixels, Upscaled, UpscaledGradient, with_tiling},
 };
-
-/// The number of rows of a product is a multiple of this, which is a multiple of the rows that any instruction set
-/// takes at a time.
-pub(super) const ROW_BLOCK: usize = 8;
-
-/// The initial value of sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Start {
-    /// Zero; the memory's previous values are overwritten.
-    Zero,
-    /// The memory's previous values.
-    AsIs,
-}
 
 /// Calls a generic function with a vector type and the type of a tiling.
 macro_rules! on_tiling {
-    ($tiled:expr, $isa:expr, $body:ident($($argument:ident: $type:ty),* $(,)?)) => {
-        with_tiling!($tiled, T => on_isa_registers!($isa, $body[T]($($argument: $type),*)))
+    ($kind:expr, $isa:expr, $body:ident($($argument:ident: $type:ty),* $(,)?)) => {
+        with_tiling!($kind, T => on_isa_registers!($isa, $body[T]($($argument: $type),*)))
     };
 }
 
-/// The tiles of channels-last images: the index at which each begins, the floats from one row of pixels to the next,
-/// and the number of channels.
+/// The tiles of channels-last images.
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<'a> {
+    /// The images.
+    pub values: &'a [f32],
+    /// The index in `values` at which each tile begins.
     pub origins: &'a [usize],
+    /// Floats from one row of pixels to the next.
     pub pitch: usize,
     pub channels: usize,
+}
+
+impl Tiles<'_> {
+    /// # Panics
+    /// If a tile of `side` pixels per dimension does not lie inside the images.
+    fn check(self, side: usize) {
+        let Self { values, origins, pitch, channels } = self;
+        let furthest = origins.iter().max().map_or(0, |o| o + (side - 1) * pitch + side * channels);
+        assert!(furthest <= values.len(), "a tile reaches {furthest} of {}", values.len());
+    }
+}
+
+/// 16 of a layer's output channels.
+#[derive(Clone, Copy)]
+pub(super) struct ChannelBlock {
+    /// The first of them.
+    pub first: usize,
+    /// The number of all channels, which is the number of floats from one input channel's weights to the next one's.
+    pub channels: usize,
+}
+
+impl ChannelBlock {
+    /// # Panics
+    /// If there are less than 16 channels from the first one on.
+    fn check(self) {
+        assert!(self.first + LANES <= self.channels, "channels do not fit");
+    }
 }
 
 /// The distances, in floats or rows of lanes, from one tile and from one point to the next.
@@ -69,137 +86,19 @@ impl Strides {
     }
 }
 
-/// # Panics
-/// If squares of `side` pixels at the origins do not lie inside `len` values.
-fn check_inside(len: usize, origins: &[usize], side: usize, (pitch, channels): (usize, usize)) {
-    let furthest = origins.iter().max().map_or(0, |o| o + (side - 1) * pitch + side * channels);
-    assert!(furthest <= len, "a tile reaches {furthest} of {len}");
-}
-
-/// Computes the matrix product `out[t] = Σ_c a[t·depth + c]·panel[c]` for all rows `t`.
-///
-/// # Panics
-/// If the sizes do not fit together, or the number of rows is not a multiple of [`ROW_BLOCK`].
-pub(super) fn product(isa: Isa, a: &[f32], panel: &[[f32; LANES]], out: &mut [[f32; LANES]]) {
-    assert!(
-        out.len().is_multiple_of(ROW_BLOCK) && a.len() == out.len() * panel.len(),
-        "product of unequal sizes"
-    );
-    // SAFETY: the sizes are checked above; this machine has the instruction set.
-    unsafe {
-        on_isa!(isa, product_body[8, 4, 4, 2](a: &[f32], panel: &[[f32; LANES]], out: &mut [[f32; LANES]]));
-    }
-}
-
-/// The loop of [`product`], compiled for one instruction set.
-///
-/// # Safety
-/// The arguments must have passed the checks in [`product`].
-#[inline(always)]
-unsafe fn product_body<L: Lanes, const R: usize>(
-    a: &[f32],
-    panel: &[[f32; LANES]],
-    out: &mut [[f32; LANES]],
-) {
-    // SAFETY: rows lie inside `a`, whose length is checked against `out` and `panel`; R divides the number of rows.
-    unsafe {
-        let depth = panel.len();
-        for t in (0..out.len()).step_by(R) {
-            let rows = a.as_ptr().add(t * depth);
-            let mut sums = [L::splat(0.0); R];
-            for (c, lanes) in panel.iter().enumerate() {
-                let lanes = L::load(lanes.as_ptr());
-                for r in 0..R {
-                    sums[r] = sums[r].fma(L::splat(*rows.add(r * depth + c)), lanes);
-                }
-            }
-            for r in 0..R {
-                sums[r].store(out.as_mut_ptr().add(t + r).cast());
-            }
-        }
-    }
-}
-
-/// Computes `sum[c] = Σ_t a[t·sum.len() + c]·b[t]`, the product of `a`'s transpose with `b`, which replaces `sum` or is
-/// added to it.
-///
-/// # Panics
-/// If the sizes do not fit together, `b` is empty, or the length of `sum` is not a multiple of [`LANES`].
-pub(super) fn transposed_product(
-    isa: Isa,
-    a: &[f32],
-    b: &[[f32; LANES]],
-    sum: &mut [[f32; LANES]],
-    start: Start,
-) {
-    assert!(
-        !b.is_empty() && sum.len().is_multiple_of(LANES) && a.len() == sum.len() * b.len(),
-        "product of unequal sizes"
-    );
-    // SAFETY: the sizes are checked above; this machine has the instruction set.
-    unsafe {
-        on_isa!(isa, transposed_product_body[16, 4, 4, 2](
-            a: &[f32], b: &[[f32; LANES]], sum: &mut [[f32; LANES]], start: Start,
-        ));
-    }
-}
-
-/// The loop of [`transposed_product`], compiled for one instruction set.
-///
-/// # Safety
-/// The arguments must have passed the checks in [`transposed_product`].
-#[inline(always)]
-unsafe fn transposed_product_body<L: Lanes, const R: usize>(
-    a: &[f32],
-    b: &[[f32; LANES]],
-    sum: &mut [[f32; LANES]],
-    start: Start,
-) {
-    // SAFETY: as in `product_body`; R divides LANES, which divides the length of `sum`.
-    unsafe {
-        let width = sum.len();
-        for c in (0..width).step_by(R) {
-            let to: *mut f32 = sum.as_mut_ptr().add(c).cast();
-            let mut sums = [L::splat(0.0); R];
-            if start == Start::AsIs {
-                for r in 0..R {
-                    sums[r] = L::load(to.add(r * LANES));
-                }
-            }
-            let mut from = a.as_ptr().add(c);
-            for lanes in b {
-                let lanes = L::load(lanes.as_ptr());
-                for r in 0..R {
-                    sums[r] = sums[r].fma(L::splat(*from.add(r)), lanes);
-                }
-                from = from.wrapping_add(width);
-            }
-            for r in 0..R {
-                sums[r].store(to.add(r * LANES));
-            }
-        }
-    }
-}
-
 /// Transforms the patches under tiles to points, for every channel.
 ///
 /// # Panics
 /// If a patch lies outside the images, or `out` is too short.
-pub(super) fn patches(
-    isa: Isa,
-    tiled: Tiled,
-    (values, tiles): (&[f32], Tiles),
-    out: &mut [f32],
-    strides: Strides,
-) {
-    let Tiles { origins, pitch, channels } = tiles;
-    check_inside(values.len(), origins, tiled.patch(), (pitch, channels));
+pub(super) fn patches(isa: Isa, tiling: TilingKind, tiles: Tiles, out: &mut [f32], strides: Strides) {
+    tiles.check(tiling.patch());
+    let Tiles { values, origins, pitch, channels } = tiles;
     assert!(channels.is_multiple_of(LANES), "channels are no vectors");
-    assert!(strides.fit(origins.len(), tiled.points(), channels, out.len()), "the patches do not fit");
+    assert!(strides.fit(origins.len(), tiling.points(), channels, out.len()), "the patches do not fit");
     // SAFETY: the bounds are checked above; this machine has the instruction set.
     unsafe {
         on_tiling!(
-            tiled,
+            tiling,
             isa,
             patches_body(
                 values: &[f32], origins: &[usize], pitch: usize, channels: usize, out: &mut [f32],
@@ -236,7 +135,8 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
                 if T::POINTS == 6 {
                     some_points::<L, T>(
                         from,
-                        (pitch, channels),
+                        pitch,
+                        channels,
                         to,
                         strides.point,
                         [true, false, false, false, false, true],
@@ -244,7 +144,8 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
                     let from = black_box(from);
                     some_points::<L, T>(
                         from,
-                        (pitch, channels),
+                        pitch,
+                        channels,
                         to,
                         strides.point,
                         [false, true, true, false, false, false],
@@ -252,13 +153,14 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
                     let from = black_box(from);
                     some_points::<L, T>(
                         from,
-                        (pitch, channels),
+                        pitch,
+                        channels,
                         to,
                         strides.point,
                         [false, false, false, true, true, false],
                     );
                 } else {
-                    some_points::<L, T>(from, (pitch, channels), to, strides.point, [true; MOST]);
+                    some_points::<L, T>(from, pitch, channels, to, strides.point, [true; MOST]);
                 }
             }
         }
@@ -274,7 +176,8 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
 #[inline(always)]
 unsafe fn some_points<L: Lanes, T: Tiling>(
     from: *const f32,
-    (pitch, channels): (usize, usize),
+    pitch: usize,
+    channels: usize,
     to: *mut f32,
     stride: usize,
     columns: [bool; MOST],
@@ -311,20 +214,22 @@ unsafe fn some_points<L: Lanes, T: Tiling>(
 /// If a tile lies outside the images, or `out` is too short.
 pub(super) fn blocks(
     isa: Isa,
-    tiled: Tiled,
-    (values, tiles, channel): (&[f32], Tiles, usize),
-    (out, strides): (&mut [[f32; LANES]], Strides),
+    tiling: TilingKind,
+    tiles: Tiles,
+    channel: usize,
+    out: &mut [[f32; LANES]],
+    strides: Strides,
     sum: &mut [f32; LANES],
 ) {
-    let Tiles { origins, pitch, channels } = tiles;
-    check_inside(values.len(), origins, tiled.out(), (pitch, channels));
+    tiles.check(tiling.out());
+    let Tiles { values, origins, pitch, channels } = tiles;
     assert!(channel + LANES <= channels, "channels do not fit");
-    assert!(strides.fit(origins.len(), tiled.points(), 1, out.len()), "the blocks do not fit");
+    assert!(strides.fit(origins.len(), tiling.points(), 1, out.len()), "the blocks do not fit");
     // SAFETY: the bounds are checked above; this machine has the instruction set.
     unsafe {
         let grad = values.as_ptr().add(channel);
         on_tiling!(
-            tiled,
+            tiling,
             isa,
             blocks_body(
                 grad: *const f32, origins: &[usize], pitch: usize, channels: usize,
@@ -386,17 +291,18 @@ unsafe fn blocks_body<L: Lanes, T: Tiling>(
 /// If there are not enough products.
 pub(super) fn outputs(
     isa: Isa,
-    tiled: Tiled,
-    (products, strides): (&[[f32; LANES]], Strides),
+    tiling: TilingKind,
+    products: &[[f32; LANES]],
+    strides: Strides,
     destination: Destination,
 ) {
-    assert!(destination.fit(tiled.out()), "the outputs do not fit their tiles");
-    let enough = strides.fit(destination.origins.len(), tiled.products(), 1, products.len());
+    assert!(destination.fit(tiling.out()), "the outputs do not fit their tiles");
+    let enough = strides.fit(destination.origins.len(), tiling.products(), 1, products.len());
     assert!(enough, "there are not enough products");
     // SAFETY: there is a product for every tile and point; the tiles lie inside, as `Epilogue::destination` has
     // checked; this machine has the instruction set.
     unsafe {
-        with_tiling!(tiled, T => on_epilogue!(
+        with_tiling!(tiling, T => on_epilogue!(
             destination.kind(),
             isa,
             outputs_body[T](products: &[[f32; LANES]], strides: Strides, destination: Destination)
@@ -409,7 +315,7 @@ pub(super) fn outputs(
 /// # Safety
 /// The arguments must have passed the checks in [`outputs`].
 #[inline(always)]
-unsafe fn outputs_body<L: Lanes, T: Tiling, E: Finish>(
+unsafe fn outputs_body<L: Lanes, T: Tiling, E: TileEpilogue>(
     products: &[[f32; LANES]],
     strides: Strides,
     destination: Destination,
@@ -435,33 +341,33 @@ unsafe fn outputs_body<L: Lanes, T: Tiling, E: Finish>(
                     }
                     values[i] = T::outputs(row);
                 }
-                E::put(&values, T::OUT, &destination, destination.place(tile), c);
+                E::put(&values, T::OUT, &destination, destination.tile_start(tile), c);
             }
         }
     }
 }
 
-/// Transforms 3x3 kernels to points, for 16 output channels from `channel` on: `weights[tap][c][channels]` to
-/// `out[point][c]`.
+/// Transforms 3x3 kernels to points, for a block of output channels: `weights[tap][c][channels]` to `out[point][c]`.
 ///
 /// # Panics
 /// If the sizes do not fit together.
 pub(super) fn kernels(
     isa: Isa,
-    tiled: Tiled,
+    tiling: TilingKind,
     weights: &[f32],
-    (channels, channel): (usize, usize),
+    block: ChannelBlock,
     out: &mut [MaybeUninit<[f32; LANES]>],
 ) {
-    let depth = out.len() / tiled.points();
-    let fit = out.len() == tiled.points() * depth && weights.len() == 9 * depth * channels;
+    let ChannelBlock { first, channels } = block;
+    let depth = out.len() / tiling.points();
+    let fit = out.len() == tiling.points() * depth && weights.len() == 9 * depth * channels;
     assert!(fit, "kernels of unequal sizes");
-    assert!(channel + LANES <= channels, "channels do not fit");
+    block.check();
     // SAFETY: the bounds are checked above; this machine has the instruction set.
     unsafe {
-        let weights = weights.as_ptr().add(channel);
+        let weights = weights.as_ptr().add(first);
         on_tiling!(
-            tiled,
+            tiling,
             isa,
             kernels_body(
                 weights: *const f32, channels: usize, out: &mut [MaybeUninit<[f32; LANES]>], depth: usize,
@@ -505,27 +411,28 @@ unsafe fn kernels_body<L: Lanes, T: Tiling>(
     }
 }
 
-/// Transforms the gradients of 3x3 kernels' points, `points[point][c]`, to those of the kernels, `out[tap][c]`, for 16
-/// output channels from `channel` on; `channels` is the number of floats from one `c` of `out` to the next.
+/// Transforms the gradients of 3x3 kernels' points, `points[point][c]`, to those of the kernels, `out[tap][c]`, for a
+/// block of output channels.
 ///
 /// # Panics
 /// If the sizes do not fit together.
 pub(super) fn kernels_from_points(
     isa: Isa,
-    tiled: Tiled,
+    tiling: TilingKind,
     points: &[[f32; LANES]],
-    (channels, channel): (usize, usize),
+    block: ChannelBlock,
     out: &mut [MaybeUninit<f32>],
 ) {
-    let depth = points.len() / tiled.points();
-    let fit = points.len() == tiled.points() * depth && out.len() == 9 * depth * channels;
+    let ChannelBlock { first, channels } = block;
+    let depth = points.len() / tiling.points();
+    let fit = points.len() == tiling.points() * depth && out.len() == 9 * depth * channels;
     assert!(fit, "kernels of unequal sizes");
-    assert!(channel + LANES <= channels, "channels do not fit");
+    block.check();
     // SAFETY: the bounds are checked above; this machine has the instruction set.
     unsafe {
-        let out = out.as_mut_ptr().cast::<f32>().add(channel);
+        let out = out.as_mut_ptr().cast::<f32>().add(first);
         on_tiling!(
-            tiled,
+            tiling,
             isa,
             kernels_from_points_body(
                 points: &[[f32; LANES]], depth: usize, channels: usize, out: *mut f32,

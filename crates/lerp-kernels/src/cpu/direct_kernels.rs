@@ -21,8 +21,8 @@ pub(crate) struct Pixels<'a> {
 
 impl Pixels<'_> {
     /// # Panics
-    /// If, for some pixel, `rows` rows of `row` floats each, `shift` floats apart, do not lie inside the image.
-    fn check(self, (rows, row, shift): (usize, usize, usize)) {
+    /// If, for some pixel, this number of rows of taps does not lie inside the image.
+    fn check(self, rows: usize, TapRows { row, shift }: TapRows) {
         assert!(self.count > 0 && rows > 0 && row > 0, "a row of no pixels or taps");
         let furthest = self.start + (self.count - 1) * self.step + (rows - 1) * shift + row;
         assert!(furthest <= self.values.len(), "a row reads {furthest} of {}", self.values.len());
@@ -38,18 +38,41 @@ pub(crate) struct TapRows {
     pub shift: usize,
 }
 
+/// The weights of 16 output channels, in rows of taps.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel<'a> {
+    pub lanes: &'a [[f32; LANES]],
+    pub taps: TapRows,
+}
+
+/// The weights of one output channel, in rows of taps.
+#[derive(Clone, Copy)]
+pub(crate) struct ChannelWeights<'a> {
+    pub values: &'a [f32],
+    pub taps: TapRows,
+}
+
+/// Values of pixels, `stride` floats from one pixel to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Strided<'a> {
+    pub values: &'a [f32],
+    pub stride: usize,
+}
+
+/// Values of pixels to be written, `stride` floats from one pixel to the next.
+pub(crate) struct StridedMut<'a> {
+    pub values: &'a mut [f32],
+    pub stride: usize,
+}
+
 /// Computes `out[p·stride + c] = Σ_d Σ_j x[p, d, j]·panel[d][j][c]` for every pixel `p` and 16 lanes `c`.
 ///
 /// # Panics
 /// If a read or write would be out of bounds.
-pub(crate) fn pixels_by_panel(
-    isa: Isa,
-    x: Pixels,
-    (panel, taps): (&[[f32; LANES]], TapRows),
-    (out, stride): (&mut [f32], usize),
-) {
+pub(crate) fn pixels_by_panel(isa: Isa, x: Pixels, panel: Panel, out: StridedMut) {
+    let (Panel { lanes: panel, taps }, StridedMut { values: out, stride }) = (panel, out);
     assert!(panel.len().is_multiple_of(taps.row), "rows of taps are not full");
-    x.check((panel.len() / taps.row, taps.row, taps.shift));
+    x.check(panel.len() / taps.row, taps);
     assert!((x.count - 1) * stride + LANES <= out.len(), "outputs end before the row");
     // SAFETY: all reads and writes lie inside, as checked above; this machine has the instruction set (`isas`), which
     // `isa()` and `with_isa` guarantee.
@@ -124,15 +147,11 @@ unsafe fn some_by_panel<L: Lanes, const R: usize>(
 ///
 /// # Panics
 /// If a read or write would be out of bounds.
-pub(crate) fn pixels_by_taps(
-    isa: Isa,
-    x: Pixels,
-    (weights, taps): (&[f32], TapRows),
-    (out, stride): (&mut [f32], usize),
-) {
+pub(crate) fn pixels_by_taps(isa: Isa, x: Pixels, weights: ChannelWeights, out: StridedMut) {
+    let (ChannelWeights { values: weights, taps }, StridedMut { values: out, stride }) = (weights, out);
     let full = taps.row.is_multiple_of(LANES) && weights.len().is_multiple_of(taps.row);
     assert!(full, "rows of taps are not full");
-    x.check((weights.len() / taps.row, taps.row, taps.shift));
+    x.check(weights.len() / taps.row, taps);
     assert!((x.count - 1) * stride < out.len(), "outputs end before the row");
     // SAFETY: all reads and writes lie inside, as checked above; this machine has the instruction set.
     unsafe {
@@ -205,13 +224,9 @@ unsafe fn some_by_taps<L: Lanes, const R: usize>(
 ///
 /// # Panics
 /// If a read would be out of bounds.
-pub(crate) fn taps_by_pixels(
-    isa: Isa,
-    x: Pixels,
-    (grad, stride): (&[f32], usize),
-    sums: &mut [[f32; LANES]],
-) {
-    x.check((1, sums.len(), 0));
+pub(crate) fn taps_by_pixels(isa: Isa, x: Pixels, grad: Strided, sums: &mut [[f32; LANES]]) {
+    x.check(1, TapRows { row: sums.len(), shift: 0 });
+    let Strided { values: grad, stride } = grad;
     assert!((x.count - 1) * stride + LANES <= grad.len(), "there are more pixels than gradients");
     // SAFETY: all reads lie inside, as checked above; this machine has the instruction set.
     unsafe {
@@ -282,13 +297,9 @@ unsafe fn some_taps<L: Lanes, const R: usize>(
 ///
 /// # Panics
 /// If a read would be out of bounds.
-pub(crate) fn taps_by_one(
-    isa: Isa,
-    x: Pixels,
-    (grad, stride): (&[f32], usize),
-    sums: &mut [[f32; LANES]; 3],
-) {
-    x.check((1, 3 * LANES, 0));
+pub(crate) fn taps_by_one(isa: Isa, x: Pixels, grad: Strided, sums: &mut [[f32; LANES]; 3]) {
+    x.check(1, TapRows { row: 3 * LANES, shift: 0 });
+    let Strided { values: grad, stride } = grad;
     assert!((x.count - 1) * stride < grad.len(), "there are more pixels than gradients");
     // SAFETY: all reads lie inside, as checked above; this machine has the instruction set.
     unsafe {
@@ -328,11 +339,12 @@ unsafe fn taps_by_one_body<L: Lanes, const R: usize>(
     }
 }
 
-/// Adds `sum[c] += Σₚ grad[p·stride + c]` for 16 lanes `c`: the bias's gradient.
+/// Adds `sum[c] += Σₚ grad[p·stride + c]` over `count` pixels `p` for 16 lanes `c`: the bias's gradient.
 ///
 /// # Panics
 /// If a read would be out of bounds.
-pub(crate) fn sum_pixels(isa: Isa, (grad, stride, count): (&[f32], usize, usize), sum: &mut [f32; LANES]) {
+pub(crate) fn sum_pixels(isa: Isa, grad: Strided, count: usize, sum: &mut [f32; LANES]) {
+    let Strided { values: grad, stride } = grad;
     assert!(count > 0 && (count - 1) * stride + LANES <= grad.len(), "there are more pixels than gradients");
     // SAFETY: all reads lie inside, as checked above; this machine has the instruction set.
     unsafe {

@@ -11,37 +11,37 @@ use candle_core::{
 use super::Clock;
 
 /// A captured CUDA graph, which can be launched repeatedly, but only by the thread that captured it: the uploads that
-/// [`preparing`] keeps on the device belong to that thread.
-pub struct Recording {
+/// [`prepare_capture`] keeps on the device belong to that thread.
+pub struct CapturedGraph {
     graph: CudaGraph,
 }
 
-impl std::fmt::Debug for Recording {
+impl std::fmt::Debug for CapturedGraph {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recording").finish_non_exhaustive()
+        f.debug_struct("CapturedGraph").finish_non_exhaustive()
     }
 }
 
 /// Runs `f` and keeps its small uploads (sizes and strides for candle's kernels) on the device, for a later graph
 /// capture of the same work.
-pub fn preparing<T>(clock: &Clock, f: impl FnOnce() -> T) -> T {
+pub fn prepare_capture<T>(clock: &Clock, f: impl FnOnce() -> T) -> T {
     let _kept = clock.device().map(candle_core::CudaDevice::enable_cuda_graph_htod_cache);
     f()
 }
 
-impl Recording {
+impl CapturedGraph {
     /// Captures what `f` launches on the clock's device, without running it. `f` must have run once within
-    /// [`preparing`], may not read from the device, and must drop every tensor that it creates and none that existed
-    /// before.
+    /// [`prepare_capture`], may not read from the device, and must drop every tensor that it creates and none that
+    /// existed before.
     ///
     /// # Errors
     /// If `f` fails, or does something that cannot be captured.
-    pub fn new(clock: &Clock, f: impl FnOnce() -> Result<()>) -> Result<Self> {
+    pub fn capture(clock: &Clock, f: impl FnOnce() -> Result<()>) -> Result<Self> {
         let device = clock.device()?;
         let stream = device.cuda_stream();
-        let _quiet = super::quiet();
+        let _lock = super::capture_lock();
         stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).map_err(Error::wrap)?;
-        let done = preparing(clock, f);
+        let done = prepare_capture(clock, f);
         // The capture is ended even if `f` failed, so that the stream can be used again.
         let graph =
             stream.end_capture(CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH);
@@ -51,7 +51,9 @@ impl Recording {
         freed.map_err(Error::wrap)?;
         match graph.map_err(Error::wrap)? {
             Some(graph) => Ok(Self { graph }),
-            None => candle_core::bail!("the recording is empty"),
+            None => {
+                candle_core::bail!("the captured graph is empty: nothing was launched during the capture")
+            }
         }
     }
 

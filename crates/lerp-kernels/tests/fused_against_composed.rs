@@ -1,14 +1,16 @@
-//! Tests of the fused form against the composed form, on many shapes and every instruction set, and of the composed
-//! form against finite differences in `f64`.
+//! Tests of the fused kernels against the composed ones, on many shapes and every instruction set, and of the composed
+//! kernels against finite differences in `f64`.
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
+use common::{central_differences, on_every_isa};
 use lerp_core::Draws;
 use lerp_kernels::{
-    Activation, Adam, CodebookAverages, Kernels, adam_step, composed, conv2d,
-    cpu::{isas, with_isa},
-    dense, downscale2, follow, gradients, leaky_relu, nearest, restart, upscale2, with_kernels,
+    Activation, Adam, CodebookAverages, CodebookRestart, CodebookUpdate, Kernels, Moments, UpdateNumber,
+    adam_steps, composed, conv2d, dense, downscale2, gradients, leaky_relu, nearest, upscale2, with_kernels,
 };
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -56,13 +58,13 @@ const SHAPES: [[usize; 6]; 24] = [
     [3, 5, 4, 3, 16, 3],
     [9, 3, 7, 3, 32, 1],
     [2, 4, 4, 5, 48, 2],
-    // Narrow layers in Winograd's form.
+    // Narrow layers in Winograd tiles.
     [1, 2, 2, 3, 16, 16],
     [3, 4, 6, 3, 32, 16],
     [7, 2, 8, 3, 16, 48],
     [65, 8, 4, 3, 16, 32],
     [2, 16, 16, 3, 48, 64],
-    // Wide layers in Winograd's form.
+    // Wide layers in Winograd tiles.
     [65, 8, 8, 3, 64, 80],
     [9, 4, 4, 3, 128, 128],
     [3, 2, 2, 3, 256, 256],
@@ -70,7 +72,7 @@ const SHAPES: [[usize; 6]; 24] = [
 ];
 
 #[test]
-fn convolution_equals_its_composed_form_on_every_instruction_set() {
+fn convolution_equals_the_composed_kernels_on_every_instruction_set() {
     for [b, h, w, k, cin, cout] in SHAPES {
         let inputs = [
             normal("x", &[b, h, w, cin], DType::F32),
@@ -80,20 +82,18 @@ fn convolution_equals_its_composed_form_on_every_instruction_set() {
         for activation in [Activation::Linear, Activation::LEAKY] {
             let op = |t: &[Tensor]| conv2d(&t[0], &t[1], &t[2], activation);
             let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &inputs));
-            for isa in isas() {
-                // A pool of one thread, so that all work is done on the thread for which the instruction set is forced.
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-                let fused = pool.install(|| with_isa(*isa, || with_gradients(&op, &inputs)));
+            on_every_isa(|isa| {
+                let fused = with_gradients(&op, &inputs);
                 for (what, (a, b)) in ["y", "dx", "dw", "db"].iter().zip(fused.iter().zip(&oracle)) {
-                    assert_close(&format!("{what} {:?} {activation:?} {isa:?}", [b.dims()]), a, b, 2e-5);
+                    assert_close(&format!("{what} {:?} {activation:?} {isa}", [b.dims()]), a, b, 2e-5);
                 }
-            }
+            });
         }
     }
 }
 
 #[test]
-fn a_dense_layer_equals_its_composed_form() {
+fn a_dense_layer_equals_the_composed_one() {
     let inputs = [
         normal("x", &[7, 33], DType::F32),
         normal("w", &[33, 20], DType::F32),
@@ -121,7 +121,7 @@ fn a_dense_layer_equals_its_composed_form() {
 }
 
 #[test]
-fn the_nearest_row_equals_the_composed_forms_and_is_the_first_of_equal_ones() {
+fn the_nearest_row_equals_the_composed_one_and_is_the_first_of_equal_ones() {
     for [n, k, d] in [[1, 1, 1], [5, 7, 3], [16, 16, 16], [33, 300, 20], [40, 1025, 256]] {
         let (x, table) = (normal("x", &[n, d], DType::F32), normal("t", &[k, d], DType::F32));
         // Every row occurs twice, and the first of the two must be returned.
@@ -129,10 +129,7 @@ fn the_nearest_row_equals_the_composed_forms_and_is_the_first_of_equal_ones() {
         let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
         let oracle = with_kernels(Kernels::Composed, find);
         assert!(oracle.iter().all(|i| (*i as usize) < k));
-        for isa in isas() {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-            assert_eq!(pool.install(|| with_isa(*isa, find)), oracle, "{n} {k} {d} {isa:?}");
-        }
+        on_every_isa(|isa| assert_eq!(find(), oracle, "{n} {k} {d} {isa}"));
     }
 }
 
@@ -149,10 +146,7 @@ fn skipping_rows_does_not_change_the_nearest_row() {
         let table = Tensor::cat(&[&table, &table], 0).unwrap();
         let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
         let oracle = with_kernels(Kernels::Composed, find);
-        for isa in isas() {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-            assert_eq!(pool.install(|| with_isa(*isa, find)), oracle, "others at {far}, {isa:?}");
-        }
+        on_every_isa(|isa| assert_eq!(find(), oracle, "others at {far}, {isa}"));
     }
 }
 
@@ -178,8 +172,10 @@ fn a_row_very_close_to_a_vector_is_found() {
     }
 }
 
+const UPDATE: CodebookUpdate = CodebookUpdate { decay: 0.9, epsilon: 1e-5 };
+
 #[test]
-fn codebook_updates_are_equal_in_both_forms() {
+fn fused_and_composed_codebook_updates_are_equal() {
     let run = |dtype| {
         let var = |t: Tensor| Var::from_tensor(&t).unwrap();
         // The codebook has enough entries for several tasks.
@@ -191,7 +187,7 @@ fn codebook_updates_are_equal_in_both_forms() {
         };
         let indices = Tensor::new(&[1_u32, 3, 3, 260, 1, 1], &Device::Cpu).unwrap();
         for step in 0..3 {
-            follow(&book, &normal(&format!("v{step}"), &[6, 5], dtype), &indices, 0.9, 1e-5).unwrap();
+            book.update(&normal(&format!("v{step}"), &[6, 5], dtype), &indices, UPDATE).unwrap();
         }
         [&book.means, &book.count, &book.sums].map(|v| v.as_tensor().to_dtype(DType::F64).unwrap())
     };
@@ -203,12 +199,12 @@ fn codebook_updates_are_equal_in_both_forms() {
 /// Tests more and fewer entries than vectors, with random starts that wrap around; all entries are 100, and counts are
 /// from 0 to 0.9.
 #[test]
-fn random_restarts_are_equal_in_both_forms() {
+fn fused_and_composed_random_restarts_are_equal() {
     let tensor = |values: Vec<f32>| Tensor::new(values, &Device::Cpu).unwrap();
     let counted = |n: usize| tensor((0..n).map(|i| i as f32).collect());
     for (codes, n) in [(10, 4), (4, 10), (7, 7), (1, 1)] {
         for draws in [[0.0, 0.0], [0.55, 0.35], [0.99, 0.99]] {
-            let run = |form| {
+            let run = |kernels| {
                 let var = |t: Tensor| Var::from_tensor(&t).unwrap();
                 let far = Tensor::full(100.0_f32, (codes, 3), &Device::Cpu).unwrap();
                 let count = (0..codes).map(|i| (i * 7 % 10) as f32 / 10.0).collect();
@@ -216,20 +212,21 @@ fn random_restarts_are_equal_in_both_forms() {
                     CodebookAverages { count: var(tensor(count)), sums: var(far.clone()), means: var(far) };
                 // Vector i is (i, i, i).
                 let vectors = counted(n).unsqueeze(1).unwrap().expand((n, 3)).unwrap();
-                let draws = tensor(draws.to_vec());
-                with_kernels(form, || restart(&book, &vectors, &draws, &counted(codes), 0.5)).unwrap();
+                let (draws, order) = (tensor(draws.to_vec()), counted(codes));
+                let choice = CodebookRestart { draws: &draws, order: &order, min_count: 0.5 };
+                with_kernels(kernels, || book.restart(&vectors, choice)).unwrap();
                 [&book.means, &book.sums, &book.count]
                     .map(|v| v.flatten_all().unwrap().to_vec1::<f32>().unwrap())
             };
             let [means, sums, count] = run(Kernels::Fused);
             assert_eq!([means.clone(), sums.clone(), count.clone()], run(Kernels::Composed), "{codes} {n}");
             let (entry, vector) = ((draws[0] * codes as f32) as usize, (draws[1] * n as f32) as usize);
-            let looked = n.min(codes);
+            let checked = n.min(codes);
             for i in 0..codes {
                 let before = (i * 7 % 10) as f32 / 10.0;
-                let place = (i + codes - entry) % codes;
-                let (value, now) = if before < 0.5 && place < looked {
-                    (((vector + place) % n) as f32, 1.0)
+                let distance = (i + codes - entry) % codes;
+                let (value, now) = if before < 0.5 && distance < checked {
+                    (((vector + distance) % n) as f32, 1.0)
                 } else {
                     (100.0, before)
                 };
@@ -246,19 +243,20 @@ fn a_codebook_refuses_what_does_not_fit() {
     let book = CodebookAverages { means: zeros(&[4, 2]), count: zeros(&[4]), sums: zeros(&[4, 2]) };
     let vectors = normal("v", &[2, 2], DType::F32);
     let indices = |values: &[u32]| Tensor::new(values, &Device::Cpu).unwrap();
-    assert!(follow(&book, &vectors, &indices(&[0, 3]), 0.9, 1e-5).is_ok());
-    assert!(follow(&book, &vectors, &indices(&[0, 4]), 0.9, 1e-5).is_err(), "index too large");
-    assert!(follow(&book, &vectors, &indices(&[0]), 0.9, 1e-5).is_err(), "an index too few");
+    assert!(book.update(&vectors, &indices(&[0, 3]), UPDATE).is_ok());
+    assert!(book.update(&vectors, &indices(&[0, 4]), UPDATE).is_err(), "index too large");
+    assert!(book.update(&vectors, &indices(&[0]), UPDATE).is_err(), "an index too few");
     let own = book.means.as_tensor();
-    assert!(follow(&book, own, &indices(&[0, 1, 2, 3]), 0.9, 1e-5).is_err(), "its own entries");
+    assert!(book.update(own, &indices(&[0, 1, 2, 3]), UPDATE).is_err(), "its own entries");
     let (draws, order) = (normal("d", &[2], DType::F32), normal("o", &[4], DType::F32));
-    assert!(restart(&book, &normal("v", &[2, 3], DType::F32), &draws, &order, 0.5).is_err(), "other vectors");
-    assert!(restart(&book, &vectors, &order, &order, 0.5).is_err(), "draws");
-    assert!(restart(&book, own, &draws, &order, 0.5).is_err(), "its own entries");
+    let choice = CodebookRestart { draws: &draws, order: &order, min_count: 0.5 };
+    assert!(book.restart(&normal("v", &[2, 3], DType::F32), choice).is_err(), "other vectors");
+    assert!(book.restart(&vectors, CodebookRestart { draws: &order, ..choice }).is_err(), "draws");
+    assert!(book.restart(own, choice).is_err(), "its own entries");
 }
 
 #[test]
-fn resizing_equals_its_composed_form() {
+fn resizing_equals_the_composed_kernels() {
     for [b, h, w, c] in [[1, 2, 2, 1], [3, 4, 6, 5], [2, 16, 8, 16]] {
         let x = [normal("x", &[b, h, w, c], DType::F32)];
         for op in [downscale2, upscale2] {
@@ -273,7 +271,7 @@ fn resizing_equals_its_composed_form() {
 
 #[test]
 fn results_have_the_same_bits_for_any_number_of_threads() {
-    // The direct form, and Winograd's form of a narrow and a wide layer.
+    // A direct convolution, and Winograd tiles of a narrow and a wide layer.
     for (cin, cout) in [(16, 20), (16, 32), (80, 64)] {
         same_bits(cin, cout);
     }
@@ -308,28 +306,20 @@ fn assert_differentiates(what: &str, op: &dyn Fn(&[Tensor]) -> Result<Tensor>, i
         let weights = normal("loss", y.dims(), y.dtype());
         (y * weights).unwrap().sum_all().unwrap().to_scalar().unwrap()
     };
-    let step = 1e-6;
     for (i, input) in inputs.iter().enumerate() {
         let flat = input.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-        let numeric: Vec<f64> = (0..flat.len())
-            .map(|j| {
-                let moved = |by: f64| {
-                    let mut values = flat.clone();
-                    values[j] += by;
-                    let mut inputs = inputs.to_vec();
-                    inputs[i] = Tensor::from_vec(values, input.shape(), &Device::Cpu).unwrap();
-                    loss(&inputs)
-                };
-                (moved(step) - moved(-step)) / (2.0 * step)
-            })
-            .collect();
+        let numeric = central_differences(&flat, |values| {
+            let mut inputs = inputs.to_vec();
+            inputs[i] = Tensor::from_slice(values, input.shape(), &Device::Cpu).unwrap();
+            loss(&inputs)
+        });
         let numeric = Tensor::from_vec(numeric, input.shape(), &Device::Cpu).unwrap();
         assert_close(&format!("{what}, input {i}"), &analytic[i + 1], &numeric, 1e-7);
     }
 }
 
 #[test]
-fn composed_forms_equal_finite_differences_in_f64() {
+fn composed_kernels_equal_finite_differences_in_f64() {
     let x = normal("x", &[2, 4, 6, 3], DType::F64);
     let (w, b) = (normal("w", &[3, 3, 3, 2], DType::F64), normal("b", &[2], DType::F64));
     for activation in [Activation::Linear, Activation::LEAKY] {
@@ -366,6 +356,11 @@ fn shapes_that_do_not_fit_are_refused() {
     assert!(conv2d(&t(&[1, 4, 4, 2]), &t(&[3, 3, 2, 2]), &t(&[2]), steep).is_err());
 }
 
+/// One update of one parameter.
+fn adam_step(moments: Moments, number: u64) -> Result<()> {
+    adam_steps(&[moments], 1e-2, UpdateNumber::Given(number), &Adam::default())
+}
+
 #[test]
 fn adam_has_the_same_result_fused_and_composed() {
     // More elements than a task processes, and not a multiple of a vector's lanes.
@@ -377,20 +372,18 @@ fn adam_has_the_same_result_fused_and_composed() {
         let (m, v) = (zero(), zero());
         for step in 1..=5 {
             let grad = (normal("g", &[n], dtype) * f64::from(step as u32)).unwrap();
-            adam_step(&p, &grad, &m, &v, 1e-2, step, &Adam::default()).unwrap();
+            adam_step(Moments { param: &p, grad: &grad, m: &m, v: &v }, step).unwrap();
         }
         [p, m, v].map(|v| v.as_tensor().to_dtype(DType::F64).unwrap())
     };
     let oracle = run(DType::F64);
-    for isa in isas() {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let fused = pool.install(|| with_isa(*isa, || run(DType::F32)));
-        for (fused, oracle) in fused.iter().zip(&oracle) {
-            assert_close(&format!("adam {isa:?}"), fused, oracle, 1e-6);
+    on_every_isa(|isa| {
+        for (fused, oracle) in run(DType::F32).iter().zip(&oracle) {
+            assert_close(&format!("adam {isa}"), fused, oracle, 1e-6);
         }
-    }
+    });
     let p = Var::zeros(3, DType::F32, &Device::Cpu).unwrap();
     let other = || Var::zeros(3, DType::F32, &Device::Cpu).unwrap();
-    let same = adam_step(&p, p.as_tensor(), &other(), &other(), 1e-2, 1, &Adam::default());
+    let same = adam_step(Moments { param: &p, grad: p.as_tensor(), m: &other(), v: &other() }, 1);
     assert!(same.is_err(), "a parameter as its own gradient");
 }

@@ -1,4 +1,4 @@
-//! The lookup at a CUDA function's first call, and the instructions that jump to the function.
+//! The trampolines: the lookup at a CUDA function's first call, and the instructions that jump to the function.
 
 use std::{
     env,
@@ -91,16 +91,16 @@ extern "C" fn text() -> *const c_char {
 
 /// Opens all libraries that computations need. The error names the first one that is missing.
 pub(super) fn open_all() -> Result<(), String> {
-    for (place, library) in (0..).zip(&LIBRARIES) {
+    for (index, library) in (0..).zip(&LIBRARIES) {
         // NVRTC is optional: this program compiles no kernels at run time, and where cuDNN does, it uses an NVRTC that
         // was opened, or works without.
-        if library.handle().is_some() || place == NVRTC {
+        if library.handle().is_some() || index == NVRTC {
             continue;
         }
         let Library { title, file, .. } = library;
         return Err(match library.search() {
             Err(Some(reason)) => format!("{title} ({file}) cannot be loaded: {reason}"),
-            _ if place == DRIVER => format!("{title} ({file}) is not on this machine"),
+            _ if index == DRIVER => format!("{title} ({file}) is not on this machine"),
             _ => format!("{title} ({file}) was not found; put its folder into LD_LIBRARY_PATH"),
         });
     }
@@ -169,23 +169,23 @@ pub(super) struct Symbol {
     address: AtomicPtr<c_void>,
     name: *const c_char,
     /// The library's index in [`LIBRARIES`].
-    origin: u32,
+    library: u32,
     /// The kind of result without the library: [`STATUS`], [`NOTHING`] or [`TEXT`].
-    answer: u32,
+    result: u32,
 }
 
 /// Looks a function up at its first call and returns the address to jump to. It may run before `main`, when candle's
 /// kernels register themselves. It takes no lock: of several threads that arrive at once, each does the whole lookup,
 /// with the same result.
 pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
-    let library = &LIBRARIES[symbol.origin as usize];
+    let library = &LIBRARIES[symbol.library as usize];
     let mut address = ptr::null_mut();
     if let Some(handle) = library.handle() {
         // SAFETY: the handle is never closed, and the name ends in 0.
         address = unsafe { dlsym(handle, symbol.name) };
     }
     if address.is_null() {
-        address = match symbol.answer {
+        address = match symbol.result {
             NOTHING => nothing as *mut c_void,
             TEXT => text as *mut c_void,
             _ => library.refuse as *mut c_void,
@@ -195,30 +195,30 @@ pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
     address
 }
 
-/// Defines functions, given as `LIBRARY ANSWER [names]`. They are hidden symbols, so that the CUDA libraries do not
+/// Defines functions, given as `LIBRARY RESULT [names]`. They are hidden symbols, so that the CUDA libraries do not
 /// bind to them instead of to their own functions.
 macro_rules! symbols {
-    ($($library:ident $answer:ident [$($name:ident)*])*) => {
+    ($($library:ident $result:ident [$($name:ident)*])*) => {
         // SAFETY: a function here preserves the stack and every register that can carry an argument. It continues at
         // the library's function of the same name, or at one without parameters that returns a result of the same type.
         std::arch::global_asm!(
-            $crate::cuda::loader::jump::first_call!(),
-            $crate::cuda::loader::jump::symbol!(),
+            $crate::cuda::loader::trampolines::first_call!(),
+            $crate::cuda::loader::trampolines::symbol!(),
             $($(
-                concat!("symbol ", stringify!($name), ", {", stringify!($library), "}, {", stringify!($answer), "}"),
+                concat!("symbol ", stringify!($name), ", {", stringify!($library), "}, {", stringify!($result), "}"),
             )*)*
             ".purgem symbol",
-            resolve = sym $crate::cuda::loader::jump::resolve,
-            DRIVER = const $crate::cuda::loader::jump::DRIVER,
-            RUNTIME = const $crate::cuda::loader::jump::RUNTIME,
-            NVRTC = const $crate::cuda::loader::jump::NVRTC,
-            BLAS_LT = const $crate::cuda::loader::jump::BLAS_LT,
-            BLAS = const $crate::cuda::loader::jump::BLAS,
-            RAND = const $crate::cuda::loader::jump::RAND,
-            DNN = const $crate::cuda::loader::jump::DNN,
-            STATUS = const $crate::cuda::loader::jump::STATUS,
-            NOTHING = const $crate::cuda::loader::jump::NOTHING,
-            TEXT = const $crate::cuda::loader::jump::TEXT,
+            resolve = sym $crate::cuda::loader::trampolines::resolve,
+            DRIVER = const $crate::cuda::loader::trampolines::DRIVER,
+            RUNTIME = const $crate::cuda::loader::trampolines::RUNTIME,
+            NVRTC = const $crate::cuda::loader::trampolines::NVRTC,
+            BLAS_LT = const $crate::cuda::loader::trampolines::BLAS_LT,
+            BLAS = const $crate::cuda::loader::trampolines::BLAS,
+            RAND = const $crate::cuda::loader::trampolines::RAND,
+            DNN = const $crate::cuda::loader::trampolines::DNN,
+            STATUS = const $crate::cuda::loader::trampolines::STATUS,
+            NOTHING = const $crate::cuda::loader::trampolines::NOTHING,
+            TEXT = const $crate::cuda::loader::trampolines::TEXT,
         );
     };
 }
@@ -228,7 +228,7 @@ macro_rules! symbol {
     () => {
         concat!(
             r#"
-            .macro symbol name, library, answer
+            .macro symbol name, library, result
             .pushsection .rodata.lerp_cuda, "a", @progbits
             .Llerp_name_\name: .asciz "\name"
             .popsection
@@ -236,7 +236,7 @@ macro_rules! symbol {
             .balign 8
             .Llerp_symbol_\name:
             .quad 0, .Llerp_name_\name
-            .long \library, \answer
+            .long \library, \result
             .popsection
             .pushsection .text.lerp_cuda, "ax", @progbits
             .balign 16
@@ -245,7 +245,7 @@ macro_rules! symbol {
             .type \name, @function
             \name:
             "#,
-            $crate::cuda::loader::jump::go!(),
+            $crate::cuda::loader::trampolines::jump_through_table!(),
             r"
             .size \name, . - \name
             .popsection
@@ -255,8 +255,9 @@ macro_rules! symbol {
     };
 }
 
+/// The body of a function: jumps to the address in its table entry, or to the lookup if there is none yet.
 #[cfg(target_arch = "x86_64")]
-macro_rules! go {
+macro_rules! jump_through_table {
     () => {
         r"
         mov r11, qword ptr [rip + .Llerp_symbol_\name]
@@ -269,10 +270,10 @@ macro_rules! go {
     };
 }
 
-/// The load has acquire semantics, so that the called function sees everything that another thread's dynamic loader
-/// wrote.
+/// The body of a function: jumps to the address in its table entry, or to the lookup if there is none yet. The load has
+/// acquire semantics, so that the called function sees everything that another thread's dynamic loader wrote.
 #[cfg(target_arch = "aarch64")]
-macro_rules! go {
+macro_rules! jump_through_table {
     () => {
         r"
         adrp x16, .Llerp_symbol_\name
@@ -392,7 +393,7 @@ macro_rules! first_call {
     };
 }
 
-pub(super) use {first_call, go, symbol, symbols};
+pub(super) use {first_call, jump_through_table, symbol, symbols};
 
 #[cfg(test)]
 mod tests {
@@ -490,7 +491,7 @@ mod tests {
     #[test]
     fn a_call_reaches_the_library_with_its_arguments() {
         if env::var_os(CHILD).is_some() {
-            return arrive();
+            return call_the_fake_library();
         }
         let root = folder("fake");
         let (source, folder) = (root.join("fake.c"), root.join("lib64"));
@@ -513,7 +514,7 @@ mod tests {
         fs::remove_dir_all(root).unwrap();
     }
 
-    fn arrive() {
+    fn call_the_fake_library() {
         let barrier = Barrier::new(8);
         let call = || {
             barrier.wait();
@@ -541,7 +542,7 @@ mod tests {
     #[test]
     fn without_a_library_its_functions_answer_an_error() {
         if env::var_os(CHILD).is_some() {
-            return refused();
+            return call_without_libraries();
         }
         if let Some(here) = LIBRARIES.iter().find(|library| library.search().is_ok()) {
             return skip("no-cuda", &format!("this machine has {}", here.file));
@@ -549,7 +550,7 @@ mod tests {
         child("without_a_library_its_functions_answer_an_error", &[]);
     }
 
-    fn refused() {
+    fn call_without_libraries() {
         let (mut number, mut handle) = (0, ptr::null_mut());
         // SAFETY: without the libraries these functions only return a constant.
         unsafe {
