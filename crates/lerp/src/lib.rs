@@ -72,7 +72,7 @@ use clap::Parser;
 use lerp_core::Precision;
 use lerp_data::{is_own, split_option};
 use lerp_kernels::Kernels;
-use lerp_report::ReportOutcome;
+use lerp_report::{ReportOutcome, TerminalStyle};
 use lerp_train::{JUDGE_SAMPLES, Judge, Origin, Run, RunInputs, RunLock, State};
 
 use cli::{Bench, Cli, ConformanceArgs, EvalArgs, Verb, VerifyArgs};
@@ -158,8 +158,8 @@ fn run(registry: &Registry, verb: Verb) -> Result<bool> {
             Ok(whole)
         }
         Verb::Compare(args) => {
-            let (tables, outcome) = compare(&args.dirs)?;
-            say_lines(tables.trim_end());
+            let outcome = compare(&args.dirs)?;
+            say_lines(outcome.terminal.trim_end());
             Ok(tell(&outcome))
         }
         Verb::Export(args) => export::export(registry, &args),
@@ -355,7 +355,7 @@ pub(crate) fn report(dir: &Path, figure: Option<String>) -> Result<bool> {
 
 /// Does the same as [`report`], and also prints the tables. Returns whether the report is complete.
 pub(crate) fn report_and_show(dir: &Path) -> Result<bool> {
-    let options = lerp_report::Options { figure: None, terminal: Some(shows_bold()) };
+    let options = lerp_report::Options { figure: None, terminal: Some(terminal_style()) };
     let outcome = lerp_report::report(dir, &options)?;
     let whole = tell(&outcome);
     say_lines(outcome.terminal.trim_end());
@@ -370,8 +370,13 @@ fn tell(outcome: &ReportOutcome) -> bool {
 }
 
 /// Returns one table of several sweeps as text, and what is left out of it.
-pub(crate) fn compare(dirs: &[PathBuf]) -> Result<(String, ReportOutcome)> {
-    Ok(lerp_report::compare(dirs, shows_bold())?)
+pub(crate) fn compare(dirs: &[PathBuf]) -> Result<ReportOutcome> {
+    Ok(lerp_report::compare(dirs, terminal_style())?)
+}
+
+/// Returns how tables are set on standard output.
+fn terminal_style() -> TerminalStyle {
+    if shows_bold() { TerminalStyle::Colored } else { TerminalStyle::Plain }
 }
 
 /// Whether bold type can be printed: standard output is a terminal that supports it, and `NO_COLOR` does not forbid it
