@@ -5,18 +5,7 @@ use std::path::Path;
 use lerp_core::Network;
 use lerp_train::{Cell, State};
 
-use super::{Run, value};
-
-/// The names and titles of the paper's seven variants.
-const SEVEN: [(&str, &str); 7] = [
-    ("baseline", "Baseline"),
-    ("dropout", "Dropout"),
-    ("denoising", "Denoising"),
-    ("vae", "VAE"),
-    ("aae", "AAE"),
-    ("vqvae", "VQ-VAE"),
-    ("acai", "ACAI"),
-];
+use super::{Run, SEVEN, on_lines, value};
 
 /// A run to be written; by default it is finished, on MNIST with latents of 32, and has the metrics that [`fake`]
 /// lists.
@@ -84,21 +73,13 @@ impl Fake {
     pub fn write(&self, sweep: &Path) -> std::path::PathBuf {
         let cell = Cell {
             dataset: self.dataset.into(),
-            variant: self.variant.0.into(),
-            seed: self.seed,
             samples: self.samples,
-            batch: 64,
             learning_rate: self.rate,
-            eval_every: 1 << 20,
-            checkpoint_every: 1 << 20,
             test_samples: 1 << 20,
             cluster_restarts: self.restarts,
-            precision: lerp_core::Precision::F32,
-            ema: None,
-            schedule: lerp_core::Schedule::default(),
-            origin: lerp_train::Origin::default(),
             network: Network { scales: 3, depth: self.depth, latent: self.channels }.into(),
             hyper: self.hyper.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
+            ..on_lines(self.variant.0, self.seed)
         };
         let each = |(metric, v): &(&'static str, f64)| {
             let often = if metric.starts_with("eval/") { 1..=16 } else { 16..=16 };

@@ -1,20 +1,16 @@
 //! Figures of runs whose files are known.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{DType, Device, Tensor};
-use common::{Run, images, on_lines, pixels, read, value};
 use lerp_report::{Options, report};
 use lerp_train::{Metrics, Row, State};
+
+use crate::common::{ACAI, BASELINE, Run, VAE, images, on_lines, picture, read, value};
 
 const DISTANCE: &str = "eval/mean_distance";
 const SMOOTHNESS: &str = "eval/mean_smoothness";
@@ -23,10 +19,6 @@ const SMOOTHNESS: &str = "eval/mean_smoothness";
 fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, state: State, rows: Vec<Row>) -> PathBuf {
     Run::on_lines(on_lines(variant, seed), title, state, rows).write(sweep)
 }
-
-const BASELINE: (&str, &str) = ("baseline", "Baseline");
-const VAE: (&str, &str) = ("vae", "VAE");
-const ACAI: (&str, &str) = ("acai", "ACAI");
 
 /// Returns sixteen evaluations with these distances and a smoothness of 0.5.
 fn distances(of: impl Fn(u64) -> f64) -> Vec<Row> {
@@ -85,13 +77,6 @@ fn curves(dir: &tempfile::TempDir, file: &str, color: &str) -> Vec<Vec<(f64, f64
             .collect()
     };
     svg.split(&begin).skip(1).map(points).collect()
-}
-
-/// Returns the picture embedded in a figure, and its width.
-fn picture(dir: &tempfile::TempDir, file: &str) -> (Vec<u8>, usize) {
-    let svg = read(dir, &format!("figures/{file}.svg"));
-    let data = svg.split("data:image/png;base64,").nth(1).unwrap().split('"').next().unwrap();
-    pixels(BASE64_STANDARD.decode(data).unwrap())
 }
 
 #[test]

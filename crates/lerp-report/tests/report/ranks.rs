@@ -1,14 +1,11 @@
 //! The table of ranks and the table of costs.
 
-#![allow(clippy::unwrap_used)]
+use lerp_report::{Options, report};
 
-mod common;
-
-use common::{
+use crate::common::{
     images::{Fake, fake},
     read,
 };
-use lerp_report::{Options, report};
 
 #[test]
 fn variants_are_ranked_over_all_tables_that_have_them() {

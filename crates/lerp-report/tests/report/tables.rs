@@ -1,20 +1,17 @@
 //! Verdicts, differences over seeds and provenance of sweeps whose numbers are known.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{fs, path::Path};
 
-use common::{
-    Run,
-    images::{Fake, fake},
-    on_lines, read, value,
-};
 use lerp_core::Precision;
-use lerp_report::{Options, compare, report};
+use lerp_report::{Options, TerminalStyle, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
+
+use crate::common::{
+    ACAI, BASELINE, Run, VAE, cells,
+    images::{Fake, fake},
+    on_lines, read, row, value,
+};
 
 /// Writes a finished run on lines under the paper's conditions, with a mean distance in 10⁻³ and a smoothness.
 fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64, smoothness: f64) {
@@ -46,15 +43,9 @@ fn run_in(
     Run::on_lines(cell, title, state, rows).write(sweep);
 }
 
-const ACAI: (&str, &str) = ("acai", "ACAI");
-const VAE: (&str, &str) = ("vae", "VAE");
-const BASELINE: (&str, &str) = ("baseline", "Baseline");
-
 /// Returns the cells of the row with this label.
-fn row(table: &str, label: &str) -> Vec<String> {
-    let begin = format!("| {label} |");
-    let line = table.lines().find(|l| l.starts_with(&begin)).unwrap_or_else(|| panic!("{label}: {table}"));
-    line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+fn row_cells<'a>(table: &'a str, label: &str) -> Vec<&'a str> {
+    cells(row(table, label))
 }
 
 #[test]
@@ -68,8 +59,8 @@ fn runs_of_two_precisions_are_two_rows_and_both_say_so() {
     lines(dir.path(), VAE, 0, 3.0, 0.5);
     report(dir.path(), &Options::default()).unwrap();
     let text = read(&dir, "tables/table1.md");
-    assert!(row(&text, "ACAI (precision=f32)")[1].contains("1.00 ± 0.00"), "{text}");
-    assert!(row(&text, "ACAI (precision=tf32)")[1].contains("2.00 ± 0.00"), "{text}");
+    assert!(row_cells(&text, "ACAI (precision=f32)")[1].contains("1.00 ± 0.00"), "{text}");
+    assert!(row_cells(&text, "ACAI (precision=tf32)")[1].contains("2.00 ± 0.00"), "{text}");
     row(&text, "VAE");
 }
 
@@ -91,24 +82,27 @@ fn variants_are_compared_with_the_best_seed_by_seed() {
     report(dir.path(), &Options::default()).unwrap();
     let text = read(&dir, "tables/table1.md");
     let (first, second) = text.split_once("**Table 1b.**").unwrap();
-    assert_eq!(row(first, "Baseline")[1], "0.32 ± 0.08 ≈");
-    assert_eq!(row(first, "ACAI")[1], "**0.25 ± 0.04**");
-    assert!(!row(first, "VAE")[1].contains('≈') && first.contains("≈: not to be told apart"), "{first}");
-    assert_eq!(row(second, "VAE")[1..3], ["+1.00 [+0.90, +1.10]", "0 %"]);
-    assert_eq!(row(second, "ACAI")[1..3], ["**best**", "–"]);
-    let baseline = row(second, "Baseline");
+    assert_eq!(row_cells(first, "Baseline")[1], "0.32 ± 0.08 ≈");
+    assert_eq!(row_cells(first, "ACAI")[1], "**0.25 ± 0.04**");
+    assert!(
+        !row_cells(first, "VAE")[1].contains('≈') && first.contains("≈: not to be told apart"),
+        "{first}"
+    );
+    assert_eq!(row_cells(second, "VAE")[1..3], ["+1.00 [+0.90, +1.10]", "0 %"]);
+    assert_eq!(row_cells(second, "ACAI")[1..3], ["**best**", "–"]);
+    let baseline = row_cells(second, "Baseline");
     // The differences are 0.2, -0.1 and 0.1. Of 27 resamples, one is of -0.1 alone, and three are of -0.1 twice and
     // 0.1.
     assert_eq!(baseline[1], "+0.07 ≈ [−0.10, +0.20]");
-    assert_eq!((baseline[2].as_str(), baseline[5].as_str()), ("20 %", "3"));
-    assert_eq!(row(second, "Mine")[1..6], ["too few seeds", "–", "–", "–", "1"]);
+    assert_eq!((baseline[2], baseline[5]), ("20 %", "3"));
+    assert_eq!(row_cells(second, "Mine")[1..6], ["too few seeds", "–", "–", "–", "1"]);
     assert!(
         second.contains("of 3 seeds, all differences") && second.contains("in one of 4 cases"),
         "{second}"
     );
     // Smoothness has another best variant.
     assert_eq!(
-        (row(second, "VAE")[3].as_str(), row(second, "ACAI")[3].as_str()),
+        (row_cells(second, "VAE")[3], row_cells(second, "ACAI")[3]),
         ("**best**", "+0.10 [+0.10, +0.10]")
     );
 
@@ -150,13 +144,12 @@ fn verdicts_beside_the_papers_numbers() {
     report(dir.path(), &Options::default()).unwrap();
     let table = read(&dir, "tables/table1.md");
     let verdicts = |label: &str| {
-        let row = row(&table, label);
-        (row[3].clone(), row[6].clone())
+        let row = row_cells(&table, label);
+        (row[3], row[6])
     };
-    let both = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-    assert_eq!(verdicts("ACAI"), both("better", "same"));
-    assert_eq!(verdicts("VAE"), both("worse", "same"));
-    assert_eq!(verdicts("VQ-VAE"), both("worse", "n/c"));
+    assert_eq!(verdicts("ACAI"), ("better", "same"));
+    assert_eq!(verdicts("VAE"), ("worse", "same"));
+    assert_eq!(verdicts("VQ-VAE"), ("worse", "n/c"));
     assert!(
         table.contains(
             "- better, same, worse: under the paper's conditions, by the 95 % interval of the difference"
@@ -203,12 +196,8 @@ fn verdicts_beside_the_papers_numbers() {
 }
 
 /// Returns the cells of the line with this name in the second column of a table of image sets.
-fn row_of(table: &str, name: &str) -> Vec<String> {
-    let line = table
-        .lines()
-        .find(|line| line.starts_with(&format!("|  | {name} |")))
-        .unwrap_or_else(|| panic!("{table}"));
-    line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+fn row_of<'a>(table: &'a str, name: &str) -> Vec<&'a str> {
+    row_cells(table, &format!(" | {name}"))
 }
 
 #[test]
@@ -221,9 +210,9 @@ fn image_sets_are_compared_over_seeds_too() {
     report(dir.path(), &Options::default()).unwrap();
     let text = read(&dir, "tables/table2.md");
     let part = text.split("**Table 2, differences.**").nth(1).unwrap();
-    let cells = row(part, "MNIST 32");
-    assert_eq!((cells[1].as_str(), cells[2].as_str()), ("minus the best", "−4.67 [−6.00, −3.00]"));
-    assert_eq!((cells[3].as_str(), cells[8].as_str()), ("–", "**best**"));
+    let cells = row_cells(part, "MNIST 32");
+    assert_eq!((cells[1], cells[2]), ("minus the best", "−4.67 [−6.00, −3.00]"));
+    assert_eq!((cells[3], cells[8]), ("–", "**best**"));
     assert_eq!(row_of(part, "better")[2], "0 %");
     assert_eq!(row_of(part, "seeds in common")[2], "3");
     let errors = read(&dir, "tables/table4.md");
@@ -330,7 +319,7 @@ fn missing_values_are_stated_and_never_divided_by() {
         let said =
             ["ACAI, seed 0: failed after", "| undefined |", "cannot be said: none has two", "| n=1 |"][i];
         assert!(table.contains(said), "{i}: {table}");
-        let text = compare(&[dir.path().to_owned()], false).unwrap().0;
+        let text = compare(&[dir.path().to_owned()], TerminalStyle::Plain).unwrap().terminal;
         assert!(text.contains("Table 1: ") && !text.contains("NaN "), "{text}");
     }
 }
@@ -350,7 +339,7 @@ fn a_terminal_tells_sweeps_apart_in_a_hundred_columns() {
         }
     }
     let dirs = [one, two];
-    let text = compare(&dirs, false).unwrap().0;
+    let text = compare(&dirs, TerminalStyle::Plain).unwrap().terminal;
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     let squeezed: Vec<String> =
         text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -362,7 +351,7 @@ fn a_terminal_tells_sweeps_apart_in_a_hundred_columns() {
     for table in ["Table 1: ", "Table 1b: ", "Table 2: ", "Table 2, differences", "Table 3: ", "Table 4: "] {
         has(table);
     }
-    let painted = compare(&dirs, true).unwrap().0;
+    let painted = compare(&dirs, TerminalStyle::Colored).unwrap().terminal;
     assert!(
         painted.contains("\u{1b}[31mworse\u{1b}[0m") && painted.contains("\u{1b}[2m0.24†\u{1b}[0m"),
         "{painted}"

@@ -1,17 +1,34 @@
 //! Runs for tests, written without training.
 
-#![allow(clippy::unwrap_used, dead_code)]
-
 pub mod images;
+pub mod skip;
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use lerp_core::{Hyper, Network, Precision, Schedule};
 use lerp_eval::Quantity;
+use lerp_report::{Options, report};
 use lerp_train::{Cell, Metrics, Provenance, Row, RunRecord, State, Status};
+
+/// The names and titles of the paper's seven variants.
+pub const SEVEN: [(&str, &str); 7] =
+    [BASELINE, ("dropout", "Dropout"), ("denoising", "Denoising"), VAE, ("aae", "AAE"), VQVAE, ACAI];
+pub const BASELINE: (&str, &str) = ("baseline", "Baseline");
+pub const VAE: (&str, &str) = ("vae", "VAE");
+pub const VQVAE: (&str, &str) = ("vqvae", "VQ-VAE");
+pub const ACAI: (&str, &str) = ("acai", "ACAI");
+
+/// Writes a sweep and its report.
+pub fn reported(write: impl FnOnce(&Path)) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path());
+    report(dir.path(), &Options::default()).unwrap();
+    dir
+}
 
 /// A run to be written.
 pub struct Run<'a> {
@@ -123,6 +140,24 @@ pub fn value(i: u64, metric: &str, value: f64) -> Row {
 /// Reads a file of a sweep.
 pub fn read(dir: &tempfile::TempDir, file: &str) -> String {
     fs::read_to_string(dir.path().join(file)).unwrap()
+}
+
+/// Returns the line of a Markdown table that begins with these cells.
+pub fn row<'a>(table: &'a str, begin: &str) -> &'a str {
+    let begin = format!("| {begin} |");
+    table.lines().find(|line| line.starts_with(&begin)).unwrap_or_else(|| panic!("{begin}: {table}"))
+}
+
+/// Returns the cells of a line of a Markdown table.
+pub fn cells(line: &str) -> Vec<&str> {
+    line.trim_matches('|').split(" | ").map(str::trim).collect()
+}
+
+/// Returns the picture embedded in a figure, gray or with three channels, and its width.
+pub fn picture(dir: &tempfile::TempDir, file: &str) -> (Vec<u8>, usize) {
+    let svg = read(dir, &format!("figures/{file}.svg"));
+    let data = svg.split("data:image/png;base64,").nth(1).unwrap().split('"').next().unwrap();
+    pixels(BASE64_STANDARD.decode(data).unwrap())
 }
 
 /// Decodes a PNG image, and returns its pixels and its width.

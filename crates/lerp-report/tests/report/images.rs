@@ -1,48 +1,30 @@
 //! Reports of sweeps on image sets whose numbers and images are known.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{collections::HashMap, fs, path::Path};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{Device, Tensor};
-use common::{
-    Run,
-    images::{Fake, fake},
-    on_lines, pixels, read, value,
-};
-use lerp_report::{Options, PixelReference, compare, report};
+use lerp_report::{Options, PixelReference, TerminalStyle, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
 
+use crate::common::{
+    self, Run, cells,
+    images::{Fake, fake},
+    on_lines, picture, pixels, read, row, value,
+};
+
 /// Writes a sweep of these runs and its report.
 fn reported(runs: &[Fake]) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for run in runs {
-        run.write(dir.path());
-    }
-    report(dir.path(), &Options::default()).unwrap();
-    dir
-}
-
-/// Returns the line of a table that begins with these cells.
-fn line<'a>(table: &'a str, begin: &str) -> &'a str {
-    table
-        .lines()
-        .find(|line| line.starts_with(&format!("| {begin} |")))
-        .unwrap_or_else(|| panic!("{begin}: {table}"))
-}
-
-/// Returns the cells of a line.
-fn cells(line: &str) -> Vec<&str> {
-    line.trim_matches('|').split('|').map(str::trim).collect()
+    common::reported(|sweep| {
+        for run in runs {
+            run.write(sweep);
+        }
+    })
 }
 
 /// Returns the cells of the line below the one that begins with these cells.
 fn below<'a>(table: &'a str, begin: &str) -> Vec<&'a str> {
-    let first = line(table, begin);
+    let first = row(table, begin);
     let mut lines = table.lines().skip_while(|line| *line != first);
     cells(lines.nth(1).unwrap())
 }
@@ -57,14 +39,14 @@ fn one_seed_has_an_interval_and_several_a_deviation() {
     ]);
     let table = read(&dir, "tables/table2.md");
     // Wilson's interval of 9750 of 10000, computed by hand.
-    let ours = cells(line(&table, "MNIST 32 | ours"));
+    let ours = cells(row(&table, "MNIST 32 | ours"));
     assert_eq!(ours[2], "97.5 [97.2, 97.8]");
     assert_eq!(ours[3..8], ["not run"; 5]);
     assert_eq!(ours[8], "**98.20 ± 0.10**");
     let paper = below(&table, "MNIST 32 | ours");
     assert_eq!((paper[1], paper[2], paper[8]), ("paper", "94.90 ± 0.14†", "98.25 ± 0.11†"));
     // A row's only number is not the best of anything.
-    let ours = cells(line(&table, "MNIST 256 | ours"));
+    let ours = cells(row(&table, "MNIST 256 | ours"));
     assert_eq!(ours[5], "99.0 [98.8, 99.2]");
     // Rows that the sweep does not have are folded away on the page and are missing from the Markdown file.
     let page = read(&dir, "index.html");
@@ -77,11 +59,11 @@ fn one_seed_has_an_interval_and_several_a_deviation() {
     assert!(table.contains("- Numbers with ± are over n=2 runs."), "{table}");
 
     let fitted = &table[table.find("**Table 2b.**").unwrap()..];
-    assert_eq!(cells(line(fitted, "MNIST 32 | ours"))[2], "**98.5 [98.2, 98.7]**");
+    assert_eq!(cells(row(fitted, "MNIST 32 | ours"))[2], "**98.5 [98.2, 98.7]**");
     assert!(!fitted.contains("SVHN") && !fitted.contains("Raw pixels"), "{fitted}");
 
     let errors = read(&dir, "tables/table4.md");
-    let ours = cells(line(&errors, "MNIST 32 | ours"));
+    let ours = cells(row(&errors, "MNIST 32 | ours"));
     assert_eq!((ours[2], ours[8]), ("**12.30**", "25.00 ± 5.00"));
     assert!(!errors.contains("paper:"), "{errors}");
 
@@ -114,7 +96,7 @@ fn clusters_state_their_restarts_and_their_information() {
     let table = read(&dir, "tables/table3.md");
     assert!(table.contains("best of 64 restarts"), "{table}");
     assert!(table.contains("Restarts of k-means: 64 instead of the paper's 1,000."), "{table}");
-    let ours = cells(line(&table, "MNIST 32 | ours"));
+    let ours = cells(row(&table, "MNIST 32 | ours"));
     assert_eq!((ours[2], ours[8]), ("50.0 [49.0, 51.0]", "**90.0 [89.4, 90.6]**"));
     assert_eq!(below(&table, "MNIST 32 | ours")[1..4], ["paper", "77.56†", "82.67†"]);
     assert!(table.contains("|  | NMI | 0.75 | – |"), "{table}");
@@ -142,8 +124,8 @@ fn raw_pixels_are_shown_beside_the_fitted_classifier() {
     let table = read(&dir, "tables/table2.md");
     let fitted = &table[table.find("**Table 2b.**").unwrap()..];
     assert!(fitted.contains("| ACAI | Raw pixels |"), "{fitted}");
-    for row in ["MNIST 32 | ours", "MNIST 256 | ours"] {
-        assert_eq!(cells(line(fitted, row))[9], "92.0 [91.5, 92.5]");
+    for begin in ["MNIST 32 | ours", "MNIST 256 | ours"] {
+        assert_eq!(cells(row(fitted, begin))[9], "92.0 [91.5, 92.5]");
     }
     for sentence in [
         "Not converged, so perhaps too low: MNIST 32 Baseline (seed 0, after 321 iterations).",
@@ -154,7 +136,7 @@ fn raw_pixels_are_shown_beside_the_fitted_classifier() {
     }
     assert!(!table[..table.find("**Table 2b.**").unwrap()].contains("aw pixels"), "{table}");
     let clusters = read(&dir, "tables/table3.md");
-    assert_eq!(cells(line(&clusters, "MNIST 32 | ours"))[9], "55.0 [54.0, 56.0]");
+    assert_eq!(cells(row(&clusters, "MNIST 32 | ours"))[9], "55.0 [54.0, 56.0]");
     assert!(clusters.contains("|  | NMI | 0.75 | – | – | – | – | – | – | 0.50 |"), "{clusters}");
     assert!(clusters.contains("clusters of raw pixels, best of 10 restarts"), "{clusters}");
 
@@ -182,7 +164,7 @@ fn cells_without_a_number_state_the_reason() {
         Fake { dataset: "svhn", depth: 64, ..fake(6, 0, 1.7) }.with("final/test_images", f64::NAN),
     ]);
     let table = read(&dir, "tables/table2.md");
-    let ours = cells(line(&table, "MNIST 32 | ours"));
+    let ours = cells(row(&table, "MNIST 32 | ours"));
     assert_eq!(
         ours[2..],
         ["failed", "unfinished", "not run", "undefined", "70.0 [69.1, 70.9]", "unfinished", "not run"]
@@ -193,8 +175,8 @@ fn cells_without_a_number_state_the_reason() {
     );
     assert!(table.contains("- MNIST 32 AAE: undefined in 1 run and over 1 only."), "{table}");
     // An impossible accuracy has no interval, and does not stop the report.
-    assert_eq!(cells(line(&table, "SVHN 32 | ours"))[8], "170.0");
-    assert_eq!(cells(line(&read(&dir, "tables/table3.md"), "MNIST 32 | ours"))[5], "undefined");
+    assert_eq!(cells(row(&table, "SVHN 32 | ours"))[8], "170.0");
+    assert_eq!(cells(row(&read(&dir, "tables/table3.md"), "MNIST 32 | ours"))[5], "undefined");
     assert!(read(&dir, "index.html").contains("loss &lt;b&gt;became"));
 }
 
@@ -209,7 +191,7 @@ fn configurations_of_a_variant_have_lines_of_their_own() {
         Fake { channels: 16, ..grid(0.5, 0.9) },
     ]);
     let table = read(&dir, "tables/table2.md");
-    let ours = cells(line(&table, "MNIST 32 | ours"));
+    let ours = cells(row(&table, "MNIST 32 | ours"));
     assert_eq!((ours[2], ours[8]), ("95.0 [94.6, 95.4]", "below"));
     assert_eq!(below(&table, "MNIST 32 | ours")[1], "ours (advweight=0.25)");
     let cells_of =
@@ -217,14 +199,14 @@ fn configurations_of_a_variant_have_lines_of_their_own() {
     assert_eq!(cells_of("ours (advweight=0.25)")[7..], ["–", "**97.0 [96.6, 97.3]**"]);
     assert_eq!(cells_of("ours (advweight=0.5)")[8], "96.0 [95.6, 96.4]");
     // In another row the setting has nothing to be told apart from.
-    assert_eq!(cells(line(&table, "MNIST 256 | ours"))[8], "90.0 [89.4, 90.6]");
+    assert_eq!(cells(row(&table, "MNIST 256 | ours"))[8], "90.0 [89.4, 90.6]");
     assert!(table.contains("ACAI's advweight 0.25 instead of 0.5"), "{table}");
 
     // If all configurations differ, there is no line without settings.
     let both = |v, rate, accuracy| Fake { rate, ..fake(v, 0, accuracy) };
     let dir = reported(&[both(0, 1e-3, 0.9), both(0, 1e-4, 0.8), both(1, 1e-3, 0.7), both(1, 1e-4, 0.6)]);
     let table = read(&dir, "tables/table2.md");
-    let first = cells(line(&table, "MNIST 32 | ours (learning_rate=0.0001)"));
+    let first = cells(row(&table, "MNIST 32 | ours (learning_rate=0.0001)"));
     assert_eq!(first[2..5], ["80.0 [79.2, 80.8]", "60.0 [59.0, 61.0]", "not run"]);
     assert!(!table.contains("| below |"), "{table}");
 }
@@ -234,13 +216,13 @@ fn image_counts_other_than_the_papers_are_stated() {
     let few = |v: usize| fake(v, 0, 0.9).with("eval/test_images", 256.0);
     let table = read(&reported(&[few(0)]), "tables/table2.md");
     // Evaluations used fewer test images than the measurement at the end.
-    assert_eq!(cells(line(&table, "MNIST 32 | ours"))[2], "90.0 [85.7, 93.1]");
+    assert_eq!(cells(row(&table, "MNIST 32 | ours"))[2], "90.0 [85.7, 93.1]");
     assert!(table.contains("Test images: 256.") && !table.contains("training and"), "{table}");
     let dir = reported(&[Fake { images: Some([5_400, 600]), ..fake(0, 0, 0.9) }]);
     let table = read(&dir, "tables/table3.md");
     let said = "5,400 training and 600 test images of MNIST instead of its 60,000 and 10,000";
     assert!(table.contains(said), "{table}");
-    assert!(cells(line(&table, "MNIST 32 | ours"))[2].starts_with("80.0 [79.2"), "{table}");
+    assert!(cells(row(&table, "MNIST 32 | ours"))[2].starts_with("80.0 [79.2"), "{table}");
 }
 
 /// Counts how often a reader of the page sees conditions, not counting the metadata of drawings.
@@ -377,7 +359,7 @@ fn latex_has_as_many_cells_in_every_line_as_columns() {
 fn a_terminal_has_every_table_and_the_sweep_of_each_line() {
     let one = reported(&[fake(0, 0, 0.975), fake(6, 0, 0.98)]);
     let other = reported(&[fake(6, 0, 0.99), Fake { state: State::Failed, ..fake(3, 0, 0.9) }]);
-    let text = compare(&[one.path().to_owned()], false).unwrap().0;
+    let text = compare(&[one.path().to_owned()], TerminalStyle::Plain).unwrap().terminal;
     let has = |line: &str| {
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.lines().any(|l| squeezed(l) == line), "{line}: {text}");
@@ -387,7 +369,8 @@ fn a_terminal_has_every_table_and_the_sweep_of_each_line() {
     has("paper 94.90† 96.45† 96.00† 96.56† 70.74† 97.50† 98.25†");
     has("Table 4: mean squared error of reconstructions, ×10⁻³");
     assert!(!text.contains("SVHN") && !text.contains("Table 1"), "{text}");
-    let text = compare(&[one.path().to_owned(), other.path().to_owned()], true).unwrap().0;
+    let text =
+        compare(&[one.path().to_owned(), other.path().to_owned()], TerminalStyle::Colored).unwrap().terminal;
     let names = [&one, &other].map(|dir| dir.path().file_name().unwrap().to_string_lossy().into_owned());
     let line = text.lines().find(|line| line.trim_start().starts_with(&names[1])).unwrap();
     assert!(line.contains("\u{1b}[1m99.0\u{1b}[0m") && line.contains("failed"), "{text}");
@@ -403,13 +386,6 @@ fn strips(run: &Path, channels: usize, left: f32, decoded: f32, right: f32) {
     let images = Tensor::from_vec(values, (4, 16, 32, 32, channels), &Device::Cpu).unwrap();
     let tensors = HashMap::from([("left", side(left)), ("right", side(right)), ("images", images)]);
     candle_core::safetensors::save(&tensors, run.join("interpolation.safetensors")).unwrap();
-}
-
-/// Returns the picture embedded in a figure, gray or with three channels, and its width.
-fn picture(dir: &tempfile::TempDir, file: &str) -> (Vec<u8>, usize) {
-    let svg = read(dir, &format!("figures/{file}.svg"));
-    let data = svg.split("data:image/png;base64,").nth(1).unwrap().split('"').next().unwrap();
-    pixels(BASE64_STANDARD.decode(data).unwrap())
 }
 
 #[test]

@@ -1,19 +1,16 @@
 //! User-defined metrics in tables, figures, on the page and in the terminal.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{fs, path::Path};
 
-use common::{
-    Run,
-    images::{Fake, fake},
-    measures, on_lines, read, value,
-};
 use lerp_eval::{Better, Quantity};
-use lerp_report::{Options, compare, report};
+use lerp_report::{Options, TerminalStyle, compare, report};
 use lerp_train::State;
+
+use crate::common::{
+    Run, cells,
+    images::{Fake, fake},
+    measures, on_lines, read, row, value,
+};
 
 const SHARPNESS: Quantity = Quantity::new(
     "eval/sharpness",
@@ -31,12 +28,6 @@ fn run(sweep: &Path, (variant, title): (&str, &str), seed: u64, sharpness: f64, 
     rows.extend(span.map(|span| value(16, "final/span", span)));
     let dir = Run::on_lines(on_lines(variant, seed), title, State::Done, rows).write(sweep);
     measures(&dir, &[SHARPNESS.in_unit("1/px"), SPAN]);
-}
-
-fn row<'a>(table: &'a str, label: &str) -> Vec<&'a str> {
-    let begin = format!("| {label} |");
-    let line = table.lines().find(|line| line.starts_with(&begin));
-    line.unwrap_or_else(|| panic!("{label}: {table}")).trim_matches('|').split(" | ").map(str::trim).collect()
 }
 
 #[test]
@@ -57,9 +48,9 @@ fn user_defined_metrics_reach_every_output() {
         table.contains("| Configuration | Sharpness &lt;b>\\|$x$ (1/px) | Span | Seeds | Samples |"),
         "{table}"
     );
-    assert_eq!(row(&table, "ACAI")[1..4], ["**0.6000 ± 0.1000**", "1000 ± 0", "n=2"]);
-    assert_eq!(row(&table, "Mine")[1..4], ["0.2500 ± 0.0000", "undefined", "n=2"]);
-    assert_eq!(row(&table, "VAE")[1..4], ["–", "–", "n=1"]);
+    assert_eq!(cells(row(&table, "ACAI"))[1..4], ["**0.6000 ± 0.1000**", "1000 ± 0", "n=2"]);
+    assert_eq!(cells(row(&table, "Mine"))[1..4], ["0.2500 ± 0.0000", "undefined", "n=2"]);
+    assert_eq!(cells(row(&table, "VAE"))[1..4], ["–", "–", "n=1"]);
     assert!(
         table.contains("(1/px), higher is better: How sharp decoded images are.")
             && !table.contains('\u{1b}')
@@ -95,7 +86,7 @@ fn user_defined_metrics_reach_every_output() {
             || page.contains("Then metrics of this study's own")
     );
 
-    let (text, _) = compare(&[dir.path().to_owned()], false).unwrap();
+    let text = compare(&[dir.path().to_owned()], TerminalStyle::Plain).unwrap().terminal;
     assert!(text.contains("Further metrics") && text.contains("0.6000 ± 0.1000"), "{text}");
     assert!(!text.contains('\u{1b}') && text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
@@ -108,9 +99,9 @@ fn sweeps_with_other_metrics_stand_side_by_side() {
     let image = fake(6, 0, 0.9).with("final/span", 7.0).write(other.path());
     measures(&image, &[Quantity { better: Better::Higher, ..SPAN }]);
     let dirs = [one.path().to_owned(), other.path().to_owned()];
-    let (text, outcome) = compare(&dirs, false).unwrap();
+    let outcome = compare(&dirs, TerminalStyle::Plain).unwrap();
     assert!(outcome.left_out.is_empty());
-    let table = text.split("Further metrics").nth(1).unwrap();
+    let table = outcome.terminal.split("Further metrics").nth(1).unwrap();
     let numbers = |name: &str| {
         let line =
             table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {table}"));

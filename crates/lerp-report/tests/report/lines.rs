@@ -1,18 +1,15 @@
 //! Reports of sweeps on lines whose numbers are known.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
 use candle_core::{Device, Tensor};
-use common::{Run, on_lines, pixels, read, value};
-use lerp_report::{Options, compare, report};
+use lerp_report::{Options, TerminalStyle, compare, report};
 use lerp_train::{Cell, Metrics, Row, State};
+
+use crate::common::{self, Run, on_lines, pixels, read, row, value};
 
 const DISTANCE: &str = "eval/mean_distance";
 const SMOOTHNESS: &str = "eval/mean_smoothness";
@@ -66,19 +63,11 @@ impl Fake {
 
 /// Writes a sweep of these runs and its report.
 fn reported(runs: &[Fake]) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    for run in runs {
-        run.write(dir.path());
-    }
-    report(dir.path(), &Options::default()).unwrap();
-    dir
-}
-
-fn row<'a>(table: &'a str, label: &str) -> &'a str {
-    table
-        .lines()
-        .find(|line| line.starts_with(&format!("| {label} |")))
-        .unwrap_or_else(|| panic!("{label}: {table}"))
+    common::reported(|sweep| {
+        for run in runs {
+            run.write(sweep);
+        }
+    })
 }
 
 #[test]
@@ -124,9 +113,9 @@ fn means_deviations_and_the_best() {
     let latex = read(&dir, "tables/table1.tex");
     assert!(latex.contains(r"\textbf{0.30 $\pm$ 0.10} & 0.24 $\pm$ 0.01$^\dagger$ &"), "{latex}");
     assert!(!latex.contains('⁻') && !latex.contains('†'), "{latex}");
-    let terminal = compare(&[dir.path().to_owned()], true).unwrap().0;
+    let terminal = compare(&[dir.path().to_owned()], TerminalStyle::Colored).unwrap().terminal;
     assert!(terminal.contains("\u{1b}[1m0.30 ± 0.10\u{1b}[0m"), "{terminal}");
-    assert!(!compare(&[dir.path().to_owned()], false).unwrap().0.contains('\u{1b}'));
+    assert!(!compare(&[dir.path().to_owned()], TerminalStyle::Plain).unwrap().terminal.contains('\u{1b}'));
 }
 
 #[test]

@@ -1,18 +1,15 @@
 //! The paper's claims and the user's, tested on sweeps whose numbers are known.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{fs, path::Path};
 
-use common::{
+use lerp_report::{Options, report};
+use lerp_train::State;
+
+use crate::common::{
     Run,
     images::{Fake, fake},
     on_lines, read, value,
 };
-use lerp_report::{Options, report};
-use lerp_train::State;
 
 /// Writes finished runs on lines, one for each seed, with mean distances in 10⁻³ and smoothness.
 fn lines(sweep: &Path, (variant, title): (&str, &str), distances: &[f64], smoothness: &[f64]) {
