@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Write,
     hash::Hasher,
     path::{Path, PathBuf},
 };
@@ -12,8 +11,8 @@ use lerp_data::{Dataset, Lines};
 use lerp_files::printable;
 
 use crate::{
-    summary::{Group, Loaded},
-    text::count,
+    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
+    text::{count, short_digest, unique},
 };
 
 /// Identifies the runs behind a table or figure, so that a reader can tell whether two of them show the same runs. It
@@ -41,23 +40,20 @@ pub struct Provenance {
     command: String,
 }
 
-/// The number of leading digits of a digest that are shown.
-const DIGITS: usize = 12;
+impl Sweep {
+    /// Collects the provenance of a table of `groups`.
+    pub fn provenance(&self, groups: &[&RunGroup]) -> Provenance {
+        Provenance::of(groups, &command(&self.dir, None))
+    }
+}
 
 impl Provenance {
     /// Collects the provenance of all runs of `groups`, finished or not. `command` is the command that makes the table
     /// or figure again.
-    pub fn of(groups: &[&Group], command: &str) -> Self {
-        let runs: Vec<&Loaded> = groups.iter().flat_map(|group| &group.runs).collect();
-        let each = |of: fn(&Loaded) -> &str| {
-            let mut values: Vec<&str> = Vec::new();
-            for value in runs.iter().map(|loaded| known(of(loaded))) {
-                if !values.contains(&value) {
-                    values.push(value);
-                }
-            }
-            values.join(", ")
-        };
+    pub fn of(groups: &[&RunGroup], command: &str) -> Self {
+        let runs: Vec<&LoadedRun> = groups.iter().flat_map(|group| &group.runs).collect();
+        let each =
+            |of: fn(&LoadedRun) -> &str| unique(runs.iter().map(|loaded| known(of(loaded)))).join(", ");
         Self {
             runs: runs.len(),
             config: config(&runs),
@@ -134,7 +130,7 @@ fn known(value: &str) -> &str {
 }
 
 /// Returns the FNV-1a hash of the sorted ids of cells, which end in hashes of the whole cells; empty without runs.
-fn config(runs: &[&Loaded]) -> String {
+fn config(runs: &[&LoadedRun]) -> String {
     let ids: BTreeSet<&str> = runs.iter().map(|loaded| loaded.run.record.id.as_str()).collect();
     if ids.is_empty() {
         return String::new();
@@ -149,35 +145,31 @@ fn config(runs: &[&Loaded]) -> String {
 }
 
 /// Returns the digests of the groups' data.
-fn data(groups: &[&Group]) -> String {
-    let mut found: Vec<(&str, String)> = Vec::new();
-    for group in groups {
-        for loaded in &group.runs {
-            let record = &loaded.run.record;
-            let sum = match record.provenance.data.as_deref() {
-                Some(digest) if !digest.is_empty() => digest.chars().take(DIGITS).collect(),
-                _ if record.cell.dataset == Lines::NAME => "drawn".to_owned(),
-                // A dataset defined in code that gives no digest of its images.
-                _ if record.dataset_title.is_some() => "from code".to_owned(),
-                _ => "unknown".to_owned(),
-            };
-            let title = group.set.as_ref().map_or_else(|| Lines.title(), |set| set.title());
-            if !found.contains(&(title, sum.clone())) {
-                found.push((title, sum));
-            }
-        }
-    }
+fn data<'a>(groups: &[&'a RunGroup]) -> String {
+    let of_run = |group: &'a RunGroup, loaded: &LoadedRun| {
+        let record = &loaded.run.record;
+        let sum = match record.provenance.data.as_deref() {
+            Some(digest) if !digest.is_empty() => short_digest(digest),
+            _ if record.cell.dataset == Lines::NAME => "drawn".to_owned(),
+            // A dataset defined in code that gives no digest of its images.
+            _ if record.dataset_title.is_some() => "from code".to_owned(),
+            _ => "unknown".to_owned(),
+        };
+        (group.set.as_ref().map_or_else(|| Lines.title(), ImageSet::title), sum)
+    };
+    let found = unique(
+        groups
+            .iter()
+            .copied()
+            .flat_map(|group: &'a RunGroup| group.runs.iter().map(move |loaded| of_run(group, loaded))),
+    );
     let several = found.iter().any(|(title, _)| *title != found[0].0);
-    let mut out = String::new();
-    for (title, sum) in &found {
-        let name = if several { format!("{title} ") } else { String::new() };
-        let _ = write!(out, "{}{name}{sum}", if out.is_empty() { "" } else { ", " });
-    }
-    out
+    let named = |(title, sum): &(&str, String)| if several { format!("{title} {sum}") } else { sum.clone() };
+    found.iter().map(named).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the first and the last day on which a run was started.
-fn dates(runs: &[&Loaded]) -> String {
+fn dates(runs: &[&LoadedRun]) -> String {
     let days: BTreeSet<&str> = runs
         .iter()
         .map(|loaded| loaded.run.record.provenance.started.split('T').next().unwrap_or_default())

@@ -8,12 +8,12 @@ pub fn number(value: f64) -> String {
 }
 
 /// Formats a value with a fixed number of decimals, or with an exponent from 10⁵ on.
-pub fn fixed(value: f64, decimals: usize) -> String {
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     if value.abs() < 1e5 { format!("{value:.decimals$}") } else { format!("{value:.1e}") }
 }
 
 /// Replaces the hyphen of a printed negative number by a minus sign, and drops it before zero.
-pub fn minus(text: &str) -> String {
+pub(crate) fn minus(text: &str) -> String {
     match text.strip_prefix('-') {
         Some(size) if size.chars().all(|c| matches!(c, '0' | '.')) => size.to_owned(),
         Some(size) => format!("−{size}"),
@@ -21,16 +21,21 @@ pub fn minus(text: &str) -> String {
     }
 }
 
-/// Formats the sign of a printed number as [`minus`] does, and adds a plus sign to positive numbers.
-pub fn signed(text: &str) -> String {
-    let text = minus(text);
+/// Formats a value with its sign and a fixed number of decimals. A number that is printed as zero has no sign.
+pub(crate) fn signed(value: f64, decimals: usize) -> String {
+    let text = minus(&fixed(value, decimals));
     let above = !text.starts_with('−') && text.chars().any(|c| !matches!(c, '0' | '.'));
     if above { format!("+{text}") } else { text }
 }
 
+/// Formats a p-value with two significant digits.
+pub(crate) fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { number(two_digits(p)) }
+}
+
 /// Formats a value with as many decimals as give `scale` four significant digits, or with an exponent if `scale` is
 /// very small or very large.
-pub fn significant(value: f64, scale: f64) -> String {
+pub(crate) fn significant(value: f64, scale: f64) -> String {
     let size = scale.abs();
     if size > 0.0 && !(1e-4..1e5).contains(&size) {
         return format!("{value:.2e}");
@@ -63,7 +68,17 @@ pub fn two_digits(value: f64) -> f64 {
 
 /// Formats a count with its noun in the singular or plural: `1 run`, `3 runs`.
 pub fn count(n: usize, thing: &str) -> String {
-    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+    format!("{n} {}", plural(n, thing))
+}
+
+/// Returns the noun for `n` things, in the singular or plural.
+pub(crate) fn plural(n: usize, thing: &str) -> String {
+    format!("{thing}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Returns the leading digits of a digest that are shown.
+pub(crate) fn short_digest(digest: &str) -> String {
+    digest.chars().take(12).collect()
 }
 
 /// Joins the first `most` of `words` by `between`, and says how many more there are.
@@ -74,8 +89,19 @@ pub fn listed<T: AsRef<str>>(words: &[T], most: usize, between: &str) -> String 
     shown.join(between) + &more
 }
 
+/// Removes repeated values, keeping the order of their first occurrence.
+pub(crate) fn unique<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for value in values {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    }
+    all
+}
+
 /// The most names in one sentence.
-pub const MAX_NAMES: usize = 24;
+pub(crate) const MAX_NAMES: usize = 24;
 
 /// The most sentences of one kind under a table.
 const MAX_SENTENCES: usize = 40;
@@ -86,7 +112,7 @@ pub fn names<T: AsRef<str>>(names: &[T]) -> String {
 }
 
 /// Cuts a long list of similar sentences, and ends it with how many more there are; `what` names them in the plural.
-pub fn few(mut sentences: Vec<String>, what: &str) -> Vec<String> {
+pub(crate) fn few(mut sentences: Vec<String>, what: &str) -> Vec<String> {
     let more = sentences.len().saturating_sub(MAX_SENTENCES);
     if more > 1 {
         sentences.truncate(MAX_SENTENCES);
@@ -96,7 +122,7 @@ pub fn few(mut sentences: Vec<String>, what: &str) -> Vec<String> {
 }
 
 /// Formats ascending numbers: each of them, or, if there are many, the ranges that they form, such as `0 to 2399`.
-pub fn numbers(numbers: &[u64]) -> String {
+pub(crate) fn numbers(numbers: &[u64]) -> String {
     if numbers.len() <= MAX_NAMES {
         let all: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         return all.join(", ");
@@ -136,14 +162,14 @@ pub fn markdown(text: &str) -> String {
 }
 
 /// Transliterates a character to ASCII; a character without a transliteration becomes its code point.
-pub fn in_ascii(c: char) -> String {
+pub(crate) fn in_ascii(c: char) -> String {
     let near = deunicode::deunicode_char(c).filter(|near| !near.trim().is_empty());
     near.map_or_else(|| format!("U+{:04X} ", u32::from(c)), str::to_owned)
 }
 
 /// Escapes text for LaTeX. Plain LaTeX stops at characters beyond Latin-1, so those without a command here are
 /// transliterated to ASCII, as in `Koshki` for `Кошки`.
-pub fn latex(text: &str) -> String {
+pub(crate) fn latex(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
-#[path = "common/skip.rs"]
+#[path = "report/common/skip.rs"]
 mod skip;
 
 use std::{

@@ -8,7 +8,7 @@ use lerp_report::{Options, ReportOutcome};
 
 use crate::{
     cli::{CompareArgs, ReportArgs},
-    say::{note, say, say_lines, shows_bold, warn_of_all},
+    say::{note, say, say_lines, terminal_style, warn_of_all},
 };
 
 /// Runs `lerp report`. Returns whether the report is complete.
@@ -28,8 +28,8 @@ pub fn report(args: &ReportArgs) -> Result<bool> {
 /// # Errors
 /// If a folder holds no runs or cannot be read.
 pub fn compare(args: &CompareArgs) -> Result<bool> {
-    let (tables, outcome) = lerp_report::compare(&args.dirs, shows_bold())?;
-    say_lines(tables.trim_end());
+    let outcome = lerp_report::compare(&args.dirs, terminal_style())?;
+    say_lines(outcome.terminal.trim_end());
     Ok(tell(&outcome))
 }
 
@@ -50,7 +50,7 @@ pub fn draw(dir: &Path) -> Result<bool> {
 /// # Errors
 /// The errors of [`draw`].
 pub fn draw_and_print(dir: &Path) -> Result<bool> {
-    let outcome = lerp_report::report(dir, &Options { figure: None, terminal: Some(shows_bold()) })?;
+    let outcome = lerp_report::report(dir, &Options { figure: None, terminal: Some(terminal_style()) })?;
     let is_complete = tell(&outcome);
     say_lines(outcome.terminal.trim_end());
     tell_place(dir);

@@ -5,6 +5,7 @@
 use std::io::{IsTerminal, Write};
 
 use lerp_files::printable;
+use lerp_report::TerminalStyle;
 
 /// Largest number of warnings that [`warn_of_all`] prints.
 const MOST: usize = 20;
@@ -42,11 +43,15 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
-/// Whether bold type can be printed: standard output is a terminal that supports it, and `NO_COLOR` does not forbid it
-/// (<https://no-color.org>).
-pub fn shows_bold() -> bool {
+/// Returns how tables are printed on standard output: with bold type if it is a terminal that supports it and `NO_COLOR`
+/// does not forbid it (<https://no-color.org>).
+pub fn terminal_style() -> TerminalStyle {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !no_color && !is_dumb()
+    if std::io::stdout().is_terminal() && !no_color && !is_dumb() {
+        TerminalStyle::Colored
+    } else {
+        TerminalStyle::Plain
+    }
 }
 
 /// Whether the terminal, if there is one, can only print lines and not move its cursor: `TERM` is `dumb`, or is not set

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     Error, Result,
-    usefulness::{is_a_pair, pairs_in_words},
+    statistics::{is_a_pair, pairs_in_words},
 };
 
 /// The file of the user's claims in a sweep's folder.
@@ -218,7 +218,7 @@ pub fn own(dir: &Path) -> Result<Vec<Claim>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::published::published;
+    use crate::paper::published;
 
     #[test]
     fn the_papers_claims_are_well_formed() {

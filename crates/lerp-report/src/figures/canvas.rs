@@ -13,10 +13,8 @@ use plotters::{
 };
 use unicode_width::UnicodeWidthStr;
 
-use crate::{
-    Error, Result,
-    style::{Drawing, FONT, Look, font, in_font, png},
-};
+use super::style::{CurveStyle, Drawing, FONT, font, in_font, png};
+use crate::{Error, Result};
 
 /// The steps of the SVG's coordinates in a unit. plotters has integer coordinates only, and whole units would show as
 /// stairs in curves.
@@ -129,13 +127,13 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
     }
 
     /// Draws the marker of a style: disc, square, triangle or diamond.
-    pub fn marker(&self, look: &Look, (x, y): Point) -> Result<()> {
+    pub fn marker(&self, style: &CurveStyle, (x, y): Point) -> Result<()> {
         let polygon = |corners: &[Point]| {
             let corners: Vec<Point> = corners.iter().map(|(dx, dy)| (x + dx, y + dy)).collect();
-            self.polygon(&corners, look.color)
+            self.polygon(&corners, style.color)
         };
-        match look.marker {
-            0 => self.put(&Circle::new(self.at((x, y)), self.length(4.0), look.color.filled())),
+        match style.marker {
+            0 => self.put(&Circle::new(self.at((x, y)), self.length(4.0), style.color.filled())),
             1 => polygon(&[(-3.6, -3.6), (3.6, -3.6), (3.6, 3.6), (-3.6, 3.6)]),
             2 => polygon(&[(0.0, -5.0), (4.8, 3.6), (-4.8, 3.6)]),
             _ => polygon(&[(0.0, -5.5), (5.0, 0.0), (0.0, 5.5), (-5.0, 0.0)]),

@@ -5,18 +5,16 @@ use lerp_eval::{
     quantity::{MEAN_DISTANCE, PROBE_ACCURACY},
 };
 use plotters::prelude::DrawingBackend;
-use unicode_width::UnicodeWidthStr;
 
 use super::{
     Drawn,
-    canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Numbered, Plot, PlotArea},
+    canvas::{Canvas, Draw, both},
+    plot::{Axis, Numbered, Plot, PlotArea, extent, legend_entry, legend_width},
+    style::{CurveStyle, curve_styles},
 };
 use crate::{
     Result,
-    set::Set,
-    style::{LONGEST, Look, fit, looks},
-    summary::{Group, Sweep},
+    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
 };
 
 /// The size of the plot, and the margins for numbers and titles of axes.
@@ -31,7 +29,7 @@ const LINE: f64 = 24.0;
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
+pub fn draw<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
     let (metric, title, factor): (&Quantity, _, _) = match set {
         None => (&MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3),
         Some(_) => (&PROBE_ACCURACY, "fitted classifier's accuracy, %", 100.0),
@@ -41,9 +39,9 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     if groups.is_empty() {
         return Ok(None);
     }
-    let series = groups.iter().zip(looks(&groups)).map(|(group, look)| Series {
+    let series = groups.iter().zip(curve_styles(&groups)).map(|(group, style)| Series {
         label: group.label.clone(),
-        look,
+        style,
         points: points(group, metric, factor),
     });
     let series: Vec<Series> = series.collect();
@@ -52,22 +50,14 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     let y = if set.is_none() {
         Axis::logarithmic(all().map(|point| point.1), title)
     } else {
-        let (low, high) =
-            all().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p.1), high.max(p.1)));
+        let (low, high) = extent(all().map(|point| point.1));
         let room = ((high - low) * 0.08).max(0.5);
         Axis::linear((low - room).max(0.0)..(high + room).min(100.0), 6, title)
     };
     let x = Axis::linear(0.0..longest * 1.06, 6, "minutes");
     let (what, good) = match set {
         None => ("Mean distance of interpolations between lines (logarithmic)".to_owned(), "lower"),
-        Some(set) => (
-            format!(
-                "Accuracy of the fitted classifier on {} with a latent dimensionality of {}",
-                set.title(),
-                set.dims
-            ),
-            "higher",
-        ),
+        Some(set) => (format!("Accuracy of the fitted classifier on {}", set.words()), "higher"),
     };
     let caption = format!(
         "{what} against the minutes that a run took, training and evaluation together; {good} and further to the left is better. A \
@@ -79,8 +69,8 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
 }
 
 /// Returns the minutes and the final value of each finished run of a configuration.
-fn points(group: &Group, metric: &Quantity, factor: f64) -> Vec<(f64, f64)> {
-    let point = |loaded: &crate::summary::Loaded| {
+fn points(group: &RunGroup, metric: &Quantity, factor: f64) -> Vec<(f64, f64)> {
+    let point = |loaded: &LoadedRun| {
         let value = loaded.final_value(&metric.key).filter(|value| value.is_finite())?;
         let minutes = loaded.run.status.wall_s / 60.0;
         (minutes > 0.0).then_some((minutes, value * factor))
@@ -90,7 +80,7 @@ fn points(group: &Group, metric: &Quantity, factor: f64) -> Vec<(f64, f64)> {
 
 struct Series {
     label: String,
-    look: Look,
+    style: CurveStyle,
     /// The minutes and the value of each run.
     points: Vec<(f64, f64)>,
 }
@@ -103,8 +93,7 @@ struct CostScatter {
 
 impl CostScatter {
     fn width(&self) -> f64 {
-        let longest = self.series.iter().map(|series| series.label.width()).max().unwrap_or(0);
-        LEFT + PLOT.0 + 60.0 + 9.2 * longest.min(LONGEST) as f64
+        LEFT + PLOT.0 + 60.0 + legend_width(self.series.iter().map(|series| series.label.as_str()))
     }
 }
 
@@ -114,17 +103,16 @@ impl Draw for CostScatter {
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
-        let place = PlotArea { left: LEFT, top: TOP, width: PLOT.0, height: PLOT.1 };
-        let plot = Plot { place, x: &self.x, y: &self.y };
+        let area = PlotArea { left: LEFT, top: TOP, width: PLOT.0, height: PLOT.1 };
+        let plot = Plot { area, x: &self.x, y: &self.y };
         plot.axes(canvas, Numbered::BOTH)?;
         plot.titles(canvas, 28.0, 60.0)?;
         for (i, series) in self.series.iter().enumerate() {
             for (x, y) in &series.points {
-                canvas.marker(&series.look, plot.at(*x, *y))?;
+                canvas.marker(&series.style, plot.at(*x, *y))?;
             }
             let at = (LEFT + PLOT.0 + 26.0, TOP + 12.0 + LINE * i as f64);
-            canvas.marker(&series.look, at)?;
-            canvas.text(&series.label, LETTERS * fit(&series.label), (at.0 + 14.0, at.1), Side::Right)?;
+            legend_entry(canvas, at, &series.style, &series.label)?;
         }
         Ok(())
     }

@@ -6,13 +6,13 @@ use plotters::prelude::DrawingBackend;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
+    captions::test_examples,
     plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Plot, PlotArea, pieces},
+    style::{CurveStyle, shade},
 };
 use crate::{
     Result,
-    set::Set,
-    style::{Look, shade},
-    summary::{Group, Spread, Sweep},
+    reading::{ImageSet, RunGroup, Spread, Sweep},
     text::{LongWords, wrap},
 };
 
@@ -33,7 +33,7 @@ struct CriticPanel {
 }
 
 impl CriticPanel {
-    fn of(group: &Group) -> Self {
+    fn of(group: &RunGroup) -> Self {
         let curve = |metric: &Quantity| {
             let curve = group.curves.get(&*metric.key).into_iter().flatten();
             let mean = |spread: &Spread| spread.range(1.0).map(|[_, mean, _]| [mean; 3]);
@@ -52,9 +52,9 @@ impl CriticPanel {
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
+pub fn draw<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
     let all = sweep.shown(set).into_iter().map(|group| (group, CriticPanel::of(group)));
-    let (groups, panels): (Vec<&Group>, Vec<CriticPanel>) =
+    let (groups, panels): (Vec<&RunGroup>, Vec<CriticPanel>) =
         all.filter(|(_, panel)| panel.points().next().is_some()).unzip();
     if groups.is_empty() {
         return Ok(None);
@@ -66,16 +66,13 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
     let edge = values().any(|point| !(-0.25..=1.0).contains(&point.middle));
     let x = Axis::samples(samples, if groups.len() == 1 { 6 } else { 4 });
     let y = Axis::linear(low - 0.03..high + 0.03, 6, "estimate of α");
-    let place = match set {
-        None => "test lines".to_owned(),
-        Some(set) => format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims),
-    };
     let names: Vec<&str> = groups.iter().map(|group| group.label.as_str()).collect();
     let several = groups.iter().any(|group| group.runs.len() > 1);
     let caption = format!(
-        "What the critic of {} says over training about images decoded between two {place}: the mean of its estimates of α, \
+        "What the critic of {} says over training about images decoded between two {}: the mean of its estimates of α, \
          a line for each true value, folded to at most 1/2; dotted, the true values.{}{}",
         names.join(", "),
+        test_examples(set),
         if several { " Mean over seeds." } else { "" },
         if edge { " Estimates below -0.25 or above 1 are drawn at the edge." } else { "" },
     );
@@ -125,8 +122,8 @@ impl Draw for Critic {
             let (column, row) = ((p % BESIDE) as f64, (p / BESIDE) as f64);
             let top = row * (height + self.above()) + self.above();
             let (left, right) = (column * width + 70.0, column * width + width - 56.0);
-            let place = PlotArea { left, top, width: right - left, height: height - 58.0 };
-            let plot = Plot { place, x: &self.x, y: &self.y };
+            let area = PlotArea { left, top, width: right - left, height: height - 58.0 };
+            let plot = Plot { area, x: &self.x, y: &self.y };
             for (line, words) in self.heading(panel).iter().rev().enumerate() {
                 let at = (left.midpoint(right), top - 10.0 - LINE * line as f64);
                 canvas.text(words, LETTERS, at, Side::Above)?;
@@ -135,16 +132,16 @@ impl Draw for Critic {
             plot.titles(canvas, 30.0, 54.0)?;
             canvas.text("true α", NUMBERS, (right + 8.0, top - 8.0), Side::Right)?;
             for (i, curves) in panel.curves.iter().enumerate() {
-                let look = Look { color: shade(i, VALUES), dash: None, marker: 0 };
+                let style = CurveStyle { color: shade(i, VALUES), dash: None, marker: 0 };
                 let truth = i as f64 / STEPS;
                 let (_, y) = plot.at(0.0, truth);
-                canvas.line(&[(left, y), (right, y)], look.color, 1.25, Some((2, 4)))?;
+                canvas.line(&[(left, y), (right, y)], style.color, 1.25, Some((2, 4)))?;
                 let label = if i == 0 { "0".to_owned() } else { format!("{i}/{STEPS}") };
                 canvas.text(&label, NUMBERS, (right + 8.0, y), Side::Right)?;
                 for piece in curves {
-                    plot.curve(canvas, piece, &look)?;
+                    plot.curve(canvas, piece, &style)?;
                     if let [point] = piece.as_slice() {
-                        canvas.marker(&look, plot.at(point.x, point.middle))?;
+                        canvas.marker(&style, plot.at(point.x, point.middle))?;
                     }
                 }
             }

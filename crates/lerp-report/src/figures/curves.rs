@@ -11,17 +11,14 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Numbered, Plot, PlotArea, pieces},
+    plot::{Axis, LETTERS, Numbered, Plot, PlotArea, extent, pieces},
+    style::{CurveStyle, Drawing, INK, curve_styles, fit},
 };
 use crate::{
     Result,
-    conditions::Selection,
-    further::{further, named},
-    images::of_one_class,
-    references::{LineScores, references},
-    set::Set,
-    style::{Drawing, INK, Look, fit, looks},
-    summary::{Group, Sweep},
+    paper::Selection,
+    reading::{ImageSet, RunGroup, Sweep, title_with_unit, user_metrics},
+    statistics::{LineScores, reference},
 };
 
 /// The widths of a panel and of the legend to the right of several panels.
@@ -55,7 +52,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let selection = trained(sweep, None);
     let mut panels = vec![
         CurvesPanel::new(&selection, &MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3, AxisKind::Logarithmic)
-            .beside(LineReference::Blend, |scores| scores.distance, 1e3),
+            .with_reference(LineReference::Blend, |scores| scores.distance, 1e3),
         CurvesPanel::new(
             &selection,
             &MEAN_SMOOTHNESS,
@@ -63,17 +60,17 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
             1.0,
             AxisKind::FromZero { most: MAX_SMOOTHNESS },
         )
-        .beside(LineReference::Circle, |scores| scores.smoothness, 1.0),
+        .with_reference(LineReference::Circle, |scores| scores.smoothness, 1.0),
     ];
     if panels[0].is_empty() {
         return Ok(None);
     }
-    let further = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
+    let more = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
     let caption = format!(
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
          lines, at every evaluation; lower is better for both. Dashed: left what blended pixels have, right what true lines have \
          whose latents lie on a circle (Table 1). A model that draws only black is at 30.7 ×10⁻³ and \
-         has no smoothness. While images are not lines yet, smoothness jumps; values above {MAX_SMOOTHNESS} are drawn at the edge.{further}{}",
+         has no smoothness. While images are not lines yet, smoothness jumps; values above {MAX_SMOOTHNESS} are drawn at the edge.{more}{}",
         band(&selection),
     );
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
@@ -83,7 +80,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
+pub fn images<'a>(sweep: &'a Sweep, set: &ImageSet) -> Result<Option<Drawn<'a>>> {
     let selection = trained(sweep, Some(set));
     let accuracy = CurvesPanel::new(
         &selection,
@@ -101,7 +98,7 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
     );
     let mut panels: Vec<CurvesPanel> =
         [accuracy, error].into_iter().filter(|panel| !panel.is_empty()).collect();
-    if of_one_class(sweep, set) {
+    if sweep.has_one_class(set) {
         panels.retain(|panel| panel.kind != AxisKind::Percent);
     }
     let accuracy = "Accuracy of the single-layer classifier trained beside (higher is better)";
@@ -112,18 +109,17 @@ pub fn images<'a>(sweep: &'a Sweep, set: &Set) -> Result<Option<Drawn<'a>>> {
         [panel] if panel.kind == AxisKind::Percent => accuracy.to_owned(),
         _ => error.replacen('m', "M", 1),
     };
-    let further = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
+    let more = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
     let caption = format!(
-        "Learning curves on {} with a latent dimensionality of {}. {what}, on test images at every evaluation.{further}{}",
-        set.title(),
-        set.dims,
+        "Learning curves on {}. {what}, on test images at every evaluation.{more}{}",
+        set.words(),
         band(&selection),
     );
     draw(&selection, panels).map(|drawing| Some(Drawn { caption, drawing, shows: selection.groups }))
 }
 
 /// Selects the configurations that were trained here; others have no curves.
-fn trained<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Selection<'a> {
+fn trained<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Selection<'a> {
     let mut groups = sweep.shown(set);
     groups.retain(|group| group.cell().origin.is_trained());
     Selection { groups }
@@ -143,8 +139,8 @@ fn codebook(selection: &Selection, panels: &mut Vec<CurvesPanel>) -> String {
 /// Adds panels of user-defined metrics, and returns their part of the caption.
 fn own(selection: &Selection, panels: &mut Vec<CurvesPanel>) -> String {
     let mut said = String::new();
-    for quantity in further(selection.groups.iter().copied()) {
-        let panel = CurvesPanel::new(selection, quantity, named(quantity), 1.0, AxisKind::Around);
+    for quantity in user_metrics(selection.groups.iter().copied()) {
+        let panel = CurvesPanel::new(selection, quantity, title_with_unit(quantity), 1.0, AxisKind::Around);
         if panel.is_empty() {
             continue;
         }
@@ -152,7 +148,7 @@ fn own(selection: &Selection, panels: &mut Vec<CurvesPanel>) -> String {
             return said + " There are more, which the pages of runs show.";
         }
         said += if said.is_empty() { " Then metrics of this study's own: " } else { " " };
-        said += &(named(quantity) + ": " + quantity.caption.trim_end_matches('.') + ".");
+        said += &(title_with_unit(quantity) + ": " + quantity.caption.trim_end_matches('.') + ".");
         panels.push(panel);
     }
     said
@@ -170,8 +166,8 @@ fn band(selection: &Selection) -> &'static str {
 
 fn draw(selection: &Selection, panels: Vec<CurvesPanel>) -> Result<Drawing> {
     let groups = &selection.groups;
-    let legend: Vec<(String, Look)> =
-        groups.iter().map(|group| group.label.clone()).zip(looks(groups)).collect();
+    let legend: Vec<(String, CurveStyle)> =
+        groups.iter().map(|group| group.label.clone()).zip(curve_styles(groups)).collect();
     let all = panels.iter().flat_map(|panel| &panel.curves).flat_map(|curve| &curve.points);
     let samples = Axis::samples(all.map(|point| point.0).fold(1.0, f64::max), 6);
     let figure = Curves { panels, legend, samples };
@@ -213,9 +209,8 @@ impl CurvesPanel {
     }
 
     /// Adds a dashed line at the value of a reference interpolation.
-    fn beside(self, way: LineReference, of: fn(&LineScores) -> f64, factor: f64) -> Self {
-        let known = references().iter().find(|(known, _)| *known == way);
-        Self { reference: known.map(|(_, scores)| of(scores) * factor), ..self }
+    fn with_reference(self, way: LineReference, of: fn(&LineScores) -> f64, factor: f64) -> Self {
+        Self { reference: reference(way).map(|scores| of(scores) * factor), ..self }
     }
 
     fn is_empty(&self) -> bool {
@@ -228,22 +223,20 @@ impl CurvesPanel {
     }
 
     fn axis(&self) -> Axis {
-        let high = self.values().fold(f64::NEG_INFINITY, f64::max);
-        match self.kind {
-            AxisKind::Logarithmic => Axis::logarithmic(self.values(), &self.title),
-            AxisKind::FromZero { most } => Axis::linear(0.0..high.max(0.5).min(most) * 1.04, 7, &self.title),
+        let (low, high) = extent(self.values());
+        let shown = match self.kind {
+            AxisKind::Logarithmic => return Axis::logarithmic(self.values(), &self.title),
+            AxisKind::FromZero { most } => 0.0..high.max(0.5).min(most) * 1.04,
             AxisKind::Percent => {
-                let low = self.values().fold(f64::INFINITY, f64::min);
                 let room = ((high - low) * 0.06).max(0.5);
-                let shown = (low - room).clamp(0.0, 99.0)..(high + room).clamp(1.0, 100.0);
-                Axis::linear(shown, 7, &self.title)
+                (low - room).clamp(0.0, 99.0)..(high + room).clamp(1.0, 100.0)
             }
             AxisKind::Around => {
-                let low = self.values().fold(f64::INFINITY, f64::min);
                 let room = if high > low { (high - low) * 0.06 } else { low.abs().max(1.0) * 0.06 };
-                Axis::linear(low - room..high + room, 7, &self.title)
+                low - room..high + room
             }
-        }
+        };
+        Axis::linear(shown, 7, &self.title)
     }
 }
 
@@ -259,7 +252,7 @@ struct Curve {
 
 impl Curve {
     /// Collects the curve of a metric. A seed whose value is undefined at a point is left out of that point.
-    fn of(group: &Group, metric: &Quantity, factor: f64) -> Self {
+    fn of(group: &RunGroup, metric: &Quantity, factor: f64) -> Self {
         let curve = group.curves.get(&*metric.key).into_iter().flatten();
         let points: Vec<_> =
             curve.clone().map(|(samples, spread)| (*samples as f64, spread.range(factor))).collect();
@@ -269,7 +262,7 @@ impl Curve {
 
 struct Curves {
     panels: Vec<CurvesPanel>,
-    legend: Vec<(String, Look)>,
+    legend: Vec<(String, CurveStyle)>,
     samples: Axis,
 }
 
@@ -297,10 +290,8 @@ impl Curves {
         if self.below() {
             HEIGHT + legend + 8.0
         } else {
-            {
-                let rows = self.panels.len().div_ceil(BESIDE) as f64;
-                (HEIGHT * rows).max(24.0 + legend)
-            }
+            let rows = self.panels.len().div_ceil(BESIDE) as f64;
+            (HEIGHT * rows).max(24.0 + legend)
         }
     }
 
@@ -309,11 +300,11 @@ impl Curves {
         let columns = self.columns();
         let (left, top) =
             if self.below() { (24.0, HEIGHT + 8.0) } else { (self.width() - LEGEND + 6.0, 26.0) };
-        for (i, (label, look)) in self.legend.iter().enumerate() {
+        for (i, (label, style)) in self.legend.iter().enumerate() {
             let x = left + (self.width() - left) / columns as f64 * (i % columns) as f64;
             let y = top + LINE * (i / columns) as f64;
-            canvas.line(&[(x, y), (x + 34.0, y)], look.color, 2.0, look.dash)?;
-            canvas.marker(look, (x + 17.0, y))?;
+            canvas.line(&[(x, y), (x + 34.0, y)], style.color, 2.0, style.dash)?;
+            canvas.marker(style, (x + 17.0, y))?;
             canvas.text(label, LETTERS * fit(label), (x + 42.0, y), Side::Right)?;
         }
         Ok(())
@@ -328,35 +319,35 @@ impl Draw for Curves {
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         for (i, panel) in self.panels.iter().enumerate() {
             let wide = if self.below() { self.width() } else { PANEL };
-            let place = PlotArea {
+            let area = PlotArea {
                 left: PANEL * (i % BESIDE) as f64 + LEFT,
                 top: HEIGHT * (i / BESIDE) as f64 + TOP,
                 width: wide - LEFT - RIGHT,
                 height: HEIGHT - TOP - BELOW,
             };
             let y = panel.axis();
-            let plot = Plot { place, x: &self.samples, y: &y };
+            let plot = Plot { area, x: &self.samples, y: &y };
             plot.axes(canvas, Numbered::BOTH)?;
             plot.titles(canvas, 28.0, 60.0)?;
             if let Some(value) = panel.reference.filter(|value| y.shows(*value)) {
                 let (_, height) = plot.at(0.0, value);
                 canvas.line(
-                    &[(place.left, height), (place.left + place.width, height)],
+                    &[(area.left, height), (area.left + area.width, height)],
                     INK,
                     1.0,
                     Some((5, 4)),
                 )?;
             }
-            let curves = || panel.curves.iter().zip(self.legend.iter().map(|(_, look)| look));
-            for (curve, look) in curves().filter(|(curve, _)| curve.seeds > 1) {
+            let curves = || panel.curves.iter().zip(self.legend.iter().map(|(_, style)| style));
+            for (curve, style) in curves().filter(|(curve, _)| curve.seeds > 1) {
                 for piece in pieces(&curve.points) {
-                    plot.band(canvas, &piece, look)?;
+                    plot.band(canvas, &piece, style)?;
                 }
             }
-            for (curve, look) in curves() {
+            for (curve, style) in curves() {
                 let pieces = pieces(&curve.points);
                 for piece in &pieces {
-                    plot.curve(canvas, piece, look)?;
+                    plot.curve(canvas, piece, style)?;
                 }
                 // A point between two gaps has no line, so it always gets a marker.
                 let every = curve.points.len().div_ceil(12).max(1);
@@ -365,7 +356,7 @@ impl Draw for Curves {
                     piece.iter().enumerate().filter(move |(i, _)| lone || (i + p).is_multiple_of(every))
                 });
                 for (_, point) in marked {
-                    canvas.marker(look, plot.at(point.x, point.middle))?;
+                    canvas.marker(style, plot.at(point.x, point.middle))?;
                 }
             }
         }

@@ -5,13 +5,13 @@ use lerp_train::{FIGURE_3_ANGLES, Run};
 
 use super::{
     Drawn,
+    captions::unfinished,
     rows::{Strip, picture},
-    source::unfinished,
 };
 use crate::{
     Result,
-    conditions::model_seeds,
-    summary::{Group, Loaded, Sweep},
+    paper::model_seeds,
+    reading::{LoadedRun, RunGroup, Sweep},
 };
 
 const WHAT: &str = "figure 3";
@@ -22,24 +22,18 @@ const WHAT: &str = "figure 3";
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<Drawn<'a>>> {
-    let (mut rows, mut shown) = (Vec::new(), Vec::new());
-    let chosen = |group: &&Group| only.is_none_or(|(variant, _)| group.cell().variant == variant);
+    let (mut rows, mut shown) = (Vec::<(String, Strip)>::new(), Vec::new());
+    let chosen = |group: &&RunGroup| only.is_none_or(|(variant, _)| group.cell().variant == variant);
     for group in sweep.shown(None).into_iter().filter(chosen) {
-        if let Some((loaded, strip)) = drawn(group) {
-            rows.push((group.label.clone(), strip));
-            shown.push((group, loaded));
+        let Some((loaded, strip)) = drawn(group) else { continue };
+        // Rows of another size than the first do not fit into the picture.
+        if rows.first().is_some_and(|(_, first)| (first.count, first.side) != (strip.count, strip.side)) {
+            loaded.note_problem(&"its interpolation is of another size than those above it");
+            continue;
         }
+        rows.push((group.label.clone(), strip));
+        shown.push((group, loaded));
     }
-    // Rows of another size than the first do not fit into the picture.
-    let size = rows.first().map(|(_, strip): &(String, Strip)| (strip.count, strip.side));
-    let fits: Vec<bool> = rows.iter().map(|(_, strip)| Some((strip.count, strip.side)) == size).collect();
-    for ((_, loaded), _) in shown.iter().zip(&fits).filter(|(_, fits)| !**fits) {
-        loaded.complain(&"its interpolation is of another size than those above it");
-    }
-    let mut places = fits.iter();
-    rows.retain(|_| places.next().copied().unwrap_or(false));
-    let mut places = fits.iter();
-    shown.retain(|_| places.next().copied().unwrap_or(false));
     let Some((count, side)) = rows.first().map(|(_, strip)| (strip.count, strip.side)) else {
         return Ok(None);
     };
@@ -50,12 +44,10 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
         }
         Some((_, letter)) => (letter.to_string(), ""),
     };
-    let seeds: Vec<(&str, u64)> =
-        shown.iter().map(|(group, loaded)| (group.label.as_str(), loaded.run.record.cell.seed)).collect();
     let caption = format!(
         "Figure 3{part}. Interpolation between lines at 5π/7 and 3π/2 (the first and last column are their \
          reconstructions){under}. Gray from -1, black, to 1, white. Models of seed {}.{}",
-        model_seeds(&seeds),
+        model_seeds(&shown),
         unfinished(&shown),
     );
     let drawing = picture(WHAT, &rows, true)?.draw()?;
@@ -63,21 +55,19 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
 }
 
 /// Returns the row of a configuration, and the run that it shows.
-fn drawn(group: &Group) -> Option<(&Loaded, Strip)> {
+fn drawn(group: &RunGroup) -> Option<(&LoadedRun, Strip)> {
     group.preferred().find_map(|loaded| {
         // The first of the saved pairs is the one of Figure 3.
-        let images = loaded.look(Run::interpolation)?;
-        let (&[count, side, width, 1], Ok(values)) =
-            (images.dims(), images.flatten_all().and_then(|images| images.to_vec1::<f32>()))
-        else {
-            loaded.complain(&"the images that it has saved are not of lines");
-            return None;
-        };
-        if side != width {
-            loaded.complain(&"the images that it has saved are not of lines");
-            return None;
+        let images = loaded.read_file(Run::interpolation)?;
+        match (images.dims(), images.flatten_all().and_then(|images| images.to_vec1::<f32>())) {
+            (&[count, side, width, 1], Ok(values)) if side == width => {
+                Some((loaded, Strip::new(count, side, values.into_iter())))
+            }
+            _ => {
+                loaded.note_problem(&"the images that it has saved are not of lines");
+                None
+            }
         }
-        Some((loaded, Strip::new(count, side, values.into_iter())))
     })
 }
 

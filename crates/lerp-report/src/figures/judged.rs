@@ -9,15 +9,15 @@ use lerp_train::JudgeScores;
 
 use super::{
     Drawn,
+    captions::test_examples,
     multiples::{Cell, GridRow, Multiples},
     plot::{Axis, BandPoint, quartiles},
+    style::curve_styles,
 };
 use crate::{
     Result,
-    judged::{NORMAL_QUANTILE, Pairing, verdicts},
-    set::Set,
-    style::looks,
-    summary::{Group, Sweep},
+    reading::{ImageSet, RunGroup},
+    statistics::{Analysis, NORMAL_QUANTILE, Pairing},
 };
 
 /// Kernel distances of more than this multiple of a pixel blend's are drawn at the top.
@@ -27,24 +27,24 @@ const MAX_BLENDS: f64 = 2.0;
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
-    let judged: Vec<(&Group, Vec<JudgeScores>)> =
-        sweep.shown(set).into_iter().map(|group| (group, verdicts(group))).collect();
-    let judged: Vec<_> = judged.into_iter().filter(|(_, verdicts)| !verdicts.is_empty()).collect();
+pub fn draw<'a>(analysis: &Analysis<'a>, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
+    let Some(place) = analysis.judged().iter().find(|place| place.set == set) else { return Ok(None) };
+    let judged: Vec<&(&RunGroup, Vec<JudgeScores>)> =
+        place.groups.iter().filter(|(group, _)| group.shown).collect();
     if judged.is_empty() {
         return Ok(None);
     }
-    let groups: Vec<&Group> = judged.iter().map(|(group, _)| *group).collect();
-    let pairing = Pairing::on(set);
+    let groups: Vec<&RunGroup> = judged.iter().map(|(group, _)| *group).collect();
+    let pairing = place.pairing();
     let of = |row: fn(&[JudgeScores], Pairing) -> Vec<BandPoint>, note: &'static str| -> Vec<Cell> {
-        let cell = |(_, verdicts): &(&Group, Vec<JudgeScores>)| {
+        let cell = |(_, verdicts): &&(&RunGroup, Vec<JudgeScores>)| {
             let points = row(verdicts, pairing);
             let note = points.is_empty().then_some(note);
             Cell { pieces: vec![points], note, corner: None }
         };
         judged.iter().map(cell).collect()
     };
-    let references = sweep.judge(set).map(|judge| &judge.references[..]).unwrap_or_default();
+    let references = place.judge.map(|judge| &judge.references[..]).unwrap_or_default();
     let known = |title: &str, of: &Quantity| {
         let reference = references.iter().find(|reference| reference.title == title)?;
         reference.values.get(&*of.key).copied()
@@ -86,18 +86,15 @@ pub fn draw<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>
             cells: purity,
         });
     }
-    let columns = groups.iter().map(|group| group.label.clone()).zip(looks(&groups)).collect();
-    let place = match set {
-        None => "test lines".to_owned(),
-        Some(set) => format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims),
-    };
+    let columns = groups.iter().map(|group| group.label.clone()).zip(curve_styles(&groups)).collect();
+    let examples = test_examples(set);
     let classes = if rows.len() > 3 {
         "; share of images that are called the class of an end with a probability above 0.9, with its 95 % interval"
     } else {
         ""
     };
     let caption = format!(
-        "What a judge makes of the images along interpolations between two {place}. From the top: kernel distance to real images, mean \
+        "What a judge makes of the images along interpolations between two {examples}. From the top: kernel distance to real images, mean \
          over runs, with its 95 % interval (beyond twice that of a blend of pixels at the top); share of images in the neighbourhood of a \
          real one, with its 95 % interval over pairs (Wilson); one of 15 steps through the judge's features as a share of the way, \
          median and quartiles over pairs{classes}. Dashed: other test images; for steps, an even pace. Runs that differ in the seed \

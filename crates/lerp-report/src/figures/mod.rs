@@ -1,10 +1,12 @@
-//! The figures of a sweep, by name.
+//! All figures, by name. In goes an [`Analysis`] of a sweep; out comes each [`Figure`], which draws itself. What all
+//! pictures share, the font and the colours, is exported for the page.
 
 mod canvas;
-mod cases;
+mod captions;
 mod cost;
 mod critic;
 mod curves;
+mod figure2;
 mod figure3;
 mod judged;
 mod multiples;
@@ -14,9 +16,9 @@ mod plot;
 mod ranks;
 mod rows;
 mod samples;
-mod source;
 mod speed;
 mod strips;
+mod style;
 mod usefulness;
 
 use lerp_eval::{Quantity, quantity::CRITIC_ALPHA};
@@ -25,13 +27,13 @@ use strips::StripsOptions;
 
 use crate::{
     Result,
-    conditions::Selection,
-    published::published,
-    ranks::Ranks,
-    set::Set,
-    style::Drawing,
-    summary::{Group, Sweep},
+    paper::{Selection, published},
+    reading::{ImageSet, RunGroup, Sweep},
+    statistics::{Analysis, Pairs},
 };
+use style::Drawing;
+
+pub use style::{byte, curve_styles, hex, png};
 
 /// The most bytes of a figure's file name without its ending.
 const MAX_FILE_NAME_BYTES: usize = 200;
@@ -57,7 +59,7 @@ pub struct Drawn<'a> {
     /// The drawing.
     pub drawing: Drawing,
     /// The configurations that the figure shows; empty if it does not depend on runs.
-    pub shows: Vec<&'a Group>,
+    pub shows: Vec<&'a RunGroup>,
 }
 
 impl Drawn<'_> {
@@ -72,37 +74,35 @@ impl Drawn<'_> {
     }
 }
 
-/// The kind and the subject of a figure.
-enum Shows<'a> {
+/// The kind and the subject of a figure. Of a place, `None` stands for lines.
+enum Kind<'a> {
     /// Figure 2, or the row with this letter.
-    Cases(Option<char>),
+    Figure2(Option<char>),
     /// Figure 3, or the row of one variant, with its letter.
-    Lines(Option<(&'a str, char)>),
+    Figure3(Option<(&'a str, char)>),
     /// Strips of interpolations between images.
-    Strips(Set, StripsOptions),
+    Strips(&'a ImageSet, StripsOptions),
     /// Samples decoded from the prior, of a configuration if the sweep has one, with the number of the paper's figure
     /// if it has one.
-    Samples(Option<&'a Group>, Option<&'static str>),
-    /// Learning curves on lines.
-    LinesCurves,
-    /// Learning curves on an image set.
-    Curves(Set),
+    Samples(Option<&'a RunGroup>, Option<&'static str>),
+    /// Learning curves.
+    Curves(Option<&'a ImageSet>),
     /// The nearest line's angle and distance along interpolations on lines.
     Paths,
     /// The size of each turn along interpolations on lines.
     Turns,
-    /// Norms of latents along interpolations, on lines or an image set.
-    Norms(Option<Set>),
-    /// The critic's estimates of α over training, on lines or an image set.
-    Critic(Option<Set>),
-    /// A judge's scores along interpolations, on lines or an image set.
-    Judged(Option<Set>),
+    /// Norms of latents along interpolations.
+    Norms(Option<&'a ImageSet>),
+    /// The critic's estimates of α over training.
+    Critic(Option<&'a ImageSet>),
+    /// A judge's scores along interpolations.
+    Judged(Option<&'a ImageSet>),
     /// The usefulness of latents against the quality of interpolations.
     Usefulness,
     /// The average ranks of the variants over tables.
     Ranks,
-    /// Quality against training time, on lines or an image set.
-    Cost(Option<Set>),
+    /// Quality against training time.
+    Cost(Option<&'a ImageSet>),
     /// Training samples per second.
     Speed,
 }
@@ -111,29 +111,31 @@ enum Shows<'a> {
 pub struct Figure<'a> {
     /// The name by which the figure is requested.
     pub name: String,
-    /// Whether the figure is one row of another, which is drawn only on request.
-    pub part: bool,
-    shows: Shows<'a>,
+    kind: Kind<'a>,
 }
 
 impl<'a> Figure<'a> {
-    fn new(name: impl Into<String>, shows: Shows<'a>) -> Self {
-        let part = matches!(shows, Shows::Cases(Some(_)) | Shows::Lines(Some(_)));
-        Self { name: name.into(), part, shows }
+    fn new(name: impl Into<String>, kind: Kind<'a>) -> Self {
+        Self { name: name.into(), kind }
+    }
+
+    /// Returns whether the figure is one row of another, which is drawn only on request.
+    pub fn is_row(&self) -> bool {
+        matches!(self.kind, Kind::Figure2(Some(_)) | Kind::Figure3(Some(_)))
     }
 
     /// Returns all figures that a sweep may have: numbered ones by number, then the others.
-    pub fn all(sweep: &'a Sweep) -> Vec<Self> {
+    pub fn all(analysis: &Analysis<'a>) -> Vec<Self> {
+        let sweep = analysis.sweep;
         let mut all = Vec::new();
-        let lines = sweep.on_lines().next().is_some();
-        if lines {
-            all.push(Self::new("2", Shows::Cases(None)));
+        if sweep.has_lines() {
+            all.push(Self::new("2", Kind::Figure2(None)));
             all.extend(
-                cases::letters().map(|letter| Self::new(format!("2{letter}"), Shows::Cases(Some(letter)))),
+                figure2::letters().map(|letter| Self::new(format!("2{letter}"), Kind::Figure2(Some(letter)))),
             );
-            all.push(Self::new("3", Shows::Lines(None)));
+            all.push(Self::new("3", Kind::Figure3(None)));
             for (variant, letter) in published().order.iter().zip('a'..='z') {
-                all.push(Self::new(format!("3{letter}"), Shows::Lines(Some((variant, letter)))));
+                all.push(Self::new(format!("3{letter}"), Kind::Figure3(Some((variant, letter)))));
             }
         }
         all.extend(strips(sweep, true));
@@ -143,34 +145,31 @@ impl<'a> Figure<'a> {
         let place = all.iter().position(|f| f.name.parse().is_ok_and(|n: u32| n > 5)).unwrap_or(all.len());
         all.splice(place..place, five);
         all.extend(strips(sweep, false));
-        let lines = lines.then(|| (String::new(), None));
-        let places: Vec<(String, Option<Set>)> = lines
-            .into_iter()
-            .chain(sweep.sets().into_iter().map(|s| (format!("-{}", s.slug()), Some(s.clone()))))
-            .collect();
-        let each = |kind: &str, shows: &dyn Fn(Option<Set>) -> Shows<'a>| {
-            places
-                .iter()
-                .map(|(end, set)| Self::new(format!("{kind}{end}"), shows(set.clone())))
-                .collect::<Vec<_>>()
+        let places = sweep.places();
+        let each = |name: &str, kind: fn(Option<&'a ImageSet>) -> Kind<'a>| {
+            let named = |set: Option<&'a ImageSet>| {
+                let end = set.map(|set| format!("-{}", set.slug())).unwrap_or_default();
+                Self::new(format!("{name}{end}"), kind(set))
+            };
+            places.iter().copied().map(named).collect::<Vec<_>>()
         };
-        all.extend(each("curves", &|set| set.map_or(Shows::LinesCurves, Shows::Curves)));
-        if places.iter().any(|(_, set)| set.is_none()) {
-            all.push(Self::new("paths", Shows::Paths));
-            all.push(Self::new("turns", Shows::Turns));
+        all.extend(each("curves", Kind::Curves));
+        if sweep.has_lines() {
+            all.push(Self::new("paths", Kind::Paths));
+            all.push(Self::new("turns", Kind::Turns));
         }
-        all.extend(each("norms", &Shows::Norms));
-        all.extend(each("critic", &Shows::Critic));
-        all.extend(each("judged", &Shows::Judged));
+        all.extend(each("norms", Kind::Norms));
+        all.extend(each("critic", Kind::Critic));
+        all.extend(each("judged", Kind::Judged));
         all.extend(samples);
-        if crate::usefulness::Pairs::all(sweep).iter().any(crate::usefulness::Pairs::drawn) {
-            all.push(Self::new("usefulness", Shows::Usefulness));
+        if analysis.pairs.iter().any(Pairs::drawn) {
+            all.push(Self::new("usefulness", Kind::Usefulness));
         }
-        if Ranks::new(sweep).is_some() {
-            all.push(Self::new("ranks", Shows::Ranks));
+        if analysis.ranks.is_some() {
+            all.push(Self::new("ranks", Kind::Ranks));
         }
-        all.extend(each("cost", &Shows::Cost));
-        all.push(Self::new("speed", Shows::Speed));
+        all.extend(each("cost", Kind::Cost));
+        all.push(Self::new("speed", Kind::Speed));
         all
     }
 
@@ -188,77 +187,70 @@ impl<'a> Figure<'a> {
     ///
     /// # Errors
     /// Returns an error if the figure cannot be drawn.
-    pub fn draw(&self, sweep: &'a Sweep) -> Result<Option<Drawn<'a>>> {
-        let drawn = self.drawn(sweep)?;
+    pub fn draw(&self, analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
+        let sweep = analysis.sweep;
+        let drawn = match self.kind {
+            Kind::Figure2(letter) => figure2::draw(letter),
+            Kind::Figure3(only) => figure3::draw(sweep, only),
+            Kind::Strips(set, options) => strips::draw(sweep, set, options),
+            Kind::Samples(group, number) => group.map_or(Ok(None), |group| samples::draw(group, number)),
+            Kind::Curves(None) => curves::lines(sweep),
+            Kind::Curves(Some(set)) => curves::images(sweep, set),
+            Kind::Paths => paths::lines(sweep),
+            Kind::Turns => paths::pace(sweep),
+            Kind::Norms(set) => paths::norms(sweep, set),
+            Kind::Critic(set) => critic::draw(sweep, set),
+            Kind::Judged(set) => judged::draw(analysis, set),
+            Kind::Usefulness => usefulness::draw(analysis),
+            Kind::Ranks => ranks::draw(analysis),
+            Kind::Cost(set) => cost::draw(sweep, set),
+            Kind::Speed => speed::draw(sweep),
+        }?;
         Ok(drawn.map(|drawn| Drawn { caption: drawn.caption + &self.not_shown(sweep), ..drawn }))
     }
 
     /// Returns a sentence about configurations that the figure leaves out because there are too many; empty if there
     /// are none.
     fn not_shown(&self, sweep: &Sweep) -> String {
-        match &self.shows {
-            Shows::Cases(_) | Shows::Samples(..) | Shows::Ranks | Shows::Usefulness => String::new(),
-            Shows::Lines(_) | Shows::LinesCurves | Shows::Paths | Shows::Turns => sweep.not_shown(None),
-            Shows::Strips(set, _) | Shows::Curves(set) => sweep.not_shown(Some(set)),
-            Shows::Norms(set) | Shows::Critic(set) | Shows::Judged(set) | Shows::Cost(set) => {
-                sweep.not_shown(set.as_ref())
-            }
-            Shows::Speed => {
+        match self.kind {
+            Kind::Figure2(_) | Kind::Samples(..) | Kind::Ranks | Kind::Usefulness => String::new(),
+            Kind::Figure3(_) | Kind::Paths | Kind::Turns => sweep.not_shown(None),
+            Kind::Strips(set, _) => sweep.not_shown(Some(set)),
+            Kind::Curves(set)
+            | Kind::Norms(set)
+            | Kind::Critic(set)
+            | Kind::Judged(set)
+            | Kind::Cost(set) => sweep.not_shown(set),
+            Kind::Speed => {
                 let sets = sweep.sets().into_iter().map(Some).chain([None]);
                 sets.map(|set| sweep.not_shown(set)).find(|said| !said.is_empty()).unwrap_or_default()
             }
         }
     }
 
-    /// Draws the figure, without the sentence about configurations left out.
-    fn drawn(&self, sweep: &'a Sweep) -> Result<Option<Drawn<'a>>> {
-        match &self.shows {
-            Shows::Cases(letter) => cases::draw(*letter),
-            Shows::Lines(only) => figure3::draw(sweep, *only),
-            Shows::Strips(set, form) => strips::draw(sweep, set, *form),
-            Shows::Samples(group, number) => group.map_or(Ok(None), |group| samples::draw(group, *number)),
-            Shows::LinesCurves => curves::lines(sweep),
-            Shows::Curves(set) => curves::images(sweep, set),
-            Shows::Paths => paths::lines(sweep),
-            Shows::Turns => paths::pace(sweep),
-            Shows::Norms(set) => paths::norms(sweep, set.as_ref()),
-            Shows::Critic(set) => critic::draw(sweep, set.as_ref()),
-            Shows::Judged(set) => judged::draw(sweep, set.as_ref()),
-            Shows::Usefulness => usefulness::draw(sweep),
-            Shows::Ranks => ranks::draw(sweep),
-            Shows::Cost(set) => cost::draw(sweep, set.as_ref()),
-            Shows::Speed => speed::draw(sweep),
-        }
-    }
-
     /// Returns what no run has if the figure cannot be drawn, as the end of a sentence.
     pub fn missing(&self) -> String {
         let upgrade = "; `lerp eval RUN --write` makes it for a finished run that still has its model";
-        match &self.shows {
-            Shows::Cases(_) | Shows::LinesCurves | Shows::Curves(_) | Shows::Lines(None) => {
-                "has been evaluated yet".into()
-            }
-            Shows::Lines(Some((variant, _))) => {
+        let on = |set: Option<&ImageSet>| set.map_or("lines".into(), ImageSet::name);
+        match self.kind {
+            Kind::Figure2(_) | Kind::Curves(_) | Kind::Figure3(None) => "has been evaluated yet".into(),
+            Kind::Figure3(Some((variant, _))) => {
                 format!("of {} on lines has been evaluated yet", title(variant))
             }
-            Shows::Strips(set, _) => format!("on {} has saved interpolations yet", set.name()),
-            Shows::Samples(..) => format!("of this variant has a {}{upgrade}", source::SAMPLES),
-            Shows::Paths | Shows::Turns | Shows::Norms(None) => {
-                format!("on lines has a {}{upgrade}", source::PATHS)
-            }
-            Shows::Norms(Some(set)) => format!("on {} has a {}{upgrade}", set.name(), source::PATHS),
-            Shows::Critic(set) => format!(
+            Kind::Strips(set, _) => format!("on {} has saved interpolations yet", set.name()),
+            Kind::Samples(..) => format!("of this variant has a {}{upgrade}", captions::SAMPLES),
+            Kind::Paths | Kind::Turns => format!("on lines has a {}{upgrade}", captions::PATHS),
+            Kind::Norms(set) => format!("on {} has a {}{upgrade}", on(set), captions::PATHS),
+            Kind::Critic(set) => format!(
                 "on {} has measured a critic's estimates of α ({} and on, which ACAI measures)",
-                set.as_ref().map_or("lines".into(), Set::name),
+                on(set),
                 CRITIC_ALPHA[0].key
             ),
-            Shows::Judged(set) => {
-                format!("on {} was seen by a judge{upgrade}", set.as_ref().map_or("lines".into(), Set::name))
-            }
-            Shows::Usefulness => "was both judged and measured for what its latents are worth".into(),
-            Shows::Ranks => "is among ten variants or fewer that all tables have".into(),
-            Shows::Cost(None) | Shows::Speed => "is finished".into(),
-            Shows::Cost(Some(set)) => format!("on {} has a fitted classifier", set.name()),
+            Kind::Judged(set) => format!("on {} was seen by a judge{upgrade}", on(set)),
+            Kind::Usefulness => "was both judged and measured for what its latents are worth".into(),
+            Kind::Ranks => "is among ten variants or fewer that all tables have".into(),
+            Kind::Cost(None) | Kind::Speed => "is finished".into(),
+            Kind::Cost(Some(set)) => format!("on {} has a fitted classifier", set.name()),
         }
     }
 }
@@ -269,16 +261,16 @@ fn title(variant: &str) -> &str {
 }
 
 /// Returns the figures of interpolation strips: either those with a number in the paper, sorted by it, or the others.
-fn strips<'a>(sweep: &Sweep, numbered: bool) -> Vec<Figure<'a>> {
+fn strips(sweep: &Sweep, numbered: bool) -> Vec<Figure<'_>> {
     let mut strips = Vec::new();
     for set in sweep.sets() {
         let number = set.figure();
-        if (set.dataset.as_str(), set.dims) == ("celeba", 32) {
-            let form = StripsOptions { number: Some("4"), pairs: Some(1) };
-            strips.push(Figure::new("4", Shows::Strips(set.clone(), form)));
+        if set.key() == ("celeba", 32) {
+            let options = StripsOptions { number: Some("4"), pairs: Some(1) };
+            strips.push(Figure::new("4", Kind::Strips(set, options)));
         }
         let name = number.map_or_else(|| format!("strips-{}", set.slug()), String::from);
-        strips.push(Figure::new(name, Shows::Strips(set.clone(), StripsOptions { number, pairs: None })));
+        strips.push(Figure::new(name, Kind::Strips(set, StripsOptions { number, pairs: None })));
     }
     let number = |figure: &Figure| figure.name.parse::<usize>().ok();
     strips.retain(|figure| number(figure).is_some() == numbered);
@@ -303,16 +295,16 @@ fn samples(sweep: &Sweep) -> Vec<Figure<'_>> {
         let five = group.set.is_none() && variant == "vae" && all.iter().all(|figure| figure.name != "5");
         if five {
             name = "5".into();
-        } else if !group.telling.is_empty() {
+        } else if !group.settings.is_empty() {
             name = format!(
                 "{name}-{}",
-                file_stem(&group.telling.replace(", ", "-").replace('=', "-"), MAX_SETTINGS_BYTES)
+                file_stem(&group.settings.replace(", ", "-").replace('=', "-"), MAX_SETTINGS_BYTES)
             );
         }
-        all.push(Figure::new(name, Shows::Samples(Some(group), five.then_some("5"))));
+        all.push(Figure::new(name, Kind::Samples(Some(group), five.then_some("5"))));
     }
-    if sweep.on_lines().next().is_some() && all.iter().all(|figure| figure.name != "5") {
-        all.push(Figure::new("5", Shows::Samples(None, Some("5"))));
+    if sweep.has_lines() && all.iter().all(|figure| figure.name != "5") {
+        all.push(Figure::new("5", Kind::Samples(None, Some("5"))));
     }
     all
 }

@@ -5,10 +5,10 @@ use plotters::prelude::DrawingBackend;
 use super::{
     canvas::{Canvas, Draw, Side, both},
     plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Plot, PlotArea},
+    style::{CurveStyle, Drawing, IDEAL},
 };
 use crate::{
     Result,
-    style::{Drawing, IDEAL, Look},
     text::{LongWords, wrap},
 };
 
@@ -53,7 +53,7 @@ pub struct Multiples {
     /// The axis that all panels share.
     pub x: Axis,
     /// The heading and the style of every column.
-    pub columns: Vec<(String, Look)>,
+    pub columns: Vec<(String, CurveStyle)>,
     /// The rows, from the top.
     pub rows: Vec<GridRow>,
 }
@@ -104,7 +104,7 @@ impl Draw for Multiples {
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
-        for (i, (_, look)) in self.columns.iter().enumerate() {
+        for (i, (_, style)) in self.columns.iter().enumerate() {
             let (band, column) = (i / self.beside(), i % self.beside());
             let left = LEFT + column as f64 * (self.panel() + GAP);
             let top = band as f64 * self.band();
@@ -115,8 +115,8 @@ impl Draw for Multiples {
             }
             for (r, row) in self.rows.iter().enumerate() {
                 let top = top + self.above() + r as f64 * (HEIGHT + GAP);
-                let place = PlotArea { left, top, width: self.panel(), height: HEIGHT };
-                let plot = Plot { place, x: &self.x, y: &row.y };
+                let area = PlotArea { left, top, width: self.panel(), height: HEIGHT };
+                let plot = Plot { area, x: &self.x, y: &row.y };
                 let last = r + 1 == self.rows.len();
                 plot.axes(canvas, Numbered { x: last, y: column == 0 })?;
                 if column == 0 {
@@ -125,7 +125,7 @@ impl Draw for Multiples {
                 let ideal: Vec<_> = row.ideal.iter().map(|(x, y)| plot.at(*x, *y)).collect();
                 let Some(cell) = row.cells.get(i) else { continue };
                 for piece in &cell.pieces {
-                    plot.band(canvas, piece, look)?;
+                    plot.band(canvas, piece, style)?;
                 }
                 if let Some(note) = cell.note {
                     let middle = (left + self.panel() / 2.0, top + HEIGHT * 0.3);
@@ -135,7 +135,7 @@ impl Draw for Multiples {
                 canvas.line(&ideal, IDEAL, 1.25, Some((5, 3)))?;
                 for piece in &cell.pieces {
                     // Columns already tell configurations apart, so curves are not dashed.
-                    plot.curve(canvas, piece, &Look { dash: None, ..*look })?;
+                    plot.curve(canvas, piece, &CurveStyle { dash: None, ..*style })?;
                 }
                 if let Some(words) = &cell.corner {
                     canvas.text(words, NUMBERS, (left + self.panel() - 4.0, top + 10.0), Side::Left)?;

@@ -6,15 +6,14 @@ use lerp_train::{Profile, Run};
 
 use super::{
     Drawn,
+    captions::{test_examples, unfinished},
     multiples::{Cell, GridRow, Multiples},
-    plot::{Axis, BandPoint, quartiles},
-    source::unfinished,
+    plot::{Axis, BandPoint, pieces, quartiles},
+    style::curve_styles,
 };
 use crate::{
     Result,
-    set::Set,
-    style::looks,
-    summary::{Group, Loaded, Sweep},
+    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
 };
 
 /// The least turn between the two ends, in radians, for which a line counts as turning.
@@ -29,8 +28,8 @@ const ALPHA: &str = "α, position between the two ends";
 /// The interpolations of one configuration: of all its finished runs, or, if there are none, of the first unfinished
 /// run that has saved any.
 struct Pool<'a> {
-    group: &'a Group,
-    runs: Vec<&'a Loaded>,
+    group: &'a RunGroup,
+    runs: Vec<&'a LoadedRun>,
     /// The norm of the latent, by interpolation and position. `distance` and `angle` are indexed alike.
     norm: Vec<Vec<f64>>,
     distance: Vec<Vec<f64>>,
@@ -38,7 +37,7 @@ struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    fn read(group: &'a Group) -> Self {
+    fn read(group: &'a RunGroup) -> Self {
         let (norm, distance, angle) = (vec![], vec![], vec![]);
         let mut pool = Self { group, runs: vec![], norm, distance, angle };
         let finished = group.done().count();
@@ -46,7 +45,7 @@ impl<'a> Pool<'a> {
             if pool.runs.len() == MAX_RUNS || (i >= finished && !pool.runs.is_empty()) {
                 break;
             }
-            let Some(paths) = loaded.look(Run::paths) else { continue };
+            let Some(paths) = loaded.read_file(Run::paths) else { continue };
             pool.runs.push(loaded);
             pool.norm.extend(rows(&paths.norm));
             pool.distance.extend(paths.distance.iter().flat_map(rows));
@@ -67,7 +66,7 @@ struct Pools<'a> {
 }
 
 impl<'a> Pools<'a> {
-    fn read(groups: Vec<&'a Group>, has: impl Fn(&Pool) -> bool) -> Self {
+    fn read(groups: Vec<&'a RunGroup>, has: impl Fn(&Pool) -> bool) -> Self {
         let (mut pools, mut without) = (Vec::new(), Vec::new());
         for group in groups {
             let pool = Pool::read(group);
@@ -81,9 +80,9 @@ impl<'a> Pools<'a> {
         if self.pools.is_empty() {
             return Ok(None);
         }
-        let groups: Vec<&Group> = self.pools.iter().map(|pool| pool.group).collect();
-        let columns = groups.iter().map(|group| group.label.clone()).zip(looks(&groups)).collect();
-        let shown: Vec<(&Group, &Loaded)> =
+        let groups: Vec<&RunGroup> = self.pools.iter().map(|pool| pool.group).collect();
+        let columns = groups.iter().map(|group| group.label.clone()).zip(curve_styles(&groups)).collect();
+        let shown: Vec<(&RunGroup, &LoadedRun)> =
             self.pools.iter().flat_map(|pool| pool.runs.iter().map(|run| (pool.group, *run))).collect();
         let several = self.pools.iter().any(|pool| pool.runs.len() > 1);
         let cut = self.pools.iter().any(|pool| pool.group.runs.len() > MAX_RUNS);
@@ -143,7 +142,7 @@ fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<BandPoint>> {
         let alpha = first + (last - first) * i as f64 / positions.saturating_sub(1).max(1) as f64;
         (alpha, quartiles(rows.iter().map(|row| row[i])))
     };
-    super::plot::pieces(&(0..positions).map(at).collect::<Vec<_>>())
+    pieces(&(0..positions).map(at).collect::<Vec<_>>())
 }
 
 /// Returns a panel for each configuration, and all values drawn in them.
@@ -263,7 +262,7 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn norms<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>>> {
+pub fn norms<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
     let pools = Pools::read(sweep.shown(set), |pool| !pool.norm.is_empty());
     let rows: Vec<Vec<Vec<f64>>> =
         pools.pools.iter().map(|pool| pool.norm.iter().filter_map(|row| relative(row)).collect()).collect();
@@ -278,14 +277,10 @@ pub fn norms<'a>(sweep: &'a Sweep, set: Option<&Set>) -> Result<Option<Drawn<'a>
         ideal: (0..=40).map(right_angle).collect(),
         cells,
     };
-    let (place, pairs) = match set {
-        None => ("test lines".to_owned(), "interpolations of the last evaluation"),
-        Some(set) => {
-            (format!("test images of {} with a latent dimensionality of {}", set.title(), set.dims), "pairs")
-        }
-    };
+    let (examples, pairs) =
+        (test_examples(set), if set.is_none() { "interpolations of the last evaluation" } else { "pairs" });
     let words = format!(
-        "The norm of the latent along the interpolation between two {place}, relative to the mean of its ends, over {} \
+        "The norm of the latent along the interpolation between two {examples}, relative to the mean of its ends, over {} \
          {pairs}. Dashed, between two latents of equal norm at a right angle.",
         pools.count(|pool| pool.norm.len()),
     );

@@ -4,11 +4,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use plotters::prelude::{DrawingBackend, RGBColor};
 use unicode_width::UnicodeWidthStr;
 
-use super::canvas::{Canvas, Draw, Side, both};
-use crate::{
-    Result,
+use super::{
+    canvas::{Canvas, Draw, Side, both},
     style::{Drawing, LONGEST, fit, png},
 };
+use crate::Result;
 
 /// The margins above and below the images.
 const TOP: usize = 34;

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use plotters::prelude::{Color, DrawingBackend};
+use unicode_width::UnicodeWidthStr;
 
-use super::canvas::{Canvas, Point, Side};
-use crate::{
-    Result,
-    style::{GRID, INK, Look},
-    text::number,
+use super::{
+    canvas::{Canvas, Point, Side},
+    style::{CurveStyle, GRID, INK, LONGEST, fit},
 };
+use crate::{Result, text::number};
 
 /// The size of titles of axes and of legends, in units.
 pub const LETTERS: f64 = 15.5;
@@ -130,11 +130,11 @@ pub struct PlotArea {
     pub height: f64,
 }
 
-/// A pair of axes at a place.
+/// A pair of axes around an area.
 #[derive(Debug, Clone, Copy)]
 pub struct Plot<'a> {
     /// The rectangle of the plot.
-    pub place: PlotArea,
+    pub area: PlotArea,
     /// The horizontal axis.
     pub x: &'a Axis,
     /// The vertical axis.
@@ -183,13 +183,13 @@ impl BandPoint {
 impl Plot<'_> {
     /// Returns the point on the canvas of a pair of values.
     pub fn at(&self, x: f64, y: f64) -> Point {
-        let PlotArea { left, top, width, height } = self.place;
+        let PlotArea { left, top, width, height } = self.area;
         (left + width * self.x.share(x), top + height * (1.0 - self.y.share(y)))
     }
 
     /// Draws the grid and the axes, with numbers at those that are `numbered`.
     pub fn axes<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, numbered: Numbered) -> Result<()> {
-        let PlotArea { left, top, width, height } = self.place;
+        let PlotArea { left, top, width, height } = self.area;
         let (right, bottom) = (left + width, top + height);
         for (value, label) in &self.y.ticks {
             let (_, at) = self.at(0.0, *value);
@@ -210,14 +210,14 @@ impl Plot<'_> {
 
     /// Draws the titles of the axes, `below` and `beside` units away from the plot.
     pub fn titles<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, below: f64, beside: f64) -> Result<()> {
-        let PlotArea { left, top, width, height } = self.place;
+        let PlotArea { left, top, width, height } = self.area;
         canvas.text(&self.x.title, LETTERS, (left + width / 2.0, top + height + below), Side::Below)?;
         self.title_beside(canvas, beside)
     }
 
     /// Draws the title of the vertical axis, its last line `beside` units away from the plot.
     pub fn title_beside<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, beside: f64) -> Result<()> {
-        let PlotArea { left, top, height, .. } = self.place;
+        let PlotArea { left, top, height, .. } = self.area;
         for (i, line) in self.y.title.lines().rev().enumerate() {
             let x = left - beside - 16.0 * i as f64;
             canvas.upright(line, LETTERS, (x, top + height / 2.0))?;
@@ -230,14 +230,14 @@ impl Plot<'_> {
         &self,
         canvas: &Canvas<DB>,
         points: &[BandPoint],
-        look: &Look,
+        style: &CurveStyle,
     ) -> Result<()> {
         if points.len() < 2 {
             return Ok(());
         }
         let lower = points.iter().map(|point| self.at(point.x, point.low));
         let upper = points.iter().rev().map(|point| self.at(point.x, point.high));
-        canvas.polygon(&lower.chain(upper).collect::<Vec<_>>(), look.color.mix(0.2))
+        canvas.polygon(&lower.chain(upper).collect::<Vec<_>>(), style.color.mix(0.2))
     }
 
     /// Draws the curve through the middle values.
@@ -245,11 +245,32 @@ impl Plot<'_> {
         &self,
         canvas: &Canvas<DB>,
         points: &[BandPoint],
-        look: &Look,
+        style: &CurveStyle,
     ) -> Result<()> {
         let points: Vec<Point> = points.iter().map(|point| self.at(point.x, point.middle)).collect();
-        canvas.line(&points, look.color, 2.0, look.dash)
+        canvas.line(&points, style.color, 2.0, style.dash)
     }
+}
+
+/// Returns the lowest and the highest value, or an empty range if there are none.
+pub fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+}
+
+/// Returns the width of a legend's longest label, in units.
+pub fn legend_width<'a>(labels: impl Iterator<Item = &'a str>) -> f64 {
+    9.2 * labels.map(UnicodeWidthStr::width).max().unwrap_or(0).min(LONGEST) as f64
+}
+
+/// Draws an entry of a legend: a marker at a point, and the label to its right.
+pub fn legend_entry<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
+    (x, y): Point,
+    style: &CurveStyle,
+    label: &str,
+) -> Result<()> {
+    canvas.marker(style, (x, y))?;
+    canvas.text(label, LETTERS * fit(label), (x + 14.0, y), Side::Right)
 }
 
 /// Splits a curve that has gaps into its unbroken pieces.

@@ -7,14 +7,9 @@ use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
     plot::{LETTERS, NUMBERS},
-};
-use crate::{
-    Result,
-    ranks::Ranks,
     style::{INK, fit},
-    summary::Sweep,
-    text::fixed,
 };
+use crate::{Result, statistics::Analysis, text::fixed};
 
 /// The width of the drawing, and the margin for names on either side of the line.
 const WIDTH: f64 = 640.0;
@@ -29,8 +24,8 @@ const NAME: f64 = 24.0;
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let Some(ranks) = Ranks::new(sweep) else { return Ok(None) };
+pub fn draw<'a>(analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
+    let Some(ranks) = &analysis.ranks else { return Ok(None) };
     let Some(critical) = ranks.ranking.critical_difference else { return Ok(None) };
     let names = ranks.variants.iter().map(|(title, _)| title.clone()).collect();
     let diagram = Diagram { names, mean: ranks.ranking.mean.clone(), critical };
@@ -38,7 +33,7 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
         "Average ranks over {} columns of the tables (table Ranks), the best at the left; bars join variants that cannot be told \
          apart. CD: the critical difference. {}",
         ranks.ranking.ranks.len(),
-        ranks.says()
+        ranks.sentences()
     );
     let drawing = both(&diagram, WIDTH as u32, diagram.height() as u32)?;
     Ok(Some(Drawn { caption, drawing, shows: ranks.groups() }))

@@ -1,7 +1,10 @@
 //! Pictures of rows of line images.
 
-use super::picture::{Colors, Picture};
-use crate::{Error, Result, style::byte};
+use super::{
+    picture::{Colors, Picture},
+    style::byte,
+};
+use crate::{Error, Result};
 
 /// The number of pixels between two images.
 const GAP: usize = 2;

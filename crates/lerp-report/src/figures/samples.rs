@@ -5,14 +5,14 @@ use lerp_train::Run;
 
 use super::{
     Drawn,
+    captions::{SAMPLES, unfinished},
     picture::{Colors, Picture},
-    source::{SAMPLES, unfinished},
+    style::byte,
 };
 use crate::{
     Error, Result,
-    conditions::model_seeds,
-    style::byte,
-    summary::{Group, Loaded},
+    paper::model_seeds,
+    reading::{ImageSet, LoadedRun, RunGroup},
     text::number,
 };
 
@@ -23,7 +23,7 @@ const GAP: usize = 2;
 const MAX_IMAGES: usize = 256;
 
 /// Returns whether any run of the configuration has saved samples.
-pub fn has(group: &Group) -> bool {
+pub fn has(group: &RunGroup) -> bool {
     group.runs.iter().any(|loaded| loaded.run.dir.join(SAMPLES).exists())
 }
 
@@ -31,14 +31,14 @@ pub fn has(group: &Group) -> bool {
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn draw<'a>(group: &'a Group, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
+pub fn draw<'a>(group: &'a RunGroup, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
     for loaded in group.preferred() {
-        let Some(images) = loaded.look(Run::samples) else { continue };
-        let range = group.set.as_ref().map_or(1.0, crate::set::Set::range);
+        let Some(images) = loaded.read_file(Run::samples) else { continue };
+        let range = group.set.as_ref().map_or(1.0, ImageSet::range);
         let (drawing, count) = match picture(&images, range) {
             Ok(picture) => picture,
             Err(error) => {
-                loaded.complain(&error);
+                loaded.note_problem(&error);
                 continue;
             }
         };
@@ -48,18 +48,16 @@ pub fn draw<'a>(group: &'a Group, number_of_figure: Option<&str>) -> Result<Opti
     Ok(None)
 }
 
-fn caption(group: &Group, loaded: &Loaded, figure: Option<&str>, count: usize, range: f32) -> String {
+fn caption(group: &RunGroup, loaded: &LoadedRun, figure: Option<&str>, count: usize, range: f32) -> String {
     let figure = figure.map(|figure| format!("Figure {figure}. ")).unwrap_or_default();
-    let place = match &group.set {
-        None => "lines".to_owned(),
-        Some(set) => format!("{} with a latent dimensionality of {}", set.title(), set.dims),
-    };
+    let place = group.set.as_ref().map_or_else(|| "lines".to_owned(), ImageSet::words);
+    let shown = [(group, loaded)];
     format!(
         "{figure}{count} samples of the {} on {place}: latents drawn from N(0, I), decoded. Values from -{range} to {range} \
          are from black to white. Model of seed {}.{}",
         group.label,
-        model_seeds(&[(group.label.as_str(), loaded.run.record.cell.seed)]),
-        unfinished(&[(group, loaded)]),
+        model_seeds(&shown),
+        unfinished(&shown),
         range = number(f64::from((range * 10.0).round()) / 10.0),
     )
 }

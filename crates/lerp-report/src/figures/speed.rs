@@ -1,18 +1,17 @@
 //! The figure of training samples per second.
 
-use plotters::prelude::DrawingBackend;
-use unicode_width::UnicodeWidthStr;
+use plotters::{prelude::DrawingBackend, style::RGBColor};
 
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, NUMBERS, Numbered, Plot, PlotArea},
+    plot::{Axis, LETTERS, NUMBERS, Numbered, Plot, PlotArea, legend_width},
+    style::{CurveStyle, INK, curve_styles, fit},
 };
 use crate::{
     Result,
-    conditions::Selection,
-    style::{INK, LONGEST, Look, fit, looks},
-    summary::{Group, Loaded, Sweep},
+    paper::Selection,
+    reading::{LoadedRun, RunGroup, Sweep, title_of},
 };
 
 const WIDTH: f64 = 480.0;
@@ -21,11 +20,13 @@ const BAR: f64 = 26.0;
 const TITLE: f64 = 30.0;
 const BELOW: f64 = 32.0;
 const RIGHT: f64 = 20.0;
+/// The outline of a range, which sets it off from a dark bar.
+const WHITE_EDGE: RGBColor = RGBColor(255, 255, 255);
 
 /// A bar for one configuration: the least, mean and most samples per second over runs.
 struct Bar {
     label: String,
-    look: Look,
+    style: CurveStyle,
     rates: [f64; 3],
 }
 
@@ -37,8 +38,8 @@ struct Block {
 
 /// Returns the least, mean and most samples per second over the finished runs of a configuration, or `None` if no speed
 /// is known.
-fn rates(group: &Group) -> Option<[f64; 3]> {
-    let rates: Vec<f64> = group.done().filter_map(Loaded::rate).collect();
+fn rates(group: &RunGroup) -> Option<[f64; 3]> {
+    let rates: Vec<f64> = group.done().filter_map(LoadedRun::rate).collect();
     let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
     let most = rates.iter().copied().fold(0.0, f64::max);
     (!rates.is_empty()).then(|| [least, rates.iter().sum::<f64>() / rates.len() as f64, most])
@@ -49,17 +50,16 @@ fn rates(group: &Group) -> Option<[f64; 3]> {
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
 pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let mut places: Vec<(String, Vec<&Group>)> = vec![("Lines".into(), sweep.shown(None))];
-    places.extend(sweep.sets().into_iter().map(|set| (set.name(), sweep.shown(Some(set)))));
     let (mut blocks, mut shows) = (Vec::new(), Vec::new());
-    for (title, groups) in places {
-        let bar = |(group, look): (&&Group, Look)| {
-            Some(Bar { label: group.label.clone(), look, rates: rates(group)? })
+    for set in sweep.places() {
+        let groups = sweep.shown(set);
+        let bar = |(group, style): (&&RunGroup, CurveStyle)| {
+            Some(Bar { label: group.label.clone(), style, rates: rates(group)? })
         };
-        let bars: Vec<Bar> = groups.iter().zip(looks(&groups)).filter_map(bar).collect();
+        let bars: Vec<Bar> = groups.iter().zip(curve_styles(&groups)).filter_map(bar).collect();
         if !bars.is_empty() {
             shows.extend(groups.into_iter().filter(|group| rates(group).is_some()));
-            blocks.push(Block { title, bars });
+            blocks.push(Block { title: title_of(set), bars });
         }
     }
     if blocks.is_empty() {
@@ -97,8 +97,7 @@ impl Speed {
     /// Returns the width of the margin for names.
     fn left(&self) -> f64 {
         let bars = self.blocks.iter().flat_map(|block| &block.bars);
-        let longest = bars.map(|bar| bar.label.width()).max().unwrap_or(0);
-        24.0 + 9.2 * longest.min(LONGEST) as f64
+        24.0 + legend_width(bars.map(|bar| bar.label.as_str()))
     }
 }
 
@@ -120,13 +119,13 @@ impl Draw for Speed {
             let x = Axis::linear(0.0..most * 1.25, 5, "training samples a second");
             let y = Axis::numbered(0.0..1.0, &[], "");
             let height = BAR * block.bars.len() as f64;
-            let place = PlotArea { left, top, width: WIDTH - left - RIGHT, height };
-            let plot = Plot { place, x: &x, y: &y };
+            let area = PlotArea { left, top, width: WIDTH - left - RIGHT, height };
+            let plot = Plot { area, x: &x, y: &y };
             plot.axes(canvas, Numbered { x: true, y: false })?;
             for (i, bar) in block.bars.iter().enumerate() {
                 let middle = top + BAR * (i as f64 + 0.5);
                 let [least, mean, most] = bar.rates.map(|rate| plot.at(rate, 0.0).0);
-                canvas.rectangle((left, middle - 8.0), (mean, middle + 8.0), bar.look.color)?;
+                canvas.rectangle((left, middle - 8.0), (mean, middle + 8.0), bar.style.color)?;
                 let mut end = mean;
                 if bar.rates[2] > bar.rates[0] {
                     end = most;
@@ -147,6 +146,3 @@ impl Draw for Speed {
         canvas.text("training samples a second", LETTERS, (middle, top - 6.0), Side::Below)
     }
 }
-
-/// The outline of a range, which sets it off from a dark bar.
-const WHITE_EDGE: plotters::style::RGBColor = plotters::style::RGBColor(255, 255, 255);

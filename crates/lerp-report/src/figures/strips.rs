@@ -7,15 +7,15 @@ use lerp_train::Run;
 
 use super::{
     Drawn,
+    captions::unfinished,
     picture::{Colors, Picture},
-    source::unfinished,
+    style::byte,
 };
 use crate::{
     Error, Result,
-    conditions::model_seeds,
-    set::Set,
-    style::byte,
-    summary::{Group, Loaded, Sweep},
+    paper::model_seeds,
+    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
+    text::plural,
 };
 
 /// The number of white pixels between test images and decoded ones, and between rows.
@@ -38,10 +38,11 @@ pub struct StripsOptions {
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: StripsOptions) -> Result<Option<Drawn<'a>>> {
-    let mut rows: Vec<(&Group, &Loaded, Strips)> = Vec::new();
+pub fn draw<'a>(sweep: &'a Sweep, set: &ImageSet, options: StripsOptions) -> Result<Option<Drawn<'a>>> {
+    let mut rows: Vec<(&RunGroup, &LoadedRun, Strips)> = Vec::new();
     for group in sweep.shown(Some(set)) {
-        let read = |loaded: &'a Loaded| Some((loaded, loaded.look(|run| Strips::read(run, set.range()))?));
+        let read =
+            |loaded: &'a LoadedRun| Some((loaded, loaded.read_file(|run| Strips::read(run, set.range()))?));
         if let Some((loaded, strips)) = group.preferred().find_map(read) {
             rows.push((group, loaded, strips));
         }
@@ -50,15 +51,15 @@ pub fn draw<'a>(sweep: &'a Sweep, set: &Set, form: StripsOptions) -> Result<Opti
     rows.retain(|(_, loaded, strips)| {
         let fits = strips.size == size;
         if !fits {
-            loaded.complain(&"its interpolations are of another size or number than those above them");
+            loaded.note_problem(&"its interpolations are of another size or number than those above them");
         }
         fits
     });
     let Some((_, _, first)) = rows.first() else { return Ok(None) };
-    let pairs = form.pairs.unwrap_or(first.size.pairs).min(first.size.pairs);
+    let pairs = options.pairs.unwrap_or(first.size.pairs).min(first.size.pairs);
     let drawing = picture(&rows, pairs)?.draw()?;
     let shows = rows.iter().map(|(group, ..)| *group).collect();
-    Ok(Some(Drawn { caption: caption(set, form, &rows, pairs), drawing, shows }))
+    Ok(Some(Drawn { caption: caption(set, options, &rows, pairs), drawing, shows }))
 }
 
 const WHAT: &str = "strips of interpolations";
@@ -69,18 +70,21 @@ fn letter(i: usize) -> String {
     u8::try_from(i).ok().filter(|i| *i < 26).map_or((i + 1).to_string(), |i| char::from(b'a' + i).to_string())
 }
 
-fn caption(set: &Set, form: StripsOptions, rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> String {
-    let number = form.number.map(|number| format!("Figure {number}. ")).unwrap_or_default();
+fn caption(
+    set: &ImageSet,
+    options: StripsOptions,
+    rows: &[(&RunGroup, &LoadedRun, Strips)],
+    pairs: usize,
+) -> String {
+    let number = options.number.map(|number| format!("Figure {number}. ")).unwrap_or_default();
     let names: Vec<String> =
         rows.iter().enumerate().map(|(i, (group, ..))| format!("({}) {}", letter(i), group.label)).collect();
     let names = match names.as_slice() {
         [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
         _ => names.join(", "),
     };
-    let plural = if rows.len() == 1 { "" } else { "s" };
-    let seeds: Vec<(&str, u64)> =
-        rows.iter().map(|(group, loaded, _)| (group.label.as_str(), loaded.run.record.cell.seed)).collect();
-    let shown: Vec<(&Group, &Loaded)> = rows.iter().map(|(group, loaded, _)| (*group, *loaded)).collect();
+    let shown: Vec<(&RunGroup, &LoadedRun)> =
+        rows.iter().map(|(group, loaded, _)| (*group, *loaded)).collect();
     let early = unfinished(&shown);
     let classes = rows.iter().any(|(group, ..)| group.has(&CLASSIFIER_ACCURACY));
     // The pairs of a user's own images may all be of one class, so the sentence on classes is only for the paper's
@@ -98,12 +102,12 @@ fn caption(set: &Set, form: StripsOptions, rows: &[(&Group, &Loaded, Strips)], p
     let other = rows.iter().any(|(.., strips)| (&strips.left, &strips.right) != (&first.left, &first.right));
     let other = if other { " The runs are not of the same test images." } else { "" };
     format!(
-        "{number}Example interpolations on {} with a latent dimensionality of {} for {names} autoencoder{plural}. Left and \
+        "{number}Example interpolations on {} for {names} {}. Left and \
          right the test images, between them the decoded latents; the ones at α = 0 and 1 are their reconstructions. \
          {choice}{other} Values from -{range} to {range} are from black to white. Models of seed {}.{early}",
-        set.title(),
-        set.dims,
-        model_seeds(&seeds),
+        set.words(),
+        plural(rows.len(), "autoencoder"),
+        model_seeds(&shown),
     )
 }
 
@@ -150,7 +154,7 @@ impl Strips {
 }
 
 /// Arranges the strips of the first `pairs` pairs, in a block of rows for each pair.
-fn picture(rows: &[(&Group, &Loaded, Strips)], pairs: usize) -> Result<Picture> {
+fn picture(rows: &[(&RunGroup, &LoadedRun, Strips)], pairs: usize) -> Result<Picture> {
     let size = rows[0].2.size;
     let Size { positions, height, width, channels, .. } = size;
     // The horizontal positions of the decoded images and of the right test image within a strip.

@@ -1,19 +1,17 @@
 //! The figure of the usefulness of latents against the quality of interpolations, with a point for each finished run.
 
 use plotters::prelude::DrawingBackend;
-use unicode_width::UnicodeWidthStr;
 
 use super::{
     Drawn,
     canvas::{Canvas, Draw, Side, both},
-    plot::{Axis, LETTERS, Numbered, Plot, PlotArea},
+    plot::{Axis, LETTERS, Numbered, Plot, PlotArea, extent, legend_entry, legend_width},
+    style::{CurveStyle, curve_styles},
 };
 use crate::{
     Result,
-    set::Set,
-    style::{LONGEST, Look, fit, looks},
-    summary::{Group, Sweep, distinct},
-    usefulness::{MeasuredOn, Pairs},
+    reading::{ImageSet, RunGroup, distinct},
+    statistics::{Analysis, MeasuredOn, Pairs},
 };
 
 /// The size of a panel, and the margins for numbers and titles of axes.
@@ -32,18 +30,18 @@ const MAX_PANELS: usize = 16;
 ///
 /// # Errors
 /// Returns an error if the figure cannot be drawn.
-pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
-    let all: Vec<Pairs> = Pairs::all(sweep).into_iter().filter(Pairs::drawn).collect();
+pub fn draw<'a>(analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
+    let all: Vec<&Pairs> = analysis.pairs.iter().filter(|pairs| pairs.drawn()).collect();
     let cut = if all.len() > MAX_PANELS {
         format!(" These are the first {MAX_PANELS} of {} panels.", all.len())
     } else {
         String::new()
     };
     let pairs: Vec<Pairs> =
-        all.into_iter().take(MAX_PANELS).map(|pairs| pairs.keep(|group| group.shown)).collect();
-    let groups = distinct(pairs.iter().flat_map(|pairs| pairs.groups.iter().map(|points| points.group)));
+        all.into_iter().take(MAX_PANELS).map(|pairs| pairs.only(|group| group.shown)).collect();
+    let groups = distinct(pairs.iter().flat_map(Pairs::configurations));
     // Configurations with the same label on several image sets share a style.
-    let mut legend: Vec<&Group> = Vec::new();
+    let mut legend: Vec<&RunGroup> = Vec::new();
     for group in &groups {
         if !legend.iter().any(|known| known.label == group.label) {
             legend.push(group);
@@ -52,26 +50,25 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     if legend.is_empty() {
         return Ok(None);
     }
-    let all = looks(&legend);
-    let look = |group: &Group| {
+    let all = curve_styles(&legend);
+    let style = |group: &RunGroup| {
         let place = legend.iter().position(|known| known.label == group.label).unwrap_or(0);
         all[place]
     };
     let panels = pairs.iter().map(|pairs| {
-        let points: Vec<(Look, f64, f64)> = pairs
+        let (x, factor) = match pairs.x.on {
+            MeasuredOn::Itself => ("kernel distance of interpolations", 1.0),
+            MeasuredOn::Lines => ("mean distance on lines, ×10⁻³", 1e3),
+        };
+        let points: Vec<(CurveStyle, f64, f64)> = pairs
             .groups
             .iter()
-            .flat_map(|of| of.points.iter().map(|point| (look(of.group), point.0, point.1 * 100.0)))
+            .flat_map(|of| of.points.iter().map(|(x, y)| (style(of.group), x * factor, y * 100.0)))
             .collect();
-        let (x, factor) = match pairs.of {
-            MeasuredOn::Itself => ("kernel distance of interpolations".to_owned(), 1.0),
-            MeasuredOn::Lines => ("mean distance on lines, ×10⁻³".to_owned(), 1e3),
-        };
-        let points: Vec<_> = points.into_iter().map(|(look, x, y)| (look, x * factor, y)).collect();
         let y = if pairs.y.name().starts_with("probe") { "classifier, %" } else { "clusters, %" };
         ScatterPanel {
-            heading: pairs.set.map(Set::name).unwrap_or_default(),
-            x: around(points.iter().map(|p| p.1), &x),
+            heading: pairs.set.map(ImageSet::name).unwrap_or_default(),
+            x: around(points.iter().map(|p| p.1), x),
             y: around(points.iter().map(|p| p.2), y),
             points,
         }
@@ -91,8 +88,7 @@ pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 
 /// Returns a linear axis that covers the values.
 fn around(values: impl Iterator<Item = f64>, title: &str) -> Axis {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let (low, high) = extent(values);
     let room = ((high - low) * 0.08).max(1e-3 * high.abs()).max(1e-6);
     Axis::linear(low - room..high + room, 5, title)
 }
@@ -101,18 +97,18 @@ struct ScatterPanel {
     heading: String,
     x: Axis,
     y: Axis,
-    points: Vec<(Look, f64, f64)>,
+    points: Vec<(CurveStyle, f64, f64)>,
 }
 
 struct Scatter {
     panels: Vec<ScatterPanel>,
-    legend: Vec<(String, Look)>,
+    legend: Vec<(String, CurveStyle)>,
 }
 
 impl Scatter {
     fn width(&self) -> f64 {
-        let longest = self.legend.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
-        (LEFT + PANEL.0) * BESIDE as f64 + 60.0 + 9.2 * longest.min(LONGEST) as f64
+        let labels = self.legend.iter().map(|(label, _)| label.as_str());
+        (LEFT + PANEL.0) * BESIDE as f64 + 60.0 + legend_width(labels)
     }
 
     fn height(&self) -> f64 {
@@ -130,19 +126,18 @@ impl Draw for Scatter {
         for (i, panel) in self.panels.iter().enumerate() {
             let left = LEFT + (LEFT + PANEL.0) * (i % BESIDE) as f64;
             let top = ABOVE + (ABOVE + PANEL.1 + BELOW) * (i / BESIDE) as f64;
-            let place = PlotArea { left, top, width: PANEL.0, height: PANEL.1 };
-            let plot = Plot { place, x: &panel.x, y: &panel.y };
+            let area = PlotArea { left, top, width: PANEL.0, height: PANEL.1 };
+            let plot = Plot { area, x: &panel.x, y: &panel.y };
             plot.axes(canvas, Numbered::BOTH)?;
             plot.titles(canvas, 28.0, 60.0)?;
             canvas.text(&panel.heading, LETTERS, (left + PANEL.0 / 2.0, top - 8.0), Side::Above)?;
-            for (look, x, y) in &panel.points {
-                canvas.marker(look, plot.at(*x, *y))?;
+            for (style, x, y) in &panel.points {
+                canvas.marker(style, plot.at(*x, *y))?;
             }
         }
-        for (i, (label, look)) in self.legend.iter().enumerate() {
+        for (i, (label, style)) in self.legend.iter().enumerate() {
             let at = ((LEFT + PANEL.0) * BESIDE as f64 + 26.0, ABOVE + 12.0 + LINE * i as f64);
-            canvas.marker(look, at)?;
-            canvas.text(label, LETTERS * fit(label), (at.0 + 14.0, at.1), Side::Right)?;
+            legend_entry(canvas, at, style, label)?;
         }
         Ok(())
     }

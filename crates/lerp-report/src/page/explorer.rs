@@ -5,17 +5,16 @@ use std::f64::consts::TAU;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{Device, Tensor};
-use lerp_data::{Dataset, Lines};
+use lerp_data::Lines;
 use lerp_eval::LineBank;
 use lerp_train::{FIGURE_3_ANGLES, JudgeRecord, Run, State, Strips};
 use serde::Serialize;
 
 use crate::{
     Result,
-    judged::word,
-    set::Set,
-    style::{byte, hex, looks},
-    summary::{Group, Loaded, Sweep},
+    figures::{byte, curve_styles, hex, png},
+    reading::{ImageSet, LoadedRun, RunGroup, Sweep, title_of},
+    statistics::{NO_LINES, class_word},
     text::thousands,
 };
 
@@ -84,10 +83,8 @@ struct ExplorerRow {
 /// Returns an error if saved images have unexpected shapes.
 pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
     let mut sets = Vec::new();
-    let lines = (None, sweep.shown(None));
-    let images = sweep.sets().into_iter().map(|set| (Some(set), sweep.shown(Some(set))));
-    for (set, groups) in [lines].into_iter().chain(images) {
-        if let Some((mut view, sheet)) = view(set, sweep.judge(set), &groups)? {
+    for set in sweep.places() {
+        if let Some((mut view, sheet)) = view(set, sweep.judge(set), &sweep.shown(set))? {
             view.about += &sweep.not_shown(set);
             view.sprite = sheet.sprite()?;
             sets.push(view);
@@ -98,21 +95,21 @@ pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
 
 /// Returns the saved interpolations of a configuration, preferably of a finished run, and else of the run with the
 /// lowest seed that has them.
-fn strips(group: &Group) -> Option<(&Loaded, Strips)> {
-    let read = |loaded| Loaded::look(loaded, Run::strips).filter(|strips| strips.images.rank() == 5);
+fn strips(group: &RunGroup) -> Option<(&LoadedRun, Strips)> {
+    let read = |loaded| LoadedRun::read_file(loaded, Run::strips).filter(|strips| strips.images.rank() == 5);
     group.preferred().find_map(|loaded| Some((loaded, read(loaded)?)))
 }
 
 /// Returns the view of one dataset and latent size, without its sprite, and the sheet that the sprite is made of.
 fn view(
-    set: Option<&Set>,
+    set: Option<&ImageSet>,
     judge: Option<&JudgeRecord>,
-    groups: &[&Group],
+    groups: &[&RunGroup],
 ) -> lerp_train::Result<Option<(View, SpriteSheet)>> {
     let mut all = Vec::new();
-    for (group, look) in groups.iter().zip(looks(groups)) {
+    for (group, style) in groups.iter().zip(curve_styles(groups)) {
         if let Some((loaded, strips)) = strips(group) {
-            all.push((*group, hex(look.color), loaded, strips));
+            all.push((*group, hex(style.color), loaded, strips));
         }
     }
     let Some((.., first)) = all.first() else { return Ok(None) };
@@ -123,7 +120,7 @@ fn view(
     let longest = all.iter().map(|(.., strips)| strips).find(|strips| strips.images.dims()[0] == pairs);
     let Some(longest) = longest else { return Ok(None) };
 
-    let range = set.map_or(1.0, Set::range);
+    let range = set.map_or(1.0, ImageSet::range);
     let mut sheet = SpriteSheet::new(positions * width, channels, range);
     let mut rows = Vec::new();
     let names;
@@ -214,11 +211,11 @@ fn view(
     };
     let about = about + judged;
     let view = View {
-        name: set.map_or_else(|| Lines.title().to_owned(), Set::name),
+        name: title_of(set),
         width,
         height,
         positions,
-        far: crate::table::BLACK / 1.2,
+        far: NO_LINES,
         sprite: Sprite::default(),
         pairs: names,
         rows,
@@ -229,10 +226,10 @@ fn view(
 
 /// Returns the word and probability in percent that the sweep's judge gives each image, or `None` if another judge was
 /// used.
-fn words(loaded: &Loaded, judge: &JudgeRecord, set: Option<&Set>) -> Option<Vec<Vec<String>>> {
-    let verdicts = loaded.look(Run::judge_scores).filter(|verdicts| verdicts.judge == judge.weights)?;
+fn words(loaded: &LoadedRun, judge: &JudgeRecord, set: Option<&ImageSet>) -> Option<Vec<Vec<String>>> {
+    let verdicts = loaded.read_file(Run::judge_scores).filter(|verdicts| verdicts.judge == judge.weights)?;
     let text = |(class, probability): &(u32, f32)| {
-        format!("{}, {:.0} %", word(judge, set, *class), probability * 100.0)
+        format!("{}, {:.0} %", class_word(judge, set, *class), probability * 100.0)
     };
     Some(verdicts.strips.iter().map(|row| row.iter().map(text).collect()).collect())
 }
@@ -260,7 +257,7 @@ fn truth(angles: &[[f64; 2]], positions: usize, sheet: &mut SpriteSheet) -> lerp
 }
 
 /// Returns which run the images are of.
-fn note(loaded: &Loaded) -> String {
+fn note(loaded: &LoadedRun) -> String {
     let (cell, status) = (&loaded.run.record.cell, &loaded.run.status);
     let samples = thousands(status.samples);
     match status.state {
@@ -316,8 +313,8 @@ impl SpriteSheet {
 
     fn sprite(&self) -> Result<Sprite> {
         let height = self.pixels.len() / (self.width * self.channels);
-        let color = if self.channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale };
-        let bytes = crate::style::png(&self.pixels, self.width as u32, height as u32, color)?;
+        let color = if self.channels == 3 { png::ColorType::Rgb } else { ::png::ColorType::Grayscale };
+        let bytes = png(&self.pixels, self.width as u32, height as u32, color)?;
         let src = format!("data:image/png;base64,{}", BASE64_STANDARD.encode(bytes));
         Ok(Sprite { width: self.width, height, src })
     }

@@ -1,5 +1,5 @@
-//! The web page of a sweep: a single file that loads nothing else. If there are very many runs, each has a page of its
-//! own.
+//! The web page of a sweep. In go the sweep, its sheets and its figures; out comes a single file that loads nothing else.
+//! If there are very many runs, each has a page of its own.
 
 mod chart;
 mod explorer;
@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
-    conditions::Selection,
-    sheet::{Line, Sheet},
-    summary::{Group, Loaded, Sweep},
+    paper::Selection,
+    reading::{LoadedRun, RunGroup, Sweep},
+    tables::{Sheet, TableLine},
     text::{few, thousands},
 };
 use runs::{Details, RunRow};
@@ -60,12 +60,12 @@ struct Page<'a> {
     states: String,
     /// The conditions of the runs on lines and on image sets, which the page states once for all tables and figures.
     conditions: Vec<String>,
-    sheets: Vec<Tables<'a>>,
+    sheets: Vec<PageSheet<'a>>,
     /// The endings and names of the formats of the tables' files.
     formats: [(&'a str, &'a str); 4],
     /// Whether any run is on an image set.
     datasets: bool,
-    figures: Vec<Shown>,
+    figures: Vec<SizedFigure>,
     missing: Vec<(String, String)>,
     /// Sentences about what could not be read or drawn.
     left_out: Vec<String>,
@@ -88,10 +88,10 @@ struct Page<'a> {
 
 /// The tables of a sheet, cut to the lines that the page shows.
 #[derive(Serialize)]
-struct Tables<'a> {
+struct PageSheet<'a> {
     id: &'a str,
     title: &'a str,
-    parts: Vec<PageTable<'a>>,
+    tables: Vec<PageTable<'a>>,
 }
 
 /// A table of a sheet.
@@ -101,47 +101,47 @@ struct PageTable<'a> {
     caption: &'a str,
     headings: &'a [String],
     left: usize,
-    lines: &'a [Line],
-    folded: &'a [Line],
+    lines: &'a [TableLine],
+    folded: &'a [TableLine],
     notes: Vec<String>,
     provenance: &'a str,
 }
 
-impl<'a> Tables<'a> {
+impl<'a> PageSheet<'a> {
     /// Cuts the tables of a sheet to the lines that the page shows.
     fn of(sheet: &'a Sheet) -> Self {
-        let parts = sheet.parts.iter().map(|part| {
-            let lines = part.lines.get(..MAX_LINES).unwrap_or(&part.lines);
-            let mut notes = part.notes.clone();
-            if lines.len() < part.lines.len() {
-                let all = thousands(part.lines.len() as u64);
+        let tables = sheet.tables.iter().map(|table| {
+            let lines = table.lines.get(..MAX_LINES).unwrap_or(&table.lines);
+            let mut notes = table.notes.clone();
+            if lines.len() < table.lines.len() {
+                let all = thousands(table.lines.len() as u64);
                 notes.insert(0, format!("The first {MAX_LINES} of {all} lines; the files below have all."));
             }
             PageTable {
-                name: &part.name,
-                caption: &part.caption,
-                headings: &part.headings,
-                left: part.left,
+                name: &table.name,
+                caption: &table.caption,
+                headings: &table.headings,
+                left: table.left,
                 lines,
-                folded: &part.folded,
+                folded: &table.folded,
                 notes,
-                provenance: &part.provenance,
+                provenance: &table.provenance,
             }
         });
-        Self { id: sheet.id, title: sheet.title, parts: parts.collect() }
+        Self { id: sheet.id, title: sheet.title, tables: tables.collect() }
     }
 }
 
 /// A figure with the least and the greatest width in which it is legible, in pixels.
 #[derive(Serialize)]
-struct Shown {
+struct SizedFigure {
     #[serde(flatten)]
     figure: PageFigure,
     least: usize,
     most: usize,
 }
 
-impl Shown {
+impl SizedFigure {
     fn new(figure: PageFigure) -> Self {
         let width = width(&figure.svg);
         Self { figure, least: (width * 5 / 9).min(700), most: width * 5 / 4 }
@@ -179,17 +179,17 @@ pub fn write(
             None
         }
     };
-    let all: Vec<(&Group, &Loaded)> =
+    let all: Vec<(&RunGroup, &LoadedRun)> =
         sweep.groups.iter().flat_map(|group| group.runs.iter().map(move |loaded| (group, loaded))).collect();
     let (mut runs, mut pages) = (Vec::new(), Vec::new());
     if all.len() > MAX_RUNS {
         apart(sweep, &all, &environment)?;
-        let done = |loaded: &Loaded| loaded.run.status.state == lerp_train::State::Done;
+        let done = |loaded: &LoadedRun| loaded.run.status.state == lerp_train::State::Done;
         let first = all.iter().filter(|(_, loaded)| !done(loaded));
         let shown = first.chain(all.iter().filter(|(_, loaded)| done(loaded))).take(MAX_RUNS);
         runs.extend(shown.map(|(g, l)| RunRow::of(g, l, format!("{PAGES}/{}.html", l.run.record.id))));
     } else {
-        let href = |loaded: &Loaded| format!("#run-{}", loaded.run.record.id);
+        let href = |loaded: &LoadedRun| format!("#run-{}", loaded.run.record.id);
         runs.extend(all.iter().map(|(group, loaded)| RunRow::of(group, loaded, href(loaded))));
         pages.extend(all.iter().map(|(group, loaded)| Details::of(group, loaded, href(loaded))));
     }
@@ -199,10 +199,10 @@ pub fn write(
         name: sweep.name(),
         states: sweep.states(),
         conditions: conditions(sweep),
-        sheets: sheets.iter().map(Tables::of).collect(),
+        sheets: sheets.iter().map(PageSheet::of).collect(),
         formats: [("md", "Markdown"), ("tex", "LaTeX"), ("csv", "CSV"), ("parquet", "Parquet")],
         datasets: !sweep.sets().is_empty(),
-        figures: figures.drawn.into_iter().map(Shown::new).collect(),
+        figures: figures.drawn.into_iter().map(SizedFigure::new).collect(),
         missing: figures.missing,
         left_out,
         count: thousands(all.len() as u64),
@@ -221,7 +221,7 @@ pub fn write(
 
 /// Returns the conditions of the runs on lines and of those on image sets.
 fn conditions(sweep: &Sweep) -> Vec<String> {
-    let images: Vec<&Group> = sweep.groups.iter().filter(|group| group.set.is_some()).collect();
+    let images: Vec<&RunGroup> = sweep.groups.iter().filter(|group| group.set.is_some()).collect();
     let parts = [("Lines", sweep.lines()), ("Image sets", Selection { groups: images })];
     let several = parts.iter().all(|(_, selection)| !selection.groups.is_empty());
     let said = parts.into_iter().filter(|(_, selection)| !selection.groups.is_empty());
@@ -261,7 +261,7 @@ struct Apart<'a> {
 }
 
 /// Writes a page for each run, and one with the list of all runs.
-fn apart(sweep: &Sweep, all: &[(&Group, &Loaded)], environment: &Environment<'_>) -> Result<()> {
+fn apart(sweep: &Sweep, all: &[(&RunGroup, &LoadedRun)], environment: &Environment<'_>) -> Result<()> {
     let folder = sweep.dir.join(PAGES);
     make_folder(&folder)?;
     let css = concat!(include_str!("page.css"), "\narticle.run { display: block; }\n");
@@ -274,7 +274,7 @@ fn apart(sweep: &Sweep, all: &[(&Group, &Loaded)], environment: &Environment<'_>
         let made = environment.get_template(template).and_then(|t| t.render(Value::from(Serde(&page))));
         made.map_err(Error::draw("the page of a run"))
     };
-    let href = |loaded: &Loaded| format!("{}.html", loaded.run.record.id);
+    let href = |loaded: &LoadedRun| format!("{}.html", loaded.run.record.id);
     all.par_iter().try_for_each(|(group, loaded)| -> Result<()> {
         let text = page("alone.html", Some(Details::of(group, loaded, href(loaded))), Vec::new())?;
         Ok(write(&href(loaded), &text)?)

@@ -5,17 +5,14 @@ use std::{
     io::{Read, Seek, SeekFrom},
 };
 
-use lerp_data::{Dataset, Lines};
 use lerp_eval::When;
 use lerp_train::{ExternalModel, Metrics, Origin, State};
 use serde::Serialize;
 
 use super::chart::{brief, chart};
 use crate::{
-    further::named,
-    set::Set,
-    summary::{Group, Loaded},
-    text::{number, thousands},
+    reading::{LoadedRun, RunGroup, title_with_unit},
+    text::{count, number, thousands},
 };
 
 /// The number of lines of a log that a page shows.
@@ -76,7 +73,7 @@ struct RunCurve {
 
 impl RunRow {
     /// Returns the row of a run whose page is at `href`.
-    pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
+    pub fn of(group: &RunGroup, loaded: &LoadedRun, href: String) -> Self {
         let (record, status) = (&loaded.run.record, &loaded.run.status);
         let (cell, provenance) = (&record.cell, &record.provenance);
         let rate = loaded.rate().unwrap_or(0.0);
@@ -84,11 +81,10 @@ impl RunRow {
         let known = status.samples > 0 && cell.known_samples().is_some();
         // These values are unknown for a model that was trained elsewhere.
         let measured = |text: String| if here { text } else { "–".into() };
-        let dataset = group.set.as_ref().map_or_else(|| Lines.title().to_owned(), Set::name);
         Self {
             id: record.id.clone(),
             href,
-            dataset,
+            dataset: group.place(),
             variant: group.label.clone(),
             seed: cell.seed,
             state: format!("{:?}", status.state).to_lowercase(),
@@ -109,9 +105,9 @@ impl RunRow {
 
 impl Details {
     /// Returns the content of a run's page.
-    pub fn of(group: &Group, loaded: &Loaded, href: String) -> Self {
+    pub fn of(group: &RunGroup, loaded: &LoadedRun, href: String) -> Self {
         let status = &loaded.run.status;
-        let metrics = loaded.look(|run| run.metrics().map(Some));
+        let metrics = loaded.read_file(|run| run.metrics().map(Some));
         Self {
             row: RunRow::of(group, loaded, href),
             reason: match (status.state, &status.reason) {
@@ -129,7 +125,7 @@ impl Details {
 }
 
 /// Returns the settings of a run, by name.
-fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
+fn configuration(loaded: &LoadedRun) -> Vec<(String, String)> {
     let Ok(serde_json::Value::Object(table)) = serde_json::to_value(&loaded.run.record.cell) else {
         return Vec::new();
     };
@@ -167,7 +163,7 @@ fn configuration(loaded: &Loaded) -> Vec<(String, String)> {
 }
 
 /// Returns the provenance of a run, by name.
-fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
+fn made_with(loaded: &LoadedRun) -> Vec<(String, String)> {
     let (record, made) = (&loaded.run.record, &loaded.run.record.provenance);
     let images = made.images.map(|[train, test]| {
         format!("{} for training, {} for tests", thousands(train as u64), thousands(test as u64))
@@ -184,7 +180,7 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
         ("software", Some(format!("Lerpbench {}, candle {}", made.version, made.candle))),
         ("revision", Some(made.git.clone())),
         ("trained on", elsewhere.and_then(|known| known.device.clone())),
-        (device, Some(format!("{}, {}", made.device, crate::text::count(made.threads, "thread")))),
+        (device, Some(format!("{}, {}", made.device, count(made.threads, "thread")))),
         ("data, SHA-256", Some(data)),
         ("images", images),
         ("started (UTC)", Some(made.started.clone())),
@@ -195,7 +191,7 @@ fn made_with(loaded: &Loaded) -> Vec<(String, String)> {
 
 /// Returns the metrics of a run: those measured at every evaluation as curves, then those measured at the end as
 /// values, then the losses.
-fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<RunCurve> {
+fn curves(group: &RunGroup, loaded: &LoadedRun, metrics: &Metrics) -> Vec<RunCurve> {
     let names: BTreeSet<&str> = metrics.0.iter().map(|row| row.metric.as_str()).collect();
     let place = |name: &str| match When::of(name) {
         Some(When::EachEvaluation) => 0,
@@ -215,9 +211,11 @@ fn curves(group: &Group, loaded: &Loaded, metrics: &Metrics) -> Vec<RunCurve> {
         } else {
             chart(&points, log(name)).unwrap_or_default()
         };
-        let own = group.further.iter().find(|quantity| quantity.key == name);
-        let short = own
-            .map_or_else(|| name.trim_start_matches(When::EachEvaluation.prefix()).replace('_', " "), named);
+        let own = group.user_metrics.iter().find(|quantity| quantity.key == name);
+        let short = own.map_or_else(
+            || name.trim_start_matches(When::EachEvaluation.prefix()).replace('_', " "),
+            title_with_unit,
+        );
         RunCurve { name: short, value, svg }
     };
     names.into_iter().map(curve).collect()
@@ -229,7 +227,7 @@ fn log(name: &str) -> bool {
 }
 
 /// Returns the last lines of a run's log.
-fn end_of_log(loaded: &Loaded) -> String {
+fn end_of_log(loaded: &LoadedRun) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = lerp_files::open(&loaded.run.dir.join("log.txt")).map_err(|e| e.problem)?;
         let skipped = file.metadata()?.len().saturating_sub(MAX_LOG_BYTES);

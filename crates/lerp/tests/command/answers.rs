@@ -157,7 +157,7 @@ fn bad_answers_are_a_sentence_and_nothing_is_written() {
     let new = dir.path().join("new");
     refused("score --name y --out", &[&new, &task, &task], "are both of seed 0");
     refused("score --name X! --out", &[&out, &task], "has the same letters and digits as");
-    refused("score --name ... --out", &[&out, &task], "letters or digits among them");
+    refused("score --name ... --out", &[&out, &task], "with at least one letter or digit");
     // The same answers are refused with another number of samples or another seed.
     write(&task, &decoded, &latents, &json!({ "samples": 5 }));
     refused("score --name x --out", &[&out, &task], "of this name and seed");

@@ -1,0 +1,60 @@
+//! What a judge makes of the interpolations of each configuration, as its runs have stored it.
+
+use lerp_eval::quantity::JUDGED_DISTANCE;
+use lerp_train::{JudgeRecord, JudgeScores, JudgeTarget, Run};
+
+use crate::reading::{ImageSet, LoadedRun, RunGroup, Sweep};
+
+/// The 97.5 % quantile of the standard normal distribution.
+pub const NORMAL_QUANTILE: f64 = 1.96;
+
+/// Whether the runs of a configuration are measured on the same pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pairing {
+    /// All runs are measured on the same pairs, as on image sets.
+    Shared,
+    /// Each run has pairs of its own, as on lines.
+    Own,
+}
+
+/// A place, that is, lines or an image set with one latent size, and the configurations that were judged there.
+pub struct JudgedPlace<'a> {
+    /// The image set; `None` for lines.
+    pub set: Option<&'a ImageSet>,
+    /// The record of the judge, if the sweep has it.
+    pub judge: Option<&'a JudgeRecord>,
+    /// The configurations with the verdicts on their finished runs, which are never empty.
+    pub groups: Vec<(&'a RunGroup, Vec<JudgeScores>)>,
+}
+
+impl<'a> JudgedPlace<'a> {
+    /// Reads the verdicts on all runs of a sweep. Places without any are left out.
+    pub fn all(sweep: &'a Sweep) -> Vec<Self> {
+        let places = sweep.places().into_iter().map(|set| {
+            let groups = sweep.on(set).map(|group| (group, verdicts(group)));
+            let groups = groups.filter(|(_, verdicts)| !verdicts.is_empty()).collect();
+            Self { set, judge: sweep.judge(set), groups }
+        });
+        places.filter(|place| !place.groups.is_empty()).collect()
+    }
+
+    /// Returns how the runs here are measured.
+    pub fn pairing(&self) -> Pairing {
+        if self.set.is_some() { Pairing::Shared } else { Pairing::Own }
+    }
+}
+
+/// Returns the verdicts of a configuration's finished runs. Runs that were measured by another judge than the sweep's
+/// have been stripped of their judged metrics and are skipped.
+fn verdicts(group: &RunGroup) -> Vec<JudgeScores> {
+    let judged = |loaded: &&LoadedRun| loaded.final_value(&JUDGED_DISTANCE.key).is_some();
+    group.done().filter(judged).filter_map(|loaded| loaded.read_file(Run::judge_scores)).collect()
+}
+
+/// Returns the judge's word for a class, by the class names of the dataset.
+pub fn class_word(judge: &JudgeRecord, set: Option<&ImageSet>, class: u32) -> String {
+    match set {
+        Some(set) if judge.target == JudgeTarget::Classes => set.class_name(class),
+        _ => judge.target.class_name(class),
+    }
+}

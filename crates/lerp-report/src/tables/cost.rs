@@ -1,0 +1,120 @@
+//! The table of costs: time, throughput and memory of runs.
+
+use lerp_eval::mean_std;
+
+use super::{
+    columns,
+    frame::Frame,
+    sheet::{Entry, Sheet, Table, TableLine},
+};
+use crate::{
+    paper::Selection,
+    reading::{Estimate, LoadedRun, RunGroup, Sweep},
+    text::fixed,
+};
+
+/// The bytes of a megabyte.
+const MEGABYTE: f64 = 1e6;
+
+/// A kind of cost.
+struct Cost {
+    /// The name in CSV and parquet files.
+    name: &'static str,
+    heading: &'static str,
+    decimals: usize,
+    /// Returns the cost of a run, or `None` if it is not known.
+    of: fn(&LoadedRun) -> Option<f64>,
+}
+
+/// All costs, in the order of the columns.
+const COSTS: [Cost; 3] = [
+    Cost { name: "seconds", heading: "Minutes", decimals: 1, of: |l| Some(l.run.status.wall_s) },
+    Cost { name: "samples_per_second", heading: "Samples a second", decimals: 0, of: LoadedRun::rate },
+    Cost {
+        name: "peak_memory_bytes",
+        heading: "Peak memory, MB",
+        decimals: 0,
+        of: |l| l.run.status.peak_memory.map(|bytes| bytes as f64),
+    },
+];
+
+impl Cost {
+    /// Returns the divisor of a value when printed.
+    fn unit(&self) -> f64 {
+        match self.name {
+            "seconds" => 60.0,
+            "peak_memory_bytes" => MEGABYTE,
+            _ => 1.0,
+        }
+    }
+
+    /// Returns the mean and the standard deviation (divisor n) over the finished runs whose cost is known.
+    fn over(&self, group: &RunGroup) -> Estimate {
+        let values: Vec<f64> =
+            group.done().filter_map(self.of).filter(|v| *v > 0.0 && v.is_finite()).collect();
+        let (mean, std) = mean_std(&values);
+        if values.is_empty() { Estimate::Missing } else { Estimate::Known { mean, std, n: values.len() } }
+    }
+}
+
+/// Returns the table of costs of the finished runs that were trained here, or `None` if there are none.
+pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
+    let groups: Vec<&RunGroup> = sweep
+        .groups
+        .iter()
+        .filter(|group| group.cell().origin.is_trained() && COSTS[0].over(group) != Estimate::Missing)
+        .collect();
+    if groups.is_empty() {
+        return None;
+    }
+    let mut headings = vec!["Dataset, latent".to_owned(), "Variant".to_owned()];
+    headings.extend(COSTS.iter().map(|cost| cost.heading.to_owned()));
+    headings.extend(["Threads".to_owned(), "Seeds".to_owned()]);
+    let table = Table {
+        name: "Cost".into(),
+        caption: "What a finished run cost, mean ± standard deviation (divisor n) over seeds: minutes of training and evaluation, \
+                  training samples a second in that time, and the most memory of the host that its process had at a time (on Linux, \
+                  of a run that had a process of its own; – where it is not known). Runs of a sweep may have shared the machine."
+            .into(),
+        conditions: Selection { groups: groups.clone() }.all_conditions(),
+        label: "tab:cost",
+        headings,
+        left: 2,
+        lines: groups.iter().map(|group| line(group)).collect(),
+        provenance: sweep.provenance(&groups).line(),
+        ..Table::default()
+    };
+    Some(Sheet { id: "cost", title: "Cost", tables: vec![table], data: data(&groups, sweep) })
+}
+
+fn line(group: &RunGroup) -> TableLine {
+    let mut cells = vec![Entry::plain(group.place()), Entry::plain(group.label.clone())];
+    for cost in &COSTS {
+        let estimate = cost.over(group);
+        let text = estimate.text(|value| fixed(value / cost.unit(), cost.decimals));
+        cells.push(Entry::number(text, estimate.mean()));
+    }
+    let threads: Vec<usize> = group.done().map(|l| l.run.record.provenance.threads).collect();
+    let same = threads.iter().all(|n| *n == threads[0]);
+    cells.push(Entry::plain(if same { threads[0].to_string() } else { "various".into() }));
+    cells.push(Entry::number(threads.len().to_string(), threads.len() as f64));
+    TableLine { cells, first: true }
+}
+
+fn data(groups: &[&RunGroup], sweep: &Sweep) -> Frame {
+    let columns = ["dataset", "latent_dims", "variant", "label", "cost", "mean", "std", "seeds"];
+    let mut frame = Frame::new(columns);
+    for group in groups {
+        let provenance = sweep.provenance(&[group]);
+        for cost in &COSTS {
+            let estimate = cost.over(group);
+            if estimate != Estimate::Missing {
+                let mut row = columns::configuration(group, "latent_dims");
+                row.push(("cost", cost.name.into()));
+                row.extend(columns::estimate(estimate));
+                frame.push(row, Some(&provenance));
+            }
+        }
+    }
+    frame
+}

@@ -1,0 +1,192 @@
+//! Tables for programs, with the same columns as CSV and as parquet.
+
+use polars::prelude::{Column, DataFrame, DataType, ParquetWriter};
+
+use crate::{
+    Error, Result,
+    provenance::Provenance,
+    text::{csv, number},
+};
+
+/// A value of a column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// No value: empty in CSV, null in parquet.
+    None,
+    /// Text.
+    Text(String),
+    /// A real number; NaN if a metric is undefined.
+    Real(f64),
+    /// A non-negative integer.
+    Whole(u64),
+    /// A truth value.
+    Flag(bool),
+}
+
+impl Value {
+    /// Formats the value as a field of a CSV file.
+    fn field(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Text(text) => csv(text),
+            Self::Real(value) => number(*value),
+            Self::Whole(count) => count.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Real(value)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Self::Whole(count)
+    }
+}
+
+impl From<usize> for Value {
+    fn from(count: usize) -> Self {
+        Self::Whole(count as u64)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::None, Into::into)
+    }
+}
+
+/// The values of a row with the names of their columns.
+pub type MetricRow = Vec<(&'static str, Value)>;
+
+/// A table with named columns. Columns that a row does not mention are empty in it.
+#[derive(Debug, Clone, Default)]
+pub struct Frame {
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<Value>>,
+}
+
+/// The columns of [`Provenance`], which follow all others.
+const PROVENANCE: [&str; 8] = ["config", "data", "git", "lerp", "candle", "device", "started", "command"];
+
+/// Returns the type of a column. A name has the same type in every file.
+fn kind(column: &str) -> DataType {
+    match column {
+        "latent" | "latent_dims" | "seeds" | "samples" | "test_images" | "common_seeds" | "points"
+        | "to_tell" | "seeds_needed" => DataType::Int64,
+        "mean"
+        | "std"
+        | "low"
+        | "high"
+        | "learning_rate"
+        | "ema"
+        | "published_mean"
+        | "published_std"
+        | "minus_best"
+        | "minus_best_low"
+        | "minus_best_high"
+        | "better_share"
+        | "average_rank"
+        | "rank"
+        | "friedman_p"
+        | "critical_difference"
+        | "rho"
+        | "difference"
+        | "p"
+        | "p_corrected" => DataType::Float64,
+        "published_mean_checked" | "papers" => DataType::Boolean,
+        _ => DataType::String,
+    }
+}
+
+impl Frame {
+    /// Creates a table without rows. The columns of the provenance are added to `columns`.
+    pub fn new(columns: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { columns: columns.into_iter().chain(PROVENANCE).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row with the given values and those of its provenance.
+    pub fn push(&mut self, known: MetricRow, provenance: Option<&Provenance>) {
+        let mut row = vec![Value::None; self.columns.len()];
+        let pairs = provenance.map(Provenance::pairs).unwrap_or_default();
+        let pairs = pairs.into_iter().map(|(name, value)| (name, Value::Text(value)));
+        for (name, value) in known.into_iter().chain(pairs) {
+            if let Some(place) = self.columns.iter().position(|column| *column == name) {
+                row[place] = value;
+            }
+        }
+        self.rows.push(row);
+    }
+
+    /// Formats the table as CSV.
+    pub fn csv(&self) -> String {
+        let names = self.columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let fields = |row: &Vec<Value>| row.iter().map(Value::field).collect::<Vec<_>>();
+        let lines = std::iter::once(names).chain(self.rows.iter().map(fields));
+        lines.map(|line| line.join(",") + "\n").collect()
+    }
+
+    /// Formats the table as parquet.
+    ///
+    /// # Errors
+    /// Returns an error if the data-frame library fails.
+    pub fn parquet(&self) -> Result<Vec<u8>> {
+        let columns = self.columns.iter().enumerate().map(|(place, column)| {
+            let values = || self.rows.iter().map(|row| &row[place]);
+            let name = (*column).into();
+            match kind(column) {
+                DataType::Float64 => Column::new(name, values().map(real).collect::<Vec<_>>()),
+                DataType::Int64 => Column::new(name, values().map(whole).collect::<Vec<_>>()),
+                DataType::Boolean => Column::new(name, values().map(flag).collect::<Vec<_>>()),
+                _ => Column::new(name, values().map(text).collect::<Vec<_>>()),
+            }
+        });
+        let mut bytes = Vec::new();
+        DataFrame::new(self.rows.len(), columns.collect())
+            .and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table))
+            .map_err(Error::draw("a table's parquet file"))?;
+        Ok(bytes)
+    }
+}
+
+fn real(value: &Value) -> Option<f64> {
+    match value {
+        Value::Real(value) => Some(*value),
+        Value::Whole(count) => Some(*count as f64),
+        _ => None,
+    }
+}
+
+fn whole(value: &Value) -> Option<i64> {
+    if let Value::Whole(count) = value { i64::try_from(*count).ok() } else { None }
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    if let Value::Flag(flag) = value { Some(*flag) } else { None }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    if let Value::Text(text) = value { Some(text) } else { None }
+}
