@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, time::Instant};
 use candle_core::{DType, Device, Module, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper};
 use lerp_kernels::{
-    Activation, Adam, Kernels, Moments, UpdateNumber, adam_steps, conv2d, cpu::matrix_rate, downscale2,
-    nearest, upscale2, with_kernels,
+    Activation, Adam, Implementation, Moments, UpdateNumber, adam_steps, conv2d, cpu::matrix_rate,
+    downscale2, nearest, upscale2, with_implementation,
 };
 use lerp_nn::Coder;
 
@@ -167,10 +167,10 @@ impl Table<'_> {
     /// Prints the row of an operation: its forward pass, and its forward and backward pass together. `flops` counts the
     /// floating-point operations of the forward pass; the backward pass takes twice as many.
     fn row(&mut self, name: &str, flops: f64, op: &dyn Fn() -> Result<Tensor>) -> Result<()> {
-        let forward = time(FUSED, Kernels::Fused, &|| op().map(|_| ()))?;
+        let forward = time(FUSED, Implementation::Fused, &|| op().map(|_| ()))?;
         let back = || Ok(lerp_kernels::gradients(&op()?).map(|_| ())?);
-        let both = time(FUSED, Kernels::Fused, &back)?;
-        let composed = time(COMPOSED, Kernels::Composed, &back)?;
+        let both = time(FUSED, Implementation::Fused, &back)?;
+        let composed = time(COMPOSED, Implementation::Composed, &back)?;
         let line = format!(
             "{name:<24} {:>6.2} ms {} {:>6.2} ms {} {:>7.1} ms {:>6.1}x",
             forward * 1e3,
@@ -186,8 +186,8 @@ impl Table<'_> {
 
     /// Prints the row of an operation that has no backward pass.
     fn forward(&mut self, name: &str, flops: f64, op: &dyn Fn() -> Result<()>) -> Result<()> {
-        let fused = time(FUSED, Kernels::Fused, op)?;
-        let composed = time(COMPOSED, Kernels::Composed, op)?;
+        let fused = time(FUSED, Implementation::Fused, op)?;
+        let composed = time(COMPOSED, Implementation::Composed, op)?;
         let line = format!(
             "{name:<24} {:>6.2} ms {} {:>9} {:>8} {:>7} {:>7.1} ms {:>6.1}x",
             fused * 1e3,
@@ -204,11 +204,11 @@ impl Table<'_> {
 }
 
 /// Returns the median time of `times` repetitions of an operation, in seconds, after one untimed repetition.
-fn time(times: usize, kernels: Kernels, op: &dyn Fn() -> Result<()>) -> Result<f64> {
+fn time(times: usize, implementation: Implementation, op: &dyn Fn() -> Result<()>) -> Result<f64> {
     let mut seconds = Vec::new();
     for i in 0..=times {
         let started = Instant::now();
-        with_kernels(kernels, op)?;
+        with_implementation(implementation, op)?;
         if i > 0 {
             seconds.push(started.elapsed().as_secs_f64());
         }

@@ -4,9 +4,9 @@ use std::{fmt, time::Instant};
 
 use lerp_core::{Draws, Precision, Variant};
 use lerp_kernels::{
-    Kernels,
+    Implementation,
     cpu::{Isa, isas, with_isa},
-    with_kernels,
+    with_implementation,
 };
 use lerp_train::{BatchSource, ExecutionMode, Trainer};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub struct StepOptions {
     /// Whether a GPU launches every kernel of a step separately instead of replaying a captured step.
     pub launch_each_kernel: bool,
     /// Whether operations are fused kernels or composed of candle's operations.
-    pub kernels: Kernels,
+    pub implementation: Implementation,
     /// Name of the instruction set of fused kernels on the CPU; `None` for the best of this machine.
     pub instructions: Option<String>,
 }
@@ -54,7 +54,7 @@ pub struct StepTime {
     /// Precision of convolutions.
     pub precision: Precision,
     /// Whether operations were fused kernels or composed of candle's operations.
-    pub kernels: Kernels,
+    pub implementation: Implementation,
     /// How the steps were run.
     pub mode: ExecutionMode,
     /// Name of the instruction set of the fused kernels, if they ran on the CPU.
@@ -67,8 +67,8 @@ impl StepTime {
     /// Returns the time and what it was measured with as a JSON object.
     pub fn json(&self) -> Value {
         let kernels = match self.kernels {
-            Kernels::Fused => "fused",
-            Kernels::Composed => "composed",
+            Implementation::Fused => "fused",
+            Implementation::Composed => "composed",
         };
         json!({
             "ms_per_step": self.milliseconds, "variant": self.variant, "dataset": self.dataset, "batch": self.batch,
@@ -99,7 +99,7 @@ impl fmt::Display for StepTime {
 /// # Errors
 /// If a number is out of range, this machine lacks the instruction set, or the model cannot be built or trained.
 pub fn step(options: &StepOptions) -> Result<StepTime> {
-    let StepOptions { variant, dataset, batch, steps, precision, kernels, .. } = options;
+    let StepOptions { variant, dataset, batch, steps, precision, implementation, .. } = options;
     let NamedDevice { name, device } = &options.device;
     if *steps == 0 || !(2..=1 << 16).contains(batch) {
         let problem =
@@ -111,7 +111,7 @@ pub fn step(options: &StepOptions) -> Result<StepTime> {
     let images = noise(*batch, dataset.image, &Draws::new(0, device))?;
     let trainer = Trainer::new(learner, BatchSource::Fixed(images), 0)?;
     let trainer = if options.launch_each_kernel { trainer.without_graph_capture() } else { trainer };
-    let (times, mode) = with_isa(isa, || with_kernels(*kernels, || time(trainer, *steps)))?;
+    let (times, mode) = with_isa(isa, || with_implementation(*implementation, || time(trainer, *steps)))?;
     Ok(StepTime {
         variant: variant.name(),
         dataset: dataset.name.clone(),
@@ -119,9 +119,10 @@ pub fn step(options: &StepOptions) -> Result<StepTime> {
         steps: *steps,
         device: name.clone(),
         precision: *precision,
-        kernels: *kernels,
+        implementation: *implementation,
         mode,
-        instructions: (device.is_cpu() && *kernels == Kernels::Fused).then(|| instructions(isa)),
+        instructions: (device.is_cpu() && *implementation == Implementation::Fused)
+            .then(|| instructions(isa)),
         milliseconds: lerp_eval::median(&times),
     })
 }

@@ -6,11 +6,12 @@ use candle_core::{Device, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lerp_core::Draws;
 use lerp_kernels::{
-    Activation, Adam, Kernels, Link, Moments, UpdateNumber, adam_steps, chain, conv2d, downscale2, gradients,
-    nearest, upscale2, with_kernels,
+    Activation, Adam, Implementation, Link, Moments, UpdateNumber, adam_steps, chain, conv2d, downscale2,
+    gradients, nearest, upscale2, with_implementation,
 };
 
-const KERNELS: [(&str, Kernels); 2] = [("fused", Kernels::Fused), ("composed", Kernels::Composed)];
+const IMPLEMENTATIONS: [(&str, Implementation); 2] =
+    [("fused", Implementation::Fused), ("composed", Implementation::Composed)];
 
 fn normal(name: &str, shape: &[usize]) -> Tensor {
     Draws::new(0, &Device::Cpu).normal(name, shape).unwrap()
@@ -24,12 +25,15 @@ fn convolution(c: &mut Criterion) {
         let var = |name, shape: &[usize]| Var::from_tensor(&normal(name, shape)).unwrap();
         let (x, b) = (var("x", &[64, side, side, cin]), var("b", &[cout]));
         let w = var("w", &[3, 3, cin, cout]);
-        for (name, kernels) in KERNELS {
+        for (name, implementation) in IMPLEMENTATIONS {
             let id = BenchmarkId::new(name, format!("{side}x{side} {cin}->{cout}"));
             group.bench_function(id, |bench| {
                 bench.iter(|| {
-                    gradients(&with_kernels(kernels, || conv2d(&x, &w, &b, Activation::LEAKY)).unwrap())
-                        .unwrap()
+                    gradients(
+                        &with_implementation(implementation, || conv2d(&x, &w, &b, Activation::LEAKY))
+                            .unwrap(),
+                    )
+                    .unwrap()
                 });
             });
         }
@@ -56,19 +60,21 @@ fn chains(c: &mut Criterion) {
         link(&second, Activation::LEAKY, false),
         link(&second, Activation::LEAKY, true),
     ];
-    for (name, kernels) in KERNELS {
+    for (name, implementation) in IMPLEMENTATIONS {
         group.bench_function(BenchmarkId::new(name, "1->16->16->16, mean"), |bench| {
-            bench.iter(|| gradients(&with_kernels(kernels, || chain(&x, &links)).unwrap()).unwrap());
+            bench.iter(|| {
+                gradients(&with_implementation(implementation, || chain(&x, &links)).unwrap()).unwrap()
+            });
         });
     }
     let [p, m, v, g] = ["p", "m", "v", "g"].map(|name| var(name, &[941_457]));
     v.set(&v.sqr().unwrap()).unwrap();
-    for (name, kernels) in KERNELS {
+    for (name, implementation) in IMPLEMENTATIONS {
         group.bench_function(BenchmarkId::new(name, "Adam"), |bench| {
             let moments = [Moments { param: &p, grad: &g, m: &m, v: &v }];
             bench.iter(|| {
                 let step = || adam_steps(&moments, 1e-4, UpdateNumber::Given(1), &Adam::default());
-                with_kernels(kernels, step).unwrap();
+                with_implementation(implementation, step).unwrap();
             });
         });
     }
@@ -80,15 +86,15 @@ fn others(c: &mut Criterion) {
     group.sample_size(10);
     let x = normal("x", &[64, 32, 32, 16]);
     let (vectors, table) = (normal("v", &[640, 256]), normal("t", &[16_384, 256]));
-    for (name, kernels) in KERNELS {
+    for (name, implementation) in IMPLEMENTATIONS {
         group.bench_function(BenchmarkId::new(name, "downscale2"), |bench| {
-            bench.iter(|| with_kernels(kernels, || downscale2(&x)).unwrap());
+            bench.iter(|| with_implementation(implementation, || downscale2(&x)).unwrap());
         });
         group.bench_function(BenchmarkId::new(name, "upscale2"), |bench| {
-            bench.iter(|| with_kernels(kernels, || upscale2(&x)).unwrap());
+            bench.iter(|| with_implementation(implementation, || upscale2(&x)).unwrap());
         });
         group.bench_function(BenchmarkId::new(name, "nearest of 16384"), |bench| {
-            bench.iter(|| with_kernels(kernels, || nearest(&vectors, &table)).unwrap());
+            bench.iter(|| with_implementation(implementation, || nearest(&vectors, &table)).unwrap());
         });
     }
     group.finish();

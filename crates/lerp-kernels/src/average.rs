@@ -76,27 +76,27 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::{Kernels, with_kernels};
+    use crate::{Implementation, with_implementation};
 
     #[test]
     fn fused_and_composed_averages_equal_tensorflows_formula() {
         let var = |v: f32| Var::from_tensor(&Tensor::full(v, 3, &Device::Cpu).unwrap()).unwrap();
-        let check = |kernels| {
+        let check = |implementation| {
             let average = var(0.0);
             let mut expected = 0.0_f64;
             for step in 1..=300_u64 {
                 let value = var(step as f32);
                 let weights = [AveragedWeight { average: &average, value: &value }];
                 let number = UpdateNumber::Given(step);
-                with_kernels(kernels, || average_steps(&weights, 0.9, number).unwrap());
+                with_implementation(implementation, || average_steps(&weights, 0.9, number).unwrap());
                 let keep = 0.9_f64.min((1.0 + step as f64) / (10.0 + step as f64));
                 expected = keep * expected + (1.0 - keep) * step as f64;
             }
             let got = average.to_vec1::<f32>().unwrap();
             assert!(got.iter().all(|v| (f64::from(*v) - expected).abs() < 1e-3), "{got:?} {expected}");
         };
-        check(Kernels::Fused);
-        check(Kernels::Composed);
+        check(Implementation::Fused);
+        check(Implementation::Composed);
         let (average, value) = (var(0.0), Var::zeros(2, candle_core::DType::F32, &Device::Cpu).unwrap());
         let weights = [AveragedWeight { average: &average, value: &value }];
         assert!(average_steps(&weights, 0.9, UpdateNumber::Given(1)).is_err(), "shapes differ");

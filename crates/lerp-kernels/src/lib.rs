@@ -17,12 +17,12 @@
 //! | training steps as CUDA graphs | [`CapturedGraph`], [`Clock`], [`generator`] |
 //!
 //! The functions of this module run the fused kernels if there are any for the tensor's device and type, and the
-//! composed ones otherwise. Both give correct gradients when an input is used more than once. [`with_kernels`]
+//! composed ones otherwise. Both give correct gradients when an input is used more than once. [`with_implementation`]
 //! overrides the choice. [`gradients`] differentiates a loss that contains either.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor, Var};
-//! use lerp_kernels::{Activation, Kernels, conv2d, gradients, with_kernels};
+//! use lerp_kernels::{Activation, Implementation, conv2d, gradients, with_implementation};
 //!
 //! // Two images of 8x8 pixels with 3 channels, and a convolution with 3x3 kernels and 16 output channels.
 //! let x = Tensor::ones((2, 8, 8, 3), DType::F32, &Device::Cpu)?;
@@ -37,7 +37,7 @@
 //! assert_eq!(gradient_of_weight.expect("the loss depends on the weight").dims(), [3, 3, 3, 16]);
 //!
 //! // The composed kernels give the same values up to rounding.
-//! let composed = with_kernels(Kernels::Composed, || conv2d(&x, &weight, &bias, Activation::LEAKY))?;
+//! let composed = with_implementation(Implementation::Composed, || conv2d(&x, &weight, &bias, Activation::LEAKY))?;
 //! let largest_difference = (y - composed)?.abs()?.max_all()?.to_scalar::<f32>()?;
 //! assert!(largest_difference < 1e-5);
 //! # Ok::<(), candle_core::Error>(())
@@ -88,7 +88,7 @@ impl Activation {
 
 /// The choice between the two implementations of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernels {
+pub enum Implementation {
     /// The fused kernels if the device has them, otherwise the composed ones.
     Fused,
     /// Always the composed kernels.
@@ -96,22 +96,22 @@ pub enum Kernels {
 }
 
 thread_local! {
-    static KERNELS: Cell<Kernels> = const { Cell::new(Kernels::Fused) };
+    static IMPLEMENTATION: Cell<Implementation> = const { Cell::new(Implementation::Fused) };
 }
 
 /// The choice that was made before; dropping this restores it, also if the closure panics.
-struct Restore(Kernels);
+struct Restore(Implementation);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        KERNELS.set(self.0);
+        IMPLEMENTATION.set(self.0);
     }
 }
 
 /// Runs `f` with the given kernels on this thread. The backward pass of an operation uses the kernels that its forward
 /// pass used.
-pub fn with_kernels<T>(kernels: Kernels, f: impl FnOnce() -> T) -> T {
-    let _restore = Restore(KERNELS.replace(kernels));
+pub fn with_implementation<T>(implementation: Implementation, f: impl FnOnce() -> T) -> T {
+    let _restore = Restore(IMPLEMENTATION.replace(implementation));
     f()
 }
 
@@ -150,10 +150,10 @@ enum Backend {
     Cuda,
 }
 
-/// Returns the implementation for a tensor's device, its type, and the choice made by [`with_kernels`].
+/// Returns the implementation for a tensor's device, its type, and the choice made by [`with_implementation`].
 fn backend(x: &Tensor) -> Backend {
     match x.device() {
-        _ if KERNELS.get() == Kernels::Composed || x.dtype() != DType::F32 => Backend::Composed,
+        _ if IMPLEMENTATION.get() == Implementation::Composed || x.dtype() != DType::F32 => Backend::Composed,
         Device::Cpu => Backend::Cpu,
         #[cfg(feature = "cuda")]
         Device::Cuda(_) => Backend::Cuda,

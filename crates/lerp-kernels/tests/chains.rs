@@ -8,7 +8,7 @@ mod common;
 use candle_core::{DType, Device, Tensor, Var};
 use common::{central_differences, difference, on_every_isa};
 use lerp_core::Draws;
-use lerp_kernels::{Activation, Kernels, Link, chain, gradients, with_kernels};
+use lerp_kernels::{Activation, Implementation, Link, chain, gradients, with_implementation};
 use proptest::prelude::*;
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -239,8 +239,8 @@ fn two_merged_convolutions_equal_the_composed_ones() {
 
 #[test]
 fn a_computed_weight_in_two_merged_convolutions_gets_its_gradient() {
-    let run = |kernels| {
-        with_kernels(kernels, || {
+    let run = |implementation| {
+        with_implementation(implementation, || {
             let convs = [conv(1, 16), conv(3, 16).leaky()];
             let chain_of = Chain::new([2, 4, 4, 1], &convs, DType::F32);
             let mut links = chain_of.links();
@@ -252,7 +252,7 @@ fn a_computed_weight_in_two_merged_convolutions_gets_its_gradient() {
             all.collect::<Vec<_>>()
         })
     };
-    for (fused, composed) in run(Kernels::Fused).iter().zip(&run(Kernels::Composed)) {
+    for (fused, composed) in run(Implementation::Fused).iter().zip(&run(Implementation::Composed)) {
         assert!(difference(fused, composed) < 2e-5);
     }
 }
@@ -277,11 +277,11 @@ fn a_forward_pass_alone_has_the_same_bits() {
 
 #[test]
 fn a_chain_that_is_used_twice_gets_both_gradients() {
-    for kernels in [Kernels::Fused, Kernels::Composed] {
+    for implementation in [Implementation::Fused, Implementation::Composed] {
         let chain_of = Chain::new([2, 4, 4, 16], &[conv(3, 16)], DType::F32);
         let weight = chain_of.params[0].as_tensor();
         let run = |times: usize| {
-            with_kernels(kernels, || {
+            with_implementation(implementation, || {
                 let links = chain_of.links();
                 let y = chain(chain_of.x.as_tensor(), &links).unwrap();
                 let y = if times == 2 {
@@ -303,7 +303,9 @@ fn two_backward_passes_give_the_same_gradients() {
     let loss = || chain(chain_of.x.as_tensor(), &chain_of.links()).unwrap().sqr().unwrap().sum_all().unwrap();
     let once = loss();
     let gradient = || gradients(&once).unwrap().get(weight).unwrap().clone();
-    let oracle = with_kernels(Kernels::Composed, || gradients(&loss()).unwrap().get(weight).unwrap().clone());
+    let oracle = with_implementation(Implementation::Composed, || {
+        gradients(&loss()).unwrap().get(weight).unwrap().clone()
+    });
     for _ in 0..2 {
         assert!(difference(&gradient(), &oracle) < 2e-5);
     }
@@ -311,8 +313,8 @@ fn two_backward_passes_give_the_same_gradients() {
 
 #[test]
 fn a_shared_weight_and_transposed_inputs_get_the_composed_gradients() {
-    let run = |kernels| {
-        with_kernels(kernels, || {
+    let run = |implementation| {
+        with_implementation(implementation, || {
             let chain_of = Chain::new([4, 6, 2, 16], &[conv(3, 16)], DType::F32);
             let link = chain_of.links().remove(0);
             // The input is transposed and so not contiguous, and neither is the gradient of the output.
@@ -332,15 +334,15 @@ fn a_shared_weight_and_transposed_inputs_get_the_composed_gradients() {
             .map(|t| grads.get(t).unwrap().contiguous().unwrap())
         })
     };
-    for (fused, composed) in run(Kernels::Fused).iter().zip(&run(Kernels::Composed)) {
+    for (fused, composed) in run(Implementation::Fused).iter().zip(&run(Implementation::Composed)) {
         assert!(difference(fused, composed) < 2e-5);
     }
 }
 
 #[test]
 fn a_constant_bias_gets_no_gradient() {
-    for kernels in [Kernels::Fused, Kernels::Composed] {
-        with_kernels(kernels, || {
+    for implementation in [Implementation::Fused, Implementation::Composed] {
+        with_implementation(implementation, || {
             let chain_of = Chain::new([2, 4, 4, 16], &[conv(3, 16)], DType::F32);
             let bias = chain_of.params[1].as_detached_tensor();
             let link = Link { bias: bias.clone(), ..chain_of.links().remove(0) };
@@ -353,8 +355,8 @@ fn a_constant_bias_gets_no_gradient() {
 
 #[test]
 fn a_slope_of_zero_equals_the_composed_one() {
-    let run = |kernels| {
-        with_kernels(kernels, || {
+    let run = |implementation| {
+        with_implementation(implementation, || {
             let chain_of = Chain::new([2, 8, 8, 16], &[conv(3, 16).leaky().averaged()], DType::F32);
             let link = Link { activation: Activation::LeakyRelu(0.0), ..chain_of.links().remove(0) };
             let y = chain(chain_of.x.as_tensor(), &[link]).unwrap();
@@ -362,7 +364,7 @@ fn a_slope_of_zero_equals_the_composed_one() {
             [y.detach(), grads.get(chain_of.x.as_tensor()).unwrap().clone()]
         })
     };
-    for (fused, composed) in run(Kernels::Fused).iter().zip(&run(Kernels::Composed)) {
+    for (fused, composed) in run(Implementation::Fused).iter().zip(&run(Implementation::Composed)) {
         assert!(difference(fused, composed) < 2e-5);
     }
 }

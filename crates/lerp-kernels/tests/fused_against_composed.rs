@@ -9,8 +9,9 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use common::{central_differences, on_every_isa};
 use lerp_core::Draws;
 use lerp_kernels::{
-    Activation, Adam, CodebookAverages, CodebookRestart, CodebookUpdate, Kernels, Moments, UpdateNumber,
-    adam_steps, composed, conv2d, dense, downscale2, gradients, leaky_relu, nearest, upscale2, with_kernels,
+    Activation, Adam, CodebookAverages, CodebookRestart, CodebookUpdate, Implementation, Moments,
+    UpdateNumber, adam_steps, composed, conv2d, dense, downscale2, gradients, leaky_relu, nearest, upscale2,
+    with_implementation,
 };
 
 fn normal(name: &str, shape: &[usize], dtype: DType) -> Tensor {
@@ -81,7 +82,7 @@ fn convolution_equals_the_composed_kernels_on_every_instruction_set() {
         ];
         for activation in [Activation::Linear, Activation::LEAKY] {
             let op = |t: &[Tensor]| conv2d(&t[0], &t[1], &t[2], activation);
-            let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &inputs));
+            let oracle = with_implementation(Implementation::Composed, || with_gradients(&op, &inputs));
             on_every_isa(|isa| {
                 let fused = with_gradients(&op, &inputs);
                 for (what, (a, b)) in ["y", "dx", "dw", "db"].iter().zip(fused.iter().zip(&oracle)) {
@@ -105,7 +106,7 @@ fn a_dense_layer_equals_the_composed_one() {
             let weight = if factor == 1.0 { t[1].clone() } else { (&t[1] * factor)? };
             dense(&t[0], &weight, &t[2])
         };
-        let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &inputs));
+        let oracle = with_implementation(Implementation::Composed, || with_gradients(&op, &inputs));
         for (what, (a, b)) in
             ["y", "dx", "dw", "db"].iter().zip(with_gradients(&op, &inputs).iter().zip(&oracle))
         {
@@ -127,7 +128,7 @@ fn the_nearest_row_equals_the_composed_one_and_is_the_first_of_equal_ones() {
         // Every row occurs twice, and the first of the two must be returned.
         let table = Tensor::cat(&[&table, &table], 0).unwrap();
         let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
-        let oracle = with_kernels(Kernels::Composed, find);
+        let oracle = with_implementation(Implementation::Composed, find);
         assert!(oracle.iter().all(|i| (*i as usize) < k));
         on_every_isa(|isa| assert_eq!(find(), oracle, "{n} {k} {d} {isa}"));
     }
@@ -145,7 +146,7 @@ fn skipping_rows_does_not_change_the_nearest_row() {
         let table = normal("t", &[k, d], DType::F32).broadcast_mul(&scales).unwrap();
         let table = Tensor::cat(&[&table, &table], 0).unwrap();
         let find = || nearest(&x, &table).unwrap().to_vec1::<u32>().unwrap();
-        let oracle = with_kernels(Kernels::Composed, find);
+        let oracle = with_implementation(Implementation::Composed, find);
         on_every_isa(|isa| assert_eq!(find(), oracle, "others at {far}, {isa}"));
     }
 }
@@ -204,7 +205,7 @@ fn fused_and_composed_random_restarts_are_equal() {
     let counted = |n: usize| tensor((0..n).map(|i| i as f32).collect());
     for (codes, n) in [(10, 4), (4, 10), (7, 7), (1, 1)] {
         for draws in [[0.0, 0.0], [0.55, 0.35], [0.99, 0.99]] {
-            let run = |kernels| {
+            let run = |implementation| {
                 let var = |t: Tensor| Var::from_tensor(&t).unwrap();
                 let far = Tensor::full(100.0_f32, (codes, 3), &Device::Cpu).unwrap();
                 let count = (0..codes).map(|i| (i * 7 % 10) as f32 / 10.0).collect();
@@ -214,12 +215,16 @@ fn fused_and_composed_random_restarts_are_equal() {
                 let vectors = counted(n).unsqueeze(1).unwrap().expand((n, 3)).unwrap();
                 let (draws, order) = (tensor(draws.to_vec()), counted(codes));
                 let choice = CodebookRestart { draws: &draws, order: &order, min_count: 0.5 };
-                with_kernels(kernels, || book.restart(&vectors, choice)).unwrap();
+                with_implementation(implementation, || book.restart(&vectors, choice)).unwrap();
                 [&book.means, &book.sums, &book.count]
                     .map(|v| v.flatten_all().unwrap().to_vec1::<f32>().unwrap())
             };
-            let [means, sums, count] = run(Kernels::Fused);
-            assert_eq!([means.clone(), sums.clone(), count.clone()], run(Kernels::Composed), "{codes} {n}");
+            let [means, sums, count] = run(Implementation::Fused);
+            assert_eq!(
+                [means.clone(), sums.clone(), count.clone()],
+                run(Implementation::Composed),
+                "{codes} {n}"
+            );
             let (entry, vector) = ((draws[0] * codes as f32) as usize, (draws[1] * n as f32) as usize);
             let checked = n.min(codes);
             for i in 0..codes {
@@ -261,7 +266,7 @@ fn resizing_equals_the_composed_kernels() {
         let x = [normal("x", &[b, h, w, c], DType::F32)];
         for op in [downscale2, upscale2] {
             let op = |t: &[Tensor]| op(&t[0]);
-            let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &x));
+            let oracle = with_implementation(Implementation::Composed, || with_gradients(&op, &x));
             for (a, b) in with_gradients(&op, &x).iter().zip(&oracle) {
                 assert_close("resize", a, b, 1e-6);
             }

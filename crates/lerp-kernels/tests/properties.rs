@@ -8,7 +8,9 @@ mod common;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use common::{difference, on_every_isa};
 use lerp_core::Draws;
-use lerp_kernels::{Activation, Kernels, conv2d, downscale2, gradients, nearest, upscale2, with_kernels};
+use lerp_kernels::{
+    Activation, Implementation, conv2d, downscale2, gradients, nearest, upscale2, with_implementation,
+};
 use proptest::prelude::*;
 
 fn normal(name: &str, shape: &[usize]) -> Tensor {
@@ -55,10 +57,10 @@ proptest! {
         let activation = if leaky { Activation::LEAKY } else { Activation::Linear };
         let op = |t: &[Tensor]| conv2d(&t[0], &t[1], &t[2], activation);
         // Outputs so close to the leaky ReLU's corner that rounding decides their side are excluded from the loss.
-        let before = with_kernels(Kernels::Composed, || conv2d(&inputs[0], &inputs[1], &inputs[2], Activation::Linear)).unwrap();
+        let before = with_implementation(Implementation::Composed, || conv2d(&inputs[0], &inputs[1], &inputs[2], Activation::Linear)).unwrap();
         let clear = before.abs().unwrap().gt(1e-3).unwrap().to_dtype(DType::F32).unwrap();
         let weights = (normal("loss", before.dims()) * clear).unwrap();
-        let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &inputs, &weights));
+        let oracle = with_implementation(Implementation::Composed, || with_gradients(&op, &inputs, &weights));
         on_every_isa(|isa| {
             for (what, (a, b)) in ["y", "dx", "dw", "db"].iter().zip(with_gradients(&op, &inputs, &weights).iter().zip(&oracle)) {
                 let error = difference(a, b);
@@ -73,7 +75,7 @@ proptest! {
         for op in [downscale2, upscale2] {
             let op = |t: &[Tensor]| op(&t[0]);
             let weights = normal("loss", op(&x).unwrap().dims());
-            let oracle = with_kernels(Kernels::Composed, || with_gradients(&op, &x, &weights));
+            let oracle = with_implementation(Implementation::Composed, || with_gradients(&op, &x, &weights));
             for (a, b) in with_gradients(&op, &x, &weights).iter().zip(&oracle) {
                 prop_assert!(difference(a, b) < 1e-6);
             }
@@ -89,7 +91,7 @@ proptest! {
             let rows = table.index_select(&Tensor::new(found, &Device::Cpu).unwrap(), 0).unwrap();
             (&x - rows).unwrap().sqr().unwrap().sum(1).unwrap().to_vec1().unwrap()
         };
-        let oracle = distance(&with_kernels(Kernels::Composed, find));
+        let oracle = distance(&with_implementation(Implementation::Composed, find));
         on_every_isa(|isa| {
             for (a, b) in distance(&find()).iter().zip(&oracle) {
                 assert!((a - b).abs() <= 1e-4 * b.max(1.0), "{isa}: {a} {b}");

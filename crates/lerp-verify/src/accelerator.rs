@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Build, Draws, Hyper, ImageShape, Network, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_kernels::{
-    Activation, Adam, Kernels, Link, Moments, UpdateNumber, adam_steps, chain, dense, generator, gradients,
-    mean_cross_entropy, mean_squared_error, with_kernels,
+    Activation, Adam, Implementation, Link, Moments, UpdateNumber, adam_steps, chain, dense, generator,
+    gradients, mean_cross_entropy, mean_squared_error, with_implementation,
 };
 use lerp_train::{BatchSource, ExecutionMode, Learner, Trainer};
 
@@ -153,7 +153,7 @@ fn convolutions(checker: &mut Checker, draws: &Draws, case: &ChainCase) -> Resul
         channels = out;
     }
     let run = |kernels| {
-        with_kernels(kernels, || {
+        with_implementation(kernels, || {
             let y = chain(&x, &links)?;
             let pull = draws.normal("pull", y.shape())?;
             let grads = gradients(&(&y * pull)?.sum_all()?)?;
@@ -162,7 +162,12 @@ fn convolutions(checker: &mut Checker, draws: &Draws, case: &ChainCase) -> Resul
             Ok::<_, Error>(all)
         })
     };
-    compare(checker, &format!("device chain {input:?}"), &run(Kernels::Fused)?, &run(Kernels::Composed)?)
+    compare(
+        checker,
+        &format!("device chain {input:?}"),
+        &run(Implementation::Fused)?,
+        &run(Implementation::Composed)?,
+    )
 }
 
 /// Reports for each pair of tensors the largest absolute difference relative to the largest value.
@@ -190,7 +195,7 @@ fn losses(checker: &mut Checker, draws: &Draws) -> Result<()> {
     let bias = Var::from_tensor(&draws.normal("bias", 10)?)?;
     let labels = (draws.uniform("labels", 300)? * 10.0)?.to_dtype(DType::U32)?;
     let run = |kernels| {
-        with_kernels(kernels, || {
+        with_implementation(kernels, || {
             let error = mean_squared_error(&a, &b)?;
             let entropy = mean_cross_entropy(&dense(&features, &weight, &bias)?, &labels)?;
             let grads = gradients(&((&error * 3.0)? + (&entropy * 2.0)?)?)?;
@@ -199,13 +204,13 @@ fn losses(checker: &mut Checker, draws: &Draws) -> Result<()> {
             Ok::<_, Error>(all)
         })
     };
-    compare(checker, "device losses", &run(Kernels::Fused)?, &run(Kernels::Composed)?)
+    compare(checker, "device losses", &run(Implementation::Fused)?, &run(Implementation::Composed)?)
 }
 
 /// Checks two steps of Adam over more parameter tensors than one kernel launch takes.
 fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
     let run = |kernels| {
-        with_kernels(kernels, || {
+        with_implementation(kernels, || {
             let mut all = Vec::new();
             for i in 0..30 {
                 let value = |name: &str| draws.normal(&format!("{name}{i}"), (i + 1, 37));
@@ -221,7 +226,7 @@ fn adam(checker: &mut Checker, draws: &Draws) -> Result<()> {
             Ok::<_, Error>(all.iter().map(|(param, ..)| param.as_detached_tensor()).collect::<Vec<_>>())
         })
     };
-    compare(checker, "device adam", &run(Kernels::Fused)?, &run(Kernels::Composed)?)
+    compare(checker, "device adam", &run(Implementation::Fused)?, &run(Implementation::Composed)?)
 }
 
 /// How the training steps of [`steps`] are taken.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use lerp_core::Variant;
-use lerp_kernels::{Kernels, with_kernels};
+use lerp_kernels::{Implementation, with_implementation};
 
 use checker::Checker;
 use golden::{File, Golden};
@@ -36,7 +36,7 @@ pub struct Options<'a> {
     /// Device on which models run, opened in full `f32`.
     pub device: Device,
     /// Whether operations are fused kernels or composed of candle's operations.
-    pub kernels: Kernels,
+    pub implementation: Implementation,
     /// Report only checks whose names contain this text.
     pub filter: Option<String>,
 }
@@ -71,13 +71,13 @@ pub struct Summary {
 /// ```
 /// use candle_core::Device;
 /// use lerp_core::Variant;
-/// use lerp_kernels::Kernels;
+/// use lerp_kernels::Implementation;
 /// use lerp_verify::{Options, Result, verify};
 ///
 /// /// Returns the names of the failed checks.
 /// fn failures(variants: &[&'static dyn Variant]) -> Result<Vec<String>> {
 ///     let (golden, filter) = (None, None);
-///     let options = Options { golden, variants, device: Device::Cpu, kernels: Kernels::Fused, filter };
+///     let options = Options { golden, variants, device: Device::Cpu, implementation: Implementation::Fused, filter };
 ///     let mut failed = Vec::new();
 ///     verify(&options, &mut |check| {
 ///         if !check.passed {
@@ -93,7 +93,7 @@ pub struct Summary {
 pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
     let golden = Golden::open(options.golden.as_deref())?;
     let mut checker = Checker::new(&golden.manifest, options.filter.as_deref(), report);
-    with_kernels(options.kernels, || {
+    with_implementation(options.implementation, || {
         for name in golden.manifest.files.keys() {
             let stem = name.trim_end_matches(".safetensors");
             // The common file of a configuration is read together with each of its variants.

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use lerp_bench::{EvalOptions, NamedDevice, OpsOptions, StepOptions, TimedDataset};
 use lerp_core::{Precision, unknown};
 use lerp_data::protocols;
-use lerp_kernels::Kernels;
+use lerp_kernels::Implementation;
 
 use crate::{
     cli::{BenchEvalArgs, BenchOpsArgs, BenchStepArgs},
@@ -27,7 +27,7 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
         device: open(&args.device, precision)?,
         precision,
         launch_each_kernel: args.launches,
-        kernels: if args.composed { Kernels::Composed } else { Kernels::Fused },
+        implementation: if args.composed { Implementation::Composed } else { Implementation::Fused },
         instructions: args.isa.clone(),
     })?;
     say(&if args.json { time.json().to_string() } else { time.to_string() });

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use lerp_core::Precision;
-use lerp_kernels::Kernels;
+use lerp_kernels::Implementation;
 
 use crate::{
     cli::{ConformanceArgs, VerifyArgs},
@@ -23,7 +23,7 @@ pub fn verify(args: &VerifyArgs) -> Result<bool> {
         variants: &seven(),
         // The golden values were computed in full f32.
         device: device::open(&name, Precision::F32)?,
-        kernels: if args.composed { Kernels::Composed } else { Kernels::Fused },
+        implementation: if args.composed { Implementation::Composed } else { Implementation::Fused },
         filter: args.filter.clone(),
     };
     let summary = lerp_verify::verify(&options, &mut |check| {

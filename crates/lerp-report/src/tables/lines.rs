@@ -228,7 +228,7 @@ fn score(scores: &LineScores, metric: &Quantity) -> Option<f64> {
 /// The note on the rows of reference interpolations.
 pub const REFERENCES: &str = "The last three rows are no models, and show what a number can be, over 256 pairs: pixel blend, the pixels of \
     the two lines, mixed, which is what a linear decoder does; perfect circle, true lines of latents that lie on a circle and are \
-    mixed linearly, by a decoder that curve_styles at a latent's direction alone; perfect path, true lines that turn evenly.";
+    mixed linearly, by a decoder that looks at a latent's direction alone; perfect path, true lines that turn evenly.";
 
 /// Returns the verdict on a number against the paper's, or `None` if either is missing.
 pub fn verdict(group: &RunGroup, metric: &Metric) -> Option<Verdict> {
