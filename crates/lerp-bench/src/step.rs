@@ -66,13 +66,13 @@ pub struct StepTime {
 impl StepTime {
     /// Returns the time and what it was measured with as a JSON object.
     pub fn json(&self) -> Value {
-        let kernels = match self.kernels {
+        let implementation = match self.implementation {
             Implementation::Fused => "fused",
             Implementation::Composed => "composed",
         };
         json!({
             "ms_per_step": self.milliseconds, "variant": self.variant, "dataset": self.dataset, "batch": self.batch,
-            "steps": self.steps, "device": self.device, "form": kernels, "launch": launch(self.mode),
+            "steps": self.steps, "device": self.device, "form": implementation, "launch": launch(self.mode),
             "tf32": self.precision == Precision::Tf32, "isa": self.instructions,
         })
     }
