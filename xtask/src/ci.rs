@@ -14,18 +14,18 @@ const SKIPPED: &str = "target/ci/skipped.txt";
 pub fn ci(arguments: &[String]) -> Result<()> {
     let started = Instant::now();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words[..] {
-        [] => checks().and_then(|()| tests())?,
-        ["checks"] => checks()?,
-        ["tests"] => tests()?,
+    let passed = match words[..] {
+        [] => checks().and_then(|()| tests()).map(|()| "everything")?,
+        ["checks"] => checks().map(|()| "checks")?,
+        ["tests"] => tests().map(|()| "tests")?,
         _ => {
             return Err(format!(
                 "ci has no argument '{}'; there are `checks`, which need nothing but Rust and a C compiler, and `tests`",
                 words.join(" ")
             ));
         }
-    }
-    say(&format!("ci: everything passed in {} s", started.elapsed().as_secs()));
+    };
+    say(&format!("ci: {passed} passed in {} s", started.elapsed().as_secs()));
     Ok(())
 }
 
@@ -52,7 +52,7 @@ fn checks() -> Result<()> {
 fn tests() -> Result<()> {
     let skipped = root().join(SKIPPED);
     clear(&skipped)?;
-    step("tests", || run(cargo().arg("test").args(ALL).env("LERP_SKIPPED", &skipped)))?;
+    step("cargo test", || run(cargo().arg("test").args(ALL).env("LERP_SKIPPED", &skipped)))?;
     step("smoke sweep", smoke)?;
     #[cfg(unix)]
     step("faults", || faults::campaign(faults::Extent::Short, 1, &root().join("target/release/lerp")))?;

@@ -48,7 +48,8 @@ fn lerp(arguments: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match become_command(Command::new(&binary).args(arguments)) {
+    // `lerp` records its command line with every result, and there this program is what the user typed.
+    match become_command(Command::new(&binary).args(arguments).env("LERP_INVOKED_AS", "cargo xtask")) {
         Ok(code) => code,
         Err(error) => {
             say(&format!("error: cannot run {}: {error}", binary.display()));

@@ -10,7 +10,7 @@ use crate::Format;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no export format of this name.
-    #[error("{}", unknown("kind of export", .0, &Format::NAMES))]
+    #[error("{}", unknown("export format", .0, &Format::NAMES))]
     UnknownFormat(String),
     /// The folder of the sweep does not exist.
     #[error("there is no folder {}", .0.display())]

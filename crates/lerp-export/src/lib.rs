@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 
 pub use config::FORMAT as MODEL_FORMAT;
 pub use error::{Error, Result};
+pub use model::IN_TORCH;
 
 /// An export format.
 ///
@@ -31,7 +32,7 @@ pub use error::{Error, Result};
 ///
 /// assert!(matches!("csv".parse(), Ok(Format::Csv)));
 /// let error = "model".parse::<Format>().unwrap_err().to_string();
-/// assert!(error.starts_with("there is no kind of export 'model' (did you mean 'models'?)"));
+/// assert!(error.starts_with("there is no export format 'model' (did you mean 'models'?)"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -164,7 +165,7 @@ pub fn export(options: &Options, tell: &mut dyn FnMut(Message)) -> Result<bool> 
     if !without.is_empty() {
         let without: Vec<&str> = without.iter().map(|loaded| loaded.run.record.id.as_str()).collect();
         tell(Message::Progress(format!(
-            "Left out, for they are not finished or came without a model: {}.",
+            "These runs were left out, because they are not finished or have no model: {}.",
             without.join(", ")
         )));
     }

@@ -30,7 +30,7 @@ const STRIPS: &str = "interpolation.safetensors";
 /// The PyTorch implementation of the variants [`IN_TORCH`].
 const TORCH: &str = include_str!("lerp_torch.py");
 
-/// The names of the variants that `lerp_torch.py` implements: the paper's seven.
+/// The names of the variants that `lerp_torch.py` implements: the paper's seven, in its order.
 pub const IN_TORCH: [&str; 7] = ["baseline", "dropout", "denoising", "vae", "aae", "vqvae", "acai"];
 
 /// Number of images whose outputs are exported, so that another program can check that it loaded the same model.

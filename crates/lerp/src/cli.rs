@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use data::{Data, DataCheckArgs, DataFetchArgs, DataListArgs};
-pub use models::{ImportArgs, PrepareArgs, ScoreArgs, ScoreVerb, ScoredArgs};
+pub use models::{ImportArgs, PrepareArgs, ScoreAnswersArgs, ScoreArgs, ScoreVerb};
 pub use plan::{PlanArgs, TrainArgs};
 pub use shares::{MergeArgs, Shard};
 pub use slurm::{ClusterArgs, Engine, RESERVED_OPTIONS, TaskArgs, Work};

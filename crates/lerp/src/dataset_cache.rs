@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use lerp_data::{Dataset, Split};
+use lerp_data::{Dataset, Split, split_option};
 
 use crate::registry::Registry;
 
@@ -80,5 +80,14 @@ impl<'a> DatasetCache<'a> {
     /// Closes the datasets, whose images may take gigabytes of memory. Digests and counts stay cached.
     pub fn clear(&self) {
         self.open.borrow_mut().clear();
+    }
+}
+
+/// Returns the dataset name `now`, the present place of images that a record knows under the name `recorded`. The split
+/// option of the recorded name, such as `?test-every=5`, is added unless `now` has an option of its own.
+pub fn with_recorded_option(now: &str, recorded: &str) -> String {
+    match (split_option(recorded).1, split_option(now).1) {
+        (Some(option), None) => format!("{now}?{option}"),
+        _ => now.to_owned(),
     }
 }

@@ -13,10 +13,10 @@ use lerp_train::{
 
 use crate::{
     cli::EvalArgs,
-    dataset_cache::DatasetCache,
+    dataset_cache::{DatasetCache, with_recorded_option},
     device,
     plan::{check_judge, check_restarts},
-    registry::{Registry, with_recorded_option},
+    registry::Registry,
     say::{note, say, warn},
     sweep::{DatasetName, train_judge},
 };

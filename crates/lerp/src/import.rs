@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::{
     cli::ImportArgs,
-    dataset_cache::DatasetCache,
+    dataset_cache::{DatasetCache, with_recorded_option},
     device,
     plan::{Overrides, Plan},
     process::{command_line, stop_flag},
     provenance::{Placement, provenance},
-    registry::{Registry, with_recorded_option},
+    registry::Registry,
     say::{say, warn},
     score::{Measured, Publisher, check_name},
     sweep::judge_of,

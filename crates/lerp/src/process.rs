@@ -47,6 +47,10 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// The environment variable in which a program that starts `lerp` for its user says what the user typed in place of
+/// `lerp`. `cargo xtask` sets it to `cargo xtask`.
+const INVOKED_AS: &str = "LERP_INVOKED_AS";
+
 /// Returns this process's command line as a user would type it, with quotes where necessary.
 pub fn command_line() -> String {
     let mut arguments = std::env::args_os().map(|argument| {
@@ -56,7 +60,7 @@ pub fn command_line() -> String {
         if !text.is_empty() && text.chars().all(plain) { text } else { quoted() }
     });
     let program = arguments.next().unwrap_or_default();
-    let program = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let program = if program == "lerp" { "cargo xtask".into() } else { program };
+    let own_name = || Path::new(&program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let program = std::env::var(INVOKED_AS).unwrap_or_else(|_| own_name());
     arguments.fold(program, |line, argument| line + " " + &argument)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use lerp_core::{Hyper, ModelVariant, Variant, find_variant, unknown};
-use lerp_data::{DATASETS, Dataset, split_option};
+use lerp_data::{DATASETS, Dataset};
 use lerp_eval::Metric;
 use lerp_files::{is_word, printable};
 
@@ -142,18 +142,14 @@ impl Registry {
     }
 }
 
-/// Returns the dataset name `now`, the present place of images that a record knows under the name `recorded`. The split
-/// option of the recorded name, such as `?test-every=5`, is added unless `now` has an option of its own.
-pub fn with_recorded_option(now: &str, recorded: &str) -> String {
-    match (split_option(recorded).1, split_option(now).1) {
-        (Some(option), None) => format!("{now}?{option}"),
-        _ => now.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_export_implements_the_seven_in_pytorch() {
+        assert_eq!(seven().map(Variant::name), lerp_export::IN_TORCH);
+    }
 
     #[test]
     fn names_are_unique_and_unknown_names_suggest_the_nearest() {

@@ -16,7 +16,7 @@ pub struct ScoreArgs {
     pub verb: Option<ScoreVerb>,
     /// Options of scoring.
     #[command(flatten)]
-    pub scored: Option<ScoredArgs>,
+    pub answers: Option<ScoreAnswersArgs>,
 }
 
 /// Subcommands of `lerp score`.
@@ -29,7 +29,7 @@ pub enum ScoreVerb {
 
 /// Arguments of `lerp score` when it scores answered tasks.
 #[derive(Debug, Args)]
-pub struct ScoredArgs {
+pub struct ScoreAnswersArgs {
     /// Folders of answered tasks, one per seed of the model
     #[arg(required = true, value_name = "TASK")]
     pub tasks: Vec<PathBuf>,

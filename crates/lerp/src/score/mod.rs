@@ -10,11 +10,11 @@ use lerp_files::printable;
 use lerp_train::{Evaluation, Run, RunRecord, Task, TaskAnswers, contains_run, runs_in, write_run};
 
 use crate::{
-    cli::{ScoreArgs, ScoreVerb, ScoredArgs},
-    dataset_cache::DatasetCache,
+    cli::{ScoreAnswersArgs, ScoreArgs, ScoreVerb},
+    dataset_cache::{DatasetCache, with_recorded_option},
     process::{command_line, stop_flag},
     provenance::{Placement, provenance},
-    registry::{Registry, with_recorded_option},
+    registry::Registry,
     report,
     say::{say, warn},
     sweep::{RecordContents, SweepFolder, judge_of},
@@ -28,7 +28,7 @@ const LONGEST_NAME: usize = 60;
 /// # Errors
 /// If a task or its answers are unsuitable; nothing is written in that case.
 pub fn score(registry: &Registry, args: &ScoreArgs) -> Result<bool> {
-    match (&args.verb, &args.scored) {
+    match (&args.verb, &args.answers) {
         (Some(ScoreVerb::Prepare(args)), _) => prepare::prepare(registry, args).map(|()| true),
         (None, Some(args)) => score_answers(registry, args),
         (None, None) => bail!("give the folders of answered tasks; `lerp score prepare` creates a task"),
@@ -51,7 +51,7 @@ pub fn check_name(name: &str) -> Result<&str> {
 }
 
 /// Measures the answers to tasks and writes them as runs.
-fn score_answers(registry: &Registry, args: &ScoredArgs) -> Result<bool> {
+fn score_answers(registry: &Registry, args: &ScoreAnswersArgs) -> Result<bool> {
     let name = check_name(&args.name)?;
     let publisher = Publisher::check(&args.out)?;
     let datasets = DatasetCache::new(registry, args.data.as_deref());

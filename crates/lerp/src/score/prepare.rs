@@ -27,7 +27,7 @@ const FORMATS: [(&str, ArrayFormat); 2] =
     [("npy", ArrayFormat::Npy), ("safetensors", ArrayFormat::Safetensors)];
 
 /// Largest number of training images; more would not fit into memory.
-const MAX_PROBE_IMAGES: usize = 1 << 24;
+const MAX_TRAINING_IMAGES: usize = 1 << 24;
 
 /// Creates the folder of a task.
 ///
@@ -35,8 +35,8 @@ const MAX_PROBE_IMAGES: usize = 1 << 24;
 /// If an argument is invalid, the folder exists and is not empty, or the dataset cannot be read.
 pub fn prepare(registry: &Registry, args: &PrepareArgs) -> Result<()> {
     let formats = formats(&args.format)?;
-    if args.training > MAX_PROBE_IMAGES {
-        bail!("--training {}: give at most {MAX_PROBE_IMAGES}", args.training);
+    if args.training > MAX_TRAINING_IMAGES {
+        bail!("--training {}: give at most {MAX_TRAINING_IMAGES}", args.training);
     }
     if !(1..=1 << 16).contains(&args.batch) {
         bail!("--batch {}: give at least 1 and at most 65536", args.batch);

@@ -129,7 +129,7 @@ fn model(folder: &Path, run: &Run) {
     assert_eq!(config["cell"], serde_json::to_value(cell).unwrap());
     assert_eq!(config["latent"][2], 4);
     // The output folder in the command is private and replaced by an ellipsis.
-    let command = "cargo xtask sweep --preset smoke --samples 128 --out …";
+    let command = "lerp sweep --preset smoke --samples 128 --out …";
     for part in [&run.record.provenance.git, command, "1807.07543", "A short run"] {
         assert!(card.contains(part), "{part} is not in the card");
     }
@@ -221,7 +221,7 @@ fn mistakes_are_one_sentence_and_what_has_no_model_is_named() {
         assert_eq!((code, errors.lines().count()), (2, 1), "{errors}{text}");
         assert!(errors.contains(part), "{errors}");
     };
-    fails("export --to tensorbord", "no kind of export 'tensorbord' (did you mean 'tensorboard'?)");
+    fails("export --to tensorbord", "no export format 'tensorbord' (did you mean 'tensorboard'?)");
     fails("export --to csv --variants acai", "no variant 'acai'");
     fails("export --to csv --seeds 7", "seed among 7");
     fails("export --to csv --seeds x", "'x' is not a range of seeds");
