@@ -98,12 +98,12 @@ pub fn eval(options: &EvalOptions) -> Result<EvalTime> {
     let started = Instant::now();
     let bank = LineBank::default();
     let drawing = started.elapsed().as_secs_f64();
-    let yardsticks = Scorers { bank: Some(&bank), judge: None };
+    let scorers = Scorers { bank: Some(&bank), judge: None };
     let (mut whole, mut compared) = (Vec::new(), Vec::new());
     for i in 0..TIMED {
         let draws = draws.scope("eval").at(i as u64);
         let started = Instant::now();
-        evaluate(trainer.learner(), &Lines, yardsticks, PROTOCOL_TEST, &draws)?;
+        evaluate(trainer.learner(), &Lines, scorers, PROTOCOL_TEST, &draws)?;
         whole.push(started.elapsed().as_secs_f64());
         let images = Lines.test_batch(EVALUATED_PAIRS * POSITIONS, &draws)?.images;
         let images = images.reshape((EVALUATED_PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE))?;

@@ -134,7 +134,7 @@ impl Table<'_> {
     fn heads(&mut self) {
         let line = format!(
             "matrix rate of this machine: {:.0} GFLOP/s on {} threads; GFLOP/s below count a direct convolution's \
-             operations, so that a form that needs fewer may exceed it",
+             operations, so that an algorithm that needs fewer may exceed it",
             self.rate,
             rayon::current_num_threads()
         );

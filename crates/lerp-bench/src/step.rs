@@ -35,7 +35,7 @@ pub struct StepOptions {
     /// Whether operations are fused kernels or composed of candle's operations.
     pub implementation: Implementation,
     /// Name of the instruction set of fused kernels on the CPU; `None` for the best of this machine.
-    pub instructions: Option<String>,
+    pub instruction_set: Option<String>,
 }
 
 /// The time of a training step. The text form is a sentence for people.
@@ -58,7 +58,7 @@ pub struct StepTime {
     /// How the steps were run.
     pub mode: ExecutionMode,
     /// Name of the instruction set of the fused kernels, if they ran on the CPU.
-    pub instructions: Option<String>,
+    pub instruction_set: Option<String>,
     /// Median time of a step, milliseconds.
     pub milliseconds: f64,
 }
@@ -70,10 +70,11 @@ impl StepTime {
             Implementation::Fused => "fused",
             Implementation::Composed => "composed",
         };
+        // `form` is the key that earlier versions wrote, so that measurements of both can be read together.
         json!({
             "ms_per_step": self.milliseconds, "variant": self.variant, "dataset": self.dataset, "batch": self.batch,
             "steps": self.steps, "device": self.device, "form": implementation, "launch": launch(self.mode),
-            "tf32": self.precision == Precision::Tf32, "isa": self.instructions,
+            "tf32": self.precision == Precision::Tf32, "isa": self.instruction_set,
         })
     }
 }
@@ -106,7 +107,7 @@ pub fn step(options: &StepOptions) -> Result<StepTime> {
             "the number of timed steps must be at least 1, the batch size at least 2 and at most 65536";
         return Err(Error::BadOption(problem.into()));
     }
-    let isa = instruction_set(options.instructions.as_deref())?;
+    let isa = find_isa(options.instruction_set.as_deref())?;
     let learner = learner(*variant, dataset, device)?;
     let images = noise(*batch, dataset.image, &Draws::new(0, device))?;
     let trainer = Trainer::new(learner, BatchSource::Fixed(images), 0)?;
@@ -121,25 +122,24 @@ pub fn step(options: &StepOptions) -> Result<StepTime> {
         precision: *precision,
         implementation: *implementation,
         mode,
-        instructions: (device.is_cpu() && *implementation == Implementation::Fused)
-            .then(|| instructions(isa)),
+        instruction_set: (device.is_cpu() && *implementation == Implementation::Fused).then(|| isa_name(isa)),
         milliseconds: lerp_eval::median(&times),
     })
 }
 
 /// Returns the instruction set called `name`, or this machine's best if `name` is `None`.
-fn instruction_set(name: Option<&str>) -> Result<Isa> {
+fn find_isa(name: Option<&str>) -> Result<Isa> {
     let best = isas()[isas().len() - 1];
     let Some(name) = name else { return Ok(best) };
-    isas().iter().copied().find(|isa| instructions(*isa) == name).ok_or_else(|| {
-        let here: Vec<_> = isas().iter().copied().map(instructions).collect();
+    isas().iter().copied().find(|isa| isa_name(*isa) == name).ok_or_else(|| {
+        let here: Vec<_> = isas().iter().copied().map(isa_name).collect();
         let known = here.join(", ");
         Error::BadOption(format!("this machine has no instruction set '{name}'; it has: {known}"))
     })
 }
 
 /// Returns the name of an instruction set in options and results.
-fn instructions(isa: Isa) -> String {
+fn isa_name(isa: Isa) -> String {
     format!("{isa:?}").to_lowercase()
 }
 

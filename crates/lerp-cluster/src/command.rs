@@ -194,7 +194,8 @@ fn on_this_cluster(program: &str) -> Command {
     command
 }
 
-/// Removes the unwanted variables from the environment of a command.
+/// Removes the unwanted variables from the environment of a command. Slurm's tools compare the beginnings of names only,
+/// so a name is unwanted also if some of its bytes are not UTF-8.
 fn remove_variables(command: &mut Command, unwanted: impl Fn(&str) -> bool) {
     for (name, _) in std::env::vars_os() {
         if unwanted(&name.to_string_lossy()) {

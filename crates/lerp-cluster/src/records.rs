@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
@@ -65,7 +66,7 @@ impl SubmittedJob {
 
     /// Returns the job that a task in the queue belongs to, or `None` if it is not a job of this sweep. The job was
     /// `submitted` at this time (RFC 3339, UTC), as far as the caller knows.
-    pub fn of_task(sweep: &Path, queued: &QueuedTask, submitted: impl FnOnce() -> String) -> Option<Self> {
+    pub fn of_task(sweep: &Path, queued: &QueuedTask, submitted: &str) -> Option<Self> {
         let mut words = queued.name.rsplitn(4, '-');
         let (first_chunk, kind, submission) =
             (words.next()?.parse().ok()?, words.next()?, words.next()?.parse().ok()?);
@@ -78,7 +79,7 @@ impl SubmittedJob {
             submission,
             kind,
             first_chunk,
-            submitted: submitted(),
+            submitted: submitted.to_owned(),
         })
     }
 }
@@ -210,14 +211,16 @@ impl Records {
     /// # Errors
     /// If it is not there or damaged.
     pub fn read<S: DeserializeOwned>(&self, number: usize) -> Result<S> {
+        let (path, text) = self.text(number)?;
+        names(&path, &text)?;
+        serde_json::from_str(&text).map_err(|problem| damaged(&path, problem))
+    }
+
+    /// Returns the path and the text of a submission.
+    fn text(&self, number: usize) -> Result<(PathBuf, String)> {
         let path = self.path(number);
         let text = lerp_files::read_to_string(&path, LARGEST_FILE)?;
-        let damaged = |problem: String| Error::bad_file(&path, format!("is damaged: {problem}"));
-        let names: Names = serde_json::from_str(&text).map_err(|problem| damaged(problem.to_string()))?;
-        match names.chunks.iter().flatten().find(|cell| !is_word(&cell.record.id)) {
-            Some(cell) => Err(damaged(format!("'{}' is not the name of a run", cell.record.id))),
-            None => serde_json::from_str(&text).map_err(|problem| damaged(problem.to_string())),
-        }
+        Ok((path, text))
     }
 
     /// Returns the names of the cells in every chunk of the submissions that the jobs belong to, by the number of the
@@ -226,13 +229,26 @@ impl Records {
         let mut all = HashMap::new();
         for job in jobs {
             all.entry(job.submission).or_insert_with(|| {
-                let chunks = self.read(job.submission).map(|submission: Names| submission.chunks);
-                let names = |chunk: Vec<NamedCell>| chunk.into_iter().map(|cell| cell.record.id).collect();
-                chunks.unwrap_or_default().into_iter().map(names).collect()
+                self.text(job.submission).and_then(|(path, text)| names(&path, &text)).unwrap_or_default()
             });
         }
         all
     }
+}
+
+/// Returns the names of the cells in every chunk of a submission. They are used as paths, so all of them must be plain
+/// words.
+fn names(path: &Path, text: &str) -> Result<Vec<Vec<String>>> {
+    let Names { chunks } = serde_json::from_str(text).map_err(|problem| damaged(path, problem))?;
+    if let Some(cell) = chunks.iter().flatten().find(|cell| !is_word(&cell.record.id)) {
+        return Err(damaged(path, format!("'{}' is not the name of a run", cell.record.id)));
+    }
+    let names = |chunk: Vec<NamedCell>| chunk.into_iter().map(|cell| cell.record.id).collect();
+    Ok(chunks.into_iter().map(names).collect())
+}
+
+fn damaged(path: &Path, problem: impl Display) -> Error {
+    Error::bad_file(path, format!("is damaged: {problem}"))
 }
 
 /// Replaces a file with JSON that was serialised for it.
@@ -253,7 +269,7 @@ mod tests {
         let job_of = |sweep: &Path, name: &str| {
             let (job, state, name) = ("17".into(), "PENDING".into(), name.into());
             let queued = QueuedTask { job, task: Some(0), restarts: 0, state, name, node: None };
-            SubmittedJob::of_task(sweep, &queued, || "2026-01-01T00:00:00Z".into())
+            SubmittedJob::of_task(sweep, &queued, "2026-01-01T00:00:00Z")
         };
         let job = job_of(sweep, &name).unwrap();
         assert_eq!((&*job.id, job.submission, job.kind, job.first_chunk), ("17", 3, JobKind::Cells, 1001));

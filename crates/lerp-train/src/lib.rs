@@ -108,6 +108,6 @@ pub use protocol::{
 pub use representation::{MAX_PROBE_IMAGES, probe_and_cluster_pixels};
 pub use run_folder::{LeftOutFolder, Run, RunLock, Runs, runs_in};
 pub use strips::{FIGURE_3_ANGLES, Strips, encode_png};
-pub use sweep::{SWEEP_FORMAT, SWEEP_RECORD};
+pub use sweep::{MAX_SWEEP_RECORD_BYTES, SWEEP_FORMAT, SWEEP_RECORD};
 pub use train::{Progress, RunInputs, TrainOutcome, mark_failed, train};
 pub use trainer::{BatchSource, ExecutionMode, Trainer};

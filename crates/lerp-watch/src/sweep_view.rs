@@ -9,7 +9,7 @@ use std::{
 
 use lerp_cluster::QueueView;
 use lerp_files::{is_folder, is_word, printable};
-use lerp_train::{SWEEP_FORMAT, SWEEP_RECORD};
+use lerp_train::{MAX_SWEEP_RECORD_BYTES, SWEEP_FORMAT, SWEEP_RECORD};
 use serde::Deserialize;
 
 use crate::{
@@ -38,14 +38,6 @@ impl SweepRecord {
         self.cells.iter().filter(|name| is_word(name)).cloned().collect()
     }
 }
-
-/// Returns the error that says that a folder is not that of a sweep.
-fn no_sweep<T>(sentence: String) -> Result<T> {
-    Err(Error::NoSweep(sentence))
-}
-
-/// Size limit of a sweep's record, bytes.
-const LARGEST_RECORD: u64 = 1 << 28;
 
 /// The state of a sweep.
 #[derive(Debug)]
@@ -94,12 +86,14 @@ impl SweepView {
         let shown = printable(&dir.to_string_lossy()).into_owned();
         if !dir.is_dir() {
             let what = if dir.exists() { "is no folder" } else { "does not exist" };
-            return no_sweep(format!("{shown} {what}; give the folder of a sweep, such as results/quick"));
+            return Err(Error::NoSweep(format!(
+                "{shown} {what}; give the folder of a sweep, such as results/quick"
+            )));
         }
         if dir.join("run.toml").exists() {
-            return no_sweep(format!(
+            return Err(Error::NoSweep(format!(
                 "{shown} is one run; give the folder of its sweep, which has {SWEEP_RECORD}"
-            ));
+            )));
         }
         let name = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let name = name
@@ -118,7 +112,7 @@ impl SweepView {
         sweep.read_record();
         let runs = is_folder(&dir.join("runs"));
         if let Some(problem) = sweep.record.problem().filter(|_| !runs) {
-            return no_sweep(format!("{problem}; give the folder of a sweep"));
+            return Err(Error::NoSweep(format!("{problem}; give the folder of a sweep")));
         }
         // A sweep first creates the lock, then writes the record through a temporary file; `lerp train` creates the
         // folder of its run before the record. These files alone are therefore a sweep that is about to begin.
@@ -127,9 +121,9 @@ impl SweepView {
             fs::read_dir(dir).map_err(|problem| Error::Unreadable { folder: shown.clone(), problem })?;
         let begins = entries.all(|e| e.is_ok_and(|e| begins(&e.file_name().to_string_lossy())));
         if sweep.record.value().is_none() && !begins && !runs {
-            return no_sweep(format!(
+            return Err(Error::NoSweep(format!(
                 "{shown} holds no sweep (it has no {SWEEP_RECORD}); give the folder of one"
-            ));
+            )));
         }
         Ok(sweep)
     }
@@ -184,7 +178,8 @@ impl SweepView {
     fn read_record(&mut self) {
         let path = self.dir.join(SWEEP_RECORD);
         self.record.refresh(|| {
-            let text = lerp_files::read_to_string(&path, LARGEST_RECORD).map_err(|e| e.to_string())?;
+            let text =
+                lerp_files::read_to_string(&path, MAX_SWEEP_RECORD_BYTES).map_err(|e| e.to_string())?;
             let record =
                 toml::from_str::<SweepRecord>(&text).ok().filter(|record| record.format == SWEEP_FORMAT);
             let shown = |record: SweepRecord| SweepRecord {

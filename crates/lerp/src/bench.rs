@@ -28,7 +28,7 @@ pub fn step(registry: &Registry, args: &BenchStepArgs) -> Result<bool> {
         precision,
         launch_each_kernel: args.launches,
         implementation: if args.composed { Implementation::Composed } else { Implementation::Fused },
-        instructions: args.isa.clone(),
+        instruction_set: args.isa.clone(),
     })?;
     say(&if args.json { time.json().to_string() } else { time.to_string() });
     Ok(true)

@@ -95,7 +95,9 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
         }
         Event::File { name } => bar.set_message(name.to_owned()),
         Event::Bytes { done } => bar.set_position(done),
-        Event::Again { why } => bar.suspend(|| say(&format!("the download paused ({why}): trying again"))),
+        Event::Again { why } => {
+            bar.suspend(|| say(&format!("the download was interrupted ({why}); trying again")));
+        }
     });
     bar.finish_and_clear();
     match fetched {
@@ -130,8 +132,8 @@ fn fetch(args: &DataFetchArgs) -> Result<bool> {
 #[cfg(any(test, not(feature = "hub")))]
 fn no_client(name: &str) -> String {
     format!(
-        "this build of lerp cannot download; `cargo xtask data fetch {name}` builds one that can, and `lerp data list` says which \
-         files to put where without it"
+        "this build of lerp cannot download; `cargo xtask data fetch {name}` builds one that can, or install it with \
+         --features hub; `lerp data list` says which files to put where without a download"
     )
 }
 

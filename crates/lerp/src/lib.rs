@@ -11,7 +11,7 @@
 //! | [`lerp_core`] | the interfaces that all share: autoencoders, parameters, random draws, hyperparameters |
 //! | [`lerp_files`] | safe reading and replacing of files, locks, digests |
 //! | [`lerp_cluster`] | Slurm: its queue and commands, the records of what was submitted |
-//! | [`lerp_kernels`] | the operations of the paper's networks, with fused forms for CPU and CUDA |
+//! | [`lerp_kernels`] | the operations of the paper's networks, with fused kernels for CPU and CUDA |
 //! | [`lerp_nn`] | layers, the paper's encoder and decoder, losses |
 //! | [`lerp_baseline`], [`lerp_dropout`], [`lerp_denoising`], [`lerp_vae`] | a variant of the paper each |
 //! | [`lerp_aae`], [`lerp_vqvae`], [`lerp_acai`] | a variant of the paper each |
@@ -89,6 +89,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main(registry: &Registry) -> ExitCode {
     lerp_kernels::disable_candle_thread_pool();
     lerp_kernels::on_notice(warn);
+    // The warnings of Slurm's commands begin with the name of the command, so they are printed without `warning:`.
     lerp_cluster::on_warning(note);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -36,7 +36,7 @@ pub fn merge(args: &MergeArgs) -> Result<bool> {
     let out = &args.out;
     if out.symlink_metadata().is_ok() {
         bail!(
-            "{} already exists; give --out a new folder (a merged folder may itself be merged again)",
+            "{} already exists; give --out a new folder (the given folders are unchanged and can be merged again)",
             out.display()
         );
     }

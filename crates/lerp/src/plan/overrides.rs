@@ -2,12 +2,10 @@
 
 use anyhow::{Result, bail};
 use lerp_core::{Precision, Schedule};
+use lerp_train::{PROTOCOL_CADENCE, PROTOCOL_SAMPLES};
 use serde_json::Value;
 
-use super::{
-    PROTOCOL_CADENCE, PROTOCOL_SAMPLES, Plan, RunSettings, Seeds, check_judge, check_restarts,
-    network_setting, seeds,
-};
+use super::{Plan, RunSettings, Seeds, check_judge, check_restarts, network_setting, seeds};
 
 /// Changes that a command line makes to a plan.
 #[derive(Debug, Clone, Default)]

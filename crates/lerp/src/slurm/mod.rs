@@ -19,6 +19,7 @@ use lerp_cluster::{
     DEFAULT_MAX_ARRAY_SIZE, JobKind, QueuedTask, Records, Script, SubmittedJob, TaskArray, is_queued,
     max_array_size, queued_cells,
 };
+use lerp_report::text::count;
 use lerp_train::{Error, LeftOutFolder, RunLock, State, runs_in, text::duration};
 
 pub use task::task;
@@ -29,8 +30,7 @@ use crate::{
     provenance::now,
     say::{note, say, warn},
     sweep::{
-        PlannedRun, PlannedSweep, RecordContents, Survey, SweepContext, SweepFolder, count, estimates,
-        lacks_judges,
+        PlannedRun, PlannedSweep, RecordContents, Survey, SweepContext, SweepFolder, estimates, lacks_judges,
     },
 };
 use submission::{PlannedCell, Submission};
@@ -197,13 +197,12 @@ pub fn sweep(context: &SweepContext, plan: &Plan, sweep: &PlannedSweep, args: &S
     records.write(number, &submission)?;
     let submitter =
         Submitter { records: &records, number, args, out: &out, program: copy_program(&records)? };
-    let mut before_cells = Vec::new();
-    if judges_are_missing {
-        // Earlier jobs may train some of the judges, but perhaps not all. The new job trains only those that are missing
-        // when it starts.
-        let earlier = queued_ids(&earlier_jobs, JobKind::Judges, &queue);
-        before_cells.push(submitter.submit(JobKind::Judges, None, &earlier)?);
-    }
+    // Earlier jobs may train some of the judges, but perhaps not all. The new job trains only those that are missing when
+    // it starts.
+    let submit_judges =
+        || submitter.submit(JobKind::Judges, None, &queued_ids(&earlier_jobs, JobKind::Judges, &queue));
+    let judges_job = judges_are_missing.then(submit_judges).transpose()?;
+    let mut before_cells: Vec<String> = judges_job.iter().cloned().collect();
     if args.cluster.at_most.is_some() {
         before_cells.extend(queued_ids(&earlier_jobs, JobKind::Cells, &queue));
     }
@@ -225,7 +224,7 @@ pub fn sweep(context: &SweepContext, plan: &Plan, sweep: &PlannedSweep, args: &S
         array_ids.join(", "),
         sweep.out.display()
     ));
-    if let [judges] = &before_cells[..] {
+    if let Some(judges) = judges_job {
         say(&format!("Before them, job {judges} trains judges of decoded images."));
     }
     say(&format!(
@@ -396,7 +395,7 @@ fn recorded_jobs(
     let mut unrecorded: Vec<SubmittedJob> = Vec::new();
     for queued in queue {
         let is_known = jobs.iter().chain(&unrecorded).any(|job| job.id == queued.job);
-        unrecorded.extend(SubmittedJob::of_task(out, queued, now).filter(|_| !is_known));
+        unrecorded.extend(SubmittedJob::of_task(out, queued, &now()).filter(|_| !is_known));
     }
     if !unrecorded.is_empty() && access == Access::Write {
         records.add(unrecorded.clone())?;

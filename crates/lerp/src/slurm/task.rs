@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_cluster::{Records, requeue};
+use lerp_report::text::count;
 use lerp_train::{Run, State};
 
 use super::submission::{PlannedCell, Submission};
@@ -229,10 +230,10 @@ fn train_chunk(
     let options = PackingOptions { jobs: submission.jobs(), pack: submission.pack };
     let packing = Packing::measured(context, &open, machine, options)?;
     note(&format!(
-        "{} cells to train, {} at a time, {} threads each",
-        open.len(),
+        "{} to train, {} at a time, {} each",
+        count(open.len(), "cell"),
         packing.at_once,
-        packing.threads
+        count(packing.threads, "thread")
     ));
     let training = Training {
         out: dir,

@@ -22,13 +22,13 @@ const OVERALL_EVERY: Duration = Duration::from_mins(1);
 pub struct Display {
     bars: MultiProgress,
     overall: ProgressBar,
-    cells: Vec<CellView>,
+    cells: Vec<DisplayedRun>,
     started: Instant,
     overall_printed: Instant,
     terminal: bool,
 }
 
-struct CellView {
+struct DisplayedRun {
     id: String,
     total: u64,
     samples: u64,
@@ -52,7 +52,7 @@ impl Display {
         let bars = MultiProgress::with_draw_target(target);
         let overall = bars.add(ProgressBar::new(1000));
         overall.set_style(style("{bar:30.cyan/blue} {percent:>3}%  {msg}"));
-        let cells = runs.zip(seconds).map(|((id, total), weight)| CellView {
+        let cells = runs.zip(seconds).map(|((id, total), weight)| DisplayedRun {
             id,
             total,
             samples: 0,
@@ -196,7 +196,7 @@ impl Display {
     /// Updates the overall bar. The remaining time is extrapolated from the work that this sweep itself has done.
     fn update(&mut self) {
         let all: f64 = self.cells.iter().map(|c| c.weight).sum();
-        let share = |c: &CellView| {
+        let share = |c: &DisplayedRun| {
             let (done, left) = (c.samples - c.before.min(c.samples), c.total - c.before.min(c.total));
             if c.ended { 1.0 } else { done as f64 / left.max(1) as f64 }
         };
@@ -222,7 +222,7 @@ impl Display {
     }
 }
 
-fn percent(cell: &CellView) -> f64 {
+fn percent(cell: &DisplayedRun) -> f64 {
     100.0 * cell.samples as f64 / cell.total.max(1) as f64
 }
 

@@ -1,10 +1,11 @@
 //! `lerp sweep --dry-run`: prints what a sweep would do without training anything.
 
 use anyhow::Result;
+use lerp_report::text::count;
 use lerp_train::{runs_in, text::duration};
 
 use super::{
-    Machine, Packing, PackingOptions, PlannedSweep, Survey, SweepContext, count, estimate,
+    Machine, Packing, PackingOptions, PlannedSweep, Survey, SweepContext, estimate,
     estimate::TrainingConditions, judges,
 };
 use crate::{

@@ -8,20 +8,17 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_files::{Lock, Locked, STALE, is_folder, is_leftover, make_folder, remove_leftovers};
-use lerp_train::{SWEEP_FORMAT, SWEEP_RECORD, runs_in};
+use lerp_train::{MAX_SWEEP_RECORD_BYTES, SWEEP_FORMAT, SWEEP_RECORD, runs_in};
 use serde::Serialize;
 
 use crate::provenance::{CANDLE, GIT, VERSION, now};
-
-/// Size limit of a record, bytes.
-const MOST: u64 = 1 << 26;
 
 /// The subfolders of a sweep's folder.
 const FOLDERS: [&str; 6] = ["runs", "judges", "pixels", "tables", "figures", "cluster"];
 
 /// The contents of `sweep.toml`: what is trained, by which software and on which devices.
 #[derive(Serialize)]
-struct Record<'a> {
+struct SweepRecord<'a> {
     format: &'a str,
     about: &'a str,
     command: &'a str,
@@ -79,7 +76,7 @@ impl SweepFolder {
             }
         }
         let record = out.join(SWEEP_RECORD);
-        let text = match lerp_files::read_to_string(&record, MOST) {
+        let text = match lerp_files::read_to_string(&record, MAX_SWEEP_RECORD_BYTES) {
             Err(error) if error.is_not_found() => Some(String::new()),
             text => text.ok(),
         };
@@ -149,7 +146,7 @@ impl SweepFolder {
     /// If it cannot be written.
     pub fn write_record(&self, contents: &RecordContents) -> Result<()> {
         let RecordContents { about, command, devices, cells } = *contents;
-        let record = Record {
+        let record = SweepRecord {
             format: SWEEP_FORMAT,
             about,
             command,
@@ -174,13 +171,14 @@ impl SweepFolder {
 
 /// Returns the names of the cells in the record of a sweep, or no names if the record cannot be read.
 pub fn recorded_cells(sweep: &Path) -> Vec<String> {
-    let text = lerp_files::read_to_string(&sweep.join(SWEEP_RECORD), MOST).unwrap_or_default();
+    let text =
+        lerp_files::read_to_string(&sweep.join(SWEEP_RECORD), MAX_SWEEP_RECORD_BYTES).unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_default();
     let cells = table.get("cells").and_then(toml::Value::as_array).into_iter().flatten();
     cells.filter_map(toml::Value::as_str).filter(|cell| lerp_files::is_word(cell)).map(String::from).collect()
 }
 
-/// Whether `text` is a valid [`Record`].
+/// Whether `text` is a valid [`SweepRecord`].
 fn is_record(text: &str) -> bool {
     let table = text.parse::<toml::Table>().ok();
     table.is_some_and(|table| table.get("format").and_then(toml::Value::as_str) == Some(SWEEP_FORMAT))

@@ -24,6 +24,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use lerp_cluster::SbatchOption;
+use lerp_report::text::count;
 use lerp_train::{Cell, LeftOutFolder, Run, State, runs_in, text::duration};
 
 use crate::{
@@ -185,10 +186,10 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
 
     let found = runs_in(out)?;
     found.runs.iter().filter(|run| run.status.state == State::Done).for_each(Run::remove_leftovers);
-    let Survey { all, missing, blocked, left_out, warnings } =
-        Survey::new(&context, cells, &found, &devices[0], threads)?;
-    folder.notice.iter().chain(&warnings).for_each(|sentence| warn(sentence));
-    for LeftOutFolder { folder, reason } in blocked.iter().chain(&left_out) {
+    let survey = Survey::new(&context, cells, &found, &devices[0], threads)?;
+    let Survey { all, missing, blocked, left_out, warnings } = &survey;
+    folder.notice.iter().chain(warnings).for_each(|sentence| warn(sentence));
+    for LeftOutFolder { folder, reason } in blocked.iter().chain(left_out) {
         warn(&format!("left out: {folder}: {reason}"));
     }
     let ids: Vec<String> = all.iter().map(|run| run.record.id.clone()).collect();
@@ -207,10 +208,10 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     let result = if missing.is_empty() {
         TrainingResult::default()
     } else {
-        train_missing(&context, &plan, &sweep, args, Missing { all: &all, runs: &missing }, &stop)?
+        train_missing(&context, &plan, &sweep, machine, args, &survey, &stop)?
     };
     // All trained runs are saved by now, so errors below are reported together at the end.
-    let pixels = pixels::measure_missing(&datasets, out, &all, &stop);
+    let pixels = pixels::measure_missing(&datasets, out, all, &stop);
     let reported = draw_report(out);
     let blocked_runs = blocked
         .iter()
@@ -220,7 +221,7 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
         let log = if log.exists() { format!(" (log: {})", log.display()) } else { String::new() };
         say(&format!("FAILED {id}: {reason}{log}"));
     }
-    for LeftOutFolder { folder, reason } in &left_out {
+    for LeftOutFolder { folder, reason } in left_out {
         say(&format!("LEFT OUT {folder}: {reason}"));
     }
     if let Err(error) = &pixels {
@@ -238,15 +239,6 @@ pub fn sweep(registry: &Registry, args: &SweepArgs) -> Result<bool> {
     Ok(complete && pixels.is_ok() && matches!(reported, Ok(true)) && !stopped)
 }
 
-/// The runs of a plan that a sweep trains.
-#[derive(Clone, Copy)]
-struct Missing<'a> {
-    /// All runs of the plan.
-    all: &'a [PlannedRun],
-    /// Those that are trained.
-    runs: &'a [PlannedRun],
-}
-
 /// Prints how long the missing runs will take, and trains the missing judges and then the runs.
 ///
 /// # Errors
@@ -255,19 +247,20 @@ fn train_missing(
     context: &SweepContext,
     plan: &Plan,
     sweep: &PlannedSweep,
+    machine: Machine,
     args: &SweepArgs,
-    missing: Missing,
+    survey: &Survey,
     stop: &AtomicBool,
 ) -> Result<TrainingResult> {
     let PlannedSweep { out, devices, .. } = sweep;
+    let Survey { all, missing, .. } = survey;
     let datasets = context.datasets;
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     let options = PackingOptions { jobs: args.jobs, pack: args.pack };
-    let packing = Packing::measured(context, missing.runs, Machine { devices, threads }, options)?;
+    let packing = Packing::measured(context, missing, machine, options)?;
     say(&format!(
         "{} of {} to train on {}, {} at a time, {} each, into {}",
-        missing.runs.len(),
-        count(missing.all.len(), "run"),
+        missing.len(),
+        count(all.len(), "run"),
         devices.join(" and "),
         packing.at_once,
         count(packing.threads, "thread"),
@@ -279,17 +272,17 @@ fn train_missing(
         concurrency: packing.on_each(devices),
         judged: plan.is_judged(),
     };
-    let estimate = estimate::estimate(context.registry, datasets, missing.runs, conditions);
+    let estimate = estimate::estimate(context.registry, datasets, missing, conditions);
     estimate.failures.iter().for_each(|sentence| warn(sentence));
-    estimate.tell(missing.runs, packing.at_once, devices);
+    estimate.tell(missing, packing.at_once, devices);
     let mut seconds_of_pixels = 0.0;
-    for set in pixels::missing(datasets, out, missing.all)?.iter().filter(|set| set.is_to_measure()) {
-        seconds_of_pixels += estimate::pixels(&*datasets.get(&set.dataset)?, set.restarts, threads);
+    for set in pixels::missing(datasets, out, all)?.iter().filter(|set| set.is_to_measure()) {
+        seconds_of_pixels += estimate::pixels(&*datasets.get(&set.dataset)?, set.restarts, machine.threads);
     }
     if seconds_of_pixels > 0.0 {
         say(&format!("  and {} for raw pixels, at the end", duration(seconds_of_pixels)));
     }
-    let judges = judges::missing(datasets, out, missing.runs, plan.judge());
+    let judges = judges::missing(datasets, out, missing, plan.judge());
     let mut seconds_of_judges = 0.0;
     for judge in &judges {
         seconds_of_judges += estimate::judge(&*datasets.get(judge.dataset.present)?, judge.samples);
@@ -304,7 +297,7 @@ fn train_missing(
     let seconds: Vec<f64> = estimate.seconds.into_iter().map(Option::unwrap_or_default).collect();
     let training = Training {
         out,
-        runs: missing.runs,
+        runs: missing,
         seconds: &seconds,
         devices,
         packing: &packing,
@@ -372,11 +365,6 @@ pub fn measure_pixels(datasets: &DatasetCache, out: &Path, stop: &AtomicBool) ->
         |run: Run| PlannedRun { dataset: run.record.cell.dataset.clone(), record: run.record, samples: 0 };
     let runs: Vec<PlannedRun> = runs_in(out)?.runs.into_iter().map(planned).collect();
     pixels::measure_missing(datasets, out, &runs, stop)
-}
-
-/// Formats a count with a singular or plural noun, such as `1 run` or `2 runs`.
-pub fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Draws the report of a sweep's runs so far and prints its tables. Returns whether the report is complete; without any

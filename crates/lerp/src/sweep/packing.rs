@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use lerp_report::text::count;
 
 use super::{
     PlannedRun, SweepContext,
@@ -147,19 +148,19 @@ type Measured = [(usize, f64)];
 fn measure(device: &str, most: usize, mut rate: impl FnMut(usize) -> Result<f64>) -> (usize, String) {
     let (mut measured, mut told) = (Vec::new(), Vec::new());
     while let Some(runs) = next(&measured, most.min(MOST)) {
-        let plural = if runs == 1 { "run" } else { "runs" };
+        let number = count(runs, "run");
         match rate(runs) {
             Ok(rate) => {
                 measured.push((runs, rate));
                 let unit = if runs == 1 { " steps/s" } else { "" };
                 let digits = usize::from(rate < 100.0);
-                told.push(format!("{runs} {plural} {rate:.digits$}{unit}"));
+                told.push(format!("{number} {rate:.digits$}{unit}"));
             }
             Err(error) => {
                 // The usual cause is that the device's memory is full.
                 let error = error.to_string();
                 let error = error.lines().next().unwrap_or_default();
-                told.push(format!("{runs} {plural} do not fit ({error})"));
+                told.push(format!("{number} do not fit ({error})"));
                 break;
             }
         }

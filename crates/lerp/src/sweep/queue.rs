@@ -331,7 +331,8 @@ impl<'a> Queue<'a> {
         self.training.out.join("runs").join(&self.training.runs[index].record.id)
     }
 
-    /// Returns the path of the log of a worker process that trains several runs.
+    /// Returns the path of the log of a worker process that trains several runs. It begins with `host`, the name that
+    /// earlier versions gave to such a process, so that a folder never has logs of two names.
     fn worker_log(&self, device: &str) -> PathBuf {
         let name = format!("host-{}{}.log", device.replace(':', "-"), self.context.log_suffix);
         self.training.out.join(name)

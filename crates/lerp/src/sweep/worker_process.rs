@@ -38,13 +38,6 @@ pub fn worker(registry: &Registry, args: &WorkerArgs) -> Result<bool> {
     process.serve(BufReader::new(std::io::stdin())).map(|()| true)
 }
 
-/// Whether the device of a worker process can train more runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DeviceState {
-    Working,
-    Broken,
-}
-
 /// The state that the runs of a worker process share.
 struct WorkerProcess<'a, W> {
     registry: &'a Registry,
@@ -75,7 +68,8 @@ impl<'a, W: Write + Send> WorkerProcess<'a, W> {
                 let started = thread::Builder::new().spawn_scoped(scope, move || self.run(&of_thread));
                 if let Err(error) = started {
                     let reason = format!("cannot start a thread for the run ({error})");
-                    self.failed(&request, DeviceState::Working, reason);
+                    let device_works = true;
+                    self.failed(&request, device_works, reason);
                 }
                 Ok(())
             };
@@ -95,11 +89,11 @@ impl<'a, W: Write + Send> WorkerProcess<'a, W> {
             self.train(request, &dir, &mut |progress| match progress {
                 // The end is reported after the run has released its folder.
                 Progress::Done | Progress::Interrupted { .. } => end = progress.clone(),
-                progress => self.tell(request, DeviceState::Working, progress),
+                progress => self.tell(request, progress),
             })
         }));
         let reason = match trained {
-            Ok(Ok(())) => return self.tell(request, DeviceState::Working, &end),
+            Ok(Ok(())) => return self.tell(request, &end),
             Ok(Err(error)) => format!("{error:#}"),
             Err(panic) => {
                 let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -113,19 +107,19 @@ impl<'a, W: Write + Send> WorkerProcess<'a, W> {
         };
         // A failed CUDA kernel makes the GPU unusable for the whole process, so the device is tested before more runs
         // are accepted.
-        let works = device::open(self.device, record.cell.precision).is_ok_and(|device| {
+        let device_works = device::open(self.device, record.cell.precision).is_ok_and(|device| {
             let works = device.synchronize().is_ok();
             lerp_kernels::release_device(device);
             works
         });
-        self.failed(request, if works { DeviceState::Working } else { DeviceState::Broken }, reason);
+        self.failed(request, device_works, reason);
     }
 
     /// Reports that a run failed, to the sweep and in the run's log.
-    fn failed(&self, request: &RunRequest, device: DeviceState, reason: String) {
+    fn failed(&self, request: &RunRequest, device_works: bool, reason: String) {
         let path = self.runs.join(&request.record.id).join(LOG);
         let _ = log(&path).map(|mut log| writeln!(log, "error: {reason}"));
-        self.tell(request, device, &Progress::Failed { reason });
+        self.send(&RunMessage { index: request.index, device_works, progress: Progress::Failed { reason } });
     }
 
     /// Trains a run on a thread pool of its own.
@@ -209,12 +203,15 @@ impl<'a, W: Write + Send> WorkerProcess<'a, W> {
         Ok(dataset)
     }
 
-    /// Sends a message about a run to the sweep. A write error is ignored: if the sweep has ended, the worker's input
-    /// is closed as well, which stops the worker.
-    fn tell(&self, request: &RunRequest, device: DeviceState, progress: &Progress) {
-        let device_works = device == DeviceState::Working;
-        let message = RunMessage { index: request.index, device_works, progress: progress.clone() };
-        if let Ok(line) = serde_json::to_string(&message) {
+    /// Reports the progress of a run, on a device that works.
+    fn tell(&self, request: &RunRequest, progress: &Progress) {
+        self.send(&RunMessage { index: request.index, device_works: true, progress: progress.clone() });
+    }
+
+    /// Sends a message to the sweep. A write error is ignored: if the sweep has ended, the worker's input is closed as
+    /// well, which stops the worker.
+    fn send(&self, message: &RunMessage) {
+        if let Ok(line) = serde_json::to_string(message) {
             let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush());
         }
