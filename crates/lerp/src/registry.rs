@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use lerp_core::{Hyper, ModelVariant, Variant, find_variant, unknown};
-use lerp_data::{DATASETS, Dataset, split_option};
+use lerp_core::{Hyper, ModelVariant, Variant, find_variant, unknown_name_message};
+use lerp_data::{DATASETS, Dataset, separate_option};
 use lerp_eval::Metric;
 use lerp_files::{is_word, printable};
 
@@ -129,7 +129,7 @@ impl Registry {
             return lerp_data::dataset(name, data).map_err(|error| match error {
                 lerp_data::Error::UnknownDataset { name, .. } if !self.datasets.is_empty() => {
                     let names: Vec<&str> = self.dataset_names().collect();
-                    anyhow!("{}", unknown("dataset", &name, &names))
+                    anyhow!("{}", unknown_name_message("dataset", &name, &names))
                 }
                 error => error.into(),
             });
@@ -145,7 +145,7 @@ impl Registry {
 /// Returns the dataset name `now`, the present place of images that a record knows under the name `recorded`. The split
 /// option of the recorded name, such as `?test-every=5`, is added unless `now` has an option of its own.
 pub fn with_recorded_option(now: &str, recorded: &str) -> String {
-    match (split_option(recorded).1, split_option(now).1) {
+    match (separate_option(recorded).1, separate_option(now).1) {
         (Some(option), None) => format!("{now}?{option}"),
         _ => now.to_owned(),
     }

@@ -1,7 +1,8 @@
 //! `lerp sweep --dry-run`: prints what a sweep would do without training anything.
 
 use anyhow::Result;
-use lerp_train::{runs_in, text::duration};
+use lerp_files::duration;
+use lerp_train::runs_in;
 
 use super::{
     Machine, Packing, PackingOptions, PlannedSweep, Survey, SweepContext, count, estimate,

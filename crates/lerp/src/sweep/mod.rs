@@ -24,7 +24,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use lerp_cluster::SbatchOption;
-use lerp_train::{Cell, LeftOutFolder, Run, State, runs_in, text::duration};
+use lerp_files::duration;
+use lerp_train::{Cell, LeftOutFolder, Run, State, runs_in};
 
 use crate::{
     cli::{Engine, PlanArgs, Shard, SweepArgs},
