@@ -83,8 +83,8 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(weight)?.broadcast_add(bias)
 }
 
-/// The composed implementation of [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also differentiates through
-/// the largest logit, whose contributions cancel only up to rounding.
+/// The composed implementation of [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also differentiates
+/// through the largest logit, whose contributions cancel only up to rounding.
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32`; result `[]`.
