@@ -191,8 +191,8 @@ impl Acai {
     ) -> Result<SharedGradients> {
         let batch = guess.dim(0)? as f64;
         // The gradient is divided by this factor below, so it must not be zero.
-        let tiny = wrong.abs()?.lt(SMALLEST_ERROR)?;
-        let factor = tiny.where_cond(&wrong.ones_like()?.affine(SMALLEST_ERROR, 0.0)?, wrong)?;
+        let tiny = wrong.abs()?.lt(MIN_ERROR)?;
+        let factor = tiny.where_cond(&wrong.ones_like()?.affine(MIN_ERROR, 0.0)?, wrong)?;
         let root = ((guess * &factor)?.sum_all()? * (2.0 / batch))?;
         let mut critic = gradients(&(root + real)?)?;
         let Some(gradient) = critic.remove(seen.as_tensor()) else {
@@ -207,7 +207,7 @@ impl Acai {
 
 /// The least magnitude of an error of the critic's estimate; smaller ones are replaced by it. It is far below
 /// the rounding error of a gradient.
-const SMALLEST_ERROR: f64 = 1e-7;
+const MIN_ERROR: f64 = 1e-7;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use lerp_core::{Draws, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
 use lerp_train::{
-    BatchSource, EVALUATED_PAIRS, POSITIONS, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_TEST, Scorers,
+    BatchSource, EVALUATED_PAIRS, POSITIONS, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_TEST_LINES, Scorers,
     Trainer, evaluate,
 };
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ pub fn eval(options: &EvalOptions) -> Result<EvalTime> {
     for i in 0..TIMED {
         let draws = draws.scope("eval").at(i as u64);
         let started = Instant::now();
-        evaluate(trainer.learner(), &Lines, scorers, PROTOCOL_TEST, &draws)?;
+        evaluate(trainer.learner(), &Lines, scorers, PROTOCOL_TEST_LINES, &draws)?;
         whole.push(started.elapsed().as_secs_f64());
         let images = Lines.test_batch(EVALUATED_PAIRS * POSITIONS, &draws)?.images;
         let images = images.reshape((EVALUATED_PAIRS, POSITIONS, Lines::SIDE, Lines::SIDE))?;

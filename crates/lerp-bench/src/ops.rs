@@ -81,7 +81,7 @@ pub fn ops(options: &OpsOptions, print: &mut dyn FnMut(&str)) -> Result<()> {
     let (side, depth) = (dataset.image.height, dataset.network.depth);
     let (large, small) = (normal(&[batch, side, side, depth])?, normal(&[batch, side / 2, side / 2, depth])?);
     table.row(&format!("mean 2x2 {side}x{side}x{depth}"), 0.0, &|| Ok(downscale2(&large)?))?;
-    table.row(&format!("enlarge {0}x{0}x{depth}", side / 2), 0.0, &|| Ok(upscale2(&small)?))?;
+    table.row(&format!("upscale {0}x{0}x{depth}", side / 2), 0.0, &|| Ok(upscale2(&small)?))?;
     let (vectors, codes) = (normal(&[VECTORS * batch, CODE_LENGTH])?, normal(&[CODES, CODE_LENGTH])?);
     let flops = (2 * VECTORS * batch * CODES * CODE_LENGTH) as f64;
     table.forward(&format!("nearest of {CODES}x{CODE_LENGTH}"), flops, &|| {

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor, backprop::GradStore};
 
 use crate::{
     Architecture, Draws, Error, Group, Hyper, ImageShape, LatentShape, Network, NetworkKind, ParamStore,
-    Result, Spec, unknown,
+    Result, Spec, unknown_name_message,
 };
 
 /// An autoencoder whose interpolations can be measured.
@@ -484,6 +484,6 @@ pub fn find_variant(variants: &[&'static dyn Variant], name: &str) -> Result<&'s
     let found = variants.iter().copied().find(|variant| variant.name() == name);
     found.ok_or_else(|| {
         let names: Vec<&str> = variants.iter().map(|variant| variant.name()).collect();
-        Error::UnknownVariant(unknown("variant", name, &names))
+        Error::UnknownVariant(unknown_name_message("variant", name, &names))
     })
 }

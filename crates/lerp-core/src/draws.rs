@@ -417,8 +417,8 @@ mod tests {
     struct Forty;
 
     impl Generator for Forty {
-        fn draw(&self, _: Draw, place: DrawPosition, shape: &Shape) -> Result<Tensor> {
-            self.step(place.step, place.own_step)?.broadcast_as(shape)
+        fn draw(&self, _: Draw, position: DrawPosition, shape: &Shape) -> Result<Tensor> {
+            self.step(position.step, position.own_step)?.broadcast_as(shape)
         }
         fn step(&self, step: u64, own_step: bool) -> Result<Tensor> {
             Tensor::new(if own_step { 40.0 } else { step as f32 }, &Device::Cpu)

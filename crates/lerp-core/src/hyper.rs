@@ -149,10 +149,10 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 /// Returns the message for a name that does not exist: it suggests the [`nearest`] of the known names and lists them.
 ///
 /// ```
-/// let message = lerp_core::unknown("variant", "ACIA", &["baseline", "acai"]);
+/// let message = lerp_core::unknown_name_message("variant", "ACIA", &["baseline", "acai"]);
 /// assert_eq!(message, "there is no variant 'ACIA' (did you mean 'acai'?); there are: baseline, acai");
 /// ```
-pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+pub fn unknown_name_message(what: &str, name: &str, known: &[&str]) -> String {
     let hint = did_you_mean(nearest(name, known.iter().copied()));
     format!("there is no {what} '{name}'{hint}; there are: {}", known.join(", "))
 }

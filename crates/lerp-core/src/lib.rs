@@ -26,8 +26,11 @@
 //!   paper's seven variants.
 //! * `lerp-data` has the datasets, `lerp-eval` the metrics, `lerp-train` the training of runs in folders, and
 //!   `lerp-report` the tables and figures.
-//! * `lerp-export`, `lerp-verify` and `lerp-bench` have what the commands of these names do.
-//! * `lerp` is the command. Its `App` adds variants, datasets and metrics of one's own.
+//! * `lerp-export`, `lerp-verify` and `lerp-bench` have what the commands of these names do; `lerp-watch` is what
+//!   `lerp watch` draws.
+//! * `lerp-cluster` calls Slurm, and `lerp-files` writes files safely.
+//! * `lerpbench` is the package of the command `lerp` and of the library `lerp`, whose `App` adds variants, datasets
+//!   and metrics of one's own.
 //!
 //! # How a model is used
 //! 1. [`Variant::check`] completes the hyperparameters, and [`Variant::build`] makes the model. Its initial
@@ -68,7 +71,7 @@ pub use draws::{Draw, DrawPosition, Draws, Generator};
 use error::did_you_mean;
 pub use error::{Error, Result};
 pub use host::{on_host, scalar};
-pub use hyper::{Hyper, check_hyper, check_range, nearest, unknown};
+pub use hyper::{Hyper, check_hyper, check_range, nearest, unknown_name_message};
 pub use model::{Model, ModelVariant};
 pub use network::{Architecture, Network, NetworkKind, OwnNetwork};
 pub use params::{AUTOENCODER, Buffer, CRITIC, Group, Param, ParamStore};

@@ -35,7 +35,7 @@ impl Network {
     pub const NAME: &'static str = "paper";
 
     /// The largest number of channels; more are a typing error, or an attempt to exhaust the memory.
-    const MOST_CHANNELS: usize = 8192;
+    const MAX_CHANNELS: usize = 8192;
 
     /// Checks the sizes independently of the images.
     ///
@@ -47,10 +47,10 @@ impl Network {
             return Err(Error::BadNetwork("network: depth and latent must be at least 1".into()));
         }
         let widest = depth.checked_shl(scales as u32).filter(|w| scales <= 12 && *w >> scales == depth);
-        if widest.is_none_or(|widest| widest > Self::MOST_CHANNELS) || latent > Self::MOST_CHANNELS {
+        if widest.is_none_or(|widest| widest > Self::MAX_CHANNELS) || latent > Self::MAX_CHANNELS {
             return Err(Error::BadNetwork(format!(
                 "network: the widest layer (depth doubled scales times, and latent) may have {} channels",
-                Self::MOST_CHANNELS
+                Self::MAX_CHANNELS
             )));
         }
         Ok(())

@@ -38,7 +38,7 @@ impl HubSource {
             match of {
                 None => missing.push(format!("{split}-*.parquet")),
                 Some(n) => missing.extend(
-                    (0..n.min(MOST_FILES))
+                    (0..n.min(MAX_FILES))
                         .map(|i| format!("{split}-{i:05}-of-{n:05}.parquet"))
                         .filter(|name| !names.contains(name)),
                 ),
@@ -58,7 +58,7 @@ fn is_of_split(name: &str, split: &str) -> bool {
 }
 
 /// The largest number of files per split that is believed: a file name may claim any number behind `-of-`.
-const MOST_FILES: usize = 1000;
+const MAX_FILES: usize = 1000;
 
 /// The download cache of the Hugging Face hub's clients.
 #[derive(Debug, Clone, PartialEq, Eq)]

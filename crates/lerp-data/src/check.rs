@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// The number of files up to which each has a report of its own; more are combined into one digest.
-const MOST_FILES: usize = 16;
+const MAX_FILES: usize = 16;
 /// Columns of a contact sheet.
 const COLUMNS: usize = 10;
 /// Rows of a contact sheet for images without labels.
 const ROWS: usize = 10;
 /// The largest number of rows for images with labels.
-const MOST_ROWS: usize = 50;
+const MAX_ROWS: usize = 50;
 /// Magnification of the images on a contact sheet; a pixel becomes a square with this side.
 const ZOOM: usize = 2;
 /// White pixels between the images.
@@ -121,7 +121,7 @@ fn file_reports(paths: &[PathBuf], what: &str) -> Result<Vec<FileReport>> {
         }
         Ok(FileReport { name, bytes, sha256: hexadecimal(digest.finalize()) })
     };
-    if paths.len() > MOST_FILES {
+    if paths.len() > MAX_FILES {
         return Ok(vec![report(format!("{} {what}", paths.len()), paths)?]);
     }
     paths.iter().map(|path| report(file_name(path), std::slice::from_ref(path))).collect()
@@ -177,7 +177,7 @@ pub fn contact_sheet(set: &ImageSet) -> Result<Vec<u8>> {
     let rows: Vec<Vec<usize>> = if labels.is_empty() {
         (0..ROWS).map(|row| (row * COLUMNS..(row + 1) * COLUMNS).collect()).collect()
     } else {
-        (0..set.classes().min(MOST_ROWS) as u32)
+        (0..set.classes().min(MAX_ROWS) as u32)
             .map(|class| (0..images.len()).filter(|&i| labels[i] == class).take(COLUMNS).collect())
             .collect()
     };

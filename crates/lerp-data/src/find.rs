@@ -311,7 +311,7 @@ pub(crate) fn parquet(folder: &Path) -> Result<Option<Files>> {
         let inside = path.strip_prefix(folder).unwrap_or(&path);
         let role = role::of_path(inside).map_err(|_| {
             let expected = "a name that tells to which split of the dataset the file belongs";
-            Fault::new(expected, "the words of two splits in it and its folders'").at(&path)
+            Fault::new(expected, "words of two splits, such as 'train' and 'test', in its path").at(&path)
         })?;
         match role {
             Some(Role::Train) => train.push(path),

@@ -18,10 +18,10 @@ use crate::{
     tree::{self, LeftOut, file_name, list},
 };
 
-const LONGEST_SIDE: usize = 4096;
+const MAX_SIDE: usize = 4096;
 /// The largest number of images in one file; at 32x32 bytes each, that is 4 GB.
-const MOST_IMAGES: usize = 4 << 20;
-const MOST_BYTES: u64 = 4 << 30;
+const MAX_IMAGES: usize = 4 << 20;
+const MAX_BYTES: u64 = 4 << 30;
 /// Number of bytes that are read at a time.
 const BYTES_PER_BLOCK: usize = 1 << 20;
 
@@ -91,7 +91,7 @@ fn sets(folder: &Path, left_out: &mut LeftOut) -> Result<BTreeMap<String, IdxSet
     for path in list(folder, folder, left_out)?.0 {
         let name = file_name(&path);
         let Some(IdxName { set, split, content }) = parse(&name) else {
-            left_out.add("file", "no idx file of a training or test split by its name", &name);
+            left_out.add("file", "not named as an idx file of a training or test split", &name);
             continue;
         };
         let set = sets.entry(set).or_default();
@@ -292,14 +292,14 @@ fn open(
     let mut sizes = vec![0; dimensions.into()];
     for (axis, size) in sizes.iter_mut().enumerate() {
         *size = word(&mut *reader, "a size")? as usize;
-        if axis > 0 && (*size == 0 || *size > LONGEST_SIDE) {
-            return Err(Fault::new(format!("images of 1 to {LONGEST_SIDE} pixels a side"), size.to_string()));
+        if axis > 0 && (*size == 0 || *size > MAX_SIDE) {
+            return Err(Fault::new(format!("images of 1 to {MAX_SIDE} pixels a side"), size.to_string()));
         }
     }
     // A gzip stream can unpack to a thousand times its size, so the claimed amount needs a limit.
     let bytes = sizes.iter().fold(width(kind) as u64, |product, &size| product.saturating_mul(size as u64));
-    if sizes[0] > MOST_IMAGES || bytes > MOST_BYTES {
-        let expected = format!("at most {MOST_IMAGES} images, and {MOST_BYTES} bytes of them");
+    if sizes[0] > MAX_IMAGES || bytes > MAX_BYTES {
+        let expected = format!("at most {MAX_IMAGES} images, and {MAX_BYTES} bytes of them");
         return Err(Fault::new(expected, format!("the sizes {sizes:?}")));
     }
     let sizes_text = format!("{sizes:?}");

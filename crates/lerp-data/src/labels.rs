@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Fault;
 
 /// The largest number of classes of a user-supplied dataset.
-pub(crate) const MOST_CLASSES: usize = 10_000;
+pub(crate) const MAX_CLASSES: usize = 10_000;
 
 /// The label of an image, as its file has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,13 +44,13 @@ impl Labels {
     /// Adds the label of the next image, with the name of its class if the file has one.
     ///
     /// # Errors
-    /// Returns an error if there are more than [`MOST_CLASSES`] classes.
+    /// Returns an error if there are more than [`MAX_CLASSES`] classes.
     pub fn push(&mut self, label: Label, name: Option<&str>) -> Result<(), Fault> {
         let next = self.numbers.len() as u32;
         let number = match self.numbers.get(&label) {
             Some(&number) => number,
-            None if self.numbers.len() == MOST_CLASSES => {
-                return Err(Fault::new(format!("labels of at most {MOST_CLASSES} classes"), "more"));
+            None if self.numbers.len() == MAX_CLASSES => {
+                return Err(Fault::new(format!("labels of at most {MAX_CLASSES} classes"), "more"));
             }
             None => {
                 if let Some(name) = name {
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn the_number_of_classes_is_limited() {
         let mut labels = Labels::default();
-        for number in 0..MOST_CLASSES as i64 {
+        for number in 0..MAX_CLASSES as i64 {
             labels.push(Label::Number(number), None).unwrap();
         }
         labels.push(Label::Number(0), None).unwrap();

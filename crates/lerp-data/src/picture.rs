@@ -23,7 +23,7 @@ const EXTENSIONS: [&str; 12] =
 
 /// The largest number of pixels of an image that is read, 256 megapixels: 768 MB as RGB, and three times as
 /// much while a progressive JPEG image is decoded.
-const MOST_PIXELS: u64 = 1 << 28;
+const MAX_PIXELS: u64 = 1 << 28;
 /// Images with more pixels than this are decoded one at a time, whatever the number of threads, to bound
 /// memory.
 const LARGE_PIXELS: u64 = 1 << 25;
@@ -91,8 +91,8 @@ pub(crate) fn decode(bytes: &[u8], suits: impl Fn(usize, usize) -> Result<()>) -
         if let Err(fault) = suits(width as usize, height as usize) {
             return Ok(Err(fault));
         }
-        if pixels > MOST_PIXELS {
-            let most = MOST_PIXELS >> 20;
+        if pixels > MAX_PIXELS {
+            let most = MAX_PIXELS >> 20;
             return Ok(Err(Fault::LeftOut(format!("more than {most} megapixels, the most that is read"))));
         }
         if format == ImageFormat::Jpeg && !has_end(bytes) {

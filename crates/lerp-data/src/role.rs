@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// The split of a dataset that a name tells.
+/// What a name says that files are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Train,

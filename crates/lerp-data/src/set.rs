@@ -81,10 +81,10 @@ impl ImageSet {
     /// `parquet:FILE_OR_DIR`, optionally with `?test-every=N` at its end. Returns `None` if `name` is not the
     /// name of an image set.
     pub(crate) fn open(name: &str, data: Option<&Path>, cache: &HubCache) -> Option<Result<Self>> {
-        let (place, option) = split_option(name);
+        let (place, option) = separate_option(name);
         let known = KNOWN.iter().find(|known| known.name == place);
         let own = place.split_once(':').filter(|_| is_own(place));
-        let every = || held_out(name, option);
+        let every = || parse_test_every(name, option);
         match (known, own) {
             (Some(known), _) => {
                 Some(every().and_then(|every| Self::of_paper(name, known, every, data, cache)))
@@ -114,7 +114,7 @@ impl ImageSet {
         }
         let folder = given.map(|(folder, _)| folder);
         let files = known(set, folder.as_deref(), cache)?;
-        let every = check_held_out(name, every, &files)?;
+        let every = test_every_or_default(name, every, &files)?;
         let labelled = !set.classes.is_empty() && labelled(&files)?;
         Ok(Self {
             name: name.into(),
@@ -134,7 +134,7 @@ impl ImageSet {
             return Err(Error::NoPlace { name: name.into(), kind: kind.into() });
         }
         let files = own(name, kind, place)?;
-        let every = check_held_out(name, every, &files)?;
+        let every = test_every_or_default(name, every, &files)?;
         let splits = load(&files, None, every, &Cache::of_user())?;
         let image = splits.train.shape;
         Ok(Self {
@@ -192,8 +192,9 @@ pub fn is_own(name: &str) -> bool {
     matches!(name.split_once(':'), Some(("idx" | "images" | "parquet", _)))
 }
 
-/// Splits a dataset's name into the part before its option and the option, which determines the holdout set.
-pub fn split_option(name: &str) -> (&str, Option<&str>) {
+/// Separates the option from a dataset's name. Returns the name without it, and the option, which determines the
+/// holdout set.
+pub fn separate_option(name: &str) -> (&str, Option<&str>) {
     // The name of a folder may contain a question mark, too.
     let is_option = |text: &str| !is_own(name) || text.starts_with("test-every") || text.contains('=');
     match name.rsplit_once('?') {
@@ -203,15 +204,15 @@ pub fn split_option(name: &str) -> (&str, Option<&str>) {
 }
 
 /// Parses N from the option `test-every=N`. Returns `None` if there is no option.
-fn held_out(name: &str, option: Option<&str>) -> Result<Option<usize>> {
+fn parse_test_every(name: &str, option: Option<&str>) -> Result<Option<usize>> {
     let Some(option) = option else { return Ok(None) };
     let every = option.strip_prefix("test-every=").and_then(|n| n.parse().ok()).filter(|n| *n >= 2);
     let bad = || Error::BadOption { name: name.into(), option: option.into() };
     every.map(Some).ok_or_else(bad)
 }
 
-/// Fills in the default of N, and refuses the option if the files have a test split.
-fn check_held_out(name: &str, every: Option<usize>, files: &Files) -> Result<usize> {
+/// Returns N of the option, or its default. Refuses the option if the files have a test split.
+fn test_every_or_default(name: &str, every: Option<usize>, files: &Files) -> Result<usize> {
     if every.is_some() && !files.test.is_empty() {
         return Err(Error::HasTestSplit { name: name.into() });
     }

@@ -262,8 +262,8 @@ impl Header {
         bytes
     }
 
-    /// The header of a file of images of this shape and encoding that begins with `bytes`. It may be wrong: only if
-    /// its own bytes equal `bytes`, the file has that form.
+    /// The header of a file of images of this shape and encoding that begins with `bytes`. The caller must compare
+    /// [`Self::bytes`] with `bytes`: they differ if the file has another shape, encoding or version.
     fn parse(bytes: &[u8; HEADER], shape: ImageShape, encoding: PixelEncoding) -> Self {
         let size = |at: usize| {
             let mut word = [0; 8];

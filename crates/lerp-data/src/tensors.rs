@@ -8,7 +8,7 @@ use lerp_core::{Draws, ImageShape, Network};
 use crate::{
     Batch, Dataset, Error, Result, Split,
     images::Images,
-    labels::{Class, Label, MOST_CLASSES},
+    labels::{Class, Label, MAX_CLASSES},
     load::Splits,
     pixels::{PixelEncoding, Pixels, StoredImages},
     set::usual_network,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The largest magnitude of a value that is accepted; resized images exceed [-1, 1] a little.
-const LARGEST_VALUE: f32 = 2.0;
+const MAX_VALUE: f32 = 2.0;
 
 /// The images of one split, and their labels if they have any.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl TensorSet {
                 format!("'{name}'"),
             ));
         }
-        let splits = [stored(train), stored(test)];
+        let splits = [encode_split(train), encode_split(test)];
         let [train, test] = splits.map(|split| {
             split.map_err(|fault| match fault {
                 Fault::Wrong(expected, found) => wrong(expected, found),
@@ -98,8 +98,8 @@ impl TensorSet {
             return Err(wrong("labels in both splits or in neither", "them in one".into()));
         }
         let most = labels().flatten().max().map_or(0, |&last| last as usize + 1);
-        if most > MOST_CLASSES {
-            return Err(wrong(&format!("labels below {MOST_CLASSES}"), (most - 1).to_string()));
+        if most > MAX_CLASSES {
+            return Err(wrong(&format!("labels below {MAX_CLASSES}"), (most - 1).to_string()));
         }
         let classes = if labels().count() == 0 { 0 } else { most.max(classes) };
         let names = |i: i64| Class { label: Label::Number(i), name: i.to_string() };
@@ -145,7 +145,7 @@ impl From<candle_core::Error> for Fault {
 }
 
 /// Copies one split to the host and encodes its values.
-fn stored(split: &Tensors) -> std::result::Result<StoredImages, Fault> {
+fn encode_split(split: &Tensors) -> std::result::Result<StoredImages, Fault> {
     let Ok((images, height, width, channels)) = split.images.dims4() else {
         return Err(Fault::Wrong(
             "images [images, height, width, channels]",
@@ -161,7 +161,7 @@ fn stored(split: &Tensors) -> std::result::Result<StoredImages, Fault> {
         DType::U8 => (PixelEncoding::Bytes, flat.to_vec1::<u8>()?),
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => {
             let values = flat.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            let fits = |value: &f32| (-LARGEST_VALUE..=LARGEST_VALUE).contains(value);
+            let fits = |value: &f32| (-MAX_VALUE..=MAX_VALUE).contains(value);
             if let Some(value) = values.iter().find(|value| !fits(value)) {
                 return Err(Fault::Wrong("values from -1 to 1", value.to_string()));
             }

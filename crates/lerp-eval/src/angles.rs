@@ -3,7 +3,7 @@
 use std::f64::consts::{PI, TAU};
 
 /// The minimum turn in radians; an interpolation that turns less has neither smoothness nor detour.
-const SMALLEST_TURN: f64 = 1e-4;
+const MIN_TURN: f64 = 1e-4;
 
 /// Returns the smoothness of one interpolation, given the angles (radians) of the lines nearest to its images
 /// (section 3): 0 if the line turns by the same angle at every step, `1 - 1/(T-1)` if it turns in one step.
@@ -24,7 +24,7 @@ pub fn smoothness(angles: &[f64]) -> f64 {
     let path = unwrap(angles);
     let (Some(first), Some(last)) = (path.first(), path.last()) else { return f64::NAN };
     let total = (first - last).abs();
-    if total < SMALLEST_TURN {
+    if total < MIN_TURN {
         return f64::NAN;
     }
     let largest = path.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f64::max);
@@ -45,7 +45,7 @@ pub(crate) fn path_lengths(angles: &[f64]) -> Option<PathLengths> {
     let path = unwrap(angles);
     let turned = path.windows(2).map(|w| (w[1] - w[0]).abs()).sum();
     let shortest = wrap(angles.last()? - angles.first()?).abs();
-    (shortest >= SMALLEST_TURN).then_some(PathLengths { turned, shortest })
+    (shortest >= MIN_TURN).then_some(PathLengths { turned, shortest })
 }
 
 /// Returns the angles (radians) with multiples of 2π added so that no step is longer than π; the arithmetic equals

@@ -11,13 +11,13 @@ use crate::{
 
 /// The maximum number of permutations that are enumerated, which is that of eight points; of more points, random
 /// permutations are drawn.
-const MOST_ENUMERATED: f64 = 40_320.0;
+const MAX_ENUMERATED: f64 = 40_320.0;
 /// The number of random permutations, and of bootstrap resamples.
 const RANDOM_RESAMPLES: u64 = 10_000;
 /// The minimum number of points for an interval; with fewer it would be far too narrow.
-const LEAST_RESAMPLED: usize = 10;
+const MIN_RESAMPLED: usize = 10;
 /// The maximum number of points that [`Association::points_needed`] reports.
-const MOST_POINTS: f64 = 100_000.0;
+const MAX_POINTS: f64 = 100_000.0;
 
 /// Points: a value of each of two quantities.
 type Points = Vec<(f64, f64)>;
@@ -72,7 +72,7 @@ pub fn spearman(points: &[(f64, f64)]) -> Option<Association> {
     Some(Association {
         rho,
         p: permutation_p(&ranks),
-        interval: (points.len() >= LEAST_RESAMPLED).then(|| bootstrap_interval(&points)).flatten(),
+        interval: (points.len() >= MIN_RESAMPLED).then(|| bootstrap_interval(&points)).flatten(),
         points: points.len(),
         points_needed: points_needed(rho, points.len()),
     })
@@ -144,7 +144,7 @@ fn permutation_p(Ranks { first, second }: &Ranks) -> f64 {
     let points = first.len();
     // The tolerance makes sums that differ only by rounding equal.
     let least = dot(first, second).abs() - 1e-12 * (points as f64).powi(3);
-    if (1..=points).map(|i| i as f64).product::<f64>() <= MOST_ENUMERATED {
+    if (1..=points).map(|i| i as f64).product::<f64>() <= MAX_ENUMERATED {
         let mut sums = Vec::new();
         enumerate(first, &mut second.clone(), 0.0, &mut sums);
         return sums.iter().filter(|sum| sum.abs() >= least).count() as f64 / sums.len() as f64;
@@ -197,7 +197,7 @@ fn points_needed(rho: f64, known: usize) -> Option<usize> {
     // 1.96 and 0.8416 are the 97.5 % and 80 % quantiles of the standard normal distribution.
     let away = (1.96 + 0.8416) / rho.abs().atanh();
     let points = (1.06 * away.powi(2) + 3.0).ceil().max(5.0).max((known + 1) as f64);
-    (rho != 0.0 && points <= MOST_POINTS).then_some(points as usize)
+    (rho != 0.0 && points <= MAX_POINTS).then_some(points as usize)
 }
 
 #[cfg(test)]

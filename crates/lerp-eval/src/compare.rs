@@ -84,12 +84,12 @@ impl Difference {
 
 /// The maximum number of degrees of freedom that is passed to statrs, which is inaccurate beyond it: at a million
 /// its quantile is off by 0.006 %, on the wrong side of the normal distribution's.
-pub(crate) const MOST_DEGREES: f64 = 1e4;
+pub(crate) const MAX_DEGREES: f64 = 1e4;
 
 /// Returns the 97.5 % quantile of Student's t distribution with this number of degrees of freedom, which need not
 /// be an integer. Numbers above 10,000 count as 10,000, which makes the quantile too large by at most 0.012 %.
 pub fn student_quantile(degrees: f64) -> f64 {
-    StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES)).map_or(f64::NAN, |t| t.inverse_cdf(0.975))
+    StudentsT::new(0.0, 1.0, degrees.min(MAX_DEGREES)).map_or(f64::NAN, |t| t.inverse_cdf(0.975))
 }
 
 /// A bootstrap estimate of a mean of differences.
@@ -121,7 +121,7 @@ pub(crate) struct Weighted {
 
 /// The maximum number of values for which all resamples are enumerated: ten values have 92,378 different ones. For
 /// more values, resamples are drawn at random.
-const MOST_ENUMERATED: usize = 10;
+const MAX_ENUMERATED: usize = 10;
 /// The number of random resamples.
 const RANDOM_RESAMPLES: usize = 20_000;
 
@@ -134,7 +134,7 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
         return None;
     }
     let mut means = Vec::new();
-    if n <= MOST_ENUMERATED {
+    if n <= MAX_ENUMERATED {
         enumerate(differences, n, Weighted { value: 0.0, weight: 1.0 }, &mut means);
         for mean in &mut means {
             mean.value /= n as f64;

@@ -5,7 +5,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::{
     Sample,
-    compare::{Difference, MOST_DEGREES},
+    compare::{Difference, MAX_DEGREES},
 };
 
 /// Returns the one-sided p-value of Welch's t test of `a` having a lower mean than `b`: the probability of a
@@ -28,7 +28,7 @@ pub fn below_p(a: Sample, number: f64) -> Option<f64> {
 
 /// Returns the share of Student's t distribution below `difference / error`; `None` if the error is 0.
 fn student(difference: f64, error: f64, degrees: f64) -> Option<f64> {
-    let t = StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES)).ok()?;
+    let t = StudentsT::new(0.0, 1.0, degrees.min(MAX_DEGREES)).ok()?;
     (error > 0.0).then(|| t.cdf(difference / error))
 }
 
@@ -47,7 +47,7 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 }
 
 /// The maximum number of seeds that [`seeds_needed`] reports.
-const MOST_SEEDS: u64 = 10_000;
+const MAX_SEEDS: u64 = 10_000;
 
 /// Returns the approximate number of seeds per side at which a difference of this size is significant at the level
 /// `alpha`, two-sided, with a power of 80 %, if the observed means and variances are the true ones. Returns `None`
@@ -62,10 +62,10 @@ pub fn seeds_needed(a: Sample, b: Sample, alpha: f64) -> Option<u64> {
         let n = *seeds as f64;
         let error = ((first + second) / n).sqrt();
         let degrees = (n - 1.0) * (first + second).powi(2) / (first.powi(2) + second.powi(2));
-        StudentsT::new(0.0, 1.0, degrees.min(MOST_DEGREES))
+        StudentsT::new(0.0, 1.0, degrees.min(MAX_DEGREES))
             .is_ok_and(|t| t.cdf(difference / error - t.inverse_cdf(1.0 - alpha / 2.0)) >= 0.8)
     };
-    (difference > 0.0 && first + second > 0.0).then(|| (3..=MOST_SEEDS).find(enough)).flatten()
+    (difference > 0.0 && first + second > 0.0).then(|| (3..=MAX_SEEDS).find(enough)).flatten()
 }
 
 #[cfg(test)]

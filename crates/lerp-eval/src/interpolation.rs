@@ -6,7 +6,7 @@ use crate::{Error, Result};
 
 /// The sine of the angle between two latents below which [`slerp`] is linear: parallel latents span no plane to
 /// turn in.
-const SMALLEST_SINE: f64 = 1e-6;
+const MIN_SINE: f64 = 1e-6;
 
 /// Returns `steps` latents from each `start` to its `end` along the straight line, both ends included (the paper's
 /// interpolation, section 2).
@@ -66,7 +66,7 @@ pub fn slerp(start: &Tensor, end: &Tensor, steps: usize) -> Result<Tensor> {
     let weigh = |t: f64, angle: f64| {
         let sine = angle.sin();
         // The linear branch also covers a NaN angle, which a latent of norm zero gives.
-        if sine >= SMALLEST_SINE {
+        if sine >= MIN_SINE {
             (((1.0 - t) * angle).sin() / sine, (t * angle).sin() / sine)
         } else {
             (1.0 - t, t)

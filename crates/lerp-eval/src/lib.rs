@@ -57,8 +57,8 @@ pub use judged::{
 pub use kernel::{KernelDistance, KernelReference, kernel_distance};
 pub use lines::LineMetrics;
 pub use metric::{
-    Interpolated, Metric, Subject, Tested, check_metrics, check_recorded, measured, recorded, test_images,
-    test_pairs,
+    EVALUATION_BATCH, Interpolated, Metric, Subject, Tested, check_metrics, check_recorded, measured,
+    recorded, test_images, test_pairs,
 };
 pub use neighbours::Neighbourhoods;
 pub use quantity::{Better, Quantity, When, quantities};

@@ -6,15 +6,15 @@ use lerp_data::{Batch, Dataset, Split};
 
 use crate::{Error, Quantity, Result, When, quantities};
 
-/// The number of images that go through a model at a time.
-const IMAGES_AT_A_TIME: usize = 256;
+/// The number of images that go through a model at a time when it is evaluated.
+pub const EVALUATION_BATCH: usize = 256;
 /// The maximum numbers of characters of a key without its prefix, of a title, a unit and a caption.
-const MOST_KEY: usize = 64;
-const MOST_TITLE: usize = 80;
-const MOST_UNIT: usize = 20;
-const MOST_CAPTION: usize = 600;
+const MAX_KEY: usize = 64;
+const MAX_TITLE: usize = 80;
+const MAX_UNIT: usize = 20;
+const MAX_CAPTION: usize = 600;
 /// The maximum number of user-defined quantities of a run.
-const MOST_QUANTITIES: usize = 64;
+const MAX_QUANTITIES: usize = 64;
 
 /// A user-defined metric, which a run measures besides the built-in ones.
 ///
@@ -117,9 +117,9 @@ impl Subject<'_> {
         let samples = count.map_or(self.samples, |count| count.min(self.samples));
         let (mut images, mut reconstructions, mut latents) = (Vec::new(), Vec::new(), Vec::new());
         let mut labels = Some(Vec::new());
-        for (chunk, first) in (0..samples).step_by(IMAGES_AT_A_TIME).enumerate() {
+        for (chunk, first) in (0..samples).step_by(EVALUATION_BATCH).enumerate() {
             let draws = self.draws.scope(&chunk.to_string());
-            let batch = test_images(self.dataset, first, IMAGES_AT_A_TIME.min(samples - first), &draws)?;
+            let batch = test_images(self.dataset, first, EVALUATION_BATCH.min(samples - first), &draws)?;
             let z = self.model.encode(&batch.images, &draws)?;
             latents.push(on_cpu(&z)?);
             reconstructions.push(on_cpu(&self.model.reconstruct(&batch.images, &draws)?)?);
@@ -147,10 +147,10 @@ impl Subject<'_> {
         let [left, right] = test_pairs(self.dataset, pairs, &self.draws)?;
         let (mut latents, mut images) = (Vec::new(), Vec::new());
         let pairs = left.dim(0)?;
-        for first in (0..pairs).step_by(IMAGES_AT_A_TIME) {
+        for first in (0..pairs).step_by(EVALUATION_BATCH) {
             let end = |images: &Tensor, name: &str| -> Result<Tensor> {
-                let images = images.narrow(0, first, IMAGES_AT_A_TIME.min(pairs - first))?;
-                let draws = self.draws.scope(name).scope(&(first / IMAGES_AT_A_TIME).to_string());
+                let images = images.narrow(0, first, EVALUATION_BATCH.min(pairs - first))?;
+                let draws = self.draws.scope(name).scope(&(first / EVALUATION_BATCH).to_string());
                 Ok(self.model.encode(&images, &draws)?.detach())
             };
             let (left, right) = (end(&left, "left")?, end(&right, "right")?);
@@ -266,9 +266,9 @@ pub fn check_metrics(metrics: &[&dyn Metric]) -> Result<()> {
 /// # Errors
 /// The first problem, in words.
 pub fn check_recorded(recorded: &[Quantity]) -> std::result::Result<(), String> {
-    if recorded.len() > MOST_QUANTITIES {
+    if recorded.len() > MAX_QUANTITIES {
         return Err(format!(
-            "a run has at most {MOST_QUANTITIES} quantities of its own, not {}",
+            "a run has at most {MAX_QUANTITIES} quantities of its own, not {}",
             recorded.len()
         ));
     }
@@ -281,15 +281,15 @@ impl Quantity {
         let name = self.name();
         let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let word = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(inside);
-        if When::of(&self.key).is_none() || !word || name.len() > MOST_KEY {
+        if When::of(&self.key).is_none() || !word || name.len() > MAX_KEY {
             return Err(format!(
-                "a key is a word of at most {MOST_KEY} small letters, digits and '_' that begins with a letter"
+                "a key is a word of at most {MAX_KEY} small letters, digits and '_' that begins with a letter"
             ));
         }
         for (what, text, most) in [
-            ("title", &self.title, MOST_TITLE),
-            ("unit", &self.unit, MOST_UNIT),
-            ("caption", &self.caption, MOST_CAPTION),
+            ("title", &self.title, MAX_TITLE),
+            ("unit", &self.unit, MAX_UNIT),
+            ("caption", &self.caption, MAX_CAPTION),
         ] {
             let letters = text.chars().count();
             if letters > most || (letters == 0 && what != "unit") {

@@ -11,7 +11,7 @@ const MEMORY: usize = 10;
 const PATIENCE: usize = 10;
 /// The minimum value that the relative tolerance applies to: a function with its minimum at infinity would
 /// otherwise decrease forever.
-const SMALLEST_VALUE: f64 = 1e-2;
+const MIN_VALUE: f64 = 1e-2;
 /// The maximum number of halvings of a step in the line search.
 const HALVINGS: usize = 30;
 
@@ -71,7 +71,7 @@ pub(crate) fn minimise(
         (at, value, gradient) = (next, next_value, next_gradient);
         values.push(value);
         if let Some(before) = values.len().checked_sub(PATIENCE + 1).map(|i| values[i])
-            && before - value <= tolerance * value.abs().max(SMALLEST_VALUE)
+            && before - value <= tolerance * value.abs().max(MIN_VALUE)
         {
             return Ok(Minimum { at, iterations: iterations + 1, converged: true });
         }

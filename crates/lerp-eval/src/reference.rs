@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn references_have_their_known_scores() {
         let bank = LineBank::default();
-        let [blend, circle, path] = LineReference::ALL.map(|way| way.metrics(&bank).unwrap());
+        let [blend, circle, path] = LineReference::ALL.map(|reference| reference.metrics(&bank).unwrap());
         assert!((circle.mean_smoothness() - 0.0766).abs() < 2e-3, "{}", circle.mean_smoothness());
         // For pairs of nearly equal angles, the 10,000 angles of the bank are coarse steps.
         assert!(path.mean_smoothness() < 5e-3 && path.mean_detour() < 1e-3, "{}", path.mean_smoothness());

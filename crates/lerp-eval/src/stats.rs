@@ -8,7 +8,7 @@ const FINAL_IN_PAPER: usize = 20;
 const EVALUATIONS_IN_PAPER: usize = 256;
 
 /// The minimum number of evaluations in a final value, if the run has as many.
-const LEAST_FINAL: usize = 3;
+const MIN_FINAL: usize = 3;
 
 /// Returns the median; NaN for no values or if any value is NaN, as in numpy.
 pub fn median(values: &[f64]) -> f64 {
@@ -26,7 +26,7 @@ pub fn median(values: &[f64]) -> f64 {
 /// beginning.
 pub fn final_count(evaluations: usize) -> usize {
     let same_share = (evaluations * FINAL_IN_PAPER).div_ceil(EVALUATIONS_IN_PAPER);
-    same_share.clamp(LEAST_FINAL, FINAL_IN_PAPER).min(evaluations)
+    same_share.clamp(MIN_FINAL, FINAL_IN_PAPER).min(evaluations)
 }
 
 /// Returns a run's final value: the median of its last [`final_count`] evaluations.

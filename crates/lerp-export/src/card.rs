@@ -2,7 +2,7 @@
 //! to load it.
 
 use lerp_core::{Hyper, ImageShape};
-use lerp_data::{protocols, split_option};
+use lerp_data::{protocols, separate_option};
 use lerp_eval::{When, final_value};
 use lerp_report::text::{count, markdown, number, thousands, two_digits};
 use lerp_train::{PROTOCOL_BATCH, PROTOCOL_RATE, PROTOCOL_SAMPLES, Provenance};
@@ -54,7 +54,7 @@ impl Card<'_> {
     /// Returns the dataset's title: the paper's name for it, or else the name in the configuration.
     fn dataset(&self) -> String {
         let name = &self.config.cell.dataset;
-        let bare = split_option(name).0;
+        let bare = separate_option(name).0;
         protocols().find(|known| known.name == bare).map_or_else(|| name.clone(), |known| known.title.into())
     }
 
@@ -90,7 +90,7 @@ impl Card<'_> {
                 quoted(&cell.variant)?
             ),
         ];
-        let bare = split_option(&cell.dataset).0;
+        let bare = separate_option(&cell.dataset).0;
         if let Some(hub) = protocols().find(|known| known.name == bare).and_then(|known| known.hub) {
             lines.push(format!("datasets: [{hub}]"));
         }
@@ -218,7 +218,7 @@ impl Card<'_> {
                 limits.push(format!("{name} is {ours} instead of the default {paper}."));
             }
         }
-        let bare = split_option(&cell.dataset).0;
+        let bare = separate_option(&cell.dataset).0;
         let known = protocols().find(|known| known.name == bare);
         if let (Some(known), Some(network)) = (known, cell.network.paper())
             && network.depth != known.network.depth

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lerp_core::unknown;
+use lerp_core::unknown_name_message;
 
 use crate::Format;
 
@@ -10,7 +10,7 @@ use crate::Format;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no export format of this name.
-    #[error("{}", unknown("export format", .0, &Format::NAMES))]
+    #[error("{}", unknown_name_message("export format", .0, &Format::NAMES))]
     UnknownFormat(String),
     /// The folder of the sweep does not exist.
     #[error("there is no folder {}", .0.display())]
@@ -27,7 +27,7 @@ pub enum Error {
         reasons: String,
     },
     /// No run in the folder is of a variant that is asked for.
-    #[error("{} in {}", unknown("variant", .name, &.known.iter().map(String::as_str).collect::<Vec<_>>()), .dir.display())]
+    #[error("{} in {}", unknown_name_message("variant", .name, &.known.iter().map(String::as_str).collect::<Vec<_>>()), .dir.display())]
     NoVariant {
         /// Name of the variant.
         name: String,

@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
 use lerp_aae::Aae;
 use lerp_acai::Acai;
 use lerp_core::{Autoencoder, Build, Draws, ImageShape, Model, ParamStore, Spec, check_hyper, find_variant};
-use lerp_data::{Lines, split_option};
+use lerp_data::{Lines, separate_option};
 use lerp_files::file_stem;
 use lerp_train::{Cell, Provenance, Run, RunRecord, State};
 use lerp_vae::Vae;
@@ -57,7 +57,7 @@ impl Public {
         record.cell.builder().clone_into(&mut cell.variant);
         let mut id = record.id.clone();
         if let Some((_, place)) = record.cell.dataset.split_once(':') {
-            let (place, option) = split_option(place);
+            let (place, option) = separate_option(place);
             // Both kinds of slash, because the path may come from a machine with another operating system.
             let name = place.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
             let option = option.map(|option| format!("?{option}")).unwrap_or_default();

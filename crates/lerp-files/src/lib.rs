@@ -13,6 +13,7 @@
 //! * [`digest`] (SHA-256), [`hexadecimal`]: digests as text.
 //! * [`caught`]: turns a panic of a library on a damaged file into an error.
 //! * [`printable`], [`is_word`], [`file_stem`]: make text and names of unknown origin safe.
+//! * [`duration`]: formats a duration for reading.
 
 mod caught;
 mod lock;
@@ -30,7 +31,7 @@ pub use plain::{append, is_folder, make_folder, open, read, read_to_string};
 pub use replace::{
     Draft, Durability, STALE, is_leftover, remove_leftovers, replace, replace_unsynced, temporary,
 };
-pub use text::{file_stem, is_word, printable};
+pub use text::{duration, file_stem, is_word, printable};
 
 /// An operation on a file or folder failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Makes text from files and arguments safe to print and to use in file names.
+//! Makes text from files and arguments safe to print and to use in file names, and formats durations.
 
 use std::borrow::Cow;
 
@@ -55,6 +55,23 @@ pub fn file_stem(text: &str, most: usize) -> String {
     }
     let end = plain[from..].trim_matches(['-', '.']);
     if end.is_empty() { hash.to_owned() } else { format!("{end}-{hash}") }
+}
+
+/// Formats a duration in seconds for reading: `45 s`, `12 min`, `3 h 20 min`, `2 d 4 h`.
+///
+/// ```
+/// use lerp_files::duration;
+///
+/// assert_eq!([45.0, 720.0, 12_000.0, 187_200.0].map(duration), ["45 s", "12 min", "3 h 20 min", "2 d 4 h"]);
+/// ```
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match s {
+        0..120 => format!("{s} s"),
+        120..7_200 => format!("{} min", (s + 30) / 60),
+        7_200..172_800 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
+    }
 }
 
 #[cfg(test)]

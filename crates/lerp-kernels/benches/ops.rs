@@ -1,4 +1,4 @@
-//! Benchmarks of the fused and the composed kernels: `cargo bench -p lerp-kernels`.
+//! Benchmarks of the fused and the composed implementations: `cargo bench -p lerp-kernels`.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

@@ -98,7 +98,7 @@ impl CodebookAverages {
         })
     }
 
-    /// The composed kernels of [`Self::update`].
+    /// The composed implementation of [`Self::update`].
     fn composed_update(&self, vectors: &Tensor, indices: &Tensor, constants: CodebookUpdate) -> Result<()> {
         let CodebookUpdate { decay, epsilon } = constants;
         let (codes, rest) = (self.means.dim(0)?, 1.0 - decay);
@@ -160,7 +160,7 @@ impl CodebookAverages {
         })
     }
 
-    /// The composed kernels of [`Self::restart`]; `order` is only as long as the number of entries to check.
+    /// The composed implementation of [`Self::restart`]; `order` is only as long as the number of entries to check.
     fn composed_restart(&self, vectors: &Tensor, choice: CodebookRestart) -> Result<()> {
         let CodebookRestart { draws, order, min_count } = choice;
         let ((codes, depth), n, checked) = (self.means.dims2()?, vectors.dim(0)?, order.dim(0)?);

@@ -1,5 +1,5 @@
-//! The composed kernels of every operation: candle's own operations, differentiated by candle, correct on any device in
-//! `f32` and `f64`.
+//! The composed implementation of every operation: candle's own operations, differentiated by candle, correct on any
+//! device in `f32` and `f64`.
 //!
 //! Only operations whose gradients are correct in candle 0.11.1 are used (`conv2d`, `upsample_nearest2d` and
 //! `max_pool2d` are not among them).
@@ -8,7 +8,7 @@ use candle_core::{D, Result, Tensor};
 
 use crate::{Activation, Link};
 
-/// The composed kernels of [`crate::chain`].
+/// The composed implementation of [`crate::chain`].
 ///
 /// # Shapes
 /// `x` `[batch, height, width, in]`; result as of [`crate::chain`].
@@ -26,7 +26,8 @@ pub fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     Ok(x)
 }
 
-/// The composed kernels of [`crate::conv2d`]: the k² shifted copies of the image side by side, then one matrix product.
+/// The composed implementation of [`crate::conv2d`]: the k² shifted copies of the image side by side, then one matrix
+/// product.
 ///
 /// # Shapes
 /// `x` `[batch, height, width, in]`, `weight` `[k, k, in, out]`, `bias` `[out]`; result `[batch, height, width, out]`.
@@ -55,7 +56,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation
     y.reshape((batch, height, width, cout))
 }
 
-/// The composed kernels of [`crate::downscale2`].
+/// The composed implementation of [`crate::downscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, height / 2, width / 2, channels]`.
@@ -64,7 +65,7 @@ pub fn downscale2(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.reshape(&[b, h / 2, 2, w / 2, 2, c])?.sum((2, 4))? * 0.25
 }
 
-/// The composed kernels of [`crate::upscale2`].
+/// The composed implementation of [`crate::upscale2`].
 ///
 /// # Shapes
 /// `[batch, height, width, channels]` to `[batch, 2·height, 2·width, channels]`.
@@ -74,7 +75,7 @@ pub fn upscale2(x: &Tensor) -> Result<Tensor> {
     blocks.contiguous()?.reshape((b, 2 * h, 2 * w, c))
 }
 
-/// The composed kernels of [`crate::dense`].
+/// The composed implementation of [`crate::dense`].
 ///
 /// # Shapes
 /// `x` `[batch, in]`, `weight` `[in, out]`, `bias` `[out]`; result `[batch, out]`.
@@ -82,8 +83,8 @@ pub fn dense(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(weight)?.broadcast_add(bias)
 }
 
-/// The composed kernels of [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also differentiates through the
-/// largest logit, whose contributions cancel only up to rounding.
+/// The composed implementation of [`crate::mean_cross_entropy`]. candle-nn's `cross_entropy` also differentiates
+/// through the largest logit, whose contributions cancel only up to rounding.
 ///
 /// # Shapes
 /// `logits` `[batch, classes]`, `labels` `[batch]`, `u32`; result `[]`.
@@ -95,8 +96,8 @@ pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     (normaliser - chosen)?.mean_all()
 }
 
-/// The composed kernels of [`crate::leaky_relu`]. candle-nn's leaky ReLU has the mean of both slopes as its gradient at
-/// zero.
+/// The composed implementation of [`crate::leaky_relu`]. candle-nn's leaky ReLU has the mean of both slopes as its
+/// gradient at zero.
 ///
 /// # Shapes
 /// `x` of any shape; the result has the same shape.
@@ -107,7 +108,7 @@ pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
     x * ((positive * (1.0 - slope))? + slope)?
 }
 
-/// The composed kernels of [`crate::nearest`].
+/// The composed implementation of [`crate::nearest`].
 ///
 /// # Shapes
 /// `x` `[n, d]`, `table` `[k, d]`; result `[n]`, `u32`.

@@ -4,9 +4,9 @@
 //!
 //! * *fused* kernels: one custom candle operation with its own backward pass, implemented for a device ([`cpu`],
 //!   `cuda`) where that is faster;
-//! * *composed* kernels ([`composed`]): a composition of candle's own operations, differentiated by candle, correct on
-//!   every device and in `f64`. They are the test oracle of the fused kernels, and finite differences in `f64` are the
-//!   oracle of both.
+//! * the *composed* implementation ([`composed`]): a composition of candle's own operations, differentiated by candle,
+//!   correct on every device and in `f64`. It is the test oracle of the fused kernels, and finite differences in `f64`
+//!   are the oracle of both.
 //!
 //! | operations | functions |
 //! |---|---|
@@ -17,8 +17,8 @@
 //! | training steps as CUDA graphs | [`CapturedGraph`], [`Clock`], [`generator`] |
 //!
 //! The functions of this module run the fused kernels if there are any for the tensor's device and type, and the
-//! composed ones otherwise. Both give correct gradients when an input is used more than once. [`with_implementation`]
-//! overrides the choice. [`gradients`] differentiates a loss that contains either.
+//! composed implementation otherwise. Both give correct gradients when an input is used more than once.
+//! [`with_implementation`] overrides the choice. [`gradients`] differentiates a loss that contains either.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor, Var};
@@ -36,7 +36,7 @@
 //! let gradient_of_weight = gradients(&y.sqr()?.mean_all()?)?.get(&weight).cloned();
 //! assert_eq!(gradient_of_weight.expect("the loss depends on the weight").dims(), [3, 3, 3, 16]);
 //!
-//! // The composed kernels give the same values up to rounding.
+//! // The composed implementation gives the same values up to rounding.
 //! let composed = with_implementation(Implementation::Composed, || conv2d(&x, &weight, &bias, Activation::LEAKY))?;
 //! let largest_difference = (y - composed)?.abs()?.max_all()?.to_scalar::<f32>()?;
 //! assert!(largest_difference < 1e-5);
@@ -89,9 +89,9 @@ impl Activation {
 /// The choice between the two implementations of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Implementation {
-    /// The fused kernels if the device has them, otherwise the composed ones.
+    /// The fused kernels if the device has them, otherwise the composed implementation.
     Fused,
-    /// Always the composed kernels.
+    /// Always the composed implementation.
     Composed,
 }
 
@@ -108,8 +108,8 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `f` with the given kernels on this thread. The backward pass of an operation uses the kernels that its forward
-/// pass used.
+/// Runs `f` with the given implementation of operations on this thread. The backward pass of an operation uses the
+/// implementation that its forward pass used.
 pub fn with_implementation<T>(implementation: Implementation, f: impl FnOnce() -> T) -> T {
     let _restore = Restore(IMPLEMENTATION.replace(implementation));
     f()
@@ -159,6 +159,24 @@ fn backend(x: &Tensor) -> Backend {
         Device::Cuda(_) => Backend::Cuda,
         _ => Backend::Composed,
     }
+}
+
+/// What a forward pass is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The output alone.
+    Inference,
+    /// The output, and a backward pass afterwards.
+    Training,
+}
+
+/// The gradients that the backward pass of a [`chain`] must compute.
+#[derive(Debug, Clone, Copy)]
+struct RequiredGradients<'a> {
+    /// Whether the gradient of the chain's input is required.
+    input: bool,
+    /// Whether the gradients of the parameters are required, for each convolution.
+    params: &'a [bool],
 }
 
 /// A convolution of a [`chain`], with its activation and the resizing before and after it.

@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use candle_core::{Device, Result};
+use candle_core::{Device, Result, Tensor};
 use lerp_core::{Generator, LearningRate};
 
 use crate::Adam;
@@ -35,6 +35,11 @@ impl Clock {
     /// # Errors
     /// This stand-in cannot be called, so there are none.
     pub fn advance(&self) -> Result<()> {
+        match self.0 {}
+    }
+
+    /// Returns Adam's step size.
+    pub(crate) fn step_size(&self) -> &Tensor {
         match self.0 {}
     }
 

@@ -63,7 +63,7 @@ pub enum UpdateNumber<'a> {
 /// `param`, `grad`, `m` and `v` of each entry have the same shape.
 ///
 /// # Errors
-/// If the shapes of an entry differ, or two of its tensors share their memory.
+/// If the shapes of an entry differ, two of its tensors share their memory, or they are not on the clock's device.
 pub fn adam_steps(all: &[Moments], rate: f64, number: UpdateNumber, adam: &Adam) -> Result<()> {
     for Moments { param, grad, m, v } in all {
         if [grad.dims(), m.dims(), v.dims()].iter().any(|d| *d != param.dims()) {
@@ -74,7 +74,7 @@ pub fn adam_steps(all: &[Moments], rate: f64, number: UpdateNumber, adam: &Adam)
             );
         }
     }
-    // A clock keeps its own learning rate on the device, and `rate` is then not used.
+    // With a clock, the step size is computed on the device, and this one is not used.
     let t = if let UpdateNumber::Given(number) = number { number as f64 } else { 1.0 };
     let rate = rate * (1.0 - adam.beta2.powf(t)).sqrt() / (1.0 - adam.beta1.powf(t));
     let Some(first) = all.first() else { return Ok(()) };
@@ -83,8 +83,18 @@ pub fn adam_steps(all: &[Moments], rate: f64, number: UpdateNumber, adam: &Adam)
         let clock = if let UpdateNumber::Clock(clock) = number { Some(clock) } else { None };
         return crate::cuda::adam_steps(all, rate, adam, clock);
     }
-    let one_step = if backend(first.param) == Backend::Cpu { fused_step } else { composed_step };
-    all.iter().try_for_each(|moments| one_step(moments, rate, adam))
+    match number {
+        UpdateNumber::Clock(clock) => {
+            let step_size = clock.step_size().to_dtype(first.param.dtype())?.reshape(())?;
+            all.iter().try_for_each(|moments| composed_step(moments, |m| m.broadcast_mul(&step_size), adam))
+        }
+        UpdateNumber::Given(_) if backend(first.param) == Backend::Cpu => {
+            all.iter().try_for_each(|moments| fused_step(moments, rate, adam))
+        }
+        UpdateNumber::Given(_) => {
+            all.iter().try_for_each(|moments| composed_step(moments, |m| m * rate, adam))
+        }
+    }
 }
 
 /// Updates one parameter by the fused kernel; `rate` includes the bias correction.
@@ -99,11 +109,16 @@ fn fused_step(&Moments { param, grad, m, v }: &Moments, rate: f64, adam: &Adam) 
     })
 }
 
-/// Updates one parameter by candle's operations; `rate` includes the bias correction.
-fn composed_step(&Moments { param, grad, m, v }: &Moments, rate: f64, adam: &Adam) -> Result<()> {
+/// Updates one parameter by candle's operations; `scaled` multiplies the first moment by the step size, which includes
+/// the bias correction.
+fn composed_step(
+    &Moments { param, grad, m, v }: &Moments,
+    scaled: impl Fn(&Tensor) -> Result<Tensor>,
+    adam: &Adam,
+) -> Result<()> {
     m.set(&((m.as_tensor() * adam.beta1)? + (grad * (1.0 - adam.beta1))?)?)?;
     v.set(&((v.as_tensor() * adam.beta2)? + (grad.sqr()? * (1.0 - adam.beta2))?)?)?;
-    let update = (m.as_tensor() * rate)?.div(&(v.as_tensor().sqrt()? + adam.epsilon)?)?;
+    let update = scaled(m)?.div(&(v.as_tensor().sqrt()? + adam.epsilon)?)?;
     param.set(&param.as_tensor().sub(&update)?)
 }
 

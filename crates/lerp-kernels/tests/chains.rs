@@ -1,5 +1,5 @@
-//! Tests of chains of convolutions: the fused kernels against the composed ones, and these against finite differences
-//! in `f64`.
+//! Tests of chains of convolutions: the fused kernels against the composed implementation, and this one against finite
+//! differences in `f64`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -113,9 +113,9 @@ fn assert_agree(what: &str, ours: &[Option<Tensor>], oracle: &[Option<Tensor>], 
     }
 }
 
-/// Compares the fused kernels in `f32`, on every instruction set, with the composed ones in `f64`. Rounding may move a
-/// value close to zero to the other side of the leaky ReLU's corner, which changes gradients without being an error. So
-/// chains with many such values are tested without activation, or with a larger tolerance.
+/// Compares the fused kernels in `f32`, on every instruction set, with the composed implementation in `f64`. Rounding
+/// may move a value close to zero to the other side of the leaky ReLU's corner, which changes gradients without being
+/// an error. So chains with many such values are tested without activation, or with a larger tolerance.
 fn check(shape: [usize; 4], convs: &[Conv], input: bool, tolerance: f64) {
     let oracle = Chain::new(shape, convs, DType::F64).run(input);
     let fused = Chain::new(shape, convs, DType::F32);

@@ -1,5 +1,5 @@
-//! Tests of the fused kernels against the composed ones, on many shapes and every instruction set, and of the composed
-//! kernels against finite differences in `f64`.
+//! Tests of the fused kernels against the composed implementation, on many shapes and every instruction set, and of
+//! the composed implementation against finite differences in `f64`.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,6 @@
-//! Property tests of the fused kernels against the composed ones on random shapes. Every fused kernel checks its
-//! bounds, so an access outside of a slice panics or shows as a difference. `chains.rs` does the same for whole chains.
+//! Property tests of the fused kernels against the composed implementation on random shapes. Every fused kernel
+//! checks its bounds, so an access outside of a slice panics or shows as a difference. `chains.rs` does the same for
+//! whole chains.
 
 #![allow(clippy::unwrap_used)]
 

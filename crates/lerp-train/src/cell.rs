@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use fnv::FnvHasher;
 use lerp_core::{Architecture, Hyper, LatentShape, LearningRate, Precision, Schedule};
-use lerp_data::{DATASETS, is_own, split_option};
+use lerp_data::{DATASETS, is_own, separate_option};
 use lerp_eval::{Metric, Quantity, check_recorded, recorded};
 use lerp_files::is_word;
 use serde::{Deserialize, Serialize};
@@ -65,9 +65,9 @@ impl Cell {
     /// Returns the name of the cell's folder: readable, and ending in a hash of the whole cell.
     pub fn id(&self) -> String {
         /// The maximum number of bytes of the dataset's part of the name.
-        const MOST: usize = 120;
+        const MAX_NAME_BYTES: usize = 120;
         let name = self.dataset_as_file_name();
-        let mut from = name.len().saturating_sub(MOST);
+        let mut from = name.len().saturating_sub(MAX_NAME_BYTES);
         while !name.is_char_boundary(from) {
             from += 1;
         }
@@ -110,11 +110,11 @@ impl Cell {
     /// by its path, of which the end is kept.
     fn dataset_as_file_name(&self) -> String {
         /// The maximum number of characters of the dataset's part of the name.
-        const MOST: usize = 60;
+        const MAX_NAME_CHARS: usize = 60;
         let plain = |c: char| if c.is_alphanumeric() || "._".contains(c) { c } else { '-' };
         let name: String = self.dataset.chars().map(plain).collect();
         let name = name.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
-        name.chars().skip(name.chars().count().saturating_sub(MOST)).collect()
+        name.chars().skip(name.chars().count().saturating_sub(MAX_NAME_CHARS)).collect()
     }
 
     /// Returns the name of the variant that builds the model. For an imported model this differs from the variant
@@ -377,7 +377,7 @@ impl RunRecord {
     /// paper's, on images of one size.
     pub(crate) fn complete(&mut self) {
         // Those versions had no datasets defined in code.
-        let dataset = split_option(&self.cell.dataset).0;
+        let dataset = separate_option(&self.cell.dataset).0;
         let known = DATASETS.contains(&dataset) || is_own(dataset);
         if let (None, true, Some(network)) = (&self.shape, known, self.cell.network.paper()) {
             let side = u32::try_from(network.scales).ok().and_then(|scales| SIDE.checked_shr(scales));

@@ -18,7 +18,7 @@ pub(crate) const DIGESTS: &str = "digests.json";
 pub(crate) const SMALL: u64 = 1 << 20;
 
 /// The maximum size in bytes of any other file of a run.
-const LARGE: u64 = 1 << 34;
+const MAX_FILE_BYTES: u64 = 1 << 34;
 
 /// Digests of the files of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let path = dir.join(name);
     let mut list = List::read(dir)?;
     loop {
-        let bytes = match lerp_files::read(&path, LARGE) {
+        let bytes = match lerp_files::read(&path, MAX_FILE_BYTES) {
             Err(error) if error.is_not_found() => None,
             bytes => Some(bytes?),
         };
@@ -143,7 +143,7 @@ impl RunFiles {
         let before = List::read(dir)?.unwrap_or_else(empty);
         let mut list = before.clone();
         for name in crate::files::LISTED {
-            let now = match lerp_files::read(&dir.join(name), LARGE) {
+            let now = match lerp_files::read(&dir.join(name), MAX_FILE_BYTES) {
                 Err(error) if error.is_not_found() => {
                     // Any other missing file stays in the list, so that reading it is an error.
                     if *name == crate::files::CHECKPOINT {
@@ -213,7 +213,7 @@ impl RunFiles {
     /// # Errors
     /// If the file cannot be read.
     pub fn adopt(&mut self, name: &str) -> Result<()> {
-        let digest = lerp_files::digest(&lerp_files::read(&self.dir().join(name), LARGE)?);
+        let digest = lerp_files::digest(&lerp_files::read(&self.dir().join(name), MAX_FILE_BYTES)?);
         self.list.files.insert(name.to_owned(), vec![digest]);
         Ok(())
     }

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use lerp_core::{Draws, Reconstruction, scalar};
 use lerp_data::{Batch, Dataset, Split};
 use lerp_eval::{
-    Judged, LineBank, classifier,
+    EVALUATION_BATCH, Judged, LineBank, classifier,
     quantity::{BY_JUDGE, CODES_IN_USE, ON_LINES, ON_TEST_IMAGES},
     test_images,
 };
@@ -19,8 +19,6 @@ use crate::{
 
 /// The number of pairs of lines that an evaluation interpolates between.
 pub const EVALUATED_PAIRS: usize = 256;
-/// The number of images that go through the model at a time.
-pub(crate) const CHUNK: usize = 256;
 
 /// The results of one evaluation.
 #[derive(Debug)]
@@ -253,9 +251,9 @@ pub(crate) struct Chunk {
 
 /// Splits `samples` test images into chunks.
 pub(crate) fn chunks(samples: usize, draws: &Draws) -> impl Iterator<Item = Chunk> {
-    (0..samples).step_by(CHUNK).enumerate().map(move |(chunk, first)| Chunk {
+    (0..samples).step_by(EVALUATION_BATCH).enumerate().map(move |(chunk, first)| Chunk {
         first,
-        size: CHUNK.min(samples - first),
+        size: EVALUATION_BATCH.min(samples - first),
         draws: draws.scope(&chunk.to_string()),
     })
 }

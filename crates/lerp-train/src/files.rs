@@ -1,8 +1,17 @@
-//! The names of the files of a run.
+//! The names of the files of a run and of a sweep.
 
 use serde::Serialize;
 
 use crate::{Error, Result};
+
+/// File name of a sweep's record: what is trained, by which software and on which devices.
+pub const SWEEP_RECORD: &str = "sweep.toml";
+
+/// Size limit of a sweep's record, bytes.
+pub const MAX_SWEEP_RECORD_BYTES: u64 = 1 << 28;
+
+/// Name and version of the format of a sweep's record, its member `format`.
+pub const SWEEP_FORMAT: &str = "lerp sweep 1";
 
 pub(crate) const RUN: &str = "run.toml";
 pub(crate) const STATUS: &str = "status.json";

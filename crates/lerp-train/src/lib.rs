@@ -1,10 +1,10 @@
-//! Training: the training loop, optimisers, evaluation, checkpoints, the run directory and TensorBoard events.
+//! Training: the training loop, optimisers, evaluation, checkpoints, run folders and TensorBoard events.
 //!
 //! * [`Learner`]: a model with its optimisers and the jointly trained single-layer classifier. One training step
 //!   computes all gradients at the same parameters, and then applies all updates.
 //! * [`Trainer`]: runs a learner's steps, synchronously on the host or captured as a graph on a GPU, and reads
 //!   batches ahead.
-//! * [`train`]: a whole run in a directory, with data, evaluations, metrics and checkpoints. A resumed run equals
+//! * [`train`]: a whole run in a folder, with data, evaluations, metrics and checkpoints. A resumed run equals
 //!   an uninterrupted one bit for bit.
 //! * [`RunLock`]: exclusive write access to a run's folder, across the processes of all machines; [`Holder`]
 //!   identifies the process that has it.
@@ -16,7 +16,7 @@
 //! * [`Task`], [`TaskAnswers`], [`import`]: evaluation of models that were trained with other software.
 //! * [`conformance`]: checks that every variant must pass.
 //! * [`events`]: TensorBoard's event file format.
-//! * [`SWEEP_RECORD`], [`SWEEP_FORMAT`]: name and format of the record of a sweep; [`text`]: values as text for users.
+//! * [`SWEEP_RECORD`], [`SWEEP_FORMAT`]: name and format of the record of a sweep.
 //!
 //! # A run
 //! A [`Cell`] is all that determines the results of a run, and a [`RunRecord`] names the run's folder after it.
@@ -76,9 +76,7 @@ mod representation;
 mod run_folder;
 mod samples;
 mod strips;
-mod sweep;
 mod tensors;
-pub mod text;
 mod train;
 mod trainer;
 
@@ -89,6 +87,7 @@ pub use external::{
     ArrayFormat, ImportedModel, ModelFile, NamedArray, Task, TaskAnswers, contains_run, import,
     training_images, write_arrays, write_run,
 };
+pub use files::{MAX_SWEEP_RECORD_BYTES, SWEEP_FORMAT, SWEEP_RECORD};
 pub use judge::{
     DatasetIdentity, JUDGE_SAMPLES, Judge, JudgeRecord, JudgeScores, JudgeTarget, MAX_JUDGE_SAMPLES,
     ReferenceScores,
@@ -102,12 +101,11 @@ pub use origin::{ExternalModel, Origin};
 pub use paths::{Paths, Profile};
 pub use progress_file::{LiveProgress, Phase};
 pub use protocol::{
-    PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS, PROTOCOL_SAMPLES, PROTOCOL_TEST,
-    PROTOCOL_TEST_IMAGES,
+    MAX_TEST_IMAGES, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS, PROTOCOL_SAMPLES,
+    PROTOCOL_TEST_LINES,
 };
 pub use representation::{MAX_PROBE_IMAGES, probe_and_cluster_pixels};
 pub use run_folder::{LeftOutFolder, Run, RunLock, Runs, runs_in};
 pub use strips::{FIGURE_3_ANGLES, Strips, encode_png};
-pub use sweep::{MAX_SWEEP_RECORD_BYTES, SWEEP_FORMAT, SWEEP_RECORD};
 pub use train::{Progress, RunInputs, TrainOutcome, mark_failed, train};
 pub use trainer::{BatchSource, ExecutionMode, Trainer};

@@ -9,8 +9,8 @@ pub const PROTOCOL_BATCH: usize = 64;
 /// Learning rate in the paper's protocol.
 pub const PROTOCOL_RATE: f64 = 1e-4;
 /// Number of test samples of an evaluation on lines in the paper's protocol.
-pub const PROTOCOL_TEST: usize = 5_000;
+pub const PROTOCOL_TEST_LINES: usize = 5_000;
 /// Upper limit of the number of test samples on an image set, large enough for all of its test images.
-pub const PROTOCOL_TEST_IMAGES: usize = 1 << 20;
+pub const MAX_TEST_IMAGES: usize = 1 << 20;
 /// Number of restarts of k-means in the paper's protocol.
 pub const PROTOCOL_RESTARTS: usize = 1_000;

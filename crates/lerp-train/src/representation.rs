@@ -7,11 +7,11 @@ use candle_core::{Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Split};
 use lerp_eval::{
-    Labelled, clustering, probe,
+    EVALUATION_BATCH, Labelled, clustering, probe,
     quantity::{OF_CLUSTERS, OF_PROBE},
 };
 
-use crate::{Error, Learner, Result, evaluate::CHUNK};
+use crate::{Error, Learner, Result};
 
 /// The maximum number of training images that a probe and clusters are fitted to, counted from the first one, as in
 /// the paper's clustering.
@@ -182,11 +182,11 @@ fn each_chunk(
 ) -> Result<()> {
     let count = dataset.count(split)?.unwrap_or(0);
     let count = if split == Split::Train { count.min(MAX_PROBE_IMAGES) } else { count };
-    for (chunk, first) in (0..count).step_by(CHUNK).enumerate() {
+    for (chunk, first) in (0..count).step_by(EVALUATION_BATCH).enumerate() {
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::Eval(lerp_eval::Error::Stopped));
         }
-        let batch = dataset.range(split, first..count.min(first + CHUNK), device)?;
+        let batch = dataset.range(split, first..count.min(first + EVALUATION_BATCH), device)?;
         then(chunk, &batch.images, batch.labels()?.to_vec1()?)?;
     }
     Ok(())

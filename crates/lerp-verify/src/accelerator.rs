@@ -99,7 +99,7 @@ struct Convolution {
     kernel: usize,
     /// Number of output channels.
     channels: usize,
-    /// Whether the input is enlarged twofold.
+    /// Whether the input is first upscaled by two.
     upscale: bool,
     /// Whether the output is averaged over squares of two by two.
     downscale: bool,

@@ -6,8 +6,8 @@ use lerp_eval::{
     Quantity,
     quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
+use lerp_files::duration;
 use lerp_files::printable;
-use lerp_train::text::duration;
 
 use crate::{cell_view::CellView, sweep_view::SweepView, text::number};
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use lerp_bench::{EvalOptions, NamedDevice, OpsOptions, StepOptions, TimedDataset};
-use lerp_core::{Precision, unknown};
+use lerp_core::{Precision, unknown_name_message};
 use lerp_data::protocols;
 use lerp_kernels::Implementation;
 
@@ -74,6 +74,6 @@ fn dataset(registry: &Registry, name: &str) -> Result<TimedDataset> {
     }
     TimedDataset::of_paper(name).ok_or_else(|| {
         let known = protocols().map(|protocol| protocol.name).chain(registry.datasets_from_code());
-        anyhow!("{}", unknown("dataset", name, &known.collect::<Vec<_>>()))
+        anyhow!("{}", unknown_name_message("dataset", name, &known.collect::<Vec<_>>()))
     })
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use candle_core::Device;
-use lerp_core::{Precision, unknown};
+use lerp_core::{Precision, unknown_name_message};
 
 /// The device names that [`DeviceChoice`] accepts, beside lists such as `cuda:0,1`.
 const KINDS: [&str; 4] = ["auto", "cpu", "cuda", "metal"];
@@ -30,7 +30,7 @@ impl std::str::FromStr for DeviceChoice {
                 "cpu" => Ok(Self::Cpu),
                 "cuda" => Ok(Self::Cuda(vec![0])),
                 "metal" => Ok(Self::Metal),
-                _ => Err(unknown("device", text, &KINDS)),
+                _ => Err(unknown_name_message("device", text, &KINDS)),
             },
             Some(("cuda", list)) => {
                 let numbers: Option<Vec<usize>> = list.split(',').map(|n| n.parse().ok()).collect();
@@ -38,7 +38,7 @@ impl std::str::FromStr for DeviceChoice {
                     .map(Self::Cuda)
                     .ok_or_else(|| format!("'{text}' is not a list of devices; write cuda:0,1"))
             }
-            Some(_) => Err(unknown("device", text, &KINDS)),
+            Some(_) => Err(unknown_name_message("device", text, &KINDS)),
         }
     }
 }

@@ -14,11 +14,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_core::{Architecture, Hyper, Precision, Schedule, unknown};
-use lerp_data::{Dataset, Lines, Split, protocols, split_option};
+use lerp_core::{Architecture, Hyper, Precision, Schedule, unknown_name_message};
+use lerp_data::{Dataset, Lines, Split, protocols, separate_option};
 use lerp_train::{
-    Cell, Origin, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS, PROTOCOL_SAMPLES,
-    PROTOCOL_TEST, PROTOCOL_TEST_IMAGES, Task,
+    Cell, MAX_TEST_IMAGES, Origin, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS,
+    PROTOCOL_SAMPLES, PROTOCOL_TEST_LINES, Task,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -137,7 +137,7 @@ impl Plan {
 
     /// Returns the settings for one dataset, found by its name with an absolute path or by that without the option.
     fn of_dataset(&self, name: &str) -> DatasetPlan {
-        let (bare, _) = split_option(name);
+        let (bare, _) = separate_option(name);
         let of = |wanted: &str| {
             let same = |(key, _): &(&String, &DatasetPlan)| absolute(key) == wanted;
             self.dataset.iter().find(same).map(|(_, own)| own.clone())
@@ -175,7 +175,7 @@ impl Plan {
             let known: Vec<&str> =
                 registry.dataset_names().chain(self.datasets.iter().map(String::as_str)).collect();
             if !known.contains(&name.as_str()) && !name.contains([':', '?']) {
-                bail!("in [dataset.{name}]: {}", unknown("dataset", name, &known));
+                bail!("in [dataset.{name}]: {}", unknown_name_message("dataset", name, &known));
             }
         }
         Ok(())
@@ -227,7 +227,7 @@ impl Plan {
 
 /// Makes the path in a dataset's name absolute, so that a folder has the same name from every working directory.
 fn absolute(name: &str) -> String {
-    let (bare, option) = split_option(name);
+    let (bare, option) = separate_option(name);
     let Some((kind, place)) = bare.split_once(':').filter(|(_, place)| !place.is_empty()) else {
         return name.into();
     };
@@ -259,7 +259,7 @@ fn cell(
 ) -> Cell {
     let eval_every = first(runs, |run| run.eval_every).unwrap_or(PROTOCOL_CADENCE);
     let finite = finite(dataset);
-    let test = if finite { PROTOCOL_TEST_IMAGES } else { PROTOCOL_TEST };
+    let test = if finite { MAX_TEST_IMAGES } else { PROTOCOL_TEST_LINES };
     let restarts = || first(runs, |run| run.cluster_restarts).unwrap_or(PROTOCOL_RESTARTS);
     Cell {
         dataset: dataset.name().into(),
@@ -296,7 +296,7 @@ pub fn protocol_task(datasets: &DatasetCache, dataset: &str, seed: u64) -> Resul
         data,
         seed,
         step: 0,
-        test_samples: if finite { PROTOCOL_TEST_IMAGES } else { PROTOCOL_TEST },
+        test_samples: if finite { MAX_TEST_IMAGES } else { PROTOCOL_TEST_LINES },
         cluster_restarts: (finite && dataset.classes() > 0).then_some(PROTOCOL_RESTARTS),
     })
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use lerp_core::{Hyper, ModelVariant, Variant, find_variant, unknown};
+use lerp_core::{Hyper, ModelVariant, Variant, find_variant, unknown_name_message};
 use lerp_data::{DATASETS, Dataset};
 use lerp_eval::Metric;
 use lerp_files::{is_word, printable};
@@ -129,7 +129,7 @@ impl Registry {
             return lerp_data::dataset(name, data).map_err(|error| match error {
                 lerp_data::Error::UnknownDataset { name, .. } if !self.datasets.is_empty() => {
                     let names: Vec<&str> = self.dataset_names().collect();
-                    anyhow!("{}", unknown("dataset", &name, &names))
+                    anyhow!("{}", unknown_name_message("dataset", &name, &names))
                 }
                 error => error.into(),
             });

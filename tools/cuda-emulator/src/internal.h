@@ -1,5 +1,6 @@
-// The declarations that the parts of the emulated device share: the objects behind the driver's handles, the state of the process, and
-// the functions by which every emulated call reports errors, checks ranges of memory and submits work to a stream.
+// The declarations that the parts of the emulated device share: the objects behind the driver's handles, the state of
+// the process, and the functions by which every emulated call reports errors, checks ranges of memory and submits work
+// to a stream.
 #pragma once
 #include "kernel_abi.h"
 #include <algorithm>

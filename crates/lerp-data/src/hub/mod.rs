@@ -305,24 +305,25 @@ impl<'a> Transfer<'a> {
             blob
         } else {
             fs::create_dir_all(&blobs).map_err(io("create", &blobs))?;
-            let partial = blobs.join(format!("{}.incomplete", remote.id));
-            let mut part = PartialFile::open(partial.clone(), remote.bytes).map_err(io("open", &partial))?;
+            let partial_path = blobs.join(format!("{}.incomplete", remote.id));
+            let mut partial =
+                PartialFile::open(partial_path.clone(), remote.bytes).map_err(io("open", &partial_path))?;
             let url = format!("{}/datasets/{repository}/resolve/{revision}/{path}", self.hub.endpoint);
-            if part.have < remote.bytes {
+            if partial.have < remote.bytes {
                 let (file, bytes) = (path.clone(), remote.bytes);
-                let part = std::cell::RefCell::new(&mut part);
+                let partial = std::cell::RefCell::new(&mut partial);
                 self.persist(
-                    |transfer| transfer.pull(&url, &path, remote, &mut part.borrow_mut()),
-                    |transfer, why| match part.borrow().have {
+                    |transfer| transfer.pull(&url, &path, remote, &mut partial.borrow_mut()),
+                    |transfer, why| match partial.borrow().have {
                         0 => transfer.unreachable(&url, why),
                         done => HubError::Cut { file: file.clone(), done, bytes, why },
                     },
                 )?;
             }
-            let sha256 = hexadecimal(part.digest.finalize());
-            if part.have > remote.bytes || !remote.is(&sha256) {
-                fs::remove_file(&partial).map_err(io("remove", &partial))?;
-                let more = part.have > remote.bytes;
+            let sha256 = hexadecimal(partial.digest.finalize());
+            if partial.have > remote.bytes || !remote.is(&sha256) {
+                fs::remove_file(&partial_path).map_err(io("remove", &partial_path))?;
+                let more = partial.have > remote.bytes;
                 let found = if more {
                     format!("more than {} bytes", remote.bytes)
                 } else {
@@ -331,7 +332,11 @@ impl<'a> Transfer<'a> {
                 return Err(HubError::Wrong { file: path, id: remote.id.clone(), found });
             }
             let blob = blobs.join(sha256);
-            part.file.sync_all().and_then(|()| fs::rename(&partial, &blob)).map_err(io("write", &blob))?;
+            partial
+                .file
+                .sync_all()
+                .and_then(|()| fs::rename(&partial_path, &blob))
+                .map_err(io("write", &blob))?;
             blob
         };
         self.done += remote.bytes;
@@ -363,29 +368,29 @@ impl<'a> Transfer<'a> {
         url: &str,
         path: &str,
         remote: &Remote,
-        part: &mut PartialFile,
+        partial: &mut PartialFile,
     ) -> std::result::Result<(), Failure> {
-        let before = part.have;
-        let io = |action: &'static str, part: &PartialFile, problem| {
-            Failure::Final(HubError::Io { action, file: part.path.clone(), problem })
+        let before = partial.have;
+        let io = |action: &'static str, partial: &PartialFile, problem| {
+            Failure::Final(HubError::Io { action, file: partial.path.clone(), problem })
         };
         let ask = |from: u64| {
             let request =
                 self.repository.download_file_stream().filename(path).revision(self.known.hub.revision);
             self.wait(url, request.maybe_range((from > 0).then_some(from..remote.bytes)).send())
         };
-        let (length, mut stream) = ask(part.have)?;
-        if part.have > 0 && length != Some(remote.bytes - part.have) {
+        let (length, mut stream) = ask(partial.have)?;
+        if partial.have > 0 && length != Some(remote.bytes - partial.have) {
             // The answer is not the rest of the file, but probably all of it, so the file is read from its
             // beginning.
-            part.restart().map_err(|problem| io("empty", part, problem))?;
+            partial.restart().map_err(|problem| io("empty", partial, problem))?;
             (_, stream) = ask(0)?;
         }
         loop {
-            let again = |why| Failure::Again { why, moved: part.have > before };
+            let again = |why| Failure::Again { why, moved: partial.have > before };
             let bytes = match self.runtime.block_on(async { timeout(PATIENCE, stream.next()).await }) {
                 Err(_) => return Err(again(silence())),
-                Ok(None) if part.have < remote.bytes => {
+                Ok(None) if partial.have < remote.bytes => {
                     return Err(again("the connection was closed".into()));
                 }
                 Ok(None) => return Ok(()),
@@ -393,14 +398,14 @@ impl<'a> Transfer<'a> {
                 Ok(Some(Ok(bytes))) => bytes,
             };
             // One byte more than expected is enough to recognise a wrong file.
-            let most = (remote.bytes + 1).saturating_sub(part.have).min(bytes.len() as u64) as usize;
-            part.file.write_all(&bytes[..most]).map_err(|problem| io("write", part, problem))?;
-            part.digest.update(&bytes[..most]);
-            part.have += most as u64;
-            if part.have > remote.bytes {
+            let most = (remote.bytes + 1).saturating_sub(partial.have).min(bytes.len() as u64) as usize;
+            partial.file.write_all(&bytes[..most]).map_err(|problem| io("write", partial, problem))?;
+            partial.digest.update(&bytes[..most]);
+            partial.have += most as u64;
+            if partial.have > remote.bytes {
                 return Ok(());
             }
-            (self.tell)(&Event::Bytes { done: self.done + part.have });
+            (self.tell)(&Event::Bytes { done: self.done + partial.have });
         }
     }
 
@@ -489,17 +494,17 @@ impl PartialFile {
     /// than `bytes` bytes is emptied.
     fn open(path: PathBuf, bytes: u64) -> io::Result<Self> {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path)?;
-        let mut part = Self { file, path, have: 0, digest: Sha256::new() };
-        if part.file.metadata()?.len() > bytes {
-            part.restart()?;
+        let mut partial = Self { file, path, have: 0, digest: Sha256::new() };
+        if partial.file.metadata()?.len() > bytes {
+            partial.restart()?;
         }
         let mut buffer = vec![0; 1 << 16];
         loop {
-            match part.file.read(&mut buffer)? {
-                0 => return Ok(part),
-                n => part.digest.update(&buffer[..n]),
+            match partial.file.read(&mut buffer)? {
+                0 => return Ok(partial),
+                n => partial.digest.update(&buffer[..n]),
             }
-            part.have = part.file.stream_position()?;
+            partial.have = partial.file.stream_position()?;
         }
     }
 

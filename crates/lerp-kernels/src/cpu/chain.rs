@@ -4,7 +4,8 @@
 //! convolution wrote. The operations between two convolutions are applied to outputs before they are written
 //! (`epilogue.rs`): bias, leaky ReLU and 2x2 mean in the forward pass; the gradients of leaky ReLU and mean in the
 //! backward pass. So the gradients that a convolution's backward pass writes are with respect to the previous
-//! convolution's outputs before the activation ("gated"), and have the border that the next backward convolution reads.
+//! convolution's outputs before the activation ("activation gradients"), and have the border that the next backward
+//! convolution reads.
 //! The gradients of input and weights of narrow convolutions are computed for a few images at a time, while these are
 //! in the cache; those of a wide one, whose weights alone fill the cache, for the whole batch.
 #![allow(unsafe_code)]
@@ -20,7 +21,7 @@ use super::{
     scratch::{Scratch, StepScratch, UninitVec, as_uninit, clear, filled_by, load_into_cache, with_scratch},
     step::{Algorithm, ParamGradients, Params, Prepared, Step, Sums},
 };
-use crate::Activation;
+use crate::{Activation, Purpose, RequiredGradients};
 
 /// Floats that a convolution of a narrow segment reads and writes at a time, which fit into a second-level cache.
 const CACHE: usize = 1 << 16;
@@ -36,7 +37,7 @@ pub(super) struct Saved {
     /// The input of each convolution, with its border.
     inputs: Vec<Vec<f32>>,
     /// The activated output of each convolution before its 2x2 mean; empty for a convolution without one.
-    whole: Vec<Vec<f32>>,
+    before_mean: Vec<Vec<f32>>,
 }
 
 /// Returns a vector of images that parallel tasks fill, one task for each `group` of images. A task is given the number
@@ -76,18 +77,21 @@ impl ImageRange {
 /// Copies the input of a chain into images with the border, and the channel of ones if there is one, that the first
 /// convolution reads.
 fn enter(first: &Step, batch: usize, x: &[f32]) -> Vec<f32> {
-    let Grid { width, .. } = first.incoming();
+    let Grid { width, .. } = first.image();
     let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
         first.input.clear_edges(out);
         first.input.each_row(out, |i, row| {
-            let x = &x[(at * first.input.height + i) * width * first.given..][..width * first.given];
-            if first.given == first.input.channels {
+            let x = &x[(at * first.input.height + i) * width * first.image_channels..]
+                [..width * first.image_channels];
+            if first.image_channels == first.input.channels {
                 row.write_copy_of_slice(x);
                 return;
             }
-            for (row, x) in row.chunks_exact_mut(first.input.channels).zip(x.chunks_exact(first.given)) {
-                row[..first.given].write_copy_of_slice(x);
-                row[first.given..].fill(MaybeUninit::new(1.0));
+            for (row, x) in
+                row.chunks_exact_mut(first.input.channels).zip(x.chunks_exact(first.image_channels))
+            {
+                row[..first.image_channels].write_copy_of_slice(x);
+                row[first.image_channels..].fill(MaybeUninit::new(1.0));
             }
         });
     };
@@ -102,7 +106,7 @@ fn segments(steps: &[Step]) -> Vec<Range<usize>> {
     let mut segments: Vec<Range<usize>> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
         match segments.last_mut() {
-            Some(last) if step.narrow() && steps[last.start].narrow() => last.end = i + 1,
+            Some(last) if step.is_narrow() && steps[last.start].is_narrow() => last.end = i + 1,
             _ => segments.push(i..i + 1),
         }
     }
@@ -111,8 +115,8 @@ fn segments(steps: &[Step]) -> Vec<Range<usize>> {
 
 /// The number of images that a task passes through the convolutions of a segment at a time.
 fn images_at_once(segment: &[Step]) -> usize {
-    if !segment[0].narrow() {
-        return segment[0].images();
+    if !segment[0].is_narrow() {
+        return segment[0].images_per_task();
     }
     let floats = |step: &Step| step.input.image() + step.convolved().image();
     (CACHE / segment.iter().map(floats).max().unwrap_or(1)).max(1)
@@ -123,16 +127,7 @@ struct Outputs<'a> {
     /// The output, after the 2x2 mean if there is one.
     next: &'a mut [MaybeUninit<f32>],
     /// The activated output before the 2x2 mean; empty without one.
-    whole: &'a mut [MaybeUninit<f32>],
-}
-
-/// What a forward pass is run for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// The output alone.
-    Inference,
-    /// The output, and a backward pass afterwards.
-    Training,
+    before_mean: &'a mut [MaybeUninit<f32>],
 }
 
 /// Runs the forward pass of a chain. Returns its output, and the values that the backward pass needs; these are empty
@@ -150,10 +145,10 @@ pub(super) fn forward(
 ) -> (Vec<f32>, Saved) {
     let isa = isa();
     let mut current = enter(&steps[0], batch, x);
-    let mut saved = Saved { inputs: Vec::new(), whole: Vec::new() };
+    let mut saved = Saved { inputs: Vec::new(), before_mean: Vec::new() };
     // The output of the last convolution is the chain's result and has no border.
     let to = |i: usize| steps.get(i + 1).map_or(steps[i].outgoing(), |next| next.input);
-    let whole = |i: usize| if steps[i].resize.downscale { steps[i].convolved().image() } else { 0 };
+    let before_mean = |i: usize| if steps[i].resize.downscale { steps[i].convolved().image() } else { 0 };
     // Without a backward pass each convolution is a segment of its own, so that an input is freed as soon as it was
     // read.
     let segments = match purpose {
@@ -166,23 +161,24 @@ pub(super) fn forward(
         let group = images_at_once(&steps[segment.clone()]).min(batch.div_ceil(rayon::current_num_threads()));
         let mut results: Vec<[UninitVec; 2]> = segment
             .clone()
-            .map(|i| [UninitVec::new(batch * to(i).image()), UninitVec::new(batch * whole(i))])
+            .map(|i| [UninitVec::new(batch * to(i).image()), UninitVec::new(batch * before_mean(i))])
             .collect();
         let mut tasks: Vec<Vec<Outputs>> = (0..batch.div_ceil(group)).map(|_| Vec::new()).collect();
         for (i, [next, averaged]) in segment.clone().zip(&mut results) {
-            let mut averaged = averaged.values().chunks_mut((group * whole(i)).max(1));
+            let mut averaged = averaged.values().chunks_mut((group * before_mean(i)).max(1));
             for (task, next) in tasks.iter_mut().zip(next.values().chunks_mut(group * to(i).image())) {
-                task.push(Outputs { next, whole: averaged.next().unwrap_or_default() });
+                task.push(Outputs { next, before_mean: averaged.next().unwrap_or_default() });
             }
         }
         tasks.into_par_iter().enumerate().for_each(|(task, outputs)| {
             let count = outputs[0].next.len() / to(segment.start).image();
             let images = ImageRange { first: task * group, count };
             let mut x: &[f32] = images.of(&current, steps[segment.start].input).values;
-            for ((i, prepared), Outputs { next, whole }) in segment.clone().zip(&prepared).zip(outputs) {
+            for ((i, prepared), Outputs { next, before_mean }) in segment.clone().zip(&prepared).zip(outputs)
+            {
                 let (step, to, bias) = (&steps[i], to(i), params[i].bias);
                 clear(next);
-                clear(whole);
+                clear(before_mean);
                 if i == segment.start {
                     load_into_cache(x);
                 }
@@ -190,8 +186,8 @@ pub(super) fn forward(
                     let slope = step.slope();
                     let next = ImagesMut { values: &mut *next, grid: to };
                     let (epilogue, out) = if step.resize.downscale {
-                        let whole = ImagesMut { values: whole, grid: step.convolved() };
-                        (Epilogue::Average { bias, slope, means: next }, whole)
+                        let before_mean = ImagesMut { values: before_mean, grid: step.convolved() };
+                        (Epilogue::Average { bias, slope, means: next }, before_mean)
                     } else {
                         (Epilogue::Activate { bias: Some(bias), slope }, next)
                     };
@@ -201,25 +197,17 @@ pub(super) fn forward(
                 x = unsafe { next.assume_init_ref() };
             }
         });
-        for [next, whole] in results {
+        for [next, before_mean] in results {
             // SAFETY: the tasks together have written the outputs of all images.
-            let (next, whole) = unsafe { (next.assume_init(), whole.assume_init()) };
+            let (next, before_mean) = unsafe { (next.assume_init(), before_mean.assume_init()) };
             let input = std::mem::replace(&mut current, next);
             if purpose == Purpose::Training {
                 saved.inputs.push(input);
-                saved.whole.push(whole);
+                saved.before_mean.push(before_mean);
             }
         }
     }
     (current, saved)
-}
-
-/// The gradients that the backward pass must compute.
-pub(super) struct RequiredGradients<'a> {
-    /// Whether the gradient of the chain's input is required.
-    pub input: bool,
-    /// Whether the gradients of each step's parameters are required.
-    pub params: &'a [bool],
 }
 
 /// The output of a chain and its gradient, `[batch, height, width, channels]`.
@@ -281,7 +269,7 @@ impl<'a> BackwardPass<'a> {
         let step = &self.steps[i];
         let (convolved, slope) = (step.convolved(), step.slope());
         if step.resize.downscale {
-            return Epilogue::Spread { activated: images.of(&self.saved.whole[i], convolved), slope };
+            return Epilogue::Spread { activated: images.of(&self.saved.before_mean[i], convolved), slope };
         }
         if step.activation == Activation::Linear {
             return Epilogue::NONE;
@@ -307,26 +295,26 @@ impl<'a> BackwardPass<'a> {
     /// Returns the grid of the gradients that step `i`'s backward pass writes: those of the previous convolution's
     /// outputs before the activation, or of the chain's input.
     fn to(&self, i: usize) -> Grid {
-        if i > 0 { self.steps[i - 1].gated() } else { self.steps[0].incoming() }
+        if i > 0 { self.steps[i - 1].activation_gradient() } else { self.steps[0].image() }
     }
 
     /// Returns the gradients of the last convolution's outputs before the activation, given those of the chain's
     /// output.
     fn enter(&self, grad: &[f32]) -> Vec<f32> {
         let last = self.steps.len() - 1;
-        let (gated, outgoing) = (self.steps[last].gated(), self.steps[last].outgoing());
+        let (gradient_grid, outgoing) = (self.steps[last].activation_gradient(), self.steps[last].outgoing());
         let task = |first: usize, out: &mut [MaybeUninit<f32>]| {
             clear(out);
-            let images = ImageRange { first, count: out.len() / gated.image() };
+            let images = ImageRange { first, count: out.len() / gradient_grid.image() };
             let mut epilogue = self.through_activation(last, images);
-            let out = ImagesMut { values: out, grid: gated };
+            let out = ImagesMut { values: out, grid: gradient_grid };
             with_scratch(|scratch| {
                 let origins = &mut scratch.step.tiles.origins;
                 apply_epilogue(self.isa, images.of(grad, outgoing), &mut epilogue, out, origins);
             });
         };
         // SAFETY: a task writes the border and every pixel inside it.
-        unsafe { by_groups(self.batch, self.steps[last].group(self.batch), gated.image(), task) }
+        unsafe { by_groups(self.batch, self.steps[last].group(self.batch), gradient_grid.image(), task) }
     }
 
     /// Writes the gradients of step `i`'s input, taken back through the previous step's activation and with a border,
@@ -362,15 +350,15 @@ impl<'a> BackwardPass<'a> {
         prepared: &[Option<Prepared>],
     ) -> (Option<Vec<f32>>, Vec<Option<ParamGradients>>) {
         let first = &self.steps[segment.start];
-        if first.narrow() {
+        if first.is_narrow() {
             return self.part_by_part(segment, grad, prepared);
         }
-        let (i, gated) = (segment.start, first.gated());
+        let (i, gradient_grid) = (segment.start, first.activation_gradient());
         let input = prepared[0].as_ref().map(|prepared| {
             let image = self.to(i).image();
             let task = |at: usize, out: &mut [MaybeUninit<f32>]| {
                 let images = ImageRange { first: at, count: out.len() / image };
-                let grad = images.of(grad, gated).values;
+                let grad = images.of(grad, gradient_grid).values;
                 load_into_cache(grad);
                 if i > 0 && !self.steps[i - 1].resize.downscale {
                     load_into_cache(self.input(i, images).values);
@@ -384,9 +372,11 @@ impl<'a> BackwardPass<'a> {
         });
         let all = ImageRange { first: 0, count: self.batch };
         let params = match first.algorithm {
-            Algorithm::Winograd(winograd) if self.required.params[i] => {
-                Some(winograd.sum_weights(self.isa, self.input(i, all), Images { values: grad, grid: gated }))
-            }
+            Algorithm::Winograd(winograd) if self.required.params[i] => Some(winograd.sum_weights(
+                self.isa,
+                self.input(i, all),
+                Images { values: grad, grid: gradient_grid },
+            )),
             _ => None,
         };
         (input, vec![params])
@@ -404,7 +394,7 @@ impl<'a> BackwardPass<'a> {
         // The group size must not depend on the number of threads, because the sums of direct convolutions are
         // accumulated group by group.
         let group = images_at_once(&self.steps[segment.clone()]).min(part);
-        let gated = self.steps[segment.end - 1].gated();
+        let gradient_grid = self.steps[segment.end - 1].activation_gradient();
         let run = |first: usize, mut out: Option<&mut [MaybeUninit<f32>]>| {
             let mut sums: Vec<Option<Sums>> = segment
                 .clone()
@@ -414,7 +404,7 @@ impl<'a> BackwardPass<'a> {
             for at in (first..last).step_by(group) {
                 let images = ImageRange { first: at, count: group.min(last - at) };
                 let out = out.as_mut().map(|out| &mut out[(at - first) * image..][..images.count * image]);
-                let grad = images.of(grad, gated).values;
+                let grad = images.of(grad, gradient_grid).values;
                 with_scratch(|scratch| {
                     self.through(segment.clone(), images, grad, prepared, out, &mut sums, scratch);
                 });
@@ -464,11 +454,12 @@ impl<'a> BackwardPass<'a> {
         let ImageRange { first, count } = images;
         for i in segment.clone().rev() {
             let (step, within) = (&self.steps[i], i - segment.start);
-            let (gated, x) = (step.gated(), self.input(i, images));
-            let grad = if i + 1 == segment.end { grad } else { current.written(count * gated.image()) };
+            let (gradient_grid, x) = (step.activation_gradient(), self.input(i, images));
+            let grad =
+                if i + 1 == segment.end { grad } else { current.written(count * gradient_grid.image()) };
             load_into_cache(x.values);
             if let Some(sums) = &mut sums[within] {
-                sums.add(self.isa, step, x, Images { values: grad, grid: gated }, scratch);
+                sums.add(self.isa, step, x, Images { values: grad, grid: gradient_grid }, scratch);
             }
             let Some(prepared) = &prepared[within] else { return };
             if within == 0 {

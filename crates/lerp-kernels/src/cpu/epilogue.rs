@@ -10,7 +10,7 @@ use super::{
     grid::{Grid, Images, ImagesMut, TileLayout, tile_origins},
     lanes::{Isa, LANES, Lanes, Single, on_isa_registers},
     scratch::TileOrigins,
-    tiling::MOST,
+    tiling::MAX_POINTS,
 };
 
 /// The operations on a convolution's outputs.
@@ -213,7 +213,7 @@ pub(super) trait TileEpilogue {
     /// # Safety
     /// `destination` must be of this kind, and `at` a tile inside its tensors.
     unsafe fn put<L: Lanes>(
-        values: &[[L; MOST]; MOST],
+        values: &[[L; MAX_POINTS]; MAX_POINTS],
         side: usize,
         destination: &Destination,
         at: TileStart,
@@ -253,11 +253,11 @@ pub(super) struct Spread;
 /// As for [`TileEpilogue::put`].
 #[inline(always)]
 unsafe fn activate<L: Lanes>(
-    values: &[[L; MOST]; MOST],
+    values: &[[L; MAX_POINTS]; MAX_POINTS],
     side: usize,
     destination: &Destination,
     c: usize,
-) -> [[L; MOST]; MOST] {
+) -> [[L; MAX_POINTS]; MAX_POINTS] {
     // SAFETY: the bias has as many values as there are channels.
     unsafe {
         let mut out = *values;
@@ -281,7 +281,7 @@ unsafe fn activate<L: Lanes>(
 /// As for [`TileEpilogue::put`].
 #[inline(always)]
 unsafe fn write<L: Lanes>(
-    values: &[[L; MOST]; MOST],
+    values: &[[L; MAX_POINTS]; MAX_POINTS],
     side: usize,
     destination: &Destination,
     at: TileStart,
@@ -302,7 +302,7 @@ unsafe fn write<L: Lanes>(
 impl TileEpilogue for Activate {
     #[inline(always)]
     unsafe fn put<L: Lanes>(
-        values: &[[L; MOST]; MOST],
+        values: &[[L; MAX_POINTS]; MAX_POINTS],
         side: usize,
         destination: &Destination,
         at: TileStart,
@@ -315,7 +315,7 @@ impl TileEpilogue for Activate {
 impl TileEpilogue for Average {
     #[inline(always)]
     unsafe fn put<L: Lanes>(
-        values: &[[L; MOST]; MOST],
+        values: &[[L; MAX_POINTS]; MAX_POINTS],
         side: usize,
         destination: &Destination,
         at: TileStart,
@@ -340,7 +340,7 @@ impl TileEpilogue for Average {
 impl TileEpilogue for Gate {
     #[inline(always)]
     unsafe fn put<L: Lanes>(
-        values: &[[L; MOST]; MOST],
+        values: &[[L; MAX_POINTS]; MAX_POINTS],
         side: usize,
         destination: &Destination,
         at: TileStart,
@@ -364,7 +364,7 @@ impl TileEpilogue for Gate {
 impl TileEpilogue for Spread {
     #[inline(always)]
     unsafe fn put<L: Lanes>(
-        values: &[[L; MOST]; MOST],
+        values: &[[L; MAX_POINTS]; MAX_POINTS],
         side: usize,
         destination: &Destination,
         at: TileStart,
@@ -481,7 +481,7 @@ unsafe fn rows_body<L: Lanes, E: TileEpilogue>(
                 };
                 for c in (0..destination.channels).step_by(L::WIDTH) {
                     let from = values.as_ptr().add(origin + skip * spacing.from + c);
-                    let mut tiles = [[L::splat(0.0); MOST]; MOST];
+                    let mut tiles = [[L::splat(0.0); MAX_POINTS]; MAX_POINTS];
                     // Tiles of one pixel and of four are separate branches, so that the loop's length is known and all
                     // values stay in registers.
                     if spacing.from == 1 {

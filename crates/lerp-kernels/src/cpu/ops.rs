@@ -10,7 +10,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Resul
 use rayon::prelude::*;
 
 use super::{
-    chain::{self, ChainOutput, Purpose, RequiredGradients, Saved},
+    chain::{self, ChainOutput, Saved},
     grid::{Grid, Images, ImagesMut},
     merge::{MergedPair, PairGradients},
     resize,
@@ -20,7 +20,7 @@ use super::{
     with_values,
 };
 use crate::{
-    Direction, Link, composed,
+    Direction, Link, Purpose, RequiredGradients, composed,
     tape::{self, is_computed},
 };
 

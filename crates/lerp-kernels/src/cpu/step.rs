@@ -35,9 +35,9 @@ pub(super) struct ParamGradients {
 pub(super) struct Step {
     /// The grid of the input, with the border that the convolution reads.
     pub input: Grid,
-    /// The number of the input's channels that are given; any further channel holds ones, which
+    /// The number of channels of the images themselves; any further channel holds ones, which
     /// [`super::chain::forward`] adds.
-    pub given: usize,
+    pub image_channels: usize,
     pub cout: usize,
     pub k: usize,
     pub activation: Activation,
@@ -70,38 +70,44 @@ pub(super) enum Prepared {
 impl Step {
     /// A convolution of images of the given shape with kernels `[k, k, channels, cout]`.
     pub fn new(input: Grid, k: usize, cout: usize, activation: Activation, resize: Resizing) -> Self {
-        let given = input.channels;
+        let image_channels = input.channels;
         let (algorithm, edge) = match Winograd::fitting(input, k, cout, resize) {
             Some(winograd) => (Algorithm::Winograd(winograd), winograd.edge()),
             // A direct convolution makes upscaled images separately, and only these have a border.
-            None => {
-                (Algorithm::Direct(Direct { k, cin: given, cout }), if resize.upscale { 0 } else { k / 2 })
-            }
+            None => (
+                Algorithm::Direct(Direct { k, cin: image_channels, cout }),
+                if resize.upscale { 0 } else { k / 2 },
+            ),
         };
-        Self { input: Grid { edge, ..input }, given, cout, k, activation, resize, algorithm }
+        Self { input: Grid { edge, ..input }, image_channels, cout, k, activation, resize, algorithm }
     }
 
     /// The same step as a direct convolution, with one more input channel of ones inside the image, whose kernel acts
     /// as a bias that is absent in the border.
     pub fn with_ones(self) -> Self {
-        let (given, k) = (self.input.channels, self.k);
-        let algorithm = Algorithm::Direct(Direct { k, cin: given + 1, cout: self.cout });
-        Self { input: Grid { channels: given + 1, edge: k / 2, ..self.input }, given, algorithm, ..self }
+        let (image_channels, k) = (self.input.channels, self.k);
+        let algorithm = Algorithm::Direct(Direct { k, cin: image_channels + 1, cout: self.cout });
+        Self {
+            input: Grid { channels: image_channels + 1, edge: k / 2, ..self.input },
+            image_channels,
+            algorithm,
+            ..self
+        }
     }
 
     /// The grid of the input, without the border and the channel of ones.
-    pub fn incoming(&self) -> Grid {
-        Grid { channels: self.given, ..self.input.dense() }
+    pub fn image(&self) -> Grid {
+        Grid { channels: self.image_channels, ..self.input.dense() }
     }
 
     /// The grid that the convolution itself reads (after upscaling), without a border.
-    fn read(&self) -> Grid {
+    fn convolution_input(&self) -> Grid {
         if self.resize.upscale { self.input.dense().doubled() } else { self.input.dense() }
     }
 
     /// The grid of the convolution's output, before averaging.
     pub fn convolved(&self) -> Grid {
-        Grid { channels: self.cout, ..self.read() }
+        Grid { channels: self.cout, ..self.convolution_input() }
     }
 
     /// The grid of the step's output, after averaging.
@@ -111,7 +117,7 @@ impl Step {
 
     /// The grid of the gradients of the convolution's output before the activation, with the border that the backward
     /// pass reads.
-    pub fn gated(&self) -> Grid {
+    pub fn activation_gradient(&self) -> Grid {
         let edge = match self.algorithm {
             Algorithm::Winograd(winograd) => winograd.mirrored().edge(),
             Algorithm::Direct(_) => self.k / 2,
@@ -126,21 +132,21 @@ impl Step {
 
     /// Whether the weights and the sums of their gradients are small enough to leave room for other data in a
     /// second-level cache.
-    pub fn narrow(&self) -> bool {
-        if let Algorithm::Winograd(winograd) = self.algorithm { winograd.narrow() } else { true }
+    pub fn is_narrow(&self) -> bool {
+        if let Algorithm::Winograd(winograd) = self.algorithm { winograd.is_narrow() } else { true }
     }
 
     /// The number of images that together have enough tiles or pixels for a task.
-    pub fn images(&self) -> usize {
+    pub fn images_per_task(&self) -> usize {
         GROUP.div_ceil(match self.algorithm {
             Algorithm::Winograd(winograd) => winograd.tiles(self.input),
-            Algorithm::Direct(_) => self.read().height * self.read().width,
+            Algorithm::Direct(_) => self.convolution_input().height * self.convolution_input().width,
         })
     }
 
     /// The number of images that a task takes at a time, where that number does not affect the result's bits.
     pub fn group(&self, batch: usize) -> usize {
-        self.images().min(batch.div_ceil(rayon::current_num_threads())).max(1)
+        self.images_per_task().min(batch.div_ceil(rayon::current_num_threads())).max(1)
     }
 
     /// Returns the weights in the layout for [`Self::convolve`].
@@ -155,7 +161,7 @@ impl Step {
     pub fn backward_weights(&self, isa: Isa, weight: &[f32]) -> Prepared {
         match self.algorithm {
             Algorithm::Winograd(winograd) => Prepared::Points(winograd.backward_kernels(isa, weight)),
-            Algorithm::Direct(direct) => Prepared::Taps(direct.backward_taps(weight, self.given)),
+            Algorithm::Direct(direct) => Prepared::Taps(direct.backward_taps(weight, self.image_channels)),
         }
     }
 
@@ -164,7 +170,7 @@ impl Step {
         if !self.resize.upscale {
             return x;
         }
-        let grid = Grid { edge: self.k / 2, ..self.read() };
+        let grid = Grid { edge: self.k / 2, ..self.convolution_input() };
         let large = memory.first(x.count() * grid.image());
         // SAFETY: the borders and every row inside them are written.
         let out = unsafe { as_uninit(large) };
@@ -210,19 +216,19 @@ impl Step {
         out: ImagesMut,
         StepScratch { tiles, plain, resized, .. }: &mut StepScratch,
     ) {
-        let grad = Images { values: grad, grid: self.gated() };
+        let grad = Images { values: grad, grid: self.activation_gradient() };
         match (self.algorithm, prepared) {
             (Algorithm::Winograd(winograd), Prepared::Points(points)) => {
                 winograd.mirrored().convolve(isa, grad, points, epilogue, out, tiles);
             }
             (Algorithm::Direct(direct), Prepared::Taps(taps)) => {
-                let grid = Grid { channels: self.given, ..self.read() };
+                let grid = Grid { channels: self.image_channels, ..self.convolution_input() };
                 let images = grad.count();
                 let plain = plain.first(images * grid.image());
-                direct.mirrored(self.given).convolve(isa, grad, taps, plain);
+                direct.mirrored(self.image_channels).convolve(isa, grad, taps, plain);
                 let mut dx = Images { values: plain, grid };
                 if self.resize.upscale {
-                    let grid = self.incoming();
+                    let grid = self.image();
                     let sums = resized.first(images * grid.image());
                     // SAFETY: every sum is written.
                     sum_blocks(dx, 1.0, ImagesMut { values: unsafe { as_uninit(sums) }, grid });

@@ -22,7 +22,7 @@ use super::lanes::Lanes;
 
 /// The largest number of pixels, points or outputs that a tile has per dimension. Arrays have this length for every
 /// tiling; the compiler removes computations of the unused elements.
-pub(super) const MOST: usize = 6;
+pub(super) const MAX_POINTS: usize = 6;
 
 /// A tiling: a bilinear form of convolution, in one dimension.
 pub(super) trait Tiling {
@@ -40,15 +40,15 @@ pub(super) trait Tiling {
     const OUT: usize;
 
     /// Transforms pixels to points.
-    unsafe fn patch<L: Lanes>(d: [L; MOST]) -> [L; MOST];
+    unsafe fn patch<L: Lanes>(d: [L; MAX_POINTS]) -> [L; MAX_POINTS];
     /// Transforms products to outputs.
-    unsafe fn outputs<L: Lanes>(m: [L; MOST]) -> [L; MOST];
+    unsafe fn outputs<L: Lanes>(m: [L; MAX_POINTS]) -> [L; MAX_POINTS];
     /// Transforms gradients of outputs to points: the transpose of [`Self::outputs`].
-    unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST];
+    unsafe fn block<L: Lanes>(g: [L; MAX_POINTS]) -> [L; MAX_POINTS];
     /// Transforms a kernel to points.
-    unsafe fn kernel<L: Lanes>(w: [L; 3]) -> [L; MOST];
+    unsafe fn kernel<L: Lanes>(w: [L; 3]) -> [L; MAX_POINTS];
     /// Transforms the gradients of a kernel's points to that of the kernel: the transpose of [`Self::kernel`].
-    unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3];
+    unsafe fn kernel_gradient<L: Lanes>(u: [L; MAX_POINTS]) -> [L; 3];
 }
 
 /// The choice of a [`Tiling`], as a value.
@@ -146,7 +146,7 @@ impl Tiling for F43 {
     const OUT: usize = 4;
 
     #[inline(always)]
-    unsafe fn patch<L: Lanes>(d: [L; MOST]) -> [L; MOST] {
+    unsafe fn patch<L: Lanes>(d: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe {
             let (aa, bb) = (L::splat(-AA), L::splat(-BB));
             let (both, product) = (L::splat(-(AA + BB)), L::splat(AA * BB));
@@ -164,7 +164,7 @@ impl Tiling for F43 {
     }
 
     #[inline(always)]
-    unsafe fn outputs<L: Lanes>(m: [L; MOST]) -> [L; MOST] {
+    unsafe fn outputs<L: Lanes>(m: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe {
             let (near, far) = (m[1].add(m[2]), m[3].add(m[4]));
             let (across, beyond) = (m[1].sub(m[2]), m[3].sub(m[4]));
@@ -181,7 +181,7 @@ impl Tiling for F43 {
     }
 
     #[inline(always)]
-    unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST] {
+    unsafe fn block<L: Lanes>(g: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe {
             let (even, odd) = (g[0].fma(L::splat(AA), g[2]), g[1].fma(L::splat(AA), g[3]));
             let (further, last) = (g[0].fma(L::splat(BB), g[2]), g[1].fma(L::splat(BB), g[3]));
@@ -197,7 +197,7 @@ impl Tiling for F43 {
     }
 
     #[inline(always)]
-    unsafe fn kernel<L: Lanes>([a, b, c]: [L; 3]) -> [L; MOST] {
+    unsafe fn kernel<L: Lanes>([a, b, c]: [L; 3]) -> [L; MAX_POINTS] {
         unsafe {
             let (even, odd) = (a.fma(L::splat(AA), c).mul(L::splat(NEAR)), b.mul(L::splat(NEAR * A)));
             let (further, last) = (a.fma(L::splat(BB), c).mul(L::splat(FAR)), b.mul(L::splat(FAR * B)));
@@ -213,7 +213,7 @@ impl Tiling for F43 {
     }
 
     #[inline(always)]
-    unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3] {
+    unsafe fn kernel_gradient<L: Lanes>(u: [L; MAX_POINTS]) -> [L; 3] {
         unsafe {
             let (near, far) = (u[1].add(u[2]).mul(L::splat(NEAR)), u[3].add(u[4]).mul(L::splat(FAR)));
             let across = u[1].sub(u[2]).mul(L::splat(NEAR * A));
@@ -239,22 +239,22 @@ impl Tiling for F23 {
     const OUT: usize = 2;
 
     #[inline(always)]
-    unsafe fn patch<L: Lanes>(d: [L; MOST]) -> [L; MOST] {
+    unsafe fn patch<L: Lanes>(d: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { [d[0].sub(d[2]), d[1].add(d[2]), d[2].sub(d[1]), d[1].sub(d[3]), d[4], d[5]] }
     }
 
     #[inline(always)]
-    unsafe fn outputs<L: Lanes>(m: [L; MOST]) -> [L; MOST] {
+    unsafe fn outputs<L: Lanes>(m: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { [m[0].add(m[1]).add(m[2]), m[1].sub(m[2]).sub(m[3]), m[2], m[3], m[4], m[5]] }
     }
 
     #[inline(always)]
-    unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST] {
+    unsafe fn block<L: Lanes>(g: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { [g[0], g[0].add(g[1]), g[0].sub(g[1]), L::splat(0.0).sub(g[1]), g[4], g[5]] }
     }
 
     #[inline(always)]
-    unsafe fn kernel<L: Lanes>([a, b, c]: [L; 3]) -> [L; MOST] {
+    unsafe fn kernel<L: Lanes>([a, b, c]: [L; 3]) -> [L; MAX_POINTS] {
         unsafe {
             let (outer, half) = (a.add(c), L::splat(0.5));
             [a, outer.add(b).mul(half), outer.sub(b).mul(half), c, a, a]
@@ -262,7 +262,7 @@ impl Tiling for F23 {
     }
 
     #[inline(always)]
-    unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3] {
+    unsafe fn kernel_gradient<L: Lanes>(u: [L; MAX_POINTS]) -> [L; 3] {
         unsafe {
             let half = L::splat(0.5);
             let (even, odd) = (u[1].add(u[2]).mul(half), u[1].sub(u[2]).mul(half));
@@ -284,27 +284,27 @@ impl Tiling for TwoPixels {
     const OUT: usize = 2;
 
     #[inline(always)]
-    unsafe fn patch<L: Lanes>(d: [L; MOST]) -> [L; MOST] {
+    unsafe fn patch<L: Lanes>(d: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { [d[0].add(d[1]), d[1], d[0], d[3], d[4], d[5]] }
     }
 
     #[inline(always)]
-    unsafe fn outputs<L: Lanes>(m: [L; MOST]) -> [L; MOST] {
+    unsafe fn outputs<L: Lanes>(m: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { [m[0].add(m[1]), m[0].add(m[2]), m[2], m[3], m[4], m[5]] }
     }
 
     #[inline(always)]
-    unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST] {
+    unsafe fn block<L: Lanes>(g: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { [g[0].add(g[1]), g[0], g[1], g[3], g[4], g[5]] }
     }
 
     #[inline(always)]
-    unsafe fn kernel<L: Lanes>([a, b, c]: [L; 3]) -> [L; MOST] {
+    unsafe fn kernel<L: Lanes>([a, b, c]: [L; 3]) -> [L; MAX_POINTS] {
         unsafe { [b, c.sub(b), a.sub(b), c, c, c] }
     }
 
     #[inline(always)]
-    unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3] {
+    unsafe fn kernel_gradient<L: Lanes>(u: [L; MAX_POINTS]) -> [L; 3] {
         unsafe { [u[2], u[0].sub(u[1]).sub(u[2]), u[1]] }
     }
 }
@@ -323,27 +323,27 @@ impl Tiling for Upscaled {
     const OUT: usize = 2;
 
     #[inline(always)]
-    unsafe fn patch<L: Lanes>(d: [L; MOST]) -> [L; MOST] {
+    unsafe fn patch<L: Lanes>(d: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { [d[1], d[0].sub(d[1]), d[2].sub(d[1]), d[3], d[4], d[5]] }
     }
 
     #[inline(always)]
-    unsafe fn outputs<L: Lanes>(m: [L; MOST]) -> [L; MOST] {
+    unsafe fn outputs<L: Lanes>(m: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { TwoPixels::outputs(m) }
     }
 
     #[inline(always)]
-    unsafe fn block<L: Lanes>(g: [L; MOST]) -> [L; MOST] {
+    unsafe fn block<L: Lanes>(g: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { TwoPixels::block(g) }
     }
 
     #[inline(always)]
-    unsafe fn kernel<L: Lanes>([a, b, c]: [L; 3]) -> [L; MOST] {
+    unsafe fn kernel<L: Lanes>([a, b, c]: [L; 3]) -> [L; MAX_POINTS] {
         unsafe { [a.add(b).add(c), a, c, c, c, c] }
     }
 
     #[inline(always)]
-    unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3] {
+    unsafe fn kernel_gradient<L: Lanes>(u: [L; MAX_POINTS]) -> [L; 3] {
         unsafe { [u[0].add(u[1]), u[0], u[0].add(u[2])] }
     }
 }
@@ -362,27 +362,27 @@ impl Tiling for UpscaledGradient {
     const OUT: usize = 1;
 
     #[inline(always)]
-    unsafe fn patch<L: Lanes>(g: [L; MOST]) -> [L; MOST] {
+    unsafe fn patch<L: Lanes>(g: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unsafe { [g[1].add(g[2]), g[3].sub(g[1]), g[0].sub(g[2]), g[3], g[4], g[5]] }
     }
 
     #[inline(always)]
-    unsafe fn outputs<L: Lanes>(m: [L; MOST]) -> [L; MOST] {
+    unsafe fn outputs<L: Lanes>(m: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         m
     }
 
     #[inline(always)]
-    unsafe fn block<L: Lanes>(_: [L; MOST]) -> [L; MOST] {
+    unsafe fn block<L: Lanes>(_: [L; MAX_POINTS]) -> [L; MAX_POINTS] {
         unreachable!("the gradient of the weights is computed by the tiling of the upscaled image")
     }
 
     #[inline(always)]
-    unsafe fn kernel<L: Lanes>(w: [L; 3]) -> [L; MOST] {
+    unsafe fn kernel<L: Lanes>(w: [L; 3]) -> [L; MAX_POINTS] {
         unsafe { Upscaled::kernel(w) }
     }
 
     #[inline(always)]
-    unsafe fn kernel_gradient<L: Lanes>(u: [L; MOST]) -> [L; 3] {
+    unsafe fn kernel_gradient<L: Lanes>(u: [L; MAX_POINTS]) -> [L; 3] {
         unsafe { Upscaled::kernel_gradient(u) }
     }
 }

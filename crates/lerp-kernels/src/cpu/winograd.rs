@@ -101,7 +101,7 @@ impl Winograd {
     }
 
     /// Whether the layer is narrow, so that every part of a batch can have its own gradient sums.
-    pub fn narrow(self) -> bool {
+    pub fn is_narrow(self) -> bool {
         self.cin * self.cout <= NARROW
     }
 

@@ -12,7 +12,7 @@ use std::{hint::black_box, mem::MaybeUninit};
 use super::{
     epilogue::{Destination, TileEpilogue, on_epilogue},
     lanes::{Isa, LANES, Lanes, on_isa_registers},
-    tiling::{F23, F43, MOST, Tiling, TilingKind, TwoPixels, Upscaled, UpscaledGradient, with_tiling},
+    tiling::{F23, F43, MAX_POINTS, Tiling, TilingKind, TwoPixels, Upscaled, UpscaledGradient, with_tiling},
 };
 
 /// Calls a generic function with a vector type and the type of a tiling.
@@ -160,7 +160,7 @@ unsafe fn patches_body<L: Lanes, T: Tiling>(
                         [false, false, false, true, true, false],
                     );
                 } else {
-                    some_points::<L, T>(from, pitch, channels, to, strides.point, [true; MOST]);
+                    some_points::<L, T>(from, pitch, channels, to, strides.point, [true; MAX_POINTS]);
                 }
             }
         }
@@ -180,13 +180,13 @@ unsafe fn some_points<L: Lanes, T: Tiling>(
     channels: usize,
     to: *mut f32,
     stride: usize,
-    columns: [bool; MOST],
+    columns: [bool; MAX_POINTS],
 ) {
     // SAFETY: the patch lies inside; there is room for every point.
     unsafe {
-        let mut across = [[L::splat(0.0); MOST]; MOST];
+        let mut across = [[L::splat(0.0); MAX_POINTS]; MAX_POINTS];
         for i in 0..T::PATCH {
-            let mut row = [L::splat(0.0); MOST];
+            let mut row = [L::splat(0.0); MAX_POINTS];
             for j in 0..T::PATCH {
                 row[j] = L::load(from.add(i * pitch + j * channels));
             }
@@ -194,7 +194,7 @@ unsafe fn some_points<L: Lanes, T: Tiling>(
         }
         for j in 0..T::POINTS {
             if columns[j] {
-                let mut column = [L::splat(0.0); MOST];
+                let mut column = [L::splat(0.0); MAX_POINTS];
                 for i in 0..T::PATCH {
                     column[i] = across[i][j];
                 }
@@ -259,9 +259,9 @@ unsafe fn blocks_body<L: Lanes, T: Tiling>(
             let mut total = L::load(sum.as_ptr().add(c));
             for (tile, origin) in origins.iter().enumerate() {
                 let from = grad.add(origin + c);
-                let mut across = [[L::splat(0.0); MOST]; MOST];
+                let mut across = [[L::splat(0.0); MAX_POINTS]; MAX_POINTS];
                 for i in 0..T::OUT {
-                    let mut row = [L::splat(0.0); MOST];
+                    let mut row = [L::splat(0.0); MAX_POINTS];
                     for j in 0..T::OUT {
                         row[j] = L::load(from.add(i * pitch + j * channels));
                         total = total.add(row[j]);
@@ -270,7 +270,7 @@ unsafe fn blocks_body<L: Lanes, T: Tiling>(
                 }
                 let to = out.as_mut_ptr().add(tile * strides.tile).cast::<f32>().add(c);
                 for j in 0..T::POINTS {
-                    let mut column = [L::splat(0.0); MOST];
+                    let mut column = [L::splat(0.0); MAX_POINTS];
                     for i in 0..T::OUT {
                         column[i] = across[i][j];
                     }
@@ -325,17 +325,17 @@ unsafe fn outputs_body<L: Lanes, T: Tiling, E: TileEpilogue>(
         for tile in 0..destination.origins.len() {
             for c in (0..LANES).step_by(L::WIDTH) {
                 let from = products.as_ptr().add(tile * strides.tile).cast::<f32>().add(c);
-                let mut down = [[L::splat(0.0); MOST]; MOST];
+                let mut down = [[L::splat(0.0); MAX_POINTS]; MAX_POINTS];
                 for j in 0..T::PRODUCTS {
-                    let mut column = [L::splat(0.0); MOST];
+                    let mut column = [L::splat(0.0); MAX_POINTS];
                     for i in 0..T::PRODUCTS {
                         column[i] = L::load(from.add((i * T::PRODUCTS + j) * strides.point * LANES));
                     }
                     down[j] = T::outputs(column);
                 }
-                let mut values = [[L::splat(0.0); MOST]; MOST];
+                let mut values = [[L::splat(0.0); MAX_POINTS]; MAX_POINTS];
                 for i in 0..T::OUT {
-                    let mut row = [L::splat(0.0); MOST];
+                    let mut row = [L::splat(0.0); MAX_POINTS];
                     for j in 0..T::PRODUCTS {
                         row[j] = down[j][i];
                     }
@@ -391,7 +391,7 @@ unsafe fn kernels_body<L: Lanes, T: Tiling>(
     unsafe {
         for at in 0..depth {
             for c in (0..LANES).step_by(L::WIDTH) {
-                let mut down = [[L::splat(0.0); MOST]; 3];
+                let mut down = [[L::splat(0.0); MAX_POINTS]; 3];
                 for j in 0..3 {
                     let mut column = [L::splat(0.0); 3];
                     for i in 0..3 {
@@ -456,9 +456,9 @@ unsafe fn kernels_from_points_body<L: Lanes, T: Tiling>(
     unsafe {
         for at in 0..depth {
             for c in (0..LANES).step_by(L::WIDTH) {
-                let mut down = [[L::splat(0.0); 3]; MOST];
+                let mut down = [[L::splat(0.0); 3]; MAX_POINTS];
                 for j in 0..T::POINTS {
-                    let mut column = [L::splat(0.0); MOST];
+                    let mut column = [L::splat(0.0); MAX_POINTS];
                     for i in 0..T::POINTS {
                         let point = i * T::POINTS + j;
                         column[i] = L::load(points.as_ptr().add(point * depth + at).cast::<f32>().add(c));
@@ -466,7 +466,7 @@ unsafe fn kernels_from_points_body<L: Lanes, T: Tiling>(
                     down[j] = T::kernel_gradient(column);
                 }
                 for i in 0..3 {
-                    let mut row = [L::splat(0.0); MOST];
+                    let mut row = [L::splat(0.0); MAX_POINTS];
                     for j in 0..T::POINTS {
                         row[j] = down[j][i];
                     }

@@ -21,7 +21,7 @@ use super::{
     count, launch, memory, resize, tensor,
 };
 use crate::{
-    Activation, Link,
+    Activation, Link, Purpose, RequiredGradients,
     tape::{self, is_computed},
 };
 
@@ -79,9 +79,10 @@ pub(crate) fn chain(x: &Tensor, links: &[Link]) -> Result<Tensor> {
     }
     // Algorithms are chosen before anything runs, so that a convolution which cuDNN does not support is found here.
     let device = x.device().as_cuda_device()?;
-    let back = x.track_op() || links.iter().any(|link| link.weight.track_op() || link.bias.track_op());
+    let training = x.track_op() || links.iter().any(|link| link.weight.track_op() || link.bias.track_op());
+    let purpose = if training { Purpose::Training } else { Purpose::Inference };
     for step in steps.iter().filter(|step| step.k > 1) {
-        if let Err(error) = plan(device, batch, step).and_then(|plan| plan.choose(back)) {
+        if let Err(error) = plan(device, batch, step).and_then(|plan| plan.choose(purpose)) {
             crate::notice(&format!(
                 "{error}; such convolutions are computed by candle's own operations, which are slower"
             ));
@@ -133,11 +134,12 @@ struct Layers {
 /// Runs a chain of convolutions on contiguous `x`. The result has the shape `flat`, if given.
 fn run(x: &Tensor, layers: Layers, params: Vec<[Tensor; 2]>, flat: Option<Shape>) -> Result<Tensor> {
     let trained: Vec<_> = params.iter().map(|pair| pair.iter().any(Tensor::track_op)).collect();
-    let back = x.track_op() || trained.contains(&true);
+    let training = x.track_op() || trained.contains(&true);
+    let purpose = if training { Purpose::Training } else { Purpose::Inference };
     let convolutions = Convolutions::new(x, layers, &params)?;
-    let (out, shape, saved) = convolutions.forward(&x.detach(), back)?;
+    let (out, shape, saved) = convolutions.forward(&x.detach(), purpose)?;
     let shape = flat.unwrap_or(shape);
-    if !back {
+    if purpose == Purpose::Inference {
         return Ok(tensor(&convolutions.device, out, shape));
     }
     // candle calls an operation's backward pass if one of its two arguments is trained, so the first trained parameter
@@ -151,22 +153,13 @@ fn run(x: &Tensor, layers: Layers, params: Vec<[Tensor; 2]>, flat: Option<Shape>
 type Saved = Vec<(Tensor, Option<Tensor>)>;
 
 /// The gradients of each link's weight and bias, `None` where they are not required.
-type ParamGradients = Vec<Option<[Tensor; 2]>>;
+type LinkGradients = Vec<Option<[Tensor; 2]>>;
 
 /// A chain's result and its gradient.
 #[derive(Clone, Copy)]
-struct Output<'a> {
+struct ChainOutput<'a> {
     values: &'a Tensor,
     grad: &'a Tensor,
-}
-
-/// The gradients that a backward pass must compute.
-#[derive(Clone, Copy)]
-struct Required<'a> {
-    /// Whether the gradient of the chain's input is required.
-    input: bool,
-    /// Whether the gradients of each link's parameters are required.
-    params: &'a [bool],
 }
 
 /// The steps and parameters of a chain.
@@ -208,9 +201,9 @@ impl Convolutions {
         self.batch * step.height * step.width
     }
 
-    /// Runs the forward pass. Returns the result's values and shape, and the values that the backward pass needs if
-    /// `back` is set.
-    fn forward(&self, x: &Tensor, back: bool) -> Result<(CudaSlice<f32>, Shape, Saved)> {
+    /// Runs the forward pass. Returns the result's values and shape, and the values that the backward pass needs; these
+    /// are empty for [`Purpose::Inference`].
+    fn forward(&self, x: &Tensor, purpose: Purpose) -> Result<(CudaSlice<f32>, Shape, Saved)> {
         let mut x = if self.upscale_first { resize::upscale(x, 1.0)? } else { x.clone() };
         let mut saved = Saved::new();
         for (i, step) in self.steps.iter().enumerate() {
@@ -226,7 +219,7 @@ impl Convolutions {
             let next = self.activate(step, &y, bias, last)?;
             // The output is not kept if the chain's own result has the same values.
             let kept = (!last || step.after != Between::Nothing).then(|| y.clone());
-            if back {
+            if purpose == Purpose::Training {
                 saved.push((x, kept));
             }
             match next {
@@ -295,9 +288,9 @@ impl Convolutions {
     fn backward(
         &self,
         saved: &Saved,
-        output: Output,
-        required: Required,
-    ) -> Result<(Option<Tensor>, ParamGradients)> {
+        output: ChainOutput,
+        required: RequiredGradients,
+    ) -> Result<(Option<Tensor>, LinkGradients)> {
         let mut grad = Some(output.grad.contiguous()?);
         let mut weights: Vec<Option<Tensor>> = vec![None; self.steps.len()];
         let mut biases = weights.clone();
@@ -518,9 +511,9 @@ impl CustomOp2 for Chain {
         y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let required = Required { input: x.track_op(), params: &self.trained };
+        let required = RequiredGradients { input: x.track_op(), params: &self.trained };
         let (dx, gradients) =
-            self.convolutions.backward(&self.saved, Output { values: y, grad }, required)?;
+            self.convolutions.backward(&self.saved, ChainOutput { values: y, grad }, required)?;
         for (params, gradients) in self.params.iter().zip(gradients) {
             for (parameter, gradient) in params.iter().zip(gradients.into_iter().flatten()) {
                 let gradient = gradient.reshape(parameter.shape())?;

@@ -109,9 +109,9 @@ impl Clock {
         self.device.as_cuda_device()
     }
 
-    /// Returns the device address of the step size.
-    pub(super) fn rate(&self) -> Result<u64> {
-        address::<f32>(&self.rate)
+    /// Returns Adam's step size for the next update, `[1]`.
+    pub(crate) fn step_size(&self) -> &Tensor {
+        &self.rate
     }
 }
 

@@ -32,7 +32,7 @@ use candle_core::{
 use lerp_core::Precision;
 
 use super::{memory, precision, tensor, view};
-use crate::notice;
+use crate::{Purpose, notice};
 
 /// Algorithms in the order of preference. Those whose gradients are not deterministic come last.
 const FORWARD: [Algorithm; 2] = [
@@ -160,8 +160,8 @@ impl Plan {
         Ok(Self { shape, device, convolution, x, y, w, forward, data, filter, workspace })
     }
 
-    /// Chooses the algorithms of the forward pass and, if `back` is set, of both gradients.
-    pub fn choose(&self, back: bool) -> Result<()> {
+    /// Chooses the algorithms of the forward pass and, for [`Purpose::Training`], of both gradients.
+    pub fn choose(&self, purpose: Purpose) -> Result<()> {
         if self.forward.get().is_none() {
             let op = ConvForward { conv: &self.convolution, x: &self.x, w: &self.w, y: &self.y };
             let mut trial = Trial::new(self)?;
@@ -173,7 +173,7 @@ impl Plan {
             })?;
             let _ = self.forward.set(found);
         }
-        if back && self.filter.get().is_none() {
+        if purpose == Purpose::Training && self.filter.get().is_none() {
             let mut trial = Trial::new(self)?;
             let op = ConvBackwardData { conv: &self.convolution, dx: &self.x, w: &self.w, dy: &self.y };
             let data = first_of(DATA, |algorithm| {

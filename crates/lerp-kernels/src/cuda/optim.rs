@@ -22,7 +22,7 @@ unsafe impl DeviceRepr for Trained {}
 /// The CUDA kernel of [`crate::adam_steps`]. The step size is the clock's if there is one, otherwise `rate`, which
 /// already includes the bias correction.
 pub(crate) fn adam_steps(all: &[Moments], rate: f64, adam: &Adam, clock: Option<&Clock>) -> Result<()> {
-    let clock = clock.map_or(Ok(0), Clock::rate)?;
+    let clock = clock.map_or(Ok(0), |clock| address::<f32>(clock.step_size()))?;
     let grads = all.iter().map(|one| one.grad.contiguous()).collect::<Result<Vec<Tensor>>>()?;
     let all: Vec<_> = all.iter().zip(&grads).map(|(one, grad)| Moments { grad, ..*one }).collect();
     for part in all.chunks(ENTRIES) {

@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, collections::BTreeSet, path::Path};
 
 use lerp_core::Network;
-use lerp_data::{Dataset, Lines, Protocol, protocols, split_option};
+use lerp_data::{Dataset, Lines, Protocol, protocols, separate_option};
 use lerp_files::{file_stem, printable};
 
 /// The image sets and latent dimensionalities for which the paper has a figure of interpolation strips, with its
@@ -135,7 +135,7 @@ pub fn dataset_of(set: Option<&ImageSet>) -> &str {
 
 /// Returns a dataset's name without the option that sets its test split.
 pub fn bare(dataset: &str) -> &str {
-    split_option(dataset).0
+    separate_option(dataset).0
 }
 
 /// Returns the paper's protocol on a dataset, or `None` if the paper does not use it.
@@ -146,7 +146,7 @@ fn known(dataset: &str) -> Option<Protocol> {
 /// Returns a dataset's title and its name as part of a file name.
 fn names(dataset: &str) -> (String, String) {
     if let Some(known) = known(dataset) {
-        return match split_option(dataset).1 {
+        return match separate_option(dataset).1 {
             None => (known.title.into(), known.name.into()),
             Some(option) => (format!("{} ({option})", known.title), file_stem(dataset, MAX_SLUG_BYTES)),
         };

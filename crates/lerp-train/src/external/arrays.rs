@@ -19,11 +19,11 @@ use crate::{Error, ExternalModel, POSITIONS, Result, evaluate::squared_error};
 pub(crate) const RECORD: &str = "record.json";
 
 /// The maximum size in bytes of a file of answers.
-const LARGE: u64 = 1 << 36;
+const MAX_FILE_BYTES: u64 = 1 << 36;
 
 /// The maximum numbers of characters of the short texts (framework, version, device), and of the notes.
-const LONGEST: usize = 200;
-const LONGEST_NOTES: usize = 2000;
+const MAX_TEXT_CHARS: usize = 200;
+const MAX_NOTES_CHARS: usize = 2000;
 
 /// The maximum number of training samples that a record may state.
 const MAX_SAMPLES: u64 = 1 << 50;
@@ -70,8 +70,8 @@ impl AnswerRecord {
         })?;
         let short =
             [("framework", &record.framework), ("version", &record.version), ("device", &record.device)];
-        let short = short.map(|(name, text)| (name, text, LONGEST));
-        for (name, text, most) in short.into_iter().chain([("notes", &record.notes, LONGEST_NOTES)]) {
+        let short = short.map(|(name, text)| (name, text, MAX_TEXT_CHARS));
+        for (name, text, most) in short.into_iter().chain([("notes", &record.notes, MAX_NOTES_CHARS)]) {
             if text.as_ref().is_some_and(|text| text.chars().count() > most) {
                 return Err(bad(format!("has a '{name}' of more than {most} characters; shorten it")));
             }
@@ -210,7 +210,7 @@ struct ArraySource {
 impl ArraySource {
     fn open(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(format!("{name}.safetensors"));
-        let bytes = match lerp_files::read(&path, LARGE) {
+        let bytes = match lerp_files::read(&path, MAX_FILE_BYTES) {
             Err(error) if error.is_not_found() => {
                 let within = folder.join(name);
                 if lerp_files::is_folder(&within) {
@@ -233,7 +233,7 @@ impl ArraySource {
     fn find(&self, name: &str) -> Result<Option<(Tensor, PathBuf)>> {
         let Some(tensors) = &self.tensors else {
             let path = self.path.join(format!("{name}.npy"));
-            return match lerp_files::read(&path, LARGE) {
+            return match lerp_files::read(&path, MAX_FILE_BYTES) {
                 Err(error) if error.is_not_found() => Ok(None),
                 bytes => Ok(Some((npy::tensor(&path, &bytes?)?, path))),
             };

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use lerp_core::{Architecture, Hyper, LatentShape, OwnNetwork, Precision, Schedule};
 use lerp_data::{Dataset, Split};
 use lerp_eval::{
-    Judged,
+    EVALUATION_BATCH, Judged,
     quantity::{EVALUATED_IMAGES, RECONSTRUCTION_MSE},
 };
 use safetensors::View;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Cell, Error, Evaluation, Judge, JudgeScores, Origin, Paths, Provenance, Result, RunRecord, Strips,
-    evaluate::{CHUNK, judge_lines, line_metrics, squared_error},
+    evaluate::{judge_lines, line_metrics, squared_error},
     measure::bank,
     paths::Interpolations,
     representation::{self, Encoded, EncodedSplit},
@@ -145,8 +145,8 @@ impl TaskAnswers {
         let decoded = get(DECODED, TEST)?;
         let tested = decoded.dim(0)?;
         let mut error = 0.0;
-        for first in (0..tested).step_by(CHUNK) {
-            let size = CHUNK.min(tested - first);
+        for first in (0..tested).step_by(EVALUATION_BATCH) {
+            let size = EVALUATION_BATCH.min(tested - first);
             error += squared_error(&decoded.narrow(0, first, size)?, &self.test.narrow(0, first, size)?)?
                 * size as f64;
         }

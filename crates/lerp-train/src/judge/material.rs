@@ -4,18 +4,18 @@
 use candle_core::{Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Permutation, Split};
-use lerp_eval::test_images;
+use lerp_eval::{EVALUATION_BATCH, test_images};
 
-use crate::{Result, evaluate::CHUNK};
+use crate::Result;
 
 /// The maximum number of pairs of test images; half of them are of one class.
-const PAIRS: usize = 256;
+const MAX_PAIRS: usize = 256;
 /// The maximum number of real images that decoded images are compared with.
-const REAL: usize = 4096;
+const MAX_REAL: usize = 4096;
 /// The number of images generated to choose pairs from, for a dataset whose images are generated.
 const DRAWN: usize = 2048;
 /// The minimum number of pairs: with two, the standard error of the score is undefined.
-const FEWEST_PAIRS: usize = 3;
+const MIN_PAIRS: usize = 3;
 
 /// The test images of a dataset that a judge uses, chosen with a fixed seed.
 pub(super) struct Material {
@@ -36,8 +36,8 @@ pub(super) struct TestPairs {
 /// Returns the number of pairs chosen from `count` test images (`None`: generated images); `None` if there are too
 /// few for a score.
 pub(super) fn pairs_of(count: Option<usize>) -> Option<usize> {
-    let pairs = count.map_or(PAIRS, |count| PAIRS.min(count / 4));
-    (pairs >= FEWEST_PAIRS).then_some(pairs)
+    let pairs = count.map_or(MAX_PAIRS, |count| MAX_PAIRS.min(count / 4));
+    (pairs >= MIN_PAIRS).then_some(pairs)
 }
 
 impl Material {
@@ -55,7 +55,7 @@ impl Material {
         let shuffled = Permutation::new(candidates as u64, &draws);
         let order: Vec<usize> = (0..candidates as u64).map(|place| shuffled.of(place) as usize).collect();
         let pairs = pair(&order, labels.as_deref(), wanted);
-        if pairs.len() < FEWEST_PAIRS {
+        if pairs.len() < MIN_PAIRS {
             return Ok(None);
         }
         let classes = labels.map(|labels| pairs.iter().map(|pair| pair.map(|place| labels[place])).collect());
@@ -63,7 +63,7 @@ impl Material {
         if count.is_some() {
             let mut free = vec![true; candidates];
             pairs.as_flattened().iter().for_each(|place| free[*place] = false);
-            others.extend(order.into_iter().filter(|place| free[*place]).take(REAL));
+            others.extend(order.into_iter().filter(|place| free[*place]).take(MAX_REAL));
         }
         let end = |end: usize| pairs.iter().map(move |pair| pair[end]);
         let places: Vec<usize> = end(0).chain(end(1)).chain(others.iter().copied()).collect();
@@ -73,7 +73,7 @@ impl Material {
         let real = if count.is_some() {
             images.narrow(0, 2 * pairs.len(), others.len())?
         } else {
-            gather(dataset, REAL, &(0..REAL).collect::<Vec<_>>(), &draws.scope("real"))?
+            gather(dataset, MAX_REAL, &(0..MAX_REAL).collect::<Vec<_>>(), &draws.scope("real"))?
         };
         Ok(Some(Self { pairs: TestPairs { ends, classes }, real }))
     }
@@ -92,9 +92,9 @@ pub(super) fn each(
     draws: &Draws,
     mut then: impl FnMut(usize, lerp_data::Batch) -> Result<()>,
 ) -> Result<()> {
-    (0..count).step_by(CHUNK).try_for_each(|first| {
+    (0..count).step_by(EVALUATION_BATCH).try_for_each(|first| {
         let draws = draws.scope("chunk").at(first as u64);
-        then(first, test_images(dataset, first, CHUNK.min(count - first), &draws)?)
+        then(first, test_images(dataset, first, EVALUATION_BATCH.min(count - first), &draws)?)
     })
 }
 
@@ -118,7 +118,7 @@ fn gather(dataset: &dyn Dataset, count: usize, places: &[usize], draws: &Draws) 
     let mut rest = &sorted[..];
     let mut found = Vec::new();
     each(dataset, count, draws, |first, batch| {
-        let here = rest.partition_point(|(place, _)| *place < first + CHUNK);
+        let here = rest.partition_point(|(place, _)| *place < first + EVALUATION_BATCH);
         if here > 0 {
             let at: Vec<u32> = rest[..here].iter().map(|(place, _)| (place - first) as u32).collect();
             found.push(batch.images.index_select(&Tensor::new(at, batch.images.device())?, 0)?);

@@ -23,12 +23,13 @@ use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Decay, LearningRate, Param, Schedule};
 use lerp_data::{Dataset, Lines, Split, line_label};
 use lerp_eval::{
-    JudgeOutput, Judged, LineReference, POSITIONS, RealFeatures, ReferenceImages, classifier, interpolation,
+    EVALUATION_BATCH, JudgeOutput, Judged, LineReference, POSITIONS, RealFeatures, ReferenceImages,
+    classifier, interpolation,
     quantity::{JUDGED_DISTANCE, JUDGED_DISTANCE_ERROR, JUDGED_PRECISION},
 };
 use lerp_kernels::{Adam, Moments, UpdateNumber, adam_steps, gradients, mean_cross_entropy};
 
-use crate::{Learner, Result, evaluate::CHUNK, paths::Interpolations};
+use crate::{Learner, Result, paths::Interpolations};
 use material::{Material, TestPairs, draws, each, pairs_of};
 use network::{Classifier, most_probable};
 
@@ -159,11 +160,11 @@ impl Judge {
     ///
     /// # Shapes
     /// `[images, height, width, channels]`, on any device.
-    pub(crate) fn read(&self, images: &Tensor) -> Result<JudgeOutput> {
+    pub(crate) fn predict(&self, images: &Tensor) -> Result<JudgeOutput> {
         let count = images.dim(0)?;
         let (mut features, mut classes, mut probabilities) = (Vec::new(), Vec::new(), Vec::new());
-        for first in (0..count).step_by(CHUNK) {
-            let chunk = images.narrow(0, first, CHUNK.min(count - first))?;
+        for first in (0..count).step_by(EVALUATION_BATCH) {
+            let chunk = images.narrow(0, first, EVALUATION_BATCH.min(count - first))?;
             let chunk = chunk.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
             let [of_chunk, logits] = self.network.forward(&chunk)?;
             features.push(of_chunk.detach());
@@ -188,7 +189,7 @@ impl Judge {
         let Some(comparison) = self.comparison(dataset)? else { return Ok(None) };
         // Only a judge that was trained on classes can be compared with the classes of the ends.
         let classes = classes.filter(|_| self.record.target == JudgeTarget::Classes);
-        Ok(Judged::new(&self.read(&images.flatten(0, 1)?)?, classes, &comparison.real)?)
+        Ok(Judged::new(&self.predict(&images.flatten(0, 1)?)?, classes, &comparison.real)?)
     }
 
     /// Scores a model's interpolations between the judge's own pairs of test images. Returns `None` as
@@ -216,7 +217,7 @@ impl Judge {
         let mut comparison = self.comparison.lock().unwrap_or_else(PoisonError::into_inner);
         if comparison.is_none() {
             let Some(Material { pairs, real }) = Material::choose(dataset)? else { return Ok(None) };
-            let real = RealFeatures::new(&self.read(&real)?.features)?;
+            let real = RealFeatures::new(&self.predict(&real)?.features)?;
             *comparison = Some(Arc::new(Comparison { pairs, real }));
         }
         Ok(comparison.clone())
@@ -227,7 +228,7 @@ impl Judge {
     fn references(&self, dataset: &dyn Dataset) -> Result<Vec<ReferenceScores>> {
         let Some(comparison) = self.comparison(dataset)? else { return Ok(Vec::new()) };
         let ends = Tensor::cat(&comparison.pairs.ends, 0)?;
-        let floor = comparison.real.realism(&self.read(&ends)?.features, 1)?;
+        let floor = comparison.real.realism(&self.predict(&ends)?.features, 1)?;
         let floor = [
             JUDGED_DISTANCE.keyed(floor.distance.value),
             JUDGED_DISTANCE_ERROR.keyed(floor.distance.error),
@@ -243,11 +244,11 @@ impl Judge {
             Ok(values.map(finite))
         };
         if dataset.name() == Lines::NAME {
-            for way in LineReference::ALL {
-                let ReferenceImages { angles, images } = way.interpolations()?;
+            for reference in LineReference::ALL {
+                let ReferenceImages { angles, images } = reference.interpolations()?;
                 let label = |angle: f64| line_label(angle.rem_euclid(TAU)).min(dataset.classes() as u32 - 1);
                 let classes = angles.iter().map(|pair| pair.map(label)).collect();
-                references.extend(judged(way.title(), &images, Some(classes))?);
+                references.extend(judged(reference.title(), &images, Some(classes))?);
             }
         } else {
             let [left, right] = &comparison.pairs.ends;

@@ -36,8 +36,8 @@ impl JudgeScores {
         strips: &Strips,
     ) -> Result<Option<Self>> {
         let (Some(judge), Some(judged)) = (judge, judged) else { return Ok(None) };
-        let reading = judge.read(&strips.images.flatten(0, 1)?)?;
-        let predictions: Vec<(u32, f32)> = reading.predicted.into_iter().zip(reading.probabilities).collect();
+        let output = judge.predict(&strips.images.flatten(0, 1)?)?;
+        let predictions: Vec<(u32, f32)> = output.predicted.into_iter().zip(output.probabilities).collect();
         let strips = predictions.as_chunks::<POSITIONS>().0.to_vec();
         Ok(Some(Self { judge: judge.record().weights.clone(), judged, strips }))
     }

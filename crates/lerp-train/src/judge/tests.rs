@@ -47,7 +47,7 @@ fn of_lines() -> &'static Judge {
 /// A judge's scores of five interpolations that no model made: true lines that turn evenly, true lines along a
 /// chord of a circle, a jump halfway, blurred true lines, and a blend of pixels.
 fn made_up(judge: &Judge, dataset: &dyn Dataset) -> [BTreeMap<String, f64>; 5] {
-    let images = |way: LineReference| way.interpolations().unwrap().images;
+    let images = |reference: LineReference| reference.interpolations().unwrap().images;
     let path = images(LineReference::Path);
     let first = path.narrow(1, 0, 1).unwrap().repeat((1, POSITIONS / 2, 1, 1, 1)).unwrap();
     let last = path.narrow(1, POSITIONS - 1, 1).unwrap().repeat((1, POSITIONS / 2, 1, 1, 1)).unwrap();

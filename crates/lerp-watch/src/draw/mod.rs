@@ -4,7 +4,7 @@ mod selected;
 mod strip;
 mod table;
 
-use lerp_train::text::duration;
+use lerp_files::duration;
 use ratatui::{
     Frame,
     layout::{Alignment, Constraint, Layout, Rect},

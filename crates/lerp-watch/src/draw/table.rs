@@ -6,7 +6,7 @@ use lerp_eval::{
     Quantity,
     quantity::{CLASSIFIER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
-use lerp_train::text::duration;
+use lerp_files::duration;
 use ratatui::{
     Frame,
     layout::{Constraint, Rect},

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lerp_core::{Schedule, unknown};
-use lerp_data::{is_own, split_option};
+use lerp_core::{Schedule, unknown_name_message};
+use lerp_data::{is_own, separate_option};
 
 use crate::device::DeviceChoice;
 
@@ -97,11 +97,11 @@ impl Datasets {
     /// # Errors
     /// If a name is not one of a dataset; the message shows how to quote it.
     pub fn check(&self, known: &[&str]) -> anyhow::Result<()> {
-        let is_name = |name: &str| is_own(name) || known.contains(&split_option(name).0);
+        let is_name = |name: &str| is_own(name) || known.contains(&separate_option(name).0);
         match self.0.windows(2).find(|pair| is_own(&pair[0]) && !is_name(&pair[1])) {
             Some(pair) => anyhow::bail!(
                 "{}; put a name that contains a comma in double quotes: '\"{}\"'",
-                unknown("dataset", &pair[1], known),
+                unknown_name_message("dataset", &pair[1], known),
                 pair.join(",")
             ),
             None => Ok(()),

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use anyhow::{Context, Result, bail};
-use lerp_core::{Schedule, unknown};
+use lerp_core::{Schedule, unknown_name_message};
 use serde::Deserialize;
 
 use super::Plan;
@@ -39,7 +39,7 @@ impl Plan {
     /// If there is none; the message suggests the nearest name.
     pub fn preset(name: &str) -> Result<Self> {
         let Some((_, text)) = PRESETS.iter().find(|(n, _)| *n == name) else {
-            bail!("{}", unknown("preset", name, &PRESETS.map(|(n, _)| n)));
+            bail!("{}", unknown_name_message("preset", name, &PRESETS.map(|(n, _)| n)));
         };
         Self::parse(text).with_context(|| format!("preset {name}"))
     }
@@ -105,7 +105,7 @@ fn check_keys(table: &toml::Table, prefix: &str, known: &[&str]) -> Result<()> {
         if !known.contains(&key.as_str()) {
             let place = prefix.trim_end_matches('.');
             let place = if place.is_empty() { String::new() } else { format!("in [{place}]: ") };
-            bail!("{place}{}", unknown("key", key, known));
+            bail!("{place}{}", unknown_name_message("key", key, known));
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use lerp_core::{Architecture, Build, Hyper, Network, NetworkKind, Variant, unknown};
+use lerp_core::{Architecture, Build, Hyper, Network, NetworkKind, Variant, unknown_name_message};
 use lerp_data::Dataset;
 use lerp_train::Cell;
 use serde::Deserialize;
@@ -66,7 +66,7 @@ impl NetworkPlan {
         const SIZES: [&str; 3] = ["scales", "depth", "latent"];
         let paper = self.name.as_deref().is_none_or(|name| name == Network::NAME);
         match self.settings.keys().find(|key| !SIZES.contains(&key.as_str())) {
-            Some(key) if paper => bail!("in [{place}]: {}", unknown("key", key, &SIZES)),
+            Some(key) if paper => bail!("in [{place}]: {}", unknown_name_message("key", key, &SIZES)),
             _ => Ok(()),
         }
     }

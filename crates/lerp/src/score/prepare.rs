@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lerp_core::unknown;
+use lerp_core::unknown_name_message;
 use lerp_train::{ArrayFormat, Origin, Run, Task, training_images, write_arrays};
 
 use crate::{
@@ -104,7 +104,7 @@ fn formats(names: &[String]) -> Result<Vec<ArrayFormat>> {
     let known = FORMATS.map(|(name, _)| name);
     let find = |name: &String| match FORMATS.iter().find(|(known, _)| known == name) {
         Some((_, format)) => Ok(*format),
-        None => bail!("--format: {}", unknown("format", name, &known)),
+        None => bail!("--format: {}", unknown_name_message("format", name, &known)),
     };
     names.iter().map(find).collect()
 }

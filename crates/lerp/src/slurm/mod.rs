@@ -19,8 +19,9 @@ use lerp_cluster::{
     DEFAULT_MAX_ARRAY_SIZE, JobKind, QueuedTask, Records, Script, SubmittedJob, TaskArray, is_queued,
     max_array_size, queued_cells,
 };
+use lerp_files::duration;
 use lerp_report::text::count;
-use lerp_train::{Error, LeftOutFolder, RunLock, State, runs_in, text::duration};
+use lerp_train::{Error, LeftOutFolder, RunLock, State, runs_in};
 
 pub use task::task;
 

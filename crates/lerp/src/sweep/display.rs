@@ -8,7 +8,8 @@ use lerp_eval::{
     Quantity,
     quantity::{CLASSIFIER_ACCURACY, CLUSTER_ACCURACY, MEAN_DISTANCE, MEAN_SMOOTHNESS, RECONSTRUCTION_MSE},
 };
-use lerp_train::{Progress, text::duration};
+use lerp_files::duration;
+use lerp_train::Progress;
 
 use crate::say::say;
 

@@ -1,8 +1,9 @@
 //! `lerp sweep --dry-run`: prints what a sweep would do without training anything.
 
 use anyhow::Result;
+use lerp_files::duration;
 use lerp_report::text::count;
-use lerp_train::{runs_in, text::duration};
+use lerp_train::runs_in;
 
 use super::{
     Machine, Packing, PackingOptions, PlannedSweep, Survey, SweepContext, estimate,

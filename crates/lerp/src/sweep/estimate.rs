@@ -7,7 +7,8 @@ use std::{
 
 use candle_core::Device;
 use lerp_data::{Dataset, Lines, Split};
-use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MAX_PROBE_IMAGES, POSITIONS, text::duration};
+use lerp_files::duration;
+use lerp_train::{Cell, EVALUATED_PAIRS, Judge, Learner, MAX_PROBE_IMAGES, POSITIONS};
 
 use super::{
     count,

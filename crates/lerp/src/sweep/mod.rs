@@ -24,8 +24,9 @@ use std::{
 
 use anyhow::{Result, bail};
 use lerp_cluster::SbatchOption;
+use lerp_files::duration;
 use lerp_report::text::count;
-use lerp_train::{Cell, LeftOutFolder, Run, State, runs_in, text::duration};
+use lerp_train::{Cell, LeftOutFolder, Run, State, runs_in};
 
 use crate::{
     cli::{Engine, PlanArgs, Shard, SweepArgs},

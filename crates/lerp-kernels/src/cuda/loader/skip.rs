@@ -2,8 +2,9 @@
 
 use std::{env, fs, io::Write, thread};
 
-/// Says that a test is skipped for want of `what`, or fails it if the environment variable `LERP_REQUIRE`, a list with
-/// commas, contains `what`. The line goes to standard error, and to the end of the file that `LERP_SKIPPED` names.
+/// Reports that a test is skipped because `what` is missing, or fails it if the environment variable `LERP_REQUIRE`, a
+/// list with commas, contains `what`. The line goes to standard error, and to the end of the file that `LERP_SKIPPED`
+/// names.
 pub(super) fn skip(what: &str, why: &str) {
     let thread = thread::current();
     // The test harness names the thread of a test after it.
