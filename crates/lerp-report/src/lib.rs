@@ -19,7 +19,7 @@
 //!
 //! Inside, each folder has one door, its `mod.rs`: `reading` reads a sweep, `paper` compares it with the paper,
 //! `statistics` computes what several tables and figures show, `claims` tests claims, `tables` and `figures` show all of
-//! it, and `page` puts these together. `writing` goes through them in this order.
+//! it, and `page` puts these together. `writing` reads a sweep, draws its figures, writes its tables, and makes the page.
 
 mod claims;
 mod error;
@@ -36,27 +36,3 @@ mod writing;
 pub use error::{Error, Result};
 pub use reading::PixelReference;
 pub use writing::{Options, ReportOutcome, TerminalStyle, compare, report};
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::{
-        figures,
-        tables::{ImageTable, METRICS},
-    };
-
-    #[test]
-    fn every_shown_metric_is_measured() {
-        let measured: HashSet<&str> = lerp_eval::quantities().map(|quantity| &*quantity.key).collect();
-        let tables = METRICS
-            .iter()
-            .map(|metric| metric.of)
-            .chain(ImageTable::ALL.into_iter().flat_map(ImageTable::metrics));
-        let shown: Vec<&str> = tables.chain(figures::drawn()).map(|quantity| &*quantity.key).collect();
-        assert!(shown.len() > 20, "{shown:?}");
-        for key in shown {
-            assert!(measured.contains(key), "nobody measures {key}");
-        }
-    }
-}

@@ -100,6 +100,21 @@ pub(crate) fn unique<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T
     all
 }
 
+/// Removes values whose key is that of an earlier one.
+pub(crate) fn unique_by<T, K: PartialEq>(
+    values: impl IntoIterator<Item = T>,
+    key: impl Fn(&T) -> K,
+) -> Vec<T> {
+    let mut known = Vec::new();
+    let is_new = |value: &T| {
+        let key = key(value);
+        let new = !known.contains(&key);
+        known.extend(new.then_some(key));
+        new
+    };
+    values.into_iter().filter(is_new).collect()
+}
+
 /// The most names in one sentence.
 pub(crate) const MAX_NAMES: usize = 24;
 

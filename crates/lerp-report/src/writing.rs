@@ -2,17 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use lerp_files::{make_folder, replace};
+use lerp_files::replace;
 
-use crate::{
-    Error, Result,
-    figures::{Drawn, Figure},
-    page::{self, Figures, PageFigure},
-    provenance::{Provenance, command},
-    reading::Sweep,
-    statistics::Analysis,
-    tables, text,
-};
+use crate::{Result, figures, page, reading::Sweep, statistics::Analysis, tables};
 
 /// Options of a report.
 #[derive(Debug, Clone, Default)]
@@ -84,12 +76,12 @@ impl ReportOutcome {
 /// ```
 pub fn report(dir: &Path, options: &Options) -> Result<ReportOutcome> {
     let sweep = Sweep::read(dir)?;
-    let analysis = Analysis::new(&sweep);
+    let analysis = Analysis::new(&sweep, tables::rank_columns(&sweep));
     let mut failed = Vec::new();
     if let Some(name) = &options.figure {
-        draw_one(&analysis, name)?;
+        figures::draw_one(&analysis, name)?;
     } else {
-        let figures = draw_all(&analysis, &mut failed)?;
+        let figures = figures::draw_all(&analysis, &mut failed)?;
         replace(&dir.join("summary.parquet"), &sweep.parquet()?)?;
         let mut sheets = tables::sheets(&analysis, &mut failed);
         tables::write(&mut sheets, &dir.join("tables"))?;
@@ -99,52 +91,6 @@ pub fn report(dir: &Path, options: &Options) -> Result<ReportOutcome> {
     let mut outcome = ReportOutcome::of(std::slice::from_ref(&sweep), options.terminal);
     outcome.left_out.extend(failed);
     Ok(outcome)
-}
-
-/// Draws the figure that was asked for.
-fn draw_one(analysis: &Analysis, name: &str) -> Result<()> {
-    let all = Figure::all(analysis);
-    let Some(figure) = all.iter().find(|figure| figure.name == name) else {
-        let known: Vec<&str> = all.iter().map(|figure| figure.name.as_str()).collect();
-        return Err(Error::UnknownFigure { name: name.to_owned(), known: known.join(", ") });
-    };
-    let Some(drawn) = figure.draw(analysis)? else {
-        let unread = analysis.sweep.left_out();
-        let why = if unread.is_empty() { "" } else { ". " };
-        return Err(Error::NoData {
-            missing: figure.missing() + why + text::listed(&unread, 3, " ").trim_end_matches('.'),
-            name: figure.name.clone(),
-            dir: analysis.sweep.dir.clone(),
-        });
-    };
-    write_figure(figure, drawn, &analysis.sweep.dir).map(drop)
-}
-
-/// Draws all figures that have data. A sentence about each that cannot be drawn is added to `failed`.
-fn draw_all(analysis: &Analysis, failed: &mut Vec<String>) -> Result<Figures> {
-    let (mut drawn, mut missing) = (Vec::new(), Vec::new());
-    for figure in Figure::all(analysis).into_iter().filter(|figure| !figure.is_row()) {
-        match figure.draw(analysis) {
-            Err(error) => failed.push(format!("Figure {} is left out: {error}.", figure.name)),
-            Ok(Some(figure_drawn)) => drawn.push(write_figure(&figure, figure_drawn, &analysis.sweep.dir)?),
-            Ok(None) => missing.push((figure.name.clone(), figure.missing())),
-        }
-    }
-    Ok(Figures { drawn, missing })
-}
-
-/// Writes the files of a figure, and returns what the page shows.
-fn write_figure(figure: &Figure, drawn: Drawn, dir: &Path) -> Result<PageFigure> {
-    let whole = drawn.whole_caption();
-    let Drawn { caption, mut drawing, shows } = drawn;
-    let made = Provenance::of(&shows, &command(dir, Some(&figure.name)));
-    drawing.stamp(&whole, &made)?;
-    let (folder, file) = (dir.join("figures"), figure.file());
-    make_folder(&folder)?;
-    // `with_extension` would cut a name at a dot, which is no file ending here.
-    replace(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
-    replace(&folder.join(format!("{file}.png")), &drawing.png)?;
-    Ok(PageFigure { file, caption, provenance: made.line(), svg: drawing.svg })
 }
 
 /// Formats the tables of one or more sweeps for a terminal, beside the paper's numbers.

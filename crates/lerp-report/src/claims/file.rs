@@ -102,7 +102,7 @@ pub enum Test {
     /// The variant's mean is within a relative tolerance of a reference interpolation on lines.
     Near {
         /// The reference interpolation.
-        way: LineReference,
+        reference: LineReference,
         /// The tolerance, as a share of the reference's value.
         within: f64,
     },
@@ -165,10 +165,11 @@ fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
             }
             (TestName::Best, None, None) => Test::Best,
             (TestName::Best, ..) => return bad("is of 'best', which has no 'reference' or 'within'".into()),
-            (TestName::Near, Some(reference), Some(within)) if within > 0.0 && within <= 1.0 => {
-                let Some(way) = LineReference::ALL.into_iter().find(|way| way.name() == reference) else {
+            (TestName::Near, Some(name), Some(within)) if within > 0.0 && within <= 1.0 => {
+                let Some(reference) = LineReference::ALL.into_iter().find(|known| known.name() == name)
+                else {
                     let all = LineReference::ALL.map(LineReference::name).join(", ");
-                    return bad(format!("has no reference '{reference}'; there are: {all}"));
+                    return bad(format!("has no reference '{name}'; there are: {all}"));
                 };
                 if metric != MEAN_DISTANCE && metric != MEAN_SMOOTHNESS {
                     let (distance, smoothness) = (&MEAN_DISTANCE.key, &MEAN_SMOOTHNESS.key);
@@ -177,7 +178,7 @@ fn read(text: &str, papers: bool) -> std::result::Result<Vec<Claim>, String> {
                         metric.key
                     ));
                 }
-                Test::Near { way, within }
+                Test::Near { reference, within }
             }
             (TestName::Together, None, None) => {
                 let with = stated.with.as_deref().unwrap_or_default();

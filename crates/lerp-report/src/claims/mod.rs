@@ -14,7 +14,7 @@ use lerp_files::printable;
 use crate::{
     paper::published,
     reading::{Estimate, ImageSet, RunGroup, Sweep, dataset_of, title_of},
-    statistics::{Pairs, Pooled, reference},
+    statistics::{Pairs, Pooled, reference_scores},
     text::{fixed, names},
 };
 use file::{ClaimPlace, Test, of_the_paper};
@@ -165,9 +165,6 @@ pub fn sample(group: &RunGroup, metric: &Quantity) -> Option<Sample> {
 }
 
 /// Tests a claim in one place, where `groups` are compared.
-///
-/// # Errors
-/// Returns the reason in words if the claim cannot be tested there.
 fn test<'a>(
     claim: &'a Claim,
     set: Option<&'a ImageSet>,
@@ -184,7 +181,7 @@ fn test<'a>(
     let ours = Compared { group, sample };
     match claim.test {
         Test::Best => best(claim, set, ours, groups),
-        Test::Near { way, within } => near(claim, set, ours, way, within),
+        Test::Near { reference, within } => near(claim, set, ours, reference, within),
         Test::Together(_) => Err("it is about all image sets together"),
     }
 }
@@ -284,11 +281,12 @@ fn near<'a>(
     claim: &'a Claim,
     set: Option<&'a ImageSet>,
     ours: Compared<'a>,
-    way: LineReference,
+    reference: LineReference,
     within: f64,
 ) -> std::result::Result<Tested<'a>, &'static str> {
     let a = ours.sample;
-    let scores = reference(way).filter(|_| set.is_none()).ok_or("references are of lines alone")?;
+    let scores =
+        reference_scores(reference).filter(|_| set.is_none()).ok_or("references are of lines alone")?;
     let value = if claim.metric == MEAN_DISTANCE { scores.distance } else { scores.smoothness };
     let (least, most) = (value * (1.0 - within), value * (1.0 + within));
     let speaks_for = (least..=most).contains(&a.mean);
@@ -304,7 +302,7 @@ fn near<'a>(
     let edge = Sample { mean: if a.mean > value { most } else { least }, std: 0.0, n: a.n };
     let allowance = fixed(within * value * unit.factor, unit.decimals);
     Ok(Tested {
-        against: format!("{} ± {allowance}{}", way.title(), unit.name),
+        against: format!("{} ± {allowance}{}", reference.title(), unit.name),
         difference,
         interval: p.map(|_| (difference - half, difference + half)),
         p: p.map(|p| (2.0 * p).min(1.0)),
@@ -364,26 +362,26 @@ impl<'a> Claims<'a> {
 /// Corrects the p-values of each family, and estimates how many seeds would decide each claim.
 fn correct(tested: &mut [Tested]) {
     let mut families: BTreeMap<(bool, String), Vec<usize>> = BTreeMap::new();
-    for (place, tested) in tested.iter().enumerate() {
-        families.entry((tested.claim.papers, tested.claim.family.clone())).or_default().push(place);
+    for (index, tested) in tested.iter().enumerate() {
+        families.entry((tested.claim.papers, tested.claim.family.clone())).or_default().push(index);
     }
-    for places in families.values() {
-        let known: Vec<usize> = places.iter().copied().filter(|place| tested[*place].p.is_some()).collect();
-        let p: Vec<f64> = known.iter().filter_map(|place| tested[*place].p).collect();
-        for (place, p) in known.iter().zip(holm(&p)) {
-            tested[*place].corrected = Some(p);
+    for indices in families.values() {
+        let known: Vec<usize> = indices.iter().copied().filter(|index| tested[*index].p.is_some()).collect();
+        let p: Vec<f64> = known.iter().filter_map(|index| tested[*index].p).collect();
+        for (index, p) in known.iter().zip(holm(&p)) {
+            tested[*index].corrected = Some(p);
         }
-        let seeded: Vec<usize> = places.iter().copied().filter(|place| !tested[*place].correlated).collect();
-        for place in &seeded {
+        let seeded: Vec<usize> = indices.iter().copied().filter(|index| !tested[*index].correlated).collect();
+        for index in &seeded {
             // Any one of several rivals can contradict a claim, which multiplies the number of chances.
-            let chances = places.len()
-                * if tested[*place].speaks_for { 1 } else { tested[*place].groups.len() - 1 }.max(1);
+            let chances = indices.len()
+                * if tested[*index].speaks_for { 1 } else { tested[*index].groups.len() - 1 }.max(1);
             let seeds =
-                tested[*place].sides.iter().map(|(a, b)| seeds_needed(*a, *b, ALPHA / chances as f64));
+                tested[*index].sides.iter().map(|(a, b)| seeds_needed(*a, *b, ALPHA / chances as f64));
             let most: Option<Vec<u64>> = seeds.collect();
             // The present number of seeds did not decide the claim, so at least one more is needed.
-            let more = tested[*place].seeds as u64 + 1;
-            tested[*place].needed = most.and_then(|most| most.into_iter().max()).map(|seeds| seeds.max(more));
+            let more = tested[*index].seeds as u64 + 1;
+            tested[*index].needed = most.and_then(|most| most.into_iter().max()).map(|seeds| seeds.max(more));
         }
     }
 }

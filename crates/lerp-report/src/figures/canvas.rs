@@ -31,9 +31,6 @@ pub trait Draw {
     fn what(&self) -> &'static str;
 
     /// Draws onto `canvas`.
-    ///
-    /// # Errors
-    /// Returns the errors of the canvas.
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()>;
 }
 
@@ -142,7 +139,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
 
     /// Returns the words that this format can show, and their size. A viewer of the SVG has fonts for any script; the
     /// PNG has only the embedded font.
-    fn lettered<'w>(&self, words: &'w str, size: f64) -> (Cow<'w, str>, f64) {
+    fn as_shown<'w>(&self, words: &'w str, size: f64) -> (Cow<'w, str>, f64) {
         let shown = if self.vector { Cow::Borrowed(words) } else { in_font(words) };
         let room = words.width().max(1) as f64 / shown.width().max(1) as f64;
         (shown, size * room.min(1.0))
@@ -150,7 +147,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
 
     /// Draws words of a size in units.
     pub fn text(&self, words: &str, size: f64, at: Point, side: Side) -> Result<()> {
-        let (words, size) = self.lettered(words, size);
+        let (words, size) = self.as_shown(words, size);
         let style = font(size, self.scale).pos(side.pos());
         // For bitmaps, plotters includes the height of accents when it centres text vertically.
         let down = if self.vector || matches!(side, Side::Above | Side::Below) { 0.0 } else { 0.1 * size };
@@ -159,7 +156,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
 
     /// Draws words that run upwards, centred on a point.
     pub fn upright(&self, words: &str, size: f64, at: Point) -> Result<()> {
-        let (words, size) = self.lettered(words, size);
+        let (words, size) = self.as_shown(words, size);
         let style = font(size, self.scale)
             .transform(FontTransform::Rotate270)
             .pos(Pos::new(HPos::Center, VPos::Center));
@@ -168,9 +165,6 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
 }
 
 /// Draws `what` in both formats, `width` by `height` units.
-///
-/// # Errors
-/// Returns an error if it cannot be drawn.
 pub fn both<D: Draw>(what: &D, width: u32, height: u32) -> Result<Drawing> {
     let name = what.what();
     let mut svg = String::new();

@@ -26,9 +26,6 @@ const BELOW: f64 = 56.0;
 const LINE: f64 = 24.0;
 
 /// Draws the points on lines or on an image set, or returns `None` if no run is finished there.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
     let (metric, title, factor): (&Quantity, _, _) = match set {
         None => (&MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3),

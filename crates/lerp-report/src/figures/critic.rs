@@ -22,7 +22,7 @@ const STEPS: f64 = 15.0;
 /// The size of a panel with its titles, alone and among several, and the number of panels next to one another.
 const ALONE: (f64, f64) = (480.0, 390.0);
 const AMONG: (f64, f64) = (345.0, 330.0);
-const BESIDE: usize = 3;
+const PANELS_PER_ROW: usize = 3;
 const LINE: f64 = 17.0;
 
 /// The estimates of one configuration's critic.
@@ -49,9 +49,6 @@ impl CriticPanel {
 }
 
 /// Draws the estimates on lines or on an image set, or returns `None` if no configuration has measured any.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
     let all = sweep.shown(set).into_iter().map(|group| (group, CriticPanel::of(group)));
     let (groups, panels): (Vec<&RunGroup>, Vec<CriticPanel>) =
@@ -106,8 +103,8 @@ impl Critic {
 
     fn size(&self) -> (f64, f64) {
         let (width, height) = self.panel();
-        let rows = self.panels.len().div_ceil(BESIDE) as f64;
-        (width * self.panels.len().min(BESIDE) as f64, (height + self.above()) * rows)
+        let rows = self.panels.len().div_ceil(PANELS_PER_ROW) as f64;
+        (width * self.panels.len().min(PANELS_PER_ROW) as f64, (height + self.above()) * rows)
     }
 }
 
@@ -119,7 +116,7 @@ impl Draw for Critic {
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let (width, height) = self.panel();
         for (p, panel) in self.panels.iter().enumerate() {
-            let (column, row) = ((p % BESIDE) as f64, (p / BESIDE) as f64);
+            let (column, row) = ((p % PANELS_PER_ROW) as f64, (p / PANELS_PER_ROW) as f64);
             let top = row * (height + self.above()) + self.above();
             let (left, right) = (column * width + 70.0, column * width + width - 56.0);
             let area = PlotArea { left, top, width: right - left, height: height - 58.0 };

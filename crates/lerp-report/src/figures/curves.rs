@@ -18,7 +18,7 @@ use crate::{
     Result,
     paper::Selection,
     reading::{ImageSet, RunGroup, Sweep, title_with_unit, user_metrics},
-    statistics::{LineScores, reference},
+    statistics::{LineScores, reference_scores},
 };
 
 /// The widths of a panel and of the legend to the right of several panels.
@@ -33,21 +33,14 @@ const BELOW: f64 = 56.0;
 const TOP: f64 = 14.0;
 const RIGHT: f64 = 18.0;
 
-/// The metrics that learning curves show.
-pub static DRAWN: [&Quantity; 5] =
-    [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &RECONSTRUCTION_MSE, &CODES_IN_USE];
-
 /// The number of panels next to one another, and the most panels in all.
-const BESIDE: usize = 2;
+const PANELS_PER_ROW: usize = 2;
 const MAX_PANELS: usize = 10;
 
 /// The end of the axis of smoothness. No line turns so unevenly, but images that are not lines yet may seem to.
 const MAX_SMOOTHNESS: f64 = 1.5;
 
 /// Draws the curves on lines, or returns `None` if nothing has been evaluated yet.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let selection = trained(sweep, None);
     let mut panels = vec![
@@ -65,7 +58,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     if panels[0].is_empty() {
         return Ok(None);
     }
-    let more = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
+    let more = codebook(&selection, &mut panels) + &user_metric_panels(&selection, &mut panels);
     let caption = format!(
         "Learning curves. Mean distance (left, logarithmic) and mean smoothness (right) of interpolations between test \
          lines, at every evaluation; lower is better for both. Dashed: left what blended pixels have, right what true lines have \
@@ -77,9 +70,6 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 }
 
 /// Draws the curves on an image set, or returns `None` if nothing has been evaluated yet.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn images<'a>(sweep: &'a Sweep, set: &ImageSet) -> Result<Option<Drawn<'a>>> {
     let selection = trained(sweep, Some(set));
     let accuracy = CurvesPanel::new(
@@ -109,7 +99,7 @@ pub fn images<'a>(sweep: &'a Sweep, set: &ImageSet) -> Result<Option<Drawn<'a>>>
         [panel] if panel.kind == AxisKind::Percent => accuracy.to_owned(),
         _ => error.replacen('m', "M", 1),
     };
-    let more = codebook(&selection, &mut panels) + &own(&selection, &mut panels);
+    let more = codebook(&selection, &mut panels) + &user_metric_panels(&selection, &mut panels);
     let caption = format!(
         "Learning curves on {}. {what}, on test images at every evaluation.{more}{}",
         set.words(),
@@ -137,7 +127,7 @@ fn codebook(selection: &Selection, panels: &mut Vec<CurvesPanel>) -> String {
 }
 
 /// Adds panels of user-defined metrics, and returns their part of the caption.
-fn own(selection: &Selection, panels: &mut Vec<CurvesPanel>) -> String {
+fn user_metric_panels(selection: &Selection, panels: &mut Vec<CurvesPanel>) -> String {
     let mut said = String::new();
     for quantity in user_metrics(selection.groups.iter().copied()) {
         let panel = CurvesPanel::new(selection, quantity, title_with_unit(quantity), 1.0, AxisKind::Around);
@@ -209,8 +199,8 @@ impl CurvesPanel {
     }
 
     /// Adds a dashed line at the value of a reference interpolation.
-    fn with_reference(self, way: LineReference, of: fn(&LineScores) -> f64, factor: f64) -> Self {
-        Self { reference: reference(way).map(|scores| of(scores) * factor), ..self }
+    fn with_reference(self, reference: LineReference, of: fn(&LineScores) -> f64, factor: f64) -> Self {
+        Self { reference: reference_scores(reference).map(|scores| of(scores) * factor), ..self }
     }
 
     fn is_empty(&self) -> bool {
@@ -268,38 +258,42 @@ struct Curves {
 
 impl Curves {
     /// Returns whether the legend is below the panel, as for a single panel.
-    fn below(&self) -> bool {
+    fn legend_is_below(&self) -> bool {
         self.panels.len() < 2
     }
 
     fn columns(&self) -> usize {
         let longest = self.legend.iter().map(|(label, _)| label.width()).max().unwrap_or(0);
         match longest {
-            _ if !self.below() => 1,
+            _ if !self.legend_is_below() => 1,
             0..=12 => 3,
             _ => 2,
         }
     }
 
     fn width(&self) -> f64 {
-        if self.below() { PANEL + 40.0 } else { PANEL * self.panels.len().min(BESIDE) as f64 + LEGEND }
+        if self.legend_is_below() {
+            PANEL + 40.0
+        } else {
+            PANEL * self.panels.len().min(PANELS_PER_ROW) as f64 + LEGEND
+        }
     }
 
     fn height(&self) -> f64 {
         let legend = LINE * self.legend.len().div_ceil(self.columns()) as f64;
-        if self.below() {
+        if self.legend_is_below() {
             HEIGHT + legend + 8.0
         } else {
-            let rows = self.panels.len().div_ceil(BESIDE) as f64;
+            let rows = self.panels.len().div_ceil(PANELS_PER_ROW) as f64;
             (HEIGHT * rows).max(24.0 + legend)
         }
     }
 
     /// Draws the legend, which all panels share.
-    fn key<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
+    fn draw_legend<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         let columns = self.columns();
         let (left, top) =
-            if self.below() { (24.0, HEIGHT + 8.0) } else { (self.width() - LEGEND + 6.0, 26.0) };
+            if self.legend_is_below() { (24.0, HEIGHT + 8.0) } else { (self.width() - LEGEND + 6.0, 26.0) };
         for (i, (label, style)) in self.legend.iter().enumerate() {
             let x = left + (self.width() - left) / columns as f64 * (i % columns) as f64;
             let y = top + LINE * (i / columns) as f64;
@@ -318,10 +312,10 @@ impl Draw for Curves {
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         for (i, panel) in self.panels.iter().enumerate() {
-            let wide = if self.below() { self.width() } else { PANEL };
+            let wide = if self.legend_is_below() { self.width() } else { PANEL };
             let area = PlotArea {
-                left: PANEL * (i % BESIDE) as f64 + LEFT,
-                top: HEIGHT * (i / BESIDE) as f64 + TOP,
+                left: PANEL * (i % PANELS_PER_ROW) as f64 + LEFT,
+                top: HEIGHT * (i / PANELS_PER_ROW) as f64 + TOP,
                 width: wide - LEFT - RIGHT,
                 height: HEIGHT - TOP - BELOW,
             };
@@ -360,6 +354,6 @@ impl Draw for Curves {
                 }
             }
         }
-        self.key(canvas)
+        self.draw_legend(canvas)
     }
 }

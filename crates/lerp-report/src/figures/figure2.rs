@@ -1,9 +1,6 @@
 //! Figure 2: examples of good and bad interpolations between lines, with their metrics. It does not depend on any run.
 
-use std::{
-    f64::consts::{PI, TAU},
-    sync::OnceLock,
-};
+use std::f64::consts::{PI, TAU};
 
 use candle_core::{Device, Tensor};
 use lerp_data::{Lines, draw_line};
@@ -43,9 +40,6 @@ pub fn letters() -> impl Iterator<Item = char> {
 }
 
 /// Draws all rows with their metrics or, with `only`, the row of that letter without metrics.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
     let cases = || CASES.iter().filter(|(letter, ..)| only.is_none_or(|only| only == *letter));
     let strip = |letter: char| Strip::new(COUNT, SIDE, images(letter).into_iter().map(|v| v as f32));
@@ -58,7 +52,8 @@ pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
     let caption = if let (Some(letter), Some((.., how))) = (only, cases().next()) {
         format!("Figure 2{letter}. {how}. {scale}")
     } else {
-        let scores = all_scores()?;
+        let bank = LineBank::default();
+        let scores = cases().map(|(letter, ..)| scores(*letter, &bank)).collect::<Result<Vec<Scores>>>()?;
         let distances = scores.iter().map(|score| number(two_digits(1e3 * score.distance))).collect();
         let smoothness = scores.iter().map(|score| {
             score.smoothness.map_or("–".to_owned(), |smoothness| format!("{:.3}", smoothness.abs()))
@@ -118,17 +113,6 @@ struct Scores {
     distance: f64,
     /// The mean smoothness; `None` for the row that is no interpolation.
     smoothness: Option<f64>,
-}
-
-/// Returns the metrics of all rows, which are measured on the first call only.
-fn all_scores() -> Result<&'static [Scores]> {
-    static ONCE: OnceLock<Vec<Scores>> = OnceLock::new();
-    if let Some(known) = ONCE.get() {
-        return Ok(known);
-    }
-    let bank = LineBank::default();
-    let all = CASES.iter().map(|(letter, ..)| scores(*letter, &bank)).collect::<Result<_>>()?;
-    Ok(ONCE.get_or_init(|| all))
 }
 
 /// Measures a row.
@@ -203,8 +187,8 @@ mod tests {
     fn blur_matches_scipy() {
         let image: Vec<f64> = (0..16).map(|i| f64::from(i * i % 7)).collect();
         let ours = blur(&image, 4, 1.3);
-        for (place, value) in SCIPY {
-            assert!((ours[place] - value).abs() < 1e-12, "{place}: {} is not {value}", ours[place]);
+        for (index, value) in SCIPY {
+            assert!((ours[index] - value).abs() < 1e-12, "{index}: {} is not {value}", ours[index]);
         }
     }
 

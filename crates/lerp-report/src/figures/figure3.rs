@@ -18,14 +18,11 @@ const WHAT: &str = "figure 3";
 
 /// Draws all variants or, with `only`, one variant under the letter of its part of the figure. Returns `None` if no run
 /// has saved an interpolation yet.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<Drawn<'a>>> {
     let (mut rows, mut shown) = (Vec::<(String, Strip)>::new(), Vec::new());
     let chosen = |group: &&RunGroup| only.is_none_or(|(variant, _)| group.cell().variant == variant);
     for group in sweep.shown(None).into_iter().filter(chosen) {
-        let Some((loaded, strip)) = drawn(group) else { continue };
+        let Some((loaded, strip)) = row_of(group) else { continue };
         // Rows of another size than the first do not fit into the picture.
         if rows.first().is_some_and(|(_, first)| (first.count, first.side) != (strip.count, strip.side)) {
             loaded.note_problem(&"its interpolation is of another size than those above it");
@@ -55,7 +52,7 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
 }
 
 /// Returns the row of a configuration, and the run that it shows.
-fn drawn(group: &RunGroup) -> Option<(&LoadedRun, Strip)> {
+fn row_of(group: &RunGroup) -> Option<(&LoadedRun, Strip)> {
     group.preferred().find_map(|loaded| {
         // The first of the saved pairs is the one of Figure 3.
         let images = loaded.read_file(Run::interpolation)?;

@@ -10,7 +10,7 @@ use lerp_train::JudgeScores;
 use super::{
     Drawn,
     captions::test_examples,
-    multiples::{Cell, GridRow, Multiples},
+    multiples::{GridPanel, GridRow, Multiples},
     plot::{Axis, BandPoint, quartiles},
     style::curve_styles,
 };
@@ -24,9 +24,6 @@ use crate::{
 const MAX_BLENDS: f64 = 2.0;
 
 /// Draws the curves on lines or on an image set, or returns `None` if no run was judged.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(analysis: &Analysis<'a>, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
     let Some(place) = analysis.judged().iter().find(|place| place.set == set) else { return Ok(None) };
     let judged: Vec<&(&RunGroup, Vec<JudgeScores>)> =
@@ -36,13 +33,13 @@ pub fn draw<'a>(analysis: &Analysis<'a>, set: Option<&ImageSet>) -> Result<Optio
     }
     let groups: Vec<&RunGroup> = judged.iter().map(|(group, _)| *group).collect();
     let pairing = place.pairing();
-    let of = |row: fn(&[JudgeScores], Pairing) -> Vec<BandPoint>, note: &'static str| -> Vec<Cell> {
-        let cell = |(_, verdicts): &&(&RunGroup, Vec<JudgeScores>)| {
-            let points = row(verdicts, pairing);
+    let of = |row: fn(&[JudgeScores], Pairing) -> Vec<BandPoint>, note: &'static str| -> Vec<GridPanel> {
+        let panel = |(_, scores): &&(&RunGroup, Vec<JudgeScores>)| {
+            let points = row(scores, pairing);
             let note = points.is_empty().then_some(note);
-            Cell { pieces: vec![points], note, corner: None }
+            GridPanel { pieces: vec![points], note, corner: None }
         };
-        judged.iter().map(cell).collect()
+        judged.iter().map(panel).collect()
     };
     let references = place.judge.map(|judge| &judge.references[..]).unwrap_or_default();
     let known = |title: &str, of: &Quantity| {
@@ -50,8 +47,8 @@ pub fn draw<'a>(analysis: &Analysis<'a>, set: Option<&ImageSet>) -> Result<Optio
         reference.values.get(&*of.key).copied()
     };
     let level = |value: Option<f64>| value.map(|v| vec![(0.0, v), (1.0, v)]).unwrap_or_default();
-    let highest = |cells: &[Cell], least: f64| {
-        let drawn = cells.iter().flat_map(|cell| cell.pieces.iter().flatten());
+    let highest = |panels: &[GridPanel], least: f64| {
+        let drawn = panels.iter().flat_map(|panel| panel.pieces.iter().flatten());
         drawn.map(|point| point.high).filter(|v| v.is_finite()).fold(least, f64::max)
     };
     let distances = of(distances, "undefined");
@@ -64,26 +61,26 @@ pub fn draw<'a>(analysis: &Analysis<'a>, set: Option<&ImageSet>) -> Result<Optio
         GridRow {
             y: Axis::linear(-0.1 * top..top, 5, "kernel distance\nto real images"),
             ideal: level(known("test images", &JUDGED_DISTANCE)),
-            cells: distances,
+            panels: distances,
         },
         GridRow {
             y: Axis::linear(0.0..104.0, 4, "near a real\nimage, %"),
             ideal: level(known("test images", &JUDGED_PRECISION).map(|value| value * 100.0)),
-            cells: of(precision, "undefined"),
+            panels: of(precision, "undefined"),
         },
         GridRow {
             y: Axis::linear(0.0..(longest * 1.1).clamp(0.1, 1.0), 4, "one step, share\nof the way"),
             ideal: level(Some(1.0 / STEPS as f64)),
-            cells: steps,
+            panels: steps,
         },
     ];
     // On lines, purity means little: a line that turns from one class to another must pass through the classes between.
     let purity = of(purity, "no classes");
-    if set.is_some() && purity.iter().any(|cell| cell.note.is_none()) {
+    if set.is_some() && purity.iter().any(|panel| panel.note.is_none()) {
         rows.push(GridRow {
             y: Axis::linear(0.0..104.0, 4, "class of\nan end, %"),
             ideal: Vec::new(),
-            cells: purity,
+            panels: purity,
         });
     }
     let columns = groups.iter().map(|group| group.label.clone()).zip(curve_styles(&groups)).collect();
@@ -111,11 +108,11 @@ fn alpha(position: usize) -> f64 {
 }
 
 /// Returns the kernel distance with its 95 % interval at each position, as means over runs.
-fn distances(verdicts: &[JudgeScores], _: Pairing) -> Vec<BandPoint> {
+fn distances(scores: &[JudgeScores], _: Pairing) -> Vec<BandPoint> {
     let at = |position: usize| {
         let of = |of: fn(&KernelDistance) -> f64| {
-            let values = verdicts.iter().map(|verdicts| of(&verdicts.judged.distances[position]));
-            values.sum::<f64>() / verdicts.len() as f64
+            let values = scores.iter().map(|scores| of(&scores.judged.distances[position]));
+            values.sum::<f64>() / scores.len() as f64
         };
         let (value, half) = (of(|distance| distance.value), NORMAL_QUANTILE * of(|distance| distance.error));
         BandPoint::new(alpha(position), [value - half, value, value + half])
@@ -132,17 +129,17 @@ fn share(yes: usize, of: usize, times: usize) -> [f64; 3] {
 }
 
 /// Returns the number of runs that each pair is measured in.
-fn times(verdicts: &[JudgeScores], pairing: Pairing) -> usize {
+fn times(scores: &[JudgeScores], pairing: Pairing) -> usize {
     match pairing {
-        Pairing::Shared => verdicts.len().max(1),
+        Pairing::Shared => scores.len().max(1),
         Pairing::Own => 1,
     }
 }
 
 /// Returns the share of images near a real one at each position.
-fn precision(verdicts: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
-    let inside = || verdicts.iter().flat_map(|verdicts| &verdicts.judged.inside);
-    let times = times(verdicts, pairing);
+fn precision(scores: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
+    let inside = || scores.iter().flat_map(|scores| &scores.judged.inside);
+    let times = times(scores, pairing);
     let at = |i: usize| {
         BandPoint::new(alpha(i), share(inside().filter(|row| row[i]).count(), inside().count(), times))
     };
@@ -150,13 +147,12 @@ fn precision(verdicts: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
 }
 
 /// Returns the quartiles of each step's share of the way, placed halfway between positions.
-fn steps(verdicts: &[JudgeScores], _: Pairing) -> Vec<BandPoint> {
+fn steps(scores: &[JudgeScores], _: Pairing) -> Vec<BandPoint> {
     let shares = |row: &[f32; STEPS]| {
         let whole: f32 = row.iter().sum();
         row.map(|step| f64::from(step / whole))
     };
-    let ways: Vec<[f64; STEPS]> =
-        verdicts.iter().flat_map(|verdicts| &verdicts.judged.steps).map(shares).collect();
+    let ways: Vec<[f64; STEPS]> = scores.iter().flat_map(|scores| &scores.judged.steps).map(shares).collect();
     let ways: Vec<_> = ways.into_iter().filter(|way| way[0].is_finite()).collect();
     let at = |i: usize| {
         let halfway = (i as f64 + 0.5) / STEPS as f64;
@@ -166,8 +162,8 @@ fn steps(verdicts: &[JudgeScores], _: Pairing) -> Vec<BandPoint> {
 }
 
 /// Returns the share of images that are clearly of the class of an end at each position; empty without labels.
-fn purity(verdicts: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
-    let labelled = || verdicts.iter().filter_map(|of| Some((of.judged.ends.as_ref()?, &of.judged)));
+fn purity(scores: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
+    let labelled = || scores.iter().filter_map(|of| Some((of.judged.ends.as_ref()?, &of.judged)));
     let clear = |position: usize| {
         labelled().flat_map(move |(ends, judged)| {
             let images = judged.predicted.iter().zip(&judged.probabilities);
@@ -176,7 +172,7 @@ fn purity(verdicts: &[JudgeScores], pairing: Pairing) -> Vec<BandPoint> {
             })
         })
     };
-    let times = times(verdicts, pairing);
+    let times = times(scores, pairing);
     let at = |i: usize| {
         let all = clear(i).count();
         let yes = clear(i).filter(|yes| *yes).count();

@@ -1,5 +1,5 @@
-//! All figures, by name. In goes an [`Analysis`] of a sweep; out comes each [`Figure`], which draws itself. What all
-//! pictures share, the font and the colours, is exported for the page.
+//! All figures, by name. In goes an [`Analysis`] of a sweep; out come the files of one figure ([`draw_one`]) or of all
+//! ([`draw_all`]), with what the page shows of them. The colours and the encoding of pixels are exported for the page.
 
 mod canvas;
 mod captions;
@@ -21,16 +21,21 @@ mod strips;
 mod style;
 mod usefulness;
 
-use lerp_eval::{Quantity, quantity::CRITIC_ALPHA};
-use lerp_files::file_stem;
-use strips::StripsOptions;
+use std::path::Path;
+
+use lerp_eval::quantity::CRITIC_ALPHA;
+use lerp_files::{file_stem, make_folder, replace};
+use serde::Serialize;
 
 use crate::{
-    Result,
+    Error, Result,
     paper::{Selection, published},
+    provenance::{Provenance, command},
     reading::{ImageSet, RunGroup, Sweep},
     statistics::{Analysis, Pairs},
+    text::listed,
 };
+use strips::StripsOptions;
 use style::Drawing;
 
 pub use style::{byte, curve_styles, hex, png};
@@ -41,37 +46,72 @@ const MAX_FILE_NAME_BYTES: usize = 200;
 /// The most bytes of settings within the name of a figure.
 const MAX_SETTINGS_BYTES: usize = 80;
 
-/// Returns the metrics that figures draw over training.
-pub fn drawn() -> impl Iterator<Item = &'static Quantity> {
-    curves::DRAWN.into_iter().chain(&CRITIC_ALPHA)
+/// A figure on the page.
+#[derive(Debug, Serialize)]
+pub struct PageFigure {
+    /// The name of the figure's files and of its anchor on the page.
+    pub file: String,
+    /// The caption without the conditions of the runs.
+    pub caption: String,
+    /// The provenance, as one line of text.
+    pub provenance: String,
+    /// The drawing as SVG; empty if it is left out to keep the page small.
+    pub svg: String,
+    /// The least width in which the drawing is legible, in pixels.
+    pub least: usize,
+    /// The greatest useful width, in pixels.
+    pub most: usize,
 }
 
-/// Returns whether a figure draws the values of `metric` over training.
-pub fn draws(metric: &str) -> bool {
-    drawn().any(|quantity| quantity.key == metric)
+/// The figures of a sweep.
+#[derive(Debug)]
+pub struct Figures {
+    /// The figures that have data.
+    pub drawn: Vec<PageFigure>,
+    /// The names of the other figures, each with what no run has, as the end of a sentence.
+    pub missing: Vec<(String, String)>,
+}
+
+/// Draws the figure of this name and writes its files.
+pub fn draw_one(analysis: &Analysis, name: &str) -> Result<()> {
+    let all = Figure::all(analysis);
+    let Some(figure) = all.iter().find(|figure| figure.name == name) else {
+        let known: Vec<&str> = all.iter().map(|figure| figure.name.as_str()).collect();
+        return Err(Error::UnknownFigure { name: name.to_owned(), known: known.join(", ") });
+    };
+    let Some(drawn) = figure.draw(analysis)? else {
+        let unread = analysis.sweep.left_out();
+        let why = if unread.is_empty() { "" } else { ". " };
+        return Err(Error::NoData {
+            missing: figure.missing() + why + listed(&unread, 3, " ").trim_end_matches('.'),
+            name: figure.name.clone(),
+            dir: analysis.sweep.dir.clone(),
+        });
+    };
+    figure.write(drawn, &analysis.sweep.dir).map(drop)
+}
+
+/// Draws all figures that have data and writes their files. A sentence about each that cannot be drawn is added to
+/// `failed`.
+pub fn draw_all(analysis: &Analysis, failed: &mut Vec<String>) -> Result<Figures> {
+    let (mut drawn, mut missing) = (Vec::new(), Vec::new());
+    for figure in Figure::all(analysis).into_iter().filter(|figure| !figure.is_row()) {
+        match figure.draw(analysis) {
+            Err(error) => failed.push(format!("Figure {} is left out: {error}.", figure.name)),
+            Ok(Some(figure_drawn)) => drawn.push(figure.write(figure_drawn, &analysis.sweep.dir)?),
+            Ok(None) => missing.push((figure.name.clone(), figure.missing())),
+        }
+    }
+    Ok(Figures { drawn, missing })
 }
 
 /// A finished figure.
-#[derive(Debug)]
-pub struct Drawn<'a> {
+struct Drawn<'a> {
     /// The caption, without the conditions of the runs.
-    pub caption: String,
-    /// The drawing.
-    pub drawing: Drawing,
+    caption: String,
+    drawing: Drawing,
     /// The configurations that the figure shows; empty if it does not depend on runs.
-    pub shows: Vec<&'a RunGroup>,
-}
-
-impl Drawn<'_> {
-    /// Returns the caption, followed by the conditions of the runs.
-    pub fn whole_caption(&self) -> String {
-        let selection = Selection { groups: self.shows.clone() };
-        if self.shows.is_empty() {
-            self.caption.clone()
-        } else {
-            format!("{} {}", self.caption, selection.all_conditions())
-        }
-    }
+    shows: Vec<&'a RunGroup>,
 }
 
 /// The kind and the subject of a figure. Of a place, `None` stands for lines.
@@ -108,9 +148,9 @@ enum Kind<'a> {
 }
 
 /// A figure that a sweep may have.
-pub struct Figure<'a> {
+struct Figure<'a> {
     /// The name by which the figure is requested.
-    pub name: String,
+    name: String,
     kind: Kind<'a>,
 }
 
@@ -120,12 +160,12 @@ impl<'a> Figure<'a> {
     }
 
     /// Returns whether the figure is one row of another, which is drawn only on request.
-    pub fn is_row(&self) -> bool {
+    fn is_row(&self) -> bool {
         matches!(self.kind, Kind::Figure2(Some(_)) | Kind::Figure3(Some(_)))
     }
 
     /// Returns all figures that a sweep may have: numbered ones by number, then the others.
-    pub fn all(analysis: &Analysis<'a>) -> Vec<Self> {
+    fn all(analysis: &Analysis<'a>) -> Vec<Self> {
         let sweep = analysis.sweep;
         let mut all = Vec::new();
         if sweep.has_lines() {
@@ -142,8 +182,8 @@ impl<'a> Figure<'a> {
         let samples = samples(sweep);
         let (five, samples): (Vec<_>, Vec<_>) = samples.into_iter().partition(|figure| figure.name == "5");
         // Figure 5 follows Figure 4, which only sweeps with CelebA have.
-        let place = all.iter().position(|f| f.name.parse().is_ok_and(|n: u32| n > 5)).unwrap_or(all.len());
-        all.splice(place..place, five);
+        let index = all.iter().position(|f| f.name.parse().is_ok_and(|n: u32| n > 5)).unwrap_or(all.len());
+        all.splice(index..index, five);
         all.extend(strips(sweep, false));
         let places = sweep.places();
         let each = |name: &str, kind: fn(Option<&'a ImageSet>) -> Kind<'a>| {
@@ -162,7 +202,7 @@ impl<'a> Figure<'a> {
         all.extend(each("critic", Kind::Critic));
         all.extend(each("judged", Kind::Judged));
         all.extend(samples);
-        if analysis.pairs.iter().any(Pairs::drawn) {
+        if analysis.pairs.iter().any(Pairs::is_drawn) {
             all.push(Self::new("usefulness", Kind::Usefulness));
         }
         if analysis.ranks.is_some() {
@@ -174,7 +214,7 @@ impl<'a> Figure<'a> {
     }
 
     /// Returns the name of the figure's files, without their ending.
-    pub fn file(&self) -> String {
+    fn file(&self) -> String {
         let numbered = self.name.starts_with(|c: char| c.is_ascii_digit());
         // A variant may have any name, so it is made safe as a file name.
         file_stem(
@@ -184,10 +224,7 @@ impl<'a> Figure<'a> {
     }
 
     /// Draws the figure, or returns `None` if its data are missing.
-    ///
-    /// # Errors
-    /// Returns an error if the figure cannot be drawn.
-    pub fn draw(&self, analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
+    fn draw(&self, analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
         let sweep = analysis.sweep;
         let drawn = match self.kind {
             Kind::Figure2(letter) => figure2::draw(letter),
@@ -207,6 +244,30 @@ impl<'a> Figure<'a> {
             Kind::Speed => speed::draw(sweep),
         }?;
         Ok(drawn.map(|drawn| Drawn { caption: drawn.caption + &self.not_shown(sweep), ..drawn }))
+    }
+
+    /// Writes the files of the figure, and returns what the page shows.
+    fn write(&self, drawn: Drawn, dir: &Path) -> Result<PageFigure> {
+        let Drawn { caption, mut drawing, shows } = drawn;
+        let made = Provenance::of(&shows, &command(dir, Some(&self.name)));
+        let conditions = (!shows.is_empty()).then(|| Selection { groups: shows }.all_conditions());
+        let whole =
+            conditions.map_or_else(|| caption.clone(), |conditions| format!("{caption} {conditions}"));
+        drawing.stamp(&whole, &made)?;
+        let (folder, file) = (dir.join("figures"), self.file());
+        make_folder(&folder)?;
+        // `with_extension` would cut a name at a dot, which is no file ending here.
+        replace(&folder.join(format!("{file}.svg")), drawing.svg.as_bytes())?;
+        replace(&folder.join(format!("{file}.png")), &drawing.png)?;
+        let width = width(&drawing.svg);
+        Ok(PageFigure {
+            file,
+            caption,
+            provenance: made.line(),
+            svg: drawing.svg,
+            least: (width * 5 / 9).min(700),
+            most: width * 5 / 4,
+        })
     }
 
     /// Returns a sentence about configurations that the figure leaves out because there are too many; empty if there
@@ -229,7 +290,7 @@ impl<'a> Figure<'a> {
     }
 
     /// Returns what no run has if the figure cannot be drawn, as the end of a sentence.
-    pub fn missing(&self) -> String {
+    fn missing(&self) -> String {
         let upgrade = "; `lerp eval RUN --write` makes it for a finished run that still has its model";
         let on = |set: Option<&ImageSet>| set.map_or("lines".into(), ImageSet::name);
         match self.kind {
@@ -255,9 +316,15 @@ impl<'a> Figure<'a> {
     }
 }
 
+/// Returns the width of a drawing in its own units, which are screen pixels; 0 if it does not state its width.
+fn width(svg: &str) -> usize {
+    let after = svg.split_once("<svg width=\"").map(|(_, rest)| rest);
+    after.and_then(|rest| rest.split('"').next()?.parse().ok()).unwrap_or(0)
+}
+
 /// Returns the title of one of the paper's variants.
 fn title(variant: &str) -> &str {
-    published().titles.get(published().place(variant)).map_or(variant, String::as_str)
+    published().titles.get(published().position(variant)).map_or(variant, String::as_str)
 }
 
 /// Returns the figures of interpolation strips: either those with a number in the paper, sorted by it, or the others.

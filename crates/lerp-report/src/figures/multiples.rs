@@ -27,7 +27,7 @@ const LINE: f64 = 18.0;
 
 /// The content of one panel.
 #[derive(Debug, Default)]
-pub struct Cell {
+pub struct GridPanel {
     /// The unbroken pieces of the curve, with quartiles.
     pub pieces: Vec<Vec<BandPoint>>,
     /// A text shown in place of the curve.
@@ -43,7 +43,7 @@ pub struct GridRow {
     /// The points of a dashed reference curve.
     pub ideal: Vec<(f64, f64)>,
     /// The panels, one for each column.
-    pub cells: Vec<Cell>,
+    pub panels: Vec<GridPanel>,
 }
 
 /// A figure of small multiples.
@@ -60,9 +60,6 @@ pub struct Multiples {
 
 impl Multiples {
     /// Draws the figure.
-    ///
-    /// # Errors
-    /// Returns an error if the figure cannot be drawn.
     pub fn drawing(&self) -> Result<Drawing> {
         let beside = self.beside();
         let bands = self.columns.len().div_ceil(beside.max(1));
@@ -123,21 +120,21 @@ impl Draw for Multiples {
                     plot.title_beside(canvas, 56.0)?;
                 }
                 let ideal: Vec<_> = row.ideal.iter().map(|(x, y)| plot.at(*x, *y)).collect();
-                let Some(cell) = row.cells.get(i) else { continue };
-                for piece in &cell.pieces {
+                let Some(panel) = row.panels.get(i) else { continue };
+                for piece in &panel.pieces {
                     plot.band(canvas, piece, style)?;
                 }
-                if let Some(note) = cell.note {
+                if let Some(note) = panel.note {
                     let middle = (left + self.panel() / 2.0, top + HEIGHT * 0.3);
                     canvas.text(note, NUMBERS, middle, Side::Middle)?;
                     continue;
                 }
                 canvas.line(&ideal, IDEAL, 1.25, Some((5, 3)))?;
-                for piece in &cell.pieces {
+                for piece in &panel.pieces {
                     // Columns already tell configurations apart, so curves are not dashed.
                     plot.curve(canvas, piece, &CurveStyle { dash: None, ..*style })?;
                 }
-                if let Some(words) = &cell.corner {
+                if let Some(words) = &panel.corner {
                     canvas.text(words, NUMBERS, (left + self.panel() - 4.0, top + 10.0), Side::Left)?;
                 }
             }

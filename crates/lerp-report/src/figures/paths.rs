@@ -7,7 +7,7 @@ use lerp_train::{Profile, Run};
 use super::{
     Drawn,
     captions::{test_examples, unfinished},
-    multiples::{Cell, GridRow, Multiples},
+    multiples::{GridPanel, GridRow, Multiples},
     plot::{Axis, BandPoint, pieces, quartiles},
     style::curve_styles,
 };
@@ -146,16 +146,16 @@ fn curve(rows: &[Vec<f64>], first: f64, last: f64) -> Vec<Vec<BandPoint>> {
 }
 
 /// Returns a panel for each configuration, and all values drawn in them.
-fn cells(rows: &[Vec<Vec<f64>>], first: f64, last: f64, note: &'static str) -> (Vec<Cell>, Vec<f64>) {
-    let cell = |rows: &Vec<Vec<f64>>| {
+fn panels(rows: &[Vec<Vec<f64>>], first: f64, last: f64, note: &'static str) -> (Vec<GridPanel>, Vec<f64>) {
+    let panel = |rows: &Vec<Vec<f64>>| {
         let pieces = curve(rows, first, last);
         let note = pieces.is_empty().then_some(note);
-        Cell { pieces, note, corner: None }
+        GridPanel { pieces, note, corner: None }
     };
-    let cells: Vec<Cell> = rows.iter().map(cell).collect();
+    let panels: Vec<GridPanel> = rows.iter().map(panel).collect();
     let drawn =
-        cells.iter().flat_map(|cell| cell.pieces.iter().flatten()).flat_map(BandPoint::values).collect();
-    (cells, drawn)
+        panels.iter().flat_map(|panel| panel.pieces.iter().flatten()).flat_map(BandPoint::values).collect();
+    (panels, drawn)
 }
 
 fn lowest(values: &[f64], start: f64) -> f64 {
@@ -191,19 +191,16 @@ fn turning(pools: &Pools, of: fn(&[f64]) -> Option<Vec<f64>>) -> (Vec<Vec<Vec<f6
 }
 
 /// Draws the angle and distance of the nearest line along interpolations, or returns `None` if no run has saved them.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let has = |pool: &Pool| !pool.angle.is_empty() && !pool.distance.is_empty();
     let pools = Pools::read(sweep.shown(None), has);
     let (angles, still) = turning(&pools, progress);
-    let (progress, drawn) = cells(&angles, 0.0, 1.0, "no line turns");
+    let (progress, drawn) = panels(&angles, 0.0, 1.0, "no line turns");
     let shown = lowest(&drawn, -0.05).max(-0.5)..highest(&drawn, 1.05).min(1.5);
     let progress = GridRow {
         y: Axis::numbered(shown, &[0.0, 0.5, 1.0], "angle,\nshare of the turn"),
         ideal: vec![(0.0, 0.0), (1.0, 1.0)],
-        cells: progress,
+        panels: progress,
     };
     // `clamp` keeps NaN, which `max` would replace.
     let thousandths = |pool: &Pool| -> Vec<Vec<f64>> {
@@ -213,9 +210,9 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
             .collect()
     };
     let (distance, drawn) =
-        cells(&pools.pools.iter().map(thousandths).collect::<Vec<_>>(), 0.0, 1.0, "undefined");
+        panels(&pools.pools.iter().map(thousandths).collect::<Vec<_>>(), 0.0, 1.0, "undefined");
     let y = Axis::logarithmic(drawn.into_iter(), "distance to\na line, ×10⁻³");
-    let distance = GridRow { y, ideal: Vec::new(), cells: distance };
+    let distance = GridRow { y, ideal: Vec::new(), panels: distance };
     let words = format!(
         "The nearest true line along the interpolation between two test lines, over {} interpolations of the last \
          evaluation. Above, how far its angle has turned, as a share of the turn from first to last; dashed, an even \
@@ -226,18 +223,15 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 }
 
 /// Draws the size of each turn of the line, or returns `None` if no run has saved it.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let pools = Pools::read(sweep.shown(None), |pool| !pool.angle.is_empty());
     let (rows, still) = turning(&pools, turns);
     let steps = pools.pools.first().and_then(|pool| pool.angle.first()).map_or(15, |row| row.len() - 1);
     let even = 1.0 / steps.max(1) as f64;
-    let (mut cells, drawn) = cells(&rows, even / 2.0, 1.0 - even / 2.0, "no line turns");
+    let (mut panels, drawn) = panels(&rows, even / 2.0, 1.0 - even / 2.0, "no line turns");
     let largest = |row: &Vec<f64>| highest(row, 0.0);
-    for (cell, rows) in cells.iter_mut().zip(&rows) {
-        cell.corner =
+    for (panel, rows) in panels.iter_mut().zip(&rows) {
+        panel.corner =
             quartiles(rows.iter().map(largest)).map(|[_, median, _]| format!("largest {median:.2}"));
     }
     // The axis leaves room above for the text in the corner.
@@ -245,7 +239,7 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let row = GridRow {
         y: Axis::linear(0.0..most * 1.05, 5, "one turn, share\nof the whole"),
         ideal: vec![(0.0, even), (1.0, even)],
-        cells,
+        panels,
     };
     let words = format!(
         "The pace of the line: each of the {steps} turns between neighbouring positions of an interpolation between two \
@@ -259,14 +253,11 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 
 /// Draws the norm of the latent along interpolations, on lines or on an image set, or returns `None` if no run has
 /// saved it.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn norms<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
     let pools = Pools::read(sweep.shown(set), |pool| !pool.norm.is_empty());
     let rows: Vec<Vec<Vec<f64>>> =
         pools.pools.iter().map(|pool| pool.norm.iter().filter_map(|row| relative(row)).collect()).collect();
-    let (cells, drawn) = cells(&rows, 0.0, 1.0, "undefined");
+    let (panels, drawn) = panels(&rows, 0.0, 1.0, "undefined");
     let shown = (lowest(&drawn, 0.65) - 0.02).max(0.0)..(highest(&drawn, 1.05) + 0.02).min(2.0);
     let right_angle = |i: u32| {
         let alpha = f64::from(i) / 40.0;
@@ -275,7 +266,7 @@ pub fn norms<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Draw
     let row = GridRow {
         y: Axis::linear(shown, 5, "norm, relative\nto the ends"),
         ideal: (0..=40).map(right_angle).collect(),
-        cells,
+        panels,
     };
     let (examples, pairs) =
         (test_examples(set), if set.is_none() { "interpolations of the last evaluation" } else { "pairs" });

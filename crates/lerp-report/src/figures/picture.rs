@@ -20,21 +20,6 @@ const LETTERS: f64 = 18.0;
 /// The size of headings.
 const HEADINGS: f64 = 14.0;
 
-/// The number of channels of a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Colors {
-    /// One channel.
-    Gray,
-    /// Three channels.
-    Rgb,
-}
-
-impl Colors {
-    fn channels(self) -> usize {
-        if self == Self::Gray { 1 } else { 3 }
-    }
-}
-
 /// A white picture onto which images are placed.
 pub struct Picture {
     /// The name of the figure in error messages.
@@ -47,22 +32,27 @@ pub struct Picture {
     pub columns: Vec<(String, f64)>,
     /// Columns of words to the right of the picture: a heading, and an entry for each row.
     pub beside: Vec<(String, Vec<String>)>,
-    colors: Colors,
+    colors: png::ColorType,
     width: usize,
     height: usize,
     pixels: Vec<u8>,
 }
 
 impl Picture {
-    /// Creates a white picture.
-    pub fn new(what: &'static str, colors: Colors, (width, height): (usize, usize), zoom: usize) -> Self {
-        let pixels = vec![255; width * height * colors.channels()];
+    /// Creates a white picture, which is gray or RGB.
+    pub fn new(
+        what: &'static str,
+        colors: png::ColorType,
+        (width, height): (usize, usize),
+        zoom: usize,
+    ) -> Self {
+        let pixels = vec![255; width * height * colors.samples()];
         Self { what, zoom, rows: vec![], columns: vec![], beside: vec![], colors, width, height, pixels }
     }
 
     /// Places an image, whose rows are `width` pixels wide, with its upper left corner at `(x, y)`.
     pub fn put(&mut self, image: &[u8], width: usize, (x, y): (usize, usize)) {
-        let channels = self.colors.channels();
+        let channels = self.colors.samples();
         for (i, line) in image.chunks_exact(width * channels).enumerate() {
             let start = ((y + i) * self.width + x) * channels;
             self.pixels[start..start + line.len()].copy_from_slice(line);
@@ -79,9 +69,6 @@ impl Picture {
     }
 
     /// Draws the figure.
-    ///
-    /// # Errors
-    /// Returns an error if the figure cannot be drawn.
     pub fn draw(&self) -> Result<Drawing> {
         let width = self.right() + self.beside.len() * BESIDE + BOTTOM;
         let height = self.top() + self.zoom * self.height + BOTTOM;
@@ -111,11 +98,7 @@ impl Picture {
 
     /// Returns the picture as an element of an SVG.
     fn element(&self) -> Result<String> {
-        let color = match self.colors {
-            Colors::Gray => png::ColorType::Grayscale,
-            Colors::Rgb => png::ColorType::Rgb,
-        };
-        let bytes = png(&self.pixels, self.width as u32, self.height as u32, color)?;
+        let bytes = png(&self.pixels, self.width as u32, self.height as u32, self.colors)?;
         Ok(format!(
             "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" style=\"image-rendering:pixelated\" \
              href=\"data:image/png;base64,{}\"/>\n",
@@ -154,7 +137,7 @@ impl Draw for Picture {
             // In the SVG, the picture is embedded as one element.
             return Ok(());
         }
-        for (p, pixel) in self.pixels.chunks_exact(self.colors.channels()).enumerate() {
+        for (p, pixel) in self.pixels.chunks_exact(self.colors.samples()).enumerate() {
             let corner = (left + zoom * (p % self.width) as f64, top + zoom * (p / self.width) as f64);
             let [red, green, blue] = match *pixel {
                 [red, green, blue] => [red, green, blue],

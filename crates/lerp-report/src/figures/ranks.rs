@@ -21,9 +21,6 @@ const BAR: f64 = 9.0;
 const NAME: f64 = 24.0;
 
 /// Draws the diagram, or returns `None` if fewer than two variants are in two tables, or more than ten.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
     let Some(ranks) = &analysis.ranks else { return Ok(None) };
     let Some(critical) = ranks.ranking.critical_difference else { return Ok(None) };

@@ -1,9 +1,8 @@
 //! Pictures of rows of line images.
 
-use super::{
-    picture::{Colors, Picture},
-    style::byte,
-};
+use png::ColorType;
+
+use super::{picture::Picture, style::byte};
 use crate::{Error, Result};
 
 /// The number of pixels between two images.
@@ -29,14 +28,11 @@ impl Strip {
 }
 
 /// Arranges rows of images with their names as one picture; `alphas` adds the values of α above the columns.
-///
-/// # Errors
-/// Returns an error if strips differ in size.
 pub fn picture(what: &'static str, rows: &[(String, Strip)], alphas: bool) -> Result<Picture> {
     let (count, side) = rows.first().map_or((1, 1), |(_, strip)| (strip.count, strip.side));
     let pitch = side + GAP;
     let size = (count * pitch - GAP, (rows.len() * pitch).saturating_sub(GAP));
-    let mut picture = Picture::new(what, Colors::Gray, size, ZOOM);
+    let mut picture = Picture::new(what, ColorType::Grayscale, size, ZOOM);
     let middle = |i: usize| (i * pitch) as f64 + side as f64 / 2.0;
     for (r, (name, strip)) in rows.iter().enumerate() {
         if (strip.count, strip.side) != (count, side) || strip.gray.len() != count * side * side {

@@ -2,11 +2,12 @@
 
 use candle_core::Tensor;
 use lerp_train::Run;
+use png::ColorType;
 
 use super::{
     Drawn,
     captions::{SAMPLES, unfinished},
-    picture::{Colors, Picture},
+    picture::Picture,
     style::byte,
 };
 use crate::{
@@ -28,9 +29,6 @@ pub fn has(group: &RunGroup) -> bool {
 }
 
 /// Draws the samples of a configuration, or returns `None` if it has none.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(group: &'a RunGroup, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
     for loaded in group.preferred() {
         let Some(images) = loaded.read_file(Run::samples) else { continue };
@@ -50,10 +48,10 @@ pub fn draw<'a>(group: &'a RunGroup, number_of_figure: Option<&str>) -> Result<O
 
 fn caption(group: &RunGroup, loaded: &LoadedRun, figure: Option<&str>, count: usize, range: f32) -> String {
     let figure = figure.map(|figure| format!("Figure {figure}. ")).unwrap_or_default();
-    let place = group.set.as_ref().map_or_else(|| "lines".to_owned(), ImageSet::words);
+    let on = group.set.as_ref().map_or_else(|| "lines".to_owned(), ImageSet::words);
     let shown = [(group, loaded)];
     format!(
-        "{figure}{count} samples of the {} on {place}: latents drawn from N(0, I), decoded. Values from -{range} to {range} \
+        "{figure}{count} samples of the {} on {on}: latents drawn from N(0, I), decoded. Values from -{range} to {range} \
          are from black to white. Model of seed {}.{}",
         group.label,
         model_seeds(&shown),
@@ -75,7 +73,7 @@ fn picture(images: &Tensor, range: f32) -> Result<(Picture, usize)> {
             "{count} images of {width}x{height} pixels are too large for one figure"
         )));
     }
-    let colors = if channels == 1 { Colors::Gray } else { Colors::Rgb };
+    let colors = if channels == 1 { ColorType::Grayscale } else { ColorType::Rgb };
     let mut picture = Picture::new(WHAT, colors, whole, 1);
     let values = images.flatten_all().and_then(|images| images.to_vec1::<f32>());
     let bytes: Vec<u8> = values.map_err(Error::draw(WHAT))?.into_iter().map(|v| byte(v, range)).collect();

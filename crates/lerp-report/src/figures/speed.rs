@@ -46,9 +46,6 @@ fn rates(group: &RunGroup) -> Option<[f64; 3]> {
 }
 
 /// Draws the bars, or returns `None` if no run is finished.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let (mut blocks, mut shows) = (Vec::new(), Vec::new());
     for set in sweep.places() {

@@ -4,13 +4,9 @@
 use candle_core::Tensor;
 use lerp_eval::quantity::CLASSIFIER_ACCURACY;
 use lerp_train::Run;
+use png::ColorType;
 
-use super::{
-    Drawn,
-    captions::unfinished,
-    picture::{Colors, Picture},
-    style::byte,
-};
+use super::{Drawn, captions::unfinished, picture::Picture, style::byte};
 use crate::{
     Error, Result,
     paper::model_seeds,
@@ -35,14 +31,12 @@ pub struct StripsOptions {
 }
 
 /// Draws the strips of `set`, or returns `None` if no run has saved any yet.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(sweep: &'a Sweep, set: &ImageSet, options: StripsOptions) -> Result<Option<Drawn<'a>>> {
-    let mut rows: Vec<(&RunGroup, &LoadedRun, Strips)> = Vec::new();
+    let mut rows: Vec<(&RunGroup, &LoadedRun, StripBytes)> = Vec::new();
     for group in sweep.shown(Some(set)) {
-        let read =
-            |loaded: &'a LoadedRun| Some((loaded, loaded.read_file(|run| Strips::read(run, set.range()))?));
+        let read = |loaded: &'a LoadedRun| {
+            Some((loaded, loaded.read_file(|run| StripBytes::read(run, set.range()))?))
+        };
         if let Some((loaded, strips)) = group.preferred().find_map(read) {
             rows.push((group, loaded, strips));
         }
@@ -73,7 +67,7 @@ fn letter(i: usize) -> String {
 fn caption(
     set: &ImageSet,
     options: StripsOptions,
-    rows: &[(&RunGroup, &LoadedRun, Strips)],
+    rows: &[(&RunGroup, &LoadedRun, StripBytes)],
     pairs: usize,
 ) -> String {
     let number = options.number.map(|number| format!("Figure {number}. ")).unwrap_or_default();
@@ -122,7 +116,7 @@ struct Size {
 }
 
 /// The strips of a run, as bytes.
-struct Strips {
+struct StripBytes {
     size: Size,
     /// The left test images, pair by pair.
     left: Vec<u8>,
@@ -132,7 +126,7 @@ struct Strips {
     images: Vec<u8>,
 }
 
-impl Strips {
+impl StripBytes {
     /// Reads the strips of `run`, with pixel values from `-range` to `range` mapped to bytes, or returns `None` if it
     /// has not been evaluated yet.
     fn read(run: &Run, range: f32) -> lerp_train::Result<Option<Self>> {
@@ -154,7 +148,7 @@ impl Strips {
 }
 
 /// Arranges the strips of the first `pairs` pairs, in a block of rows for each pair.
-fn picture(rows: &[(&RunGroup, &LoadedRun, Strips)], pairs: usize) -> Result<Picture> {
+fn picture(rows: &[(&RunGroup, &LoadedRun, StripBytes)], pairs: usize) -> Result<Picture> {
     let size = rows[0].2.size;
     let Size { positions, height, width, channels, .. } = size;
     // The horizontal positions of the decoded images and of the right test image within a strip.
@@ -167,7 +161,7 @@ fn picture(rows: &[(&RunGroup, &LoadedRun, Strips)], pairs: usize) -> Result<Pic
             rows.len() * pairs
         )));
     }
-    let colors = if channels == 1 { Colors::Gray } else { Colors::Rgb };
+    let colors = if channels == 1 { ColorType::Grayscale } else { ColorType::Rgb };
     let mut picture = Picture::new(WHAT, colors, whole, ZOOM);
     let image = height * width * channels;
     for pair in 0..pairs {

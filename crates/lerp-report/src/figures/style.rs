@@ -25,9 +25,6 @@ pub struct Drawing {
 impl Drawing {
     /// Writes the caption and the provenance into both formats, where programs find them: as text chunks of the PNG and
     /// as `<metadata>` of the SVG.
-    ///
-    /// # Errors
-    /// Returns an error if a name or value cannot be stored in a text chunk.
     pub fn stamp(&mut self, caption: &str, provenance: &Provenance) -> Result<()> {
         let mut pairs = vec![("caption", caption.to_owned())];
         pairs.extend(provenance.pairs());
@@ -95,18 +92,18 @@ pub fn curve_styles(groups: &[&RunGroup]) -> Vec<CurveStyle> {
     let mut others: Vec<&str> = groups
         .iter()
         .map(|group| group.cell().variant.as_str())
-        .filter(|variant| published().place(variant) >= COLORS.len())
+        .filter(|variant| published().position(variant) >= COLORS.len())
         .collect();
     // Groups of one variant are adjacent, so `dedup` removes all repetitions.
     others.dedup();
     let style = |(i, group): (usize, &&RunGroup)| {
         let variant = group.cell().variant.as_str();
         let twin = groups[..i].iter().filter(|g| g.cell().variant == variant).count();
-        let place = published().place(variant);
+        let index = published().position(variant);
         let other = others.iter().position(|known| *known == variant).unwrap_or(0);
-        let color = COLORS.get(place).copied().unwrap_or(OTHERS[other % OTHERS.len()]);
+        let color = COLORS.get(index).copied().unwrap_or(OTHERS[other % OTHERS.len()]);
         let dash = DASHES[twin % DASHES.len()];
-        CurveStyle { color, dash, marker: (place + twin) % 4 }
+        CurveStyle { color, dash, marker: (index + twin) % 4 }
     };
     groups.iter().enumerate().map(style).collect()
 }
@@ -172,9 +169,6 @@ pub fn byte(value: f32, range: f32) -> u8 {
 }
 
 /// Encodes pixels with eight bits per channel as PNG.
-///
-/// # Errors
-/// Returns an error if the number of bytes does not match the size.
 pub fn png(pixels: &[u8], width: u32, height: u32, color: png::ColorType) -> Result<Vec<u8>> {
     lerp_train::encode_png(pixels, [width, height], color, png::Compression::High)
         .map_err(Error::draw("a PNG image"))

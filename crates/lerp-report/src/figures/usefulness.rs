@@ -12,6 +12,7 @@ use crate::{
     Result,
     reading::{ImageSet, RunGroup, distinct},
     statistics::{Analysis, MeasuredOn, Pairs},
+    text::unique_by,
 };
 
 /// The size of a panel, and the margins for numbers and titles of axes.
@@ -22,16 +23,13 @@ const BELOW: f64 = 62.0;
 /// The height of a line of the legend.
 const LINE: f64 = 24.0;
 /// The number of panels next to one another.
-const BESIDE: usize = 2;
+const PANELS_PER_ROW: usize = 2;
 /// The most panels.
 const MAX_PANELS: usize = 16;
 
 /// Draws the points, or returns `None` if no image set has three configurations with both numbers.
-///
-/// # Errors
-/// Returns an error if the figure cannot be drawn.
 pub fn draw<'a>(analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
-    let all: Vec<&Pairs> = analysis.pairs.iter().filter(|pairs| pairs.drawn()).collect();
+    let all: Vec<&Pairs> = analysis.pairs.iter().filter(|pairs| pairs.is_drawn()).collect();
     let cut = if all.len() > MAX_PANELS {
         format!(" These are the first {MAX_PANELS} of {} panels.", all.len())
     } else {
@@ -41,19 +39,14 @@ pub fn draw<'a>(analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
         all.into_iter().take(MAX_PANELS).map(|pairs| pairs.only(|group| group.shown)).collect();
     let groups = distinct(pairs.iter().flat_map(Pairs::configurations));
     // Configurations with the same label on several image sets share a style.
-    let mut legend: Vec<&RunGroup> = Vec::new();
-    for group in &groups {
-        if !legend.iter().any(|known| known.label == group.label) {
-            legend.push(group);
-        }
-    }
+    let legend = unique_by(groups.iter().copied(), |group| group.label.as_str());
     if legend.is_empty() {
         return Ok(None);
     }
     let all = curve_styles(&legend);
     let style = |group: &RunGroup| {
-        let place = legend.iter().position(|known| known.label == group.label).unwrap_or(0);
-        all[place]
+        let index = legend.iter().position(|known| known.label == group.label).unwrap_or(0);
+        all[index]
     };
     let panels = pairs.iter().map(|pairs| {
         let (x, factor) = match pairs.x.on {
@@ -108,11 +101,11 @@ struct Scatter {
 impl Scatter {
     fn width(&self) -> f64 {
         let labels = self.legend.iter().map(|(label, _)| label.as_str());
-        (LEFT + PANEL.0) * BESIDE as f64 + 60.0 + legend_width(labels)
+        (LEFT + PANEL.0) * PANELS_PER_ROW as f64 + 60.0 + legend_width(labels)
     }
 
     fn height(&self) -> f64 {
-        let rows = self.panels.len().div_ceil(BESIDE) as f64;
+        let rows = self.panels.len().div_ceil(PANELS_PER_ROW) as f64;
         ((ABOVE + PANEL.1 + BELOW) * rows).max(ABOVE + LINE * self.legend.len() as f64 + 12.0)
     }
 }
@@ -124,8 +117,8 @@ impl Draw for Scatter {
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Result<()> {
         for (i, panel) in self.panels.iter().enumerate() {
-            let left = LEFT + (LEFT + PANEL.0) * (i % BESIDE) as f64;
-            let top = ABOVE + (ABOVE + PANEL.1 + BELOW) * (i / BESIDE) as f64;
+            let left = LEFT + (LEFT + PANEL.0) * (i % PANELS_PER_ROW) as f64;
+            let top = ABOVE + (ABOVE + PANEL.1 + BELOW) * (i / PANELS_PER_ROW) as f64;
             let area = PlotArea { left, top, width: PANEL.0, height: PANEL.1 };
             let plot = Plot { area, x: &panel.x, y: &panel.y };
             plot.axes(canvas, Numbered::BOTH)?;
@@ -136,7 +129,7 @@ impl Draw for Scatter {
             }
         }
         for (i, (label, style)) in self.legend.iter().enumerate() {
-            let at = ((LEFT + PANEL.0) * BESIDE as f64 + 26.0, ABOVE + 12.0 + LINE * i as f64);
+            let at = ((LEFT + PANEL.0) * PANELS_PER_ROW as f64 + 26.0, ABOVE + 12.0 + LINE * i as f64);
             legend_entry(canvas, at, style, label)?;
         }
         Ok(())

@@ -78,9 +78,6 @@ struct ExplorerRow {
 }
 
 /// Returns the explorer's data, or `None` if no run has saved interpolations yet.
-///
-/// # Errors
-/// Returns an error if saved images have unexpected shapes.
 pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
     let mut sets = Vec::new();
     for set in sweep.places() {
@@ -227,11 +224,11 @@ fn view(
 /// Returns the word and probability in percent that the sweep's judge gives each image, or `None` if another judge was
 /// used.
 fn words(loaded: &LoadedRun, judge: &JudgeRecord, set: Option<&ImageSet>) -> Option<Vec<Vec<String>>> {
-    let verdicts = loaded.read_file(Run::judge_scores).filter(|verdicts| verdicts.judge == judge.weights)?;
+    let scores = loaded.read_file(Run::judge_scores).filter(|scores| scores.judge == judge.weights)?;
     let text = |(class, probability): &(u32, f32)| {
         format!("{}, {:.0} %", class_word(judge, set, *class), probability * 100.0)
     };
-    Some(verdicts.strips.iter().map(|row| row.iter().map(text).collect()).collect())
+    Some(scores.strips.iter().map(|row| row.iter().map(text).collect()).collect())
 }
 
 /// Adds the true interpolation between the ends of each pair: lines that turn at an even pace the shorter way round.
@@ -313,7 +310,7 @@ impl SpriteSheet {
 
     fn sprite(&self) -> Result<Sprite> {
         let height = self.pixels.len() / (self.width * self.channels);
-        let color = if self.channels == 3 { png::ColorType::Rgb } else { ::png::ColorType::Grayscale };
+        let color = if self.channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale };
         let bytes = png(&self.pixels, self.width as u32, height as u32, color)?;
         let src = format!("data:image/png;base64,{}", BASE64_STANDARD.encode(bytes));
         Ok(Sprite { width: self.width, height, src })

@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
+    figures::{Figures, PageFigure},
     paper::Selection,
     reading::{LoadedRun, RunGroup, Sweep},
-    tables::{Sheet, TableLine},
+    tables::Sheet,
     text::{few, thousands},
 };
 use runs::{Details, RunRow};
@@ -31,28 +32,6 @@ const MAX_LINES: usize = 500;
 /// The folder of the separate pages of runs.
 const PAGES: &str = "pages";
 
-/// A figure on the page.
-#[derive(Debug, Clone, Serialize)]
-pub struct PageFigure {
-    /// The name of the figure's files and of its anchor on the page.
-    pub file: String,
-    /// The caption without the conditions of the runs.
-    pub caption: String,
-    /// The provenance, as one line of text.
-    pub provenance: String,
-    /// The drawing as SVG; empty if it is left out to keep the page small.
-    pub svg: String,
-}
-
-/// The figures of a sweep.
-#[derive(Debug)]
-pub struct Figures {
-    /// The figures that have data.
-    pub drawn: Vec<PageFigure>,
-    /// The names of the other figures, each with what no run has, as the end of a sentence.
-    pub missing: Vec<(String, String)>,
-}
-
 /// The data of the page's template.
 #[derive(Serialize)]
 struct Page<'a> {
@@ -60,12 +39,14 @@ struct Page<'a> {
     states: String,
     /// The conditions of the runs on lines and on image sets, which the page states once for all tables and figures.
     conditions: Vec<String>,
-    sheets: Vec<PageSheet<'a>>,
+    sheets: &'a [Sheet],
+    /// The most lines of a table that the page shows.
+    max_lines: usize,
     /// The endings and names of the formats of the tables' files.
     formats: [(&'a str, &'a str); 4],
     /// Whether any run is on an image set.
     datasets: bool,
-    figures: Vec<SizedFigure>,
+    figures: Vec<PageFigure>,
     missing: Vec<(String, String)>,
     /// Sentences about what could not be read or drawn.
     left_out: Vec<String>,
@@ -86,79 +67,8 @@ struct Page<'a> {
     js: &'a str,
 }
 
-/// The tables of a sheet, cut to the lines that the page shows.
-#[derive(Serialize)]
-struct PageSheet<'a> {
-    id: &'a str,
-    title: &'a str,
-    tables: Vec<PageTable<'a>>,
-}
-
-/// A table of a sheet.
-#[derive(Serialize)]
-struct PageTable<'a> {
-    name: &'a str,
-    caption: &'a str,
-    headings: &'a [String],
-    left: usize,
-    lines: &'a [TableLine],
-    folded: &'a [TableLine],
-    notes: Vec<String>,
-    provenance: &'a str,
-}
-
-impl<'a> PageSheet<'a> {
-    /// Cuts the tables of a sheet to the lines that the page shows.
-    fn of(sheet: &'a Sheet) -> Self {
-        let tables = sheet.tables.iter().map(|table| {
-            let lines = table.lines.get(..MAX_LINES).unwrap_or(&table.lines);
-            let mut notes = table.notes.clone();
-            if lines.len() < table.lines.len() {
-                let all = thousands(table.lines.len() as u64);
-                notes.insert(0, format!("The first {MAX_LINES} of {all} lines; the files below have all."));
-            }
-            PageTable {
-                name: &table.name,
-                caption: &table.caption,
-                headings: &table.headings,
-                left: table.left,
-                lines,
-                folded: &table.folded,
-                notes,
-                provenance: &table.provenance,
-            }
-        });
-        Self { id: sheet.id, title: sheet.title, tables: tables.collect() }
-    }
-}
-
-/// A figure with the least and the greatest width in which it is legible, in pixels.
-#[derive(Serialize)]
-struct SizedFigure {
-    #[serde(flatten)]
-    figure: PageFigure,
-    least: usize,
-    most: usize,
-}
-
-impl SizedFigure {
-    fn new(figure: PageFigure) -> Self {
-        let width = width(&figure.svg);
-        Self { figure, least: (width * 5 / 9).min(700), most: width * 5 / 4 }
-    }
-}
-
-/// Returns the width of a drawing in its own units, which are screen pixels; 0 if it does not state its width.
-fn width(svg: &str) -> usize {
-    let after = svg.split_once("<svg width=\"").map(|(_, rest)| rest);
-    after.and_then(|rest| rest.split('"').next()?.parse().ok()).unwrap_or(0)
-}
-
 /// Writes the page into the folder of the sweep, and the separate pages of runs if there are very many. `provenance` is
 /// the sweep's. `failed` has sentences about figures that could not be drawn; what else is left out is added to it.
-///
-/// # Errors
-/// Returns an error if a page cannot be rendered or written.
 pub fn write(
     sweep: &Sweep,
     sheets: &[Sheet],
@@ -199,10 +109,11 @@ pub fn write(
         name: sweep.name(),
         states: sweep.states(),
         conditions: conditions(sweep),
-        sheets: sheets.iter().map(PageSheet::of).collect(),
+        sheets,
+        max_lines: MAX_LINES,
         formats: [("md", "Markdown"), ("tex", "LaTeX"), ("csv", "CSV"), ("parquet", "Parquet")],
         datasets: !sweep.sets().is_empty(),
-        figures: figures.drawn.into_iter().map(SizedFigure::new).collect(),
+        figures: figures.drawn,
         missing: figures.missing,
         left_out,
         count: thousands(all.len() as u64),
@@ -225,9 +136,9 @@ fn conditions(sweep: &Sweep) -> Vec<String> {
     let parts = [("Lines", sweep.lines()), ("Image sets", Selection { groups: images })];
     let several = parts.iter().all(|(_, selection)| !selection.groups.is_empty());
     let said = parts.into_iter().filter(|(_, selection)| !selection.groups.is_empty());
-    said.map(|(place, selection)| {
-        let place = if several { format!("{place}: ") } else { String::new() };
-        place + &selection.all_conditions()
+    said.map(|(on, selection)| {
+        let on = if several { format!("{on}: ") } else { String::new() };
+        on + &selection.all_conditions()
     })
     .collect()
 }
@@ -235,6 +146,7 @@ fn conditions(sweep: &Sweep) -> Vec<String> {
 /// Loads the templates. Their names end in `.html`, which turns on the escaping of text.
 fn environment() -> std::result::Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
+    environment.add_filter("thousands", thousands);
     for (name, text) in [
         ("page.html", include_str!("page.html")),
         ("list.html", include_str!("list.html")),
@@ -287,11 +199,9 @@ fn apart(sweep: &Sweep, all: &[(&RunGroup, &LoadedRun)], environment: &Environme
 fn render(template: &minijinja::Template<'_, '_>, mut page: Page<'_>) -> Result<String> {
     loop {
         let html = template.render(Value::from(Serde(&page))).map_err(Error::draw("index.html"))?;
-        let largest = page.figures.iter_mut().max_by_key(|shown| shown.figure.svg.len());
+        let largest = page.figures.iter_mut().max_by_key(|figure| figure.svg.len());
         match largest {
-            Some(shown) if html.len() > MAX_BYTES && !shown.figure.svg.is_empty() => {
-                shown.figure.svg.clear();
-            }
+            Some(figure) if html.len() > MAX_BYTES && !figure.svg.is_empty() => figure.svg.clear(),
             _ => return Ok(html),
         }
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::chart::{brief, chart};
 use crate::{
-    reading::{LoadedRun, RunGroup, title_with_unit},
+    reading::{LoadedRun, RunGroup, title_of, title_with_unit},
     text::{count, number, thousands},
 };
 
@@ -84,7 +84,7 @@ impl RunRow {
         Self {
             id: record.id.clone(),
             href,
-            dataset: group.place(),
+            dataset: title_of(group.set.as_ref()),
             variant: group.label.clone(),
             seed: cell.seed,
             state: format!("{:?}", status.state).to_lowercase(),
@@ -193,13 +193,13 @@ fn made_with(loaded: &LoadedRun) -> Vec<(String, String)> {
 /// values, then the losses.
 fn curves(group: &RunGroup, loaded: &LoadedRun, metrics: &Metrics) -> Vec<RunCurve> {
     let names: BTreeSet<&str> = metrics.0.iter().map(|row| row.metric.as_str()).collect();
-    let place = |name: &str| match When::of(name) {
+    let rank = |name: &str| match When::of(name) {
         Some(When::EachEvaluation) => 0,
         Some(When::AtTheEnd) => 1,
         None => 2,
     };
     let mut names: Vec<&str> = names.into_iter().collect();
-    names.sort_by_key(|name| place(name));
+    names.sort_by_key(|name| rank(name));
     let curve = |name: &str| {
         let points: Vec<(u64, f64)> = metrics.series(name).map(|row| (row.samples, row.value)).collect();
         let value = match loaded.final_value(name) {

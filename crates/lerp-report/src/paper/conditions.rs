@@ -13,12 +13,12 @@ use crate::{
     text::{MAX_NAMES, few, names, number, numbers, plural, thousands, two_digits, unique},
 };
 
-/// How the conditions of runs differ from the paper's, in words.
+/// How the conditions of runs deviate from the paper's, in words.
 #[derive(Debug, Clone, Default)]
-pub struct Differences {
-    /// Differences in training. It can still be said whether such runs reach the paper's numbers.
+pub struct Deviations {
+    /// Deviations in training. It can still be said whether such runs reach the paper's numbers.
     pub training: Vec<String>,
-    /// Differences in what was measured. Numbers of such runs cannot be compared with the paper's.
+    /// Deviations in what was measured. Numbers of such runs cannot be compared with the paper's.
     pub measured: Vec<String>,
 }
 
@@ -38,28 +38,6 @@ impl Sweep {
     /// Returns the notes under a table of `shown` on runs and files that are not in its numbers.
     pub fn missing_notes(&self, shown: &Selection) -> Vec<String> {
         shown.missing().into_iter().chain(self.not_begun()).chain(self.not_counted()).collect()
-    }
-}
-
-/// A setting's value in a run, with the image set and the variant of the run.
-struct RunSetting {
-    value: String,
-    set: String,
-    title: String,
-}
-
-impl RunSetting {
-    fn title(&self) -> String {
-        self.title.clone()
-    }
-
-    fn set(&self) -> String {
-        self.set.clone()
-    }
-
-    /// Returns the image set and the variant.
-    fn both(&self) -> String {
-        format!("{} {}", self.set, self.title)
     }
 }
 
@@ -86,17 +64,15 @@ impl<'a> Selection<'a> {
             let device = self.trained(|l| printable(&l.run.record.provenance.device).into_owned());
             parts.push(format!("device {device}"));
         }
-        parts.push(format!(
-            "revision {}.",
-            self.each(|l| printable(&l.run.record.provenance.git).into_owned())
-        ));
+        let revision = self.by(|l| Some(printable(&l.run.record.provenance.git).into_owned()));
+        parts.push(format!("revision {revision}."));
         let elsewhere = self.elsewhere().map(|sentence| format!(" {sentence}"));
         parts.join("; ") + &elsewhere.unwrap_or_default()
     }
 
     /// Returns sentences about models that were not trained here: what they were trained with, and what cannot be
     /// measured of them. `None` if all models were trained here.
-    pub fn elsewhere(&self) -> Option<String> {
+    fn elsewhere(&self) -> Option<String> {
         let with = |group: &&RunGroup| {
             let mut with: Vec<String> =
                 group.runs.iter().filter_map(|l| l.run.record.elsewhere.as_ref()?.trained_with()).collect();
@@ -146,48 +122,39 @@ impl<'a> Selection<'a> {
         course.into_iter().chain(averages).collect()
     }
 
-    /// Returns [`Self::conditions`], followed by the differences from the paper's if there are any.
+    /// Returns [`Self::conditions`], followed by the deviations from the paper's if there are any.
     pub fn all_conditions(&self) -> String {
         let unlike = self.unlike_the_paper().map(|s| format!(" {s}"));
         self.conditions() + &unlike.unwrap_or_default()
-    }
-
-    /// Formats a setting that every run has.
-    fn each(&self, of: impl Fn(&LoadedRun) -> String) -> String {
-        self.by(|loaded| Some(of(loaded)))
     }
 
     /// Formats a setting: its value, or each of its values with the runs that have it, as in `0.001 (Baseline, VAE),
     /// 0.0003 (ACAI)`. The runs are named by variant; by image set if there are several and these alone determine the
     /// value; or else by both. Runs without a value are skipped.
     pub fn by(&self, of: impl Fn(&LoadedRun) -> Option<String>) -> String {
-        let runs: Vec<RunSetting> = self
+        // The value of each run with the names that may stand for the run: its variant, its image set, and both.
+        let runs: Vec<(String, [String; 3])> = self
             .runs()
             .filter_map(|(group, loaded)| {
+                let value = of(loaded)?;
                 let set = group.set.as_ref().map(ImageSet::name).unwrap_or_default();
-                Some(RunSetting { value: of(loaded)?, set, title: group.title() })
+                let both = format!("{set} {}", group.title());
+                Some((value, [group.title(), set, both]))
             })
             .collect();
-        let several = runs.iter().any(|run| run.set != runs[0].set);
-        // Whether the owner determines the value.
-        let decides = |owner: fn(&RunSetting) -> String| {
+        let several = runs.iter().any(|(_, [_, set, _])| *set != runs[0].1[1]);
+        let decides = |name: &usize| {
             let mut values = BTreeMap::new();
-            runs.iter().all(|run| *values.entry(owner(run)).or_insert(&run.value) == &run.value)
+            runs.iter().all(|(value, names)| *values.entry(&names[*name]).or_insert(value) == value)
         };
-        let owner: fn(&RunSetting) -> String = if !several || decides(RunSetting::title) {
-            RunSetting::title
-        } else if decides(RunSetting::set) {
-            RunSetting::set
-        } else {
-            RunSetting::both
-        };
-        let mut values: Vec<(&str, Vec<String>)> = Vec::new();
-        for run in &runs {
-            let name = owner(run);
-            match values.iter_mut().find(|(known, _)| *known == run.value) {
+        let name = if several { (0..2).find(decides).unwrap_or(2) } else { 0 };
+        let mut values: Vec<(&str, Vec<&String>)> = Vec::new();
+        for (value, all_names) in &runs {
+            let name = &all_names[name];
+            match values.iter_mut().find(|(known, _)| known == value) {
                 Some((_, names)) if names.contains(&name) => {}
                 Some((_, names)) => names.push(name),
-                None => values.push((&run.value, vec![name])),
+                None => values.push((value, vec![name])),
             }
         }
         if let [(value, _)] = values.as_slice() {
@@ -205,27 +172,19 @@ impl<'a> Selection<'a> {
     }
 
     /// Returns a sentence on how the runs differ from the paper's, or `None` if they do not.
-    pub fn unlike_the_paper(&self) -> Option<String> {
-        let parts = self.differences();
+    fn unlike_the_paper(&self) -> Option<String> {
+        let Deviations { training, measured } = self.deviations();
+        let parts = [training, measured].concat();
         (!parts.is_empty()).then(|| format!("These are not the paper's conditions: {}.", names(&parts)))
     }
 
-    /// Returns all differences from the paper's conditions, in words.
-    pub fn differences(&self) -> Vec<String> {
-        let Differences { training, measured } = self.unlike();
-        training.into_iter().chain(measured).collect()
-    }
-
-    /// Returns the differences from the paper's conditions, separated into those of the training and those of the
+    /// Returns the deviations from the paper's conditions, separated into those of the training and those of the
     /// measurement. Models that were trained elsewhere are ignored, as the paper's conditions do not apply to them.
-    pub fn unlike(&self) -> Differences {
-        let trained = |group: &&&RunGroup| group.cell().origin.is_trained();
-        Selection { groups: self.groups.iter().filter(trained).copied().collect() }.unlike_of_trained()
-    }
-
-    fn unlike_of_trained(&self) -> Differences {
+    pub fn deviations(&self) -> Deviations {
+        let mut trained = self.clone();
+        trained.groups.retain(|group| group.cell().origin.is_trained());
         let Training { samples, learning_rate: rate, batch, .. } = published().training;
-        let cells = || self.runs().map(|(_, l)| &l.run.record.cell);
+        let cells = || trained.runs().map(|(_, l)| &l.run.record.cell);
         let least = cells().map(|cell| cell.samples).min().unwrap_or(samples);
         let mut parts = Vec::new();
         if least < samples {
@@ -246,10 +205,10 @@ impl<'a> Selection<'a> {
         if cells().any(|cell| cell.batch != batch) {
             parts.push(format!("another batch than its {batch}"));
         }
-        parts.extend(self.other_networks());
-        parts.extend(self.other_hyperparameters());
-        let measured = self.other_images().into_iter().chain(self.other_latents()).collect();
-        Differences { training: parts, measured }
+        parts.extend(trained.other_networks());
+        parts.extend(trained.other_hyperparameters());
+        let measured = trained.other_images().into_iter().chain(trained.other_latents()).collect();
+        Deviations { training: parts, measured }
     }
 
     /// Returns phrases on numbers of images that are not the paper's.
@@ -315,10 +274,10 @@ impl<'a> Selection<'a> {
             let (cell, title) = (&loaded.run.record.cell, group.title());
             let other = |(name, paper, here): (&str, f64, bool)| {
                 let ours = cell.hyper.get(name)?.as_f64()?;
-                let place = group.set.as_ref().filter(|_| here).map(|set| format!(" on {}", set.title()));
+                let set = group.set.as_ref().filter(|_| here).map(|set| format!(" on {}", set.title()));
                 ((ours - paper).abs() > 1e-9 * paper.abs()).then(|| {
-                    let place = place.unwrap_or_default();
-                    format!("{title}'s {name} {} instead of {}{place}", number(ours), number(paper))
+                    let set = set.unwrap_or_default();
+                    format!("{title}'s {name} {} instead of {}{set}", number(ours), number(paper))
                 })
             };
             published().hyper(&cell.variant, &cell.dataset).filter_map(other).collect::<Vec<_>>()

@@ -8,7 +8,7 @@ use lerp_eval::{
 };
 use serde::Deserialize;
 
-use crate::{reading::bare, tables::Detail};
+use crate::reading::bare;
 
 /// The paper's numbers and settings, read from `published.toml`.
 #[derive(Debug, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Published {
     pub titles: Vec<String>,
     /// The training of every run.
     pub training: Training,
-    lines: Lines,
+    lines: PublishedLines,
     /// The rows of Table 2.
     pub classifier: Vec<PublishedRow>,
     /// The rows of Table 3.
@@ -74,7 +74,7 @@ impl PublishedRow {
 
 /// Table 1: means and standard deviations on lines, and sizes of latents, by variant.
 #[derive(Debug, Deserialize)]
-struct Lines {
+struct PublishedLines {
     mean_distance: BTreeMap<String, [f64; 2]>,
     mean_smoothness: BTreeMap<String, [f64; 2]>,
     /// The latent dimensionality, by variant.
@@ -90,15 +90,6 @@ pub struct PublishedNumber {
     pub std: Option<f64>,
     /// Whether a second source confirms the mean. No second source confirms any standard deviation.
     pub mean_checked: bool,
-}
-
-impl PublishedNumber {
-    /// Formats the number as printed in tables, with a dagger if the mean is unconfirmed.
-    pub fn text(&self, detail: Detail) -> String {
-        let std =
-            self.std.filter(|_| detail == Detail::Full).map(|std| format!(" ± {std:.2}")).unwrap_or_default();
-        format!("{:.2}{std}{}", self.mean, if self.mean_checked { "" } else { "†" })
-    }
 }
 
 /// Returns the paper's numbers; the file is parsed on the first call only.
@@ -143,7 +134,7 @@ impl Published {
     }
 
     /// Returns the variant's index in the paper's order; all other variants come after.
-    pub fn place(&self, variant: &str) -> usize {
+    pub fn position(&self, variant: &str) -> usize {
         self.order.iter().position(|name| name == variant).unwrap_or(self.order.len())
     }
 }
@@ -175,6 +166,7 @@ mod tests {
         );
         assert_eq!(published.lines(&MEAN_DISTANCE, "mine"), None);
     }
+
     #[test]
     fn published_rows_of_image_sets_are_complete() {
         let published = published();
@@ -190,11 +182,6 @@ mod tests {
             "mnist 32, mnist 256, svhn 32, svhn 256, cifar10 256, cifar10 1024"
         );
         assert_eq!(rows(&published.clustering), "mnist 32, mnist 256, svhn 32, svhn 256");
-        let text = |row: &PublishedRow, variant: &str| row.number(variant).unwrap().text(Detail::Full);
-        assert_eq!(text(&published.classifier[3], "acai"), "85.14 ± 0.20");
-        assert_eq!(text(&published.classifier[3], "vqvae"), "44.94 ± 20.42†");
-        assert_eq!(published.classifier[3].number("vqvae").unwrap().text(Detail::Brief), "44.94†");
-        assert_eq!(text(&published.clustering[1], "vqvae"), "96.80†");
         assert!(published.clustering[0].number("mine").is_none());
         let keep = |dataset: &str| published.hyper("dropout", dataset).collect::<Vec<_>>();
         assert_eq!(keep("mnist"), [("keep", 0.5, false)]);

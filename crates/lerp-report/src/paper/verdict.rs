@@ -17,7 +17,7 @@ use lerp_eval::{Better, Sample, welch_interval};
 use serde::Serialize;
 
 use super::{
-    conditions::Differences,
+    conditions::Deviations,
     published::{PublishedNumber, published},
 };
 use crate::{
@@ -107,14 +107,14 @@ pub struct Question<'a> {
     pub factor: f64,
     /// Whether lower or higher values are better.
     pub better: Better,
-    /// How our conditions differ from the paper's.
-    pub differences: &'a Differences,
+    /// How our conditions deviate from the paper's.
+    pub deviations: &'a Deviations,
 }
 
 impl Question<'_> {
     /// Returns the verdict, or `None` if we have no number.
     pub fn verdict(&self) -> Option<Verdict> {
-        let Differences { training, measured } = self.differences;
+        let Deviations { training, measured } = self.deviations;
         let (mean, std, n) = match self.ours {
             Estimate::Missing => return None,
             Estimate::Known { .. } | Estimate::Undefined if !measured.is_empty() => {
@@ -218,25 +218,25 @@ pub fn verdict_reasons(verdicts: &[(String, Verdict)]) -> impl Iterator<Item = S
 fn parts<'a>(verdicts: &'a [(String, Verdict)], wanted: impl Fn(&Verdict) -> bool) -> Option<String> {
     // The differences of each row, over all of its metrics.
     let mut rows: Vec<(&str, Vec<&str>)> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut indices: HashMap<&str, usize> = HashMap::new();
     for (name, verdict) in verdicts.iter().filter(|(_, verdict)| wanted(verdict)) {
-        let place = *places.entry(name).or_insert(rows.len());
-        if place == rows.len() {
+        let index = *indices.entry(name).or_insert(rows.len());
+        if index == rows.len() {
             rows.push((name, Vec::new()));
         }
         for part in &verdict.parts {
-            if !rows[place].1.contains(&part.as_str()) {
-                rows[place].1.push(part);
+            if !rows[index].1.contains(&part.as_str()) {
+                rows[index].1.push(part);
             }
         }
     }
     let (_, first) = rows.first()?;
     // A difference is stated without row names only if it applies to every row of the table.
-    let all = verdicts.iter().all(|(name, _)| places.contains_key(name.as_str()));
+    let all = verdicts.iter().all(|(name, _)| indices.contains_key(name.as_str()));
     let everywhere = |part: &str| all && rows.iter().all(|(_, parts)| parts.contains(&part));
     let shared: Vec<&str> = first.iter().copied().filter(|part| everywhere(part)).collect();
     let mut own: Vec<(String, Vec<&str>)> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut indices: HashMap<String, usize> = HashMap::new();
     for (name, parts) in &rows {
         // The variant's name is not repeated: `AAE: advweight 0.01`, not `AAE: AAE's advweight 0.01`.
         let own_words = |part: &&'a str| match part.split_once("'s ") {
@@ -249,11 +249,11 @@ fn parts<'a>(verdicts: &'a [(String, Verdict)], wanted: impl Fn(&Verdict) -> boo
         if rest.is_empty() {
             continue;
         }
-        let place = *places.entry(rest.clone()).or_insert(own.len());
-        if place == own.len() {
+        let index = *indices.entry(rest.clone()).or_insert(own.len());
+        if index == own.len() {
             own.push((rest, Vec::new()));
         }
-        own[place].1.push(name);
+        own[index].1.push(name);
     }
     let mut sentences = vec![shared.join(", ")];
     sentences.retain(|sentence| !sentence.is_empty());
@@ -269,10 +269,10 @@ mod tests {
         ours: Estimate,
         paper: (f64, Option<f64>),
         better: Better,
-        differences: &Differences,
+        deviations: &Deviations,
     ) -> Option<Relation> {
         let paper = PublishedNumber { mean: paper.0, std: paper.1, mean_checked: true };
-        Question { ours, paper, factor: 1e3, better, differences }.verdict().map(|v| v.relation)
+        Question { ours, paper, factor: 1e3, better, deviations }.verdict().map(|v| v.relation)
     }
 
     #[test]
@@ -296,9 +296,9 @@ mod tests {
             (Estimate::Undefined, acai, Better::Lower, Some(Relation::Incomparable)),
             (Estimate::Missing, acai, Better::Lower, None),
         ] {
-            assert_eq!(ask(ours, paper, better, &Differences::default()), wanted, "{ours:?} {paper:?}");
+            assert_eq!(ask(ours, paper, better, &Deviations::default()), wanted, "{ours:?} {paper:?}");
         }
-        let short = Differences { training: vec!["1 % of the samples".into()], measured: Vec::new() };
+        let short = Deviations { training: vec!["1 % of the samples".into()], measured: Vec::new() };
         for (ours, paper, better, wanted) in [
             (known(0.20, 0.0, 1), acai, Better::Lower, Relation::Reached),
             // The interval contains the paper's number.
@@ -313,7 +313,7 @@ mod tests {
         ] {
             assert_eq!(ask(ours, paper, better, &short), Some(wanted), "{ours:?} {paper:?}");
         }
-        let black = Differences { measured: vec!["black images".into()], ..short };
+        let black = Deviations { measured: vec!["black images".into()], ..short };
         let known = known(0.2, 0.0, 1);
         assert_eq!(ask(known, acai, Better::Lower, &black), Some(Relation::Incomparable));
     }

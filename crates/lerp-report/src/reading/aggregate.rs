@@ -26,13 +26,10 @@ const KEYS: [&str; 4] = ["dataset", "latent", "variant", "metric"];
 
 /// Computes mean, standard deviation and the paper's number of every metric of every configuration, over its finished
 /// runs.
-///
-/// # Errors
-/// Returns an error if the data-frame library fails.
 pub fn aggregate(groups: &mut [RunGroup]) -> PolarsResult<()> {
     let paper = paper()?;
-    let (mut places, mut cells, mut values) = (Vec::new(), Vec::<u32>::new(), Vec::<f64>::new());
-    for (place, group) in groups.iter().enumerate() {
+    let (mut pairs, mut cells, mut values) = (Vec::new(), Vec::<u32>::new(), Vec::<f64>::new());
+    for (index, group) in groups.iter().enumerate() {
         // The published metrics are included even without a finished run, so that the paper's number is shown.
         let mut names: Vec<Arc<str>> = PUBLISHED.iter().map(|quantity| (*quantity.key).into()).collect();
         names.extend(group.done().flat_map(|loaded| &loaded.finals).map(|found| found.name.clone()));
@@ -41,23 +38,19 @@ pub fn aggregate(groups: &mut [RunGroup]) -> PolarsResult<()> {
         for name in names {
             let finals = group.done().filter_map(|loaded| loaded.final_value(&name));
             values.extend(finals);
-            cells.resize(values.len(), places.len() as u32);
-            places.push((place, name));
+            cells.resize(values.len(), pairs.len() as u32);
+            pairs.push((index, name));
         }
     }
-    let table = named(groups, &places)?.join(&moments(cells, &values)?, [CELL], [CELL], left(), None)?.join(
-        &paper,
-        KEYS,
-        KEYS,
-        left(),
-        None,
-    )?;
+    let table = join_keys(groups, &pairs)?
+        .join(&moments(cells, &values)?, [CELL], [CELL], left(), None)?
+        .join(&paper, KEYS, KEYS, left(), None)?;
     let (runs, known) = (table.column("runs")?.u32()?, table.column("known")?.u32()?);
     let real = |name: &str| table.column(name).and_then(Column::f64);
     let (mean, std, paper_mean, paper_std) =
         (real("mean")?, real("std")?, real("paper_mean")?, real("paper_std")?);
     let checked = table.column("paper_checked")?.bool()?;
-    for (row, (place, name)) in places.into_iter().enumerate() {
+    for (row, (index, name)) in pairs.into_iter().enumerate() {
         let estimate = match (runs.get(row), known.get(row), mean.get(row), std.get(row)) {
             (_, Some(n), Some(mean), Some(std)) => Estimate::Known { mean, std, n: n as usize },
             (Some(_), ..) => Estimate::Undefined,
@@ -68,7 +61,7 @@ pub fn aggregate(groups: &mut [RunGroup]) -> PolarsResult<()> {
             std: paper_std.get(row),
             mean_checked: checked.get(row).unwrap_or(false),
         });
-        groups[place].aggregates.insert(name, Aggregate { estimate, paper });
+        groups[index].aggregates.insert(name, Aggregate { estimate, paper });
     }
     Ok(())
 }
@@ -79,19 +72,19 @@ fn left() -> JoinArgs {
 }
 
 /// Returns the join keys of each pair of a configuration and a metric. On lines the latent size is 0.
-fn named(groups: &[RunGroup], places: &[(usize, Arc<str>)]) -> PolarsResult<DataFrame> {
+fn join_keys(groups: &[RunGroup], pairs: &[(usize, Arc<str>)]) -> PolarsResult<DataFrame> {
     let text = |of: &dyn Fn(&RunGroup) -> String| -> Vec<String> {
-        places.iter().map(|(place, _)| of(&groups[*place])).collect()
+        pairs.iter().map(|(index, _)| of(&groups[*index])).collect()
     };
-    let size = |(place, _): &(usize, _)| groups[*place].set.as_ref().map_or(0, |set| set.dims as i64);
+    let size = |(index, _): &(usize, _)| groups[*index].set.as_ref().map_or(0, |set| set.dims as i64);
     let columns = vec![
-        Column::new(CELL.into(), (0..places.len() as u32).collect::<Vec<_>>()),
+        Column::new(CELL.into(), (0..pairs.len() as u32).collect::<Vec<_>>()),
         Column::new(KEYS[0].into(), text(&|group| group.dataset().to_owned())),
-        Column::new(KEYS[1].into(), places.iter().map(size).collect::<Vec<_>>()),
+        Column::new(KEYS[1].into(), pairs.iter().map(size).collect::<Vec<_>>()),
         Column::new(KEYS[2].into(), text(&|group| group.cell().variant.clone())),
-        Column::new(KEYS[3].into(), places.iter().map(|(_, name)| &**name).collect::<Vec<_>>()),
+        Column::new(KEYS[3].into(), pairs.iter().map(|(_, name)| &**name).collect::<Vec<_>>()),
     ];
-    DataFrame::new(places.len(), columns)
+    DataFrame::new(pairs.len(), columns)
 }
 
 /// Computes for each cell the number of runs that measured it, the number of finite values, and the mean and standard

@@ -9,8 +9,8 @@ use lerp_eval::Quantity;
 use lerp_files::printable;
 use lerp_train::{Cell, Run, State};
 
-use super::image_set::{ImageSet, dataset_of, title_of};
-use crate::paper::PublishedNumber;
+use super::image_set::{ImageSet, dataset_of};
+use crate::{paper::PublishedNumber, text::unique_by};
 
 /// The final value of a metric in a run.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl LoadedRun {
 
     /// Returns the final value of a metric with its details, or `None` if it was never measured.
     fn find(&self, metric: &str) -> Option<&FinalValue> {
-        self.finals.binary_search_by(|known| (*known.name).cmp(metric)).ok().map(|place| &self.finals[place])
+        self.finals.binary_search_by(|known| (*known.name).cmp(metric)).ok().map(|index| &self.finals[index])
     }
 
     /// Returns the final value of a metric: `None` if it was never measured, NaN if it is undefined.
@@ -144,13 +144,7 @@ pub struct RunGroup {
 
 /// Removes repeated configurations, keeping the order of their first occurrence.
 pub fn distinct<'a>(groups: impl IntoIterator<Item = &'a RunGroup>) -> Vec<&'a RunGroup> {
-    let mut all: Vec<&RunGroup> = Vec::new();
-    for group in groups {
-        if !all.iter().any(|known| std::ptr::eq(*known, group)) {
-            all.push(group);
-        }
-    }
-    all
+    unique_by(groups, |group| std::ptr::from_ref(*group))
 }
 
 /// The value of a metric over the finished runs of a configuration.
@@ -208,11 +202,6 @@ impl RunGroup {
         dataset_of(self.set.as_ref())
     }
 
-    /// Returns the name of the image set and the latent size for readers, or `Lines`.
-    pub fn place(&self) -> String {
-        title_of(self.set.as_ref())
-    }
-
     /// Returns the variant's title, in printable characters.
     pub fn title(&self) -> String {
         printable(&self.runs[0].run.record.title).into_owned()
@@ -258,13 +247,7 @@ impl RunGroup {
 /// Returns the user-defined metrics of `groups`, each once. If runs describe a key differently, the first description
 /// counts.
 pub fn user_metrics<'a>(groups: impl IntoIterator<Item = &'a RunGroup>) -> Vec<&'a Quantity> {
-    let mut all: Vec<&Quantity> = Vec::new();
-    for quantity in groups.into_iter().flat_map(|group| &group.user_metrics) {
-        if !all.iter().any(|known| known.key == quantity.key) {
-            all.push(quantity);
-        }
-    }
-    all
+    unique_by(groups.into_iter().flat_map(|group| &group.user_metrics), |quantity| &*quantity.key)
 }
 
 /// Returns a quantity's title, with its unit if it has one.

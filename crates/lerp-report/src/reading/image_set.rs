@@ -116,8 +116,8 @@ impl ImageSet {
     /// Compares two sets for sorting: the paper's sets in the paper's order first, then the others by name.
     pub fn order(&self, other: &Self) -> Ordering {
         let key = |set: &Self| {
-            let place = protocols().position(|known| known.name == bare(&set.dataset)).unwrap_or(usize::MAX);
-            (place, set.slug.clone(), set.dims)
+            let index = protocols().position(|known| known.name == bare(&set.dataset)).unwrap_or(usize::MAX);
+            (index, set.slug.clone(), set.dims)
         };
         key(self).cmp(&key(other))
     }

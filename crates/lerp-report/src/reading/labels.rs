@@ -15,12 +15,12 @@ pub fn label_and_sort(groups: &mut [RunGroup]) {
     label(groups);
     // Labels are sorted by the numbers in them, so that 9 precedes 10.
     groups.sort_by(|a, b| {
-        let place = |g: &RunGroup| published().place(&g.cell().variant);
+        let position = |g: &RunGroup| published().position(&g.cell().variant);
         let sets = match (&a.set, &b.set) {
             (Some(a), Some(b)) => a.order(b),
             (a, b) => a.is_some().cmp(&b.is_some()),
         };
-        let variants = || place(a).cmp(&place(b)).then_with(|| a.cell().variant.cmp(&b.cell().variant));
+        let variants = || position(a).cmp(&position(b)).then_with(|| a.cell().variant.cmp(&b.cell().variant));
         sets.then_with(variants).then_with(|| natural(&a.label, &b.label))
     });
     let mut count = 0;
@@ -93,45 +93,28 @@ fn flat(group: &RunGroup) -> BTreeMap<String, String> {
     all
 }
 
-/// A part of a label as a sort key. Numbers come before text.
-#[derive(Debug, Clone, Copy)]
-enum LabelPart<'a> {
-    Number(f64),
-    Text(&'a str),
-}
-
-impl<'a> LabelPart<'a> {
-    /// Splits a label at the punctuation around names and values.
-    fn all(label: &'a str) -> Vec<Self> {
-        label.split(['=', ',', ')']).map(|part| Self::of(part.trim())).collect()
-    }
-
-    /// Returns the key of one part. A hexadecimal digest such as `1e123456` also parses as a number. It has neither a
-    /// point nor a sign, which settings with an exponent, such as `1e-5`, do have.
-    fn of(text: &'a str) -> Self {
-        let plain = text.contains(['.', '-']) || text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse::<f64>() {
-            Ok(number) if plain && number.is_finite() => Self::Number(number),
-            _ => Self::Text(text),
-        }
-    }
-
-    /// Compares two parts in a total order.
-    fn order(self, other: Self) -> Ordering {
-        match (self, other) {
-            (Self::Number(x), Self::Number(y)) => x.total_cmp(&y),
-            (Self::Text(x), Self::Text(y)) => x.cmp(y),
-            (Self::Number(_), Self::Text(_)) => Ordering::Less,
-            (Self::Text(_), Self::Number(_)) => Ordering::Greater,
-        }
+/// Returns the sort key of a part of a label: whether it is text, its number, and its text. Numbers come before text.
+///
+/// A hexadecimal digest such as `1e123456` also parses as a number. It has neither a point nor a sign, which settings with
+/// an exponent, such as `1e-5`, do have.
+fn part_key(part: &str) -> (bool, f64, &str) {
+    let plain = part.contains(['.', '-']) || part.bytes().all(|byte| byte.is_ascii_digit());
+    match part.parse::<f64>() {
+        Ok(number) if plain && number.is_finite() => (false, number, ""),
+        _ => (true, 0.0, part),
     }
 }
 
 /// Compares labels in a total order, with numbers in them compared as numbers.
 pub fn natural(a: &str, b: &str) -> Ordering {
-    let (left, right) = (LabelPart::all(a), LabelPart::all(b));
-    let first_difference =
-        left.iter().zip(&right).map(|(x, y)| x.order(*y)).find(|order| *order != Ordering::Equal);
+    // Labels are split at the punctuation around names and values.
+    let parts =
+        |label| str::split(label, ['=', ',', ')']).map(|part| part_key(part.trim())).collect::<Vec<_>>();
+    let (left, right) = (parts(a), parts(b));
+    let orders = left.iter().zip(&right).map(|((is_text, x, text), (other_is_text, y, other_text))| {
+        is_text.cmp(other_is_text).then(x.total_cmp(y)).then(text.cmp(other_text))
+    });
+    let first_difference = orders.into_iter().find(|order| *order != Ordering::Equal);
     first_difference.unwrap_or_else(|| left.len().cmp(&right.len()).then_with(|| a.cmp(b)))
 }
 

@@ -2,8 +2,9 @@
 //! runs.
 //!
 //! A sweep may have ten thousand runs with a thousand values each. Of every run, its record and the final value of each
-//! metric stay in memory. Curves stay in memory only for metrics that a figure draws, reduced to their range and mean
-//! over the seeds of a configuration. The pages of runs read the curves of their run again.
+//! metric stay in memory; `statistics` adds the judge's scores of those that were judged. Curves stay in memory only for
+//! metrics that a figure draws, reduced to their range and mean over the seeds of a configuration. The pages of runs read
+//! the curves of their run again.
 
 mod aggregate;
 mod group;
@@ -22,7 +23,10 @@ use std::{
 use lerp_data::{Lines, is_own};
 use lerp_eval::{
     Quantity, final_value, quantities,
-    quantity::{BY_JUDGE, JUDGED_DISTANCE},
+    quantity::{
+        BY_JUDGE, CLASSIFIER_ACCURACY, CODES_IN_USE, CRITIC_ALPHA, JUDGED_DISTANCE, MEAN_DISTANCE,
+        MEAN_SMOOTHNESS, RECONSTRUCTION_MSE,
+    },
 };
 use lerp_files::printable;
 use lerp_train::{Cell, JudgeRecord, Metrics, Run, RunRecord, runs_in};
@@ -30,9 +34,8 @@ use rayon::prelude::*;
 
 use crate::{
     Error, Result,
-    figures::draws,
     paper::published,
-    text::{few, listed},
+    text::{few, listed, unique_by},
 };
 use aggregate::aggregate;
 use group::FinalValue;
@@ -43,6 +46,12 @@ pub use image_set::{ImageSet, bare, dataset_of, title_of};
 pub use labels::natural;
 pub use pixels::PixelReference;
 pub use sweep::Sweep;
+
+/// Returns the metrics that figures draw over training, without user-defined ones.
+pub fn drawn_metrics() -> impl Iterator<Item = &'static Quantity> {
+    let curves = [&MEAN_DISTANCE, &MEAN_SMOOTHNESS, &CLASSIFIER_ACCURACY, &RECONSTRUCTION_MSE, &CODES_IN_USE];
+    curves.into_iter().chain(&CRITIC_ALPHA)
+}
 
 /// The number of runs whose curves are in memory at once.
 const RUNS_AT_ONCE: usize = 128;
@@ -55,9 +64,6 @@ const MAX_REASONS: usize = 3;
 
 impl Sweep {
     /// Reads all runs in `dir`. Runs and files that cannot be read are left out and reported by [`Sweep::left_out`].
-    ///
-    /// # Errors
-    /// Returns an error if no run can be read.
     pub fn read(dir: &Path) -> Result<Self> {
         if !dir.is_dir() {
             return Err(Error::NoFolder(dir.to_owned()));
@@ -89,7 +95,7 @@ impl Sweep {
                 cells => Error::NotBegun { dir: dir.to_owned(), cells },
             });
         }
-        let DatasetFiles { pixels, judges } = dataset_files(dir, &datasets, &mut left_out);
+        let (pixels, judges) = dataset_files(dir, &datasets, &mut left_out);
         left_out.extend(drop_other_judges(&mut groups, &judges));
         aggregate(&mut groups).map_err(Error::draw("the means over seeds"))?;
         left_out.extend(damaged);
@@ -98,26 +104,25 @@ impl Sweep {
     }
 }
 
-/// What a sweep stores for each dataset.
-#[derive(Default)]
-struct DatasetFiles {
-    /// The raw-pixel references.
-    pixels: BTreeMap<String, PixelReference>,
-    /// The records of judges.
-    judges: BTreeMap<String, JudgeRecord>,
-}
+/// Values by dataset.
+type ByDataset<T> = BTreeMap<String, T>;
 
 /// Reads the raw-pixel reference and the judge's record of every dataset.
-fn dataset_files(dir: &Path, datasets: &Datasets, left_out: &mut Vec<String>) -> DatasetFiles {
-    let mut all = DatasetFiles::default();
+fn dataset_files(
+    dir: &Path,
+    datasets: &Datasets,
+    left_out: &mut Vec<String>,
+) -> (ByDataset<PixelReference>, ByDataset<JudgeRecord>) {
+    let (mut pixels, mut judges) = (BTreeMap::new(), BTreeMap::new());
     for (dataset, other_names) in &datasets.names {
         let names = || std::iter::once(dataset).chain(other_names);
-        let reference = kept("Raw pixels are", names(), |name| PixelReference::read(dir, name), left_out);
-        all.pixels.extend(reference.map(|reference| (dataset.clone(), reference)));
-        let judge = kept("A judge is", names(), |name| JudgeRecord::read(dir, name), left_out);
-        all.judges.extend(judge.map(|judge| (dataset.clone(), judge)));
+        let reference =
+            read_first("Raw pixels are", names(), |name| PixelReference::read(dir, name), left_out);
+        pixels.extend(reference.map(|reference| (dataset.clone(), reference)));
+        let judge = read_first("A judge is", names(), |name| JudgeRecord::read(dir, name), left_out);
+        judges.extend(judge.map(|judge| (dataset.clone(), judge)));
     }
-    all
+    (pixels, judges)
 }
 
 /// Removes the metrics of runs that were measured by another judge than the sweep's, since numbers of two judges cannot
@@ -132,8 +137,8 @@ fn drop_other_judges(groups: &mut [RunGroup], judges: &BTreeMap<String, JudgeRec
         for loaded in
             group.runs.iter_mut().filter(|loaded| loaded.final_value(&JUDGED_DISTANCE.key).is_some())
         {
-            // Only the file of verdicts names the judge; without it, the metrics are kept.
-            let Some(judge) = loaded.read_file(Run::judge_scores).map(|verdicts| verdicts.judge) else {
+            // Only the file of the judge's scores names the judge; without it, the metrics are kept.
+            let Some(judge) = loaded.read_file(Run::judge_scores).map(|scores| scores.judge) else {
                 continue;
             };
             if *first.entry(dataset.clone()).or_insert_with(|| judge.clone()) == judge {
@@ -152,7 +157,7 @@ fn drop_other_judges(groups: &mut [RunGroup], judges: &BTreeMap<String, JudgeRec
 
 /// Reads what a sweep stores for a dataset, trying each of the dataset's names and returning the first that has
 /// something. Adds a sentence to `left_out` for each file that cannot be read.
-fn kept<'n, T, E: std::fmt::Display>(
+fn read_first<'n, T, E: std::fmt::Display>(
     what: &str,
     names: impl Iterator<Item = &'n String>,
     read: impl Fn(&str) -> std::result::Result<Option<T>, E>,
@@ -225,8 +230,8 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<RunGroup> {
         let seedless = RunRecord { cell: Cell { seed: 0, ..cell.clone() }, ..run.record.clone() }.identity();
         // A dataset with one of the paper's names may hold other images, so the digest is part of the key.
         let seedless = seedless + run.record.provenance.data.as_deref().unwrap_or_default();
-        let place = (published().place(&cell.variant), cell.variant.clone(), seedless);
-        groups.entry(place).or_default().push(LoadedRun::new(run));
+        let key = (published().position(&cell.variant), cell.variant.clone(), seedless);
+        groups.entry(key).or_default().push(LoadedRun::new(run));
     }
     let group = |mut runs: Vec<LoadedRun>| {
         runs.sort_by_key(|loaded| loaded.run.record.cell.seed);
@@ -255,20 +260,17 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<RunGroup> {
 /// Returns the user-defined metrics of runs, with printable texts. A run of an earlier version may have used a key that
 /// has since become one of Lerpbench's own metrics; such keys are skipped.
 fn metrics_of_the_user(runs: &[LoadedRun]) -> Vec<Quantity> {
-    let mut all: Vec<Quantity> = Vec::new();
-    for quantity in runs.iter().flat_map(|loaded| &loaded.run.record.quantities) {
-        let known = all.iter().any(|known| known.key == quantity.key);
-        if !known && !quantities().any(|ours| ours.key == quantity.key) {
-            let plain = |text: &str| printable(text).into_owned().into();
-            all.push(Quantity {
-                title: plain(&quantity.title),
-                unit: plain(&quantity.unit),
-                caption: plain(&quantity.caption),
-                ..quantity.clone()
-            });
-        }
-    }
-    all
+    let all = runs.iter().flat_map(|loaded| &loaded.run.record.quantities);
+    let own = unique_by(all, |quantity| &*quantity.key).into_iter();
+    let own = own.filter(|quantity| !quantities().any(|ours| ours.key == quantity.key));
+    let plain = |text: &str| printable(text).into_owned().into();
+    own.map(|quantity| Quantity {
+        title: plain(&quantity.title),
+        unit: plain(&quantity.unit),
+        caption: plain(&quantity.caption),
+        ..quantity.clone()
+    })
+    .collect()
 }
 
 /// A metric's values in a run: its name, and pairs of the number of training samples and the value.
@@ -279,7 +281,9 @@ type Series = (Arc<str>, Vec<(u64, f64)>);
 fn measure(group: &mut RunGroup, names: &mut HashSet<Arc<str>>) -> Vec<String> {
     let mut left_out = Vec::new();
     let own: HashSet<&str> = group.user_metrics.iter().map(|quantity| &*quantity.key).collect();
-    let shown = |name: &str| group.shown && (draws(name) || own.contains(name));
+    let shown = |name: &str| {
+        group.shown && (own.contains(name) || drawn_metrics().any(|quantity| quantity.key == name))
+    };
     let mut kept = Vec::with_capacity(group.runs.len());
     let mut runs = std::mem::take(&mut group.runs).into_iter().peekable();
     while runs.peek().is_some() {
@@ -293,7 +297,7 @@ fn measure(group: &mut RunGroup, names: &mut HashSet<Arc<str>>) -> Vec<String> {
                 }
                 Ok(metrics) => {
                     let all = by_metric(&metrics, names);
-                    loaded.finals = all.iter().map(of_run).collect();
+                    loaded.finals = all.iter().map(final_of).collect();
                     for (name, values) in all.into_iter().filter(|(name, _)| shown(name)) {
                         let curve = group.curves.entry(name).or_default();
                         for (samples, value) in values {
@@ -310,7 +314,7 @@ fn measure(group: &mut RunGroup, names: &mut HashSet<Arc<str>>) -> Vec<String> {
 }
 
 /// Reduces a metric's values in a run to its final value.
-fn of_run((name, values): &Series) -> FinalValue {
+fn final_of((name, values): &Series) -> FinalValue {
     let all: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
     FinalValue { name: name.clone(), value: final_value(&all), evaluations: all.len() as u32 }
 }

@@ -14,13 +14,13 @@ const RUNS_AT_ONCE: usize = 1000;
 impl Sweep {
     /// Returns the bytes of `summary.parquet`, which has one row for each run and metric.
     pub fn parquet(&self) -> Result<Vec<u8>> {
-        let runs: Vec<&LoadedRun> = self.runs().collect();
-        written(&runs).map_err(Error::draw("summary.parquet"))
+        encode(self).map_err(Error::draw("summary.parquet"))
     }
 }
 
-/// Writes the rows of `runs` as a parquet file, a thousand runs at a time.
-fn written(runs: &[&LoadedRun]) -> PolarsResult<Vec<u8>> {
+/// Encodes the rows of all runs as a parquet file, a thousand runs at a time.
+fn encode(sweep: &Sweep) -> PolarsResult<Vec<u8>> {
+    let runs: Vec<&LoadedRun> = sweep.runs().collect();
     let mut bytes = Vec::new();
     let mut parts = runs.chunks(RUNS_AT_ONCE);
     let first = rows(parts.next().unwrap_or_default())?;

@@ -36,8 +36,8 @@ pub struct Interpolation {
 impl Interpolation {
     /// Returns the name in tables.
     pub fn title(&self) -> String {
-        let place = if self.on == MeasuredOn::Lines { "lines: " } else { "" };
-        format!("{place}{}", self.metric.title.to_lowercase())
+        let prefix = if self.on == MeasuredOn::Lines { "lines: " } else { "" };
+        format!("{prefix}{}", self.metric.title.to_lowercase())
     }
 }
 
@@ -136,7 +136,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// Returns whether the figure of usefulness shows this pair.
-    pub fn drawn(&self) -> bool {
+    pub fn is_drawn(&self) -> bool {
         *self.x.metric == JUDGED_DISTANCE || *self.x.metric == MEAN_DISTANCE
     }
 

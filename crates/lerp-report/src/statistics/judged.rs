@@ -23,16 +23,16 @@ pub struct JudgedPlace<'a> {
     pub set: Option<&'a ImageSet>,
     /// The record of the judge, if the sweep has it.
     pub judge: Option<&'a JudgeRecord>,
-    /// The configurations with the verdicts on their finished runs, which are never empty.
+    /// The configurations with the judge's scores of their finished runs, which are never empty.
     pub groups: Vec<(&'a RunGroup, Vec<JudgeScores>)>,
 }
 
 impl<'a> JudgedPlace<'a> {
-    /// Reads the verdicts on all runs of a sweep. Places without any are left out.
+    /// Reads the judge's scores of all runs of a sweep. Places without any are left out.
     pub fn all(sweep: &'a Sweep) -> Vec<Self> {
         let places = sweep.places().into_iter().map(|set| {
-            let groups = sweep.on(set).map(|group| (group, verdicts(group)));
-            let groups = groups.filter(|(_, verdicts)| !verdicts.is_empty()).collect();
+            let groups = sweep.on(set).map(|group| (group, scores_of(group)));
+            let groups = groups.filter(|(_, scores)| !scores.is_empty()).collect();
             Self { set, judge: sweep.judge(set), groups }
         });
         places.filter(|place| !place.groups.is_empty()).collect()
@@ -44,9 +44,9 @@ impl<'a> JudgedPlace<'a> {
     }
 }
 
-/// Returns the verdicts of a configuration's finished runs. Runs that were measured by another judge than the sweep's
+/// Returns the judge's scores of a configuration's finished runs. Runs that were measured by another judge than the sweep's
 /// have been stripped of their judged metrics and are skipped.
-fn verdicts(group: &RunGroup) -> Vec<JudgeScores> {
+fn scores_of(group: &RunGroup) -> Vec<JudgeScores> {
     let judged = |loaded: &&LoadedRun| loaded.final_value(&JUDGED_DISTANCE.key).is_some();
     group.done().filter(judged).filter_map(|loaded| loaded.read_file(Run::judge_scores)).collect()
 }

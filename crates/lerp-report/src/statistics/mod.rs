@@ -1,5 +1,5 @@
 //! Statistics of a sweep that several tables and figures show. In goes a [`Sweep`]; out comes an [`Analysis`], which
-//! computes each of them once: paired values, ranks, judges' verdicts. Comparisons with the best configuration are made
+//! computes each of them once: paired values, ranks, judges' scores. Comparisons with the best configuration are made
 //! for each table ([`Standings`]), and reference interpolations need no run.
 
 mod correlations;
@@ -17,7 +17,7 @@ pub use correlations::{
 };
 pub use judged::{JudgedPlace, NORMAL_QUANTILE, Pairing, class_word};
 pub use ranking::{RankColumn, Ranks};
-pub use references::{BLACK, LineScores, NO_LINES, reference, references};
+pub use references::{BLACK, LineScores, NO_LINES, reference_scores, references};
 pub use standings::{Standing, Standings};
 
 /// A sweep with the statistics that several tables and figures show.
@@ -32,12 +32,13 @@ pub struct Analysis<'a> {
 }
 
 impl<'a> Analysis<'a> {
-    /// Analyses a sweep.
-    pub fn new(sweep: &'a Sweep) -> Self {
-        Self { sweep, pairs: Pairs::all(sweep), ranks: Ranks::new(sweep), judged: OnceLock::new() }
+    /// Analyses a sweep. `rank_columns` are the numbers that variants are ranked by.
+    pub fn new(sweep: &'a Sweep, rank_columns: Vec<RankColumn<'a>>) -> Self {
+        let ranks = Ranks::new(sweep, rank_columns);
+        Self { sweep, pairs: Pairs::all(sweep), ranks, judged: OnceLock::new() }
     }
 
-    /// Returns the judged configurations by place. The verdicts are read from the runs' files on the first call.
+    /// Returns the judged configurations by place. The scores are read from the runs' files on the first call.
     pub fn judged(&self) -> &[JudgedPlace<'a>] {
         self.judged.get_or_init(|| JudgedPlace::all(self.sweep))
     }

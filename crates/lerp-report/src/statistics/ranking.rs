@@ -4,8 +4,7 @@ use lerp_eval::{Better, Quantity, Ranking, rank};
 
 use crate::{
     reading::{ImageSet, RunGroup, Sweep, distinct, title_of},
-    tables::{ImageTable, METRICS},
-    text::{fixed, p_value},
+    text::{fixed, p_value, unique_by},
 };
 
 /// A column of the ranking: a table's metric on lines or on an image set.
@@ -42,36 +41,20 @@ pub struct Ranks<'a> {
 }
 
 impl<'a> Ranks<'a> {
-    /// Ranks the variants of a sweep, or returns `None` if fewer than two variants are in two tables.
-    pub fn new(sweep: &'a Sweep) -> Option<Self> {
-        let sets = sweep.sets();
-        let lines = METRICS.iter().filter(|metric| metric.published);
-        let lines = lines.map(|metric| RankColumn { metric: metric.of, set: None, table: "Table 1" });
-        let images = sets.iter().flat_map(|set| {
-            ImageTable::ALL.map(|kind| RankColumn {
-                metric: kind.metric(),
-                set: Some(*set),
-                table: kind.name(),
-            })
-        });
+    /// Ranks the variants of a sweep over `columns`, or returns `None` if fewer than two variants are in two tables.
+    pub fn new(sweep: &'a Sweep, mut columns: Vec<RankColumn<'a>>) -> Option<Self> {
         let value = |column: &RankColumn, variant: &str| -> Option<(&'a RunGroup, f64)> {
             let group = sweep.only(column.set, variant)?;
             Some((group, column.value(group)?))
         };
-        let mut names: Vec<(&str, String)> = Vec::new();
-        for group in &sweep.groups {
-            if !names.iter().any(|(variant, _)| *variant == group.cell().variant) {
-                names.push((&group.cell().variant, group.title()));
-            }
-        }
+        let variants = unique_by(&sweep.groups, |group| group.cell().variant.as_str());
+        let mut names: Vec<(&str, String)> =
+            variants.into_iter().map(|group| (group.cell().variant.as_str(), group.title())).collect();
         // A column that only few variants have is dropped; keeping it would exclude all other variants instead.
-        let columns: Vec<RankColumn> = lines
-            .chain(images)
-            .filter(|column| {
-                let known = names.iter().filter(|(variant, _)| value(column, variant).is_some()).count();
-                known >= 2 && 2 * known > names.len()
-            })
-            .collect();
+        columns.retain(|column| {
+            let known = names.iter().filter(|(variant, _)| value(column, variant).is_some()).count();
+            known >= 2 && 2 * known > names.len()
+        });
         // Columns of one table on one dataset are too few to rank over.
         let first = columns.first()?;
         if columns.iter().all(|column| (column.set, column.table) == (first.set, first.table)) {

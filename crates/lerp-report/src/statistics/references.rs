@@ -22,8 +22,8 @@ pub struct LineScores {
 }
 
 /// Returns the scores of a reference interpolation, or `None` if they cannot be computed.
-pub fn reference(way: LineReference) -> Option<&'static LineScores> {
-    references().iter().find(|(known, _)| *known == way).map(|(_, scores)| scores)
+pub fn reference_scores(reference: LineReference) -> Option<&'static LineScores> {
+    references().iter().find(|(known, _)| *known == reference).map(|(_, scores)| scores)
 }
 
 /// Returns the reference interpolations with their scores over 256 pairs of lines, the worst first. They are drawn and
@@ -32,11 +32,11 @@ pub fn references() -> &'static [(LineReference, LineScores)] {
     static ONCE: OnceLock<Vec<(LineReference, LineScores)>> = OnceLock::new();
     ONCE.get_or_init(|| {
         let bank = LineBank::default();
-        let scores = |way: LineReference| {
+        let scores = |reference: LineReference| {
             // A failure of the tensor library is not expected here; if it occurs, the reference has no row.
-            let metrics = way.metrics(&bank).ok()?;
+            let metrics = reference.metrics(&bank).ok()?;
             let (distance, smoothness) = (metrics.mean_distance(), metrics.mean_smoothness());
-            Some((way, LineScores { distance, smoothness, detour: metrics.mean_detour() }))
+            Some((reference, LineScores { distance, smoothness, detour: metrics.mean_detour() }))
         };
         LineReference::ALL.into_iter().filter_map(scores).collect()
     })

@@ -16,7 +16,7 @@ pub enum Standing {
     /// Too few seeds have a finished run of both configurations; the field is their number.
     TooFew(usize),
     /// The difference from the best is known.
-    Apart {
+    Differs {
         /// This configuration's value minus the best one's, over seeds.
         difference: Bootstrap,
         /// The share of bootstrap resamples in which this configuration is better.
@@ -33,7 +33,7 @@ pub struct Standings<'a> {
     pub best: Option<&'a RunGroup>,
     all: Vec<(&'a RunGroup, Standing)>,
     /// The index into `all` of each configuration, by the address of its group.
-    places: HashMap<*const RunGroup, usize>,
+    indices: HashMap<*const RunGroup, usize>,
 }
 
 impl<'a> Standings<'a> {
@@ -52,8 +52,8 @@ impl<'a> Standings<'a> {
         let best = best.map(|(_, group)| group);
         let standing =
             |group: &&'a RunGroup| (*group, best.map_or(Standing::Unknown, |b| compared(group, b, metric)));
-        let places = groups.iter().enumerate().map(|(place, group)| (std::ptr::from_ref(*group), place));
-        Self { best, all: groups.iter().map(standing).collect(), places: places.collect() }
+        let indices = groups.iter().enumerate().map(|(index, group)| (std::ptr::from_ref(*group), index));
+        Self { best, all: groups.iter().map(standing).collect(), indices: indices.collect() }
     }
 
     /// Returns the best configuration, or `None` if fewer than two configurations have a value.
@@ -64,13 +64,13 @@ impl<'a> Standings<'a> {
 
     /// Returns how a configuration compares with the best.
     pub fn of(&self, group: &RunGroup) -> Standing {
-        let place = self.places.get(&std::ptr::from_ref(group));
-        place.map_or(Standing::Unknown, |place| self.all[*place].1)
+        let index = self.indices.get(&std::ptr::from_ref(group));
+        index.map_or(Standing::Unknown, |index| self.all[*index].1)
     }
 
     /// Returns whether any difference is known.
     pub fn any(&self) -> bool {
-        self.all.iter().any(|(_, standing)| matches!(standing, Standing::Apart { .. }))
+        self.all.iter().any(|(_, standing)| matches!(standing, Standing::Differs { .. }))
     }
 
     /// Returns whether any configuration has too few seeds in common with the best.
@@ -81,7 +81,7 @@ impl<'a> Standings<'a> {
     /// Returns the fewest seeds behind any known difference, or `None` if no difference is known.
     pub fn fewest(&self) -> Option<usize> {
         let seeds = |(_, standing): &(&RunGroup, Standing)| match standing {
-            Standing::Apart { seeds, .. } => Some(*seeds),
+            Standing::Differs { seeds, .. } => Some(*seeds),
             _ => None,
         };
         self.all.iter().filter_map(seeds).min()
@@ -106,13 +106,13 @@ fn compared(group: &RunGroup, best: &RunGroup, metric: &Quantity) -> Standing {
     let seeds = differences.len();
     paired_bootstrap(&differences).map_or(Standing::TooFew(seeds), |difference| {
         let better = if metric.better == Better::Lower { difference.below } else { 1.0 - difference.below };
-        Standing::Apart { difference, better, seeds }
+        Standing::Differs { difference, better, seeds }
     })
 }
 
 impl Standing {
     /// Returns whether the configuration cannot be told apart from the best: the interval of the difference contains 0.
     pub fn undecided(self) -> bool {
-        matches!(self, Self::Apart { difference, .. } if difference.undecided())
+        matches!(self, Self::Differs { difference, .. } if difference.undecided())
     }
 }

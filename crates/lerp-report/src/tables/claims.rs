@@ -4,13 +4,12 @@ use lerp_files::printable;
 
 use super::{
     columns,
-    frame::{Frame, MetricRow, Value},
+    frame::{Frame, FrameRow, Value},
     sheet::{Entry, Sheet, Table, TableLine},
 };
 use crate::{
     Error,
     claims::{self, ALPHA, Claims, Decision, Tested, Unit, sample},
-    paper::Selection,
     provenance::Provenance,
     reading::distinct,
     statistics::Analysis,
@@ -34,14 +33,12 @@ pub fn sheet(analysis: &Analysis) -> (Option<Sheet>, Option<Error>) {
     let table = Table {
         name: "Claims".into(),
         caption: caption(),
-        conditions: Selection { groups }.all_conditions(),
-        label: "tab:claims",
+        label: "tab:claims".into(),
         headings: headings.map(String::from).to_vec(),
         left: 6,
         lines: tested.iter().map(line).collect(),
         notes: notes(&tested, &untested),
-        provenance: provenance.line(),
-        ..Table::default()
+        ..Table::about(analysis.sweep, &groups)
     };
     (Some(Sheet { id: "claims", title: "Claims", tables: vec![table], data }), problem)
 }
@@ -116,7 +113,7 @@ fn data(tested: &[Tested], provenance: &Provenance) -> Frame {
     let shown = |text: &str| Value::Text(printable(text).into_owned());
     for tested in tested {
         let claim = tested.claim;
-        let mut row: MetricRow = vec![
+        let mut row: FrameRow = vec![
             ("claim", shown(&claim.id)),
             ("says", shown(&claim.says)),
             ("place", shown(&claim.place)),

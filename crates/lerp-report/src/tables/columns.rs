@@ -3,7 +3,7 @@
 
 use lerp_train::Cell;
 
-use super::frame::{MetricRow, Value};
+use super::frame::{FrameRow, Value};
 use crate::{
     paper::{PublishedNumber, Verdict},
     reading::{Estimate, RunGroup},
@@ -22,7 +22,7 @@ pub const STANDING: [&str; 6] =
     ["best", "minus_best", "minus_best_low", "minus_best_high", "better_share", "common_seeds"];
 
 /// Returns the columns that name a configuration. `latent` is the name of the column of the latent dimensionality.
-pub fn configuration(group: &RunGroup, latent: &'static str) -> MetricRow {
+pub fn configuration(group: &RunGroup, latent: &'static str) -> FrameRow {
     vec![
         ("dataset", group.dataset().into()),
         (latent, group.set.as_ref().map(|set| set.dims).into()),
@@ -79,14 +79,14 @@ pub fn verdict(
 }
 
 /// Returns how a configuration compares with the best.
-pub fn standing(standings: Option<&Standings>, group: &RunGroup) -> MetricRow {
-    let Some(standings) = standings else { return MetricRow::new() };
-    let mut row: MetricRow = vec![("best", standings.best.map(|best| best.label.as_str()).into())];
+pub fn standing(standings: Option<&Standings>, group: &RunGroup) -> FrameRow {
+    let Some(standings) = standings else { return FrameRow::new() };
+    let mut row: FrameRow = vec![("best", standings.best.map(|best| best.label.as_str()).into())];
     match standings.of(group) {
         Standing::Unknown => row.clear(),
         Standing::Best => {}
         Standing::TooFew(seeds) => row.push(("common_seeds", seeds.into())),
-        Standing::Apart { difference, better, seeds } => row.extend([
+        Standing::Differs { difference, better, seeds } => row.extend([
             ("minus_best", difference.mean.into()),
             ("minus_best_low", difference.low.into()),
             ("minus_best_high", difference.high.into()),

@@ -8,19 +8,17 @@ use super::{
     sheet::{Entry, Sheet, Table, TableLine},
 };
 use crate::{
-    paper::Selection,
-    reading::{Estimate, LoadedRun, RunGroup, Sweep},
+    reading::{Estimate, LoadedRun, RunGroup, Sweep, title_of},
     text::fixed,
 };
-
-/// The bytes of a megabyte.
-const MEGABYTE: f64 = 1e6;
 
 /// A kind of cost.
 struct Cost {
     /// The name in CSV and parquet files.
     name: &'static str,
     heading: &'static str,
+    /// The divisor of a value when printed.
+    unit: f64,
     decimals: usize,
     /// Returns the cost of a run, or `None` if it is not known.
     of: fn(&LoadedRun) -> Option<f64>,
@@ -28,26 +26,24 @@ struct Cost {
 
 /// All costs, in the order of the columns.
 const COSTS: [Cost; 3] = [
-    Cost { name: "seconds", heading: "Minutes", decimals: 1, of: |l| Some(l.run.status.wall_s) },
-    Cost { name: "samples_per_second", heading: "Samples a second", decimals: 0, of: LoadedRun::rate },
+    Cost { name: "seconds", heading: "Minutes", unit: 60.0, decimals: 1, of: |l| Some(l.run.status.wall_s) },
+    Cost {
+        name: "samples_per_second",
+        heading: "Samples a second",
+        unit: 1.0,
+        decimals: 0,
+        of: LoadedRun::rate,
+    },
     Cost {
         name: "peak_memory_bytes",
         heading: "Peak memory, MB",
+        unit: 1e6,
         decimals: 0,
         of: |l| l.run.status.peak_memory.map(|bytes| bytes as f64),
     },
 ];
 
 impl Cost {
-    /// Returns the divisor of a value when printed.
-    fn unit(&self) -> f64 {
-        match self.name {
-            "seconds" => 60.0,
-            "peak_memory_bytes" => MEGABYTE,
-            _ => 1.0,
-        }
-    }
-
     /// Returns the mean and the standard deviation (divisor n) over the finished runs whose cost is known.
     fn over(&self, group: &RunGroup) -> Estimate {
         let values: Vec<f64> =
@@ -76,22 +72,20 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
                   training samples a second in that time, and the most memory of the host that its process had at a time (on Linux, \
                   of a run that had a process of its own; – where it is not known). Runs of a sweep may have shared the machine."
             .into(),
-        conditions: Selection { groups: groups.clone() }.all_conditions(),
-        label: "tab:cost",
+        label: "tab:cost".into(),
         headings,
         left: 2,
         lines: groups.iter().map(|group| line(group)).collect(),
-        provenance: sweep.provenance(&groups).line(),
-        ..Table::default()
+        ..Table::about(sweep, &groups)
     };
     Some(Sheet { id: "cost", title: "Cost", tables: vec![table], data: data(&groups, sweep) })
 }
 
 fn line(group: &RunGroup) -> TableLine {
-    let mut cells = vec![Entry::plain(group.place()), Entry::plain(group.label.clone())];
+    let mut cells = vec![Entry::plain(title_of(group.set.as_ref())), Entry::plain(group.label.clone())];
     for cost in &COSTS {
         let estimate = cost.over(group);
-        let text = estimate.text(|value| fixed(value / cost.unit(), cost.decimals));
+        let text = estimate.text(|value| fixed(value / cost.unit, cost.decimals));
         cells.push(Entry::number(text, estimate.mean()));
     }
     let threads: Vec<usize> = group.done().map(|l| l.run.record.provenance.threads).collect();

@@ -13,7 +13,7 @@ impl Standing {
             Self::Unknown => Entry::dash(),
             Self::Best => Entry { best: true, ..Entry::number("best", 0.0) },
             Self::TooFew(_) => Entry::plain("too few seeds"),
-            Self::Apart { difference, .. } => {
+            Self::Differs { difference, .. } => {
                 let [mean, low, high] =
                     [difference.mean, difference.low, difference.high].map(|v| signed(v * factor, decimals));
                 let mark = if difference.undecided() { NEAR } else { "" };
@@ -25,7 +25,7 @@ impl Standing {
     /// Returns the cell of the share of resamples in which the configuration is better than the best.
     pub fn share(self) -> Entry {
         match self {
-            Self::Apart { better, .. } => {
+            Self::Differs { better, .. } => {
                 let percent = 100.0 * better;
                 let text = match percent {
                     p if p > 0.0 && p < 0.5 => "< 1 %".to_owned(),
@@ -42,7 +42,7 @@ impl Standing {
 /// Returns the cell of the number of seeds in common with the best: one number, or one for each metric if they differ.
 pub fn common_seeds(standings: impl IntoIterator<Item = Standing>) -> Entry {
     let of = |standing| match standing {
-        Standing::Apart { seeds, .. } | Standing::TooFew(seeds) => Some(seeds),
+        Standing::Differs { seeds, .. } | Standing::TooFew(seeds) => Some(seeds),
         Standing::Best | Standing::Unknown => None,
     };
     let mut counts: Vec<usize> = standings.into_iter().filter_map(of).collect();

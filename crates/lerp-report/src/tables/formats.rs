@@ -41,9 +41,9 @@ pub fn latex(sheet: &Sheet) -> String {
 }
 
 fn latex_table(table: &Table) -> String {
-    let side = |place| if place < table.left { 'l' } else { 'r' };
+    let side = |index| if index < table.left { 'l' } else { 'r' };
     let headings = table.headings.iter().enumerate();
-    let headings: Vec<String> = headings.map(|(place, text)| latex_heading(text, side(place))).collect();
+    let headings: Vec<String> = headings.map(|(index, text)| latex_heading(text, side(index))).collect();
     // The caption is the first sentence; the rest of it stands below the table in small type.
     let whole = table.whole_caption();
     let (caption, more) = whole.split_once(". ").unwrap_or((&whole, ""));

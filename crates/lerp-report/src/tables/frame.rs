@@ -1,6 +1,6 @@
 //! Tables for programs, with the same columns as CSV and as parquet.
 
-use polars::prelude::{Column, DataFrame, DataType, ParquetWriter};
+use polars::prelude::{AnyValue, DataFrame, DataType, IntoColumn, ParquetWriter, PolarsResult, Series};
 
 use crate::{
     Error, Result,
@@ -32,6 +32,17 @@ impl Value {
             Self::Real(value) => number(*value),
             Self::Whole(count) => count.to_string(),
             Self::Flag(flag) => flag.to_string(),
+        }
+    }
+
+    /// Returns the value for a data frame.
+    fn any(&self) -> AnyValue<'_> {
+        match self {
+            Self::None => AnyValue::Null,
+            Self::Text(text) => AnyValue::String(text),
+            Self::Real(value) => AnyValue::Float64(*value),
+            Self::Whole(count) => AnyValue::UInt64(*count),
+            Self::Flag(flag) => AnyValue::Boolean(*flag),
         }
     }
 }
@@ -79,7 +90,7 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 }
 
 /// The values of a row with the names of their columns.
-pub type MetricRow = Vec<(&'static str, Value)>;
+pub type FrameRow = Vec<(&'static str, Value)>;
 
 /// A table with named columns. Columns that a row does not mention are empty in it.
 #[derive(Debug, Clone, Default)]
@@ -128,13 +139,13 @@ impl Frame {
     }
 
     /// Adds a row with the given values and those of its provenance.
-    pub fn push(&mut self, known: MetricRow, provenance: Option<&Provenance>) {
+    pub fn push(&mut self, known: FrameRow, provenance: Option<&Provenance>) {
         let mut row = vec![Value::None; self.columns.len()];
         let pairs = provenance.map(Provenance::pairs).unwrap_or_default();
         let pairs = pairs.into_iter().map(|(name, value)| (name, Value::Text(value)));
         for (name, value) in known.into_iter().chain(pairs) {
-            if let Some(place) = self.columns.iter().position(|column| *column == name) {
-                row[place] = value;
+            if let Some(index) = self.columns.iter().position(|column| *column == name) {
+                row[index] = value;
             }
         }
         self.rows.push(row);
@@ -148,45 +159,37 @@ impl Frame {
         lines.map(|line| line.join(",") + "\n").collect()
     }
 
-    /// Formats the table as parquet.
-    ///
-    /// # Errors
-    /// Returns an error if the data-frame library fails.
+    /// Formats the table as parquet. A value that does not have the type of its column is an error.
     pub fn parquet(&self) -> Result<Vec<u8>> {
-        let columns = self.columns.iter().enumerate().map(|(place, column)| {
-            let values = || self.rows.iter().map(|row| &row[place]);
-            let name = (*column).into();
-            match kind(column) {
-                DataType::Float64 => Column::new(name, values().map(real).collect::<Vec<_>>()),
-                DataType::Int64 => Column::new(name, values().map(whole).collect::<Vec<_>>()),
-                DataType::Boolean => Column::new(name, values().map(flag).collect::<Vec<_>>()),
-                _ => Column::new(name, values().map(text).collect::<Vec<_>>()),
-            }
+        self.encode().map_err(Error::draw("a table's parquet file"))
+    }
+
+    fn encode(&self) -> PolarsResult<Vec<u8>> {
+        let columns = self.columns.iter().enumerate().map(|(index, column)| {
+            let values: Vec<AnyValue> = self.rows.iter().map(|row| row[index].any()).collect();
+            let series = Series::from_any_values_and_dtype((*column).into(), &values, &kind(column), true)?;
+            Ok(series.into_column())
         });
+        let mut table = DataFrame::new(self.rows.len(), columns.collect::<PolarsResult<_>>()?)?;
         let mut bytes = Vec::new();
-        DataFrame::new(self.rows.len(), columns.collect())
-            .and_then(|mut table| ParquetWriter::new(&mut bytes).finish(&mut table))
-            .map_err(Error::draw("a table's parquet file"))?;
+        ParquetWriter::new(&mut bytes).finish(&mut table)?;
         Ok(bytes)
     }
 }
 
-fn real(value: &Value) -> Option<f64> {
-    match value {
-        Value::Real(value) => Some(*value),
-        Value::Whole(count) => Some(*count as f64),
-        _ => None,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_another_type_than_its_column_is_an_error() {
+        let parquet = |column, value: Value| {
+            let mut frame = Frame::new([column]);
+            frame.push(vec![(column, value)], None);
+            frame.parquet()
+        };
+        assert!(parquet("mean", 0.5.into()).is_ok() && parquet("seeds", 3_usize.into()).is_ok());
+        let error = parquet("a column that kind() does not know", 0.5.into()).unwrap_err();
+        assert!(error.to_string().starts_with("cannot make a table's parquet file"), "{error}");
     }
-}
-
-fn whole(value: &Value) -> Option<i64> {
-    if let Value::Whole(count) = value { i64::try_from(*count).ok() } else { None }
-}
-
-fn flag(value: &Value) -> Option<bool> {
-    if let Value::Flag(flag) = value { Some(*flag) } else { None }
-}
-
-fn text(value: &Value) -> Option<&str> {
-    if let Value::Text(text) = value { Some(text) } else { None }
 }

@@ -17,7 +17,6 @@ use super::{
     sheet::{Entry, Sheet, Table, TableLine},
 };
 use crate::{
-    paper::Selection,
     reading::{Estimate, ImageSet, LoadedRun, RunGroup, Sweep, title_of},
     statistics::{Analysis, JudgedPlace, NORMAL_QUANTILE, Pairing},
     text::{fixed, listed, minus, thousands, unique},
@@ -102,12 +101,12 @@ impl Measure {
     }
 
     /// Computes the measure over the runs of a configuration, or returns `None` if it is undefined.
-    fn over(&self, verdicts: &[JudgeScores], pairing: Pairing) -> Option<MeasuredValue> {
-        let judged = || verdicts.iter().map(|verdicts| &verdicts.judged);
+    fn over(&self, scores: &[JudgeScores], pairing: Pairing) -> Option<MeasuredValue> {
+        let judged = || scores.iter().map(|scores| &scores.judged);
         let defined = |values: Vec<f64>| values.into_iter().filter(|v| v.is_finite()).collect::<Vec<f64>>();
         let (values, half) = match self.source {
             Source::Distance(of) => {
-                let n = verdicts.len() as f64;
+                let n = scores.len() as f64;
                 let errors = judged().map(|judged| of(judged).error);
                 let error = match pairing {
                     Pairing::Shared => errors.sum::<f64>() / n,
@@ -154,14 +153,12 @@ pub fn sheet(analysis: &Analysis) -> Option<Sheet> {
     let table = Table {
         name: "Table 5".into(),
         caption: caption(places),
-        conditions: Selection { groups: groups.clone() }.all_conditions(),
-        label: "tab:judged",
+        label: "tab:judged".into(),
         headings,
         left: 2,
         lines,
         notes: notes(sweep, places),
-        provenance: sweep.provenance(&groups).line(),
-        ..Table::default()
+        ..Table::about(sweep, &groups)
     };
     (!groups.is_empty()).then(|| Sheet { id: "table5", title: "Table 5", tables: vec![table], data })
 }
@@ -173,8 +170,8 @@ fn place_lines(place: &JudgedPlace, labels: &[&str], titles: &[&str]) -> Vec<Tab
         let known: Vec<(&str, MeasuredValue)> = place
             .groups
             .iter()
-            .filter_map(|(group, verdicts)| {
-                Some((group.label.as_str(), measure.over(verdicts, place.pairing())?))
+            .filter_map(|(group, scores)| {
+                Some((group.label.as_str(), measure.over(scores, place.pairing())?))
             })
             .collect();
         let better = |a: &&(&str, MeasuredValue), b: &&(&str, MeasuredValue)| {
@@ -213,13 +210,13 @@ fn place_lines(place: &JudgedPlace, labels: &[&str], titles: &[&str]) -> Vec<Tab
 }
 
 fn caption(places: &[JudgedPlace]) -> String {
-    let pairs = places.iter().flat_map(|place| &place.groups).flat_map(|(_, verdicts)| verdicts);
-    let mut pairs: Vec<usize> = pairs.map(|verdicts| verdicts.judged.predicted.len()).collect();
+    let pairs = places.iter().flat_map(|place| &place.groups).flat_map(|(_, scores)| scores);
+    let mut pairs: Vec<usize> = pairs.map(|scores| scores.judged.predicted.len()).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let pairs: Vec<String> = pairs.iter().map(ToString::to_string).collect();
     let groups = || places.iter().flat_map(|place| &place.groups);
-    let seeds = if groups().any(|(_, verdicts)| verdicts.len() > 1) {
+    let seeds = if groups().any(|(_, scores)| scores.len() > 1) {
         " Means over seeds, whose spread is in the CSV file."
     } else {
         ""
@@ -285,10 +282,10 @@ const COLUMNS: [&str; 10] =
 
 /// Adds a row for each configuration and measure of a place.
 fn rows(data: &mut Frame, place: &JudgedPlace, sweep: &Sweep) {
-    for (group, verdicts) in &place.groups {
+    for (group, scores) in &place.groups {
         let provenance = sweep.provenance(&[group]);
         for measure in &MEASURES {
-            let Some(MeasuredValue { estimate, mean, half }) = measure.over(verdicts, place.pairing()) else {
+            let Some(MeasuredValue { estimate, mean, half }) = measure.over(scores, place.pairing()) else {
                 continue;
             };
             let mut row = columns::configuration(group, "latent_dims");

@@ -11,7 +11,7 @@ use lerp_eval::{
 use super::{
     columns,
     differences::{self, NEAR, common_seeds},
-    frame::{Frame, MetricRow},
+    frame::{Frame, FrameRow},
     sheet::{Detail, Entry, Sheet, Table, TableLine},
 };
 use crate::{
@@ -75,8 +75,6 @@ pub struct LinesTable<'a> {
     pub groups: Vec<(&'a Sweep, &'a RunGroup)>,
     /// The comparison of the rows with the best one, for each metric that the paper has.
     standings: Vec<(&'static Quantity, Standings<'a>)>,
-    /// The lowest mean of each metric, in the order of [`METRICS`].
-    lowest: Vec<f64>,
 }
 
 impl<'a> LinesTable<'a> {
@@ -86,17 +84,7 @@ impl<'a> LinesTable<'a> {
         let groups: Vec<(&Sweep, &RunGroup)> = groups.collect();
         let all: Vec<&RunGroup> = groups.iter().map(|(_, group)| *group).collect();
         let standings = published_metrics().map(|metric| (metric.of, Standings::new(&all, metric.of)));
-        let lowest = METRICS.iter().map(|metric| {
-            let means = all.iter().filter_map(|group| group.estimate(metric.of).mean());
-            means.fold(f64::INFINITY, f64::min)
-        });
-        Self { standings: standings.collect(), lowest: lowest.collect(), groups }
-    }
-
-    /// Returns the lowest mean of a metric.
-    fn lowest(&self, metric: &Metric) -> f64 {
-        let place = METRICS.iter().position(|known| known.of == metric.of);
-        place.map_or(f64::INFINITY, |place| self.lowest[place])
+        Self { standings: standings.collect(), groups }
     }
 
     /// Returns the comparison of the rows with the best one, or `None` for a metric that the paper does not have.
@@ -138,10 +126,10 @@ impl<'a> LinesTable<'a> {
 
     /// Returns the rows of the reference interpolations, with as many cells as those of [`LinesTable::rows`].
     fn references() -> Vec<TableLine> {
-        let row = |(way, scores): &(LineReference, LineScores)| {
-            let mut row = vec![Entry::paper(way.title(), None)];
+        let row = |(reference, scores): &(LineReference, LineScores)| {
+            let mut row = vec![Entry::paper(reference.title(), None)];
             for metric in shown_metrics() {
-                row.push(reference(scores, metric));
+                row.push(reference_entry(scores, metric));
                 if metric.published {
                     row.extend([Entry::dash(), Entry::dash()]);
                 }
@@ -158,11 +146,11 @@ impl<'a> LinesTable<'a> {
         let value = |v: f64| fixed(v * metric.factor, metric.decimals);
         let estimate = group.estimate(metric.of);
         let mut text = estimate.text(value);
-        let lowest = self.lowest(metric);
-        let best = metric.published
-            && self.groups.len() > 1
-            && estimate.mean().is_some_and(|mean| value(mean) == value(lowest));
-        if !best && self.standings(metric).is_some_and(|all| all.of(group).undecided()) {
+        let standings = self.standings(metric);
+        let lowest = standings.and_then(|all| all.best?.estimate(metric.of).mean());
+        let best = self.groups.len() > 1
+            && estimate.mean().zip(lowest).is_some_and(|(mean, lowest)| value(mean) == value(lowest));
+        if !best && standings.is_some_and(|all| all.of(group).undecided()) {
             text += NEAR;
         }
         Entry { best, ..Entry::number(text, estimate.mean().map(|mean| mean * metric.factor)) }
@@ -210,7 +198,7 @@ impl<'a> LinesTable<'a> {
 }
 
 /// Returns the cell of a reference interpolation's value of a metric, or a dash if it has none.
-pub fn reference(scores: &LineScores, metric: &Metric) -> Entry {
+pub fn reference_entry(scores: &LineScores, metric: &Metric) -> Entry {
     let value = score(scores, metric.of).map(|value| value * metric.factor);
     Entry::paper(value.map_or("–".into(), |value| fixed(value, metric.decimals)), value)
 }
@@ -233,13 +221,12 @@ pub const REFERENCES: &str = "The last three rows are no models, and show what a
 /// Returns the verdict on a number against the paper's, or `None` if either is missing.
 pub fn verdict(group: &RunGroup, metric: &Metric) -> Option<Verdict> {
     let paper = group.paper(metric.of)?;
-    let mut differences = Selection { groups: vec![group] }.unlike();
+    let mut deviations = Selection { groups: vec![group] }.deviations();
     if *metric.of != MEAN_DISTANCE && draws_black(group) {
-        differences.measured.push("images hardly better than black ones".into());
+        deviations.measured.push("images hardly better than black ones".into());
     }
     let ours = group.estimate(metric.of);
-    Question { ours, paper, factor: metric.factor, better: Better::Lower, differences: &differences }
-        .verdict()
+    Question { ours, paper, factor: metric.factor, better: Better::Lower, deviations: &deviations }.verdict()
 }
 
 /// Returns the cell of the number of finished seeds of a row.
@@ -273,28 +260,25 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
     if table.groups.is_empty() {
         return None;
     }
-    let provenance = sweep.provenance(&sweep.lines().groups).line();
     let main = Table {
         name: "Table 1".into(),
         caption: table.caption(),
-        conditions: sweep.lines().all_conditions(),
-        label: "tab:lines",
+        label: "tab:lines".into(),
         headings: LinesTable::headings(),
         left: 1,
         lines: table.rows().into_iter().chain(LinesTable::references()).collect(),
         notes: table.notes(sweep),
-        provenance: provenance.clone(),
-        ..Table::default()
+        ..Table::about(sweep, &sweep.lines().groups)
     };
     let differences = table.differences().map(|(headings, rows)| Table {
         name: "Table 1b".into(),
         caption: differences::CAPTION.into(),
-        label: "tab:lines-differences",
+        label: "tab:lines-differences".into(),
         headings,
         left: 1,
         lines: rows.into_iter().map(TableLine::from).collect(),
         notes: table.fewest().and_then(differences::coarse_note).into_iter().collect(),
-        provenance,
+        provenance: main.provenance.clone(),
         ..Table::default()
     });
     let tables = std::iter::once(main).chain(differences).collect();
@@ -362,7 +346,7 @@ impl LinesTable<'_> {
         for (_, group) in &self.groups {
             let provenance = sweep.provenance(&[group]);
             for metric in &METRICS {
-                let mut row: MetricRow = vec![
+                let mut row: FrameRow = vec![
                     ("variant", group.cell().variant.as_str().into()),
                     ("label", group.label.as_str().into()),
                     ("metric", metric.of.name().into()),
@@ -374,12 +358,12 @@ impl LinesTable<'_> {
                 frame.push(row, Some(&provenance));
             }
         }
-        for (way, scores) in references() {
+        for (reference, scores) in references() {
             for metric in &METRICS {
                 let Some(value) = score(scores, metric.of) else { continue };
                 let row = vec![
                     ("variant", "reference".into()),
-                    ("label", way.title().into()),
+                    ("label", reference.title().into()),
                     ("metric", metric.of.name().into()),
                     ("mean", value.into()),
                 ];

@@ -1,5 +1,6 @@
 //! All tables. In goes an [`Analysis`] of a sweep; out come [`Sheet`]s, which [`write`] formats and the page shows. For a
-//! terminal, [`for_terminal`] formats the tables of several sweeps.
+//! terminal, [`for_terminal`] formats the tables of several sweeps. [`rank_columns`] says which numbers of the tables the
+//! variants are ranked by.
 
 mod claims;
 mod columns;
@@ -22,9 +23,8 @@ use lerp_files::{make_folder, replace};
 
 use crate::{Result, statistics::Analysis};
 
-pub use images::ImageTable;
-pub use lines::METRICS;
-pub use sheet::{Detail, Sheet, TableLine};
+pub use ranks::rank_columns;
+pub use sheet::Sheet;
 pub use terminal::for_terminal;
 
 /// The names of all sheets' files. Those that a report does not write are deleted, since they stem from an earlier one.
@@ -51,9 +51,6 @@ pub fn sheets(analysis: &Analysis, failed: &mut Vec<String>) -> Vec<Sheet> {
 
 /// Writes the sheets in all formats into a folder, and releases the memory of their numbers. Files of sheets that an
 /// earlier report wrote and this one does not are deleted, since they would be mistaken for current ones.
-///
-/// # Errors
-/// Returns an error if a file cannot be written.
 pub fn write(sheets: &mut [Sheet], folder: &Path) -> Result<()> {
     make_folder(folder)?;
     for id in SHEETS.iter().filter(|id| !sheets.iter().any(|sheet| sheet.id == **id)) {
@@ -71,4 +68,26 @@ pub fn write(sheets: &mut [Sheet], folder: &Path) -> Result<()> {
         sheet.data = frame::Frame::default();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{images::ImageTable, lines::METRICS};
+    use crate::reading::drawn_metrics;
+
+    #[test]
+    fn every_shown_metric_is_measured() {
+        let measured: HashSet<&str> = lerp_eval::quantities().map(|quantity| &*quantity.key).collect();
+        let tables = METRICS
+            .iter()
+            .map(|metric| metric.of)
+            .chain(ImageTable::ALL.into_iter().flat_map(ImageTable::metrics));
+        let shown: Vec<&str> = tables.chain(drawn_metrics()).map(|quantity| &*quantity.key).collect();
+        assert!(shown.len() > 20, "{shown:?}");
+        for key in shown {
+            assert!(measured.contains(key), "nobody measures {key}");
+        }
+    }
 }

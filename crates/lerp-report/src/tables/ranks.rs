@@ -2,15 +2,27 @@
 
 use super::{
     frame::Frame,
+    images::ImageTable,
+    lines::published_metrics,
     sheet::{Entry, Sheet, Table, TableLine},
 };
 use crate::{
-    paper::Selection,
     provenance::Provenance,
-    reading::{RunGroup, dataset_of},
+    reading::{RunGroup, Sweep, dataset_of},
     statistics::{Analysis, RankColumn, Ranks},
     text::{fixed, listed, number},
 };
+
+/// Returns the columns that variants are ranked by: the metrics of Table 1 that the paper has, and those of the tables of
+/// image sets.
+pub fn rank_columns(sweep: &Sweep) -> Vec<RankColumn<'_>> {
+    let lines =
+        published_metrics().map(|metric| RankColumn { metric: metric.of, set: None, table: "Table 1" });
+    let images = sweep.sets().into_iter().flat_map(|set| {
+        ImageTable::ALL.map(|kind| RankColumn { metric: kind.metric(), set: Some(set), table: kind.name() })
+    });
+    lines.chain(images).collect()
+}
 
 /// Returns the table of ranks, or `None` if fewer than two variants are in two tables.
 pub fn sheet(analysis: &Analysis) -> Option<Sheet> {
@@ -37,13 +49,11 @@ pub fn sheet(analysis: &Analysis) -> Option<Sheet> {
             listed(&tables, 8, ", "),
             ranks.sentences()
         ),
-        conditions: Selection { groups }.all_conditions(),
-        label: "tab:ranks",
+        label: "tab:ranks".into(),
         headings,
         left: 1,
         lines: ranks.variants.iter().enumerate().map(line).collect(),
-        provenance: provenance.line(),
-        ..Table::default()
+        ..Table::about(analysis.sweep, &groups)
     };
     Some(Sheet { id: "ranks", title: "Ranks", tables: vec![table], data: data(ranks, &provenance) })
 }

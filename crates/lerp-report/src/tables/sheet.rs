@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use super::frame::Frame;
-use crate::paper::{PublishedNumber, Verdict};
+use crate::{
+    paper::{PublishedNumber, Selection, Verdict},
+    reading::{RunGroup, Sweep},
+};
 
 /// How much of a number a table shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +53,15 @@ impl Entry {
         Self { paper: true, ..Self::number(text, value) }
     }
 
-    /// Returns a cell with one of the paper's numbers, or with a dash if there is none.
+    /// Returns a cell with one of the paper's numbers, or with a dash if there is none. An unconfirmed mean has a
+    /// dagger.
     pub fn published(number: Option<PublishedNumber>, detail: Detail) -> Self {
-        Self::paper(number.map_or("–".into(), |number| number.text(detail)), number.map(|number| number.mean))
+        let Some(PublishedNumber { mean, std, mean_checked }) = number else {
+            return Self::paper("–", None);
+        };
+        let std =
+            std.filter(|_| detail == Detail::Full).map(|std| format!(" ± {std:.2}")).unwrap_or_default();
+        Self::paper(format!("{mean:.2}{std}{}", if mean_checked { "" } else { "†" }), mean)
     }
 
     /// Returns a cell with a verdict, or with a dash if there is none.
@@ -85,7 +94,7 @@ impl FromIterator<Entry> for TableLine {
 }
 
 /// One table.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Table {
     /// The table's name, such as `Table 2b`.
     pub name: String,
@@ -95,7 +104,7 @@ pub struct Table {
     /// none.
     pub conditions: String,
     /// The table's LaTeX label.
-    pub label: &'static str,
+    pub label: String,
     /// The column headings.
     pub headings: Vec<String>,
     /// The number of leading columns that hold text and are aligned to the left.
@@ -112,6 +121,12 @@ pub struct Table {
 }
 
 impl Table {
+    /// Returns an empty table about `groups`, with the conditions and the provenance of their runs.
+    pub fn about(sweep: &Sweep, groups: &[&RunGroup]) -> Self {
+        let conditions = Selection { groups: groups.to_vec() }.all_conditions();
+        Self { conditions, provenance: sweep.provenance(groups).line(), ..Self::default() }
+    }
+
     /// Returns the caption followed by the conditions of the runs.
     pub fn whole_caption(&self) -> String {
         let gap = if self.conditions.is_empty() { "" } else { " " };
@@ -120,7 +135,7 @@ impl Table {
 }
 
 /// Tables that are published together, in one file per format.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Sheet {
     /// The name of the files and the anchor on the page.
     pub id: &'static str,
@@ -129,5 +144,25 @@ pub struct Sheet {
     /// The tables.
     pub tables: Vec<Table>,
     /// All numbers of the tables without formatting, for the CSV and parquet files.
+    #[serde(skip)]
     pub data: Frame,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paper::{PublishedRow, published};
+
+    #[test]
+    fn unconfirmed_numbers_have_a_dagger() {
+        let text = |table: &[PublishedRow], row: usize, variant: &str, detail| {
+            Entry::published(table[row].number(variant), detail).text
+        };
+        let (classifier, clustering) = (&published().classifier, &published().clustering);
+        assert_eq!(text(classifier, 3, "acai", Detail::Full), "85.14 ± 0.20");
+        assert_eq!(text(classifier, 3, "vqvae", Detail::Full), "44.94 ± 20.42†");
+        assert_eq!(text(classifier, 3, "vqvae", Detail::Brief), "44.94†");
+        assert_eq!(text(clustering, 1, "vqvae", Detail::Full), "96.80†");
+        assert_eq!(text(clustering, 1, "mine", Detail::Full), "–");
+    }
 }

@@ -4,11 +4,10 @@ use lerp_eval::{Association, Quantity};
 
 use super::{
     columns,
-    frame::{Frame, MetricRow},
+    frame::{Frame, FrameRow},
     sheet::{Entry, Sheet, Table, TableLine},
 };
 use crate::{
-    paper::Selection,
     reading::{RunGroup, Sweep, dataset_of, distinct, title_of},
     statistics::{Analysis, INTERPOLATION, Interpolation, MeasuredOn, Pairs, Pooled, USEFULNESS, Untested},
     text::{p_value, signed, thousands},
@@ -95,13 +94,11 @@ fn table(sweep: &Sweep, correlated: &[Correlated], text: &TableText) -> Table {
     Table {
         name: text.name.into(),
         caption: text.caption.into(),
-        provenance: sweep.provenance(&groups).line(),
-        conditions: Selection { groups }.all_conditions(),
-        label: text.label,
+        label: text.label.into(),
         headings: text.headings.map(String::from).to_vec(),
         left: 3,
         lines: correlated.iter().map(Correlated::line).collect(),
-        ..Table::default()
+        ..Table::about(sweep, &groups)
     }
 }
 
@@ -185,7 +182,7 @@ impl<'a> Correlated<'a> {
         for (over, found) in all {
             let Some((rho, points, tested)) = found else { continue };
             let on = if self.x.on == MeasuredOn::Lines { "lines" } else { "the same images" };
-            let mut row: MetricRow = vec![
+            let mut row: FrameRow = vec![
                 ("dataset", self.dataset.into()),
                 ("latent_dims", self.dims.into()),
                 ("interpolation", self.x.metric.name().into()),

@@ -183,7 +183,7 @@ pub fn sheet(sweep: &Sweep) -> Option<Sheet> {
         name: "Further metrics".into(),
         caption: table.caption(),
         conditions: selection.conditions(),
-        label: "tab:further",
+        label: "tab:further".into(),
         headings: std::iter::once("Configuration".to_owned()).chain(table.headings()).collect(),
         left: 1,
         lines: table.groups.iter().map(line).collect(),

@@ -22,20 +22,20 @@ impl ImageTable {
     /// Returns the verdict on a configuration's number against the paper's, or `None` if either is missing.
     pub fn verdict(self, set: &ImageSet, group: &RunGroup) -> Option<Verdict> {
         let paper = group.paper(self.metric())?;
-        let mut differences = Selection { groups: vec![group] }.unlike();
-        differences.measured.extend(self.fewer_images(set, group));
+        let mut deviations = Selection { groups: vec![group] }.deviations();
+        deviations.measured.extend(self.fewer_images(set, group));
         if self == Self::Clusters
             && let Some(restarts) = group.cell().cluster_restarts
             && restarts != published().training.cluster_restarts
         {
-            differences.training.push(format!(
+            deviations.training.push(format!(
                 "{} restarts of k-means instead of {}",
                 thousands(restarts as u64),
                 thousands(published().training.cluster_restarts as u64)
             ));
         }
         let ours = group.estimate(self.metric());
-        Question { ours, paper, factor: 100.0, better: self.metric().better, differences: &differences }
+        Question { ours, paper, factor: 100.0, better: self.metric().better, deviations: &deviations }
             .verdict()
     }
 
@@ -44,7 +44,7 @@ impl ImageTable {
     fn fewer_images(self, set: &ImageSet, group: &RunGroup) -> Option<String> {
         let [_, paper] = published().images(&set.dataset)?;
         let mut known = group.done().filter_map(|loaded| tested(loaded, self.metric()));
-        // If the run's dataset itself has another number of test images, `Selection::unlike` reports that already.
+        // If the run's dataset itself has another number of test images, `Selection::deviations` reports that already.
         let said = group.runs.iter().any(|l| l.run.record.provenance.images.is_some_and(|[_, n]| n != paper));
         let images = known.find(|images| *images as usize != paper).filter(|_| !said)?;
         Some(format!(
@@ -59,8 +59,8 @@ impl ImageTable {
 impl<'a> Images<'a> {
     /// Returns the comparison of the configurations on an image set with the best of them.
     pub fn standings(&self, set: &ImageSet) -> Option<&Standings<'a>> {
-        let place = self.sets().iter().position(|known| known == set)?;
-        self.standings.get(place)
+        let index = self.sets.iter().position(|known| known == set)?;
+        self.standings.get(index)
     }
 
     /// Computes the standings of every row, in the order of `sets`.
@@ -126,12 +126,7 @@ impl<'a> Images<'a> {
         Some(Table {
             name: format!("{}, differences", self.kind.name()),
             caption: format!("{} In {unit}.", differences::CAPTION),
-            label: match self.kind {
-                ImageTable::Classifier => "tab:classifier-differences",
-                ImageTable::Fitted => "tab:fitted-differences",
-                ImageTable::Clusters => "tab:clusters-differences",
-                ImageTable::Error => "tab:reconstruction-differences",
-            },
+            label: format!("{}-differences", self.kind.label()),
             headings,
             left: 2,
             lines: lines.flat_map(|(set, all)| self.difference_lines(set, all)).collect(),
@@ -164,7 +159,7 @@ impl<'a> Images<'a> {
                 lines.push(line("seeds in common", &|standing| common_seeds([standing])));
             }
         }
-        super::headed(set, lines)
+        super::with_row_name(set, lines)
     }
 
     /// Returns a note if no two configurations have enough seeds in common to be compared.

@@ -5,7 +5,7 @@ use crate::{
     reading::{ImageSet, RunGroup, Sweep},
     tables::{
         columns,
-        frame::{Frame, MetricRow},
+        frame::{Frame, FrameRow},
     },
     text::short_digest,
 };
@@ -40,11 +40,11 @@ pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
     let shared = own.chain(columns::CONDITIONS).chain(["test_images"]).chain(columns::VERDICT);
     let mut frame = Frame::new(shared.chain(columns::STANDING));
     for table in tables {
-        for set in table.sets() {
-            for (variant, title) in table.variants() {
+        for set in &table.sets {
+            for (variant, title) in &table.variants {
                 let mut groups = sweep.on(Some(set)).filter(|g| g.cell().variant == *variant).peekable();
                 if groups.peek().is_none() {
-                    let mut row = place(set, variant, title);
+                    let mut row = identifying_columns(set, variant, title);
                     row.extend([("metric", (*table.kind.metric().key).into()), ("seeds", 0_usize.into())]);
                     row.extend(columns::verdict(table.kind.paper(set, variant), 100.0, None));
                     frame.push(row, None);
@@ -60,7 +60,7 @@ pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
 }
 
 /// Returns the columns that identify a row.
-fn place(set: &ImageSet, variant: &str, label: &str) -> MetricRow {
+fn identifying_columns(set: &ImageSet, variant: &str, label: &str) -> FrameRow {
     vec![
         ("dataset", set.dataset.clone().into()),
         ("latent", set.dims.into()),
@@ -98,7 +98,7 @@ fn pixels(frame: &mut Frame, kind: ImageTable, set: &ImageSet, sweep: &Sweep) {
     let mut line = |metric: &Quantity, value: Option<f64>, accuracy: bool| {
         if let Some(value) = value {
             let range = accuracy.then(|| wilson_interval(value, images as usize).ok()).flatten();
-            let mut row = place(set, "pixels", "Raw pixels");
+            let mut row = identifying_columns(set, "pixels", "Raw pixels");
             row.extend([
                 ("metric", (*metric.key).into()),
                 ("mean", value.into()),

@@ -19,7 +19,7 @@ use crate::{
     provenance::{Provenance, command},
     reading::{Estimate, ImageSet, LoadedRun, PixelReference, RunGroup, Sweep, natural},
     statistics::Standings,
-    text::fixed,
+    text::{fixed, unique_by},
 };
 
 /// One of the tables on image sets.
@@ -46,6 +46,16 @@ impl ImageTable {
             Self::Fitted => "Table 2b",
             Self::Clusters => "Table 3",
             Self::Error => "Table 4",
+        }
+    }
+
+    /// Returns the table's LaTeX label.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Classifier => "tab:classifier",
+            Self::Fitted => "tab:fitted",
+            Self::Clusters => "tab:clusters",
+            Self::Error => "tab:reconstruction",
         }
     }
 
@@ -143,8 +153,6 @@ pub struct Images<'a> {
     variants: Vec<(String, String)>,
     /// The comparison of each row's configurations with the best of that row.
     standings: Vec<Standings<'a>>,
-    /// The best mean of each row, and whether the row has several means.
-    winners: Vec<Option<(f64, bool)>>,
     /// How much the table shows. A brief one, for a terminal, has no intervals, no deviations of the paper's, and no
     /// rows that no sweep has.
     detail: Detail,
@@ -160,7 +168,7 @@ struct LineSelection<'t> {
 }
 
 /// Marks the first of a set's lines as the start of a row and writes the set's name into it.
-fn headed(set: &ImageSet, mut lines: Vec<TableLine>) -> Vec<TableLine> {
+fn with_row_name(set: &ImageSet, mut lines: Vec<TableLine>) -> Vec<TableLine> {
     if let Some(line) = lines.first_mut() {
         line.first = true;
         line.cells[0] = Entry::plain(set.name());
@@ -185,31 +193,13 @@ impl<'a> Images<'a> {
         ours.sort_by(ImageSet::order);
         ours.dedup();
         sets.extend(ours);
-        let mut variants: Vec<(String, String)> =
-            published().order.iter().cloned().zip(published().titles.iter().cloned()).collect();
-        for set in &sets {
-            for group in sweeps.iter().flat_map(|(_, sweep)| sweep.on(Some(set))) {
-                let variant = &group.cell().variant;
-                if !variants.iter().any(|(known, _)| known == variant) {
-                    variants.push((variant.clone(), group.title()));
-                }
-            }
-        }
-        let (standings, winners) = (Vec::new(), Vec::new());
-        let mut table = Self { kind, sweeps, sets, variants, standings, winners, detail };
+        let papers = published().order.iter().cloned().zip(published().titles.iter().cloned());
+        let groups = sets.iter().flat_map(|set| sweeps.iter().flat_map(|(_, sweep)| sweep.on(Some(set))));
+        let ours = groups.map(|group| (group.cell().variant.clone(), group.title()));
+        let variants = unique_by(papers.chain(ours), |(variant, _)| variant.clone());
+        let mut table = Self { kind, sweeps, sets, variants, standings: Vec::new(), detail };
         table.standings = table.all_standings();
-        table.winners = table.sets.iter().map(|set| table.winner(set)).collect();
         Some(table)
-    }
-
-    /// Returns the image sets, one for each row.
-    pub fn sets(&self) -> &[ImageSet] {
-        &self.sets
-    }
-
-    /// Returns the columns, as variant names with their titles.
-    pub fn variants(&self) -> &[(String, String)] {
-        &self.variants
     }
 
     /// Returns all configurations of a sweep that are in the table.
@@ -240,18 +230,13 @@ impl<'a> Images<'a> {
             name: self.kind.name().into(),
             caption: self.caption(),
             conditions: self.conditions(),
-            label: match self.kind {
-                ImageTable::Classifier => "tab:classifier",
-                ImageTable::Fitted => "tab:fitted",
-                ImageTable::Clusters => "tab:clusters",
-                ImageTable::Error => "tab:reconstruction",
-            },
+            label: self.kind.label().into(),
             headings,
             left: 2,
             lines: lines(ours),
             folded: absent
                 .into_iter()
-                .flat_map(|set| headed(set, self.paper_line(set).into_iter().collect()))
+                .flat_map(|set| with_row_name(set, self.paper_line(set).into_iter().collect()))
                 .collect(),
             notes: self.notes(),
             provenance: self.provenance(),
@@ -317,7 +302,7 @@ impl<'a> Images<'a> {
         lines.extend(self.paper_line(set));
         lines.extend(verdicts);
         lines.extend(information);
-        headed(set, lines)
+        with_row_name(set, lines)
     }
 
     /// Returns the line of the paper's numbers, or `None` if the paper does not have this table.
@@ -384,14 +369,6 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// Returns the best mean of a row, and whether the row has several means.
-    fn winner(&self, set: &ImageSet) -> Option<(f64, bool)> {
-        let rivals = self.sweeps.iter().flat_map(|(_, sweep)| sweep.on(Some(set)));
-        let means: Vec<f64> = rivals.filter_map(|g| g.estimate(self.kind.metric()).mean()).collect();
-        let better = if self.kind.accuracy() { f64::max } else { f64::min };
-        Some((means.iter().copied().reduce(better)?, means.len() > 1))
-    }
-
     /// Returns the cell of a configuration's number. The best of ours in its row is in bold; values that are equal as
     /// printed are equally good.
     fn entry(&self, set: &ImageSet, group: &RunGroup, metric: &Quantity) -> Entry {
@@ -405,10 +382,9 @@ impl<'a> Images<'a> {
             Estimate::Missing | Estimate::Undefined => estimate.text(|_| String::new()),
         };
         let Estimate::Known { mean, n, .. } = estimate else { return Entry::plain(text) };
-        let winner = self.sets.iter().position(|known| known == set).and_then(|place| self.winners[place]);
-        let best = winner.is_some_and(|(winner, of_several)| {
-            of_several && self.kind.text(winner, n) == self.kind.text(mean, n)
-        });
+        let best = self.standings(set).and_then(Standings::best_of_several);
+        let best = best.and_then(|best| best.estimate(metric).mean());
+        let best = best.is_some_and(|best| self.kind.text(best, n) == self.kind.text(mean, n));
         let near = if best { "" } else { self.near(set, group) };
         let factor = if self.kind.accuracy() { 100.0 } else { 1e3 };
         Entry { best, ..Entry::number(text + near, mean * factor) }

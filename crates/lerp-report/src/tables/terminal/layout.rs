@@ -33,8 +33,8 @@ pub fn table(headings: &[String], left: usize, lines: &[TableLine], style: Termi
     let headings: Vec<String> = headings.iter().map(|text| printable(text).into_owned()).collect();
     let (lines, headings) = (&lines[..], &headings[..]);
     let widest = |c: usize| {
-        let cells = lines.iter().map(|line| width(&line.cells[c].text));
-        cells.chain([width(&headings[c])]).max().unwrap_or(0)
+        let cells = lines.iter().map(|line| line.cells[c].text.width());
+        cells.chain([headings[c].width()]).max().unwrap_or(0)
     };
     let mut widths: Vec<usize> = (0..headings.len()).map(widest).collect();
     let room = |widths: &[usize]| {
@@ -98,14 +98,14 @@ fn block(out: &mut String, block: &ColumnBlock) {
             .collect();
         for k in 0..broken.iter().map(Vec::len).max().unwrap_or(0) {
             let mut line = String::new();
-            for (place, c) in chosen.iter().enumerate() {
-                let text = broken[place].get(k).map_or("", String::as_str);
-                let pad = " ".repeat(widths[*c].saturating_sub(width(text)));
+            for (index, c) in chosen.iter().enumerate() {
+                let text = broken[index].get(k).map_or("", String::as_str);
+                let pad = " ".repeat(widths[*c].saturating_sub(text.width()));
                 let text = match style {
                     TerminalStyle::Plain => text.to_owned(),
-                    TerminalStyle::Colored => painted(&cells[*c], text),
+                    TerminalStyle::Colored => with_color(&cells[*c], text),
                 };
-                line += if place == 0 { "" } else { "  " };
+                line += if index == 0 { "" } else { "  " };
                 line += &if *c < left { text + &pad } else { pad + &text };
             }
             let _ = writeln!(out, "{}", line.trim_end());
@@ -117,13 +117,8 @@ fn block(out: &mut String, block: &ColumnBlock) {
     }
 }
 
-/// Returns the width of text in terminal columns. It is measured before escape codes are added.
-fn width(text: &str) -> usize {
-    text.width()
-}
-
 /// Adds the escape codes for the bold type or colour of a cell.
-fn painted(entry: &Entry, text: &str) -> String {
+fn with_color(entry: &Entry, text: &str) -> String {
     let code = match &entry.verdict {
         _ if text.is_empty() => return String::new(),
         Some(verdict) => match verdict.relation {
@@ -154,7 +149,7 @@ mod tests {
         let long = "ACAI (advweight=0.5, learning_rate=0.0001, reg=0.2, samples=16777216, batch=64, eval_every=65536)";
         let text =
             table(&headings, 1, &lines(&[&[long, "1.5", "2.5"], &["VAE", "3", "4"]]), TerminalStyle::Plain);
-        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        assert!(text.lines().all(|line| line.width() <= WIDTH), "{text}");
         let words: String = text.split_whitespace().collect();
         assert!(
             words.contains("eval_every=65536)") && text.lines().nth(2).unwrap().ends_with("1.5  2.5"),
@@ -164,11 +159,11 @@ mod tests {
         let many: Vec<String> = (0..20).map(|i| format!("column {i}")).collect();
         let row: Vec<&str> = vec!["x"; 20];
         let text = table(&many, 1, &lines(&[&row]), TerminalStyle::Plain);
-        assert!(text.lines().all(|line| width(line) <= WIDTH), "{text}");
+        assert!(text.lines().all(|line| line.width() <= WIDTH), "{text}");
         let words: Vec<&str> = text.split_whitespace().collect();
         for i in 1..20 {
-            let place = words.windows(2).filter(|pair| *pair == ["column", &i.to_string()]).count();
-            assert_eq!(place, 1, "column {i}: {text}");
+            let times = words.windows(2).filter(|pair| *pair == ["column", &i.to_string()]).count();
+            assert_eq!(times, 1, "column {i}: {text}");
         }
         // The column of text is repeated in each of the three tables.
         assert_eq!(text.matches("column 0").count(), 3, "{text}");

@@ -9,7 +9,9 @@ use lerp_files::printable;
 use super::{
     differences,
     images::{ImageTable, Images},
-    lines::{LinesTable, REFERENCES, published_metrics, reference, samples, seeds, source_note, verdict},
+    lines::{
+        LinesTable, REFERENCES, published_metrics, reference_entry, samples, seeds, source_note, verdict,
+    },
     sheet::{Detail, Entry, TableLine},
     user_metrics::UserMetrics,
 };
@@ -99,8 +101,8 @@ impl Screen<'_> {
 
     /// Returns the name of a sweep.
     fn name(&self, sweep: &Sweep) -> String {
-        let place = self.sweeps.iter().position(|s| std::ptr::eq(s, sweep)).unwrap_or(0);
-        self.names[place].clone()
+        let index = self.sweeps.iter().position(|s| std::ptr::eq(s, sweep)).unwrap_or(0);
+        self.names[index].clone()
     }
 
     /// Writes Table 1 and Table 1b, with the sweep in the second column if there are several.
@@ -110,16 +112,16 @@ impl Screen<'_> {
         let several = sweeps.len() > 1;
         if several {
             // Rows with the same label in several sweeps are put next to each other.
-            let mut places: HashMap<&str, usize> = HashMap::new();
-            for (place, (_, group)) in table.groups.iter().enumerate() {
-                places.entry(&group.label).or_insert(place);
+            let mut first: HashMap<&str, usize> = HashMap::new();
+            for (index, (_, group)) in table.groups.iter().enumerate() {
+                first.entry(&group.label).or_insert(index);
             }
             let mut order: Vec<usize> = (0..table.groups.len()).collect();
-            let place = |i: &usize| {
+            let key = |i: &usize| {
                 let group = table.groups[*i].1;
-                (published().place(&group.cell().variant), places.get(&*group.label), *i)
+                (published().position(&group.cell().variant), first.get(&*group.label), *i)
             };
-            order.sort_by_key(place);
+            order.sort_by_key(key);
             table.groups = order.into_iter().map(|i| table.groups[i]).collect();
         }
         let mut headings = self.headings("Variant");
@@ -137,11 +139,11 @@ impl Screen<'_> {
             cells.into()
         };
         let mut lines: Vec<TableLine> = table.groups.iter().map(line).collect();
-        lines.extend(references().iter().map(|(way, scores)| {
-            let mut cells = vec![Entry::paper(way.title(), None)];
+        lines.extend(references().iter().map(|(reference, scores)| {
+            let mut cells = vec![Entry::paper(reference.title(), None)];
             cells.extend(several.then(Entry::dash));
             for metric in published_metrics() {
-                cells.extend([reference(scores, metric), Entry::dash(), Entry::dash()]);
+                cells.extend([reference_entry(scores, metric), Entry::dash(), Entry::dash()]);
             }
             cells.extend([Entry::dash(), Entry::dash()]);
             TableLine::from(cells)
