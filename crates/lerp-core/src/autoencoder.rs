@@ -111,7 +111,7 @@ pub trait Autoencoder: Send {
     /// Encodes images to the latents that are interpolated and clustered.
     ///
     /// # Shapes
-    /// `[batch, height, width, channels]` to `[batch, h, w, c]`.
+    /// `[batch, height, width, channels]` to a latent: `[batch, ...]`, with the sizes in [`Spec::shape`].
     fn encode(&self, x: &Tensor, draws: &Draws) -> Result<Tensor>;
 
     /// The features of images that the single-layer classifier gets. By default they are the flattened latent.
@@ -125,7 +125,7 @@ pub trait Autoencoder: Send {
     /// Decodes latents to images, in the range of the training images (not clipped).
     ///
     /// # Shapes
-    /// `[batch, h, w, c]` to `[batch, height, width, channels]`.
+    /// Latents `[batch, ...]` to `[batch, height, width, channels]`.
     fn decode(&self, z: &Tensor) -> Result<Tensor>;
 
     /// Reconstructs images by encoding and decoding them.
@@ -151,7 +151,7 @@ pub trait Autoencoder: Send {
     /// linear.
     ///
     /// # Shapes
-    /// Two latents `[batch, h, w, c]` to a third.
+    /// Two latents `[batch, ...]` to a third.
     fn mix(&self, a: &Tensor, b: &Tensor, t: f64) -> Result<Tensor> {
         Ok(((a * (1.0 - t))? + (b * t)?)?)
     }
@@ -174,7 +174,7 @@ pub trait Autoencoder: Send {
     /// section 4; Figure 5).
     ///
     /// # Shapes
-    /// `[count, h, w, c]`.
+    /// `[count, ...]`.
     fn prior(&self, count: usize, draws: &Draws) -> Result<Option<Tensor>> {
         let _ = (count, draws);
         Ok(None)

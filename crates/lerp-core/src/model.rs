@@ -13,8 +13,8 @@ use crate::{
 /// An autoencoder with a typed configuration.
 ///
 /// # Examples
-/// A linear autoencoder whose latents are drawn towards zero. Its implementation of [`Autoencoder`], which is not
-/// shown here, is like the one in the documentation of that trait.
+/// A linear autoencoder whose latents are drawn towards zero. The rest of its implementation of [`Autoencoder`], which
+/// is not shown here, is like the one in the documentation of that trait.
 ///
 /// ```
 /// use lerp_core::{Build, Hyper, Model, ModelVariant, Result, Variant, check_range};
@@ -44,8 +44,8 @@ use crate::{
 /// #     encoder: candle_nn::Linear,
 /// #     decoder: candle_nn::Linear,
 /// }
-/// #
-/// # impl Autoencoder for Shrinking {
+///
+/// impl Autoencoder for Shrinking {
 /// #     fn spec(&self) -> &Spec {
 /// #         &self.spec
 /// #     }
@@ -59,13 +59,14 @@ use crate::{
 /// #         let ImageShape { height, width, channels } = self.spec.image;
 /// #         Ok(self.decoder.forward(z)?.reshape((z.dim(0)?, height, width, channels))?)
 /// #     }
-/// #     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
-/// #         let z = self.encode(x, draws)?;
-/// #         let error = candle_nn::loss::mse(&self.decode(&z)?, x)?;
-/// #         let loss = (&error + (z.sqr()?.mean_all()? * self.config.shrinkage)?)?;
-/// #         Ok(Objectives::new(AUTOENCODER, loss, &z)?.term("mse", &error))
-/// #     }
-/// # }
+///     // spec, params, encode, decode and
+///     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
+///         let z = self.encode(x, draws)?;
+///         let error = candle_nn::loss::mse(&self.decode(&z)?, x)?;
+///         let loss = (&error + (z.sqr()?.mean_all()? * self.config.shrinkage)?)?;
+///         Ok(Objectives::new(AUTOENCODER, loss, &z)?.term("mse", &error))
+///     }
+/// }
 /// #
 /// # impl Shrinking {
 /// #     fn with(config: Config, build: &Build) -> Result<Self> {
@@ -124,7 +125,7 @@ pub trait Model: Autoencoder + Sized + 'static {
     const NAME: &'static str;
     /// Name in tables and figures, such as `ACAI`.
     const TITLE: &'static str;
-    /// The type of its hyperparameters, with the paper's values as defaults.
+    /// The type of its hyperparameters. The defaults of the seven are the paper's values.
     type Config: Default + Serialize + DeserializeOwned;
 
     /// Hyperparameters that are left out of records when they have their default, because earlier versions did

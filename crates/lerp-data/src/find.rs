@@ -13,7 +13,7 @@ use crate::{
     tree::{self, Folder, LeftOut, extension, file_name, list},
 };
 
-/// One of the paper's image sets (section B2 of the protocol for the network, B6 for the images).
+/// One of the paper's image sets, with the network and the images that the paper uses.
 #[derive(Debug)]
 pub(crate) struct Known {
     pub name: &'static str,
@@ -98,7 +98,7 @@ impl Known {
     }
 }
 
-/// The paper's protocol for a dataset (section B2), whether its files are present or not.
+/// The paper's setup for a dataset, whether its files are present or not.
 #[derive(Debug, Clone, Copy)]
 pub struct Protocol {
     /// Name on the command line, such as `mnist`.

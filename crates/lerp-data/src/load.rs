@@ -403,8 +403,7 @@ fn pictures(
     Ok(kept)
 }
 
-/// Decodes an image and converts it to the size and the stored values of its dataset (section B6 of the
-/// protocol).
+/// Decodes an image and converts it to the size and the stored values of its dataset.
 fn make(bytes: &[u8], known: Option<&Known>) -> std::result::Result<Vec<u8>, Fault> {
     // The image sizes that a set of the paper may have, as [width, height].
     let (sizes, said): (&[[usize; 2]], _) = match known.map(|known| known.name) {

@@ -36,7 +36,7 @@ struct Arrays {
 }
 
 /// Passes the images of the file at `path` to `each` in blocks, and returns their classes: the label minus one,
-/// so that the digit 0, whose label is 10, is class 9 (section B6 of the protocol).
+/// so that the digit 0, whose label is 10, is class 9.
 ///
 /// # Shapes
 /// Pixels `[n, 32, 32, 3]`, labels `[n]`.

@@ -16,7 +16,7 @@ pub(crate) const HEADER: usize = 64;
 /// The encoding of a stored pixel value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PixelEncoding {
-    /// One byte `v`, for the value `v * 2 / 255 - 1` (section B6 of the protocol, for all image sets).
+    /// One byte `v`, for the value `v * 2 / 255 - 1`, as in the paper's code.
     Bytes,
     /// A little-endian `i16` `v`, for the value `v / 16384`: resized images exceed [-1, 1], by a factor below
     /// 1.9, and are not clipped. Rounding moves a pixel by at most 1/260 of a gray level, and it takes half the

@@ -24,8 +24,7 @@ pub const FOLDER_VARIABLE: &str = "LERP_DATA";
 /// By default, one of this many images is in the holdout set, if there is no test split.
 const TEST_EVERY: usize = 10;
 
-/// A dataset of images in files: `mnist`, `svhn`, `cifar10`, `celeba` or user-supplied images (section B6 of
-/// the protocol).
+/// A dataset of images in files: `mnist`, `svhn`, `cifar10`, `celeba` or user-supplied images.
 ///
 /// A training batch is the next `size` images of an endless sequence of epochs, each of which is a permutation
 /// of the whole training split (the reference shuffles only within 1,024 images); [`Dataset`] says what

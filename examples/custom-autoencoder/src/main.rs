@@ -20,7 +20,10 @@ impl Default for Config {
     }
 }
 
-struct LatentNoise(Coder, Config);
+struct LatentNoise {
+    coder: Coder,
+    config: Config,
+}
 impl Model for LatentNoise {
     const NAME: &'static str = "latent-noise";
     const TITLE: &'static str = "Latent noise";
@@ -29,26 +32,26 @@ impl Model for LatentNoise {
         check_range(Self::NAME, "sigma", config.sigma, 0.0..)
     }
     fn new(config: Config, build: &Build) -> Result<Self> {
-        Ok(Self(Coder::new(Self::NAME, build)?, config))
+        Ok(Self { coder: Coder::new(Self::NAME, build)?, config })
     }
 }
 impl Autoencoder for LatentNoise {
     fn spec(&self) -> &Spec {
-        &self.0.spec
+        &self.coder.spec
     }
     fn params(&self) -> &ParamStore {
-        &self.0.store
+        &self.coder.store
     }
     fn encode(&self, x: &Tensor, _: &Draws) -> Result<Tensor> {
-        Ok(self.0.encoder.forward(x)?)
+        Ok(self.coder.encoder.forward(x)?)
     }
     fn decode(&self, z: &Tensor) -> Result<Tensor> {
-        Ok(self.0.decoder.forward(z)?)
+        Ok(self.coder.decoder.forward(z)?)
     }
     fn objectives(&self, x: &Tensor, draws: &Draws) -> Result<Objectives> {
-        let z = self.0.encoder.forward(x)?;
-        let noisy = (&z + (draws.normal("latent noise", z.shape())? * self.1.sigma)?)?;
-        let loss = mean_squared_error(&self.0.decoder.forward(&noisy)?, x)?;
+        let z = self.coder.encoder.forward(x)?;
+        let noisy = (&z + (draws.normal("latent noise", z.shape())? * self.config.sigma)?)?;
+        let loss = mean_squared_error(&self.coder.decoder.forward(&noisy)?, x)?;
         Ok(Objectives::new(AUTOENCODER, loss.clone(), &z)?.term("mse", &loss))
     }
 }
