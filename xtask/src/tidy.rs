@@ -66,6 +66,7 @@ const ALLOWED_DEPENDENCIES: &[(&str, &[&str])] = &[
     ("custom-autoencoder", EXAMPLE),
     ("resnet-candle-nn", EXAMPLE),
     ("own-data-and-metric", EXAMPLE),
+    ("lerp-test", &[]),
     ("xtask", &[]),
 ];
 /// The crates that an autoencoder variant may depend on.

@@ -4,8 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
-#[path = "report/common/skip.rs"]
-mod skip;
 
 use std::{
     fs,
@@ -44,7 +42,7 @@ fn copy(from: &Path, to: &Path) {
 fn browser() -> Option<Browser> {
     let program = browser::find();
     if program.is_none() {
-        skip::skip("chromium", "there is no Chromium in PATH; install one, or name it in LERP_BROWSER");
+        lerp_test::skip("chromium", "there is no Chromium in PATH; install one, or name it in LERP_BROWSER");
     }
     program.map(|program| Browser::start(&program))
 }

@@ -1,29 +1,9 @@
 //! Tests on the real image sets, in the folder that `LERP_DATA` names. Each is skipped where its set is missing.
 
-use std::{env, fs, io::Write, path::PathBuf, thread};
+use std::{env, path::PathBuf};
 
 use lerp_data::{Report, check, contact_sheet, image_set};
-
-/// Says that a test is skipped for want of `what`, or fails it if the environment variable `LERP_REQUIRE`, a list with
-/// commas, contains `what`. The line goes to standard error, and to the end of the file that `LERP_SKIPPED` names.
-fn skip(what: &str, why: &str) {
-    let thread = thread::current();
-    // The test harness names the thread of a test after it.
-    let test = thread.name().unwrap_or("a test");
-    let required = env::var("LERP_REQUIRE").unwrap_or_default();
-    assert!(
-        !required.split(',').any(|name| name.trim() == what),
-        "{test} needs {what}, which LERP_REQUIRE lists: {why}"
-    );
-    let line = format!("skipped: {}::{test} needs {what}: {why}\n", env!("CARGO_CRATE_NAME"));
-    // Written directly to standard error, because the output of a passing test is captured otherwise.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(path) = env::var_os("LERP_SKIPPED") {
-        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
-        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
-        assert!(written.is_ok(), "cannot write the file {} that LERP_SKIPPED names", path.display());
-    }
-}
+use lerp_test::skip;
 
 /// Returns the report of the dataset. If its files are missing, the test is skipped and the result is `None`.
 fn report(name: &str) -> Option<Report> {

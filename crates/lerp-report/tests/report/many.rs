@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use lerp_report::{Options, TerminalStyle, compare, report, text::thousands};
 use lerp_train::{Cell, State};
 
-use crate::common::{Run, SEVEN, on_lines, read, seal, skip::skip, value};
+use crate::common::{Run, SEVEN, on_lines, read, seal, value};
 
 /// Writes finished runs on lines of the seven variants, with `settings` learning rates and `seeds` seeds each.
 fn sweep(dir: &Path, settings: u64, seeds: u64) {
@@ -115,7 +115,10 @@ fn pages_of_runs_are_not_written_through_a_link() {
 #[test]
 fn twelve_thousand_runs_to_measure() {
     let Some(folder) = std::env::var_os("LERP_MANY").map(PathBuf::from) else {
-        return skip("many", "LERP_MANY names no folder for the runs, which only serve to measure");
+        return lerp_test::skip(
+            "many",
+            "LERP_MANY names no folder for the runs, which only serve to measure",
+        );
     };
     let settings = std::env::var("LERP_MANY_SETTINGS").map_or(1, |text| text.parse().unwrap());
     sweep(&folder, settings, 1_715 / settings);

@@ -162,7 +162,7 @@ fn a_gpu_captures_steps_that_read_the_step_tensor_but_none_that_read_the_host() 
 
     let device = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
-        Err(missing) => return crate::common::skip("cuda", &missing),
+        Err(missing) => return lerp_test::skip("cuda", &missing),
     };
     let run = |variant: &dyn Variant, capture: bool| {
         let learner = on_lines(variant, &device, 1e-3.into());
@@ -205,7 +205,7 @@ fn a_gpu_follows_the_hosts_schedule_and_averages_and_restarts_entries() {
 
     let gpu = match lerp_kernels::cuda::device(0, Precision::F32) {
         Ok(device) => device,
-        Err(missing) => return crate::common::skip("cuda", &missing),
+        Err(missing) => return lerp_test::skip("cuda", &missing),
     };
     let averages = |device: &Device| {
         let schedule = "cosine,from=0.25,floor=0.1,warmup=3".parse().unwrap();

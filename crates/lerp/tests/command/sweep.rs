@@ -254,7 +254,7 @@ fn bad_input_is_one_sentence_exit_code_2_and_nothing_written() {
         assert_eq!(code, 2, "{errors}");
         assert!(errors.trim_end().ends_with("--device cpu") && errors.lines().count() == 1, "{errors}");
         if lerp_kernels::cuda::device(0, lerp_core::Precision::F32).is_ok() {
-            crate::common::skip(
+            lerp_test::skip(
                 "no-cuda",
                 "this machine has a CUDA device, so what is said without one is not seen",
             );

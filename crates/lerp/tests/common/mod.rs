@@ -9,10 +9,8 @@ pub mod slurm;
 
 use std::{
     env, fs,
-    io::Write,
     path::{Path, PathBuf},
     process::{Command, Output},
-    thread,
 };
 
 use lerp_train::{MetricRow, Metrics, Run};
@@ -136,27 +134,6 @@ pub fn squares(folder: &Path, n: u32) {
     }
 }
 
-/// Says that a test is skipped for want of `what`, or fails it if the environment variable `LERP_REQUIRE`, a list with
-/// commas, contains `what`. The line goes to standard error, and to the end of the file that `LERP_SKIPPED` names.
-pub fn skip(what: &str, why: &str) {
-    let thread = thread::current();
-    // The test harness names the thread of a test after it.
-    let test = thread.name().unwrap_or("a test");
-    let required = env::var("LERP_REQUIRE").unwrap_or_default();
-    assert!(
-        !required.split(',').any(|name| name.trim() == what),
-        "{test} needs {what}, which LERP_REQUIRE lists: {why}"
-    );
-    let line = format!("skipped: {}::{test} needs {what}: {why}\n", env!("CARGO_CRATE_NAME"));
-    // Written directly to standard error, because the output of a passing test is captured otherwise.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    if let Some(path) = env::var_os("LERP_SKIPPED") {
-        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
-        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
-        assert!(written.is_ok(), "cannot write the file {} that LERP_SKIPPED names", path.display());
-    }
-}
-
 /// Returns a Python interpreter that can run `imports`. If there is none, the test is skipped for want of `what`, and
 /// the result is `None`.
 pub fn python(what: &str, imports: &str) -> Option<std::ffi::OsString> {
@@ -165,6 +142,9 @@ pub fn python(what: &str, imports: &str) -> Option<std::ffi::OsString> {
     if has.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    skip(what, &format!("{} cannot `{imports}`; set LERP_PYTHON to a Python that can", python.display()));
+    lerp_test::skip(
+        what,
+        &format!("{} cannot `{imports}`; set LERP_PYTHON to a Python that can", python.display()),
+    );
     None
 }

@@ -49,7 +49,7 @@ impl Cluster {
             !found
         });
         if let Some(missing) = missing {
-            super::skip("slurm", &format!("there is no {missing}; install slurm-wlm and munge"));
+            lerp_test::skip("slurm", &format!("there is no {missing}; install slurm-wlm and munge"));
             return None;
         }
         let mut cluster = Self { dir: tempfile::tempdir().unwrap(), daemons: BTreeMap::new() };

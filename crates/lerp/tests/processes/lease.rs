@@ -10,7 +10,7 @@ use std::{
 
 use lerp_train::{Holder, Run, State};
 
-use crate::common::{lerp, measurements, parts, runs, skip, succeed};
+use crate::common::{lerp, measurements, parts, runs, succeed};
 
 const TRAIN: &str = "train --preset smoke --variant vae --samples 8192 --out";
 
@@ -80,7 +80,7 @@ fn without_locks(dir: &Path) -> Option<PathBuf> {
     match Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status() {
         Ok(status) => assert!(status.success(), "cc: {status}"),
         Err(error) => {
-            skip("cc", &format!("the C compiler `cc` does not run: {error}"));
+            lerp_test::skip("cc", &format!("the C compiler `cc` does not run: {error}"));
             return None;
         }
     }

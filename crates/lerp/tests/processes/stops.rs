@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{lerp, limited, parts, skip};
+use crate::common::{lerp, limited, parts};
 
 /// On a terminal Ctrl-C signals the worker processes as well as the sweep, possibly while a worker is starting.
 #[test]
@@ -46,7 +46,10 @@ fn on_terminal(term: &str, line: &str, out: &Path) -> Option<String> {
     let output = match script.stdin(Stdio::null()).output() {
         Ok(output) => output,
         Err(error) => {
-            skip("script", &format!("the program `script`, which makes a terminal, does not run: {error}"));
+            lerp_test::skip(
+                "script",
+                &format!("the program `script`, which makes a terminal, does not run: {error}"),
+            );
             return None;
         }
     };

@@ -399,7 +399,8 @@ pub(super) use {first_call, jump_through_table, symbol, symbols};
 mod tests {
     use std::{fs, process::Command, sync::Barrier, thread};
 
-    use super::super::skip::skip;
+    use lerp_test::skip;
+
     use super::*;
 
     /// The variable that tells a test that it runs in the child process. A child is needed because only a new process

@@ -1,7 +1,6 @@
 //! Runs for tests, written without training.
 
 pub mod images;
-pub mod skip;
 
 use std::{
     fs,
