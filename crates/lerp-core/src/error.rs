@@ -25,7 +25,8 @@ pub enum Error {
         /// What is wrong with the value, and which values are valid.
         problem: String,
     },
-    /// No variant has the given name. The string is the message, as [`unknown`](crate::unknown) makes it.
+    /// No variant has the given name. The string is the message, as
+    /// [`unknown_name_message`](crate::unknown_name_message) makes it.
     #[error("{0}")]
     UnknownVariant(String),
     /// A network is not known, not valid, or does not fit the images. The string is the message.

@@ -4,7 +4,7 @@ use lerp_core::ImageShape;
 use lerp_train::{Cell, Provenance};
 use serde::Serialize;
 
-/// Name and version of the format of [`Config`]. In version 1 the sizes of a latent were a table of named sizes.
+/// Name and version of the format of `config.json`. In version 1 the sizes of a latent were a table of named sizes.
 pub const FORMAT: &str = "lerp model 2";
 
 /// The contents of `config.json`.
