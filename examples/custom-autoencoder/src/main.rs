@@ -1,16 +1,13 @@
 //! An eighth autoencoder beside the paper's seven: noise on the *latent* makes near latents decode to similar images.
 //! The whole variant is in this file; the `lerp` command provides training, resuming, metrics, tables and figures.
 
-use std::process::ExitCode;
-
 use candle_core::{Module, Tensor};
 use lerp_core::{
     AUTOENCODER, Autoencoder, Build, Draws, Model, Objectives, ParamStore, Result, Spec, check_range,
 };
 use lerp_nn::{Coder, mean_squared_error};
-use serde::{Deserialize, Serialize};
 
-#[derive(Serialize, Deserialize)]
+#[derive(serde::Serialize, serde::Deserialize)]
 struct Config {
     sigma: f64,
 }
@@ -56,6 +53,6 @@ impl Autoencoder for LatentNoise {
     }
 }
 
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     lerp::App::new().model::<LatentNoise>().main()
 }
