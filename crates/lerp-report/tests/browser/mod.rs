@@ -72,9 +72,9 @@ impl Browser {
         let to = OpenOptions::new().write(true).open(&to).unwrap();
         let from = BufReader::new(File::open(&from).unwrap());
         let mut browser = Self { child, to, from, session: None, sent: 0, events: Vec::new(), _dir: dir };
-        let target = browser.ask("JudgeTarget.createTarget", &json!({ "url": "about:blank" }));
+        let target = browser.ask("Target.createTarget", &json!({ "url": "about:blank" }));
         let target = json!({ "targetId": target["targetId"], "flatten": true });
-        let session = browser.ask("JudgeTarget.attachToTarget", &target);
+        let session = browser.ask("Target.attachToTarget", &target);
         browser.session = Some(session["sessionId"].as_str().unwrap().to_owned());
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.ask(&format!("{domain}.enable"), &json!({}));
