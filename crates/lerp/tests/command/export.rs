@@ -236,7 +236,7 @@ fn mistakes_are_one_sentence_and_what_has_no_model_is_named() {
     let [baseline, dropout] = [0, 1].map(|i| runs(&out)[i].join("model.safetensors"));
     fs::remove_file(&baseline).unwrap();
     let (code, text, _) = parts(&run("export --to models", &[&out]));
-    assert!(code == 0 && text.contains("Left out") && text.contains("lines-baseline-s0"), "{text}");
+    assert!(code == 0 && text.contains("were left out") && text.contains("lines-baseline-s0"), "{text}");
     // A damaged model does not affect the export of other runs.
     let bytes = fs::read(&dropout).unwrap();
     lerp_files::replace(&dropout, &bytes[..bytes.len() / 2]).unwrap();
