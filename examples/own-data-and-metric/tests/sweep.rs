@@ -104,7 +104,7 @@ fn every_verb_knows_the_dataset() {
     assert!(told(&["list"]).contains("discs"));
     assert!(told(&["data", "list"]).contains("32x32x1, from code"), "{}", told(&["data", "list"]));
     let check = told(&["data", "check", "discs"]);
-    assert!(check.contains("drawn without end") && check.contains("a function of their draws"), "{check}");
+    assert!(check.contains("drawn without end") && check.contains("depend on their draws alone"), "{check}");
     let out = dir.path().to_string_lossy().into_owned();
     let unknown = told(&["sweep", "--datasets", "disc", "--out", &out]);
     assert!(unknown.contains("(did you mean 'discs'?)"), "{unknown}");
