@@ -1,11 +1,7 @@
 //! Damage to files of a sweep (changed, lost or exchanged). No command may crash, and a report must either show the
 //! same as before or name the damaged run or file.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
     Extent, Random, Tally,
@@ -158,7 +154,9 @@ pub fn unfinished(
         copy(&stopped.join(SWEEP), &sweep)?;
         let runs = runs(&place)?;
         let run = &runs[random.below(runs.len())];
-        let files: Vec<PathBuf> = list(run)?.into_iter().filter(|path| name(path) != "log.txt").collect();
+        // A process that was killed leaves its lease, which is a folder.
+        let mut files = list(run)?;
+        files.retain(|path| path.is_file() && name(path) != "log.txt");
         // The checkpoint is damaged in every second try, because a run resumes from it.
         let saved = files.iter().position(|path| name(path) == "checkpoint.safetensors");
         let place_of = saved.filter(|_| try_ % 2 == 0).unwrap_or_else(|| random.below(files.len()));
